@@ -1,0 +1,47 @@
+"""Performance regression tests for deep-learning models.
+
+The names here are the public ones; they are loaded when they are first used, so that a test
+suite pays for what it uses only.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_dlperf.core.measurement import Measurement as Measurement
+    from pytest_dlperf.core.scenarios import ClosedLoop as ClosedLoop
+    from pytest_dlperf.core.scenarios import Offline as Offline
+    from pytest_dlperf.core.scenarios import Server as Server
+    from pytest_dlperf.core.scenarios import SingleStream as SingleStream
+    from pytest_dlperf.core.serving import Serving as Serving
+    from pytest_dlperf.core.statistics.estimate import Estimate as Estimate
+    from pytest_dlperf.core.verdict import Verdict as Verdict
+    from pytest_dlperf.errors import BudgetFailure as BudgetFailure
+    from pytest_dlperf.measuring import Dlperf as Dlperf
+
+_HOMES = {
+    "BudgetFailure": "pytest_dlperf.errors",
+    "ClosedLoop": "pytest_dlperf.core.scenarios",
+    "Dlperf": "pytest_dlperf.measuring",
+    "Estimate": "pytest_dlperf.core.statistics.estimate",
+    "Measurement": "pytest_dlperf.core.measurement",
+    "Offline": "pytest_dlperf.core.scenarios",
+    "Server": "pytest_dlperf.core.scenarios",
+    "Serving": "pytest_dlperf.core.serving",
+    "SingleStream": "pytest_dlperf.core.scenarios",
+    "Verdict": "pytest_dlperf.core.verdict",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

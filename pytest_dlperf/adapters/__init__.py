@@ -1,0 +1,1 @@
+"""What talks to files and to other programs."""

@@ -1,0 +1,117 @@
+"""Baseline files: accepted measurements that are committed and reviewed like code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_dlperf.adapters.atomic import write_atomically
+from pytest_dlperf.core.baseline import SCHEMA, Accepted, Baseline
+from pytest_dlperf.errors import BaselineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_dlperf.core.environment import MachineClass
+
+FOLDER: Final = ".dlperf/baselines"
+"""Where baselines lie, below pytest's root directory."""
+
+_READABLE: Final = 120  # characters of a test's name that its file name keeps
+_LARGEST: Final = 16 << 20  # a file beyond this is no baseline of ours
+
+
+class BaselineFiles:
+    """One file a test, in a folder a machine class.
+
+    Args:
+        root: the folder of all machine classes.
+        machine: the class that is read and written.
+    """
+
+    def __init__(self, root: Path, machine: MachineClass) -> None:
+        self._root = root
+        self._machine = machine
+
+    def path(self, test: str) -> Path:
+        """Where the baseline of a test lies, whether or not it is there."""
+        readable = re.sub(r"[^A-Za-z0-9._\[\]-]+", "-", test.replace("::", "--").replace("/", "."))
+        digest = hashlib.sha256(test.encode()).hexdigest()[:8]
+        return self._root / self._machine.slug / f"{readable[:_READABLE]}-{digest}.json"
+
+    def load(self, test: str) -> Baseline | None:
+        """The baseline of a test, None if there is none.
+
+        Raises:
+            BaselineError: if the file cannot be read as a baseline of this test.
+        """
+        path = self.path(test)
+        baseline = read_baseline(path)
+        if baseline is not None and baseline.test != test:
+            raise BaselineError(
+                str(path), f"it belongs to {baseline.test}", "restore or delete the file"
+            )
+        return baseline
+
+    def save(self, test: str, name: str, accepted: Accepted) -> None:
+        """Make a measurement the baseline, leaving the test's other measurements as they are.
+
+        Raises:
+            BaselineError: if there is a file that cannot be read, which is left as it is, or if
+                the new one cannot be written.
+        """
+        path = self.path(test)
+        baseline = self.load(test) or Baseline(test, MappingProxyType({}))
+        merged = replace(baseline, accepted=MappingProxyType({**baseline.accepted, name: accepted}))
+        text = json.dumps(merged.to_json(self._machine), indent=2, allow_nan=False) + "\n"
+        try:
+            write_atomically(path, text.encode())
+        except OSError as error:
+            raise BaselineError(
+                str(path), f"it cannot be written: {error.strerror or error}", "nothing was changed"
+            ) from error
+
+
+def read_baseline(path: Path) -> Baseline | None:
+    """Read one baseline file, None if it is not there.
+
+    Raises:
+        BaselineError: if it cannot be read, is damaged, or was written by a newer version.
+    """
+    mend = "restore it from version control, or delete it and record anew (--dlperf-update=new)"
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise BaselineError(str(path), "it is far too large for a baseline", mend)
+        value: Any = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        problem = f"it cannot be read: {error.strerror or error}"
+        raise BaselineError(str(path), problem, "check its permissions") from error
+    except ValueError as error:
+        raise BaselineError(str(path), f"it is damaged: {error}", mend) from error
+    schema = value.get("schema") if isinstance(value, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise BaselineError(
+            str(path),
+            f"it was written by a newer pytest-dlperf (schema {schema}, this reads {SCHEMA})",
+            "upgrade pytest-dlperf",
+        )
+    if schema != SCHEMA:
+        raise BaselineError(str(path), f"it is damaged: schema {schema!r}", mend)
+    try:
+        return Baseline.from_json(value)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BaselineError(
+            str(path), f"it is damaged: {type(error).__name__}: {error}", mend
+        ) from error
+
+
+def all_files(root: Path) -> Iterator[Path]:
+    """Every baseline file below a folder, of all machine classes, in a stable order."""
+    return iter(sorted(root.glob("*/*.json")))

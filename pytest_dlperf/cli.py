@@ -1,0 +1,81 @@
+"""The program `pytest-dlperf`: look at baselines and reports without running a test."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_dlperf.adapters.files import FOLDER, all_files, read_baseline
+from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.record import SCHEMA, record_from_json
+from pytest_dlperf.core.units import format_quantity
+from pytest_dlperf.errors import DlperfError, UsageError
+from pytest_dlperf.reports.terminal import summary_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_WIDTH = 80
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit status: 0, or 2 for what cannot be used."""
+    parser = argparse.ArgumentParser(prog="pytest-dlperf", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    baselines = commands.add_parser("baselines", help="list the accepted baselines")
+    baselines.add_argument("root", nargs="?", type=Path, default=Path(), help="project folder")
+    baselines.set_defaults(lines=lambda given: _baseline_lines(given.root / FOLDER))
+    report = commands.add_parser("report", help="show what --dlperf-json wrote")
+    report.add_argument("file", type=Path)
+    report.set_defaults(lines=lambda given: _report_lines(given.file))
+    given = parser.parse_args(arguments)
+    try:
+        for line in given.lines(given):
+            sys.stdout.write(f"{line}\n")
+    except DlperfError as error:
+        sys.stderr.write(f"pytest-dlperf: {error}\n")
+        return 2
+    return 0
+
+
+def _baseline_lines(folder: Path) -> Iterator[str]:
+    paths = list(all_files(folder))
+    if not paths:
+        raise UsageError(f"no baselines in {folder}", "record them: pytest --dlperf-update=new")
+    machine = ""
+    for path in paths:
+        baseline = read_baseline(path)
+        if baseline is None:
+            continue
+        if path.parent.name != machine:
+            machine = path.parent.name
+            yield machine
+        for name, accepted in baseline.accepted.items():
+            yield f"  {baseline.test}{f' [{name}]' if name else ''}  ({accepted.revision})"
+            shown = (
+                f"{metric} {format_quantity(accepted.metrics[metric].value, METRICS[metric].unit)}"
+                for metric in ("throughput", "p50", "p99", "accuracy")
+                if metric in accepted.metrics
+            )
+            yield f"    {', '.join(shown)}"
+
+
+def _report_lines(path: Path) -> list[str]:
+    hint = "expected a file that pytest --dlperf-json wrote"
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}", hint) from error
+    except ValueError as error:
+        raise UsageError(f"{path} is no JSON: {error}", hint) from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise UsageError(f"{path} was written by a newer pytest-dlperf", "upgrade pytest-dlperf")
+    try:
+        records = [record_from_json(value) for value in content["measurements"]]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} is no report: {type(error).__name__}: {error}", hint) from error
+    return summary_lines(records, _WIDTH, colour=sys.stdout.isatty())

@@ -1,0 +1,96 @@
+"""Data: rows to ask and the labels that go with them, checked once."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_dlperf.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """An evaluation set.
+
+    Attributes:
+        inputs: shape `(rows, ...)`, numeric.
+        labels: shape `(rows, ...)`, or None if answers are not to be scored.
+        hash: of the content of both.
+    """
+
+    inputs: NDArray[Any]
+    labels: NDArray[Any] | None
+    hash: str
+
+
+def as_data(value: object) -> Data:
+    """Read what the user gave as data.
+
+    Args:
+        value: `(inputs, labels)`, or an object with `.inputs` and `.labels`; labels may be None.
+
+    Raises:
+        DataError: if it is neither, or if rows and labels do not match; names the first bad row.
+    """
+    if hasattr(value, "inputs") and hasattr(value, "labels"):
+        inputs, labels = value.inputs, value.labels
+    elif isinstance(value, (tuple, list)) and len(value) == 2:  # noqa: PLR2004 - a pair
+        inputs, labels = value
+    else:
+        raise DataError(
+            f"data of type {type(value).__name__} cannot be used\n"
+            "  expected (inputs, labels), or an object with .inputs and .labels; "
+            "labels may be None"
+        )
+    inputs = _array(inputs, "inputs")
+    check_finite(inputs, "inputs")
+    if labels is not None:
+        labels = _array(labels, "labels")
+        check_finite(labels, "labels")
+        if len(labels) != len(inputs):
+            raise DataError(f"{len(inputs)} rows of inputs, but {len(labels)} labels")
+    return Data(inputs, labels, content_hash(inputs, labels))
+
+
+def check_finite(values: NDArray[Any], what: str) -> None:
+    """Refuse values that are not finite.
+
+    Raises:
+        DataError: naming the first bad row.
+    """
+    if values.dtype.kind != "f":
+        return
+    bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
+    if len(bad):
+        more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
+        raise DataError(f"{what}: row {int(bad[0])} has a value that is not finite{more}")
+
+
+def content_hash(*arrays: NDArray[Any] | None) -> str:
+    """SHA-256 of the types, shapes and contents, 16 hexadecimal digits of it."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        if array is None:
+            digest.update(b"none")
+            continue
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _array(value: object, what: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what} cannot be read as one array: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{what} are of type {array.dtype}; expected numbers")
+    if array.ndim == 0 or not len(array):
+        raise DataError(f"{what} of shape {array.shape} have no rows")
+    return array

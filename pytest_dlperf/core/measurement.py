@@ -1,0 +1,95 @@
+"""Measurement: metrics with intervals, and the identity of what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_dlperf.core.metrics import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_dlperf.core.rows import Rows
+    from pytest_dlperf.core.statistics.estimate import Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCount:
+    """One kind of error among the requests of a load.
+
+    Attributes:
+        kind: what it is, such as `ValueError` or `not finite`.
+        requests: how many requests ended so.
+        example: one of them, for people.
+    """
+
+    kind: str
+    requests: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one load found out about one target.
+
+    `m["p99"]` is an `Estimate` (`.value`, `.low`, `.high`), `m.p99` its value, in the metric's
+    base unit: seconds, requests a second, shares of one, bytes.
+
+    Attributes:
+        test: pytest's node id of the test.
+        name: tells several measurements of one test apart; empty if there is one.
+        target: what was measured, in words.
+        scenario: the traffic, as text.
+        serving: batching and replicas, as text.
+        seconds: how long the load lasted.
+        requests: how many requests were answered or went wrong.
+        metrics: what was measured.
+        refused: metrics that could not be measured, with the reason.
+        errors: kinds of errors, the most frequent first.
+        rows: the evidence for accuracy, if the data has labels.
+        invalid: why the speeds of this run say nothing, if so.
+        notes: what a reader should know.
+        diagnosis: where the time of a request went, in words.
+    """
+
+    test: str
+    name: str
+    target: str
+    scenario: str
+    serving: str
+    seconds: float
+    requests: int
+    metrics: Mapping[str, Estimate]
+    refused: Mapping[str, str]
+    errors: tuple[ErrorCount, ...]
+    rows: Rows | None
+    invalid: str
+    notes: tuple[str, ...]
+    diagnosis: str
+
+    def __getitem__(self, metric: str) -> Estimate:
+        """The estimate of a metric.
+
+        Raises:
+            KeyError: if it was not measured, with the reason.
+        """
+        if metric in self.metrics:
+            return self.metrics[metric]
+        reason = self.refused.get(metric)
+        if reason is None:
+            reason = "not measured here" if metric in METRICS else "there is no such metric"
+        raise KeyError(f"{metric}: {reason}; measured: {', '.join(self.metrics)}")
+
+    def __getattr__(self, metric: str) -> float:
+        if metric.startswith("__"):
+            raise AttributeError(metric)
+        try:
+            return self[metric].value
+        except KeyError as error:
+            raise AttributeError(error.args[0]) from None
+
+    @property
+    def title(self) -> str:
+        """The test's node id, with the measurement's name if it has one."""
+        return f"{self.test} [{self.name}]" if self.name else self.test

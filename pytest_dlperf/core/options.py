@@ -1,0 +1,211 @@
+"""Options: one frozen value; its fields are command-line options, ini keys, marker arguments.
+
+Every field defaults to None, which means "not said here"; layers are laid over one another with
+`overlay`, nearest first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+
+from pytest_dlperf.core.scenarios import ClosedLoop, Scenario
+from pytest_dlperf.core.serving import Serving
+from pytest_dlperf.core.units import parse_duration
+from pytest_dlperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+Leniency: TypeAlias = Literal["pass", "warn", "fail"]
+Update: TypeAlias = Literal["new", "improved", "all"]
+Kind: TypeAlias = Literal["text", "texts", "flag", "value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """How one option may be given.
+
+    Attributes:
+        help: one sentence for `--help` and `--markers`.
+        kind: `text`, `texts` (may be repeated), `flag`, or `value` (a Python object, so only a
+            marker or a call can give it).
+        choices: the only texts that are allowed, if there is such a list.
+        marker: whether the marker takes it.
+    """
+
+    help: str
+    kind: Kind = "text"
+    choices: tuple[str, ...] = ()
+    marker: bool = False
+
+
+def _spec(text: str, kind: Kind = "text", choices: tuple[str, ...] = ()) -> dict[str, Spec]:
+    return {"spec": Spec(text, kind, choices)}
+
+
+def _marker(text: str, kind: Kind = "text", choices: tuple[str, ...] = ()) -> dict[str, Spec]:
+    return {"spec": Spec(text, kind, choices, marker=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything that can be said about a test's measuring and about a run.
+
+    Attributes are described by their `Spec`; see `specs`.
+    """
+
+    budgets: tuple[str, ...] | None = field(
+        default=None, metadata=_marker("a budget such as 'p99 <= 20ms'", "texts")
+    )
+    scenario: Scenario | None = field(
+        default=None, metadata=_marker("the traffic; default ClosedLoop(clients=64)", "value")
+    )
+    serving: Serving | None = field(
+        default=None, metadata=_marker("batching and replicas; default Serving()", "value")
+    )
+    duration: float | None = field(
+        default=None, metadata=_marker("how long each measurement lasts; default 5s")
+    )
+    missing: Leniency | None = field(
+        default=None,
+        metadata=_marker(
+            "a relative budget without a baseline: pass (default), warn or fail",
+            choices=get_args(Leniency),
+        ),
+    )
+    inconclusive: Leniency | None = field(
+        default=None,
+        metadata=_marker(
+            "a budget that the noise leaves open: pass, warn (default) or fail",
+            choices=get_args(Leniency),
+        ),
+    )
+    update: Update | None = field(
+        default=None,
+        metadata=_spec(
+            "write baselines: new (where there is none), improved (also where clearly better) "
+            "or all (accept everything)",
+            choices=get_args(Update),
+        ),
+    )
+    update_in_ci: bool | None = field(
+        default=None,
+        metadata=_spec("let --dlperf-update write baselines although CI is set", "flag"),
+    )
+    quick: bool | None = field(
+        default=None,
+        metadata=_spec(
+            "smoke run: measure for an instant, judge only errors and absolute budgets on answers",
+            "flag",
+        ),
+    )
+    json: str | None = field(
+        default=None, metadata=_spec("write all measurements and verdicts to this file")
+    )
+    only: bool | None = field(default=None, metadata=_spec("run only tests that measure", "flag"))
+    skip: bool | None = field(
+        default=None, metadata=_spec("run only tests that do not measure", "flag")
+    )
+
+
+DEFAULTS: Final = Options(
+    budgets=(),
+    scenario=ClosedLoop(clients=64),
+    serving=Serving(),
+    duration=5.0,
+    missing="pass",
+    inconclusive="warn",
+    update_in_ci=False,
+    quick=False,
+    only=False,
+    skip=False,
+)
+
+
+def specs() -> dict[str, Spec]:
+    """The table of options: field name to how it may be given."""
+    return {field.name: field.metadata["spec"] for field in dataclasses.fields(Options)}
+
+
+def overlay(layers: Iterable[Options]) -> Options:
+    """The nearest value of each field; layers come nearest first."""
+    layers = tuple(layers)
+    names = [field.name for field in dataclasses.fields(Options)]
+    return Options(
+        **{
+            name: next((v for layer in layers if (v := getattr(layer, name)) is not None), None)
+            for name in names
+        }
+    )
+
+
+def from_texts(texts: Mapping[str, object], prefix: str) -> Options:
+    """Options as the command line or an ini file gives them.
+
+    Args:
+        texts: field name to text, texts or truth; None and empty mean not given.
+        prefix: how the options are spelt there, for messages (`--dlperf-` or `dlperf_`).
+
+    Raises:
+        UsageError: for a value that is not allowed.
+    """
+    given = {name: value for name, value in texts.items() if value not in (None, "", [], False)}
+    return _checked(given, lambda name: f"{prefix}{name}")
+
+
+def from_marker(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Options:
+    """Options from the arguments of one `@pytest.mark.dlperf(...)`.
+
+    Raises:
+        UsageError: for an unknown argument or a value that is not allowed.
+    """
+    allowed = [name for name, spec in specs().items() if spec.marker and name != "budgets"]
+    unknown = sorted(set(kwargs) - set(allowed))
+    if unknown:
+        raise UsageError(
+            f"the dlperf marker takes no argument {unknown[0]!r}",
+            f"it takes budgets and {', '.join(allowed)}",
+        )
+    wrong = [arg for arg in args if not isinstance(arg, str)]
+    if wrong:
+        raise UsageError(
+            f"the dlperf marker takes budgets as text, not {wrong[0]!r}",
+            "such as 'p99 <= 20ms'; scenario=, serving= and the like by name",
+        )
+    given = {**kwargs, **({"budgets": args} if args else {})}
+    return _checked(given, lambda name: name)
+
+
+def from_call(
+    *, scenario: object = None, serving: object = None, duration: object = None
+) -> Options:
+    """Options from the arguments of one `dlperf(...)`; None means not given.
+
+    Raises:
+        UsageError: for a value that is not allowed.
+    """
+    __tracebackhide__ = True
+    given = {"scenario": scenario, "serving": serving, "duration": duration}
+    return _checked({k: v for k, v in given.items() if v is not None}, lambda name: name)
+
+
+def _checked(given: Mapping[str, object], spelling: Callable[[str], str]) -> Options:
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        spec, spelt = specs()[name], spelling(name)
+        if spec.choices and value not in spec.choices:
+            raise UsageError(f"{spelt}={value!r}", f"one of {', '.join(spec.choices)}")
+        if name == "duration":
+            values[name] = parse_duration(value, spelt)
+        elif name == "scenario" and not isinstance(value, Scenario):
+            example = ClosedLoop(clients=64)
+            raise UsageError(f"{spelt}={value!r} is no scenario", f"such as {example}")
+        elif name == "serving" and not isinstance(value, Serving):
+            raise UsageError(f"{spelt}={value!r}", "expected Serving(...)")
+        elif spec.kind == "texts":
+            values[name] = tuple(value)  # type: ignore[arg-type]  # pytest gives lists of text
+        else:
+            values[name] = value
+    return Options(**values)

@@ -1,0 +1,109 @@
+"""The plan of a test: what will be measured and what is asked of it, settled at collection."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_dlperf.core.budgets import Budget, parse_budget
+from pytest_dlperf.core.metrics import ANSWER_METRICS
+from pytest_dlperf.core.options import DEFAULTS, Leniency, Options, overlay
+from pytest_dlperf.core.scenarios import Offline, Scenario
+from pytest_dlperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_dlperf.core.serving import Serving
+
+ANY_ERROR = parse_budget("errors == 0")
+"""What is asked of every measurement that has no budget on errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one measurement does and what it is held to.
+
+    Attributes:
+        budgets: the conditions, the nearest level's for each metric.
+        scenario: the traffic.
+        serving: batching and replicas.
+        duration: seconds of measuring.
+        missing: what a relative budget without a baseline does to the test.
+        inconclusive: what a budget that noise leaves open does to the test.
+        quick: whether this is a smoke run.
+    """
+
+    budgets: tuple[Budget, ...]
+    scenario: Scenario
+    serving: Serving
+    duration: float
+    missing: Leniency
+    inconclusive: Leniency
+    quick: bool
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        for budget in self.budgets:
+            if budget.metric.latency and isinstance(self.scenario, Offline):
+                raise UsageError(
+                    f"budget {budget.text!r} needs a latency, and Offline() measures none",
+                    "choose another scenario, or a budget on throughput",
+                )
+
+    @property
+    def judged(self) -> tuple[Budget, ...]:
+        """The budgets that are judged: all, or in a smoke run the absolute ones on answers."""
+        about_errors = any(budget.metric.name == "errors" for budget in self.budgets)
+        budgets = self.budgets if about_errors else (*self.budgets, ANY_ERROR)
+        if not self.quick:
+            return budgets
+        lasting = ANSWER_METRICS | {"errors"}
+        return tuple(b for b in budgets if b.metric.name in lasting and not b.relative)
+
+    def override(
+        self,
+        *,
+        scenario: Scenario | None = None,
+        serving: Serving | None = None,
+        duration: float | None = None,
+    ) -> Plan:
+        """This plan with the arguments of a call, which win over the marker's."""
+        __tracebackhide__ = True
+        return dataclasses.replace(
+            self,
+            scenario=scenario or self.scenario,
+            serving=serving or self.serving,
+            duration=duration or self.duration,
+        )
+
+
+def plan(layers: Sequence[Options]) -> Plan:
+    """The plan from all layers of options, nearest first.
+
+    Raises:
+        BudgetSyntaxError: for a budget that cannot be read.
+        UsageError: for a budget on something that the scenario does not measure.
+    """
+    options = overlay((*layers, DEFAULTS))
+    return Plan(
+        budgets=_nearest(layers),
+        scenario=options.scenario,  # type: ignore[arg-type]  # DEFAULTS leaves none of these open
+        serving=options.serving,  # type: ignore[arg-type]
+        duration=options.duration,  # type: ignore[arg-type]
+        missing=options.missing,  # type: ignore[arg-type]
+        inconclusive=options.inconclusive,  # type: ignore[arg-type]
+        quick=bool(options.quick),
+    )
+
+
+def _nearest(layers: Sequence[Options]) -> tuple[Budget, ...]:
+    chosen: dict[str, list[Budget]] = {}
+    for layer in layers:
+        here: dict[str, list[Budget]] = {}
+        for text in layer.budgets or ():
+            budget = parse_budget(text)
+            here.setdefault(budget.metric.name, []).append(budget)
+        chosen = {**here, **chosen}
+    return tuple(budget for budgets in chosen.values() for budget in budgets)

@@ -1,0 +1,162 @@
+"""Record: one measurement with its judgements, as it travels to reports, files and processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_dlperf.core.baseline import metrics_to_json
+from pytest_dlperf.core.measurement import ErrorCount, Measurement
+from pytest_dlperf.core.rows import Rows
+from pytest_dlperf.core.statistics.estimate import Estimate
+from pytest_dlperf.core.verdict import Judgement, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SCHEMA: Final = 1
+"""Version of the JSON report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What became of one measurement.
+
+    Attributes:
+        measurement: what was found.
+        judgements: what that says about each budget.
+        hints: what the user may want to do next.
+        quick: whether this was a smoke run, whose speeds are nothing to go by.
+    """
+
+    measurement: Measurement
+    judgements: tuple[Judgement, ...]
+    hints: tuple[str, ...]
+    quick: bool
+
+    @property
+    def verdict(self) -> Verdict:
+        """The gravest verdict of all budgets."""
+        return max((j.verdict for j in self.judgements), key=_GRAVITY.index, default=Verdict.PASS)
+
+
+_GRAVITY: Final = [
+    Verdict.PASS,
+    Verdict.NEW,
+    Verdict.INCONCLUSIVE,
+    Verdict.INVALID,
+    Verdict.FAIL,
+]
+
+
+def record_to_json(record: Record) -> dict[str, object]:
+    """Plain values: finite numbers, text, lists and dictionaries."""
+    found = record.measurement
+    return {
+        "test": found.test,
+        "name": found.name,
+        "target": found.target,
+        "scenario": found.scenario,
+        "serving": found.serving,
+        "seconds": found.seconds,
+        "requests": found.requests,
+        "quick": record.quick,
+        "metrics": metrics_to_json(found.metrics),
+        "refused": dict(found.refused),
+        "errors": [
+            {"kind": error.kind, "requests": error.requests, "example": error.example}
+            for error in found.errors
+        ],
+        "rows": found.rows.to_json() if found.rows else None,
+        "invalid": found.invalid,
+        "notes": list(found.notes),
+        "diagnosis": found.diagnosis,
+        "verdicts": [_judgement_to_json(judgement) for judgement in record.judgements],
+        "hints": list(record.hints),
+    }
+
+
+def record_from_json(value: dict[str, Any]) -> Record:
+    """The inverse of `record_to_json`.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
+    """
+    measurement = Measurement(
+        test=value["test"],
+        name=value["name"],
+        target=value["target"],
+        scenario=value["scenario"],
+        serving=value["serving"],
+        seconds=float(value["seconds"]),
+        requests=int(value["requests"]),
+        metrics=MappingProxyType({k: _estimate(v) for k, v in value["metrics"].items()}),
+        refused=MappingProxyType(dict(value["refused"])),
+        errors=tuple(ErrorCount(**error) for error in value["errors"]),
+        rows=Rows.from_json(value["rows"]) if value["rows"] else None,
+        invalid=value["invalid"],
+        notes=tuple(value["notes"]),
+        diagnosis=value["diagnosis"],
+    )
+    return Record(
+        measurement=measurement,
+        judgements=tuple(_judgement_from_json(verdict) for verdict in value["verdicts"]),
+        hints=tuple(value["hints"]),
+        quick=bool(value["quick"]),
+    )
+
+
+def report_to_json(
+    records: Iterable[Record],
+    machine: dict[str, object],
+    environment: dict[str, str],
+    commit: str,
+) -> dict[str, object]:
+    """The content of `--dlperf-json`."""
+    return {
+        "schema": SCHEMA,
+        "machine": machine,
+        "environment": environment,
+        "commit": commit,
+        "measurements": [record_to_json(record) for record in records],
+    }
+
+
+def _judgement_to_json(judgement: Judgement) -> dict[str, object]:
+    measured = judgement.measured
+    return {
+        "budget": judgement.budget,
+        "metric": judgement.metric,
+        "verdict": judgement.verdict.value,
+        "value": measured.value if measured else None,
+        "low": measured.low if measured else None,
+        "high": measured.high if measured else None,
+        "limit": judgement.limit,
+        "baseline": judgement.baseline,
+        "baseline_revision": judgement.revision,
+        "fails_at": judgement.fails_at,
+        "reason": judgement.reason,
+        "lasting": judgement.lasting,
+        "improved": judgement.improved,
+    }
+
+
+def _judgement_from_json(value: dict[str, Any]) -> Judgement:
+    return Judgement(
+        budget=value["budget"],
+        metric=value["metric"],
+        verdict=Verdict(value["verdict"]),
+        measured=_estimate(value) if value["value"] is not None else None,
+        limit=value["limit"],
+        baseline=value["baseline"],
+        revision=value["baseline_revision"],
+        fails_at=value["fails_at"],
+        reason=value["reason"],
+        lasting=value["lasting"],
+        improved=value["improved"],
+    )
+
+
+def _estimate(value: dict[str, Any]) -> Estimate:
+    return Estimate(float(value["value"]), float(value["low"]), float(value["high"]))

@@ -1,0 +1,62 @@
+"""Rows: which distinct rows were answered, and rightly; the evidence for accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The answers to the distinct rows of one evaluation set, as bits.
+
+    Attributes:
+        data: hash of the inputs and labels; only rows of equal data can be paired.
+        answered: whether each row was answered at all, shape `(rows,)`.
+        right: whether most of the row's answers were right, shape `(rows,)`.
+    """
+
+    data: str
+    answered: NDArray[np.bool_]
+    right: NDArray[np.bool_]
+
+    def pairs(self, base: Rows) -> tuple[int, int, int]:
+        """Rows that only `base` has right, that only this one has right, that both answered."""
+        both = self.answered & base.answered
+        only_base = int((both & base.right & ~self.right).sum())
+        only_self = int((both & self.right & ~base.right).sum())
+        return only_base, only_self, int(both.sum())
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values; eight rows a byte, in hexadecimal."""
+        return {
+            "data": self.data,
+            "rows": len(self.answered),
+            "answered": np.packbits(self.answered).tobytes().hex(),
+            "right": np.packbits(self.right).tobytes().hex(),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, object]) -> Rows:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: if the bits do not make up the rows.
+            KeyError: if a field is missing.
+        """
+        rows = value["rows"]
+        if not isinstance(rows, int):
+            raise ValueError(f"rows={rows!r} is no number")  # noqa: TRY004 - a bad file, not a bug
+        return cls(str(value["data"]), _bits(value["answered"], rows), _bits(value["right"], rows))
+
+
+def _bits(text: object, rows: int) -> NDArray[np.bool_]:
+    packed = np.frombuffer(bytes.fromhex(str(text)), dtype=np.uint8)
+    if len(packed) != (rows + 7) // 8:
+        raise ValueError(f"{len(packed)} bytes of bits for {rows} rows")
+    return np.unpackbits(packed, count=rows).astype(np.bool_)

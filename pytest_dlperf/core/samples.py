@@ -1,0 +1,87 @@
+"""Samples: what happened to each request, as columns.
+
+Requests are numbered in the order in which they became due, and a batch is a run of consecutive
+requests; so what is true of a whole batch is stored once a batch.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Outcome(enum.IntEnum):
+    """How a request ended."""
+
+    OK = 0
+    EXCEPTION = 1
+    WRONG_SHAPE = 2
+    NOT_FINITE = 3
+    MIXED_UP = 4
+    CHANGED = 5
+    UNFINISHED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """One run of a load.
+
+    Attributes:
+        started_ns: clock reading when the load began.
+        intended_ns: when each answered request was due, shape `(requests,)`, not decreasing.
+        stop: index of the request after each batch's last, shape `(batches,)`, increasing.
+        dispatched_ns: when each batch was handed to the target, shape `(batches,)`.
+        done_ns: when each batch's answer was there, shape `(batches,)`.
+        outcome: `Outcome` of each request, shape `(requests,)`.
+        late_ns: how late each idle replica woke for the next request, shape `(waits,)`.
+        unfinished: requests that were due but not answered when the run's time was up.
+    """
+
+    started_ns: int
+    intended_ns: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    dispatched_ns: NDArray[np.int64]
+    done_ns: NDArray[np.int64]
+    outcome: NDArray[np.uint8]
+    late_ns: NDArray[np.int64]
+    unfinished: int
+
+    @property
+    def size(self) -> NDArray[np.int64]:
+        """Requests in each batch, shape `(batches,)`."""
+        return np.diff(self.stop, prepend=0)
+
+    @property
+    def ok(self) -> NDArray[np.bool_]:
+        """Whether each request was answered well, shape `(requests,)`."""
+        return np.equal(self.outcome, Outcome.OK)
+
+    @property
+    def latency_ns(self) -> NDArray[np.int64]:
+        """From due to done, for each request."""
+        return np.repeat(self.done_ns, self.size) - self.intended_ns
+
+    @property
+    def queue_ns(self) -> NDArray[np.int64]:
+        """From due to dispatched, for each request."""
+        return np.repeat(self.dispatched_ns, self.size) - self.intended_ns
+
+    @property
+    def service_ns(self) -> NDArray[np.int64]:
+        """From dispatched to done, for each batch."""
+        return self.done_ns - self.dispatched_ns
+
+    def blocks(self, count: int) -> NDArray[np.intp]:
+        """The block of each batch, shape `(batches,)`: at most `count` equal stretches of time.
+
+        A block ends with the completion of a batch, so that it holds whole batches only.
+        """
+        span = max(1, int(self.done_ns.max()) - self.started_ns)
+        ends = self.started_ns + span * np.arange(1, count) / count
+        return np.unique(np.searchsorted(ends, self.done_ns, side="left"), return_inverse=True)[1]

@@ -1,0 +1,33 @@
+"""Serving: how requests reach the replicas of a target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_dlperf.core.checks import check_count, check_number
+from pytest_dlperf.core.describe import describe
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Dynamic batching in front of one or more replicas.
+
+    Attributes:
+        max_batch_size: the most requests that one call of the target carries.
+        batch_timeout: seconds that the oldest waiting request may wait for its batch to fill.
+        replicas: copies of the target that answer at the same time, a thread each. A plain
+            callable is shared by all of them, so it must then be safe to call from threads.
+    """
+
+    max_batch_size: int = 64
+    batch_timeout: float = 0.0
+    replicas: int = 1
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        check_count(self.max_batch_size, "Serving(max_batch_size)")
+        check_number(self.batch_timeout, "Serving(batch_timeout)")
+        check_count(self.replicas, "Serving(replicas)")
+
+    def __str__(self) -> str:
+        return describe(self)

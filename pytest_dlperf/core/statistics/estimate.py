@@ -1,0 +1,26 @@
+"""Estimate: a value with the interval that the evidence allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+CONFIDENCE: Final = 0.95
+"""Two-sided confidence of every interval that is computed, printed or stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A measured value and its two-sided 95 % confidence interval, in the metric's base unit.
+
+    A value that was counted rather than estimated has `low == value == high`.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def counted(value: float) -> Estimate:
+    """An estimate without uncertainty."""
+    return Estimate(value, value, value)

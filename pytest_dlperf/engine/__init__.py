@@ -1,0 +1,1 @@
+"""What acts: clocks, threads, processes and models. No pytest, no printing."""

@@ -1,0 +1,191 @@
+"""Evaluation: the rows that requests carry, and the score of the answers to these very requests."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pytest_dlperf.core.measurement import ErrorCount
+from pytest_dlperf.core.samples import Outcome
+from pytest_dlperf.core.summary import Score
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.core.data import Data
+    from pytest_dlperf.core.scoring import Scorer
+    from pytest_dlperf.engine.reference_answers import ReferenceAnswers
+
+_KEPT_BYTES: Final = 128 << 20
+_CHUNK_ROWS: Final = 1 << 14
+_SHOWN_ROWS: Final = 5
+_SEARCHED: Final = 64
+
+
+class Evaluation:
+    """A feed that asks for every row equally often, in a seeded order, and scores the answers.
+
+    Answers are kept until the load is over, so that scoring takes no time from it; beyond
+    128 MiB the oldest are scored as new ones come in.
+
+    Args:
+        data: rows and labels.
+        order: the order in which rows are asked, shape `(rows,)`.
+        longest: the largest batch.
+        shape: of one answer.
+        scorer: None if answers are not scored.
+        reference: what rows answer when asked alone, None if that cannot be told; by position
+            in `order`.
+    """
+
+    def __init__(  # noqa: PLR0913 - what an answer is held against
+        self,
+        *,
+        data: Data,
+        order: NDArray[np.int64],
+        longest: int,
+        shape: tuple[int, ...],
+        scorer: Scorer | None,
+        reference: ReferenceAnswers | None,
+    ) -> None:
+        self._rows = len(order)
+        self._order = order
+        # Repeated at the end, so that every batch is one slice and nothing is copied for it.
+        around = np.resize(order, self._rows + longest)
+        self._inputs = np.ascontiguousarray(data.inputs[around])
+        self._inputs.flags.writeable = False
+        self._labels = data.labels[order] if data.labels is not None else None
+        self._shape = shape
+        self._scorer = scorer
+        self._reference = reference
+        self._kept: deque[tuple[int, NDArray[Any]]] = deque()
+        self._kept_bytes = 0
+        self._bad: list[tuple[NDArray[np.int64], Outcome]] = []
+        self._errors: dict[str, ErrorCount] = {}
+        self._answered = np.zeros(self._rows, np.int64)
+        self._right = np.zeros(self._rows)
+        self._loss = np.zeros(self._rows)
+
+    def inputs(self, start: int, stop: int) -> NDArray[Any]:
+        """The rows of requests `start` to `stop - 1`, read-only."""
+        first = start % self._rows
+        return self._inputs[first : first + stop - start]
+
+    def answer(self, start: int, stop: int, outputs: object) -> None:
+        """Keep the answer to these requests, or count it if it has the wrong shape."""
+        try:
+            # A copy: the target may use its buffer again for the next batch.
+            array = np.array(outputs)
+        except (TypeError, ValueError) as error:
+            self._count(np.arange(start, stop), Outcome.WRONG_SHAPE, "wrong shape", str(error))
+            return
+        expected = (stop - start, *self._shape)
+        if array.shape != expected or array.dtype.kind not in "biuf":
+            example = f"answered {array.dtype}{list(array.shape)} to a batch of {stop - start}"
+            if array.shape[:1] != expected[:1]:
+                example += f": expected {stop - start} rows"
+            self._count(np.arange(start, stop), Outcome.WRONG_SHAPE, "wrong shape", example)
+            return
+        self._kept.append((start, array))
+        self._kept_bytes += array.nbytes
+        while self._kept_bytes > _KEPT_BYTES:
+            self._score_oldest(1)
+
+    def fail(self, start: int, stop: int, error: Exception) -> None:
+        """Count the exception that these requests ended in."""
+        requests = np.arange(start, stop)
+        self._count(requests, Outcome.EXCEPTION, type(error).__name__, f"{error}")
+
+    def finish(self) -> None:
+        """Score what is still kept."""
+        while self._kept:
+            self._score_oldest(_CHUNK_ROWS)
+
+    def outcomes(self, requests: int) -> NDArray[np.uint8]:
+        """The `Outcome` of each request, shape `(requests,)`; call `finish` first."""
+        outcome = np.full(requests, Outcome.OK, np.uint8)
+        for indices, code in self._bad:
+            outcome[indices] = code
+        return outcome
+
+    @property
+    def errors(self) -> tuple[ErrorCount, ...]:
+        """Kinds of errors, the most frequent first."""
+        return tuple(sorted(self._errors.values(), key=lambda error: -error.requests))
+
+    @property
+    def score(self) -> Score | None:
+        """The score by original row; None if answers are not scored."""
+        if self._scorer is None:
+            return None
+        place = np.argsort(self._order)
+        return Score(
+            answered=self._answered[place],
+            right=self._right[place],
+            loss=self._loss[place],
+            classifies=self._scorer.classifies,
+        )
+
+    def _count(
+        self, requests: NDArray[np.int64], outcome: Outcome, kind: str, example: str
+    ) -> None:
+        self._bad.append((requests, outcome))
+        known = self._errors.get(kind)
+        if known is not None:
+            example = known.example
+        count = len(requests) + (known.requests if known else 0)
+        self._errors[kind] = ErrorCount(kind, count, example)
+
+    def _score_oldest(self, rows: int) -> None:
+        starts, arrays = [], []
+        while self._kept and rows > 0:
+            start, array = self._kept.popleft()
+            self._kept_bytes -= array.nbytes
+            starts.append(np.arange(start, start + len(array)))
+            arrays.append(array)
+            rows -= len(array)
+        self._score(np.concatenate(starts), np.concatenate(arrays))
+
+    def _score(self, requests: NDArray[np.int64], outputs: NDArray[Any]) -> None:
+        positions = requests % self._rows
+        flat = outputs.reshape(len(outputs), -1)
+        finite = np.isfinite(flat).all(axis=1)
+        if not finite.all():
+            self._count_not_finite(requests[~finite], positions[~finite])
+        good = np.flatnonzero(finite)
+        if self._reference is not None:
+            answers = flat[good].astype(np.float64)
+            wrong = self._reference.wrong(answers, positions[good])
+            if len(wrong):
+                # They are scored all the same: mixed-up rows cost accuracy, and it must show.
+                self._count_wrong(requests[good[wrong]], positions[good[wrong]], answers[wrong])
+        if self._scorer is not None and self._labels is not None:
+            right, loss = self._scorer.score(outputs[good], self._labels[positions[good]])
+            np.add.at(self._answered, positions[good], 1)
+            np.add.at(self._right, positions[good], right)
+            np.add.at(self._loss, positions[good], loss)
+
+    def _count_not_finite(self, requests: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
+        rows = sorted({int(self._order[position]) for position in positions})
+        shown = ", ".join(map(str, rows[:_SHOWN_ROWS])) + (
+            " ..." if len(rows) > _SHOWN_ROWS else ""
+        )
+        example = f"NaN or infinity, for {'row' if len(rows) == 1 else 'rows'} {shown}"
+        self._count(requests, Outcome.NOT_FINITE, "not finite", example)
+
+    def _count_wrong(
+        self,
+        requests: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        answers: NDArray[np.float64],
+    ) -> None:
+        for position, answer in zip(positions[:_SEARCHED], answers, strict=False):
+            owner = self._reference.owner(answer) if self._reference else None
+            if owner is not None:
+                example = f"row {self._order[position]} got the answer of row {self._order[owner]}"
+                self._count(requests, Outcome.MIXED_UP, "rows mixed up", example)
+                return
+        example = f"row {self._order[positions[0]]} is answered otherwise under load than alone"
+        self._count(requests, Outcome.CHANGED, "answer changed", example)

@@ -1,0 +1,123 @@
+"""Training: what fitting a model took, and a cache of fitted models keyed by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_dlperf.engine import keras
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_dlperf.engine.clock import Clock
+    from pytest_dlperf.engine.reference_data import Part
+
+BATCH_SIZE: Final = 32
+
+_MODEL: Final = "model.keras"
+_RECORD: Final = "training.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a model was trained.
+
+    Attributes:
+        history: metric to its value after each epoch, as Keras reports them.
+        seconds: how long `fit` took, tracing included.
+        samples_per_second: rows seen (every epoch anew) over seconds.
+        steps_per_second: batches seen over seconds.
+        cached: whether the model was taken from the cache; the figures are then those of the
+            session that trained it.
+    """
+
+    history: dict[str, list[float]]
+    seconds: float
+    samples_per_second: float
+    steps_per_second: float
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained model with the record of its training."""
+
+    model: keras.Model
+    training: Training
+
+
+def train(model: keras.Model, part: Part, epochs: int, clock: Clock) -> Trained:
+    """Fit a compiled model.
+
+    Args:
+        model: compiled.
+        part: rows and labels to learn from.
+        epochs: passes over the rows.
+        clock: time.
+    """
+    started_ns = clock.now_ns()
+    fitted = model.fit(part.inputs, part.labels, epochs=epochs, batch_size=BATCH_SIZE, verbose=0)
+    seconds = max(1e-9, (clock.now_ns() - started_ns) * 1e-9)
+    rows = len(part.inputs)
+    history = {name: [float(v) for v in values] for name, values in fitted.history.items()}
+    steps = epochs * -(-rows // BATCH_SIZE)
+    return Trained(model, Training(history, seconds, epochs * rows / seconds, steps / seconds))
+
+
+def cache_key(**parts: object) -> str:
+    """One key of all that a trained model depends on."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def cached(
+    folder: Path, key: str, build: Callable[[], Trained], warn: Callable[[str], None]
+) -> Trained:
+    """The trained model of a key, from the cache if it is there and whole, else built and kept.
+
+    A cache can only save time: what is damaged is built anew, and what cannot be written is not
+    kept; `warn` is told of both.
+
+    Args:
+        folder: the cache; made if need be.
+        key: of `cache_key`.
+        build: trains the model.
+        warn: takes one sentence.
+    """
+    entry = folder / key
+    if entry.is_dir():
+        try:
+            return _read(entry)
+        except Exception as error:  # noqa: BLE001 - any damage whatever
+            problem = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            warn(f"the cached model {entry} is damaged ({problem:.200}); it is trained anew")
+    trained = build()
+    try:
+        _write(entry, trained)
+    except OSError as error:
+        warn(f"the trained model was not kept in {folder}: {error}")
+    return trained
+
+
+def _read(entry: Path) -> Trained:
+    record: dict[str, Any] = json.loads((entry / _RECORD).read_text())
+    training = Training(**{**record, "cached": True})
+    return Trained(keras.load(entry / _MODEL), training)
+
+
+def _write(entry: Path, trained: Trained) -> None:
+    """Make the entry complete elsewhere, then move it into place as one."""
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=entry.parent) as scratch:
+        fresh = Path(scratch) / "fresh"
+        fresh.mkdir()
+        trained.model.save(str(fresh / _MODEL))
+        (fresh / _RECORD).write_text(json.dumps(asdict(trained.training)))
+        if entry.exists():
+            entry.rename(Path(scratch) / "old")
+        fresh.rename(entry)

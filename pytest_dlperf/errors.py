@@ -1,0 +1,76 @@
+"""What can go wrong, each as a value with fields; the text is made here and nowhere else."""
+
+from __future__ import annotations
+
+
+class DlperfError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class UsageError(DlperfError, ValueError):
+    """The user asked for something that makes no sense.
+
+    Attributes:
+        problem: what is wrong, with the offending value.
+        hint: what to do instead; may be empty.
+    """
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        self.problem = problem
+        self.hint = hint
+        super().__init__(f"{problem}\n  {hint}" if hint else problem)
+
+
+class BudgetSyntaxError(UsageError):
+    """A budget that cannot be read; the text marks the place.
+
+    Attributes:
+        text: the whole budget as written.
+        start: index of the first wrong character in `text`.
+        length: how many characters are wrong (at least one is marked).
+    """
+
+    def __init__(self, text: str, start: int, length: int, problem: str, hint: str = "") -> None:
+        self.text = text
+        self.start = start
+        self.length = max(1, length)
+        marked = f"{problem}\n    {text}\n    {' ' * start}{'^' * self.length}"
+        super().__init__(marked, hint)
+
+
+class DataError(DlperfError, ValueError):
+    """Evaluation or training data that cannot be used; names the first bad row."""
+
+
+class TargetError(DlperfError):
+    """The thing under measurement cannot be called at all, so there is nothing to measure."""
+
+
+class BaselineError(DlperfError):
+    """A stored baseline that cannot be used as it stands.
+
+    Attributes:
+        path: the file.
+        problem: what is wrong with it.
+        hint: what to do.
+    """
+
+    def __init__(self, path: str, problem: str, hint: str) -> None:
+        self.path = path
+        self.problem = problem
+        self.hint = hint
+        super().__init__(f"baseline {path}: {problem}\n  {hint}")
+
+
+class BudgetFailure(DlperfError, AssertionError):  # noqa: N818 - a failed assertion, not an error of the run
+    """At least one budget is broken; the text is the report of the measurement.
+
+    Attributes:
+        broken: the budgets that are broken, as the user wrote them.
+    """
+
+    __module__ = "pytest_dlperf"  # its public name, and short enough for pytest's summary line
+
+    def __init__(self, broken: tuple[str, ...], report: str) -> None:
+        self.broken = broken
+        super().__init__(report)

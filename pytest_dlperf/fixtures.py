@@ -1,0 +1,79 @@
+"""Fixtures; every one can be overridden in a conftest."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_dlperf.collecting import PLANS
+from pytest_dlperf.session import KEY, PROPERTY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_dlperf.core.record import Record
+    from pytest_dlperf.engine.keras import Model
+    from pytest_dlperf.engine.reference_data import ReferenceData
+    from pytest_dlperf.engine.training import Trained, Training
+    from pytest_dlperf.measuring import Dlperf
+
+
+@pytest.fixture
+def dlperf(request: pytest.FixtureRequest) -> Iterator[Dlperf]:
+    """Put a model under concurrent load and hold it to the budgets of the test's marker.
+
+    `dlperf(target, data)` measures, records and judges; it raises if a budget is not held.
+    """
+    from pytest_dlperf.core.record import record_to_json
+    from pytest_dlperf.measuring import Dlperf
+
+    session = request.config.stash[KEY]
+    item = request.node
+
+    def keep(record: Record) -> None:
+        item.user_properties.append((PROPERTY, json.dumps(record_to_json(record))))
+
+    yield Dlperf(item.nodeid, item.stash[PLANS], session.workplace, keep)
+    session.progress.clear()
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> ReferenceData:
+    """Handwritten digits: `.train` and `.test` with `.inputs` and `.labels`, `.schema`, `.hash`."""
+    from pytest_dlperf.engine.reference_data import load_digits
+
+    return load_digits()
+
+
+@pytest.fixture(scope="session")
+def trained_reference(request: pytest.FixtureRequest, reference_data: ReferenceData) -> Trained:
+    """The reference model with the record of its training; trained once, then cached."""
+    from pytest_dlperf.engine.clock import MonotonicClock
+    from pytest_dlperf.engine.reference import reference_model
+    from pytest_dlperf.measuring import DlperfWarning
+
+    session = request.config.stash[KEY]
+    session.progress.show("training the reference model", None)
+    trained = reference_model(
+        reference_data,
+        session.cache_folder,
+        lambda text: warnings.warn(text, DlperfWarning, stacklevel=2),
+        MonotonicClock(),
+    )
+    session.progress.clear()
+    return trained
+
+
+@pytest.fixture(scope="session")
+def reference_model(trained_reference: Trained) -> Model:
+    """Dense 512 relu, Dense 10 softmax, trained on the reference data for 5 epochs."""
+    return trained_reference.model
+
+
+@pytest.fixture(scope="session")
+def reference_training(trained_reference: Trained) -> Training:
+    """How the reference model was trained: history, seconds, samples and steps a second."""
+    return trained_reference.training

@@ -1,0 +1,178 @@
+"""What the `dlperf` fixture is: measure, judge, record, and raise if a budget is not held."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from pytest_dlperf.core.acceptance import decide_acceptance
+from pytest_dlperf.core.baseline import accept
+from pytest_dlperf.core.data import as_data
+from pytest_dlperf.core.judge import judge
+from pytest_dlperf.core.options import Update, from_call
+from pytest_dlperf.core.record import Record
+from pytest_dlperf.core.verdict import Judgement, consequence
+from pytest_dlperf.engine.measure import Bench, measure
+from pytest_dlperf.errors import BudgetFailure, UsageError
+from pytest_dlperf.reports.budgets import failure_text
+
+if TYPE_CHECKING:
+    from pytest_dlperf.adapters.files import BaselineFiles
+    from pytest_dlperf.core.baseline import Accepted, Revision
+    from pytest_dlperf.core.environment import Environment
+    from pytest_dlperf.core.measurement import Measurement
+    from pytest_dlperf.core.plan import Plan
+    from pytest_dlperf.core.scenarios import Scenario
+    from pytest_dlperf.core.serving import Serving
+
+Recorder: TypeAlias = Callable[[Record], None]
+
+
+class DlperfWarning(UserWarning):
+    """A budget could not be judged, or a result is to be taken with care."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What is the same for all tests of a session.
+
+    Attributes:
+        bench: time, what the process uses, and the progress line.
+        store: the baselines of this machine class.
+        environment: asks for the software of this process.
+        revision: asks for the code that is being measured.
+        machine: the machine class, as a name.
+        update: which baselines may be written.
+        ci_guard: whether baselines that would be written are not, because this is CI.
+        obstacle: why nothing may be measured here; empty if it may.
+    """
+
+    bench: Bench
+    store: BaselineFiles
+    environment: Callable[[], Environment]
+    revision: Callable[[], Revision]
+    machine: str
+    update: Update | None
+    ci_guard: bool
+    obstacle: str
+
+
+class Dlperf:
+    """Measures targets on behalf of one test.
+
+    Args:
+        test: pytest's node id.
+        plan: what the test's marker and the options say.
+        workplace: what is the same for all tests.
+        recorder: takes each record, before a broken budget raises.
+    """
+
+    def __init__(self, test: str, plan: Plan, workplace: Workplace, recorder: Recorder) -> None:
+        self._test = test
+        self._plan = plan
+        self._workplace = workplace
+        self._recorder = recorder
+        self._names: set[str] = set()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The measurements made so far."""
+        return frozenset(self._names)
+
+    def __call__(  # noqa: PLR0913 - each overrides one argument of the marker
+        self,
+        target: object,
+        data: object,
+        *,
+        scenario: Scenario | None = None,
+        serving: Serving | None = None,
+        duration: float | str | None = None,
+        name: str = "",
+    ) -> Measurement:
+        """Put a target under load, judge the test's budgets, and return what was measured.
+
+        Args:
+            target: a Keras model, a `tf.function`, an object with a method `infer(batch)`, or a
+                callable `infer(batch)`: one leading batch axis in and out.
+            data: `(inputs, labels)` or an object with `.inputs` and `.labels`, shape
+                `(rows, ...)`; labels may be None, then there is no accuracy and no loss.
+            scenario: the traffic; wins over the marker's.
+            serving: batching and replicas; wins over the marker's.
+            duration: seconds, or text such as `"5s"`; wins over the marker's.
+            name: tells several measurements of one test apart.
+
+        Raises:
+            BudgetFailure: if a budget is not held.
+            UsageError: if what was asked for makes no sense.
+            DataError: if the data cannot be used.
+            TargetError: if the target cannot be called at all.
+            BaselineError: if the stored baseline cannot be read.
+        """
+        __tracebackhide__ = True
+        if self._workplace.obstacle:
+            raise UsageError(self._workplace.obstacle)
+        if name in self._names:
+            raise UsageError(
+                f"this test has a measurement {name!r} already"
+                if name
+                else "this test has a measurement already",
+                "tell them apart: dlperf(..., name='...')",
+            )
+        call = from_call(scenario=scenario, serving=serving, duration=duration)
+        plan = self._plan.override(
+            scenario=call.scenario, serving=call.serving, duration=call.duration
+        )
+        rows = as_data(data)
+        # Read before measuring, so that a damaged file costs no measuring time.
+        stored = None if plan.quick else self._workplace.store.load(self._test)
+        found = measure(target, rows, plan, self._workplace.bench, test=self._test, name=name)
+        self._names.add(name)
+        record = self._judge(found, plan, stored.accepted if stored else {})
+        self._recorder(record)
+        self._conclude(record, plan)
+        return found
+
+    def _judge(self, found: Measurement, plan: Plan, stored: Mapping[str, Accepted]) -> Record:
+        workplace = self._workplace
+        environment = workplace.environment()
+        old = stored.get(found.name)
+        judgements = judge(
+            found,
+            plan.judged,
+            old,
+            environment,
+            f"no baseline yet on this machine class ({workplace.machine})",
+        )
+        if plan.quick:
+            return Record(found, judgements, (), quick=True)
+        decision = decide_acceptance(
+            None if workplace.ci_guard else workplace.update,
+            found,
+            judgements,
+            known=old is not None,
+        )
+        hints = [decision.hint]
+        if decision.save:
+            accepted = accept(found, environment, workplace.revision())
+            workplace.store.save(self._test, found.name, accepted)
+        elif workplace.ci_guard:
+            hints.append("not recorded in CI; --dlperf-update-in-ci allows it")
+        return Record(found, decision.judgements, tuple(filter(None, hints)), quick=False)
+
+    def _conclude(self, record: Record, plan: Plan) -> None:
+        __tracebackhide__ = True
+        by_consequence: dict[str, list[Judgement]] = {"fail": [], "warn": [], "pass": []}
+        for judgement in record.judgements:
+            what = consequence(judgement, missing=plan.missing, inconclusive=plan.inconclusive)
+            by_consequence[what].append(judgement)
+        if by_consequence["fail"]:
+            broken = by_consequence["fail"]
+            raise BudgetFailure(tuple(j.budget for j in broken), failure_text(record, broken))
+        for judgement in by_consequence["warn"]:
+            warnings.warn(
+                f"{judgement.verdict.value}: {judgement.budget}: {judgement.reason}",
+                DlperfWarning,
+                stacklevel=3,
+            )

@@ -1,0 +1,64 @@
+"""pytest's hooks, each a few lines; nothing heavy is imported until a test measures."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_dlperf import pytest_options
+from pytest_dlperf.collecting import PLANS, check_items, select_items
+from pytest_dlperf.fixtures import (
+    dlperf,
+    reference_data,
+    reference_model,
+    reference_training,
+    trained_reference,
+)
+from pytest_dlperf.session import KEY, DlperfSession
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = [
+    "dlperf",
+    "reference_data",
+    "reference_model",
+    "reference_training",
+    "trained_reference",
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the options."""
+    pytest_options.add_options(parser)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Document the marker and check what is said about the whole run."""
+    config.addinivalue_line("markers", pytest_options.marker_line())
+    session = DlperfSession(config, os.environ)
+    config.stash[KEY] = session
+    config.pluginmanager.register(session, "dlperf-session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Read the budgets of every test, and deselect by `--dlperf-only` and `--dlperf-skip`."""
+    check_items(items)
+    deselected = select_items(items, config.stash[KEY].options)
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """A test with budgets that passes without having measured has not been judged."""
+    result = yield
+    plan = pyfuncitem.stash.get(PLANS, None)
+    fixture = pyfuncitem.funcargs.get("dlperf")
+    if plan is not None and plan.budgets and not getattr(fixture, "names", True):
+        pytest.fail("this test has dlperf budgets, but never called dlperf(...)", pytrace=False)
+    return result

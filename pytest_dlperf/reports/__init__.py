@@ -1,0 +1,1 @@
+"""Text from values; nothing here measures or judges."""

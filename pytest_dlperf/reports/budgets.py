@@ -1,0 +1,148 @@
+"""Budgets: the table of one measurement's budgets, and what to do about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.units import Dimension, format_quantity
+from pytest_dlperf.core.verdict import Judgement, Verdict
+from pytest_dlperf.reports.rendering import render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_dlperf.core.record import Record
+    from pytest_dlperf.core.statistics.estimate import Estimate
+
+WIDTH: Final = 76
+"""Columns of a failure: pytest puts four in front of it."""
+
+
+def failure_text(record: Record, broken: Sequence[Judgement]) -> str:
+    """Why a test fails: its budgets, where the time went, and what to run next."""
+    found = record.measurement
+    lines = [
+        headline(broken),
+        f"{found.title}",
+        "",
+        *budget_table(record.judgements, WIDTH),
+        "",
+        *explanations(record),
+        *_wrapped(f"{found.target}; {found.scenario}, {found.serving}"),
+        *_wrapped(f"{found.requests:,} requests in {found.seconds:.1f} s: {found.diagnosis}"),
+    ]
+    steps = list(_next_steps(record))
+    return "\n".join([*lines, *(["", *steps] if steps else [])])
+
+
+def budget_table(judgements: Iterable[Judgement], width: int) -> list[str]:
+    """One row a budget: measured with its interval, limit, baseline with commit and date."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    table.add_column("budget", ratio=1, overflow="fold")
+    for column in ("measured", "limit", "baseline"):
+        table.add_column(column, no_wrap=True, justify="right")
+    table.add_column("verdict", no_wrap=True)
+    for judgement in judgements:
+        unit = METRICS[judgement.metric].unit
+        table.add_row(
+            judgement.budget,
+            _with_interval(judgement.measured, unit) if judgement.measured else "-",
+            format_quantity(judgement.limit, unit) if judgement.limit is not None else "-",
+            _baseline(judgement, unit),
+            judgement.verdict.value,
+        )
+    return render(table, width, colour=False)
+
+
+def explanations(record: Record) -> list[str]:
+    """What a reader must know beside the figures: errors by kind, and each open verdict."""
+    found = record.measurement
+    lines: list[str] = []
+    for error in found.errors:
+        share = f"{error.requests:,} of {found.requests:,} requests"
+        lines += _wrapped(f"error: {error.kind}, {share}: {error.example}")
+    metrics_by_reason: dict[str, list[str]] = {}
+    for judgement in record.judgements:
+        if judgement.reason:
+            metrics_by_reason.setdefault(_reason(judgement), []).append(judgement.metric)
+    for reason, metrics in metrics_by_reason.items():
+        lines += _wrapped(f"{', '.join(metrics)}: {reason}")
+    for note in found.notes:
+        lines += _wrapped(f"note: {note}")
+    return lines
+
+
+def headline(broken: Iterable[Judgement]) -> str:
+    """The broken budgets in one line, with what was measured.
+
+    What pytest's short summary shows of a failure.
+    """
+    parts = []
+    for judgement in broken:
+        unit = METRICS[judgement.metric].unit
+        measured = judgement.measured
+        was = f", was {format_quantity(measured.value, unit)}" if measured else ""
+        kind = "" if judgement.verdict is Verdict.FAIL else f"{judgement.verdict}: "
+        parts.append(f"{kind}{judgement.budget}{was}")
+    return "; ".join(parts)
+
+
+def _reason(judgement: Judgement) -> str:
+    if judgement.fails_at is None:
+        return judgement.reason
+    unit, better = METRICS[judgement.metric].unit, METRICS[judgement.metric].better
+    worse = "below" if better == "higher" else "above"
+    at = f"{format_quantity(judgement.fails_at, unit)}{_change(judgement, unit)}"
+    return f"{judgement.reason}; {worse} {at} it would have been a FAIL"
+
+
+def _next_steps(record: Record) -> Iterable[str]:
+    test = record.measurement.test
+    if any(j.verdict is Verdict.FAIL and j.baseline is not None for j in record.judgements):
+        yield "next: measure again, alone, to see whether it stays:"
+        yield f'  pytest "{test}"'
+        yield "or accept it as the new baseline:"
+        yield f'  pytest "{test}" --dlperf-update=all'
+    elif any(j.verdict is Verdict.NEW for j in record.judgements):
+        yield "next: record a baseline:"
+        yield f'  pytest "{test}" --dlperf-update=new'
+
+
+def _with_interval(measured: Estimate, unit: Dimension) -> str:
+    value = format_quantity(measured.value, unit)
+    if measured.low == measured.high:
+        return value
+    low, high = format_quantity(measured.low, unit), format_quantity(measured.high, unit)
+    return f"{value}\n{_without_repeated_unit(low, high)}"
+
+
+def _without_repeated_unit(low: str, high: str) -> str:
+    for unit in (" %", " s", " ms", " us", " ns", " GiB", " MiB", " KiB", "/s"):
+        if low.endswith(unit) and high.endswith(unit):
+            return f"{low.removesuffix(unit)} to {high}"
+    return f"{low} to {high}"
+
+
+def _baseline(judgement: Judgement, unit: Dimension) -> str:
+    if judgement.baseline is None:
+        return "-"
+    value = format_quantity(judgement.baseline, unit)
+    return "\n".join([value, *judgement.revision.split(", ")])
+
+
+def _change(judgement: Judgement, unit: Dimension) -> str:
+    base, at = judgement.baseline, judgement.fails_at
+    if not base or at is None:
+        return ""
+    if unit == "share":
+        return f" ({(at - base) * 100:+.1f} pt)"
+    return f" ({(at / base - 1) * 100:+.0f} %)"
+
+
+def _wrapped(text: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)

@@ -1,0 +1,63 @@
+"""Progress: one line that comes and goes while a test measures."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SAVE, _RESTORE, _ERASE = "\x1b7", "\x1b8", "\x1b[K"
+_EVERY_SECONDS: Final = 0.2
+_LEAST_ROOM: Final = 12
+
+
+class NoProgress:
+    """Shows nothing."""
+
+    def show(self, phase: str, remaining: float | None) -> None:
+        """Nothing."""
+
+    def clear(self) -> None:
+        """Nothing."""
+
+
+class LineProgress:
+    """Writes behind what pytest has written on the line, and puts the cursor back.
+
+    Args:
+        descriptor: file descriptor of the terminal, open past pytest's capturing.
+        room: columns that are left on the line.
+    """
+
+    def __init__(self, descriptor: int, room: Callable[[], int]) -> None:
+        self._descriptor = descriptor
+        self._room = room
+        self._shown_at = 0.0
+        self._phase = ""
+
+    def show(self, phase: str, remaining: float | None) -> None:
+        """Show the phase and the seconds left, at most five times a second."""
+        now = time.monotonic()
+        if phase == self._phase and now - self._shown_at < _EVERY_SECONDS:
+            return
+        self._shown_at, self._phase = now, phase
+        left = "" if remaining is None else f", {remaining:.0f} s left"
+        room = self._room()
+        if room >= _LEAST_ROOM:
+            phase = phase[: max(0, room - len(left) - 1)]
+            self._write(f"{_SAVE} {phase}{left}{_ERASE}{_RESTORE}")
+
+    def clear(self) -> None:
+        """Take the line away."""
+        self._phase = ""
+        self._write(f"{_SAVE}{_ERASE}{_RESTORE}")
+
+    def close(self) -> None:
+        """Let go of the terminal."""
+        os.close(self._descriptor)
+
+    def _write(self, text: str) -> None:
+        os.write(self._descriptor, text.encode())

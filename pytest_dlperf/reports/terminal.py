@@ -1,0 +1,75 @@
+"""Terminal: the section that pytest's summary shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.units import format_quantity
+from pytest_dlperf.core.verdict import Verdict
+from pytest_dlperf.reports.budgets import explanations
+from pytest_dlperf.reports.rendering import render
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_dlperf.core.record import Record
+
+_COLUMNS: Final = ("throughput", "p50", "p99", "accuracy")
+_COLOURS: Final = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "red",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.INVALID: "yellow",
+    Verdict.NEW: "cyan",
+}
+
+
+def summary_lines(records: Sequence[Record], width: int, *, colour: bool) -> list[str]:
+    """One row a measurement, then what is to be said about it and the hints."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("measurement", ratio=1, overflow="fold")
+    for column in _COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for record in records:
+        found = record.measurement
+        verdict = record.verdict
+        table.add_row(
+            short_title(record),
+            *(
+                format_quantity(found.metrics[name].value, METRICS[name].unit)
+                if name in found.metrics
+                else "-"
+                for name in _COLUMNS
+            ),
+            Text(verdict.value, style=_COLOURS[verdict]),
+        )
+    return [*render(table, width, colour=colour), *_remarks(records)]
+
+
+def short_title(record: Record) -> str:
+    """The test's own name, with the measurement's name if it has one."""
+    found = record.measurement
+    function = found.test.rsplit("::", 1)[-1]
+    return f"{function} [{found.name}]" if found.name else function
+
+
+def _remarks(records: Sequence[Record]) -> list[str]:
+    lines: list[str] = []
+    for record in records:
+        # A failed test has said all this in its own report.
+        said = [] if record.verdict is Verdict.FAIL else explanations(record)
+        if said:
+            lines += ["", f"{short_title(record)}:", *(f"  {line}" for line in said)]
+    hints = dict.fromkeys(
+        f"{short_title(record)}: {hint}" for record in records for hint in record.hints
+    )
+    if hints:
+        lines += ["", *hints]
+    if any(record.quick for record in records):
+        lines += ["", "quick: only errors and absolute budgets on answers were judged"]
+    return lines

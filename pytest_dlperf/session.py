@@ -1,0 +1,169 @@
+"""The session: what is set up once, and what becomes of all records at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from pytest_dlperf.pytest_options import run_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_dlperf.adapters.files import BaselineFiles
+    from pytest_dlperf.core.baseline import Revision
+    from pytest_dlperf.core.environment import MachineClass
+    from pytest_dlperf.core.record import Record
+    from pytest_dlperf.measuring import Workplace
+    from pytest_dlperf.reports.progress import LineProgress, NoProgress
+
+PROPERTY: Final = "dlperf"
+"""Name of the user property that carries a record to JUnit and to the xdist controller."""
+
+_XDIST: Final = (
+    "nothing can be measured while {workers} pytest-xdist workers share the machine\n"
+    "  run with -n0 (or -n1), or with --dlperf-quick for a smoke run"
+)
+
+
+class DlperfSession:
+    """One pytest session, registered as a plugin of its own.
+
+    Args:
+        config: pytest's.
+        variables: environment variables.
+    """
+
+    def __init__(self, config: pytest.Config, variables: Mapping[str, str]) -> None:
+        self._config = config
+        self._variables = variables
+        self.options = run_options(config)
+        if self.options.quick and self.options.update:
+            raise pytest.UsageError(
+                "--dlperf-quick measures too briefly for a baseline: drop it, or --dlperf-update"
+            )
+        if self.options.only and self.options.skip:
+            raise pytest.UsageError("--dlperf-only and --dlperf-skip leave no test")
+        self._records: list[Record] = []
+        self.progress = self._make_progress()
+
+    @cached_property
+    def workplace(self) -> Workplace:
+        """What all tests measure with."""
+        from pytest_dlperf.engine.clock import MonotonicClock
+        from pytest_dlperf.engine.machine import environment
+        from pytest_dlperf.engine.measure import Bench
+        from pytest_dlperf.engine.telemetry import ProcessMeter
+        from pytest_dlperf.measuring import Workplace
+
+        options = self.options
+        in_ci = bool(self._variables.get("CI"))
+        return Workplace(
+            bench=Bench(MonotonicClock(), ProcessMeter(), self.progress),
+            store=self._store,
+            environment=environment,
+            revision=lambda: self._revision,
+            machine=self._machine.slug,
+            update=options.update,
+            ci_guard=bool(options.update and in_ci and not options.update_in_ci),
+            obstacle=self._obstacle(),
+        )
+
+    @cached_property
+    def cache_folder(self) -> Path | None:
+        """Where trained models are kept between sessions; None without pytest's cache."""
+        cache = getattr(self._config, "cache", None)
+        return cache.mkdir("dlperf") if cache is not None else None
+
+    @cached_property
+    def _machine(self) -> MachineClass:
+        from pytest_dlperf.engine.machine import machine_class
+
+        return machine_class()
+
+    @cached_property
+    def _store(self) -> BaselineFiles:
+        from pytest_dlperf.adapters.files import FOLDER, BaselineFiles
+
+        return BaselineFiles(self._config.rootpath / FOLDER, self._machine)
+
+    @cached_property
+    def _revision(self) -> Revision:
+        from pytest_dlperf.adapters.git import current_revision
+
+        return current_revision(self._config.rootpath)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect the records of a test, from this process or from an xdist worker."""
+        texts = [text for name, text in report.user_properties if name == PROPERTY]
+        if report.when == "teardown" and texts:
+            from pytest_dlperf.core.record import record_from_json
+
+            self._records += [record_from_json(json.loads(str(text))) for text in texts]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """The section with one row a measurement."""
+        if not self._records:
+            return
+        from pytest_dlperf.reports.terminal import summary_lines
+
+        writer = terminalreporter._tw  # noqa: SLF001 - the only way to its width and colours
+        terminalreporter.section(f"dlperf: {self._machine.slug}")
+        width = min(writer.fullwidth, 120)
+        for line in summary_lines(self._records, width, colour=writer.hasmarkup):
+            terminalreporter.write_line(line)
+
+    def pytest_sessionfinish(self) -> None:
+        """Write `--dlperf-json`; in an xdist run the controller does."""
+        if not self.options.json or hasattr(self._config, "workerinput"):
+            return
+        from pytest_dlperf.adapters.atomic import write_atomically
+        from pytest_dlperf.core.record import report_to_json
+        from pytest_dlperf.engine.machine import environment
+
+        content = report_to_json(
+            self._records,
+            self._machine.to_json(),
+            environment().to_json(),
+            self._revision.commit,
+        )
+        path = Path(self.options.json)
+        try:
+            write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+        except OSError as error:
+            raise pytest.UsageError(
+                f"--dlperf-json={path}: it cannot be written: {error.strerror or error}"
+            ) from error
+
+    def pytest_unconfigure(self) -> None:
+        """Give the terminal back."""
+        from pytest_dlperf.reports.progress import LineProgress
+
+        if isinstance(self.progress, LineProgress):
+            self.progress.close()
+
+    def _obstacle(self) -> str:
+        workers = getattr(self._config, "workerinput", {}).get("workercount", 1)
+        if workers > 1 and not self.options.quick:
+            return _XDIST.format(workers=workers)
+        return ""
+
+    def _make_progress(self) -> LineProgress | NoProgress:
+        from pytest_dlperf.reports.progress import LineProgress, NoProgress
+
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None or hasattr(self._config, "workerinput") or not sys.stdout.isatty():
+            return NoProgress()
+        writer = reporter._tw  # noqa: SLF001 - the only way to what is on the line already
+        # A copy of the terminal: while tests run, pytest captures the original.
+        terminal = os.dup(sys.stdout.fileno())
+        return LineProgress(terminal, lambda: writer.fullwidth - writer.width_of_current_line)
+
+
+KEY: Final = pytest.StashKey[DlperfSession]()
