@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 PLANS: Final = pytest.StashKey[Plan]()
 """Where a test keeps its plan."""
 
+PROBLEMS: Final = pytest.StashKey[str]()
+"""Where a test keeps what is wrong with its marker, if that could not be said at collection."""
+
 
 def measures(item: pytest.Item) -> bool:
     """Whether a test requests the `dlperf` fixture."""
     return "dlperf" in getattr(item, "fixturenames", ())
 
 
-def check_items(items: list[pytest.Item]) -> None:
+def check_items(items: list[pytest.Item]) -> list[str]:
     """Settle the plan of every test that measures, and mark it.
 
-    Raises:
-        pytest.UsageError: listing every marker that is wrong, each once.
+    Returns:
+        What is wrong with markers, each once; kept with its tests too.
     """
     problems: dict[str, None] = {}
     for item in items:
@@ -35,9 +38,9 @@ def check_items(items: list[pytest.Item]) -> None:
         except UsageError as error:
             path, line, _ = item.location
             place = f"{path}:{(line or 0) + 1}: {getattr(item, 'originalname', item.name)}"
-            problems[f"{place}: {error}"] = None
-    if problems:
-        raise pytest.UsageError("\n".join(problems))
+            item.stash[PROBLEMS] = f"{place}: {error}"
+            problems[item.stash[PROBLEMS]] = None
+    return list(problems)
 
 
 def _check(item: pytest.Item) -> None:

@@ -15,7 +15,7 @@ from pytest_dlperf.core.options import Update, from_call
 from pytest_dlperf.core.record import Record
 from pytest_dlperf.core.verdict import Judgement, consequence
 from pytest_dlperf.engine.measure import Bench, measure
-from pytest_dlperf.errors import BudgetFailure, UsageError
+from pytest_dlperf.errors import BudgetFailure, DlperfError, UsageError
 from pytest_dlperf.reports.budgets import failure_text
 
 if TYPE_CHECKING:
@@ -111,6 +111,20 @@ class Dlperf:
             BaselineError: if the stored baseline cannot be read.
         """
         __tracebackhide__ = True
+        call = from_call(scenario=scenario, serving=serving, duration=duration)
+        try:
+            plan = self._plan.override(
+                scenario=call.scenario, serving=call.serving, duration=call.duration
+            )
+            record = self._measure(target, data, plan, name)
+            self._recorder(record)
+            self._conclude(record, plan)
+        except DlperfError as error:
+            # The frames that lead there are ours, and tell the user nothing.
+            raise error.with_traceback(None)  # noqa: B904 - the same error, its cause kept
+        return record.measurement
+
+    def _measure(self, target: object, data: object, plan: Plan, name: str) -> Record:
         if self._workplace.obstacle:
             raise UsageError(self._workplace.obstacle)
         if name in self._names:
@@ -120,19 +134,12 @@ class Dlperf:
                 else "this test has a measurement already",
                 "tell them apart: dlperf(..., name='...')",
             )
-        call = from_call(scenario=scenario, serving=serving, duration=duration)
-        plan = self._plan.override(
-            scenario=call.scenario, serving=call.serving, duration=call.duration
-        )
         rows = as_data(data)
         # Read before measuring, so that a damaged file costs no measuring time.
         stored = None if plan.quick else self._workplace.store.load(self._test)
         found = measure(target, rows, plan, self._workplace.bench, test=self._test, name=name)
         self._names.add(name)
-        record = self._judge(found, plan, stored.accepted if stored else {})
-        self._recorder(record)
-        self._conclude(record, plan)
-        return found
+        return self._judge(found, plan, stored.accepted if stored else {})
 
     def _judge(self, found: Measurement, plan: Plan, stored: Mapping[str, Accepted]) -> Record:
         workplace = self._workplace
@@ -174,5 +181,5 @@ class Dlperf:
             warnings.warn(
                 f"{judgement.verdict.value}: {judgement.budget}: {judgement.reason}",
                 DlperfWarning,
-                stacklevel=3,
+                stacklevel=3,  # the test's own line
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dlperf import pytest_options
-from pytest_dlperf.collecting import PLANS, check_items, select_items
+from pytest_dlperf.collecting import PLANS, PROBLEMS, check_items, select_items
 from pytest_dlperf.fixtures import (
     dlperf,
     reference_data,
@@ -47,10 +47,21 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Read the budgets of every test, and deselect by `--dlperf-only` and `--dlperf-skip`."""
-    check_items(items)
+    problems = check_items(items)
+    # An xdist worker that ends here would break down without a word: its tests fail instead.
+    if problems and not hasattr(config, "workerinput"):
+        raise pytest.UsageError("\n".join(problems))
     deselected = select_items(items, config.stash[KEY].options)
     if deselected:
         config.hook.pytest_deselected(items=deselected)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A wrong marker that could not be refused at collection is refused here."""
+    problem = item.stash.get(PROBLEMS, None)
+    if problem:
+        pytest.fail(problem, pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)

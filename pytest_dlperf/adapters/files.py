@@ -74,7 +74,7 @@ class BaselineFiles:
         except OSError as error:
             raise BaselineError(
                 str(path), f"it cannot be written: {error.strerror or error}", "nothing was changed"
-            ) from error
+            ) from None
 
 
 def read_baseline(path: Path) -> Baseline | None:
@@ -92,9 +92,9 @@ def read_baseline(path: Path) -> Baseline | None:
         return None
     except OSError as error:
         problem = f"it cannot be read: {error.strerror or error}"
-        raise BaselineError(str(path), problem, "check its permissions") from error
+        raise BaselineError(str(path), problem, "check its permissions") from None
     except ValueError as error:
-        raise BaselineError(str(path), f"it is damaged: {error}", mend) from error
+        raise BaselineError(str(path), f"it is damaged: {error}", mend) from None
     schema = value.get("schema") if isinstance(value, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise BaselineError(
@@ -109,7 +109,7 @@ def read_baseline(path: Path) -> Baseline | None:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BaselineError(
             str(path), f"it is damaged: {type(error).__name__}: {error}", mend
-        ) from error
+        ) from None
 
 
 def all_files(root: Path) -> Iterator[Path]:

@@ -88,7 +88,7 @@ def _array(value: object, what: str) -> NDArray[Any]:
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{what} cannot be read as one array: {error}") from error
+        raise DataError(f"{what} cannot be read as one array: {error}") from None
     if array.dtype.kind not in "biuf":
         raise DataError(f"{what} are of type {array.dtype}; expected numbers")
     if array.ndim == 0 or not len(array):

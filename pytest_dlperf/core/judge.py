@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.statistics.accuracy import paired_loss
-from pytest_dlperf.core.statistics.estimate import CONFIDENCE, Estimate
+from pytest_dlperf.core.statistics.estimate import CONFIDENCE, Estimate, counted
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
@@ -219,6 +219,9 @@ def _loss_in_share(metric: Metric, measurement: Measurement, baseline: Accepted)
     rows, base_rows = measurement.rows, baseline.rows
     if metric.name == "accuracy" and rows and base_rows and rows.data == base_rows.data:
         only_base, only_now, both = rows.pairs(base_rows)
+        if both and not only_base and not only_now:
+            # Every row is right or wrong as before: there is no loss whose size to wonder about.
+            return counted(0.0)
         if both:
             return paired_loss(only_base, only_now, both)
     value = _worse(metric, measured.value) - _worse(metric, base.value)

@@ -46,6 +46,7 @@ EXAMPLES: Final = MappingProxyType[Dimension, str](
 _DURATION: Final = re.compile(r"\s*([0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
 _MINUTE_S: Final = 60.0
 _LARGE: Final = 100.0
+_MILLION: Final = 1e6
 
 
 def parse_duration(value: object, what: str) -> float:
@@ -94,7 +95,7 @@ def format_quantity(value: float, dimension: Dimension) -> str:
         case "s":
             return _format_seconds(value)
         case "1/s":
-            return f"{value:,.0f}/s" if abs(value) >= _LARGE else f"{value:.3g}/s"
+            return _format_rate(value)
         case "share":
             return f"{value * 100:.2f} %"
         case "bytes":
@@ -107,9 +108,15 @@ def _format_seconds(value: float) -> str:
     if abs(value) >= _MINUTE_S:
         return f"{value / _MINUTE_S:.1f} min"
     for unit, factor in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if abs(value) >= factor:
+        if _fits(value, factor):
             return f"{_digits(value / factor)} {unit}"
     return f"{_digits(value / 1e-9)} ns"
+
+
+def _format_rate(value: float) -> str:
+    if abs(value) >= _MILLION:
+        return f"{value / _MILLION:.2f}M/s"
+    return f"{value:,.0f}/s" if abs(value) >= _LARGE else f"{value:.3g}/s"
 
 
 def _format_bytes(value: float) -> str:
@@ -122,3 +129,8 @@ def _format_bytes(value: float) -> str:
 
 def _digits(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= _LARGE else f"{value:.3g}"
+
+
+def _fits(value: float, factor: float) -> bool:
+    # What rounds to 1000 of the smaller unit is 1 of the larger one.
+    return abs(value) >= factor * (1 - 0.5 / 1000)

@@ -93,7 +93,7 @@ def compile_target(
         if is_model(target):
             function = tf.function(lambda batch: target(batch, training=False), autograph=False)
         concrete = function.get_concrete_function(spec)
-    if not isinstance(concrete.structured_outputs, tf.TensorSpec):
+    if not isinstance(concrete.structured_outputs, (tf.Tensor, tf.TensorSpec)):
         raise UsageError(
             f"{name_of(target)} has several outputs: {concrete.structured_outputs!r:.200}",
             "wrap it in a callable infer(batch) that returns the one to be measured",

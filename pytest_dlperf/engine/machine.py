@@ -83,7 +83,8 @@ def _limit(root: Path, total: int) -> int:
 
 
 def _plain(model: str) -> str:
-    return re.sub(r"\((?:R|TM|tm)\)|\bCPU\b|\bProcessor\b|@.*$", "", model).strip()
+    known = re.sub(r"\((?:R|TM|tm)\)|\bCPU\b|\bProcessor\b|@.*$", " ", model)
+    return " ".join(known.split())
 
 
 def _version(package: str) -> str:

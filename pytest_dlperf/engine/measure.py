@@ -110,6 +110,8 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
     order = np.random.default_rng(SEED).permutation(len(data.inputs))
     longest = plan.serving.max_batch_size
     sample = np.resize(data.inputs[order[:longest]], (longest, *data.inputs.shape[1:]))
+    # Read-only, as under load: a target that changes its input must be found out at once.
+    sample.flags.writeable = False
     prepared = prepare(target, sample, plan.serving, bench.clock)
     scorer = scorer_for(prepared.first_answer, data.labels) if data.labels is not None else None
     if scorer is not None and not scorer.classifies:

@@ -82,7 +82,7 @@ def clean(inputs: object, labels: object, schema: Schema) -> Part:
     try:
         values, classes = np.asarray(inputs, np.float32), np.asarray(labels)
     except (TypeError, ValueError) as error:
-        raise DataError(f"rows cannot be read as numbers: {error}") from error
+        raise DataError(f"rows cannot be read as numbers: {error}") from None
     if values.ndim != 2 or values.shape[1] != schema.features:  # noqa: PLR2004 - rows x features
         raise DataError(f"inputs of shape {values.shape}; expected (rows, {schema.features})")
     if classes.shape != values.shape[:1]:

@@ -112,6 +112,7 @@ def _batch_sizes(largest: int) -> list[int]:
 
 
 def _first_call(replica: Target, batch: NDArray[Any], description: str) -> NDArray[Any]:
+    __tracebackhide__ = True
     try:
         outputs = np.asarray(replica.infer(batch))
     except Exception as error:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.record import Record
     from pytest_dlperf.core.statistics.estimate import Estimate
 
-WIDTH: Final = 76
-"""Columns of a failure: pytest puts four in front of it."""
+WIDTH: Final = 72
+"""Columns of a failure: pytest puts eight in front of it."""
 
 
 def failure_text(record: Record, broken: Sequence[Judgement]) -> str:
@@ -29,8 +29,8 @@ def failure_text(record: Record, broken: Sequence[Judgement]) -> str:
         *budget_table(record.judgements, WIDTH),
         "",
         *explanations(record),
-        *_wrapped(f"{found.target}; {found.scenario}, {found.serving}"),
-        *_wrapped(f"{found.requests:,} requests in {found.seconds:.1f} s: {found.diagnosis}"),
+        *wrapped(f"{found.target}; {found.scenario}, {found.serving}"),
+        *wrapped(f"{found.requests:,} requests in {found.seconds:.1f} s: {found.diagnosis}"),
     ]
     steps = list(_next_steps(record))
     return "\n".join([*lines, *(["", *steps] if steps else [])])
@@ -63,15 +63,15 @@ def explanations(record: Record) -> list[str]:
     lines: list[str] = []
     for error in found.errors:
         share = f"{error.requests:,} of {found.requests:,} requests"
-        lines += _wrapped(f"error: {error.kind}, {share}: {error.example}")
+        lines += wrapped(f"error: {error.kind}, {share}: {error.example}")
     metrics_by_reason: dict[str, list[str]] = {}
     for judgement in record.judgements:
         if judgement.reason:
             metrics_by_reason.setdefault(_reason(judgement), []).append(judgement.metric)
     for reason, metrics in metrics_by_reason.items():
-        lines += _wrapped(f"{', '.join(metrics)}: {reason}")
+        lines += wrapped(f"{', '.join(metrics)}: {reason}")
     for note in found.notes:
-        lines += _wrapped(f"note: {note}")
+        lines += wrapped(f"note: {note}")
     return lines
 
 
@@ -120,7 +120,7 @@ def _with_interval(measured: Estimate, unit: Dimension) -> str:
 
 
 def _without_repeated_unit(low: str, high: str) -> str:
-    for unit in (" %", " s", " ms", " us", " ns", " GiB", " MiB", " KiB", "/s"):
+    for unit in (" %", " s", " ms", " us", " ns", " GiB", " MiB", " KiB", "M/s", "/s"):
         if low.endswith(unit) and high.endswith(unit):
             return f"{low.removesuffix(unit)} to {high}"
     return f"{low} to {high}"
@@ -142,7 +142,8 @@ def _change(judgement: Judgement, unit: Dimension) -> str:
     return f" ({(at / base - 1) * 100:+.0f} %)"
 
 
-def _wrapped(text: str) -> list[str]:
+def wrapped(text: str) -> list[str]:
+    """A sentence in lines that fit, the further ones indented."""
     import textwrap
 
     return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.units import format_quantity
 from pytest_dlperf.core.verdict import Verdict
-from pytest_dlperf.reports.budgets import explanations
+from pytest_dlperf.reports.budgets import explanations, wrapped
 from pytest_dlperf.reports.rendering import render
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _remarks(records: Sequence[Record]) -> list[str]:
         f"{short_title(record)}: {hint}" for record in records for hint in record.hints
     )
     if hints:
-        lines += ["", *hints]
+        lines += ["", *(line for hint in hints for line in wrapped(hint))]
     if any(record.quick for record in records):
         lines += ["", "quick: only errors and absolute budgets on answers were judged"]
     return lines

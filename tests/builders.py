@@ -1,0 +1,120 @@
+"""Values that many tests need, with defaults for whatever a test does not care about."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytest_dlperf.core.baseline import Accepted, Revision
+from pytest_dlperf.core.environment import Environment, MachineClass
+from pytest_dlperf.core.measurement import Measurement
+from pytest_dlperf.core.record import Record
+from pytest_dlperf.core.rows import Rows
+from pytest_dlperf.core.samples import Samples
+from pytest_dlperf.core.statistics.estimate import Estimate, counted
+from pytest_dlperf.core.verdict import Judgement, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+ENVIRONMENT = Environment(
+    python="3.11", tensorflow="2.18.0", keras="3.8.0", numpy="2.1.0", threads="", precision="f32"
+)
+MACHINE = MachineClass(cpu="Test CPU @ 2.4GHz", cores=4, memory=16, accelerators="", driver="")
+REVISION = Revision("0123456789abcdef", "main", "2026-11-23")
+
+
+def estimate(value: float, reach: float = 0.0) -> Estimate:
+    """A value with an interval that reaches as far to both sides, relative to the value."""
+    return Estimate(value, value * (1 - reach), value * (1 + reach))
+
+
+def make_measurement(metrics: Mapping[str, Estimate] | None = None, **fields: Any) -> Measurement:  # noqa: ANN401 - any field
+    """A measurement."""
+    given = {
+        "test": "tests/test_model.py::test_fast",
+        "name": "",
+        "target": "a target",
+        "scenario": "ClosedLoop(clients=64)",
+        "serving": "Serving()",
+        "seconds": 5.0,
+        "requests": 10_000,
+        "metrics": MappingProxyType(
+            {"throughput": estimate(1000.0), "errors": counted(0.0)} if metrics is None else metrics
+        ),
+        "refused": MappingProxyType({}),
+        "errors": (),
+        "rows": None,
+        "invalid": "",
+        "notes": (),
+        "diagnosis": "median 1 ms in the queue",
+    }
+    return Measurement(**{**given, **fields})
+
+
+def make_accepted(metrics: Mapping[str, Estimate] | None = None, **fields: Any) -> Accepted:  # noqa: ANN401 - any field
+    """An accepted measurement."""
+    given = {
+        "scenario": "ClosedLoop(clients=64)",
+        "serving": "Serving()",
+        "metrics": MappingProxyType(
+            {"throughput": estimate(1000.0), "errors": counted(0.0)} if metrics is None else metrics
+        ),
+        "rows": None,
+        "environment": ENVIRONMENT,
+        "revision": REVISION,
+    }
+    return Accepted(**{**given, **fields})
+
+
+def make_judgement(verdict: Verdict = Verdict.PASS, **fields: Any) -> Judgement:  # noqa: ANN401 - any field
+    """A judgement on throughput."""
+    given = {"budget": "throughput >= 900/s", "metric": "throughput", "verdict": verdict}
+    return Judgement(**{**given, **fields})
+
+
+def make_record(
+    *judgements: Judgement,
+    measurement: Measurement | None = None,
+    hints: tuple[str, ...] = (),
+    quick: bool = False,
+) -> Record:
+    """A record."""
+    return Record(measurement or make_measurement(), judgements, hints, quick)
+
+
+def make_rows(right: Sequence[int], answered: Sequence[int] | None = None, data: str = "d") -> Rows:
+    """Rows from ones and zeros; all are answered unless it is said."""
+    bits = np.array(right, dtype=bool)
+    return Rows(data, np.ones_like(bits) if answered is None else np.array(answered, bool), bits)
+
+
+def make_samples(  # noqa: PLR0913 - columns
+    sizes: Sequence[int],
+    done_ns: Sequence[int],
+    *,
+    dispatched_ns: Sequence[int] | None = None,
+    intended_ns: Sequence[int] | None = None,
+    outcome: Iterable[int] | None = None,
+    late_ns: Sequence[int] = (),
+    started_ns: int = 0,
+    unfinished: int = 0,
+) -> Samples:
+    """Samples from batch sizes and completion times; everything was due at the start."""
+    requests = sum(sizes)
+    return Samples(
+        started_ns=started_ns,
+        intended_ns=np.array(
+            [started_ns] * requests if intended_ns is None else intended_ns, np.int64
+        ),
+        stop=np.cumsum(np.array(sizes, np.int64)),
+        dispatched_ns=np.array(
+            [started_ns] * len(sizes) if dispatched_ns is None else dispatched_ns, np.int64
+        ),
+        done_ns=np.array(done_ns, np.int64),
+        outcome=np.array([0] * requests if outcome is None else list(outcome), np.uint8),
+        late_ns=np.array(late_ns, np.int64),
+        unfinished=unfinished,
+    )

@@ -1,0 +1,219 @@
+"""The real thing: Keras models, `tf.function`s, training and the model cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from fakes import FakeMeter, FakeProgress
+
+from pytest_dlperf.core.data import as_data
+from pytest_dlperf.core.options import Options
+from pytest_dlperf.core.plan import plan
+from pytest_dlperf.core.scenarios import ClosedLoop
+from pytest_dlperf.core.serving import Serving
+from pytest_dlperf.engine import keras as ours
+from pytest_dlperf.engine.clock import MonotonicClock
+from pytest_dlperf.engine.measure import Bench, measure
+from pytest_dlperf.engine.reference import reference_model
+from pytest_dlperf.engine.reference_data import ReferenceData, load_digits
+from pytest_dlperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.core.measurement import Measurement
+    from pytest_dlperf.engine.training import Trained
+
+pytestmark = pytest.mark.tensorflow
+
+
+def no_warning(text: str) -> None:
+    """Fail if there is anything to warn of."""
+    pytest.fail(text)
+
+
+@pytest.fixture(scope="module")
+def digits() -> ReferenceData:
+    """The reference data."""
+    return load_digits()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model cache."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(digits: ReferenceData, folder: Path) -> Trained:
+    """The reference model, trained here."""
+    return reference_model(digits, folder, no_warning, MonotonicClock())
+
+
+def measured(target: object, data: object, **options: Any) -> Measurement:  # noqa: ANN401 - any option
+    """A short measurement on the real clock."""
+    chosen = {"scenario": ClosedLoop(16), "duration": 0.4, **options}
+    bench = Bench(MonotonicClock(), FakeMeter(), FakeProgress())
+    return measure(target, as_data(data), plan([Options(**chosen)]), bench, test="t", name="")
+
+
+def test_the_reference_model_is_the_seed_model(trained: Trained, digits: ReferenceData) -> None:
+    """Dense 512 relu, Dense 10 softmax, adam, 5 epochs; at least 95 % right on rows held back."""
+    model: Any = trained.model
+
+    layers = [
+        (type(layer).__name__, layer.units, layer.activation.__name__) for layer in model.layers
+    ]
+    assert layers == [("Dense", 512, "relu"), ("Dense", 10, "softmax")]
+    assert type(model.optimizer).__name__ == "Adam"
+    assert model.loss == "sparse_categorical_crossentropy"
+    answers = np.asarray(model(digits.test.inputs)).argmax(axis=1)
+    assert (answers == digits.test.labels).mean() >= 0.95
+
+
+def test_the_training_is_recorded(trained: Trained, digits: ReferenceData) -> None:
+    """Five values a metric, and speeds that fit the time it took."""
+    training = trained.training
+
+    assert [len(values) for values in training.history.values()] == [5] * len(training.history)
+    assert training.history["accuracy"][-1] > training.history["accuracy"][0]
+    rows = len(digits.train.inputs)
+    assert training.samples_per_second * training.seconds == pytest.approx(5 * rows)
+    assert training.steps_per_second * training.seconds == pytest.approx(5 * -(-rows // 32))
+    assert not training.cached
+
+
+def test_the_second_session_takes_it_from_the_cache(
+    trained: Trained, digits: ReferenceData, folder: Path
+) -> None:
+    """The same data, architecture, settings and versions: the same weights, without training."""
+    again = reference_model(digits, folder, no_warning, MonotonicClock())
+
+    assert again.training.cached
+    assert again.training.history == trained.training.history
+    np.testing.assert_array_equal(
+        np.asarray(again.model(digits.test.inputs, training=False)),
+        np.asarray(trained.model(digits.test.inputs, training=False)),
+    )
+
+
+@pytest.mark.parametrize("damage", ["truncate", "garbage", "no record"])
+def test_a_damaged_cache_is_trained_anew(
+    trained: Trained, digits: ReferenceData, folder: Path, damage: str
+) -> None:
+    """Damage costs a warning and the training, and the entry is whole again after it."""
+    del trained
+    (entry,) = (path for path in folder.iterdir() if path.is_dir())
+    model = entry / "model.keras"
+    if damage == "truncate":
+        model.write_bytes(model.read_bytes()[:1000])
+    elif damage == "garbage":
+        model.write_bytes(b"no model")
+    else:
+        (entry / "training.json").unlink()
+    warnings: list[str] = []
+
+    anew = reference_model(digits, folder, warnings.append, MonotonicClock())
+
+    assert not anew.training.cached
+    assert len(warnings) == 1
+    assert "is damaged" in warnings[0]
+    assert reference_model(digits, folder, no_warning, MonotonicClock()).training.cached
+
+
+def test_a_keras_model_under_load(trained: Trained, digits: ReferenceData) -> None:
+    """Accuracy under load is the model's own accuracy, and no row is mixed up."""
+    found = measured(trained.model, digits.test)
+
+    answers = np.asarray(trained.model(digits.test.inputs, training=False)).argmax(axis=1)
+    assert found.accuracy == pytest.approx(float((answers == digits.test.labels).mean()))
+    assert found.errors == ()
+    assert found.notes == () or "unsteady" in found.notes[0]
+    assert "Keras model reference_model" in found.target
+    assert found.compile_time > 0
+
+
+def test_replicas_answer_the_same(trained: Trained, digits: ReferenceData) -> None:
+    """Two replicas in two threads: still every row its own answer."""
+    found = measured(trained.model, digits.test, serving=Serving(8, replicas=2))
+
+    assert found.errors == ()
+    assert found.accuracy >= 0.95
+
+
+def test_a_tf_function_under_load(trained: Trained, digits: ReferenceData) -> None:
+    """A `tf.function` and its concrete function are measured as a model is."""
+    import tensorflow as tf
+
+    function = tf.function(lambda x: trained.model(x, training=False))
+    concrete = function.get_concrete_function(tf.TensorSpec((None, 64), tf.float32))
+
+    for target in (function, concrete):
+        found = measured(target, digits.test)
+        assert found.accuracy >= 0.95
+        assert "tf.function" in found.target
+
+
+def test_several_outputs_are_refused(digits: ReferenceData) -> None:
+    """A model with two outputs does not say which one is meant."""
+    import keras
+
+    inputs = keras.Input((64,))
+    model = keras.Model(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(3)(inputs)])
+
+    with pytest.raises(UsageError, match="has several outputs"):
+        measured(model, digits.test)
+
+
+def test_the_wrong_input_shape_is_named(trained: Trained, digits: ReferenceData) -> None:
+    """Data that the model cannot take: an error with the shape, before any load."""
+    with pytest.raises(Exception, match=r"could not be compiled for inputs of shape \(batch, 3\)"):
+        measured(trained.model, (digits.test.inputs[:, :3], digits.test.labels))
+
+
+def test_padding_is_used_where_it_is_faster() -> None:
+    """The faster of the two ways is chosen by time, and the plain one if they tie."""
+
+    class Steps:
+        now = 0
+
+        def now_ns(self) -> int:
+            return self.now
+
+        def sleep_until_ns(self, when_ns: int) -> None:
+            self.now = when_ns
+
+    clock = Steps()
+
+    def fast(batch: NDArray[Any]) -> NDArray[Any]:
+        clock.now += 1000
+        return batch
+
+    def slow(batch: NDArray[Any]) -> NDArray[Any]:
+        clock.now += 2000
+        return batch
+
+    batches = [np.zeros((size, 1)) for size in (3, 5, 7)]
+    assert ours._faster(slow, fast, batches, clock) is fast  # noqa: SLF001 - the decision itself
+    assert ours._faster(fast, slow, batches, clock) is fast  # noqa: SLF001
+    assert ours._faster(fast, fast, batches, clock) is fast  # noqa: SLF001
+
+
+def test_padded_batches_answer_the_same_rows() -> None:
+    """What is filled up to the next power of two is cut off again."""
+    seen: list[int] = []
+
+    def double(batch: NDArray[Any]) -> NDArray[Any]:
+        seen.append(len(batch))
+        return batch * 2
+
+    infer = ours._padded(double, 12)  # noqa: SLF001 - the padding itself
+
+    for rows in (1, 2, 3, 5, 9, 12):
+        batch = np.arange(rows, dtype=float)[:, None]
+        np.testing.assert_array_equal(infer(batch), batch * 2)
+    assert seen == [1, 2, 4, 8, 12, 12]

@@ -1,0 +1,266 @@
+"""The load engine on a fake clock: exact where theory knows the answer."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from fakes import EchoFeed, FakeClock, TimedTarget
+
+from pytest_dlperf.core.scenarios import ClosedLoop, Offline, Scenario, Server, SingleStream
+from pytest_dlperf.core.serving import Serving
+from pytest_dlperf.engine.backlog import backlog_for
+from pytest_dlperf.engine.clock import MonotonicClock
+from pytest_dlperf.engine.load import Load
+
+if TYPE_CHECKING:
+    from pytest_dlperf.core.samples import Samples
+
+SERVICE_NS = 1_000_000
+
+
+class NoWatch:
+    """Looks away."""
+
+    def tick(self, now_ns: int) -> None:
+        """Nothing."""
+
+
+def run(  # noqa: PLR0913 - the knobs of a load
+    scenario: Scenario,
+    serving: Serving,
+    seconds: float,
+    *,
+    clock: FakeClock,
+    target: TimedTarget,
+    drain_ns: int = 1 << 50,
+    seed: int = 0,
+) -> Samples:
+    """One load with a single replica on a fake clock."""
+    start = clock.now
+    return Load(
+        targets=[target],
+        backlog=backlog_for(scenario, serving, start, seconds, seed),
+        feed=EchoFeed(np.arange(1 << 22)),
+        serving=serving,
+        clock=clock,
+        deadline_ns=start + int(seconds * 1e9) + drain_ns,
+        watch=NoWatch(),
+    ).run()
+
+
+def single_server(utilisation: float, seconds: float, seed: int) -> Samples:
+    """M/D/1: Poisson arrivals, one request at a time, 1 ms each."""
+    clock = FakeClock()
+    target = TimedTarget(clock, lambda _: SERVICE_NS)
+    rate = utilisation / (SERVICE_NS * 1e-9)
+    return run(Server(rate), Serving(1), seconds, clock=clock, target=target, seed=seed)
+
+
+@pytest.mark.parametrize(("utilisation", "seconds"), [(0.5, 200), (0.8, 300), (0.95, 500)])
+def test_waiting_time_of_a_single_server(utilisation: float, seconds: float) -> None:
+    """Mean waiting time is `rho s / (2 (1 - rho))` (Pollaczek-Khinchine), within 3 %."""
+    waits = [single_server(utilisation, seconds, seed).queue_ns for seed in range(4)]
+
+    expected = utilisation * SERVICE_NS / (2 * (1 - utilisation))
+    assert np.concatenate(waits).mean() == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("utilisation", [0.5, 0.95, 1.2])
+def test_waiting_times_are_lindleys(utilisation: float) -> None:
+    """Each waiting time is exactly what Lindley's recursion gives for the same arrivals."""
+    samples = single_server(utilisation, 20, seed=1)
+
+    arrivals = samples.intended_ns
+    work = SERVICE_NS * np.arange(len(arrivals))
+    begun = np.maximum.accumulate(arrivals - work) + work
+    np.testing.assert_array_equal(samples.queue_ns, begun - arrivals)
+    np.testing.assert_array_equal(samples.latency_ns, begun - arrivals + SERVICE_NS)
+
+
+def test_closed_loop_throughput_is_clients_over_cycle() -> None:
+    """With 8 clients, batches of 8, 1 ms of work and 3 ms of thinking: 8 requests each 4 ms."""
+    clock = FakeClock()
+    target = TimedTarget(clock, lambda _: SERVICE_NS)
+
+    samples = run(ClosedLoop(8, think_time=0.003), Serving(8), 1.0, clock=clock, target=target)
+
+    assert set(target.batches) == {8}
+    assert len(target.batches) == 250
+    assert set(samples.latency_ns) == {SERVICE_NS}
+
+
+def test_closed_loop_queues_when_batches_are_small() -> None:
+    """8 clients and batches of 2: each waits for three other batches, by Little's law."""
+    clock = FakeClock()
+    target = TimedTarget(clock, lambda _: SERVICE_NS)
+
+    samples = run(ClosedLoop(8), Serving(2), 1.0, clock=clock, target=target)
+
+    assert set(samples.latency_ns[8:]) == {4 * SERVICE_NS}
+    assert len(samples.intended_ns) == 2000
+
+
+def test_single_stream_sends_one_at_a_time() -> None:
+    """Back to back, whatever the largest batch."""
+    clock = FakeClock()
+    target = TimedTarget(clock, lambda _: SERVICE_NS)
+
+    samples = run(SingleStream(), Serving(64), 0.5, clock=clock, target=target)
+
+    assert set(target.batches) == {1}
+    assert len(samples.stop) == 500
+    assert samples.queue_ns.max() == 0
+
+
+def test_offline_sends_full_batches_only() -> None:
+    """Every batch is as large as allowed."""
+    clock = FakeClock()
+    target = TimedTarget(clock, lambda _: SERVICE_NS)
+
+    samples = run(Offline(), Serving(16), 0.5, clock=clock, target=target)
+
+    assert set(target.batches) == {16}
+    assert len(samples.intended_ns) == 500 * 16
+
+
+def test_overload_is_counted_not_hidden() -> None:
+    """Latency of an open loop runs from the due time, and what never was sent is counted."""
+    clock = FakeClock()
+    target = TimedTarget(clock, lambda _: 10 * SERVICE_NS)
+
+    samples = run(Server(1000), Serving(1), 1.0, clock=clock, target=target, drain_ns=10**9)
+
+    assert len(samples.stop) == 200  # two seconds at 10 ms each
+    assert samples.latency_ns.max() > 1.5e9
+    total = len(samples.intended_ns) + samples.unfinished
+    assert total == pytest.approx(1000, rel=0.1)
+    # The run stops a second after its end; only the call that was under way is finished.
+    assert 3 * 10**9 <= samples.done_ns.max() < 3 * 10**9 + 10 * SERVICE_NS
+
+
+def test_a_late_generator_is_recorded() -> None:
+    """Waking late for a request is noted for each wake-up."""
+    clock = FakeClock(oversleep_ns=2_000_000)
+    target = TimedTarget(clock, lambda _: 1000)
+
+    samples = run(Server(100), Serving(1), 1.0, clock=clock, target=target)
+
+    assert len(samples.late_ns) > 50
+    assert set(samples.late_ns) == {2_000_000}
+
+
+def test_an_exception_ends_its_batch_only() -> None:
+    """A target that raises is reported with the requests it was asked; the load goes on."""
+    clock = FakeClock()
+    calls = iter(range(10**9))
+
+    def answer(batch: object) -> object:
+        if next(calls) == 3:
+            raise RuntimeError("boom")
+        return batch
+
+    target = TimedTarget(clock, lambda _: SERVICE_NS, answer)
+    feed = EchoFeed(np.arange(1 << 16))
+    Load(
+        targets=[target],
+        backlog=backlog_for(ClosedLoop(4), Serving(4), clock.now, 0.01, 0),
+        feed=feed,
+        serving=Serving(4),
+        clock=clock,
+        deadline_ns=1 << 60,
+        watch=NoWatch(),
+    ).run()
+
+    assert [(start, stop) for start, stop, _ in feed.errors] == [(12, 16)]
+    assert len(feed.answers) == 9
+
+
+def test_answers_reach_their_own_requests() -> None:
+    """What is asked and what is answered belong to the same request numbers."""
+    clock = FakeClock()
+    target = TimedTarget(clock, lambda rows: rows * 1000, lambda batch: batch * 2)
+    feed = EchoFeed(np.arange(1 << 16))
+    Load(
+        targets=[target],
+        backlog=backlog_for(Server(5000), Serving(8), clock.now, 1.0, 0),
+        feed=feed,
+        serving=Serving(8),
+        clock=clock,
+        deadline_ns=1 << 60,
+        watch=NoWatch(),
+    ).run()
+
+    for start, stop, outputs in feed.answers:
+        np.testing.assert_array_equal(outputs, 2 * np.arange(start, stop))
+
+
+def test_replicas_work_at_the_same_time() -> None:
+    """Two replicas each wait for the other's call to begin: only together do they get on."""
+    both = threading.Barrier(2, timeout=30)
+
+    class Together:
+        def infer(self, batch: object) -> object:
+            both.wait()
+            return batch
+
+    clock = MonotonicClock()
+    feed = EchoFeed(np.arange(1 << 16))
+    samples = Load(
+        targets=[Together(), Together()],
+        backlog=backlog_for(ClosedLoop(2), Serving(1, replicas=2), clock.now_ns(), 60.0, 0),
+        feed=feed,
+        serving=Serving(1, replicas=2),
+        clock=_Ending(clock, feed, 20, both),
+        deadline_ns=clock.now_ns() + 60 * 10**9,
+        watch=NoWatch(),
+    ).run()
+
+    assert len(samples.stop) >= 20
+    assert not [error for error in feed.errors if not _broken(error[2])]
+    assert np.all(np.diff(samples.stop) == 1)
+
+
+def _broken(error: Exception) -> bool:
+    # When the run ends, the last replica may be left alone at the barrier.
+    return isinstance(error, threading.BrokenBarrierError)
+
+
+class _Ending:
+    """A real clock that jumps past the end once enough was answered."""
+
+    def __init__(
+        self, clock: MonotonicClock, feed: EchoFeed, enough: int, meeting: threading.Barrier
+    ) -> None:
+        self._clock, self._feed, self._enough, self._meeting = clock, feed, enough, meeting
+
+    def now_ns(self) -> int:
+        if len(self._feed.answers) < self._enough:
+            return self._clock.now_ns()
+        self._meeting.abort()
+        return self._clock.now_ns() + 10**12
+
+    def sleep_until_ns(self, when_ns: int) -> None:
+        self._clock.sleep_until_ns(when_ns)
+
+
+def test_a_bug_in_the_feed_is_raised_not_swallowed() -> None:
+    """What goes wrong in the engine's own parts ends the run with that error."""
+    clock = FakeClock()
+
+    class Broken(EchoFeed):
+        def answer(self, start: int, stop: int, outputs: object) -> None:  # noqa: ARG002 - a feed's
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Load(
+            targets=[TimedTarget(clock, lambda _: 1)],
+            backlog=backlog_for(SingleStream(), Serving(), clock.now, 1.0, 0),
+            feed=Broken(np.arange(8)),
+            serving=Serving(),
+            clock=clock,
+            deadline_ns=1 << 60,
+            watch=NoWatch(),
+        ).run()

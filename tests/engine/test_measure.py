@@ -1,0 +1,240 @@
+"""Measuring end to end on a fake clock, without TensorFlow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from fakes import FakeClock, FakeProgress, TimedTarget, fake_bench
+
+from pytest_dlperf.core.data import as_data
+from pytest_dlperf.core.options import Options
+from pytest_dlperf.core.plan import Plan, plan
+from pytest_dlperf.core.scenarios import ClosedLoop, Offline, Server, SingleStream
+from pytest_dlperf.core.serving import Serving
+from pytest_dlperf.engine.measure import measure
+from pytest_dlperf.errors import DataError, TargetError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.core.measurement import Measurement
+
+INPUTS = np.random.default_rng(0).random((200, 4))
+LABELS = INPUTS.argmax(axis=1)
+MILLISECOND = 1_000_000
+
+
+def measured(
+    target: object, clock: FakeClock, options: Options, data: object = None
+) -> Measurement:
+    """Measure on a fake clock."""
+    rows = as_data((INPUTS, LABELS) if data is None else data)
+    the_plan: Plan = plan([options])
+    return measure(target, rows, the_plan, fake_bench(clock), test="test", name="")
+
+
+def exact(clock: FakeClock, service_ns: int = MILLISECOND) -> TimedTarget:
+    """A target that answers with its inputs after a known time."""
+    return TimedTarget(clock, lambda _: service_ns)
+
+
+def test_throughput_and_latency_of_a_known_target() -> None:
+    """64 clients, batches of 64, 1 ms a batch: 64,000/s and every latency 1 ms, exactly."""
+    clock = FakeClock()
+
+    found = measured(exact(clock), clock, Options(scenario=ClosedLoop(64), duration=1.0))
+
+    assert found.throughput == pytest.approx(64_000, rel=1e-6)
+    assert found.p50 == found.p99 == found["max"].value == pytest.approx(0.001)
+    assert found["throughput"].low == pytest.approx(found["throughput"].high)
+    assert found.errors == ()
+    assert found.accuracy == 1.0
+    assert found.requests == 64_000
+
+
+def test_batching_shows_in_throughput() -> None:
+    """The same clients with batches of 8 get an eighth of the throughput."""
+    clock = FakeClock()
+    options = Options(scenario=ClosedLoop(64), serving=Serving(8), duration=1.0)
+
+    found = measured(exact(clock), clock, options)
+
+    assert found.throughput == pytest.approx(8_000, rel=1e-3)
+    assert found.p50 == pytest.approx(0.008)
+
+
+def test_offline_measures_no_latency() -> None:
+    """There is no p99 where all requests wait from the start."""
+    clock = FakeClock()
+
+    found = measured(exact(clock), clock, Options(scenario=Offline(), duration=1.0))
+
+    assert found.throughput == pytest.approx(64_000, rel=1e-3)
+    with pytest.raises(AttributeError, match="not measured here"):
+        _ = found.p99
+
+
+def test_percentiles_with_too_few_requests_are_refused() -> None:
+    """100 requests carry a p90 and no p99, and the reason names the number needed."""
+    clock = FakeClock()
+    options = Options(scenario=SingleStream(), duration=1.0)
+
+    found = measured(exact(clock, 10 * MILLISECOND), clock, options)
+
+    assert found.p90 == pytest.approx(0.01)
+    assert "p99" not in found.metrics
+    assert found.refused["p99"] == "100 requests, p99 needs 662: lengthen duration="
+
+
+def test_too_few_calls_refuse_every_speed() -> None:
+    """Five calls say nothing about how a run varies."""
+    clock = FakeClock()
+    options = Options(scenario=SingleStream(), duration=1.0)
+
+    found = measured(exact(clock, 200 * MILLISECOND), clock, options)
+
+    assert "throughput" in found.refused
+    assert "5 calls" in found.refused["throughput"]
+    assert found.accuracy == 1.0
+
+
+def test_an_overloaded_server_is_seen() -> None:
+    """What the target cannot keep up with is late, and what is never sent is an error."""
+    clock = FakeClock()
+    options = Options(scenario=Server(2000), serving=Serving(1), duration=1.0)
+
+    found = measured(exact(clock, 2 * MILLISECOND), clock, options)
+
+    assert found.throughput == pytest.approx(500, rel=0.01)
+    assert found.p50 > 0.3
+    assert [error.kind for error in found.errors] == ["unfinished"]
+    assert found["errors"].value == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_late_generator_makes_the_run_invalid() -> None:
+    """When the machine wakes the generator late, the speeds are not the target's."""
+    clock = FakeClock(oversleep_ns=3 * MILLISECOND)
+
+    found = measured(exact(clock, 1000), clock, Options(scenario=Server(300), duration=1.0))
+
+    assert "woke more than 1 ms late" in found.invalid
+    assert "worst 3 ms" in found.invalid
+
+
+def test_warm_up_comes_before_measuring() -> None:
+    """A target that is slow at first is not measured then."""
+    clock = FakeClock()
+    begun = clock.now
+
+    def service(_: int) -> int:
+        return 50 * MILLISECOND if clock.now < begun + 600 * MILLISECOND else MILLISECOND
+
+    options = Options(scenario=ClosedLoop(8), duration=2.0)
+    found = measured(TimedTarget(clock, service), clock, options)
+
+    assert found["max"].value == pytest.approx(0.001)
+    assert found.notes == ()
+
+
+def test_a_target_that_never_settles_is_reported() -> None:
+    """The warm-up is bounded, and says when it gave up."""
+    clock = FakeClock()
+    speeds = np.random.default_rng(1)
+
+    def service(_: int) -> int:
+        return int(speeds.integers(1, 100)) * MILLISECOND
+
+    options = Options(scenario=SingleStream(), duration=1.0)
+    found = measured(TimedTarget(clock, service), clock, options)
+
+    assert any("still unsteady" in note for note in found.notes)
+
+
+def test_a_smoke_run_is_short_and_cold() -> None:
+    """`quick` measures for 0.3 s without a warm-up, whatever the duration."""
+    clock = FakeClock()
+    target = exact(clock)
+
+    found = measured(target, clock, Options(scenario=ClosedLoop(64), quick=True, duration=5.0))
+
+    assert found.seconds == pytest.approx(0.3)
+    assert found.accuracy == 1.0
+
+
+def test_each_phase_is_shown() -> None:
+    """Somebody who waits sees what is going on."""
+    clock = FakeClock()
+    bench = fake_bench(clock)
+    the_plan = plan([Options(scenario=ClosedLoop(2), duration=0.5)])
+    measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+
+    assert isinstance(bench.progress, FakeProgress)
+    phases = list(dict.fromkeys(bench.progress.phases))
+    assert phases == ["compiling", "asking rows alone", "warming up", "ClosedLoop(clients=2)"]
+
+
+def test_without_labels_there_is_no_accuracy() -> None:
+    """Labels may be left out; then speeds are all there is."""
+    clock = FakeClock()
+    options = Options(scenario=ClosedLoop(2), duration=0.5)
+
+    found = measured(exact(clock), clock, options, data=(INPUTS, None))
+
+    assert "accuracy" not in found.metrics
+    assert found.rows is None
+
+
+def test_a_budget_on_accuracy_needs_labels() -> None:
+    """Asking for what cannot be measured is refused before measuring."""
+    clock = FakeClock()
+    target = exact(clock)
+
+    with pytest.raises(UsageError, match="the data has no labels"):
+        measured(target, clock, Options(budgets=("accuracy >= 90%",)), data=(INPUTS, None))
+    assert target.batches == []
+
+
+def test_regression_has_a_loss_but_no_accuracy() -> None:
+    """Labels of the answers' shape give a mean squared error."""
+    clock = FakeClock()
+    options = Options(scenario=ClosedLoop(2), duration=0.5)
+
+    found = measured(exact(clock), clock, options, data=(INPUTS, INPUTS + 0.5))
+
+    assert found.loss == pytest.approx(0.25)
+    assert "accuracy" not in found.metrics
+
+
+def test_a_target_that_cannot_be_called_is_named() -> None:
+    """The first call's error is passed on with the shape that it was asked with."""
+
+    def broken(batch: NDArray[Any]) -> None:
+        raise OSError(f"no weights for {len(batch)}")
+
+    with pytest.raises(TargetError, match=r"broken failed on its first call.*\(1, 4\).*no weights"):
+        measured(broken, FakeClock(), Options())
+
+
+@pytest.mark.parametrize("target", [3, "model", None, object()])
+def test_what_is_no_target_is_refused(target: object) -> None:
+    """Something that cannot be called is no target, and the message says what is."""
+    with pytest.raises(UsageError, match="expected a Keras model"):
+        measured(target, FakeClock(), Options())
+
+
+def test_answers_that_are_no_numbers_are_refused() -> None:
+    """A target must answer with a numeric array."""
+    with pytest.raises(TargetError, match="one numeric array with one row a request"):
+        measured(lambda batch: {"scores": batch}, FakeClock(), Options())
+
+
+def test_labels_that_do_not_fit_are_refused() -> None:
+    """A label that is no class of the target names its row."""
+    labels = LABELS.copy()
+    labels[7] = 12
+    clock = FakeClock()
+
+    with pytest.raises(DataError, match="row 7: label 12"):
+        measured(exact(clock), clock, Options(), data=(INPUTS, labels))

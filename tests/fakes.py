@@ -1,0 +1,96 @@
+"""Stand-ins for what comes from outside: time, processes, terminals, and models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_dlperf.engine.measure import Bench
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass
+class FakeClock:
+    """Time that passes only when somebody sleeps or works."""
+
+    now: int = 1_000_000_000
+    oversleep_ns: int = 0
+
+    def now_ns(self) -> int:
+        """The present."""
+        return self.now
+
+    def sleep_until_ns(self, when_ns: int) -> None:
+        """Be there at once, or `oversleep_ns` late."""
+        self.now = max(self.now, when_ns + self.oversleep_ns)
+
+
+@dataclass
+class TimedTarget:
+    """Answers with what `answer` makes of a batch, after a known service time."""
+
+    clock: FakeClock
+    service_ns: Callable[[int], int]
+    answer: Callable[[NDArray[Any]], object] = lambda batch: batch
+    batches: list[int] = field(default_factory=list)
+
+    def infer(self, batch: NDArray[Any]) -> object:
+        """Work for `service_ns(rows)`."""
+        self.batches.append(len(batch))
+        self.clock.now += self.service_ns(len(batch))
+        return self.answer(batch)
+
+
+class FakeMeter:
+    """A process that uses nothing."""
+
+    def cpu_seconds(self) -> float:
+        """None."""
+        return 0.0
+
+    def resident_bytes(self) -> int:
+        """One MiB."""
+        return 1 << 20
+
+
+@dataclass
+class FakeProgress:
+    """Remembers what it was told."""
+
+    phases: list[str] = field(default_factory=list)
+
+    def show(self, phase: str, remaining: float | None) -> None:
+        """Remember the phase."""
+        del remaining
+        self.phases.append(phase)
+
+
+class EchoFeed:
+    """A feed whose requests carry their own numbers; remembers the answers."""
+
+    def __init__(self, numbers: NDArray[np.int64]) -> None:
+        self._numbers = numbers
+        self.answers: list[tuple[int, int, object]] = []
+        self.errors: list[tuple[int, int, Exception]] = []
+
+    def inputs(self, start: int, stop: int) -> NDArray[Any]:
+        """The numbers of the requests."""
+        return self._numbers[start:stop]
+
+    def answer(self, start: int, stop: int, outputs: object) -> None:
+        """Remember."""
+        self.answers.append((start, stop, outputs))
+
+    def fail(self, start: int, stop: int, error: Exception) -> None:
+        """Remember."""
+        self.errors.append((start, stop, error))
+
+
+def fake_bench(clock: FakeClock) -> Bench:
+    """A bench on a fake clock."""
+    return Bench(clock, FakeMeter(), FakeProgress())

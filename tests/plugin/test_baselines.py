@@ -1,0 +1,236 @@
+"""Baselines as a user sees them: recorded on request only, compared, replaced, never spoilt."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SLOWABLE = """
+import os
+
+def work(batch):
+    for _ in range(int(os.environ.get("WORK", "1"))):
+        np.linalg.svd(np.ones((60, 60)))
+    out = batch.copy()
+    if os.environ.get("WRONG"):
+        out[:, 0] = 9
+    return out
+
+@pytest.mark.dlperf("throughput >= 0.5 * baseline", "accuracy >= baseline - 1pt",
+                    scenario=ClosedLoop(clients=8), duration="0.4s")
+def test_it(dlperf):
+    dlperf(work, DATA)
+"""
+
+
+def files(pytester: pytest.Pytester) -> list[Path]:
+    """All baseline files."""
+    return sorted(pytester.path.glob(".dlperf/baselines/*/*.json"))
+
+
+def content(pytester: pytest.Pytester) -> dict[str, Any]:
+    """The only baseline file's content."""
+    (path,) = files(pytester)
+    value: dict[str, Any] = json.loads(path.read_text())
+    return value
+
+
+def test_nothing_is_written_unasked(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    """A plain run leaves no baseline."""
+    run(SLOWABLE).assert_outcomes(passed=1)
+
+    assert files(pytester) == []
+
+
+def test_record_then_pass_then_fail_for_the_right_reason(
+    run: Callable[..., pytest.RunResult],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The main job: a slower target is red on throughput, a worse one on accuracy only."""
+    run(SLOWABLE, "--dlperf-update=new").assert_outcomes(passed=1)
+    recorded = content(pytester)
+    assert recorded["schema"] == 1
+    assert recorded["test"] == "test_module.py::test_it"
+    assert recorded["measurements"][""]["metrics"]["accuracy"]["value"] == 1.0
+
+    result = again()
+    assert result.ret == 0
+
+    monkeypatch.setenv("WORK", "20")
+    slower = again()
+    slower.assert_outcomes(failed=1)
+    slower.stdout.re_match_lines(
+        [
+            r".*BudgetFailure: throughput >= 0.5 \* baseline, was",
+            r"E +throughput .*FAIL",
+            r"E +accuracy .*PASS",
+            r"E +next: ",
+            r'E +pytest "test_module.py::test_it" --dlperf-update=all',
+        ]
+    )
+
+    monkeypatch.setenv("WORK", "1")
+    monkeypatch.setenv("WRONG", "1")
+    worse = again()
+    worse.assert_outcomes(failed=1)
+    worse.stdout.re_match_lines([r".*BudgetFailure: accuracy >= baseline - 1pt, was"])
+    worse.stdout.no_fnmatch_line("E * throughput *FAIL*")
+    assert content(pytester) == recorded
+
+
+def test_update_new_keeps_what_is_there(
+    run: Callable[..., pytest.RunResult],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+) -> None:
+    """`new` never replaces an accepted baseline."""
+    run(SLOWABLE, "--dlperf-update=new")
+    before = files(pytester)[0].read_bytes()
+
+    again("--dlperf-update=new")
+
+    assert files(pytester)[0].read_bytes() == before
+
+
+def test_update_all_accepts_a_slower_target(
+    run: Callable[..., pytest.RunResult],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`all` makes what was measured the baseline, and the test is green."""
+    run(SLOWABLE, "--dlperf-update=new")
+    old = content(pytester)["measurements"][""]["metrics"]["throughput"]["value"]
+    monkeypatch.setenv("WORK", "20")
+
+    result = again("--dlperf-update=all")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines(
+        [r".*accepted as the new baseline; it was", r".*baseline replaced"]
+    )
+    assert content(pytester)["measurements"][""]["metrics"]["throughput"]["value"] < old / 2
+
+
+def test_update_improved_replaces_only_what_is_better(
+    run: Callable[..., pytest.RunResult],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`improved` ratchets: a clearly faster target becomes the baseline, a slower one does not."""
+    monkeypatch.setenv("WORK", "20")
+    run(SLOWABLE, "--dlperf-update=new")
+    slow = content(pytester)["measurements"][""]["metrics"]["throughput"]["value"]
+
+    monkeypatch.setenv("WORK", "1")
+    hint = again()
+    hint.stdout.re_match_lines(
+        [r".*better than the baseline \(throughput\): hold it with", r".*update=improved"]
+    )
+    again("--dlperf-update=improved").assert_outcomes(passed=1)
+    fast = content(pytester)["measurements"][""]["metrics"]["throughput"]["value"]
+    assert fast > 2 * slow
+
+    monkeypatch.setenv("WORK", "20")
+    again("--dlperf-update=improved").assert_outcomes(failed=1)
+    assert content(pytester)["measurements"][""]["metrics"]["throughput"]["value"] == fast
+
+
+def test_nothing_is_written_in_ci(
+    run: Callable[..., pytest.RunResult],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With `CI` set, `--dlperf-update` writes only if `--dlperf-update-in-ci` says so too."""
+    monkeypatch.setenv("CI", "true")
+
+    guarded = run(SLOWABLE, "--dlperf-update=new")
+    guarded.assert_outcomes(passed=1)
+    guarded.stdout.fnmatch_lines(["*not recorded in CI; --dlperf-update-in-ci allows it"])
+    assert files(pytester) == []
+
+    again("--dlperf-update=new", "--dlperf-update-in-ci").assert_outcomes(passed=1)
+    assert len(files(pytester)) == 1
+
+
+def test_a_broken_absolute_budget_is_not_recorded(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    """What fails by itself is no baseline, whatever was asked."""
+    result = run(
+        """
+@pytest.mark.dlperf("p50 <= 1ns", **SHORT)
+def test_it(dlperf):
+    dlperf(identity, DATA)
+""",
+        "--dlperf-update=all",
+    )
+
+    result.assert_outcomes(failed=1)
+    assert files(pytester) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (b"", "it is damaged"),
+        (b"{", "it is damaged"),
+        (b'{"schema": 1}', "it is damaged"),
+        (b'{"schema": 99}', "written by a newer pytest-dlperf"),
+        (b"[]", "it is damaged"),
+    ],
+)
+def test_a_damaged_file_is_an_error_of_its_test_only(
+    run: Callable[..., pytest.RunResult],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+    damage: bytes,
+    message: str,
+) -> None:
+    """The test fails with the file's path, the file stays as it is, other tests go on."""
+    source = SLOWABLE + "\ndef test_other(dlperf):\n    dlperf(identity, DATA, **SHORT)\n"
+    run(source, "--dlperf-update=new")
+    path = next(p for p in files(pytester) if "test_it" in p.name)
+    path.write_bytes(damage)
+
+    for options in ([], ["--dlperf-update=all"]):
+        result = again(*options)
+        result.assert_outcomes(passed=1, failed=1)
+        said = "\n".join(result.outlines)
+        assert message in said
+        assert path.name in said
+        assert "files.py" not in said
+        assert path.read_bytes() == damage
+
+
+def test_another_scenario_is_not_compared(
+    run: Callable[..., pytest.RunResult],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+) -> None:
+    """When the marker's scenario changed, the old baseline says nothing; it is said why."""
+    run(SLOWABLE, "--dlperf-update=new")
+    module = pytester.path / "test_module.py"
+    module.write_text(
+        module.read_text().replace(
+            'scenario=ClosedLoop(clients=8), duration="0.4s"',
+            'scenario=ClosedLoop(clients=9), duration="0.4s"',
+        )
+    )
+
+    result = again()
+
+    result.assert_outcomes(passed=1, warnings=2)
+    result.stdout.re_match_lines([r".*the baseline's scenario was ClosedLoop\(clients=8\)"])

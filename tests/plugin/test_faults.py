@@ -1,0 +1,154 @@
+"""Targets that go wrong under load: each ends in a red test that names the cause."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+
+def text(result: pytest.RunResult) -> str:
+    """What the run printed, as one line."""
+    return " ".join(line.removeprefix("E").strip() for line in result.outlines)
+
+
+def test_rows_swapped_in_a_batch(run: Callable[..., pytest.RunResult]) -> None:
+    """A target that swaps two rows of a batch is red although its speed is fine."""
+    result = run("""
+def swaps(batch):
+    out = batch.copy()
+    if len(out) > 1:
+        out[[0, 1]] = out[[1, 0]]
+    return out
+
+@pytest.mark.dlperf("p99 <= 10s", **SHORT)
+def test_it(dlperf):
+    dlperf(swaps, DATA)
+""")
+
+    result.assert_outcomes(failed=1)
+    said = text(result)
+    assert "BudgetFailure: errors == 0, was" in said
+    assert re.search(r"error: rows mixed up, .* row \d+ got the answer of row \d+", said)
+
+
+def test_one_row_in_a_hundred_is_nan(run: Callable[..., pytest.RunResult]) -> None:
+    """NaN answers are errors, with the rows that they come from."""
+    result = run("""
+BAD = INPUTS[[17, 133]]
+
+def sometimes_nan(batch):
+    out = batch.copy()
+    out[(batch[:, None] == BAD).all(axis=2).any(axis=1)] = np.nan
+    return out
+
+@pytest.mark.dlperf("accuracy >= 90%", **SHORT)
+def test_it(dlperf):
+    dlperf(sometimes_nan, DATA)
+""")
+
+    result.assert_outcomes(failed=1)
+    said = text(result)
+    assert "BudgetFailure: errors == 0, was 1.00 %" in said
+    assert re.search(r"error: not finite, .* for rows 17, 133", said)
+
+
+def test_every_hundredth_call_raises(run: Callable[..., pytest.RunResult]) -> None:
+    """Exceptions are errors, counted by type, with the first message."""
+    result = run("""
+calls = iter(range(10**9))
+
+def raises(batch):
+    if next(calls) % 100 == 99:
+        raise ConnectionError("the shard is gone")
+    return batch.copy()
+
+@pytest.mark.dlperf("p99 <= 10s", **SHORT)
+def test_it(dlperf):
+    dlperf(raises, DATA)
+""")
+
+    result.assert_outcomes(failed=1)
+    said = text(result)
+    assert "BudgetFailure: errors == 0, was" in said
+    assert re.search(r"error: ConnectionError, .*: the shard is gone", said)
+
+
+def test_the_target_sleeps(run: Callable[..., pytest.RunResult]) -> None:
+    """A target that waits instead of computing is slow, and the report says that it waits."""
+    result = run("""
+import time
+
+def sleeps(batch):
+    time.sleep(0.02)
+    return batch.copy()
+
+@pytest.mark.dlperf("p50 <= 5ms", scenario=ClosedLoop(clients=8), duration="0.5s")
+def test_it(dlperf):
+    dlperf(sleeps, DATA)
+""")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines([r".*BudgetFailure: p50 <= 5ms, was 2\d.*ms"])
+    assert "the target waits (sleep, I/O, a lock) rather than computes" in text(result)
+
+
+def test_errors_within_their_budget_pass(run: Callable[..., pytest.RunResult]) -> None:
+    """A budget on errors replaces the rule that there must be none."""
+    result = run("""
+def sometimes_nan(batch):
+    out = batch.copy()
+    out[(batch == INPUTS[17]).all(axis=1)] = np.nan
+    return out
+
+@pytest.mark.dlperf("errors <= 5%", **SHORT)
+def test_it(dlperf):
+    dlperf(sometimes_nan, DATA)
+""")
+
+    result.assert_outcomes(passed=1)
+
+
+def test_a_target_that_changes_its_input(run: Callable[..., pytest.RunResult]) -> None:
+    """The batch is read-only: changing it is an error of the target, not of later requests."""
+    result = run("""
+def in_place(batch):
+    batch /= 2
+    return batch
+
+def test_it(dlperf):
+    dlperf(in_place, DATA)
+""")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*failed on its first call*read-only*"])
+
+
+def test_bad_data_names_the_row(run: Callable[..., pytest.RunResult]) -> None:
+    """Data with NaN is refused before anything is measured, without a traceback of ours."""
+    result = run("""
+def test_it(dlperf):
+    bad = INPUTS.copy()
+    bad[42, 1] = np.nan
+    dlperf(identity, (bad, LABELS))
+""")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*DataError: inputs: row 42 has a value that is not finite*"])
+    result.stdout.no_fnmatch_line("*core/data.py*")
+
+
+def test_budgets_that_are_never_judged_are_red(run: Callable[..., pytest.RunResult]) -> None:
+    """A test with budgets that forgets to measure does not pass."""
+    result = run("""
+@pytest.mark.dlperf("p99 <= 10s")
+def test_it(dlperf):
+    pass
+""")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*never called dlperf(...)*"])

@@ -1,0 +1,248 @@
+"""What others read: JSON, JUnit, xdist's controller, the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ONE = """
+@pytest.mark.dlperf("p99 <= 10s", "throughput >= 0.5 * baseline", **SHORT)
+def test_it(dlperf):
+    dlperf(identity, DATA)
+"""
+
+
+def test_json(run: Callable[..., pytest.RunResult], pytester: pytest.Pytester) -> None:
+    """`--dlperf-json` holds machine, environment, metrics and verdicts."""
+    run(ONE, "--dlperf-json=deep/out.json").assert_outcomes(passed=1)
+
+    content = json.loads((pytester.path / "deep/out.json").read_text())
+    assert content["schema"] == 1
+    assert {"machine", "environment", "commit", "measurements"} <= set(content)
+    (measurement,) = content["measurements"]
+    assert measurement["test"] == "test_module.py::test_it"
+    assert measurement["scenario"] == "ClosedLoop(clients=8)"
+    p99 = measurement["metrics"]["p99"]
+    assert (p99["unit"], p99["better"]) == ("s", "lower")
+    assert 0 < p99["low"] <= p99["value"] <= p99["high"]
+    verdicts = {verdict["budget"]: verdict for verdict in measurement["verdicts"]}
+    assert verdicts["p99 <= 10s"]["verdict"] == "PASS"
+    assert verdicts["p99 <= 10s"]["limit"] == 10.0
+    assert verdicts["throughput >= 0.5 * baseline"]["verdict"] == "NEW"
+    assert verdicts["throughput >= 0.5 * baseline"]["baseline"] is None
+
+
+def test_json_that_cannot_be_written(run: Callable[..., pytest.RunResult]) -> None:
+    """A path that cannot be written ends the run with that message, not with a traceback."""
+    result = run(ONE, "--dlperf-json=/proc/nowhere/out.json")
+
+    assert result.ret != 0
+    said = "\n".join(result.errlines + result.outlines)
+    assert "--dlperf-json=/proc/nowhere/out.json: it cannot be written" in said
+    assert "INTERNALERROR" not in said
+
+
+def test_the_program_shows_the_report_and_the_baselines(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    """`pytest-dlperf report FILE` and `pytest-dlperf baselines` show what pytest wrote."""
+    run(ONE, "--dlperf-json=out.json", "--dlperf-update=new")
+    program = [
+        sys.executable,
+        "-c",
+        "import sys; from pytest_dlperf.cli import main; sys.exit(main())",
+    ]
+
+    report = pytester.run(*program, "report", "out.json")
+    assert report.ret == 0
+    report.stdout.re_match_lines([r"measurement .*verdict", r"test_it .*NEW"])
+
+    baselines = pytester.run(*program, "baselines")
+    assert baselines.ret == 0
+    baselines.stdout.re_match_lines([r"  test_module.py::test_it ", r"    throughput .*p50"])
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"schema": 99}', '{"measurements": [1]}'])
+def test_the_program_refuses_what_is_no_report(
+    pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str], text: str | None
+) -> None:
+    """A file that is missing, damaged, foreign or too new: status 2 and one sentence."""
+    from pytest_dlperf.cli import main
+
+    path = pytester.path / "out.json"
+    if text is not None:
+        path.write_text(text)
+
+    assert main(["report", str(path)]) == 2
+    assert "out.json" in capsys.readouterr().err
+
+
+def test_no_baselines_is_an_answer(
+    pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nothing was recorded, the program says how to."""
+    from pytest_dlperf.cli import main
+
+    assert main(["baselines", str(pytester.path)]) == 2
+    assert "--dlperf-update=new" in capsys.readouterr().err
+
+
+def test_junit_carries_the_record(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    """The test's properties in JUnit XML hold the whole record."""
+    run(ONE, "--junitxml=junit.xml")
+
+    tree = ET.parse(pytester.path / "junit.xml")  # noqa: S314 - pytest's own file
+    (prop,) = tree.iterfind(".//testcase[@name='test_it']/properties/property[@name='dlperf']")
+    record = json.loads(prop.attrib["value"])
+    assert record["metrics"]["throughput"]["value"] > 0
+
+
+def test_a_broken_budget_is_a_failure_in_junit(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    """Other tools see a failed test, with the budget in its message."""
+    run(
+        """
+@pytest.mark.dlperf("p99 <= 1ns", **SHORT)
+def test_it(dlperf):
+    dlperf(identity, DATA)
+""",
+        "--junitxml=junit.xml",
+    )
+
+    tree = ET.parse(pytester.path / "junit.xml")  # noqa: S314 - pytest's own file
+    failure = tree.find(".//failure")
+    assert failure is not None
+    assert "p99 <= 1ns" in failure.attrib["message"]
+
+
+def test_last_failed_runs_a_broken_budget_again(
+    run: Callable[..., pytest.RunResult], again: Callable[..., pytest.RunResult]
+) -> None:
+    """`--lf` selects the test whose budget broke."""
+    run(
+        ONE
+        + """
+@pytest.mark.dlperf("p99 <= 1ns", **SHORT)
+def test_bad(dlperf):
+    dlperf(identity, DATA)
+"""
+    )
+
+    again("--lf").assert_outcomes(failed=1)
+
+
+def test_eighty_columns_without_colour(run: Callable[..., pytest.RunResult]) -> None:
+    """Redirected output is plain and fits 80 columns."""
+    result = run("""
+@pytest.mark.dlperf("p99 <= 1ns", "throughput >= 0.95 * baseline", "accuracy >= baseline - 0.5pt",
+                    **SHORT)
+def test_with_a_rather_long_name_that_does_not_fit(dlperf):
+    dlperf(identity, DATA)
+""")
+
+    start = next(i for i, line in enumerate(result.outlines) if line.startswith("E "))
+    for line in result.outlines[start:]:
+        assert "\x1b" not in line
+        if "BudgetFailure" not in line and "FAILED" not in line and "--dlperf-update" not in line:
+            assert len(line) <= 80, line
+
+
+def test_quick_judges_answers_only(run: Callable[..., pytest.RunResult]) -> None:
+    """A smoke run leaves speeds and baselines alone, and says so."""
+    result = run(
+        """
+@pytest.mark.dlperf("p99 <= 1ns", "throughput >= 0.5 * baseline", "accuracy >= 90%", **SHORT)
+def test_fast(dlperf):
+    dlperf(identity, DATA)
+
+@pytest.mark.dlperf("accuracy >= 90%", **SHORT)
+def test_wrong(dlperf):
+    dlperf(lambda batch: -batch, DATA)
+""",
+        "--dlperf-quick",
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.re_match_lines(
+        [r".*BudgetFailure: accuracy >= 90%", r"quick: only errors and absolute budgets"]
+    )
+
+
+def test_several_xdist_workers_do_not_measure(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    """With workers side by side a measurement is refused, with what to do; quick runs go on."""
+    source = ONE + "\ndef test_other(): pass\n"
+    result = run(source, "-n2")
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*nothing can be measured while 2 pytest-xdist workers*", "*-n0*"])
+
+    quick = pytester.runpytest_inprocess("-p", "no:benchmark", "-n2", "--dlperf-quick")
+    quick.assert_outcomes(passed=2)
+    quick.stdout.re_match_lines([r"test_it .*PASS"])
+
+
+def test_one_xdist_worker_measures(run: Callable[..., pytest.RunResult]) -> None:
+    """A single worker is alone on the machine; its records reach the controller."""
+    result = run(ONE, "-n1")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines([r"test_it .*NEW"])
+
+
+def test_wrong_markers_under_xdist(run: Callable[..., pytest.RunResult]) -> None:
+    """The message reaches the user from a worker too."""
+    result = run(
+        """
+@pytest.mark.dlperf("p9 <= 1s")
+def test_it(dlperf):
+    dlperf(identity, DATA)
+""",
+        "-n2",
+    )
+
+    assert result.ret != 0
+    assert "unknown metric 'p9'" in "\n".join(result.outlines + result.errlines)
+
+
+HEAVY = ("tensorflow", "keras", "scipy", "rich", "sklearn", "numpy")
+
+
+@pytest.mark.parametrize("options", [["--help"], ["--markers"], ["--collect-only"], []])
+def test_nothing_heavy_is_imported(pytester: pytest.Pytester, options: list[str]) -> None:
+    """Help, markers, collecting, and suites that do not measure stay light."""
+    pytester.makepyfile(
+        test_module="""
+from pytest_dlperf import ClosedLoop, Serving
+import pytest
+
+def test_plain():
+    pass
+
+@pytest.mark.dlperf("p99 <= 1s", scenario=ClosedLoop(4), serving=Serving(8))
+def test_it(dlperf):
+    raise AssertionError("deselected")
+"""
+    )
+    probe = (
+        "import sys, pytest; code = pytest.main(sys.argv[1:]); "
+        f"print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules]); sys.exit(code)"
+    )
+
+    result = pytester.run(
+        sys.executable, "-c", probe, "-p", "no:hypothesispytest", "-k", "plain", *options
+    )
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["HEAVY []"])
