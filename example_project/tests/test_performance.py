@@ -21,25 +21,25 @@ def classifier(digits):
 
 @pytest.mark.dlperf(
     "throughput >= 0.7 * baseline",
-    "p99 <= 2 * baseline",
+    "p99 <= 3 * baseline",
     scenario=ClosedLoop(clients=64),
     serving=Serving(max_batch_size=64),
 )
-def test_sixty_four_clients(dlperf, classifier, digits):
+def test_closed_loop(dlperf, classifier, digits):
     """64 clients that ask again as soon as they are answered."""
     _, test = digits
     dlperf(classifier, test)
 
 
 @pytest.mark.dlperf("p99 <= 50ms", scenario=Server(rate=2000))
-def test_two_thousand_requests_a_second(dlperf, classifier, digits):
+def test_open_loop(dlperf, classifier, digits):
     """Requests that arrive by themselves, whether or not the answers keep up."""
     _, test = digits
     dlperf(classifier, test)
 
 
 @pytest.mark.dlperf("accuracy >= 90%", "accuracy >= baseline - 1pt")
-def test_accuracy_under_load(dlperf, classifier, digits):
+def test_accuracy(dlperf, classifier, digits):
     """Speed must not be bought with wrong answers."""
     _, test = digits
     dlperf(classifier, test)

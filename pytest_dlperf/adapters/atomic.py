@@ -1,11 +1,33 @@
-"""Atomic writing: a reader sees the old file or the new one, never a part of either."""
+"""Atomic writing: a reader sees the old file or the new one, and writers do not interleave."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Be the only one, of all processes and threads that ask, to change what is in a folder.
+
+    The lock is on the folder itself, so it leaves no file, and it ends with its holder.
+
+    Raises:
+        OSError: if the folder cannot be opened.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

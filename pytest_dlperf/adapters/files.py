@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf.adapters.atomic import write_atomically
+from pytest_dlperf.adapters.atomic import locked, write_atomically
 from pytest_dlperf.core.baseline import SCHEMA, Accepted, Baseline
 from pytest_dlperf.errors import BaselineError
 
@@ -66,11 +66,15 @@ class BaselineFiles:
                 the new one cannot be written.
         """
         path = self.path(test)
-        baseline = self.load(test) or Baseline(test, MappingProxyType({}))
-        merged = replace(baseline, accepted=MappingProxyType({**baseline.accepted, name: accepted}))
-        text = json.dumps(merged.to_json(self._machine), indent=2, allow_nan=False) + "\n"
         try:
-            write_atomically(path, text.encode())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Two runs may record measurements of the same test: read and write as one step.
+            with locked(path.parent):
+                baseline = self.load(test) or Baseline(test, MappingProxyType({}))
+                accepted_by_name = {**baseline.accepted, name: accepted}
+                merged = replace(baseline, accepted=MappingProxyType(accepted_by_name))
+                text = json.dumps(merged.to_json(self._machine), indent=2, allow_nan=False) + "\n"
+                write_atomically(path, text.encode())
         except OSError as error:
             raise BaselineError(
                 str(path), f"it cannot be written: {error.strerror or error}", "nothing was changed"
@@ -93,7 +97,7 @@ def read_baseline(path: Path) -> Baseline | None:
     except OSError as error:
         problem = f"it cannot be read: {error.strerror or error}"
         raise BaselineError(str(path), problem, "check its permissions") from None
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise BaselineError(str(path), f"it is damaged: {error}", mend) from None
     schema = value.get("schema") if isinstance(value, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
@@ -106,7 +110,7 @@ def read_baseline(path: Path) -> Baseline | None:
         raise BaselineError(str(path), f"it is damaged: schema {schema!r}", mend)
     try:
         return Baseline.from_json(value)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise BaselineError(
             str(path), f"it is damaged: {type(error).__name__}: {error}", mend
         ) from None

@@ -56,7 +56,9 @@ def decide_acceptance(
         or (update == "improved" and bool(improved))
     )
     if not wanted:
-        return Acceptance(save=False, judgements=judgements, hint=_hint(improved, judgements))
+        return Acceptance(
+            save=False, judgements=judgements, hint=_hint(improved, judgements, known=known)
+        )
     broken = [judgement for judgement in judgements if judgement.verdict is Verdict.FAIL]
     invalid = any(judgement.verdict is Verdict.INVALID for judgement in judgements)
     if measurement.invalid or invalid or "throughput" in measurement.refused:
@@ -80,13 +82,16 @@ def _accepted(judgement: Judgement) -> Judgement:
         return judgement
     was = format_quantity(judgement.baseline, METRICS[judgement.metric].unit)
     return dataclasses.replace(
-        judgement, verdict=Verdict.NEW, reason=f"accepted as the new baseline; it was {was}"
+        judgement,
+        verdict=Verdict.NEW,
+        reason=f"accepted as the new baseline; it was {was}",
+        fails_at=None,
     )
 
 
-def _hint(improved: list[Judgement], judgements: tuple[Judgement, ...]) -> str:
+def _hint(improved: list[Judgement], judgements: tuple[Judgement, ...], *, known: bool) -> str:
     if any(judgement.verdict is Verdict.NEW for judgement in judgements):
-        return "record a baseline with --dlperf-update=new"
+        return f"record a baseline with --dlperf-update={'all' if known else 'new'}"
     if not improved:
         return ""
     names = ", ".join(judgement.metric for judgement in improved)

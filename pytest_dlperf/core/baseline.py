@@ -87,10 +87,7 @@ class Accepted:
             scenario=str(value["scenario"]),
             serving=str(value["serving"]),
             metrics=MappingProxyType(
-                {
-                    name: Estimate(float(m["value"]), float(m["low"]), float(m["high"]))
-                    for name, m in value["metrics"].items()
-                }
+                {name: _estimate(name, metric) for name, metric in value["metrics"].items()}
             ),
             rows=Rows.from_json(value["rows"]) if value["rows"] is not None else None,
             environment=Environment.from_json(value["environment"]),
@@ -158,6 +155,12 @@ def metrics_to_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, obje
         }
         for name, estimate in metrics.items()
     }
+
+
+def _estimate(name: str, value: dict[str, Any]) -> Estimate:
+    if name not in METRICS:
+        raise ValueError(f"there is no metric {name!r}")
+    return Estimate(float(value["value"]), float(value["low"]), float(value["high"]))
 
 
 def _rounded(value: float) -> float:

@@ -165,7 +165,11 @@ class _Parser:
         if token is None:
             example = "a quantity such as 20ms, or 0.95 * baseline"
             self._fail(self._peek(), "expected a number or `baseline`", example)
-        if not math.isfinite(float(token.text)):
+        try:
+            value = float(token.text)
+        except ValueError:
+            self._fail(token, "this is no number", "1000 or 1_000")
+        if not math.isfinite(value):
             self._fail(token, "this number is too large")
         return token
 
@@ -200,7 +204,10 @@ class _Parser:
             )
         if unit == "pt" and not offset:
             self._fail(token, "points are differences", "write 97% or 0.97")
-        return float(number.text) * factor
+        value = float(number.text) * factor
+        if not math.isfinite(value):
+            self._fail(number, "this number is too large")
+        return value
 
 
 _NAMES: Final[dict[Dimension, str]] = {

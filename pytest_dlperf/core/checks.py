@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 
 from pytest_dlperf.errors import UsageError
 
@@ -14,7 +15,7 @@ def check_count(value: object, what: str) -> None:
         UsageError: naming `what` and the value.
     """
     __tracebackhide__ = True
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise UsageError(f"{what}={value!r}: expected a whole number of at least 1")
 
 
@@ -25,12 +26,17 @@ def check_number(value: object, what: str, *, above: float | None = None) -> Non
         UsageError: naming `what` and the value.
     """
     __tracebackhide__ = True
-    if (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and (value >= 0 if above is None else value > above)
-    ):
+    number = _number(value)
+    if math.isfinite(number) and (number >= 0 if above is None else number > above):
         return
     wanted = "of at least 0" if above is None else f"above {above:g}"
     raise UsageError(f"{what}={value!r}: expected a finite number {wanted}")
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

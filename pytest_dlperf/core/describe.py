@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 def describe(value: DataclassInstance) -> str:
     """`Name(field=value, ...)` with the fields that differ from their defaults.
 
+    Values are numbers; equal ones (2000 and 2000.0) have equal texts.
     A field that is added later with a default leaves the texts of stored baselines as they are.
     """
     shown = [
-        f"{field.name}={getattr(value, field.name)!r}"
+        f"{field.name}={getattr(value, field.name):.12g}"
         for field in dataclasses.fields(value)
         if getattr(value, field.name) != field.default
     ]

@@ -29,9 +29,10 @@ class MachineClass:
 
     @property
     def slug(self) -> str:
-        """A name for folders: lower case, digits and dashes."""
+        """A name for folders: lower case, digits, dots and dashes."""
         parts = [self.cpu, f"{self.cores}cpu", f"{self.memory}gib", self.accelerators, self.driver]
-        return "-".join(re.sub(r"[^a-z0-9.]+", "-", p.lower()).strip("-.") for p in parts if p)
+        plain = (re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-.") for part in parts)
+        return "-".join(filter(None, plain))
 
     def to_json(self) -> dict[str, object]:
         """Plain values."""

@@ -56,8 +56,9 @@ def judge(
             judgement = _absolute(budget, measurement.metrics[budget.metric.name])
         if judgement is None:
             judgement = _against(budget, measurement, baseline, obstacle, missing)
-            if remark and baseline is not None and not judgement.reason:
-                judgement = dataclasses.replace(judgement, reason=remark)
+            if remark:
+                reason = "; ".join(filter(None, (judgement.reason, remark)))
+                judgement = dataclasses.replace(judgement, reason=reason)
         judgements.append(judgement)
     return tuple(judgements)
 
@@ -97,7 +98,7 @@ def _absolute(budget: Budget, measured: Estimate) -> Judgement:
     limit, metric = budget.limit(0.0), budget.metric
     base = Judgement(budget.text, metric.name, Verdict.PASS, measured, limit)
     if budget.operator == "==":
-        held = math.isclose(measured.value, limit, rel_tol=_STORED, abs_tol=_FLOOR)
+        held = _within(budget, measured.value, limit)
         return dataclasses.replace(base, verdict=Verdict.PASS if held else Verdict.FAIL)
     best, worst = (
         (measured.low, measured.high) if metric.better == "lower" else (measured.high, measured.low)
@@ -123,8 +124,10 @@ def _within(budget: Budget, value: float, limit: float) -> bool:
             return value <= limit
         case ">":
             return value > limit
-        case _:
+        case ">=":
             return value >= limit
+        case "==":
+            return math.isclose(value, limit, rel_tol=_STORED, abs_tol=_FLOOR)
 
 
 def _against(
@@ -152,8 +155,8 @@ def _against(
     )
     if obstacle:
         return dataclasses.replace(about, reason=obstacle)
-    if budget.operator == "==":
-        held = math.isclose(measured.value, limit, rel_tol=_STORED, abs_tol=_FLOOR)
+    if budget.operator == "==" or name == "errors":
+        held = _within(budget, measured.value, limit)
         return dataclasses.replace(about, verdict=Verdict.PASS if held else Verdict.FAIL)
     if budget.metric.unit == "share":
         loss = _loss_in_share(budget.metric, measurement, baseline)
@@ -168,9 +171,9 @@ def _decided(about: Judgement, budget: Budget, loss: Estimate, allowed: float) -
     """The three-way decision on a loss with its interval; `> allowed` is too much."""
     if loss.low > allowed:
         return dataclasses.replace(about, verdict=Verdict.FAIL)
-    # An exact zero loss on the same rows, or a strict operator, needs no special case: the
-    # interval of a loss is never a point on the line.
-    if loss.high < max(allowed, _detect(budget.metric)):
+    # A budget that demands a gain passes only when the gain is proven; detect is about losses.
+    line = allowed if allowed < 0 else max(allowed, _detect(budget.metric))
+    if loss.high < line:
         return dataclasses.replace(about, verdict=Verdict.PASS, improved=loss.high < 0)
     visible = allowed + (loss.value - loss.low)
     return dataclasses.replace(
@@ -217,7 +220,16 @@ def _loss_in_share(metric: Metric, measurement: Measurement, baseline: Accepted)
     """What was lost of a share, in shares of one; paired where the rows are the same."""
     measured, base = measurement.metrics[metric.name], baseline.metrics[metric.name]
     rows, base_rows = measurement.rows, baseline.rows
-    if metric.name == "accuracy" and rows and base_rows and rows.data == base_rows.data:
+    same = (
+        rows
+        and base_rows
+        and (rows.data, len(rows.right))
+        == (
+            base_rows.data,
+            len(base_rows.right),
+        )
+    )
+    if metric.name == "accuracy" and rows and base_rows and same:
         only_base, only_now, both = rows.pairs(base_rows)
         if both and not only_base and not only_now:
             # Every row is right or wrong as before: there is no loss whose size to wonder about.

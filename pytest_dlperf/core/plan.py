@@ -55,12 +55,14 @@ class Plan:
     @property
     def judged(self) -> tuple[Budget, ...]:
         """The budgets that are judged: all, or in a smoke run the absolute ones on answers."""
-        about_errors = any(budget.metric.name == "errors" for budget in self.budgets)
-        budgets = self.budgets if about_errors else (*self.budgets, ANY_ERROR)
-        if not self.quick:
-            return budgets
         lasting = ANSWER_METRICS | {"errors"}
-        return tuple(b for b in budgets if b.metric.name in lasting and not b.relative)
+        budgets = tuple(
+            budget
+            for budget in self.budgets
+            if not self.quick or (budget.metric.name in lasting and not budget.relative)
+        )
+        about_errors = any(budget.metric.name == "errors" for budget in budgets)
+        return budgets if about_errors else (*budgets, ANY_ERROR)
 
     def override(
         self,

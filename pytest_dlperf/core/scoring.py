@@ -45,13 +45,17 @@ class Scorer:
         never called right).
         """
         rows = len(outputs)
-        scores = outputs.reshape(rows, -1).astype(np.float64)
+        scores = _flat(outputs).astype(np.float64)
         if self.task == "regression":
-            errors = scores - labels.reshape(rows, -1)
+            errors = scores - _flat(labels)
             return np.zeros(rows), np.mean(errors * errors, axis=1)
         if self.task == "binary":
             return self._binary(scores[:, 0], labels.reshape(rows))
-        classes = labels.argmax(axis=1) if self.task == "one-hot" else labels.reshape(rows)
+        classes = (
+            _flat(labels).argmax(axis=1)
+            if self.task == "one-hot"
+            else labels.reshape(rows).astype(np.intp)
+        )
         log_shares = _log_softmax(scores) if self.logits else np.log(np.maximum(scores, _TINY))
         right = scores.argmax(axis=1) == classes
         return right.astype(np.float64), -log_shares[np.arange(rows), classes]
@@ -77,9 +81,9 @@ def scorer_for(outputs: NDArray[Any], labels: NDArray[Any]) -> Scorer:
     Raises:
         DataError: if labels and outputs do not fit together.
     """
-    width = int(np.prod(outputs.shape[1:], dtype=np.int64))
-    finite = outputs[np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)]
-    scores = finite.reshape(len(finite), -1)
+    answers = _flat(outputs)
+    width = answers.shape[1]
+    scores = answers[np.isfinite(answers).all(axis=1)]
     bounded = bool(((scores >= 0) & (scores <= 1)).all())
     whole = labels.dtype.kind in "iub"
     flat = labels.ndim == 1 or labels.shape[1:] == (1,)
@@ -89,7 +93,7 @@ def scorer_for(outputs: NDArray[Any], labels: NDArray[Any]) -> Scorer:
         return Scorer("classes", logits=not (bounded and sums_to_one))
     if whole and flat and width == 1 and set(np.unique(labels)) <= {0, 1}:
         return Scorer("binary", logits=not bounded)
-    if labels.ndim > 1 and labels.shape[1:] == outputs.shape[1:] and _one_hot(labels):
+    if width > 1 and labels.shape[1:] == outputs.shape[1:] and _one_hot(_flat(labels)):
         sums_to_one = bool(np.allclose(scores.sum(axis=1), 1, atol=_SUM_TOLERANCE))
         return Scorer("one-hot", logits=not (bounded and sums_to_one))
     if int(np.prod(labels.shape[1:], dtype=np.int64)) == width:
@@ -109,6 +113,11 @@ def _check_classes(labels: NDArray[Any], classes: int) -> None:
             f"row {row}: label {labels.reshape(-1)[row]} is no class of a target with "
             f"{classes} scores a row (0 to {classes - 1})"
         )
+
+
+def _flat(values: NDArray[Any]) -> NDArray[Any]:
+    """Rows by elements; -1 would not do, as there may be no row."""
+    return values.reshape(len(values), int(np.prod(values.shape[1:], dtype=np.int64)))
 
 
 def _one_hot(labels: NDArray[Any]) -> bool:

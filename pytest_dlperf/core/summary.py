@@ -94,6 +94,13 @@ def _add_latencies(
     block: NDArray[np.intp],
 ) -> None:
     percents = {m.percentile: name for name, m in METRICS.items() if m.percentile is not None}
+    # A block without a good answer has no latencies; the others are numbered anew.
+    _, dense = np.unique(block, return_inverse=True)
+    counts = np.bincount(dense).astype(np.float64)
+    if len(counts) < MIN_BLOCKS:
+        why = f"good answers in {len(counts)} of {BLOCKS} stretches of the run only"
+        refused.update(dict.fromkeys((name for name, m in METRICS.items() if m.latency), why))
+        return
     enough = []
     for percent, name in percents.items():
         needed = required_requests(percent)
@@ -101,15 +108,10 @@ def _add_latencies(
             enough.append(percent)
         else:
             refused[name] = f"{len(seconds)} requests, {name} needs {needed}: lengthen duration="
-    # A block without a good answer has no latencies; the others are numbered anew.
-    _, dense = np.unique(block, return_inverse=True)
     positive = np.maximum(seconds, _NS)
     estimates = block_percentiles(positive, dense, tuple(enough))
     metrics.update({percents[percent]: estimate for percent, estimate in estimates.items()})
-    counts = np.bincount(dense).astype(np.float64)
-    if len(counts) > 1:
-        sums = np.bincount(dense, seconds).astype(np.float64)
-        metrics["mean"] = ratio_of_sums(sums, counts)
+    metrics["mean"] = ratio_of_sums(np.bincount(dense, seconds).astype(np.float64), counts)
     metrics["max"] = counted(float(seconds.max()))
 
 
@@ -124,7 +126,8 @@ def summarise_score(score: Score) -> dict[str, Estimate]:
         shares = score.right[asked] / score.answered[asked]
         metrics["accuracy"] = wilson(float(shares.sum()), rows)
     losses = score.loss[asked] / score.answered[asked]
-    metrics["loss"] = (
-        ratio_of_sums(losses, np.ones(rows)) if rows > 1 else counted(float(losses[0]))
-    )
+    if np.isfinite(losses).all():
+        metrics["loss"] = (
+            ratio_of_sums(losses, np.ones(rows)) if rows > 1 else counted(float(losses[0]))
+        )
     return metrics

@@ -43,8 +43,9 @@ EXAMPLES: Final = MappingProxyType[Dimension, str](
 )
 """How a quantity of each dimension is written."""
 
-_DURATION: Final = re.compile(r"\s*([0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
+_DURATION: Final = re.compile(r"\s*([0-9]+(?:_[0-9]+)*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
 _MINUTE_S: Final = 60.0
+_LONGEST_S: Final = 1e9
 _LARGE: Final = 100.0
 _MILLION: Final = 1e6
 
@@ -67,7 +68,7 @@ def parse_duration(value: object, what: str) -> float:
     if isinstance(value, bool):
         raise problem
     if isinstance(value, (int, float)):
-        seconds = float(value)
+        seconds = float(value) if abs(value) <= _LONGEST_S else math.inf
     else:
         match = _DURATION.fullmatch(value) if isinstance(value, str) else None
         dimension, factor = UNITS.get((match[2] or "s") if match else "", ("1", 0.0))
@@ -84,7 +85,7 @@ def format_quantity(value: float, dimension: Dimension) -> str:
 
     >>> format_quantity(0.00214, "s")
     '2.14 ms'
-    >>> format_quantity(61234.5, "1/s")
+    >>> format_quantity(61235.2, "1/s")
     '61,235/s'
     >>> format_quantity(0.97222, "share")
     '97.22 %'
@@ -106,7 +107,7 @@ def format_quantity(value: float, dimension: Dimension) -> str:
 
 def _format_seconds(value: float) -> str:
     if abs(value) >= _MINUTE_S:
-        return f"{value / _MINUTE_S:.1f} min"
+        return f"{_digits(value / _MINUTE_S)} min"
     for unit, factor in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if _fits(value, factor):
             return f"{_digits(value / factor)} {unit}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -169,6 +170,14 @@ def dense_classifier(features: int, units: int, classes: int, seed: int) -> Mode
         optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     return model
+
+
+def save(model: Model, path: Path) -> None:
+    """Save a model in Keras' own format."""
+    with warnings.catch_warnings():
+        # Keras converts its variables in a way that numpy 2 complains about; users cannot help it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model.save(str(path))
 
 
 def load(path: Path) -> Model:

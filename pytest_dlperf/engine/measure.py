@@ -69,7 +69,8 @@ class _Rig:
         plan, bench = self.plan, self.bench
         start_ns = bench.clock.now_ns()
         end_ns = start_ns + int(seconds * 1e9)
-        telemetry = Telemetry(bench.meter, bench.clock, bench.progress, phase, end_ns)
+        countdown = end_ns if seconds >= 1 else None
+        telemetry = Telemetry(bench.meter, bench.clock, bench.progress, phase, countdown)
         load = Load(
             targets=self.prepared.replicas,
             backlog=backlog_for(plan.scenario, plan.serving, start_ns, seconds, seed),
@@ -155,7 +156,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
     refused = dict(summary.refused)
     if score is not None:
         unscored = (ANSWER_METRICS if scorer and scorer.classifies else {"loss"}) - set(metrics)
-        refused |= dict.fromkeys(unscored, "no request was answered well")
+        refused |= dict.fromkeys(unscored, "no request was answered well, or the loss is infinite")
     return Measurement(
         test=test,
         name=name,

@@ -120,7 +120,7 @@ def _first_call(replica: Target, batch: NDArray[Any], description: str) -> NDArr
             f"{description} failed on its first call, with a batch of shape {batch.shape} and "
             f"type {batch.dtype}: {type(error).__name__}: {error}"
         ) from error
-    if outputs.dtype.kind not in "biuf":
+    if outputs.dtype.kind not in "biuf" or not outputs.size or not outputs.ndim:
         raise TargetError(
             f"{description} answered with {outputs.dtype} of shape {outputs.shape}; "
             "expected one numeric array with one row a request"

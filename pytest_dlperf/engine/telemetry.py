@@ -54,11 +54,11 @@ class Telemetry:
         clock: time.
         progress: where to show it.
         phase: what is going on, for people.
-        end_ns: when it is expected to end.
+        end_ns: when it is expected to end; None if it is too short to count down.
     """
 
     def __init__(
-        self, meter: Meter, clock: Clock, progress: Progress, phase: str, end_ns: int
+        self, meter: Meter, clock: Clock, progress: Progress, phase: str, end_ns: int | None
     ) -> None:
         self._meter = meter
         self._clock = clock
@@ -72,7 +72,8 @@ class Telemetry:
     def tick(self, now_ns: int) -> None:
         """Note the memory and show how long it still takes."""
         self.peak_bytes = max(self.peak_bytes, self._meter.resident_bytes())
-        self._progress.show(self._phase, max(0.0, (self._end_ns - now_ns) * 1e-9))
+        left = None if self._end_ns is None else max(0.0, (self._end_ns - now_ns) * 1e-9)
+        self._progress.show(self._phase, left)
 
     def busy_cores(self) -> float:
         """Processors that the process kept busy since the start, on average."""

@@ -116,7 +116,7 @@ def _write(entry: Path, trained: Trained) -> None:
     with tempfile.TemporaryDirectory(dir=entry.parent) as scratch:
         fresh = Path(scratch) / "fresh"
         fresh.mkdir()
-        trained.model.save(str(fresh / _MODEL))
+        keras.save(trained.model, fresh / _MODEL)
         (fresh / _RECORD).write_text(json.dumps(asdict(trained.training)))
         if entry.exists():
             entry.rename(Path(scratch) / "old")

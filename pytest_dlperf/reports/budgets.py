@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.metrics import METRICS
@@ -100,15 +101,16 @@ def _reason(judgement: Judgement) -> str:
 
 
 def _next_steps(record: Record) -> Iterable[str]:
-    test = record.measurement.test
+    test = shlex.quote(record.measurement.test)
     if any(j.verdict is Verdict.FAIL and j.baseline is not None for j in record.judgements):
         yield "next: measure again, alone, to see whether it stays:"
-        yield f'  pytest "{test}"'
+        yield f"  pytest {test}"
         yield "or accept it as the new baseline:"
-        yield f'  pytest "{test}" --dlperf-update=all'
+        yield f"  pytest {test} --dlperf-update=all"
     elif any(j.verdict is Verdict.NEW for j in record.judgements):
+        known = any(j.baseline is not None for j in record.judgements)
         yield "next: record a baseline:"
-        yield f'  pytest "{test}" --dlperf-update=new'
+        yield f"  pytest {test} --dlperf-update={'all' if known else 'new'}"
 
 
 def _with_interval(measured: Estimate, unit: Dimension) -> str:
@@ -119,11 +121,14 @@ def _with_interval(measured: Estimate, unit: Dimension) -> str:
     return f"{value}\n{_without_repeated_unit(low, high)}"
 
 
+def _split(quantity: str) -> tuple[str, str]:
+    number = quantity.rstrip("/ %ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+    return number, quantity[len(number) :]
+
+
 def _without_repeated_unit(low: str, high: str) -> str:
-    for unit in (" %", " s", " ms", " us", " ns", " GiB", " MiB", " KiB", "M/s", "/s"):
-        if low.endswith(unit) and high.endswith(unit):
-            return f"{low.removesuffix(unit)} to {high}"
-    return f"{low} to {high}"
+    number, unit = _split(low)
+    return f"{number if unit == _split(high)[1] else low} to {high}"
 
 
 def _baseline(judgement: Judgement, unit: Dimension) -> str:

@@ -54,7 +54,8 @@ def summary_lines(records: Sequence[Record], width: int, *, colour: bool) -> lis
 def short_title(record: Record) -> str:
     """The test's own name, with the measurement's name if it has one."""
     found = record.measurement
-    function = found.test.rsplit("::", 1)[-1]
+    name, bracket, parameters = found.test.partition("[")
+    function = name.rsplit("::", 1)[-1] + bracket + parameters
     return f"{function} [{found.name}]" if found.name else function
 
 

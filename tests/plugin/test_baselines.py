@@ -75,7 +75,7 @@ def test_record_then_pass_then_fail_for_the_right_reason(
             r"E +throughput .*FAIL",
             r"E +accuracy .*PASS",
             r"E +next: ",
-            r'E +pytest "test_module.py::test_it" --dlperf-update=all',
+            r"E +pytest test_module.py::test_it --dlperf-update=all",
         ]
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,10 @@ class Estimate:
     value: float
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.value <= self.high or math.isinf(self.high - self.low):
+            raise ValueError(f"{self.value} is not within the interval {self.low} to {self.high}")
 
 
 def counted(value: float) -> Estimate:

@@ -1,0 +1,161 @@
+"""Acceptance: when a measurement becomes the baseline."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from builders import make_judgement, make_measurement
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_dlperf.core.acceptance import decide_acceptance
+from pytest_dlperf.core.verdict import Judgement, Verdict
+
+MEASUREMENT = make_measurement()
+UPDATES = (None, "new", "improved", "all")
+HELD = make_judgement(Verdict.PASS)
+HELD_AGAINST = make_judgement(Verdict.PASS, baseline=1000.0, limit=900.0)
+BETTER = make_judgement(Verdict.PASS, baseline=500.0, limit=500.0, improved=True)
+OPEN = make_judgement(Verdict.INCONCLUSIVE, baseline=1000.0, reason="noise")
+WORSE = make_judgement(Verdict.FAIL, baseline=2000.0, budget="throughput >= baseline")
+BROKEN = make_judgement(Verdict.FAIL, budget="p99 <= 1ms", metric="p99")
+FRESH = make_judgement(Verdict.NEW, reason="no baseline yet")
+SPOILT = make_judgement(Verdict.INVALID, reason="late")
+ALL = (HELD, HELD_AGAINST, BETTER, OPEN, WORSE, BROKEN, FRESH, SPOILT)
+
+
+@pytest.mark.parametrize(
+    ("update", "known", "judgements", "save"),
+    [
+        (None, False, [FRESH], False),
+        (None, True, [BETTER], False),
+        ("new", False, [FRESH], True),
+        ("new", False, [], True),
+        ("new", False, [HELD, FRESH], True),
+        ("new", True, [HELD_AGAINST], False),
+        ("new", True, [BETTER], False),
+        ("improved", False, [FRESH], True),
+        ("improved", True, [BETTER], True),
+        ("improved", True, [BETTER, OPEN], True),
+        ("improved", True, [HELD_AGAINST], False),
+        ("improved", True, [BETTER, WORSE], False),
+        ("all", False, [FRESH], True),
+        ("all", True, [HELD_AGAINST], True),
+        ("all", True, [OPEN], True),
+        ("all", True, [WORSE], True),
+        # Broken whatever the baseline: never accepted.
+        ("new", False, [FRESH, BROKEN], False),
+        ("improved", True, [BETTER, BROKEN], False),
+        ("all", True, [BROKEN], False),
+        ("all", True, [WORSE, BROKEN], False),
+        # Nothing that was not really measured is accepted.
+        ("new", False, [FRESH, SPOILT], False),
+        ("all", True, [SPOILT], False),
+    ],
+)
+def test_save(update: str | None, judgements: list[Judgement], *, known: bool, save: bool) -> None:
+    """A baseline is written where the user allowed it and the measurement is fit to be one."""
+    decision = decide_acceptance(update, MEASUREMENT, tuple(judgements), known=known)  # type: ignore[arg-type]
+    assert decision.save is save
+
+
+@given(
+    st.sampled_from(UPDATES),
+    st.lists(st.sampled_from(ALL), max_size=4).map(tuple),
+    st.booleans(),
+)
+def test_promises(
+    update: str | None,
+    judgements: tuple[Judgement, ...],
+    known: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """Nothing is written unasked, on absolute failure, or unmeasured; nothing turns into a PASS."""
+    decision = decide_acceptance(update, MEASUREMENT, judgements, known=known)  # type: ignore[arg-type]
+    if decision.save:
+        assert update is not None
+        assert BROKEN not in judgements
+        assert SPOILT not in judgements
+        assert not any(j.verdict is Verdict.FAIL for j in decision.judgements)
+    else:
+        assert decision.judgements == judgements
+    for before, after in zip(judgements, decision.judgements, strict=True):
+        assert (before.budget, before.measured) == (after.budget, after.measured)
+        assert before.verdict is after.verdict or after.verdict is Verdict.NEW
+
+
+@pytest.mark.parametrize("update", ["new", "improved", "all"])
+@pytest.mark.parametrize(
+    "fields", [{"invalid": "late"}, {"refused": {"throughput": "too few"}, "metrics": {}}]
+)
+def test_failed_measuring_is_not_recorded(update: str, fields: dict[str, object]) -> None:
+    """A run whose measuring failed becomes no baseline, even if no budget noticed."""
+    measurement = make_measurement(**fields)
+    decision = decide_acceptance(update, measurement, (HELD,), known=False)  # type: ignore[arg-type]
+    assert not decision.save
+    assert decision.hint == "not recorded: the measuring failed"
+
+
+def test_accepted_judgements() -> None:
+    """What was broken or open only against the old baseline is NEW, with what it was before."""
+    decision = decide_acceptance("all", MEASUREMENT, (WORSE, OPEN, BETTER, HELD), known=True)
+    worse, open_, better, held = decision.judgements
+    assert worse.verdict is open_.verdict is Verdict.NEW
+    assert "it was 2,000/s" in worse.reason
+    assert "it was 1,000/s" in open_.reason
+    assert (better, held) == (BETTER, HELD)
+    assert decision.hint == "baseline replaced"
+
+
+def test_accepted_has_no_line_to_fail_at() -> None:
+    """Once accepted, nothing is said of where the old baseline would have failed it."""
+    judgement = make_judgement(Verdict.INCONCLUSIVE, baseline=1000.0, fails_at=900.0)
+    decision = decide_acceptance("all", MEASUREMENT, (judgement,), known=True)
+    assert decision.judgements[0].verdict is Verdict.NEW
+    assert decision.judgements[0].fails_at is None
+
+
+def test_first_baseline() -> None:
+    """A first baseline is said to be recorded, by the hint and by the judgement."""
+    decision = decide_acceptance("new", MEASUREMENT, (FRESH,), known=False)
+    assert decision.hint == "baseline recorded"
+    assert decision.judgements[0].verdict is Verdict.NEW
+    assert decision.judgements[0].reason == "recorded as the baseline"
+
+
+@pytest.mark.parametrize("update", ["new", "improved", "all"])
+def test_broken_budget_is_named(update: str) -> None:
+    """If a broken budget keeps a measurement from being recorded, the hint names it."""
+    decision = decide_acceptance(update, MEASUREMENT, (FRESH, BROKEN), known=False)  # type: ignore[arg-type]
+    assert decision.hint == "not recorded: p99 <= 1ms is broken"
+
+
+def test_hints_without_an_update() -> None:
+    """Without --dlperf-update the hint says which one would help, or nothing."""
+    fresh = decide_acceptance(None, MEASUREMENT, (FRESH,), known=False)
+    better = decide_acceptance(None, MEASUREMENT, (BETTER,), known=True)
+    held = decide_acceptance(None, MEASUREMENT, (HELD_AGAINST,), known=True)
+    assert "--dlperf-update=new" in fresh.hint
+    assert "--dlperf-update=improved" in better.hint
+    assert "throughput" in better.hint
+    assert held.hint == ""
+
+
+@pytest.mark.parametrize("update", [None, "new"])
+def test_hint_leads_on(update: str | None) -> None:
+    """A hint is a way that works: `new` records nothing where there is a baseline already."""
+    lacking = make_judgement(Verdict.NEW, reason="the baseline has no p99", metric="p99")
+    judgements = (HELD_AGAINST, lacking)
+    hint = decide_acceptance(update, MEASUREMENT, judgements, known=True).hint  # type: ignore[arg-type]
+    hinted = [value for value in ("new", "improved", "all") if f"--dlperf-update={value}" in hint]
+    assert hinted
+    for value in hinted:
+        assert decide_acceptance(value, MEASUREMENT, judgements, known=True).save  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("update", "known"), [*itertools.product(UPDATES, (True, False))])
+def test_saving_is_said(update: str | None, *, known: bool) -> None:
+    """Whenever a baseline is written, a hint says so, and otherwise it does not."""
+    decision = decide_acceptance(update, MEASUREMENT, (BETTER,), known=known)  # type: ignore[arg-type]
+    said = decision.hint in {"baseline replaced", "baseline recorded"}
+    assert said is decision.save

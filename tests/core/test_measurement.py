@@ -1,0 +1,40 @@
+"""Measurement: metrics by name."""
+
+from __future__ import annotations
+
+import pytest
+from builders import estimate, make_measurement
+
+
+def test_metrics_by_name() -> None:
+    """`m["p99"]` is the estimate, `m.p99` its value."""
+    measurement = make_measurement({"p99": estimate(0.02, 0.1), "p99.9": estimate(0.03)})
+    assert measurement["p99"] == estimate(0.02, 0.1)
+    assert measurement.p99 == 0.02
+    assert measurement["p99.9"].value == 0.03
+
+
+@pytest.mark.parametrize(
+    ("metric", "reason"),
+    [
+        ("p99", "600 requests, p99 needs 662"),
+        ("accuracy", "not measured here"),
+        ("p98", "there is no such metric"),
+    ],
+)
+def test_metric_that_is_not_there(metric: str, reason: str) -> None:
+    """What was not measured is missed with the reason, by key and by attribute."""
+    measurement = make_measurement(
+        {"p50": estimate(0.01)}, refused={"p99": "600 requests, p99 needs 662"}
+    )
+    with pytest.raises(KeyError, match=f"{metric}: {reason}; measured: p50"):
+        measurement[metric]
+    with pytest.raises(AttributeError, match=reason):
+        getattr(measurement, metric)
+    assert not hasattr(measurement, metric)
+
+
+def test_title() -> None:
+    """The title is the node id, with the measurement's name if it has one."""
+    assert make_measurement(test="t.py::a").title == "t.py::a"
+    assert make_measurement(test="t.py::a", name="big").title == "t.py::a [big]"

@@ -1,0 +1,108 @@
+"""Plan: what is measured and asked, settled from the layers of options."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.options import DEFAULTS, Options
+from pytest_dlperf.core.plan import Plan, plan
+from pytest_dlperf.core.scenarios import ClosedLoop, Offline, Server
+from pytest_dlperf.core.serving import Serving
+from pytest_dlperf.errors import BudgetSyntaxError, UsageError
+
+LATENCIES = [name for name, metric in METRICS.items() if metric.latency]
+
+
+def _budgets(made: Plan) -> set[str]:
+    return {budget.text for budget in made.budgets}
+
+
+def _judged(made: Plan) -> set[str]:
+    return {budget.text for budget in made.judged}
+
+
+def test_nothing_said_is_the_defaults() -> None:
+    """Without any option a plan is what the defaults say, with no budgets."""
+    made = plan([])
+    assert made.budgets == ()
+    assert (made.scenario, made.serving) == (DEFAULTS.scenario, DEFAULTS.serving)
+    assert (made.duration, made.missing, made.inconclusive) == (5.0, "pass", "warn")
+    assert made.quick is False
+
+
+def test_nearest_layer_wins() -> None:
+    """Each setting comes from the nearest layer that says it."""
+    near, far = Options(duration=1.0), Options(duration=2.0, scenario=Server(rate=5), quick=True)
+    made = plan([near, far])
+    assert (made.duration, made.scenario, made.quick) == (1.0, Server(rate=5), True)
+
+
+def test_budgets_of_layers_are_joined() -> None:
+    """A farther layer's budgets hold unless a nearer one has one on the same metric."""
+    made = plan(
+        [
+            Options(budgets=("p99 <= 1ms",)),
+            Options(budgets=("p99 <= 2ms", "throughput >= 5/s")),
+            Options(budgets=("throughput >= 4/s", "accuracy >= 90%")),
+        ]
+    )
+    assert _budgets(made) == {"p99 <= 1ms", "throughput >= 5/s", "accuracy >= 90%"}
+
+
+def test_two_budgets_on_one_metric_in_one_layer() -> None:
+    """A layer may hold a metric to two budgets; a nearer layer replaces both."""
+    layer = Options(budgets=("accuracy >= 90%", "accuracy >= baseline - 1pt"))
+    assert _budgets(plan([Options(), layer])) == set(layer.budgets or ())
+    assert _budgets(plan([Options(budgets=("accuracy >= 80%",)), layer])) == {"accuracy >= 80%"}
+
+
+def test_bad_budget_in_any_layer() -> None:
+    """A budget that cannot be read is refused, also where a nearer layer would hide it."""
+    with pytest.raises(BudgetSyntaxError):
+        plan([Options(budgets=("p99 <= 1ms",)), Options(budgets=("p99 <= 1",))])
+
+
+@pytest.mark.parametrize("name", LATENCIES)
+def test_offline_has_no_latency(name: str) -> None:
+    """A latency budget on Offline() is refused, whether at collection or in the call."""
+    budgets = (f"{name} <= 1s",)
+    with pytest.raises(UsageError, match="Offline"):
+        plan([Options(budgets=budgets, scenario=Offline())])
+    with pytest.raises(UsageError, match="Offline"):
+        plan([Options(budgets=budgets)]).override(scenario=Offline())
+
+
+def test_offline_with_other_budgets() -> None:
+    """Offline() takes budgets on what it measures."""
+    made = plan([Options(budgets=("throughput >= 5/s", "accuracy >= 9%"), scenario=Offline())])
+    assert made.scenario == Offline()
+
+
+def test_errors_are_always_judged() -> None:
+    """Without a budget on errors there may be none; with one, that one alone holds."""
+    assert _judged(plan([])) == {"errors == 0"}
+    made = plan([Options(budgets=("errors <= 1%", "p99 <= 1s"))])
+    assert _judged(made) == {"errors <= 1%", "p99 <= 1s"}
+
+
+def test_quick_judges_answers_only() -> None:
+    """A smoke run judges errors and absolute budgets on answers, nothing of speed."""
+    budgets = ("p99 <= 1ms", "accuracy >= 90%", "accuracy >= baseline", "loss <= 0.5")
+    made = plan([Options(budgets=budgets, quick=True)])
+    assert _judged(made) == {"accuracy >= 90%", "loss <= 0.5", "errors == 0"}
+
+
+def test_quick_keeps_the_budget_on_errors() -> None:
+    """A smoke run holds to the user's absolute budget on errors instead of to none at all."""
+    assert _judged(plan([Options(budgets=("errors <= 5%",), quick=True)])) == {"errors <= 5%"}
+
+
+def test_override() -> None:
+    """The arguments of a call win over the marker's, and those not given stay."""
+    made = plan([Options(budgets=("p99 <= 1s",), duration=2.0)])
+    other = made.override(scenario=ClosedLoop(clients=2), serving=Serving(replicas=2))
+    assert (other.scenario, other.serving) == (ClosedLoop(clients=2), Serving(replicas=2))
+    assert (other.duration, other.budgets) == (2.0, made.budgets)
+    assert made.override(duration=3.0).duration == 3.0
+    assert made.override() == made

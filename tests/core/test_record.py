@@ -1,0 +1,149 @@
+"""Record: a measurement with its judgements, as it travels."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from builders import MACHINE, make_judgement, make_measurement, make_record, make_rows
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_dlperf.core.measurement import ErrorCount, Measurement
+from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.record import (
+    Record,
+    record_from_json,
+    record_to_json,
+    report_to_json,
+)
+from pytest_dlperf.core.statistics.estimate import Estimate
+from pytest_dlperf.core.verdict import Judgement, Verdict
+
+GRAVITY = [Verdict.PASS, Verdict.NEW, Verdict.INCONCLUSIVE, Verdict.INVALID, Verdict.FAIL]
+
+_NUMBERS = st.floats(0, 1e9)
+_EXACT = st.integers(0, 999_999).map(float)  # six digits survive the rounding of metrics
+
+
+def _estimates(numbers: st.SearchStrategy[float]) -> st.SearchStrategy[Estimate]:
+    ordered = st.lists(numbers, min_size=3, max_size=3).map(sorted)
+    return ordered.map(lambda three: Estimate(value=three[1], low=three[0], high=three[2]))
+
+
+_METRICS = st.dictionaries(st.sampled_from(list(METRICS)), _estimates(_EXACT))
+_JUDGEMENTS = st.builds(
+    Judgement,
+    budget=st.text(),
+    metric=st.sampled_from(list(METRICS)),
+    verdict=st.sampled_from(Verdict),
+    measured=st.none() | _estimates(_NUMBERS),
+    limit=st.none() | _NUMBERS,
+    baseline=st.none() | _NUMBERS,
+    fails_at=st.none() | _NUMBERS,
+    reason=st.text(),
+    lasting=st.booleans(),
+    revision=st.text(),
+    improved=st.booleans(),
+)
+_MEASUREMENTS = st.builds(
+    Measurement,
+    test=st.text(),
+    name=st.text(),
+    target=st.text(),
+    scenario=st.text(),
+    serving=st.text(),
+    seconds=_NUMBERS,
+    requests=st.integers(0, 10**9),
+    metrics=_METRICS,
+    refused=st.dictionaries(st.text(), st.text(), max_size=2),
+    errors=st.lists(st.builds(ErrorCount, st.text(), st.integers(0), st.text()), max_size=2).map(
+        tuple
+    ),
+    rows=st.none(),
+    invalid=st.text(),
+    notes=st.lists(st.text(), max_size=2).map(tuple),
+    diagnosis=st.text(),
+)
+_RECORDS = st.builds(
+    Record,
+    measurement=_MEASUREMENTS,
+    judgements=st.lists(_JUDGEMENTS, max_size=3).map(tuple),
+    hints=st.lists(st.text(), max_size=2).map(tuple),
+    quick=st.booleans(),
+)
+
+
+@given(_RECORDS)
+def test_round_trip(record: Record) -> None:
+    """A record survives JSON whole."""
+    text = json.dumps(record_to_json(record), allow_nan=False)
+    assert record_from_json(json.loads(text)) == record
+
+
+def test_rows_round_trip() -> None:
+    """The evidence for accuracy travels too, even of no rows at all."""
+    for right in ([1, 0, 1], []):
+        record = make_record(measurement=make_measurement(rows=make_rows(right, data="abc")))
+        back = record_from_json(json.loads(json.dumps(record_to_json(record)))).measurement.rows
+        assert back is not None
+        assert back.data == "abc"
+        assert np.array_equal(back.right, np.array(right, bool))
+
+
+@pytest.mark.parametrize(
+    "verdicts", [v for n in (1, 2, 3) for v in itertools.product(Verdict, repeat=n)]
+)
+def test_gravest_verdict(verdicts: tuple[Verdict, ...]) -> None:
+    """A record's verdict is the gravest of its budgets: a FAIL is never hidden by another."""
+    record = make_record(*(make_judgement(verdict) for verdict in verdicts))
+    assert record.verdict is GRAVITY[max(GRAVITY.index(verdict) for verdict in verdicts)]
+
+
+def test_nothing_judged_is_a_pass() -> None:
+    """A record without budgets is a PASS."""
+    assert make_record().verdict is Verdict.PASS
+
+
+def test_report() -> None:
+    """The report has a schema, where and with what it was measured, and each record in order."""
+    records = [make_record(measurement=make_measurement(name=name)) for name in ("b", "a")]
+    value = report_to_json(records, MACHINE.to_json(), {"python": "3.11"}, "abc+")
+    assert value["schema"] == 1
+    assert (value["environment"], value["commit"]) == ({"python": "3.11"}, "abc+")
+    assert value["machine"] == MACHINE.to_json()
+    assert [m["name"] for m in value["measurements"]] == ["b", "a"]  # type: ignore[attr-defined]
+
+
+def test_verdict_in_json_by_hand() -> None:
+    """A judgement is written flat, with the value and its interval."""
+    judgement = make_judgement(
+        Verdict.FAIL, measured=Estimate(3.0, 2.0, 4.0), limit=5.0, baseline=6.0, revision="abc"
+    )
+    (value,) = record_to_json(make_record(judgement))["verdicts"]  # type: ignore[misc]
+    assert value == {
+        "budget": "throughput >= 900/s",
+        "metric": "throughput",
+        "verdict": "FAIL",
+        "value": 3.0,
+        "low": 2.0,
+        "high": 4.0,
+        "limit": 5.0,
+        "baseline": 6.0,
+        "baseline_revision": "abc",
+        "fails_at": None,
+        "reason": "",
+        "lasting": False,
+        "improved": False,
+    }
+
+
+@pytest.mark.parametrize("field", [*record_to_json(make_record())])
+def test_missing_field(field: str) -> None:
+    """A record with a field missing is refused, not filled with something."""
+    value = record_to_json(make_record(make_judgement()))
+    del value[field]
+    with pytest.raises(KeyError, match=field):
+        record_from_json(value)

@@ -1,0 +1,120 @@
+"""The section in pytest's summary."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from builders import counted, estimate, make_judgement, make_measurement, make_record
+
+from pytest_dlperf.core.verdict import Verdict
+from pytest_dlperf.reports.terminal import short_title, summary_lines
+
+METRICS = {
+    "throughput": estimate(61_234.0, 0.01),
+    "p50": counted(0.00214),
+    "p99": counted(0.0075),
+    "accuracy": counted(0.97222),
+}
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_row(verdict: Verdict) -> None:
+    """Each measurement is a row: name, the four figures most asked for, and the verdict."""
+    record = make_record(make_judgement(verdict), measurement=make_measurement(METRICS))
+    lines = summary_lines([record], 100, colour=False)
+    assert re.split(r"\s{2,}", lines[0]) == [
+        "measurement",
+        "throughput",
+        "p50",
+        "p99",
+        "accuracy",
+        "verdict",
+    ]
+    assert re.split(r"\s{2,}", lines[1]) == [
+        "test_fast",
+        "61,234/s",
+        "2.14 ms",
+        "7.5 ms",
+        "97.22 %",
+        verdict.value,
+    ]
+
+
+def test_what_was_not_measured() -> None:
+    """A figure that was not measured is a dash."""
+    (_, row) = summary_lines([make_record()], 100, colour=False)
+    assert re.split(r"\s{2,}", row) == ["test_fast", "1,000/s", "-", "-", "-", "PASS"]
+
+
+def test_rows_keep_their_order() -> None:
+    """Measurements are shown in the order in which they were made."""
+    records = [make_record(measurement=make_measurement(name=name)) for name in "cab"]
+    rows = summary_lines(records, 100, colour=False)[1:4]
+    assert [row.split("  ")[0] for row in rows] == [f"test_fast [{name}]" for name in "cab"]
+
+
+@pytest.mark.parametrize(
+    ("test", "name", "title"),
+    [
+        ("tests/t.py::test_a", "", "test_a"),
+        ("tests/t.py::TestB::test_a", "", "test_a"),
+        ("tests/t.py::test_a", "big", "test_a [big]"),
+        ("tests/t.py::test_a[red-1]", "", "test_a[red-1]"),
+        ("tests/t.py::test_a[x::y]", "", "test_a[x::y]"),
+    ],
+)
+def test_short_title(test: str, name: str, title: str) -> None:
+    """The short title is the test's own name with its parameters, and the measurement's name."""
+    record = make_record(measurement=make_measurement(test=test, name=name))
+    assert short_title(record) == title
+    assert title in summary_lines([record], 100, colour=False)[1]
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_colour(monkeypatch: pytest.MonkeyPatch, *, colour: bool) -> None:
+    """Verdicts are coloured, a FAIL red, only where the terminal takes it."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    records = [make_record(make_judgement(v)) for v in (Verdict.FAIL, Verdict.PASS)]
+    text = "\n".join(summary_lines(records, 100, colour=colour))
+    assert ("\x1b[31mFAIL" in text) is colour
+    assert ("\x1b[32mPASS" in text) is colour
+    assert ("\x1b" in text) is colour
+
+
+def test_remarks() -> None:
+    """What is open is explained below the table, by the test's name."""
+    judgement = make_judgement(Verdict.NEW, reason="no baseline yet")
+    lines = summary_lines([make_record(judgement)], 100, colour=False)
+    assert lines[2:] == ["", "test_fast:", "  throughput: no baseline yet"]
+
+
+def test_failed_test_is_not_explained_twice() -> None:
+    """A failed test has said everything in its own report; here it is a row only."""
+    judgements = [make_judgement(Verdict.FAIL), make_judgement(Verdict.NEW, reason="none yet")]
+    assert len(summary_lines([make_record(*judgements)], 100, colour=False)) == 2
+
+
+def test_hints_are_said_once() -> None:
+    """Hints come last, each once."""
+    records = [make_record(hints=("record it",)), make_record(hints=("record it", "hold it"))]
+    lines = summary_lines(records, 100, colour=False)
+    assert lines[3:] == ["", "test_fast: record it", "test_fast: hold it"]
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_quick_is_said(*, quick: bool) -> None:
+    """A smoke run says that speeds were not judged."""
+    text = "\n".join(summary_lines([make_record(quick=quick)], 100, colour=False))
+    assert ("quick: only errors and absolute budgets" in text) is quick
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_lines_fit(width: int) -> None:
+    """However long the test's name, the table fits, and the name is folded, not cut."""
+    name = "test_" + "abcdefghi_" * 15
+    record = make_record(measurement=make_measurement(METRICS, test=f"t.py::{name}"))
+    lines = summary_lines([record], width, colour=False)
+    assert max(map(len, lines)) <= width
+    assert name in "".join(line.split(" ")[0] for line in lines[1:])
+    assert "61,234/s" in lines[1]
