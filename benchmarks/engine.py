@@ -21,9 +21,10 @@ from pytest_dlperf.core.options import Options
 from pytest_dlperf.core.plan import plan
 from pytest_dlperf.core.scenarios import ClosedLoop
 from pytest_dlperf.engine.clock import MonotonicClock
-from pytest_dlperf.engine.measure import Bench, measure
+from pytest_dlperf.engine.measure import measure
 from pytest_dlperf.engine.reference import reference_model
 from pytest_dlperf.engine.reference_data import load_digits
+from pytest_dlperf.engine.rig import Bench
 from pytest_dlperf.engine.telemetry import ProcessMeter
 from pytest_dlperf.reports.progress import NoProgress
 

@@ -14,7 +14,7 @@ from pytest_dlperf.core.judge import judge
 from pytest_dlperf.core.options import Update, from_call
 from pytest_dlperf.core.record import Record
 from pytest_dlperf.core.verdict import Judgement, consequence
-from pytest_dlperf.engine.measure import Bench, measure
+from pytest_dlperf.engine.measure import measure
 from pytest_dlperf.errors import BudgetFailure, DlperfError, UsageError
 from pytest_dlperf.reports.budgets import failure_text
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.core.scenarios import Scenario
     from pytest_dlperf.core.serving import Serving
+    from pytest_dlperf.engine.rig import Bench
 
 Recorder: TypeAlias = Callable[[Record], None]
 

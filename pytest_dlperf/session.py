@@ -58,7 +58,7 @@ class DlperfSession:
         """What all tests measure with."""
         from pytest_dlperf.engine.clock import MonotonicClock
         from pytest_dlperf.engine.machine import environment
-        from pytest_dlperf.engine.measure import Bench
+        from pytest_dlperf.engine.rig import Bench
         from pytest_dlperf.engine.telemetry import ProcessMeter
         from pytest_dlperf.measuring import Workplace
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_dlperf.engine.measure import Bench
+from pytest_dlperf.engine.rig import Bench
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,17 +30,24 @@ class LineProgress:
     Args:
         descriptor: file descriptor of the terminal, open past pytest's capturing.
         room: columns that are left on the line.
+        now: seconds of any monotonic clock.
     """
 
-    def __init__(self, descriptor: int, room: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        room: Callable[[], int],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._descriptor = descriptor
         self._room = room
+        self._now = now
         self._shown_at = 0.0
         self._phase = ""
 
     def show(self, phase: str, remaining: float | None) -> None:
         """Show the phase and the seconds left, at most five times a second."""
-        now = time.monotonic()
+        now = self._now()
         if phase == self._phase and now - self._shown_at < _EVERY_SECONDS:
             return
         self._shown_at, self._phase = now, phase

@@ -15,9 +15,10 @@ from pytest_dlperf.core.scenarios import ClosedLoop
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.engine import keras as ours
 from pytest_dlperf.engine.clock import MonotonicClock
-from pytest_dlperf.engine.measure import Bench, measure
+from pytest_dlperf.engine.measure import measure
 from pytest_dlperf.engine.reference import reference_model
 from pytest_dlperf.engine.reference_data import ReferenceData, load_digits
+from pytest_dlperf.engine.rig import Bench
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pytest_dlperf import *
 INPUTS = np.random.default_rng(0).random((200, 4)).astype("float32")
 LABELS = INPUTS.argmax(axis=1)
 DATA = (INPUTS, LABELS)
-SHORT = dict(scenario=ClosedLoop(clients=8), duration="0.2s")
+SHORT = dict(scenario=ClosedLoop(clients=8), duration="0.3s")
 
 def identity(batch):
     return batch.copy()

@@ -1,0 +1,148 @@
+"""Rig: a target with its questions, ready to be put under the load of a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pytest_dlperf.core.metrics import ANSWER_METRICS
+from pytest_dlperf.core.scoring import Scorer, scorer_for
+from pytest_dlperf.engine.backlog import backlog_for
+from pytest_dlperf.engine.evaluation import Evaluation
+from pytest_dlperf.engine.load import Load
+from pytest_dlperf.engine.reference_answers import ReferenceAnswers, ask_alone
+from pytest_dlperf.engine.target import Prepared, prepare
+from pytest_dlperf.engine.telemetry import Telemetry
+from pytest_dlperf.engine.warmup import warm_up
+from pytest_dlperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.core.data import Data
+    from pytest_dlperf.core.plan import Plan
+    from pytest_dlperf.core.samples import Samples
+    from pytest_dlperf.engine.clock import Clock
+    from pytest_dlperf.engine.telemetry import Meter, Progress
+
+SEED: Final = 0
+"""Of the arrivals and of the order of rows, so that every run asks the same."""
+
+_WARM_UP_SEED: Final = 1
+_WINDOW_SECONDS: Final = 0.25
+_DRAIN_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What measuring needs from outside: time, what the process uses, and somebody to tell."""
+
+    clock: Clock
+    meter: Meter
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """A prepared target, the rows it will be asked, and the plan of its load.
+
+    Attributes:
+        prepared: the target.
+        data: rows and labels.
+        order: the order in which rows are asked, shape `(rows,)`.
+        scorer: how answers are scored; None without labels.
+        reference: what rows answer when asked alone; None if that cannot be told.
+        remark: what is to be said about asking alone; may be empty.
+        plan: the load.
+        bench: what comes from outside.
+    """
+
+    prepared: Prepared
+    data: Data
+    order: NDArray[np.int64]
+    scorer: Scorer | None
+    reference: ReferenceAnswers | None
+    remark: str
+    plan: Plan
+    bench: Bench
+
+    def evaluation(self) -> Evaluation:
+        """A feed that has not been asked anything yet."""
+        return Evaluation(
+            data=self.data,
+            order=self.order,
+            longest=self.plan.serving.max_batch_size,
+            shape=self.prepared.first_answer.shape[1:],
+            scorer=self.scorer,
+            reference=self.reference,
+        )
+
+    def run(
+        self, asked: Evaluation, seconds: float, phase: str, seed: int = SEED
+    ) -> tuple[Samples, Telemetry]:
+        """Put the target under load once."""
+        plan, bench = self.plan, self.bench
+        start_ns = bench.clock.now_ns()
+        end_ns = start_ns + int(seconds * 1e9)
+        countdown = end_ns if seconds >= 1 else None
+        telemetry = Telemetry(bench.meter, bench.clock, bench.progress, phase, countdown)
+        load = Load(
+            targets=self.prepared.replicas,
+            backlog=backlog_for(plan.scenario, plan.serving, start_ns, seconds, seed),
+            feed=asked,
+            serving=plan.serving,
+            clock=bench.clock,
+            deadline_ns=end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9),
+            watch=telemetry,
+        )
+        return load.run(), telemetry
+
+    def warm_up(self) -> str:
+        """Run the load until its speed settles; returns a note if it does not."""
+        seconds = min(_WINDOW_SECONDS, self.plan.duration / 10)
+
+        def window() -> float:
+            samples, _ = self.run(self.evaluation(), seconds, "warming up", _WARM_UP_SEED)
+            if not len(samples.stop):
+                return 0.0
+            span_ns = int(samples.done_ns.max()) - samples.started_ns
+            return len(samples.intended_ns) / span_ns * 1e9
+
+        return warm_up(window)
+
+
+def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
+    """Compile a target, see what fits its answers, and ask it rows alone.
+
+    Raises:
+        UsageError: if the target cannot be measured, or a budget needs labels that are not there.
+        TargetError: if the target's first call fails.
+        DataError: if the labels do not fit the answers.
+    """
+    if data.labels is None:
+        _refuse_budgets(plan, ANSWER_METRICS, "the data has no labels")
+    order = np.random.default_rng(SEED).permutation(len(data.inputs))
+    longest = plan.serving.max_batch_size
+    rows = np.resize(data.inputs[order], (max(longest, len(order)), *data.inputs.shape[1:]))
+    # Read-only, as under load: a target that changes its input must be found out at once.
+    rows.flags.writeable = False
+    bench.progress.show("compiling", None)
+    prepared = prepare(target, rows[:longest], plan.serving, bench.clock)
+    scorer = scorer_for(prepared.first_answer, data.labels) if data.labels is not None else None
+    if scorer is not None and not scorer.classifies:
+        _refuse_budgets(plan, frozenset({"accuracy"}), "the labels are no classes")
+    bench.progress.show("asking rows alone", None)
+    width = int(np.prod(prepared.first_answer.shape[1:], dtype=np.int64))
+    reference, remark = ask_alone(prepared.replicas[0], rows[: len(order)], width, bench.clock)
+    return Rig(prepared, data, order, scorer, reference, remark, plan, bench)
+
+
+def _refuse_budgets(plan: Plan, metrics: frozenset[str], problem: str) -> None:
+    for budget in plan.judged:
+        if budget.metric.name in metrics:
+            raise UsageError(
+                f"budget {budget.text!r} cannot be judged: {problem}",
+                "give (inputs, labels), or drop the budget",
+            )
