@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_dlperf.core.measurement import Measurement as Measurement
+    from pytest_dlperf.core.scenarios import Burst as Burst
     from pytest_dlperf.core.scenarios import ClosedLoop as ClosedLoop
+    from pytest_dlperf.core.scenarios import Constant as Constant
+    from pytest_dlperf.core.scenarios import Exponential as Exponential
+    from pytest_dlperf.core.scenarios import MultiStream as MultiStream
     from pytest_dlperf.core.scenarios import Offline as Offline
+    from pytest_dlperf.core.scenarios import Ramp as Ramp
     from pytest_dlperf.core.scenarios import Server as Server
     from pytest_dlperf.core.scenarios import SingleStream as SingleStream
+    from pytest_dlperf.core.scenarios import Trace as Trace
     from pytest_dlperf.core.serving import Serving as Serving
     from pytest_dlperf.core.statistics.estimate import Estimate as Estimate
     from pytest_dlperf.core.verdict import Verdict as Verdict
@@ -23,14 +29,20 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BudgetFailure": "pytest_dlperf.errors",
+    "Burst": "pytest_dlperf.core.scenarios",
     "ClosedLoop": "pytest_dlperf.core.scenarios",
+    "Constant": "pytest_dlperf.core.scenarios",
     "Dlperf": "pytest_dlperf.measuring",
     "Estimate": "pytest_dlperf.core.statistics.estimate",
+    "Exponential": "pytest_dlperf.core.scenarios",
     "Measurement": "pytest_dlperf.core.measurement",
+    "MultiStream": "pytest_dlperf.core.scenarios",
     "Offline": "pytest_dlperf.core.scenarios",
+    "Ramp": "pytest_dlperf.core.scenarios",
     "Server": "pytest_dlperf.core.scenarios",
     "Serving": "pytest_dlperf.core.serving",
     "SingleStream": "pytest_dlperf.core.scenarios",
+    "Trace": "pytest_dlperf.core.scenarios",
     "Verdict": "pytest_dlperf.core.verdict",
 }
 

@@ -6,24 +6,63 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_dlperf.core.scenarios import Burst, Constant, OpenLoop, Ramp, Server, Trace
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def poisson(rate: float, duration: float, seed: int) -> NDArray[np.int64]:
-    """Due times of a Poisson process: gaps are independent and exponential with mean 1 / rate.
+def arrivals(scenario: OpenLoop, duration: float, seed: int) -> NDArray[np.int64]:
+    """Due times of an open loop.
 
     Args:
-        rate: arrivals a second.
+        scenario: what comes; a `Trace` with its times, not with a file.
         duration: seconds; every time lies before it.
         seed: the same seed gives the same times on every machine.
 
     Returns:
-        Increasing nanoseconds from the start, shape `(n,)`; at least one.
+        Nanoseconds from the start, not decreasing, shape `(n,)`; there may be none.
     """
     generator = np.random.default_rng(seed)
-    expected = rate * duration
-    # Six standard deviations above the mean: more than enough draws, at no cost.
-    gaps = generator.exponential(1e9 / rate, int(expected + 6 * expected**0.5) + 16)
-    times = np.cumsum(gaps).astype(np.int64)
-    return times[: max(1, int(np.searchsorted(times, int(duration * 1e9))))]
+    match scenario:
+        case Server(rate):
+            times = _gamma_process(generator, rate, 1.0, duration)
+        case Burst(rate, burstiness):
+            times = _gamma_process(generator, rate, burstiness, duration)
+        case Constant(rate):
+            times = np.arange(int(rate * duration) + 1) / rate
+        case Ramp(start, stop):
+            times = _ramp(generator, start, stop, duration)
+        case Trace(recorded):
+            times = np.array(recorded, np.float64)
+    return (times[times < duration] * 1e9).astype(np.int64)
+
+
+def _gamma_process(
+    generator: np.random.Generator, rate: float, shape: float, duration: float
+) -> NDArray[np.float64]:
+    """Gaps are independent, gamma distributed with mean 1 / rate; shape 1 is a Poisson process."""
+    times = np.zeros(0)
+    while not len(times) or times[-1] < duration:
+        missing = rate * (duration - (times[-1] if len(times) else 0.0))
+        # Six standard deviations above the mean are nearly always enough.
+        draws = int(missing + 6 * (missing / shape) ** 0.5) + 16
+        gaps = generator.gamma(shape, 1 / (rate * shape), draws)
+        times = np.append(times, np.cumsum(gaps) + (times[-1] if len(times) else 0.0))
+    return times
+
+
+def _ramp(
+    generator: np.random.Generator, start: float, stop: float, duration: float
+) -> NDArray[np.float64]:
+    """A Poisson process of rate 1 on the scale of the expected number of arrivals.
+
+    `L(t) = start t + (stop - start) t^2 / (2 duration)` arrivals are expected until t; its
+    inverse brings a unit-rate process back to the scale of time (Cinlar 1975, time change).
+    """
+    expected = (start + stop) / 2 * duration
+    unit = _gamma_process(generator, 1.0, 1.0, expected)
+    unit = unit[unit < expected]
+    slope = (stop - start) / duration
+    # The root of slope t^2 / 2 + start t - L = 0 in the form that is stable for slope near 0.
+    return 2 * unit / (start + np.sqrt(start * start + 2 * slope * unit))

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+_WHOLE: Final = 1e15  # larger whole numbers are written as floats
 
 
 def describe(value: DataclassInstance) -> str:
     """`Name(field=value, ...)` with the fields that differ from their defaults.
 
-    Values are numbers; equal ones (2000 and 2000.0) have equal texts.
+    Numbers are written shortest; equal ones (2000 and 2000.0) have equal texts.
     A field that is added later with a default leaves the texts of stored baselines as they are.
     """
     shown = [
-        f"{field.name}={getattr(value, field.name):.12g}"
+        f"{field.name}={_plain(getattr(value, field.name))}"
         for field in dataclasses.fields(value)
         if getattr(value, field.name) != field.default
     ]
     return f"{type(value).__name__}({', '.join(shown)})"
+
+
+def _plain(value: object) -> str:
+    if not isinstance(value, Real):
+        return str(value)
+    number = float(value)
+    return str(int(number)) if number.is_integer() and abs(number) < _WHOLE else repr(number)

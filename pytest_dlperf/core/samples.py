@@ -41,6 +41,7 @@ class Samples:
         outcome: `Outcome` of each request, shape `(requests,)`.
         late_ns: how late each idle replica woke for the next request, shape `(waits,)`.
         unfinished: requests that were due but not answered when the run's time was up.
+        per_query: consecutive requests that are one query, answered when its last one is.
     """
 
     started_ns: int
@@ -51,6 +52,7 @@ class Samples:
     outcome: NDArray[np.uint8]
     late_ns: NDArray[np.int64]
     unfinished: int
+    per_query: int = 1
 
     @property
     def size(self) -> NDArray[np.int64]:
@@ -76,6 +78,22 @@ class Samples:
     def service_ns(self) -> NDArray[np.int64]:
         """From dispatched to done, for each batch."""
         return self.done_ns - self.dispatched_ns
+
+    def queries(self) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """Latency of each query whose requests were all answered well, and its last batch.
+
+        Returns:
+            Nanoseconds from due to done, and indices of batches, both of shape `(queries,)`.
+        """
+        batch = np.repeat(np.arange(len(self.stop)), self.size)
+        latency, good = self.latency_ns, self.ok
+        if self.per_query > 1:
+            whole = len(latency) // self.per_query * self.per_query
+            shape = (-1, self.per_query)
+            latency = latency[:whole].reshape(shape).max(axis=1)
+            good = np.logical_and.reduce(good[:whole].reshape(shape), axis=1)
+            batch = batch[:whole].reshape(shape).max(axis=1)
+        return latency[good], batch[good]
 
     def blocks(self, count: int) -> NDArray[np.intp]:
         """The block of each batch, shape `(batches,)`: at most `count` equal stretches of time.

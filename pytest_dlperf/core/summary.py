@@ -71,9 +71,8 @@ def summarise_load(samples: Samples, *, latencies: bool) -> Summary:
     else:
         metrics["throughput"] = _throughput(samples, block)
         if latencies:
-            seconds = samples.latency_ns[ok].astype(np.float64) * _NS
-            of_request = np.repeat(block, samples.size)[ok]
-            _add_latencies(metrics, refused, seconds, of_request)
+            latency_ns, batch = samples.queries()
+            _add_latencies(metrics, refused, latency_ns.astype(np.float64) * _NS, block[batch])
     total = len(samples.outcome) + samples.unfinished
     metrics["errors"] = counted(1 - float(ok.sum()) / total)
     return Summary(metrics, refused)

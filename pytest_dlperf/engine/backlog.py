@@ -8,12 +8,22 @@ grows while it is worked off, and a batch is always a slice of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from pytest_dlperf.core.arrivals import poisson
-from pytest_dlperf.core.scenarios import ClosedLoop, Offline, Scenario, Server, SingleStream
+from pytest_dlperf.core.arrivals import arrivals
+from pytest_dlperf.core.scenarios import (
+    ClosedLoop,
+    Exponential,
+    MultiStream,
+    Offline,
+    Scenario,
+    SingleStream,
+    Trace,
+)
+from pytest_dlperf.engine.traces import read_times
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,17 +54,20 @@ class Backlog:
     Args:
         due_ns: due times of the first requests, not decreasing.
         end_ns: no request becomes due at or after it.
-        think_ns: time from an answer to the same client's next request; None if the clients do
-            not come again (open loop).
+        again: how clients come again; None if they do not (open loop).
+        per_query: consecutive requests that are one query.
     """
 
-    def __init__(self, due_ns: NDArray[np.int64], end_ns: int, think_ns: int | None) -> None:
+    def __init__(
+        self, due_ns: NDArray[np.int64], end_ns: int, again: Again | None, per_query: int = 1
+    ) -> None:
+        self.per_query = per_query
         self._due = np.concatenate([due_ns, np.zeros(_ROOM, np.int64)])
         self._tail = len(due_ns)
         self._head = 0
         self._in_flight = 0
         self._end_ns = end_ns
-        self._think_ns = think_ns
+        self._again = again
 
     def take(self, now_ns: int, serving: Serving, patience_ns: int) -> Batch | Wait | None:
         """The next batch, or when to ask again, or None when all is done.
@@ -62,15 +75,14 @@ class Backlog:
         A batch goes when it is full, or when its oldest request has waited for `patience_ns`.
         """
         head, tail, due = self._head, self._tail, self._due
-        if self._think_ns is not None and now_ns >= self._end_ns:
+        if self._again is not None and now_ns >= self._end_ns:
             return None
         if head == tail:
-            return Wait(None) if self._in_flight and self._think_ns is not None else None
+            return Wait(None) if self._in_flight and self._again is not None else None
         full = head + serving.max_batch_size
         if full <= tail and due[full - 1] <= now_ns:
             return self._send(full)
-        first = int(due[head])
-        ready = first + patience_ns
+        ready = int(due[head]) + patience_ns
         if now_ns < ready:
             # A batch that is known to fill before the patience ends goes when it is full.
             return Wait(min(ready, int(due[full - 1])) if full <= tail else ready)
@@ -80,16 +92,18 @@ class Backlog:
     def finish(self, batch: Batch, done_ns: int) -> None:
         """The batch is answered: in a closed loop its clients come again."""
         self._in_flight -= batch.stop - batch.start
-        if self._think_ns is None:
+        if self._again is None:
             return
-        again = done_ns + self._think_ns
-        if again >= self._end_ns:
-            return
-        stop = self._tail + batch.stop - batch.start
+        outstanding = self._in_flight + self._tail - self._head
+        due = self._again(batch.stop - batch.start, done_ns, outstanding)
+        due = due[due < self._end_ns]
+        stop = self._tail + len(due)
         if stop > len(self._due):
             self._due = np.concatenate([self._due, np.zeros(len(self._due), np.int64)])
-        # Replicas may report a little out of order; the order of due times must hold.
-        self._due[self._tail : stop] = max(again, int(self._due[self._tail - 1]))
+        self._due[self._tail : stop] = due
+        # Clients that think for random times, or replicas that report out of order, overtake.
+        if len(due) and self._tail > self._head and due[0] < self._due[self._tail - 1]:
+            self._due[self._head : stop].sort()
         self._tail = stop
 
     def _send(self, stop: int) -> Batch:
@@ -105,24 +119,87 @@ class Backlog:
 
     def left(self, now_ns: int) -> int:
         """Requests that are due but were never taken; those of a closed loop just stop."""
-        if self._think_ns is not None:
+        if self._again is not None:
             return 0
         return int(self._due[self._head : self._tail].searchsorted(now_ns, side="right"))
+
+
+class Again(Protocol):
+    """How the clients of a closed loop come again."""
+
+    def __call__(self, answered: int, done_ns: int, outstanding: int) -> NDArray[np.int64]:
+        """Due times of the next requests, not decreasing.
+
+        Args:
+            answered: requests that were just answered.
+            done_ns: when.
+            outstanding: requests that are due or with the target and not answered yet.
+        """
+        ...
 
 
 def backlog_for(
     scenario: Scenario, serving: Serving, start_ns: int, duration: float, seed: int
 ) -> Backlog:
-    """The requests of a scenario that begins at `start_ns` and lasts `duration` seconds."""
+    """The requests of a scenario that begins at `start_ns` and lasts `duration` seconds.
+
+    Raises:
+        UsageError: if a trace's file cannot be read as times.
+    """
     end_ns = start_ns + int(duration * 1e9)
+
+    def at_once(clients: int) -> NDArray[np.int64]:
+        return np.full(clients, start_ns, np.int64)
+
     match scenario:
-        case Server(rate):
-            return Backlog(start_ns + poisson(rate, duration, seed), end_ns, None)
         case ClosedLoop(clients, think_time):
-            think_ns = int(think_time * 1e9)
+            again = (
+                _after_thinking(think_time.mean, seed)
+                if isinstance(think_time, Exponential)
+                else _after(int(think_time * 1e9))
+            )
+            return Backlog(at_once(clients), end_ns, again)
         case SingleStream():
-            clients, think_ns = 1, 0
+            return Backlog(at_once(1), end_ns, _after(0))
+        case MultiStream(samples):
+            return Backlog(at_once(samples), end_ns, _together(samples), samples)
         case Offline():
             # As many clients as keep every replica in full batches, one batch waiting each.
-            clients, think_ns = 2 * serving.max_batch_size * serving.replicas, 0
-    return Backlog(np.full(clients, start_ns, np.int64), end_ns, think_ns)
+            clients = 2 * serving.max_batch_size * serving.replicas
+            return Backlog(at_once(clients), end_ns, _after(0))
+        case Trace(str() as path):
+            scenario = Trace(read_times(Path(path)))
+            return Backlog(start_ns + arrivals(scenario, duration, seed), end_ns, None)
+        case _:
+            return Backlog(start_ns + arrivals(scenario, duration, seed), end_ns, None)
+
+
+def _after(think_ns: int) -> Again:
+    def again(answered: int, done_ns: int, outstanding: int) -> NDArray[np.int64]:  # noqa: ARG001 - as Again
+        return np.full(answered, done_ns + think_ns, np.int64)
+
+    return again
+
+
+def _after_thinking(mean: float, seed: int) -> Again:
+    generator = np.random.default_rng(seed)
+
+    def again(answered: int, done_ns: int, outstanding: int) -> NDArray[np.int64]:  # noqa: ARG001 - as Again
+        times = done_ns + generator.exponential(mean * 1e9, answered).astype(np.int64)
+        times.sort()
+        return times
+
+    return again
+
+
+def _together(samples: int) -> Again:
+    """The next query follows when the last sample of this one is answered."""
+    last_ns = 0
+
+    def again(answered: int, done_ns: int, outstanding: int) -> NDArray[np.int64]:
+        nonlocal last_ns
+        del answered
+        last_ns = max(last_ns, done_ns)
+        return np.full(0 if outstanding else samples, last_ns, np.int64)
+
+    return again

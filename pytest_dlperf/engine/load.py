@@ -58,16 +58,23 @@ class _Log:
     late_ns: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One copy of a target, with the clock that its thread lives by."""
+
+    target: Target
+    clock: Clock
+
+
 class Load:
     """One run of a load.
 
     Args:
-        targets: one a replica, called from that replica's thread; the first runs in the
-            caller's.
+        replicas: who answers; the first one runs in the caller's thread, and is the one that is
+            watched.
         backlog: the requests.
         feed: their rows, and the place for their answers.
         serving: batching.
-        clock: time.
         deadline_ns: no batch is sent at or after it, whatever is left.
         watch: looks on.
     """
@@ -75,19 +82,17 @@ class Load:
     def __init__(  # noqa: PLR0913 - the parts of a load, each needed
         self,
         *,
-        targets: Sequence[Target],
+        replicas: Sequence[Replica],
         backlog: Backlog,
         feed: Feed,
         serving: Serving,
-        clock: Clock,
         deadline_ns: int,
         watch: Watch,
     ) -> None:
-        self._targets = targets
+        self._replicas = replicas
         self._backlog = backlog
         self._feed = feed
         self._serving = serving
-        self._clock = clock
         self._deadline_ns = deadline_ns
         self._watch = watch
         self._patience_ns = int(serving.batch_timeout * 1e9)
@@ -95,68 +100,67 @@ class Load:
         self._changed = threading.Condition()
         self._crash: BaseException | None = None
         self._next_tick_ns = 0
+        self._started_ns = min(replica.clock.now_ns() for replica in replicas)
 
     def run(self) -> Samples:
-        """Run until the backlog is done or the deadline is reached.
+        """Run until the backlog is done or the deadline is reached, a thread each replica.
 
         `Samples.outcome` is all OK except for what never was answered; the feed knows better.
         """
-        started_ns = self._clock.now_ns()
         threads = [
-            threading.Thread(target=self._guarded, args=(target,), daemon=True)
-            for target in self._targets[1:]
+            threading.Thread(target=self._serve, args=(replica,), daemon=True)
+            for replica in self._replicas[1:]
         ]
         for thread in threads:
             thread.start()
-        self._guarded(self._targets[0], self._watch)
+        self._serve(self._replicas[0])
         for thread in threads:
             thread.join()
         if self._crash is not None:
             raise self._crash
-        return self._samples(started_ns)
+        return self.samples()
 
-    def _guarded(self, target: Target, watch: Watch | None = None) -> None:
+    def _serve(self, replica: Replica) -> None:
         try:
-            self._serve(target, watch)
+            while self._crash is None and self.step(replica):
+                pass
         except BaseException as error:  # noqa: BLE001 - every replica must stop, then it is raised
             with self._changed:
                 self._crash = self._crash or error
                 self._changed.notify_all()
 
-    def _serve(self, target: Target, watch: Watch | None) -> None:
-        while (batch := self._next(watch)) is not None:
-            self._send(batch, target)
+    def step(self, replica: Replica) -> bool:
+        """Let a replica send one batch, or wait for one; false when it is done."""
+        now_ns = replica.clock.now_ns()
+        if now_ns >= self._deadline_ns:
+            return False
+        if replica is self._replicas[0] and now_ns >= self._next_tick_ns:
+            self._watch.tick(now_ns)
+            self._next_tick_ns = now_ns + _TICK_NS
+        with self._changed:
+            batch = self._backlog.take(now_ns, self._serving, self._patience_ns)
+            if isinstance(batch, Wait) and batch.until_ns is None:
+                # Only another replica's answer can bring the next request.
+                self._changed.wait(_TICK_NS * 1e-9)
+                return True
+        if batch is None:
+            return False
+        if isinstance(batch, Batch):
+            self._send(batch, replica)
+        else:
+            self._sleep(min(batch.until_ns or now_ns, self._deadline_ns), replica.clock)
+        return True
 
-    def _next(self, watch: Watch | None) -> Batch | None:
-        """Wait for the next batch; None when this replica is done."""
-        while self._crash is None:
-            now_ns = self._clock.now_ns()
-            if now_ns >= self._deadline_ns:
-                return None
-            if watch is not None and now_ns >= self._next_tick_ns:
-                watch.tick(now_ns)
-                self._next_tick_ns = now_ns + _TICK_NS
-            with self._changed:
-                batch = self._backlog.take(now_ns, self._serving, self._patience_ns)
-                if isinstance(batch, Wait) and batch.until_ns is None:
-                    # Only another replica's answer can bring the next request.
-                    self._changed.wait(_TICK_NS * 1e-9)
-                    continue
-            if not isinstance(batch, Wait):
-                return batch
-            self._sleep(min(batch.until_ns or now_ns, self._deadline_ns))
-        return None
-
-    def _send(self, batch: Batch, target: Target) -> None:
+    def _send(self, batch: Batch, replica: Replica) -> None:
         inputs = self._feed.inputs(batch.start, batch.stop)
         error: Exception | None = None
         outputs: object = None
-        dispatched_ns = self._clock.now_ns()
+        dispatched_ns = replica.clock.now_ns()
         try:
-            outputs = target.infer(inputs)
+            outputs = replica.target.infer(inputs)
         except Exception as raised:  # noqa: BLE001 - whatever a target raises is a result
             error = raised
-        done_ns = self._clock.now_ns()
+        done_ns = replica.clock.now_ns()
         with self._changed:
             self._log.first.append(batch.start)
             self._log.stop.append(batch.stop)
@@ -169,21 +173,25 @@ class Load:
             self._backlog.finish(batch, done_ns)
             self._changed.notify()
 
-    def _sleep(self, until_ns: int) -> None:
-        self._clock.sleep_until_ns(until_ns)
-        self._log.late_ns.append(self._clock.now_ns() - until_ns)
+    def _sleep(self, until_ns: int, clock: Clock) -> None:
+        clock.sleep_until_ns(until_ns)
+        self._log.late_ns.append(clock.now_ns() - until_ns)
 
-    def _samples(self, started_ns: int) -> Samples:
+    def samples(self) -> Samples:
+        """What has happened so far."""
         log = self._log
         order = np.argsort(np.array(log.first, np.int64), kind="stable")
         intended_ns = self._backlog.intended_ns
         return Samples(
-            started_ns=started_ns,
+            started_ns=self._started_ns,
             intended_ns=intended_ns.copy(),
             stop=np.array(log.stop, np.int64)[order],
             dispatched_ns=np.array(log.dispatched_ns, np.int64)[order],
             done_ns=np.array(log.done_ns, np.int64)[order],
             outcome=np.full(len(intended_ns), Outcome.OK, np.uint8),
             late_ns=np.array(log.late_ns, np.int64),
-            unfinished=self._backlog.left(self._clock.now_ns()),
+            per_query=self._backlog.per_query,
+            unfinished=self._backlog.left(
+                max(replica.clock.now_ns() for replica in self._replicas)
+            ),
         )

@@ -11,7 +11,7 @@ from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.scoring import Scorer, scorer_for
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.evaluation import Evaluation
-from pytest_dlperf.engine.load import Load
+from pytest_dlperf.engine.load import Load, Replica
 from pytest_dlperf.engine.reference_answers import ReferenceAnswers, ask_alone
 from pytest_dlperf.engine.target import Prepared, prepare
 from pytest_dlperf.engine.telemetry import Telemetry
@@ -89,11 +89,10 @@ class Rig:
         countdown = end_ns if seconds >= 1 else None
         telemetry = Telemetry(bench.meter, bench.clock, bench.progress, phase, countdown)
         load = Load(
-            targets=self.prepared.replicas,
+            replicas=[Replica(target, bench.clock) for target in self.prepared.replicas],
             backlog=backlog_for(plan.scenario, plan.serving, start_ns, seconds, seed),
             feed=asked,
             serving=plan.serving,
-            clock=bench.clock,
             deadline_ns=end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9),
             watch=telemetry,
         )

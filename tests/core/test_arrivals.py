@@ -1,4 +1,4 @@
-"""Arrivals: a Poisson process made before the run."""
+"""Arrivals of open loops: known distributions, made before the run from a seed."""
 
 from __future__ import annotations
 
@@ -8,60 +8,96 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_dlperf.core.arrivals import poisson
+from pytest_dlperf.core.arrivals import arrivals
+from pytest_dlperf.core.scenarios import Burst, Constant, OpenLoop, Ramp, Server, Trace
 
-SEED = st.integers(0, 2**32)
-
-
-@given(st.floats(0.1, 20_000), st.floats(0.01, 2), SEED)
-def test_times_are_in_order_and_in_time(rate: float, duration: float, seed: int) -> None:
-    """Times never decrease, start after zero and end before the duration; there is one at least."""
-    times = poisson(rate, duration, seed)
-    assert times.dtype == np.int64
-    assert len(times) >= 1
-    assert (np.diff(times) >= 0).all()
-    assert times[0] >= 0
-    assert len(times) == 1 or times[-1] < duration * 1e9
+SCENARIOS: list[OpenLoop] = [
+    Server(500),
+    Constant(500),
+    Burst(500, burstiness=0.3),
+    Ramp(200, 800),
+    Ramp(800, 0),
+]
 
 
-def test_seed_decides() -> None:
-    """The same seed gives the same times, another seed others."""
-    assert np.array_equal(poisson(1000, 1, 7), poisson(1000, 1, 7))
-    assert not np.array_equal(poisson(1000, 1, 7)[:50], poisson(1000, 1, 8)[:50])
+@given(st.floats(0.5, 2000), st.floats(0.01, 3), st.integers(0, 5), st.floats(0.1, 9))
+def test_times_are_in_order_and_in_time(
+    rate: float, duration: float, seed: int, burstiness: float
+) -> None:
+    """Whatever comes, comes in order, at or after the start and before the end."""
+    for scenario in (Server(rate), Constant(rate), Burst(rate, burstiness), Ramp(0, rate)):
+        times = arrivals(scenario, duration, seed)
+
+        assert times.dtype == np.int64
+        assert np.all(np.diff(times) >= 0)
+        assert np.all((times >= 0) & (times < duration * 1e9))
 
 
-def test_a_longer_run_begins_alike() -> None:
-    """A longer run asks the same at first, so that a longer run only adds to a short one."""
-    short, longer = poisson(1000, 1, 3), poisson(1000, 2, 3)
-    assert np.array_equal(longer[: len(short)], short)
-    assert longer[len(short)] >= 1e9
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_a_seed_fixes_the_times(scenario: OpenLoop) -> None:
+    """The same seed gives the same times; a longer run begins as the shorter one did."""
+    np.testing.assert_array_equal(arrivals(scenario, 2, 7), arrivals(scenario, 2, 7))
+    if isinstance(scenario, (Server, Burst)):
+        assert not np.array_equal(arrivals(scenario, 2, 7)[:9], arrivals(scenario, 2, 8)[:9])
 
 
-def test_counts_are_poisson() -> None:
-    """The number of arrivals has the mean and the variance of a Poisson count."""
-    counts = np.array([len(poisson(200, 0.5, seed)) for seed in range(1000)])
-    assert counts.mean() == pytest.approx(100, abs=5 * 10 / 1000**0.5)
-    low, high = stats.chi2.ppf([1e-6, 1 - 1e-6], 999) / 999 * 100
-    assert low < counts.var(ddof=1) < high
+def test_the_times_of_a_seed_are_these() -> None:
+    """The same on every machine and with every version: these very nanoseconds."""
+    assert arrivals(Server(1000), 1, 0)[:3].tolist() == [679931, 1699529, 1719335]
 
 
-def test_gaps_are_exponential() -> None:
-    """Gaps are exponential with mean one over the rate (Kolmogorov and Smirnov's test)."""
-    gaps = np.diff(poisson(1000, 20, 1)) * 1e-9
-    assert stats.kstest(gaps, "expon", args=(0, 1e-3)).pvalue > 1e-3
-    assert stats.kstest(gaps, "expon", args=(0, 1.1e-3)).pvalue < 1e-6
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_the_mean_rate_is_kept(scenario: OpenLoop) -> None:
+    """The number of arrivals is what the rate asks for, within four standard deviations."""
+    counts = [len(arrivals(scenario, 4, seed)) for seed in range(50)]
+
+    expected = {Ramp(800, 0): 400.0}.get(scenario, 500.0) * 4  # type: ignore[call-overload]  # ours
+    spread = (expected / 0.3 / len(counts)) ** 0.5
+    assert np.mean(counts) == pytest.approx(expected, abs=4 * spread + 1)
 
 
-def test_the_whole_duration_is_filled() -> None:
-    """Arrivals last to the end of the run for every seed, never stopping short of it."""
-    lasts = np.array([poisson(5, 20, seed)[-1] for seed in range(500)]) * 1e-9
-    # The last gap before the end is exponential too: 5 s without arrivals has odds of e^-25.
-    assert lasts.min() > 15
-    assert lasts.max() < 20
+def test_server_arrivals_are_poisson() -> None:
+    """Gaps are exponential, by Kolmogorov and Smirnov's test."""
+    gaps = np.diff(arrivals(Server(1000), 20, 1)) * 1e-9
+
+    assert stats.kstest(gaps, "expon", args=(0, 1e-3)).pvalue > 0.01
 
 
-def test_a_rate_too_low_for_the_duration() -> None:
-    """Where none is expected the first arrival is given all the same."""
-    times = poisson(1e-3, 0.01, 0)
-    assert len(times) == 1
-    assert times[0] > 0
+@pytest.mark.parametrize("burstiness", [0.5, 1.0, 4.0])
+def test_bursts_are_gamma(burstiness: float) -> None:
+    """Gaps are gamma distributed, so their coefficient of variation is `1 / sqrt(burstiness)`."""
+    gaps = np.diff(arrivals(Burst(1000, burstiness), 30, 2)) * 1e-9
+
+    assert gaps.std() / gaps.mean() == pytest.approx(burstiness**-0.5, rel=0.05)
+    shape = (burstiness, 0, 1e-3 / burstiness)
+    assert stats.kstest(gaps, "gamma", args=shape).pvalue > 0.01
+
+
+def test_constant_arrivals_have_equal_gaps() -> None:
+    """One every 2 ms, the first at once."""
+    times = arrivals(Constant(500), 1, 0)
+
+    np.testing.assert_array_equal(times, np.arange(500) * 2_000_000)
+
+
+def test_a_ramp_changes_its_rate_evenly() -> None:
+    """From 0 to 1,000/s: a quarter of all arrivals comes in the first half."""
+    times = arrivals(Ramp(0, 1000), 100, 3) * 1e-9
+
+    assert len(times) == pytest.approx(50_000, rel=0.02)
+    # By the time change, t^2 is uniform.
+    assert stats.kstest((times / 100) ** 2, "uniform").pvalue > 0.01
+
+
+def test_an_even_ramp_is_a_server() -> None:
+    """With equal rates the ramp's formula is still exact: gaps are exponential."""
+    gaps = np.diff(arrivals(Ramp(1000, 1000), 20, 4)) * 1e-9
+
+    assert stats.kstest(gaps, "expon", args=(0, 1e-3)).pvalue > 0.01
+
+
+def test_a_trace_is_replayed_as_recorded() -> None:
+    """Its own times, as far as the run lasts."""
+    times = arrivals(Trace((0.0, 0.5, 0.5, 2.0, 3.0)), 2.5, 0)
+
+    assert times.tolist() == [0, 500_000_000, 500_000_000, 2_000_000_000]

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf.core.scenarios import ClosedLoop, Offline, Scenario, Server, SingleStream
+from pytest_dlperf.core.scenarios import (
+    Burst,
+    ClosedLoop,
+    Constant,
+    Exponential,
+    MultiStream,
+    Offline,
+    Ramp,
+    Scenario,
+    Server,
+    SingleStream,
+    Trace,
+)
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize(
@@ -22,6 +39,17 @@ from pytest_dlperf.errors import UsageError
         (Server(rate=12.5), "Server(rate=12.5)"),
         (SingleStream(), "SingleStream()"),
         (Offline(), "Offline()"),
+        (MultiStream(), "MultiStream()"),
+        (MultiStream(4), "MultiStream(samples=4)"),
+        (Constant(5), "Constant(rate=5)"),
+        (Burst(5, 0.5), "Burst(rate=5, burstiness=0.5)"),
+        (Ramp(1, 9.5), "Ramp(start=1, stop=9.5)"),
+        (Trace("traces/monday.csv"), "Trace(monday.csv)"),
+        (Trace(PurePosixPath("traces/monday.csv")), "Trace(monday.csv)"),  # type: ignore[arg-type]  # what users do
+        (
+            ClosedLoop(2, think_time=Exponential(0.5)),
+            "ClosedLoop(clients=2, think_time=Exponential(mean=0.5))",
+        ),
         (Serving(), "Serving()"),
         (Serving(max_batch_size=8, replicas=2), "Serving(max_batch_size=8, replicas=2)"),
         (Serving(batch_timeout=0.01), "Serving(batch_timeout=0.01)"),
@@ -101,3 +129,32 @@ def test_settings_cannot_change() -> None:
     """Settings are frozen: the text in a baseline stays true."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         Serving().replicas = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: MultiStream(0), r"MultiStream\(samples\)=0"),
+        (lambda: Constant(0), r"Constant\(rate\)=0: expected a finite number above 0"),
+        (lambda: Burst(5, 0), r"Burst\(burstiness\)=0"),
+        (lambda: Burst(float("inf"), 1), r"Burst\(rate\)=inf"),
+        (lambda: Ramp(-1, 5), r"Ramp\(start\)=-1"),
+        (lambda: Ramp(0, 0), "has no requests"),
+        (lambda: Exponential(0), r"Exponential\(mean\)=0"),
+        (lambda: Trace(()), "there are no times"),
+        (lambda: Trace((1.0, 0.5)), "time 1 is 0.5, after 1"),
+        (lambda: Trace((0.0, float("nan"))), "time 1 is nan"),
+        (lambda: Trace(5), r"Trace\(times\): 'int' object is not iterable"),
+        (lambda: Trace(("soon",)), "could not convert"),
+    ],
+)
+def test_senseless_traffic_is_refused(build: Callable[[], object], message: str) -> None:
+    """Each scenario is checked when it is built, and the message names the field."""
+    with pytest.raises(UsageError, match=message):
+        build()
+
+
+def test_traces_are_told_apart_by_their_times() -> None:
+    """Equal times have equal texts, however they were given; others have not."""
+    assert str(Trace((0, 1))) == str(Trace([0.0, 1.0]))  # type: ignore[arg-type]  # what users do
+    assert str(Trace((0, 1))) != str(Trace((0, 2)))

@@ -56,7 +56,7 @@ def test_a_full_batch_does_not_wait() -> None:
 
 def test_clients_come_again_after_thinking() -> None:
     """A closed-loop client is due again when its answer is there and it has thought."""
-    backlog = Backlog(np.zeros(2, np.int64), 1000, 7)
+    backlog = backlog_for(ClosedLoop(2, think_time=7e-9), Serving(), 0, 1e-6, 0)
 
     first = backlog.take(0, Serving(1), 0)
     assert first == Batch(0, 1)
@@ -68,7 +68,7 @@ def test_clients_come_again_after_thinking() -> None:
 
 def test_a_closed_loop_waits_for_answers_in_flight() -> None:
     """With every client waiting for an answer, the next request depends on that answer."""
-    backlog = Backlog(np.zeros(1, np.int64), 1000, 0)
+    backlog = backlog_for(SingleStream(), Serving(), 0, 1e-6, 0)
 
     backlog.take(0, Serving(), 0)
 
@@ -77,7 +77,7 @@ def test_a_closed_loop_waits_for_answers_in_flight() -> None:
 
 def test_a_closed_loop_ends_on_time() -> None:
     """No request is sent at or after the end, and none that was not sent counts as left."""
-    backlog = Backlog(np.zeros(1, np.int64), 50, 0)
+    backlog = backlog_for(SingleStream(), Serving(), 0, 5e-8, 0)
 
     backlog.take(0, Serving(), 0)
     backlog.finish(Batch(0, 1), 49)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from fakes import EchoFeed, FakeClock, TimedTarget
+from scipy import stats
 
-from pytest_dlperf.core.scenarios import ClosedLoop, Offline, Scenario, Server, SingleStream
+from pytest_dlperf.core.scenarios import (
+    ClosedLoop,
+    Constant,
+    Exponential,
+    MultiStream,
+    Offline,
+    Scenario,
+    Server,
+    SingleStream,
+    Trace,
+)
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.clock import MonotonicClock
-from pytest_dlperf.engine.load import Load
+from pytest_dlperf.engine.load import Load, Replica
 
 if TYPE_CHECKING:
     from pytest_dlperf.core.samples import Samples
@@ -41,11 +53,10 @@ def run(  # noqa: PLR0913 - the knobs of a load
     """One load with a single replica on a fake clock."""
     start = clock.now
     return Load(
-        targets=[target],
+        replicas=[Replica(target, clock)],
         backlog=backlog_for(scenario, serving, start, seconds, seed),
         feed=EchoFeed(np.arange(1 << 22)),
         serving=serving,
-        clock=clock,
         deadline_ns=start + int(seconds * 1e9) + drain_ns,
         watch=NoWatch(),
     ).run()
@@ -66,6 +77,161 @@ def test_waiting_time_of_a_single_server(utilisation: float, seconds: float) -> 
 
     expected = utilisation * SERVICE_NS / (2 * (1 - utilisation))
     assert np.concatenate(waits).mean() == pytest.approx(expected, rel=0.03)
+
+
+def simulate(
+    scenario: Scenario,
+    seconds: float,
+    targets: list[TimedTarget],
+    *,
+    serving: Serving | None = None,
+    seed: int = 0,
+) -> Samples:
+    """A load with several replicas in simulated time: the one that is furthest behind goes next."""
+    start = targets[0].clock.now
+    replicas = [Replica(target, target.clock) for target in targets]
+    serving = serving or Serving(1, replicas=len(targets))
+    load = Load(
+        replicas=replicas,
+        backlog=backlog_for(scenario, serving, start, seconds, seed),
+        feed=EchoFeed(np.arange(1 << 22)),
+        serving=serving,
+        deadline_ns=1 << 60,
+        watch=NoWatch(),
+    )
+    working = list(replicas)
+    while working:
+        behind = min(working, key=lambda replica: replica.clock.now_ns())
+        if not load.step(behind):
+            working.remove(behind)
+    return load.samples()
+
+
+def test_waiting_time_with_random_service() -> None:
+    """M/M/1: mean waiting time is `rho s / (1 - rho)`, within 2 %."""
+    waits = []
+    for seed in range(6):
+        random = np.random.default_rng(100 + seed)
+        target = TimedTarget(FakeClock(), lambda _, r=random: int(r.exponential(SERVICE_NS)))
+        waits.append(simulate(Server(700), 300, [target], seed=seed).queue_ns)
+
+    expected = 0.7 * SERVICE_NS / 0.3
+    assert np.concatenate(waits).mean() == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("replicas", [2, 3])
+def test_waiting_times_of_several_replicas(replicas: int) -> None:
+    """M/D/c: each waiting time is exactly what Kiefer and Wolfowitz' recursion gives."""
+    targets = [TimedTarget(FakeClock(), lambda _: SERVICE_NS) for _ in range(replicas)]
+
+    samples = simulate(Server(replicas * 900), 10, targets, seed=5)
+
+    free = [0] * replicas
+    waits = []
+    for arrival in samples.intended_ns.tolist():
+        free.sort()
+        begun = max(arrival, free[0])
+        free[0] = begun + SERVICE_NS
+        waits.append(begun - arrival)
+    np.testing.assert_array_equal(samples.queue_ns, waits)
+    assert max(waits) > SERVICE_NS
+
+
+def test_mean_waiting_time_of_two_replicas() -> None:
+    """M/D/2 at utilisation 0.8: the mean waiting time is Crommelin's, within 2 %."""
+    waits = []
+    for seed in range(6):
+        targets = [TimedTarget(FakeClock(), lambda _: SERVICE_NS) for _ in range(2)]
+        waits.append(simulate(Server(1600), 150, targets, seed=seed).queue_ns)
+
+    expected = crommelin(servers=2, load=1.6) * SERVICE_NS
+    assert np.concatenate(waits).mean() == pytest.approx(expected, rel=0.02)
+
+
+def crommelin(servers: int, load: float) -> float:
+    """Mean wait of M/D/c over its service time, from the number in the system each service time.
+
+    With deterministic service, whoever is served at t has left at t + s, and whoever is there at
+    t + s has either waited at t or come since: `n' = max(n - c, 0) + Poisson(load)` (Crommelin
+    1932). Little's law turns the mean queue into the mean wait.
+    """
+    size = 400
+    coming = stats.poisson.pmf(np.arange(size), load)
+    step = np.zeros((size, size))
+    for present in range(size):
+        left = max(present - servers, 0)
+        step[present, left:] = coming[: size - left]
+        step[present, -1] += 1 - step[present].sum()
+    share = np.full(size, 1 / size)
+    for _ in range(3000):
+        share = share @ step
+    queue = float(share @ np.maximum(np.arange(size) - servers, 0))
+    return queue / load
+
+
+def test_multi_stream_waits_for_the_whole_query() -> None:
+    """8 samples, batches of 3, 1 ms each: every query takes 3 ms, and the next one follows."""
+    clock = FakeClock()
+    target = TimedTarget(clock, lambda _: SERVICE_NS)
+
+    samples = run(MultiStream(8), Serving(3), 0.3, clock=clock, target=target)
+
+    latency, _ = samples.queries()
+    assert target.batches == [3, 3, 2] * 100
+    assert set(latency) == {3 * SERVICE_NS}
+    assert len(latency) == 100
+
+
+def test_multi_stream_on_two_replicas() -> None:
+    """Two replicas share a query; it is answered when the slower one is done."""
+    targets = [
+        TimedTarget(FakeClock(), lambda _: SERVICE_NS),
+        TimedTarget(FakeClock(), lambda _: 3 * SERVICE_NS),
+    ]
+
+    samples = simulate(MultiStream(2), 0.3, targets)
+
+    latency, _ = samples.queries()
+    assert set(latency) == {3 * SERVICE_NS}
+    assert len(latency) == 100
+
+
+def test_random_thinking_is_a_machine_repair_model() -> None:
+    """4 clients, exponential thinking and service: throughput by Engset's formula, within 2 %."""
+    clients, think, service = 4, 2e-3, SERVICE_NS * 1e-9
+    random = np.random.default_rng(3)
+    target = TimedTarget(FakeClock(), lambda _: int(random.exponential(SERVICE_NS)))
+
+    samples = simulate(ClosedLoop(clients, think_time=Exponential(think)), 300, [target])
+
+    # P(n at the server) is proportional to N! / (N - n)! (service / think)^n.
+    weights = [math.perm(clients, n) * (service / think) ** n for n in range(clients + 1)]
+    busy = 1 - weights[0] / sum(weights)
+    assert len(samples.intended_ns) / 300 == pytest.approx(busy / service, rel=0.02)
+    assert np.all(np.diff(samples.intended_ns) >= 0)
+
+
+def test_constant_arrivals_below_capacity_never_wait() -> None:
+    """D/D/1: one every 2 ms, 1 ms each."""
+    clock = FakeClock()
+    target = TimedTarget(clock, lambda _: SERVICE_NS)
+
+    samples = run(Constant(500), Serving(1), 2.0, clock=clock, target=target)
+
+    assert len(samples.stop) == 1000
+    assert samples.queue_ns.max() == 0
+
+
+def test_a_trace_is_replayed() -> None:
+    """Requests are due when they were recorded, and wait for each other."""
+    clock = FakeClock()
+    start = clock.now
+    target = TimedTarget(clock, lambda _: SERVICE_NS)
+
+    samples = run(Trace((0.0, 0.0005, 0.1)), Serving(1), 1.0, clock=clock, target=target)
+
+    assert (samples.intended_ns - start).tolist() == [0, 500_000, 100_000_000]
+    assert samples.queue_ns.tolist() == [0, 500_000, 0]
 
 
 @pytest.mark.parametrize("utilisation", [0.5, 0.95, 1.2])
@@ -165,11 +331,10 @@ def test_an_exception_ends_its_batch_only() -> None:
     target = TimedTarget(clock, lambda _: SERVICE_NS, answer)
     feed = EchoFeed(np.arange(1 << 16))
     Load(
-        targets=[target],
+        replicas=[Replica(target, clock)],
         backlog=backlog_for(ClosedLoop(4), Serving(4), clock.now, 0.01, 0),
         feed=feed,
         serving=Serving(4),
-        clock=clock,
         deadline_ns=1 << 60,
         watch=NoWatch(),
     ).run()
@@ -184,11 +349,10 @@ def test_answers_reach_their_own_requests() -> None:
     target = TimedTarget(clock, lambda rows: rows * 1000, lambda batch: batch * 2)
     feed = EchoFeed(np.arange(1 << 16))
     Load(
-        targets=[target],
+        replicas=[Replica(target, clock)],
         backlog=backlog_for(Server(5000), Serving(8), clock.now, 1.0, 0),
         feed=feed,
         serving=Serving(8),
-        clock=clock,
         deadline_ns=1 << 60,
         watch=NoWatch(),
     ).run()
@@ -208,12 +372,12 @@ def test_replicas_work_at_the_same_time() -> None:
 
     clock = MonotonicClock()
     feed = EchoFeed(np.arange(1 << 16))
+    ending = _Ending(clock, feed, 20, both)
     samples = Load(
-        targets=[Together(), Together()],
+        replicas=[Replica(Together(), ending), Replica(Together(), ending)],
         backlog=backlog_for(ClosedLoop(2), Serving(1, replicas=2), clock.now_ns(), 60.0, 0),
         feed=feed,
         serving=Serving(1, replicas=2),
-        clock=_Ending(clock, feed, 20, both),
         deadline_ns=clock.now_ns() + 60 * 10**9,
         watch=NoWatch(),
     ).run()
@@ -256,11 +420,10 @@ def test_a_bug_in_the_feed_is_raised_not_swallowed() -> None:
 
     with pytest.raises(ZeroDivisionError):
         Load(
-            targets=[TimedTarget(clock, lambda _: 1)],
+            replicas=[Replica(TimedTarget(clock, lambda _: 1), clock)],
             backlog=backlog_for(SingleStream(), Serving(), clock.now, 1.0, 0),
             feed=Broken(np.arange(8)),
             serving=Serving(),
-            clock=clock,
             deadline_ns=1 << 60,
             watch=NoWatch(),
         ).run()
