@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_dlperf.core.budgets import Budget, parse_budget
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.options import DEFAULTS, Leniency, Options, overlay
-from pytest_dlperf.core.scenarios import Offline, Scenario
+from pytest_dlperf.core.scenarios import Offline, OpenLoop, Scenario
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
+        if self.serving.queue_limit is not None and not isinstance(self.scenario, OpenLoop):
+            raise UsageError(
+                f"Serving(queue_limit) needs requests that come by themselves, not {self.scenario}",
+                "in a closed loop no more requests wait than there are clients",
+            )
         for budget in self.budgets:
             if budget.metric.latency and isinstance(self.scenario, Offline):
                 raise UsageError(

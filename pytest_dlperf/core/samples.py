@@ -42,6 +42,7 @@ class Samples:
         late_ns: how late each idle replica woke for the next request, shape `(waits,)`.
         unfinished: requests that were due but not answered when the run's time was up.
         per_query: consecutive requests that are one query, answered when its last one is.
+        rejected: requests that found the queue full; they are in no column.
     """
 
     started_ns: int
@@ -53,6 +54,12 @@ class Samples:
     late_ns: NDArray[np.int64]
     unfinished: int
     per_query: int = 1
+    rejected: int = 0
+
+    @property
+    def total(self) -> int:
+        """All requests that became due."""
+        return len(self.outcome) + self.unfinished + self.rejected
 
     @property
     def size(self) -> NDArray[np.int64]:

@@ -17,17 +17,22 @@ class Serving:
         batch_timeout: seconds that the oldest waiting request may wait for its batch to fill.
         replicas: copies of the target that answer at the same time, a thread each. A plain
             callable is shared by all of them, so it must then be safe to call from threads.
+        queue_limit: the most requests that may wait; those that come when so many do are
+            rejected, and count as errors. None lets all wait. For open loops.
     """
 
     max_batch_size: int = 64
     batch_timeout: float = 0.0
     replicas: int = 1
+    queue_limit: int | None = None
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
         check_count(self.max_batch_size, "Serving(max_batch_size)")
         check_number(self.batch_timeout, "Serving(batch_timeout)")
         check_count(self.replicas, "Serving(replicas)")
+        if self.queue_limit is not None:
+            check_count(self.queue_limit, "Serving(queue_limit)")
 
     def __str__(self) -> str:
         return describe(self)

@@ -73,8 +73,7 @@ def summarise_load(samples: Samples, *, latencies: bool) -> Summary:
         if latencies:
             latency_ns, batch = samples.queries()
             _add_latencies(metrics, refused, latency_ns.astype(np.float64) * _NS, block[batch])
-    total = len(samples.outcome) + samples.unfinished
-    metrics["errors"] = counted(1 - float(ok.sum()) / total)
+    metrics["errors"] = counted(1 - float(ok.sum()) / samples.total)
     return Summary(metrics, refused)
 
 

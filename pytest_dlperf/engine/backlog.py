@@ -51,77 +51,110 @@ class Wait:
 class Backlog:
     """Requests by due time. Not safe for threads by itself.
 
+    Requests that are due join a queue, if there is room in it; `_queue` holds all that ever
+    joined, in order, so that a batch is a slice of it.
+
     Args:
         due_ns: due times of the first requests, not decreasing.
         end_ns: no request becomes due at or after it.
+        serving: the largest batch, and the room in the queue.
         again: how clients come again; None if they do not (open loop).
         per_query: consecutive requests that are one query.
     """
 
     def __init__(
-        self, due_ns: NDArray[np.int64], end_ns: int, again: Again | None, per_query: int = 1
+        self,
+        due_ns: NDArray[np.int64],
+        end_ns: int,
+        serving: Serving,
+        again: Again | None = None,
+        per_query: int = 1,
     ) -> None:
         self.per_query = per_query
-        self._due = np.concatenate([due_ns, np.zeros(_ROOM, np.int64)])
-        self._tail = len(due_ns)
+        self.rejected = 0
+        self._coming = due_ns
+        self._next = 0
+        self._queue = np.zeros(_ROOM, np.int64)
         self._head = 0
+        self._tail = 0
         self._in_flight = 0
         self._end_ns = end_ns
+        self._largest = serving.max_batch_size
+        self._room = serving.queue_limit
+        self._patience_ns = int(serving.batch_timeout * 1e9)
         self._again = again
 
-    def take(self, now_ns: int, serving: Serving, patience_ns: int) -> Batch | Wait | None:
+    def take(self, now_ns: int) -> Batch | Wait | None:
         """The next batch, or when to ask again, or None when all is done.
 
-        A batch goes when it is full, or when its oldest request has waited for `patience_ns`.
+        A batch goes when it is full, or when its oldest request has waited long enough.
         """
-        head, tail, due = self._head, self._tail, self._due
         if self._again is not None and now_ns >= self._end_ns:
             return None
-        if head == tail:
+        self._admit(now_ns)
+        waiting = self._tail - self._head
+        if waiting >= self._largest:
+            return self._send(self._largest)
+        if not waiting and self._next == len(self._coming):
             return Wait(None) if self._in_flight and self._again is not None else None
-        full = head + serving.max_batch_size
-        if full <= tail and due[full - 1] <= now_ns:
-            return self._send(full)
-        ready = int(due[head]) + patience_ns
-        if now_ns < ready:
-            # A batch that is known to fill before the patience ends goes when it is full.
-            return Wait(min(ready, int(due[full - 1])) if full <= tail else ready)
-        stop = head + int(due[head : min(full, tail)].searchsorted(now_ns, side="right"))
-        return self._send(stop)
+        oldest = self._queue[self._head] if waiting else self._coming[self._next]
+        ready = int(oldest) + self._patience_ns
+        if now_ns >= ready:
+            return self._send(waiting)
+        # A batch that is known to fill before the patience ends goes when it is full.
+        fills = self._next + self._largest - waiting - 1
+        return Wait(min(ready, int(self._coming[fills])) if fills < len(self._coming) else ready)
 
     def finish(self, batch: Batch, done_ns: int) -> None:
         """The batch is answered: in a closed loop its clients come again."""
         self._in_flight -= batch.stop - batch.start
         if self._again is None:
             return
-        outstanding = self._in_flight + self._tail - self._head
+        coming = self._coming[self._next :]
+        outstanding = self._in_flight + self._tail - self._head + len(coming)
         due = self._again(batch.stop - batch.start, done_ns, outstanding)
         due = due[due < self._end_ns]
-        stop = self._tail + len(due)
-        if stop > len(self._due):
-            self._due = np.concatenate([self._due, np.zeros(len(self._due), np.int64)])
-        self._due[self._tail : stop] = due
         # Clients that think for random times, or replicas that report out of order, overtake.
-        if len(due) and self._tail > self._head and due[0] < self._due[self._tail - 1]:
-            self._due[self._head : stop].sort()
-        self._tail = stop
-
-    def _send(self, stop: int) -> Batch:
-        batch = Batch(self._head, stop)
-        self._in_flight += stop - self._head
-        self._head = stop
-        return batch
+        sort = len(coming) and len(due) and due[0] < coming[-1]
+        self._coming, self._next = np.concatenate([coming, due]), 0
+        if sort:
+            self._coming.sort()
 
     @property
     def intended_ns(self) -> NDArray[np.int64]:
         """Due times of all requests that were taken, shape `(taken,)`."""
-        return self._due[: self._head]
+        return self._queue[: self._head]
 
     def left(self, now_ns: int) -> int:
         """Requests that are due but were never taken; those of a closed loop just stop."""
         if self._again is not None:
             return 0
-        return int(self._due[self._head : self._tail].searchsorted(now_ns, side="right"))
+        self._admit(now_ns)
+        return self._tail - self._head
+
+    def _admit(self, now_ns: int) -> None:
+        """Let what is due join the queue, and reject what finds it full.
+
+        Whoever takes a batch admits first; so between two admissions nobody leaves the queue,
+        and those who come first get the room.
+        """
+        due = int(self._coming[self._next :].searchsorted(now_ns, side="right"))
+        if not due:
+            return
+        room = due if self._room is None else min(due, self._room - self._tail + self._head)
+        stop = self._tail + room
+        if stop > len(self._queue):
+            self._queue = np.concatenate([self._queue, np.zeros(max(room, stop), np.int64)])
+        self._queue[self._tail : stop] = self._coming[self._next : self._next + room]
+        self._tail = stop
+        self._next += due
+        self.rejected += due - room
+
+    def _send(self, count: int) -> Batch:
+        batch = Batch(self._head, self._head + count)
+        self._head = batch.stop
+        self._in_flight += count
+        return batch
 
 
 class Again(Protocol):
@@ -158,20 +191,20 @@ def backlog_for(
                 if isinstance(think_time, Exponential)
                 else _after(int(think_time * 1e9))
             )
-            return Backlog(at_once(clients), end_ns, again)
+            return Backlog(at_once(clients), end_ns, serving, again)
         case SingleStream():
-            return Backlog(at_once(1), end_ns, _after(0))
+            return Backlog(at_once(1), end_ns, serving, _after(0))
         case MultiStream(samples):
-            return Backlog(at_once(samples), end_ns, _together(samples), samples)
+            return Backlog(at_once(samples), end_ns, serving, _together(samples), samples)
         case Offline():
             # As many clients as keep every replica in full batches, one batch waiting each.
             clients = 2 * serving.max_batch_size * serving.replicas
-            return Backlog(at_once(clients), end_ns, _after(0))
+            return Backlog(at_once(clients), end_ns, serving, _after(0))
         case Trace(str() as path):
             scenario = Trace(read_times(Path(path)))
-            return Backlog(start_ns + arrivals(scenario, duration, seed), end_ns, None)
+            return Backlog(start_ns + arrivals(scenario, duration, seed), end_ns, serving)
         case _:
-            return Backlog(start_ns + arrivals(scenario, duration, seed), end_ns, None)
+            return Backlog(start_ns + arrivals(scenario, duration, seed), end_ns, serving)
 
 
 def _after(think_ns: int) -> Again:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.core.serving import Serving
     from pytest_dlperf.engine.clock import Clock
     from pytest_dlperf.engine.target import Target
 
@@ -74,28 +73,24 @@ class Load:
             watched.
         backlog: the requests.
         feed: their rows, and the place for their answers.
-        serving: batching.
         deadline_ns: no batch is sent at or after it, whatever is left.
         watch: looks on.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of a load, each needed
+    def __init__(
         self,
         *,
         replicas: Sequence[Replica],
         backlog: Backlog,
         feed: Feed,
-        serving: Serving,
         deadline_ns: int,
         watch: Watch,
     ) -> None:
         self._replicas = replicas
         self._backlog = backlog
         self._feed = feed
-        self._serving = serving
         self._deadline_ns = deadline_ns
         self._watch = watch
-        self._patience_ns = int(serving.batch_timeout * 1e9)
         self._log = _Log()
         self._changed = threading.Condition()
         self._crash: BaseException | None = None
@@ -138,7 +133,7 @@ class Load:
             self._watch.tick(now_ns)
             self._next_tick_ns = now_ns + _TICK_NS
         with self._changed:
-            batch = self._backlog.take(now_ns, self._serving, self._patience_ns)
+            batch = self._backlog.take(now_ns)
             if isinstance(batch, Wait) and batch.until_ns is None:
                 # Only another replica's answer can bring the next request.
                 self._changed.wait(_TICK_NS * 1e-9)
@@ -180,6 +175,8 @@ class Load:
     def samples(self) -> Samples:
         """What has happened so far."""
         log = self._log
+        # Counted first: what has come up to now may yet be rejected.
+        unfinished = self._backlog.left(max(r.clock.now_ns() for r in self._replicas))
         order = np.argsort(np.array(log.first, np.int64), kind="stable")
         intended_ns = self._backlog.intended_ns
         return Samples(
@@ -191,7 +188,6 @@ class Load:
             outcome=np.full(len(intended_ns), Outcome.OK, np.uint8),
             late_ns=np.array(log.late_ns, np.int64),
             per_query=self._backlog.per_query,
-            unfinished=self._backlog.left(
-                max(replica.clock.now_ns() for replica in self._replicas)
-            ),
+            rejected=self._backlog.rejected,
+            unfinished=unfinished,
         )

@@ -59,10 +59,10 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         scenario=str(plan.scenario),
         serving=str(plan.serving),
         seconds=(int(samples.done_ns.max()) - samples.started_ns) * 1e-9,
-        requests=len(samples.outcome) + samples.unfinished,
+        requests=samples.total,
         metrics=MappingProxyType(summary.metrics),
         refused=MappingProxyType(summary.refused),
-        errors=(*asked.errors, *_unfinished(samples)),
+        errors=(*asked.errors, *_unanswered(samples)),
         rows=_rows(data, asked.score),
         invalid=lateness(samples),
         notes=tuple(filter(None, (unsteady, rig.remark))),
@@ -97,11 +97,13 @@ def _quiet_gc() -> Iterator[None]:
             gc.enable()
 
 
-def _unfinished(samples: Samples) -> tuple[ErrorCount, ...]:
-    if not samples.unfinished:
-        return ()
-    example = "still waiting when the run's time was up: the target is slower than the load"
-    return (ErrorCount("unfinished", samples.unfinished, example),)
+def _unanswered(samples: Samples) -> Iterator[ErrorCount]:
+    if samples.rejected:
+        example = "came when the queue was full: the target is slower than the load"
+        yield ErrorCount("rejected", samples.rejected, example)
+    if samples.unfinished:
+        example = "still waiting when the run's time was up: the target is slower than the load"
+        yield ErrorCount("unfinished", samples.unfinished, example)
 
 
 def _rows(data: Data, score: Score | None) -> Rows | None:

@@ -92,7 +92,6 @@ class Rig:
             replicas=[Replica(target, bench.clock) for target in self.prepared.replicas],
             backlog=backlog_for(plan.scenario, plan.serving, start_ns, seconds, seed),
             feed=asked,
-            serving=plan.serving,
             deadline_ns=end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9),
             watch=telemetry,
         )

@@ -6,32 +6,32 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf.core.scenarios import ClosedLoop, Offline, Server, SingleStream
+from pytest_dlperf.core.scenarios import ClosedLoop, MultiStream, Offline, Server, SingleStream
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.engine.backlog import Backlog, Batch, Wait, backlog_for
 
 
-def open_loop(*due_ns: int) -> Backlog:
+def open_loop(*due_ns: int, serving: Serving | None = None) -> Backlog:
     """Requests that come once, at these times."""
-    return Backlog(np.array(due_ns, np.int64), 1 << 40, None)
+    return Backlog(np.array(due_ns, np.int64), 1 << 40, serving or Serving())
 
 
 def test_takes_every_request_that_is_due() -> None:
     """A batch is all that is due, up to the largest batch."""
     backlog = open_loop(10, 20, 30, 40)
 
-    assert backlog.take(30, Serving(64), 0) == Batch(0, 3)
-    assert backlog.take(30, Serving(64), 0) == Wait(40)
-    assert backlog.take(40, Serving(64), 0) == Batch(3, 4)
-    assert backlog.take(40, Serving(64), 0) is None
+    assert backlog.take(30) == Batch(0, 3)
+    assert backlog.take(30) == Wait(40)
+    assert backlog.take(40) == Batch(3, 4)
+    assert backlog.take(40) is None
 
 
 def test_never_exceeds_the_largest_batch() -> None:
     """What does not fit waits for the next batch."""
-    backlog = open_loop(*range(10))
+    backlog = open_loop(*range(10), serving=Serving(4))
 
     sizes = []
-    while isinstance(batch := backlog.take(100, Serving(4), 0), Batch):
+    while isinstance(batch := backlog.take(100), Batch):
         sizes.append(batch.stop - batch.start)
 
     assert sizes == [4, 4, 2]
@@ -39,50 +39,49 @@ def test_never_exceeds_the_largest_batch() -> None:
 
 def test_waits_for_the_oldest_request_only() -> None:
     """The batch timeout runs from the first request of the batch, not from the last."""
-    backlog = open_loop(100, 150, 400)
+    backlog = open_loop(100, 150, 400, serving=Serving(64, batch_timeout=200e-9))
 
-    assert backlog.take(100, Serving(64), 200) == Wait(300)
-    assert backlog.take(299, Serving(64), 200) == Wait(300)
-    assert backlog.take(300, Serving(64), 200) == Batch(0, 2)
+    assert backlog.take(100) == Wait(300)
+    assert backlog.take(299) == Wait(300)
+    assert backlog.take(300) == Batch(0, 2)
 
 
 def test_a_full_batch_does_not_wait() -> None:
     """A batch that fills before the timeout goes when it is full."""
-    backlog = open_loop(100, 150, 160, 170)
+    backlog = open_loop(100, 150, 160, 170, serving=Serving(3, batch_timeout=1e-6))
 
-    assert backlog.take(100, Serving(3), 1000) == Wait(160)
-    assert backlog.take(160, Serving(3), 1000) == Batch(0, 3)
+    assert backlog.take(100) == Wait(160)
+    assert backlog.take(160) == Batch(0, 3)
 
 
 def test_clients_come_again_after_thinking() -> None:
     """A closed-loop client is due again when its answer is there and it has thought."""
-    backlog = backlog_for(ClosedLoop(2, think_time=7e-9), Serving(), 0, 1e-6, 0)
+    backlog = backlog_for(ClosedLoop(2, think_time=7e-9), Serving(1), 0, 1e-6, 0)
 
-    first = backlog.take(0, Serving(1), 0)
-    assert first == Batch(0, 1)
+    assert backlog.take(0) == Batch(0, 1)
     backlog.finish(Batch(0, 1), 100)
 
-    assert backlog.take(100, Serving(64), 0) == Batch(1, 2)
-    assert backlog.take(100, Serving(64), 0) == Wait(107)
+    assert backlog.take(100) == Batch(1, 2)
+    assert backlog.take(100) == Wait(107)
 
 
 def test_a_closed_loop_waits_for_answers_in_flight() -> None:
     """With every client waiting for an answer, the next request depends on that answer."""
     backlog = backlog_for(SingleStream(), Serving(), 0, 1e-6, 0)
 
-    backlog.take(0, Serving(), 0)
+    backlog.take(0)
 
-    assert backlog.take(5, Serving(), 0) == Wait(None)
+    assert backlog.take(5) == Wait(None)
 
 
 def test_a_closed_loop_ends_on_time() -> None:
     """No request is sent at or after the end, and none that was not sent counts as left."""
     backlog = backlog_for(SingleStream(), Serving(), 0, 5e-8, 0)
 
-    backlog.take(0, Serving(), 0)
+    backlog.take(0)
     backlog.finish(Batch(0, 1), 49)
 
-    assert backlog.take(50, Serving(), 0) is None
+    assert backlog.take(50) is None
     assert backlog.left(50) == 0
 
 
@@ -90,7 +89,7 @@ def test_an_open_loop_counts_what_was_never_taken() -> None:
     """Requests that were due but not sent are not forgotten."""
     backlog = open_loop(10, 20, 30, 40)
 
-    backlog.take(10, Serving(), 0)
+    backlog.take(10)
 
     assert backlog.left(30) == 2
 
@@ -98,23 +97,21 @@ def test_an_open_loop_counts_what_was_never_taken() -> None:
 def test_scenarios_begin_with_their_clients() -> None:
     """Each closed scenario starts with all its clients due at once."""
     sizes = {
-        scenario: backlog_for(scenario, Serving(8, replicas=2), 0, 1.0, 0).take(0, Serving(999), 0)
-        for scenario in (ClosedLoop(5), SingleStream(), Offline())
+        scenario: backlog_for(scenario, Serving(8, replicas=2), 0, 1.0, 0).take(0)
+        for scenario in (ClosedLoop(5), SingleStream(), MultiStream(3), Offline())
     }
 
     assert sizes == {
         ClosedLoop(5): Batch(0, 5),
         SingleStream(): Batch(0, 1),
-        Offline(): Batch(0, 32),
+        MultiStream(3): Batch(0, 3),
+        Offline(): Batch(0, 8),
     }
 
 
 def test_server_arrivals_are_the_same_for_the_same_seed() -> None:
     """The same seed asks at the same times, another seed at others."""
-    waits = [
-        backlog_for(Server(1000), Serving(), 0, 1.0, seed).take(0, Serving(), 0)
-        for seed in (3, 3, 4)
-    ]
+    waits = [backlog_for(Server(1000), Serving(), 0, 1.0, seed).take(0) for seed in (3, 3, 4)]
 
     assert waits[0] == waits[1] != waits[2]
 
@@ -130,10 +127,10 @@ def test_every_request_is_taken_once_and_in_order(
 ) -> None:
     """Batches are consecutive, never early, never too large, and cover everything."""
     due = np.cumsum(gaps).astype(np.int64)
-    backlog = Backlog(due, 1 << 40, None)
+    backlog = Backlog(due, 1 << 40, Serving(largest, batch_timeout=patience * 1e-9))
     now, taken = 0, 0
 
-    while (step := backlog.take(now, Serving(largest), patience)) is not None:
+    while (step := backlog.take(now)) is not None:
         if isinstance(step, Wait):
             assert step.until_ns is not None
             assert step.until_ns > now

@@ -11,6 +11,7 @@ import pytest
 from fakes import EchoFeed, FakeClock, TimedTarget
 from scipy import stats
 
+from pytest_dlperf.core.arrivals import arrivals
 from pytest_dlperf.core.scenarios import (
     ClosedLoop,
     Constant,
@@ -56,7 +57,6 @@ def run(  # noqa: PLR0913 - the knobs of a load
         replicas=[Replica(target, clock)],
         backlog=backlog_for(scenario, serving, start, seconds, seed),
         feed=EchoFeed(np.arange(1 << 22)),
-        serving=serving,
         deadline_ns=start + int(seconds * 1e9) + drain_ns,
         watch=NoWatch(),
     ).run()
@@ -95,7 +95,6 @@ def simulate(
         replicas=replicas,
         backlog=backlog_for(scenario, serving, start, seconds, seed),
         feed=EchoFeed(np.arange(1 << 22)),
-        serving=serving,
         deadline_ns=1 << 60,
         watch=NoWatch(),
     )
@@ -234,6 +233,33 @@ def test_a_trace_is_replayed() -> None:
     assert samples.queue_ns.tolist() == [0, 500_000, 0]
 
 
+def test_a_full_queue_rejects() -> None:
+    """M/M/1/K: the share that is rejected is `(1 - rho) rho^K / (1 - rho^(K + 1))`, within 2 %."""
+    random = np.random.default_rng(8)
+    target = TimedTarget(FakeClock(), lambda _: int(random.exponential(SERVICE_NS)))
+    rho, places = 1.25, 4  # three wait, one is served
+
+    samples = simulate(Server(1250), 400, [target], serving=Serving(1, queue_limit=places - 1))
+
+    expected = (1 - rho) * rho**places / (1 - rho ** (places + 1))
+    assert samples.rejected / samples.total == pytest.approx(expected, rel=0.02)
+    assert samples.total == len(arrivals(Server(1250), 400, 0))
+
+
+def test_who_comes_first_gets_the_room() -> None:
+    """Three places: of five that come during one call, the first three wait for it."""
+    clock = FakeClock()
+    start = clock.now
+    target = TimedTarget(clock, lambda _: SERVICE_NS)
+    times = Trace((0.0, 1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 0.1))
+
+    samples = run(times, Serving(1, queue_limit=3), 1.0, clock=clock, target=target)
+
+    assert samples.rejected == 2
+    due = ((samples.intended_ns - start) / 1e5).round().astype(int)
+    assert due.tolist() == [0, 1, 2, 3, 1000]
+
+
 @pytest.mark.parametrize("utilisation", [0.5, 0.95, 1.2])
 def test_waiting_times_are_lindleys(utilisation: float) -> None:
     """Each waiting time is exactly what Lindley's recursion gives for the same arrivals."""
@@ -334,7 +360,6 @@ def test_an_exception_ends_its_batch_only() -> None:
         replicas=[Replica(target, clock)],
         backlog=backlog_for(ClosedLoop(4), Serving(4), clock.now, 0.01, 0),
         feed=feed,
-        serving=Serving(4),
         deadline_ns=1 << 60,
         watch=NoWatch(),
     ).run()
@@ -352,7 +377,6 @@ def test_answers_reach_their_own_requests() -> None:
         replicas=[Replica(target, clock)],
         backlog=backlog_for(Server(5000), Serving(8), clock.now, 1.0, 0),
         feed=feed,
-        serving=Serving(8),
         deadline_ns=1 << 60,
         watch=NoWatch(),
     ).run()
@@ -377,7 +401,6 @@ def test_replicas_work_at_the_same_time() -> None:
         replicas=[Replica(Together(), ending), Replica(Together(), ending)],
         backlog=backlog_for(ClosedLoop(2), Serving(1, replicas=2), clock.now_ns(), 60.0, 0),
         feed=feed,
-        serving=Serving(1, replicas=2),
         deadline_ns=clock.now_ns() + 60 * 10**9,
         watch=NoWatch(),
     ).run()
@@ -423,7 +446,6 @@ def test_a_bug_in_the_feed_is_raised_not_swallowed() -> None:
             replicas=[Replica(TimedTarget(clock, lambda _: 1), clock)],
             backlog=backlog_for(SingleStream(), Serving(), clock.now, 1.0, 0),
             feed=Broken(np.arange(8)),
-            serving=Serving(),
             deadline_ns=1 << 60,
             watch=NoWatch(),
         ).run()
