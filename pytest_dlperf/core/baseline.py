@@ -54,6 +54,7 @@ class Accepted:
         rows: the evidence for accuracy, if the data had labels.
         environment: the software that it ran with.
         revision: the code, and when.
+        slo: seconds within which an answer counted towards goodput.
     """
 
     scenario: str
@@ -62,6 +63,7 @@ class Accepted:
     rows: Rows | None
     environment: Environment
     revision: Revision
+    slo: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """Plain values in a stable order."""
@@ -71,6 +73,7 @@ class Accepted:
             "date": self.revision.date,
             "scenario": self.scenario,
             "serving": self.serving,
+            "slo": self.slo,
             "environment": self.environment.to_json(),
             "metrics": metrics_to_json(self.metrics),
             "rows": self.rows.to_json() if self.rows else None,
@@ -92,6 +95,7 @@ class Accepted:
             rows=Rows.from_json(value["rows"]) if value["rows"] is not None else None,
             environment=Environment.from_json(value["environment"]),
             revision=Revision(str(value["commit"]), str(value["branch"]), str(value["date"])),
+            slo=float(value["slo"]) if value["slo"] is not None else None,
         )
 
 
@@ -140,6 +144,7 @@ def accept(measurement: Measurement, environment: Environment, revision: Revisio
         rows=measurement.rows,
         environment=environment,
         revision=revision,
+        slo=measurement.slo,
     )
 
 

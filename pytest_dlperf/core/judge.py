@@ -153,6 +153,8 @@ def _against(
         baseline=base.value,
         revision=str(baseline.revision),
     )
+    if name == "goodput" and measurement.slo != baseline.slo:
+        obstacle = "the baseline's goodput was for another slo"
     if obstacle:
         return dataclasses.replace(about, reason=obstacle)
     if budget.operator == "==" or name == "errors":

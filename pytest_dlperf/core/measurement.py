@@ -51,6 +51,7 @@ class Measurement:
         invalid: why the speeds of this run say nothing, if so.
         notes: what a reader should know.
         diagnosis: where the time of a request went, in words.
+        slo: seconds within which an answer counted towards goodput; None if none was asked for.
     """
 
     test: str
@@ -67,6 +68,7 @@ class Measurement:
     invalid: str
     notes: tuple[str, ...]
     diagnosis: str
+    slo: float | None = None
 
     def __getitem__(self, metric: str) -> Estimate:
         """The estimate of a metric.

@@ -46,6 +46,7 @@ METRICS: Final = MappingProxyType(
         metric.name: metric
         for metric in (
             Metric("throughput", "1/s", "higher", 0.05, 0.05),
+            Metric("goodput", "1/s", "higher", 0.05, 0.05),
             _percentile(50, 0.05),
             _percentile(90, 0.10),
             _percentile(95, 0.10),

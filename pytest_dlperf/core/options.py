@@ -68,6 +68,10 @@ class Options:
     duration: float | None = field(
         default=None, metadata=_marker("how long each measurement lasts; default 5s")
     )
+    slo: float | None = field(
+        default=None,
+        metadata=_marker("latency within which an answer counts towards goodput, such as 20ms"),
+    )
     missing: Leniency | None = field(
         default=None,
         metadata=_marker(
@@ -197,7 +201,7 @@ def _checked(given: Mapping[str, object], spelling: Callable[[str], str]) -> Opt
         spec, spelt = specs()[name], spelling(name)
         if spec.choices and value not in spec.choices:
             raise UsageError(f"{spelt}={value!r}", f"one of {', '.join(spec.choices)}")
-        if name == "duration":
+        if name in {"duration", "slo"}:
             values[name] = parse_duration(value, spelt)
         elif name == "scenario" and not isinstance(value, Scenario):
             example = ClosedLoop(clients=64)

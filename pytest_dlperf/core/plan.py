@@ -30,6 +30,7 @@ class Plan:
         scenario: the traffic.
         serving: batching and replicas.
         duration: seconds of measuring.
+        slo: seconds within which an answer counts towards goodput; None measures no goodput.
         missing: what a relative budget without a baseline does to the test.
         inconclusive: what a budget that noise leaves open does to the test.
         quick: whether this is a smoke run.
@@ -39,6 +40,7 @@ class Plan:
     scenario: Scenario
     serving: Serving
     duration: float
+    slo: float | None
     missing: Leniency
     inconclusive: Leniency
     quick: bool
@@ -51,7 +53,13 @@ class Plan:
                 "in a closed loop no more requests wait than there are clients",
             )
         for budget in self.budgets:
-            if budget.metric.latency and isinstance(self.scenario, Offline):
+            if budget.metric.name == "goodput" and self.slo is None:
+                raise UsageError(
+                    f"budget {budget.text!r}: goodput counts the answers within a latency",
+                    "say which: slo='20ms'",
+                )
+            needs_latency = budget.metric.latency or budget.metric.name == "goodput"
+            if needs_latency and isinstance(self.scenario, Offline):
                 raise UsageError(
                     f"budget {budget.text!r} needs a latency, and Offline() measures none",
                     "choose another scenario, or a budget on throughput",
@@ -99,6 +107,7 @@ def plan(layers: Sequence[Options]) -> Plan:
         scenario=options.scenario,  # type: ignore[arg-type]  # DEFAULTS leaves none of these open
         serving=options.serving,  # type: ignore[arg-type]
         duration=options.duration,  # type: ignore[arg-type]
+        slo=options.slo,
         missing=options.missing,  # type: ignore[arg-type]
         inconclusive=options.inconclusive,  # type: ignore[arg-type]
         quick=bool(options.quick),

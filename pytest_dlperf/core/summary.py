@@ -49,7 +49,7 @@ class Summary:
     refused: dict[str, str]
 
 
-def summarise_load(samples: Samples, *, latencies: bool) -> Summary:
+def summarise_load(samples: Samples, *, latencies: bool, slo: float | None = None) -> Summary:
     """Throughput, latencies and errors.
 
     Throughput counts good answers; latencies are theirs.
@@ -57,6 +57,7 @@ def summarise_load(samples: Samples, *, latencies: bool) -> Summary:
     Args:
         samples: at least one batch.
         latencies: whether the scenario gives latencies a meaning.
+        slo: seconds within which an answer counts towards goodput; None measures none.
     """
     metrics: dict[str, Estimate] = {}
     refused: dict[str, str] = {}
@@ -64,12 +65,15 @@ def summarise_load(samples: Samples, *, latencies: bool) -> Summary:
     blocks = int(block.max()) + 1
     ok = samples.ok
     timed = ("throughput", *(name for name, m in METRICS.items() if m.latency and latencies))
+    timed += ("goodput",) if slo is not None else ()
     if blocks < MIN_BLOCKS or not ok.any():
         few = f"{len(samples.stop)} calls in {blocks} of {BLOCKS} stretches of the run"
         why = f"{few}, at least {MIN_BLOCKS} needed: lengthen duration="
         refused = dict.fromkeys(timed, why if ok.any() else "no request was answered well")
     else:
-        metrics["throughput"] = _throughput(samples, block)
+        metrics["throughput"] = _rate(samples, block, ok)
+        if slo is not None:
+            metrics["goodput"] = _rate(samples, block, ok & (samples.latency_ns * _NS <= slo))
         if latencies:
             latency_ns, batch = samples.queries()
             _add_latencies(metrics, refused, latency_ns.astype(np.float64) * _NS, block[batch])
@@ -77,12 +81,13 @@ def summarise_load(samples: Samples, *, latencies: bool) -> Summary:
     return Summary(metrics, refused)
 
 
-def _throughput(samples: Samples, block: NDArray[np.intp]) -> Estimate:
+def _rate(samples: Samples, block: NDArray[np.intp], which: NDArray[np.bool_]) -> Estimate:
+    """Requests of some kind a second."""
     ends = np.full(int(block.max()) + 1, samples.started_ns)
     np.maximum.at(ends, block, samples.done_ns)
     seconds = np.diff(ends, prepend=samples.started_ns).astype(np.float64) * _NS
-    good = np.bincount(np.repeat(block, samples.size), samples.ok).astype(np.float64)
-    return ratio_of_sums(good, seconds)
+    counts = np.bincount(np.repeat(block, samples.size), which).astype(np.float64)
+    return ratio_of_sums(counts, seconds)
 
 
 def _add_latencies(

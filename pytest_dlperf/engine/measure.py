@@ -67,11 +67,13 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         invalid=lateness(samples),
         notes=tuple(filter(None, (unsteady, rig.remark))),
         diagnosis=diagnose(samples, busy_cores),
+        slo=plan.slo,
     )
 
 
 def _summary(rig: Rig, samples: Samples, score: Score | None, telemetry: Telemetry) -> Summary:
-    load = summarise_load(samples, latencies=not isinstance(rig.plan.scenario, Offline))
+    plan = rig.plan
+    load = summarise_load(samples, latencies=not isinstance(plan.scenario, Offline), slo=plan.slo)
     metrics = {
         **load.metrics,
         **(summarise_score(score) if score else {}),

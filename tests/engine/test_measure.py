@@ -238,3 +238,49 @@ def test_labels_that_do_not_fit_are_refused() -> None:
 
     with pytest.raises(DataError, match="row 7: label 12"):
         measured(exact(clock), clock, Options(), data=(INPUTS, labels))
+
+
+def test_goodput_counts_what_is_in_time() -> None:
+    """Batches of 1 ms and 3 ms in turn: within 2 ms only the former count, half of the answers."""
+    clock = FakeClock()
+    turn = iter(range(10**9))
+    target = TimedTarget(clock, lambda _: (1 + 2 * (next(turn) % 2)) * MILLISECOND)
+    options = Options(scenario=ClosedLoop(8), duration=2.0, slo=0.002)
+
+    found = measured(target, clock, options)
+
+    assert found.throughput == pytest.approx(4000, rel=0.01)
+    assert found.goodput == pytest.approx(2000, rel=0.01)
+    assert found.slo == 0.002
+
+
+def test_without_an_slo_there_is_no_goodput() -> None:
+    """Nothing is counted that nobody asked for, and a budget on it is refused."""
+    clock = FakeClock()
+
+    found = measured(exact(clock), clock, Options(scenario=ClosedLoop(8), duration=0.5))
+
+    assert "goodput" not in found.metrics
+    with pytest.raises(UsageError, match="say which: slo="):
+        plan([Options(budgets=("goodput >= 5/s",))])
+
+
+def test_rejected_requests_are_errors() -> None:
+    """What finds the queue full is counted by its own type, and in the share of errors."""
+    clock = FakeClock()
+    serving = Serving(1, queue_limit=2)
+    options = Options(scenario=Server(2000), serving=serving, duration=1.0)
+
+    found = measured(exact(clock), clock, options)
+
+    (rejected,) = found.errors
+    assert rejected.kind == "rejected"
+    assert found["errors"].value == pytest.approx(rejected.requests / found.requests)
+    assert found["errors"].value == pytest.approx(0.5, abs=0.05)
+    assert found["max"].value <= 0.003 + 1e-9
+
+
+def test_a_closed_loop_has_no_queue_limit() -> None:
+    """Where no more requests wait than there are clients, a limit makes no sense."""
+    with pytest.raises(UsageError, match="needs requests that come by themselves"):
+        plan([Options(scenario=ClosedLoop(8), serving=Serving(queue_limit=4))])
