@@ -24,15 +24,23 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.serving import Serving as Serving
     from pytest_dlperf.core.statistics.estimate import Estimate as Estimate
     from pytest_dlperf.core.verdict import Verdict as Verdict
+    from pytest_dlperf.errors import BaselineError as BaselineError
     from pytest_dlperf.errors import BudgetFailure as BudgetFailure
+    from pytest_dlperf.errors import DataError as DataError
+    from pytest_dlperf.errors import DlperfWarning as DlperfWarning
+    from pytest_dlperf.errors import TargetError as TargetError
+    from pytest_dlperf.errors import UsageError as UsageError
     from pytest_dlperf.measuring import Dlperf as Dlperf
 
 _HOMES = {
+    "BaselineError": "pytest_dlperf.errors",
     "BudgetFailure": "pytest_dlperf.errors",
     "Burst": "pytest_dlperf.core.scenarios",
     "ClosedLoop": "pytest_dlperf.core.scenarios",
     "Constant": "pytest_dlperf.core.scenarios",
+    "DataError": "pytest_dlperf.errors",
     "Dlperf": "pytest_dlperf.measuring",
+    "DlperfWarning": "pytest_dlperf.errors",
     "Estimate": "pytest_dlperf.core.statistics.estimate",
     "Exponential": "pytest_dlperf.core.scenarios",
     "Measurement": "pytest_dlperf.core.measurement",
@@ -42,7 +50,9 @@ _HOMES = {
     "Server": "pytest_dlperf.core.scenarios",
     "Serving": "pytest_dlperf.core.serving",
     "SingleStream": "pytest_dlperf.core.scenarios",
+    "TargetError": "pytest_dlperf.errors",
     "Trace": "pytest_dlperf.core.scenarios",
+    "UsageError": "pytest_dlperf.errors",
     "Verdict": "pytest_dlperf.core.verdict",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from pytest_dlperf.adapters.files import FOLDER, all_files, read_baseline
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.record import SCHEMA, record_from_json
 from pytest_dlperf.core.units import format_quantity
-from pytest_dlperf.errors import DlperfError, UsageError
+from pytest_dlperf.errors import BaselineError, DlperfError, UsageError
 from pytest_dlperf.reports.terminal import summary_lines
 
 if TYPE_CHECKING:
@@ -35,9 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for line in given.lines(given):
             sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
     except DlperfError as error:
         sys.stderr.write(f"pytest-dlperf: {error}\n")
         return 2
+    except BrokenPipeError:
+        # The reader has seen enough; Python must not try to flush again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -46,8 +51,13 @@ def _baseline_lines(folder: Path) -> Iterator[str]:
     if not paths:
         raise UsageError(f"no baselines in {folder}", "record them: pytest --dlperf-update=new")
     machine = ""
+    damaged: list[BaselineError] = []
     for path in paths:
-        baseline = read_baseline(path)
+        try:
+            baseline = read_baseline(path)
+        except BaselineError as error:
+            damaged.append(error)
+            continue
         if baseline is None:
             continue
         if path.parent.name != machine:
@@ -61,6 +71,8 @@ def _baseline_lines(folder: Path) -> Iterator[str]:
                 if metric in accepted.metrics
             )
             yield f"    {', '.join(shown)}"
+    if damaged:
+        raise UsageError("\n".join(map(str, damaged)))
 
 
 def _report_lines(path: Path) -> list[str]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 PLANS: Final = pytest.StashKey[Plan]()
 """Where a test keeps its plan."""
 
+PASSED: Final = pytest.StashKey[bool]()
+"""Where a test keeps whether its own code came to its end."""
+
 PROBLEMS: Final = pytest.StashKey[str]()
 """Where a test keeps what is wrong with its marker, if that could not be said at collection."""
 
@@ -43,9 +46,18 @@ def check_items(items: list[pytest.Item]) -> list[str]:
     return list(problems)
 
 
+def plan_of(item: pytest.Item) -> Plan:
+    """The plan of a test.
+
+    Raises:
+        UsageError: for a marker that makes no sense.
+    """
+    return plan(layers(item))
+
+
 def _check(item: pytest.Item) -> None:
     if measures(item):
-        item.stash[PLANS] = plan(layers(item))
+        item.stash[PLANS] = plan_of(item)
         if item.get_closest_marker("dlperf") is None:
             item.add_marker("dlperf")  # so that -m dlperf finds every test that measures
     elif any(mark.name == "dlperf" for mark in item.own_markers):

@@ -7,6 +7,10 @@ class DlperfError(Exception):
     """Base of every error that this package raises on purpose."""
 
 
+class DlperfWarning(UserWarning):
+    """A budget could not be judged, or a result is to be taken with care."""
+
+
 class UsageError(DlperfError, ValueError):
     """The user asked for something that makes no sense.
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.acceptance import decide_acceptance
 from pytest_dlperf.core.baseline import accept
@@ -15,10 +14,12 @@ from pytest_dlperf.core.options import Update, from_call
 from pytest_dlperf.core.record import Record
 from pytest_dlperf.core.verdict import Judgement, consequence
 from pytest_dlperf.engine.measure import measure
-from pytest_dlperf.errors import BudgetFailure, DlperfError, UsageError
+from pytest_dlperf.errors import BudgetFailure, DlperfError, DlperfWarning, UsageError
 from pytest_dlperf.reports.budgets import failure_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from pytest_dlperf.adapters.files import BaselineFiles
     from pytest_dlperf.core.baseline import Accepted, Revision
     from pytest_dlperf.core.environment import Environment
@@ -28,11 +29,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.serving import Serving
     from pytest_dlperf.engine.rig import Bench
 
-Recorder: TypeAlias = Callable[[Record], None]
-
-
-class DlperfWarning(UserWarning):
-    """A budget could not be judged, or a result is to be taken with care."""
+_LONGEST_NAME: Final = 100
+_CI_GUARD: Final = "not recorded in CI; --dlperf-update-in-ci allows it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,14 @@ class Workplace:
     obstacle: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """A record, and what becomes the baseline if the test passes."""
+
+    record: Record
+    accepted: Accepted | None
+
+
 class Dlperf:
     """Measures targets on behalf of one test.
 
@@ -67,20 +73,18 @@ class Dlperf:
         test: pytest's node id.
         plan: what the test's marker and the options say.
         workplace: what is the same for all tests.
-        recorder: takes each record, before a broken budget raises.
     """
 
-    def __init__(self, test: str, plan: Plan, workplace: Workplace, recorder: Recorder) -> None:
+    def __init__(self, test: str, plan: Plan, workplace: Workplace) -> None:
         self._test = test
         self._plan = plan
         self._workplace = workplace
-        self._recorder = recorder
-        self._names: set[str] = set()
+        self._findings: dict[str, _Finding] = {}
 
     @property
-    def names(self) -> frozenset[str]:
-        """The measurements made so far."""
-        return frozenset(self._names)
+    def measured(self) -> bool:
+        """Whether anything was measured yet."""
+        return bool(self._findings)
 
     def __call__(  # noqa: PLR0913 - each overrides one argument of the marker
         self,
@@ -112,23 +116,44 @@ class Dlperf:
             BaselineError: if the stored baseline cannot be read.
         """
         __tracebackhide__ = True
-        call = from_call(scenario=scenario, serving=serving, duration=duration)
         try:
+            call = from_call(scenario=scenario, serving=serving, duration=duration)
             plan = self._plan.override(
                 scenario=call.scenario, serving=call.serving, duration=call.duration
             )
-            record = self._measure(target, data, plan, name)
-            self._recorder(record)
-            self._conclude(record, plan)
+            finding = self._measure(target, data, plan, name)
+            self._findings[name] = finding
+            self._conclude(finding, plan)
         except DlperfError as error:
             # The frames that lead there are ours, and tell the user nothing.
             raise error.with_traceback(None)  # noqa: B904 - the same error, its cause kept
-        return record.measurement
+        return finding.record.measurement
 
-    def _measure(self, target: object, data: object, plan: Plan, name: str) -> Record:
+    def finish(self, *, passed: bool) -> Iterator[Record]:
+        """The records of the test, when it is known how it ended; writes accepted baselines.
+
+        Args:
+            passed: whether the test passed; what a failed test measured is no baseline.
+
+        Raises:
+            BaselineError: if a baseline cannot be written.
+        """
+        for name, finding in self._findings.items():
+            record = finding.record
+            if finding.accepted is not None and passed:
+                self._workplace.store.save(self._test, name, finding.accepted)
+            elif finding.accepted is not None:
+                record = replace(record, hints=("not recorded: the test failed",))
+            yield record
+
+    def _measure(self, target: object, data: object, plan: Plan, name: str) -> _Finding:
         if self._workplace.obstacle:
             raise UsageError(self._workplace.obstacle)
-        if name in self._names:
+        if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+            raise UsageError(
+                f"name={name!r:.80}", f"expected a text of at most {_LONGEST_NAME} characters"
+            )
+        if name in self._findings:
             raise UsageError(
                 f"this test has a measurement {name!r} already"
                 if name
@@ -139,10 +164,9 @@ class Dlperf:
         # Read before measuring, so that a damaged file costs no measuring time.
         stored = None if plan.quick else self._workplace.store.load(self._test)
         found = measure(target, rows, plan, self._workplace.bench, test=self._test, name=name)
-        self._names.add(name)
         return self._judge(found, plan, stored.accepted if stored else {})
 
-    def _judge(self, found: Measurement, plan: Plan, stored: Mapping[str, Accepted]) -> Record:
+    def _judge(self, found: Measurement, plan: Plan, stored: Mapping[str, Accepted]) -> _Finding:
         workplace = self._workplace
         environment = workplace.environment()
         old = stored.get(found.name)
@@ -154,26 +178,22 @@ class Dlperf:
             f"no baseline yet on this machine class ({workplace.machine})",
         )
         if plan.quick:
-            return Record(found, judgements, (), quick=True)
-        decision = decide_acceptance(
-            None if workplace.ci_guard else workplace.update,
-            found,
-            judgements,
-            known=old is not None,
-        )
-        hints = [decision.hint]
-        if decision.save:
-            accepted = accept(found, environment, workplace.revision())
-            workplace.store.save(self._test, found.name, accepted)
-        elif workplace.ci_guard:
-            hints.append("not recorded in CI; --dlperf-update-in-ci allows it")
-        return Record(found, decision.judgements, tuple(filter(None, hints)), quick=False)
+            return _Finding(Record(found, judgements, (), quick=True), None)
+        update = None if workplace.ci_guard else workplace.update
+        decision = decide_acceptance(update, found, judgements, known=old is not None)
+        hint = _CI_GUARD if workplace.ci_guard else decision.hint
+        hints = (hint,) if hint else ()
+        accepted = accept(found, environment, workplace.revision()) if decision.save else None
+        return _Finding(Record(found, decision.judgements, hints, quick=False), accepted)
 
-    def _conclude(self, record: Record, plan: Plan) -> None:
+    def _conclude(self, finding: _Finding, plan: Plan) -> None:
         __tracebackhide__ = True
+        record = finding.record
+        # What is being recorded is not missing any more.
+        missing = "pass" if finding.accepted is not None else plan.missing
         by_consequence: dict[str, list[Judgement]] = {"fail": [], "warn": [], "pass": []}
         for judgement in record.judgements:
-            what = consequence(judgement, missing=plan.missing, inconclusive=plan.inconclusive)
+            what = consequence(judgement, missing=missing, inconclusive=plan.inconclusive)
             by_consequence[what].append(judgement)
         if by_consequence["fail"]:
             broken = by_consequence["fail"]

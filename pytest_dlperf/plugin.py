@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dlperf import pytest_options
-from pytest_dlperf.collecting import PLANS, PROBLEMS, check_items, select_items
+from pytest_dlperf.collecting import PASSED, PLANS, PROBLEMS, check_items, select_items
 from pytest_dlperf.fixtures import (
+    _trained_reference,
     dlperf,
     reference_data,
     reference_model,
     reference_training,
-    trained_reference,
 )
 from pytest_dlperf.session import KEY, DlperfSession
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 __all__ = [
+    "_trained_reference",
     "dlperf",
     "reference_data",
     "reference_model",
     "reference_training",
-    "trained_reference",
 ]
 
 
@@ -67,9 +67,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """A test with budgets that passes without having measured has not been judged."""
+    pyfuncitem.stash[PASSED] = False
     result = yield
     plan = pyfuncitem.stash.get(PLANS, None)
     fixture = pyfuncitem.funcargs.get("dlperf")
-    if plan is not None and plan.budgets and not getattr(fixture, "names", True):
-        pytest.fail("this test has dlperf budgets, but never called dlperf(...)", pytrace=False)
+    if plan is not None and plan.budgets and not getattr(fixture, "measured", True):
+        pytest.fail("this test has dlperf budgets, but dlperf(...) measured nothing", pytrace=False)
+    pyfuncitem.stash[PASSED] = True
     return result

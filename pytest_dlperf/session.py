@@ -46,11 +46,15 @@ class DlperfSession:
         self.options = run_options(config)
         if self.options.quick and self.options.update:
             raise pytest.UsageError(
-                "--dlperf-quick measures too briefly for a baseline: drop it, or --dlperf-update"
+                "a smoke run (dlperf-quick) measures too briefly for a baseline (dlperf-update): "
+                "choose one"
             )
         if self.options.only and self.options.skip:
-            raise pytest.UsageError("--dlperf-only and --dlperf-skip leave no test")
-        self._records: list[Record] = []
+            raise pytest.UsageError("dlperf-only and dlperf-skip together leave no test")
+        if self.options.json and Path(self.options.json).is_dir():
+            raise pytest.UsageError(f"--dlperf-json={self.options.json} is a folder; name a file")
+        self._records: dict[str, list[Record]] = {}
+        self._trouble = ""
         self.progress = self._make_progress()
 
     @cached_property
@@ -63,7 +67,7 @@ class DlperfSession:
         from pytest_dlperf.measuring import Workplace
 
         options = self.options
-        in_ci = bool(self._variables.get("CI"))
+        in_ci = self._variables.get("CI", "").lower() not in {"", "0", "false"}
         return Workplace(
             bench=Bench(MonotonicClock(), ProcessMeter(), self.progress),
             store=self._store,
@@ -99,16 +103,25 @@ class DlperfSession:
 
         return current_revision(self._config.rootpath)
 
+    @property
+    def records(self) -> list[Record]:
+        """All records so far, in the order of the tests."""
+        return [record for records in self._records.values() for record in records]
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect the records of a test, from this process or from an xdist worker."""
         texts = [text for name, text in report.user_properties if name == PROPERTY]
         if report.when == "teardown" and texts:
             from pytest_dlperf.core.record import record_from_json
 
-            self._records += [record_from_json(json.loads(str(text))) for text in texts]
+            # By test, so that of several attempts the last one counts.
+            records = [record_from_json(json.loads(str(text))) for text in texts]
+            self._records[report.nodeid] = records
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The section with one row a measurement."""
+        if self._trouble:
+            terminalreporter.write_line(self._trouble, red=True)
         if not self._records:
             return
         from pytest_dlperf.reports.terminal import summary_lines
@@ -116,19 +129,21 @@ class DlperfSession:
         writer = terminalreporter._tw  # noqa: SLF001 - the only way to its width and colours
         terminalreporter.section(f"dlperf: {self._machine.slug}")
         width = min(writer.fullwidth, 120)
-        for line in summary_lines(self._records, width, colour=writer.hasmarkup):
+        for line in summary_lines(self.records, width, colour=writer.hasmarkup):
             terminalreporter.write_line(line)
 
-    def pytest_sessionfinish(self) -> None:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write `--dlperf-json`; in an xdist run the controller does."""
-        if not self.options.json or hasattr(self._config, "workerinput"):
+        worker, collecting = hasattr(self._config, "workerinput"), self._config.option.collectonly
+        if not self.options.json or worker or collecting:
             return
         from pytest_dlperf.adapters.atomic import write_atomically
         from pytest_dlperf.core.record import report_to_json
         from pytest_dlperf.engine.machine import environment
 
         content = report_to_json(
-            self._records,
+            self.records,
             self._machine.to_json(),
             environment().to_json(),
             self._revision.commit,
@@ -137,9 +152,9 @@ class DlperfSession:
         try:
             write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
         except OSError as error:
-            raise pytest.UsageError(
-                f"--dlperf-json={path}: it cannot be written: {error.strerror or error}"
-            ) from error
+            # Not raised: the results of the run must still be shown.
+            self._trouble = f"--dlperf-json={path}: it cannot be written: {error.strerror}"
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_unconfigure(self) -> None:
         """Give the terminal back."""

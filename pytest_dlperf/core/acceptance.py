@@ -62,9 +62,8 @@ def decide_acceptance(
     broken = [judgement for judgement in judgements if judgement.verdict is Verdict.FAIL]
     invalid = any(judgement.verdict is Verdict.INVALID for judgement in judgements)
     if measurement.invalid or invalid or "throughput" in measurement.refused:
-        return Acceptance(
-            save=False, judgements=judgements, hint="not recorded: the measuring failed"
-        )
+        why = measurement.refused.get("throughput") or measurement.invalid or "not all was measured"
+        return Acceptance(save=False, judgements=judgements, hint=f"not recorded: {why}")
     if broken and (update != "all" or any(j.baseline is None for j in broken)):
         return Acceptance(
             save=False, judgements=judgements, hint=f"not recorded: {broken[0].budget} is broken"
@@ -92,6 +91,8 @@ def _accepted(judgement: Judgement) -> Judgement:
 def _hint(improved: list[Judgement], judgements: tuple[Judgement, ...], *, known: bool) -> str:
     if any(judgement.verdict is Verdict.NEW for judgement in judgements):
         return f"record a baseline with --dlperf-update={'all' if known else 'new'}"
+    if any(judgement.incomparable for judgement in judgements):
+        return "accept the new conditions with --dlperf-update=all"
     if not improved:
         return ""
     names = ", ".join(judgement.metric for judgement in improved)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pytest_dlperf.core.scenarios import Burst, Constant, OpenLoop, Ramp, Server, Trace
+from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_MOST: Final = 200_000_000
 
 
 def arrivals(scenario: OpenLoop, duration: float, seed: int) -> NDArray[np.int64]:
@@ -22,7 +25,15 @@ def arrivals(scenario: OpenLoop, duration: float, seed: int) -> NDArray[np.int64
 
     Returns:
         Nanoseconds from the start, not decreasing, shape `(n,)`; there may be none.
+
+    Raises:
+        UsageError: for more requests than memory should be spent on.
     """
+    if expected_arrivals(scenario, duration) > _MOST:
+        raise UsageError(
+            f"{scenario} for {duration:g} s is more than {_MOST:,} requests",
+            "lower the rate or the duration",
+        )
     generator = np.random.default_rng(seed)
     match scenario:
         case Server(rate):
@@ -36,6 +47,17 @@ def arrivals(scenario: OpenLoop, duration: float, seed: int) -> NDArray[np.int64
         case Trace(recorded):
             times = np.array(recorded, np.float64)
     return (times[times < duration] * 1e9).astype(np.int64)
+
+
+def expected_arrivals(scenario: OpenLoop, duration: float) -> float:
+    """How many requests an open loop brings in so many seconds, on average."""
+    match scenario:
+        case Ramp(start, stop):
+            return (start + stop) / 2 * duration
+        case Trace(recorded):
+            return float(len(recorded))
+        case _:
+            return scenario.rate * duration
 
 
 def _gamma_process(

@@ -89,9 +89,7 @@ class Accepted:
         return cls(
             scenario=str(value["scenario"]),
             serving=str(value["serving"]),
-            metrics=MappingProxyType(
-                {name: _estimate(name, metric) for name, metric in value["metrics"].items()}
-            ),
+            metrics=metrics_from_json(value["metrics"]),
             rows=Rows.from_json(value["rows"]) if value["rows"] is not None else None,
             environment=Environment.from_json(value["environment"]),
             revision=Revision(str(value["commit"]), str(value["branch"]), str(value["date"])),
@@ -162,9 +160,24 @@ def metrics_to_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, obje
     }
 
 
-def _estimate(name: str, value: dict[str, Any]) -> Estimate:
-    if name not in METRICS:
-        raise ValueError(f"there is no metric {name!r}")
+def metrics_from_json(value: dict[str, dict[str, Any]]) -> Mapping[str, Estimate]:
+    """The inverse of `metrics_to_json`.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
+    """
+    unknown = set(value) - set(METRICS)
+    if unknown:
+        raise ValueError(f"there is no metric {min(unknown)!r}")
+    return MappingProxyType({name: estimate_from_json(metric) for name, metric in value.items()})
+
+
+def estimate_from_json(value: dict[str, Any]) -> Estimate:
+    """An estimate from its `value`, `low` and `high`.
+
+    Raises:
+        KeyError, TypeError, ValueError: if the values are not of this shape.
+    """
     return Estimate(float(value["value"]), float(value["low"]), float(value["high"]))
 
 

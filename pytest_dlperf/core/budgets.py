@@ -30,6 +30,7 @@ _TOKEN: Final = re.compile(
     )""",
     re.VERBOSE,
 )
+_LARGEST_FACTOR: Final = 1e6
 _COUNTED: Final = frozenset({"errors", "accuracy"})
 
 
@@ -152,8 +153,8 @@ class _Parser:
         if self._take("sign", "*"):
             if not self._take("word", "baseline"):
                 self._fail(self._peek(), "only `baseline` can be multiplied", "K * baseline")
-            if float(number.text) <= 0:
-                self._fail(number, "a multiple of the baseline is above 0", "0.95 * baseline")
+            if not 0 < float(number.text) <= _LARGEST_FACTOR:
+                self._fail(number, "no sensible multiple of a baseline", "0.95 * baseline")
             return float(number.text), self._offset(metric)
         limit = self._with_unit(number, metric, offset=False)
         if metric.unit == "share" and limit > 1:

@@ -47,6 +47,12 @@ class Plan:
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
+        if self.serving.batch_timeout >= self.duration:
+            raise UsageError(
+                f"Serving(batch_timeout={self.serving.batch_timeout:g}) is no shorter than "
+                f"duration={self.duration:g}",
+                "a batch that does not fill would never be sent",
+            )
         if self.serving.queue_limit is not None and not isinstance(self.scenario, OpenLoop):
             raise UsageError(
                 f"Serving(queue_limit) needs requests that come by themselves, not {self.scenario}",

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf.core.baseline import metrics_to_json
+from pytest_dlperf.core.baseline import (
+    estimate_from_json,
+    metrics_from_json,
+    metrics_to_json,
+)
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.rows import Rows
-from pytest_dlperf.core.statistics.estimate import Estimate
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
@@ -93,7 +96,7 @@ def record_from_json(value: dict[str, Any]) -> Record:
         slo=value["slo"],
         seconds=float(value["seconds"]),
         requests=int(value["requests"]),
-        metrics=MappingProxyType({k: _estimate(v) for k, v in value["metrics"].items()}),
+        metrics=metrics_from_json(value["metrics"]),
         refused=MappingProxyType(dict(value["refused"])),
         errors=tuple(ErrorCount(**error) for error in value["errors"]),
         rows=Rows.from_json(value["rows"]) if value["rows"] else None,
@@ -149,7 +152,7 @@ def _judgement_from_json(value: dict[str, Any]) -> Judgement:
         budget=value["budget"],
         metric=value["metric"],
         verdict=Verdict(value["verdict"]),
-        measured=_estimate(value) if value["value"] is not None else None,
+        measured=estimate_from_json(value) if value["value"] is not None else None,
         limit=value["limit"],
         baseline=value["baseline"],
         revision=value["baseline_revision"],
@@ -158,7 +161,3 @@ def _judgement_from_json(value: dict[str, Any]) -> Judgement:
         lasting=value["lasting"],
         improved=value["improved"],
     )
-
-
-def _estimate(value: dict[str, Any]) -> Estimate:
-    return Estimate(float(value["value"]), float(value["low"]), float(value["high"]))

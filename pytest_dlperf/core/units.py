@@ -11,6 +11,7 @@ import re
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
+from pytest_dlperf.core.checks import as_number
 from pytest_dlperf.errors import UsageError
 
 Dimension: TypeAlias = Literal["s", "1/s", "share", "bytes", "1"]
@@ -65,17 +66,15 @@ def parse_duration(value: object, what: str) -> float:
     """
     __tracebackhide__ = True
     problem = UsageError(f"{what}={value!r} is not a length of time", "write 5, '5s' or '500ms'")
-    if isinstance(value, bool):
-        raise problem
-    if isinstance(value, (int, float)):
-        seconds = float(value) if abs(value) <= _LONGEST_S else math.inf
-    else:
-        match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value)
         dimension, factor = UNITS.get((match[2] or "s") if match else "", ("1", 0.0))
         if match is None or dimension != "s":
             raise problem
         seconds = float(match[1]) * factor
-    if not (math.isfinite(seconds) and seconds > 0):
+    else:
+        seconds = as_number(value)
+    if not 0 < seconds <= _LONGEST_S:
         raise problem
     return seconds
 

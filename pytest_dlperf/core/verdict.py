@@ -52,6 +52,12 @@ class Judgement:
     revision: str = ""
     improved: bool = False
 
+    @property
+    def incomparable(self) -> bool:
+        """Whether there is a baseline, but one that was measured under other conditions."""
+        open_verdict = self.verdict is Verdict.INCONCLUSIVE
+        return open_verdict and self.baseline is not None and self.fails_at is None
+
 
 def consequence(judgement: Judgement, *, missing: Leniency, inconclusive: Leniency) -> Leniency:
     """What a judgement does to its test.

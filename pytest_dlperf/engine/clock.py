@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _SPIN_NS: Final = 50_000  # a sleeping thread wakes about this late
 
@@ -18,6 +22,38 @@ class Clock(Protocol):
     def sleep_until_ns(self, when_ns: int) -> None:
         """Return at `when_ns` or as soon after it as possible, at once if it is past."""
         ...
+
+
+class StoppableClock:
+    """A clock that can be stopped while something is done that must not count.
+
+    Virtual clients can wait without knowing it: while their clock stands still, none of them
+    becomes due and none gets older.
+
+    Args:
+        clock: the one that goes on.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lost_ns = 0
+
+    def now_ns(self) -> int:
+        """The time on the clock, less all that it stood still."""
+        return self._clock.now_ns() - self._lost_ns
+
+    def sleep_until_ns(self, when_ns: int) -> None:
+        """Return when this clock shows `when_ns`."""
+        self._clock.sleep_until_ns(when_ns + self._lost_ns)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let the clock stand still inside."""
+        stopped_ns = self._clock.now_ns()
+        try:
+            yield
+        finally:
+            self._lost_ns += self._clock.now_ns() - stopped_ns
 
 
 class MonotonicClock:

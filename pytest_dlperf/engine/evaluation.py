@@ -16,19 +16,21 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.core.data import Data
     from pytest_dlperf.core.scoring import Scorer
+    from pytest_dlperf.engine.clock import StoppableClock
     from pytest_dlperf.engine.reference_answers import ReferenceAnswers
 
-_KEPT_BYTES: Final = 128 << 20
+_KEPT_BYTES: Final = 32 << 20
 _CHUNK_ROWS: Final = 1 << 14
 _SHOWN_ROWS: Final = 5
 _SEARCHED: Final = 64
+_SHOWN_TEXT: Final = 200
 
 
 class Evaluation:
     """A feed that asks for every row equally often, in a seeded order, and scores the answers.
 
-    Answers are kept until the load is over, so that scoring takes no time from it; beyond
-    128 MiB the oldest are scored as new ones come in.
+    Answers are kept until the load is over, so that scoring takes no time from it; whenever
+    they fill 32 MiB they are scored while the load's clock stands still.
 
     Args:
         data: rows and labels.
@@ -38,6 +40,7 @@ class Evaluation:
         scorer: None if answers are not scored.
         reference: what rows answer when asked alone, None if that cannot be told; by position
             in `order`.
+        clock: the load's.
     """
 
     def __init__(  # noqa: PLR0913 - what an answer is held against
@@ -49,7 +52,9 @@ class Evaluation:
         shape: tuple[int, ...],
         scorer: Scorer | None,
         reference: ReferenceAnswers | None,
+        clock: StoppableClock,
     ) -> None:
+        self._clock = clock
         self._rows = len(order)
         self._order = order
         # Repeated at the end, so that every batch is one slice and nothing is copied for it.
@@ -79,7 +84,7 @@ class Evaluation:
             # A copy: the target may use its buffer again for the next batch.
             array = np.array(outputs)
         except (TypeError, ValueError) as error:
-            self._count(np.arange(start, stop), Outcome.WRONG_SHAPE, "wrong shape", str(error))
+            self._count(np.arange(start, stop), Outcome.WRONG_SHAPE, "wrong shape", _message(error))
             return
         expected = (stop - start, *self._shape)
         if array.shape != expected or array.dtype.kind not in "biuf":
@@ -90,13 +95,14 @@ class Evaluation:
             return
         self._kept.append((start, array))
         self._kept_bytes += array.nbytes
-        while self._kept_bytes > _KEPT_BYTES:
-            self._score_oldest(1)
+        if self._kept_bytes > _KEPT_BYTES:
+            with self._clock.stopped():
+                self.finish()
 
     def fail(self, start: int, stop: int, error: Exception) -> None:
         """Count the exception that these requests ended in."""
         requests = np.arange(start, stop)
-        self._count(requests, Outcome.EXCEPTION, type(error).__name__, f"{error}")
+        self._count(requests, Outcome.EXCEPTION, type(error).__name__, _message(error))
 
     def finish(self) -> None:
         """Score what is still kept."""
@@ -189,3 +195,12 @@ class Evaluation:
                 return
         example = f"row {self._order[positions[0]]} is answered otherwise under load than alone"
         self._count(requests, Outcome.CHANGED, "answer changed", example)
+
+
+def _message(error: Exception) -> str:
+    """The first line of an exception's text, which may be pages long or fail itself."""
+    try:
+        lines = str(error).splitlines()
+    except Exception as failed:  # noqa: BLE001 - the target's own code
+        return f"its text cannot be shown ({type(failed).__name__})"
+    return lines[0][:_SHOWN_TEXT] if lines else ""

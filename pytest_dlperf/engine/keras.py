@@ -37,8 +37,6 @@ class Model(Protocol):
 
     def save(self, path: str) -> None: ...  # noqa: D102
 
-    def count_params(self) -> int: ...  # noqa: D102
-
 
 @dataclass(frozen=True, slots=True)
 class CompiledTarget:

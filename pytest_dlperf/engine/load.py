@@ -142,8 +142,8 @@ class Load:
             return False
         if isinstance(batch, Batch):
             self._send(batch, replica)
-        else:
-            self._sleep(min(batch.until_ns or now_ns, self._deadline_ns), replica.clock)
+        elif batch.until_ns is not None:
+            self._sleep(min(batch.until_ns, self._deadline_ns), replica.clock)
         return True
 
     def _send(self, batch: Batch, replica: Replica) -> None:
@@ -154,7 +154,8 @@ class Load:
         try:
             outputs = replica.target.infer(inputs)
         except Exception as raised:  # noqa: BLE001 - whatever a target raises is a result
-            error = raised
+            # Its frames would hold what the call computed with until the run is over.
+            error = raised.with_traceback(None)
         done_ns = replica.clock.now_ns()
         with self._changed:
             self._log.first.append(batch.start)

@@ -43,9 +43,9 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
     rig = set_up(target, data, plan, bench)
     with _quiet_gc():
         unsteady = "" if plan.quick else rig.warm_up()
-        asked = rig.evaluation()
+        gc.collect()
         seconds = _QUICK_SECONDS if plan.quick else plan.duration
-        samples, telemetry = rig.run(asked, seconds, str(plan.scenario))
+        samples, asked, telemetry = rig.run(seconds, str(plan.scenario))
         busy_cores = telemetry.busy_cores()
     if not len(samples.stop):
         raise UsageError("no request became due", "raise the rate or the duration")

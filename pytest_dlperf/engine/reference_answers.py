@@ -88,7 +88,8 @@ def ask_alone(
 def _answer(target: Target, batch: NDArray[Any], width: int) -> NDArray[np.float64]:
     # What fails alone is not held against the target here: under load it is counted.
     try:
-        answer = np.asarray(target.infer(batch), np.float64).reshape(-1)
+        # A copy: the target may use its buffer again for the next row.
+        answer = np.array(target.infer(batch), np.float64).reshape(-1)
     except Exception:  # noqa: BLE001
         return np.full(width, np.nan)
     return answer if len(answer) == width else np.full(width, np.nan)

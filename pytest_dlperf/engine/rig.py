@@ -10,6 +10,7 @@ import numpy as np
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.scoring import Scorer, scorer_for
 from pytest_dlperf.engine.backlog import backlog_for
+from pytest_dlperf.engine.clock import StoppableClock
 from pytest_dlperf.engine.evaluation import Evaluation
 from pytest_dlperf.engine.load import Load, Replica
 from pytest_dlperf.engine.reference_answers import ReferenceAnswers, ask_alone
@@ -68,41 +69,44 @@ class Rig:
     plan: Plan
     bench: Bench
 
-    def evaluation(self) -> Evaluation:
-        """A feed that has not been asked anything yet."""
+    def evaluation(self, clock: StoppableClock) -> Evaluation:
+        """A feed that has not been asked anything yet, on the clock of its load."""
         return Evaluation(
             data=self.data,
             order=self.order,
             longest=self.plan.serving.max_batch_size,
-            shape=self.prepared.first_answer.shape[1:],
+            shape=self.prepared.sample_answer.shape[1:],
             scorer=self.scorer,
             reference=self.reference,
+            clock=clock,
         )
 
     def run(
-        self, asked: Evaluation, seconds: float, phase: str, seed: int = SEED
-    ) -> tuple[Samples, Telemetry]:
-        """Put the target under load once."""
+        self, seconds: float, phase: str, seed: int = SEED
+    ) -> tuple[Samples, Evaluation, Telemetry]:
+        """Put the target under load once; the evaluation is yet to be finished."""
         plan, bench = self.plan, self.bench
-        start_ns = bench.clock.now_ns()
+        clock = StoppableClock(bench.clock)
+        asked = self.evaluation(clock)
+        start_ns = clock.now_ns()
         end_ns = start_ns + int(seconds * 1e9)
         countdown = end_ns if seconds >= 1 else None
         telemetry = Telemetry(bench.meter, bench.clock, bench.progress, phase, countdown)
         load = Load(
-            replicas=[Replica(target, bench.clock) for target in self.prepared.replicas],
+            replicas=[Replica(target, clock) for target in self.prepared.replicas],
             backlog=backlog_for(plan.scenario, plan.serving, start_ns, seconds, seed),
             feed=asked,
             deadline_ns=end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9),
             watch=telemetry,
         )
-        return load.run(), telemetry
+        return load.run(), asked, telemetry
 
     def warm_up(self) -> str:
         """Run the load until its speed settles; returns a note if it does not."""
         seconds = min(_WINDOW_SECONDS, self.plan.duration / 10)
 
         def window() -> float:
-            samples, _ = self.run(self.evaluation(), seconds, "warming up", _WARM_UP_SEED)
+            samples, _, _ = self.run(seconds, "warming up", _WARM_UP_SEED)
             if not len(samples.stop):
                 return 0.0
             span_ns = int(samples.done_ns.max()) - samples.started_ns
@@ -128,11 +132,12 @@ def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
     rows.flags.writeable = False
     bench.progress.show("compiling", None)
     prepared = prepare(target, rows[:longest], plan.serving, bench.clock)
-    scorer = scorer_for(prepared.first_answer, data.labels) if data.labels is not None else None
+    scorer = scorer_for(prepared.sample_answer, data.labels) if data.labels is not None else None
     if scorer is not None and not scorer.classifies:
-        _refuse_budgets(plan, frozenset({"accuracy"}), "the labels are no classes")
+        problem = "answers and labels fit no classification"
+        _refuse_budgets(plan, frozenset({"accuracy"}), problem)
     bench.progress.show("asking rows alone", None)
-    width = int(np.prod(prepared.first_answer.shape[1:], dtype=np.int64))
+    width = int(np.prod(prepared.sample_answer.shape[1:], dtype=np.int64))
     reference, remark = ask_alone(prepared.replicas[0], rows[: len(order)], width, bench.clock)
     return Rig(prepared, data, order, scorer, reference, remark, plan, bench)
 

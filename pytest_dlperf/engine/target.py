@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,13 +35,13 @@ class Prepared:
         replicas: one target a replica.
         description: what it is, in words.
         compile_seconds: from being handed over to the end of the first call of each batch size.
-        first_answer: the answer to the first rows, shape `(rows, ...)`.
+        sample_answer: an answer to the largest batch, shape `(rows, ...)`.
     """
 
     replicas: tuple[Target, ...]
     description: str
     compile_seconds: float
-    first_answer: NDArray[Any]
+    sample_answer: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +67,14 @@ def prepare(target: object, sample: NDArray[Any], serving: Serving, clock: Clock
     """
     started_ns = clock.now_ns()
     replicas, description = _resolve(target, sample, serving, clock)
-    first_answer = None
+    sample_answer = None
     for replica in replicas:
         for size in _batch_sizes(min(serving.max_batch_size, len(sample))):
-            first_answer = _first_call(replica, sample[:size], description)
-    if first_answer is None:
+            sample_answer = _first_call(replica, sample[:size], description)
+    if sample_answer is None:
         raise UsageError("the data has no rows, so there is nothing to ask")
     seconds = (clock.now_ns() - started_ns) * 1e-9
-    return Prepared(replicas, description, seconds, first_answer)
+    return Prepared(replicas, description, seconds, sample_answer)
 
 
 def _resolve(
@@ -102,6 +103,12 @@ def _resolve(
             f"dlperf(target): {target!r:.80} cannot be measured",
             "expected a Keras model, a tf.function, or a callable infer(batch) -> outputs",
         )
+    if isinstance(target, type) or inspect.iscoroutinefunction(infer):
+        kind = "a class" if isinstance(target, type) else "a coroutine function"
+        raise UsageError(
+            f"dlperf(target): {target!r:.80} is {kind}",
+            "expected a plain callable infer(batch) -> outputs",
+        )
     name = getattr(infer, "__qualname__", type(infer).__qualname__)
     return (CallableTarget(infer),) * serving.replicas, f"callable {name}"
 
@@ -114,12 +121,13 @@ def _batch_sizes(largest: int) -> list[int]:
 def _first_call(replica: Target, batch: NDArray[Any], description: str) -> NDArray[Any]:
     __tracebackhide__ = True
     try:
-        outputs = np.asarray(replica.infer(batch))
-    except Exception as error:
+        outputs = np.array(replica.infer(batch))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is passed on in words
+        trace = error.__traceback__
         raise TargetError(
             f"{description} failed on its first call, with a batch of shape {batch.shape} and "
             f"type {batch.dtype}: {type(error).__name__}: {error}"
-        ) from error
+        ) from (error if trace and trace.tb_next else None)  # frames of the target, if it has any
     if outputs.dtype.kind not in "biuf" or not outputs.size or not outputs.ndim:
         raise TargetError(
             f"{description} answered with {outputs.dtype} of shape {outputs.shape}; "

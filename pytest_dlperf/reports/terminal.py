@@ -63,7 +63,7 @@ def _remarks(records: Sequence[Record]) -> list[str]:
     lines: list[str] = []
     for record in records:
         # A failed test has said all this in its own report.
-        said = [] if record.verdict is Verdict.FAIL else explanations(record)
+        said = [] if record.verdict is Verdict.FAIL else explanations(record) + _gaps(record)
         if said:
             lines += ["", f"{short_title(record)}:", *(f"  {line}" for line in said)]
     hints = dict.fromkeys(
@@ -74,3 +74,17 @@ def _remarks(records: Sequence[Record]) -> list[str]:
     if any(record.quick for record in records):
         lines += ["", "quick: only errors and absolute budgets on answers were judged"]
     return lines
+
+
+def _gaps(record: Record) -> list[str]:
+    """Why a column is empty, where no budget has said it already."""
+    judged = {judgement.metric for judgement in record.judgements}
+    names_by_reason: dict[str, list[str]] = {}
+    for name, reason in record.measurement.refused.items():
+        if name in _COLUMNS and name not in judged:
+            names_by_reason.setdefault(reason, []).append(name)
+    return [
+        line
+        for reason, names in names_by_reason.items()
+        for line in wrapped(f"{', '.join(names)}: {reason}")
+    ]

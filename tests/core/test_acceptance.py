@@ -93,7 +93,7 @@ def test_failed_measuring_is_not_recorded(update: str, fields: dict[str, object]
     measurement = make_measurement(**fields)
     decision = decide_acceptance(update, measurement, (HELD,), known=False)  # type: ignore[arg-type]
     assert not decision.save
-    assert decision.hint == "not recorded: the measuring failed"
+    assert decision.hint in {"not recorded: late", "not recorded: too few"}
 
 
 def test_accepted_judgements() -> None:

@@ -11,6 +11,7 @@ from fakes import FakeClock, TimedTarget
 from pytest_dlperf.core.data import as_data
 from pytest_dlperf.core.samples import Outcome
 from pytest_dlperf.core.scoring import Scorer
+from pytest_dlperf.engine.clock import StoppableClock
 from pytest_dlperf.engine.evaluation import Evaluation
 from pytest_dlperf.engine.reference_answers import ReferenceAnswers, ask_alone
 
@@ -33,6 +34,7 @@ def evaluation(*, reference: bool = True, longest: int = 8) -> Evaluation:
         shape=(CLASSES,),
         scorer=Scorer("classes", logits=False),
         reference=ReferenceAnswers(ANSWERS[ORDER], 0.05) if reference else None,
+        clock=StoppableClock(FakeClock()),
     )
 
 
@@ -176,15 +178,15 @@ def test_a_reused_output_buffer_does_no_harm() -> None:
     assert asked.score.right.sum() == ROWS
 
 
-def test_old_answers_are_scored_before_memory_fills(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the limit, answers are scored as new ones come in, with the same result."""
+def test_answers_are_scored_before_memory_fills(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit, answers are scored while the load goes on, with the same result."""
     monkeypatch.setattr("pytest_dlperf.engine.evaluation._KEPT_BYTES", 200)
     asked = evaluation()
     for start in range(0, 2 * ROWS, 6):
         asked.answer(start, start + 6, right(asked, start, start + 6))
 
     assert asked.score is not None
-    assert asked.score.answered.sum() >= 2 * ROWS - 18
+    assert asked.score.answered.sum() >= 2 * ROWS - 12
     asked.finish()
     np.testing.assert_array_equal(asked.score.answered, np.full(ROWS, 2))
 
@@ -244,3 +246,56 @@ def test_rows_that_fail_alone_are_not_checked_but_the_others_are() -> None:
     assert reference is not None
     rows = np.array([1, 2])
     assert list(reference.wrong(np.full((2, CLASSES), 9.0), rows)) == [0]
+
+
+def test_a_buffer_that_is_used_again_does_not_look_random() -> None:
+    """Each row's own answer is kept, though the target writes all of them to one place."""
+    buffer = np.empty((1, CLASSES))
+
+    def reuses(batch: NDArray[np.float64]) -> NDArray[np.float64]:
+        buffer[:] = lookup(batch)
+        return buffer
+
+    reference, remark = alone(TimedTarget(FakeClock(), lambda _: 1000, reuses))
+
+    assert remark == ""
+    assert reference is not None
+    np.testing.assert_allclose(reference.answers, ANSWERS)
+
+
+def test_scoring_takes_no_time_from_the_load() -> None:
+    """The clock of the load stands still while it is stopped, and sleeps past the stop."""
+    outside = FakeClock(now=100)
+    clock = StoppableClock(outside)
+
+    with clock.stopped():
+        outside.now += 50
+    assert clock.now_ns() == 100
+
+    clock.sleep_until_ns(130)
+    assert (clock.now_ns(), outside.now) == (130, 180)
+
+
+class Unspeakable(Exception):  # noqa: N818 - made up
+    """An exception whose text fails."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "example"),
+    [
+        (ValueError("first line\nsecond line"), "first line"),
+        (ValueError("x" * 1000), "x" * 200),
+        (ValueError(), ""),
+        (Unspeakable(), "its text cannot be shown (RuntimeError)"),
+    ],
+)
+def test_an_exceptions_text_is_kept_short(error: Exception, example: str) -> None:
+    """One line of it, whatever it is."""
+    asked = evaluation()
+
+    asked.fail(0, 1, error)
+
+    assert asked.errors[0].example == example

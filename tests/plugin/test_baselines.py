@@ -234,3 +234,65 @@ def test_another_scenario_is_not_compared(
 
     result.assert_outcomes(passed=1, warnings=2)
     result.stdout.re_match_lines([r".*the baseline's scenario was ClosedLoop\(clients=8\)"])
+
+
+def test_a_failed_test_records_nothing(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    """A baseline is what a passing test measured, and the hint does not claim otherwise."""
+    result = run(
+        """
+@pytest.mark.dlperf("throughput >= 0.5 * baseline", **SHORT)
+def test_it(dlperf):
+    dlperf(identity, DATA, name="first")
+    assert False
+""",
+        "--dlperf-update=new",
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*not recorded: the test failed"])
+    assert files(pytester) == []
+
+
+def test_recording_satisfies_missing_fail(
+    run: Callable[..., pytest.RunResult],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+) -> None:
+    """With `missing=fail` the run that records the baseline is green, and so is the next one."""
+    pytester.makeini("[pytest]\ndlperf_missing = fail\n")
+
+    run(SLOWABLE).assert_outcomes(failed=1)
+    again("--dlperf-update=new").assert_outcomes(passed=1)
+    again().assert_outcomes(passed=1)
+
+
+def test_new_conditions_say_how_to_accept_them(
+    run: Callable[..., pytest.RunResult],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+) -> None:
+    """A baseline for another scenario is replaced by `all`, and the hint says so."""
+    run(SLOWABLE, "--dlperf-update=new")
+    module = pytester.path / "test_module.py"
+    module.write_text(
+        module.read_text().replace('clients=8), duration="0.4s', 'clients=9), duration="0.4s')
+    )
+
+    again().stdout.fnmatch_lines(["*accept the new conditions with --dlperf-update=all"])
+    again("--dlperf-update=all").assert_outcomes(passed=1)
+    assert content(pytester)["measurements"][""]["scenario"] == "ClosedLoop(clients=9)"
+
+
+def test_ci_false_is_no_ci(
+    run: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`CI=false` says that this is none."""
+    monkeypatch.setenv("CI", "false")
+
+    run(SLOWABLE, "--dlperf-update=new")
+
+    assert len(files(pytester)) == 1

@@ -104,7 +104,7 @@ def test_it(): pass
         (["--dlperf-duration=soon"], "--dlperf-duration='soon' is not a length of time"),
         (["--dlperf-update=yes"], "invalid choice: 'yes'"),
         (["--dlperf-quick", "--dlperf-update=new"], "too briefly for a baseline"),
-        (["--dlperf-only", "--dlperf-skip"], "leave no test"),
+        (["--dlperf-only", "--dlperf-skip"], "together leave no test"),
         (["--dlperf-budgets=p9 <= 1s"], "unknown metric 'p9'"),
     ],
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
 
 def text(result: pytest.RunResult) -> str:
@@ -151,4 +151,86 @@ def test_it(dlperf):
 """)
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*never called dlperf(...)*"])
+    result.stdout.fnmatch_lines(["*dlperf(...) measured nothing*"])
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("answer", "is a coroutine function"),
+        ("Model", "is a class"),
+    ],
+)
+def test_what_only_looks_like_a_target(
+    run: Callable[..., pytest.RunResult], target: str, message: str
+) -> None:
+    """A coroutine function and a class can be called, but give no answers."""
+    result = run(f"""
+async def answer(batch):
+    return batch
+
+class Model:
+    def infer(self, batch):
+        return batch
+
+def test_it(dlperf):
+    dlperf({target}, DATA)
+""")
+
+    result.assert_outcomes(failed=1)
+    assert message in text(result)
+
+
+@pytest.mark.parametrize("name", ["3", "None", "'x' * 101"])
+def test_a_name_is_a_text(run: Callable[..., pytest.RunResult], name: str) -> None:
+    """Anything else would never be found again in a baseline."""
+    result = run(f"""
+def test_it(dlperf):
+    dlperf(identity, DATA, name={name}, **SHORT)
+""")
+
+    result.assert_outcomes(failed=1)
+    assert "expected a text of at most 100 characters" in text(result)
+
+
+def test_wrong_arguments_of_a_call_show_no_frames_of_ours(
+    run: Callable[..., pytest.RunResult],
+) -> None:
+    """The traceback ends at the user's line."""
+    result = run("""
+def test_it(dlperf):
+    dlperf(identity, DATA, duration="5 apples")
+""")
+
+    result.assert_outcomes(failed=1)
+    assert "duration='5 apples' is not a length of time" in text(result)
+    result.stdout.no_fnmatch_line("*options.py*")
+
+
+def test_the_fixture_can_be_asked_for_late(run: Callable[..., pytest.RunResult]) -> None:
+    """`request.getfixturevalue` works as for any fixture."""
+    result = run("""
+def test_it(request):
+    dlperf = request.getfixturevalue("dlperf")
+    assert dlperf(identity, DATA, **SHORT).accuracy == 1.0
+""")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines([r"test_it .*PASS"])
+
+
+def test_empty_columns_are_explained(run: Callable[..., pytest.RunResult]) -> None:
+    """Why a percentile is missing is said even if no budget asks for it."""
+    result = run("""
+import time
+
+def slow(batch):
+    time.sleep(0.01)
+    return batch.copy()
+
+def test_it(dlperf):
+    dlperf(slow, DATA, scenario=SingleStream(), duration=0.3)
+""")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines([r"  p99: \d+ requests, p99 needs 662: lengthen duration="])

@@ -43,10 +43,11 @@ def test_json_that_cannot_be_written(run: Callable[..., pytest.RunResult]) -> No
     """A path that cannot be written ends the run with that message, not with a traceback."""
     result = run(ONE, "--dlperf-json=/proc/nowhere/out.json")
 
-    assert result.ret != 0
-    said = "\n".join(result.errlines + result.outlines)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = "\n".join(result.outlines)
     assert "--dlperf-json=/proc/nowhere/out.json: it cannot be written" in said
-    assert "INTERNALERROR" not in said
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines([r"test_it .*NEW"])
 
 
 def test_the_program_shows_the_report_and_the_baselines(
@@ -246,3 +247,68 @@ def test_it(dlperf):
 
     assert result.ret == 0
     result.stdout.fnmatch_lines(["HEAVY []"])
+
+
+def test_a_second_attempt_replaces_the_first(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    """A plugin that runs a failed test again gets one record, of the last attempt."""
+    pytester.makeconftest("""
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    for attempt in range(3):
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        for report in reports:
+            if attempt < 2 and report.when == "call":
+                report.outcome = "rerun"
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
+""")
+
+    run(ONE, "--dlperf-json=out.json")
+
+    content = json.loads((pytester.path / "out.json").read_text())
+    assert len(content["measurements"]) == 1
+
+
+def test_json_into_a_folder_is_refused_at_once(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    """Nothing is measured for a report that has no place."""
+    (pytester.path / "out").mkdir()
+
+    result = run(ONE, "--dlperf-json=out")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "out is a folder" in " ".join(result.errlines)
+
+
+def test_collecting_leaves_an_old_report_alone(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    """`--collect-only` has nothing to report, so it writes nothing."""
+    (pytester.path / "out.json").write_text("old")
+
+    run(ONE, "--dlperf-json=out.json", "--collect-only")
+
+    assert (pytester.path / "out.json").read_text() == "old"
+
+
+def test_a_damaged_baseline_does_not_hide_the_others(
+    run: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`pytest-dlperf baselines` lists what it can read, and ends with what it cannot."""
+    from pytest_dlperf.cli import main
+
+    run(ONE, "--dlperf-update=new")
+    (path,) = pytester.path.glob(".dlperf/baselines/*/*.json")
+    (path.parent / "a.json").write_text("{")
+    capsys.readouterr()
+
+    assert main(["baselines", str(pytester.path)]) == 2
+    said = capsys.readouterr()
+    assert "test_module.py::test_it" in said.out
+    assert "a.json" in said.err
