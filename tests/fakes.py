@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_dlperf.core.usage import Usage
 from pytest_dlperf.engine.rig import Bench
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ class TimedTarget:
 class FakeMeter:
     """A process that uses nothing."""
 
-    def cpu_seconds(self) -> float:
+    def usage(self) -> Usage:
         """None."""
-        return 0.0
+        return Usage(0.0, 0.0, 0.0, 0.0)
 
     def resident_bytes(self) -> int:
         """One MiB."""

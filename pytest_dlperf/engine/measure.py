@@ -13,9 +13,11 @@ from pytest_dlperf.core.lateness import lateness
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.rows import Rows
-from pytest_dlperf.core.scenarios import Offline
+from pytest_dlperf.core.scenarios import Offline, OpenLoop
 from pytest_dlperf.core.statistics.estimate import counted
-from pytest_dlperf.core.summary import Score, Summary, summarise_load, summarise_score
+from pytest_dlperf.core.steadiness import drift, shortfall
+from pytest_dlperf.core.summary import BLOCKS, Score, Summary, summarise_load, summarise_score
+from pytest_dlperf.core.usage import Usage, disturbance
 from pytest_dlperf.engine.rig import Bench, Rig, set_up
 from pytest_dlperf.errors import UsageError
 
@@ -46,7 +48,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         gc.collect()
         seconds = _QUICK_SECONDS if plan.quick else plan.duration
         samples, asked, telemetry = rig.run(seconds, str(plan.scenario))
-        busy_cores = telemetry.busy_cores()
+        used, busy_cores = telemetry.finish()
     if not len(samples.stop):
         raise UsageError("no request became due", "raise the rate or the duration")
     asked.finish()
@@ -65,10 +67,18 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         errors=(*asked.errors, *_unanswered(samples)),
         rows=_rows(data, asked.score),
         invalid=lateness(samples),
-        notes=tuple(filter(None, (unsteady, rig.remark))),
+        notes=tuple(filter(None, (unsteady, rig.remark, *_notes(plan, samples, used)))),
         diagnosis=diagnose(samples, busy_cores),
         slo=plan.slo,
     )
+
+
+def _notes(plan: Plan, samples: Samples, used: Usage) -> Iterator[str]:
+    yield disturbance(used)
+    if isinstance(plan.scenario, OpenLoop):
+        yield shortfall(samples, plan.duration)
+    else:
+        yield drift(samples, BLOCKS)
 
 
 def _summary(rig: Rig, samples: Samples, score: Score | None, telemetry: Telemetry) -> Summary:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_dlperf.core.usage import Usage
+
 if TYPE_CHECKING:
     from pytest_dlperf.engine.clock import Clock
 
 
 class Meter(Protocol):
-    """What a process uses."""
+    """What this process and the machine use."""
 
-    def cpu_seconds(self) -> float:
-        """Processor time of all threads so far."""
+    def usage(self) -> Usage:
+        """Processor time so far."""
         ...
 
     def resident_bytes(self) -> int:
@@ -30,16 +32,23 @@ class Progress(Protocol):
 
 
 class ProcessMeter:
-    """This process."""
+    """This process, and the machine that it runs on."""
 
     def __init__(self) -> None:
         import psutil
 
         self._process = psutil.Process()
+        self._cpu_times = psutil.cpu_times
 
-    def cpu_seconds(self) -> float:
-        """`time.process_time`."""
-        return time.process_time()
+    def usage(self) -> Usage:
+        """From `time.process_time` and the kernel's counters."""
+        times = self._cpu_times()
+        stolen = float(getattr(times, "steal", 0.0))
+        idle = float(times.idle + getattr(times, "iowait", 0.0))
+        # Guests' time is counted in user time already.
+        guests = float(getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0))
+        total = float(sum(times)) - guests
+        return Usage(time.process_time(), total - idle - stolen, stolen, total)
 
     def resident_bytes(self) -> int:
         """Resident set size."""
@@ -65,7 +74,7 @@ class Telemetry:
         self._progress = progress
         self._phase = phase
         self._end_ns = end_ns
-        self._cpu_seconds = meter.cpu_seconds()
+        self._began = meter.usage()
         self._started_ns = clock.now_ns()
         self.peak_bytes = meter.resident_bytes()
 
@@ -75,7 +84,8 @@ class Telemetry:
         left = None if self._end_ns is None else max(0.0, (self._end_ns - now_ns) * 1e-9)
         self._progress.show(self._phase, left)
 
-    def busy_cores(self) -> float:
-        """Processors that the process kept busy since the start, on average."""
+    def finish(self) -> tuple[Usage, float]:
+        """What was used since the start, and processors that this process kept busy on average."""
+        used = self._meter.usage().since(self._began)
         seconds = (self._clock.now_ns() - self._started_ns) * 1e-9
-        return (self._meter.cpu_seconds() - self._cpu_seconds) / max(seconds, 1e-9)
+        return used, used.process / max(seconds, 1e-9)

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from fakes import FakeClock, FakeProgress, TimedTarget, fake_bench
+from fakes import FakeClock, FakeMeter, FakeProgress, TimedTarget, fake_bench
 
 from pytest_dlperf.core.data import as_data
 from pytest_dlperf.core.options import Options
 from pytest_dlperf.core.plan import Plan, plan
 from pytest_dlperf.core.scenarios import ClosedLoop, Offline, Server, SingleStream
 from pytest_dlperf.core.serving import Serving
+from pytest_dlperf.core.usage import Usage
 from pytest_dlperf.engine.measure import measure
+from pytest_dlperf.engine.rig import Bench
 from pytest_dlperf.errors import DataError, TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -111,6 +113,29 @@ def test_an_overloaded_server_is_seen() -> None:
     assert found.p50 > 0.3
     assert [error.kind for error in found.errors] == ["unfinished"]
     assert found["errors"].value == pytest.approx(0.5, abs=0.05)
+    assert found.notes == ("overloaded: 1,977/s came, 499/s were answered in time",)
+
+
+def test_a_busy_machine_is_reported() -> None:
+    """What other processes took during the run is said with the figures."""
+
+    class Neighbours(FakeMeter):
+        """Ten seconds of processor time a reading, four of them somebody else's."""
+
+        readings = 0
+
+        def usage(self) -> Usage:
+            """The next reading."""
+            self.readings += 1
+            return Usage(2.0 * self.readings, 6.0 * self.readings, 0.0, 10.0 * self.readings)
+
+    clock = FakeClock()
+    bench = Bench(clock, Neighbours(), FakeProgress())
+    the_plan = plan([Options(scenario=ClosedLoop(2), duration=0.5)])
+
+    found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+
+    assert found.notes == ("the machine was not quiet: other processes took 40% of its processors",)
 
 
 def test_a_late_generator_makes_the_run_invalid() -> None:

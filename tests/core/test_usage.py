@@ -1,0 +1,36 @@
+"""Usage: who took the processors during a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_dlperf.core.usage import Usage, disturbance
+
+OTHERS = "the machine was not quiet: other processes"
+
+
+def test_a_difference_of_readings() -> None:
+    """Each counter by itself."""
+    assert Usage(5, 9, 2, 40).since(Usage(1, 3, 1, 20)) == Usage(4, 6, 1, 20)
+
+
+@pytest.mark.parametrize(
+    ("used", "text"),
+    [
+        (Usage(8, 8.5, 0.1, 20), ""),
+        (
+            Usage(8, 12, 0, 20),
+            f"{OTHERS} took 20% of its processors",
+        ),
+        (Usage(8, 8, 1, 20), "the machine was not quiet: its host took 5%"),
+        (
+            Usage(0, 10, 2, 20),
+            f"{OTHERS} took 50% of its processors and its host took 10%",
+        ),
+        (Usage(0, 0.9, 0.9, 0.9), ""),  # too short to tell
+        (Usage(8, 7.9, 0, 20), ""),  # the two counters never agree to the last step
+    ],
+)
+def test_who_disturbed(used: Usage, text: str) -> None:
+    """Others and the host are named with their shares, each only when it was enough."""
+    assert disturbance(used) == text
