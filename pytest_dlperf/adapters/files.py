@@ -111,9 +111,9 @@ def read_baseline(path: Path) -> Baseline | None:
     try:
         return Baseline.from_json(value)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise BaselineError(
-            str(path), f"it is damaged: {type(error).__name__}: {error}", mend
-        ) from None
+        missing = isinstance(error, KeyError)
+        problem = f"there is no {error}" if missing else f"{type(error).__name__}: {error}"
+        raise BaselineError(str(path), f"it is damaged: {problem}", mend) from None
 
 
 def all_files(root: Path) -> Iterator[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +16,7 @@ from pytest_dlperf.core.rows import Rows
 from pytest_dlperf.core.scenarios import Offline, OpenLoop
 from pytest_dlperf.core.statistics.estimate import counted
 from pytest_dlperf.core.steadiness import drift, shortfall
+from pytest_dlperf.core.sufficiency import sufficient_seconds
 from pytest_dlperf.core.summary import BLOCKS, Score, Summary, summarise_load, summarise_score
 from pytest_dlperf.core.usage import Usage, disturbance
 from pytest_dlperf.engine.rig import Bench, Rig, set_up
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.data import Data
     from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.core.samples import Samples
-    from pytest_dlperf.engine.telemetry import Telemetry
 
 _QUICK_SECONDS: Final = 0.3
+_LONGEST: Final = 10  # times the duration that was asked for
 
 
 def measure(  # noqa: PLR0913 - what, with what, how, and under which name
@@ -45,15 +46,12 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
     rig = set_up(target, data, plan, bench)
     with _quiet_gc():
         unsteady = "" if plan.quick else rig.warm_up()
-        gc.collect()
-        seconds = _QUICK_SECONDS if plan.quick else plan.duration
-        samples, asked, telemetry = rig.run(seconds, str(plan.scenario))
-        used, busy_cores = telemetry.finish()
-    if not len(samples.stop):
-        raise UsageError("no request became due", "raise the rate or the duration")
-    asked.finish()
-    samples = replace(samples, outcome=asked.outcomes(len(samples.intended_ns)))
-    summary = _summary(rig, samples, asked.score, telemetry)
+        run = _run(rig, _QUICK_SECONDS if plan.quick else plan.duration)
+        longer = 0.0 if plan.quick else sufficient_seconds(run.samples, plan.judged)
+        if plan.duration < longer <= _LONGEST * plan.duration:
+            run = _run(rig, longer)
+    samples, score = run.samples, run.score
+    summary = _summary(rig, run)
     return Measurement(
         test=test,
         name=name,
@@ -64,30 +62,56 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         requests=samples.total,
         metrics=MappingProxyType(summary.metrics),
         refused=MappingProxyType(summary.refused),
-        errors=(*asked.errors, *_unanswered(samples)),
-        rows=_rows(data, asked.score),
+        errors=(*run.errors, *_unanswered(samples)),
+        rows=_rows(data, score),
         invalid=lateness(samples),
-        notes=tuple(filter(None, (unsteady, rig.remark, *_notes(plan, samples, used)))),
-        diagnosis=diagnose(samples, busy_cores),
+        notes=tuple(filter(None, (unsteady, rig.remark, *_notes(plan, run)))),
+        diagnosis=diagnose(samples, run.busy_cores),
         slo=plan.slo,
     )
 
 
-def _notes(plan: Plan, samples: Samples, used: Usage) -> Iterator[str]:
-    yield disturbance(used)
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One load, its answers scored."""
+
+    seconds: float
+    samples: Samples
+    score: Score | None
+    errors: tuple[ErrorCount, ...]
+    peak_bytes: int
+    used: Usage
+    busy_cores: float
+
+
+def _run(rig: Rig, seconds: float) -> _Run:
+    gc.collect()
+    samples, asked, telemetry = rig.run(seconds, str(rig.plan.scenario))
+    used, busy_cores = telemetry.finish()
+    if not len(samples.stop):
+        raise UsageError("no request became due", "raise the rate or the duration")
+    asked.finish()
+    samples = replace(samples, outcome=asked.outcomes(len(samples.intended_ns)))
+    return _Run(seconds, samples, asked.score, asked.errors, telemetry.peak_bytes, used, busy_cores)
+
+
+def _notes(plan: Plan, run: _Run) -> Iterator[str]:
+    if run.seconds > plan.duration:
+        yield f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
+    yield disturbance(run.used)
     if isinstance(plan.scenario, OpenLoop):
-        yield shortfall(samples, plan.duration)
+        yield shortfall(run.samples, run.seconds)
     else:
-        yield drift(samples, BLOCKS)
+        yield drift(run.samples, BLOCKS)
 
 
-def _summary(rig: Rig, samples: Samples, score: Score | None, telemetry: Telemetry) -> Summary:
-    plan = rig.plan
+def _summary(rig: Rig, run: _Run) -> Summary:
+    plan, samples, score = rig.plan, run.samples, run.score
     load = summarise_load(samples, latencies=not isinstance(plan.scenario, Offline), slo=plan.slo)
     metrics = {
         **load.metrics,
         **(summarise_score(score) if score else {}),
-        "peak_memory": counted(float(telemetry.peak_bytes)),
+        "peak_memory": counted(float(run.peak_bytes)),
         "compile_time": counted(rig.prepared.compile_seconds),
     }
     expected = ANSWER_METRICS if score and score.classifies else {"loss"} if score else set()

@@ -309,3 +309,26 @@ def test_a_closed_loop_has_no_queue_limit() -> None:
     """Where no more requests wait than there are clients, a limit makes no sense."""
     with pytest.raises(UsageError, match="needs requests that come by themselves"):
         plan([Options(scenario=ClosedLoop(8), serving=Serving(queue_limit=4))])
+
+
+def test_a_load_lasts_as_long_as_its_budgets_need() -> None:
+    """100 requests in a second do not carry a p99: the load is run for 8 s instead, and says so."""
+    clock = FakeClock()
+    options = Options(budgets=("p99 <= 1s",), scenario=SingleStream(), duration=1.0)
+
+    found = measured(exact(clock, 10 * MILLISECOND), clock, options)
+
+    assert found.p99 == pytest.approx(0.01)
+    assert found.seconds == pytest.approx(1.2 * 6.62, abs=0.01)  # whole calls
+    assert found.notes == ("measured for 8 s, so that there are enough requests to judge",)
+
+
+def test_no_load_lasts_for_ever() -> None:
+    """More than ten times the duration is refused instead."""
+    clock = FakeClock()
+    options = Options(budgets=("p99 <= 1s",), scenario=SingleStream(), duration=1.0)
+
+    found = measured(exact(clock, 50 * MILLISECOND), clock, options)
+
+    assert found.seconds == pytest.approx(1.0)
+    assert "p99" in found.refused

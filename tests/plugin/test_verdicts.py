@@ -104,14 +104,14 @@ def slow(batch):
     time.sleep(0.01)
     return batch.copy()
 
-@pytest.mark.dlperf("p99 <= 1s", scenario=SingleStream(), duration="0.2s")
+@pytest.mark.dlperf("p99.9 <= 1s", scenario=SingleStream(), duration="0.3s")
 def test_it(dlperf):
     dlperf(slow, DATA)
 """)
 
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines(
-        [r".*BudgetFailure: INVALID: p99 <= 1s", r".*p99: \d+ requests, p99 needs 662"]
+        [r".*BudgetFailure: INVALID: p99.9 <= 1s", r".*p99.9: \d+ requests, p99.9 needs 6636"]
     )
 
 
