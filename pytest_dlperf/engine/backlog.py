@@ -74,7 +74,9 @@ class Backlog:
         self.rejected = 0
         self._coming = due_ns
         self._next = 0
-        self._queue = np.zeros(_ROOM, np.int64)
+        # Where nobody is turned away and nobody comes again, all that comes is the queue.
+        self._all_join = serving.queue_limit is None and again is None
+        self._queue = due_ns if self._all_join else np.empty(_ROOM, np.int64)
         self._head = 0
         self._tail = 0
         self._in_flight = 0
@@ -139,12 +141,16 @@ class Backlog:
         and those who come first get the room.
         """
         due = int(self._coming[self._next :].searchsorted(now_ns, side="right"))
+        if self._all_join:
+            self._next += due
+            self._tail = self._next
+            return
         if not due:
             return
         room = due if self._room is None else min(due, self._room - self._tail + self._head)
         stop = self._tail + room
         if stop > len(self._queue):
-            self._queue = np.concatenate([self._queue, np.zeros(max(room, stop), np.int64)])
+            self._queue = np.concatenate([self._queue, np.empty(max(room, stop), np.int64)])
         self._queue[self._tail : stop] = self._coming[self._next : self._next + room]
         self._tail = stop
         self._next += due

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import sys
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SPIN_NS: Final = 50_000  # a sleeping thread wakes about this late
+_SPIN_NS: Final = 50_000  # a sleeping thread wakes less late than this
+_PR_SET_TIMERSLACK: Final = 29  # linux/prctl.h
+_SLACK_NS: Final = 1_000
 
 
 class Clock(Protocol):
@@ -57,7 +61,15 @@ class StoppableClock:
 
 
 class MonotonicClock:
-    """The machine's clock: sleeps until shortly before the time, then spins."""
+    """The machine's clock: sleeps until shortly before the time, then spins.
+
+    On Linux it asks for exact timers, for the thread that makes it and for those that this one
+    starts: by default the kernel may wake a thread 50 microseconds late to save power.
+    """
+
+    def __init__(self) -> None:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, _SLACK_NS, 0, 0, 0)
 
     def now_ns(self) -> int:
         """`time.perf_counter_ns`."""

@@ -89,12 +89,15 @@ class Rig:
         clock = StoppableClock(bench.clock)
         asked = self.evaluation(clock)
         start_ns = clock.now_ns()
+        # The schedule must not begin before it is made, which can take longer than a request.
+        with clock.stopped():
+            backlog = backlog_for(plan.scenario, plan.serving, start_ns, seconds, seed)
         end_ns = start_ns + int(seconds * 1e9)
         countdown = end_ns if seconds >= 1 else None
         telemetry = Telemetry(bench.meter, bench.clock, bench.progress, phase, countdown)
         load = Load(
             replicas=[Replica(target, clock) for target in self.prepared.replicas],
-            backlog=backlog_for(plan.scenario, plan.serving, start_ns, seconds, seed),
+            backlog=backlog,
             feed=asked,
             deadline_ns=end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9),
             watch=telemetry,

@@ -14,6 +14,7 @@ from pytest_dlperf.core.plan import Plan, plan
 from pytest_dlperf.core.scenarios import ClosedLoop, Offline, Server, SingleStream
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.core.usage import Usage
+from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.measure import measure
 from pytest_dlperf.engine.rig import Bench
 from pytest_dlperf.errors import DataError, TargetError, UsageError
@@ -332,3 +333,18 @@ def test_no_load_lasts_for_ever() -> None:
 
     assert found.seconds == pytest.approx(1.0)
     assert "p99" in found.refused
+
+
+def test_making_the_schedule_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes to draw the arrivals, the first of them are not late for it."""
+    clock = FakeClock()
+
+    def slowly(*arguments: object) -> object:
+        clock.now += 500 * MILLISECOND
+        return backlog_for(*arguments)  # type: ignore[arg-type]  # passed on as they came
+
+    monkeypatch.setattr("pytest_dlperf.engine.rig.backlog_for", slowly)
+
+    found = measured(exact(clock, 1000), clock, Options(scenario=Server(2000), duration=1.0))
+
+    assert found["max"].value < 0.001
