@@ -21,7 +21,9 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy --strict pytest_dlperf
 
 bench: $(VENV)/.installed-dev
+	$(PIP) --editable '.[bench]'
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/generator.py
 	$(BIN)/python benchmarks/overhead.py
 
 clean:
