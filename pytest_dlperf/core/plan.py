@@ -108,16 +108,12 @@ def plan(layers: Sequence[Options]) -> Plan:
         UsageError: for a budget on something that the scenario does not measure.
     """
     options = overlay((*layers, DEFAULTS))
-    return Plan(
-        budgets=_nearest(layers),
-        scenario=options.scenario,  # type: ignore[arg-type]  # DEFAULTS leaves none of these open
-        serving=options.serving,  # type: ignore[arg-type]
-        duration=options.duration,  # type: ignore[arg-type]
-        slo=options.slo,
-        missing=options.missing,  # type: ignore[arg-type]
-        inconclusive=options.inconclusive,  # type: ignore[arg-type]
-        quick=bool(options.quick),
-    )
+    settled = {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(Plan)
+        if field.name != "budgets"
+    }
+    return Plan(budgets=_nearest(layers), **settled)
 
 
 def _nearest(layers: Sequence[Options]) -> tuple[Budget, ...]:

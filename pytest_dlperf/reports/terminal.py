@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.record import Record
 
 _COLUMNS: Final = ("throughput", "p50", "p99", "accuracy")
+_NAMED: Final = 4  # tests that a hint lists
 _COLOURS: Final = {
     Verdict.PASS: "green",
     Verdict.FAIL: "red",
@@ -66,11 +67,16 @@ def _remarks(records: Sequence[Record]) -> list[str]:
         said = [] if record.verdict is Verdict.FAIL else explanations(record) + _gaps(record)
         if said:
             lines += ["", f"{short_title(record)}:", *(f"  {line}" for line in said)]
-    hints = dict.fromkeys(
-        f"{short_title(record)}: {hint}" for record in records for hint in record.hints
-    )
-    if hints:
-        lines += ["", *(line for hint in hints for line in wrapped(hint))]
+    titles_by_hint: dict[str, dict[str, None]] = {}
+    for record in records:
+        for hint in record.hints:
+            titles_by_hint.setdefault(hint, {})[short_title(record)] = None
+    if titles_by_hint:
+        lines.append("")
+    for hint, titles in titles_by_hint.items():
+        named = ", ".join(list(titles)[:_NAMED])
+        more = f" and {len(titles) - _NAMED} more" if len(titles) > _NAMED else ""
+        lines += wrapped(f"{named}{more}: {hint}")
     if any(record.quick for record in records):
         lines += ["", "quick: only errors and absolute budgets on answers were judged"]
     return lines

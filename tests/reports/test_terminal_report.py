@@ -118,3 +118,16 @@ def test_lines_fit(width: int) -> None:
     assert max(map(len, lines)) <= width
     assert name in "".join(line.split(" ")[0] for line in lines[1:])
     assert "61,234/s" in lines[1]
+
+
+def test_a_hint_for_many_tests_names_a_few() -> None:
+    """A suite of a hundred tests gets one line of it, not a hundred."""
+    records = [
+        make_record(hints=("record it",), measurement=make_measurement(test=f"t.py::test_{n}"))
+        for n in range(100)
+    ]
+
+    lines = summary_lines(records, 100, colour=False)
+
+    hint = "test_0, test_1, test_2, test_3 and 96 more: record it"
+    assert [line for line in lines if "record it" in line] == [hint]
