@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _baseline_lines(folder: Path) -> Iterator[str]:
-    paths = list(all_files(folder))
+    paths = all_files(folder)
     if not paths:
         raise UsageError(f"no baselines in {folder}", "record them: pytest --dlperf-update=new")
     machine = ""

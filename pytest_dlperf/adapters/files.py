@@ -14,7 +14,6 @@ from pytest_dlperf.core.baseline import SCHEMA, Accepted, Baseline
 from pytest_dlperf.errors import BaselineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pytest_dlperf.core.environment import MachineClass
@@ -116,6 +115,6 @@ def read_baseline(path: Path) -> Baseline | None:
         raise BaselineError(str(path), f"it is damaged: {problem}", mend) from None
 
 
-def all_files(root: Path) -> Iterator[Path]:
+def all_files(root: Path) -> list[Path]:
     """Every baseline file below a folder, of all machine classes, in a stable order."""
-    return iter(sorted(root.glob("*/*.json")))
+    return sorted(root.glob("*/*.json"))

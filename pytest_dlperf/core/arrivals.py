@@ -29,7 +29,8 @@ def arrivals(scenario: OpenLoop, duration: float, seed: int) -> NDArray[np.int64
     Raises:
         UsageError: for more requests than memory should be spent on.
     """
-    if expected_arrivals(scenario, duration) > _MOST:
+    expected = _expected(scenario, duration)
+    if expected > _MOST:
         raise UsageError(
             f"{scenario} for {duration:g} s is more than {_MOST:,} requests",
             "lower the rate or the duration",
@@ -43,13 +44,13 @@ def arrivals(scenario: OpenLoop, duration: float, seed: int) -> NDArray[np.int64
         case Constant(rate):
             times = np.arange(int(rate * duration) + 1) / rate
         case Ramp(start, stop):
-            times = _ramp(generator, start, stop, duration)
+            times = _ramp(generator, start, (stop - start) / duration, expected)
         case Trace(recorded):
             times = np.array(recorded, np.float64)
     return (times[times < duration] * 1e9).astype(np.int64)
 
 
-def expected_arrivals(scenario: OpenLoop, duration: float) -> float:
+def _expected(scenario: OpenLoop, duration: float) -> float:
     """How many requests an open loop brings in so many seconds, on average."""
     match scenario:
         case Ramp(start, stop):
@@ -75,16 +76,14 @@ def _gamma_process(
 
 
 def _ramp(
-    generator: np.random.Generator, start: float, stop: float, duration: float
+    generator: np.random.Generator, start: float, slope: float, expected: float
 ) -> NDArray[np.float64]:
     """A Poisson process of rate 1 on the scale of the expected number of arrivals.
 
-    `L(t) = start t + (stop - start) t^2 / (2 duration)` arrivals are expected until t; its
+    `L(t) = start t + slope t^2 / 2` arrivals are expected until t; its
     inverse brings a unit-rate process back to the scale of time (Cinlar 1975, time change).
     """
-    expected = (start + stop) / 2 * duration
     unit = _gamma_process(generator, 1.0, 1.0, expected)
     unit = unit[unit < expected]
-    slope = (stop - start) / duration
     # The root of slope t^2 / 2 + start t - L = 0 in the form that is stable for slope near 0.
     return 2 * unit / (start + np.sqrt(start * start + 2 * slope * unit))

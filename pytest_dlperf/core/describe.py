@@ -26,6 +26,15 @@ def describe(value: DataclassInstance) -> str:
     return f"{type(value).__name__}({', '.join(shown)})"
 
 
+class Described:
+    """A setting, a dataclass, whose text is its description."""
+
+    __slots__ = ()
+
+    def __str__(self: DataclassInstance) -> str:
+        return describe(self)
+
+
 def _plain(value: object) -> str:
     if not isinstance(value, Real):
         return str(value)

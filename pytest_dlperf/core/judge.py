@@ -222,16 +222,7 @@ def _loss_in_share(metric: Metric, measurement: Measurement, baseline: Accepted)
     """What was lost of a share, in shares of one; paired where the rows are the same."""
     measured, base = measurement.metrics[metric.name], baseline.metrics[metric.name]
     rows, base_rows = measurement.rows, baseline.rows
-    same = (
-        rows
-        and base_rows
-        and (rows.data, len(rows.right))
-        == (
-            base_rows.data,
-            len(base_rows.right),
-        )
-    )
-    if metric.name == "accuracy" and rows and base_rows and same:
+    if metric.name == "accuracy" and rows and base_rows and rows.pairable(base_rows):
         only_base, only_now, both = rows.pairs(base_rows)
         if both and not only_base and not only_now:
             # Every row is right or wrong as before: there is no loss whose size to wonder about.

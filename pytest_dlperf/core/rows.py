@@ -25,8 +25,15 @@ class Rows:
     answered: NDArray[np.bool_]
     right: NDArray[np.bool_]
 
+    def pairable(self, base: Rows) -> bool:
+        """Whether both are about the same rows."""
+        return self.data == base.data and len(self.right) == len(base.right)
+
     def pairs(self, base: Rows) -> tuple[int, int, int]:
-        """Rows that only `base` has right, that only this one has right, that both answered."""
+        """Rows that only `base` has right, that only this one has right, that both answered.
+
+        Both must be `pairable`.
+        """
         both = self.answered & base.answered
         only_base = int((both & base.right & ~self.right).sum())
         only_self = int((both & self.right & ~base.right).sum())

@@ -25,7 +25,6 @@ class Outcome(enum.IntEnum):
     NOT_FINITE = 3
     MIXED_UP = 4
     CHANGED = 5
-    UNFINISHED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +100,16 @@ class Samples:
             good = np.logical_and.reduce(good[:whole].reshape(shape), axis=1)
             batch = batch[:whole].reshape(shape).max(axis=1)
         return latency[good], batch[good]
+
+    def block_seconds(self, block: NDArray[np.intp]) -> NDArray[np.float64]:
+        """How long each block lasted, from the end of the one before it, shape `(blocks,)`.
+
+        Args:
+            block: block of each batch, as `blocks` gives it.
+        """
+        ends = np.full(int(block.max()) + 1, self.started_ns)
+        np.maximum.at(ends, block, self.done_ns)
+        return np.diff(ends, prepend=self.started_ns).astype(np.float64) * 1e-9
 
     def blocks(self, count: int) -> NDArray[np.intp]:
         """The block of each batch, shape `(batches,)`: at most `count` equal stretches of time.

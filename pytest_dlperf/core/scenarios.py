@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pytest_dlperf.core.checks import check_count, check_number
-from pytest_dlperf.core.describe import describe
+from pytest_dlperf.core.describe import Described
 from pytest_dlperf.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Exponential:
+class Exponential(Described):
     """A random time, exponentially distributed; drawn anew each time, from the run's seed.
 
     Attributes:
@@ -30,12 +30,9 @@ class Exponential:
         __tracebackhide__ = True
         check_number(self.mean, "Exponential(mean)", above=0)
 
-    def __str__(self) -> str:
-        return describe(self)
-
 
 @dataclass(frozen=True, slots=True)
-class ClosedLoop:
+class ClosedLoop(Described):
     """A fixed number of clients, each sending its next request when the last one is answered.
 
     Latency runs from the moment a client is ready to send to the answer.
@@ -55,12 +52,9 @@ class ClosedLoop:
         if not isinstance(self.think_time, Exponential):
             check_number(self.think_time, "ClosedLoop(think_time)")
 
-    def __str__(self) -> str:
-        return describe(self)
-
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class Server(Described):
     """Requests that arrive by themselves (Poisson, open loop), whether or not answers keep up.
 
     Latency runs from the time a request was due by the schedule, so waiting is never left out.
@@ -75,28 +69,19 @@ class Server:
         __tracebackhide__ = True
         check_number(self.rate, "Server(rate)", above=0)
 
-    def __str__(self) -> str:
-        return describe(self)
-
 
 @dataclass(frozen=True, slots=True)
-class SingleStream:
+class SingleStream(Described):
     """One client that sends one request at a time, back to back."""
 
-    def __str__(self) -> str:
-        return describe(self)
-
 
 @dataclass(frozen=True, slots=True)
-class Offline:
+class Offline(Described):
     """All requests are there from the start; only the throughput of full batches matters."""
 
-    def __str__(self) -> str:
-        return describe(self)
-
 
 @dataclass(frozen=True, slots=True)
-class MultiStream:
+class MultiStream(Described):
     """One client that sends a query of several samples; the next follows the last answer.
 
     Every sample of a query takes as long as the query: from its sending to its last answer.
@@ -111,12 +96,9 @@ class MultiStream:
         __tracebackhide__ = True
         check_count(self.samples, "MultiStream(samples)")
 
-    def __str__(self) -> str:
-        return describe(self)
-
 
 @dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(Described):
     """Requests at equal distances (open loop).
 
     Attributes:
@@ -129,12 +111,9 @@ class Constant:
         __tracebackhide__ = True
         check_number(self.rate, "Constant(rate)", above=0)
 
-    def __str__(self) -> str:
-        return describe(self)
-
 
 @dataclass(frozen=True, slots=True)
-class Burst:
+class Burst(Described):
     """Requests whose gaps are gamma distributed (open loop): in bursts, or evenly.
 
     Attributes:
@@ -151,12 +130,9 @@ class Burst:
         check_number(self.rate, "Burst(rate)", above=0)
         check_number(self.burstiness, "Burst(burstiness)", above=0)
 
-    def __str__(self) -> str:
-        return describe(self)
-
 
 @dataclass(frozen=True, slots=True)
-class Ramp:
+class Ramp(Described):
     """Poisson arrivals whose rate changes evenly over the run (open loop).
 
     Attributes:
@@ -173,9 +149,6 @@ class Ramp:
         check_number(self.stop, "Ramp(stop)")
         if not self.start + self.stop > 0:
             raise UsageError("Ramp(start=0, stop=0) has no requests")
-
-    def __str__(self) -> str:
-        return describe(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,17 +85,16 @@ def scorer_for(outputs: NDArray[Any], labels: NDArray[Any]) -> Scorer:
     width = answers.shape[1]
     scores = answers[np.isfinite(answers).all(axis=1)]
     bounded = bool(((scores >= 0) & (scores <= 1)).all())
+    shares = bounded and bool(np.allclose(scores.sum(axis=1), 1, atol=_SUM_TOLERANCE))
     whole = labels.dtype.kind in "iub"
     flat = labels.ndim == 1 or labels.shape[1:] == (1,)
     if whole and flat and width > 1:
         _check_classes(labels, width)
-        sums_to_one = bool(np.allclose(scores.sum(axis=1), 1, atol=_SUM_TOLERANCE))
-        return Scorer("classes", logits=not (bounded and sums_to_one))
+        return Scorer("classes", logits=not shares)
     if whole and flat and width == 1 and set(np.unique(labels)) <= {0, 1}:
         return Scorer("binary", logits=not bounded)
     if width > 1 and labels.shape[1:] == outputs.shape[1:] and _one_hot(_flat(labels)):
-        sums_to_one = bool(np.allclose(scores.sum(axis=1), 1, atol=_SUM_TOLERANCE))
-        return Scorer("one-hot", logits=not (bounded and sums_to_one))
+        return Scorer("one-hot", logits=not shares)
     if int(np.prod(labels.shape[1:], dtype=np.int64)) == width:
         return Scorer("regression", logits=False)
     raise DataError(

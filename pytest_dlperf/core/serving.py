@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_dlperf.core.checks import check_count, check_number
-from pytest_dlperf.core.describe import describe
+from pytest_dlperf.core.describe import Described
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class Serving(Described):
     """Dynamic batching in front of one or more replicas.
 
     Attributes:
@@ -33,6 +33,3 @@ class Serving:
         check_count(self.replicas, "Serving(replicas)")
         if self.queue_limit is not None:
             check_count(self.queue_limit, "Serving(queue_limit)")
-
-    def __str__(self) -> str:
-        return describe(self)

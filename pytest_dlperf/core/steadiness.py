@@ -10,13 +10,12 @@ import numpy as np
 from pytest_dlperf.core.units import format_quantity
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from pytest_dlperf.core.samples import Samples
 
 _SIGNIFICANT: Final = 2.576  # two-sided 1 %
 _LARGE: Final = 0.1
 _KEPT_UP: Final = 0.99
+_NS: Final = 1e-9
 
 
 def drift(samples: Samples, blocks: int) -> str:
@@ -29,7 +28,8 @@ def drift(samples: Samples, blocks: int) -> str:
         samples: of a closed loop; an open one answers as fast as is asked.
         blocks: stretches that the run is cut into.
     """
-    rates = _rates(samples, blocks)
+    block = samples.blocks(blocks)
+    rates = np.bincount(block, samples.size) / np.maximum(samples.block_seconds(block), _NS)
     n = len(rates)
     later, earlier = np.tril_indices(n, -1)
     steps = rates[later] - rates[earlier]
@@ -61,12 +61,3 @@ def shortfall(samples: Samples, duration: float) -> str:
     came = format_quantity(samples.total / duration, "1/s")
     answered = format_quantity(in_time / duration, "1/s")
     return f"overloaded: {came} came, {answered} were answered in time"
-
-
-def _rates(samples: Samples, blocks: int) -> NDArray[np.float64]:
-    block = samples.blocks(blocks)
-    ends = np.full(int(block.max()) + 1, samples.started_ns)
-    np.maximum.at(ends, block, samples.done_ns)
-    seconds = np.diff(ends, prepend=samples.started_ns).astype(np.float64)
-    rates: NDArray[np.float64] = np.bincount(block, samples.size) / np.maximum(seconds, 1.0)
-    return rates

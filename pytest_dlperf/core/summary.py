@@ -83,11 +83,8 @@ def summarise_load(samples: Samples, *, latencies: bool, slo: float | None = Non
 
 def _rate(samples: Samples, block: NDArray[np.intp], which: NDArray[np.bool_]) -> Estimate:
     """Requests of some kind a second."""
-    ends = np.full(int(block.max()) + 1, samples.started_ns)
-    np.maximum.at(ends, block, samples.done_ns)
-    seconds = np.diff(ends, prepend=samples.started_ns).astype(np.float64) * _NS
     counts = np.bincount(np.repeat(block, samples.size), which).astype(np.float64)
-    return ratio_of_sums(counts, seconds)
+    return ratio_of_sums(counts, samples.block_seconds(block))
 
 
 def _add_latencies(

@@ -140,7 +140,7 @@ def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
         problem = "answers and labels fit no classification"
         _refuse_budgets(plan, frozenset({"accuracy"}), problem)
     bench.progress.show("asking rows alone", None)
-    width = int(np.prod(prepared.sample_answer.shape[1:], dtype=np.int64))
+    width = prepared.sample_answer[0].size
     reference, remark = ask_alone(prepared.replicas[0], rows[: len(order)], width, bench.clock)
     return Rig(prepared, data, order, scorer, reference, remark, plan, bench)
 
