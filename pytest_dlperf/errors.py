@@ -50,6 +50,18 @@ class TargetError(DlperfError):
     """The thing under measurement cannot be called at all, so there is nothing to measure."""
 
 
+class AnswerError(DlperfError):
+    """A request that got no answer, for a reason that is known.
+
+    Attributes:
+        kind: what is counted, such as `no answer` or `status 503`.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        super().__init__(text)
+
+
 class BaselineError(DlperfError):
     """A stored baseline that cannot be used as it stands.
 

@@ -72,6 +72,10 @@ class Options:
         default=None,
         metadata=_marker("latency within which an answer counts towards goodput, such as 20ms"),
     )
+    call_timeout: float | None = field(
+        default=None,
+        metadata=_marker("a call of the target that takes longer has hung; default 60s"),
+    )
     missing: Leniency | None = field(
         default=None,
         metadata=_marker(
@@ -119,6 +123,7 @@ DEFAULTS: Final = Options(
     scenario=ClosedLoop(clients=64),
     serving=Serving(),
     duration=5.0,
+    call_timeout=60.0,
     missing="pass",
     inconclusive="warn",
     update_in_ci=False,
@@ -201,7 +206,7 @@ def _checked(given: Mapping[str, object], spelling: Callable[[str], str]) -> Opt
         spec, spelt = specs()[name], spelling(name)
         if spec.choices and value not in spec.choices:
             raise UsageError(f"{spelt}={value!r}", f"one of {', '.join(spec.choices)}")
-        if name in {"duration", "slo"}:
+        if name in {"duration", "slo", "call_timeout"}:
             values[name] = parse_duration(value, spelt)
         elif name == "scenario" and not isinstance(value, Scenario):
             example = ClosedLoop(clients=64)

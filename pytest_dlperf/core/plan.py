@@ -31,6 +31,7 @@ class Plan:
         serving: batching and replicas.
         duration: seconds of measuring.
         slo: seconds within which an answer counts towards goodput; None measures no goodput.
+        call_timeout: seconds after which a call of the target is given up.
         missing: what a relative budget without a baseline does to the test.
         inconclusive: what a budget that noise leaves open does to the test.
         quick: whether this is a smoke run.
@@ -41,6 +42,7 @@ class Plan:
     serving: Serving
     duration: float
     slo: float | None
+    call_timeout: float
     missing: Leniency
     inconclusive: Leniency
     quick: bool

@@ -111,6 +111,13 @@ class Samples:
         np.maximum.at(ends, block, self.done_ns)
         return np.diff(ends, prepend=self.started_ns).astype(np.float64) * 1e-9
 
+    def request_seconds(self, count: int) -> NDArray[np.float64]:
+        """Seconds in the target for each request, in at most `count` stretches of the run."""
+        if not len(self.stop):
+            return np.empty(0)
+        block = self.blocks(count)
+        return np.bincount(block, self.service_ns * 1e-9) / np.bincount(block, self.size)
+
     def blocks(self, count: int) -> NDArray[np.intp]:
         """The block of each batch, shape `(batches,)`: at most `count` equal stretches of time.
 

@@ -10,6 +10,7 @@ import numpy as np
 from pytest_dlperf.core.measurement import ErrorCount
 from pytest_dlperf.core.samples import Outcome
 from pytest_dlperf.core.summary import Score
+from pytest_dlperf.errors import AnswerError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,7 +103,8 @@ class Evaluation:
     def fail(self, start: int, stop: int, error: Exception) -> None:
         """Count the exception that these requests ended in."""
         requests = np.arange(start, stop)
-        self._count(requests, Outcome.EXCEPTION, type(error).__name__, _message(error))
+        kind = error.kind if isinstance(error, AnswerError) else type(error).__name__
+        self._count(requests, Outcome.EXCEPTION, kind, _message(error))
 
     def finish(self) -> None:
         """Score what is still kept."""

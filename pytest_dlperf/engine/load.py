@@ -3,61 +3,34 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
-import numpy as np
-
-from pytest_dlperf.core.samples import Outcome, Samples
-from pytest_dlperf.engine.backlog import Backlog, Batch, Wait
+from pytest_dlperf.engine.attendance import give_up, is_abandonment
+from pytest_dlperf.engine.backlog import Batch, Wait
+from pytest_dlperf.engine.ledger import Call, Feed, Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from pytest_dlperf.core.samples import Samples
+    from pytest_dlperf.engine.backlog import Backlog
     from pytest_dlperf.engine.clock import Clock
     from pytest_dlperf.engine.target import Target
 
-_TICK_NS: Final = 50_000_000
-
-
-class Feed(Protocol):
-    """What requests carry, and where their answers go."""
-
-    def inputs(self, start: int, stop: int) -> NDArray[Any]:
-        """The rows of requests `start` to `stop - 1`, read-only."""
-        ...
-
-    def answer(self, start: int, stop: int, outputs: object) -> None:
-        """Take the target's answer to these requests; called with a lock held."""
-        ...
-
-    def fail(self, start: int, stop: int, error: Exception) -> None:
-        """Take the exception that the target raised instead; called with a lock held."""
-        ...
+_TICK_SECONDS: Final = 0.05
+_NEAR_NS: Final = 100_000  # a thread that waits for a condition wakes less late than this
 
 
 class Watch(Protocol):
     """Somebody who looks on while a load runs."""
 
     def tick(self, now_ns: int) -> None:
-        """Called between two batches, at most every 50 ms; must be quick."""
+        """Called about every 50 ms; must be quick."""
         ...
 
 
-@dataclass(slots=True)
-class _Log:
-    """What the replicas write down, a few numbers a batch."""
-
-    stop: list[int] = field(default_factory=list)
-    dispatched_ns: list[int] = field(default_factory=list)
-    done_ns: list[int] = field(default_factory=list)
-    first: list[int] = field(default_factory=list)
-    late_ns: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Replica:
     """One copy of a target, with the clock that its thread lives by."""
 
@@ -69,126 +42,161 @@ class Load:
     """One run of a load.
 
     Args:
-        replicas: who answers; the first one runs in the caller's thread, and is the one that is
-            watched.
+        replicas: who answers, each in a thread of its own.
         backlog: the requests.
         feed: their rows, and the place for their answers.
         deadline_ns: no batch is sent at or after it, whatever is left.
+        call_seconds: a call that takes longer is not waited for, and ends the run.
         watch: looks on.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who, what, and how long
         self,
         *,
         replicas: Sequence[Replica],
         backlog: Backlog,
         feed: Feed,
         deadline_ns: int,
+        call_seconds: float,
         watch: Watch,
     ) -> None:
         self._replicas = replicas
-        self._backlog = backlog
-        self._feed = feed
-        self._deadline_ns = deadline_ns
+        self._call_seconds = call_seconds
         self._watch = watch
-        self._log = _Log()
-        self._changed = threading.Condition()
+        self._ledger = Ledger(
+            backlog=backlog,
+            feed=feed,
+            started_ns=min(replica.clock.now_ns() for replica in replicas),
+            deadline_ns=deadline_ns,
+        )
+        # One replica at a time looks for work; so only one of the idle ones waits for the time.
+        self._turn = threading.Lock()
+        self._waits_for_others = len(replicas) > 1 and self._ledger.answers_bring_requests
+        self._out: dict[Replica, Call] = {}
         self._crash: BaseException | None = None
-        self._next_tick_ns = 0
-        self._started_ns = min(replica.clock.now_ns() for replica in replicas)
+        self.hung = ""
+        """What was said of the call that never returned, if one did not."""
 
     def run(self) -> Samples:
         """Run until the backlog is done or the deadline is reached, a thread each replica.
 
         `Samples.outcome` is all OK except for what never was answered; the feed knows better.
         """
-        threads = [
-            threading.Thread(target=self._serve, args=(replica,), daemon=True)
-            for replica in self._replicas[1:]
-        ]
-        for thread in threads:
-            thread.start()
-        self._serve(self._replicas[0])
-        for thread in threads:
-            thread.join()
+        threads = {
+            replica: threading.Thread(
+                target=self._serve, args=(replica,), name="dlperf replica", daemon=True
+            )
+            for replica in self._replicas
+        }
+        self._watch.tick(self._now_ns())
+        try:
+            for thread in threads.values():
+                thread.start()
+            self._attend(threads)
+        finally:
+            # Whatever interrupts the waiting must not leave the load running.
+            self._ledger.close()
         if self._crash is not None:
             raise self._crash
         return self.samples()
 
-    def _serve(self, replica: Replica) -> None:
-        try:
-            while self._crash is None and self.step(replica):
-                pass
-        except BaseException as error:  # noqa: BLE001 - every replica must stop, then it is raised
-            with self._changed:
-                self._crash = self._crash or error
-                self._changed.notify_all()
-
     def step(self, replica: Replica) -> bool:
-        """Let a replica send one batch, or wait for one; false when it is done."""
-        now_ns = replica.clock.now_ns()
-        if now_ns >= self._deadline_ns:
-            return False
-        if replica is self._replicas[0] and now_ns >= self._next_tick_ns:
-            self._watch.tick(now_ns)
-            self._next_tick_ns = now_ns + _TICK_NS
-        with self._changed:
-            batch = self._backlog.take(now_ns)
-            if isinstance(batch, Wait) and batch.until_ns is None:
-                # Only another replica's answer can bring the next request.
-                self._changed.wait(_TICK_NS * 1e-9)
-                return True
-        if batch is None:
-            return False
+        """Let a replica send one batch, or wait for one, in the caller's thread; false at the end.
+
+        For replicas in simulated time, each with a clock of its own.
+        """
+        with self._ledger.changed:
+            batch = self._ledger.take(replica.clock.now_ns())
         if isinstance(batch, Batch):
             self._send(batch, replica)
-        elif batch.until_ns is not None:
-            self._sleep(min(batch.until_ns, self._deadline_ns), replica.clock)
+        elif batch is not None and batch.until_ns is not None:
+            self._sleep(batch.until_ns, replica.clock)
+        return batch is not None
+
+    def samples(self) -> Samples:
+        """What has happened so far."""
+        return self._ledger.samples(self._now_ns())
+
+    def _attend(self, threads: dict[Replica, threading.Thread]) -> None:
+        waiting = dict(threads)
+        while waiting:
+            next(iter(waiting.values())).join(_TICK_SECONDS)
+            self._watch.tick(self._now_ns())
+            for replica, thread in list(waiting.items()):
+                if not thread.is_alive() or self._overdue(replica, thread):
+                    del waiting[replica]
+
+    def _overdue(self, replica: Replica, thread: threading.Thread) -> bool:
+        """Whether a replica's call takes too long; then it is given up, and the run ends."""
+        now_ns = replica.clock.now_ns()
+        with self._ledger.changed:
+            call = self._out.get(replica)
+            if call is None or now_ns - call.dispatched_ns <= self._call_seconds * 1e9:
+                return False
+            del self._out[replica]
+        rows = call.batch.stop - call.batch.start
+        what = f"a call with {rows} row{'s' if rows > 1 else ''}"
+        error = give_up(thread, what, self._call_seconds)
+        self._ledger.failed(call, now_ns, error)
+        self._ledger.close()
+        self.hung = self.hung or str(error)
         return True
 
+    def _serve(self, replica: Replica) -> None:
+        try:
+            while (batch := self._next(replica.clock)) is not None:
+                self._send(batch, replica)
+        except BaseException as error:  # noqa: BLE001 - every replica must stop, then it is raised
+            if not is_abandonment(error):
+                self._crash = self._crash or error
+                self._ledger.close()
+
+    def _next(self, clock: Clock) -> Batch | None:
+        """Wait for the next batch; None when there is none any more."""
+        with self._turn:
+            while True:
+                now_ns = clock.now_ns()
+                with self._ledger.changed:
+                    batch = self._ledger.take(now_ns)
+                    if not isinstance(batch, Wait):
+                        return batch
+                    if self._waits_for_others and self._wait(batch, now_ns):
+                        continue
+                if batch.until_ns is not None:
+                    self._sleep(batch.until_ns, clock)
+
+    def _wait(self, wait: Wait, now_ns: int) -> bool:
+        """Wait for another replica's answer, which may bring a request before the known ones."""
+        seconds = _TICK_SECONDS
+        if wait.until_ns is not None:
+            seconds = min(seconds, (wait.until_ns - now_ns - _NEAR_NS) * 1e-9)
+        if seconds > 0:
+            self._ledger.changed.wait(seconds)
+        return seconds > 0
+
     def _send(self, batch: Batch, replica: Replica) -> None:
-        inputs = self._feed.inputs(batch.start, batch.stop)
+        inputs = self._ledger.inputs(batch)
         error: Exception | None = None
         outputs: object = None
-        dispatched_ns = replica.clock.now_ns()
+        call = self._out[replica] = Call(batch, replica.clock.now_ns())
         try:
             outputs = replica.target.infer(inputs)
         except Exception as raised:  # noqa: BLE001 - whatever a target raises is a result
             # Its frames would hold what the call computed with until the run is over.
             error = raised.with_traceback(None)
         done_ns = replica.clock.now_ns()
-        with self._changed:
-            self._log.first.append(batch.start)
-            self._log.stop.append(batch.stop)
-            self._log.dispatched_ns.append(dispatched_ns)
-            self._log.done_ns.append(done_ns)
+        with self._ledger.changed:
+            if self._out.pop(replica, None) is not call:
+                return  # given up meanwhile, and written down so
             if error is None:
-                self._feed.answer(batch.start, batch.stop, outputs)
+                self._ledger.answered(call, done_ns, outputs)
             else:
-                self._feed.fail(batch.start, batch.stop, error)
-            self._backlog.finish(batch, done_ns)
-            self._changed.notify()
+                self._ledger.failed(call, done_ns, error)
 
     def _sleep(self, until_ns: int, clock: Clock) -> None:
+        until_ns = min(until_ns, self._ledger.deadline_ns)
         clock.sleep_until_ns(until_ns)
-        self._log.late_ns.append(clock.now_ns() - until_ns)
+        self._ledger.woke(clock.now_ns() - until_ns)
 
-    def samples(self) -> Samples:
-        """What has happened so far."""
-        log = self._log
-        # Counted first: what has come up to now may yet be rejected.
-        unfinished = self._backlog.left(max(r.clock.now_ns() for r in self._replicas))
-        order = np.argsort(np.array(log.first, np.int64), kind="stable")
-        intended_ns = self._backlog.intended_ns
-        return Samples(
-            started_ns=self._started_ns,
-            intended_ns=intended_ns.copy(),
-            stop=np.array(log.stop, np.int64)[order],
-            dispatched_ns=np.array(log.dispatched_ns, np.int64)[order],
-            done_ns=np.array(log.done_ns, np.int64)[order],
-            outcome=np.full(len(intended_ns), Outcome.OK, np.uint8),
-            late_ns=np.array(log.late_ns, np.int64),
-            per_query=self._backlog.per_query,
-            rejected=self._backlog.rejected,
-            unfinished=unfinished,
-        )
+    def _now_ns(self) -> int:
+        return max(replica.clock.now_ns() for replica in self._replicas)

@@ -15,7 +15,7 @@ from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.rows import Rows
 from pytest_dlperf.core.scenarios import Offline, OpenLoop
 from pytest_dlperf.core.statistics.estimate import counted
-from pytest_dlperf.core.steadiness import drift, shortfall
+from pytest_dlperf.core.steadiness import drift, growth, shortfall
 from pytest_dlperf.core.sufficiency import sufficient_seconds
 from pytest_dlperf.core.summary import BLOCKS, Score, Summary, summarise_load, summarise_score
 from pytest_dlperf.core.usage import Usage, disturbance
@@ -48,7 +48,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         unsteady = "" if plan.quick else rig.warm_up()
         run = _run(rig, _QUICK_SECONDS if plan.quick else plan.duration)
         longer = 0.0 if plan.quick else sufficient_seconds(run.samples, plan.judged)
-        if plan.duration < longer <= _LONGEST * plan.duration:
+        if not run.hung and plan.duration < longer <= _LONGEST * plan.duration:
             run = _run(rig, longer)
     samples, score = run.samples, run.score
     summary = _summary(rig, run)
@@ -79,26 +79,37 @@ class _Run:
     samples: Samples
     score: Score | None
     errors: tuple[ErrorCount, ...]
-    peak_bytes: int
+    resident: list[int]
     used: Usage
     busy_cores: float
+    hung: str
 
 
 def _run(rig: Rig, seconds: float) -> _Run:
     gc.collect()
-    samples, asked, telemetry = rig.run(seconds, str(rig.plan.scenario))
+    loaded = rig.run(seconds, str(rig.plan.scenario))
+    samples, asked, telemetry = loaded.samples, loaded.asked, loaded.telemetry
     used, busy_cores = telemetry.finish()
     if not len(samples.stop):
         raise UsageError("no request became due", "raise the rate or the duration")
     asked.finish()
-    samples = replace(samples, outcome=asked.outcomes(len(samples.intended_ns)))
-    return _Run(seconds, samples, asked.score, asked.errors, telemetry.peak_bytes, used, busy_cores)
+    return _Run(
+        seconds=seconds,
+        samples=replace(samples, outcome=asked.outcomes(len(samples.intended_ns))),
+        score=asked.score,
+        errors=asked.errors,
+        resident=telemetry.resident,
+        used=used,
+        busy_cores=busy_cores,
+        hung=loaded.hung,
+    )
 
 
 def _notes(plan: Plan, run: _Run) -> Iterator[str]:
     if run.seconds > plan.duration:
         yield f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
     yield disturbance(run.used)
+    yield growth(run.resident, len(run.samples.intended_ns))
     if isinstance(plan.scenario, OpenLoop):
         yield shortfall(run.samples, run.seconds)
     else:
@@ -111,7 +122,7 @@ def _summary(rig: Rig, run: _Run) -> Summary:
     metrics = {
         **load.metrics,
         **(summarise_score(score) if score else {}),
-        "peak_memory": counted(float(run.peak_bytes)),
+        "peak_memory": counted(float(max(run.resident))),
         "compile_time": counted(rig.prepared.compile_seconds),
     }
     expected = ANSWER_METRICS if score and score.classifies else {"loss"} if score else set()

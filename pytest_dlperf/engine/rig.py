@@ -9,6 +9,8 @@ import numpy as np
 
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.scoring import Scorer, scorer_for
+from pytest_dlperf.core.summary import BLOCKS
+from pytest_dlperf.engine.attendance import within
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.clock import StoppableClock
 from pytest_dlperf.engine.evaluation import Evaluation
@@ -17,7 +19,7 @@ from pytest_dlperf.engine.reference_answers import ReferenceAnswers, ask_alone
 from pytest_dlperf.engine.target import Prepared, prepare
 from pytest_dlperf.engine.telemetry import Telemetry
 from pytest_dlperf.engine.warmup import warm_up
-from pytest_dlperf.errors import UsageError
+from pytest_dlperf.errors import AnswerError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +36,7 @@ SEED: Final = 0
 _WARM_UP_SEED: Final = 1
 _WINDOW_SECONDS: Final = 0.25
 _DRAIN_SECONDS: Final = 1.0
+_FIRST_CALLS: Final = 10  # times the patience with a call: they may compile
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,23 @@ class Bench:
     clock: Clock
     meter: Meter
     progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What one load left behind.
+
+    Attributes:
+        samples: what happened, outcomes not yet filled in.
+        asked: the answers; yet to be finished.
+        telemetry: what was used meanwhile; yet to be finished.
+        hung: what was said of a call that never returned; empty if all did.
+    """
+
+    samples: Samples
+    asked: Evaluation
+    telemetry: Telemetry
+    hung: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +101,8 @@ class Rig:
             clock=clock,
         )
 
-    def run(
-        self, seconds: float, phase: str, seed: int = SEED
-    ) -> tuple[Samples, Evaluation, Telemetry]:
-        """Put the target under load once; the evaluation is yet to be finished."""
+    def run(self, seconds: float, phase: str, seed: int = SEED) -> Loaded:
+        """Put the target under load once."""
         plan, bench = self.plan, self.bench
         clock = StoppableClock(bench.clock)
         asked = self.evaluation(clock)
@@ -100,20 +118,26 @@ class Rig:
             backlog=backlog,
             feed=asked,
             deadline_ns=end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9),
+            call_seconds=plan.call_timeout,
             watch=telemetry,
         )
-        return load.run(), asked, telemetry
+        return Loaded(load.run(), asked, telemetry, load.hung)
 
     def warm_up(self) -> str:
-        """Run the load until its speed settles; returns a note if it does not."""
+        """Run the load until its speed settles; returns a note if it does not.
+
+        Raises:
+            TargetError: if a call does not return.
+        """
         seconds = min(_WINDOW_SECONDS, self.plan.duration / 10)
 
-        def window() -> float:
-            samples, _, _ = self.run(seconds, "warming up", _WARM_UP_SEED)
-            if not len(samples.stop):
-                return 0.0
-            span_ns = int(samples.done_ns.max()) - samples.started_ns
-            return len(samples.intended_ns) / span_ns * 1e9
+        def window() -> NDArray[np.float64]:
+            loaded = self.run(seconds, "warming up", _WARM_UP_SEED)
+            if loaded.hung:
+                raise TargetError(
+                    f"{self.prepared.description} hung while warming up: {loaded.hung}"
+                )
+            return loaded.samples.request_seconds(BLOCKS)
 
         return warm_up(window)
 
@@ -134,14 +158,23 @@ def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
     # Read-only, as under load: a target that changes its input must be found out at once.
     rows.flags.writeable = False
     bench.progress.show("compiling", None)
-    prepared = prepare(target, rows[:longest], plan.serving, bench.clock)
+    patience = _FIRST_CALLS * plan.call_timeout
+    prepared = prepare(target, rows[:longest], plan.serving, bench.clock, patience)
     scorer = scorer_for(prepared.sample_answer, data.labels) if data.labels is not None else None
     if scorer is not None and not scorer.classifies:
         problem = "answers and labels fit no classification"
         _refuse_budgets(plan, frozenset({"accuracy"}), problem)
     bench.progress.show("asking rows alone", None)
     width = prepared.sample_answer[0].size
-    reference, remark = ask_alone(prepared.replicas[0], rows[: len(order)], width, bench.clock)
+    try:
+        reference, remark = within(
+            patience,
+            lambda: ask_alone(prepared.replicas[0], rows[: len(order)], width, bench.clock),
+        )
+    except AnswerError as error:
+        raise TargetError(
+            f"{prepared.description} hung when asked for single rows: {error}"
+        ) from None
     return Rig(prepared, data, order, scorer, reference, remark, plan, bench)
 
 

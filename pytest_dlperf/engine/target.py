@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from pytest_dlperf.engine.attendance import within
 from pytest_dlperf.errors import DlperfError, TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ class CallableTarget:
     infer: Callable[[NDArray[Any]], object]
 
 
-def prepare(target: object, sample: NDArray[Any], serving: Serving, clock: Clock) -> Prepared:
+def prepare(
+    target: object, sample: NDArray[Any], serving: Serving, clock: Clock, call_seconds: float
+) -> Prepared:
     """Build and warm the replicas of a target.
 
     Args:
@@ -60,17 +63,19 @@ def prepare(target: object, sample: NDArray[Any], serving: Serving, clock: Clock
         sample: rows to warm it with, at least one, shape `(rows, ...)`.
         serving: how many replicas, and the largest batch.
         clock: time.
+        call_seconds: how long a first call may take, compiling included.
 
     Raises:
         UsageError: if it is none of these.
-        TargetError: if its first call fails or answers with something that is no array.
+        TargetError: if its first call fails, does not return, or answers with something that is
+            no array.
     """
     started_ns = clock.now_ns()
     replicas, description = _resolve(target, sample, serving, clock)
     sample_answer = None
     for replica in replicas:
         for size in _batch_sizes(min(serving.max_batch_size, len(sample))):
-            sample_answer = _first_call(replica, sample[:size], description)
+            sample_answer = _first_call(replica, sample[:size], description, call_seconds)
     if sample_answer is None:
         raise UsageError("the data has no rows, so there is nothing to ask")
     seconds = (clock.now_ns() - started_ns) * 1e-9
@@ -118,10 +123,12 @@ def _batch_sizes(largest: int) -> list[int]:
     return [*sizes, largest] if largest else []
 
 
-def _first_call(replica: Target, batch: NDArray[Any], description: str) -> NDArray[Any]:
+def _first_call(
+    replica: Target, batch: NDArray[Any], description: str, seconds: float
+) -> NDArray[Any]:
     __tracebackhide__ = True
     try:
-        outputs = np.array(replica.infer(batch))
+        outputs = np.array(within(seconds, lambda: replica.infer(batch)))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is passed on in words
         trace = error.__traceback__
         raise TargetError(

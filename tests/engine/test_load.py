@@ -58,6 +58,7 @@ def run(  # noqa: PLR0913 - the knobs of a load
         backlog=backlog_for(scenario, serving, start, seconds, seed),
         feed=EchoFeed(np.arange(1 << 22)),
         deadline_ns=start + int(seconds * 1e9) + drain_ns,
+        call_seconds=60.0,
         watch=NoWatch(),
     ).run()
 
@@ -96,6 +97,7 @@ def simulate(
         backlog=backlog_for(scenario, serving, start, seconds, seed),
         feed=EchoFeed(np.arange(1 << 22)),
         deadline_ns=1 << 60,
+        call_seconds=60.0,
         watch=NoWatch(),
     )
     working = list(replicas)
@@ -361,6 +363,7 @@ def test_an_exception_ends_its_batch_only() -> None:
         backlog=backlog_for(ClosedLoop(4), Serving(4), clock.now, 0.01, 0),
         feed=feed,
         deadline_ns=1 << 60,
+        call_seconds=60.0,
         watch=NoWatch(),
     ).run()
 
@@ -378,6 +381,7 @@ def test_answers_reach_their_own_requests() -> None:
         backlog=backlog_for(Server(5000), Serving(8), clock.now, 1.0, 0),
         feed=feed,
         deadline_ns=1 << 60,
+        call_seconds=60.0,
         watch=NoWatch(),
     ).run()
 
@@ -402,6 +406,7 @@ def test_replicas_work_at_the_same_time() -> None:
         backlog=backlog_for(ClosedLoop(2), Serving(1, replicas=2), clock.now_ns(), 60.0, 0),
         feed=feed,
         deadline_ns=clock.now_ns() + 60 * 10**9,
+        call_seconds=1e6,
         watch=NoWatch(),
     ).run()
 
@@ -447,5 +452,6 @@ def test_a_bug_in_the_feed_is_raised_not_swallowed() -> None:
             backlog=backlog_for(SingleStream(), Serving(), clock.now, 1.0, 0),
             feed=Broken(np.arange(8)),
             deadline_ns=1 << 60,
+            call_seconds=60.0,
             watch=NoWatch(),
         ).run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -95,6 +96,59 @@ def test_it(dlperf):
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines([r".*BudgetFailure: p50 <= 5ms, was \d\d.*ms"])
     assert "the target waits (sleep, I/O, a lock) rather than computes" in text(result)
+
+
+def test_the_target_hangs(run: Callable[..., pytest.RunResult]) -> None:
+    """A call that never returns ends the run at its time limit; its thread does not go on."""
+    result = run(
+        """
+calls = iter(range(10**9))
+
+def hangs(batch):
+    if next(calls) == 300:
+        while True:
+            pass
+    return batch.copy()
+
+@pytest.mark.dlperf(call_timeout="0.5s", **SHORT)
+def test_it(dlperf):
+    dlperf(hangs, DATA)
+""",
+        "--dlperf-quick",
+    )
+
+    result.assert_outcomes(failed=1)
+    said = text(result)
+    assert "BudgetFailure: errors == 0, was" in said
+    assert re.search(
+        r"error: no answer, .* had not returned after 500 ms; it was in "
+        r"test_module.py:\d+ hangs",
+        said,
+    )
+    for thread in threading.enumerate():
+        if thread.name.startswith("dlperf"):
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+def test_the_target_leaks(run: Callable[..., pytest.RunResult]) -> None:
+    """Memory that grows all the time is named, with how much a request costs."""
+    result = run("""
+import time
+kept = []
+
+def leaks(batch):
+    time.sleep(0.002)
+    kept.append(np.ones(1 << 17))
+    return batch.copy()
+
+def test_it(dlperf):
+    dlperf(leaks, DATA, scenario=ClosedLoop(clients=8), duration="1s")
+    kept.clear()
+""")
+
+    result.assert_outcomes(passed=1)
+    assert re.search(r"memory grew steadily by \d+ MiB .*: the target may leak", text(result))
 
 
 def test_errors_within_their_budget_pass(run: Callable[..., pytest.RunResult]) -> None:
