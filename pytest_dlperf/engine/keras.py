@@ -38,7 +38,7 @@ class Model(Protocol):
     def save(self, path: str) -> None: ...  # noqa: D102
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CompiledTarget:
     """A concrete `tf.function` with a free batch axis.
 

@@ -44,7 +44,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         DataError: if the labels do not fit the answers.
     """
     rig = set_up(target, data, plan, bench)
-    with _quiet_gc():
+    with contextlib.closing(rig), _quiet_gc():
         unsteady = "" if plan.quick else rig.warm_up()
         run = _run(rig, _QUICK_SECONDS if plan.quick else plan.duration)
         longer = 0.0 if plan.quick else sufficient_seconds(run.samples, plan.judged)
@@ -57,7 +57,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         name=name,
         target=rig.prepared.description,
         scenario=str(plan.scenario),
-        serving=str(plan.serving),
+        serving=plan.serving_text,
         seconds=(int(samples.done_ns.max()) - samples.started_ns) * 1e-9,
         requests=samples.total,
         metrics=MappingProxyType(summary.metrics),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,10 +14,12 @@ from pytest_dlperf.core.summary import BLOCKS
 from pytest_dlperf.engine.attendance import within
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.clock import StoppableClock
+from pytest_dlperf.engine.coroutines import CoroutineLoad, CoroutineTarget
 from pytest_dlperf.engine.evaluation import Evaluation
+from pytest_dlperf.engine.ledger import Ledger
 from pytest_dlperf.engine.load import Load, Replica
 from pytest_dlperf.engine.reference_answers import ReferenceAnswers, ask_alone
-from pytest_dlperf.engine.target import Prepared, prepare
+from pytest_dlperf.engine.target import FIRST_CALLS, Prepared, prepare
 from pytest_dlperf.engine.telemetry import Telemetry
 from pytest_dlperf.engine.warmup import warm_up
 from pytest_dlperf.errors import AnswerError, TargetError, UsageError
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.core.samples import Samples
     from pytest_dlperf.engine.clock import Clock
+    from pytest_dlperf.engine.load import Watch
     from pytest_dlperf.engine.telemetry import Meter, Progress
 
 SEED: Final = 0
@@ -36,7 +40,6 @@ SEED: Final = 0
 _WARM_UP_SEED: Final = 1
 _WINDOW_SECONDS: Final = 0.25
 _DRAIN_SECONDS: Final = 1.0
-_FIRST_CALLS: Final = 10  # times the patience with a call: they may compile
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Rig:
         return Evaluation(
             data=self.data,
             order=self.order,
-            longest=self.plan.serving.max_batch_size,
+            longest=self.plan.served.max_batch_size,
             shape=self.prepared.sample_answer.shape[1:],
             scorer=self.scorer,
             reference=self.reference,
@@ -109,19 +112,35 @@ class Rig:
         start_ns = clock.now_ns()
         # The schedule must not begin before it is made, which can take longer than a request.
         with clock.stopped():
-            backlog = backlog_for(plan.scenario, plan.serving, start_ns, seconds, seed)
+            backlog = backlog_for(plan.scenario, plan.served, start_ns, seconds, seed)
         end_ns = start_ns + int(seconds * 1e9)
         countdown = end_ns if seconds >= 1 else None
         telemetry = Telemetry(bench.meter, bench.clock, bench.progress, phase, countdown)
-        load = Load(
-            replicas=[Replica(target, clock) for target in self.prepared.replicas],
-            backlog=backlog,
-            feed=asked,
-            deadline_ns=end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9),
-            call_seconds=plan.call_timeout,
-            watch=telemetry,
+        deadline_ns = end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9)
+        ledger = Ledger(
+            backlog=backlog, feed=asked, started_ns=clock.now_ns(), deadline_ns=deadline_ns
         )
+        load = self._load(ledger, clock, telemetry)
         return Loaded(load.run(), asked, telemetry, load.hung)
+
+    def _load(self, ledger: Ledger, clock: StoppableClock, watch: Watch) -> Load | CoroutineLoad:
+        patience = self.plan.call_timeout
+        first = self.prepared.replicas[0]
+        if isinstance(first, CoroutineTarget):
+            return CoroutineLoad(
+                target=first,
+                clients=self.plan.served.replicas,
+                clock=clock,
+                ledger=ledger,
+                call_seconds=patience,
+                watch=watch,
+            )
+        replicas = [Replica(target, clock) for target in self.prepared.replicas]
+        return Load(replicas=replicas, ledger=ledger, call_seconds=patience, watch=watch)
+
+    def close(self) -> None:
+        """Give back what the target holds."""
+        self.prepared.close()
 
     def warm_up(self) -> str:
         """Run the load until its speed settles; returns a note if it does not.
@@ -153,28 +172,32 @@ def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
     if data.labels is None:
         _refuse_budgets(plan, ANSWER_METRICS, "the data has no labels")
     order = np.random.default_rng(SEED).permutation(len(data.inputs))
-    longest = plan.serving.max_batch_size
+    longest = plan.served.max_batch_size
     rows = np.resize(data.inputs[order], (max(longest, len(order)), *data.inputs.shape[1:]))
     # Read-only, as under load: a target that changes its input must be found out at once.
     rows.flags.writeable = False
     bench.progress.show("compiling", None)
-    patience = _FIRST_CALLS * plan.call_timeout
-    prepared = prepare(target, rows[:longest], plan.serving, bench.clock, patience)
-    scorer = scorer_for(prepared.sample_answer, data.labels) if data.labels is not None else None
-    if scorer is not None and not scorer.classifies:
-        problem = "answers and labels fit no classification"
-        _refuse_budgets(plan, frozenset({"accuracy"}), problem)
-    bench.progress.show("asking rows alone", None)
-    width = prepared.sample_answer[0].size
-    try:
-        reference, remark = within(
-            patience,
-            lambda: ask_alone(prepared.replicas[0], rows[: len(order)], width, bench.clock),
-        )
-    except AnswerError as error:
-        raise TargetError(
-            f"{prepared.description} hung when asked for single rows: {error}"
-        ) from None
+    prepared = prepare(target, rows[:longest], plan, bench.clock)
+    with contextlib.ExitStack() as undo:
+        undo.callback(prepared.close)
+        answer, labels = prepared.sample_answer, data.labels
+        scorer = scorer_for(answer, labels) if labels is not None else None
+        if scorer is not None and not scorer.classifies:
+            problem = "answers and labels fit no classification"
+            _refuse_budgets(plan, frozenset({"accuracy"}), problem)
+        bench.progress.show("asking rows alone", None)
+        try:
+            reference, remark = within(
+                FIRST_CALLS * plan.call_timeout,
+                lambda: ask_alone(
+                    prepared.replicas[0], rows[: len(order)], answer[0].size, bench.clock
+                ),
+            )
+        except AnswerError as error:
+            raise TargetError(
+                f"{prepared.description} hung when asked for single rows: {error}"
+            ) from None
+        undo.pop_all()
     return Rig(prepared, data, order, scorer, reference, remark, plan, bench)
 
 

@@ -26,6 +26,7 @@ from pytest_dlperf.core.scenarios import (
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.clock import MonotonicClock
+from pytest_dlperf.engine.ledger import Ledger
 from pytest_dlperf.engine.load import Load, Replica
 
 if TYPE_CHECKING:
@@ -55,9 +56,12 @@ def run(  # noqa: PLR0913 - the knobs of a load
     start = clock.now
     return Load(
         replicas=[Replica(target, clock)],
-        backlog=backlog_for(scenario, serving, start, seconds, seed),
-        feed=EchoFeed(np.arange(1 << 22)),
-        deadline_ns=start + int(seconds * 1e9) + drain_ns,
+        ledger=Ledger(
+            backlog=backlog_for(scenario, serving, start, seconds, seed),
+            feed=EchoFeed(np.arange(1 << 22)),
+            started_ns=start,
+            deadline_ns=start + int(seconds * 1e9) + drain_ns,
+        ),
         call_seconds=60.0,
         watch=NoWatch(),
     ).run()
@@ -94,9 +98,12 @@ def simulate(
     serving = serving or Serving(1, replicas=len(targets))
     load = Load(
         replicas=replicas,
-        backlog=backlog_for(scenario, serving, start, seconds, seed),
-        feed=EchoFeed(np.arange(1 << 22)),
-        deadline_ns=1 << 60,
+        ledger=Ledger(
+            backlog=backlog_for(scenario, serving, start, seconds, seed),
+            feed=EchoFeed(np.arange(1 << 22)),
+            started_ns=start,
+            deadline_ns=1 << 60,
+        ),
         call_seconds=60.0,
         watch=NoWatch(),
     )
@@ -360,9 +367,12 @@ def test_an_exception_ends_its_batch_only() -> None:
     feed = EchoFeed(np.arange(1 << 16))
     Load(
         replicas=[Replica(target, clock)],
-        backlog=backlog_for(ClosedLoop(4), Serving(4), clock.now, 0.01, 0),
-        feed=feed,
-        deadline_ns=1 << 60,
+        ledger=Ledger(
+            backlog=backlog_for(ClosedLoop(4), Serving(4), clock.now, 0.01, 0),
+            feed=feed,
+            started_ns=clock.now,
+            deadline_ns=1 << 60,
+        ),
         call_seconds=60.0,
         watch=NoWatch(),
     ).run()
@@ -378,9 +388,12 @@ def test_answers_reach_their_own_requests() -> None:
     feed = EchoFeed(np.arange(1 << 16))
     Load(
         replicas=[Replica(target, clock)],
-        backlog=backlog_for(Server(5000), Serving(8), clock.now, 1.0, 0),
-        feed=feed,
-        deadline_ns=1 << 60,
+        ledger=Ledger(
+            backlog=backlog_for(Server(5000), Serving(8), clock.now, 1.0, 0),
+            feed=feed,
+            started_ns=clock.now,
+            deadline_ns=1 << 60,
+        ),
         call_seconds=60.0,
         watch=NoWatch(),
     ).run()
@@ -403,9 +416,12 @@ def test_replicas_work_at_the_same_time() -> None:
     ending = _Ending(clock, feed, 20, both)
     samples = Load(
         replicas=[Replica(Together(), ending), Replica(Together(), ending)],
-        backlog=backlog_for(ClosedLoop(2), Serving(1, replicas=2), clock.now_ns(), 60.0, 0),
-        feed=feed,
-        deadline_ns=clock.now_ns() + 60 * 10**9,
+        ledger=Ledger(
+            backlog=backlog_for(ClosedLoop(2), Serving(1, replicas=2), clock.now_ns(), 60.0, 0),
+            feed=feed,
+            started_ns=clock.now_ns(),
+            deadline_ns=clock.now_ns() + 60 * 10**9,
+        ),
         call_seconds=1e6,
         watch=NoWatch(),
     ).run()
@@ -449,9 +465,12 @@ def test_a_bug_in_the_feed_is_raised_not_swallowed() -> None:
     with pytest.raises(ZeroDivisionError):
         Load(
             replicas=[Replica(TimedTarget(clock, lambda _: 1), clock)],
-            backlog=backlog_for(SingleStream(), Serving(), clock.now, 1.0, 0),
-            feed=Broken(np.arange(8)),
-            deadline_ns=1 << 60,
+            ledger=Ledger(
+                backlog=backlog_for(SingleStream(), Serving(), clock.now, 1.0, 0),
+                feed=Broken(np.arange(8)),
+                started_ns=clock.now,
+                deadline_ns=1 << 60,
+            ),
             call_seconds=60.0,
             watch=NoWatch(),
         ).run()
