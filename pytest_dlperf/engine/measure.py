@@ -19,10 +19,12 @@ from pytest_dlperf.core.steadiness import drift, growth, shortfall
 from pytest_dlperf.core.sufficiency import sufficient_seconds
 from pytest_dlperf.core.summary import BLOCKS, Score, Summary, summarise_load, summarise_score
 from pytest_dlperf.core.usage import Usage, disturbance
+from pytest_dlperf.engine.keras import Tracings
 from pytest_dlperf.engine.rig import Bench, Rig, set_up
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator
 
     from pytest_dlperf.core.data import Data
@@ -44,12 +46,16 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         DataError: if the labels do not fit the answers.
     """
     rig = set_up(target, data, plan, bench)
+    tracings = Tracings()
     with contextlib.closing(rig), _quiet_gc():
         unsteady = "" if plan.quick else rig.warm_up()
+        before = tracings.count()
         run = _run(rig, _QUICK_SECONDS if plan.quick else plan.duration)
         longer = 0.0 if plan.quick else sufficient_seconds(run.samples, plan.judged)
         if not run.hung and plan.duration < longer <= _LONGEST * plan.duration:
+            before = tracings.count()
             run = _run(rig, longer)
+        retraced = _retraced(tracings.count() - before)
     samples, score = run.samples, run.score
     summary = _summary(rig, run)
     return Measurement(
@@ -65,7 +71,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         errors=(*run.errors, *_unanswered(samples)),
         rows=_rows(data, score),
         invalid=lateness(samples),
-        notes=tuple(filter(None, (unsteady, rig.remark, *_notes(plan, run)))),
+        notes=tuple(filter(None, (unsteady, rig.remark, retraced, *_notes(plan, run)))),
         diagnosis=diagnose(samples, run.busy_cores),
         slo=plan.slo,
     )
@@ -103,6 +109,14 @@ def _run(rig: Rig, seconds: float) -> _Run:
         busy_cores=busy_cores,
         hung=loaded.hung,
     )
+
+
+def _retraced(counts: Counter[str]) -> str:
+    """What was traced while it was measured, in words."""
+    if not counts:
+        return ""
+    each = ", ".join(f"{name} {n} time{'s' if n > 1 else ''}" for name, n in counts.most_common(3))
+    return f"tf.function traced again while it was measured: {each}"
 
 
 def _notes(plan: Plan, run: _Run) -> Iterator[str]:
