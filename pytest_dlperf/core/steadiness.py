@@ -10,7 +10,7 @@ import numpy as np
 from pytest_dlperf.core.units import format_quantity
 
 if TYPE_CHECKING:
-    from pytest_dlperf.core.samples import Samples
+    from pytest_dlperf.core.tally import Tally
 
 _SIGNIFICANT: Final = 2.576  # two-sided 1 %
 _LARGE: Final = 0.1
@@ -18,18 +18,16 @@ _KEPT_UP: Final = 0.99
 _NS: Final = 1e-9
 
 
-def drift(samples: Samples, blocks: int) -> str:
+def drift(tally: Tally) -> str:
     """Whether the rate of answers rose or fell over the run, in words; empty if it did not.
 
     Mann and Kendall's test for a trend (Mann 1945) at 1 %, and Sen's slope (Sen 1968) of at
     least 10 % from the first stretch to the last.
 
     Args:
-        samples: of a closed loop; an open one answers as fast as is asked.
-        blocks: stretches that the run is cut into.
+        tally: of a closed loop; an open one answers as fast as is asked.
     """
-    block = samples.blocks(blocks)
-    rates = np.bincount(block, samples.size) / np.maximum(samples.block_seconds(block), _NS)
+    rates = tally.blocks.requests / np.maximum(tally.blocks.seconds(tally.started_ns), _NS)
     n = len(rates)
     later, earlier = np.tril_indices(n, -1)
     steps = rates[later] - rates[earlier]
@@ -45,19 +43,16 @@ def drift(samples: Samples, blocks: int) -> str:
     return f"the rate drifted by {change:+.0%} during the run: it was not in a steady state"
 
 
-def shortfall(samples: Samples, duration: float) -> str:
+def shortfall(tally: Tally) -> str:
     """Whether an open loop's answers fell behind what came, in words; empty if they kept up.
 
     Args:
-        samples: of an open loop.
-        duration: seconds for which requests came.
+        tally: of an open loop.
     """
-    end_ns = samples.started_ns + int(duration * 1e9)
-    in_time = int(samples.size[samples.done_ns <= end_ns].sum())
     # Those that came just before the end may be answered just after it.
-    slack = int(samples.size.max(initial=0))
-    if in_time + slack >= _KEPT_UP * samples.total:
+    slack = max(tally.batch_sizes, default=0)
+    if tally.in_time + slack >= _KEPT_UP * tally.total:
         return ""
-    came = format_quantity(samples.total / duration, "1/s")
-    answered = format_quantity(in_time / duration, "1/s")
+    came = format_quantity(tally.total / tally.seconds, "1/s")
+    answered = format_quantity(tally.in_time / tally.seconds, "1/s")
     return f"overloaded: {came} came, {answered} were answered in time"

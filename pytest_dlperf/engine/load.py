@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import numpy as np
-
-from pytest_dlperf.core.samples import Outcome, Samples
 from pytest_dlperf.engine.backlog import Backlog, Batch, Wait
+from pytest_dlperf.engine.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from pytest_dlperf.core.samples import Samples
     from pytest_dlperf.engine.clock import Clock
     from pytest_dlperf.engine.target import Target
 
@@ -46,17 +45,6 @@ class Watch(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Log:
-    """What the replicas write down, a few numbers a batch."""
-
-    stop: list[int] = field(default_factory=list)
-    dispatched_ns: list[int] = field(default_factory=list)
-    done_ns: list[int] = field(default_factory=list)
-    first: list[int] = field(default_factory=list)
-    late_ns: list[int] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True)
 class Replica:
     """One copy of a target, with the clock that its thread lives by."""
@@ -75,9 +63,11 @@ class Load:
         feed: their rows, and the place for their answers.
         deadline_ns: no batch is sent at or after it, whatever is left.
         watch: looks on.
+        sink: is given a segment of the run whenever much has ended, with a lock held, and forgets
+            it or not; None keeps the run whole.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who, what, how long, and who wants to know
         self,
         *,
         replicas: Sequence[Replica],
@@ -85,22 +75,26 @@ class Load:
         feed: Feed,
         deadline_ns: int,
         watch: Watch,
+        sink: Callable[[Samples], None] | None = None,
     ) -> None:
         self._replicas = replicas
         self._backlog = backlog
         self._feed = feed
         self._deadline_ns = deadline_ns
         self._watch = watch
-        self._log = _Log()
+        self._sink = sink
+        self._number = {id(replica): number for number, replica in enumerate(replicas)}
         self._changed = threading.Condition()
         self._crash: BaseException | None = None
         self._next_tick_ns = 0
-        self._started_ns = min(replica.clock.now_ns() for replica in replicas)
+        self._journal = Journal(min(replica.clock.now_ns() for replica in replicas))
 
     def run(self) -> Samples:
         """Run until the backlog is done or the deadline is reached, a thread each replica.
 
-        `Samples.outcome` is all OK except for what never was answered; the feed knows better.
+        Returns:
+            What was not given to the sink: the whole run without one. `Samples.outcome` is all
+            OK; the feed knows better.
         """
         threads = [
             threading.Thread(target=self._serve, args=(replica,), daemon=True)
@@ -158,37 +152,25 @@ class Load:
             error = raised.with_traceback(None)
         done_ns = replica.clock.now_ns()
         with self._changed:
-            self._log.first.append(batch.start)
-            self._log.stop.append(batch.stop)
-            self._log.dispatched_ns.append(dispatched_ns)
-            self._log.done_ns.append(done_ns)
+            number = self._number[id(replica)]
+            self._journal.write(batch.start, batch.stop, number, dispatched_ns, done_ns)
             if error is None:
                 self._feed.answer(batch.start, batch.stop, outputs)
             else:
                 self._feed.fail(batch.start, batch.stop, error)
             self._backlog.finish(batch, done_ns)
+            if self._sink is not None and self._journal.full:
+                self._sink(self._journal.cut(self._backlog))
             self._changed.notify()
 
     def _sleep(self, until_ns: int, clock: Clock) -> None:
         clock.sleep_until_ns(until_ns)
-        self._log.late_ns.append(clock.now_ns() - until_ns)
+        late_ns = clock.now_ns() - until_ns
+        with self._changed:
+            self._journal.woke(late_ns)
 
     def samples(self) -> Samples:
-        """What has happened so far."""
-        log = self._log
+        """What has happened so far and was not given to the sink; call it once, at the end."""
         # Counted first: what has come up to now may yet be rejected.
         unfinished = self._backlog.left(max(r.clock.now_ns() for r in self._replicas))
-        order = np.argsort(np.array(log.first, np.int64), kind="stable")
-        intended_ns = self._backlog.intended_ns
-        return Samples(
-            started_ns=self._started_ns,
-            intended_ns=intended_ns.copy(),
-            stop=np.array(log.stop, np.int64)[order],
-            dispatched_ns=np.array(log.dispatched_ns, np.int64)[order],
-            done_ns=np.array(log.done_ns, np.int64)[order],
-            outcome=np.full(len(intended_ns), Outcome.OK, np.uint8),
-            late_ns=np.array(log.late_ns, np.int64),
-            per_query=self._backlog.per_query,
-            rejected=self._backlog.rejected,
-            unfinished=unfinished,
-        )
+        return replace(self._journal.cut(self._backlog), unfinished=unfinished)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.scoring import Scorer, scorer_for
+from pytest_dlperf.core.teller import EXACT, Teller
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.clock import StoppableClock
 from pytest_dlperf.engine.evaluation import Evaluation
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.data import Data
+    from pytest_dlperf.core.measurement import ErrorCount
     from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.core.samples import Samples
+    from pytest_dlperf.core.summary import Score
+    from pytest_dlperf.core.tally import Tally
+    from pytest_dlperf.core.usage import Usage
     from pytest_dlperf.engine.clock import Clock
     from pytest_dlperf.engine.telemetry import Meter, Progress
 
@@ -43,6 +48,29 @@ class Bench:
     clock: Clock
     meter: Meter
     progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One load, its answers scored.
+
+    Attributes:
+        seconds: for how long requests were to come.
+        tally: what it came to.
+        score: of the answers; None if they are not scored.
+        errors: kinds of errors among the answers, the most frequent first.
+        peak_bytes: the most memory that was resident meanwhile.
+        used: processor time that was used meanwhile.
+        busy_cores: processors that this process kept busy meanwhile, on average.
+    """
+
+    seconds: float
+    tally: Tally
+    score: Score | None
+    errors: tuple[ErrorCount, ...]
+    peak_bytes: int
+    used: Usage
+    busy_cores: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,39 +109,62 @@ class Rig:
             clock=clock,
         )
 
-    def run(
-        self, seconds: float, phase: str, seed: int = SEED
-    ) -> tuple[Samples, Evaluation, Telemetry]:
-        """Put the target under load once; the evaluation is yet to be finished."""
+    def run(self, seconds: float, phase: str, seed: int = SEED) -> Loaded:
+        """Put the target under load once."""
         plan, bench = self.plan, self.bench
         clock = StoppableClock(bench.clock)
         asked = self.evaluation(clock)
         start_ns = clock.now_ns()
         # The schedule must not begin before it is made, which can take longer than a request.
         with clock.stopped():
-            backlog = backlog_for(plan.scenario, plan.serving, start_ns, seconds, seed)
+            backlog = backlog_for(
+                plan.scenario, plan.serving, start_ns, seconds, seed, pause=clock.stopped
+            )
         end_ns = start_ns + int(seconds * 1e9)
         countdown = end_ns if seconds >= 1 else None
         telemetry = Telemetry(bench.meter, bench.clock, bench.progress, phase, countdown)
+        teller = Teller(
+            started_ns=start_ns,
+            seconds=seconds,
+            replicas=len(self.prepared.replicas),
+            slo=plan.slo,
+            exact=EXACT,
+        )
+
+        def take(segment: Samples) -> None:
+            with clock.stopped():
+                stop = segment.first + len(segment.outcome)
+                outcome = asked.outcomes(segment.first, stop)
+                teller.add(replace(segment, outcome=outcome))
+
         load = Load(
             replicas=[Replica(target, clock) for target in self.prepared.replicas],
             backlog=backlog,
             feed=asked,
             deadline_ns=end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9),
             watch=telemetry,
+            sink=take,
         )
-        return load.run(), asked, telemetry
+        rest = load.run()
+        used, busy_cores = telemetry.finish()
+        take(rest)
+        return Loaded(
+            seconds=seconds,
+            tally=teller.tally(),
+            score=asked.score,
+            errors=asked.errors,
+            peak_bytes=telemetry.peak_bytes,
+            used=used,
+            busy_cores=busy_cores,
+        )
 
     def warm_up(self) -> str:
         """Run the load until its speed settles; returns a note if it does not."""
         seconds = min(_WINDOW_SECONDS, self.plan.duration / 10)
 
         def window() -> float:
-            samples, _, _ = self.run(seconds, "warming up", _WARM_UP_SEED)
-            if not len(samples.stop):
-                return 0.0
-            span_ns = int(samples.done_ns.max()) - samples.started_ns
-            return len(samples.intended_ns) / span_ns * 1e9
+            tally = self.run(seconds, "warming up", _WARM_UP_SEED).tally
+            return tally.answered / max(1, tally.span_ns) * 1e9
 
         return warm_up(window)
 

@@ -24,6 +24,7 @@ from pytest_dlperf.core.scenarios import (
     Trace,
 )
 from pytest_dlperf.core.serving import Serving
+from pytest_dlperf.core.stretches import Reading
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.clock import MonotonicClock
 from pytest_dlperf.engine.load import Load, Replica
@@ -175,7 +176,7 @@ def test_multi_stream_waits_for_the_whole_query() -> None:
 
     samples = run(MultiStream(8), Serving(3), 0.3, clock=clock, target=target)
 
-    latency, _ = samples.queries()
+    latency = Reading(None).read(samples).latency_ns
     assert target.batches == [3, 3, 2] * 100
     assert set(latency) == {3 * SERVICE_NS}
     assert len(latency) == 100
@@ -190,7 +191,7 @@ def test_multi_stream_on_two_replicas() -> None:
 
     samples = simulate(MultiStream(2), 0.3, targets)
 
-    latency, _ = samples.queries()
+    latency = Reading(None).read(samples).latency_ns
     assert set(latency) == {3 * SERVICE_NS}
     assert len(latency) == 100
 

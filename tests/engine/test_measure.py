@@ -339,9 +339,9 @@ def test_making_the_schedule_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> N
     """However long it takes to draw the arrivals, the first of them are not late for it."""
     clock = FakeClock()
 
-    def slowly(*arguments: object) -> object:
+    def slowly(*arguments: object, **options: object) -> object:
         clock.now += 500 * MILLISECOND
-        return backlog_for(*arguments)  # type: ignore[arg-type]  # passed on as they came
+        return backlog_for(*arguments, **options)  # type: ignore[arg-type]  # passed on as they came
 
     monkeypatch.setattr("pytest_dlperf.engine.rig.backlog_for", slowly)
 
