@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST: Final = 200_000_000
-_CHUNK: Final = 1 << 20
+CHUNK: Final = 1 << 20
+"""Arrivals that are drawn at a time."""
 
 
 def arrivals(scenario: OpenLoop, duration: float, seed: int) -> NDArray[np.int64]:
@@ -24,7 +25,7 @@ def arrivals(scenario: OpenLoop, duration: float, seed: int) -> NDArray[np.int64
 
 
 def arrival_chunks(
-    scenario: OpenLoop, duration: float, seed: int, size: int = _CHUNK
+    scenario: OpenLoop, duration: float, seed: int, size: int = CHUNK
 ) -> Iterator[NDArray[np.int64]]:
     """Due times of an open loop, drawn as they are needed.
 

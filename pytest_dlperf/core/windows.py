@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 _WINDOWS: Final = 200
 _MOST: Final = 2 * _WINDOWS
 _POINT_NS: Final = 100_000_000
+_FINEST: Final = 8  # a tenth of a second in nanoseconds is divisible by 2^8
 
 
 class Grid:
     """Equal windows of time, and points of several windows each.
 
-    There are 200 windows and ten points a second, or 200 points if that is fewer. Should the run
-    last longer than twice its time, windows get twice as long, as often as is needed.
+    There are about 200 windows, and ten points a second, or 200 points if that is fewer. Should
+    the run last much longer than its time, windows get twice as long, as often as is needed.
 
     Args:
         started_ns: when the run began.
@@ -38,8 +40,9 @@ class Grid:
         point_ns = max(_POINT_NS, -(-planned_ns // _WINDOWS))
         self.started_ns = started_ns
         self.windows = _MOST
-        self._parts = max(1, round(point_ns * _WINDOWS / planned_ns))
-        self.window_ns = max(1, point_ns // self._parts)
+        # Powers of two, by which a point can be divided, and windows be joined again.
+        self._parts = 1 << min(_FINEST, max(0, round(math.log2(point_ns * _WINDOWS / planned_ns))))
+        self.window_ns = point_ns // self._parts
 
     @property
     def point_ns(self) -> int:
@@ -50,7 +53,7 @@ class Grid:
         """Let the windows reach as far as this time."""
         while ns - self.started_ns > self.windows * self.window_ns:
             self.window_ns *= 2
-            self._parts = -(-self._parts // 2)
+            self._parts = max(1, self._parts // 2)
 
     def window(self, ends_ns: NDArray[np.int64]) -> NDArray[np.intp]:
         """The window of what ended then; what ends on a border belongs before it."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from pytest_dlperf.core.arrivals import arrival_chunks
+from pytest_dlperf.core.arrivals import CHUNK, arrival_chunks
 from pytest_dlperf.core.scenarios import (
     ClosedLoop,
     Exponential,
@@ -267,9 +267,9 @@ def backlog_for(  # noqa: PLR0913 - what comes, when, how it is served, and on w
             clients = 2 * serving.max_batch_size * serving.replicas
             return Backlog(at_once(clients), end_ns, serving, _after(0))
         case Trace(str() as path):
-            chunks = arrival_chunks(Trace(read_times(Path(path))), duration, seed)
+            chunks = arrival_chunks(Trace(read_times(Path(path))), duration, seed, CHUNK)
         case _:
-            chunks = arrival_chunks(scenario, duration, seed)
+            chunks = arrival_chunks(scenario, duration, seed, CHUNK)
     more = _drawn(chunks, start_ns, pause)
     return Backlog(next(more, np.zeros(0, np.int64)), end_ns, serving, more=more)
 

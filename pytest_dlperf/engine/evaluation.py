@@ -188,7 +188,7 @@ class Evaluation:
             np.add.at(self._loss, positions[good], loss)
 
     def _count_not_finite(self, requests: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
-        rows = sorted({int(self._order[position]) for position in positions})
+        rows = np.unique(self._order[positions]).tolist()
         shown = ", ".join(map(str, rows[:_SHOWN_ROWS])) + (
             " ..." if len(rows) > _SHOWN_ROWS else ""
         )

@@ -164,6 +164,21 @@ def test_exceptions_are_counted_by_type() -> None:
     assert found == [("ValueError", 6, "first"), ("KeyError", 1, "'third'")]
 
 
+def test_outcomes_are_handed_over_once() -> None:
+    """Each range of requests has its own outcomes, in whatever order answers came."""
+    asked = evaluation()
+    asked.answer(8, 12, None)
+    asked.fail(0, 4, ValueError())
+    asked.answer(4, 8, right(asked, 4, 8) * [[np.nan], [1], [1], [1]])
+
+    bad, shape = Outcome.EXCEPTION, Outcome.WRONG_SHAPE
+    assert list(asked.outcomes(0, 6)) == [bad] * 4 + [Outcome.NOT_FINITE, Outcome.OK]
+    asked.fail(14, 16, KeyError())
+    assert list(asked.outcomes(6, 10)) == [Outcome.OK] * 2 + [shape] * 2
+    assert list(asked.outcomes(10, 16)) == [shape] * 2 + [Outcome.OK] * 2 + [bad] * 2
+    assert sum(error.requests for error in asked.errors) == 11
+
+
 def test_a_reused_output_buffer_does_no_harm() -> None:
     """A target that writes every answer into the same array is scored as it answered."""
     asked = evaluation()

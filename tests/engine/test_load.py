@@ -30,6 +30,8 @@ from pytest_dlperf.engine.clock import MonotonicClock
 from pytest_dlperf.engine.load import Load, Replica
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_dlperf.core.samples import Samples
 
 SERVICE_NS = 1_000_000
@@ -80,13 +82,14 @@ def test_waiting_time_of_a_single_server(utilisation: float, seconds: float) -> 
     assert np.concatenate(waits).mean() == pytest.approx(expected, rel=0.03)
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - the knobs of a load
     scenario: Scenario,
     seconds: float,
     targets: list[TimedTarget],
     *,
     serving: Serving | None = None,
     seed: int = 0,
+    sink: Callable[[Samples], None] | None = None,
 ) -> Samples:
     """A load with several replicas in simulated time: the one that is furthest behind goes next."""
     start = targets[0].clock.now
@@ -98,6 +101,7 @@ def simulate(
         feed=EchoFeed(np.arange(1 << 22)),
         deadline_ns=1 << 60,
         watch=NoWatch(),
+        sink=sink,
     )
     working = list(replicas)
     while working:
@@ -450,3 +454,34 @@ def test_a_bug_in_the_feed_is_raised_not_swallowed() -> None:
             deadline_ns=1 << 60,
             watch=NoWatch(),
         ).run()
+
+
+@pytest.mark.parametrize(
+    "scenario", [Server(2500), Server(5000), ClosedLoop(50), MultiStream(7), Offline()], ids=str
+)
+def test_what_is_given_away_is_the_whole_run(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Segments that a load gives away while it runs, joined, are what it would have kept."""
+    serving = Serving(3, replicas=2, queue_limit=9 if isinstance(scenario, Server) else None)
+
+    def targets() -> list[TimedTarget]:
+        work = [np.random.default_rng(seed) for seed in (1, 2)]
+        return [TimedTarget(FakeClock(), lambda _, w=w: int(w.exponential(1e6))) for w in work]
+
+    whole = simulate(scenario, 1.0, targets(), serving=serving)
+    monkeypatch.setattr("pytest_dlperf.engine.journal._CALLS", 10)
+    monkeypatch.setattr("pytest_dlperf.engine.backlog.CHUNK", 64)
+    segments: list[Samples] = []
+    segments.append(simulate(scenario, 1.0, targets(), serving=serving, sink=segments.append))
+
+    assert len(segments) > 20
+    for column in ("intended_ns", "dispatched_ns", "done_ns", "replica", "outcome"):
+        joined = np.concatenate([getattr(segment, column) for segment in segments])
+        np.testing.assert_array_equal(joined, getattr(whole, column))
+    stops = np.concatenate([segment.first + segment.stop for segment in segments])
+    np.testing.assert_array_equal(stops, whole.stop)
+    assert sum(len(segment.late_ns) for segment in segments) == len(whole.late_ns)
+    assert sum(segment.rejected for segment in segments) == whole.rejected
+    assert [segment.unfinished for segment in segments[:-1]] == [0] * (len(segments) - 1)
+    assert set(whole.replica.tolist()) == {0, 1}
