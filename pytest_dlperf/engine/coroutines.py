@@ -206,7 +206,7 @@ class CoroutineLoad:
 
     async def _send(self, batch: Batch) -> None:
         inputs = self._ledger.inputs(batch)
-        call = self._out[batch] = Call(batch, self._clock.now_ns())
+        call = self._out[batch] = Call(batch, 0, self._clock.now_ns())
         error: Exception | None = None
         outputs: object = None
         limit = asyncio.timeout(self._call_seconds)

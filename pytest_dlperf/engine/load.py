@@ -62,6 +62,7 @@ class Load:
         self._call_seconds = call_seconds
         self._watch = watch
         self._ledger = ledger
+        self._number = {replica: number for number, replica in enumerate(replicas)}
         # One replica at a time looks for work; so only one of the idle ones waits for the time.
         self._turn = threading.Lock()
         self._waits_for_others = len(replicas) > 1 and ledger.answers_bring_requests
@@ -73,7 +74,8 @@ class Load:
     def run(self) -> Samples:
         """Run until the backlog is done or the deadline is reached, a thread each replica.
 
-        `Samples.outcome` is all OK except for what never was answered; the feed knows better.
+        Returns:
+            What the ledger gave to nobody: the whole run if it has no sink.
         """
         threads = {
             replica: threading.Thread(
@@ -171,7 +173,7 @@ class Load:
         inputs = self._ledger.inputs(batch)
         error: Exception | None = None
         outputs: object = None
-        call = self._out[replica] = Call(batch, replica.clock.now_ns())
+        call = self._out[replica] = Call(batch, self._number[replica], replica.clock.now_ns())
         try:
             outputs = replica.target.infer(inputs)
         except Exception as raised:  # noqa: BLE001 - whatever a target raises is a result

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -14,13 +13,15 @@ from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.rows import Rows
 from pytest_dlperf.core.scenarios import Offline, OpenLoop
+from pytest_dlperf.core.series import series_of
 from pytest_dlperf.core.statistics.estimate import counted
 from pytest_dlperf.core.steadiness import drift, growth, shortfall
 from pytest_dlperf.core.sufficiency import sufficient_seconds
-from pytest_dlperf.core.summary import BLOCKS, Score, Summary, summarise_load, summarise_score
-from pytest_dlperf.core.usage import Usage, disturbance
+from pytest_dlperf.core.summary import Score, Summary, summarise_load, summarise_score
+from pytest_dlperf.core.tally import few_sizes
+from pytest_dlperf.core.usage import disturbance
 from pytest_dlperf.engine.keras import Tracings
-from pytest_dlperf.engine.rig import Bench, Rig, set_up
+from pytest_dlperf.engine.rig import Bench, Loaded, Rig, set_up
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.core.data import Data
     from pytest_dlperf.core.plan import Plan
-    from pytest_dlperf.core.samples import Samples
+    from pytest_dlperf.core.tally import Tally
 
 _QUICK_SECONDS: Final = 0.3
 _LONGEST: Final = 10  # times the duration that was asked for
@@ -51,12 +52,12 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         unsteady = "" if plan.quick else rig.warm_up()
         before = tracings.count()
         run = _run(rig, _QUICK_SECONDS if plan.quick else plan.duration)
-        longer = 0.0 if plan.quick else sufficient_seconds(run.samples, plan.judged)
+        longer = 0.0 if plan.quick else sufficient_seconds(run.tally, plan.judged)
         if not run.hung and plan.duration < longer <= _LONGEST * plan.duration:
             before = tracings.count()
             run = _run(rig, longer)
         retraced = _retraced(tracings.count() - before)
-    samples, score = run.samples, run.score
+    tally = run.tally
     summary = _summary(rig, run)
     return Measurement(
         test=test,
@@ -64,51 +65,28 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         target=rig.prepared.description,
         scenario=str(plan.scenario),
         serving=plan.serving_text,
-        seconds=(int(samples.done_ns.max()) - samples.started_ns) * 1e-9,
-        requests=samples.total,
+        seconds=tally.span_ns * 1e-9,
+        requests=tally.total,
         metrics=MappingProxyType(summary.metrics),
         refused=MappingProxyType(summary.refused),
-        errors=(*run.errors, *_unanswered(samples)),
-        rows=_rows(data, score),
-        invalid=lateness(samples),
+        errors=(*run.errors, *_unanswered(tally)),
+        rows=_rows(data, run.score),
+        invalid=lateness(tally),
         notes=tuple(filter(None, (unsteady, rig.remark, retraced, *_notes(plan, run)))),
-        diagnosis=diagnose(samples, run.busy_cores),
+        diagnosis=diagnose(tally, run.busy_cores),
         slo=plan.slo,
+        batch_sizes=MappingProxyType(few_sizes(tally.batch_sizes)),
+        utilisation=tally.utilisation,
+        series=series_of(tally, latencies=_has_latencies(plan)),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One load, its answers scored."""
-
-    seconds: float
-    samples: Samples
-    score: Score | None
-    errors: tuple[ErrorCount, ...]
-    resident: list[int]
-    used: Usage
-    busy_cores: float
-    hung: str
-
-
-def _run(rig: Rig, seconds: float) -> _Run:
+def _run(rig: Rig, seconds: float) -> Loaded:
     gc.collect()
-    loaded = rig.run(seconds, str(rig.plan.scenario))
-    samples, asked, telemetry = loaded.samples, loaded.asked, loaded.telemetry
-    used, busy_cores = telemetry.finish()
-    if not len(samples.stop):
+    run = rig.run(seconds, str(rig.plan.scenario))
+    if not run.tally.calls:
         raise UsageError("no request became due", "raise the rate or the duration")
-    asked.finish()
-    return _Run(
-        seconds=seconds,
-        samples=replace(samples, outcome=asked.outcomes(len(samples.intended_ns))),
-        score=asked.score,
-        errors=asked.errors,
-        resident=telemetry.resident,
-        used=used,
-        busy_cores=busy_cores,
-        hung=loaded.hung,
-    )
+    return run
 
 
 def _retraced(counts: Counter[str]) -> str:
@@ -119,20 +97,24 @@ def _retraced(counts: Counter[str]) -> str:
     return f"tf.function traced again while it was measured: {each}"
 
 
-def _notes(plan: Plan, run: _Run) -> Iterator[str]:
+def _has_latencies(plan: Plan) -> bool:
+    return not isinstance(plan.scenario, Offline)
+
+
+def _notes(plan: Plan, run: Loaded) -> Iterator[str]:
     if run.seconds > plan.duration:
         yield f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
     yield disturbance(run.used)
-    yield growth(run.resident, len(run.samples.intended_ns))
+    yield growth(run.resident, run.tally.answered)
     if isinstance(plan.scenario, OpenLoop):
-        yield shortfall(run.samples, run.seconds)
+        yield shortfall(run.tally)
     else:
-        yield drift(run.samples, BLOCKS)
+        yield drift(run.tally)
 
 
-def _summary(rig: Rig, run: _Run) -> Summary:
-    plan, samples, score = rig.plan, run.samples, run.score
-    load = summarise_load(samples, latencies=not isinstance(plan.scenario, Offline), slo=plan.slo)
+def _summary(rig: Rig, run: Loaded) -> Summary:
+    score = run.score
+    load = summarise_load(run.tally, latencies=_has_latencies(rig.plan))
     metrics = {
         **load.metrics,
         **(summarise_score(score) if score else {}),
@@ -158,13 +140,13 @@ def _quiet_gc() -> Iterator[None]:
             gc.enable()
 
 
-def _unanswered(samples: Samples) -> Iterator[ErrorCount]:
-    if samples.rejected:
+def _unanswered(tally: Tally) -> Iterator[ErrorCount]:
+    if tally.rejected:
         example = "came when the queue was full: the target is slower than the load"
-        yield ErrorCount("rejected", samples.rejected, example)
-    if samples.unfinished:
+        yield ErrorCount("rejected", tally.rejected, example)
+    if tally.unfinished:
         example = "still waiting when the run's time was up: the target is slower than the load"
-        yield ErrorCount("unfinished", samples.unfinished, example)
+        yield ErrorCount("unfinished", tally.unfinished, example)
 
 
 def _rows(data: Data, score: Score | None) -> Rows | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.scoring import Scorer, scorer_for
-from pytest_dlperf.core.summary import BLOCKS
+from pytest_dlperf.core.teller import EXACT, Teller
 from pytest_dlperf.engine.attendance import within
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.clock import StoppableClock
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.data import Data
+    from pytest_dlperf.core.measurement import ErrorCount
     from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.core.samples import Samples
+    from pytest_dlperf.core.summary import Score
+    from pytest_dlperf.core.tally import Tally
+    from pytest_dlperf.core.usage import Usage
     from pytest_dlperf.engine.clock import Clock
     from pytest_dlperf.engine.load import Watch
     from pytest_dlperf.engine.telemetry import Meter, Progress
@@ -53,18 +57,26 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What one load left behind.
+    """One load, its answers scored.
 
     Attributes:
-        samples: what happened, outcomes not yet filled in.
-        asked: the answers; yet to be finished.
-        telemetry: what was used meanwhile; yet to be finished.
+        seconds: for how long requests were to come.
+        tally: what it came to.
+        score: of the answers; None if they are not scored.
+        errors: kinds of errors among the answers, the most frequent first.
+        resident: bytes that were resident, at each tick.
+        used: processor time that was used meanwhile.
+        busy_cores: processors that this process kept busy meanwhile, on average.
         hung: what was said of a call that never returned; empty if all did.
     """
 
-    samples: Samples
-    asked: Evaluation
-    telemetry: Telemetry
+    seconds: float
+    tally: Tally
+    score: Score | None
+    errors: tuple[ErrorCount, ...]
+    resident: list[int]
+    used: Usage
+    busy_cores: float
     hung: str
 
 
@@ -112,16 +124,47 @@ class Rig:
         start_ns = clock.now_ns()
         # The schedule must not begin before it is made, which can take longer than a request.
         with clock.stopped():
-            backlog = backlog_for(plan.scenario, plan.served, start_ns, seconds, seed)
+            backlog = backlog_for(
+                plan.scenario, plan.served, start_ns, seconds, seed, pause=clock.stopped
+            )
         end_ns = start_ns + int(seconds * 1e9)
         countdown = end_ns if seconds >= 1 else None
         telemetry = Telemetry(bench.meter, bench.clock, bench.progress, phase, countdown)
-        deadline_ns = end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9)
+        teller = Teller(
+            started_ns=start_ns,
+            seconds=seconds,
+            replicas=len(self.prepared.replicas),
+            slo=plan.slo,
+            exact=EXACT,
+        )
+
+        def take(segment: Samples) -> None:
+            with clock.stopped():
+                stop = segment.first + len(segment.outcome)
+                outcome = asked.outcomes(segment.first, stop)
+                teller.add(replace(segment, outcome=outcome))
+
         ledger = Ledger(
-            backlog=backlog, feed=asked, started_ns=clock.now_ns(), deadline_ns=deadline_ns
+            backlog=backlog,
+            feed=asked,
+            started_ns=start_ns,
+            deadline_ns=end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9),
+            sink=take,
         )
         load = self._load(ledger, clock, telemetry)
-        return Loaded(load.run(), asked, telemetry, load.hung)
+        rest = load.run()
+        used, busy_cores = telemetry.finish()
+        take(rest)
+        return Loaded(
+            seconds=seconds,
+            tally=teller.tally(),
+            score=asked.score,
+            errors=asked.errors,
+            resident=telemetry.resident,
+            used=used,
+            busy_cores=busy_cores,
+            hung=load.hung,
+        )
 
     def _load(self, ledger: Ledger, clock: StoppableClock, watch: Watch) -> Load | CoroutineLoad:
         patience = self.plan.call_timeout
@@ -156,7 +199,9 @@ class Rig:
                 raise TargetError(
                     f"{self.prepared.description} hung while warming up: {loaded.hung}"
                 )
-            return loaded.samples.request_seconds(BLOCKS)
+            blocks = loaded.tally.blocks
+            seconds_each: NDArray[np.float64] = blocks.busy_ns * 1e-9 / blocks.requests
+            return seconds_each
 
         return warm_up(window)
 

@@ -24,12 +24,15 @@ from pytest_dlperf.core.scenarios import (
     Trace,
 )
 from pytest_dlperf.core.serving import Serving
+from pytest_dlperf.core.stretches import Reading
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.clock import MonotonicClock
 from pytest_dlperf.engine.ledger import Ledger
 from pytest_dlperf.engine.load import Load, Replica
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.samples import Samples
@@ -112,13 +115,14 @@ def lindley(due: NDArray[np.int64]) -> NDArray[np.int64]:
     return begun
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - the knobs of a load
     scenario: Scenario,
     seconds: float,
     targets: list[TimedTarget],
     *,
     serving: Serving | None = None,
     seed: int = 0,
+    sink: Callable[[Samples], None] | None = None,
 ) -> Samples:
     """A load with several replicas in simulated time: the one that is furthest behind goes next."""
     start = targets[0].clock.now
@@ -131,6 +135,7 @@ def simulate(
             feed=EchoFeed(np.arange(1 << 22)),
             started_ns=start,
             deadline_ns=1 << 60,
+            sink=sink,
         ),
         call_seconds=60.0,
         watch=NoWatch(),
@@ -212,7 +217,7 @@ def test_multi_stream_waits_for_the_whole_query() -> None:
 
     samples = run(MultiStream(8), Serving(3), 0.3, clock=clock, target=target)
 
-    latency, _ = samples.queries()
+    latency = Reading(None).read(samples).latency_ns
     assert target.batches == [3, 3, 2] * 100
     assert set(latency) == {3 * SERVICE_NS}
     assert len(latency) == 100
@@ -227,7 +232,7 @@ def test_multi_stream_on_two_replicas() -> None:
 
     samples = simulate(MultiStream(2), 0.3, targets)
 
-    latency, _ = samples.queries()
+    latency = Reading(None).read(samples).latency_ns
     assert set(latency) == {3 * SERVICE_NS}
     assert len(latency) == 100
 
@@ -501,3 +506,34 @@ def test_a_bug_in_the_feed_is_raised_not_swallowed() -> None:
             call_seconds=60.0,
             watch=NoWatch(),
         ).run()
+
+
+@pytest.mark.parametrize(
+    "scenario", [Server(2500), Server(5000), ClosedLoop(50), MultiStream(7), Offline()], ids=str
+)
+def test_what_is_given_away_is_the_whole_run(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Segments that a load gives away while it runs, joined, are what it would have kept."""
+    serving = Serving(3, replicas=2, queue_limit=9 if isinstance(scenario, Server) else None)
+
+    def targets() -> list[TimedTarget]:
+        work = [np.random.default_rng(seed) for seed in (1, 2)]
+        return [TimedTarget(FakeClock(), lambda _, w=w: int(w.exponential(1e6))) for w in work]
+
+    whole = simulate(scenario, 1.0, targets(), serving=serving)
+    monkeypatch.setattr("pytest_dlperf.engine.journal._CALLS", 10)
+    monkeypatch.setattr("pytest_dlperf.engine.backlog.CHUNK", 64)
+    segments: list[Samples] = []
+    segments.append(simulate(scenario, 1.0, targets(), serving=serving, sink=segments.append))
+
+    assert len(segments) > 20
+    for column in ("intended_ns", "dispatched_ns", "done_ns", "replica", "outcome"):
+        joined = np.concatenate([getattr(segment, column) for segment in segments])
+        np.testing.assert_array_equal(joined, getattr(whole, column))
+    stops = np.concatenate([segment.first + segment.stop for segment in segments])
+    np.testing.assert_array_equal(stops, whole.stop)
+    assert sum(len(segment.late_ns) for segment in segments) == len(whole.late_ns)
+    assert sum(segment.rejected for segment in segments) == whole.rejected
+    assert [segment.unfinished for segment in segments[:-1]] == [0] * (len(segments) - 1)
+    assert set(whole.replica.tolist()) == {0, 1}
