@@ -74,6 +74,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         invalid=lateness(tally),
         notes=tuple(filter(None, (unsteady, rig.remark, retraced, *_notes(plan, run)))),
         diagnosis=diagnose(tally, run.busy_cores),
+        intervals=tally.latencies.method if _has_latencies(plan) else "",
         slo=plan.slo,
         batch_sizes=MappingProxyType(few_sizes(tally.batch_sizes)),
         utilisation=tally.utilisation,
