@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from pytest_dlperf.errors import DlperfError, TargetError, UsageError
+from pytest_dlperf.errors import DlperfError, RemoteError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.core.serving import Serving
     from pytest_dlperf.engine.clock import Clock
+
+_CHECK_SERVER: Final = (
+    "check that the server runs and has loaded the model, and that the URL and the model's name "
+    "are right"
+)
 
 
 class Target(Protocol):
@@ -56,7 +61,7 @@ def prepare(target: object, sample: NDArray[Any], serving: Serving, clock: Clock
 
     Args:
         target: a Keras model, a `tf.function` or concrete function, an object with a method
-            `infer(batch)`, or a callable `infer(batch)`.
+            `infer(batch)` and perhaps a text `description`, or a callable `infer(batch)`.
         sample: rows to warm it with, at least one, shape `(rows, ...)`.
         serving: how many replicas, and the largest batch.
         clock: time.
@@ -109,8 +114,10 @@ def _resolve(
             f"dlperf(target): {target!r:.80} is {kind}",
             "expected a plain callable infer(batch) -> outputs",
         )
-    name = getattr(infer, "__qualname__", type(infer).__qualname__)
-    return (CallableTarget(infer),) * serving.replicas, f"callable {name}"
+    description = getattr(target, "description", None)
+    if not isinstance(description, str) or not description:
+        description = f"callable {getattr(infer, '__qualname__', type(infer).__qualname__)}"
+    return (CallableTarget(infer),) * serving.replicas, description
 
 
 def _batch_sizes(largest: int) -> list[int]:
@@ -120,14 +127,21 @@ def _batch_sizes(largest: int) -> list[int]:
 
 def _first_call(replica: Target, batch: NDArray[Any], description: str) -> NDArray[Any]:
     __tracebackhide__ = True
+    failed = (
+        f"{description} failed on its first call, with a batch of shape {batch.shape} and "
+        f"type {batch.dtype}"
+    )
     try:
         outputs = np.array(replica.infer(batch))
+    except UsageError:
+        raise
+    except RemoteError as error:
+        raise TargetError(f"{failed}: {error}\n  {_CHECK_SERVER}") from None
     except Exception as error:  # noqa: BLE001 - whatever it is, it is passed on in words
         trace = error.__traceback__
-        raise TargetError(
-            f"{description} failed on its first call, with a batch of shape {batch.shape} and "
-            f"type {batch.dtype}: {type(error).__name__}: {error}"
-        ) from (error if trace and trace.tb_next else None)  # frames of the target, if it has any
+        raise TargetError(f"{failed}: {type(error).__name__}: {error}") from (
+            error if trace and trace.tb_next else None  # frames of the target, if it has any
+        )
     if outputs.dtype.kind not in "biuf" or not outputs.size or not outputs.ndim:
         raise TargetError(
             f"{description} answered with {outputs.dtype} of shape {outputs.shape}; "
