@@ -11,7 +11,7 @@ import numpy as np
 
 from pytest_dlperf.engine.attendance import within
 from pytest_dlperf.engine.coroutines import CoroutineTarget, EventLoop, one_row
-from pytest_dlperf.errors import DlperfError, TargetError, UsageError
+from pytest_dlperf.errors import DlperfError, RemoteError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.options import Clients
     from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.engine.clock import Clock
+
+_CHECK_SERVER: Final = (
+    "check that the server runs and has loaded the model, and that the URL and the model's name "
+    "are right"
+)
 
 
 FIRST_CALLS: Final = 10
@@ -68,7 +73,7 @@ def prepare(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> P
 
     Args:
         target: a Keras model, a `tf.function` or concrete function, an object with a method
-            `infer(batch)`, or a callable `infer(batch)`.
+            `infer(batch)` and perhaps a text `description`, or a callable `infer(batch)`.
         sample: rows to warm it with, at least one, shape `(rows, ...)`.
         plan: how many replicas, the largest batch, and who calls.
         clock: time.
@@ -131,7 +136,9 @@ def _resolve(
         shared = serving.replicas // len(compiled)
         return tuple(compiled) * shared, compiled[0].description
     infer = _callable(target, clients)
-    description = f"callable {getattr(infer, '__qualname__', type(infer).__qualname__)}"
+    description = getattr(target, "description", None)
+    if not isinstance(description, str) or not description:
+        description = f"callable {getattr(infer, '__qualname__', type(infer).__qualname__)}"
     # A method `infer` takes batches by its name; a function takes what its clients have.
     takes_rows = infer is target and clients != "virtual"
     if clients == "async":
@@ -185,14 +192,21 @@ def _first_call(
     replica: Target, batch: NDArray[Any], description: str, seconds: float
 ) -> NDArray[Any]:
     __tracebackhide__ = True
+    failed = (
+        f"{description} failed on its first call, with a batch of shape {batch.shape} and "
+        f"type {batch.dtype}"
+    )
     try:
         outputs = np.array(within(seconds, lambda: replica.infer(batch)))
+    except UsageError:
+        raise
+    except RemoteError as error:
+        raise TargetError(f"{failed}: {error}\n  {_CHECK_SERVER}") from None
     except Exception as error:  # noqa: BLE001 - whatever it is, it is passed on in words
         trace = error.__traceback__
-        raise TargetError(
-            f"{description} failed on its first call, with a batch of shape {batch.shape} and "
-            f"type {batch.dtype}: {type(error).__name__}: {error}"
-        ) from (error if trace and trace.tb_next else None)  # frames of the target, if it has any
+        raise TargetError(f"{failed}: {type(error).__name__}: {error}") from (
+            error if trace and trace.tb_next else None  # frames of the target, if it has any
+        )
     if outputs.dtype.kind not in "biuf" or not outputs.size or not outputs.ndim:
         raise TargetError(
             f"{description} answered with {outputs.dtype} of shape {outputs.shape}; "

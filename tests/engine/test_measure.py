@@ -578,3 +578,23 @@ def _mostly_well() -> Callable[[NDArray[Any]], object]:
         return answers
 
     return answer
+
+
+@pytest.mark.parametrize(
+    ("description", "shown"),
+    [
+        ("the model in rack 7", "the model in rack 7"),
+        ("", "callable "),
+        (None, "callable "),
+        (5, "callable "),
+    ],
+)
+def test_a_target_may_say_what_it_is(description: object, shown: str) -> None:
+    """A text `description` stands in the reports; anything else by that name is left alone."""
+    clock = FakeClock()
+    target = exact(clock)
+    target.description = description  # type: ignore[attr-defined]
+
+    found = measured(target, clock, Options(scenario=SingleStream(), duration=0.1))
+
+    assert found.target.startswith(shown)
