@@ -209,7 +209,7 @@ def backlog_for(
             return Backlog(at_once(samples), end_ns, serving, _together(samples), samples)
         case Offline():
             # As many clients as keep every replica in full batches, one batch waiting each.
-            clients = 2 * serving.max_batch_size * serving.replicas
+            clients = 2 * serving.max_batch_size * serving.everywhere
             return Backlog(at_once(clients), end_ns, serving, _after(0))
         case Trace(str() as path):
             scenario = Trace(read_times(Path(path)))

@@ -19,8 +19,8 @@ from pytest_dlperf.core.steadiness import drift, growth, shortfall
 from pytest_dlperf.core.sufficiency import sufficient_seconds
 from pytest_dlperf.core.summary import BLOCKS, Score, Summary, summarise_load, summarise_score
 from pytest_dlperf.core.usage import Usage, disturbance
-from pytest_dlperf.engine.keras import Tracings
 from pytest_dlperf.engine.rig import Bench, Rig, set_up
+from pytest_dlperf.engine.tracings import Tracings
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         name=name,
         target=rig.prepared.description,
         scenario=str(plan.scenario),
-        serving=plan.serving_text,
+        serving=rig.plan.serving_text,
         seconds=(int(samples.done_ns.max()) - samples.started_ns) * 1e-9,
         requests=samples.total,
         metrics=MappingProxyType(summary.metrics),
@@ -71,7 +71,9 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         errors=(*run.errors, *_unanswered(samples)),
         rows=_rows(data, score),
         invalid=lateness(samples),
-        notes=tuple(filter(None, (unsteady, rig.remark, retraced, *_notes(plan, run)))),
+        notes=tuple(
+            filter(None, (unsteady, rig.prepared.remark, rig.remark, retraced, *_notes(plan, run)))
+        ),
         diagnosis=diagnose(samples, run.busy_cores),
         slo=plan.slo,
     )
