@@ -598,3 +598,29 @@ def test_a_target_may_say_what_it_is(description: object, shown: str) -> None:
     found = measured(target, clock, Options(scenario=SingleStream(), duration=0.1))
 
     assert found.target.startswith(shown)
+
+
+def test_padding_costs_no_accuracy() -> None:
+    """Batches of 6 are sent as 8: every row still gets its own answer, in the time of a batch."""
+    clock = FakeClock()
+    serving = Serving(8, allowed_batch_sizes=(4, 8))
+    target = exact(clock)
+
+    found = measured(target, clock, Options(scenario=ClosedLoop(6), serving=serving, duration=1.0))
+
+    assert set(target.batches) == {4, 8}
+    assert found.errors == ()
+    assert found.accuracy == 1.0
+    assert found.throughput == pytest.approx(6_000, rel=1e-3)
+    assert found.serving == "Serving(max_batch_size=8, allowed_batch_sizes=(4, 8))"
+
+
+def test_devices_that_nobody_verified_are_noted() -> None:
+    """The figures of a callable carry the note that it places itself."""
+    clock = FakeClock()
+    options = Options(serving=Serving(64, devices="cpu:0"), duration=1.0)
+
+    found = measured(exact(clock), clock, options)
+
+    assert found.notes == ("a callable places itself: that it ran on cpu:0 was not verified",)
+    assert found.serving == "Serving(devices=('cpu:0',))"
