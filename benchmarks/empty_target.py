@@ -26,8 +26,8 @@ if installed("locust"):
     PEERS["locust"] = locust_users.send
 
 FIRST_RATE = 1_000
-LAST_RATE = 16_000_000
 STEP = 4
+LAST_RATE = FIRST_RATE * STEP**7
 CLOSE_ENOUGH = 1.2
 COSTS_AT = (2_000, 100_000)
 
