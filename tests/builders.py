@@ -101,6 +101,7 @@ def make_samples(  # noqa: PLR0913 - columns
     late_ns: Sequence[int] = (),
     started_ns: int = 0,
     unfinished: int = 0,
+    rejected: int = 0,
 ) -> Samples:
     """Samples from batch sizes and completion times; everything was due at the start."""
     requests = sum(sizes)
@@ -117,4 +118,5 @@ def make_samples(  # noqa: PLR0913 - columns
         outcome=np.array([0] * requests if outcome is None else list(outcome), np.uint8),
         late_ns=np.array(late_ns, np.int64),
         unfinished=unfinished,
+        rejected=rejected,
     )

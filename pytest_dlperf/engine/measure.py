@@ -19,7 +19,7 @@ from pytest_dlperf.core.steadiness import drift, growth, shortfall
 from pytest_dlperf.core.sufficiency import sufficient_seconds
 from pytest_dlperf.core.summary import BLOCKS, Score, Summary, summarise_load, summarise_score
 from pytest_dlperf.core.usage import Usage, disturbance
-from pytest_dlperf.engine.rig import Bench, Rig, set_up
+from pytest_dlperf.engine.rig import SEED, Bench, Rig, set_up
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.core.samples import Samples
 
-_QUICK_SECONDS: Final = 0.3
+QUICK_SECONDS: Final = 0.3
+"""How long a load lasts in a smoke run."""
+
 _LONGEST: Final = 10  # times the duration that was asked for
 
 
@@ -44,12 +46,12 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         DataError: if the labels do not fit the answers.
     """
     rig = set_up(target, data, plan, bench)
-    with _quiet_gc():
+    with quiet_gc():
         unsteady = "" if plan.quick else rig.warm_up()
-        run = _run(rig, _QUICK_SECONDS if plan.quick else plan.duration)
+        run = run_once(rig, QUICK_SECONDS if plan.quick else plan.duration)
         longer = 0.0 if plan.quick else sufficient_seconds(run.samples, plan.judged)
         if not run.hung and plan.duration < longer <= _LONGEST * plan.duration:
-            run = _run(rig, longer)
+            run = run_once(rig, longer)
     samples, score = run.samples, run.score
     summary = _summary(rig, run)
     return Measurement(
@@ -63,7 +65,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         metrics=MappingProxyType(summary.metrics),
         refused=MappingProxyType(summary.refused),
         errors=(*run.errors, *_unanswered(samples)),
-        rows=_rows(data, score),
+        rows=rows_of(data, score),
         invalid=lateness(samples),
         notes=tuple(filter(None, (unsteady, rig.remark, *_notes(plan, run)))),
         diagnosis=diagnose(samples, run.busy_cores),
@@ -72,7 +74,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class Run:
     """One load, its answers scored."""
 
     seconds: float
@@ -85,15 +87,26 @@ class _Run:
     hung: str
 
 
-def _run(rig: Rig, seconds: float) -> _Run:
+def run_once(rig: Rig, seconds: float, phase: str = "", seed: int = SEED) -> Run:
+    """Put a rig's target under load, and score the answers.
+
+    Args:
+        rig: the target with its plan.
+        seconds: how long requests come.
+        phase: what is shown meanwhile; the scenario unless it is given.
+        seed: of the arrivals.
+
+    Raises:
+        UsageError: if no request became due.
+    """
     gc.collect()
-    loaded = rig.run(seconds, str(rig.plan.scenario))
+    loaded = rig.run(seconds, phase or str(rig.plan.scenario), seed)
     samples, asked, telemetry = loaded.samples, loaded.asked, loaded.telemetry
     used, busy_cores = telemetry.finish()
     if not len(samples.stop):
         raise UsageError("no request became due", "raise the rate or the duration")
     asked.finish()
-    return _Run(
+    return Run(
         seconds=seconds,
         samples=replace(samples, outcome=asked.outcomes(len(samples.intended_ns))),
         score=asked.score,
@@ -105,7 +118,7 @@ def _run(rig: Rig, seconds: float) -> _Run:
     )
 
 
-def _notes(plan: Plan, run: _Run) -> Iterator[str]:
+def _notes(plan: Plan, run: Run) -> Iterator[str]:
     if run.seconds > plan.duration:
         yield f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
     yield disturbance(run.used)
@@ -116,22 +129,30 @@ def _notes(plan: Plan, run: _Run) -> Iterator[str]:
         yield drift(run.samples, BLOCKS)
 
 
-def _summary(rig: Rig, run: _Run) -> Summary:
-    plan, samples, score = rig.plan, run.samples, run.score
+def _summary(rig: Rig, run: Run) -> Summary:
+    plan, samples = rig.plan, run.samples
     load = summarise_load(samples, latencies=not isinstance(plan.scenario, Offline), slo=plan.slo)
+    answers = summarise_answers(run.score)
     metrics = {
         **load.metrics,
-        **(summarise_score(score) if score else {}),
+        **answers.metrics,
         "peak_memory": counted(float(max(run.resident))),
         "compile_time": counted(rig.prepared.compile_seconds),
     }
+    return Summary(metrics, {**load.refused, **answers.refused})
+
+
+def summarise_answers(score: Score | None) -> Summary:
+    """Accuracy and loss, where there are labels."""
+    metrics = summarise_score(score) if score else {}
     expected = ANSWER_METRICS if score and score.classifies else {"loss"} if score else set()
     why = "no request was answered well, or the loss is infinite"
-    return Summary(metrics, {**load.refused, **dict.fromkeys(expected - set(metrics), why)})
+    return Summary(metrics, dict.fromkeys(expected - set(metrics), why))
 
 
 @contextlib.contextmanager
-def _quiet_gc() -> Iterator[None]:
+def quiet_gc() -> Iterator[None]:
+    """Keep the garbage collector from taking its time from a target's."""
     enabled = gc.isenabled()
     gc.collect()
     gc.freeze()
@@ -153,7 +174,8 @@ def _unanswered(samples: Samples) -> Iterator[ErrorCount]:
         yield ErrorCount("unfinished", samples.unfinished, example)
 
 
-def _rows(data: Data, score: Score | None) -> Rows | None:
+def rows_of(data: Data, score: Score | None) -> Rows | None:
+    """The evidence for accuracy: which rows were answered, and which of them rightly."""
     if score is None or not score.classifies:
         return None
     answered = score.answered > 0
