@@ -61,11 +61,10 @@ def ours(rate: float, seconds: float) -> Sent:
     bench = Bench(MonotonicClock(), ProcessMeter(), NoProgress())
     rig = set_up(empty, as_data((rows, None)), load, bench)
     started = time.process_time()
-    samples, _, _ = rig.run(seconds, "")
+    tally = rig.run(seconds, "").tally
     used = time.process_time() - started
-    latency = samples.latency_ns * 1e-9
-    requests = samples.total
-    return Sent(requests, float(np.quantile(latency, 0.99)), used / requests * 1e6)
+    p99 = tally.latencies.percentiles((99.0,))[99.0].value
+    return Sent(tally.total, p99, used / tally.total * 1e6)
 
 
 def theirs(rate: float, seconds: float) -> Sent:

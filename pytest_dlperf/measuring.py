@@ -13,7 +13,7 @@ from pytest_dlperf.core.data import as_data
 from pytest_dlperf.core.judge import judge
 from pytest_dlperf.core.latency_limit import parse_limit
 from pytest_dlperf.core.metrics import LOAD_METRICS, RATE_METRICS
-from pytest_dlperf.core.options import Update, from_call
+from pytest_dlperf.core.options import Clients, Update, from_call
 from pytest_dlperf.core.record import Record
 from pytest_dlperf.core.scenarios import ClosedLoop, Server
 from pytest_dlperf.core.sweep import CLIENTS, checked_clients
@@ -120,6 +120,7 @@ class Dlperf:
         *,
         scenario: Scenario | None = None,
         serving: Serving | None = None,
+        clients: Clients | None = None,
         duration: float | str | None = None,
         name: str = "",
     ) -> Measurement:
@@ -132,6 +133,8 @@ class Dlperf:
                 `(rows, ...)`; labels may be None, then there is no accuracy and no loss.
             scenario: the traffic; wins over the marker's.
             serving: batching and replicas; wins over the marker's.
+            clients: `"threads"` for a callable that takes one row, without the batch axis, and
+                `"async"` for a coroutine function that does; wins over the marker's.
             duration: seconds, or text such as `"5s"`; wins over the marker's.
             name: tells several measurements of one test apart.
 
@@ -143,9 +146,8 @@ class Dlperf:
             BaselineError: if the stored baseline cannot be read.
         """
         __tracebackhide__ = True
-        call = from_call(scenario=scenario, serving=serving, duration=duration)
         plan = self._plan.override(
-            scenario=call.scenario, serving=call.serving, duration=call.duration
+            from_call(scenario=scenario, serving=serving, clients=clients, duration=duration)
         ).limited_to(LOAD_METRICS, "dlperf(...)", "measure it with dlperf.max_rate(...)")
 
         def take(rows: Data) -> Measurement:
@@ -187,10 +189,9 @@ class Dlperf:
             BaselineError: if the stored baseline cannot be read.
         """
         __tracebackhide__ = True
-        call = from_call(serving=serving, duration=duration)
         limit = parse_limit(slo)
         plan = self._plan.override(
-            scenario=Server(1.0), serving=call.serving, duration=call.duration
+            from_call(scenario=Server(1.0), serving=serving, duration=duration)
         ).limited_to(RATE_METRICS, "dlperf.max_rate(...)", "measure it with dlperf(...)")
 
         def take(rows: Data) -> Measurement:
@@ -228,10 +229,9 @@ class Dlperf:
         """
         __tracebackhide__ = True
         self._check_place()
-        call = from_call(serving=serving, duration=duration)
         counts = checked_clients(clients)
         plan = self._plan.override(
-            scenario=ClosedLoop(counts[0]), serving=call.serving, duration=call.duration
+            from_call(scenario=ClosedLoop(counts[0]), serving=serving, duration=duration)
         ).only_errors()
         bench = self._workplace.bench
         found = measure_sweep(target, as_data(data), plan, bench, clients=counts, test=self._test)

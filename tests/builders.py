@@ -14,10 +14,13 @@ from pytest_dlperf.core.record import Record
 from pytest_dlperf.core.rows import Rows
 from pytest_dlperf.core.samples import Samples
 from pytest_dlperf.core.statistics.estimate import Estimate, counted
+from pytest_dlperf.core.teller import EXACT, Teller
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from pytest_dlperf.core.tally import Tally
 
 ENVIRONMENT = Environment(
     python="3.11", tensorflow="2.18.0", keras="3.8.0", numpy="2.1.0", threads="", precision="f32"
@@ -97,11 +100,13 @@ def make_samples(  # noqa: PLR0913 - columns
     *,
     dispatched_ns: Sequence[int] | None = None,
     intended_ns: Sequence[int] | None = None,
+    replica: Sequence[int] | None = None,
     outcome: Iterable[int] | None = None,
     late_ns: Sequence[int] = (),
     started_ns: int = 0,
     unfinished: int = 0,
     rejected: int = 0,
+    per_query: int = 1,
 ) -> Samples:
     """Samples from batch sizes and completion times; everything was due at the start."""
     requests = sum(sizes)
@@ -115,8 +120,28 @@ def make_samples(  # noqa: PLR0913 - columns
             [started_ns] * len(sizes) if dispatched_ns is None else dispatched_ns, np.int64
         ),
         done_ns=np.array(done_ns, np.int64),
+        replica=np.array([0] * len(sizes) if replica is None else replica, np.int64),
         outcome=np.array([0] * requests if outcome is None else list(outcome), np.uint8),
         late_ns=np.array(late_ns, np.int64),
         unfinished=unfinished,
         rejected=rejected,
+        per_query=per_query,
     )
+
+
+def tally_of(
+    *segments: Samples,
+    seconds: float | None = None,
+    replicas: int = 1,
+    slo: float | None = None,
+    exact: int = EXACT,
+) -> Tally:
+    """What segments of a run come to; it was to last as long as it did, unless it is said."""
+    started_ns = segments[0].started_ns
+    if seconds is None:
+        ended_ns = max(int(segment.done_ns.max(initial=started_ns)) for segment in segments)
+        seconds = (ended_ns - started_ns) * 1e-9
+    teller = Teller(started_ns=started_ns, seconds=seconds, replicas=replicas, slo=slo, exact=exact)
+    for segment in segments:
+        teller.add(segment)
+    return teller.tally()

@@ -27,6 +27,7 @@ def single_server(
         stop=np.arange(1, len(arrivals) + 1),
         dispatched_ns=_ns(done - work),
         done_ns=_ns(done),
+        replica=np.zeros(len(arrivals), np.int64),
         outcome=np.zeros(len(arrivals), np.uint8),
         late_ns=np.zeros(0, np.int64),
         unfinished=0,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.series import NO_SERIES, Series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +54,10 @@ class Measurement:
         notes: what a reader should know.
         diagnosis: where the time of a request went, in words.
         slo: seconds within which an answer counted towards goodput; None if none was asked for.
+        batch_sizes: calls by the number of requests that they carried; where there were more
+            than 32 sizes, the keys are powers of two, each for the sizes above the one before.
+        utilisation: the share of the load that each replica spent in the target.
+        series: how the load went over time.
     """
 
     test: str
@@ -69,6 +75,9 @@ class Measurement:
     notes: tuple[str, ...]
     diagnosis: str
     slo: float | None = None
+    batch_sizes: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    utilisation: tuple[float, ...] = ()
+    series: Series = NO_SERIES
 
     def __getitem__(self, metric: str) -> Estimate:
         """The estimate of a metric.

@@ -13,10 +13,11 @@ from pytest_dlperf.core.baseline import (
 )
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.rows import Rows
+from pytest_dlperf.core.series import Series
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 SCHEMA: Final = 1
 """Version of the JSON report."""
@@ -76,6 +77,9 @@ def record_to_json(record: Record) -> dict[str, object]:
         "invalid": found.invalid,
         "notes": list(found.notes),
         "diagnosis": found.diagnosis,
+        "batch_sizes": {str(size): calls for size, calls in found.batch_sizes.items()},
+        "utilisation": list(found.utilisation),
+        "series": found.series.to_json(),
         "verdicts": [_judgement_to_json(judgement) for judgement in record.judgements],
         "hints": list(record.hints),
     }
@@ -103,6 +107,7 @@ def record_from_json(value: dict[str, Any]) -> Record:
         invalid=value["invalid"],
         notes=tuple(value["notes"]),
         diagnosis=value["diagnosis"],
+        **_later_fields(value),
     )
     return Record(
         measurement=measurement,
@@ -110,6 +115,16 @@ def record_from_json(value: dict[str, Any]) -> Record:
         hints=tuple(value["hints"]),
         quick=bool(value["quick"]),
     )
+
+
+def _later_fields(value: dict[str, Any]) -> dict[str, Any]:
+    """Fields that the first reports of this schema did not have, as far as they are there."""
+    readers: dict[str, Callable[[Any], object]] = {
+        "batch_sizes": lambda calls: MappingProxyType({int(size): calls[size] for size in calls}),
+        "utilisation": tuple,
+        "series": Series.from_json,
+    }
+    return {name: read(value[name]) for name, read in readers.items() if name in value}
 
 
 def report_to_json(

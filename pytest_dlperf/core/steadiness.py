@@ -12,7 +12,7 @@ from pytest_dlperf.core.units import format_quantity
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_dlperf.core.samples import Samples
+    from pytest_dlperf.core.tally import Tally
 
 _LARGE: Final = 0.1
 _KEPT_UP: Final = 0.99
@@ -20,38 +20,33 @@ _LEAK_BYTES: Final = 64 << 20
 _NS: Final = 1e-9
 
 
-def drift(samples: Samples, blocks: int) -> str:
+def drift(tally: Tally) -> str:
     """Whether the rate of answers rose or fell over the run, in words; empty if it did not.
 
     A trend (`statistics/trend.py`) of at least 10 % from the first stretch to the last.
 
     Args:
-        samples: of a closed loop; an open one answers as fast as is asked.
-        blocks: stretches that the run is cut into.
+        tally: of a closed loop; an open one answers as fast as is asked.
     """
-    block = samples.blocks(blocks)
-    rates = np.bincount(block, samples.size) / np.maximum(samples.block_seconds(block), _NS)
+    rates = tally.blocks.requests / np.maximum(tally.blocks.seconds(tally.started_ns), _NS)
     change = trend(rates) / max(float(np.median(rates)), _NS)
     if abs(change) < _LARGE:
         return ""
     return f"the rate drifted by {change:+.0%} during the run: it was not in a steady state"
 
 
-def shortfall(samples: Samples, duration: float) -> str:
+def shortfall(tally: Tally) -> str:
     """Whether an open loop's answers fell behind what came, in words; empty if they kept up.
 
     Args:
-        samples: of an open loop.
-        duration: seconds for which requests came.
+        tally: of an open loop.
     """
-    end_ns = samples.started_ns + int(duration * 1e9)
-    in_time = int(samples.size[samples.done_ns <= end_ns].sum())
     # Those that came just before the end may be answered just after it.
-    slack = int(samples.size.max(initial=0))
-    if in_time + slack >= _KEPT_UP * samples.total:
+    slack = max(tally.batch_sizes, default=0)
+    if tally.in_time + slack >= _KEPT_UP * tally.total:
         return ""
-    came = format_quantity(samples.total / duration, "1/s")
-    answered = format_quantity(in_time / duration, "1/s")
+    came = format_quantity(tally.total / tally.seconds, "1/s")
+    answered = format_quantity(tally.in_time / tally.seconds, "1/s")
     return f"overloaded: {came} came, {answered} were answered in time"
 
 

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_dlperf.core.budgets import Budget
-    from pytest_dlperf.core.samples import Samples
+    from pytest_dlperf.core.tally import Tally
 
 _MARGIN: Final = 1.2
 _UNTIMED: Final = ANSWER_METRICS | {"errors", "peak_memory", "compile_time"}
 
 
-def sufficient_seconds(samples: Samples, budgets: Iterable[Budget]) -> float:
+def sufficient_seconds(tally: Tally, budgets: Iterable[Budget]) -> float:
     """How long the same load must last to measure what the budgets ask for.
 
     Depends on how many requests there were, never on how they fared against a limit, so that
     measuring longer favours no verdict.
 
     Args:
-        samples: of a load that has ended.
+        tally: of a load that has ended.
         budgets: what is asked.
 
     Returns:
@@ -33,13 +33,12 @@ def sufficient_seconds(samples: Samples, budgets: Iterable[Budget]) -> float:
         answered well, so that more would not help.
     """
     asked = [budget.metric for budget in budgets if budget.metric.name not in _UNTIMED]
-    queries = len(samples.queries()[0])
+    queries = tally.queries
     if not asked or not queries:
         return 0.0
     # Twice the stretches that are needed, since calls do not fall evenly into them.
-    factor = 2 * MIN_BLOCKS / len(samples.stop)
+    factor = 2 * MIN_BLOCKS / tally.calls
     for metric in asked:
         if metric.percentile is not None:
             factor = max(factor, required_requests(metric.percentile) / queries)
-    span = (int(samples.done_ns.max()) - samples.started_ns) * 1e-9
-    return _MARGIN * factor * span if factor > 1 else 0.0
+    return _MARGIN * factor * tally.span_ns * 1e-9 if factor > 1 else 0.0

@@ -1,4 +1,4 @@
-"""Summary: the metrics of a load, folded from its samples and from the score of its answers."""
+"""Summary: the metrics of a load, from its tally and from the score of its answers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ import numpy as np
 
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.statistics.accuracy import wilson
-from pytest_dlperf.core.statistics.blocks import MIN_BLOCKS, block_percentiles, ratio_of_sums
+from pytest_dlperf.core.statistics.blocks import MIN_BLOCKS, ratio_of_sums
 from pytest_dlperf.core.statistics.estimate import Estimate, counted
 from pytest_dlperf.core.statistics.percentiles import required_requests
+from pytest_dlperf.core.tally import BLOCKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_dlperf.core.samples import Samples
-
-BLOCKS: Final = 20
-"""Stretches that a load is cut into; each holds whole batches."""
+    from pytest_dlperf.core.tally import Tally
 
 _NS: Final = 1e-9
 
@@ -58,70 +56,60 @@ class Summary:
     refused: dict[str, str]
 
 
-def summarise_load(samples: Samples, *, latencies: bool, slo: float | None = None) -> Summary:
+def summarise_load(tally: Tally, *, latencies: bool) -> Summary:
     """Throughput, latencies and errors.
 
     Throughput counts good answers; latencies are theirs.
 
     Args:
-        samples: at least one batch.
+        tally: at least one call.
         latencies: whether the scenario gives latencies a meaning.
-        slo: seconds within which an answer counts towards goodput; None measures none.
     """
     metrics: dict[str, Estimate] = {}
     refused: dict[str, str] = {}
-    block = samples.blocks(BLOCKS)
-    blocks = int(block.max()) + 1
-    ok = samples.ok
+    blocks, good = tally.blocks, tally.good
     timed = ("throughput", *(name for name, m in METRICS.items() if m.latency and latencies))
-    timed += ("goodput",) if slo is not None else ()
-    if blocks < MIN_BLOCKS or not ok.any():
-        few = f"{len(samples.stop)} calls in {blocks} of {BLOCKS} stretches of the run"
+    timed += ("goodput",) if tally.slo is not None else ()
+    if len(blocks) < MIN_BLOCKS or not good:
+        few = f"{tally.calls} calls in {len(blocks)} of {BLOCKS} stretches of the run"
         why = f"{few}, at least {MIN_BLOCKS} needed: lengthen duration="
-        refused = dict.fromkeys(timed, why if ok.any() else "no request was answered well")
+        refused = dict.fromkeys(timed, why if good else "no request was answered well")
     else:
-        metrics["throughput"] = _rate(samples, block, ok)
-        if slo is not None:
-            metrics["goodput"] = _rate(samples, block, ok & (samples.latency_ns * _NS <= slo))
+        metrics["throughput"] = _rate(tally, blocks.good)
+        if tally.slo is not None:
+            metrics["goodput"] = _rate(tally, blocks.within)
         if latencies:
-            latency_ns, batch = samples.queries()
-            _add_latencies(metrics, refused, latency_ns.astype(np.float64) * _NS, block[batch])
-    metrics["errors"] = counted(1 - float(ok.sum()) / samples.total)
+            _add_latencies(metrics, refused, tally)
+    metrics["errors"] = counted(1 - good / tally.total)
     return Summary(metrics, refused)
 
 
-def _rate(samples: Samples, block: NDArray[np.intp], which: NDArray[np.bool_]) -> Estimate:
+def _rate(tally: Tally, counts: NDArray[np.int64]) -> Estimate:
     """Requests of some kind a second."""
-    counts = np.bincount(np.repeat(block, samples.size), which).astype(np.float64)
-    return ratio_of_sums(counts, samples.block_seconds(block))
+    seconds = tally.blocks.seconds(tally.started_ns)
+    return ratio_of_sums(counts.astype(np.float64), seconds)
 
 
-def _add_latencies(
-    metrics: dict[str, Estimate],
-    refused: dict[str, str],
-    seconds: NDArray[np.float64],
-    block: NDArray[np.intp],
-) -> None:
+def _add_latencies(metrics: dict[str, Estimate], refused: dict[str, str], tally: Tally) -> None:
     percents = {m.percentile: name for name, m in METRICS.items() if m.percentile is not None}
-    # A block without a good answer has no latencies; the others are numbered anew.
-    _, dense = np.unique(block, return_inverse=True)
-    counts = np.bincount(dense).astype(np.float64)
-    if len(counts) < MIN_BLOCKS:
-        why = f"good answers in {len(counts)} of {BLOCKS} stretches of the run only"
+    # A block without a good answer has no latencies.
+    filled = tally.blocks.queries > 0
+    if filled.sum() < MIN_BLOCKS:
+        why = f"good answers in {filled.sum()} of {BLOCKS} stretches of the run only"
         refused.update(dict.fromkeys((name for name, m in METRICS.items() if m.latency), why))
         return
     enough = []
     for percent, name in percents.items():
         needed = required_requests(percent)
-        if len(seconds) >= needed:
+        if tally.queries >= needed:
             enough.append(percent)
         else:
-            refused[name] = f"{len(seconds)} requests, {name} needs {needed}: lengthen duration="
-    positive = np.maximum(seconds, _NS)
-    estimates = block_percentiles(positive, dense, tuple(enough))
+            refused[name] = f"{tally.queries} requests, {name} needs {needed}: lengthen duration="
+    estimates = tally.latencies.percentiles(tuple(enough))
     metrics.update({percents[percent]: estimate for percent, estimate in estimates.items()})
-    metrics["mean"] = ratio_of_sums(np.bincount(dense, seconds).astype(np.float64), counts)
-    metrics["max"] = counted(float(seconds.max()))
+    seconds = tally.blocks.latency_ns[filled].astype(np.float64) * _NS
+    metrics["mean"] = ratio_of_sums(seconds, tally.blocks.queries[filled].astype(np.float64))
+    metrics["max"] = counted(tally.longest_ns * _NS)
 
 
 def summarise_score(score: Score) -> dict[str, Estimate]:

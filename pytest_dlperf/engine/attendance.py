@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _OWN: Final = str(Path(__file__).parent)
+_LIBRARY: Final = tuple(
+    str(Path(threading.__file__).parent / part) for part in ("threading", "asyncio", "concurrent")
+)
 
 
 class _Abandoned(BaseException):
@@ -69,7 +72,7 @@ def _place(thread: threading.Thread) -> str:
     """Where a thread is: the first frame that is not ours, and the innermost."""
     frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - its documented name
     frames = [f for f in traceback.extract_stack(frame) if not f.filename.startswith(_OWN)]
-    called = [f for f in frames if f.filename != threading.__file__] or frames
+    called = [f for f in frames if not f.filename.startswith(_LIBRARY)] or frames
     shown = dict.fromkeys(
         f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in (*called[:1], *frames[-1:])
     )

@@ -7,13 +7,14 @@ grows while it is worked off, and a batch is always a slice of it.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from pytest_dlperf.core.arrivals import arrivals
+from pytest_dlperf.core.arrivals import CHUNK, arrival_chunks
 from pytest_dlperf.core.scenarios import (
     ClosedLoop,
     Exponential,
@@ -26,6 +27,9 @@ from pytest_dlperf.core.scenarios import (
 from pytest_dlperf.engine.traces import read_times
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.serving import Serving
@@ -51,8 +55,8 @@ class Wait:
 class Backlog:
     """Requests by due time. Not safe for threads by itself.
 
-    Requests that are due join a queue, if there is room in it; `_queue` holds all that ever
-    joined, in order, so that a batch is a slice of it.
+    Requests that are due join a queue, if there is room in it; `_queue` holds those that joined,
+    in order, from the first that was not forgotten, so that a batch is a slice of it.
 
     Args:
         due_ns: due times of the first requests, not decreasing.
@@ -60,23 +64,28 @@ class Backlog:
         serving: the largest batch, and the room in the queue.
         again: how clients come again; None if they do not (open loop).
         per_query: consecutive requests that are one query.
+        more: due times of further requests, in arrays; drawn as they are needed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what comes, and how it is served
         self,
         due_ns: NDArray[np.int64],
         end_ns: int,
         serving: Serving,
         again: Again | None = None,
+        *,
         per_query: int = 1,
+        more: Iterable[NDArray[np.int64]] = (),
     ) -> None:
         self.per_query = per_query
         self.rejected = 0
         self._coming = due_ns
         self._next = 0
+        self._more = iter(more)
         # Where nobody is turned away and nobody comes again, all that comes is the queue.
         self._all_join = serving.queue_limit is None and again is None
         self._queue = due_ns if self._all_join else np.empty(_ROOM, np.int64)
+        self._base = 0  # number of the request that the queue begins with
         self._head = 0
         self._tail = 0
         self._in_flight = 0
@@ -104,7 +113,7 @@ class Backlog:
             return self._send(self._largest)
         if not waiting and self._next == len(self._coming):
             return Wait(None) if self._in_flight and self._again is not None else None
-        oldest = self._queue[self._head] if waiting else self._coming[self._next]
+        oldest = self._queue[self._head - self._base] if waiting else self._coming[self._next]
         ready = int(oldest) + self._patience_ns
         if now_ns >= ready:
             return self._send(waiting)
@@ -127,17 +136,34 @@ class Backlog:
         if sort:
             self._coming.sort()
 
-    @property
-    def intended_ns(self) -> NDArray[np.int64]:
-        """Due times of all requests that were taken, shape `(taken,)`."""
-        return self._queue[: self._head]
+    def intended_ns(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Due times of requests `start` to `stop - 1`, which were taken and not forgotten."""
+        return self._queue[start - self._base : stop - self._base]
+
+    def forget(self, stop: int) -> None:
+        """Drop the due times of all requests before `stop`, which must have been taken."""
+        # A copy: a slice would keep all of it.
+        self._queue = self._queue[stop - self._base :].copy()
+        if self._all_join:
+            self._coming = self._queue
+            self._next -= stop - self._base
+        self._base = stop
 
     def left(self, now_ns: int) -> int:
-        """Requests that are due but were never taken; those of a closed loop just stop."""
+        """Requests that are due but were never taken; those of a closed loop just stop.
+
+        Nothing can be taken after that.
+        """
         if self._again is not None:
             return 0
         self._admit(now_ns)
-        return self._tail - self._head
+        left = self._tail - self._head
+        if self._next == len(self._coming):
+            for chunk in self._more:
+                left += int(chunk.searchsorted(now_ns, side="right"))
+                if chunk[-1] > now_ns:
+                    break
+        return left
 
     def _admit(self, now_ns: int) -> None:
         """Let what is due join the queue, and reject what finds it full.
@@ -145,21 +171,41 @@ class Backlog:
         Whoever takes a batch admits first; so between two admissions nobody leaves the queue,
         and those who come first get the room.
         """
+        self._join(now_ns)
+        while self._draw():
+            self._join(now_ns)
+
+    def _join(self, now_ns: int) -> None:
         due = int(self._coming[self._next :].searchsorted(now_ns, side="right"))
         if self._all_join:
             self._next += due
-            self._tail = self._next
+            self._tail = self._base + self._next
             return
         if not due:
             return
         room = due if self._room is None else min(due, self._room - self._tail + self._head)
-        stop = self._tail + room
+        start, stop = self._tail - self._base, self._tail - self._base + room
         if stop > len(self._queue):
             self._queue = np.concatenate([self._queue, np.empty(max(room, stop), np.int64)])
-        self._queue[self._tail : stop] = self._coming[self._next : self._next + room]
-        self._tail = stop
+        self._queue[start:stop] = self._coming[self._next : self._next + room]
+        self._tail += room
         self._next += due
         self.rejected += due - room
+
+    def _draw(self) -> bool:
+        """Draw further due times, if those that are known do not tell when a batch is full."""
+        waiting = self._tail - self._head
+        known = len(self._coming) - self._next
+        if known >= self._largest or (self._all_join and waiting >= self._largest):
+            return False
+        chunk = next(self._more, None)
+        if chunk is None:
+            return False
+        if self._all_join:
+            self._queue = self._coming = np.concatenate([self._queue, chunk])
+        else:
+            self._coming, self._next = np.concatenate([self._coming[self._next :], chunk]), 0
+        return True
 
     def _send(self, count: int) -> Batch:
         batch = Batch(self._head, self._head + count)
@@ -182,10 +228,24 @@ class Again(Protocol):
         ...
 
 
-def backlog_for(
-    scenario: Scenario, serving: Serving, start_ns: int, duration: float, seed: int
+def backlog_for(  # noqa: PLR0913 - what comes, when, how it is served, and on whose time
+    scenario: Scenario,
+    serving: Serving,
+    start_ns: int,
+    duration: float,
+    seed: int,
+    *,
+    pause: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Backlog:
     """The requests of a scenario that begins at `start_ns` and lasts `duration` seconds.
+
+    Args:
+        scenario: the traffic.
+        serving: batching, and the room in the queue.
+        start_ns: when the scenario begins.
+        duration: seconds for which requests come.
+        seed: of whatever is random.
+        pause: entered while arrivals are drawn, so that this takes no time from the load.
 
     Raises:
         UsageError: if a trace's file cannot be read as times.
@@ -206,16 +266,30 @@ def backlog_for(
         case SingleStream():
             return Backlog(at_once(1), end_ns, serving, _after(0))
         case MultiStream(samples):
-            return Backlog(at_once(samples), end_ns, serving, _together(samples), samples)
+            return Backlog(at_once(samples), end_ns, serving, _together(samples), per_query=samples)
         case Offline():
             # As many clients as keep every replica in full batches, one batch waiting each.
             clients = 2 * serving.max_batch_size * serving.replicas
             return Backlog(at_once(clients), end_ns, serving, _after(0))
         case Trace(str() as path):
-            scenario = Trace(read_times(Path(path)))
-            return Backlog(start_ns + arrivals(scenario, duration, seed), end_ns, serving)
+            chunks = arrival_chunks(Trace(read_times(Path(path))), duration, seed, CHUNK)
         case _:
-            return Backlog(start_ns + arrivals(scenario, duration, seed), end_ns, serving)
+            chunks = arrival_chunks(scenario, duration, seed, CHUNK)
+    more = _drawn(chunks, start_ns, pause)
+    return Backlog(next(more, np.zeros(0, np.int64)), end_ns, serving, more=more)
+
+
+def _drawn(
+    chunks: Iterator[NDArray[np.int64]],
+    start_ns: int,
+    pause: Callable[[], AbstractContextManager[None]],
+) -> Iterator[NDArray[np.int64]]:
+    while True:
+        with pause():
+            chunk = next(chunks, None)
+        if chunk is None:
+            return
+        yield start_ns + chunk
 
 
 def _after(think_ns: int) -> Again:

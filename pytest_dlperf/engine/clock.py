@@ -40,24 +40,32 @@ class StoppableClock:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lost_ns = 0
+        # When it was stopped, None while it goes, and how long it stood still before; one value,
+        # so that another thread never reads the one without the other.
+        self._state: tuple[int | None, int] = (None, 0)
 
     def now_ns(self) -> int:
         """The time on the clock, less all that it stood still."""
-        return self._clock.now_ns() - self._lost_ns
+        stopped_ns, lost_ns = self._state
+        return (self._clock.now_ns() if stopped_ns is None else stopped_ns) - lost_ns
 
     def sleep_until_ns(self, when_ns: int) -> None:
         """Return when this clock shows `when_ns`."""
-        self._clock.sleep_until_ns(when_ns + self._lost_ns)
+        self._clock.sleep_until_ns(when_ns + self._state[1])
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Let the clock stand still inside."""
-        stopped_ns = self._clock.now_ns()
+        """Let the clock stand still inside; so it does already if it was stopped before."""
+        stopped_ns, lost_ns = self._state
+        if stopped_ns is not None:
+            yield
+            return
+        began_ns = self._clock.now_ns()
+        self._state = (began_ns, lost_ns)
         try:
             yield
         finally:
-            self._lost_ns += self._clock.now_ns() - stopped_ns
+            self._state = (None, lost_ns + self._clock.now_ns() - began_ns)
 
 
 class MonotonicClock:

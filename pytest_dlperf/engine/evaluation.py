@@ -111,11 +111,25 @@ class Evaluation:
         while self._kept:
             self._score_oldest(_CHUNK_ROWS)
 
-    def outcomes(self, requests: int) -> NDArray[np.uint8]:
-        """The `Outcome` of each request, shape `(requests,)`; call `finish` first."""
-        outcome = np.full(requests, Outcome.OK, np.uint8)
-        for indices, code in self._bad:
-            outcome[indices] = code
+    def outcomes(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Score what is kept, and hand the outcomes of these requests over.
+
+        Args:
+            start: the first request whose outcome was not handed over yet.
+            stop: the one after the last.
+
+        Returns:
+            The `Outcome` of each, shape `(stop - start,)`.
+        """
+        self.finish()
+        outcome = np.full(stop - start, Outcome.OK, np.uint8)
+        later = []
+        for requests, code in self._bad:
+            now = requests < stop
+            outcome[requests[now] - start] = code
+            if not now.all():
+                later.append((requests[~now], code))
+        self._bad = later
         return outcome
 
     @property
@@ -176,7 +190,7 @@ class Evaluation:
             np.add.at(self._loss, positions[good], loss)
 
     def _count_not_finite(self, requests: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
-        rows = sorted({int(self._order[position]) for position in positions})
+        rows = np.unique(self._order[positions]).tolist()
         shown = ", ".join(map(str, rows[:_SHOWN_ROWS])) + (
             " ..." if len(rows) > _SHOWN_ROWS else ""
         )

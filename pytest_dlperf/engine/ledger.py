@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from pytest_dlperf.core.samples import Outcome, Samples
+from pytest_dlperf.engine.journal import Journal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
+    from pytest_dlperf.core.samples import Samples
     from pytest_dlperf.engine.backlog import Backlog, Batch, Wait
 
 
@@ -32,25 +33,18 @@ class Feed(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Log:
-    stop: list[int] = field(default_factory=list)
-    dispatched_ns: list[int] = field(default_factory=list)
-    done_ns: list[int] = field(default_factory=list)
-    first: list[int] = field(default_factory=list)
-    late_ns: list[int] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """A batch on its way.
 
     Attributes:
         batch: the requests.
+        replica: number of the replica that it is with.
         dispatched_ns: when it was handed to the target.
     """
 
     batch: Batch
+    replica: int
     dispatched_ns: int
 
 
@@ -62,19 +56,29 @@ class Ledger:
         feed: their rows, and the place for their answers.
         started_ns: when the load began.
         deadline_ns: no batch is sent at or after it, whatever is left.
+        sink: is given a segment of the run whenever much has ended, with `changed` held, and
+            forgets it or not; None keeps the run whole.
 
     Attributes:
         changed: held around every look at the backlog; notified when an answer came, which may
             have brought further requests.
     """
 
-    def __init__(self, *, backlog: Backlog, feed: Feed, started_ns: int, deadline_ns: int) -> None:
+    def __init__(
+        self,
+        *,
+        backlog: Backlog,
+        feed: Feed,
+        started_ns: int,
+        deadline_ns: int,
+        sink: Callable[[Samples], None] | None = None,
+    ) -> None:
         self.changed = threading.Condition()
         self._backlog = backlog
         self._feed = feed
-        self._started_ns = started_ns
         self._deadline_ns = deadline_ns
-        self._log = _Log()
+        self._sink = sink
+        self._journal = Journal(started_ns)
         self._closed = False
 
     def close(self) -> None:
@@ -122,37 +126,24 @@ class Ledger:
 
     def woke(self, late_ns: int) -> None:
         """Write down how late somebody idle woke for the next request."""
-        self._log.late_ns.append(late_ns)
-
-    def _note(self, call: Call, done_ns: int) -> None:
-        self._log.first.append(call.batch.start)
-        self._log.stop.append(call.batch.stop)
-        self._log.dispatched_ns.append(call.dispatched_ns)
-        self._log.done_ns.append(done_ns)
-
-    def _finish(self, batch: Batch, done_ns: int) -> None:
-        self._backlog.finish(batch, done_ns)
-        self.changed.notify()
+        with self.changed:
+            self._journal.woke(late_ns)
 
     def samples(self, now_ns: int) -> Samples:
-        """What has happened so far.
+        """What has happened so far and was not given to the sink; call it once, at the end.
 
         `Samples.outcome` is all OK; the feed knows better.
         """
-        log = self._log
         # Counted first: what has come up to now may yet be rejected.
         unfinished = self._backlog.left(now_ns)
-        order = np.argsort(np.array(log.first, np.int64), kind="stable")
-        intended_ns = self._backlog.intended_ns
-        return Samples(
-            started_ns=self._started_ns,
-            intended_ns=intended_ns.copy(),
-            stop=np.array(log.stop, np.int64)[order],
-            dispatched_ns=np.array(log.dispatched_ns, np.int64)[order],
-            done_ns=np.array(log.done_ns, np.int64)[order],
-            outcome=np.full(len(intended_ns), Outcome.OK, np.uint8),
-            late_ns=np.array(log.late_ns, np.int64),
-            per_query=self._backlog.per_query,
-            rejected=self._backlog.rejected,
-            unfinished=unfinished,
-        )
+        return replace(self._journal.cut(self._backlog), unfinished=unfinished)
+
+    def _note(self, call: Call, done_ns: int) -> None:
+        start, stop = call.batch.start, call.batch.stop
+        self._journal.write(start, stop, call.replica, call.dispatched_ns, done_ns)
+
+    def _finish(self, batch: Batch, done_ns: int) -> None:
+        self._backlog.finish(batch, done_ns)
+        if self._sink is not None and self._journal.full:
+            self._sink(self._journal.cut(self._backlog))
+        self.changed.notify()

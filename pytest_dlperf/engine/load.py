@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_dlperf.engine.attendance import give_up, is_abandonment
 from pytest_dlperf.engine.backlog import Batch, Wait
-from pytest_dlperf.engine.ledger import Call, Feed, Ledger
+from pytest_dlperf.engine.ledger import Call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_dlperf.core.samples import Samples
-    from pytest_dlperf.engine.backlog import Backlog
     from pytest_dlperf.engine.clock import Clock
+    from pytest_dlperf.engine.ledger import Ledger
     from pytest_dlperf.engine.target import Target
 
-_TICK_SECONDS: Final = 0.05
+TICK_SECONDS: Final = 0.05
+"""How often whoever started a load looks after it."""
+
 _NEAR_NS: Final = 100_000  # a thread that waits for a condition wakes less late than this
 
 
@@ -43,35 +45,27 @@ class Load:
 
     Args:
         replicas: who answers, each in a thread of its own.
-        backlog: the requests.
-        feed: their rows, and the place for their answers.
-        deadline_ns: no batch is sent at or after it, whatever is left.
+        ledger: the requests.
         call_seconds: a call that takes longer is not waited for, and ends the run.
         watch: looks on.
     """
 
-    def __init__(  # noqa: PLR0913 - who, what, and how long
+    def __init__(
         self,
         *,
         replicas: Sequence[Replica],
-        backlog: Backlog,
-        feed: Feed,
-        deadline_ns: int,
+        ledger: Ledger,
         call_seconds: float,
         watch: Watch,
     ) -> None:
         self._replicas = replicas
         self._call_seconds = call_seconds
         self._watch = watch
-        self._ledger = Ledger(
-            backlog=backlog,
-            feed=feed,
-            started_ns=min(replica.clock.now_ns() for replica in replicas),
-            deadline_ns=deadline_ns,
-        )
+        self._ledger = ledger
+        self._number = {replica: number for number, replica in enumerate(replicas)}
         # One replica at a time looks for work; so only one of the idle ones waits for the time.
         self._turn = threading.Lock()
-        self._waits_for_others = len(replicas) > 1 and self._ledger.answers_bring_requests
+        self._waits_for_others = len(replicas) > 1 and ledger.answers_bring_requests
         self._out: dict[Replica, Call] = {}
         self._crash: BaseException | None = None
         self.hung = ""
@@ -80,7 +74,8 @@ class Load:
     def run(self) -> Samples:
         """Run until the backlog is done or the deadline is reached, a thread each replica.
 
-        `Samples.outcome` is all OK except for what never was answered; the feed knows better.
+        Returns:
+            What the ledger gave to nobody: the whole run if it has no sink.
         """
         threads = {
             replica: threading.Thread(
@@ -120,7 +115,7 @@ class Load:
     def _attend(self, threads: dict[Replica, threading.Thread]) -> None:
         waiting = dict(threads)
         while waiting:
-            next(iter(waiting.values())).join(_TICK_SECONDS)
+            next(iter(waiting.values())).join(TICK_SECONDS)
             self._watch.tick(self._now_ns())
             for replica, thread in list(waiting.items()):
                 if not thread.is_alive() or self._overdue(replica, thread):
@@ -167,7 +162,7 @@ class Load:
 
     def _wait(self, wait: Wait, now_ns: int) -> bool:
         """Wait for another replica's answer, which may bring a request before the known ones."""
-        seconds = _TICK_SECONDS
+        seconds = TICK_SECONDS
         if wait.until_ns is not None:
             seconds = min(seconds, (wait.until_ns - now_ns - _NEAR_NS) * 1e-9)
         if seconds > 0:
@@ -178,7 +173,7 @@ class Load:
         inputs = self._ledger.inputs(batch)
         error: Exception | None = None
         outputs: object = None
-        call = self._out[replica] = Call(batch, replica.clock.now_ns())
+        call = self._out[replica] = Call(batch, self._number[replica], replica.clock.now_ns())
         try:
             outputs = replica.target.infer(inputs)
         except Exception as raised:  # noqa: BLE001 - whatever a target raises is a result

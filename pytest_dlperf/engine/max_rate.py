@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.latency_limit import LatencyLimit
     from pytest_dlperf.core.measurement import Measurement
     from pytest_dlperf.core.plan import Plan
-    from pytest_dlperf.core.samples import Samples
+    from pytest_dlperf.core.tally import Tally
 
 _WINDOWS: Final = 20
 _QUICK_WINDOWS: Final = 6
@@ -54,14 +55,13 @@ class _Prober:
         self.seen: dict[float, _Seen] = {}
 
     def __call__(self, rate: float, number: int) -> Attainment:
-        at = replace(self._rig, plan=replace(self._rig.plan, scenario=Server(rate)))
+        plan = replace(self._rig.plan, scenario=Server(rate), slo=self._limit.seconds)
         phase = f"{_scenario(self._limit)}: {format_quantity(rate, '1/s')}"
-        run = self._pool.run(at, self._seconds, phase, SEED + number)
+        run = self._pool.run(replace(self._rig, plan=plan), self._seconds, phase, SEED + number)
         late = self.seen[rate].late if number else ""
-        self.seen[rate] = _Seen(
-            diagnose(run.samples, run.busy_cores), late or lateness(run.samples)
-        )
-        return within_limit(run.samples, self._limit.seconds)
+        diagnosis = diagnose(run.tally, run.busy_cores)
+        self.seen[rate] = _Seen(diagnosis, late or lateness(run.tally))
+        return within_limit(run.tally)
 
 
 def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which name
@@ -101,18 +101,18 @@ def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which n
     asked = QUICK_SECONDS if plan.quick else plan.duration
     seconds = max(asked, _LIMITS_A_WINDOW * limit.seconds)
     prober = _Prober(replace(rig, plan=replace(plan, scenario=Server(1.0))), limit, seconds, pool)
-    with quiet_gc():
+    with contextlib.closing(rig), quiet_gc():
         unsteady = "" if plan.quick else rig.warm_up()
         capacity = pool.run(rig, asked, f"{_scenario(limit)}: full batches")
-        if not capacity.samples.ok.any():
+        if not capacity.tally.good:
             first = capacity.errors[0]
             raise TargetError(
                 f"{rig.prepared.description} answered no request well: "
                 f"{first.kind}: {first.example}"
             )
-        terms = _terms(limit, seconds, _capacity(capacity.samples), quick=plan.quick)
+        terms = _terms(limit, seconds, _capacity(capacity.tally), quick=plan.quick)
         found = search(prober, terms)
-    pooled = pool.measurement(test, name, _scenario(limit), str(plan.serving))
+    pooled = pool.measurement(test, name, _scenario(limit), plan.serving_text)
     longer = f"each window lasted {seconds:g} s: {_LIMITS_A_WINDOW} times the limit"
     notes = (unsteady, f"max_rate: {found}", longer if seconds > asked else "", *pooled.notes)
     return _with_rate(replace(pooled, notes=tuple(filter(None, notes))), found, prober.seen)
@@ -149,10 +149,9 @@ def _terms(limit: LatencyLimit, seconds: float, capacity: float, *, quick: bool)
     )
 
 
-def _capacity(samples: Samples) -> float:
+def _capacity(tally: Tally) -> float:
     """Requests a second that were answered."""
-    span_ns = max(1, int(samples.done_ns.max()) - samples.started_ns)
-    return len(samples.outcome) / (span_ns * _NS)
+    return tally.answered / (max(1, tally.span_ns) * _NS)
 
 
 def _scenario(limit: LatencyLimit) -> str:

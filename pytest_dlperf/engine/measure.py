@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -14,20 +13,24 @@ from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.rows import Rows
 from pytest_dlperf.core.scenarios import Offline, OpenLoop
+from pytest_dlperf.core.series import series_of
 from pytest_dlperf.core.statistics.estimate import counted
 from pytest_dlperf.core.steadiness import drift, growth, shortfall
 from pytest_dlperf.core.sufficiency import sufficient_seconds
-from pytest_dlperf.core.summary import BLOCKS, Score, Summary, summarise_load, summarise_score
-from pytest_dlperf.core.usage import Usage, disturbance
-from pytest_dlperf.engine.rig import SEED, Bench, Rig, set_up
+from pytest_dlperf.core.summary import Score, Summary, summarise_load, summarise_score
+from pytest_dlperf.core.tally import few_sizes
+from pytest_dlperf.core.usage import disturbance
+from pytest_dlperf.engine.keras import Tracings
+from pytest_dlperf.engine.rig import SEED, Bench, Loaded, Rig, set_up
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator
 
     from pytest_dlperf.core.data import Data
     from pytest_dlperf.core.plan import Plan
-    from pytest_dlperf.core.samples import Samples
+    from pytest_dlperf.core.tally import Tally
 
 QUICK_SECONDS: Final = 0.3
 """How long a load lasts in a smoke run."""
@@ -46,49 +49,42 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         DataError: if the labels do not fit the answers.
     """
     rig = set_up(target, data, plan, bench)
-    with quiet_gc():
+    tracings = Tracings()
+    with contextlib.closing(rig), quiet_gc():
         unsteady = "" if plan.quick else rig.warm_up()
+        before = tracings.count()
         run = run_once(rig, QUICK_SECONDS if plan.quick else plan.duration)
-        longer = 0.0 if plan.quick else sufficient_seconds(run.samples, plan.judged)
+        longer = 0.0 if plan.quick else sufficient_seconds(run.tally, plan.judged)
         if not run.hung and plan.duration < longer <= _LONGEST * plan.duration:
+            before = tracings.count()
             run = run_once(rig, longer)
-    samples, score = run.samples, run.score
+        retraced = _retraced(tracings.count() - before)
+    tally = run.tally
     summary = _summary(rig, run)
     return Measurement(
         test=test,
         name=name,
         target=rig.prepared.description,
         scenario=str(plan.scenario),
-        serving=str(plan.serving),
-        seconds=(int(samples.done_ns.max()) - samples.started_ns) * 1e-9,
-        requests=samples.total,
+        serving=plan.serving_text,
+        seconds=tally.span_ns * 1e-9,
+        requests=tally.total,
         metrics=MappingProxyType(summary.metrics),
         refused=MappingProxyType(summary.refused),
-        errors=(*run.errors, *_unanswered(samples)),
-        rows=rows_of(data, score),
-        invalid=lateness(samples),
-        notes=tuple(filter(None, (unsteady, rig.remark, *_notes(plan, run)))),
-        diagnosis=diagnose(samples, run.busy_cores),
+        errors=(*run.errors, *_unanswered(tally)),
+        rows=rows_of(data, run.score),
+        invalid=lateness(tally),
+        notes=tuple(filter(None, (unsteady, rig.remark, retraced, *_notes(plan, run)))),
+        diagnosis=diagnose(tally, run.busy_cores),
         slo=plan.slo,
+        batch_sizes=MappingProxyType(few_sizes(tally.batch_sizes)),
+        utilisation=tally.utilisation,
+        series=series_of(tally, latencies=_has_latencies(plan)),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One load, its answers scored."""
-
-    seconds: float
-    samples: Samples
-    score: Score | None
-    errors: tuple[ErrorCount, ...]
-    resident: list[int]
-    used: Usage
-    busy_cores: float
-    hung: str
-
-
-def run_once(rig: Rig, seconds: float, phase: str = "", seed: int = SEED) -> Run:
-    """Put a rig's target under load, and score the answers.
+def run_once(rig: Rig, seconds: float, phase: str = "", seed: int = SEED) -> Loaded:
+    """Put a rig's target under load.
 
     Args:
         rig: the target with its plan.
@@ -100,38 +96,37 @@ def run_once(rig: Rig, seconds: float, phase: str = "", seed: int = SEED) -> Run
         UsageError: if no request became due.
     """
     gc.collect()
-    loaded = rig.run(seconds, phase or str(rig.plan.scenario), seed)
-    samples, asked, telemetry = loaded.samples, loaded.asked, loaded.telemetry
-    used, busy_cores = telemetry.finish()
-    if not len(samples.stop):
+    run = rig.run(seconds, phase or str(rig.plan.scenario), seed)
+    if not run.tally.calls:
         raise UsageError("no request became due", "raise the rate or the duration")
-    asked.finish()
-    return Run(
-        seconds=seconds,
-        samples=replace(samples, outcome=asked.outcomes(len(samples.intended_ns))),
-        score=asked.score,
-        errors=asked.errors,
-        resident=telemetry.resident,
-        used=used,
-        busy_cores=busy_cores,
-        hung=loaded.hung,
-    )
+    return run
 
 
-def _notes(plan: Plan, run: Run) -> Iterator[str]:
+def _retraced(counts: Counter[str]) -> str:
+    """What was traced while it was measured, in words."""
+    if not counts:
+        return ""
+    each = ", ".join(f"{name} {n} time{'s' if n > 1 else ''}" for name, n in counts.most_common(3))
+    return f"tf.function traced again while it was measured: {each}"
+
+
+def _has_latencies(plan: Plan) -> bool:
+    return not isinstance(plan.scenario, Offline)
+
+
+def _notes(plan: Plan, run: Loaded) -> Iterator[str]:
     if run.seconds > plan.duration:
         yield f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
     yield disturbance(run.used)
-    yield growth(run.resident, len(run.samples.intended_ns))
+    yield growth(run.resident, run.tally.answered)
     if isinstance(plan.scenario, OpenLoop):
-        yield shortfall(run.samples, run.seconds)
+        yield shortfall(run.tally)
     else:
-        yield drift(run.samples, BLOCKS)
+        yield drift(run.tally)
 
 
-def _summary(rig: Rig, run: Run) -> Summary:
-    plan, samples = rig.plan, run.samples
-    load = summarise_load(samples, latencies=not isinstance(plan.scenario, Offline), slo=plan.slo)
+def _summary(rig: Rig, run: Loaded) -> Summary:
+    load = summarise_load(run.tally, latencies=_has_latencies(rig.plan))
     answers = summarise_answers(run.score)
     metrics = {
         **load.metrics,
@@ -165,13 +160,13 @@ def quiet_gc() -> Iterator[None]:
             gc.enable()
 
 
-def _unanswered(samples: Samples) -> Iterator[ErrorCount]:
-    if samples.rejected:
+def _unanswered(tally: Tally) -> Iterator[ErrorCount]:
+    if tally.rejected:
         example = "came when the queue was full: the target is slower than the load"
-        yield ErrorCount("rejected", samples.rejected, example)
-    if samples.unfinished:
+        yield ErrorCount("rejected", tally.rejected, example)
+    if tally.unfinished:
         example = "still waiting when the run's time was up: the target is slower than the load"
-        yield ErrorCount("unfinished", samples.unfinished, example)
+        yield ErrorCount("unfinished", tally.unfinished, example)
 
 
 def rows_of(data: Data, score: Score | None) -> Rows | None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.statistics.estimate import counted
 from pytest_dlperf.core.usage import Usage, disturbance
-from pytest_dlperf.engine.measure import Run, rows_of, run_once, summarise_answers
+from pytest_dlperf.engine.measure import rows_of, run_once, summarise_answers
 from pytest_dlperf.engine.rig import SEED
 from pytest_dlperf.errors import TargetError
 
 if TYPE_CHECKING:
     from pytest_dlperf.core.summary import Score
-    from pytest_dlperf.engine.rig import Rig
+    from pytest_dlperf.engine.rig import Loaded, Rig
 
 
 class Pool:
@@ -36,7 +36,7 @@ class Pool:
         self._peak_bytes = 0
         self._used = Usage(0.0, 0.0, 0.0, 0.0)
 
-    def run(self, rig: Rig, seconds: float, phase: str = "", seed: int = SEED) -> Run:
+    def run(self, rig: Rig, seconds: float, phase: str = "", seed: int = SEED) -> Loaded:
         """Put the target under one load; the arguments are `run_once`'s.
 
         Raises:
@@ -48,11 +48,11 @@ class Pool:
             raise TargetError(
                 f"{rig.prepared.description} hung under {rig.plan.scenario}: {run.hung}"
             )
-        samples = run.samples
-        self._seconds += (int(samples.done_ns.max()) - samples.started_ns) * 1e-9
-        self._requests += samples.total
-        self._answered += len(samples.outcome)
-        self._bad += len(samples.outcome) - int(samples.ok.sum())
+        tally = run.tally
+        self._seconds += tally.span_ns * 1e-9
+        self._requests += tally.total
+        self._answered += tally.answered
+        self._bad += tally.answered - tally.good
         self._peak_bytes = max(self._peak_bytes, *run.resident)
         self._used = self._used.plus(run.used)
         for error in run.errors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from pytest_dlperf.engine.rig import Bench, set_up
 if TYPE_CHECKING:
     from pytest_dlperf.core.data import Data
     from pytest_dlperf.core.plan import Plan
+    from pytest_dlperf.engine.rig import Rig
 
 
 def measure_sweep(  # noqa: PLR0913 - what, with what, how, and for whom
@@ -44,16 +46,23 @@ def measure_sweep(  # noqa: PLR0913 - what, with what, how, and for whom
     seconds = QUICK_SECONDS if plan.quick else plan.duration
 
     def load(count: int) -> tuple[Point, str]:
-        scenario = ClosedLoop(count)
-        run = pool.run(replace(rig, plan=replace(plan, scenario=scenario)), seconds)
-        found = summarise_load(run.samples, latencies=True)
-        diagnosis = f"with {count} clients: {diagnose(run.samples, run.busy_cores)}"
-        return point(count, found.metrics, float(run.samples.size.mean())), diagnosis
+        run = pool.run(_under(rig, count), seconds)
+        found = summarise_load(run.tally, latencies=True)
+        diagnosis = f"with {count} clients: {diagnose(run.tally, run.busy_cores)}"
+        batch = run.tally.answered / run.tally.calls
+        return point(count, found.metrics, batch), diagnosis
 
-    with quiet_gc():
+    with contextlib.closing(rig), quiet_gc():
         unsteady = "" if plan.quick else rig.warm_up()
         points, diagnoses = zip(*map(load, clients), strict=True)
     scenario = f"sweep(clients={', '.join(map(str, clients))})"
-    whole = pool.measurement(test, "", scenario, str(plan.serving))
+    whole = pool.measurement(test, "", scenario, rig.plan.serving_text)
     notes = (*filter(None, [unsteady]), *whole.notes)
     return Sweep(points, replace(whole, notes=notes, diagnosis=diagnoses[-1]))
+
+
+def _under(rig: Rig, clients: int) -> Rig:
+    """The target under so many clients; real ones are replicas, and no more of them than that."""
+    plan = replace(rig.plan, scenario=ClosedLoop(clients))
+    replicas = rig.prepared.replicas[: plan.served.replicas]
+    return replace(rig, plan=plan, prepared=replace(rig.prepared, replicas=replicas))

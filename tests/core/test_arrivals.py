@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_dlperf.core.arrivals import arrivals
+from pytest_dlperf.core.arrivals import arrival_chunks, arrivals
 from pytest_dlperf.core.scenarios import Burst, Constant, OpenLoop, Ramp, Server, Trace
+from pytest_dlperf.errors import UsageError
 
 SCENARIOS: list[OpenLoop] = [
     Server(500),
@@ -101,3 +102,22 @@ def test_a_trace_is_replayed_as_recorded() -> None:
     times = arrivals(Trace((0.0, 0.5, 0.5, 2.0, 3.0)), 2.5, 0)
 
     assert times.tolist() == [0, 500_000_000, 500_000_000, 2_000_000_000]
+
+
+@pytest.mark.parametrize("scenario", [*SCENARIOS, Trace((0.0, 0.5, 0.5, 1.5, 3.0))], ids=str)
+@given(size=st.integers(1, 2000), seed=st.integers(0, 9))
+def test_chunks_are_the_same_times(scenario: OpenLoop, size: int, seed: int) -> None:
+    """However many are drawn at a time, they are the same nanoseconds; no chunk is empty."""
+    chunks = list(arrival_chunks(scenario, 2.0, seed, size))
+
+    np.testing.assert_array_equal(np.concatenate(chunks), arrivals(scenario, 2.0, seed))
+    assert all(0 < len(chunk) <= size for chunk in chunks)
+
+
+def test_arrivals_are_drawn_when_they_are_asked_for() -> None:
+    """The first of a hundred million cost no more than themselves; too many are refused at once."""
+    chunk = next(arrival_chunks(Server(1e6), 100.0, 0, 1000))
+
+    np.testing.assert_array_equal(chunk, arrivals(Server(1e6), 0.1, 0)[:1000])
+    with pytest.raises(UsageError, match="more than 200,000,000 requests"):
+        arrival_chunks(Server(1e6), 1000.0, 0)

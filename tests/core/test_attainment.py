@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import make_samples
+from builders import make_samples, tally_of
 from queues import random_service_limit, single_server
 
 from pytest_dlperf.core.statistics.accuracy import wilson
@@ -20,23 +20,24 @@ def attainment(total: object, within: object, usual: object) -> Attainment:
 
 @pytest.mark.parametrize(("utilisation", "requests"), [(0.5, 5_000), (0.8, 25_000)])
 def test_the_interval_covers_where_requests_queue(utilisation: float, requests: int) -> None:
-    """M/M/1 exactly at its limit: the 95 % interval holds the true share in 93 % of 300 runs.
+    """M/M/1 exactly at its limit: the 95 % interval holds the true share in 93 % of 200 runs.
 
     Wilson's interval on the plain number of requests does so in fewer than 70 %.
     """
     random = np.random.default_rng(7)
     limit = random_service_limit(utilisation, 1.0, 0.99)
     covered = plainly = 0
-    for _ in range(300):
-        seen = within_limit(single_server(utilisation, 1.0, requests / utilisation, random), limit)
+    for _ in range(200):
+        samples = single_server(utilisation, 1.0, requests / utilisation, random)
+        seen = within_limit(tally_of(samples, slo=limit))
         share = seen.share(0.95)
         assert share is not None
         plain = wilson(seen.within.sum(), seen.requests)
         covered += share.low <= 0.99 <= share.high
         plainly += plain.low <= 0.99 <= plain.high
 
-    assert covered >= 0.93 * 300
-    assert plainly < 0.70 * 300
+    assert covered >= 0.93 * 200
+    assert plainly < 0.70 * 200
 
 
 def test_independent_requests_count_in_full() -> None:
@@ -78,7 +79,7 @@ def test_counts_of_a_run() -> None:
     """20 calls of a request each, 1 ms apart, due at once: five in time, the first left out."""
     done = [(call + 1) * MILLISECOND for call in range(20)]
 
-    seen = within_limit(make_samples([1] * 20, done), 0.005)
+    seen = within_limit(tally_of(make_samples([1] * 20, done), slo=0.005))
 
     assert seen.total.tolist() == [1] * 19
     assert seen.within.tolist() == [1] * 4 + [0] * 15
@@ -90,7 +91,7 @@ def test_bad_answers_are_not_within() -> None:
     done = [(call + 1) * MILLISECOND for call in range(20)]
     outcome = [0] * 10 + [1] * 10
 
-    seen = within_limit(make_samples([1] * 20, done, outcome=outcome), 1.0)
+    seen = within_limit(tally_of(make_samples([1] * 20, done, outcome=outcome), slo=1.0))
 
     assert seen.within.sum() == 9
 
@@ -99,7 +100,7 @@ def test_unfinished_requests_are_not_within() -> None:
     """What was still waiting at the end counts against the last block."""
     done = [(call + 1) * MILLISECOND for call in range(20)]
 
-    seen = within_limit(make_samples([1] * 20, done, unfinished=30), 1.0)
+    seen = within_limit(tally_of(make_samples([1] * 20, done, unfinished=30), slo=1.0))
 
     assert seen.total.tolist() == [1] * 18 + [31]
     assert seen.requests == 49
@@ -113,7 +114,7 @@ def test_rejected_requests_count_where_others_waited() -> None:
     due = [*calm[:10], *(end - 5 * MILLISECOND for end in done[10:12]), *calm[12:]]
     samples = make_samples([1] * 20, done, dispatched_ns=calm, intended_ns=due, rejected=8)
 
-    seen = within_limit(samples, 1.0)
+    seen = within_limit(tally_of(samples, slo=1.0))
 
     assert seen.total.tolist() == [1] * 9 + [5, 5] + [1] * 8
     assert seen.within.sum() == 19

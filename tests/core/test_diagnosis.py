@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from builders import make_samples
+from builders import make_samples, tally_of
 
 from pytest_dlperf.core.diagnosis import diagnose
 
@@ -19,8 +19,9 @@ def test_text_by_hand() -> None:
         intended_ns=[0, 1 * MS, 2 * MS, 11 * MS],
     )
     # Queues: 4, 3, 2 and 1 ms; service: 6 and 8 ms.
-    assert diagnose(samples, 1.5) == (
-        "median 2.5 ms in the queue and 7 ms in the target, 2.0 requests a call, 1.50 cores busy"
+    assert diagnose(tally_of(samples), 1.5) == (
+        "median 2.5 ms in the queue and 7 ms in the target, 2.0 requests a call, "
+        "replica 70 % busy, 1.50 cores busy"
     )
 
 
@@ -39,9 +40,9 @@ def test_waiting_is_told_from_computing(service_ms: int, busy_cores: float, *, w
     samples = make_samples(
         [1] * 10, [start + service_ms * MS for start in starts], dispatched_ns=starts
     )
-    assert ("rather than computes" in diagnose(samples, busy_cores)) is waits
+    assert ("rather than computes" in diagnose(tally_of(samples), busy_cores)) is waits
 
 
 def test_an_instant() -> None:
     """A run that took no time is described, not divided by."""
-    assert diagnose(make_samples([1], [0]), 0.0).startswith("median 0 ns")
+    assert diagnose(tally_of(make_samples([1], [0])), 0.0).startswith("median 0 ns")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from builders import tally_of
 from hypothesis import given
 from hypothesis import strategies as st
 from queues import random_service_limit, single_server
@@ -167,23 +168,23 @@ def test_the_slowest_rate_can_be_judged() -> None:
 
 @pytest.mark.parametrize("utilisation", [0.5, 0.8])
 def test_how_often_the_answer_is_right(utilisation: float) -> None:
-    """M/M/1, p99, 25,000 requests a window: the interval holds the true rate in 57 of 60 searches.
+    """M/M/1, p99, 10,000 requests a window: the interval holds the true rate in 38 of 40 searches.
 
     `P[T > t] = exp(-(mu - lambda) t)` says which rate that is. Half of the intervals are at most
-    a fifth wide, so that this is no empty promise.
+    a third wide, so that this is no empty promise.
     """
     random = np.random.default_rng(11)
     service_rate = 1000.0
     true_rate = utilisation * service_rate
     limit = random_service_limit(true_rate, service_rate, 0.99)
-    seconds = 25_000 / true_rate
+    seconds = 10_000 / true_rate
 
     def run(rate: float, number: int) -> Attainment:
         del number
-        return within_limit(single_server(rate, service_rate, seconds, random), limit)
+        return within_limit(tally_of(single_server(rate, service_rate, seconds, random), slo=limit))
 
     right, widths = 0, []
-    for _ in range(60):
+    for _ in range(40):
         start = service_rate / 2 * random.uniform(0.9, 1.1)
         given_terms = terms(start=start, slowest=slowest_rate(0.99, seconds), windows=20)
         estimate = search(run, given_terms).estimate
@@ -191,8 +192,8 @@ def test_how_often_the_answer_is_right(utilisation: float) -> None:
         right += estimate.low <= true_rate <= estimate.high
         widths.append(estimate.high / estimate.low - 1)
 
-    assert right >= 57
-    assert np.median(widths) <= 0.2
+    assert right >= 38
+    assert np.median(widths) <= 0.34
 
 
 def test_terms_are_checked() -> None:

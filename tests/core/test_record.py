@@ -19,6 +19,7 @@ from pytest_dlperf.core.record import (
     record_to_json,
     report_to_json,
 )
+from pytest_dlperf.core.series import Series
 from pytest_dlperf.core.statistics.estimate import Estimate
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
@@ -31,6 +32,14 @@ _EXACT = st.integers(0, 999_999).map(float)  # six digits survive the rounding o
 def _estimates(numbers: st.SearchStrategy[float]) -> st.SearchStrategy[Estimate]:
     ordered = st.lists(numbers, min_size=3, max_size=3).map(sorted)
     return ordered.map(lambda three: Estimate(value=three[1], low=three[0], high=three[2]))
+
+
+def _series(points: int) -> st.SearchStrategy[Series]:
+    def column(numbers: st.SearchStrategy[float | None]) -> st.SearchStrategy[tuple[object, ...]]:
+        return st.lists(numbers, min_size=points, max_size=points).map(tuple)
+
+    some = column(st.none() | _NUMBERS)
+    return st.builds(Series, column(_NUMBERS), column(_NUMBERS), some, some, some)
 
 
 _METRICS = st.dictionaries(st.sampled_from(list(METRICS)), _estimates(_EXACT))
@@ -66,6 +75,9 @@ _MEASUREMENTS = st.builds(
     invalid=st.text(),
     notes=st.lists(st.text(), max_size=2).map(tuple),
     diagnosis=st.text(),
+    batch_sizes=st.dictionaries(st.integers(1, 10**6), st.integers(1, 10**9), max_size=3),
+    utilisation=st.lists(_NUMBERS, max_size=3).map(tuple),
+    series=st.integers(0, 3).flatmap(_series),
 )
 _RECORDS = st.builds(
     Record,
@@ -140,10 +152,42 @@ def test_verdict_in_json_by_hand() -> None:
     }
 
 
-@pytest.mark.parametrize("field", [*record_to_json(make_record())])
+LATER = ("batch_sizes", "utilisation", "series")
+"""Fields that the first reports of the schema did not have."""
+
+
+@pytest.mark.parametrize("field", sorted(record_to_json(make_record()).keys() - LATER))
 def test_missing_field(field: str) -> None:
     """A record with a field missing is refused, not filled with something."""
     value = record_to_json(make_record(make_judgement()))
     del value[field]
     with pytest.raises(KeyError, match=field):
         record_from_json(value)
+
+
+@pytest.mark.parametrize("field", LATER)
+def test_a_report_from_before(field: str) -> None:
+    """A report without a field that came later is read as one that has nothing to say of it."""
+    record = make_record(make_judgement())
+    value = record_to_json(record)
+    del value[field]
+
+    assert record_from_json(value) == record
+
+
+def test_what_reports_draw_from_by_hand() -> None:
+    """Batch sizes, utilisation and series are plain columns and keys."""
+    series = Series((0.0, 0.1), (5.0, 0.0), (1e-3, None), (2e-3, None), (0.0, None))
+    found = make_measurement(batch_sizes={8: 3}, utilisation=(0.5,), series=series)
+
+    value = record_to_json(make_record(measurement=found))
+
+    assert value["batch_sizes"] == {"8": 3}
+    assert value["utilisation"] == [0.5]
+    assert value["series"] == {
+        "seconds": [0.0, 0.1],
+        "rate": [5.0, 0.0],
+        "p50": [0.001, None],
+        "p99": [0.002, None],
+        "queue": [0.0, None],
+    }

@@ -39,37 +39,3 @@ def test_latency_is_queue_plus_service(batches: list[tuple[int, int]]) -> None:
     service = np.repeat(samples.service_ns, samples.size)
     assert np.array_equal(samples.latency_ns, samples.queue_ns + service)
     assert samples.size.tolist() == sizes
-
-
-@given(_BATCHES, st.integers(1, 25), st.integers(0, 10**15), st.randoms(use_true_random=False))
-def test_blocks_are_stretches_of_time(
-    batches: list[tuple[int, int]],
-    count: int,
-    started: int,
-    random: np.random.Generator,
-) -> None:
-    """Blocks follow one another in time, are numbered without gaps, and are `count` at most."""
-    done = started + np.cumsum([gap for _, gap in batches])
-    random.shuffle(done)  # several replicas finish in any order
-    block = make_samples([size for size, _ in batches], done, started_ns=started).blocks(count)
-    assert set(block.tolist()) == set(range(int(block.max()) + 1))
-    assert block.max() < count
-    assert (np.diff(block[np.argsort(done, kind="stable")]) >= 0).all()
-
-
-def test_blocks_are_equally_long() -> None:
-    """Evenly spaced batches spread evenly; a batch that ends on a border belongs before it."""
-    done = np.arange(1, 101) * 1_000 + 5_000
-    block = make_samples([1] * 100, done, started_ns=5_000).blocks(20)
-    assert np.bincount(block).tolist() == [5] * 20
-
-
-def test_blocks_of_a_pause() -> None:
-    """A stretch in which nothing ended is no block of its own."""
-    block = make_samples([1, 1, 1], [10, 20, 1000]).blocks(10)
-    assert block.tolist() == [0, 0, 1]
-
-
-def test_blocks_of_an_instant() -> None:
-    """A run that took no time is one block, not a division by zero."""
-    assert make_samples([1, 1], [5, 5], started_ns=5).blocks(20).tolist() == [0, 0]

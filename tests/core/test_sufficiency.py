@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from builders import make_samples
+from builders import make_samples, tally_of
 
 from pytest_dlperf.core.budgets import parse_budget
 from pytest_dlperf.core.samples import Outcome
@@ -29,11 +29,11 @@ def test_seconds_by_hand(budget: str, calls: int, seconds: float) -> None:
     """What a percentile or a rate needs, at the rate that was seen, with a fifth on top."""
     samples = make_samples([1] * calls, [10 * MS * (i + 1) for i in range(calls)])
 
-    assert sufficient_seconds(samples, [parse_budget(budget)]) == pytest.approx(seconds)
+    assert sufficient_seconds(tally_of(samples), [parse_budget(budget)]) == pytest.approx(seconds)
 
 
 def test_more_of_nothing_is_not_asked_for() -> None:
     """A load without a good answer is not made longer."""
     samples = make_samples([1] * 5, [10 * MS] * 5, outcome=[Outcome.EXCEPTION] * 5)
 
-    assert sufficient_seconds(samples, [parse_budget("p99 <= 1s")]) == 0.0
+    assert sufficient_seconds(tally_of(samples), [parse_budget("p99 <= 1s")]) == 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,11 @@ from hypothesis import strategies as st
 from pytest_dlperf.core.scenarios import ClosedLoop, MultiStream, Offline, Server, SingleStream
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.engine.backlog import Backlog, Batch, Wait, backlog_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 
 def open_loop(*due_ns: int, serving: Serving | None = None) -> Backlog:
@@ -144,3 +151,68 @@ def test_every_request_is_taken_once_and_in_order(
         backlog.finish(step, now)
 
     assert taken == len(due)
+
+
+def played(backlog: Backlog, work: int, *, forgetful: bool) -> tuple[list[object], int, int]:
+    """Every batch with the due times of its requests, what was rejected, and what was left."""
+    now, taken = 0, []
+    while now < 600 and (step := backlog.take(now)) is not None:
+        if isinstance(step, Wait):
+            assert step.until_ns is not None
+            now = step.until_ns
+            continue
+        taken.append((now, step, backlog.intended_ns(step.start, step.stop).tolist()))
+        now += work
+        backlog.finish(step, now)
+        if forgetful:
+            backlog.forget(step.stop)
+    return taken, backlog.rejected, backlog.left(now)
+
+
+@given(
+    st.lists(st.integers(0, 50), min_size=1, max_size=60),
+    st.lists(st.integers(1, 59), max_size=6),
+    st.integers(1, 9),
+    st.none() | st.integers(1, 9),
+    st.integers(0, 40),
+    st.integers(1, 90),
+)
+def test_drawing_and_forgetting_change_nothing(  # noqa: PLR0913, PLR0917 - what is drawn
+    gaps: list[int], cuts: list[int], largest: int, room: int | None, patience: int, work: int
+) -> None:
+    """Arrivals drawn in parts, and forgotten once sent, are served as if all were there."""
+    due = np.cumsum(gaps).astype(np.int64)
+    serving = Serving(largest, batch_timeout=patience * 1e-9, queue_limit=room)
+    first, *more = (part for part in np.split(due, sorted(cuts)) if len(part))
+
+    whole = played(Backlog(due, 1 << 40, serving), work, forgetful=False)
+    parts = played(Backlog(first, 1 << 40, serving, more=more), work, forgetful=True)
+
+    assert parts == whole
+
+
+def test_a_closed_loop_forgets() -> None:
+    """What clients sent before is dropped; the numbers of requests go on."""
+    backlog = backlog_for(ClosedLoop(2), Serving(2), 0, 1.0, 0)
+    for turn in range(100):
+        batch = backlog.take(turn)
+        assert batch == Batch(2 * turn, 2 * turn + 2)
+        assert backlog.intended_ns(batch.start, batch.stop).tolist() == [turn, turn]
+        backlog.finish(batch, turn + 1)
+        backlog.forget(batch.stop)
+
+
+def test_an_overload_is_not_drawn_before_it_is_served() -> None:
+    """Of requests that only wait, those that may fill the next batch are enough to know."""
+    drawn = []
+
+    def more() -> Iterator[NDArray[np.int64]]:
+        for first in range(4, 1000, 4):
+            drawn.append(first)
+            yield np.arange(first, first + 4)
+
+    backlog = Backlog(np.arange(4), 1 << 40, Serving(4), more=more())
+
+    assert backlog.take(10**6) == Batch(0, 4)
+    assert len(drawn) <= 1
+    assert backlog.left(10**6) == 996

@@ -78,7 +78,7 @@ def test_right_answers_score_fully() -> None:
     np.testing.assert_array_equal(asked.score.answered, np.ones(ROWS))
     np.testing.assert_array_equal(asked.score.right, np.ones(ROWS))
     assert asked.errors == ()
-    assert not asked.outcomes(ROWS).any()
+    assert not asked.outcomes(0, ROWS).any()
 
 
 def test_the_score_is_by_original_row() -> None:
@@ -108,7 +108,7 @@ def test_swapped_rows_are_named() -> None:
     assert error.kind == "rows mixed up"
     assert error.requests == 2
     assert f"row {ORDER[first]} got the answer of row" in error.example
-    assert list(asked.outcomes(8)).count(Outcome.MIXED_UP) == 2
+    assert list(asked.outcomes(0, 8)).count(Outcome.MIXED_UP) == 2
 
 
 def test_an_answer_of_nobody_is_a_changed_one() -> None:
@@ -150,7 +150,7 @@ def test_answers_of_another_shape_are_errors(outputs: object) -> None:
     asked.finish()
 
     assert [(error.kind, error.requests) for error in asked.errors] == [("wrong shape", 4)]
-    assert set(asked.outcomes(4)) == {Outcome.WRONG_SHAPE}
+    assert set(asked.outcomes(0, 4)) == {Outcome.WRONG_SHAPE}
 
 
 def test_exceptions_are_counted_by_type() -> None:
@@ -162,6 +162,21 @@ def test_exceptions_are_counted_by_type() -> None:
 
     found = [(error.kind, error.requests, error.example) for error in asked.errors]
     assert found == [("ValueError", 6, "first"), ("KeyError", 1, "'third'")]
+
+
+def test_outcomes_are_handed_over_once() -> None:
+    """Each range of requests has its own outcomes, in whatever order answers came."""
+    asked = evaluation()
+    asked.answer(8, 12, None)
+    asked.fail(0, 4, ValueError())
+    asked.answer(4, 8, right(asked, 4, 8) * [[np.nan], [1], [1], [1]])
+
+    bad, shape = Outcome.EXCEPTION, Outcome.WRONG_SHAPE
+    assert list(asked.outcomes(0, 6)) == [bad] * 4 + [Outcome.NOT_FINITE, Outcome.OK]
+    asked.fail(14, 16, KeyError())
+    assert list(asked.outcomes(6, 10)) == [Outcome.OK] * 2 + [shape] * 2
+    assert list(asked.outcomes(10, 16)) == [shape] * 2 + [Outcome.OK] * 2 + [bad] * 2
+    assert sum(error.requests for error in asked.errors) == 11
 
 
 def test_a_reused_output_buffer_does_no_harm() -> None:

@@ -24,11 +24,17 @@ from pytest_dlperf.core.scenarios import (
     Trace,
 )
 from pytest_dlperf.core.serving import Serving
+from pytest_dlperf.core.stretches import Reading
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.clock import MonotonicClock
+from pytest_dlperf.engine.ledger import Ledger
 from pytest_dlperf.engine.load import Load, Replica
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
     from pytest_dlperf.core.samples import Samples
 
 SERVICE_NS = 1_000_000
@@ -55,9 +61,12 @@ def run(  # noqa: PLR0913 - the knobs of a load
     start = clock.now
     return Load(
         replicas=[Replica(target, clock)],
-        backlog=backlog_for(scenario, serving, start, seconds, seed),
-        feed=EchoFeed(np.arange(1 << 22)),
-        deadline_ns=start + int(seconds * 1e9) + drain_ns,
+        ledger=Ledger(
+            backlog=backlog_for(scenario, serving, start, seconds, seed),
+            feed=EchoFeed(np.arange(1 << 22)),
+            started_ns=start,
+            deadline_ns=start + int(seconds * 1e9) + drain_ns,
+        ),
         call_seconds=60.0,
         watch=NoWatch(),
     ).run()
@@ -71,22 +80,49 @@ def single_server(utilisation: float, seconds: float, seed: int) -> Samples:
     return run(Server(rate), Serving(1), seconds, clock=clock, target=target, seed=seed)
 
 
-@pytest.mark.parametrize(("utilisation", "seconds"), [(0.5, 200), (0.8, 300), (0.95, 500)])
+@pytest.mark.parametrize(("utilisation", "seconds"), [(0.5, 200), (0.8, 300)])
 def test_waiting_time_of_a_single_server(utilisation: float, seconds: float) -> None:
-    """Mean waiting time is `rho s / (2 (1 - rho))` (Pollaczek-Khinchine), within 3 %."""
+    """Mean waiting time is `rho s / (2 (1 - rho))` (Pollaczek-Khinchine), within 2 %."""
     waits = [single_server(utilisation, seconds, seed).queue_ns for seed in range(4)]
 
-    expected = utilisation * SERVICE_NS / (2 * (1 - utilisation))
-    assert np.concatenate(waits).mean() == pytest.approx(expected, rel=0.03)
+    assert np.concatenate(waits).mean() == pytest.approx(pollaczek_khinchine(utilisation), rel=0.02)
 
 
-def simulate(
+@pytest.mark.parametrize("utilisation", [0.5, 0.8, 0.95])
+def test_waiting_time_in_the_long_run(utilisation: float) -> None:
+    """The same for 40,000 s, by Lindley's recursion, which is exactly what the engine does.
+
+    At 0.95 the mean of 2,000 s still varies by 4 %; so the engine itself is compared with the
+    recursion, request by request, in `test_waiting_times_are_lindleys`.
+    """
+    waits = []
+    for seed in range(8):
+        due = arrivals(Server(utilisation * 1000), 5000, seed)
+        waits.append(float((lindley(due) - due).mean()))
+
+    assert np.mean(waits) == pytest.approx(pollaczek_khinchine(utilisation), rel=0.02)
+
+
+def pollaczek_khinchine(utilisation: float) -> float:
+    """Mean waiting time of M/D/1, in nanoseconds."""
+    return utilisation * SERVICE_NS / (2 * (1 - utilisation))
+
+
+def lindley(due: NDArray[np.int64]) -> NDArray[np.int64]:
+    """When each request's service begins, one at a time, `SERVICE_NS` each (Lindley 1952)."""
+    work = SERVICE_NS * np.arange(len(due))
+    begun: NDArray[np.int64] = np.maximum.accumulate(due - work) + work
+    return begun
+
+
+def simulate(  # noqa: PLR0913 - the knobs of a load
     scenario: Scenario,
     seconds: float,
     targets: list[TimedTarget],
     *,
     serving: Serving | None = None,
     seed: int = 0,
+    sink: Callable[[Samples], None] | None = None,
 ) -> Samples:
     """A load with several replicas in simulated time: the one that is furthest behind goes next."""
     start = targets[0].clock.now
@@ -94,9 +130,13 @@ def simulate(
     serving = serving or Serving(1, replicas=len(targets))
     load = Load(
         replicas=replicas,
-        backlog=backlog_for(scenario, serving, start, seconds, seed),
-        feed=EchoFeed(np.arange(1 << 22)),
-        deadline_ns=1 << 60,
+        ledger=Ledger(
+            backlog=backlog_for(scenario, serving, start, seconds, seed),
+            feed=EchoFeed(np.arange(1 << 22)),
+            started_ns=start,
+            deadline_ns=1 << 60,
+            sink=sink,
+        ),
         call_seconds=60.0,
         watch=NoWatch(),
     )
@@ -177,7 +217,7 @@ def test_multi_stream_waits_for_the_whole_query() -> None:
 
     samples = run(MultiStream(8), Serving(3), 0.3, clock=clock, target=target)
 
-    latency, _ = samples.queries()
+    latency = Reading(None).read(samples).latency_ns
     assert target.batches == [3, 3, 2] * 100
     assert set(latency) == {3 * SERVICE_NS}
     assert len(latency) == 100
@@ -192,7 +232,7 @@ def test_multi_stream_on_two_replicas() -> None:
 
     samples = simulate(MultiStream(2), 0.3, targets)
 
-    latency, _ = samples.queries()
+    latency = Reading(None).read(samples).latency_ns
     assert set(latency) == {3 * SERVICE_NS}
     assert len(latency) == 100
 
@@ -267,11 +307,10 @@ def test_waiting_times_are_lindleys(utilisation: float) -> None:
     """Each waiting time is exactly what Lindley's recursion gives for the same arrivals."""
     samples = single_server(utilisation, 20, seed=1)
 
-    arrivals = samples.intended_ns
-    work = SERVICE_NS * np.arange(len(arrivals))
-    begun = np.maximum.accumulate(arrivals - work) + work
-    np.testing.assert_array_equal(samples.queue_ns, begun - arrivals)
-    np.testing.assert_array_equal(samples.latency_ns, begun - arrivals + SERVICE_NS)
+    due = samples.intended_ns
+    begun = lindley(due)
+    np.testing.assert_array_equal(samples.queue_ns, begun - due)
+    np.testing.assert_array_equal(samples.latency_ns, begun - due + SERVICE_NS)
 
 
 def test_closed_loop_throughput_is_clients_over_cycle() -> None:
@@ -360,9 +399,12 @@ def test_an_exception_ends_its_batch_only() -> None:
     feed = EchoFeed(np.arange(1 << 16))
     Load(
         replicas=[Replica(target, clock)],
-        backlog=backlog_for(ClosedLoop(4), Serving(4), clock.now, 0.01, 0),
-        feed=feed,
-        deadline_ns=1 << 60,
+        ledger=Ledger(
+            backlog=backlog_for(ClosedLoop(4), Serving(4), clock.now, 0.01, 0),
+            feed=feed,
+            started_ns=clock.now,
+            deadline_ns=1 << 60,
+        ),
         call_seconds=60.0,
         watch=NoWatch(),
     ).run()
@@ -378,9 +420,12 @@ def test_answers_reach_their_own_requests() -> None:
     feed = EchoFeed(np.arange(1 << 16))
     Load(
         replicas=[Replica(target, clock)],
-        backlog=backlog_for(Server(5000), Serving(8), clock.now, 1.0, 0),
-        feed=feed,
-        deadline_ns=1 << 60,
+        ledger=Ledger(
+            backlog=backlog_for(Server(5000), Serving(8), clock.now, 1.0, 0),
+            feed=feed,
+            started_ns=clock.now,
+            deadline_ns=1 << 60,
+        ),
         call_seconds=60.0,
         watch=NoWatch(),
     ).run()
@@ -403,9 +448,12 @@ def test_replicas_work_at_the_same_time() -> None:
     ending = _Ending(clock, feed, 20, both)
     samples = Load(
         replicas=[Replica(Together(), ending), Replica(Together(), ending)],
-        backlog=backlog_for(ClosedLoop(2), Serving(1, replicas=2), clock.now_ns(), 60.0, 0),
-        feed=feed,
-        deadline_ns=clock.now_ns() + 60 * 10**9,
+        ledger=Ledger(
+            backlog=backlog_for(ClosedLoop(2), Serving(1, replicas=2), clock.now_ns(), 60.0, 0),
+            feed=feed,
+            started_ns=clock.now_ns(),
+            deadline_ns=clock.now_ns() + 60 * 10**9,
+        ),
         call_seconds=1e6,
         watch=NoWatch(),
     ).run()
@@ -449,9 +497,43 @@ def test_a_bug_in_the_feed_is_raised_not_swallowed() -> None:
     with pytest.raises(ZeroDivisionError):
         Load(
             replicas=[Replica(TimedTarget(clock, lambda _: 1), clock)],
-            backlog=backlog_for(SingleStream(), Serving(), clock.now, 1.0, 0),
-            feed=Broken(np.arange(8)),
-            deadline_ns=1 << 60,
+            ledger=Ledger(
+                backlog=backlog_for(SingleStream(), Serving(), clock.now, 1.0, 0),
+                feed=Broken(np.arange(8)),
+                started_ns=clock.now,
+                deadline_ns=1 << 60,
+            ),
             call_seconds=60.0,
             watch=NoWatch(),
         ).run()
+
+
+@pytest.mark.parametrize(
+    "scenario", [Server(2500), Server(5000), ClosedLoop(50), MultiStream(7), Offline()], ids=str
+)
+def test_what_is_given_away_is_the_whole_run(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Segments that a load gives away while it runs, joined, are what it would have kept."""
+    serving = Serving(3, replicas=2, queue_limit=9 if isinstance(scenario, Server) else None)
+
+    def targets() -> list[TimedTarget]:
+        work = [np.random.default_rng(seed) for seed in (1, 2)]
+        return [TimedTarget(FakeClock(), lambda _, w=w: int(w.exponential(1e6))) for w in work]
+
+    whole = simulate(scenario, 1.0, targets(), serving=serving)
+    monkeypatch.setattr("pytest_dlperf.engine.journal._CALLS", 10)
+    monkeypatch.setattr("pytest_dlperf.engine.backlog.CHUNK", 64)
+    segments: list[Samples] = []
+    segments.append(simulate(scenario, 1.0, targets(), serving=serving, sink=segments.append))
+
+    assert len(segments) > 20
+    for column in ("intended_ns", "dispatched_ns", "done_ns", "replica", "outcome"):
+        joined = np.concatenate([getattr(segment, column) for segment in segments])
+        np.testing.assert_array_equal(joined, getattr(whole, column))
+    stops = np.concatenate([segment.first + segment.stop for segment in segments])
+    np.testing.assert_array_equal(stops, whole.stop)
+    assert sum(len(segment.late_ns) for segment in segments) == len(whole.late_ns)
+    assert sum(segment.rejected for segment in segments) == whole.rejected
+    assert [segment.unfinished for segment in segments[:-1]] == [0] * (len(segments) - 1)
+    assert set(whole.replica.tolist()) == {0, 1}

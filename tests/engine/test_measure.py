@@ -16,7 +16,15 @@ from pytest_dlperf.core.data import as_data
 from pytest_dlperf.core.judge import judge
 from pytest_dlperf.core.options import Options
 from pytest_dlperf.core.plan import Plan, plan
-from pytest_dlperf.core.scenarios import ClosedLoop, Offline, Server, SingleStream
+from pytest_dlperf.core.scenarios import (
+    ClosedLoop,
+    Constant,
+    MultiStream,
+    Offline,
+    Scenario,
+    Server,
+    SingleStream,
+)
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.core.usage import Usage
 from pytest_dlperf.core.verdict import Verdict
@@ -26,6 +34,8 @@ from pytest_dlperf.engine.rig import Bench
 from pytest_dlperf.errors import DataError, TargetError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.measurement import Measurement
@@ -436,12 +446,101 @@ def test_making_the_schedule_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> N
     """However long it takes to draw the arrivals, the first of them are not late for it."""
     clock = FakeClock()
 
-    def slowly(*arguments: object) -> object:
+    def slowly(*arguments: object, **options: object) -> object:
         clock.now += 500 * MILLISECOND
-        return backlog_for(*arguments)  # type: ignore[arg-type]  # passed on as they came
+        return backlog_for(*arguments, **options)  # type: ignore[arg-type]  # passed on as they came
 
     monkeypatch.setattr("pytest_dlperf.engine.rig.backlog_for", slowly)
 
     found = measured(exact(clock, 1000), clock, Options(scenario=Server(2000), duration=1.0))
 
     assert found["max"].value < 0.001
+
+
+def test_what_reports_draw_from() -> None:
+    """64 clients, batches of 32, 1 ms each: half of them wait, and every curve is flat."""
+    clock = FakeClock()
+    options = Options(scenario=ClosedLoop(64), serving=Serving(32), duration=2.0)
+
+    found = measured(exact(clock), clock, options)
+
+    assert found.batch_sizes == {32: 2000}
+    assert found.utilisation == pytest.approx((1.0,))
+    assert found.series.seconds == pytest.approx(np.arange(20) / 10)
+    assert found.series.rate == pytest.approx([32_000] * 20)
+    assert found.series.p50 == pytest.approx([0.002] * 20, rel=0.001)
+    assert found.series.p99 == pytest.approx([0.002] * 20, rel=0.001)
+    assert found.series.queue[1:] == pytest.approx([0.001] * 19)
+    assert "replica 100 % busy" in found.diagnosis
+
+
+def test_idling_shows_in_the_utilisation() -> None:
+    """One request every 4 ms, 1 ms of work: it is in the target a quarter of the time."""
+    clock = FakeClock()
+
+    found = measured(exact(clock), clock, Options(scenario=Constant(250), duration=1.0))
+
+    assert found.utilisation == pytest.approx((0.25,), rel=0.01)
+    assert found.batch_sizes == {1: 250}
+
+
+def test_a_target_that_slows_down_shows_in_the_series() -> None:
+    """Ten times slower half way: the rate falls to a tenth there, and the latency rises."""
+    clock = FakeClock()
+    full = itertools.count()
+
+    def service(rows: int) -> int:
+        # Of the calls before the load, one is full.
+        return (10 if rows == 8 and next(full) > 150 else 1) * MILLISECOND
+
+    target = TimedTarget(clock, service)
+    options = Options(scenario=ClosedLoop(8), serving=Serving(8), quick=True)
+
+    series = measured(target, clock, options).series
+
+    assert series.rate == pytest.approx([8000, 4400, 800])
+    assert series.p50[0] == pytest.approx(0.001, rel=0.001)
+    assert series.p50[2] == pytest.approx(0.01, rel=0.001)
+
+
+@pytest.mark.parametrize("scenario", [ClosedLoop(64), Server(20_000), MultiStream(8), Offline()])
+def test_a_long_load_is_measured_as_a_short_one(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folded while it runs, a load has the metrics of one that was kept whole, to 0.1 %."""
+    serving = Serving(16)
+    options = Options(scenario=scenario, serving=serving, duration=2.0, slo=0.003)
+
+    def load() -> Measurement:
+        clock = FakeClock()
+        random = np.random.default_rng(4)
+        target = TimedTarget(clock, lambda _: int(random.exponential(5e5)), _mostly_well())
+        return measured(target, clock, options)
+
+    kept = load()
+    monkeypatch.setattr("pytest_dlperf.engine.rig.EXACT", 1000)
+    monkeypatch.setattr("pytest_dlperf.engine.journal._REQUESTS", 777)
+    folded = load()
+
+    assert folded.metrics.keys() == kept.metrics.keys()
+    for name, estimate in kept.metrics.items():
+        assert folded[name].value == pytest.approx(estimate.value, rel=0.001, abs=1e-12), name
+    assert [(error.kind, error.requests) for error in folded.errors] == [
+        (error.kind, error.requests) for error in kept.errors
+    ]
+    assert (folded.batch_sizes, folded.utilisation) == (kept.batch_sizes, kept.utilisation)
+    assert folded.series == kept.series
+    assert (folded.requests, folded.seconds) == (kept.requests, kept.seconds)
+
+
+def _mostly_well() -> Callable[[NDArray[Any]], object]:
+    """Answers that are right, but for every 50th call, which has a NaN."""
+    calls = itertools.count(1)
+
+    def answer(batch: NDArray[Any]) -> NDArray[Any]:
+        answers = batch.copy()
+        if next(calls) % 50 == 0:
+            answers[0] = np.nan
+        return answers
+
+    return answer

@@ -167,7 +167,7 @@ def test_sweep(run: Callable[..., pytest.RunResult]) -> None:
     result = run(
         """
 def test_curve(dlperf):
-    curve = dlperf.sweep(identity, DATA, clients=(4, 1), duration=0.1)
+    curve = dlperf.sweep(identity, DATA, clients=(4, 1), duration=0.3)
     assert isinstance(curve, Sweep)
     assert [point.clients for point in curve.points] == [1, 4]
     assert curve.knee in curve.points
@@ -194,11 +194,11 @@ class Sometimes:
             raise ValueError("one in a hundred")
         return batch.copy()
 
-@pytest.mark.dlperf(duration="0.05s")
+@pytest.mark.dlperf(duration="0.3s")
 def test_strict(dlperf):
     dlperf.sweep(Sometimes(), DATA, clients=(1,))
 
-@pytest.mark.dlperf("errors <= 10%", duration="0.05s")
+@pytest.mark.dlperf("errors <= 10%", duration="0.3s")
 def test_lenient(dlperf):
     dlperf(identity, DATA)
     dlperf.sweep(Sometimes(), DATA, clients=(1,))
@@ -214,7 +214,7 @@ def test_lenient(dlperf):
 def test_a_sweep_judges_no_budget(run: Callable[..., pytest.RunResult]) -> None:
     """A test with budgets that only sweeps has not been judged, and is not green."""
     result = run("""
-@pytest.mark.dlperf("p99 <= 1s", duration="0.05s")
+@pytest.mark.dlperf("p99 <= 1s", duration="0.3s")
 def test_curve(dlperf):
     dlperf.sweep(identity, DATA, clients=(1,))
 """)

@@ -211,7 +211,7 @@ def test_it(dlperf):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("answer", "is a coroutine function"),
+        ("answer", "is a coroutine function clients='async' calls it"),
         ("Model", "is a class"),
     ],
 )

@@ -14,10 +14,9 @@ from pytest_dlperf.core.statistics.blocks import MIN_BLOCKS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_dlperf.core.samples import Samples
     from pytest_dlperf.core.statistics.estimate import Estimate
+    from pytest_dlperf.core.tally import Tally
 
-_BLOCKS: Final = 20
 _USUAL: Final = 0.9
 _MOST_ALIKE: Final = 0.9  # more likeness between neighbours cannot be told from so few blocks
 
@@ -29,7 +28,7 @@ class Attainment:
     Attributes:
         total: requests that became due.
         within: those that were answered well and in time.
-        usual: those that were among the fastest 90 % of their run.
+        usual: those whose answers were among the fastest 90 % of their run.
     """
 
     total: NDArray[np.float64]
@@ -86,34 +85,26 @@ class Attainment:
         return wilson(share * requests, requests, confidence)
 
 
-def within_limit(samples: Samples, seconds: float) -> Attainment:
-    """How many requests of a run were answered well and within so many seconds.
+def within_limit(tally: Tally) -> Attainment:
+    """How many requests of a run were answered well and within the `slo` that it was told.
 
     Rejected and unfinished requests are not. The unfinished ones belong to the last block; the
-    rejected ones, whose times are not known, to where the others waited. The first of 20 blocks
-    is left out: there the queue, which begins empty, fills.
+    rejected ones, whose times are not known, to where the others waited. The first block is left
+    out: there the queue, which begins empty, fills.
 
     Args:
-        samples: of an open loop, at least one batch.
-        seconds: the limit.
+        tally: of an open loop, with at least one call.
     """
-    block = samples.blocks(_BLOCKS)
-    count = int(block.max()) + 1
-    of_request = np.repeat(block, samples.size)
-    latency_ns = samples.latency_ns
-
-    def each(which: NDArray[np.bool_] | NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        return np.bincount(of_request, which, minlength=count).astype(np.float64)
-
-    total = each()
-    waited = each(samples.queue_ns)
+    blocks = tally.blocks
+    total = blocks.requests.astype(np.float64)
+    waited = blocks.queue_ns.astype(np.float64)
     where = waited if waited.any() else total
-    unanswered = samples.rejected * where / where.sum()
-    unanswered[-1] += samples.unfinished
+    unanswered = tally.rejected * where / where.sum()
+    unanswered[-1] += tally.unfinished
     return Attainment(
         total=(total + unanswered)[1:],
-        within=each(samples.ok & (latency_ns <= round(seconds * 1e9)))[1:],
-        usual=each(latency_ns <= np.quantile(latency_ns, _USUAL))[1:],
+        within=blocks.within.astype(np.float64)[1:],
+        usual=tally.latencies.fastest(_USUAL, len(blocks)).astype(np.float64)[1:],
     )
 
 

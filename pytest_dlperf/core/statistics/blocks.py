@@ -15,6 +15,7 @@ MIN_BLOCKS: Final = 10
 """Fewer blocks say too little about how the run varied."""
 
 _RESAMPLES: Final = 1000
+_PARTS: Final = 20
 _SEED: Final = 0
 _TAIL: Final = (1 - CONFIDENCE) / 2
 
@@ -58,28 +59,59 @@ def block_percentiles(
     edges = _geometric_edges(float(values.min()), float(values.max()))
     column = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     counts = np.bincount(block * (len(edges) - 1) + column, minlength=k * (len(edges) - 1))
-    draws = np.random.default_rng(_SEED).multinomial(k, np.full(k, 1 / k), _RESAMPLES)
-    resampled = draws.astype(np.float64) @ counts.reshape(k, -1).astype(np.float64)
-    cumulative: NDArray[np.float64] = np.cumsum(resampled, axis=1)
     middles = np.sqrt(edges[:-1] * edges[1:])
     ordered: NDArray[np.float64] = np.sort(values)
-    return {
-        percent: _percentile(ordered, cumulative, middles, percent / 100) for percent in percents
-    }
-
-
-def _percentile(
-    ordered: NDArray[np.float64],
-    cumulative: NDArray[np.float64],
-    middles: NDArray[np.float64],
-    share: float,
-) -> Estimate:
     # Not interpolated: an order statistic is a latency that somebody really had.
-    value = float(ordered[min(len(ordered) - 1, int(len(ordered) * share))])
-    wanted = cumulative[:, -1:] * share
-    resampled = middles[np.argmax(cumulative > wanted, axis=1)]
-    low, high = np.quantile(resampled, [_TAIL, 1 - _TAIL])
-    return Estimate(value, min(value, float(low)), max(value, float(high)))
+    points = {
+        percent: float(ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))])
+        for percent in percents
+    }
+    return _with_intervals(points, counts.reshape(k, -1), middles)
+
+
+def binned_percentiles(
+    counts: NDArray[np.int64], middles: NDArray[np.float64], percents: tuple[float, ...]
+) -> dict[float, Estimate]:
+    """`block_percentiles` of values of which only a histogram was kept.
+
+    The point estimate is the middle of the bin that holds the order statistic.
+
+    Args:
+        counts: values in each bin, shape `(k, bins)`; at least one value.
+        middles: of the bins, shape `(bins,)`, increasing.
+        percents: percentiles wanted, in percent.
+    """
+    cumulative = np.cumsum(counts.sum(axis=0))
+    total = int(cumulative[-1])
+    points = {
+        percent: float(
+            middles[cumulative.searchsorted(min(total - 1, int(total * percent / 100)), "right")]
+        )
+        for percent in percents
+    }
+    return _with_intervals(points, counts, middles)
+
+
+def _with_intervals(
+    points: dict[float, float], counts: NDArray[np.int64], middles: NDArray[np.float64]
+) -> dict[float, Estimate]:
+    used = counts.any(axis=0)
+    cumulative = np.cumsum(counts[:, used], axis=1).astype(np.float64)
+    middles = middles[used]
+    k = len(counts)
+    draws = np.random.default_rng(_SEED).multinomial(k, np.full(k, 1 / k), _RESAMPLES)
+    resampled: dict[float, list[NDArray[np.float64]]] = {percent: [] for percent in points}
+    # A few resamples at a time: all of them would be a thousand times the histogram.
+    for drawn in np.array_split(draws.astype(np.float64), _PARTS):
+        counted = drawn @ cumulative
+        for percent, found in resampled.items():
+            wanted = counted[:, -1:] * (percent / 100)
+            found.append(middles[np.argmax(counted > wanted, axis=1)])
+    estimates = {}
+    for percent, value in points.items():
+        low, high = np.quantile(np.concatenate(resampled[percent]), [_TAIL, 1 - _TAIL])
+        estimates[percent] = Estimate(value, min(value, float(low)), max(value, float(high)))
+    return estimates
 
 
 def _geometric_edges(low: float, high: float) -> NDArray[np.float64]:

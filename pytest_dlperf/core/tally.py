@@ -1,0 +1,219 @@
+"""Tally: what a run came to, in as many numbers for a long run as for a short one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from pytest_dlperf.core.statistics.blocks import binned_percentiles, block_percentiles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.core.histogram import Histogram
+    from pytest_dlperf.core.statistics.estimate import Estimate
+    from pytest_dlperf.core.stretches import Stretches
+
+BLOCKS: Final = 20
+"""Stretches that a run is cut into, so that its noise shows; each holds whole calls."""
+
+_NS: Final = 1e-9
+_MOST_SIZES: Final = 32
+
+
+class Latencies(Protocol):
+    """The latencies of a run's good queries, by block."""
+
+    def percentiles(self, percents: tuple[float, ...]) -> dict[float, Estimate]:
+        """Percentiles in seconds, with intervals from the blocks; there is at least one query."""
+        ...
+
+    def fastest(self, share: float, blocks: int) -> NDArray[np.int64]:
+        """How many of the fastest queries ended in each block, shape `(blocks,)`.
+
+        Args:
+            share: of all queries, from 0 to 1; equally fast ones are in or out together.
+            blocks: in which queries may have ended.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EachLatency:
+    """Every single latency.
+
+    Attributes:
+        ns: shape `(queries,)`.
+        block: in which each query ended, shape `(queries,)`.
+    """
+
+    ns: NDArray[np.int64]
+    block: NDArray[np.intp]
+
+    def percentiles(self, percents: tuple[float, ...]) -> dict[float, Estimate]:
+        """Percentiles that are order statistics: latencies that somebody really had."""
+        # A block without a good answer has no latencies; the others are numbered anew.
+        _, dense = np.unique(self.block, return_inverse=True)
+        seconds = np.maximum(self.ns.astype(np.float64) * _NS, _NS)
+        return block_percentiles(seconds, dense, percents)
+
+    def fastest(self, share: float, blocks: int) -> NDArray[np.int64]:
+        """Up to the order statistic."""
+        if not len(self.ns):
+            return np.zeros(blocks, np.int64)
+        fast = self.ns <= np.quantile(self.ns, share)
+        return np.bincount(self.block[fast], minlength=blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class CountedLatencies:
+    """How many latencies were how long, to 0.1 %.
+
+    Attributes:
+        by_block: a row each block.
+    """
+
+    by_block: Histogram
+
+    def percentiles(self, percents: tuple[float, ...]) -> dict[float, Estimate]:
+        """Percentiles that are at most 0.1 % from an order statistic."""
+        counts = self.by_block.counts
+        seconds = np.maximum(self.by_block.middles_ns * _NS, _NS)
+        return binned_percentiles(counts[counts.any(axis=1)], seconds, percents)
+
+    def fastest(self, share: float, blocks: int) -> NDArray[np.int64]:
+        """Up to the end of the bin of the order statistic."""
+        counts = self.by_block.counts
+        before = np.cumsum(counts.sum(axis=0))
+        bins = int(np.searchsorted(before, share * before[-1])) + 1 if counts.size else 0
+        fast: NDArray[np.int64] = counts[:blocks, :bins].sum(axis=1)
+        return fast
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one replica did.
+
+    Attributes:
+        busy_ns: time that its calls took.
+        calls: of its copy of the target.
+        requests: that these calls carried.
+    """
+
+    busy_ns: int
+    calls: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wakes:
+    """How idle replicas woke for the next request.
+
+    Attributes:
+        count: how often.
+        late: how often that was later than `lateness.LATE_NS`.
+        worst_ns: the latest.
+    """
+
+    count: int
+    late: int
+    worst_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a run came to.
+
+    Attributes:
+        started_ns: clock reading when it began.
+        seconds: for how long requests were to come.
+        slo: seconds within which an answer counts towards goodput; None if none was asked for.
+        blocks: at most `BLOCKS` stretches in which calls ended, in the order of time.
+        latencies: of the good queries, by block.
+        longest_ns: the longest of them; 0 if there are none.
+        points: equal stretches, for a curve over time; calls may have ended in none of them.
+        point_ns: how long each point is; the last one ends with the run, up to a half sooner or
+            later.
+        point_latencies: of the good queries, a row each point.
+        queue_ns: median time that a request queued.
+        service_ns: median time that a call took.
+        batch_sizes: calls by the number of requests that they carried.
+        replicas: what each did.
+        wakes: how punctual the load generator was.
+        in_time: requests that were answered, or went wrong, within `seconds`.
+        unfinished: requests that were due but not answered when the run's time was up.
+        rejected: requests that found the queue full.
+    """
+
+    started_ns: int
+    seconds: float
+    slo: float | None
+    blocks: Stretches
+    latencies: Latencies
+    longest_ns: int
+    points: Stretches
+    point_ns: int
+    point_latencies: Histogram
+    queue_ns: float
+    service_ns: float
+    batch_sizes: Mapping[int, int]
+    replicas: tuple[Work, ...]
+    wakes: Wakes
+    in_time: int
+    unfinished: int
+    rejected: int
+
+    @property
+    def calls(self) -> int:
+        """All calls of the target."""
+        return int(self.blocks.calls.sum())
+
+    @property
+    def answered(self) -> int:
+        """Requests that were answered or went wrong."""
+        return int(self.blocks.requests.sum())
+
+    @property
+    def good(self) -> int:
+        """Requests that were answered well."""
+        return int(self.blocks.good.sum())
+
+    @property
+    def queries(self) -> int:
+        """Queries whose requests were all answered well."""
+        return int(self.blocks.queries.sum())
+
+    @property
+    def total(self) -> int:
+        """All requests that became due."""
+        return self.answered + self.unfinished + self.rejected
+
+    @property
+    def span_ns(self) -> int:
+        """From the beginning to the end of the last call; 0 without a call."""
+        return int(self.blocks.ends_ns.max(initial=self.started_ns)) - self.started_ns
+
+    @property
+    def utilisation(self) -> tuple[float, ...]:
+        """The share of the run that each replica spent in the target."""
+        return tuple(work.busy_ns / max(1, self.span_ns) for work in self.replicas)
+
+
+def few_sizes(calls_by_size: Mapping[int, int]) -> dict[int, int]:
+    """Calls by size, as few numbers as a report can show.
+
+    Returns:
+        The same if there are at most 32 sizes; else each key is a power of two, and stands for
+        the sizes up to it and above the one before it.
+    """
+    if len(calls_by_size) <= _MOST_SIZES:
+        return dict(calls_by_size)
+    folded: dict[int, int] = {}
+    for size, calls in calls_by_size.items():
+        power = 1 << (size - 1).bit_length()
+        folded[power] = folded.get(power, 0) + calls
+    return folded
