@@ -118,3 +118,28 @@ def test_rejected_requests_count_where_others_waited() -> None:
 
     assert seen.total.tolist() == [1] * 9 + [5, 5] + [1] * 8
     assert seen.within.sum() == 19
+
+
+def test_a_long_run_says_the_same() -> None:
+    """Folded into counts, a run's requests are within the limit, and usual, as one by one."""
+    samples = single_server(800, 1000.0, 5.0, np.random.default_rng(2))
+
+    each = within_limit(tally_of(samples, slo=0.01))
+    folded = within_limit(tally_of(samples, slo=0.01, exact=100))
+
+    assert folded.total.sum() == pytest.approx(each.total.sum(), rel=0.01)
+    assert folded.within.sum() == pytest.approx(each.within.sum(), rel=0.01)
+    assert folded.usual.sum() == pytest.approx(each.usual.sum(), rel=0.01)
+    assert each.usual.sum() == pytest.approx(0.9 * each.total.sum(), rel=0.03)
+
+
+def test_no_good_answer_at_all() -> None:
+    """Where nothing was answered well, nothing is within or usual."""
+    done = [(call + 1) * MILLISECOND for call in range(20)]
+    samples = make_samples([1] * 20, done, outcome=[1] * 20)
+
+    for exact in (1000, 5):
+        seen = within_limit(tally_of(samples, slo=1.0, exact=exact))
+        assert seen.requests >= 18
+        assert not seen.within.any()
+        assert not seen.usual.any()

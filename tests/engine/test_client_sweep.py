@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from fakes import FakeClock, FakeProgress, TimedTarget, fake_bench
+from fakes import FakeClock, FakeMeter, FakeProgress, TimedTarget, fake_bench
 
 from pytest_dlperf.core.data import as_data
 from pytest_dlperf.core.options import Options
 from pytest_dlperf.core.plan import plan
 from pytest_dlperf.core.serving import Serving
+from pytest_dlperf.engine.clock import MonotonicClock
+from pytest_dlperf.engine.rig import Bench
 from pytest_dlperf.engine.sweep import measure_sweep
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.sweep import Sweep
-    from pytest_dlperf.engine.rig import Bench
+
 
 INPUTS = np.random.default_rng(0).random((200, 4))
 LABELS = INPUTS.argmax(axis=1)
@@ -98,3 +101,26 @@ def test_errors_show_in_their_point_and_in_the_whole() -> None:
     assert error.kind == "MemoryError"
     assert curve.whole["errors"].value == pytest.approx(2 / 3, abs=0.01)
     assert curve.whole.scenario == "sweep(clients=2, 4)"
+
+
+def test_real_clients() -> None:
+    """As threads, as many as the point has, and no more: no call carries two requests."""
+    alive = threading.active_count()
+    progress = FakeProgress()
+    seen: dict[str, set[int]] = {}
+
+    def infer(batch: NDArray[Any]) -> NDArray[Any]:
+        seen.setdefault(progress.phases[-1], set()).add(threading.active_count() - alive)
+        return batch.copy()
+
+    the_plan = plan([Options(clients="threads", quick=True)])
+    data = as_data((INPUTS, LABELS))
+    bench = Bench(MonotonicClock(), FakeMeter(), progress)
+
+    curve = measure_sweep(infer, data, the_plan, bench, clients=(1, 3), test="test")
+
+    assert [point.batch for point in curve.points] == [1, 1]
+    assert curve.whole.errors == ()
+    assert curve.whole.serving == "Serving(max_batch_size=1, replicas=3), clients=threads"
+    assert min(seen["ClosedLoop(clients=1)"]) == 1
+    assert max(seen["ClosedLoop(clients=3)"]) == 3

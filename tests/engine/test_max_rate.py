@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,24 @@ def test_a_target_that_only_fails_is_not_searched() -> None:
 
     with pytest.raises(TargetError, match="no request well: ValueError: out of paper"):
         measured(target, "p99 <= 5ms", duration=5.0)
+
+
+def test_a_call_that_hangs_ends_the_search() -> None:
+    """Further loads would only wait for it again; the error says at which rate it was."""
+    never = threading.Event()
+
+    def answer(batch: NDArray[Any]) -> object:
+        if target.clock.now > begun + 10_000 * MILLISECOND:
+            target.clock.now += 100_000 * MILLISECOND
+            never.wait()
+        return batch
+
+    target = TimedTarget(FakeClock(), lambda _: MILLISECOND, answer)
+    begun = target.clock.now
+
+    with pytest.raises(TargetError, match=r"hung under Server\(rate=500.*had not returned"):
+        measured(target, "p99 <= 5ms", duration=5.0)
+    never.set()
 
 
 def test_a_late_generator_makes_the_search_invalid() -> None:
