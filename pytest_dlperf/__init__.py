@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.scenarios import Trace as Trace
     from pytest_dlperf.core.serving import Serving as Serving
     from pytest_dlperf.core.statistics.estimate import Estimate as Estimate
+    from pytest_dlperf.core.sweep import Point as Point
+    from pytest_dlperf.core.sweep import Sweep as Sweep
     from pytest_dlperf.core.verdict import Verdict as Verdict
     from pytest_dlperf.errors import BaselineError as BaselineError
     from pytest_dlperf.errors import BudgetFailure as BudgetFailure
@@ -50,11 +52,13 @@ _HOMES = {
     "MultiStream": "pytest_dlperf.core.scenarios",
     "Offline": "pytest_dlperf.core.scenarios",
     "OpenInference": "pytest_dlperf.adapters.open_inference",
+    "Point": "pytest_dlperf.core.sweep",
     "Ramp": "pytest_dlperf.core.scenarios",
     "RemoteError": "pytest_dlperf.errors",
     "Server": "pytest_dlperf.core.scenarios",
     "Serving": "pytest_dlperf.core.serving",
     "SingleStream": "pytest_dlperf.core.scenarios",
+    "Sweep": "pytest_dlperf.core.sweep",
     "TargetError": "pytest_dlperf.errors",
     "TensorFlowServing": "pytest_dlperf.adapters.tensorflow_serving",
     "Trace": "pytest_dlperf.core.scenarios",

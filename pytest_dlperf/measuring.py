@@ -4,33 +4,45 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from functools import wraps
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from pytest_dlperf.core.acceptance import decide_acceptance
 from pytest_dlperf.core.baseline import accept
 from pytest_dlperf.core.data import as_data
 from pytest_dlperf.core.judge import judge
+from pytest_dlperf.core.latency_limit import parse_limit
+from pytest_dlperf.core.metrics import LOAD_METRICS, RATE_METRICS
 from pytest_dlperf.core.options import Clients, Update, from_call
 from pytest_dlperf.core.record import Record
+from pytest_dlperf.core.scenarios import ClosedLoop, Server
+from pytest_dlperf.core.sweep import CLIENTS, checked_clients
 from pytest_dlperf.core.verdict import Judgement, consequence
+from pytest_dlperf.engine.max_rate import measure_max_rate
 from pytest_dlperf.engine.measure import measure
+from pytest_dlperf.engine.sweep import measure_sweep
 from pytest_dlperf.errors import BudgetFailure, DlperfError, DlperfWarning, UsageError
 from pytest_dlperf.reports.budgets import failure_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pytest_dlperf.adapters.files import BaselineFiles
     from pytest_dlperf.core.baseline import Accepted, Revision
+    from pytest_dlperf.core.data import Data
     from pytest_dlperf.core.environment import Environment
     from pytest_dlperf.core.measurement import Measurement
     from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.core.scenarios import Scenario
     from pytest_dlperf.core.serving import Serving
+    from pytest_dlperf.core.sweep import Sweep
     from pytest_dlperf.engine.rig import Bench
 
 _LONGEST_NAME: Final = 100
 _CI_GUARD: Final = "not recorded in CI; --dlperf-update-in-ci allows it"
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,20 @@ class _Finding:
     accepted: Accepted | None
 
 
+def _without_our_frames(call: Callable[P, R]) -> Callable[P, R]:
+    """The frames that lead to an error of ours tell the user nothing."""
+
+    @wraps(call)
+    def plainly(*args: P.args, **kwargs: P.kwargs) -> R:
+        __tracebackhide__ = True
+        try:
+            return call(*args, **kwargs)
+        except DlperfError as error:
+            raise error.with_traceback(None)  # noqa: B904 - the same error, its cause kept
+
+    return plainly
+
+
 class Dlperf:
     """Measures targets on behalf of one test.
 
@@ -86,6 +112,7 @@ class Dlperf:
         """Whether anything was measured yet."""
         return bool(self._findings)
 
+    @_without_our_frames
     def __call__(  # noqa: PLR0913 - each overrides one argument of the marker
         self,
         target: object,
@@ -119,17 +146,99 @@ class Dlperf:
             BaselineError: if the stored baseline cannot be read.
         """
         __tracebackhide__ = True
-        try:
-            plan = self._plan.override(
-                from_call(scenario=scenario, serving=serving, clients=clients, duration=duration)
-            )
-            finding = self._measure(target, data, plan, name)
-            self._findings[name] = finding
-            self._conclude(finding, plan)
-        except DlperfError as error:
-            # The frames that lead there are ours, and tell the user nothing.
-            raise error.with_traceback(None)  # noqa: B904 - the same error, its cause kept
-        return finding.record.measurement
+        plan = self._plan.override(
+            from_call(scenario=scenario, serving=serving, clients=clients, duration=duration)
+        ).limited_to(LOAD_METRICS, "dlperf(...)", "measure it with dlperf.max_rate(...)")
+
+        def take(rows: Data) -> Measurement:
+            bench = self._workplace.bench
+            return measure(target, rows, plan, bench, test=self._test, name=name)
+
+        return self._measure(take, data, plan, name)
+
+    @_without_our_frames
+    def max_rate(  # noqa: PLR0913 - each overrides one argument of the marker
+        self,
+        target: object,
+        data: object,
+        *,
+        slo: str,
+        serving: Serving | None = None,
+        duration: float | str | None = None,
+        name: str = "",
+    ) -> Measurement:
+        """Find the highest rate of Poisson arrivals that holds a limit, and judge it.
+
+        The value of the metric `max_rate` is the highest rate that is proven to hold; its
+        interval ends at the lowest that is proven to fail.
+
+        Args:
+            target: as for `dlperf(...)`.
+            data: as for `dlperf(...)`.
+            slo: the limit, a latency that a percentile must not exceed, such as `"p99 <= 10ms"`.
+            serving: batching and replicas; wins over the marker's.
+            duration: of one window, seconds or text such as `"5s"`; wins over the marker's. A
+                rate is tried for one to four windows, all rates together for at most twenty.
+            name: tells several measurements of one test apart.
+
+        Raises:
+            BudgetFailure: if a budget is not held.
+            UsageError: if what was asked for makes no sense.
+            DataError: if the data cannot be used.
+            TargetError: if the target cannot be called at all, or a call does not return.
+            BaselineError: if the stored baseline cannot be read.
+        """
+        __tracebackhide__ = True
+        limit = parse_limit(slo)
+        plan = self._plan.override(
+            from_call(scenario=Server(1.0), serving=serving, duration=duration)
+        ).limited_to(RATE_METRICS, "dlperf.max_rate(...)", "measure it with dlperf(...)")
+
+        def take(rows: Data) -> Measurement:
+            bench = self._workplace.bench
+            return measure_max_rate(target, rows, plan, bench, limit, test=self._test, name=name)
+
+        return self._measure(take, data, plan, name)
+
+    @_without_our_frames
+    def sweep(
+        self,
+        target: object,
+        data: object,
+        *,
+        clients: Iterable[int] = CLIENTS,
+        serving: Serving | None = None,
+        duration: float | str | None = None,
+    ) -> Sweep:
+        """Throughput and latency over the number of clients, and where the curve bends.
+
+        No budget is judged but those on errors, and nothing is recorded.
+
+        Args:
+            target: as for `dlperf(...)`.
+            data: as for `dlperf(...)`.
+            clients: numbers of clients, each a closed loop of its own.
+            serving: batching and replicas; wins over the marker's.
+            duration: of each load, seconds or text such as `"5s"`; wins over the marker's.
+
+        Raises:
+            BudgetFailure: if requests ended badly.
+            UsageError: if what was asked for makes no sense.
+            DataError: if the data cannot be used.
+            TargetError: if the target cannot be called at all, or a call does not return.
+        """
+        __tracebackhide__ = True
+        self._check_place()
+        counts = checked_clients(clients)
+        plan = self._plan.override(
+            from_call(scenario=ClosedLoop(counts[0]), serving=serving, duration=duration)
+        ).only_errors()
+        bench = self._workplace.bench
+        found = measure_sweep(target, as_data(data), plan, bench, clients=counts, test=self._test)
+        judgements = judge(found.whole, plan.judged, None, self._workplace.environment(), "")
+        record = Record(found.whole, judgements, (), quick=plan.quick)
+        self._conclude(_Finding(record, None), plan)
+        return found
 
     def finish(self, *, passed: bool) -> Iterator[Record]:
         """The records of the test, when it is known how it ended; writes accepted baselines.
@@ -148,9 +257,15 @@ class Dlperf:
                 record = replace(record, hints=("not recorded: the test failed",))
             yield record
 
-    def _measure(self, target: object, data: object, plan: Plan, name: str) -> _Finding:
+    def _check_place(self) -> None:
         if self._workplace.obstacle:
             raise UsageError(self._workplace.obstacle)
+
+    def _measure(
+        self, take: Callable[[Data], Measurement], data: object, plan: Plan, name: str
+    ) -> Measurement:
+        __tracebackhide__ = True
+        self._check_place()
         if not isinstance(name, str) or len(name) > _LONGEST_NAME:
             raise UsageError(
                 f"name={name!r:.80}", f"expected a text of at most {_LONGEST_NAME} characters"
@@ -165,8 +280,10 @@ class Dlperf:
         rows = as_data(data)
         # Read before measuring, so that a damaged file costs no measuring time.
         stored = None if plan.quick else self._workplace.store.load(self._test)
-        found = measure(target, rows, plan, self._workplace.bench, test=self._test, name=name)
-        return self._judge(found, plan, stored.accepted if stored else {})
+        finding = self._judge(take(rows), plan, stored.accepted if stored else {})
+        self._findings[name] = finding
+        self._conclude(finding, plan)
+        return finding.record.measurement
 
     def _judge(self, found: Measurement, plan: Plan, stored: Mapping[str, Accepted]) -> _Finding:
         workplace = self._workplace
@@ -204,5 +321,5 @@ class Dlperf:
             warnings.warn(
                 f"{judgement.verdict.value}: {judgement.budget}: {judgement.reason}",
                 DlperfWarning,
-                stacklevel=3,  # the test's own line
+                stacklevel=5,  # the test's own line
             )

@@ -105,6 +105,7 @@ def make_samples(  # noqa: PLR0913 - columns
     late_ns: Sequence[int] = (),
     started_ns: int = 0,
     unfinished: int = 0,
+    rejected: int = 0,
     per_query: int = 1,
 ) -> Samples:
     """Samples from batch sizes and completion times; everything was due at the start."""
@@ -123,6 +124,7 @@ def make_samples(  # noqa: PLR0913 - columns
         outcome=np.array([0] * requests if outcome is None else list(outcome), np.uint8),
         late_ns=np.array(late_ns, np.int64),
         unfinished=unfinished,
+        rejected=rejected,
         per_query=per_query,
     )
 

@@ -61,8 +61,9 @@ def decide_acceptance(
         )
     broken = [judgement for judgement in judgements if judgement.verdict is Verdict.FAIL]
     invalid = any(judgement.verdict is Verdict.INVALID for judgement in judgements)
-    if measurement.invalid or invalid or "throughput" in measurement.refused:
-        why = measurement.refused.get("throughput") or measurement.invalid or "not all was measured"
+    missing = _missing(measurement)
+    if measurement.invalid or invalid or missing:
+        why = missing or measurement.invalid or "not all was measured"
         return Acceptance(save=False, judgements=judgements, hint=f"not recorded: {why}")
     if broken and (update != "all" or any(j.baseline is None for j in broken)):
         return Acceptance(
@@ -72,6 +73,15 @@ def decide_acceptance(
     return Acceptance(
         save=True, judgements=accepted, hint="baseline replaced" if known else "baseline recorded"
     )
+
+
+def _missing(measurement: Measurement) -> str:
+    """Why there is nothing to hold a later measurement against; empty if there is."""
+    max_rate = measurement.metrics.get("max_rate")
+    if max_rate is not None and not max_rate.value:
+        return "no rate held the limit"
+    refused = measurement.refused
+    return refused.get("throughput") or refused.get("max_rate") or ""
 
 
 def _accepted(judgement: Judgement) -> Judgement:

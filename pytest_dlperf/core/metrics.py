@@ -47,6 +47,7 @@ METRICS: Final = MappingProxyType(
         for metric in (
             Metric("throughput", "1/s", "higher", 0.05, 0.05),
             Metric("goodput", "1/s", "higher", 0.05, 0.05),
+            Metric("max_rate", "1/s", "higher", 0.10, 0.10),
             _percentile(50, 0.05),
             _percentile(90, 0.10),
             _percentile(95, 0.10),
@@ -66,3 +67,9 @@ METRICS: Final = MappingProxyType(
 
 ANSWER_METRICS: Final = frozenset({"accuracy", "loss"})
 """Metrics of the answers, not of the machine: they need labels, and hold in a smoke run too."""
+
+RATE_METRICS: Final = ANSWER_METRICS | {"max_rate", "errors", "peak_memory", "compile_time"}
+"""What a search for the highest rate measures: its loads differ, so they have no one latency."""
+
+LOAD_METRICS: Final = frozenset(METRICS) - {"max_rate"}
+"""What one load measures."""

@@ -22,7 +22,7 @@ from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 
 _REAL_CLIENTS: Final = 64
@@ -164,6 +164,29 @@ class Plan:
             if (value := getattr(call, name)) is not None
         }
         return dataclasses.replace(self, **given)
+
+    def limited_to(self, metrics: Collection[str], call: str, hint: str) -> Plan:
+        """This plan, if a call measures all that it has budgets on.
+
+        Args:
+            metrics: what the call measures.
+            call: as the user writes it.
+            hint: what to do with another budget.
+
+        Raises:
+            UsageError: naming the first budget that would not be judged.
+        """
+        __tracebackhide__ = True
+        for budget in self.budgets:
+            if budget.metric.name not in metrics:
+                problem = f"{call} does not measure {budget.metric.name}"
+                raise UsageError(f"budget {budget.text!r}: {problem}", hint)
+        return self
+
+    def only_errors(self) -> Plan:
+        """This plan without any budget but the absolute ones on errors."""
+        kept = (b for b in self.budgets if b.metric.name == "errors" and not b.relative)
+        return dataclasses.replace(self, budgets=tuple(kept))
 
 
 def plan(layers: Sequence[Options]) -> Plan:

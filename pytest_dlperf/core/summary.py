@@ -38,6 +38,15 @@ class Score:
     loss: NDArray[np.float64]
     classifies: bool
 
+    def plus(self, other: Score) -> Score:
+        """The score of two loads that asked for the same rows."""
+        return Score(
+            answered=self.answered + other.answered,
+            right=self.right + other.right,
+            loss=self.loss + other.loss,
+            classifies=self.classifies,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:

@@ -39,6 +39,15 @@ class Latencies(Protocol):
         """Where the intervals come from, in words."""
         ...
 
+    def fastest(self, share: float, blocks: int) -> NDArray[np.int64]:
+        """How many of the fastest queries ended in each block, shape `(blocks,)`.
+
+        Args:
+            share: of all queries, from 0 to 1; equally fast ones are in or out together.
+            blocks: in which queries may have ended.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class EachLatency:
@@ -74,6 +83,13 @@ class EachLatency:
         seconds = np.maximum(self.ns.astype(np.float64) * _NS, _NS)
         return block_percentiles(seconds, dense, percents)
 
+    def fastest(self, share: float, blocks: int) -> NDArray[np.int64]:
+        """Up to the order statistic."""
+        if not len(self.ns):
+            return np.zeros(blocks, np.int64)
+        fast = self.ns <= np.quantile(self.ns, share)
+        return np.bincount(self.block[fast], minlength=blocks)
+
 
 @dataclass(frozen=True, slots=True)
 class CountedLatencies:
@@ -95,6 +111,14 @@ class CountedLatencies:
         counts = self.by_block.counts
         seconds = np.maximum(self.by_block.middles_ns * _NS, _NS)
         return binned_percentiles(counts[counts.any(axis=1)], seconds, percents)
+
+    def fastest(self, share: float, blocks: int) -> NDArray[np.int64]:
+        """Up to the end of the bin of the order statistic."""
+        counts = self.by_block.counts
+        before = np.cumsum(counts.sum(axis=0))
+        bins = int(np.searchsorted(before, share * before[-1])) + 1 if counts.size else 0
+        fast: NDArray[np.int64] = counts[:blocks, :bins].sum(axis=1)
+        return fast
 
 
 @dataclass(frozen=True, slots=True)

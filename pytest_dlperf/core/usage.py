@@ -35,6 +35,15 @@ class Usage:
             self.total - earlier.total,
         )
 
+    def plus(self, other: Usage) -> Usage:
+        """What was used in two stretches of time together."""
+        return Usage(
+            self.process + other.process,
+            self.busy + other.busy,
+            self.stolen + other.stolen,
+            self.total + other.total,
+        )
+
 
 def disturbance(used: Usage) -> str:
     """What else went on during a run, in words; empty if the machine was quiet.

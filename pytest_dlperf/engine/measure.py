@@ -20,7 +20,7 @@ from pytest_dlperf.core.sufficiency import sufficient_seconds
 from pytest_dlperf.core.summary import Score, Summary, summarise_load, summarise_score
 from pytest_dlperf.core.tally import few_sizes
 from pytest_dlperf.core.usage import disturbance
-from pytest_dlperf.engine.rig import Bench, Loaded, Rig, set_up
+from pytest_dlperf.engine.rig import SEED, Bench, Loaded, Rig, set_up
 from pytest_dlperf.engine.tracings import Tracings
 from pytest_dlperf.errors import UsageError
 
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.core.tally import Tally
 
-_QUICK_SECONDS: Final = 0.3
+QUICK_SECONDS: Final = 0.3
+"""How long a load lasts in a smoke run."""
+
 _LONGEST: Final = 10  # times the duration that was asked for
 
 
@@ -48,14 +50,14 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
     """
     rig = set_up(target, data, plan, bench)
     tracings = Tracings()
-    with contextlib.closing(rig), _quiet_gc():
+    with contextlib.closing(rig), quiet_gc():
         unsteady = "" if plan.quick else rig.warm_up()
         before = tracings.count()
-        run = _run(rig, _QUICK_SECONDS if plan.quick else plan.duration)
+        run = run_once(rig, QUICK_SECONDS if plan.quick else plan.duration)
         longer = 0.0 if plan.quick else sufficient_seconds(run.tally, plan.judged)
         if not run.hung and plan.duration < longer <= _LONGEST * plan.duration:
             before = tracings.count()
-            run = _run(rig, longer)
+            run = run_once(rig, longer)
         retraced = _retraced(tracings.count() - before)
     tally = run.tally
     summary = _summary(rig, run)
@@ -70,7 +72,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         metrics=MappingProxyType(summary.metrics),
         refused=MappingProxyType(summary.refused),
         errors=(*run.errors, *_unanswered(tally)),
-        rows=_rows(data, run.score),
+        rows=rows_of(data, run.score),
         invalid=lateness(tally),
         notes=tuple(
             filter(None, (unsteady, rig.prepared.remark, rig.remark, retraced, *_notes(plan, run)))
@@ -84,9 +86,20 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
     )
 
 
-def _run(rig: Rig, seconds: float) -> Loaded:
+def run_once(rig: Rig, seconds: float, phase: str = "", seed: int = SEED) -> Loaded:
+    """Put a rig's target under load.
+
+    Args:
+        rig: the target with its plan.
+        seconds: how long requests come.
+        phase: what is shown meanwhile; the scenario unless it is given.
+        seed: of the arrivals.
+
+    Raises:
+        UsageError: if no request became due.
+    """
     gc.collect()
-    run = rig.run(seconds, str(rig.plan.scenario))
+    run = rig.run(seconds, phase or str(rig.plan.scenario), seed)
     if not run.tally.calls:
         raise UsageError("no request became due", "raise the rate or the duration")
     return run
@@ -116,21 +129,28 @@ def _notes(plan: Plan, run: Loaded) -> Iterator[str]:
 
 
 def _summary(rig: Rig, run: Loaded) -> Summary:
-    score = run.score
     load = summarise_load(run.tally, latencies=_has_latencies(rig.plan))
+    answers = summarise_answers(run.score)
     metrics = {
         **load.metrics,
-        **(summarise_score(score) if score else {}),
+        **answers.metrics,
         "peak_memory": counted(float(max(run.resident))),
         "compile_time": counted(rig.prepared.compile_seconds),
     }
+    return Summary(metrics, {**load.refused, **answers.refused})
+
+
+def summarise_answers(score: Score | None) -> Summary:
+    """Accuracy and loss, where there are labels."""
+    metrics = summarise_score(score) if score else {}
     expected = ANSWER_METRICS if score and score.classifies else {"loss"} if score else set()
     why = "no request was answered well, or the loss is infinite"
-    return Summary(metrics, {**load.refused, **dict.fromkeys(expected - set(metrics), why)})
+    return Summary(metrics, dict.fromkeys(expected - set(metrics), why))
 
 
 @contextlib.contextmanager
-def _quiet_gc() -> Iterator[None]:
+def quiet_gc() -> Iterator[None]:
+    """Keep the garbage collector from taking its time from a target's."""
     enabled = gc.isenabled()
     gc.collect()
     gc.freeze()
@@ -152,7 +172,8 @@ def _unanswered(tally: Tally) -> Iterator[ErrorCount]:
         yield ErrorCount("unfinished", tally.unfinished, example)
 
 
-def _rows(data: Data, score: Score | None) -> Rows | None:
+def rows_of(data: Data, score: Score | None) -> Rows | None:
+    """The evidence for accuracy: which rows were answered, and which of them rightly."""
     if score is None or not score.classifies:
         return None
     answered = score.answered > 0

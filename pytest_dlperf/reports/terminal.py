@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.record import Record
 
 _COLUMNS: Final = ("throughput", "p50", "p99", "accuracy")
+_RARE: Final = ("max_rate",)
+"""Columns that are there when a measurement has them."""
 _NAMED: Final = 4  # tests that a hint lists
 _COLOURS: Final = {
     Verdict.PASS: "green",
@@ -33,7 +35,9 @@ def summary_lines(records: Sequence[Record], width: int, *, colour: bool) -> lis
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("measurement", ratio=1, overflow="fold")
-    for column in _COLUMNS:
+    rare = [name for name in _RARE if any(name in r.measurement.metrics for r in records)]
+    columns = (*rare, *_COLUMNS)
+    for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for record in records:
@@ -45,7 +49,7 @@ def summary_lines(records: Sequence[Record], width: int, *, colour: bool) -> lis
                 format_quantity(found.metrics[name].value, METRICS[name].unit)
                 if name in found.metrics
                 else "-"
-                for name in _COLUMNS
+                for name in columns
             ),
             Text(verdict.value, style=_COLOURS[verdict]),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from builders import make_judgement, make_measurement
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.core.acceptance import decide_acceptance
+from pytest_dlperf.core.statistics.estimate import Estimate
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
 MEASUREMENT = make_measurement()
@@ -159,3 +161,22 @@ def test_saving_is_said(update: str | None, *, known: bool) -> None:
     decision = decide_acceptance(update, MEASUREMENT, (BETTER,), known=known)  # type: ignore[arg-type]
     said = decision.hint in {"baseline replaced", "baseline recorded"}
     assert said is decision.save
+
+
+@pytest.mark.parametrize(
+    ("fields", "hint"),
+    [
+        (
+            {"metrics": {"max_rate": Estimate(0.0, 0.0, 40.0)}},
+            "not recorded: no rate held the limit",
+        ),
+        ({"metrics": {}, "refused": {"max_rate": "undecided"}}, "not recorded: undecided"),
+        ({"metrics": {"max_rate": Estimate(50.0, 50.0, 52.0)}}, "baseline recorded"),
+    ],
+)
+def test_a_rate_must_have_held(fields: dict[str, Any], hint: str) -> None:
+    """A search that found no rate says nothing that a later one could be held against."""
+    decision = decide_acceptance("new", make_measurement(**fields), (), known=False)
+
+    assert decision.hint == hint
+    assert decision.save is (hint == "baseline recorded")

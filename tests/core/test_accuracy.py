@@ -17,12 +17,12 @@ _PAIRS = st.tuples(st.integers(0, 200), st.integers(0, 200), st.integers(0, 200)
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_is_scipys(counts: tuple[int, int]) -> None:
-    """The interval of a share is Wilson's, as scipy computes it."""
+    """The interval of a share is Wilson's, as scipy computes it; at 95 % unless it is said."""
     right, rows = counts
-    got = wilson(right, rows)
-    want = stats.binomtest(right, rows).proportion_ci(0.95, "wilson")
-    assert got.value == right / rows
-    assert (got.low, got.high) == pytest.approx((want.low, want.high), abs=1e-12)
+    for got, confidence in ((wilson(right, rows), 0.95), (wilson(right, rows, 0.99), 0.99)):
+        want = stats.binomtest(right, rows).proportion_ci(confidence, "wilson")
+        assert got.value == right / rows
+        assert (got.low, got.high) == pytest.approx((want.low, want.high), abs=1e-12)
 
 
 @given(st.floats(0, 100), st.integers(100, 200))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import LOAD_METRICS, METRICS, RATE_METRICS
 from pytest_dlperf.core.options import DEFAULTS, Options
 from pytest_dlperf.core.plan import Plan, plan
 from pytest_dlperf.core.scenarios import (
@@ -171,3 +171,22 @@ def test_a_call_does_not_take_over_the_devices_of_a_markers_serving() -> None:
     made = plan([Options(serving=Serving(devices="cpu:1"))])
 
     assert made.override(Options(serving=Serving(8))).serving == Serving(8)
+
+
+def test_budgets_that_a_call_does_not_measure() -> None:
+    """A budget is judged or refused, never dropped; the refusal names the call."""
+    held = plan([Options(budgets=("errors <= 1%", "max_rate >= 5/s"))])
+
+    assert held.limited_to(RATE_METRICS, "dlperf.max_rate(...)", "hint") is held
+    with pytest.raises(UsageError, match=r"'max_rate >= 5/s': dlperf\(...\) does not measure"):
+        held.limited_to(LOAD_METRICS, "dlperf(...)", "hint")
+
+
+def test_only_absolute_budgets_on_errors() -> None:
+    """What is left when nothing else is judged."""
+    texts = ("errors <= 1%", "errors <= baseline", "p99 <= 1s")
+
+    assert [b.text for b in plan([Options(budgets=texts)]).only_errors().judged] == ["errors <= 1%"]
+    assert [b.text for b in plan([Options(budgets=texts[1:])]).only_errors().judged] == [
+        "errors == 0"
+    ]

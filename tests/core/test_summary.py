@@ -174,3 +174,12 @@ def test_one_row_and_none() -> None:
     assert (one["loss"].low, one["loss"].value, one["loss"].high) == (1.5, 1.5, 1.5)
     assert one["accuracy"].value == 1
     assert summarise_score(_score([0, 0], [0, 0], [0, 0])) == {}
+
+
+def test_scores_of_two_loads() -> None:
+    """Row by row, what both loads answered, rightly and with which loss."""
+    both = _score([1, 0], [1, 0], [0.5, 0]).plus(_score([3, 2], [1, 2], [0.25, 1]))
+
+    assert both.answered.tolist() == [4, 2]
+    assert both.right.tolist() == [2, 2]
+    assert both.loss.tolist() == [0.75, 1]

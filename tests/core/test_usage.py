@@ -34,3 +34,8 @@ def test_a_difference_of_readings() -> None:
 def test_who_disturbed(used: Usage, text: str) -> None:
     """Others and the host are named with their shares, each only when it was enough."""
     assert disturbance(used) == text
+
+
+def test_two_stretches_of_time() -> None:
+    """What was used in both is the sum, each kind by itself."""
+    assert Usage(1, 2, 3, 4).plus(Usage(10, 20, 30, 40)) == Usage(11, 22, 33, 44)

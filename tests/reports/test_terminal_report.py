@@ -7,6 +7,7 @@ import re
 import pytest
 from builders import counted, estimate, make_judgement, make_measurement, make_record
 
+from pytest_dlperf.core.statistics.estimate import Estimate
 from pytest_dlperf.core.verdict import Verdict
 from pytest_dlperf.reports.terminal import short_title, summary_lines
 
@@ -131,3 +132,16 @@ def test_a_hint_for_many_tests_names_a_few() -> None:
 
     hint = "test_0, test_1, test_2, test_3 and 96 more: record it"
     assert [line for line in lines if "record it" in line] == [hint]
+
+
+def test_a_highest_rate_has_its_column() -> None:
+    """Where a search was made there is a column for it; measurements without have a dash."""
+    rate = make_measurement({"max_rate": Estimate(5200.0, 5200.0, 5440.0)})
+    lines = summary_lines([make_record(measurement=rate), make_record()], 100, colour=False)
+
+    cells = [re.split(r"\s{2,}", line)[:3] for line in lines]
+    assert cells == [
+        ["measurement", "max_rate", "throughput"],
+        ["test_fast", "5,200/s", "-"],
+        ["test_fast", "-", "1,000/s"],
+    ]

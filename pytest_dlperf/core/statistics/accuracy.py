@@ -7,20 +7,27 @@ from typing import Final
 
 from pytest_dlperf.core.statistics.estimate import CONFIDENCE, Estimate
 
-_Z: Final = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2)
+
+def _quantile(confidence: float) -> float:
+    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
-def wilson(right: float, rows: int) -> Estimate:
+_Z: Final = _quantile(CONFIDENCE)
+
+
+def wilson(right: float, rows: float, confidence: float = CONFIDENCE) -> Estimate:
     """The share of right answers with Wilson's score interval (Wilson 1927).
 
     Args:
         right: rows answered rightly; a row that is right only sometimes counts in part.
-        rows: distinct rows that were answered, at least one.
+        rows: distinct rows that were answered, more than none; dependent ones count in part.
+        confidence: of the two-sided interval.
     """
     share = right / rows
-    z2 = _Z * _Z
+    z = _quantile(confidence)
+    z2 = z * z
     middle = (share + z2 / (2 * rows)) / (1 + z2 / rows)
-    reach = _Z / (1 + z2 / rows) * (share * (1 - share) / rows + z2 / (4 * rows * rows)) ** 0.5
+    reach = z / (1 + z2 / rows) * (share * (1 - share) / rows + z2 / (4 * rows * rows)) ** 0.5
     return Estimate(
         share, max(0.0, min(share, middle - reach)), min(1.0, max(share, middle + reach))
     )
