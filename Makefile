@@ -24,6 +24,7 @@ bench: $(VENV)/.installed-dev
 	$(PIP) --editable '.[bench]'
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/generator.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/overhead.py
 
 clean:
