@@ -50,6 +50,35 @@ class TargetError(DlperfError):
     """The thing under measurement cannot be called at all, so there is nothing to measure."""
 
 
+class AnswerError(DlperfError):
+    """A request that got no answer, for a reason that is known.
+
+    Attributes:
+        kind: what errors are counted by, such as `no answer`.
+        detail: this one, in words.
+    """
+
+    def __init__(self, kind: str, detail: str) -> None:
+        self.kind = kind
+        self.detail = detail
+        super().__init__(detail)
+
+
+class RemoteError(AnswerError):
+    """A model server did not answer a request, or not well; requests are never sent again.
+
+    Attributes:
+        kind: what errors are counted by: `timeout`, `connection refused`, `connection failed`,
+            `connection closed` (before any of the answer), `half an answer`, `malformed answer`,
+            `wrong shape`, or `status` and what the server says (`status 503`, `status NOT_FOUND`).
+        detail: this one, in words.
+    """
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(kind, detail)
+        self.args = (f"{kind}: {detail}",)
+
+
 class BaselineError(DlperfError):
     """A stored baseline that cannot be used as it stands.
 

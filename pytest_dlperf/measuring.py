@@ -10,7 +10,7 @@ from pytest_dlperf.core.acceptance import decide_acceptance
 from pytest_dlperf.core.baseline import accept
 from pytest_dlperf.core.data import as_data
 from pytest_dlperf.core.judge import judge
-from pytest_dlperf.core.options import Update, from_call
+from pytest_dlperf.core.options import Clients, Update, from_call
 from pytest_dlperf.core.record import Record
 from pytest_dlperf.core.verdict import Judgement, consequence
 from pytest_dlperf.engine.measure import measure
@@ -93,6 +93,7 @@ class Dlperf:
         *,
         scenario: Scenario | None = None,
         serving: Serving | None = None,
+        clients: Clients | None = None,
         duration: float | str | None = None,
         name: str = "",
     ) -> Measurement:
@@ -105,6 +106,8 @@ class Dlperf:
                 `(rows, ...)`; labels may be None, then there is no accuracy and no loss.
             scenario: the traffic; wins over the marker's.
             serving: batching and replicas; wins over the marker's.
+            clients: `"threads"` for a callable that takes one row, without the batch axis, and
+                `"async"` for a coroutine function that does; wins over the marker's.
             duration: seconds, or text such as `"5s"`; wins over the marker's.
             name: tells several measurements of one test apart.
 
@@ -117,9 +120,8 @@ class Dlperf:
         """
         __tracebackhide__ = True
         try:
-            call = from_call(scenario=scenario, serving=serving, duration=duration)
             plan = self._plan.override(
-                scenario=call.scenario, serving=call.serving, duration=call.duration
+                from_call(scenario=scenario, serving=serving, clients=clients, duration=duration)
             )
             finding = self._measure(target, data, plan, name)
             self._findings[name] = finding

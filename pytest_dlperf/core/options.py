@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Leniency: TypeAlias = Literal["pass", "warn", "fail"]
 Update: TypeAlias = Literal["new", "improved", "all"]
+Clients: TypeAlias = Literal["virtual", "threads", "async"]
 Kind: TypeAlias = Literal["text", "texts", "flag", "value"]
 
 
@@ -65,12 +66,23 @@ class Options:
     serving: Serving | None = field(
         default=None, metadata=_marker("batching and replicas; default Serving()", "value")
     )
+    clients: Clients | None = field(
+        default=None,
+        metadata=_marker(
+            "virtual (default), or real ones for callables that take one request: threads, async",
+            choices=get_args(Clients),
+        ),
+    )
     duration: float | None = field(
         default=None, metadata=_marker("how long each measurement lasts; default 5s")
     )
     slo: float | None = field(
         default=None,
         metadata=_marker("latency within which an answer counts towards goodput, such as 20ms"),
+    )
+    call_timeout: float | None = field(
+        default=None,
+        metadata=_marker("a call of the target that takes longer has hung; default 60s"),
     )
     missing: Leniency | None = field(
         default=None,
@@ -118,7 +130,9 @@ DEFAULTS: Final = Options(
     budgets=(),
     scenario=ClosedLoop(clients=64),
     serving=Serving(),
+    clients="virtual",
     duration=5.0,
+    call_timeout=60.0,
     missing="pass",
     inconclusive="warn",
     update_in_ci=False,
@@ -182,16 +196,13 @@ def from_marker(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Optio
     return _checked(given, lambda name: name)
 
 
-def from_call(
-    *, scenario: object = None, serving: object = None, duration: object = None
-) -> Options:
+def from_call(**given: object) -> Options:
     """Options from the arguments of one `dlperf(...)`; None means not given.
 
     Raises:
         UsageError: for a value that is not allowed.
     """
     __tracebackhide__ = True
-    given = {"scenario": scenario, "serving": serving, "duration": duration}
     return _checked({k: v for k, v in given.items() if v is not None}, lambda name: name)
 
 
@@ -201,7 +212,7 @@ def _checked(given: Mapping[str, object], spelling: Callable[[str], str]) -> Opt
         spec, spelt = specs()[name], spelling(name)
         if spec.choices and value not in spec.choices:
             raise UsageError(f"{spelt}={value!r}", f"one of {', '.join(spec.choices)}")
-        if name in {"duration", "slo"}:
+        if name in {"duration", "slo", "call_timeout"}:
             values[name] = parse_duration(value, spelt)
         elif name == "scenario" and not isinstance(value, Scenario):
             example = ClosedLoop(clients=64)

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.budgets import Budget, parse_budget
 from pytest_dlperf.core.metrics import ANSWER_METRICS
-from pytest_dlperf.core.options import DEFAULTS, Leniency, Options, overlay
-from pytest_dlperf.core.scenarios import Offline, OpenLoop, Scenario
+from pytest_dlperf.core.options import DEFAULTS, Clients, Leniency, Options, overlay
+from pytest_dlperf.core.scenarios import (
+    ClosedLoop,
+    MultiStream,
+    Offline,
+    OpenLoop,
+    Scenario,
+    SingleStream,
+)
+from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_dlperf.core.serving import Serving
+
+_REAL_CLIENTS: Final = 64
 
 ANY_ERROR = parse_budget("errors == 0")
 """What is asked of every measurement that has no budget on errors."""
@@ -29,8 +38,10 @@ class Plan:
         budgets: the conditions, the nearest level's for each metric.
         scenario: the traffic.
         serving: batching and replicas.
+        clients: rows of an array, or real threads or coroutines with one request each.
         duration: seconds of measuring.
         slo: seconds within which an answer counts towards goodput; None measures no goodput.
+        call_timeout: seconds after which a call of the target is given up.
         missing: what a relative budget without a baseline does to the test.
         inconclusive: what a budget that noise leaves open does to the test.
         quick: whether this is a smoke run.
@@ -39,8 +50,10 @@ class Plan:
     budgets: tuple[Budget, ...]
     scenario: Scenario
     serving: Serving
+    clients: Clients
     duration: float
     slo: float | None
+    call_timeout: float
     missing: Leniency
     inconclusive: Leniency
     quick: bool
@@ -53,6 +66,8 @@ class Plan:
                 f"duration={self.duration:g}",
                 "a batch that does not fill would never be sent",
             )
+        if self.clients != "virtual":
+            self._check_real_clients()
         if self.serving.queue_limit is not None and not isinstance(self.scenario, OpenLoop):
             raise UsageError(
                 f"Serving(queue_limit) needs requests that come by themselves, not {self.scenario}",
@@ -71,6 +86,19 @@ class Plan:
                     "choose another scenario, or a budget on throughput",
                 )
 
+    def _check_real_clients(self) -> None:
+        __tracebackhide__ = True
+        serving, default = self.serving, Serving()
+        together = f"{serving} with clients={self.clients!r}"
+        if serving.max_batch_size not in {1, default.max_batch_size} or serving.batch_timeout:
+            raise UsageError(
+                together, "real clients send one request at a time, so nothing is batched"
+            )
+        if serving.replicas > 1 and isinstance(
+            self.scenario, ClosedLoop | SingleStream | MultiStream
+        ):
+            raise UsageError(together, f"{self.scenario} says how many clients there are")
+
     @property
     def judged(self) -> tuple[Budget, ...]:
         """The budgets that are judged: all, or in a smoke run the absolute ones on answers."""
@@ -83,21 +111,42 @@ class Plan:
         about_errors = any(budget.metric.name == "errors" for budget in budgets)
         return budgets if about_errors else (*budgets, ANY_ERROR)
 
-    def override(
-        self,
-        *,
-        scenario: Scenario | None = None,
-        serving: Serving | None = None,
-        duration: float | None = None,
-    ) -> Plan:
+    @property
+    def served(self) -> Serving:
+        """The serving as it is carried out.
+
+        Of real clients each sends one request at a time. There are as many as the scenario has;
+        in open loops and offline as many as `Serving(replicas=)` says, or else 64.
+        """
+        if self.clients == "virtual":
+            return self.serving
+        match self.scenario:
+            case ClosedLoop(clients):
+                count = clients
+            case SingleStream():
+                count = 1
+            case MultiStream(samples):
+                count = samples
+            case _:
+                count = self.serving.replicas if self.serving.replicas > 1 else _REAL_CLIENTS
+        return dataclasses.replace(self.serving, max_batch_size=1, replicas=count)
+
+    @property
+    def serving_text(self) -> str:
+        """The serving as it is carried out and, if they are real, by what clients."""
+        if self.clients == "virtual":
+            return str(self.serving)
+        return f"{self.served}, clients={self.clients}"
+
+    def override(self, call: Options) -> Plan:
         """This plan with the arguments of a call, which win over the marker's."""
         __tracebackhide__ = True
-        return dataclasses.replace(
-            self,
-            scenario=scenario or self.scenario,
-            serving=serving or self.serving,
-            duration=duration or self.duration,
-        )
+        given = {
+            name: value
+            for name in ("scenario", "serving", "clients", "duration")
+            if (value := getattr(call, name)) is not None
+        }
+        return dataclasses.replace(self, **given)
 
 
 def plan(layers: Sequence[Options]) -> Plan:

@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pytest_dlperf.core.statistics.trend import trend
 from pytest_dlperf.core.units import format_quantity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_dlperf.core.tally import Tally
 
-_SIGNIFICANT: Final = 2.576  # two-sided 1 %
 _LARGE: Final = 0.1
 _KEPT_UP: Final = 0.99
+_LEAK_BYTES: Final = 64 << 20
 _NS: Final = 1e-9
 
 
 def drift(tally: Tally) -> str:
     """Whether the rate of answers rose or fell over the run, in words; empty if it did not.
 
-    Mann and Kendall's test for a trend (Mann 1945) at 1 %, and Sen's slope (Sen 1968) of at
-    least 10 % from the first stretch to the last.
+    A trend (`statistics/trend.py`) of at least 10 % from the first stretch to the last.
 
     Args:
         tally: of a closed loop; an open one answers as fast as is asked.
     """
     rates = tally.blocks.requests / np.maximum(tally.blocks.seconds(tally.started_ns), _NS)
-    n = len(rates)
-    later, earlier = np.tril_indices(n, -1)
-    steps = rates[later] - rates[earlier]
-    score = float(np.sign(steps).sum())
-    spread = math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
-    if n < 3 or abs(score) - 1 < _SIGNIFICANT * spread:  # noqa: PLR2004 - two make no trend
-        return ""
-    slope = float(np.median(steps / (later - earlier)))
-    middle = float(np.median(rates))
-    change = slope * (n - 1) / middle
+    change = trend(rates) / max(float(np.median(rates)), _NS)
     if abs(change) < _LARGE:
         return ""
     return f"the rate drifted by {change:+.0%} during the run: it was not in a steady state"
@@ -56,3 +48,21 @@ def shortfall(tally: Tally) -> str:
     came = format_quantity(tally.total / tally.seconds, "1/s")
     answered = format_quantity(tally.in_time / tally.seconds, "1/s")
     return f"overloaded: {came} came, {answered} were answered in time"
+
+
+def growth(resident: Sequence[int], requests: int) -> str:
+    """Whether memory grew all through a run, in words; empty if it did not.
+
+    A trend of at least 64 MiB in the last three quarters of the run: what is allocated once, at
+    its beginning, is not a leak.
+
+    Args:
+        resident: bytes that the process held, at equal distances of time.
+        requests: answered meanwhile.
+    """
+    grown = trend(np.array(resident[len(resident) // 4 :], np.float64))
+    if grown < _LEAK_BYTES:
+        return ""
+    total = format_quantity(grown, "bytes")
+    each = format_quantity(grown / max(1, requests), "bytes")
+    return f"memory grew steadily by {total} ({each} a request): the target may leak"

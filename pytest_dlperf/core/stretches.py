@@ -31,6 +31,7 @@ class Stretches:
         queries: whose requests were all answered well.
         latency_ns: sum of the latencies of these queries.
         queue_ns: sum of the times that the requests queued.
+        busy_ns: sum of the times that the calls took.
     """
 
     ends_ns: NDArray[np.int64]
@@ -41,6 +42,7 @@ class Stretches:
     queries: NDArray[np.int64]
     latency_ns: NDArray[np.int64]
     queue_ns: NDArray[np.int64]
+    busy_ns: NDArray[np.int64]
 
     def __post_init__(self) -> None:
         if len({len(getattr(self, column.name)) for column in fields(self)}) > 1:
@@ -147,6 +149,7 @@ class Reading:
             queries=np.bincount(call, minlength=len(size)),
             latency_ns=summed,
             queue_ns=_sums(segment.queue_ns, starts),
+            busy_ns=segment.service_ns,
         )
         return Answers(calls, ended, call)
 

@@ -96,6 +96,11 @@ class Backlog:
         self._patience_ns = int(serving.batch_timeout * 1e9)
         self._again = again
 
+    @property
+    def closed_loop(self) -> bool:
+        """Whether answers bring further requests."""
+        return self._again is not None
+
     def take(self, now_ns: int) -> Batch | Wait | None:
         """The next batch, or when to ask again, or None when all is done.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import sys
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -38,7 +40,7 @@ class Model(Protocol):
     def save(self, path: str) -> None: ...  # noqa: D102
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CompiledTarget:
     """A concrete `tf.function` with a free batch axis.
 
@@ -149,6 +151,37 @@ def _faster(
             return direct
         ratios.append(statistics.mean(times[True]) / max(1.0, statistics.mean(times[False])))
     return padded if statistics.median(ratios) < _CLEARLY else direct
+
+
+class Tracings:
+    """How often each `tf.function` of this process was traced; never imports TensorFlow.
+
+    Functions are found among the objects of the garbage collector, so also those that a callable
+    hides. Make it before `gc.freeze`, which hides objects from the search.
+    """
+
+    def __init__(self) -> None:
+        self._functions: dict[int, Any] = {}
+        self._search()
+
+    def count(self) -> Counter[str]:
+        """Traces so far, by the function's name; those of functions made meanwhile included."""
+        self._search()
+        counts: Counter[str] = Counter()
+        for function in self._functions.values():
+            counts[function.python_function.__name__] += function.experimental_get_tracing_count()
+        return counts
+
+    def _search(self) -> None:
+        module = sys.modules.get("tensorflow")
+        if module is None:
+            return
+        kind = module.types.experimental.PolymorphicFunction
+        objects = gc.get_objects()
+        # By type: isinstance() would run code of whatever object it is asked about.
+        types = {one for one in set(map(type, objects)) if issubclass(one, kind)}
+        found = [one for one in objects if type(one) in types]
+        self._functions.update((id(function), function) for function in found)
 
 
 def dense_classifier(features: int, units: int, classes: int, seed: int) -> Model:

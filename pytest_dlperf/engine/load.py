@@ -3,49 +3,36 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
-from pytest_dlperf.engine.backlog import Backlog, Batch, Wait
-from pytest_dlperf.engine.journal import Journal
+from pytest_dlperf.engine.attendance import give_up, is_abandonment
+from pytest_dlperf.engine.backlog import Batch, Wait
+from pytest_dlperf.engine.ledger import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
     from pytest_dlperf.core.samples import Samples
     from pytest_dlperf.engine.clock import Clock
+    from pytest_dlperf.engine.ledger import Ledger
     from pytest_dlperf.engine.target import Target
 
-_TICK_NS: Final = 50_000_000
+TICK_SECONDS: Final = 0.05
+"""How often whoever started a load looks after it."""
 
-
-class Feed(Protocol):
-    """What requests carry, and where their answers go."""
-
-    def inputs(self, start: int, stop: int) -> NDArray[Any]:
-        """The rows of requests `start` to `stop - 1`, read-only."""
-        ...
-
-    def answer(self, start: int, stop: int, outputs: object) -> None:
-        """Take the target's answer to these requests; called with a lock held."""
-        ...
-
-    def fail(self, start: int, stop: int, error: Exception) -> None:
-        """Take the exception that the target raised instead; called with a lock held."""
-        ...
+_NEAR_NS: Final = 100_000  # a thread that waits for a condition wakes less late than this
 
 
 class Watch(Protocol):
     """Somebody who looks on while a load runs."""
 
     def tick(self, now_ns: int) -> None:
-        """Called between two batches, at most every 50 ms; must be quick."""
+        """Called about every 50 ms; must be quick."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Replica:
     """One copy of a target, with the clock that its thread lives by."""
 
@@ -57,120 +44,154 @@ class Load:
     """One run of a load.
 
     Args:
-        replicas: who answers; the first one runs in the caller's thread, and is the one that is
-            watched.
-        backlog: the requests.
-        feed: their rows, and the place for their answers.
-        deadline_ns: no batch is sent at or after it, whatever is left.
+        replicas: who answers, each in a thread of its own.
+        ledger: the requests.
+        call_seconds: a call that takes longer is not waited for, and ends the run.
         watch: looks on.
-        sink: is given a segment of the run whenever much has ended, with a lock held, and forgets
-            it or not; None keeps the run whole.
     """
 
-    def __init__(  # noqa: PLR0913 - who, what, how long, and who wants to know
+    def __init__(
         self,
         *,
         replicas: Sequence[Replica],
-        backlog: Backlog,
-        feed: Feed,
-        deadline_ns: int,
+        ledger: Ledger,
+        call_seconds: float,
         watch: Watch,
-        sink: Callable[[Samples], None] | None = None,
     ) -> None:
         self._replicas = replicas
-        self._backlog = backlog
-        self._feed = feed
-        self._deadline_ns = deadline_ns
+        self._call_seconds = call_seconds
         self._watch = watch
-        self._sink = sink
-        self._number = {id(replica): number for number, replica in enumerate(replicas)}
-        self._changed = threading.Condition()
+        self._ledger = ledger
+        self._number = {replica: number for number, replica in enumerate(replicas)}
+        # One replica at a time looks for work; so only one of the idle ones waits for the time.
+        self._turn = threading.Lock()
+        self._waits_for_others = len(replicas) > 1 and ledger.answers_bring_requests
+        self._out: dict[Replica, Call] = {}
         self._crash: BaseException | None = None
-        self._next_tick_ns = 0
-        self._journal = Journal(min(replica.clock.now_ns() for replica in replicas))
+        self.hung = ""
+        """What was said of the call that never returned, if one did not."""
 
     def run(self) -> Samples:
         """Run until the backlog is done or the deadline is reached, a thread each replica.
 
         Returns:
-            What was not given to the sink: the whole run without one. `Samples.outcome` is all
-            OK; the feed knows better.
+            What the ledger gave to nobody: the whole run if it has no sink.
         """
-        threads = [
-            threading.Thread(target=self._serve, args=(replica,), daemon=True)
-            for replica in self._replicas[1:]
-        ]
-        for thread in threads:
-            thread.start()
-        self._serve(self._replicas[0])
-        for thread in threads:
-            thread.join()
+        threads = {
+            replica: threading.Thread(
+                target=self._serve, args=(replica,), name="dlperf replica", daemon=True
+            )
+            for replica in self._replicas
+        }
+        self._watch.tick(self._now_ns())
+        try:
+            for thread in threads.values():
+                thread.start()
+            self._attend(threads)
+        finally:
+            # Whatever interrupts the waiting must not leave the load running.
+            self._ledger.close()
         if self._crash is not None:
             raise self._crash
         return self.samples()
 
-    def _serve(self, replica: Replica) -> None:
-        try:
-            while self._crash is None and self.step(replica):
-                pass
-        except BaseException as error:  # noqa: BLE001 - every replica must stop, then it is raised
-            with self._changed:
-                self._crash = self._crash or error
-                self._changed.notify_all()
-
     def step(self, replica: Replica) -> bool:
-        """Let a replica send one batch, or wait for one; false when it is done."""
-        now_ns = replica.clock.now_ns()
-        if now_ns >= self._deadline_ns:
-            return False
-        if replica is self._replicas[0] and now_ns >= self._next_tick_ns:
-            self._watch.tick(now_ns)
-            self._next_tick_ns = now_ns + _TICK_NS
-        with self._changed:
-            batch = self._backlog.take(now_ns)
-            if isinstance(batch, Wait) and batch.until_ns is None:
-                # Only another replica's answer can bring the next request.
-                self._changed.wait(_TICK_NS * 1e-9)
-                return True
-        if batch is None:
-            return False
+        """Let a replica send one batch, or wait for one, in the caller's thread; false at the end.
+
+        For replicas in simulated time, each with a clock of its own.
+        """
+        with self._ledger.changed:
+            batch = self._ledger.take(replica.clock.now_ns())
         if isinstance(batch, Batch):
             self._send(batch, replica)
-        elif batch.until_ns is not None:
-            self._sleep(min(batch.until_ns, self._deadline_ns), replica.clock)
+        elif batch is not None and batch.until_ns is not None:
+            self._sleep(batch.until_ns, replica.clock)
+        return batch is not None
+
+    def samples(self) -> Samples:
+        """What has happened so far."""
+        return self._ledger.samples(self._now_ns())
+
+    def _attend(self, threads: dict[Replica, threading.Thread]) -> None:
+        waiting = dict(threads)
+        while waiting:
+            next(iter(waiting.values())).join(TICK_SECONDS)
+            self._watch.tick(self._now_ns())
+            for replica, thread in list(waiting.items()):
+                if not thread.is_alive() or self._overdue(replica, thread):
+                    del waiting[replica]
+
+    def _overdue(self, replica: Replica, thread: threading.Thread) -> bool:
+        """Whether a replica's call takes too long; then it is given up, and the run ends."""
+        now_ns = replica.clock.now_ns()
+        with self._ledger.changed:
+            call = self._out.get(replica)
+            if call is None or now_ns - call.dispatched_ns <= self._call_seconds * 1e9:
+                return False
+            del self._out[replica]
+        rows = call.batch.stop - call.batch.start
+        what = f"a call with {rows} row{'s' if rows > 1 else ''}"
+        error = give_up(thread, what, self._call_seconds)
+        self._ledger.failed(call, now_ns, error)
+        self._ledger.close()
+        self.hung = self.hung or str(error)
         return True
 
+    def _serve(self, replica: Replica) -> None:
+        try:
+            while (batch := self._next(replica.clock)) is not None:
+                self._send(batch, replica)
+        except BaseException as error:  # noqa: BLE001 - every replica must stop, then it is raised
+            if not is_abandonment(error):
+                self._crash = self._crash or error
+                self._ledger.close()
+
+    def _next(self, clock: Clock) -> Batch | None:
+        """Wait for the next batch; None when there is none any more."""
+        with self._turn:
+            while True:
+                now_ns = clock.now_ns()
+                with self._ledger.changed:
+                    batch = self._ledger.take(now_ns)
+                    if not isinstance(batch, Wait):
+                        return batch
+                    if self._waits_for_others and self._wait(batch, now_ns):
+                        continue
+                if batch.until_ns is not None:
+                    self._sleep(batch.until_ns, clock)
+
+    def _wait(self, wait: Wait, now_ns: int) -> bool:
+        """Wait for another replica's answer, which may bring a request before the known ones."""
+        seconds = TICK_SECONDS
+        if wait.until_ns is not None:
+            seconds = min(seconds, (wait.until_ns - now_ns - _NEAR_NS) * 1e-9)
+        if seconds > 0:
+            self._ledger.changed.wait(seconds)
+        return seconds > 0
+
     def _send(self, batch: Batch, replica: Replica) -> None:
-        inputs = self._feed.inputs(batch.start, batch.stop)
+        inputs = self._ledger.inputs(batch)
         error: Exception | None = None
         outputs: object = None
-        dispatched_ns = replica.clock.now_ns()
+        call = self._out[replica] = Call(batch, self._number[replica], replica.clock.now_ns())
         try:
             outputs = replica.target.infer(inputs)
         except Exception as raised:  # noqa: BLE001 - whatever a target raises is a result
             # Its frames would hold what the call computed with until the run is over.
             error = raised.with_traceback(None)
         done_ns = replica.clock.now_ns()
-        with self._changed:
-            number = self._number[id(replica)]
-            self._journal.write(batch.start, batch.stop, number, dispatched_ns, done_ns)
+        with self._ledger.changed:
+            if self._out.pop(replica, None) is not call:
+                return  # given up meanwhile, and written down so
             if error is None:
-                self._feed.answer(batch.start, batch.stop, outputs)
+                self._ledger.answered(call, done_ns, outputs)
             else:
-                self._feed.fail(batch.start, batch.stop, error)
-            self._backlog.finish(batch, done_ns)
-            if self._sink is not None and self._journal.full:
-                self._sink(self._journal.cut(self._backlog))
-            self._changed.notify()
+                self._ledger.failed(call, done_ns, error)
 
     def _sleep(self, until_ns: int, clock: Clock) -> None:
+        until_ns = min(until_ns, self._ledger.deadline_ns)
         clock.sleep_until_ns(until_ns)
-        late_ns = clock.now_ns() - until_ns
-        with self._changed:
-            self._journal.woke(late_ns)
+        self._ledger.woke(clock.now_ns() - until_ns)
 
-    def samples(self) -> Samples:
-        """What has happened so far and was not given to the sink; call it once, at the end."""
-        # Counted first: what has come up to now may yet be rejected.
-        unfinished = self._backlog.left(max(r.clock.now_ns() for r in self._replicas))
-        return replace(self._journal.cut(self._backlog), unfinished=unfinished)
+    def _now_ns(self) -> int:
+        return max(replica.clock.now_ns() for replica in self._replicas)

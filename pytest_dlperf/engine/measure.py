@@ -15,15 +15,17 @@ from pytest_dlperf.core.rows import Rows
 from pytest_dlperf.core.scenarios import Offline, OpenLoop
 from pytest_dlperf.core.series import series_of
 from pytest_dlperf.core.statistics.estimate import counted
-from pytest_dlperf.core.steadiness import drift, shortfall
+from pytest_dlperf.core.steadiness import drift, growth, shortfall
 from pytest_dlperf.core.sufficiency import sufficient_seconds
 from pytest_dlperf.core.summary import Score, Summary, summarise_load, summarise_score
 from pytest_dlperf.core.tally import few_sizes
 from pytest_dlperf.core.usage import disturbance
+from pytest_dlperf.engine.keras import Tracings
 from pytest_dlperf.engine.rig import Bench, Loaded, Rig, set_up
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator
 
     from pytest_dlperf.core.data import Data
@@ -45,12 +47,16 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         DataError: if the labels do not fit the answers.
     """
     rig = set_up(target, data, plan, bench)
-    with _quiet_gc():
+    tracings = Tracings()
+    with contextlib.closing(rig), _quiet_gc():
         unsteady = "" if plan.quick else rig.warm_up()
+        before = tracings.count()
         run = _run(rig, _QUICK_SECONDS if plan.quick else plan.duration)
         longer = 0.0 if plan.quick else sufficient_seconds(run.tally, plan.judged)
-        if plan.duration < longer <= _LONGEST * plan.duration:
+        if not run.hung and plan.duration < longer <= _LONGEST * plan.duration:
+            before = tracings.count()
             run = _run(rig, longer)
+        retraced = _retraced(tracings.count() - before)
     tally = run.tally
     summary = _summary(rig, run)
     return Measurement(
@@ -58,7 +64,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         name=name,
         target=rig.prepared.description,
         scenario=str(plan.scenario),
-        serving=str(plan.serving),
+        serving=plan.serving_text,
         seconds=tally.span_ns * 1e-9,
         requests=tally.total,
         metrics=MappingProxyType(summary.metrics),
@@ -66,8 +72,9 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         errors=(*run.errors, *_unanswered(tally)),
         rows=_rows(data, run.score),
         invalid=lateness(tally),
-        notes=tuple(filter(None, (unsteady, rig.remark, *_notes(plan, run)))),
+        notes=tuple(filter(None, (unsteady, rig.remark, retraced, *_notes(plan, run)))),
         diagnosis=diagnose(tally, run.busy_cores),
+        intervals=tally.latencies.method if _has_latencies(plan) else "",
         slo=plan.slo,
         batch_sizes=MappingProxyType(few_sizes(tally.batch_sizes)),
         utilisation=tally.utilisation,
@@ -83,6 +90,14 @@ def _run(rig: Rig, seconds: float) -> Loaded:
     return run
 
 
+def _retraced(counts: Counter[str]) -> str:
+    """What was traced while it was measured, in words."""
+    if not counts:
+        return ""
+    each = ", ".join(f"{name} {n} time{'s' if n > 1 else ''}" for name, n in counts.most_common(3))
+    return f"tf.function traced again while it was measured: {each}"
+
+
 def _has_latencies(plan: Plan) -> bool:
     return not isinstance(plan.scenario, Offline)
 
@@ -91,6 +106,7 @@ def _notes(plan: Plan, run: Loaded) -> Iterator[str]:
     if run.seconds > plan.duration:
         yield f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
     yield disturbance(run.used)
+    yield growth(run.resident, run.tally.answered)
     if isinstance(plan.scenario, OpenLoop):
         yield shortfall(run.tally)
     else:
@@ -103,7 +119,7 @@ def _summary(rig: Rig, run: Loaded) -> Summary:
     metrics = {
         **load.metrics,
         **(summarise_score(score) if score else {}),
-        "peak_memory": counted(float(run.peak_bytes)),
+        "peak_memory": counted(float(max(run.resident))),
         "compile_time": counted(rig.prepared.compile_seconds),
     }
     expected = ANSWER_METRICS if score and score.classifies else {"loss"} if score else set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -10,15 +11,18 @@ import numpy as np
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.scoring import Scorer, scorer_for
 from pytest_dlperf.core.teller import EXACT, Teller
+from pytest_dlperf.engine.attendance import within
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.clock import StoppableClock
+from pytest_dlperf.engine.coroutines import CoroutineLoad, CoroutineTarget
 from pytest_dlperf.engine.evaluation import Evaluation
+from pytest_dlperf.engine.ledger import Ledger
 from pytest_dlperf.engine.load import Load, Replica
 from pytest_dlperf.engine.reference_answers import ReferenceAnswers, ask_alone
-from pytest_dlperf.engine.target import Prepared, prepare
+from pytest_dlperf.engine.target import FIRST_CALLS, Prepared, prepare
 from pytest_dlperf.engine.telemetry import Telemetry
 from pytest_dlperf.engine.warmup import warm_up
-from pytest_dlperf.errors import UsageError
+from pytest_dlperf.errors import AnswerError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.tally import Tally
     from pytest_dlperf.core.usage import Usage
     from pytest_dlperf.engine.clock import Clock
+    from pytest_dlperf.engine.load import Watch
     from pytest_dlperf.engine.telemetry import Meter, Progress
 
 SEED: Final = 0
@@ -59,18 +64,20 @@ class Loaded:
         tally: what it came to.
         score: of the answers; None if they are not scored.
         errors: kinds of errors among the answers, the most frequent first.
-        peak_bytes: the most memory that was resident meanwhile.
+        resident: bytes that were resident, at each tick.
         used: processor time that was used meanwhile.
         busy_cores: processors that this process kept busy meanwhile, on average.
+        hung: what was said of a call that never returned; empty if all did.
     """
 
     seconds: float
     tally: Tally
     score: Score | None
     errors: tuple[ErrorCount, ...]
-    peak_bytes: int
+    resident: list[int]
     used: Usage
     busy_cores: float
+    hung: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +109,7 @@ class Rig:
         return Evaluation(
             data=self.data,
             order=self.order,
-            longest=self.plan.serving.max_batch_size,
+            longest=self.plan.served.max_batch_size,
             shape=self.prepared.sample_answer.shape[1:],
             scorer=self.scorer,
             reference=self.reference,
@@ -118,7 +125,7 @@ class Rig:
         # The schedule must not begin before it is made, which can take longer than a request.
         with clock.stopped():
             backlog = backlog_for(
-                plan.scenario, plan.serving, start_ns, seconds, seed, pause=clock.stopped
+                plan.scenario, plan.served, start_ns, seconds, seed, pause=clock.stopped
             )
         end_ns = start_ns + int(seconds * 1e9)
         countdown = end_ns if seconds >= 1 else None
@@ -137,14 +144,14 @@ class Rig:
                 outcome = asked.outcomes(segment.first, stop)
                 teller.add(replace(segment, outcome=outcome))
 
-        load = Load(
-            replicas=[Replica(target, clock) for target in self.prepared.replicas],
+        ledger = Ledger(
             backlog=backlog,
             feed=asked,
+            started_ns=start_ns,
             deadline_ns=end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9),
-            watch=telemetry,
             sink=take,
         )
+        load = self._load(ledger, clock, telemetry)
         rest = load.run()
         used, busy_cores = telemetry.finish()
         take(rest)
@@ -153,18 +160,48 @@ class Rig:
             tally=teller.tally(),
             score=asked.score,
             errors=asked.errors,
-            peak_bytes=telemetry.peak_bytes,
+            resident=telemetry.resident,
             used=used,
             busy_cores=busy_cores,
+            hung=load.hung,
         )
 
+    def _load(self, ledger: Ledger, clock: StoppableClock, watch: Watch) -> Load | CoroutineLoad:
+        patience = self.plan.call_timeout
+        first = self.prepared.replicas[0]
+        if isinstance(first, CoroutineTarget):
+            return CoroutineLoad(
+                target=first,
+                clients=self.plan.served.replicas,
+                clock=clock,
+                ledger=ledger,
+                call_seconds=patience,
+                watch=watch,
+            )
+        replicas = [Replica(target, clock) for target in self.prepared.replicas]
+        return Load(replicas=replicas, ledger=ledger, call_seconds=patience, watch=watch)
+
+    def close(self) -> None:
+        """Give back what the target holds."""
+        self.prepared.close()
+
     def warm_up(self) -> str:
-        """Run the load until its speed settles; returns a note if it does not."""
+        """Run the load until its speed settles; returns a note if it does not.
+
+        Raises:
+            TargetError: if a call does not return.
+        """
         seconds = min(_WINDOW_SECONDS, self.plan.duration / 10)
 
-        def window() -> float:
-            tally = self.run(seconds, "warming up", _WARM_UP_SEED).tally
-            return tally.answered / max(1, tally.span_ns) * 1e9
+        def window() -> NDArray[np.float64]:
+            loaded = self.run(seconds, "warming up", _WARM_UP_SEED)
+            if loaded.hung:
+                raise TargetError(
+                    f"{self.prepared.description} hung while warming up: {loaded.hung}"
+                )
+            blocks = loaded.tally.blocks
+            seconds_each: NDArray[np.float64] = blocks.busy_ns * 1e-9 / blocks.requests
+            return seconds_each
 
         return warm_up(window)
 
@@ -180,19 +217,32 @@ def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
     if data.labels is None:
         _refuse_budgets(plan, ANSWER_METRICS, "the data has no labels")
     order = np.random.default_rng(SEED).permutation(len(data.inputs))
-    longest = plan.serving.max_batch_size
+    longest = plan.served.max_batch_size
     rows = np.resize(data.inputs[order], (max(longest, len(order)), *data.inputs.shape[1:]))
     # Read-only, as under load: a target that changes its input must be found out at once.
     rows.flags.writeable = False
     bench.progress.show("compiling", None)
-    prepared = prepare(target, rows[:longest], plan.serving, bench.clock)
-    scorer = scorer_for(prepared.sample_answer, data.labels) if data.labels is not None else None
-    if scorer is not None and not scorer.classifies:
-        problem = "answers and labels fit no classification"
-        _refuse_budgets(plan, frozenset({"accuracy"}), problem)
-    bench.progress.show("asking rows alone", None)
-    width = prepared.sample_answer[0].size
-    reference, remark = ask_alone(prepared.replicas[0], rows[: len(order)], width, bench.clock)
+    prepared = prepare(target, rows[:longest], plan, bench.clock)
+    with contextlib.ExitStack() as undo:
+        undo.callback(prepared.close)
+        answer, labels = prepared.sample_answer, data.labels
+        scorer = scorer_for(answer, labels) if labels is not None else None
+        if scorer is not None and not scorer.classifies:
+            problem = "answers and labels fit no classification"
+            _refuse_budgets(plan, frozenset({"accuracy"}), problem)
+        bench.progress.show("asking rows alone", None)
+        try:
+            reference, remark = within(
+                FIRST_CALLS * plan.call_timeout,
+                lambda: ask_alone(
+                    prepared.replicas[0], rows[: len(order)], answer[0].size, bench.clock
+                ),
+            )
+        except AnswerError as error:
+            raise TargetError(
+                f"{prepared.description} hung when asked for single rows: {error}"
+            ) from None
+        undo.pop_all()
     return Rig(prepared, data, order, scorer, reference, remark, plan, bench)
 
 

@@ -76,11 +76,12 @@ class Telemetry:
         self._end_ns = end_ns
         self._began = meter.usage()
         self._started_ns = clock.now_ns()
-        self.peak_bytes = meter.resident_bytes()
+        self.resident = [meter.resident_bytes()]
+        """Bytes held at each tick."""
 
     def tick(self, now_ns: int) -> None:
         """Note the memory and show how long it still takes."""
-        self.peak_bytes = max(self.peak_bytes, self._meter.resident_bytes())
+        self.resident.append(self._meter.resident_bytes())
         left = None if self._end_ns is None else max(0.0, (self._end_ns - now_ns) * 1e-9)
         self._progress.show(self._phase, left)
 

@@ -1,31 +1,39 @@
-"""Warm-up: run the same load until its speed settles, before anything is measured."""
+"""Warm-up: run the same load until its speed shows no trend, before anything is measured."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
+from pytest_dlperf.core.statistics.trend import trend
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
 WINDOWS: Final = 8
 SETTLED: Final = 3
-_SPREAD: Final = 1.1
+_LARGE: Final = 0.1
 
 
-def warm_up(window: Callable[[], float]) -> str:
-    """Run windows until the speeds of three in a row are within 10 %, eight at the most.
+def warm_up(window: Callable[[], NDArray[np.float64]]) -> str:
+    """Run windows until three in a row show no trend of 10 % or more, eight at the most.
 
     Args:
-        window: runs one and returns its speed, requests a second.
+        window: runs one, and returns the seconds in the target that a request took in each
+            stretch of it, shape `(stretches,)`.
 
     Returns:
         A note if it did not settle, else an empty text.
     """
-    speeds: list[float] = []
+    change = 0.0
+    costs: list[NDArray[np.float64]] = []
     for _ in range(WINDOWS):
-        speeds.append(window())
-        last = speeds[-SETTLED:]
-        if len(last) == SETTLED and max(last) <= _SPREAD * min(last):
+        costs.append(window())
+        last = np.concatenate(costs[-SETTLED:])
+        change = trend(last) / float(np.median(last)) if len(last) else 0.0
+        if len(costs) >= SETTLED and abs(change) < _LARGE:
             return ""
-    low, high = min(speeds[-SETTLED:]), max(speeds[-SETTLED:])
-    return f"still unsteady after the warm-up: {low:,.0f} to {high:,.0f} requests/s"
+    return f"not steady after the warm-up: the time a request takes still changed by {change:+.0%}"

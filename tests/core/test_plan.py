@@ -7,7 +7,14 @@ import pytest
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.options import DEFAULTS, Options
 from pytest_dlperf.core.plan import Plan, plan
-from pytest_dlperf.core.scenarios import ClosedLoop, Offline, Server
+from pytest_dlperf.core.scenarios import (
+    ClosedLoop,
+    MultiStream,
+    Offline,
+    Scenario,
+    Server,
+    SingleStream,
+)
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.errors import BudgetSyntaxError, UsageError
 
@@ -70,7 +77,7 @@ def test_offline_has_no_latency(name: str) -> None:
     with pytest.raises(UsageError, match="Offline"):
         plan([Options(budgets=budgets, scenario=Offline())])
     with pytest.raises(UsageError, match="Offline"):
-        plan([Options(budgets=budgets)]).override(scenario=Offline())
+        plan([Options(budgets=budgets)]).override(Options(scenario=Offline()))
 
 
 def test_offline_with_other_budgets() -> None:
@@ -101,8 +108,44 @@ def test_quick_keeps_the_budget_on_errors() -> None:
 def test_override() -> None:
     """The arguments of a call win over the marker's, and those not given stay."""
     made = plan([Options(budgets=("p99 <= 1s",), duration=2.0)])
-    other = made.override(scenario=ClosedLoop(clients=2), serving=Serving(replicas=2))
+    other = made.override(Options(scenario=ClosedLoop(clients=2), serving=Serving(replicas=2)))
     assert (other.scenario, other.serving) == (ClosedLoop(clients=2), Serving(replicas=2))
     assert (other.duration, other.budgets) == (2.0, made.budgets)
-    assert made.override(duration=3.0).duration == 3.0
-    assert made.override() == made
+    assert made.override(Options(duration=3.0)).duration == 3.0
+    assert made.override(Options()) == made
+
+
+@pytest.mark.parametrize(
+    ("scenario", "serving", "clients"),
+    [
+        (ClosedLoop(7), Serving(), 7),
+        (SingleStream(), Serving(), 1),
+        (MultiStream(3), Serving(), 3),
+        (Server(100), Serving(), 64),
+        (Server(100), Serving(1, replicas=5), 5),
+        (Offline(), Serving(replicas=6), 6),
+    ],
+)
+def test_real_clients(scenario: Scenario, serving: Serving, clients: int) -> None:
+    """Each sends one request at a time, and there are as many as the scenario has."""
+    made = plan([Options(scenario=scenario, serving=serving, clients="threads")])
+
+    assert made.served == Serving(1, replicas=clients)
+    assert made.serving_text == f"{made.served}, clients=threads"
+    assert plan([Options(scenario=scenario, serving=serving)]).served == serving
+
+
+@pytest.mark.parametrize(
+    ("scenario", "serving", "problem"),
+    [
+        (ClosedLoop(7), Serving(max_batch_size=8), "nothing is batched"),
+        (ClosedLoop(7), Serving(batch_timeout=0.001), "nothing is batched"),
+        (ClosedLoop(7), Serving(replicas=2), "says how many clients"),
+    ],
+)
+def test_serving_that_real_clients_do_not_have(
+    scenario: Scenario, serving: Serving, problem: str
+) -> None:
+    """What would do nothing is refused."""
+    with pytest.raises(UsageError, match=problem):
+        plan([Options(scenario=scenario, serving=serving, clients="async")])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from builders import make_samples, tally_of
 
-from pytest_dlperf.core.steadiness import drift, shortfall
+from pytest_dlperf.core.steadiness import drift, growth, shortfall
 
 if TYPE_CHECKING:
     from pytest_dlperf.core.tally import Tally
@@ -78,3 +78,27 @@ def test_keeping_up_is_not_mentioned() -> None:
 def test_overload_is_said_with_both_rates() -> None:
     """2 ms a request: half of them are answered while requests come."""
     assert shortfall(open_loop(2.0)) == "overloaded: 1,000/s came, 500/s were answered in time"
+
+
+def test_steady_growth_is_a_leak() -> None:
+    """8 MiB at each of 40 readings: 29 steps in the last three quarters."""
+    resident = [(100 + 8 * tick) << 20 for tick in range(40)]
+
+    assert growth(resident, 1000) == (
+        "memory grew steadily by 232 MiB (238 KiB a request): the target may leak"
+    )
+
+
+@pytest.mark.parametrize(
+    "resident",
+    [
+        [min(tick, 8) << 30 for tick in range(40)],
+        [(100 + tick) << 20 for tick in range(40)],
+        [(100 + 500 * (tick % 2)) << 20 for tick in range(40)],
+        [1 << 30],
+    ],
+    ids=["taken once", "little", "up and down", "one reading"],
+)
+def test_other_memory_is_no_leak(resident: list[int]) -> None:
+    """Buffers allocated at first, a few MiB, and what is given back are no leak."""
+    assert growth(resident, 1000) == ""

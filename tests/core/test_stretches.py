@@ -99,4 +99,4 @@ def test_columns_of_one_length() -> None:
     """Stretches whose columns differ in length are refused."""
     column = np.zeros(2, np.int64)
     with pytest.raises(ValueError, match="differ in length"):
-        type(no_stretches(0))(*(column for _ in range(7)), np.zeros(3, np.int64))
+        type(no_stretches(0))(*(column for _ in range(8)), np.zeros(3, np.int64))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,7 +135,7 @@ def test_a_keras_model_under_load(trained: Trained, digits: ReferenceData) -> No
     answers = np.asarray(trained.model(digits.test.inputs, training=False)).argmax(axis=1)
     assert found.accuracy == pytest.approx(float((answers == digits.test.labels).mean()))
     assert found.errors == ()
-    assert found.notes == () or "unsteady" in found.notes[0]
+    assert found.notes == () or "not steady" in found.notes[0]
     assert "Keras model reference_model" in found.target
     assert found.compile_time > 0
 
@@ -218,3 +220,38 @@ def test_padded_batches_answer_the_same_rows() -> None:
         batch = np.arange(rows, dtype=float)[:, None]
         np.testing.assert_array_equal(infer(batch), batch * 2)
     assert seen == [1, 2, 4, 8, 12, 12]
+
+
+def test_retracing_inside_a_callable_is_reported(digits: ReferenceData) -> None:
+    """A `tf.function` that a callable hides is found, and so is one that each call makes anew."""
+    import tensorflow as tf
+
+    @tf.function
+    def scaled(batch: object, factor: float) -> object:
+        return batch * factor
+
+    calls = itertools.count(1)
+
+    def answers(batch: NDArray[Any]) -> NDArray[Any]:
+        answer: NDArray[Any] = scaled(tf.constant(batch), float(next(calls))).numpy() * 0 + batch
+        return answer
+
+    found = measured(answers, digits.test)
+
+    assert any(
+        re.match(r"tf.function traced again while it was measured: scaled \d+ times", note)
+        for note in found.notes
+    )
+
+
+def test_no_retracing_is_nothing_to_report(digits: ReferenceData) -> None:
+    """A function that was traced for all its shapes before is not named."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 64), tf.float32)])
+    def same(batch: object) -> object:
+        return batch
+
+    found = measured(lambda batch: same(batch).numpy(), digits.test)
+
+    assert not any("traced again" in note for note in found.notes)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import re
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from builders import ENVIRONMENT
 from fakes import FakeClock, FakeMeter, FakeProgress, TimedTarget, fake_bench
 
 from pytest_dlperf.core.data import as_data
+from pytest_dlperf.core.judge import judge
 from pytest_dlperf.core.options import Options
 from pytest_dlperf.core.plan import Plan, plan
 from pytest_dlperf.core.scenarios import (
@@ -23,6 +27,7 @@ from pytest_dlperf.core.scenarios import (
 )
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.core.usage import Usage
+from pytest_dlperf.core.verdict import Verdict
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.measure import measure
 from pytest_dlperf.engine.rig import Bench
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
 INPUTS = np.random.default_rng(0).random((200, 4))
 LABELS = INPUTS.argmax(axis=1)
 MILLISECOND = 1_000_000
+_WARM_AND_HALF = 1_900 * MILLISECOND  # asked alone, three windows of 200 ms, and half the run
 
 
 def measured(
@@ -77,6 +83,40 @@ def test_batching_shows_in_throughput() -> None:
 
     assert found.throughput == pytest.approx(8_000, rel=1e-3)
     assert found.p50 == pytest.approx(0.008)
+
+
+def test_where_intervals_come_from() -> None:
+    """Exact ranks where each query had a call of its own; blocks where queries queued.
+
+    The first target takes 1 to 2 ms at random: p50 is the 500th of 1,000 latencies or so, and its
+    interval reaches about 31 ranks to both sides, a thirtieth of a millisecond.
+    """
+    clock = FakeClock()
+    random = np.random.default_rng(5)
+    target = TimedTarget(clock, lambda _: int(random.integers(MILLISECOND, 2 * MILLISECOND)))
+
+    alone = measured(target, clock, Options(scenario=SingleStream(), duration=1.5))
+    assert alone.intervals == "order statistics"
+    assert alone["p50"].low == pytest.approx(1.47e-3, rel=0.02)
+    assert alone["p50"].high == pytest.approx(1.53e-3, rel=0.02)
+
+    queued = measured(
+        target, clock, Options(scenario=Server(500), serving=Serving(1), duration=1.5)
+    )
+    together = measured(target, clock, Options(scenario=ClosedLoop(8), duration=1.5))
+    assert queued.intervals == together.intervals == "a bootstrap over blocks"
+    offline = measured(target, clock, Options(scenario=Offline(), duration=1.0))
+    assert offline.intervals == ""
+
+
+def test_latencies_that_come_in_clusters_are_not_independent() -> None:
+    """A target that is slow for a while and fast for a while, with nobody waiting."""
+    clock = FakeClock()
+    target = TimedTarget(clock, lambda _: MILLISECOND * (1 + (clock.now // 10**8) % 2))
+
+    found = measured(target, clock, Options(scenario=SingleStream(), duration=2.0))
+
+    assert found.intervals == "a bootstrap over blocks"
 
 
 def test_offline_measures_no_latency() -> None:
@@ -178,15 +218,105 @@ def test_warm_up_comes_before_measuring() -> None:
 def test_a_target_that_never_settles_is_reported() -> None:
     """The warm-up is bounded, and says when it gave up."""
     clock = FakeClock()
-    speeds = np.random.default_rng(1)
+    begun = clock.now
 
     def service(_: int) -> int:
-        return int(speeds.integers(1, 100)) * MILLISECOND
+        return MILLISECOND + (clock.now - begun) // 200
 
     options = Options(scenario=SingleStream(), duration=1.0)
     found = measured(TimedTarget(clock, service), clock, options)
 
-    assert any("still unsteady" in note for note in found.notes)
+    assert any("not steady after the warm-up" in note for note in found.notes)
+
+
+def test_a_target_that_slows_down_half_way() -> None:
+    """Ten times slower from the middle on: the drift is named, and nothing passes or fails on it.
+
+    Its throughput is neither the fast half's nor the slow half's: a budget between the two is
+    INCONCLUSIVE, one that even the slow half holds passes, one that not even the fast half holds
+    fails.
+    """
+    clock = FakeClock()
+    began: list[int] = []
+
+    def service(_: int) -> int:
+        began.append(clock.now)
+        return MILLISECOND * (10 if clock.now - began[0] > _WARM_AND_HALF else 1)
+
+    budgets = ("throughput >= 500/s", "throughput >= 50/s", "throughput >= 2000/s")
+    options = Options(scenario=SingleStream(), duration=2.0, budgets=budgets)
+    found = measured(TimedTarget(clock, service), clock, options)
+    judged = judge(found, plan([options]).judged, None, ENVIRONMENT, "")
+
+    assert any("the rate drifted by -" in note for note in found.notes)
+    verdicts = {judgement.budget: judgement.verdict for judgement in judged}
+    assert verdicts["throughput >= 500/s"] is Verdict.INCONCLUSIVE
+    assert verdicts["throughput >= 50/s"] is Verdict.PASS
+    assert verdicts["throughput >= 2000/s"] is Verdict.FAIL
+
+
+def test_a_call_that_hangs_ends_the_run() -> None:
+    """The run ends, the requests of the call are errors that say where it is, the rest counts."""
+    clock = FakeClock()
+    never = threading.Event()
+    calls = itertools.count()
+
+    def answer(batch: NDArray[Any]) -> NDArray[Any]:
+        if next(calls) == 500:
+            clock.now += 100 * 1000 * MILLISECOND
+            never.wait()
+        return batch
+
+    target = TimedTarget(clock, lambda _: MILLISECOND, answer)
+    options = Options(scenario=ClosedLoop(4), quick=True)
+    found = measured(target, clock, options)
+    never.set()
+
+    assert [(error.kind, error.requests) for error in found.errors] == [("no answer", 4)]
+    assert re.match(
+        r"a call with 4 rows had not returned after 1 min; it was in fakes.py:\d+ infer, threading",
+        found.errors[0].example,
+    )
+    assert found["errors"].value == pytest.approx(4 / found.requests)
+    assert found.seconds > 100
+
+
+def test_a_call_that_hangs_while_warming_up() -> None:
+    """There is nothing to measure, and the error says where the call is."""
+    clock = FakeClock()
+    never = threading.Event()
+    calls = itertools.count()
+
+    def answer(batch: NDArray[Any]) -> NDArray[Any]:
+        if next(calls) == 500:
+            clock.now += 100 * 1000 * MILLISECOND
+            never.wait()
+        return batch
+
+    with pytest.raises(TargetError, match="hung while warming up: a call with 4 rows had not"):
+        measured(
+            TimedTarget(clock, lambda _: MILLISECOND, answer),
+            clock,
+            Options(scenario=ClosedLoop(4)),
+        )
+    never.set()
+
+
+@pytest.mark.parametrize(("calls", "what"), [(0, "failed on its first"), (20, "hung when asked")])
+def test_a_target_that_hangs_before_the_load(calls: int, what: str) -> None:
+    """The first calls, too, are not waited for beyond ten times the patience with a call."""
+    clock = FakeClock()
+    never = threading.Event()
+    left = itertools.count(calls, -1)
+
+    def answer(batch: NDArray[Any]) -> NDArray[Any]:
+        if next(left) == 0:
+            never.wait()
+        return batch
+
+    with pytest.raises(TargetError, match=f"{what}.*had not returned after 100 ms"):
+        measured(TimedTarget(clock, lambda _: 1, answer), clock, Options(call_timeout=0.01))
+    never.set()
 
 
 def test_a_smoke_run_is_short_and_cold() -> None:
@@ -448,3 +578,23 @@ def _mostly_well() -> Callable[[NDArray[Any]], object]:
         return answers
 
     return answer
+
+
+@pytest.mark.parametrize(
+    ("description", "shown"),
+    [
+        ("the model in rack 7", "the model in rack 7"),
+        ("", "callable "),
+        (None, "callable "),
+        (5, "callable "),
+    ],
+)
+def test_a_target_may_say_what_it_is(description: object, shown: str) -> None:
+    """A text `description` stands in the reports; anything else by that name is left alone."""
+    clock = FakeClock()
+    target = exact(clock)
+    target.description = description  # type: ignore[attr-defined]
+
+    found = measured(target, clock, Options(scenario=SingleStream(), duration=0.1))
+
+    assert found.target.startswith(shown)

@@ -206,7 +206,7 @@ def test_two(): pass
 def test_everything_is_documented(run: Callable[..., pytest.RunResult]) -> None:
     """`--markers` shows the marker with its arguments, `--help` every option and ini key."""
     markers = "\n".join(run("", "--markers").outlines)
-    assert "@pytest.mark.dlperf(*budgets, scenario=, serving=, duration=" in markers
+    assert "@pytest.mark.dlperf(*budgets, scenario=, serving=, clients=, duration=" in markers
 
     text = "\n".join(run("", "--help").outlines)
     for name in (

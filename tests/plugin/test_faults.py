@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from servers import Asked, Reply, free_port, http, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +80,41 @@ def test_it(dlperf):
     assert re.search(r"error: ConnectionError, .*: the shard is gone", said)
 
 
+def test_a_model_server_that_is_overloaded_at_times(run: Callable[..., pytest.RunResult]) -> None:
+    """Errors of a server are counted by what it said, and are no Python exceptions to a reader."""
+
+    def answer(asked: Asked) -> Reply:
+        if asked.number % 100 == 99:
+            return http({"error": "no worker is free"}, "503 Service Unavailable")
+        return http({"predictions": asked.json["instances"]})
+
+    with serve(answer) as server:
+        result = run(f"""
+@pytest.mark.dlperf("p50 <= 10s", **SHORT)
+def test_it(dlperf):
+    dlperf(TensorFlowServing("{server.url}", "digits"), DATA)
+""")
+
+    result.assert_outcomes(failed=1)
+    said = text(result)
+    assert "BudgetFailure: errors == 0, was" in said
+    assert re.search(r"error: status 503, .*: no worker is free", said)
+    assert f"model digits of TensorFlow Serving at {server.url}" in said
+
+
+def test_a_model_server_that_is_not_there(run: Callable[..., pytest.RunResult]) -> None:
+    """The test is red with the URL and what to check, without a traceback of ours."""
+    result = run(f"""
+def test_it(dlperf):
+    dlperf(TensorFlowServing("http://127.0.0.1:{free_port()}", "digits"), DATA)
+""")
+
+    result.assert_outcomes(failed=1)
+    assert "connection refused: nothing listens at 127.0.0.1:" in text(result)
+    result.stdout.no_fnmatch_line("*http_pool.py*")
+    result.stdout.no_fnmatch_line("*target.py*")
+
+
 def test_the_target_sleeps(run: Callable[..., pytest.RunResult]) -> None:
     """A target that waits instead of computing is slow, and the report says that it waits."""
     result = run("""
@@ -95,6 +132,59 @@ def test_it(dlperf):
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines([r".*BudgetFailure: p50 <= 5ms, was \d\d.*ms"])
     assert "the target waits (sleep, I/O, a lock) rather than computes" in text(result)
+
+
+def test_the_target_hangs(run: Callable[..., pytest.RunResult]) -> None:
+    """A call that never returns ends the run at its time limit; its thread does not go on."""
+    result = run(
+        """
+calls = iter(range(10**9))
+
+def hangs(batch):
+    if next(calls) == 300:
+        while True:
+            pass
+    return batch.copy()
+
+@pytest.mark.dlperf(call_timeout="0.5s", **SHORT)
+def test_it(dlperf):
+    dlperf(hangs, DATA)
+""",
+        "--dlperf-quick",
+    )
+
+    result.assert_outcomes(failed=1)
+    said = text(result)
+    assert "BudgetFailure: errors == 0, was" in said
+    assert re.search(
+        r"error: no answer, .* had not returned after 500 ms; it was in "
+        r"test_module.py:\d+ hangs",
+        said,
+    )
+    for thread in threading.enumerate():
+        if thread.name.startswith("dlperf"):
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+def test_the_target_leaks(run: Callable[..., pytest.RunResult]) -> None:
+    """Memory that grows all the time is named, with how much a request costs."""
+    result = run("""
+import time
+kept = []
+
+def leaks(batch):
+    time.sleep(0.002)
+    kept.append(np.ones(1 << 17))
+    return batch.copy()
+
+def test_it(dlperf):
+    dlperf(leaks, DATA, scenario=ClosedLoop(clients=8), duration="1s")
+    kept.clear()
+""")
+
+    result.assert_outcomes(passed=1)
+    assert re.search(r"memory grew steadily by \d+ MiB .*: the target may leak", text(result))
 
 
 def test_errors_within_their_budget_pass(run: Callable[..., pytest.RunResult]) -> None:
@@ -157,7 +247,7 @@ def test_it(dlperf):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("answer", "is a coroutine function"),
+        ("answer", "is a coroutine function clients='async' calls it"),
         ("Model", "is a class"),
     ],
 )
