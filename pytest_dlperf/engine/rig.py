@@ -25,6 +25,8 @@ from pytest_dlperf.engine.warmup import warm_up
 from pytest_dlperf.errors import AnswerError, TargetError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.data import Data
@@ -138,8 +140,9 @@ class Rig:
             exact=EXACT,
         )
 
-        def take(segment: Samples) -> None:
+        def take(cut: Callable[[], Samples]) -> None:
             with clock.stopped():
+                segment = cut()
                 stop = segment.first + len(segment.outcome)
                 outcome = asked.outcomes(segment.first, stop)
                 teller.add(replace(segment, outcome=outcome))
@@ -154,7 +157,7 @@ class Rig:
         load = self._load(ledger, clock, telemetry)
         rest = load.run()
         used, busy_cores = telemetry.finish()
-        take(rest)
+        take(lambda: rest)
         return Loaded(
             seconds=seconds,
             tally=teller.tally(),

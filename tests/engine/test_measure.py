@@ -28,7 +28,8 @@ from pytest_dlperf.core.scenarios import (
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.core.usage import Usage
 from pytest_dlperf.core.verdict import Verdict
-from pytest_dlperf.engine.backlog import backlog_for
+from pytest_dlperf.engine.backlog import Backlog, backlog_for
+from pytest_dlperf.engine.journal import Journal
 from pytest_dlperf.engine.measure import measure
 from pytest_dlperf.engine.rig import Bench
 from pytest_dlperf.errors import DataError, TargetError, UsageError
@@ -565,6 +566,25 @@ def test_a_long_load_is_measured_as_a_short_one(
     assert (folded.batch_sizes, folded.utilisation) == (kept.batch_sizes, kept.utilisation)
     assert folded.series == kept.series
     assert (folded.requests, folded.seconds) == (kept.requests, kept.seconds)
+
+
+def test_folding_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes to put a segment together, nobody waits for it."""
+    clock = FakeClock()
+    cut, cuts = Journal.cut, []
+
+    def slowly(journal: Journal, backlog: Backlog) -> object:
+        clock.now += 500 * MILLISECOND
+        cuts.append(clock.now)
+        return cut(journal, backlog)
+
+    monkeypatch.setattr(Journal, "cut", slowly)
+    monkeypatch.setattr("pytest_dlperf.engine.journal._CALLS", 100)
+
+    found = measured(exact(clock, 1000), clock, Options(scenario=Server(2000), duration=1.0))
+
+    assert len(cuts) > 20
+    assert found["max"].value < 0.001
 
 
 def _mostly_well() -> Callable[[NDArray[Any]], object]:
