@@ -184,7 +184,7 @@ def _resolve_callable(target: object, plan: Plan) -> _Resolved:
     remark = ""
     if serving.devices:
         where = ", ".join(serving.devices)
-        remark = f"a callable places itself: that it ran on {where} was not verified"
+        remark = f"the target places itself: that it ran on {where} was not verified"
     # A method `infer` takes batches by its name; a function takes what its clients have.
     takes_rows = infer is target and clients != "virtual"
     if clients == "async":

@@ -642,5 +642,5 @@ def test_devices_that_nobody_verified_are_noted() -> None:
 
     found = measured(exact(clock), clock, options)
 
-    assert found.notes == ("a callable places itself: that it ran on cpu:0 was not verified",)
+    assert found.notes == ("the target places itself: that it ran on cpu:0 was not verified",)
     assert found.serving == "Serving(devices=('cpu:0',))"
