@@ -10,8 +10,10 @@ from pytest_dlperf.core.metrics import METRICS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_dlperf.core.gpus import GpuUse
     from pytest_dlperf.core.rows import Rows
     from pytest_dlperf.core.statistics.estimate import Estimate
+    from pytest_dlperf.core.usage import Consumption
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Measurement:
         notes: what a reader should know.
         diagnosis: where the time of a request went, in words.
         slo: seconds within which an answer counted towards goodput; None if none was asked for.
+        usage: what the run took of the machine; None if nobody looked.
+        gpus: what the GPUs that it used did.
     """
 
     test: str
@@ -69,6 +73,8 @@ class Measurement:
     notes: tuple[str, ...]
     diagnosis: str
     slo: float | None = None
+    usage: Consumption | None = None
+    gpus: tuple[GpuUse, ...] = ()
 
     def __getitem__(self, metric: str) -> Estimate:
         """The estimate of a metric.

@@ -94,6 +94,10 @@ class Plan:
             raise UsageError(
                 together, "real clients send one request at a time, so nothing is batched"
             )
+        if serving.intra_op_threads is not None:
+            raise UsageError(
+                together, "a replica in a process of its own answers one call at a time"
+            )
         if serving.replicas > 1 and isinstance(
             self.scenario, ClosedLoop | SingleStream | MultiStream
         ):

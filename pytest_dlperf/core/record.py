@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,8 +11,10 @@ from pytest_dlperf.core.baseline import (
     metrics_from_json,
     metrics_to_json,
 )
+from pytest_dlperf.core.gpus import GpuUse
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.rows import Rows
+from pytest_dlperf.core.usage import Consumption
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ def record_to_json(record: Record) -> dict[str, object]:
         "invalid": found.invalid,
         "notes": list(found.notes),
         "diagnosis": found.diagnosis,
+        "usage": asdict(found.usage) if found.usage else None,
+        "gpus": [asdict(gpu) for gpu in found.gpus],
         "verdicts": [_judgement_to_json(judgement) for judgement in record.judgements],
         "hints": list(record.hints),
     }
@@ -103,6 +107,8 @@ def record_from_json(value: dict[str, Any]) -> Record:
         invalid=value["invalid"],
         notes=tuple(value["notes"]),
         diagnosis=value["diagnosis"],
+        usage=Consumption(**value["usage"]) if value["usage"] else None,
+        gpus=tuple(GpuUse.from_json(gpu) for gpu in value["gpus"]),
     )
     return Record(
         measurement=measurement,

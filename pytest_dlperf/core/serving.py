@@ -19,12 +19,16 @@ class Serving(Described):
             callable is shared by all of them, so it must then be safe to call from threads.
         queue_limit: the most requests that may wait; those that come when so many do are
             rejected, and count as errors. None lets all wait. For open loops.
+        intra_op_threads: threads that one operation of a replica may use. TensorFlow fixes them
+            when it starts, so each replica gets a process of its own. None leaves the replicas in
+            this process, where they share its threads. For Keras models and functions.
     """
 
     max_batch_size: int = 64
     batch_timeout: float = 0.0
     replicas: int = 1
     queue_limit: int | None = None
+    intra_op_threads: int | None = None
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
@@ -33,3 +37,5 @@ class Serving(Described):
         check_count(self.replicas, "Serving(replicas)")
         if self.queue_limit is not None:
             check_count(self.queue_limit, "Serving(queue_limit)")
+        if self.intra_op_threads is not None:
+            check_count(self.intra_op_threads, "Serving(intra_op_threads)")

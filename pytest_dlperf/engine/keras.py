@@ -80,10 +80,24 @@ def compile_target(
     max_batch_size: int,
     clock: Clock,
 ) -> CompiledTarget:
-    """Trace a model or function once, with a free batch axis.
+    """Trace a model or function once, and choose how batches are sent."""
+    import tensorflow as tf
 
-    Batches are padded to powers of two if that is clearly faster here (runtimes that prepare
-    code for each shape), and sent as they are otherwise.
+    concrete = trace(target, sample)
+
+    def direct(batch: NDArray[Any]) -> NDArray[Any]:
+        outputs: NDArray[Any] = concrete(tf.convert_to_tensor(batch)).numpy()
+        return outputs
+
+    infer, how = batched(direct, sample, max_batch_size, clock)
+    return CompiledTarget(infer, f"{name_of(target)}, {how}")
+
+
+def trace(target: Any, sample: NDArray[Any]) -> Any:  # noqa: ANN401 - TensorFlow has no types
+    """The concrete function of a Keras model or a `tf.function`, with a free batch axis.
+
+    Raises:
+        UsageError: if it has several outputs.
     """
     import tensorflow as tf
 
@@ -99,17 +113,26 @@ def compile_target(
             f"{name_of(target)} has several outputs: {concrete.structured_outputs!r:.200}",
             "wrap it in a callable infer(batch) that returns the one to be measured",
         )
+    return concrete
 
-    def direct(batch: NDArray[Any]) -> NDArray[Any]:
-        outputs: NDArray[Any] = concrete(tf.convert_to_tensor(batch)).numpy()
-        return outputs
 
+def batched(
+    direct: Callable[[NDArray[Any]], NDArray[Any]],
+    sample: NDArray[Any],
+    max_batch_size: int,
+    clock: Clock,
+) -> tuple[Callable[[NDArray[Any]], NDArray[Any]], str]:
+    """How batches are sent, and that in words.
+
+    They are padded to powers of two if that is clearly faster here (runtimes that prepare code
+    for each shape), and sent as they are otherwise.
+    """
     padded = _padded(direct, max_batch_size)
     chosen: Callable[[NDArray[Any]], NDArray[Any]] = direct
     if max_batch_size > 1:
         chosen = _faster(direct, padded, _trial_batches(sample, max_batch_size), clock)
     how = "batches padded to powers of two" if chosen is padded else "batches sent as they are"
-    return CompiledTarget(chosen, f"{name_of(target)}, {how}")
+    return chosen, how
 
 
 def _padded(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.diagnosis import diagnose
+from pytest_dlperf.core.gpus import GpuUse, gpu_notes, summarise_gpus
 from pytest_dlperf.core.lateness import lateness
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.metrics import ANSWER_METRICS
@@ -18,7 +20,7 @@ from pytest_dlperf.core.statistics.estimate import counted
 from pytest_dlperf.core.steadiness import drift, growth, shortfall
 from pytest_dlperf.core.sufficiency import sufficient_seconds
 from pytest_dlperf.core.summary import BLOCKS, Score, Summary, summarise_load, summarise_score
-from pytest_dlperf.core.usage import Usage, disturbance
+from pytest_dlperf.core.usage import Usage, consumption, disturbance
 from pytest_dlperf.engine.keras import Tracings
 from pytest_dlperf.engine.rig import Bench, Rig, set_up
 from pytest_dlperf.errors import UsageError
@@ -74,6 +76,8 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         notes=tuple(filter(None, (unsteady, rig.remark, retraced, *_notes(plan, run)))),
         diagnosis=diagnose(samples, run.busy_cores),
         slo=plan.slo,
+        usage=consumption(run.used, run.busy_cores, run.resident, samples.total),
+        gpus=run.gpus,
     )
 
 
@@ -88,6 +92,7 @@ class _Run:
     resident: list[int]
     used: Usage
     busy_cores: float
+    gpus: tuple[GpuUse, ...]
     hung: str
 
 
@@ -107,6 +112,7 @@ def _run(rig: Rig, seconds: float) -> _Run:
         resident=telemetry.resident,
         used=used,
         busy_cores=busy_cores,
+        gpus=summarise_gpus(telemetry.looks, frozenset({os.getpid(), *rig.prepared.processes})),
         hung=loaded.hung,
     )
 
@@ -123,6 +129,7 @@ def _notes(plan: Plan, run: _Run) -> Iterator[str]:
     if run.seconds > plan.duration:
         yield f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
     yield disturbance(run.used)
+    yield from gpu_notes(run.gpus)
     yield growth(run.resident, len(run.samples.intended_ns))
     if isinstance(plan.scenario, OpenLoop):
         yield shortfall(run.samples, run.seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,7 +20,7 @@ from pytest_dlperf.engine.ledger import Ledger
 from pytest_dlperf.engine.load import Load, Replica
 from pytest_dlperf.engine.reference_answers import ReferenceAnswers, ask_alone
 from pytest_dlperf.engine.target import FIRST_CALLS, Prepared, prepare
-from pytest_dlperf.engine.telemetry import Telemetry
+from pytest_dlperf.engine.telemetry import FamilyMeter, Telemetry
 from pytest_dlperf.engine.warmup import warm_up
 from pytest_dlperf.errors import AnswerError, TargetError, UsageError
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.samples import Samples
     from pytest_dlperf.engine.clock import Clock
     from pytest_dlperf.engine.load import Watch
-    from pytest_dlperf.engine.telemetry import Meter, Progress
+    from pytest_dlperf.engine.telemetry import Gpus, Meter, Progress
 
 SEED: Final = 0
 """Of the arrivals and of the order of rows, so that every run asks the same."""
@@ -44,11 +44,19 @@ _DRAIN_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What measuring needs from outside: time, what the process uses, and somebody to tell."""
+    """What measuring needs from outside.
+
+    Attributes:
+        clock: time.
+        meter: what the process and the machine use.
+        progress: somebody to tell.
+        gpus: the machine's GPUs; None if there are none, or nothing is known of them.
+    """
 
     clock: Clock
     meter: Meter
     progress: Progress
+    gpus: Gpus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,9 @@ class Rig:
             backlog = backlog_for(plan.scenario, plan.served, start_ns, seconds, seed)
         end_ns = start_ns + int(seconds * 1e9)
         countdown = end_ns if seconds >= 1 else None
-        telemetry = Telemetry(bench.meter, bench.clock, bench.progress, phase, countdown)
+        telemetry = Telemetry(
+            bench.meter, bench.clock, bench.progress, phase, countdown, gpus=bench.gpus
+        )
         deadline_ns = end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9)
         ledger = Ledger(
             backlog=backlog, feed=asked, started_ns=clock.now_ns(), deadline_ns=deadline_ns
@@ -180,6 +190,8 @@ def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
     prepared = prepare(target, rows[:longest], plan, bench.clock)
     with contextlib.ExitStack() as undo:
         undo.callback(prepared.close)
+        if prepared.processes:
+            bench = replace(bench, meter=FamilyMeter(bench.meter, prepared.processes))
         answer, labels = prepared.sample_answer, data.labels
         scorer = scorer_for(answer, labels) if labels is not None else None
         if scorer is not None and not scorer.classifies:

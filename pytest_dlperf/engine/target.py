@@ -11,7 +11,8 @@ import numpy as np
 
 from pytest_dlperf.engine.attendance import within
 from pytest_dlperf.engine.coroutines import CoroutineTarget, EventLoop, one_row
-from pytest_dlperf.errors import DlperfError, TargetError, UsageError
+from pytest_dlperf.engine.isolation import IsolatedTarget, isolate
+from pytest_dlperf.errors import AnswerError, DlperfError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,6 +51,11 @@ class Prepared:
     description: str
     compile_seconds: float
     sample_answer: NDArray[Any]
+
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """The ids of the processes that replicas have of their own."""
+        return tuple(one.worker.pid for one in self.replicas if isinstance(one, IsolatedTarget))
 
     def close(self) -> None:
         """Give back what the replicas hold."""
@@ -97,7 +103,7 @@ def prepare(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> P
 
 def _close(replicas: Iterable[Target]) -> None:
     for replica in dict.fromkeys(replicas):
-        if isinstance(replica, CoroutineTarget):
+        if isinstance(replica, CoroutineTarget | IsolatedTarget):
             replica.close()
 
 
@@ -115,6 +121,8 @@ def _resolve(
                 "it answers at once; clients='threads' calls it with one row at a time",
             )
         try:
+            if serving.intra_op_threads is not None:
+                return isolate(target, sample, serving, serving.intra_op_threads, clock)
             compiled = [
                 keras.compile_target(target, sample, serving.max_batch_size, clock)
                 # Threads that are clients share one copy; only replicas have their own.
@@ -131,6 +139,12 @@ def _resolve(
         shared = serving.replicas // len(compiled)
         return tuple(compiled) * shared, compiled[0].description
     infer = _callable(target, clients)
+    if serving.intra_op_threads is not None:
+        raise UsageError(
+            f"{serving} needs a Keras model or a tf.function, which can be sent to a process of "
+            f"its own; {target!r:.80} cannot",
+            "set the threads in the runtime that the callable uses",
+        )
     description = f"callable {getattr(infer, '__qualname__', type(infer).__qualname__)}"
     # A method `infer` takes batches by its name; a function takes what its clients have.
     takes_rows = infer is target and clients != "virtual"
@@ -189,9 +203,10 @@ def _first_call(
         outputs = np.array(within(seconds, lambda: replica.infer(batch)))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is passed on in words
         trace = error.__traceback__
+        kind = error.kind if isinstance(error, AnswerError) else type(error).__name__
         raise TargetError(
             f"{description} failed on its first call, with a batch of shape {batch.shape} and "
-            f"type {batch.dtype}: {type(error).__name__}: {error}"
+            f"type {batch.dtype}: {kind}: {error}"
         ) from (error if trace and trace.tb_next else None)  # frames of the target, if it has any
     if outputs.dtype.kind not in "biuf" or not outputs.size or not outputs.ndim:
         raise TargetError(
