@@ -123,6 +123,8 @@ class Worker:
             TypeError: if arrays of this type cannot be sent.
         """
         with self._lock:
+            if self._closed:
+                raise AnswerError("replica died", f"its process {self._end()}")
             layout = self._questions.put(batch)
             try:
                 self._connection.send_bytes(layout)
@@ -131,6 +133,7 @@ class Worker:
                 raise AnswerError("replica died", f"its process {self._end()}") from None
             except BaseException:
                 # Whoever waited is gone: the answer must not be taken for that of another batch.
+                self._closed = True
                 self._process.kill()
                 raise
             if reply.startswith(b"+"):

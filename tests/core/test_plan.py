@@ -141,6 +141,7 @@ def test_real_clients(scenario: Scenario, serving: Serving, clients: int) -> Non
         (ClosedLoop(7), Serving(max_batch_size=8), "nothing is batched"),
         (ClosedLoop(7), Serving(batch_timeout=0.001), "nothing is batched"),
         (ClosedLoop(7), Serving(replicas=2), "says how many clients"),
+        (ClosedLoop(7), Serving(intra_op_threads=1), "answers one call at a time"),
     ],
 )
 def test_serving_that_real_clients_do_not_have(

@@ -11,6 +11,7 @@ from builders import MACHINE, make_judgement, make_measurement, make_record, mak
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_dlperf.core.gpus import GpuUse
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.record import (
@@ -20,6 +21,7 @@ from pytest_dlperf.core.record import (
     report_to_json,
 )
 from pytest_dlperf.core.statistics.estimate import Estimate
+from pytest_dlperf.core.usage import Consumption
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
 GRAVITY = [Verdict.PASS, Verdict.NEW, Verdict.INCONCLUSIVE, Verdict.INVALID, Verdict.FAIL]
@@ -66,6 +68,30 @@ _MEASUREMENTS = st.builds(
     invalid=st.text(),
     notes=st.lists(st.text(), max_size=2).map(tuple),
     diagnosis=st.text(),
+    usage=st.none()
+    | st.builds(
+        Consumption,
+        cpu_per_request=_NUMBERS,
+        busy_cores=_NUMBERS,
+        resident_bytes=st.integers(0),
+        peak_bytes=st.integers(0),
+        others=st.none() | _NUMBERS,
+        stolen=st.none() | _NUMBERS,
+    ),
+    gpus=st.lists(
+        st.builds(
+            GpuUse,
+            index=st.integers(0, 15),
+            name=st.text(),
+            utilisation=st.none() | _NUMBERS,
+            peak_bytes=st.none() | st.integers(0),
+            lowest_clock_hz=st.none() | st.integers(0),
+            highest_clock_hz=st.none() | st.integers(0),
+            throttled=st.lists(st.text(), max_size=2).map(tuple),
+            others=st.none() | st.integers(0),
+        ),
+        max_size=2,
+    ).map(tuple),
 )
 _RECORDS = st.builds(
     Record,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dlperf.core.usage import Usage, disturbance
+from pytest_dlperf.core.usage import Consumption, Usage, consumption, disturbance
 
 OTHERS = "the machine was not quiet: other processes"
 
@@ -34,3 +34,24 @@ def test_a_difference_of_readings() -> None:
 def test_who_disturbed(used: Usage, text: str) -> None:
     """Others and the host are named with their shares, each only when it was enough."""
     assert disturbance(used) == text
+
+
+def test_consumption_by_hand() -> None:
+    """Processor time a request, memory in the end and at the most, and the shares of others."""
+    found = consumption(Usage(8, 12, 1, 20), 1.6, [100, 300, 200], requests=4000)
+
+    assert found == Consumption(
+        cpu_per_request=0.002,
+        busy_cores=1.6,
+        resident_bytes=200,
+        peak_bytes=300,
+        others=0.2,
+        stolen=0.05,
+    )
+
+
+def test_a_short_run_says_nothing_of_others() -> None:
+    """Below a second of processor time the counters are too coarse for shares."""
+    found = consumption(Usage(0.4, 0.9, 0, 0.9), 1.0, [100], requests=1)
+
+    assert (found.others, found.stolen) == (None, None)
