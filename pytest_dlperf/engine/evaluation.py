@@ -10,7 +10,7 @@ import numpy as np
 from pytest_dlperf.core.measurement import ErrorCount
 from pytest_dlperf.core.samples import Outcome
 from pytest_dlperf.core.summary import Score
-from pytest_dlperf.errors import AnswerError
+from pytest_dlperf.errors import kind_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,8 +103,7 @@ class Evaluation:
     def fail(self, start: int, stop: int, error: Exception) -> None:
         """Count the exception that these requests ended in."""
         requests = np.arange(start, stop)
-        kind = error.kind if isinstance(error, AnswerError) else type(error).__name__
-        self._count(requests, Outcome.EXCEPTION, kind, _message(error))
+        self._count(requests, Outcome.EXCEPTION, kind_of(error), _message(error))
 
     def finish(self) -> None:
         """Score what is still kept."""

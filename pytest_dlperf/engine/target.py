@@ -12,7 +12,7 @@ import numpy as np
 from pytest_dlperf.engine.attendance import within
 from pytest_dlperf.engine.coroutines import CoroutineTarget, EventLoop, one_row
 from pytest_dlperf.engine.isolation import IsolatedTarget, isolate
-from pytest_dlperf.errors import AnswerError, DlperfError, TargetError, UsageError
+from pytest_dlperf.errors import TargetError, UsageError, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,7 +43,8 @@ class Prepared:
     Attributes:
         replicas: one target a replica.
         description: what it is, in words.
-        compile_seconds: from being handed over to the end of the first call of each batch size.
+        compile_seconds: from being handed over to the end of the first call of each batch size,
+            the start of processes included.
         sample_answer: an answer to the largest batch, shape `(rows, ...)`.
     """
 
@@ -128,13 +129,13 @@ def _resolve(
                 # Threads that are clients share one copy; only replicas have their own.
                 for _ in range(serving.replicas if clients == "virtual" else 1)
             ]
-        except DlperfError:
+        except (TargetError, UsageError):
             raise
         except Exception as error:
             raise TargetError(
                 f"{keras.name_of(target)} could not be compiled for inputs of shape "
                 f"(batch, {', '.join(map(str, sample.shape[1:]))}) and type {sample.dtype}: "
-                f"{type(error).__name__}: {error}"
+                f"{kind_of(error)}: {error}"
             ) from error
         shared = serving.replicas // len(compiled)
         return tuple(compiled) * shared, compiled[0].description
@@ -203,10 +204,9 @@ def _first_call(
         outputs = np.array(within(seconds, lambda: replica.infer(batch)))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is passed on in words
         trace = error.__traceback__
-        kind = error.kind if isinstance(error, AnswerError) else type(error).__name__
         raise TargetError(
             f"{description} failed on its first call, with a batch of shape {batch.shape} and "
-            f"type {batch.dtype}: {kind}: {error}"
+            f"type {batch.dtype}: {kind_of(error)}: {error}"
         ) from (error if trace and trace.tb_next else None)  # frames of the target, if it has any
     if outputs.dtype.kind not in "biuf" or not outputs.size or not outputs.ndim:
         raise TargetError(
