@@ -142,6 +142,7 @@ def test_real_clients(scenario: Scenario, serving: Serving, clients: int) -> Non
         (ClosedLoop(7), Serving(batch_timeout=0.001), "nothing is batched"),
         (ClosedLoop(7), Serving(replicas=2), "says how many clients"),
         (ClosedLoop(7), Serving(allowed_batch_sizes=(8, 64)), "nothing is padded"),
+        (ClosedLoop(7), Serving(intra_op_threads=1), "answers one call at a time"),
     ],
 )
 def test_serving_that_real_clients_do_not_have(
