@@ -136,7 +136,7 @@ def test_what_cannot_be_sent_is_an_error_in_words() -> None:
 
     function = tf.function(lambda x: tf.numpy_function(lambda y: y, [x], tf.float32))
 
-    with pytest.raises(TargetError, match=r"could not be compiled .* Could not find callback"):
+    with pytest.raises(TargetError, match=r"(?s)could not be compiled .*Could not find callback"):
         measured(function, None, ISOLATED)
     gc.collect()
     assert psutil.Process().children() == []
