@@ -3,7 +3,7 @@
 Every run of every peer has a process of its own; the peers take turns, round by round, and each
 figure is the median over the rounds with its range. Compare ratios, not absolute values.
 
-    python benchmarks/engine.py [--lines rates costs model theory] [--seconds 1] [--rounds 3]
+    python benchmarks/engine.py [--lines ...] [--seconds 1] [--rounds 3]
 
 A peer that is not installed (extra `bench`) is left out.
 """
@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 
+from devices import two_devices
 from empty_target import costs, rates
 from queueing import against_theory
 from reference_line import shares
 
-LINES = ("rates", "costs", "model", "theory")
+LINES = ("rates", "costs", "model", "theory", "devices")
 
 
 def main() -> None:
@@ -38,6 +39,7 @@ def main() -> None:
         "rates": lambda: rates(seconds, rounds),
         "costs": lambda: costs(2 * seconds, rounds),
         "model": lambda: shares(3 * seconds, rounds),
+        "devices": lambda: two_devices(3 * seconds, rounds),
         "theory": lambda: against_theory(seconds, rounds, given.service_ms * 1e-3),
     }
     for name in given.lines:

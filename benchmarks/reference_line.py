@@ -68,11 +68,10 @@ def in_one_process(folder: Path, seconds: float) -> dict[str, float]:
     rig = dlperf.rig_for(model, as_data(data), ClosedLoop(CLIENTS), Serving(CLIENTS), seconds)
     infer = concrete(model, rows)
     rig.warm_up()
-    samples, _, _ = rig.run(seconds, "")
-    span_s = (int(samples.done_ns.max()) - samples.started_ns) * 1e-9
+    tally = rig.run(seconds, "").tally
     return {
         LIMIT: _back_to_back(infer, rows, seconds),
-        "dlperf": len(samples.intended_ns) / span_s,
+        "dlperf": tally.answered / (tally.span_ns * 1e-9),
         "thread per client": threads.closed_loop(infer, rows, CLIENTS, seconds),
         "asyncio, executor": coroutines.closed_loop(infer, rows, CLIENTS, seconds),
     }

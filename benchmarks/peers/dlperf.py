@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,18 +15,23 @@ from pytest_dlperf.core.options import Options
 from pytest_dlperf.core.plan import plan
 from pytest_dlperf.core.scenarios import Server
 from pytest_dlperf.core.serving import Serving
-from pytest_dlperf.engine.clock import MonotonicClock
-from pytest_dlperf.engine.rig import Bench, Rig, set_up
-from pytest_dlperf.engine.telemetry import ProcessMeter
+from pytest_dlperf.engine.backlog import backlog_for
+from pytest_dlperf.engine.clock import MonotonicClock, StoppableClock
+from pytest_dlperf.engine.ledger import Ledger
+from pytest_dlperf.engine.load import Load, Replica
+from pytest_dlperf.engine.rig import SEED, Bench, Rig, set_up
+from pytest_dlperf.engine.telemetry import ProcessMeter, Telemetry
 from pytest_dlperf.reports.progress import NoProgress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.data import Data
+    from pytest_dlperf.core.samples import Samples
     from pytest_dlperf.core.scenarios import Scenario
 
 BATCH_TIMEOUT_S = 0.5e-3
+ALLOWED_LENGTH = 1.1
 
 
 def rig_for(
@@ -52,7 +58,7 @@ def serve(system: System, seconds: float) -> Served:
     serving = Serving(max_batch_size=1, replicas=system.servers)
     rig = rig_for(target, as_data((ROWS[:8], None)), Server(system.rate), serving, seconds)
     target.begin()
-    samples, _, _ = rig.run(seconds, "")
+    samples, _ = whole(rig, seconds)
     due = _seconds(samples.intended_ns - samples.started_ns)
     return Served(due, target.services(len(due)), _seconds(samples.latency_ns))
 
@@ -60,10 +66,37 @@ def serve(system: System, seconds: float) -> Served:
 def _send(rate: float, seconds: float, serving: Serving) -> Sent:
     rig = rig_for(empty, as_data((ROWS, None)), Server(rate), serving, seconds)
     started = time.process_time()
-    samples, _, _ = rig.run(seconds, "")
+    samples, took = whole(rig, seconds)
     used = time.process_time() - started
     never = np.full(samples.unfinished, np.inf)
-    return judged(np.concatenate([_seconds(samples.latency_ns), never]), used)
+    sent = judged(np.concatenate([_seconds(samples.latency_ns), never]), used)
+    # The load's own clock stands still while answers are scored; whoever asks for a rate means
+    # the clock on the wall.
+    return replace(sent, in_time=sent.in_time and took <= ALLOWED_LENGTH * seconds)
+
+
+def whole(rig: Rig, seconds: float) -> tuple[Samples, float]:
+    """Run a rig's load with every request kept; the samples, and how long it took on the wall."""
+    clock = StoppableClock(MonotonicClock())
+    scenario, serving = rig.plan.scenario, rig.plan.served
+    start_ns = clock.now_ns()
+    with clock.stopped():
+        backlog = backlog_for(scenario, serving, start_ns, seconds, SEED, pause=clock.stopped)
+    ledger = Ledger(
+        backlog=backlog,
+        feed=rig.evaluation(clock),
+        started_ns=start_ns,
+        deadline_ns=start_ns + int(2 * max(seconds, 1.0) * 1e9),
+    )
+    load = Load(
+        replicas=[Replica(target, clock) for target in rig.prepared.replicas],
+        ledger=ledger,
+        call_seconds=60.0,
+        watch=Telemetry(rig.bench.meter, rig.bench.clock, rig.bench.progress, "", None),
+    )
+    started = time.perf_counter()
+    samples = load.run()
+    return samples, time.perf_counter() - started
 
 
 def _seconds(times_ns: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,0 +1,58 @@
+"""Two logical CPU devices against one, on the reference model; in one run.
+
+Logical devices share one pool of threads, so two of them show that several devices work, and what
+it costs to have them; not what a second processor would bring.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from apart import apart
+from peers import dlperf
+from reference_line import CLIENTS, train
+from table import line, ratios, spread
+
+from pytest_dlperf.core.data import as_data
+from pytest_dlperf.core.scenarios import ClosedLoop, Offline
+from pytest_dlperf.core.serving import Serving
+from pytest_dlperf.engine import keras
+from pytest_dlperf.engine.reference_data import load_digits
+
+SIDES = {
+    "one device": ("cpu:0",),
+    "two devices": ("cpu:0", "cpu:1"),
+}
+
+
+def two_devices(seconds: float, rounds: int) -> None:
+    """Requests a second of each, and the ratio of the same round."""
+    found: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        apart(train, folder)
+        for _ in range(rounds):
+            for label, figure in apart(on_devices, folder, seconds).items():
+                found.setdefault(label, []).append(figure)
+    print("reference model on two logical CPU devices, requests a second")
+    line("", "one device", "two devices", "two / one")
+    for load in ("closed loop", "offline"):
+        one, two = (found[f"{load}, {side}"] for side in SIDES)
+        line(load, spread(one, ",.0f"), spread(two, ",.0f"), ratios(two, one, ".2f"))
+
+
+def on_devices(folder: Path, seconds: float) -> dict[str, float]:
+    """Requests a second, by load and devices."""
+    keras.split_cpu(len(SIDES["two devices"]))
+    model = keras.load(folder / "model.keras")
+    data = as_data(load_digits().test)
+    figures = {}
+    for load, scenario in (("closed loop", ClosedLoop(2 * CLIENTS)), ("offline", Offline())):
+        for side, devices in SIDES.items():
+            serving = Serving(CLIENTS, devices=devices)
+            rig = dlperf.rig_for(model, data, scenario, serving, seconds)
+            rig.warm_up()
+            tally = rig.run(seconds, "").tally
+            figures[f"{load}, {side}"] = tally.answered / (tally.span_ns * 1e-9)
+    return figures
