@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+BENCH_VENV ?= .venv-bench
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -20,14 +21,14 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy --strict pytest_dlperf
 
-bench: $(VENV)/.installed-dev
-	$(PIP) --editable '.[bench]'
-	$(BIN)/python benchmarks/engine.py
-	$(BIN)/python benchmarks/generator.py
+# The peers have an environment of their own: locust brings a pytest plugin, which would be in the
+# way of the tests.
+bench: $(BENCH_VENV)/.installed $(VENV)/.installed-dev
+	$(BENCH_VENV)/bin/python benchmarks/engine.py
 	$(BIN)/python benchmarks/overhead.py
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(BENCH_VENV)
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
@@ -38,4 +39,9 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(BENCH_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@

@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_dlperf.adapters.open_inference import OpenInference as OpenInference
+    from pytest_dlperf.adapters.tensorflow_serving import TensorFlowServing as TensorFlowServing
     from pytest_dlperf.core.measurement import Measurement as Measurement
     from pytest_dlperf.core.scenarios import Burst as Burst
     from pytest_dlperf.core.scenarios import ClosedLoop as ClosedLoop
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.errors import BudgetFailure as BudgetFailure
     from pytest_dlperf.errors import DataError as DataError
     from pytest_dlperf.errors import DlperfWarning as DlperfWarning
+    from pytest_dlperf.errors import RemoteError as RemoteError
     from pytest_dlperf.errors import TargetError as TargetError
     from pytest_dlperf.errors import UsageError as UsageError
     from pytest_dlperf.measuring import Dlperf as Dlperf
@@ -48,13 +51,16 @@ _HOMES = {
     "Measurement": "pytest_dlperf.core.measurement",
     "MultiStream": "pytest_dlperf.core.scenarios",
     "Offline": "pytest_dlperf.core.scenarios",
+    "OpenInference": "pytest_dlperf.adapters.open_inference",
     "Point": "pytest_dlperf.core.sweep",
     "Ramp": "pytest_dlperf.core.scenarios",
+    "RemoteError": "pytest_dlperf.errors",
     "Server": "pytest_dlperf.core.scenarios",
     "Serving": "pytest_dlperf.core.serving",
     "SingleStream": "pytest_dlperf.core.scenarios",
     "Sweep": "pytest_dlperf.core.sweep",
     "TargetError": "pytest_dlperf.errors",
+    "TensorFlowServing": "pytest_dlperf.adapters.tensorflow_serving",
     "Trace": "pytest_dlperf.core.scenarios",
     "UsageError": "pytest_dlperf.errors",
     "Verdict": "pytest_dlperf.core.verdict",

@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from pytest_dlperf.core.devices import absence, expand
+from pytest_dlperf.core.options import overlay
 from pytest_dlperf.core.plan import Plan, plan
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.pytest_options import layers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from _pytest.mark import ParameterSet
+
     from pytest_dlperf.core.options import Options
+
+DEVICES: Final = "dlperf_devices"
+"""The fixture that holds the devices of a test."""
 
 PLANS: Final = pytest.StashKey[Plan]()
 """Where a test keeps its plan."""
@@ -28,11 +37,52 @@ def measures(item: pytest.Item) -> bool:
     return "dlperf" in getattr(item, "fixturenames", ())
 
 
+def make_one_a_device(metafunc: pytest.Metafunc, here: Callable[[], Sequence[str]]) -> None:
+    """Make of a test that measures one for each device that its options ask for.
+
+    A test whose `Serving` names devices, or that is parametrised by hand, is left alone. A device
+    that is not here makes a skipped test, or with `--dlperf-devices-required` one that fails.
+
+    Args:
+        metafunc: the test.
+        here: tells the devices of this machine; called only if some are asked for.
+    """
+    if DEVICES not in metafunc.fixturenames or _parametrised(metafunc.definition):
+        return
+    try:
+        options = overlay(layers(metafunc.definition))
+    except UsageError:
+        return  # said by `check_items`, with its place
+    if options.devices and not (options.serving and options.serving.devices):
+        names = expand(options.devices, here())
+        required = bool(options.devices_required)
+        cases = [_case(name, here(), required=required) for name in names]
+        metafunc.parametrize(DEVICES, cases, indirect=True)
+
+
+def _parametrised(item: pytest.Item) -> bool:
+    for mark in item.iter_markers("parametrize"):
+        names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
+        split = names.split(",") if isinstance(names, str) else names
+        if DEVICES in {name.strip() for name in split}:
+            return True
+    return False
+
+
+def _case(name: str, here: Sequence[str], *, required: bool) -> ParameterSet:
+    if name in here:
+        return pytest.param((name,), id=name)
+    if required:
+        return pytest.param(UsageError(absence(name, here)), id=name)
+    return pytest.param((name,), id=name, marks=pytest.mark.skip(reason=absence(name, here)))
+
+
 def check_items(items: list[pytest.Item]) -> list[str]:
     """Settle the plan of every test that measures, and mark it.
 
     Returns:
-        What is wrong with markers, each once; kept with its tests too.
+        What is wrong with markers, each once; kept with its tests too, as is a required device
+        that is absent.
     """
     problems: dict[str, None] = {}
     for item in items:
@@ -43,7 +93,16 @@ def check_items(items: list[pytest.Item]) -> list[str]:
             place = f"{path}:{(line or 0) + 1}: {getattr(item, 'originalname', item.name)}"
             item.stash[PROBLEMS] = f"{place}: {error}"
             problems[item.stash[PROBLEMS]] = None
+        absent = _absent_device(item)
+        if absent:
+            item.stash[PROBLEMS] = absent
     return list(problems)
+
+
+def _absent_device(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    found = callspec.params.get(DEVICES) if callspec is not None else None
+    return str(found) if isinstance(found, UsageError) else ""
 
 
 def plan_of(item: pytest.Item) -> Plan:

@@ -54,12 +54,29 @@ class AnswerError(DlperfError):
     """A request that got no answer, for a reason that is known.
 
     Attributes:
-        kind: what is counted, such as `no answer` or `status 503`.
+        kind: what errors are counted by, such as `no answer`.
+        detail: this one, in words.
     """
 
-    def __init__(self, kind: str, text: str) -> None:
+    def __init__(self, kind: str, detail: str) -> None:
         self.kind = kind
-        super().__init__(text)
+        self.detail = detail
+        super().__init__(detail)
+
+
+class RemoteError(AnswerError):
+    """A model server did not answer a request, or not well; requests are never sent again.
+
+    Attributes:
+        kind: what errors are counted by: `timeout`, `connection refused`, `connection failed`,
+            `connection closed` (before any of the answer), `half an answer`, `malformed answer`,
+            `wrong shape`, or `status` and what the server says (`status 503`, `status NOT_FOUND`).
+        detail: this one, in words.
+    """
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(kind, detail)
+        self.args = (f"{kind}: {detail}",)
 
 
 class BaselineError(DlperfError):

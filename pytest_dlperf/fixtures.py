@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dlperf.collecting import PASSED, PLANS, plan_of
-from pytest_dlperf.errors import BaselineError, DlperfWarning
+from pytest_dlperf.errors import BaselineError, DlperfWarning, UsageError
 from pytest_dlperf.session import KEY, PROPERTY
 
 if TYPE_CHECKING:
@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def dlperf(request: pytest.FixtureRequest) -> Iterator[Dlperf]:
+def dlperf_devices(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The devices of this test, such as `("cpu:0",)`; empty if none were asked for.
+
+    `--dlperf-devices` and the marker's `devices=` make one test a device. The models of the test
+    are put there; a callable that is measured has to see to it itself.
+    """
+    devices: tuple[str, ...] = getattr(request, "param", ())
+    return devices
+
+
+@pytest.fixture
+def dlperf(request: pytest.FixtureRequest, dlperf_devices: tuple[str, ...]) -> Iterator[Dlperf]:
     """Put a model under concurrent load and hold it to the budgets of the test's marker.
 
     `dlperf(target, data)` measures, records and judges; it raises if a budget is not held.
@@ -32,7 +43,10 @@ def dlperf(request: pytest.FixtureRequest) -> Iterator[Dlperf]:
 
     session = request.config.stash[KEY]
     item = request.node
-    plan = item.stash.get(PLANS, None) or plan_of(item)
+    try:
+        plan = (item.stash.get(PLANS, None) or plan_of(item)).on(dlperf_devices)
+    except UsageError as error:
+        pytest.fail(str(error), pytrace=False)
     fixture = Dlperf(item.nodeid, plan, session.workplace)
     yield fixture
     session.progress.clear()

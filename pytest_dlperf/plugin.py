@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dlperf import pytest_options
-from pytest_dlperf.collecting import PASSED, PLANS, PROBLEMS, check_items, select_items
+from pytest_dlperf.collecting import (
+    PASSED,
+    PLANS,
+    PROBLEMS,
+    check_items,
+    make_one_a_device,
+    measures,
+    select_items,
+)
 from pytest_dlperf.fixtures import (
     _trained_reference,
     dlperf,
+    dlperf_devices,
     reference_data,
     reference_model,
     reference_training,
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "_trained_reference",
     "dlperf",
+    "dlperf_devices",
     "reference_data",
     "reference_model",
     "reference_training",
@@ -44,9 +54,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(session, "dlperf-session")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test a device, where devices are asked for."""
+    session = metafunc.config.stash[KEY]
+    make_one_a_device(metafunc, lambda: session.devices)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Read the budgets of every test, and deselect by `--dlperf-only` and `--dlperf-skip`."""
+    if any(measures(item) for item in items):
+        # TensorFlow would take nearly all memory of a GPU at once: no figure on it would mean
+        # anything. It reads this when it first uses a GPU.
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     problems = check_items(items)
     # An xdist worker that ends here would break down without a word: its tests fail instead.
     if problems and not hasattr(config, "workerinput"):
@@ -58,7 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A wrong marker that could not be refused at collection is refused here."""
+    """What could not be refused at collection is refused here: a wrong marker, no device."""
     problem = item.stash.get(PROBLEMS, None)
     if problem:
         pytest.fail(problem, pytrace=False)

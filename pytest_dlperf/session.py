@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from pytest_dlperf.errors import UsageError
 from pytest_dlperf.pytest_options import run_options
 
 if TYPE_CHECKING:
@@ -80,6 +81,13 @@ class DlperfSession:
         )
 
     @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that are here; starts TensorFlow."""
+        from pytest_dlperf.engine import devices
+
+        return devices.devices_here()
+
+    @cached_property
     def cache_folder(self) -> Path | None:
         """Where trained models are kept between sessions; None without pytest's cache."""
         cache = getattr(self._config, "cache", None)
@@ -102,6 +110,19 @@ class DlperfSession:
         from pytest_dlperf.adapters.git import current_revision
 
         return current_revision(self._config.rootpath)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Split the CPU, before anything starts TensorFlow, which then keeps its devices."""
+        parts = self.options.logical_cpus
+        if parts is None:
+            return
+        from pytest_dlperf.engine.keras import split_cpu
+
+        try:
+            split_cpu(parts)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
 
     @property
     def records(self) -> list[Record]:

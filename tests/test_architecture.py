@@ -40,11 +40,11 @@ LAYERS = {
         {"core", "engine", "errors"},
         {"numpy", "psutil", "sklearn", "tensorflow", "keras"},
     ),
-    "adapters": ({"core", "errors", "adapters"}, set()),
+    "adapters": ({"core", "errors", "adapters"}, {"numpy", "tritonclient"}),
     "reports": ({"core", "errors", "reports"}, {"rich"}),
     "errors": (set(), set()),
 }
-LAZY = {"scipy", "rich", "tensorflow", "keras", "sklearn", "psutil"}
+LAZY = {"scipy", "rich", "tensorflow", "keras", "sklearn", "psutil", "tritonclient"}
 """Third parties that are imported in functions only: nothing heavy at import."""
 IMPURE = {
     *("asyncio", "concurrent", "datetime", "glob", "io", "logging", "multiprocessing", "os"),
@@ -176,7 +176,10 @@ def test_imports_only_go_down(module: str) -> None:
         ("engine.keras", "try:\n    import keras\nexcept ImportError:\n    pass"),
         ("adapters.files", "from pytest_dlperf.engine import clock"),
         ("adapters.files", "from pytest_dlperf.reports import terminal"),
-        ("adapters.files", "import numpy"),
+        ("adapters.files", "import scipy"),
+        ("adapters.inference_http", "from tritonclient import http"),
+        ("adapters.inference_http", "def f():\n    import gevent"),
+        ("engine.target", "def f():\n    from tritonclient import http"),
         ("reports.terminal", "from rich.table import Table"),
         ("reports.terminal", "from pytest_dlperf.adapters import files"),
         ("reports.terminal", "from pytest_dlperf.session import DlperfSession"),
@@ -201,6 +204,7 @@ def test_the_rules_find_what_breaks_them(module: str, source: str) -> None:
         ("core.judge", "def f():\n    from scipy.special import stdtrit"),
         ("core.judge", "if TYPE_CHECKING:\n    from pytest_dlperf.core.budgets import Budget"),
         ("engine.keras", "def f():\n    import keras"),
+        ("adapters.inference_http", "def f():\n    from tritonclient import http"),
         ("engine.load", "import threading\nfrom pytest_dlperf.core import samples"),
         ("reports.terminal", "def f():\n    from rich.table import Table"),
         ("plugin", "import pytest\nfrom pytest_dlperf.engine import clock"),
@@ -229,7 +233,7 @@ def test_nothing_below_the_edges_prints(module: str) -> None:
 
 def test_nothing_heavy_at_import() -> None:
     """Importing the plugin and its edges loads no TensorFlow, scipy, scikit-learn or rich."""
-    heavy = ["tensorflow", "keras", "scipy", "sklearn", "sqlalchemy", "rich", "psutil"]
+    heavy = ["tensorflow", "keras", "scipy", "sklearn", "sqlalchemy", "rich", "psutil", "grpc"]
     modules = ", ".join(sorted(EDGES))
     code = f"import sys, {modules}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(  # noqa: S603 - our own interpreter

@@ -20,13 +20,18 @@ TESTS = "test_closed_loop", "test_open_loop", "test_accuracy"
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the example project with a recorded baseline."""
-    copy = tmp_path_factory.mktemp("example") / "project"
-    shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns(".dlperf", ".pytest_cache"))
+    copy = copied(tmp_path_factory.mktemp("example"))
     status, verdicts = run(copy, "--dlperf-update=new")
     assert status == 0
     assert verdicts["test_closed_loop", "throughput"] == {"NEW"}
     assert len(list(copy.glob(".dlperf/baselines/*/*.json"))) == len(TESTS)
     return copy
+
+
+def copied(folder: Path) -> Path:
+    """A copy of the example project without what earlier runs left in it."""
+    leftovers = shutil.ignore_patterns(".dlperf", ".pytest_cache")
+    return Path(shutil.copytree(PROJECT, folder / "project", ignore=leftovers))
 
 
 def run(
@@ -80,3 +85,16 @@ def test_a_narrow_model_fails_on_accuracy_only(project: Path) -> None:
     assert status == 1
     assert "FAIL" in verdicts["test_accuracy", "accuracy"]
     assert "FAIL" not in verdicts["test_closed_loop", "throughput"]
+
+
+def test_each_test_runs_on_each_device(tmp_path: Path) -> None:
+    """Two logical CPUs: every test on both, as accurate there, and a GPU that is absent skipped."""
+    project = copied(tmp_path)
+    options = ["--dlperf-devices=all,gpu:99", "--dlperf-logical-cpus=2", "--dlperf-duration=0.5s"]
+    status, verdicts = run(project, *options)
+
+    assert status == 0
+    devices = ("cpu:0", "cpu:1")
+    assert {test for test, _ in verdicts} == {f"{test}[{on}]" for test in TESTS for on in devices}
+    for on in devices:
+        assert verdicts[f"test_accuracy[{on}]", "accuracy"] == {"PASS", "NEW"}

@@ -53,6 +53,8 @@ class Measurement:
         invalid: why the speeds of this run say nothing, if so.
         notes: what a reader should know.
         diagnosis: where the time of a request went, in words.
+        intervals: where the intervals of the percentiles come from, in words; empty without
+            latencies.
         slo: seconds within which an answer counted towards goodput; None if none was asked for.
         batch_sizes: calls by the number of requests that they carried; where there were more
             than 32 sizes, the keys are powers of two, each for the sizes above the one before.
@@ -74,6 +76,7 @@ class Measurement:
     invalid: str
     notes: tuple[str, ...]
     diagnosis: str
+    intervals: str = ""
     slo: float | None = None
     batch_sizes: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     utilisation: tuple[float, ...] = ()

@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
+from pytest_dlperf.core.devices import device_names
 from pytest_dlperf.core.scenarios import ClosedLoop, Scenario
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.core.units import parse_duration
@@ -22,6 +23,8 @@ Leniency: TypeAlias = Literal["pass", "warn", "fail"]
 Update: TypeAlias = Literal["new", "improved", "all"]
 Clients: TypeAlias = Literal["virtual", "threads", "async"]
 Kind: TypeAlias = Literal["text", "texts", "flag", "value"]
+
+_MOST_PARTS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,13 @@ class Options:
         default=None,
         metadata=_marker("a call of the target that takes longer has hung; default 60s"),
     )
+    devices: tuple[str, ...] | None = field(
+        default=None,
+        metadata=_marker(
+            "run each test once on each of these devices: cpu, gpu, all, or names such as "
+            "cpu:0,gpu:1"
+        ),
+    )
     missing: Leniency | None = field(
         default=None,
         metadata=_marker(
@@ -96,6 +106,17 @@ class Options:
         metadata=_marker(
             "a budget that the noise leaves open: pass, warn (default) or fail",
             choices=get_args(Leniency),
+        ),
+    )
+    devices_required: bool | None = field(
+        default=None,
+        metadata=_spec("fail tests on a device that is not here, instead of skipping them", "flag"),
+    )
+    logical_cpus: int | None = field(
+        default=None,
+        metadata=_spec(
+            "split the CPU into so many devices of TensorFlow (they share its threads), to try "
+            "code for several devices on any machine"
         ),
     )
     update: Update | None = field(
@@ -135,6 +156,7 @@ DEFAULTS: Final = Options(
     call_timeout=60.0,
     missing="pass",
     inconclusive="warn",
+    devices_required=False,
     update_in_ci=False,
     quick=False,
     only=False,
@@ -193,7 +215,13 @@ def from_marker(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Optio
             "such as 'p99 <= 20ms'; scenario=, serving= and the like by name",
         )
     given = {**kwargs, **({"budgets": args} if args else {})}
-    return _checked(given, lambda name: name)
+    options = _checked(given, lambda name: name)
+    if options.devices and options.serving and options.serving.devices:
+        raise UsageError(
+            "the dlperf marker names devices twice, in devices= and in Serving(devices)",
+            "devices= makes one test a device, Serving(devices) uses all of them in one test",
+        )
+    return options
 
 
 def from_call(**given: object) -> Options:
@@ -214,6 +242,10 @@ def _checked(given: Mapping[str, object], spelling: Callable[[str], str]) -> Opt
             raise UsageError(f"{spelt}={value!r}", f"one of {', '.join(spec.choices)}")
         if name in {"duration", "slo", "call_timeout"}:
             values[name] = parse_duration(value, spelt)
+        elif name == "devices":
+            values[name] = device_names(value, spelt)
+        elif name == "logical_cpus":
+            values[name] = _parts(value, spelt)
         elif name == "scenario" and not isinstance(value, Scenario):
             example = ClosedLoop(clients=64)
             raise UsageError(f"{spelt}={value!r} is no scenario", f"such as {example}")
@@ -224,3 +256,10 @@ def _checked(given: Mapping[str, object], spelling: Callable[[str], str]) -> Opt
         else:
             values[name] = value
     return Options(**values)
+
+
+def _parts(value: object, spelt: str) -> int:
+    text = str(value)
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= _MOST_PARTS):
+        raise UsageError(f"{spelt}={value!r:.80}: expected a number from 1 to {_MOST_PARTS}")
+    return int(text)

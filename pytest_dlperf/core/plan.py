@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.budgets import Budget, parse_budget
+from pytest_dlperf.core.devices import device_names
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.options import DEFAULTS, Clients, Leniency, Options, overlay
 from pytest_dlperf.core.scenarios import (
@@ -39,6 +40,8 @@ class Plan:
         scenario: the traffic.
         serving: batching and replicas.
         clients: rows of an array, or real threads or coroutines with one request each.
+        devices: where a serving that names no devices has its replicas; empty leaves it to the
+            target.
         duration: seconds of measuring.
         slo: seconds within which an answer counts towards goodput; None measures no goodput.
         call_timeout: seconds after which a call of the target is given up.
@@ -51,6 +54,7 @@ class Plan:
     scenario: Scenario
     serving: Serving
     clients: Clients
+    devices: tuple[str, ...]
     duration: float
     slo: float | None
     call_timeout: float
@@ -60,6 +64,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
+        if self.devices and self.serving.devices is None:
+            placed = dataclasses.replace(self.serving, devices=self.devices)
+            object.__setattr__(self, "serving", placed)
         if self.serving.batch_timeout >= self.duration:
             raise UsageError(
                 f"Serving(batch_timeout={self.serving.batch_timeout:g}) is no shorter than "
@@ -94,6 +101,8 @@ class Plan:
             raise UsageError(
                 together, "real clients send one request at a time, so nothing is batched"
             )
+        if serving.allowed_batch_sizes not in {None, (1,)}:
+            raise UsageError(together, "real clients send one request at a time: nothing is padded")
         if serving.replicas > 1 and isinstance(
             self.scenario, ClosedLoop | SingleStream | MultiStream
         ):
@@ -137,6 +146,14 @@ class Plan:
         if self.clients == "virtual":
             return str(self.serving)
         return f"{self.served}, clients={self.clients}"
+
+    def on(self, devices: tuple[str, ...]) -> Plan:
+        """This plan for one test of those that `--dlperf-devices` makes of it.
+
+        Raises:
+            UsageError: for what names no device.
+        """
+        return dataclasses.replace(self, devices=device_names(devices, "dlperf_devices"))
 
     def override(self, call: Options) -> Plan:
         """This plan with the arguments of a call, which win over the marker's."""
@@ -183,9 +200,9 @@ def plan(layers: Sequence[Options]) -> Plan:
     settled = {
         field.name: getattr(options, field.name)
         for field in dataclasses.fields(Plan)
-        if field.name != "budgets"
+        if field.name not in {"budgets", "devices"}
     }
-    return Plan(budgets=_nearest(layers), **settled)
+    return Plan(budgets=_nearest(layers), devices=(), **settled)
 
 
 def _nearest(layers: Sequence[Options]) -> tuple[Budget, ...]:

@@ -77,6 +77,7 @@ def record_to_json(record: Record) -> dict[str, object]:
         "invalid": found.invalid,
         "notes": list(found.notes),
         "diagnosis": found.diagnosis,
+        "intervals": found.intervals,
         "batch_sizes": {str(size): calls for size, calls in found.batch_sizes.items()},
         "utilisation": list(found.utilisation),
         "series": found.series.to_json(),
@@ -107,6 +108,7 @@ def record_from_json(value: dict[str, Any]) -> Record:
         invalid=value["invalid"],
         notes=tuple(value["notes"]),
         diagnosis=value["diagnosis"],
+        intervals=value.get("intervals", ""),
         **_later_fields(value),
     )
     return Record(

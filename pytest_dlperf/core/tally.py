@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from pytest_dlperf.core.statistics.blocks import binned_percentiles, block_percentiles
+from pytest_dlperf.core.statistics.order_statistics import independent, percentile_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,13 +24,19 @@ BLOCKS: Final = 20
 
 _NS: Final = 1e-9
 _MOST_SIZES: Final = 32
+_BOOTSTRAP: Final = "a bootstrap over blocks"
 
 
 class Latencies(Protocol):
     """The latencies of a run's good queries, by block."""
 
     def percentiles(self, percents: tuple[float, ...]) -> dict[float, Estimate]:
-        """Percentiles in seconds, with intervals from the blocks; there is at least one query."""
+        """Percentiles in seconds, with intervals; there is at least one query."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """Where the intervals come from, in words."""
         ...
 
     def fastest(self, share: float, blocks: int) -> NDArray[np.int64]:
@@ -49,13 +56,28 @@ class EachLatency:
     Attributes:
         ns: shape `(queries,)`.
         block: in which each query ended, shape `(queries,)`.
+        apart: whether each query had calls of its own and waited for none; if they are
+            independent then, their intervals need no blocks.
     """
 
     ns: NDArray[np.int64]
     block: NDArray[np.intp]
+    apart: bool
+
+    @property
+    def method(self) -> str:
+        """Exact for independent queries, from blocks for those that queued."""
+        return "order statistics" if self._independent else _BOOTSTRAP
+
+    @property
+    def _independent(self) -> bool:
+        return self.apart and independent(self.ns.astype(np.float64))
 
     def percentiles(self, percents: tuple[float, ...]) -> dict[float, Estimate]:
         """Percentiles that are order statistics: latencies that somebody really had."""
+        if self._independent:
+            ordered = np.sort(np.maximum(self.ns.astype(np.float64) * _NS, _NS))
+            return {percent: percentile_interval(ordered, percent) for percent in percents}
         # A block without a good answer has no latencies; the others are numbered anew.
         _, dense = np.unique(self.block, return_inverse=True)
         seconds = np.maximum(self.ns.astype(np.float64) * _NS, _NS)
@@ -78,6 +100,11 @@ class CountedLatencies:
     """
 
     by_block: Histogram
+
+    @property
+    def method(self) -> str:
+        """From blocks, whose order is kept."""
+        return _BOOTSTRAP
 
     def percentiles(self, percents: tuple[float, ...]) -> dict[float, Estimate]:
         """Percentiles that are at most 0.1 % from an order statistic."""

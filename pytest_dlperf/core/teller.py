@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 EXACT: Final = 1 << 20
 """Up to so many requests each is kept; beyond, latencies are counted in bins of 0.2 %."""
 
+_WAITED: Final = 0.01  # share of all latency; more, and queries wait for one another
+
 
 class Teller:
     """Takes the segments of a run, in order, and says what they come to.
@@ -160,7 +162,12 @@ def _count_each(
         point_latencies.add(point[answers.call], answers.latency_ns)
         latencies.append(answers.latency_ns)
         latency_blocks.append(block[answers.call])
-    each = EachLatency(_joined(latencies), _joined(latency_blocks))
+    waited, lasted = int(blocks.queue_ns.sum()), int(blocks.latency_ns.sum())
+    each = EachLatency(
+        ns=_joined(latencies),
+        block=_joined(latency_blocks),
+        apart=waited <= _WAITED * lasted and int(blocks.calls.sum()) >= int(blocks.queries.sum()),
+    )
     return Counted(
         blocks=blocks,
         latencies=each,

@@ -269,7 +269,7 @@ def backlog_for(  # noqa: PLR0913 - what comes, when, how it is served, and on w
             return Backlog(at_once(samples), end_ns, serving, _together(samples), per_query=samples)
         case Offline():
             # As many clients as keep every replica in full batches, one batch waiting each.
-            clients = 2 * serving.max_batch_size * serving.replicas
+            clients = 2 * serving.max_batch_size * serving.everywhere
             return Backlog(at_once(clients), end_ns, serving, _after(0))
         case Trace(str() as path):
             chunks = arrival_chunks(Trace(read_times(Path(path))), duration, seed, CHUNK)

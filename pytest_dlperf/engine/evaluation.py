@@ -103,8 +103,11 @@ class Evaluation:
     def fail(self, start: int, stop: int, error: Exception) -> None:
         """Count the exception that these requests ended in."""
         requests = np.arange(start, stop)
-        kind = error.kind if isinstance(error, AnswerError) else type(error).__name__
-        self._count(requests, Outcome.EXCEPTION, kind, _message(error))
+        if isinstance(error, AnswerError):
+            kind, example = error.kind, _first_line(error.detail)
+        else:
+            kind, example = type(error).__name__, _message(error)
+        self._count(requests, Outcome.EXCEPTION, kind, example)
 
     def finish(self) -> None:
         """Score what is still kept."""
@@ -216,7 +219,11 @@ class Evaluation:
 def _message(error: Exception) -> str:
     """The first line of an exception's text, which may be pages long or fail itself."""
     try:
-        lines = str(error).splitlines()
+        return _first_line(str(error))
     except Exception as failed:  # noqa: BLE001 - the target's own code
         return f"its text cannot be shown ({type(failed).__name__})"
+
+
+def _first_line(text: str) -> str:
+    lines = text.splitlines()
     return lines[0][:_SHOWN_TEXT] if lines else ""

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import gc
-import statistics
 import sys
 import warnings
-from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from pytest_dlperf.errors import UsageError
+from pytest_dlperf.core.devices import KINDS
+from pytest_dlperf.engine.padding import faster, padded, padding_words, powers_of_two, trial_batches
+from pytest_dlperf.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from pytest_dlperf.core.serving import Serving
     from pytest_dlperf.engine.clock import Clock
-
-_TRIAL_SIZES: Final = 24
-_TRIAL_ROUNDS: Final = 3
-_TRIAL_LIMIT_NS: Final = 20_000_000
-_CLEARLY: Final = 0.95
+    from pytest_dlperf.engine.padding import Infer
 
 
 class Model(Protocol):
@@ -40,17 +37,39 @@ class Model(Protocol):
     def save(self, path: str) -> None: ...  # noqa: D102
 
 
+class Placed(Protocol):
+    """A tensor, a variable, or an operation of a graph."""
+
+    name: str
+    device: str
+
+
+class Concrete(Protocol):
+    """A concrete `tf.function`."""
+
+    variables: Sequence[Placed]
+    structured_outputs: object
+    outputs: Any  # symbolic tensors
+    graph: Any
+
+    def __call__(self, batch: object) -> Any: ...  # noqa: ANN401, D102 - a tensor
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledTarget:
     """A concrete `tf.function` with a free batch axis.
 
     Attributes:
         infer: numpy in, numpy out; reading the result back waits for the device.
-        description: what it is, in words.
+        batches: how batches reach it, in words.
+        remark: what a reader should know of where it runs; may be empty.
+        weights: variables of its own, which live as long as somebody holds them.
     """
 
-    infer: Callable[[NDArray[Any]], NDArray[Any]]
-    description: str
+    infer: Infer
+    batches: str
+    remark: str
+    weights: tuple[object, ...]
 
 
 def is_model(target: object) -> bool:
@@ -74,114 +93,217 @@ def name_of(target: object) -> str:
     return f"{kind} {getattr(target, 'name', None) or getattr(target, '__name__', '')}".strip()
 
 
-def compile_target(
-    target: Any,  # noqa: ANN401 - a Keras model or a tf.function
-    sample: NDArray[Any],
-    max_batch_size: int,
-    clock: Clock,
-) -> CompiledTarget:
-    """Trace a model or function once, with a free batch axis.
+def device_names() -> tuple[str, ...]:
+    """Each CPU and each visible GPU of this process, such as `cpu:0`; starts none of them."""
+    import tensorflow as tf
 
-    Batches are padded to powers of two if that is clearly faster here (runtimes that prepare
-    code for each shape), and sent as they are otherwise.
+    names = []
+    for kind in KINDS:
+        visible = tf.config.get_visible_devices(kind.upper())
+        parts = [tf.config.get_logical_device_configuration(one) or (None,) for one in visible]
+        names += [f"{kind}:{number}" for number in range(sum(map(len, parts)))]
+    return tuple(names)
+
+
+def split_cpu(parts: int) -> None:
+    """Make several devices of the CPU, which share its threads.
+
+    Raises:
+        UsageError: if TensorFlow has been started with another number already.
     """
     import tensorflow as tf
 
-    concrete = target
-    if not isinstance(target, tf.types.experimental.ConcreteFunction):
-        spec = tf.TensorSpec((None, *sample.shape[1:]), tf.as_dtype(sample.dtype))
+    (cpu,) = tf.config.get_visible_devices("CPU")
+    now = tf.config.get_logical_device_configuration(cpu) or (None,)
+    if len(now) == parts:
+        return
+    try:
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(parts)]
+        )
+    except RuntimeError as error:
+        raise UsageError(
+            f"the CPU cannot be split into {parts} devices: TensorFlow has been started "
+            f"with {len(now)} already ({error})",
+            "have nothing make tensors or models before the session starts: a plugin, or a "
+            "conftest.py at its top level",
+        ) from None
+
+
+def compile_target(
+    target: Any,  # noqa: ANN401 - a Keras model or a tf.function
+    sample: NDArray[Any],
+    serving: Serving,
+    clock: Clock,
+    device: str | None,
+) -> CompiledTarget:
+    """Trace a model or function once, with a free batch axis.
+
+    Batches are padded to the sizes that are allowed. Where none are named they are padded to
+    powers of two if that is clearly faster here (runtimes that prepare code for each shape), and
+    sent as they are otherwise.
+
+    Args:
+        target: what is compiled.
+        sample: rows like those that will come, as many as the largest batch has.
+        serving: the sizes of batches.
+        clock: time, to see what is faster.
+        device: where it computes, such as `cpu:0`; a model gets weights of its own there. None
+            leaves model and function where they are.
+
+    Raises:
+        UsageError: if it has several outputs, or variables that are elsewhere.
+        TargetError: if it answers from elsewhere all the same.
+    """
+    import tensorflow as tf
+
+    weights: tuple[object, ...] = ()
+    with _scope(device):
         function = target
-        if is_model(target):
-            function = tf.function(lambda batch: target(batch, training=False), autograph=False)
-        concrete = function.get_concrete_function(spec)
+        if is_model(target) and device is not None:
+            function, weights = _copied(target, sample)
+        elif is_model(target):
+            function = _answering(target)
+        concrete = _traced(function, sample)
     if not isinstance(concrete.structured_outputs, (tf.Tensor, tf.TensorSpec)):
         raise UsageError(
             f"{name_of(target)} has several outputs: {concrete.structured_outputs!r:.200}",
             "wrap it in a callable infer(batch) that returns the one to be measured",
         )
+    remark = ""
+    if device is not None:
+        smallest = (serving.allowed_batch_sizes or (1,))[0]
+        remark = _check_place(name_of(target), concrete, sample[:smallest], device)
+    infer, batches = _batched(_caller(concrete, device), sample, serving, clock)
+    return CompiledTarget(infer, batches, remark, weights)
 
-    def direct(batch: NDArray[Any]) -> NDArray[Any]:
-        outputs: NDArray[Any] = concrete(tf.convert_to_tensor(batch)).numpy()
+
+def _full(device: str) -> str:
+    return f"/device:{device.upper()}"
+
+
+def _short(device: str) -> str:
+    return device.rpartition("/device:")[2].lower()
+
+
+def _scope(device: str | None) -> AbstractContextManager[object]:
+    import tensorflow as tf
+
+    scope: AbstractContextManager[object] = tf.device(_full(device)) if device else nullcontext()
+    return scope
+
+
+def _answering(model: Model) -> Callable[[object], Any]:
+    return lambda batch: model(batch, training=False)
+
+
+def _copied(
+    model: Any,  # noqa: ANN401 - a Keras model
+    sample: NDArray[Any],
+) -> tuple[Callable[[object], Any], tuple[object, ...]]:
+    """What a model answers from a copy of its weights, made in the present device scope.
+
+    Keras' `StatelessScope` computes with values in place of a model's variables: no layer has to
+    be cloned, so that it works for whatever class a layer or model is of.
+
+    Returns:
+        A function of a batch, and the variables that it reads.
+    """
+    import keras
+    import tensorflow as tf
+
+    if not model.built:
+        model(sample[:1], training=False)
+    originals = model.variables
+    copies = tuple(tf.Variable(one.value, name=one.name) for one in originals)
+
+    def answer(batch: object) -> object:
+        before = [tf.convert_to_tensor(one) for one in copies]
+        with keras.StatelessScope(zip(originals, before, strict=True)) as scope:
+            outputs = model(batch, training=False)
+        for original, copy, old in zip(originals, copies, before, strict=True):
+            new = scope.get_current_value(original)
+            if new is not old:  # a layer that keeps state from call to call
+                copy.assign(new)
         return outputs
 
-    padded = _padded(direct, max_batch_size)
-    chosen: Callable[[NDArray[Any]], NDArray[Any]] = direct
-    if max_batch_size > 1:
-        chosen = _faster(direct, padded, _trial_batches(sample, max_batch_size), clock)
-    how = "batches padded to powers of two" if chosen is padded else "batches sent as they are"
-    return CompiledTarget(chosen, f"{name_of(target)}, {how}")
+    return answer, copies
 
 
-def _padded(
-    direct: Callable[[NDArray[Any]], NDArray[Any]], max_batch_size: int
-) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    def infer(batch: NDArray[Any]) -> NDArray[Any]:
-        rows = len(batch)
-        size = min(1 << (rows - 1).bit_length(), max_batch_size)
-        if rows == size:
+def _traced(function: Any, sample: NDArray[Any]) -> Concrete:  # noqa: ANN401 - or a callable
+    import tensorflow as tf
+
+    if not is_function(function):
+        function = tf.function(function, autograph=False)
+    if not isinstance(function, tf.types.experimental.ConcreteFunction):
+        spec = tf.TensorSpec((None, *sample.shape[1:]), tf.as_dtype(sample.dtype))
+        function = function.get_concrete_function(spec)
+    concrete: Concrete = function
+    return concrete
+
+
+def _check_place(name: str, concrete: Concrete, batch: NDArray[Any], device: str) -> str:
+    """Refuse what is made elsewhere; returns a remark on the first step that is, if one is."""
+    import tensorflow as tf
+
+    for variable in concrete.variables:
+        # TensorFlow would fetch it from there in every call.
+        if not variable.device.endswith(_full(device)):
+            raise UsageError(
+                f"{name} cannot run on {device}: its variable {variable.name!r} is on "
+                f"{_short(variable.device)}",
+                "the weights of a Keras model are copied to each device; other variables must "
+                f"be made under tf.device('{device}')",
+            )
+    with _scope(device):
+        answer = concrete(tf.convert_to_tensor(batch))
+    maker = concrete.outputs[0].op
+    while maker.type == "Identity":  # which is where the function was called, whatever it passes on
+        maker = maker.inputs[0].op
+    for place in filter(None, (answer.device, maker.device)):
+        if not fnmatch(device, _short(place)):
+            raise TargetError(
+                f"{name} was to run on {device}, but its answer is made on {_short(place)}: it "
+                f"chooses the device itself, or ends in a step that {device} has no code for"
+            )
+    steps = concrete.graph.get_operations()
+    elsewhere = [op for op in steps if op.device and not fnmatch(device, _short(op.device))]
+    if not elsewhere:
+        return ""
+    first = elsewhere[0]
+    return f"not all of it ran on {device}: step {first.name} chooses {_short(first.device)} itself"
+
+
+def _caller(concrete: Concrete, device: str | None) -> Infer:
+    import tensorflow as tf
+
+    def direct(batch: NDArray[Any]) -> object:
+        return concrete(tf.convert_to_tensor(batch)).numpy()
+
+    if device is None:
+        return direct
+    where = _full(device)
+
+    def there(batch: NDArray[Any]) -> object:
+        # A function runs where it is called, whatever the scope that it was traced in.
+        with tf.device(where):
             return direct(batch)
-        filled = np.zeros((size, *batch.shape[1:]), batch.dtype)
-        filled[:rows] = batch
-        return direct(filled)[:rows]
 
-    return infer
+    return there
 
 
-def _trial_batches(sample: NDArray[Any], max_batch_size: int) -> list[NDArray[Any]]:
-    sizes = np.random.default_rng(0).integers(1, max_batch_size + 1, _TRIAL_SIZES)
-    return [np.resize(sample, (size, *sample.shape[1:])) for size in sizes]
-
-
-def _faster(
-    direct: Callable[[NDArray[Any]], NDArray[Any]],
-    padded: Callable[[NDArray[Any]], NDArray[Any]],
-    batches: Iterable[NDArray[Any]],
-    clock: Clock,
-) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Each of the two on the same batches in turn; a tie goes to the one that adds nothing."""
-    ratios = []
-    for batch in batches:
-        times: dict[bool, list[int]] = {False: [], True: []}
-        for turn in range(2 * _TRIAL_ROUNDS):
-            pad = bool(turn % 2)
-            started_ns = clock.now_ns()
-            (padded if pad else direct)(batch)
-            times[pad].append(clock.now_ns() - started_ns)
-        if min(times[False]) > _TRIAL_LIMIT_NS:
-            return direct
-        ratios.append(statistics.mean(times[True]) / max(1.0, statistics.mean(times[False])))
-    return padded if statistics.median(ratios) < _CLEARLY else direct
-
-
-class Tracings:
-    """How often each `tf.function` of this process was traced; never imports TensorFlow.
-
-    Functions are found among the objects of the garbage collector, so also those that a callable
-    hides. Make it before `gc.freeze`, which hides objects from the search.
-    """
-
-    def __init__(self) -> None:
-        self._functions: dict[int, Any] = {}
-        self._search()
-
-    def count(self) -> Counter[str]:
-        """Traces so far, by the function's name; those of functions made meanwhile included."""
-        self._search()
-        counts: Counter[str] = Counter()
-        for function in self._functions.values():
-            counts[function.python_function.__name__] += function.experimental_get_tracing_count()
-        return counts
-
-    def _search(self) -> None:
-        module = sys.modules.get("tensorflow")
-        if module is None:
-            return
-        kind = module.types.experimental.PolymorphicFunction
-        objects = gc.get_objects()
-        # By type: isinstance() would run code of whatever object it is asked about.
-        types = {one for one in set(map(type, objects)) if issubclass(one, kind)}
-        found = [one for one in objects if type(one) in types]
-        self._functions.update((id(function), function) for function in found)
+def _batched(
+    direct: Infer, sample: NDArray[Any], serving: Serving, clock: Clock
+) -> tuple[Infer, str]:
+    largest = serving.max_batch_size
+    if serving.allowed_batch_sizes:
+        sizes = serving.allowed_batch_sizes
+        return padded(direct, sizes), padding_words(sizes)
+    if largest > 1:
+        filled = padded(direct, powers_of_two(largest))
+        if faster(direct, filled, trial_batches(sample, largest), clock) is filled:
+            return filled, "batches padded to powers of two"
+    return direct, "batches sent as they are"
 
 
 def dense_classifier(features: int, units: int, classes: int, seed: int) -> Model:

@@ -20,8 +20,8 @@ from pytest_dlperf.core.sufficiency import sufficient_seconds
 from pytest_dlperf.core.summary import Score, Summary, summarise_load, summarise_score
 from pytest_dlperf.core.tally import few_sizes
 from pytest_dlperf.core.usage import disturbance
-from pytest_dlperf.engine.keras import Tracings
 from pytest_dlperf.engine.rig import SEED, Bench, Loaded, Rig, set_up
+from pytest_dlperf.engine.tracings import Tracings
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         name=name,
         target=rig.prepared.description,
         scenario=str(plan.scenario),
-        serving=plan.serving_text,
+        serving=rig.plan.serving_text,
         seconds=tally.span_ns * 1e-9,
         requests=tally.total,
         metrics=MappingProxyType(summary.metrics),
@@ -74,8 +74,11 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         errors=(*run.errors, *_unanswered(tally)),
         rows=rows_of(data, run.score),
         invalid=lateness(tally),
-        notes=tuple(filter(None, (unsteady, rig.remark, retraced, *_notes(plan, run)))),
+        notes=tuple(
+            filter(None, (unsteady, rig.prepared.remark, rig.remark, retraced, *_notes(plan, run)))
+        ),
         diagnosis=diagnose(tally, run.busy_cores),
+        intervals=tally.latencies.method if _has_latencies(plan) else "",
         slo=plan.slo,
         batch_sizes=MappingProxyType(few_sizes(tally.batch_sizes)),
         utilisation=tally.utilisation,

@@ -88,6 +88,11 @@ class Pool:
             errors=tuple(sorted(self._errors.values(), key=lambda error: -error.requests)),
             rows=rows_of(self._rig.data, self._score),
             invalid="",
-            notes=tuple(filter(None, (self._rig.remark, disturbance(self._used)))),
+            notes=tuple(
+                filter(
+                    None,
+                    (self._rig.prepared.remark, self._rig.remark, disturbance(self._used)),
+                )
+            ),
             diagnosis="",
         )

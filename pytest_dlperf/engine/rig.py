@@ -19,7 +19,7 @@ from pytest_dlperf.engine.evaluation import Evaluation
 from pytest_dlperf.engine.ledger import Ledger
 from pytest_dlperf.engine.load import Load, Replica
 from pytest_dlperf.engine.reference_answers import ReferenceAnswers, ask_alone
-from pytest_dlperf.engine.target import FIRST_CALLS, Prepared, prepare
+from pytest_dlperf.engine.target import FIRST_CALLS, Prepared, placed, prepare
 from pytest_dlperf.engine.telemetry import Telemetry
 from pytest_dlperf.engine.warmup import warm_up
 from pytest_dlperf.errors import AnswerError, TargetError, UsageError
@@ -222,6 +222,7 @@ def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
     # Read-only, as under load: a target that changes its input must be found out at once.
     rows.flags.writeable = False
     bench.progress.show("compiling", None)
+    plan = placed(target, plan)
     prepared = prepare(target, rows[:longest], plan, bench.clock)
     with contextlib.ExitStack() as undo:
         undo.callback(prepared.close)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
+from pytest_dlperf.core.devices import explicit
 from pytest_dlperf.engine.attendance import within
 from pytest_dlperf.engine.coroutines import CoroutineTarget, EventLoop, one_row
-from pytest_dlperf.errors import DlperfError, TargetError, UsageError
+from pytest_dlperf.engine.padding import Infer, padded, padding_words, powers_of_two
+from pytest_dlperf.errors import DlperfError, RemoteError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.options import Clients
     from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.engine.clock import Clock
+
+_CHECK_SERVER: Final = (
+    "check that the server runs and has loaded the model, and that the URL and the model's name "
+    "are right"
+)
 
 
 FIRST_CALLS: Final = 10
@@ -42,12 +50,14 @@ class Prepared:
     Attributes:
         replicas: one target a replica.
         description: what it is, in words.
+        remark: what a reader should know of it; may be empty.
         compile_seconds: from being handed over to the end of the first call of each batch size.
         sample_answer: an answer to the largest batch, shape `(rows, ...)`.
     """
 
     replicas: tuple[Target, ...]
     description: str
+    remark: str
     compile_seconds: float
     sample_answer: NDArray[Any]
 
@@ -60,7 +70,32 @@ class Prepared:
 class CallableTarget:
     """A plain callable `infer(batch)`, numpy in and numpy out."""
 
-    infer: Callable[[NDArray[Any]], object]
+    infer: Infer
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    replicas: tuple[Target, ...]
+    description: str
+    remark: str
+
+
+def placed(target: object, plan: Plan) -> Plan:
+    """The plan with a name for each device, as `prepare` needs it.
+
+    Looks which devices are here unless the target is a callable on devices that are named: what
+    it runs on is its own affair.
+
+    Raises:
+        UsageError: naming a device that is not here.
+    """
+    from pytest_dlperf.engine import devices, keras
+
+    names = plan.serving.devices
+    compiled = keras.is_model(target) or keras.is_function(target)
+    if names is None or (explicit(names) and not compiled):
+        return plan
+    return replace(plan, serving=replace(plan.serving, devices=devices.resolve(names)))
 
 
 def prepare(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> Prepared:
@@ -68,31 +103,32 @@ def prepare(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> P
 
     Args:
         target: a Keras model, a `tf.function` or concrete function, an object with a method
-            `infer(batch)`, or a callable `infer(batch)`.
+            `infer(batch)` and perhaps a text `description`, or a callable `infer(batch)`.
         sample: rows to warm it with, at least one, shape `(rows, ...)`.
-        plan: how many replicas, the largest batch, and who calls.
+        plan: how many replicas, where (of `placed`), the sizes of batches, and who calls.
         clock: time.
 
     Raises:
-        UsageError: if it is none of these.
+        UsageError: if it is none of these, or cannot be where it should.
         TargetError: if its first call fails, does not return, or answers with something that is
             no array.
     """
     started_ns = clock.now_ns()
     patience = FIRST_CALLS * plan.call_timeout
-    replicas, description = _resolve(target, sample, plan, clock)
+    found = _resolve(target, sample, plan, clock)
+    largest = min(plan.served.max_batch_size, len(sample))
     sample_answer = None
     try:
-        for replica in dict.fromkeys(replicas):
-            for size in _batch_sizes(min(plan.served.max_batch_size, len(sample))):
-                sample_answer = _first_call(replica, sample[:size], description, patience)
+        for replica in dict.fromkeys(found.replicas):
+            for size in plan.served.allowed_batch_sizes or powers_of_two(largest):
+                sample_answer = _first_call(replica, sample[:size], found.description, patience)
     except BaseException:
-        _close(replicas)
+        _close(found.replicas)
         raise
     if sample_answer is None:
         raise UsageError("the data has no rows, so there is nothing to ask")
     seconds = (clock.now_ns() - started_ns) * 1e-9
-    return Prepared(replicas, description, seconds, sample_answer)
+    return Prepared(found.replicas, found.description, found.remark, seconds, sample_answer)
 
 
 def _close(replicas: Iterable[Target]) -> None:
@@ -101,44 +137,71 @@ def _close(replicas: Iterable[Target]) -> None:
             replica.close()
 
 
-def _resolve(
-    target: object, sample: NDArray[Any], plan: Plan, clock: Clock
-) -> tuple[tuple[Target, ...], str]:
+def _resolve(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> _Resolved:
     from pytest_dlperf.engine import keras
 
-    serving, clients = plan.served, plan.clients
-
     if keras.is_model(target) or keras.is_function(target):
-        if clients == "async":
-            raise UsageError(
-                f"dlperf(target): clients='async' with {keras.name_of(target)}",
-                "it answers at once; clients='threads' calls it with one row at a time",
-            )
-        try:
-            compiled = [
-                keras.compile_target(target, sample, serving.max_batch_size, clock)
-                # Threads that are clients share one copy; only replicas have their own.
-                for _ in range(serving.replicas if clients == "virtual" else 1)
-            ]
-        except DlperfError:
-            raise
-        except Exception as error:
-            raise TargetError(
-                f"{keras.name_of(target)} could not be compiled for inputs of shape "
-                f"(batch, {', '.join(map(str, sample.shape[1:]))}) and type {sample.dtype}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        shared = serving.replicas // len(compiled)
-        return tuple(compiled) * shared, compiled[0].description
+        return _resolve_compiled(target, sample, plan, clock)
+    return _resolve_callable(target, plan)
+
+
+def _resolve_compiled(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> _Resolved:
+    from pytest_dlperf.engine import keras
+
+    name, serving = keras.name_of(target), plan.served
+    if plan.clients == "async":
+        raise UsageError(
+            f"dlperf(target): clients='async' with {name}",
+            "it answers at once; clients='threads' calls it with one row at a time",
+        )
+    # Replicas on one device share its weights; threads that are clients share all there is.
+    places: tuple[str | None, ...] = tuple(serving.devices or ())
+    if not places:
+        places = (None,) * (serving.replicas if plan.clients == "virtual" else 1)
+    try:
+        compiled = [keras.compile_target(target, sample, serving, clock, one) for one in places]
+    except DlperfError:
+        raise
+    except Exception as error:
+        raise TargetError(
+            f"{name} could not be compiled for inputs of shape "
+            f"(batch, {', '.join(map(str, sample.shape[1:]))}) and type {sample.dtype}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    where = f" on {', '.join(serving.devices)}" if serving.devices else ""
+    batches = " or ".join(dict.fromkeys(one.batches for one in compiled))
+    remark = "; ".join(dict.fromkeys(one.remark for one in compiled if one.remark))
+    replicas = tuple(islice(cycle(compiled), _lanes(plan)))
+    return _Resolved(replicas, f"{name}{where}, {batches}", remark)
+
+
+def _resolve_callable(target: object, plan: Plan) -> _Resolved:
+    serving, clients = plan.served, plan.clients
     infer = _callable(target, clients)
-    description = f"callable {getattr(infer, '__qualname__', type(infer).__qualname__)}"
+    description = getattr(target, "description", None)
+    if not isinstance(description, str) or not description:
+        description = f"callable {getattr(infer, '__qualname__', type(infer).__qualname__)}"
+    remark = ""
+    if serving.devices:
+        where = ", ".join(serving.devices)
+        remark = f"a callable places itself: that it ran on {where} was not verified"
     # A method `infer` takes batches by its name; a function takes what its clients have.
     takes_rows = infer is target and clients != "virtual"
     if clients == "async":
         ask = one_row(infer) if takes_rows else infer
-        return (CoroutineTarget(ask, EventLoop(asyncio.new_event_loop())),), description
-    answer = CallableTarget(_one_row(infer) if takes_rows else infer)
-    return (answer,) * serving.replicas, description
+        asked = CoroutineTarget(ask, EventLoop(asyncio.new_event_loop()))
+        return _Resolved((asked,), description, remark)
+    if takes_rows:
+        infer = _one_row(infer)
+    elif serving.allowed_batch_sizes:
+        infer = padded(infer, serving.allowed_batch_sizes)
+        description += f", {padding_words(serving.allowed_batch_sizes)}"
+    return _Resolved((CallableTarget(infer),) * _lanes(plan), description, remark)
+
+
+def _lanes(plan: Plan) -> int:
+    """Who call at the same time: replicas on each device, or clients wherever they are served."""
+    return plan.served.everywhere if plan.clients == "virtual" else plan.served.replicas
 
 
 def _callable(target: object, clients: Clients) -> Callable[..., Any]:
@@ -176,23 +239,25 @@ def _one_row(function: Callable[[NDArray[Any]], object]) -> Callable[[NDArray[An
     return infer
 
 
-def _batch_sizes(largest: int) -> list[int]:
-    sizes = [1 << power for power in range(largest.bit_length()) if 1 << power < largest]
-    return [*sizes, largest] if largest else []
-
-
 def _first_call(
     replica: Target, batch: NDArray[Any], description: str, seconds: float
 ) -> NDArray[Any]:
     __tracebackhide__ = True
+    failed = (
+        f"{description} failed on its first call, with a batch of shape {batch.shape} and "
+        f"type {batch.dtype}"
+    )
     try:
         outputs = np.array(within(seconds, lambda: replica.infer(batch)))
+    except UsageError:
+        raise
+    except RemoteError as error:
+        raise TargetError(f"{failed}: {error}\n  {_CHECK_SERVER}") from None
     except Exception as error:  # noqa: BLE001 - whatever it is, it is passed on in words
         trace = error.__traceback__
-        raise TargetError(
-            f"{description} failed on its first call, with a batch of shape {batch.shape} and "
-            f"type {batch.dtype}: {type(error).__name__}: {error}"
-        ) from (error if trace and trace.tb_next else None)  # frames of the target, if it has any
+        raise TargetError(f"{failed}: {type(error).__name__}: {error}") from (
+            error if trace and trace.tb_next else None  # frames of the target, if it has any
+        )
     if outputs.dtype.kind not in "biuf" or not outputs.size or not outputs.ndim:
         raise TargetError(
             f"{description} answered with {outputs.dtype} of shape {outputs.shape}; "

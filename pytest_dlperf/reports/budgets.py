@@ -32,6 +32,7 @@ def failure_text(record: Record, broken: Sequence[Judgement]) -> str:
         *explanations(record),
         *wrapped(f"{found.target}; {found.scenario}, {found.serving}"),
         *wrapped(f"{found.requests:,} requests in {found.seconds:.1f} s: {found.diagnosis}"),
+        *(wrapped(f"percentile intervals: {found.intervals}") if found.intervals else ()),
     ]
     steps = list(_next_steps(record))
     return "\n".join([*lines, *(["", *steps] if steps else [])])

@@ -48,7 +48,7 @@ def test_overlay_may_be_done_in_steps(a: Options, b: Options, c: Options) -> Non
 def test_everything_has_a_default_but_what_is_asked_for() -> None:
     """Only what must be asked for has none; the documented defaults are the real ones."""
     unsaid = {n for n in specs() if getattr(DEFAULTS, n) is None}
-    assert unsaid == {"update", "json", "slo"}
+    assert unsaid == {"update", "json", "slo", "devices", "logical_cpus"}
     assert DEFAULTS.scenario == ClosedLoop(clients=64)
     assert (DEFAULTS.duration, DEFAULTS.missing, DEFAULTS.inconclusive) == (5.0, "pass", "warn")
 
@@ -87,7 +87,18 @@ def test_bare_marker_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["budgets", "update", "update_in_ci", "quick", "json", "only", "skip", "scenari"]
+    "name",
+    [
+        "budgets",
+        "update",
+        "update_in_ci",
+        "quick",
+        "json",
+        "only",
+        "skip",
+        "scenari",
+        "logical_cpus",
+    ],
 )
 def test_marker_refuses_names(name: str) -> None:
     """What only a whole run can say, and what is misspelt, is no argument of a marker."""
@@ -159,3 +170,26 @@ def test_options_cannot_change() -> None:
     """Options are frozen, so that no test changes those of another."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         DEFAULTS.duration = 1.0  # type: ignore[misc]
+
+
+def test_devices_from_texts_and_markers() -> None:
+    """The command line names devices with commas between them, a marker as it likes."""
+    assert from_texts({"devices": "cpu,gpu:1"}, "--dlperf-").devices == ("cpu", "gpu:1")
+    assert from_marker((), {"devices": ("cpu:0", "cpu:1")}).devices == ("cpu:0", "cpu:1")
+    assert from_marker((), {"devices": ()}).devices == ()
+    with pytest.raises(UsageError, match="--dlperf-devices='tpu': 'tpu' is no device"):
+        from_texts({"devices": "tpu"}, "--dlperf-")
+
+
+def test_a_marker_names_devices_once() -> None:
+    """One test a device, or one test on all of them: a marker cannot ask for both."""
+    with pytest.raises(UsageError, match="names devices twice"):
+        from_marker((), {"devices": "all", "serving": Serving(devices="cpu:0")})
+
+
+def test_logical_cpus_are_counted() -> None:
+    """The CPU is split into a number of parts, from 1 to 64."""
+    assert from_texts({"logical_cpus": "2"}, "").logical_cpus == 2
+    for wrong in ("0", "65", "two", "1.5", "-1"):
+        with pytest.raises(UsageError, match="expected a number from 1 to 64"):
+            from_texts({"logical_cpus": wrong}, "--dlperf-")

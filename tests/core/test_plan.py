@@ -141,6 +141,7 @@ def test_real_clients(scenario: Scenario, serving: Serving, clients: int) -> Non
         (ClosedLoop(7), Serving(max_batch_size=8), "nothing is batched"),
         (ClosedLoop(7), Serving(batch_timeout=0.001), "nothing is batched"),
         (ClosedLoop(7), Serving(replicas=2), "says how many clients"),
+        (ClosedLoop(7), Serving(allowed_batch_sizes=(8, 64)), "nothing is padded"),
     ],
 )
 def test_serving_that_real_clients_do_not_have(
@@ -168,3 +169,24 @@ def test_only_absolute_budgets_on_errors() -> None:
     assert [b.text for b in plan([Options(budgets=texts[1:])]).only_errors().judged] == [
         "errors == 0"
     ]
+
+
+def test_the_devices_of_a_test() -> None:
+    """They hold for every serving that names none, a call's too; one that does keeps its own."""
+    made = plan([Options(devices=("all",))])
+    assert made.serving == Serving()
+
+    there = made.on(("cpu:1",))
+    assert there.serving == Serving(devices="cpu:1")
+    assert there.override(Options(serving=Serving(8))).serving == Serving(8, devices="cpu:1")
+    assert there.override(Options(serving=Serving(devices="cpu:0"))).serving == Serving(
+        devices="cpu:0"
+    )
+    assert made.on(()) == made
+
+
+def test_a_call_does_not_take_over_the_devices_of_a_markers_serving() -> None:
+    """A call's serving wins as a whole."""
+    made = plan([Options(serving=Serving(devices="cpu:1"))])
+
+    assert made.override(Options(serving=Serving(8))).serving == Serving(8)

@@ -75,6 +75,7 @@ _MEASUREMENTS = st.builds(
     invalid=st.text(),
     notes=st.lists(st.text(), max_size=2).map(tuple),
     diagnosis=st.text(),
+    intervals=st.text(),
     batch_sizes=st.dictionaries(st.integers(1, 10**6), st.integers(1, 10**9), max_size=3),
     utilisation=st.lists(_NUMBERS, max_size=3).map(tuple),
     series=st.integers(0, 3).flatmap(_series),
@@ -152,7 +153,7 @@ def test_verdict_in_json_by_hand() -> None:
     }
 
 
-LATER = ("batch_sizes", "utilisation", "series")
+LATER = ("batch_sizes", "utilisation", "series", "intervals")
 """Fields that the first reports of the schema did not have."""
 
 

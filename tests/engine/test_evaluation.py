@@ -14,6 +14,7 @@ from pytest_dlperf.core.scoring import Scorer
 from pytest_dlperf.engine.clock import StoppableClock
 from pytest_dlperf.engine.evaluation import Evaluation
 from pytest_dlperf.engine.reference_answers import ReferenceAnswers, ask_alone
+from pytest_dlperf.errors import RemoteError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -296,6 +297,21 @@ class Unspeakable(Exception):  # noqa: N818 - made up
 
     def __str__(self) -> str:
         raise RuntimeError
+
+
+def test_errors_of_a_server_are_counted_by_what_went_wrong() -> None:
+    """Not by the exception's type, which is the same for all; the example repeats no kind."""
+    asked = evaluation()
+
+    asked.fail(0, 3, RemoteError("timeout", "no answer within 10 s"))
+    asked.fail(3, 4, RemoteError("status 503", "overloaded\nsecond line"))
+    asked.fail(4, 6, RemoteError("timeout", "no answer, again"))
+
+    assert [(e.kind, e.requests, e.example) for e in asked.errors] == [
+        ("timeout", 5, "no answer within 10 s"),
+        ("status 503", 1, "overloaded"),
+    ]
+    assert asked.outcomes(0, 7).tolist() == [Outcome.EXCEPTION] * 6 + [Outcome.OK]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +19,6 @@ from pytest_dlperf.core.options import Options
 from pytest_dlperf.core.plan import plan
 from pytest_dlperf.core.scenarios import ClosedLoop
 from pytest_dlperf.core.serving import Serving
-from pytest_dlperf.engine import keras as ours
 from pytest_dlperf.engine.clock import MonotonicClock
 from pytest_dlperf.engine.measure import measure
 from pytest_dlperf.engine.reference import reference_model
@@ -24,8 +27,6 @@ from pytest_dlperf.engine.rig import Bench
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.measurement import Measurement
@@ -178,48 +179,33 @@ def test_the_wrong_input_shape_is_named(trained: Trained, digits: ReferenceData)
         measured(trained.model, (digits.test.inputs[:, :3], digits.test.labels))
 
 
-def test_padding_is_used_where_it_is_faster() -> None:
-    """The faster of the two ways is chosen by time, and the plain one if they tie."""
+def test_placement_on_two_devices() -> None:
+    """All of `on_two_devices.py` holds, in a process of its own whose CPU is split into two."""
+    cases = Path(__file__).with_name("on_two_devices.py")
+    command = [sys.executable, "-m", "pytest", "-q", str(cases), "--dlperf-logical-cpus=2"]
 
-    class Steps:
-        now = 0
+    done = subprocess.run(  # noqa: S603 - our own pytest
+        [*command, "-p", "no:cacheprovider"],
+        cwd=cases.parent.parent.parent,
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
-        def now_ns(self) -> int:
-            return self.now
-
-        def sleep_until_ns(self, when_ns: int) -> None:
-            self.now = when_ns
-
-    clock = Steps()
-
-    def fast(batch: NDArray[Any]) -> NDArray[Any]:
-        clock.now += 1000
-        return batch
-
-    def slow(batch: NDArray[Any]) -> NDArray[Any]:
-        clock.now += 2000
-        return batch
-
-    batches = [np.zeros((size, 1)) for size in (3, 5, 7)]
-    assert ours._faster(slow, fast, batches, clock) is fast  # noqa: SLF001 - the decision itself
-    assert ours._faster(fast, slow, batches, clock) is fast  # noqa: SLF001
-    assert ours._faster(fast, fast, batches, clock) is fast  # noqa: SLF001
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^\d+ passed in", done.stdout, re.MULTILINE)
 
 
-def test_padded_batches_answer_the_same_rows() -> None:
-    """What is filled up to the next power of two is cut off again."""
-    seen: list[int] = []
+def test_allowed_sizes_replace_the_trial(trained: Trained, digits: ReferenceData) -> None:
+    """A model is called with the sizes that are allowed, and nothing is tried out."""
+    found = measured(
+        trained.model, digits.test, serving=Serving(16, allowed_batch_sizes=(1, 12, 16))
+    )
 
-    def double(batch: NDArray[Any]) -> NDArray[Any]:
-        seen.append(len(batch))
-        return batch * 2
-
-    infer = ours._padded(double, 12)  # noqa: SLF001 - the padding itself
-
-    for rows in (1, 2, 3, 5, 9, 12):
-        batch = np.arange(rows, dtype=float)[:, None]
-        np.testing.assert_array_equal(infer(batch), batch * 2)
-    assert seen == [1, 2, 4, 8, 12, 12]
+    assert found.target == "Keras model reference_model, batches padded to 1, 12, 16"
+    assert found.errors == ()
+    assert found.accuracy >= 0.95
 
 
 def test_retracing_inside_a_callable_is_reported(digits: ReferenceData) -> None:

@@ -85,6 +85,40 @@ def test_batching_shows_in_throughput() -> None:
     assert found.p50 == pytest.approx(0.008)
 
 
+def test_where_intervals_come_from() -> None:
+    """Exact ranks where each query had a call of its own; blocks where queries queued.
+
+    The first target takes 1 to 2 ms at random: p50 is the 500th of 1,000 latencies or so, and its
+    interval reaches about 31 ranks to both sides, a thirtieth of a millisecond.
+    """
+    clock = FakeClock()
+    random = np.random.default_rng(5)
+    target = TimedTarget(clock, lambda _: int(random.integers(MILLISECOND, 2 * MILLISECOND)))
+
+    alone = measured(target, clock, Options(scenario=SingleStream(), duration=1.5))
+    assert alone.intervals == "order statistics"
+    assert alone["p50"].low == pytest.approx(1.47e-3, rel=0.02)
+    assert alone["p50"].high == pytest.approx(1.53e-3, rel=0.02)
+
+    queued = measured(
+        target, clock, Options(scenario=Server(500), serving=Serving(1), duration=1.5)
+    )
+    together = measured(target, clock, Options(scenario=ClosedLoop(8), duration=1.5))
+    assert queued.intervals == together.intervals == "a bootstrap over blocks"
+    offline = measured(target, clock, Options(scenario=Offline(), duration=1.0))
+    assert offline.intervals == ""
+
+
+def test_latencies_that_come_in_clusters_are_not_independent() -> None:
+    """A target that is slow for a while and fast for a while, with nobody waiting."""
+    clock = FakeClock()
+    target = TimedTarget(clock, lambda _: MILLISECOND * (1 + (clock.now // 10**8) % 2))
+
+    found = measured(target, clock, Options(scenario=SingleStream(), duration=2.0))
+
+    assert found.intervals == "a bootstrap over blocks"
+
+
 def test_offline_measures_no_latency() -> None:
     """There is no p99 where all requests wait from the start."""
     clock = FakeClock()
@@ -544,3 +578,49 @@ def _mostly_well() -> Callable[[NDArray[Any]], object]:
         return answers
 
     return answer
+
+
+@pytest.mark.parametrize(
+    ("description", "shown"),
+    [
+        ("the model in rack 7", "the model in rack 7"),
+        ("", "callable "),
+        (None, "callable "),
+        (5, "callable "),
+    ],
+)
+def test_a_target_may_say_what_it_is(description: object, shown: str) -> None:
+    """A text `description` stands in the reports; anything else by that name is left alone."""
+    clock = FakeClock()
+    target = exact(clock)
+    target.description = description  # type: ignore[attr-defined]
+
+    found = measured(target, clock, Options(scenario=SingleStream(), duration=0.1))
+
+    assert found.target.startswith(shown)
+
+
+def test_padding_costs_no_accuracy() -> None:
+    """Batches of 6 are sent as 8: every row still gets its own answer, in the time of a batch."""
+    clock = FakeClock()
+    serving = Serving(8, allowed_batch_sizes=(4, 8))
+    target = exact(clock)
+
+    found = measured(target, clock, Options(scenario=ClosedLoop(6), serving=serving, duration=1.0))
+
+    assert set(target.batches) == {4, 8}
+    assert found.errors == ()
+    assert found.accuracy == 1.0
+    assert found.throughput == pytest.approx(6_000, rel=1e-3)
+    assert found.serving == "Serving(max_batch_size=8, allowed_batch_sizes=(4, 8))"
+
+
+def test_devices_that_nobody_verified_are_noted() -> None:
+    """The figures of a callable carry the note that it places itself."""
+    clock = FakeClock()
+    options = Options(serving=Serving(64, devices="cpu:0"), duration=1.0)
+
+    found = measured(exact(clock), clock, options)
+
+    assert found.notes == ("a callable places itself: that it ran on cpu:0 was not verified",)
+    assert found.serving == "Serving(devices=('cpu:0',))"

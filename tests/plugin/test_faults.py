@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from servers import Asked, Reply, free_port, http, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +78,41 @@ def test_it(dlperf):
     said = text(result)
     assert "BudgetFailure: errors == 0, was" in said
     assert re.search(r"error: ConnectionError, .*: the shard is gone", said)
+
+
+def test_a_model_server_that_is_overloaded_at_times(run: Callable[..., pytest.RunResult]) -> None:
+    """Errors of a server are counted by what it said, and are no Python exceptions to a reader."""
+
+    def answer(asked: Asked) -> Reply:
+        if asked.number % 100 == 99:
+            return http({"error": "no worker is free"}, "503 Service Unavailable")
+        return http({"predictions": asked.json["instances"]})
+
+    with serve(answer) as server:
+        result = run(f"""
+@pytest.mark.dlperf("p50 <= 10s", **SHORT)
+def test_it(dlperf):
+    dlperf(TensorFlowServing("{server.url}", "digits"), DATA)
+""")
+
+    result.assert_outcomes(failed=1)
+    said = text(result)
+    assert "BudgetFailure: errors == 0, was" in said
+    assert re.search(r"error: status 503, .*: no worker is free", said)
+    assert f"model digits of TensorFlow Serving at {server.url}" in said
+
+
+def test_a_model_server_that_is_not_there(run: Callable[..., pytest.RunResult]) -> None:
+    """The test is red with the URL and what to check, without a traceback of ours."""
+    result = run(f"""
+def test_it(dlperf):
+    dlperf(TensorFlowServing("http://127.0.0.1:{free_port()}", "digits"), DATA)
+""")
+
+    result.assert_outcomes(failed=1)
+    assert "connection refused: nothing listens at 127.0.0.1:" in text(result)
+    result.stdout.no_fnmatch_line("*http_pool.py*")
+    result.stdout.no_fnmatch_line("*target.py*")
 
 
 def test_the_target_sleeps(run: Callable[..., pytest.RunResult]) -> None:

@@ -1,0 +1,133 @@
+"""Servers on loopback that do as a test says, the wrong things included."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as a server saw it."""
+
+    method: str
+    path: str
+    body: bytes
+    headers: dict[str, str]
+    connection: int
+    number: int
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - whatever was sent
+        """The body, read."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What goes back over the wire, byte by byte; None closes without a word."""
+
+    raw: bytes | None
+    close: bool = False
+
+
+def http(body: bytes | object, status: str = "200 OK", **headers: str) -> Reply:
+    """A good HTTP answer, of bytes or of something that becomes JSON."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    fields = {"Content-Length": str(len(content)), **headers}
+    lines = "".join(f"{name.replace('_', '-')}: {text}\r\n" for name, text in fields.items())
+    close = headers.get("Connection") == "close"
+    return Reply(f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + content, close)
+
+
+@dataclass
+class Server:
+    """A server that is up, and what it was asked."""
+
+    port: int
+    asked: list[Asked] = field(default_factory=list)
+    connections: list[int] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextlib.contextmanager
+def serve(answer: Callable[[Asked], Reply]) -> Iterator[Server]:
+    """Serve HTTP on a free port until the end of the block, a thread for each connection."""
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            with lock:
+                server.connections.append(len(server.connections))
+                self.connection_number = server.connections[-1]
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            with lock:
+                asked = Asked(
+                    self.command,
+                    self.path,
+                    body,
+                    {name.lower(): text for name, text in self.headers.items()},
+                    self.connection_number,
+                    len(server.asked),
+                )
+                server.asked.append(asked)
+            reply = answer(asked)
+            self.close_connection = reply.close or reply.raw is None
+            self.wfile.write(reply.raw or b"")
+
+        do_GET = do_POST  # noqa: N815 - the base class's name
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        httpd.daemon_threads = True
+        server = Server(httpd.server_address[1])
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            httpd.shutdown()
+            thread.join()
+
+
+def free_port() -> int:
+    """A port of loopback on which nothing listens."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def wait_for(url: str, process: subprocess.Popen[Any], seconds: float = 60.0) -> None:
+    """Wait until a URL answers with a good status, as long as its process lives."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):  # noqa: S310 - ours
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.02)
+            break
+    pytest.fail(f"no answer from {url}; its process: {process.poll()}")
