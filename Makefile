@@ -25,6 +25,7 @@ types: $(VENV)/.installed-dev
 # way of the tests.
 bench: $(BENCH_VENV)/.installed $(VENV)/.installed-dev
 	$(BENCH_VENV)/bin/python benchmarks/engine.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/overhead.py
 
 clean:

@@ -79,6 +79,11 @@ class RemoteError(AnswerError):
         self.args = (f"{kind}: {detail}",)
 
 
+def kind_of(error: Exception) -> str:
+    """What an exception is counted as: an `AnswerError` by its kind, others by their type."""
+    return error.kind if isinstance(error, AnswerError) else type(error).__name__
+
+
 class BaselineError(DlperfError):
     """A stored baseline that cannot be used as it stands.
 

@@ -63,6 +63,7 @@ class DlperfSession:
         """What all tests measure with."""
         from pytest_dlperf.engine.clock import MonotonicClock
         from pytest_dlperf.engine.machine import environment
+        from pytest_dlperf.engine.nvml import find_gpus
         from pytest_dlperf.engine.rig import Bench
         from pytest_dlperf.engine.telemetry import ProcessMeter
         from pytest_dlperf.measuring import Workplace
@@ -70,7 +71,7 @@ class DlperfSession:
         options = self.options
         in_ci = self._variables.get("CI", "").lower() not in {"", "0", "false"}
         return Workplace(
-            bench=Bench(MonotonicClock(), ProcessMeter(), self.progress),
+            bench=Bench(MonotonicClock(), ProcessMeter(), self.progress, find_gpus()),
             store=self._store,
             environment=environment,
             revision=lambda: self._revision,

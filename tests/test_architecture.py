@@ -33,18 +33,21 @@ EDGES = frozenset(
 PYTEST = EDGES - {f"{PACKAGE}.cli", f"{PACKAGE}.measuring"}
 """The modules that may know pytest."""
 
+TENSORFLOW = frozenset({f"{PACKAGE}.engine.keras", f"{PACKAGE}.engine.saved_model"})
+"""The modules that may know TensorFlow."""
+
 # Layer -> the layers and modules of the package, and the third parties, that it may import.
 LAYERS = {
     "core": ({"core", "errors"}, {"numpy", "scipy"}),
     "engine": (
         {"core", "engine", "errors"},
-        {"numpy", "psutil", "sklearn", "tensorflow", "keras"},
+        {"numpy", "psutil", "pynvml", "sklearn", "tensorflow", "keras"},
     ),
     "adapters": ({"core", "errors", "adapters"}, {"numpy", "tritonclient"}),
     "reports": ({"core", "errors", "reports"}, {"rich"}),
     "errors": (set(), set()),
 }
-LAZY = {"scipy", "rich", "tensorflow", "keras", "sklearn", "psutil", "tritonclient"}
+LAZY = {"scipy", "rich", "tensorflow", "keras", "sklearn", "psutil", "pynvml", "tritonclient"}
 """Third parties that are imported in functions only: nothing heavy at import."""
 IMPURE = {
     *("asyncio", "concurrent", "datetime", "glob", "io", "logging", "multiprocessing", "os"),
@@ -123,8 +126,8 @@ def _problem(module: str, one: Import) -> str:
         return "imports are absolute"
     if top in {"pytest", "_pytest"}:
         return "" if module in PYTEST else "only the edges know pytest"
-    if top in {"tensorflow", "keras"} and module != f"{PACKAGE}.engine.keras":
-        return "only engine/keras.py knows TensorFlow"
+    if top in {"tensorflow", "keras"} and module not in TENSORFLOW:
+        return "only engine/keras.py and engine/saved_model.py know TensorFlow"
     if top in LAZY and not lazy:
         return "in functions only"
     if module == PACKAGE:
@@ -173,6 +176,9 @@ def test_imports_only_go_down(module: str) -> None:
         ("engine.load", "def f():\n    import tensorflow"),
         ("engine.load", "from pytest_dlperf.reports.progress import NoProgress"),
         ("engine.keras", "import tensorflow as tf"),
+        ("engine.saved_model", "import tensorflow as tf"),
+        ("engine.nvml", "import pynvml"),
+        ("engine.isolation", "def f():\n    import tensorflow"),
         ("engine.keras", "try:\n    import keras\nexcept ImportError:\n    pass"),
         ("adapters.files", "from pytest_dlperf.engine import clock"),
         ("adapters.files", "from pytest_dlperf.reports import terminal"),
@@ -205,6 +211,8 @@ def test_the_rules_find_what_breaks_them(module: str, source: str) -> None:
         ("core.judge", "if TYPE_CHECKING:\n    from pytest_dlperf.core.budgets import Budget"),
         ("engine.keras", "def f():\n    import keras"),
         ("adapters.inference_http", "def f():\n    from tritonclient import http"),
+        ("engine.saved_model", "def f():\n    import tensorflow"),
+        ("engine.nvml", "def f():\n    import pynvml"),
         ("engine.load", "import threading\nfrom pytest_dlperf.core import samples"),
         ("reports.terminal", "def f():\n    from rich.table import Table"),
         ("plugin", "import pytest\nfrom pytest_dlperf.engine import clock"),
@@ -233,7 +241,17 @@ def test_nothing_below_the_edges_prints(module: str) -> None:
 
 def test_nothing_heavy_at_import() -> None:
     """Importing the plugin and its edges loads no TensorFlow, scipy, scikit-learn or rich."""
-    heavy = ["tensorflow", "keras", "scipy", "sklearn", "sqlalchemy", "rich", "psutil", "grpc"]
+    heavy = [
+        "tensorflow",
+        "keras",
+        "scipy",
+        "sklearn",
+        "sqlalchemy",
+        "rich",
+        "psutil",
+        "grpc",
+        "pynvml",
+    ]
     modules = ", ".join(sorted(EDGES))
     code = f"import sys, {modules}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(  # noqa: S603 - our own interpreter

@@ -40,7 +40,8 @@ _KINDS: Final = (
     ("UNAVAILABLE", "errors resolving", "connection failed"),
     ("UNAVAILABLE", "Socket closed", "connection closed"),
     ("UNAVAILABLE", "Connection reset", "connection closed"),
-    ("UNAVAILABLE", "recvmsg", "connection closed"),
+    ("UNAVAILABLE", "Broken pipe", "connection closed"),
+    ("UNAVAILABLE", "Stream removed", "connection closed"),
     ("UNAVAILABLE", "GOAWAY", "connection closed"),
     ("INTERNAL", "Exception deserializing response", "malformed answer"),
 )

@@ -12,8 +12,10 @@ from pytest_dlperf.core.series import NO_SERIES, Series
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_dlperf.core.gpus import GpuUse
     from pytest_dlperf.core.rows import Rows
     from pytest_dlperf.core.statistics.estimate import Estimate
+    from pytest_dlperf.core.usage import Consumption
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Measurement:
             than 32 sizes, the keys are powers of two, each for the sizes above the one before.
         utilisation: the share of the load that each replica spent in the target.
         series: how the load went over time.
+        usage: what the run took of the machine; None if nobody looked.
+        gpus: what the GPUs that it used did.
     """
 
     test: str
@@ -81,6 +85,8 @@ class Measurement:
     batch_sizes: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     utilisation: tuple[float, ...] = ()
     series: Series = NO_SERIES
+    usage: Consumption | None = None
+    gpus: tuple[GpuUse, ...] = ()
 
     def __getitem__(self, metric: str) -> Estimate:
         """The estimate of a metric.

@@ -103,6 +103,10 @@ class Plan:
             )
         if serving.allowed_batch_sizes not in {None, (1,)}:
             raise UsageError(together, "real clients send one request at a time: nothing is padded")
+        if serving.intra_op_threads is not None:
+            raise UsageError(
+                together, "a replica in a process of its own answers one call at a time"
+            )
         if serving.replicas > 1 and isinstance(
             self.scenario, ClosedLoop | SingleStream | MultiStream
         ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,9 +11,11 @@ from pytest_dlperf.core.baseline import (
     metrics_from_json,
     metrics_to_json,
 )
+from pytest_dlperf.core.gpus import GpuUse
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.rows import Rows
 from pytest_dlperf.core.series import Series
+from pytest_dlperf.core.usage import Consumption
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
@@ -81,6 +83,8 @@ def record_to_json(record: Record) -> dict[str, object]:
         "batch_sizes": {str(size): calls for size, calls in found.batch_sizes.items()},
         "utilisation": list(found.utilisation),
         "series": found.series.to_json(),
+        "usage": asdict(found.usage) if found.usage else None,
+        "gpus": [asdict(gpu) for gpu in found.gpus],
         "verdicts": [_judgement_to_json(judgement) for judgement in record.judgements],
         "hints": list(record.hints),
     }
@@ -108,7 +112,6 @@ def record_from_json(value: dict[str, Any]) -> Record:
         invalid=value["invalid"],
         notes=tuple(value["notes"]),
         diagnosis=value["diagnosis"],
-        intervals=value.get("intervals", ""),
         **_later_fields(value),
     )
     return Record(
@@ -125,6 +128,9 @@ def _later_fields(value: dict[str, Any]) -> dict[str, Any]:
         "batch_sizes": lambda calls: MappingProxyType({int(size): calls[size] for size in calls}),
         "utilisation": tuple,
         "series": Series.from_json,
+        "intervals": str,
+        "usage": lambda used: Consumption(**used) if used else None,
+        "gpus": lambda gpus: tuple(GpuUse.from_json(gpu) for gpu in gpus),
     }
     return {name: read(value[name]) for name, read in readers.items() if name in value}
 

@@ -30,6 +30,9 @@ class Serving(Described):
         allowed_batch_sizes: the only sizes that the target is called with, increasing, the last
             one being `max_batch_size`: a batch is filled up with zeros to the next of them, and
             its answer is cut. None chooses for Keras models and functions what is faster.
+        intra_op_threads: threads that one operation of a replica may use. TensorFlow fixes them
+            when it starts, so each replica gets a process of its own. None leaves the replicas in
+            this process, where they share its threads. For Keras models and functions.
     """
 
     max_batch_size: int = 64
@@ -38,6 +41,7 @@ class Serving(Described):
     queue_limit: int | None = None
     devices: Sequence[str] | None = None
     allowed_batch_sizes: Sequence[int] | None = None
+    intra_op_threads: int | None = None
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
@@ -51,6 +55,14 @@ class Serving(Described):
             object.__setattr__(self, "devices", names or None)
         if self.allowed_batch_sizes is not None:
             object.__setattr__(self, "allowed_batch_sizes", self._checked_sizes())
+        if self.intra_op_threads is not None:
+            check_count(self.intra_op_threads, "Serving(intra_op_threads)")
+            if self.devices:
+                raise UsageError(
+                    f"Serving(intra_op_threads={self.intra_op_threads}) with "
+                    f"devices={self.devices}",
+                    "a replica in a process of its own takes the device that TensorFlow gives it",
+                )
 
     @property
     def everywhere(self) -> int:

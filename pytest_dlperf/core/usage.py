@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _OTHERS: Final = 0.1
 _STOLEN: Final = 0.02
@@ -15,7 +18,7 @@ class Usage:
     """Processor time, in seconds summed over all processors: since the start, or a difference.
 
     Attributes:
-        process: used by this process.
+        process: used by this process, and by those of its replicas.
         busy: used by all processes, this one included.
         stolen: taken by the host of a virtual machine.
         total: used, stolen or idle.
@@ -44,20 +47,76 @@ class Usage:
             self.total + other.total,
         )
 
+    @property
+    def others_share(self) -> float | None:
+        """The share of all processors that other processes took; None if it cannot be told.
+
+        The counters advance in steps of 10 ms, so less than a second of processor time says
+        nothing.
+        """
+        if self.total < _SHORTEST:
+            return None
+        return max(0.0, self.busy - self.process) / self.total
+
+    @property
+    def stolen_share(self) -> float | None:
+        """The share of all processors that the host took; None if it cannot be told."""
+        return None if self.total < _SHORTEST else self.stolen / self.total
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """What a run took of the machine, and who else did.
+
+    Attributes:
+        cpu_per_request: seconds of processor time a request, of this process and those of its
+            replicas, the load generator included.
+        busy_cores: processors that they kept busy, on average.
+        resident_bytes: memory that they held in the end.
+        peak_bytes: the most that they held.
+        others: share of all processors that other processes took; None if the run was too short
+            to tell.
+        stolen: share of all processors that the host of a virtual machine took; None as above.
+    """
+
+    cpu_per_request: float
+    busy_cores: float
+    resident_bytes: int
+    peak_bytes: int
+    others: float | None
+    stolen: float | None
+
+
+def consumption(
+    used: Usage, busy_cores: float, resident: Sequence[int], requests: int
+) -> Consumption:
+    """What a run took, put together.
+
+    Args:
+        used: processor time while it lasted.
+        busy_cores: processors that the process kept busy, on average.
+        resident: bytes held, from time to time; at least one reading.
+        requests: how many there were, at least one.
+    """
+    return Consumption(
+        cpu_per_request=used.process / requests,
+        busy_cores=busy_cores,
+        resident_bytes=resident[-1],
+        peak_bytes=max(resident),
+        others=used.others_share,
+        stolen=used.stolen_share,
+    )
+
 
 def disturbance(used: Usage) -> str:
     """What else went on during a run, in words; empty if the machine was quiet.
 
-    Quiet is: others took less than 10 % of the processors, the host less than 2 %. The counters
-    advance in steps of 10 ms, so less than a second of processor time says nothing.
+    Quiet is: others took less than 10 % of the processors, the host less than 2 %.
     """
-    if used.total < _SHORTEST:
-        return ""
-    others = max(0.0, used.busy - used.process) / used.total
-    stolen = used.stolen / used.total
+    others, stolen = used.others_share, used.stolen_share
     parts = []
-    if others >= _OTHERS:
+    if others is not None and others >= _OTHERS:
         parts.append(f"other processes took {others:.0%} of its processors")
-    if stolen >= _STOLEN:
+    if stolen is not None and stolen >= _STOLEN:
         parts.append(f"its host took {stolen:.0%}")
     return f"the machine was not quiet: {' and '.join(parts)}" if parts else ""

@@ -82,6 +82,7 @@ class Backlog:
         self._coming = due_ns
         self._next = 0
         self._more = iter(more)
+        self._all_drawn = False
         # Where nobody is turned away and nobody comes again, all that comes is the queue.
         self._all_join = serving.queue_limit is None and again is None
         self._queue = due_ns if self._all_join else np.empty(_ROOM, np.int64)
@@ -172,7 +173,7 @@ class Backlog:
         and those who come first get the room.
         """
         self._join(now_ns)
-        while self._draw():
+        while not self._all_drawn and self._draw():
             self._join(now_ns)
 
     def _join(self, now_ns: int) -> None:
@@ -200,6 +201,7 @@ class Backlog:
             return False
         chunk = next(self._more, None)
         if chunk is None:
+            self._all_drawn = True
             return False
         if self._all_join:
             self._queue = self._coming = np.concatenate([self._queue, chunk])

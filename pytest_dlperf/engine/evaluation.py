@@ -10,7 +10,7 @@ import numpy as np
 from pytest_dlperf.core.measurement import ErrorCount
 from pytest_dlperf.core.samples import Outcome
 from pytest_dlperf.core.summary import Score
-from pytest_dlperf.errors import AnswerError
+from pytest_dlperf.errors import AnswerError, kind_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,11 +103,8 @@ class Evaluation:
     def fail(self, start: int, stop: int, error: Exception) -> None:
         """Count the exception that these requests ended in."""
         requests = np.arange(start, stop)
-        if isinstance(error, AnswerError):
-            kind, example = error.kind, _first_line(error.detail)
-        else:
-            kind, example = type(error).__name__, _message(error)
-        self._count(requests, Outcome.EXCEPTION, kind, example)
+        detail = _first_line(error.detail) if isinstance(error, AnswerError) else _message(error)
+        self._count(requests, Outcome.EXCEPTION, kind_of(error), detail)
 
     def finish(self) -> None:
         """Score what is still kept."""

@@ -34,25 +34,23 @@ class Journal:
         self._rejected = 0
         self._full_calls = _CALLS
         self._requests = 0
+        self.full = False
+        """Whether there is so much that it should be given away."""
 
     def write(self, start: int, stop: int, replica: int, dispatched_ns: int, done_ns: int) -> None:
         """A call with requests `start` to `stop - 1` has ended."""
+        self._requests += stop - start
         starts, stops, replicas, dispatched, done = self._columns
         starts.append(start)
         stops.append(stop)
         replicas.append(replica)
         dispatched.append(dispatched_ns)
         done.append(done_ns)
-        self._requests += stop - start
+        self.full = self._requests >= _REQUESTS or len(starts) >= self._full_calls
 
     def woke(self, late_ns: int) -> None:
         """Somebody idle woke so late for the next request."""
         self._late_ns.append(late_ns)
-
-    @property
-    def full(self) -> bool:
-        """Whether there is so much that it should be given away."""
-        return self._requests >= _REQUESTS or len(self._columns[0]) >= self._full_calls
 
     def cut(self, backlog: Backlog) -> Samples:
         """Give away what has ended, up to the first request that is still with a replica.
@@ -88,6 +86,7 @@ class Journal:
         self._late_ns = array("q")
         # What had to stay must not make it full again at once.
         self._full_calls = len(rest[0]) + _CALLS
+        self.full = False
         return segment
 
     def _sorted(self) -> NDArray[np.int64]:

@@ -139,10 +139,6 @@ def compile_target(
 ) -> CompiledTarget:
     """Trace a model or function once, with a free batch axis.
 
-    Batches are padded to the sizes that are allowed. Where none are named they are padded to
-    powers of two if that is clearly faster here (runtimes that prepare code for each shape), and
-    sent as they are otherwise.
-
     Args:
         target: what is compiled.
         sample: rows like those that will come, as many as the largest batch has.
@@ -155,26 +151,18 @@ def compile_target(
         UsageError: if it has several outputs, or variables that are elsewhere.
         TargetError: if it answers from elsewhere all the same.
     """
-    import tensorflow as tf
-
     weights: tuple[object, ...] = ()
     with _scope(device):
-        function = target
         if is_model(target) and device is not None:
-            function, weights = _copied(target, sample)
-        elif is_model(target):
-            function = _answering(target)
-        concrete = _traced(function, sample)
-    if not isinstance(concrete.structured_outputs, (tf.Tensor, tf.TensorSpec)):
-        raise UsageError(
-            f"{name_of(target)} has several outputs: {concrete.structured_outputs!r:.200}",
-            "wrap it in a callable infer(batch) that returns the one to be measured",
-        )
+            answer, weights = _copied(target, sample)
+            concrete = _traced(answer, sample, name_of(target))
+        else:
+            concrete = trace(target, sample)
     remark = ""
     if device is not None:
         smallest = (serving.allowed_batch_sizes or (1,))[0]
         remark = _check_place(name_of(target), concrete, sample[:smallest], device)
-    infer, batches = _batched(_caller(concrete, device), sample, serving, clock)
+    infer, batches = batched(_caller(concrete, device), sample, serving, clock)
     return CompiledTarget(infer, batches, remark, weights)
 
 
@@ -230,7 +218,20 @@ def _copied(
     return answer, copies
 
 
-def _traced(function: Any, sample: NDArray[Any]) -> Concrete:  # noqa: ANN401 - or a callable
+def trace(target: Any, sample: NDArray[Any]) -> Concrete:  # noqa: ANN401 - a model or a function
+    """The concrete function of a Keras model or a `tf.function`, with a free batch axis.
+
+    Raises:
+        UsageError: if it has several outputs.
+    """
+    return _traced(_answering(target) if is_model(target) else target, sample, name_of(target))
+
+
+def _traced(
+    function: Any,  # noqa: ANN401 - a function of TensorFlow's or a plain one
+    sample: NDArray[Any],
+    name: str,
+) -> Concrete:
     import tensorflow as tf
 
     if not is_function(function):
@@ -239,6 +240,11 @@ def _traced(function: Any, sample: NDArray[Any]) -> Concrete:  # noqa: ANN401 - 
         spec = tf.TensorSpec((None, *sample.shape[1:]), tf.as_dtype(sample.dtype))
         function = function.get_concrete_function(spec)
     concrete: Concrete = function
+    if not isinstance(concrete.structured_outputs, (tf.Tensor, tf.TensorSpec)):
+        raise UsageError(
+            f"{name} has several outputs: {concrete.structured_outputs!r:.200}",
+            "wrap it in a callable infer(batch) that returns the one to be measured",
+        )
     return concrete
 
 
@@ -292,9 +298,14 @@ def _caller(concrete: Concrete, device: str | None) -> Infer:
     return there
 
 
-def _batched(
+def batched(
     direct: Infer, sample: NDArray[Any], serving: Serving, clock: Clock
 ) -> tuple[Infer, str]:
+    """How batches are sent, and that in words.
+
+    Padded to the sizes that are allowed; where none are named, to powers of two if that is
+    clearly faster here (runtimes that prepare code for each shape), else as they are.
+    """
     largest = serving.max_batch_size
     if serving.allowed_batch_sizes:
         sizes = serving.allowed_batch_sizes

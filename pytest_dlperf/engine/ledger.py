@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from pytest_dlperf.engine.backlog import Backlog, Batch, Wait
 
 
+class Sink(Protocol):
+    """Who takes a run while it lasts, segment by segment."""
+
+    def __call__(self, cut: Callable[[], Samples]) -> None:
+        """Much has ended; called with a lock held.
+
+        Args:
+            cut: gives the next segment; takes milliseconds, which the load's clock need not show.
+        """
+        ...
+
+
 class Feed(Protocol):
     """What requests carry, and where their answers go."""
 
@@ -56,8 +68,7 @@ class Ledger:
         feed: their rows, and the place for their answers.
         started_ns: when the load began.
         deadline_ns: no batch is sent at or after it, whatever is left.
-        sink: is given a segment of the run whenever much has ended, with `changed` held, and
-            forgets it or not; None keeps the run whole.
+        sink: takes segments of the run; None keeps it whole.
 
     Attributes:
         changed: held around every look at the backlog; notified when an answer came, which may
@@ -71,7 +82,7 @@ class Ledger:
         feed: Feed,
         started_ns: int,
         deadline_ns: int,
-        sink: Callable[[Samples], None] | None = None,
+        sink: Sink | None = None,
     ) -> None:
         self.changed = threading.Condition()
         self._backlog = backlog
@@ -145,5 +156,5 @@ class Ledger:
     def _finish(self, batch: Batch, done_ns: int) -> None:
         self._backlog.finish(batch, done_ns)
         if self._sink is not None and self._journal.full:
-            self._sink(self._journal.cut(self._backlog))
+            self._sink(lambda: self._journal.cut(self._backlog))
         self.changed.notify()

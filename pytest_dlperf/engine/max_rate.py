@@ -101,7 +101,9 @@ def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which n
     pool = Pool(rig)
     asked = QUICK_SECONDS if plan.quick else plan.duration
     seconds = asked if plan.quick else max(asked, _LIMITS_A_WINDOW * limit.seconds)
-    prober = _Prober(replace(rig, plan=replace(plan, scenario=Server(1.0))), limit, seconds, pool)
+    served = replace(rig.plan.serving, queue_limit=plan.serving.queue_limit)
+    probed = replace(rig.plan, scenario=Server(1.0), serving=served)
+    prober = _Prober(replace(rig, plan=probed), limit, seconds, pool)
     with contextlib.closing(rig), quiet_gc():
         unsteady = "" if plan.quick else rig.warm_up()
         capacity = pool.run(rig, asked, f"{_scenario(limit)}: full batches")
@@ -113,7 +115,7 @@ def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which n
             )
         terms = _terms(limit, seconds, _capacity(capacity.tally), quick=plan.quick)
         found = search(prober, terms)
-    pooled = pool.measurement(test, name, _scenario(limit), plan.serving_text)
+    pooled = pool.measurement(test, name, _scenario(limit), probed.serving_text)
     longer = f"each window lasted {seconds:g} s: {_LIMITS_A_WINDOW} times the limit"
     notes = (unsteady, f"max_rate: {found}", longer if seconds > asked else "", *pooled.notes)
     return _with_rate(replace(pooled, notes=tuple(filter(None, notes))), found, prober.seen)

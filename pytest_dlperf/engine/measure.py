@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.diagnosis import diagnose
+from pytest_dlperf.core.gpus import gpu_notes
 from pytest_dlperf.core.lateness import lateness
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.metrics import ANSWER_METRICS
@@ -19,7 +20,7 @@ from pytest_dlperf.core.steadiness import drift, growth, shortfall
 from pytest_dlperf.core.sufficiency import sufficient_seconds
 from pytest_dlperf.core.summary import Score, Summary, summarise_load, summarise_score
 from pytest_dlperf.core.tally import few_sizes
-from pytest_dlperf.core.usage import disturbance
+from pytest_dlperf.core.usage import consumption, disturbance
 from pytest_dlperf.engine.rig import SEED, Bench, Loaded, Rig, set_up
 from pytest_dlperf.engine.tracings import Tracings
 from pytest_dlperf.errors import UsageError
@@ -83,6 +84,8 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         batch_sizes=MappingProxyType(few_sizes(tally.batch_sizes)),
         utilisation=tally.utilisation,
         series=series_of(tally, latencies=_has_latencies(plan)),
+        usage=consumption(run.used, run.busy_cores, run.resident, tally.total),
+        gpus=run.gpus,
     )
 
 
@@ -121,6 +124,7 @@ def _notes(plan: Plan, run: Loaded) -> Iterator[str]:
     if run.seconds > plan.duration:
         yield f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
     yield disturbance(run.used)
+    yield from gpu_notes(run.gpus)
     yield growth(run.resident, run.tally.answered)
     if isinstance(plan.scenario, OpenLoop):
         yield shortfall(run.tally)

@@ -68,17 +68,17 @@ class Pool:
         `errors` is the share of the answered requests that were answered badly: that a queue
         overflows is for each load to judge.
         """
-        answers = summarise_answers(self._score)
+        rig, answers = self._rig, summarise_answers(self._score)
         metrics = {
             "errors": counted(self._bad / self._answered),
             **answers.metrics,
             "peak_memory": counted(float(self._peak_bytes)),
-            "compile_time": counted(self._rig.prepared.compile_seconds),
+            "compile_time": counted(rig.prepared.compile_seconds),
         }
         return Measurement(
             test=test,
             name=name,
-            target=self._rig.prepared.description,
+            target=rig.prepared.description,
             scenario=scenario,
             serving=serving,
             seconds=self._seconds,
@@ -86,13 +86,8 @@ class Pool:
             metrics=MappingProxyType(metrics),
             refused=MappingProxyType(answers.refused),
             errors=tuple(sorted(self._errors.values(), key=lambda error: -error.requests)),
-            rows=rows_of(self._rig.data, self._score),
+            rows=rows_of(rig.data, self._score),
             invalid="",
-            notes=tuple(
-                filter(
-                    None,
-                    (self._rig.prepared.remark, self._rig.remark, disturbance(self._used)),
-                )
-            ),
+            notes=tuple(filter(None, (rig.prepared.remark, rig.remark, disturbance(self._used)))),
             diagnosis="",
         )

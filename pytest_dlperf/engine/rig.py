@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pytest_dlperf.core.gpus import GpuUse, summarise_gpus
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.scoring import Scorer, scorer_for
 from pytest_dlperf.core.teller import EXACT, Teller
@@ -20,11 +22,13 @@ from pytest_dlperf.engine.ledger import Ledger
 from pytest_dlperf.engine.load import Load, Replica
 from pytest_dlperf.engine.reference_answers import ReferenceAnswers, ask_alone
 from pytest_dlperf.engine.target import FIRST_CALLS, Prepared, placed, prepare
-from pytest_dlperf.engine.telemetry import Telemetry
+from pytest_dlperf.engine.telemetry import FamilyMeter, Telemetry
 from pytest_dlperf.engine.warmup import warm_up
 from pytest_dlperf.errors import AnswerError, TargetError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.data import Data
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.usage import Usage
     from pytest_dlperf.engine.clock import Clock
     from pytest_dlperf.engine.load import Watch
-    from pytest_dlperf.engine.telemetry import Meter, Progress
+    from pytest_dlperf.engine.telemetry import Gpus, Meter, Progress
 
 SEED: Final = 0
 """Of the arrivals and of the order of rows, so that every run asks the same."""
@@ -48,11 +52,19 @@ _DRAIN_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What measuring needs from outside: time, what the process uses, and somebody to tell."""
+    """What measuring needs from outside.
+
+    Attributes:
+        clock: time.
+        meter: what the process and the machine use.
+        progress: somebody to tell.
+        gpus: the machine's GPUs; None if there are none, or nothing is known of them.
+    """
 
     clock: Clock
     meter: Meter
     progress: Progress
+    gpus: Gpus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,7 @@ class Loaded:
         resident: bytes that were resident, at each tick.
         used: processor time that was used meanwhile.
         busy_cores: processors that this process kept busy meanwhile, on average.
+        gpus: what the GPUs did meanwhile.
         hung: what was said of a call that never returned; empty if all did.
     """
 
@@ -77,6 +90,7 @@ class Loaded:
     resident: list[int]
     used: Usage
     busy_cores: float
+    gpus: tuple[GpuUse, ...]
     hung: str
 
 
@@ -129,7 +143,9 @@ class Rig:
             )
         end_ns = start_ns + int(seconds * 1e9)
         countdown = end_ns if seconds >= 1 else None
-        telemetry = Telemetry(bench.meter, bench.clock, bench.progress, phase, countdown)
+        telemetry = Telemetry(
+            bench.meter, bench.clock, bench.progress, phase, countdown, gpus=bench.gpus
+        )
         teller = Teller(
             started_ns=start_ns,
             seconds=seconds,
@@ -138,8 +154,9 @@ class Rig:
             exact=EXACT,
         )
 
-        def take(segment: Samples) -> None:
+        def take(cut: Callable[[], Samples]) -> None:
             with clock.stopped():
+                segment = cut()
                 stop = segment.first + len(segment.outcome)
                 outcome = asked.outcomes(segment.first, stop)
                 teller.add(replace(segment, outcome=outcome))
@@ -154,7 +171,7 @@ class Rig:
         load = self._load(ledger, clock, telemetry)
         rest = load.run()
         used, busy_cores = telemetry.finish()
-        take(rest)
+        take(lambda: rest)
         return Loaded(
             seconds=seconds,
             tally=teller.tally(),
@@ -163,8 +180,13 @@ class Rig:
             resident=telemetry.resident,
             used=used,
             busy_cores=busy_cores,
+            gpus=summarise_gpus(telemetry.looks, self._own_processes),
             hung=load.hung,
         )
+
+    @property
+    def _own_processes(self) -> frozenset[int]:
+        return frozenset({os.getpid(), *self.prepared.processes})
 
     def _load(self, ledger: Ledger, clock: StoppableClock, watch: Watch) -> Load | CoroutineLoad:
         patience = self.plan.call_timeout
@@ -226,6 +248,8 @@ def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
     prepared = prepare(target, rows[:longest], plan, bench.clock)
     with contextlib.ExitStack() as undo:
         undo.callback(prepared.close)
+        if prepared.processes:
+            bench = replace(bench, meter=FamilyMeter(bench.meter, prepared.processes))
         answer, labels = prepared.sample_answer, data.labels
         scorer = scorer_for(answer, labels) if labels is not None else None
         if scorer is not None and not scorer.classifies:

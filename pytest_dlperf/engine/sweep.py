@@ -64,5 +64,7 @@ def measure_sweep(  # noqa: PLR0913 - what, with what, how, and for whom
 def _under(rig: Rig, clients: int) -> Rig:
     """The target under so many clients; real ones are replicas, and no more of them than that."""
     plan = replace(rig.plan, scenario=ClosedLoop(clients))
-    replicas = rig.prepared.replicas[: plan.served.replicas]
+    replicas = rig.prepared.replicas
+    if plan.clients != "virtual":
+        replicas = replicas[: plan.served.replicas]
     return replace(rig, plan=plan, prepared=replace(rig.prepared, replicas=replicas))

@@ -13,8 +13,9 @@ import numpy as np
 from pytest_dlperf.core.devices import explicit
 from pytest_dlperf.engine.attendance import within
 from pytest_dlperf.engine.coroutines import CoroutineTarget, EventLoop, one_row
+from pytest_dlperf.engine.isolation import IsolatedTarget, isolate
 from pytest_dlperf.engine.padding import Infer, padded, padding_words, powers_of_two
-from pytest_dlperf.errors import DlperfError, RemoteError, TargetError, UsageError
+from pytest_dlperf.errors import RemoteError, TargetError, UsageError, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,7 +52,8 @@ class Prepared:
         replicas: one target a replica.
         description: what it is, in words.
         remark: what a reader should know of it; may be empty.
-        compile_seconds: from being handed over to the end of the first call of each batch size.
+        compile_seconds: from being handed over to the end of the first call of each batch size,
+            the start of processes included.
         sample_answer: an answer to the largest batch, shape `(rows, ...)`.
     """
 
@@ -60,6 +62,11 @@ class Prepared:
     remark: str
     compile_seconds: float
     sample_answer: NDArray[Any]
+
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """The ids of the processes that replicas have of their own."""
+        return tuple(one.worker.pid for one in self.replicas if isinstance(one, IsolatedTarget))
 
     def close(self) -> None:
         """Give back what the replicas hold."""
@@ -133,7 +140,7 @@ def prepare(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> P
 
 def _close(replicas: Iterable[Target]) -> None:
     for replica in dict.fromkeys(replicas):
-        if isinstance(replica, CoroutineTarget):
+        if isinstance(replica, CoroutineTarget | IsolatedTarget):
             replica.close()
 
 
@@ -159,14 +166,17 @@ def _resolve_compiled(target: object, sample: NDArray[Any], plan: Plan, clock: C
     if not places:
         places = (None,) * (serving.replicas if plan.clients == "virtual" else 1)
     try:
+        if serving.intra_op_threads is not None:
+            isolated, text = isolate(target, sample, serving, serving.intra_op_threads, clock)
+            return _Resolved(isolated, text, "")
         compiled = [keras.compile_target(target, sample, serving, clock, one) for one in places]
-    except DlperfError:
+    except (TargetError, UsageError):
         raise
     except Exception as error:
         raise TargetError(
             f"{name} could not be compiled for inputs of shape "
             f"(batch, {', '.join(map(str, sample.shape[1:]))}) and type {sample.dtype}: "
-            f"{type(error).__name__}: {error}"
+            f"{kind_of(error)}: {error}"
         ) from error
     where = f" on {', '.join(serving.devices)}" if serving.devices else ""
     batches = " or ".join(dict.fromkeys(one.batches for one in compiled))
@@ -178,13 +188,19 @@ def _resolve_compiled(target: object, sample: NDArray[Any], plan: Plan, clock: C
 def _resolve_callable(target: object, plan: Plan) -> _Resolved:
     serving, clients = plan.served, plan.clients
     infer = _callable(target, clients)
+    if serving.intra_op_threads is not None:
+        raise UsageError(
+            f"{serving} needs a Keras model or a tf.function, which can be sent to a process of "
+            f"its own; {target!r:.80} cannot",
+            "set the threads in the runtime that the callable uses",
+        )
     description = getattr(target, "description", None)
     if not isinstance(description, str) or not description:
         description = f"callable {getattr(infer, '__qualname__', type(infer).__qualname__)}"
     remark = ""
     if serving.devices:
         where = ", ".join(serving.devices)
-        remark = f"a callable places itself: that it ran on {where} was not verified"
+        remark = f"the target places itself: that it ran on {where} was not verified"
     # A method `infer` takes batches by its name; a function takes what its clients have.
     takes_rows = infer is target and clients != "virtual"
     if clients == "async":
@@ -255,7 +271,7 @@ def _first_call(
         raise TargetError(f"{failed}: {error}\n  {_CHECK_SERVER}") from None
     except Exception as error:  # noqa: BLE001 - whatever it is, it is passed on in words
         trace = error.__traceback__
-        raise TargetError(f"{failed}: {type(error).__name__}: {error}") from (
+        raise TargetError(f"{failed}: {kind_of(error)}: {error}") from (
             error if trace and trace.tb_next else None  # frames of the target, if it has any
         )
     if outputs.dtype.kind not in "biuf" or not outputs.size or not outputs.ndim:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_dlperf.core.usage import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_dlperf.core.gpus import GpuReading
     from pytest_dlperf.engine.clock import Clock
+
+_LOOK_NS: Final = 250_000_000  # the driver's own figures are no fresher
 
 
 class Meter(Protocol):
@@ -55,6 +61,54 @@ class ProcessMeter:
         return int(self._process.memory_info().rss)
 
 
+class FamilyMeter:
+    """This process together with others that work for it.
+
+    Memory that processes share, such as the code of libraries, counts in each of them.
+
+    Args:
+        meter: this process, and the machine.
+        processes: ids of the others.
+    """
+
+    def __init__(self, meter: Meter, processes: Iterable[int]) -> None:
+        import psutil
+
+        self._meter = meter
+        self._gone = psutil.Error
+        self._others = [psutil.Process(one) for one in processes]
+        self._seconds = [0.0] * len(self._others)
+
+    def usage(self) -> Usage:
+        """This process' usage, and the processor time of the others."""
+        for number, process in enumerate(self._others):
+            try:
+                times = process.cpu_times()
+            except self._gone:
+                continue  # what it had used until the last reading stays
+            self._seconds[number] = float(times.user + times.system)
+        usage = self._meter.usage()
+        return replace(usage, process=usage.process + sum(self._seconds))
+
+    def resident_bytes(self) -> int:
+        """Resident set sizes; nothing for a process that is gone."""
+        total = self._meter.resident_bytes()
+        for process in self._others:
+            try:
+                total += int(process.memory_info().rss)
+            except self._gone:
+                continue
+        return total
+
+
+class Gpus(Protocol):
+    """The GPUs of this machine."""
+
+    def read(self) -> tuple[GpuReading, ...]:
+        """One look at each of them."""
+        ...
+
+
 class Telemetry:
     """Watches one load.
 
@@ -64,10 +118,18 @@ class Telemetry:
         progress: where to show it.
         phase: what is going on, for people.
         end_ns: when it is expected to end; None if it is too short to count down.
+        gpus: looked at four times a second; None if there are none.
     """
 
-    def __init__(
-        self, meter: Meter, clock: Clock, progress: Progress, phase: str, end_ns: int | None
+    def __init__(  # noqa: PLR0913 - what is watched, and who is told
+        self,
+        meter: Meter,
+        clock: Clock,
+        progress: Progress,
+        phase: str,
+        end_ns: int | None,
+        *,
+        gpus: Gpus | None = None,
     ) -> None:
         self._meter = meter
         self._clock = clock
@@ -78,10 +140,17 @@ class Telemetry:
         self._started_ns = clock.now_ns()
         self.resident = [meter.resident_bytes()]
         """Bytes held at each tick."""
+        self.looks: list[tuple[GpuReading, ...]] = []
+        """Readings of all GPUs."""
+        self._gpus = gpus
+        self._next_look_ns = self._started_ns + _LOOK_NS
 
     def tick(self, now_ns: int) -> None:
         """Note the memory and show how long it still takes."""
         self.resident.append(self._meter.resident_bytes())
+        if self._gpus is not None and now_ns >= self._next_look_ns:
+            self.looks.append(self._gpus.read())
+            self._next_look_ns = now_ns + _LOOK_NS
         left = None if self._end_ns is None else max(0.0, (self._end_ns - now_ns) * 1e-9)
         self._progress.show(self._phase, left)
 

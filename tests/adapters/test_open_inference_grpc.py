@@ -210,14 +210,19 @@ def test_a_grpc_request_is_sent_once_even_where_it_could_be_sent_again() -> None
 
 
 def test_a_grpc_server_that_was_started_again() -> None:
-    """Errors while it is away are refused connections; soon after its return answers are right."""
+    """While it is away connections are refused; soon after its return answers are right."""
     port = free_port()
     model = Model(lambda request, _: echoed(request))
     with over_grpc(model, port) as url:
         target = OpenInference(url, "echo")
         np.testing.assert_array_equal(target.infer(ROWS), ROWS)
-    with pytest.raises(RemoteError, match="connection refused"):
-        target.infer(ROWS)
+    kind = ""
+    while kind != "connection refused":
+        # The first requests may meet what is left of the old connection.
+        assert kind in {"", "connection closed", "connection failed"}
+        with pytest.raises(RemoteError) as raised:
+            target.infer(ROWS)
+        kind = raised.value.kind
     answers, ends = None, time.monotonic() + 30
     with over_grpc(model, port):
         while answers is None and time.monotonic() < ends:

@@ -142,6 +142,7 @@ def test_real_clients(scenario: Scenario, serving: Serving, clients: int) -> Non
         (ClosedLoop(7), Serving(batch_timeout=0.001), "nothing is batched"),
         (ClosedLoop(7), Serving(replicas=2), "says how many clients"),
         (ClosedLoop(7), Serving(allowed_batch_sizes=(8, 64)), "nothing is padded"),
+        (ClosedLoop(7), Serving(intra_op_threads=1), "answers one call at a time"),
     ],
 )
 def test_serving_that_real_clients_do_not_have(
@@ -150,25 +151,6 @@ def test_serving_that_real_clients_do_not_have(
     """What would do nothing is refused."""
     with pytest.raises(UsageError, match=problem):
         plan([Options(scenario=scenario, serving=serving, clients="async")])
-
-
-def test_budgets_that_a_call_does_not_measure() -> None:
-    """A budget is judged or refused, never dropped; the refusal names the call."""
-    held = plan([Options(budgets=("errors <= 1%", "max_rate >= 5/s"))])
-
-    assert held.limited_to(RATE_METRICS, "dlperf.max_rate(...)", "hint") is held
-    with pytest.raises(UsageError, match=r"'max_rate >= 5/s': dlperf\(...\) does not measure"):
-        held.limited_to(LOAD_METRICS, "dlperf(...)", "hint")
-
-
-def test_only_absolute_budgets_on_errors() -> None:
-    """What is left when nothing else is judged."""
-    texts = ("errors <= 1%", "errors <= baseline", "p99 <= 1s")
-
-    assert [b.text for b in plan([Options(budgets=texts)]).only_errors().judged] == ["errors <= 1%"]
-    assert [b.text for b in plan([Options(budgets=texts[1:])]).only_errors().judged] == [
-        "errors == 0"
-    ]
 
 
 def test_the_devices_of_a_test() -> None:
@@ -190,3 +172,22 @@ def test_a_call_does_not_take_over_the_devices_of_a_markers_serving() -> None:
     made = plan([Options(serving=Serving(devices="cpu:1"))])
 
     assert made.override(Options(serving=Serving(8))).serving == Serving(8)
+
+
+def test_budgets_that_a_call_does_not_measure() -> None:
+    """A budget is judged or refused, never dropped; the refusal names the call."""
+    held = plan([Options(budgets=("errors <= 1%", "max_rate >= 5/s"))])
+
+    assert held.limited_to(RATE_METRICS, "dlperf.max_rate(...)", "hint") is held
+    with pytest.raises(UsageError, match=r"'max_rate >= 5/s': dlperf\(...\) does not measure"):
+        held.limited_to(LOAD_METRICS, "dlperf(...)", "hint")
+
+
+def test_only_absolute_budgets_on_errors() -> None:
+    """What is left when nothing else is judged."""
+    texts = ("errors <= 1%", "errors <= baseline", "p99 <= 1s")
+
+    assert [b.text for b in plan([Options(budgets=texts)]).only_errors().judged] == ["errors <= 1%"]
+    assert [b.text for b in plan([Options(budgets=texts[1:])]).only_errors().judged] == [
+        "errors == 0"
+    ]

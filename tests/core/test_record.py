@@ -11,6 +11,7 @@ from builders import MACHINE, make_judgement, make_measurement, make_record, mak
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_dlperf.core.gpus import GpuUse
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.record import (
@@ -21,6 +22,7 @@ from pytest_dlperf.core.record import (
 )
 from pytest_dlperf.core.series import Series
 from pytest_dlperf.core.statistics.estimate import Estimate
+from pytest_dlperf.core.usage import Consumption
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
 GRAVITY = [Verdict.PASS, Verdict.NEW, Verdict.INCONCLUSIVE, Verdict.INVALID, Verdict.FAIL]
@@ -79,6 +81,30 @@ _MEASUREMENTS = st.builds(
     batch_sizes=st.dictionaries(st.integers(1, 10**6), st.integers(1, 10**9), max_size=3),
     utilisation=st.lists(_NUMBERS, max_size=3).map(tuple),
     series=st.integers(0, 3).flatmap(_series),
+    usage=st.none()
+    | st.builds(
+        Consumption,
+        cpu_per_request=_NUMBERS,
+        busy_cores=_NUMBERS,
+        resident_bytes=st.integers(0),
+        peak_bytes=st.integers(0),
+        others=st.none() | _NUMBERS,
+        stolen=st.none() | _NUMBERS,
+    ),
+    gpus=st.lists(
+        st.builds(
+            GpuUse,
+            index=st.integers(0, 15),
+            name=st.text(),
+            utilisation=st.none() | _NUMBERS,
+            peak_bytes=st.none() | st.integers(0),
+            lowest_clock_hz=st.none() | st.integers(0),
+            highest_clock_hz=st.none() | st.integers(0),
+            throttled=st.lists(st.text(), max_size=2).map(tuple),
+            others=st.none() | st.integers(0),
+        ),
+        max_size=2,
+    ).map(tuple),
 )
 _RECORDS = st.builds(
     Record,
@@ -153,7 +179,7 @@ def test_verdict_in_json_by_hand() -> None:
     }
 
 
-LATER = ("batch_sizes", "utilisation", "series", "intervals")
+LATER = ("batch_sizes", "utilisation", "series", "intervals", "usage", "gpus")
 """Fields that the first reports of the schema did not have."""
 
 

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         (Serving(), "Serving()"),
         (Serving(max_batch_size=8, replicas=2), "Serving(max_batch_size=8, replicas=2)"),
         (Serving(batch_timeout=0.01), "Serving(batch_timeout=0.01)"),
+        (Serving(intra_op_threads=1), "Serving(intra_op_threads=1)"),
     ],
 )
 def test_text(setting: Scenario | Serving, text: str) -> None:
@@ -93,6 +94,9 @@ def test_counts_are_checked(clients: object) -> None:
         Serving(max_batch_size=clients)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"Serving\(replicas\)="):
         Serving(replicas=clients)  # type: ignore[arg-type]
+    if clients is not None:
+        with pytest.raises(UsageError, match=r"Serving\(intra_op_threads\)="):
+            Serving(intra_op_threads=clients)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

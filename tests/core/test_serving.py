@@ -57,3 +57,9 @@ def test_sizes_that_are_refused(sizes: object, problem: str) -> None:
 
     assert str(caught.value).startswith("Serving(allowed_batch_sizes)=")
     assert problem in str(caught.value)
+
+
+def test_processes_and_devices() -> None:
+    """A replica cannot be in a process of its own and on a device of this one."""
+    with pytest.raises(UsageError, match=r"intra_op_threads=1\) with devices=\('cpu:0',\)"):
+        Serving(intra_op_threads=1, devices="cpu:0")

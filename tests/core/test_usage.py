@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dlperf.core.usage import Usage, disturbance
+from pytest_dlperf.core.usage import Consumption, Usage, consumption, disturbance
 
 OTHERS = "the machine was not quiet: other processes"
 
@@ -39,3 +39,24 @@ def test_who_disturbed(used: Usage, text: str) -> None:
 def test_two_stretches_of_time() -> None:
     """What was used in both is the sum, each kind by itself."""
     assert Usage(1, 2, 3, 4).plus(Usage(10, 20, 30, 40)) == Usage(11, 22, 33, 44)
+
+
+def test_consumption_by_hand() -> None:
+    """Processor time a request, memory in the end and at the most, and the shares of others."""
+    found = consumption(Usage(8, 12, 1, 20), 1.6, [100, 300, 200], requests=4000)
+
+    assert found == Consumption(
+        cpu_per_request=0.002,
+        busy_cores=1.6,
+        resident_bytes=200,
+        peak_bytes=300,
+        others=0.2,
+        stolen=0.05,
+    )
+
+
+def test_a_short_run_says_nothing_of_others() -> None:
+    """Below a second of processor time the counters are too coarse for shares."""
+    found = consumption(Usage(0.4, 0.9, 0, 0.9), 1.0, [100], requests=1)
+
+    assert (found.others, found.stolen) == (None, None)

@@ -30,12 +30,10 @@ from pytest_dlperf.core.summary import summarise_load
 from pytest_dlperf.core.sweep import Point, Sweep, point
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.clock import MonotonicClock
-from pytest_dlperf.engine.ledger import Ledger
+from pytest_dlperf.engine.ledger import Ledger, Sink
 from pytest_dlperf.engine.load import Load, Replica
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.samples import Samples
@@ -125,7 +123,7 @@ def simulate(  # noqa: PLR0913 - the knobs of a load
     *,
     serving: Serving | None = None,
     seed: int = 0,
-    sink: Callable[[Samples], None] | None = None,
+    sink: Sink | None = None,
 ) -> Samples:
     """A load with several replicas in simulated time: the one that is furthest behind goes next."""
     start = targets[0].clock.now
@@ -545,7 +543,10 @@ def test_what_is_given_away_is_the_whole_run(
     monkeypatch.setattr("pytest_dlperf.engine.journal._CALLS", 10)
     monkeypatch.setattr("pytest_dlperf.engine.backlog.CHUNK", 64)
     segments: list[Samples] = []
-    segments.append(simulate(scenario, 1.0, targets(), serving=serving, sink=segments.append))
+    rest = simulate(
+        scenario, 1.0, targets(), serving=serving, sink=lambda cut: segments.append(cut())
+    )
+    segments.append(rest)
 
     assert len(segments) > 20
     for column in ("intended_ns", "dispatched_ns", "done_ns", "replica", "outcome"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import threading
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from builders import ENVIRONMENT
 from fakes import FakeClock, FakeMeter, FakeProgress, TimedTarget, fake_bench
 
 from pytest_dlperf.core.data import as_data
+from pytest_dlperf.core.gpus import GpuReading
 from pytest_dlperf.core.judge import judge
 from pytest_dlperf.core.options import Options
 from pytest_dlperf.core.plan import Plan, plan
@@ -28,7 +30,8 @@ from pytest_dlperf.core.scenarios import (
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.core.usage import Usage
 from pytest_dlperf.core.verdict import Verdict
-from pytest_dlperf.engine.backlog import backlog_for
+from pytest_dlperf.engine.backlog import Backlog, backlog_for
+from pytest_dlperf.engine.journal import Journal
 from pytest_dlperf.engine.measure import measure
 from pytest_dlperf.engine.rig import Bench
 from pytest_dlperf.errors import DataError, TargetError, UsageError
@@ -188,6 +191,68 @@ def test_a_busy_machine_is_reported() -> None:
     found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
 
     assert found.notes == ("the machine was not quiet: other processes took 40% of its processors",)
+
+
+def test_the_record_says_what_the_run_used() -> None:
+    """Processor seconds a request, memory in the end and at the most, and the shares of others."""
+
+    class Growing(FakeMeter):
+        """Two processor seconds and one MiB more at each reading."""
+
+        readings = 0
+        held = 0
+
+        def usage(self) -> Usage:
+            """The next reading."""
+            self.readings += 1
+            return Usage(2.0 * self.readings, 2.0 * self.readings, 0.0, 10.0 * self.readings)
+
+        def resident_bytes(self) -> int:
+            """The next reading."""
+            self.held += 1 << 20
+            return self.held
+
+    clock = FakeClock()
+    meter = Growing()
+    the_plan = plan([Options(scenario=ClosedLoop(2), duration=0.5)])
+
+    bench = Bench(clock, meter, FakeProgress())
+    found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+
+    assert found.usage is not None
+    assert found.usage.cpu_per_request == pytest.approx(2.0 / found.requests)
+    assert found.usage.peak_bytes == found.usage.resident_bytes == meter.held
+    assert (found.usage.others, found.usage.stolen) == (0.0, 0.0)
+
+
+def test_the_record_says_what_gpus_did() -> None:
+    """A GPU that this process was seen on, and a note of who else was there."""
+
+    class OneGpu:
+        """A GPU that somebody else uses, too."""
+
+        def read(self) -> tuple[GpuReading, ...]:
+            """Always the same."""
+            processes = frozenset({os.getpid(), os.getpid() + 1})
+            return (GpuReading(0, "H200", 0.5, 1 << 30, 10**9, frozenset(), processes),)
+
+    clock = FakeClock()
+    bench = Bench(clock, FakeMeter(), FakeProgress(), OneGpu())
+    the_plan = plan([Options(scenario=ClosedLoop(2), duration=1.0)])
+
+    found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+
+    assert [(gpu.name, gpu.utilisation, gpu.others) for gpu in found.gpus] == [("H200", 0.5, 1)]
+    assert found.notes == ("GPU 0 (H200) was not quiet: 1 other process computed on it",)
+
+
+def test_callables_have_no_threads_of_ours() -> None:
+    """A callable cannot be sent to another process, and the error says what to do instead."""
+    clock = FakeClock()
+    options = Options(serving=Serving(intra_op_threads=1), duration=1.0)
+
+    with pytest.raises(UsageError, match="set the threads in the runtime"):
+        measured(exact(clock), clock, options)
 
 
 def test_a_late_generator_makes_the_run_invalid() -> None:
@@ -567,6 +632,25 @@ def test_a_long_load_is_measured_as_a_short_one(
     assert (folded.requests, folded.seconds) == (kept.requests, kept.seconds)
 
 
+def test_folding_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes to put a segment together, nobody waits for it."""
+    clock = FakeClock()
+    cut, cuts = Journal.cut, []
+
+    def slowly(journal: Journal, backlog: Backlog) -> object:
+        clock.now += 500 * MILLISECOND
+        cuts.append(clock.now)
+        return cut(journal, backlog)
+
+    monkeypatch.setattr(Journal, "cut", slowly)
+    monkeypatch.setattr("pytest_dlperf.engine.journal._CALLS", 100)
+
+    found = measured(exact(clock, 1000), clock, Options(scenario=Server(2000), duration=1.0))
+
+    assert len(cuts) > 20
+    assert found["max"].value < 0.001
+
+
 def _mostly_well() -> Callable[[NDArray[Any]], object]:
     """Answers that are right, but for every 50th call, which has a NaN."""
     calls = itertools.count(1)
@@ -622,5 +706,5 @@ def test_devices_that_nobody_verified_are_noted() -> None:
 
     found = measured(exact(clock), clock, options)
 
-    assert found.notes == ("a callable places itself: that it ran on cpu:0 was not verified",)
+    assert found.notes == ("the target places itself: that it ran on cpu:0 was not verified",)
     assert found.serving == "Serving(devices=('cpu:0',))"

@@ -66,7 +66,7 @@ def test_a_callable_on_devices_that_are_named() -> None:
 
     assert len(found.replicas) == 4
     assert found.remark == (
-        "a callable places itself: that it ran on cpu:0, gpu:3 was not verified"
+        "the target places itself: that it ran on cpu:0, gpu:3 was not verified"
     )
 
 
