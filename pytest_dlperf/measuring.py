@@ -177,8 +177,9 @@ class Dlperf:
             data: as for `dlperf(...)`.
             slo: the limit, a latency that a percentile must not exceed, such as `"p99 <= 10ms"`.
             serving: batching and replicas; wins over the marker's.
-            duration: of one window, seconds or text such as `"5s"`; wins over the marker's. A
-                rate is tried for one to four windows, all rates together for at most twenty.
+            duration: of one window, seconds or text such as `"5s"`; wins over the marker's. It
+                is lengthened to 100 times the limit. A rate is tried for one to four windows, all
+                rates together for at most twenty.
             name: tells several measurements of one test apart.
 
         Raises:

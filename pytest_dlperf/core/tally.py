@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -39,12 +40,20 @@ class Latencies(Protocol):
         """Where the intervals come from, in words."""
         ...
 
-    def fastest(self, share: float, blocks: int) -> NDArray[np.int64]:
-        """How many of the fastest queries ended in each block, shape `(blocks,)`.
+    @property
+    def median_ns(self) -> float:
+        """The median latency; NaN if there is no query."""
+        ...
+
+    def within(self, ns: float, blocks: int) -> NDArray[np.int64]:
+        """How many queries that took so long at the most ended in each block.
 
         Args:
-            share: of all queries, from 0 to 1; equally fast ones are in or out together.
+            ns: the longest latency that counts.
             blocks: in which queries may have ended.
+
+        Returns:
+            Shape `(blocks,)`.
         """
         ...
 
@@ -83,12 +92,14 @@ class EachLatency:
         seconds = np.maximum(self.ns.astype(np.float64) * _NS, _NS)
         return block_percentiles(seconds, dense, percents)
 
-    def fastest(self, share: float, blocks: int) -> NDArray[np.int64]:
-        """Up to the order statistic."""
-        if not len(self.ns):
-            return np.zeros(blocks, np.int64)
-        fast = self.ns <= np.quantile(self.ns, share)
-        return np.bincount(self.block[fast], minlength=blocks)
+    @property
+    def median_ns(self) -> float:
+        """The middle one."""
+        return float(np.median(self.ns)) if len(self.ns) else math.nan
+
+    def within(self, ns: float, blocks: int) -> NDArray[np.int64]:
+        """Counted one by one."""
+        return np.bincount(self.block[self.ns <= ns], minlength=blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +123,17 @@ class CountedLatencies:
         seconds = np.maximum(self.by_block.middles_ns * _NS, _NS)
         return binned_percentiles(counts[counts.any(axis=1)], seconds, percents)
 
-    def fastest(self, share: float, blocks: int) -> NDArray[np.int64]:
-        """Up to the end of the bin of the order statistic."""
-        counts = self.by_block.counts
-        before = np.cumsum(counts.sum(axis=0))
-        bins = int(np.searchsorted(before, share * before[-1])) + 1 if counts.size else 0
-        fast: NDArray[np.int64] = counts[:blocks, :bins].sum(axis=1)
+    @property
+    def median_ns(self) -> float:
+        """To 0.1 %."""
+        rows = np.zeros(len(self.by_block.counts), np.intp)
+        return float(self.by_block.grouped(rows, 1).quantile_ns(0.5)[0])
+
+    def within(self, ns: float, blocks: int) -> NDArray[np.int64]:
+        """Bins whose middle is within."""
+        fast: NDArray[np.int64] = self.by_block.counts[:blocks, self.by_block.middles_ns <= ns].sum(
+            axis=1
+        )
         return fast
 
 

@@ -134,7 +134,7 @@ def test_a_full_queue_counts_against_the_limit() -> None:
     target = TimedTarget(FakeClock(), lambda _: int(random.exponential(MILLISECOND)))
     serving = Serving(1, queue_limit=1)
 
-    found = measured(target, "p90 <= 100ms", duration=5.0, serving=serving, scenario=Server(1))
+    found = measured(target, "p90 <= 40ms", duration=5.0, serving=serving, scenario=Server(1))
 
     assert found["max_rate"].low <= 393.5 <= found["max_rate"].high <= 600
     assert found["errors"].value == 0
@@ -200,10 +200,10 @@ def test_a_late_generator_makes_the_search_invalid() -> None:
 
 
 def test_windows_are_long_enough_for_the_limit() -> None:
-    """A window is at least 20 limits long, so that an overload shows in it; a note says so."""
-    found = measured(fixed(), "p99 <= 200ms", duration=1.0)
+    """A window is at least 100 limits long, so that an overload shows in it; a note says so."""
+    found = measured(fixed(), "p99 <= 20ms", duration=1.0)
 
-    assert "each window lasted 4 s: 20 times the limit" in found.notes
+    assert "each window lasted 2 s: 100 times the limit" in found.notes
     assert found["max_rate"].low < 1000
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.statistics.estimate import Estimate
     from pytest_dlperf.core.tally import Tally
 
-_USUAL: Final = 0.9
+_NS: Final = 1e-9
 _MOST_ALIKE: Final = 0.9  # more likeness between neighbours cannot be told from so few blocks
 
 
@@ -28,19 +28,19 @@ class Attainment:
     Attributes:
         total: requests that became due.
         within: those that were answered well and in time.
-        usual: those whose answers were among the fastest 90 % of their run.
+        early: those that were answered well before half way from the median to the limit.
     """
 
     total: NDArray[np.float64]
     within: NDArray[np.float64]
-    usual: NDArray[np.float64]
+    early: NDArray[np.float64]
 
     def joined(self, later: Attainment) -> Attainment:
         """The blocks of both."""
         return Attainment(
             np.concatenate([self.total, later.total]),
             np.concatenate([self.within, later.within]),
-            np.concatenate([self.usual, later.usual]),
+            np.concatenate([self.early, later.early]),
         )
 
     @property
@@ -57,11 +57,11 @@ class Attainment:
         n independent requests; at least 1. Blocks that are shorter than the queue's memory are
         alike, and hide variance; the residuals' correlation r at lag 1 puts it back as a first
         order autoregression has it, by (1 + r) / (1 - r). Misses are rare, and where none was
-        seen they cannot show how they come in clusters; so the requests beyond the 90th
-        percentile are looked at in the same way, and the larger effect counts: how long a queue
-        stays above a level hardly depends on the level.
+        seen they cannot show how they come in clusters. So those that were not early are looked at
+        in the same way, and the larger effect counts: how long a queue stays above a level hardly
+        depends on the level, and near the limit it is above a lower one more often.
         """
-        effects = (_design_effect(self.total, hits) for hits in (self.within, self.usual))
+        effects = (_design_effect(self.total, hits) for hits in (self.within, self.early))
         return float(self.total.sum()) / max(1.0, *effects)
 
     def share(self, confidence: float) -> Estimate | None:
@@ -95,16 +95,18 @@ def within_limit(tally: Tally) -> Attainment:
     Args:
         tally: of an open loop, with at least one call.
     """
+    slo_ns = (tally.slo or 0.0) / _NS
     blocks = tally.blocks
     total = blocks.requests.astype(np.float64)
     waited = blocks.queue_ns.astype(np.float64)
     where = waited if waited.any() else total
     unanswered = tally.rejected * where / where.sum()
     unanswered[-1] += tally.unfinished
+    half_way = (tally.latencies.median_ns + slo_ns) / 2
     return Attainment(
         total=(total + unanswered)[1:],
         within=blocks.within.astype(np.float64)[1:],
-        usual=tally.latencies.fastest(_USUAL, len(blocks)).astype(np.float64)[1:],
+        early=tally.latencies.within(half_way, len(blocks)).astype(np.float64)[1:],
     )
 
 
