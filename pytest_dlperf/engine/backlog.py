@@ -8,7 +8,6 @@ grows while it is worked off, and a batch is always a slice of it.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -24,6 +23,8 @@ from pytest_dlperf.core.scenarios import (
     SingleStream,
     Trace,
 )
+from pytest_dlperf.engine.clients import Clients
+from pytest_dlperf.engine.pending import Batch, Pending, Wait
 from pytest_dlperf.engine.traces import read_times
 
 if TYPE_CHECKING:
@@ -37,23 +38,8 @@ if TYPE_CHECKING:
 _ROOM: Final = 1 << 14
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Requests `start` to `stop - 1`, to be sent together."""
-
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing to send before `until_ns`; None if that depends on answers still to come."""
-
-    until_ns: int | None
-
-
 class Backlog:
-    """Requests by due time. Not safe for threads by itself.
+    """A `Pending` whose due times are arrays. Not safe for threads by itself.
 
     Requests that are due join a queue, if there is room in it; `_queue` holds those that joined,
     in order, from the first that was not forgotten, so that a batch is a slice of it.
@@ -238,7 +224,7 @@ def backlog_for(  # noqa: PLR0913 - what comes, when, how it is served, and on w
     seed: int,
     *,
     pause: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> Backlog:
+) -> Pending:
     """The requests of a scenario that begins at `start_ns` and lasts `duration` seconds.
 
     Args:
@@ -259,20 +245,18 @@ def backlog_for(  # noqa: PLR0913 - what comes, when, how it is served, and on w
 
     match scenario:
         case ClosedLoop(clients, think_time):
-            again = (
-                _after_thinking(think_time.mean, seed)
-                if isinstance(think_time, Exponential)
-                else _after(int(think_time * 1e9))
-            )
-            return Backlog(at_once(clients), end_ns, serving, again)
+            if isinstance(think_time, Exponential):
+                again = _after_thinking(think_time.mean, seed)
+                return Backlog(at_once(clients), end_ns, serving, again)
+            return Clients(clients, start_ns, end_ns, serving, int(think_time * 1e9))
         case SingleStream():
-            return Backlog(at_once(1), end_ns, serving, _after(0))
+            return Clients(1, start_ns, end_ns, serving, 0)
         case MultiStream(samples):
             return Backlog(at_once(samples), end_ns, serving, _together(samples), per_query=samples)
         case Offline():
             # As many clients as keep every replica in full batches, one batch waiting each.
             clients = 2 * serving.max_batch_size * serving.everywhere
-            return Backlog(at_once(clients), end_ns, serving, _after(0))
+            return Clients(clients, start_ns, end_ns, serving, 0)
         case Trace(str() as path):
             chunks = arrival_chunks(Trace(read_times(Path(path))), duration, seed, CHUNK)
         case _:
@@ -292,13 +276,6 @@ def _drawn(
         if chunk is None:
             return
         yield start_ns + chunk
-
-
-def _after(think_ns: int) -> Again:
-    def again(answered: int, done_ns: int, outstanding: int) -> NDArray[np.int64]:  # noqa: ARG001 - as Again
-        return np.full(answered, done_ns + think_ns, np.int64)
-
-    return again
 
 
 def _after_thinking(mean: float, seed: int) -> Again:

@@ -12,9 +12,9 @@ import numpy as np
 
 from pytest_dlperf.core.units import format_quantity
 from pytest_dlperf.engine.attendance import give_up, is_abandonment
-from pytest_dlperf.engine.backlog import Batch
 from pytest_dlperf.engine.ledger import Call
 from pytest_dlperf.engine.load import TICK_SECONDS
+from pytest_dlperf.engine.pending import Batch
 from pytest_dlperf.errors import AnswerError
 
 if TYPE_CHECKING:

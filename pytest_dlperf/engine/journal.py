@@ -12,7 +12,7 @@ from pytest_dlperf.core.samples import Outcome, Samples
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_dlperf.engine.backlog import Backlog
+    from pytest_dlperf.engine.pending import Pending
 
 _CALLS: Final = 1 << 17
 _REQUESTS: Final = 1 << 20
@@ -52,7 +52,7 @@ class Journal:
         """Somebody idle woke so late for the next request."""
         self._late_ns.append(late_ns)
 
-    def cut(self, backlog: Backlog) -> Samples:
+    def cut(self, backlog: Pending) -> Samples:
         """Give away what has ended, up to the first request that is still with a replica.
 
         Args:

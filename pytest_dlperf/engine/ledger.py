@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.samples import Samples
-    from pytest_dlperf.engine.backlog import Backlog, Batch, Wait
+    from pytest_dlperf.engine.pending import Batch, Pending, Wait
 
 
 class Sink(Protocol):
@@ -71,14 +71,13 @@ class Ledger:
         sink: takes segments of the run; None keeps it whole.
 
     Attributes:
-        changed: held around every look at the backlog; notified when an answer came, which may
-            have brought further requests.
+        changed: held around every look at the backlog and every entry.
     """
 
     def __init__(
         self,
         *,
-        backlog: Backlog,
+        backlog: Pending,
         feed: Feed,
         started_ns: int,
         deadline_ns: int,
@@ -122,18 +121,16 @@ class Ledger:
         return self._feed.inputs(batch.start, batch.stop)
 
     def answered(self, call: Call, done_ns: int, outputs: object) -> None:
-        """Write an answer down."""
-        with self.changed:
-            self._note(call, done_ns)
-            self._feed.answer(call.batch.start, call.batch.stop, outputs)
-            self._finish(call.batch, done_ns)
+        """Write an answer down. Call it with `changed` held."""
+        self._note(call, done_ns)
+        self._feed.answer(call.batch.start, call.batch.stop, outputs)
+        self._finish(call.batch, done_ns)
 
     def failed(self, call: Call, done_ns: int, error: Exception) -> None:
-        """Write down what was raised instead of an answer."""
-        with self.changed:
-            self._note(call, done_ns)
-            self._feed.fail(call.batch.start, call.batch.stop, error)
-            self._finish(call.batch, done_ns)
+        """Write down what was raised instead of an answer. Call it with `changed` held."""
+        self._note(call, done_ns)
+        self._feed.fail(call.batch.start, call.batch.stop, error)
+        self._finish(call.batch, done_ns)
 
     def woke(self, late_ns: int) -> None:
         """Write down how late somebody idle woke for the next request."""
@@ -157,4 +154,3 @@ class Ledger:
         self._backlog.finish(batch, done_ns)
         if self._sink is not None and self._journal.full:
             self._sink(lambda: self._journal.cut(self._backlog))
-        self.changed.notify()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_dlperf.engine.attendance import give_up, is_abandonment
-from pytest_dlperf.engine.backlog import Batch, Wait
 from pytest_dlperf.engine.ledger import Call
+from pytest_dlperf.engine.pending import Batch, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,7 +132,8 @@ class Load:
         rows = call.batch.stop - call.batch.start
         what = f"a call with {rows} row{'s' if rows > 1 else ''}"
         error = give_up(thread, what, self._call_seconds)
-        self._ledger.failed(call, now_ns, error)
+        with self._ledger.changed:
+            self._ledger.failed(call, now_ns, error)
         self._ledger.close()
         self.hung = self.hung or str(error)
         return True
@@ -187,6 +188,8 @@ class Load:
                 self._ledger.answered(call, done_ns, outputs)
             else:
                 self._ledger.failed(call, done_ns, error)
+            if self._waits_for_others:
+                self._ledger.changed.notify()
 
     def _sleep(self, until_ns: int, clock: Clock) -> None:
         until_ns = min(until_ns, self._ledger.deadline_ns)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pytest_dlperf.core.scenarios import ClosedLoop, MultiStream, Offline, Server, SingleStream
 from pytest_dlperf.core.serving import Serving
-from pytest_dlperf.engine.backlog import Backlog, Batch, Wait, backlog_for
+from pytest_dlperf.engine.backlog import Backlog, backlog_for
+from pytest_dlperf.engine.pending import Batch, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

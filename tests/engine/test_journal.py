@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.core.serving import Serving
-from pytest_dlperf.engine.backlog import Backlog, Batch
+from pytest_dlperf.engine.backlog import Backlog
 from pytest_dlperf.engine.journal import Journal
+from pytest_dlperf.engine.pending import Batch
 
 
 def taken(sizes: list[int]) -> tuple[Backlog, list[Batch]]:
