@@ -28,7 +28,7 @@ from pytest_dlperf.engine.pending import Batch, Pending, Wait
 from pytest_dlperf.engine.traces import read_times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
@@ -51,6 +51,7 @@ class Backlog:
         again: how clients come again; None if they do not (open loop).
         per_query: consecutive requests that are one query.
         more: due times of further requests, in arrays; drawn as they are needed.
+        pause: entered while they are drawn, so that this takes no time from the load.
     """
 
     def __init__(  # noqa: PLR0913 - what comes, and how it is served
@@ -62,12 +63,14 @@ class Backlog:
         *,
         per_query: int = 1,
         more: Iterable[NDArray[np.int64]] = (),
+        pause: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.per_query = per_query
         self.rejected = 0
         self._coming = due_ns
         self._next = 0
         self._more = iter(more)
+        self._pause = pause
         self._all_drawn = False
         # Where nobody is turned away and nobody comes again, all that comes is the queue.
         self._all_join = serving.queue_limit is None and again is None
@@ -185,14 +188,15 @@ class Backlog:
         known = len(self._coming) - self._next
         if known >= self._largest or (self._all_join and waiting >= self._largest):
             return False
-        chunk = next(self._more, None)
-        if chunk is None:
-            self._all_drawn = True
-            return False
-        if self._all_join:
-            self._queue = self._coming = np.concatenate([self._queue, chunk])
-        else:
-            self._coming, self._next = np.concatenate([self._coming[self._next :], chunk]), 0
+        with self._pause():
+            chunk = next(self._more, None)
+            if chunk is None:
+                self._all_drawn = True
+                return False
+            if self._all_join:
+                self._queue = self._coming = np.concatenate([self._queue, chunk])
+            else:
+                self._coming, self._next = np.concatenate([self._coming[self._next :], chunk]), 0
         return True
 
     def _send(self, count: int) -> Batch:
@@ -261,21 +265,9 @@ def backlog_for(  # noqa: PLR0913 - what comes, when, how it is served, and on w
             chunks = arrival_chunks(Trace(read_times(Path(path))), duration, seed, CHUNK)
         case _:
             chunks = arrival_chunks(scenario, duration, seed, CHUNK)
-    more = _drawn(chunks, start_ns, pause)
-    return Backlog(next(more, np.zeros(0, np.int64)), end_ns, serving, more=more)
-
-
-def _drawn(
-    chunks: Iterator[NDArray[np.int64]],
-    start_ns: int,
-    pause: Callable[[], AbstractContextManager[None]],
-) -> Iterator[NDArray[np.int64]]:
-    while True:
-        with pause():
-            chunk = next(chunks, None)
-        if chunk is None:
-            return
-        yield start_ns + chunk
+    more = (start_ns + chunk for chunk in chunks)
+    first = next(more, np.zeros(0, np.int64))
+    return Backlog(first, end_ns, serving, more=more, pause=pause)
 
 
 def _after_thinking(mean: float, seed: int) -> Again:
