@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.engine.pending import Pending
 
-_CALLS: Final = 1 << 17
-_REQUESTS: Final = 1 << 20
+_CALLS: Final = 1 << 16
+_REQUESTS: Final = 1 << 18
 _COLUMNS: Final = 5
 
 
