@@ -111,7 +111,8 @@ def plan_of(item: pytest.Item) -> Plan:
     Raises:
         UsageError: for a marker that makes no sense.
     """
-    return plan(layers(item))
+    said = layers(item)
+    return plan(said, run_wide={0, len(said) - 1})  # the command line and the ini file
 
 
 def _check(item: pytest.Item) -> None:

@@ -106,11 +106,12 @@ class Dlperf:
         self._plan = plan
         self._workplace = workplace
         self._findings: dict[str, _Finding] = {}
+        self._swept = False
 
     @property
     def measured(self) -> bool:
         """Whether anything was measured yet."""
-        return bool(self._findings)
+        return self._swept or bool(self._findings)
 
     @_without_our_frames
     def __call__(  # noqa: PLR0913 - each overrides one argument of the marker
@@ -235,6 +236,8 @@ class Dlperf:
             from_call(scenario=ClosedLoop(counts[0]), serving=serving, duration=duration)
         ).only_errors()
         bench = self._workplace.bench
+        own = {budget.metric.name for budget in self._plan.budgets} - self._plan.run_wide
+        self._swept = own <= {"errors"}
         found = measure_sweep(target, as_data(data), plan, bench, clients=counts, test=self._test)
         judgements = judge(found.whole, plan.judged, None, self._workplace.environment(), "")
         record = Record(found.whole, judgements, (), quick=plan.quick)

@@ -67,6 +67,9 @@ def _refusal(budget: Budget, measurement: Measurement) -> Judgement | None:
     """INVALID, where the measuring itself failed."""
     name = budget.metric.name
     measured = measurement.metrics.get(name)
+    if measurement.hung:
+        reason = f"the load was cut short: {measurement.hung}"
+        return Judgement(budget.text, name, Verdict.INVALID, measured, reason=reason, lasting=True)
     if measured is None:
         reason = measurement.refused[name]
         return Judgement(budget.text, name, Verdict.INVALID, reason=reason, lasting=True)

@@ -49,7 +49,10 @@ def parse_limit(text: object) -> LatencyLimit:
     __tracebackhide__ = True
     if not isinstance(text, str):
         raise UsageError(f"slo={text!r:.80}: expected a text", _EXAMPLE)
-    budget = parse_budget(text)
+    try:
+        budget = parse_budget(text)
+    except UsageError as error:
+        raise UsageError(f"slo={text!r}: {error.problem}", _EXAMPLE) from None
     if budget.metric.percentile is None:
         raise UsageError(f"slo={text!r}: {budget.metric.name} is no percentile", _EXAMPLE)
     if budget.relative:

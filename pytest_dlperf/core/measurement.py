@@ -53,6 +53,7 @@ class Measurement:
         errors: kinds of errors, the most frequent first.
         rows: the evidence for accuracy, if the data has labels.
         invalid: why the speeds of this run say nothing, if so.
+        hung: what was said of a call that never returned and so ended the load; empty if all did.
         notes: what a reader should know.
         diagnosis: where the time of a request went, in words.
         intervals: where the intervals of the percentiles come from, in words; empty without
@@ -80,6 +81,7 @@ class Measurement:
     invalid: str
     notes: tuple[str, ...]
     diagnosis: str
+    hung: str = ""
     intervals: str = ""
     slo: float | None = None
     batch_sizes: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))

@@ -239,7 +239,10 @@ def _checked(given: Mapping[str, object], spelling: Callable[[str], str]) -> Opt
     for name, value in given.items():
         spec, spelt = specs()[name], spelling(name)
         if spec.choices and value not in spec.choices:
-            raise UsageError(f"{spelt}={value!r}", f"one of {', '.join(spec.choices)}")
+            hint = f"one of {', '.join(spec.choices)}"
+            if name == "clients" and isinstance(value, int):
+                hint = f"{hint}; how many there are: scenario=ClosedLoop(clients={value})"
+            raise UsageError(f"{spelt}={value!r}", hint)
         if name in {"duration", "slo", "call_timeout"}:
             values[name] = parse_duration(value, spelt)
         elif name == "devices":

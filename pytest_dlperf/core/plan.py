@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _REAL_CLIENTS: Final = 64
+_FIRST_CALLS: Final = 10
 
 ANY_ERROR = parse_budget("errors == 0")
 """What is asked of every measurement that has no budget on errors."""
@@ -37,6 +38,7 @@ class Plan:
 
     Attributes:
         budgets: the conditions, the nearest level's for each metric.
+        run_wide: metrics whose budgets were given for all tests, not for this one.
         scenario: the traffic.
         serving: batching and replicas.
         clients: rows of an array, or real threads or coroutines with one request each.
@@ -51,6 +53,7 @@ class Plan:
     """
 
     budgets: tuple[Budget, ...]
+    run_wide: frozenset[str]
     scenario: Scenario
     serving: Serving
     clients: Clients
@@ -113,6 +116,11 @@ class Plan:
             raise UsageError(together, f"{self.scenario} says how many clients there are")
 
     @property
+    def compile_timeout(self) -> float:
+        """Seconds after which a first call, or a trial of several, is given up; they compile."""
+        return _FIRST_CALLS * self.call_timeout
+
+    @property
     def judged(self) -> tuple[Budget, ...]:
         """The budgets that are judged: all, or in a smoke run the absolute ones on answers."""
         lasting = ANSWER_METRICS | {"errors"}
@@ -160,17 +168,27 @@ class Plan:
         return dataclasses.replace(self, devices=device_names(devices, "dlperf_devices"))
 
     def override(self, call: Options) -> Plan:
-        """This plan with the arguments of a call, which win over the marker's."""
+        """This plan with the arguments of a call, which win over the marker's.
+
+        Raises:
+            UsageError: if the call names other devices than the test is for.
+        """
         __tracebackhide__ = True
         given = {
             name: value
             for name in ("scenario", "serving", "clients", "duration")
             if (value := getattr(call, name)) is not None
         }
+        asked = call.serving.devices if call.serving else None
+        if self.devices and asked not in {None, self.devices}:
+            raise UsageError(
+                f"{call.serving} in a test that is for {', '.join(self.devices)}",
+                "name devices in the marker's serving=, then it is one test",
+            )
         return dataclasses.replace(self, **given)
 
     def limited_to(self, metrics: Collection[str], call: str, hint: str) -> Plan:
-        """This plan, if a call measures all that it has budgets on.
+        """This plan with the budgets on what a call measures.
 
         Args:
             metrics: what the call measures.
@@ -178,14 +196,17 @@ class Plan:
             hint: what to do with another budget.
 
         Raises:
-            UsageError: naming the first budget that would not be judged.
+            UsageError: naming the first budget of the test's own that would not be judged; those
+                for all tests hold where they can.
         """
         __tracebackhide__ = True
         for budget in self.budgets:
-            if budget.metric.name not in metrics:
-                problem = f"{call} does not measure {budget.metric.name}"
+            name = budget.metric.name
+            if name not in metrics and name not in self.run_wide:
+                problem = f"{call} does not measure {name}"
                 raise UsageError(f"budget {budget.text!r}: {problem}", hint)
-        return self
+        kept = tuple(budget for budget in self.budgets if budget.metric.name in metrics)
+        return dataclasses.replace(self, budgets=kept)
 
     def only_errors(self) -> Plan:
         """This plan without any budget but the absolute ones on errors."""
@@ -193,28 +214,37 @@ class Plan:
         return dataclasses.replace(self, budgets=tuple(kept))
 
 
-def plan(layers: Sequence[Options]) -> Plan:
+def plan(layers: Sequence[Options], *, run_wide: Collection[int] = ()) -> Plan:
     """The plan from all layers of options, nearest first.
+
+    Args:
+        layers: what is said where.
+        run_wide: indices of the layers that speak of all tests.
 
     Raises:
         BudgetSyntaxError: for a budget that cannot be read.
         UsageError: for a budget on something that the scenario does not measure.
     """
     options = overlay((*layers, DEFAULTS))
+    given = {"budgets", "devices", "run_wide"}
     settled = {
         field.name: getattr(options, field.name)
         for field in dataclasses.fields(Plan)
-        if field.name not in {"budgets", "devices"}
+        if field.name not in given
     }
-    return Plan(budgets=_nearest(layers), devices=(), **settled)
+    nearest = _nearest(layers)
+    general = frozenset(name for name, (place, _) in nearest.items() if place in run_wide)
+    budgets = tuple(budget for _, budgets in nearest.values() for budget in budgets)
+    return Plan(budgets=budgets, run_wide=general, devices=(), **settled)
 
 
-def _nearest(layers: Sequence[Options]) -> tuple[Budget, ...]:
-    chosen: dict[str, list[Budget]] = {}
-    for layer in layers:
-        here: dict[str, list[Budget]] = {}
+def _nearest(layers: Sequence[Options]) -> dict[str, tuple[int, list[Budget]]]:
+    """By metric: the nearest layer with budgets on it, and these."""
+    chosen: dict[str, tuple[int, list[Budget]]] = {}
+    for place, layer in enumerate(layers):
+        here: dict[str, tuple[int, list[Budget]]] = {}
         for text in layer.budgets or ():
             budget = parse_budget(text)
-            here.setdefault(budget.metric.name, []).append(budget)
+            here.setdefault(budget.metric.name, (place, []))[1].append(budget)
         chosen = {**here, **chosen}
-    return tuple(budget for budgets in chosen.values() for budget in budgets)
+    return chosen

@@ -109,13 +109,18 @@ def point(clients: int, metrics: Mapping[str, Estimate], batch: float) -> Point:
     )
 
 
-def checked_clients(clients: Iterable[int]) -> tuple[int, ...]:
+def checked_clients(clients: Iterable[int] | str) -> tuple[int, ...]:
     """Numbers of clients, rising, each once.
 
     Raises:
         UsageError: if there are none, or one is no number of clients.
     """
     __tracebackhide__ = True
+    if isinstance(clients, str):
+        raise UsageError(
+            f"sweep(clients={clients!r})",
+            "expected numbers, such as (1, 8, 64); clients that are real: the marker's clients=",
+        )
     try:
         given = tuple(clients)
     except TypeError:

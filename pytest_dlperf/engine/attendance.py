@@ -15,6 +15,9 @@ from pytest_dlperf.errors import AnswerError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+NO_ANSWER: Final = "no answer"
+"""What a call that does not return is counted as."""
+
 _T = TypeVar("_T")
 _OWN: Final = str(Path(__file__).parent)
 _LIBRARY: Final = tuple(
@@ -60,7 +63,7 @@ def give_up(thread: threading.Thread, what: str, seconds: float) -> AnswerError:
     place = _place(thread)
     _interrupt(thread)
     waited = format_quantity(seconds, "s")
-    return AnswerError("no answer", f"{what} had not returned after {waited}; it was in {place}")
+    return AnswerError(NO_ANSWER, f"{what} had not returned after {waited}; it was in {place}")
 
 
 def is_abandonment(error: BaseException) -> bool:
@@ -70,6 +73,8 @@ def is_abandonment(error: BaseException) -> bool:
 
 def _place(thread: threading.Thread) -> str:
     """Where a thread is: the first frame that is not ours, and the innermost."""
+    if not thread.is_alive():
+        return "a thread that has ended"
     frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - its documented name
     frames = [f for f in traceback.extract_stack(frame) if not f.filename.startswith(_OWN)]
     called = [f for f in frames if not f.filename.startswith(_LIBRARY)] or frames

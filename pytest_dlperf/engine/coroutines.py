@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from concurrent import futures
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from pytest_dlperf.core.units import format_quantity
-from pytest_dlperf.engine.attendance import give_up, is_abandonment
+from pytest_dlperf.engine.attendance import NO_ANSWER, give_up, is_abandonment
 from pytest_dlperf.engine.ledger import Call
 from pytest_dlperf.engine.load import TICK_SECONDS
 from pytest_dlperf.engine.pending import Batch
@@ -50,10 +51,11 @@ class EventLoop:
         try:
             self._loop.run_forever()
             self._loop.run_until_complete(_cancel_all())
-            self._loop.close()
         except BaseException as error:
             if not is_abandonment(error):
                 raise
+        finally:
+            self._loop.close()
 
     def submit(self, coroutine: Coroutine[Any, Any, _T]) -> futures.Future[_T]:
         """Let it run there."""
@@ -110,7 +112,7 @@ class CoroutineLoad:
         watch: Watch,
     ) -> None:
         self._target = target
-        self._free = clients
+        self._free = deque(range(clients))
         self._clock = clock
         self._ledger = ledger
         self._call_seconds = call_seconds
@@ -140,12 +142,20 @@ class CoroutineLoad:
         return self._ledger.samples(self._clock.now_ns())
 
     def _blocked(self) -> bool:
-        """Whether a coroutine blocks its event loop; then it is given up, and the run ends."""
-        now_ns = self._clock.now_ns()
-        if now_ns - self._beat_ns <= 2 * self._call_seconds * 1e9:
+        """Whether the event loop, or a call that was cancelled, goes on all the same.
+
+        Then it is given up, and the run ends.
+        """
+        now_ns, patience = self._clock.now_ns(), 2 * self._call_seconds
+        calls = list(self._out.values())
+        oldest_ns = min((call.dispatched_ns for call in calls), default=now_ns)
+        thread = self._target.loop.thread
+        if thread.is_alive() and now_ns - min(self._beat_ns, oldest_ns) <= patience * 1e9:
             return False
-        error = give_up(self._target.loop.thread, "the event loop", 2 * self._call_seconds)
+        what = "the event loop" if now_ns - self._beat_ns > patience * 1e9 else "a call"
         with self._ledger.changed:
+            self._ledger.close()
+            error = give_up(thread, what, patience)
             for call in self._out.values():
                 self._ledger.failed(call, now_ns, error)
             self._out.clear()
@@ -172,24 +182,22 @@ class CoroutineLoad:
             self._beat_ns = self._clock.now_ns()
 
     def _start(self, batch: Batch) -> None:
-        self._free -= 1
-        task = asyncio.get_running_loop().create_task(self._send(batch))
+        lane = self._free.popleft()
+        task = asyncio.get_running_loop().create_task(self._send(batch, lane))
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._tasks.discard)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._free += 1
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._crash = self._crash or error
-            self._ledger.close()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _ended(self, lane: int) -> None:
+        self._free.append(lane)
+        # One that would not be cancelled may end after its event loop.
+        waiter = self._waiter
+        if waiter is not None and not waiter.done() and not waiter.get_loop().is_closed():
+            waiter.set_result(None)
 
     async def _pause(self, until_ns: int | None) -> None:
         """Wait for the next request or, since it may bring one, for the next answer."""
         loop = asyncio.get_running_loop()
+        idle = not self._out
         self._waiter = loop.create_future()
         seconds = TICK_SECONDS
         if until_ns is not None:
@@ -202,11 +210,25 @@ class CoroutineLoad:
             return
         while (late_ns := self._clock.now_ns() - until_ns) < 0:  # noqa: ASYNC110 - only time ends it
             await asyncio.sleep(0)
-        self._ledger.woke(late_ns)
+        # Beside a call, it may be the target's own work that the loop woke late for.
+        if idle and not self._out:
+            self._ledger.woke(late_ns)
 
-    async def _send(self, batch: Batch) -> None:
+    async def _send(self, batch: Batch, lane: int) -> None:
+        try:
+            await self._ask(batch, lane)
+        except BaseException as error:
+            if is_abandonment(error):
+                raise
+            # Not passed on: some kinds would end the event loop itself.
+            self._crash = self._crash or error
+            self._ledger.close()
+        finally:
+            self._ended(lane)
+
+    async def _ask(self, batch: Batch, lane: int) -> None:
         inputs = self._ledger.inputs(batch)
-        call = self._out[batch] = Call(batch, 0, self._clock.now_ns())
+        call = self._out[batch] = Call(batch, lane, self._clock.now_ns())
         error: Exception | None = None
         outputs: object = None
         limit = asyncio.timeout(self._call_seconds)
@@ -217,7 +239,9 @@ class CoroutineLoad:
             error = raised.with_traceback(None)
             if limit.expired():
                 waited = format_quantity(self._call_seconds, "s")
-                error = AnswerError("no answer", f"a call had not returned after {waited}")
+                error = AnswerError(NO_ANSWER, f"a call had not returned after {waited}")
+        except asyncio.CancelledError:
+            error = AnswerError("cancelled", "the coroutine was cancelled, or awaited what was")
         done_ns = self._clock.now_ns()
         with self._ledger.changed:
             if self._out.pop(batch, None) is None:
@@ -243,7 +267,8 @@ async def _cancel_all() -> None:
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    if left:
+        await asyncio.wait(left, timeout=_CLOSING_SECONDS)
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

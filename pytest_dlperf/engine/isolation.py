@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf.engine import keras, saved_model
+from pytest_dlperf.engine.attendance import within
 from pytest_dlperf.engine.worker import Loader, Worker, start_workers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_dlperf.core.serving import Serving
+    from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.engine.clock import Clock
     from pytest_dlperf.engine.padding import Infer
 
@@ -38,7 +39,7 @@ class IsolatedTarget:
 
 
 def isolate(
-    target: object, sample: NDArray[Any], serving: Serving, threads: int, clock: Clock
+    target: object, sample: NDArray[Any], plan: Plan, threads: int, clock: Clock
 ) -> tuple[tuple[IsolatedTarget, ...], str]:
     """A model or function in a process for each replica, with so many threads an operation.
 
@@ -51,6 +52,7 @@ def isolate(
         UsageError: if it has several outputs.
         TargetError: if a process does not start.
     """
+    serving = plan.served
     with tempfile.TemporaryDirectory(prefix="dlperf-") as folder:
         model = target if keras.is_model(target) else None
         saved_model.save_function(keras.trace(target, sample), model, folder)
@@ -63,7 +65,10 @@ def isolate(
     with contextlib.ExitStack() as undo:
         for worker in workers:
             undo.callback(worker.close)
-        ways = [keras.batched(w.infer, sample, serving, clock) for w in workers]
+        ways = within(
+            plan.compile_timeout,
+            lambda: [keras.batched(w.infer, sample, serving, clock) for w in workers],
+        )
         undo.pop_all()
     replicas = tuple(
         IsolatedTarget(infer, worker) for (infer, _), worker in zip(ways, workers, strict=True)

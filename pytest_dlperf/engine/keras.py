@@ -10,6 +10,7 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_dlperf.core.devices import KINDS
+from pytest_dlperf.engine.attendance import within
 from pytest_dlperf.engine.padding import faster, padded, padding_words, powers_of_two, trial_batches
 from pytest_dlperf.errors import TargetError, UsageError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.core.serving import Serving
     from pytest_dlperf.engine.clock import Clock
     from pytest_dlperf.engine.padding import Infer
@@ -133,7 +135,7 @@ def split_cpu(parts: int) -> None:
 def compile_target(
     target: Any,  # noqa: ANN401 - a Keras model or a tf.function
     sample: NDArray[Any],
-    serving: Serving,
+    plan: Plan,
     clock: Clock,
     device: str | None,
 ) -> CompiledTarget:
@@ -142,7 +144,7 @@ def compile_target(
     Args:
         target: what is compiled.
         sample: rows like those that will come, as many as the largest batch has.
-        serving: the sizes of batches.
+        plan: the sizes of batches, and how long trial calls may take together.
         clock: time, to see what is faster.
         device: where it computes, such as `cpu:0`; a model gets weights of its own there. None
             leaves model and function where they are.
@@ -150,7 +152,9 @@ def compile_target(
     Raises:
         UsageError: if it has several outputs, or variables that are elsewhere.
         TargetError: if it answers from elsewhere all the same.
+        AnswerError: if a trial call does not return.
     """
+    serving = plan.served
     weights: tuple[object, ...] = ()
     with _scope(device):
         if is_model(target) and device is not None:
@@ -158,12 +162,17 @@ def compile_target(
             concrete = _traced(answer, sample, name_of(target))
         else:
             concrete = trace(target, sample)
-    remark = ""
-    if device is not None:
-        smallest = (serving.allowed_batch_sizes or (1,))[0]
-        remark = _check_place(name_of(target), concrete, sample[:smallest], device)
-    infer, batches = batched(_caller(concrete, device), sample, serving, clock)
-    return CompiledTarget(infer, batches, remark, weights)
+
+    def tried() -> CompiledTarget:
+        remark = ""
+        if device is not None:
+            smallest = (serving.allowed_batch_sizes or (1,))[0]
+            remark = _check_place(name_of(target), concrete, sample[:smallest], device)
+        infer, batches = batched(_caller(concrete, device), sample, serving, clock)
+        return CompiledTarget(infer, batches, remark, weights)
+
+    # Traced in the caller's thread, as TensorFlow needs it; called where it can be given up.
+    return within(plan.compile_timeout, tried)
 
 
 def _full(device: str) -> str:

@@ -129,12 +129,13 @@ class Load:
             if call is None or now_ns - call.dispatched_ns <= self._call_seconds * 1e9:
                 return False
             del self._out[replica]
+            # Before the thread is stopped: it must not take another batch with it.
+            self._ledger.close()
         rows = call.batch.stop - call.batch.start
         what = f"a call with {rows} row{'s' if rows > 1 else ''}"
         error = give_up(thread, what, self._call_seconds)
         with self._ledger.changed:
             self._ledger.failed(call, now_ns, error)
-        self._ledger.close()
         self.hung = self.hung or str(error)
         return True
 
@@ -193,8 +194,11 @@ class Load:
 
     def _sleep(self, until_ns: int, clock: Clock) -> None:
         until_ns = min(until_ns, self._ledger.deadline_ns)
+        idle = not self._out
         clock.sleep_until_ns(until_ns)
-        self._ledger.woke(clock.now_ns() - until_ns)
+        # Beside a call, it may be the target's own work that the thread woke late for.
+        if idle and not self._out:
+            self._ledger.woke(clock.now_ns() - until_ns)
 
     def _now_ns(self) -> int:
         return max(replica.clock.now_ns() for replica in self._replicas)

@@ -75,6 +75,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         errors=(*run.errors, *_unanswered(tally)),
         rows=rows_of(data, run.score),
         invalid=lateness(tally),
+        hung=run.hung,
         notes=tuple(
             filter(None, (unsteady, rig.prepared.remark, rig.remark, retraced, *_notes(plan, run)))
         ),

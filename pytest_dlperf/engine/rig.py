@@ -13,7 +13,7 @@ from pytest_dlperf.core.gpus import GpuUse, summarise_gpus
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.scoring import Scorer, scorer_for
 from pytest_dlperf.core.teller import EXACT, Teller
-from pytest_dlperf.engine.attendance import within
+from pytest_dlperf.engine.attendance import NO_ANSWER, within
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.clock import StoppableClock
 from pytest_dlperf.engine.coroutines import CoroutineLoad, CoroutineTarget
@@ -21,7 +21,7 @@ from pytest_dlperf.engine.evaluation import Evaluation
 from pytest_dlperf.engine.ledger import Ledger
 from pytest_dlperf.engine.load import Load, Replica
 from pytest_dlperf.engine.reference_answers import ReferenceAnswers, ask_alone
-from pytest_dlperf.engine.target import FIRST_CALLS, Prepared, placed, prepare
+from pytest_dlperf.engine.target import Prepared, placed, prepare
 from pytest_dlperf.engine.telemetry import FamilyMeter, Telemetry
 from pytest_dlperf.engine.warmup import warm_up
 from pytest_dlperf.errors import AnswerError, TargetError, UsageError
@@ -149,7 +149,7 @@ class Rig:
         teller = Teller(
             started_ns=start_ns,
             seconds=seconds,
-            replicas=len(self.prepared.replicas),
+            replicas=self._lanes,
             slo=plan.slo,
             exact=EXACT,
         )
@@ -185,6 +185,13 @@ class Rig:
         )
 
     @property
+    def _lanes(self) -> int:
+        """Calls that can be under way at the same time."""
+        if isinstance(self.prepared.replicas[0], CoroutineTarget):
+            return self.plan.served.replicas
+        return len(self.prepared.replicas)
+
+    @property
     def _own_processes(self) -> frozenset[int]:
         return frozenset({os.getpid(), *self.prepared.processes})
 
@@ -217,10 +224,11 @@ class Rig:
 
         def window() -> NDArray[np.float64]:
             loaded = self.run(seconds, "warming up", _WARM_UP_SEED)
-            if loaded.hung:
-                raise TargetError(
-                    f"{self.prepared.description} hung while warming up: {loaded.hung}"
-                )
+            hung = loaded.hung or next(
+                (error.example for error in loaded.errors if error.kind == NO_ANSWER), ""
+            )
+            if hung:
+                raise TargetError(f"{self.prepared.description} hung while warming up: {hung}")
             blocks = loaded.tally.blocks
             seconds_each: NDArray[np.float64] = blocks.busy_ns * 1e-9 / blocks.requests
             return seconds_each
@@ -258,7 +266,7 @@ def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
         bench.progress.show("asking rows alone", None)
         try:
             reference, remark = within(
-                FIRST_CALLS * plan.call_timeout,
+                plan.compile_timeout,
                 lambda: ask_alone(
                     prepared.replicas[0], rows[: len(order)], answer[0].size, bench.clock
                 ),

@@ -32,10 +32,6 @@ _CHECK_SERVER: Final = (
 )
 
 
-FIRST_CALLS: Final = 10
-"""Times the patience with a call: the first ones may compile."""
-
-
 class Target(Protocol):
     """Something that answers batches."""
 
@@ -121,7 +117,7 @@ def prepare(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> P
             no array.
     """
     started_ns = clock.now_ns()
-    patience = FIRST_CALLS * plan.call_timeout
+    patience = plan.compile_timeout
     found = _resolve(target, sample, plan, clock)
     largest = min(plan.served.max_batch_size, len(sample))
     sample_answer = None
@@ -167,9 +163,9 @@ def _resolve_compiled(target: object, sample: NDArray[Any], plan: Plan, clock: C
         places = (None,) * (serving.replicas if plan.clients == "virtual" else 1)
     try:
         if serving.intra_op_threads is not None:
-            isolated, text = isolate(target, sample, serving, serving.intra_op_threads, clock)
+            isolated, text = isolate(target, sample, plan, serving.intra_op_threads, clock)
             return _Resolved(isolated, text, "")
-        compiled = [keras.compile_target(target, sample, serving, clock, one) for one in places]
+        compiled = [keras.compile_target(target, sample, plan, clock, one) for one in places]
     except (TargetError, UsageError):
         raise
     except Exception as error:

@@ -154,16 +154,16 @@ def test_serving_that_real_clients_do_not_have(
 
 
 def test_the_devices_of_a_test() -> None:
-    """They hold for every serving that names none, a call's too; one that does keeps its own."""
+    """They hold for every serving that names none; a call that names others is refused."""
     made = plan([Options(devices=("all",))])
     assert made.serving == Serving()
 
     there = made.on(("cpu:1",))
     assert there.serving == Serving(devices="cpu:1")
     assert there.override(Options(serving=Serving(8))).serving == Serving(8, devices="cpu:1")
-    assert there.override(Options(serving=Serving(devices="cpu:0"))).serving == Serving(
-        devices="cpu:0"
-    )
+    assert there.override(Options(serving=Serving(devices="cpu:1"))).serving == there.serving
+    with pytest.raises(UsageError, match=r"in a test that is for cpu:1"):
+        there.override(Options(serving=Serving(devices="cpu:0")))
     assert made.on(()) == made
 
 
@@ -178,9 +178,23 @@ def test_budgets_that_a_call_does_not_measure() -> None:
     """A budget is judged or refused, never dropped; the refusal names the call."""
     held = plan([Options(budgets=("errors <= 1%", "max_rate >= 5/s"))])
 
-    assert held.limited_to(RATE_METRICS, "dlperf.max_rate(...)", "hint") is held
+    assert held.limited_to(RATE_METRICS, "dlperf.max_rate(...)", "hint") == held
     with pytest.raises(UsageError, match=r"'max_rate >= 5/s': dlperf\(...\) does not measure"):
         held.limited_to(LOAD_METRICS, "dlperf(...)", "hint")
+
+
+def test_budgets_for_all_tests_hold_where_they_can() -> None:
+    """One from the ini file is dropped by a call that does not measure it; a marker's is not."""
+    marker, ini = Options(budgets=("max_rate >= 5/s",)), Options(budgets=("p50 <= 1s",))
+    held = plan([Options(), marker, ini], run_wide={0, 2})
+
+    kept = held.limited_to(RATE_METRICS, "dlperf.max_rate(...)", "hint")
+    assert _budgets(kept) == {"max_rate >= 5/s"}
+    with pytest.raises(UsageError, match="max_rate"):
+        held.limited_to(LOAD_METRICS, "dlperf(...)", "hint")
+    nearer = plan([Options(), Options(budgets=("p50 <= 2s",)), ini], run_wide={0, 2})
+    with pytest.raises(UsageError, match="p50 <= 2s"):
+        nearer.limited_to(RATE_METRICS, "dlperf.max_rate(...)", "hint")
 
 
 def test_only_absolute_budgets_on_errors() -> None:

@@ -78,6 +78,7 @@ _MEASUREMENTS = st.builds(
     notes=st.lists(st.text(), max_size=2).map(tuple),
     diagnosis=st.text(),
     intervals=st.text(),
+    hung=st.text(),
     batch_sizes=st.dictionaries(st.integers(1, 10**6), st.integers(1, 10**9), max_size=3),
     utilisation=st.lists(_NUMBERS, max_size=3).map(tuple),
     series=st.integers(0, 3).flatmap(_series),
@@ -179,7 +180,7 @@ def test_verdict_in_json_by_hand() -> None:
     }
 
 
-LATER = ("batch_sizes", "utilisation", "series", "intervals", "usage", "gpus")
+LATER = ("batch_sizes", "utilisation", "series", "intervals", "usage", "gpus", "hung")
 """Fields that the first reports of the schema did not have."""
 
 

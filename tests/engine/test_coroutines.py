@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import selectors
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -191,6 +193,78 @@ def test_an_exception_is_its_requests_own() -> None:
     assert [(start, repr(error)) for start, _, error in feed.errors] == [
         (20, "TimeoutError('the shard is gone')")
     ]
+
+
+def test_a_coroutine_that_is_cancelled() -> None:
+    """It is an error by itself: no request is lost, and the load goes on with all clients."""
+    feed = EchoFeed(np.arange(1 << 16))
+
+    async def shares(row: np.int64) -> np.int64:
+        await asyncio.sleep(SERVICE)
+        if row == 20:
+            raise asyncio.CancelledError
+        return row
+
+    samples, _ = run(shares, ClosedLoop(4), 4, feed=feed)
+
+    assert [(start, str(error)) for start, _, error in feed.errors] == [
+        (20, "the coroutine was cancelled, or awaited what was")
+    ]
+    assert len(samples.stop) == pytest.approx(400, rel=0.02)
+    assert samples.stop[-1] == len(samples.stop)
+
+
+def test_a_coroutine_that_will_not_be_cancelled() -> None:
+    """It ends the run, as a call that hangs in a thread does."""
+    clock = FakeClock()
+    feed = EchoFeed(np.arange(1 << 16))
+
+    async def stubborn(row: np.int64) -> np.int64:
+        while row == 20:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(SERVICE)
+        await asyncio.sleep(SERVICE)
+        return row
+
+    _, hung = run(stubborn, ClosedLoop(4), 4, clock=clock, feed=feed, call_seconds=0.1)
+
+    assert "a call had not returned after 200 ms" in hung
+    assert 20 in {start for start, _, _ in feed.errors}
+
+
+def test_a_coroutine_that_leaves_the_interpreter() -> None:
+    """`sys.exit` in a client is raised in the test, and the event loop is not lost with it."""
+
+    async def leaves(row: np.int64) -> np.int64:
+        if row == 20:
+            sys.exit(3)
+        await asyncio.sleep(SERVICE)
+        return row
+
+    with pytest.raises(SystemExit):
+        run(leaves, ClosedLoop(4), 4)
+
+
+def test_each_client_has_its_own_utilisation() -> None:
+    """16 coroutines that are always under way are 16 that are busy, not one that is 16 times."""
+    samples, _ = run(sleeps, ClosedLoop(16), 16)
+
+    assert set(samples.replica.tolist()) == set(range(16))
+
+
+def test_work_of_the_target_is_no_lateness() -> None:
+    """A wake-up beside a call says nothing of the generator: the call may have held it up."""
+    clock = FakeClock()
+
+    async def works(row: np.int64) -> np.int64:
+        await asyncio.sleep(SERVICE)
+        clock.now += 5_000_000
+        return row
+
+    samples, _ = run(works, Constant(90), 64, clock=clock)
+
+    assert len(samples.stop) == 90
+    assert not (samples.late_ns > 1_000_000).any()
 
 
 def test_what_is_no_exception_ends_the_run() -> None:

@@ -97,9 +97,10 @@ def test_a_tf_function_and_its_variables_are_sent() -> None:
     function = tf.function(lambda x: x * factor)
     factor.assign(5.0)
 
+    serving = Serving(8, intra_op_threads=1)
     for target in (function, function.get_concrete_function(tf.TensorSpec((None, 8)))):
         (replica,), what = isolate(
-            target, INPUTS[:8], Serving(8, intra_op_threads=1), 1, MonotonicClock()
+            target, INPUTS[:8], plan([Options(serving=serving)]), 1, MonotonicClock()
         )
         try:
             np.testing.assert_allclose(replica.infer(INPUTS[:5]), INPUTS[:5] * 5, rtol=1e-6)
@@ -123,7 +124,9 @@ def test_layers_that_look_up_are_sent() -> None:
     )
     rows = np.array([[7, 9], [8, 1]])
 
-    (replica,), _ = isolate(model, rows, Serving(2, intra_op_threads=1), 1, MonotonicClock())
+    (replica,), _ = isolate(
+        model, rows, plan([Options(serving=Serving(2, intra_op_threads=1))]), 1, MonotonicClock()
+    )
     try:
         np.testing.assert_array_equal(replica.infer(rows), np.asarray(model(rows)))
     finally:

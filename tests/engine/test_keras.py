@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from pytest_dlperf.engine.measure import measure
 from pytest_dlperf.engine.reference import reference_model
 from pytest_dlperf.engine.reference_data import ReferenceData, load_digits
 from pytest_dlperf.engine.rig import Bench
-from pytest_dlperf.errors import UsageError
+from pytest_dlperf.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -241,3 +242,26 @@ def test_no_retracing_is_nothing_to_report(digits: ReferenceData) -> None:
     found = measured(lambda batch: same(batch).numpy(), digits.test)
 
     assert not any("traced again" in note for note in found.notes)
+
+
+def test_a_function_that_hangs_while_it_is_tried_out(digits: ReferenceData) -> None:
+    """The calls that find out how to send batches are not waited for without end, either."""
+    import tensorflow as tf
+
+    never = threading.Event()
+    calls = itertools.count()
+
+    def wait(batch: NDArray[Any]) -> NDArray[Any]:
+        if next(calls) == 2:
+            never.wait()
+        return batch
+
+    @tf.function
+    def blocks(batch: Any) -> Any:  # noqa: ANN401 - tensors
+        answer = tf.numpy_function(wait, [batch], tf.float32)
+        answer.set_shape(batch.shape)
+        return answer
+
+    with pytest.raises(TargetError, match=r"could not be compiled .* no answer: the call had"):
+        measured(blocks, digits.test, call_timeout=0.05)
+    never.set()

@@ -344,6 +344,11 @@ def test_a_call_that_hangs_ends_the_run() -> None:
     )
     assert found["errors"].value == pytest.approx(4 / found.requests)
     assert found.seconds > 100
+    # What was measured up to then is a stump: no budget passes on it, and none only warns.
+    lenient = plan([Options(budgets=("errors <= 50%", "p50 <= 1s"))])
+    judged = judge(found, lenient.judged, None, ENVIRONMENT, "")
+    assert {judgement.verdict for judgement in judged} == {Verdict.INVALID}
+    assert all(judgement.lasting and "cut short" in judgement.reason for judgement in judged)
 
 
 def test_a_call_that_hangs_while_warming_up() -> None:

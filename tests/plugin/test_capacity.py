@@ -223,3 +223,44 @@ def test_curve(dlperf):
     result.stdout.fnmatch_lines(
         ["*this test has dlperf budgets, but dlperf(...) measured nothing*"]
     )
+
+
+def test_budgets_for_all_tests(run: Callable[..., pytest.RunResult]) -> None:
+    """A budget of the command line holds where it can, and breaks no search and no sweep."""
+    result = run(
+        """
+def test_load(dlperf):
+    dlperf(identity, DATA, **SHORT)
+
+def test_rate(dlperf):
+    dlperf.max_rate(identity, DATA, slo="p90 <= 1ms", duration="0.1s")
+
+def test_sweep(dlperf):
+    dlperf.sweep(identity, DATA, clients=(1, 4), duration="0.1s")
+""",
+        "--dlperf-budgets=p50 <= 1ns",
+        "--dlperf-quick",
+    )
+
+    result.assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ('dlperf.sweep(identity, DATA, clients="threads")', "clients that are real: the marker"),
+        ('dlperf.max_rate(identity, DATA, slo="20ms")', "slo='20ms'"),
+        ("dlperf(identity, DATA, clients=8)", "scenario=ClosedLoop(clients=8)"),
+    ],
+)
+def test_what_is_easily_confused(
+    run: Callable[..., pytest.RunResult], call: str, message: str
+) -> None:
+    """The message says what was meant where, and how it is written."""
+    result = run(f"""
+def test_it(dlperf):
+    {call}
+""")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*{message}*"])

@@ -155,7 +155,8 @@ def test_it(dlperf):
 
     result.assert_outcomes(failed=1)
     said = text(result)
-    assert "BudgetFailure: errors == 0, was" in said
+    assert "BudgetFailure: INVALID: errors == 0, was" in said
+    assert "the load was cut short" in said
     assert re.search(
         r"error: no answer, .* had not returned after 500 ms; it was in "
         r"test_module.py:\d+ hangs",
