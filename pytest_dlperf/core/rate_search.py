@@ -37,7 +37,7 @@ _CONFIDENCE: Final = 1 - 2 * _ERROR / LONGEST
 """Of one look: a probe is looked at after each of its windows (Bonferroni)."""
 
 
-class Outcome(enum.StrEnum):
+class Finding(enum.StrEnum):
     """What a probe says about its rate."""
 
     HELD = "held"
@@ -88,7 +88,7 @@ class Probe:
     """One rate that was tried, and for how many windows."""
 
     rate: float
-    outcome: Outcome
+    outcome: Finding
     windows: int
 
 
@@ -107,12 +107,12 @@ class Found:
     @property
     def held(self) -> float | None:
         """The highest rate that held; None if none did."""
-        return max(_rates(self.probes, Outcome.HELD), default=None)
+        return max(_rates(self.probes, Finding.HELD), default=None)
 
     @property
     def failed(self) -> float | None:
         """The lowest rate that failed; None if none did."""
-        return min(_rates(self.probes, Outcome.FAILED), default=None)
+        return min(_rates(self.probes, Finding.FAILED), default=None)
 
     @property
     def estimate(self) -> Estimate | None:
@@ -179,30 +179,30 @@ def _probe(window: Window, rate: float, share: float, most: int) -> Probe:
             seen = seen.joined(window(rate, windows - 1))
         found = seen.share(_CONFIDENCE)
         if found is not None and found.low >= share:
-            return Probe(rate, Outcome.HELD, windows)
+            return Probe(rate, Finding.HELD, windows)
         if found is not None and found.high < share:
-            return Probe(rate, Outcome.FAILED, windows)
-    return Probe(rate, Outcome.OPEN, most)
+            return Probe(rate, Finding.FAILED, windows)
+    return Probe(rate, Finding.OPEN, most)
 
 
 def _next_rate(probes: list[Probe], terms: Terms) -> float | str:
     """The next rate to try, or why there is none."""
     lowest = min(probes, key=lambda probe: probe.rate)
     highest = max(probes, key=lambda probe: probe.rate)
-    held = max(_rates(probes, Outcome.HELD), default=None)
-    failed = min(_rates(probes, Outcome.FAILED), default=None)
+    held = max(_rates(probes, Finding.HELD), default=None)
+    failed = min(_rates(probes, Finding.FAILED), default=None)
     if held is None:
         if lowest.rate > terms.slowest:
             return max(lowest.rate / 2, terms.slowest)
-        verb = "fails even" if lowest.outcome is Outcome.FAILED else "undecided"
+        verb = "fails even" if lowest.outcome is Finding.FAILED else "undecided"
         few = "a lower rate brings too few requests, lengthen duration="
         return f"{verb} at {_rate(lowest.rate)}; {few}"
     if failed is None:
         if highest.rate < terms.fastest:
             return min(2 * highest.rate, terms.fastest)
-        limitless = highest.outcome is Outcome.HELD
+        limitless = highest.outcome is Finding.HELD
         return f"{'no limit found up to' if limitless else 'undecided at'} {_rate(highest.rate)}"
-    return _bisect(held, failed, _rates(probes, Outcome.OPEN))
+    return _bisect(held, failed, _rates(probes, Finding.OPEN))
 
 
 def _bisect(held: float, failed: float, undecided: list[float]) -> float | str:
@@ -217,7 +217,7 @@ def _bisect(held: float, failed: float, undecided: list[float]) -> float | str:
     return math.sqrt(low * high)
 
 
-def _rates(probes: Iterable[Probe], outcome: Outcome) -> list[float]:
+def _rates(probes: Iterable[Probe], outcome: Finding) -> list[float]:
     return [probe.rate for probe in probes if probe.outcome is outcome]
 
 

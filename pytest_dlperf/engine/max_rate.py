@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.diagnosis import diagnose
 from pytest_dlperf.core.lateness import lateness
-from pytest_dlperf.core.rate_search import FASTEST, Found, Outcome, Terms, search, slowest_rate
+from pytest_dlperf.core.rate_search import FASTEST, Finding, Found, Terms, search, slowest_rate
 from pytest_dlperf.core.scenarios import Offline, Server
 from pytest_dlperf.core.statistics.attainment import Attainment, within_limit
 from pytest_dlperf.core.units import format_quantity
@@ -130,7 +130,7 @@ def _with_rate(pooled: Measurement, found: Found, seen: dict[float, _Seen]) -> M
         metrics = {"max_rate": estimate, **metrics}
     shown = found.held or min(seen)
     # A rate that held although the generator was late would have held the more without.
-    unsure = (probe.rate for probe in found.probes if probe.outcome is not Outcome.HELD)
+    unsure = (probe.rate for probe in found.probes if probe.outcome is not Finding.HELD)
     return replace(
         pooled,
         metrics=MappingProxyType(metrics),

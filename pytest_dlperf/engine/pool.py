@@ -6,14 +6,16 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from pytest_dlperf.core.gpus import gpu_notes
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.statistics.estimate import counted
-from pytest_dlperf.core.usage import Usage, disturbance
+from pytest_dlperf.core.usage import Usage, consumption, disturbance
 from pytest_dlperf.engine.measure import rows_of, run_once, summarise_answers
 from pytest_dlperf.engine.rig import SEED
 from pytest_dlperf.errors import TargetError
 
 if TYPE_CHECKING:
+    from pytest_dlperf.core.gpus import GpuUse
     from pytest_dlperf.core.summary import Score
     from pytest_dlperf.engine.rig import Loaded, Rig
 
@@ -33,7 +35,9 @@ class Pool:
         self._bad = 0
         self._errors: dict[str, ErrorCount] = {}
         self._score: Score | None = None
-        self._peak_bytes = 0
+        self._resident: list[int] = []
+        self._gpus: tuple[GpuUse, ...] = ()
+        self._gpu_notes: dict[str, None] = {}
         self._used = Usage(0.0, 0.0, 0.0, 0.0)
 
     def run(self, rig: Rig, seconds: float, phase: str = "", seed: int = SEED) -> Loaded:
@@ -53,7 +57,9 @@ class Pool:
         self._requests += tally.total
         self._answered += tally.answered
         self._bad += tally.answered - tally.good
-        self._peak_bytes = max(self._peak_bytes, *run.resident)
+        self._resident = [max(self._resident + run.resident), run.resident[-1]]
+        self._gpus = run.gpus
+        self._gpu_notes |= dict.fromkeys(gpu_notes(run.gpus))
         self._used = self._used.plus(run.used)
         for error in run.errors:
             known = self._errors.get(error.kind, replace(error, requests=0))
@@ -69,10 +75,12 @@ class Pool:
         overflows is for each load to judge.
         """
         rig, answers = self._rig, summarise_answers(self._score)
+        busy_cores = self._used.process / max(self._seconds, 1e-9)
+        notes = (rig.prepared.remark, rig.remark, disturbance(self._used), *self._gpu_notes)
         metrics = {
             "errors": counted(self._bad / self._answered),
             **answers.metrics,
-            "peak_memory": counted(float(self._peak_bytes)),
+            "peak_memory": counted(float(max(self._resident))),
             "compile_time": counted(rig.prepared.compile_seconds),
         }
         return Measurement(
@@ -88,6 +96,8 @@ class Pool:
             errors=tuple(sorted(self._errors.values(), key=lambda error: -error.requests)),
             rows=rows_of(rig.data, self._score),
             invalid="",
-            notes=tuple(filter(None, (rig.prepared.remark, rig.remark, disturbance(self._used)))),
+            notes=tuple(filter(None, notes)),
             diagnosis="",
+            usage=consumption(self._used, busy_cores, self._resident, self._requests),
+            gpus=self._gpus,
         )

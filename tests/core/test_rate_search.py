@@ -14,8 +14,8 @@ from queues import random_service_limit, single_server
 from pytest_dlperf.core.rate_search import (
     FASTEST,
     LONGEST,
+    Finding,
     Found,
-    Outcome,
     Probe,
     Terms,
     search,
@@ -108,7 +108,7 @@ def test_nothing_can_be_told() -> None:
 
     assert found.estimate is None
     assert found.reason.startswith("undecided at 60/s; a lower rate brings too few requests")
-    assert found.probes == (Probe(100, Outcome.OPEN, LONGEST), Probe(60, Outcome.OPEN, LONGEST))
+    assert found.probes == (Probe(100, Finding.OPEN, LONGEST), Probe(60, Finding.OPEN, LONGEST))
 
 
 def test_an_open_probe_moves_no_bound() -> None:
@@ -124,7 +124,7 @@ def test_an_open_probe_moves_no_bound() -> None:
     assert 290 / 1.05 < found.held < 290
     assert 310 < found.failed < 310 * 1.05
     assert found.reason.startswith("undecided between")
-    assert {p.windows for p in found.probes if p.outcome is Outcome.OPEN} == {LONGEST}
+    assert {p.windows for p in found.probes if p.outcome is Finding.OPEN} == {LONGEST}
 
 
 def test_the_search_is_bounded() -> None:
@@ -147,7 +147,7 @@ def test_a_probe_lasts_until_it_is_decided() -> None:
 
     found = search(run, terms(windows=6))
 
-    assert found.probes[0].outcome is Outcome.HELD
+    assert found.probes[0].outcome is Finding.HELD
     assert found.probes[0].windows > 1
     assert numbers[: found.probes[0].windows] == list(range(found.probes[0].windows))
 
@@ -160,7 +160,7 @@ def test_the_slowest_rate_can_be_judged() -> None:
         # A little more than the least, since the variance is estimated, too.
         total = np.full(BLOCKS, 1.1 * rate * 5.0 / BLOCKS)
         found = search(lambda _, __: Attainment(total, total, total), terms(windows=4))
-        return found.probes[0].outcome is Outcome.HELD
+        return found.probes[0].outcome is Finding.HELD
 
     assert decided(rate)
     assert not decided(rate / 2)
@@ -207,11 +207,11 @@ def test_terms_are_checked() -> None:
 def test_the_best_of_what_is_proven() -> None:
     """The bounds are the highest rate that held and the lowest that failed."""
     probes = (
-        Probe(100, Outcome.HELD, 1),
-        Probe(800, Outcome.FAILED, 1),
-        Probe(400, Outcome.OPEN, 4),
-        Probe(200, Outcome.HELD, 2),
-        Probe(600, Outcome.FAILED, 2),
+        Probe(100, Finding.HELD, 1),
+        Probe(800, Finding.FAILED, 1),
+        Probe(400, Finding.OPEN, 4),
+        Probe(200, Finding.HELD, 2),
+        Probe(600, Finding.FAILED, 2),
     )
 
     found = Found(probes, "converged")
