@@ -320,10 +320,8 @@ def test_a_target_that_slows_down_half_way() -> None:
     assert verdicts["throughput >= 2000/s"] is Verdict.FAIL
 
 
-def test_a_call_that_hangs_ends_the_run() -> None:
-    """The run ends, the requests of the call are errors that say where it is, the rest counts."""
-    clock = FakeClock()
-    never = threading.Event()
+def hanging(clock: FakeClock, never: threading.Event) -> TimedTarget:
+    """A target whose 500th call waits for what never comes, and for 100 s on the fake clock."""
     calls = itertools.count()
 
     def answer(batch: NDArray[Any]) -> NDArray[Any]:
@@ -332,9 +330,16 @@ def test_a_call_that_hangs_ends_the_run() -> None:
             never.wait()
         return batch
 
-    target = TimedTarget(clock, lambda _: MILLISECOND, answer)
+    return TimedTarget(clock, lambda _: MILLISECOND, answer)
+
+
+def test_a_call_that_hangs_ends_the_run() -> None:
+    """The run ends, the requests of the call are errors that say where it is, the rest counts."""
+    clock = FakeClock()
+    never = threading.Event()
+
     options = Options(scenario=ClosedLoop(4), quick=True)
-    found = measured(target, clock, options)
+    found = measured(hanging(clock, never), clock, options)
     never.set()
 
     assert [(error.kind, error.requests) for error in found.errors] == [("no answer", 4)]
@@ -355,20 +360,9 @@ def test_a_call_that_hangs_while_warming_up() -> None:
     """There is nothing to measure, and the error says where the call is."""
     clock = FakeClock()
     never = threading.Event()
-    calls = itertools.count()
-
-    def answer(batch: NDArray[Any]) -> NDArray[Any]:
-        if next(calls) == 500:
-            clock.now += 100 * 1000 * MILLISECOND
-            never.wait()
-        return batch
 
     with pytest.raises(TargetError, match="hung while warming up: a call with 4 rows had not"):
-        measured(
-            TimedTarget(clock, lambda _: MILLISECOND, answer),
-            clock,
-            Options(scenario=ClosedLoop(4)),
-        )
+        measured(hanging(clock, never), clock, Options(scenario=ClosedLoop(4)))
     never.set()
 
 
