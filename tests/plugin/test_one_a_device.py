@@ -147,15 +147,19 @@ def test_marker(dlperf):
 
 
 def test_a_calls_serving(run: Callable[..., pytest.RunResult]) -> None:
-    """It runs on the test's device, unless it names devices itself."""
+    """It runs on the test's device; a test named `[cpu:0]` measures nothing else."""
     source = """
-def test_it(dlperf):
-    here = dlperf(identity, DATA, **SHORT, serving=Serving(8), name="here")
-    there = dlperf(identity, DATA, **SHORT, serving=Serving(8, devices="cpu:1"), name="there")
-    assert "cpu:0" in here.serving and "cpu:1" not in here.serving
-    assert "cpu:1" in there.serving and "cpu:0" not in there.serving
+def test_here(dlperf):
+    found = dlperf(identity, DATA, **SHORT, serving=Serving(8))
+    assert "cpu:0" in found.serving and "cpu:1" not in found.serving
+
+def test_there(dlperf):
+    dlperf(identity, DATA, **SHORT, serving=Serving(8, devices="cpu:1"))
 """
-    run(source, "--dlperf-devices=cpu:0").assert_outcomes(passed=1)
+    result = run(source, "--dlperf-devices=cpu:0")
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*in a test that is for cpu:0*", "*name devices in the marker's*"])
 
 
 def test_devices_and_parameters(run: Callable[..., pytest.RunResult]) -> None:
