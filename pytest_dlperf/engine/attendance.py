@@ -7,13 +7,16 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from pytest_dlperf.core.units import format_quantity
 from pytest_dlperf.errors import AnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+TICK_SECONDS: Final = 0.05
+"""How often whoever started a load looks after it."""
 
 NO_ANSWER: Final = "no answer"
 """What a call that does not return is counted as."""
@@ -27,6 +30,14 @@ _LIBRARY: Final = tuple(
 
 class _Abandoned(BaseException):
     """Raised inside a thread that is not waited for any more; not for users' `except Exception`."""
+
+
+class Watch(Protocol):
+    """Somebody who looks on while a load runs."""
+
+    def tick(self, now_ns: int) -> None:
+        """Called about every 50 ms; must be quick."""
+        ...
 
 
 def within(seconds: float, call: Callable[[], _T]) -> _T:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 
 from pytest_dlperf.core.units import format_quantity
-from pytest_dlperf.engine.attendance import NO_ANSWER, give_up, is_abandonment
+from pytest_dlperf.engine.attendance import NO_ANSWER, TICK_SECONDS, give_up, is_abandonment
 from pytest_dlperf.engine.ledger import Call
-from pytest_dlperf.engine.load import TICK_SECONDS
 from pytest_dlperf.engine.pending import Batch
 from pytest_dlperf.errors import AnswerError
 
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.samples import Samples
+    from pytest_dlperf.engine.attendance import Watch
     from pytest_dlperf.engine.clock import Clock
     from pytest_dlperf.engine.ledger import Ledger
-    from pytest_dlperf.engine.load import Watch
 
 _T = TypeVar("_T")
 _CLOSING_SECONDS: Final = 1.0
@@ -185,7 +184,12 @@ class CoroutineLoad:
         lane = self._free.popleft()
         task = asyncio.get_running_loop().create_task(self._send(batch, lane))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # or asyncio would complain that nobody asked for it
 
     def _ended(self, lane: int) -> None:
         self._free.append(lane)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.engine.attendance import give_up, is_abandonment
+from pytest_dlperf.engine.attendance import TICK_SECONDS, give_up, is_abandonment
 from pytest_dlperf.engine.ledger import Call
 from pytest_dlperf.engine.pending import Batch, Wait
 
@@ -14,22 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_dlperf.core.samples import Samples
+    from pytest_dlperf.engine.attendance import Watch
     from pytest_dlperf.engine.clock import Clock
     from pytest_dlperf.engine.ledger import Ledger
     from pytest_dlperf.engine.target import Target
 
-TICK_SECONDS: Final = 0.05
-"""How often whoever started a load looks after it."""
-
 _NEAR_NS: Final = 100_000  # a thread that waits for a condition wakes less late than this
-
-
-class Watch(Protocol):
-    """Somebody who looks on while a load runs."""
-
-    def tick(self, now_ns: int) -> None:
-        """Called about every 50 ms; must be quick."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.summary import Score
     from pytest_dlperf.core.tally import Tally
     from pytest_dlperf.core.usage import Usage
+    from pytest_dlperf.engine.attendance import Watch
     from pytest_dlperf.engine.clock import Clock
-    from pytest_dlperf.engine.load import Watch
     from pytest_dlperf.engine.telemetry import Gpus, Meter, Progress
 
 SEED: Final = 0
