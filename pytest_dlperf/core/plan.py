@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _REAL_CLIENTS: Final = 64
 _FIRST_CALLS: Final = 10
+_QUICK_SECONDS: Final = 0.3
 
 ANY_ERROR = parse_budget("errors == 0")
 """What is asked of every measurement that has no budget on errors."""
@@ -151,6 +152,20 @@ class Plan:
             case _:
                 count = self.serving.replicas if self.serving.replicas > 1 else _REAL_CLIENTS
         return dataclasses.replace(self.serving, max_batch_size=1, replicas=count)
+
+    @property
+    def lanes(self) -> int:
+        """Calls that can be under way at the same time.
+
+        Of replicas so many are on each device, which must be named by now; clients are as many
+        wherever they are served.
+        """
+        return self.served.everywhere if self.clients == "virtual" else self.served.replicas
+
+    @property
+    def load_seconds(self) -> float:
+        """How long a load lasts: the duration, or in a smoke run an instant."""
+        return _QUICK_SECONDS if self.quick else self.duration
 
     @property
     def serving_text(self) -> str:

@@ -1,8 +1,9 @@
 """Backlog: the requests of a scenario in the order in which they become due.
 
-Virtual clients are rows of one array. A client whose request is answered becomes the next
-entry, due when it has thought; so a closed loop, too, is a list of due times, only one that
-grows while it is worked off, and a batch is always a slice of it.
+Due times are one array, and a batch is always a slice of it. A virtual client whose request is
+answered becomes the next entry, due when it has thought; so a closed loop, too, is a list of due
+times, only one that grows while it is worked off. Clients that all think equally long need no
+array: they are in `clients`.
 """
 
 from __future__ import annotations

@@ -59,23 +59,20 @@ class Clients:
             return None
         if not self._coming:
             return Wait(None) if self._in_flight else None
-        waiting = 0
+        known = waiting = 0
         fills_ns: int | None = None
         for due_ns, count in self._coming:
-            if due_ns > now_ns:
-                break
-            waiting += count
-            if waiting >= self._largest:
-                return self._send(self._largest)
-        ready_ns = self._coming[0][0] + self._patience_ns
-        if now_ns >= ready_ns:
-            return self._send(waiting)
-        known = 0
-        for due_ns, count in self._coming:
             known += count
+            if due_ns <= now_ns:
+                waiting = known
             if known >= self._largest:
                 fills_ns = due_ns
                 break
+        if fills_ns is not None and fills_ns <= now_ns:
+            return self._send(self._largest)
+        ready_ns = self._coming[0][0] + self._patience_ns
+        if now_ns >= ready_ns:
+            return self._send(waiting)
         return Wait(ready_ns if fills_ns is None else min(ready_ns, fills_ns))
 
     def finish(self, batch: Batch, done_ns: int) -> None:

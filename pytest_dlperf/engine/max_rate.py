@@ -13,7 +13,7 @@ from pytest_dlperf.core.rate_search import FASTEST, Finding, Found, Terms, searc
 from pytest_dlperf.core.scenarios import Offline, Server
 from pytest_dlperf.core.statistics.attainment import Attainment, within_limit
 from pytest_dlperf.core.units import format_quantity
-from pytest_dlperf.engine.measure import QUICK_SECONDS, quiet_gc
+from pytest_dlperf.engine.measure import quiet_gc
 from pytest_dlperf.engine.pool import Pool
 from pytest_dlperf.engine.rig import SEED, Bench, Rig, set_up
 from pytest_dlperf.errors import TargetError
@@ -99,13 +99,13 @@ def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which n
     full = replace(plan, scenario=Offline(), serving=replace(plan.serving, queue_limit=None))
     rig = set_up(target, data, full, bench)
     pool = Pool(rig)
-    asked = QUICK_SECONDS if plan.quick else plan.duration
+    asked = plan.load_seconds
     seconds = asked if plan.quick else max(asked, _LIMITS_A_WINDOW * limit.seconds)
     served = replace(rig.plan.serving, queue_limit=plan.serving.queue_limit)
     probed = replace(rig.plan, scenario=Server(1.0), serving=served)
     prober = _Prober(replace(rig, plan=probed), limit, seconds, pool)
     with contextlib.closing(rig), quiet_gc():
-        unsteady = "" if plan.quick else rig.warm_up()
+        unsteady = rig.warm_up()
         capacity = pool.run(rig, asked, f"{_scenario(limit)}: full batches")
         if not capacity.tally.good:
             first = capacity.errors[0]

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.core.tally import Tally
 
-QUICK_SECONDS: Final = 0.3
-"""How long a load lasts in a smoke run."""
-
 _LONGEST: Final = 10  # times the duration that was asked for
 
 
@@ -52,9 +49,9 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
     rig = set_up(target, data, plan, bench)
     tracings = Tracings()
     with contextlib.closing(rig), quiet_gc():
-        unsteady = "" if plan.quick else rig.warm_up()
+        unsteady = rig.warm_up()
         before = tracings.count()
-        run = run_once(rig, QUICK_SECONDS if plan.quick else plan.duration)
+        run = run_once(rig, plan.load_seconds)
         longer = 0.0 if plan.quick else sufficient_seconds(run.tally, plan.judged)
         if not run.hung and plan.duration < longer <= _LONGEST * plan.duration:
             before = tracings.count()

@@ -149,7 +149,7 @@ class Rig:
         teller = Teller(
             started_ns=start_ns,
             seconds=seconds,
-            replicas=self._lanes,
+            replicas=plan.lanes,
             slo=plan.slo,
             exact=EXACT,
         )
@@ -185,13 +185,6 @@ class Rig:
         )
 
     @property
-    def _lanes(self) -> int:
-        """Calls that can be under way at the same time."""
-        if isinstance(self.prepared.replicas[0], CoroutineTarget):
-            return self.plan.served.replicas
-        return len(self.prepared.replicas)
-
-    @property
     def _own_processes(self) -> frozenset[int]:
         return frozenset({os.getpid(), *self.prepared.processes})
 
@@ -201,7 +194,7 @@ class Rig:
         if isinstance(first, CoroutineTarget):
             return CoroutineLoad(
                 target=first,
-                clients=self.plan.served.replicas,
+                clients=self.plan.lanes,
                 clock=clock,
                 ledger=ledger,
                 call_seconds=patience,
@@ -217,9 +210,13 @@ class Rig:
     def warm_up(self) -> str:
         """Run the load until its speed settles; returns a note if it does not.
 
+        A smoke run needs none.
+
         Raises:
             TargetError: if a call does not return.
         """
+        if self.plan.quick:
+            return ""
         seconds = min(_WINDOW_SECONDS, self.plan.duration / 10)
 
         def window() -> NDArray[np.float64]:

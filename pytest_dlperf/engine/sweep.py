@@ -10,7 +10,7 @@ from pytest_dlperf.core.diagnosis import diagnose
 from pytest_dlperf.core.scenarios import ClosedLoop
 from pytest_dlperf.core.summary import summarise_load
 from pytest_dlperf.core.sweep import Point, Sweep, point
-from pytest_dlperf.engine.measure import QUICK_SECONDS, quiet_gc
+from pytest_dlperf.engine.measure import quiet_gc
 from pytest_dlperf.engine.pool import Pool
 from pytest_dlperf.engine.rig import Bench, set_up
 
@@ -43,7 +43,7 @@ def measure_sweep(  # noqa: PLR0913 - what, with what, how, and for whom
     """
     rig = set_up(target, data, replace(plan, scenario=ClosedLoop(clients[-1])), bench)
     pool = Pool(rig)
-    seconds = QUICK_SECONDS if plan.quick else plan.duration
+    seconds = plan.load_seconds
 
     def load(count: int) -> tuple[Point, str]:
         run = pool.run(_under(rig, count), seconds)
@@ -53,7 +53,7 @@ def measure_sweep(  # noqa: PLR0913 - what, with what, how, and for whom
         return point(count, found.metrics, batch), diagnosis
 
     with contextlib.closing(rig), quiet_gc():
-        unsteady = "" if plan.quick else rig.warm_up()
+        unsteady = rig.warm_up()
         points, diagnoses = zip(*map(load, clients), strict=True)
     scenario = f"sweep(clients={', '.join(map(str, clients))})"
     whole = pool.measurement(test, "", scenario, rig.plan.serving_text)
@@ -64,7 +64,5 @@ def measure_sweep(  # noqa: PLR0913 - what, with what, how, and for whom
 def _under(rig: Rig, clients: int) -> Rig:
     """The target under so many clients; real ones are replicas, and no more of them than that."""
     plan = replace(rig.plan, scenario=ClosedLoop(clients))
-    replicas = rig.prepared.replicas
-    if plan.clients != "virtual":
-        replicas = replicas[: plan.served.replicas]
+    replicas = rig.prepared.replicas[: plan.lanes]
     return replace(rig, plan=plan, prepared=replace(rig.prepared, replicas=replicas))

@@ -177,7 +177,7 @@ def _resolve_compiled(target: object, sample: NDArray[Any], plan: Plan, clock: C
     where = f" on {', '.join(serving.devices)}" if serving.devices else ""
     batches = " or ".join(dict.fromkeys(one.batches for one in compiled))
     remark = "; ".join(dict.fromkeys(one.remark for one in compiled if one.remark))
-    replicas = tuple(islice(cycle(compiled), _lanes(plan)))
+    replicas = tuple(islice(cycle(compiled), plan.lanes))
     return _Resolved(replicas, f"{name}{where}, {batches}", remark)
 
 
@@ -208,12 +208,7 @@ def _resolve_callable(target: object, plan: Plan) -> _Resolved:
     elif serving.allowed_batch_sizes:
         infer = padded(infer, serving.allowed_batch_sizes)
         description += f", {padding_words(serving.allowed_batch_sizes)}"
-    return _Resolved((CallableTarget(infer),) * _lanes(plan), description, remark)
-
-
-def _lanes(plan: Plan) -> int:
-    """Who call at the same time: replicas on each device, or clients wherever they are served."""
-    return plan.served.everywhere if plan.clients == "virtual" else plan.served.replicas
+    return _Resolved((CallableTarget(infer),) * plan.lanes, description, remark)
 
 
 def _callable(target: object, clients: Clients) -> Callable[..., Any]:

@@ -57,6 +57,7 @@ def run(  # noqa: PLR0913 - the knobs of a load
     target: TimedTarget,
     drain_ns: int = 1 << 50,
     seed: int = 0,
+    feed: EchoFeed | None = None,
 ) -> Samples:
     """One load with a single replica on a fake clock."""
     start = clock.now
@@ -64,7 +65,7 @@ def run(  # noqa: PLR0913 - the knobs of a load
         replicas=[Replica(target, clock)],
         ledger=Ledger(
             backlog=backlog_for(scenario, serving, start, seconds, seed),
-            feed=EchoFeed(np.arange(1 << 22)),
+            feed=feed or EchoFeed(np.arange(1 << 22)),
             started_ns=start,
             deadline_ns=start + int(seconds * 1e9) + drain_ns,
         ),
@@ -415,17 +416,7 @@ def test_an_exception_ends_its_batch_only() -> None:
 
     target = TimedTarget(clock, lambda _: SERVICE_NS, answer)
     feed = EchoFeed(np.arange(1 << 16))
-    Load(
-        replicas=[Replica(target, clock)],
-        ledger=Ledger(
-            backlog=backlog_for(ClosedLoop(4), Serving(4), clock.now, 0.01, 0),
-            feed=feed,
-            started_ns=clock.now,
-            deadline_ns=1 << 60,
-        ),
-        call_seconds=60.0,
-        watch=NoWatch(),
-    ).run()
+    run(ClosedLoop(4), Serving(4), 0.01, clock=clock, target=target, feed=feed)
 
     assert [(start, stop) for start, stop, _ in feed.errors] == [(12, 16)]
     assert len(feed.answers) == 9
@@ -436,17 +427,7 @@ def test_answers_reach_their_own_requests() -> None:
     clock = FakeClock()
     target = TimedTarget(clock, lambda rows: rows * 1000, lambda batch: batch * 2)
     feed = EchoFeed(np.arange(1 << 16))
-    Load(
-        replicas=[Replica(target, clock)],
-        ledger=Ledger(
-            backlog=backlog_for(Server(5000), Serving(8), clock.now, 1.0, 0),
-            feed=feed,
-            started_ns=clock.now,
-            deadline_ns=1 << 60,
-        ),
-        call_seconds=60.0,
-        watch=NoWatch(),
-    ).run()
+    run(Server(5000), Serving(8), 1.0, clock=clock, target=target, feed=feed)
 
     for start, stop, outputs in feed.answers:
         np.testing.assert_array_equal(outputs, 2 * np.arange(start, stop))
