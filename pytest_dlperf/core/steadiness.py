@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.core.statistics.trend import trend
+from pytest_dlperf.core.statistics.trend import relative_trend, trend
 from pytest_dlperf.core.units import format_quantity
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def drift(tally: Tally) -> str:
         tally: of a closed loop; an open one answers as fast as is asked.
     """
     rates = tally.blocks.requests / np.maximum(tally.blocks.seconds(tally.started_ns), _NS)
-    change = trend(rates) / max(float(np.median(rates)), _NS)
+    change = relative_trend(rates)
     if abs(change) < _LARGE:
         return ""
     return f"the rate drifted by {change:+.0%} during the run: it was not in a steady state"

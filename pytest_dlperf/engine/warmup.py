@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.core.statistics.trend import trend
+from pytest_dlperf.core.statistics.trend import relative_trend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,7 @@ def warm_up(window: Callable[[], NDArray[np.float64]]) -> str:
     costs: list[NDArray[np.float64]] = []
     for _ in range(WINDOWS):
         costs.append(window())
-        last = np.concatenate(costs[-SETTLED:])
-        change = trend(last) / float(np.median(last)) if len(last) else 0.0
+        change = relative_trend(np.concatenate(costs[-SETTLED:]))
         if len(costs) >= SETTLED and abs(change) < _LARGE:
             return ""
     return f"not steady after the warm-up: the time a request takes still changed by {change:+.0%}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_dlperf.core.statistics.trend import trend
+from pytest_dlperf.core.statistics.trend import relative_trend, trend
 
 
 def test_a_straight_line_rises_by_all_its_steps() -> None:
@@ -26,3 +26,10 @@ def test_noise_is_rarely_taken_for_a_trend() -> None:
     found = sum(trend(random.random(20)) != 0 for _ in range(2000))
 
     assert 10 <= found <= 30
+
+
+def test_a_share_of_the_median() -> None:
+    """From 3 to 41 is 38, and the median is 22; where nothing takes any time, nothing changes."""
+    assert relative_trend(np.linspace(3.0, 41.0, 20)) == pytest.approx(38 / 22)
+    assert relative_trend(np.zeros(20)) == 0.0
+    assert relative_trend(np.array([])) == 0.0

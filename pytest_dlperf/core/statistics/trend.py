@@ -33,3 +33,13 @@ def trend(values: NDArray[np.float64]) -> float:
     if abs(score) - 1 < _SIGNIFICANT * spread:
         return 0.0
     return float(np.median(steps / (later - earlier))) * (n - 1)
+
+
+def relative_trend(values: NDArray[np.float64]) -> float:
+    """The trend as a share of the median; 0 without values, or where the median is 0.
+
+    Args:
+        values: not negative, as for `trend`.
+    """
+    middle = float(np.median(values)) if len(values) else 0.0
+    return trend(values) / middle if middle else 0.0
