@@ -99,6 +99,12 @@ def check_items(items: list[pytest.Item]) -> list[str]:
     return list(problems)
 
 
+def count_relative(items: list[pytest.Item]) -> int:
+    """How many relative budgets some tests have; one that measures without has one at least."""
+    plans = [item.stash[PLANS] for item in items if PLANS in item.stash]
+    return sum(max(1, sum(budget.relative for budget in plan.budgets)) for plan in plans)
+
+
 def _absent_device(item: pytest.Item) -> str:
     callspec = getattr(item, "callspec", None)
     found = callspec.params.get(DEVICES) if callspec is not None else None

@@ -100,6 +100,10 @@ class BaselineError(DlperfError):
         super().__init__(f"baseline {path}: {problem}\n  {hint}")
 
 
+class DuelError(DlperfError):
+    """A measurement of a duel that came to nothing: one of the two sides was lost or failed."""
+
+
 class BudgetFailure(DlperfError, AssertionError):  # noqa: N818 - a failed assertion, not an error of the run
     """At least one budget is broken; the text is the report of the measurement.
 

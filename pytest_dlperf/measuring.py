@@ -5,30 +5,32 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 
-from pytest_dlperf.core.acceptance import decide_acceptance
-from pytest_dlperf.core.baseline import accept
 from pytest_dlperf.core.data import as_data
 from pytest_dlperf.core.judge import judge
 from pytest_dlperf.core.latency_limit import parse_limit
 from pytest_dlperf.core.metrics import LOAD_METRICS, RATE_METRICS
-from pytest_dlperf.core.options import Clients, Update, from_call
+from pytest_dlperf.core.options import Clients, from_call
 from pytest_dlperf.core.record import Record
 from pytest_dlperf.core.scenarios import ClosedLoop, Server
 from pytest_dlperf.core.sweep import CLIENTS, checked_clients
 from pytest_dlperf.core.verdict import Judgement, consequence
-from pytest_dlperf.engine.max_rate import measure_max_rate
-from pytest_dlperf.engine.measure import measure
+from pytest_dlperf.engine.duel.models import duel_models
+from pytest_dlperf.engine.max_rate import rate_search
+from pytest_dlperf.engine.measure import ready
 from pytest_dlperf.engine.sweep import measure_sweep
 from pytest_dlperf.errors import BudgetFailure, DlperfError, DlperfWarning, UsageError
 from pytest_dlperf.reports.budgets import failure_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
-    from pytest_dlperf.adapters.files import BaselineFiles
-    from pytest_dlperf.core.baseline import Accepted, Revision
+    import numpy as np
+
+    from pytest_dlperf.core.baseline import Accepted
+    from pytest_dlperf.core.contest import Rates
     from pytest_dlperf.core.data import Data
     from pytest_dlperf.core.environment import Environment
     from pytest_dlperf.core.measurement import Measurement
@@ -37,12 +39,68 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.serving import Serving
     from pytest_dlperf.core.sweep import Sweep
     from pytest_dlperf.engine.rig import Bench
+    from pytest_dlperf.engine.slots import SlotRunner
 
 _LONGEST_NAME: Final = 100
-_CI_GUARD: Final = "not recorded in CI; --dlperf-update-in-ci allows it"
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A record, and what becomes the baseline if the test passes."""
+
+    record: Record
+    accepted: Accepted | None
+
+
+class Subject(Protocol):
+    """A target that is ready to be measured."""
+
+    def measure(self, test: str, name: str, seconds: float) -> Measurement:
+        """Put it under load for so long, or longer where its budgets need that."""
+        ...
+
+    def warm_up(self) -> str:
+        """Run the load until its speed settles; returns a note if it does not."""
+        ...
+
+    def slots(self) -> SlotRunner | None:
+        """Who runs slots of it; None if its load has none."""
+        ...
+
+
+class Arena(Protocol):
+    """Where measurements are taken, and judged."""
+
+    def settle(
+        self, subject: AbstractContextManager[Subject], plan: Plan, test: str, name: str
+    ) -> Finding:
+        """Measure and judge.
+
+        Args:
+            subject: prepares what is measured, and gives it back.
+            plan: what is asked of it.
+            test: pytest's node id.
+            name: tells several measurements of one test apart.
+
+        Raises:
+            DlperfError: if it cannot be measured.
+        """
+        ...
+
+    def floor(self) -> AbstractContextManager[None]:
+        """Nobody else measures inside."""
+        ...
+
+    def keep(self, test: str, name: str, accepted: Accepted) -> None:
+        """Write a baseline.
+
+        Raises:
+            BaselineError: if it cannot be written.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +109,19 @@ class Workplace:
 
     Attributes:
         bench: time, what the process uses, and the progress line.
-        store: the baselines of this machine class.
+        arena: where measurements are taken.
         environment: asks for the software of this process.
-        revision: asks for the code that is being measured.
-        machine: the machine class, as a name.
-        update: which baselines may be written.
-        ci_guard: whether baselines that would be written are not, because this is CI.
         obstacle: why nothing may be measured here; empty if it may.
+        rates: asks for the error rates of each relative budget.
+        coins: a new generator of coins for each duel.
     """
 
     bench: Bench
-    store: BaselineFiles
+    arena: Arena
     environment: Callable[[], Environment]
-    revision: Callable[[], Revision]
-    machine: str
-    update: Update | None
-    ci_guard: bool
     obstacle: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    """A record, and what becomes the baseline if the test passes."""
-
-    record: Record
-    accepted: Accepted | None
+    rates: Callable[[], Rates]
+    coins: Callable[[], np.random.Generator]
 
 
 def _without_our_frames(call: Callable[P, R]) -> Callable[P, R]:
@@ -105,7 +151,7 @@ class Dlperf:
         self._test = test
         self._plan = plan
         self._workplace = workplace
-        self._findings: dict[str, _Finding] = {}
+        self._findings: dict[str, Finding] = {}
         self._swept = False
 
     @property
@@ -151,11 +197,10 @@ class Dlperf:
             from_call(scenario=scenario, serving=serving, clients=clients, duration=duration)
         ).limited_to(LOAD_METRICS, "dlperf(...)", "measure it with dlperf.max_rate(...)")
 
-        def take(rows: Data) -> Measurement:
-            bench = self._workplace.bench
-            return measure(target, rows, plan, bench, test=self._test, name=name)
-
-        return self._measure(take, data, plan, name)
+        rows = self._admitted(data, name)
+        subject = ready(target, rows, plan, self._workplace.bench)
+        finding = self._workplace.arena.settle(subject, plan, self._test, name)
+        return self._concluded(finding, plan, name)
 
     @_without_our_frames
     def max_rate(  # noqa: PLR0913 - each overrides one argument of the marker
@@ -196,11 +241,67 @@ class Dlperf:
             from_call(scenario=Server(1.0), serving=serving, duration=duration)
         ).limited_to(RATE_METRICS, "dlperf.max_rate(...)", "measure it with dlperf(...)")
 
-        def take(rows: Data) -> Measurement:
-            bench = self._workplace.bench
-            return measure_max_rate(target, rows, plan, bench, limit, test=self._test, name=name)
+        rows = self._admitted(data, name)
+        bench = self._workplace.bench
+        subject = rate_search(target, rows, plan, bench, limit)
+        finding = self._workplace.arena.settle(subject, plan, self._test, name)
+        return self._concluded(finding, plan, name)
 
-        return self._measure(take, data, plan, name)
+    @_without_our_frames
+    def duel(  # noqa: PLR0913 - each overrides one argument of the marker
+        self,
+        base: object,
+        candidate: object,
+        data: object,
+        *,
+        scenario: Scenario | None = None,
+        serving: Serving | None = None,
+        duration: float | str | None = None,
+        name: str = "",
+    ) -> Measurement:
+        """Measure two models of this process in turn, and judge the candidate by the base.
+
+        `baseline` in the test's budgets is the base; a test without a relative budget asks for
+        no loss of throughput, p95 and accuracy.
+
+        Args:
+            base: a target, as for `dlperf(...)`.
+            candidate: the target that is judged.
+            data: what both are asked, as for `dlperf(...)`.
+            scenario: the traffic; wins over the marker's.
+            serving: batching and replicas; wins over the marker's.
+            duration: of the load before the slots, seconds or text such as `"5s"`; wins over the
+                marker's.
+            name: tells several measurements of one test apart.
+
+        Returns:
+            What the candidate was measured to be.
+
+        Raises:
+            BudgetFailure: if a budget is not held.
+            UsageError: if what was asked for makes no sense.
+            DataError: if the data cannot be used.
+            TargetError: if a target cannot be called at all, or a call does not return.
+        """
+        __tracebackhide__ = True
+        call = "dlperf.duel(...)"
+        plan = self._plan.override(
+            from_call(scenario=scenario, serving=serving, duration=duration)
+        ).limited_to(LOAD_METRICS, call, "measure it with dlperf.max_rate(...)")
+        rows = self._admitted(data, name)
+        workplace = self._workplace
+        with workplace.arena.floor():
+            result = duel_models(
+                (base, candidate),
+                rows,
+                plan,
+                workplace.bench,
+                rates=workplace.rates(),
+                coins=workplace.coins(),
+                about=(self._test, name),
+            )
+        record = Record(result.measurement, result.judgements, (), quick=plan.quick)
+        return self._concluded(Finding(record, None), plan, name)
 
     @_without_our_frames
     def sweep(
@@ -238,10 +339,12 @@ class Dlperf:
         bench = self._workplace.bench
         own = {budget.metric.name for budget in self._plan.budgets} - self._plan.run_wide
         self._swept = own <= {"errors"}
-        found = measure_sweep(target, as_data(data), plan, bench, clients=counts, test=self._test)
+        rows = as_data(data)
+        with self._workplace.arena.floor():
+            found = measure_sweep(target, rows, plan, bench, clients=counts, test=self._test)
         judgements = judge(found.whole, plan.judged, None, self._workplace.environment(), "")
         record = Record(found.whole, judgements, (), quick=plan.quick)
-        self._conclude(_Finding(record, None), plan)
+        self._conclude(Finding(record, None), plan)
         return found
 
     def finish(self, *, passed: bool) -> Iterator[Record]:
@@ -256,7 +359,7 @@ class Dlperf:
         for name, finding in self._findings.items():
             record = finding.record
             if finding.accepted is not None and passed:
-                self._workplace.store.save(self._test, name, finding.accepted)
+                self._workplace.arena.keep(self._test, name, finding.accepted)
             elif finding.accepted is not None:
                 record = replace(record, hints=("not recorded: the test failed",))
             yield record
@@ -265,9 +368,8 @@ class Dlperf:
         if self._workplace.obstacle:
             raise UsageError(self._workplace.obstacle)
 
-    def _measure(
-        self, take: Callable[[Data], Measurement], data: object, plan: Plan, name: str
-    ) -> Measurement:
+    def _admitted(self, data: object, name: str) -> Data:
+        """The data, if this test may measure something of this name."""
         __tracebackhide__ = True
         self._check_place()
         if not isinstance(name, str) or len(name) > _LONGEST_NAME:
@@ -281,35 +383,15 @@ class Dlperf:
                 else "this test has a measurement already",
                 "tell them apart: dlperf(..., name='...')",
             )
-        rows = as_data(data)
-        # Read before measuring, so that a damaged file costs no measuring time.
-        stored = None if plan.quick else self._workplace.store.load(self._test)
-        finding = self._judge(take(rows), plan, stored.accepted if stored else {})
+        return as_data(data)
+
+    def _concluded(self, finding: Finding, plan: Plan, name: str) -> Measurement:
+        __tracebackhide__ = True
         self._findings[name] = finding
         self._conclude(finding, plan)
         return finding.record.measurement
 
-    def _judge(self, found: Measurement, plan: Plan, stored: Mapping[str, Accepted]) -> _Finding:
-        workplace = self._workplace
-        environment = workplace.environment()
-        old = stored.get(found.name)
-        judgements = judge(
-            found,
-            plan.judged,
-            old,
-            environment,
-            f"no baseline yet on this machine class ({workplace.machine})",
-        )
-        if plan.quick:
-            return _Finding(Record(found, judgements, (), quick=True), None)
-        update = None if workplace.ci_guard else workplace.update
-        decision = decide_acceptance(update, found, judgements, known=old is not None)
-        hint = _CI_GUARD if workplace.ci_guard else decision.hint
-        hints = (hint,) if hint else ()
-        accepted = accept(found, environment, workplace.revision()) if decision.save else None
-        return _Finding(Record(found, decision.judgements, hints, quick=False), accepted)
-
-    def _conclude(self, finding: _Finding, plan: Plan) -> None:
+    def _conclude(self, finding: Finding, plan: Plan) -> None:
         __tracebackhide__ = True
         record = finding.record
         # What is being recorded is not missing any more.

@@ -13,6 +13,7 @@ from pytest_dlperf.collecting import (
     PLANS,
     PROBLEMS,
     check_items,
+    count_relative,
     make_one_a_device,
     measures,
     select_items,
@@ -52,6 +53,10 @@ def pytest_configure(config: pytest.Config) -> None:
     session = DlperfSession(config, os.environ)
     config.stash[KEY] = session
     config.pluginmanager.register(session, "dlperf-session")
+    if session.leads_duel and not config.option.collectonly:
+        from pytest_dlperf.dueling import Dueling
+
+        config.pluginmanager.register(Dueling(config, session), "dlperf-dueling")
 
 
 @pytest.hookimpl(trylast=True)
@@ -69,12 +74,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # anything. It reads this when it first uses a GPU.
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     problems = check_items(items)
-    # An xdist worker that ends here would break down without a word: its tests fail instead.
-    if problems and not hasattr(config, "workerinput"):
+    session = config.stash[KEY]
+    # A worker that ends here would break down without a word: its tests fail instead. Of a duel's
+    # sides the candidate's session says it.
+    said = session.side.role == "candidate" if session.side else not hasattr(config, "workerinput")
+    if problems and said:
         raise pytest.UsageError("\n".join(problems))
-    deselected = select_items(items, config.stash[KEY].options)
+    deselected = select_items(items, session.options)
     if deselected:
         config.hook.pytest_deselected(items=deselected)
+    session.budgets = count_relative(items)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -23,18 +23,19 @@ def add_options(parser: pytest.Parser) -> None:
         if spec.kind == "value":
             continue
         flag, dest = _CLI + name.replace("_", "-"), _INI + name
+        text = spec.help.replace("%", "%%")  # argparse fills it in
         choices = spec.choices or None
         if spec.kind == "flag":
-            group.addoption(flag, dest=dest, action="store_true", default=None, help=spec.help)
+            group.addoption(flag, dest=dest, action="store_true", default=None, help=text)
             parser.addini(dest, f"{spec.help} (twin of {flag})", type="bool", default=False)
         elif spec.kind == "texts":
             # No list as a default: argparse would append to it.
             group.addoption(
-                flag, dest=dest, action="append", default=None, metavar="TEXT", help=spec.help
+                flag, dest=dest, action="append", default=None, metavar="TEXT", help=text
             )
             parser.addini(dest, f"{spec.help} (twin of {flag})", type="linelist", default=[])
         else:
-            group.addoption(flag, dest=dest, choices=choices, default=None, help=spec.help)
+            group.addoption(flag, dest=dest, choices=choices, default=None, help=text)
             parser.addini(dest, f"{spec.help} (twin of {flag})", type="string", default="")
 
 

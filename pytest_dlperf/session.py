@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -17,15 +18,21 @@ from pytest_dlperf.pytest_options import run_options
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+
     from pytest_dlperf.adapters.files import BaselineFiles
     from pytest_dlperf.core.baseline import Revision
     from pytest_dlperf.core.environment import MachineClass
     from pytest_dlperf.core.record import Record
-    from pytest_dlperf.measuring import Workplace
+    from pytest_dlperf.measuring import Arena, Workplace
     from pytest_dlperf.reports.progress import LineProgress, NoProgress
+    from pytest_dlperf.side import Side
 
 PROPERTY: Final = "dlperf"
 """Name of the user property that carries a record to JUnit and to the xdist controller."""
+
+SIDE: Final = "dlperf-side"
+"""Name of the plugin by which this process is one side of a duel."""
 
 _XDIST: Final = (
     "nothing can be measured while {workers} pytest-xdist workers share the machine\n"
@@ -56,11 +63,15 @@ class DlperfSession:
             raise pytest.UsageError(f"--dlperf-json={self.options.json} is a folder; name a file")
         self._records: dict[str, list[Record]] = {}
         self._trouble = ""
+        self._duels = 0
+        self.budgets = 1
+        """How many relative budgets this run has; the error rate is split over them."""
         self.progress = self._make_progress()
 
     @cached_property
     def workplace(self) -> Workplace:
         """What all tests measure with."""
+        from pytest_dlperf.core.contest import Rates
         from pytest_dlperf.engine.clock import MonotonicClock
         from pytest_dlperf.engine.machine import environment
         from pytest_dlperf.engine.nvml import find_gpus
@@ -68,18 +79,55 @@ class DlperfSession:
         from pytest_dlperf.engine.telemetry import ProcessMeter
         from pytest_dlperf.measuring import Workplace
 
-        options = self.options
-        in_ci = self._variables.get("CI", "").lower() not in {"", "0", "false"}
         return Workplace(
             bench=Bench(MonotonicClock(), ProcessMeter(), self.progress, find_gpus()),
+            arena=self._arena(),
+            environment=environment,
+            obstacle=self._obstacle(),
+            rates=lambda: Rates(self.budgets),
+            coins=self.coins,
+        )
+
+    def _arena(self) -> Arena:
+        if self.side is not None:
+            return self.side.corner
+        from pytest_dlperf.against_stored import AgainstStored
+        from pytest_dlperf.engine.machine import environment
+
+        options = self.options
+        in_ci = self._variables.get("CI", "").lower() not in {"", "0", "false"}
+        return AgainstStored(
             store=self._store,
             environment=environment,
             revision=lambda: self._revision,
             machine=self._machine.slug,
             update=options.update,
             ci_guard=bool(options.update and in_ci and not options.update_in_ci),
-            obstacle=self._obstacle(),
         )
+
+    def coins(self) -> np.random.Generator:
+        """A generator of coins of its own for each duel, from the seed of the session."""
+        import numpy as np
+
+        self._duels += 1
+        return np.random.default_rng((self.seed, self._duels))
+
+    @cached_property
+    def seed(self) -> int:
+        """What the coins of the session come from; given, or drawn."""
+        given = self.options.seed
+        return secrets.randbits(32) if given is None else given
+
+    @cached_property
+    def side(self) -> Side | None:
+        """What makes this process one side of a duel, if it is one."""
+        side: Side | None = self._config.pluginmanager.get_plugin(SIDE)
+        return side
+
+    @property
+    def leads_duel(self) -> bool:
+        """Whether this process has other ones run the tests, for a duel."""
+        return bool(self.options.against) and self.side is None
 
     @cached_property
     def devices(self) -> tuple[str, ...]:
@@ -91,6 +139,8 @@ class DlperfSession:
     @cached_property
     def cache_folder(self) -> Path | None:
         """Where trained models are kept between sessions; None without pytest's cache."""
+        if self.side is not None:
+            return self.side.cache
         cache = getattr(self._config, "cache", None)
         return cache.mkdir("dlperf") if cache is not None else None
 
@@ -116,7 +166,7 @@ class DlperfSession:
     def pytest_sessionstart(self) -> None:
         """Split the CPU, before anything starts TensorFlow, which then keeps its devices."""
         parts = self.options.logical_cpus
-        if parts is None:
+        if parts is None or self.leads_duel:
             return
         from pytest_dlperf.engine.keras import split_cpu
 

@@ -28,9 +28,13 @@ EDGES = frozenset(
         "measuring",
         "collecting",
         "pytest_options",
+        "against_stored",
+        "corner",
+        "dueling",
+        "side",
     )
 )
-PYTEST = EDGES - {f"{PACKAGE}.cli", f"{PACKAGE}.measuring"}
+PYTEST = EDGES - {f"{PACKAGE}.{name}" for name in ("cli", "measuring", "against_stored", "corner")}
 """The modules that may know pytest."""
 
 TENSORFLOW = frozenset({f"{PACKAGE}.engine.keras", f"{PACKAGE}.engine.saved_model"})

@@ -168,39 +168,53 @@ def _against(
         allowed = _worse(budget.metric, limit) - _worse(budget.metric, base.value)
     else:
         loss = _log_loss(budget.metric, measured, base)
-        allowed = _cost(budget.metric, limit) - _cost(budget.metric, base.value)
-    return _decided(about, budget, loss, allowed)
+        allowed = log_cost(budget.metric, limit) - log_cost(budget.metric, base.value)
+    line = loss_to_find(budget.metric, allowed)
+    return _decided(about, budget, loss, allowed=allowed, line=line)
 
 
-def _decided(about: Judgement, budget: Budget, loss: Estimate, allowed: float) -> Judgement:
+def _decided(
+    about: Judgement, budget: Budget, loss: Estimate, *, allowed: float, line: float
+) -> Judgement:
     """The three-way decision on a loss with its interval; `> allowed` is too much."""
     if loss.low > allowed:
         return dataclasses.replace(about, verdict=Verdict.FAIL)
-    # A budget that demands a gain passes only when the gain is proven; detect is about losses.
-    line = allowed if allowed < 0 else max(allowed, _detect(budget.metric))
     if loss.high < line:
         return dataclasses.replace(about, verdict=Verdict.PASS, improved=loss.high < 0)
     visible = allowed + (loss.value - loss.low)
     return dataclasses.replace(
         about,
-        fails_at=_at(budget.metric, about.baseline or 0.0, visible),
+        fails_at=metric_after(budget.metric, about.baseline or 0.0, visible),
         reason="the noise hides a loss of this size",
     )
 
 
-def _detect(metric: Metric) -> float:
-    return metric.detect if metric.unit == "share" else math.log1p(metric.detect)
+def loss_to_find(metric: Metric, allowed: float) -> float:
+    """The loss that must be excluded for a PASS: what is allowed, or `detect` if that is more.
+
+    Args:
+        metric: what is judged.
+        allowed: loss that its budget allows, in shares of one or as a logarithm.
+
+    Returns:
+        In the same unit as `allowed`.
+    """
+    if allowed < 0:
+        # A budget that demands a gain passes only when it is proven; detect is about losses.
+        return allowed
+    return max(allowed, metric.detect if metric.unit == "share" else math.log1p(metric.detect))
 
 
 def _worse(metric: Metric, value: float) -> float:
     return value if metric.better == "lower" else -value
 
 
-def _cost(metric: Metric, value: float) -> float:
+def log_cost(metric: Metric, value: float) -> float:
+    """The logarithm of a metric, with the sign with which more is worse."""
     return _worse(metric, math.log(max(value, _FLOOR)))
 
 
-def _at(metric: Metric, base: float, loss: float) -> float:
+def metric_after(metric: Metric, base: float, loss: float) -> float:
     """The value of the metric after a loss, in points or as a logarithm."""
     signed = _worse(metric, loss)
     return base + signed if metric.unit == "share" else base * math.exp(signed)
@@ -212,9 +226,9 @@ def _log_loss(metric: Metric, measured: Estimate, base: Estimate) -> Estimate:
     The two intervals and the prior for the noise between sessions are joined by squares, each
     side by itself (MOVER: Zou and Donner 2008), so that skewed intervals stay skewed.
     """
-    ends = sorted((_cost(metric, measured.low), _cost(metric, measured.high)))
-    base_ends = sorted((_cost(metric, base.low), _cost(metric, base.high)))
-    now, then = _cost(metric, measured.value), _cost(metric, base.value)
+    ends = sorted((log_cost(metric, measured.low), log_cost(metric, measured.high)))
+    base_ends = sorted((log_cost(metric, base.low), log_cost(metric, base.high)))
+    now, then = log_cost(metric, measured.value), log_cost(metric, base.value)
     prior = _Z * _SESSIONS * math.log1p(metric.run_noise)
     down = math.hypot(now - ends[0], base_ends[1] - then, prior)
     up = math.hypot(ends[1] - now, then - base_ends[0], prior)

@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
+from pytest_dlperf.core.detect import Detect, parse_detect
 from pytest_dlperf.core.devices import device_names
 from pytest_dlperf.core.scenarios import ClosedLoop, Scenario
 from pytest_dlperf.core.serving import Serving
@@ -23,8 +24,6 @@ Leniency: TypeAlias = Literal["pass", "warn", "fail"]
 Update: TypeAlias = Literal["new", "improved", "all"]
 Clients: TypeAlias = Literal["virtual", "threads", "async"]
 Kind: TypeAlias = Literal["text", "texts", "flag", "value"]
-
-_MOST_PARTS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +93,13 @@ class Options:
             "cpu:0,gpu:1"
         ),
     )
+    detect: tuple[Detect, ...] | None = field(
+        default=None,
+        metadata=_marker(
+            "losses that relative budgets must find, such as 'throughput 3%, accuracy 0.5pt'; "
+            "default 5% for speeds, 10% for p95, 25% for p99, 1pt for accuracy"
+        ),
+    )
     missing: Leniency | None = field(
         default=None,
         metadata=_marker(
@@ -118,6 +124,39 @@ class Options:
             "split the CPU into so many devices of TensorFlow (they share its threads), to try "
             "code for several devices on any machine"
         ),
+    )
+    against: str | None = field(
+        default=None,
+        metadata=_spec(
+            "measure in turn with this commit, branch or tag (or A...B, their merge base), which "
+            "is then the baseline"
+        ),
+    )
+    against_install: str | None = field(
+        default=None,
+        metadata=_spec(
+            "give each side of --dlperf-against an environment of its own, made by this command "
+            "in its tree, such as 'pip install -e .'"
+        ),
+    )
+    against_python: str | None = field(
+        default=None,
+        metadata=_spec("run the base of --dlperf-against with this interpreter"),
+    )
+    budget_time: float | None = field(
+        default=None,
+        metadata=_marker("the most seconds that --dlperf-against measures a test; default 60s"),
+    )
+    pairs: int | None = field(
+        default=None,
+        metadata=_spec(
+            "pairs of processes that --dlperf-against measures each test in; default: as many as "
+            "the smallest detect needs"
+        ),
+    )
+    seed: int | None = field(
+        default=None,
+        metadata=_spec("of the coins that --dlperf-against throws; default: drawn, and printed"),
     )
     update: Update | None = field(
         default=None,
@@ -154,6 +193,8 @@ DEFAULTS: Final = Options(
     clients="virtual",
     duration=5.0,
     call_timeout=60.0,
+    detect=(),
+    budget_time=60.0,
     missing="pass",
     inconclusive="warn",
     devices_required=False,
@@ -243,12 +284,8 @@ def _checked(given: Mapping[str, object], spelling: Callable[[str], str]) -> Opt
             if name == "clients" and isinstance(value, int):
                 hint = f"{hint}; how many there are: scenario=ClosedLoop(clients={value})"
             raise UsageError(f"{spelt}={value!r}", hint)
-        if name in {"duration", "slo", "call_timeout"}:
-            values[name] = parse_duration(value, spelt)
-        elif name == "devices":
-            values[name] = device_names(value, spelt)
-        elif name == "logical_cpus":
-            values[name] = _parts(value, spelt)
+        if name in _PARSERS:
+            values[name] = _PARSERS[name](value, spelt)
         elif name == "scenario" and not isinstance(value, Scenario):
             example = ClosedLoop(clients=64)
             raise UsageError(f"{spelt}={value!r} is no scenario", f"such as {example}")
@@ -261,8 +298,26 @@ def _checked(given: Mapping[str, object], spelling: Callable[[str], str]) -> Opt
     return Options(**values)
 
 
-def _parts(value: object, spelt: str) -> int:
+def _count(value: object, spelt: str, least: int, most: int) -> int:
     text = str(value)
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= _MOST_PARTS):
-        raise UsageError(f"{spelt}={value!r:.80}: expected a number from 1 to {_MOST_PARTS}")
+    if not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
+        raise UsageError(f"{spelt}={value!r:.80}: expected a number from {least} to {most}")
     return int(text)
+
+
+def _counted(least: int, most: int) -> Callable[[object, str], int]:
+    return lambda value, spelt: _count(value, spelt, least, most)
+
+
+_PARSERS: Final[Mapping[str, Callable[[object, str], object]]] = {
+    "duration": parse_duration,
+    "slo": parse_duration,
+    "call_timeout": parse_duration,
+    "budget_time": parse_duration,
+    "detect": parse_detect,
+    "devices": device_names,
+    "logical_cpus": _counted(1, 64),
+    "pairs": _counted(1, 8),
+    "seed": _counted(0, 2**63 - 1),
+}
+"""How the values of some options are read; each takes a value and how the option is spelt."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.budgets import Budget, parse_budget
+from pytest_dlperf.core.detect import sharpened
 from pytest_dlperf.core.devices import device_names
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.options import DEFAULTS, Clients, Leniency, Options, overlay
@@ -24,6 +25,7 @@ from pytest_dlperf.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from pytest_dlperf.core.detect import Detect
 
 _REAL_CLIENTS: Final = 64
 _FIRST_CALLS: Final = 10
@@ -51,6 +53,9 @@ class Plan:
         missing: what a relative budget without a baseline does to the test.
         inconclusive: what a budget that noise leaves open does to the test.
         quick: whether this is a smoke run.
+        detect: losses that must be found where they are not the metric's own; the metrics of
+            `budgets` have them already.
+        budget_time: the most seconds that a duel measures.
     """
 
     budgets: tuple[Budget, ...]
@@ -65,6 +70,8 @@ class Plan:
     missing: Leniency
     inconclusive: Leniency
     quick: bool
+    detect: tuple[Detect, ...]
+    budget_time: float
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
@@ -79,7 +86,7 @@ class Plan:
             )
         if self.clients != "virtual":
             self._check_real_clients()
-        if self.serving.queue_limit is not None and not isinstance(self.scenario, OpenLoop):
+        if self.serving.queue_limit is not None and not self.open_loop:
             raise UsageError(
                 f"Serving(queue_limit) needs requests that come by themselves, not {self.scenario}",
                 "in a closed loop no more requests wait than there are clients",
@@ -161,6 +168,16 @@ class Plan:
         wherever they are served.
         """
         return self.served.everywhere if self.clients == "virtual" else self.served.replicas
+
+    @property
+    def has_latencies(self) -> bool:
+        """Whether the scenario gives latencies a meaning."""
+        return not isinstance(self.scenario, Offline)
+
+    @property
+    def open_loop(self) -> bool:
+        """Whether requests come by themselves."""
+        return isinstance(self.scenario, OpenLoop)
 
     @property
     def load_seconds(self) -> float:
@@ -249,7 +266,11 @@ def plan(layers: Sequence[Options], *, run_wide: Collection[int] = ()) -> Plan:
     }
     nearest = _nearest(layers)
     general = frozenset(name for name, (place, _) in nearest.items() if place in run_wide)
-    budgets = tuple(budget for _, budgets in nearest.values() for budget in budgets)
+    budgets = tuple(
+        sharpened(budget, options.detect or ())
+        for _, budgets in nearest.values()
+        for budget in budgets
+    )
     return Plan(budgets=budgets, run_wide=general, devices=(), **settled)
 
 

@@ -86,7 +86,7 @@ def record_to_json(record: Record) -> dict[str, object]:
         "series": found.series.to_json(),
         "usage": asdict(found.usage) if found.usage else None,
         "gpus": [asdict(gpu) for gpu in found.gpus],
-        "verdicts": [_judgement_to_json(judgement) for judgement in record.judgements],
+        "verdicts": [judgement_to_json(judgement) for judgement in record.judgements],
         "hints": list(record.hints),
     }
 
@@ -117,7 +117,7 @@ def record_from_json(value: dict[str, Any]) -> Record:
     )
     return Record(
         measurement=measurement,
-        judgements=tuple(_judgement_from_json(verdict) for verdict in value["verdicts"]),
+        judgements=tuple(judgement_from_json(verdict) for verdict in value["verdicts"]),
         hints=tuple(value["hints"]),
         quick=bool(value["quick"]),
     )
@@ -153,7 +153,8 @@ def report_to_json(
     }
 
 
-def _judgement_to_json(judgement: Judgement) -> dict[str, object]:
+def judgement_to_json(judgement: Judgement) -> dict[str, object]:
+    """Plain values."""
     measured = judgement.measured
     return {
         "budget": judgement.budget,
@@ -169,10 +170,17 @@ def _judgement_to_json(judgement: Judgement) -> dict[str, object]:
         "reason": judgement.reason,
         "lasting": judgement.lasting,
         "improved": judgement.improved,
+        "change": asdict(judgement.change) if judgement.change else None,
     }
 
 
-def _judgement_from_json(value: dict[str, Any]) -> Judgement:
+def judgement_from_json(value: dict[str, Any]) -> Judgement:
+    """The inverse of `judgement_to_json`.
+
+    Raises:
+        KeyError, TypeError, ValueError: if the values are not of this shape.
+    """
+    change = value.get("change")  # the first reports of this schema did not have it
     return Judgement(
         budget=value["budget"],
         metric=value["metric"],
@@ -185,4 +193,5 @@ def _judgement_from_json(value: dict[str, Any]) -> Judgement:
         reason=value["reason"],
         lasting=value["lasting"],
         improved=value["improved"],
+        change=estimate_from_json(change) if change else None,
     )

@@ -38,6 +38,8 @@ class Judgement:
         lasting: whether measuring again the same way must end the same way.
         revision: the baseline's commit and date, for people; empty if there is none.
         improved: whether it is better than the baseline beyond the noise.
+        change: the metric of the candidate over that of the base, as a ratio with its interval;
+            of a duel.
     """
 
     budget: str
@@ -51,6 +53,7 @@ class Judgement:
     lasting: bool = False
     revision: str = ""
     improved: bool = False
+    change: Estimate | None = None
 
     @property
     def incomparable(self) -> bool:

@@ -48,7 +48,7 @@ class Load:
         call_seconds: float,
         watch: Watch,
     ) -> None:
-        self._replicas = replicas
+        self.replicas = replicas
         self._call_seconds = call_seconds
         self._watch = watch
         self._ledger = ledger
@@ -71,7 +71,7 @@ class Load:
             replica: threading.Thread(
                 target=self._serve, args=(replica,), name="dlperf replica", daemon=True
             )
-            for replica in self._replicas
+            for replica in self.replicas
         }
         self._watch.tick(self._now_ns())
         try:
@@ -191,4 +191,4 @@ class Load:
             self._ledger.woke(clock.now_ns() - until_ns)
 
     def _now_ns(self) -> int:
-        return max(replica.clock.now_ns() for replica in self._replicas)
+        return max(replica.clock.now_ns() for replica in self.replicas)

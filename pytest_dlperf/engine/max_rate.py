@@ -19,6 +19,8 @@ from pytest_dlperf.engine.rig import SEED, Bench, Rig, set_up
 from pytest_dlperf.errors import TargetError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from pytest_dlperf.core.data import Data
     from pytest_dlperf.core.latency_limit import LatencyLimit
     from pytest_dlperf.core.measurement import Measurement
@@ -63,6 +65,36 @@ class _Prober:
         diagnosis = diagnose(run.tally, run.busy_cores)
         self.seen[rate] = _Seen(diagnosis, late or lateness(run.tally))
         return within_limit(run.tally)
+
+
+@dataclass(frozen=True, slots=True)
+class RateSearch:
+    """A search that is ready to begin."""
+
+    search: Callable[[str, str], Measurement]
+
+    def measure(self, test: str, name: str, seconds: float) -> Measurement:
+        """Search; how long that takes is the plan's affair."""
+        del seconds
+        return self.search(test, name)
+
+    def warm_up(self) -> str:
+        """Nothing: the search does."""
+        return ""
+
+    def slots(self) -> None:
+        """None: its loads differ."""
+        return
+
+
+@contextlib.contextmanager
+def rate_search(
+    target: object, data: Data, plan: Plan, bench: Bench, limit: LatencyLimit
+) -> Iterator[RateSearch]:
+    """A search for the highest rate that holds a limit; see `measure_max_rate`."""
+    yield RateSearch(
+        lambda test, name: measure_max_rate(target, data, plan, bench, limit, test=test, name=name)
+    )
 
 
 def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,6 @@ from pytest_dlperf.core.lateness import lateness
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.rows import Rows
-from pytest_dlperf.core.scenarios import Offline, OpenLoop
 from pytest_dlperf.core.series import series_of
 from pytest_dlperf.core.statistics.estimate import counted
 from pytest_dlperf.core.steadiness import drift, growth, shortfall
@@ -22,6 +22,7 @@ from pytest_dlperf.core.summary import Score, Summary, summarise_load, summarise
 from pytest_dlperf.core.tally import few_sizes
 from pytest_dlperf.core.usage import consumption, disturbance
 from pytest_dlperf.engine.rig import SEED, Bench, Loaded, Rig, set_up
+from pytest_dlperf.engine.slots import SlotRunner
 from pytest_dlperf.engine.tracings import Tracings
 from pytest_dlperf.errors import UsageError
 
@@ -36,6 +37,68 @@ if TYPE_CHECKING:
 _LONGEST: Final = 10  # times the duration that was asked for
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A target that is ready to be measured, and is given back at the end.
+
+    Attributes:
+        rig: the target with its plan.
+        tracings: of the functions of this process.
+    """
+
+    rig: Rig
+    tracings: Tracings
+
+    def warm_up(self) -> str:
+        """Run the load until its speed settles; returns a note if it does not."""
+        return self.rig.warm_up()
+
+    def slots(self) -> SlotRunner:
+        """Who runs slots of it, once it is warm."""
+        return SlotRunner(self.rig)
+
+    def measure(self, test: str, name: str, seconds: float) -> Measurement:
+        """Warm the target up, put it under load, and fold what was found into a measurement.
+
+        Args:
+            test: pytest's node id.
+            name: tells several measurements of one test apart.
+            seconds: how long requests come; longer if that is too short for the budgets, up to
+                ten times as long.
+        """
+        rig, plan = self.rig, self.rig.plan
+        unsteady = self.warm_up()
+        before = self.tracings.count()
+        run = run_once(rig, seconds)
+        longer = 0.0 if plan.quick else sufficient_seconds(run.tally, plan.judged)
+        if not run.hung and seconds < longer <= _LONGEST * seconds:
+            before = self.tracings.count()
+            run = run_once(rig, longer)
+        retraced = _retraced(self.tracings.count() - before)
+        longer_note = (
+            f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
+            if run.seconds > seconds
+            else ""
+        )
+        notes = (unsteady, rig.prepared.remark, rig.remark, retraced, longer_note)
+        return _measurement(rig, run, test=test, name=name, notes=notes)
+
+
+@contextlib.contextmanager
+def ready(target: object, data: Data, plan: Plan, bench: Bench) -> Iterator[Subject]:
+    """Set a target up, and keep the garbage collector quiet until it is given back.
+
+    Raises:
+        UsageError: if the target cannot be measured, or a budget needs labels that are not there.
+        TargetError: if the target's first call fails.
+        DataError: if the labels do not fit the answers.
+    """
+    rig = set_up(target, data, plan, bench)
+    tracings = Tracings()
+    with contextlib.closing(rig), quiet_gc():
+        yield Subject(rig, tracings)
+
+
 def measure(  # noqa: PLR0913 - what, with what, how, and under which name
     target: object, data: Data, plan: Plan, bench: Bench, *, test: str, name: str
 ) -> Measurement:
@@ -46,42 +109,36 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         TargetError: if the target's first call fails.
         DataError: if the labels do not fit the answers.
     """
-    rig = set_up(target, data, plan, bench)
-    tracings = Tracings()
-    with contextlib.closing(rig), quiet_gc():
-        unsteady = rig.warm_up()
-        before = tracings.count()
-        run = run_once(rig, plan.load_seconds)
-        longer = 0.0 if plan.quick else sufficient_seconds(run.tally, plan.judged)
-        if not run.hung and plan.duration < longer <= _LONGEST * plan.duration:
-            before = tracings.count()
-            run = run_once(rig, longer)
-        retraced = _retraced(tracings.count() - before)
-    tally = run.tally
+    with ready(target, data, plan, bench) as subject:
+        return subject.measure(test, name, plan.load_seconds)
+
+
+def _measurement(
+    rig: Rig, run: Loaded, *, test: str, name: str, notes: tuple[str, ...]
+) -> Measurement:
+    plan, tally = rig.plan, run.tally
     summary = _summary(rig, run)
     return Measurement(
         test=test,
         name=name,
         target=rig.prepared.description,
         scenario=str(plan.scenario),
-        serving=rig.plan.serving_text,
+        serving=plan.serving_text,
         seconds=tally.span_ns * 1e-9,
         requests=tally.total,
         metrics=MappingProxyType(summary.metrics),
         refused=MappingProxyType(summary.refused),
         errors=(*run.errors, *_unanswered(tally)),
-        rows=rows_of(data, run.score),
+        rows=rows_of(rig.data, run.score),
         invalid=lateness(tally),
         hung=run.hung,
-        notes=tuple(
-            filter(None, (unsteady, rig.prepared.remark, rig.remark, retraced, *_notes(plan, run)))
-        ),
+        notes=tuple(filter(None, (*notes, *_notes(plan, run)))),
         diagnosis=diagnose(tally, run.busy_cores),
-        intervals=tally.latencies.method if _has_latencies(plan) else "",
+        intervals=tally.latencies.method if plan.has_latencies else "",
         slo=plan.slo,
         batch_sizes=MappingProxyType(few_sizes(tally.batch_sizes)),
         utilisation=tally.utilisation,
-        series=series_of(tally, latencies=_has_latencies(plan)),
+        series=series_of(tally, latencies=plan.has_latencies),
         usage=consumption(run.used, run.busy_cores, run.resident, tally.total),
         gpus=run.gpus,
     )
@@ -114,24 +171,18 @@ def _retraced(counts: Counter[str]) -> str:
     return f"tf.function traced again while it was measured: {each}"
 
 
-def _has_latencies(plan: Plan) -> bool:
-    return not isinstance(plan.scenario, Offline)
-
-
 def _notes(plan: Plan, run: Loaded) -> Iterator[str]:
-    if run.seconds > plan.duration:
-        yield f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
     yield disturbance(run.used)
     yield from gpu_notes(run.gpus)
     yield growth(run.resident, run.tally.answered)
-    if isinstance(plan.scenario, OpenLoop):
+    if plan.open_loop:
         yield shortfall(run.tally)
     else:
         yield drift(run.tally)
 
 
 def _summary(rig: Rig, run: Loaded) -> Summary:
-    load = summarise_load(run.tally, latencies=_has_latencies(rig.plan))
+    load = summarise_load(run.tally, latencies=rig.plan.has_latencies)
     answers = summarise_answers(run.score)
     metrics = {
         **load.metrics,

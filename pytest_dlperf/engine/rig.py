@@ -168,7 +168,7 @@ class Rig:
             deadline_ns=end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9),
             sink=take,
         )
-        load = self._load(ledger, clock, telemetry)
+        load = self.load(ledger, clock, telemetry)
         rest = load.run()
         used, busy_cores = telemetry.finish()
         take(lambda: rest)
@@ -188,7 +188,8 @@ class Rig:
     def _own_processes(self) -> frozenset[int]:
         return frozenset({os.getpid(), *self.prepared.processes})
 
-    def _load(self, ledger: Ledger, clock: StoppableClock, watch: Watch) -> Load | CoroutineLoad:
+    def load(self, ledger: Ledger, clock: StoppableClock, watch: Watch) -> Load | CoroutineLoad:
+        """The target's replicas or clients, about to work off a ledger."""
         patience = self.plan.call_timeout
         first = self.prepared.replicas[0]
         if isinstance(first, CoroutineTarget):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_dlperf.engine.endings import ending, last_lines
 from pytest_dlperf.engine.shared_array import SharedArray
 from pytest_dlperf.errors import AnswerError, TargetError
 
@@ -34,7 +34,6 @@ _START: Final = (
 )
 _DEATH_SECONDS: Final = 10.0
 _SHOWN_LINES: Final = 8
-_SHOWN_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,18 +158,10 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return "closed its pipe"
-        if code >= 0:
-            return f"ended with exit code {code}"
-        names = {one.value: one.name for one in signal.Signals}
-        memory = ", as the kernel does when memory runs out" if -code == signal.SIGKILL else ""
-        return f"was killed by {names.get(-code, f'signal {-code}')}{memory}"
+        return ending(code)
 
     def _last_lines(self) -> str:
-        log = self._log.fileno()
-        # Not by seek(), which would move where the worker writes.
-        written = os.pread(log, _SHOWN_BYTES, max(0, os.fstat(log).st_size - _SHOWN_BYTES))
-        lines = written.decode(errors="replace").splitlines()[-_SHOWN_LINES:]
-        return "".join(f"\n  {line}" for line in lines)
+        return "".join(f"\n  {line}" for line in last_lines(self._log.fileno(), _SHOWN_LINES))
 
 
 def start_workers(loader: Loader, count: int, seconds: float) -> tuple[Worker, ...]:

@@ -48,7 +48,8 @@ def test_overlay_may_be_done_in_steps(a: Options, b: Options, c: Options) -> Non
 def test_everything_has_a_default_but_what_is_asked_for() -> None:
     """Only what must be asked for has none; the documented defaults are the real ones."""
     unsaid = {n for n in specs() if getattr(DEFAULTS, n) is None}
-    assert unsaid == {"update", "json", "slo", "devices", "logical_cpus"}
+    asked = {"against", "against_install", "against_python", "pairs", "seed"}
+    assert unsaid == {"update", "json", "slo", "devices", "logical_cpus", *asked}
     assert DEFAULTS.scenario == ClosedLoop(clients=64)
     assert (DEFAULTS.duration, DEFAULTS.missing, DEFAULTS.inconclusive) == (5.0, "pass", "warn")
 

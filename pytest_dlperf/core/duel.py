@@ -1,0 +1,181 @@
+"""Duel: the judgements on a candidate that was measured in turn with its base."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.core.contest import BETA, Answer, Doubt
+from pytest_dlperf.core.judge import judge, loss_to_find, metric_after
+from pytest_dlperf.core.measurement import ErrorCount
+from pytest_dlperf.core.statistics.accuracy import accuracy_decision, paired_loss
+from pytest_dlperf.core.statistics.estimate import Estimate, counted
+from pytest_dlperf.core.statistics.evidence import FARTHEST
+from pytest_dlperf.core.verdict import Judgement, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pytest_dlperf.core.baseline import Accepted
+    from pytest_dlperf.core.budgets import Budget
+    from pytest_dlperf.core.contest import Course, Rates
+    from pytest_dlperf.core.measurement import Measurement
+
+_VERDICTS: Final = {"FAIL": Verdict.FAIL, "PASS": Verdict.PASS, None: Verdict.INCONCLUSIVE}
+
+
+def lost_accuracy(found: Measurement, base: Measurement) -> Estimate | None:
+    """What was lost in accuracy on the rows that both answered, in shares of one.
+
+    None if they did not answer the same rows.
+    """
+    rows, base_rows = found.rows, base.rows
+    if rows is None or base_rows is None or not rows.pairable(base_rows):
+        return None
+    only_base, only_now, both = rows.pairs(base_rows)
+    if not both:
+        return None
+    if not only_base and not only_now:
+        # Every row is right or wrong as before: there is no loss whose size to wonder about.
+        return counted(0.0)
+    return paired_loss(only_base, only_now, both)
+
+
+def accuracy_answers(
+    found: Measurement, base: Measurement, budgets: Iterable[Budget], rates: Rates
+) -> dict[str, Answer]:
+    """What the rows say of the relative budgets on accuracy, by the text of the budget.
+
+    McNemar's exact test and Bonett and Price's interval, at the rates of the run. There is
+    nothing to be said where both did not answer the same rows.
+    """
+    loss = lost_accuracy(found, base)
+    if loss is None or found.rows is None or base.rows is None:
+        return {}
+    pairs = found.rows.pairs(base.rows)
+    answers = {}
+    for budget in budgets:
+        allowed = _allowed_share(budget, base)
+        if allowed is not None:
+            line = loss_to_find(budget.metric, allowed)
+            decision = accuracy_decision(
+                *pairs, allowed=allowed, line=line, alpha=rates.screen, beta=BETA
+            )
+            visible = allowed + (loss.value - loss.low)
+            answers[budget.text] = Answer(decision, loss, visible)
+    return answers
+
+
+def doubts(
+    answers: Mapping[str, Answer], budgets: Iterable[Budget], base: Measurement
+) -> tuple[Doubt, ...]:
+    """The losses of accuracy that fresh pairs have to confirm."""
+    found = []
+    for budget in budgets:
+        answer = answers.get(budget.text)
+        allowed = _allowed_share(budget, base)
+        if answer is not None and answer.decision == "FAIL" and allowed is not None:
+            line = loss_to_find(budget.metric, allowed)
+            found.append(Doubt(budget, allowed, line, answer.loss))
+    return tuple(found)
+
+
+def _allowed_share(budget: Budget, base: Measurement) -> float | None:
+    """The loss of accuracy that a relative budget allows; None for other budgets."""
+    if not budget.relative or budget.metric.name != "accuracy" or budget.operator == "==":
+        return None
+    value = base.metrics["accuracy"].value if "accuracy" in base.metrics else None
+    return None if value is None else value - budget.limit(value)
+
+
+def judge_duel(
+    found: Measurement, base: Accepted, budgets: Iterable[Budget], answers: Mapping[str, Answer]
+) -> tuple[Judgement, ...]:
+    """Judge each budget: by what was measured in turn, and else as against a stored baseline.
+
+    Args:
+        found: what the candidate was measured to be.
+        base: what the base was measured to be, by the same rules.
+        budgets: what was asked.
+        answers: of the contest and of the rows, by the text of the budget.
+    """
+    budgets = tuple(budgets)
+    # That the sides run with different software is what is being compared.
+    alike = dataclasses.replace(base, serving=found.serving)
+    judged = judge(found, budgets, alike, base.environment, "")
+    return tuple(
+        _answered(budget, answers[budget.text], found, base)
+        if budget.text in answers and not found.hung
+        else judgement
+        for budget, judgement in zip(budgets, judged, strict=True)
+    )
+
+
+def _answered(budget: Budget, answer: Answer, found: Measurement, base: Accepted) -> Judgement:
+    metric = budget.metric
+    value = base.metrics[metric.name].value if metric.name in base.metrics else None
+    if metric.unit == "share":
+        measured = found.metrics.get(metric.name)
+        change = _negated(answer.loss)
+    else:
+        change = _ratio(_negated(answer.loss) if metric.better == "higher" else answer.loss)
+        measured = _scaled(change, value) if value is not None else found.metrics.get(metric.name)
+    open_question = answer.decision is None
+    shown = value is not None and answer.visible < FARTHEST
+    return Judgement(
+        budget=budget.text,
+        metric=metric.name,
+        verdict=_VERDICTS[answer.decision],
+        measured=measured,
+        limit=budget.limit(value) if value is not None else None,
+        baseline=value,
+        fails_at=(
+            metric_after(metric, value or 0.0, answer.visible) if open_question and shown else None
+        ),
+        reason=answer.reason or ("the noise hides a loss of this size" if open_question else ""),
+        revision=str(base.revision),
+        improved=answer.decision == "PASS" and answer.loss.high < 0,
+        change=change,
+    )
+
+
+def _negated(loss: Estimate) -> Estimate:
+    return Estimate(-loss.value, -loss.high, -loss.low)
+
+
+def _ratio(log: Estimate) -> Estimate:
+    return Estimate(math.exp(log.value), math.exp(log.low), math.exp(log.high))
+
+
+def _scaled(ratio: Estimate, by: float) -> Estimate:
+    return Estimate(ratio.value * by, ratio.low * by, ratio.high * by)
+
+
+def with_slots(found: Measurement, course: Course) -> Measurement:
+    """The measurement with what its slots add: their errors, and how the contest went."""
+    notes = (*found.notes, course_note(course)) if course.blocks else found.notes
+    if not course.bad:
+        return dataclasses.replace(found, notes=notes)
+    bad = sum(error.requests for error in found.errors) + course.bad
+    errors = counted(bad / (found.requests + course.requests))
+    example = "raised, or answered with another shape, while measured in turn with the base"
+    return dataclasses.replace(
+        found,
+        notes=notes,
+        requests=found.requests + course.requests,
+        metrics=MappingProxyType({**found.metrics, "errors": errors}),
+        errors=(*found.errors, ErrorCount("in a slot", course.bad, example)),
+    )
+
+
+def course_note(course: Course) -> str:
+    """How a contest went, in a sentence."""
+    figure = f", noise figure S = {course.noise_figure:.2g} s" if course.noise_figure else ""
+    fresh = f" and {course.fresh} fresh ones" if course.fresh else ""
+    return (
+        f"measured in turn with the base: {course.blocks} blocks of 4 slots of "
+        f"{course.slot_seconds * 1e3:.0f} ms on {course.pairs} "
+        f"pair{'s' if course.pairs > 1 else ''}{fresh} in {course.measuring:.1f} s{figure}"
+    )

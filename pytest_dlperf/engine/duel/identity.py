@@ -1,0 +1,169 @@
+"""Identity: whether the two sides of a duel really measured two versions of the project.
+
+An editable install, an absolute entry of PYTHONPATH or an ordinary install of the project lead
+both sides to the same files, and a comparison of the code with itself always passes.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_EXEMPT: Final = "pytest_dlperf"  # the same code must measure both sides
+_SOURCES: Final = ("", "src", "lib", "python")
+_NEVER_INSTALLED: Final = frozenset(
+    {"benchmarks", "conftest", "docs", "examples", "noxfile", "scripts", "setup", "test", "tests"}
+)
+_LIBRARY: Final = re.compile(
+    r"(^|/)(site-packages|dist-packages|__pypackages__|\.eggs|lib\d*/python\d+(\.\d+)?t?)/"
+)
+_SHOWN: Final = 3
+
+
+class Why(enum.Enum):
+    """How it came that a module is not a side's own."""
+
+    BASE_IN_WORKING_TREE = "the base commit's side loaded it from the working tree"
+    CANDIDATE_IN_WORKTREE = "the working tree's side loaded it from the base commit's worktree"
+    SAME_FILE = "both sides loaded it from there"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A module of the project that is not two modules.
+
+    Attributes:
+        module: its dotted name.
+        file: where it was loaded from.
+        why: by whom.
+    """
+
+    module: str
+    file: str
+    why: Why
+
+
+def loaded_modules() -> dict[str, str]:
+    """Names of this process' modules, and their files without symbolic links."""
+    found = {}
+    for name, module in tuple(sys.modules.items()):
+        # Not by getattr(): some modules load others when they are asked for something.
+        file = getattr(module, "__dict__", {}).get("__file__")
+        if isinstance(file, str) and name not in {"__main__", "__mp_main__"}:
+            found[name] = os.path.realpath(file)
+    return found
+
+
+def own_modules(repo_files: Iterable[str], prefix: str = "") -> frozenset[str]:
+    """Names that the project's modules are imported by: of its topmost packages and modules.
+
+    They are looked for at the top of the repository and of the root folder, and in `src`, `lib`
+    and `python` of both. What projects have but do not install (`tests`, `setup`) is left out.
+
+    Args:
+        repo_files: tracked Python files, relative to the top folder, with `/`.
+        prefix: from there to the root folder.
+    """
+    files = {PurePath(file).parts for file in repo_files}
+    packages = {file[:-1] for file in files if file[-1] == "__init__.py"}
+    tops = {PurePath(top, source).parts for top in ("", prefix) for source in _SOURCES}
+    names = set()
+    for file in files:
+        for top in tops:
+            if file[: len(top)] != top or top in packages:
+                continue
+            *folders, last = file[len(top) :]
+            in_package = [
+                depth
+                for depth in range(1, len(folders) + 1)
+                if (*top, *folders[:depth]) in packages
+            ]
+            if in_package:
+                names.add(".".join(folders[: in_package[0]]))
+            elif top or not folders:
+                # Below a folder of sources also without __init__.py, as namespace packages are.
+                names.add(".".join((*folders, last.removesuffix(".py"))))
+    return frozenset(name for name in names if name.split(".")[0] not in _NEVER_INSTALLED)
+
+
+def shared_modules(  # noqa: PLR0913 - two sides, and four facts about where they are
+    base_modules: Mapping[str, str],
+    candidate_modules: Mapping[str, str],
+    repo_files: Iterable[str],
+    toplevel: str,
+    worktree: str,
+    *,
+    prefix: str = "",
+) -> tuple[Shared, ...]:
+    """Modules of the project that the two sides do not each have their own version of.
+
+    The base must load nothing from the working tree, the candidate nothing from the worktree, and
+    both together none of the project's own modules from one and the same file. What a virtual
+    environment in the working tree holds is not the project; nor is this plugin ever.
+
+    Args:
+        base_modules: names of the base's modules, and their files without symbolic links.
+        candidate_modules: likewise.
+        repo_files: tracked Python files, relative to the top folder, with `/`.
+        toplevel: the working tree's top folder, without symbolic links.
+        worktree: the worktree's top folder, likewise.
+        prefix: from the top folder to pytest's root folder.
+
+    Returns:
+        By name; empty if all is well.
+    """
+    own = own_modules(repo_files, prefix)
+    found = {}
+    for name, file in candidate_modules.items():
+        if _below(file, worktree):
+            found[name] = Shared(name, file, Why.CANDIDATE_IN_WORKTREE)
+    for name, file in base_modules.items():
+        if _below(file, toplevel) and not _below(file, worktree):
+            found[name] = Shared(name, file, Why.BASE_IN_WORKING_TREE)
+        elif candidate_modules.get(name) == file and _is_own(name, own):
+            found[name] = Shared(name, file, Why.SAME_FILE)
+    return tuple(found[name] for name in sorted(found) if not _is_own(name, {_EXEMPT}))
+
+
+def sharing_error(shared: tuple[Shared, ...]) -> UsageError:
+    """What to say of shared modules, of which there is at least one.
+
+    Args:
+        shared: as found by `shared_modules`.
+    """
+    names = {one.module for one in shared}
+    # A package stands for its modules.
+    first = [one for one in shared if not _is_own(one.module.rpartition(".")[0], names)]
+    shown = "".join(f"\n    {one.module} ({one.file}): {one.why.value}" for one in first[:_SHOWN])
+    more = len(shared) - len(first[:_SHOWN])
+    rest = f"\n    and {more} more" if more else ""
+    return UsageError(
+        "the two sides of the duel are not two versions of the project, so that some of its code "
+        f"would be compared with itself, which always passes:{shown}{rest}",
+        "most often the project is installed in this environment, which both sides use. Either "
+        'let pytest find it in each tree: pythonpath = ["src"] (or ["."]) under '
+        "[tool.pytest.ini_options], without absolute paths in PYTHONPATH; or give each side an "
+        'environment of its own: --dlperf-against-install="pip install -e ."',
+    )
+
+
+def _below(file: str, folder: str) -> bool:
+    """Whether a file is in a folder, but in no virtual environment there."""
+    inside = file.removeprefix(folder.rstrip("/") + "/")
+    return inside != file and not _LIBRARY.search(inside)
+
+
+def _is_own(name: str, own: Iterable[str]) -> bool:
+    parts = name.split(".")
+    prefixes = {".".join(parts[: depth + 1]) for depth in range(len(parts))}
+    return not prefixes.isdisjoint(own)

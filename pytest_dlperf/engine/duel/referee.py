@@ -1,0 +1,205 @@
+"""Referee: who is measured when, until every budget is decided or the time is up.
+
+One side works at a time. A block is four slots, in the order ABBA or BAAB by a fair coin; blocks
+go round the pairs, so that no single launch decides. A FAIL is confirmed on pairs that are
+started for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pytest_dlperf.core.confirmation import Confirmation
+from pytest_dlperf.core.contest import Answer, Course
+from pytest_dlperf.core.duel import lost_accuracy
+from pytest_dlperf.core.slot_length import SlotLengths
+from pytest_dlperf.core.slots import Block
+from pytest_dlperf.core.statistics.estimate import Estimate
+from pytest_dlperf.core.statistics.evidence import FARTHEST
+from pytest_dlperf.core.statistics.launches import with_launches
+from pytest_dlperf.core.trial import trial_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    import numpy as np
+
+    from pytest_dlperf.core.contest import Doubt, Question, Rates, Terms
+    from pytest_dlperf.core.measurement import Measurement
+    from pytest_dlperf.core.slots import Slot
+    from pytest_dlperf.core.trial import Trial
+    from pytest_dlperf.engine.clock import Clock
+    from pytest_dlperf.engine.telemetry import Progress
+
+_NS: Final = 1e-9
+
+
+class Player(Protocol):
+    """One side, ready to be measured."""
+
+    def slot(self, seconds: float, number: int) -> Slot:
+        """Be under load for so long; slots of one number ask for the same rows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two sides that are measured against each other.
+
+    Attributes:
+        base: the one whose cost is the measure.
+        candidate: the one that is judged.
+        measured: puts the base and the candidate under their whole load, and tells what each was
+            measured to be.
+    """
+
+    base: Player
+    candidate: Player
+    measured: Callable[[], tuple[Measurement, Measurement]]
+
+
+class Starter(Protocol):
+    """Somebody who can start further pairs."""
+
+    def __call__(self) -> AbstractContextManager[Pair]:
+        """A fresh pair, for as long as the context lasts."""
+        ...
+
+
+class Referee:
+    """Leads one contest.
+
+    Args:
+        clock: of this process.
+        generator: throws the coins.
+        progress: somebody to tell.
+        terms: slots, time and error rates.
+    """
+
+    def __init__(
+        self, clock: Clock, generator: np.random.Generator, progress: Progress, terms: Terms
+    ) -> None:
+        self._clock = clock
+        self._generator = generator
+        self._progress = progress
+        self._terms = terms
+        self._lengths = SlotLengths(terms.shortest, terms.gauge)
+        self._blocks = 0
+        self._seconds = 0.0
+        self._requests = 0
+        self._bad = 0
+
+    @property
+    def rates(self) -> Rates:
+        """Error rates of each budget."""
+        return self._terms.rates
+
+    def contest(
+        self,
+        questions: Sequence[Question],
+        doubts: Sequence[Doubt],
+        pairs: Sequence[Pair],
+        fresh: Starter,
+    ) -> Course:
+        """Measure until every question is decided, and confirm what failed.
+
+        Args:
+            questions: budgets that blocks decide.
+            doubts: losses of shares that have to be confirmed.
+            pairs: what is measured first, at least one.
+            fresh: starts pairs to confirm a FAIL with.
+
+        Raises:
+            DlperfError: if a side cannot be measured any more.
+        """
+        trials = {one.budget.text: trial_for(one.budget.metric, one.bounds) for one in questions}
+        self._screen(trials, pairs)
+        answers = {text: self._answer(trial) for text, trial in trials.items()}
+        failing = [one for one in questions if answers[one.budget.text].decision == "FAIL"]
+        started, starting = 0, 0.0
+        if failing or doubts:
+            noise = self._lengths.block_noise
+            confirmation = Confirmation(failing, doubts, self._terms.rates, noise)
+            started, starting = self._confirm(confirmation, fresh)
+            answers |= confirmation.answers(answers)
+        return Course(
+            answers=answers,
+            blocks=self._blocks,
+            slot_seconds=self._lengths.next,
+            noise_figure=self._lengths.figure,
+            pairs=len(pairs),
+            fresh=started,
+            measuring=self._seconds,
+            starting=starting,
+            requests=self._requests,
+            bad=self._bad,
+        )
+
+    def _screen(self, trials: Mapping[str, Trial], pairs: Sequence[Pair]) -> None:
+        while any(trial.decision is None for trial in trials.values()):
+            left = self._terms.seconds - self._seconds
+            if left <= 0:
+                return
+            self._progress.show(f"in turn with the base, block {self._blocks + 1}", left)
+            length = self._lengths.next
+            block = self._block(pairs, self._blocks % len(pairs), length)
+            self._lengths.add(length, block)
+            for trial in trials.values():
+                trial.add(block)
+
+    def _confirm(self, confirmation: Confirmation, fresh: Starter) -> tuple[int, float]:
+        """Measure fresh pairs; returns how many were started, and how long that took."""
+        end = self._seconds + self._terms.seconds
+        started: list[Pair] = []
+        starting = 0.0
+        while len(started) < confirmation.pairs and not confirmation.settled:
+            number = len(started)
+            self._progress.show(f"confirming on fresh pair {number + 1}", None)
+            asked_ns = self._clock.now_ns()
+            with fresh() as pair:
+                starting += (self._clock.now_ns() - asked_ns) * _NS
+                started.append(pair)
+                if confirmation.doubts:
+                    base, candidate = pair.measured()
+                    loss = lost_accuracy(candidate, base)
+                    confirmation.lost(loss.value if loss else 0.0)
+                for _ in range(confirmation.blocks):
+                    if self._seconds >= end:
+                        break
+                    confirmation.add(self._block(started, number, self._lengths.next))
+        return len(started), starting
+
+    def _block(self, pairs: Sequence[Pair], number: int, length: float) -> Block:
+        """Four slots of one pair, by a fair coin."""
+        base, candidate = pairs[number].base, pairs[number].candidate
+        base_first = bool(self._generator.integers(2))
+        first, second = (base, candidate) if base_first else (candidate, base)
+        begun_ns = self._clock.now_ns()
+        outer = first.slot(length, self._blocks)
+        inner = second.slot(length, self._blocks).joined(second.slot(length, self._blocks))
+        outer = outer.joined(first.slot(length, self._blocks))
+        seconds = (self._clock.now_ns() - begun_ns) * _NS
+        self._blocks += 1
+        self._seconds += seconds
+        played = inner if base_first else outer
+        self._requests += played.good + played.bad
+        self._bad += played.bad
+        return Block(
+            base=outer if base_first else inner,
+            candidate=played,
+            pair=number,
+            seconds=seconds,
+        )
+
+    def _answer(self, trial: Trial) -> Answer:
+        if not trial.blocks:
+            return Answer(None, _UNKNOWN, FARTHEST, "there was no time to measure it")
+        loss = with_launches(trial.estimate(), trial.effects())
+        undecided = f"not decided in {self._terms.seconds:g} s of measuring (dlperf-budget-time)"
+        reason = "" if trial.decision else trial.lacking or undecided
+        return Answer(trial.decision, loss, trial.visible(), reason)
+
+
+_UNKNOWN: Final = Estimate(0.0, -FARTHEST, FARTHEST)
