@@ -1,10 +1,12 @@
-"""The program `pytest-dlperf`: look at baselines and reports without running a test."""
+"""The program `pytest-dlperf`: look at baselines, reports and the machine without any test."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _WIDTH = 80
+_INTERRUPTED = 128 + signal.SIGINT  # as shells have it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit status: 0, or 2 for what cannot be used."""
+    """Run the program; returns its exit status: 0, 2 for what cannot be used, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="pytest-dlperf", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     baselines = commands.add_parser("baselines", help="list the accepted baselines")
@@ -32,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = commands.add_parser("report", help="show what --dlperf-json wrote")
     report.add_argument("file", type=Path)
     report.set_defaults(lines=lambda given: _report_lines(given.file))
+    doctor = commands.add_parser(
+        "doctor", help="measure in a minute how small a loss can be found on this machine"
+    )
+    doctor.add_argument("--json", type=Path, metavar="FILE", help="write what was found there too")
+    doctor.set_defaults(lines=lambda given: _doctor_lines(given.json))
     given = parser.parse_args(arguments)
     try:
         for line in given.lines(given):
@@ -40,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DlperfError as error:
         sys.stderr.write(f"pytest-dlperf: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("pytest-dlperf: interrupted\n")
+        return _INTERRUPTED
     except BrokenPipeError:
         # The reader has seen enough; Python must not try to flush again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -64,7 +75,10 @@ def _baseline_lines(folder: Path) -> Iterator[str]:
             machine = path.parent.name
             yield machine
         for name, accepted in baseline.accepted.items():
-            yield f"  {baseline.test}{f' [{name}]' if name else ''}  ({accepted.revision})"
+            count = len(accepted.sessions)
+            sessions = f", {count} sessions" if count > 1 else ""
+            title = f"{baseline.test}{f' [{name}]' if name else ''}"
+            yield f"  {title}  ({accepted.revision}{sessions})"
             shown = (
                 f"{metric} {format_quantity(accepted.metrics[metric].value, METRICS[metric].unit)}"
                 for metric in ("throughput", "p50", "p99", "accuracy")
@@ -91,3 +105,31 @@ def _report_lines(path: Path) -> list[str]:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path} is no report: {type(error).__name__}: {error}", hint) from error
     return summary_lines(records, _WIDTH, colour=sys.stdout.isatty())
+
+
+def _doctor_lines(path: Path | None) -> Iterator[str]:
+    import numpy as np
+
+    from pytest_dlperf.adapters.atomic import write_atomically
+    from pytest_dlperf.core.checkup import check_up
+    from pytest_dlperf.engine.doctor import examine
+    from pytest_dlperf.reports.doctor import doctor_json, doctor_lines
+    from pytest_dlperf.reports.progress import LineProgress, NoProgress
+
+    if sys.stderr.isatty():
+        line = LineProgress(os.dup(sys.stderr.fileno()), lambda: _WIDTH - 1)
+        with contextlib.closing(line):
+            try:
+                figures = examine(line, np.random.default_rng())
+            finally:
+                line.clear()
+    else:
+        figures = examine(NoProgress(), np.random.default_rng())
+    found = check_up(figures)
+    yield from doctor_lines(found, colour=sys.stdout.isatty())
+    if path is not None:
+        content = json.dumps(doctor_json(found), indent=1, allow_nan=False)
+        try:
+            write_atomically(path, f"{content}\n".encode())
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -15,8 +15,9 @@ from pytest_dlperf.engine.duel.side_process import SideLost
 from pytest_dlperf.errors import DuelError, UsageError
 
 if TYPE_CHECKING:
+    from pytest_dlperf.adapters.evidence import EvidenceFiles, NoEvidence
     from pytest_dlperf.core.contest import Course
-    from pytest_dlperf.engine.duel.ground import Wish
+    from pytest_dlperf.engine.duel.ground import Ground, Wish
     from pytest_dlperf.engine.duel.keeper import Keeper
     from pytest_dlperf.engine.duel.remote import Fields
     from pytest_dlperf.engine.duel.tournament import Tournament
@@ -88,7 +89,7 @@ class Dueling:
         """How the duel went."""
         from pytest_dlperf.reports.duel import duel_lines
 
-        if self._tournament is None:
+        if self._tournament is None or not self._tournament.pairs:
             return
         lines = duel_lines(
             self._courses,
@@ -127,7 +128,27 @@ class Dueling:
             clock=MonotonicClock(),
             progress=self._session.progress,
             coins=self._session.coins,
+            earlier=self._earlier(ground),
         )
+
+    def _earlier(self, ground: Ground) -> EvidenceFiles | NoEvidence:
+        """What earlier duels of the same two versions have shown on this machine."""
+        from pytest_dlperf.adapters.evidence import EvidenceFiles, NoEvidence
+        from pytest_dlperf.engine.duel.worktree import content_key
+        from pytest_dlperf.engine.machine import environment, machine_class
+
+        cache, options = self._session.cache_folder, self._session.options
+        if cache is None:
+            return NoEvidence()
+        software = environment().to_json()
+        versions = (
+            ground.commit,
+            content_key(ground.repo),
+            machine_class().slug,
+            *(f"{name}={software[name]}" for name in sorted(software)),
+            options.against_python or "",
+        )
+        return EvidenceFiles(cache / "evidence", versions)
 
     def _wish(self) -> Wish:
         from pytest_dlperf.core.options import DEFAULTS
@@ -193,10 +214,16 @@ class Dueling:
                 )
 
     def _deserialised(self, fields: Fields) -> pytest.TestReport | pytest.CollectReport:
+        # JSON has no tuples, which plugins expect in these places.
+        data = dict(fields["data"])
+        if isinstance(data["longrepr"], list):
+            data["longrepr"] = tuple(data["longrepr"])
+        for name in ("sections", "user_properties"):
+            data[name] = [tuple(pair) for pair in data.get(name, ())]
+        if data.get("location") is not None:
+            data["location"] = tuple(data["location"])
         report: pytest.TestReport | pytest.CollectReport = (
-            self._config.hook.pytest_report_from_serializable(
-                config=self._config, data=fields["data"]
-            )
+            self._config.hook.pytest_report_from_serializable(config=self._config, data=data)
         )
         return report
 
@@ -213,11 +240,14 @@ def refuse(config: pytest.Config, session: DlperfSession) -> None:
         "--pdb": config.getoption("usepdb", default=False),
         "--trace": config.getoption("trace", default=False),
         "-n": config.getoption("numprocesses", default=None),
+        "--cov": config.getoption("cov_source", default=None)
+        and not config.getoption("no_cov", default=False),
     }
     reasons = {
         "--dlperf-update": "a duel writes no baselines: record them in a run of its own",
         "--dlperf-quick": "a smoke run compares nothing: leave one of them out",
         "-n": "its processes would disturb each other: run with -n0",
+        "--cov": "what is traced is slow, and by no steady factor: add --no-cov",
     }
     for option, given in problems.items():
         if given:

@@ -300,7 +300,13 @@ class Dlperf:
                 coins=workplace.coins(),
                 about=(self._test, name),
             )
-        record = Record(result.measurement, result.judgements, (), quick=plan.quick)
+        record = Record(
+            measurement=result.measurement,
+            judgements=result.judgements,
+            hints=(),
+            quick=plan.quick,
+            duel=result.course.to_json(),
+        )
         return self._concluded(Finding(record, None), plan, name)
 
     @_without_our_frames

@@ -91,10 +91,13 @@ class DlperfSession:
     def _arena(self) -> Arena:
         if self.side is not None:
             return self.side.corner
+        from pytest_dlperf.adapters.git import reachable
         from pytest_dlperf.against_stored import AgainstStored
+        from pytest_dlperf.engine.clock import MonotonicClock
         from pytest_dlperf.engine.machine import environment
+        from pytest_dlperf.engine.yardstick import Yardstick
 
-        options = self.options
+        options, root = self.options, self._config.rootpath
         in_ci = self._variables.get("CI", "").lower() not in {"", "0", "false"}
         return AgainstStored(
             store=self._store,
@@ -103,7 +106,28 @@ class DlperfSession:
             machine=self._machine.slug,
             update=options.update,
             ci_guard=bool(options.update and in_ci and not options.update_in_ci),
+            budgets=lambda: self.budgets,
+            yardstick=Yardstick(MonotonicClock()).seconds,
+            reachable=lambda commit: reachable(root, commit),
+            # What is accepted is in no doubt.
+            duel=self._duel if options.escalate and not options.update else None,
         )
+
+    def _duel(self, test: str, commit: str) -> dict[str, Record]:
+        """Measure a test in turn with a commit, in another process."""
+        from pytest_dlperf.engine.duel.escalation import Escalation, carried_over
+
+        config = self._config
+        given = [str(one) for one in config.invocation_params.args]
+        escalation = Escalation(
+            folder=config.invocation_params.dir,
+            root=config.rootpath,
+            options=carried_over(given, [str(path) for path in config.option.file_or_dir]),
+            in_path="-m" in sys.orig_argv[1:2] or "" in sys.path,
+            variables=self._variables,
+        )
+        self.progress.show(f"measuring in turn with {commit[:8]}", None)
+        return escalation.duel(test, commit)
 
     def coins(self) -> np.random.Generator:
         """A generator of coins of its own for each duel, from the seed of the session."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -17,6 +18,13 @@ from pytest_dlperf.session import SIDE
 if TYPE_CHECKING:
     import warnings
     from collections.abc import Mapping, Sequence
+
+
+_QUIET: Final = (
+    "ignore:Module already imported so cannot be rewritten; pytest_dlperf"
+    ":pytest.PytestAssertRewriteWarning"
+)
+"""This module is there before pytest is; that is no news, and no error, to the user."""
 
 
 class Side:
@@ -41,6 +49,10 @@ class Side:
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
         """Be to all plugins what a worker of pytest-xdist is: somebody else reports."""
         config.workerinput = {"workerid": self.role, "workercount": 1}  # type: ignore[attr-defined]
+        given = config.option.basetemp
+        if given:  # a process empties it before it uses it, so each has one of its own in it
+            Path(given).mkdir(parents=True, exist_ok=True)
+            config.option.basetemp = str(Path(given) / f"{self.role}-{os.getpid()}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -127,5 +139,5 @@ def main() -> None:
     cache = Path(start["cache"]) if start["cache"] else None
     side = Side(link, start["role"], cache)
     sys.argv = ["pytest", *start["arguments"]]
-    code = pytest.main(list(start["arguments"]), plugins=[side])
+    code = pytest.main([*start["arguments"], "-W", _QUIET], plugins=[side])
     link.tell({"is": "ended", "code": int(code)})

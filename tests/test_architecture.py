@@ -30,11 +30,14 @@ EDGES = frozenset(
         "pytest_options",
         "against_stored",
         "corner",
+        "doctor_side",
         "dueling",
         "side",
     )
 )
-PYTEST = EDGES - {f"{PACKAGE}.{name}" for name in ("cli", "measuring", "against_stored", "corner")}
+PYTEST = EDGES - {
+    f"{PACKAGE}.{name}" for name in ("cli", "measuring", "against_stored", "corner", "doctor_side")
+}
 """The modules that may know pytest."""
 
 TENSORFLOW = frozenset({f"{PACKAGE}.engine.keras", f"{PACKAGE}.engine.saved_model"})

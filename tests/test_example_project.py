@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.tensorflow
 
 PROJECT = Path(__file__).parent.parent / "example_project"
-TESTS = "test_closed_loop", "test_open_loop", "test_accuracy"
+TESTS = "test_closed_loop", "test_open_loop", "test_accuracy", "test_full_batches"
 
 
 @pytest.fixture(scope="module")

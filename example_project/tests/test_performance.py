@@ -3,7 +3,7 @@
 import pytest
 from digits_classifier import Settings, load_digits, train_model
 
-from pytest_dlperf import ClosedLoop, Server, Serving
+from pytest_dlperf import ClosedLoop, Offline, Server, Serving
 
 
 @pytest.fixture(scope="module")
@@ -41,5 +41,12 @@ def test_open_loop(dlperf, classifier, digits):
 @pytest.mark.dlperf("accuracy >= 90%", "accuracy >= baseline - 1pt")
 def test_accuracy(dlperf, classifier, digits):
     """Speed must not be bought with wrong answers."""
+    _, test = digits
+    dlperf(classifier, test)
+
+
+@pytest.mark.dlperf(scenario=Offline())
+def test_full_batches(dlperf, classifier, digits):
+    """What it can do at the most. Without budgets, it must lose nothing against another commit."""
     _, test = digits
     dlperf(classifier, test)

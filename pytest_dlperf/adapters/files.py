@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FOLDER: Final = ".dlperf/baselines"
 """Where baselines lie, below pytest's root directory."""
 
+_SCHEMAS: Final = tuple(range(1, SCHEMA + 1))
+_LINE: Final = 140  # columns
 _READABLE: Final = 120  # characters of a test's name that its file name keeps
 _LARGEST: Final = 16 << 20  # a file beyond this is no baseline of ours
 
@@ -60,6 +62,8 @@ class BaselineFiles:
     def save(self, test: str, name: str, accepted: Accepted) -> None:
         """Make a measurement the baseline, leaving the test's other measurements as they are.
 
+        One that follows earlier sessions follows all that are stored by now, whoever stored them.
+
         Raises:
             BaselineError: if there is a file that cannot be read, which is left as it is, or if
                 the new one cannot be written.
@@ -70,9 +74,10 @@ class BaselineFiles:
             # Two runs may record measurements of the same test: read and write as one step.
             with locked(path.parent):
                 baseline = self.load(test) or Baseline(test, MappingProxyType({}))
-                accepted_by_name = {**baseline.accepted, name: accepted}
+                following = accepted.following(baseline.accepted.get(name))
+                accepted_by_name = {**baseline.accepted, name: following}
                 merged = replace(baseline, accepted=MappingProxyType(accepted_by_name))
-                text = json.dumps(merged.to_json(self._machine), indent=2, allow_nan=False) + "\n"
+                text = _text(merged.to_json(self._machine)) + "\n"
                 write_atomically(path, text.encode())
         except OSError as error:
             raise BaselineError(
@@ -105,7 +110,7 @@ def read_baseline(path: Path) -> Baseline | None:
             f"it was written by a newer pytest-dlperf (schema {schema}, this reads {SCHEMA})",
             "upgrade pytest-dlperf",
         )
-    if schema != SCHEMA:
+    if schema not in _SCHEMAS:
         raise BaselineError(str(path), f"it is damaged: schema {schema!r}", mend)
     try:
         return Baseline.from_json(value)
@@ -113,6 +118,25 @@ def read_baseline(path: Path) -> Baseline | None:
         missing = isinstance(error, KeyError)
         problem = f"there is no {error}" if missing else f"{type(error).__name__}: {error}"
         raise BaselineError(str(path), f"it is damaged: {problem}", mend) from None
+
+
+def _text(value: object, indent: str = "") -> str:
+    """JSON in which what holds no more than figures and texts is one line, if that is short."""
+    whole = json.dumps(value, allow_nan=False)
+    if not isinstance(value, (dict, list)) or not value:
+        return whole
+    inner = value.values() if isinstance(value, dict) else value
+    flat = not any(isinstance(one, (dict, list)) for one in inner)
+    if flat and len(indent) + len(whole) <= _LINE:
+        return whole
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(name)}: {_text(one, deeper)}" for name, one in value.items()]
+    else:
+        parts = [_text(one, deeper) for one in value]
+    start, end = "{}" if isinstance(value, dict) else "[]"
+    lines = f",\n{deeper}".join(parts)
+    return f"{start}\n{deeper}{lines}\n{indent}{end}"
 
 
 def all_files(root: Path) -> list[Path]:

@@ -24,6 +24,13 @@ def current_revision(root: Path) -> Revision:
     return Revision(f"{commit}+" if dirty else commit, branch, today)
 
 
+def reachable(root: Path, commit: str) -> bool:
+    """Whether a commit is here, so that it can be checked out; code that had changes is none."""
+    if not commit.isalnum():
+        return False
+    return _git(root, "cat-file", "-t", commit) == "commit"
+
+
 def _git(root: Path, *args: str) -> str:
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments, no shell

@@ -4,15 +4,44 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from pytest_dlperf.core.baseline import MOST_SESSIONS
+from pytest_dlperf.core.judge import prediction_of
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.units import format_quantity
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_dlperf.core.baseline import Accepted
+    from pytest_dlperf.core.budgets import Budget
+    from pytest_dlperf.core.day import Day
     from pytest_dlperf.core.measurement import Measurement
     from pytest_dlperf.core.options import Update
+
+
+Keeping: TypeAlias = Literal["", "follow", "renew"]
+"""Not kept, kept as the next session of what is there, or kept as the first of a new baseline."""
+
+ENOUGH_SESSIONS: Final = 8
+"""A baseline of fewer sessions is young: `--dlperf-update=new` adds to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a measurement stands to the baseline that there is.
+
+    Attributes:
+        sessions: how many that has; 0 if there is none.
+        unchanged: whether the noise explains all that differs; see `unchanged`.
+        unquiet: what else the machine did, if that was too much for a session to say anything.
+    """
+
+    sessions: int = 0
+    unchanged: bool = False
+    unquiet: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +49,13 @@ class Acceptance:
     """Whether a measurement becomes the baseline, and what people should know of it.
 
     Attributes:
-        save: whether to write it.
+        keep: whether to write it, and whether the sessions before it stay.
         judgements: as they stand after the decision: what was broken only against the old
             baseline is NEW once the new one is accepted.
         hint: one sentence; empty if there is nothing to say.
     """
 
-    save: bool
+    keep: Keeping
     judgements: tuple[Judgement, ...]
     hint: str
 
@@ -35,44 +64,93 @@ def decide_acceptance(
     update: Update | None,
     measurement: Measurement,
     judgements: tuple[Judgement, ...],
-    *,
-    known: bool,
+    standing: Standing,
 ) -> Acceptance:
     """Decide whether to write a measurement as the baseline.
 
     Never accepted: a run whose measuring failed, or one that breaks a budget that does not
-    depend on the baseline.
+    depend on the baseline. A session of a machine that was not quiet is accepted only where there
+    is none yet.
 
     Args:
         update: what the user allowed.
         measurement: what was found.
         judgements: against the old baseline.
-        known: whether there is a baseline already.
+        standing: what it is to that.
     """
     improved = [judgement for judgement in judgements if judgement.improved]
-    wanted = (
-        update == "all"
-        or (update is not None and not known)
-        or (update == "improved" and bool(improved))
-    )
-    if not wanted:
-        return Acceptance(
-            save=False, judgements=judgements, hint=_hint(improved, judgements, known=known)
-        )
     broken = [judgement for judgement in judgements if judgement.verdict is Verdict.FAIL]
+    keep = _wanted(update, judgements, standing)
+    if not keep:
+        return Acceptance(
+            keep="",
+            judgements=judgements,
+            hint=_hint(update, improved, judgements, standing),
+        )
     invalid = any(judgement.verdict is Verdict.INVALID for judgement in judgements)
     missing = _missing(measurement)
+    why = ""
     if measurement.invalid or invalid or missing:
         why = missing or measurement.invalid or "not all was measured"
-        return Acceptance(save=False, judgements=judgements, hint=f"not recorded: {why}")
-    if broken and (update != "all" or any(j.baseline is None for j in broken)):
-        return Acceptance(
-            save=False, judgements=judgements, hint=f"not recorded: {broken[0].budget} is broken"
-        )
-    accepted = tuple(_accepted(judgement) for judgement in judgements)
-    return Acceptance(
-        save=True, judgements=accepted, hint="baseline replaced" if known else "baseline recorded"
+    elif broken and (update != "all" or any(j.baseline is None for j in broken)):
+        why = f"{broken[0].budget} is broken"
+    elif standing.sessions and standing.unquiet:
+        why = standing.unquiet
+    if why:
+        return Acceptance(keep="", judgements=judgements, hint=f"not recorded: {why}")
+    if keep == "renew":
+        hint = "baseline replaced" if standing.sessions else "baseline recorded"
+        return Acceptance(keep, tuple(map(_accepted, judgements)), hint)
+    number = min(standing.sessions + 1, MOST_SESSIONS)
+    hint = f"session {number} of the baseline recorded"
+    taken = tuple(map(_joined, judgements)) if update == "all" else judgements
+    return Acceptance(keep, taken, hint)
+
+
+def _wanted(
+    update: Update | None, judgements: tuple[Judgement, ...], standing: Standing
+) -> Keeping:
+    if update is None:
+        return ""
+    if not standing.sessions:
+        return "renew"
+    if update == "improved" and any(judgement.improved for judgement in judgements):
+        return "renew"
+    same = standing.unchanged and not any(
+        judgement.incomparable or judgement.verdict is Verdict.FAIL for judgement in judgements
     )
+    if update == "all":
+        return "follow" if same else "renew"
+    asked = any(judgement.verdict is Verdict.NEW for judgement in judgements)
+    return "follow" if same and standing.sessions < ENOUGH_SESSIONS and not asked else ""
+
+
+def unchanged(
+    measurement: Measurement, budgets: Iterable[Budget], baseline: Accepted | None, day: Day
+) -> bool:
+    """Whether a session is one more of the same code, as far as its budgets can tell.
+
+    It is not if a metric that a relative budget is about differs from the sessions before it in
+    either direction, though it be allowed: a mean over different code predicts nothing.
+
+    Args:
+        measurement: what was found.
+        budgets: what was asked.
+        baseline: the sessions before; None if there are none.
+        day: what is known of the machine.
+    """
+    if baseline is None or day.unlike:
+        return False
+    compared = {
+        budget.metric.name: budget.metric
+        for budget in budgets
+        if budget.relative
+        and budget.metric.unit != "share"
+        and budget.metric.name in measurement.metrics
+        and any(budget.metric.name in session.metrics for session in baseline.sessions)
+    }
+    losses = (prediction_of(one, measurement, baseline, day) for one in compared.values())
+    return all(loss.low(day.alpha) <= 0 <= loss.high(day.alpha) for loss in losses)
 
 
 def _missing(measurement: Measurement) -> str:
@@ -98,12 +176,35 @@ def _accepted(judgement: Judgement) -> Judgement:
     )
 
 
-def _hint(improved: list[Judgement], judgements: tuple[Judgement, ...], *, known: bool) -> str:
+def _joined(judgement: Judgement) -> Judgement:
+    if judgement.verdict is Verdict.INCONCLUSIVE:
+        return dataclasses.replace(
+            judgement,
+            verdict=Verdict.NEW,
+            reason="accepted as one more session of the baseline",
+            fails_at=None,
+        )
+    return _accepted(judgement) if judgement.verdict is Verdict.NEW else judgement
+
+
+def _hint(
+    update: Update | None,
+    improved: list[Judgement],
+    judgements: tuple[Judgement, ...],
+    standing: Standing,
+) -> str:
+    known = bool(standing.sessions)
     if any(judgement.verdict is Verdict.NEW for judgement in judgements):
         return f"record a baseline with --dlperf-update={'all' if known else 'new'}"
     if any(judgement.incomparable for judgement in judgements):
         return "accept the new conditions with --dlperf-update=all"
-    if not improved:
-        return ""
-    names = ", ".join(judgement.metric for judgement in improved)
-    return f"better than the baseline ({names}): hold it with --dlperf-update=improved"
+    if improved:
+        names = ", ".join(judgement.metric for judgement in improved)
+        return f"better than the baseline ({names}): hold it with --dlperf-update=improved"
+    is_open = any(judgement.fails_at is not None and judgement.baseline for judgement in judgements)
+    if is_open and update is None and standing.sessions < ENOUGH_SESSIONS:
+        return (
+            f"the baseline has {standing.sessions} of {ENOUGH_SESSIONS} sessions: "
+            "--dlperf-update=new adds one, and more of them make for narrower intervals"
+        )
+    return ""

@@ -1,25 +1,30 @@
-"""Confirmation: a FAIL stands when fresh pairs show it too.
+"""Confirmation: what the first pairs cannot settle is asked of fresh ones.
 
 A pair of processes measures that pair: where their memory lies makes either of them faster or
-slower for all its life, and a model that was trained for a process is that one model. So what the
-first pairs lost is asked of further ones, and these speak as a sample of launches.
+slower for all its life, and a model that was trained for a process is that one model. So a loss
+that the first pairs showed is asked of further ones; and so is a budget that they seemed to keep
+only by what launches differ by.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pytest_dlperf.core.contest import BETA, Answer, Doubt, Question, Rates
 from pytest_dlperf.core.statistics.launches import (
+    LOOKS,
+    NOTHING_KNOWN,
     PAIR_NOISE,
-    confirming_pairs,
-    confirms,
+    excludes,
+    second_opinion,
+    spread_of,
     with_launches,
 )
-from pytest_dlperf.core.trial import trial_for
+from pytest_dlperf.core.trial import FEWEST_BLOCKS, trial_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,65 +32,93 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.slots import Block
-    from pytest_dlperf.core.trial import Decision
+    from pytest_dlperf.core.trial import Decision, Trial
 
-_WITHIN: Final = 0.6  # error of a pair's own effect, as a share of what pairs differ by
-_FEWEST: Final = 12
-_MOST: Final = 400
-_SAME: Final = 2  # pairs that lose just what the first one lost, row for row, are enough
-_DOUBTED: Final = 4
+_WITHIN: Final = 0.5  # error of a pair's own effect, as a share of what pairs differ by
+_MOST_BLOCKS: Final = 200
+_SAME: Final = 2  # fresh pairs that lose just what the first one lost, row for row, are enough
 
 
-class Confirmation:
-    """What fresh pairs say of the budgets that failed on the first ones.
+def blocks_of_a_pair(block_noise: float | None) -> int:
+    """How many blocks of a pair make the error of its effect small beside what pairs differ by.
+
+    More blocks of the same pair tell about that pair only (Kalibera and Jones 2013: repeat where
+    the variance is).
 
     Args:
-        failing: budgets that blocks decide.
-        doubts: losses of accuracy.
-        rates: how often it may err.
-        block_noise: standard deviation of a block's log ratio; None if it is not known.
+        block_noise: standard deviation of a block's log ratio; None if it is not known yet.
+    """
+    if block_noise is None:
+        return FEWEST_BLOCKS
+    wanted = math.ceil((block_noise / (_WITHIN * PAIR_NOISE)) ** 2)
+    return min(max(wanted, FEWEST_BLOCKS), _MOST_BLOCKS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A budget that blocks decide, with what the first pairs said of it.
 
     Attributes:
-        doubts: losses of accuracy that are in doubt.
-        pairs: how many fresh pairs are wanted.
-        blocks: how many blocks of each: as many as make the error of its effect small beside
-            what pairs differ by (Kalibera and Jones 2013: repeat where the variance is).
+        question: the budget.
+        trial: of the first pairs.
+        earlier: log ratios of the pairs of earlier duels of the same code, shape `(P,)`.
     """
 
-    def __init__(
-        self,
-        failing: Sequence[Question],
-        doubts: Sequence[Doubt],
-        rates: Rates,
-        block_noise: float | None,
-    ) -> None:
-        self._failing = failing
-        self.doubts = doubts
-        self._rates = rates
-        self._trials = {
-            one.budget.text: trial_for(one.budget.metric, one.bounds) for one in failing
-        }
-        self._lost: list[float] = []
-        self.pairs = _DOUBTED if doubts else 0
-        self.blocks = 0
-        if failing:
-            noise = block_noise or PAIR_NOISE
-            wanted = math.ceil((noise / (_WITHIN * PAIR_NOISE)) ** 2)
-            self.blocks = min(max(wanted, _FEWEST), _MOST)
-            spread = math.hypot(PAIR_NOISE, noise / math.sqrt(self.blocks))
-            self.pairs = max(
-                self.pairs,
-                *(
-                    confirming_pairs(math.log1p(one.budget.metric.detect), spread, rates.confirm)
-                    for one in failing
-                ),
-            )
+    question: Question
+    trial: Trial
+    earlier: NDArray[np.float64]
+
+    @property
+    def text(self) -> str:
+        """Of the budget."""
+        return self.question.budget.text
+
+    @property
+    def known(self) -> NDArray[np.float64]:
+        """The log ratios of all pairs so far."""
+        return np.concatenate([self.earlier, self.trial.effects()])
 
     @property
     def settled(self) -> bool:
-        """Whether no further pair is wanted: the loss of accuracy was just the same again."""
-        known = {doubt.loss.value for doubt in self.doubts}
-        return not self._failing and len(self._lost) >= _SAME and set(self._lost) == known
+        """Whether the first pairs settle it: it passes, and not by luck of their launches."""
+        spread = spread_of(self.question.budget.metric, self.trial.errors())
+        return self.trial.decision == "PASS" and excludes(
+            self.known, self.question.bounds.line, BETA, spread
+        )
+
+
+class Confirmation:
+    """What fresh pairs say of the budgets that the first ones did not settle.
+
+    Args:
+        asked: budgets that the first pairs did not settle.
+        doubts: losses of accuracy.
+        rates: how often it may err.
+
+    Attributes:
+        doubts: losses of accuracy that are in doubt.
+    """
+
+    def __init__(self, asked: Sequence[Asked], doubts: Sequence[Doubt], rates: Rates) -> None:
+        self._asked = asked
+        self.doubts = doubts
+        self._rates = rates
+        self._trials = {
+            one.text: trial_for(one.question.budget.metric, one.question.bounds) for one in asked
+        }
+        self._lost: list[float] = []
+        self._answers: dict[str, Answer] = {}
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a further pair is wanted, after none or after one that was measured whole."""
+        open_questions = len(self._answers) < len(self._asked) + len(self.doubts)
+        return open_questions and self._pairs < LOOKS[-1]
+
+    @property
+    def about_speed(self) -> bool:
+        """Whether blocks are wanted of a fresh pair."""
+        return any(one.text not in self._answers for one in self._asked)
 
     def lost(self, accuracy: float) -> None:
         """Take what a fresh pair lost in accuracy, in shares of one."""
@@ -96,49 +129,89 @@ class Confirmation:
         for trial in self._trials.values():
             trial.add(block)
 
-    def answers(self, screened: Mapping[str, Answer]) -> dict[str, Answer]:
-        """What is to be said now, by the text of the budget.
-
-        The estimates are those of the fresh pairs alone: what the first ones showed was a reason
-        to look again, and so it is on average too much.
-
-        Args:
-            screened: what the first pairs said.
-        """
-        found = {}
-        for one in self._failing:
-            text, bounds = one.budget.text, one.bounds
-            trial = self._trials[text]
-            if not trial.blocks:
-                found[text] = _unconfirmed(screened[text])
-                continue
-            effects = trial.effects()
-            loss = with_launches(trial.estimate(), effects)
-            decision = self._decide(effects, bounds.allowed, bounds.line)
-            visible = screened[text].visible
-            found[text] = Answer(decision, loss, visible, _reason(decision, len(effects)))
+    def look(self) -> None:
+        """See what can be said, when a fresh pair has been measured."""
+        for one in self._asked:
+            trial = self._trials[one.text]
+            if one.text not in self._answers and trial.blocks:
+                decision = self._opinion(one, trial)
+                if decision is not None:
+                    self._answers[one.text] = _answer(decision, one, trial)
         for doubt in self.doubts:
-            decision = self._decide(np.array(self._lost), doubt.allowed, doubt.line)
-            reason = _reason(decision, len(self._lost))
-            found[doubt.budget.text] = Answer(decision, doubt.loss, doubt.allowed, reason)
+            if doubt.budget.text not in self._answers:
+                decision = self._opinion_of(doubt)
+                if decision is not None:
+                    self._answers[doubt.budget.text] = self._doubted(doubt, decision)
+
+    def answers(self) -> Mapping[str, Answer]:
+        """What there is to be said at the end, by the text of the budget."""
+        found = dict(self._answers)
+        for one in self._asked:
+            found.setdefault(one.text, _answer(None, one, self._trials[one.text]))
+        for doubt in self.doubts:
+            found.setdefault(doubt.budget.text, self._doubted(doubt, None))
         return found
 
-    def _decide(self, effects: NDArray[np.float64], allowed: float, line: float) -> Decision | None:
-        """One-sided t-tests over the pairs: a loss beyond `allowed`, or none of `line`."""
-        if len(effects) < _SAME:
-            return None
-        if confirms(effects, allowed, self._rates.confirm):
+    def effects(self) -> Mapping[str, NDArray[np.float64]]:
+        """The log ratio of each fresh pair, by the text of the budget."""
+        return {text: trial.effects() for text, trial in self._trials.items() if trial.blocks}
+
+    @property
+    def _pairs(self) -> int:
+        measured = [len(trial.effects()) for trial in self._trials.values() if trial.blocks]
+        return max([len(self._lost), *measured])
+
+    def _opinion(self, one: Asked, trial: Trial) -> Decision | None:
+        return second_opinion(
+            trial.effects(),
+            one.known,
+            allowed=one.question.bounds.allowed,
+            line=one.question.bounds.line,
+            alpha=self._rates.confirm,
+            beta=BETA,
+            spread=spread_of(one.question.budget.metric, trial.errors()),
+        )
+
+    def _opinion_of(self, doubt: Doubt) -> Decision | None:
+        lost = np.array(self._lost)
+        if len(lost) >= _SAME and set(self._lost) == {doubt.loss.value}:
             return "FAIL"
-        return "PASS" if confirms(-effects, -line, BETA) else None
+        return second_opinion(
+            lost,
+            _NOBODY,
+            allowed=doubt.allowed,
+            line=doubt.line,
+            alpha=self._rates.confirm,
+            beta=BETA,
+            spread=NOTHING_KNOWN,
+        )
+
+    def _doubted(self, doubt: Doubt, decision: Decision | None) -> Answer:
+        reason = _reason(decision, "FAIL", len(self._lost))
+        return Answer(decision, doubt.loss, doubt.loss.value, reason)
 
 
-def _unconfirmed(answer: Answer) -> Answer:
-    return Answer(None, answer.loss, answer.visible, _reason(None, 0))
+_NOBODY: Final[NDArray[np.float64]] = np.zeros(0)
 
 
-def _reason(decision: Decision | None, pairs: int) -> str:
-    if decision == "FAIL":
-        return f"confirmed on {pairs} fresh pairs of processes"
-    if decision == "PASS":
-        return f"the first pairs seemed to lose more, {pairs} fresh ones did not"
-    return f"the first pairs lost too much, but {pairs} fresh ones did not confirm it"
+def _answer(decision: Decision | None, one: Asked, trial: Trial) -> Answer:
+    """The estimates are those of the fresh pairs alone.
+
+    What the first ones showed was a reason to look again, and so it is on average too much.
+    """
+    seen = trial if trial.blocks else one.trial
+    spread = spread_of(one.question.budget.metric, seen.errors())
+    loss = with_launches(seen.estimate(), seen.effects(), spread)
+    pairs = len(trial.effects()) if trial.blocks else 0
+    visible = one.question.bounds.allowed + (loss.value - loss.low)
+    return Answer(decision, loss, visible, _reason(decision, one.trial.decision, pairs))
+
+
+def _reason(decision: Decision | None, first: Decision | None, pairs: int) -> str:
+    fresh = f"{pairs} fresh pair{'' if pairs == 1 else 's'} of processes"
+    if decision is None:
+        seemed = "lost too much" if first == "FAIL" else "did not settle it"
+        return f"the first pairs {seemed}, and {fresh} did not settle it either"
+    if decision == first:
+        return f"confirmed on {fresh}"
+    return f"the first pairs did not settle it; {fresh} did"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -142,6 +142,8 @@ class Course:
         starting: seconds that fresh pairs took to start.
         requests: that the candidate was asked in slots.
         bad: those of them that did not end well.
+        effects: what each pair that was measured by itself lost, as log ratios, by the text of
+            the budget.
     """
 
     answers: Mapping[str, Answer]
@@ -154,6 +156,19 @@ class Course:
     starting: float
     requests: int
     bad: int
+    effects: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def to_json(self) -> dict[str, object]:
+        """How it went, as plain values; what came of it is in the judgements."""
+        return {
+            "blocks": self.blocks,
+            "slot_seconds": self.slot_seconds,
+            "noise_figure": self.noise_figure,
+            "pairs": self.pairs,
+            "fresh": self.fresh,
+            "measuring": self.measuring,
+            "starting": self.starting,
+        }
 
 
 def duel_budgets(plan: Plan, found: Measurement) -> tuple[Budget, ...]:
@@ -212,5 +227,16 @@ def questions(budgets: Iterable[Budget], base: Measurement, rates: Rates) -> tup
     return tuple(asked)
 
 
-NOTHING: Final = Course(MappingProxyType({}), 0, 0.0, None, 0, 0, 0.0, 0.0, 0, 0)
+NOTHING: Final = Course(
+    answers=MappingProxyType({}),
+    blocks=0,
+    slot_seconds=0.0,
+    noise_figure=None,
+    pairs=0,
+    fresh=0,
+    measuring=0.0,
+    starting=0.0,
+    requests=0,
+    bad=0,
+)
 """The course of a contest in which there was nothing to be measured in turn."""

@@ -170,6 +170,17 @@ def with_slots(found: Measurement, course: Course) -> Measurement:
     )
 
 
+def with_judged(found: Measurement, judgements: Iterable[Judgement]) -> Measurement:
+    """The measurement with the values that were judged, as far as slots have told them."""
+    judged = {
+        one.metric: one.measured
+        for one in judgements
+        if one.change is not None and one.measured is not None
+    }
+    metrics = {name: judged.get(name, estimate) for name, estimate in found.metrics.items()}
+    return dataclasses.replace(found, metrics=MappingProxyType(metrics))
+
+
 def course_note(course: Course) -> str:
     """How a contest went, in a sentence."""
     figure = f", noise figure S = {course.noise_figure:.2g} s" if course.noise_figure else ""

@@ -3,18 +3,24 @@
 Every decision compares an interval with a line. FAIL: the whole interval is beyond the line.
 PASS: the whole interval is within it (a relative budget passes when a loss of its limit or of
 the metric's `detect`, whichever is larger, is excluded). Neither: INCONCLUSIVE.
+
+The interval of a loss since the baseline is the prediction that its sessions make for another one
+of the same code (`core/statistics/sessions.py`); shares are compared with the newest session alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.core.day import ORDINARY, SPEEDS
 from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.statistics.accuracy import paired_loss
 from pytest_dlperf.core.statistics.estimate import CONFIDENCE, Estimate, counted
+from pytest_dlperf.core.statistics.sessions import Prediction, Session, predict
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
@@ -22,22 +28,23 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.core.baseline import Accepted
     from pytest_dlperf.core.budgets import Budget
+    from pytest_dlperf.core.day import Day
     from pytest_dlperf.core.environment import Environment
     from pytest_dlperf.core.measurement import Measurement
     from pytest_dlperf.core.metrics import Metric
 
 _Z: Final = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2)
-_SESSIONS: Final = 2**0.5  # the noise of this session and of the baseline's
 _STORED: Final = 1e-5  # relative: baselines are stored with six digits
 _FLOOR: Final = 1e-12
 
 
-def judge(
+def judge(  # noqa: PLR0913, PLR0917 - what is compared with what, and on what day
     measurement: Measurement,
     budgets: Iterable[Budget],
     baseline: Accepted | None,
     environment: Environment,
     missing: str,
+    day: Day = ORDINARY,
 ) -> tuple[Judgement, ...]:
     """Judge each budget.
 
@@ -47,6 +54,7 @@ def judge(
         baseline: what was accepted before, if anything was.
         environment: the software that the measurement ran with.
         missing: why there is no baseline, for people.
+        day: what is known of the machine, and how often a relative budget may be misjudged.
     """
     obstacle, remark = _comparability(measurement, baseline, environment)
     judgements = []
@@ -55,7 +63,7 @@ def judge(
         if judgement is None and not budget.relative:
             judgement = _absolute(budget, measurement.metrics[budget.metric.name])
         if judgement is None:
-            judgement = _against(budget, measurement, baseline, obstacle, missing)
+            judgement = _against(budget, measurement, baseline, day, (obstacle, missing))
             if remark:
                 reason = "; ".join(filter(None, (judgement.reason, remark)))
                 judgement = dataclasses.replace(judgement, reason=reason)
@@ -137,55 +145,124 @@ def _against(
     budget: Budget,
     measurement: Measurement,
     baseline: Accepted | None,
-    obstacle: str,
-    missing: str,
+    day: Day,
+    reasons: tuple[str, str],
 ) -> Judgement:
+    obstacle, missing = reasons
     name = budget.metric.name
     measured = measurement.metrics[name]
-    base = baseline.metrics.get(name) if baseline else None
-    if baseline is None or base is None:
+    if baseline is None or not any(name in session.metrics for session in baseline.sessions):
         reason = missing if baseline is None else f"the baseline has no {name}"
         return Judgement(budget.text, name, Verdict.NEW, measured, reason=reason)
-    limit = budget.limit(base.value)
+    loss = _since(budget.metric, measurement, baseline, day)
+    limit = budget.limit(loss.base)
     about = Judgement(
         budget=budget.text,
         metric=name,
         verdict=Verdict.INCONCLUSIVE,
         measured=measured,
         limit=limit,
-        baseline=base.value,
+        baseline=loss.base,
         revision=str(baseline.revision),
     )
     if name == "goodput" and measurement.slo != baseline.slo:
         obstacle = "the baseline's goodput was for another slo"
     if obstacle:
-        return dataclasses.replace(about, reason=obstacle)
+        return dataclasses.replace(about, reason=obstacle, lasting=True)
     if budget.operator == "==" or name == "errors":
         held = _within(budget, measured.value, limit)
         return dataclasses.replace(about, verdict=Verdict.PASS if held else Verdict.FAIL)
-    if budget.metric.unit == "share":
-        loss = _loss_in_share(budget.metric, measurement, baseline)
-        allowed = _worse(budget.metric, limit) - _worse(budget.metric, base.value)
+    if name in SPEEDS and (day.unquiet or day.unlike):
+        return dataclasses.replace(about, reason=day.unquiet or day.unlike)
+    return _decided(about, budget, loss)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """What was lost since the baseline, in shares of one or as a logarithm of the cost.
+
+    Attributes:
+        base: the baseline's value, as it would be today.
+        value: the loss.
+        low: its end that is held against what is allowed.
+        high: its end that is held against what must be found.
+        best: its end that tells whether anything was won.
+    """
+
+    base: float
+    value: float
+    low: float
+    high: float
+    best: float
+
+
+def _decided(about: Judgement, budget: Budget, loss: _Loss) -> Judgement:
+    """The three-way decision on a loss; beyond what the limit allows is too much."""
+    metric, limit = budget.metric, budget.limit(loss.base)
+    if metric.unit == "share":
+        allowed = _worse(metric, limit) - _worse(metric, loss.base)
     else:
-        loss = _log_loss(budget.metric, measured, base)
-        allowed = log_cost(budget.metric, limit) - log_cost(budget.metric, base.value)
-    line = loss_to_find(budget.metric, allowed)
-    return _decided(about, budget, loss, allowed=allowed, line=line)
-
-
-def _decided(
-    about: Judgement, budget: Budget, loss: Estimate, *, allowed: float, line: float
-) -> Judgement:
-    """The three-way decision on a loss with its interval; `> allowed` is too much."""
+        allowed = log_cost(metric, limit) - log_cost(metric, loss.base)
     if loss.low > allowed:
         return dataclasses.replace(about, verdict=Verdict.FAIL)
-    if loss.high < line:
-        return dataclasses.replace(about, verdict=Verdict.PASS, improved=loss.high < 0)
-    visible = allowed + (loss.value - loss.low)
+    if loss.high < loss_to_find(metric, allowed):
+        return dataclasses.replace(about, verdict=Verdict.PASS, improved=loss.best < 0)
     return dataclasses.replace(
         about,
-        fails_at=metric_after(budget.metric, about.baseline or 0.0, visible),
+        fails_at=metric_after(metric, loss.base, allowed + (loss.value - loss.low)),
         reason="the noise hides a loss of this size",
+    )
+
+
+def _since(metric: Metric, measurement: Measurement, baseline: Accepted, day: Day) -> _Loss:
+    if metric.unit == "share":
+        newest = next(s for s in reversed(baseline.sessions) if metric.name in s.metrics)
+        base = newest.metrics[metric.name]
+        share = _loss_in_share(metric, measurement, baseline, base)
+        return _Loss(base.value, share.value, share.low, share.high, share.high)
+    found = prediction_of(metric, measurement, baseline, day)
+    now = log_cost(metric, measurement.metrics[metric.name].value)
+    expected = math.exp(_worse(metric, now - found.loss))
+    values = [s.metrics[metric.name].value for s in baseline.sessions if metric.name in s.metrics]
+    if len(values) == 1 and math.isclose(expected, values[0], rel_tol=_STORED, abs_tol=_FLOOR):
+        expected = values[0]  # as people see it in the file
+    ends = found.low(day.alpha), found.high(day.beta), found.high(day.alpha)
+    return _Loss(expected, found.loss, *ends)
+
+
+def prediction_of(
+    metric: Metric, measurement: Measurement, baseline: Accepted, day: Day
+) -> Prediction:
+    """What was lost of a speed or a size since the baseline, as a logarithm of its cost.
+
+    Args:
+        metric: one that a session of the baseline has; no share.
+        measurement: that has it too.
+        baseline: the sessions before.
+        day: what is known of the machine.
+    """
+    scaled = metric.name in day.scaled
+    measured = [s for s in baseline.sessions if metric.name in s.metrics]
+    then = [session.metrics[metric.name] for session in measured]
+    now = measurement.metrics[metric.name]
+    rows, base_rows = measurement.rows, baseline.rows
+    if metric.name == "loss" and rows and base_rows and rows.pairable(base_rows):
+        # Its interval is about other rows than these, and these were the same.
+        then, now = [counted(one.value) for one in then], counted(now.value)
+    history = [
+        _session(metric, one, session.yardstick if scaled else None)
+        for one, session in zip(then, measured, strict=True)
+    ]
+    today = _session(metric, now, day.yardstick if scaled else None)
+    return predict(history, today, math.log1p(metric.run_noise))
+
+
+def _session(metric: Metric, measured: Estimate, yardstick: float | None) -> Session:
+    low, high = log_cost(metric, measured.low), log_cost(metric, measured.high)
+    return Session(
+        cost=log_cost(metric, measured.value),
+        error=abs(high - low) / (2 * _Z),
+        yardstick=math.log(yardstick) if yardstick is not None else None,
     )
 
 
@@ -220,24 +297,11 @@ def metric_after(metric: Metric, base: float, loss: float) -> float:
     return base + signed if metric.unit == "share" else base * math.exp(signed)
 
 
-def _log_loss(metric: Metric, measured: Estimate, base: Estimate) -> Estimate:
-    """`log(cost now / cost then)` with an interval.
-
-    The two intervals and the prior for the noise between sessions are joined by squares, each
-    side by itself (MOVER: Zou and Donner 2008), so that skewed intervals stay skewed.
-    """
-    ends = sorted((log_cost(metric, measured.low), log_cost(metric, measured.high)))
-    base_ends = sorted((log_cost(metric, base.low), log_cost(metric, base.high)))
-    now, then = log_cost(metric, measured.value), log_cost(metric, base.value)
-    prior = _Z * _SESSIONS * math.log1p(metric.run_noise)
-    down = math.hypot(now - ends[0], base_ends[1] - then, prior)
-    up = math.hypot(ends[1] - now, then - base_ends[0], prior)
-    return Estimate(now - then, now - then - down, now - then + up)
-
-
-def _loss_in_share(metric: Metric, measurement: Measurement, baseline: Accepted) -> Estimate:
+def _loss_in_share(
+    metric: Metric, measurement: Measurement, baseline: Accepted, base: Estimate
+) -> Estimate:
     """What was lost of a share, in shares of one; paired where the rows are the same."""
-    measured, base = measurement.metrics[metric.name], baseline.metrics[metric.name]
+    measured = measurement.metrics[metric.name]
     rows, base_rows = measurement.rows, baseline.rows
     if metric.name == "accuracy" and rows and base_rows and rows.pairable(base_rows):
         only_base, only_now, both = rows.pairs(base_rows)

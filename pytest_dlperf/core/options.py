@@ -158,6 +158,14 @@ class Options:
         default=None,
         metadata=_spec("of the coins that --dlperf-against throws; default: drawn, and printed"),
     )
+    escalate: bool | None = field(
+        default=None,
+        metadata=_spec(
+            "measure in turn with the baseline's commit, as --dlperf-against does, whatever the "
+            "stored baseline fails or leaves open for the noise, and judge by that",
+            "flag",
+        ),
+    )
     update: Update | None = field(
         default=None,
         metadata=_spec(
@@ -198,6 +206,7 @@ DEFAULTS: Final = Options(
     missing="pass",
     inconclusive="warn",
     devices_required=False,
+    escalate=False,
     update_in_ci=False,
     quick=False,
     only=False,

@@ -19,7 +19,7 @@ from pytest_dlperf.core.usage import Consumption
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 SCHEMA: Final = 1
 """Version of the JSON report."""
@@ -34,12 +34,16 @@ class Record:
         judgements: what that says about each budget.
         hints: what the user may want to do next.
         quick: whether this was a smoke run, whose speeds are nothing to go by.
+        base: the baseline's commit, if measuring in turn with it would tell more; else empty.
+        duel: how the contest of a duel went, as `Course.to_json` has it; None where there was none.
     """
 
     measurement: Measurement
     judgements: tuple[Judgement, ...]
     hints: tuple[str, ...]
     quick: bool
+    base: str = ""
+    duel: Mapping[str, object] | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -88,6 +92,8 @@ def record_to_json(record: Record) -> dict[str, object]:
         "gpus": [asdict(gpu) for gpu in found.gpus],
         "verdicts": [judgement_to_json(judgement) for judgement in record.judgements],
         "hints": list(record.hints),
+        "duel": dict(record.duel) if record.duel else None,
+        "base": record.base,
     }
 
 
@@ -120,6 +126,8 @@ def record_from_json(value: dict[str, Any]) -> Record:
         judgements=tuple(judgement_from_json(verdict) for verdict in value["verdicts"]),
         hints=tuple(value["hints"]),
         quick=bool(value["quick"]),
+        duel=value.get("duel"),  # the first reports of this schema did not have it
+        base=str(value.get("base", "")),  # the first reports of this schema did not have it
     )
 
 

@@ -26,6 +26,8 @@ FACTORS: Final = (1, 2, 4)
 TRIED: Final = 6
 """Blocks of each length before one is chosen."""
 
+_SLOTS: Final = 4  # of a block
+_TRYING_SECONDS: Final = 10.0
 _SCALE: Final = 1.4826  # the median of |x| times this is the standard deviation of a normal x
 _SHORTEST: Final = 0.005
 _SHORTEST_OPEN: Final = 0.05
@@ -46,7 +48,10 @@ class SlotLengths:
     """
 
     def __init__(self, shortest: float, gauge: Metric) -> None:
-        self._lengths = [shortest * factor for factor in FACTORS]
+        # Where trying would take long, no hand-over is worth saving.
+        lengths = [shortest * factor for factor in FACTORS]
+        brief = _SLOTS * TRIED * sum(lengths) <= _TRYING_SECONDS
+        self._lengths = lengths if brief else lengths[:1]
         self._gauge = gauge
         self._seconds: dict[float, list[float]] = {length: [] for length in self._lengths}
         self._ratios: dict[float, list[float]] = {length: [] for length in self._lengths}

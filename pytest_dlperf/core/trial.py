@@ -251,7 +251,8 @@ class TailTrial:
 
 
 def _too_few_blocks(blocks: int) -> str:
-    return "" if blocks >= FEWEST_BLOCKS else f"{blocks} blocks of at least {FEWEST_BLOCKS}"
+    few = f"{blocks} block{'' if blocks == 1 else 's'}, at least {FEWEST_BLOCKS} needed"
+    return "" if blocks >= FEWEST_BLOCKS else few
 
 
 def smallest_visible(d: NDArray[np.float64], bounds: Bounds) -> float:

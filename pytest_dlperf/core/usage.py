@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 _OTHERS: Final = 0.1
 _STOLEN: Final = 0.02
+_TOO_MUCH_OTHERS: Final = 0.2
+_TOO_MUCH_STOLEN: Final = 0.05
 _SHORTEST: Final = 1.0
 
 
@@ -113,10 +115,23 @@ def disturbance(used: Usage) -> str:
 
     Quiet is: others took less than 10 % of the processors, the host less than 2 %.
     """
-    others, stolen = used.others_share, used.stolen_share
+    return _told(used.others_share, used.stolen_share, _OTHERS, _STOLEN)
+
+
+def unrest(taken: Consumption) -> str:
+    """What went on, if it was so much that speeds say nothing; else empty.
+
+    Too much is: others took 20 % of the processors or more, or the host 5 %.
+    """
+    return _told(taken.others, taken.stolen, _TOO_MUCH_OTHERS, _TOO_MUCH_STOLEN)
+
+
+def _told(
+    others: float | None, stolen: float | None, worth_others: float, worth_stolen: float
+) -> str:
     parts = []
-    if others is not None and others >= _OTHERS:
+    if others is not None and others >= worth_others:
         parts.append(f"other processes took {others:.0%} of its processors")
-    if stolen is not None and stolen >= _STOLEN:
+    if stolen is not None and stolen >= worth_stolen:
         parts.append(f"its host took {stolen:.0%}")
     return f"the machine was not quiet: {' and '.join(parts)}" if parts else ""

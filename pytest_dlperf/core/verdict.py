@@ -59,7 +59,7 @@ class Judgement:
     def incomparable(self) -> bool:
         """Whether there is a baseline, but one that was measured under other conditions."""
         open_verdict = self.verdict is Verdict.INCONCLUSIVE
-        return open_verdict and self.baseline is not None and self.fails_at is None
+        return open_verdict and self.baseline is not None and self.lasting
 
 
 def consequence(judgement: Judgement, *, missing: Leniency, inconclusive: Leniency) -> Leniency:

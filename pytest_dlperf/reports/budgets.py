@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.record import Record
     from pytest_dlperf.core.statistics.estimate import Estimate
 
+_UNBOUNDED: Final = 1000  # percent
 WIDTH: Final = 72
 """Columns of a failure: pytest puts eight in front of it."""
 
@@ -51,7 +52,7 @@ def budget_table(judgements: Iterable[Judgement], width: int) -> list[str]:
         unit = METRICS[judgement.metric].unit
         table.add_row(
             judgement.budget,
-            _with_interval(judgement.measured, unit) if judgement.measured else "-",
+            _measured(judgement, unit),
             format_quantity(judgement.limit, unit) if judgement.limit is not None else "-",
             _baseline(judgement, unit),
             judgement.verdict.value,
@@ -103,15 +104,50 @@ def _reason(judgement: Judgement) -> str:
 
 def _next_steps(record: Record) -> Iterable[str]:
     test = shlex.quote(record.measurement.test)
-    if any(j.verdict is Verdict.FAIL and j.baseline is not None for j in record.judgements):
-        yield "next: measure again, alone, to see whether it stays:"
-        yield f"  pytest {test}"
+    lost = [
+        judgement
+        for judgement in record.judgements
+        if judgement.verdict is Verdict.FAIL and judgement.baseline is not None
+    ]
+    if any(judgement.change is not None for judgement in lost):
+        commit = lost[0].revision.partition(",")[0]
+        yield "next: see what has changed since the base:"
+        yield f"  git diff {commit}"
+    elif lost:
+        if record.base:
+            yield "next: measure both commits in turn, which tells it from a slower machine:"
+            yield f"  pytest {test} --dlperf-against={record.base[:8]}"
+        else:
+            yield "next: measure again, alone, to see whether it stays:"
+            yield f"  pytest {test}"
         yield "or accept it as the new baseline:"
         yield f"  pytest {test} --dlperf-update=all"
     elif any(j.verdict is Verdict.NEW for j in record.judgements):
         known = any(j.baseline is not None for j in record.judgements)
         yield "next: record a baseline:"
         yield f"  pytest {test} --dlperf-update={'all' if known else 'new'}"
+    elif record.base:
+        yield "next: measure both commits in turn:"
+        yield f"  pytest {test} --dlperf-against={record.base[:8]}"
+
+
+def _measured(judgement: Judgement, unit: Dimension) -> str:
+    """The value with its interval; in a duel also what it is beside the base."""
+    value = _with_interval(judgement.measured, unit) if judgement.measured else "-"
+    change = judgement.change
+    if change is None:
+        return value
+    if unit == "share":
+        parts = [f"{end * 100:+.1f}" for end in (change.value, change.low, change.high)]
+        return f"{value}\n{parts[0]} pt ({parts[1]} to {parts[2]})"
+    parts = [_percent(end) for end in (change.value, change.low, change.high)]
+    return f"{value}\n{parts[0]} % ({parts[1]} to {parts[2]})"
+
+
+def _percent(ratio: float) -> str:
+    """A ratio as a change; one that few blocks could not bound is only said to be great."""
+    change = (ratio - 1) * 100
+    return f"{change:+.1f}" if change < _UNBOUNDED else f">{_UNBOUNDED:+d}"
 
 
 def _with_interval(measured: Estimate, unit: Dimension) -> str:

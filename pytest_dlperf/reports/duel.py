@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def duel_lines(
     courses: Sequence[Course], *, against: str, pairs: int, starting: float, seed: int
 ) -> list[str]:
-    """What was compared, how long that took, and how often a FAIL had to be confirmed.
+    """What was compared, how long that took, and how often a FAIL had to be again.
 
     Args:
         courses: how each measurement's contest went.
@@ -25,16 +25,16 @@ def duel_lines(
         seed: of the coins.
     """
     measuring = sum(course.measuring for course in courses)
-    confirmed = [course for course in courses if course.fresh]
+    again = [course for course in courses if course.fresh]
     lines = wrapped(
         f"against {against}: {pairs} pair{'s' if pairs > 1 else ''} of processes, started in "
         f"{starting:.1f} s; {len(courses)} measured in turn in {measuring:.1f} s; seed {seed}"
     )
-    if confirmed:
-        fresh = sum(course.fresh for course in confirmed)
-        seconds = sum(course.starting for course in confirmed)
+    if again:
+        fresh = sum(course.fresh for course in again)
+        seconds = sum(course.starting for course in again)
         lines += wrapped(
-            f"confirmed on fresh processes: {len(confirmed)}, with {fresh} pairs that took "
+            f"looked at again on fresh processes: {len(again)}, with {fresh} pairs that took "
             f"{seconds:.1f} s to start"
         )
     return ["", *lines]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import errno
 import json
 import os
@@ -10,13 +11,16 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from builders import MACHINE, estimate, make_accepted, make_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.adapters.files import BaselineFiles, all_files, read_baseline
-from pytest_dlperf.core.baseline import SCHEMA, Baseline
+from pytest_dlperf.core.baseline import MOST_SESSIONS, SCHEMA, Baseline, Revision
+from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.statistics.estimate import counted
 from pytest_dlperf.errors import BaselineError
 
 if TYPE_CHECKING:
@@ -182,7 +186,9 @@ def test_file_cut_off_anywhere(store: BaselineFiles) -> None:
         b"\x00\x01\x02",
         b"\xff\xfe{\x00",
         b'{"schema": 1}',
-        b'{"schema": 1, "test": "t"}',
+        b'{"schema": 2}',
+        b'{"schema": 2, "test": "t"}',
+        b'{"schema": [2], "test": "t", "measurements": {}}',
         b"<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n",
         pytest.param(b"[" * 100_000, id="nested too deeply"),
         pytest.param(b'{"schema":' + b"9" * 10_000 + b"}", id="a number of 10,000 digits"),
@@ -198,9 +204,13 @@ def _entry(value: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
-def _throughput(value: dict[str, Any]) -> dict[str, Any]:
-    metric: dict[str, Any] = _entry(value)["metrics"]["throughput"]
-    return metric
+def _session(value: dict[str, Any]) -> dict[str, Any]:
+    session: dict[str, Any] = _entry(value)["sessions"][0]
+    return session
+
+
+def _throughput(**metric: object) -> Callable[[dict[str, Any]], object]:
+    return lambda value: _session(value)["metrics"].update(throughput=metric["is_"])
 
 
 CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -212,26 +222,37 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "measurements list": lambda v: v.update(measurements=[]),
     "measurement none": lambda v: v["measurements"].update({"": None}),
     "measurement text": lambda v: v["measurements"].update({"": "x"}),
-    "metrics list": lambda v: _entry(v).update(metrics=[]),
-    "metric none": lambda v: _entry(v)["metrics"].update(throughput=None),
-    "value text": lambda v: _throughput(v).update(value="fast"),
-    "value none": lambda v: _throughput(v).update(value=None),
-    "value list": lambda v: _throughput(v).update(value=[1]),
-    "value nan": lambda v: _throughput(v).update(value=float("nan")),
-    "low nan": lambda v: _throughput(v).update(low=float("nan")),
-    "high infinite": lambda v: _throughput(v).update(high=float("inf")),
-    "value beyond floats": lambda v: _throughput(v).update(value=10**400),
-    "value outside its interval": lambda v: _throughput(v).update(value=5000.0),
-    "no low": lambda v: _throughput(v).pop("low"),
+    "sessions none": lambda v: _entry(v).update(sessions=None),
+    "sessions empty": lambda v: _entry(v).update(sessions=[]),
+    "session text": lambda v: _entry(v).update(sessions=["x"]),
+    "metrics list": lambda v: _session(v).update(metrics=[1]),
+    "metric none": _throughput(is_=None),
+    "value text": _throughput(is_=["fast", 1, 2]),
+    "value none": _throughput(is_=[None, 1, 2]),
+    "value list": _throughput(is_=[[1], 1, 2]),
+    "value nan": _throughput(is_=[float("nan"), 1, 2]),
+    "low nan": _throughput(is_=[1, float("nan"), 2]),
+    "high infinite": _throughput(is_=[1, 1, float("inf")]),
+    "value beyond floats": _throughput(is_=10**400),
+    "value outside its interval": _throughput(is_=[5000, 1, 2]),
+    "no low": _throughput(is_=[1, 2]),
+    "yardstick text": lambda v: _session(v).update(yardstick="1"),
+    "yardstick zero": lambda v: _session(v).update(yardstick=0),
+    "yardstick nan": lambda v: _session(v).update(yardstick=float("nan")),
     "rows list": lambda v: _entry(v).update(rows=[]),
     "rows text": lambda v: _entry(v).update(rows="ff"),
     "rows too many": lambda v: _entry(v)["rows"].update(rows=900),
     "rows no bits": lambda v: _entry(v)["rows"].update(right="zz"),
-    "environment none": lambda v: _entry(v).update(environment=None),
-    "environment incomplete": lambda v: _entry(v)["environment"].pop("threads"),
+    "environment none": lambda v: _session(v).update(environment=None),
+    "environment incomplete": lambda v: _session(v)["environment"].pop("threads"),
     **{
         f"no {field}": lambda v, field=field: _entry(v).pop(field)  # type: ignore[misc]
         for field in MEASURED.to_json()
+        if field != "units"  # for people
+    },
+    **{
+        f"no {field} of a session": lambda v, field=field: _session(v).pop(field)  # type: ignore[misc]
+        for field in ("commit", "branch", "date", "environment", "metrics")
     },
 }
 
@@ -250,7 +271,7 @@ def test_metric_that_is_not_known(store: BaselineFiles) -> None:
     """A metric of another version is either kept or refused; saving never loses it or breaks."""
     path = store.path(TEST)
     value = json.loads(path.read_bytes())
-    _entry(value)["metrics"]["joules"] = _throughput(value)
+    _session(value)["metrics"]["joules"] = 1.0
     content = json.dumps(value).encode()
     path.write_bytes(content)
     try:
@@ -258,7 +279,7 @@ def test_metric_that_is_not_known(store: BaselineFiles) -> None:
     except BaselineError:
         assert path.read_bytes() == content
     else:
-        assert "joules" in _entry(json.loads(path.read_bytes()))["metrics"]
+        assert "joules" in _session(json.loads(path.read_bytes()))["metrics"]
 
 
 @pytest.mark.parametrize("schema", [SCHEMA + 1, SCHEMA + 100])
@@ -335,3 +356,89 @@ def test_no_file_is_no_baseline(tmp_path: Path) -> None:
     assert read_baseline(root / "x.json") is None
     assert list(all_files(root)) == []
     assert not root.exists()
+
+
+def _whole(number: int) -> Accepted:
+    """A session with every metric, as of a real run."""
+    random = np.random.default_rng(number)
+    metrics = {name: estimate(float(random.lognormal()), 0.0123456) for name in METRICS}
+    for name in ("errors", "peak_memory", "compile_time"):
+        metrics[name] = counted(float(random.lognormal()))
+    revision = Revision("0123456789abcdef" * 2 + "01234567", "main", "2026-11-23")
+    return make_accepted(metrics, revision=revision, yardstick=float(random.lognormal()))
+
+
+def test_a_session_more_is_a_block_of_lines(store: BaselineFiles) -> None:
+    """Who reviews sees what was added, a line a metric, and no other line changed."""
+    one = _whole(0)
+    store.save(TEST, "", one)
+    before = store.path(TEST).read_text().splitlines()
+
+    store.save(TEST, "", dataclasses.replace(_whole(1), earlier=one.sessions))
+
+    after = store.path(TEST).read_text().splitlines()
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    changes = [change for change in matcher.get_opcodes() if change[0] != "equal"]
+    assert {change[0] for change in changes} <= {"insert", "replace"}
+    removed = sum(change[2] - change[1] for change in changes)
+    assert removed <= 1  # the bracket that gets a comma
+    assert len(after) - len(before) == len(METRICS) + 8
+
+
+def test_a_grown_baseline_is_small(store: BaselineFiles) -> None:
+    """Thirty sessions with every metric stay below 30 KB, in lines that can be read."""
+    store.path(TEST).unlink()
+    accepted = _whole(0)
+    for number in range(1, MOST_SESSIONS):
+        accepted = dataclasses.replace(_whole(number), earlier=accepted.sessions)
+
+    store.save(TEST, "", accepted)
+
+    content = store.path(TEST).read_text()
+    assert len(content) < 30_000
+    assert max(map(len, content.splitlines())) <= 140
+    loaded = store.load(TEST)
+    assert loaded is not None
+    assert len(loaded.accepted[""].sessions) == MOST_SESSIONS
+
+
+def test_two_runs_that_add_a_session_each(tmp_path: Path, store: BaselineFiles) -> None:
+    """Neither is lost, though both had looked before the other wrote."""
+    for commit in ("b", "c"):
+        session = dataclasses.replace(
+            MEASURED, revision=Revision(commit, "", ""), earlier=MEASURED.sessions
+        )
+        BaselineFiles(tmp_path, MACHINE).save(TEST, "", session)
+
+    loaded = store.load(TEST)
+    assert loaded is not None
+    commits = [session.revision.commit for session in loaded.accepted[""].sessions]
+    assert commits == [MEASURED.revision.commit, "b", "c"]
+
+
+def test_a_file_of_the_first_version_is_written_anew(store: BaselineFiles) -> None:
+    """It is read, and its session stays when another follows."""
+    path = store.path(TEST)
+    value = json.loads(path.read_bytes())
+    session = _session(value)
+    metrics = {
+        name: dict(zip(("value", "low", "high"), ends, strict=True))
+        for name, ends in session["metrics"].items()
+    }
+    entry = {**_entry(value), **session, "metrics": metrics}
+    del entry["sessions"], entry["units"]
+    path.write_text(json.dumps({**value, "schema": 1, "measurements": {"": entry}}))
+
+    loaded = store.load(TEST)
+    assert loaded is not None
+    assert loaded.accepted[""].metrics["throughput"] == MEASURED.metrics["throughput"]
+    store.save(
+        TEST,
+        "",
+        dataclasses.replace(
+            MEASURED, revision=Revision("b", "", ""), earlier=loaded.accepted[""].sessions
+        ),
+    )
+    written = json.loads(path.read_bytes())
+    assert written["schema"] == SCHEMA
+    assert len(_entry(written)["sessions"]) == 2

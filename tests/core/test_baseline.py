@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.core.baseline import (
+    MOST_SESSIONS,
     SCHEMA,
     Accepted,
+    AcceptedSession,
     Baseline,
     Revision,
     accept,
@@ -31,19 +34,38 @@ from pytest_dlperf.core.environment import Environment
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.statistics.estimate import Estimate
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _ENDS = st.tuples(*[st.floats(0, 1e12)] * 3).map(sorted)
 _ESTIMATES = _ENDS.map(lambda ends: Estimate(ends[1], ends[0], ends[2]))
 _ROWS = st.none() | st.lists(st.booleans(), max_size=20).map(make_rows)
+_ENVIRONMENTS = st.builds(Environment, *[st.sampled_from(["", "a"])] * 6)
+_REVISIONS = st.builds(Revision, st.text(), st.text(), st.text())
+_METRICS = st.dictionaries(st.sampled_from(list(METRICS)), _ESTIMATES)
+_YARDSTICKS = st.none() | st.floats(1e-9, 1.0)
 _ACCEPTED = st.builds(
     Accepted,
     scenario=st.text(),
     serving=st.text(),
-    metrics=st.dictionaries(st.sampled_from(list(METRICS)), _ESTIMATES),
+    metrics=_METRICS,
     rows=_ROWS,
-    environment=st.builds(Environment, *[st.text()] * 6),
-    revision=st.builds(Revision, st.text(), st.text(), st.text()),
+    environment=_ENVIRONMENTS,
+    revision=_REVISIONS,
+    yardstick=_YARDSTICKS,
+    earlier=st.lists(
+        st.builds(AcceptedSession, _METRICS, _ENVIRONMENTS, _REVISIONS, _YARDSTICKS), max_size=3
+    ).map(tuple),
 )
 _BASELINES = st.builds(Baseline, st.text(), st.dictionaries(st.text(), _ACCEPTED, max_size=3))
+
+
+def _assert_close(read: Mapping[str, Estimate], written: Mapping[str, Estimate]) -> None:
+    assert read.keys() == written.keys()
+    for metric, estimated in written.items():
+        for end in ("value", "low", "high"):
+            got = getattr(read[metric], end)
+            assert got == pytest.approx(getattr(estimated, end), rel=5.1e-6, abs=0)
 
 
 @given(_BASELINES)
@@ -54,14 +76,12 @@ def test_round_trip(baseline: Baseline) -> None:
     assert back.accepted.keys() == baseline.accepted.keys()
     for name, was in baseline.accepted.items():
         now = back.accepted[name]
-        for field in ("scenario", "serving", "environment", "revision"):
-            assert getattr(now, field) == getattr(was, field)
-        assert now.metrics.keys() == was.metrics.keys()
-        for metric, estimated in was.metrics.items():
-            for end in ("value", "low", "high"):
-                got = getattr(now.metrics[metric], end)
-                assert got == pytest.approx(getattr(estimated, end), rel=5.1e-6, abs=0)
-            assert now.metrics[metric].low <= now.metrics[metric].value <= now.metrics[metric].high
+        assert (now.scenario, now.serving) == (was.scenario, was.serving)
+        for read, written in zip(now.sessions, was.sessions, strict=True):
+            assert (read.environment, read.revision) == (written.environment, written.revision)
+            assert (read.yardstick is None) is (written.yardstick is None)
+            assert (read.yardstick or 0.0) == pytest.approx(written.yardstick or 0.0, rel=5.1e-6)
+            _assert_close(read.metrics, written.metrics)
         assert (now.rows is None) is (was.rows is None)
         if now.rows is not None and was.rows is not None:
             assert now.rows.data == was.rows.data
@@ -87,19 +107,15 @@ def test_file_can_be_reviewed() -> None:
     value = Baseline("t.py::a", {"": make_accepted({"p99": estimate(0.0123456789)})}).to_json(
         MACHINE
     )
-    assert value["schema"] == SCHEMA == 1
+    assert value["schema"] == SCHEMA == 2
     assert value["test"] == "t.py::a"
     assert value["machine"] == dataclasses.asdict(MACHINE)
     accepted = value["measurements"][""]  # type: ignore[index]
-    assert accepted["metrics"]["p99"] == {
-        "value": 0.0123457,
-        "low": 0.0123457,
-        "high": 0.0123457,
-        "unit": "s",
-        "better": "lower",
-    }
-    assert accepted["commit"] == "0123456789abcdef"
+    assert accepted["units"] == {"p99": "s"}
     assert accepted["rows"] is None
+    (session,) = accepted["sessions"]
+    assert session["metrics"] == {"p99": 0.0123457}
+    assert session["commit"] == "0123456789abcdef"
 
 
 def test_metrics_to_json_of_every_metric() -> None:
@@ -132,3 +148,58 @@ def test_accept_keeps_what_is_compared() -> None:
     assert accepted.metrics == measurement.metrics
     assert accepted.rows is rows
     assert (accepted.environment, accepted.revision) == (ENVIRONMENT, REVISION)
+
+
+def test_the_first_schema_is_read() -> None:
+    """A file of the first version is a baseline of one session, without a yardstick."""
+    first: dict[str, Any] = {
+        "schema": 1,
+        "test": "t.py::a",
+        "measurements": {
+            "": {
+                "commit": "0123456789abcdef",
+                "branch": "main",
+                "date": "2026-11-23",
+                "scenario": "ClosedLoop(clients=64)",
+                "serving": "Serving()",
+                "slo": None,
+                "environment": ENVIRONMENT.to_json(),
+                "metrics": metrics_to_json({"p99": Estimate(0.01, 0.009, 0.012)}),
+                "rows": make_rows([1, 0]).to_json(),
+            }
+        },
+    }
+
+    (accepted,) = Baseline.from_json(first).accepted.values()
+
+    (session,) = accepted.sessions
+    assert session == AcceptedSession({"p99": Estimate(0.01, 0.009, 0.012)}, ENVIRONMENT, REVISION)
+    assert accepted.rows is not None
+
+
+@pytest.mark.parametrize("sessions", [0, MOST_SESSIONS + 1])
+def test_as_many_sessions_as_are_kept(sessions: int) -> None:
+    """A file without a session, or with more than are ever kept, is none of ours."""
+    value: Any = Baseline("t", {"": make_accepted()}).to_json(MACHINE)
+    value["measurements"][""]["sessions"] *= sessions
+
+    with pytest.raises(ValueError, match=f"{sessions} sessions: expected 1 to 30"):
+        Baseline.from_json(value)
+
+
+def _session(commit: str) -> Accepted:
+    return make_accepted(revision=dataclasses.replace(REVISION, commit=commit))
+
+
+def test_a_session_follows_what_is_stored_by_now() -> None:
+    """What another run has stored meanwhile is kept, and nothing is stored twice."""
+    first, second, third = map(_session, "abc")
+    stored = dataclasses.replace(second, earlier=first.sessions)
+    meant = dataclasses.replace(third, earlier=first.sessions)
+
+    following = meant.following(stored)
+
+    assert [one.revision.commit for one in following.sessions] == ["a", "b", "c"]
+    assert following.following(following) == following
+    assert third.following(stored) == third
+    assert meant.following(None) == meant

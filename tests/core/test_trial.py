@@ -117,7 +117,7 @@ def test_few_blocks_decide_nothing() -> None:
     for _ in range(5):
         trial.add(block_of(slot(100), slot(10)))
     assert trial.decision is None
-    assert trial.lacking == "5 blocks of at least 6"
+    assert trial.lacking == "5 blocks, at least 6 needed"
 
     trial.add(block_of(slot(100), slot(10)))
     assert (trial.decision, trial.lacking) == ("FAIL", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dlperf.core.usage import Consumption, Usage, consumption, disturbance
+from pytest_dlperf.core.usage import Consumption, Usage, consumption, disturbance, unrest
 
 OTHERS = "the machine was not quiet: other processes"
 
@@ -60,3 +60,17 @@ def test_a_short_run_says_nothing_of_others() -> None:
     found = consumption(Usage(0.4, 0.9, 0, 0.9), 1.0, [100], requests=1)
 
     assert (found.others, found.stolen) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("others", "stolen", "text"),
+    [
+        (None, None, ""),
+        (0.19, 0.049, ""),
+        (0.34, 0.0, "the machine was not quiet: other processes took 34% of its processors"),
+        (0.0, 0.07, "the machine was not quiet: its host took 7%"),
+    ],
+)
+def test_too_much_unrest(others: float | None, stolen: float | None, text: str) -> None:
+    """A run is spoilt for comparisons from 20 % of others or 5 % of the host on, and not before."""
+    assert unrest(Consumption(0.001, 1.0, 1, 1, others, stolen)) == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 
@@ -208,3 +209,32 @@ def test_long_explanations_are_wrapped() -> None:
     assert max(map(len, lines)) <= WIDTH
     assert example in " ".join(line.strip() for line in lines)
     assert all(line.startswith("  ") for line in lines[1:])
+
+
+def test_a_base_that_is_here_is_the_next_step() -> None:
+    """A loss against a stored baseline whose commit is known is to be measured in turn with it."""
+    record = dataclasses.replace(make_record(SLOWER), base="0123456789abcdef")
+
+    text = failure_text(record, [SLOWER])
+
+    test = record.measurement.test
+    assert f"  pytest {test} --dlperf-against=01234567\n" in text
+    assert f"  pytest {test} --dlperf-update=all" in text
+    assert "measure again, alone" not in text
+
+
+def test_after_a_duel_the_change_is_what_to_look_at() -> None:
+    """Neither measuring again nor a stored baseline has anything to add to a duel."""
+    lost = dataclasses.replace(SLOWER, change=Estimate(0.8, 0.7, 0.9))
+
+    text = failure_text(make_record(lost), [lost])
+
+    assert text.endswith("  git diff 01234567")
+    assert "--dlperf" not in text
+
+
+def test_an_open_budget_that_fails_the_test() -> None:
+    """With `inconclusive=fail`, a duel is the way on too."""
+    record = dataclasses.replace(make_record(OPEN), base="0123456789abcdef")
+
+    assert failure_text(record, [OPEN]).endswith("--dlperf-against=01234567")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from pytest_dlperf.core.baseline import accept
 from pytest_dlperf.core.contest import NOTHING, questions
-from pytest_dlperf.core.duel import accuracy_answers, doubts, judge_duel, with_slots
+from pytest_dlperf.core.duel import accuracy_answers, doubts, judge_duel, with_judged, with_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_dlperf.core.baseline import Revision
     from pytest_dlperf.core.budgets import Budget
@@ -60,6 +60,7 @@ def bout(  # noqa: PLR0913 - the two, what is asked, and by whom and with whom i
     pairs: Sequence[Pair],
     *,
     fresh: Starter,
+    earlier: Mapping[str, tuple[float, ...]] = NOTHING.effects,
 ) -> Result:
     """Judge a candidate.
 
@@ -70,6 +71,8 @@ def bout(  # noqa: PLR0913 - the two, what is asked, and by whom and with whom i
         referee: leads the contest.
         pairs: whom slots are measured of; none if the load has no slots.
         fresh: starts pairs to confirm a FAIL with.
+        earlier: log ratios of the pairs of earlier duels of the same code, by the text of the
+            budget.
 
     Raises:
         DlperfError: if a side cannot be measured any more.
@@ -84,10 +87,12 @@ def bout(  # noqa: PLR0913 - the two, what is asked, and by whom and with whom i
         doubts(counted, budgets, base.measurement),
         pairs,
         fresh,
+        earlier,
     )
     found = with_slots(found, course)
     if found.serving != base.measurement.serving:
         note = f"the base was served by {base.measurement.serving}"
         found = dataclasses.replace(found, notes=(*found.notes, note))
     answers = {**counted, **course.answers}
-    return Result(found, judge_duel(found, accepted, budgets, answers), course)
+    judgements = judge_duel(found, accepted, budgets, answers)
+    return Result(with_judged(found, judgements), judgements, course)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_dlperf.core.budgets import parse_budget
-from pytest_dlperf.core.contest import NOTHING, Terms
+from pytest_dlperf.core.contest import Terms
 from pytest_dlperf.core.detect import Detect, sharpened
 from pytest_dlperf.core.environment import Environment
 from pytest_dlperf.core.judge import judge
@@ -18,7 +18,7 @@ from pytest_dlperf.engine.duel.referee import Pair, Referee
 from pytest_dlperf.errors import DuelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import numpy as np
@@ -48,6 +48,18 @@ class Duo:
     candidate: RemoteSide
 
 
+class Memory(Protocol):
+    """Where it is kept what pairs of the same two versions of the code have shown."""
+
+    def recall(self, test: str, name: str) -> Mapping[str, tuple[float, ...]]:
+        """The log ratios of the pairs before, by the text of the budget."""
+        ...
+
+    def add(self, test: str, name: str, effects: Mapping[str, tuple[float, ...]]) -> None:
+        """Keep those of this duel too."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What all matches of a session are held by.
@@ -61,6 +73,8 @@ class Rules:
         ref: the base, as the user calls it.
         check: refuses sides that run the same code; takes what base and candidate have loaded.
         fresh: starts a pair that collects one test only.
+        earlier: what pairs lost in earlier duels of the same code, by test and name of the
+            measurement, then by the text of the budget.
         why_failed: tells how the test last failed on a side; empty if it did not.
     """
 
@@ -72,6 +86,7 @@ class Rules:
     ref: str
     check: Callable[[Stop, Stop], None]
     fresh: Callable[[str], AbstractContextManager[Duo]]
+    earlier: Memory
     why_failed: Callable[[RemoteSide], str]
 
 
@@ -178,6 +193,7 @@ class Match:
             seconds=opened["budget_time"],
             rates=rules.rates,
         )
+        about = (self._test, name)
         result = bout(
             found,
             Base(before, Environment.from_json(base["environment"]), rules.revision),
@@ -185,12 +201,22 @@ class Match:
             Referee(rules.clock, rules.coins(), rules.progress, terms),
             pairs,
             fresh=lambda: self._fresh(name),
+            earlier=rules.earlier.recall(*about),
         )
-        if result.course is not NOTHING:
+        if result.course.blocks:
             self.courses.append(result.course)
+            rules.earlier.add(*about, result.course.effects)
         measurement = replace(result.measurement, test=self._test)
         return {
-            "candidate": record_to_json(Record(measurement, result.judgements, (), quick=False)),
+            "candidate": record_to_json(
+                Record(
+                    measurement=measurement,
+                    judgements=result.judgements,
+                    hints=(),
+                    quick=False,
+                    duel=result.course.to_json(),
+                )
+            ),
             "base": base["record"],
         }
 

@@ -8,23 +8,24 @@ started for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pytest_dlperf.core.confirmation import Confirmation
-from pytest_dlperf.core.contest import Answer, Course
+import numpy as np
+
+from pytest_dlperf.core.confirmation import Asked, Confirmation, blocks_of_a_pair
+from pytest_dlperf.core.contest import NOTHING, Answer, Course
 from pytest_dlperf.core.duel import lost_accuracy
 from pytest_dlperf.core.slot_length import SlotLengths
 from pytest_dlperf.core.slots import Block
 from pytest_dlperf.core.statistics.estimate import Estimate
 from pytest_dlperf.core.statistics.evidence import FARTHEST
-from pytest_dlperf.core.statistics.launches import with_launches
+from pytest_dlperf.core.statistics.launches import spread_of, with_launches
 from pytest_dlperf.core.trial import trial_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
-
-    import numpy as np
 
     from pytest_dlperf.core.contest import Doubt, Question, Rates, Terms
     from pytest_dlperf.core.measurement import Measurement
@@ -102,6 +103,7 @@ class Referee:
         doubts: Sequence[Doubt],
         pairs: Sequence[Pair],
         fresh: Starter,
+        earlier: Mapping[str, tuple[float, ...]] = NOTHING.effects,
     ) -> Course:
         """Measure until every question is decided, and confirm what failed.
 
@@ -110,20 +112,27 @@ class Referee:
             doubts: losses of shares that have to be confirmed.
             pairs: what is measured first, at least one.
             fresh: starts pairs to confirm a FAIL with.
+            earlier: log ratios of the pairs of earlier duels of the same code, by the text of the
+                budget; a run that is repeated goes on with what was known.
 
         Raises:
             DlperfError: if a side cannot be measured any more.
         """
         trials = {one.budget.text: trial_for(one.budget.metric, one.bounds) for one in questions}
         self._screen(trials, pairs)
-        answers = {text: self._answer(trial) for text, trial in trials.items()}
-        failing = [one for one in questions if answers[one.budget.text].decision == "FAIL"]
-        started, starting = 0, 0.0
-        if failing or doubts:
-            noise = self._lengths.block_noise
-            confirmation = Confirmation(failing, doubts, self._terms.rates, noise)
-            started, starting = self._confirm(confirmation, fresh)
-            answers |= confirmation.answers(answers)
+        answers = {one.budget.text: self._answer(one, trials[one.budget.text]) for one in questions}
+        asked = [
+            Asked(one, trials[one.budget.text], np.array(earlier.get(one.budget.text, ())))
+            for one in questions
+            if trials[one.budget.text].decision
+        ]
+        open_ones = [one for one in asked if not one.settled]
+        confirmation = Confirmation(open_ones, doubts, self._terms.rates)
+        started, starting = self._confirm(confirmation, fresh)
+        answers |= confirmation.answers()
+        effects = {one.question.budget.text: tuple(one.trial.effects().tolist()) for one in asked}
+        for text, further in confirmation.effects().items():
+            effects[text] += tuple(further.tolist())
         return Course(
             answers=answers,
             blocks=self._blocks,
@@ -135,10 +144,16 @@ class Referee:
             starting=starting,
             requests=self._requests,
             bad=self._bad,
+            effects=MappingProxyType(effects),
         )
 
     def _screen(self, trials: Mapping[str, Trial], pairs: Sequence[Pair]) -> None:
-        while any(trial.decision is None for trial in trials.values()):
+        """Measure until all is decided, and each pair's own effect is known well enough."""
+        while trials and (
+            any(trial.decision is None for trial in trials.values())
+            or self._lengths.block_noise is None
+            or self._blocks < len(pairs) * blocks_of_a_pair(self._lengths.block_noise)
+        ):
             left = self._terms.seconds - self._seconds
             if left <= 0:
                 return
@@ -154,9 +169,8 @@ class Referee:
         end = self._seconds + self._terms.seconds
         started: list[Pair] = []
         starting = 0.0
-        while len(started) < confirmation.pairs and not confirmation.settled:
-            number = len(started)
-            self._progress.show(f"confirming on fresh pair {number + 1}", None)
+        while confirmation.wanted and self._seconds < end:
+            self._progress.show(f"looking again on fresh pair {len(started) + 1}", None)
             asked_ns = self._clock.now_ns()
             with fresh() as pair:
                 starting += (self._clock.now_ns() - asked_ns) * _NS
@@ -165,10 +179,10 @@ class Referee:
                     base, candidate = pair.measured()
                     loss = lost_accuracy(candidate, base)
                     confirmation.lost(loss.value if loss else 0.0)
-                for _ in range(confirmation.blocks):
-                    if self._seconds >= end:
-                        break
-                    confirmation.add(self._block(started, number, self._lengths.next))
+                if confirmation.about_speed:
+                    for _ in range(blocks_of_a_pair(self._lengths.block_noise)):
+                        confirmation.add(self._block(started, len(started) - 1, self._lengths.next))
+            confirmation.look()
         return len(started), starting
 
     def _block(self, pairs: Sequence[Pair], number: int, length: float) -> Block:
@@ -193,10 +207,11 @@ class Referee:
             seconds=seconds,
         )
 
-    def _answer(self, trial: Trial) -> Answer:
+    def _answer(self, question: Question, trial: Trial) -> Answer:
         if not trial.blocks:
             return Answer(None, _UNKNOWN, FARTHEST, "there was no time to measure it")
-        loss = with_launches(trial.estimate(), trial.effects())
+        spread = spread_of(question.budget.metric, trial.errors())
+        loss = with_launches(trial.estimate(), trial.effects(), spread)
         undecided = f"not decided in {self._terms.seconds:g} s of measuring (dlperf-budget-time)"
         reason = "" if trial.decision else trial.lacking or undecided
         return Answer(trial.decision, loss, trial.visible(), reason)

@@ -138,7 +138,8 @@ class RemoteSide:
         self._process.pause()
         fields: Fields = answer.fields
         if fields["is"] != "slot":
-            raise self._process.lost("left its measurement while a slot was measured")
+            why = _crash(fields)
+            raise self._process.lost(f"left its measurement while a slot was measured{why}")
         return Slot(
             good=fields["good"],
             within=fields["within"],
@@ -198,3 +199,10 @@ class RemoteSide:
 
 def _stop(fields: Fields) -> Stop:
     return Stop(fields["is"], fields.get("name", ""), fields.get("modules"))
+
+
+def _crash(fields: Fields) -> str:
+    """The first line of the error that a report tells of; empty if it tells of none."""
+    longrepr = fields.get("data", {}).get("longrepr")
+    crash = longrepr.get("reprcrash") if isinstance(longrepr, dict) else None
+    return f": {crash['message'].splitlines()[0]}" if crash and crash["message"] else ""

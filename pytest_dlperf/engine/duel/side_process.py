@@ -129,11 +129,11 @@ class SideProcess:
                 if left > _LOOK_SECONDS and exit_code(self.pid, 0) is None:
                     continue
                 if exit_code(self.pid, 0) is not None:  # and a fork of it holds its end open
-                    raise self.lost(f"{self.ended()} while {step}") from None
+                    raise self.lost(f"{self.ended()}, while {step}") from None
                 limit = format_quantity(seconds, "s")
                 raise self.lost(f"has said nothing for {limit} while {step}") from None
             except OSError:
-                raise self.lost(f"{self.ended()} while {step}") from None
+                raise self.lost(f"{self.ended()}, while {step}") from None
 
     def pause(self) -> None:
         """Stop all its threads, and what it started in its group, until it is resumed."""

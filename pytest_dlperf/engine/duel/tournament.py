@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.contest import Course
     from pytest_dlperf.engine.clock import Clock
     from pytest_dlperf.engine.duel.ground import Ground
+    from pytest_dlperf.engine.duel.match import Memory
     from pytest_dlperf.engine.duel.remote import Fields, RemoteSide, Role
     from pytest_dlperf.engine.telemetry import Progress
 
@@ -38,10 +39,17 @@ class _Diary:
     def __init__(self, passed_on: Callable[[Fields], None] | None) -> None:
         self._passed_on = passed_on
         self.failure = ""
+        self.uncollected: dict[str, str] = {}
+        """Modules that cannot be imported, and why."""
 
     def __call__(self, fields: Fields) -> None:
-        if fields["is"] == "report" and fields["data"].get("outcome") == "failed":
-            self.failure = _first_words(fields["data"].get("longrepr"))
+        data = fields.get("data", {})
+        if data.get("outcome") == "failed":
+            why = _first_words(data.get("longrepr"))
+            if fields["is"] == "report":
+                self.failure = why
+            else:
+                self.uncollected[data["nodeid"]] = why
         if self._passed_on is not None:
             self._passed_on(fields)
 
@@ -58,6 +66,7 @@ class Tournament:
         clock: of this process.
         progress: somebody to tell.
         coins: a new generator of coins for each measurement.
+        earlier: what pairs of the same code have shown before.
     """
 
     def __init__(  # noqa: PLR0913 - what is run, by which rules, and who is told
@@ -71,6 +80,7 @@ class Tournament:
         clock: Clock,
         progress: Progress,
         coins: Callable[[], np.random.Generator],
+        earlier: Memory,
     ) -> None:
         self._ground = ground
         self._ref = ref
@@ -79,6 +89,7 @@ class Tournament:
         self._clock = clock
         self._progress = progress
         self._coins = coins
+        self._earlier = earlier
         self._revision = revision
         self._duos: list[Duo] = []
         self._diaries: dict[int, _Diary] = {}
@@ -127,7 +138,7 @@ class Tournament:
         try:
             if not self._duos:
                 self._restart()
-            match = Match(test, self._of(test), self._absent, self._rules())
+            match = Match(test, self._of(test), self._absent(test), self._rules())
             match.play(lambda side: self._following(test, side))
         except BaseException:
             self.close()
@@ -214,9 +225,12 @@ class Tournament:
     def _having(self, side: RemoteSide | None, test: str) -> RemoteSide | None:
         return side if side is not None and test in self._tests_of[id(side)] else None
 
-    @property
-    def _absent(self) -> str:
+    def _absent(self, test: str) -> str:
         """Why a test has no base, where it has none."""
+        base, file = self._duos[0].base, test.partition("::")[0]
+        why = self._diaries[id(base)].uncollected.get(file) if base is not None else None
+        if why:
+            return f"{file} cannot be collected at {self._ref}: {why}"
         return self._without_base or f"the test does not exist at {self._ref}"
 
     def _following(self, test: str, side: RemoteSide) -> str | None:
@@ -237,6 +251,7 @@ class Tournament:
             ref=self._ref,
             check=self._ground.check,
             fresh=self._fresh,
+            earlier=self._earlier,
             why_failed=self._why_failed,
         )
 
@@ -283,4 +298,6 @@ def _first_words(longrepr: object) -> str:
     else:
         text = str(longrepr or "")
     lines = text.strip().splitlines()
-    return lines[0] if lines else "without a word"
+    # Of a collection that failed pytest tells in a text, in which these are the error.
+    said = [line[1:].strip() for line in lines if line.startswith("E ")] or lines
+    return said[0] if said else "without a word"

@@ -129,7 +129,7 @@ def test_a_side_that_dies(code: str, end: str) -> None:
         for _ in range(2):
             with pytest.raises(SideLost) as caught:
                 side.receive(PATIENCE, "starting")
-            assert caught.value.problem == f"the base side {end} while starting"
+            assert caught.value.problem == f"the base side {end}, while starting"
             assert "last words" in caught.value.output
             assert "last words" in str(caught.value)
         with pytest.raises(SideLost, match=end):
@@ -143,7 +143,7 @@ def test_a_side_that_dies_and_leaves_a_fork() -> None:
     code = "import os, time\nchild = os.fork()\nif not child: time.sleep(1000)\n"
     code += "print(child, flush=True)\nos._exit(4)"
     with running(START + code) as side:
-        with pytest.raises(SideLost, match="exit code 4 while forking"):
+        with pytest.raises(SideLost, match="exit code 4, while forking"):
             side.receive(PATIENCE, "forking")
         fork = os.pidfd_open(int(side.last_output()))
     assert wait_for(fork)
@@ -179,7 +179,7 @@ def test_a_side_that_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
     code = f"import os, time; os.close(int(os.environ[{VARIABLE!r}].split(':')[0]))"
     with (
         running(f"{code}; time.sleep(1000)") as side,
-        pytest.raises(SideLost, match="closed its end of the channel while starting"),
+        pytest.raises(SideLost, match="closed its end of the channel, while starting"),
     ):
         side.receive(PATIENCE, "starting")
 

@@ -1,0 +1,56 @@
+"""Detect: the loss that a relative budget must find."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_dlperf.core.budgets import parse_budget
+from pytest_dlperf.core.detect import Detect, parse_detect, sharpened
+from pytest_dlperf.errors import UsageError
+
+
+def test_losses_by_metric() -> None:
+    """Percent for speeds, points for shares; both are hundredths."""
+    found = parse_detect(" throughput 3%, accuracy 0.5 pt,p99.9 12.5 %", "dlperf_detect")
+
+    assert found == (
+        Detect("throughput", pytest.approx(0.03)),
+        Detect("accuracy", pytest.approx(0.005)),
+        Detect("p99.9", pytest.approx(0.125)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "'' is no metric with a loss"),
+        ("throughput", "'throughput' is no metric with a loss"),
+        ("3% throughput", "'3% throughput' is no metric with a loss"),
+        ("throughput -3%", "'throughput -3%' is no metric with a loss"),
+        ("throughput 3%,", "'' is no metric with a loss"),
+        ("troughput 3%", "unknown metric 'troughput'"),
+        ("throughput 3pt", "a loss of throughput is given in %"),
+        ("accuracy 1%", "a loss of accuracy is given in pt"),
+        ("throughput 0%", "a loss lies between 0 and 100"),
+        ("throughput 100%", "a loss lies between 0 and 100"),
+        (3, "dlperf_detect=3 is no text"),
+    ],
+)
+def test_mistakes(text: object, problem: str) -> None:
+    """Each says where it is written, what is wrong, and what is right."""
+    with pytest.raises(UsageError, match="dlperf_detect") as raised:
+        parse_detect(text, "dlperf_detect")
+
+    assert problem in str(raised.value)
+
+
+def test_sharpened() -> None:
+    """The budget's metric gets the loss that was given for it, and is else as it was."""
+    budget = parse_budget("throughput >= 0.95 * baseline")
+    losses = parse_detect("p99 5%, throughput 2%", "dlperf_detect")
+
+    sharp = sharpened(budget, losses)
+
+    assert sharp.metric.detect == pytest.approx(0.02)
+    assert (sharp.text, sharp.factor, sharp.metric.name) == (budget.text, 0.95, "throughput")
+    assert sharpened(budget, losses[:1]) == budget

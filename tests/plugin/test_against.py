@@ -1,0 +1,382 @@
+"""`pytest --dlperf-against=REF`: one ordinary run of pytest that compares two commits."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from duel_projects import Project, junit_cases, text
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A repository with a model, and no tests yet."""
+    return Project(pytester, monkeypatch)
+
+
+ORDINARY = """
+NOTES = Path({notes!r})
+
+@pytest.mark.parametrize("rows", [50, 100])
+@pytest.mark.dlperf("throughput >= 0.1 * baseline", **HALF)
+def test_speed(dlperf, rows):
+    dlperf(model.infer, (INPUTS[:rows], None))
+
+class TestThings:
+    def test_plain(self):
+        NOTES.write_text(NOTES.read_text() + os.getcwd() + "\\n")
+
+    def test_red(self):
+        print("said before it failed")
+        assert model.SECONDS == 0
+
+@pytest.mark.skip(reason="not today")
+def test_skipped():
+    raise AssertionError
+
+@pytest.mark.xfail(reason="known")
+def test_known():
+    raise AssertionError
+
+@pytest.fixture
+def broken():
+    raise RuntimeError("no such thing")
+
+def test_error(broken):
+    pass
+"""
+
+
+def test_is_one_ordinary_run(project: Project) -> None:
+    """Ids, outcomes, captured output and JUnit are as without a duel.
+
+    What measures nothing is run once, by the candidate.
+    """
+    notes = project.write("../notes", "")
+    project.tests(ORDINARY.format(notes=str(notes)))
+    project.commit()
+    plain, duel = project.top.parent / "plain.xml", project.top.parent / "duel.xml"
+    alone = project.plain(f"--junitxml={plain}")
+    notes.write_text("")
+    state = project.state()
+
+    result = project.duel(f"--junitxml={duel}")
+
+    assert result.ret == alone.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.parseoutcomes() == alone.parseoutcomes()
+    assert junit_cases(duel) == junit_cases(plain)
+    assert junit_cases(duel)["test_module", "test_speed[50]"] == ([], ["dlperf"])
+    assert notes.read_text().splitlines() == [str(project.top)]
+    result.stdout.fnmatch_lines(
+        ["*Captured stdout call*", "said before it failed", "*test_speed*PASS*"]
+    )
+    assert "2 measured in turn" in text(result)
+    assert project.state() == state
+    assert not project.leftovers()
+
+
+SEVERAL = """
+def test_first():
+    assert not AT_BASE
+
+def test_second():
+    raise AssertionError
+
+def test_third():
+    raise AssertionError
+"""
+
+
+def test_selections_and_early_ends(project: Project) -> None:
+    """`-k`, a node id, `-x` and `--lf` mean what they mean to pytest."""
+    module = project.tests(SEVERAL)
+    project.commit()
+
+    assert project.duel("-k", "first").parseoutcomes() == {"passed": 1, "deselected": 2}
+    project.duel(f"{module}::test_third").assert_outcomes(failed=1)
+    stopped = project.duel("-x")
+    stopped.assert_outcomes(passed=1, failed=1)
+    assert "stopping after 1 failures" in text(stopped)
+    again = project.duel("--lf")
+    again.assert_outcomes(failed=2)
+
+
+def test_candidate_that_cannot_be_collected(project: Project) -> None:
+    """An error at collection ends the run as it ends any; no test is run."""
+    project.tests("def test_it(): pass")
+    project.commit()
+    project.write("test_broken.py", "import nothing_of_this_name")
+
+    result = project.duel()
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*No module named 'nothing_of_this_name'*"])
+    going = project.duel("--continue-on-collection-errors")
+    going.assert_outcomes(errors=1, passed=1)
+
+
+NEW = """
+@pytest.mark.dlperf("throughput >= baseline", "p99 <= 10s", **SHORT)
+def test_it(dlperf):
+    dlperf(model.infer, DATA)
+"""
+
+
+def test_base_that_cannot_be_collected(project: Project) -> None:
+    """Relative budgets are NEW, with why there is no base; absolute ones are judged."""
+    project.write("model.py", "raise RuntimeError('not finished')")
+    project.tests(NEW)
+    project.commit()
+    project.write("model.py", "def infer(batch):\n    return batch.copy()\n")
+
+    result = project.duel("--dlperf-missing=warn")
+
+    result.assert_outcomes(passed=1, warnings=1)
+    assert re.search(r"NEW: throughput >= baseline: .*not finished", text(result))
+
+
+def test_test_that_the_base_does_not_have(project: Project) -> None:
+    """What is untracked or changed belongs to the candidate, and is NEW."""
+    project.tests(NEW)
+    project.commit()
+    project.write("extra.py", "from model import infer")
+    project.tests("import extra\n" + NEW.replace("model.", "extra."), "test_untracked.py")
+    project.tests(NEW + NEW.replace("test_it", "test_added"))
+
+    result = project.duel("--dlperf-missing=warn", "-k", "untracked or added")
+
+    result.assert_outcomes(passed=2, warnings=2, deselected=1)
+    new = "NEW: throughput >= baseline: the test does not exist at HEAD"
+    assert text(result).count(new) == 2
+
+
+VERDICTS = """
+@pytest.mark.dlperf("throughput >= 0.7 * baseline", detect="throughput 50%", **SHORT)
+def test_slower(dlperf):
+    dlperf(model.infer, DATA)
+
+@pytest.mark.dlperf("accuracy >= baseline", **HALF)
+def test_wrong(dlperf):
+    dlperf(model.answer, DATA)
+
+@pytest.mark.dlperf("throughput >= 0.1 * baseline", "p95 <= 10 * baseline", **SHORT)
+def test_equal(dlperf):
+    dlperf(lambda batch: batch.copy(), DATA)
+"""
+
+
+def test_each_verdict(project: Project) -> None:
+    """A slower candidate and one that answers wrongly FAIL; an equal one is a PASS."""
+    answer = "\ndef answer(batch):\n    return batch.copy()\n"
+    project.write("model.py", (project.top / "model.py").read_text() + answer)
+    project.tests(VERDICTS)
+    project.commit()
+    changed = (project.top / "model.py").read_text().replace("100e-6", "400e-6")
+    project.write("model.py", changed.replace(answer, answer.replace("batch.copy", "-batch.copy")))
+
+    result = project.duel()
+
+    result.assert_outcomes(failed=2, passed=1)
+    said = text(result)
+    found = re.search(r"throughput >= 0.7 \* ([\d,]+)/s ([\d,]+)/s ([\d,]+)/s FAIL", said)
+    assert found is not None
+    measured, limit, base = (int(one.replace(",", "")) for one in found.groups())
+    assert 0 < measured < limit < base
+    assert "BudgetFailure: accuracy >= baseline, was 0.00 %" in said
+    assert re.search(r"throughput: confirmed on \d fresh pairs of processes", said)
+    assert re.search(r"accuracy: confirmed on \d fresh pairs? of processes", said)
+    assert re.search(r"test_equal .*PASS", said)
+
+
+FAILS = """
+@pytest.mark.dlperf("throughput >= baseline", "p99 <= 10s", **SHORT)
+def test_fails_there(dlperf):
+    assert not AT_BASE, "the base cannot do it"
+    dlperf(model.infer, DATA)
+
+@pytest.mark.dlperf("throughput >= baseline", "p99 <= 1us", **SHORT)
+def test_absolute(dlperf):
+    assert not AT_BASE
+    dlperf(model.infer, DATA)
+
+@pytest.mark.dlperf("throughput >= baseline", **SHORT)
+def test_quiet_there(dlperf):
+    if AT_BASE:
+        dlperf(model.infer, DATA, name="another")
+    else:
+        dlperf(model.infer, DATA)
+"""
+
+
+def test_base_that_fails(project: Project) -> None:
+    """Without a measurement at REF, relative budgets are NEW, and the others judged."""
+    project.tests(FAILS)
+    project.commit()
+
+    result = project.duel("--dlperf-missing=warn")
+
+    result.assert_outcomes(passed=2, failed=1, warnings=2)
+    said = text(result)
+    why = "the test fails at HEAD: AssertionError: the base cannot do it"
+    assert f"NEW: throughput >= baseline: {why}" in said
+    assert "BudgetFailure: p99 <= 1us" in said
+    assert "NEW: throughput >= baseline: the test does not make this measurement at HEAD" in said
+
+
+KINDS = """
+@pytest.mark.dlperf(scenario=ClosedLoop(clients=8), duration="0.1s")
+def test_several(dlperf):
+    dlperf(model.infer, DATA, name="first")
+    found = dlperf.sweep(lambda batch: batch.copy(), DATA, clients=(1, 4), duration="0.1s")
+    assert found.points
+    dlperf(model.infer, DATA, name="second")
+
+@pytest.mark.dlperf(serving=Serving(max_batch_size=8))
+def test_rate(dlperf):
+    dlperf.max_rate(model.infer, DATA, slo="p90 <= 1ms", duration="0.1s")
+
+@pytest.mark.dlperf("throughput >= 0.1 * baseline", **HALF)
+def test_models(dlperf):
+    dlperf.duel(model.infer, model.infer, DATA)
+"""
+
+
+def test_each_way_to_measure(project: Project) -> None:
+    """Names tell measurements apart; what measures by itself may; undecided budgets warn."""
+    project.tests(KINDS)
+    project.commit()
+
+    result = project.duel("--dlperf-budget-time=0.01s", "-rw")
+
+    result.assert_outcomes(passed=3)
+    said = text(result)
+    assert "test_several [first]:" in said
+    assert "test_several [second]:" in said
+    assert said.count("DlperfWarning: INCONCLUSIVE: throughput >= baseline: ") == 2
+    assert said.count("DlperfWarning: INCONCLUSIVE: p95 <= baseline: ") == 2
+    assert "DlperfWarning: INCONCLUSIVE: throughput >= 0.1 * baseline: " in said
+
+
+COVERAGE = """
+def pytest_addoption(parser):
+    parser.addoption("--cov", action="append", default=[], dest="cov_source")
+    parser.addoption("--no-cov", action="store_true")
+"""
+
+
+def test_coverage(project: Project) -> None:
+    """Code is not traced while it is measured; `--no-cov` lets a run with `--cov` go on."""
+    project.write("conftest.py", COVERAGE)
+    project.tests("def test_it(): pass")
+    project.commit()
+
+    refused = project.duel("--cov=.")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--cov with --dlperf-against" in text(refused)
+    project.duel("--cov=.", "--no-cov").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--dlperf-against=no-such-branch"], "no-such-branch"),
+        (["--dlperf-update=new"], "--dlperf-update with --dlperf-against"),
+        (["--dlperf-quick"], "--dlperf-quick with --dlperf-against"),
+        (["--pdb"], "--pdb with --dlperf-against"),
+        (["-n2"], "-n with --dlperf-against"),
+        (["--dlperf-against-python=/no/python"], "'/no/python' is no program that can be run"),
+        (["--dlperf-against-install=false"], "the project cannot be installed in"),
+    ],
+)
+def test_usage_errors(project: Project, options: list[str], problem: str) -> None:
+    """What makes no sense is refused before anything runs, and leaves nothing behind."""
+    project.tests("def test_it(): raise AssertionError")
+    project.commit()
+    state = project.state()
+
+    result = project.duel(*options)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert problem in text(result)
+    assert "1 failed" not in text(result)
+    assert project.state() == state
+    assert not project.leftovers()
+
+
+def test_no_repository(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside of a git repository there is no commit to compare with."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(project.top))
+    monkeypatch.chdir(project.top.parent)
+    Path("test_it.py").write_text("def test_it(): pass")
+
+    result = project.duel("test_it.py")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "not a git repository" in text(result)
+
+
+IDENTITY = """
+@pytest.mark.dlperf("throughput >= 0.1 * baseline", **HALF)
+def test_it(dlperf, tmp_path):
+    (tmp_path / "file").touch()
+    dlperf(model.infer, DATA)
+    assert (tmp_path / "file").exists()
+"""
+
+
+def test_same_code_on_both_sides_is_refused(project: Project) -> None:
+    """A path of the working tree in a conftest leads both sides to it, and is an error."""
+    project.write("pytest.ini", "[pytest]\n")
+    conftest = f"import sys\nsys.path.insert(0, {str(project.top)!r})\n"
+    project.write("tests/conftest.py", conftest)
+    project.tests(IDENTITY, "tests/test_module.py")
+    project.commit()
+
+    result = project.duel()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = text(result)
+    assert f"model ({project.top}/model.py): the base commit's side loaded it" in said
+    assert 'pythonpath = ["src"]' in said
+    assert not project.leftovers()
+
+
+def test_absolute_path_in_pythonpath(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry of PYTHONPATH in the working tree is that of the worktree to the base."""
+    project.write("pytest.ini", "[pytest]\n")
+    monkeypatch.setenv("PYTHONPATH", str(project.top), prepend=":")
+    project.tests(IDENTITY, "tests/test_module.py")
+    project.commit()
+
+    python, folder = f"--dlperf-against-python={sys.executable}", project.top.parent / "of-tests"
+    result = project.duel(python, f"--basetemp={folder}")
+
+    result.assert_outcomes(passed=1)
+    assert "1 measured in turn" in text(result)
+    assert len(list(folder.glob("*/test_it0"))) == 2, "each side has its own folder"
+
+
+INSTALL = """
+import os
+import site
+
+with open(site.getsitepackages()[0] + "/project.pth", "w") as file:
+    file.write(os.getcwd())
+"""
+
+
+def test_environment_of_its_own_for_each_side(project: Project) -> None:
+    """What `--dlperf-against-install` installs is what each side runs, from its own tree."""
+    project.write("pytest.ini", "[pytest]\n")
+    project.write("install.py", INSTALL)
+    project.tests(IDENTITY, "tests/test_module.py")
+    project.commit()
+
+    result = project.duel("--dlperf-against-install=python install.py")
+
+    result.assert_outcomes(passed=1)
+    assert "1 measured in turn" in text(result)
+    assert not project.leftovers()
