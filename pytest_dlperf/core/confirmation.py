@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _WITHIN: Final = 0.5  # error of a pair's own effect, as a share of what pairs differ by
 _MOST_BLOCKS: Final = 200
+_FIRM: Final = 30  # blocks of a pair beyond which a budget that is settled needs no more
 _SAME: Final = 2  # fresh pairs that lose just what the first one lost, row for row, are enough
 
 
@@ -87,6 +88,21 @@ class Asked:
         )
 
 
+def more_blocks(asked: Sequence[Asked], blocks_each: int, block_noise: float | None) -> bool:
+    """Whether more blocks of the first pairs are wanted, when each budget is decided or cannot be.
+
+    Args:
+        asked: the budgets with their trials.
+        blocks_each: blocks of each pair so far.
+        block_noise: standard deviation of a block's log ratio; None if it is not known yet.
+    """
+    enough = blocks_of_a_pair(block_noise)
+    if block_noise is None or blocks_each < min(enough, _FIRM):
+        return True
+    passing = (one for one in asked if one.trial.decision == "PASS")
+    return blocks_each < enough and any(not one.settled for one in passing)
+
+
 class Confirmation:
     """What fresh pairs say of the budgets that the first ones did not settle.
 
@@ -109,16 +125,19 @@ class Confirmation:
         self._lost: list[float] = []
         self._answers: dict[str, Answer] = {}
 
-    @property
-    def wanted(self) -> bool:
-        """Whether a further pair is wanted, after none or after one that was measured whole."""
-        open_questions = len(self._answers) < len(self._asked) + len(self.doubts)
-        return open_questions and self._pairs < LOOKS[-1]
+    def wanted(self, pairs: int) -> bool:
+        """Whether a further pair is wanted after so many."""
+        return (self.about_speed or self.about_rows) and pairs < LOOKS[-1]
 
     @property
     def about_speed(self) -> bool:
         """Whether blocks are wanted of a fresh pair."""
         return any(one.text not in self._answers for one in self._asked)
+
+    @property
+    def about_rows(self) -> bool:
+        """Whether it is wanted what a fresh pair loses in accuracy."""
+        return any(doubt.budget.text not in self._answers for doubt in self.doubts)
 
     def lost(self, accuracy: float) -> None:
         """Take what a fresh pair lost in accuracy, in shares of one."""
@@ -155,11 +174,6 @@ class Confirmation:
     def effects(self) -> Mapping[str, NDArray[np.float64]]:
         """The log ratio of each fresh pair, by the text of the budget."""
         return {text: trial.effects() for text, trial in self._trials.items() if trial.blocks}
-
-    @property
-    def _pairs(self) -> int:
-        measured = [len(trial.effects()) for trial in self._trials.values() if trial.blocks]
-        return max([len(self._lost), *measured])
 
     def _opinion(self, one: Asked, trial: Trial) -> Decision | None:
         return second_opinion(
@@ -208,7 +222,7 @@ def _answer(decision: Decision | None, one: Asked, trial: Trial) -> Answer:
 
 
 def _reason(decision: Decision | None, first: Decision | None, pairs: int) -> str:
-    fresh = f"{pairs} fresh pair{'' if pairs == 1 else 's'} of processes"
+    fresh = f"{pairs} fresh pair{'' if pairs == 1 else 's'}"
     if decision is None:
         seemed = "lost too much" if first == "FAIL" else "did not settle it"
         return f"the first pairs {seemed}, and {fresh} did not settle it either"

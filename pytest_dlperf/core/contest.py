@@ -212,7 +212,7 @@ def questions(budgets: Iterable[Budget], base: Measurement, rates: Rates) -> tup
     asked = []
     for budget in budgets:
         metric = budget.metric
-        if not budget.relative or metric.name not in SLOTTED or budget.operator == "==":
+        if not budget.relative or metric.name not in SLOTTED:
             continue
         value = base.metrics.get(metric.name)
         if value is None and budget.offset:

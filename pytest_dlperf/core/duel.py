@@ -118,7 +118,7 @@ def _answered(budget: Budget, answer: Answer, found: Measurement, base: Accepted
     value = base.metrics[metric.name].value if metric.name in base.metrics else None
     if metric.unit == "share":
         measured = found.metrics.get(metric.name)
-        change = _negated(answer.loss)
+        change = _negated(_share(answer.loss))
     else:
         change = _ratio(_negated(answer.loss) if metric.better == "higher" else answer.loss)
         measured = _scaled(change, value) if value is not None else found.metrics.get(metric.name)
@@ -141,8 +141,14 @@ def _answered(budget: Budget, answer: Answer, found: Measurement, base: Accepted
     )
 
 
+def _share(loss: Estimate) -> Estimate:
+    """No more than all of it can be lost, or won."""
+    return Estimate(loss.value, max(loss.low, -1.0), min(loss.high, 1.0))
+
+
 def _negated(loss: Estimate) -> Estimate:
-    return Estimate(-loss.value, -loss.high, -loss.low)
+    # From 0, so that nothing is shown as -0.
+    return Estimate(0.0 - loss.value, 0.0 - loss.high, 0.0 - loss.low)
 
 
 def _ratio(log: Estimate) -> Estimate:
@@ -184,7 +190,8 @@ def with_judged(found: Measurement, judgements: Iterable[Judgement]) -> Measurem
 def course_note(course: Course) -> str:
     """How a contest went, in a sentence."""
     figure = f", noise figure S = {course.noise_figure:.2g} s" if course.noise_figure else ""
-    fresh = f" and {course.fresh} fresh ones" if course.fresh else ""
+    ones = "one" if course.fresh == 1 else "ones"
+    fresh = f" and {course.fresh} fresh {ones}" if course.fresh else ""
     return (
         f"measured in turn with the base: {course.blocks} blocks of 4 slots of "
         f"{course.slot_seconds * 1e3:.0f} ms on {course.pairs} "

@@ -23,10 +23,11 @@ class Slot:
     Attributes:
         good: requests that were answered well.
         within: those of them that were answered within the `slo`.
-        bad: requests that ended otherwise.
+        bad: requests that ended otherwise, or found the queue full.
         seconds: from the end of the guard time to the last answer; positive.
-        latencies: seconds from due to answered of those that were answered well, shape `(n,)`;
-            empty where the scenario gives latencies no meaning.
+        latencies: seconds from due to answered of those that were answered well, and as much as
+            the slot lasted for those that still waited when its time was up, shape `(n,)`; empty
+            where the scenario gives latencies no meaning.
     """
 
     good: int
@@ -84,13 +85,22 @@ def slot_of(samples: Samples, slo: float | None, *, latencies: bool) -> Slot:
     took: NDArray[np.float64] = np.multiply(samples.latency_ns, 1e-9)
     good = counted & ok
     begun, ended = int(samples.dispatched_ns[kept].min()), int(samples.done_ns[kept].max())
+    answered = _of_queries(took, good, samples.per_query) if latencies else np.zeros(0)
+    # Who was still waiting at the end has waited until then: left out, a side that is too slow
+    # would show the tail of a fast one.
+    waiting = np.full(samples.unfinished if latencies else 0, _seconds(samples))
     return Slot(
         good=int(good.sum()),
         within=int((took[good] <= slo).sum()) if slo is not None else int(good.sum()),
-        bad=int((~ok).sum()),
+        bad=int((~ok).sum()) + samples.rejected,
         seconds=max(1, ended - begun) * 1e-9,
-        latencies=_of_queries(took, good, samples.per_query) if latencies else np.zeros(0),
+        latencies=np.concatenate([answered, waiting]),
     )
+
+
+def _seconds(samples: Samples) -> float:
+    """From the start to the last answer."""
+    return float(int(samples.done_ns.max()) - samples.started_ns) * 1e-9
 
 
 def _of_queries(

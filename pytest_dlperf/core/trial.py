@@ -86,6 +86,11 @@ class Trial(Protocol):
         """What keeps the trial from being decided, whatever the evidence; else empty."""
         ...
 
+    @property
+    def admission(self) -> float:
+        """How much of the requests that it needs there are, as a share; 1 at the most."""
+        ...
+
     def add(self, block: Block) -> None:
         """Take one more block."""
         ...
@@ -127,6 +132,8 @@ class RatioTrial:
         cost: the logarithms of what the base and the candidate had to pay in a block.
         bounds: what to tell apart.
     """
+
+    admission = 1.0
 
     def __init__(self, cost: Callable[[Block], tuple[float, float]], bounds: Bounds) -> None:
         self._cost = cost
@@ -210,6 +217,11 @@ class TailTrial:
         self._tails = Tails(percent)
         self.blocks = 0
         self.decision: Decision | None = None
+
+    @property
+    def admission(self) -> float:
+        """How much of the requests that it needs there are, as a share; 1 at the most."""
+        return self._loss.admission
 
     @property
     def lacking(self) -> str:

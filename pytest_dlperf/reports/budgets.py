@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.record import Record
     from pytest_dlperf.core.statistics.estimate import Estimate
 
+_COMMIT: Final = re.compile(r"[0-9a-f]{7,40}")
 _UNBOUNDED: Final = 1000  # percent
+_WORD: Final = 13  # columns, so that no metric with its comparison is broken
 WIDTH: Final = 72
 """Columns of a failure: pytest puts eight in front of it."""
 
@@ -44,7 +47,7 @@ def budget_table(judgements: Iterable[Judgement], width: int) -> list[str]:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    table.add_column("budget", ratio=1, overflow="fold")
+    table.add_column("budget", ratio=1, overflow="fold", min_width=_WORD)
     for column in ("measured", "limit", "baseline"):
         table.add_column(column, no_wrap=True, justify="right")
     table.add_column("verdict", no_wrap=True)
@@ -111,8 +114,9 @@ def _next_steps(record: Record) -> Iterable[str]:
     ]
     if any(judgement.change is not None for judgement in lost):
         commit = lost[0].revision.partition(",")[0]
-        yield "next: see what has changed since the base:"
-        yield f"  git diff {commit}"
+        if _COMMIT.fullmatch(commit):
+            yield "next: see what has changed since the base:"
+            yield f"  git diff {commit}"
     elif lost:
         if record.base:
             yield "next: measure both commits in turn, which tells it from a slower machine:"

@@ -61,7 +61,7 @@ def looked(confirmation: Confirmation, *effects: float, count: int = 20) -> int:
     """Measure fresh pairs with these effects, as long as one is wanted; how many it were."""
     pairs = 0
     for number, effect in enumerate(effects):
-        if not confirmation.wanted:
+        if not confirmation.wanted(pairs):
             break
         if confirmation.about_speed:
             for one in blocks(effect, number, count):
@@ -81,7 +81,7 @@ def doubted(first: float, *fresh: float) -> tuple[Confirmation, int]:
     confirmation = Confirmation((), [doubt(first)], RATES)
     pairs = 0
     for lost in fresh:
-        if not confirmation.wanted:
+        if not confirmation.wanted(pairs):
             break
         confirmation.lost(lost)
         confirmation.look()
@@ -97,7 +97,7 @@ def test_a_loss_is_confirmed() -> None:
 
     answer = confirmation.answers()["throughput >= baseline"]
     assert (pairs, answer.decision) == (LOOKS[0], "FAIL")
-    assert answer.reason == "confirmed on 3 fresh pairs of processes"
+    assert answer.reason == "confirmed on 3 fresh pairs"
     assert answer.loss.value == pytest.approx(0.1, abs=0.01)
     assert answer.loss.low > 0.03
 
@@ -110,9 +110,7 @@ def test_a_loss_that_fresh_pairs_do_not_have() -> None:
 
     answer = confirmation.answers()["throughput >= baseline"]
     assert answer.decision == "PASS"
-    assert (
-        answer.reason == f"the first pairs did not settle it; {pairs} fresh pairs of processes did"
-    )
+    assert answer.reason == f"the first pairs did not settle it; {pairs} fresh pairs did"
     assert answer.loss.value == pytest.approx(0.0, abs=0.01)
 
 
@@ -125,7 +123,7 @@ def test_what_stays_open() -> None:
     answer = confirmation.answers()["throughput >= baseline"]
     assert (pairs, answer.decision) == (LOOKS[-1], None)
     assert answer.reason == (
-        "the first pairs lost too much, and 8 fresh pairs of processes did not settle it either"
+        "the first pairs lost too much, and 8 fresh pairs did not settle it either"
     )
     assert answer.visible > LINE
 
@@ -144,14 +142,14 @@ def test_it_is_said_at_looks_only() -> None:
     """Between them nothing is decided, so that looking often does not err more often."""
     confirmation = Confirmation([asked(0.2)], (), RATES)
     for number in range(LOOKS[0]):
-        assert confirmation.wanted
+        assert confirmation.wanted(number)
         assert confirmation.about_speed
         assert confirmation.answers()["throughput >= baseline"].decision is None
         for one in blocks(0.2 + FRESH[number], number):
             confirmation.add(one)
         confirmation.look()
 
-    assert not confirmation.wanted
+    assert not confirmation.wanted(LOOKS[0])
     assert not confirmation.about_speed
 
 
@@ -165,7 +163,7 @@ def test_what_was_said_stays() -> None:
     answers = confirmation.answers()
     assert pairs > LOOKS[0]
     assert answers["throughput >= baseline"].decision == "FAIL"
-    assert answers["throughput >= baseline"].reason == "confirmed on 3 fresh pairs of processes"
+    assert answers["throughput >= baseline"].reason == "confirmed on 3 fresh pairs"
     assert answers["mean <= 1.1 * baseline"].decision is None
 
 
@@ -174,7 +172,7 @@ def test_without_a_fresh_pair() -> None:
     answer = Confirmation([asked(0.1)], (), RATES).answers()["throughput >= baseline"]
 
     assert answer.decision is None
-    assert "0 fresh pairs of processes did not settle it" in answer.reason
+    assert "0 fresh pairs did not settle it" in answer.reason
     assert answer.loss.value == pytest.approx(0.1, abs=0.01)
 
 
@@ -224,7 +222,7 @@ def test_the_same_loss_of_accuracy_again() -> None:
 
     answer = confirmation.answers()[ACCURACY]
     assert (pairs, answer.decision) == (2, "FAIL")
-    assert answer.reason == "confirmed on 2 fresh pairs of processes"
+    assert answer.reason == "confirmed on 2 fresh pairs"
     assert answer.loss == counted(0.05)
 
 
@@ -249,7 +247,8 @@ def test_two_that_agree_with_each_other_only() -> None:
     """Two fresh pairs alike, but not like the first: that is no confirmation yet."""
     confirmation, _ = doubted(0.05, 0.02, 0.02)
 
-    assert confirmation.wanted
+    assert confirmation.wanted(2)
+    assert not confirmation.wanted(LOOKS[-1])
     assert confirmation.answers()[ACCURACY].decision is None
 
 
@@ -262,8 +261,36 @@ def test_nothing_to_confirm() -> None:
     """No pair is wanted."""
     confirmation = Confirmation((), (), RATES)
 
-    assert not confirmation.wanted
+    assert not confirmation.wanted(0)
     assert confirmation.answers() == {}
+
+
+def test_what_is_answered_is_not_asked_again() -> None:
+    """Accuracy is no more measured once its loss is confirmed, though speed is still open."""
+    confirmation = Confirmation([asked(0.1)], [doubt(0.05)], RATES)
+    assert confirmation.about_rows
+    for number in range(2):
+        confirmation.lost(0.05)
+        for one in blocks(0.1 + FRESH[number], number):
+            confirmation.add(one)
+        confirmation.look()
+
+    assert not confirmation.about_rows
+    assert confirmation.about_speed
+    assert confirmation.wanted(2)
+
+
+def test_more_blocks_where_they_help() -> None:
+    """Until the noise is known, and as long as a PASS is not settled; never for a FAIL."""
+    fails, settled, unsure = asked(0.2, 0.2), asked(0.0, 0.0), asked(0.0, earlier=(0.06,))
+    assert (fails.trial.decision, settled.settled) == ("FAIL", True)
+    assert (unsure.trial.decision, unsure.settled) == ("PASS", False)
+
+    assert more_blocks([settled], 100, None)
+    assert more_blocks([settled], 5, 0.02)
+    assert not more_blocks([fails, settled], 30, 0.5)
+    assert more_blocks([fails, unsure], 30, 0.5)
+    assert not more_blocks([fails, unsure], 200, 0.5)
 
 
 def test_noisier_blocks_need_more_of_them() -> None:

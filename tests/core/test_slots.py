@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -188,3 +189,20 @@ def test_joined() -> None:
 
     assert (both.good, both.within, both.bad, both.seconds) == (30, 15, 3, 0.75)
     assert both.latencies.tolist() == [0.1, 0.2, 0.3]
+
+
+def test_who_still_waits_has_waited_so_long() -> None:
+    """Requests that were not answered in time count with all of it: a slow side's tail shows."""
+    samples = replace(back_to_back(8), unfinished=3)
+
+    slot = slot_of(samples, None, latencies=True)
+
+    assert sorted(slot.latencies)[-3:] == pytest.approx([8e-3] * 3)
+    assert len(slot.latencies) == slot.good + 3
+    assert slot.bad == 0
+    assert not len(slot_of(samples, None, latencies=False).latencies)
+
+
+def test_who_was_turned_away_was_not_served() -> None:
+    """Requests that found the queue full are bad ones."""
+    assert slot_of(replace(back_to_back(8), rejected=5), None, latencies=True).bad == 5

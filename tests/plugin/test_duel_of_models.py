@@ -89,7 +89,7 @@ def test_it(dlperf, work):
         [
             r">       dlperf\.duel\(working\(base\), working\(candidate\), DATA\)",
             r"E       pytest_dlperf.BudgetFailure: throughput >= baseline",
-            r"E       throughput >= .* FAIL",
+            r"E       throughp.*FAIL",
         ]
     )
     result.stdout.re_match_lines_random([r"test_it\[slower\] .*FAIL", r"test_it\[faster\] .*PASS"])
@@ -124,8 +124,8 @@ def test_it(dlperf):
     result.stdout.re_match_lines(
         [
             r"E       pytest_dlperf.BudgetFailure: accuracy >= baseline",
-            r"E       accuracy >= .* FAIL",
-            r"E       throughput >= 0.5 .* PASS",
+            r"E       accuracy .*FAIL",
+            r"E       throughp.*PASS",
         ]
     )
 
@@ -142,9 +142,9 @@ def test_it(dlperf):
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines_random(
         [
-            r"E       throughput >= .*FAIL",
-            r"E       p95 <= baseline .*FAIL",
-            r"E       accuracy >= .*PASS",
+            r"E       throughp.*FAIL",
+            r"E       p95 .*FAIL",
+            r"E       accuracy .*PASS",
         ]
     )
 

@@ -80,9 +80,14 @@ class Exceedances:
         return needed_requests(self._percent)
 
     @property
+    def admission(self) -> float:
+        """The latencies of the side that has fewer, as a share of those needed; 1 at the most."""
+        return min(1.0, min(self._requests) / self.needed)
+
+    @property
     def admitted(self) -> bool:
         """Whether each side has had enough latencies for the percentile to be judged."""
-        return min(self._requests) >= self.needed
+        return self.admission == 1
 
     def add(self, base: NDArray[np.float64], candidate: NDArray[np.float64]) -> None:
         """Take one more block.

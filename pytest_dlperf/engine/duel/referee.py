@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from pytest_dlperf.core.confirmation import Asked, Confirmation, blocks_of_a_pair
+from pytest_dlperf.core.confirmation import Asked, Confirmation, blocks_of_a_pair, more_blocks
 from pytest_dlperf.core.contest import NOTHING, Answer, Course
 from pytest_dlperf.core.duel import lost_accuracy
 from pytest_dlperf.core.slot_length import SlotLengths
 from pytest_dlperf.core.slots import Block
 from pytest_dlperf.core.statistics.estimate import Estimate
 from pytest_dlperf.core.statistics.evidence import FARTHEST
-from pytest_dlperf.core.statistics.launches import spread_of, with_launches
-from pytest_dlperf.core.trial import trial_for
+from pytest_dlperf.core.statistics.launches import LOOKS, spread_of, with_launches
+from pytest_dlperf.core.trial import FEWEST_BLOCKS, trial_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.engine.telemetry import Progress
 
 _NS: Final = 1e-9
+_SOON: Final = 5.0
+"""Seconds after which it is seen whether rare requests will be enough in the end."""
 
 
 class Player(Protocol):
@@ -118,19 +120,22 @@ class Referee:
         Raises:
             DlperfError: if a side cannot be measured any more.
         """
-        trials = {one.budget.text: trial_for(one.budget.metric, one.bounds) for one in questions}
-        self._screen(trials, pairs)
-        answers = {one.budget.text: self._answer(one, trials[one.budget.text]) for one in questions}
         asked = [
-            Asked(one, trials[one.budget.text], np.array(earlier.get(one.budget.text, ())))
+            Asked(
+                one,
+                trial_for(one.budget.metric, one.bounds),
+                np.array(earlier.get(one.budget.text, ())),
+            )
             for one in questions
-            if trials[one.budget.text].decision
         ]
-        open_ones = [one for one in asked if not one.settled]
+        self._screen(asked, pairs)
+        answers = {one.text: self._answer(one) for one in asked}
+        decided = [one for one in asked if one.trial.decision]
+        open_ones = [one for one in decided if not one.settled]
         confirmation = Confirmation(open_ones, doubts, self._terms.rates)
         started, starting = self._confirm(confirmation, fresh)
         answers |= confirmation.answers()
-        effects = {one.question.budget.text: tuple(one.trial.effects().tolist()) for one in asked}
+        effects = {one.text: tuple(one.trial.effects().tolist()) for one in decided}
         for text, further in confirmation.effects().items():
             effects[text] += tuple(further.tolist())
         return Course(
@@ -147,12 +152,11 @@ class Referee:
             effects=MappingProxyType(effects),
         )
 
-    def _screen(self, trials: Mapping[str, Trial], pairs: Sequence[Pair]) -> None:
+    def _screen(self, asked: Sequence[Asked], pairs: Sequence[Pair]) -> None:
         """Measure until all is decided, and each pair's own effect is known well enough."""
-        while trials and (
-            any(trial.decision is None for trial in trials.values())
-            or self._lengths.block_noise is None
-            or self._blocks < len(pairs) * blocks_of_a_pair(self._lengths.block_noise)
+        while asked and (
+            any(one.trial.decision is None and self._may_come(one.trial) for one in asked)
+            or more_blocks(asked, self._blocks // len(pairs), self._lengths.block_noise)
         ):
             left = self._terms.seconds - self._seconds
             if left <= 0:
@@ -161,29 +165,42 @@ class Referee:
             length = self._lengths.next
             block = self._block(pairs, self._blocks % len(pairs), length)
             self._lengths.add(length, block)
-            for trial in trials.values():
-                trial.add(block)
+            for one in asked:
+                one.trial.add(block)
+
+    def _may_come(self, trial: Trial) -> bool:
+        """Whether a trial can have the requests that it needs in the time that there is."""
+        if self._seconds < _SOON:
+            return True
+        return trial.admission * self._terms.seconds >= self._seconds
 
     def _confirm(self, confirmation: Confirmation, fresh: Starter) -> tuple[int, float]:
         """Measure fresh pairs; returns how many were started, and how long that took."""
         end = self._seconds + self._terms.seconds
         started: list[Pair] = []
         starting = 0.0
-        while confirmation.wanted and self._seconds < end:
+        while confirmation.wanted(len(started)) and self._seconds < end:
             self._progress.show(f"looking again on fresh pair {len(started) + 1}", None)
             asked_ns = self._clock.now_ns()
             with fresh() as pair:
                 starting += (self._clock.now_ns() - asked_ns) * _NS
                 started.append(pair)
-                if confirmation.doubts:
+                if confirmation.about_rows:
                     base, candidate = pair.measured()
                     loss = lost_accuracy(candidate, base)
-                    confirmation.lost(loss.value if loss else 0.0)
+                    if loss is not None:
+                        confirmation.lost(loss.value)
                 if confirmation.about_speed:
-                    for _ in range(blocks_of_a_pair(self._lengths.block_noise)):
+                    for _ in range(self._fresh_blocks):
                         confirmation.add(self._block(started, len(started) - 1, self._lengths.next))
             confirmation.look()
         return len(started), starting
+
+    @property
+    def _fresh_blocks(self) -> int:
+        """Blocks of a fresh pair: no more than leave time for the pairs of the first look."""
+        room = int(self._terms.seconds / LOOKS[0] / self._lengths.block_seconds)
+        return max(FEWEST_BLOCKS, min(blocks_of_a_pair(self._lengths.block_noise), room))
 
     def _block(self, pairs: Sequence[Pair], number: int, length: float) -> Block:
         """Four slots of one pair, by a fair coin."""
@@ -207,14 +224,21 @@ class Referee:
             seconds=seconds,
         )
 
-    def _answer(self, question: Question, trial: Trial) -> Answer:
+    def _answer(self, asked: Asked) -> Answer:
+        trial = asked.trial
         if not trial.blocks:
             return Answer(None, _UNKNOWN, FARTHEST, "there was no time to measure it")
-        spread = spread_of(question.budget.metric, trial.errors())
+        spread = spread_of(asked.question.budget.metric, trial.errors())
         loss = with_launches(trial.estimate(), trial.effects(), spread)
-        undecided = f"not decided in {self._terms.seconds:g} s of measuring (dlperf-budget-time)"
-        reason = "" if trial.decision else trial.lacking or undecided
+        reason = "" if trial.decision else self._undecided(trial)
         return Answer(trial.decision, loss, trial.visible(), reason)
+
+    def _undecided(self, trial: Trial) -> str:
+        limit = f"{self._terms.seconds:g} s of measuring (dlperf-budget-time)"
+        if 0 < trial.admission < 1:
+            wanted = self._seconds / trial.admission
+            return f"{trial.lacking}: about {wanted:.0f} s, more than {limit}"
+        return trial.lacking or f"not decided in {limit}"
 
 
 _UNKNOWN: Final = Estimate(0.0, -FARTHEST, FARTHEST)
