@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_dlperf.core.budgets import parse_budget
-from pytest_dlperf.core.confirmation import Asked, Confirmation, blocks_of_a_pair
+from pytest_dlperf.core.confirmation import Asked, Confirmation, blocks_of_a_pair, more_blocks
 from pytest_dlperf.core.contest import BETA, Doubt, Question, Rates
 from pytest_dlperf.core.slots import Block, Slot
 from pytest_dlperf.core.statistics.estimate import counted
