@@ -70,8 +70,8 @@ def test_unchanged_code_passes(project: Path) -> None:
 
 
 def test_a_wider_model_fails_on_throughput_only(project: Path) -> None:
-    """6,000 units: slower, and as accurate as before."""
-    status, verdicts = run(project, units=6000)
+    """12,000 units: slower, and as accurate as before."""
+    status, verdicts = run(project, units=12_000)
 
     assert status == 1
     assert verdicts["test_closed_loop", "throughput"] == {"FAIL"}

@@ -11,7 +11,7 @@ import numpy as np
 
 from pytest_dlperf.core.samples import Outcome
 from pytest_dlperf.core.slots import Slot, slot_of
-from pytest_dlperf.engine.attendance import give_up
+from pytest_dlperf.engine.attendance import give_up, is_abandonment
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.clock import StoppableClock
 from pytest_dlperf.engine.ledger import Ledger
@@ -206,5 +206,7 @@ class _Lane:
             try:
                 found: Samples | BaseException = work()
             except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                if is_abandonment(error):
+                    return
                 found = error
             self._done.put(found)

@@ -143,9 +143,9 @@ def _measured(judgement: Judgement, unit: Dimension) -> str:
         return value
     if unit == "share":
         parts = [f"{end * 100:+.1f}" for end in (change.value, change.low, change.high)]
-        return f"{value}\n{parts[0]} pt ({parts[1]} to {parts[2]})"
+        return f"{value}\n{parts[0]} pt\n{parts[1]} to {parts[2]}"
     parts = [_percent(end) for end in (change.value, change.low, change.high)]
-    return f"{value}\n{parts[0]} % ({parts[1]} to {parts[2]})"
+    return f"{value}\n{parts[0]} %\n{parts[1]} to {parts[2]}"
 
 
 def _percent(ratio: float) -> str:

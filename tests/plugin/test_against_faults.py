@@ -78,12 +78,12 @@ def test_a_lost_side_costs_one_test(project: Project) -> None:
     result.assert_outcomes(passed=2, errors=6)
     for name in ("TestAll::test_good", "test_plain"):
         assert re.search(rf"test_module.py::{name} PASSED", said)
-    assert "the base side ended with exit code 3 while running the test" in said
+    assert "the base side ended with exit code 3, while running the test" in said
     assert re.search(r"the candidate side was killed by SIGKILL.* while running the test", said)
     assert re.search(r"the base side .*SIGABRT.* while measuring a slot", said)
     assert re.search(r"the candidate side left its measurement .*: .*a call in a slot", said)
     assert "the base side has said nothing for 8 s while running the test" in said
-    assert re.search(r"the candidate side ended with exit code 0 .*while running the test", said)
+    assert re.search(r"the candidate side ended with exit code 0, while running the test", said)
     assert said.count("it last wrote:") == 6
     assert project.state() == state
     assert not project.leftovers()
