@@ -36,23 +36,30 @@ if TYPE_CHECKING:
 
 _WITHIN: Final = 0.5  # error of a pair's own effect, as a share of what pairs differ by
 _MOST_BLOCKS: Final = 200
+_LEAST_BLOCKS: Final = 20
+_BRIEF: Final = 2.0
 _FIRM: Final = 30  # blocks of a pair beyond which a budget that is settled needs no more
 _SAME: Final = 2  # fresh pairs that lose just what the first one lost, row for row, are enough
 
 
-def blocks_of_a_pair(block_noise: float | None) -> int:
+def blocks_of_a_pair(block_noise: float | None, block_seconds: float = 0.0) -> int:
     """How many blocks of a pair make the error of its effect small beside what pairs differ by.
 
     More blocks of the same pair tell about that pair only (Kalibera and Jones 2013: repeat where
     the variance is).
 
+    The noise is that of the slot length which seemed to have the least, seen in few blocks, and so
+    is on average too small. Hence at least 20 blocks, or as many as two seconds hold.
+
     Args:
         block_noise: standard deviation of a block's log ratio; None if it is not known yet.
+        block_seconds: how long a block takes.
     """
     if block_noise is None:
         return FEWEST_BLOCKS
     wanted = math.ceil((block_noise / (_WITHIN * PAIR_NOISE)) ** 2)
-    return min(max(wanted, FEWEST_BLOCKS), _MOST_BLOCKS)
+    held = int(_BRIEF / block_seconds) if block_seconds else _LEAST_BLOCKS
+    return min(max(wanted, FEWEST_BLOCKS, min(held, _LEAST_BLOCKS)), _MOST_BLOCKS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,16 +95,15 @@ class Asked:
         )
 
 
-def more_blocks(asked: Sequence[Asked], blocks_each: int, block_noise: float | None) -> bool:
+def more_blocks(asked: Sequence[Asked], blocks_each: int, enough: int) -> bool:
     """Whether more blocks of the first pairs are wanted, when each budget is decided or cannot be.
 
     Args:
         asked: the budgets with their trials.
         blocks_each: blocks of each pair so far.
-        block_noise: standard deviation of a block's log ratio; None if it is not known yet.
+        enough: blocks that make a pair's own effect known well enough.
     """
-    enough = blocks_of_a_pair(block_noise)
-    if block_noise is None or blocks_each < min(enough, _FIRM):
+    if blocks_each < min(enough, _FIRM):
         return True
     passing = (one for one in asked if one.trial.decision == "PASS")
     return blocks_each < enough and any(not one.settled for one in passing)

@@ -281,22 +281,26 @@ def test_what_is_answered_is_not_asked_again() -> None:
 
 
 def test_more_blocks_where_they_help() -> None:
-    """Until the noise is known, and as long as a PASS is not settled; never for a FAIL."""
+    """A few in any case, and as long as a PASS is not settled; never for a FAIL."""
     fails, settled, unsure = asked(0.2, 0.2), asked(0.0, 0.0), asked(0.0, earlier=(0.06,))
     assert (fails.trial.decision, settled.settled) == ("FAIL", True)
     assert (unsure.trial.decision, unsure.settled) == ("PASS", False)
 
-    assert more_blocks([settled], 100, None)
-    assert more_blocks([settled], 5, 0.02)
-    assert not more_blocks([fails, settled], 30, 0.5)
-    assert more_blocks([fails, unsure], 30, 0.5)
-    assert not more_blocks([fails, unsure], 200, 0.5)
+    assert more_blocks([settled], 5, 6)
+    assert not more_blocks([fails, settled], 30, 200)
+    assert more_blocks([fails, unsure], 30, 200)
+    assert not more_blocks([fails, unsure], 200, 200)
 
 
 def test_noisier_blocks_need_more_of_them() -> None:
-    """Four times as many for twice the noise, within bounds; the fewest where it is not known."""
+    """Four times as many for twice the noise, within bounds; the fewest where it is not known.
+
+    What seems to be quiet is not believed: 20, unless these take longer than two seconds.
+    """
     assert blocks_of_a_pair(0.12) == pytest.approx(4 * blocks_of_a_pair(0.06), rel=0.1)
-    assert blocks_of_a_pair(0.0) == blocks_of_a_pair(None) > 1
+    assert blocks_of_a_pair(0.0, 0.05) == 20
+    assert blocks_of_a_pair(0.0, 0.2) == 10
+    assert blocks_of_a_pair(0.0, 5.0) == blocks_of_a_pair(None) > 1
     assert blocks_of_a_pair(10.0) == blocks_of_a_pair(100.0)
 
 

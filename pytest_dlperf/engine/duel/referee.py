@@ -156,7 +156,8 @@ class Referee:
         """Measure until all is decided, and each pair's own effect is known well enough."""
         while asked and (
             any(one.trial.decision is None and self._may_come(one.trial) for one in asked)
-            or more_blocks(asked, self._blocks // len(pairs), self._lengths.block_noise)
+            or self._lengths.block_noise is None
+            or more_blocks(asked, self._blocks // len(pairs), self._enough_blocks)
         ):
             left = self._terms.seconds - self._seconds
             if left <= 0:
@@ -200,7 +201,12 @@ class Referee:
     def _fresh_blocks(self) -> int:
         """Blocks of a fresh pair: no more than leave time for the pairs of the first look."""
         room = int(self._terms.seconds / LOOKS[0] / self._lengths.block_seconds)
-        return max(FEWEST_BLOCKS, min(blocks_of_a_pair(self._lengths.block_noise), room))
+        return max(FEWEST_BLOCKS, min(self._enough_blocks, room))
+
+    @property
+    def _enough_blocks(self) -> int:
+        """Blocks that make a pair's own effect known well enough; after at least one block."""
+        return blocks_of_a_pair(self._lengths.block_noise, self._lengths.block_seconds)
 
     def _block(self, pairs: Sequence[Pair], number: int, length: float) -> Block:
         """Four slots of one pair, by a fair coin."""
