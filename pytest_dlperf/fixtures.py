@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,6 +48,8 @@ def dlperf(request: pytest.FixtureRequest, dlperf_devices: tuple[str, ...]) -> I
         plan = (item.stash.get(PLANS, None) or plan_of(item)).on(dlperf_devices)
     except UsageError as error:
         pytest.fail(str(error), pytrace=False)
+    if session.side is not None:
+        plan = replace(plan, tries_padding=False)
     fixture = Dlperf(item.nodeid, plan, session.workplace)
     yield fixture
     session.progress.clear()

@@ -56,6 +56,8 @@ class Plan:
         detect: losses that must be found where they are not the metric's own; the metrics of
             `budgets` have them already.
         budget_time: the most seconds that a duel measures.
+        tries_padding: whether batches may be padded where a trial finds that faster. Two sides of
+            a duel could find differently, and so differ by more than their code.
     """
 
     budgets: tuple[Budget, ...]
@@ -72,6 +74,7 @@ class Plan:
     quick: bool
     detect: tuple[Detect, ...]
     budget_time: float
+    tries_padding: bool = True
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
@@ -258,7 +261,7 @@ def plan(layers: Sequence[Options], *, run_wide: Collection[int] = ()) -> Plan:
         UsageError: for a budget on something that the scenario does not measure.
     """
     options = overlay((*layers, DEFAULTS))
-    given = {"budgets", "devices", "run_wide"}
+    given = {"budgets", "devices", "run_wide", "tries_padding"}
     settled = {
         field.name: getattr(options, field.name)
         for field in dataclasses.fields(Plan)

@@ -67,7 +67,7 @@ def isolate(
             undo.callback(worker.close)
         ways = within(
             plan.compile_timeout,
-            lambda: [keras.batched(w.infer, sample, serving, clock) for w in workers],
+            lambda: [keras.batched(w.infer, sample, plan, clock) for w in workers],
         )
         undo.pop_all()
     replicas = tuple(

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.plan import Plan
-    from pytest_dlperf.core.serving import Serving
     from pytest_dlperf.engine.clock import Clock
     from pytest_dlperf.engine.padding import Infer
 
@@ -168,7 +167,7 @@ def compile_target(
         if device is not None:
             smallest = (serving.allowed_batch_sizes or (1,))[0]
             remark = _check_place(name_of(target), concrete, sample[:smallest], device)
-        infer, batches = batched(_caller(concrete, device), sample, serving, clock)
+        infer, batches = batched(_caller(concrete, device), sample, plan, clock)
         return CompiledTarget(infer, batches, remark, weights)
 
     # Traced in the caller's thread, as TensorFlow needs it; called where it can be given up.
@@ -307,19 +306,18 @@ def _caller(concrete: Concrete, device: str | None) -> Infer:
     return there
 
 
-def batched(
-    direct: Infer, sample: NDArray[Any], serving: Serving, clock: Clock
-) -> tuple[Infer, str]:
+def batched(direct: Infer, sample: NDArray[Any], plan: Plan, clock: Clock) -> tuple[Infer, str]:
     """How batches are sent, and that in words.
 
     Padded to the sizes that are allowed; where none are named, to powers of two if that is
     clearly faster here (runtimes that prepare code for each shape), else as they are.
     """
+    serving = plan.served
     largest = serving.max_batch_size
     if serving.allowed_batch_sizes:
         sizes = serving.allowed_batch_sizes
         return padded(direct, sizes), padding_words(sizes)
-    if largest > 1:
+    if largest > 1 and plan.tries_padding:
         filled = padded(direct, powers_of_two(largest))
         if faster(direct, filled, trial_batches(sample, largest), clock) is filled:
             return filled, "batches padded to powers of two"

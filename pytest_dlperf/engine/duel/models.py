@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.core.baseline import Revision
@@ -59,6 +60,7 @@ def duel_models(  # noqa: PLR0913 - what, with what, how, and under which name
     Raises:
         UsageError, DataError, TargetError: if one of them cannot be measured.
     """
+    plan = replace(plan, tries_padding=False)
 
     @contextlib.contextmanager
     def both() -> Iterator[tuple[Subject, Subject]]:
