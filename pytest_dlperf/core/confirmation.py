@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.core.contest import BETA, Answer, Doubt, Question, Rates
+from pytest_dlperf.core.statistics.estimate import Estimate
 from pytest_dlperf.core.statistics.launches import (
     LOOKS,
     NOTHING_KNOWN,
@@ -221,10 +222,17 @@ def _answer(decision: Decision | None, one: Asked, trial: Trial) -> Answer:
     """
     seen = trial if trial.blocks else one.trial
     spread = spread_of(one.question.budget.metric, seen.errors())
-    loss = with_launches(seen.estimate(), seen.effects(), spread)
+    loss = with_launches(_about_pairs(seen), seen.effects(), spread)
     pairs = len(trial.effects()) if trial.blocks else 0
     visible = one.question.bounds.allowed + (loss.value - loss.low)
     return Answer(decision, loss, visible, _reason(decision, one.trial.decision, pairs))
+
+
+def _about_pairs(trial: Trial) -> Estimate:
+    """The interval over blocks, about the mean of the pairs, by which the decision is made."""
+    blocks = trial.estimate()
+    shift = float(trial.effects().mean()) - blocks.value
+    return Estimate(blocks.value + shift, blocks.low + shift, blocks.high + shift)
 
 
 def _reason(decision: Decision | None, first: Decision | None, pairs: int) -> str:
