@@ -17,7 +17,7 @@ from pytest_dlperf.engine.duel.worktree import submodules
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
 
@@ -96,7 +96,8 @@ class Tournament:
         self._tests_of: dict[int, frozenset[str]] = {}
         self._order: tuple[str, ...] = ()
         self._measuring: frozenset[str] = frozenset()
-        self._rates = Rates(1)
+        self.rates = Rates(1)
+        """Error rates of each relative budget."""
         self._without_base = ""
         self.pairs = 0
         """How many pairs of processes were started together."""
@@ -116,12 +117,13 @@ class Tournament:
         self._knows(first.candidate, collected)
         tests = collected["tests"]
         self._order = tuple(test["test"] for test in tests)
-        self._measuring = frozenset(test["test"] for test in tests if test["measures"])
+        measuring = [test for test in tests if test["measures"]]
+        self._measuring = frozenset(test["test"] for test in measuring)
         if not self._measuring or collected["failed"]:
             self._without_base = "no test measures"
         self._duos = [self._with_base(first)]
-        self._rates = Rates(sum(len(test["budgets"]) or len(_UNASKED) for test in tests))
-        self.pairs = self._wanted or pairs_needed(math.log1p(_finest(tests)))
+        self.rates = Rates(_relative_budgets(measuring))
+        self.pairs = self._wanted or pairs_needed(math.log1p(_finest(measuring)))
         self._start_further()
         return collected
 
@@ -246,7 +248,7 @@ class Tournament:
             clock=self._clock,
             progress=self._progress,
             coins=self._coins,
-            rates=self._rates,
+            rates=self.rates,
             revision=self._revision,
             ref=self._ref,
             check=self._ground.check,
@@ -276,12 +278,15 @@ class Tournament:
                 duo.base.kill()
 
 
-def _finest(tests: list[Fields]) -> float:
+def _relative_budgets(measuring: Iterable[Fields]) -> int:
+    """How many budgets the error rate is shared by: of the tests that measure, no others."""
+    return sum(len(test["budgets"]) or len(_UNASKED) for test in measuring)
+
+
+def _finest(measuring: Iterable[Fields]) -> float:
     """The smallest loss of speed that any test has to find, as a ratio minus one."""
     found = []
-    for test in tests:
-        if not test["measures"]:
-            continue
+    for test in measuring:
         asked = {metric: detect for _, metric, detect in test["budgets"]}
         if not asked:
             given = dict(test["detect"])
