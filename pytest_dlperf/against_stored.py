@@ -11,27 +11,28 @@ from dataclasses import dataclass, field, replace
 from math import sqrt
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.arena import Finding
 from pytest_dlperf.core.acceptance import Standing, decide_acceptance, unchanged
 from pytest_dlperf.core.baseline import accept
-from pytest_dlperf.core.contest import ALPHA, BETA
+from pytest_dlperf.core.contest import BETA
 from pytest_dlperf.core.day import SPEEDS, day_of, needs_yardstick
 from pytest_dlperf.core.judge import judge
 from pytest_dlperf.core.record import Record
 from pytest_dlperf.core.verdict import Judgement, Verdict
 from pytest_dlperf.errors import DuelError
-from pytest_dlperf.measuring import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from pytest_dlperf.adapters.files import BaselineFiles
+    from pytest_dlperf.arena import Subject
     from pytest_dlperf.core.baseline import Accepted, Revision
+    from pytest_dlperf.core.contest import Rates
     from pytest_dlperf.core.environment import Environment
     from pytest_dlperf.core.measurement import Measurement
     from pytest_dlperf.core.options import Update
     from pytest_dlperf.core.plan import Plan
-    from pytest_dlperf.measuring import Subject
 
 _CI_GUARD: Final = "not recorded in CI; --dlperf-update-in-ci allows it"
 
@@ -47,7 +48,7 @@ class AgainstStored:
         machine: the machine class, as a name.
         update: which baselines may be written.
         ci_guard: whether baselines that would be written are not, because this is CI.
-        budgets: asks how many relative budgets the run has.
+        rates: asks for the error rates of each relative budget.
         yardstick: measures the reference model: seconds a request, or None if it cannot be.
         reachable: asks whether a commit can be checked out.
         duel: measures a test in turn with a commit; None if doubts are left as they are.
@@ -59,7 +60,7 @@ class AgainstStored:
     machine: str
     update: Update | None
     ci_guard: bool
-    budgets: Callable[[], int]
+    rates: Callable[[], Rates]
     yardstick: Callable[[], float | None]
     reachable: Callable[[str], bool]
     duel: Callable[[str, str], Mapping[str, Record]] | None
@@ -101,7 +102,7 @@ class AgainstStored:
         self, found: Measurement, plan: Plan, old: Accepted | None, yardstick: float | None
     ) -> Finding:
         environment = self.environment()
-        alpha = ALPHA / max(1, self.budgets())
+        alpha = self.rates().stored
         day = day_of(plan, found, old, yardstick, alpha=alpha, beta=BETA)
         missing = f"no baseline yet on this machine class ({self.machine})"
         judgements = judge(found, plan.judged, old, environment, missing, day)

@@ -5,24 +5,24 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_dlperf.arena import Finding
 from pytest_dlperf.core.contest import duel_budgets, needs_whole_load, opening_seconds
 from pytest_dlperf.core.record import Record, record_from_json, record_to_json
 from pytest_dlperf.core.slot_length import shortest_slot
 from pytest_dlperf.engine.duel.handover import Message
 from pytest_dlperf.engine.duel.identity import loaded_modules
 from pytest_dlperf.errors import DuelError, UsageError
-from pytest_dlperf.measuring import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
+    from pytest_dlperf.arena import Subject
     from pytest_dlperf.core.baseline import Accepted
     from pytest_dlperf.core.environment import Environment
     from pytest_dlperf.core.measurement import Measurement
     from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.engine.duel.handover import Channel
-    from pytest_dlperf.measuring import Subject
 
 _FOREVER: Final = 86_400.0
 

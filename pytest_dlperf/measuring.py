@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
+from pytest_dlperf.arena import Finding
 from pytest_dlperf.core.data import as_data
 from pytest_dlperf.core.judge import judge
 from pytest_dlperf.core.latency_limit import parse_limit
@@ -25,11 +26,10 @@ from pytest_dlperf.reports.budgets import failure_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from contextlib import AbstractContextManager
 
     import numpy as np
 
-    from pytest_dlperf.core.baseline import Accepted
+    from pytest_dlperf.arena import Arena
     from pytest_dlperf.core.contest import Rates
     from pytest_dlperf.core.data import Data
     from pytest_dlperf.core.environment import Environment
@@ -39,68 +39,11 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.serving import Serving
     from pytest_dlperf.core.sweep import Sweep
     from pytest_dlperf.engine.rig import Bench
-    from pytest_dlperf.engine.slots import SlotRunner
 
 _LONGEST_NAME: Final = 100
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A record, and what becomes the baseline if the test passes."""
-
-    record: Record
-    accepted: Accepted | None
-
-
-class Subject(Protocol):
-    """A target that is ready to be measured."""
-
-    def measure(self, test: str, name: str, seconds: float) -> Measurement:
-        """Put it under load for so long, or longer where its budgets need that."""
-        ...
-
-    def warm_up(self) -> str:
-        """Run the load until its speed settles; returns a note if it does not."""
-        ...
-
-    def slots(self) -> SlotRunner | None:
-        """Who runs slots of it; None if its load has none."""
-        ...
-
-
-class Arena(Protocol):
-    """Where measurements are taken, and judged."""
-
-    def settle(
-        self, subject: AbstractContextManager[Subject], plan: Plan, test: str, name: str
-    ) -> Finding:
-        """Measure and judge.
-
-        Args:
-            subject: prepares what is measured, and gives it back.
-            plan: what is asked of it.
-            test: pytest's node id.
-            name: tells several measurements of one test apart.
-
-        Raises:
-            DlperfError: if it cannot be measured.
-        """
-        ...
-
-    def floor(self) -> AbstractContextManager[None]:
-        """Nobody else measures inside."""
-        ...
-
-    def keep(self, test: str, name: str, accepted: Accepted) -> None:
-        """Write a baseline.
-
-        Raises:
-            BaselineError: if it cannot be written.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_dlperf.adapters.files import BaselineFiles
+    from pytest_dlperf.arena import Arena
     from pytest_dlperf.core.baseline import Revision
+    from pytest_dlperf.core.contest import Rates
     from pytest_dlperf.core.environment import MachineClass
     from pytest_dlperf.core.record import Record
-    from pytest_dlperf.measuring import Arena, Workplace
+    from pytest_dlperf.measuring import Workplace
     from pytest_dlperf.reports.progress import LineProgress, NoProgress
     from pytest_dlperf.side import Side
 
@@ -71,7 +73,6 @@ class DlperfSession:
     @cached_property
     def workplace(self) -> Workplace:
         """What all tests measure with."""
-        from pytest_dlperf.core.contest import Rates
         from pytest_dlperf.engine.clock import MonotonicClock
         from pytest_dlperf.engine.machine import environment
         from pytest_dlperf.engine.nvml import find_gpus
@@ -84,7 +85,7 @@ class DlperfSession:
             arena=self._arena(),
             environment=environment,
             obstacle=self._obstacle(),
-            rates=lambda: Rates(self.budgets),
+            rates=self._rates,
             coins=self.coins,
         )
 
@@ -106,7 +107,7 @@ class DlperfSession:
             machine=self._machine.slug,
             update=options.update,
             ci_guard=bool(options.update and in_ci and not options.update_in_ci),
-            budgets=lambda: self.budgets,
+            rates=self._rates,
             yardstick=Yardstick(MonotonicClock()).seconds,
             reachable=lambda commit: reachable(root, commit),
             # What is accepted is in no doubt.
@@ -128,6 +129,11 @@ class DlperfSession:
         )
         self.progress.show(f"measuring in turn with {commit[:8]}", None)
         return escalation.duel(test, commit)
+
+    def _rates(self) -> Rates:
+        from pytest_dlperf.core.contest import Rates
+
+        return Rates(self.budgets)
 
     def coins(self) -> np.random.Generator:
         """A generator of coins of its own for each duel, from the seed of the session."""

@@ -29,6 +29,7 @@ EDGES = frozenset(
         "collecting",
         "pytest_options",
         "against_stored",
+        "arena",
         "corner",
         "doctor_side",
         "dueling",

@@ -15,6 +15,7 @@ from pytest_dlperf.core.advice import advice
 from pytest_dlperf.core.findable import PAIRS, SECONDS, Findable, by_launches, findable
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.statistics.launches import PAIR_NOISE, launch_spread
+from pytest_dlperf.core.statistics.robust import SD_OF_MEDIAN, deviation, noise_figure
 from pytest_dlperf.core.trial import log_ratio
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.core.figures import Figures, Host, Timer
 
-_SCALE: Final = 1.4826  # the median of |x| times this is the standard deviation of a normal x
-_SD_OF_MEDIAN: Final = math.sqrt(math.pi / 2)  # of n normal values, times sqrt(n)
 _SD_OF_MAD: Final = 1.166  # of the scaled MAD of n normal values over its value, times sqrt(n)
 _Z: Final = 1.96
 _SURE: Final = 0.95
@@ -193,12 +192,16 @@ def _length_noise(
     A MAD of n normal values is 37 % efficient (Rousseeuw and Croux 1993), so that its scaled
     value varies by `1.17 / sqrt(n)`, and its square by twice that.
     """
-    sigma = _SCALE * float(np.median(sizes))
-    block_seconds = float(np.median(seconds))
-    figure = sigma * sigma * block_seconds
+    sigma, figure = deviation(sizes), noise_figure(sizes, seconds)
     factor = math.exp(_Z * 2 * _SD_OF_MAD / math.sqrt(len(sizes)))
     return LengthNoise(
-        length, len(sizes), sigma, block_seconds, figure, figure / factor, figure * factor
+        length,
+        len(sizes),
+        sigma,
+        float(np.median(seconds)),
+        figure,
+        figure / factor,
+        figure * factor,
     )
 
 
@@ -209,7 +212,7 @@ def _effect(
     weighed, weights = 0.0, 0.0
     for length in np.unique(length_of):
         some = ratios[length_of == length]
-        error = max(_TINY, _SD_OF_MEDIAN * sigmas[float(length)] / math.sqrt(len(some)))
+        error = max(_TINY, SD_OF_MEDIAN * sigmas[float(length)] / math.sqrt(len(some)))
         weights += error**-2
         weighed += error**-2 * float(np.median(some))
     return weighed / weights, weights**-0.5

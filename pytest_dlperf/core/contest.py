@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.budgets import Budget, parse_budget
 from pytest_dlperf.core.detect import sharpened
-from pytest_dlperf.core.judge import log_cost, loss_to_find
-from pytest_dlperf.core.metrics import ANSWER_METRICS
+from pytest_dlperf.core.judge import allowed_loss, loss_to_find
+from pytest_dlperf.core.metrics import ANSWER_METRICS, METRICS
 from pytest_dlperf.core.trial import SLOTTED, Bounds, Decision
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ _WANTED: Final = tuple(
     map(parse_budget, ("throughput >= baseline", "p95 <= baseline", "accuracy >= baseline"))
 )
 
+UNASKED: Final = tuple(budget.metric for budget in _WANTED)
+"""What a duel judges where a test has no relative budget."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -58,9 +61,14 @@ class Rates:
         return _SCREEN / max(1, self.budgets)
 
     @property
+    def stored(self) -> float:
+        """Of the only stage against a stored baseline."""
+        return ALPHA / max(1, self.budgets)
+
+    @property
     def confirm(self) -> float:
         """Of the second, on fresh pairs."""
-        return min(_CONFIRM, ALPHA / _SCREENED / max(1, self.budgets))
+        return min(_CONFIRM, self.stored / _SCREENED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,11 @@ class Terms:
     gauge: Metric
     seconds: float
     rates: Rates
+
+
+def gauge(*, open_loop: bool) -> Metric:
+    """What tells how noisy slots are: in an open loop requests come at their own rate."""
+    return METRICS["mean" if open_loop else "throughput"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +231,9 @@ def questions(budgets: Iterable[Budget], base: Measurement, rates: Rates) -> tup
         if value is None and budget.offset:
             continue  # a limit that nobody knows
         level = value.value if value is not None else 1.0
-        limit = budget.limit(level)
-        if not (limit > 0 and level > 0):
+        if not (budget.limit(level) > 0 and level > 0):
             continue
-        allowed = log_cost(metric, limit) - log_cost(metric, level)
+        allowed = allowed_loss(budget, level)
         line = loss_to_find(metric, allowed)
         asked.append(Question(budget, Bounds(allowed, line, rates.screen, BETA)))
     return tuple(asked)

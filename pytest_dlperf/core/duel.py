@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.contest import BETA, Answer, Doubt
-from pytest_dlperf.core.judge import judge, loss_to_find, metric_after
+from pytest_dlperf.core.judge import allowed_loss, judge, loss_to_find, metric_after
 from pytest_dlperf.core.measurement import ErrorCount
-from pytest_dlperf.core.statistics.accuracy import accuracy_decision, paired_loss
+from pytest_dlperf.core.statistics.accuracy import accuracy_decision
 from pytest_dlperf.core.statistics.estimate import Estimate, counted
 from pytest_dlperf.core.statistics.evidence import FARTHEST
 from pytest_dlperf.core.verdict import Judgement, Verdict
@@ -31,16 +31,7 @@ def lost_accuracy(found: Measurement, base: Measurement) -> Estimate | None:
 
     None if they did not answer the same rows.
     """
-    rows, base_rows = found.rows, base.rows
-    if rows is None or base_rows is None or not rows.pairable(base_rows):
-        return None
-    only_base, only_now, both = rows.pairs(base_rows)
-    if not both:
-        return None
-    if not only_base and not only_now:
-        # Every row is right or wrong as before: there is no loss whose size to wonder about.
-        return counted(0.0)
-    return paired_loss(only_base, only_now, both)
+    return found.rows.lost(base.rows) if found.rows and base.rows else None
 
 
 def accuracy_answers(
@@ -86,8 +77,8 @@ def _allowed_share(budget: Budget, base: Measurement) -> float | None:
     """The loss of accuracy that a relative budget allows; None for other budgets."""
     if not budget.relative or budget.metric.name != "accuracy" or budget.operator == "==":
         return None
-    value = base.metrics["accuracy"].value if "accuracy" in base.metrics else None
-    return None if value is None else value - budget.limit(value)
+    accuracy = base.metrics.get("accuracy")
+    return None if accuracy is None else allowed_loss(budget, accuracy.value)
 
 
 def judge_duel(

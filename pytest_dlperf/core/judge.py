@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.day import ORDINARY, SPEEDS
 from pytest_dlperf.core.metrics import ANSWER_METRICS
-from pytest_dlperf.core.statistics.accuracy import paired_loss
 from pytest_dlperf.core.statistics.estimate import CONFIDENCE, Estimate, counted
 from pytest_dlperf.core.statistics.sessions import Prediction, Session, predict
 from pytest_dlperf.core.verdict import Judgement, Verdict
@@ -198,11 +197,7 @@ class _Loss:
 
 def _decided(about: Judgement, budget: Budget, loss: _Loss) -> Judgement:
     """The three-way decision on a loss; beyond what the limit allows is too much."""
-    metric, limit = budget.metric, budget.limit(loss.base)
-    if metric.unit == "share":
-        allowed = _worse(metric, limit) - _worse(metric, loss.base)
-    else:
-        allowed = log_cost(metric, limit) - log_cost(metric, loss.base)
+    metric, allowed = budget.metric, allowed_loss(budget, loss.base)
     if loss.low > allowed:
         return dataclasses.replace(about, verdict=Verdict.FAIL)
     if loss.high < loss_to_find(metric, allowed):
@@ -266,6 +261,19 @@ def _session(metric: Metric, measured: Estimate, yardstick: float | None) -> Ses
     )
 
 
+def allowed_loss(budget: Budget, base: float) -> float:
+    """The loss that a relative budget allows, in shares of one or as a logarithm of the cost.
+
+    Args:
+        budget: the condition.
+        base: the baseline's value.
+    """
+    metric, limit = budget.metric, budget.limit(base)
+    if metric.unit == "share":
+        return _worse(metric, limit) - _worse(metric, base)
+    return log_cost(metric, limit) - log_cost(metric, base)
+
+
 def loss_to_find(metric: Metric, allowed: float) -> float:
     """The loss that must be excluded for a PASS: what is allowed, or `detect` if that is more.
 
@@ -302,14 +310,10 @@ def _loss_in_share(
 ) -> Estimate:
     """What was lost of a share, in shares of one; paired where the rows are the same."""
     measured = measurement.metrics[metric.name]
-    rows, base_rows = measurement.rows, baseline.rows
-    if metric.name == "accuracy" and rows and base_rows and rows.pairable(base_rows):
-        only_base, only_now, both = rows.pairs(base_rows)
-        if both and not only_base and not only_now:
-            # Every row is right or wrong as before: there is no loss whose size to wonder about.
-            return counted(0.0)
-        if both:
-            return paired_loss(only_base, only_now, both)
+    if metric.name == "accuracy" and measurement.rows and baseline.rows:
+        lost = measurement.rows.lost(baseline.rows)
+        if lost is not None:
+            return lost
     value = _worse(metric, measured.value) - _worse(metric, base.value)
     reach = math.hypot(measured.high - measured.low, base.high - base.low) / 2
     return Estimate(value, value - reach, value + reach)

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_dlperf.core.statistics.accuracy import paired_loss
+from pytest_dlperf.core.statistics.estimate import counted
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from pytest_dlperf.core.statistics.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,19 @@ class Rows:
         only_base = int((both & base.right & ~self.right).sum())
         only_self = int((both & self.right & ~base.right).sum())
         return only_base, only_self, int(both.sum())
+
+    def lost(self, base: Rows) -> Estimate | None:
+        """What was lost in accuracy on the rows that both answered, in shares of one.
+
+        None if there are no such rows.
+        """
+        if not self.pairable(base):
+            return None
+        only_base, only_self, both = self.pairs(base)
+        if both and not only_base and not only_self:
+            # Every row is right or wrong as before: there is no loss whose size to wonder about.
+            return counted(0.0)
+        return paired_loss(only_base, only_self, both) if both else None
 
     def to_json(self) -> dict[str, object]:
         """Plain values; eight rows a byte, in hexadecimal."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pytest_dlperf.core.statistics.robust import noise_figure
 from pytest_dlperf.core.trial import log_ratio
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ TRIED: Final = 6
 
 _SLOTS: Final = 4  # of a block
 _TRYING_SECONDS: Final = 10.0
-_SCALE: Final = 1.4826  # the median of |x| times this is the standard deviation of a normal x
 _SHORTEST: Final = 0.005
 _SHORTEST_OPEN: Final = 0.05
 _CALLS: Final = 8
@@ -93,8 +93,7 @@ class SlotLengths:
 
     def _figure(self, length: float, middle: float) -> float:
         sizes = np.abs(np.array(self._ratios[length]) - middle)
-        sigma = _SCALE * float(np.median(sizes))
-        return sigma * sigma * float(np.median(self._seconds[length]))
+        return noise_figure(sizes, np.array(self._seconds[length]))
 
 
 def shortest_slot(plan: Plan, found: Measurement) -> float:

@@ -21,6 +21,7 @@ from pytest_dlperf.core.statistics.evidence import (
 )
 from pytest_dlperf.core.statistics.exceedances import Exceedances, Tails, needed_requests
 from pytest_dlperf.core.statistics.planning import blocks_needed
+from pytest_dlperf.core.statistics.robust import SD_OF_MEDIAN, deviation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +39,6 @@ FEWEST_BLOCKS: Final = 6
 
 _HALF: Final = 0.5  # added to both counts where one is none, as Haldane (1956) does
 _SHORTEST: Final = 1e-9
-_SD_OF_MEDIAN: Final = math.sqrt(math.pi / 2)
-_SCALE: Final = 1.4826
 _POWER: Final = 0.95
 _Z: Final = 1.96
 
@@ -185,8 +184,8 @@ class RatioTrial:
         """
         found = []
         for ratios in self._by_pair():
-            spread = _SCALE * float(np.median(np.abs(ratios - np.median(ratios))))
-            found.append(_SD_OF_MEDIAN * spread / math.sqrt(len(ratios)))
+            spread = deviation(np.abs(ratios - np.median(ratios)))
+            found.append(SD_OF_MEDIAN * spread / math.sqrt(len(ratios)))
         return np.array(found)
 
     def visible(self) -> float:

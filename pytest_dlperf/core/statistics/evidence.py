@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.core.statistics.estimate import CONFIDENCE, Estimate
+from pytest_dlperf.core.statistics.robust import SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,6 @@ FARTHEST: Final = math.log(1e6)
 
 _STAKES: Final[NDArray[np.float64]] = np.geomspace(0.08, 4.0, 16)
 _MOST: Final = 2.5  # a block counts for as many robust standard deviations at most
-_SCALE: Final = 1.4826  # the median of |x| times this is the standard deviation of a normal x
 _FLOOR: Final = 1e-9  # differences of this size are rounding
 _PRECISION: Final = 1e-4  # of an end of an interval, relative to its distance from the point
 _HALVINGS: Final = 60
@@ -82,7 +82,7 @@ class _Standardised:
         sizes = self._sizes
         insort(sizes, abs(e))
         n = len(sizes)
-        scale = _SCALE * (sizes[(n - 1) // 2] + sizes[n // 2]) / 2
+        scale = SCALE * (sizes[(n - 1) // 2] + sizes[n // 2]) / 2
         return max(-_MOST, min(_MOST, e / max(scale, _FLOOR)))
 
 

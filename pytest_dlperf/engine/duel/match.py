@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_dlperf.core.budgets import parse_budget
-from pytest_dlperf.core.contest import Terms
+from pytest_dlperf.core.contest import Terms, gauge
 from pytest_dlperf.core.detect import Detect, sharpened
 from pytest_dlperf.core.environment import Environment
 from pytest_dlperf.core.judge import judge
-from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.record import Record, record_from_json, record_to_json
 from pytest_dlperf.engine.duel.bout import Base, bout
 from pytest_dlperf.engine.duel.referee import Pair, Referee
@@ -134,7 +133,7 @@ class Match:
             self._settle(name, present)
         for side in others:
             while side.stop.at != "done":
-                side.abandon(f"the test has ended at the candidate; {self._rules.ref} goes on")
+                side.abandon("the candidate does not measure this")
 
     @property
     def _sides(self) -> list[RemoteSide]:
@@ -162,7 +161,10 @@ class Match:
         for side in present:
             record = records.get(side.role)
             if side.stop.at == "arrived" and side.stop.name == name:
-                side.conclude(record) if record else side.abandon("there is no base")
+                if record:
+                    side.conclude(record)
+                else:
+                    side.abandon("there is no base")
         lead.conclude(records["candidate"])
 
     def _alone(self, opened: Fields) -> Fields:
@@ -189,7 +191,7 @@ class Match:
         pairs = list(self._pairs(present)) if opened["slotted"] and base["slotted"] else []
         terms = Terms(
             shortest=max(opened["shortest"], base["shortest"]),
-            gauge=METRICS["mean" if opened["open_loop"] else "throughput"],
+            gauge=gauge(open_loop=opened["open_loop"]),
             seconds=opened["budget_time"],
             rates=rules.rates,
         )
@@ -206,11 +208,10 @@ class Match:
         if result.course.blocks:
             self.courses.append(result.course)
             rules.earlier.add(*about, result.course.effects)
-        measurement = replace(result.measurement, test=self._test)
         return {
             "candidate": record_to_json(
                 Record(
-                    measurement=measurement,
+                    measurement=result.measurement,
                     judgements=result.judgements,
                     hints=(),
                     quick=False,

@@ -10,10 +10,10 @@ from pytest_dlperf.core.baseline import Revision
 from pytest_dlperf.core.contest import (
     Terms,
     duel_budgets,
+    gauge,
     needs_whole_load,
     opening_seconds,
 )
-from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.slot_length import shortest_slot
 from pytest_dlperf.engine.duel.bout import Base, bout
 from pytest_dlperf.engine.duel.referee import Pair, Referee
@@ -95,7 +95,7 @@ def duel_models(  # noqa: PLR0913 - what, with what, how, and under which name
         found = candidate.measure(*about, seconds)
         terms = Terms(
             shortest=shortest_slot(plan, before),
-            gauge=METRICS["mean" if plan.open_loop else "throughput"],
+            gauge=gauge(open_loop=plan.open_loop),
             seconds=plan.budget_time,
             rates=rates,
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from pytest_dlperf.core.contest import Rates
+from pytest_dlperf.core.contest import UNASKED, Rates
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.statistics.launches import pairs_needed
 from pytest_dlperf.core.trial import SLOTTED
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from pytest_dlperf.engine.duel.match import Memory
     from pytest_dlperf.engine.duel.remote import Fields, RemoteSide, Role
     from pytest_dlperf.engine.telemetry import Progress
-
-_UNASKED: Final = ("throughput", "p95", "accuracy")
-"""What is judged where a test has no relative budget."""
 
 
 class _Diary:
@@ -280,7 +277,7 @@ class Tournament:
 
 def _relative_budgets(measuring: Iterable[Fields]) -> int:
     """How many budgets the error rate is shared by: of the tests that measure, no others."""
-    return sum(len(test["budgets"]) or len(_UNASKED) for test in measuring)
+    return sum(len(test["budgets"]) or len(UNASKED) for test in measuring)
 
 
 def _finest(measuring: Iterable[Fields]) -> float:
@@ -290,7 +287,7 @@ def _finest(measuring: Iterable[Fields]) -> float:
         asked = {metric: detect for _, metric, detect in test["budgets"]}
         if not asked:
             given = dict(test["detect"])
-            asked = {name: given.get(name, METRICS[name].detect) for name in _UNASKED}
+            asked = {metric.name: given.get(metric.name, metric.detect) for metric in UNASKED}
         found += [detect for metric, detect in asked.items() if metric in SLOTTED]
     return min(found, default=METRICS["throughput"].detect)
 
