@@ -90,16 +90,8 @@ class Corner:
                         self._link.tell(self._opening(found, plan, slotted=runner is not None))
                     case "slot" if runner is not None:
                         slot = runner.slot(command["seconds"], command["number"])
-                        self._link.tell(
-                            {
-                                "is": "slot",
-                                "good": slot.good,
-                                "within": slot.within,
-                                "bad": slot.bad,
-                                "seconds": slot.seconds,
-                            },
-                            slot.latencies.tobytes(),
-                        )
+                        numbers, latencies = slot.to_message()
+                        self._link.tell({"is": "slot", **numbers}, latencies)
                     case _:
                         return _concluded(command)
 

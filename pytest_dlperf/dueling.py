@@ -13,6 +13,7 @@ import pytest
 
 from pytest_dlperf.engine.duel.side_process import SideLost
 from pytest_dlperf.errors import DuelError, UsageError
+from pytest_dlperf.pytest_options import arguments_given, finds_modules_here, paths_given
 
 if TYPE_CHECKING:
     from pytest_dlperf.adapters.evidence import EvidenceFiles, NoEvidence
@@ -39,12 +40,10 @@ class Dueling:
         refuse(config, session)
         self._config = config
         self._session = session
-        self._failed_early = 0
         self._tests: list[Fields] = []
         self._tournament: Tournament | None = None
         self._courses: list[Course] = []
         self._started_in = 0.0
-        self._reported = False
         self._keeper: Keeper | None = None
 
     @pytest.hookimpl(tryfirst=True)
@@ -153,13 +152,10 @@ class Dueling:
     def _wish(self) -> Wish:
         from pytest_dlperf.core.options import DEFAULTS
         from pytest_dlperf.engine.duel.ground import Wish
+        from pytest_dlperf.engine.duel.launcher import without_paths
 
+        paths = paths_given(self._config)
         options, invocation = self._session.options, self._config.invocation_params
-        paths = [str(path) for path in self._config.option.file_or_dir]
-        others = list(map(str, invocation.args))
-        for path in paths:
-            if path in others:
-                others.remove(path)
         call_timeout = options.call_timeout or DEFAULTS.call_timeout or 0.0
         return Wish(
             ref=options.against or "",
@@ -167,9 +163,9 @@ class Dueling:
             python=options.against_python or "",
             folder=invocation.dir,
             root=self._config.rootpath,
-            options=tuple(others),
-            paths=tuple(paths),
-            in_path="-m" in sys.orig_argv[1:2] or "" in sys.path,
+            options=without_paths(arguments_given(self._config), paths),
+            paths=paths,
+            in_path=finds_modules_here(),
             cache=self._session.cache_folder,
             patience=_PATIENCE * call_timeout,
         )
@@ -178,7 +174,6 @@ class Dueling:
         tournament = self._tournament
         assert tournament is not None  # noqa: S101 - made before tests were collected
         hook, name, location = self._config.hook, test["test"], tuple(test["location"])
-        self._reported = False
         hook.pytest_runtest_logstart(nodeid=name, location=location)
         try:
             self._courses += tournament.play(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -70,6 +71,21 @@ def ini_file(config: pytest.Config) -> Options:
 def run_options(config: pytest.Config) -> Options:
     """What is said about the whole run."""
     return overlay((command_line(config), ini_file(config)))
+
+
+def paths_given(config: pytest.Config) -> tuple[str, ...]:
+    """What the command line names to be collected."""
+    return tuple(map(str, config.option.file_or_dir))
+
+
+def arguments_given(config: pytest.Config) -> tuple[str, ...]:
+    """All arguments that pytest was started with."""
+    return tuple(map(str, config.invocation_params.args))
+
+
+def finds_modules_here() -> bool:
+    """Whether the working directory is where modules are found, as in `python -m pytest`."""
+    return "-m" in sys.orig_argv[1:2] or "" in sys.path
 
 
 def layers(item: pytest.Item) -> list[Options]:

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.pytest_options import run_options
+from pytest_dlperf.pytest_options import (
+    arguments_given,
+    finds_modules_here,
+    paths_given,
+    run_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,12 +124,11 @@ class DlperfSession:
         from pytest_dlperf.engine.duel.escalation import Escalation, carried_over
 
         config = self._config
-        given = [str(one) for one in config.invocation_params.args]
         escalation = Escalation(
             folder=config.invocation_params.dir,
             root=config.rootpath,
-            options=carried_over(given, [str(path) for path in config.option.file_or_dir]),
-            in_path="-m" in sys.orig_argv[1:2] or "" in sys.path,
+            options=carried_over(arguments_given(config), paths_given(config)),
+            in_path=finds_modules_here(),
             variables=self._variables,
         )
         self.progress.show(f"measuring in turn with {commit[:8]}", None)

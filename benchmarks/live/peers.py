@@ -40,6 +40,8 @@ RULES: Final = (
 _LEAST_S: Final = 0.5
 _ASV_VALUES: Final = 20  # 10 repeats in each of 2 rounds
 _ASV_P: Final = 0.002
+_ASV_FACTOR: Final = 1.1  # its default
+_FIVE_PERCENT: Final = 1.05
 _PYPERF_VALUES: Final = 60  # 3 values in each of 20 processes
 _PYPERF_CONFIDENCE: Final = 0.95
 
@@ -122,9 +124,9 @@ def _rules(base: NDArray[np.float64], candidate: NDArray[np.float64]) -> dict[st
     p = float(stats.mannwhitneyu(before, after, alternative="two-sided").pvalue)
     ratio = float(np.median(after) / np.median(before))
     found = {
-        "asv continuous": p < _ASV_P and ratio > 1.1,  # noqa: PLR2004 - its default
-        "asv continuous --factor 1.05": p < _ASV_P and ratio > 1.05,  # noqa: PLR2004
-        "asv, factor 1.05 alone": ratio > 1.05,  # noqa: PLR2004
+        "asv continuous": p < _ASV_P and ratio > _ASV_FACTOR,
+        "asv continuous --factor 1.05": p < _ASV_P and ratio > _FIVE_PERCENT,
+        "asv, factor 1.05 alone": ratio > _FIVE_PERCENT,
     }
     before, after = _values(base, _PYPERF_VALUES), _values(candidate, _PYPERF_VALUES)
     different = stats.ttest_ind(before, after).pvalue < 1 - _PYPERF_CONFIDENCE

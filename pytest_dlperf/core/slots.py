@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.samples import Samples
@@ -35,6 +37,31 @@ class Slot:
     bad: int
     seconds: float
     latencies: NDArray[np.float64]
+
+    def to_message(self) -> tuple[dict[str, float], bytes]:
+        """Plain numbers, and the latencies as bytes."""
+        numbers = {
+            "good": self.good,
+            "within": self.within,
+            "bad": self.bad,
+            "seconds": self.seconds,
+        }
+        return numbers, self.latencies.tobytes()
+
+    @classmethod
+    def from_message(cls, numbers: Mapping[str, Any], latencies: bytes) -> Slot:
+        """The inverse of `to_message`.
+
+        Raises:
+            KeyError, ValueError: if the values are not of this shape.
+        """
+        return cls(
+            good=numbers["good"],
+            within=numbers["within"],
+            bad=numbers["bad"],
+            seconds=numbers["seconds"],
+            latencies=np.frombuffer(latencies, np.float64),
+        )
 
     def joined(self, later: Slot) -> Slot:
         """Both stretches as one."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sys
 import tempfile
 import time
@@ -17,10 +16,11 @@ import numpy as np
 
 from pytest_dlperf.core.checkup import pair_seconds, wants_pair
 from pytest_dlperf.core.figures import Figures, Host, Probe, Timer
-from pytest_dlperf.core.slots import Block
 from pytest_dlperf.core.usage import Usage
 from pytest_dlperf.engine.clock import MonotonicClock
+from pytest_dlperf.engine.duel.blocks import Blocks
 from pytest_dlperf.engine.duel.keeper import Keeper
+from pytest_dlperf.engine.duel.launcher import elsewhere
 from pytest_dlperf.engine.duel.remote import RemoteSide
 from pytest_dlperf.engine.duel.side_process import SideProcess
 from pytest_dlperf.engine.machine import machine_class
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.core.slots import Slot
     from pytest_dlperf.engine.clock import Clock
-    from pytest_dlperf.engine.duel.referee import Player
+    from pytest_dlperf.engine.duel.blocks import Player
     from pytest_dlperf.engine.duel.remote import Role
     from pytest_dlperf.engine.telemetry import Meter, Progress
 
@@ -46,12 +46,9 @@ SECONDS: Final = 60.0
 _NS: Final = 1e-9
 _PATIENCE: Final = 120.0
 _START: Final = "from pytest_dlperf.doctor_side import main; main()"
-_PADDING: Final = 4096
-_HASH_SEEDS: Final = 2**32
 _READINGS: Final = 10_000
 _SLEEPS: Final = 500
 _SLEEP: Final = 1e-3
-_ORDERS: Final = ((0, 1, 1, 0), (1, 0, 0, 1))
 _CPU: Final = "sys/devices/system/cpu"
 _CGROUP: Final = "sys/fs/cgroup"
 
@@ -98,7 +95,7 @@ class Rounder:
     ) -> None:
         self._start = start
         self._clock = clock
-        self._coins = coins
+        self._blocks = Blocks(clock, coins)
         self._progress = progress
         self._probes: list[Probe] = []
         self._handovers: list[float] = []
@@ -133,35 +130,34 @@ class Rounder:
 
     def _measure_pair(self, launch: Launch, number: int, seconds: float, end_ns: int) -> None:
         """Blocks of all slot lengths in turn, of each for as long as of the others."""
+        one, other = (_Timed(each, self._clock, self._handovers) for each in launch.players)
         spent = dict.fromkeys(LENGTHS, 0.0)
         until_ns = self._clock.now_ns() + int(seconds / _NS)
         while self._clock.now_ns() < until_ns or not all(spent.values()):
             self._progress.show(f"measuring pair {number + 1}", self._left(end_ns))
-            length = min(LENGTHS, key=lambda one: spent[one])
-            block = self._block(launch, number, length)
+            length = min(LENGTHS, key=lambda length: spent[length])
+            block = self._blocks.play(one, other, number, length)
             self._probes.append(Probe(length, block))
             spent[length] += block.seconds
 
     def _left(self, end_ns: int) -> float:
         return max(0.0, (end_ns - self._clock.now_ns()) * _NS)
 
-    def _block(self, launch: Launch, pair: int, length: float) -> Block:
-        """Four slots, in the order ABBA or BAAB by a fair coin."""
-        begun_ns = self._clock.now_ns()
-        slots: list[list[Slot]] = [[], []]
-        for who in _ORDERS[int(self._coins.integers(2))]:
-            asked_ns = self._clock.now_ns()
-            slot = launch.players[who].slot(length, len(self._probes))
-            took = (self._clock.now_ns() - asked_ns) * _NS
-            self._handovers.append(max(0.0, took - slot.seconds))
-            slots[who].append(slot)
-        (first, later), (other, other_later) = slots
-        return Block(
-            base=first.joined(later),
-            candidate=other.joined(other_later),
-            pair=pair,
-            seconds=(self._clock.now_ns() - begun_ns) * _NS,
-        )
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """A player of whom it is written down how much of each slot was not measured."""
+
+    player: Player
+    clock: Clock
+    handovers: list[float]
+
+    def slot(self, seconds: float, number: int) -> Slot:
+        asked_ns = self.clock.now_ns()
+        slot = self.player.slot(seconds, number)
+        took = (self.clock.now_ns() - asked_ns) * _NS
+        self.handovers.append(max(0.0, took - slot.seconds))
+        return slot
 
 
 def examine(progress: Progress, coins: np.random.Generator, seconds: float = SECONDS) -> Figures:
@@ -248,10 +244,8 @@ def side_environment(variables: Mapping[str, str]) -> dict[str, str]:
     Args:
         variables: of this process.
     """
-    found = dict(variables)
-    found.setdefault("PYTHONHASHSEED", str(secrets.randbelow(_HASH_SEEDS)))
+    found = elsewhere(variables)
     found.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    found["DLPERF_PADDING"] = "." * secrets.randbelow(_PADDING)
     found["KERAS_BACKEND"] = "tensorflow"
     found["CUDA_VISIBLE_DEVICES"] = found["HIP_VISIBLE_DEVICES"] = "-1"
     return found

@@ -19,7 +19,8 @@ from pytest_dlperf.engine.rig import SEED, Bench, Rig, set_up
 from pytest_dlperf.errors import TargetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from pytest_dlperf.core.data import Data
     from pytest_dlperf.core.latency_limit import LatencyLimit
@@ -87,14 +88,15 @@ class RateSearch:
         return
 
 
-@contextlib.contextmanager
 def rate_search(
     target: object, data: Data, plan: Plan, bench: Bench, limit: LatencyLimit
-) -> Iterator[RateSearch]:
+) -> AbstractContextManager[RateSearch]:
     """A search for the highest rate that holds a limit; see `measure_max_rate`."""
-    yield RateSearch(
-        lambda test, name: measure_max_rate(target, data, plan, bench, limit, test=test, name=name)
-    )
+
+    def search(test: str, name: str) -> Measurement:
+        return measure_max_rate(target, data, plan, bench, limit, test=test, name=name)
+
+    return contextlib.nullcontext(RateSearch(search))
 
 
 def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which name

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf.core.record import record_from_json
+from pytest_dlperf.engine.duel.launcher import without_paths
 from pytest_dlperf.errors import DuelError
 
 if TYPE_CHECKING:
@@ -50,12 +51,8 @@ def carried_over(arguments: Sequence[str], paths: Sequence[str]) -> tuple[str, .
         arguments: as they were given.
         paths: those of them that name what is to be collected.
     """
-    others = list(arguments)
-    for path in paths:
-        if path in others:
-            others.remove(path)
     kept: list[str] = []
-    rest = iter(others)
+    rest = iter(without_paths(arguments, paths))
     for argument in rest:
         name, has_value, _ = argument.partition("=")
         if name in _ALONE or (argument.startswith("-n") and argument[2:].isdecimal()):

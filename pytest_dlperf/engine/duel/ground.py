@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -142,7 +142,7 @@ def lay_ground(wish: Wish, variables: Mapping[str, str], keeper: Keeper) -> Grou
             top = tree.root if role == "base" else repo.root
             python = make_environment(home, top, wish.install, environments[role], keeper)
             environments[role] = activated(home, environments[role])
-            camps[role] = Camp(str(python), camp.folder, camp.root, camp.options, camp.paths)
+            camps[role] = replace(camp, python=str(python))
     launcher = Launcher(
         camps,
         environments,

@@ -12,7 +12,7 @@ from pytest_dlperf.engine.duel.side_process import SideProcess
 from pytest_dlperf.engine.duel.worktree import rebase, without_git
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from pytest_dlperf.engine.duel.keeper import Keeper
@@ -80,9 +80,6 @@ class Launcher:
     ) -> RemoteSide:
         """Start a side.
 
-        Every process has its memory at other places: a random amount of environment moves the
-        stack, and a random seed of hashes the order of whatever is hashed.
-
         Args:
             role: which.
             heard: takes its reports and warnings.
@@ -90,14 +87,11 @@ class Launcher:
         """
         camp = self._camps[role]
         file = None if only is None else str(camp.root / only.partition("::")[0])
-        environment = dict(self._variables[role])
-        environment.setdefault("PYTHONHASHSEED", str(secrets.randbelow(_HASH_SEEDS)))
-        environment["DLPERF_PADDING"] = "." * secrets.randbelow(_PADDING)
         process = SideProcess(
             role,
             [camp.python, "-P", "-c", _START],
             folder=camp.folder,
-            environment=environment,
+            environment=elsewhere(self._variables[role]),
             keeper=self._keeper,
         )
         side = RemoteSide(process, role, heard, self._patience)
@@ -110,6 +104,32 @@ class Launcher:
             }
         )
         return side
+
+
+def without_paths(arguments: Iterable[str], paths: Iterable[str]) -> tuple[str, ...]:
+    """The arguments of a pytest run that do not name what is to be collected.
+
+    Args:
+        arguments: all of them.
+        paths: those that do, as often as they do.
+    """
+    kept = list(arguments)
+    for path in paths:
+        if path in kept:
+            kept.remove(path)
+    return tuple(kept)
+
+
+def elsewhere(variables: Mapping[str, str]) -> dict[str, str]:
+    """An environment with which a process has its memory at other places.
+
+    A random amount of it moves the stack, and a random seed of hashes the order of whatever is
+    hashed.
+    """
+    found = dict(variables)
+    found.setdefault("PYTHONHASHSEED", str(secrets.randbelow(_HASH_SEEDS)))
+    found["DLPERF_PADDING"] = "." * secrets.randbelow(_PADDING)
+    return found
 
 
 def variables_at(variables: Mapping[str, str], repo: Repository, tree: Path) -> dict[str, str]:

@@ -17,11 +17,11 @@ from pytest_dlperf.core.confirmation import Asked, Confirmation, blocks_of_a_pai
 from pytest_dlperf.core.contest import NOTHING, Answer, Course
 from pytest_dlperf.core.duel import lost_accuracy
 from pytest_dlperf.core.slot_length import SlotLengths
-from pytest_dlperf.core.slots import Block
 from pytest_dlperf.core.statistics.estimate import Estimate
 from pytest_dlperf.core.statistics.evidence import FARTHEST
 from pytest_dlperf.core.statistics.launches import LOOKS, spread_of, with_launches
 from pytest_dlperf.core.trial import FEWEST_BLOCKS, trial_for
+from pytest_dlperf.engine.duel.blocks import Blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,22 +29,15 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.core.contest import Doubt, Question, Rates, Terms
     from pytest_dlperf.core.measurement import Measurement
-    from pytest_dlperf.core.slots import Slot
+    from pytest_dlperf.core.slots import Block
     from pytest_dlperf.core.trial import Trial
     from pytest_dlperf.engine.clock import Clock
+    from pytest_dlperf.engine.duel.blocks import Player
     from pytest_dlperf.engine.telemetry import Progress
 
 _NS: Final = 1e-9
 _SOON: Final = 5.0
 """Seconds after which it is seen whether rare requests will be enough in the end."""
-
-
-class Player(Protocol):
-    """One side, ready to be measured."""
-
-    def slot(self, seconds: float, number: int) -> Slot:
-        """Be under load for so long; slots of one number ask for the same rows."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +78,10 @@ class Referee:
         self, clock: Clock, generator: np.random.Generator, progress: Progress, terms: Terms
     ) -> None:
         self._clock = clock
-        self._generator = generator
         self._progress = progress
         self._terms = terms
         self._lengths = SlotLengths(terms.shortest, terms.gauge)
-        self._blocks = 0
+        self._blocks = Blocks(clock, generator)
         self._seconds = 0.0
         self._requests = 0
         self._bad = 0
@@ -140,7 +132,7 @@ class Referee:
             effects[text] += tuple(further.tolist())
         return Course(
             answers=answers,
-            blocks=self._blocks,
+            blocks=self._blocks.played,
             slot_seconds=self._lengths.next,
             noise_figure=self._lengths.figure,
             pairs=len(pairs),
@@ -157,14 +149,14 @@ class Referee:
         while asked and (
             any(one.trial.decision is None and self._may_come(one.trial) for one in asked)
             or self._lengths.block_noise is None
-            or more_blocks(asked, self._blocks // len(pairs), self._enough_blocks)
+            or more_blocks(asked, self._blocks.played // len(pairs), self._enough_blocks)
         ):
             left = self._terms.seconds - self._seconds
             if left <= 0:
                 return
-            self._progress.show(f"in turn with the base, block {self._blocks + 1}", left)
+            self._progress.show(f"in turn with the base, block {self._blocks.played + 1}", left)
             length = self._lengths.next
-            block = self._block(pairs, self._blocks % len(pairs), length)
+            block = self._block(pairs, self._blocks.played % len(pairs), length)
             self._lengths.add(length, block)
             for one in asked:
                 one.trial.add(block)
@@ -209,26 +201,13 @@ class Referee:
         return blocks_of_a_pair(self._lengths.block_noise, self._lengths.block_seconds)
 
     def _block(self, pairs: Sequence[Pair], number: int, length: float) -> Block:
-        """Four slots of one pair, by a fair coin."""
-        base, candidate = pairs[number].base, pairs[number].candidate
-        base_first = bool(self._generator.integers(2))
-        first, second = (base, candidate) if base_first else (candidate, base)
-        begun_ns = self._clock.now_ns()
-        outer = first.slot(length, self._blocks)
-        inner = second.slot(length, self._blocks).joined(second.slot(length, self._blocks))
-        outer = outer.joined(first.slot(length, self._blocks))
-        seconds = (self._clock.now_ns() - begun_ns) * _NS
-        self._blocks += 1
-        self._seconds += seconds
-        played = inner if base_first else outer
-        self._requests += played.good + played.bad
-        self._bad += played.bad
-        return Block(
-            base=outer if base_first else inner,
-            candidate=played,
-            pair=number,
-            seconds=seconds,
-        )
+        """A block of one of the pairs, written down."""
+        pair = pairs[number]
+        block = self._blocks.play(pair.base, pair.candidate, number, length)
+        self._seconds += block.seconds
+        self._requests += block.candidate.good + block.candidate.bad
+        self._bad += block.candidate.bad
+        return block
 
     def _answer(self, asked: Asked) -> Answer:
         trial = asked.trial

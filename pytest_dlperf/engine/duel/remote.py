@@ -20,8 +20,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-import numpy as np
-
 from pytest_dlperf.core.slots import Slot
 
 if TYPE_CHECKING:
@@ -140,13 +138,7 @@ class RemoteSide:
         if fields["is"] != "slot":
             why = _crash(fields)
             raise self._process.lost(f"left its measurement while a slot was measured{why}")
-        return Slot(
-            good=fields["good"],
-            within=fields["within"],
-            bad=fields["bad"],
-            seconds=fields["seconds"],
-            latencies=np.frombuffer(answer.tail, np.float64),
-        )
+        return Slot.from_message(fields, answer.tail)
 
     def conclude(self, record: Fields) -> None:
         """Let the call return, or raise, by a record; and go on to the next stop."""

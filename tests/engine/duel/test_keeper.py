@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from git_repositories import git
 
 from pytest_dlperf.engine.duel import keeper as keeper_module
 from pytest_dlperf.engine.duel.keeper import Keeper, Ledger, remove_worktree
@@ -52,26 +53,7 @@ threading.Event().wait()
 """
 
 
-@pytest.fixture(autouse=True)
-def _git_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Git is configured as it comes, and knows of no repository but those of the tests."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """What git says."""
-    nobody = ("-c", "user.name=n", "-c", "user.email=e@e")
-    done = subprocess.run(  # noqa: S603 - fixed arguments
-        ["git", *nobody, *arguments],  # noqa: S607 - the git that is there
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
+pytestmark = pytest.mark.usefixtures("git_of_nobody")
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import git_repositories
 import pytest
 
 from pytest_dlperf.engine.duel.keeper import Keeper
@@ -26,27 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@pytest.fixture(autouse=True)
-def _git_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Git is configured as it comes, and knows of no repository but those of the tests."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+pytestmark = pytest.mark.usefixtures("git_of_nobody")
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What git says."""
-    nobody = ("-c", "user.name=n", "-c", "user.email=e@e")
-    done = subprocess.run(  # noqa: S603 - fixed arguments
-        ["git", *nobody, *arguments],  # noqa: S607 - the git that is there
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
-    )
-    return done.stdout.strip()
+    """What git says, without the line's end."""
+    return git_repositories.git(folder, *arguments).strip()
 
 
 def commit(folder: Path, **files: str) -> str:
