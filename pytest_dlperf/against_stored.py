@@ -120,7 +120,15 @@ class AgainstStored:
         )
         decision = decide_acceptance(update, found, judgements, standing)
         hint = _CI_GUARD if self.ci_guard else decision.hint
-        record = Record(found, decision.judgements, (hint,) if hint else (), quick=False)
+        record = Record(
+            found,
+            decision.judgements,
+            (hint,) if hint else (),
+            quick=False,
+            environment=environment,
+            yardstick=yardstick,
+            kept=decision.keep,
+        )
         if decision.keep:
             earlier = old.sessions if old and decision.keep == "follow" else ()
             accepted = accept(found, environment, self.revision(), yardstick, earlier)

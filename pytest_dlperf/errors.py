@@ -100,6 +100,22 @@ class BaselineError(DlperfError):
         super().__init__(f"baseline {path}: {problem}\n  {hint}")
 
 
+class HistoryError(DlperfError):
+    """A history that cannot be used as it stands.
+
+    Attributes:
+        place: the database, without any secret.
+        problem: what is wrong with it.
+        hint: what to do.
+    """
+
+    def __init__(self, place: str, problem: str, hint: str) -> None:
+        self.place = place
+        self.problem = problem
+        self.hint = hint
+        super().__init__(f"history {place}: {problem}\n  {hint}")
+
+
 class DuelError(DlperfError):
     """A measurement of a duel that came to nothing: one of the two sides was lost or failed."""
 

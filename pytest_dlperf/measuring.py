@@ -310,7 +310,7 @@ class Dlperf:
             if finding.accepted is not None and passed:
                 self._workplace.arena.keep(self._test, name, finding.accepted)
             elif finding.accepted is not None:
-                record = replace(record, hints=("not recorded: the test failed",))
+                record = replace(record, hints=("not recorded: the test failed",), kept="")
             yield record
 
     def _check_place(self) -> None:

@@ -51,11 +51,18 @@ LAYERS = {
         {"core", "engine", "errors"},
         {"numpy", "psutil", "pynvml", "sklearn", "tensorflow", "keras"},
     ),
-    "adapters": ({"core", "errors", "adapters"}, {"numpy", "tritonclient"}),
+    "adapters": ({"core", "errors", "adapters"}, {"numpy", "sqlalchemy", "tritonclient"}),
+    "commands": (
+        {"core", "engine", "errors", "adapters", "reports", "commands"},
+        {"numpy"},
+    ),
     "reports": ({"core", "errors", "reports"}, {"rich"}),
     "errors": (set(), set()),
 }
-LAZY = {"scipy", "rich", "tensorflow", "keras", "sklearn", "psutil", "pynvml", "tritonclient"}
+LAZY = {
+    *("scipy", "rich", "tensorflow", "keras", "sklearn", "psutil", "pynvml", "tritonclient"),
+    "sqlalchemy",
+}
 """Third parties that are imported in functions only: nothing heavy at import."""
 IMPURE = {
     *("asyncio", "concurrent", "datetime", "glob", "io", "logging", "multiprocessing", "os"),

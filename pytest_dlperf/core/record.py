@@ -11,6 +11,7 @@ from pytest_dlperf.core.baseline import (
     metrics_from_json,
     metrics_to_json,
 )
+from pytest_dlperf.core.environment import Environment
 from pytest_dlperf.core.gpus import GpuUse
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.rows import Rows
@@ -20,6 +21,8 @@ from pytest_dlperf.core.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from pytest_dlperf.core.acceptance import Keeping
 
 SCHEMA: Final = 1
 """Version of the JSON report."""
@@ -36,6 +39,9 @@ class Record:
         quick: whether this was a smoke run, whose speeds are nothing to go by.
         base: the baseline's commit, if measuring in turn with it would tell more; else empty.
         duel: how the contest of a duel went, as `Course.to_json` has it; None where there was none.
+        environment: the software that it ran with; None if that is not known.
+        yardstick: seconds a request of the reference model in the same session, if measured.
+        kept: whether it became the baseline, or its next session.
     """
 
     measurement: Measurement
@@ -44,6 +50,9 @@ class Record:
     quick: bool
     base: str = ""
     duel: Mapping[str, object] | None = None
+    environment: Environment | None = None
+    yardstick: float | None = None
+    kept: Keeping = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -94,6 +103,9 @@ def record_to_json(record: Record) -> dict[str, object]:
         "hints": list(record.hints),
         "duel": dict(record.duel) if record.duel else None,
         "base": record.base,
+        "environment": record.environment.to_json() if record.environment else None,
+        "yardstick": record.yardstick,
+        "kept": record.kept,
     }
 
 
@@ -126,9 +138,20 @@ def record_from_json(value: dict[str, Any]) -> Record:
         judgements=tuple(judgement_from_json(verdict) for verdict in value["verdicts"]),
         hints=tuple(value["hints"]),
         quick=bool(value["quick"]),
-        duel=value.get("duel"),  # the first reports of this schema did not have it
-        base=str(value.get("base", "")),  # the first reports of this schema did not have it
+        **_later_facts(value),
     )
+
+
+def _later_facts(value: dict[str, Any]) -> dict[str, Any]:
+    """What the first reports of this schema did not say of a measurement, as far as it is there."""
+    readers: dict[str, Callable[[Any], object]] = {
+        "duel": lambda course: course,
+        "base": str,
+        "environment": lambda found: Environment.from_json(found) if found else None,
+        "yardstick": lambda seconds: None if seconds is None else float(seconds),
+        "kept": str,
+    }
+    return {name: read(value[name]) for name, read in readers.items() if name in value}
 
 
 def _later_fields(value: dict[str, Any]) -> dict[str, Any]:
