@@ -9,10 +9,11 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from math import sqrt
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pytest_dlperf.arena import Finding
 from pytest_dlperf.core.acceptance import Standing, decide_acceptance, unchanged
+from pytest_dlperf.core.anchor import creep, creep_note
 from pytest_dlperf.core.baseline import accept
 from pytest_dlperf.core.contest import BETA
 from pytest_dlperf.core.day import SPEEDS, day_of, needs_yardstick
@@ -20,21 +21,21 @@ from pytest_dlperf.core.judge import judge
 from pytest_dlperf.core.record import Record
 from pytest_dlperf.core.verdict import Judgement, Verdict
 from pytest_dlperf.errors import DuelError
+from pytest_dlperf.reports.changes import change_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from pytest_dlperf.adapters.files import BaselineFiles
     from pytest_dlperf.arena import Subject
     from pytest_dlperf.core.baseline import Accepted, Revision
     from pytest_dlperf.core.contest import Rates
+    from pytest_dlperf.core.day import Day
     from pytest_dlperf.core.environment import Environment
     from pytest_dlperf.core.measurement import Measurement
     from pytest_dlperf.core.options import Update
     from pytest_dlperf.core.plan import Plan
-
-_CI_GUARD: Final = "not recorded in CI; --dlperf-update-in-ci allows it"
+    from pytest_dlperf.footing import Footing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +43,20 @@ class AgainstStored:
     """An arena in which a test measures alone.
 
     Attributes:
-        store: the baselines of this machine class.
+        footing: the baselines of this machine class, and what is said of them.
         environment: asks for the software of this process.
         revision: asks for the code that is being measured.
-        machine: the machine class, as a name.
-        update: which baselines may be written.
-        ci_guard: whether baselines that would be written are not, because this is CI.
+        update: which baselines are to be written.
         rates: asks for the error rates of each relative budget.
         yardstick: measures the reference model: seconds a request, or None if it cannot be.
         reachable: asks whether a commit can be checked out.
         duel: measures a test in turn with a commit; None if doubts are left as they are.
     """
 
-    store: BaselineFiles
+    footing: Footing
     environment: Callable[[], Environment]
     revision: Callable[[], Revision]
-    machine: str
     update: Update | None
-    ci_guard: bool
     rates: Callable[[], Rates]
     yardstick: Callable[[], float | None]
     reachable: Callable[[str], bool]
@@ -72,12 +69,12 @@ class AgainstStored:
         """Measure, and judge against what was accepted before.
 
         Raises:
-            BaselineError: if the stored baseline cannot be read.
+            BaselineError, HistoryError: if the stored baseline cannot be read.
             UsageError, DataError, TargetError: if the target cannot be measured.
         """
         __tracebackhide__ = True
         # Read before measuring, so that a damaged file costs no measuring time.
-        stored = None if plan.quick else self.store.load(test)
+        stored = None if plan.quick else self.footing.store.load(test)
         look = self.yardstick if needs_yardstick(plan) else _no_yardstick
         with subject as ready:
             before = look()
@@ -96,7 +93,7 @@ class AgainstStored:
         Raises:
             BaselineError: if it cannot be written.
         """
-        self.store.save(test, name, accepted)
+        self.footing.store.save(test, name, accepted)
 
     def _settled(
         self, found: Measurement, plan: Plan, old: Accepted | None, yardstick: float | None
@@ -104,7 +101,7 @@ class AgainstStored:
         environment = self.environment()
         alpha = self.rates().stored
         day = day_of(plan, found, old, yardstick, alpha=alpha, beta=BETA)
-        missing = f"no baseline yet on this machine class ({self.machine})"
+        missing = self.footing.missing(found.test, found.name) if old is None else ""
         judgements = judge(found, plan.judged, old, environment, missing, day)
         # What a verdict gives as its reason is not said again.
         reasons = {judgement.reason for judgement in judgements}
@@ -112,28 +109,39 @@ class AgainstStored:
         found = replace(found, notes=tuple(notes))
         if plan.quick:
             return Finding(Record(found, judgements, (), quick=True), None)
-        update = None if self.ci_guard else self.update
+        guard = self.footing.guard if self.update else ""
+        update = None if guard else self.update
+        new = accept(found, environment, self.revision(), yardstick)
         standing = Standing(
             sessions=len(old.sessions) if old else 0,
             unchanged=unchanged(found, plan.judged, old, day),
             unquiet=day.unquiet,
+            other_conditions=old is not None and not new.comparable(old),
+            anchored=old is not None and old.anchor is not None,
+            ways=self.footing.ways,
         )
         decision = decide_acceptance(update, found, judgements, standing)
-        hint = _CI_GUARD if self.ci_guard else decision.hint
+        hint = guard or decision.hint
+        if old and decision.keep == "renew":
+            about = {budget.metric.name for budget in plan.judged} - {"errors"}
+            hint = "\n".join([hint, *change_lines(old, new, about)])
+        earlier = old.sessions if old and decision.keep != "renew" else ()
+        accepted = accept(found, environment, self.revision(), yardstick, earlier).following(old)
+        crept = _crept(found, plan, old, accepted, day)
         record = Record(
-            found,
+            replace(found, notes=(*found.notes, *crept)),
             decision.judgements,
             (hint,) if hint else (),
             quick=False,
             environment=environment,
             yardstick=yardstick,
             kept=decision.keep,
+            basis=self.footing.basis,
         )
+        cautions = (*filter(None, (decision.caution,)), *crept)
         if decision.keep:
-            earlier = old.sessions if old and decision.keep == "follow" else ()
-            accepted = accept(found, environment, self.revision(), yardstick, earlier)
-            return Finding(record, accepted)
-        return Finding(self._in_doubt(record, old), None)
+            return Finding(record, accepted, cautions)
+        return Finding(self._in_doubt(record, old), None, cautions)
 
     def _in_doubt(self, record: Record, old: Accepted | None) -> Record:
         """The record with what settles its doubts: how to have a duel, or what came of one."""
@@ -155,6 +163,18 @@ class AgainstStored:
             return _after(record, self._duels[found.test, commit].get(found.name))
         except DuelError as error:
             return replace(record, hints=(*record.hints, str(error)))
+
+
+def _crept(
+    found: Measurement, plan: Plan, old: Accepted | None, present: Accepted, day: Day
+) -> tuple[str, ...]:
+    """What is to be said of what was lost since the anchor, if anything was."""
+    if old is None or old.anchor is None or not present.comparable(old):
+        return ()
+    if found.invalid or found.hung:
+        return ()
+    lost = creep(present, plan.judged, day)
+    return (creep_note(lost, present, found.test, found.name),) if lost else ()
 
 
 def _no_yardstick() -> None:

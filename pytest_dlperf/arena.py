@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A record, and what becomes the baseline if the test passes."""
+    """A record, and what becomes of it.
+
+    Attributes:
+        record: what was found, and judged.
+        accepted: what becomes the baseline if the test passes.
+        cautions: what people are warned of beside the verdicts.
+    """
 
     record: Record
     accepted: Accepted | None
+    cautions: tuple[str, ...] = ()
 
 
 class Subject(Protocol):

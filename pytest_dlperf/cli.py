@@ -9,19 +9,21 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.commands.baselines import BASELINES
+from pytest_dlperf.commands.compare import COMPARE
 from pytest_dlperf.commands.doctor import DOCTOR
+from pytest_dlperf.commands.history import HISTORY
 from pytest_dlperf.commands.report import REPORT
 from pytest_dlperf.errors import DlperfError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import TypeAlias
 
     from pytest_dlperf.commands.command import Command, Outcome
 
     _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
-_COMMANDS: Final = (BASELINES, REPORT, DOCTOR)
+_COMMANDS: Final = (BASELINES, COMPARE, HISTORY, REPORT, DOCTOR)
 _INTERRUPTED: Final = 128 + signal.SIGINT  # as shells have it
 
 
@@ -38,9 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         outcome: Outcome = given.run(given)
-        for line in outcome.lines:
-            sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
+        _print(outcome.lines)
         return outcome.status()
     except DlperfError as error:
         sys.stderr.write(f"pytest-dlperf: {error}\n")
@@ -48,10 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("pytest-dlperf: interrupted\n")
         return _INTERRUPTED
+
+
+def _print(lines: Iterable[str]) -> None:
+    try:
+        for line in lines:
+            sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough; Python must not try to flush again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _add(commands: _Commands, command: Command) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_dlperf.carrier import load
 from pytest_dlperf.collecting import PASSED, PLANS, plan_of
 from pytest_dlperf.errors import BaselineError, DlperfWarning, UsageError
-from pytest_dlperf.session import KEY, PROPERTY
+from pytest_dlperf.neighbours import facts_about
+from pytest_dlperf.session import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_dlperf.core.record import Record
     from pytest_dlperf.engine.keras import Model
     from pytest_dlperf.engine.reference_data import ReferenceData
     from pytest_dlperf.engine.training import Trained, Training
@@ -34,32 +36,34 @@ def dlperf_devices(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def dlperf(request: pytest.FixtureRequest, dlperf_devices: tuple[str, ...]) -> Iterator[Dlperf]:
+def dlperf(
+    request: pytest.FixtureRequest, dlperf_devices: tuple[str, ...], _dlperf_benchmark: object
+) -> Iterator[Dlperf]:
     """Put a model under concurrent load and hold it to the budgets of the test's marker.
 
     `dlperf(target, data)` measures, records and judges; it raises if a budget is not held.
     """
-    from pytest_dlperf.core.record import record_to_json
     from pytest_dlperf.measuring import Dlperf
 
     session = request.config.stash[KEY]
     item = request.node
     try:
         plan = (item.stash.get(PLANS, None) or plan_of(item)).on(dlperf_devices)
+        workplace = session.workplace
     except UsageError as error:
         pytest.fail(str(error), pytrace=False)
     if session.side is not None:
         plan = replace(plan, tries_padding=False)
-    fixture = Dlperf(item.nodeid, plan, session.workplace)
+    fixture = Dlperf(item.nodeid, plan, workplace)
     yield fixture
     session.progress.clear()
-    # A test that is run again is another attempt, not another measurement.
-    item.user_properties[:] = [kept for kept in item.user_properties if kept[0] != PROPERTY]
+    records: list[Record] = []
     try:
-        for record in fixture.finish(passed=item.stash.get(PASSED, False)):
-            item.user_properties.append((PROPERTY, json.dumps(record_to_json(record))))
+        records.extend(fixture.finish(passed=item.stash.get(PASSED, False)))
     except BaselineError as error:
         pytest.fail(str(error), pytrace=False)
+    finally:
+        load(item, records, facts_about(item, plan, _dlperf_benchmark))
 
 
 @pytest.fixture(scope="session")

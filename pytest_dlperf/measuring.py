@@ -358,3 +358,5 @@ class Dlperf:
                 DlperfWarning,
                 stacklevel=5,  # the test's own line
             )
+        for caution in finding.cautions:
+            warnings.warn(caution, DlperfWarning, stacklevel=5)

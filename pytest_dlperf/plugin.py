@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dlperf import pytest_options
+from pytest_dlperf import carrier, neighbours, publishing, pytest_options
 from pytest_dlperf.collecting import (
     PASSED,
     PLANS,
@@ -27,6 +27,7 @@ from pytest_dlperf.fixtures import (
     reference_training,
 )
 from pytest_dlperf.session import KEY, DlperfSession
+from pytest_dlperf.unused import UnusedBaselines
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -50,9 +51,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Document the marker and check what is said about the whole run."""
     config.addinivalue_line("markers", pytest_options.marker_line())
+    neighbours.heed_disabling(config)
     session = DlperfSession(config, os.environ)
     config.stash[KEY] = session
     config.pluginmanager.register(session, "dlperf-session")
+    reports = not (session.leads_duel or hasattr(config, "workerinput"))
+    if reports and not config.option.collectonly:
+        config.pluginmanager.register(UnusedBaselines(config, session), "dlperf-unused")
+        if session.historian is not None:
+            config.pluginmanager.register(session.historian, "dlperf-historian")
+    config.pluginmanager.register(neighbours.fixtures(config), "dlperf-neighbours")
+    # Workers of pytest-xdist and sides of a duel report to another process.
+    if not hasattr(config, "workerinput") and not config.option.collectonly:
+        config.pluginmanager.register(neighbours.Entries(config), "dlperf-entries")
+        for name, publisher in publishing.publishers(config, session, os.environ).items():
+            config.pluginmanager.register(publisher, name)
     if session.leads_duel and not config.option.collectonly:
         from pytest_dlperf.dueling import Dueling
 
@@ -92,6 +105,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     problem = item.stash.get(PROBLEMS, None)
     if problem:
         pytest.fail(problem, pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test measured travels on its last report."""
+    report = yield
+    carrier.attach(item, report)
+    return report
 
 
 @pytest.hookimpl(wrapper=True)

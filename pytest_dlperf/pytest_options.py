@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _CLI: Final = "--dlperf-"
 _INI: Final = "dlperf_"
+_COLLECTS: Final = re.compile("(testpaths|norecursedirs|python_(files|classes|functions))=")
+"""An ini key that decides what is collected."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -76,6 +79,26 @@ def run_options(config: pytest.Config) -> Options:
 def paths_given(config: pytest.Config) -> tuple[str, ...]:
     """What the command line names to be collected."""
     return tuple(map(str, config.option.file_or_dir))
+
+
+def narrowing(config: pytest.Config) -> str:
+    """Why not all tests are collected that an ordinary run collects; empty if they are.
+
+    Tests that are deselected afterwards are collected.
+    """
+    if config.option.file_or_dir:
+        return f"only {' '.join(map(str, config.option.file_or_dir))}"
+    if config.invocation_params.dir.resolve() != config.rootpath.resolve():
+        return "not started in pytest's root folder"
+    for option, given in (
+        ("--lf", config.getoption("lf", default=False)),
+        ("--ignore", config.option.ignore),
+        ("--ignore-glob", config.option.ignore_glob),
+        ("--override-ini", any(map(_COLLECTS.match, config.option.override_ini or ()))),
+    ):
+        if given:
+            return option
+    return ""
 
 
 def arguments_given(config: pytest.Config) -> tuple[str, ...]:

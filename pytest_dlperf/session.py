@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from pytest_dlperf.carrier import records_of
+from pytest_dlperf.collecting import measures
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.historian import Historian, place_of
 from pytest_dlperf.pytest_options import (
     arguments_given,
     finds_modules_here,
@@ -25,18 +28,17 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pytest_dlperf.adapters.files import BaselineFiles
     from pytest_dlperf.arena import Arena
     from pytest_dlperf.core.baseline import Revision
     from pytest_dlperf.core.contest import Rates
     from pytest_dlperf.core.environment import MachineClass
     from pytest_dlperf.core.record import Record
+    from pytest_dlperf.footing import Footing
     from pytest_dlperf.measuring import Workplace
     from pytest_dlperf.reports.progress import LineProgress, NoProgress
     from pytest_dlperf.side import Side
 
-PROPERTY: Final = "dlperf"
-"""Name of the user property that carries a record to JUnit and to the xdist controller."""
+_CI_GUARD: Final = "not recorded in CI; --dlperf-update-in-ci allows it"
 
 SIDE: Final = "dlperf-side"
 """Name of the plugin by which this process is one side of a duel."""
@@ -74,6 +76,8 @@ class DlperfSession:
         self.budgets = 1
         """How many relative budgets this run has; the error rate is split over them."""
         self.progress = self._make_progress()
+        self.historian = self._make_historian()
+        """Keeps what is measured; None if nobody does."""
 
     @cached_property
     def workplace(self) -> Workplace:
@@ -104,14 +108,11 @@ class DlperfSession:
         from pytest_dlperf.engine.yardstick import Yardstick
 
         options, root = self.options, self._config.rootpath
-        in_ci = self._variables.get("CI", "").lower() not in {"", "0", "false"}
         return AgainstStored(
-            store=self._store,
+            footing=self.footing,
             environment=environment,
             revision=lambda: self._revision,
-            machine=self._machine.slug,
             update=options.update,
-            ci_guard=bool(options.update and in_ci and not options.update_in_ci),
             rates=self._rates,
             yardstick=Yardstick(MonotonicClock()).seconds,
             reachable=lambda commit: reachable(root, commit),
@@ -179,22 +180,50 @@ class DlperfSession:
         return cache.mkdir("dlperf") if cache is not None else None
 
     @cached_property
-    def _machine(self) -> MachineClass:
+    def machine(self) -> MachineClass:
+        """This machine's class."""
         from pytest_dlperf.engine.machine import machine_class
 
         return machine_class()
 
     @cached_property
-    def _store(self) -> BaselineFiles:
-        from pytest_dlperf.adapters.files import FOLDER, BaselineFiles
+    def footing(self) -> Footing:
+        """What measurements are held against.
 
-        return BaselineFiles(self._config.rootpath / FOLDER, self._machine)
+        Raises:
+            UsageError: if it is asked for what cannot be told here, such as a branch point.
+        """
+        from pytest_dlperf.footing import footing_of_files, footing_of_history
+
+        basis, root = self.options.baseline, self._config.rootpath
+        if basis is None or not basis.in_history or self.options.quick:
+            in_ci = self._variables.get("CI", "").lower() not in {"", "0", "false"}
+            guarded = in_ci and not self.options.update_in_ci
+            return footing_of_files(root, self.machine, _CI_GUARD if guarded else "")
+        if self.historian is None:
+            raise UsageError(
+                f"dlperf-baseline={basis} takes baselines from the history, and dlperf-history is "
+                "none",
+                "name a database, or take baselines from files",
+            )
+        run, history = self.historian.run, self.historian.history
+        return footing_of_history(basis, run, history, root, self._variables)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Learn whose sessions are the baselines before anything is measured."""
+        elsewhere = hasattr(self._config, "workerinput") or self.leads_duel
+        if elsewhere or self._config.option.collectonly or not any(map(measures, session.items)):
+            return
+        try:
+            _ = self.footing
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
 
     @cached_property
     def _revision(self) -> Revision:
         from pytest_dlperf.adapters.git import current_revision
 
-        return current_revision(self._config.rootpath)
+        return current_revision(self._config.rootpath, self._variables)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -216,12 +245,9 @@ class DlperfSession:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect the records of a test, from this process or from an xdist worker."""
-        texts = [text for name, text in report.user_properties if name == PROPERTY]
-        if report.when == "teardown" and texts:
-            from pytest_dlperf.core.record import record_from_json
-
+        records = records_of(report)
+        if records:
             # By test, so that of several attempts the last one counts.
-            records = [record_from_json(json.loads(str(text))) for text in texts]
             self._records[report.nodeid] = records
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -230,13 +256,17 @@ class DlperfSession:
             terminalreporter.write_line(self._trouble, red=True)
         if not self._records:
             return
+        from pytest_dlperf.reports.budgets import wrapped
         from pytest_dlperf.reports.terminal import summary_lines
 
         writer = terminalreporter._tw  # noqa: SLF001 - the only way to its width and colours
-        terminalreporter.section(f"dlperf: {self._machine.slug}")
+        terminalreporter.section(f"dlperf: {self.machine.slug}")
         width = min(writer.fullwidth, 120)
         for line in summary_lines(self.records, width, colour=writer.hasmarkup):
             terminalreporter.write_line(line)
+        if any(record.basis for record in self.records):
+            for line in ("", *wrapped(self.footing.heading)):
+                terminalreporter.write_line(line)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -250,7 +280,7 @@ class DlperfSession:
 
         content = report_to_json(
             self.records,
-            self._machine.to_json(),
+            self.machine.to_json(),
             environment().to_json(),
             self._revision.commit,
         )
@@ -274,6 +304,16 @@ class DlperfSession:
         if workers > 1 and not self.options.quick:
             return _XDIST.format(workers=workers)
         return ""
+
+    def _make_historian(self) -> Historian | None:
+        try:
+            place = place_of(self.options, self._variables, self._config.rootpath)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        if place is None:
+            return None
+        # A plugin only where records are reported: not in workers, nor where a duel is led.
+        return Historian(place, lambda: self.machine, lambda: self._revision)
 
     def _make_progress(self) -> LineProgress | NoProgress:
         from pytest_dlperf.reports.progress import LineProgress, NoProgress

@@ -6,10 +6,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_dlperf import neighbours
+from pytest_dlperf.adapters.pytest_collection import QUIET
 from pytest_dlperf.collecting import PLANS, measures
 from pytest_dlperf.corner import Corner, Link
 from pytest_dlperf.engine.duel.handover import connect
@@ -18,13 +20,6 @@ from pytest_dlperf.session import SIDE
 if TYPE_CHECKING:
     import warnings
     from collections.abc import Mapping, Sequence
-
-
-_QUIET: Final = (
-    "ignore:Module already imported so cannot be rewritten; pytest_dlperf"
-    ":pytest.PytestAssertRewriteWarning"
-)
-"""This module is there before pytest is; that is no news, and no error, to the user."""
 
 
 class Side:
@@ -49,6 +44,7 @@ class Side:
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
         """Be to all plugins what a worker of pytest-xdist is: somebody else reports."""
         config.workerinput = {"workerid": self.role, "workercount": 1}  # type: ignore[attr-defined]
+        neighbours.leave_to_reporter(config)
         given = config.option.basetemp
         if given:  # a process empties it before it uses it, so each has one of its own in it
             Path(given).mkdir(parents=True, exist_ok=True)
@@ -104,8 +100,10 @@ class Side:
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Remember who can serialise reports."""
+        """Remember who can serialise reports, and which of them have more to carry."""
         self._config = config
+        if neighbours.is_there(config):
+            config.pluginmanager.register(neighbours.Passing(), "dlperf-passing")
 
     def _serialised(self, report: pytest.TestReport | pytest.CollectReport) -> Mapping[str, Any]:
         hook = self._config.hook
@@ -139,5 +137,5 @@ def main() -> None:
     cache = Path(start["cache"]) if start["cache"] else None
     side = Side(link, start["role"], cache)
     sys.argv = ["pytest", *start["arguments"]]
-    code = pytest.main([*start["arguments"], "-W", _QUIET], plugins=[side])
+    code = pytest.main([*start["arguments"], "-W", QUIET], plugins=[side])
     link.tell({"is": "ended", "code": int(code)})

@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "postgres_server"]
 
 # No deadlines (nothing is timed here), the same examples every time, nothing left on the disk.
 settings.register_profile("dlperf", deadline=None, derandomize=True, database=None)

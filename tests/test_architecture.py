@@ -30,14 +30,23 @@ EDGES = frozenset(
         "pytest_options",
         "against_stored",
         "arena",
+        "census",
+        "carrier",
         "corner",
         "doctor_side",
         "dueling",
+        "footing",
+        "historian",
+        "listing",
+        "neighbours",
+        "publishing",
         "side",
+        "unused",
     )
 )
 PYTEST = EDGES - {
-    f"{PACKAGE}.{name}" for name in ("cli", "measuring", "against_stored", "corner", "doctor_side")
+    f"{PACKAGE}.{name}"
+    for name in ("cli", "measuring", "against_stored", "corner", "doctor_side", "footing")
 }
 """The modules that may know pytest."""
 
@@ -51,17 +60,20 @@ LAYERS = {
         {"core", "engine", "errors"},
         {"numpy", "psutil", "pynvml", "sklearn", "tensorflow", "keras"},
     ),
-    "adapters": ({"core", "errors", "adapters"}, {"numpy", "sqlalchemy", "tritonclient"}),
+    "adapters": (
+        {"core", "errors", "adapters"},
+        {"numpy", "pytest_benchmark", "sqlalchemy", "tritonclient"},
+    ),
     "commands": (
         {"core", "engine", "errors", "adapters", "reports", "commands"},
         {"numpy"},
     ),
-    "reports": ({"core", "errors", "reports"}, {"rich"}),
+    "reports": ({"core", "errors", "reports"}, {"numpy", "rich"}),
     "errors": (set(), set()),
 }
 LAZY = {
     *("scipy", "rich", "tensorflow", "keras", "sklearn", "psutil", "pynvml", "tritonclient"),
-    "sqlalchemy",
+    *("pytest_benchmark", "sqlalchemy"),
 }
 """Third parties that are imported in functions only: nothing heavy at import."""
 IMPURE = {
@@ -188,6 +200,7 @@ def test_imports_only_go_down(module: str) -> None:
         ("core.statistics.blocks", "from pytest_dlperf.adapters import files"),
         ("engine.load", "import pytest"),
         ("engine.load", "def f():\n    import rich"),
+        ("engine.load", "def f():\n    import pytest_benchmark"),
         ("engine.load", "def f():\n    import tensorflow"),
         ("engine.load", "from pytest_dlperf.reports.progress import NoProgress"),
         ("engine.keras", "import tensorflow as tf"),
@@ -199,6 +212,7 @@ def test_imports_only_go_down(module: str) -> None:
         ("adapters.files", "from pytest_dlperf.reports import terminal"),
         ("adapters.files", "import scipy"),
         ("adapters.inference_http", "from tritonclient import http"),
+        ("adapters.pytest_benchmark", "from pytest_benchmark.stats import Metadata"),
         ("adapters.inference_http", "def f():\n    import gevent"),
         ("engine.target", "def f():\n    from tritonclient import http"),
         ("reports.terminal", "from rich.table import Table"),
@@ -226,6 +240,7 @@ def test_the_rules_find_what_breaks_them(module: str, source: str) -> None:
         ("core.judge", "if TYPE_CHECKING:\n    from pytest_dlperf.core.budgets import Budget"),
         ("engine.keras", "def f():\n    import keras"),
         ("adapters.inference_http", "def f():\n    from tritonclient import http"),
+        ("adapters.pytest_benchmark", "def f():\n    import pytest_benchmark"),
         ("engine.saved_model", "def f():\n    import tensorflow"),
         ("engine.nvml", "def f():\n    import pynvml"),
         ("engine.load", "import threading\nfrom pytest_dlperf.core import samples"),

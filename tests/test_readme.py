@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.options import specs
@@ -37,6 +38,32 @@ def test_the_copied_test_runs(pytester: pytest.Pytester, monkeypatch: pytest.Mon
 def test_every_option_is_explained(option: str) -> None:
     """Each option has its place in the table."""
     assert f"`--dlperf-{option.replace('_', '-')}" in README
+
+
+def test_workflows_are_whole_files() -> None:
+    """The files for GitHub Actions and GitLab CI have a duel for changes, and record the rest."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+    github, gitlab = map(yaml.safe_load, blocks)
+
+    jobs = github["jobs"]
+    by_job = {name: str(job["steps"]) for name, job in jobs.items()}
+    duel, record = "--dlperf-against=", "--dlperf-update=new --dlperf-update-in-ci"
+    assert duel in by_job["duel"]
+    assert record in by_job["record"]
+    assert jobs["duel"]["steps"][0]["with"] == {"fetch-depth": 0}
+    assert gitlab["variables"] == {"GIT_DEPTH": 0}
+    assert duel in gitlab["duel"]["script"][0]
+    assert record in gitlab["record"]["script"][0]
+    for job in ("duel", "record"):
+        assert "--dlperf-metrics=metrics.txt" in gitlab[job]["script"][0]
+        assert gitlab[job]["artifacts"]["reports"]["metrics"] == "metrics.txt"
+
+
+@pytest.mark.parametrize("option", sorted(set(re.findall(r"--dlperf-[a-z-]+", README))))
+def test_every_option_that_is_named_exists(option: str) -> None:
+    """No example has an option that pytest would refuse."""
+    assert option.removeprefix("--dlperf-").replace("-", "_") in specs()
 
 
 @pytest.mark.parametrize("word", [*METRICS, *Verdict])

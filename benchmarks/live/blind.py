@@ -82,14 +82,14 @@ def _groups(same: int, planted: int, others: int) -> Iterator[list[str]]:
         room = _EIGHT - now
         yield [SAME] * now + plants[:room]
         plants = plants[room:]
-    rest = [
-        str(Plant(_KINDS[number % 3], percent)) for percent in (3, 10) for number in range(others)
-    ]
+    rest = [str(Plant(_KINDS[number % 3], 3)) for number in range(others)]
     rest += [str(Plant("accuracy", 1, number)) for number in range(others)]
     rest += [SAME_ACCURACY] * others
     rest += [
-        str(Plant(_KINDS[number % 3], percent)) for percent in (2, 1) for number in range(others)
+        str(Plant(_KINDS[number % 3], percent))
+        for percent in (10, 2, 1)
+        for number in range(others)
     ]
-    # Twenty at a time: sizes are mixed, and what comes first is done first.
-    for first in range(0, len(rest), max(1, 2 * others)):
-        yield rest[first : first + 2 * others]
+    # Three sizes at a time: they are mixed, and what comes first is done first.
+    for first in range(0, len(rest), max(1, 3 * others)):
+        yield rest[first : first + 3 * others]

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf.adapters.atomic import locked, write_atomically
 from pytest_dlperf.core.baseline import SCHEMA, Accepted, Baseline
+from pytest_dlperf.core.environment import MachineClass
 from pytest_dlperf.errors import BaselineError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
-
-    from pytest_dlperf.core.environment import MachineClass
 
 FOLDER: Final = ".dlperf/baselines"
 """Where baselines lie, below pytest's root directory."""
@@ -25,6 +25,7 @@ _SCHEMAS: Final = tuple(range(1, SCHEMA + 1))
 _LINE: Final = 140  # columns
 _READABLE: Final = 120  # characters of a test's name that its file name keeps
 _LARGEST: Final = 16 << 20  # a file beyond this is no baseline of ours
+_MEND: Final = "restore it from version control, or delete it and record anew (--dlperf-update=new)"
 
 
 class BaselineFiles:
@@ -41,9 +42,7 @@ class BaselineFiles:
 
     def path(self, test: str) -> Path:
         """Where the baseline of a test lies, whether or not it is there."""
-        readable = re.sub(r"[^A-Za-z0-9._\[\]-]+", "-", test.replace("::", "--").replace("/", "."))
-        digest = hashlib.sha256(test.encode()).hexdigest()[:8]
-        return self._root / self._machine.slug / f"{readable[:_READABLE]}-{digest}.json"
+        return self._root / self._machine.slug / file_name(test)
 
     def load(self, test: str) -> Baseline | None:
         """The baseline of a test, None if there is none.
@@ -85,16 +84,83 @@ class BaselineFiles:
             ) from None
 
 
+def file_name(test: str) -> str:
+    """What a test's baseline is called in the folder of any machine class."""
+    readable = re.sub(r"[^A-Za-z0-9._\[\]-]+", "-", test.replace("::", "--").replace("/", "."))
+    digest = hashlib.sha256(test.encode()).hexdigest()[:8]
+    return f"{readable[:_READABLE]}-{digest}.json"
+
+
+def rename_baseline(path: Path, test: str) -> Path:
+    """Make a baseline file that of another test; nothing else in it changes.
+
+    The new file is there before the old one is removed.
+
+    Args:
+        path: a file that `read_baseline` reads.
+        test: node id of the other test, which has no baseline beside it.
+
+    Raises:
+        BaselineError: if that cannot be written, or the old one cannot be removed.
+    """
+    new = path.with_name(file_name(test))
+    try:
+        with locked(path.parent):
+            value = json.loads(path.read_bytes())
+            write_atomically(new, f"{_text({**value, 'test': test})}\n".encode())
+            path.unlink()
+    except OSError as error:
+        raise BaselineError(
+            str(path),
+            f"it cannot become {new.name}: {error.strerror or error}",
+            "check the permissions of its folder",
+        ) from None
+    return new
+
+
+def move_anchors(path: Path, names: Collection[str]) -> Baseline:
+    """Make the newest session of some measurements of a baseline file their anchor.
+
+    Args:
+        path: of the file.
+        names: of the measurements, which it has.
+
+    Returns:
+        What it holds now.
+
+    Raises:
+        BaselineError: if it cannot be read, which leaves it as it is, or cannot be written.
+    """
+    try:
+        with locked(path.parent):
+            baseline = read_baseline(path)
+            if baseline is None:
+                raise BaselineError(str(path), "it is not there any more", "nothing was changed")
+            machine = MachineClass.from_json(json.loads(path.read_bytes())["machine"])
+            moved = {
+                name: accepted.anchored() if name in names else accepted
+                for name, accepted in baseline.accepted.items()
+            }
+            baseline = replace(baseline, accepted=MappingProxyType(moved))
+            write_atomically(path, f"{_text(baseline.to_json(machine))}\n".encode())
+    except OSError as error:
+        raise BaselineError(
+            str(path), f"it cannot be written: {error.strerror or error}", "nothing was changed"
+        ) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise BaselineError(str(path), f"it is damaged: machine: {error}", _MEND) from None
+    return baseline
+
+
 def read_baseline(path: Path) -> Baseline | None:
     """Read one baseline file, None if it is not there.
 
     Raises:
         BaselineError: if it cannot be read, is damaged, or was written by a newer version.
     """
-    mend = "restore it from version control, or delete it and record anew (--dlperf-update=new)"
     try:
         if path.stat().st_size > _LARGEST:
-            raise BaselineError(str(path), "it is far too large for a baseline", mend)
+            raise BaselineError(str(path), "it is far too large for a baseline", _MEND)
         value: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
@@ -102,7 +168,7 @@ def read_baseline(path: Path) -> Baseline | None:
         problem = f"it cannot be read: {error.strerror or error}"
         raise BaselineError(str(path), problem, "check its permissions") from None
     except (RecursionError, ValueError) as error:
-        raise BaselineError(str(path), f"it is damaged: {error}", mend) from None
+        raise BaselineError(str(path), f"it is damaged: {error}", _MEND) from None
     schema = value.get("schema") if isinstance(value, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise BaselineError(
@@ -111,13 +177,13 @@ def read_baseline(path: Path) -> Baseline | None:
             "upgrade pytest-dlperf",
         )
     if schema not in _SCHEMAS:
-        raise BaselineError(str(path), f"it is damaged: schema {schema!r}", mend)
+        raise BaselineError(str(path), f"it is damaged: schema {schema!r}", _MEND)
     try:
         return Baseline.from_json(value)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         missing = isinstance(error, KeyError)
         problem = f"there is no {error}" if missing else f"{type(error).__name__}: {error}"
-        raise BaselineError(str(path), f"it is damaged: {problem}", mend) from None
+        raise BaselineError(str(path), f"it is damaged: {problem}", _MEND) from None
 
 
 def _text(value: object, indent: str = "") -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from pytest_dlperf.core.baseline import MOST_SESSIONS
+from pytest_dlperf.core.basis import OF_FILES, Ways
 from pytest_dlperf.core.judge import prediction_of
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.units import format_quantity
@@ -37,11 +39,17 @@ class Standing:
         sessions: how many that has; 0 if there is none.
         unchanged: whether the noise explains all that differs; see `unchanged`.
         unquiet: what else the machine did, if that was too much for a session to say anything.
+        other_conditions: whether it was measured under other conditions.
+        anchored: whether that has an anchor.
+        ways: what can be done about it, in words.
     """
 
     sessions: int = 0
     unchanged: bool = False
     unquiet: str = ""
+    other_conditions: bool = False
+    anchored: bool = False
+    ways: Ways = OF_FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +60,15 @@ class Acceptance:
         keep: whether to write it, and whether the sessions before it stay.
         judgements: as they stand after the decision: what was broken only against the old
             baseline is NEW once the new one is accepted.
-        hint: one sentence; empty if there is nothing to say.
+        hint: one sentence, and perhaps a command in a line of its own; empty if there is nothing
+            to say.
+        caution: why what is kept is to be taken with care; empty if it is not.
     """
 
     keep: Keeping
     judgements: tuple[Judgement, ...]
     hint: str
+    caution: str = ""
 
 
 def decide_acceptance(
@@ -70,7 +81,7 @@ def decide_acceptance(
 
     Never accepted: a run whose measuring failed, or one that breaks a budget that does not
     depend on the baseline. A session of a machine that was not quiet is accepted only where there
-    is none yet.
+    is none yet, and with a caution.
 
     Args:
         update: what the user allowed.
@@ -78,14 +89,13 @@ def decide_acceptance(
         judgements: against the old baseline.
         standing: what it is to that.
     """
-    improved = [judgement for judgement in judgements if judgement.improved]
     broken = [judgement for judgement in judgements if judgement.verdict is Verdict.FAIL]
     keep = _wanted(update, judgements, standing)
     if not keep:
         return Acceptance(
             keep="",
             judgements=judgements,
-            hint=_hint(update, improved, judgements, standing),
+            hint=_hint(update, measurement, judgements, standing),
         )
     invalid = any(judgement.verdict is Verdict.INVALID for judgement in judgements)
     missing = _missing(measurement)
@@ -99,12 +109,24 @@ def decide_acceptance(
     if why:
         return Acceptance(keep="", judgements=judgements, hint=f"not recorded: {why}")
     if keep == "renew":
-        hint = "baseline replaced" if standing.sessions else "baseline recorded"
-        return Acceptance(keep, tuple(map(_accepted, judgements)), hint)
+        hint, caution = _renewed(standing)
+        return Acceptance(keep, tuple(map(_accepted, judgements)), hint, caution)
     number = min(standing.sessions + 1, MOST_SESSIONS)
     hint = f"session {number} of the baseline recorded"
     taken = tuple(map(_joined, judgements)) if update == "all" else judgements
     return Acceptance(keep, taken, hint)
+
+
+def _renewed(standing: Standing) -> tuple[str, str]:
+    """The hint and the caution of what begins a baseline."""
+    if standing.sessions:
+        moved = standing.other_conditions and standing.anchored
+        anchor = ", and its anchor with it, since the conditions are others" if moved else ""
+        return f"baseline replaced{anchor}", ""
+    if not standing.unquiet:
+        return "baseline recorded", ""
+    caution = f"the baseline was recorded although {standing.unquiet}"
+    return f"{caution}; record it again when it is quiet: --dlperf-update=all", caution
 
 
 def _wanted(
@@ -116,9 +138,9 @@ def _wanted(
         return "renew"
     if update == "improved" and any(judgement.improved for judgement in judgements):
         return "renew"
-    same = standing.unchanged and not any(
-        judgement.incomparable or judgement.verdict is Verdict.FAIL for judgement in judgements
-    )
+    other = standing.other_conditions or any(judgement.incomparable for judgement in judgements)
+    failed = any(judgement.verdict is Verdict.FAIL for judgement in judgements)
+    same = standing.unchanged and not other and not failed
     if update == "all":
         return "follow" if same else "renew"
     asked = any(judgement.verdict is Verdict.NEW for judgement in judgements)
@@ -189,22 +211,26 @@ def _joined(judgement: Judgement) -> Judgement:
 
 def _hint(
     update: Update | None,
-    improved: list[Judgement],
+    measurement: Measurement,
     judgements: tuple[Judgement, ...],
     standing: Standing,
 ) -> str:
     known = bool(standing.sessions)
     if any(judgement.verdict is Verdict.NEW for judgement in judgements):
-        return f"record a baseline with --dlperf-update={'all' if known else 'new'}"
-    if any(judgement.incomparable for judgement in judgements):
-        return "accept the new conditions with --dlperf-update=all"
+        return standing.ways.complete if known else standing.ways.record
+    others = update is not None and standing.other_conditions
+    if others or any(judgement.incomparable for judgement in judgements):
+        return standing.ways.accept
+    improved = ", ".join(judgement.metric for judgement in judgements if judgement.improved)
+    if improved and not standing.ways.ratchets:
+        return f"better than the baseline ({improved})"
     if improved:
-        names = ", ".join(judgement.metric for judgement in improved)
-        return f"better than the baseline ({names}): hold it with --dlperf-update=improved"
+        command = f"pytest {shlex.quote(measurement.test)} --dlperf-update=improved"
+        return f"better than the baseline ({improved}): hold it with\n{command}"
     is_open = any(judgement.fails_at is not None and judgement.baseline for judgement in judgements)
     if is_open and update is None and standing.sessions < ENOUGH_SESSIONS:
         return (
             f"the baseline has {standing.sessions} of {ENOUGH_SESSIONS} sessions: "
-            "--dlperf-update=new adds one, and more of them make for narrower intervals"
+            f"{standing.ways.grow}, and more of them make for narrower intervals"
         )
     return ""

@@ -8,25 +8,27 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_dlperf.core.block_summary import BlockSummary, block_summary
 from pytest_dlperf.core.environment import Environment
 from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.plain_figures import check_metrics, ends_of, estimate_of, rounded
 from pytest_dlperf.core.rows import Rows
-from pytest_dlperf.core.statistics.estimate import Estimate, counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_dlperf.core.environment import MachineClass
     from pytest_dlperf.core.measurement import Measurement
+    from pytest_dlperf.core.statistics.estimate import Estimate
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 """Version of the baseline files that this version writes and the newest that it reads."""
 
 MOST_SESSIONS: Final = 30
 """So many accepted sessions of one measurement are kept; older code says less of today's."""
 
 _FIRST_SCHEMA: Final = 1  # one session a measurement
-_DIGITS: Final = 6  # significant digits that a file keeps
+_BEFORE_ANCHORS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,14 @@ class AcceptedSession:
         revision: the code, and when.
         yardstick: seconds a request of the reference model in the same session; None if it was
             not measured.
+        blocks: how evenly the session went; None if it was too short to tell.
     """
 
     metrics: Mapping[str, Estimate]
     environment: Environment
     revision: Revision
     yardstick: float | None = None
+    blocks: BlockSummary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,10 @@ class Accepted:
         yardstick: seconds a request of the reference model in the newest session; None if it was
             not measured.
         earlier: the sessions before the newest, oldest first.
+        blocks: how evenly the newest session went; None if it was too short to tell.
+        anchor: the session that stays while sessions come and go, so that many small changes are
+            seen together; one of the sessions, or older than they are. None if none is known.
+        changes: how many changes were accepted since the anchor.
     """
 
     scenario: str
@@ -93,38 +101,83 @@ class Accepted:
     slo: float | None = None
     yardstick: float | None = None
     earlier: tuple[AcceptedSession, ...] = ()
+    blocks: BlockSummary | None = None
+    anchor: AcceptedSession | None = None
+    changes: int = 0
 
     @property
     def newest(self) -> AcceptedSession:
         """The newest session."""
-        return AcceptedSession(self.metrics, self.environment, self.revision, self.yardstick)
+        return AcceptedSession(
+            self.metrics, self.environment, self.revision, self.yardstick, self.blocks
+        )
 
     @property
     def sessions(self) -> tuple[AcceptedSession, ...]:
         """All sessions, oldest first; at least one."""
         return (*self.earlier, self.newest)
 
-    def following(self, stored: Accepted | None) -> Accepted:
-        """This as the next session after those that are stored by now.
+    @property
+    def conditions(self) -> tuple[str, str, float | None]:
+        """What must be the same for sessions to be compared: scenario, serving, slo."""
+        return self.scenario, self.serving, self.slo
 
-        What another run has stored since this one looked is kept.
+    def following(self, stored: Accepted | None) -> Accepted:
+        """This as what comes after what is stored by now: its next session, or a change.
+
+        What another run has stored since this one looked is kept, and so is the anchor, unless
+        this cannot be compared with it.
         """
-        if not self.earlier or stored is None or stored.newest == self.newest:
+        if stored is None or stored.newest == self.newest:
             return self
-        return dataclasses.replace(self, earlier=stored.sessions[-(MOST_SESSIONS - 1) :])
+        if self.earlier:
+            anchor = stored.anchor or self.anchor
+            earlier = stored.sessions[-(MOST_SESSIONS - 1) :]
+            return dataclasses.replace(self, earlier=earlier, anchor=anchor, changes=stored.changes)
+        if stored.anchor is None or not self.comparable(stored):
+            return self
+        return dataclasses.replace(self, anchor=stored.anchor, changes=stored.changes + 1)
+
+    def comparable(self, stored: Accepted) -> bool:
+        """Whether this was measured under the conditions of what is stored, its anchor included.
+
+        It was not where the scenario, the serving, the slo, the thread settings or the precision
+        are not what they were.
+        """
+        environments = (stored.environment, (stored.anchor or stored.newest).environment)
+        same = not any(self.environment.changes(one)["blocking"] for one in environments)
+        return same and self.conditions == stored.conditions
+
+    def anchored(self) -> Accepted:
+        """The same sessions, with the newest as the anchor."""
+        return dataclasses.replace(self, anchor=self.newest, changes=0)
 
     def to_json(self) -> dict[str, object]:
         """Plain values in a stable order."""
-        environments = (None, *(session.environment for session in self.sessions))
+        sessions = self.sessions
+        environments = (None, *(session.environment for session in sessions))
+        among = self.anchor in sessions and not self.changes
+        marked = sessions.index(self.anchor) if self.anchor and among else None
+        apart = self.anchor if not among else None
         return {
             "scenario": self.scenario,
             "serving": self.serving,
             "slo": self.slo,
             "units": {name: METRICS[name].unit for name in self.metrics},
             "rows": self.rows.to_json() if self.rows else None,
+            **(
+                {"anchor": {"changes": self.changes, **_session_to_json(apart, None)}}
+                if apart
+                else {}
+            ),
             "sessions": [
-                _session_to_json(session, before)
-                for session, before in zip(self.sessions, environments, strict=False)
+                {
+                    **({"anchor": True} if number == marked else {}),
+                    **_session_to_json(session, before),
+                }
+                for number, (session, before) in enumerate(
+                    zip(sessions, environments, strict=False)
+                )
             ],
         }
 
@@ -140,11 +193,23 @@ class Accepted:
             KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
         """
         sessions: list[AcceptedSession] = []
-        for one in [value] if schema == _FIRST_SCHEMA else value["sessions"]:
+        written = [value] if schema == _FIRST_SCHEMA else value["sessions"]
+        for one in written:
             before = sessions[-1].environment if sessions else None
             sessions.append(_session_from_json(one, before))
         if not 0 < len(sessions) <= MOST_SESSIONS:
             raise ValueError(f"{len(sessions)} sessions: expected 1 to {MOST_SESSIONS}")
+        anchors = [
+            session for session, one in zip(sessions, written, strict=True) if _is_anchor(one)
+        ]
+        changes = 0
+        if schema <= _BEFORE_ANCHORS:  # the oldest session that is left stands in
+            anchors = sessions[:1]
+        elif "anchor" in value:
+            anchors.append(_session_from_json(value["anchor"], None))
+            changes = _changes(value["anchor"])
+        if len(anchors) > 1:
+            raise ValueError(f"{len(anchors)} sessions are marked as the anchor: expected one")
         newest = sessions.pop()
         return cls(
             scenario=str(value["scenario"]),
@@ -156,26 +221,28 @@ class Accepted:
             slo=float(value["slo"]) if value["slo"] is not None else None,
             yardstick=newest.yardstick,
             earlier=tuple(sessions),
+            blocks=newest.blocks,
+            anchor=anchors[0] if anchors else None,
+            changes=changes,
         )
 
 
 def _session_to_json(session: AcceptedSession, before: Environment | None) -> dict[str, object]:
     """Plain values; without the environment where it is that of the session before."""
-    yardstick = session.yardstick
+    yardstick, blocks = session.yardstick, session.blocks
     return {
         "commit": session.revision.commit,
         "branch": session.revision.branch,
         "date": session.revision.date,
         **({"environment": session.environment.to_json()} if session.environment != before else {}),
-        **({"yardstick": _rounded(yardstick)} if yardstick is not None else {}),
-        "metrics": {name: _ends(estimate) for name, estimate in session.metrics.items()},
+        **({"yardstick": rounded(yardstick)} if yardstick is not None else {}),
+        **({"blocks": blocks.to_json()} if blocks is not None else {}),
+        "metrics": {name: ends_of(estimate) for name, estimate in session.metrics.items()},
     }
 
 
 def _session_from_json(value: dict[str, Any], before: Environment | None) -> AcceptedSession:
-    unknown = set(value["metrics"]) - set(METRICS)
-    if unknown:
-        raise ValueError(f"there is no metric {min(unknown)!r}")
+    check_metrics(value["metrics"])
     if before is None or "environment" in value:
         before = Environment.from_json(value["environment"])
     yardstick = value.get("yardstick")
@@ -183,30 +250,27 @@ def _session_from_json(value: dict[str, Any], before: Environment | None) -> Acc
         raise ValueError(f"yardstick {yardstick!r}: expected seconds above 0")
     return AcceptedSession(
         metrics=MappingProxyType(
-            {name: _estimate(metric) for name, metric in value["metrics"].items()}
+            {name: estimate_of(metric) for name, metric in value["metrics"].items()}
         ),
         environment=before,
         revision=Revision(str(value["commit"]), str(value["branch"]), str(value["date"])),
         yardstick=yardstick,
+        blocks=BlockSummary.from_json(value["blocks"]) if "blocks" in value else None,
     )
 
 
-def _ends(estimate: Estimate) -> float | list[float]:
-    """Value, low and high; one figure if it was counted."""
-    if estimate.low == estimate.high:
-        return _rounded(estimate.value)
-    return [_rounded(end) for end in (estimate.value, estimate.low, estimate.high)]
+def _is_anchor(session: dict[str, Any]) -> bool:
+    marked = session.get("anchor", False)
+    if not isinstance(marked, bool):
+        raise ValueError(f"anchor {marked!r:.80} of a session: expected true")  # noqa: TRY004
+    return marked
 
 
-def _estimate(metric: Any) -> Estimate:  # noqa: ANN401 - of a file
-    match metric:
-        case int() | float():
-            return counted(float(metric))
-        case [value, low, high]:
-            return Estimate(float(value), float(low), float(high))
-        case {"value": value, "low": low, "high": high}:  # the first schema
-            return Estimate(float(value), float(low), float(high))
-    raise ValueError(f"{metric!r:.80} is no figure: expected one, or value, low and high")
+def _changes(anchor: dict[str, Any]) -> int:
+    changes = anchor["changes"]
+    if not isinstance(changes, int) or changes < 0:
+        raise ValueError(f"{changes!r:.80} changes since the anchor: expected 0 or more")
+    return changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +326,8 @@ def accept(
         yardstick: seconds a request of the reference model.
         earlier: accepted sessions that it follows; none if it is the first, or a change.
     """
+    blocks = block_summary(measurement.series)
+    newest = AcceptedSession(measurement.metrics, environment, revision, yardstick, blocks)
     return Accepted(
         scenario=measurement.scenario,
         serving=measurement.serving,
@@ -272,43 +338,6 @@ def accept(
         slo=measurement.slo,
         yardstick=yardstick,
         earlier=earlier[-(MOST_SESSIONS - 1) :],
+        blocks=blocks,
+        anchor=(*earlier, newest)[0],
     )
-
-
-def metrics_to_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, object]]:
-    """Each metric with its interval, unit and direction, rounded to six significant digits."""
-    return {
-        name: {
-            "value": _rounded(estimate.value),
-            "low": _rounded(estimate.low),
-            "high": _rounded(estimate.high),
-            "unit": METRICS[name].unit,
-            "better": METRICS[name].better,
-        }
-        for name, estimate in metrics.items()
-    }
-
-
-def metrics_from_json(value: dict[str, dict[str, Any]]) -> Mapping[str, Estimate]:
-    """The inverse of `metrics_to_json`.
-
-    Raises:
-        KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
-    """
-    unknown = set(value) - set(METRICS)
-    if unknown:
-        raise ValueError(f"there is no metric {min(unknown)!r}")
-    return MappingProxyType({name: estimate_from_json(metric) for name, metric in value.items()})
-
-
-def estimate_from_json(value: dict[str, Any]) -> Estimate:
-    """An estimate from its `value`, `low` and `high`.
-
-    Raises:
-        KeyError, TypeError, ValueError: if the values are not of this shape.
-    """
-    return Estimate(float(value["value"]), float(value["low"]), float(value["high"]))
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")

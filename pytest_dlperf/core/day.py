@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.scenarios import OpenLoop
 from pytest_dlperf.core.statistics.sessions import Session, reference_change
 from pytest_dlperf.core.usage import unrest
 
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 SPEEDS: Final = frozenset(name for name, metric in METRICS.items() if metric.unit in {"1/s", "s"})
 """Metrics that say nothing on a day on which the machine is not what it was."""
 
-_ALIKE: Final = (0.8, 1.25)
+_SCALED: Final = SPEEDS - {"compile_time"}  # which is one thread of Python most of the time
+_SCALED_IN_OPEN_LOOP: Final = _SCALED - {"throughput", "goodput"}
+_OPEN_LOOPS: Final = frozenset(one.__name__ for one in get_args(OpenLoop))
+
+ALIKE: Final = (0.8, 1.25)
+"""The yardstick of one and the same machine stays within these multiples of what it was."""
+
 _WORTH_SAYING: Final = 0.02
 
 
@@ -54,8 +61,13 @@ def scaled_metrics(plan: Plan) -> frozenset[str]:
 
     Where requests come by themselves, their rate is not the machine's.
     """
-    compiled = {"compile_time"}  # one thread of Python most of the time
-    return SPEEDS - compiled - ({"throughput", "goodput"} if plan.open_loop else set())
+    return _SCALED_IN_OPEN_LOOP if plan.open_loop else _SCALED
+
+
+def scaled_metrics_of(scenario: str) -> frozenset[str]:
+    """The same for what was measured with a scenario, given as the text of it that is stored."""
+    open_loop = scenario.partition("(")[0] in _OPEN_LOOPS
+    return _SCALED_IN_OPEN_LOOP if open_loop else _SCALED
 
 
 def needs_yardstick(plan: Plan) -> bool:
@@ -88,7 +100,7 @@ def day_of(  # noqa: PLR0913 - what is known, and how often one may err
     """
     change = _change(accepted, yardstick)
     times = f"{change:.2f} times as long as in the baseline's sessions" if change else ""
-    least, most = _ALIKE
+    least, most = ALIKE
     alike = change is None or least <= change <= most
     unquiet = unrest(found.usage) if found.usage else ""
     worth_saying = change is not None and abs(change - 1) >= _WORTH_SAYING

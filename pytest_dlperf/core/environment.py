@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, fields
-from typing import Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Severity: TypeAlias = Literal["blocking", "warning"]
 
@@ -37,6 +40,50 @@ class MachineClass:
     def to_json(self) -> dict[str, object]:
         """Plain values."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> MachineClass:
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: if the values are not of this shape.
+        """
+        return cls(
+            cpu=str(value["cpu"]),
+            cores=int(value["cores"]),
+            memory=int(value["memory"]),
+            accelerators=str(value["accelerators"]),
+            driver=str(value["driver"]),
+        )
+
+    def changes(self, base: MachineClass) -> dict[Severity, tuple[str, ...]]:
+        """What differs from another machine class, by what it means for a comparison.
+
+        Blocking: processors and accelerators are what is measured with. Warning: with more memory
+        or another driver the same hardware may well be as fast, but nobody knows before it is
+        measured.
+        """
+        found: dict[Severity, list[str]] = {"blocking": [], "warning": []}
+        for field in fields(self):
+            old, new = getattr(base, field.name), getattr(self, field.name)
+            severity: Severity = "warning" if field.name in {"memory", "driver"} else "blocking"
+            if old != new:
+                unit = " GiB" if field.name == "memory" else ""
+                found[severity].append(f"{field.name} {old or 'none'} -> {new or 'none'}{unit}")
+        return {severity: tuple(texts) for severity, texts in found.items()}
+
+    def nearest(self, others: Iterable[MachineClass]) -> MachineClass | None:
+        """The other class that the fewest fields tell from this one, those that block first.
+
+        Args:
+            others: among which this one is not; None is returned if there are none.
+        """
+
+        def distance(other: MachineClass) -> tuple[int, int, str]:
+            changes = self.changes(other)
+            return len(changes["blocking"]), len(changes["warning"]), other.slug
+
+        return min(others, key=distance, default=None)
 
 
 @dataclass(frozen=True, slots=True)

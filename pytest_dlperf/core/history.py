@@ -5,14 +5,20 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.core.baseline import Accepted, Revision
+from pytest_dlperf.core.baseline import accept
+from pytest_dlperf.core.verdict import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_dlperf.core.baseline import Accepted, Revision
     from pytest_dlperf.core.environment import MachineClass
     from pytest_dlperf.core.record import Record
-    from pytest_dlperf.core.verdict import Verdict
+
+SOUND: Final = (Verdict.PASS, Verdict.NEW, Verdict.INCONCLUSIVE)
+"""Verdicts of what nothing speaks against."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,48 @@ class Entry:
     found: Accepted
     renews: bool = False
 
+    @property
+    def acceptable(self) -> bool:
+        """Whether later runs may be compared with it.
+
+        Code with uncommitted changes is what nobody else has, and what broke a budget is no
+        measure; but what was accepted as a change was meant.
+        """
+        committed = not self.run.revision.commit.endswith("+")
+        return self.renews or (committed and self.verdict in SOUND)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which measurement on which machine class.
+
+    Attributes:
+        test: pytest's node id.
+        name: of the measurement; may be empty.
+        machine: the machine class.
+    """
+
+    test: str
+    name: str
+    machine: MachineClass
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Whose sessions are the baseline: those of a branch, or those of some commits.
+
+    Attributes:
+        branch: name; None if commits are given.
+        commits: full hashes, the nearest ancestor first; empty if a branch is given.
+    """
+
+    branch: str | None
+    commits: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.branch is not None and self.commits:
+            raise ValueError(f"branch {self.branch!r:.80} and commits: expected one of them")
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -70,6 +118,7 @@ class Query:
         commits: full hashes, one of which was measured, without changes.
         run: key of the run.
         verdicts: one of which it was given.
+        acceptable: whether only those are asked for that later runs may be compared with.
         limit: the most entries, the newest of them.
     """
 
@@ -80,51 +129,43 @@ class Query:
     commits: tuple[str, ...] | None = None
     run: str | None = None
     verdicts: tuple[Verdict, ...] | None = None
+    acceptable: bool = False
     limit: int | None = None
 
 
 def entry_of(record: Record, run: Run) -> Entry | None:
     """What the history keeps of a record; None for what says nothing of speed.
 
-    Those are smoke runs, and duels, whose figures are of slots.
+    Those are smoke runs, and duels, whose figures are of slots, so that no environment goes with
+    them. One whose doubts were settled by a duel is an ordinary measurement.
     """
-    if record.quick or record.duel is not None or record.environment is None:
+    if record.quick or record.environment is None:
         return None
     measured = record.measurement
-    found = Accepted(
-        scenario=measured.scenario,
-        serving=measured.serving,
-        metrics=measured.metrics,
-        rows=measured.rows,
-        environment=record.environment,
-        revision=run.revision,
-        slo=measured.slo,
-        yardstick=record.yardstick,
-    )
+    found = accept(measured, record.environment, run.revision, record.yardstick)
+    # What it may be an anchor of, the store knows.
+    found = dataclasses.replace(found, anchor=None)
     return Entry(run, measured.test, measured.name, record.verdict, found, record.kept == "renew")
 
 
-def baseline_of(newest_first: tuple[Entry, ...], most: int) -> Accepted | None:
+def baseline_of(newest_first: Iterable[Entry], most: int) -> Accepted | None:
     """The newest entry with those before it as its sessions, back to the last accepted change.
 
     Sessions under other conditions (scenario, serving, slo) than the newest's are left out.
 
     Args:
-        newest_first: entries of one measurement on one machine class.
+        newest_first: entries of one measurement on one machine class; taken no further than they
+            are needed.
         most: so many sessions at the most.
     """
-    if not newest_first:
-        return None
-    newest = newest_first[0].found
+    newest: Accepted | None = None
     sessions = []
     for entry in newest_first:
-        found = entry.found
-        if _conditions(found) == _conditions(newest):
-            sessions.append(found.newest)
+        newest = newest or entry.found
+        if entry.found.conditions == newest.conditions:
+            sessions.append(entry.found.newest)
         if entry.renews or len(sessions) == most:
             break
+    if newest is None:
+        return None
     return dataclasses.replace(newest, earlier=tuple(reversed(sessions[1:])))
-
-
-def _conditions(found: Accepted) -> tuple[str, str, float | None]:
-    return found.scenario, found.serving, found.slo

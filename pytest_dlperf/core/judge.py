@@ -245,14 +245,21 @@ def prediction_of(
         # Its interval is about other rows than these, and these were the same.
         then, now = [counted(one.value) for one in then], counted(now.value)
     history = [
-        _session(metric, one, session.yardstick if scaled else None)
+        session_of(metric, one, session.yardstick if scaled else None)
         for one, session in zip(then, measured, strict=True)
     ]
-    today = _session(metric, now, day.yardstick if scaled else None)
+    today = session_of(metric, now, day.yardstick if scaled else None)
     return predict(history, today, math.log1p(metric.run_noise))
 
 
-def _session(metric: Metric, measured: Estimate, yardstick: float | None) -> Session:
+def session_of(metric: Metric, measured: Estimate, yardstick: float | None) -> Session:
+    """One metric in one session, as a logarithm of its cost.
+
+    Args:
+        metric: no share.
+        measured: what the session found.
+        yardstick: seconds a request of the reference model, if that is to be allowed for.
+    """
     low, high = log_cost(metric, measured.low), log_cost(metric, measured.high)
     return Session(
         cost=log_cost(metric, measured.value),

@@ -10,15 +10,16 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
-from pytest_dlperf.core.detect import Detect, parse_detect
-from pytest_dlperf.core.devices import device_names
+from pytest_dlperf.core.basis import FILES, Basis
+from pytest_dlperf.core.option_values import PARSERS
 from pytest_dlperf.core.scenarios import ClosedLoop, Scenario
 from pytest_dlperf.core.serving import Serving
-from pytest_dlperf.core.units import parse_duration
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from pytest_dlperf.core.detect import Detect
 
 Leniency: TypeAlias = Literal["pass", "warn", "fail"]
 Update: TypeAlias = Literal["new", "improved", "all"]
@@ -166,6 +167,25 @@ class Options:
             "flag",
         ),
     )
+    baseline: Basis | None = field(
+        default=None,
+        metadata=_spec(
+            "where baselines come from: files (default; accepted ones), history:BRANCH (the last "
+            "sessions on a branch) or history:merge-base (those on the commit where this branch "
+            "left the default branch and on the commits before it; on the default branch itself "
+            "that commit is the present one, so that a repeated run is compared with the first)"
+        ),
+    )
+    history: str | None = field(
+        default=None,
+        repr=False,  # it may hold a password
+        metadata=_spec(
+            "the database that every run is recorded in, as SQLAlchemy's URL (sqlite:///FILE, "
+            "postgresql://USER@HOST/DATABASE), or none; default: the environment variable "
+            "DLPERF_HISTORY, which also keeps a password out of command lines and ini files, else "
+            ".dlperf/history.sqlite"
+        ),
+    )
     update: Update | None = field(
         default=None,
         metadata=_spec(
@@ -188,6 +208,13 @@ class Options:
     json: str | None = field(
         default=None, metadata=_spec("write all measurements and verdicts to this file")
     )
+    metrics: str | None = field(
+        default=None,
+        metadata=_spec(
+            "write all metrics to this file as OpenMetrics text, for GitLab's metrics report and "
+            "Prometheus' textfile collector"
+        ),
+    )
     only: bool | None = field(default=None, metadata=_spec("run only tests that measure", "flag"))
     skip: bool | None = field(
         default=None, metadata=_spec("run only tests that do not measure", "flag")
@@ -203,6 +230,7 @@ DEFAULTS: Final = Options(
     call_timeout=60.0,
     detect=(),
     budget_time=60.0,
+    baseline=FILES,
     missing="pass",
     inconclusive="warn",
     devices_required=False,
@@ -293,8 +321,8 @@ def _checked(given: Mapping[str, object], spelling: Callable[[str], str]) -> Opt
             if name == "clients" and isinstance(value, int):
                 hint = f"{hint}; how many there are: scenario=ClosedLoop(clients={value})"
             raise UsageError(f"{spelt}={value!r}", hint)
-        if name in _PARSERS:
-            values[name] = _PARSERS[name](value, spelt)
+        if name in PARSERS:
+            values[name] = PARSERS[name](value, spelt)
         elif name == "scenario" and not isinstance(value, Scenario):
             example = ClosedLoop(clients=64)
             raise UsageError(f"{spelt}={value!r} is no scenario", f"such as {example}")
@@ -305,28 +333,3 @@ def _checked(given: Mapping[str, object], spelling: Callable[[str], str]) -> Opt
         else:
             values[name] = value
     return Options(**values)
-
-
-def _count(value: object, spelt: str, least: int, most: int) -> int:
-    text = str(value)
-    if not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
-        raise UsageError(f"{spelt}={value!r:.80}: expected a number from {least} to {most}")
-    return int(text)
-
-
-def _counted(least: int, most: int) -> Callable[[object, str], int]:
-    return lambda value, spelt: _count(value, spelt, least, most)
-
-
-_PARSERS: Final[Mapping[str, Callable[[object, str], object]]] = {
-    "duration": parse_duration,
-    "slo": parse_duration,
-    "call_timeout": parse_duration,
-    "budget_time": parse_duration,
-    "detect": parse_detect,
-    "devices": device_names,
-    "logical_cpus": _counted(1, 64),
-    "pairs": _counted(1, 8),
-    "seed": _counted(0, 2**63 - 1),
-}
-"""How the values of some options are read; each takes a value and how the option is spelt."""

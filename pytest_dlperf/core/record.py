@@ -6,14 +6,10 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf.core.baseline import (
-    estimate_from_json,
-    metrics_from_json,
-    metrics_to_json,
-)
 from pytest_dlperf.core.environment import Environment
 from pytest_dlperf.core.gpus import GpuUse
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
+from pytest_dlperf.core.plain_figures import estimate_from_json, metrics_from_json, metrics_to_json
 from pytest_dlperf.core.rows import Rows
 from pytest_dlperf.core.series import Series
 from pytest_dlperf.core.usage import Consumption
@@ -42,6 +38,8 @@ class Record:
         environment: the software that it ran with; None if that is not known.
         yardstick: seconds a request of the reference model in the same session, if measured.
         kept: whether it became the baseline, or its next session.
+        basis: where in the history a baseline was looked for, as `history:main`; empty if it was
+            looked for in files.
     """
 
     measurement: Measurement
@@ -53,6 +51,7 @@ class Record:
     environment: Environment | None = None
     yardstick: float | None = None
     kept: Keeping = ""
+    basis: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -106,6 +105,7 @@ def record_to_json(record: Record) -> dict[str, object]:
         "environment": record.environment.to_json() if record.environment else None,
         "yardstick": record.yardstick,
         "kept": record.kept,
+        "basis": record.basis,
     }
 
 
@@ -150,6 +150,7 @@ def _later_facts(value: dict[str, Any]) -> dict[str, Any]:
         "environment": lambda found: Environment.from_json(found) if found else None,
         "yardstick": lambda seconds: None if seconds is None else float(seconds),
         "kept": str,
+        "basis": str,
     }
     return {name: read(value[name]) for name, read in readers.items() if name in value}
 

@@ -38,7 +38,7 @@ def failure_text(record: Record, broken: Sequence[Judgement]) -> str:
         *wrapped(f"{found.requests:,} requests in {found.seconds:.1f} s: {found.diagnosis}"),
         *(wrapped(f"percentile intervals: {found.intervals}") if found.intervals else ()),
     ]
-    steps = list(_next_steps(record))
+    steps = list(next_steps(record))
     return "\n".join([*lines, *(["", *steps] if steps else [])])
 
 
@@ -52,15 +52,22 @@ def budget_table(judgements: Iterable[Judgement], width: int) -> list[str]:
         table.add_column(column, no_wrap=True, justify="right")
     table.add_column("verdict", no_wrap=True)
     for judgement in judgements:
-        unit = METRICS[judgement.metric].unit
-        table.add_row(
-            judgement.budget,
-            _measured(judgement, unit),
-            format_quantity(judgement.limit, unit) if judgement.limit is not None else "-",
-            _baseline(judgement, unit),
-            judgement.verdict.value,
-        )
+        table.add_row(judgement.budget, *budget_cells(judgement), judgement.verdict.value)
     return render(table, width, colour=False)
+
+
+def budget_cells(judgement: Judgement) -> tuple[str, str, str]:
+    """Measured with its interval, limit, and baseline with commit and date; each of some lines."""
+    unit = METRICS[judgement.metric].unit
+    limit = "-" if judgement.limit is None else format_quantity(judgement.limit, unit)
+    return _measured(judgement, unit), limit, _baseline(judgement, unit)
+
+
+def judged_line(judgement: Judgement) -> str:
+    """One budget in one line."""
+    named = zip(("measured", "limit", "baseline"), budget_cells(judgement), strict=True)
+    facts = [f"{name} {cell.replace(chr(10), ', ')}" for name, cell in named if cell != "-"]
+    return "; ".join([f"{judgement.budget}: {judgement.verdict}", *facts])
 
 
 def explanations(record: Record) -> list[str]:
@@ -73,7 +80,7 @@ def explanations(record: Record) -> list[str]:
     metrics_by_reason: dict[str, list[str]] = {}
     for judgement in record.judgements:
         if judgement.reason:
-            metrics_by_reason.setdefault(_reason(judgement), []).append(judgement.metric)
+            metrics_by_reason.setdefault(reason_of(judgement), []).append(judgement.metric)
     for reason, metrics in metrics_by_reason.items():
         lines += wrapped(f"{', '.join(metrics)}: {reason}")
     for note in found.notes:
@@ -96,7 +103,8 @@ def headline(broken: Iterable[Judgement]) -> str:
     return "; ".join(parts)
 
 
-def _reason(judgement: Judgement) -> str:
+def reason_of(judgement: Judgement) -> str:
+    """Why a verdict is open, with the value at which it would have been a FAIL."""
     if judgement.fails_at is None:
         return judgement.reason
     unit, better = METRICS[judgement.metric].unit, METRICS[judgement.metric].better
@@ -105,7 +113,8 @@ def _reason(judgement: Judgement) -> str:
     return f"{judgement.reason}; {worse} {at} it would have been a FAIL"
 
 
-def _next_steps(record: Record) -> Iterable[str]:
+def next_steps(record: Record) -> Iterable[str]:
+    """What to run next, if that is known: sentences, and below each its command."""
     test = shlex.quote(record.measurement.test)
     lost = [
         judgement
@@ -124,9 +133,10 @@ def _next_steps(record: Record) -> Iterable[str]:
         else:
             yield "next: measure again, alone, to see whether it stays:"
             yield f"  pytest {test}"
-        yield "or accept it as the new baseline:"
+        where = " where its sessions are recorded" if record.basis else ""
+        yield f"or accept it as the new baseline{where}:"
         yield f"  pytest {test} --dlperf-update=all"
-    elif any(j.verdict is Verdict.NEW for j in record.judgements):
+    elif not record.basis and any(j.verdict is Verdict.NEW for j in record.judgements):
         known = any(j.baseline is not None for j in record.judgements)
         yield "next: record a baseline:"
         yield f"  pytest {test} --dlperf-update={'all' if known else 'new'}"
@@ -189,7 +199,24 @@ def _change(judgement: Judgement, unit: Dimension) -> str:
 
 
 def wrapped(text: str) -> list[str]:
-    """A sentence in lines that fit, the further ones indented."""
+    """A sentence in lines that fit, the further ones indented.
+
+    What follows it in lines of its own is indented too; commands stay whole, so that they can be
+    copied.
+    """
     import textwrap
 
-    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    sentence, *further = text.split("\n")
+    lines = textwrap.wrap(sentence, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    for line in further:
+        if line.startswith("pytest"):
+            lines.append(f"  {line}")
+        else:
+            lines += textwrap.wrap(
+                line.strip(),
+                WIDTH,
+                initial_indent="  ",
+                subsequent_indent="    ",
+                break_on_hyphens=False,
+            )
+    return lines

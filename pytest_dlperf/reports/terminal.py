@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.core.exports import own_name
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.units import format_quantity
 from pytest_dlperf.core.verdict import Verdict
@@ -11,7 +12,7 @@ from pytest_dlperf.reports.budgets import explanations, wrapped
 from pytest_dlperf.reports.rendering import render
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pytest_dlperf.core.record import Record
 
@@ -19,13 +20,14 @@ _COLUMNS: Final = ("throughput", "p50", "p99", "accuracy")
 _RARE: Final = ("max_rate",)
 """Columns that are there when a measurement has them."""
 _NAMED: Final = 4  # tests that a hint lists
-_COLOURS: Final = {
+COLOURS: Final = {
     Verdict.PASS: "green",
     Verdict.FAIL: "red",
     Verdict.INCONCLUSIVE: "yellow",
     Verdict.INVALID: "yellow",
     Verdict.NEW: "cyan",
 }
+"""How each verdict is shown, where there are colours."""
 
 
 def summary_lines(records: Sequence[Record], width: int, *, colour: bool) -> list[str]:
@@ -35,32 +37,35 @@ def summary_lines(records: Sequence[Record], width: int, *, colour: bool) -> lis
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("measurement", ratio=1, overflow="fold")
-    rare = [name for name in _RARE if any(name in r.measurement.metrics for r in records)]
-    columns = (*rare, *_COLUMNS)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+    names = columns(records)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for record in records:
-        found = record.measurement
-        verdict = record.verdict
-        table.add_row(
-            short_title(record),
-            *(
-                format_quantity(found.metrics[name].value, METRICS[name].unit)
-                if name in found.metrics
-                else "-"
-                for name in columns
-            ),
-            Text(verdict.value, style=_COLOURS[verdict]),
-        )
+        verdict = Text(record.verdict.value, style=COLOURS[record.verdict])
+        table.add_row(short_title(record), *cells(record, names), verdict)
     return [*render(table, width, colour=colour), *_remarks(records)]
+
+
+def columns(records: Sequence[Record]) -> tuple[str, ...]:
+    """The metrics that a summary of these measurements shows."""
+    rare = (name for name in _RARE if any(name in r.measurement.metrics for r in records))
+    return (*rare, *_COLUMNS)
+
+
+def cells(record: Record, names: Iterable[str]) -> list[str]:
+    """What a measurement came to in each of these metrics."""
+    metrics = record.measurement.metrics
+    return [
+        format_quantity(metrics[name].value, METRICS[name].unit) if name in metrics else "-"
+        for name in names
+    ]
 
 
 def short_title(record: Record) -> str:
     """The test's own name, with the measurement's name if it has one."""
     found = record.measurement
-    name, bracket, parameters = found.test.partition("[")
-    function = name.rsplit("::", 1)[-1] + bracket + parameters
+    function = own_name(found.test)
     return f"{function} [{found.name}]" if found.name else function
 
 

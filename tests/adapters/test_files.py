@@ -17,7 +17,7 @@ from builders import MACHINE, estimate, make_accepted, make_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf.adapters.files import BaselineFiles, all_files, read_baseline
+from pytest_dlperf.adapters.files import BaselineFiles, all_files, move_anchors, read_baseline
 from pytest_dlperf.core.baseline import MOST_SESSIONS, SCHEMA, Baseline, Revision
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.statistics.estimate import counted
@@ -239,6 +239,14 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "yardstick text": lambda v: _session(v).update(yardstick="1"),
     "yardstick zero": lambda v: _session(v).update(yardstick=0),
     "yardstick nan": lambda v: _session(v).update(yardstick=float("nan")),
+    "anchor of a session text": lambda v: _session(v).update(anchor="true"),
+    "anchor none": lambda v: _entry(v).update(anchor=None),
+    "anchor true": lambda v: _entry(v).update(anchor=True),
+    "anchor without changes": lambda v: _entry(v).update(anchor=_session(v)),
+    "changes negative": lambda v: _entry(v).update(anchor={**_session(v), "changes": -1}),
+    "blocks none": lambda v: _session(v).update(blocks=None),
+    "blocks without a spread": lambda v: _session(v).update(blocks={"count": 9}),
+    "blocks endless": lambda v: _session(v).update(blocks={"count": 9, "spread": float("inf")}),
     "rows list": lambda v: _entry(v).update(rows=[]),
     "rows text": lambda v: _entry(v).update(rows="ff"),
     "rows too many": lambda v: _entry(v)["rows"].update(rows=900),
@@ -442,3 +450,111 @@ def test_a_file_of_the_first_version_is_written_anew(store: BaselineFiles) -> No
     written = json.loads(path.read_bytes())
     assert written["schema"] == SCHEMA
     assert len(_entry(written)["sessions"]) == 2
+
+
+def _replaced(store: BaselineFiles, changes: int) -> None:
+    """Accept so many changes, one after the other."""
+    for number in range(changes):
+        changed = _whole(number + 1)
+        store.save(TEST, "", dataclasses.replace(changed, anchor=changed.newest))
+
+
+def test_the_anchor_outlives_changes(store: BaselineFiles) -> None:
+    """It stays as it was recorded, to the figure, and the changes since are counted."""
+    first = dataclasses.replace(MEASURED, anchor=MEASURED.newest)
+    store.path(TEST).unlink()
+    store.save(TEST, "", first)
+    assert _session(json.loads(store.path(TEST).read_bytes()))["anchor"] is True
+
+    _replaced(store, 3)
+
+    loaded = store.load(TEST)
+    assert loaded is not None
+    accepted = loaded.accepted[""]
+    assert accepted.anchor is not None
+    assert accepted.anchor.metrics["throughput"] == MEASURED.metrics["throughput"]
+    assert (accepted.changes, len(accepted.sessions)) == (3, 1)
+    anchor = _entry(json.loads(store.path(TEST).read_bytes()))["anchor"]
+    assert (anchor["commit"], anchor["changes"]) == (MEASURED.revision.commit, 3)
+
+
+def test_two_runs_that_accept_a_change_each(tmp_path: Path, store: BaselineFiles) -> None:
+    """Both are counted, though both had looked before the other wrote."""
+    store.save(TEST, "", dataclasses.replace(MEASURED, anchor=MEASURED.newest))
+    old = store.load(TEST)
+    assert old is not None
+    for number in (1, 2):
+        changed = dataclasses.replace(_whole(number), anchor=_whole(number).newest)
+        meant = changed.following(old.accepted[""])
+        BaselineFiles(tmp_path, MACHINE).save(TEST, "", meant)
+
+    loaded = store.load(TEST)
+    assert loaded is not None
+    assert loaded.accepted[""].changes == 2
+
+
+def test_moving_an_anchor(store: BaselineFiles) -> None:
+    """Only the measurement that is named changes, and of it only where the anchor is."""
+    store.save(TEST, "", dataclasses.replace(MEASURED, anchor=MEASURED.newest))
+    _replaced(store, 2)
+    store.save(TEST, "big", dataclasses.replace(MEASURED, anchor=MEASURED.newest))
+    before = json.loads(store.path(TEST).read_bytes())
+
+    moved = move_anchors(store.path(TEST), {""})
+
+    after = json.loads(store.path(TEST).read_bytes())
+    assert moved.accepted[""].anchor == moved.accepted[""].newest
+    assert _session(after).pop("anchor") is True
+    del _entry(before)["anchor"]
+    assert after == before
+    move_anchors(store.path(TEST), {""})
+
+
+def test_moving_an_anchor_is_two_lines(store: BaselineFiles) -> None:
+    """Who reviews sees where it was and where it is, and nothing else."""
+    first = dataclasses.replace(MEASURED, anchor=MEASURED.newest)
+    store.save(TEST, "", first)
+    store.save(TEST, "", dataclasses.replace(_whole(1), earlier=first.sessions))
+    before = store.path(TEST).read_text().splitlines()
+
+    move_anchors(store.path(TEST), {""})
+
+    after = store.path(TEST).read_text().splitlines()
+    changed = [line for line in difflib.ndiff(before, after) if line[0] in "+-"]
+    assert [line[0] + line[1:].strip() for line in changed] == [
+        '-"anchor": true,',
+        '+"anchor": true,',
+    ]
+
+
+@pytest.mark.parametrize(
+    "damage", [b"{", b'{"schema": 99}', b'{"schema": 3, "test": "t", "measurements": {}}']
+)
+def test_moving_an_anchor_of_a_damaged_file(store: BaselineFiles, damage: bytes) -> None:
+    """The file is named and stays as it is."""
+    path = store.path(TEST)
+    path.write_bytes(damage)
+
+    with pytest.raises(BaselineError) as caught:
+        move_anchors(path, {""})
+
+    assert caught.value.path == str(path)
+    assert path.read_bytes() == damage
+    path.unlink()
+    with pytest.raises(BaselineError, match="not there any more"):
+        move_anchors(path, {""})
+
+
+def test_moving_an_anchor_on_a_full_disk(
+    store: BaselineFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is lost, and the reason is said."""
+    before = store.path(TEST).read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BaselineError, match="cannot be written: No space left"):
+        move_anchors(store.path(TEST), {""})
+    assert store.path(TEST).read_bytes() == before

@@ -49,7 +49,16 @@ def test_every_field_makes_another_class(change: dict[str, object]) -> None:
 def test_machine_to_json() -> None:
     """The fields of the machine can be read in a baseline file."""
     value = json.loads(json.dumps(MACHINE.to_json()))
-    assert MachineClass(**value) == MACHINE
+    assert MachineClass.from_json(value) == MACHINE
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(MachineClass)])
+def test_a_machine_needs_every_field(field: str) -> None:
+    """A machine class with a field missing is none."""
+    value = MACHINE.to_json()
+    del value[field]
+    with pytest.raises(KeyError, match=field):
+        MachineClass.from_json(value)
 
 
 @given(_ENVIRONMENTS)
@@ -96,3 +105,49 @@ def test_changes_are_what_differs(one: Environment, other: Environment) -> None:
     said = [*changes["blocking"], *changes["warning"]]
     assert sorted(text.split(" ", 1)[0] for text in said) == sorted(differing)
     assert one.changes(one) == {"blocking": (), "warning": ()}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "severity", "text"),
+    [
+        ("cpu", "Other CPU", "blocking", "cpu Test CPU @ 2.4GHz -> Other CPU"),
+        ("cores", 8, "blocking", "cores 4 -> 8"),
+        ("accelerators", "1x A100", "blocking", "accelerators none -> 1x A100"),
+        ("memory", 32, "warning", "memory 16 -> 32 GiB"),
+        ("driver", "560.1", "warning", "driver none -> 560.1"),
+    ],
+)
+def test_changes_of_a_machine(field: str, value: object, severity: str, text: str) -> None:
+    """What it computes with forbids a comparison; memory and driver are only said."""
+    now = dataclasses.replace(MACHINE, **{field: value})
+    changes: dict[str, tuple[str, ...]] = {**now.changes(MACHINE)}
+    assert changes.pop(severity) == (text,)
+    assert list(changes.values()) == [()]
+    assert MACHINE.changes(MACHINE) == {"blocking": (), "warning": ()}
+
+
+_MACHINES = st.builds(
+    MachineClass,
+    st.sampled_from(["a", "b"]),
+    st.integers(1, 2),
+    st.integers(1, 2),
+    st.sampled_from(["", "x"]),
+    st.sampled_from(["", "1"]),
+)
+
+
+@given(_MACHINES, st.lists(_MACHINES))
+def test_the_nearest_machine(machine: MachineClass, others: list[MachineClass]) -> None:
+    """None has fewer fields that block, nor as many and fewer others, in whatever order."""
+    nearest = machine.nearest(others)
+    assert nearest == machine.nearest(reversed(others))
+    if nearest is None:
+        assert not others
+        return
+
+    def differing(other: MachineClass) -> tuple[int, int]:
+        changes = machine.changes(other)
+        return len(changes["blocking"]), len(changes["warning"])
+
+    assert nearest in others
+    assert differing(nearest) == min(map(differing, others))

@@ -49,7 +49,8 @@ def test_everything_has_a_default_but_what_is_asked_for() -> None:
     """Only what must be asked for has none; the documented defaults are the real ones."""
     unsaid = {n for n in specs() if getattr(DEFAULTS, n) is None}
     asked = {"against", "against_install", "against_python", "pairs", "seed"}
-    assert unsaid == {"update", "json", "slo", "devices", "logical_cpus", *asked}
+    files = {"json", "metrics"}
+    assert unsaid == {"update", "history", "slo", "devices", "logical_cpus", *files, *asked}
     assert DEFAULTS.scenario == ClosedLoop(clients=64)
     assert (DEFAULTS.duration, DEFAULTS.missing, DEFAULTS.inconclusive) == (5.0, "pass", "warn")
 

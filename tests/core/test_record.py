@@ -113,6 +113,8 @@ _RECORDS = st.builds(
     judgements=st.lists(_JUDGEMENTS, max_size=3).map(tuple),
     hints=st.lists(st.text(), max_size=2).map(tuple),
     quick=st.booleans(),
+    kept=st.sampled_from(["", "follow", "renew"]),
+    basis=st.text(),
 )
 
 
@@ -183,7 +185,7 @@ def test_verdict_in_json_by_hand() -> None:
 
 LATER = (
     *("batch_sizes", "utilisation", "series", "intervals", "usage", "gpus", "hung"),
-    *("duel", "base", "environment", "yardstick", "kept"),
+    *("duel", "base", "environment", "yardstick", "kept", "basis"),
 )
 """Fields that the first reports of the schema did not have."""
 

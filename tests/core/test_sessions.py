@@ -15,6 +15,7 @@ from pytest_dlperf.core.statistics.sessions import (
     ENOUGH_SESSIONS,
     Prediction,
     Session,
+    contrast,
     predict,
     reference_change,
     shrinkage,
@@ -293,6 +294,9 @@ def test_reference_change() -> None:
     assert reference_change(history, Session(0.0, 0.0)) is None
     assert reference_change([*history, Session(0.0, 0.0)], history[0]) is None
     assert reference_change([], history[0]) is None
+    assert reference_change(history) is None
+    present = [Session(0.0, 0.0, math.log(one)) for one in (1, 16)]
+    assert reference_change(history, *present) == pytest.approx(1.0)
 
 
 def test_what_cannot_be_predicted() -> None:
@@ -331,3 +335,135 @@ def test_the_prior_is_outvoted(sessions: int, least: float, most: float) -> None
         for prior in (_NOISE / 2, _NOISE * 2)
     )
     assert least - 1e-9 <= large / small <= most + 1e-9
+
+
+@given(
+    st.lists(st.tuples(_FINITE, st.floats(0, 1), _FINITE), min_size=1, max_size=20),
+    st.tuples(_FINITE, st.floats(0, 1), _FINITE),
+    st.floats(0, 1),
+    st.booleans(),
+)
+def test_a_contrast_with_one_session_is_a_prediction(
+    history: list[tuple[float, float, float]],
+    now: tuple[float, float, float],
+    prior: float,
+    with_yardsticks: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """With one session on the right it is what a stored baseline predicts, spelt out here."""
+    kept = 3 if with_yardsticks else 2
+    *sessions, present = (Session(*one[:kept]) for one in (*history, now))
+
+    got = contrast(sessions, [present], prior)
+
+    m, weight = len(sessions), shrinkage(sessions)
+    z = np.array([session.cost - weight * (session.yardstick or 0) for session in sessions])
+    r = np.array([session.yardstick or 0.0 for session in sessions])
+    errors = np.array([session.error for session in sessions])
+    around = float(((r - r.mean()) ** 2).sum())
+    fitted = m >= ENOUGH_SESSIONS and around > 0
+    k = m - 2 if fitted else m - 1
+    shown = max(0.0, float(((z - z.mean()) ** 2).sum()) - k * float(np.mean(errors**2)))
+    variance = max((4 * prior**2 + shown) / (4 + k), 0.005**2)
+    leverage = ((present.yardstick or 0) - r.mean()) ** 2 / around if fitted else 0.0
+    spread = math.sqrt(
+        variance * (1 + 1 / m + leverage) + present.error**2 + (errors**2).sum() / m**2
+    )
+    loss = present.cost - weight * (present.yardstick or 0) - z.mean()
+    assert got.loss == pytest.approx(loss, rel=1e-9, abs=1e-9)
+    assert got.spread == pytest.approx(spread, rel=1e-9)
+    assert got.freedom == 4 + k
+    assert predict(sessions, present, prior) == got
+
+
+def test_a_contrast_by_hand() -> None:
+    """Without a yardstick it is the two-sample t-interval with a pooled variance and a prior."""
+    random = np.random.default_rng(0)
+    then, now = random.normal(1, 0.04, 6), random.normal(1.1, 0.04, 4)
+
+    got = contrast(_sessions(then.tolist(), 0.01), _sessions(now.tolist(), 0.02), 0.05)
+
+    squares = 5 * np.var(then, ddof=1) + 3 * np.var(now, ddof=1)
+    own = 5 * 0.01**2 + 3 * 0.02**2
+    between = (4 * 0.05**2 + squares - own) / (4 + 8)
+    within = 0.01**2 / 6 + 0.02**2 / 4
+    assert got.loss == pytest.approx(now.mean() - then.mean())
+    assert got.spread == pytest.approx(math.sqrt(between * (1 / 6 + 1 / 4) + within))
+    assert got.freedom == 12
+
+
+def test_a_contrast_whose_prior_is_what_sessions_show() -> None:
+    """Then it is the textbook's, but for more degrees of freedom."""
+    random = np.random.default_rng(0)
+    then, now = random.normal(0, 0.04, 8), random.normal(0, 0.04, 8)
+    pooled = math.sqrt((np.var(then, ddof=1) + np.var(now, ddof=1)) / 2)
+
+    got = contrast(_sessions(then.tolist()), _sessions(now.tolist()), pooled)
+
+    textbook = stats.ttest_ind(now, then)
+    assert got.loss / got.spread == pytest.approx(textbook.statistic)
+
+
+def test_a_contrast_with_a_fitted_yardstick() -> None:
+    """With 14 degrees of freedom in both sides the slope is that of a regression on both means."""
+    random = np.random.default_rng(0)
+    yardsticks = [random.normal(mean, 0.05, 10) for mean in (0.0, 0.1)]
+    costs = [0.5 * one + random.normal(0, 0.02, 10) for one in yardsticks]
+    costs[1] += 1
+    then, now = (
+        _sessions(cost.tolist(), 0.0, one.tolist())
+        for cost, one in zip(costs, yardsticks, strict=True)
+    )
+
+    got = contrast(then, now, 0.03)
+
+    columns = np.column_stack([np.repeat([1, 0], 10), np.repeat([0, 1], 10), np.hstack(yardsticks)])
+    solved, left, *_ = np.linalg.lstsq(columns, np.hstack(costs), rcond=None)
+    inverse = np.linalg.inv(columns.T @ columns)
+    difference = np.array([-1, 1, 0])
+    between = (4 * 0.03**2 + left[0]) / (4 + 17)
+    assert got.loss == pytest.approx(difference @ solved)
+    assert got.freedom == 21
+    assert got.spread == pytest.approx(math.sqrt(between * (difference @ inverse @ difference)))
+
+
+@given(
+    st.lists(st.tuples(_FINITE, st.floats(0, 1), _FINITE), min_size=1, max_size=12),
+    st.lists(st.tuples(_FINITE, st.floats(0, 1), _FINITE), min_size=1, max_size=12),
+    st.floats(0, 1),
+)
+def test_sides_can_be_exchanged(
+    then: list[tuple[float, float, float]], now: list[tuple[float, float, float]], prior: float
+) -> None:
+    """What one side lost the other has gained, with the same certainty."""
+    left, right = ([Session(*one) for one in side] for side in (then, now))
+    there, back = contrast(left, right, prior), contrast(right, left, prior)
+    assert there.loss == pytest.approx(-back.loss, rel=1e-9, abs=1e-9)
+    assert there.spread == pytest.approx(back.spread, rel=1e-9)
+    assert there.freedom == back.freedom
+
+
+@pytest.mark.parametrize(("then", "now"), [(1, 1), (1, 8), (8, 8), (30, 5)])
+def test_unchanged_code_on_both_sides_fails_at_alpha(then: int, now: int) -> None:
+    """With the right prior no more than 1 % of comparisons of unchanged code have a FAIL at 1 %."""
+    random = np.random.default_rng(then * 100 + now)
+    found = []
+    for _ in range(3000):
+        costs = random.normal(0, _NOISE, then + now)
+        sides = costs[:then].tolist(), costs[then:].tolist()
+        found.append(contrast(*map(_sessions, sides), _NOISE))
+    assert _failed(found, 0.01) <= 0.015
+
+
+def test_more_sessions_on_the_right_see_more() -> None:
+    """Eight sessions of the new code tell a loss that one does not."""
+    history = _sessions([0.0, 0.01] * 4)
+    one, eight = (contrast(history, _sessions([0.05, 0.06] * n), 0.02) for n in (1, 4))
+    assert eight.spread < one.spread
+    assert eight.visible(0.01, 0.05) < one.visible(0.01, 0.05)
+
+
+def test_contrasts_that_cannot_be_drawn() -> None:
+    """Each side needs a session."""
+    for sides in (([], [Session(0.0, 0.0)]), ([Session(0.0, 0.0)], [])):
+        with pytest.raises(ValueError, match="at least one"):
+            contrast(*sides, 0.05)

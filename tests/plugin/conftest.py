@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
+import psycopg
 import pytest
 import scipy.special
+import sqlalchemy.dialects.postgresql.psycopg
+import sqlalchemy.dialects.sqlite
+
+import pytest_dlperf.core.usage
+import pytest_dlperf.engine.clock
+import pytest_dlperf.engine.max_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,14 +34,35 @@ def identity(batch):
 
 """
 
+ALONE = ("-p", "no:benchmark", "-p", "no:codspeed")
+"""Most tests are about this plugin only; those of its neighbours name them."""
+
 # In-process runs drop the modules that they imported; extension modules bear no second import.
-LOADED_ONCE = (np, psutil, scipy.special)
+LOADED_ONCE = (np, psutil, psycopg, scipy.special, sqlalchemy.dialects)
 
 
 @pytest.fixture(autouse=True)
 def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the plugin does must not depend on where its own tests run."""
-    monkeypatch.delenv("CI", raising=False)
+    github = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE")
+    for name in ("CI", "DLPERF_HISTORY", *github):
+        monkeypatch.delenv(name, raising=False)
+
+
+# What tests replace in a module must be what in-process runs use: they drop what they imported.
+REPLACED_IN = (
+    pytest_dlperf.core.usage,
+    pytest_dlperf.engine.clock,
+    pytest_dlperf.engine.max_rate,
+)
+
+
+@pytest.fixture
+def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else this machine does must not decide what is judged."""
+    nothing = property(lambda _: None)
+    monkeypatch.setattr("pytest_dlperf.core.usage.Usage.others_share", nothing)
+    monkeypatch.setattr("pytest_dlperf.core.usage.Usage.stolen_share", nothing)
 
 
 @pytest.fixture
@@ -43,7 +71,7 @@ def run(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
 
     def run_module(source: str, *options: str) -> pytest.RunResult:
         pytester.makepyfile(test_module=HEADER + source)
-        return pytester.runpytest_inprocess("-p", "no:benchmark", *options)
+        return pytester.runpytest_inprocess(*ALONE, *options)
 
     return run_module
 
@@ -53,6 +81,6 @@ def again(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
     """Run pytest once more on what is there."""
 
     def run_again(*options: str) -> pytest.RunResult:
-        return pytester.runpytest_inprocess("-p", "no:benchmark", *options)
+        return pytester.runpytest_inprocess(*ALONE, *options)
 
     return run_again

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("quiet_machine")
+
 SLOWABLE = """
 import os
 
@@ -27,14 +29,6 @@ def work(batch):
 def test_it(dlperf):
     dlperf(work, DATA)
 """
-
-
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else this machine does must not decide what is judged here."""
-    nothing = property(lambda _: None)
-    monkeypatch.setattr("pytest_dlperf.core.usage.Usage.others_share", nothing)
-    monkeypatch.setattr("pytest_dlperf.core.usage.Usage.stolen_share", nothing)
 
 
 def files(pytester: pytest.Pytester) -> list[Path]:
@@ -79,7 +73,7 @@ def test_record_then_pass_then_fail_for_the_right_reason(
     """The main job: a slower target is red on throughput, a worse one on accuracy only."""
     run(SLOWABLE, "--dlperf-update=new").assert_outcomes(passed=1)
     recorded = content(pytester)
-    assert recorded["schema"] == 2
+    assert recorded["schema"] == 3
     assert recorded["test"] == "test_module.py::test_it"
     assert sessions(pytester)[0]["metrics"]["accuracy"][0] == 1.0
 
@@ -136,7 +130,9 @@ def test_a_grown_baseline_is_left_to_update_all(
     run(SLOWABLE, "--dlperf-update=new")
     (path,) = files(pytester)
     value = content(pytester)
-    value["measurements"][""]["sessions"] *= 8
+    first = value["measurements"][""]["sessions"][0]
+    unmarked = {name: told for name, told in first.items() if name != "anchor"}
+    value["measurements"][""]["sessions"] = [first, *[unmarked] * 7]
     path.write_text(json.dumps(value))
     before = path.read_bytes()
 
@@ -162,9 +158,17 @@ def test_update_all_accepts_a_slower_target(
 
     result.assert_outcomes(passed=1)
     result.stdout.re_match_lines(
-        [r".*accepted as the new baseline; it was", r".*baseline replaced"]
+        [
+            r".*accepted as the new baseline; it was",
+            r".*baseline replaced",
+            r"  throughput [\d,.]+.*/s -> [\d,.]+.*/s \(-\d+\.\d %\)",
+            r"  accuracy 100.00 % -> 100.00 % \(\+0.0 pt\)",
+        ]
     )
     assert throughput(pytester) < old / 2
+    anchor = content(pytester)["measurements"][""]["anchor"]
+    assert anchor["metrics"]["throughput"][0] == old
+    assert anchor["changes"] == 1
 
 
 def test_update_improved_replaces_only_what_is_better(
@@ -181,7 +185,10 @@ def test_update_improved_replaces_only_what_is_better(
     monkeypatch.setenv("WORK", "1")
     hint = again()
     hint.stdout.re_match_lines(
-        [r".*better than the baseline \(throughput\): hold it with", r".*update=improved"]
+        [
+            r".*better than the baseline \(throughput\): hold it with",
+            r"  pytest test_module.py::test_it --dlperf-update=improved",
+        ]
     )
     again("--dlperf-update=improved").assert_outcomes(passed=1)
     fast = throughput(pytester)
@@ -315,6 +322,7 @@ def test_another_scenario_is_not_compared(
     again("--dlperf-update=all").assert_outcomes(passed=1)
     assert content(pytester)["measurements"][""]["scenario"] == "ClosedLoop(clients=9)"
     assert len(sessions(pytester)) == 1
+    assert sessions(pytester)[0]["anchor"] is True
 
 
 def test_ci_false_is_no_ci(
@@ -328,3 +336,56 @@ def test_ci_false_is_no_ci(
     run(SLOWABLE, "--dlperf-update=new")
 
     assert len(files(pytester)) == 1
+
+
+def test_a_creep_is_told_of(
+    run: Callable[..., pytest.RunResult],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+) -> None:
+    """What ten accepted changes have lost together is a warning and a note, never a failure."""
+    run(SLOWABLE, "--dlperf-update=new")
+    assert sessions(pytester)[0]["anchor"] is True
+    (path,) = files(pytester)
+    value = content(pytester)
+    measurement = value["measurements"][""]
+    anchor = {**measurement["sessions"][0], "changes": 10, "commit": "abcdef0123456789"}
+    del measurement["sessions"][0]["anchor"], anchor["anchor"]
+    rate = 3 * anchor["metrics"]["throughput"][0]
+    measurement["anchor"] = {**anchor, "metrics": {**anchor["metrics"], "throughput": rate}}
+    path.write_text(json.dumps(value))
+
+    result = again()
+
+    result.assert_outcomes(passed=1, warnings=1)
+    said = " ".join("\n".join(result.outlines).split())
+    assert "% below the anchor of abcdef01, " in said
+    assert "after 10 accepted changes" in said
+    result.stdout.fnmatch_lines(
+        [
+            "*pytest-dlperf history test_module.py::test_it",
+            "*pytest-dlperf baselines anchor test_module.py::test_it",
+        ]
+    )
+    result.stdout.fnmatch_lines(["*DlperfWarning: throughput is*"])
+
+
+def test_a_baseline_of_an_unquiet_machine_is_warned_of(
+    run: Callable[..., pytest.RunResult],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first session is recorded, with a warning; a further one is not."""
+    busy = property(lambda _: 0.3)
+    monkeypatch.setattr("pytest_dlperf.core.usage.Usage.others_share", busy)
+
+    result = run(SLOWABLE, "--dlperf-update=new")
+
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(
+        ["*DlperfWarning: the baseline was recorded although the machine was not quiet: *30%*"]
+    )
+    assert len(sessions(pytester)) == 1
+    again("--dlperf-update=new").stdout.fnmatch_lines(["*not recorded: the machine was not quiet*"])
+    assert len(sessions(pytester)) == 1

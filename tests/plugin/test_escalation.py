@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.core.record import Record
 
+pytestmark = pytest.mark.usefixtures("quiet_machine")
+
 SOURCE = """
 def work(batch):
     for _ in range({rounds}):
@@ -30,13 +32,6 @@ def work(batch):
 def test_it(dlperf):
     dlperf(work, DATA)
 """
-
-
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = property(lambda _: None)
-    monkeypatch.setattr("pytest_dlperf.core.usage.Usage.others_share", nothing)
-    monkeypatch.setattr("pytest_dlperf.core.usage.Usage.stolen_share", nothing)
 
 
 @pytest.fixture(autouse=True)
@@ -137,10 +132,19 @@ def test_a_commit_that_is_gone_is_not_offered(
 
 
 def test_a_fail_that_the_duel_does_not_confirm_is_green(
-    recorded: Callable[[float], str], again: Callable[..., pytest.RunResult]
+    recorded: Callable[[float], str],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Unchanged code on a machine that has become slower passes, and it is said why."""
+    """Unchanged code on a machine that has become slower passes, and it is said why.
+
+    Other programs are told by this run alone, not by the duel's too.
+    """
     recorded(10.0)
+    summary = pytester.path / "summary.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
 
     result = again("--dlperf-escalate", "--dlperf-pairs=1", "--dlperf-json=out.json")
 
@@ -153,6 +157,7 @@ def test_a_fail_that_the_duel_does_not_confirm_is_green(
             r".*measured in turn with the base: \d+ blocks",
         ]
     )
+    assert summary.read_text().count("### dlperf: ") == 1
 
 
 @pytest.fixture

@@ -91,20 +91,34 @@ def test_no_baselines_is_an_answer(
     """Where nothing was recorded, the program says how to."""
     from pytest_dlperf.cli import main
 
-    assert main(["baselines", str(pytester.path)]) == 2
+    assert main(["baselines", "--rootdir", str(pytester.path)]) == 2
     assert "--dlperf-update=new" in capsys.readouterr().err
 
 
-def test_junit_carries_the_record(
-    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+@pytest.mark.parametrize("options", [[], ["-n1"]])
+def test_junit_has_each_metric(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester, options: list[str]
 ) -> None:
-    """The test's properties in JUnit XML hold the whole record."""
-    run(ONE, "--junitxml=junit.xml")
+    """JUnit XML has metrics and verdict as properties, and beside them what the test recorded."""
+    run(
+        """
+@pytest.mark.dlperf("p99 <= 10s", **SHORT)
+def test_it(dlperf, record_property):
+    record_property("mine", 1)
+    dlperf(identity, DATA)
+    dlperf(identity, DATA, name="warm")
+""",
+        "--junitxml=junit.xml",
+        *options,
+    ).assert_outcomes(passed=1)
 
     tree = ET.parse(pytester.path / "junit.xml")  # noqa: S314 - pytest's own file
-    (prop,) = tree.iterfind(".//testcase[@name='test_it']/properties/property[@name='dlperf']")
-    record = json.loads(prop.attrib["value"])
-    assert record["metrics"]["throughput"]["value"] > 0
+    found = {one.attrib["name"]: one.attrib["value"] for one in tree.iterfind(".//property")}
+    assert found["mine"] == "1"
+    assert float(found["dlperf.throughput"]) > 0
+    assert 0 < float(found["dlperf.warm.p99"]) <= 10
+    assert found["dlperf.verdict"] == found["dlperf.warm.verdict"] == "PASS"
+    assert all(len(value) < 30 for value in found.values())
 
 
 def test_a_broken_budget_is_a_failure_in_junit(
@@ -217,7 +231,7 @@ def test_it(dlperf):
     assert "unknown metric 'p9'" in "\n".join(result.outlines + result.errlines)
 
 
-HEAVY = ("tensorflow", "keras", "scipy", "rich", "sklearn", "numpy")
+HEAVY = ("tensorflow", "keras", "scipy", "rich", "sklearn", "numpy", "sqlalchemy")
 
 
 @pytest.mark.parametrize("options", [["--help"], ["--markers"], ["--collect-only"], []])
@@ -308,7 +322,7 @@ def test_a_damaged_baseline_does_not_hide_the_others(
     (path.parent / "a.json").write_text("{")
     capsys.readouterr()
 
-    assert main(["baselines", str(pytester.path)]) == 2
+    assert main(["baselines", "--rootdir", str(pytester.path)]) == 2
     said = capsys.readouterr()
     assert "test_module.py::test_it" in said.out
     assert "a.json" in said.err

@@ -211,6 +211,19 @@ def test_long_explanations_are_wrapped() -> None:
     assert all(line.startswith("  ") for line in lines[1:])
 
 
+def test_commands_stay_whole() -> None:
+    """A note may end in commands, which can be copied; other lines of it are wrapped as it is."""
+    command = "pytest-dlperf baselines anchor " + "tests/some_folder/" * 8 + "test_model.py::test"
+    note = f"{'word ' * 30}\n{command}\n{'further ' * 20}"
+
+    lines = explanations(make_record(measurement=make_measurement(notes=(note,))))
+
+    assert f"  {command}" in lines
+    assert all(len(line) <= WIDTH for line in lines if command not in line)
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert " ".join(" ".join(lines).split()) == " ".join(f"note: {note}".split())
+
+
 def test_a_base_that_is_here_is_the_next_step() -> None:
     """A loss against a stored baseline whose commit is known is to be measured in turn with it."""
     record = dataclasses.replace(make_record(SLOWER), base="0123456789abcdef")

@@ -103,6 +103,18 @@ def test_hints_are_said_once() -> None:
     assert lines[3:] == ["", "test_fast: record it", "test_fast: hold it"]
 
 
+def test_a_hint_of_several_lines() -> None:
+    """What a replaced baseline lost and won is a line each, and a command stays whole."""
+    hint = "baseline replaced\nthroughput 1,000/s -> 900/s (-10.0 %)\np50 1 ms -> 2 ms (+100.0 %)"
+    lines = summary_lines([make_record(hints=(hint,))], 100, colour=False)
+    assert lines[2:] == [
+        "",
+        "test_fast: baseline replaced",
+        "  throughput 1,000/s -> 900/s (-10.0 %)",
+        "  p50 1 ms -> 2 ms (+100.0 %)",
+    ]
+
+
 @pytest.mark.parametrize("quick", [True, False])
 def test_quick_is_said(*, quick: bool) -> None:
     """A smoke run says that speeds were not judged."""

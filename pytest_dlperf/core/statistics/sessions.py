@@ -94,19 +94,9 @@ class Prediction:
 
 
 def predict(history: Sequence[Session], now: Session, prior: float) -> Prediction:
-    """Compare a session with those before it.
+    """Compare a session with those before it, by the predictive t-distribution of a further one.
 
-    `theta = z_now - mean(z)` with `z = y - b r`, and the predictive t-distribution of a further
-    session. The variance between sessions, `s^2`, combines what m sessions show beyond their own
-    errors with the prior as a scaled inverse chi-square (Gelman et al.: Bayesian Data Analysis,
-    3rd ed., 2.6):
-
-    `s^2 = (nu0 prior^2 + k max(0, var(z) - mean(e^2))) / (nu0 + k)`, at least 0.5 %;
-    `h^2 = s^2 (1 + 1/m + leverage) + e_now^2 + sum(e^2) / m^2`.
-
-    `k` is m - 1, and the leverage is nothing. Where `b` was estimated, it costs one degree of
-    freedom more, and the leverage is `(r_now - mean(r))^2 / sum((r - mean(r))^2)`, as for the
-    prediction of a linear regression: on a day unlike all others the yardstick says less.
+    It is `contrast` with one session on the right.
 
     Args:
         history: sessions of unchanged code on the same machine, at least one.
@@ -117,28 +107,61 @@ def predict(history: Sequence[Session], now: Session, prior: float) -> Predictio
     Raises:
         ValueError: without a history, or for a prior that is negative or not finite.
     """
-    if not history:
+    return contrast(history, [now], prior)
+
+
+def contrast(history: Sequence[Session], present: Sequence[Session], prior: float) -> Prediction:
+    """Compare sessions of some code with sessions of other code, on the same machine.
+
+    `theta = mean(z of the n present ones) - mean(z of the m of the history)` with `z = y - b r`,
+    and its t-distribution. The variance between sessions, `s^2`, combines what those of either
+    side show beyond their own errors with the prior as a scaled inverse chi-square (Gelman et al.:
+    Bayesian Data Analysis, 3rd ed., 2.6):
+
+    `s^2 = (nu0 prior^2 + max(0, k var(z) - k mean(e^2))) / (nu0 + k)`, at least 0.5 %;
+    `h^2 = s^2 (1/m + 1/n + leverage) + sum(e^2) / m^2 + sum(e^2) / n^2`.
+
+    `k` is m + n - 2, the variance is pooled, of either side about its own mean, and the leverage
+    is nothing. Where `b` was estimated, it costs one degree of freedom more, and the leverage is
+    the square of the difference of both sides' mean `r` over the pooled sum of squares of `r`, as
+    for the prediction of a linear regression: on a day unlike all others the yardstick says less.
+
+    Args:
+        history: sessions of the code to compare with, at least one.
+        present: sessions of the code that is compared, at least one.
+        prior: standard deviation, as a log ratio, between sessions of unchanged code beyond their
+            own errors, and with the yardstick's; 0 or more.
+
+    Raises:
+        ValueError: without a session on either side, or for a prior that is negative or not finite.
+    """
+    if not history or not present:
         raise ValueError("there is no session to compare with: expected at least one")
     if not 0 <= prior < math.inf:
         raise ValueError(f"the noise between sessions is {prior}: expected 0 or more")
-    sessions = len(history)
-    costs = np.array([session.cost for session in history])
-    errors = np.array([session.error for session in history])
-    cost, freedom, leverage = now.cost, sessions - 1, 0.0
-    yardsticks = _yardsticks(history)
-    if yardsticks is not None and now.yardstick is not None:
-        shrunk = shrinkage(history)
-        costs, cost = costs - shrunk * yardsticks, cost - shrunk * now.yardstick
-        around = float(((yardsticks - yardsticks.mean()) ** 2).sum())
-        if sessions >= ENOUGH_SESSIONS and around > 0:
-            leverage = (now.yardstick - float(yardsticks.mean())) ** 2 / around
+    sides = (history, present)
+    costs = [np.array([session.cost for session in side]) for side in sides]
+    errors = [np.array([session.error for session in side]) for side in sides]
+    freedom, leverage = len(history) + len(present) - len(sides), 0.0
+    own = sum((len(one) - 1) * float(np.mean(one**2)) for one in errors)
+    yardsticks = _yardsticks(sides)
+    if yardsticks is not None:
+        shrunk = _weight(costs, yardsticks)
+        costs = [cost - shrunk * one for cost, one in zip(costs, yardsticks, strict=True)]
+        around = sum(_squares(one) for one in yardsticks)
+        if freedom >= ENOUGH_SESSIONS - 1 and around > 0:
+            leverage = float(yardsticks[1].mean() - yardsticks[0].mean()) ** 2 / around
+            own *= (freedom - 1) / freedom
             freedom -= 1
-    shown = float(((costs - costs.mean()) ** 2).sum()) - freedom * float(np.mean(errors**2))
+    shown = sum(map(_squares, costs)) - own
     variance = (PRIOR_FREEDOM * prior**2 + max(0.0, shown)) / (PRIOR_FREEDOM + freedom)
-    between = max(variance, _LEAST_NOISE**2) * (1 + 1 / sessions + leverage)
-    within = now.error**2 + float((errors**2).sum()) / sessions**2
+    means = 1 / len(history) + 1 / len(present)
+    between = max(variance, _LEAST_NOISE**2) * (means + leverage)
+    within = sum(float((one**2).sum()) / len(one) ** 2 for one in errors)
     return Prediction(
-        cost - float(costs.mean()), math.sqrt(between + within), PRIOR_FREEDOM + freedom
+        loss=float(costs[1].mean()) - float(costs[0].mean()),
+        spread=math.sqrt(between + within),
+        freedom=PRIOR_FREEDOM + freedom,
     )
 
 
@@ -149,34 +172,55 @@ def shrinkage(history: Sequence[Session]) -> float:
     1, and 1 if the yardstick never changed. 0 if any session is without a yardstick, so that like
     is compared with like.
     """
-    yardsticks = _yardsticks(history)
+    yardsticks = _yardsticks([history])
     if yardsticks is None:
         return 0.0
-    if len(history) < ENOUGH_SESSIONS:
+    return _weight([np.array([session.cost for session in history])], yardsticks)
+
+
+def _weight(
+    costs: Sequence[NDArray[np.float64]], yardsticks: Sequence[NDArray[np.float64]]
+) -> float:
+    """`b`, from what sessions of the same code differ by; see `shrinkage`.
+
+    As many degrees of freedom are asked for as 15 sessions of one code have.
+    """
+    if sum(len(one) - 1 for one in costs) < ENOUGH_SESSIONS - 1:
         return 1.0
-    around = yardsticks - yardsticks.mean()
-    spread = float((around**2).sum())
+    spread = sum(map(_squares, yardsticks))
     if not spread:
         return 1.0
-    costs = np.array([session.cost for session in history])
-    return min(1.0, max(0.0, float((around * costs).sum()) / spread))
+    pairs = zip(costs, yardsticks, strict=True)
+    shared = sum(float(((one - one.mean()) * cost).sum()) for cost, one in pairs)
+    return min(1.0, max(0.0, shared / spread))
 
 
-def reference_change(history: Sequence[Session], now: Session) -> float | None:
-    """The yardstick's cost now, as a multiple of its geometric mean in the history.
+def _squares(values: NDArray[np.float64]) -> float:
+    """Sum of squares about the mean."""
+    return float(((values - values.mean()) ** 2).sum())
+
+
+def reference_change(history: Sequence[Session], *present: Session) -> float | None:
+    """The yardstick's geometric mean now, as a multiple of that in the history.
 
     Above 1 the machine is slower than it was.
 
     Returns:
-        None if the yardstick was not measured in each of the sessions.
+        None if the yardstick was not measured in each of the sessions, or there are none.
     """
-    yardsticks = _yardsticks(history)
-    if yardsticks is None or now.yardstick is None or not history:
+    if not history or not present:
         return None
-    return math.exp(now.yardstick - float(yardsticks.mean()))
+    yardsticks = _yardsticks([history, present])
+    if yardsticks is None:
+        return None
+    return math.exp(float(yardsticks[1].mean()) - float(yardsticks[0].mean()))
 
 
-def _yardsticks(history: Sequence[Session]) -> NDArray[np.float64] | None:
-    """Those of all sessions, shape `(sessions,)`; None if any is missing."""
-    measured = [session.yardstick for session in history if session.yardstick is not None]
-    return np.array(measured) if len(measured) == len(history) else None
+def _yardsticks(sides: Sequence[Sequence[Session]]) -> list[NDArray[np.float64]] | None:
+    """Those of all sessions, by side, shape `(sessions,)` each; None if any is missing."""
+    measured = [
+        [session.yardstick for session in side if session.yardstick is not None] for side in sides
+    ]
+    if any(len(found) < len(side) for found, side in zip(measured, sides, strict=True)):
+        return None
+    return [np.array(found) for found in measured]

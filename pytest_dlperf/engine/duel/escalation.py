@@ -38,6 +38,9 @@ _WITH_VALUE: Final = frozenset(
 )
 """Options that are not for the duel and take a value, in the same argument or the next."""
 
+_UNHEARD: Final = ("-p", "no:dlperf-entries", "-p", "no:dlperf-metrics", "-p", "no:dlperf-github")
+"""Leaves it to this run to tell other programs what was measured."""
+
 _LINES: Final = 15
 _RAN: Final = (0, 1)  # pytest: all passed, some failed
 
@@ -102,7 +105,7 @@ class Escalation:
                 [
                     sys.executable,
                     *(() if self.in_path else ("-P",)),
-                    *("-m", "pytest", *self.options),
+                    *("-m", "pytest", *self.options, *_UNHEARD),
                     *(f"--dlperf-against={commit}", f"--dlperf-json={report}"),
                     self._place(test),
                 ],

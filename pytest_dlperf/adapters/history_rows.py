@@ -1,0 +1,151 @@
+"""Entries of the history as rows of its tables, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_dlperf.core.baseline import Accepted, Revision
+from pytest_dlperf.core.block_summary import BlockSummary
+from pytest_dlperf.core.environment import Environment, MachineClass
+from pytest_dlperf.core.history import Entry, Run
+from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.plain_figures import check_metrics
+from pytest_dlperf.core.rows import Rows
+from pytest_dlperf.core.statistics.estimate import Estimate
+from pytest_dlperf.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import Row
+
+UNREADABLE: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+"""What reading rows raises that this package did not write."""
+
+
+def digest_of(test: str) -> str:
+    """By which a node id is found."""
+    return hashlib.sha256(test.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def run_row(run: Run) -> dict[str, object]:
+    """The row of a run."""
+    return {
+        "key": run.key,
+        "began": run.began,
+        "slug": run.machine.slug,
+        "machine": json.dumps(run.machine.to_json()),
+        "commit": run.revision.commit,
+        "branch": run.revision.branch,
+        "date": run.revision.date,
+    }
+
+
+def measurement_row(entry: Entry, run_id: int, test_id: int) -> dict[str, object]:
+    """The row of a measurement, without its number, metrics and bits."""
+    found = entry.found
+    return {
+        "run_id": run_id,
+        "test_id": test_id,
+        "began": entry.run.began,
+        "name": entry.name,
+        "verdict": entry.verdict.value,
+        "renews": entry.renews,
+        "scenario": found.scenario,
+        "serving": found.serving,
+        "slo": found.slo,
+        "yardstick": found.yardstick,
+        "environment": json.dumps(found.environment.to_json()),
+        "blocks": json.dumps(found.blocks.to_json()) if found.blocks else None,
+    }
+
+
+def metric_rows(metrics: Mapping[str, Estimate], measurement_id: int) -> list[dict[str, object]]:
+    """The rows of a measurement's metrics."""
+    return [
+        {
+            "measurement_id": measurement_id,
+            "metric": name,
+            "value": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
+        }
+        for name, estimate in metrics.items()
+    ]
+
+
+def bits_row(rows: Rows, measurement_id: int) -> dict[str, object]:
+    """The row of a measurement's correctness bits."""
+    value = rows.to_json()
+    for bits in ("answered", "right"):
+        value[bits] = bytes.fromhex(str(value[bits]))
+    return {"measurement_id": measurement_id, **value}
+
+
+def metrics_of(rows: Iterable[Row[Any]]) -> Mapping[str, Estimate]:
+    """The metrics of one measurement, in the order of `METRICS`.
+
+    Raises:
+        UNREADABLE: if a row is no metric.
+    """
+    found = {row.metric: Estimate(row.value, row.low, row.high) for row in rows}
+    check_metrics(found)
+    return MappingProxyType({name: found[name] for name in METRICS if name in found})
+
+
+def entry_of_row(row: Row[Any], metrics: Mapping[str, Estimate]) -> Entry:
+    """An entry from the row of a measurement, joined with its run, test and bits.
+
+    Raises:
+        UNREADABLE: if the row is none that this package wrote.
+    """
+    run = run_of_row(row)
+    found = Accepted(
+        scenario=row.scenario,
+        serving=row.serving,
+        metrics=metrics,
+        rows=_bits(row),
+        environment=Environment.from_json(json.loads(row.environment)),
+        revision=run.revision,
+        slo=float(row.slo) if row.slo is not None else None,
+        yardstick=_yardstick(row.yardstick),
+        blocks=BlockSummary.from_json(json.loads(row.blocks)) if row.blocks else None,
+    )
+    return Entry(run, row.test, row.name, Verdict(row.verdict), found, bool(row.renews))
+
+
+def run_of_row(row: Row[Any]) -> Run:
+    """A run from its row.
+
+    Raises:
+        UNREADABLE: if the row is none that this package wrote.
+    """
+    revision = Revision(row.commit, row.branch, row.date)
+    return Run(row.key, float(row.began), machine_of_row(row), revision)
+
+
+def machine_of_row(row: Row[Any]) -> MachineClass:
+    """The machine class from the row of a run.
+
+    Raises:
+        UNREADABLE: if the row is none that this package wrote.
+    """
+    return MachineClass.from_json(json.loads(row.machine))
+
+
+def _bits(row: Row[Any]) -> Rows | None:
+    if row.rows is None:
+        return None
+    answered, right = bytes(row.answered).hex(), bytes(row.right).hex()
+    value = {"data": row.data, "rows": row.rows, "answered": answered, "right": right}
+    return Rows.from_json(value)
+
+
+def _yardstick(seconds: float | None) -> float | None:
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ValueError(f"yardstick {seconds!r}: expected seconds above 0")
+    return seconds

@@ -1,0 +1,66 @@
+"""`pytest-dlperf baselines list`: the accepted baselines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.adapters.files import FOLDER, all_files, read_baseline
+from pytest_dlperf.commands.command import Command, Outcome
+from pytest_dlperf.commands.rootdir import add_rootdir, rootdir
+from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.units import format_quantity
+from pytest_dlperf.errors import BaselineError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_dlperf.core.baseline import Accepted
+
+
+def _lines(folder: Path) -> Iterator[str]:
+    paths = all_files(folder)
+    if not paths:
+        raise UsageError(f"no baselines in {folder}", "record them: pytest --dlperf-update=new")
+    machine = ""
+    damaged: list[BaselineError] = []
+    for path in paths:
+        try:
+            baseline = read_baseline(path)
+        except BaselineError as error:
+            damaged.append(error)
+            continue
+        if baseline is None:
+            continue
+        if path.parent.name != machine:
+            machine = path.parent.name
+            yield machine
+        for name, accepted in baseline.accepted.items():
+            title = f"{baseline.test}{f' [{name}]' if name else ''}"
+            yield from _measurement(title, accepted)
+    if damaged:
+        raise UsageError("\n".join(map(str, damaged)))
+
+
+def _measurement(title: str, accepted: Accepted) -> Iterator[str]:
+    count = len(accepted.sessions)
+    sessions = f", {count} sessions" if count > 1 else ""
+    yield f"  {title}  ({accepted.revision}{sessions})"
+    shown = (
+        f"{metric} {format_quantity(accepted.metrics[metric].value, METRICS[metric].unit)}"
+        for metric in ("throughput", "p50", "p99", "accuracy")
+        if metric in accepted.metrics
+    )
+    yield f"    {', '.join(shown)}"
+    if accepted.anchor is not None and accepted.changes:
+        since = f"{accepted.changes} accepted change{'s' if accepted.changes > 1 else ''}"
+        yield f"    anchor: {accepted.anchor.revision}, {since} ago"
+
+
+def list_baselines(given: argparse.Namespace) -> Outcome:
+    """List what is in the root folder."""
+    return Outcome(_lines(rootdir(given) / FOLDER))
+
+
+LIST: Final = Command("list", "list the accepted baselines", add_rootdir, list_baselines)

@@ -1,0 +1,89 @@
+"""`pytest-dlperf baselines rename`: a test's baselines become those of its new name."""
+
+from __future__ import annotations
+
+import glob
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.adapters.files import (
+    FOLDER,
+    all_files,
+    file_name,
+    read_baseline,
+    rename_baseline,
+)
+from pytest_dlperf.commands.command import Command, Outcome
+from pytest_dlperf.commands.rootdir import add_rootdir, rootdir
+from pytest_dlperf.core.unused import nearest_names
+from pytest_dlperf.errors import BaselineError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_HISTORY: Final = "the history still has it under the old name: there both names go on side by side"
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("old", metavar="OLD", help="the test's node id as it was")
+    parser.add_argument("new", metavar="NEW", help="its node id now")
+    add_rootdir(parser)
+
+
+def _lines(folder: Path, old: str, new: str) -> Iterator[str]:
+    if "::" not in new:
+        raise UsageError(f"{new!r:.200} is no node id", "such as tests/test_model.py::test_fast")
+    paths = sorted(folder.glob(f"*/{glob.escape(file_name(old))}"))
+    # All is looked at before anything is changed.
+    paths = [path for path in paths if _belongs(path, old)]
+    if not paths:
+        raise UsageError(f"no baseline of {old} in {folder}", meant(folder, old))
+    for path in paths:
+        taken = path.with_name(file_name(new))
+        if taken.exists():
+            raise UsageError(
+                f"{new} has a baseline on {path.parent.name} already: {taken}",
+                "delete the one that is wrong, then rename",
+            )
+    for path in paths:
+        rename_baseline(path, new)
+        yield f"{path.parent.name}: renamed"
+    yield _HISTORY
+
+
+def _belongs(path: Path, test: str) -> bool:
+    baseline = read_baseline(path)
+    return baseline is not None and baseline.test == test
+
+
+def meant(folder: Path, test: str) -> str:
+    """What to do about a test that has no baseline: the names that are like it.
+
+    Args:
+        folder: of all machine classes.
+        test: the node id that was given.
+    """
+    known = set()
+    for path in all_files(folder):
+        try:
+            baseline = read_baseline(path)
+        except BaselineError:
+            continue
+        if baseline is not None:
+            known.add(baseline.test)
+    near = nearest_names(test, known)
+    listed = "pytest-dlperf baselines lists what is there"
+    return f"did you mean {' or '.join(near)}? {listed}" if near else listed
+
+
+def _run(given: argparse.Namespace) -> Outcome:
+    return Outcome(_lines(rootdir(given) / FOLDER, given.old, given.new))
+
+
+RENAME: Final = Command(
+    "rename",
+    "make a test's baselines those of its new name, on all machine classes",
+    _arguments,
+    _run,
+)
