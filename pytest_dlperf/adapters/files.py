@@ -87,7 +87,7 @@ class BaselineFiles:
 def file_name(test: str) -> str:
     """What a test's baseline is called in the folder of any machine class."""
     readable = re.sub(r"[^A-Za-z0-9._\[\]-]+", "-", test.replace("::", "--").replace("/", "."))
-    digest = hashlib.sha256(test.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(test.encode(errors="surrogatepass")).hexdigest()[:8]
     return f"{readable[:_READABLE]}-{digest}.json"
 
 

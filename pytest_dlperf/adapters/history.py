@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["History", "HistoryBaselines", "SqlHistory", "default_url", "open_history"]
 
 _AT_ONCE: Final = 500  # so many values are bound to one statement; databases have limits
-_COMMITS_AT_ONCE: Final = 30
 
 
 class History(Protocol):
@@ -304,7 +303,10 @@ class HistoryBaselines:
 
     def _of(self, query: Query, commits: tuple[str, ...]) -> Iterator[Entry]:
         """Nearest commit first, then the newest."""
-        for start in range(0, len(commits), _COMMITS_AT_ONCE):
-            some = commits[start : start + _COMMITS_AT_ONCE]
+        some, others = commits[:MOST_SESSIONS], commits[MOST_SESSIONS:]
+        while some:
             found = self._history.entries(replace(query, commits=some))
-            yield from sorted(found, key=lambda entry: some.index(entry.run.revision.commit))
+            order = {commit: place for place, commit in enumerate(some)}
+            yield from sorted(found, key=lambda entry: order[entry.run.revision.commit])
+            more = 4 * len(some)
+            some, others = others[:more], others[more:]

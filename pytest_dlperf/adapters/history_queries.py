@@ -110,4 +110,5 @@ def _about_measurements(query: Query) -> Iterator[ColumnElement[bool]]:
         yield measurement.verdict.in_([verdict.value for verdict in query.verdicts])
     if query.acceptable:
         sound = measurement.verdict.in_([verdict.value for verdict in SOUND])
-        yield or_(measurement.renews, sound & ~of.runs.c.commit.endswith("+"))
+        committed = ~of.runs.c.commit.endswith("+")
+        yield or_(measurement.renews, sound & committed & (measurement.unquiet == ""))

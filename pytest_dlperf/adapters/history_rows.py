@@ -55,6 +55,7 @@ def measurement_row(entry: Entry, run_id: int, test_id: int) -> dict[str, object
         "name": entry.name,
         "verdict": entry.verdict.value,
         "renews": entry.renews,
+        "unquiet": entry.unquiet,
         "scenario": found.scenario,
         "serving": found.serving,
         "slo": found.slo,
@@ -115,7 +116,8 @@ def entry_of_row(row: Row[Any], metrics: Mapping[str, Estimate]) -> Entry:
         yardstick=_yardstick(row.yardstick),
         blocks=BlockSummary.from_json(json.loads(row.blocks)) if row.blocks else None,
     )
-    return Entry(run, row.test, row.name, Verdict(row.verdict), found, bool(row.renews))
+    verdict, renews = Verdict(row.verdict), bool(row.renews)
+    return Entry(run, row.test, row.name, verdict, found, renews, row.unquiet)
 
 
 def run_of_row(row: Row[Any]) -> Run:

@@ -82,10 +82,11 @@ def tables() -> Tables:
     )
     Index(f"{PREFIX}runs_branch", runs.c.branch, runs.c.slug)
     measurements = _measurements(metadata)
-    # The newest ones, of all and of a test, are at one end of them.
+    # The newest ones, of all and of a name, are at one end of them.
     Index(f"{PREFIX}runs_began", runs.c.began)
     Index(f"{PREFIX}measurements_began", measurements.c.began)
-    Index(f"{PREFIX}measurements_test", measurements.c.test_id, measurements.c.began)
+    of_name = measurements.c.test_id, measurements.c.name, measurements.c.began
+    Index(f"{PREFIX}measurements_name", *of_name)
     metrics = Table(
         f"{PREFIX}metrics",
         metadata,
@@ -120,6 +121,7 @@ def _measurements(metadata: MetaData) -> Table:
         Column("name", words, nullable=False),
         Column("verdict", String(12), nullable=False),
         Column("renews", Boolean, nullable=False),
+        Column("unquiet", words, nullable=False),
         Column("scenario", words, nullable=False),
         Column("serving", words, nullable=False),
         _figure("slo", nullable=True),

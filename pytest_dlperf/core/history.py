@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.baseline import accept
+from pytest_dlperf.core.usage import unrest
 from pytest_dlperf.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Entry:
         found: what was measured, as a session; `found.earlier` is empty, and `found.revision` is
             the run's.
         renews: whether it was accepted as a change: sessions before it say nothing of it.
+        unquiet: what else the machine did, if that was too much for speeds to be judged.
     """
 
     run: Run
@@ -62,16 +64,17 @@ class Entry:
     verdict: Verdict
     found: Accepted
     renews: bool = False
+    unquiet: str = ""
 
     @property
     def acceptable(self) -> bool:
         """Whether later runs may be compared with it.
 
-        Code with uncommitted changes is what nobody else has, and what broke a budget is no
-        measure; but what was accepted as a change was meant.
+        Code with uncommitted changes is what nobody else has, and what broke a budget, or had not
+        the machine for itself, is no measure; but what was accepted as a change was meant.
         """
         committed = not self.run.revision.commit.endswith("+")
-        return self.renews or (committed and self.verdict in SOUND)
+        return self.renews or (committed and not self.unquiet and self.verdict in SOUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,15 @@ def entry_of(record: Record, run: Run) -> Entry | None:
     found = accept(measured, record.environment, run.revision, record.yardstick)
     # What it may be an anchor of, the store knows.
     found = dataclasses.replace(found, anchor=None)
-    return Entry(run, measured.test, measured.name, record.verdict, found, record.kept == "renew")
+    return Entry(
+        run=run,
+        test=measured.test,
+        name=measured.name,
+        verdict=Verdict.INVALID if measured.invalid else record.verdict,
+        found=found,
+        renews=record.kept == "renew",
+        unquiet=unrest(measured.usage) if measured.usage else "",
+    )
 
 
 def baseline_of(newest_first: Iterable[Entry], most: int) -> Accepted | None:

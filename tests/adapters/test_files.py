@@ -558,3 +558,10 @@ def test_moving_an_anchor_on_a_full_disk(
     with pytest.raises(BaselineError, match="cannot be written: No space left"):
         move_anchors(store.path(TEST), {""})
     assert store.path(TEST).read_bytes() == before
+
+
+def test_a_test_whose_file_name_is_no_text(store: BaselineFiles) -> None:
+    """A node id may hold bytes that are no UTF-8; it has a baseline as others do."""
+    store.save("test_\udcff.py::test_it", "", make_accepted())
+    assert store.load("test_\udcff.py::test_it") is not None
+    assert store.load("test_\udcfe.py::test_it") is None

@@ -79,6 +79,7 @@ _ENTRIES = st.lists(
         st.sampled_from(["", "big"]),
         verdict=st.sampled_from(Verdict),
         renews=st.booleans(),
+        unquiet=st.sampled_from(["", "the machine was not quiet"]),
     ),
     max_size=15,
 )

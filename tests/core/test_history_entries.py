@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from pytest_dlperf.core.baseline import Revision
 from pytest_dlperf.core.history import Entry, Run, Selection, baseline_of, entry_of
+from pytest_dlperf.core.usage import Consumption
 from pytest_dlperf.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -119,13 +120,17 @@ def test_no_further_than_needed() -> None:
 
 @pytest.mark.parametrize("commit", ["", "abc", "abc+"])
 @pytest.mark.parametrize("verdict", list(Verdict))
+@pytest.mark.parametrize("unquiet", ["", "others took 30% of the processors"])
 @pytest.mark.parametrize("renews", [False, True])
-def test_what_later_runs_are_compared_with(commit: str, verdict: Verdict, *, renews: bool) -> None:
+def test_what_later_runs_are_compared_with(
+    commit: str, verdict: Verdict, unquiet: str, *, renews: bool
+) -> None:
     """Neither what failed nor what nobody else has, unless it was accepted as a change."""
     run = dataclasses.replace(RUN, revision=Revision(commit, "main", "2026-11-23"))
-    entry = dataclasses.replace(_entry(1, renews=renews, verdict=verdict), run=run)
+    entry = _entry(1, renews=renews, verdict=verdict)
+    entry = dataclasses.replace(entry, run=run, unquiet=unquiet)
     sound = verdict in {Verdict.PASS, Verdict.NEW, Verdict.INCONCLUSIVE}
-    assert entry.acceptable is (renews or (sound and commit != "abc+"))
+    assert entry.acceptable is (renews or (sound and commit != "abc+" and not unquiet))
 
 
 def test_selection_is_one_thing_or_the_other() -> None:
@@ -155,6 +160,20 @@ def test_entry_of_a_record(kept: Keeping, *, renews: bool) -> None:
     assert (entry.run, entry.test, entry.name) == (RUN, record.measurement.test, "big")
     assert (entry.verdict, entry.renews) == (Verdict.FAIL, renews)
     assert entry.found == make_accepted(metrics, slo=0.02, yardstick=0.5)
+
+
+def test_what_says_nothing_of_speed_is_known_as_such() -> None:
+    """A machine that was not quiet, and measuring that failed, are kept with the entry."""
+    record = dataclasses.replace(make_record(), environment=ENVIRONMENT)
+    busy = Consumption(1e-5, 1.0, 1, 1, others=0.3, stolen=None)
+    measured = dataclasses.replace(record.measurement, usage=busy, invalid="too few requests")
+    entry = entry_of(dataclasses.replace(record, measurement=measured), RUN)
+    assert entry is not None
+    assert "30%" in entry.unquiet
+    assert entry.verdict is Verdict.INVALID
+    quiet = entry_of(record, RUN)
+    assert quiet is not None
+    assert quiet.unquiet == ""
 
 
 def test_what_is_not_kept() -> None:
