@@ -165,9 +165,10 @@ def running(binaries: Path) -> Iterator[PostgresServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+# Not for the session: other modules' tests look at what processes there are.
+@pytest.fixture(scope="module")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A server that runs; all tests of a session share it, each with a database of its own."""
+    """A server that runs; all tests of a module share it, each with a database of its own."""
     binaries = find_binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL server is installed: apt-get install postgresql")

@@ -231,6 +231,9 @@ def test_it(dlperf):
     assert "unknown metric 'p9'" in "\n".join(result.outlines + result.errlines)
 
 
+NEIGHBOURS = ("-p", "no:hypothesispytest", "-p", "no:codspeed")
+"""Plugins that import heavy packages themselves."""
+
 HEAVY = ("tensorflow", "keras", "scipy", "rich", "sklearn", "numpy", "sqlalchemy")
 
 
@@ -255,9 +258,7 @@ def test_it(dlperf):
         f"print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules]); sys.exit(code)"
     )
 
-    result = pytester.run(
-        sys.executable, "-c", probe, "-p", "no:hypothesispytest", "-k", "plain", *options
-    )
+    result = pytester.run(sys.executable, "-c", probe, *NEIGHBOURS, "-k", "plain", *options)
 
     assert result.ret == 0
     result.stdout.fnmatch_lines(["HEAVY []"])
