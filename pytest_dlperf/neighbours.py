@@ -7,6 +7,8 @@ such a test as well. Where the plugin is not there, or is not as this one knows 
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import warnings
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +18,7 @@ from pytest_dlperf.carrier import facts_of, records_of
 from pytest_dlperf.core.exports import BenchmarkEntry, Facts, benchmark_entries
 from pytest_dlperf.core.plain_values import plain_values, short_values
 from pytest_dlperf.errors import DlperfWarning
-from pytest_dlperf.pytest_options import run_options
+from pytest_dlperf.pytest_options import arguments_given, run_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -154,11 +156,13 @@ class Entries:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._entries: dict[str, list[BenchmarkEntry]] = {}
+        self._theirs = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what a test measured; of several attempts the last one counts."""
         facts, own = facts_of(report), vars(report).get(_CARRIED)
         entries = [] if own is None else [BenchmarkEntry.from_json(json.loads(own))]
+        self._theirs = self._theirs or bool(entries)
         if facts is not None:
             entries += benchmark_entries(records_of(report), facts)
         if facts is not None or entries:
@@ -173,8 +177,18 @@ class Entries:
             from pytest_dlperf.adapters.pytest_benchmark import make_entry, obstacle
 
             if not obstacle(session):
+                # The same figures stand in our own table: theirs is for who asks for it.
+                if not session.benchmarks and not self._theirs and not _asked(self._config):
+                    session.quiet = True
                 session.benchmarks.extend(map(make_entry, entries))
         return (yield)
+
+
+def _asked(config: pytest.Config) -> bool:
+    """Whether any option of pytest-benchmark was given."""
+    environment = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+    given = (*arguments_given(config), *config.getini("addopts"), *environment)
+    return any(argument.startswith("--benchmark-") for argument in given)
 
 
 def facts_about(item: pytest.Item, plan: Plan, benchmark: object) -> Facts:

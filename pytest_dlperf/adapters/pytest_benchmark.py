@@ -27,9 +27,11 @@ class BenchmarkSession(Protocol):
 
     Attributes:
         benchmarks: the entries so far.
+        quiet: whether it shows no table.
     """
 
     benchmarks: list[object]
+    quiet: bool
 
 
 class _Metadata(Protocol):

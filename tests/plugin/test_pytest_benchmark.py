@@ -93,6 +93,13 @@ def test_json(beside: Run, pytester: pytest.Pytester) -> None:
     assert (rows["group"], rows["param"], rows["params"]) == ("rows", "50", {"rows": 50})
 
 
+def test_its_table_is_for_who_asks(beside: Run) -> None:
+    """The same figures are in our own; an option of theirs, or a test of theirs, shows both."""
+    assert "OPS" not in beside(ONE).stdout.str()
+    assert "OPS" in beside(ONE, "--benchmark-sort=name").stdout.str()
+    assert "OPS" in beside(ONE + "\ndef test_own(benchmark): benchmark(sum, (1, 2))\n").stdout.str()
+
+
 def test_several_measurements_of_a_test(beside: Run, pytester: pytest.Pytester) -> None:
     """A name makes an entry of its own; so does a search, whose speed is the rate that it found."""
     beside(
