@@ -7,6 +7,7 @@ as its properties do; but unlike these it is not in the JUnit file, which is for
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -46,12 +47,16 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
 
 def records_of(report: pytest.TestReport) -> list[Record]:
     """What a test measured; empty for all reports but its last one."""
-    texts = vars(report).get(_RECORDS)
+    return list(_decoded(tuple(vars(report).get(_RECORDS, ()))))
+
+
+@lru_cache(maxsize=1)  # several plugins read the same report, one after the other
+def _decoded(texts: tuple[str, ...]) -> tuple[Record, ...]:
     if not texts:
-        return []
+        return ()
     from pytest_dlperf.core.record import record_from_json
 
-    return [record_from_json(json.loads(text)) for text in texts]
+    return tuple(record_from_json(json.loads(text)) for text in texts)
 
 
 def facts_of(report: pytest.TestReport) -> Facts | None:

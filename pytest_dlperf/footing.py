@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.environment import MachineClass
     from pytest_dlperf.core.history import Query, Run, Selection
 
-_SHORT: Final = 8  # digits of a commit's hash that people need
 _ELSEWHERE: Final = 50  # sessions that are looked at for other machine classes
 
 
@@ -145,10 +144,11 @@ def _on_branch(branch: str, run: Run) -> _Chosen:
 
 def _at_point(root: Path, run: Run, variables: Mapping[str, str]) -> _Chosen:
     from pytest_dlperf.adapters.ancestry import ancestry
+    from pytest_dlperf.core.baseline import short
     from pytest_dlperf.core.history import Selection
 
     found = ancestry(root, variables)
-    point, before = found.point[:_SHORT], len(found.commits) - 1
+    point, before = short(found.point), len(found.commits) - 1
     is_one = f"where this left {found.branch}" if found.ahead else "the present commit"
     commits = f"of the {before} commit{'' if before == 1 else 's'} before it"
     outside = f"baselines are those of {found.branch}, and this commit is not on it"
@@ -164,8 +164,7 @@ def _at_point(root: Path, run: Run, variables: Mapping[str, str]) -> _Chosen:
 
 
 def _changed(run: Run) -> str:
-    dirty = run.revision.commit.endswith("+")
-    return "code with uncommitted changes is no baseline" if dirty else ""
+    return "code with uncommitted changes is no baseline" if run.revision.changed else ""
 
 
 def _compared(machine: MachineClass, others: list[MachineClass]) -> str:
@@ -173,9 +172,7 @@ def _compared(machine: MachineClass, others: list[MachineClass]) -> str:
     nearest = machine.nearest(other for other in others if other.slug != machine.slug)
     if nearest is None:
         return ""
-    changes = machine.changes(nearest)
-    texts = ", ".join((*changes["blocking"], *changes["warning"]))
-    return f"; there is one for another: {texts}"
+    return f"; there is one for another: {machine.differs(nearest)}"
 
 
 def _machines(history: History, asked: Query) -> list[MachineClass]:

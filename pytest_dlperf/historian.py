@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_dlperf.carrier import records_of
-from pytest_dlperf.core.option_values import NO_HISTORY
+from pytest_dlperf.core.option_values import HISTORY_VARIABLE, NO_HISTORY
 from pytest_dlperf.errors import DlperfError, HistoryError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.history import Entry, Run
     from pytest_dlperf.core.options import Options
 
-_VARIABLE: Final = "DLPERF_HISTORY"
 _TURN_OFF: Final = "--dlperf-history=none records nothing"
 
 
@@ -68,8 +67,8 @@ def place_of(options: Options, variables: Mapping[str, str], root: Path) -> Plac
     """
     from pytest_dlperf.core.option_values import parse_history
 
-    told = variables.get(_VARIABLE, "")
-    url = options.history or (parse_history(told, _VARIABLE) if told else "")
+    told = variables.get(HISTORY_VARIABLE, "")
+    url = options.history or (parse_history(told, HISTORY_VARIABLE) if told else "")
     return None if url == NO_HISTORY else Place(url, root)
 
 

@@ -62,10 +62,12 @@ def pytest_configure(config: pytest.Config) -> None:
             config.pluginmanager.register(session.historian, "dlperf-historian")
     config.pluginmanager.register(neighbours.fixtures(config), "dlperf-neighbours")
     # Workers of pytest-xdist and sides of a duel report to another process.
-    if not hasattr(config, "workerinput") and not config.option.collectonly:
-        config.pluginmanager.register(neighbours.Entries(config), "dlperf-entries")
-        for name, publisher in publishing.publishers(config, session, os.environ).items():
-            config.pluginmanager.register(publisher, name)
+    if not hasattr(config, "workerinput"):
+        publishers = publishing.publishers(config, session, os.environ)
+        if not config.option.collectonly:
+            config.pluginmanager.register(neighbours.Entries(config), "dlperf-entries")
+            for name, publisher in publishers.items():
+                config.pluginmanager.register(publisher, name)
     if session.leads_duel and not config.option.collectonly:
         from pytest_dlperf.dueling import Dueling
 

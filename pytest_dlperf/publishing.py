@@ -1,7 +1,9 @@
-"""Publishing: what other programs are told when a run ends: a file of metrics, GitHub's pages."""
+"""Publishing: what other programs are told when a run ends: files, and GitHub's pages."""
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +12,7 @@ import pytest
 from pytest_dlperf.carrier import facts_of, records_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pytest_dlperf.core.exports import Facts
     from pytest_dlperf.core.record import Record
@@ -21,33 +23,37 @@ _SUMMARY_BYTES: Final = 1 << 20
 """GitHub takes no more of a step's summary, and then none of it."""
 
 
-class MetricsFile:
-    """Writes `--dlperf-metrics`.
+class WrittenFile:
+    """Writes a file that an option names, when the run ends.
 
     Args:
+        option: as it is spelt.
         path: the file.
-        session: whose measurements are written.
+        text: asks for what is written.
+
+    Raises:
+        pytest.UsageError: if the file is a folder.
     """
 
-    def __init__(self, path: Path, session: DlperfSession) -> None:
+    def __init__(self, option: str, path: Path, text: Callable[[], str]) -> None:
+        self._named = f"{option}={path}"
         self._path = path
-        self._session = session
+        self._text = text
         self._trouble = ""
         if path.is_dir():
-            raise pytest.UsageError(f"--dlperf-metrics={path} is a folder; name a file")
+            raise pytest.UsageError(f"{self._named} is a folder; name a file")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the file."""
         from pytest_dlperf.adapters.atomic import write_atomically
-        from pytest_dlperf.reports.openmetrics import openmetrics_text
 
+        content = self._text().encode()
         try:
-            write_atomically(self._path, openmetrics_text(self._session.records).encode())
+            write_atomically(self._path, content)
         except OSError as error:
             # Not raised: the results of the run must still be shown.
-            why = error.strerror or error
-            self._trouble = f"--dlperf-metrics={self._path}: it cannot be written: {why}"
+            self._trouble = f"{self._named}: it cannot be written: {error.strerror or error}"
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -128,15 +134,41 @@ class GitHub:
 
 def publishers(
     config: pytest.Config, session: DlperfSession, variables: Mapping[str, str]
-) -> dict[str, MetricsFile | GitHub]:
+) -> dict[str, WrittenFile | GitHub]:
     """The plugins that publish this run, by their names.
 
     Raises:
-        pytest.UsageError: if the file of metrics is a folder.
+        pytest.UsageError: if a file that is to be written is a folder.
     """
-    found: dict[str, MetricsFile | GitHub] = {}
-    if session.options.metrics:
-        found["dlperf-metrics"] = MetricsFile(Path(session.options.metrics), session)
+    found: dict[str, WrittenFile | GitHub] = {}
+    options = session.options
+    for name, file, text in (
+        ("json", options.json, _report),
+        ("metrics", options.metrics, _metrics),
+    ):
+        if file:
+            found[f"dlperf-{name}"] = WrittenFile(
+                f"--dlperf-{name}", Path(file), partial(text, session)
+            )
     if variables.get("GITHUB_ACTIONS", "").lower() == "true":
         found["dlperf-github"] = GitHub(config.rootpath, variables)
     return found
+
+
+def _report(session: DlperfSession) -> str:
+    from pytest_dlperf.core.record import report_to_json
+    from pytest_dlperf.engine.machine import environment
+
+    content = report_to_json(
+        session.records,
+        session.machine.to_json(),
+        environment().to_json(),
+        session.revision.commit,
+    )
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _metrics(session: DlperfSession) -> str:
+    from pytest_dlperf.reports.openmetrics import openmetrics_text
+
+    return openmetrics_text(session.records)

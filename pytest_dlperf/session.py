@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import sys
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -25,6 +23,7 @@ from pytest_dlperf.pytest_options import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import numpy as np
 
@@ -68,10 +67,7 @@ class DlperfSession:
             )
         if self.options.only and self.options.skip:
             raise pytest.UsageError("dlperf-only and dlperf-skip together leave no test")
-        if self.options.json and Path(self.options.json).is_dir():
-            raise pytest.UsageError(f"--dlperf-json={self.options.json} is a folder; name a file")
         self._records: dict[str, list[Record]] = {}
-        self._trouble = ""
         self._duels = 0
         self.budgets = 1
         """How many relative budgets this run has; the error rate is split over them."""
@@ -111,7 +107,7 @@ class DlperfSession:
         return AgainstStored(
             footing=self.footing,
             environment=environment,
-            revision=lambda: self._revision,
+            revision=lambda: self.revision,
             update=options.update,
             rates=self._rates,
             yardstick=Yardstick(MonotonicClock()).seconds,
@@ -193,12 +189,12 @@ class DlperfSession:
         Raises:
             UsageError: if it is asked for what cannot be told here, such as a branch point.
         """
+        from pytest_dlperf.core.acceptance import in_ci
         from pytest_dlperf.footing import footing_of_files, footing_of_history
 
         basis, root = self.options.baseline, self._config.rootpath
         if basis is None or not basis.in_history or self.options.quick:
-            in_ci = self._variables.get("CI", "").lower() not in {"", "0", "false"}
-            guarded = in_ci and not self.options.update_in_ci
+            guarded = in_ci(self._variables) and not self.options.update_in_ci
             return footing_of_files(root, self.machine, _CI_GUARD if guarded else "")
         if self.historian is None:
             raise UsageError(
@@ -220,7 +216,8 @@ class DlperfSession:
             raise pytest.UsageError(str(error)) from None
 
     @cached_property
-    def _revision(self) -> Revision:
+    def revision(self) -> Revision:
+        """The code that is measured, and when."""
         from pytest_dlperf.adapters.git import current_revision
 
         return current_revision(self._config.rootpath, self._variables)
@@ -252,8 +249,6 @@ class DlperfSession:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The section with one row a measurement."""
-        if self._trouble:
-            terminalreporter.write_line(self._trouble, red=True)
         if not self._records:
             return
         from pytest_dlperf.reports.budgets import wrapped
@@ -267,30 +262,6 @@ class DlperfSession:
         if any(record.basis for record in self.records):
             for line in ("", *wrapped(self.footing.heading)):
                 terminalreporter.write_line(line)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write `--dlperf-json`; in an xdist run the controller does."""
-        worker, collecting = hasattr(self._config, "workerinput"), self._config.option.collectonly
-        if not self.options.json or worker or collecting:
-            return
-        from pytest_dlperf.adapters.atomic import write_atomically
-        from pytest_dlperf.core.record import report_to_json
-        from pytest_dlperf.engine.machine import environment
-
-        content = report_to_json(
-            self.records,
-            self.machine.to_json(),
-            environment().to_json(),
-            self._revision.commit,
-        )
-        path = Path(self.options.json)
-        try:
-            write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
-        except OSError as error:
-            # Not raised: the results of the run must still be shown.
-            self._trouble = f"--dlperf-json={path}: it cannot be written: {error.strerror}"
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_unconfigure(self) -> None:
         """Give the terminal back."""
@@ -313,7 +284,7 @@ class DlperfSession:
         if place is None:
             return None
         # A plugin only where records are reported: not in workers, nor where a duel is led.
-        return Historian(place, lambda: self.machine, lambda: self._revision)
+        return Historian(place, lambda: self.machine, lambda: self.revision)
 
     def _make_progress(self) -> LineProgress | NoProgress:
         from pytest_dlperf.reports.progress import LineProgress, NoProgress

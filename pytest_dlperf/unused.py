@@ -49,7 +49,7 @@ class UnusedBaselines(Census):
         partial = self.deselected or self.failed or not self.measuring or narrowing(self._config)
         if partial:
             return ()
-        from pytest_dlperf.adapters.files import FOLDER
+        from pytest_dlperf.adapters.files import FOLDER, absent_modules
         from pytest_dlperf.core.unused import not_there, with_new_names
 
         root = self._config.rootpath
@@ -58,30 +58,20 @@ class UnusedBaselines(Census):
 
         folder = root / FOLDER / self._session.machine.slug
         names = self._names_by_test(folder)
-        files = {test.partition("::")[0] for test in names}
-        absent = frozenset(file for file in files if not (root / file).exists())
-        gone = not_there(names, self.collected, absent)
+        gone = not_there(names, self.collected, absent_modules(root, names))
         if not gone:
             return ()
         return with_new_names({test: names[test] for test in gone}, self._fresh(folder))
 
     def _names_by_test(self, folder: Path) -> dict[str, frozenset[str]]:
         """The measurements of all baselines that are not those of a collected test."""
-        from pytest_dlperf.adapters.files import file_name, read_baseline
-        from pytest_dlperf.errors import BaselineError
+        from pytest_dlperf.adapters.files import file_name, read_each
 
-        found: dict[str, frozenset[str]] = {}
         used = {file_name(test) for test in self.measuring}
-        for path in sorted(folder.glob("*.json")):
-            if path.name in used:
-                continue
-            try:
-                baseline = read_baseline(path)
-            except BaselineError:
-                continue  # `pytest-dlperf baselines` says what is wrong with it
-            if baseline is not None:
-                found[baseline.test] = frozenset(baseline.accepted)
-        return found
+        paths = (path for path in sorted(folder.glob("*.json")) if path.name not in used)
+        # `pytest-dlperf baselines` says what is wrong with those that cannot be read.
+        baselines, _ = read_each(paths)
+        return {one.test: frozenset(one.accepted) for one in baselines.values()}
 
     def _fresh(self, folder: Path) -> dict[str, frozenset[str] | None]:
         """The measurements of the tests that have measured and have no baseline."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import re
@@ -15,7 +16,7 @@ from pytest_dlperf.core.environment import MachineClass
 from pytest_dlperf.errors import BaselineError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
 FOLDER: Final = ".dlperf/baselines"
@@ -150,6 +151,43 @@ def move_anchors(path: Path, names: Collection[str]) -> Baseline:
     except (KeyError, TypeError, ValueError) as error:
         raise BaselineError(str(path), f"it is damaged: machine: {error}", _MEND) from None
     return baseline
+
+
+def files_of(folder: Path, test: str, machine: str = "") -> list[Path]:
+    """The baseline files of a test, in a stable order.
+
+    Args:
+        folder: of all machine classes.
+        test: pytest's node id.
+        machine: the class, as its slug; empty for all.
+    """
+    return sorted(folder.glob(f"{glob.escape(machine) or '*'}/{glob.escape(file_name(test))}"))
+
+
+def read_each(paths: Iterable[Path]) -> tuple[dict[Path, Baseline], list[BaselineError]]:
+    """What files hold, in their order, and what is wrong with those that cannot be read."""
+    baselines: dict[Path, Baseline] = {}
+    damaged: list[BaselineError] = []
+    for path in paths:
+        try:
+            baseline = read_baseline(path)
+        except BaselineError as error:
+            damaged.append(error)
+            continue
+        if baseline is not None:
+            baselines[path] = baseline
+    return baselines, damaged
+
+
+def absent_modules(root: Path, tests: Iterable[str]) -> frozenset[str]:
+    """The files of some tests that are not there any more.
+
+    Args:
+        root: pytest's root folder.
+        tests: node ids.
+    """
+    modules = {test.partition("::")[0] for test in tests}
+    return frozenset(module for module in modules if not (root / module).exists())
 
 
 def read_baseline(path: Path) -> Baseline | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +12,7 @@ from pytest_dlperf.core.block_summary import BlockSummary
 from pytest_dlperf.core.environment import Environment, MachineClass
 from pytest_dlperf.core.history import Entry, Run
 from pytest_dlperf.core.metrics import METRICS
-from pytest_dlperf.core.plain_figures import check_metrics
+from pytest_dlperf.core.plain_figures import check_metrics, check_yardstick
 from pytest_dlperf.core.rows import Rows
 from pytest_dlperf.core.statistics.estimate import Estimate
 from pytest_dlperf.core.verdict import Verdict
@@ -113,7 +112,7 @@ def entry_of_row(row: Row[Any], metrics: Mapping[str, Estimate]) -> Entry:
         environment=Environment.from_json(json.loads(row.environment)),
         revision=run.revision,
         slo=float(row.slo) if row.slo is not None else None,
-        yardstick=_yardstick(row.yardstick),
+        yardstick=check_yardstick(row.yardstick),
         blocks=BlockSummary.from_json(json.loads(row.blocks)) if row.blocks else None,
     )
     verdict, renews = Verdict(row.verdict), bool(row.renews)
@@ -145,9 +144,3 @@ def _bits(row: Row[Any]) -> Rows | None:
     answered, right = bytes(row.answered).hex(), bytes(row.right).hex()
     value = {"data": row.data, "rows": row.rows, "answered": answered, "right": right}
     return Rows.from_json(value)
-
-
-def _yardstick(seconds: float | None) -> float | None:
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise ValueError(f"yardstick {seconds!r}: expected seconds above 0")
-    return seconds

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf.adapters.files import file_name
+from pytest_dlperf.adapters.files import files_of
 from pytest_dlperf.core.environment import MachineClass
 
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ def machines_with(folder: Path, test: str, name: str) -> list[MachineClass]:
         test: pytest's node id.
         name: of the measurement.
     """
-    paths = sorted(folder.glob(f"*/{glob.escape(file_name(test))}"))
-    return [machine for path in paths if (machine := _machine_of(path, name)) is not None]
+    machines = (_machine_of(path, name) for path in files_of(folder, test))
+    return [machine for machine in machines if machine is not None]
 
 
 def _machine_of(path: Path, name: str) -> MachineClass | None:

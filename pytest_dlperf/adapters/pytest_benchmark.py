@@ -34,20 +34,14 @@ class BenchmarkSession(Protocol):
     quiet: bool
 
 
-class _Metadata(Protocol):
-    def update(self, duration: float) -> None: ...
+class Metadata(Protocol):
+    """What pytest-benchmark knows of one test."""
 
-    def as_dict(self, *, include_data: bool) -> Mapping[str, object]: ...
+    def update(self, duration: float) -> None:
+        """Add what one round took, in seconds."""
 
-
-def make_entry(entry: BenchmarkEntry) -> object:
-    """An entry for `BenchmarkSession.benchmarks`.
-
-    Raises:
-        ImportError, AttributeError, TypeError: if this pytest-benchmark makes them otherwise; ask
-            `obstacle` before.
-    """
-    return _made(entry)
+    def as_dict(self, *, include_data: bool) -> Mapping[str, object]:
+        """As its files have it."""
 
 
 def obstacle(session: object) -> str:
@@ -59,7 +53,7 @@ def obstacle(session: object) -> str:
     if not isinstance(getattr(session, "benchmarks", None), list):
         return "its session has no list of benchmarks"
     try:
-        told = _made(_TRIAL).as_dict(include_data=True)
+        told = make_entry(_TRIAL).as_dict(include_data=True)
         match told:
             case {
                 "fullname": "trial",
@@ -72,10 +66,16 @@ def obstacle(session: object) -> str:
     return f"an entry became {told!r:.200}"
 
 
-def _made(entry: BenchmarkEntry) -> _Metadata:
-    from pytest_benchmark.stats import Metadata
+def make_entry(entry: BenchmarkEntry) -> Metadata:
+    """An entry for `BenchmarkSession.benchmarks`.
 
-    metadata: Callable[..., _Metadata] = Metadata
+    Raises:
+        ImportError, AttributeError, TypeError: if this pytest-benchmark makes them otherwise; ask
+            `obstacle` before.
+    """
+    from pytest_benchmark import stats
+
+    metadata: Callable[..., Metadata] = stats.Metadata
     fixture = SimpleNamespace(
         name=entry.name,
         fullname=entry.fullname,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.adapters.files import FOLDER, file_name, move_anchors, read_baseline
+from pytest_dlperf.adapters.files import FOLDER, files_of, move_anchors, read_baseline
 from pytest_dlperf.commands.baselines_rename import meant
 from pytest_dlperf.commands.command import Command, Outcome
 from pytest_dlperf.commands.rootdir import add_rootdir, rootdir
@@ -62,8 +61,7 @@ def _told(before: Baseline, after: Baseline, name: str) -> str:
 def _baselines(folder: Path, machine: str, test: str) -> dict[Path, Baseline]:
     """Those of a machine class, or of all; all are read before any is changed."""
     found = {}
-    pattern = f"{glob.escape(machine) or '*'}/{glob.escape(file_name(test))}"
-    for path in sorted(folder.glob(pattern)):
+    for path in files_of(folder, test, machine):
         baseline = read_baseline(path)
         if baseline is not None and baseline.test == test:
             found[path] = baseline

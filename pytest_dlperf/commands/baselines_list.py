@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.adapters.files import FOLDER, all_files, read_baseline
+from pytest_dlperf.adapters.files import FOLDER, all_files, read_each
 from pytest_dlperf.commands.command import Command, Outcome
 from pytest_dlperf.commands.rootdir import add_rootdir, rootdir
 from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.sources import title_of
 from pytest_dlperf.core.units import format_quantity
-from pytest_dlperf.errors import BaselineError, UsageError
+from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -23,22 +24,14 @@ def _lines(folder: Path) -> Iterator[str]:
     paths = all_files(folder)
     if not paths:
         raise UsageError(f"no baselines in {folder}", "record them: pytest --dlperf-update=new")
+    baselines, damaged = read_each(paths)
     machine = ""
-    damaged: list[BaselineError] = []
-    for path in paths:
-        try:
-            baseline = read_baseline(path)
-        except BaselineError as error:
-            damaged.append(error)
-            continue
-        if baseline is None:
-            continue
+    for path, baseline in baselines.items():
         if path.parent.name != machine:
             machine = path.parent.name
             yield machine
         for name, accepted in baseline.accepted.items():
-            title = f"{baseline.test}{f' [{name}]' if name else ''}"
-            yield from _measurement(title, accepted)
+            yield from _measurement(title_of(baseline.test, name), accepted)
     if damaged:
         raise UsageError("\n".join(map(str, damaged)))
 

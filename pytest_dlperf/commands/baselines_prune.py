@@ -7,12 +7,12 @@ import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.adapters.files import FOLDER, all_files, read_baseline
+from pytest_dlperf.adapters.files import FOLDER, absent_modules, all_files, read_each
 from pytest_dlperf.adapters.pytest_collection import collect_tests
 from pytest_dlperf.commands.command import Command, Outcome
 from pytest_dlperf.commands.rootdir import add_rootdir, rootdir
 from pytest_dlperf.core.unused import not_there, with_new_names
-from pytest_dlperf.errors import BaselineError, UsageError
+from pytest_dlperf.errors import UsageError
 from pytest_dlperf.reports.unused import rename_command
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _lines(root: Path, *, unasked: bool) -> Iterator[str]:
-    baselines, damaged = _read(root / FOLDER)
+    baselines, damaged = read_each(all_files(root / FOLDER))
     yield from (f"kept: {error}" for error in damaged)
     if not baselines:
         yield f"no baselines in {root / FOLDER}"
@@ -38,10 +38,7 @@ def _lines(root: Path, *, unasked: bool) -> Iterator[str]:
     yield f"collecting the tests in {root.resolve()}"
     listing = collect_tests(root)
     tests = {baseline.test for baseline in baselines.values()}
-    absent = frozenset(
-        file for test in tests if not (root / (file := test.partition("::")[0])).exists()
-    )
-    gone = not_there(tests, listing.collected, absent)
+    gone = not_there(tests, listing.collected, absent_modules(root, tests))
     paths = [path for path, baseline in baselines.items() if baseline.test in gone]
     if not paths:
         yield f"the test of every baseline is there ({len(baselines)}): nothing to remove"
@@ -54,20 +51,6 @@ def _lines(root: Path, *, unasked: bool) -> Iterator[str]:
     for path in paths:
         _remove(path)
     yield f"removed: {len(paths)} of {len(baselines)} baselines"
-
-
-def _read(folder: Path) -> tuple[dict[Path, Baseline], list[BaselineError]]:
-    baselines: dict[Path, Baseline] = {}
-    damaged: list[BaselineError] = []
-    for path in all_files(folder):
-        try:
-            baseline = read_baseline(path)
-        except BaselineError as error:
-            damaged.append(error)
-            continue
-        if baseline is not None:
-            baselines[path] = baseline
-    return baselines, damaged
 
 
 def _described(paths: list[Path], baselines: dict[Path, Baseline]) -> Iterator[str]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import glob
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.adapters.files import (
     FOLDER,
     all_files,
     file_name,
+    files_of,
     read_baseline,
+    read_each,
     rename_baseline,
 )
 from pytest_dlperf.commands.command import Command, Outcome
 from pytest_dlperf.commands.rootdir import add_rootdir, rootdir
 from pytest_dlperf.core.unused import nearest_names
-from pytest_dlperf.errors import BaselineError, UsageError
+from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -34,9 +35,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _lines(folder: Path, old: str, new: str) -> Iterator[str]:
     if "::" not in new:
         raise UsageError(f"{new!r:.200} is no node id", "such as tests/test_model.py::test_fast")
-    paths = sorted(folder.glob(f"*/{glob.escape(file_name(old))}"))
     # All is looked at before anything is changed.
-    paths = [path for path in paths if _belongs(path, old)]
+    paths = [path for path in files_of(folder, old) if _belongs(path, old)]
     if not paths:
         raise UsageError(f"no baseline of {old} in {folder}", meant(folder, old))
     for path in paths:
@@ -64,15 +64,8 @@ def meant(folder: Path, test: str) -> str:
         folder: of all machine classes.
         test: the node id that was given.
     """
-    known = set()
-    for path in all_files(folder):
-        try:
-            baseline = read_baseline(path)
-        except BaselineError:
-            continue
-        if baseline is not None:
-            known.add(baseline.test)
-    near = nearest_names(test, known)
+    baselines, _ = read_each(all_files(folder))
+    near = nearest_names(test, (baseline.test for baseline in baselines.values()))
     listed = "pytest-dlperf baselines lists what is there"
     return f"did you mean {' or '.join(near)}? {listed}" if near else listed
 

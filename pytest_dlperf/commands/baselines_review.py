@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.adapters.files import FOLDER, BaselineFiles
 from pytest_dlperf.commands.command import Command, Outcome
 from pytest_dlperf.commands.sources import Reader, add_history_arguments
+from pytest_dlperf.core.acceptance import in_ci
 from pytest_dlperf.core.history import Query
 from pytest_dlperf.core.review import of_newest_runs, proposals
 from pytest_dlperf.errors import UsageError
@@ -111,7 +112,7 @@ def _accept(proposal: Proposal, files: BaselineFiles) -> str:
 def _run(given: argparse.Namespace) -> Outcome:
     from pytest_dlperf.engine.machine import machine_class
 
-    if os.environ.get("CI", "").lower() not in {"", "0", "false"}:
+    if in_ci(os.environ):
         raise UsageError(
             "baselines are not reviewed in CI: a person decides, and commits the files",
             "run it where the repository is checked out, with the same --history",

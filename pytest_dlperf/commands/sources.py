@@ -14,10 +14,11 @@ from pytest_dlperf.adapters.history import default_url, open_history
 from pytest_dlperf.adapters.history_url import parse_url
 from pytest_dlperf.commands.report_file import UNREADABLE, damaged, read_report
 from pytest_dlperf.commands.rootdir import add_rootdir, rootdir
-from pytest_dlperf.core.baseline import MOST_SESSIONS
+from pytest_dlperf.core.baseline import MOST_SESSIONS, short
 from pytest_dlperf.core.environment import Environment, MachineClass
 from pytest_dlperf.core.history import Query, baseline_of
-from pytest_dlperf.core.sources import Source, committed, short, source_of_report, title_of
+from pytest_dlperf.core.option_values import HISTORY_VARIABLE
+from pytest_dlperf.core.sources import Source, committed, source_of_report, title_of
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.adapters.history import History
     from pytest_dlperf.core.history import Entry
-
-VARIABLE: Final = "DLPERF_HISTORY"
-"""The environment variable that names the history, where no option does."""
 
 _LATEST: Final = "latest"
 _HASH: Final = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
@@ -42,7 +40,7 @@ def add_history_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--history",
         metavar="URL",
-        help=f"the database; default: ${VARIABLE}, or else the SQLite file in .dlperf",
+        help=f"the database; default: ${HISTORY_VARIABLE}, or else the SQLite file in .dlperf",
     )
     add_rootdir(parser)
     parser.add_argument("--machine", metavar="SLUG", help="only what this machine class measured")
@@ -58,7 +56,7 @@ class Reader:
     def __init__(self, given: argparse.Namespace) -> None:
         self.root = rootdir(given)
         self.machine: str | None = given.machine
-        self._url: str = given.history or os.environ.get(VARIABLE) or default_url(self.root)
+        self._url: str = given.history or os.environ.get(HISTORY_VARIABLE) or default_url(self.root)
         self._opened: History | None = None
 
     def __enter__(self) -> Self:

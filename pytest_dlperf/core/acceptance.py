@@ -15,7 +15,7 @@ from pytest_dlperf.core.units import format_quantity
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pytest_dlperf.core.baseline import Accepted
     from pytest_dlperf.core.budgets import Budget
@@ -69,6 +69,15 @@ class Acceptance:
     judgements: tuple[Judgement, ...]
     hint: str
     caution: str = ""
+
+
+def in_ci(variables: Mapping[str, str]) -> bool:
+    """Whether this is a run in CI, where nothing is accepted unless that was asked for.
+
+    Args:
+        variables: environment variables.
+    """
+    return variables.get("CI", "").lower() not in {"", "0", "false"}
 
 
 def decide_acceptance(

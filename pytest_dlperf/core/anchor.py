@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 import shlex
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pytest_dlperf.core.day import ALIKE, SPEEDS
-from pytest_dlperf.core.judge import session_of
+from pytest_dlperf.core.judge import session_of, share_lost
 from pytest_dlperf.core.metrics import METRICS
-from pytest_dlperf.core.statistics.estimate import CONFIDENCE
+from pytest_dlperf.core.statistics.estimate import NORMAL_REACH
 from pytest_dlperf.core.statistics.sessions import PRIOR_FREEDOM
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ would show. Where sessions of unchanged code differ by 5 %, that is one of 200 s
 and one of 100 tests in 60 runs (simulated; the tests hold it)."""
 
 _PRESENT: Final = 5  # sessions whose mean is the present; older ones lag behind what creeps
-_Z: Final = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +139,8 @@ def _unlike(anchor: AcceptedSession, day: Day) -> bool:
 
 
 def _lost_share(metric: Metric, anchor: AcceptedSession, now: AcceptedSession) -> Creep:
-    then, today = anchor.metrics[metric.name], now.metrics[metric.name]
-    lost = then.value - today.value if metric.better == "higher" else today.value - then.value
-    reach = math.hypot(then.high - then.low, today.high - today.low) / 2
-    return Creep(metric.name, lost, reach / _Z)
+    lost, reach = share_lost(metric, anchor.metrics[metric.name], now.metrics[metric.name])
+    return Creep(metric.name, lost, reach / NORMAL_REACH)
 
 
 def _lost(metric: Metric, anchor: AcceptedSession, present: Accepted, day: Day) -> Creep:

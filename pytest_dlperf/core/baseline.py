@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_dlperf.core.block_summary import BlockSummary, block_summary
 from pytest_dlperf.core.environment import Environment
 from pytest_dlperf.core.metrics import METRICS
-from pytest_dlperf.core.plain_figures import check_metrics, ends_of, estimate_of, rounded
+from pytest_dlperf.core.plain_figures import (
+    check_metrics,
+    check_yardstick,
+    ends_of,
+    estimate_of,
+    rounded,
+)
 from pytest_dlperf.core.rows import Rows
 
 if TYPE_CHECKING:
@@ -29,6 +34,7 @@ MOST_SESSIONS: Final = 30
 
 _FIRST_SCHEMA: Final = 1  # one session a measurement
 _BEFORE_ANCHORS: Final = 2
+_SHORT: Final = 8  # digits of a commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +52,18 @@ class Revision:
     branch: str
     date: str
 
+    @property
+    def changed(self) -> bool:
+        """Whether there were uncommitted changes."""
+        return self.commit.endswith("+")
+
     def __str__(self) -> str:
-        short = self.commit[:8] + ("+" if self.commit.endswith("+") else "")
-        return f"{short}, {self.date}" if self.commit else self.date
+        return f"{short(self.commit)}, {self.date}" if self.commit else self.date
+
+
+def short(commit: str) -> str:
+    """A commit as people write it; with a `+` if there were uncommitted changes."""
+    return commit[:_SHORT] + ("+" if commit.endswith("+") else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,16 +260,13 @@ def _session_from_json(value: dict[str, Any], before: Environment | None) -> Acc
     check_metrics(value["metrics"])
     if before is None or "environment" in value:
         before = Environment.from_json(value["environment"])
-    yardstick = value.get("yardstick")
-    if yardstick is not None and not 0 < yardstick < math.inf:
-        raise ValueError(f"yardstick {yardstick!r}: expected seconds above 0")
     return AcceptedSession(
         metrics=MappingProxyType(
             {name: estimate_of(metric) for name, metric in value["metrics"].items()}
         ),
         environment=before,
         revision=Revision(str(value["commit"]), str(value["branch"]), str(value["date"])),
-        yardstick=yardstick,
+        yardstick=check_yardstick(value.get("yardstick")),
         blocks=BlockSummary.from_json(value["blocks"]) if "blocks" in value else None,
     )
 

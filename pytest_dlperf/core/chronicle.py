@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pytest_dlperf.core.contrasts import change_by
 from pytest_dlperf.core.day import scaled_metrics_of
 from pytest_dlperf.core.judge import log_cost, session_of
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.sources import committed
-from pytest_dlperf.core.statistics.estimate import Estimate
 from pytest_dlperf.core.statistics.sessions import shrinkage
 from pytest_dlperf.core.statistics.steps import find_steps
 from pytest_dlperf.core.verdict import Verdict
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.history import Entry
+    from pytest_dlperf.core.statistics.estimate import Estimate
     from pytest_dlperf.core.statistics.steps import Step
 
 FALSE_ALARMS: Final = 0.002
@@ -124,7 +124,7 @@ def alike(newest_first: Sequence[Entry]) -> tuple[tuple[Entry, ...], tuple[str, 
     return tuple(reversed(kept)), said
 
 
-def chronicle(  # noqa: D417 - `left_out` is as in `Chronicle`
+def chronicle(
     entries: tuple[Entry, ...],
     left_out: tuple[str, ...],
     metrics: Iterable[str],
@@ -135,6 +135,7 @@ def chronicle(  # noqa: D417 - `left_out` is as in `Chronicle`
 
     Args:
         entries: of one measurement under the same conditions, the oldest first.
+        left_out: what does not count, for people.
         metrics: names of those to follow; what no run has is left out.
         alpha: how often one curve without a change may be said to have one.
         rng: of the search for changes.
@@ -175,7 +176,7 @@ def _curve(name: str, entries: tuple[Entry, ...], alpha: float, rng: np.random.G
                 run=runs[step.at],
                 low=runs[step.low],
                 high=runs[step.high],
-                change=_change(metric.unit == "share", metric.better == "higher", step.change),
+                change=change_by(metric, step.change),
                 worse=step.change.value > 0,
                 before=float(np.median(before)),
                 after=float(np.median(after)),
@@ -225,12 +226,3 @@ def _software(ends: tuple[Entry | None, Entry | None]) -> tuple[str, ...]:
     if good is None or bad is None:
         return ()
     return bad.found.environment.changes(good.found.environment)["warning"]
-
-
-def _change(share: bool, higher: bool, cost: Estimate) -> Estimate:  # noqa: FBT001 - of a metric
-    value, low, high = (
-        (-cost.value, -cost.high, -cost.low) if higher else (cost.value, cost.low, cost.high)
-    )
-    if share:
-        return Estimate(value, low, high)
-    return Estimate(math.expm1(value), math.expm1(low), math.expm1(high))

@@ -12,12 +12,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.contest import ALPHA, BETA
-from pytest_dlperf.core.contrasts import Counted, Evidence, Measured, Paired, contrast_of, unpaired
+from pytest_dlperf.core.contrasts import (
+    Counted,
+    Evidence,
+    Measured,
+    Paired,
+    change_by,
+    changed_by,
+    contrast_of,
+    unpaired,
+)
 from pytest_dlperf.core.day import ALIKE, SPEEDS
 from pytest_dlperf.core.judge import loss_to_find
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.sources import title_of
-from pytest_dlperf.core.statistics.estimate import Estimate
 from pytest_dlperf.core.statistics.sessions import Session, reference_change
 from pytest_dlperf.core.verdict import Verdict
 
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.history import Place
     from pytest_dlperf.core.metrics import Metric
     from pytest_dlperf.core.sources import Side
+    from pytest_dlperf.core.statistics.estimate import Estimate
 
 USUAL: Final = (
     *("throughput", "goodput", "max_rate", "p50", "p95", "p99", "accuracy", "peak_memory"),
@@ -36,7 +45,6 @@ USUAL: Final = (
 """Metrics that are compared unless others are asked for; and errors, where there are any."""
 
 _WORTH_SAYING: Final = 0.02
-_FARTHEST: Final = 100.0  # a logarithm, beyond anything that is measured
 _HIDDEN: Final = "the noise hides a loss of this size"
 
 
@@ -227,9 +235,7 @@ def _obstacle(
         nearest = machine.nearest(elsewhere)
         if nearest is None:
             return ""
-        changes = machine.changes(nearest)
-        differs = ", ".join((*changes["blocking"], *changes["warning"]))
-        return f"the base was measured on another machine class: {differs}"
+        return f"the base was measured on another machine class: {machine.differs(nearest)}"
     for what, now, then in (
         ("scenario", found.scenario, old.scenario),
         ("serving", found.serving, old.serving),
@@ -322,24 +328,9 @@ def _decided(draft: Row | _Open, alpha: float) -> Row:
     possible = visible is not None and (metric.unit != "share" or visible <= 1)
     return dataclasses.replace(
         row,
-        change=_change(metric, evidence.loss),
+        change=change_by(metric, evidence.loss),
         verdict=verdict,
         improved=evidence.improved(alpha),
         reason="; ".join(filter(None, (row.reason, _HIDDEN if is_open else ""))),
-        fails_at=_changed(metric, visible) if visible is not None and possible else None,
+        fails_at=changed_by(metric, visible) if visible is not None and possible else None,
     )
-
-
-def _change(metric: Metric, loss: Estimate) -> Estimate:
-    """A loss as the change of the metric's own value, with its interval."""
-    low, high = sorted((_changed(metric, loss.low), _changed(metric, loss.high)))
-    return Estimate(_changed(metric, loss.value), low, high)
-
-
-def _changed(metric: Metric, loss: float) -> float:
-    """A ratio minus one, or the difference of shares."""
-    # From 0, so that nothing is shown as -0.
-    signed = loss if metric.better == "lower" else 0.0 - loss
-    if metric.unit == "share":
-        return min(1.0, max(-1.0, signed))
-    return math.expm1(min(_FARTHEST, signed))

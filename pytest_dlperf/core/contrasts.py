@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_dlperf.core.day import scaled_metrics_of
-from pytest_dlperf.core.judge import session_of
+from pytest_dlperf.core.judge import session_of, share_lost
 from pytest_dlperf.core.statistics.accuracy import accuracy_decision, mcnemar, paired_loss
-from pytest_dlperf.core.statistics.estimate import CONFIDENCE, Estimate, counted
+from pytest_dlperf.core.statistics.estimate import NORMAL_REACH, Estimate, counted
 from pytest_dlperf.core.statistics.sessions import Prediction, contrast
 from pytest_dlperf.core.verdict import Verdict
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.baseline import Accepted
     from pytest_dlperf.core.metrics import Metric
 
-_Z: Final = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2)
+_FARTHEST: Final = 100.0  # a logarithm, beyond anything that is measured
 _MANY: Final = 1_000_000  # degrees of freedom of what is as good as normal
 _VERDICTS: Final = {"FAIL": Verdict.FAIL, "PASS": Verdict.PASS, None: Verdict.INCONCLUSIVE}
 
@@ -199,6 +198,20 @@ def unpaired(metric: Metric, base: Accepted, candidate: Accepted) -> Prediction:
         next(s.metrics[metric.name] for s in reversed(side.sessions) if metric.name in s.metrics)
         for side in (base, candidate)
     )
-    change = new.value - old.value
-    reach = math.hypot(new.high - new.low, old.high - old.low) / 2
-    return Prediction(change if metric.better == "lower" else -change, reach / _Z, _MANY)
+    lost, reach = share_lost(metric, old, new)
+    return Prediction(lost, reach / NORMAL_REACH, _MANY)
+
+
+def change_by(metric: Metric, loss: Estimate) -> Estimate:
+    """A loss as the change of the metric's own value, with its interval."""
+    low, high = sorted((changed_by(metric, loss.low), changed_by(metric, loss.high)))
+    return Estimate(changed_by(metric, loss.value), low, high)
+
+
+def changed_by(metric: Metric, loss: float) -> float:
+    """A ratio minus one, or the difference of shares."""
+    # From 0, so that nothing is shown as -0.
+    signed = loss if metric.better == "lower" else 0.0 - loss
+    if metric.unit == "share":
+        return min(1.0, max(-1.0, signed))
+    return math.expm1(min(_FARTHEST, signed))

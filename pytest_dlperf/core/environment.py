@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 Severity: TypeAlias = Literal["blocking", "warning"]
+
+_VERSIONS: Final = frozenset({"python", "tensorflow", "keras", "numpy"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,12 @@ class MachineClass:
         or another driver the same hardware may well be as fast, but nobody knows before it is
         measured.
         """
-        found: dict[Severity, list[str]] = {"blocking": [], "warning": []}
-        for field in fields(self):
-            old, new = getattr(base, field.name), getattr(self, field.name)
-            severity: Severity = "warning" if field.name in {"memory", "driver"} else "blocking"
-            if old != new:
-                unit = " GiB" if field.name == "memory" else ""
-                found[severity].append(f"{field.name} {old or 'none'} -> {new or 'none'}{unit}")
-        return {severity: tuple(texts) for severity, texts in found.items()}
+        return _changes(base, self, frozenset({"memory", "driver"}), {"memory": " GiB"})
+
+    def differs(self, base: MachineClass) -> str:
+        """All that differs from another machine class, in words."""
+        changes = self.changes(base)
+        return ", ".join((*changes["blocking"], *changes["warning"]))
 
     def nearest(self, others: Iterable[MachineClass]) -> MachineClass | None:
         """The other class that the fewest fields tell from this one, those that block first.
@@ -125,10 +125,21 @@ class Environment:
         Blocking: thread settings and precision change what is measured. Warning: versions; a
         slower version is something that a user wants to see.
         """
-        found: dict[Severity, list[str]] = {"blocking": [], "warning": []}
-        for field in fields(self):
-            old, new = getattr(base, field.name), getattr(self, field.name)
-            severity: Severity = "blocking" if field.name in {"threads", "precision"} else "warning"
-            if old != new:
-                found[severity].append(f"{field.name} {old or 'none'} -> {new or 'none'}")
-        return {severity: tuple(texts) for severity, texts in found.items()}
+        return _changes(base, self, _VERSIONS, {})
+
+
+def _changes(
+    base: MachineClass | Environment,
+    now: MachineClass | Environment,
+    warned_of: frozenset[str],
+    units: Mapping[str, str],
+) -> dict[Severity, tuple[str, ...]]:
+    """The fields that differ, each with what it was and is."""
+    found: dict[Severity, list[str]] = {"blocking": [], "warning": []}
+    for field in fields(now):
+        old, new = getattr(base, field.name), getattr(now, field.name)
+        severity: Severity = "warning" if field.name in warned_of else "blocking"
+        if old != new:
+            unit = units.get(field.name, "")
+            found[severity].append(f"{field.name} {old or 'none'} -> {new or 'none'}{unit}")
+    return {severity: tuple(texts) for severity, texts in found.items()}

@@ -73,8 +73,8 @@ class Entry:
         Code with uncommitted changes is what nobody else has, and what broke a budget, or had not
         the machine for itself, is no measure; but what was accepted as a change was meant.
         """
-        committed = not self.run.revision.commit.endswith("+")
-        return self.renews or (committed and not self.unquiet and self.verdict in SOUND)
+        sound = self.verdict in SOUND and not self.unquiet
+        return self.renews or (sound and not self.run.revision.changed)
 
 
 @dataclass(frozen=True, slots=True)

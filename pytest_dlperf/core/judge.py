@@ -13,12 +13,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.day import ORDINARY, SPEEDS
 from pytest_dlperf.core.metrics import ANSWER_METRICS
-from pytest_dlperf.core.statistics.estimate import CONFIDENCE, Estimate, counted
+from pytest_dlperf.core.statistics.estimate import NORMAL_REACH, Estimate, counted
 from pytest_dlperf.core.statistics.sessions import Prediction, Session, predict
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.measurement import Measurement
     from pytest_dlperf.core.metrics import Metric
 
-_Z: Final = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2)
+
 _STORED: Final = 1e-5  # relative: baselines are stored with six digits
 _FLOOR: Final = 1e-12
 
@@ -263,7 +262,7 @@ def session_of(metric: Metric, measured: Estimate, yardstick: float | None) -> S
     low, high = log_cost(metric, measured.low), log_cost(metric, measured.high)
     return Session(
         cost=log_cost(metric, measured.value),
-        error=abs(high - low) / (2 * _Z),
+        error=abs(high - low) / (2 * NORMAL_REACH),
         yardstick=math.log(yardstick) if yardstick is not None else None,
     )
 
@@ -321,6 +320,20 @@ def _loss_in_share(
         lost = measurement.rows.lost(baseline.rows)
         if lost is not None:
             return lost
-    value = _worse(metric, measured.value) - _worse(metric, base.value)
-    reach = math.hypot(measured.high - measured.low, base.high - base.low) / 2
+    value, reach = share_lost(metric, base, measured)
     return Estimate(value, value - reach, value + reach)
+
+
+def share_lost(metric: Metric, base: Estimate, now: Estimate) -> tuple[float, float]:
+    """What was lost of a share by two intervals that know nothing of each other.
+
+    Args:
+        metric: a share.
+        base: what it was.
+        now: what it is.
+
+    Returns:
+        The loss in shares of one, and how far its interval reaches to either side.
+    """
+    reach = math.hypot(now.high - now.low, base.high - base.low) / 2
+    return _worse(metric, now.value) - _worse(metric, base.value), reach

@@ -14,6 +14,9 @@ from pytest_dlperf.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+HISTORY_VARIABLE: Final = "DLPERF_HISTORY"
+"""The environment variable that names the history, where no option does."""
+
 NO_HISTORY: Final = "none"
 """In place of a database's URL: nothing is recorded."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +41,17 @@ def estimate_of(metric: Any) -> Estimate:  # noqa: ANN401 - of a file
         case {"value": value, "low": low, "high": high}:  # the first schema of baselines
             return Estimate(float(value), float(low), float(high))
     raise ValueError(f"{metric!r:.80} is no figure: expected one, or value, low and high")
+
+
+def check_yardstick(seconds: float | None) -> float | None:
+    """The yardstick of a session, None if it was not measured.
+
+    Raises:
+        ValueError: if it is no time.
+    """
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ValueError(f"yardstick {seconds!r}: expected seconds above 0")
+    return seconds
 
 
 def check_metrics(names: Mapping[str, object]) -> None:

@@ -24,7 +24,6 @@ Kind: TypeAlias = Literal["branch", "commit", "run", "file"]
 _WIDTH: Final[Mapping[Kind, int]] = {"branch": 2, "commit": 1, "run": 0, "file": 0}
 """Kinds that may hold others have more; of two that overlap the wider one gives way."""
 
-_SHORT: Final = 8  # digits of a commit
 _NO_RUN: Final = "0" * 32  # the key of a run that only a file tells of
 
 
@@ -54,15 +53,9 @@ def title_of(test: str, name: str) -> str:
     return f"{test} [{name}]" if name else test
 
 
-def short(commit: str) -> str:
-    """A commit as people write it; with a `+` if there were uncommitted changes."""
-    return commit[:_SHORT] + ("+" if commit.endswith("+") else "")
-
-
 def committed(run: Run) -> bool:
     """Whether a run was of code that git can name: without uncommitted changes."""
-    commit = run.revision.commit
-    return bool(commit) and not commit.endswith("+")
+    return bool(run.revision.commit) and not run.revision.changed
 
 
 def sound(source: Source) -> Source:
@@ -92,8 +85,8 @@ def apart(base: Source, candidate: Source) -> tuple[Source, Source]:
         UsageError: if they are the same, or if there is nothing but what they have in common.
     """
     # A file does not say which run it is of, but no two runs find exactly the same.
-    by_figures = "file" in {base.kind, candidate.kind}
-    base_keys, keys = ({_identity(e, by_figures) for e in s.entries} for s in (base, candidate))
+    identity = _figures if "file" in {base.kind, candidate.kind} else _key
+    base_keys, keys = (set(map(identity, source.entries)) for source in (base, candidate))
     shared = base_keys & keys
     if not shared:
         return base, candidate
@@ -103,7 +96,7 @@ def apart(base: Source, candidate: Source) -> tuple[Source, Source]:
             "name two that differ: a commit, a branch, a file of --dlperf-json, or latest",
         )
     other, wide = sorted((base, candidate), key=lambda source: _WIDTH[source.kind])
-    kept = tuple(e for e in wide.entries if _identity(e, by_figures) not in shared)
+    kept = tuple(e for e in wide.entries if identity(e) not in shared)
     if not kept:
         raise UsageError(
             f"{wide.given} has no session that is not one of {other.given}",
@@ -173,9 +166,11 @@ def source_of_report(
     return Source(given, "file", tuple(entries), (said,) if unusable else ())
 
 
-def _identity(entry: Entry, by_figures: bool) -> tuple[object, ...]:  # noqa: FBT001 - of a set
-    if not by_figures:
-        return entry.run.key, entry.test, entry.name
+def _key(entry: Entry) -> tuple[object, ...]:
+    return entry.run.key, entry.test, entry.name
+
+
+def _figures(entry: Entry) -> tuple[object, ...]:
     figures = sorted((name, f"{one.value:.6g}") for name, one in entry.found.metrics.items())
     return entry.test, entry.name, *figures
 

@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.core.baseline import short
 from pytest_dlperf.core.contest import ALPHA
 from pytest_dlperf.core.metrics import METRICS
-from pytest_dlperf.core.sources import short, title_of
+from pytest_dlperf.core.sources import title_of
 from pytest_dlperf.core.units import format_quantity
 from pytest_dlperf.core.verdict import Verdict
 from pytest_dlperf.reports.budgets import wrapped
@@ -146,8 +147,7 @@ def cells(row: Row) -> tuple[str, str, str, str, str]:
     change = row.change
     if change is None:
         return row.metric, base, candidate, "-", "-"
-    by = f"{signed(change.value, unit)} {'pt' if unit == 'share' else '%'}"
-    return row.metric, base, candidate, by, interval(change, unit)
+    return row.metric, base, candidate, sized(change.value, unit), interval(change, unit)
 
 
 def interval(change: Estimate, unit: Dimension) -> str:
@@ -164,6 +164,11 @@ def signed(change: float, unit: Dimension) -> str:
     digits = 2 if unit == "share" else 1
     # Plus 0, so that nothing is shown as -0.
     return f"{round(change * 100, digits) + 0.0:+.{digits}f}"
+
+
+def sized(change: float, unit: Dimension) -> str:
+    """A change with its sign and unit: percent, or of a share points."""
+    return f"{signed(change, unit)} {'pt' if unit == 'share' else '%'}"
 
 
 def verdict_of(row: Row) -> str:
@@ -191,7 +196,7 @@ def _limits(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         unit = METRICS[row.metric].unit
         if row.fails_at is not None:
-            at = f"{signed(row.fails_at, unit)} {'pt' if unit == 'share' else '%'}"
+            at = sized(row.fails_at, unit)
             yield f"{at} ({row.metric})" if len(rows) > 1 else at
 
 

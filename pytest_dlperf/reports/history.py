@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pytest_dlperf.core.baseline import short
 from pytest_dlperf.core.chronicle import FALSE_ALARMS
 from pytest_dlperf.core.metrics import METRICS
-from pytest_dlperf.core.sources import short, title_of
+from pytest_dlperf.core.sources import title_of
 from pytest_dlperf.core.statistics.steps import SHORTEST
 from pytest_dlperf.core.units import format_quantity
 from pytest_dlperf.reports.bisection import LEGEND, bisection
 from pytest_dlperf.reports.budgets import wrapped
-from pytest_dlperf.reports.comparison import signed
+from pytest_dlperf.reports.comparison import signed, sized
 from pytest_dlperf.reports.rendering import render
 
 if TYPE_CHECKING:
@@ -183,15 +184,11 @@ def _change_lines(
 def _size(curve: Curve, change: Change) -> str:
     """How large a change is, and in which direction."""
     unit = METRICS[curve.metric].unit
-    by, low, high = (
-        signed(end, unit) for end in (change.change.value, change.change.low, change.change.high)
-    )
+    low, high = (signed(end, unit) for end in (change.change.low, change.change.high))
     sure = f"; 95 %: {low} to {high}" if low != high else ""
     levels = f"{format_quantity(change.before, unit)} to {format_quantity(change.after, unit)}"
-    return (
-        f"{by} {'pt' if unit == 'share' else '%'} ({'worse' if change.worse else 'better'}{sure}), "
-        f"{levels}"
-    )
+    direction = "worse" if change.worse else "better"
+    return f"{sized(change.change.value, unit)} ({direction}{sure}), {levels}"
 
 
 def _when(chronicle: Chronicle, change: Change) -> str:

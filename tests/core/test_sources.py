@@ -8,13 +8,12 @@ import pytest
 from builders import ENVIRONMENT, MACHINE, estimate, make_judgement, make_measurement, make_record
 from entries import TEST, commit_of, make_entry, make_run
 
-from pytest_dlperf.core.baseline import MOST_SESSIONS
+from pytest_dlperf.core.baseline import MOST_SESSIONS, short
 from pytest_dlperf.core.history import Place
 from pytest_dlperf.core.sources import (
     Source,
     apart,
     committed,
-    short,
     side_of,
     sound,
     source_of_report,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Final
 
 CONFIDENCE: Final = 0.95
 """Two-sided confidence of every interval that is computed, printed or stored."""
+
+NORMAL_REACH: Final = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2)
+"""The interval of a normal value reaches so many of its standard errors to either side."""
 
 
 @dataclass(frozen=True, slots=True)
