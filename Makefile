@@ -6,13 +6,20 @@ BENCH_VENV ?= .venv-bench
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# What bears a busy machine is tested side by side; all else, and what is new, one after the other.
+SIDE_BY_SIDE := $(addprefix tests/,adapters commands core engine reports test_architecture.py)
+
+# The tests start hundreds of processes: each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint types bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/pytest example_project
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses=4 --dist=loadfile $(SIDE_BY_SIDE)
+	$(BIN)/pytest $(SIDE_BY_SIDE:%=--ignore=%)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -32,11 +39,11 @@ bench: $(BENCH_VENV)/.installed $(VENV)/.installed-dev
 clean:
 	rm -rf $(VENV) $(BENCH_VENV)
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml example_project/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing (TensorFlow is large: a minute or two the first time) ..."
-	$(PIP) --editable .
+	$(PIP) --editable . --editable ./example_project
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -16,8 +16,9 @@ from pytest_dlperf.core.acceptance import Standing, decide_acceptance, unchanged
 from pytest_dlperf.core.anchor import creep, creep_note
 from pytest_dlperf.core.baseline import accept
 from pytest_dlperf.core.contest import BETA
-from pytest_dlperf.core.day import SPEEDS, day_of, needs_yardstick
+from pytest_dlperf.core.day import day_of, needs_yardstick
 from pytest_dlperf.core.judge import judge
+from pytest_dlperf.core.metrics import metric_named
 from pytest_dlperf.core.record import Record
 from pytest_dlperf.core.verdict import Judgement, Verdict
 from pytest_dlperf.errors import DuelError
@@ -183,7 +184,7 @@ def _no_yardstick() -> None:
 
 def _doubtful(judgement: Judgement) -> bool:
     """Whether the noise between sessions may be all there is to it."""
-    if judgement.metric not in SPEEDS or judgement.baseline is None:
+    if not metric_named(judgement.metric).is_speed or judgement.baseline is None:
         return False
     is_open = judgement.verdict is Verdict.INCONCLUSIVE and not judgement.lasting
     return is_open or judgement.verdict is Verdict.FAIL

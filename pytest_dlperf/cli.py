@@ -13,6 +13,7 @@ from pytest_dlperf.commands.compare import COMPARE
 from pytest_dlperf.commands.doctor import DOCTOR
 from pytest_dlperf.commands.history import HISTORY
 from pytest_dlperf.commands.report import REPORT
+from pytest_dlperf.commands.tune import TUNE
 from pytest_dlperf.errors import DlperfError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
-_COMMANDS: Final = (BASELINES, COMPARE, HISTORY, REPORT, DOCTOR)
+_COMMANDS: Final = (BASELINES, COMPARE, HISTORY, REPORT, DOCTOR, TUNE)
 _INTERRUPTED: Final = 128 + signal.SIGINT  # as shells have it
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_dlperf.core.devices import absence, expand
+from pytest_dlperf.core.markers import TUNES
 from pytest_dlperf.core.options import overlay
 from pytest_dlperf.core.plan import Plan, plan
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.pytest_options import layers
+from pytest_dlperf.tunings import STUDIES, study_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,12 +126,20 @@ def plan_of(item: pytest.Item) -> Plan:
 def _check(item: pytest.Item) -> None:
     if measures(item):
         item.stash[PLANS] = plan_of(item)
+        study = study_of(item, item.stash[PLANS], overlay(layers(item)).duration)
+        if study is not None:
+            item.stash[STUDIES] = study
         if item.get_closest_marker("dlperf") is None:
             item.add_marker("dlperf")  # so that -m dlperf finds every test that measures
     elif any(mark.name == "dlperf" for mark in item.own_markers):
         raise UsageError(
             "it has a dlperf marker, but never measures",
             "request the fixture: def test_...(dlperf): dlperf(target, data)",
+        )
+    elif any(mark.name == TUNES for mark in item.own_markers):
+        raise UsageError(
+            f"it has a {TUNES} marker, but never tunes",
+            "request the fixture: def test_...(dlperf): dlperf.tune(build, data)",
         )
 
 

@@ -136,7 +136,9 @@ def _opened(subject: Subject, plan: Plan, about: tuple[str, str], *, whole: bool
     if whole and needs_whole_load(plan):
         return subject.measure(*about, plan.load_seconds)
     found = subject.measure(*about, brief)
-    if found.rows is not None and not found.rows.answered.all() and brief < plan.load_seconds:
+    complete = found.rows is None or bool(found.rows.answered.all())
+    complete = complete and (found.scores is None or found.scores.complete)
+    if not complete and brief < plan.load_seconds:
         return subject.measure(*about, plan.load_seconds)
     return found
 

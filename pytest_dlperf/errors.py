@@ -50,6 +50,24 @@ class TargetError(DlperfError):
     """The thing under measurement cannot be called at all, so there is nothing to measure."""
 
 
+class TrainingError(DlperfError):
+    """A training that came to nothing: its loss, or what the model answers, is not finite.
+
+    Attributes:
+        problem: what was seen, and in which epoch.
+        settings: how it was trained.
+    """
+
+    def __init__(self, problem: str, settings: str) -> None:
+        self.problem = problem
+        self.settings = settings
+        super().__init__(
+            f"training diverged: {problem}\n"
+            f"  trained with {settings}\n"
+            "  lower the learning rate, begin it with a warm-up, or normalise the inputs"
+        )
+
+
 class AnswerError(DlperfError):
     """A request that got no answer, for a reason that is known.
 
@@ -82,6 +100,12 @@ class RemoteError(AnswerError):
 def kind_of(error: Exception) -> str:
     """What an exception is counted as: an `AnswerError` by its kind, others by their type."""
     return error.kind if isinstance(error, AnswerError) else type(error).__name__
+
+
+def in_a_line(error: Exception) -> str:
+    """What an exception is counted as, and the first line of what it says."""
+    first = str(error).strip().partition("\n")[0]
+    return f"{kind_of(error)}: {first:.300}" if first else kind_of(error)
 
 
 class BaselineError(DlperfError):

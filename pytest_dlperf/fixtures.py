@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_dlperf import tunings
 from pytest_dlperf.carrier import load
 from pytest_dlperf.collecting import PASSED, PLANS, plan_of
 from pytest_dlperf.errors import BaselineError, DlperfWarning, UsageError
@@ -54,7 +55,8 @@ def dlperf(
         pytest.fail(str(error), pytrace=False)
     if session.side is not None:
         plan = replace(plan, tries_padding=False)
-    fixture = Dlperf(item.nodeid, plan, workplace)
+    study = item.stash.get(tunings.STUDIES, None)
+    fixture = Dlperf(item.nodeid, plan, workplace, study, lambda: session.studio)
     yield fixture
     session.progress.clear()
     records: list[Record] = []
@@ -64,6 +66,7 @@ def dlperf(
         pytest.fail(str(error), pytrace=False)
     finally:
         load(item, records, facts_about(item, plan, _dlperf_benchmark))
+        tunings.load(item, fixture.tuned)
 
 
 @pytest.fixture(scope="session")

@@ -2,83 +2,40 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, replace
-from functools import wraps
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from pytest_dlperf.arena import Finding
+from pytest_dlperf.bookkeeping import Books, Workplace, without_our_frames
 from pytest_dlperf.core.data import as_data
 from pytest_dlperf.core.judge import judge
 from pytest_dlperf.core.latency_limit import parse_limit
-from pytest_dlperf.core.metrics import LOAD_METRICS, RATE_METRICS
+from pytest_dlperf.core.metrics import LOAD_METRICS, RATE_METRICS, TRAIN_METRICS
 from pytest_dlperf.core.options import Clients, from_call
 from pytest_dlperf.core.record import Record
 from pytest_dlperf.core.scenarios import ClosedLoop, Server
 from pytest_dlperf.core.sweep import CLIENTS, checked_clients
-from pytest_dlperf.core.verdict import Judgement, consequence
 from pytest_dlperf.engine.duel.models import duel_models
+from pytest_dlperf.engine.lesson import lesson_of, placed_by
 from pytest_dlperf.engine.max_rate import rate_search
 from pytest_dlperf.engine.measure import ready
 from pytest_dlperf.engine.sweep import measure_sweep
-from pytest_dlperf.errors import BudgetFailure, DlperfError, DlperfWarning, UsageError
-from pytest_dlperf.reports.budgets import failure_text
+from pytest_dlperf.engine.train import training
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    import numpy as np
-
-    from pytest_dlperf.arena import Arena
-    from pytest_dlperf.core.contest import Rates
     from pytest_dlperf.core.data import Data
-    from pytest_dlperf.core.environment import Environment
+    from pytest_dlperf.core.knob import Knob
     from pytest_dlperf.core.measurement import Measurement
     from pytest_dlperf.core.plan import Plan
+    from pytest_dlperf.core.recipe import Recipe
     from pytest_dlperf.core.scenarios import Scenario
     from pytest_dlperf.core.serving import Serving
+    from pytest_dlperf.core.setup import Setup
     from pytest_dlperf.core.sweep import Sweep
-    from pytest_dlperf.engine.rig import Bench
-
-_LONGEST_NAME: Final = 100
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Workplace:
-    """What is the same for all tests of a session.
-
-    Attributes:
-        bench: time, what the process uses, and the progress line.
-        arena: where measurements are taken.
-        environment: asks for the software of this process.
-        obstacle: why nothing may be measured here; empty if it may.
-        rates: asks for the error rates of each relative budget.
-        coins: a new generator of coins for each duel.
-    """
-
-    bench: Bench
-    arena: Arena
-    environment: Callable[[], Environment]
-    obstacle: str
-    rates: Callable[[], Rates]
-    coins: Callable[[], np.random.Generator]
-
-
-def _without_our_frames(call: Callable[P, R]) -> Callable[P, R]:
-    """The frames that lead to an error of ours tell the user nothing."""
-
-    @wraps(call)
-    def plainly(*args: P.args, **kwargs: P.kwargs) -> R:
-        __tracebackhide__ = True
-        try:
-            return call(*args, **kwargs)
-        except DlperfError as error:
-            raise error.with_traceback(None)  # noqa: B904 - the same error, its cause kept
-
-    return plainly
+    from pytest_dlperf.core.tuning import Tuned
+    from pytest_dlperf.core.tuning_plan import TuningPlan
+    from pytest_dlperf.tune import Studio
 
 
 class Dlperf:
@@ -88,21 +45,34 @@ class Dlperf:
         test: pytest's node id.
         plan: what the test's marker and the options say.
         workplace: what is the same for all tests.
+        study: what its `dlperf_sweep` asks for; None if it has no such marker.
+        studio: asks for what is the same for all tests that tune.
     """
 
-    def __init__(self, test: str, plan: Plan, workplace: Workplace) -> None:
+    def __init__(
+        self,
+        test: str,
+        plan: Plan,
+        workplace: Workplace,
+        study: TuningPlan | None,
+        studio: Callable[[], Studio],
+    ) -> None:
         self._test = test
         self._plan = plan
         self._workplace = workplace
-        self._findings: dict[str, Finding] = {}
+        self._study = study
+        self._studio = studio
+        self.tuned: list[Tuned] = []
+        """What was found by `tune`, in the order of the calls."""
+        self._books = Books(test, workplace)
         self._swept = False
 
     @property
     def measured(self) -> bool:
         """Whether anything was measured yet."""
-        return self._swept or bool(self._findings)
+        return self._swept or bool(self._books)
 
-    @_without_our_frames
+    @without_our_frames
     def __call__(  # noqa: PLR0913 - each overrides one argument of the marker
         self,
         target: object,
@@ -143,9 +113,9 @@ class Dlperf:
         rows = self._admitted(data, name)
         subject = ready(target, rows, plan, self._workplace.bench)
         finding = self._workplace.arena.settle(subject, plan, self._test, name)
-        return self._concluded(finding, plan, name)
+        return self._books.concluded(finding, plan, name)
 
-    @_without_our_frames
+    @without_our_frames
     def max_rate(  # noqa: PLR0913 - each overrides one argument of the marker
         self,
         target: object,
@@ -188,9 +158,60 @@ class Dlperf:
         bench = self._workplace.bench
         subject = rate_search(target, rows, plan, bench, limit)
         finding = self._workplace.arena.settle(subject, plan, self._test, name)
-        return self._concluded(finding, plan, name)
+        return self._books.concluded(finding, plan, name)
 
-    @_without_our_frames
+    @without_our_frames
+    def train(  # noqa: PLR0913 - what, on what, how, and under which name
+        self,
+        build: Callable[[], object],
+        data: object,
+        *,
+        test: object = None,
+        recipe: Recipe | None = None,
+        seeds: int = 1,
+        devices: object = None,
+        name: str = "",
+    ) -> Measurement:
+        """Train a model, judge the test's budgets on that, and return what was measured.
+
+        The first step of each size of batch, which traces and compiles, is `compile_time` and
+        counts nowhere else; nor does asking the test rows after each epoch.
+
+        Args:
+            build: returns a Keras model that is compiled at least with its loss; called once for
+                each seed, with that seed set.
+            data: rows to learn from, `(inputs, labels)` or an object with `.inputs` and `.labels`;
+                or an object with `.train` and `.test`, each of them such.
+            test: rows whose answers are scored; without any, those that it learns from are.
+            recipe: how it is trained; what it does not say is as `build` has it.
+            seeds: so many trainings, from the seeds 0, 1, ...; three or more tell whether accuracy
+                was lost since a baseline that was trained from the same ones.
+            devices: `"cpu:0,cpu:1"`, `"gpu"` or `"all"`, or several names: they share each batch.
+                What they bring beside the first of them alone is told in a note.
+            name: tells several measurements of one test apart.
+
+        Raises:
+            BudgetFailure: if a budget is not held.
+            UsageError: if what was asked for makes no sense.
+            DataError: if the data cannot be used.
+            TargetError: if the model cannot be fitted to the rows.
+            TrainingError: if the training diverges, as soon as that is seen.
+            BaselineError: if the stored baseline cannot be read.
+        """
+        __tracebackhide__ = True
+        call = "dlperf.train(...)"
+        plan = self._plan.limited_to(
+            TRAIN_METRICS | {"errors"}, call, "measure it with dlperf(...)"
+        )
+        self._books.check(name)
+        lesson = lesson_of(build, data, test, recipe, seeds, placed_by(devices, plan))
+        if plan.quick:
+            plan = plan.only_errors()
+        subject = training(lesson, plan, self._workplace.bench)
+        finding = self._workplace.arena.settle(subject, plan, self._test, name)
+        return self._books.concluded(finding, plan, name)
+
+    @without_our_frames
     def duel(  # noqa: PLR0913 - each overrides one argument of the marker
         self,
         base: object,
@@ -250,9 +271,61 @@ class Dlperf:
             quick=plan.quick,
             duel=result.course.to_json(),
         )
-        return self._concluded(Finding(record, None), plan, name)
+        return self._books.concluded(Finding(record, None), plan, name)
 
-    @_without_our_frames
+    @without_our_frames
+    def tune(
+        self,
+        build: Callable[..., object],
+        data: object,
+        *,
+        setup: Setup | None = None,
+        knobs: Sequence[Knob | str] | None = None,
+        name: str = "",
+    ) -> Tuned:
+        """Look for a better setup, as `@pytest.mark.dlperf_sweep(...)` says what better is.
+
+        Configurations are tried briefly; the best of them are measured in turn with the setup
+        without tuning, and one is recommended if it is proven better within every constraint. If
+        none is, the test passes all the same, unless the setup without tuning breaks an absolute
+        constraint.
+
+        Args:
+            build: returns a compiled Keras model; its keyword parameters are what the knobs of
+                the model give it.
+            data: an object with `.train` and `.test`, each `(inputs, labels)` or an object with
+                `.inputs` and `.labels`.
+            setup: what there is without tuning; its serving wins over the marker's.
+            knobs: what is tried, knobs or names of them; wins over the marker's.
+            name: tells several studies of one test apart.
+
+        Returns:
+            What was tried, what came of it, and what is recommended.
+
+        Raises:
+            BudgetFailure: if what is recommended breaks a constraint.
+            UsageError: if what was asked for makes no sense.
+            DataError: if the data cannot be used.
+            TargetError: if the setup without tuning cannot be measured.
+        """
+        __tracebackhide__ = True
+        from pytest_dlperf.tune import Asked, Means, tune
+
+        self._books.check(name)
+        workplace = self._workplace
+        with workplace.arena.floor():
+            found, record = tune(
+                Asked(self._test, name, build, data, setup, knobs),
+                self._study,
+                self._plan,
+                self._studio(),
+                Means(workplace.bench, workplace.environment, workplace.coins),
+            )
+        self.tuned.append(found)
+        self._books.concluded(Finding(record, None), self._plan, name)
+        return found
+
+    @without_our_frames
     def sweep(
         self,
         target: object,
@@ -280,7 +353,7 @@ class Dlperf:
             TargetError: if the target cannot be called at all, or a call does not return.
         """
         __tracebackhide__ = True
-        self._check_place()
+        self._books.check_place()
         counts = checked_clients(clients)
         plan = self._plan.override(
             from_call(scenario=ClosedLoop(counts[0]), serving=serving, duration=duration)
@@ -293,7 +366,7 @@ class Dlperf:
             found = measure_sweep(target, rows, plan, bench, clients=counts, test=self._test)
         judgements = judge(found.whole, plan.judged, None, self._workplace.environment(), "")
         record = Record(found.whole, judgements, (), quick=plan.quick)
-        self._conclude(Finding(record, None), plan)
+        self._books.conclude(Finding(record, None), plan)
         return found
 
     def finish(self, *, passed: bool) -> Iterator[Record]:
@@ -305,58 +378,10 @@ class Dlperf:
         Raises:
             BaselineError: if a baseline cannot be written.
         """
-        for name, finding in self._findings.items():
-            record = finding.record
-            if finding.accepted is not None and passed:
-                self._workplace.arena.keep(self._test, name, finding.accepted)
-            elif finding.accepted is not None:
-                record = replace(record, hints=("not recorded: the test failed",), kept="")
-            yield record
-
-    def _check_place(self) -> None:
-        if self._workplace.obstacle:
-            raise UsageError(self._workplace.obstacle)
+        return self._books.finish(passed=passed)
 
     def _admitted(self, data: object, name: str) -> Data:
         """The data, if this test may measure something of this name."""
         __tracebackhide__ = True
-        self._check_place()
-        if not isinstance(name, str) or len(name) > _LONGEST_NAME:
-            raise UsageError(
-                f"name={name!r:.80}", f"expected a text of at most {_LONGEST_NAME} characters"
-            )
-        if name in self._findings:
-            raise UsageError(
-                f"this test has a measurement {name!r} already"
-                if name
-                else "this test has a measurement already",
-                "tell them apart: dlperf(..., name='...')",
-            )
+        self._books.check(name)
         return as_data(data)
-
-    def _concluded(self, finding: Finding, plan: Plan, name: str) -> Measurement:
-        __tracebackhide__ = True
-        self._findings[name] = finding
-        self._conclude(finding, plan)
-        return finding.record.measurement
-
-    def _conclude(self, finding: Finding, plan: Plan) -> None:
-        __tracebackhide__ = True
-        record = finding.record
-        # What is being recorded is not missing any more.
-        missing = "pass" if finding.accepted is not None else plan.missing
-        by_consequence: dict[str, list[Judgement]] = {"fail": [], "warn": [], "pass": []}
-        for judgement in record.judgements:
-            what = consequence(judgement, missing=missing, inconclusive=plan.inconclusive)
-            by_consequence[what].append(judgement)
-        if by_consequence["fail"]:
-            broken = by_consequence["fail"]
-            raise BudgetFailure(tuple(j.budget for j in broken), failure_text(record, broken))
-        for judgement in by_consequence["warn"]:
-            warnings.warn(
-                f"{judgement.verdict.value}: {judgement.budget}: {judgement.reason}",
-                DlperfWarning,
-                stacklevel=5,  # the test's own line
-            )
-        for caution in finding.cautions:
-            warnings.warn(caution, DlperfWarning, stacklevel=5)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dlperf import carrier, neighbours, publishing, pytest_options
+from pytest_dlperf import carrier, hookspecs, neighbours, publishing, pytest_options, tunings
 from pytest_dlperf.collecting import (
     PASSED,
     PLANS,
@@ -47,10 +47,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     pytest_options.add_options(parser)
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the hooks that a conftest may implement."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Document the marker and check what is said about the whole run."""
     config.addinivalue_line("markers", pytest_options.marker_line())
+    config.addinivalue_line("markers", pytest_options.sweep_marker_line())
     neighbours.heed_disabling(config)
     session = DlperfSession(config, os.environ)
     config.stash[KEY] = session
@@ -58,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     reports = not (session.leads_duel or hasattr(config, "workerinput"))
     if reports and not config.option.collectonly:
         config.pluginmanager.register(UnusedBaselines(config, session), "dlperf-unused")
+        config.pluginmanager.register(tunings.Tunings(), "dlperf-tunings")
         if session.historian is not None:
             config.pluginmanager.register(session.historian, "dlperf-historian")
     config.pluginmanager.register(neighbours.fixtures(config), "dlperf-neighbours")
@@ -107,6 +114,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     problem = item.stash.get(PROBLEMS, None)
     if problem:
         pytest.fail(problem, pytrace=False)
+    if tunings.STUDIES in item.stash and item.config.stash[KEY].side is not None:
+        pytest.skip(tunings.SKIPPED)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -116,6 +125,7 @@ def pytest_runtest_makereport(
     """What a test measured travels on its last report."""
     report = yield
     carrier.attach(item, report)
+    tunings.attach(item, report)
     return report
 
 
@@ -128,5 +138,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     fixture = pyfuncitem.funcargs.get("dlperf")
     if plan is not None and plan.budgets and not getattr(fixture, "measured", True):
         pytest.fail("this test has dlperf budgets, but dlperf(...) measured nothing", pytrace=False)
+    if tunings.STUDIES in pyfuncitem.stash and not getattr(fixture, "tuned", True):
+        pytest.fail(
+            "this test has a dlperf_sweep marker, but dlperf.tune(...) tuned nothing", pytrace=False
+        )
     pyfuncitem.stash[PASSED] = True
     return result

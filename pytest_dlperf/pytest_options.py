@@ -53,6 +53,17 @@ def marker_line() -> str:
     )
 
 
+def sweep_marker_line() -> str:
+    """How the marker of tests that tune is documented by `pytest --markers`."""
+    return (
+        "dlperf_sweep(objective, *budgets, knobs=, search=, trials=, finalists=, seed=): "
+        "what dlperf.tune(build, data) looks for, such as 'maximize throughput', "
+        "'accuracy >= baseline - 0.5pt'; knobs=('units', ...) to try, search='bayesian', "
+        "'random' or 'grid', trials=20 configurations, of which finalists=3 are judged against "
+        "the setup without tuning"
+    )
+
+
 def command_line(config: pytest.Config) -> Options:
     """What the command line says.
 

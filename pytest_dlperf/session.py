@@ -20,6 +20,7 @@ from pytest_dlperf.pytest_options import (
     paths_given,
     run_options,
 )
+from pytest_dlperf.tunings import OVERRIDES, known_knobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_dlperf.arena import Arena
+    from pytest_dlperf.bookkeeping import Workplace
     from pytest_dlperf.core.baseline import Revision
     from pytest_dlperf.core.contest import Rates
     from pytest_dlperf.core.environment import MachineClass
     from pytest_dlperf.core.record import Record
     from pytest_dlperf.footing import Footing
-    from pytest_dlperf.measuring import Workplace
     from pytest_dlperf.reports.progress import LineProgress, NoProgress
     from pytest_dlperf.side import Side
+    from pytest_dlperf.tune import Studio
 
 _CI_GUARD: Final = "not recorded in CI; --dlperf-update-in-ci allows it"
 
@@ -78,12 +80,12 @@ class DlperfSession:
     @cached_property
     def workplace(self) -> Workplace:
         """What all tests measure with."""
+        from pytest_dlperf.bookkeeping import Workplace
         from pytest_dlperf.engine.clock import MonotonicClock
         from pytest_dlperf.engine.machine import environment
         from pytest_dlperf.engine.nvml import find_gpus
         from pytest_dlperf.engine.rig import Bench
         from pytest_dlperf.engine.telemetry import ProcessMeter
-        from pytest_dlperf.measuring import Workplace
 
         return Workplace(
             bench=Bench(MonotonicClock(), ProcessMeter(), self.progress, find_gpus()),
@@ -142,6 +144,23 @@ class DlperfSession:
 
         self._duels += 1
         return np.random.default_rng((self.seed, self._duels))
+
+    @cached_property
+    def studio(self) -> Studio:
+        """What all tests that tune have in common.
+
+        Raises:
+            UsageError: if a hook `pytest_dlperf_knobs` returns something else than knobs.
+        """
+        from pytest_dlperf.core.tuning_plan import Overrides
+        from pytest_dlperf.tune import Studio
+
+        return Studio(
+            folder=self.cache_folder,
+            machine=self.machine.slug,
+            overrides=self._config.stash.get(OVERRIDES, Overrides()),
+            known=known_knobs(self._config),
+        )
 
     @cached_property
     def seed(self) -> int:

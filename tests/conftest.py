@@ -1,9 +1,26 @@
 """Shared by all tests; that it is here also lets them import the modules beside it."""
 
+import os
+
+import pytest
 from hypothesis import settings
+
+from pytest_dlperf.core import metrics, user_metrics
 
 pytest_plugins = ["pytester", "postgres_server"]
 
 # No deadlines (nothing is timed here), the same examples every time, nothing left on the disk.
 settings.register_profile("dlperf", deadline=None, derandomize=True, database=None)
 settings.load_profile("dlperf")
+
+# The processes that tests start are nobody's workers, also where the tests themselves are some's.
+for _name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+    os.environ.pop(_name, None)
+
+
+@pytest.fixture
+def own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No metrics of users, and none of those that the test defines afterwards."""
+    monkeypatch.setattr(metrics, "_defined", {})
+    monkeypatch.setattr(metrics, "_read", {})
+    monkeypatch.setattr(user_metrics, "_functions", {})

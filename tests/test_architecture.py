@@ -30,6 +30,7 @@ EDGES = frozenset(
         "pytest_options",
         "against_stored",
         "arena",
+        "bookkeeping",
         "census",
         "carrier",
         "corner",
@@ -41,28 +42,38 @@ EDGES = frozenset(
         "neighbours",
         "publishing",
         "side",
+        "hookspecs",
+        "tune",
+        "tune_run",
+        "tunings",
         "unused",
     )
 )
 PYTEST = EDGES - {
     f"{PACKAGE}.{name}"
-    for name in ("cli", "measuring", "against_stored", "corner", "doctor_side", "footing")
+    for name in (
+        *("cli", "bookkeeping", "measuring", "against_stored", "tune"),
+        *("corner", "doctor_side", "footing"),
+    )
 }
 """The modules that may know pytest."""
 
-TENSORFLOW = frozenset({f"{PACKAGE}.engine.keras", f"{PACKAGE}.engine.saved_model"})
-"""The modules that may know TensorFlow."""
+TENSORFLOW = (f"{PACKAGE}.engine.keras", f"{PACKAGE}.engine.saved_model")
+"""How the names of the modules begin that may know TensorFlow."""
 
 # Layer -> the layers and modules of the package, and the third parties, that it may import.
 LAYERS = {
     "core": ({"core", "errors"}, {"numpy", "scipy"}),
     "engine": (
         {"core", "engine", "errors"},
-        {"numpy", "psutil", "pynvml", "sklearn", "tensorflow", "keras"},
+        {
+            *("numpy", "psutil", "pynvml", "sklearn", "tensorflow", "keras"),
+            *("ai_edge_litert", "onnxruntime"),
+        },
     ),
     "adapters": (
         {"core", "errors", "adapters"},
-        {"numpy", "pytest_benchmark", "sqlalchemy", "tritonclient"},
+        {"numpy", "optuna", "pytest_benchmark", "sqlalchemy", "tritonclient"},
     ),
     "commands": (
         {"core", "engine", "errors", "adapters", "reports", "commands"},
@@ -73,7 +84,7 @@ LAYERS = {
 }
 LAZY = {
     *("scipy", "rich", "tensorflow", "keras", "sklearn", "psutil", "pynvml", "tritonclient"),
-    *("pytest_benchmark", "sqlalchemy"),
+    *("pytest_benchmark", "sqlalchemy", "optuna", "ai_edge_litert", "onnxruntime"),
 }
 """Third parties that are imported in functions only: nothing heavy at import."""
 IMPURE = {
@@ -153,8 +164,8 @@ def _problem(module: str, one: Import) -> str:
         return "imports are absolute"
     if top in {"pytest", "_pytest"}:
         return "" if module in PYTEST else "only the edges know pytest"
-    if top in {"tensorflow", "keras"} and module not in TENSORFLOW:
-        return "only engine/keras.py and engine/saved_model.py know TensorFlow"
+    if top in {"tensorflow", "keras"} and not module.startswith(TENSORFLOW):
+        return "only engine/keras*.py and engine/saved_model.py know TensorFlow"
     if top in LAZY and not lazy:
         return "in functions only"
     if module == PACKAGE:

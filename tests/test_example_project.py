@@ -1,27 +1,50 @@
-"""The example project tells its story: record, pass, slower is red, worse is red."""
+"""The example project tells its story: record, pass, slower is red, worse is red; three models."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 pytestmark = pytest.mark.tensorflow
 
 PROJECT = Path(__file__).parent.parent / "example_project"
+STORY = "tests/test_performance.py"
 TESTS = "test_closed_loop", "test_open_loop", "test_accuracy", "test_full_batches"
+OTHERS = {
+    "tests/test_images.py": ("test_learning_digits", "test_convolutional"),
+    "tests/test_language.py": ("test_learning_titles", "test_titles", "test_titles_arriving"),
+    "tests/test_recommendation.py": ("test_learning_films", "test_films", "test_films_arriving"),
+}
+RELATIVE = {
+    ("test_closed_loop", "throughput"),
+    ("test_closed_loop", "p99"),
+    ("test_convolutional", "throughput"),
+    ("test_titles", "throughput"),
+    ("test_titles", "p99"),
+    ("test_films", "throughput"),
+    ("test_films", "p99"),
+    ("test_films", "ndcg10"),
+}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the example project with a recorded baseline."""
     copy = copied(tmp_path_factory.mktemp("example"))
-    status, verdicts = run(copy, "--dlperf-update=new")
+    status, verdicts = run(copy, STORY, "--dlperf-update=new")
     assert status == 0
     assert verdicts["test_closed_loop", "throughput"] == {"NEW"}
     assert len(list(copy.glob(".dlperf/baselines/*/*.json"))) == len(TESTS)
@@ -62,7 +85,7 @@ def run(
 
 def test_unchanged_code_passes(project: Path) -> None:
     """The same model again: nothing is red."""
-    status, verdicts = run(project)
+    status, verdicts = run(project, STORY)
 
     assert status == 0
     assert {test for test, _ in verdicts} == set(TESTS)
@@ -71,7 +94,7 @@ def test_unchanged_code_passes(project: Path) -> None:
 
 def test_a_wider_model_fails_on_throughput_only(project: Path) -> None:
     """12,000 units: slower, and as accurate as before."""
-    status, verdicts = run(project, units=12_000)
+    status, verdicts = run(project, STORY, units=12_000)
 
     assert status == 1
     assert verdicts["test_closed_loop", "throughput"] == {"FAIL"}
@@ -80,7 +103,7 @@ def test_a_wider_model_fails_on_throughput_only(project: Path) -> None:
 
 def test_a_narrow_model_fails_on_accuracy_only(project: Path) -> None:
     """2 units: faster, and wrong."""
-    status, verdicts = run(project, units=2)
+    status, verdicts = run(project, STORY, units=2)
 
     assert status == 1
     assert "FAIL" in verdicts["test_accuracy", "accuracy"]
@@ -91,10 +114,96 @@ def test_each_test_runs_on_each_device(tmp_path: Path) -> None:
     """Two logical CPUs: every test on both, as accurate there, and a GPU that is absent skipped."""
     project = copied(tmp_path)
     options = ["--dlperf-devices=all,gpu:99", "--dlperf-logical-cpus=2", "--dlperf-duration=0.5s"]
-    status, verdicts = run(project, *options)
+    status, verdicts = run(project, STORY, *options)
 
     assert status == 0
     devices = ("cpu:0", "cpu:1")
     assert {test for test, _ in verdicts} == {f"{test}[{on}]" for test in TESTS for on in devices}
     for on in devices:
         assert verdicts[f"test_accuracy[{on}]", "accuracy"] == {"PASS", "NEW"}
+
+
+def test_a_baseline_of_another_machine_is_nothing_to_compare_with(
+    project: Path, tmp_path: Path
+) -> None:
+    """All three scenarios: what compares with a baseline is NEW and passes, all else is held."""
+    copy = copied(tmp_path)
+    (recorded,) = project.glob(".dlperf/baselines/*")
+    shutil.copytree(recorded, copy / ".dlperf" / "baselines" / "made-up-0123456789ab")
+
+    status, verdicts = run(copy, f"{STORY}::test_closed_loop", *OTHERS, "--dlperf-duration=1s")
+
+    tests = {"test_closed_loop", *chain.from_iterable(OTHERS.values())}
+    assert {test for test, _ in verdicts} == tests
+    assert {key for key, given in verdicts.items() if "NEW" in given} >= RELATIVE
+    assert all(verdicts[key] <= {"NEW", "PASS"} for key in RELATIVE)
+    assert verdicts["test_films", "hit_rate10"] == {"PASS"}
+    assert verdicts["test_learning_films", "hit_rate10"] == {"PASS"}
+    assert verdicts["test_titles", "accuracy"] == {"PASS", "NEW"}
+    assert verdicts["test_learning_digits", "train.time_to_accuracy(90%)"] == {"PASS"}
+    assert status == 0
+
+
+def test_the_ranking_is_as_scikit_learn_has_it() -> None:
+    """Hit rate and NDCG at 10 equal top-k accuracy and NDCG of scikit-learn."""
+    from sklearn.metrics import ndcg_score, top_k_accuracy_score
+
+    ranking = part("film_recommender/ranking.py")
+    random = np.random.default_rng(3)
+    scores, watched = random.normal(size=(500, 40)), random.integers(0, 40, 500)
+
+    hits, gains = ranking.hits(scores, watched), ranking.gains(scores, watched)
+
+    labels = np.arange(40)
+    assert hits.mean() == pytest.approx(top_k_accuracy_score(watched, scores, k=10, labels=labels))
+    assert gains.mean() == pytest.approx(ndcg_score(np.eye(40)[watched], scores, k=10))
+
+
+def test_no_film_that_is_held_back_is_learnt() -> None:
+    """Of each person the last three films are asked, each with the films before it, and once."""
+    views = part("film_recommender/data.py").load_views()
+    learnt, asked = rows_of(views.train), rows_of(views.test)
+
+    assert len(asked) == len(views.test.labels)
+    assert not learnt & asked
+    for split in (views.train, views.test):
+        assert not (split.inputs == split.labels[:, None]).any()
+        assert 1 <= split.labels.min() <= split.labels.max() <= 450
+    # The second of a person's three rows has the first one's film as its last one.
+    assert (views.test.inputs[1::3, -1] == views.test.labels[::3]).all()
+
+
+@pytest.mark.parametrize(
+    ("medium", "kind"),
+    [
+        ("Etching on paper", "print"),
+        ("Photograph, gelatin silver print on paper", "photograph"),
+        ("Oil paint on canvas", "painting"),
+        ("Ink and pastel on paper", "drawing"),
+        ("Video, projection, colour and sound (stereo)", "film"),
+        ("Bronze", "object"),
+    ],
+)
+def test_the_kind_of_a_work_is_what_its_medium_names_first(medium: str, kind: str) -> None:
+    """Known answers."""
+    kinds = part("text_classifier/kinds.py")
+
+    assert list(kinds.KINDS)[kinds.kind_of(medium)] == kind
+
+
+def part(path: str) -> ModuleType:
+    """One module of the example project, without its package, which would bring TensorFlow."""
+    name = path.removesuffix(".py").replace("/", "_of_example_")
+    spec = importlib.util.spec_from_file_location(name, PROJECT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def rows_of(views: object) -> set[bytes]:
+    """Rows of inputs with their labels."""
+    joined = np.column_stack([views.inputs, views.labels]).astype(np.int32)  # type: ignore[attr-defined]
+    return {row.tobytes() for row in joined}

@@ -1,32 +1,36 @@
-"""The README: its test runs as it stands, and its tables are complete."""
+"""The README and the pages of `docs/`: what they show runs, and their tables are complete."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+import pytest_dlperf
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.options import specs
 from pytest_dlperf.core.verdict import Verdict
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+TOP = Path(__file__).parent.parent
+README = (TOP / "README.md").read_text()
+DOCS = sorted((TOP / "docs").glob("*.md"))
+GUIDE = "\n".join([README, *(page.read_text() for page in DOCS)])
+OTHERS = (TOP / "README.md", TOP / "benchmarks" / "README.md")
 
 
-def code_block(language: str) -> str:
-    """The first block in a language."""
-    match = re.search(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    assert match is not None
-    return match[1]
+def code_blocks(language: str, page: str) -> list[str]:
+    """All blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.tensorflow
 def test_the_copied_test_runs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a reader copies passes in an empty folder; a smoke run keeps this one short."""
     monkeypatch.delenv("CI", raising=False)
-    pytester.makepyfile(test_copied=code_block("python"))
+    pytester.makepyfile(test_copied=code_blocks("python", README)[0])
 
     result = pytester.runpytest_subprocess("--strict-markers", "--dlperf-quick")
 
@@ -37,12 +41,12 @@ def test_the_copied_test_runs(pytester: pytest.Pytester, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("option", [n for n, spec in specs().items() if spec.kind != "value"])
 def test_every_option_is_explained(option: str) -> None:
     """Each option has its place in the table."""
-    assert f"`--dlperf-{option.replace('_', '-')}" in README
+    assert f"`--dlperf-{option.replace('_', '-')}" in (TOP / "docs" / "options.md").read_text()
 
 
 def test_workflows_are_whole_files() -> None:
     """The files for GitHub Actions and GitLab CI have a duel for changes, and record the rest."""
-    blocks = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    blocks = code_blocks("yaml", (TOP / "docs" / "ci.md").read_text())
 
     github, gitlab = map(yaml.safe_load, blocks)
 
@@ -60,7 +64,7 @@ def test_workflows_are_whole_files() -> None:
         assert gitlab[job]["artifacts"]["reports"]["metrics"] == "metrics.txt"
 
 
-@pytest.mark.parametrize("option", sorted(set(re.findall(r"--dlperf-[a-z-]+", README))))
+@pytest.mark.parametrize("option", sorted(set(re.findall(r"--dlperf-[a-z-]+", GUIDE))))
 def test_every_option_that_is_named_exists(option: str) -> None:
     """No example has an option that pytest would refuse."""
     assert option.removeprefix("--dlperf-").replace("-", "_") in specs()
@@ -69,4 +73,39 @@ def test_every_option_that_is_named_exists(option: str) -> None:
 @pytest.mark.parametrize("word", [*METRICS, *Verdict])
 def test_every_metric_and_verdict_is_explained(word: str) -> None:
     """Each metric and each verdict has its place in a table."""
-    assert f"`{word}`" in README
+    assert f"`{word}`" in GUIDE
+
+
+def _anchors(page: Path) -> set[str]:
+    """The names of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 _-]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+@pytest.mark.parametrize("page", [*OTHERS, *DOCS], ids=lambda page: str(page.relative_to(TOP)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """Each link to a file of the project names one that is there, and a heading that it has."""
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text())
+
+    for link in links:
+        name, _, anchor = link.partition("#")
+        there = (page.parent / name).resolve() if name else page
+        assert there.exists(), link
+        assert not anchor or anchor in _anchors(there), link
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_every_page_is_linked_from_the_readme(page: Path) -> None:
+    """Whoever reads the README finds all pages."""
+    assert f"](docs/{page.name})" in README
+
+
+@pytest.mark.parametrize(
+    "block", code_blocks("python", GUIDE), ids=lambda block: block.split("\n")[0]
+)
+def test_examples_name_what_there_is(block: str) -> None:
+    """Each example is Python, and what it takes from the package is there."""
+    for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.ImportFrom) and node.module == "pytest_dlperf":
+            missing = [name.name for name in node.names if not hasattr(pytest_dlperf, name.name)]
+            assert missing == []

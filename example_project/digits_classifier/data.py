@@ -24,6 +24,14 @@ class Digits:
     labels: np.ndarray
 
 
+@dataclass(frozen=True)
+class Split:
+    """The images to learn from and those held back for testing."""
+
+    train: Digits
+    test: Digits
+
+
 def clean(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Drop images with values that a scanner cannot have produced, and exact duplicates."""
     sane = np.isfinite(images).all(axis=1) & (images >= 0).all(axis=1)
@@ -38,10 +46,10 @@ def normalise(images: np.ndarray) -> np.ndarray:
     return (images / (BRIGHTEST / 2) - 1).astype(np.float32)
 
 
-def load_digits() -> tuple[Digits, Digits]:
-    """The images to learn from and those held back for testing."""
+def load_digits(test_share: float = 0.2) -> Split:
+    """The digits, this share of them held back; tuning needs a large one to see small losses."""
     images, labels = clean(*datasets.load_digits(return_X_y=True))
     train, test, train_labels, test_labels = train_test_split(
-        normalise(images), labels, test_size=0.2, random_state=7, stratify=labels
+        normalise(images), labels, test_size=test_share, random_state=7, stratify=labels
     )
-    return Digits(train, train_labels), Digits(test, test_labels)
+    return Split(Digits(train, train_labels), Digits(test, test_labels))

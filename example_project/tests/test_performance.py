@@ -1,4 +1,4 @@
-"""How fast and how good the classifier is when many ask it at once."""
+"""Image recognition: how fast and how good the classifier is when many ask it at once."""
 
 import pytest
 from digits_classifier import Settings, load_digits, train_model
@@ -15,8 +15,7 @@ def digits():
 @pytest.fixture(scope="module")
 def classifier(digits):
     """The classifier as it would be deployed."""
-    train, _ = digits
-    return train_model(Settings.from_environment(), train)
+    return train_model(Settings.from_environment(), digits.train)
 
 
 @pytest.mark.dlperf(
@@ -27,26 +26,22 @@ def classifier(digits):
 )
 def test_closed_loop(dlperf, classifier, digits):
     """64 clients that ask again as soon as they are answered."""
-    _, test = digits
-    dlperf(classifier, test)
+    dlperf(classifier, digits.test)
 
 
 @pytest.mark.dlperf("p99 <= 50ms", scenario=Server(rate=2000))
 def test_open_loop(dlperf, classifier, digits):
     """Requests that arrive by themselves, whether or not the answers keep up."""
-    _, test = digits
-    dlperf(classifier, test)
+    dlperf(classifier, digits.test)
 
 
 @pytest.mark.dlperf("accuracy >= 90%", "accuracy >= baseline - 1pt")
 def test_accuracy(dlperf, classifier, digits):
     """Speed must not be bought with wrong answers."""
-    _, test = digits
-    dlperf(classifier, test)
+    dlperf(classifier, digits.test)
 
 
 @pytest.mark.dlperf(scenario=Offline())
 def test_full_batches(dlperf, classifier, digits):
     """What it can do at the most. Without budgets, it must lose nothing against another commit."""
-    _, test = digits
-    dlperf(classifier, test)
+    dlperf(classifier, digits.test)

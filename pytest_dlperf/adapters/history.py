@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from pytest_dlperf.adapters.history_database import database_of
 from pytest_dlperf.adapters.history_queries import (
     asked_for,
-    metrics_of_measurements,
     names_of,
+    of_measurements,
     places_asked_for,
     runs_asked_for,
 )
@@ -23,9 +23,9 @@ from pytest_dlperf.adapters.history_rows import (
     machine_of_row,
     measurement_row,
     metric_rows,
-    metrics_of,
     run_of_row,
     run_row,
+    users_rows,
 )
 from pytest_dlperf.adapters.history_tables import tables
 from pytest_dlperf.adapters.history_url import default_url
@@ -153,6 +153,9 @@ class SqlHistory:
                 connection.execute(insert(of.metrics), metric_rows(found.metrics, number))
             if found.rows is not None:
                 connection.execute(insert(of.rows), bits_row(found.rows, number))
+            users = users_rows(found, number)
+            if users:
+                connection.execute(insert(of.users), users)
 
     def entries(self, query: Query) -> tuple[Entry, ...]:
         """The entries asked for, the newest first: by when their runs began, then as added.
@@ -162,8 +165,10 @@ class SqlHistory:
         """
         with self._database.reading() as connection:
             rows = connection.execute(asked_for(query)).all()
-            metrics = _metrics(connection, [row.id for row in rows])
-        return tuple(self._entry(row, metrics[row.id]) for row in rows)
+            numbers = [row.id for row in rows]
+            metrics = _of_measurements(connection, tables().metrics, numbers)
+            users = _of_measurements(connection, tables().users, numbers)
+        return tuple(self._entry(row, metrics[row.id], users[row.id]) for row in rows)
 
     def names(self, test: str) -> tuple[str, ...]:
         """The names of all measurements of a test, sorted.
@@ -203,9 +208,9 @@ class SqlHistory:
         """Let go of the database."""
         self._database.engine.dispose()
 
-    def _entry(self, row: Row[Any], metrics: list[Row[Any]]) -> Entry:
+    def _entry(self, row: Row[Any], metrics: list[Row[Any]], users: list[Row[Any]]) -> Entry:
         try:
-            return entry_of_row(row, metrics_of(metrics))
+            return entry_of_row(row, metrics, users)
         except UNREADABLE as error:
             which = f"measurement {row.id} ({row.test}, run {row.key})"
             raise self._database.told.damaged(f"{which}: {error}") from None
@@ -223,11 +228,13 @@ class SqlHistory:
             raise self._database.told.damaged(f"the machine of {row.test}: {error}") from None
 
 
-def _metrics(connection: Connection, numbers: list[int]) -> dict[int, list[Row[Any]]]:
-    """The rows of the metrics of some measurements, by their numbers."""
+def _of_measurements(
+    connection: Connection, table: Table, numbers: list[int]
+) -> dict[int, list[Row[Any]]]:
+    """The rows of a table that belong to some measurements, by the numbers of these."""
     found: dict[int, list[Row[Any]]] = defaultdict(list)
     for start in range(0, len(numbers), _AT_ONCE):
-        asked = metrics_of_measurements(numbers[start : start + _AT_ONCE])
+        asked = of_measurements(table, numbers[start : start + _AT_ONCE])
         for row in connection.execute(asked):
             found[row.measurement_id].append(row)
     return found

@@ -11,7 +11,7 @@ from pytest_dlperf.core.history import SOUND
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import ColumnElement, Join, Select
+    from sqlalchemy import ColumnElement, Join, Select, Table
 
     from pytest_dlperf.core.history import Query
 
@@ -36,12 +36,11 @@ def asked_for(query: Query) -> Select[Any]:
     )
 
 
-def metrics_of_measurements(numbers: list[int]) -> Select[Any]:
-    """The metrics of some measurements."""
+def of_measurements(table: Table, numbers: list[int]) -> Select[Any]:
+    """The rows of a table of parts that belong to some measurements."""
     from sqlalchemy import select
 
-    metrics = tables().metrics
-    return select(metrics).where(metrics.c.measurement_id.in_(numbers))
+    return select(table).where(table.c.measurement_id.in_(numbers))
 
 
 def names_of(test: str) -> Select[Any]:

@@ -13,10 +13,17 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Dialect, MetaData, Table
     from sqlalchemy.types import TypeEngine
 
-_UPGRADES: Final[tuple[Callable[[Connection], None], ...]] = ()
+
+def _add_users_metrics(connection: Connection) -> None:
+    """Version 2: users have metrics of their own, and trainings may be from several seeds."""
+    tables().users.create(connection)
+    connection.exec_driver_sql(f"ALTER TABLE {PREFIX}measurements ADD COLUMN seeds VARCHAR")
+
+
+UPGRADES: Final[tuple[Callable[[Connection], None], ...]] = (_add_users_metrics,)
 """How tables of an older version are changed: the first of version 1 to 2, and so on."""
 
-VERSION: Final = 1 + len(_UPGRADES)
+VERSION: Final = 1 + len(UPGRADES)
 """Version of the tables that this version reads and writes."""
 
 PREFIX: Final = "dlperf_"
@@ -43,6 +50,7 @@ class Tables:
         measurements: a row for each measurement of a run.
         metrics: a row for each metric of a measurement.
         rows: the correctness bits of a measurement of labelled data.
+        users: a row for each users' metric of a measurement: what it means, and its rows' scores.
     """
 
     metadata: MetaData
@@ -52,6 +60,7 @@ class Tables:
     measurements: Table
     metrics: Table
     rows: Table
+    users: Table
 
 
 @cache
@@ -104,7 +113,26 @@ def tables() -> Tables:
         Column("answered", LargeBinary, nullable=False),
         Column("right", LargeBinary, nullable=False),
     )
-    return Tables(metadata, version, tests, runs, measurements, metrics, rows)
+    users = _users(metadata, measurements)
+    return Tables(metadata, version, tests, runs, measurements, metrics, rows, users)
+
+
+def _users(metadata: MetaData, measurements: Table) -> Table:
+    from sqlalchemy import Column, Integer, LargeBinary, String, Table
+
+    return Table(
+        f"{PREFIX}users_metrics",
+        metadata,
+        _part_of(measurements),
+        Column("metric", String(40), primary_key=True),
+        Column("unit", String(8), nullable=False),
+        Column("better", String(8), nullable=False),
+        _figure("detect"),
+        Column("data", _words(), nullable=False),
+        Column("rows", Integer, nullable=False),
+        Column("kind", String(8), nullable=False),
+        Column("scores", LargeBinary, nullable=False),
+    )
 
 
 def _measurements(metadata: MetaData) -> Table:
@@ -128,6 +156,7 @@ def _measurements(metadata: MetaData) -> Table:
         _figure("yardstick", nullable=True),
         Column("environment", words, nullable=False),
         Column("blocks", words),
+        Column("seeds", words),
         UniqueConstraint("run_id", "test_id", "name"),
     )
 
@@ -196,7 +225,7 @@ def stored_version(connection: Connection) -> int | None:
 
 
 def set_up(
-    connection: Connection, upgrades: tuple[Callable[[Connection], None], ...] = _UPGRADES
+    connection: Connection, upgrades: tuple[Callable[[Connection], None], ...] = UPGRADES
 ) -> None:
     """Create the tables, or bring those of an older version up to date.
 

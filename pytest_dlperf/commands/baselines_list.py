@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.adapters.files import FOLDER, all_files, read_each
 from pytest_dlperf.commands.command import Command, Outcome
 from pytest_dlperf.commands.rootdir import add_rootdir, rootdir
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.chronicle import is_usual
+from pytest_dlperf.core.metrics import in_order, metric_named
 from pytest_dlperf.core.sources import title_of
 from pytest_dlperf.core.units import format_quantity
 from pytest_dlperf.errors import UsageError
@@ -41,9 +42,9 @@ def _measurement(title: str, accepted: Accepted) -> Iterator[str]:
     sessions = f", {count} sessions" if count > 1 else ""
     yield f"  {title}  ({accepted.revision}{sessions})"
     shown = (
-        f"{metric} {format_quantity(accepted.metrics[metric].value, METRICS[metric].unit)}"
-        for metric in ("throughput", "p50", "p99", "accuracy")
-        if metric in accepted.metrics
+        f"{metric} {format_quantity(accepted.metrics[metric].value, metric_named(metric).unit)}"
+        for metric in in_order(accepted.metrics)
+        if is_usual(metric)
     )
     yield f"    {', '.join(shown)}"
     if accepted.anchor is not None and accepted.changes:

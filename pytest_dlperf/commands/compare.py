@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.commands.command import WIDTH, Command, Outcome
 from pytest_dlperf.commands.sources import Reader, add_history_arguments
 from pytest_dlperf.core.comparison import USUAL, compare_sides
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import metric_named
 from pytest_dlperf.core.sources import apart, side_of, sound, title_of
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.reports.comparison import Compare, comparison_lines
@@ -54,12 +54,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _compared(given: argparse.Namespace) -> Compare:
-    unknown = [name for name in given.metric or () if name not in METRICS]
-    if unknown:
-        raise UsageError(f"there is no metric {unknown[0]!r:.80}", f"metrics: {' '.join(METRICS)}")
     with Reader(given) as reader:
         base = sound(reader.source(given.base, given.test, accepted=True))
         candidate = sound(reader.source(given.candidate, given.test, accepted=False))
+    # What was read tells of the metrics that users have defined.
+    metrics = [metric_named(name).name for name in given.metric or ()] or None
     base, candidate = apart(base, candidate)
     base_side, side = side_of(base), side_of(candidate)
     titles = {title_of(place.test, place.name) for place in base_side}
@@ -69,10 +68,10 @@ def _compared(given: argparse.Namespace) -> Compare:
             f"{given.base} has {min(titles)}"
             + (f" and {len(titles) - 1} more" if len(titles) > 1 else ""),
         )
-    found = compare_sides(base_side, side, given.metric)
+    found = compare_sides(base_side, side, metrics)
     if not any(one.rows for one in found.measurements):
         raise UsageError(
-            f"{given.candidate} measured none of {', '.join(given.metric or USUAL)}",
+            f"{given.candidate} measured none of {', '.join(metrics or USUAL)}",
             "choose others with --metric",
         )
     return Compare(base, candidate, base_side, side, found)

@@ -12,9 +12,9 @@ from pytest_dlperf.adapters.git import git
 from pytest_dlperf.commands.command import WIDTH, Command, Outcome
 from pytest_dlperf.commands.rootdir import rootdir
 from pytest_dlperf.commands.sources import Reader, add_history_arguments
-from pytest_dlperf.core.chronicle import FALSE_ALARMS, USUAL, alike, chronicle
+from pytest_dlperf.core.chronicle import FALSE_ALARMS, USUAL, alike, chronicle, is_usual
 from pytest_dlperf.core.history import Query
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import in_order, metric_named
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.reports.history import SCHEMA, history_json, history_lines
 
@@ -37,9 +37,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("test", metavar="TEST", help="a node id, or a part that only one test has")
     parser.add_argument(
         "--metric",
-        choices=tuple(METRICS),
         metavar="METRIC",
-        help=f"one of {', '.join(METRICS)}; by default {', '.join(USUAL)}",
+        help=f"only this one; by default {', '.join(USUAL)}, those with a goal and those that "
+        "users have defined",
     )
     parser.add_argument("--branch", metavar="B", help="only runs of this branch")
     parser.add_argument(
@@ -73,17 +73,17 @@ def _chronicles(given: argparse.Namespace) -> list[Chronicle]:
     kept = [(entries, left_out) for entries, left_out in measured if entries]
     if not kept:
         raise UsageError(f"of {places[0].test} there are only runs whose measuring failed")
-    wanted = (given.metric,) if given.metric else USUAL
+    there = in_order(name for entries, _ in kept for one in entries for name in one.found.metrics)
+    wanted = (metric_named(given.metric).name,) if given.metric else tuple(filter(is_usual, there))
     curves = sum(
         any(metric in entry.found.metrics for entry in entries)
         for entries, _ in kept
         for metric in wanted
     )
     if not curves:
-        there = {metric for entries, _ in kept for one in entries for metric in one.found.metrics}
         raise UsageError(
-            f"{places[0].test} has no {', '.join(wanted)}",
-            f"it has {', '.join(name for name in METRICS if name in there)}: choose with --metric",
+            f"{places[0].test} has no {', '.join(wanted or USUAL)}",
+            f"it has {', '.join(there)}: choose with --metric",
         )
     alpha = FALSE_ALARMS / curves
     # The same history always reads the same, and no two share the luck of their permutations.

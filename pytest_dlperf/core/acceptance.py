@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from pytest_dlperf.core.baseline import MOST_SESSIONS
 from pytest_dlperf.core.basis import OF_FILES, Ways
 from pytest_dlperf.core.judge import prediction_of
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import metric_named
 from pytest_dlperf.core.units import format_quantity
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
@@ -198,7 +198,7 @@ def _accepted(judgement: Judgement) -> Judgement:
         return dataclasses.replace(judgement, reason="recorded as the baseline")
     if judgement.baseline is None or judgement.verdict is Verdict.PASS:
         return judgement
-    was = format_quantity(judgement.baseline, METRICS[judgement.metric].unit)
+    was = format_quantity(judgement.baseline, metric_named(judgement.metric).unit)
     return dataclasses.replace(
         judgement,
         verdict=Verdict.NEW,

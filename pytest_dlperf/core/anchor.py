@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.core.day import ALIKE, SPEEDS
+from pytest_dlperf.core.day import ALIKE
 from pytest_dlperf.core.judge import session_of, share_lost
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import metric_named
 from pytest_dlperf.core.statistics.estimate import NORMAL_REACH
 from pytest_dlperf.core.statistics.sessions import PRIOR_FREEDOM
 
@@ -52,7 +52,7 @@ class Creep:
     spread: float
 
     def __str__(self) -> str:
-        metric = METRICS[self.metric]
+        metric = metric_named(self.metric)
         side = "below" if metric.better == "higher" else "above"
         if metric.unit == "share":
             return f"{self.metric} is {self.loss * 100:.1f} pt {side}"
@@ -95,7 +95,7 @@ def creep(present: Accepted, budgets: Iterable[Budget], day: Day) -> tuple[Creep
     for metric in metrics.values():
         if metric.name not in anchor.metrics or metric.name not in present.metrics:
             continue
-        if metric.name in SPEEDS and _unlike(anchor, day):
+        if metric.is_speed and _unlike(anchor, day):
             continue
         if metric.unit == "share":
             one, least = _lost_share(metric, anchor, present.newest), metric.detect

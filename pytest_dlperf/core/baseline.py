@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf.core.block_summary import BlockSummary, block_summary
 from pytest_dlperf.core.environment import Environment
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import definitions_of, metric_named, read_definitions
 from pytest_dlperf.core.plain_figures import (
     check_metrics,
     check_yardstick,
@@ -17,6 +17,7 @@ from pytest_dlperf.core.plain_figures import (
     estimate_of,
     rounded,
 )
+from pytest_dlperf.core.row_scores import RowScores
 from pytest_dlperf.core.rows import Rows
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class Accepted:
         anchor: the session that stays while sessions come and go, so that many small changes are
             seen together; one of the sessions, or older than they are. None if none is known.
         changes: how many changes were accepted since the anchor.
+        seeds: the newest session's accuracy from each seed, of trainings from several.
+        scores: the newest session's evidence for users' metrics, if it has any.
     """
 
     scenario: str
@@ -119,6 +122,8 @@ class Accepted:
     blocks: BlockSummary | None = None
     anchor: AcceptedSession | None = None
     changes: int = 0
+    seeds: tuple[float, ...] = ()
+    scores: RowScores | None = None
 
     @property
     def newest(self) -> AcceptedSession:
@@ -174,12 +179,17 @@ class Accepted:
         among = self.anchor in sessions and not self.changes
         marked = sessions.index(self.anchor) if self.anchor and among else None
         apart = self.anchor if not among else None
+        told = (*sessions, *((apart,) if apart else ()))
+        definitions = definitions_of(name for session in told for name in session.metrics)
         return {
             "scenario": self.scenario,
             "serving": self.serving,
             "slo": self.slo,
-            "units": {name: METRICS[name].unit for name in self.metrics},
+            "units": {name: metric_named(name).unit for name in self.metrics},
+            **({"definitions": definitions} if definitions else {}),
             "rows": self.rows.to_json() if self.rows else None,
+            **({"scores": self.scores.to_json()} if self.scores else {}),
+            **({"seeds": [rounded(one) for one in self.seeds]} if self.seeds else {}),
             **(
                 {"anchor": {"changes": self.changes, **_session_to_json(apart, None)}}
                 if apart
@@ -207,11 +217,12 @@ class Accepted:
         Raises:
             KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
         """
+        others = read_definitions(value.get("definitions", {}))
         sessions: list[AcceptedSession] = []
         written = [value] if schema == _FIRST_SCHEMA else value["sessions"]
         for one in written:
             before = sessions[-1].environment if sessions else None
-            sessions.append(_session_from_json(one, before))
+            sessions.append(_session_from_json(one, before, others))
         if not 0 < len(sessions) <= MOST_SESSIONS:
             raise ValueError(f"{len(sessions)} sessions: expected 1 to {MOST_SESSIONS}")
         anchors = [
@@ -221,7 +232,7 @@ class Accepted:
         if schema <= _BEFORE_ANCHORS:  # the oldest session that is left stands in
             anchors = sessions[:1]
         elif "anchor" in value:
-            anchors.append(_session_from_json(value["anchor"], None))
+            anchors.append(_session_from_json(value["anchor"], None, others))
             changes = _changes(value["anchor"])
         if len(anchors) > 1:
             raise ValueError(f"{len(anchors)} sessions are marked as the anchor: expected one")
@@ -239,6 +250,10 @@ class Accepted:
             blocks=newest.blocks,
             anchor=anchors[0] if anchors else None,
             changes=changes,
+            seeds=tuple(float(one) for one in value.get("seeds", ())),
+            scores=RowScores.from_json(value["scores"]).without(others)
+            if "scores" in value
+            else None,
         )
 
 
@@ -256,13 +271,20 @@ def _session_to_json(session: AcceptedSession, before: Environment | None) -> di
     }
 
 
-def _session_from_json(value: dict[str, Any], before: Environment | None) -> AcceptedSession:
+def _session_from_json(
+    value: dict[str, Any], before: Environment | None, others: frozenset[str] = frozenset()
+) -> AcceptedSession:
+    """A session, without the metrics that mean something else by now."""
     check_metrics(value["metrics"])
     if before is None or "environment" in value:
         before = Environment.from_json(value["environment"])
     return AcceptedSession(
         metrics=MappingProxyType(
-            {name: estimate_of(metric) for name, metric in value["metrics"].items()}
+            {
+                name: estimate_of(metric)
+                for name, metric in value["metrics"].items()
+                if name not in others
+            }
         ),
         environment=before,
         revision=Revision(str(value["commit"]), str(value["branch"]), str(value["date"])),
@@ -352,4 +374,6 @@ def accept(
         earlier=earlier[-(MOST_SESSIONS - 1) :],
         blocks=blocks,
         anchor=(*earlier, newest)[0],
+        seeds=measurement.seeds,
+        scores=measurement.scores,
     )

@@ -1,18 +1,25 @@
 """Budgets: one condition on one metric, read from the text of a marker.
 
 METRIC OP VALUE        OP is one of < <= > >= ==
+METRIC                 a name; with a goal train.time_to_accuracy(95%)
 VALUE                  a quantity, or  [K *] baseline [+|- quantity]
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from dataclasses import dataclass
 from typing import Final, Literal, NoReturn, TypeAlias, get_args
 
-from pytest_dlperf.core.metrics import METRICS, Metric
+from pytest_dlperf.core.metrics import (
+    FAMILIES,
+    Metric,
+    find_metric,
+    metric_names,
+    unknown_hint,
+    with_goal,
+)
 from pytest_dlperf.core.units import EXAMPLES, UNITS, Dimension
 from pytest_dlperf.errors import BudgetSyntaxError
 
@@ -21,7 +28,7 @@ Operator: TypeAlias = Literal["<", "<=", ">", ">=", "=="]
 _TOKEN: Final = re.compile(
     r"""\s*(?:
       (?P<number>[0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)
-    | (?P<word>[A-Za-zµ][A-Za-zµ_]*(?:[0-9]+(?:\.[0-9]+)?)?(?:\.[A-Za-z_]+)?)
+    | (?P<word>[A-Za-zµ][A-Za-zµ0-9_]*(?:\.[A-Za-z0-9_]+)?)
     | (?P<rate>/\s*[A-Za-z]+)
     | (?P<operator><=|>=|==|<|>|=|!=)
     | (?P<sign>[-+*])
@@ -122,14 +129,37 @@ class _Parser:
 
     def _metric(self) -> Metric:
         token = self._take("word")
-        known = "metrics: " + " ".join(METRICS)
         if token is None:
+            known = "metrics: " + " ".join(metric_names())
             self._fail(self._peek(), "a budget starts with a metric", known)
-        if token.text not in METRICS:
-            near = difflib.get_close_matches(token.text, METRICS, n=3, cutoff=0.5)
-            guess = f"did you mean {' or '.join(near)}? " if near else ""
-            self._fail(token, f"unknown metric {token.text!r}", guess + known)
-        return METRICS[token.text]
+        if token.text in FAMILIES:
+            return with_goal(FAMILIES[token.text], self._goal(token))
+        found = find_metric(token.text)
+        if found is None:
+            self._fail(token, f"unknown metric {token.text!r}", unknown_hint(token.text))
+        return found
+
+    def _goal(self, family: _Token) -> float:
+        """What stands in brackets behind a metric that takes a goal, in shares of one."""
+        example = f"write {family.text}(95%)"
+        if not self._take("other", "("):
+            self._fail(family, "which accuracy is to be reached?", example)
+        if self._peek() is None or self._take("other", ")"):
+            self._fail(self._last, "an accuracy is missing in the brackets", example)
+        token = self._take("number")
+        if token is None:
+            self._fail(self._peek(), "an accuracy is expected in the brackets", example)
+        goal = self._float(token) * (0.01 if self._take("percent") else 1.0)
+        if not 0 < goal <= 1:
+            self._fail(token, "an accuracy is a share above 0, at most 100 %", "95% or 0.95")
+        if not self._take("other", ")"):
+            self._fail(self._peek(), "a closing bracket is missing", example)
+        return goal
+
+    @property
+    def _last(self) -> _Token:
+        """The token that was taken last."""
+        return self._tokens[self._next - 1]
 
     def _operator(self, metric: Metric) -> Operator:
         token = self._take("operator")
@@ -137,7 +167,7 @@ class _Parser:
             self._fail(token or self._peek(), "expected a comparison", "one of < <= > >= ==")
         right = "<=" if metric.better == "lower" else ">="
         if token.text == "==":
-            if metric.name not in _COUNTED:
+            if metric.name not in _COUNTED and not metric.by_user:
                 problem = f"a measured {metric.name} never equals a number exactly"
                 self._fail(token, problem, f"write {metric.name} {right} ...")
         elif token.text[0] != right[0]:
@@ -166,13 +196,17 @@ class _Parser:
         if token is None:
             example = "a quantity such as 20ms, or 0.95 * baseline"
             self._fail(self._peek(), "expected a number or `baseline`", example)
+        self._float(token)
+        return token
+
+    def _float(self, token: _Token) -> float:
         try:
             value = float(token.text)
         except ValueError:
             self._fail(token, "this is no number", "1000 or 1_000")
         if not math.isfinite(value):
             self._fail(token, "this number is too large")
-        return token
+        return value
 
     def _offset(self, metric: Metric) -> float:
         sign = self._take("sign", "+", "-")

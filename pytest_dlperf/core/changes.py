@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import in_order, metric_named
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,7 +36,7 @@ class Change:
         """
         if self.old is None or self.new is None:
             return None
-        if METRICS[self.metric].unit == "share":
+        if metric_named(self.metric).unit == "share":
             return self.new - self.old
         return self.new / self.old - 1 if self.old > 0 else None
 
@@ -45,8 +45,8 @@ class Change:
         """Whether it is as large as what a relative budget must find, in either direction."""
         if self.relative is None:
             return self.old != self.new
-        detect = METRICS[self.metric].detect
-        if METRICS[self.metric].unit == "share":
+        detect = metric_named(self.metric).detect
+        if metric_named(self.metric).unit == "share":
             return abs(self.relative) >= detect
         ratio = 1 + self.relative
         return ratio <= 0 or abs(math.log(ratio)) >= math.log1p(detect)
@@ -64,7 +64,9 @@ def changes_between(old: Accepted, new: Accepted, about: Collection[str]) -> tup
     Returns:
         In the order of the table of metrics.
     """
-    both = (Change(name, _level(old, name), _level(new, name)) for name in METRICS)
+    sessions = (*old.sessions, *new.sessions)
+    names = in_order(name for session in sessions for name in session.metrics)
+    both = (Change(name, _level(old, name), _level(new, name)) for name in names)
     return tuple(
         change
         for change in both
@@ -74,7 +76,7 @@ def changes_between(old: Accepted, new: Accepted, about: Collection[str]) -> tup
 
 def _level(accepted: Accepted, name: str) -> float | None:
     values = [s.metrics[name].value for s in accepted.sessions if name in s.metrics]
-    if not values or METRICS[name].unit == "share" or min(values) <= 0:
+    if not values or metric_named(name).unit == "share" or min(values) <= 0:
         return values[-1] if values else None
     if len(values) == 1:
         return values[0]  # exp(log(x)) is not quite x

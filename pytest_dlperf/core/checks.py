@@ -38,6 +38,17 @@ def check_number(value: object, what: str, *, above: float | None = None) -> Non
     raise UsageError(f"{what}={value!r:.80}: expected {wanted}, at most {_LARGEST:g}")
 
 
+def check_choice(value: object, choices: tuple[str, ...], what: str) -> None:
+    """Refuse anything but one of some texts.
+
+    Raises:
+        UsageError: naming `what`, the value and the choices.
+    """
+    __tracebackhide__ = True
+    if value not in choices:
+        raise UsageError(f"{what}={value!r:.80}", f"one of {', '.join(choices)}")
+
+
 def as_number(value: object) -> float:
     """A real number as a float: NaN for what is none (a bool, a text), infinity beyond floats."""
     if isinstance(value, bool) or not isinstance(value, Real):

@@ -10,7 +10,7 @@ import numpy as np
 from pytest_dlperf.core.contrasts import change_by
 from pytest_dlperf.core.day import scaled_metrics_of
 from pytest_dlperf.core.judge import log_cost, session_of
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import metric_named
 from pytest_dlperf.core.sources import committed
 from pytest_dlperf.core.statistics.sessions import shrinkage
 from pytest_dlperf.core.statistics.steps import find_steps
@@ -28,8 +28,16 @@ if TYPE_CHECKING:
 FALSE_ALARMS: Final = 0.002
 """Of histories in which nothing changed, the share that may be said to have a change."""
 
-USUAL: Final = ("max_rate", "throughput", "p50", "p99", "accuracy")
-"""Metrics that are shown unless another is asked for."""
+USUAL: Final = (
+    *("throughput", "max_rate", "p50", "p99", "accuracy"),
+    *("train.time", "train.throughput"),
+)
+"""Metrics that are shown unless another is asked for; users' and those with a goal are, too."""
+
+
+def is_usual(name: str) -> bool:
+    """Whether a metric is shown unless another is asked for."""
+    return name in USUAL or metric_named(name).by_user or "(" in name
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +169,7 @@ def _unlike(entry: Entry, newest: Entry) -> str:
 
 
 def _curve(name: str, entries: tuple[Entry, ...], alpha: float, rng: np.random.Generator) -> Curve:
-    metric = METRICS[name]
+    metric = metric_named(name)
     runs = tuple(at for at, entry in enumerate(entries) if name in entry.found.metrics)
     values = np.array([entries[at].found.metrics[name].value for at in runs])
     costs, adjusted = _costs(name, [entries[at] for at in runs])
@@ -194,7 +202,7 @@ def _costs(name: str, entries: Sequence[Entry]) -> tuple[NDArray[np.float64], bo
     Logarithms, less what the yardstick shows of the machine's speed that day where every run has
     one; of shares the values themselves.
     """
-    metric = METRICS[name]
+    metric = metric_named(name)
     values = [entry.found.metrics[name].value for entry in entries]
     if metric.unit == "share":
         return np.array(values) * (1.0 if metric.better == "lower" else -1.0), False

@@ -22,9 +22,10 @@ from pytest_dlperf.core.contrasts import (
     contrast_of,
     unpaired,
 )
-from pytest_dlperf.core.day import ALIKE, SPEEDS
+from pytest_dlperf.core.day import ALIKE
 from pytest_dlperf.core.judge import loss_to_find
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import in_order, metric_named
+from pytest_dlperf.core.pairing import lost_rows, lost_scores
 from pytest_dlperf.core.sources import title_of
 from pytest_dlperf.core.statistics.sessions import Session, reference_change
 from pytest_dlperf.core.verdict import Verdict
@@ -41,8 +42,10 @@ if TYPE_CHECKING:
 
 USUAL: Final = (
     *("throughput", "goodput", "max_rate", "p50", "p95", "p99", "accuracy", "peak_memory"),
+    *("train.time", "train.throughput", "train.peak_memory"),
 )
-"""Metrics that are compared unless others are asked for; and errors, where there are any."""
+"""Metrics that are compared unless others are asked for; and users', those with a goal, and errors,
+where there are any."""
 
 _WORTH_SAYING: Final = 0.02
 _HIDDEN: Final = "the noise hides a loss of this size"
@@ -154,10 +157,10 @@ def compare_sides(
         if old is not None:
             warnings.update(dict.fromkeys(_warnings(found, old)))
         rows: list[Row | _Open] = [
-            _row(METRICS[name], found, old, obstacle or (change if name in SPEEDS else ""))
+            _row(metric, found, old, obstacle or (change if metric.is_speed else ""))
             if elsewhere
-            else _new(METRICS[name], found, "only the candidate has this measurement")
-            for name in _names(found, old, metrics)
+            else _new(metric, found, "only the candidate has this measurement")
+            for metric in map(metric_named, _names(found, old, metrics))
         ]
         compared = Compared(
             place=place,
@@ -192,7 +195,7 @@ def _title(place: Place) -> str:
 
 def _names(found: Accepted, old: Accepted | None, metrics: Collection[str] | None) -> Iterator[str]:
     """The metrics of the candidate that are compared, in the order of the table of metrics."""
-    for name in METRICS:
+    for name in in_order(name for session in found.sessions for name in session.metrics):
         values = [
             session.metrics[name].value
             for side in (found, old)
@@ -200,9 +203,14 @@ def _names(found: Accepted, old: Accepted | None, metrics: Collection[str] | Non
             for session in side.sessions
             if name in session.metrics
         ]
-        wanted = name in USUAL or (name == "errors" and any(values))
-        if _has(found, name) and (wanted if metrics is None else name in metrics):
+        wanted = is_usual(name) or (name == "errors" and any(values))
+        if wanted if metrics is None else name in metrics:
             yield name
+
+
+def is_usual(name: str) -> bool:
+    """Whether a metric is compared unless others are asked for."""
+    return name in USUAL or metric_named(name).by_user or "(" in name
 
 
 def _has(side: Accepted, name: str) -> bool:
@@ -217,9 +225,9 @@ def _gone(base: Side, candidate: Side, metrics: Collection[str] | None) -> tuple
         old = base.get(place)
         if old is None:
             continue
-        for name in METRICS:
-            wanted = name in USUAL if metrics is None else name in metrics
-            if wanted and _has(old, name) and not _has(candidate[place], name):
+        for name in in_order(name for session in old.sessions for name in session.metrics):
+            wanted = is_usual(name) if metrics is None else name in metrics
+            if wanted and not _has(candidate[place], name):
                 lost[f"{name} of {_title(place)}"] = None
     return tuple(lost)
 
@@ -311,10 +319,12 @@ def _evidence(metric: Metric, found: Accepted, old: Accepted) -> tuple[Evidence,
         return Counted(_value(metric, found) - _value(metric, old), line), ""
     if metric.unit != "share":
         return Measured(contrast_of(metric, old, found), line), ""
-    if found.rows is not None and old.rows is not None and found.rows.pairable(old.rows):
-        pairs = found.rows.pairs(old.rows)
-        if pairs[-1]:
-            return Paired(*pairs, line), ""
+    pairs = lost_rows(metric, found, old)
+    if pairs is not None:
+        return Paired(*pairs, line), ""
+    paired = lost_scores(metric, found, old)
+    if paired is not None:
+        return Measured(paired, line), ""
     return Measured(unpaired(metric, old, found), line), "not of the same rows"
 
 

@@ -92,7 +92,7 @@ class Asked:
         """Whether the first pairs settle it: it passes, and not by luck of their launches."""
         spread = spread_of(self.question.budget.metric, self.trial.errors())
         return self.trial.decision == "PASS" and excludes(
-            self.known, self.question.bounds.line, BETA, spread
+            self.known, self.question.bounds.line, self.question.bounds.beta, spread
         )
 
 
@@ -115,11 +115,11 @@ class Confirmation:
 
     Args:
         asked: budgets that the first pairs did not settle.
-        doubts: losses of accuracy.
+        doubts: losses of accuracy and of users' shares.
         rates: how often it may err.
 
     Attributes:
-        doubts: losses of accuracy that are in doubt.
+        doubts: losses of shares that are in doubt.
     """
 
     def __init__(self, asked: Sequence[Asked], doubts: Sequence[Doubt], rates: Rates) -> None:
@@ -129,7 +129,7 @@ class Confirmation:
         self._trials = {
             one.text: trial_for(one.question.budget.metric, one.question.bounds) for one in asked
         }
-        self._lost: list[float] = []
+        self._lost: dict[str, list[float]] = {doubt.budget.text: [] for doubt in doubts}
         self._answers: dict[str, Answer] = {}
 
     def wanted(self, pairs: int) -> bool:
@@ -143,12 +143,12 @@ class Confirmation:
 
     @property
     def about_rows(self) -> bool:
-        """Whether it is wanted what a fresh pair loses in accuracy."""
+        """Whether it is wanted what a fresh pair loses on the rows."""
         return any(doubt.budget.text not in self._answers for doubt in self.doubts)
 
-    def lost(self, accuracy: float) -> None:
-        """Take what a fresh pair lost in accuracy, in shares of one."""
-        self._lost.append(accuracy)
+    def lost(self, doubt: Doubt, loss: float) -> None:
+        """Take what a fresh pair lost of a share that is in doubt, in shares of one."""
+        self._lost[doubt.budget.text].append(loss)
 
     def add(self, block: Block) -> None:
         """Take a block of a fresh pair."""
@@ -189,13 +189,13 @@ class Confirmation:
             allowed=one.question.bounds.allowed,
             line=one.question.bounds.line,
             alpha=self._rates.confirm,
-            beta=BETA,
+            beta=one.question.bounds.beta,
             spread=spread_of(one.question.budget.metric, trial.errors()),
         )
 
     def _opinion_of(self, doubt: Doubt) -> Decision | None:
-        lost = np.array(self._lost)
-        if len(lost) >= _SAME and set(self._lost) == {doubt.loss.value}:
+        lost = np.array(self._lost[doubt.budget.text])
+        if len(lost) >= _SAME and set(lost.tolist()) == {doubt.loss.value}:
             return "FAIL"
         return second_opinion(
             lost,
@@ -208,7 +208,7 @@ class Confirmation:
         )
 
     def _doubted(self, doubt: Doubt, decision: Decision | None) -> Answer:
-        reason = _reason(decision, "FAIL", len(self._lost))
+        reason = _reason(decision, "FAIL", len(self._lost[doubt.budget.text]))
         return Answer(decision, doubt.loss, doubt.loss.value, reason)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.core.budgets import Budget, parse_budget
 from pytest_dlperf.core.detect import sharpened
 from pytest_dlperf.core.judge import allowed_loss, loss_to_find
-from pytest_dlperf.core.metrics import ANSWER_METRICS, METRICS
+from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.trial import SLOTTED, Bounds, Decision
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ BETA: Final = 0.05
 """Of all losses that a budget must find, the share that may pass."""
 
 _OPENING: Final = 1.0
-_BRIEFLY: Final = ANSWER_METRICS | {"errors", "compile_time"}
+_BRIEFLY: Final = frozenset({"errors", "compile_time"})
 _SCREEN: Final = 0.05
 _CONFIRM: Final = 0.05
 _SCREENED: Final = 0.1
@@ -116,6 +116,18 @@ class Terms:
     gauge: Metric
     seconds: float
     rates: Rates
+
+
+def pass_rate(allowed: float, rates: Rates) -> float:
+    """How often a budget may PASS though it is not held.
+
+    A budget that demands a gain claims it when it passes, as others do when they fail.
+
+    Args:
+        allowed: the loss that it allows; below 0 it demands a gain.
+        rates: error rates of the run.
+    """
+    return rates.stored if allowed < 0 else BETA
 
 
 def gauge(*, open_loop: bool) -> Metric:
@@ -211,7 +223,10 @@ def opening_seconds(plan: Plan) -> float:
 
 def needs_whole_load(plan: Plan) -> bool:
     """Whether a budget on speed or memory is absolute, and so judged by the load before slots."""
-    return any(not budget.relative and budget.metric.name not in _BRIEFLY for budget in plan.judged)
+    return any(
+        not (budget.relative or budget.metric.of_answers or budget.metric.name in _BRIEFLY)
+        for budget in plan.judged
+    )
 
 
 def questions(budgets: Iterable[Budget], base: Measurement, rates: Rates) -> tuple[Question, ...]:
@@ -235,7 +250,8 @@ def questions(budgets: Iterable[Budget], base: Measurement, rates: Rates) -> tup
             continue
         allowed = allowed_loss(budget, level)
         line = loss_to_find(metric, allowed)
-        asked.append(Question(budget, Bounds(allowed, line, rates.screen, BETA)))
+        bounds = Bounds(allowed, line, rates.screen, pass_rate(allowed, rates))
+        asked.append(Question(budget, bounds))
     return tuple(asked)
 
 

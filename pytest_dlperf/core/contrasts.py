@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_dlperf.core.day import scaled_metrics_of
 from pytest_dlperf.core.judge import session_of, share_lost
-from pytest_dlperf.core.statistics.accuracy import accuracy_decision, mcnemar, paired_loss
+from pytest_dlperf.core.pairing import same_rows
+from pytest_dlperf.core.rows import loss_of_pairs
+from pytest_dlperf.core.statistics.accuracy import accuracy_decision, mcnemar
 from pytest_dlperf.core.statistics.estimate import NORMAL_REACH, Estimate, counted
 from pytest_dlperf.core.statistics.sessions import Prediction, contrast
 from pytest_dlperf.core.verdict import Verdict
@@ -103,9 +105,7 @@ class Paired:
     @property
     def loss(self) -> Estimate:
         """The share of rows that was lost, with its interval."""
-        if not self.only_base and not self.only_candidate:
-            return counted(0.0)
-        return paired_loss(self.only_base, self.only_candidate, self.rows)
+        return loss_of_pairs(self.only_base, self.only_candidate, self.rows)
 
     def verdict(self, alpha: float, beta: float) -> Verdict:
         """By exact tests; see `accuracy_decision`."""
@@ -174,14 +174,13 @@ def contrast_of(metric: Metric, base: Accepted, candidate: Accepted) -> Predicti
         candidate: sessions of the code that is compared, under the same conditions.
     """
     scaled = metric.name in scaled_metrics_of(candidate.scenario)
-    rows, base_rows = candidate.rows, base.rows
     # The interval of a loss is about other rows than these; and these were the same.
-    same_rows = metric.name == "loss" and rows and base_rows and rows.pairable(base_rows)
+    same = same_rows(metric, candidate, base)
     then, now = (
         [
             session_of(
                 metric,
-                counted(found.value) if same_rows else found,
+                counted(found.value) if same else found,
                 session.yardstick if scaled else None,
             )
             for session in side.sessions

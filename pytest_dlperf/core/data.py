@@ -48,10 +48,10 @@ def as_data(value: object) -> Data:
             "  expected (inputs, labels), or an object with .inputs and .labels; "
             "labels may be None"
         )
-    inputs = _array(inputs, "inputs")
+    inputs = as_rows(inputs, "inputs")
     check_finite(inputs, "inputs")
     if labels is not None:
-        labels = _array(labels, "labels")
+        labels = as_rows(labels, "labels")
         check_finite(labels, "labels")
         if len(labels) != len(inputs):
             raise DataError(f"{len(inputs)} rows of inputs, but {len(labels)} labels")
@@ -84,7 +84,12 @@ def content_hash(*arrays: NDArray[Any] | None) -> str:
     return digest.hexdigest()[:16]
 
 
-def _array(value: object, what: str) -> NDArray[Any]:
+def as_rows(value: object, what: str) -> NDArray[Any]:
+    """Read numbers with one leading axis of rows; they may be missing (not a number).
+
+    Raises:
+        DataError: naming `what`, if it is no array of numbers, or has no rows.
+    """
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.measurement import Measurement
     from pytest_dlperf.core.plan import Plan
 
-SPEEDS: Final = frozenset(name for name, metric in METRICS.items() if metric.unit in {"1/s", "s"})
-"""Metrics that say nothing on a day on which the machine is not what it was."""
-
-_SCALED: Final = SPEEDS - {"compile_time"}  # which is one thread of Python most of the time
+# Not the compile time, which is one thread of Python most of the time; nor the times of training:
+# the yardstick answers single batches, and how its pace and that of gradients, input pipelines and
+# all threads go together is not known. A machine that is unlike or unquiet leaves them open too.
+_SCALED: Final = frozenset(
+    name
+    for name, metric in METRICS.items()
+    if metric.is_speed and not metric.of_training and name != "compile_time"
+)
 _SCALED_IN_OPEN_LOOP: Final = _SCALED - {"throughput", "goodput"}
 _OPEN_LOOPS: Final = frozenset(one.__name__ for one in get_args(OpenLoop))
 
@@ -71,9 +75,16 @@ def scaled_metrics_of(scenario: str) -> frozenset[str]:
 
 
 def needs_yardstick(plan: Plan) -> bool:
-    """Whether the machine's speed makes a difference to what a plan judges."""
+    """Whether the machine's speed makes a difference to what a plan judges.
+
+    It allows for speeds of a load, and tells whether those of a training can be compared at all.
+    """
     scaled = scaled_metrics(plan)
-    return any(budget.relative and budget.metric.name in scaled for budget in plan.judged)
+    return any(
+        budget.relative
+        and (budget.metric.name in scaled or (budget.metric.of_training and budget.metric.is_speed))
+        for budget in plan.judged
+    )
 
 
 def day_of(  # noqa: PLR0913 - what is known, and how often one may err

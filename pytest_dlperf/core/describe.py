@@ -36,7 +36,7 @@ class Described:
 
 
 def _plain(value: object) -> str:
-    if not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return str(value)
     number = float(value)
     return str(int(number)) if number.is_integer() and abs(number) < _WHOLE else repr(number)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import find_metric, metric_named
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.core.budgets import Budget
 
-_ENTRY: Final = re.compile(r"\s*([\w.]+)\s+([0-9]*\.?[0-9]+)\s*(%|pt)\s*")
+_ENTRY: Final = re.compile(r"\s*([\w.]+(?:\([^()]*\))?)\s+([0-9]*\.?[0-9]+)\s*(%|pt)\s*")
 _EXAMPLE: Final = "such as 'throughput 3%, accuracy 0.5pt'"
 
 
@@ -27,10 +27,15 @@ class Detect:
         metric: its name.
         loss: a ratio minus one for speeds (0.03 is 3 %), an absolute difference for shares
             (0.005 is half a point).
+        unread: how it was written, where the metric was not known yet: options are read before
+            the tests that define metrics are imported.
+        spelt: how the option is written, for messages about that.
     """
 
     metric: str
     loss: float
+    unread: str = ""
+    spelt: str = ""
 
 
 def parse_detect(value: object, spelt: str) -> tuple[Detect, ...]:
@@ -41,12 +46,31 @@ def parse_detect(value: object, spelt: str) -> tuple[Detect, ...]:
         spelt: how the option is written, for messages.
 
     Raises:
-        UsageError: for what is no such text, an unknown metric, or a unit that is not its own:
-            points for shares, percent for everything else.
+        UsageError: for what is no such text, or a unit that is not the metric's own: points for
+            shares, percent for everything else. Of a metric that is not known yet, `settled` says
+            it.
     """
     if not isinstance(value, str):
         raise UsageError(f"{spelt}={value!r:.80} is no text", _EXAMPLE)
     return tuple(_parse(entry, spelt) for entry in value.split(","))
+
+
+def settled(detect: Iterable[Detect]) -> tuple[Detect, ...]:
+    """The losses, now that all metrics are defined.
+
+    Raises:
+        UsageError: for a metric that is none, or a unit that is not its own.
+    """
+    __tracebackhide__ = True
+    found = []
+    for one in detect:
+        if one.unread:
+            try:
+                metric_named(one.metric)
+            except UsageError as error:
+                raise UsageError(f"{one.spelt}: {error.problem}", error.hint) from None
+        found.append(_parse(one.unread, one.spelt) if one.unread else one)
+    return tuple(found)
 
 
 def sharpened(budget: Budget, detect: Iterable[Detect]) -> Budget:
@@ -62,13 +86,13 @@ def _parse(entry: str, spelt: str) -> Detect:
     if match is None:
         raise UsageError(f"{spelt}: {entry.strip()!r:.80} is no metric with a loss", _EXAMPLE)
     name, number, unit = match.groups()
-    metric = METRICS.get(name)
-    if metric is None:
-        raise UsageError(f"{spelt}: unknown metric {name!r}", f"metrics: {' '.join(METRICS)}")
-    wanted = "pt" if metric.unit == "share" else "%"
-    if unit != wanted:
-        raise UsageError(f"{spelt}: {entry.strip()!r}", f"a loss of {name} is given in {wanted}")
     loss = float(number) / 100
     if not 0 < loss < 1:
         raise UsageError(f"{spelt}: {entry.strip()!r}", "a loss lies between 0 and 100")
-    return Detect(name, loss)
+    metric = find_metric(name)
+    if metric is None:
+        return Detect(name, loss, entry, spelt)
+    wanted = "pt" if metric.unit == "share" else "%"
+    if unit != wanted:
+        raise UsageError(f"{spelt}: {entry.strip()!r}", f"a loss of {name} is given in {wanted}")
+    return Detect(metric.name, loss)

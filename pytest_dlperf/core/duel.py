@@ -7,10 +7,10 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.core.contest import BETA, Answer, Doubt
+from pytest_dlperf.core.contest import Answer, Doubt, pass_rate
 from pytest_dlperf.core.judge import allowed_loss, judge, loss_to_find, metric_after
 from pytest_dlperf.core.measurement import ErrorCount
-from pytest_dlperf.core.statistics.accuracy import accuracy_decision
+from pytest_dlperf.core.pairing import lost_on_rows, share_decision
 from pytest_dlperf.core.statistics.estimate import Estimate, counted
 from pytest_dlperf.core.statistics.evidence import FARTHEST
 from pytest_dlperf.core.verdict import Judgement, Verdict
@@ -26,33 +26,26 @@ if TYPE_CHECKING:
 _VERDICTS: Final = {"FAIL": Verdict.FAIL, "PASS": Verdict.PASS, None: Verdict.INCONCLUSIVE}
 
 
-def lost_accuracy(found: Measurement, base: Measurement) -> Estimate | None:
-    """What was lost in accuracy on the rows that both answered, in shares of one.
-
-    None if they did not answer the same rows.
-    """
-    return found.rows.lost(base.rows) if found.rows and base.rows else None
-
-
 def accuracy_answers(
     found: Measurement, base: Measurement, budgets: Iterable[Budget], rates: Rates
 ) -> dict[str, Answer]:
-    """What the rows say of the relative budgets on accuracy, by the text of the budget.
+    """What the rows say of the relative budgets on accuracy and users' shares, by their texts.
 
-    McNemar's exact test and Bonett and Price's interval, at the rates of the run. There is
-    nothing to be said where both did not answer the same rows.
+    McNemar's exact test and Bonett and Price's interval, or Student's for pairs, at the rates of
+    the run. There is nothing to be said where both did not answer the same rows.
     """
-    loss = lost_accuracy(found, base)
-    if loss is None or found.rows is None or base.rows is None:
-        return {}
-    pairs = found.rows.pairs(base.rows)
     answers = {}
     for budget in budgets:
         allowed = _allowed_share(budget, base)
-        if allowed is not None:
+        loss = lost_on_rows(budget.metric, found, base)
+        if allowed is not None and loss is not None:
             line = loss_to_find(budget.metric, allowed)
-            decision = accuracy_decision(
-                *pairs, allowed=allowed, line=line, alpha=rates.screen, beta=BETA
+            decision = share_decision(
+                *(budget.metric, found, base),
+                allowed=allowed,
+                line=line,
+                alpha=rates.screen,
+                beta=pass_rate(allowed, rates),
             )
             visible = allowed + (loss.value - loss.low)
             answers[budget.text] = Answer(decision, loss, visible)
@@ -62,7 +55,7 @@ def accuracy_answers(
 def doubts(
     answers: Mapping[str, Answer], budgets: Iterable[Budget], base: Measurement
 ) -> tuple[Doubt, ...]:
-    """The losses of accuracy that fresh pairs have to confirm."""
+    """The losses of shares that fresh pairs have to confirm."""
     found = []
     for budget in budgets:
         answer = answers.get(budget.text)
@@ -74,11 +67,13 @@ def doubts(
 
 
 def _allowed_share(budget: Budget, base: Measurement) -> float | None:
-    """The loss of accuracy that a relative budget allows; None for other budgets."""
-    if not budget.relative or budget.metric.name != "accuracy" or budget.operator == "==":
+    """The loss of a share of answers that a relative budget allows; None for other budgets."""
+    metric = budget.metric
+    share = metric.of_answers and metric.unit == "share"
+    if not budget.relative or not share or budget.operator == "==":
         return None
-    accuracy = base.metrics.get("accuracy")
-    return None if accuracy is None else allowed_loss(budget, accuracy.value)
+    value = base.metrics.get(metric.name)
+    return None if value is None else allowed_loss(budget, value.value)
 
 
 def judge_duel(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf.core.metrics import ANSWER_METRICS
+from pytest_dlperf.core.metrics import metric_named
 from pytest_dlperf.core.plain_figures import metrics_to_json, rounded
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = 1
 """Version of what is put into `extra_info["dlperf"]`."""
-
-_BEYOND_SPEED: Final = ANSWER_METRICS | {"errors"}
-"""What a smoke run, or one whose measuring failed, says something about."""
 
 _HALF_AN_ITEM: Final = 0.5  # rates are rounded, so that one answer may seem to be less
 
@@ -195,7 +192,9 @@ def telling_metrics(record: Record) -> Mapping[str, Estimate]:
     metrics = record.measurement.metrics
     if not _says_no_speed(record):
         return metrics
-    return {name: metrics[name] for name in metrics if name in _BEYOND_SPEED}
+    return {
+        name: metrics[name] for name in metrics if name == "errors" or metric_named(name).of_answers
+    }
 
 
 def properties(records: Iterable[Record]) -> list[tuple[str, object]]:

@@ -15,8 +15,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.core.day import ORDINARY, SPEEDS
-from pytest_dlperf.core.metrics import ANSWER_METRICS
+from pytest_dlperf.core.day import ORDINARY
+from pytest_dlperf.core.pairing import FEWEST_SEEDS, lost_share, same_rows
 from pytest_dlperf.core.statistics.estimate import NORMAL_REACH, Estimate, counted
 from pytest_dlperf.core.statistics.sessions import Prediction, Session, predict
 from pytest_dlperf.core.verdict import Judgement, Verdict
@@ -70,16 +70,20 @@ def judge(  # noqa: PLR0913, PLR0917 - what is compared with what, and on what d
 
 
 def _refusal(budget: Budget, measurement: Measurement) -> Judgement | None:
-    """INVALID, where the measuring itself failed."""
+    """INVALID, where the measuring itself failed; FAIL, where a goal was never reached."""
     name = budget.metric.name
     measured = measurement.metrics.get(name)
     if measurement.hung:
         reason = f"the load was cut short: {measurement.hung}"
         return Judgement(budget.text, name, Verdict.INVALID, measured, reason=reason, lasting=True)
+    if name in measurement.missed:
+        limit = None if budget.relative else budget.limit(0.0)
+        reason = measurement.missed[name]
+        return Judgement(budget.text, name, Verdict.FAIL, limit=limit, reason=reason, lasting=True)
     if measured is None:
         reason = measurement.refused[name]
         return Judgement(budget.text, name, Verdict.INVALID, reason=reason, lasting=True)
-    about_speed = name not in ANSWER_METRICS and name != "errors"
+    about_speed = not budget.metric.of_answers and name != "errors"
     if measurement.invalid and about_speed:
         return Judgement(budget.text, name, Verdict.INVALID, measured, reason=measurement.invalid)
     return None
@@ -165,12 +169,15 @@ def _against(
     )
     if name == "goodput" and measurement.slo != baseline.slo:
         obstacle = "the baseline's goodput was for another slo"
+    if name == "accuracy" and 0 < len(measurement.seeds) < FEWEST_SEEDS:
+        few = f"{len(measurement.seeds)} seeds do not tell what seeds differ by"
+        obstacle = obstacle or f"{few}: train from at least {FEWEST_SEEDS}, or from one"
     if obstacle:
         return dataclasses.replace(about, reason=obstacle, lasting=True)
     if budget.operator == "==" or name == "errors":
         held = _within(budget, measured.value, limit)
         return dataclasses.replace(about, verdict=Verdict.PASS if held else Verdict.FAIL)
-    if name in SPEEDS and (day.unquiet or day.unlike):
+    if budget.metric.is_speed and (day.unquiet or day.unlike):
         return dataclasses.replace(about, reason=day.unquiet or day.unlike)
     return _decided(about, budget, loss)
 
@@ -239,8 +246,7 @@ def prediction_of(
     measured = [s for s in baseline.sessions if metric.name in s.metrics]
     then = [session.metrics[metric.name] for session in measured]
     now = measurement.metrics[metric.name]
-    rows, base_rows = measurement.rows, baseline.rows
-    if metric.name == "loss" and rows and base_rows and rows.pairable(base_rows):
+    if same_rows(metric, measurement, baseline):
         # Its interval is about other rows than these, and these were the same.
         then, now = [counted(one.value) for one in then], counted(now.value)
     history = [
@@ -314,13 +320,11 @@ def metric_after(metric: Metric, base: float, loss: float) -> float:
 def _loss_in_share(
     metric: Metric, measurement: Measurement, baseline: Accepted, base: Estimate
 ) -> Estimate:
-    """What was lost of a share, in shares of one; paired where the rows are the same."""
-    measured = measurement.metrics[metric.name]
-    if metric.name == "accuracy" and measurement.rows and baseline.rows:
-        lost = measurement.rows.lost(baseline.rows)
-        if lost is not None:
-            return lost
-    value, reach = share_lost(metric, base, measured)
+    """What was lost of a share, in shares of one; paired where rows or seeds are the same."""
+    paired = lost_share(metric, measurement, baseline)
+    if paired is not None:
+        return paired
+    value, reach = share_lost(metric, base, measurement.metrics[metric.name])
     return Estimate(value, value - reach, value + reach)
 
 

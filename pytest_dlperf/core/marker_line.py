@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ast
-from typing import Final
 
-_MARKER: Final = "dlperf"
+from pytest_dlperf.core.markers import MEASURES
 
 
 def marker_line(source: str, first: int) -> int:
@@ -26,7 +25,7 @@ def marker_line(source: str, first: int) -> int:
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if first in {node.lineno, *(one.lineno for one in node.decorator_list)}:
-            marks = (one.lineno for one in node.decorator_list if _name(one) == _MARKER)
+            marks = (one.lineno for one in node.decorator_list if _name(one) == MEASURES)
             return next(marks, node.lineno)
     return first
 

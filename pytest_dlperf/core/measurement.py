@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import find_metric
 from pytest_dlperf.core.series import NO_SERIES, Series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_dlperf.core.gpus import GpuUse
+    from pytest_dlperf.core.row_scores import RowScores
     from pytest_dlperf.core.rows import Rows
     from pytest_dlperf.core.statistics.estimate import Estimate
     from pytest_dlperf.core.usage import Consumption
@@ -50,14 +51,17 @@ class Measurement:
         requests: how many requests were answered or went wrong.
         metrics: what was measured.
         refused: metrics that could not be measured, with the reason.
+        missed: metrics of a goal that was never reached, with what came nearest: budgets on them
+            are broken.
         errors: kinds of errors, the most frequent first.
         rows: the evidence for accuracy, if the data has labels.
+        scores: the evidence for users' metrics, if any is measured.
         invalid: why the speeds of this run say nothing, if so.
         hung: what was said of a call that never returned and so ended the load; empty if all did.
         notes: what a reader should know.
         diagnosis: where the time of a request went, in words.
-        intervals: where the intervals of the percentiles come from, in words; empty without
-            latencies.
+        intervals: where the intervals of the percentiles, or of a training's figures, come from,
+            in words; empty without either.
         slo: seconds within which an answer counted towards goodput; None if none was asked for.
         batch_sizes: calls by the number of requests that they carried; where there were more
             than 32 sizes, the keys are powers of two, each for the sizes above the one before.
@@ -65,6 +69,8 @@ class Measurement:
         series: how the load went over time.
         usage: what the run took of the machine; None if nobody looked.
         gpus: what the GPUs that it used did.
+        seeds: the accuracy from each seed, of trainings from several; seed by seed they are
+            compared with others.
     """
 
     test: str
@@ -89,6 +95,9 @@ class Measurement:
     series: Series = NO_SERIES
     usage: Consumption | None = None
     gpus: tuple[GpuUse, ...] = ()
+    scores: RowScores | None = None
+    missed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    seeds: tuple[float, ...] = ()
 
     def __getitem__(self, metric: str) -> Estimate:
         """The estimate of a metric.
@@ -96,11 +105,13 @@ class Measurement:
         Raises:
             KeyError: if it was not measured, with the reason.
         """
-        if metric in self.metrics:
-            return self.metrics[metric]
-        reason = self.refused.get(metric)
+        known = find_metric(metric)
+        name = known.name if known is not None else metric
+        if name in self.metrics:
+            return self.metrics[name]
+        reason = self.refused.get(name) or self.missed.get(name)
         if reason is None:
-            reason = "not measured here" if metric in METRICS else "there is no such metric"
+            reason = "not measured here" if known is not None else "there is no such metric"
         raise KeyError(f"{metric}: {reason}; measured: {', '.join(self.metrics)}")
 
     def __getattr__(self, metric: str) -> float:
@@ -110,6 +121,11 @@ class Measurement:
             return self[metric].value
         except KeyError as error:
             raise AttributeError(error.args[0]) from None
+
+    @property
+    def of_training(self) -> bool:
+        """Whether it is of trainings: their steps are its requests."""
+        return "train.peak_memory" in self.metrics
 
     @property
     def title(self) -> str:

@@ -6,7 +6,7 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import find_metric, metric_named
 from pytest_dlperf.core.statistics.estimate import Estimate, counted
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def check_metrics(names: Mapping[str, object]) -> None:
     Raises:
         ValueError: that names the first of them.
     """
-    unknown = set(names) - set(METRICS)
+    unknown = {name for name in names if find_metric(name) is None}
     if unknown:
         raise ValueError(f"there is no metric {min(unknown)!r}")
 
@@ -72,8 +72,8 @@ def metrics_to_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, obje
             "value": rounded(estimate.value),
             "low": rounded(estimate.low),
             "high": rounded(estimate.high),
-            "unit": METRICS[name].unit,
-            "better": METRICS[name].better,
+            "unit": metric_named(name).unit,
+            "better": metric_named(name).better,
         }
         for name, estimate in metrics.items()
     }

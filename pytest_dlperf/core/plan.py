@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.budgets import Budget, parse_budget
-from pytest_dlperf.core.detect import sharpened
+from pytest_dlperf.core.detect import settled, sharpened
 from pytest_dlperf.core.devices import device_names
-from pytest_dlperf.core.metrics import ANSWER_METRICS
+from pytest_dlperf.core.metrics import measured_by
 from pytest_dlperf.core.options import DEFAULTS, Clients, Leniency, Options, overlay
 from pytest_dlperf.core.scenarios import (
     ClosedLoop,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from pytest_dlperf.core.detect import Detect
+    from pytest_dlperf.core.metrics import Metric
 
 _REAL_CLIENTS: Final = 64
 _FIRST_CALLS: Final = 10
@@ -134,11 +135,10 @@ class Plan:
     @property
     def judged(self) -> tuple[Budget, ...]:
         """The budgets that are judged: all, or in a smoke run the absolute ones on answers."""
-        lasting = ANSWER_METRICS | {"errors"}
         budgets = tuple(
             budget
             for budget in self.budgets
-            if not self.quick or (budget.metric.name in lasting and not budget.relative)
+            if not self.quick or (_lasting(budget.metric) and not budget.relative)
         )
         about_errors = any(budget.metric.name == "errors" for budget in budgets)
         return budgets if about_errors else (*budgets, ANY_ERROR)
@@ -237,10 +237,11 @@ class Plan:
         __tracebackhide__ = True
         for budget in self.budgets:
             name = budget.metric.name
-            if name not in metrics and name not in self.run_wide:
+            if not measured_by(metrics, budget.metric) and name not in self.run_wide:
                 problem = f"{call} does not measure {name}"
-                raise UsageError(f"budget {budget.text!r}: {problem}", hint)
-        kept = tuple(budget for budget in self.budgets if budget.metric.name in metrics)
+                told = "measure it with dlperf.train(...)" if budget.metric.of_training else hint
+                raise UsageError(f"budget {budget.text!r}: {problem}", told)
+        kept = tuple(budget for budget in self.budgets if measured_by(metrics, budget.metric))
         return dataclasses.replace(self, budgets=kept)
 
     def only_errors(self) -> Plan:
@@ -261,8 +262,9 @@ def plan(layers: Sequence[Options], *, run_wide: Collection[int] = ()) -> Plan:
         UsageError: for a budget on something that the scenario does not measure.
     """
     options = overlay((*layers, DEFAULTS))
-    given = {"budgets", "devices", "run_wide", "tries_padding"}
-    settled = {
+    given = {"budgets", "detect", "devices", "run_wide", "tries_padding"}
+    detect = settled(options.detect or ())
+    chosen = {
         field.name: getattr(options, field.name)
         for field in dataclasses.fields(Plan)
         if field.name not in given
@@ -270,11 +272,14 @@ def plan(layers: Sequence[Options], *, run_wide: Collection[int] = ()) -> Plan:
     nearest = _nearest(layers)
     general = frozenset(name for name, (place, _) in nearest.items() if place in run_wide)
     budgets = tuple(
-        sharpened(budget, options.detect or ())
-        for _, budgets in nearest.values()
-        for budget in budgets
+        sharpened(budget, detect) for _, budgets in nearest.values() for budget in budgets
     )
-    return Plan(budgets=budgets, run_wide=general, devices=(), **settled)
+    return Plan(budgets=budgets, run_wide=general, devices=(), detect=detect, **chosen)
+
+
+def _lasting(metric: Metric) -> bool:
+    """Whether it means something in a smoke run too."""
+    return metric.of_answers or metric.name == "errors"
 
 
 def _nearest(layers: Sequence[Options]) -> dict[str, tuple[int, list[Budget]]]:

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_dlperf.core.environment import Environment
 from pytest_dlperf.core.gpus import GpuUse
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
+from pytest_dlperf.core.metrics import definitions_of, read_definitions
 from pytest_dlperf.core.plain_figures import estimate_from_json, metrics_from_json, metrics_to_json
+from pytest_dlperf.core.row_scores import RowScores
 from pytest_dlperf.core.rows import Rows
 from pytest_dlperf.core.series import Series
 from pytest_dlperf.core.usage import Consumption
 from pytest_dlperf.core.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pytest_dlperf.core.acceptance import Keeping
 
@@ -74,6 +76,7 @@ def record_to_json(record: Record) -> dict[str, object]:
     return {
         "test": found.test,
         "name": found.name,
+        "definitions": definitions_of(_named(record)),
         "target": found.target,
         "scenario": found.scenario,
         "serving": found.serving,
@@ -83,11 +86,13 @@ def record_to_json(record: Record) -> dict[str, object]:
         "quick": record.quick,
         "metrics": metrics_to_json(found.metrics),
         "refused": dict(found.refused),
+        "missed": dict(found.missed),
         "errors": [
             {"kind": error.kind, "requests": error.requests, "example": error.example}
             for error in found.errors
         ],
         "rows": found.rows.to_json() if found.rows else None,
+        "scores": found.scores.to_json() if found.scores else None,
         "invalid": found.invalid,
         "notes": list(found.notes),
         "diagnosis": found.diagnosis,
@@ -98,6 +103,7 @@ def record_to_json(record: Record) -> dict[str, object]:
         "series": found.series.to_json(),
         "usage": asdict(found.usage) if found.usage else None,
         "gpus": [asdict(gpu) for gpu in found.gpus],
+        "seeds": list(found.seeds),
         "verdicts": [judgement_to_json(judgement) for judgement in record.judgements],
         "hints": list(record.hints),
         "duel": dict(record.duel) if record.duel else None,
@@ -109,12 +115,23 @@ def record_to_json(record: Record) -> dict[str, object]:
     }
 
 
+def _named(record: Record) -> Iterator[str]:
+    """The metrics that a record tells of."""
+    found = record.measurement
+    yield from (*found.metrics, *found.refused, *found.missed)
+    yield from (judgement.metric for judgement in record.judgements)
+
+
 def record_from_json(value: dict[str, Any]) -> Record:
     """The inverse of `record_to_json`.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
     """
+    others = read_definitions(value.get("definitions", {}))
+    judged = others & {verdict["metric"] for verdict in value.get("verdicts", ())}
+    if judged:
+        raise ValueError(f"metric {min(judged)!r} has another unit or direction here")
     measurement = Measurement(
         test=value["test"],
         name=value["name"],
@@ -124,14 +141,16 @@ def record_from_json(value: dict[str, Any]) -> Record:
         slo=value["slo"],
         seconds=float(value["seconds"]),
         requests=int(value["requests"]),
-        metrics=metrics_from_json(value["metrics"]),
+        metrics=metrics_from_json(
+            {name: one for name, one in value["metrics"].items() if name not in others}
+        ),
         refused=MappingProxyType(dict(value["refused"])),
         errors=tuple(ErrorCount(**error) for error in value["errors"]),
         rows=Rows.from_json(value["rows"]) if value["rows"] else None,
         invalid=value["invalid"],
         notes=tuple(value["notes"]),
         diagnosis=value["diagnosis"],
-        **_later_fields(value),
+        **_later_fields(value, others),
     )
     return Record(
         measurement=measurement,
@@ -155,7 +174,7 @@ def _later_facts(value: dict[str, Any]) -> dict[str, Any]:
     return {name: read(value[name]) for name, read in readers.items() if name in value}
 
 
-def _later_fields(value: dict[str, Any]) -> dict[str, Any]:
+def _later_fields(value: dict[str, Any], others: frozenset[str]) -> dict[str, Any]:
     """Fields that the first reports of this schema did not have, as far as they are there."""
     readers: dict[str, Callable[[Any], object]] = {
         "batch_sizes": lambda calls: MappingProxyType({int(size): calls[size] for size in calls}),
@@ -165,6 +184,9 @@ def _later_fields(value: dict[str, Any]) -> dict[str, Any]:
         "intervals": str,
         "usage": lambda used: Consumption(**used) if used else None,
         "gpus": lambda gpus: tuple(GpuUse.from_json(gpu) for gpu in gpus),
+        "scores": lambda scores: RowScores.from_json(scores).without(others) if scores else None,
+        "missed": lambda missed: MappingProxyType(dict(missed)),
+        "seeds": lambda seeds: tuple(map(float, seeds)),
     }
     return {name: read(value[name]) for name, read in readers.items() if name in value}
 

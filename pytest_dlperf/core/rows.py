@@ -52,10 +52,7 @@ class Rows:
         if not self.pairable(base):
             return None
         only_base, only_self, both = self.pairs(base)
-        if both and not only_base and not only_self:
-            # Every row is right or wrong as before: there is no loss whose size to wonder about.
-            return counted(0.0)
-        return paired_loss(only_base, only_self, both) if both else None
+        return loss_of_pairs(only_base, only_self, both) if both else None
 
     def to_json(self) -> dict[str, object]:
         """Plain values; eight rows a byte, in hexadecimal."""
@@ -78,6 +75,18 @@ class Rows:
         if not isinstance(rows, int):
             raise ValueError(f"rows={rows!r} is no number")  # noqa: TRY004 - a bad file, not a bug
         return cls(str(value["data"]), _bits(value["answered"], rows), _bits(value["right"], rows))
+
+
+def loss_of_pairs(lost: int, won: int, both: int) -> Estimate:
+    """What was lost on rows that are right or wrong, in shares of one.
+
+    Args:
+        lost: rows that only the base has right.
+        won: rows that only the other has right.
+        both: rows that both answered, at least one.
+    """
+    # Every row is right or wrong as before: there is no loss whose size to wonder about.
+    return paired_loss(lost, won, both) if lost or won else counted(0.0)
 
 
 def _bits(text: object, rows: int) -> NDArray[np.bool_]:

@@ -16,6 +16,8 @@ Task: TypeAlias = Literal["classes", "one-hot", "binary", "regression"]
 
 _TINY: Final = 1e-7  # as Keras clips probabilities
 _SUM_TOLERANCE: Final = 1e-3
+_SHORT_TOLERANCE: Final = 0.02  # of 16 bits, of which bfloat16 has 8 for the digits
+_SHORT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,9 @@ def scorer_for(outputs: NDArray[Any], labels: NDArray[Any]) -> Scorer:
     width = answers.shape[1]
     scores = answers[np.isfinite(answers).all(axis=1)]
     bounded = bool(((scores >= 0) & (scores <= 1)).all())
-    shares = bounded and bool(np.allclose(scores.sum(axis=1), 1, atol=_SUM_TOLERANCE))
+    tolerance = _SHORT_TOLERANCE if scores.dtype.itemsize <= _SHORT else _SUM_TOLERANCE
+    sums = scores.astype(np.float64).sum(axis=1)
+    shares = bounded and bool(np.allclose(sums, 1, atol=tolerance))
     whole = labels.dtype.kind in "iub"
     flat = labels.ndim == 1 or labels.shape[1:] == (1,)
     if whole and flat and width > 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.statistics.blocks import MIN_BLOCKS
 from pytest_dlperf.core.statistics.percentiles import required_requests
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.tally import Tally
 
 _MARGIN: Final = 1.2
-_UNTIMED: Final = ANSWER_METRICS | {"errors", "peak_memory", "compile_time"}
+_UNTIMED: Final = frozenset({"errors", "peak_memory", "compile_time"})
 
 
 def sufficient_seconds(tally: Tally, budgets: Iterable[Budget]) -> float:
@@ -32,7 +31,8 @@ def sufficient_seconds(tally: Tally, budgets: Iterable[Budget]) -> float:
         Seconds with a margin of a fifth; 0 if it lasted long enough, or if no request was
         answered well, so that more would not help.
     """
-    asked = [budget.metric for budget in budgets if budget.metric.name not in _UNTIMED]
+    metrics = (budget.metric for budget in budgets)
+    asked = [one for one in metrics if one.name not in _UNTIMED and not one.of_answers]
     queries = tally.queries
     if not asked or not queries:
         return 0.0

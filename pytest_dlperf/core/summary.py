@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import METRICS, metric_named
+from pytest_dlperf.core.row_scores import are_bits
 from pytest_dlperf.core.statistics.accuracy import wilson
 from pytest_dlperf.core.statistics.blocks import MIN_BLOCKS, ratio_of_sums
 from pytest_dlperf.core.statistics.estimate import Estimate, counted
@@ -15,6 +16,8 @@ from pytest_dlperf.core.statistics.percentiles import required_requests
 from pytest_dlperf.core.tally import BLOCKS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from pytest_dlperf.core.tally import Tally
@@ -29,23 +32,38 @@ class Score:
     Attributes:
         answered: how often each row was answered well, shape `(rows,)`.
         right: how often it was answered rightly, shape `(rows,)`.
-        loss: sum of the losses of its answers, shape `(rows,)`.
+        loss: sum of the losses of its answers, shape `(rows,)`; None if the labels fit no loss.
         classifies: whether there is a right and a wrong, so that there is an accuracy.
+        by_user: sums of the scores of users' metrics, shape `(rows,)`, by their names.
     """
 
     answered: NDArray[np.int64]
     right: NDArray[np.float64]
-    loss: NDArray[np.float64]
+    loss: NDArray[np.float64] | None
     classifies: bool
+    by_user: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """What there is to be known of the answers."""
+        built_in = {"accuracy": self.classifies, "loss": self.loss is not None}
+        return frozenset([*(name for name, there in built_in.items() if there), *self.by_user])
 
     def plus(self, other: Score) -> Score:
         """The score of two loads that asked for the same rows."""
         return Score(
             answered=self.answered + other.answered,
             right=self.right + other.right,
-            loss=self.loss + other.loss,
+            loss=None if self.loss is None or other.loss is None else self.loss + other.loss,
             classifies=self.classifies,
+            by_user={name: self.by_user[name] + other.by_user[name] for name in self.by_user},
         )
+
+    def row_scores(self, name: str) -> NDArray[np.float64]:
+        """A user's metric of each row, NaN where it was not answered, shape `(rows,)`."""
+        found = np.full(len(self.answered), np.nan)
+        np.divide(self.by_user[name], self.answered, out=found, where=self.answered > 0)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +131,39 @@ def _add_latencies(metrics: dict[str, Estimate], refused: dict[str, str], tally:
 
 
 def summarise_score(score: Score) -> dict[str, Estimate]:
-    """Accuracy and loss over the distinct rows that were answered well, each row once."""
+    """What is known of the answers, over the distinct rows that were answered well, each once."""
     asked = score.answered > 0
     rows = int(asked.sum())
     if not rows:
         return {}
-    metrics = {}
+    metrics = {name: mean_score(name, score.row_scores(name)[asked]) for name in score.by_user}
     if score.classifies:
         shares = score.right[asked] / score.answered[asked]
         metrics["accuracy"] = wilson(float(shares.sum()), rows)
-    losses = score.loss[asked] / score.answered[asked]
-    if np.isfinite(losses).all():
-        metrics["loss"] = (
-            ratio_of_sums(losses, np.ones(rows)) if rows > 1 else counted(float(losses[0]))
-        )
+    if score.loss is not None:
+        losses = score.loss[asked] / score.answered[asked]
+        if np.isfinite(losses).all():
+            metrics["loss"] = _mean(losses)
     return metrics
+
+
+def mean_score(name: str, scores: NDArray[np.float64]) -> Estimate:
+    """A user's metric over rows: Wilson's interval where all are 0 or 1, else Student's.
+
+    Args:
+        name: of the metric.
+        scores: of the rows, at least one, shape `(rows,)`.
+    """
+    share = metric_named(name).unit == "share"
+    if are_bits(scores):
+        return wilson(float(scores.sum()), len(scores))
+    if share and len(scores) == 1:
+        return Estimate(float(scores[0]), 0.0, 1.0)
+    mean = _mean(scores)
+    return Estimate(mean.value, mean.low, min(1.0, mean.high)) if share else mean
+
+
+def _mean(values: NDArray[np.float64]) -> Estimate:
+    if len(values) == 1:
+        return counted(float(values[0]))
+    return ratio_of_sums(values, np.ones(len(values)))

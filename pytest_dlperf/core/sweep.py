@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.checks import check_count
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import metric_named
 from pytest_dlperf.core.units import format_quantity
 from pytest_dlperf.errors import UsageError
 
@@ -139,7 +139,7 @@ def _cells(one: Point) -> list[str]:
     return [
         str(one.clients),
         *(
-            format_quantity(estimate.value, METRICS[name].unit) if estimate else "-"
+            format_quantity(estimate.value, metric_named(name).unit) if estimate else "-"
             for name, estimate in zip(_COLUMNS, estimates, strict=True)
         ),
         f"{one.batch:.1f}",

@@ -17,11 +17,12 @@ def devices_here() -> tuple[str, ...]:
     return keras.device_names()
 
 
-def resolve(names: Iterable[str]) -> tuple[str, ...]:
+def resolve(names: Iterable[str], what: str = "Serving(devices)") -> tuple[str, ...]:
     """The single devices that are meant; imports TensorFlow.
 
     Args:
         names: of `core.devices.device_names`.
+        what: how they were asked for, for messages.
 
     Raises:
         UsageError: naming a device that is not here.
@@ -31,7 +32,7 @@ def resolve(names: Iterable[str]) -> tuple[str, ...]:
     for name in meant:
         if name not in here:
             raise UsageError(
-                f"Serving(devices): {absence(name, here)}",
+                f"{what}: {absence(name, here)}",
                 "to skip a test where a device is absent, ask for it with --dlperf-devices or "
                 "the marker's devices=",
             )

@@ -10,6 +10,7 @@ import numpy as np
 from pytest_dlperf.core.measurement import ErrorCount
 from pytest_dlperf.core.samples import Outcome
 from pytest_dlperf.core.summary import Score
+from pytest_dlperf.core.user_metrics import user_scores
 from pytest_dlperf.errors import AnswerError, kind_of
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ class Evaluation:
         order: the order in which rows are asked, shape `(rows,)`.
         longest: the largest batch.
         shape: of one answer.
-        scorer: None if answers are not scored.
+        scorer: None if labels fit no accuracy and no loss, or there are none.
         reference: what rows answer when asked alone, None if that cannot be told; by position
             in `order`.
         clock: the load's.
+        by_user: names of the users' metrics that are measured; there are labels then.
     """
 
     def __init__(  # noqa: PLR0913 - what an answer is held against
@@ -54,6 +56,7 @@ class Evaluation:
         scorer: Scorer | None,
         reference: ReferenceAnswers | None,
         clock: StoppableClock,
+        by_user: tuple[str, ...] = (),
     ) -> None:
         self._clock = clock
         self._rows = len(order)
@@ -73,6 +76,7 @@ class Evaluation:
         self._answered = np.zeros(self._rows, np.int64)
         self._right = np.zeros(self._rows)
         self._loss = np.zeros(self._rows)
+        self._by_user = {name: np.zeros(self._rows) for name in by_user}
 
     def inputs(self, start: int, stop: int) -> NDArray[Any]:
         """The rows of requests `start` to `stop - 1`, read-only."""
@@ -140,14 +144,15 @@ class Evaluation:
     @property
     def score(self) -> Score | None:
         """The score by original row; None if answers are not scored."""
-        if self._scorer is None:
+        if self._scorer is None and not self._by_user:
             return None
         place = np.argsort(self._order)
         return Score(
             answered=self._answered[place],
             right=self._right[place],
-            loss=self._loss[place],
-            classifies=self._scorer.classifies,
+            loss=self._loss[place] if self._scorer is not None else None,
+            classifies=self._scorer is not None and self._scorer.classifies,
+            by_user={name: sums[place] for name, sums in self._by_user.items()},
         )
 
     def _count(
@@ -183,11 +188,19 @@ class Evaluation:
             if len(wrong):
                 # They are scored all the same: mixed-up rows cost accuracy, and it must show.
                 self._count_wrong(requests[good[wrong]], positions[good[wrong]], answers[wrong])
-        if self._scorer is not None and self._labels is not None:
-            right, loss = self._scorer.score(outputs[good], self._labels[positions[good]])
-            np.add.at(self._answered, positions[good], 1)
-            np.add.at(self._right, positions[good], right)
-            np.add.at(self._loss, positions[good], loss)
+        if self._labels is not None:
+            self._score_finite(outputs[good], self._labels[positions[good]], positions[good])
+
+    def _score_finite(
+        self, outputs: NDArray[Any], labels: NDArray[Any], positions: NDArray[np.int64]
+    ) -> None:
+        np.add.at(self._answered, positions, 1)
+        if self._scorer is not None:
+            right, loss = self._scorer.score(outputs, labels)
+            np.add.at(self._right, positions, right)
+            np.add.at(self._loss, positions, loss)
+        for name, scores in user_scores(outputs, labels, self._by_user).items():
+            np.add.at(self._by_user[name], positions, scores)
 
     def _count_not_finite(self, requests: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
         rows = np.unique(self._order[positions]).tolist()

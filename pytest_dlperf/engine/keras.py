@@ -243,7 +243,8 @@ def _traced(
     import tensorflow as tf
 
     if not is_function(function):
-        function = tf.function(function, autograph=False)
+        plain = function
+        function = tf.function(lambda batch: readable(plain(batch)), autograph=False)
     if not isinstance(function, tf.types.experimental.ConcreteFunction):
         spec = tf.TensorSpec((None, *sample.shape[1:]), tf.as_dtype(sample.dtype))
         function = function.get_concrete_function(spec)
@@ -254,6 +255,16 @@ def _traced(
             "wrap it in a callable infer(batch) that returns the one to be measured",
         )
     return concrete
+
+
+def readable(outputs: object) -> object:
+    """Outputs of mixed precision as float32, since numpy has no bfloat16; others as they are."""
+    import tensorflow as tf
+
+    if isinstance(outputs, tf.Tensor) and outputs.dtype == tf.bfloat16:
+        single: object = tf.cast(outputs, tf.float32)
+        return single
+    return outputs
 
 
 def _check_place(name: str, concrete: Concrete, batch: NDArray[Any], device: str) -> str:
@@ -355,7 +366,11 @@ def load(path: Path) -> Model:
     """Load a model from Keras' own format, refusing anything that could run code."""
     import keras
 
-    model: Model = keras.saving.load_model(path, safe_mode=True)
+    with warnings.catch_warnings():
+        # An optimizer that a model shares with one inside it is kept once, and missed the other
+        # time; nobody needs its state.
+        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
+        model: Model = keras.saving.load_model(path, safe_mode=True)
     return model
 
 

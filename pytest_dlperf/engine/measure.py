@@ -12,7 +12,7 @@ from pytest_dlperf.core.diagnosis import diagnose
 from pytest_dlperf.core.gpus import gpu_notes
 from pytest_dlperf.core.lateness import lateness
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
-from pytest_dlperf.core.metrics import ANSWER_METRICS
+from pytest_dlperf.core.row_scores import RowScores
 from pytest_dlperf.core.rows import Rows
 from pytest_dlperf.core.series import series_of
 from pytest_dlperf.core.statistics.estimate import counted
@@ -130,6 +130,7 @@ def _measurement(
         refused=MappingProxyType(summary.refused),
         errors=(*run.errors, *_unanswered(tally)),
         rows=rows_of(rig.data, run.score),
+        scores=scores_of(rig.data, run.score),
         invalid=lateness(tally),
         hung=run.hung,
         notes=tuple(filter(None, (*notes, *_notes(plan, run)))),
@@ -194,9 +195,9 @@ def _summary(rig: Rig, run: Loaded) -> Summary:
 
 
 def summarise_answers(score: Score | None) -> Summary:
-    """Accuracy and loss, where there are labels."""
+    """Accuracy, loss and users' metrics, where there are labels."""
     metrics = summarise_score(score) if score else {}
-    expected = ANSWER_METRICS if score and score.classifies else {"loss"} if score else set()
+    expected = score.metrics if score else frozenset()
     why = "no request was answered well, or the loss is infinite"
     return Summary(metrics, dict.fromkeys(expected - set(metrics), why))
 
@@ -231,3 +232,10 @@ def rows_of(data: Data, score: Score | None) -> Rows | None:
         return None
     answered = score.answered > 0
     return Rows(data.hash, answered, answered & (2 * score.right > score.answered))
+
+
+def scores_of(data: Data, score: Score | None) -> RowScores | None:
+    """The evidence for users' metrics: the score of each row that was answered."""
+    if score is None or not score.by_user:
+        return None
+    return RowScores(data.hash, {name: score.row_scores(name) for name in score.by_user})

@@ -10,7 +10,7 @@ from pytest_dlperf.core.gpus import gpu_notes
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
 from pytest_dlperf.core.statistics.estimate import counted
 from pytest_dlperf.core.usage import Usage, consumption, disturbance
-from pytest_dlperf.engine.measure import rows_of, run_once, summarise_answers
+from pytest_dlperf.engine.measure import rows_of, run_once, scores_of, summarise_answers
 from pytest_dlperf.engine.rig import SEED
 from pytest_dlperf.errors import TargetError
 
@@ -95,6 +95,7 @@ class Pool:
             refused=MappingProxyType(answers.refused),
             errors=tuple(sorted(self._errors.values(), key=lambda error: -error.requests)),
             rows=rows_of(rig.data, self._score),
+            scores=scores_of(rig.data, self._score),
             invalid="",
             notes=tuple(filter(None, notes)),
             diagnosis="",

@@ -6,7 +6,8 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.engine import keras
-from pytest_dlperf.engine.training import BATCH_SIZE, Trained, cache_key, cached, train
+from pytest_dlperf.engine.keras_training import BATCH_SIZE
+from pytest_dlperf.engine.training import Trained, cache_key, cached, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,14 +36,14 @@ def reference_model(
     def build() -> Trained:
         schema = data.schema
         model = keras.dense_classifier(schema.features, UNITS, schema.classes, SEED)
-        return train(model, data.train, EPOCHS, clock)
+        return train(model, data.train, EPOCHS, clock, SEED)
 
     if folder is None:
         return build()
     key = cache_key(
         data=data.hash,
         architecture=f"dense {data.schema.features}-{UNITS}-{data.schema.classes}",
-        training=f"adam, {EPOCHS} epochs, batches of {BATCH_SIZE}, seed {SEED}",
+        training=f"adam, {EPOCHS} epochs, batches of {BATCH_SIZE}, all from seed {SEED}",
         tensorflow=importlib.metadata.version("tensorflow"),
         keras=importlib.metadata.version("keras"),
     )

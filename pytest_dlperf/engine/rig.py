@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from pytest_dlperf.core.gpus import GpuUse, summarise_gpus
-from pytest_dlperf.core.metrics import ANSWER_METRICS
 from pytest_dlperf.core.scoring import Scorer, scorer_for
 from pytest_dlperf.core.teller import EXACT, Teller
+from pytest_dlperf.core.user_metrics import user_scores
 from pytest_dlperf.engine.attendance import NO_ANSWER, within
 from pytest_dlperf.engine.backlog import backlog_for
 from pytest_dlperf.engine.clock import StoppableClock
@@ -24,7 +24,7 @@ from pytest_dlperf.engine.reference_answers import ReferenceAnswers, ask_alone
 from pytest_dlperf.engine.target import Prepared, placed, prepare
 from pytest_dlperf.engine.telemetry import FamilyMeter, Telemetry
 from pytest_dlperf.engine.warmup import warm_up
-from pytest_dlperf.errors import AnswerError, TargetError, UsageError
+from pytest_dlperf.errors import AnswerError, DataError, TargetError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.core.data import Data
     from pytest_dlperf.core.measurement import ErrorCount
+    from pytest_dlperf.core.metrics import Metric
     from pytest_dlperf.core.plan import Plan
     from pytest_dlperf.core.samples import Samples
     from pytest_dlperf.core.summary import Score
@@ -102,7 +103,8 @@ class Rig:
         prepared: the target.
         data: rows and labels.
         order: the order in which rows are asked, shape `(rows,)`.
-        scorer: how answers are scored; None without labels.
+        scorer: how answers are scored; None without labels, or if these fit users' metrics only.
+        by_user: names of the users' metrics that are measured.
         reference: what rows answer when asked alone; None if that cannot be told.
         remark: what is to be said about asking alone; may be empty.
         plan: the load.
@@ -113,6 +115,7 @@ class Rig:
     data: Data
     order: NDArray[np.int64]
     scorer: Scorer | None
+    by_user: tuple[str, ...]
     reference: ReferenceAnswers | None
     remark: str
     plan: Plan
@@ -126,6 +129,7 @@ class Rig:
             longest=self.plan.served.max_batch_size,
             shape=self.prepared.sample_answer.shape[1:],
             scorer=self.scorer,
+            by_user=self.by_user,
             reference=self.reference,
             clock=clock,
         )
@@ -243,7 +247,7 @@ def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
         DataError: if the labels do not fit the answers.
     """
     if data.labels is None:
-        _refuse_budgets(plan, ANSWER_METRICS, "the data has no labels")
+        _refuse_budgets(plan, lambda metric: metric.of_answers, "the data has no labels")
     order = np.random.default_rng(SEED).permutation(len(data.inputs))
     longest = plan.served.max_batch_size
     rows = np.resize(data.inputs[order], (max(longest, len(order)), *data.inputs.shape[1:]))
@@ -256,11 +260,13 @@ def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
         undo.callback(prepared.close)
         if prepared.processes:
             bench = replace(bench, meter=FamilyMeter(bench.meter, prepared.processes))
-        answer, labels = prepared.sample_answer, data.labels
-        scorer = scorer_for(answer, labels) if labels is not None else None
-        if scorer is not None and not scorer.classifies:
-            problem = "answers and labels fit no classification"
-            _refuse_budgets(plan, frozenset({"accuracy"}), problem)
+        answer = prepared.sample_answer
+        by_user = measured_by_users(plan)
+        scorer = scorer_of(answer, data, plan)
+        if by_user and data.labels is not None:
+            finite = np.isfinite(answer.reshape(len(answer), -1)).all(axis=1)
+            # What its function cannot do is said before the load, not after it.
+            user_scores(answer[finite], data.labels[np.resize(order, len(answer))][finite], by_user)
         bench.progress.show("asking rows alone", None)
         try:
             reference, remark = within(
@@ -274,12 +280,40 @@ def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
                 f"{prepared.description} hung when asked for single rows: {error}"
             ) from None
         undo.pop_all()
-    return Rig(prepared, data, order, scorer, reference, remark, plan, bench)
+    return Rig(prepared, data, order, scorer, by_user, reference, remark, plan, bench)
 
 
-def _refuse_budgets(plan: Plan, metrics: frozenset[str], problem: str) -> None:
+def measured_by_users(plan: Plan) -> tuple[str, ...]:
+    """The users' metrics that a plan's budgets name, each once."""
+    named = (budget.metric.name for budget in plan.budgets if budget.metric.by_user)
+    return tuple(dict.fromkeys(named))
+
+
+def scorer_of(answer: NDArray[Any], data: Data, plan: Plan) -> Scorer | None:
+    """What fits the answers and the labels; None where only users' metrics are asked for.
+
+    Raises:
+        UsageError: if a budget needs what does not fit.
+        DataError: if nothing fits.
+    """
+    if data.labels is None:
+        return None
+    try:
+        scorer = scorer_for(answer, data.labels)
+    except DataError:
+        built_in = any(b.metric.of_answers and not b.metric.by_user for b in plan.judged)
+        if built_in or not measured_by_users(plan):
+            raise
+        return None
+    if not scorer.classifies:
+        problem = "answers and labels fit no classification"
+        _refuse_budgets(plan, lambda metric: metric.name == "accuracy", problem)
+    return scorer
+
+
+def _refuse_budgets(plan: Plan, needs: Callable[[Metric], bool], problem: str) -> None:
     for budget in plan.judged:
-        if budget.metric.name in metrics:
+        if needs(budget.metric):
             raise UsageError(
                 f"budget {budget.text!r} cannot be judged: {problem}",
                 "give (inputs, labels), or drop the budget",

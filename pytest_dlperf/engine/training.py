@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_dlperf.core.examples import Examples
+from pytest_dlperf.core.recipe import Recipe
 from pytest_dlperf.engine import keras
+from pytest_dlperf.engine.keras_training import BATCH_SIZE, fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_dlperf.engine.clock import Clock
     from pytest_dlperf.engine.reference_data import Part
-
-BATCH_SIZE: Final = 32
 
 _MODEL: Final = "model.keras"
 _RECORD: Final = "training.json"
@@ -34,6 +35,7 @@ class Training:
         steps_per_second: batches seen over seconds.
         cached: whether the model was taken from the cache; the figures are then those of the
             session that trained it.
+        metrics: what else was measured, by name: value, low and high.
     """
 
     history: dict[str, list[float]]
@@ -41,6 +43,7 @@ class Training:
     samples_per_second: float
     steps_per_second: float
     cached: bool = False
+    metrics: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Trained:
     training: Training
 
 
-def train(model: keras.Model, part: Part, epochs: int, clock: Clock) -> Trained:
+def train(model: keras.Model, part: Part, epochs: int, clock: Clock, seed: int) -> Trained:
     """Fit a compiled model.
 
     Args:
@@ -59,12 +62,20 @@ def train(model: keras.Model, part: Part, epochs: int, clock: Clock) -> Trained:
         part: rows and labels to learn from.
         epochs: passes over the rows.
         clock: time.
+        seed: of the order of the rows.
+
+    Raises:
+        TrainingError: if it diverges.
+        TargetError: if the model cannot be fitted to these rows.
+        UsageError: if Keras is told to cut every training short.
     """
-    started_ns = clock.now_ns()
-    fitted = model.fit(part.inputs, part.labels, epochs=epochs, batch_size=BATCH_SIZE, verbose=0)
-    seconds = max(1e-9, (clock.now_ns() - started_ns) * 1e-9)
+    recipe, examples = Recipe(epochs), Examples(part.inputs, part.labels)
+    fitted = fit(model, examples, None, recipe, clock, lambda _: None, seed)
+    seconds = max(1e-9, fitted.first_step_seconds + fitted.seconds)
     rows = len(part.inputs)
-    history = {name: [float(v) for v in values] for name, values in fitted.history.items()}
+    history = {
+        name: [float(epoch.logs[name]) for epoch in fitted.epochs] for name in fitted.epochs[0].logs
+    }
     steps = epochs * -(-rows // BATCH_SIZE)
     return Trained(model, Training(history, seconds, epochs * rows / seconds, steps / seconds))
 

@@ -6,7 +6,7 @@ import math
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import metric_named
 from pytest_dlperf.core.trial import SLOTTED
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.core.metrics import Metric
 
 IN_TURN: Final = SLOTTED | {"accuracy"}
-"""Metrics that two commits measured in turn can tell apart."""
+"""Metrics that two commits measured in turn can tell apart; and users' shares."""
 
 _UNITS: Final = {"s": "s", "1/s": "/s", "bytes": "B", "share": "", "1": ""}
 _DIGITS: Final = 12  # of a commit, so that it means no other one
@@ -42,8 +42,8 @@ def bisection(test: str, metric: str, change: Change) -> Iterator[str]:
     good, bad = change.good[:_DIGITS], change.bad[:_DIGITS]
     yield f"git bisect start {bad} {good} && git bisect run sh -c"
     yield f"{_RUN} sh"
-    of = METRICS[metric]
-    if metric not in IN_TURN:
+    of = metric_named(metric)
+    if metric not in IN_TURN and not (of.by_user and of.unit == "share"):
         yield shlex.quote(test)
         yield shlex.quote(f"--dlperf-budgets={budget_between(of, change)}")
         return

@@ -6,7 +6,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import metric_named
 from pytest_dlperf.core.units import Dimension, format_quantity
 from pytest_dlperf.core.verdict import Judgement, Verdict
 from pytest_dlperf.reports.rendering import render
@@ -27,6 +27,8 @@ WIDTH: Final = 72
 def failure_text(record: Record, broken: Sequence[Judgement]) -> str:
     """Why a test fails: its budgets, where the time went, and what to run next."""
     found = record.measurement
+    asked = "steps" if found.of_training else "requests"
+    intervals = "intervals" if found.of_training else "percentile intervals"
     lines = [
         headline(broken),
         f"{found.title}",
@@ -35,8 +37,8 @@ def failure_text(record: Record, broken: Sequence[Judgement]) -> str:
         "",
         *explanations(record),
         *wrapped(f"{found.target}; {found.scenario}, {found.serving}"),
-        *wrapped(f"{found.requests:,} requests in {found.seconds:.1f} s: {found.diagnosis}"),
-        *(wrapped(f"percentile intervals: {found.intervals}") if found.intervals else ()),
+        *wrapped(f"{found.requests:,} {asked} in {found.seconds:.1f} s: {found.diagnosis}"),
+        *(wrapped(f"{intervals}: {found.intervals}") if found.intervals else ()),
     ]
     steps = list(next_steps(record))
     return "\n".join([*lines, *(["", *steps] if steps else [])])
@@ -58,7 +60,7 @@ def budget_table(judgements: Iterable[Judgement], width: int) -> list[str]:
 
 def budget_cells(judgement: Judgement) -> tuple[str, str, str]:
     """Measured with its interval, limit, and baseline with commit and date; each of some lines."""
-    unit = METRICS[judgement.metric].unit
+    unit = metric_named(judgement.metric).unit
     limit = "-" if judgement.limit is None else format_quantity(judgement.limit, unit)
     return _measured(judgement, unit), limit, _baseline(judgement, unit)
 
@@ -95,9 +97,11 @@ def headline(broken: Iterable[Judgement]) -> str:
     """
     parts = []
     for judgement in broken:
-        unit = METRICS[judgement.metric].unit
+        unit = metric_named(judgement.metric).unit
         measured = judgement.measured
         was = f", was {format_quantity(measured.value, unit)}" if measured else ""
+        if measured is None and judgement.verdict is Verdict.FAIL:
+            was = f", {judgement.reason}"  # a goal that was never reached
         kind = "" if judgement.verdict is Verdict.FAIL else f"{judgement.verdict}: "
         parts.append(f"{kind}{judgement.budget}{was}")
     return "; ".join(parts)
@@ -107,7 +111,7 @@ def reason_of(judgement: Judgement) -> str:
     """Why a verdict is open, with the value at which it would have been a FAIL."""
     if judgement.fails_at is None:
         return judgement.reason
-    unit, better = METRICS[judgement.metric].unit, METRICS[judgement.metric].better
+    unit, better = metric_named(judgement.metric).unit, metric_named(judgement.metric).better
     worse = "below" if better == "higher" else "above"
     at = f"{format_quantity(judgement.fails_at, unit)}{_change(judgement, unit)}"
     return f"{judgement.reason}; {worse} {at} it would have been a FAIL"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.core.changes import changes_between
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import metric_named
 from pytest_dlperf.core.units import format_quantity
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def change_lines(old: Accepted, new: Accepted, about: Collection[str]) -> list[s
 
 
 def _line(change: Change) -> str:
-    unit = METRICS[change.metric].unit
+    unit = metric_named(change.metric).unit
     old = format_quantity(change.old, unit) if change.old is not None else ""
     new = format_quantity(change.new, unit) if change.new is not None else ""
     if not new:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.baseline import short
 from pytest_dlperf.core.contest import ALPHA
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import metric_named
 from pytest_dlperf.core.sources import title_of
 from pytest_dlperf.core.units import format_quantity
 from pytest_dlperf.core.verdict import Verdict
@@ -139,7 +139,7 @@ def some(titles: Sequence[str]) -> Iterator[str]:
 
 def cells(row: Row) -> tuple[str, str, str, str, str]:
     """What stands in a row before its verdict."""
-    unit = METRICS[row.metric].unit
+    unit = metric_named(row.metric).unit
     base, candidate = (
         "-" if value is None else format_quantity(value, unit)
         for value in (row.base, row.candidate)
@@ -194,7 +194,7 @@ def remarks(one: Compared) -> Iterator[str]:
 
 def _limits(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
-        unit = METRICS[row.metric].unit
+        unit = metric_named(row.metric).unit
         if row.fails_at is not None:
             at = sized(row.fails_at, unit)
             yield f"{at} ({row.metric})" if len(rows) > 1 else at
@@ -221,7 +221,7 @@ def _detected(rows: Iterable[Row]) -> str:
     """The losses that a PASS excludes, by metric."""
     names_by_loss: dict[str, list[str]] = {}
     for name in dict.fromkeys(row.metric for row in rows if row.verdict is not Verdict.NEW):
-        metric = METRICS[name]
+        metric = metric_named(name)
         share = metric.unit == "share"
         loss = f"{metric.detect * 100:g} {'pt' if share else '%'}"
         names_by_loss.setdefault(loss, []).append(name)
@@ -242,7 +242,13 @@ def _table(one: Compared, *, header: bool) -> Table:
     )
     for column, width in zip(COLUMNS, _WIDTHS, strict=True):
         left = column in {"metric", "verdict"}
-        table.add_column(column, justify="left" if left else "right", no_wrap=True, min_width=width)
+        table.add_column(
+            column,
+            justify="left" if left else "right",
+            no_wrap=column != "metric",  # some have long names
+            overflow="fold",
+            min_width=width,
+        )
     for row in one.rows:
         style = "bold green" if row.improved else COLOURS[row.verdict]
         table.add_row(*cells(row), Text(verdict_of(row), style=style))

@@ -7,7 +7,7 @@ import io
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import metric_named
 from pytest_dlperf.core.plain_figures import rounded
 from pytest_dlperf.core.sources import title_of
 from pytest_dlperf.core.verdict import Verdict
@@ -145,8 +145,8 @@ def _row(row: Row) -> dict[str, object]:
     ends = asdict(row.change) if row.change else None
     return {
         "metric": row.metric,
-        "unit": METRICS[row.metric].unit,
-        "better": METRICS[row.metric].better,
+        "unit": metric_named(row.metric).unit,
+        "better": metric_named(row.metric).better,
         "base": _figure(row.base),
         "candidate": _figure(row.candidate),
         "change": {end: rounded(value) for end, value in ends.items()} if ends else None,
@@ -158,7 +158,7 @@ def _row(row: Row) -> dict[str, object]:
 
 
 def _csv_row(one: Compared, row: Row) -> tuple[object, ...]:
-    metric, change = METRICS[row.metric], row.change
+    metric, change = metric_named(row.metric), row.change
     ends = (change.value, change.low, change.high) if change else (None, None, None)
     return (
         *(one.place.machine.slug, one.place.test, one.place.name),

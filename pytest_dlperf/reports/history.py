@@ -13,7 +13,7 @@ import numpy as np
 
 from pytest_dlperf.core.baseline import short
 from pytest_dlperf.core.chronicle import FALSE_ALARMS
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import metric_named
 from pytest_dlperf.core.sources import title_of
 from pytest_dlperf.core.statistics.steps import SHORTEST
 from pytest_dlperf.core.units import format_quantity
@@ -133,14 +133,15 @@ def _heading(chronicle: Chronicle) -> Iterator[str]:
 def _table(chronicle: Chronicle, width: int, *, colour: bool) -> list[str]:
     from rich.table import Table
 
-    room = max(1, width - _NAME - 3 * _VALUE - 4 * 2 - 1)
+    longest = max((len(curve.metric) for curve in chronicle.curves), default=0)
+    room = max(1, width - max(_NAME, longest) - 3 * _VALUE - 4 * 2 - 1)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("metric", no_wrap=True, min_width=_NAME)
     table.add_column("oldest to newest", no_wrap=True, min_width=room)
     for column in ("first", "median", "last"):
         table.add_column(column, no_wrap=True, justify="right", min_width=_VALUE)
     for curve in chronicle.curves:
-        unit, values = METRICS[curve.metric].unit, curve.values
+        unit, values = metric_named(curve.metric).unit, curve.values
         figures = (float(values[0]), float(np.median(values)), float(values[-1]))
         cells = [format_quantity(figure, unit) for figure in figures]
         table.add_row(curve.metric, sparkline(values, room), *cells)
@@ -183,7 +184,7 @@ def _change_lines(
 
 def _size(curve: Curve, change: Change) -> str:
     """How large a change is, and in which direction."""
-    unit = METRICS[curve.metric].unit
+    unit = metric_named(curve.metric).unit
     low, high = (signed(end, unit) for end in (change.change.low, change.change.high))
     sure = f"; 95 %: {low} to {high}" if low != high else ""
     levels = f"{format_quantity(change.before, unit)} to {format_quantity(change.after, unit)}"
@@ -250,8 +251,8 @@ def _curve_json(test: str, curve: Curve) -> dict[str, object]:
     values = curve.values
     return {
         "metric": curve.metric,
-        "unit": METRICS[curve.metric].unit,
-        "better": METRICS[curve.metric].better,
+        "unit": metric_named(curve.metric).unit,
+        "better": metric_named(curve.metric).better,
         "runs": list(curve.runs),
         "values": values.tolist(),
         "first": float(values[0]),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.verdict import Verdict
 from pytest_dlperf.reports.budgets import budget_cells, explanations, next_steps
-from pytest_dlperf.reports.terminal import cells, columns, short_title
+from pytest_dlperf.reports.terminal import cells, columns, figure_lines, short_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -64,11 +64,17 @@ def _table_of(records: Sequence[Record]) -> list[str]:
         for one in records
     ]
     header = ("measurement", *names, "verdict")
+    told = [
+        f"- {code_cell(short_title(one))}: {text_cell(' '.join(lines))}"
+        for one in records
+        if (lines := figure_lines(one))
+    ]
     quick = any(record.quick for record in records)
     note = "quick: only errors and absolute budgets on answers were judged"
     return [
         "",
         *table(header, rows, frozenset({"measurement", "verdict"})),
+        *(["", *told] if told else []),
         *(["", note] if quick else []),
     ]
 

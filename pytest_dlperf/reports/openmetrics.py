@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.exports import telling_metrics
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import in_order, metric_named
 from pytest_dlperf.core.plain_figures import rounded
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ def openmetrics_text(records: Iterable[Record]) -> str:
     """
     records = list(records)
     lines: list[str] = []
-    for metric in METRICS.values():
+    for name in in_order(name for one in records for name in one.measurement.metrics):
         for end in _ENDS:
-            lines += _family(metric, end, records)
+            lines += _family(metric_named(name), end, records)
     if records:
         lines += _head("dlperf_verdict", "", "1 for the gravest verdict of its budgets")
         for record in records:
@@ -97,4 +97,4 @@ def _escaped(text: str) -> str:
 
 
 def _word(name: str) -> str:
-    return re.sub(r"[^a-z0-9_]", "_", name)
+    return re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.core.comparison import USUAL
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.comparison import USUAL, is_usual
+from pytest_dlperf.core.metrics import in_order, metric_named
 from pytest_dlperf.core.sources import title_of
 from pytest_dlperf.core.units import format_quantity
 from pytest_dlperf.reports.budgets import wrapped
@@ -42,7 +42,7 @@ def proposal_lines(proposal: Proposal, number: int, count: int) -> Iterator[str]
 def figure_lines(accepted: Accepted) -> list[str]:
     """What the newest session measured, of what people look at first."""
     return [
-        f"{name} {format_quantity(accepted.metrics[name].value, METRICS[name].unit)}"
-        for name in METRICS
-        if name in USUAL and name in accepted.metrics
+        f"{name} {format_quantity(accepted.metrics[name].value, metric_named(name).unit)}"
+        for name in in_order(accepted.metrics)
+        if is_usual(name)
     ]

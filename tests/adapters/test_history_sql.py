@@ -10,6 +10,7 @@ import stat
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from builders import ENVIRONMENT, MACHINE, estimate, make_accepted, make_rows
 from hypothesis import given, settings
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 
 from pytest_dlperf.adapters import history_database
 from pytest_dlperf.adapters.history import HistoryBaselines, default_url, open_history
-from pytest_dlperf.core.baseline import MOST_SESSIONS, Revision
+from pytest_dlperf.core.baseline import MOST_SESSIONS, Accepted, Revision
 from pytest_dlperf.core.block_summary import BlockSummary
 from pytest_dlperf.core.history import Entry, Place, Query, Run, Selection
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import METRICS, define, metric_named, users_metric
+from pytest_dlperf.core.row_scores import RowScores
 from pytest_dlperf.core.verdict import Verdict
 from pytest_dlperf.errors import HistoryError, UsageError
 
@@ -200,14 +202,44 @@ def test_an_entry_is_kept_whole(history: SqlHistory) -> None:
     )
 
 
+def with_ndcg(scores: list[float], **fields: Any) -> Accepted:  # noqa: ANN401 - any field
+    """An accepted measurement with a users' metric."""
+    define(users_metric("ndcg", "share", "higher", 0.02))
+    kept = RowScores("d", {"ndcg": np.array(scores)})
+    metrics = {"throughput": estimate(1000.0), "ndcg": estimate(0.375), "errors": estimate(0.0)}
+    return make_accepted(metrics, scores=kept, **fields)
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_users_metrics_are_kept(history: SqlHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what they mean, for processes that do not define them, and their rows' scores."""
+    history.add(make_entry(make_run(1), found=with_ndcg([0.5, 0.25, 1.0])))
+    history.add(make_entry(make_run(2), found=with_ndcg([1.0, 0.0])))
+    monkeypatch.setattr("pytest_dlperf.core.metrics._defined", {})
+
+    read = [entry.found for entry in history.entries(Query())]
+
+    assert metric_named("ndcg").detect == 0.02
+    assert [list(one.metrics) for one in read] == [["throughput", "errors", "ndcg"]] * 2
+    kept = [one.scores.scores["ndcg"].tolist() for one in read if one.scores is not None]
+    assert kept == [[1.0, 0.0], [0.5, 0.25, 1.0]]
+    monkeypatch.setattr("pytest_dlperf.core.metrics._read", {})
+    define(users_metric("ndcg", "1", "higher", 0.02))
+    read = [entry.found for entry in history.entries(Query())]
+    assert [(list(one.metrics), one.scores) for one in read] == [
+        (["throughput", "errors"], None)
+    ] * 2
+
+
+@pytest.mark.usefixtures("own_metrics")
 def test_a_replaced_entry_leaves_nothing(history: SqlHistory, path: Path) -> None:
-    """Neither metrics nor bits of what was replaced stay."""
-    found = make_accepted(rows=make_rows([1]), yardstick=1.0)
+    """Neither metrics nor bits nor scores of what was replaced stay."""
+    found = with_ndcg([0.5], rows=make_rows([1]), yardstick=1.0)
     for _ in range(3):
         history.add(make_entry(make_run(1), found=found))
     history.add(make_entry(make_run(1), found=make_accepted({})))
     with closing(sqlite3.connect(path)) as connection:
-        for table in ("metrics", "rows"):
+        for table in ("metrics", "rows", "users_metrics"):
             count = connection.execute(f"SELECT count(*) FROM dlperf_{table}")  # noqa: S608 - fixed
             assert count.fetchone() == (0,)
 
@@ -430,13 +462,21 @@ DAMAGES = {
     "value text": "UPDATE dlperf_metrics SET value = 'x'",
     "bits": "UPDATE dlperf_rows SET rows = 900",
     "bits text": "UPDATE dlperf_rows SET \"right\" = 'x'",
+    "seeds": "UPDATE dlperf_measurements SET seeds = '{}x'",
+    "unit": "UPDATE dlperf_users_metrics SET unit = 'ms'",
+    "name": "UPDATE dlperf_users_metrics SET metric = 'p99'",
+    "scores": "UPDATE dlperf_users_metrics SET rows = 900",
+    "scores text": "UPDATE dlperf_users_metrics SET scores = 'x'",
+    "kind": "UPDATE dlperf_users_metrics SET kind = 'f8'",
 }
 
 
+@pytest.mark.usefixtures("own_metrics")
 @pytest.mark.parametrize("statement", DAMAGES.values(), ids=DAMAGES.keys())
 def test_damaged_rows(history: SqlHistory, path: Path, statement: str) -> None:
     """A row that was not written by us is refused, and the error says which it is."""
-    history.add(make_entry(make_run(1), found=make_accepted(rows=make_rows([1, 0]), slo=0.5)))
+    found = with_ndcg([0.5, 0.25], rows=make_rows([1, 0]), slo=0.5, seeds=(0.5,))
+    history.add(make_entry(make_run(1), found=found))
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(statement)
     with pytest.raises(HistoryError, match="it is damaged: measurement 1 ") as caught:

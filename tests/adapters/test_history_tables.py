@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from builders import MACHINE, REVISION, make_accepted
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from pytest_dlperf.adapters.history import open_history
 from pytest_dlperf.adapters.history_database import database_of
 from pytest_dlperf.adapters.history_tables import (
     PREFIX,
+    UPGRADES,
     VERSION,
     escaped,
     set_up,
@@ -22,7 +24,8 @@ from pytest_dlperf.adapters.history_tables import (
     tables,
     unescaped,
 )
-from pytest_dlperf.core.history import Query
+from pytest_dlperf.core.history import Entry, Query, Run
+from pytest_dlperf.core.verdict import Verdict
 from pytest_dlperf.errors import HistoryError
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 
     from postgres_server import PostgresServer
     from sqlalchemy import Connection
+
+RUN = Run("0" * 32, 1.0, MACHINE, REVISION)
 
 
 @given(st.text(st.characters() | st.sampled_from("\0\x1b\ud800\udfff0")))
@@ -54,7 +59,7 @@ def test_names_of_tables() -> None:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A history of version 1 in each kind of database."""
+    """A history in each kind of database."""
     if request.param == "sqlite":
         made = f"sqlite:///{tmp_path / 'h.sqlite'}"
     else:
@@ -77,7 +82,7 @@ def _upgrades(done: list[int]) -> Iterator[object]:
 def test_older_tables_are_brought_up_to_date(url: str) -> None:
     """The changes of all versions since are made in order, and only once."""
     done: list[int] = []
-    upgrades = tuple(_upgrades(done))
+    upgrades = (*UPGRADES, *_upgrades(done))
     database = database_of(url)
     for _ in range(2):
         with database.writing() as connection:
@@ -99,7 +104,7 @@ def test_an_upgrade_that_fails_changes_nothing(url: str) -> None:
 
     database = database_of(url)
     with pytest.raises(HistoryError), database.writing() as connection:
-        set_up(connection, (first, second, fail))
+        set_up(connection, (*UPGRADES, first, second, fail))
     database.engine.dispose()
     assert done == [1, 2]
     with closing(open_history(url)) as history:
@@ -109,8 +114,8 @@ def test_an_upgrade_that_fails_changes_nothing(url: str) -> None:
 def test_two_upgrade_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several runs that find older tables, one changes them."""
     done: list[int] = []
-    upgrades = tuple(_upgrades(done))
-    monkeypatch.setattr(history_database, "VERSION", VERSION + len(upgrades))
+    upgrades = (*UPGRADES, *_upgrades(done))
+    monkeypatch.setattr(history_database, "VERSION", 1 + len(upgrades))
     monkeypatch.setattr(history_database, "set_up", lambda connection: set_up(connection, upgrades))
     threads = [threading.Thread(target=lambda: open_history(url).close()) for _ in range(4)]
     for thread in threads:
@@ -118,3 +123,25 @@ def test_two_upgrade_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for thread in threads:
         thread.join()
     assert done == [1, 2, 3]
+
+
+def test_the_first_version_becomes_todays(url: str) -> None:
+    """Users' metrics and seeds get their places, and what was stored before is read as before."""
+    before = Entry(RUN, "a.py::test_it", "", Verdict.PASS, make_accepted())
+    with closing(open_history(url)) as history:
+        history.add(before)
+    database = database_of(url)
+    with database.writing() as connection:  # as version 1 left it
+        connection.exec_driver_sql("DROP TABLE dlperf_users_metrics")
+        connection.exec_driver_sql("ALTER TABLE dlperf_measurements DROP COLUMN seeds")
+        connection.exec_driver_sql("UPDATE dlperf_version SET version = 1")
+    database.engine.dispose()
+
+    with closing(open_history(url)) as history:
+        after = Entry(RUN, "a.py::test_it", "seeds", Verdict.PASS, make_accepted(seeds=(0.9, 0.8)))
+        history.add(after)
+        found = {entry.name: entry.found for entry in history.entries(Query())}
+
+    assert found == {"": before.found, "seeds": after.found}
+    with database_of(url).reading() as connection:
+        assert stored_version(connection) == VERSION

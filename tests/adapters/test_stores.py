@@ -239,7 +239,8 @@ def test_killed_writers_lose_nothing(where: str) -> None:
     told = _killed(KILLS, 0.1, where)
 
     assert told["missing"] == []
-    assert len(told["reported"]) > KILLS
+    # Nine of ten were killed after their first session at the earliest.
+    assert len(told["reported"]) > KILLS / 2
     with closing(open_shelf(where)) as shelf:
         assert max(numbers(shelf)) >= max(told["reported"])
     if not where.startswith("files:"):

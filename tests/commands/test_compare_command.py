@@ -310,7 +310,7 @@ def test_a_commit_that_is_not_here(tmp_path: Path, capsys: pytest.CaptureFixture
         (("main", "main"), "main and main are the same branch"),
         (("main", "HEAD~2"), "main has no session that is not one of HEAD~2"),
         (("main", "feature", "--test", "nix"), "main has no test with 'nix' in its name tests/"),
-        (("main", "feature", "--metric", "nix"), "there is no metric 'nix' metrics: throughput"),
+        (("main", "feature", "--metric", "nix"), "unknown metric 'nix' metrics: throughput"),
         (("main", "feature", "--metric", "loss"), "feature measured none of loss"),
         (("main", "feature", "--machine", "nix"), "main is a branch that was not measured on nix"),
         (("latest", "main", "--machine", "nix"), "has no run on nix branches: "),

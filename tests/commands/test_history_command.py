@@ -14,6 +14,7 @@ from git_repositories import git
 from history_project import HistoryProject
 
 from pytest_dlperf.cli import main
+from pytest_dlperf.core.metrics import define, users_metric
 from pytest_dlperf.core.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -130,6 +131,31 @@ def test_branch_limit_and_metric(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert [run["commit"] for run in newest["runs"]] == [commit_of(4), commit_of(5)]
 
 
+@pytest.mark.usefixtures("own_metrics")
+def test_metrics_of_all_kinds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of training, with a goal and users' are shown, also where nobody defines them."""
+    define(users_metric("ndcg", "share", "higher", 0.01))
+    names = ("train.time", "train.time_to_accuracy(95%)", "ndcg")
+    metrics = {name: estimate(0.5) for name in names}
+    project = HistoryProject(tmp_path)
+    project.keep(make_entry(metrics, run=make_run(number)) for number in range(3))
+    monkeypatch.setattr("pytest_dlperf.core.metrics._defined", {})
+
+    (whole,) = _json(project, capsys, "fast")
+    (goal,) = _json(project, capsys, "fast", "--metric", "train.time_to_accuracy(0.95)")
+    (own,) = _json(project, capsys, "fast", "--metric", "ndcg")
+    assert main(["history", "fast", "--rootdir", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+
+    assert tuple(curve["metric"] for curve in whole["metrics"]) == names
+    assert [curve["metric"] for curve in goal["metrics"]] == [names[1]]
+    assert [(curve["metric"], curve["unit"]) for curve in own["metrics"]] == [("ndcg", "share")]
+    assert max(map(len, text.splitlines())) <= 80
+    assert f"\n{names[1]}  " in text
+
+
 def test_machine_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """That of the newest run, unless another is asked for; the others are told."""
     bigger = dataclasses.replace(MACHINE, cores=8)
@@ -170,6 +196,7 @@ def test_what_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         ),
         (("fast", "--machine", "nix"), "nothing was measured in {}/.dlperf/history.sqlite on mach"),
         (("fast", "--metric", "loss"), "has no loss it has throughput, p50: choose with --metric"),
+        (("fast", "--metric", "nix"), "unknown metric 'nix' metrics: throughput"),
         (("bad",), "of a.py::test_bad there are only runs whose measuring failed"),
     ],
 )
@@ -191,9 +218,7 @@ def test_no_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "words", [("fast", "--metric", "nix"), ("fast", "--limit", "0"), ("fast", "--limit", "x"), ()]
-)
+@pytest.mark.parametrize("words", [("fast", "--limit", "0"), ("fast", "--limit", "x"), ()])
 def test_what_makes_no_sense(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
     """It is refused as argparse does, with an exit status of 2."""
     with pytest.raises(SystemExit) as ended:

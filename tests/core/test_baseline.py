@@ -31,10 +31,11 @@ from pytest_dlperf.core.baseline import (
 )
 from pytest_dlperf.core.block_summary import BlockSummary
 from pytest_dlperf.core.environment import Environment
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import METRICS, define, metric_named, users_metric
 from pytest_dlperf.core.plain_figures import metrics_to_json
+from pytest_dlperf.core.row_scores import RowScores
 from pytest_dlperf.core.series import Series
-from pytest_dlperf.core.statistics.estimate import Estimate
+from pytest_dlperf.core.statistics.estimate import Estimate, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -361,3 +362,58 @@ def test_blocks_are_summed_up() -> None:
     assert accepted.blocks.count == 50
     assert accepted.blocks.spread == pytest.approx(1.4826 * 0.01, rel=0.01)
     assert accept(make_measurement(), ENVIRONMENT, REVISION).blocks is None
+
+
+def _with_ndcg() -> Baseline:
+    """A baseline with a users' metric in its newest session and in its anchor, not between."""
+    define(users_metric("ndcg", "share", "higher", 0.02))
+    metrics = {"throughput": counted(1000.0), "ndcg": counted(0.375)}
+    newest = make_accepted(metrics, scores=RowScores("d", {"ndcg": np.array([0.5, 0.25])}))
+    apart = dataclasses.replace(newest.newest, metrics={"ndcg": counted(0.5)})
+    earlier = (make_accepted().newest,)
+    accepted = dataclasses.replace(newest, earlier=earlier, anchor=apart, changes=2)
+    return Baseline("t", {"": accepted})
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_users_metrics_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what they mean, for those who do not define them, and with the scores of all rows."""
+    baseline = _with_ndcg()
+    text = json.dumps(baseline.to_json(MACHINE))
+    monkeypatch.setattr("pytest_dlperf.core.metrics._defined", {})
+
+    back = Baseline.from_json(json.loads(text))
+
+    assert metric_named("ndcg").detect == 0.02
+    now, was = back.accepted[""], baseline.accepted[""]
+    assert [dict(session.metrics) for session in now.sessions] == [
+        dict(session.metrics) for session in was.sessions
+    ]
+    assert now.anchor == was.anchor
+    assert now.scores is not None
+    assert now.scores.scores["ndcg"].tolist() == [0.5, 0.25]
+    assert json.dumps(back.to_json(MACHINE)) == text
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_a_metric_that_is_another_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The baseline has none of that name: the verdict will be NEW, never a guess."""
+    value = json.loads(json.dumps(_with_ndcg().to_json(MACHINE)))
+    monkeypatch.setattr("pytest_dlperf.core.metrics._defined", {})
+    define(users_metric("ndcg", "share", "lower", 0.02))
+
+    now = Baseline.from_json(value).accepted[""]
+
+    assert [set(session.metrics) for session in now.sessions] == [
+        {"throughput", "errors"},
+        {"throughput"},
+    ]
+    assert now.scores is None
+    assert now.anchor is not None
+    assert not now.anchor.metrics
+
+
+def test_without_users_metrics_files_are_as_they_were() -> None:
+    """Nobody's baselines change because others have metrics of their own."""
+    stored = make_accepted().to_json()
+    assert not {"definitions", "scores", "seeds"} & stored.keys()

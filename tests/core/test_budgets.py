@@ -9,7 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from pytest_dlperf.core.budgets import parse_budget
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import METRICS, define, metric_named, users_metric
 from pytest_dlperf.errors import BudgetSyntaxError
 
 GOOD = [
@@ -90,6 +90,21 @@ BAD = [
     ("p99 <= 1e308min", "1e308", "too large"),
     ("p99 <= 1_ms", "1_", ""),
     ("p99 <= 1__0ms", "1__0", ""),
+    ("train.time >= 5s", ">=", "better when lower"),
+    ("train.throughput >= 5", "5", "a unit is missing"),
+    ("p99(95%) <= 5s", "(", "expected a comparison"),
+    ("train.time_to_accuracy <= 30s", "train.time_to_accuracy", "which accuracy"),
+    ("train.time_to_accuracy() <= 30s", ")", "an accuracy is missing"),
+    ("train.time_to_accuracy(", "(", "an accuracy is missing"),
+    ("train.time_to_accuracy(x) <= 30s", "x", "an accuracy is expected"),
+    ("train.time_to_accuracy(95 <= 30s", "95", "a share above 0"),
+    ("train.time_to_accuracy(95%  <= 30s", "<=", "closing bracket is missing"),
+    ("train.time_to_accuracy(0.95", " ", "closing bracket is missing"),
+    ("train.time_to_accuracy(0%) <= 30s", "0", "a share above 0"),
+    ("train.time_to_accuracy(101%) <= 30s", "101", "at most 100 %"),
+    ("train.time_to_accuracy(-1%) <= 30s", "-", "an accuracy is expected"),
+    ("train.time_to_accuracy(95%) >= 30s", ">=", "better when lower"),
+    ("train.time_to_accuracy(95%) <= 30", "30", "a unit is missing"),
 ]
 
 
@@ -190,7 +205,7 @@ _PIECES = st.sampled_from(
     [
         *("p99", "throughput", "accuracy", "baseline", "<=", ">=", "==", "=", "*", "+", "-"),
         *("%", "pt", "ms", "/s", "/", "1", "0.5", "1_", "_", ".", "1e999", "97"),
-        *(" ", "\t", "µ", "é", "\n", "'"),
+        *(" ", "\t", "µ", "é", "\n", "'", "train.time_to_accuracy", "(", ")"),
     ]
 )
 
@@ -205,8 +220,55 @@ def test_any_text_is_a_budget_or_a_marked_error(text: str) -> None:
     except BudgetSyntaxError as refusal:
         error = refusal
     if error is None:
-        assert budget.metric.name in text
+        assert budget.metric.name.partition("(")[0] in text
         assert abs(budget.offset) < float("inf")
     else:
         assert 0 <= error.start <= len(text)
         assert error.length >= 1
+
+
+@given(st.integers(1, 1000), _SPACES, st.sampled_from(["%", "share"]), st.booleans())
+def test_goals(tenths: int, space: str, spelt: str, relative: bool) -> None:  # noqa: FBT001 - drawn
+    """However an accuracy is written, it is the same metric, with one name and one goal."""
+    goal = f"{tenths / 10:g}{space}%" if spelt == "%" else f"{tenths / 1000:g}"
+    value = "0.9 * baseline" if relative else "30s"
+
+    budget = parse_budget(f"train.time_to_accuracy{space}({space}{goal}{space}) <= {value}")
+
+    assert budget.metric.name == f"train.time_to_accuracy({tenths / 10:g}%)"
+    assert budget.metric.goal == pytest.approx(tenths / 1000)
+    assert (budget.metric.unit, budget.metric.better) == ("s", "lower")
+    assert budget.limit(100.0) == pytest.approx(90.0 if relative else 30.0)
+    assert budget.metric == metric_named(budget.metric.name)
+
+
+@pytest.mark.parametrize(
+    ("text", "factor", "offset"),
+    [
+        ("ndcg10 >= 30%", None, 0.3),
+        ("ndcg10 == 1", None, 1.0),
+        ("ndcg10 >= baseline - 0.5pt", 1.0, -0.005),
+        ("recall10_at_5 >= 0.9 * baseline", 0.9, 0.0),
+    ],
+)
+@pytest.mark.usefixtures("own_metrics")
+def test_users_metrics(text: str, factor: float | None, offset: float) -> None:
+    """A metric that a user has defined is written as those built in are."""
+    for name in ("ndcg10", "recall10_at_5"):
+        define(users_metric(name, "share", "higher", 0.01))
+
+    budget = parse_budget(text)
+
+    assert budget.metric is metric_named(text.split(maxsplit=1)[0])
+    assert (budget.factor, budget.offset) == (factor, pytest.approx(offset))
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_a_users_metric_before_and_after_it_is_defined() -> None:
+    """Before, it is no metric; and the wrong direction is refused by its own."""
+    with pytest.raises(BudgetSyntaxError, match=r"unknown metric 'mae'.*[\s\S]*dlperf.metric"):
+        parse_budget("mae <= 3")
+    define(users_metric("mae", "1", "lower", 0.05))
+    assert parse_budget("mae <= 3").limit(0.0) == 3
+    with pytest.raises(BudgetSyntaxError, match="mae is better when lower"):
+        parse_budget("mae >= 3")

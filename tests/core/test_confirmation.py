@@ -83,7 +83,7 @@ def doubted(first: float, *fresh: float) -> tuple[Confirmation, int]:
     for lost in fresh:
         if not confirmation.wanted(pairs):
             break
-        confirmation.lost(lost)
+        confirmation.lost(doubt(first), lost)
         confirmation.look()
         pairs += 1
     return confirmation, pairs
@@ -270,7 +270,7 @@ def test_what_is_answered_is_not_asked_again() -> None:
     confirmation = Confirmation([asked(0.1)], [doubt(0.05)], RATES)
     assert confirmation.about_rows
     for number in range(2):
-        confirmation.lost(0.05)
+        confirmation.lost(doubt(0.05), 0.05)
         for one in blocks(0.1 + FRESH[number], number):
             confirmation.add(one)
         confirmation.look()

@@ -107,7 +107,9 @@ def test_what_is_allowed_and_what_must_be_found(text: str, allowed: float, line:
     assert question.budget.text == text
     assert question.bounds.allowed == pytest.approx(allowed, abs=1e-12)
     assert question.bounds.line == pytest.approx(line)
-    assert (question.bounds.alpha, question.bounds.beta) == (RATES.screen, BETA)
+    # A gain that is demanded is claimed by a PASS, and so as seldom wrong as a FAIL is.
+    beta = RATES.stored if allowed < 0 else BETA
+    assert (question.bounds.alpha, question.bounds.beta) == (RATES.screen, beta)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from builders import make_accepted, make_measurement
 
 from pytest_dlperf.core.day import Day, day_of, needs_yardstick, scaled_metrics
+from pytest_dlperf.core.metrics import TRAIN_METRICS
 from pytest_dlperf.core.options import Options
 from pytest_dlperf.core.plan import Plan, plan
 from pytest_dlperf.core.scenarios import Scenario, Server
@@ -82,6 +83,7 @@ def test_what_the_machine_scales() -> None:
 
     assert {"throughput", "p50", "p99", "mean", "max_rate", "goodput"} <= closed
     assert not closed & {"errors", "accuracy", "loss", "peak_memory", "compile_time"}
+    assert not closed & TRAIN_METRICS
     assert closed - opened == {"throughput", "goodput"}
 
 
@@ -92,9 +94,11 @@ def test_what_the_machine_scales() -> None:
         (["p99 <= 20ms", "p99 <= 2 * baseline"], True),
         (["throughput >= 100/s"], False),
         (["accuracy >= baseline", "peak_memory <= baseline"], False),
+        (["train.time_to_accuracy(95%) <= baseline"], True),
+        (["train.time <= 30s", "train.peak_memory <= baseline"], False),
         ([], False),
     ],
 )
 def test_who_needs_a_yardstick(budgets: list[str], *, needed: bool) -> None:
-    """Relative budgets on speed, and no others."""
+    """Relative budgets on speed, of a load or a training, and no others."""
     assert needs_yardstick(_plan(*budgets)) is needed

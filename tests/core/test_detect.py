@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_dlperf.core.budgets import parse_budget
-from pytest_dlperf.core.detect import Detect, parse_detect, sharpened
+from pytest_dlperf.core.detect import Detect, parse_detect, settled, sharpened
+from pytest_dlperf.core.metrics import define, users_metric
 from pytest_dlperf.errors import UsageError
 
 
@@ -28,7 +29,6 @@ def test_losses_by_metric() -> None:
         ("3% throughput", "'3% throughput' is no metric with a loss"),
         ("throughput -3%", "'throughput -3%' is no metric with a loss"),
         ("throughput 3%,", "'' is no metric with a loss"),
-        ("troughput 3%", "unknown metric 'troughput'"),
         ("throughput 3pt", "a loss of throughput is given in %"),
         ("accuracy 1%", "a loss of accuracy is given in pt"),
         ("throughput 0%", "a loss lies between 0 and 100"),
@@ -54,3 +54,33 @@ def test_sharpened() -> None:
     assert sharp.metric.detect == pytest.approx(0.02)
     assert (sharp.text, sharp.factor, sharp.metric.name) == (budget.text, 0.95, "throughput")
     assert sharpened(budget, losses[:1]) == budget
+
+
+def test_a_goal() -> None:
+    """Metrics with a goal are written with it, in any way."""
+    (found,) = parse_detect("train.time_to_accuracy(0.95) 10%", "detect")
+    assert (found.metric, found.loss) == ("train.time_to_accuracy(95%)", pytest.approx(0.1))
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_options_are_read_before_metrics_are_defined() -> None:
+    """What is not known yet is settled later, when its unit is."""
+    read = parse_detect("ndcg 0.5pt, throughput 3%", "dlperf_detect")
+    wrong = parse_detect("ndcg 3%", "dlperf_detect")
+    define(users_metric("ndcg", "share", "higher", 0.01))
+
+    found = settled(read)
+
+    assert found == (Detect("ndcg", pytest.approx(0.005)), Detect("throughput", 0.03))
+    assert found == settled(found)
+    assert sharpened(parse_budget("ndcg >= baseline"), found).metric.detect == 0.005
+    with pytest.raises(UsageError, match=r"dlperf_detect.*'ndcg 3%'.*[\s\S]*given in pt"):
+        settled(wrong)
+
+
+def test_what_is_no_metric_by_then() -> None:
+    """A misspelt name is found when the tests are collected."""
+    read = parse_detect("troughput 3%", "dlperf_detect")
+    with pytest.raises(UsageError, match="dlperf_detect: unknown metric 'troughput'") as raised:
+        settled(read)
+    assert "did you mean throughput" in str(raised.value)

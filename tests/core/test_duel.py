@@ -17,10 +17,11 @@ from pytest_dlperf.core.duel import (
     course_note,
     doubts,
     judge_duel,
-    lost_accuracy,
     with_slots,
 )
 from pytest_dlperf.core.measurement import ErrorCount
+from pytest_dlperf.core.metrics import metric_named
+from pytest_dlperf.core.pairing import lost_on_rows
 from pytest_dlperf.core.statistics.estimate import Estimate, counted
 from pytest_dlperf.core.statistics.evidence import FARTHEST
 from pytest_dlperf.core.verdict import Verdict
@@ -288,7 +289,7 @@ def test_who_did_not_answer_the_same_rows() -> None:
         with_rows(None),
     ):
         for one, two in ((some, other), (other, some)):
-            assert lost_accuracy(one, two) is None
+            assert lost_on_rows(metric_named("accuracy"), one, two) is None
             assert accuracy_answers(one, two, [parse_budget(ACCURACY)], RATES) == {}
 
 
@@ -296,7 +297,7 @@ def test_the_same_rows_right_is_no_loss_at_all() -> None:
     """Without an interval to wonder about."""
     found, base = rows_that_lose(0, 0)
 
-    assert lost_accuracy(found, base) == counted(0.0)
+    assert lost_on_rows(metric_named("accuracy"), found, base) == counted(0.0)
 
 
 def test_only_relative_budgets_on_accuracy_are_answered() -> None:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_dlperf.core.baseline import AcceptedSession
+from pytest_dlperf.core.baseline import Accepted, AcceptedSession
 from pytest_dlperf.core.budgets import parse_budget
-from pytest_dlperf.core.day import Day
+from pytest_dlperf.core.day import Day, scaled_metrics_of
 from pytest_dlperf.core.judge import judge
 from pytest_dlperf.core.metrics import METRICS
 from pytest_dlperf.core.statistics.accuracy import wilson
@@ -571,3 +571,48 @@ def test_the_baseline_is_the_mean_of_its_sessions() -> None:
     )
 
     assert judgement.baseline == pytest.approx(1100)
+
+
+@pytest.mark.parametrize("baseline", [None, make_accepted()])
+@pytest.mark.parametrize(
+    ("budget", "limit"),
+    [
+        ("train.time_to_accuracy(95%) <= 30s", 30.0),
+        ("train.time_to_accuracy(0.95) <= baseline", None),
+    ],
+)
+def test_a_goal_that_was_never_reached(
+    budget: str, limit: float | None, baseline: Accepted | None
+) -> None:
+    """FAIL with what came nearest: there is no time that would be short enough."""
+    why = "never reached 95 %: 93.1 % at best, after epoch 4"
+    found = make_measurement(missed={"train.time_to_accuracy(95%)": why}, invalid="unquiet")
+
+    (judgement,) = judge(found, [parse_budget(budget)], baseline, ENVIRONMENT, MISSING)
+
+    assert (judgement.verdict, judgement.reason) == (FAIL, why)
+    assert (judgement.measured, judgement.limit) == (None, limit)
+    with pytest.raises(KeyError, match="never reached 95 %"):
+        found["train.time_to_accuracy(0.95)"]
+
+
+def test_a_goal_that_was_reached() -> None:
+    """Is a time as others are, by whatever name it is asked for."""
+    found = make_measurement({"train.time_to_accuracy(95%)": estimate(20.0)})
+    budget = parse_budget("train.time_to_accuracy(0.95) <= 30s")
+
+    (judgement,) = judge(found, [budget], None, ENVIRONMENT, MISSING)
+
+    assert judgement.verdict is PASS
+    assert found["train.time_to_accuracy(0.95)"].value == 20.0
+
+
+@pytest.mark.parametrize("name", ["train.time", "train.time_to_accuracy(95%)"])
+def test_training_on_another_day(name: str) -> None:
+    """A machine that is not what it was leaves the times of a training open, and scales none."""
+    now, then = make_measurement({name: estimate(20.0)}), make_accepted({name: estimate(10.0)})
+    for day in (Day(unlike="it is slower"), Day(unquiet="others took 30 %")):
+        budget = parse_budget(f"{name} <= baseline")
+        (judgement,) = judge(now, [budget], then, ENVIRONMENT, MISSING, day)
+        assert judgement.verdict is INCONCLUSIVE
+    assert name not in scaled_metrics_of("ClosedLoop(clients=8)")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dlperf.core.metrics import LOAD_METRICS, METRICS, RATE_METRICS
+from pytest_dlperf.core.detect import parse_detect
+from pytest_dlperf.core.metrics import (
+    LOAD_METRICS,
+    METRICS,
+    RATE_METRICS,
+    TRAIN_METRICS,
+    define,
+    users_metric,
+)
 from pytest_dlperf.core.options import DEFAULTS, Options
 from pytest_dlperf.core.plan import Plan, plan
 from pytest_dlperf.core.scenarios import (
@@ -205,3 +213,35 @@ def test_only_absolute_budgets_on_errors() -> None:
     assert [b.text for b in plan([Options(budgets=texts[1:])]).only_errors().judged] == [
         "errors == 0"
     ]
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_what_each_call_measures() -> None:
+    """Users' metrics are measured by all, training by its own call, goals by their family."""
+    define(users_metric("ndcg", "share", "higher", 0.01))
+    budgets = ("ndcg >= 1%", "train.time_to_accuracy(95%) <= 30s", "accuracy >= 9%")
+    asked = plan([Options(budgets=budgets)])
+
+    assert len(asked.limited_to(TRAIN_METRICS, "dlperf.train(...)", "").budgets) == 3
+    with pytest.raises(UsageError, match=r"dlperf\(...\) does not measure train.time_to") as raised:
+        asked.limited_to(LOAD_METRICS, "dlperf(...)", "other")
+    assert "measure it with dlperf.train(...)" in str(raised.value)
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_quick_judges_users_metrics() -> None:
+    """They tell of answers, which a smoke run has; training takes longer than that."""
+    define(users_metric("ndcg", "share", "higher", 0.01))
+    budgets = ("ndcg >= 1%", "ndcg >= baseline", "train.time <= 30s")
+    judged = plan([Options(budgets=budgets, quick=True)]).judged
+    assert [budget.text for budget in judged] == ["ndcg >= 1%", "errors == 0"]
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_detect_of_a_users_metric() -> None:
+    """What an ini file says of a metric holds, though it was read before the metric was defined."""
+    detect = parse_detect("ndcg 0.2pt", "dlperf_detect")
+    define(users_metric("ndcg", "share", "higher", 0.01))
+    made = plan([Options(budgets=("ndcg >= baseline",)), Options(detect=detect)])
+    assert made.budgets[0].metric.detect == pytest.approx(0.002)
+    assert not made.detect[0].unread

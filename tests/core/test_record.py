@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from pytest_dlperf.core.gpus import GpuUse
 from pytest_dlperf.core.measurement import ErrorCount, Measurement
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import METRICS, define, find_metric, metric_named, users_metric
 from pytest_dlperf.core.record import (
     Record,
     record_from_json,
     record_to_json,
     report_to_json,
 )
+from pytest_dlperf.core.row_scores import RowScores
 from pytest_dlperf.core.series import Series
 from pytest_dlperf.core.statistics.estimate import Estimate
 from pytest_dlperf.core.usage import Consumption
@@ -186,6 +187,7 @@ def test_verdict_in_json_by_hand() -> None:
 LATER = (
     *("batch_sizes", "utilisation", "series", "intervals", "usage", "gpus", "hung"),
     *("duel", "base", "environment", "yardstick", "kept", "basis"),
+    *("definitions", "missed", "scores", "seeds"),
 )
 """Fields that the first reports of the schema did not have."""
 
@@ -225,3 +227,54 @@ def test_what_reports_draw_from_by_hand() -> None:
         "p99": [0.002, None],
         "queue": [0.0, None],
     }
+
+
+def _own_record() -> Record:
+    """A record with a users' metric that was measured, one that was not, and a goal missed."""
+    for name in ("ndcg", "recall"):
+        define(users_metric(name, "share", "higher", 0.02))
+    scores = RowScores("d", {"ndcg": np.array([0.5, 0.25, np.nan])})
+    found = make_measurement(
+        {"ndcg": Estimate(0.375, 0.25, 0.5)},
+        scores=scores,
+        refused={"recall": "no request was answered well"},
+        missed={"train.time_to_accuracy(95%)": "never reached 95 %"},
+    )
+    verdict = make_judgement(Verdict.FAIL, budget="recall >= 1%", metric="recall")
+    return make_record(verdict, measurement=found)
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_users_metrics_travel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has never heard of them reads what they mean, and the scores of all rows."""
+    record = _own_record()
+    value = json.loads(json.dumps(record_to_json(record), allow_nan=False))
+    monkeypatch.setattr("pytest_dlperf.core.metrics._defined", {})
+    assert find_metric("ndcg") is None
+
+    read = record_from_json(value)
+
+    assert read.measurement.metrics == record.measurement.metrics
+    assert read.measurement.missed == record.measurement.missed
+    assert (metric_named("recall").unit, metric_named("ndcg").detect) == ("share", 0.02)
+    was, now = record.measurement.scores, read.measurement.scores
+    assert was is not None
+    assert now is not None
+    assert now.data == "d"
+    np.testing.assert_array_equal(now.scores["ndcg"], was.scores["ndcg"])
+    assert record_to_json(read) == value
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_a_metric_that_means_something_else_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its figures are left out; a verdict on it cannot be shown at all."""
+    value = record_to_json(_own_record())
+    monkeypatch.setattr("pytest_dlperf.core.metrics._defined", {})
+    define(users_metric("ndcg", "1", "higher", 0.02))
+    read = record_from_json(value)
+    assert not read.measurement.metrics
+    assert read.measurement.scores is None
+    monkeypatch.setattr("pytest_dlperf.core.metrics._defined", {})
+    define(users_metric("recall", "share", "lower", 0.02))
+    with pytest.raises(ValueError, match="'recall' has another unit or direction here"):
+        record_from_json(value)

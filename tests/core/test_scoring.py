@@ -122,6 +122,18 @@ def test_logits_are_told_from_probabilities(outputs: np.ndarray, *, logits: bool
     assert scorer_for(outputs, np.array([0, 1])).logits is logits
 
 
+def test_probabilities_of_16_bits() -> None:
+    """They sum to one but for what 16 bits round: no logits, in whose place they would be."""
+    shares = special.softmax(np.random.default_rng(0).normal(size=(200, 10)) * 3, axis=1)
+    # As bfloat16 has them, whose digits are 8 bits.
+    rounded = (shares.astype(np.float32).view(np.uint32) & 0xFFFF0000).view(np.float32)
+    assert np.abs(rounded.sum(axis=1) - 1).max() > 1e-3
+    labels = np.arange(200) % 10
+
+    assert not scorer_for(rounded.astype(np.float16), labels).logits
+    assert scorer_for(rounded, labels).logits
+
+
 @pytest.mark.parametrize("labels", [CLASSES, ONE_HOT, np.array([0.5, 1.5, 2.5, 3.5])[:, None]])
 def test_a_target_that_answers_nothing_finite(labels: np.ndarray) -> None:
     """Answers that are all not finite still get a scorer; they are counted as errors elsewhere."""

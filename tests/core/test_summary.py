@@ -7,11 +7,14 @@ import pytest
 from builders import make_samples, tally_of
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import METRICS, define, users_metric
 from pytest_dlperf.core.samples import Outcome, Samples
+from pytest_dlperf.core.statistics.accuracy import wilson
+from pytest_dlperf.core.statistics.estimate import Estimate, counted
 from pytest_dlperf.core.statistics.percentiles import required_requests
-from pytest_dlperf.core.summary import Score, summarise_load, summarise_score
+from pytest_dlperf.core.summary import Score, mean_score, summarise_load, summarise_score
 
 MS = 1_000_000
 LATENCIES = {name for name, metric in METRICS.items() if metric.latency}
@@ -183,3 +186,51 @@ def test_scores_of_two_loads() -> None:
     assert both.answered.tolist() == [4, 2]
     assert both.right.tolist() == [2, 2]
     assert both.loss.tolist() == [0.75, 1]
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_users_metrics() -> None:
+    """The mean over rows, each once: Student's interval by scipy, of hits Wilson's."""
+    define(users_metric("ndcg", "share", "higher", 0.01))
+    define(users_metric("hits", "share", "higher", 0.01))
+    ndcg = np.random.default_rng(0).beta(2, 3, 100)
+    hits = (np.arange(100) % 4 > 0).astype(float)
+    answered = np.arange(100) % 3 + 1
+    score = Score(
+        answered=np.append(answered, 0),
+        right=np.zeros(101),
+        loss=None,
+        classifies=False,
+        by_user={
+            "ndcg": np.append(ndcg * answered, 0),
+            "hits": np.append(hits * answered, 0),
+        },
+    )
+
+    metrics = summarise_score(score)
+
+    assert metrics.keys() == score.metrics == {"ndcg", "hits"}
+    wanted = stats.ttest_1samp(ndcg, 0).confidence_interval(0.95)
+    assert metrics["ndcg"].value == pytest.approx(ndcg.mean())
+    assert (metrics["ndcg"].low, metrics["ndcg"].high) == pytest.approx((wanted.low, wanted.high))
+    assert metrics["hits"] == wilson(75, 100)
+    assert np.isnan(score.row_scores("ndcg")[-1])
+    np.testing.assert_allclose(score.row_scores("ndcg")[:-1], ndcg)
+    twice = score.plus(score)
+    assert twice.loss is None
+    np.testing.assert_allclose(twice.row_scores("ndcg"), score.row_scores("ndcg"))
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_a_share_stays_one() -> None:
+    """No interval of a share goes beyond 1, and one row says next to nothing of others."""
+    define(users_metric("ndcg", "share", "higher", 0.01))
+    assert mean_score("ndcg", np.array([0.99, 0.2, 1.0, 1.0])).high == 1.0
+    assert mean_score("ndcg", np.array([0.4])) == Estimate(0.4, 0.0, 1.0)
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_one_row_of_what_is_no_share() -> None:
+    """Is counted, as its loss would be."""
+    define(users_metric("rank", "1", "lower", 0.05))
+    assert mean_score("rank", np.array([7.0])) == counted(7.0)

@@ -180,9 +180,10 @@ def test_the_wrong_input_shape_is_named(trained: Trained, digits: ReferenceData)
 
 
 def test_placement_on_two_devices() -> None:
-    """All of `on_two_devices.py` holds, in a process of its own whose CPU is split into two."""
+    """What needs two devices holds, in a process of its own whose CPU is split into two."""
     cases = Path(__file__).with_name("on_two_devices.py")
-    command = [sys.executable, "-m", "pytest", "-q", str(cases), "--dlperf-logical-cpus=2"]
+    files = [str(cases), str(cases.with_name("training_on_two_devices.py"))]
+    command = [sys.executable, "-m", "pytest", "-q", *files, "--dlperf-logical-cpus=2"]
 
     done = subprocess.run(  # noqa: S603 - our own pytest
         [*command, "-p", "no:cacheprovider"],

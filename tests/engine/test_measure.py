@@ -29,6 +29,7 @@ from pytest_dlperf.core.scenarios import (
 )
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.core.usage import Usage
+from pytest_dlperf.core.user_metrics import metric as dlperf_metric
 from pytest_dlperf.core.verdict import Verdict
 from pytest_dlperf.engine.backlog import Backlog, backlog_for
 from pytest_dlperf.engine.journal import Journal
@@ -707,3 +708,89 @@ def test_devices_that_nobody_verified_are_noted() -> None:
 
     assert found.notes == ("the target places itself: that it ran on cpu:0 was not verified",)
     assert found.serving == "Serving(devices=('cpu:0',))"
+
+
+def overlap(outputs: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
+    """The share of a row's labels that are among its two highest scores."""
+    best = np.argsort(-outputs, axis=1)[:, :2]
+    found: NDArray[Any] = (best[:, :, None] == labels[:, None, :]).any(axis=1).mean(axis=1)
+    return found
+
+
+RELEVANT = np.random.default_rng(1).permuted(np.tile(np.arange(4), (200, 1)), axis=1)[:, :3]
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_a_users_metric_is_measured() -> None:
+    """Over the distinct rows, with the score of each; where nothing else fits the labels."""
+    dlperf_metric(unit="share")(overlap)
+    clock = FakeClock()
+    options = Options(scenario=ClosedLoop(8), duration=1.0, budgets=("overlap >= 10%",))
+
+    found = measured(exact(clock), clock, options, (INPUTS, RELEVANT))
+
+    wanted = overlap(INPUTS, RELEVANT)
+    assert found.overlap == pytest.approx(wanted.mean())
+    assert found.scores is not None
+    np.testing.assert_allclose(found.scores.scores["overlap"], wanted, atol=2.5e-4)
+    assert not {"accuracy", "loss"} & found.metrics.keys()
+    assert (found.rows, found.errors) == (None, ())
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_a_users_metric_beside_accuracy() -> None:
+    """Where labels are classes there is an accuracy too; without a budget nobody is asked."""
+    asked: list[int] = []
+
+    @dlperf_metric(name="top1")
+    def _top1(outputs: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
+        asked.append(len(outputs))
+        hits: NDArray[Any] = outputs.argmax(axis=1) == labels
+        return hits
+
+    clock = FakeClock()
+    options = Options(scenario=ClosedLoop(8), duration=1.0)
+    assert "top1" not in measured(exact(clock), clock, options).metrics
+    assert not asked
+    options = Options(scenario=ClosedLoop(8), duration=1.0, budgets=("top1 >= 10%",))
+    found = measured(exact(clock), clock, options)
+    assert found["top1"] == found["accuracy"]
+    assert len(asked) > 1
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_what_a_users_metric_cannot_do() -> None:
+    """Without labels, with labels that its function or a budget on accuracy cannot take."""
+    dlperf_metric(unit="share")(overlap)
+    clock = FakeClock()
+    asked = Options(scenario=ClosedLoop(8), duration=1.0, budgets=("overlap >= 10%",))
+    with pytest.raises(UsageError, match="'overlap >= 10%' cannot be judged: the data has no lab"):
+        measured(exact(clock), clock, asked, (INPUTS, None))
+    with pytest.raises(UsageError, match="metric 'overlap': its function raised IndexError"):
+        measured(exact(clock), clock, asked)
+    both = Options(scenario=ClosedLoop(8), duration=1.0, budgets=("overlap > 1%", "accuracy > 1%"))
+    with pytest.raises(DataError, match="do not fit answers"):
+        measured(exact(clock), clock, both, (INPUTS, RELEVANT))
+    with pytest.raises(DataError, match="do not fit answers"):
+        measured(exact(clock), clock, Options(), (INPUTS, RELEVANT))
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_only_good_answers_are_scored() -> None:
+    """A target that answers some rows with NaN has no score of these, as it has no accuracy."""
+    dlperf_metric(unit="share")(overlap)
+    clock = FakeClock()
+    bad = {tuple(row) for row in INPUTS[:50]}
+
+    def answer(batch: NDArray[Any]) -> object:
+        answers = batch.copy()
+        answers[[tuple(row) in bad for row in batch]] = np.nan
+        return answers
+
+    options = Options(scenario=ClosedLoop(8), duration=1.0, budgets=("overlap >= 10%",))
+    target = TimedTarget(clock, lambda _: MILLISECOND, answer)
+    found = measured(target, clock, options, (INPUTS, RELEVANT))
+
+    assert found.scores is not None
+    assert np.flatnonzero(np.isnan(found.scores.scores["overlap"])).tolist() == list(range(50))
+    assert found.overlap == pytest.approx(overlap(INPUTS[50:], RELEVANT[50:]).mean())

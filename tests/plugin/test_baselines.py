@@ -308,7 +308,7 @@ def test_another_scenario_is_not_compared(
     run(SLOWABLE, "--dlperf-update=new")
     module = pytester.path / "test_module.py"
     module.write_text(
-        module.read_text().replace('clients=8), duration="0.4s', 'clients=9), duration="0.4s')
+        module.read_text().replace('clients=8), duration="0.4s', 'clients=16), duration="0.4s')
     )
 
     result = again()
@@ -320,7 +320,7 @@ def test_another_scenario_is_not_compared(
         ]
     )
     again("--dlperf-update=all").assert_outcomes(passed=1)
-    assert content(pytester)["measurements"][""]["scenario"] == "ClosedLoop(clients=9)"
+    assert content(pytester)["measurements"][""]["scenario"] == "ClosedLoop(clients=16)"
     assert len(sessions(pytester)) == 1
     assert sessions(pytester)[0]["anchor"] is True
 

@@ -28,7 +28,7 @@ def work(batch):
     return batch.copy()
 
 @pytest.mark.dlperf("throughput >= 0.9 * baseline",
-                    scenario=ClosedLoop(clients=8), duration="1s", budget_time="5s")
+                    scenario=ClosedLoop(clients=8), duration="0.5s", budget_time="5s")
 def test_it(dlperf):
     dlperf(work, DATA)
 """

@@ -19,6 +19,15 @@ def test_digits(dlperf):
     dlperf(identity, DATA, **SHORT)
 
 @pytest.mark.parametrize("n", [1, 2])
+def test_sizes(n):
+    pass
+"""
+
+NAMED = """
+def test_digits(dlperf):
+    dlperf(identity, DATA, **SHORT)
+
+@pytest.mark.parametrize("n", [1, 2])
 def test_sizes(dlperf, n):
     dlperf(identity, DATA, name="one", **SHORT)
     dlperf(identity, DATA, name="two", **SHORT)
@@ -73,7 +82,7 @@ def test_a_renamed_test_is_offered(
     recorded("test_module.py::test_digit")
     recorded("test_module.py::test_size[1]", "test_module.py::test_size[2]", names=("one", "two"))
 
-    result = quick(run)
+    result = run(NAMED, "--dlperf-quick")
 
     result.stdout.fnmatch_lines(
         [

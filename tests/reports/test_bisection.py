@@ -14,7 +14,7 @@ from git_repositories import git
 from pytest_dlperf.core.budgets import parse_budget
 from pytest_dlperf.core.chronicle import Change
 from pytest_dlperf.core.detect import parse_detect
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import METRICS, define, users_metric
 from pytest_dlperf.core.statistics.estimate import counted
 from pytest_dlperf.reports.bisection import IN_TURN, bisection, budget_between
 
@@ -63,6 +63,29 @@ def test_a_loss_that_is_found_anyhow() -> None:
     words = _words("p50", larger)
     assert _option(words, "--dlperf-budgets") == "p50 <= baseline"
     assert _option(words, "--dlperf-detect") is None
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_users_metrics() -> None:
+    """Shares are compared row by row with the good commit's, other scores with a level between."""
+    define(users_metric("ndcg", "share", "higher", 0.01))
+    define(users_metric("rank", "1", "lower", 0.05))
+    change = dataclasses.replace(CHANGE, change=counted(-0.004), before=0.9, after=0.896)
+    assert _words("ndcg", change)[1:] == [
+        f"--dlperf-against={'a' * 12}",
+        "--dlperf-budgets=ndcg >= baseline",
+        "--dlperf-detect=ndcg 0.4pt",
+    ]
+    change = dataclasses.replace(CHANGE, change=counted(3.0), before=4.0, after=16.0)
+    assert _words("rank", change) == [_TEST, "--dlperf-budgets=rank <= 8"]
+
+
+def test_a_goal() -> None:
+    """The time to an accuracy is held against a level between, and can be read again."""
+    change = dataclasses.replace(CHANGE, change=counted(3.0), before=4.0, after=16.0)
+    (_, budget) = _words("train.time_to_accuracy(95%)", change)
+    assert budget == "--dlperf-budgets=train.time_to_accuracy(95%) <= 8s"
+    assert parse_budget(budget.partition("=")[2]).limit(0.0) == 8
 
 
 @pytest.mark.parametrize("metric", sorted(METRICS))

@@ -251,3 +251,20 @@ def test_an_open_budget_that_fails_the_test() -> None:
     record = dataclasses.replace(make_record(OPEN), base="0123456789abcdef")
 
     assert failure_text(record, [OPEN]).endswith("--dlperf-against=01234567")
+
+
+def test_a_goal_that_was_never_reached() -> None:
+    """The headline says what came nearest, and the table has no figure; both fit."""
+    missed = make_judgement(
+        Verdict.FAIL,
+        budget="train.time_to_accuracy(95%) <= 30s",
+        metric="train.time_to_accuracy(95%)",
+        limit=30.0,
+        reason="never reached 95 %: 93.1 % at best, after epoch 4",
+    )
+    assert headline([missed]) == (
+        "train.time_to_accuracy(95%) <= 30s, never reached 95 %: 93.1 % at best, after epoch 4"
+    )
+    table = budget_table([missed], WIDTH)
+    assert re.split(r"\s{2,}", table[1])[1:] == ["-", "30 s", "-", "FAIL"]
+    assert max(map(len, table)) <= WIDTH

@@ -264,3 +264,17 @@ def test_nothing_gone_nothing_changed() -> None:
         assert "left out" not in text
         assert "better" not in text
         assert "FAIL," not in text
+
+
+@pytest.mark.parametrize("metric", ["train.time_to_accuracy(99.5%)", "train.peak_memory"])
+def test_a_long_name_fits(compare: Compare, metric: str) -> None:
+    """It takes several lines: the table stays within the terminal, and no figure is cut off."""
+    (one, *_) = compare.found.measurements
+    rows = (dataclasses.replace(one.rows[0], metric=metric),)
+    found = dataclasses.replace(compare.found, measurements=(dataclasses.replace(one, rows=rows),))
+    lines = list(comparison_lines(dataclasses.replace(compare, found=found), 80, colour=False))
+    assert max(map(len, lines)) <= 80
+    table = lines[lines.index(next(line for line in lines if line.startswith("metric"))) :]
+    joined = "".join(line.split("  ")[0] for line in table[1:4])
+    assert joined == metric
+    assert not any("…" in line for line in lines)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics import parser as openmetrics
 
-from pytest_dlperf.core.metrics import METRICS
+from pytest_dlperf.core.metrics import METRICS, define, users_metric
 from pytest_dlperf.core.verdict import Verdict
 from pytest_dlperf.reports.openmetrics import openmetrics_text
 
@@ -164,3 +164,21 @@ def test_nothing_was_measured(read: Callable[[str], Iterable[Metric]]) -> None:
     """A run without measurements has a whole file too."""
     assert list(read(openmetrics_text([]))) == []
     assert openmetrics_text([]) == "# EOF\n"
+
+
+@pytest.mark.usefixtures("own_metrics")
+@pytest.mark.parametrize("read", READERS)
+def test_names_of_all_kinds(read: Callable[[str], Iterable[Metric]]) -> None:
+    """Those of training, those with a goal, and users' are names that both formats allow."""
+    define(users_metric("MRR10", "share", "higher", 0.01))
+    names = ("train.time", "train.time_to_accuracy(99.5%)", "MRR10")
+    record = make_record(measurement=make_measurement({name: counted(0.5) for name in names}))
+
+    families = {family.name: family for family in read(openmetrics_text([record]))}
+
+    assert families.keys() == {
+        "dlperf_train_time_seconds",
+        "dlperf_train_time_to_accuracy_99_5_seconds",
+        "dlperf_MRR10_ratio",
+        "dlperf_verdict",
+    }

@@ -7,6 +7,7 @@ import re
 import pytest
 from builders import counted, estimate, make_judgement, make_measurement, make_record
 
+from pytest_dlperf.core.metrics import define, users_metric
 from pytest_dlperf.core.statistics.estimate import Estimate
 from pytest_dlperf.core.verdict import Verdict
 from pytest_dlperf.reports.terminal import short_title, summary_lines
@@ -53,6 +54,30 @@ def test_rows_keep_their_order() -> None:
     records = [make_record(measurement=make_measurement(name=name)) for name in "cab"]
     rows = summary_lines(records, 100, colour=False)[1:4]
     assert [row.split("  ")[0] for row in rows] == [f"test_fast [{name}]" for name in "cab"]
+
+
+def test_trainings_have_a_table_of_their_own() -> None:
+    """Columns of loads and of trainings are not beside each other; both tables fit 80 columns."""
+    trained = {
+        "train.throughput": estimate(28_547.0, 0.1),
+        "train.time": estimate(7.04, 0.1),
+        "train.peak_memory": counted(8e8),
+        "accuracy": counted(0.97),
+    }
+    tuned = METRICS | {"train.time": estimate(0.6), "train.throughput": estimate(6_000.0)}
+    records = [
+        make_record(measurement=make_measurement(metrics, name=name))
+        for name, metrics in (("train", trained), ("tuned", tuned))
+    ]
+    lines = summary_lines(records, 80, colour=False)
+
+    assert [re.split(r"\s{2,}", line) for line in lines[:5]] == [
+        ["measurement", "throughput", "p50", "p99", "accuracy", "verdict"],
+        ["test_fast [tuned]", "61,234/s", "2.14 ms", "7.5 ms", "97.22 %", "PASS"],
+        [""],
+        ["measurement", "train.throughput", "train.time", "accuracy", "verdict"],
+        ["test_fast [train]", "28,547/s", "7.04 s", "97.00 %", "PASS"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -157,3 +182,24 @@ def test_a_highest_rate_has_its_column() -> None:
         ["test_fast", "5,200/s", "-"],
         ["test_fast", "-", "1,000/s"],
     ]
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_what_has_no_column() -> None:
+    """Users' metrics and goals stand below the table, of a failed test in its own report."""
+    define(users_metric("ndcg", "share", "higher", 0.01))
+    found = make_measurement(
+        {
+            **METRICS,
+            "ndcg": Estimate(0.7312, 0.7, 0.76),
+            "train.time_to_accuracy(95%)": counted(12.5),
+        }
+    )
+    lines = summary_lines([make_record(measurement=found)], 80, colour=False)
+    assert lines[2:] == [
+        "",
+        "test_fast:",
+        "  train.time_to_accuracy(95%) 12.5 s, ndcg 73.12 % (70.00 % to 76.00 %)",
+    ]
+    failed = make_record(make_judgement(Verdict.FAIL), measurement=found)
+    assert len(summary_lines([failed], 80, colour=False)) == 2

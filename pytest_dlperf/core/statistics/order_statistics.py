@@ -23,6 +23,8 @@ def independent(values: NDArray[np.float64]) -> bool:
     Args:
         values: in the order of time, shape `(n,)`.
     """
+    if not len(values):
+        return True
     high = values > np.median(values)
     above, n = int(high.sum()), len(values)
     below = n - above

@@ -15,7 +15,7 @@ import numpy as np
 
 from pytest_dlperf.core.confirmation import Asked, Confirmation, blocks_of_a_pair, more_blocks
 from pytest_dlperf.core.contest import NOTHING, Answer, Course
-from pytest_dlperf.core.duel import lost_accuracy
+from pytest_dlperf.core.pairing import lost_on_rows
 from pytest_dlperf.core.slot_length import SlotLengths
 from pytest_dlperf.core.statistics.estimate import Estimate
 from pytest_dlperf.core.statistics.evidence import FARTHEST
@@ -180,9 +180,10 @@ class Referee:
                 started.append(pair)
                 if confirmation.about_rows:
                     base, candidate = pair.measured()
-                    loss = lost_accuracy(candidate, base)
-                    if loss is not None:
-                        confirmation.lost(loss.value)
+                    for doubt in confirmation.doubts:
+                        loss = lost_on_rows(doubt.budget.metric, candidate, base)
+                        if loss is not None:
+                            confirmation.lost(doubt, loss.value)
                 if confirmation.about_speed:
                     for _ in range(self._fresh_blocks):
                         confirmation.add(self._block(started, len(started) - 1, self._lengths.next))

@@ -1,0 +1,18 @@
+"""A small recommender of films."""
+
+from film_recommender.data import Split, Views, load_views
+from film_recommender.model import build_model, train_model
+from film_recommender.ranking import gains, hits, ranks
+from film_recommender.settings import Settings
+
+__all__ = [
+    "Settings",
+    "Split",
+    "Views",
+    "build_model",
+    "gains",
+    "hits",
+    "load_views",
+    "ranks",
+    "train_model",
+]

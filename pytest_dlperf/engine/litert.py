@@ -1,0 +1,120 @@
+"""LiteRT: a converted model in interpreters; imports ai_edge_litert inside functions only."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from pytest_dlperf.errors import TargetError, UsageError, in_a_line
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class _Interpreter(Protocol):
+    def get_input_details(self) -> list[dict[str, Any]]: ...
+
+    def get_output_details(self) -> list[dict[str, Any]]: ...
+
+    def resize_tensor_input(self, index: int, shape: tuple[int, ...]) -> None: ...
+
+    def allocate_tensors(self) -> None: ...
+
+    def set_tensor(self, index: int, value: NDArray[Any]) -> None: ...
+
+    def invoke(self) -> None: ...
+
+    def get_tensor(self, index: int) -> NDArray[Any]: ...
+
+
+class _Asked:
+    """One interpreter; for one thread at a time."""
+
+    def __init__(self, interpreter: _Interpreter) -> None:
+        (given,) = interpreter.get_input_details()
+        (answer,) = interpreter.get_output_details()
+        self._interpreter = interpreter
+        self._input: int = given["index"]
+        self._dtype = np.dtype(given["dtype"])
+        self._output: int = answer["index"]
+        self._shape: tuple[int, ...] = ()
+
+    def answer(self, batch: NDArray[Any]) -> NDArray[Any]:
+        if batch.shape != self._shape:
+            # About 20 microseconds, so batches need no padding: their zeros would cost more.
+            self._interpreter.resize_tensor_input(self._input, batch.shape)
+            self._interpreter.allocate_tensors()
+            self._shape = batch.shape
+        self._interpreter.set_tensor(self._input, np.ascontiguousarray(batch, self._dtype))
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiteRTTarget:
+    """A converted model that several threads may ask at once.
+
+    An interpreter is not safe for threads and lets others run while it computes, so each call
+    takes one that is idle, or makes one. Each computes in one thread, as LiteRT has it.
+
+    Attributes:
+        content: the converted model.
+        description: what it is, in words.
+    """
+
+    content: bytes
+    description: str
+    _idle: deque[_Asked] = field(default_factory=deque)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the converted model."""
+        return len(self.content)
+
+    def infer(self, batch: NDArray[Any]) -> object:
+        """Answer a batch; both have one leading batch axis."""
+        try:
+            # The one that was used last has its memory at hand.
+            asked = self._idle.pop()
+        except IndexError:
+            asked = _Asked(_interpreter(self.content))
+        outputs = asked.answer(batch)
+        # One that failed is in no known state, and does not come back.
+        self._idle.append(asked)
+        return outputs
+
+
+def litert_target(content: bytes, sample: NDArray[Any], description: str) -> LiteRTTarget:
+    """A target of a converted model, which has answered once.
+
+    Args:
+        content: the converted model.
+        sample: rows like those that will come, at least one.
+        description: what it is, in words.
+
+    Raises:
+        UsageError: if it has several outputs.
+        TargetError: if LiteRT cannot run it.
+    """
+    try:
+        outputs = _interpreter(content).get_output_details()
+        target = LiteRTTarget(content, description)
+        if len(outputs) == 1:
+            target.infer(sample[:1])
+    except (RuntimeError, ValueError) as error:
+        raise TargetError(f"{description} cannot be run: {in_a_line(error)}") from error
+    if len(outputs) != 1:
+        raise UsageError(
+            f"{description} has {len(outputs)} outputs", "a model with one output can be measured"
+        )
+    return target
+
+
+def _interpreter(content: bytes) -> _Interpreter:
+    from ai_edge_litert.interpreter import Interpreter
+
+    made: _Interpreter = Interpreter(model_content=content)
+    return made

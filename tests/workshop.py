@@ -1,0 +1,97 @@
+"""A study whose models are made of nothing: they take a known time, and answer as they are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from fakes import FakeClock, TimedTarget
+
+from pytest_dlperf.core.data import as_data
+from pytest_dlperf.core.goal import parse_goal
+from pytest_dlperf.core.knob import Knob
+from pytest_dlperf.core.options import Options
+from pytest_dlperf.core.plan import plan
+from pytest_dlperf.core.scenarios import ClosedLoop
+from pytest_dlperf.core.serving import Serving
+from pytest_dlperf.core.setup import Setup
+from pytest_dlperf.core.statistics.estimate import counted
+from pytest_dlperf.engine.tuning.pipeline import Served
+from pytest_dlperf.engine.tuning.screening import Study
+from pytest_dlperf.errors import TrainingError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+INPUTS = np.random.default_rng(0).random((200, 4))
+LABELS = INPUTS.argmax(axis=1)
+MILLISECOND = 1_000_000
+
+
+def argument(name: str, *values: object) -> Knob:
+    """A knob of an argument of the build function."""
+
+    def apply(setup: Setup, value: object) -> Setup:
+        return replace(setup, arguments={**setup.arguments, name: value})
+
+    return Knob(name, values, "model", apply)
+
+
+def batch(*values: int) -> Knob:
+    """A knob that differs in serving only."""
+
+    def apply(setup: Setup, value: object) -> Setup:
+        assert isinstance(value, int)
+        return replace(setup, serving=Serving(max_batch_size=value))
+
+    return Knob("batch", values, "serving", apply)
+
+
+def answering(wrong: int) -> Any:  # noqa: ANN401 - a function of arrays
+    """Right for all rows but so many of 200, which it knows by their content."""
+    bad = INPUTS[:wrong]
+
+    def answer(rows: NDArray[Any]) -> NDArray[Any]:
+        found = (rows[:, None, :] == bad[None]).all(axis=2).any(axis=1)
+        return np.where(found[:, None], -rows, rows)
+
+    return answer
+
+
+@dataclass
+class Workshop:
+    """Makes targets of setups: `work` is the milliseconds of a call, `wrong` the rows missed.
+
+    `broken="yes"` diverges.
+    """
+
+    clock: FakeClock
+    made: list[str] = field(default_factory=list)
+
+    def __call__(self, setup: Setup) -> Served:
+        """Note what was asked for, and make it."""
+        self.made.append(setup.trained)
+        given = dict(setup.arguments)
+        if given.get("broken") == "yes":
+            raise TrainingError("the loss is nan in epoch 1 of 5", "Adam, learning rate 10")
+        noise = np.random.default_rng(7)
+
+        def service_ns(rows: int) -> int:
+            del rows
+            work = float(given.get("work", 1.0))  # type: ignore[arg-type]  # as knobs give it
+            return int(work * MILLISECOND * np.exp(0.01 * noise.standard_normal()))
+
+        target = TimedTarget(self.clock, service_ns, answering(int(given.get("wrong", 0))))  # type: ignore[call-overload]  # as knobs give it
+        known = {"train.time": counted(1.0), "model_size": counted(1000.0)}
+        return Served(target, as_data((INPUTS, LABELS)), MappingProxyType(known), fresh=True)
+
+
+def study(*knobs: Knob, goal: tuple[str, ...] = ("maximize throughput",)) -> Study:
+    """A study of these knobs, of a closed loop of eight clients."""
+    settled = plan(
+        [Options(scenario=ClosedLoop(8), serving=Serving(8), duration=0.4, budget_time=8.0)]
+    )
+    base = Setup(serving=Serving(8))
+    return Study("test", "", parse_goal(goal), knobs, base, settled, seconds=0.2)
