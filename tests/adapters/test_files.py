@@ -369,7 +369,9 @@ def test_no_file_is_no_baseline(tmp_path: Path) -> None:
 def _whole(number: int) -> Accepted:
     """A session with every metric, as of a real run."""
     random = np.random.default_rng(number)
-    metrics = {name: estimate(float(random.lognormal()), 0.0123456) for name in sorted(LOAD_METRICS)}
+    metrics = {
+        name: estimate(float(random.lognormal()), 0.0123456) for name in sorted(LOAD_METRICS)
+    }
     for name in ("errors", "peak_memory", "compile_time"):
         metrics[name] = counted(float(random.lognormal()))
     revision = Revision("0123456789abcdef" * 2 + "01234567", "main", "2026-11-23")

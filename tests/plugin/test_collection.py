@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         ('missing="perhaps"', "*missing='perhaps'*"),
         ("64", "*takes budgets as text, not 64*"),
         ('"p99 <= 20ms", scenario=Offline()', "*needs a latency, and Offline() measures none*"),
-        ('"train.time <= baseline"', "*unknown metric 'train.time'*"),
+        ('"train.tim <= baseline"', "*unknown metric 'train.tim'*"),
     ],
 )
 def test_wrong_markers(run: Callable[..., pytest.RunResult], arguments: str, message: str) -> None:
