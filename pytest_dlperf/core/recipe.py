@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
-from pytest_dlperf.core.checks import check_count, check_number
+from pytest_dlperf.core.checks import check_choice, check_count, check_number
 from pytest_dlperf.core.describe import Described
 from pytest_dlperf.core.schedules import Schedule
 from pytest_dlperf.errors import UsageError
@@ -54,9 +54,9 @@ class Recipe(Described):
         if self.jit_compile is not None and not isinstance(self.jit_compile, bool):
             raise UsageError(f"Recipe(jit_compile={self.jit_compile!r:.80})", "True or False")
         if self.precision is not None:
-            _check_choice(self.precision, get_args(Precision), "Recipe(precision)")
+            check_choice(self.precision, get_args(Precision), "Recipe(precision)")
         if self.optimizer is not None:
-            _check_choice(self.optimizer, get_args(Optimizer), "Recipe(optimizer)")
+            check_choice(self.optimizer, get_args(Optimizer), "Recipe(optimizer)")
         if self.learning_rate is not None and not isinstance(self.learning_rate, Schedule):
             check_number(self.learning_rate, "Recipe(learning_rate)", above=0)
         self._check_optimizer()
@@ -89,9 +89,3 @@ class Recipe(Described):
                 raise UsageError(
                     f"Recipe(weight_decay) with optimizer={self.optimizer!r}", "it belongs to adamw"
                 )
-
-
-def _check_choice(value: object, choices: tuple[str, ...], what: str) -> None:
-    __tracebackhide__ = True
-    if value not in choices:
-        raise UsageError(f"{what}={value!r:.80}", f"one of {', '.join(choices)}")
