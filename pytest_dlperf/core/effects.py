@@ -195,7 +195,7 @@ def _pooled(groups: Sequence[_Group], residual: int) -> tuple[float, float]:
     Args:
         groups: pairs of each value.
         residual: degrees of freedom of the residuals of main effects. Pairs of several values
-            share trials, so their scatter cannot have more.
+            share trials, so their scatter cannot have more, but at least the one of two pairs.
     """
     from scipy.special import stdtrit
 
@@ -203,7 +203,7 @@ def _pooled(groups: Sequence[_Group], residual: int) -> tuple[float, float]:
     scatter = sum(group.scatter for group in groups)
     if freedom == 0 or scatter <= freedom:
         return 1.0, NORMAL_REACH
-    quantile = float(stdtrit(min(freedom, residual), 1 - (1 - CONFIDENCE) / 2))
+    quantile = float(stdtrit(max(1, min(freedom, residual)), 1 - (1 - CONFIDENCE) / 2))
     return math.sqrt(scatter / freedom), quantile
 
 

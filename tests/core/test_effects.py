@@ -258,3 +258,23 @@ def test_least_squares_covers_the_truth() -> None:
         return 1000.0 * 1.1 ** int(str(values["a"])) * 0.8 ** int(str(values["c"]))
 
     assert 0.93 < covered(FOUR, EVEN, stated=0.001, real=0.03, truths=truths) < 0.97
+
+
+def test_pairs_that_scatter_where_no_trial_is_left_over() -> None:
+    """Two pairs disagree by more than their errors, and main effects leave nothing: Student's 1."""
+    batch = a_knob("max_batch_size", 64, 128, stage="serving")
+    knobs = (a_knob("units", 512, 256), batch)
+
+    def measure(values: Mapping[str, object]) -> Mapping[str, float | Estimate]:
+        value = 0.95 if values["units"] == 512 else 0.92 if values["max_batch_size"] == 64 else 0.96
+        return {"accuracy": Estimate(value, value - 0.001, value + 0.001)}
+
+    four = [{"units": u, "max_batch_size": b} for u in (512, 256) for b in (64, 128)]
+    found = by_place(effects_of(trials_of(knobs, four, measure), knobs))
+    effect = found["units", "256", "accuracy"]
+
+    assert effect.change.value == pytest.approx(-0.01)
+    # Squares about the means, 8 of the units (-3, +1) and 16 of the batches (0, +4; what is equal
+    # is known), over two degrees; of two pairs; times Student's 12.7062 of one degree.
+    reach = math.sqrt(24e-4 / 2 / 2) * 12.7062
+    assert effect.change.high - effect.change.value == pytest.approx(reach, rel=1e-4)
