@@ -106,6 +106,27 @@ def effects_of(
     )
 
 
+def worth_of(
+    trials: Sequence[TrialResult], knobs: Sequence[Knob], goal: Goal
+) -> tuple[Effect, ...]:
+    """What each value was worth in a study, told of it by itself where that was tried.
+
+    A value is often worth something else beside other values, so a trial that differs from the
+    setup without tuning in this value alone tells more of it than all others.
+
+    Args:
+        trials: all of them; the first is the setup without tuning.
+        knobs: of the study.
+        goal: its metrics are told of too.
+    """
+    default = trials[0].configuration
+    near = [one for one in trials if len(one.configuration.differences(default)) <= 1]
+    alone = {(one.knob, one.value, one.metric): one for one in effects_of(near, knobs, goal)}
+    return tuple(
+        alone.get((one.knob, one.value, one.metric), one) for one in effects_of(trials, knobs, goal)
+    )
+
+
 def _of_metric(
     trials: Sequence[TrialResult], knobs: Sequence[Knob], metric: Metric
 ) -> Iterator[Effect]:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.core.configuration import setup_of
-from pytest_dlperf.core.effects import effects_of
+from pytest_dlperf.core.effects import worth_of
 from pytest_dlperf.core.metrics import metric_named
 from pytest_dlperf.core.pareto import dominates, half_width
 from pytest_dlperf.core.tuning import Tuned
@@ -125,7 +125,7 @@ def concluded(  # noqa: PLR0913 - what a study was, and what it found
         recommended=choice,
         setup=setup_of(base, choice, knobs),
         reason=_reason(best, trials, finalists),
-        effects=effects_of(trials, knobs, goal),
+        effects=worth_of(trials, knobs, goal),
         scenario=scenario,
         search=search,
         seconds=seconds,

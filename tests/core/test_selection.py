@@ -9,6 +9,7 @@ from builders import estimate, make_rows
 from studies import GOAL, a_finalist, a_knob, a_study, a_trial
 
 from pytest_dlperf.core.configuration import Configuration, configured
+from pytest_dlperf.core.effects import worth_of
 from pytest_dlperf.core.goal import parse_goal
 from pytest_dlperf.core.selection import finalists_of, recommended
 from pytest_dlperf.core.statistics.estimate import Estimate
@@ -35,6 +36,29 @@ def trial(units: int, throughput: float, accuracy: float = 0.97, p99: float = 0.
 def chosen(*trials: TrialResult, count: int = 3) -> list[object]:
     """The units of the finalists."""
     return [one.values["units"] for one in finalists_of(trials, GOAL, count)]
+
+
+def test_a_value_is_told_of_by_itself() -> None:
+    """Beside other values it is worth ten times as much: the trial of it alone is what counts."""
+    other = a_knob("layers", 1, 2)
+    knobs = (UNITS, other)
+
+    def tried(units: int, layers: int, throughput: float) -> TrialResult:
+        found = {"throughput": estimate(throughput, 0.01)}
+        return a_trial(configured(knobs, {"units": units, "layers": layers}), found)
+
+    trials = [
+        tried(512, 1, 1000.0),
+        tried(256, 1, 1200.0),
+        tried(512, 2, 500.0),
+        tried(256, 2, 1500.0),
+        tried(128, 2, 1000.0),
+    ]
+    found = {one.value: one for one in worth_of(trials, knobs, GOAL) if one.knob == "units"}
+
+    assert found["256"].change.value == pytest.approx(0.2)
+    assert found["256"].change.high - found["256"].change.low < 0.1
+    assert found["128"].change.value == pytest.approx(1.0)
 
 
 BASE = trial(512, 1000.0)
