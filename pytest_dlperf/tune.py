@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.core.catalogue import parameters_of, suitable
+from pytest_dlperf.core.data import parts_of
 from pytest_dlperf.core.examples import Examples, Split
 from pytest_dlperf.core.markers import TUNES
 from pytest_dlperf.core.search import Grid, Random
 from pytest_dlperf.core.selection import concluded
 from pytest_dlperf.core.serving import Serving
 from pytest_dlperf.core.setup import Setup
+from pytest_dlperf.core.sources import title_of
 from pytest_dlperf.core.tuning_plan import Overrides, checked_knobs
 from pytest_dlperf.engine.training import cache_key
 from pytest_dlperf.engine.tuning.finals import as_it_is
@@ -137,7 +139,7 @@ def tune(
         )
     )
     tuned = concluded(
-        test=f"{asked.test} [{asked.name}]" if asked.name else asked.test,
+        test=title_of(asked.test, asked.name),
         goal=study.goal,
         knobs=study.knobs,
         base=study.base,
@@ -180,14 +182,13 @@ def as_split(value: object) -> Split:
 def _examples(value: object, what: str) -> Examples:
     if isinstance(value, Examples):
         return value
-    if hasattr(value, "inputs") and hasattr(value, "labels"):
-        return Examples(value.inputs, value.labels)
-    if isinstance(value, tuple | list) and len(value) == 2:  # noqa: PLR2004 - a pair
-        return Examples(value[0], value[1])
-    raise DataError(
-        f"dlperf.tune(build, data): data.{what} of type {type(value).__name__} cannot be used\n"
-        "  expected (inputs, labels), or an object with .inputs and .labels"
-    )
+    parts = parts_of(value)
+    if parts is None:
+        raise DataError(
+            f"dlperf.tune(build, data): data.{what} of type {type(value).__name__} cannot be used\n"
+            "  expected (inputs, labels), or an object with .inputs and .labels"
+        )
+    return Examples(*parts)
 
 
 def _study(asked: Asked, wanted: TuningPlan, plan: Plan, studio: Studio) -> tuple[Study, int]:

@@ -38,16 +38,14 @@ def as_data(value: object) -> Data:
     Raises:
         DataError: if it is neither, or if rows and labels do not match; names the first bad row.
     """
-    if hasattr(value, "inputs") and hasattr(value, "labels"):
-        inputs, labels = value.inputs, value.labels
-    elif isinstance(value, (tuple, list)) and len(value) == 2:  # noqa: PLR2004 - a pair
-        inputs, labels = value
-    else:
+    parts = parts_of(value)
+    if parts is None:
         raise DataError(
             f"data of type {type(value).__name__} cannot be used\n"
             "  expected (inputs, labels), or an object with .inputs and .labels; "
             "labels may be None"
         )
+    inputs, labels = parts
     inputs = as_rows(inputs, "inputs")
     check_finite(inputs, "inputs")
     if labels is not None:
@@ -56,6 +54,15 @@ def as_data(value: object) -> Data:
         if len(labels) != len(inputs):
             raise DataError(f"{len(inputs)} rows of inputs, but {len(labels)} labels")
     return Data(inputs, labels, content_hash(inputs, labels))
+
+
+def parts_of(value: object) -> tuple[Any, Any] | None:
+    """Inputs and labels of a pair of them, or of an object that has both; None of anything else."""
+    if hasattr(value, "inputs") and hasattr(value, "labels"):
+        return value.inputs, value.labels
+    if isinstance(value, tuple | list) and len(value) == 2:  # noqa: PLR2004 - a pair
+        return value[0], value[1]
+    return None
 
 
 def check_finite(values: NDArray[Any], what: str) -> None:

@@ -17,8 +17,9 @@ from pytest_dlperf.core.finishes import (
     Quantisation,
 )
 from pytest_dlperf.core.fronts import Augmentation, InGraphNormalisation
-from pytest_dlperf.core.knob import Knob, Stage
+from pytest_dlperf.core.knob import Knob
 from pytest_dlperf.core.normalisation import Normalisation
+from pytest_dlperf.core.recipe import WITH_MOMENTUM
 from pytest_dlperf.core.units import parse_duration
 from pytest_dlperf.errors import UsageError
 
@@ -31,7 +32,6 @@ T = TypeVar("T")
 Pruning: TypeAlias = MagnitudePruning | NeuronPruning
 
 _SMALLER: Final = (512, 256, 128, 64, 32)
-_WITH_MOMENTUM: Final = frozenset({"sgd", "rmsprop"})
 _FINISHES: Final = (Distillation, MagnitudePruning, NeuronPruning, Quantisation)
 """In the order in which they are applied: what makes a smaller model comes first."""
 
@@ -139,7 +139,7 @@ def optimizer(*values: object) -> Knob:
     """What trains: `gradient_descent`, `sgd`, `rmsprop`, `adam` or `adamw`; None as compiled."""
 
     def apply(setup: Setup, value: object) -> Setup:
-        momentum = setup.recipe.momentum if value in _WITH_MOMENTUM else None
+        momentum = setup.recipe.momentum if value in WITH_MOMENTUM else None
         decay = setup.recipe.weight_decay if value == "adamw" else None
         recipe = dataclasses.replace(
             setup.recipe,
@@ -264,8 +264,7 @@ def _finish(name: str, values: tuple[object, ...], kinds: tuple[type, ...]) -> K
     def read(setup: Setup) -> object:
         return next((one for one in setup.finishes if isinstance(one, kinds)), None)
 
-    stage: Stage = "model"
-    return Knob(name, values, stage, apply, read)
+    return Knob(name, values, "model", apply, read)
 
 
 def _place(finish: object) -> int:

@@ -13,7 +13,8 @@ from pytest_dlperf.errors import UsageError
 Optimizer: TypeAlias = Literal["gradient_descent", "sgd", "rmsprop", "adam", "adamw"]
 Precision: TypeAlias = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
-_WITH_MOMENTUM: Final = frozenset({"sgd", "rmsprop"})
+WITH_MOMENTUM: Final = frozenset({"sgd", "rmsprop"})
+"""Optimizers that take one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,10 @@ class Recipe(Described):
             check_number(self.momentum, "Recipe(momentum)")
             if self.momentum >= 1:
                 raise UsageError(f"Recipe(momentum={self.momentum:g})", "expected less than 1")
-            if self.optimizer not in _WITH_MOMENTUM:
+            if self.optimizer not in WITH_MOMENTUM:
                 raise UsageError(
                     f"Recipe(momentum) with optimizer={self.optimizer!r}",
-                    f"it belongs to {' and '.join(sorted(_WITH_MOMENTUM))}",
+                    f"it belongs to {' and '.join(sorted(WITH_MOMENTUM))}",
                 )
         if self.weight_decay is not None:
             check_number(self.weight_decay, "Recipe(weight_decay)")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final, cast, get_args
 
 from pytest_dlperf.core.catalogue import chosen
+from pytest_dlperf.core.checks import check_choice
 from pytest_dlperf.core.goal import Goal, parse_goal
 from pytest_dlperf.core.knob import Knob
 from pytest_dlperf.core.markers import TUNES
@@ -117,7 +118,7 @@ def tuning_plan(
     return TuningPlan(
         goal,
         knobs=checked_knobs(kwargs.get("knobs"), known),
-        search=check_search(kwargs.get("search", _SEARCH), "search="),
+        search=_checked_search(kwargs.get("search", _SEARCH)),
         **given,
     )
 
@@ -154,17 +155,9 @@ def checked_knobs(knobs: object, known: Mapping[str, Knob]) -> tuple[Knob, ...] 
     return chosen((knobs,) if isinstance(knobs, str | Knob) else knobs, known)
 
 
-def check_search(search: object, spelt: str) -> SearchName:
-    """The name of a search.
-
-    Raises:
-        UsageError: if it is none.
-    """
-    for name in get_args(SearchName):
-        if search == name:
-            found: SearchName = name
-            return found
-    raise UsageError(f"{spelt}{search!r:.80}", f"one of {', '.join(get_args(SearchName))}")
+def _checked_search(search: object) -> SearchName:
+    check_choice(search, get_args(SearchName), "search")
+    return cast("SearchName", search)
 
 
 def check_whole(value: object, spelt: str, least: int) -> int:

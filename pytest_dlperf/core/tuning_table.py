@@ -35,11 +35,11 @@ def table_lines(tuned: Tuned) -> Iterator[str]:
     """What was tried, the front, and what is recommended; plain text."""
     yield from filled(heading(tuned))
     yield ""
-    shown = shown_trials(tuned)
+    shown, on_front = shown_trials(tuned), front_numbers(tuned)
     names = columns_of(tuned)
     yield _row("", headings(names), names)
     for number, trial in shown:
-        yield _row(mark(tuned, number, trial), cells(trial, names), names)
+        yield _row(mark(tuned, number, trial, on_front), cells(trial, names), names)
         about = f"{words_of(tuned, trial.configuration)}{_role(tuned, trial.configuration)}"
         yield from filled(about, " " * (_NUMBER + 1))
     yield ""
@@ -92,10 +92,10 @@ def front_numbers(tuned: Tuned) -> frozenset[int]:
     return frozenset(able[place][0] for place in front(points, names))
 
 
-def mark(tuned: Tuned, number: int, trial: TrialResult) -> str:
+def mark(tuned: Tuned, number: int, trial: TrialResult, on_front: frozenset[int]) -> str:
     """The number of a trial, with a star if it is on the front, an arrow if it is recommended."""
     arrow = ">" if trial.configuration == tuned.recommended else " "
-    star = "*" if number in front_numbers(tuned) else " "
+    star = "*" if number in on_front else " "
     return f"{arrow}{star}{number}"
 
 

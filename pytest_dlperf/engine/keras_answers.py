@@ -52,7 +52,7 @@ def answerer(model: Model, sample: NDArray[Any]) -> Callable[[NDArray[Any]], NDA
     except Exception as error:
         raise TargetError(
             f"{name_of(model)} does not take rows of shape {sample.shape[1:]} and type "
-            f"{sample.dtype}: {in_a_line(error)}"
+            f"{sample.dtype}: {said_by_keras(error)}"
         ) from error
 
     def asked(inputs: NDArray[Any]) -> NDArray[Any]:
@@ -63,7 +63,7 @@ def answerer(model: Model, sample: NDArray[Any]) -> Callable[[NDArray[Any]], NDA
     return asked
 
 
-def in_a_line(error: Exception) -> str:
+def said_by_keras(error: Exception) -> str:
     """What an exception of Keras' says, without the colours and breaks that Keras puts in."""
     said = " ".join(_COLOUR.sub("", str(error)).split())
     return f"{type(error).__name__}: {said}"[:_LONGEST]

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pytest_dlperf.engine.keras import Model, is_model, name_of
-from pytest_dlperf.engine.keras_answers import in_a_line
+from pytest_dlperf.engine.keras_answers import said_by_keras
 from pytest_dlperf.engine.keras_optimizers import optimizer_for
 from pytest_dlperf.engine.keras_watch import Course, Fitted, Watch, callback
 from pytest_dlperf.errors import DlperfError, TargetError, UsageError
@@ -154,7 +154,9 @@ def fit(  # noqa: PLR0913, PLR0917 - what, with what, how, and who is told
     except DlperfError:
         raise
     except Exception as error:
-        raise TargetError(f"{name_of(model)} could not be fitted: {in_a_line(error)}") from error
+        raise TargetError(
+            f"{name_of(model)} could not be fitted: {said_by_keras(error)}"
+        ) from error
     return watch.fitted()
 
 

@@ -12,6 +12,7 @@ from pytest_dlperf.core.tuning_table import (
     columns_of,
     filled,
     finalist_line,
+    front_numbers,
     heading,
     headings,
     legend,
@@ -123,10 +124,10 @@ def tuning_markdown(tuned: Tuned) -> Iterator[str]:
     yield ""
     yield text_cell(heading(tuned))
     yield ""
-    shown, names = shown_trials(tuned), columns_of(tuned)
+    shown, names, on_front = shown_trials(tuned), columns_of(tuned), front_numbers(tuned)
     rows = [
         (
-            text_cell(mark(tuned, number, trial).strip()),
+            text_cell(mark(tuned, number, trial, on_front).strip()),
             code_cell(words_of(tuned, trial.configuration)),
             *map(text_cell, cells(trial, names)),
         )
