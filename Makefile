@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What bears a busy machine is tested side by side; all else, and what is new, one after the other.
-SIDE_BY_SIDE := $(addprefix tests/,adapters commands core engine reports test_architecture.py)
+PLUGIN := tests/pytest_plugin tests/test_example_project.py tests/test_readme.py
 
 # The tests start hundreds of processes: each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -18,8 +18,8 @@ demo: $(VENV)/.installed
 	$(BIN)/pytest example_project
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -n logical --maxprocesses=4 --dist=loadfile $(SIDE_BY_SIDE)
-	$(BIN)/pytest $(SIDE_BY_SIDE:%=--ignore=%)
+	$(BIN)/pytest -n logical --maxprocesses=4 --dist=loadfile $(PLUGIN:%=--ignore=%)
+	$(BIN)/pytest $(PLUGIN)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -14,11 +14,11 @@ from peers import dlperf
 from reference_line import CLIENTS, train
 from table import line, ratios, spread
 
-from pytest_dlperf.core.data import as_data
-from pytest_dlperf.core.scenarios import ClosedLoop, Offline
-from pytest_dlperf.core.serving import Serving
-from pytest_dlperf.engine import keras
-from pytest_dlperf.engine.reference_data import load_digits
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.data.digits import load_digits
+from pytest_dlperf.load.scenarios import ClosedLoop, Offline
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.targets import keras
 
 SIDES = {
     "one device": ("cpu:0",),

@@ -24,23 +24,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from table import line, spread
 
-from pytest_dlperf.adapters.history import HistoryBaselines, default_url, open_history
-from pytest_dlperf.adapters.history_database import database_of
-from pytest_dlperf.adapters.history_rows import (
+from pytest_dlperf.history.database import database_of
+from pytest_dlperf.history.entries import Entry, Query, Run, Selection
+from pytest_dlperf.history.rows import (
     bits_row,
     digest_of,
     measurement_row,
     metric_rows,
     run_row,
 )
-from pytest_dlperf.adapters.history_tables import tables
-from pytest_dlperf.core.baseline import Accepted, Revision
-from pytest_dlperf.core.environment import Environment, MachineClass
-from pytest_dlperf.core.history import Entry, Query, Run, Selection
-from pytest_dlperf.core.metrics import METRICS
-from pytest_dlperf.core.rows import Rows
-from pytest_dlperf.core.statistics.estimate import Estimate
-from pytest_dlperf.core.verdict import Verdict
+from pytest_dlperf.history.schema import tables
+from pytest_dlperf.history.store import HistoryBaselines, default_url, open_history
+from pytest_dlperf.metrics import METRICS
+from pytest_dlperf.results.baseline import Accepted, Revision
+from pytest_dlperf.results.environment import Environment, MachineClass
+from pytest_dlperf.results.rows import Rows
+from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -148,7 +148,7 @@ def round_of(url: str, count: int) -> dict[str, float]:
 def import_ms() -> float:
     """Milliseconds that importing SQLAlchemy takes in a new process, beyond our own core."""
     code = (
-        "import time, pytest_dlperf.adapters.history; started = time.perf_counter(); "
+        "import time, pytest_dlperf.history.store; started = time.perf_counter(); "
         "import sqlalchemy; print(time.perf_counter() - started)"
     )
     done = subprocess.run(  # noqa: S603 - our own interpreter

@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from pytest_dlperf.core.data import as_data
-from pytest_dlperf.core.options import Options
-from pytest_dlperf.core.plan import plan
-from pytest_dlperf.core.scenarios import Offline, Server
-from pytest_dlperf.core.serving import Serving
-from pytest_dlperf.core.summary import summarise_load
-from pytest_dlperf.engine.clock import MonotonicClock
-from pytest_dlperf.engine.rig import Bench, set_up
-from pytest_dlperf.engine.telemetry import ProcessMeter
-from pytest_dlperf.reports.progress import NoProgress
+from pytest_dlperf.clock import MonotonicClock
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.load.scenarios import Offline, Server
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.load.summary import summarise_load
+from pytest_dlperf.measure.prepared import Bench, set_up
+from pytest_dlperf.measure.telemetry import ProcessMeter
+from pytest_dlperf.report.progress import NoProgress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_dlperf.core.scenarios import Scenario
-    from pytest_dlperf.engine.rig import Loaded
+    from pytest_dlperf.load.scenarios import Scenario
+    from pytest_dlperf.measure.prepared import Loaded
 
 GOAL_MB = 200
 LARGEST = 4096

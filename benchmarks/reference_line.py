@@ -17,13 +17,13 @@ from peers import coroutines, dlperf, threads
 from peers.litserve_client import closed_loop as litserve_closed_loop
 from table import installed, line, ratios, spread
 
-from pytest_dlperf.core.data import as_data
-from pytest_dlperf.core.scenarios import ClosedLoop
-from pytest_dlperf.core.serving import Serving
-from pytest_dlperf.engine import keras
-from pytest_dlperf.engine.clock import MonotonicClock
-from pytest_dlperf.engine.reference import reference_model
-from pytest_dlperf.engine.reference_data import load_digits
+from pytest_dlperf.clock import MonotonicClock
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.data.digits import load_digits
+from pytest_dlperf.load.scenarios import ClosedLoop
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.targets import keras
+from pytest_dlperf.training.reference_model import reference_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

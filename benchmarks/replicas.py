@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_dlperf.core.data import as_data
-from pytest_dlperf.core.options import Options
-from pytest_dlperf.core.plan import plan
-from pytest_dlperf.core.scenarios import Offline
-from pytest_dlperf.core.serving import Serving
-from pytest_dlperf.engine.clock import MonotonicClock
-from pytest_dlperf.engine.measure import measure
-from pytest_dlperf.engine.reference_data import load_digits
-from pytest_dlperf.engine.rig import Bench
-from pytest_dlperf.engine.telemetry import ProcessMeter
-from pytest_dlperf.engine.worker import Loader, start_workers
-from pytest_dlperf.reports.progress import NoProgress
+from pytest_dlperf.clock import MonotonicClock
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.data.digits import load_digits
+from pytest_dlperf.load.scenarios import Offline
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.measure.measure import measure
+from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.telemetry import ProcessMeter
+from pytest_dlperf.report.progress import NoProgress
+from pytest_dlperf.targets.worker import Loader, start_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

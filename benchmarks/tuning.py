@@ -27,41 +27,41 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from pytest_dlperf.core import knobs
-from pytest_dlperf.core.catalogue import parameters_of, suitable
-from pytest_dlperf.core.cleaning import Cleaning
-from pytest_dlperf.core.configuration import Configuration, configured
-from pytest_dlperf.core.effects import effects_of
-from pytest_dlperf.core.examples import Examples, Split
-from pytest_dlperf.core.finishes import Distillation, MagnitudePruning, NeuronPruning
-from pytest_dlperf.core.fronts import Augmentation
-from pytest_dlperf.core.goal import parse_goal
-from pytest_dlperf.core.knob import Knob
-from pytest_dlperf.core.metrics import metric_named
-from pytest_dlperf.core.options import Options
-from pytest_dlperf.core.plan import plan
-from pytest_dlperf.core.recipe import Recipe
-from pytest_dlperf.core.scenarios import ClosedLoop
-from pytest_dlperf.core.schedules import CosineDecay
-from pytest_dlperf.core.serving import Serving
-from pytest_dlperf.core.setup import Setup
-from pytest_dlperf.core.tuning import TrialResult, trial_from_json, trial_to_json
-from pytest_dlperf.core.units import format_quantity
-from pytest_dlperf.engine.clock import MonotonicClock
-from pytest_dlperf.engine.rig import Bench
-from pytest_dlperf.engine.telemetry import ProcessMeter
-from pytest_dlperf.engine.training import cache_key
-from pytest_dlperf.engine.tuning.journal import Journal
-from pytest_dlperf.engine.tuning.pipeline import Pipeline, source_hash, split_hash
-from pytest_dlperf.engine.tuning.screening import Study, screened
-from pytest_dlperf.reports.comparison import interval, sized
-from pytest_dlperf.reports.markdown import code_cell, table, text_cell
-from pytest_dlperf.reports.progress import NoProgress
+from pytest_dlperf.clock import MonotonicClock
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.data.cleaning import Cleaning
+from pytest_dlperf.data.examples import Examples, Split
+from pytest_dlperf.history.compare_report import interval, sized
+from pytest_dlperf.load.scenarios import ClosedLoop
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.telemetry import ProcessMeter
+from pytest_dlperf.metrics import metric_named
+from pytest_dlperf.report.github import code_cell, table, text_cell
+from pytest_dlperf.report.progress import NoProgress
+from pytest_dlperf.training.compression import Distillation, MagnitudePruning, NeuronPruning
+from pytest_dlperf.training.graph_layers import Augmentation
+from pytest_dlperf.training.model_cache import cache_key
+from pytest_dlperf.training.recipe import CosineDecay
+from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.tuning import knobs
+from pytest_dlperf.tuning.catalogue import parameters_of, suitable
+from pytest_dlperf.tuning.configuration import Configuration, configured
+from pytest_dlperf.tuning.effects import effects_of
+from pytest_dlperf.tuning.goal import parse_goal
+from pytest_dlperf.tuning.journal import Journal
+from pytest_dlperf.tuning.knob import Knob
+from pytest_dlperf.tuning.pipeline import Pipeline, source_hash, split_hash
+from pytest_dlperf.tuning.result import TrialResult, trial_from_json, trial_to_json
+from pytest_dlperf.tuning.screening import Study, screened
+from pytest_dlperf.tuning.setup import Setup
+from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pytest_dlperf.core.effects import Effect
+    from pytest_dlperf.tuning.effects import Effect
 
 TOP: Final = Path(__file__).parent.parent
 KEPT: Final = TOP / "build" / "tuning"

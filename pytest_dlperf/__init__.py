@@ -10,45 +10,11 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_dlperf.adapters.open_inference import OpenInference as OpenInference
-    from pytest_dlperf.adapters.tensorflow_serving import TensorFlowServing as TensorFlowServing
-    from pytest_dlperf.core import knobs as knobs
-    from pytest_dlperf.core.cleaning import Cleaning as Cleaning
-    from pytest_dlperf.core.examples import Examples as Examples
-    from pytest_dlperf.core.examples import Split as Split
-    from pytest_dlperf.core.finishes import Distillation as Distillation
-    from pytest_dlperf.core.finishes import MagnitudePruning as MagnitudePruning
-    from pytest_dlperf.core.finishes import NeuronPruning as NeuronPruning
-    from pytest_dlperf.core.finishes import Quantisation as Quantisation
-    from pytest_dlperf.core.fronts import Augmentation as Augmentation
-    from pytest_dlperf.core.fronts import InGraphNormalisation as InGraphNormalisation
-    from pytest_dlperf.core.knob import Knob as Knob
-    from pytest_dlperf.core.measurement import Measurement as Measurement
-    from pytest_dlperf.core.normalisation import Normalisation as Normalisation
-    from pytest_dlperf.core.recipe import Recipe as Recipe
-    from pytest_dlperf.core.scenarios import Burst as Burst
-    from pytest_dlperf.core.scenarios import ClosedLoop as ClosedLoop
-    from pytest_dlperf.core.scenarios import Constant as Constant
-    from pytest_dlperf.core.scenarios import Exponential as Exponential
-    from pytest_dlperf.core.scenarios import MultiStream as MultiStream
-    from pytest_dlperf.core.scenarios import Offline as Offline
-    from pytest_dlperf.core.scenarios import Ramp as Ramp
-    from pytest_dlperf.core.scenarios import Server as Server
-    from pytest_dlperf.core.scenarios import SingleStream as SingleStream
-    from pytest_dlperf.core.scenarios import Trace as Trace
-    from pytest_dlperf.core.schedules import CosineDecay as CosineDecay
-    from pytest_dlperf.core.schedules import ExponentialDecay as ExponentialDecay
-    from pytest_dlperf.core.schedules import PiecewiseConstant as PiecewiseConstant
-    from pytest_dlperf.core.serving import Serving as Serving
-    from pytest_dlperf.core.setup import Setup as Setup
-    from pytest_dlperf.core.statistics.estimate import Estimate as Estimate
-    from pytest_dlperf.core.sweep import Point as Point
-    from pytest_dlperf.core.sweep import Sweep as Sweep
-    from pytest_dlperf.core.user_metrics import metric as metric
-    from pytest_dlperf.core.verdict import Verdict as Verdict
-    from pytest_dlperf.engine.label_noise import label_noise as label_noise
-    from pytest_dlperf.engine.runtimes import as_target as as_target
-    from pytest_dlperf.engine.runtimes import size_of as size_of
+    from pytest_dlperf.data.cleaning import Cleaning as Cleaning
+    from pytest_dlperf.data.examples import Examples as Examples
+    from pytest_dlperf.data.examples import Split as Split
+    from pytest_dlperf.data.normalisation import Normalisation as Normalisation
+    from pytest_dlperf.data.scoring import metric as metric
     from pytest_dlperf.errors import BaselineError as BaselineError
     from pytest_dlperf.errors import BudgetFailure as BudgetFailure
     from pytest_dlperf.errors import DataError as DataError
@@ -57,59 +23,95 @@ if TYPE_CHECKING:
     from pytest_dlperf.errors import TargetError as TargetError
     from pytest_dlperf.errors import TrainingError as TrainingError
     from pytest_dlperf.errors import UsageError as UsageError
-    from pytest_dlperf.measuring import Dlperf as Dlperf
+    from pytest_dlperf.load.scenarios import Burst as Burst
+    from pytest_dlperf.load.scenarios import ClosedLoop as ClosedLoop
+    from pytest_dlperf.load.scenarios import Constant as Constant
+    from pytest_dlperf.load.scenarios import Exponential as Exponential
+    from pytest_dlperf.load.scenarios import MultiStream as MultiStream
+    from pytest_dlperf.load.scenarios import Offline as Offline
+    from pytest_dlperf.load.scenarios import Ramp as Ramp
+    from pytest_dlperf.load.scenarios import Server as Server
+    from pytest_dlperf.load.scenarios import SingleStream as SingleStream
+    from pytest_dlperf.load.scenarios import Trace as Trace
+    from pytest_dlperf.load.serving import Serving as Serving
+    from pytest_dlperf.measure.sweep import Point as Point
+    from pytest_dlperf.measure.sweep import Sweep as Sweep
+    from pytest_dlperf.pytest_plugin.dlperf import Dlperf as Dlperf
+    from pytest_dlperf.results.measurement import Measurement as Measurement
+    from pytest_dlperf.results.verdict import Verdict as Verdict
+    from pytest_dlperf.statistics.estimate import Estimate as Estimate
+    from pytest_dlperf.targets.remote.open_inference import OpenInference as OpenInference
+    from pytest_dlperf.targets.remote.tensorflow_serving import (
+        TensorFlowServing as TensorFlowServing,
+    )
+    from pytest_dlperf.targets.runtimes import as_target as as_target
+    from pytest_dlperf.targets.runtimes import size_of as size_of
+    from pytest_dlperf.training.compression import Distillation as Distillation
+    from pytest_dlperf.training.compression import MagnitudePruning as MagnitudePruning
+    from pytest_dlperf.training.compression import NeuronPruning as NeuronPruning
+    from pytest_dlperf.training.compression import Quantisation as Quantisation
+    from pytest_dlperf.training.graph_layers import Augmentation as Augmentation
+    from pytest_dlperf.training.graph_layers import InGraphNormalisation as InGraphNormalisation
+    from pytest_dlperf.training.label_noise import label_noise as label_noise
+    from pytest_dlperf.training.recipe import CosineDecay as CosineDecay
+    from pytest_dlperf.training.recipe import ExponentialDecay as ExponentialDecay
+    from pytest_dlperf.training.recipe import PiecewiseConstant as PiecewiseConstant
+    from pytest_dlperf.training.recipe_core import Recipe as Recipe
+    from pytest_dlperf.tuning import knobs as knobs
+    from pytest_dlperf.tuning.knob import Knob as Knob
+    from pytest_dlperf.tuning.setup import Setup as Setup
 
 _HOMES = {
-    "as_target": "pytest_dlperf.engine.runtimes",
-    "Augmentation": "pytest_dlperf.core.fronts",
+    "as_target": "pytest_dlperf.targets.runtimes",
+    "Augmentation": "pytest_dlperf.training.graph_layers",
     "BaselineError": "pytest_dlperf.errors",
     "BudgetFailure": "pytest_dlperf.errors",
-    "Burst": "pytest_dlperf.core.scenarios",
-    "Cleaning": "pytest_dlperf.core.cleaning",
-    "ClosedLoop": "pytest_dlperf.core.scenarios",
-    "Constant": "pytest_dlperf.core.scenarios",
-    "CosineDecay": "pytest_dlperf.core.schedules",
+    "Burst": "pytest_dlperf.load.scenarios",
+    "Cleaning": "pytest_dlperf.data.cleaning",
+    "ClosedLoop": "pytest_dlperf.load.scenarios",
+    "Constant": "pytest_dlperf.load.scenarios",
+    "CosineDecay": "pytest_dlperf.training.recipe",
     "DataError": "pytest_dlperf.errors",
-    "Distillation": "pytest_dlperf.core.finishes",
-    "Dlperf": "pytest_dlperf.measuring",
+    "Distillation": "pytest_dlperf.training.compression",
+    "Dlperf": "pytest_dlperf.pytest_plugin.dlperf",
     "DlperfWarning": "pytest_dlperf.errors",
-    "Estimate": "pytest_dlperf.core.statistics.estimate",
-    "Examples": "pytest_dlperf.core.examples",
-    "Exponential": "pytest_dlperf.core.scenarios",
-    "ExponentialDecay": "pytest_dlperf.core.schedules",
-    "InGraphNormalisation": "pytest_dlperf.core.fronts",
-    "Knob": "pytest_dlperf.core.knob",
-    "label_noise": "pytest_dlperf.engine.label_noise",
-    "MagnitudePruning": "pytest_dlperf.core.finishes",
-    "Measurement": "pytest_dlperf.core.measurement",
-    "metric": "pytest_dlperf.core.user_metrics",
-    "MultiStream": "pytest_dlperf.core.scenarios",
-    "NeuronPruning": "pytest_dlperf.core.finishes",
-    "Normalisation": "pytest_dlperf.core.normalisation",
-    "Offline": "pytest_dlperf.core.scenarios",
-    "OpenInference": "pytest_dlperf.adapters.open_inference",
-    "PiecewiseConstant": "pytest_dlperf.core.schedules",
-    "Point": "pytest_dlperf.core.sweep",
-    "Quantisation": "pytest_dlperf.core.finishes",
-    "Ramp": "pytest_dlperf.core.scenarios",
-    "Recipe": "pytest_dlperf.core.recipe",
+    "Estimate": "pytest_dlperf.statistics.estimate",
+    "Examples": "pytest_dlperf.data.examples",
+    "Exponential": "pytest_dlperf.load.scenarios",
+    "ExponentialDecay": "pytest_dlperf.training.recipe",
+    "InGraphNormalisation": "pytest_dlperf.training.graph_layers",
+    "Knob": "pytest_dlperf.tuning.knob",
+    "label_noise": "pytest_dlperf.training.label_noise",
+    "MagnitudePruning": "pytest_dlperf.training.compression",
+    "Measurement": "pytest_dlperf.results.measurement",
+    "metric": "pytest_dlperf.data.scoring",
+    "MultiStream": "pytest_dlperf.load.scenarios",
+    "NeuronPruning": "pytest_dlperf.training.compression",
+    "Normalisation": "pytest_dlperf.data.normalisation",
+    "Offline": "pytest_dlperf.load.scenarios",
+    "OpenInference": "pytest_dlperf.targets.remote.open_inference",
+    "PiecewiseConstant": "pytest_dlperf.training.recipe",
+    "Point": "pytest_dlperf.measure.sweep",
+    "Quantisation": "pytest_dlperf.training.compression",
+    "Ramp": "pytest_dlperf.load.scenarios",
+    "Recipe": "pytest_dlperf.training.recipe_core",
     "RemoteError": "pytest_dlperf.errors",
-    "Server": "pytest_dlperf.core.scenarios",
-    "Serving": "pytest_dlperf.core.serving",
-    "Setup": "pytest_dlperf.core.setup",
-    "SingleStream": "pytest_dlperf.core.scenarios",
-    "size_of": "pytest_dlperf.engine.runtimes",
-    "Split": "pytest_dlperf.core.examples",
-    "Sweep": "pytest_dlperf.core.sweep",
+    "Server": "pytest_dlperf.load.scenarios",
+    "Serving": "pytest_dlperf.load.serving",
+    "Setup": "pytest_dlperf.tuning.setup",
+    "SingleStream": "pytest_dlperf.load.scenarios",
+    "size_of": "pytest_dlperf.targets.runtimes",
+    "Split": "pytest_dlperf.data.examples",
+    "Sweep": "pytest_dlperf.measure.sweep",
     "TargetError": "pytest_dlperf.errors",
-    "TensorFlowServing": "pytest_dlperf.adapters.tensorflow_serving",
-    "Trace": "pytest_dlperf.core.scenarios",
+    "TensorFlowServing": "pytest_dlperf.targets.remote.tensorflow_serving",
+    "Trace": "pytest_dlperf.load.scenarios",
     "TrainingError": "pytest_dlperf.errors",
     "UsageError": "pytest_dlperf.errors",
-    "Verdict": "pytest_dlperf.core.verdict",
+    "Verdict": "pytest_dlperf.results.verdict",
 }
 
-_MODULES = {"knobs": "pytest_dlperf.core.knobs"}
+_MODULES = {"knobs": "pytest_dlperf.tuning.knobs"}
 
 __all__ = list(_HOMES | _MODULES)
 

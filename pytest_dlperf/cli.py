@@ -8,19 +8,19 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.commands.baselines import BASELINES
-from pytest_dlperf.commands.compare import COMPARE
-from pytest_dlperf.commands.doctor import DOCTOR
-from pytest_dlperf.commands.history import HISTORY
-from pytest_dlperf.commands.report import REPORT
-from pytest_dlperf.commands.tune import TUNE
+from pytest_dlperf.baselines.baselines import BASELINES
+from pytest_dlperf.doctor.cli import DOCTOR
 from pytest_dlperf.errors import DlperfError
+from pytest_dlperf.history.cli import HISTORY
+from pytest_dlperf.history.compare_commands import COMPARE
+from pytest_dlperf.report.report import REPORT
+from pytest_dlperf.tuning.cli import TUNE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TypeAlias
 
-    from pytest_dlperf.commands.command import Command, Outcome
+    from pytest_dlperf._command import Command, Outcome
 
     _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_dlperf.core.baseline import Accepted, Revision
-from pytest_dlperf.core.environment import Environment, MachineClass
-from pytest_dlperf.core.measurement import Measurement
-from pytest_dlperf.core.record import Record
-from pytest_dlperf.core.rows import Rows
-from pytest_dlperf.core.samples import Samples
-from pytest_dlperf.core.statistics.estimate import Estimate, counted
-from pytest_dlperf.core.teller import EXACT, Teller
-from pytest_dlperf.core.verdict import Judgement, Verdict
+from pytest_dlperf.load.accumulator import EXACT, Teller
+from pytest_dlperf.load.samples import Samples
+from pytest_dlperf.results.baseline import Accepted, Revision
+from pytest_dlperf.results.environment import Environment, MachineClass
+from pytest_dlperf.results.measurement import Measurement
+from pytest_dlperf.results.record import Record
+from pytest_dlperf.results.rows import Rows
+from pytest_dlperf.results.verdict import Judgement, Verdict
+from pytest_dlperf.statistics.estimate import Estimate, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_dlperf.core.tally import Tally
+    from pytest_dlperf.load.totals import Tally
 
 ENVIRONMENT = Environment(
     python="3.11", tensorflow="2.18.0", keras="3.8.0", numpy="2.1.0", threads="", precision="f32"

@@ -5,9 +5,10 @@ import os
 import pytest
 from hypothesis import settings
 
-from pytest_dlperf.core import metrics, user_metrics
+from pytest_dlperf import metrics
+from pytest_dlperf.data import scoring as user_metrics
 
-pytest_plugins = ["pytester", "postgres_server"]
+pytest_plugins = ["pytester", "isolation", "postgres_server"]
 
 # No deadlines (nothing is timed here), the same examples every time, nothing left on the disk.
 settings.register_profile("dlperf", deadline=None, derandomize=True, database=None)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from builders import MACHINE, make_accepted
 
-from pytest_dlperf.core.baseline import Revision
-from pytest_dlperf.core.history import Entry, Run
-from pytest_dlperf.core.verdict import Verdict
+from pytest_dlperf.history.entries import Entry, Run
+from pytest_dlperf.results.baseline import Revision
+from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_dlperf.core.environment import MachineClass
-    from pytest_dlperf.core.statistics.estimate import Estimate
+    from pytest_dlperf.results.environment import MachineClass
+    from pytest_dlperf.statistics.estimate import Estimate
 
 TEST = "tests/test_model.py::test_fast"
 _DAY = 86_400.0

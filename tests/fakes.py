@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_dlperf.core.usage import Usage
-from pytest_dlperf.engine.rig import Bench
+from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.results.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_dlperf.core.samples import Samples
+from pytest_dlperf.load.samples import Samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_dlperf.core.configuration import Configuration, configured
-from pytest_dlperf.core.goal import Goal, parse_goal
-from pytest_dlperf.core.knob import Knob, Stage
-from pytest_dlperf.core.selection import concluded
-from pytest_dlperf.core.setup import Setup
-from pytest_dlperf.core.statistics.estimate import NORMAL_REACH, Estimate, counted
-from pytest_dlperf.core.tuning import Finalist, TrialResult, Tuned
-from pytest_dlperf.core.verdict import Verdict
+from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.statistics.estimate import NORMAL_REACH, Estimate, counted
+from pytest_dlperf.tuning.configuration import Configuration, configured
+from pytest_dlperf.tuning.goal import Goal, parse_goal
+from pytest_dlperf.tuning.knob import Knob, Stage
+from pytest_dlperf.tuning.result import Finalist, TrialResult, Tuned
+from pytest_dlperf.tuning.selection import concluded
+from pytest_dlperf.tuning.setup import Setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from pytest_dlperf.core.search import Search
+    from pytest_dlperf.tuning.search import Search
 
 GOAL = parse_goal(["maximize throughput", "accuracy >= baseline - 0.5pt", "p99 <= 20ms"])
 

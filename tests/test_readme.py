@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 import pytest_dlperf
-from pytest_dlperf.core.metrics import METRICS
-from pytest_dlperf.core.options import specs
-from pytest_dlperf.core.verdict import Verdict
+from pytest_dlperf.config.options import specs
+from pytest_dlperf.metrics import METRICS
+from pytest_dlperf.results.verdict import Verdict
 
 TOP = Path(__file__).parent.parent
 README = (TOP / "README.md").read_text()

@@ -101,7 +101,7 @@ def threads_of_tensorflow(folder: str, intra_op_threads: int) -> Infer:
     """Loads a saved function as replicas do, and answers with TensorFlow's threads."""
     import tensorflow as tf
 
-    from pytest_dlperf.engine.saved_model import load_function
+    from pytest_dlperf.targets.saved_model import load_function
 
     load_function(folder, intra_op_threads)
     threading = tf.config.threading
@@ -114,7 +114,7 @@ def threads_of_tensorflow(folder: str, intra_op_threads: int) -> Infer:
 
 def main() -> None:
     """Be a parent that starts the worker that is named, says its number, and waits to be killed."""
-    from pytest_dlperf.engine.worker import Loader, Worker
+    from pytest_dlperf.targets.worker import Loader, Worker
 
     worker = Worker(Loader("worker_loaders", sys.argv[1], {}))
     sys.stdout.write(f"{worker.pid}\n")

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from fakes import FakeClock, TimedTarget
 
-from pytest_dlperf.core.data import as_data
-from pytest_dlperf.core.goal import parse_goal
-from pytest_dlperf.core.knob import Knob
-from pytest_dlperf.core.options import Options
-from pytest_dlperf.core.plan import plan
-from pytest_dlperf.core.scenarios import ClosedLoop
-from pytest_dlperf.core.serving import Serving
-from pytest_dlperf.core.setup import Setup
-from pytest_dlperf.core.statistics.estimate import counted
-from pytest_dlperf.engine.tuning.pipeline import Served
-from pytest_dlperf.engine.tuning.screening import Study
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.errors import TrainingError
+from pytest_dlperf.load.scenarios import ClosedLoop
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.statistics.estimate import counted
+from pytest_dlperf.tuning.goal import parse_goal
+from pytest_dlperf.tuning.knob import Knob
+from pytest_dlperf.tuning.pipeline import Served
+from pytest_dlperf.tuning.screening import Study
+from pytest_dlperf.tuning.setup import Setup
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

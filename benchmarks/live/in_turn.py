@@ -18,15 +18,15 @@ from typing import Self
 
 import numpy as np
 
-from pytest_dlperf.core.data import as_data
-from pytest_dlperf.core.options import Options
-from pytest_dlperf.core.plan import plan
-from pytest_dlperf.engine.clock import MonotonicClock
-from pytest_dlperf.engine.measure import ready
-from pytest_dlperf.engine.rig import Bench
-from pytest_dlperf.engine.slots import SlotRunner
-from pytest_dlperf.engine.telemetry import ProcessMeter
-from pytest_dlperf.reports.progress import NoProgress
+from pytest_dlperf.clock import MonotonicClock
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.measure.measure import ready
+from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.slot_runner import SlotRunner
+from pytest_dlperf.measure.telemetry import ProcessMeter
+from pytest_dlperf.report.progress import NoProgress
 
 SLOT_S = 0.05
 ROWS = 1024

@@ -10,27 +10,27 @@ import numpy as np
 
 from peers.empty import ROWS, Sent, empty, judged
 from peers.known import KnownService, Served, System
-from pytest_dlperf.core.data import as_data
-from pytest_dlperf.core.options import Options
-from pytest_dlperf.core.plan import plan
-from pytest_dlperf.core.scenarios import Server
-from pytest_dlperf.core.serving import Serving
-from pytest_dlperf.engine.backlog import backlog_for
-from pytest_dlperf.engine.clock import MonotonicClock, StoppableClock
-from pytest_dlperf.engine.ledger import Ledger
-from pytest_dlperf.engine.load import Load, Replica
-from pytest_dlperf.engine.rig import SEED, Bench, Rig, set_up
-from pytest_dlperf.engine.telemetry import ProcessMeter, Telemetry
-from pytest_dlperf.reports.progress import NoProgress
+from pytest_dlperf.clock import MonotonicClock, StoppableClock
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.load.ledger import Ledger
+from pytest_dlperf.load.request_queue import backlog_for
+from pytest_dlperf.load.runner import Load, Replica
+from pytest_dlperf.load.scenarios import Server
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.measure.prepared import SEED, Bench, Rig, set_up
+from pytest_dlperf.measure.telemetry import ProcessMeter, Telemetry
+from pytest_dlperf.report.progress import NoProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.core.data import Data
-    from pytest_dlperf.core.samples import Samples
-    from pytest_dlperf.core.scenarios import Scenario
+    from pytest_dlperf.data.dataset import Data
+    from pytest_dlperf.load.samples import Samples
+    from pytest_dlperf.load.scenarios import Scenario
 
 BATCH_TIMEOUT_S = 0.5e-3
 ALLOWED_LENGTH = 1.15

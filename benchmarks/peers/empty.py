@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_dlperf.core.arrivals import arrivals
-from pytest_dlperf.core.scenarios import Server
+from pytest_dlperf.load.arrivals import arrivals
+from pytest_dlperf.load.scenarios import Server
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.engine.reference_data import load_digits
+from pytest_dlperf.data.digits import load_digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

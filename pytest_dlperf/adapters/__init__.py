@@ -1,1 +1,0 @@
-"""What talks to files and to other programs."""

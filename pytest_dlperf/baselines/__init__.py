@@ -1,0 +1,1 @@
+"""Accepted baselines: files, acceptance and evaluation."""

@@ -1,0 +1,170 @@
+"""Anchor: many small changes, each of them accepted or too small to see, seen together.
+
+The baseline's sessions move with what is accepted, so a metric that loses a little again and again
+is never far from them. The anchor is a session that stays.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pytest_dlperf.judge.conditions import ALIKE
+from pytest_dlperf.judge.judge import session_of, share_lost
+from pytest_dlperf.metrics import metric_named
+from pytest_dlperf.statistics.estimate import NORMAL_REACH
+from pytest_dlperf.statistics.prediction import PRIOR_FREEDOM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.config.budgets import Budget
+    from pytest_dlperf.judge.conditions import Day
+    from pytest_dlperf.metrics import Metric
+    from pytest_dlperf.results.baseline import Accepted, AcceptedSession
+
+LEAST_SPREADS: Final = 3.0
+"""A loss since the anchor is told of when it is so many standard deviations of what unchanged code
+would show. Where sessions of unchanged code differ by 5 %, that is one of 200 sessions at the most,
+and one of 100 tests in 60 runs (simulated; the tests hold it)."""
+
+_PRESENT: Final = 5  # sessions whose mean is the present; older ones lag behind what creeps
+
+
+@dataclass(frozen=True, slots=True)
+class Creep:
+    """What one metric has lost since the anchor.
+
+    Attributes:
+        metric: its name.
+        loss: above 0 when it is worse; a logarithm of the cost, or in shares of one.
+        spread: standard deviation that this would have for unchanged code.
+    """
+
+    metric: str
+    loss: float
+    spread: float
+
+    def __str__(self) -> str:
+        metric = metric_named(self.metric)
+        side = "below" if metric.better == "higher" else "above"
+        if metric.unit == "share":
+            return f"{self.metric} is {self.loss * 100:.1f} pt {side}"
+        ratio = math.expm1(-self.loss if metric.better == "higher" else self.loss)
+        return f"{self.metric} is {abs(ratio) * 100:.0f} % {side}"
+
+
+def creep(present: Accepted, budgets: Iterable[Budget], day: Day) -> tuple[Creep, ...]:
+    """What was lost since the anchor, of the metrics that relative budgets are about.
+
+    A loss is told of if it is proven and as large as the metric's `detect`. It is the mean of the
+    newest k <= 5 sessions less the anchor, in log costs with the yardstick's taken off where all
+    sessions have one, against `3 sqrt(v (1 + 1/k))`. The variance `v` of a session combines the
+    prior with the mean square successive difference (von Neumann et al. 1941), which a slow creep
+    hardly moves, while one sudden loss does: that is the judge's affair. With `d` the differences
+    of n sessions in turn and `e` their own errors,
+
+    `v = (nu0 (prior^2 + mean(e^2)) + f sum(d^2) / (2 (n - 1))) / (nu0 + f)`,
+    `f = 2 (n - 1)^2 / (3 n - 4)`.
+
+    Shares are compared with their own intervals instead, session by session.
+
+    Args:
+        present: the sessions up to the one that was just measured, and the anchor.
+        budgets: what was asked.
+        day: what is known of the machine.
+
+    Returns:
+        In the order of the budgets; empty without an anchor.
+    """
+    anchor = present.anchor
+    if anchor is None or anchor == present.newest:
+        return ()
+    metrics = {
+        budget.metric.name: budget.metric
+        for budget in budgets
+        if budget.relative and budget.metric.name != "errors"
+    }
+    found = []
+    for metric in metrics.values():
+        if metric.name not in anchor.metrics or metric.name not in present.metrics:
+            continue
+        if metric.is_speed and _unlike(anchor, day):
+            continue
+        if metric.unit == "share":
+            one, least = _lost_share(metric, anchor, present.newest), metric.detect
+        else:
+            one, least = _lost(metric, anchor, present, day), math.log1p(metric.detect)
+        if one.loss >= max(least, LEAST_SPREADS * one.spread):
+            found.append(one)
+    return tuple(found)
+
+
+def creep_note(creeps: Sequence[Creep], present: Accepted, test: str, name: str) -> str:
+    """What people are told of it, and the commands that help, each in a line of its own.
+
+    Args:
+        creeps: at least one.
+        present: with the anchor.
+        test: pytest's node id.
+        name: of the measurement; may be empty.
+    """
+    anchor = present.anchor.revision if present.anchor else ""
+    count = present.changes
+    changes = f", after {count} accepted change{'s' if count > 1 else ''}" if count else ""
+    lost = " and ".join(map(str, creeps))
+    quoted = shlex.quote(test)
+    named = f" --name {shlex.quote(name)}" if name else ""
+    told = f"{lost} the anchor of {anchor}{changes}"
+    return (
+        f"{told}: look for where it came from, or accept it by moving the anchor:\n"
+        f"pytest-dlperf history {quoted}\n"
+        f"pytest-dlperf baselines anchor {quoted}{named}"
+    )
+
+
+def _unlike(anchor: AcceptedSession, day: Day) -> bool:
+    """Whether the machine is not what it was, or was not quiet."""
+    if anchor.yardstick is None or day.yardstick is None:
+        return bool(day.unquiet or day.unlike)
+    least, most = ALIKE
+    alike = least <= day.yardstick / anchor.yardstick <= most
+    return not alike or bool(day.unquiet or day.unlike)
+
+
+def _lost_share(metric: Metric, anchor: AcceptedSession, now: AcceptedSession) -> Creep:
+    lost, reach = share_lost(metric, anchor.metrics[metric.name], now.metrics[metric.name])
+    return Creep(metric.name, lost, reach / NORMAL_REACH)
+
+
+def _lost(metric: Metric, anchor: AcceptedSession, present: Accepted, day: Day) -> Creep:
+    measured = [session for session in present.sessions if metric.name in session.metrics]
+    scaled = metric.name in day.scaled and all(
+        session.yardstick is not None for session in (anchor, *measured)
+    )
+    first, *sessions = (
+        session_of(metric, one.metrics[metric.name], one.yardstick if scaled else None)
+        for one in (anchor, *measured)
+    )
+    costs = np.array([session.cost - (session.yardstick or 0.0) for session in sessions])
+    errors = np.array([session.error for session in sessions])
+    since = costs[[session != anchor for session in measured]][-_PRESENT:]
+    loss = float(since.mean()) - (first.cost - (first.yardstick or 0.0))
+    prior = math.log1p(metric.run_noise) ** 2 + float(np.mean(errors**2))
+    return Creep(metric.name, loss, math.sqrt(_variance(costs, prior) * (1 + 1 / len(since))))
+
+
+def _variance(costs: NDArray[np.float64], prior: float) -> float:
+    """Of a session, from the differences of those that follow one another, and from the prior."""
+    steps = len(costs) - 1
+    if not steps:
+        return prior
+    shown = float((np.diff(costs) ** 2).sum()) / (2 * steps)
+    freedom = 2 * steps**2 / (3 * len(costs) - 4)
+    return (PRIOR_FREEDOM * prior + freedom * shown) / (PRIOR_FREEDOM + freedom)

@@ -1,0 +1,93 @@
+"""pytest's collection, in a process of its own: which tests a project has."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_dlperf.baselines.unused import Collected
+from pytest_dlperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FILE: Final = "DLPERF_LISTING"
+"""Environment variable with the path of the file that the plugin of ours writes."""
+
+_PLUGIN: Final = "pytest_dlperf.pytest_plugin.list_tests"
+QUIET: Final = (
+    "ignore:Module already imported so cannot be rewritten; pytest_dlperf"
+    ":pytest.PytestAssertRewriteWarning"
+)
+"""A warning filter: that a part of ours is there before pytest registers it is no news to users."""
+
+_FINE: Final = (0, 5)  # pytest: tests were collected, none was left over
+_LINES: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The tests of a project.
+
+    Attributes:
+        collected: all of them.
+        measuring: node ids of those that request the `dlperf` fixture.
+    """
+
+    collected: Collected
+    measuring: frozenset[str]
+
+
+def collect_tests(root: Path, variables: Mapping[str, str] = os.environ) -> Listing:
+    """Have pytest collect the tests of a project, without running any.
+
+    Those that `addopts` deselects (`-m "not slow"`) are among them.
+
+    Args:
+        root: pytest's root folder.
+        variables: environment of the process.
+
+    Raises:
+        UsageError: if something cannot be collected, if not all of it is, or nothing is.
+    """
+    with tempfile.TemporaryDirectory(prefix="dlperf-") as folder:
+        file = Path(folder) / "tests.json"
+        done = subprocess.run(  # noqa: S603 - our own interpreter
+            [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", _PLUGIN, "-W", QUIET],
+            cwd=root,
+            env={**variables, FILE: str(file)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+        if done.returncode not in _FINE or not file.exists():
+            last = "\n".join(f"    {line}" for line in done.stdout.strip().splitlines()[-_LINES:])
+            raise UsageError(
+                f"pytest could not collect the tests in {root}:\n{last}", "mend that first"
+            )
+        content: Any = json.loads(file.read_bytes())
+    found = Path(content["root"])
+    if found != root.resolve():
+        raise UsageError(
+            f"{root} is not pytest's root folder, that is {found}", f"give it: --rootdir {found}"
+        )
+    if content["narrowing"]:
+        raise UsageError(
+            f"pytest collects only a part of the tests in {root}: {content['narrowing']}",
+            "take it out of addopts and PYTEST_ADDOPTS",
+        )
+    if not content["measuring"]:
+        raise UsageError(f"pytest finds no test in {root}", "name pytest's root folder: --rootdir")
+    return Listing(
+        Collected(frozenset(content["measuring"]), frozenset(content["modules"])),
+        frozenset(test for test, measures in content["measuring"].items() if measures),
+    )

@@ -1,0 +1,248 @@
+"""Baseline files: accepted measurements that are committed and reviewed like code."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import re
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_dlperf._files import locked, write_atomically
+from pytest_dlperf.errors import BaselineError
+from pytest_dlperf.results.baseline import SCHEMA, Accepted, Baseline
+from pytest_dlperf.results.environment import MachineClass
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from pathlib import Path
+
+FOLDER: Final = ".dlperf/baselines"
+"""Where baselines lie, below pytest's root directory."""
+
+_SCHEMAS: Final = tuple(range(1, SCHEMA + 1))
+_LINE: Final = 140  # columns
+_READABLE: Final = 120  # characters of a test's name that its file name keeps
+_LARGEST: Final = 16 << 20  # a file beyond this is no baseline of ours
+_MEND: Final = "restore it from version control, or delete it and record anew (--dlperf-update=new)"
+
+
+class BaselineFiles:
+    """One file a test, in a folder a machine class.
+
+    Args:
+        root: the folder of all machine classes.
+        machine: the class that is read and written.
+    """
+
+    def __init__(self, root: Path, machine: MachineClass) -> None:
+        self._root = root
+        self._machine = machine
+
+    def path(self, test: str) -> Path:
+        """Where the baseline of a test lies, whether or not it is there."""
+        return self._root / self._machine.slug / file_name(test)
+
+    def load(self, test: str) -> Baseline | None:
+        """The baseline of a test, None if there is none.
+
+        Raises:
+            BaselineError: if the file cannot be read as a baseline of this test.
+        """
+        path = self.path(test)
+        baseline = read_baseline(path)
+        if baseline is not None and baseline.test != test:
+            raise BaselineError(
+                str(path), f"it belongs to {baseline.test}", "restore or delete the file"
+            )
+        return baseline
+
+    def save(self, test: str, name: str, accepted: Accepted) -> None:
+        """Make a measurement the baseline, leaving the test's other measurements as they are.
+
+        One that follows earlier sessions follows all that are stored by now, whoever stored them.
+
+        Raises:
+            BaselineError: if there is a file that cannot be read, which is left as it is, or if
+                the new one cannot be written.
+        """
+        path = self.path(test)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Two runs may record measurements of the same test: read and write as one step.
+            with locked(path.parent):
+                baseline = self.load(test) or Baseline(test, MappingProxyType({}))
+                following = accepted.following(baseline.accepted.get(name))
+                accepted_by_name = {**baseline.accepted, name: following}
+                merged = replace(baseline, accepted=MappingProxyType(accepted_by_name))
+                text = _text(merged.to_json(self._machine)) + "\n"
+                write_atomically(path, text.encode())
+        except OSError as error:
+            raise BaselineError(
+                str(path), f"it cannot be written: {error.strerror or error}", "nothing was changed"
+            ) from None
+
+
+def file_name(test: str) -> str:
+    """What a test's baseline is called in the folder of any machine class."""
+    readable = re.sub(r"[^A-Za-z0-9._\[\]-]+", "-", test.replace("::", "--").replace("/", "."))
+    digest = hashlib.sha256(test.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{readable[:_READABLE]}-{digest}.json"
+
+
+def rename_baseline(path: Path, test: str) -> Path:
+    """Make a baseline file that of another test; nothing else in it changes.
+
+    The new file is there before the old one is removed.
+
+    Args:
+        path: a file that `read_baseline` reads.
+        test: node id of the other test, which has no baseline beside it.
+
+    Raises:
+        BaselineError: if that cannot be written, or the old one cannot be removed.
+    """
+    new = path.with_name(file_name(test))
+    try:
+        with locked(path.parent):
+            value = json.loads(path.read_bytes())
+            write_atomically(new, f"{_text({**value, 'test': test})}\n".encode())
+            path.unlink()
+    except OSError as error:
+        raise BaselineError(
+            str(path),
+            f"it cannot become {new.name}: {error.strerror or error}",
+            "check the permissions of its folder",
+        ) from None
+    return new
+
+
+def move_anchors(path: Path, names: Collection[str]) -> Baseline:
+    """Make the newest session of some measurements of a baseline file their anchor.
+
+    Args:
+        path: of the file.
+        names: of the measurements, which it has.
+
+    Returns:
+        What it holds now.
+
+    Raises:
+        BaselineError: if it cannot be read, which leaves it as it is, or cannot be written.
+    """
+    try:
+        with locked(path.parent):
+            baseline = read_baseline(path)
+            if baseline is None:
+                raise BaselineError(str(path), "it is not there any more", "nothing was changed")
+            machine = MachineClass.from_json(json.loads(path.read_bytes())["machine"])
+            moved = {
+                name: accepted.anchored() if name in names else accepted
+                for name, accepted in baseline.accepted.items()
+            }
+            baseline = replace(baseline, accepted=MappingProxyType(moved))
+            write_atomically(path, f"{_text(baseline.to_json(machine))}\n".encode())
+    except OSError as error:
+        raise BaselineError(
+            str(path), f"it cannot be written: {error.strerror or error}", "nothing was changed"
+        ) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise BaselineError(str(path), f"it is damaged: machine: {error}", _MEND) from None
+    return baseline
+
+
+def files_of(folder: Path, test: str, machine: str = "") -> list[Path]:
+    """The baseline files of a test, in a stable order.
+
+    Args:
+        folder: of all machine classes.
+        test: pytest's node id.
+        machine: the class, as its slug; empty for all.
+    """
+    return sorted(folder.glob(f"{glob.escape(machine) or '*'}/{glob.escape(file_name(test))}"))
+
+
+def read_each(paths: Iterable[Path]) -> tuple[dict[Path, Baseline], list[BaselineError]]:
+    """What files hold, in their order, and what is wrong with those that cannot be read."""
+    baselines: dict[Path, Baseline] = {}
+    damaged: list[BaselineError] = []
+    for path in paths:
+        try:
+            baseline = read_baseline(path)
+        except BaselineError as error:
+            damaged.append(error)
+            continue
+        if baseline is not None:
+            baselines[path] = baseline
+    return baselines, damaged
+
+
+def absent_modules(root: Path, tests: Iterable[str]) -> frozenset[str]:
+    """The files of some tests that are not there any more.
+
+    Args:
+        root: pytest's root folder.
+        tests: node ids.
+    """
+    modules = {test.partition("::")[0] for test in tests}
+    return frozenset(module for module in modules if not (root / module).exists())
+
+
+def read_baseline(path: Path) -> Baseline | None:
+    """Read one baseline file, None if it is not there.
+
+    Raises:
+        BaselineError: if it cannot be read, is damaged, or was written by a newer version.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise BaselineError(str(path), "it is far too large for a baseline", _MEND)
+        value: Any = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        problem = f"it cannot be read: {error.strerror or error}"
+        raise BaselineError(str(path), problem, "check its permissions") from None
+    except (RecursionError, ValueError) as error:
+        raise BaselineError(str(path), f"it is damaged: {error}", _MEND) from None
+    schema = value.get("schema") if isinstance(value, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise BaselineError(
+            str(path),
+            f"it was written by a newer pytest-dlperf (schema {schema}, this reads {SCHEMA})",
+            "upgrade pytest-dlperf",
+        )
+    if schema not in _SCHEMAS:
+        raise BaselineError(str(path), f"it is damaged: schema {schema!r}", _MEND)
+    try:
+        return Baseline.from_json(value)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        missing = isinstance(error, KeyError)
+        problem = f"there is no {error}" if missing else f"{type(error).__name__}: {error}"
+        raise BaselineError(str(path), f"it is damaged: {problem}", _MEND) from None
+
+
+def _text(value: object, indent: str = "") -> str:
+    """JSON in which what holds no more than figures and texts is one line, if that is short."""
+    whole = json.dumps(value, allow_nan=False)
+    if not isinstance(value, (dict, list)) or not value:
+        return whole
+    inner = value.values() if isinstance(value, dict) else value
+    flat = not any(isinstance(one, (dict, list)) for one in inner)
+    if flat and len(indent) + len(whole) <= _LINE:
+        return whole
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(name)}: {_text(one, deeper)}" for name, one in value.items()]
+    else:
+        parts = [_text(one, deeper) for one in value]
+    start, end = "{}" if isinstance(value, dict) else "[]"
+    lines = f",\n{deeper}".join(parts)
+    return f"{start}\n{deeper}{lines}\n{indent}{end}"
+
+
+def all_files(root: Path) -> list[Path]:
+    """Every baseline file below a folder, of all machine classes, in a stable order."""
+    return sorted(root.glob("*/*.json"))

@@ -1,0 +1,69 @@
+"""Option values: how the text of an option is read, where it is more than a text."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf._values import device_names
+from pytest_dlperf.config.baseline_source import parse_basis
+from pytest_dlperf.config.detect import parse_detect
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.units import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+HISTORY_VARIABLE: Final = "DLPERF_HISTORY"
+"""The environment variable that names the history, where no option does."""
+
+NO_HISTORY: Final = "none"
+"""In place of a database's URL: nothing is recorded."""
+
+_URL: Final = re.compile(r"[A-Za-z][\w+.-]*://")
+
+
+def _count(value: object, spelt: str, least: int, most: int) -> int:
+    text = str(value)
+    if not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
+        raise UsageError(f"{spelt}={value!r:.80}: expected a number from {least} to {most}")
+    return int(text)
+
+
+def _counted(least: int, most: int) -> Callable[[object, str], int]:
+    return lambda value, spelt: _count(value, spelt, least, most)
+
+
+def parse_history(value: object, spelt: str) -> str:
+    """Check a database's URL, which may hold a password and is never shown.
+
+    Args:
+        value: what was given.
+        spelt: how the option is spelt there, for messages.
+
+    Raises:
+        UsageError: if it is no URL, nor `none`.
+    """
+    text = str(value)
+    if text != NO_HISTORY and not _URL.match(text):
+        raise UsageError(
+            f"{spelt}: that is no URL of a database (it is not shown, for it may hold a password)",
+            "expected sqlite:///FILE, postgresql://USER@HOST/DATABASE, or none",
+        )
+    return text
+
+
+PARSERS: Final[Mapping[str, Callable[[object, str], object]]] = {
+    "duration": parse_duration,
+    "slo": parse_duration,
+    "call_timeout": parse_duration,
+    "budget_time": parse_duration,
+    "detect": parse_detect,
+    "devices": device_names,
+    "logical_cpus": _counted(1, 64),
+    "pairs": _counted(1, 8),
+    "seed": _counted(0, 2**63 - 1),
+    "baseline": parse_basis,
+    "history": parse_history,
+}
+"""How the values of some options are read; each takes a value and how the option is spelt."""

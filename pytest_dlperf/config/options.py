@@ -1,0 +1,335 @@
+"""Options: one frozen value; its fields are command-line options, ini keys, marker arguments.
+
+Every field defaults to None, which means "not said here"; layers are laid over one another with
+`overlay`, nearest first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+
+from pytest_dlperf.config.baseline_source import FILES, Basis
+from pytest_dlperf.config.option_values import PARSERS
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.load.scenarios import ClosedLoop, Scenario
+from pytest_dlperf.load.serving import Serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pytest_dlperf.config.detect import Detect
+
+Leniency: TypeAlias = Literal["pass", "warn", "fail"]
+Update: TypeAlias = Literal["new", "improved", "all"]
+Clients: TypeAlias = Literal["virtual", "threads", "async"]
+Kind: TypeAlias = Literal["text", "texts", "flag", "value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """How one option may be given.
+
+    Attributes:
+        help: one sentence for `--help` and `--markers`.
+        kind: `text`, `texts` (may be repeated), `flag`, or `value` (a Python object, so only a
+            marker or a call can give it).
+        choices: the only texts that are allowed, if there is such a list.
+        marker: whether the marker takes it.
+    """
+
+    help: str
+    kind: Kind = "text"
+    choices: tuple[str, ...] = ()
+    marker: bool = False
+
+
+def _spec(text: str, kind: Kind = "text", choices: tuple[str, ...] = ()) -> dict[str, Spec]:
+    return {"spec": Spec(text, kind, choices)}
+
+
+def _marker(text: str, kind: Kind = "text", choices: tuple[str, ...] = ()) -> dict[str, Spec]:
+    return {"spec": Spec(text, kind, choices, marker=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything that can be said about a test's measuring and about a run.
+
+    Attributes are described by their `Spec`; see `specs`.
+    """
+
+    budgets: tuple[str, ...] | None = field(
+        default=None, metadata=_marker("a budget such as 'p99 <= 20ms'", "texts")
+    )
+    scenario: Scenario | None = field(
+        default=None, metadata=_marker("the traffic; default ClosedLoop(clients=64)", "value")
+    )
+    serving: Serving | None = field(
+        default=None, metadata=_marker("batching and replicas; default Serving()", "value")
+    )
+    clients: Clients | None = field(
+        default=None,
+        metadata=_marker(
+            "virtual (default), or real ones for callables that take one request: threads, async",
+            choices=get_args(Clients),
+        ),
+    )
+    duration: float | None = field(
+        default=None, metadata=_marker("how long each measurement lasts; default 5s")
+    )
+    slo: float | None = field(
+        default=None,
+        metadata=_marker("latency within which an answer counts towards goodput, such as 20ms"),
+    )
+    call_timeout: float | None = field(
+        default=None,
+        metadata=_marker("a call of the target that takes longer has hung; default 60s"),
+    )
+    devices: tuple[str, ...] | None = field(
+        default=None,
+        metadata=_marker(
+            "run each test once on each of these devices: cpu, gpu, all, or names such as "
+            "cpu:0,gpu:1"
+        ),
+    )
+    detect: tuple[Detect, ...] | None = field(
+        default=None,
+        metadata=_marker(
+            "losses that relative budgets must find, such as 'throughput 3%, accuracy 0.5pt'; "
+            "default 5% for speeds, 10% for p95, 25% for p99, 1pt for accuracy"
+        ),
+    )
+    missing: Leniency | None = field(
+        default=None,
+        metadata=_marker(
+            "a relative budget without a baseline: pass (default), warn or fail",
+            choices=get_args(Leniency),
+        ),
+    )
+    inconclusive: Leniency | None = field(
+        default=None,
+        metadata=_marker(
+            "a budget that the noise leaves open: pass, warn (default) or fail",
+            choices=get_args(Leniency),
+        ),
+    )
+    devices_required: bool | None = field(
+        default=None,
+        metadata=_spec("fail tests on a device that is not here, instead of skipping them", "flag"),
+    )
+    logical_cpus: int | None = field(
+        default=None,
+        metadata=_spec(
+            "split the CPU into so many devices of TensorFlow (they share its threads), to try "
+            "code for several devices on any machine"
+        ),
+    )
+    against: str | None = field(
+        default=None,
+        metadata=_spec(
+            "measure in turn with this commit, branch or tag (or A...B, their merge base), which "
+            "is then the baseline"
+        ),
+    )
+    against_install: str | None = field(
+        default=None,
+        metadata=_spec(
+            "give each side of --dlperf-against an environment of its own, made by this command "
+            "in its tree, such as 'pip install -e .'"
+        ),
+    )
+    against_python: str | None = field(
+        default=None,
+        metadata=_spec("run the base of --dlperf-against with this interpreter"),
+    )
+    budget_time: float | None = field(
+        default=None,
+        metadata=_marker("the most seconds that --dlperf-against measures a test; default 60s"),
+    )
+    pairs: int | None = field(
+        default=None,
+        metadata=_spec(
+            "pairs of processes that --dlperf-against measures each test in; default: as many as "
+            "the smallest detect needs"
+        ),
+    )
+    seed: int | None = field(
+        default=None,
+        metadata=_spec("of the coins that --dlperf-against throws; default: drawn, and printed"),
+    )
+    escalate: bool | None = field(
+        default=None,
+        metadata=_spec(
+            "measure in turn with the baseline's commit, as --dlperf-against does, whatever the "
+            "stored baseline fails or leaves open for the noise, and judge by that",
+            "flag",
+        ),
+    )
+    baseline: Basis | None = field(
+        default=None,
+        metadata=_spec(
+            "where baselines come from: files (default; accepted ones), history:BRANCH (the last "
+            "sessions on a branch) or history:merge-base (those on the commit where this branch "
+            "left the default branch and on the commits before it; on the default branch itself "
+            "that commit is the present one, so that a repeated run is compared with the first)"
+        ),
+    )
+    history: str | None = field(
+        default=None,
+        repr=False,  # it may hold a password
+        metadata=_spec(
+            "the database that every run is recorded in, as SQLAlchemy's URL (sqlite:///FILE, "
+            "postgresql://USER@HOST/DATABASE), or none; default: the environment variable "
+            "DLPERF_HISTORY, which also keeps a password out of command lines and ini files, else "
+            ".dlperf/history.sqlite"
+        ),
+    )
+    update: Update | None = field(
+        default=None,
+        metadata=_spec(
+            "write baselines: new (where there is none), improved (also where clearly better) "
+            "or all (accept everything)",
+            choices=get_args(Update),
+        ),
+    )
+    update_in_ci: bool | None = field(
+        default=None,
+        metadata=_spec("let --dlperf-update write baselines although CI is set", "flag"),
+    )
+    quick: bool | None = field(
+        default=None,
+        metadata=_spec(
+            "smoke run: measure for an instant, judge only errors and absolute budgets on answers",
+            "flag",
+        ),
+    )
+    json: str | None = field(
+        default=None, metadata=_spec("write all measurements and verdicts to this file")
+    )
+    metrics: str | None = field(
+        default=None,
+        metadata=_spec(
+            "write all metrics to this file as OpenMetrics text, for GitLab's metrics report and "
+            "Prometheus' textfile collector"
+        ),
+    )
+    only: bool | None = field(default=None, metadata=_spec("run only tests that measure", "flag"))
+    skip: bool | None = field(
+        default=None, metadata=_spec("run only tests that do not measure", "flag")
+    )
+
+
+DEFAULTS: Final = Options(
+    budgets=(),
+    scenario=ClosedLoop(clients=64),
+    serving=Serving(),
+    clients="virtual",
+    duration=5.0,
+    call_timeout=60.0,
+    detect=(),
+    budget_time=60.0,
+    baseline=FILES,
+    missing="pass",
+    inconclusive="warn",
+    devices_required=False,
+    escalate=False,
+    update_in_ci=False,
+    quick=False,
+    only=False,
+    skip=False,
+)
+
+
+def specs() -> dict[str, Spec]:
+    """The table of options: field name to how it may be given."""
+    return {field.name: field.metadata["spec"] for field in dataclasses.fields(Options)}
+
+
+def overlay(layers: Iterable[Options]) -> Options:
+    """The nearest value of each field; layers come nearest first."""
+    layers = tuple(layers)
+    names = [field.name for field in dataclasses.fields(Options)]
+    return Options(
+        **{
+            name: next((v for layer in layers if (v := getattr(layer, name)) is not None), None)
+            for name in names
+        }
+    )
+
+
+def from_texts(texts: Mapping[str, object], prefix: str) -> Options:
+    """Options as the command line or an ini file gives them.
+
+    Args:
+        texts: field name to text, texts or truth; None and empty mean not given.
+        prefix: how the options are spelt there, for messages (`--dlperf-` or `dlperf_`).
+
+    Raises:
+        UsageError: for a value that is not allowed.
+    """
+    given = {name: value for name, value in texts.items() if value not in (None, "", [], False)}
+    return _checked(given, lambda name: f"{prefix}{name}")
+
+
+def from_marker(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Options:
+    """Options from the arguments of one `@pytest.mark.dlperf(...)`.
+
+    Raises:
+        UsageError: for an unknown argument or a value that is not allowed.
+    """
+    allowed = [name for name, spec in specs().items() if spec.marker and name != "budgets"]
+    unknown = sorted(set(kwargs) - set(allowed))
+    if unknown:
+        raise UsageError(
+            f"the dlperf marker takes no argument {unknown[0]!r}",
+            f"it takes budgets and {', '.join(allowed)}",
+        )
+    wrong = [arg for arg in args if not isinstance(arg, str)]
+    if wrong:
+        raise UsageError(
+            f"the dlperf marker takes budgets as text, not {wrong[0]!r}",
+            "such as 'p99 <= 20ms'; scenario=, serving= and the like by name",
+        )
+    given = {**kwargs, **({"budgets": args} if args else {})}
+    options = _checked(given, lambda name: name)
+    if options.devices and options.serving and options.serving.devices:
+        raise UsageError(
+            "the dlperf marker names devices twice, in devices= and in Serving(devices)",
+            "devices= makes one test a device, Serving(devices) uses all of them in one test",
+        )
+    return options
+
+
+def from_call(**given: object) -> Options:
+    """Options from the arguments of one `dlperf(...)`; None means not given.
+
+    Raises:
+        UsageError: for a value that is not allowed.
+    """
+    __tracebackhide__ = True
+    return _checked({k: v for k, v in given.items() if v is not None}, lambda name: name)
+
+
+def _checked(given: Mapping[str, object], spelling: Callable[[str], str]) -> Options:
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        spec, spelt = specs()[name], spelling(name)
+        if spec.choices and value not in spec.choices:
+            hint = f"one of {', '.join(spec.choices)}"
+            if name == "clients" and isinstance(value, int):
+                hint = f"{hint}; how many there are: scenario=ClosedLoop(clients={value})"
+            raise UsageError(f"{spelt}={value!r}", hint)
+        if name in PARSERS:
+            values[name] = PARSERS[name](value, spelt)
+        elif name == "scenario" and not isinstance(value, Scenario):
+            example = ClosedLoop(clients=64)
+            raise UsageError(f"{spelt}={value!r} is no scenario", f"such as {example}")
+        elif name == "serving" and not isinstance(value, Serving):
+            raise UsageError(f"{spelt}={value!r}", "expected Serving(...)")
+        elif spec.kind == "texts":
+            values[name] = tuple(value)  # type: ignore[arg-type]  # pytest gives lists of text
+        else:
+            values[name] = value
+    return Options(**values)

@@ -1,0 +1,294 @@
+"""The plan of a test: what will be measured and what is asked of it, settled at collection."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf._values import device_names
+from pytest_dlperf.config.budgets import Budget, parse_budget
+from pytest_dlperf.config.detect import settled, sharpened
+from pytest_dlperf.config.options import DEFAULTS, Clients, Leniency, Options, overlay
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.load.scenarios import (
+    ClosedLoop,
+    MultiStream,
+    Offline,
+    OpenLoop,
+    Scenario,
+    SingleStream,
+)
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.metrics import measured_by
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from pytest_dlperf.config.detect import Detect
+    from pytest_dlperf.metrics import Metric
+
+_REAL_CLIENTS: Final = 64
+_FIRST_CALLS: Final = 10
+_QUICK_SECONDS: Final = 0.3
+
+ANY_ERROR = parse_budget("errors == 0")
+"""What is asked of every measurement that has no budget on errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one measurement does and what it is held to.
+
+    Attributes:
+        budgets: the conditions, the nearest level's for each metric.
+        run_wide: metrics whose budgets were given for all tests, not for this one.
+        scenario: the traffic.
+        serving: batching and replicas.
+        clients: rows of an array, or real threads or coroutines with one request each.
+        devices: where a serving that names no devices has its replicas; empty leaves it to the
+            target.
+        duration: seconds of measuring.
+        slo: seconds within which an answer counts towards goodput; None measures no goodput.
+        call_timeout: seconds after which a call of the target is given up.
+        missing: what a relative budget without a baseline does to the test.
+        inconclusive: what a budget that noise leaves open does to the test.
+        quick: whether this is a smoke run.
+        detect: losses that must be found where they are not the metric's own; the metrics of
+            `budgets` have them already.
+        budget_time: the most seconds that a duel measures.
+        tries_padding: whether batches may be padded where a trial finds that faster. Two sides of
+            a duel could find differently, and so differ by more than their code.
+    """
+
+    budgets: tuple[Budget, ...]
+    run_wide: frozenset[str]
+    scenario: Scenario
+    serving: Serving
+    clients: Clients
+    devices: tuple[str, ...]
+    duration: float
+    slo: float | None
+    call_timeout: float
+    missing: Leniency
+    inconclusive: Leniency
+    quick: bool
+    detect: tuple[Detect, ...]
+    budget_time: float
+    tries_padding: bool = True
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        if self.devices and self.serving.devices is None:
+            placed = dataclasses.replace(self.serving, devices=self.devices)
+            object.__setattr__(self, "serving", placed)
+        if self.serving.batch_timeout >= self.duration:
+            raise UsageError(
+                f"Serving(batch_timeout={self.serving.batch_timeout:g}) is no shorter than "
+                f"duration={self.duration:g}",
+                "a batch that does not fill would never be sent",
+            )
+        if self.clients != "virtual":
+            self._check_real_clients()
+        if self.serving.queue_limit is not None and not self.open_loop:
+            raise UsageError(
+                f"Serving(queue_limit) needs requests that come by themselves, not {self.scenario}",
+                "in a closed loop no more requests wait than there are clients",
+            )
+        for budget in self.budgets:
+            if budget.metric.name == "goodput" and self.slo is None:
+                raise UsageError(
+                    f"budget {budget.text!r}: goodput counts the answers within a latency",
+                    "say which: slo='20ms'",
+                )
+            needs_latency = budget.metric.latency or budget.metric.name == "goodput"
+            if needs_latency and isinstance(self.scenario, Offline):
+                raise UsageError(
+                    f"budget {budget.text!r} needs a latency, and Offline() measures none",
+                    "choose another scenario, or a budget on throughput",
+                )
+
+    def _check_real_clients(self) -> None:
+        __tracebackhide__ = True
+        serving, default = self.serving, Serving()
+        together = f"{serving} with clients={self.clients!r}"
+        if serving.max_batch_size not in {1, default.max_batch_size} or serving.batch_timeout:
+            raise UsageError(
+                together, "real clients send one request at a time, so nothing is batched"
+            )
+        if serving.allowed_batch_sizes not in {None, (1,)}:
+            raise UsageError(together, "real clients send one request at a time: nothing is padded")
+        if serving.intra_op_threads is not None:
+            raise UsageError(
+                together, "a replica in a process of its own answers one call at a time"
+            )
+        if serving.replicas > 1 and isinstance(
+            self.scenario, ClosedLoop | SingleStream | MultiStream
+        ):
+            raise UsageError(together, f"{self.scenario} says how many clients there are")
+
+    @property
+    def compile_timeout(self) -> float:
+        """Seconds after which a first call, or a trial of several, is given up; they compile."""
+        return _FIRST_CALLS * self.call_timeout
+
+    @property
+    def judged(self) -> tuple[Budget, ...]:
+        """The budgets that are judged: all, or in a smoke run the absolute ones on answers."""
+        budgets = tuple(
+            budget
+            for budget in self.budgets
+            if not self.quick or (_lasting(budget.metric) and not budget.relative)
+        )
+        about_errors = any(budget.metric.name == "errors" for budget in budgets)
+        return budgets if about_errors else (*budgets, ANY_ERROR)
+
+    @property
+    def served(self) -> Serving:
+        """The serving as it is carried out.
+
+        Of real clients each sends one request at a time. There are as many as the scenario has;
+        in open loops and offline as many as `Serving(replicas=)` says, or else 64.
+        """
+        if self.clients == "virtual":
+            return self.serving
+        match self.scenario:
+            case ClosedLoop(clients):
+                count = clients
+            case SingleStream():
+                count = 1
+            case MultiStream(samples):
+                count = samples
+            case _:
+                count = self.serving.replicas if self.serving.replicas > 1 else _REAL_CLIENTS
+        return dataclasses.replace(self.serving, max_batch_size=1, replicas=count)
+
+    @property
+    def lanes(self) -> int:
+        """Calls that can be under way at the same time.
+
+        Of replicas so many are on each device, which must be named by now; clients are as many
+        wherever they are served.
+        """
+        return self.served.everywhere if self.clients == "virtual" else self.served.replicas
+
+    @property
+    def has_latencies(self) -> bool:
+        """Whether the scenario gives latencies a meaning."""
+        return not isinstance(self.scenario, Offline)
+
+    @property
+    def open_loop(self) -> bool:
+        """Whether requests come by themselves."""
+        return isinstance(self.scenario, OpenLoop)
+
+    @property
+    def load_seconds(self) -> float:
+        """How long a load lasts: the duration, or in a smoke run an instant."""
+        return _QUICK_SECONDS if self.quick else self.duration
+
+    @property
+    def serving_text(self) -> str:
+        """The serving as it is carried out and, if they are real, by what clients."""
+        if self.clients == "virtual":
+            return str(self.serving)
+        return f"{self.served}, clients={self.clients}"
+
+    def on(self, devices: tuple[str, ...]) -> Plan:
+        """This plan for one test of those that `--dlperf-devices` makes of it.
+
+        Raises:
+            UsageError: for what names no device.
+        """
+        return dataclasses.replace(self, devices=device_names(devices, "dlperf_devices"))
+
+    def override(self, call: Options) -> Plan:
+        """This plan with the arguments of a call, which win over the marker's.
+
+        Raises:
+            UsageError: if the call names other devices than the test is for.
+        """
+        __tracebackhide__ = True
+        given = {
+            name: value
+            for name in ("scenario", "serving", "clients", "duration")
+            if (value := getattr(call, name)) is not None
+        }
+        asked = call.serving.devices if call.serving else None
+        if self.devices and asked not in {None, self.devices}:
+            raise UsageError(
+                f"{call.serving} in a test that is for {', '.join(self.devices)}",
+                "name devices in the marker's serving=, then it is one test",
+            )
+        return dataclasses.replace(self, **given)
+
+    def limited_to(self, metrics: Collection[str], call: str, hint: str) -> Plan:
+        """This plan with the budgets on what a call measures.
+
+        Args:
+            metrics: what the call measures.
+            call: as the user writes it.
+            hint: what to do with another budget.
+
+        Raises:
+            UsageError: naming the first budget of the test's own that would not be judged; those
+                for all tests hold where they can.
+        """
+        __tracebackhide__ = True
+        for budget in self.budgets:
+            name = budget.metric.name
+            if not measured_by(metrics, budget.metric) and name not in self.run_wide:
+                problem = f"{call} does not measure {name}"
+                told = "measure it with dlperf.train(...)" if budget.metric.of_training else hint
+                raise UsageError(f"budget {budget.text!r}: {problem}", told)
+        kept = tuple(budget for budget in self.budgets if measured_by(metrics, budget.metric))
+        return dataclasses.replace(self, budgets=kept)
+
+    def only_errors(self) -> Plan:
+        """This plan without any budget but the absolute ones on errors."""
+        kept = (b for b in self.budgets if b.metric.name == "errors" and not b.relative)
+        return dataclasses.replace(self, budgets=tuple(kept))
+
+
+def plan(layers: Sequence[Options], *, run_wide: Collection[int] = ()) -> Plan:
+    """The plan from all layers of options, nearest first.
+
+    Args:
+        layers: what is said where.
+        run_wide: indices of the layers that speak of all tests.
+
+    Raises:
+        BudgetSyntaxError: for a budget that cannot be read.
+        UsageError: for a budget on something that the scenario does not measure.
+    """
+    options = overlay((*layers, DEFAULTS))
+    given = {"budgets", "detect", "devices", "run_wide", "tries_padding"}
+    detect = settled(options.detect or ())
+    chosen = {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(Plan)
+        if field.name not in given
+    }
+    nearest = _nearest(layers)
+    general = frozenset(name for name, (place, _) in nearest.items() if place in run_wide)
+    budgets = tuple(
+        sharpened(budget, detect) for _, budgets in nearest.values() for budget in budgets
+    )
+    return Plan(budgets=budgets, run_wide=general, devices=(), detect=detect, **chosen)
+
+
+def _lasting(metric: Metric) -> bool:
+    """Whether it means something in a smoke run too."""
+    return metric.of_answers or metric.name == "errors"
+
+
+def _nearest(layers: Sequence[Options]) -> dict[str, tuple[int, list[Budget]]]:
+    """By metric: the nearest layer with budgets on it, and these."""
+    chosen: dict[str, tuple[int, list[Budget]]] = {}
+    for place, layer in enumerate(layers):
+        here: dict[str, tuple[int, list[Budget]]] = {}
+        for text in layer.budgets or ():
+            budget = parse_budget(text)
+            here.setdefault(budget.metric.name, (place, []))[1].append(budget)
+        chosen = {**here, **chosen}
+    return chosen

@@ -1,0 +1,1 @@
+"""Data sets, their cleaning and normalising, and scores."""

@@ -1,0 +1,276 @@
+"""Cleaning: what becomes of missing values, outliers, and rows that are there twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from pytest_dlperf.checks import check_choice, check_number
+from pytest_dlperf.data.cleaning_report import CleaningReport, Found
+from pytest_dlperf.data.dataset import check_finite
+from pytest_dlperf.data.examples import Examples, Split
+from pytest_dlperf.describe import Described
+from pytest_dlperf.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import DTypeLike, NDArray
+
+Missing: TypeAlias = Literal["fail", "drop", "mean", "median"]
+Beyond: TypeAlias = Literal["clip", "drop"]
+Repeated: TypeAlias = Literal["keep", "drop"]
+
+_QUARTILES: Final = (25, 75)
+_WHOLE: Final = "biu"  # numpy's kinds of whole numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaning(Described):
+    """Rules for rows that a model should not learn from as they are.
+
+    They are applied in this order: leaks, duplicates, outliers, missing values. What a rule
+    needs to know, it learns from the training rows that the rules before it have left. Rows held
+    back are never dropped, as requests cannot be; they are filled and clipped as a service would
+    do with a request.
+
+    Attributes:
+        missing: what becomes of values that are not a number. `fail`: an error names the first
+            row. `mean` and `median`: of the feature, in all rows. `drop`: training rows are
+            dropped; test rows get the feature's mean.
+        outliers: None, or what becomes of values more than `k` interquartile ranges below the
+            first or above the third quartile (Tukey 1977), such as `("clip", 1.5)`. `clip`: the
+            limit takes their place in all rows. `drop`: training rows are dropped; test rows
+            stay as they are, since a request like them must be answered too. A feature whose
+            middle half is one value has no range to judge by, and is left alone. Limits of whole
+            numbers are whole, rounded outwards.
+        duplicates: whether training rows that repeat an earlier one, label and all, stay.
+        leaks: whether training rows stay whose inputs are those of a test row.
+    """
+
+    missing: Missing = "fail"
+    outliers: tuple[Beyond, float] | None = None
+    duplicates: Repeated = "keep"
+    leaks: Repeated = "keep"
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        check_choice(self.missing, get_args(Missing), "Cleaning(missing)")
+        for name in ("duplicates", "leaks"):
+            check_choice(getattr(self, name), get_args(Repeated), f"Cleaning({name})")
+        if self.outliers is None:
+            return
+        try:
+            action, k = self.outliers
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"Cleaning(outliers={self.outliers!r:.80})",
+                "expected what to do and how many interquartile ranges, such as ('clip', 1.5)",
+            ) from None
+        check_choice(action, get_args(Beyond), "Cleaning(outliers): what to do")
+        check_number(k, "Cleaning(outliers): interquartile ranges", above=0)
+        object.__setattr__(self, "outliers", (action, float(k)))
+
+    def __call__(self, split: Split) -> Split:
+        """The rows as these rules leave them; types stay as they are.
+
+        Raises:
+            DataError: if a value is missing and may not be, or is infinite, or no training row
+                is left; names the first bad row.
+        """
+        __tracebackhide__ = True
+        seen = self._look(split)
+        if self.missing == "fail":
+            for rows, what in ((seen.train, "training inputs"), (seen.test, "test inputs")):
+                _refuse(np.isnan(rows), what, "is missing", "Cleaning(missing=...) may fill it")
+        if not seen.kept.any():
+            raise DataError(f"no training row of {len(seen.train)} is left by {self}")
+        clipped = self.outliers is not None and self.outliers[0] == "clip"
+        limits = seen.limits if clipped else None
+        train, test = _clipped(seen.train[seen.kept], limits), _clipped(seen.test, limits)
+        if np.isnan(train).any() or np.isnan(test).any():
+            filling = _filling(train, self.missing)
+            train, test = _filled(train, filling), _filled(test, filling)
+        return Split(
+            Examples(train.reshape(-1, *seen.shape), split.train.labels[seen.kept]),
+            Examples(test.reshape(-1, *seen.shape), split.test.labels),
+        )
+
+    def report(self, split: Split) -> CleaningReport:
+        """What each rule finds in these rows, and would do; `print` shows it.
+
+        Raises:
+            DataError: if a value is infinite, or a feature has no value at all.
+        """
+        __tracebackhide__ = True
+        seen = self._look(split)
+        return CleaningReport(
+            rules=self,
+            train_rows=len(seen.train),
+            test_rows=len(seen.test),
+            leaks=int(seen.leaks.sum()),
+            duplicates=int(seen.duplicates.sum()),
+            contradictions=seen.contradictions,
+            outliers=_count(_beyond(seen.train, seen.limits), _beyond(seen.test, seen.limits)),
+            without_range=int(np.isinf(seen.limits[0]).sum()) if seen.limits else 0,
+            missing=_count(np.isnan(seen.train), np.isnan(seen.test)),
+            left=int(seen.kept.sum()),
+        )
+
+    def _look(self, split: Split) -> _Seen:
+        __tracebackhide__ = True
+        parts = (split.train, split.test)
+        train, test = (part.inputs.reshape(len(part.inputs), -1) for part in parts)
+        for rows, part, name in zip((train, test), parts, ("training", "test"), strict=True):
+            hint = "a value that is missing is written as not a number (nan)"
+            _refuse(np.isinf(rows), f"{name} inputs", "is infinite", hint)
+            check_finite(part.labels, f"{name} labels")
+        common = np.result_type(train, test)
+        asked = set(_keys(test, common))
+        keys = _keys(train, common)
+        leaks = np.array([key in asked for key in keys])
+        labels = split.train.labels
+        duplicates, contradictions = _repeated(keys, _keys(labels, labels.dtype))
+        kept = np.ones(len(train), dtype=np.bool_)
+        for found, rule in ((leaks, self.leaks), (duplicates, self.duplicates)):
+            if rule == "drop":
+                kept &= ~found
+        limits = None
+        _refuse_empty(train[kept])
+        if self.outliers is not None and kept.any():
+            action, k = self.outliers
+            whole = train.dtype.kind in _WHOLE or test.dtype.kind in _WHOLE
+            limits = _limits(train[kept], k, whole=whole)
+            if action == "drop":
+                kept &= ~_beyond(train, limits).any(axis=1)
+        if self.missing == "drop":
+            kept &= ~np.isnan(train).any(axis=1)
+        _refuse_empty(train[kept])
+        return _Seen(
+            train=train,
+            test=test,
+            shape=split.train.inputs.shape[1:],
+            leaks=leaks,
+            duplicates=duplicates,
+            contradictions=contradictions,
+            limits=limits,
+            kept=kept,
+        )
+
+
+Limits: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64]]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What rules see in rows, before they act.
+
+    Attributes:
+        train, test: inputs, shape `(rows, features)`.
+        shape: of one row as it was given.
+        leaks, duplicates: whether a training row is one.
+        contradictions: training rows with an earlier one's inputs, and another label.
+        limits: the lowest and highest value of each feature that is no outlier, where asked for.
+        kept: whether a training row is left.
+    """
+
+    train: NDArray[Any]
+    test: NDArray[Any]
+    shape: tuple[int, ...]
+    leaks: NDArray[np.bool_]
+    duplicates: NDArray[np.bool_]
+    contradictions: int
+    limits: Limits | None
+    kept: NDArray[np.bool_]
+
+
+def _keys(rows: NDArray[Any], dtype: DTypeLike) -> Sequence[bytes]:
+    """One key a row; equal numbers have equal ones, whatever the sign of a zero."""
+    values = rows.reshape(len(rows), -1).astype(dtype)
+    if values.dtype.kind == "f":
+        values[values == 0] = 0.0
+        values[np.isnan(values)] = np.nan
+    return [row.tobytes() for row in values]
+
+
+def _repeated(inputs: Sequence[bytes], labels: Sequence[bytes]) -> tuple[NDArray[np.bool_], int]:
+    """Whether a row repeats an earlier one with its label; how many contradict an earlier one."""
+    first: dict[bytes, bytes] = {}
+    known: set[tuple[bytes, bytes]] = set()
+    repeats = np.zeros(len(inputs), dtype=np.bool_)
+    contradictions = 0
+    for number, pair in enumerate(zip(inputs, labels, strict=True)):
+        repeats[number] = pair in known
+        contradictions += first.setdefault(*pair) != pair[1]
+        known.add(pair)
+    return repeats, contradictions
+
+
+def _limits(rows: NDArray[Any], k: float, *, whole: bool) -> Limits:
+    # The quartiles of what is there: a filled value would make the range too small.
+    low, high = np.nanpercentile(rows.astype(np.float64), _QUARTILES, axis=0)
+    reach = np.where(high > low, k * (high - low), np.inf)
+    low, high = low - reach, high + reach
+    return (np.floor(low), np.ceil(high)) if whole else (low, high)
+
+
+def _beyond(rows: NDArray[Any], limits: Limits | None) -> NDArray[np.bool_]:
+    if limits is None:
+        return np.zeros(rows.shape, dtype=np.bool_)
+    beyond: NDArray[np.bool_] = (rows < limits[0]) | (rows > limits[1])
+    return beyond
+
+
+def _clipped(rows: NDArray[Any], limits: Limits | None) -> NDArray[Any]:
+    if limits is None:
+        return rows
+    clipped = rows.copy()
+    # Value by value: a limit that no value reaches need not fit the type of the rows.
+    for beyond, limit in ((rows < limits[0], limits[0]), (rows > limits[1], limits[1])):
+        clipped[beyond] = np.broadcast_to(limit, rows.shape)[beyond].astype(rows.dtype)
+    return clipped
+
+
+def _filling(rows: NDArray[Any], rule: Missing) -> NDArray[np.float64]:
+    values = rows.astype(np.float64)
+    filling: NDArray[np.float64] = (np.nanmedian if rule == "median" else np.nanmean)(
+        values, axis=0
+    )
+    return filling
+
+
+def _filled(rows: NDArray[Any], filling: NDArray[np.float64]) -> NDArray[Any]:
+    # Rows of whole numbers have nothing missing, and stay what they are.
+    missing = np.isnan(rows)
+    return np.where(missing, filling.astype(rows.dtype), rows) if missing.any() else rows
+
+
+def _count(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Found:
+    return Found(
+        values=int(train.sum() + test.sum()),
+        train_rows=int(train.any(axis=1).sum()),
+        test_rows=int(test.any(axis=1).sum()),
+    )
+
+
+def _refuse(bad: NDArray[np.bool_], what: str, problem: str, hint: str) -> None:
+    __tracebackhide__ = True
+    rows = np.flatnonzero(bad.any(axis=1))
+    if len(rows):
+        first = int(rows[0])
+        more = f" (and {len(rows) - 1} more rows)" if len(rows) > 1 else ""
+        raise DataError(
+            f"{what}: row {first}, feature {int(np.argmax(bad[first]))} {problem}{more}\n  {hint}"
+        )
+
+
+def _refuse_empty(rows: NDArray[Any]) -> None:
+    __tracebackhide__ = True
+    empty = np.flatnonzero(np.isnan(rows).all(axis=0))
+    if len(rows) and len(empty):
+        raise DataError(
+            f"training inputs: feature {int(empty[0])} has no value in any row that is left\n"
+            "  leave the feature out, or drop fewer rows"
+        )

@@ -1,0 +1,1 @@
+"""How much noise this machine has, and what can be seen beside it."""

@@ -1,0 +1,61 @@
+"""`pytest-dlperf doctor`: how small a loss can be found on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf._command import WIDTH, Command, Outcome
+from pytest_dlperf.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found there too")
+
+
+def _doctor_lines(path: Path | None) -> Iterator[str]:
+    import numpy as np
+
+    from pytest_dlperf._files import write_atomically
+    from pytest_dlperf.doctor.checkup import check_up
+    from pytest_dlperf.doctor.measure import examine
+    from pytest_dlperf.doctor.report import doctor_json, doctor_lines
+    from pytest_dlperf.report.progress import LineProgress, NoProgress
+
+    if sys.stderr.isatty():
+        line = LineProgress(os.dup(sys.stderr.fileno()), lambda: WIDTH - 1)
+        with contextlib.closing(line):
+            try:
+                figures = examine(line, np.random.default_rng())
+            finally:
+                line.clear()
+    else:
+        figures = examine(NoProgress(), np.random.default_rng())
+    found = check_up(figures)
+    yield from doctor_lines(found, colour=sys.stdout.isatty())
+    if path is not None:
+        content = json.dumps(doctor_json(found), indent=1, allow_nan=False)
+        try:
+            write_atomically(path, f"{content}\n".encode())
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _run(given: argparse.Namespace) -> Outcome:
+    return Outcome(_doctor_lines(given.json))
+
+
+DOCTOR: Final = Command(
+    "doctor",
+    "measure in a minute how small a loss can be found on this machine",
+    _arguments,
+    _run,
+)

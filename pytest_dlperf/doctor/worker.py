@@ -1,0 +1,43 @@
+"""Doctor side: a process that measures the reference architecture wherever it is told to.
+
+It speaks as any side of a duel does, so that what the doctor finds holds for duels. Nothing is
+trained or loaded: random weights are as fast as any others.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from pytest_dlperf.clock import MonotonicClock
+from pytest_dlperf.config.options import from_call
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.duel.channel import connect
+from pytest_dlperf.duel.worker import Corner, Link
+from pytest_dlperf.machine import environment
+from pytest_dlperf.measure.measure import ready
+from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.telemetry import ProcessMeter
+from pytest_dlperf.report.progress import NoProgress
+
+_FEATURES: Final = 64
+_UNITS: Final = 512
+_CLASSES: Final = 10
+_ROWS: Final = 512
+_SEED: Final = 0
+_SECONDS: Final = 1.0
+
+
+def main() -> None:
+    """Be at a measurement until this process is ended."""
+    link = Link(connect())
+    from pytest_dlperf.targets import keras
+
+    model = keras.dense_classifier(_FEATURES, _UNITS, _CLASSES, _SEED)
+    rows = np.random.default_rng(_SEED).random((_ROWS, _FEATURES), np.float32)
+    settled = plan([from_call(duration=_SECONDS)])
+    bench = Bench(MonotonicClock(), ProcessMeter(), NoProgress())
+    subject = ready(model, as_data((rows, None)), settled, bench)
+    Corner(link, environment).settle(subject, settled, "doctor", "")

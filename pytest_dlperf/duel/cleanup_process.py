@@ -1,0 +1,347 @@
+"""Keeper: a tiny process that cleans up after a duel, however the duel ends.
+
+It runs this very file as a script, with nothing but the standard library, in a session of its
+own. What is to be gone at the end reaches it as lines of JSON on its standard input:
+`["group", pid]`, `["forget", pid]`, `["tree", repository, path]`, `["folder", path]`. At
+`["end"]`, at the end of its input, or of the process that started it, it removes all that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import IO, Self
+
+GROUP_SECONDS: Final = 10.0
+"""How long killed processes are waited for; the kernel may be slow to free their memory."""
+
+_CLOSE_SECONDS: Final = 60.0
+_GATE: Final = 'read -r go && exec "$@"'
+_SHOWN_LINES: Final = 20
+
+
+class Ledger:
+    """What is to be gone at the end: process groups, worktrees and folders."""
+
+    def __init__(self) -> None:
+        self._groups: dict[int, str] = {}
+        self._trees: dict[str, str] = {}
+        self._folders: dict[str, None] = {}
+
+    def note(self, word: str, *arguments: str) -> None:
+        """Take one line down.
+
+        Args:
+            word: `group`, `forget`, `tree` or `folder`.
+            arguments: a process number; or, of a tree, its repository and its path; or a path.
+
+        Raises:
+            ValueError: if this is no such line.
+        """
+        match (word, *arguments):
+            case ("group", number):
+                self._groups[int(number)] = _started(int(number))
+            case ("forget", number):
+                self._groups.pop(int(number), None)
+            case ("tree", repository, path):
+                self._trees[path] = repository
+            case ("folder", path):
+                self._folders[path] = None
+            case _:
+                raise ValueError(f"{word} {arguments}: not a line of a keeper's ledger")
+
+    def clean_up(self) -> None:
+        """Remove all of it; what is gone already does no harm."""
+        self._kill()
+        for path, repository in self._trees.items():
+            remove_worktree(repository, path)
+        for path in self._folders:
+            _remove(path)
+
+    def _kill(self) -> None:
+        ours = {number for number, start in self._groups.items() if _started(number) in {start, ""}}
+        end = time.monotonic() + GROUP_SECONDS
+        while ours and time.monotonic() < end:
+            for number in ours:
+                signal_group(number, signal.SIGKILL)
+            ours &= _living_groups()
+            if ours:
+                time.sleep(0.005)
+
+
+def signal_group(number: int, which: signal.Signals) -> None:
+    """Send a signal to a process group; one that is gone is none the worse for it."""
+    try:
+        os.killpg(number, which)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def remove_worktree(repository: str, path: str) -> None:
+    """Remove a worktree, be it whole, half made or half removed, and nobody else's.
+
+    What `git worktree remove --force` and `git worktree prune` do, except that the former refuses
+    a half-made worktree, and the latter also takes other people's that are away for the moment.
+
+    Args:
+        repository: the folder that holds `.git`.
+        path: of the worktree.
+    """
+    records = _common_folder(Path(repository)) / "worktrees"
+    ours = [record for record in _entries(records) if _is_record_of(record, Path(path))]
+    _remove(path)
+    for record in ours:
+        _remove(str(record))
+    if ours and not _entries(records):
+        with contextlib.suppress(OSError):  # somebody else's may have come just now
+            records.rmdir()
+
+
+def _common_folder(repository: Path) -> Path:
+    """The repository's own folder, also where `repository` is itself a worktree or a submodule."""
+    place = repository / ".git"
+    if place.is_file():
+        place = repository / _read(place).removeprefix("gitdir: ")
+    return place / _read(place / "commondir")
+
+
+def _is_record_of(record: Path, path: Path) -> bool:
+    place = _read(record / "gitdir")
+    if not place:  # git ended between making the record and writing into it
+        return record.name == path.name
+    return (record / place).parent.resolve() == path.resolve()
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _read(path: Path) -> str:
+    try:
+        return os.fsdecode(path.read_bytes()).rstrip("\n")
+    except OSError:
+        return ""
+
+
+def _remove(path: str) -> None:
+    import shutil  # here, since it takes as long to import as all the rest
+
+    shutil.rmtree(path, ignore_errors=True)
+    if Path(path).is_dir() and not Path(path).is_symlink():
+        with contextlib.suppress(OSError):
+            for folder, _, _ in os.walk(path):  # some lack the permission, as caches do
+                Path(folder).chmod(0o700)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _stat(number: int | str) -> list[str]:
+    """Fields of a process from its state on; empty if it is gone."""
+    return _read(Path(f"/proc/{number}/stat")).rpartition(")")[2].split()
+
+
+def _started(number: int) -> str:
+    """When a process started, which tells it from a later one that has its number."""
+    fields = _stat(number)
+    return fields[19] if fields else ""
+
+
+def _living_groups() -> set[int]:
+    """Groups of all processes that are not just waiting to be buried."""
+    stats = [_stat(entry.name) for entry in _entries(Path("/proc")) if entry.name.isdigit()]
+    return {int(fields[2]) for fields in stats if fields and fields[0] not in "ZX"}
+
+
+class Keeper:
+    """The one who cleans up: says to the keeper's process what is to be gone at the end.
+
+    A context manager. If the keeper's process is itself killed, this process cleans up when it
+    closes it. The keeper also ends what it has been told of when this process is killed: it waits
+    for the end of its input, and for the end of this process in case a fork of it holds that open.
+    """
+
+    def __init__(self) -> None:
+        self._ledger = Ledger()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start its process."""
+        import subprocess
+
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
+            [sys.executable, "-I", "-S", __file__, str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            cwd="/",  # so that it keeps no folder from being removed
+            start_new_session=True,  # Ctrl-C is not for it
+        )
+        return self
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """Of its process, while it has one."""
+        return None if self._process is None else self._process.pid
+
+    def group(self, number: int) -> None:
+        """Kill this process group at the end. Its leader must not have been waited for yet."""
+        self._say("group", str(number))
+
+    def forget(self, number: int) -> None:
+        """This process group has ended: its number may soon be somebody else's."""
+        self._say("forget", str(number))
+
+    def tree(self, repository: Path, path: Path) -> None:
+        """Remove this worktree at the end. To be said before it is made."""
+        self._say("tree", str(repository), str(path))
+
+    def folder(self, path: Path) -> None:
+        """Remove this folder at the end. To be said before it is made."""
+        self._say("folder", str(path))
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        seconds: float,
+    ) -> tuple[int | None, list[str]]:
+        """Run a program to its end, or end it; it does not outlive this process either.
+
+        Args:
+            command: the program and its arguments.
+            folder: the working directory.
+            environment: all of it.
+            seconds: how long it may take.
+
+        Returns:
+            Its exit code, negative for a signal and None if it took too long, and the last lines
+            that it wrote.
+        """
+        import subprocess
+        import tempfile
+
+        from pytest_dlperf.endings import exit_code, last_lines
+
+        with tempfile.TemporaryFile() as log:
+            # The shell waits until the keeper knows of it, and does nothing if this process is
+            # killed before: there is no moment at which the program runs unknown to the keeper.
+            process = subprocess.Popen(  # noqa: S603 - what the caller asked for
+                ["/bin/sh", "-c", _GATE, "sh", *command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                cwd=folder,
+                env=environment,
+                start_new_session=True,
+            )
+            try:
+                self.group(process.pid)
+                _write(process.stdin, b"go\n")
+                code = exit_code(process.pid, seconds)
+            finally:
+                self.end(process)
+            return code, last_lines(log.fileno(), _SHOWN_LINES)
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill a process that leads a group, and whatever else is in it, and forget them."""
+        if process.returncode is None:
+            # While its leader is not buried the group's number is nobody else's.
+            signal_group(process.pid, signal.SIGKILL)
+        process.communicate()
+        self.forget(process.pid)
+
+    def close(self) -> None:
+        """Clean up. The second time there is nothing to do."""
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            # Said too, since a fork of this process may hold the pipe open.
+            _write(process.stdin, b'["end"]\n')
+            process.stdin.close()
+            if _ended_well(process):
+                return
+            process.kill()
+            process.wait()
+        self._ledger.clean_up()
+
+    def _say(self, *line: str) -> None:
+        with self._lock:
+            self._ledger.note(*line)
+            if self._process is not None:
+                _write(self._process.stdin, json.dumps(line).encode() + b"\n")
+
+
+def _write(pipe: IO[bytes] | None, line: bytes) -> None:
+    if pipe is None:
+        return
+    try:
+        pipe.write(line)
+    except BrokenPipeError:
+        return  # who reads it is dead, which shows when it is waited for
+
+
+def _ended_well(process: subprocess.Popen[bytes]) -> bool:
+    import subprocess
+
+    try:
+        return process.wait(_CLOSE_SECONDS) == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def _lines(parent: int) -> Iterator[list[str]]:
+    """What is said on the standard input, until its end or the parent's."""
+    watched = [0]
+    with contextlib.suppress(OSError):  # it is gone, or the kernel is too old to tell
+        # A fork of the parent would hold the input open when the parent is gone.
+        watched.append(os.pidfd_open(parent))
+    # Gone before this process could open it: only what has been said already is to be read.
+    patience = None if os.getppid() == parent else 0
+    rest = b""
+    while True:
+        ready, _, _ = select.select(watched, [], [], patience)
+        said = os.read(0, 65536) if 0 in ready else b""
+        if not said:
+            return
+        *lines, rest = (rest + said).split(b"\n")
+        yield from map(json.loads, lines)
+
+
+def main() -> None:
+    """Be the keeper's process. Its argument is the number of the process that started it."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    ledger = Ledger()
+    for line in _lines(int(sys.argv[1])):
+        if line == ["end"]:
+            break
+        ledger.note(*line)
+    ledger.clean_up()
+
+
+if __name__ == "__main__":
+    main()

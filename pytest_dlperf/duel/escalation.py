@@ -1,0 +1,138 @@
+"""Escalation: a doubt about a stored baseline is settled by a duel, in a pytest of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_dlperf.duel.launcher import without_paths
+from pytest_dlperf.errors import DuelError
+from pytest_dlperf.results.record import record_from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_dlperf.results.record import Record
+
+_ALONE: Final = frozenset(
+    {
+        *("--dlperf-escalate", "--dlperf-quick", "--pdb", "--trace", "--lf", "--last-failed"),
+        *("--ff", "--failed-first", "--nf", "--new-first", "--sw", "--stepwise", "--sw-skip"),
+        *("--stepwise-skip", "--cache-clear", "--dlperf-update-in-ci"),
+    }
+)
+"""Options that are not for the duel and take no value."""
+
+_WITH_VALUE: Final = frozenset(
+    {
+        *("--dlperf-update", "--dlperf-json", "--dlperf-against", "--junitxml", "--junit-xml"),
+        *("--report-log", "--html", "--pdbcls", "--lfnf", "--last-failed-no-failures"),
+        *("-n", "--numprocesses", "--dist"),
+    }
+)
+"""Options that are not for the duel and take a value, in the same argument or the next."""
+
+_UNHEARD: Final = ("-p", "no:dlperf-entries", "-p", "no:dlperf-metrics", "-p", "no:dlperf-github")
+"""Leaves it to this run to tell other programs what was measured."""
+
+_LINES: Final = 15
+_RAN: Final = (0, 1)  # pytest: all passed, some failed
+
+
+def carried_over(arguments: Sequence[str], paths: Sequence[str]) -> tuple[str, ...]:
+    """The arguments of a pytest run that hold for a duel over one of its tests too.
+
+    Left out are what is to be collected, what is not for a duel, and files that this run writes.
+
+    Args:
+        arguments: as they were given.
+        paths: those of them that name what is to be collected.
+    """
+    kept: list[str] = []
+    rest = iter(without_paths(arguments, paths))
+    for argument in rest:
+        name, has_value, _ = argument.partition("=")
+        if name in _ALONE or (argument.startswith("-n") and argument[2:].isdecimal()):
+            continue
+        if name in _WITH_VALUE:
+            if not has_value:
+                next(rest, None)
+            continue
+        kept.append(argument)
+    return tuple(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """Starts duels over single tests.
+
+    Attributes:
+        folder: where pytest was started.
+        root: pytest's root folder.
+        options: pytest's arguments that hold for the duel.
+        in_path: whether the working directory is where modules are found, as in `python -m`.
+        variables: the environment of this process.
+    """
+
+    folder: Path
+    root: Path
+    options: tuple[str, ...]
+    in_path: bool
+    variables: Mapping[str, str]
+
+    def duel(self, test: str, commit: str) -> dict[str, Record]:
+        """Have pytest measure a test in turn with a commit.
+
+        Args:
+            test: pytest's node id.
+            commit: its hash.
+
+        Returns:
+            What became of each measurement of the test, by its name.
+
+        Raises:
+            DuelError: if it came to nothing, with the last lines that were said.
+        """
+        with tempfile.TemporaryDirectory(prefix="dlperf-") as folder:
+            report = Path(folder) / "duel.json"
+            done = subprocess.run(  # noqa: S603 - what this process was started with
+                [
+                    sys.executable,
+                    *(() if self.in_path else ("-P",)),
+                    *("-m", "pytest", *self.options, *_UNHEARD),
+                    *(f"--dlperf-against={commit}", f"--dlperf-json={report}"),
+                    self._place(test),
+                ],
+                cwd=self.folder,
+                env={k: v for k, v in self.variables.items() if k != "PYTEST_CURRENT_TEST"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+            records = _records(report, test) if done.returncode in _RAN else {}
+        if not records:
+            last = "\n".join(done.stdout.strip().splitlines()[-_LINES:])
+            raise DuelError(f"the duel with {commit[:8]} came to nothing:\n{last}")
+        return records
+
+    def _place(self, test: str) -> str:
+        path, colons, name = test.partition("::")
+        return f"{os.fspath(self.root / path)}{colons}{name}"
+
+
+def _records(report: Path, test: str) -> dict[str, Record]:
+    try:
+        content: Any = json.loads(report.read_bytes())
+    except OSError:
+        return {}
+    records = map(record_from_json, content["measurements"])
+    return {one.measurement.name: one for one in records if one.measurement.test == test}

@@ -1,0 +1,230 @@
+"""Referee: who is measured when, until every budget is decided or the time is up.
+
+One side works at a time. A block is four slots, in the order ABBA or BAAB by a fair coin; blocks
+go round the pairs, so that no single launch decides. A FAIL is confirmed on pairs that are
+started for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from pytest_dlperf.duel.blocks import Blocks
+from pytest_dlperf.duel.confirmation import Asked, Confirmation, blocks_of_a_pair, more_blocks
+from pytest_dlperf.duel.questions import NOTHING, Answer, Course
+from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, trial_for
+from pytest_dlperf.duel.slot_length import SlotLengths
+from pytest_dlperf.judge.pairing import lost_on_rows
+from pytest_dlperf.statistics.e_process import FARTHEST
+from pytest_dlperf.statistics.estimate import Estimate
+from pytest_dlperf.statistics.pair_effects import LOOKS, spread_of, with_launches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from pytest_dlperf.clock import Clock
+    from pytest_dlperf.duel.blocks import Player
+    from pytest_dlperf.duel.questions import Doubt, Question, Rates, Terms
+    from pytest_dlperf.duel.sequential_test import Trial
+    from pytest_dlperf.measure.slots import Block
+    from pytest_dlperf.measure.telemetry import Progress
+    from pytest_dlperf.results.measurement import Measurement
+
+_NS: Final = 1e-9
+_SOON: Final = 5.0
+"""Seconds after which it is seen whether rare requests will be enough in the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two sides that are measured against each other.
+
+    Attributes:
+        base: the one whose cost is the measure.
+        candidate: the one that is judged.
+        measured: puts the base and the candidate under their whole load, and tells what each was
+            measured to be.
+    """
+
+    base: Player
+    candidate: Player
+    measured: Callable[[], tuple[Measurement, Measurement]]
+
+
+class Starter(Protocol):
+    """Somebody who can start further pairs."""
+
+    def __call__(self) -> AbstractContextManager[Pair]:
+        """A fresh pair, for as long as the context lasts."""
+        ...
+
+
+class Referee:
+    """Leads one contest.
+
+    Args:
+        clock: of this process.
+        generator: throws the coins.
+        progress: somebody to tell.
+        terms: slots, time and error rates.
+    """
+
+    def __init__(
+        self, clock: Clock, generator: np.random.Generator, progress: Progress, terms: Terms
+    ) -> None:
+        self._clock = clock
+        self._progress = progress
+        self._terms = terms
+        self._lengths = SlotLengths(terms.shortest, terms.gauge)
+        self._blocks = Blocks(clock, generator)
+        self._seconds = 0.0
+        self._requests = 0
+        self._bad = 0
+
+    @property
+    def rates(self) -> Rates:
+        """Error rates of each budget."""
+        return self._terms.rates
+
+    def contest(
+        self,
+        questions: Sequence[Question],
+        doubts: Sequence[Doubt],
+        pairs: Sequence[Pair],
+        fresh: Starter,
+        earlier: Mapping[str, tuple[float, ...]] = NOTHING.effects,
+    ) -> Course:
+        """Measure until every question is decided, and confirm what failed.
+
+        Args:
+            questions: budgets that blocks decide.
+            doubts: losses of shares that have to be confirmed.
+            pairs: what is measured first, at least one.
+            fresh: starts pairs to confirm a FAIL with.
+            earlier: log ratios of the pairs of earlier duels of the same code, by the text of the
+                budget; a run that is repeated goes on with what was known.
+
+        Raises:
+            DlperfError: if a side cannot be measured any more.
+        """
+        asked = [
+            Asked(
+                one,
+                trial_for(one.budget.metric, one.bounds),
+                np.array(earlier.get(one.budget.text, ())),
+            )
+            for one in questions
+        ]
+        self._screen(asked, pairs)
+        answers = {one.text: self._answer(one) for one in asked}
+        decided = [one for one in asked if one.trial.decision]
+        open_ones = [one for one in decided if not one.settled]
+        confirmation = Confirmation(open_ones, doubts, self._terms.rates)
+        started, starting = self._confirm(confirmation, fresh)
+        answers |= confirmation.answers()
+        effects = {one.text: tuple(one.trial.effects().tolist()) for one in decided}
+        for text, further in confirmation.effects().items():
+            effects[text] += tuple(further.tolist())
+        return Course(
+            answers=answers,
+            blocks=self._blocks.played,
+            slot_seconds=self._lengths.next,
+            noise_figure=self._lengths.figure,
+            pairs=len(pairs),
+            fresh=started,
+            measuring=self._seconds,
+            starting=starting,
+            requests=self._requests,
+            bad=self._bad,
+            effects=MappingProxyType(effects),
+        )
+
+    def _screen(self, asked: Sequence[Asked], pairs: Sequence[Pair]) -> None:
+        """Measure until all is decided, and each pair's own effect is known well enough."""
+        while asked and (
+            any(one.trial.decision is None and self._may_come(one.trial) for one in asked)
+            or self._lengths.block_noise is None
+            or more_blocks(asked, self._blocks.played // len(pairs), self._enough_blocks)
+        ):
+            left = self._terms.seconds - self._seconds
+            if left <= 0:
+                return
+            self._progress.show(f"in turn with the base, block {self._blocks.played + 1}", left)
+            length = self._lengths.next
+            block = self._block(pairs, self._blocks.played % len(pairs), length)
+            self._lengths.add(length, block)
+            for one in asked:
+                one.trial.add(block)
+
+    def _may_come(self, trial: Trial) -> bool:
+        """Whether a trial can have the requests that it needs in the time that there is."""
+        if self._seconds < _SOON:
+            return True
+        return trial.admission * self._terms.seconds >= self._seconds
+
+    def _confirm(self, confirmation: Confirmation, fresh: Starter) -> tuple[int, float]:
+        """Measure fresh pairs; returns how many were started, and how long that took."""
+        end = self._seconds + self._terms.seconds
+        started: list[Pair] = []
+        starting = 0.0
+        while confirmation.wanted(len(started)) and self._seconds < end:
+            self._progress.show(f"looking again on fresh pair {len(started) + 1}", None)
+            asked_ns = self._clock.now_ns()
+            with fresh() as pair:
+                starting += (self._clock.now_ns() - asked_ns) * _NS
+                started.append(pair)
+                if confirmation.about_rows:
+                    base, candidate = pair.measured()
+                    for doubt in confirmation.doubts:
+                        loss = lost_on_rows(doubt.budget.metric, candidate, base)
+                        if loss is not None:
+                            confirmation.lost(doubt, loss.value)
+                if confirmation.about_speed:
+                    for _ in range(self._fresh_blocks):
+                        confirmation.add(self._block(started, len(started) - 1, self._lengths.next))
+            confirmation.look()
+        return len(started), starting
+
+    @property
+    def _fresh_blocks(self) -> int:
+        """Blocks of a fresh pair: no more than leave time for the pairs of the first look."""
+        room = int(self._terms.seconds / LOOKS[0] / self._lengths.block_seconds)
+        return max(FEWEST_BLOCKS, min(self._enough_blocks, room))
+
+    @property
+    def _enough_blocks(self) -> int:
+        """Blocks that make a pair's own effect known well enough; after at least one block."""
+        return blocks_of_a_pair(self._lengths.block_noise, self._lengths.block_seconds)
+
+    def _block(self, pairs: Sequence[Pair], number: int, length: float) -> Block:
+        """A block of one of the pairs, written down."""
+        pair = pairs[number]
+        block = self._blocks.play(pair.base, pair.candidate, number, length)
+        self._seconds += block.seconds
+        self._requests += block.candidate.good + block.candidate.bad
+        self._bad += block.candidate.bad
+        return block
+
+    def _answer(self, asked: Asked) -> Answer:
+        trial = asked.trial
+        if not trial.blocks:
+            return Answer(None, _UNKNOWN, FARTHEST, "there was no time to measure it")
+        spread = spread_of(asked.question.budget.metric, trial.errors())
+        loss = with_launches(trial.estimate(), trial.effects(), spread)
+        reason = "" if trial.decision else self._undecided(trial)
+        return Answer(trial.decision, loss, trial.visible(), reason)
+
+    def _undecided(self, trial: Trial) -> str:
+        limit = f"{self._terms.seconds:g} s of measuring (dlperf-budget-time)"
+        if 0 < trial.admission < 1:
+            wanted = self._seconds / trial.admission
+            return f"{trial.lacking}: about {wanted:.0f} s, more than {limit}"
+        return trial.lacking or f"not decided in {limit}"
+
+
+_UNKNOWN: Final = Estimate(0.0, -FARTHEST, FARTHEST)

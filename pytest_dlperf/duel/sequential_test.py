@@ -1,0 +1,351 @@
+"""Trial: the contest over one budget of a duel, decided as soon as the evidence allows it.
+
+Everything is said on `log(cost of the candidate / cost of the base)`, above 0 being worse. What a
+block says changes its sign with the labels of the sides; so where the sides do not differ, the
+coin that chose the order makes its sign a fair one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from pytest_dlperf.statistics.e_process import (
+    Evidence,
+    hodges_lehmann,
+    interval,
+    lower_bound,
+)
+from pytest_dlperf.statistics.planning import blocks_needed
+from pytest_dlperf.statistics.robust import SD_OF_MEDIAN, deviation
+from pytest_dlperf.statistics.tail_test import Exceedances, Tails, needed_requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.measure.slots import Block, Slot
+    from pytest_dlperf.metrics import Metric
+    from pytest_dlperf.statistics.estimate import Estimate
+
+Decision: TypeAlias = Literal["FAIL", "PASS"]
+
+FEWEST_BLOCKS: Final = 6
+"""No trial is decided on fewer blocks."""
+
+_HALF: Final = 0.5  # added to both counts where one is none, as Haldane (1956) does
+_SHORTEST: Final = 1e-9
+_POWER: Final = 0.95
+_Z: Final = 1.96
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a trial has to tell apart, and how surely.
+
+    Attributes:
+        allowed: the loss that the budget allows, as a log ratio; FAIL when more is proven.
+        line: `max(allowed, detect)`, as a log ratio; PASS when this much is excluded.
+        alpha: how often code within `allowed` may FAIL.
+        beta: how often code at or beyond `line` may PASS.
+    """
+
+    allowed: float
+    line: float
+    alpha: float
+    beta: float
+
+    def __post_init__(self) -> None:
+        if not -math.inf < self.allowed <= self.line < math.inf:
+            raise ValueError(f"allowed is {self.allowed} and line {self.line}: allowed <= line")
+        for name, value in (("alpha", self.alpha), ("beta", self.beta)):
+            if not 0 < value < 1:
+                raise ValueError(f"{name} is {value}: a probability between 0 and 1")
+
+
+class Trial(Protocol):
+    """The contest over one budget, block by block."""
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks were taken."""
+        ...
+
+    @property
+    def decision(self) -> Decision | None:
+        """FAIL or PASS, which stays; None while neither is proven."""
+        ...
+
+    @property
+    def lacking(self) -> str:
+        """What keeps the trial from being decided, whatever the evidence; else empty."""
+        ...
+
+    @property
+    def admission(self) -> float:
+        """How much of the requests that it needs there are, as a share; 1 at the most."""
+        ...
+
+    def add(self, block: Block) -> None:
+        """Take one more block."""
+        ...
+
+    def estimate(self) -> Estimate:
+        """The log ratio with its interval over blocks; after at least one block."""
+        ...
+
+    def effects(self) -> NDArray[np.float64]:
+        """The log ratio of each pair, ordered by its number, shape `(pairs,)`."""
+        ...
+
+    def errors(self) -> NDArray[np.float64]:
+        """The standard error of each pair's effect, shape `(pairs,)`."""
+        ...
+
+    def visible(self) -> float:
+        """The log ratio of a loss that this much measuring with this noise would have failed."""
+        ...
+
+
+class _Contest(Protocol):
+    """Evidence against one side of a line: `Evidence` and `Exceedances`."""
+
+    @property
+    def peak(self) -> float: ...
+
+
+def _decide(loss: _Contest, no_loss: _Contest, bounds: Bounds) -> Decision | None:
+    if loss.peak >= math.log(1 / bounds.alpha):
+        return "FAIL"
+    return "PASS" if no_loss.peak >= math.log(1 / bounds.beta) else None
+
+
+class RatioTrial:
+    """A trial over something that each block has: a log ratio of costs.
+
+    Args:
+        cost: the logarithms of what the base and the candidate had to pay in a block.
+        bounds: what to tell apart.
+    """
+
+    admission = 1.0
+
+    def __init__(self, cost: Callable[[Block], tuple[float, float]], bounds: Bounds) -> None:
+        self._cost = cost
+        self._bounds = bounds
+        self._loss = Evidence(bounds.allowed)
+        self._no_loss = Evidence(-bounds.line)
+        self._ratios: list[float] = []
+        self._pairs: list[int] = []
+        self.decision: Decision | None = None
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks were taken."""
+        return len(self._ratios)
+
+    @property
+    def lacking(self) -> str:
+        """What keeps the trial from being decided, whatever the evidence; else empty."""
+        return _too_few_blocks(self.blocks)
+
+    @property
+    def ratios(self) -> NDArray[np.float64]:
+        """The log ratio of each block, shape `(blocks,)`."""
+        return np.array(self._ratios)
+
+    def add(self, block: Block) -> None:
+        """Take one more block."""
+        base, candidate = self._cost(block)
+        ratio = candidate - base
+        self._ratios.append(ratio)
+        self._pairs.append(block.pair)
+        self._loss.add(ratio)
+        self._no_loss.add(-ratio)
+        if self.decision is None and not self.lacking:
+            self.decision = _decide(self._loss, self._no_loss, self._bounds)
+
+    def estimate(self) -> Estimate:
+        """Hodges and Lehmann's estimate with the interval that holds whenever one stops."""
+        return interval(self.ratios)
+
+    def effects(self) -> NDArray[np.float64]:
+        """The median of each pair's blocks, ordered by its number, shape `(pairs,)`."""
+        return np.array([np.median(ratios) for ratios in self._by_pair()])
+
+    def errors(self) -> NDArray[np.float64]:
+        """The standard error of each pair's median, from the spread of its blocks.
+
+        `sqrt(pi / 2) 1.4826 MAD / sqrt(n)`, for blocks whose noise is about normal.
+        """
+        found = []
+        for ratios in self._by_pair():
+            spread = deviation(np.abs(ratios - np.median(ratios)))
+            found.append(SD_OF_MEDIAN * spread / math.sqrt(len(ratios)))
+        return np.array(found)
+
+    def visible(self) -> float:
+        """The log ratio of a loss that this much measuring with this noise would have failed."""
+        return smallest_visible(self.ratios, self._bounds)
+
+    def _by_pair(self) -> list[NDArray[np.float64]]:
+        ratios, pairs = self.ratios, np.array(self._pairs)
+        return [ratios[pairs == pair] for pair in np.unique(pairs)]
+
+
+class TailTrial:
+    """A trial over a percentile far out, of which a single block has too few latencies.
+
+    Decided on exceedances of a common threshold, once each side has had enough latencies.
+
+    Args:
+        percent: of the percentile, between 0 and 100.
+        bounds: what to tell apart.
+    """
+
+    def __init__(self, percent: float, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._percent = percent
+        self._loss = Exceedances(percent, bounds.allowed)
+        # Base and candidate change places in it: evidence against theta >= line.
+        self._no_loss = Exceedances(percent, -bounds.line)
+        self._tails = Tails(percent)
+        self.blocks = 0
+        self.decision: Decision | None = None
+
+    @property
+    def admission(self) -> float:
+        """How much of the requests that it needs there are, as a share; 1 at the most."""
+        return self._loss.admission
+
+    @property
+    def lacking(self) -> str:
+        """What keeps the trial from being decided, whatever the evidence; else empty."""
+        if not self._loss.admitted:
+            return f"p{self._percent:g} needs {needed_requests(self._percent)} requests of a side"
+        return _too_few_blocks(self.blocks)
+
+    def add(self, block: Block) -> None:
+        """Take one more block."""
+        base, candidate = block.base.latencies, block.candidate.latencies
+        self._loss.add(base, candidate)
+        self._no_loss.add(candidate, base)
+        self._tails.add(block.pair, base, candidate)
+        self.blocks += 1
+        if self.decision is None and not self.lacking:
+            self.decision = _decide(self._loss, self._no_loss, self._bounds)
+
+    def estimate(self) -> Estimate:
+        """The log ratio of the percentiles with a bootstrap interval over stretches of blocks."""
+        return self._tails.estimate()
+
+    def effects(self) -> NDArray[np.float64]:
+        """The log ratio of each pair's percentiles, ordered by its number, shape `(pairs,)`."""
+        return self._tails.effects()
+
+    def errors(self) -> NDArray[np.float64]:
+        """The bootstrap's standard error of each pair's effect, shape `(pairs,)`."""
+        return self._tails.errors()
+
+    def visible(self) -> float:
+        """The log ratio of a loss that this much measuring with this noise would have failed.
+
+        From the standard error of the estimate, by what the e-process needs (`blocks_needed`).
+        """
+        found = self.estimate()
+        error = (found.high - found.low) / (2 * _Z)
+        return self._bounds.allowed + error * math.sqrt(blocks_needed(self._bounds.alpha, _POWER))
+
+
+def _too_few_blocks(blocks: int) -> str:
+    few = f"{blocks} block{'' if blocks == 1 else 's'}, at least {FEWEST_BLOCKS} needed"
+    return "" if blocks >= FEWEST_BLOCKS else few
+
+
+def smallest_visible(d: NDArray[np.float64], bounds: Bounds) -> float:
+    """The log ratio of a loss at which blocks with this noise would have been a FAIL.
+
+    What is allowed, and the distance from the point estimate down to the always-valid bound at
+    `alpha`: blocks moved by the difference would have their bound just at `allowed`.
+
+    Args:
+        d: log ratios of the blocks in the order of time, shape `(blocks,)`, at least one.
+        bounds: what had to be told apart.
+    """
+    return bounds.allowed + max(0.0, hodges_lehmann(d) - lower_bound(d, bounds.alpha))
+
+
+def _seconds_per_good(block: Block) -> tuple[float, float]:
+    return _seconds_per(block, block.base.good, block.candidate.good)
+
+
+def _seconds_per_within(block: Block) -> tuple[float, float]:
+    return _seconds_per(block, block.base.within, block.candidate.within)
+
+
+def _seconds_per(block: Block, base: int, candidate: int) -> tuple[float, float]:
+    """Seconds for each request that counts; half a request more on both sides if one has none."""
+    more = 0.0 if base and candidate else _HALF
+    return (
+        math.log(block.base.seconds / (base + more)),
+        math.log(block.candidate.seconds / (candidate + more)),
+    )
+
+
+def _mean_latency(block: Block) -> tuple[float, float]:
+    return _latency(block.base, np.mean), _latency(block.candidate, np.mean)
+
+
+def _median_latency(block: Block) -> tuple[float, float]:
+    return _latency(block.base, np.median), _latency(block.candidate, np.median)
+
+
+def _latency(
+    slot: Slot, of: Callable[[NDArray[np.float64]], np.floating | NDArray[np.floating]]
+) -> float:
+    """A latency of a side; without a good answer it is all the time that one was waited for."""
+    seconds = float(of(slot.latencies)) if len(slot.latencies) else slot.seconds
+    return math.log(max(seconds, _SHORTEST))
+
+
+_COSTS: Final = {
+    "throughput": _seconds_per_good,
+    "goodput": _seconds_per_within,
+    "mean": _mean_latency,
+    "p50": _median_latency,
+}
+
+SLOTTED: Final = frozenset({*_COSTS, "p90", "p95", "p99", "p99.9"})
+"""Names of the metrics that slots can decide."""
+
+
+def log_ratio(metric: Metric, block: Block) -> float:
+    """What one block says of a metric that every block has: `log(candidate's / base's cost)`.
+
+    Raises:
+        KeyError: if a single block does not tell it.
+    """
+    base, candidate = _COSTS[metric.name](block)
+    return candidate - base
+
+
+def trial_for(metric: Metric, bounds: Bounds) -> Trial:
+    """The trial that decides a metric.
+
+    Args:
+        metric: one of `SLOTTED`.
+        bounds: what to tell apart, as log ratios.
+
+    Raises:
+        ValueError: if slots cannot decide it.
+    """
+    if metric.name in _COSTS:
+        return RatioTrial(_COSTS[metric.name], bounds)
+    if metric.name not in SLOTTED or metric.percentile is None:
+        wanted = ", ".join(sorted(SLOTTED))
+        raise ValueError(f"slots cannot decide {metric.name}: expected one of {wanted}")
+    return TailTrial(metric.percentile, bounds)

@@ -1,0 +1,114 @@
+"""Slot length: the one that tells most in a second of measuring, found while measuring.
+
+The noise figure of a slot length is `S = sigma_block^2 * t_block`, in seconds: the time to a
+verdict is proportional to it. Short slots follow a machine whose speed wanders; slots that are too
+short are mostly hand-over.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pytest_dlperf.duel.sequential_test import log_ratio
+from pytest_dlperf.statistics.robust import noise_figure
+
+if TYPE_CHECKING:
+    from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.measure.slots import Block
+    from pytest_dlperf.metrics import Metric
+    from pytest_dlperf.results.measurement import Measurement
+
+FACTORS: Final = (1, 2, 4)
+"""Lengths that are tried, as multiples of the shortest."""
+
+TRIED: Final = 6
+"""Blocks of each length before one is chosen."""
+
+_SLOTS: Final = 4  # of a block
+_TRYING_SECONDS: Final = 10.0
+_SHORTEST: Final = 0.005
+_SHORTEST_OPEN: Final = 0.05
+_CALLS: Final = 8
+_ARRIVALS: Final = 40
+_LONGEST: Final = 5.0
+
+
+class SlotLengths:
+    """Tries slot lengths in turn, and then keeps the one with the least noise figure.
+
+    It knows the sizes of differences, never their signs. So the choice favours neither side, and
+    the blocks that it was made from count as evidence like all others.
+
+    Args:
+        shortest: seconds.
+        gauge: a metric that every block has.
+    """
+
+    def __init__(self, shortest: float, gauge: Metric) -> None:
+        # Where trying would take long, no hand-over is worth saving.
+        lengths = [shortest * factor for factor in FACTORS]
+        brief = _SLOTS * TRIED * sum(lengths) <= _TRYING_SECONDS
+        self._lengths = lengths if brief else lengths[:1]
+        self._gauge = gauge
+        self._seconds: dict[float, list[float]] = {length: [] for length in self._lengths}
+        self._ratios: dict[float, list[float]] = {length: [] for length in self._lengths}
+        self._chosen: float | None = None
+
+    @property
+    def next(self) -> float:
+        """How long the slots of the next block are, in seconds."""
+        if self._chosen is not None:
+            return self._chosen
+        return min(self._lengths, key=lambda length: len(self._seconds[length]))
+
+    def add(self, length: float, block: Block) -> None:
+        """Take a block whose slots were so long."""
+        self._seconds[length].append(block.seconds)
+        self._ratios[length].append(log_ratio(self._gauge, block))
+        if self._chosen is None and min(map(len, self._seconds.values())) >= TRIED:
+            self._chosen = min(self._lengths, key=lambda one: self._figure(one, 0.0))
+
+    @property
+    def figure(self) -> float | None:
+        """The noise figure of the length that is used, in seconds; None with too few blocks."""
+        length = self.next
+        if len(self._ratios[length]) < TRIED:
+            return None
+        return self._figure(length, float(np.median(self._ratios[length])))
+
+    @property
+    def block_noise(self) -> float | None:
+        """The standard deviation of a block's log ratio; None with too few blocks."""
+        figure = self.figure
+        return None if figure is None else math.sqrt(figure / self.block_seconds)
+
+    @property
+    def block_seconds(self) -> float:
+        """How long a block takes, hand-overs included; after at least one block."""
+        every = [seconds for some in self._seconds.values() for seconds in some]
+        return float(np.median(self._seconds[self.next] or every))
+
+    def _figure(self, length: float, middle: float) -> float:
+        sizes = np.abs(np.array(self._ratios[length]) - middle)
+        return noise_figure(sizes, np.array(self._seconds[length]))
+
+
+def shortest_slot(plan: Plan, found: Measurement) -> float:
+    """The shortest slot that is worth a hand-over, in seconds.
+
+    Eight calls of the target, 5 ms at least. In an open loop, whose latencies are judged by their
+    tails: forty arrivals, 50 ms at least.
+
+    Args:
+        plan: the load.
+        found: what the base was measured to be.
+    """
+    if plan.open_loop:
+        rate = found.requests / max(found.seconds, _SHORTEST)
+        return min(max(_SHORTEST_OPEN, _ARRIVALS / rate), _LONGEST)
+    calls = max(1, sum(found.batch_sizes.values()))
+    busy = sum(found.utilisation) * found.seconds
+    return min(max(_SHORTEST, _CALLS * busy / calls / max(1, plan.lanes)), _LONGEST)

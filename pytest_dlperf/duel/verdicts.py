@@ -1,0 +1,185 @@
+"""Duel: the judgements on a candidate that was measured in turn with its base."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.duel.questions import Answer, Doubt, pass_rate
+from pytest_dlperf.judge.judge import allowed_loss, judge, loss_to_find, metric_after
+from pytest_dlperf.judge.pairing import lost_on_rows, share_decision
+from pytest_dlperf.results.measurement import ErrorCount
+from pytest_dlperf.results.verdict import Judgement, Verdict
+from pytest_dlperf.statistics.e_process import FARTHEST
+from pytest_dlperf.statistics.estimate import Estimate, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pytest_dlperf.config.budgets import Budget
+    from pytest_dlperf.duel.questions import Course, Rates
+    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.measurement import Measurement
+
+_VERDICTS: Final = {"FAIL": Verdict.FAIL, "PASS": Verdict.PASS, None: Verdict.INCONCLUSIVE}
+
+
+def accuracy_answers(
+    found: Measurement, base: Measurement, budgets: Iterable[Budget], rates: Rates
+) -> dict[str, Answer]:
+    """What the rows say of the relative budgets on accuracy and users' shares, by their texts.
+
+    McNemar's exact test and Bonett and Price's interval, or Student's for pairs, at the rates of
+    the run. There is nothing to be said where both did not answer the same rows.
+    """
+    answers = {}
+    for budget in budgets:
+        allowed = _allowed_share(budget, base)
+        loss = lost_on_rows(budget.metric, found, base)
+        if allowed is not None and loss is not None:
+            line = loss_to_find(budget.metric, allowed)
+            decision = share_decision(
+                *(budget.metric, found, base),
+                allowed=allowed,
+                line=line,
+                alpha=rates.screen,
+                beta=pass_rate(allowed, rates),
+            )
+            visible = allowed + (loss.value - loss.low)
+            answers[budget.text] = Answer(decision, loss, visible)
+    return answers
+
+
+def doubts(
+    answers: Mapping[str, Answer], budgets: Iterable[Budget], base: Measurement
+) -> tuple[Doubt, ...]:
+    """The losses of shares that fresh pairs have to confirm."""
+    found = []
+    for budget in budgets:
+        answer = answers.get(budget.text)
+        allowed = _allowed_share(budget, base)
+        if answer is not None and answer.decision == "FAIL" and allowed is not None:
+            line = loss_to_find(budget.metric, allowed)
+            found.append(Doubt(budget, allowed, line, answer.loss))
+    return tuple(found)
+
+
+def _allowed_share(budget: Budget, base: Measurement) -> float | None:
+    """The loss of a share of answers that a relative budget allows; None for other budgets."""
+    metric = budget.metric
+    share = metric.of_answers and metric.unit == "share"
+    if not budget.relative or not share or budget.operator == "==":
+        return None
+    value = base.metrics.get(metric.name)
+    return None if value is None else allowed_loss(budget, value.value)
+
+
+def judge_duel(
+    found: Measurement, base: Accepted, budgets: Iterable[Budget], answers: Mapping[str, Answer]
+) -> tuple[Judgement, ...]:
+    """Judge each budget: by what was measured in turn, and else as against a stored baseline.
+
+    Args:
+        found: what the candidate was measured to be.
+        base: what the base was measured to be, by the same rules.
+        budgets: what was asked.
+        answers: of the contest and of the rows, by the text of the budget.
+    """
+    budgets = tuple(budgets)
+    # That the sides run with different software is what is being compared.
+    alike = dataclasses.replace(base, serving=found.serving)
+    judged = judge(found, budgets, alike, base.environment, "")
+    return tuple(
+        _answered(budget, answers[budget.text], found, base)
+        if budget.text in answers and not found.hung
+        else judgement
+        for budget, judgement in zip(budgets, judged, strict=True)
+    )
+
+
+def _answered(budget: Budget, answer: Answer, found: Measurement, base: Accepted) -> Judgement:
+    metric = budget.metric
+    value = base.metrics[metric.name].value if metric.name in base.metrics else None
+    if metric.unit == "share":
+        measured = found.metrics.get(metric.name)
+        change = _negated(_share(answer.loss))
+    else:
+        change = _ratio(_negated(answer.loss) if metric.better == "higher" else answer.loss)
+        measured = _scaled(change, value) if value is not None else found.metrics.get(metric.name)
+    open_question = answer.decision is None
+    shown = value is not None and answer.visible < FARTHEST
+    return Judgement(
+        budget=budget.text,
+        metric=metric.name,
+        verdict=_VERDICTS[answer.decision],
+        measured=measured,
+        limit=budget.limit(value) if value is not None else None,
+        baseline=value,
+        fails_at=(
+            metric_after(metric, value or 0.0, answer.visible) if open_question and shown else None
+        ),
+        reason=answer.reason or ("the noise hides a loss of this size" if open_question else ""),
+        revision=str(base.revision),
+        improved=answer.decision == "PASS" and answer.loss.high < 0,
+        change=change,
+    )
+
+
+def _share(loss: Estimate) -> Estimate:
+    """No more than all of it can be lost, or won."""
+    return Estimate(loss.value, max(loss.low, -1.0), min(loss.high, 1.0))
+
+
+def _negated(loss: Estimate) -> Estimate:
+    # From 0, so that nothing is shown as -0.
+    return Estimate(0.0 - loss.value, 0.0 - loss.high, 0.0 - loss.low)
+
+
+def _ratio(log: Estimate) -> Estimate:
+    return Estimate(math.exp(log.value), math.exp(log.low), math.exp(log.high))
+
+
+def _scaled(ratio: Estimate, by: float) -> Estimate:
+    return Estimate(ratio.value * by, ratio.low * by, ratio.high * by)
+
+
+def with_slots(found: Measurement, course: Course) -> Measurement:
+    """The measurement with what its slots add: their errors, and how the contest went."""
+    notes = (*found.notes, course_note(course)) if course.blocks else found.notes
+    if not course.bad:
+        return dataclasses.replace(found, notes=notes)
+    bad = sum(error.requests for error in found.errors) + course.bad
+    errors = counted(bad / (found.requests + course.requests))
+    example = "raised, or answered with another shape, while measured in turn with the base"
+    return dataclasses.replace(
+        found,
+        notes=notes,
+        requests=found.requests + course.requests,
+        metrics=MappingProxyType({**found.metrics, "errors": errors}),
+        errors=(*found.errors, ErrorCount("in a slot", course.bad, example)),
+    )
+
+
+def with_judged(found: Measurement, judgements: Iterable[Judgement]) -> Measurement:
+    """The measurement with the values that were judged, as far as slots have told them."""
+    judged = {
+        one.metric: one.measured
+        for one in judgements
+        if one.change is not None and one.measured is not None
+    }
+    metrics = {name: judged.get(name, estimate) for name, estimate in found.metrics.items()}
+    return dataclasses.replace(found, metrics=MappingProxyType(metrics))
+
+
+def course_note(course: Course) -> str:
+    """How a contest went, in a sentence."""
+    figure = f", noise figure S = {course.noise_figure:.2g} s" if course.noise_figure else ""
+    ones = "one" if course.fresh == 1 else "ones"
+    fresh = f" and {course.fresh} fresh {ones}" if course.fresh else ""
+    return (
+        f"measured in turn with the base: {course.blocks} blocks of 4 slots of "
+        f"{course.slot_seconds * 1e3:.0f} ms on {course.pairs} "
+        f"pair{'s' if course.pairs > 1 else ''}{fresh} in {course.measuring:.1f} s{figure}"
+    )

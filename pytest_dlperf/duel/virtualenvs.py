@@ -1,0 +1,204 @@
+"""Installs: an environment of its own for a side, where the project must be installed to run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shlex
+import shutil
+import site
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_dlperf.duel.cleanup_process import Keeper
+
+INSTALL_SECONDS: Final = 900.0
+"""How long an install command may take; it may compile."""
+
+_VENV_SECONDS: Final = 120.0
+_ASK_SECONDS: Final = 60.0
+_DISTRIBUTION: Final = "pytest-dlperf"
+_INHERIT: Final = "zz_dlperf_parent"
+_FINDERS: Final = '''\
+"""What the environment that pytest runs in has, after what this one has."""
+import site
+import sys
+
+standard = [one for one in sys.meta_path if getattr(one, "__module__", "").startswith("_frozen_")]
+own = [one for one in sys.meta_path if one not in standard]
+for folder in {folders!r}:
+    site.addsitedir(folder)
+others = [one for one in sys.meta_path if one not in own and one not in standard]
+sys.meta_path[:] = own + standard + others
+'''
+_ASK: Final = (
+    "import json; from importlib.metadata import version; import pytest_dlperf; "
+    f"print(json.dumps([version({_DISTRIBUTION!r})]))"
+)
+
+
+def make_environment(
+    folder: Path, tree: Path, command: str, environment: Mapping[str, str], keeper: Keeper
+) -> Path:
+    """Make a virtual environment and install a tree's version of the project into it.
+
+    Whatever is installed where this process runs is there as well, so that the command need
+    install nothing but the project; what the command installs wins over that.
+
+    Args:
+        folder: where to make it; must not exist yet.
+        tree: where the command runs.
+        command: what installs the project, such as `pip install -e .`; its words are those of a
+            shell, but no shell runs it. `python` and `pip` are the new environment's.
+        environment: the variables that it runs with.
+        keeper: removes the environment at the end.
+
+    Returns:
+        The environment's Python.
+
+    Raises:
+        UsageError: if the environment cannot be made, or the command fails; with its last lines.
+    """
+    words = _words(command)
+    keeper.folder(folder)
+    # The pip that is here installs there too, which saves seconds.
+    has_pip = importlib.util.find_spec("pip") is not None
+    venv = [sys.executable, "-m", "venv", *(["--without-pip"] if has_pip else []), str(folder)]
+    plain = {name: value for name, value in environment.items() if name != "PYTHONHOME"}
+    code, lines = keeper.run(venv, folder=folder.parent, environment=plain, seconds=_VENV_SECONDS)
+    if code != 0:
+        raise UsageError(f"no virtual environment can be made: {_failure(venv, code, lines)}")
+    python = folder / "bin" / "python"
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
+    inherit(packages, _site_folders())
+    if has_pip:
+        _add_pip(folder / "bin", python)
+    code, lines = keeper.run(
+        words, folder=tree, environment=activated(folder, environment), seconds=INSTALL_SECONDS
+    )
+    if code != 0:
+        raise UsageError(
+            f"the project cannot be installed in {tree}: {_failure(words, code, lines)}",
+            "change the command of --dlperf-against-install, or compare with a commit that "
+            "can be installed",
+        )
+    return python
+
+
+def activated(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a process that runs in a virtual environment.
+
+    Args:
+        folder: of the virtual environment.
+        environment: the variables as they are outside.
+    """
+    found = dict(environment)
+    found.pop("PYTHONHOME", None)
+    found["VIRTUAL_ENV"] = str(folder)
+    found["PATH"] = os.pathsep.join(filter(None, (f"{folder}/bin", environment.get("PATH"))))
+    return found
+
+
+def inherit(packages: Path, folders: Sequence[str]) -> None:
+    """Make what is installed in some folders importable beside what is installed in another.
+
+    The other comes first in all cases: also where its editable installs have finders of modules,
+    which come after all paths otherwise, or where those of the folders would come before them.
+
+    Args:
+        packages: the folder of packages that is to have the others' as well.
+        folders: whose packages.
+    """
+    # Its name sorts after all that installers write, which so come first.
+    (packages / f"{_INHERIT}.pth").write_text(f"import {_INHERIT}\n")
+    (packages / f"{_INHERIT}.py").write_text(_FINDERS.format(folders=list(folders)))
+
+
+def check_interpreter(path: str) -> Path:
+    """A Python that a side can run with: one that has this plugin, in this version.
+
+    Args:
+        path: of the interpreter, or its name if it is in PATH.
+
+    Returns:
+        Its path, absolute, and with the links that make it a virtual environment's.
+
+    Raises:
+        UsageError: if it is not there, does not run, or lacks the plugin.
+    """
+    found = shutil.which(path)
+    if found is None:
+        raise UsageError(
+            f"{path!r} is no program that can be run",
+            "--dlperf-against-python= is the path of a Python, such as .venv-base/bin/python",
+        )
+    python = Path(os.path.abspath(found))  # noqa: PTH100 - resolve() would leave the environment
+    ours = importlib.metadata.version(_DISTRIBUTION)
+    hint = f"install it there: {shlex.quote(str(python))} -m pip install {_DISTRIBUTION}=={ours}"
+    try:
+        done = subprocess.run(  # noqa: S603 - the user's own choice
+            [str(python), "-c", _ASK],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            # Not the plugin that may lie in the working directory.
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            timeout=_ASK_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UsageError(f"{python} does not run: {error}") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise UsageError(f"{python} cannot import pytest_dlperf: {last}", hint)
+    try:
+        (theirs,) = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, LookupError):
+        raise UsageError(f"{python} is no Python: it answers {done.stdout[:80]!r}") from None
+    if theirs != ours:
+        raise UsageError(
+            f"{python} has {_DISTRIBUTION} {theirs}, and this is {ours}: both sides of a duel "
+            "must be measured alike",
+            hint,
+        )
+    return python
+
+
+def _words(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"the install command {command!r} cannot be read: {error}") from None
+    if not words:
+        raise UsageError("the install command is empty", 'name one, such as "pip install -e ."')
+    return words
+
+
+def _failure(command: list[str], code: int | None, lines: list[str]) -> str:
+    took = "took too long" if code is None else f"ended with exit code {code}"
+    return f"{shlex.join(command)} {took}" + "".join(f"\n    {line}" for line in lines)
+
+
+def _site_folders() -> list[str]:
+    """Where packages are installed that this process can import."""
+    users = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+    return [one for one in (*site.getsitepackages(), *users) if Path(one).is_dir()]
+
+
+def _add_pip(programs: Path, python: Path) -> None:
+    # With -P, so that no module of the project is taken for one of pip's.
+    script = f'#!/bin/sh\nexec {shlex.quote(str(python))} -P -m pip "$@"\n'
+    for name in ("pip", "pip3"):
+        (programs / name).write_text(script)
+        (programs / name).chmod(0o755)

@@ -1,0 +1,167 @@
+"""Ground: what a duel stands on: the two trees, and the environments that the sides run in."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.duel.launcher import Camp, Launcher, variables_at
+from pytest_dlperf.duel.module_identity import shared_modules, sharing_error
+from pytest_dlperf.duel.virtualenvs import activated, check_interpreter, make_environment
+from pytest_dlperf.duel.worktree import (
+    add_worktree,
+    python_files,
+    rebase,
+    repository,
+    resolve,
+    without_git,
+)
+from pytest_dlperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_dlperf.duel.cleanup_process import Keeper
+    from pytest_dlperf.duel.worker_handle import Role, Stop
+    from pytest_dlperf.duel.worktree import Repository
+
+_TOLERANT: Final = "--continue-on-collection-errors"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asks for.
+
+    Attributes:
+        ref: the base.
+        install: command that makes an environment a side; empty if none is wanted.
+        python: interpreter of the base; empty for this one.
+        folder: where pytest was started.
+        root: pytest's root folder.
+        options: pytest's arguments that are no paths.
+        paths: what is to be collected.
+        in_path: whether the working directory is where modules are found, as in `python -m`.
+        cache: where trained models are kept between sessions; None if nowhere.
+        patience: seconds for which a side may say nothing.
+    """
+
+    ref: str
+    install: str
+    python: str
+    folder: Path
+    root: Path
+    options: tuple[str, ...]
+    paths: tuple[str, ...]
+    in_path: bool
+    cache: Path | None
+    patience: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Two trees, and who starts sides in them.
+
+    Attributes:
+        repo: the candidate's.
+        tree: the base's.
+        commit: the base's.
+        launcher: starts sides.
+        base_is_empty: whether nothing of what is to be collected is there at the base.
+    """
+
+    repo: Repository
+    tree: Repository
+    commit: str
+    launcher: Launcher
+    base_is_empty: bool
+
+    def check(self, base: Stop, candidate: Stop) -> None:
+        """Refuse sides that run the same code; sides show once what they have loaded.
+
+        Raises:
+            UsageError: naming what both run, and what to do.
+        """
+        if base.modules is None or candidate.modules is None:
+            return
+        shared = shared_modules(
+            base.modules,
+            candidate.modules,
+            python_files(self.repo),
+            str(self.repo.top),
+            str(self.tree.top),
+            prefix=self.repo.prefix,
+        )
+        if shared:
+            raise sharing_error(shared)
+
+
+def lay_ground(wish: Wish, variables: Mapping[str, str], keeper: Keeper) -> Ground:
+    """Check the base out, and prepare what its side and the candidate's run with.
+
+    Args:
+        wish: of the user.
+        variables: the environment of this process.
+        keeper: removes all of it at the end.
+
+    Raises:
+        UsageError: if there is no such commit, or an environment cannot be made.
+    """
+    repo = repository(wish.folder)
+    if not wish.root.resolve().is_relative_to(repo.top):
+        raise UsageError(
+            f"pytest's root folder {wish.root} is outside of the repository {repo.top}",
+            "run pytest inside of the repository that holds the tests",
+        )
+    commit = resolve(repo, wish.ref)
+    folder = Path(tempfile.gettempdir()) / f"dlperf-{secrets.token_hex(6)}"
+    keeper.folder(folder)
+    folder.mkdir(mode=0o700)
+    tree = add_worktree(repo, commit, folder / "base" / repo.top.name, keeper)
+    paths = _paths_at_base(wish, repo, tree)
+    camps: dict[Role, Camp] = {
+        "candidate": Camp(sys.executable, wish.folder, wish.root, wish.options, wish.paths),
+        "base": Camp(
+            str(check_interpreter(wish.python)) if wish.python else sys.executable,
+            tree.root,
+            Path(rebase(str(wish.root.resolve()), repo, tree.top)),
+            (*(rebase(one, repo, tree.top) for one in wish.options), _TOLERANT),
+            paths,
+        ),
+    }
+    environments: dict[Role, Mapping[str, str]] = {
+        "candidate": without_git(variables),
+        "base": variables_at(variables, repo, tree.top),
+    }
+    if wish.install:
+        for role, camp in camps.items():
+            home = folder / f"{role}-environment"
+            top = tree.root if role == "base" else repo.root
+            python = make_environment(home, top, wish.install, environments[role], keeper)
+            environments[role] = activated(home, environments[role])
+            camps[role] = replace(camp, python=str(python))
+    launcher = Launcher(
+        camps,
+        environments,
+        keeper,
+        in_path=wish.in_path,
+        cache=wish.cache,
+        patience=wish.patience,
+    )
+    return Ground(repo, tree, commit, launcher, base_is_empty=bool(wish.paths) and not paths)
+
+
+def _paths_at_base(wish: Wish, repo: Repository, tree: Repository) -> tuple[str, ...]:
+    """Files and folders to collect at the base: those that are there, whole.
+
+    The candidate says which tests are run; the base may not have them all.
+    """
+    found = []
+    for path in wish.paths:
+        moved = rebase(path.partition("::")[0], repo, tree.top)
+        if (tree.root / moved).exists():
+            found.append(moved)
+    return tuple(dict.fromkeys(found))

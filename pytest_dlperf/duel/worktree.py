@@ -1,0 +1,326 @@
+"""Worktrees: another commit of the repository under test, checked out beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import IO
+
+    from pytest_dlperf.duel.cleanup_process import Keeper
+
+CHECKOUT_SECONDS: Final = 600.0
+"""How long a checkout may take; large files may have to be fetched for it."""
+
+_SECONDS: Final = 60.0
+_PIECE: Final = 1 << 20
+_READ_BYTES: Final = 256 << 20
+_LOCATING: Final = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE"),
+    *("GIT_GRAFT_FILE", "GIT_SHALLOW_FILE", "GIT_IMPLICIT_WORK_TREE"),
+)
+_OURS: Final = ":(exclude,glob)**/.dlperf/**"  # what a run writes does not make other code of it
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A checkout, and the place in it that tests are run from.
+
+    Attributes:
+        top: its top folder, without symbolic links.
+        prefix: from there to pytest's root folder; empty if they are the same.
+        spelled: the top folder as the root folder was spelled, symbolic links and all.
+    """
+
+    top: Path
+    prefix: str
+    spelled: Path
+
+    @property
+    def root(self) -> Path:
+        """Where tests are run from."""
+        return self.top / self.prefix
+
+
+def without_git(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for another repository than the one that a git hook was started for."""
+    return {name: value for name, value in environment.items() if name not in _LOCATING}
+
+
+def repository(root: Path) -> Repository:
+    """The repository that a folder is in.
+
+    Raises:
+        UsageError: if it is in none, or git is missing or refuses it.
+    """
+    if shutil.which("git") is None:
+        raise UsageError("a duel needs git, which is not installed", "install git")
+    done = _git(root, "rev-parse", "--show-toplevel", "--show-prefix")
+    if done.returncode:
+        raise UsageError(
+            f"{root} is not in the working tree of a git repository: {_words(done)}",
+            "a duel compares with a commit: run pytest in a checkout of the project",
+        )
+    top, prefix = (*done.stdout.split("\n"), "")[:2]
+    prefix = prefix.rstrip("/")
+    depth = len(Path(prefix).parts)
+    spelled = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow links
+    above = (spelled, *spelled.parents)
+    if depth < len(above) and above[depth].resolve() == Path(top).resolve():
+        return Repository(Path(top).resolve(), prefix, above[depth])
+    return Repository(Path(top).resolve(), prefix, Path(top))
+
+
+def resolve(repo: Repository, ref: str) -> str:
+    """The commit that a reference names.
+
+    Args:
+        repo: where it means something.
+        ref: what git takes for a commit, or `A...B` for the merge base of A and B.
+
+    Raises:
+        UsageError: if it names none here.
+    """
+    first, dots, second = ref.partition("...")
+    if not dots:
+        return _commit(repo, ref)
+    ends = [_commit(repo, one or "HEAD") for one in (first, second)]
+    done = _git(repo.top, "merge-base", *ends)
+    if done.returncode:
+        raise UsageError(f"{ref}: the two have no commit in common", _missing_history(repo))
+    return done.stdout.strip()
+
+
+def _commit(repo: Repository, ref: str) -> str:
+    if not ref or ref.startswith("-"):
+        raise UsageError(
+            f"{ref!r} names no commit to compare with",
+            "name a branch, a tag or a commit, such as origin/main",
+        )
+    # Older versions of git do not know --end-of-options here, hence no dash.
+    done = _git(repo.top, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+    if done.returncode:
+        raise UsageError(f"{ref!r} names no commit in {repo.top}", _unknown(repo, ref))
+    return done.stdout.strip()
+
+
+def _unknown(repo: Repository, ref: str) -> str:
+    remotes = _git(repo.top, "remote").stdout.split()
+    for remote in remotes:
+        there = f"refs/remotes/{remote}/{ref}^{{commit}}"
+        if _git(repo.top, "rev-parse", "--verify", "--quiet", there).returncode == 0:
+            return f"there is {remote}/{ref}: compare with that"
+    return _missing_history(repo) or (
+        f"if it is on a server, fetch it: git fetch {remotes[0]} {ref}"
+        if remotes
+        else "git branch --all and git tag list the names that are there"
+    )
+
+
+def _missing_history(repo: Repository) -> str:
+    if _git(repo.top, "rev-parse", "--is-shallow-repository").stdout.strip() != "true":
+        return ""
+    return (
+        "this clone is shallow, so most commits are missing: run git fetch --unshallow first "
+        "(for GitHub's actions/checkout set fetch-depth: 0; for GitLab GIT_DEPTH: 0)"
+    )
+
+
+def add_worktree(repo: Repository, commit: str, folder: Path, keeper: Keeper) -> Repository:
+    """Check a commit out into a folder of its own; the keeper removes it at the end.
+
+    Submodules stay empty, as they do in every worktree: see `submodules`.
+
+    Args:
+        repo: whose commit it is. Its index, branches, reflogs and files stay as they are.
+        commit: its hash.
+        folder: where; must not exist yet.
+        keeper: is told of it before it is made.
+
+    Returns:
+        The worktree, with the place in it that tests are run from.
+
+    Raises:
+        UsageError: if git refuses, in git's words; or if the commit lacks the root folder.
+    """
+    keeper.tree(repo.top, folder)
+    code, lines = keeper.run(
+        [
+            *("git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"),
+            *("worktree", "add", "--detach", "--quiet", str(folder), commit),
+        ],
+        folder=repo.top,
+        environment=_environment(),
+        seconds=CHECKOUT_SECONDS,
+    )
+    if code != 0:
+        took = f"it took longer than {CHECKOUT_SECONDS:.0f} s" if code is None else "git says:"
+        said = "".join(f"\n    {line}" for line in lines)
+        raise UsageError(f"commit {commit[:12]} cannot be checked out in {folder}: {took}{said}")
+    # Resolved now that it is there.
+    tree = Repository(folder.resolve(), repo.prefix, folder)
+    if not tree.root.is_dir():
+        raise UsageError(
+            f"commit {commit[:12]} has no folder {repo.prefix}, which pytest is run in",
+            "compare with a commit that has it",
+        )
+    return tree
+
+
+def submodules(repo: Repository, commit: str) -> tuple[str, ...]:
+    """Paths of a commit's submodules, which are empty folders in a worktree of it.
+
+    That is no error: most often they hold what tests do not need. Whoever finds that the base
+    fails says that they are empty there.
+    """
+    asked = ("--get-regexp", r"^submodule\..*\.path$")
+    done = _git(repo.top, "config", "-z", "--blob", f"{commit}:.gitmodules", *asked)
+    entries = done.stdout.split("\0")
+    return tuple(entry.partition("\n")[2] for entry in entries if entry)
+
+
+def python_files(repo: Repository) -> tuple[str, ...]:
+    """Tracked Python files, relative to the top folder, with `/`."""
+    listed = _git(repo.top, "ls-files", "-z", "--", "*.py").stdout.split("\0")
+    return tuple(filter(None, listed))
+
+
+def commit_day(repo: Repository, commit: str) -> str:
+    """The day of a commit, as 2026-11-24."""
+    return _git(repo.top, "show", "--no-patch", "--format=%cs", commit).stdout.strip()
+
+
+def rebase(argument: str, repo: Repository, tree: Path) -> str:
+    """A command-line argument, or an entry of PYTHONPATH, as it reads in a worktree.
+
+    Each absolute path in the repository becomes that of the same place in the worktree, also
+    behind an option (`--opt=/repo/a`) and before a test's name (`/repo/tests/x.py::t`). A virtual
+    environment in the repository is not in the worktree: paths into one stay.
+
+    Args:
+        argument: as given for the repository.
+        repo: the repository.
+        tree: the worktree's top folder.
+    """
+    tops = sorted({str(repo.top), str(repo.spelled)}, key=len, reverse=True)
+    # Before it nothing that could make it the end of a longer path, after it likewise.
+    start = r"(?:(?<![^\s=:,;\"'(\[{])|(?<=^-[A-Za-z])|(?<=://))"
+    inside = r"(?P<rest>/[^\s:,;\"')\]}]*)?(?=$|[\s:,;\"')\]}=])"
+    pattern = re.compile(f"{start}(?P<top>{'|'.join(map(re.escape, tops))}){inside}")
+
+    def moved(match: re.Match[str]) -> str:
+        path = match["top"] + (match["rest"] or "")
+        if Path(path).is_relative_to(tree) or _in_environment(Path(path), Path(match["top"])):
+            return path
+        return f"{tree}{match['rest'] or ''}"
+
+    return pattern.sub(moved, argument)
+
+
+def _in_environment(path: Path, top: Path) -> bool:
+    folders = (path, *path.parents)
+    inside = folders[: folders.index(top)]
+    return any((folder / "pyvenv.cfg").is_file() for folder in inside)
+
+
+def content_key(repo: Repository) -> str:
+    """A hash that names the content of the working tree: what is committed, changed and new.
+
+    Files that git ignores do not count, nor do those in `.dlperf`. Of new files the first 256 MiB
+    are read, and beyond that their sizes and times stand for them. Nothing is written to the
+    repository, its index included.
+
+    Raises:
+        UsageError: if git refuses, in git's words.
+    """
+    key = hashlib.sha256()
+    key.update(_checked(repo, "rev-parse", "HEAD^{tree}").encode())
+    plain = ("--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv")
+    with tempfile.TemporaryFile() as changes:
+        _checked(repo, "diff", "HEAD", "--no-color", *plain, "--", ".", _OURS, into=changes)
+        changes.seek(0)
+        _feed(key, changes)
+    listed = _checked(
+        repo, "ls-files", "--others", "--exclude-standard", "-z", "--", ".", _OURS
+    ).split("\0")
+    left = _READ_BYTES
+    for name in sorted(filter(None, listed)):
+        left -= _feed_file(key, name, repo.top / name, left)
+    return key.hexdigest()
+
+
+def _feed_file(key: hashlib._Hash, name: str, path: Path, left: int) -> int:
+    """Add a file to a hash; how much of it was read."""
+    try:
+        found = path.lstat()
+        key.update(f"\0{name}\0{found.st_mode}\0{found.st_size}\0".encode(errors="surrogateescape"))
+        if stat.S_ISLNK(found.st_mode):
+            key.update(os.fsencode(path.readlink()))
+        elif stat.S_ISREG(found.st_mode) and found.st_size <= left:
+            with path.open("rb") as file:
+                _feed(key, file)
+            return found.st_size
+        elif stat.S_ISREG(found.st_mode):
+            key.update(str(found.st_mtime_ns).encode())
+    except OSError:  # it has gone since it was listed, or cannot be read
+        key.update(b"\0unreadable")
+    return 0
+
+
+def _feed(key: hashlib._Hash, file: IO[bytes]) -> None:
+    while piece := file.read(_PIECE):
+        key.update(piece)
+
+
+def _environment() -> dict[str, str]:
+    # English, since the words are shown among ours; and no refreshing of the user's index.
+    ours = {"LC_ALL": "C.UTF-8", "LANGUAGE": "", "GIT_TERMINAL_PROMPT": "0"}
+    return {**without_git(os.environ), **ours, "GIT_OPTIONAL_LOCKS": "0"}
+
+
+def _checked(repo: Repository, *arguments: str, into: IO[bytes] | None = None) -> str:
+    done = _git(repo.top, *arguments, into=into)
+    if done.returncode:
+        raise UsageError(f"git {arguments[0]} fails in {repo.top}: {_words(done)}")
+    return done.stdout or ""
+
+
+def _git(
+    folder: Path, *arguments: str, into: IO[bytes] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run git; what it could not do is in its exit code and words."""
+    command = ["git", "-c", "core.fsmonitor=false", *arguments]
+    try:
+        return subprocess.run(  # noqa: S603 - no shell
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if into is None else into,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="surrogateescape",
+            env=_environment(),
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"no answer within {_SECONDS:.0f} s")
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 1, "", str(error))
+
+
+def _words(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stderr.strip().removeprefix("fatal: ") or f"exit code {done.returncode}"

@@ -1,1 +1,0 @@
-"""What acts: clocks, threads, processes and models. No pytest, no printing."""

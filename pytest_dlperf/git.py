@@ -1,0 +1,127 @@
+"""Ancestry: the commit at which the present code left the default branch, and those before it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.git_adapters import git
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+MOST_COMMITS: Final = 500
+"""How far back is looked."""
+
+_DEEPEN: Final = (
+    "fetch all of it: git fetch --unshallow; for GitHub's actions/checkout set fetch-depth: 0, "
+    "for GitLab GIT_DEPTH: 0"
+)
+_TARGETS: Final = ("GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME")
+"""Variables of GitHub and GitLab that name the branch which a request is to be merged into."""
+
+_DEFAULT: Final = "CI_DEFAULT_BRANCH"
+"""GitLab's variable that names the default branch."""
+
+_NAMES: Final = ("main", "master")
+_COMMIT: Final = "^{commit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestry:
+    """Where the present code comes from.
+
+    Attributes:
+        branch: the default branch, or the one to be merged into, such as `origin/main`.
+        commits: full hashes: the branch point, which may be the present commit itself, then its
+            first parents, nearest first.
+        ahead: whether the present commit is another one than the branch point.
+        cut: whether the clone is shallow, so that earlier commits than these are not known.
+    """
+
+    branch: str
+    commits: tuple[str, ...]
+    ahead: bool
+    cut: bool
+
+    @property
+    def point(self) -> str:
+        """The commit at which the present code left the branch."""
+        return self.commits[0]
+
+
+def ancestry(root: Path, variables: Mapping[str, str]) -> Ancestry:
+    """Where the present code left the branch that it is to be merged into.
+
+    Args:
+        root: of the project.
+        variables: environment variables, in which CI names that branch.
+
+    Raises:
+        UsageError: if that cannot be told here; with what to do.
+    """
+    head = git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    if not head:
+        raise UsageError(
+            f"git finds no commit in {root}, so there is no branch point",
+            "git status there says why; or compare with files: --dlperf-baseline=files",
+        )
+    shallow = git(root, "rev-parse", "--is-shallow-repository") == "true"
+    ref = _target(root, variables) or _default(root, variables)
+    branch = ref.removeprefix("refs/remotes/").removeprefix("refs/heads/")
+    point = git(root, "merge-base", head, ref)
+    if not point and shallow:
+        problem = f"this clone is shallow: it has no commit that both HEAD and {branch} came from"
+        raise UsageError(problem, _DEEPEN)
+    if not point:
+        raise UsageError(
+            f"HEAD ({head[:8]}) and {branch} have no commit in common",
+            "compare with what a branch measured: --dlperf-baseline=history:BRANCH",
+        )
+    listed = git(root, "rev-list", "--first-parent", f"--max-count={MOST_COMMITS}", point).split()
+    cut = shallow and len(listed) < MOST_COMMITS
+    if cut and len(listed) == 1:
+        problem = f"this clone is shallow: of {branch} it has {point[:8]} and no commit before it"
+        raise UsageError(problem, _DEEPEN)
+    return Ancestry(branch, tuple(listed), ahead=point != head, cut=cut)
+
+
+def _target(root: Path, variables: Mapping[str, str]) -> str:
+    """The branch that CI says is to be merged into, as a full reference; empty if it says none."""
+    named = next((name for one in _TARGETS if (name := variables.get(one))), "")
+    ref = _first_here(root, _places(named)) if named else ""
+    if named and not ref:
+        there = shlex.quote(f"{named}:refs/remotes/origin/{named}")
+        raise UsageError(
+            f"the branch {named}, which this is to be merged into, is not in this clone",
+            f"git fetch origin {there}; in a shallow clone {_DEEPEN}",
+        )
+    return ref
+
+
+def _default(root: Path, variables: Mapping[str, str]) -> str:
+    """The default branch as a full reference."""
+    told = git(root, "symbolic-ref", "--quiet", "refs/remotes/origin/HEAD")
+    in_ci = variables.get(_DEFAULT, "")
+    remote, local = zip(*map(_places, filter(None, (in_ci, *_NAMES))), strict=True)
+    ref = _first_here(root, (told, *remote, *local))
+    if not ref:
+        raise UsageError(
+            "git does not know the default branch: there is no origin/HEAD, origin/main, "
+            "origin/master, main or master",
+            "git remote set-head origin --auto tells it; in a shallow clone " + _DEEPEN,
+        )
+    return ref
+
+
+def _places(name: str) -> tuple[str, str]:
+    return f"refs/remotes/origin/{name}", f"refs/heads/{name}"
+
+
+def _first_here(root: Path, refs: Iterable[str]) -> str:
+    """The first reference that names a commit here; empty if none does."""
+    here = (ref for ref in refs if ref and git(root, "rev-parse", "-q", "--verify", ref + _COMMIT))
+    return next(here, "")

@@ -1,0 +1,1 @@
+"""The history of runs in a database, and what is read from it."""

@@ -1,0 +1,1 @@
+"""The load engine: traffic, queues, requests and their times."""

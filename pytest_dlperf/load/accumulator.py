@@ -1,0 +1,188 @@
+"""Teller: counts a run while it lasts, segment by segment, in bounded memory."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pytest_dlperf.load.intervals import Reading, blocks_of, no_stretches
+from pytest_dlperf.load.lateness import LATE_NS
+from pytest_dlperf.load.totals import BLOCKS, EachLatency, Tally, Wakes, Work
+from pytest_dlperf.load.windows import Counted, Grid, Windows
+from pytest_dlperf.statistics.histogram import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.load.samples import Samples
+
+EXACT: Final = 1 << 20
+"""Up to so many requests each is kept; beyond, latencies are counted in bins of 0.2 %."""
+
+_WAITED: Final = 0.01  # share of all latency; more, and queries wait for one another
+
+
+class Teller:
+    """Takes the segments of a run, in order, and says what they come to.
+
+    Args:
+        started_ns: clock reading when the run began.
+        seconds: for how long requests come.
+        replicas: how many there are.
+        slo: seconds within which an answer counts towards goodput; None counts none.
+        exact: requests up to which each is kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        started_ns: int,
+        seconds: float,
+        replicas: int,
+        slo: float | None,
+        exact: int,
+    ) -> None:
+        self._started_ns = started_ns
+        self._seconds = seconds
+        self._slo = slo
+        self._exact = exact
+        self._totals = _Totals(started_ns, seconds, replicas)
+        self._grid = Grid(started_ns, seconds)
+        self._kept: list[Samples] = []
+        self._windows: Windows | None = None
+
+    def add(self, segment: Samples) -> None:
+        """Take the next segment, its outcomes known."""
+        self._totals.add(segment)
+        self._grid.reach(self._totals.ended_ns)
+        if self._windows is None and self._totals.requests > self._exact:
+            self._windows = Windows(self._grid, self._slo)
+        self._kept.append(segment)
+        if self._windows is not None:
+            for kept in self._kept:
+                self._windows.add(kept)
+            self._kept.clear()
+
+    def tally(self) -> Tally:
+        """What all segments so far come to."""
+        totals = self._totals
+        span_ns = totals.ended_ns - self._started_ns
+        if self._windows is not None:
+            counted = self._windows.counted(span_ns)
+        else:
+            counted = _count_each(self._kept, self._grid, span_ns, self._slo)
+        return Tally(
+            started_ns=self._started_ns,
+            seconds=self._seconds,
+            slo=self._slo,
+            blocks=counted.blocks,
+            latencies=counted.latencies,
+            longest_ns=counted.longest_ns,
+            points=counted.points,
+            point_ns=self._grid.point_ns,
+            point_latencies=counted.point_latencies,
+            queue_ns=counted.queue_ns,
+            service_ns=counted.service_ns,
+            batch_sizes=totals.batch_sizes,
+            replicas=totals.replicas,
+            wakes=totals.wakes,
+            in_time=totals.in_time,
+            unfinished=totals.unfinished,
+            rejected=totals.rejected,
+        )
+
+
+class _Totals:
+    """What adds up over segments, wherever they are cut."""
+
+    def __init__(self, started_ns: int, seconds: float, replicas: int) -> None:
+        self.requests = 0
+        self.ended_ns = started_ns
+        self.in_time = 0
+        self.unfinished = 0
+        self.rejected = 0
+        self.wakes = Wakes(0, 0, 0)
+        self._end_ns = started_ns + int(seconds * 1e9)
+        self._calls_by_size = np.zeros(0, np.int64)
+        self._work = np.zeros((3, replicas), np.int64)
+
+    @property
+    def batch_sizes(self) -> MappingProxyType[int, int]:
+        """Calls by size."""
+        sizes = np.flatnonzero(self._calls_by_size)
+        return MappingProxyType({int(size): int(self._calls_by_size[size]) for size in sizes})
+
+    @property
+    def replicas(self) -> tuple[Work, ...]:
+        """What each replica did."""
+        return tuple(Work(*each) for each in self._work.T.tolist())
+
+    def add(self, segment: Samples) -> None:
+        """Add the next segment."""
+        size = segment.size
+        self.requests += len(segment.outcome)
+        self.ended_ns = max(self.ended_ns, int(segment.done_ns.max(initial=self.ended_ns)))
+        self.in_time += int(size[segment.done_ns <= self._end_ns].sum())
+        self.unfinished += segment.unfinished
+        self.rejected += segment.rejected
+        late_ns = segment.late_ns
+        self.wakes = Wakes(
+            count=self.wakes.count + len(late_ns),
+            late=self.wakes.late + int((late_ns > LATE_NS).sum()),
+            worst_ns=max(self.wakes.worst_ns, int(late_ns.max(initial=0))),
+        )
+        by_size = np.bincount(size, minlength=len(self._calls_by_size))
+        by_size[: len(self._calls_by_size)] += self._calls_by_size
+        self._calls_by_size = by_size
+        done = (segment.service_ns, np.ones_like(size), size)
+        for total, each in zip(self._work, done, strict=True):
+            np.add.at(total, segment.replica, each)
+
+
+def _count_each(
+    segments: Sequence[Samples], grid: Grid, span_ns: int, slo: float | None
+) -> Counted:
+    """Count segments whose every request was kept: block borders and percentiles are exact."""
+    reading = Reading(slo)
+    block_of_call = blocks_of(_joined([s.done_ns for s in segments]), grid.started_ns, BLOCKS)
+    blocks = no_stretches(int(block_of_call.max(initial=-1)) + 1)
+    points = no_stretches(grid.points(span_ns))
+    point_latencies = Histogram(len(points))
+    latencies, latency_blocks = [], []
+    for segment in segments:
+        answers = reading.read(segment)
+        block, block_of_call = np.split(block_of_call, [len(segment.stop)])
+        point = grid.point(segment.done_ns, span_ns)
+        blocks = blocks.plus(answers.calls.grouped(block, len(blocks)))
+        points = points.plus(answers.calls.grouped(point, len(points)))
+        point_latencies.add(point[answers.call], answers.latency_ns)
+        latencies.append(answers.latency_ns)
+        latency_blocks.append(block[answers.call])
+    waited, lasted = int(blocks.queue_ns.sum()), int(blocks.latency_ns.sum())
+    each = EachLatency(
+        ns=_joined(latencies),
+        block=_joined(latency_blocks),
+        apart=waited <= _WAITED * lasted and int(blocks.calls.sum()) >= int(blocks.queries.sum()),
+    )
+    return Counted(
+        blocks=blocks,
+        latencies=each,
+        longest_ns=int(each.ns.max(initial=0)),
+        points=points,
+        point_latencies=point_latencies,
+        queue_ns=_median([segment.queue_ns for segment in segments]),
+        service_ns=_median([segment.service_ns for segment in segments]),
+    )
+
+
+def _joined(columns: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(0, np.int64), *columns])
+
+
+def _median(columns: Sequence[NDArray[np.int64]]) -> float:
+    values = _joined(columns)
+    return float(np.median(values)) if len(values) else 0.0

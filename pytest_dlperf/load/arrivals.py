@@ -1,0 +1,120 @@
+"""Arrival times of open loops, made from a seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.load.scenarios import Burst, Constant, OpenLoop, Ramp, Server, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+_MOST: Final = 200_000_000
+CHUNK: Final = 1 << 20
+"""Arrivals that are drawn at a time."""
+
+
+def arrivals(scenario: OpenLoop, duration: float, seed: int) -> NDArray[np.int64]:
+    """All due times of an open loop at once; see `arrival_chunks`."""
+    return np.concatenate([np.zeros(0, np.int64), *arrival_chunks(scenario, duration, seed)])
+
+
+def arrival_chunks(
+    scenario: OpenLoop, duration: float, seed: int, size: int = CHUNK
+) -> Iterator[NDArray[np.int64]]:
+    """Due times of an open loop, drawn as they are needed.
+
+    Args:
+        scenario: what comes; a `Trace` with its times, not with a file.
+        duration: seconds; every time lies before it.
+        seed: the same seed gives the same times on every machine, whatever the size of chunks.
+        size: the most times in a chunk.
+
+    Returns:
+        Nanoseconds from the start, not decreasing, in arrays of shape `(n,)`, n > 0; there may
+        be no array.
+
+    Raises:
+        UsageError: for more requests than can be drawn in good time.
+    """
+    expected = _expected(scenario, duration)
+    if expected > _MOST:
+        raise UsageError(
+            f"{scenario} for {duration:g} s is more than {_MOST:,} requests",
+            "lower the rate or the duration",
+        )
+    generator = np.random.default_rng(seed)
+    match scenario:
+        case Server(rate):
+            times = _gamma_process(generator, rate, 1.0, duration, size)
+        case Burst(rate, burstiness):
+            times = _gamma_process(generator, rate, burstiness, duration, size)
+        case Constant(rate):
+            last = int(rate * duration) + 1
+            times = (
+                np.arange(first, min(first + size, last)) / rate for first in range(0, last, size)
+            )
+        case Ramp(start, stop):
+            times = _ramp(generator, start, (stop - start) / duration, expected, size)
+        case Trace(recorded):
+            times = (
+                np.array(recorded[first : first + size], np.float64)
+                for first in range(0, len(recorded), size)
+            )
+    return ((some * 1e9).astype(np.int64) for some in _before(times, duration))
+
+
+def _before(chunks: Iterable[NDArray[np.float64]], end: float) -> Iterator[NDArray[np.float64]]:
+    """What lies before the end."""
+    for chunk in chunks:
+        some = chunk[chunk < end]
+        if len(some):
+            yield some
+        if len(some) < len(chunk):
+            return
+
+
+def _expected(scenario: OpenLoop, duration: float) -> float:
+    """How many requests an open loop brings in so many seconds, on average."""
+    match scenario:
+        case Ramp(start, stop):
+            return (start + stop) / 2 * duration
+        case Trace(recorded):
+            return float(len(recorded))
+        case _:
+            return scenario.rate * duration
+
+
+def _gamma_process(
+    generator: np.random.Generator, rate: float, shape: float, duration: float, size: int
+) -> Iterator[NDArray[np.float64]]:
+    """Gaps are independent, gamma distributed with mean 1 / rate; shape 1 is a Poisson process."""
+    last = 0.0
+    while last < duration:
+        missing = rate * (duration - last)
+        # Six standard deviations above the mean are nearly always enough.
+        draws = min(size, int(missing + 6 * (missing / shape) ** 0.5) + 16)
+        times = generator.gamma(shape, 1 / (rate * shape), draws)
+        # Added up from the last time on, as one long sum would be.
+        times[0] += last
+        np.cumsum(times, out=times)
+        last = float(times[-1])
+        yield times
+
+
+def _ramp(
+    generator: np.random.Generator, start: float, slope: float, expected: float, size: int
+) -> Iterator[NDArray[np.float64]]:
+    """A Poisson process of rate 1 on the scale of the expected number of arrivals.
+
+    `L(t) = start t + slope t^2 / 2` arrivals are expected until t; its
+    inverse brings a unit-rate process back to the scale of time (Cinlar 1975, time change).
+    """
+    for unit in _before(_gamma_process(generator, 1.0, 1.0, expected, size), expected):
+        # The root of slope t^2 / 2 + start t - L = 0 in the form that is stable for slope near 0.
+        yield 2 * unit / (start + np.sqrt(start * start + 2 * slope * unit))

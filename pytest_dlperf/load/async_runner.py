@@ -1,0 +1,280 @@
+"""Coroutines as clients: one request a call, many calls at once in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from concurrent import futures
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+
+from pytest_dlperf._processes import NO_ANSWER, TICK_SECONDS, give_up, is_abandonment
+from pytest_dlperf.errors import AnswerError
+from pytest_dlperf.load.ledger import Call
+from pytest_dlperf.load.pending import Batch
+from pytest_dlperf.units import format_quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf._processes import Watch
+    from pytest_dlperf.clock import Clock
+    from pytest_dlperf.load.ledger import Ledger
+    from pytest_dlperf.load.samples import Samples
+
+_T = TypeVar("_T")
+_CLOSING_SECONDS: Final = 1.0
+_EARLY_NS: Final = 1_200_000  # event loops wake up to a millisecond late
+
+
+class EventLoop:
+    """An event loop in a thread of its own, where a target's coroutines live from first to last.
+
+    Sessions and locks that a target makes belong to one loop; so all its calls are made in it.
+
+    Args:
+        loop: not running yet.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.thread = threading.Thread(target=self._live, name="dlperf event loop", daemon=True)
+        self.thread.start()
+
+    def _live(self) -> None:
+        try:
+            self._loop.run_forever()
+            self._loop.run_until_complete(_cancel_all())
+        except BaseException as error:
+            if not is_abandonment(error):
+                raise
+        finally:
+            self._loop.close()
+
+    def submit(self, coroutine: Coroutine[Any, Any, _T]) -> futures.Future[_T]:
+        """Let it run there."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def close(self) -> None:
+        """Cancel what still runs in it, and end it."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.thread.join(_CLOSING_SECONDS)  # one that is blocked is left behind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CoroutineTarget:
+    """A coroutine function that answers batches.
+
+    Attributes:
+        ask: shape `(1, ...)` in and out.
+        loop: where it runs.
+    """
+
+    ask: Callable[[NDArray[Any]], Coroutine[Any, Any, object]]
+    loop: EventLoop
+
+    def infer(self, batch: NDArray[Any]) -> object:
+        """Answer a batch from outside of the event loop."""
+        return self.loop.submit(self.ask(batch)).result()
+
+    def close(self) -> None:
+        """End the event loop."""
+        self.loop.close()
+
+
+class CoroutineLoad:
+    """One run of a load whose clients are coroutines.
+
+    Args:
+        target: who answers.
+        clients: the most requests that are on their way at once.
+        clock: time, the same as the event loop's.
+        ledger: the requests.
+        call_seconds: a call that takes longer is cancelled; one that blocks the event loop for
+            longer ends the run.
+        watch: looks on.
+    """
+
+    def __init__(  # noqa: PLR0913 - who, what, and how long
+        self,
+        *,
+        target: CoroutineTarget,
+        clients: int,
+        clock: Clock,
+        ledger: Ledger,
+        call_seconds: float,
+        watch: Watch,
+    ) -> None:
+        self._target = target
+        self._free = deque(range(clients))
+        self._clock = clock
+        self._ledger = ledger
+        self._call_seconds = call_seconds
+        self._watch = watch
+        self._waiter: asyncio.Future[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._out: dict[Batch, Call] = {}
+        self._crash: BaseException | None = None
+        self._beat_ns = clock.now_ns()
+        self.hung = ""
+        """What was said of the call that blocked the event loop, if one did."""
+
+    def run(self) -> Samples:
+        """Run until the backlog is done or the deadline is reached."""
+        running = self._target.loop.submit(self._serve())
+        try:
+            while not futures.wait([running], TICK_SECONDS).done:
+                self._watch.tick(self._clock.now_ns())
+                if self._blocked():
+                    break
+            else:
+                running.result()
+        finally:
+            self._ledger.close()
+        if self._crash is not None:
+            raise self._crash
+        return self._ledger.samples(self._clock.now_ns())
+
+    def _blocked(self) -> bool:
+        """Whether the event loop, or a call that was cancelled, goes on all the same.
+
+        Then it is given up, and the run ends.
+        """
+        now_ns, patience = self._clock.now_ns(), 2 * self._call_seconds
+        calls = list(self._out.values())
+        oldest_ns = min((call.dispatched_ns for call in calls), default=now_ns)
+        thread = self._target.loop.thread
+        if thread.is_alive() and now_ns - min(self._beat_ns, oldest_ns) <= patience * 1e9:
+            return False
+        what = "the event loop" if now_ns - self._beat_ns > patience * 1e9 else "a call"
+        with self._ledger.changed:
+            self._ledger.close()
+            error = give_up(thread, what, patience)
+            for call in self._out.values():
+                self._ledger.failed(call, now_ns, error)
+            self._out.clear()
+        self.hung = str(error)
+        return True
+
+    async def _serve(self) -> None:
+        while True:
+            now_ns = self._beat_ns = self._clock.now_ns()
+            if not self._free:
+                await self._pause(None)
+                continue
+            with self._ledger.changed:
+                batch = self._ledger.take(now_ns)
+            if batch is None:
+                break
+            if isinstance(batch, Batch):
+                self._start(batch)
+                await asyncio.sleep(0)  # so that it is sent before the next one is looked for
+            else:
+                await self._pause(batch.until_ns)
+        while self._tasks:
+            await self._pause(None)
+            self._beat_ns = self._clock.now_ns()
+
+    def _start(self, batch: Batch) -> None:
+        lane = self._free.popleft()
+        task = asyncio.get_running_loop().create_task(self._send(batch, lane))
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # or asyncio would complain that nobody asked for it
+
+    def _ended(self, lane: int) -> None:
+        self._free.append(lane)
+        # One that would not be cancelled may end after its event loop.
+        waiter = self._waiter
+        if waiter is not None and not waiter.done() and not waiter.get_loop().is_closed():
+            waiter.set_result(None)
+
+    async def _pause(self, until_ns: int | None) -> None:
+        """Wait for the next request or, since it may bring one, for the next answer."""
+        loop = asyncio.get_running_loop()
+        idle = not self._out
+        self._waiter = loop.create_future()
+        seconds = TICK_SECONDS
+        if until_ns is not None:
+            until_ns = min(until_ns, self._ledger.deadline_ns)
+            seconds = (until_ns - self._clock.now_ns() - _EARLY_NS) * 1e-9
+        handle = loop.call_later(max(0.0, min(seconds, TICK_SECONDS)), _wake, self._waiter)
+        await self._waiter
+        handle.cancel()
+        if until_ns is None or until_ns - self._clock.now_ns() > _EARLY_NS:
+            return
+        while (late_ns := self._clock.now_ns() - until_ns) < 0:  # noqa: ASYNC110 - only time ends it
+            await asyncio.sleep(0)
+        # Beside a call, it may be the target's own work that the loop woke late for.
+        if idle and not self._out:
+            self._ledger.woke(late_ns)
+
+    async def _send(self, batch: Batch, lane: int) -> None:
+        try:
+            await self._ask(batch, lane)
+        except BaseException as error:
+            if is_abandonment(error):
+                raise
+            # Not passed on: some kinds would end the event loop itself.
+            self._crash = self._crash or error
+            self._ledger.close()
+        finally:
+            self._ended(lane)
+
+    async def _ask(self, batch: Batch, lane: int) -> None:
+        inputs = self._ledger.inputs(batch)
+        call = self._out[batch] = Call(batch, lane, self._clock.now_ns())
+        error: Exception | None = None
+        outputs: object = None
+        limit = asyncio.timeout(self._call_seconds)
+        try:
+            async with limit:
+                outputs = await self._target.ask(inputs)
+        except Exception as raised:  # noqa: BLE001 - whatever a target raises is a result
+            error = raised.with_traceback(None)
+            if limit.expired():
+                waited = format_quantity(self._call_seconds, "s")
+                error = AnswerError(NO_ANSWER, f"a call had not returned after {waited}")
+        except asyncio.CancelledError:
+            error = AnswerError("cancelled", "the coroutine was cancelled, or awaited what was")
+        done_ns = self._clock.now_ns()
+        with self._ledger.changed:
+            if self._out.pop(batch, None) is None:
+                return  # given up meanwhile, and written down so
+            if error is None:
+                self._ledger.answered(call, done_ns, outputs)
+            else:
+                self._ledger.failed(call, done_ns, error)
+
+
+def one_row(
+    function: Callable[[NDArray[Any]], Coroutine[Any, Any, object]],
+) -> Callable[[NDArray[Any]], Coroutine[Any, Any, object]]:
+    """A coroutine function for batches of one, from one for rows."""
+
+    async def ask(batch: NDArray[Any]) -> object:
+        return np.asarray(await function(batch[0]))[np.newaxis]
+
+    return ask
+
+
+async def _cancel_all() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=_CLOSING_SECONDS)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,180 @@
+"""Stretches: sums over stretches of a run; a call, a window and a block are all stretches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.load.samples import Samples
+
+_NS: Final = 1e-9
+_NEVER: Final = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """What happened in each stretch of a run; every column has shape `(stretches,)`.
+
+    A call belongs, with all that is said of it, to the stretch in which it ended.
+
+    Attributes:
+        ends_ns: when the last call ended; the least integer where there is none.
+        calls: of the target.
+        requests: that were answered or went wrong.
+        good: requests that were answered well.
+        within: good requests whose latency was within the limit for goodput.
+        queries: whose requests were all answered well.
+        latency_ns: sum of the latencies of these queries.
+        queue_ns: sum of the times that the requests queued.
+        busy_ns: sum of the times that the calls took.
+    """
+
+    ends_ns: NDArray[np.int64]
+    calls: NDArray[np.int64]
+    requests: NDArray[np.int64]
+    good: NDArray[np.int64]
+    within: NDArray[np.int64]
+    queries: NDArray[np.int64]
+    latency_ns: NDArray[np.int64]
+    queue_ns: NDArray[np.int64]
+    busy_ns: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if len({len(getattr(self, column.name)) for column in fields(self)}) > 1:
+            raise ValueError("the columns of stretches differ in length")
+
+    def __len__(self) -> int:
+        return len(self.calls)
+
+    def seconds(self, started_ns: int) -> NDArray[np.float64]:
+        """How long each stretch lasted, from the end of the one before it, shape `(stretches,)`.
+
+        Args:
+            started_ns: when the first one began.
+        """
+        return np.diff(self.ends_ns, prepend=started_ns).astype(np.float64) * _NS
+
+    def grouped(self, group: NDArray[np.intp], groups: int) -> Stretches:
+        """Longer stretches, each of several of these.
+
+        Args:
+            group: the longer stretch of each, shape `(stretches,)`.
+            groups: how many of them there are; one that is not in `group` is empty.
+        """
+        ends = np.full(groups, _NEVER)
+        np.maximum.at(ends, group, self.ends_ns)
+        sums = []
+        for column in _SUMMED:
+            total = np.zeros(groups, np.int64)
+            np.add.at(total, group, getattr(self, column))
+            sums.append(total)
+        return Stretches(ends, *sums)
+
+    def plus(self, other: Stretches) -> Stretches:
+        """These stretches with what else happened in them."""
+        sums = [getattr(self, column) + getattr(other, column) for column in _SUMMED]
+        return Stretches(np.maximum(self.ends_ns, other.ends_ns), *sums)
+
+
+_SUMMED: Final = tuple(column.name for column in fields(Stretches) if column.name != "ends_ns")
+
+
+def no_stretches(count: int) -> Stretches:
+    """Stretches in which nothing happened."""
+    return Stretches(np.full(count, _NEVER), *(np.zeros(count, np.int64) for _ in _SUMMED))
+
+
+def blocks_of(ends_ns: NDArray[np.int64], started_ns: int, count: int) -> NDArray[np.intp]:
+    """The block of each stretch: at most `count` equal lengths of time, numbered without gaps.
+
+    A block ends with the end of a stretch, so that it holds whole ones only.
+
+    Args:
+        ends_ns: when each stretch ended, in any order, shape `(stretches,)`.
+        started_ns: when the run began.
+        count: blocks, if something ended in each.
+    """
+    span = max(1, int(ends_ns.max(initial=started_ns)) - started_ns)
+    borders = started_ns + span * np.arange(1, count) / count
+    return np.unique(np.searchsorted(borders, ends_ns, side="left"), return_inverse=True)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """A segment of a run, worked out.
+
+    Attributes:
+        calls: each call of the segment as a stretch.
+        latency_ns: of each query that ended in the segment, all its requests answered well,
+            shape `(queries,)`.
+        call: index of the call in which each of these queries ended, shape `(queries,)`.
+    """
+
+    calls: Stretches
+    latency_ns: NDArray[np.int64]
+    call: NDArray[np.intp]
+
+
+class Reading:
+    """Reads the segments of a run one after the other; a query may begin in one and end in another.
+
+    Args:
+        slo: seconds within which an answer counts towards goodput; None counts none.
+    """
+
+    def __init__(self, slo: float | None) -> None:
+        self._slo_ns = None if slo is None else round(slo * 1e9)
+        self._open_latency_ns = np.zeros(0, np.int64)
+        self._open_good = np.zeros(0, np.bool_)
+
+    def read(self, segment: Samples) -> Answers:
+        """Work out the next segment."""
+        size, good, latency_ns = segment.size, segment.ok, segment.latency_ns
+        starts = segment.stop - size
+        ended, call = self._queries(segment, latency_ns, good)
+        in_time = good & (latency_ns <= self._slo_ns) if self._slo_ns is not None else None
+        summed = np.zeros(len(size), np.int64)
+        np.add.at(summed, call, ended)
+        calls = Stretches(
+            ends_ns=segment.done_ns,
+            calls=np.ones(len(size), np.int64),
+            requests=size,
+            good=_sums(good, starts),
+            within=np.zeros(len(size), np.int64) if in_time is None else _sums(in_time, starts),
+            queries=np.bincount(call, minlength=len(size)),
+            latency_ns=summed,
+            queue_ns=_sums(segment.queue_ns, starts),
+            busy_ns=segment.service_ns,
+        )
+        return Answers(calls, ended, call)
+
+    def _queries(
+        self, segment: Samples, latency_ns: NDArray[np.int64], good: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """Latencies of the queries that ended well in a segment, and the calls they ended in."""
+        if segment.per_query == 1:
+            call = np.repeat(np.arange(len(segment.stop)), segment.size)
+            return latency_ns[good], call[good]
+        begun = len(self._open_good)
+        latency_ns = np.concatenate([self._open_latency_ns, latency_ns])
+        good = np.concatenate([self._open_good, good])
+        whole = len(good) // segment.per_query * segment.per_query
+        self._open_latency_ns, self._open_good = latency_ns[whole:], good[whole:]
+        shape = (-1, segment.per_query)
+        last = np.arange(segment.per_query - 1, whole, segment.per_query) - begun
+        well = np.logical_and.reduce(good[:whole].reshape(shape), axis=1)
+        ended: NDArray[np.int64] = latency_ns[:whole].reshape(shape).max(axis=1, initial=0)
+        return ended[well], segment.stop.searchsorted(last[well], side="right")
+
+
+def _sums(values: NDArray[np.generic], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sums of values of requests over each call."""
+    if not len(starts):
+        return np.zeros(0, np.int64)
+    sums: NDArray[np.int64] = np.add.reduceat(values, starts, dtype=np.int64)
+    return sums

@@ -1,0 +1,68 @@
+"""Steadiness: whether a run went on as it began, and kept up with what came."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pytest_dlperf.statistics.trend import relative_trend, trend
+from pytest_dlperf.units import format_quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_dlperf.load.totals import Tally
+
+_LARGE: Final = 0.1
+_KEPT_UP: Final = 0.99
+_LEAK_BYTES: Final = 64 << 20
+_NS: Final = 1e-9
+
+
+def drift(tally: Tally) -> str:
+    """Whether the rate of answers rose or fell over the run, in words; empty if it did not.
+
+    A trend (`statistics/trend.py`) of at least 10 % from the first stretch to the last.
+
+    Args:
+        tally: of a closed loop; an open one answers as fast as is asked.
+    """
+    rates = tally.blocks.requests / np.maximum(tally.blocks.seconds(tally.started_ns), _NS)
+    change = relative_trend(rates)
+    if abs(change) < _LARGE:
+        return ""
+    return f"the rate drifted by {change:+.0%} during the run: it was not in a steady state"
+
+
+def shortfall(tally: Tally) -> str:
+    """Whether an open loop's answers fell behind what came, in words; empty if they kept up.
+
+    Args:
+        tally: of an open loop.
+    """
+    # Those that came just before the end may be answered just after it.
+    slack = max(tally.batch_sizes, default=0)
+    if tally.in_time + slack >= _KEPT_UP * tally.total:
+        return ""
+    came = format_quantity(tally.total / tally.seconds, "1/s")
+    answered = format_quantity(tally.in_time / tally.seconds, "1/s")
+    return f"overloaded: {came} came, {answered} were answered in time"
+
+
+def growth(resident: Sequence[int], requests: int) -> str:
+    """Whether memory grew all through a run, in words; empty if it did not.
+
+    A trend of at least 64 MiB in the last three quarters of the run: what is allocated once, at
+    its beginning, is not a leak.
+
+    Args:
+        resident: bytes that the process held, at equal distances of time.
+        requests: answered meanwhile.
+    """
+    grown = trend(np.array(resident[len(resident) // 4 :], np.float64))
+    if grown < _LEAK_BYTES:
+        return ""
+    total = format_quantity(grown, "bytes")
+    each = format_quantity(grown / max(1, requests), "bytes")
+    return f"memory grew steadily by {total} ({each} a request): the target may leak"

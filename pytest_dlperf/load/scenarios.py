@@ -1,0 +1,207 @@
+"""Scenarios: the traffic that a target is put under.
+
+`SingleStream`, `MultiStream`, `Server` and `Offline` carry MLPerf's meaning (MLPerf Inference
+Rules, "Scenarios").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pytest_dlperf.checks import check_count, check_number
+from pytest_dlperf.describe import Described
+from pytest_dlperf.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Exponential(Described):
+    """A random time, exponentially distributed; drawn anew each time, from the run's seed.
+
+    Attributes:
+        mean: seconds.
+    """
+
+    mean: float
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        check_number(self.mean, "Exponential(mean)", above=0)
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedLoop(Described):
+    """A fixed number of clients, each sending its next request when the last one is answered.
+
+    Latency runs from the moment a client is ready to send to the answer.
+
+    Attributes:
+        clients: how many virtual clients.
+        think_time: seconds that a client waits after an answer before it sends again, fixed or
+            `Exponential(mean)`.
+    """
+
+    clients: int
+    think_time: float | Exponential = 0.0
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        check_count(self.clients, "ClosedLoop(clients)")
+        if not isinstance(self.think_time, Exponential):
+            check_number(self.think_time, "ClosedLoop(think_time)")
+
+
+@dataclass(frozen=True, slots=True)
+class Server(Described):
+    """Requests that arrive by themselves (Poisson, open loop), whether or not answers keep up.
+
+    Latency runs from the time a request was due by the schedule, so waiting is never left out.
+
+    Attributes:
+        rate: mean arrivals a second.
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        check_number(self.rate, "Server(rate)", above=0)
+
+
+@dataclass(frozen=True, slots=True)
+class SingleStream(Described):
+    """One client that sends one request at a time, back to back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offline(Described):
+    """All requests are there from the start; only the throughput of full batches matters."""
+
+
+@dataclass(frozen=True, slots=True)
+class MultiStream(Described):
+    """One client that sends a query of several samples; the next follows the last answer.
+
+    Every sample of a query takes as long as the query: from its sending to its last answer.
+
+    Attributes:
+        samples: samples in a query (MLPerf: 8).
+    """
+
+    samples: int = 8
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        check_count(self.samples, "MultiStream(samples)")
+
+
+@dataclass(frozen=True, slots=True)
+class Constant(Described):
+    """Requests at equal distances (open loop).
+
+    Attributes:
+        rate: arrivals a second.
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        check_number(self.rate, "Constant(rate)", above=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Burst(Described):
+    """Requests whose gaps are gamma distributed (open loop): in bursts, or evenly.
+
+    Attributes:
+        rate: mean arrivals a second.
+        burstiness: shape of the gamma distribution. 1 is Poisson, less comes in bursts, more
+            comes more evenly; the gaps' coefficient of variation is `1 / sqrt(burstiness)`.
+    """
+
+    rate: float
+    burstiness: float
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        check_number(self.rate, "Burst(rate)", above=0)
+        check_number(self.burstiness, "Burst(burstiness)", above=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp(Described):
+    """Poisson arrivals whose rate changes evenly over the run (open loop).
+
+    Attributes:
+        start: mean arrivals a second at the beginning.
+        stop: mean arrivals a second at the end.
+    """
+
+    start: float
+    stop: float
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        check_number(self.start, "Ramp(start)")
+        check_number(self.stop, "Ramp(stop)")
+        if not self.start + self.stop > 0:
+            raise UsageError("Ramp(start=0, stop=0) has no requests")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Requests at recorded times (open loop); those within the run's duration are sent.
+
+    Attributes:
+        times: seconds from the start, not decreasing; or the path of a CSV file whose first
+            column holds them (a first line that is no number is a heading).
+    """
+
+    times: tuple[float, ...] | str
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        if hasattr(self.times, "__fspath__"):
+            object.__setattr__(self, "times", self.times.__fspath__())
+        if isinstance(self.times, str):
+            return
+        object.__setattr__(self, "times", checked_times(self.times, "Trace(times)"))
+
+    def __str__(self) -> str:
+        if isinstance(self.times, str):
+            return f"Trace({self.times.rsplit('/', 1)[-1]})"
+        digest = hashlib.sha256(repr(self.times).encode()).hexdigest()[:8]
+        return f"Trace({len(self.times)} requests, {digest})"
+
+
+def checked_times(times: object, what: str) -> tuple[float, ...]:
+    """Times of a trace as floats.
+
+    Args:
+        times: an iterable of numbers.
+        what: where they come from, for the message.
+
+    Raises:
+        UsageError: naming the first that is no time, or that lies before the one before it.
+    """
+    __tracebackhide__ = True
+    try:
+        found = tuple(float(time) for time in times)  # type: ignore[attr-defined]  # or TypeError
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{what}: {error}", "expected seconds from the start") from None
+    if not found:
+        raise UsageError(f"{what}: there are no times")
+    last = 0.0
+    for number, time in enumerate(found):
+        if not (math.isfinite(time) and time >= last):
+            problem = f"{what}: time {number} is {time:g}, after {last:g}"
+            raise UsageError(problem, "expected seconds from the start, not decreasing")
+        last = time
+    return found
+
+
+OpenLoop: TypeAlias = Server | Constant | Burst | Ramp | Trace
+Scenario: TypeAlias = ClosedLoop | SingleStream | MultiStream | Offline | OpenLoop

@@ -1,0 +1,169 @@
+"""Summary: the metrics of a load, from its tally and from the score of its answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pytest_dlperf.load.totals import BLOCKS
+from pytest_dlperf.metrics import METRICS, metric_named
+from pytest_dlperf.results.row_evidence import are_bits
+from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS, ratio_of_sums
+from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.statistics.percentiles import required_requests
+from pytest_dlperf.statistics.proportions import wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.load.totals import Tally
+
+_NS: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How the answers of a load scored, row by row.
+
+    Attributes:
+        answered: how often each row was answered well, shape `(rows,)`.
+        right: how often it was answered rightly, shape `(rows,)`.
+        loss: sum of the losses of its answers, shape `(rows,)`; None if the labels fit no loss.
+        classifies: whether there is a right and a wrong, so that there is an accuracy.
+        by_user: sums of the scores of users' metrics, shape `(rows,)`, by their names.
+    """
+
+    answered: NDArray[np.int64]
+    right: NDArray[np.float64]
+    loss: NDArray[np.float64] | None
+    classifies: bool
+    by_user: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """What there is to be known of the answers."""
+        built_in = {"accuracy": self.classifies, "loss": self.loss is not None}
+        return frozenset([*(name for name, there in built_in.items() if there), *self.by_user])
+
+    def plus(self, other: Score) -> Score:
+        """The score of two loads that asked for the same rows."""
+        return Score(
+            answered=self.answered + other.answered,
+            right=self.right + other.right,
+            loss=None if self.loss is None or other.loss is None else self.loss + other.loss,
+            classifies=self.classifies,
+            by_user={name: self.by_user[name] + other.by_user[name] for name in self.by_user},
+        )
+
+    def row_scores(self, name: str) -> NDArray[np.float64]:
+        """A user's metric of each row, NaN where it was not answered, shape `(rows,)`."""
+        found = np.full(len(self.answered), np.nan)
+        np.divide(self.by_user[name], self.answered, out=found, where=self.answered > 0)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Metrics that were measured, and those that were refused with the reason."""
+
+    metrics: dict[str, Estimate]
+    refused: dict[str, str]
+
+
+def summarise_load(tally: Tally, *, latencies: bool) -> Summary:
+    """Throughput, latencies and errors.
+
+    Throughput counts good answers; latencies are theirs.
+
+    Args:
+        tally: at least one call.
+        latencies: whether the scenario gives latencies a meaning.
+    """
+    metrics: dict[str, Estimate] = {}
+    refused: dict[str, str] = {}
+    blocks, good = tally.blocks, tally.good
+    timed = ("throughput", *(name for name, m in METRICS.items() if m.latency and latencies))
+    timed += ("goodput",) if tally.slo is not None else ()
+    if len(blocks) < MIN_BLOCKS or not good:
+        few = f"{tally.calls} calls in {len(blocks)} of {BLOCKS} stretches of the run"
+        why = f"{few}, at least {MIN_BLOCKS} needed: lengthen duration="
+        refused = dict.fromkeys(timed, why if good else "no request was answered well")
+    else:
+        metrics["throughput"] = _rate(tally, blocks.good)
+        if tally.slo is not None:
+            metrics["goodput"] = _rate(tally, blocks.within)
+        if latencies:
+            _add_latencies(metrics, refused, tally)
+    metrics["errors"] = counted(1 - good / tally.total)
+    return Summary(metrics, refused)
+
+
+def _rate(tally: Tally, counts: NDArray[np.int64]) -> Estimate:
+    """Requests of some kind a second."""
+    seconds = tally.blocks.seconds(tally.started_ns)
+    return ratio_of_sums(counts.astype(np.float64), seconds)
+
+
+def _add_latencies(metrics: dict[str, Estimate], refused: dict[str, str], tally: Tally) -> None:
+    percents = {m.percentile: name for name, m in METRICS.items() if m.percentile is not None}
+    # A block without a good answer has no latencies.
+    filled = tally.blocks.queries > 0
+    if filled.sum() < MIN_BLOCKS:
+        why = f"good answers in {filled.sum()} of {BLOCKS} stretches of the run only"
+        refused.update(dict.fromkeys((name for name, m in METRICS.items() if m.latency), why))
+        return
+    enough = []
+    for percent, name in percents.items():
+        needed = required_requests(percent)
+        if tally.queries >= needed:
+            enough.append(percent)
+        else:
+            refused[name] = f"{tally.queries} requests, {name} needs {needed}: lengthen duration="
+    estimates = tally.latencies.percentiles(tuple(enough))
+    metrics.update({percents[percent]: estimate for percent, estimate in estimates.items()})
+    seconds = tally.blocks.latency_ns[filled].astype(np.float64) * _NS
+    metrics["mean"] = ratio_of_sums(seconds, tally.blocks.queries[filled].astype(np.float64))
+    metrics["max"] = counted(tally.longest_ns * _NS)
+
+
+def summarise_score(score: Score) -> dict[str, Estimate]:
+    """What is known of the answers, over the distinct rows that were answered well, each once."""
+    asked = score.answered > 0
+    rows = int(asked.sum())
+    if not rows:
+        return {}
+    metrics = {name: mean_score(name, score.row_scores(name)[asked]) for name in score.by_user}
+    if score.classifies:
+        shares = score.right[asked] / score.answered[asked]
+        metrics["accuracy"] = wilson(float(shares.sum()), rows)
+    if score.loss is not None:
+        losses = score.loss[asked] / score.answered[asked]
+        if np.isfinite(losses).all():
+            metrics["loss"] = _mean(losses)
+    return metrics
+
+
+def mean_score(name: str, scores: NDArray[np.float64]) -> Estimate:
+    """A user's metric over rows: Wilson's interval where all are 0 or 1, else Student's.
+
+    Args:
+        name: of the metric.
+        scores: of the rows, at least one, shape `(rows,)`.
+    """
+    share = metric_named(name).unit == "share"
+    if are_bits(scores):
+        return wilson(float(scores.sum()), len(scores))
+    if share and len(scores) == 1:
+        return Estimate(float(scores[0]), 0.0, 1.0)
+    mean = _mean(scores)
+    return Estimate(mean.value, mean.low, min(1.0, mean.high)) if share else mean
+
+
+def _mean(values: NDArray[np.float64]) -> Estimate:
+    if len(values) == 1:
+        return counted(float(values[0]))
+    return ratio_of_sums(values, np.ones(len(values)))

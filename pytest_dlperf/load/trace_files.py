@@ -1,0 +1,36 @@
+"""Traces: arrival times from files."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.load.scenarios import checked_times
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_times(path: Path) -> tuple[float, ...]:
+    """The first column of a CSV file, in seconds from the start.
+
+    Raises:
+        UsageError: if the file cannot be read, or for the first line that holds no time.
+    """
+    try:
+        with path.open(newline="") as file:
+            cells = [row[0].strip() for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"Trace({str(path)!r}) cannot be read: {error}") from None
+    if cells and not _is_number(cells[0]):
+        cells = cells[1:]
+    return checked_times(cells, f"Trace({str(path)!r})")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,101 @@
+"""Machine: which machine class and software environment this is."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.results.environment import Environment, MachineClass
+from pytest_dlperf.targets.keras import precision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_GIB: Final = 1 << 30
+_THREAD_VARIABLES: Final = (
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+)
+
+
+def machine_class(root: Path = Path("/")) -> MachineClass:
+    """This machine's class.
+
+    Args:
+        root: of the file system whose `proc` and `sys` are read.
+    """
+    import psutil
+
+    accelerators = Counter(
+        match[1].strip()
+        for path in sorted(root.glob("proc/driver/nvidia/gpus/*/information"))
+        if (match := re.search(r"^Model:(.*)$", _read(path), re.MULTILINE))
+    )
+    driver = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", _read(root / "proc/driver/nvidia/version"))
+    model = re.search(r"^model name\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    memory = _limit(root, psutil.virtual_memory().total)
+    return MachineClass(
+        cpu=_plain(model[1]) if model else platform.processor() or platform.machine(),
+        cores=_cores(root),
+        memory=1 << max(0, (-(-memory // _GIB) - 1).bit_length()),
+        accelerators=", ".join(f"{n}x {name}" for name, n in sorted(accelerators.items())),
+        driver=driver[1] if driver and accelerators else "",
+    )
+
+
+def environment(variables: Mapping[str, str] = os.environ) -> Environment:
+    """The software of this process.
+
+    Args:
+        variables: environment variables, for the thread settings.
+    """
+    return Environment(
+        python=".".join(platform.python_version_tuple()[:2]),
+        tensorflow=_version("tensorflow"),
+        keras=_version("keras"),
+        numpy=_version("numpy"),
+        threads=" ".join(f"{v}={variables[v]}" for v in _THREAD_VARIABLES if variables.get(v)),
+        precision=precision(),
+    )
+
+
+def _cores(root: Path) -> int:
+    usable = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    quota = _read(root / "sys/fs/cgroup/cpu.max").split()
+    if len(quota) == 2 and quota[0].isdigit():  # noqa: PLR2004 - quota and period
+        return max(1, min(usable, int(quota[0]) // int(quota[1])))
+    return usable
+
+
+def _limit(root: Path, total: int) -> int:
+    limit = _read(root / "sys/fs/cgroup/memory.max").strip()
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def _plain(model: str) -> str:
+    known = re.sub(r"\((?:R|TM|tm)\)|\bCPU\b|\bProcessor\b|@.*$", " ", model)
+    return " ".join(known.split())
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

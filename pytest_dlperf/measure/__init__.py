@@ -1,0 +1,1 @@
+"""Measuring one target under one load."""

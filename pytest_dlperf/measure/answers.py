@@ -1,0 +1,239 @@
+"""Evaluation: the rows that requests carry, and the score of the answers to these very requests."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pytest_dlperf.data.scoring import user_scores
+from pytest_dlperf.errors import AnswerError, kind_of
+from pytest_dlperf.load.samples import Outcome
+from pytest_dlperf.load.summary import Score
+from pytest_dlperf.results.measurement import ErrorCount
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.clock import StoppableClock
+    from pytest_dlperf.data.dataset import Data
+    from pytest_dlperf.data.scoring_core import Scorer
+    from pytest_dlperf.measure.reference_answers import ReferenceAnswers
+
+_KEPT_BYTES: Final = 32 << 20
+_CHUNK_ROWS: Final = 1 << 14
+_SHOWN_ROWS: Final = 5
+_SEARCHED: Final = 64
+_SHOWN_TEXT: Final = 200
+
+
+class Evaluation:
+    """A feed that asks for every row equally often, in a seeded order, and scores the answers.
+
+    Answers are kept until the load is over, so that scoring takes no time from it; whenever
+    they fill 32 MiB they are scored while the load's clock stands still.
+
+    Args:
+        data: rows and labels.
+        order: the order in which rows are asked, shape `(rows,)`.
+        longest: the largest batch.
+        shape: of one answer.
+        scorer: None if labels fit no accuracy and no loss, or there are none.
+        reference: what rows answer when asked alone, None if that cannot be told; by position
+            in `order`.
+        clock: the load's.
+        by_user: names of the users' metrics that are measured; there are labels then.
+    """
+
+    def __init__(  # noqa: PLR0913 - what an answer is held against
+        self,
+        *,
+        data: Data,
+        order: NDArray[np.int64],
+        longest: int,
+        shape: tuple[int, ...],
+        scorer: Scorer | None,
+        reference: ReferenceAnswers | None,
+        clock: StoppableClock,
+        by_user: tuple[str, ...] = (),
+    ) -> None:
+        self._clock = clock
+        self._rows = len(order)
+        self._order = order
+        # Repeated at the end, so that every batch is one slice and nothing is copied for it.
+        around = np.resize(order, self._rows + longest)
+        self._inputs = np.ascontiguousarray(data.inputs[around])
+        self._inputs.flags.writeable = False
+        self._labels = data.labels[order] if data.labels is not None else None
+        self._shape = shape
+        self._scorer = scorer
+        self._reference = reference
+        self._kept: deque[tuple[int, NDArray[Any]]] = deque()
+        self._kept_bytes = 0
+        self._bad: list[tuple[NDArray[np.int64], Outcome]] = []
+        self._errors: dict[str, ErrorCount] = {}
+        self._answered = np.zeros(self._rows, np.int64)
+        self._right = np.zeros(self._rows)
+        self._loss = np.zeros(self._rows)
+        self._by_user = {name: np.zeros(self._rows) for name in by_user}
+
+    def inputs(self, start: int, stop: int) -> NDArray[Any]:
+        """The rows of requests `start` to `stop - 1`, read-only."""
+        first = start % self._rows
+        return self._inputs[first : first + stop - start]
+
+    def answer(self, start: int, stop: int, outputs: object) -> None:
+        """Keep the answer to these requests, or count it if it has the wrong shape."""
+        try:
+            # A copy: the target may use its buffer again for the next batch.
+            array = np.array(outputs)
+        except (TypeError, ValueError) as error:
+            self._count(np.arange(start, stop), Outcome.WRONG_SHAPE, "wrong shape", _message(error))
+            return
+        expected = (stop - start, *self._shape)
+        if array.shape != expected or array.dtype.kind not in "biuf":
+            example = f"answered {array.dtype}{list(array.shape)} to a batch of {stop - start}"
+            if array.shape[:1] != expected[:1]:
+                example += f": expected {stop - start} rows"
+            self._count(np.arange(start, stop), Outcome.WRONG_SHAPE, "wrong shape", example)
+            return
+        self._kept.append((start, array))
+        self._kept_bytes += array.nbytes
+        if self._kept_bytes > _KEPT_BYTES:
+            with self._clock.stopped():
+                self.finish()
+
+    def fail(self, start: int, stop: int, error: Exception) -> None:
+        """Count the exception that these requests ended in."""
+        requests = np.arange(start, stop)
+        detail = _first_line(error.detail) if isinstance(error, AnswerError) else _message(error)
+        self._count(requests, Outcome.EXCEPTION, kind_of(error), detail)
+
+    def finish(self) -> None:
+        """Score what is still kept."""
+        while self._kept:
+            self._score_oldest(_CHUNK_ROWS)
+
+    def outcomes(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Score what is kept, and hand the outcomes of these requests over.
+
+        Args:
+            start: the first request whose outcome was not handed over yet.
+            stop: the one after the last.
+
+        Returns:
+            The `Outcome` of each, shape `(stop - start,)`.
+        """
+        self.finish()
+        outcome = np.full(stop - start, Outcome.OK, np.uint8)
+        later = []
+        for requests, code in self._bad:
+            now = requests < stop
+            outcome[requests[now] - start] = code
+            if not now.all():
+                later.append((requests[~now], code))
+        self._bad = later
+        return outcome
+
+    @property
+    def errors(self) -> tuple[ErrorCount, ...]:
+        """Kinds of errors, the most frequent first."""
+        return tuple(sorted(self._errors.values(), key=lambda error: -error.requests))
+
+    @property
+    def score(self) -> Score | None:
+        """The score by original row; None if answers are not scored."""
+        if self._scorer is None and not self._by_user:
+            return None
+        place = np.argsort(self._order)
+        return Score(
+            answered=self._answered[place],
+            right=self._right[place],
+            loss=self._loss[place] if self._scorer is not None else None,
+            classifies=self._scorer is not None and self._scorer.classifies,
+            by_user={name: sums[place] for name, sums in self._by_user.items()},
+        )
+
+    def _count(
+        self, requests: NDArray[np.int64], outcome: Outcome, kind: str, example: str
+    ) -> None:
+        self._bad.append((requests, outcome))
+        known = self._errors.get(kind)
+        if known is not None:
+            example = known.example
+        count = len(requests) + (known.requests if known else 0)
+        self._errors[kind] = ErrorCount(kind, count, example)
+
+    def _score_oldest(self, rows: int) -> None:
+        starts, arrays = [], []
+        while self._kept and rows > 0:
+            start, array = self._kept.popleft()
+            self._kept_bytes -= array.nbytes
+            starts.append(np.arange(start, start + len(array)))
+            arrays.append(array)
+            rows -= len(array)
+        self._score(np.concatenate(starts), np.concatenate(arrays))
+
+    def _score(self, requests: NDArray[np.int64], outputs: NDArray[Any]) -> None:
+        positions = requests % self._rows
+        flat = outputs.reshape(len(outputs), -1)
+        finite = np.isfinite(flat).all(axis=1)
+        if not finite.all():
+            self._count_not_finite(requests[~finite], positions[~finite])
+        good = np.flatnonzero(finite)
+        if self._reference is not None:
+            answers = flat[good].astype(np.float64)
+            wrong = self._reference.wrong(answers, positions[good])
+            if len(wrong):
+                # They are scored all the same: mixed-up rows cost accuracy, and it must show.
+                self._count_wrong(requests[good[wrong]], positions[good[wrong]], answers[wrong])
+        if self._labels is not None:
+            self._score_finite(outputs[good], self._labels[positions[good]], positions[good])
+
+    def _score_finite(
+        self, outputs: NDArray[Any], labels: NDArray[Any], positions: NDArray[np.int64]
+    ) -> None:
+        np.add.at(self._answered, positions, 1)
+        if self._scorer is not None:
+            right, loss = self._scorer.score(outputs, labels)
+            np.add.at(self._right, positions, right)
+            np.add.at(self._loss, positions, loss)
+        for name, scores in user_scores(outputs, labels, self._by_user).items():
+            np.add.at(self._by_user[name], positions, scores)
+
+    def _count_not_finite(self, requests: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
+        rows = np.unique(self._order[positions]).tolist()
+        shown = ", ".join(map(str, rows[:_SHOWN_ROWS])) + (
+            " ..." if len(rows) > _SHOWN_ROWS else ""
+        )
+        example = f"NaN or infinity, for {'row' if len(rows) == 1 else 'rows'} {shown}"
+        self._count(requests, Outcome.NOT_FINITE, "not finite", example)
+
+    def _count_wrong(
+        self,
+        requests: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        answers: NDArray[np.float64],
+    ) -> None:
+        for position, answer in zip(positions[:_SEARCHED], answers, strict=False):
+            owner = self._reference.owner(answer) if self._reference else None
+            if owner is not None:
+                example = f"row {self._order[position]} got the answer of row {self._order[owner]}"
+                self._count(requests, Outcome.MIXED_UP, "rows mixed up", example)
+                return
+        example = f"row {self._order[positions[0]]} is answered otherwise under load than alone"
+        self._count(requests, Outcome.CHANGED, "answer changed", example)
+
+
+def _message(error: Exception) -> str:
+    """The first line of an exception's text, which may be pages long or fail itself."""
+    try:
+        return _first_line(str(error))
+    except Exception as failed:  # noqa: BLE001 - the target's own code
+        return f"its text cannot be shown ({type(failed).__name__})"
+
+
+def _first_line(text: str) -> str:
+    lines = text.splitlines()
+    return lines[0][:_SHOWN_TEXT] if lines else ""

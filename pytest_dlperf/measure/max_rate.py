@@ -1,0 +1,195 @@
+"""Max rate: the highest rate of requests at which a target holds a limit on its latency."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.errors import TargetError
+from pytest_dlperf.load.diagnosis import diagnose
+from pytest_dlperf.load.lateness import lateness
+from pytest_dlperf.load.scenarios import Offline, Server
+from pytest_dlperf.measure.measure import quiet_gc
+from pytest_dlperf.measure.pool import Pool
+from pytest_dlperf.measure.prepared import SEED, Bench, Rig, set_up
+from pytest_dlperf.measure.rate_search import FASTEST, Finding, Found, Terms, search, slowest_rate
+from pytest_dlperf.statistics.slo_attainment import Attainment, within_limit
+from pytest_dlperf.units import format_quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from pytest_dlperf.config.latency_limit import LatencyLimit
+    from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.data.dataset import Data
+    from pytest_dlperf.load.totals import Tally
+    from pytest_dlperf.results.measurement import Measurement
+
+_WINDOWS: Final = 20
+_QUICK_WINDOWS: Final = 6
+_LIMITS_A_WINDOW: Final = 100
+"""An overload of less than one part in so many stays within the limit for a whole window; and in
+simulated queues, shorter windows were too often called held when no long queue had come up yet."""
+_MOST_REQUESTS: Final = 10_000_000
+"""In one window, for the sake of memory."""
+_START: Final = 0.5
+"""The first rate, as a share of what full batches back to back bring."""
+_NS: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is remembered of the last window at a rate."""
+
+    diagnosis: str
+    late: str
+
+
+class _Prober:
+    """Puts a target under Poisson arrivals of any rate, window by window."""
+
+    def __init__(self, rig: Rig, limit: LatencyLimit, seconds: float, pool: Pool) -> None:
+        self._rig = rig
+        self._limit = limit
+        self._seconds = seconds
+        self._pool = pool
+        self.seen: dict[float, _Seen] = {}
+
+    def __call__(self, rate: float, number: int) -> Attainment:
+        plan = replace(self._rig.plan, scenario=Server(rate), slo=self._limit.seconds)
+        phase = f"{_scenario(self._limit)}: {format_quantity(rate, '1/s')}"
+        run = self._pool.run(replace(self._rig, plan=plan), self._seconds, phase, SEED + number)
+        late = self.seen[rate].late if number else ""
+        diagnosis = diagnose(run.tally, run.busy_cores)
+        self.seen[rate] = _Seen(diagnosis, late or lateness(run.tally))
+        return within_limit(run.tally)
+
+
+@dataclass(frozen=True, slots=True)
+class RateSearch:
+    """A search that is ready to begin."""
+
+    search: Callable[[str, str], Measurement]
+
+    def measure(self, test: str, name: str, seconds: float) -> Measurement:
+        """Search; how long that takes is the plan's affair."""
+        del seconds
+        return self.search(test, name)
+
+    def warm_up(self) -> str:
+        """Nothing: the search does."""
+        return ""
+
+    def slots(self) -> None:
+        """None: its loads differ."""
+        return
+
+
+def rate_search(
+    target: object, data: Data, plan: Plan, bench: Bench, limit: LatencyLimit
+) -> AbstractContextManager[RateSearch]:
+    """A search for the highest rate that holds a limit; see `measure_max_rate`."""
+
+    def search(test: str, name: str) -> Measurement:
+        return measure_max_rate(target, data, plan, bench, limit, test=test, name=name)
+
+    return contextlib.nullcontext(RateSearch(search))
+
+
+def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which name
+    target: object,
+    data: Data,
+    plan: Plan,
+    bench: Bench,
+    limit: LatencyLimit,
+    *,
+    test: str,
+    name: str,
+) -> Measurement:
+    """Search for the highest Poisson rate at which a target holds a limit.
+
+    Begins at half of what full batches back to back bring. A window lasts as long as the plan
+    says, or 100 times the limit if that is longer; a search takes 20 windows at the most, and a
+    smoke run 6 short ones.
+
+    Args:
+        target: what is asked.
+        data: rows and labels.
+        plan: budgets, serving and duration; its scenario is not used.
+        bench: what comes from outside.
+        limit: what is to be held.
+        test: pytest's node id.
+        name: tells several measurements of one test apart.
+
+    Raises:
+        UsageError: if the target cannot be measured, or a budget needs labels that are not there.
+        TargetError: if the target's first call fails, or a call does not return.
+        DataError: if the labels do not fit the answers.
+    """
+    # All requests of an offline load wait from the start: no limit on a queue would hold.
+    full = replace(plan, scenario=Offline(), serving=replace(plan.serving, queue_limit=None))
+    rig = set_up(target, data, full, bench)
+    pool = Pool(rig)
+    asked = plan.load_seconds
+    seconds = asked if plan.quick else max(asked, _LIMITS_A_WINDOW * limit.seconds)
+    served = replace(rig.plan.serving, queue_limit=plan.serving.queue_limit)
+    probed = replace(rig.plan, scenario=Server(1.0), serving=served)
+    prober = _Prober(replace(rig, plan=probed), limit, seconds, pool)
+    with contextlib.closing(rig), quiet_gc():
+        unsteady = rig.warm_up()
+        capacity = pool.run(rig, asked, f"{_scenario(limit)}: full batches")
+        if not capacity.tally.good:
+            first = capacity.errors[0]
+            raise TargetError(
+                f"{rig.prepared.description} answered no request well: "
+                f"{first.kind}: {first.example}"
+            )
+        terms = _terms(limit, seconds, _capacity(capacity.tally), quick=plan.quick)
+        found = search(prober, terms)
+    pooled = pool.measurement(test, name, _scenario(limit), probed.serving_text)
+    longer = f"each window lasted {seconds:g} s: {_LIMITS_A_WINDOW} times the limit"
+    notes = (unsteady, f"max_rate: {found}", longer if seconds > asked else "", *pooled.notes)
+    return _with_rate(replace(pooled, notes=tuple(filter(None, notes))), found, prober.seen)
+
+
+def _with_rate(pooled: Measurement, found: Found, seen: dict[float, _Seen]) -> Measurement:
+    estimate = found.estimate
+    metrics, refused = dict(pooled.metrics), dict(pooled.refused)
+    if estimate is None:
+        refused["max_rate"] = str(found)
+    else:
+        metrics = {"max_rate": estimate, **metrics}
+    shown = found.held or min(seen)
+    # A rate that held although the generator was late would have held the more without.
+    unsure = (probe.rate for probe in found.probes if probe.outcome is not Finding.HELD)
+    return replace(
+        pooled,
+        metrics=MappingProxyType(metrics),
+        refused=MappingProxyType(refused),
+        invalid=next(filter(None, (seen[rate].late for rate in unsure)), ""),
+        diagnosis=f"at {format_quantity(shown, '1/s')}: {seen[shown].diagnosis}",
+    )
+
+
+def _terms(limit: LatencyLimit, seconds: float, capacity: float, *, quick: bool) -> Terms:
+    slowest = slowest_rate(limit.share, seconds)
+    fastest = max(slowest, min(FASTEST, _MOST_REQUESTS / seconds))
+    return Terms(
+        share=limit.share,
+        start=min(max(_START * capacity, slowest), fastest),
+        slowest=slowest,
+        fastest=fastest,
+        windows=_QUICK_WINDOWS if quick else _WINDOWS,
+    )
+
+
+def _capacity(tally: Tally) -> float:
+    """Requests a second that were answered."""
+    return tally.answered / (max(1, tally.span_ns) * _NS)
+
+
+def _scenario(limit: LatencyLimit) -> str:
+    return f"max_rate({limit})"

@@ -1,0 +1,241 @@
+"""Measure: warm a target up, put it under load, and fold what was found into a measurement."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.load.diagnosis import diagnose
+from pytest_dlperf.load.lateness import lateness
+from pytest_dlperf.load.quality import drift, growth, shortfall
+from pytest_dlperf.load.summary import Score, Summary, summarise_load, summarise_score
+from pytest_dlperf.load.totals import few_sizes
+from pytest_dlperf.measure.prepared import SEED, Bench, Loaded, Rig, set_up
+from pytest_dlperf.measure.slot_runner import SlotRunner
+from pytest_dlperf.measure.sufficiency import sufficient_seconds
+from pytest_dlperf.results.gpus import gpu_notes
+from pytest_dlperf.results.measurement import ErrorCount, Measurement
+from pytest_dlperf.results.row_evidence import RowScores
+from pytest_dlperf.results.rows import Rows
+from pytest_dlperf.results.series import series_of
+from pytest_dlperf.results.usage import consumption, disturbance
+from pytest_dlperf.statistics.estimate import counted
+from pytest_dlperf.targets.tracings import Tracings
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+
+    from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.data.dataset import Data
+    from pytest_dlperf.load.totals import Tally
+
+_LONGEST: Final = 10  # times the duration that was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A target that is ready to be measured, and is given back at the end.
+
+    Attributes:
+        rig: the target with its plan.
+        tracings: of the functions of this process.
+    """
+
+    rig: Rig
+    tracings: Tracings
+
+    def warm_up(self) -> str:
+        """Run the load until its speed settles; returns a note if it does not."""
+        return self.rig.warm_up()
+
+    def slots(self) -> SlotRunner:
+        """Who runs slots of it, once it is warm."""
+        return SlotRunner(self.rig)
+
+    def measure(self, test: str, name: str, seconds: float) -> Measurement:
+        """Warm the target up, put it under load, and fold what was found into a measurement.
+
+        Args:
+            test: pytest's node id.
+            name: tells several measurements of one test apart.
+            seconds: how long requests come; longer if that is too short for the budgets, up to
+                ten times as long.
+        """
+        rig, plan = self.rig, self.rig.plan
+        unsteady = self.warm_up()
+        before = self.tracings.count()
+        run = run_once(rig, seconds)
+        longer = 0.0 if plan.quick else sufficient_seconds(run.tally, plan.judged)
+        if not run.hung and seconds < longer <= _LONGEST * seconds:
+            before = self.tracings.count()
+            run = run_once(rig, longer)
+        retraced = _retraced(self.tracings.count() - before)
+        longer_note = (
+            f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
+            if run.seconds > seconds
+            else ""
+        )
+        notes = (unsteady, rig.prepared.remark, rig.remark, retraced, longer_note)
+        return _measurement(rig, run, test=test, name=name, notes=notes)
+
+
+@contextlib.contextmanager
+def ready(target: object, data: Data, plan: Plan, bench: Bench) -> Iterator[Subject]:
+    """Set a target up, and keep the garbage collector quiet until it is given back.
+
+    Raises:
+        UsageError: if the target cannot be measured, or a budget needs labels that are not there.
+        TargetError: if the target's first call fails.
+        DataError: if the labels do not fit the answers.
+    """
+    rig = set_up(target, data, plan, bench)
+    tracings = Tracings()
+    with contextlib.closing(rig), quiet_gc():
+        yield Subject(rig, tracings)
+
+
+def measure(  # noqa: PLR0913 - what, with what, how, and under which name
+    target: object, data: Data, plan: Plan, bench: Bench, *, test: str, name: str
+) -> Measurement:
+    """Put a target under the load of a plan.
+
+    Raises:
+        UsageError: if the target cannot be measured, or a budget needs labels that are not there.
+        TargetError: if the target's first call fails.
+        DataError: if the labels do not fit the answers.
+    """
+    with ready(target, data, plan, bench) as subject:
+        return subject.measure(test, name, plan.load_seconds)
+
+
+def _measurement(
+    rig: Rig, run: Loaded, *, test: str, name: str, notes: tuple[str, ...]
+) -> Measurement:
+    plan, tally = rig.plan, run.tally
+    summary = _summary(rig, run)
+    return Measurement(
+        test=test,
+        name=name,
+        target=rig.prepared.description,
+        scenario=str(plan.scenario),
+        serving=plan.serving_text,
+        seconds=tally.span_ns * 1e-9,
+        requests=tally.total,
+        metrics=MappingProxyType(summary.metrics),
+        refused=MappingProxyType(summary.refused),
+        errors=(*run.errors, *_unanswered(tally)),
+        rows=rows_of(rig.data, run.score),
+        scores=scores_of(rig.data, run.score),
+        invalid=lateness(tally),
+        hung=run.hung,
+        notes=tuple(filter(None, (*notes, *_notes(plan, run)))),
+        diagnosis=diagnose(tally, run.busy_cores),
+        intervals=tally.latencies.method if plan.has_latencies else "",
+        slo=plan.slo,
+        batch_sizes=MappingProxyType(few_sizes(tally.batch_sizes)),
+        utilisation=tally.utilisation,
+        series=series_of(tally, latencies=plan.has_latencies),
+        usage=consumption(run.used, run.busy_cores, run.resident, tally.total),
+        gpus=run.gpus,
+    )
+
+
+def run_once(rig: Rig, seconds: float, phase: str = "", seed: int = SEED) -> Loaded:
+    """Put a rig's target under load.
+
+    Args:
+        rig: the target with its plan.
+        seconds: how long requests come.
+        phase: what is shown meanwhile; the scenario unless it is given.
+        seed: of the arrivals.
+
+    Raises:
+        UsageError: if no request became due.
+    """
+    gc.collect()
+    run = rig.run(seconds, phase or str(rig.plan.scenario), seed)
+    if not run.tally.calls:
+        raise UsageError("no request became due", "raise the rate or the duration")
+    return run
+
+
+def _retraced(counts: Counter[str]) -> str:
+    """What was traced while it was measured, in words."""
+    if not counts:
+        return ""
+    each = ", ".join(f"{name} {n} time{'s' if n > 1 else ''}" for name, n in counts.most_common(3))
+    return f"tf.function traced again while it was measured: {each}"
+
+
+def _notes(plan: Plan, run: Loaded) -> Iterator[str]:
+    yield disturbance(run.used)
+    yield from gpu_notes(run.gpus)
+    yield growth(run.resident, run.tally.answered)
+    if plan.open_loop:
+        yield shortfall(run.tally)
+    else:
+        yield drift(run.tally)
+
+
+def _summary(rig: Rig, run: Loaded) -> Summary:
+    load = summarise_load(run.tally, latencies=rig.plan.has_latencies)
+    answers = summarise_answers(run.score)
+    metrics = {
+        **load.metrics,
+        **answers.metrics,
+        "peak_memory": counted(float(max(run.resident))),
+        "compile_time": counted(rig.prepared.compile_seconds),
+    }
+    return Summary(metrics, {**load.refused, **answers.refused})
+
+
+def summarise_answers(score: Score | None) -> Summary:
+    """Accuracy, loss and users' metrics, where there are labels."""
+    metrics = summarise_score(score) if score else {}
+    expected = score.metrics if score else frozenset()
+    why = "no request was answered well, or the loss is infinite"
+    return Summary(metrics, dict.fromkeys(expected - set(metrics), why))
+
+
+@contextlib.contextmanager
+def quiet_gc() -> Iterator[None]:
+    """Keep the garbage collector from taking its time from a target's."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if enabled:
+            gc.enable()
+
+
+def _unanswered(tally: Tally) -> Iterator[ErrorCount]:
+    if tally.rejected:
+        example = "came when the queue was full: the target is slower than the load"
+        yield ErrorCount("rejected", tally.rejected, example)
+    if tally.unfinished:
+        example = "still waiting when the run's time was up: the target is slower than the load"
+        yield ErrorCount("unfinished", tally.unfinished, example)
+
+
+def rows_of(data: Data, score: Score | None) -> Rows | None:
+    """The evidence for accuracy: which rows were answered, and which of them rightly."""
+    if score is None or not score.classifies:
+        return None
+    answered = score.answered > 0
+    return Rows(data.hash, answered, answered & (2 * score.right > score.answered))
+
+
+def scores_of(data: Data, score: Score | None) -> RowScores | None:
+    """The evidence for users' metrics: the score of each row that was answered."""
+    if score is None or not score.by_user:
+        return None
+    return RowScores(data.hash, {name: score.row_scores(name) for name in score.by_user})

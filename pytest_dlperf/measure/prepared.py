@@ -1,0 +1,320 @@
+"""Rig: a target with its questions, ready to be put under the load of a plan."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pytest_dlperf._processes import NO_ANSWER, within
+from pytest_dlperf.clock import StoppableClock
+from pytest_dlperf.data.scoring import user_scores
+from pytest_dlperf.data.scoring_core import Scorer, scorer_for
+from pytest_dlperf.errors import AnswerError, DataError, TargetError, UsageError
+from pytest_dlperf.load.accumulator import EXACT, Teller
+from pytest_dlperf.load.async_runner import CoroutineLoad, CoroutineTarget
+from pytest_dlperf.load.ledger import Ledger
+from pytest_dlperf.load.request_queue import backlog_for
+from pytest_dlperf.load.runner import Load, Replica
+from pytest_dlperf.measure.answers import Evaluation
+from pytest_dlperf.measure.reference_answers import ReferenceAnswers, ask_alone
+from pytest_dlperf.measure.telemetry import FamilyMeter, Telemetry
+from pytest_dlperf.measure.warmup import warm_up
+from pytest_dlperf.results.gpus import GpuUse, summarise_gpus
+from pytest_dlperf.targets.target import Prepared, placed, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf._processes import Watch
+    from pytest_dlperf.clock import Clock
+    from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.data.dataset import Data
+    from pytest_dlperf.load.samples import Samples
+    from pytest_dlperf.load.summary import Score
+    from pytest_dlperf.load.totals import Tally
+    from pytest_dlperf.measure.telemetry import Gpus, Meter, Progress
+    from pytest_dlperf.metrics import Metric
+    from pytest_dlperf.results.measurement import ErrorCount
+    from pytest_dlperf.results.usage import Usage
+
+SEED: Final = 0
+"""Of the arrivals and of the order of rows, so that every run asks the same."""
+
+_WARM_UP_SEED: Final = 1
+_WINDOW_SECONDS: Final = 0.25
+_DRAIN_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What measuring needs from outside.
+
+    Attributes:
+        clock: time.
+        meter: what the process and the machine use.
+        progress: somebody to tell.
+        gpus: the machine's GPUs; None if there are none, or nothing is known of them.
+    """
+
+    clock: Clock
+    meter: Meter
+    progress: Progress
+    gpus: Gpus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One load, its answers scored.
+
+    Attributes:
+        seconds: for how long requests were to come.
+        tally: what it came to.
+        score: of the answers; None if they are not scored.
+        errors: kinds of errors among the answers, the most frequent first.
+        resident: bytes that were resident, at each tick.
+        used: processor time that was used meanwhile.
+        busy_cores: processors that this process kept busy meanwhile, on average.
+        gpus: what the GPUs did meanwhile.
+        hung: what was said of a call that never returned; empty if all did.
+    """
+
+    seconds: float
+    tally: Tally
+    score: Score | None
+    errors: tuple[ErrorCount, ...]
+    resident: list[int]
+    used: Usage
+    busy_cores: float
+    gpus: tuple[GpuUse, ...]
+    hung: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """A prepared target, the rows it will be asked, and the plan of its load.
+
+    Attributes:
+        prepared: the target.
+        data: rows and labels.
+        order: the order in which rows are asked, shape `(rows,)`.
+        scorer: how answers are scored; None without labels, or if these fit users' metrics only.
+        by_user: names of the users' metrics that are measured.
+        reference: what rows answer when asked alone; None if that cannot be told.
+        remark: what is to be said about asking alone; may be empty.
+        plan: the load.
+        bench: what comes from outside.
+    """
+
+    prepared: Prepared
+    data: Data
+    order: NDArray[np.int64]
+    scorer: Scorer | None
+    by_user: tuple[str, ...]
+    reference: ReferenceAnswers | None
+    remark: str
+    plan: Plan
+    bench: Bench
+
+    def evaluation(self, clock: StoppableClock) -> Evaluation:
+        """A feed that has not been asked anything yet, on the clock of its load."""
+        return Evaluation(
+            data=self.data,
+            order=self.order,
+            longest=self.plan.served.max_batch_size,
+            shape=self.prepared.sample_answer.shape[1:],
+            scorer=self.scorer,
+            by_user=self.by_user,
+            reference=self.reference,
+            clock=clock,
+        )
+
+    def run(self, seconds: float, phase: str, seed: int = SEED) -> Loaded:
+        """Put the target under load once."""
+        plan, bench = self.plan, self.bench
+        clock = StoppableClock(bench.clock)
+        asked = self.evaluation(clock)
+        start_ns = clock.now_ns()
+        # The schedule must not begin before it is made, which can take longer than a request.
+        with clock.stopped():
+            backlog = backlog_for(
+                plan.scenario, plan.served, start_ns, seconds, seed, pause=clock.stopped
+            )
+        end_ns = start_ns + int(seconds * 1e9)
+        countdown = end_ns if seconds >= 1 else None
+        telemetry = Telemetry(
+            bench.meter, bench.clock, bench.progress, phase, countdown, gpus=bench.gpus
+        )
+        teller = Teller(
+            started_ns=start_ns,
+            seconds=seconds,
+            replicas=plan.lanes,
+            slo=plan.slo,
+            exact=EXACT,
+        )
+
+        def take(cut: Callable[[], Samples]) -> None:
+            with clock.stopped():
+                segment = cut()
+                stop = segment.first + len(segment.outcome)
+                outcome = asked.outcomes(segment.first, stop)
+                teller.add(replace(segment, outcome=outcome))
+
+        ledger = Ledger(
+            backlog=backlog,
+            feed=asked,
+            started_ns=start_ns,
+            deadline_ns=end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9),
+            sink=take,
+        )
+        load = self.load(ledger, clock, telemetry)
+        rest = load.run()
+        used, busy_cores = telemetry.finish()
+        take(lambda: rest)
+        return Loaded(
+            seconds=seconds,
+            tally=teller.tally(),
+            score=asked.score,
+            errors=asked.errors,
+            resident=telemetry.resident,
+            used=used,
+            busy_cores=busy_cores,
+            gpus=summarise_gpus(telemetry.looks, self._own_processes),
+            hung=load.hung,
+        )
+
+    @property
+    def _own_processes(self) -> frozenset[int]:
+        return frozenset({os.getpid(), *self.prepared.processes})
+
+    def load(self, ledger: Ledger, clock: StoppableClock, watch: Watch) -> Load | CoroutineLoad:
+        """The target's replicas or clients, about to work off a ledger."""
+        patience = self.plan.call_timeout
+        first = self.prepared.replicas[0]
+        if isinstance(first, CoroutineTarget):
+            return CoroutineLoad(
+                target=first,
+                clients=self.plan.lanes,
+                clock=clock,
+                ledger=ledger,
+                call_seconds=patience,
+                watch=watch,
+            )
+        replicas = [Replica(target, clock) for target in self.prepared.replicas]
+        return Load(replicas=replicas, ledger=ledger, call_seconds=patience, watch=watch)
+
+    def close(self) -> None:
+        """Give back what the target holds."""
+        self.prepared.close()
+
+    def warm_up(self) -> str:
+        """Run the load until its speed settles; returns a note if it does not.
+
+        A smoke run needs none.
+
+        Raises:
+            TargetError: if a call does not return.
+        """
+        if self.plan.quick:
+            return ""
+        seconds = min(_WINDOW_SECONDS, self.plan.duration / 10)
+
+        def window() -> NDArray[np.float64]:
+            loaded = self.run(seconds, "warming up", _WARM_UP_SEED)
+            hung = loaded.hung or next(
+                (error.example for error in loaded.errors if error.kind == NO_ANSWER), ""
+            )
+            if hung:
+                raise TargetError(f"{self.prepared.description} hung while warming up: {hung}")
+            blocks = loaded.tally.blocks
+            seconds_each: NDArray[np.float64] = blocks.busy_ns * 1e-9 / blocks.requests
+            return seconds_each
+
+        return warm_up(window)
+
+
+def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
+    """Compile a target, see what fits its answers, and ask it rows alone.
+
+    Raises:
+        UsageError: if the target cannot be measured, or a budget needs labels that are not there.
+        TargetError: if the target's first call fails.
+        DataError: if the labels do not fit the answers.
+    """
+    if data.labels is None:
+        _refuse_budgets(plan, lambda metric: metric.of_answers, "the data has no labels")
+    order = np.random.default_rng(SEED).permutation(len(data.inputs))
+    longest = plan.served.max_batch_size
+    rows = np.resize(data.inputs[order], (max(longest, len(order)), *data.inputs.shape[1:]))
+    # Read-only, as under load: a target that changes its input must be found out at once.
+    rows.flags.writeable = False
+    bench.progress.show("compiling", None)
+    plan = placed(target, plan)
+    prepared = prepare(target, rows[:longest], plan, bench.clock)
+    with contextlib.ExitStack() as undo:
+        undo.callback(prepared.close)
+        if prepared.processes:
+            bench = replace(bench, meter=FamilyMeter(bench.meter, prepared.processes))
+        answer = prepared.sample_answer
+        by_user = measured_by_users(plan)
+        scorer = scorer_of(answer, data, plan)
+        if by_user and data.labels is not None:
+            finite = np.isfinite(answer.reshape(len(answer), -1)).all(axis=1)
+            # What its function cannot do is said before the load, not after it.
+            user_scores(answer[finite], data.labels[np.resize(order, len(answer))][finite], by_user)
+        bench.progress.show("asking rows alone", None)
+        try:
+            reference, remark = within(
+                plan.compile_timeout,
+                lambda: ask_alone(
+                    prepared.replicas[0], rows[: len(order)], answer[0].size, bench.clock
+                ),
+            )
+        except AnswerError as error:
+            raise TargetError(
+                f"{prepared.description} hung when asked for single rows: {error}"
+            ) from None
+        undo.pop_all()
+    return Rig(prepared, data, order, scorer, by_user, reference, remark, plan, bench)
+
+
+def measured_by_users(plan: Plan) -> tuple[str, ...]:
+    """The users' metrics that a plan's budgets name, each once."""
+    named = (budget.metric.name for budget in plan.budgets if budget.metric.by_user)
+    return tuple(dict.fromkeys(named))
+
+
+def scorer_of(answer: NDArray[Any], data: Data, plan: Plan) -> Scorer | None:
+    """What fits the answers and the labels; None where only users' metrics are asked for.
+
+    Raises:
+        UsageError: if a budget needs what does not fit.
+        DataError: if nothing fits.
+    """
+    if data.labels is None:
+        return None
+    try:
+        scorer = scorer_for(answer, data.labels)
+    except DataError:
+        built_in = any(b.metric.of_answers and not b.metric.by_user for b in plan.judged)
+        if built_in or not measured_by_users(plan):
+            raise
+        return None
+    if not scorer.classifies:
+        problem = "answers and labels fit no classification"
+        _refuse_budgets(plan, lambda metric: metric.name == "accuracy", problem)
+    return scorer
+
+
+def _refuse_budgets(plan: Plan, needs: Callable[[Metric], bool], problem: str) -> None:
+    for budget in plan.judged:
+        if needs(budget.metric):
+            raise UsageError(
+                f"budget {budget.text!r} cannot be judged: {problem}",
+                "give (inputs, labels), or drop the budget",
+            )

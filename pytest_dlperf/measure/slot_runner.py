@@ -1,0 +1,212 @@
+"""Slot runner: a target under its load for some milliseconds at a time, again and again."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pytest_dlperf._processes import give_up, is_abandonment
+from pytest_dlperf.clock import StoppableClock
+from pytest_dlperf.errors import TargetError
+from pytest_dlperf.load.ledger import Ledger
+from pytest_dlperf.load.request_queue import backlog_for
+from pytest_dlperf.load.runner import Load
+from pytest_dlperf.load.samples import Outcome
+from pytest_dlperf.measure.slots import Slot, slot_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.load.async_runner import CoroutineLoad
+    from pytest_dlperf.load.samples import Samples
+    from pytest_dlperf.measure.prepared import Rig
+
+_ATTEMPTS: Final = 20
+
+
+class SlotRunner:
+    """Runs slots of a target that was warmed up.
+
+    Answers are looked at for their shape only: the load before the slots has scored them.
+
+    Args:
+        rig: the target with its plan.
+    """
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._feed = _SlotFeed(rig)
+        self._lane = _Lane() if rig.plan.lanes == 1 else None
+
+    def slot(self, seconds: float, number: int) -> Slot:
+        """Put the target under its load for so long.
+
+        Args:
+            seconds: how long requests come; what is under way then is waited for.
+            number: slots of one number ask for the same rows, at the same times.
+
+        Raises:
+            TargetError: if a call does not return, or no request became due.
+        """
+        for _ in range(_ATTEMPTS):
+            samples = self._samples(seconds, number)
+            # A machine that is busy may let the whole slot pass before it runs this process.
+            if len(samples.stop):
+                break
+        else:
+            raise TargetError(
+                f"in {_ATTEMPTS} slots of {seconds * 1e3:.0f} ms no request became due: raise the "
+                "rate, or measure on a machine that is less busy"
+            )
+        return slot_of(
+            replace(samples, outcome=self._feed.outcomes(len(samples.outcome))),
+            slo=self._rig.plan.slo,
+            latencies=self._rig.plan.has_latencies,
+        )
+
+    def close(self) -> None:
+        """Let the thread go."""
+        if self._lane is not None:
+            self._lane.close()
+
+    def _samples(self, seconds: float, number: int) -> Samples:
+        if self._lane is not None:
+            return self._lane.run(
+                lambda: self._run(seconds, number, _stepped), self._rig.plan.call_timeout
+            )
+        return self._run(seconds, number, _in_threads)
+
+    def _run(
+        self,
+        seconds: float,
+        number: int,
+        work_off: Callable[[Load | CoroutineLoad], Samples],
+    ) -> Samples:
+        plan = self._rig.plan
+        clock = StoppableClock(self._rig.bench.clock)
+        self._feed.begin(number)
+        start_ns = clock.now_ns()
+        with clock.stopped():
+            backlog = backlog_for(plan.scenario, plan.served, start_ns, seconds, number)
+        ledger = Ledger(
+            backlog=backlog,
+            feed=self._feed,
+            started_ns=start_ns,
+            # What comes in a slot is answered in twice its length, or is late on either side.
+            deadline_ns=start_ns + int(2 * seconds * 1e9),
+        )
+        return work_off(self._rig.load(ledger, clock, _Nobody()))
+
+
+def _stepped(load: Load | CoroutineLoad) -> Samples:
+    """In the caller's thread."""
+    if not isinstance(load, Load):
+        return _in_threads(load)
+    (replica,) = load.replicas
+    while load.step(replica):
+        pass
+    return load.samples()
+
+
+def _in_threads(load: Load | CoroutineLoad) -> Samples:
+    samples = load.run()
+    if load.hung:
+        raise TargetError(load.hung)
+    return samples
+
+
+class _SlotFeed:
+    """The rows of slots; a `Feed`."""
+
+    def __init__(self, rig: Rig) -> None:
+        largest = rig.plan.served.max_batch_size
+        self._rows = len(rig.order)
+        around = np.resize(rig.order, self._rows + largest)
+        self._inputs = np.ascontiguousarray(rig.data.inputs[around])
+        self._inputs.flags.writeable = False
+        self._shape = rig.prepared.sample_answer.shape[1:]
+        self._offset = 0
+        self._bad: list[tuple[int, int, Outcome]] = []
+
+    def begin(self, number: int) -> None:
+        """Start a slot; each number begins with another row."""
+        self._bad = []
+        # A step that shares no factor with most numbers of rows, so that all of them come up.
+        self._offset = number * 7919
+
+    def inputs(self, start: int, stop: int) -> NDArray[Any]:
+        """The rows of requests `start` to `stop - 1`, read-only."""
+        first = (self._offset + start) % self._rows
+        return self._inputs[first : first + stop - start]
+
+    def answer(self, start: int, stop: int, outputs: object) -> None:
+        """See whether each request has an answer of the right shape."""
+        shape = getattr(outputs, "shape", None) or np.asarray(outputs).shape
+        if tuple(shape) != (stop - start, *self._shape):
+            self._bad.append((start, stop, Outcome.WRONG_SHAPE))
+
+    def fail(self, start: int, stop: int, error: Exception) -> None:
+        """These requests ended in an exception."""
+        del error
+        self._bad.append((start, stop, Outcome.EXCEPTION))
+
+    def outcomes(self, requests: int) -> NDArray[np.uint8]:
+        """How each request of the slot ended, shape `(requests,)`."""
+        outcome = np.full(requests, Outcome.OK, np.uint8)
+        for start, stop, how in self._bad:
+            outcome[start:stop] = how
+        return outcome
+
+
+class _Nobody:
+    """Looks on, and has nothing to do."""
+
+    def tick(self, now_ns: int) -> None:
+        """Nothing."""
+
+
+class _Lane:
+    """One thread for all slots: a runtime keeps much for each thread that calls it."""
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[Callable[[], Samples] | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Samples | BaseException] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="dlperf slots", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Callable[[], Samples], call_seconds: float) -> Samples:
+        """Do it there; it makes calls, of which each may take so long.
+
+        Raises:
+            TargetError: if a call does not return.
+            BaseException: whatever the work raises.
+        """
+        self._work.put(work)
+        try:
+            found = self._done.get(timeout=2 * call_seconds)
+        except queue.Empty:
+            hung = give_up(self._thread, "a call in a slot", 2 * call_seconds)
+            raise TargetError(str(hung)) from None
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def close(self) -> None:
+        """End the thread."""
+        self._work.put(None)
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            try:
+                found: Samples | BaseException = work()
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                if is_abandonment(error):
+                    return
+                found = error
+            self._done.put(found)

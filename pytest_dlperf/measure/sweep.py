@@ -1,0 +1,147 @@
+"""Sweep: throughput and latency over the number of clients, and the knee of that curve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.checks import check_count
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.metrics import metric_named
+from pytest_dlperf.units import format_quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pytest_dlperf.results.measurement import Measurement
+    from pytest_dlperf.statistics.estimate import Estimate
+
+CLIENTS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""The numbers of clients of a sweep that does not say."""
+
+_COLUMNS: Final = ("throughput", "p50", "p99", "mean")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one number of clients got; None for what too few requests do not tell.
+
+    Attributes:
+        clients: of a closed loop, without thinking.
+        throughput: good answers a second.
+        p50: median latency, seconds.
+        p99: 99th percentile of the latency, seconds.
+        mean: mean latency, seconds.
+        batch: requests in a call, on average.
+        errors: share of the requests that ended badly.
+    """
+
+    clients: int
+    throughput: Estimate | None
+    p50: Estimate | None
+    p99: Estimate | None
+    mean: Estimate | None
+    batch: float
+    errors: float
+
+    @property
+    def power(self) -> float | None:
+        """Throughput over mean latency (Kleinrock 1979), requests a second squared."""
+        if self.throughput is None or self.mean is None:
+            return None
+        return self.throughput.value / self.mean.value
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A throughput-latency curve; `print` shows it as a table.
+
+    Attributes:
+        points: by number of clients, rising.
+        whole: what does not depend on the load, over all points: errors, accuracy, loss, memory.
+    """
+
+    points: tuple[Point, ...]
+    whole: Measurement
+
+    def __post_init__(self) -> None:
+        counts = [point.clients for point in self.points]
+        if not counts or counts != sorted(set(counts)):
+            raise ValueError(f"a curve needs rising numbers of clients, not {counts}")
+
+    @property
+    def knee(self) -> Point | None:
+        """The point of the most power: beyond it, clients mostly wait for one another.
+
+        Kleinrock, "Power and deterministic rules of thumb for probabilistic problems in computer
+        communications", ICC 1979: throughput over mean response time is greatest where the
+        system is just full, and no queue has formed.
+
+        Returns:
+            None if no point has both a throughput and a latency.
+        """
+        powers = [(point.power, point) for point in self.points if point.power is not None]
+        return max(powers, key=lambda pair: pair[0])[1] if powers else None
+
+    def __str__(self) -> str:
+        knee = self.knee
+        rows = [["clients", *_COLUMNS, "batch", "errors", ""]]
+        rows += [[*_cells(point), "<- knee" if point is knee else ""] for point in self.points]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = (
+            "  ".join(cell.rjust(width) for cell, width in zip(row[:-1], widths, strict=False))
+            + f"  {row[-1]}"
+            for row in rows
+        )
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def point(clients: int, metrics: Mapping[str, Estimate], batch: float) -> Point:
+    """A point from the metrics of its load."""
+    return Point(
+        clients=clients,
+        throughput=metrics.get("throughput"),
+        p50=metrics.get("p50"),
+        p99=metrics.get("p99"),
+        mean=metrics.get("mean"),
+        batch=batch,
+        errors=metrics["errors"].value,
+    )
+
+
+def checked_clients(clients: Iterable[int] | str) -> tuple[int, ...]:
+    """Numbers of clients, rising, each once.
+
+    Raises:
+        UsageError: if there are none, or one is no number of clients.
+    """
+    __tracebackhide__ = True
+    if isinstance(clients, str):
+        raise UsageError(
+            f"sweep(clients={clients!r})",
+            "expected numbers, such as (1, 8, 64); clients that are real: the marker's clients=",
+        )
+    try:
+        given = tuple(clients)
+    except TypeError:
+        raise UsageError(
+            f"clients={clients!r:.80}", "expected numbers, such as (1, 8, 64)"
+        ) from None
+    for count in given:
+        check_count(count, "sweep(clients)")
+    if not given:
+        raise UsageError("sweep(clients=()) has no points", "such as clients=(1, 8, 64)")
+    return tuple(sorted(set(given)))
+
+
+def _cells(one: Point) -> list[str]:
+    estimates = (one.throughput, one.p50, one.p99, one.mean)
+    return [
+        str(one.clients),
+        *(
+            format_quantity(estimate.value, metric_named(name).unit) if estimate else "-"
+            for name, estimate in zip(_COLUMNS, estimates, strict=True)
+        ),
+        f"{one.batch:.1f}",
+        format_quantity(one.errors, "share"),
+    ]

@@ -1,0 +1,281 @@
+"""What can be measured: one table of names, units, directions and judging constants.
+
+Metrics are built in, or of a family that takes a goal (`train.time_to_accuracy(95%)`), or defined
+by users. Of the last a process knows those that it has defined, and those that it has read of in
+stored files, which bring their definitions along.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, get_args
+
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.units import Dimension
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Better: TypeAlias = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One thing that is measured.
+
+    Attributes:
+        name: as written in budgets.
+        unit: dimension of its values.
+        better: which direction is an improvement.
+        detect: the loss that a relative budget must be able to see: a ratio minus one for
+            speeds (0.05 is 5 %), an absolute difference for shares (0.01 is one point).
+        run_noise: prior standard deviation, as a ratio, between sessions that measure unchanged
+            code on one machine, beyond their own errors; what stored sessions show takes its
+            place by and by. Of a loss: what kernels that add in another order, or training again
+            from the same seed, make of it.
+        percentile: which percentile of the latency it is, in percent, if it is one.
+        latency: whether it says how long a request took.
+        goal: the accuracy that is to be reached, in shares of one, if it is the time to one.
+        by_user: whether a user has defined it: the mean of a score of each answered row.
+    """
+
+    name: str
+    unit: Dimension
+    better: Better
+    detect: float
+    run_noise: float = 0.0
+    percentile: float | None = None
+    latency: bool = False
+    goal: float | None = None
+    by_user: bool = False
+
+    @property
+    def of_answers(self) -> bool:
+        """Whether it tells of the answers, not of the machine: it needs labels."""
+        return self.by_user or self.name in ANSWER_METRICS
+
+    @property
+    def of_training(self) -> bool:
+        """Whether it tells how a training went."""
+        return self.name.startswith(_TRAINING)
+
+    @property
+    def is_speed(self) -> bool:
+        """Whether it says nothing on a day on which the machine is not what it was."""
+        return self.unit in {"1/s", "s"} and not self.by_user
+
+
+def _percentile(percent: float, detect: float) -> Metric:
+    return Metric(f"p{percent:g}", "s", "lower", detect, max(0.05, detect), percent, latency=True)
+
+
+ANSWER_METRICS: Final = frozenset({"accuracy", "loss"})
+"""Those built in of the answers, not of the machine: they need labels, and hold in a smoke run."""
+
+_TRAINING: Final = "train."
+
+METRICS: Final = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            Metric("throughput", "1/s", "higher", 0.05, 0.05),
+            Metric("goodput", "1/s", "higher", 0.05, 0.05),
+            Metric("max_rate", "1/s", "higher", 0.10, 0.10),
+            _percentile(50, 0.05),
+            _percentile(90, 0.10),
+            _percentile(95, 0.10),
+            _percentile(99, 0.25),
+            _percentile(99.9, 0.25),
+            Metric("mean", "s", "lower", 0.05, 0.05, latency=True),
+            Metric("max", "s", "lower", 0.25, 0.25, latency=True),
+            Metric("errors", "share", "lower", 0.001),
+            Metric("accuracy", "share", "higher", 0.01),
+            Metric("loss", "1", "lower", 0.05, 0.01),
+            Metric("peak_memory", "bytes", "lower", 0.05, 0.05),
+            Metric("model_size", "bytes", "lower", 0.05),
+            Metric("compile_time", "s", "lower", 0.25, 0.25),
+            Metric("train.time", "s", "lower", 0.10, 0.10),
+            Metric("train.throughput", "1/s", "higher", 0.10, 0.10),
+            Metric("train.peak_memory", "bytes", "lower", 0.05, 0.05),
+        )
+    }
+)
+"""Every metric that is built in, but those with a goal."""
+
+# An epoch more or less is a large step.
+_TO_ACCURACY: Final = Metric("train.time_to_accuracy", "s", "lower", 0.25, 0.25)
+
+FAMILIES: Final = MappingProxyType({_TO_ACCURACY.name: _TO_ACCURACY})
+"""Metrics that take a goal in brackets, by what stands before them."""
+
+_WITH_GOAL: Final = re.compile(r"([a-z._]+)\s*\(\s*([0-9]+(?:\.[0-9]+)?)\s*(%?)\s*\)")
+
+TRAIN_METRICS: Final = frozenset(
+    {name for name in (*METRICS, *FAMILIES) if name.startswith(_TRAINING)}
+    | ANSWER_METRICS
+    | {"compile_time"}
+)
+"""What a training measures; users' metrics too, and of a family each that is asked for."""
+
+RATE_METRICS: Final = ANSWER_METRICS | {"max_rate", "errors", "peak_memory", "compile_time"}
+"""What a search for the highest rate measures, with users' metrics: its loads differ, so they have
+no one latency."""
+
+LOAD_METRICS: Final = frozenset(
+    name for name in METRICS if not name.startswith(("max_rate", "model_size", _TRAINING))
+)
+"""What one load measures; users' metrics too."""
+
+_SAME_ANSWERS: Final = METRICS["loss"].run_noise
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+NAME_HINT: Final = "a letter, then letters, digits and _; at most 40 characters, such as ndcg10"
+
+# Tables of the process, as Python has one of codecs: what is defined here, and what was read of.
+_defined: dict[str, Metric] = {}
+_read: dict[str, Metric] = {}
+
+
+def find_metric(name: str) -> Metric | None:
+    """The metric of a name, None if it is not known here."""
+    known = METRICS.get(name) or _defined.get(name) or _read.get(name)
+    if known is not None:
+        return known
+    match = _WITH_GOAL.fullmatch(name)
+    if match is None or match[1] not in FAMILIES:
+        return None
+    goal = float(match[2]) * (0.01 if match[3] else 1.0)
+    return with_goal(FAMILIES[match[1]], goal) if 0 < goal <= 1 else None
+
+
+def with_goal(family: Metric, goal: float) -> Metric:
+    """The metric of a family that has a goal, a share of one above 0.
+
+    >>> with_goal(FAMILIES["train.time_to_accuracy"], 0.95).name
+    'train.time_to_accuracy(95%)'
+    """
+    exact = float(f"{goal:.10g}")  # 0.7 % and 0.007 are the same
+    return replace(family, name=f"{family.name}({exact * 100:.8g}%)", goal=exact)
+
+
+def metric_named(name: str) -> Metric:
+    """The metric of a name: built in, with a goal, or a user's.
+
+    Raises:
+        UsageError: if there is none.
+
+    >>> metric_named("train.time_to_accuracy(0.95)").name
+    'train.time_to_accuracy(95%)'
+    """
+    __tracebackhide__ = True
+    found = find_metric(name)
+    if found is None:
+        raise UsageError(f"unknown metric {name!r:.80}", unknown_hint(name))
+    return found
+
+
+def unknown_hint(name: str) -> str:
+    """What to write in place of a name that is no metric's."""
+    if name in FAMILIES:
+        return f"say which: {name}(95%)"
+    names = metric_names()
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    guess = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"{guess}metrics: {' '.join(names)}; define your own with @pytest_dlperf.metric"
+
+
+def metric_names() -> tuple[str, ...]:
+    """What may be named here, for people."""
+    return (*METRICS, *(f"{name}(95%)" for name in FAMILIES), *sorted({**_read, **_defined}))
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Known metrics in the order of the table: built in, with a goal, users'; each once."""
+    given = set(names)
+    others = (metric_named(name) for name in given - set(METRICS))
+    rest = sorted(others, key=lambda one: (one.by_user, one.goal or 0.0, one.name))
+    return (*(name for name in METRICS if name in given), *(one.name for one in rest))
+
+
+def measured_by(names: Iterable[str], metric: Metric) -> bool:
+    """Whether what measures these metrics measures one, which may be of a family, or a user's."""
+    return metric.by_user or metric.name.partition("(")[0] in set(names)
+
+
+def users_metric(name: str, unit: Dimension, better: Better, detect: float) -> Metric:
+    """A user's metric.
+
+    Raises:
+        UsageError: if that is no metric, or its name is taken by one that is built in.
+    """
+    __tracebackhide__ = True
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UsageError(f"metric {name!r:.80}: that is no name of a metric", NAME_HINT)
+    taken = {re.sub(r"\W", "_", one) for one in (*METRICS, *FAMILIES)}
+    if name in taken or name == "baseline":
+        raise UsageError(f"metric {name!r}: this name is taken", "choose another: name='...'")
+    if unit not in get_args(Dimension):
+        units = ", ".join(map(repr, get_args(Dimension)))
+        raise UsageError(f"metric {name!r}: unit={unit!r:.80}", f"expected one of {units}")
+    if better not in get_args(Better):
+        raise UsageError(f"metric {name!r}: better={better!r:.80}", "expected 'higher' or 'lower'")
+    number = isinstance(detect, int | float) and not isinstance(detect, bool)
+    if not number or not 0 < detect < 1:
+        wanted = "a loss between 0 and 1: 0.01 is one point of a share, or 1 % of anything else"
+        raise UsageError(f"metric {name!r}: detect={detect!r:.80}", f"expected {wanted}")
+    return Metric(name, unit, better, float(detect), _SAME_ANSWERS, by_user=True)
+
+
+def define(metric: Metric) -> None:
+    """Put a user's metric into the table.
+
+    Raises:
+        UsageError: if there is one of its name with other properties.
+    """
+    __tracebackhide__ = True
+    known = _defined.get(metric.name)
+    if known is not None and known != metric:
+        raise UsageError(
+            f"metric {metric.name!r} is defined twice: as {_described(known)}, "
+            f"and as {_described(metric)}",
+            "give one of them another name",
+        )
+    _defined[metric.name] = metric
+
+
+def _described(metric: Metric) -> str:
+    return f"unit={metric.unit!r}, better={metric.better!r}, detect={metric.detect:g}"
+
+
+def definitions_of(names: Iterable[str]) -> dict[str, dict[str, object]]:
+    """What a file must say of the users' metrics in it, as plain values, sorted by name."""
+    found = (find_metric(name) for name in sorted(set(names)))
+    return {
+        one.name: {"unit": one.unit, "better": one.better, "detect": one.detect}
+        for one in found
+        if one is not None and one.by_user
+    }
+
+
+def read_definitions(value: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """Learn of the users' metrics in a file; what is defined in this process stays as it is.
+
+    Args:
+        value: as `definitions_of` gives it.
+
+    Returns:
+        Names that mean something else here: another unit, or another direction.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: if the values are not of this shape.
+    """
+    others = set()
+    for name, one in value.items():
+        unit, better = cast("Dimension", one["unit"]), cast("Better", one["better"])
+        stored = users_metric(name, unit, better, one["detect"])
+        known = _defined.get(name) or _read.setdefault(name, stored)
+        if (known.unit, known.better) != (stored.unit, stored.better):
+            others.add(name)
+    return frozenset(others)

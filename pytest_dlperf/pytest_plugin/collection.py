@@ -1,0 +1,152 @@
+"""Collecting: what is wrong with a marker is said before anything runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from pytest_dlperf._values import absence, expand
+from pytest_dlperf.config.markers import TUNES
+from pytest_dlperf.config.options import overlay
+from pytest_dlperf.config.plan import Plan, plan
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.pytest_plugin.options import layers
+from pytest_dlperf.pytest_plugin.tuning import STUDIES, study_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from _pytest.mark import ParameterSet
+
+    from pytest_dlperf.config.options import Options
+
+DEVICES: Final = "dlperf_devices"
+"""The fixture that holds the devices of a test."""
+
+PLANS: Final = pytest.StashKey[Plan]()
+"""Where a test keeps its plan."""
+
+PASSED: Final = pytest.StashKey[bool]()
+"""Where a test keeps whether its own code came to its end."""
+
+PROBLEMS: Final = pytest.StashKey[str]()
+"""Where a test keeps what is wrong with its marker, if that could not be said at collection."""
+
+
+def measures(item: pytest.Item) -> bool:
+    """Whether a test requests the `dlperf` fixture."""
+    return "dlperf" in getattr(item, "fixturenames", ())
+
+
+def make_one_a_device(metafunc: pytest.Metafunc, here: Callable[[], Sequence[str]]) -> None:
+    """Make of a test that measures one for each device that its options ask for.
+
+    A test whose `Serving` names devices, or that is parametrised by hand, is left alone. A device
+    that is not here makes a skipped test, or with `--dlperf-devices-required` one that fails.
+
+    Args:
+        metafunc: the test.
+        here: tells the devices of this machine; called only if some are asked for.
+    """
+    if DEVICES not in metafunc.fixturenames or _parametrised(metafunc.definition):
+        return
+    try:
+        options = overlay(layers(metafunc.definition))
+    except UsageError:
+        return  # said by `check_items`, with its place
+    if options.devices and not (options.serving and options.serving.devices):
+        names = expand(options.devices, here())
+        required = bool(options.devices_required)
+        cases = [_case(name, here(), required=required) for name in names]
+        metafunc.parametrize(DEVICES, cases, indirect=True)
+
+
+def _parametrised(item: pytest.Item) -> bool:
+    for mark in item.iter_markers("parametrize"):
+        names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
+        split = names.split(",") if isinstance(names, str) else names
+        if DEVICES in {name.strip() for name in split}:
+            return True
+    return False
+
+
+def _case(name: str, here: Sequence[str], *, required: bool) -> ParameterSet:
+    if name in here:
+        return pytest.param((name,), id=name)
+    if required:
+        return pytest.param(UsageError(absence(name, here)), id=name)
+    return pytest.param((name,), id=name, marks=pytest.mark.skip(reason=absence(name, here)))
+
+
+def check_items(items: list[pytest.Item]) -> list[str]:
+    """Settle the plan of every test that measures, and mark it.
+
+    Returns:
+        What is wrong with markers, each once; kept with its tests too, as is a required device
+        that is absent.
+    """
+    problems: dict[str, None] = {}
+    for item in items:
+        try:
+            _check(item)
+        except UsageError as error:
+            path, line, _ = item.location
+            place = f"{path}:{(line or 0) + 1}: {getattr(item, 'originalname', item.name)}"
+            item.stash[PROBLEMS] = f"{place}: {error}"
+            problems[item.stash[PROBLEMS]] = None
+        absent = _absent_device(item)
+        if absent:
+            item.stash[PROBLEMS] = absent
+    return list(problems)
+
+
+def count_relative(items: list[pytest.Item]) -> int:
+    """How many relative budgets some tests have; one that measures without has one at least."""
+    plans = [item.stash[PLANS] for item in items if PLANS in item.stash]
+    return sum(max(1, sum(budget.relative for budget in plan.budgets)) for plan in plans)
+
+
+def _absent_device(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    found = callspec.params.get(DEVICES) if callspec is not None else None
+    return str(found) if isinstance(found, UsageError) else ""
+
+
+def plan_of(item: pytest.Item) -> Plan:
+    """The plan of a test.
+
+    Raises:
+        UsageError: for a marker that makes no sense.
+    """
+    said = layers(item)
+    return plan(said, run_wide={0, len(said) - 1})  # the command line and the ini file
+
+
+def _check(item: pytest.Item) -> None:
+    if measures(item):
+        item.stash[PLANS] = plan_of(item)
+        study = study_of(item, item.stash[PLANS], overlay(layers(item)).duration)
+        if study is not None:
+            item.stash[STUDIES] = study
+        if item.get_closest_marker("dlperf") is None:
+            item.add_marker("dlperf")  # so that -m dlperf finds every test that measures
+    elif any(mark.name == "dlperf" for mark in item.own_markers):
+        raise UsageError(
+            "it has a dlperf marker, but never measures",
+            "request the fixture: def test_...(dlperf): dlperf(target, data)",
+        )
+    elif any(mark.name == TUNES for mark in item.own_markers):
+        raise UsageError(
+            f"it has a {TUNES} marker, but never tunes",
+            "request the fixture: def test_...(dlperf): dlperf.tune(build, data)",
+        )
+
+
+def select_items(items: list[pytest.Item], options: Options) -> list[pytest.Item]:
+    """Keep what `--dlperf-only` and `--dlperf-skip` leave; returns what they take away."""
+    if not (options.only or options.skip):
+        return []
+    deselected = [item for item in items if measures(item) is not bool(options.only)]
+    items[:] = [item for item in items if measures(item) is bool(options.only)]
+    return deselected

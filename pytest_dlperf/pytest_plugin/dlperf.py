@@ -1,0 +1,387 @@
+"""What the `dlperf` fixture is: measure, judge, record, and raise if a budget is not held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_dlperf.config.latency_limit import parse_limit
+from pytest_dlperf.config.options import Clients, from_call
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.duel.in_process import duel_models
+from pytest_dlperf.judge.judge import judge
+from pytest_dlperf.load.scenarios import ClosedLoop, Server
+from pytest_dlperf.measure.evaluator import Finding
+from pytest_dlperf.measure.max_rate import rate_search
+from pytest_dlperf.measure.measure import ready
+from pytest_dlperf.measure.sweep import CLIENTS, checked_clients
+from pytest_dlperf.measure.sweep_engine import measure_sweep
+from pytest_dlperf.metrics import LOAD_METRICS, RATE_METRICS, TRAIN_METRICS
+from pytest_dlperf.pytest_plugin.measurements import Books, Workplace, without_our_frames
+from pytest_dlperf.results.record import Record
+from pytest_dlperf.training.job import lesson_of, placed_by
+from pytest_dlperf.training.train import training
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.data.dataset import Data
+    from pytest_dlperf.load.scenarios import Scenario
+    from pytest_dlperf.load.serving import Serving
+    from pytest_dlperf.measure.sweep import Sweep
+    from pytest_dlperf.results.measurement import Measurement
+    from pytest_dlperf.training.recipe_core import Recipe
+    from pytest_dlperf.tuning.knob import Knob
+    from pytest_dlperf.tuning.plan import TuningPlan
+    from pytest_dlperf.tuning.result import Tuned
+    from pytest_dlperf.tuning.run import Studio
+    from pytest_dlperf.tuning.setup import Setup
+
+
+class Dlperf:
+    """Measures targets on behalf of one test.
+
+    Args:
+        test: pytest's node id.
+        plan: what the test's marker and the options say.
+        workplace: what is the same for all tests.
+        study: what its `dlperf_sweep` asks for; None if it has no such marker.
+        studio: asks for what is the same for all tests that tune.
+    """
+
+    def __init__(
+        self,
+        test: str,
+        plan: Plan,
+        workplace: Workplace,
+        study: TuningPlan | None,
+        studio: Callable[[], Studio],
+    ) -> None:
+        self._test = test
+        self._plan = plan
+        self._workplace = workplace
+        self._study = study
+        self._studio = studio
+        self.tuned: list[Tuned] = []
+        """What was found by `tune`, in the order of the calls."""
+        self._books = Books(test, workplace)
+        self._swept = False
+
+    @property
+    def measured(self) -> bool:
+        """Whether anything was measured yet."""
+        return self._swept or bool(self._books)
+
+    @without_our_frames
+    def __call__(  # noqa: PLR0913 - each overrides one argument of the marker
+        self,
+        target: object,
+        data: object,
+        *,
+        scenario: Scenario | None = None,
+        serving: Serving | None = None,
+        clients: Clients | None = None,
+        duration: float | str | None = None,
+        name: str = "",
+    ) -> Measurement:
+        """Put a target under load, judge the test's budgets, and return what was measured.
+
+        Args:
+            target: a Keras model, a `tf.function`, an object with a method `infer(batch)`, or a
+                callable `infer(batch)`: one leading batch axis in and out.
+            data: `(inputs, labels)` or an object with `.inputs` and `.labels`, shape
+                `(rows, ...)`; labels may be None, then there is no accuracy and no loss.
+            scenario: the traffic; wins over the marker's.
+            serving: batching and replicas; wins over the marker's.
+            clients: `"threads"` for a callable that takes one row, without the batch axis, and
+                `"async"` for a coroutine function that does; wins over the marker's.
+            duration: seconds, or text such as `"5s"`; wins over the marker's.
+            name: tells several measurements of one test apart.
+
+        Raises:
+            BudgetFailure: if a budget is not held.
+            UsageError: if what was asked for makes no sense.
+            DataError: if the data cannot be used.
+            TargetError: if the target cannot be called at all.
+            BaselineError: if the stored baseline cannot be read.
+        """
+        __tracebackhide__ = True
+        plan = self._plan.override(
+            from_call(scenario=scenario, serving=serving, clients=clients, duration=duration)
+        ).limited_to(LOAD_METRICS, "dlperf(...)", "measure it with dlperf.max_rate(...)")
+
+        rows = self._admitted(data, name)
+        subject = ready(target, rows, plan, self._workplace.bench)
+        finding = self._workplace.arena.settle(subject, plan, self._test, name)
+        return self._books.concluded(finding, plan, name)
+
+    @without_our_frames
+    def max_rate(  # noqa: PLR0913 - each overrides one argument of the marker
+        self,
+        target: object,
+        data: object,
+        *,
+        slo: str,
+        serving: Serving | None = None,
+        duration: float | str | None = None,
+        name: str = "",
+    ) -> Measurement:
+        """Find the highest rate of Poisson arrivals that holds a limit, and judge it.
+
+        The value of the metric `max_rate` is the highest rate that is proven to hold; its
+        interval ends at the lowest that is proven to fail.
+
+        Args:
+            target: as for `dlperf(...)`.
+            data: as for `dlperf(...)`.
+            slo: the limit, a latency that a percentile must not exceed, such as `"p99 <= 10ms"`.
+            serving: batching and replicas; wins over the marker's.
+            duration: of one window, seconds or text such as `"5s"`; wins over the marker's. It
+                is lengthened to 100 times the limit. A rate is tried for one to four windows, all
+                rates together for at most twenty.
+            name: tells several measurements of one test apart.
+
+        Raises:
+            BudgetFailure: if a budget is not held.
+            UsageError: if what was asked for makes no sense.
+            DataError: if the data cannot be used.
+            TargetError: if the target cannot be called at all, or a call does not return.
+            BaselineError: if the stored baseline cannot be read.
+        """
+        __tracebackhide__ = True
+        limit = parse_limit(slo)
+        plan = self._plan.override(
+            from_call(scenario=Server(1.0), serving=serving, duration=duration)
+        ).limited_to(RATE_METRICS, "dlperf.max_rate(...)", "measure it with dlperf(...)")
+
+        rows = self._admitted(data, name)
+        bench = self._workplace.bench
+        subject = rate_search(target, rows, plan, bench, limit)
+        finding = self._workplace.arena.settle(subject, plan, self._test, name)
+        return self._books.concluded(finding, plan, name)
+
+    @without_our_frames
+    def train(  # noqa: PLR0913 - what, on what, how, and under which name
+        self,
+        build: Callable[[], object],
+        data: object,
+        *,
+        test: object = None,
+        recipe: Recipe | None = None,
+        seeds: int = 1,
+        devices: object = None,
+        name: str = "",
+    ) -> Measurement:
+        """Train a model, judge the test's budgets on that, and return what was measured.
+
+        The first step of each size of batch, which traces and compiles, is `compile_time` and
+        counts nowhere else; nor does asking the test rows after each epoch.
+
+        Args:
+            build: returns a Keras model that is compiled at least with its loss; called once for
+                each seed, with that seed set.
+            data: rows to learn from, `(inputs, labels)` or an object with `.inputs` and `.labels`;
+                or an object with `.train` and `.test`, each of them such.
+            test: rows whose answers are scored; without any, those that it learns from are.
+            recipe: how it is trained; what it does not say is as `build` has it.
+            seeds: so many trainings, from the seeds 0, 1, ...; three or more tell whether accuracy
+                was lost since a baseline that was trained from the same ones.
+            devices: `"cpu:0,cpu:1"`, `"gpu"` or `"all"`, or several names: they share each batch.
+                What they bring beside the first of them alone is told in a note.
+            name: tells several measurements of one test apart.
+
+        Raises:
+            BudgetFailure: if a budget is not held.
+            UsageError: if what was asked for makes no sense.
+            DataError: if the data cannot be used.
+            TargetError: if the model cannot be fitted to the rows.
+            TrainingError: if the training diverges, as soon as that is seen.
+            BaselineError: if the stored baseline cannot be read.
+        """
+        __tracebackhide__ = True
+        call = "dlperf.train(...)"
+        plan = self._plan.limited_to(
+            TRAIN_METRICS | {"errors"}, call, "measure it with dlperf(...)"
+        )
+        self._books.check(name)
+        lesson = lesson_of(build, data, test, recipe, seeds, placed_by(devices, plan))
+        if plan.quick:
+            plan = plan.only_errors()
+        subject = training(lesson, plan, self._workplace.bench)
+        finding = self._workplace.arena.settle(subject, plan, self._test, name)
+        return self._books.concluded(finding, plan, name)
+
+    @without_our_frames
+    def duel(  # noqa: PLR0913 - each overrides one argument of the marker
+        self,
+        base: object,
+        candidate: object,
+        data: object,
+        *,
+        scenario: Scenario | None = None,
+        serving: Serving | None = None,
+        duration: float | str | None = None,
+        name: str = "",
+    ) -> Measurement:
+        """Measure two models of this process in turn, and judge the candidate by the base.
+
+        `baseline` in the test's budgets is the base; a test without a relative budget asks for
+        no loss of throughput, p95 and accuracy.
+
+        Args:
+            base: a target, as for `dlperf(...)`.
+            candidate: the target that is judged.
+            data: what both are asked, as for `dlperf(...)`.
+            scenario: the traffic; wins over the marker's.
+            serving: batching and replicas; wins over the marker's.
+            duration: of the load before the slots, seconds or text such as `"5s"`; wins over the
+                marker's.
+            name: tells several measurements of one test apart.
+
+        Returns:
+            What the candidate was measured to be.
+
+        Raises:
+            BudgetFailure: if a budget is not held.
+            UsageError: if what was asked for makes no sense.
+            DataError: if the data cannot be used.
+            TargetError: if a target cannot be called at all, or a call does not return.
+        """
+        __tracebackhide__ = True
+        call = "dlperf.duel(...)"
+        plan = self._plan.override(
+            from_call(scenario=scenario, serving=serving, duration=duration)
+        ).limited_to(LOAD_METRICS, call, "measure it with dlperf.max_rate(...)")
+        rows = self._admitted(data, name)
+        workplace = self._workplace
+        with workplace.arena.floor():
+            result = duel_models(
+                (base, candidate),
+                rows,
+                plan,
+                workplace.bench,
+                rates=workplace.rates(),
+                coins=workplace.coins(),
+                about=(self._test, name),
+            )
+        record = Record(
+            measurement=result.measurement,
+            judgements=result.judgements,
+            hints=(),
+            quick=plan.quick,
+            duel=result.course.to_json(),
+        )
+        return self._books.concluded(Finding(record, None), plan, name)
+
+    @without_our_frames
+    def tune(
+        self,
+        build: Callable[..., object],
+        data: object,
+        *,
+        setup: Setup | None = None,
+        knobs: Sequence[Knob | str] | None = None,
+        name: str = "",
+    ) -> Tuned:
+        """Look for a better setup, as `@pytest.mark.dlperf_sweep(...)` says what better is.
+
+        Configurations are tried briefly; the best of them are measured in turn with the setup
+        without tuning, and one is recommended if it is proven better within every constraint. If
+        none is, the test passes all the same, unless the setup without tuning breaks an absolute
+        constraint.
+
+        Args:
+            build: returns a compiled Keras model; its keyword parameters are what the knobs of
+                the model give it.
+            data: an object with `.train` and `.test`, each `(inputs, labels)` or an object with
+                `.inputs` and `.labels`.
+            setup: what there is without tuning; its serving wins over the marker's.
+            knobs: what is tried, knobs or names of them; wins over the marker's.
+            name: tells several studies of one test apart.
+
+        Returns:
+            What was tried, what came of it, and what is recommended.
+
+        Raises:
+            BudgetFailure: if what is recommended breaks a constraint.
+            UsageError: if what was asked for makes no sense.
+            DataError: if the data cannot be used.
+            TargetError: if the setup without tuning cannot be measured.
+        """
+        __tracebackhide__ = True
+        from pytest_dlperf.tuning.run import Asked, Means, tune
+
+        self._books.check(name)
+        workplace = self._workplace
+        with workplace.arena.floor():
+            found, record = tune(
+                Asked(self._test, name, build, data, setup, knobs),
+                self._study,
+                self._plan,
+                self._studio(),
+                Means(workplace.bench, workplace.environment, workplace.coins),
+            )
+        self.tuned.append(found)
+        self._books.concluded(Finding(record, None), self._plan, name)
+        return found
+
+    @without_our_frames
+    def sweep(
+        self,
+        target: object,
+        data: object,
+        *,
+        clients: Iterable[int] = CLIENTS,
+        serving: Serving | None = None,
+        duration: float | str | None = None,
+    ) -> Sweep:
+        """Throughput and latency over the number of clients, and where the curve bends.
+
+        No budget is judged but those on errors, and nothing is recorded.
+
+        Args:
+            target: as for `dlperf(...)`.
+            data: as for `dlperf(...)`.
+            clients: numbers of clients, each a closed loop of its own.
+            serving: batching and replicas; wins over the marker's.
+            duration: of each load, seconds or text such as `"5s"`; wins over the marker's.
+
+        Raises:
+            BudgetFailure: if requests ended badly.
+            UsageError: if what was asked for makes no sense.
+            DataError: if the data cannot be used.
+            TargetError: if the target cannot be called at all, or a call does not return.
+        """
+        __tracebackhide__ = True
+        self._books.check_place()
+        counts = checked_clients(clients)
+        plan = self._plan.override(
+            from_call(scenario=ClosedLoop(counts[0]), serving=serving, duration=duration)
+        ).only_errors()
+        bench = self._workplace.bench
+        own = {budget.metric.name for budget in self._plan.budgets} - self._plan.run_wide
+        self._swept = own <= {"errors"}
+        rows = as_data(data)
+        with self._workplace.arena.floor():
+            found = measure_sweep(target, rows, plan, bench, clients=counts, test=self._test)
+        judgements = judge(found.whole, plan.judged, None, self._workplace.environment(), "")
+        record = Record(found.whole, judgements, (), quick=plan.quick)
+        self._books.conclude(Finding(record, None), plan)
+        return found
+
+    def finish(self, *, passed: bool) -> Iterator[Record]:
+        """The records of the test, when it is known how it ended; writes accepted baselines.
+
+        Args:
+            passed: whether the test passed; what a failed test measured is no baseline.
+
+        Raises:
+            BaselineError: if a baseline cannot be written.
+        """
+        return self._books.finish(passed=passed)
+
+    def _admitted(self, data: object, name: str) -> Data:
+        """The data, if this test may measure something of this name."""
+        __tracebackhide__ = True
+        self._books.check(name)
+        return as_data(data)

@@ -1,0 +1,87 @@
+"""Unused: after a whole run, names the baselines whose tests were not collected."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_dlperf.pytest_plugin.census import Census
+from pytest_dlperf.pytest_plugin.options import narrowing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pytest_dlperf.baselines.unused import Unused
+    from pytest_dlperf.pytest_plugin.session import DlperfSession
+
+
+class UnusedBaselines(Census):
+    """A plugin that compares the baseline files of this machine class with what was collected.
+
+    Args:
+        config: pytest's.
+        session: knows what was measured, and what machine this is.
+    """
+
+    def __init__(self, config: pytest.Config, session: DlperfSession) -> None:
+        super().__init__()
+        self._config = config
+        self._session = session
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say which, and what to do."""
+        unused = self._unused()
+        if not unused:
+            return
+        from pytest_dlperf.baselines.unused_reports import unused_lines
+
+        if not self._session.records:
+            terminalreporter.section("dlperf")
+        for line in unused_lines(unused):
+            terminalreporter.write_line(line)
+
+    def _unused(self) -> Sequence[Unused]:
+        """None unless this run has collected all tests, and kept all."""
+        partial = self.deselected or self.failed or not self.measuring or narrowing(self._config)
+        if partial:
+            return ()
+        from pytest_dlperf.baselines.files import FOLDER, absent_modules
+        from pytest_dlperf.baselines.unused import not_there, with_new_names
+
+        root = self._config.rootpath
+        if not (root / FOLDER).is_dir():
+            return ()
+
+        folder = root / FOLDER / self._session.machine.slug
+        names = self._names_by_test(folder)
+        gone = not_there(names, self.collected, absent_modules(root, names))
+        if not gone:
+            return ()
+        return with_new_names({test: names[test] for test in gone}, self._fresh(folder))
+
+    def _names_by_test(self, folder: Path) -> dict[str, frozenset[str]]:
+        """The measurements of all baselines that are not those of a collected test."""
+        from pytest_dlperf.baselines.files import file_name, read_each
+
+        used = {file_name(test) for test in self.measuring}
+        paths = (path for path in sorted(folder.glob("*.json")) if path.name not in used)
+        # `pytest-dlperf baselines` says what is wrong with those that cannot be read.
+        baselines, _ = read_each(paths)
+        return {one.test: frozenset(one.accepted) for one in baselines.values()}
+
+    def _fresh(self, folder: Path) -> dict[str, frozenset[str] | None]:
+        """The measurements of the tests that have measured and have no baseline."""
+        from pytest_dlperf.baselines.files import file_name
+
+        found: dict[str, set[str]] = defaultdict(set)
+        for record in self._session.records:
+            found[record.measurement.test].add(record.measurement.name)
+        return {
+            test: frozenset(names)
+            for test, names in found.items()
+            if not (folder / file_name(test)).exists()
+        }

@@ -1,0 +1,46 @@
+"""Listing: a pytest plugin that writes down which tests a project has.
+
+For the program `pytest-dlperf`, which starts pytest with it (`baselines/collect_tests.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pytest_dlperf.baselines.collect_tests import FILE
+from pytest_dlperf.pytest_plugin.census import Census
+from pytest_dlperf.pytest_plugin.options import narrowing
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take note of what is collected."""
+    config.pluginmanager.register(Listing(config, Path(os.environ[FILE])), "dlperf-listing")
+
+
+class Listing(Census):
+    """Writes what was collected.
+
+    Args:
+        config: pytest's.
+        file: where to.
+    """
+
+    def __init__(self, config: pytest.Config, file: Path) -> None:
+        super().__init__()
+        self._config = config
+        self._file = file
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Write it."""
+        content = {
+            "root": str(self._config.rootpath),
+            "narrowing": narrowing(self._config),
+            "measuring": self.measuring,
+            "modules": sorted(self.collected.modules),
+        }
+        self._file.write_text(json.dumps(content), encoding="utf-8")

@@ -1,0 +1,218 @@
+"""Neighbours: pytest-benchmark, in whose session every measurement is an entry too.
+
+A test that measures requests its fixture, so that `--benchmark-only` and `--benchmark-skip` mean
+such a test as well. Where the plugin is not there, or is not as this one knows it, all else works.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import warnings
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from pytest_dlperf.errors import DlperfWarning
+from pytest_dlperf.plain_values import plain_values, short_values
+from pytest_dlperf.pytest_plugin.options import arguments_given, run_options
+from pytest_dlperf.pytest_plugin.report_transport import facts_of, records_of
+from pytest_dlperf.report.exports import BenchmarkEntry, Facts, benchmark_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.pytest_plugin.pytest_benchmark_adapters import BenchmarkSession
+
+_CARRIED: Final = "dlperf_benchmark"
+_WRITES: Final[dict[str, object]] = {
+    "benchmark_autosave": None,
+    "benchmark_compare": [],
+    "benchmark_compare_fail": None,
+    "benchmark_histogram": [],
+    "benchmark_json": None,
+    "benchmark_save": None,
+}
+"""Options of pytest-benchmark that are for the process that reports, and what turns them off."""
+
+
+def is_there(config: pytest.Config) -> bool:
+    """Whether pytest-benchmark is loaded, under whatever name."""
+    return hasattr(config.option, "benchmark_json")
+
+
+def fixtures(config: pytest.Config) -> Joined | Alone:
+    """The plugin whose fixture `_dlperf_benchmark` is pytest-benchmark's, or nothing."""
+    return Joined(config) if is_there(config) else Alone()
+
+
+def heed_disabling(config: pytest.Config) -> None:
+    """Make of `--benchmark-disable` a smoke run of the tests that measure.
+
+    Raises:
+        pytest.UsageError: if something is asked for that a smoke run cannot do.
+    """
+    if not (is_there(config) and config.option.benchmark_disable):
+        return
+    # pytest-codspeed sets the option by itself when it blocks the plugin.
+    if config.option.benchmark_enable or config.pluginmanager.is_blocked("pytest-benchmark"):
+        return
+    options = run_options(config)
+    for option, given in (
+        ("--dlperf-update", options.update),
+        ("--dlperf-against", options.against),
+    ):
+        if given:
+            raise pytest.UsageError(
+                f"--benchmark-disable with {option}: it makes smoke runs of tests that measure\n"
+                "  leave one of them out, or add --benchmark-enable"
+            )
+    config.option.dlperf_quick = True
+
+
+def leave_to_reporter(config: pytest.Config) -> None:
+    """Have pytest-benchmark compare and write nothing in a side of a duel.
+
+    To be called before it reads its options.
+    """
+    if is_there(config):
+        vars(config.option).update(_WRITES)
+
+
+class Joined:
+    """The plugin's fixture where pytest-benchmark is there.
+
+    Args:
+        config: pytest's.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._looked = False
+
+    @pytest.fixture
+    def _dlperf_benchmark(self, benchmark: object) -> Iterator[object]:
+        """What pytest-benchmark knows of this test."""
+        self._look()
+        yield benchmark
+        if not getattr(benchmark, "_mode", True):
+            # Else it would warn that its fixture was not used.
+            benchmark._mode = "dlperf"  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def _look(self) -> None:
+        """Warn once if nothing can be passed on."""
+        session = _enabled(self._config)
+        if self._looked or session is None:
+            return
+        self._looked = True
+        from pytest_dlperf.pytest_plugin.pytest_benchmark_adapters import obstacle
+
+        problem = obstacle(session)
+        if problem:
+            warnings.warn(
+                "what dlperf measures is not passed on to pytest-benchmark, which has changed: "
+                f"{problem}",
+                DlperfWarning,
+                stacklevel=2,
+            )
+
+
+class Alone:
+    """The plugin's fixture where pytest-benchmark is not there."""
+
+    @pytest.fixture
+    def _dlperf_benchmark(self) -> None:
+        """Nothing."""
+
+
+class Passing:
+    """In a side of a duel: what a test measures with `benchmark` travels on its last report."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put it there."""
+        report = yield
+        fixture = getattr(item, "funcargs", {}).get("benchmark")
+        if report.when == "teardown" and fixture is not None:
+            from pytest_dlperf.pytest_plugin.pytest_benchmark_adapters import entry_in
+
+            entry = entry_in(fixture)
+            if entry is not None:
+                vars(report)[_CARRIED] = json.dumps(entry.to_json())
+        return report
+
+
+class Entries:
+    """Puts measurements into pytest-benchmark's session; for the process that reports.
+
+    Args:
+        config: pytest's.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._entries: dict[str, list[BenchmarkEntry]] = {}
+        self._theirs = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what a test measured; of several attempts the last one counts."""
+        facts, own = facts_of(report), vars(report).get(_CARRIED)
+        entries = [] if own is None else [BenchmarkEntry.from_json(json.loads(own))]
+        self._theirs = self._theirs or bool(entries)
+        if facts is not None:
+            entries += benchmark_entries(records_of(report), facts)
+        if facts is not None or entries:
+            self._entries[report.nodeid] = entries
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Generator[None, object, object]:
+        """Add the entries before pytest-benchmark saves, compares and shows them."""
+        session = _enabled(self._config)
+        entries = [entry for entries in self._entries.values() for entry in entries]
+        if session is not None and entries:
+            from pytest_dlperf.pytest_plugin.pytest_benchmark_adapters import make_entry, obstacle
+
+            if not obstacle(session):
+                # The same figures stand in our own table: theirs is for who asks for it.
+                if not session.benchmarks and not self._theirs and not _asked(self._config):
+                    session.quiet = True
+                session.benchmarks.extend(map(make_entry, entries))
+        return (yield)
+
+
+def _asked(config: pytest.Config) -> bool:
+    """Whether any option of pytest-benchmark was given."""
+    environment = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+    given = (*arguments_given(config), *config.getini("addopts"), *environment)
+    return any(argument.startswith("--benchmark-") for argument in given)
+
+
+def facts_about(item: pytest.Item, plan: Plan, benchmark: object) -> Facts:
+    """What must be known of a test where its measurements are reported.
+
+    Args:
+        item: the test.
+        plan: what it is held to.
+        benchmark: pytest-benchmark's fixture, whatever stands in its place, or None.
+    """
+    callspec = getattr(item, "callspec", None)
+    group = getattr(benchmark, "group", None)
+    return Facts(
+        group=None if group is None else str(group),
+        param=None if callspec is None else str(callspec.id),
+        params=None if callspec is None else short_values(callspec.params),
+        extra_info=plain_values(getattr(benchmark, "extra_info", {})),
+        benchmarked=bool(getattr(benchmark, "_mode", None)),
+        missing=plan.missing,
+        inconclusive=plan.inconclusive,
+    )
+
+
+def _enabled(config: pytest.Config) -> BenchmarkSession | None:
+    """pytest-benchmark's session, if it is there and not turned off (as under pytest-xdist)."""
+    session: BenchmarkSession | None = getattr(config, "_benchmarksession", None)
+    return None if getattr(session, "disabled", False) else session

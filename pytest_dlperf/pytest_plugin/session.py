@@ -1,0 +1,320 @@
+"""The session: what is set up once, and what becomes of all records at the end."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.pytest_plugin.collection import measures
+from pytest_dlperf.pytest_plugin.history_recorder import Historian, place_of
+from pytest_dlperf.pytest_plugin.options import (
+    arguments_given,
+    finds_modules_here,
+    paths_given,
+    run_options,
+)
+from pytest_dlperf.pytest_plugin.report_transport import records_of
+from pytest_dlperf.pytest_plugin.tuning import OVERRIDES, known_knobs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+    from pytest_dlperf.baselines.source import Footing
+    from pytest_dlperf.duel.questions import Rates
+    from pytest_dlperf.measure.evaluator import Arena
+    from pytest_dlperf.pytest_plugin.duel_worker import Side
+    from pytest_dlperf.pytest_plugin.measurements import Workplace
+    from pytest_dlperf.report.progress import LineProgress, NoProgress
+    from pytest_dlperf.results.baseline import Revision
+    from pytest_dlperf.results.environment import MachineClass
+    from pytest_dlperf.results.record import Record
+    from pytest_dlperf.tuning.run import Studio
+
+_CI_GUARD: Final = "not recorded in CI; --dlperf-update-in-ci allows it"
+
+SIDE: Final = "dlperf-side"
+"""Name of the plugin by which this process is one side of a duel."""
+
+_XDIST: Final = (
+    "nothing can be measured while {workers} pytest-xdist workers share the machine\n"
+    "  run with -n0 (or -n1), or with --dlperf-quick for a smoke run"
+)
+
+
+class DlperfSession:
+    """One pytest session, registered as a plugin of its own.
+
+    Args:
+        config: pytest's.
+        variables: environment variables.
+    """
+
+    def __init__(self, config: pytest.Config, variables: Mapping[str, str]) -> None:
+        self._config = config
+        self._variables = variables
+        self.options = run_options(config)
+        if self.options.quick and self.options.update:
+            raise pytest.UsageError(
+                "a smoke run (dlperf-quick) measures too briefly for a baseline (dlperf-update): "
+                "choose one"
+            )
+        if self.options.only and self.options.skip:
+            raise pytest.UsageError("dlperf-only and dlperf-skip together leave no test")
+        self._records: dict[str, list[Record]] = {}
+        self._duels = 0
+        self.budgets = 1
+        """How many relative budgets this run has; the error rate is split over them."""
+        self.progress = self._make_progress()
+        self.historian = self._make_historian()
+        """Keeps what is measured; None if nobody does."""
+
+    @cached_property
+    def workplace(self) -> Workplace:
+        """What all tests measure with."""
+        from pytest_dlperf.clock import MonotonicClock
+        from pytest_dlperf.machine import environment
+        from pytest_dlperf.measure.gpu_driver import find_gpus
+        from pytest_dlperf.measure.prepared import Bench
+        from pytest_dlperf.measure.telemetry import ProcessMeter
+        from pytest_dlperf.pytest_plugin.measurements import Workplace
+
+        return Workplace(
+            bench=Bench(MonotonicClock(), ProcessMeter(), self.progress, find_gpus()),
+            arena=self._arena(),
+            environment=environment,
+            obstacle=self._obstacle(),
+            rates=self._rates,
+            coins=self.coins,
+        )
+
+    def _arena(self) -> Arena:
+        if self.side is not None:
+            return self.side.corner
+        from pytest_dlperf.baselines.evaluate import AgainstStored
+        from pytest_dlperf.clock import MonotonicClock
+        from pytest_dlperf.git_adapters import reachable
+        from pytest_dlperf.machine import environment
+        from pytest_dlperf.measure.yardstick import Yardstick
+
+        options, root = self.options, self._config.rootpath
+        return AgainstStored(
+            footing=self.footing,
+            environment=environment,
+            revision=lambda: self.revision,
+            update=options.update,
+            rates=self._rates,
+            yardstick=Yardstick(MonotonicClock()).seconds,
+            reachable=lambda commit: reachable(root, commit),
+            # What is accepted is in no doubt.
+            duel=self._duel if options.escalate and not options.update else None,
+        )
+
+    def _duel(self, test: str, commit: str) -> dict[str, Record]:
+        """Measure a test in turn with a commit, in another process."""
+        from pytest_dlperf.duel.escalation import Escalation, carried_over
+
+        config = self._config
+        escalation = Escalation(
+            folder=config.invocation_params.dir,
+            root=config.rootpath,
+            options=carried_over(arguments_given(config), paths_given(config)),
+            in_path=finds_modules_here(),
+            variables=self._variables,
+        )
+        self.progress.show(f"measuring in turn with {commit[:8]}", None)
+        return escalation.duel(test, commit)
+
+    def _rates(self) -> Rates:
+        from pytest_dlperf.duel.questions import Rates
+
+        return Rates(self.budgets)
+
+    def coins(self) -> np.random.Generator:
+        """A generator of coins of its own for each duel, from the seed of the session."""
+        import numpy as np
+
+        self._duels += 1
+        return np.random.default_rng((self.seed, self._duels))
+
+    @cached_property
+    def studio(self) -> Studio:
+        """What all tests that tune have in common.
+
+        Raises:
+            UsageError: if a hook `pytest_dlperf_knobs` returns something else than knobs.
+        """
+        from pytest_dlperf.tuning.plan import Overrides
+        from pytest_dlperf.tuning.run import Studio
+
+        return Studio(
+            folder=self.cache_folder,
+            machine=self.machine.slug,
+            overrides=self._config.stash.get(OVERRIDES, Overrides()),
+            known=known_knobs(self._config),
+        )
+
+    @cached_property
+    def seed(self) -> int:
+        """What the coins of the session come from; given, or drawn."""
+        given = self.options.seed
+        return secrets.randbits(32) if given is None else given
+
+    @cached_property
+    def side(self) -> Side | None:
+        """What makes this process one side of a duel, if it is one."""
+        side: Side | None = self._config.pluginmanager.get_plugin(SIDE)
+        return side
+
+    @property
+    def leads_duel(self) -> bool:
+        """Whether this process has other ones run the tests, for a duel."""
+        return bool(self.options.against) and self.side is None
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that are here; starts TensorFlow."""
+        from pytest_dlperf.targets import local_devices as devices
+
+        return devices.devices_here()
+
+    @cached_property
+    def cache_folder(self) -> Path | None:
+        """Where trained models are kept between sessions; None without pytest's cache."""
+        if self.side is not None:
+            return self.side.cache
+        cache = getattr(self._config, "cache", None)
+        return cache.mkdir("dlperf") if cache is not None else None
+
+    @cached_property
+    def machine(self) -> MachineClass:
+        """This machine's class."""
+        from pytest_dlperf.machine import machine_class
+
+        return machine_class()
+
+    @cached_property
+    def footing(self) -> Footing:
+        """What measurements are held against.
+
+        Raises:
+            UsageError: if it is asked for what cannot be told here, such as a branch point.
+        """
+        from pytest_dlperf.baselines.acceptance import in_ci
+        from pytest_dlperf.baselines.source import footing_of_files, footing_of_history
+
+        basis, root = self.options.baseline, self._config.rootpath
+        if basis is None or not basis.in_history or self.options.quick:
+            guarded = in_ci(self._variables) and not self.options.update_in_ci
+            return footing_of_files(root, self.machine, _CI_GUARD if guarded else "")
+        if self.historian is None:
+            raise UsageError(
+                f"dlperf-baseline={basis} takes baselines from the history, and dlperf-history is "
+                "none",
+                "name a database, or take baselines from files",
+            )
+        run, history = self.historian.run, self.historian.history
+        return footing_of_history(basis, run, history, root, self._variables)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Learn whose sessions are the baselines before anything is measured."""
+        elsewhere = hasattr(self._config, "workerinput") or self.leads_duel
+        if elsewhere or self._config.option.collectonly or not any(map(measures, session.items)):
+            return
+        try:
+            _ = self.footing
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    @cached_property
+    def revision(self) -> Revision:
+        """The code that is measured, and when."""
+        from pytest_dlperf.git_adapters import current_revision
+
+        return current_revision(self._config.rootpath, self._variables)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Split the CPU, before anything starts TensorFlow, which then keeps its devices."""
+        parts = self.options.logical_cpus
+        if parts is None or self.leads_duel:
+            return
+        from pytest_dlperf.targets.keras import split_cpu
+
+        try:
+            split_cpu(parts)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    @property
+    def records(self) -> list[Record]:
+        """All records so far, in the order of the tests."""
+        return [record for records in self._records.values() for record in records]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect the records of a test, from this process or from an xdist worker."""
+        records = records_of(report)
+        if records:
+            # By test, so that of several attempts the last one counts.
+            self._records[report.nodeid] = records
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """The section with one row a measurement."""
+        if not self._records:
+            return
+        from pytest_dlperf.report.budget_table import wrapped
+        from pytest_dlperf.report.terminal import summary_lines
+
+        writer = terminalreporter._tw  # noqa: SLF001 - the only way to its width and colours
+        terminalreporter.section(f"dlperf: {self.machine.slug}")
+        width = min(writer.fullwidth, 120)
+        for line in summary_lines(self.records, width, colour=writer.hasmarkup):
+            terminalreporter.write_line(line)
+        if any(record.basis for record in self.records):
+            for line in ("", *wrapped(self.footing.heading)):
+                terminalreporter.write_line(line)
+
+    def pytest_unconfigure(self) -> None:
+        """Give the terminal back."""
+        from pytest_dlperf.report.progress import LineProgress
+
+        if isinstance(self.progress, LineProgress):
+            self.progress.close()
+
+    def _obstacle(self) -> str:
+        workers = getattr(self._config, "workerinput", {}).get("workercount", 1)
+        if workers > 1 and not self.options.quick:
+            return _XDIST.format(workers=workers)
+        return ""
+
+    def _make_historian(self) -> Historian | None:
+        try:
+            place = place_of(self.options, self._variables, self._config.rootpath)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        if place is None:
+            return None
+        # A plugin only where records are reported: not in workers, nor where a duel is led.
+        return Historian(place, lambda: self.machine, lambda: self.revision)
+
+    def _make_progress(self) -> LineProgress | NoProgress:
+        from pytest_dlperf.report.progress import LineProgress, NoProgress
+
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None or hasattr(self._config, "workerinput") or not sys.stdout.isatty():
+            return NoProgress()
+        writer = reporter._tw  # noqa: SLF001 - the only way to what is on the line already
+        # A copy of the terminal: while tests run, pytest captures the original.
+        terminal = os.dup(sys.stdout.fileno())
+        return LineProgress(terminal, lambda: writer.fullwidth - writer.width_of_current_line)
+
+
+KEY: Final = pytest.StashKey[DlperfSession]()

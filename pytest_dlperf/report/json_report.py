@@ -1,0 +1,65 @@
+"""Report files: what `--dlperf-json` wrote, read back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.results.record import SCHEMA, record_from_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_dlperf.results.record import Record
+
+HINT: Final = "expected a file that pytest --dlperf-json wrote"
+UNREADABLE: Final = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
+"""What reading values raises that `--dlperf-json` did not write."""
+
+_LARGEST: Final = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFile:
+    """What a file holds.
+
+    Attributes:
+        records: the measurements.
+        content: the whole, as plain values.
+    """
+
+    records: tuple[Record, ...]
+    content: dict[str, Any]
+
+
+def read_report(path: Path) -> ReportFile:
+    """Read what `--dlperf-json` wrote.
+
+    Raises:
+        UsageError: if it cannot be read, is damaged, or was written by a newer version.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise UsageError(f"{path} is far too large for a report", HINT)
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}", HINT) from error
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path} is no JSON: {error}", HINT) from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise UsageError(f"{path} was written by a newer pytest-dlperf", "upgrade pytest-dlperf")
+    try:
+        records = tuple(record_from_json(value) for value in content["measurements"])
+    except UNREADABLE as error:
+        raise damaged(path, error) from error
+    return ReportFile(records, content)
+
+
+def damaged(path: Path, error: Exception) -> UsageError:
+    """The error of a file whose values are not of the right shape."""
+    return UsageError(f"{path} is no report: {type(error).__name__}: {error}", HINT)

@@ -1,0 +1,100 @@
+"""OpenMetrics: all measurements as text that Prometheus and GitLab read.
+
+The text is at once OpenMetrics (GitLab's `artifacts:reports:metrics`) and Prometheus' older text
+format (the textfile collector of node_exporter, which refuses timestamps). Only gauges are the same
+in both. No blank stands outside of quotes but that before the value, at which GitLab splits; it
+also cuts lines at a `#`, so that it does not see a test that has one in its id.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.metrics import in_order, metric_named
+from pytest_dlperf.report.exports import telling_metrics
+from pytest_dlperf.results.codec import rounded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pytest_dlperf.metrics import Metric
+    from pytest_dlperf.results.record import Record
+    from pytest_dlperf.units import Dimension
+
+_UNITS: Final[dict[Dimension, str]] = {
+    "s": "seconds",
+    "1/s": "per_second",
+    "share": "ratio",
+    "bytes": "bytes",
+    "1": "",
+}
+_ENDS: Final = {"": "value", "low": "low", "high": "high"}
+"""Which end of an estimate a gauge shows, by what is put into its name."""
+
+_HELP: Final = {
+    "": "what was measured",
+    "low": "lower end of its 95 % interval",
+    "high": "upper end of its 95 % interval",
+}
+
+
+def openmetrics_text(records: Iterable[Record]) -> str:
+    """One gauge a metric, and one for each end of its interval if it has one.
+
+    Their labels are test, name and scenario: what stays the same from commit to commit.
+
+    A smoke run and a measuring that failed say nothing of speed, so they have no such gauges.
+    `dlperf_verdict` is 1 for the gravest verdict of each measurement.
+    """
+    records = list(records)
+    lines: list[str] = []
+    for name in in_order(name for one in records for name in one.measurement.metrics):
+        for end in _ENDS:
+            lines += _family(metric_named(name), end, records)
+    if records:
+        lines += _head("dlperf_verdict", "", "1 for the gravest verdict of its budgets")
+        for record in records:
+            labels = {**_labels(record), "verdict": record.verdict.value}
+            lines.append(_sample("dlperf_verdict", labels, 1.0))
+    return "\n".join([*lines, "# EOF", ""])
+
+
+def _family(metric: Metric, end: str, records: Iterable[Record]) -> list[str]:
+    unit = _UNITS[metric.unit]
+    name = "_".join(filter(None, ("dlperf", _word(metric.name), end, unit)))
+    samples = [
+        _sample(name, _labels(record), getattr(estimate, _ENDS[end]))
+        for record in records
+        for estimate in [telling_metrics(record).get(metric.name)]
+        # What was counted has no interval.
+        if estimate is not None and (not end or estimate.low < estimate.high)
+    ]
+    return [*_head(name, unit, f"{metric.name}, {_HELP[end]}"), *samples] if samples else []
+
+
+def _head(name: str, unit: str, text: str) -> Iterator[str]:
+    yield f"# HELP {name} {text}"
+    yield f"# TYPE {name} gauge"
+    if unit:
+        yield f"# UNIT {name} {unit}"
+
+
+def _labels(record: Record) -> dict[str, str]:
+    found = record.measurement
+    return {"test": found.test, "name": found.name, "scenario": found.scenario}
+
+
+def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
+    # A label that is empty is the same as none.
+    shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items() if text)
+    return f"{name}{{{shown}}} {rounded(value)!r}"
+
+
+def _escaped(text: str) -> str:
+    plain = text.encode("utf-8", "backslashreplace").decode()
+    return plain.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _word(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")

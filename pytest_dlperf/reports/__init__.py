@@ -1,1 +1,0 @@
-"""Text from values; nothing here measures or judges."""

@@ -1,0 +1,1 @@
+"""Values that a run leaves: measurements, verdicts, records and baselines."""

@@ -1,0 +1,98 @@
+"""Plain figures: estimates as the plain values of files, rounded, and back."""
+
+from __future__ import annotations
+
+import math
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_dlperf.metrics import find_metric, metric_named
+from pytest_dlperf.statistics.estimate import Estimate, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DIGITS: Final = 6  # significant digits that a file keeps
+
+
+def rounded(value: float) -> float:
+    """A figure as files keep it: six significant digits."""
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def ends_of(estimate: Estimate) -> float | list[float]:
+    """Value, low and high, rounded; one figure if it was counted."""
+    if estimate.low == estimate.high:
+        return rounded(estimate.value)
+    return [rounded(end) for end in (estimate.value, estimate.low, estimate.high)]
+
+
+def estimate_of(metric: Any) -> Estimate:  # noqa: ANN401 - of a file
+    """The inverse of `ends_of`; takes `{"value": ..., "low": ..., "high": ...}` too.
+
+    Raises:
+        TypeError, ValueError, OverflowError: for anything else.
+    """
+    match metric:
+        case int() | float():
+            return counted(float(metric))
+        case [value, low, high]:
+            return Estimate(float(value), float(low), float(high))
+        case {"value": value, "low": low, "high": high}:  # the first schema of baselines
+            return Estimate(float(value), float(low), float(high))
+    raise ValueError(f"{metric!r:.80} is no figure: expected one, or value, low and high")
+
+
+def check_yardstick(seconds: float | None) -> float | None:
+    """The yardstick of a session, None if it was not measured.
+
+    Raises:
+        ValueError: if it is no time.
+    """
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ValueError(f"yardstick {seconds!r}: expected seconds above 0")
+    return seconds
+
+
+def check_metrics(names: Mapping[str, object]) -> None:
+    """Refuse metrics that this version does not know.
+
+    Raises:
+        ValueError: that names the first of them.
+    """
+    unknown = {name for name in names if find_metric(name) is None}
+    if unknown:
+        raise ValueError(f"there is no metric {min(unknown)!r}")
+
+
+def metrics_to_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, object]]:
+    """Each metric with its interval, unit and direction, rounded to six significant digits."""
+    return {
+        name: {
+            "value": rounded(estimate.value),
+            "low": rounded(estimate.low),
+            "high": rounded(estimate.high),
+            "unit": metric_named(name).unit,
+            "better": metric_named(name).better,
+        }
+        for name, estimate in metrics.items()
+    }
+
+
+def metrics_from_json(value: dict[str, dict[str, Any]]) -> Mapping[str, Estimate]:
+    """The inverse of `metrics_to_json`.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
+    """
+    check_metrics(value)
+    return MappingProxyType({name: estimate_from_json(metric) for name, metric in value.items()})
+
+
+def estimate_from_json(value: dict[str, Any]) -> Estimate:
+    """An estimate from its `value`, `low` and `high`.
+
+    Raises:
+        KeyError, TypeError, ValueError: if the values are not of this shape.
+    """
+    return Estimate(float(value["value"]), float(value["low"]), float(value["high"]))

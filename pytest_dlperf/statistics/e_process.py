@@ -1,0 +1,209 @@
+"""Evidence: a sign-flip e-process, which may be looked at after every block.
+
+Each block of a duel says `d = log(cost of the candidate / cost of the base)`, and a fair coin chose
+its order. So where the true difference is `theta0`, the sign of `d - theta0` is a fair coin given
+its size, whatever the noise of the machine does: drift, bursts, heavy tails, likeness between
+neighbours. A bet on the signs is then a fair game, and by Ville's inequality its capital ever
+reaches 1 / alpha with probability alpha at most (Ville 1939; e-processes of symmetry: Koning 2023,
+arXiv 2310.01153). For differences below `theta0` the same holds if the noise of a block is
+symmetric and unimodal.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pytest_dlperf.statistics.estimate import CONFIDENCE, Estimate
+from pytest_dlperf.statistics.robust import SCALE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+FARTHEST: Final = math.log(1e6)
+"""How far from the point estimate an end lies that the evidence does not bound: a millionfold."""
+
+_STAKES: Final[NDArray[np.float64]] = np.geomspace(0.08, 4.0, 16)
+_MOST: Final = 2.5  # a block counts for as many robust standard deviations at most
+_FLOOR: Final = 1e-9  # differences of this size are rounding
+_PRECISION: Final = 1e-4  # of an end of an interval, relative to its distance from the point
+_HALVINGS: Final = 60
+
+
+class Evidence:
+    """Evidence against `theta <= theta0`, block by block.
+
+    The capital is the mean of 16 bettors', each with a stake lambda of its own, from 0.08 to 4: a
+    block multiplies it by `2 exp(x) / (exp(x) + exp(-x))` with `x = lambda psi`, where
+    `psi = (d - theta0) / s`, at most 2.5 in size, and `s` is the robust standard deviation of the
+    blocks so far. `s` knows only sizes, never signs; so the game stays fair.
+
+    Args:
+        theta0: the largest difference that is still innocent.
+    """
+
+    __slots__ = ("_capital", "_psi", "_theta0", "blocks", "log_e", "peak")
+
+    def __init__(self, theta0: float) -> None:
+        self._theta0 = theta0
+        self._psi = _Standardised()
+        self._capital = np.full(len(_STAKES), -math.log(len(_STAKES)))
+        self.blocks: int = 0
+        self.log_e: float = 0.0
+        self.peak: float = 0.0
+
+    def add(self, d: float) -> None:
+        """Take one more block.
+
+        Args:
+            d: its log ratio, candidate over base; finite.
+        """
+        self._capital += _gain(self._psi.of(d - self._theta0))
+        top = float(self._capital.max())
+        self.log_e = top + math.log(float(np.exp(self._capital - top).sum()))
+        self.peak = max(self.peak, self.log_e)
+        self.blocks += 1
+
+
+class _Standardised:
+    """Differences in robust standard deviations of those so far, the newest included."""
+
+    __slots__ = ("_sizes",)
+
+    def __init__(self) -> None:
+        self._sizes: list[float] = []
+
+    def of(self, e: float) -> float:
+        sizes = self._sizes
+        insort(sizes, abs(e))
+        n = len(sizes)
+        scale = SCALE * (sizes[(n - 1) // 2] + sizes[n // 2]) / 2
+        return max(-_MOST, min(_MOST, e / max(scale, _FLOOR)))
+
+
+def _gain(psi: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """What one block adds to the log capital of each bettor."""
+    gain: NDArray[np.float64] = math.log(2) - np.logaddexp(0.0, -2 * _STAKES * psi)
+    return gain
+
+
+def log_evidence(d: NDArray[np.float64], theta0: float) -> NDArray[np.float64]:
+    """The log capital against `theta <= theta0` after each block, shape `(blocks,)`.
+
+    Args:
+        d: log ratios of the blocks in the order of time, shape `(blocks,)`.
+        theta0: the largest difference that is still innocent.
+    """
+    evidence = Evidence(theta0)
+    running = np.empty(len(d))
+    for block, ratio in enumerate(d.tolist()):
+        evidence.add(ratio)
+        running[block] = evidence.log_e
+    return running
+
+
+def always_valid_p(d: NDArray[np.float64], theta0: float) -> float:
+    """A p-value against `theta <= theta0` that holds whenever one stops: `min(1, exp(-peak))`.
+
+    Args:
+        d: as for `log_evidence`.
+        theta0: as for `log_evidence`.
+    """
+    return math.exp(-float(log_evidence(d, theta0).max(initial=0.0)))
+
+
+def lower_bound(d: NDArray[np.float64], alpha: float) -> float:
+    """A bound that lies above the true difference in `alpha` of sessions, whenever one stops.
+
+    The largest `theta` against which the capital after the last block is `1 / alpha`. Below
+    that, the capital is larger; where even `FARTHEST` below the point estimate it is not large
+    enough (fewer than about ten blocks), the bound is there.
+
+    Args:
+        d: log ratios of the blocks in the order of time, shape `(blocks,)`, at least one.
+        alpha: error probability of the bound, one-sided.
+    """
+    enough = math.log(1 / alpha)
+    ratios = d.tolist()
+
+    def refuted(theta: float) -> bool:
+        standardised = _Standardised()
+        psi = np.array([standardised.of(ratio - theta) for ratio in ratios])
+        capital = _gain(psi[:, np.newaxis]).sum(axis=0)
+        top = float(capital.max())
+        mean = float(np.exp(capital - top).sum()) / len(_STAKES)
+        return top + math.log(mean) >= enough
+
+    step = max(float(np.ptp(d)) / len(d) ** 0.5, _FLOOR)
+    return _edge(refuted, hodges_lehmann(d), min(step, FARTHEST))
+
+
+def _edge(refuted: Callable[[float], bool], point: float, step: float) -> float:
+    """The refuted end of a bracket between what is refuted, below, and what is not, above."""
+    if refuted(point):
+        # The evidence disagrees with the point estimate: its edge is looked for above.
+        low, high = point, point + step
+        while refuted(high) and high - point < FARTHEST:
+            low, step = high, step * 2
+            high = low + step
+    else:
+        low, high = point - step, point
+        while not refuted(low):
+            high, step = low, step * 2
+            if point - low >= FARTHEST:
+                return point - FARTHEST
+            low = max(high - step, point - FARTHEST)
+    while high - low > max(_PRECISION * abs(point - low), _FLOOR):
+        middle = (low + high) / 2
+        low, high = (middle, high) if refuted(middle) else (low, middle)
+    return low
+
+
+def interval(d: NDArray[np.float64], confidence: float = CONFIDENCE) -> Estimate:
+    """The log ratio with an interval that holds whenever one stops.
+
+    The interval is every `theta` that the evidence has refuted neither from above nor from below,
+    each at half of the error probability (a confidence sequence: Howard et al. 2021). The point
+    is Hodges and Lehmann's; an end without a bound is `FARTHEST` from it.
+
+    Args:
+        d: log ratios of the blocks in the order of time, shape `(blocks,)`, at least one.
+        confidence: two-sided.
+    """
+    alpha = (1 - confidence) / 2
+    low, high = sorted((lower_bound(d, alpha), -lower_bound(-d, alpha)))
+    return Estimate(min(max(hodges_lehmann(d), low), high), low, high)
+
+
+def hodges_lehmann(d: NDArray[np.float64]) -> float:
+    """The median of the means of all pairs, each value with itself too (Hodges, Lehmann 1963).
+
+    The means are never made: how many lie below a value is counted in the ordered values, and
+    the value is halved down upon, in n log n.
+
+    Args:
+        d: shape `(n,)`, at least one.
+    """
+    ordered = np.sort(d)
+    # The range ends a hair outside, for a mean of two values may be rounded past both.
+    hair = 1e-12 * max(abs(float(ordered[0])), abs(float(ordered[-1])))
+    n = len(ordered)
+    pairs = n * (n + 1) // 2
+    place = np.arange(n)
+
+    def ranked(rank: int) -> float:
+        low, high = float(ordered[0]) - hair, float(ordered[-1]) + hair
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            partners = ordered.searchsorted(2 * middle - ordered, "right") - place
+            below = int(np.maximum(partners, 0).sum())
+            low, high = (low, middle) if below >= rank else (middle, high)
+        return high
+
+    first = ranked((pairs + 1) // 2)
+    return first if pairs % 2 else (first + ranked(pairs // 2 + 1)) / 2

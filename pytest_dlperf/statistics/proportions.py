@@ -1,0 +1,268 @@
+"""Shares of right answers: one model on some rows, two models on the same rows, and many seeds.
+
+A loss is what the candidate has less of than the base, above 0 when it is worse.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from pytest_dlperf.statistics.estimate import CONFIDENCE, Estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ALL_FLIPS: Final = 12  # so many seeds have 4,096 ways to flip their signs: all are looked at
+_SOME_FLIPS: Final = 9999
+_ROUNDING: Final = 1e-12  # relative: sums that differ by less are tied
+_FEWEST_SEEDS: Final = 2
+_LEAST_VARIANCE: Final = 1e-300
+
+
+def _quantile(confidence: float) -> float:
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def wilson(right: float, rows: float, confidence: float = CONFIDENCE) -> Estimate:
+    """The share of right answers with Wilson's score interval (Wilson 1927).
+
+    Args:
+        right: rows answered rightly; a row that is right only sometimes counts in part.
+        rows: distinct rows that were answered, more than none; dependent ones count in part.
+        confidence: of the two-sided interval.
+    """
+    share = right / rows
+    z = _quantile(confidence)
+    z2 = z * z
+    middle = (share + z2 / (2 * rows)) / (1 + z2 / rows)
+    reach = z / (1 + z2 / rows) * (share * (1 - share) / rows + z2 / (4 * rows * rows)) ** 0.5
+    return Estimate(
+        share, max(0.0, min(share, middle - reach)), min(1.0, max(share, middle + reach))
+    )
+
+
+def mcnemar(only_base: int, only_candidate: int) -> float:
+    """McNemar's exact one-sided p-value that the candidate is worse on the same rows.
+
+    `P[Bin(b + c, 1/2) >= b]` (McNemar 1947, with the exact binomial): where neither model is
+    better, each row that one alone has right is the base's or the candidate's like a fair coin.
+
+    Args:
+        only_base: rows that the base alone answers rightly (b).
+        only_candidate: rows that the candidate alone answers rightly (c).
+
+    Returns:
+        1 where the models differ on no row.
+
+    >>> round(mcnemar(5, 1), 6), mcnemar(0, 0)
+    (0.109375, 1.0)
+    """
+    from scipy.special import bdtr
+
+    differ = only_base + only_candidate
+    return float(bdtr(only_candidate, differ, 0.5)) if differ else 1.0
+
+
+def paired_loss(
+    only_base: float, only_candidate: float, rows: int, confidence: float = CONFIDENCE
+) -> Estimate:
+    """What the candidate lost in accuracy on the same rows, with Bonett and Price's interval.
+
+    The interval is the adjusted Wald one for paired proportions (Bonett and Price 2012): with
+    `p1 = (b + 1) / (n + 2)` and `p2 = (c + 1) / (n + 2)`,
+    `(p1 - p2) +- z sqrt((p1 + p2 - (p1 - p2)^2) / (n + 2))`.
+
+    Args:
+        only_base: rows that the base alone answers rightly (b).
+        only_candidate: rows that the candidate alone answers rightly (c).
+        rows: rows that both answered, at least one.
+        confidence: of the two-sided interval; one end of it errs half as often as both.
+    """
+    first, second = (only_base + 1) / (rows + 2), (only_candidate + 1) / (rows + 2)
+    middle = first - second
+    reach = _quantile(confidence) * ((first + second - middle * middle) / (rows + 2)) ** 0.5
+    value = (only_base - only_candidate) / rows
+    return Estimate(value, min(value, middle - reach), max(value, middle + reach))
+
+
+def accuracy_decision(  # noqa: PLR0913 - three counts, and two lines with an error each
+    only_base: int,
+    only_candidate: int,
+    rows: int,
+    *,
+    allowed: float,
+    line: float,
+    alpha: float,
+    beta: float,
+) -> Literal["FAIL", "PASS"] | None:
+    """What the answers of two models on the same rows prove of an accuracy budget.
+
+    FAIL, where a loss beyond `allowed` is proven at `alpha`. Beyond 0, McNemar's exact test proves
+    it. Beyond any other loss, Bonett and Price's one-sided end and Tango's score test (Tango 1998)
+    both have to, and where a loss is allowed McNemar's too. PASS, where these two exclude a loss
+    of `line` at `beta`. The interval's end alone errs too often where nearly every row that
+    differs is a loss: for a `beta` of 5 % in up to 9.7 % of cases, and with the score test in up
+    to 5.8 % (enumerated for 100 to 1,000 rows and lines of 0.5 to 5 points).
+
+    Where both models have the same rows right, nothing was lost on these, however few they are:
+    PASS for any `line` above 0. That says little of rows beyond these: a model that loses just
+    `line` of them and wins none passes so with a probability of `(1 - line)^rows`.
+
+    Args:
+        only_base: rows that the base alone answers rightly.
+        only_candidate: rows that the candidate alone answers rightly.
+        rows: rows that both answered; without any, nothing is proven.
+        allowed: the share of rows that may be lost; below 0 where a gain is demanded.
+        line: the loss that has to be excluded for a PASS, at least `allowed`.
+        alpha: how often a loss of `allowed` may FAIL, below a half.
+        beta: how often a loss of `line` may PASS, below a half.
+
+    Returns:
+        None where neither is proven.
+    """
+    if not rows:
+        return None
+    if _is_worse(only_base, only_candidate, rows, allowed, alpha):
+        return "FAIL"
+    if only_base == only_candidate == 0 and line > 0:
+        return "PASS"
+    # A loss below the line is a gain of more than minus the line, for the other side.
+    return "PASS" if _exceeds(only_candidate, only_base, rows, -line, beta) else None
+
+
+def _is_worse(only_base: int, only_candidate: int, rows: int, allowed: float, alpha: float) -> bool:
+    if allowed >= 0 and mcnemar(only_base, only_candidate) >= alpha:
+        return False
+    return allowed == 0 or _exceeds(only_base, only_candidate, rows, allowed, alpha)
+
+
+def _exceeds(only_base: int, only_candidate: int, rows: int, loss: float, error: float) -> bool:
+    """Whether a loss beyond `loss` is proven, by interval and by score test."""
+    z = _quantile(1 - 2 * error)
+    low = paired_loss(only_base, only_candidate, rows, 1 - 2 * error).low
+    return low > loss and _score(only_base, only_candidate, rows, loss) > z
+
+
+def _score(only_base: int, only_candidate: int, rows: int, loss: float) -> float:
+    """How far the observed loss is above a loss, in standard deviations under it (Tango 1998).
+
+    These take the likeliest share of rows that the candidate alone has right, given that the
+    loss is as said: the larger root of a quadratic equation.
+    """
+    b, c, n = only_base, only_candidate, rows
+    linear = (2 * n - b + c) * loss - b - c
+    root = math.sqrt(max(0.0, linear * linear + 8 * n * c * loss * (1 - loss)))
+    likeliest = (root - linear) / (4 * n)
+    variance = n * (2 * likeliest + loss * (1 - loss))
+    return (b - c - n * loss) / math.sqrt(max(variance, _LEAST_VARIANCE))
+
+
+def rows_needed(discordance: float, margin: float, alpha: float, beta: float) -> int:
+    """How many rows it takes to tell a loss of `margin` from none.
+
+    `(z(1 - alpha) + z(1 - beta))^2 psi / m^2` (Connett, Smith, McHugh 1987, without their term in
+    m^2): a row that one model alone has right counts 1 or -1, so without a loss the difference of
+    a row has a variance of psi.
+
+    Args:
+        discordance: share of rows that one model alone has right (psi).
+        margin: the loss, as a share of rows (m), positive.
+        alpha: how often no loss may be taken for one.
+        beta: how often a loss of `margin` may be missed.
+
+    Raises:
+        ValueError: if there is no margin.
+
+    >>> [rows_needed(psi, 0.01, 0.01, 0.05) for psi in (0.02, 0.005)]
+    [3155, 789]
+    """
+    if not margin > 0:
+        raise ValueError(f"no number of rows shows a loss of {margin}: expected one above 0")
+    reach = _quantile(1 - 2 * alpha) + _quantile(1 - 2 * beta)
+    return max(1, math.ceil(reach * reach * discordance / margin**2))
+
+
+@dataclass(frozen=True, slots=True)
+class SeedComparison:
+    """The accuracy of models that were trained anew, with the same seeds on both sides.
+
+    Attributes:
+        loss: mean loss over seeds, with its t-interval.
+        p_value: one-sided, that the candidate is worse.
+        floor: the smallest p-value that so many seeds can have; below it nothing is ever proven.
+    """
+
+    loss: Estimate
+    p_value: float
+    floor: float
+
+
+def paired_seeds(base: NDArray[np.float64], candidate: NDArray[np.float64]) -> SeedComparison:
+    """Compare accuracies seed by seed.
+
+    The p-value is that of the sign-flip test (Fisher 1935): where the sides do not differ, each
+    seed's difference is as likely to have the other sign, so it is the share of all `2^k` flips
+    with as large a sum. Beyond 12 seeds it comes from scipy's permutation test, which draws
+    flips, always the same ones, where there are more than 9,999. The interval is Student's, at
+    95 %.
+
+    Args:
+        base: accuracy for each seed, shape `(k,)`, k >= 2.
+        candidate: accuracy for the same seeds in the same order, shape `(k,)`.
+
+    Raises:
+        ValueError: for fewer than two seeds, sides of unequal length, or what is no number.
+    """
+    if base.shape != candidate.shape or base.ndim != 1:
+        raise ValueError(
+            f"accuracies of shapes {base.shape} and {candidate.shape} cannot be paired: "
+            "expected one for each seed, with the same seeds on both sides"
+        )
+    seeds = len(base)
+    if seeds < _FEWEST_SEEDS:
+        raise ValueError(
+            f"{seeds} seed does not show what seeds differ by: expected at least {_FEWEST_SEEDS}"
+        )
+    losses = base - candidate
+    if not np.isfinite(losses).all():
+        raise ValueError("an accuracy is not finite: expected a share for each seed")
+    p_value, floor = _sign_flips(losses) if seeds <= _ALL_FLIPS else _drawn_flips(losses)
+    return SeedComparison(_student(losses), p_value, floor)
+
+
+def _sign_flips(losses: NDArray[np.float64]) -> tuple[float, float]:
+    """The p-value over all flips of signs, and the smallest that there is."""
+    seeds = len(losses)
+    flipped = np.arange(2**seeds)[:, np.newaxis] >> np.arange(seeds) & 1
+    sums = (1 - 2 * flipped) @ losses
+    tied = _ROUNDING * float(np.abs(losses).sum())
+    return float(np.mean(sums >= sums[0] - tied)), 2.0**-seeds
+
+
+def _drawn_flips(losses: NDArray[np.float64]) -> tuple[float, float]:
+    from scipy.stats import permutation_test
+
+    tested = permutation_test(
+        (losses,),
+        np.mean,
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=_SOME_FLIPS,
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    )
+    return float(tested.pvalue), max(2.0 ** -len(losses), 1 / (_SOME_FLIPS + 1))
+
+
+def _student(values: NDArray[np.float64]) -> Estimate:
+    """The mean with Student's interval (Student 1908)."""
+    from scipy.special import stdtrit
+
+    n, mean = len(values), float(values.mean())
+    reach = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1)) / math.sqrt(n)
+    return Estimate(mean, mean - reach, mean + reach)

@@ -1,0 +1,1 @@
+"""What is measured: models on devices, processes and servers."""

@@ -1,0 +1,87 @@
+"""Endpoint: where a model server listens, read from a URL that a user gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlsplit
+
+from pytest_dlperf.checks import check_number
+from pytest_dlperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PATH: Final = "/%!$&'()*+,;=:@"  # what RFC 3986 allows in a path, beside what quote keeps anyway
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One server.
+
+    Attributes:
+        scheme: `http`, `https` or `grpc`.
+        host: a name or an address, IPv6 without brackets.
+        port: where it listens.
+        path: what goes before every path, without a slash at its end; mostly empty.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def address(self) -> str:
+        """`host:port`, with the brackets that IPv6 needs."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def read_url(url: object, what: str, ports: Mapping[str, int | None], example: str) -> Endpoint:
+    """Take a URL apart.
+
+    Args:
+        url: what the user gave.
+        what: whose URL it is, for messages.
+        ports: the schemes that may be, each with its usual port; None if it has none.
+        example: a good URL, for messages.
+
+    Raises:
+        UsageError: naming what cannot be understood or would be ignored.
+    """
+    __tracebackhide__ = True
+    problem, hint = f"{what}(url={url!r:.200})", f"expected a URL such as {example!r}"
+    if not isinstance(url, str):
+        raise UsageError(problem, hint)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"{problem}: {error}", hint) from None
+    if parts.scheme not in ports or not parts.hostname:
+        raise UsageError(problem, hint)
+    if parts.username is not None or parts.query or parts.fragment:
+        # Not shown: it may hold a password.
+        raise UsageError(f"{what}(url): a user, a query or a fragment cannot be sent", hint)
+    if port is None:
+        port = ports[parts.scheme]
+    if not port:
+        raise UsageError(f"{problem} has no port", hint)
+    return Endpoint(parts.scheme, parts.hostname, port, quote(parts.path.rstrip("/"), safe=_PATH))
+
+
+def check_model(what: str, model: object, timeout: object) -> None:
+    """Refuse a model without a name, and seconds that no request can be answered in.
+
+    Raises:
+        UsageError: naming `what` and the value.
+    """
+    __tracebackhide__ = True
+    if not isinstance(model, str) or not model:
+        raise UsageError(f"{what}(model={model!r:.80})", "expected the model's name on the server")
+    check_number(timeout, f"{what}(timeout)", above=0.0)
+
+
+def segment(name: object) -> str:
+    """A name as one segment of a path."""
+    return quote(str(name), safe="")

@@ -1,0 +1,101 @@
+"""The Open Inference Protocol over HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_dlperf.errors import RemoteError
+from pytest_dlperf.targets.remote.endpoint import segment
+from pytest_dlperf.targets.remote.http import HttpPool, Request
+from pytest_dlperf.targets.remote.inference_wire import Metadata, Tensor, missing, pick
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.targets.remote.endpoint import Endpoint
+
+_BINARY: Final = "binary_tensor_data"
+_LENGTH: Final = "Inference-Header-Content-Length"
+
+
+class HttpWire:
+    """Asks a model over HTTP.
+
+    `tritonclient` writes and reads the messages. It does not send them: its client lives on gevent,
+    whose sockets belong to the thread that made them, and older releases of it send a request
+    again when a connection turns out to be closed. `HttpPool` does neither.
+
+    Args:
+        endpoint: the server.
+        model: its name there.
+        version: empty leaves the choice to the server.
+        timeout: seconds for each request.
+
+    Raises:
+        UsageError: if `tritonclient[http]` is not installed.
+    """
+
+    def __init__(self, endpoint: Endpoint, model: str, version: str, timeout: float) -> None:
+        try:
+            from tritonclient import http, utils
+        except (ImportError, RuntimeError):  # the latter if its extra is missing
+            raise missing("http") from None
+        self._client = http
+        self._malformed = (
+            *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+            utils.InferenceServerException,
+        )
+        self._pool = HttpPool(endpoint, timeout)
+        self._path = f"/v2/models/{segment(model)}"
+        if version:
+            self._path += f"/versions/{segment(version)}"
+        self._binary = False
+
+    def metadata(self) -> Metadata:
+        """Ask what the model takes and gives, and whether the server takes binary tensors."""
+        model, server = self._ask(self._path), self._ask("/v2")
+        # An extension that servers announce; one that has never heard of it answers with 500.
+        self._binary = _BINARY in (server.get("extensions") or ())
+        try:
+            return Metadata(_tensors(model.get("inputs")), _tensors(model.get("outputs")))
+        except (KeyError, TypeError) as error:
+            detail = f"metadata of the model: {type(error).__name__}: {error}"
+            raise RemoteError("malformed answer", detail) from None
+
+    def infer(self, asked: Tensor, batch: NDArray[Any], output: str) -> NDArray[Any]:
+        """Ask for one output; an empty name means the only one."""
+        http = self._client
+        tensor = http.InferInput(asked.name, list(batch.shape), asked.datatype)
+        tensor.set_data_from_numpy(batch, binary_data=self._binary)
+        wanted = [http.InferRequestedOutput(output, binary_data=self._binary)] if output else None
+        body, length = http.InferenceServerClient.generate_request_body([tensor], outputs=wanted)
+        headers = {"Content-Type": "application/json"}
+        if length is not None:
+            headers = {"Content-Type": "application/octet-stream", _LENGTH: str(length)}
+        answer = self._pool.exchange(Request("POST", f"{self._path}/infer", body, headers))
+        try:
+            header = answer.headers.get(_LENGTH)
+            result = http.InferResult.from_response_body(
+                answer.body, header_length=None if header is None else int(header)
+            )
+            names = [str(one["name"]) for one in result.get_response()["outputs"]]
+            answers: NDArray[Any] = result.as_numpy(pick(names, output))
+        except self._malformed as error:
+            detail = f"{type(error).__name__}: {error!s:.120}"
+            raise RemoteError("malformed answer", detail) from None
+        return answers
+
+    def _ask(self, path: str) -> dict[str, Any]:
+        body = self._pool.exchange(Request("GET", path)).body
+        try:
+            document: object = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise RemoteError("malformed answer", f"GET {path}: no JSON: {error}") from None
+        if not isinstance(document, dict):
+            raise RemoteError("malformed answer", f"GET {path}: no JSON object")
+        return document
+
+
+def _tensors(described: list[dict[str, str]] | None) -> tuple[Tensor, ...]:
+    return tuple(Tensor(one["name"], one.get("datatype", "")) for one in described or ())

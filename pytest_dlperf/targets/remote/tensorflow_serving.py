@@ -1,0 +1,95 @@
+"""TensorFlow Serving: a model behind its REST predict API, as a target."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pytest_dlperf.checks import check_count
+from pytest_dlperf.errors import RemoteError
+from pytest_dlperf.targets.remote.endpoint import check_model, read_url, segment
+from pytest_dlperf.targets.remote.http import HttpPool, Request
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PORTS: Final = {"http": 80, "https": 443}
+_EXAMPLE: Final = "http://localhost:8501"
+_HEADERS: Final = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFlowServing:
+    """A model of a TensorFlow Serving server, asked over REST (`POST .../models/NAME:predict`).
+
+    The model has one input and one output, both with a leading batch axis. A request that fails
+    is an error of the measurement, counted by its kind, and never sent again.
+
+    Attributes:
+        url: of the server, such as `http://localhost:8501`.
+        model: its name there.
+        version: which one; None leaves the choice to the server.
+        timeout: seconds within which a request must be answered.
+    """
+
+    url: str
+    model: str
+    version: int | None = None
+    timeout: float = 10.0
+    _pool: HttpPool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        check_model("TensorFlowServing", self.model, self.timeout)
+        if self.version is not None:
+            check_count(self.version, "TensorFlowServing(version)")
+        endpoint = read_url(self.url, "TensorFlowServing", _PORTS, _EXAMPLE)
+        object.__setattr__(self, "_pool", HttpPool(endpoint, self.timeout))
+
+    @property
+    def description(self) -> str:
+        """What it is, in words."""
+        version = "" if self.version is None else f" version {self.version}"
+        return f"model {self.model}{version} of TensorFlow Serving at {self.url}"
+
+    def infer(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Ask for the answers to a batch.
+
+        Numbers travel as decimal text that reads back as the very same float32 or float64.
+
+        Args:
+            batch: rows, shape `(rows, ...)`.
+
+        Returns:
+            The predictions, shape `(rows, ...)` if the server does as it should.
+
+        Raises:
+            RemoteError: if there is no good answer.
+        """
+        version = "" if self.version is None else f"/versions/{self.version}"
+        path = f"/v1/models/{segment(self.model)}{version}:predict"
+        body = json.dumps({"instances": batch.tolist()}).encode()
+        return _predictions(self._pool.exchange(Request("POST", path, body, _HEADERS)).body)
+
+
+def _predictions(body: bytes) -> NDArray[Any]:
+    try:
+        document: object = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RemoteError("malformed answer", f"no JSON: {error}") from None
+    predictions = document.get("predictions") if isinstance(document, dict) else None
+    if not isinstance(predictions, list):
+        raise RemoteError("malformed answer", "JSON without a list of predictions")
+    if predictions and isinstance(predictions[0], dict):
+        names = ", ".join(map(str, predictions[0]))
+        detail = f"the model has several outputs ({names}), expected one"
+        raise RemoteError("wrong shape", detail)
+    try:
+        answers = np.array(predictions)
+        # What JSON has no number for, servers write as NaN or as null; null is read as NaN too.
+        return answers.astype(np.float64) if answers.dtype == object else answers
+    except (ValueError, TypeError) as error:
+        raise RemoteError("wrong shape", f"predictions make no array: {error}") from None

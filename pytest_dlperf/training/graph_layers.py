@@ -1,0 +1,189 @@
+"""Fronts: what is put in front of a model, in its graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final, Self, get_args
+
+from pytest_dlperf.checks import as_number, check_choice, check_count, check_number
+from pytest_dlperf.data.normalisation import Kind
+from pytest_dlperf.describe import Described
+from pytest_dlperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from _typeshed import DataclassInstance
+
+_LARGEST_ID: Final = 2**24  # float32 has every whole number up to there
+
+
+@dataclass(frozen=True, slots=True)
+class InGraphNormalisation(Described):
+    """`Normalisation` as a layer of the model: requests carry raw rows.
+
+    Attributes:
+        kind: `standard`, `min-max` or `none`, as in `Normalisation`.
+    """
+
+    kind: Kind = "standard"
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        check_choice(self.kind, get_args(Kind), "InGraphNormalisation(kind)")
+
+
+class Augmentation:
+    """Training rows that are a little different each time; requests are answered as without it.
+
+    Made by `Augmentation.image(...)`, `Augmentation.text(...)` or `Augmentation.noise(...)`.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *_arguments: object, **_named: object) -> Self:
+        """An augmentation of one of the three kinds; there is none without a kind."""
+        __tracebackhide__ = True
+        if cls is Augmentation:
+            raise UsageError(
+                "Augmentation(...) does not say of what",
+                "Augmentation.image(...), Augmentation.text(...) or Augmentation.noise(...)",
+            )
+        return super().__new__(cls)
+
+    @staticmethod
+    def image(
+        *,
+        shift: float = 0.0,
+        rotation: float = 0.0,
+        zoom: float = 0.0,
+        shape: Sequence[int] | None = None,
+    ) -> ImageAugmentation:
+        """Images moved, turned and magnified by chance, evenly within limits.
+
+        Args:
+            shift: at most this share of height and width, each way.
+            rotation: at most this share of a full turn, each way.
+            zoom: at most this share larger or smaller.
+            shape: `(height, width)` or `(height, width, channels)`, where rows are flat; None
+                where rows have this shape already.
+
+        Raises:
+            UsageError: if a limit is not from 0 to below 1, or all are 0, or the shape is none.
+        """
+        __tracebackhide__ = True
+        return ImageAugmentation(shift, rotation, zoom, None if shape is None else tuple(shape))
+
+    @staticmethod
+    def text(*, dropout: float, unknown: int = 1) -> TextAugmentation:
+        """Words taken from texts by chance ("word dropout", Iyyer et al. 2015).
+
+        Args:
+            dropout: the share of token ids that are replaced; 0, which fills texts up, stays.
+            unknown: the id that replaces them; 1 is "unknown" in Keras' `TextVectorization`.
+
+        Raises:
+            UsageError: if the share is not above 0 and below 1, or the id is none.
+        """
+        __tracebackhide__ = True
+        return TextAugmentation(dropout, unknown)
+
+    @staticmethod
+    def noise(*, deviation: float) -> NoiseAugmentation:
+        """Normal noise on every feature.
+
+        Args:
+            deviation: its standard deviation, in the unit of the rows as they arrive: 0.05 of
+                a feature's own deviation where `Normalisation` came before it.
+
+        Raises:
+            UsageError: if it is not above 0.
+        """
+        __tracebackhide__ = True
+        return NoiseAugmentation(deviation)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ImageAugmentation(Augmentation):
+    """What `Augmentation.image` makes; the attributes are its arguments."""
+
+    shift: float = 0.0
+    rotation: float = 0.0
+    zoom: float = 0.0
+    shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        limits = {name: getattr(self, name) for name in ("shift", "rotation", "zoom")}
+        for name, limit in limits.items():
+            _check_share(limit, f"Augmentation.image({name})", "at least 0")
+            object.__setattr__(self, name, float(limit))
+        if not any(limits.values()):
+            raise UsageError(
+                "Augmentation.image() changes nothing", "give shift=, rotation= or zoom="
+            )
+        if self.shape is None:
+            return
+        if len(self.shape) not in {2, 3}:
+            raise UsageError(
+                f"Augmentation.image(shape={self.shape!r:.80})",
+                "expected (height, width) or (height, width, channels)",
+            )
+        for side in self.shape:
+            check_count(side, "Augmentation.image(shape)")
+        object.__setattr__(self, "shape", tuple(map(int, self.shape)))
+
+    def __repr__(self) -> str:
+        return _as_call("image", self)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TextAugmentation(Augmentation):
+    """What `Augmentation.text` makes; the attributes are its arguments."""
+
+    dropout: float
+    unknown: int = 1
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        _check_share(self.dropout, "Augmentation.text(dropout)", "above 0")
+        object.__setattr__(self, "dropout", float(self.dropout))
+        number = as_number(self.unknown)
+        if not 0 <= number <= _LARGEST_ID or not number.is_integer():
+            raise UsageError(
+                f"Augmentation.text(unknown={self.unknown!r:.80})",
+                f"expected a token id, from 0 to {_LARGEST_ID:,}",
+            )
+        object.__setattr__(self, "unknown", int(self.unknown))
+
+    def __repr__(self) -> str:
+        return _as_call("text", self)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class NoiseAugmentation(Augmentation):
+    """What `Augmentation.noise` makes; the attributes are its arguments."""
+
+    deviation: float
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        check_number(self.deviation, "Augmentation.noise(deviation)", above=0)
+        object.__setattr__(self, "deviation", float(self.deviation))
+
+    def __repr__(self) -> str:
+        return _as_call("noise", self)
+
+
+def _check_share(value: object, what: str, least: str) -> None:
+    __tracebackhide__ = True
+    share = as_number(value)
+    if not 0 <= share < 1 or (least == "above 0" and share == 0):
+        raise UsageError(f"{what}={value!r:.80}", f"expected a number {least} and below 1")
+
+
+def _as_call(kind: str, value: DataclassInstance) -> str:
+    # As it is written in code: no public name makes it otherwise.
+    given = ((field, getattr(value, field.name)) for field in fields(value))
+    arguments = [f"{field.name}={one!r}" for field, one in given if one != field.default]
+    return f"Augmentation.{kind}({', '.join(arguments)})"

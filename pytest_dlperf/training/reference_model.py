@@ -1,0 +1,50 @@
+"""Reference: the reference model, trained once for each combination of all it depends on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.targets import keras
+from pytest_dlperf.training.keras.fit import BATCH_SIZE
+from pytest_dlperf.training.model_cache import Trained, cache_key, cached, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_dlperf.clock import Clock
+    from pytest_dlperf.data.digits import ReferenceData
+
+UNITS: Final = 512
+EPOCHS: Final = 5
+SEED: Final = 0
+
+
+def reference_model(
+    data: ReferenceData, folder: Path | None, warn: Callable[[str], None], clock: Clock
+) -> Trained:
+    """Dense 512 relu, Dense 10 softmax, adam, sparse categorical cross-entropy, 5 epochs.
+
+    Args:
+        data: what it learns from.
+        folder: cache between sessions; None trains it every time.
+        warn: takes one sentence if the cache is of no use.
+        clock: time.
+    """
+
+    def build() -> Trained:
+        schema = data.schema
+        model = keras.dense_classifier(schema.features, UNITS, schema.classes, SEED)
+        return train(model, data.train, EPOCHS, clock, SEED)
+
+    if folder is None:
+        return build()
+    key = cache_key(
+        data=data.hash,
+        architecture=f"dense {data.schema.features}-{UNITS}-{data.schema.classes}",
+        training=f"adam, {EPOCHS} epochs, batches of {BATCH_SIZE}, all from seed {SEED}",
+        tensorflow=importlib.metadata.version("tensorflow"),
+        keras=importlib.metadata.version("keras"),
+    )
+    return cached(folder, key, build, warn)

@@ -1,0 +1,241 @@
+"""Catalogue: the knobs that have a name, and which of them suit a function that builds models."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.tuning import knobs as built_in
+from pytest_dlperf.tuning.configuration import anchored, configured, setup_of
+from pytest_dlperf.tuning.knob import Knob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pytest_dlperf.tuning.setup import Setup
+
+BUILT_IN: Final[Mapping[str, Callable[..., Knob]]] = MappingProxyType(
+    {
+        maker.__name__: maker
+        for maker in (
+            built_in.cleaning,
+            built_in.normalisation,
+            built_in.normalisation_in_graph,
+            built_in.augmentation,
+            built_in.units,
+            built_in.layers,
+            built_in.activation,
+            built_in.distillation,
+            built_in.pruning,
+            built_in.quantisation,
+            built_in.optimizer,
+            built_in.learning_rate,
+            built_in.batch_size,
+            built_in.epochs,
+            built_in.precision,
+            built_in.steps_per_execution,
+            built_in.max_batch_size,
+            built_in.batch_timeout,
+            built_in.replicas,
+            built_in.intra_op_threads,
+            built_in.runtime,
+        )
+    }
+)
+"""What makes each built-in knob, by its name, in the order in which a guide tells of them."""
+
+_COMMA: Final = re.compile(r",(?![^(]*\))")  # none within brackets
+
+USUAL: Final = ("units", "layers", "max_batch_size", "batch_timeout", "runtime")
+"""What is tried where nobody says what: it costs little, needs nothing but a model, and is what
+mostly decides how fast a model answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What a function that builds models takes by keyword.
+
+    Attributes:
+        name: of the function.
+        defaults: of the parameters that have one.
+        required: parameters that have none.
+        any_name: whether it takes whatever is given (`**keywords`).
+    """
+
+    name: str
+    defaults: Mapping[str, object]
+    required: tuple[str, ...] = ()
+    any_name: bool = False
+
+    def takes(self, argument: str) -> bool:
+        """Whether there is a parameter of this name."""
+        return self.any_name or argument in self.defaults or argument in self.required
+
+
+def parameters_of(build: Callable[..., object]) -> Parameters:
+    """What a function takes by keyword.
+
+    Raises:
+        UsageError: if it is no function, or needs an argument by position.
+    """
+    __tracebackhide__ = True
+    if not callable(build):
+        raise UsageError(f"build={build!r:.80}", "expected a function that builds a model")
+    name = getattr(build, "__name__", type(build).__name__)
+    try:
+        found = inspect.signature(build).parameters.values()
+    except (TypeError, ValueError):  # some callables of C tell nothing
+        return Parameters(name, {}, any_name=True)
+    named = [one for one in found if one.kind in {one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY}]
+    for one in found:
+        if one.kind is one.POSITIONAL_ONLY and one.default is one.empty:
+            raise UsageError(
+                f"{name}({one.name}, /) needs an argument by position",
+                "a function that builds a model is called with keywords",
+            )
+    return Parameters(
+        name=name,
+        defaults={one.name: one.default for one in named if one.default is not one.empty},
+        required=tuple(one.name for one in named if one.default is one.empty),
+        any_name=any(one.kind is one.VAR_KEYWORD for one in found),
+    )
+
+
+def catalogue(users: Iterable[Knob] = ()) -> dict[str, Knob]:
+    """All knobs that have a name; a user's own takes the place of the built-in one.
+
+    Raises:
+        UsageError: if two of the users' have one name, or something among them is no knob.
+    """
+    __tracebackhide__ = True
+    found = {name: maker() for name, maker in BUILT_IN.items()}
+    own: set[str] = set()
+    for knob in users:
+        if not isinstance(knob, Knob):
+            raise UsageError(f"{knob!r:.80} is no knob", "expected Knob(...) or knobs.units(...)")
+        if knob.name in own:
+            raise UsageError(f"two knobs are named {knob.name}", "give one of them another name")
+        own.add(knob.name)
+        found[knob.name] = knob
+    return found
+
+
+def chosen(asked: Iterable[object], known: Mapping[str, Knob]) -> tuple[Knob, ...]:
+    """The knobs that are asked for.
+
+    Args:
+        asked: names, texts such as `units=512,64`, or knobs themselves.
+        known: of `catalogue`.
+
+    Raises:
+        UsageError: for an unknown name, what is no knob, two of one name, or none at all.
+    """
+    __tracebackhide__ = True
+    if isinstance(asked, str | Knob):
+        asked = (asked,)
+    found: dict[str, Knob] = {}
+    for one in asked:
+        knob = _one(one, known)
+        if knob.name in found:
+            raise UsageError(f"knob {knob.name} is asked for twice", "give all its values at once")
+        found[knob.name] = knob
+    if not found:
+        raise UsageError("there are no knobs", f"knobs: {' '.join(known)}")
+    return tuple(found.values())
+
+
+def _one(asked: object, known: Mapping[str, Knob]) -> Knob:
+    __tracebackhide__ = True
+    if isinstance(asked, Knob):
+        return asked
+    if not isinstance(asked, str):
+        raise UsageError(f"knob {asked!r:.80}", "expected a name, or knobs.units(512, 64)")
+    name, equals, texts = (part.strip() for part in asked.partition("="))
+    if name not in known:
+        raise UsageError(f"unknown knob {name!r:.80}", f"knobs: {' '.join(known)}")
+    return _with_values(known[name], _COMMA.split(texts)) if equals else known[name]
+
+
+def _with_values(knob: Knob, texts: Iterable[str]) -> Knob:
+    """The knob with values that were written as text.
+
+    Its own are known by their texts; of plain ones, any other may be given.
+    """
+    __tracebackhide__ = True
+    own = {str(value): value for value in knob.values}
+    plain = all(value is None or isinstance(value, str | int | float) for value in knob.values)
+    values = []
+    for text in map(str.strip, texts):
+        if text not in own and not (plain and text):
+            raise UsageError(
+                f"knob {knob.name} has no value {text!r:.80}", f"it has {', '.join(own)}"
+            )
+        values.append(own[text] if text in own else _read(text))
+    return dataclasses.replace(knob, values=tuple(values))
+
+
+def _read(text: str) -> object:
+    """A number or a name of Python's as such, anything else as text."""
+    try:
+        value: object = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return value
+
+
+def problem_of(knob: Knob, parameters: Parameters, base: Setup) -> str:
+    """Why a knob does not suit a function that builds models; empty if it does.
+
+    It does not if it gives arguments that the function does not take.
+    """
+    for value in knob.values[1:]:
+        try:
+            changed = setup_of(base, configured((knob,), {knob.name: value}), (knob,))
+        except UsageError:
+            continue  # it may go with the values of other knobs
+        strange = [name for name in changed.arguments if not parameters.takes(name)]
+        if strange:
+            takes = ", ".join((*parameters.required, *parameters.defaults)) or "no arguments"
+            return f"{parameters.name}() takes no {strange[0]}; it takes {takes}"
+    return ""
+
+
+def suitable(
+    asked: Iterable[Knob] | None,
+    known: Mapping[str, Knob],
+    parameters: Parameters,
+    base: Setup,
+) -> tuple[Knob, ...]:
+    """The knobs of a study, each with what is there without tuning first.
+
+    Args:
+        asked: those that are asked for; None tries the usual ones that suit.
+        known: of `catalogue`.
+        parameters: of the function that builds the model.
+        base: the setup without tuning.
+
+    Raises:
+        UsageError: if one that is asked for does not suit, or has one value only.
+    """
+    __tracebackhide__ = True
+    if asked is None:
+        usual = (known[name] for name in USUAL)
+        asked = [knob for knob in usual if not problem_of(knob, parameters, base)]
+    for knob in (found := tuple(asked)):
+        problem = problem_of(knob, parameters, base)
+        if problem:
+            raise UsageError(f"knob {knob.name}: {problem}", "leave it out, or add the parameter")
+    anchors = anchored(found, base, parameters.defaults)
+    for knob in anchors:
+        if len(knob.values) == 1:
+            raise UsageError(
+                f"knob {knob.name}: {knob.default} is what is there without tuning",
+                "give it another value to try",
+            )
+    return anchors

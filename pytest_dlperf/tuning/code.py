@@ -1,0 +1,156 @@
+"""Tuning code: a setup as Python to paste."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_dlperf.tuning.setup import Setup
+
+PACKAGE: Final = "pytest_dlperf"
+
+_WIDTH: Final = 79
+_STEP: Final = 4
+_NAME: Final = re.compile(r"[A-Za-z_]\w*")
+_UNKNOWN: Final = "..."
+
+
+def setup_code(setup: Setup) -> str:
+    """A setup as Python: imports, then `setup = Setup(...)`.
+
+    What is as it is by default is left out. In place of a value that Python cannot write, such as
+    a function within another one, stand three dots, and a comment above says what they were.
+    """
+    statement = assigned("setup", setup)
+    lost = [f"# {_UNKNOWN} stands for {text:.60}" for text in _unwritable(setup)]
+    return "\n".join((*imports_of(setup), "", *lost, statement))
+
+
+def assigned(name: str, value: object) -> str:
+    """`name = value`, in lines that fit."""
+    return f"{name} = {_code(value, len(name) + 3, 0)}"
+
+
+def call_code(value: object) -> str:
+    """A value in one line."""
+    parts = _parts(value)
+    if parts is None:
+        return _plain(value)
+    opened, items, closed = parts
+    inside = ", ".join(f"{label}{call_code(one)}" for label, one in items)
+    comma = "," if opened == "(" and len(items) == 1 else ""
+    return f"{opened}{inside}{comma}{closed}"
+
+
+def imports_of(*values: object) -> list[str]:
+    """The imports that the code of these values needs, a statement for each module."""
+    names: dict[str, set[str]] = {}
+    for one in _all_in(values):
+        home = _home(one)
+        if home is not None:
+            module, name = home
+            names.setdefault(module, set()).add(name)
+    return [_import(module, sorted(names[module])) for module in sorted(names)]
+
+
+def _import(module: str, names: Sequence[str]) -> str:
+    flat = f"from {module} import {', '.join(names)}"
+    if len(flat) <= _WIDTH:
+        return flat
+    return "\n".join((f"from {module} import (", *(f"    {name}," for name in names), ")"))
+
+
+def _code(value: object, column: int, indent: int) -> str:
+    """A value that begins in a column; in several lines if one does not hold it."""
+    flat, parts = call_code(value), _parts(value)
+    if column + len(flat) < _WIDTH or parts is None or not parts[1]:
+        return flat
+    opened, items, closed = parts
+    inner = indent + _STEP
+    lines = [
+        f"{' ' * inner}{label}{_code(one, inner + len(label), inner)}," for label, one in items
+    ]
+    return "\n".join((opened, *lines, f"{' ' * indent}{closed}"))
+
+
+def _parts(value: object) -> tuple[str, Sequence[tuple[str, object]], str] | None:
+    """How a value with others in it begins, what is in it, each with its label, and how it ends."""
+    if _is_call(value):
+        return f"{type(value).__name__}(", _fields(value), ")"
+    if isinstance(value, Mapping):
+        return "{", [(f"{_plain(key)}: ", one) for key, one in value.items()], "}"
+    if type(value) is tuple:
+        return "(", [("", one) for one in value], ")"
+    if type(value) is list:
+        return "[", [("", one) for one in value], "]"
+    return None
+
+
+def _is_call(value: object) -> bool:
+    """Whether it is a dataclass that is written as its fields; some write themselves."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return False
+    return bool(getattr(value, "__dataclass_params__").repr)  # noqa: B009 - not in its type
+
+
+def _fields(value: object) -> list[tuple[str, object]]:
+    """The fields that are not as they are by default."""
+    found = []
+    for field in dataclasses.fields(value):  # type: ignore[arg-type]  # checked by _is_call
+        one = getattr(value, field.name)
+        factory = field.default_factory
+        default = field.default if factory is dataclasses.MISSING else factory()
+        if one != default:
+            found.append((f"{field.name}=", one))
+    return found
+
+
+def _plain(value: object) -> str:
+    if hasattr(value, "tolist"):
+        value = value.tolist()  # numpy's scalars would need numpy
+    if isinstance(value, Callable | type) and not dataclasses.is_dataclass(value):  # type: ignore[arg-type]
+        text = str(getattr(value, "__qualname__", _UNKNOWN))
+    else:
+        text = _quoted(value) if isinstance(value, str) else repr(value)
+    try:
+        ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError):
+        return _UNKNOWN
+    return text
+
+
+def _quoted(text: str) -> str:
+    return repr(text) if {'"', "\\"} & set(text) or not text.isprintable() else f'"{text}"'
+
+
+def _home(value: object) -> tuple[str, str] | None:
+    """The module and the name that the code of a value needs; None if it needs none."""
+    if not (dataclasses.is_dataclass(value) or callable(value)):
+        return None
+    match = _NAME.match(call_code(value))
+    if match is None:
+        return None
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    module = str(kind.__module__)
+    return (PACKAGE if module.partition(".")[0] == PACKAGE else module), match[0]
+
+
+def _all_in(values: Sequence[object]) -> Iterator[object]:
+    """The values, and all that stand in their code."""
+    for value in values:
+        yield value
+        parts = _parts(value)
+        if parts is not None:
+            yield from _all_in([one for _, one in parts[1]])
+
+
+def _unwritable(value: object) -> Iterator[str]:
+    for one in _all_in([value]):
+        if _parts(one) is None and _plain(one) == _UNKNOWN:
+            yield " ".join(repr(one).split())

@@ -1,0 +1,258 @@
+"""Effects: what each value of a knob was worth, against what is there without tuning.
+
+Where there are trials that differ in this knob alone, the effect is their mean difference, each
+pair weighed by its own error. Else it is a main effect of all trials together, by least squares.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import numpy as np
+
+from pytest_dlperf.judge.pairing import lost_on_rows
+from pytest_dlperf.metrics import Metric, metric_named
+from pytest_dlperf.statistics.estimate import CONFIDENCE, NORMAL_REACH, Estimate
+from pytest_dlperf.tuning.main_effects import MainEffects, main_effects
+from pytest_dlperf.tuning.pareto import WEIGHED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.tuning.goal import Goal, Measured
+    from pytest_dlperf.tuning.knob import Knob
+    from pytest_dlperf.tuning.result import TrialResult
+
+Basis: TypeAlias = Literal["pairs", "least squares"]
+
+_SMALLEST: Final = 1e-9  # an error of nothing would weigh infinitely
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one value of a knob was worth in one metric.
+
+    Attributes:
+        knob: its name.
+        value: the value, as text.
+        default: what is there without tuning, as text.
+        metric: what it changed.
+        change: the ratio of the metric minus one; of a share the difference.
+        basis: where it comes from.
+        count: pairs of trials that differ in this alone, or trials with this value.
+    """
+
+    knob: str
+    value: str
+    default: str
+    metric: str
+    change: Estimate
+    basis: Basis
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The differences of pairs that one value makes, with their standard errors."""
+
+    differences: NDArray[np.float64]
+    errors: NDArray[np.float64]
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        return 1.0 / np.maximum(self.errors, _SMALLEST) ** 2
+
+    @property
+    def mean(self) -> float:
+        return float(np.average(self.differences, weights=self.weights))
+
+    @property
+    def error(self) -> float:
+        known = not self.errors.any() and not self.differences.any()
+        return 0.0 if known else float(self.weights.sum() ** -0.5)
+
+    @property
+    def scatter(self) -> float:
+        """Weighed squares about the mean, of `len - 1` degrees of freedom."""
+        return float((self.weights * (self.differences - self.mean) ** 2).sum())
+
+
+def effects_of(
+    trials: Sequence[TrialResult], knobs: Sequence[Knob], goal: Goal | None = None
+) -> tuple[Effect, ...]:
+    """What each value was worth, by knob, value and metric; what cannot be told is left out.
+
+    Args:
+        trials: all of them.
+        knobs: of the study.
+        goal: its metrics are told of too.
+    """
+    names = dict.fromkeys((*WEIGHED, *(goal.metrics if goal else ())))
+    found = {
+        (effect.knob, effect.value, effect.metric): effect
+        for name in names
+        for effect in _of_metric(trials, knobs, metric_named(name))
+    }
+    return tuple(
+        found[key]
+        for knob in knobs
+        for value in knob.values[1:]
+        for name in names
+        if (key := (knob.name, str(value), name)) in found
+    )
+
+
+def worth_of(
+    trials: Sequence[TrialResult], knobs: Sequence[Knob], goal: Goal
+) -> tuple[Effect, ...]:
+    """What each value was worth in a study, told of it by itself where that was tried.
+
+    A value is often worth something else beside other values, so a trial that differs from the
+    setup without tuning in this value alone tells more of it than all others.
+
+    Args:
+        trials: all of them; the first is the setup without tuning.
+        knobs: of the study.
+        goal: its metrics are told of too.
+    """
+    default = trials[0].configuration
+    near = [one for one in trials if len(one.configuration.differences(default)) <= 1]
+    alone = {(one.knob, one.value, one.metric): one for one in effects_of(near, knobs, goal)}
+    return tuple(
+        alone.get((one.knob, one.value, one.metric), one) for one in effects_of(trials, knobs, goal)
+    )
+
+
+def _of_metric(
+    trials: Sequence[TrialResult], knobs: Sequence[Knob], metric: Metric
+) -> Iterator[Effect]:
+    able = [
+        (trial.configuration.texts(), measured)
+        for trial in trials
+        if (measured := trial.measured) is not None and metric.name in measured.metrics
+    ]
+    groups = {
+        (knob.name, str(value)): group
+        for knob in knobs
+        for value in knob.values[1:]
+        if (group := _pairs(able, knob, str(value), metric)) is not None
+    }
+    columns, fit = _fit(able, knobs, metric)
+    places = {column: place for place, column in enumerate(columns) if fit.told[place]}
+    inflation, quantile = _pooled(list(groups.values()), fit.freedom)
+    for knob in knobs:
+        for value in map(str, knob.values[1:]):
+            group = groups.get((knob.name, value))
+            basis: Basis = "pairs" if group else "least squares"
+            if group is not None:
+                reach = quantile * inflation * group.error
+                change = _change(metric, group.mean, reach)
+                count = len(group.differences)
+            elif (place := places.get((knob.name, value))) is not None:
+                change = _change(metric, float(fit.values[place]), float(fit.reach[place]))
+                count = sum(texts[knob.name] == value for texts, _ in able)
+            else:
+                continue
+            yield Effect(knob.name, value, str(knob.default), metric.name, change, basis, count)
+
+
+def _pairs(
+    able: Sequence[tuple[dict[str, str], Measured]], knob: Knob, value: str, metric: Metric
+) -> _Group | None:
+    """Differences between this value and the default, all else being equal."""
+    by_rest: dict[tuple[str, ...], dict[str, Measured]] = {}
+    for texts, measured in able:
+        rest = tuple(text for name, text in texts.items() if name != knob.name)
+        by_rest.setdefault(rest, {})[texts[knob.name]] = measured
+    default = str(knob.default)
+    # Pairs of the same two trainings are one pair, however often they were served.
+    found = {
+        (sides[value].metrics[metric.name], sides[default].metrics[metric.name]): _difference(
+            sides[value], sides[default], metric
+        )
+        for sides in by_rest.values()
+        if value in sides and default in sides
+    }
+    if not found:
+        return None
+    differences, errors = np.array(list(found.values())).T
+    return _Group(differences, errors)
+
+
+def _difference(one: Measured, base: Measured, metric: Metric) -> tuple[float, float]:
+    """The difference of two trials and its standard error; of the same rows, by their pairs."""
+    mine, its = one.metrics[metric.name], base.metrics[metric.name]
+    if mine == its:
+        return 0.0, 0.0  # the same training, or nothing to tell them apart
+    lost = lost_on_rows(metric, one, base) if metric.unit == "share" else None
+    if lost is not None:
+        sign = -1 if metric.better == "higher" else 1
+        return sign * lost.value, (lost.high - lost.low) / 2 / NORMAL_REACH
+    error = math.hypot(_error(metric, mine), _error(metric, its))
+    return _scaled(metric, mine.value) - _scaled(metric, its.value), error
+
+
+def _scaled(metric: Metric, value: float) -> float:
+    """A share as it is, anything else as its logarithm."""
+    return value if metric.unit == "share" else math.log(max(value, _SMALLEST))
+
+
+def _error(metric: Metric, estimate: Estimate) -> float:
+    reach = _scaled(metric, estimate.high) - _scaled(metric, estimate.low)
+    return reach / 2 / NORMAL_REACH
+
+
+def _pooled(groups: Sequence[_Group], residual: int) -> tuple[float, float]:
+    """By how much errors are too small, and the quantile of the interval.
+
+    Birge's ratio (1932), pooled over all values that have several pairs: the root of the weighed
+    squares over their number, at least 1. Where trials scatter more than their own errors say,
+    the interval is Student's, else the normal one.
+
+    Args:
+        groups: pairs of each value.
+        residual: degrees of freedom of the residuals of main effects. Pairs of several values
+            share trials, so their scatter cannot have more, but at least the one of two pairs.
+    """
+    from scipy.special import stdtrit
+
+    freedom = sum(len(group.differences) - 1 for group in groups)
+    scatter = sum(group.scatter for group in groups)
+    if freedom == 0 or scatter <= freedom:
+        return 1.0, NORMAL_REACH
+    quantile = float(stdtrit(max(1, min(freedom, residual)), 1 - (1 - CONFIDENCE) / 2))
+    return math.sqrt(scatter / freedom), quantile
+
+
+def _fit(
+    able: Sequence[tuple[dict[str, str], Measured]], knobs: Sequence[Knob], metric: Metric
+) -> tuple[list[tuple[str, str]], MainEffects]:
+    """Main effects of all trials together, and which knob and value each of them is of."""
+    training = {knob.name for knob in knobs if knob.stage != "serving"}
+    # One training is one observation, however often it was served.
+    seen = {(_key(texts, training), one.metrics[metric.name]): texts for texts, one in able}
+    columns = [
+        (knob.name, str(value))
+        for knob in knobs
+        if not metric.of_training or knob.name in training
+        for value in knob.values[1:]
+    ]
+    rows = [[texts[name] == value for name, value in columns] for texts in seen.values()]
+    changed = np.array(rows, bool).reshape(len(seen), len(columns))
+    measured = np.array([_scaled(metric, estimate.value) for _, estimate in seen])
+    return columns, main_effects(changed, measured)
+
+
+def _key(texts: dict[str, str], names: set[str]) -> tuple[str, ...]:
+    return tuple(text for name, text in texts.items() if name in names)
+
+
+def _change(metric: Metric, value: float, reach: float) -> Estimate:
+    ends = (value, value - reach, value + reach)
+    if metric.unit == "share":
+        return Estimate(*ends)
+    return Estimate(*map(math.expm1, ends))

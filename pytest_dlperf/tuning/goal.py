@@ -1,0 +1,248 @@
+"""Goal: what tuning is for, read from texts.
+
+maximize METRIC | minimize METRIC      the objective, exactly one
+METRIC OP VALUE                        budgets as constraints, any number
+
+Several may stand in one text: `maximize throughput subject to p99 <= 20ms, accuracy >= 95%`.
+`baseline` is the setup as it is without tuning.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.config.budgets import Budget, parse_budget
+from pytest_dlperf.errors import BudgetSyntaxError, UsageError
+from pytest_dlperf.judge.judge import allowed_loss, log_cost, loss_to_find, share_lost
+from pytest_dlperf.judge.pairing import lost_on_rows
+from pytest_dlperf.metrics import metric_named
+from pytest_dlperf.statistics.estimate import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pytest_dlperf.metrics import Metric
+    from pytest_dlperf.results.row_evidence import RowScores
+    from pytest_dlperf.results.rows import Rows
+
+_OBJECTIVE: Final = re.compile(r"\s*(?P<verb>maximi[sz]e|minimi[sz]e)\b\s*(?P<metric>.*?)\s*")
+_BETWEEN: Final = re.compile(r"\s*(?:,|\bsubject\s+to\b)\s*")
+_EXAMPLE: Final = "such as 'maximize throughput', 'accuracy >= baseline - 0.5pt'"
+_OBJECTIVES: Final = "one objective; ask for the other as a budget, such as 'p99 <= 20ms'"
+
+
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """How one constraint stands.
+
+    Attributes:
+        budget: the constraint.
+        limit: in the metric's base unit; None if it hangs on a baseline that is not known.
+        excess: by how much it is broken, a logarithm of the cost or shares of one; at most 0 if
+            it is held. None if the metric or the limit is not known.
+        reach: how far the interval of the excess goes to either side.
+        room: what the judge lets pass beyond the limit, since it is less than the loss that a
+            budget on this metric has to find.
+    """
+
+    budget: Budget
+    limit: float | None
+    excess: float | None
+    reach: float
+    room: float = 0.0
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is held beyond the noise, as far as the judge asks."""
+        return self.excess is not None and self.excess + self.reach <= self.room
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is held by the values, whatever the noise."""
+        if self.excess is None:
+            return False
+        strict = self.budget.operator in {"<", ">"}
+        return self.excess < 0 if strict else self.excess <= 0
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is broken beyond the noise, or its metric was not measured."""
+        return not self.holds and (self.excess is None or self.excess > self.reach)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What constraints are asked about.
+
+    Attributes:
+        metrics: what was measured.
+        rows: which rows were answered rightly, if that is known.
+        scores: what users' metrics say of each row, if there are any.
+        seeds: none; models that are tuned are trained from one.
+    """
+
+    metrics: Mapping[str, Estimate]
+    rows: Rows | None = None
+    scores: RowScores | None = None
+    seeds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What tuning is for.
+
+    Attributes:
+        objective: the metric to make better.
+        constraints: what must hold.
+    """
+
+    objective: Metric
+    constraints: tuple[Budget, ...] = ()
+
+    @property
+    def verb(self) -> str:
+        """What is done to the objective."""
+        return "maximize" if self.objective.better == "higher" else "minimize"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that it is about, the objective first, each once."""
+        names = (self.objective.name, *(budget.metric.name for budget in self.constraints))
+        return tuple(dict.fromkeys(names))
+
+    def cost(self, metrics: Mapping[str, Estimate]) -> float:
+        """What the objective costs: a logarithm, or of a share its shortfall; less is better.
+
+        Infinite where it was not measured.
+        """
+        measured = metrics.get(self.objective.name)
+        return math.inf if measured is None else _cost(self.objective, measured.value)
+
+    def slacks(self, measured: Measured, base: Measured | None) -> tuple[Slack, ...]:
+        """How each constraint stands.
+
+        Args:
+            measured: what is asked about.
+            base: the setup without tuning, if it was measured.
+        """
+        return tuple(_slack(budget, measured, base) for budget in self.constraints)
+
+    def __str__(self) -> str:
+        texts = ", ".join(budget.text for budget in self.constraints)
+        return f"{self.verb} {self.objective.name}" + (f" subject to {texts}" if texts else "")
+
+
+def parse_goal(texts: Iterable[str]) -> Goal:
+    """Read a goal.
+
+    Raises:
+        BudgetSyntaxError: with the place marked, for what is neither an objective nor a budget,
+            a direction in which the objective cannot get better, or a second objective.
+        UsageError: if there is no objective.
+    """
+    __tracebackhide__ = True
+    objectives: list[Metric] = []
+    constraints: list[Budget] = []
+    for text in texts:
+        if not isinstance(text, str):
+            raise UsageError(f"{text!r:.80} is no text", _EXAMPLE)
+        for start, piece in _pieces(text):
+            match = _OBJECTIVE.fullmatch(piece)
+            if match is None:
+                constraints.append(_constraint(text, start, piece))
+                continue
+            if objectives:
+                problem = f"a second objective, after {objectives[0].name}"
+                raise BudgetSyntaxError(text, start, len(piece), problem, _OBJECTIVES)
+            objectives.append(_objective(text, start, match))
+    if not objectives:
+        raise UsageError("there is no objective", f"say what is to get better, {_EXAMPLE}")
+    return Goal(objectives[0], tuple(constraints))
+
+
+def _pieces(text: str) -> Iterator[tuple[int, str]]:
+    start = 0
+    for between in (*_BETWEEN.finditer(text), None):
+        end = between.start() if between else len(text)
+        yield start, text[start:end]
+        start = between.end() if between else end
+
+
+def _objective(text: str, start: int, match: re.Match[str]) -> Metric:
+    __tracebackhide__ = True
+    name, place = match["metric"], start + match.start("metric")
+    if not name:
+        raise BudgetSyntaxError(
+            text, place, 1, "which metric?", f"{match['verb']} throughput, for one"
+        )
+    try:
+        metric = metric_named(name)
+    except UsageError as error:
+        problem = error.problem.partition("\n")[0]
+        raise BudgetSyntaxError(text, place, len(name), problem, error.hint) from None
+    wanted = "maximize" if metric.better == "higher" else "minimize"
+    if match["verb"][:3] != wanted[:3]:
+        raise BudgetSyntaxError(
+            text,
+            start + match.start("verb"),
+            len(match["verb"]),
+            f"{name} is better when {metric.better}, so this asks for a bad one",
+            f"write {wanted} {name}",
+        )
+    return metric
+
+
+def _constraint(text: str, start: int, piece: str) -> Budget:
+    __tracebackhide__ = True
+    try:
+        return parse_budget(piece)
+    except BudgetSyntaxError as error:
+        # The mark belongs under the whole text, as the user wrote it.
+        problem = error.problem.partition("\n    ")[0]
+        hint = error.hint
+        if not piece.split():
+            hint = _EXAMPLE
+        raise BudgetSyntaxError(text, start + error.start, error.length, problem, hint) from None
+
+
+def _cost(metric: Metric, value: float) -> float:
+    if metric.unit == "share":
+        return value if metric.better == "lower" else -value
+    return log_cost(metric, value)
+
+
+def _slack(budget: Budget, measured: Measured, base: Measured | None) -> Slack:
+    metric = budget.metric
+    now = measured.metrics.get(metric.name)
+    then = base.metrics.get(metric.name) if base and budget.relative else None
+    if now is None or (budget.relative and then is None):
+        return Slack(budget, None if budget.relative else budget.offset, None, 0.0)
+    limit = budget.limit(then.value if then else 0.0)
+    excess = _cost(metric, now.value) - _cost(metric, limit)
+    if budget.operator == "==":
+        excess = abs(excess)
+    reach, room = _reach(metric, (measured, base), now, then), 0.0
+    if then is not None and budget.operator != "==":
+        allowed = allowed_loss(budget, then.value)
+        room = loss_to_find(metric, allowed) - allowed
+    return Slack(budget, limit, excess, reach, room)
+
+
+def _reach(
+    metric: Metric,
+    both: tuple[Measured, Measured | None],
+    now: Estimate,
+    then: Estimate | None,
+) -> float:
+    """Half the interval of what was lost; the same rows tell more than two shares."""
+    measured, base = both
+    lost = lost_on_rows(metric, measured, base) if base and then is not None else None
+    if lost is not None:
+        return (lost.high - lost.low) / 2
+    if metric.unit == "share":
+        return share_lost(metric, then or Estimate(now.value, now.value, now.value), now)[1]
+    ends = [abs(log_cost(metric, e.high) - log_cost(metric, e.low)) / 2 for e in (now, then) if e]
+    return math.hypot(*ends)

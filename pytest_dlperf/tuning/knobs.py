@@ -1,0 +1,310 @@
+"""Knobs: what tuning can try without more ado, each with values that are a good start.
+
+`knobs.units(512, 128, 64)` tries these values, `knobs.units()` those that stand here. Whatever
+the order, what the setup has without tuning comes first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+from pytest_dlperf.data.cleaning import Cleaning
+from pytest_dlperf.data.normalisation import Normalisation
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.training.compression import (
+    Distillation,
+    MagnitudePruning,
+    NeuronPruning,
+    Quantisation,
+)
+from pytest_dlperf.training.graph_layers import Augmentation, InGraphNormalisation
+from pytest_dlperf.training.recipe_core import WITH_MOMENTUM
+from pytest_dlperf.tuning.knob import Knob
+from pytest_dlperf.units import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_dlperf.tuning.setup import Setup
+
+T = TypeVar("T")
+Pruning: TypeAlias = MagnitudePruning | NeuronPruning
+
+_SMALLER: Final = (512, 256, 128, 64, 32)
+_FINISHES: Final = (Distillation, MagnitudePruning, NeuronPruning, Quantisation)
+"""In the order in which they are applied: what makes a smaller model comes first."""
+
+
+def cleaning(*values: object) -> Knob:
+    """Rules by which training rows are cleaned: `Cleaning(...)`, or None for rows as they are."""
+    given = values or (None, Cleaning(missing="median"), Cleaning(duplicates="drop"))
+    _check_kinds("cleaning", given, (Cleaning, type(None)))
+    return Knob("cleaning", given, "data", _clean, _reader(_preparation, Cleaning))
+
+
+def normalisation(*values: object) -> Knob:
+    """Features of like size, ahead of time: `none`, `standard` or `min-max`."""
+
+    def apply(setup: Setup, value: object) -> Setup:
+        rest = [one for one in setup.preparations if not isinstance(one, Normalisation)]
+        if value != "none":
+            _check_once(setup.fronts, InGraphNormalisation)
+            rest.append(Normalisation(value))  # type: ignore[arg-type]  # checked there
+        return dataclasses.replace(setup, preparations=tuple(rest))
+
+    def read(setup: Setup) -> object:
+        found = _preparation(setup, Normalisation)
+        return found.kind if found else "none"
+
+    return Knob("normalisation", values or ("none", "standard", "min-max"), "data", apply, read)
+
+
+def normalisation_in_graph(*values: object) -> Knob:
+    """The same in the served model, so that requests carry raw rows."""
+
+    def apply(setup: Setup, value: object) -> Setup:
+        rest = [one for one in setup.fronts if not isinstance(one, InGraphNormalisation)]
+        if value != "none":
+            _check_once(setup.preparations, Normalisation)
+            rest.insert(0, InGraphNormalisation(value))  # type: ignore[arg-type]  # checked there
+        return dataclasses.replace(setup, fronts=tuple(rest))
+
+    def read(setup: Setup) -> object:
+        found = _front(setup, InGraphNormalisation)
+        return found.kind if found else "none"
+
+    given = values or ("none", "standard", "min-max")
+    return Knob("normalisation_in_graph", given, "data", apply, read)
+
+
+def augmentation(*values: object) -> Knob:
+    """Training rows that differ a little each time: `Augmentation.image(...)` and so on, or None.
+
+    What suits depends on the rows; without values it is noise, for normalised features.
+    """
+    given = values or (None, Augmentation.noise(deviation=0.05), Augmentation.noise(deviation=0.2))
+    _check_kinds("augmentation", given, (Augmentation, type(None)))
+
+    def apply(setup: Setup, value: object) -> Setup:
+        rest = [one for one in setup.fronts if not isinstance(one, Augmentation)]
+        added = () if value is None else (value,)
+        return dataclasses.replace(setup, fronts=(*rest, *added))
+
+    return Knob("augmentation", given, "data", apply, _reader(_front, Augmentation))
+
+
+def argument(name: str, *values: object) -> Knob:
+    """A keyword argument of the function that builds the model."""
+
+    def apply(setup: Setup, value: object) -> Setup:
+        return dataclasses.replace(setup, arguments={**setup.arguments, name: value})
+
+    return Knob(name, values, "model", apply, lambda setup: setup.arguments[name])
+
+
+def units(*values: object) -> Knob:
+    """Units of the hidden layers: the argument `units` of the function that builds the model."""
+    return argument("units", *(values or _SMALLER))
+
+
+def layers(*values: object) -> Knob:
+    """Hidden layers: the argument `layers` of the function that builds the model."""
+    return argument("layers", *(values or (1, 2, 3)))
+
+
+def activation(*values: object) -> Knob:
+    """Activation: the argument `activation` of the function that builds the model."""
+    return argument("activation", *(values or ("relu", "gelu", "tanh")))
+
+
+def distillation(*values: object) -> Knob:
+    """A smaller model that learns from the trained one: `Distillation(...)`, or None."""
+    given = values or (None, *(Distillation({"units": count}) for count in (64, 32)))
+    return _finish("distillation", given, (Distillation,))
+
+
+def pruning(*values: object) -> Knob:
+    """Weights or units taken out: `MagnitudePruning(...)`, `NeuronPruning(...)`, or None."""
+    given = values or (None, NeuronPruning(0.5), NeuronPruning(0.75))
+    return _finish("pruning", given, (MagnitudePruning, NeuronPruning))
+
+
+def quantisation(*values: object) -> Knob:
+    """Weights rounded to 8 bits: `Quantisation("int8")`, or None."""
+    return _finish("quantisation", values or (None, Quantisation("int8")), (Quantisation,))
+
+
+def optimizer(*values: object) -> Knob:
+    """What trains: `gradient_descent`, `sgd`, `rmsprop`, `adam` or `adamw`; None as compiled."""
+
+    def apply(setup: Setup, value: object) -> Setup:
+        momentum = setup.recipe.momentum if value in WITH_MOMENTUM else None
+        decay = setup.recipe.weight_decay if value == "adamw" else None
+        recipe = dataclasses.replace(
+            setup.recipe,
+            optimizer=value,  # type: ignore[arg-type]  # checked there
+            momentum=momentum,
+            weight_decay=decay,
+        )
+        return dataclasses.replace(setup, recipe=recipe)
+
+    given = values or (None, "adam", "adamw", "rmsprop", "sgd")
+    return Knob("optimizer", given, "training", apply, lambda setup: setup.recipe.optimizer)
+
+
+def learning_rate(*values: object) -> Knob:
+    """A number, or a schedule such as `CosineDecay(...)`; None as compiled."""
+    return _recipe("learning_rate", values or (None, 0.0003, 0.001, 0.003, 0.01))
+
+
+def batch_size(*values: object) -> Knob:
+    """Rows of one training step; None is 32."""
+    return _recipe("batch_size", values or (None, 64, 128, 256))
+
+
+def epochs(*values: object) -> Knob:
+    """Passes over the training rows."""
+    return _recipe("epochs", values or (5, 10, 20))
+
+
+def precision(*values: object) -> Knob:
+    """What the model computes in while it is trained."""
+    return _recipe("precision", values or ("float32", "mixed_bfloat16"))
+
+
+def steps_per_execution(*values: object) -> Knob:
+    """Training steps that TensorFlow carries out in one call."""
+    return _recipe("steps_per_execution", values or (1, 8, 32))
+
+
+def max_batch_size(*values: object) -> Knob:
+    """The most requests that one call carries; sizes that are allowed are cut or end with it."""
+
+    def apply(setup: Setup, value: object) -> Setup:
+        serving = setup.serving
+        allowed = serving.allowed_batch_sizes
+        if allowed is not None and isinstance(value, int):
+            allowed = (*(size for size in allowed if size < value), value)
+        serving = dataclasses.replace(
+            serving,
+            max_batch_size=value,  # type: ignore[arg-type]  # checked there
+            allowed_batch_sizes=allowed,
+        )
+        return dataclasses.replace(setup, serving=serving)
+
+    given = values or (64, 16, 32, 128, 256)
+    return Knob(
+        "max_batch_size", given, "serving", apply, lambda setup: setup.serving.max_batch_size
+    )
+
+
+def batch_timeout(*values: object) -> Knob:
+    """Time that the oldest request may wait for its batch to fill: seconds, or such as `2ms`."""
+
+    def apply(setup: Setup, value: object) -> Setup:
+        serving = dataclasses.replace(setup.serving, batch_timeout=_seconds(value))
+        return dataclasses.replace(setup, serving=serving)
+
+    given = tuple(map(_seconds, values)) or (0.0, 0.001, 0.005)
+    return Knob("batch_timeout", given, "serving", apply, lambda setup: setup.serving.batch_timeout)
+
+
+def replicas(*values: object) -> Knob:
+    """Copies of the model that answer at the same time."""
+    return _serving("replicas", values or (1, 2, 4))
+
+
+def intra_op_threads(*values: object) -> Knob:
+    """Threads of one operation; each replica then has a process. None leaves it to TensorFlow."""
+    return _serving("intra_op_threads", values or (None, 1, 2))
+
+
+def runtime(*values: object) -> Knob:
+    """What computes the answers: `tf.function`, `xla`, `litert` or `onnx`."""
+
+    def apply(setup: Setup, value: object) -> Setup:
+        return dataclasses.replace(setup, runtime=value)  # type: ignore[arg-type]  # checked there
+
+    given = values or ("tf.function", "xla", "litert", "onnx")
+    return Knob("runtime", given, "serving", apply, lambda setup: setup.runtime)
+
+
+def _recipe(name: str, values: tuple[object, ...]) -> Knob:
+    def apply(setup: Setup, value: object) -> Setup:
+        # What no recipe takes, it refuses.
+        recipe = dataclasses.replace(setup.recipe, **{name: value})  # type: ignore[arg-type]
+        return dataclasses.replace(setup, recipe=recipe)
+
+    return Knob(name, values, "training", apply, lambda setup: getattr(setup.recipe, name))
+
+
+def _serving(name: str, values: tuple[object, ...]) -> Knob:
+    def apply(setup: Setup, value: object) -> Setup:
+        serving = dataclasses.replace(setup.serving, **{name: value})  # type: ignore[arg-type]
+        return dataclasses.replace(setup, serving=serving)
+
+    return Knob(name, values, "serving", apply, lambda setup: getattr(setup.serving, name))
+
+
+def _seconds(value: object) -> float:
+    __tracebackhide__ = True
+    # Serving refuses what is no number.
+    return parse_duration(value, "batch_timeout") if isinstance(value, str) else value  # type: ignore[return-value]
+
+
+def _finish(name: str, values: tuple[object, ...], kinds: tuple[type, ...]) -> Knob:
+    _check_kinds(name, values, (*kinds, type(None)))
+
+    def apply(setup: Setup, value: object) -> Setup:
+        kept = [one for one in setup.finishes if not isinstance(one, kinds)]
+        finishes = sorted((*kept, *(() if value is None else (value,))), key=_place)
+        return dataclasses.replace(setup, finishes=tuple(finishes))
+
+    def read(setup: Setup) -> object:
+        return next((one for one in setup.finishes if isinstance(one, kinds)), None)
+
+    return Knob(name, values, "model", apply, read)
+
+
+def _place(finish: object) -> int:
+    """A user's own finishes come last, in the order in which they were given."""
+    return next(
+        (place for place, kind in enumerate(_FINISHES) if isinstance(finish, kind)), len(_FINISHES)
+    )
+
+
+def _clean(setup: Setup, value: object) -> Setup:
+    rest = (one for one in setup.preparations if not isinstance(one, Cleaning))
+    first = (value,) if isinstance(value, Cleaning) else ()
+    return dataclasses.replace(setup, preparations=(*first, *rest))
+
+
+def _preparation(setup: Setup, kind: type[T]) -> T | None:
+    return next((one for one in setup.preparations if isinstance(one, kind)), None)
+
+
+def _front(setup: Setup, kind: type[T]) -> T | None:
+    return next((one for one in setup.fronts if isinstance(one, kind)), None)
+
+
+def _reader(
+    find: Callable[[Setup, type[T]], T | None], kind: type[T]
+) -> Callable[[Setup], T | None]:
+    return lambda setup: find(setup, kind)
+
+
+def _check_once(steps: Sequence[object], kind: type) -> None:
+    __tracebackhide__ = True
+    if any(isinstance(one, kind) and str(getattr(one, "kind", "")) != "none" for one in steps):
+        raise UsageError(
+            "rows would be normalised twice, ahead of time and in the graph", "choose one of them"
+        )
+
+
+def _check_kinds(name: str, values: tuple[object, ...], kinds: tuple[type, ...]) -> None:
+    __tracebackhide__ = True
+    for value in values:
+        if not isinstance(value, kinds):
+            names = ", ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise UsageError(f"knobs.{name}({value!r:.80})", f"expected one of {names}")

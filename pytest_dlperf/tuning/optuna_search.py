@@ -1,0 +1,162 @@
+"""Optuna search: configurations that a model of the trials so far holds for promising.
+
+Tree-structured Parzen estimators (Bergstra, Bardenet, Bengio and Kegl 2011), as Optuna has them,
+with constraints. Nothing is kept between two questions: each builds the model anew from the
+history, so that a study that was cut short goes on as it would have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.tuning.configuration import Configuration
+from pytest_dlperf.tuning.search import drawn_by_chance, next_untried
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import optuna
+
+    from pytest_dlperf.tuning.goal import Goal, Measured
+    from pytest_dlperf.tuning.knob import Knob
+    from pytest_dlperf.tuning.result import TrialResult
+
+_TRIES: Final = 32  # proposals; they repeat themselves where few configurations are left
+_STARTUP: Final = 10  # as Optuna has it: trials before there is a model
+_UNKNOWN: Final = 10.0  # what a constraint counts as broken by, whose metric was not measured
+
+
+@dataclass(frozen=True, slots=True)
+class Bayesian:
+    """Configurations that promise a better objective within the constraints.
+
+    Attributes:
+        knobs: of the study.
+        trials: the most to make.
+        goal: what it is for.
+        seed: of the draws.
+
+    Raises:
+        UsageError: if Optuna is not installed.
+    """
+
+    knobs: tuple[Knob, ...]
+    trials: int
+    goal: Goal
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        try:
+            import optuna  # noqa: F401 - whether it is there
+        except ImportError:
+            raise UsageError(
+                "a bayesian search needs Optuna, which is not installed",
+                "pip install 'pytest-dlperf[tune]', or search='random'",
+            ) from None
+
+    def ask(self, history: Sequence[TrialResult]) -> Configuration | None:
+        """The next configuration."""
+        wished = itertools.chain(self._proposals(history), drawn_by_chance(self.knobs, self.seed))
+        return next_untried(self.knobs, self.trials, history, wished)
+
+    def _proposals(self, history: Sequence[TrialResult]) -> Iterator[Configuration]:
+        import optuna
+
+        spaces = {knob.name: _space(knob) for knob in self.knobs}
+        with _quiet():
+            study = self._study(history, spaces)
+        for _ in range(_TRIES):
+            with _quiet():
+                asked = study.ask(spaces)
+            places = asked.params
+            yield Configuration(
+                {knob.name: _ordered(knob)[places[knob.name]] for knob in self.knobs}
+            )
+            study.tell(asked, state=optuna.trial.TrialState.PRUNED)
+
+    def _study(
+        self,
+        history: Sequence[TrialResult],
+        spaces: dict[str, optuna.distributions.BaseDistribution],
+    ) -> optuna.Study:
+        import optuna
+
+        draws = np.random.default_rng([self.seed, len(history)])
+        sampler = optuna.samplers.TPESampler(
+            n_startup_trials=min(_STARTUP, self.trials // 2),
+            seed=int(draws.integers(2**32)),
+        )
+        study = optuna.create_study(sampler=sampler, direction="minimize")
+        base = history[0].measured if history else None
+        for trial in history:
+            study.add_trial(self._told(trial, base, spaces))
+        return study
+
+    def _told(
+        self,
+        trial: TrialResult,
+        base: Measured | None,
+        spaces: dict[str, optuna.distributions.BaseDistribution],
+    ) -> optuna.trial.FrozenTrial:
+        """A trial as Optuna keeps it; one that came to nothing is worse than all others."""
+        import optuna
+
+        texts = trial.configuration.texts()
+        places = {
+            knob.name: [str(value) for value in _ordered(knob)].index(texts[knob.name])
+            for knob in self.knobs
+        }
+        measured = trial.measured
+        cost = self.goal.cost(trial.metrics)
+        if measured is None or not math.isfinite(cost):
+            pruned = optuna.trial.TrialState.PRUNED
+            return optuna.trial.create_trial(state=pruned, params=places, distributions=spaces)
+        broken = {
+            f"{number}": _UNKNOWN if slack.excess is None else float(slack.excess)
+            for number, slack in enumerate(self.goal.slacks(measured, base))
+        }
+        return optuna.trial.create_trial(
+            value=cost, params=places, distributions=spaces, constraints=broken
+        )
+
+
+def _ordered(knob: Knob) -> tuple[object, ...]:
+    """The values of a knob: numbers by their size, anything else as it was given."""
+    # A bool is an int to Python, and no size.
+    numbers = [
+        value for value in knob.values if isinstance(value, int | float) and value is not True
+    ]
+    if len(numbers) < len(knob.values):
+        return knob.values
+    return tuple(sorted(numbers, key=float))
+
+
+def _space(knob: Knob) -> optuna.distributions.BaseDistribution:
+    """Places among the values: numbers that are close are likely to do alike."""
+    import optuna
+
+    last = len(knob.values) - 1
+    if _ordered(knob) is knob.values:
+        return optuna.distributions.CategoricalDistribution(tuple(range(last + 1)))
+    return optuna.distributions.IntDistribution(0, last)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna tells of every study and trial; its verbosity is the whole process', so it is lent."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -1,0 +1,297 @@
+"""Pipeline: from a build function, rows and a setup to a model that is served."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import inspect
+import json
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from pytest_dlperf.data.dataset import as_data, content_hash
+from pytest_dlperf.errors import DataError
+from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.training.compression import divided
+from pytest_dlperf.training.model_cache import cache_key
+from pytest_dlperf.training.summary import Run, summarise_training
+from pytest_dlperf.tuning.plan import TRAINING_METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_dlperf.data.dataset import Data
+    from pytest_dlperf.data.examples import Split
+    from pytest_dlperf.measure.prepared import Bench
+    from pytest_dlperf.targets.keras import Model
+    from pytest_dlperf.training.model_cache import Trained
+    from pytest_dlperf.training.training import Epoch
+    from pytest_dlperf.tuning.setup import Setup
+
+_HELD: Final = 4  # models that stay in memory; further ones are read from the cache again
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """What a setup makes: something to put under load.
+
+    Attributes:
+        target: as `dlperf(target, data)` takes it.
+        data: the test rows, prepared as the setup says.
+        known: what is known beside its load: of its training, and its size.
+        fresh: whether its model was trained for this; else it was trained before.
+    """
+
+    target: object
+    data: Data
+    known: Mapping[str, Estimate]
+    fresh: bool
+
+
+class Maker(Protocol):
+    """Somebody who makes what a setup describes."""
+
+    def __call__(self, setup: Setup) -> Served:
+        """Build, train or fetch, and get it ready to be served.
+
+        Raises:
+            Exception: whatever the user's function or its model raises.
+        """
+        ...
+
+
+class Pipeline:
+    """Makes models of setups; each is trained once, however it is served.
+
+    A trained model is kept under all that it depends on: the setup without its serving, the rows,
+    the architecture, the source of the build function, the seed, TensorFlow and Keras.
+
+    Args:
+        build: the user's function; takes a setup's arguments by keyword, returns a compiled model.
+        split: the rows as they came.
+        seed: of weights, of the order of rows, and of what layers draw.
+        folder: where trained models are kept between runs; None keeps them in memory only.
+        bench: what comes from outside.
+        warn: takes one sentence if the cache is of no use.
+    """
+
+    def __init__(  # noqa: PLR0913 - of what, from what, and with what
+        self,
+        build: Callable[..., object],
+        split: Split,
+        *,
+        seed: int,
+        folder: Path | None,
+        bench: Bench,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._build = build
+        self._split = split
+        self._seed = seed
+        self._folder = folder
+        self._bench = bench
+        self._warn = warn
+        self._hashes = split_hash(split), content_hash(split.test.inputs, split.test.labels)
+        self._models: OrderedDict[str, Trained] = OrderedDict()
+        self._prepared: tuple[tuple[object, ...], Split] = ((), split)
+
+    def __call__(self, setup: Setup) -> Served:
+        """Build, train or fetch, and get it ready to be served.
+
+        Raises:
+            UsageError, TargetError, TrainingError, DataError: if that is impossible.
+            Exception: whatever the user's function raises.
+        """
+        from pytest_dlperf.targets.runtimes import as_target, size_of
+
+        prepared = self._prepare(setup)
+        data = self._asked(prepared)
+        finishes, quantisation = divided(setup.finishes, setup.runtime)
+        trained, fresh = self._trained(replace(setup, finishes=finishes), prepared)
+        self._bench.progress.show(f"preparing {setup.runtime}", None)
+        target = as_target(trained.model, setup.runtime, data.inputs, quantisation)
+        figures = trained.training.metrics
+        known = {name: Estimate(*ends) for name, ends in figures.items()}
+        known["model_size"] = counted(float(size_of(target)))
+        return Served(target, data, MappingProxyType(known), fresh)
+
+    def _prepare(self, setup: Setup) -> Split:
+        if self._prepared[0] != tuple(map(str, setup.preparations)):
+            self._bench.progress.show("preparing the rows", None)
+            split = self._split
+            for step in setup.preparations:
+                split = step(split)
+            self._prepared = tuple(map(str, setup.preparations)), split
+        return self._prepared[1]
+
+    def _asked(self, prepared: Split) -> Data:
+        """The test rows; they are the same to whoever compares answers, however prepared."""
+        data, raw = as_data(prepared.test), self._split.test
+        if len(data.inputs) != len(raw.inputs):
+            raise DataError(
+                f"a preparation left {len(data.inputs)} of {len(raw.inputs)} test rows: setups can "
+                "be compared only on the same rows\n  let it change test rows, not drop them"
+            )
+        same = data.labels is not None and np.array_equal(data.labels, raw.labels)
+        return replace(data, hash=self._hashes[1]) if same else data
+
+    def _trained(self, setup: Setup, prepared: Split) -> tuple[Trained, bool]:
+        """The trained model, and whether it was trained just now."""
+        from pytest_dlperf.training.model_cache import cached
+
+        held = self._models.get(setup.trained)
+        if held is not None:
+            self._models.move_to_end(setup.trained)
+            return held, False
+        model = self._built(setup, prepared)
+
+        def train() -> Trained:
+            return self._fitted(model, setup, prepared)
+
+        if self._folder is None:
+            trained = train()
+        else:
+            trained = cached(self._folder, self._key(setup, model), train, self._warn)
+        self._models[setup.trained] = trained
+        while len(self._models) > _HELD and self._folder is not None:
+            self._models.popitem(last=False)
+        return trained, not trained.training.cached
+
+    def _built(self, setup: Setup, prepared: Split) -> Model:
+        from pytest_dlperf.training.keras.fit import built
+        from pytest_dlperf.training.keras.graph_layers import with_fronts
+
+        self._bench.progress.show("building the model", None)
+        model = built(self._build, setup.arguments, setup.recipe, self._seed)
+        return with_fronts(model, setup.fronts, prepared.train) if setup.fronts else model
+
+    def _fitted(self, model: Model, setup: Setup, prepared: Split) -> Trained:
+        from pytest_dlperf.training.keras.fit import fit
+        from pytest_dlperf.training.model_cache import Trained, Training
+
+        progress, clock, recipe = self._bench.progress, self._bench.clock, setup.recipe
+
+        def heard(epoch: Epoch) -> None:
+            left = epoch.seconds * (epoch.of - epoch.number)
+            progress.show(f"training, epoch {epoch.number} of {epoch.of}", left)
+
+        def another(arguments: Mapping[str, object]) -> Model:
+            wanted = {**setup.arguments, **arguments}
+            return self._built(replace(setup, arguments=wanted), prepared)
+
+        progress.show("training", None)
+        fitted = fit(model, prepared.train, None, recipe, clock, heard, self._seed)
+        run = Run(fitted.epochs, fitted.first_step_seconds, fitted.steps, {})
+        metrics = summarise_training([run], ()).metrics
+        model, begun_ns = fitted.model, clock.now_ns()
+        for finish in setup.finishes:
+            from pytest_dlperf.training.keras.compression import finished
+
+            progress.show(str(finish), None)
+            model = finished(
+                model,
+                finish,
+                build=another,
+                train=prepared.train,
+                recipe=recipe,
+                clock=clock,
+                seed=self._seed,
+            )
+        # What is done after fitting is a part of training, as far as time goes.
+        more = (clock.now_ns() - begun_ns) * 1e-9 if setup.finishes else 0.0
+        if "train.time" in metrics:
+            metrics["train.time"] = _later(metrics["train.time"], more)
+        steps = fitted.steps
+        history = {
+            name: [float(epoch.logs[name]) for epoch in fitted.epochs]
+            for name in fitted.epochs[0].logs
+        }
+        training = Training(
+            history,
+            seconds=fitted.seconds + more,
+            samples_per_second=steps.rows_per_second,
+            steps_per_second=len(steps.ns) / max(1e-9, steps.seconds),
+            metrics={
+                name: [one.value, one.low, one.high]
+                for name, one in metrics.items()
+                if name in TRAINING_METRICS
+            },
+        )
+        return Trained(model, training)
+
+    def _key(self, setup: Setup, model: Model) -> str:
+        return cache_key(
+            setup=setup.trained,
+            data=self._hashes[0],
+            model=architecture(model),
+            source=source_hash(self._build),
+            seed=self._seed,
+            tensorflow=importlib.metadata.version("tensorflow"),
+            keras=importlib.metadata.version("keras"),
+        )
+
+
+def _later(seconds: Estimate, more: float) -> Estimate:
+    return Estimate(seconds.value + more, seconds.low + more, seconds.high + more)
+
+
+def split_hash(split: Split) -> str:
+    """Of all rows and labels."""
+    train, test = split.train, split.test
+    return content_hash(train.inputs, train.labels, test.inputs, test.labels)
+
+
+def architecture(model: Model) -> str:
+    """A model as Keras writes it, with layers numbered by their place.
+
+    Keras numbers layers through all models of a process, so their names depend on what was built
+    before. Empty for a model that Keras cannot write; its source tells it apart.
+    """
+    given: Any = model
+    try:
+        content = json.loads(given.to_json())
+    except (NotImplementedError, TypeError, ValueError):
+        return ""
+    names: dict[str, str] = {}
+    _name_layers(content, names)
+    return json.dumps(_renamed(content, names), sort_keys=True)
+
+
+def _name_layers(part: object, names: dict[str, str]) -> None:
+    match part:
+        case dict():
+            match part.get("config"):
+                case {"name": str(name)}:
+                    names.setdefault(name, f"layer {len(names)}")
+            for one in part.values():
+                _name_layers(one, names)
+        case list():
+            for one in part:
+                _name_layers(one, names)
+
+
+def _renamed(part: object, names: Mapping[str, str]) -> object:
+    match part:
+        case str():
+            return names.get(part, part)
+        case dict():
+            return {key: _renamed(one, names) for key, one in part.items()}
+        case list():
+            return [_renamed(one, names) for one in part]
+    return part
+
+
+def source_hash(function: Callable[..., object]) -> str:
+    """Of the file that a function is written in; empty if there is none."""
+    inner: Any = inspect.unwrap(function)
+    inner = getattr(inner, "func", inner)  # of a functools.partial
+    try:
+        path = inspect.getsourcefile(inner)
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16] if path else ""
+    except (TypeError, OSError):
+        return ""

@@ -1,0 +1,171 @@
+"""Tuning plan: what `@pytest.mark.dlperf_sweep(...)` asks for, read and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast, get_args
+
+from pytest_dlperf.checks import check_choice
+from pytest_dlperf.config.markers import TUNES
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.metrics import LOAD_METRICS, measured_by
+from pytest_dlperf.tuning.catalogue import chosen
+from pytest_dlperf.tuning.goal import Goal, parse_goal
+from pytest_dlperf.tuning.knob import Knob
+from pytest_dlperf.tuning.search import SearchName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+TRAINING_METRICS: Final = frozenset({"train.time", "train.throughput"})
+"""What a study knows of the training of each configuration."""
+
+_ARGUMENTS: Final = ("knobs", "search", "trials", "finalists", "seed")
+_SEARCH: Final[SearchName] = "bayesian"
+_FEWEST: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TuningPlan:
+    """What a study is asked for.
+
+    Attributes:
+        goal: what it is for.
+        knobs: what is tried; None tries the usual ones that suit.
+        search: how configurations are chosen.
+        trials: how many are tried, the setup without tuning among them.
+        finalists: how many of them the judge compares with it.
+        seed: of the search, of weights and of the order of rows.
+        seconds: how long each of them is under load before the comparison.
+    """
+
+    goal: Goal
+    knobs: tuple[Knob, ...] | None = None
+    search: SearchName = _SEARCH
+    trials: int = 20
+    finalists: int = 3
+    seed: int = 0
+    seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a command line says of all studies of a run; None leaves it to the test.
+
+    Attributes:
+        search: how configurations are chosen.
+        trials: how many are tried.
+        seed: of the search and of training.
+        knobs: names, or texts such as `units=512,64`, in the place of the test's of that name or
+            beside them.
+        fresh: whether to forget what earlier runs have tried.
+    """
+
+    search: SearchName | None = None
+    trials: int | None = None
+    seed: int | None = None
+    knobs: tuple[str, ...] = ()
+    fresh: bool = False
+
+    def on(self, plan: TuningPlan, known: Mapping[str, Knob]) -> TuningPlan:
+        """A test's plan as this run has it.
+
+        Args:
+            plan: the test's.
+            known: all knobs that have a name here.
+
+        Raises:
+            UsageError: for a knob that there is not, or a value that it cannot have.
+        """
+        numbers = {name: getattr(self, name) for name in ("search", "trials", "seed")}
+        said = {name: value for name, value in numbers.items() if value is not None}
+        if self.knobs:
+            own = {knob.name: knob for knob in plan.knobs or ()}
+            given = {knob.name: knob for knob in chosen(self.knobs, {**known, **own})}
+            said["knobs"] = tuple({**own, **given}.values())
+        return dataclasses.replace(plan, **said)
+
+
+def tuning_plan(
+    args: Iterable[object], kwargs: Mapping[str, object], known: Mapping[str, Knob]
+) -> TuningPlan:
+    """Read the arguments of one `@pytest.mark.dlperf_sweep(...)`.
+
+    Args:
+        args: an objective and budgets.
+        kwargs: all else.
+        known: all knobs that have a name here.
+
+    Raises:
+        BudgetSyntaxError: for an objective or a budget that cannot be read.
+        UsageError: for an argument that there is not, or a value that is not allowed.
+    """
+    unknown = sorted(set(kwargs) - set(_ARGUMENTS))
+    if unknown:
+        raise UsageError(
+            f"the {TUNES} marker takes no argument {unknown[0]!r}",
+            f"it takes an objective, budgets and {', '.join(_ARGUMENTS)}; scenario=, serving= and "
+            "duration= belong to the dlperf marker of the same test",
+        )
+    goal = parse_goal(args)  # type: ignore[arg-type]  # it says what is no text
+    check_measured(goal)
+    given = {
+        name: check_whole(kwargs[name], f"{name}=", least)
+        for name, least in (("trials", _FEWEST), ("finalists", 1), ("seed", 0))
+        if name in kwargs
+    }
+    return TuningPlan(
+        goal,
+        knobs=checked_knobs(kwargs.get("knobs"), known),
+        search=_checked_search(kwargs.get("search", _SEARCH)),
+        **given,
+    )
+
+
+def check_measured(goal: Goal) -> None:
+    """Refuse a goal that is about something else than what a study measures.
+
+    Raises:
+        UsageError: naming the first such metric.
+    """
+    for metric in (goal.objective, *(budget.metric for budget in goal.constraints)):
+        if metric.name not in TRAINING_METRICS and not measured_by(LOAD_METRICS, metric):
+            raise UsageError(
+                f"tuning does not measure {metric.name}",
+                f"it measures what a load does, {' and '.join(sorted(TRAINING_METRICS))}",
+            )
+
+
+def checked_knobs(knobs: object, known: Mapping[str, Knob]) -> tuple[Knob, ...] | None:
+    """What a marker or a call gives as knobs; None if it gives none.
+
+    Args:
+        knobs: several knobs, names of them, or texts such as `units=512,64`.
+        known: all knobs that have a name here.
+
+    Raises:
+        UsageError: for anything else, an unknown name, or two of one name.
+    """
+    if knobs is None:
+        return None
+    if not isinstance(knobs, tuple | list | str | Knob):
+        example = "such as ('units', knobs.runtime())"
+        raise UsageError(f"knobs={knobs!r:.80}", f"expected several, {example}")
+    return chosen((knobs,) if isinstance(knobs, str | Knob) else knobs, known)
+
+
+def _checked_search(search: object) -> SearchName:
+    check_choice(search, get_args(SearchName), "search")
+    return cast("SearchName", search)
+
+
+def check_whole(value: object, spelt: str, least: int) -> int:
+    """A whole number.
+
+    Raises:
+        UsageError: if it is none, or too small.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        return value
+    raise UsageError(f"{spelt}{value!r:.80}", f"expected a whole number, {least} or more")

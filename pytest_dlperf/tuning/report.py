@@ -1,0 +1,229 @@
+"""Tuning table: the Pareto front of a study as text of 80 columns."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.metrics import in_order, metric_named
+from pytest_dlperf.tuning.pareto import WEIGHED, common_metrics, front, half_width
+from pytest_dlperf.units import format_quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_dlperf.statistics.estimate import Estimate
+    from pytest_dlperf.tuning.configuration import Configuration
+    from pytest_dlperf.tuning.result import Finalist, TrialResult, Tuned
+    from pytest_dlperf.units import Dimension
+
+WIDTH: Final = 79
+
+HEADINGS: Final = {"model_size": "memory", "train.time": "training"}
+"""What stands above a column, where it is not the name of the metric."""
+
+_WIDTHS: Final[dict[Dimension, int]] = {"1/s": 15, "s": 13, "share": 15, "bytes": 9, "1": 14}
+_NUMBER: Final = 5
+_SHOWN: Final = 12
+_REASONS: Final = 5
+_LARGE: Final = 0.1
+_SMALL: Final = 0.0005  # an interval of a twentieth of a percent is none to speak of
+
+
+def table_lines(tuned: Tuned) -> Iterator[str]:
+    """What was tried, the front, and what is recommended; plain text."""
+    yield from filled(heading(tuned))
+    yield ""
+    shown, on_front = shown_trials(tuned), front_numbers(tuned)
+    names = columns_of(tuned)
+    yield _row("", headings(names), names)
+    for number, trial in shown:
+        yield _row(mark(tuned, number, trial, on_front), cells(trial, names), names)
+        about = f"{words_of(tuned, trial.configuration)}{_role(tuned, trial.configuration)}"
+        yield from filled(about, " " * (_NUMBER + 1))
+    yield ""
+    for line in legend(tuned, len(shown)):
+        yield from filled(line)
+    yield ""
+    yield from filled(recommendation(tuned))
+    for one in tuned.finalists:
+        yield from filled(finalist_line(tuned, one), "  ")
+
+
+def heading(tuned: Tuned) -> str:
+    """What was tried, and for what."""
+    measured = sum(trial.measured is not None for trial in tuned.trials)
+    failed = sum(bool(trial.failed) for trial in tuned.trials)
+    skipped = sum(bool(trial.skipped) for trial in tuned.trials)
+    parts = [
+        f"{measured} configurations measured" if measured != 1 else "1 configuration measured",
+        f"{failed} failed" if failed else "",
+        f"{skipped} skipped as impossible" if skipped else "",
+        f"{tuned.resumed} of them by an earlier run" if tuned.resumed else "",
+    ]
+    tried = ", ".join(filter(None, parts))
+    seconds = format_quantity(tuned.seconds, "s")
+    return f"{tuned.test}: {tuned.goal}; {tuned.scenario}; {tuned.search}: {tried}; {seconds}"
+
+
+def shown_trials(tuned: Tuned) -> tuple[tuple[int, TrialResult], ...]:
+    """Trials with their numbers: without tuning, what is recommended, and the front.
+
+    Of a large front, the best by the objective.
+    """
+    numbered = [(n, t) for n, t in enumerate(tuned.trials, start=1) if t.measured is not None]
+    on_front = front_numbers(tuned)
+    compared = {one.configuration for one in tuned.finalists}
+    always = {n for n, t in numbered if n == 1 or t.configuration in compared}
+    ranked = sorted(
+        (n for n, _ in numbered if n in on_front - always),
+        key=lambda n: tuned.goal.cost(tuned.trials[n - 1].metrics),
+    )
+    kept = always | set(ranked[: max(0, _SHOWN - len(always))])
+    return tuple((n, t) for n, t in numbered if n in kept)
+
+
+def front_numbers(tuned: Tuned) -> frozenset[int]:
+    """The numbers of the trials on the front, by the metrics that all of them have."""
+    able = [(n, t) for n, t in enumerate(tuned.trials, start=1) if t.measured is not None]
+    points = [trial.metrics for _, trial in able]
+    names = common_metrics(points, dict.fromkeys((*WEIGHED, *tuned.goal.metrics)))
+    return frozenset(able[place][0] for place in front(points, names))
+
+
+def mark(tuned: Tuned, number: int, trial: TrialResult, on_front: frozenset[int]) -> str:
+    """The number of a trial, with a star if it is on the front, an arrow if it is recommended."""
+    arrow = ">" if trial.configuration == tuned.recommended else " "
+    star = "*" if number in on_front else " "
+    return f"{arrow}{star}{number}"
+
+
+def columns_of(tuned: Tuned) -> tuple[str, ...]:
+    """The metrics of the table: those of the goal, then those that a setup chooses between.
+
+    As many as fit; what no trial has measured is left out.
+    """
+    known = {name for trial in tuned.trials for name in trial.metrics}
+    room = WIDTH - _NUMBER
+    kept = set()
+    for name in dict.fromkeys((*tuned.goal.metrics, *WEIGHED)):
+        room -= _width(name) + 1 if name in known else 0
+        if name in known and room >= 0:
+            kept.add(name)
+    return in_order(kept)
+
+
+def headings(names: Sequence[str]) -> list[str]:
+    """What stands above the columns."""
+    return [HEADINGS.get(name, name) for name in names]
+
+
+def cells(trial: TrialResult, names: Sequence[str]) -> list[str]:
+    """Metrics with intervals; a dash for what is not known."""
+    return [
+        with_reach(trial.metrics[name], name) if name in trial.metrics else "-" for name in names
+    ]
+
+
+def with_reach(estimate: Estimate, name: str) -> str:
+    """A value and how far its interval reaches, the longer side; nothing if it was counted."""
+    unit = metric_named(name).unit
+    text, reach = format_quantity(estimate.value, unit), half_width(estimate)
+    if unit == "share":
+        # Two digits of the value would claim more than the interval allows.
+        short = f"{estimate.value * 100:.1f} %"
+        return f"{short} ±{reach * 100:.1f} pt" if reach > _SMALL else text
+    relative = reach / abs(estimate.value) if estimate.value else 0.0
+    if relative <= _SMALL:
+        return text
+    return f"{text} ±{relative * 100:.{0 if relative >= _LARGE else 1}f}%"
+
+
+def words_of(tuned: Tuned, configuration: Configuration) -> str:
+    """How a configuration differs from the setup without tuning."""
+    changed = configuration.differences(tuned.default)
+    if not changed:
+        return "without tuning"
+    return ", ".join(f"{name}={value}" for name, value in changed.items())
+
+
+def _role(tuned: Tuned, configuration: Configuration) -> str:
+    return "  <- recommended" if configuration == tuned.recommended else ""
+
+
+def legend(tuned: Tuned, shown: int) -> Iterator[str]:
+    """What the marks mean, and what is not shown."""
+    measured = sum(trial.measured is not None for trial in tuned.trials)
+    left = measured - shown
+    more = f"; {left} more {'is' if left == 1 else 'are'} not shown" if left else ""
+    yield (
+        "* nothing measured is as good in all of these and better in one beyond the noise; "
+        f"> recommended; ± half a 95 % interval, its longer side{more}"
+    )
+    yield from troubles(tuned)
+    yield from (f"note: {note}" for note in tuned.notes)
+
+
+def troubles(tuned: Tuned) -> Iterator[str]:
+    """Why trials failed or were skipped, the same reason once."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for number, trial in enumerate(tuned.trials, start=1):
+        for kind, reason in (("failed", trial.failed), ("skipped", trial.skipped)):
+            if reason:
+                found.setdefault((kind, reason), []).append(number)
+    for (kind, reason), numbers in itertools.islice(found.items(), _REASONS):
+        first = words_of(tuned, tuned.trials[numbers[0] - 1].configuration)
+        others = f", and {len(numbers) - 1} more" if len(numbers) > 1 else ""
+        yield f"{kind}: #{numbers[0]} ({first}){others}: {reason}"
+    if len(found) > _REASONS:
+        left = sum(map(len, list(found.values())[_REASONS:]))
+        yield f"{left} more failed or were skipped for other reasons, which are in the JSON"
+
+
+def recommendation(tuned: Tuned) -> str:
+    """What to use, and why."""
+    words = words_of(tuned, tuned.recommended)
+    if tuned.winner is None:
+        return f"recommended: the setup as it is without tuning: {tuned.reason}"
+    return f"recommended: {words}: {gain_words(tuned, tuned.winner)}, {tuned.reason}"
+
+
+def gain_words(tuned: Tuned, finalist: Finalist) -> str:
+    """By how much a finalist is better, with the interval."""
+    gain, metric = finalist.gain, tuned.goal.objective
+    if gain is None:
+        return f"{metric.name} not compared"
+    if metric.unit == "share":
+        ends = (f"{value * 100:+.2f}" for value in (gain.value, gain.low, gain.high))
+        value, low, high = ends
+        return f"{metric.name} {value} pt ({low} to {high})"
+    return f"{metric.name} {gain.value:.3g} x ({gain.low:.3g} to {gain.high:.3g})"
+
+
+def finalist_line(tuned: Tuned, finalist: Finalist) -> str:
+    """What the judge said of a finalist."""
+    number = tuned.trials.index(tuned.trial_of(finalist.configuration)) + 1
+    said = f"{finalist.verdict} #{number} against the setup without tuning: "
+    reason = f"; {finalist.reason}" if finalist.reason else ""
+    return f"{said}{gain_words(tuned, finalist)}{reason}"
+
+
+def filled(text: str, indent: str = "") -> list[str]:
+    """Text in lines that fit, the further ones indented."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_on_hyphens=False,
+    )
+
+
+def _width(name: str) -> int:
+    return max(len(HEADINGS.get(name, name)), _WIDTHS[metric_named(name).unit])
+
+
+def _row(number: str, columns: Sequence[str], names: Sequence[str]) -> str:
+    row = (f"{cell:>{_width(name)}}" for cell, name in zip(columns, names, strict=True))
+    return " ".join((f"{number:<{_NUMBER}}", *row)).rstrip()

@@ -1,0 +1,197 @@
+"""Tuning: what a study tried, what it found, and what it recommends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pytest_dlperf.results.codec import estimate_of
+from pytest_dlperf.results.row_evidence import RowScores
+from pytest_dlperf.results.rows import Rows
+from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.tuning.configuration import Configuration, configuration_from_texts
+from pytest_dlperf.tuning.goal import Measured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_dlperf.results.verdict import Judgement
+    from pytest_dlperf.statistics.estimate import Estimate
+    from pytest_dlperf.tuning.effects import Effect
+    from pytest_dlperf.tuning.goal import Goal
+    from pytest_dlperf.tuning.knob import Knob
+    from pytest_dlperf.tuning.setup import Setup
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """One configuration, tried: measured, failed, or skipped.
+
+    Attributes:
+        configuration: what was tried.
+        metrics: what was measured, by name; empty if it failed or was skipped.
+        failed: why it has no metrics, such as a training that diverged; empty if it has.
+        skipped: why there is no such setup, since its values do not go together.
+        seconds: that the trial took.
+        rows: which rows were answered rightly; the evidence for accuracy.
+        scores: what users' metrics say of each row.
+        notes: what a reader should know.
+    """
+
+    configuration: Configuration
+    metrics: Mapping[str, Estimate] = field(default_factory=lambda: MappingProxyType({}))
+    failed: str = ""
+    skipped: str = ""
+    seconds: float = 0.0
+    rows: Rows | None = None
+    scores: RowScores | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> Measured | None:
+        """What constraints are asked about; None if it failed or was skipped."""
+        if self.failed or self.skipped:
+            return None
+        return Measured(self.metrics, self.rows, self.scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """One configuration that the judge held against the setup without tuning.
+
+    Attributes:
+        configuration: what was compared.
+        gain: the objective over that of the setup without tuning, as a ratio; of a share the
+            difference. None if nothing came of the comparison.
+        verdict: PASS if it is proven better and within the constraints, FAIL if it is proven
+            worse or breaks a constraint, else why that is open.
+        judgements: on the objective and on each constraint.
+        metrics: as the comparison measured them; empty if it did not.
+        reason: why it is no PASS, or what to know about it.
+        seconds: that the comparison took.
+    """
+
+    configuration: Configuration
+    gain: Estimate | None
+    verdict: Verdict
+    judgements: tuple[Judgement, ...] = ()
+    metrics: Mapping[str, Estimate] = field(default_factory=lambda: MappingProxyType({}))
+    reason: str = ""
+    seconds: float = 0.0
+
+    @property
+    def proven(self) -> bool:
+        """Whether it is proven better, within the constraints."""
+        return self.verdict is Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What a study found; `print` shows it as a table.
+
+    Attributes:
+        test: pytest's node id of the test, with the study's name if it has one.
+        goal: what it was for.
+        knobs: what was tried, each with what is there without tuning first.
+        base: the setup without tuning.
+        trials: all of them, in their order; the first is the setup without tuning.
+        finalists: those that the judge compared with it.
+        recommended: what to use; the setup without tuning if nothing is proven better.
+        setup: the setup of that.
+        reason: why that, in words.
+        effects: what each knob was worth.
+        scenario: the traffic, as text.
+        search: how configurations were chosen, as text.
+        seconds: that all of it took.
+        resumed: trials that an earlier run had made.
+        notes: what a reader should know.
+    """
+
+    test: str
+    goal: Goal
+    knobs: tuple[Knob, ...]
+    base: Setup
+    trials: tuple[TrialResult, ...]
+    finalists: tuple[Finalist, ...]
+    recommended: Configuration
+    setup: Setup
+    reason: str
+    effects: tuple[Effect, ...]
+    scenario: str
+    search: str
+    seconds: float
+    resumed: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def default(self) -> Configuration:
+        """The configuration without tuning."""
+        return self.trials[0].configuration
+
+    @property
+    def improved(self) -> bool:
+        """Whether something is proven better than the setup without tuning."""
+        return self.recommended != self.default
+
+    @property
+    def winner(self) -> Finalist | None:
+        """The comparison of what is recommended; None if that is the setup without tuning."""
+        if not self.improved:
+            return None
+        return next(one for one in self.finalists if one.configuration == self.recommended)
+
+    def trial_of(self, configuration: Configuration) -> TrialResult:
+        """The trial of a configuration.
+
+        Raises:
+            KeyError: if it was not tried.
+        """
+        for trial in self.trials:
+            if trial.configuration == configuration:
+                return trial
+        raise KeyError(str(configuration))
+
+    def __str__(self) -> str:
+        from pytest_dlperf.tuning.report import table_lines
+
+        return "\n".join(table_lines(self))
+
+
+def trial_to_json(trial: TrialResult) -> dict[str, object]:
+    """Plain values; figures in full, so that a study goes on as if it had not been cut short."""
+    return {
+        "configuration": trial.configuration.texts(),
+        "metrics": {name: [e.value, e.low, e.high] for name, e in trial.metrics.items()},
+        "failed": trial.failed,
+        "skipped": trial.skipped,
+        "seconds": trial.seconds,
+        "rows": trial.rows.to_json() if trial.rows else None,
+        "scores": trial.scores.to_json() if trial.scores else None,
+        "notes": list(trial.notes),
+    }
+
+
+def trial_from_json(value: Mapping[str, Any], knobs: Sequence[Knob]) -> TrialResult:
+    """The inverse of `trial_to_json`.
+
+    Args:
+        value: of a journal.
+        knobs: of the study; values are found by their texts.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape, or
+            of other knobs.
+    """
+    rows, scores = value["rows"], value["scores"]
+    metrics = {str(name): estimate_of(ends) for name, ends in value["metrics"].items()}
+    return TrialResult(
+        configuration=configuration_from_texts(value["configuration"], knobs),
+        metrics=MappingProxyType(metrics),
+        failed=str(value["failed"]),
+        skipped=str(value["skipped"]),
+        seconds=float(value["seconds"]),
+        rows=None if rows is None else Rows.from_json(rows),
+        scores=None if scores is None else RowScores.from_json(scores),
+        notes=tuple(map(str, value["notes"])),
+    )

@@ -1,0 +1,169 @@
+"""Search: which configuration to try next.
+
+Every search opens alike: the setup without tuning, then one change at a time (at most half of
+the trials), so that each knob's worth can be told; what is left is the search's own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from pytest_dlperf.tuning.configuration import Configuration, configured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_dlperf.tuning.knob import Knob
+    from pytest_dlperf.tuning.result import TrialResult
+
+SearchName: TypeAlias = Literal["grid", "random", "bayesian"]
+
+_DRAWS: Final = 1000  # after so many that were all tried before, what is left is counted through
+
+
+class Search(Protocol):
+    """Which configuration to try next.
+
+    It answers from the trials so far alone, so a run that was cut short goes on as it would have.
+    """
+
+    def ask(self, history: Sequence[TrialResult]) -> Configuration | None:
+        """The next configuration: none that was tried or found impossible before.
+
+        None once all trials are made, or nothing is left to try.
+
+        Args:
+            history: all trials so far, in their order.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """All combinations; if they are more than the trials, some that spread evenly.
+
+    Attributes:
+        knobs: of the study.
+        trials: the most to make.
+        seed: of the order.
+    """
+
+    knobs: tuple[Knob, ...]
+    trials: int
+    seed: int = 0
+
+    def ask(self, history: Sequence[TrialResult]) -> Configuration | None:
+        """The next combination."""
+        spread = _spread(self.knobs, np.random.default_rng(self.seed))
+        return next_untried(self.knobs, self.trials, history, spread)
+
+
+@dataclass(frozen=True, slots=True)
+class Random:
+    """Combinations by chance, without repeats.
+
+    Attributes:
+        knobs: of the study.
+        trials: the most to make.
+        seed: of the draws.
+    """
+
+    knobs: tuple[Knob, ...]
+    trials: int
+    seed: int = 0
+
+    def ask(self, history: Sequence[TrialResult]) -> Configuration | None:
+        """The next combination."""
+        drawn = drawn_by_chance(self.knobs, self.seed)
+        return next_untried(self.knobs, self.trials, history, drawn)
+
+
+def combinations_of(knobs: Iterable[Knob]) -> int:
+    """How many configurations there are."""
+    return math.prod(len(knob.values) for knob in knobs)
+
+
+def opening(knobs: Sequence[Knob], trials: int) -> tuple[Configuration, ...]:
+    """The setup without tuning, then single changes: each knob's first one, each one's second ...
+
+    Args:
+        knobs: of the study.
+        trials: in all; at most half of them are single changes.
+    """
+    default = configured(knobs)
+    most = max(len(knob.values) for knob in knobs) if knobs else 0
+    changes = (
+        configured(knobs, {knob.name: knob.values[place]})
+        for place in range(1, most)
+        for knob in knobs
+        if place < len(knob.values)
+    )
+    return (default, *itertools.islice(changes, trials // 2))
+
+
+def made(history: Iterable[TrialResult]) -> int:
+    """How many trials count towards their number: impossible configurations do not."""
+    return sum(not trial.skipped for trial in history)
+
+
+def next_untried(
+    knobs: Sequence[Knob],
+    trials: int,
+    history: Sequence[TrialResult],
+    wished: Iterable[Configuration],
+) -> Configuration | None:
+    """The first configuration of the opening, then of those wished for, that was not tried.
+
+    Args:
+        knobs: of the study.
+        trials: the most to make.
+        history: all trials so far.
+        wished: as many as there are; where none of the first thousand is new, any new one does.
+    """
+    tried = {trial.configuration for trial in history}
+    if made(history) >= trials or len(tried) >= combinations_of(knobs):
+        return None
+    candidates = itertools.chain(
+        opening(knobs, trials), itertools.islice(wished, _DRAWS), _all_of(knobs)
+    )
+    return next((one for one in candidates if one not in tried), None)
+
+
+def drawn_by_chance(knobs: Sequence[Knob], seed: int) -> Iterator[Configuration]:
+    """Configurations without end, each knob's value by chance."""
+    generator = np.random.default_rng(seed)
+    while True:
+        yield Configuration(
+            {knob.name: knob.values[generator.integers(len(knob.values))] for knob in knobs}
+        )
+
+
+def _spread(knobs: Sequence[Knob], generator: np.random.Generator) -> Iterator[Configuration]:
+    """Rounds in which every knob has each of its values as often as any other, or once less.
+
+    As in a Latin hypercube (McKay, Beckman and Conover 1979), of choices instead of ranges.
+    """
+    length = max((len(knob.values) for knob in knobs), default=0)
+    while length:
+        columns = [_column(knob, length, generator) for knob in knobs]
+        for row in zip(*columns, strict=True):
+            yield Configuration(dict(zip((knob.name for knob in knobs), row, strict=True)))
+
+
+def _column(knob: Knob, length: int, generator: np.random.Generator) -> list[object]:
+    """Values in a random order, over and over, up to a length."""
+    orders = (generator.permutation(len(knob.values)) for _ in itertools.count())
+    places = itertools.islice(itertools.chain.from_iterable(orders), length)
+    chosen = [knob.values[int(place)] for place in places]
+    return [chosen[int(place)] for place in generator.permutation(length)]
+
+
+def _all_of(knobs: Sequence[Knob]) -> Iterator[Configuration]:
+    names = [knob.name for knob in knobs]
+    for values in itertools.product(*(knob.values for knob in knobs)):
+        yield Configuration(dict(zip(names, values, strict=True)))

@@ -1,0 +1,150 @@
+"""Selection: what is compared with the setup without tuning, and what is recommended."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pytest_dlperf.metrics import metric_named
+from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.tuning.configuration import setup_of
+from pytest_dlperf.tuning.effects import worth_of
+from pytest_dlperf.tuning.pareto import dominates, half_width
+from pytest_dlperf.tuning.result import Tuned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_dlperf.tuning.configuration import Configuration
+    from pytest_dlperf.tuning.goal import Goal, Measured
+    from pytest_dlperf.tuning.knob import Knob
+    from pytest_dlperf.tuning.result import Finalist, TrialResult
+    from pytest_dlperf.tuning.setup import Setup
+
+
+def finalists_of(
+    trials: Sequence[TrialResult], goal: Goal, count: int
+) -> tuple[Configuration, ...]:
+    """The few best configurations, to be compared with the setup without tuning.
+
+    No constraint is broken beyond the noise, and the objective is not worse than without tuning
+    beyond the noise. Those that hold every constraint come first, and of them those that hold it
+    beyond the noise: the comparison asks the same rows, so what is open about their accuracy
+    stays open. Then counts the objective. What one that comes as early beats in all that the
+    goal is about is left out.
+
+    Args:
+        trials: all of them; the first is the setup without tuning.
+        goal: what it is for.
+        count: the most to choose.
+    """
+    base = trials[0].measured
+    if base is None:
+        return ()
+    tiers: dict[tuple[bool, bool], list[tuple[TrialResult, Measured]]] = {}
+    for trial in trials[1:]:
+        measured = trial.measured
+        if measured is not None and _may_win(measured, base, goal):
+            tiers.setdefault(_tier(measured, base, goal), []).append((trial, measured))
+    metrics = [metric_named(name) for name in goal.metrics]
+    as_early: list[Measured] = []
+    ranked: list[TrialResult] = []
+    for tier in sorted(tiers):
+        as_early += [measured for _, measured in tiers[tier]]
+        best = [
+            trial
+            for trial, measured in tiers[tier]
+            if not any(dominates(one.metrics, measured.metrics, metrics) for one in as_early)
+        ]
+        ranked += sorted(best, key=lambda trial: goal.cost(trial.metrics))
+    return tuple(trial.configuration for trial in ranked[:count])
+
+
+def _may_win(measured: Measured, base: Measured, goal: Goal) -> bool:
+    name = goal.objective.name
+    if name not in measured.metrics or any(s.broken for s in goal.slacks(measured, base)):
+        return False
+    if name not in base.metrics:
+        return True
+    mine, its = measured.metrics[name], base.metrics[name]
+    loss = its.value - mine.value if goal.objective.better == "higher" else mine.value - its.value
+    return loss <= math.hypot(half_width(mine), half_width(its))
+
+
+def _tier(measured: Measured, base: Measured, goal: Goal) -> tuple[bool, bool]:
+    """Whether a constraint does not hold, and whether one does not do so beyond the noise."""
+    slacks = goal.slacks(measured, base)
+    return not all(slack.holds for slack in slacks), not all(slack.sure for slack in slacks)
+
+
+def recommended(finalists: Iterable[Finalist], goal: Goal) -> Finalist | None:
+    """The finalist with the largest gain of those that are proven better; None if none is."""
+    sign = 1.0 if goal.objective.better == "higher" else -1.0
+    proven = [one for one in finalists if one.proven and one.gain is not None]
+    return max(proven, key=lambda one: sign * one.gain.value if one.gain else 0.0, default=None)
+
+
+def concluded(  # noqa: PLR0913 - what a study was, and what it found
+    *,
+    test: str,
+    goal: Goal,
+    knobs: Sequence[Knob],
+    base: Setup,
+    trials: Sequence[TrialResult],
+    finalists: Sequence[Finalist],
+    scenario: str,
+    search: str,
+    seconds: float,
+    resumed: int = 0,
+    notes: Sequence[str] = (),
+) -> Tuned:
+    """What a study found, with its recommendation.
+
+    Args:
+        test: pytest's node id of the test, with the study's name if it has one.
+        goal: what it was for.
+        knobs: what was tried.
+        base: the setup without tuning.
+        trials: all of them; the first is the setup without tuning.
+        finalists: what the judge said of the best.
+        scenario: the traffic, as text.
+        search: how configurations were chosen, as text.
+        seconds: that all of it took.
+        resumed: trials that an earlier run had made.
+        notes: what a reader should know.
+    """
+    best = recommended(finalists, goal)
+    choice = best.configuration if best else trials[0].configuration
+    return Tuned(
+        test=test,
+        goal=goal,
+        knobs=tuple(knobs),
+        base=base,
+        trials=tuple(trials),
+        finalists=tuple(finalists),
+        recommended=choice,
+        setup=setup_of(base, choice, knobs),
+        reason=_reason(best, trials, finalists),
+        effects=worth_of(trials, knobs, goal),
+        scenario=scenario,
+        search=search,
+        seconds=seconds,
+        resumed=resumed,
+        notes=tuple(notes),
+    )
+
+
+def _reason(
+    best: Finalist | None, trials: Sequence[TrialResult], finalists: Sequence[Finalist]
+) -> str:
+    if best is not None:
+        others = sum(one.proven for one in finalists) - 1
+        more = f"; so {'is' if others == 1 else 'are'} {others} more" if others else ""
+        return f"proven better than the setup without tuning, within every constraint{more}"
+    if trials[0].measured is None:
+        return f"the setup without tuning failed: {trials[0].failed or trials[0].skipped}"
+    if not finalists:
+        return "no other configuration that was tried is as good within every constraint"
+    worse = sum(one.verdict is Verdict.FAIL for one in finalists)
+    said = f", {worse} of them FAIL" if worse else ""
+    return f"none of {len(finalists)} compared is proven better within every constraint{said}"

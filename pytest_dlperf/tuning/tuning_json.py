@@ -1,0 +1,119 @@
+"""Tuning JSON: a study with all its trials, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.metrics import definitions_of
+from pytest_dlperf.results.codec import metrics_to_json, rounded
+from pytest_dlperf.tuning.code import setup_code
+from pytest_dlperf.tuning.report import front_numbers
+from pytest_dlperf.tuning.tuning_marker import marker_code
+
+if TYPE_CHECKING:
+    from pytest_dlperf.results.verdict import Judgement
+    from pytest_dlperf.statistics.estimate import Estimate
+    from pytest_dlperf.tuning.effects import Effect
+    from pytest_dlperf.tuning.result import Finalist, TrialResult, Tuned
+
+SCHEMA: Final = 1
+"""Version of the JSON."""
+
+
+def tuning_json(tuned: Tuned) -> dict[str, object]:
+    """Plain values: finite numbers, text, lists and dictionaries.
+
+    Values are in the metric's base unit. A gain is a ratio to the setup without tuning, the
+    change of an effect a ratio minus one; of shares both are differences. Trials are numbered
+    from 1, the first being the setup without tuning.
+    """
+    names = {name for trial in tuned.trials for name in trial.metrics}
+    on_front = front_numbers(tuned)
+    return {
+        "schema": SCHEMA,
+        "test": tuned.test,
+        "goal": {
+            "objective": f"{tuned.goal.verb} {tuned.goal.objective.name}",
+            "constraints": [budget.text for budget in tuned.goal.constraints],
+        },
+        "scenario": tuned.scenario,
+        "search": tuned.search,
+        "seconds": rounded(tuned.seconds),
+        "resumed": tuned.resumed,
+        "notes": list(tuned.notes),
+        "definitions": definitions_of(names),
+        "knobs": [
+            {"name": knob.name, "stage": knob.stage, "values": [str(v) for v in knob.values]}
+            for knob in tuned.knobs
+        ],
+        "trials": [
+            _trial(number, trial, on_front=number in on_front)
+            for number, trial in enumerate(tuned.trials, start=1)
+        ],
+        "finalists": [_finalist(tuned, one) for one in tuned.finalists],
+        "recommended": {
+            "trial": _number(tuned, tuned.recommended),
+            "configuration": tuned.recommended.texts(),
+            "improved": tuned.improved,
+            "reason": tuned.reason,
+            "setup": setup_code(tuned.setup),
+            "marker": marker_code(tuned),
+        },
+        "effects": [_effect(one) for one in tuned.effects],
+    }
+
+
+def _number(tuned: Tuned, configuration: object) -> int:
+    return next(
+        number
+        for number, trial in enumerate(tuned.trials, start=1)
+        if trial.configuration == configuration
+    )
+
+
+def _trial(number: int, trial: TrialResult, *, on_front: bool) -> dict[str, object]:
+    return {
+        "number": number,
+        "configuration": trial.configuration.texts(),
+        "metrics": metrics_to_json(trial.metrics),
+        "failed": trial.failed,
+        "skipped": trial.skipped,
+        "front": on_front,
+        "seconds": rounded(trial.seconds),
+        "notes": list(trial.notes),
+    }
+
+
+def _finalist(tuned: Tuned, finalist: Finalist) -> dict[str, object]:
+    return {
+        "trial": _number(tuned, finalist.configuration),
+        "verdict": finalist.verdict.value,
+        "gain": _ends(finalist.gain),
+        "reason": finalist.reason,
+        "judgements": [_judgement(one) for one in finalist.judgements],
+        "metrics": metrics_to_json(finalist.metrics),
+        "seconds": rounded(finalist.seconds),
+    }
+
+
+def _judgement(judgement: Judgement) -> dict[str, object]:
+    return {
+        "budget": judgement.budget,
+        "metric": judgement.metric,
+        "verdict": judgement.verdict.value,
+        "measured": _ends(judgement.measured),
+        "limit": None if judgement.limit is None else rounded(judgement.limit),
+        "change": _ends(judgement.change),
+        "reason": judgement.reason,
+    }
+
+
+def _effect(effect: Effect) -> dict[str, object]:
+    return {**asdict(effect), "change": _ends(effect.change)}
+
+
+def _ends(estimate: Estimate | None) -> dict[str, float] | None:
+    if estimate is None:
+        return None
+    return {end: rounded(value) for end, value in asdict(estimate).items()}

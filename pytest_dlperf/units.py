@@ -1,0 +1,136 @@
+"""Units of measure: the only place where numbers become text for people, and back.
+
+Values inside the package are floats in the base unit of their dimension: seconds (`s`), events a
+second (`1/s`), a share of one (`share`), bytes (`bytes`), or a bare number (`1`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
+
+from pytest_dlperf.checks import as_number
+from pytest_dlperf.errors import UsageError
+
+Dimension: TypeAlias = Literal["s", "1/s", "share", "bytes", "1"]
+
+UNITS: Final = MappingProxyType[str, tuple[Dimension, float]](
+    {
+        "ns": ("s", 1e-9),
+        "us": ("s", 1e-6),
+        "µs": ("s", 1e-6),
+        "ms": ("s", 1e-3),
+        "s": ("s", 1.0),
+        "min": ("s", 60.0),
+        "/s": ("1/s", 1.0),
+        "/min": ("1/s", 1 / 60),
+        "%": ("share", 0.01),
+        "pt": ("share", 0.01),
+        "B": ("bytes", 1.0),
+        "KB": ("bytes", 1e3),
+        "MB": ("bytes", 1e6),
+        "GB": ("bytes", 1e9),
+        "KiB": ("bytes", 2.0**10),
+        "MiB": ("bytes", 2.0**20),
+        "GiB": ("bytes", 2.0**30),
+    }
+)
+"""Each unit that may be written, with its dimension and its size in the base unit."""
+
+EXAMPLES: Final = MappingProxyType[Dimension, str](
+    {"s": "20ms", "1/s": "5000/s", "share": "97% or 0.97", "bytes": "1.5GiB", "1": "0.25"}
+)
+"""How a quantity of each dimension is written."""
+
+_DURATION: Final = re.compile(r"\s*([0-9]+(?:_[0-9]+)*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
+_MINUTE_S: Final = 60.0
+_LONGEST_S: Final = 1e9
+_LARGE: Final = 100.0
+_MILLION: Final = 1e6
+
+
+def parse_duration(value: object, what: str) -> float:
+    """Seconds from a number of seconds or from text such as `5`, `500ms` or `2min`.
+
+    Args:
+        value: what the user gave.
+        what: the option's name, for the message.
+
+    Raises:
+        UsageError: if it is no positive, finite time.
+
+    >>> parse_duration("500ms", "duration")
+    0.5
+    """
+    __tracebackhide__ = True
+    problem = UsageError(f"{what}={value!r} is not a length of time", "write 5, '5s' or '500ms'")
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value)
+        dimension, factor = UNITS.get((match[2] or "s") if match else "", ("1", 0.0))
+        if match is None or dimension != "s":
+            raise problem
+        seconds = float(match[1]) * factor
+    else:
+        seconds = as_number(value)
+    if not 0 < seconds <= _LONGEST_S:
+        raise problem
+    return seconds
+
+
+def format_quantity(value: float, dimension: Dimension) -> str:
+    """A value for people, three digits or so, with its unit.
+
+    >>> format_quantity(0.00214, "s")
+    '2.14 ms'
+    >>> format_quantity(61235.2, "1/s")
+    '61,235/s'
+    >>> format_quantity(0.97222, "share")
+    '97.22 %'
+    """
+    if not math.isfinite(value):
+        return str(value)
+    match dimension:
+        case "s":
+            return _format_seconds(value)
+        case "1/s":
+            return _format_rate(value)
+        case "share":
+            return f"{value * 100:.2f} %"
+        case "bytes":
+            return _format_bytes(value)
+        case "1":
+            return f"{value:.4g}"
+
+
+def _format_seconds(value: float) -> str:
+    if abs(value) >= _MINUTE_S:
+        return f"{_digits(value / _MINUTE_S)} min"
+    for unit, factor in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if _fits(value, factor):
+            return f"{_digits(value / factor)} {unit}"
+    return f"{_digits(value / 1e-9)} ns"
+
+
+def _format_rate(value: float) -> str:
+    if abs(value) >= _MILLION:
+        return f"{value / _MILLION:.2f}M/s"
+    return f"{value:,.0f}/s" if abs(value) >= _LARGE else f"{value:.3g}/s"
+
+
+def _format_bytes(value: float) -> str:
+    for unit in ("GiB", "MiB", "KiB"):
+        factor = UNITS[unit][1]
+        if abs(value) >= factor:
+            return f"{_digits(value / factor)} {unit}"
+    return f"{value:.0f} B"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= _LARGE else f"{value:.3g}"
+
+
+def _fits(value: float, factor: float) -> bool:
+    # What rounds to 1000 of the smaller unit is 1 of the larger one.
+    return abs(value) >= factor * (1 - 0.5 / 1000)

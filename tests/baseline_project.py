@@ -1,0 +1,80 @@
+"""A project with a history and baselines of a machine class, for the commands that read them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+from typing import TYPE_CHECKING
+
+from builders import MACHINE, REVISION, estimate, make_accepted
+
+from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
+from pytest_dlperf.history.entries import Entry, Run
+from pytest_dlperf.history.store import default_url, open_history
+from pytest_dlperf.results.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_dlperf.results.baseline import Accepted
+
+TEST = "tests/test_model.py::test_fast"
+
+
+class Terminal(io.StringIO):
+    """Somebody who types these lines, and then nothing more."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+class Project:
+    """One on disk.
+
+    Args:
+        root: its folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files = BaselineFiles(root / FOLDER, MACHINE)
+        self._runs = 0
+
+    def accept(self, found: Accepted, test: str = TEST, name: str = "") -> None:
+        """Make it the baseline, as a run with `--dlperf-update=all` does."""
+        anchor = (*found.earlier, found.newest)[0]
+        self.files.save(test, name, dataclasses.replace(found, anchor=anchor))
+
+    def baseline(self, test: str = TEST, name: str = "") -> Accepted | None:
+        """What is accepted."""
+        baseline = self.files.load(test)
+        return baseline.accepted.get(name) if baseline else None
+
+    def ran(
+        self,
+        found: Accepted,
+        verdict: Verdict = Verdict.PASS,
+        tests: tuple[str, ...] = (TEST,),
+        name: str = "",
+    ) -> None:
+        """Record a run, later than those before it, in which some tests measured the same."""
+        self._runs += 1
+        run = Run(f"{self._runs:032x}", 1e9 + self._runs, MACHINE, found.revision)
+        with contextlib.closing(open_history(default_url(self.root))) as history:
+            for test in tests:
+                history.add(Entry(run, test, name, verdict, found))
+
+
+def session(throughput: float, commit: str = "c0ffee00", date: str = "2026-11-24") -> Accepted:
+    """What a session measured."""
+    revision = dataclasses.replace(REVISION, commit=commit, date=date)
+    return make_accepted({"throughput": estimate(throughput, 0.005)}, revision=revision)
+
+
+OLD = dataclasses.replace(
+    session(1010.0, "01dc0de0", "2026-11-20"),
+    earlier=tuple(session(1000.0 + n, date="2026-11-19").newest for n in range(9)),
+)
+"""A grown baseline of about 1,000/s."""

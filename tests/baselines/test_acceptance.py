@@ -1,0 +1,355 @@
+"""Acceptance: when a measurement becomes the baseline."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from builders import (
+    ENVIRONMENT,
+    REVISION,
+    estimate,
+    make_accepted,
+    make_judgement,
+    make_measurement,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_dlperf.baselines.acceptance import (
+    ENOUGH_SESSIONS,
+    Standing,
+    decide_acceptance,
+    unchanged,
+)
+from pytest_dlperf.config.budgets import parse_budget
+from pytest_dlperf.judge.conditions import ORDINARY, Day
+from pytest_dlperf.results.baseline import MOST_SESSIONS, accept
+from pytest_dlperf.results.verdict import Judgement, Verdict
+from pytest_dlperf.statistics.estimate import Estimate
+
+MEASUREMENT = make_measurement()
+NONE_YET = Standing()
+GROWN = Standing(sessions=ENOUGH_SESSIONS, unchanged=True)
+YOUNG = Standing(sessions=1, unchanged=True)
+CHANGED = Standing(sessions=ENOUGH_SESSIONS)
+UPDATES = (None, "new", "improved", "all")
+HELD = make_judgement(Verdict.PASS)
+HELD_AGAINST = make_judgement(Verdict.PASS, baseline=1000.0, limit=900.0)
+BETTER = make_judgement(Verdict.PASS, baseline=500.0, limit=500.0, improved=True)
+OPEN = make_judgement(Verdict.INCONCLUSIVE, baseline=1000.0, reason="noise")
+WORSE = make_judgement(Verdict.FAIL, baseline=2000.0, budget="throughput >= baseline")
+BROKEN = make_judgement(Verdict.FAIL, budget="p99 <= 1ms", metric="p99")
+FRESH = make_judgement(Verdict.NEW, reason="no baseline yet")
+SPOILT = make_judgement(Verdict.INVALID, reason="late")
+ALL = (HELD, HELD_AGAINST, BETTER, OPEN, WORSE, BROKEN, FRESH, SPOILT)
+
+
+@pytest.mark.parametrize(
+    ("update", "known", "judgements", "save"),
+    [
+        (None, False, [FRESH], False),
+        (None, True, [BETTER], False),
+        ("new", False, [FRESH], True),
+        ("new", False, [], True),
+        ("new", False, [HELD, FRESH], True),
+        ("new", True, [HELD_AGAINST], False),
+        ("new", True, [BETTER], False),
+        ("improved", False, [FRESH], True),
+        ("improved", True, [BETTER], True),
+        ("improved", True, [BETTER, OPEN], True),
+        ("improved", True, [HELD_AGAINST], False),
+        ("improved", True, [BETTER, WORSE], False),
+        ("all", False, [FRESH], True),
+        ("all", True, [HELD_AGAINST], True),
+        ("all", True, [OPEN], True),
+        ("all", True, [WORSE], True),
+        # Broken whatever the baseline: never accepted.
+        ("new", False, [FRESH, BROKEN], False),
+        ("improved", True, [BETTER, BROKEN], False),
+        ("all", True, [BROKEN], False),
+        ("all", True, [WORSE, BROKEN], False),
+        # Nothing that was not really measured is accepted.
+        ("new", False, [FRESH, SPOILT], False),
+        ("all", True, [SPOILT], False),
+    ],
+)
+def test_save(update: str | None, judgements: list[Judgement], *, known: bool, save: bool) -> None:
+    """A baseline is written where the user allowed it and the measurement is fit to be one."""
+    standing = GROWN if known else NONE_YET
+    decision = decide_acceptance(update, MEASUREMENT, tuple(judgements), standing)  # type: ignore[arg-type]
+    assert bool(decision.keep) is save
+
+
+@pytest.mark.parametrize(
+    ("update", "standing", "judgements", "keep"),
+    [
+        (None, YOUNG, [HELD_AGAINST], ""),
+        ("new", YOUNG, [HELD_AGAINST], "follow"),
+        ("new", YOUNG, [OPEN], "follow"),
+        ("improved", YOUNG, [HELD_AGAINST], "follow"),
+        ("all", YOUNG, [HELD_AGAINST], "follow"),
+        # Grown up: only `all` goes on.
+        ("new", GROWN, [HELD_AGAINST], ""),
+        ("improved", GROWN, [HELD_AGAINST], ""),
+        ("all", GROWN, [HELD_AGAINST], "follow"),
+        ("all", Standing(MOST_SESSIONS, unchanged=True), [HELD_AGAINST], "follow"),
+        # A change begins anew, and only by those who accept changes.
+        ("new", Standing(1), [HELD_AGAINST], ""),
+        ("improved", Standing(1), [HELD_AGAINST], ""),
+        ("all", CHANGED, [WORSE], "renew"),
+        ("all", CHANGED, [HELD_AGAINST], "renew"),
+        ("improved", CHANGED, [BETTER], "renew"),
+        ("new", CHANGED, [BETTER], ""),
+        # A metric that is new comes with `all`; the sessions before it simply lack it.
+        ("new", YOUNG, [FRESH], ""),
+        ("all", YOUNG, [FRESH], "follow"),
+        # A day that says nothing adds nothing, and begins nothing.
+        ("new", Standing(1, unchanged=True, unquiet="others"), [OPEN], ""),
+        ("all", Standing(1, unchanged=True, unquiet="others"), [OPEN], ""),
+        ("all", Standing(1, unquiet="others"), [WORSE], ""),
+        ("new", Standing(unquiet="others"), [FRESH], "renew"),
+    ],
+)
+def test_sessions(
+    update: str | None, standing: Standing, judgements: list[Judgement], keep: str
+) -> None:
+    """What is unchanged follows what is there; what has changed begins a new baseline."""
+    decision = decide_acceptance(update, MEASUREMENT, tuple(judgements), standing)  # type: ignore[arg-type]
+
+    assert decision.keep == keep
+
+
+def test_a_session_more_changes_no_judgement() -> None:
+    """What follows is judged as it would be without being kept, and the hint counts it."""
+    decision = decide_acceptance("new", MEASUREMENT, (OPEN, HELD_AGAINST), YOUNG)
+
+    assert decision.judgements == (OPEN, HELD_AGAINST)
+    assert decision.hint == "session 2 of the baseline recorded"
+
+
+def test_a_first_session_of_an_unquiet_machine() -> None:
+    """It is recorded, since there is none, and people are warned to record it again."""
+    decision = decide_acceptance("new", MEASUREMENT, (FRESH,), Standing(unquiet="others worked"))
+
+    assert decision.keep == "renew"
+    assert decision.caution == "the baseline was recorded although others worked"
+    assert decision.hint.startswith(decision.caution)
+    assert "--dlperf-update=all" in decision.hint
+
+
+@pytest.mark.parametrize(
+    ("update", "standing"), [("new", NONE_YET), ("new", YOUNG), ("all", CHANGED), (None, GROWN)]
+)
+def test_a_quiet_machine_is_no_reason_for_caution(update: str | None, standing: Standing) -> None:
+    """Whatever is kept of a quiet machine, nobody is warned."""
+    decision = decide_acceptance(update, MEASUREMENT, (HELD_AGAINST,), standing)  # type: ignore[arg-type]
+
+    assert not decision.caution
+
+
+def test_the_command_can_be_pasted() -> None:
+    """A node id with brackets and blanks is quoted for the shell."""
+    measurement = make_measurement(test="t.py::test_it[a b]")
+    decision = decide_acceptance(None, measurement, (BETTER,), GROWN)
+
+    assert decision.hint.endswith("\npytest 't.py::test_it[a b]' --dlperf-update=improved")
+
+
+@pytest.mark.parametrize(
+    ("anchored", "hint"),
+    [
+        (True, "baseline replaced, and its anchor with it, since the conditions are others"),
+        (False, "baseline replaced"),
+    ],
+)
+def test_other_conditions(hint: str, *, anchored: bool) -> None:
+    """They begin a baseline, never join one, and the anchor that goes with the old is spoken of.
+
+    Not even without a budget that compares, which would have told.
+    """
+    other = Standing(1, unchanged=True, other_conditions=True, anchored=anchored)
+
+    replaced = decide_acceptance("all", MEASUREMENT, (HELD,), other)
+    assert (replaced.keep, replaced.hint) == ("renew", hint)
+    left = decide_acceptance("new", MEASUREMENT, (HELD,), other)
+    assert (left.keep, left.hint) == ("", "accept the new conditions with --dlperf-update=all")
+    assert decide_acceptance(None, MEASUREMENT, (HELD,), other).hint == ""
+
+
+def test_unquiet_is_said() -> None:
+    """People learn why nothing was recorded."""
+    standing = Standing(1, unchanged=True, unquiet="the machine was not quiet")
+    decision = decide_acceptance("all", MEASUREMENT, (OPEN,), standing)
+
+    assert decision.hint == "not recorded: the machine was not quiet"
+
+
+@pytest.mark.parametrize(
+    ("budget", "now", "same"),
+    [
+        ("throughput >= baseline", 1000.0, True),
+        ("throughput >= baseline", 850.0, True),
+        ("throughput >= baseline", 1200.0, True),
+        ("throughput >= baseline", 700.0, False),
+        ("throughput >= baseline", 1500.0, False),
+        ("throughput >= 0.5 * baseline", 700.0, False),
+        ("throughput >= 1/s", 10.0, True),
+    ],
+)
+def test_unchanged(budget: str, now: float, *, same: bool) -> None:
+    """A session that differs by more than the noise is another code's, though it be allowed."""
+    found = make_measurement({"throughput": estimate(now)})
+    budgets = [parse_budget(budget)]
+
+    assert unchanged(found, budgets, make_accepted(), ORDINARY) is same
+
+
+def test_another_machine_is_a_change() -> None:
+    """What a machine measured that is not what it was is not one of the sessions before."""
+    budgets = [parse_budget("throughput >= baseline")]
+    strange = Day(unlike="the machine is not what it was")
+
+    assert not unchanged(MEASUREMENT, budgets, make_accepted(), strange)
+    assert not unchanged(MEASUREMENT, budgets, None, ORDINARY)
+
+
+def test_another_scenario_is_a_change() -> None:
+    """However equal the figures, it cannot be compared with what is there."""
+    other = make_judgement(Verdict.INCONCLUSIVE, baseline=1000.0, reason="scenario", lasting=True)
+
+    assert decide_acceptance("all", MEASUREMENT, (other,), YOUNG).keep == "renew"
+    assert not decide_acceptance("new", MEASUREMENT, (other,), YOUNG).keep
+
+
+def test_a_baseline_grows_to_its_limit() -> None:
+    """Sessions of unchanged code are kept up to thirty; then the oldest goes."""
+    accepted = accept(MEASUREMENT, ENVIRONMENT, REVISION)
+    for _ in range(MOST_SESSIONS + 5):
+        accepted = accept(MEASUREMENT, ENVIRONMENT, REVISION, None, accepted.sessions)
+
+    assert len(accepted.sessions) == MOST_SESSIONS
+
+
+@given(
+    st.sampled_from(UPDATES),
+    st.lists(st.sampled_from(ALL), max_size=4).map(tuple),
+    st.booleans(),
+)
+def test_promises(
+    update: str | None,
+    judgements: tuple[Judgement, ...],
+    known: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """Nothing is written unasked, on absolute failure, or unmeasured; nothing turns into a PASS."""
+    decision = decide_acceptance(update, MEASUREMENT, judgements, GROWN if known else NONE_YET)  # type: ignore[arg-type]
+    if decision.keep:
+        assert update is not None
+        assert BROKEN not in judgements
+        assert SPOILT not in judgements
+        assert not any(j.verdict is Verdict.FAIL for j in decision.judgements)
+    else:
+        assert decision.judgements == judgements
+    for before, after in zip(judgements, decision.judgements, strict=True):
+        assert (before.budget, before.measured) == (after.budget, after.measured)
+        assert before.verdict is after.verdict or after.verdict is Verdict.NEW
+
+
+@pytest.mark.parametrize("update", ["new", "improved", "all"])
+@pytest.mark.parametrize(
+    "fields", [{"invalid": "late"}, {"refused": {"throughput": "too few"}, "metrics": {}}]
+)
+def test_failed_measuring_is_not_recorded(update: str, fields: dict[str, object]) -> None:
+    """A run whose measuring failed becomes no baseline, even if no budget noticed."""
+    measurement = make_measurement(**fields)
+    decision = decide_acceptance(update, measurement, (HELD,), NONE_YET)  # type: ignore[arg-type]
+    assert not decision.keep
+    assert decision.hint in {"not recorded: late", "not recorded: too few"}
+
+
+def test_accepted_judgements() -> None:
+    """What was broken or open only against the old baseline is NEW, with what it was before."""
+    decision = decide_acceptance("all", MEASUREMENT, (WORSE, OPEN, BETTER, HELD), GROWN)
+    worse, open_, better, held = decision.judgements
+    assert worse.verdict is open_.verdict is Verdict.NEW
+    assert "it was 2,000/s" in worse.reason
+    assert "it was 1,000/s" in open_.reason
+    assert (better, held) == (BETTER, HELD)
+    assert decision.hint == "baseline replaced"
+
+
+def test_accepted_has_no_line_to_fail_at() -> None:
+    """Once accepted, nothing is said of where the old baseline would have failed it."""
+    judgement = make_judgement(Verdict.INCONCLUSIVE, baseline=1000.0, fails_at=900.0)
+    for standing in (CHANGED, GROWN):
+        decision = decide_acceptance("all", MEASUREMENT, (judgement,), standing)
+        assert decision.judgements[0].verdict is Verdict.NEW
+        assert decision.judgements[0].fails_at is None
+
+
+def test_first_baseline() -> None:
+    """A first baseline is said to be recorded, by the hint and by the judgement."""
+    decision = decide_acceptance("new", MEASUREMENT, (FRESH,), NONE_YET)
+    assert decision.hint == "baseline recorded"
+    assert decision.judgements[0].verdict is Verdict.NEW
+    assert decision.judgements[0].reason == "recorded as the baseline"
+
+
+@pytest.mark.parametrize("update", ["new", "improved", "all"])
+def test_broken_budget_is_named(update: str) -> None:
+    """If a broken budget keeps a measurement from being recorded, the hint names it."""
+    decision = decide_acceptance(update, MEASUREMENT, (FRESH, BROKEN), NONE_YET)  # type: ignore[arg-type]
+    assert decision.hint == "not recorded: p99 <= 1ms is broken"
+
+
+def test_hints_without_an_update() -> None:
+    """Without --dlperf-update the hint says which one would help, or nothing."""
+    fresh = decide_acceptance(None, MEASUREMENT, (FRESH,), NONE_YET)
+    better = decide_acceptance(None, MEASUREMENT, (BETTER,), GROWN)
+    held = decide_acceptance(None, MEASUREMENT, (HELD_AGAINST,), GROWN)
+    assert "--dlperf-update=new" in fresh.hint
+    assert better.hint.splitlines() == [
+        "better than the baseline (throughput): hold it with",
+        "pytest tests/test_model.py::test_fast --dlperf-update=improved",
+    ]
+    assert held.hint == ""
+
+
+@pytest.mark.parametrize("update", [None, "new"])
+def test_hint_leads_on(update: str | None) -> None:
+    """A hint is a way that works: `new` records nothing where there is a baseline already."""
+    lacking = make_judgement(Verdict.NEW, reason="the baseline has no p99", metric="p99")
+    judgements = (HELD_AGAINST, lacking)
+    hint = decide_acceptance(update, MEASUREMENT, judgements, GROWN).hint  # type: ignore[arg-type]
+    hinted = [value for value in ("new", "improved", "all") if f"--dlperf-update={value}" in hint]
+    assert hinted
+    for value in hinted:
+        assert decide_acceptance(value, MEASUREMENT, judgements, GROWN).keep  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("update", "known"), [*itertools.product(UPDATES, (True, False))])
+def test_saving_is_said(update: str | None, *, known: bool) -> None:
+    """Whenever a baseline is written, a hint says so, and otherwise it does not."""
+    decision = decide_acceptance(update, MEASUREMENT, (BETTER,), GROWN if known else NONE_YET)  # type: ignore[arg-type]
+    said = "recorded" in decision.hint or decision.hint == "baseline replaced"
+    assert said is bool(decision.keep)
+
+
+@pytest.mark.parametrize(
+    ("fields", "hint"),
+    [
+        (
+            {"metrics": {"max_rate": Estimate(0.0, 0.0, 40.0)}},
+            "not recorded: no rate held the limit",
+        ),
+        ({"metrics": {}, "refused": {"max_rate": "undecided"}}, "not recorded: undecided"),
+        ({"metrics": {"max_rate": Estimate(50.0, 50.0, 52.0)}}, "baseline recorded"),
+    ],
+)
+def test_a_rate_must_have_held(fields: dict[str, Any], hint: str) -> None:
+    """A search that found no rate says nothing that a later one could be held against."""
+    decision = decide_acceptance("new", make_measurement(**fields), (), NONE_YET)
+
+    assert decision.hint == hint
+    assert bool(decision.keep) is (hint == "baseline recorded")

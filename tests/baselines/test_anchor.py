@@ -1,0 +1,220 @@
+"""Anchor: a slow creep is told of, and unchanged code hardly ever."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from builders import ENVIRONMENT, REVISION, estimate, make_accepted
+
+from pytest_dlperf.baselines.anchor import Creep, creep, creep_note
+from pytest_dlperf.config.budgets import parse_budget
+from pytest_dlperf.judge.conditions import ORDINARY, Day
+from pytest_dlperf.metrics import METRICS
+from pytest_dlperf.results.baseline import Accepted, AcceptedSession, Revision
+from pytest_dlperf.statistics.estimate import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+BUDGETS = [parse_budget("throughput >= baseline")]
+STEP = -math.log(0.98)  # what a change of 2 % costs
+ACCEPTED = 10
+OWN_ERROR = 0.008  # half of the interval of a session, as a ratio
+
+
+def _session(cost: float, yardstick: float | None = None) -> AcceptedSession:
+    throughput = estimate(1000 * math.exp(-cost), OWN_ERROR)
+    return AcceptedSession({"throughput": throughput}, ENVIRONMENT, REVISION, yardstick)
+
+
+def _present(
+    costs: Sequence[float], anchor: float, yardsticks: Sequence[float] | None = None
+) -> Accepted:
+    """Sessions of these log costs, oldest first, and an anchor."""
+    given: Sequence[float | None] = yardsticks or [None] * (len(costs) + 1)
+    first, *of_session = given
+    sessions = [_session(*one) for one in zip(costs, of_session, strict=True)]
+    newest = sessions[-1]
+    return make_accepted(
+        newest.metrics,
+        earlier=tuple(sessions[:-1]),
+        yardstick=newest.yardstick,
+        anchor=_session(anchor, first),
+        changes=ACCEPTED,
+    )
+
+
+def _share(trial: Callable[[np.random.Generator], bool], trials: int) -> float:
+    generator = np.random.default_rng(7)
+    return sum(trial(generator) for _ in range(trials)) / trials
+
+
+def test_ten_changes_of_two_percent() -> None:
+    """Each was too small to see or was accepted; together they are told of, by their size."""
+    present = _present([ACCEPTED * STEP, ACCEPTED * STEP], 0.0)
+
+    (found,) = creep(present, BUDGETS, ORDINARY)
+
+    assert found.metric == "throughput"
+    assert found.loss == pytest.approx(ACCEPTED * STEP)
+    assert str(found) == "throughput is 18 % below"
+
+
+@pytest.mark.parametrize(("noise", "power"), [(0.01, 0.98), (0.02, 0.9), (0.05, 0.4)])
+def test_power_after_the_tenth_change(noise: float, power: float) -> None:
+    """One run after the tenth accepted change it is seen, nearly always on a quiet machine."""
+
+    def trial(generator: np.random.Generator) -> bool:
+        costs = generator.normal(ACCEPTED * STEP, noise, 2).tolist()
+        return bool(creep(_present(costs, generator.normal(0, noise)), BUDGETS, ORDINARY))
+
+    assert _share(trial, 300) >= power
+
+
+def test_creep_within_the_sessions() -> None:
+    """It is seen too where each session was so like the others that it joined them."""
+
+    def trial(generator: np.random.Generator) -> bool:
+        costs = generator.normal(0, 0.01, ACCEPTED + 1) + STEP * np.arange(ACCEPTED + 1)
+        return bool(creep(_present(costs.tolist(), costs[0]), BUDGETS, ORDINARY))
+
+    assert _share(trial, 300) >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("sessions", "apart", "most"),
+    [(1, False, 0.002), (7, False, 0.006), (2, True, 0.01), (8, True, 0.01), (29, True, 0.01)],
+)
+def test_false_alarms(sessions: int, most: float, *, apart: bool) -> None:
+    """Unchanged code whose sessions differ by 5 % is told of once in some hundred sessions."""
+
+    def trial(generator: np.random.Generator) -> bool:
+        anchor, *costs = generator.normal(0, 0.05, sessions + 1)
+        costs = costs if apart else [anchor, *costs]
+        return bool(creep(_present(costs, anchor), BUDGETS, ORDINARY))
+
+    assert _share(trial, 1500) <= most
+
+
+def test_false_alarms_in_sixty_nights() -> None:
+    """Of tests of unchanged code that are run night by night, one in about a hundred is told of."""
+
+    def trial(generator: np.random.Generator) -> bool:
+        anchor = generator.normal(0, 0.05)
+        costs = [anchor]
+        for now in generator.normal(0, 0.05, 60):
+            if creep(_present([*costs, now], anchor), BUDGETS, ORDINARY):
+                return True
+            if len(costs) < 8:
+                costs.append(now)
+        return False
+
+    assert _share(trial, 300) <= 0.03
+
+
+def test_a_slower_machine_is_no_creep() -> None:
+    """What the yardstick lost as well is the machine's, where all sessions have one."""
+    day = Day(yardstick=1.2e-5, scaled=frozenset({"throughput"}))
+    costs = [math.log(1.22), math.log(1.22)]
+
+    slower = _present(costs, 0.0, [1.0e-5, 1.22e-5, 1.22e-5])
+
+    assert not creep(slower, BUDGETS, day)
+    assert creep(slower, BUDGETS, dataclasses.replace(day, scaled=frozenset()))
+    assert creep(_present(costs, 0.0), BUDGETS, day)
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        Day(unquiet="the machine was not quiet"),
+        Day(unlike="the machine is not what it was"),
+        Day(yardstick=1.3e-5),
+        Day(yardstick=0.79e-5),
+    ],
+)
+def test_a_strange_day_tells_nothing(day: Day) -> None:
+    """A machine that is not what it was says nothing about the code."""
+    present = _present([1.0, 1.0], 0.0, [1.0e-5, 1.0e-5, 1.0e-5])
+
+    assert creep(present, BUDGETS, dataclasses.replace(ORDINARY, yardstick=1.0e-5))
+    assert not creep(present, BUDGETS, day)
+
+
+@pytest.mark.parametrize("budget", ["throughput >= 100/s", "p50 <= baseline", "errors <= baseline"])
+def test_only_what_a_relative_budget_is_about(budget: str) -> None:
+    """Without a budget that compares, nobody asked; a metric that was not measured is left out."""
+    assert not creep(_present([1.0, 1.0], 0.0), [parse_budget(budget)], ORDINARY)
+
+
+def test_a_gain_is_no_creep() -> None:
+    """Faster than the anchor is as it should be."""
+    assert not creep(_present([-1.0, -1.0], 0.0), BUDGETS, ORDINARY)
+
+
+def test_less_than_detect_is_not_told_of() -> None:
+    """However well it is known, a loss that no budget had to find is not worth a warning."""
+    sessions = 30
+    just_below = math.log1p(METRICS["throughput"].detect) * 0.99
+    quiet = _present([just_below] * sessions, 0.0)
+
+    assert not creep(quiet, BUDGETS, ORDINARY)
+
+
+def test_without_an_anchor() -> None:
+    """Nothing is told of where there is none, or where the newest session is it."""
+    present = _present([1.0, 1.0], 0.0)
+
+    assert not creep(dataclasses.replace(present, anchor=None), BUDGETS, ORDINARY)
+    assert not creep(present.anchored(), BUDGETS, ORDINARY)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "told"),
+    [
+        (Estimate(0.97, 0.95, 0.98), Estimate(0.90, 0.88, 0.92), True),
+        (Estimate(0.97, 0.95, 0.98), Estimate(0.94, 0.92, 0.96), False),
+        (Estimate(0.97, 0.97, 0.97), Estimate(0.965, 0.965, 0.965), False),
+    ],
+)
+def test_accuracy(then: Estimate, now: Estimate, *, told: bool) -> None:
+    """An accuracy that crept down by more than both intervals explain, and by a point at least."""
+    anchor = AcceptedSession({"accuracy": then}, ENVIRONMENT, REVISION)
+    present = make_accepted({"accuracy": now}, anchor=anchor)
+
+    found = creep(present, [parse_budget("accuracy >= baseline")], ORDINARY)
+
+    assert bool(found) is told
+    assert [str(one) for one in found] == (["accuracy is 7.0 pt below"] if told else [])
+
+
+def test_the_note() -> None:
+    """People learn how much, since when, over how many changes, and what to run."""
+    anchor = dataclasses.replace(
+        _session(0.0), revision=Revision("abc1234567890", "main", "2026-01-02")
+    )
+    present = dataclasses.replace(_present([0.2], 0.0), anchor=anchor)
+    lost = [Creep("throughput", 0.2, 0.01), Creep("p50", 0.2, 0.01)]
+
+    said, *commands = creep_note(lost, present, "t.py::test_it[a b]", "big").splitlines()
+
+    assert said == (
+        "throughput is 18 % below and p50 is 22 % above the anchor of abc12345, 2026-01-02, after "
+        "10 accepted changes: look for where it came from, or accept it by moving the anchor:"
+    )
+    assert commands == [
+        "pytest-dlperf history 't.py::test_it[a b]'",
+        "pytest-dlperf baselines anchor 't.py::test_it[a b]' --name big",
+    ]
+
+
+@pytest.mark.parametrize(("changes", "said"), [(0, "2026-11-23:"), (1, "after 1 accepted change:")])
+def test_the_note_counts(changes: int, said: str) -> None:
+    """One change is no plural, and none is not spoken of."""
+    present = dataclasses.replace(_present([0.2], 0.0), changes=changes)
+
+    assert said in creep_note([Creep("throughput", 0.2, 0.01)], present, "t", "")

@@ -1,0 +1,82 @@
+"""Changes: what differs between what was accepted and what is."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from builders import estimate, make_accepted
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_dlperf.baselines.diff import Change, changes_between
+from pytest_dlperf.metrics import METRICS
+
+
+@pytest.mark.parametrize(
+    ("metric", "old", "new", "relative", "visible"),
+    [
+        ("throughput", 100.0, 105.1, 0.051, True),
+        ("throughput", 100.0, 104.9, 0.049, False),
+        ("throughput", 100.0, 95.0, -0.05, True),
+        ("throughput", 100.0, 95.3, -0.047, False),
+        ("p99", 0.010, 0.012, 0.2, False),
+        ("p99", 0.010, 0.013, 0.3, True),
+        ("accuracy", 0.97, 0.955, -0.015, True),
+        ("accuracy", 0.97, 0.965, -0.005, False),
+        ("loss", 0.0, 0.1, None, True),
+        ("loss", 0.0, 0.0, None, False),
+        ("p50", None, 0.1, None, True),
+        ("p50", 0.1, None, None, True),
+        ("throughput", 100.0, 0.0, -1.0, True),
+    ],
+)
+def test_visible(
+    metric: str, old: float | None, new: float | None, relative: float | None, *, visible: bool
+) -> None:
+    """What a relative budget must find is visible, and so is what comes or goes."""
+    change = Change(metric, old, new)
+
+    assert change.relative == (None if relative is None else pytest.approx(relative))
+    assert change.visible is visible
+
+
+_METRICS = st.dictionaries(
+    st.sampled_from(list(METRICS)), st.floats(1e-9, 1e9).map(estimate), min_size=1
+)
+
+
+@given(_METRICS, _METRICS, st.sets(st.sampled_from(list(METRICS))))
+def test_nothing_is_left_out(
+    old: dict[str, object], new: dict[str, object], about: set[str]
+) -> None:
+    """All that differs visibly is told, and all that is asked for and there; nothing else."""
+    told = {c.metric for c in changes_between(make_accepted(old), make_accepted(new), about)}  # type: ignore[arg-type]
+
+    assert (old.keys() ^ new.keys()) | (about & new.keys()) <= told
+    assert told <= old.keys() | new.keys()
+
+
+@given(_METRICS, st.sets(st.sampled_from(list(METRICS))))
+def test_the_same_is_told_only_if_asked_for(same: dict[str, object], about: set[str]) -> None:
+    """What has not changed is there for those who ask about it."""
+    accepted = make_accepted(same)  # type: ignore[arg-type]
+
+    told = {change.metric for change in changes_between(accepted, accepted, about)}
+
+    assert told == about & same.keys()
+
+
+def test_the_sessions_count_together() -> None:
+    """What there was is the mean of its sessions; of a share it is the newest session."""
+    sessions = [
+        make_accepted({"throughput": estimate(value), "accuracy": estimate(share)})
+        for value, share in ((100.0, 0.5), (400.0, 0.9))
+    ]
+    old = make_accepted(sessions[1].metrics, earlier=sessions[0].sessions)
+    new = make_accepted({"throughput": estimate(100.0), "accuracy": estimate(0.8)})
+
+    found = {change.metric: change.old for change in changes_between(old, new, ())}
+
+    assert found["throughput"] == pytest.approx(math.sqrt(100.0 * 400.0))
+    assert found["accuracy"] == 0.9

@@ -1,0 +1,152 @@
+"""Review: what is proposed, and how often unchanged code is."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from builders import MACHINE, REVISION, estimate, make_accepted
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_dlperf.baselines.review_core import Proposal, of_newest_runs, proposals
+from pytest_dlperf.history.entries import Entry, Run
+from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.statistics.estimate import Estimate
+
+if TYPE_CHECKING:
+    from pytest_dlperf.results.baseline import Accepted
+
+
+def _entry(
+    found: Accepted, run: int = 1, test: str = "t", name: str = "", verdict: Verdict = Verdict.PASS
+) -> Entry:
+    return Entry(
+        Run(f"{run:032x}", float(run), MACHINE, found.revision), test, name, verdict, found
+    )
+
+
+def _found(**metrics: float) -> Accepted:
+    commit = dataclasses.replace(REVISION, commit="new", date="2026-11-24")
+    found = {name: estimate(value, 0.005) for name, value in metrics.items()}
+    return make_accepted(found, revision=commit)
+
+
+OLD = make_accepted(
+    {"throughput": estimate(1000.0, 0.005), "p50": estimate(0.01, 0.005)},
+    earlier=tuple(
+        make_accepted(
+            {
+                "throughput": estimate(1000.0 * ratio, 0.005),
+                "p50": estimate(0.01 * ratio, 0.005),
+            }
+        ).newest
+        for ratio in (0.99, 1.0, 1.01, 1.02, 0.98)
+    ),
+)
+
+
+def _proposed(found: Accepted, verdict: Verdict = Verdict.PASS) -> tuple[Proposal, ...]:
+    return proposals([_entry(found, verdict=verdict)], {("t", ""): OLD})
+
+
+@pytest.mark.parametrize(
+    ("found", "reasons"),
+    [
+        (_found(throughput=1000.0, p50=0.01), ()),
+        (_found(throughput=2000.0, p50=0.01), ("better beyond the noise: throughput",)),
+        (_found(throughput=1000.0, p50=0.02), ("worse beyond the noise: p50",)),
+        (
+            _found(throughput=500.0, p50=0.005),
+            ("worse beyond the noise: throughput", "better beyond the noise: p50"),
+        ),
+        (
+            dataclasses.replace(_found(throughput=1000.0, p50=0.01), serving="Serving(replicas=2)"),
+            ("it was measured under other conditions",),
+        ),
+    ],
+)
+def test_reasons(found: Accepted, reasons: tuple[str, ...]) -> None:
+    """Losses, gains and other conditions are worth a look; the noise is not."""
+    assert tuple(one for proposal in _proposed(found) for one in proposal.reasons) == reasons
+
+
+def test_a_failed_test_is_worth_a_look() -> None:
+    """Though no metric differs: its budgets may."""
+    (proposal,) = _proposed(_found(throughput=1000.0, p50=0.01), Verdict.FAIL)
+
+    assert not proposal.obstacle
+    assert "its test failed" in proposal.reasons[0]
+
+
+def test_what_says_nothing_cannot_be_accepted() -> None:
+    """However it compares."""
+    (proposal,) = _proposed(_found(throughput=2000.0), Verdict.INVALID)
+    assert proposal.obstacle
+
+
+def test_what_was_accepted_already_is_settled() -> None:
+    """Even rounded, as files keep it, and even where its sessions since differ from it."""
+    found = _found(throughput=2000.123456789, p50=0.005)
+    rounded = dataclasses.replace(
+        found,
+        metrics={**found.metrics, "throughput": Estimate(2000.12, 1990.12, 2010.12)},
+    )
+    exact = Estimate(2000.1249, 1990.1151, 2010.1199)
+    found = dataclasses.replace(found, metrics={**found.metrics, "throughput": exact})
+    accepted = dataclasses.replace(OLD, earlier=(*OLD.earlier, rounded.newest))
+
+    assert not proposals([_entry(found)], {("t", ""): accepted})
+    assert proposals([_entry(found)], {("t", ""): OLD})
+
+
+def test_unchanged_code_is_hardly_ever_proposed() -> None:
+    """Of 200 reviews of unchanged code with 5 % noise between sessions, about 2 % show anything."""
+    generator = np.random.default_rng(3)
+
+    def session() -> Accepted:
+        value = 1000.0 * math.exp(generator.normal(0, 0.05))
+        return _found(throughput=value, p50=0.01 * math.exp(generator.normal(0, 0.05)))
+
+    shown = 0
+    for _ in range(200):
+        old = dataclasses.replace(session(), earlier=tuple(session().newest for _ in range(7)))
+        shown += bool(proposals([_entry(session())], {("t", ""): old}))
+    assert shown <= 8
+
+
+_RUNS = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["", "x"])), unique=True)
+
+
+@given(st.lists(_RUNS, max_size=5))
+def test_the_newest_run_of_each_test(runs: list[list[tuple[str, str]]]) -> None:
+    """All it measured of a test is kept, nothing of an earlier run of that test."""
+    entries = [
+        _entry(make_accepted(), run, test, name)
+        for run, measured in enumerate(runs, start=1)
+        for test, name in measured
+    ]
+
+    kept = of_newest_runs(reversed(entries))
+
+    newest = {entry.test: entry.run.key for entry in entries}
+    wanted = {(entry.test, entry.name) for entry in entries if newest[entry.test] == entry.run.key}
+    assert [(entry.test, entry.name) for entry in kept] == sorted(wanted)
+    assert all(entry.run.key == newest[entry.test] for entry in kept)
+
+
+def test_what_becomes_of_it() -> None:
+    """One session, which is its own anchor until it follows on what is stored."""
+    found = dataclasses.replace(_found(throughput=2000.0), earlier=OLD.earlier, changes=3)
+    (proposal,) = proposals([_entry(found)], {})
+
+    accepted = proposal.accepted
+
+    assert accepted.sessions == (found.newest,)
+    assert (accepted.anchor, accepted.changes) == (found.newest, 0)
+    anchored = dataclasses.replace(OLD, anchor=OLD.earlier[0], changes=4)
+    assert accepted.following(anchored).anchor == OLD.earlier[0]
+    assert accepted.following(anchored).changes == 5

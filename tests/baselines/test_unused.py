@@ -1,0 +1,144 @@
+"""Unused baselines: which tests are gone, and what they may be called now."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_dlperf.baselines.unused import (
+    Collected,
+    Unused,
+    nearest_names,
+    not_there,
+    with_new_names,
+)
+
+NOBODY: frozenset[str] = frozenset()
+ONE = frozenset({""})
+FILE = "tests/test_model.py"
+
+
+def collected(*tests: str, modules: tuple[str, ...] = (FILE,)) -> Collected:
+    """What a collection found."""
+    return Collected(frozenset(tests), frozenset(modules))
+
+
+@pytest.mark.parametrize(
+    ("test", "there"),
+    [
+        (f"{FILE}::test_fast", True),
+        (f"{FILE}::test_gone", False),
+        (f"{FILE}::test_fast[8]", False),
+        (f"{FILE}::TestIt::test_fast", False),
+        (f"{FILE}::test_sizes[64]", True),
+        (f"{FILE}::test_sizes[65]", False),
+        # Devices are said when pytest is started: they come and go.
+        (f"{FILE}::test_fast[cpu:0]", True),
+        (f"{FILE}::test_gone[cpu:0]", False),
+        (f"{FILE}::test_sizes[gpu:1-64]", True),
+        (f"{FILE}::test_sizes[64-gpu:1]", True),
+        (f"{FILE}::test_sizes[gpu:1-65]", False),
+        (f"{FILE}::test_sizes[gpu:1]", False),
+        (f"{FILE}::test_placed[cpu:1]", True),
+        (f"{FILE}::test_placed", True),
+        # Nobody looked into it.
+        ("perf/test_other.py::test_fast", True),
+        # It is not there.
+        ("tests/test_removed.py::test_fast", False),
+    ],
+)
+def test_which_tests_are_there(test: str, *, there: bool) -> None:
+    """A test is gone if its file is, or if that was looked into and does not have it."""
+    found = collected(
+        f"{FILE}::test_fast", f"{FILE}::test_sizes[64]", f"{FILE}::test_placed[cpu:0]"
+    )
+
+    gone = not_there([test], found, frozenset({"tests/test_removed.py"}))
+
+    assert gone == (() if there else (test,))
+
+
+_TESTS = st.sets(st.sampled_from([f"{FILE}::test_{n}" for n in "abcdef"]))
+
+
+@given(_TESTS, _TESTS)
+def test_what_was_collected_is_there(tests: set[str], here: set[str]) -> None:
+    """Exactly the tests that were not collected are gone, sorted and each once."""
+    found = collected(*here)
+
+    assert list(not_there([*tests, *tests], found, NOBODY)) == sorted(tests - here)
+    assert not_there(tests, Collected(frozenset(here), NOBODY), NOBODY) == ()
+
+
+def test_a_renamed_test_is_found() -> None:
+    """The most alike without a baseline, whose measurements have the same names."""
+    old = f"{FILE}::test_digits_under_load"
+    fresh = {
+        f"{FILE}::test_digits_under_heavy_load": ONE,
+        f"{FILE}::test_training": ONE,
+        f"{FILE}::test_digits_under_loads": frozenset({"small", "large"}),
+    }
+
+    assert with_new_names({old: ONE}, fresh) == (
+        Unused(old, f"{FILE}::test_digits_under_heavy_load"),
+    )
+
+
+def test_names_that_are_not_known_do_not_matter() -> None:
+    """A test that was only collected may have measurements of any name."""
+    old, new = f"{FILE}::test_digits", f"{FILE}::test_digit"
+
+    assert with_new_names({old: ONE}, {new: None}) == (Unused(old, new),)
+    assert with_new_names({old: ONE}, {new: NOBODY}) == (Unused(old),)
+
+
+def test_nothing_alike() -> None:
+    """Below six tenths of equal text there is no guess."""
+    assert with_new_names({"abcdefghij": ONE}, {"abcdeXXXXX": ONE}) == (Unused("abcdefghij"),)
+    assert with_new_names({"abcdefghij": ONE}, {"abcdefXXXX": ONE}) == (
+        Unused("abcdefghij", "abcdefXXXX"),
+    )
+
+
+def test_no_test_is_taken_for_two() -> None:
+    """The best pair of all comes first; the other baseline takes the next best, or none."""
+    found = with_new_names({"test_a1": ONE, "test_a2": ONE}, {"test_a2x": ONE})
+    assert found == (Unused("test_a1"), Unused("test_a2", "test_a2x"))
+
+    found = with_new_names({"test_a1": ONE, "test_a2": ONE}, {"test_a2x": ONE, "test_bb": ONE})
+    assert found == (Unused("test_a1", "test_bb"), Unused("test_a2", "test_a2x"))
+
+
+_NAMED = st.dictionaries(
+    st.text("ab_", min_size=1, max_size=6), st.sampled_from([ONE, frozenset({"x"})]), max_size=5
+)
+
+
+@given(_NAMED, _NAMED)
+def test_every_unused_baseline_is_there_once(
+    unused: dict[str, frozenset[str]], fresh: dict[str, frozenset[str] | None]
+) -> None:
+    """Guesses are fresh tests, each of one baseline, with the same names of measurements."""
+    found = with_new_names(unused, fresh)
+
+    assert [one.test for one in found] == sorted(unused)
+    guesses = [one for one in found if one.renamed]
+    assert len({one.renamed for one in guesses}) == len(guesses)
+    assert all(fresh[one.renamed] == unused[one.test] for one in guesses)
+
+
+def test_too_many_to_guess() -> None:
+    """A hundred baselines of a hundred new tests are not compared one by one."""
+    unused = {f"test_{n}": ONE for n in range(100)}
+    fresh = {f"test_{n}x": ONE for n in range(100)}
+
+    assert not any(one.renamed for one in with_new_names(unused, fresh))
+
+
+def test_nearest_names() -> None:
+    """What somebody may have meant, best first."""
+    known = [f"{FILE}::test_fast", f"{FILE}::test_faster", "other.py::x"]
+
+    assert nearest_names(f"{FILE}::test_fas", known) == known[:2]
+    assert nearest_names("zzz", known) == []

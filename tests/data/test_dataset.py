@@ -1,0 +1,131 @@
+"""Data: checked once, with the first bad row named."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pytest_dlperf.data.dataset import as_data, check_finite, content_hash
+from pytest_dlperf.errors import DataError
+
+INPUTS = np.arange(12.0).reshape(4, 3)
+LABELS = np.array([0, 1, 2, 1])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (INPUTS, LABELS),
+        [INPUTS, LABELS],
+        (INPUTS.tolist(), LABELS.tolist()),
+        SimpleNamespace(inputs=INPUTS, labels=LABELS),
+    ],
+)
+def test_as_data_reads(value: object) -> None:
+    """A pair, or an object with inputs and labels, is data; lists are read as arrays."""
+    data = as_data(value)
+    assert np.array_equal(data.inputs, INPUTS)
+    assert np.array_equal(data.labels, LABELS)
+    assert data.hash == as_data((INPUTS, LABELS)).hash
+
+
+@pytest.mark.parametrize("value", [(INPUTS, None), SimpleNamespace(inputs=INPUTS, labels=None)])
+def test_labels_may_be_missing(value: object) -> None:
+    """Without labels there is data all the same."""
+    data = as_data(value)
+    assert data.labels is None
+    assert np.array_equal(data.inputs, INPUTS)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (INPUTS, "data of type ndarray"),
+        (None, "data of type NoneType"),
+        ((INPUTS,), "data of type tuple"),
+        ((INPUTS, LABELS, LABELS), "data of type tuple"),
+        ({"inputs": INPUTS, "labels": LABELS}, "data of type dict"),
+        ((INPUTS, LABELS[:3]), "4 rows of inputs, but 3 labels"),
+        ((np.zeros((0, 3)), np.zeros(0)), "have no rows"),
+        ((np.float64(3.0), None), "have no rows"),
+        ((None, LABELS), "inputs are of type object"),
+        ((["a", "b"], None), "inputs are of type"),
+        (([[1, 2], [3]], None), "inputs cannot be read as one array"),
+        ((INPUTS.astype(complex), None), "inputs are of type complex"),
+        ((INPUTS, ["x"] * 4), "labels are of type"),
+        ((INPUTS, [0.0, 1.0, np.nan, 2.0]), "labels: row 2"),
+    ],
+)
+def test_as_data_refuses(value: object, problem: str) -> None:
+    """What is no data is refused with what it is instead."""
+    with pytest.raises(DataError) as caught:
+        as_data(value)
+    assert problem in str(caught.value)
+
+
+@given(st.sets(st.integers(0, 19), min_size=1), st.sampled_from([np.nan, np.inf, -np.inf]))
+def test_first_bad_row_is_named(rows: set[int], value: float) -> None:
+    """Values that are not finite are refused by the first row and the number of others."""
+    inputs = np.zeros((20, 2, 2), np.float32)
+    inputs[list(rows), 1, 0] = value
+    with pytest.raises(DataError) as caught:
+        as_data((inputs, None))
+    text = str(caught.value)
+    assert f"inputs: row {min(rows)} has a value that is not finite" in text
+    assert (f"and {len(rows) - 1} more rows" in text) is (len(rows) > 1)
+
+
+def test_whole_numbers_are_finite() -> None:
+    """Whole numbers and truth values need no look."""
+    check_finite(np.array([[2**62]]), "inputs")
+    assert as_data((np.array([[True], [False]]), None)).inputs.dtype == bool
+
+
+_ARRAYS = hnp.arrays(
+    st.sampled_from([np.float32, np.float64, np.int32, np.uint8]),
+    hnp.array_shapes(min_dims=1, max_dims=3, max_side=4),
+    elements=st.integers(0, 3),
+)
+
+
+@given(_ARRAYS, _ARRAYS)
+def test_hash_tells_contents_apart(one: np.ndarray, other: np.ndarray) -> None:
+    """Arrays hash alike exactly if their type, shape and contents are the same."""
+    same = one.dtype == other.dtype and one.shape == other.shape and np.array_equal(one, other)
+    assert (content_hash(one) == content_hash(other)) is same
+
+
+def test_hash_is_of_the_values_not_of_the_memory() -> None:
+    """A view, a copy and another memory order of the same values hash alike."""
+    assert content_hash(INPUTS) == content_hash(np.asfortranarray(INPUTS))
+    assert content_hash(INPUTS) == content_hash(np.repeat(INPUTS, 2, axis=0)[::2])
+
+
+def test_hash_covers_everything() -> None:
+    """One changed value, other labels, no labels and another order are other data."""
+    changed = INPUTS.copy()
+    changed[3, 2] += 1e-9
+    hashes = {
+        as_data(value).hash
+        for value in (
+            (INPUTS, LABELS),
+            (changed, LABELS),
+            (INPUTS, LABELS[::-1]),
+            (INPUTS, None),
+            (INPUTS[::-1], LABELS),
+            (INPUTS.astype(np.float32), LABELS),
+        )
+    }
+    assert len(hashes) == 6
+
+
+def test_hash_is_stable() -> None:
+    """The hash is written into baselines, so it must never change."""
+    array = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert content_hash(array, np.array([0, 1], np.int64)) == "4a9701ffff62b3ff"
+    assert content_hash(array, None) == "a8752c4cd1f69011"

@@ -1,0 +1,316 @@
+"""The keeper: whatever ends a duel, nothing of it is left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from git_repositories import git
+
+from pytest_dlperf.duel import cleanup_process as keeper_module
+from pytest_dlperf.duel.cleanup_process import Keeper, Ledger, remove_worktree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATIENCE = 60.0
+WAIT = "import threading; threading.Event().wait()"
+PARENT = f"""
+import json, os, signal, subprocess, sys, threading
+from pathlib import Path
+from pytest_dlperf.duel.cleanup_process import Keeper
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+fork, *paths = sys.argv[1:]
+repository, tree, folder = map(Path, paths)
+keeper = Keeper().start()
+keeper.tree(repository, tree)
+keeper.folder(folder)
+add = ["git", "-C", repository, "worktree", "add", "--quiet", "--detach", tree, "HEAD"]
+subprocess.run(add, check=True)
+(tree / "new").write_text("not in git")
+folder.mkdir()
+(folder / "full").write_text("not empty")
+children = []
+for _ in range(2):
+    child = subprocess.Popen([sys.executable, "-c", {WAIT!r}], start_new_session=True)
+    keeper.group(child.pid)
+    os.killpg(child.pid, signal.SIGSTOP)
+    children.append(child.pid)
+if fork == "forked" and os.fork() == 0:
+    threading.Event().wait()
+print(json.dumps([keeper.pid, *children]), flush=True)
+threading.Event().wait()
+"""
+
+
+pytestmark = pytest.mark.usefixtures("git_of_nobody")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with one commit."""
+    folder = tmp_path / "a repository"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "-b", "main")
+    (folder / "file").write_text("content")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "first")
+    return folder
+
+
+def wait_for(descriptor: int) -> bool:
+    """Whether a process ends in time, by its descriptor."""
+    gone, _, _ = select.select([descriptor], [], [], PATIENCE)
+    os.close(descriptor)
+    return bool(gone)
+
+
+@contextlib.contextmanager
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that leads a group and does nothing, stopped."""
+    with subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", WAIT], start_new_session=True
+    ) as process:
+        os.killpg(process.pid, signal.SIGSTOP)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+class Parent:
+    """A process that has a keeper, two stopped children, a worktree and a folder."""
+
+    def __init__(self, repository: Path, scratch: Path, fork: str = "") -> None:
+        self.left = (scratch / "tree", scratch / "folder")
+        self.repository = repository
+        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
+            [sys.executable, "-c", PARENT, fork, str(repository), *map(str, self.left)],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        assert self.process.stdout is not None
+        self.keeper, *children = json.loads(self.process.stdout.readline())
+        self.keeper_ends = os.pidfd_open(self.keeper)
+        self.children_end = [os.pidfd_open(child) for child in children]
+        assert all(path.exists() for path in self.left)
+
+    def kill(self) -> None:
+        """Kill it and nothing else."""
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def assert_nothing_is_left(self) -> None:
+        """The keeper ends by itself, and so has everything that it was told of."""
+        assert wait_for(self.keeper_ends)
+        assert all(wait_for(child) for child in self.children_end)
+        assert not any(path.exists() for path in self.left)
+        assert git(self.repository, "worktree", "list").count("\n") == 1
+        assert not (self.repository / ".git" / "worktrees").exists()
+
+
+def test_a_parent_that_is_killed_leaves_nothing(repository: Path, tmp_path: Path) -> None:
+    """Its stopped children are killed and its worktree and folder removed."""
+    parent = Parent(repository, tmp_path)
+    parent.kill()
+    parent.assert_nothing_is_left()
+
+
+def test_a_fork_of_a_killed_parent_changes_nothing(repository: Path, tmp_path: Path) -> None:
+    """All is removed though a fork lives on that holds the pipe to the keeper open."""
+    parent = Parent(repository, tmp_path, "forked")
+    parent.kill()
+    try:
+        parent.assert_nothing_is_left()
+    finally:
+        os.killpg(parent.process.pid, signal.SIGKILL)
+
+
+def test_signals_are_not_for_the_keeper(repository: Path, tmp_path: Path) -> None:
+    """It outlives Ctrl-C in its parent's terminal, and what a CI runner sends to all processes."""
+    parent = Parent(repository, tmp_path)
+    end = time.monotonic() + PATIENCE
+    while not ignores(parent.keeper, signal.SIGHUP) and time.monotonic() < end:
+        time.sleep(0.001)
+    os.killpg(parent.process.pid, signal.SIGINT)
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(parent.keeper, each)
+
+    parent.kill()
+    parent.assert_nothing_is_left()
+
+
+def ignores(number: int, which: signal.Signals) -> bool:
+    """Whether a process ignores a signal."""
+    status = Path(f"/proc/{number}/status").read_text()
+    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigIgn"))
+    return bool(int(mask, 16) >> (which - 1) & 1)
+
+
+@pytest.mark.parametrize("keeper_dies", [False, True])
+def test_closing_cleans_up(repository: Path, tmp_path: Path, *, keeper_dies: bool) -> None:
+    """Closing returns when all is gone, also if the keeper's process was killed on the way."""
+    tree, folder = tmp_path / "tree", tmp_path / "folder"
+    with sleeper() as first, sleeper() as second:
+        with Keeper() as keeper:
+            keeper.group(first.pid)
+            if keeper_dies:
+                assert keeper.pid is not None
+                os.kill(keeper.pid, signal.SIGKILL)
+                assert wait_for(os.pidfd_open(keeper.pid))
+            keeper.group(second.pid)
+            keeper.tree(repository, tree)
+            git(repository, "worktree", "add", "--quiet", "--detach", str(tree))
+            keeper.folder(folder)
+            folder.mkdir()
+        assert first.wait(PATIENCE) == second.wait(PATIENCE) == -signal.SIGKILL
+    assert not tree.exists()
+    assert not folder.exists()
+    assert not (repository / ".git" / "worktrees").exists()
+    keeper.close()
+
+
+def test_what_is_forgotten_is_left_alone() -> None:
+    """A group that has ended is not killed, since its number may be somebody else's by then."""
+    with sleeper() as process:
+        with Keeper() as keeper:
+            keeper.group(process.pid)
+            keeper.forget(process.pid)
+        assert process.poll() is None
+
+
+def test_a_number_that_is_now_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group's leader that started at another time is not the one that was meant."""
+    ledger = Ledger()
+    with sleeper() as process:
+        with monkeypatch.context() as patch:
+            patch.setattr(keeper_module, "_started", lambda _: "long ago")
+            ledger.note("group", str(process.pid))
+        ledger.clean_up()
+        assert process.poll() is None
+
+
+def test_cleaning_up_twice(repository: Path, tmp_path: Path) -> None:
+    """What is gone, or never came to be, does no harm."""
+    ledger = Ledger()
+    ledger.note("tree", str(repository), str(tmp_path / "tree"))
+    ledger.note("tree", str(tmp_path / "no repository"), str(tmp_path / "other"))
+    ledger.note("folder", str(tmp_path / "folder"))
+    with sleeper() as process:
+        ledger.note("group", str(process.pid))
+        ledger.clean_up()
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+    ledger.clean_up()
+
+
+@pytest.mark.parametrize("line", [["group"], ["tree", "only one"], ["else", "1"], ["group", "x"]])
+def test_lines_that_are_none(line: list[str]) -> None:
+    """The ledger takes nothing down that it does not understand."""
+    with pytest.raises(ValueError, match=r"not a line|invalid literal"):
+        Ledger().note(*line)
+
+
+def test_other_worktrees_stay(repository: Path, tmp_path: Path) -> None:
+    """Neither somebody's worktree nor the record of one that is away is touched."""
+    ours, theirs, away = (tmp_path / name for name in ("ours", "theirs", "away"))
+    for path in (ours, theirs, away):
+        git(repository, "worktree", "add", "--quiet", "--detach", str(path))
+    away.rename(tmp_path / "elsewhere")
+
+    remove_worktree(str(repository), str(ours))
+
+    assert not ours.exists()
+    assert {entry.name for entry in (repository / ".git" / "worktrees").iterdir()} == {
+        "theirs",
+        "away",
+    }
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_half_made_worktrees(repository: Path, tmp_path: Path, *, whole: bool) -> None:
+    """A worktree that git was killed over is removed, though git calls it locked."""
+    tree = tmp_path / "tree"
+    git(repository, "worktree", "add", "--quiet", "--detach", str(tree))
+    record = repository / ".git" / "worktrees" / "tree"
+    (record / "locked").write_text("initializing")
+    if not whole:
+        (record / "gitdir").unlink()
+        (tree / ".git").unlink()
+
+    remove_worktree(str(repository), str(tree))
+
+    assert not tree.exists()
+    assert not (repository / ".git" / "worktrees").exists()
+
+
+def test_a_worktree_of_a_worktree(repository: Path, tmp_path: Path) -> None:
+    """The repository may itself be a worktree of another."""
+    mine, tree = tmp_path / "mine", tmp_path / "tree"
+    git(repository, "worktree", "add", "--quiet", "--detach", str(mine))
+    git(mine, "worktree", "add", "--quiet", "--detach", str(tree))
+
+    remove_worktree(str(mine), str(tree))
+
+    assert not tree.exists()
+    assert git(mine, "worktree", "list").count("\n") == 2
+
+
+def test_folders_without_write_permission(tmp_path: Path) -> None:
+    """A folder is removed though something in it is read-only."""
+    folder = tmp_path / "folder"
+    (folder / "locked").mkdir(parents=True)
+    (folder / "locked" / "file").touch()
+    (folder / "locked").chmod(0o500)
+    ledger = Ledger()
+    ledger.note("folder", str(folder))
+    ledger.clean_up()
+    assert not folder.exists()
+
+
+def test_running_a_program(tmp_path: Path) -> None:
+    """Its exit code and the last that it wrote, on either stream."""
+    command = ["/bin/sh", "-c", 'echo "$A"; pwd >&2; exit 3']
+    with Keeper() as keeper:
+        done = keeper.run(command, folder=tmp_path, environment={"A": "a"}, seconds=PATIENCE)
+    assert done == (3, ["a", str(tmp_path)])
+
+
+def test_a_program_that_takes_too_long(tmp_path: Path) -> None:
+    """It is ended with all that it started."""
+    command = ["/bin/sh", "-c", "sleep 1000 & echo $!; wait"]
+    environment = dict(os.environ)
+    with Keeper() as keeper:
+        status, lines = keeper.run(command, folder=tmp_path, environment=environment, seconds=0.3)
+    assert status is None
+    for line in lines:
+        assert not Path(f"/proc/{line}").exists() or "Z" in Path(f"/proc/{line}/stat").read_text()
+
+
+def test_a_program_never_runs_unknown_to_the_keeper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever dies before the keeper knows of the program has not started it."""
+
+    def die(_: Keeper, __: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Keeper, "group", die)
+    made = tmp_path / "made"
+    with Keeper() as keeper, pytest.raises(KeyboardInterrupt):
+        keeper.run(
+            ["touch", str(made)], folder=tmp_path, environment=dict(os.environ), seconds=PATIENCE
+        )
+    assert not made.exists()

@@ -1,0 +1,277 @@
+"""Side processes: what is said between a referee and its sides, and what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from pytest_dlperf.duel import side_process
+from pytest_dlperf.duel.channel import VARIABLE, Channel, Message, connect
+from pytest_dlperf.duel.cleanup_process import Keeper
+from pytest_dlperf.duel.side_process import SideLost, SideProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
+
+PATIENCE = 60.0
+START = "from pytest_dlperf.duel.channel import Message, connect; channel = connect()\n"
+ECHO = START + "while True: channel.send(channel.receive(None), 60)"
+BUSY = START + "channel.send(Message({}), 60)\nwhile True: pass"
+SILENT = START + "channel.send(Message({}), 60)\nchannel.receive(None)"
+PARENT = """
+import json, os, sys, threading
+from pathlib import Path
+from pytest_dlperf.duel.cleanup_process import Keeper
+from pytest_dlperf.duel.side_process import SideProcess
+
+keeper = Keeper().start()
+sides = []
+for code in json.loads(sys.argv[1]):
+    command = [sys.executable, "-c", code]
+    side = SideProcess("base", command, folder=Path(), environment=os.environ, keeper=keeper)
+    sides.append(side)
+    if "Message" in code:
+        side.receive(60, "starting")
+if sys.argv[2] == "paused":
+    for side in sides:
+        side.pause()
+print(json.dumps([side.pid for side in sides]), flush=True)
+threading.Event().wait()
+"""
+
+
+def environment() -> dict[str, str]:
+    """This process', with its module path."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+@contextlib.contextmanager
+def running(code: str) -> Iterator[SideProcess]:
+    """A side that runs some code."""
+    command = [sys.executable, "-c", code]
+    with Keeper() as keeper:
+        side = SideProcess(
+            "base", command, folder=Path.cwd(), environment=environment(), keeper=keeper
+        )
+        with contextlib.ExitStack() as stack:
+            stack.callback(side.kill)
+            yield side
+
+
+def test_messages_and_their_tails() -> None:
+    """Fields and bytes come back as they were, also those larger than any buffer."""
+    with running(ECHO) as side:
+        for fields, tail in (
+            ({}, b""),
+            ({"a": [1, 0.1, None, "é"], "b": {"c": float("inf")}}, b"\0\xff"),
+            ({"text": "x" * 100_000}, bytes(5_000_000)),
+        ):
+            side.send(fields, tail)
+            assert side.receive(PATIENCE, "echoing") == Message(fields, tail)
+
+
+def test_a_message_in_pieces() -> None:
+    """What has arrived of a message is kept when the time is over; two at once stay apart."""
+    here, there = socket.socketpair()
+    whole, far = socket.socketpair()
+    with contextlib.closing(Channel(whole)) as sender, far:
+        sender.send(Message({"a": 1}, b"tail"), PATIENCE)
+        said = far.recv(1 << 16)
+    with contextlib.closing(Channel(here)) as channel, there:
+        for byte in said[:-1]:
+            there.sendall(bytes([byte]))
+            with pytest.raises(TimeoutError):
+                channel.receive(0.001)
+        there.sendall(said[-1:] + said)
+        for _ in range(2):
+            assert channel.receive(PATIENCE) == Message({"a": 1}, b"tail")
+        there.sendall(said[:-1])
+        there.close()
+        with pytest.raises(ConnectionError):
+            channel.receive(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("code", "end"),
+    [
+        ("print('last words'); raise SystemExit(3)", "ended with exit code 3"),
+        (
+            START + "import os; print('last words', flush=True); os.kill(os.getpid(), 9)",
+            "was killed by SIGKILL, as the kernel does when memory runs out",
+        ),
+        (START + "import os; os.write(1, b'last words'); os.abort()", "was killed by SIGABRT"),
+    ],
+)
+def test_a_side_that_dies(code: str, end: str) -> None:
+    """How it ended, in which step, and the last that it wrote; also for what is asked later."""
+    with running(code) as side:
+        for _ in range(2):
+            with pytest.raises(SideLost) as caught:
+                side.receive(PATIENCE, "starting")
+            assert caught.value.problem == f"the base side {end}, while starting"
+            assert "last words" in caught.value.output
+            assert "last words" in str(caught.value)
+        with pytest.raises(SideLost, match=end):
+            side.send({})
+        side.pause()
+        side.resume()
+
+
+def test_a_side_that_dies_and_leaves_a_fork() -> None:
+    """Its end is seen though a fork of it holds the channel open; the fork is ended with it."""
+    code = "import os, time\nchild = os.fork()\nif not child: time.sleep(1000)\n"
+    code += "print(child, flush=True)\nos._exit(4)"
+    with running(START + code) as side:
+        with pytest.raises(SideLost, match="exit code 4, while forking"):
+            side.receive(PATIENCE, "forking")
+        fork = os.pidfd_open(int(side.last_output()))
+    assert wait_for(fork)
+
+
+def test_a_side_that_hangs() -> None:
+    """The limit and the step are named; what it says afterwards is still received."""
+    with running(SILENT) as side:
+        side.receive(PATIENCE, "starting")
+        with pytest.raises(SideLost, match="the base side has said nothing for 50 ms while warm"):
+            side.receive(0.05, "warming up")
+    with running(ECHO) as side:
+        side.send({})
+        assert side.receive(PATIENCE, "echoing").fields == {}
+        with pytest.raises(SideLost):
+            side.receive(0.01, "waiting")
+        side.send({"late": 1})
+        assert side.receive(PATIENCE, "echoing").fields == {"late": 1}
+
+
+def test_a_side_that_takes_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that is not read does not block for ever."""
+    monkeypatch.setattr(side_process, "_SEND_SECONDS", 0.05)
+    with running(BUSY) as side:
+        side.receive(PATIENCE, "starting")
+        with pytest.raises(SideLost, match=r"takes no message within 0\.05 s"):
+            side.send({}, bytes(5_000_000))
+
+
+def test_a_side_that_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that closed its end but lives on is lost too, as a program that is no side is."""
+    monkeypatch.setattr(side_process, "_DEATH_SECONDS", 0.05)
+    code = f"import os, time; os.close(int(os.environ[{VARIABLE!r}].split(':')[0]))"
+    with (
+        running(f"{code}; time.sleep(1000)") as side,
+        pytest.raises(SideLost, match="closed its end of the channel, while starting"),
+    ):
+        side.receive(PATIENCE, "starting")
+
+
+def test_pausing() -> None:
+    """A paused side does nothing, and goes on where it was when it is resumed."""
+    with running(ECHO) as side:
+        side.send({})
+        side.receive(PATIENCE, "starting")
+        side.pause()
+        end = time.monotonic() + PATIENCE
+        while psutil.Process(side.pid).status() != "stopped" and time.monotonic() < end:
+            time.sleep(0.001)
+        side.send({"a": 1})
+        with pytest.raises(SideLost):
+            side.receive(0.05, "stopped")
+        side.resume()
+        assert side.receive(PATIENCE, "echoing").fields == {"a": 1}
+
+
+def test_closing() -> None:
+    """A side that is paused is ended too; afterwards all is an error in words, or nothing."""
+    with running(ECHO) as side:
+        ends = os.pidfd_open(side.pid)
+        side.pause()
+        side.kill()
+        assert wait_for(ends)
+        side.kill()
+        side.pause()
+        side.resume()
+        for ask in (lambda: side.receive(PATIENCE, "being asked"), lambda: side.send({})):
+            with pytest.raises(SideLost, match="the base side was closed"):
+                ask()
+
+
+def test_what_a_side_has() -> None:
+    """A session of its own, no input, and nothing that its own children could take for theirs."""
+    code = f"""
+import os, subprocess, sys
+ask = "import os; print({VARIABLE!r} in os.environ, len(os.listdir('/proc/self/fd')), end='')"
+channel.send(Message({{
+    "session": os.getsid(0), "input": sys.stdin.read(), "parent": os.getppid(),
+    "child": subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True).stdout,
+}}), 60)
+"""
+    with running(START + code) as side:
+        found = side.receive(PATIENCE, "starting").fields
+        assert found == {
+            "session": side.pid,
+            "input": "",
+            "parent": os.getpid(),
+            "child": "False 4",
+        }
+
+
+def test_a_process_that_is_no_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what was started as a side can connect."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with pytest.raises(KeyError, match=VARIABLE):
+        connect()
+
+
+def wait_for(descriptor: int) -> bool:
+    """Whether a process ends in time, by its descriptor."""
+    gone, _, _ = select.select([descriptor], [], [], PATIENCE)
+    os.close(descriptor)
+    return bool(gone)
+
+
+@pytest.mark.parametrize("state", ["running", "paused"])
+def test_sides_die_with_their_parent(state: str) -> None:
+    """A parent that is killed leaves no side, be it busy, waiting, starting, or stopped."""
+    codes = [BUSY, SILENT, "import time; time.sleep(1000)"]
+    parent = subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", PARENT, json.dumps(codes), state],
+        stdout=subprocess.PIPE,
+        env=environment(),
+    )
+    with parent:
+        assert parent.stdout is not None
+        sides = [os.pidfd_open(pid) for pid in json.loads(parent.stdout.readline())]
+        parent.kill()
+        assert [wait_for(side) for side in sides] == [True] * len(codes)
+
+
+def test_a_side_that_the_keeper_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A side ends itself when its parent is gone before it could tell the keeper."""
+    monkeypatch.setattr(Keeper, "group", lambda *_: None)
+    keeper = Keeper()
+    command = [sys.executable, "-c", BUSY]
+    side = SideProcess("base", command, folder=Path.cwd(), environment=environment(), keeper=keeper)
+    side.receive(PATIENCE, "starting")
+    ends = os.pidfd_open(side.pid)
+    side._channel.close()  # noqa: SLF001 - as the kernel does when this process is killed
+    assert wait_for(ends)
+    assert side.ended() == "ended with exit code 1"
+    side.kill()
+
+
+def test_ctrl_c_is_not_for_sides() -> None:
+    """A terminal's signals go to the foreground group, which no side is in."""
+    with running(ECHO) as side:
+        assert os.getpgid(side.pid) == side.pid != os.getpgid(0)

@@ -1,0 +1,386 @@
+"""Comparison: what is proven of two sides, what is not, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from builders import ENVIRONMENT, MACHINE, estimate, make_accepted, make_measurement, make_rows
+from entries import TEST
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_dlperf.config.budgets import parse_budget
+from pytest_dlperf.duel.questions import ALPHA, BETA
+from pytest_dlperf.history.compare import USUAL, Comparison, Row, compare_sides
+from pytest_dlperf.history.entries import Place
+from pytest_dlperf.judge.conditions import Day
+from pytest_dlperf.judge.judge import judge
+from pytest_dlperf.metrics import METRICS
+from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.statistics.estimate import Estimate, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pytest_dlperf.results.baseline import Accepted
+
+PLACE = Place(TEST, "", MACHINE)
+BIGGER = dataclasses.replace(MACHINE, cores=8, driver="560.1")
+
+
+def _accepted(*sessions: Mapping[str, Estimate], **fields: Any) -> Accepted:  # noqa: ANN401 - any
+    """Sessions of these metrics, the newest last."""
+    *earlier, newest = (make_accepted(metrics, **fields) for metrics in sessions)
+    return dataclasses.replace(newest, earlier=tuple(one.newest for one in earlier))
+
+
+def _throughputs(*values: float, **fields: Any) -> Accepted:  # noqa: ANN401 - any
+    return _accepted(*({"throughput": estimate(value)} for value in values), **fields)
+
+
+def _compared(base: Accepted, candidate: Accepted, *metrics: str) -> Comparison:
+    return compare_sides({PLACE: base}, {PLACE: candidate}, metrics or None)
+
+
+def _row(base: Accepted, candidate: Accepted, metric: str = "throughput") -> Row:
+    (one,) = _compared(base, candidate, metric).measurements
+    (row,) = one.rows
+    return row
+
+
+def test_a_loss_a_gain_and_neither() -> None:
+    """Eight sessions on both sides prove 15 % in either direction, and exclude 5 % where none is.
+
+    In the metric's own direction: more throughput is better, more latency is worse.
+    """
+    for metric, sign in (("throughput", 1), ("p50", -1)):
+        base = _accepted(*({metric: estimate(v)} for v in (990, 1010) * 4))
+        worse, better, same = (
+            _row(base, _accepted(*({metric: estimate(v * f)} for v in (990, 1010) * 4)), metric)
+            for f in (0.85**sign, 1.15**sign, 1.0)
+        )
+        assert (worse.verdict, worse.improved) == (Verdict.FAIL, False)
+        assert (better.verdict, better.improved) == (Verdict.PASS, True)
+        assert (same.verdict, same.improved, same.reason) == (Verdict.PASS, False, "")
+        assert worse.change is not None
+        assert worse.change.value == pytest.approx(0.85**sign - 1)
+        assert worse.change.low < worse.change.value < worse.change.high
+        assert (worse.base, worse.candidate) == pytest.approx(
+            (1000, 850) if sign > 0 else (1000, 1000 / 0.85), rel=1e-4
+        )
+
+
+def test_what_noise_hides() -> None:
+    """One session on each side cannot tell 5 %: it says which loss it could have told."""
+    row = _row(_throughputs(1000), _throughputs(950))
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert row.reason == "the noise hides a loss of this size"
+    assert row.fails_at is not None
+    beyond = _throughputs(1000 * (1 + row.fails_at) * 0.999)
+    within = _throughputs(1000 * (1 + row.fails_at) * 1.001)
+    assert _row(_throughputs(1000), beyond).verdict is Verdict.FAIL
+    assert _row(_throughputs(1000), within).verdict is Verdict.INCONCLUSIVE
+
+
+@given(
+    st.lists(st.floats(900, 1100), min_size=1, max_size=8),
+    st.floats(500, 1500),
+    st.sampled_from(["throughput", "p50", "p99", "peak_memory", "loss", "compile_time"]),
+)
+def test_one_session_is_judged_as_pytest_does(values: list[float], now: float, metric: str) -> None:
+    """A comparison with one session is the verdict of a budget that allows no loss."""
+    base = _accepted(*({metric: estimate(value, 0.01)} for value in values))
+    row = _row(base, _accepted({metric: estimate(now, 0.01)}), metric)
+
+    sign = ">=" if METRICS[metric].better == "higher" else "<="
+    (judged,) = judge(
+        make_measurement({metric: estimate(now, 0.01)}),
+        [parse_budget(f"{metric} {sign} baseline")],
+        base,
+        ENVIRONMENT,
+        "",
+        Day(alpha=ALPHA, beta=BETA),
+    )
+    assert (row.verdict, row.improved) == (judged.verdict, judged.improved)
+    if judged.fails_at is not None:
+        assert judged.baseline is not None
+        assert row.fails_at == pytest.approx(judged.fails_at / judged.baseline - 1)
+
+
+def test_the_error_rate_is_shared() -> None:
+    """Twice as many metrics have half the error rate each; those that cannot err do not count."""
+    metrics = {"throughput": estimate(1000.0), "p50": estimate(0.01), "p95": estimate(0.02)}
+    side = _accepted({**metrics, "errors": counted(0.001)})
+    assert _compared(side, side, "throughput").alpha == ALPHA
+    assert _compared(side, side, "throughput", "p50").alpha == ALPHA / 2
+    assert _compared(side, side).alpha == ALPHA / 3
+    other = _accepted(metrics, scenario="Offline()")
+    assert _compared(other, side).alpha == ALPHA
+    sides = {PLACE: side, Place(TEST, "b", MACHINE): side}
+    assert compare_sides(sides, sides).alpha == ALPHA / 6
+
+
+def test_unchanged_code_fails_in_one_table_of_a_hundred() -> None:
+    """Of tables of six metrics in which nothing changed, at most 1 % have a FAIL."""
+    random = np.random.default_rng(0)
+    names = ("throughput", "p50", "p95", "peak_memory", "goodput", "p99")
+
+    def side(sessions: int) -> Accepted:
+        drawn = np.exp(random.normal(0, 0.05, (sessions, len(names))))
+        return _accepted(
+            *(dict(zip(names, map(estimate, row), strict=True)) for row in drawn.tolist())
+        )
+
+    failed = sum(_compared(side(8), side(5)).failed for _ in range(400))
+    assert failed <= 10  # 99.7 % of the binomial with 1 %
+
+
+def test_accuracy_row_by_row() -> None:
+    """The same rows are paired: ten that only the base has right prove a loss of one in a hundred.
+
+    The intervals of both accuracies are far too wide for that.
+    """
+    right = np.ones(1000, int)
+    lost = right.copy()
+    lost[:20] = 0
+    wide = {"accuracy": Estimate(0.98, 0.96, 1.0)}
+    base = _accepted(wide, rows=make_rows(right.tolist()))
+    candidate = _accepted(wide, rows=make_rows(lost.tolist()))
+
+    worse, better, same = (
+        _row(*sides, "accuracy") for sides in ((base, candidate), (candidate, base), (base, base))
+    )
+
+    assert worse.verdict is Verdict.FAIL
+    assert worse.change is not None
+    assert worse.change.value == pytest.approx(-0.02)
+    assert (better.verdict, better.improved) == (Verdict.PASS, True)
+    assert (same.verdict, same.improved) == (Verdict.PASS, False)
+    assert same.change == counted(0.0)
+
+
+def test_accuracy_of_other_rows() -> None:
+    """Other data is compared by intervals, and that is said."""
+    wide = {"accuracy": Estimate(0.98, 0.96, 1.0)}
+    base, candidate = (_accepted(wide, rows=make_rows([1] * 9, data=d)) for d in "ab")
+    row = _row(base, candidate, "accuracy")
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert row.reason == "not of the same rows; the noise hides a loss of this size"
+    sharp = (_accepted({"accuracy": Estimate(v, v - 0.001, v + 0.001)}) for v in (0.98, 0.95))
+    assert _row(*sharp, "accuracy").verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "verdict"),
+    [
+        (0.0, 0.0, Verdict.PASS),
+        (0.01, 0.005, Verdict.PASS),
+        (0.0, 0.0009, Verdict.INCONCLUSIVE),
+        (0.0, 0.0011, Verdict.FAIL),
+    ],
+)
+def test_errors(then: float, now: float, verdict: Verdict) -> None:
+    """Errors are counted, and nobody knows their noise: only 0.1 pt more of them are a loss."""
+    row = _row(_accepted({"errors": counted(then)}), _accepted({"errors": counted(now)}), "errors")
+    assert row.verdict is verdict
+    assert row.change == counted(now - then)
+    assert row.improved is (then - now > 0.001)
+
+
+def test_the_usual_metrics() -> None:
+    """Errors are among them only where there are any; others only if asked for."""
+    metrics = {name: estimate(1.0) for name in METRICS if METRICS[name].unit != "share"}
+    metrics |= {"accuracy": estimate(0.9), "errors": counted(0.0)}
+    none, some = (_accepted({**metrics, "errors": counted(e)}) for e in (0.0, 0.01))
+
+    def names(*sides: Accepted) -> list[str]:
+        return [row.metric for row in _compared(*sides).measurements[0].rows]
+
+    assert names(none, none) == [name for name in METRICS if name in USUAL]
+    assert names(some, none) == [name for name in METRICS if name in {*USUAL, "errors"}]
+    assert names(none, some) == names(some, none)
+    (one,) = _compared(none, none, "mean", "errors").measurements
+    assert [row.metric for row in one.rows] == ["mean", "errors"]
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "reason"),
+    [
+        ({"scenario": "Offline()"}, {}, "the base's scenario was Offline(), the candidate's is"),
+        ({"serving": "Serving(replicas=2)"}, {}, "the base's serving was Serving(replicas=2), the"),
+        (
+            {"environment": dataclasses.replace(ENVIRONMENT, precision="f16")},
+            {},
+            "since the base: precision f16 -> f32",
+        ),
+        (
+            {"yardstick": 1e-6},
+            {"yardstick": 1.3e-6},
+            "the machine is not what it was: the reference model took 1.30 times as long",
+        ),
+    ],
+)
+def test_what_cannot_be_compared(then: dict[str, Any], now: dict[str, Any], reason: str) -> None:
+    """Other conditions, or another machine speed, leave it open, and it is said why."""
+    row = _row(_throughputs(1000, **then), _throughputs(500, **now))
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert row.reason.startswith(reason)
+    assert (row.base, row.candidate, row.change, row.fails_at) == (1000, 500, None, None)
+
+
+def test_what_a_slower_machine_leaves_judged() -> None:
+    """Answers and memory are not the machine's speed."""
+    metrics = {"throughput": estimate(1000.0), "peak_memory": estimate(1e9)}
+    base, candidate = (_accepted(*[metrics] * 8, yardstick=seconds) for seconds in (1e-6, 2e-6))
+    base = dataclasses.replace(
+        base, earlier=tuple(dataclasses.replace(s, yardstick=1e-6) for s in base.earlier)
+    )
+    (one,) = _compared(base, candidate).measurements
+    assert {row.metric: row.verdict for row in one.rows} == {
+        "throughput": Verdict.INCONCLUSIVE,
+        "peak_memory": Verdict.PASS,
+    }
+
+
+@pytest.mark.parametrize(
+    ("scenario", "verdict"),
+    [("ClosedLoop(clients=64)", Verdict.PASS), ("Server(rate=100)", Verdict.FAIL)],
+)
+def test_the_machine_s_speed_is_allowed_for(scenario: str, verdict: Verdict) -> None:
+    """A machine that is slower by 20 % explains a throughput that is; not if requests come by rate.
+
+    Which is said.
+    """
+    base, candidate = (
+        _accepted(*[{"throughput": estimate(value)}] * 10, yardstick=y, scenario=scenario)
+        for value, y in ((1000.0, 1e-6), (1000 / 1.2, 1.2e-6))
+    )
+    (one,) = _compared(base, candidate).measurements
+    assert one.note == (
+        "the reference model took 1.20 times as long as with the base, which was allowed for"
+    )
+    assert one.rows[0].verdict is verdict
+
+
+def test_another_slo() -> None:
+    """Goodput for another limit is another metric; the rest is compared."""
+    metrics = {"throughput": estimate(1000.0), "goodput": estimate(900.0)}
+    base, candidate = (_accepted(*[metrics] * 8, slo=slo) for slo in (0.01, 0.02))
+    (one,) = _compared(base, candidate).measurements
+    verdicts = {row.metric: (row.verdict, row.reason) for row in one.rows}
+    assert verdicts == {
+        "throughput": (Verdict.PASS, ""),
+        "goodput": (Verdict.INCONCLUSIVE, "the base's goodput was for another slo"),
+    }
+
+
+def test_another_machine_class() -> None:
+    """Speeds of another machine class say nothing: what differs from the nearest one is said."""
+    base = {Place(TEST, "", BIGGER): _throughputs(1000)}
+    found = compare_sides(base, {PLACE: _throughputs(500)})
+    (one,) = found.measurements
+    assert one.rows[0].verdict is Verdict.INCONCLUSIVE
+    assert one.rows[0].reason == (
+        "the base was measured on another machine class: cores 8 -> 4, driver 560.1 -> none"
+    )
+    assert (one.base, one.base_sessions) == (None, 0)
+    assert found.gone == ()
+
+
+def test_each_machine_class_by_itself() -> None:
+    """What both measured on two machine classes is compared on each."""
+    sides = [
+        {PLACE: _throughputs(*[value] * 8), Place(TEST, "", BIGGER): _throughputs(*[900] * 8)}
+        for value in (1000, 700)
+    ]
+    found = compare_sides(*sides)
+    verdicts = {one.place.machine.cores: one.rows[0].verdict for one in found.measurements}
+    assert verdicts == {4: Verdict.FAIL, 8: Verdict.PASS}
+    assert found.failed
+
+
+def test_what_is_new_and_what_is_gone() -> None:
+    """Measurements and metrics that one side alone has are named, and judged by nothing."""
+    base = {
+        PLACE: _accepted(
+            {"throughput": estimate(1.0), "p50": estimate(1.0), "mean": estimate(1.0)}
+        ),
+        Place("t.py::old", "b", MACHINE): _throughputs(1),
+    }
+    candidate = {
+        PLACE: _accepted({"throughput": estimate(1.0), "p95": estimate(1.0)}),
+        Place("t.py::new", "", MACHINE): _throughputs(1),
+    }
+
+    found = compare_sides(base, candidate)
+
+    rows = {
+        (one.place.test, row.metric): (row.verdict, row.reason)
+        for one in found.measurements
+        for row in one.rows
+    }
+    assert rows[TEST, "p95"] == (Verdict.NEW, "the base has no p95")
+    assert rows["t.py::new", "throughput"] == (
+        Verdict.NEW,
+        "only the candidate has this measurement",
+    )
+    assert found.gone == ("t.py::old [b]", f"p50 of {TEST}")
+    assert not found.failed
+
+
+def test_a_change_of_software_is_told() -> None:
+    """An upgrade is compared, for it is what one wants to see; once, whatever tests there are."""
+    newer = dataclasses.replace(ENVIRONMENT, tensorflow="2.19.0", numpy="2.2.0")
+    places = [PLACE, Place(TEST, "b", MACHINE)]
+    base = dict.fromkeys(places, _throughputs(*[1000] * 8))
+    candidate = dict.fromkeys(places, _throughputs(*[1000] * 8, environment=newer))
+    found = compare_sides(base, candidate)
+    assert found.warnings == ("since the base: tensorflow 2.18.0 -> 2.19.0, numpy 2.1.0 -> 2.2.0",)
+    assert all(one.rows[0].verdict is Verdict.PASS for one in found.measurements)
+
+
+@pytest.mark.parametrize(("then", "now", "verdict"), [(500, 0, "FAIL"), (0, 500, "PASS")])
+def test_no_rate_at_all(then: float, now: float, verdict: str) -> None:
+    """A rate of none is a loss like no other, and one where there was none a gain."""
+    base, candidate = (_accepted(*[{"max_rate": counted(value)}] * 3) for value in (then, now))
+    row = _row(base, candidate, "max_rate")
+    assert (row.verdict, row.base, row.candidate) == (verdict, then, now)
+    assert row.change is not None
+    assert all(map(math.isfinite, dataclasses.astuple(row.change)))
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(METRICS)), st.floats(0, 1), min_size=1),
+    st.dictionaries(st.sampled_from(sorted(METRICS)), st.floats(0, 1), min_size=1),
+    st.floats(0, 1),
+)
+def test_figures_are_finite_whatever_was_measured(
+    then: dict[str, float], now: dict[str, float], reach: float
+) -> None:
+    """Any figures at all have verdicts, intervals that hold their change, and no infinity."""
+    base, candidate = (
+        _accepted({n: Estimate(v, v * (1 - reach), v * (1 + reach)) for n, v in side.items()})
+        for side in (then, now)
+    )
+    rows = _rows(compare_sides({PLACE: base}, {PLACE: candidate}, METRICS))
+    assert {row.metric for row in rows} == set(now)
+    for row in rows:
+        figures = [row.candidate, row.base, row.fails_at]
+        figures += dataclasses.astuple(row.change) if row.change else []
+        assert all(math.isfinite(value) for value in figures if value is not None)
+        assert (row.change is None) == (row.metric not in then)
+
+
+def _rows(found: Comparison) -> Iterable[Row]:
+    return [row for one in found.measurements for row in one.rows]
+
+
+def test_sides_may_be_read_only() -> None:
+    """What is compared is not changed."""
+    side = MappingProxyType({PLACE: _throughputs(1000)})
+    assert len(compare_sides(side, side).measurements) == 1

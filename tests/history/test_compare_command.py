@@ -1,0 +1,408 @@
+"""`pytest-dlperf compare`: what its two words are taken for, its formats and its exit status."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from builders import ENVIRONMENT, MACHINE, estimate, make_judgement, make_measurement, make_record
+from entries import TEST
+from git_repositories import git
+from history_project import HistoryProject
+
+from pytest_dlperf.cli import main
+from pytest_dlperf.results.record import report_to_json
+from pytest_dlperf.results.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OTHER = "tests/test_model.py::test_other"
+BIGGER = dataclasses.replace(MACHINE, cores=8)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> HistoryProject:
+    """Eight sessions of a first commit on main, and eight of a second one, slower by 20 %."""
+    project = HistoryProject(tmp_path, commits=3)
+    project.measure(1000, commit=project.commits[0], sessions=8)
+    project.measure(800, commit=project.commits[1], branch="feature", sessions=8)
+    return project
+
+
+def _run(project: HistoryProject, *words: str) -> int:
+    return main(["compare", *words, "--rootdir", str(project.root)])
+
+
+def _json(
+    project: HistoryProject, capsys: pytest.CaptureFixture[str], *words: str
+) -> dict[str, object]:
+    status = _run(project, *words, "--format", "json")
+    out, err = capsys.readouterr()
+    assert (status, err) == (0, "")
+    read: dict[str, object] = json.loads(out)
+    return read
+
+
+def _refused(project: HistoryProject, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What is said where nothing can be compared."""
+    status = _run(project, *words)
+    out, err = capsys.readouterr()
+    assert (status, out) == (2, "")
+    assert err.startswith("pytest-dlperf: ")
+    assert "Traceback" not in err
+    return " ".join(err.split())
+
+
+@pytest.mark.parametrize("fail_on", [False, True])
+def test_a_regression(
+    project: HistoryProject, capsys: pytest.CaptureFixture[str], *, fail_on: bool
+) -> None:
+    """A loss is shown; only with `--fail-on regression` it is an exit status of 1."""
+    words = [*project.commits[:2], *(["--fail-on", "regression"] if fail_on else [])]
+
+    assert _run(project, *words) == int(fail_on)
+
+    out = capsys.readouterr().out
+    assert "FAIL" in out
+    assert re.search(r"throughput .* -\d\d\.\d %", out)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_no_regression(project: HistoryProject, capsys: pytest.CaptureFixture[str]) -> None:
+    """A gain is none."""
+    assert _run(project, *project.commits[1::-1], "--fail-on", "regression") == 0
+    assert "PASS better" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("number", "spelt"),
+    [(0, "{}"), (0, "{:.8}"), (0, "HEAD~2"), (0, "v1")],
+    ids=["hash", "prefix", "revision", "tag"],
+)
+def test_commits(
+    project: HistoryProject, capsys: pytest.CaptureFixture[str], number: int, spelt: str
+) -> None:
+    """A commit is whatever git takes for one; all its sessions count."""
+    git(project.root, "tag", "v1", project.commits[0])
+    given = spelt.format(project.commits[number])
+
+    read = _json(project, capsys, given, "feature")
+
+    assert read["base"] == {
+        "given": given,
+        "kind": "commit",
+        "commit": project.commits[number],
+        "branch": "main",
+        "date": "2025-12-02",
+        "sessions": {"least": 8, "most": 8},
+        "left_out": [],
+    }
+    assert read["candidate"]["kind"] == "branch"  # type: ignore[index]
+
+
+def test_a_branch_is_its_sessions_since_the_last_accepted_change(
+    project: HistoryProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a stored baseline is; runs of code with uncommitted changes are none of it.
+
+    But for one that was accepted as a change: it was meant.
+    """
+    project.measure(900, commit=f"{project.commits[1]}+", renews=True)
+    project.measure(900, commit=project.commits[2], sessions=3)
+    project.measure(500, commit=f"{project.commits[2]}+")
+
+    read = _json(project, capsys, "main", "feature")
+
+    assert read["base"]["sessions"] == {"least": 4, "most": 4}  # type: ignore[index]
+    assert read["base"]["kind"] == "branch"  # type: ignore[index]
+
+
+def test_what_failed_on_a_branch(
+    project: HistoryProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A base is what was not broken; a candidate is what was measured, also if that is broken."""
+    project.measure(500, commit=project.commits[2], verdict=Verdict.FAIL, sessions=2)
+    project.measure(500, commit=project.commits[2], verdict=Verdict.INVALID)
+
+    base, candidate = (
+        _json(project, capsys, *words) for words in (("main", "feature"), ("feature", "main"))
+    )
+
+    assert base["base"]["sessions"] == {"least": 8, "most": 8}  # type: ignore[index]
+    assert candidate["candidate"]["sessions"] == {"least": 10, "most": 10}  # type: ignore[index]
+    assert candidate["candidate"]["left_out"] == [  # type: ignore[index]
+        "1 INVALID measurement of main"
+    ]
+
+
+def test_a_branch_that_is_called_like_a_commit(
+    project: HistoryProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The branch of the history wins, unless the hash is given in full; it is said which it is."""
+    name = project.commits[0][:8]
+    project.measure(700, commit=project.commits[2], branch=name, sessions=2)
+    project.measure(700, commit=project.commits[2], branch=project.commits[0], sessions=2)
+
+    short, full = (
+        _json(project, capsys, given, "feature")["base"] for given in (name, project.commits[0])
+    )
+
+    assert (short["kind"], full["kind"]) == ("branch", "commit")  # type: ignore[index]
+
+
+def test_a_branch_of_git_that_the_history_does_not_know(
+    project: HistoryProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stands for its commit, as in a checkout of CI that was measured without a branch."""
+    git(project.root, "branch", "topic", project.commits[0])
+    read = _json(project, capsys, "topic", "feature")
+    assert read["base"]["kind"] == "commit"  # type: ignore[index]
+
+
+def test_the_latest_run(project: HistoryProject, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is compared with what its branch was before it."""
+    project.measure(1000, commit=project.commits[2])
+
+    read = _json(project, capsys, "main", "latest")
+
+    assert read["candidate"]["commit"] == project.commits[2]  # type: ignore[index]
+    assert read["candidate"]["sessions"] == {"least": 1, "most": 1}  # type: ignore[index]
+    assert read["base"]["sessions"] == {"least": 8, "most": 8}  # type: ignore[index]
+    assert read["base"]["left_out"] == [  # type: ignore[index]
+        "1 measurement of main that latest has too"
+    ]
+
+
+def _write_report(path: Path, throughput: float, commit: str = "abc") -> None:
+    metrics = {"throughput": estimate(throughput), "p50": estimate(1 / throughput)}
+    record = make_record(make_judgement(), measurement=make_measurement(metrics))
+    content = report_to_json([record], MACHINE.to_json(), ENVIRONMENT.to_json(), commit)
+    path.write_text(json.dumps(content))
+
+
+def test_two_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What `--dlperf-json` wrote needs no history."""
+    paths = [tmp_path / name for name in ("a.json", "b.json")]
+    _write_report(paths[0], 1000)
+    _write_report(paths[1], 300)
+
+    status = main(["compare", *map(str, paths), "--fail-on=regression", "--rootdir=/nowhere"])
+
+    out = capsys.readouterr().out
+    assert status == 1
+    assert "a.json: file, 1 session of abc" in " ".join(out.split())
+    assert "-70.0 %" in out
+
+
+def test_a_file_against_the_history(
+    project: HistoryProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run of this machine class is compared with its sessions."""
+    path = project.root / "report.txt"
+    _write_report(path, 1150)
+    read = _json(project, capsys, "main", str(path))
+    (one,) = read["measurements"]  # type: ignore[misc]
+    assert [row["verdict"] for row in one["metrics"]] == ["PASS", "PASS"]
+
+
+@pytest.mark.parametrize("kind", ["text", "markdown", "csv", "json"])
+def test_formats(project: HistoryProject, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    """Each is what it is called."""
+    assert _run(project, *project.commits[:2], "--format", kind) == 0
+    out = capsys.readouterr().out
+    match kind:
+        case "json":
+            assert json.loads(out)["schema"] == 1
+        case "csv":
+            assert [row[3] for row in csv.reader(out.splitlines())] == [
+                "metric",
+                "throughput",
+                "p50",
+            ]
+        case "markdown":
+            assert out.startswith("### dlperf: ")
+        case "text":
+            assert out.startswith("base       ")
+
+
+def test_only_some_tests_and_metrics(
+    project: HistoryProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a part of the name, and by metric; fewer metrics have more of the error rate each."""
+    for throughput, branch in ((1000, "a"), (1000, "b")):
+        project.measure(throughput, commit="c" * 40, branch=branch, tests=(TEST, OTHER))
+
+    whole = _json(project, capsys, "a", "b")
+    part = _json(project, capsys, "a", "b", "--test", "other", "--metric", "p50")
+
+    assert whole["alpha"] == pytest.approx(0.01 / 4)
+    assert part["alpha"] == 0.01
+    (one,) = part["measurements"]  # type: ignore[misc]
+    assert (one["test"], [row["metric"] for row in one["metrics"]]) == (OTHER, ["p50"])
+
+
+def test_machine_classes(project: HistoryProject, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is compared by itself; one may be chosen; another one's figures say nothing."""
+    for branch in ("main", "feature"):
+        project.measure(2000, commit="c" * 40, branch=branch, machine=BIGGER, sessions=2)
+    project.measure(2000, commit="d" * 40, branch="big", machine=BIGGER)
+
+    both = _json(project, capsys, "main", "feature")
+    one = _json(project, capsys, "main", "feature", "--machine", BIGGER.slug)
+    other = _json(project, capsys, project.commits[0], "big")
+
+    assert [found["machine"] for found in both["measurements"]] == [  # type: ignore[attr-defined]
+        MACHINE.slug,
+        BIGGER.slug,
+    ]
+    assert [found["machine"] for found in one["measurements"]] == [  # type: ignore[attr-defined]
+        BIGGER.slug
+    ]
+    (row, _) = other["measurements"][0]["metrics"]  # type: ignore[index]
+    assert row["verdict"] == "INCONCLUSIVE"
+    assert "another machine class: cores 4 -> 8" in row["reason"]
+
+
+@pytest.mark.parametrize("named", ["option", "variable"])
+def test_another_history(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    named: str,
+) -> None:
+    """A URL, or the variable that pytest reads too, names another database."""
+    project = HistoryProject(tmp_path)
+    project.measure(1000, commit="a" * 40)
+    project.measure(1000, commit="b" * 40)
+    words = ["compare", "a" * 40, "b" * 40, "--rootdir", "/nowhere"]
+    if named == "option":
+        words += ["--history", project.url]
+    else:
+        monkeypatch.setenv("DLPERF_HISTORY", project.url)
+
+    assert main(words) == 0
+    assert "throughput" in capsys.readouterr().out
+
+
+def test_a_commit_that_is_not_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where git does not have it, as in a shallow clone, the history still knows its beginning."""
+    project = HistoryProject(tmp_path)
+    for commit in ("abcd1" * 8, "abcd2" * 8):
+        project.measure(1000, commit=commit)
+
+    assert _run(project, "abcd1", "abcd2") == 0
+    capsys.readouterr()
+    assert "abcd is the beginning of 2 commits" in _refused(project, capsys, "abcd", "latest")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nix", "main"), "nix is no branch, commit or run that was measured"),
+        (("--", "-x", "main"), "-x is no branch, commit or run"),
+        (("main", "HEAD"), "HEAD is a commit that was not measured"),
+        (("main", "d" * 40), "is a commit that was not measured"),
+        (("main", "main"), "main and main are the same branch"),
+        (("main", "HEAD~2"), "main has no session that is not one of HEAD~2"),
+        (("main", "feature", "--test", "nix"), "main has no test with 'nix' in its name tests/"),
+        (("main", "feature", "--metric", "nix"), "unknown metric 'nix' metrics: throughput"),
+        (("main", "feature", "--metric", "loss"), "feature measured none of loss"),
+        (("main", "feature", "--machine", "nix"), "main is a branch that was not measured on nix"),
+        (("latest", "main", "--machine", "nix"), "has no run on nix branches: "),
+        (("main", "other"), "main and other have no test in common main has tests/"),
+        (("main", "dirty"), "dirty is a branch that was not measured"),
+        (("main", "HEAD~"), "was measured with uncommitted changes only"),
+        (("main", "bad"), "there is nothing to compare but 1 INVALID measurement of bad"),
+        (("main", "no.json"), "no.json cannot be read: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    """It is said what was looked for, where, and what there is instead; the exit status is 2."""
+    project = HistoryProject(tmp_path, commits=3)
+    project.measure(1000, commit=project.commits[0])
+    project.measure(900, commit="e" * 40, branch="feature")
+    project.measure(900, commit="f" * 40, branch="other", tests=(OTHER,))
+    project.measure(900, commit=f"{project.commits[1]}+", branch="dirty")
+    project.measure(900, commit="b" * 40, branch="bad", verdict=Verdict.INVALID)
+
+    status = main(["compare", "--rootdir", str(tmp_path), *words])
+
+    out, err = capsys.readouterr()
+    assert (status, out) == (2, "")
+    assert said in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x00junk", "is no JSON"),
+        (b"[" * 100_000, "is no JSON"),
+        (b"[]", "is no report"),
+        (b'{"schema": 99}', "was written by a newer pytest-dlperf"),
+        (b'{"schema": 1, "measurements": [{}]}', "is no report: KeyError: 'test'"),
+        (b'{"schema": 1, "measurements": []}', "is no report: KeyError: 'machine'"),
+    ],
+)
+def test_damaged_files(
+    project: HistoryProject,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes,
+    said: str,
+) -> None:
+    """A file that is no report is refused by name."""
+    path = project.root / "a.json"
+    path.write_bytes(content)
+    text = _refused(project, capsys, "main", str(path))
+    assert said in text
+    assert str(path) in text
+
+
+def test_a_file_beyond_all_sizes(
+    project: HistoryProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A gigabyte of junk is not read."""
+    path = project.root / "a.json"
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+    assert "far too large" in _refused(project, capsys, "main", str(path))
+
+
+def test_a_file_of_another_machine_class(
+    project: HistoryProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a class is asked for, a file of another one is refused."""
+    path = project.root / "a.json"
+    _write_report(path, 1000)
+    text = _refused(project, capsys, str(path), "main", "--machine", BIGGER.slug)
+    assert f"was measured on {MACHINE.slug}, not on {BIGGER.slug}" in text
+
+
+def test_no_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Reading makes no history; it is said where it would be."""
+    assert main(["compare", "a", "b", "--rootdir", str(tmp_path)]) == 2
+    assert f"there is no history at {tmp_path}/.dlperf/history.sqlite" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_too_long_for_a_file(
+    project: HistoryProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is a name like any other that is not there."""
+    assert "is no branch" in _refused(project, capsys, "x" * 5000, "main")
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit status is documented."""
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", "--help"])
+    assert ended.value.code == 0
+    assert "Exit status: 0 if the table was printed; 1 if" in " ".join(
+        capsys.readouterr().out.split()
+    )

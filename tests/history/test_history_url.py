@@ -1,0 +1,166 @@
+"""The history's URL: which database it means, and that no part of a secret is ever shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_dlperf.errors import HistoryError, UsageError
+from pytest_dlperf.history.database import database_of
+from pytest_dlperf.history.history_errors import Told, of_postgres
+from pytest_dlperf.history.history_url import ServerUrl, default_url, parse_url
+from pytest_dlperf.history.store import open_history
+
+# None of its characters is in the texts around it, so that any part of it would be seen.
+_SECRETS = st.text("QXZ73@:/?#%&=+ $Ψ\\'\"", min_size=4, max_size=20).filter(
+    lambda secret: re.search("[QXZ73Ψ]{2}", secret)
+)
+
+
+def _server(url: str) -> ServerUrl:
+    parsed = parse_url(url)
+    assert isinstance(parsed, ServerUrl)
+    return parsed
+
+
+def _leaks(secret: str, text: str) -> bool:
+    """Whether any two characters of a secret stand together in a text."""
+    parts = {secret[at : at + 2] for at in range(len(secret) - 1)}
+    return any(part in text for part in parts if re.fullmatch("[QXZ73Ψ]{2}", part))
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:////tmp/h.sqlite", "/tmp/h.sqlite"),  # noqa: S108 - nothing is opened
+        ("sqlite+pysqlite:////a%20b%3Fc", "/a b?c"),
+        ("sqlite:////a%25b", "/a%b"),
+        ("sqlite:////a b", "/a b"),
+    ],
+)
+def test_a_file(url: str, path: str) -> None:
+    """After three slashes there is a path, in which % begins a code."""
+    assert parse_url(url) == Path(path)
+
+
+def test_a_file_below_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path that does not begin with a slash is relative."""
+    monkeypatch.chdir(tmp_path)
+    assert parse_url("sqlite:///a/h.sqlite") == tmp_path / "a" / "h.sqlite"
+
+
+@given(st.text(st.characters(exclude_characters="\0/"), min_size=1).filter(lambda t: ".." not in t))
+def test_any_root_has_its_default_place(name: str) -> None:
+    """The default URL means the file below the root directory, whatever that is called."""
+    root = Path("/somewhere") / name
+    assert parse_url(default_url(root)) == root / ".dlperf" / "history.sqlite"
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_a_server(scheme: str) -> None:
+    """PostgreSQL is always spoken to by the third psycopg."""
+    found = _server(f"{scheme}://user:pass%40word@host:5433/base?sslmode=require")
+    assert found.url.drivername == "postgresql+psycopg"
+    assert found.url.password == "pass@word"  # noqa: S105 - of the test
+    assert found.place == "postgresql://user:***@host:5433/base?sslmode=require"
+
+
+@given(_SECRETS, _SECRETS)
+def test_places_hold_no_secret(password: str, other: str) -> None:
+    """Neither the password nor what a parameter says that may be one is in what is shown."""
+    coded, parameter = quote(password, safe=""), quote(other, safe="")
+    found = _server(
+        f"postgresql://user:{coded}@host/base?password={parameter}&sslpassword={parameter}"
+        f"&passfile={parameter}&x={parameter}&x={parameter}&host=h"
+    )
+    assert found.url.password == password
+    for shown in (found.place, repr(found), str(found)):
+        assert not _leaks(password, shown)
+        assert not _leaks(other, shown)
+    assert found.place.endswith("?host=h&passfile=***&password=***&sslpassword=***&x=***&x=***")
+
+
+@given(_SECRETS, _SECRETS)
+def test_what_drivers_say_holds_no_secret(password: str, other: str) -> None:
+    """A secret is masked in whatever a driver or a server says, coded or not."""
+    url = f"postgresql://user:{quote(password, safe='')}@host/base?y={quote(other, safe='')}"
+    found = _server(url)
+    told = Told(found.place, found.secrets, of_postgres)
+    for said in (password, other, quote(password, safe=""), f"<{other}{password}>", url):
+        with pytest.raises(HistoryError) as caught, told():
+            raise OSError(said)
+        assert not _leaks(password, str(caught.value))
+        assert not _leaks(other, str(caught.value))
+
+
+@given(
+    st.sampled_from(
+        [
+            "postgresql://user:{}@host/base",
+            "postgresql://user:{}@host:port/base",
+            "postgresql://us/er:{}@host/base",
+            "postgresql://user:{}@@host/base",
+            "postgresql:/user:{}@host/base",
+            "postgresql:user:{}@host/base",
+            "mysql://user:{}@host/base",
+            "sqlite://user:{}@/x",
+            "sqlite:///x?key={}",
+            "host=h password={}",
+            "{}",
+        ]
+    ),
+    _SECRETS,
+)
+def test_a_password_that_was_not_coded_is_not_shown(form: str, password: str) -> None:
+    """Whether the URL can be read or not: no part of it is taken for something to be shown.
+
+    A password that holds @, / or : can be taken for a part of a host, a port or a database.
+    """
+    shown = ""
+    try:
+        parsed = parse_url(form.format(password))
+    except UsageError as error:
+        shown = str(error)
+    else:
+        shown = parsed.place if isinstance(parsed, ServerUrl) else ""
+    assert not _leaks(password, shown)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("history.sqlite", "cannot be read"),
+        ("", "cannot be read"),
+        ("://", "cannot be read"),
+        ("postgresql://user:secret@host:port/base", "cannot be read"),
+        ("postgresql://user:se@cret@host/base", "more than one way"),
+        ("postgresql://us/er:secret@host/base", "more than one way"),
+        ("mysql://user:secret@host/base", "cannot be kept with 'mysql'"),
+        ("postgresql+psycopg2://user:secret@host/base", "kept with 'postgresql[+]psycopg2'"),
+        ("sqlite:///a?mode=secret", "has parameters"),
+        ("sqlite:///a%00b", "a file that cannot be"),
+    ],
+)
+def test_what_means_no_database(url: str, problem: str) -> None:
+    """The error says what is wrong and what is expected, and nothing of what was given."""
+    with pytest.raises(UsageError, match=problem) as caught:
+        open_history(url)
+    assert "expected" in caught.value.hint or "%40" in caught.value.hint
+    assert "secret" not in str(caught.value)
+    assert "cret" not in str(caught.value)
+
+
+def test_without_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without psycopg the error names the extra that brings it."""
+    monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
+    with pytest.raises(UsageError, match="needs the package psycopg") as caught:
+        database_of("postgresql://user:secret@host/base")
+    assert caught.value.hint == "pip install 'pytest-dlperf[postgres]'"
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,250 @@
+"""Chronicle: which runs are followed, and which commits a change is laid to."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from builders import ENVIRONMENT, MACHINE, estimate
+from entries import commit_of, make_entry, make_run
+
+from pytest_dlperf.history.timeline import FALSE_ALARMS, Change, Chronicle, alike, chronicle
+from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.statistics.estimate import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_dlperf.history.entries import Entry
+
+_UPGRADED = dataclasses.replace(ENVIRONMENT, tensorflow="2.19.0")
+
+
+def _entries(
+    values: Sequence[float],
+    metric: str = "throughput",
+    **fields: Any,  # noqa: ANN401 - any field
+) -> tuple[Entry, ...]:
+    """A run for each value, the oldest first."""
+    return tuple(
+        make_entry({metric: estimate(float(value))}, run=make_run(at), **fields)
+        for at, value in enumerate(values)
+    )
+
+
+def _noisy(*levels: tuple[float, int], seed: int = 0) -> list[float]:
+    """Levels of some length each, with a noise of 1 %."""
+    random = np.random.default_rng(seed)
+    values = np.concatenate([np.full(length, level) for level, length in levels])
+    drawn: list[float] = (values * np.exp(random.normal(0, 0.01, len(values)))).tolist()
+    return drawn
+
+
+def _told(entries: tuple[Entry, ...], *metrics: str, alpha: float = FALSE_ALARMS) -> Chronicle:
+    wanted = metrics or ("throughput",)
+    return chronicle(entries, (), wanted, alpha, np.random.default_rng(0))
+
+
+def _change(entries: tuple[Entry, ...], metric: str = "throughput") -> Change:
+    (curve,) = _told(entries, metric).curves
+    (change,) = curve.changes
+    return change
+
+
+def test_runs_that_are_followed() -> None:
+    """Those that can be compared with the newest, the oldest first; the others are counted."""
+    newest_first = (
+        make_entry(run=make_run(9)),
+        make_entry(run=make_run(8), verdict=Verdict.INVALID),
+        make_entry(run=make_run(7), scenario="Offline()"),
+        make_entry(run=make_run(6), verdict=Verdict.FAIL),
+        make_entry(run=make_run(5, machine=dataclasses.replace(MACHINE, cores=8))),
+        make_entry(run=make_run(4), serving="Serving(replicas=2)"),
+        make_entry(run=make_run(3), slo=0.02),
+        make_entry(run=make_run(2), environment=dataclasses.replace(ENVIRONMENT, threads="2")),
+        make_entry(run=make_run(1), environment=_UPGRADED),
+        make_entry(run=make_run(0), scenario="Offline()"),
+    )
+
+    kept, left_out = alike(newest_first)
+
+    assert [int(entry.run.key, 16) for entry in kept] == [1, 6, 9]
+    assert left_out == (
+        "1 run whose measuring failed (INVALID)",
+        "2 runs with scenario Offline()",
+        "1 run on test-cpu-2.4ghz-8cpu-16gib",
+        "1 run with serving Serving(replicas=2)",
+        "1 run with slo 0.02",
+        "1 run before threads 2 -> none",
+    )
+
+
+def test_conditions_are_those_of_the_newest_that_counts() -> None:
+    """An INVALID newest run does not say what the others are compared with."""
+    newest_first = (
+        make_entry(run=make_run(2), verdict=Verdict.INVALID, scenario="Offline()"),
+        make_entry(run=make_run(1)),
+    )
+    kept, _ = alike(newest_first)
+    assert len(kept) == 1
+    assert alike(newest_first[:1]) == ((), ("1 run whose measuring failed (INVALID)",))
+
+
+def test_a_change_is_laid_to_commits() -> None:
+    """The last commit that was surely before it and the first that surely was not."""
+    change = _change(_entries(_noisy((1000, 30), (900, 20))))
+
+    assert change.low <= change.run <= change.high
+    assert abs(change.run - 30) <= 1
+    assert change.change.low < -0.1 < change.change.high
+    assert change.worse
+    assert (change.before, change.after) == pytest.approx((1000, 900), rel=0.01)
+    assert change.good == commit_of(change.low - 1)
+    assert change.bad == commit_of(change.high)
+    assert change.software == ()
+
+
+@pytest.mark.parametrize(
+    ("metric", "after", "worse"),
+    [("throughput", 900, True), ("throughput", 1100, False), ("p50", 900, False)],
+)
+def test_what_is_worse(metric: str, after: float, *, worse: bool) -> None:
+    """Less throughput is worse, less latency is better; the change is the metric's own."""
+    change = _change(_entries(_noisy((1000, 30), (after, 20)), metric), metric)
+    assert change.worse is worse
+    assert change.change.low <= change.change.value <= change.change.high
+    assert math.copysign(1, change.change.value) == math.copysign(1, after - 1000)
+
+
+def test_what_changed_with_it() -> None:
+    """Software that differs between the two commits is named."""
+    values = _noisy((1000, 30), (900, 20))
+    old = _entries(values[:30])
+    new = _entries(values, environment=_UPGRADED)[30:]
+    assert _change((*old, *new)).software == ("tensorflow 2.18.0 -> 2.19.0",)
+
+
+def test_uncommitted_code_is_no_end_of_a_range() -> None:
+    """Runs of it count, but git cannot name what they measured."""
+    values = _noisy((1000, 30), (900, 20))
+    entries = tuple(
+        make_entry(
+            {"throughput": estimate(value)},
+            run=make_run(at, commit=f"{commit_of(at)}+" if 20 <= at < 40 else commit_of(at)),
+        )
+        for at, value in enumerate(values)
+    )
+    change = _change(entries)
+    assert (change.good, change.bad) == (commit_of(19), commit_of(40))
+
+
+@pytest.mark.parametrize("commit", ["", "abc+"])
+def test_no_commit_at_all(commit: str) -> None:
+    """Outside of a repository a change is told without a name."""
+    entries = tuple(
+        make_entry({"throughput": estimate(value)}, run=make_run(at, commit=commit))
+        for at, value in enumerate(_noisy((1000, 30), (900, 20)))
+    )
+    change = _change(entries)
+    assert (change.good, change.bad, change.software) == ("", "", ())
+
+
+def test_metrics_that_only_some_runs_have() -> None:
+    """A curve is of the runs that have the metric; its changes are places among all runs."""
+    values = iter(_noisy((1000, 20), (900, 20)))
+    entries = tuple(
+        make_entry(
+            {"p50": counted(1.0), **({"throughput": estimate(next(values))} if at % 2 else {})},
+            run=make_run(at),
+        )
+        for at in range(80)
+    )
+
+    told = _told(entries, "throughput", "p99", "p50")
+
+    assert [curve.metric for curve in told.curves] == ["throughput", "p50"]
+    assert told.curves[0].runs == tuple(range(1, 80, 2))
+    assert told.curves[1].changes == ()
+    (change,) = told.curves[0].changes
+    assert abs(change.run - 41) <= 2
+    assert change.run % 2 == 1
+
+
+def test_shares_change_in_points() -> None:
+    """An accuracy that falls from 97 to 96 % has lost a point."""
+    entries = _entries([0.97] * 20 + [0.96] * 20, "accuracy")
+    change = _change(entries, "accuracy")
+    assert change.worse
+    assert (change.run, change.low, change.high) == (20, 20, 20)
+    assert change.change.value == pytest.approx(-0.01)
+
+
+def _with_machine(
+    values: Sequence[float], speeds: Sequence[float | None], scenario: str
+) -> tuple[Entry, ...]:
+    return tuple(
+        make_entry(
+            {"throughput": estimate(value)}, run=make_run(at), yardstick=speed, scenario=scenario
+        )
+        for at, (value, speed) in enumerate(zip(values, speeds, strict=True))
+    )
+
+
+@pytest.mark.parametrize(
+    ("scenario", "changes"), [("ClosedLoop(clients=64)", 0), ("Server(rate=1000)", 1)]
+)
+def test_a_slower_machine_is_no_slower_code(scenario: str, changes: int) -> None:
+    """What the reference model shows of the machine is allowed for, but not in open loops."""
+    speeds = [1e-6] * 25 + [1.1e-6] * 25
+    values = [v / (s / 1e-6) for v, s in zip(_noisy((1000, 50)), speeds, strict=True)]
+
+    (curve,) = _told(_with_machine(values, speeds, scenario)).curves
+
+    assert len(curve.changes) == changes
+    assert curve.adjusted is (changes == 0)
+    assert curve.values.tolist() == values
+
+
+def test_slower_code_on_a_machine_that_varies() -> None:
+    """A loss of 4 % is seen where the machine's speed differs by 8 % from day to day."""
+    speeds = (1e-6 * np.exp(np.random.default_rng(1).normal(0, 0.08, 80))).tolist()
+    levels = _noisy((1000, 50), (960, 30))
+    values = [v / (s / 1e-6) for v, s in zip(levels, speeds, strict=True)]
+
+    (plain,) = _told(_entries(values)).curves
+    change = _change(_with_machine(values, speeds, "ClosedLoop(clients=64)"))
+
+    assert plain.changes == ()
+    assert abs(change.run - 50) <= 3
+    assert change.change.value == pytest.approx(-0.04, abs=0.01)
+
+
+def test_yardsticks_that_some_runs_lack() -> None:
+    """Like is compared with like: then none is allowed for."""
+    speeds = [None, *[1e-6] * 24, *[1.1e-6] * 25]
+    values = [v / ((s or 1e-6) / 1e-6) for v, s in zip(_noisy((1000, 50)), speeds, strict=True)]
+    (curve,) = _told(_with_machine(values, speeds, "ClosedLoop(clients=64)")).curves
+    assert len(curve.changes) == 1
+    assert not curve.adjusted
+
+
+def test_no_change_in_noise() -> None:
+    """Histories without a change are told to have none, but for one in five hundred."""
+    found = [
+        bool(_told(_entries(_noisy((1000, 60), seed=seed))).curves[0].changes)
+        for seed in range(100)
+    ]
+    assert sum(found) <= 2
+
+
+def test_a_rate_of_none() -> None:
+    """A search that found no rate is a low level, not an error."""
+    entries = _entries([500.0] * 10 + [0.0] * 10, "max_rate")
+    change = _change(entries, "max_rate")
+    assert change.worse
+    assert change.run == 10
+    assert math.isfinite(change.change.low)
+    assert change.change.value == pytest.approx(-1)

@@ -1,0 +1,104 @@
+"""Day: when a machine is too different for speeds to be judged, and what is allowed for."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from builders import make_accepted, make_measurement
+
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import Plan, plan
+from pytest_dlperf.judge.conditions import Day, day_of, needs_yardstick, scaled_metrics
+from pytest_dlperf.load.scenarios import Scenario, Server
+from pytest_dlperf.metrics import TRAIN_METRICS
+from pytest_dlperf.results.usage import Consumption
+
+
+def _plan(*budgets: str, scenario: Scenario | None = None) -> Plan:
+    return plan([Options(budgets=budgets, scenario=scenario)])
+
+
+def _day(yardstick: float | None, then: float | None = 1e-6, **usage: float) -> Day:
+    used = Consumption(0.001, 1.0, 1, 1, usage.get("others"), usage.get("stolen"))
+    return day_of(
+        _plan(),
+        make_measurement(usage=used),
+        make_accepted(yardstick=then),
+        yardstick,
+        alpha=0.01,
+        beta=0.05,
+    )
+
+
+@pytest.mark.parametrize(
+    ("yardstick", "alike", "noted"),
+    [
+        (0.79e-6, False, False),
+        (0.81e-6, True, True),
+        (1.01e-6, True, False),
+        (1.24e-6, True, True),
+        (1.26e-6, False, False),
+    ],
+)
+def test_the_yardstick(yardstick: float, *, alike: bool, noted: bool) -> None:
+    """Up to a quarter slower is allowed for, and said; beyond that nothing is judged."""
+    day = _day(yardstick)
+
+    assert (not day.unlike, bool(day.note)) == (alike, noted)
+    said = f"{yardstick * 1e6:.2f} times as long" in day.unlike + day.note
+    assert said is (noted or not alike)
+
+
+@pytest.mark.parametrize(("now", "then"), [(None, 1e-6), (9e-6, None), (None, None)])
+def test_without_a_yardstick(now: float | None, then: float | None) -> None:
+    """Where it was not measured, then or now, there is nothing to be said of it."""
+    day = _day(now, then)
+
+    assert (day.unlike, day.note) == ("", "")
+
+
+def test_the_yardstick_of_all_sessions() -> None:
+    """It is held against their geometric mean."""
+    first = make_accepted(yardstick=1e-6)
+    accepted = dataclasses.replace(first, yardstick=4e-6, earlier=first.sessions)
+    found = make_measurement()
+
+    for yardstick, alike in ((2e-6, True), (1e-6, False), (4e-6, False)):
+        day = day_of(_plan(), found, accepted, yardstick, alpha=0.01, beta=0.05)
+        assert (not day.unlike) is alike
+
+
+def test_unquiet() -> None:
+    """What others and the host took is said when it was too much."""
+    assert _day(None, others=0.1, stolen=0.01).unquiet == ""
+    assert "other processes took 30%" in _day(None, others=0.3).unquiet
+    assert "its host took 6%" in _day(None, stolen=0.06).unquiet
+    assert day_of(_plan(), make_measurement(), None, None, alpha=0.01, beta=0.05).unquiet == ""
+
+
+def test_what_the_machine_scales() -> None:
+    """Speeds, but neither sizes nor answers, nor the rate of requests that come by themselves."""
+    closed, opened = scaled_metrics(_plan()), scaled_metrics(_plan(scenario=Server(100.0)))
+
+    assert {"throughput", "p50", "p99", "mean", "max_rate", "goodput"} <= closed
+    assert not closed & {"errors", "accuracy", "loss", "peak_memory", "compile_time"}
+    assert not closed & TRAIN_METRICS
+    assert closed - opened == {"throughput", "goodput"}
+
+
+@pytest.mark.parametrize(
+    ("budgets", "needed"),
+    [
+        (["throughput >= baseline"], True),
+        (["p99 <= 20ms", "p99 <= 2 * baseline"], True),
+        (["throughput >= 100/s"], False),
+        (["accuracy >= baseline", "peak_memory <= baseline"], False),
+        (["train.time_to_accuracy(95%) <= baseline"], True),
+        (["train.time <= 30s", "train.peak_memory <= baseline"], False),
+        ([], False),
+    ],
+)
+def test_who_needs_a_yardstick(budgets: list[str], *, needed: bool) -> None:
+    """Relative budgets on speed, of a load or a training, and no others."""
+    assert needs_yardstick(_plan(*budgets)) is needed

@@ -1,0 +1,618 @@
+"""The judge: every verdict for its reason, and error rates as promised."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from builders import ENVIRONMENT, REVISION, estimate, make_accepted, make_measurement, make_rows
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from pytest_dlperf.config.budgets import parse_budget
+from pytest_dlperf.judge.conditions import Day, scaled_metrics_of
+from pytest_dlperf.judge.judge import judge
+from pytest_dlperf.metrics import METRICS
+from pytest_dlperf.results.baseline import Accepted, AcceptedSession
+from pytest_dlperf.results.verdict import Judgement, Verdict
+from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.statistics.proportions import wilson
+
+PASS, FAIL, INCONCLUSIVE, INVALID, NEW = Verdict
+ORDER = [PASS, INCONCLUSIVE, FAIL]
+MISSING = "no baseline yet here"
+
+
+def _one(
+    budget: str,
+    now: Estimate,
+    then: Estimate | None = None,
+) -> Judgement:
+    """The judgement on one metric, now and (if given) in the baseline."""
+    parsed = parse_budget(budget)
+    name = parsed.metric.name
+    baseline = None if then is None else make_accepted({name: then})
+    (judgement,) = judge(make_measurement({name: now}), [parsed], baseline, ENVIRONMENT, MISSING)
+    return judgement
+
+
+@pytest.mark.parametrize(
+    ("budget", "low", "high", "verdict"),
+    [
+        ("throughput >= 900/s", 950, 1050, PASS),
+        ("throughput >= 900/s", 850, 950, INCONCLUSIVE),
+        ("throughput >= 900/s", 800, 890, FAIL),
+        ("p99 <= 20ms", 0.010, 0.019, PASS),
+        ("p99 <= 20ms", 0.019, 0.021, INCONCLUSIVE),
+        ("p99 <= 20ms", 0.0201, 0.03, FAIL),
+        ("accuracy >= 97%", 0.971, 0.99, PASS),
+        ("accuracy >= 97%", 0.96, 0.98, INCONCLUSIVE),
+        ("accuracy >= 97%", 0.94, 0.96, FAIL),
+        ("peak_memory <= 1GiB", 2**29, 2**29, PASS),
+        ("peak_memory <= 1GiB", 2**31, 2**31, FAIL),
+        ("errors == 0", 0, 0, PASS),
+        ("errors == 0", 1e-6, 1e-6, FAIL),
+        ("errors <= 1%", 0.01, 0.01, PASS),
+        ("errors < 1%", 0.01, 0.01, FAIL),
+        ("accuracy == 100%", 1, 1, PASS),
+        ("accuracy == 100%", 0.999, 0.999, FAIL),
+    ],
+)
+def test_absolute(budget: str, low: float, high: float, verdict: Verdict) -> None:
+    """An absolute budget fails or passes if the whole interval does, and is open otherwise."""
+    judgement = _one(budget, Estimate((low + high) / 2, low, high))
+    assert judgement.verdict is verdict
+    assert judgement.limit == parse_budget(budget).limit(0)
+    assert judgement.baseline is None
+    assert bool(judgement.reason) is (verdict is INCONCLUSIVE)
+
+
+@pytest.mark.parametrize("operator", ["<", "<="])
+def test_strict_operator_at_the_line(operator: str) -> None:
+    """On the very line `<=` holds and `<` does not; an interval that only touches it likewise."""
+    want = PASS if operator == "<=" else FAIL
+    assert _one(f"peak_memory {operator} 1KiB", counted(1024.0)).verdict is want
+    want = PASS if operator == "<=" else INCONCLUSIVE
+    assert _one(f"p99 {operator} 20ms", Estimate(0.019, 0.018, 0.02)).verdict is want
+
+
+# After one session the prior says what sessions differ by: sqrt(2) log(1.05) = 0.0690 for
+# throughput, 0.3156 with log(1.25) for p99. Student's t with 4 degrees of freedom is 2.776 at
+# 2.5 % for a FAIL and 2.132 at 5 % for a PASS: 0.1916 and 0.1471, 0.8761 and 0.6728.
+RELATIVE = [
+    # budget, baseline, now, verdict
+    ("throughput >= 0.7 * baseline", 1000, 1300, PASS),
+    ("throughput >= 0.7 * baseline", 1000, 812, PASS),  # below 811 the interval holds 700
+    ("throughput >= 0.7 * baseline", 1000, 810, INCONCLUSIVE),
+    ("throughput >= 0.7 * baseline", 1000, 579, INCONCLUSIVE),
+    ("throughput >= 0.7 * baseline", 1000, 577, FAIL),  # below 578 the interval is below 700
+    ("throughput >= baseline", 1000, 1000, INCONCLUSIVE),  # 5 % are not seen with this noise
+    ("throughput >= baseline", 1000, 1105, PASS),
+    ("throughput >= baseline", 1000, 830, INCONCLUSIVE),
+    ("throughput >= baseline", 1000, 822, FAIL),
+    ("throughput >= baseline - 300/s", 1000, 812, PASS),
+    ("throughput >= baseline - 300/s", 1000, 577, FAIL),
+    ("throughput >= baseline - 2000/s", 1000, 1, PASS),
+    ("p99 <= 2 * baseline", 0.01, 0.0102, PASS),
+    ("p99 <= 2 * baseline", 0.01, 0.0103, INCONCLUSIVE),
+    ("p99 <= 2 * baseline", 0.01, 0.0479, INCONCLUSIVE),
+    ("p99 <= 2 * baseline", 0.01, 0.0481, FAIL),
+    ("p99 <= baseline + 10ms", 0.01, 0.0102, PASS),
+    ("p99 <= baseline + 10ms", 0.01, 0.0481, FAIL),
+    ("peak_memory <= 1.5 * baseline", 1e9, 1e9, PASS),
+    ("peak_memory <= 1.5 * baseline", 1e9, 2e9, FAIL),
+    ("errors <= baseline", 0.0, 0.0, PASS),
+    ("errors <= baseline", 0.0, 0.01, FAIL),
+    ("errors <= baseline + 2pt", 0.0, 0.01, PASS),
+    ("errors == baseline", 0.25, 0.25, PASS),
+    ("errors == baseline", 0.25, 0.251, FAIL),
+    ("loss <= baseline", 0.3, 0.3, PASS),
+    ("loss <= baseline", 0.3, 0.305, PASS),
+    ("loss <= baseline", 0.3, 0.31, INCONCLUSIVE),
+    ("loss <= baseline", 0.3, 0.313, FAIL),
+    ("loss <= baseline + 0.02", 0.3, 0.31, PASS),
+]
+
+
+@pytest.mark.parametrize(("budget", "then", "now", "verdict"), RELATIVE)
+def test_relative(budget: str, then: float, now: float, verdict: Verdict) -> None:
+    """A relative budget is judged on the loss since the baseline, with the noise of sessions."""
+    judgement = _one(budget, counted(now), counted(then))
+    assert judgement.verdict is verdict
+    assert judgement.baseline == then
+    assert judgement.limit == pytest.approx(parse_budget(budget).limit(then))
+    assert judgement.revision == "01234567, 2026-11-23"
+    assert bool(judgement.reason) is (verdict is INCONCLUSIVE)
+
+
+def test_demanded_gain() -> None:
+    """A budget that asks for more than the baseline does not pass short of what it asks for."""
+    then = counted(1000.0)
+    assert _one("throughput >= 2 * baseline", counted(2500.0), then).verdict is PASS
+    assert _one("throughput >= 2 * baseline", counted(1500.0), then).verdict is FAIL
+    # 1,800/s with a noise of 19 % may be 2,000/s or not.
+    assert _one("throughput >= 2 * baseline", counted(1800.0), then).verdict is INCONCLUSIVE
+
+
+def test_noise_widens_what_is_open() -> None:
+    """The same value with a wide interval, now or in the baseline, is no evidence any more."""
+    budget = "throughput >= baseline"
+    assert _one(budget, estimate(800), estimate(1000)).verdict is FAIL
+    assert _one(budget, estimate(800, 0.2), estimate(1000)).verdict is INCONCLUSIVE
+    assert _one(budget, estimate(800), estimate(1000, 0.2)).verdict is INCONCLUSIVE
+
+
+@given(
+    st.sampled_from(["throughput >= baseline", "throughput >= 0.8 * baseline"]),
+    st.floats(0.3, 3),
+    st.floats(0, 0.3),
+    st.floats(0, 0.3),
+)
+def test_two_directions(budget: str, ratio: float, reach: float, base_reach: float) -> None:
+    """Requests a second judged higher-better and seconds a request judged lower-better agree."""
+
+    def inverse(one: Estimate) -> Estimate:
+        return Estimate(1 / one.value, 1 / one.high, 1 / one.low)
+
+    now, then = estimate(ratio * 1000, reach), estimate(1000, base_reach)
+    twin = {"throughput >= baseline": "mean <= baseline"}.get(budget, "mean <= 1.25 * baseline")
+    high, low = _one(budget, now, then), _one(twin, inverse(now), inverse(then))
+    assert (high.verdict, high.improved) == (low.verdict, low.improved)
+    if high.fails_at is not None:
+        assert low.fails_at == pytest.approx(1 / high.fails_at)
+
+
+_BUDGETS = st.sampled_from(
+    [
+        ("throughput >= 0.9 * baseline", 1000.0),
+        ("throughput >= 950/s", 1000.0),
+        ("p99 <= 1.3 * baseline", 0.01),
+        ("p99 <= baseline + 3ms", 0.01),
+        ("p50 <= 12ms", 0.01),
+        ("accuracy >= baseline - 5pt", 0.5),
+        ("accuracy >= 45%", 0.5),
+        ("loss <= 1.1 * baseline", 0.5),
+    ]
+)
+
+
+@given(_BUDGETS, st.floats(0.3, 1.9), st.floats(0.3, 1.9), st.floats(0, 0.2))
+def test_worse_is_never_judged_better(
+    budget: tuple[str, float], one: float, other: float, reach: float
+) -> None:
+    """Of two measurements with the same noise, the worse one never has the better verdict."""
+    text, base = budget
+    low, high = sorted((one, other))
+    better = METRICS[text.split()[0]].better
+    good, bad = (high, low) if better == "higher" else (low, high)
+    verdicts = [
+        ORDER.index(_one(text, estimate(base * value, reach), estimate(base, 0.02)).verdict)
+        for value in (good, bad)
+    ]
+    assert verdicts == sorted(verdicts)
+
+
+@given(_BUDGETS, st.floats(0.5, 1.5), st.floats(0.001, 0.2))
+def test_fails_at_is_where_it_fails(budget: tuple[str, float], value: float, reach: float) -> None:
+    """What an open verdict says it would have failed at is where, with this noise, it fails."""
+    text, base = budget
+    now, then = estimate(base * value, reach), estimate(base, 0.02)
+    judgement = _one(text, now, then)
+    assert (judgement.fails_at is not None) is (judgement.verdict is INCONCLUSIVE)
+    if judgement.fails_at is None:
+        return
+    metric = METRICS[text.split()[0]]
+    logarithmic = "baseline" in text and metric.unit != "share"
+    for nudge, fails in ((1e-6, True), (-1e-6, False)):
+        at = judgement.fails_at * (1 + nudge * (1 if metric.better == "lower" else -1))
+        moved = (
+            Estimate(at, at * now.low / now.value, at * now.high / now.value)
+            if logarithmic
+            else Estimate(at, at - now.value + now.low, at - now.value + now.high)
+        )
+        assert (_one(text, moved, then).verdict is FAIL) is fails
+
+
+def test_improved() -> None:
+    """Better beyond the noise is said so, of either direction, and only then."""
+    assert _one("throughput >= baseline", counted(1220.0), counted(1000.0)).improved
+    assert not _one("throughput >= baseline", counted(1200.0), counted(1000.0)).improved
+    assert _one("p50 <= baseline", counted(0.008), counted(0.01)).improved
+    assert not _one("p50 <= baseline", counted(0.012), counted(0.01)).improved
+    assert not _one("throughput >= 900/s", counted(1200.0), counted(1000.0)).improved
+
+
+def test_no_baseline_is_new() -> None:
+    """Without a baseline relative budgets are NEW for that reason, and absolute ones judged."""
+    budgets = [parse_budget(b) for b in ("throughput >= baseline", "throughput >= 2000/s")]
+    relative, absolute = judge(make_measurement(), budgets, None, ENVIRONMENT, MISSING)
+    assert (relative.verdict, relative.reason) == (NEW, MISSING)
+    assert (relative.limit, relative.baseline) == (None, None)
+    assert absolute.verdict is FAIL
+
+
+def test_metric_that_the_baseline_lacks_is_new() -> None:
+    """A metric that was not measured when the baseline was accepted is NEW, with that reason."""
+    measurement = make_measurement({"p99": counted(0.01), "throughput": counted(1.0)})
+    budgets = [parse_budget(b) for b in ("p99 <= baseline", "throughput >= baseline")]
+    p99, throughput = judge(measurement, budgets, make_accepted(), ENVIRONMENT, MISSING)
+    assert (p99.verdict, p99.reason) == (NEW, "the baseline has no p99")
+    assert throughput.verdict is FAIL
+
+
+def test_refused_metric_is_invalid() -> None:
+    """A metric that was refused makes its budget INVALID for good, with the reason given."""
+    measurement = make_measurement({}, refused={"p99": "600 requests, p99 needs 662"})
+    (judgement,) = judge(measurement, [parse_budget("p99 <= 1s")], None, ENVIRONMENT, MISSING)
+    assert (judgement.verdict, judgement.lasting) == (INVALID, True)
+    assert judgement.reason == "600 requests, p99 needs 662"
+    assert judgement.measured is None
+
+
+def test_invalid_run_says_nothing_of_speed() -> None:
+    """After a late generator speeds are INVALID, while answers and errors are judged."""
+    metrics = {
+        "throughput": counted(1.0),
+        "p99": counted(9.0),
+        "accuracy": estimate(0.5, 0.01),
+        "errors": counted(0.5),
+        "loss": counted(0.1),
+    }
+    budgets = {
+        "throughput >= 1000/s": INVALID,
+        "p99 <= baseline": INVALID,
+        "accuracy >= 90%": FAIL,
+        "errors == 0": FAIL,
+        "loss <= 1": PASS,
+    }
+    measurement = make_measurement(metrics, invalid="the generator was late")
+    judgements = judge(
+        measurement, [parse_budget(b) for b in budgets], make_accepted(), ENVIRONMENT, MISSING
+    )
+    assert [j.verdict for j in judgements] == list(budgets.values())
+    assert judgements[0].reason == "the generator was late"
+    assert not judgements[0].lasting
+
+
+@pytest.mark.parametrize(
+    ("measured", "environment", "reason"),
+    [
+        ({"scenario": "Offline()"}, {}, "scenario was ClosedLoop(clients=64), this is Offline()"),
+        (
+            {"serving": "Serving(replicas=2)"},
+            {},
+            "serving was Serving(), this is Serving(replicas=2)",
+        ),
+        ({}, {"threads": "OMP_NUM_THREADS=1"}, "threads none -> OMP_NUM_THREADS=1"),
+        ({}, {"precision": "mixed_float16"}, "precision f32 -> mixed_float16"),
+    ],
+)
+def test_other_settings_cannot_be_compared(
+    measured: dict[str, str], environment: dict[str, str], reason: str
+) -> None:
+    """Against a baseline of other traffic, batching, threads or precision nothing is decided."""
+    budgets = [
+        parse_budget(b)
+        for b in ("throughput >= baseline", "errors == baseline", "throughput >= 2000/s")
+    ]
+    judgements = judge(
+        make_measurement({"throughput": counted(1.0), "errors": counted(0.5)}, **measured),
+        budgets,
+        make_accepted(),
+        dataclasses.replace(ENVIRONMENT, **environment),
+        MISSING,
+    )
+    assert [j.verdict for j in judgements] == [INCONCLUSIVE, INCONCLUSIVE, FAIL]
+    assert reason in judgements[0].reason
+    assert reason in judgements[1].reason
+    assert judgements[0].baseline == 1000
+    assert judgements[2].reason == ""
+
+
+@pytest.mark.parametrize(("now", "verdict"), [(1500.0, PASS), (500.0, FAIL)])
+def test_other_versions_are_judged_with_a_remark(now: float, verdict: Verdict) -> None:
+    """A slower version is something to see: judged, and said; absolute budgets need no remark."""
+    budgets = [parse_budget(b) for b in ("throughput >= baseline", "throughput >= 1/s")]
+    environment = dataclasses.replace(ENVIRONMENT, tensorflow="2.19.0", numpy="2.2.0")
+    relative, absolute = judge(
+        make_measurement({"throughput": counted(now)}),
+        budgets,
+        make_accepted(),
+        environment,
+        MISSING,
+    )
+    assert relative.verdict is verdict
+    assert "tensorflow 2.18.0 -> 2.19.0, numpy 2.1.0 -> 2.2.0" in relative.reason
+    assert absolute.reason == ""
+
+
+def _accuracy(budget: str, lost: int, won: int, rows: int = 1000, data: str = "d") -> Judgement:
+    """Judge a model that answers 95 % rightly before it loses some rows and wins others."""
+    base = np.arange(rows) < 0.95 * rows
+    now = base.copy()
+    now[:lost] = False
+    now[rows - won : rows] = True
+    accepted = make_accepted(
+        {"accuracy": wilson(float(base.sum()), rows)}, rows=make_rows(base.tolist())
+    )
+    measurement = make_measurement(
+        {"accuracy": wilson(float(now.sum()), rows)}, rows=make_rows(now.tolist(), data=data)
+    )
+    (judgement,) = judge(measurement, [parse_budget(budget)], accepted, ENVIRONMENT, MISSING)
+    return judgement
+
+
+@pytest.mark.parametrize(
+    ("budget", "lost", "won", "paired", "unpaired"),
+    [
+        ("accuracy >= baseline", 0, 0, PASS, INCONCLUSIVE),
+        ("accuracy >= baseline + 1pt", 0, 0, FAIL, INCONCLUSIVE),
+        ("accuracy >= baseline", 20, 5, FAIL, INCONCLUSIVE),
+        ("accuracy >= baseline", 10, 6, INCONCLUSIVE, INCONCLUSIVE),
+        ("accuracy >= baseline - 3pt", 20, 5, PASS, INCONCLUSIVE),
+        ("accuracy >= baseline - 0.5pt", 40, 5, FAIL, FAIL),
+        ("accuracy >= baseline - 5pt", 10, 6, PASS, PASS),
+        ("accuracy == baseline", 5, 5, PASS, PASS),
+        ("accuracy == baseline", 5, 4, FAIL, FAIL),
+    ],
+)
+def test_accuracy(budget: str, lost: int, won: int, paired: Verdict, unpaired: Verdict) -> None:
+    """On the same rows answers are compared one by one; on other data only the shares."""
+    assert _accuracy(budget, lost, won).verdict is paired
+    assert _accuracy(budget, lost, won, data="other").verdict is unpaired
+
+
+@pytest.mark.parametrize("rows", [1, 20, 1000])
+def test_same_answers_have_lost_nothing(rows: int) -> None:
+    """Where every row is answered as before there is no loss, however few rows there are."""
+    assert _accuracy("accuracy >= baseline", 0, 0, rows=rows).verdict is PASS
+
+
+def test_accuracy_improved() -> None:
+    """More rows won than lost, beyond chance, is an improvement; fewer is none."""
+    assert _accuracy("accuracy >= baseline", 1, 25).improved
+    assert not _accuracy("accuracy >= baseline", 1, 2).improved
+
+
+def test_accuracy_without_rows() -> None:
+    """A baseline without rows, or with none answered in common, is compared by shares."""
+    now, then = wilson(930, 1000), wilson(950, 1000)
+    assert _one("accuracy >= baseline", now, then).verdict is INCONCLUSIVE
+    half = [1] * 500 + [0] * 500
+    measurement = make_measurement({"accuracy": now}, rows=make_rows(half, half))
+    accepted = make_accepted({"accuracy": then}, rows=make_rows(half[::-1], half[::-1]))
+    (judgement,) = judge(
+        measurement, [parse_budget("accuracy >= baseline")], accepted, ENVIRONMENT, MISSING
+    )
+    assert judgement.verdict is INCONCLUSIVE
+
+
+def test_exact_equality_survives_the_file() -> None:
+    """A share that a baseline file rounds to six digits still equals itself."""
+    judgement = _one("accuracy == baseline", counted(2 / 3), counted(0.666667))
+    assert judgement.verdict is PASS
+
+
+def test_zero_in_the_baseline() -> None:
+    """A baseline of zero is judged like any other number, not divided by."""
+    assert _one("loss <= baseline", counted(0.0), counted(0.0)).verdict is PASS
+    assert _one("loss <= baseline", counted(0.1), counted(0.0)).verdict is FAIL
+    assert _one("throughput >= baseline", counted(0.0), counted(10.0)).verdict is FAIL
+
+
+def test_budgets_keep_their_order() -> None:
+    """There is one judgement for each budget, in the order in which they were written."""
+    texts = ["errors == 0", "throughput >= 1/s", "throughput >= baseline", "errors <= 5%"]
+    judgements = judge(
+        make_measurement(), [parse_budget(t) for t in texts], None, ENVIRONMENT, MISSING
+    )
+    assert [j.budget for j in judgements] == texts
+
+
+# One session differs from another of unchanged code by 5 %, lognormally.
+SPREAD = math.log1p(0.05)
+
+
+def _rates(
+    sessions: int,
+    budget: str = "throughput >= baseline",
+    *,
+    loss: float = 0.0,
+    spread: float = SPREAD,
+    reach: float = 0.0,
+) -> dict[Verdict, float]:
+    """How often each verdict is given after so many sessions, at 1 % and 5 %.
+
+    Args:
+        sessions: how many the baseline has.
+        budget: on throughput.
+        loss: share of the throughput that the code has lost since.
+        spread: standard deviation of the logarithm between sessions.
+        reach: half width of the intervals within sessions, as a share; it is noise as well.
+    """
+    runs = 1500
+    random = np.random.default_rng(sessions)
+    noise = random.normal(0, spread, (runs, sessions + 1))
+    noise += random.normal(0, reach / stats.norm.ppf(0.975), (runs, sessions + 1))
+    noise[:, -1] += math.log(1 - loss)
+    found = dict.fromkeys(Verdict, 0.0)
+    parsed = [parse_budget(budget)]
+    for row in 1000 * np.exp(noise):
+        *before, now = [
+            {"throughput": Estimate(v, v * math.exp(-reach), v * math.exp(reach))} for v in row
+        ]
+        earlier = tuple(AcceptedSession(one, ENVIRONMENT, REVISION) for one in before[:-1])
+        accepted = make_accepted(before[-1], earlier=earlier)
+        day = Day(alpha=0.01, beta=0.05)
+        (judged,) = judge(make_measurement(now), parsed, accepted, ENVIRONMENT, "", day)
+        found[judged.verdict] += 1 / runs
+    return found
+
+
+# Of 1,500 runs at 1 %, at most so many by chance, with a probability of 1 in 10,000.
+MOST = float(stats.binom.ppf(1 - 1e-4, 1500, 0.01)) / 1500
+
+
+@pytest.mark.parametrize("sessions", [1, 3, 8, 30])
+@pytest.mark.parametrize("reach", [0.0, 0.1])
+def test_unchanged_code_rarely_fails(sessions: int, reach: float) -> None:
+    """Of A/A sessions at most one in a hundred fails, however many there were before."""
+    assert _rates(sessions, reach=reach)[FAIL] <= MOST
+
+
+@pytest.mark.parametrize("sessions", [8, 30])
+def test_the_error_rate_is_used(sessions: int) -> None:
+    """With some sessions it is not far below what is allowed either, or losses would be missed."""
+    assert _rates(sessions)[FAIL] >= 0.002
+
+
+@pytest.mark.parametrize("sessions", [1, 8])
+def test_a_loss_of_the_limit_rarely_fails(sessions: int) -> None:
+    """Code that lost just what the budget allows fails no more often than unchanged code does."""
+    assert _rates(sessions, "throughput >= 0.8 * baseline", loss=0.2)[FAIL] <= MOST
+
+
+def test_unchanged_code_passes_a_wide_budget() -> None:
+    """A budget of 0.6 of the baseline passes unchanged code nearly always and never fails it."""
+    found = _rates(1, "throughput >= 0.6 * baseline")
+    assert found[FAIL] == 0
+    assert found[PASS] >= 0.99
+
+
+@pytest.mark.parametrize(("sessions", "loss"), [(1, 0.45), (8, 0.3), (30, 0.25)])
+def test_a_great_loss_is_found(sessions: int, loss: float) -> None:
+    """The more sessions, the smaller the loss that is found nearly every time."""
+    assert _rates(sessions, loss=loss)[FAIL] >= 0.95
+
+
+def test_a_quiet_machine_sees_more() -> None:
+    """Sessions that agree outvote the prior: with 1 % between them, 8 % are found, and A/A pass."""
+    assert _rates(30, loss=0.08, spread=0.01)[FAIL] >= 0.95
+    assert _rates(30, spread=0.01)[PASS] >= 0.9
+
+
+def _judged(day: Day, now: float = 500.0, metric: str = "throughput") -> Judgement:
+    """Half of the throughput, or twice the p99, of a baseline whose yardstick took 1 us."""
+    accepted = make_accepted(
+        {"throughput": estimate(1000.0), "p99": estimate(250.0), "peak_memory": estimate(250.0)},
+        yardstick=1e-6,
+    )
+    budget = f"{metric} {'>=' if metric == 'throughput' else '<='} baseline"
+    found = make_measurement({metric: estimate(now)})
+    (judgement,) = judge(found, [parse_budget(budget)], accepted, ENVIRONMENT, "", day)
+    return judgement
+
+
+@pytest.mark.parametrize("day", [Day(unquiet="others took 34 %"), Day(unlike="it took 2 times")])
+def test_a_day_that_says_nothing(day: Day) -> None:
+    """On a busy or strange machine speeds are not judged, for that reason; memory is."""
+    for metric in ("throughput", "p99"):
+        judgement = _judged(day, metric=metric)
+        assert (judgement.verdict, judgement.fails_at) == (INCONCLUSIVE, None)
+        assert judgement.reason == day.unquiet + day.unlike
+        assert not judgement.incomparable
+    assert _judged(day, metric="peak_memory").verdict is FAIL
+
+
+def test_a_slow_day_is_allowed_for() -> None:
+    """What slowed the yardstick as much is no loss, and the limit is what it would be today."""
+    scaled = frozenset({"throughput"})
+
+    slow = _judged(Day(yardstick=1.2e-6, scaled=scaled), 1000 / 1.2)
+    lost = _judged(Day(yardstick=1.0e-6, scaled=scaled), 1000 / 1.3)
+    hidden = _judged(Day(yardstick=0.8e-6, scaled=scaled), 1000.0)
+
+    assert slow.baseline == pytest.approx(1000 / 1.2)
+    assert slow.verdict is INCONCLUSIVE
+    assert slow.fails_at == pytest.approx(1000 / 1.2 * math.exp(-0.19155), rel=1e-3)
+    assert lost.verdict is FAIL
+    assert hidden.verdict is FAIL
+    assert hidden.baseline == pytest.approx(1250)
+    assert _judged(Day(yardstick=0.8e-6), 1000.0).verdict is INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("data", "verdict"), [("d", FAIL), ("another", INCONCLUSIVE)])
+def test_a_loss_on_the_same_rows(data: str, verdict: Verdict) -> None:
+    """How far it would differ on other rows is no noise where the rows are the same."""
+    wide = Estimate(0.1, 0.07, 0.13)
+    accepted = make_accepted({"loss": wide}, rows=make_rows([1, 0]))
+    found = make_measurement(
+        {"loss": Estimate(0.11, 0.08, 0.14)}, rows=make_rows([1, 0], data=data)
+    )
+    (judgement,) = judge(found, [parse_budget("loss <= baseline")], accepted, ENVIRONMENT, "")
+
+    assert judgement.verdict is verdict
+
+
+def test_sessions_without_the_metric_are_left_out() -> None:
+    """A metric that came later is held against the sessions that have it."""
+    lacking = AcceptedSession({"throughput": estimate(1.0)}, ENVIRONMENT, REVISION)
+    accepted = make_accepted({"p99": estimate(0.01)}, earlier=(lacking,))
+    budget = parse_budget("p99 <= 2 * baseline")
+
+    for found, verdict in ((0.01, PASS), (0.1, FAIL)):
+        measured = make_measurement({"p99": estimate(found)})
+        (judgement,) = judge(measured, [budget], accepted, ENVIRONMENT, MISSING)
+        assert judgement.verdict is verdict
+
+
+def test_the_baseline_is_the_mean_of_its_sessions() -> None:
+    """One session off does not make the baseline."""
+    earlier = tuple(
+        AcceptedSession({"throughput": estimate(value)}, ENVIRONMENT, REVISION)
+        for value in (1000.0, 1000.0, 1210.0)
+    )
+    accepted = make_accepted({"throughput": estimate(1210.0)}, earlier=earlier)
+    (judgement,) = judge(
+        make_measurement(), [parse_budget("throughput >= baseline")], accepted, ENVIRONMENT, ""
+    )
+
+    assert judgement.baseline == pytest.approx(1100)
+
+
+@pytest.mark.parametrize("baseline", [None, make_accepted()])
+@pytest.mark.parametrize(
+    ("budget", "limit"),
+    [
+        ("train.time_to_accuracy(95%) <= 30s", 30.0),
+        ("train.time_to_accuracy(0.95) <= baseline", None),
+    ],
+)
+def test_a_goal_that_was_never_reached(
+    budget: str, limit: float | None, baseline: Accepted | None
+) -> None:
+    """FAIL with what came nearest: there is no time that would be short enough."""
+    why = "never reached 95 %: 93.1 % at best, after epoch 4"
+    found = make_measurement(missed={"train.time_to_accuracy(95%)": why}, invalid="unquiet")
+
+    (judgement,) = judge(found, [parse_budget(budget)], baseline, ENVIRONMENT, MISSING)
+
+    assert (judgement.verdict, judgement.reason) == (FAIL, why)
+    assert (judgement.measured, judgement.limit) == (None, limit)
+    with pytest.raises(KeyError, match="never reached 95 %"):
+        found["train.time_to_accuracy(0.95)"]
+
+
+def test_a_goal_that_was_reached() -> None:
+    """Is a time as others are, by whatever name it is asked for."""
+    found = make_measurement({"train.time_to_accuracy(95%)": estimate(20.0)})
+    budget = parse_budget("train.time_to_accuracy(0.95) <= 30s")
+
+    (judgement,) = judge(found, [budget], None, ENVIRONMENT, MISSING)
+
+    assert judgement.verdict is PASS
+    assert found["train.time_to_accuracy(0.95)"].value == 20.0
+
+
+@pytest.mark.parametrize("name", ["train.time", "train.time_to_accuracy(95%)"])
+def test_training_on_another_day(name: str) -> None:
+    """A machine that is not what it was leaves the times of a training open, and scales none."""
+    now, then = make_measurement({name: estimate(20.0)}), make_accepted({name: estimate(10.0)})
+    for day in (Day(unlike="it is slower"), Day(unquiet="others took 30 %")):
+        budget = parse_budget(f"{name} <= baseline")
+        (judgement,) = judge(now, [budget], then, ENVIRONMENT, MISSING, day)
+        assert judgement.verdict is INCONCLUSIVE
+    assert name not in scaled_metrics_of("ClosedLoop(clients=8)")

@@ -1,0 +1,244 @@
+"""Pairing: what was lost on the very rows that both sides answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pytest
+from builders import ENVIRONMENT, MACHINE, make_accepted, make_measurement, make_rows
+from scipy import stats
+
+from pytest_dlperf.config.budgets import parse_budget
+from pytest_dlperf.duel.questions import Rates
+from pytest_dlperf.duel.verdicts import accuracy_answers, doubts
+from pytest_dlperf.history.compare import compare_sides
+from pytest_dlperf.history.entries import Place
+from pytest_dlperf.judge.judge import judge
+from pytest_dlperf.judge.pairing import lost_on_rows, lost_rows, lost_scores, share_decision
+from pytest_dlperf.load.summary import mean_score
+from pytest_dlperf.metrics import define, metric_named, users_metric
+from pytest_dlperf.results.row_evidence import RowScores
+from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.statistics.estimate import counted
+from pytest_dlperf.statistics.proportions import accuracy_decision, paired_loss
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.metrics import Better
+    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.measurement import Measurement
+
+ROWS: Final = 400
+BASE: Final = np.random.default_rng(0).beta(4, 2, ROWS)
+NOISE: Final = np.random.default_rng(1).normal(0, 0.02, ROWS)
+PASS, FAIL, INCONCLUSIVE, INVALID, NEW = Verdict
+
+
+@pytest.fixture(autouse=True)
+def _metrics(own_metrics: None) -> None:
+    """Shares of both directions, and a number."""
+    del own_metrics
+    directions: dict[str, Better] = {"ndcg": "higher", "miss": "lower"}
+    for name, better in directions.items():
+        define(users_metric(name, "share", better, 0.01))
+    define(users_metric("rank", "1", "lower", 0.05))
+
+
+def found_of(name: str, scores: NDArray[np.float64], data: str = "d") -> Measurement:
+    """A measurement of one users' metric."""
+    kept = RowScores(data, {name: scores})
+    return make_measurement({name: mean_score(name, kept.scores[name])}, scores=kept)
+
+
+def base_of(name: str, scores: NDArray[np.float64]) -> Accepted:
+    """The same as a baseline."""
+    found = found_of(name, scores)
+    return make_accepted(found.metrics, scores=found.scores)
+
+
+def test_scores_by_scipy() -> None:
+    """Mean, interval and both one-sided ends are those of scipy's paired t-test."""
+    now = np.clip(BASE - 0.01 + NOISE, 0, 1)
+    found, base = found_of("ndcg", now), found_of("ndcg", BASE)
+    metric = metric_named("ndcg")
+    assert found.scores is not None
+    assert base.scores is not None
+    kept = found.scores.scores["ndcg"], base.scores.scores["ndcg"]
+    wanted = stats.ttest_rel(kept[1], kept[0])
+    interval = wanted.confidence_interval(0.95)
+
+    loss = lost_on_rows(metric, found, base)
+    paired = lost_scores(metric, found, base)
+
+    assert loss is not None
+    assert paired is not None
+    assert loss.value == pytest.approx((kept[1] - kept[0]).mean())
+    assert (loss.low, loss.high) == pytest.approx((interval.low, interval.high))
+    worse = stats.ttest_rel(kept[1], kept[0], alternative="greater").confidence_interval(0.99)
+    assert paired.low(0.01) == pytest.approx(worse.low)
+    assert lost_rows(metric, found, base) is None
+    # The other way round it is the gain.
+    gain = lost_on_rows(metric, base, found)
+    assert gain is not None
+    assert (gain.value, gain.low) == pytest.approx((-loss.value, -loss.high))
+
+
+def test_the_other_direction() -> None:
+    """Of a share that is better when lower, more is a loss."""
+    now = np.clip(BASE + 0.05, 0, 1)
+    loss = lost_on_rows(metric_named("miss"), found_of("miss", now), found_of("miss", BASE))
+    assert loss is not None
+    assert loss.value > 0.03
+
+
+@pytest.mark.parametrize(("name", "sign"), [("ndcg", 1), ("miss", -1)])
+def test_hits_are_judged_as_accuracy_is(name: str, sign: int) -> None:
+    """Where each row is right or wrong, rows are counted, and McNemar's test decides."""
+    metric = metric_named(name)
+    base = np.ones(200)
+    now = base.copy()
+    now[:9], base[9:11] = 0, 0
+    found, before = found_of(name, now), found_of(name, base)
+    pairs = (9, 2, 200) if sign == 1 else (2, 9, 200)
+
+    assert lost_rows(metric, found, before) == pairs
+    assert lost_on_rows(metric, found, before) == paired_loss(*pairs)
+    rates = {"allowed": 0.0, "line": 0.02, "alpha": 0.05, "beta": 0.05}
+    decision = accuracy_decision(*pairs, **rates)
+    assert share_decision(metric, found, before, **rates) == decision
+    accurate = make_measurement(rows=make_rows(now.astype(int).tolist()))
+    exact = make_measurement(rows=make_rows(base.astype(int).tolist()))
+    assert lost_rows(metric_named("accuracy"), accurate, exact) == (9, 2, 200)
+
+
+@pytest.mark.parametrize("scores", [BASE, np.round(BASE), np.array([0.3])])
+def test_unchanged_answers_have_lost_nothing(scores: NDArray[np.float64]) -> None:
+    """Exactly nothing, however few the rows are; also against what a file holds."""
+    found = found_of("ndcg", scores)
+    assert found.scores is not None
+    stored = RowScores.from_json(found.scores.to_json())
+    base = make_accepted(found.metrics, scores=stored)
+    assert lost_on_rows(metric_named("ndcg"), found, base) == counted(0.0)
+    rates = {"allowed": 0.0, "line": 0.01, "alpha": 0.01, "beta": 0.05}
+    assert share_decision(metric_named("ndcg"), found, base, **rates) == "PASS"
+
+
+def test_nothing_in_common() -> None:
+    """Other data, one row that differs, or another metric: rows say nothing."""
+    metric = metric_named("ndcg")
+    found, one = found_of("ndcg", BASE), found_of("ndcg", np.array([0.5]))
+    for other in (
+        found_of("ndcg", BASE, data="other"),
+        found_of("miss", BASE),
+        make_measurement(),
+    ):
+        assert lost_on_rows(metric, found, other) is None
+        assert lost_on_rows(metric, other, found) is None
+        rates = {"allowed": 0.0, "line": 0.01, "alpha": 0.01, "beta": 0.05}
+        assert share_decision(metric, found, other, **rates) is None
+    assert lost_on_rows(metric, one, found_of("ndcg", np.array([0.25]))) is None
+
+
+# As good, but by other rows.
+SHUFFLED: Final = np.random.default_rng(2).permutation(BASE)
+
+CASES = [
+    ("ndcg >= baseline", BASE, PASS),
+    ("ndcg >= baseline", BASE - 0.05 + NOISE, FAIL),
+    ("ndcg >= baseline - 8pt", BASE - 0.05 + NOISE, PASS),
+    ("ndcg >= baseline - 2pt", BASE - 0.05 + NOISE, FAIL),
+    ("ndcg >= baseline", SHUFFLED, INCONCLUSIVE),
+    ("ndcg >= 60%", BASE, PASS),
+    ("ndcg >= 70%", BASE, FAIL),
+    ("ndcg >= 66%", BASE, INCONCLUSIVE),
+]
+
+
+@pytest.mark.parametrize(("budget", "now", "verdict"), CASES)
+def test_verdicts_against_a_stored_baseline(
+    budget: str, now: NDArray[np.float64], verdict: Verdict
+) -> None:
+    """A share that a user has defined is judged row by row."""
+    found = found_of("ndcg", np.clip(now, 0, 1))
+    parsed = [parse_budget(budget)]
+
+    (judgement,) = judge(found, parsed, base_of("ndcg", BASE), ENVIRONMENT, "")
+
+    assert judgement.verdict is verdict
+    (first,) = judge(found, parsed, None, ENVIRONMENT, "no baseline yet")
+    assert first.verdict is (NEW if parsed[0].relative else verdict)
+    (other,) = judge(found, parsed, make_accepted(), ENVIRONMENT, "")
+    assert other.verdict is (NEW if parsed[0].relative else verdict)
+
+
+def test_answers_are_judged_on_a_bad_day() -> None:
+    """Where the measuring of speed failed, what was answered still counts."""
+    found = make_measurement(
+        found_of("ndcg", BASE).metrics, scores=found_of("ndcg", BASE).scores, invalid="late"
+    )
+    (judgement,) = judge(found, [parse_budget("ndcg >= 60%")], None, ENVIRONMENT, "")
+    assert judgement.verdict is PASS
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(1.0, PASS), (1.2, FAIL), (1.03, INCONCLUSIVE), (0.5, PASS)]
+)
+def test_what_is_no_share_is_judged_as_a_ratio(factor: float, verdict: Verdict) -> None:
+    """Of the same rows only what training again makes of them is noise, as of a loss."""
+    ranks = 1 + np.random.default_rng(3).poisson(5, ROWS).astype(float)
+    found, base = found_of("rank", ranks * factor), base_of("rank", ranks)
+    (judgement,) = judge(found, [parse_budget("rank <= baseline")], base, ENVIRONMENT, "")
+    assert judgement.verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("now", "decision"),
+    [(BASE, "PASS"), (BASE - 0.05 + NOISE, "FAIL"), (SHUFFLED, None)],
+)
+def test_a_duel_decides_by_rows(now: NDArray[np.float64], decision: str | None) -> None:
+    """What fails is in doubt, for fresh pairs to confirm; the numbers are those of the rows."""
+    found, base = found_of("ndcg", np.clip(now, 0, 1)), found_of("ndcg", BASE)
+    budgets = [parse_budget("ndcg >= baseline"), parse_budget("ndcg >= 10%")]
+
+    answers = accuracy_answers(found, base, budgets, Rates(1))
+
+    assert answers.keys() == {"ndcg >= baseline"}
+    answer = answers["ndcg >= baseline"]
+    assert answer.decision == decision
+    assert answer.loss == lost_on_rows(metric_named("ndcg"), found, base)
+    doubted = doubts(answers, budgets, base)
+    assert [one.budget.text for one in doubted] == ["ndcg >= baseline"] * (decision == "FAIL")
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict"),
+    [(BASE, PASS), (BASE - 0.05 + NOISE, FAIL), (SHUFFLED, INCONCLUSIVE)],
+)
+def test_a_comparison_decides_by_rows(now: NDArray[np.float64], verdict: Verdict) -> None:
+    """`pytest-dlperf compare` shows users' metrics without being asked, and judges them so."""
+    place = Place("a.py::test_it", "", MACHINE)
+    candidate = {place: base_of("ndcg", np.clip(now, 0, 1))}
+
+    compared = compare_sides({place: base_of("ndcg", BASE)}, candidate)
+
+    (row,) = compared.measurements[0].rows
+    assert (row.metric, row.verdict) == ("ndcg", verdict)
+    assert row.change is not None
+    mean = candidate[place].metrics["ndcg"].value - base_of("ndcg", BASE).metrics["ndcg"].value
+    assert row.change.value == pytest.approx(mean)
+
+
+def test_unchanged_code_rarely_fails() -> None:
+    """Of models that differ by luck alone, no more than alpha are said to be worse."""
+    rng = np.random.default_rng(4)
+    rates = {"allowed": 0.0, "line": 0.05, "alpha": 0.05, "beta": 0.05}
+    metric = metric_named("ndcg")
+    failed = 0
+    for _ in range(400):
+        one, two = np.clip(BASE + rng.normal(0, 0.1, (2, ROWS)), 0, 1)
+        found, base = found_of("ndcg", one), found_of("ndcg", two)
+        failed += share_decision(metric, found, base, **rates) == "FAIL"
+    # Binomial: more than 34 of 400 have a probability of 0.2 %, fewer than 8 one of 0.1 %.
+    assert 8 <= failed <= 34

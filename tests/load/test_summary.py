@@ -1,0 +1,236 @@
+"""Summary: metrics from samples and scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from builders import make_samples, tally_of
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from pytest_dlperf.load.samples import Outcome, Samples
+from pytest_dlperf.load.summary import Score, mean_score, summarise_load, summarise_score
+from pytest_dlperf.metrics import METRICS, define, users_metric
+from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.statistics.percentiles import required_requests
+from pytest_dlperf.statistics.proportions import wilson
+
+MS = 1_000_000
+LATENCIES = {name for name, metric in METRICS.items() if metric.latency}
+
+
+def _steady(calls: int = 1000, size: int = 10, outcome: list[int] | None = None) -> Samples:
+    """Calls of 1 ms back to back, each of whose requests was due 4 ms before it was done."""
+    done = [(i + 1) * MS for i in range(calls)]
+    intended = np.repeat(np.array(done) - 4 * MS, size)
+    return make_samples([size] * calls, done, intended_ns=intended, outcome=outcome)
+
+
+def test_steady_load_by_hand() -> None:
+    """Ten requests every millisecond: 10,000/s, every latency 4 ms, no errors, no doubt."""
+    metrics = summarise_load(tally_of(_steady()), latencies=True).metrics
+    assert metrics["throughput"].value == pytest.approx(10_000)
+    assert metrics["throughput"].low == pytest.approx(10_000)
+    for name in LATENCIES:
+        assert metrics[name].value == pytest.approx(0.004)
+        assert metrics[name].low == pytest.approx(0.004, rel=0.0021)
+        assert metrics[name].high == pytest.approx(0.004, rel=0.0021)
+    assert metrics["errors"].value == 0
+
+
+def test_every_timed_metric_is_measured_or_refused() -> None:
+    """Throughput, errors and all latencies are accounted for, each once."""
+    summary = summarise_load(tally_of(_steady(calls=50)), latencies=True)
+    assert not summary.metrics.keys() & summary.refused.keys()
+    assert summary.metrics.keys() | summary.refused.keys() == {"throughput", "errors", *LATENCIES}
+
+
+def test_offline_has_no_latencies() -> None:
+    """Where latencies mean nothing there are none, not even refused ones."""
+    summary = summarise_load(tally_of(_steady()), latencies=False)
+    assert summary.metrics.keys() == {"throughput", "errors"}
+    assert summary.refused == {}
+
+
+def test_throughput_counts_good_answers_only() -> None:
+    """A wrong answer is an error, adds nothing to the throughput, and has no latency."""
+    bad = [Outcome.WRONG_SHAPE if i % 4 == 0 else Outcome.OK for i in range(10_000)]
+    samples = _steady(outcome=bad)
+    samples.intended_ns[::4] -= 500 * MS
+    metrics = summarise_load(tally_of(samples), latencies=True).metrics
+    assert metrics["throughput"].value == pytest.approx(7500)
+    assert metrics["errors"].value == pytest.approx(0.25)
+    assert metrics["max"].value == pytest.approx(0.004)
+
+
+def test_unfinished_requests_are_errors() -> None:
+    """Requests that were due and never answered count among the errors."""
+    done = [(i + 1) * MS for i in range(30)]
+    summary = summarise_load(tally_of(make_samples([1] * 30, done, unfinished=10)), latencies=True)
+    assert summary.metrics["errors"].value == pytest.approx(0.25)
+
+
+@given(st.integers(0, 7000))
+def test_percentiles_need_their_requests(calls: int) -> None:
+    """A percentile with too few requests is refused with the number needed, others are not."""
+    calls = max(calls, 40)
+    summary = summarise_load(tally_of(_steady(calls=calls, size=1)), latencies=True)
+    for name, metric in METRICS.items():
+        if metric.percentile is None:
+            continue
+        needed = required_requests(metric.percentile)
+        assert (name in summary.metrics) is (calls >= needed)
+        if calls < needed:
+            assert f"{calls} requests" in summary.refused[name]
+            assert str(needed) in summary.refused[name]
+
+
+def test_too_few_stretches() -> None:
+    """Fewer than ten stretches with calls in them say nothing about the noise: no speeds."""
+    done = [(i + 1) * 10 * MS for i in range(9)]
+    summary = summarise_load(tally_of(make_samples([500] * 9, done)), latencies=True)
+    assert summary.refused.keys() == {"throughput", *LATENCIES}
+    assert "9 calls in 9 of 20 stretches" in summary.refused["p50"]
+    assert summary.metrics.keys() == {"errors"}
+
+
+def test_no_good_answer() -> None:
+    """Where every request went wrong the speeds are refused and the errors are 100 %."""
+    summary = summarise_load(
+        tally_of(_steady(outcome=[Outcome.EXCEPTION] * 10_000)), latencies=True
+    )
+    assert summary.metrics["errors"].value == 1
+    assert set(summary.refused.values()) == {"no request was answered well"}
+    assert summary.refused.keys() == {"throughput", *LATENCIES}
+
+
+def test_good_answers_in_one_stretch_only() -> None:
+    """A target that dies at once leaves every latency measured or refused, none forgotten."""
+    outcome = [Outcome.OK] * 200 + [Outcome.EXCEPTION] * 9800
+    summary = summarise_load(tally_of(_steady(outcome=outcome)), latencies=True)
+    assert summary.metrics.keys() | summary.refused.keys() == {"throughput", "errors", *LATENCIES}
+
+
+def test_latencies_by_numpy() -> None:
+    """Percentiles, mean and maximum are those of all good latencies."""
+    generator = np.random.default_rng(0)
+    done = np.cumsum(generator.integers(MS // 2, 2 * MS, 8000))
+    latency = (generator.lognormal(1, 0.5, 8000) * MS).astype(np.int64)
+    samples = make_samples([1] * 8000, done, intended_ns=done - latency)
+    metrics = summarise_load(tally_of(samples), latencies=True).metrics
+    seconds = latency * 1e-9
+    for percent, name in ((50, "p50"), (90, "p90"), (95, "p95"), (99, "p99"), (99.9, "p99.9")):
+        bracket = np.quantile(seconds, percent / 100 + np.array([-2e-4, 2e-4]))
+        assert bracket[0] <= metrics[name].value <= bracket[1]
+        assert metrics[name].low < metrics[name].value < metrics[name].high
+    assert metrics["mean"].value == pytest.approx(seconds.mean())
+    assert metrics["mean"].low < seconds.mean() < metrics["mean"].high
+    assert metrics["max"].value == pytest.approx(seconds.max())
+
+
+def test_throughput_knows_its_noise() -> None:
+    """A machine that was slow for a while makes the interval of the throughput wide."""
+    steady = summarise_load(tally_of(_steady()), latencies=False).metrics["throughput"]
+    gaps = np.where(np.arange(1000) % 500 < 250, MS, 2 * MS)
+    samples = make_samples([10] * 1000, np.cumsum(gaps))
+    uneven = summarise_load(tally_of(samples), latencies=False)
+    got = uneven.metrics["throughput"]
+    assert got.value == pytest.approx(10_000 / 1.5)
+    assert got.high - got.low > 0.1 * got.value
+    assert steady.high - steady.low < 0.001 * steady.value
+
+
+def _score(
+    answered: list[int], right: list[float], loss: list[float], *, classifies: bool = True
+) -> Score:
+    return Score(np.array(answered), np.array(right, float), np.array(loss, float), classifies)
+
+
+def test_each_row_counts_once() -> None:
+    """Accuracy and loss are over distinct rows, however often each was asked."""
+    metrics = summarise_score(_score([100, 1, 0, 2], [100, 0, 0, 1], [50, 3, 0, 2]))
+    # Rows: always right, never, not asked, every second time; mean losses 0.5, 3 and 1.
+    assert metrics["accuracy"].value == pytest.approx((1 + 0 + 0.5) / 3)
+    assert metrics["loss"].value == pytest.approx(1.5)
+    assert metrics["accuracy"].low < metrics["accuracy"].value < metrics["accuracy"].high
+    assert metrics["loss"].low < 1.5 < metrics["loss"].high
+
+
+def test_asking_more_often_is_no_more_evidence() -> None:
+    """Asking the same rows again leaves the interval of the accuracy as wide as it was."""
+    once = summarise_score(_score([1] * 50, [1, 0] * 25, [0.5] * 50))
+    often = summarise_score(_score([40] * 50, [40, 0] * 25, [20.0] * 50))
+    assert once == often
+
+
+def test_regression_has_no_accuracy() -> None:
+    """Where there is no right and wrong there is a loss only."""
+    metrics = summarise_score(_score([1, 1], [0, 0], [1, 3], classifies=False))
+    assert metrics.keys() == {"loss"}
+    assert metrics["loss"].value == 2
+
+
+def test_one_row_and_none() -> None:
+    """One row has a loss without an interval; no row has nothing."""
+    one = summarise_score(_score([2, 0], [2, 0], [3, 0]))
+    assert (one["loss"].low, one["loss"].value, one["loss"].high) == (1.5, 1.5, 1.5)
+    assert one["accuracy"].value == 1
+    assert summarise_score(_score([0, 0], [0, 0], [0, 0])) == {}
+
+
+def test_scores_of_two_loads() -> None:
+    """Row by row, what both loads answered, rightly and with which loss."""
+    both = _score([1, 0], [1, 0], [0.5, 0]).plus(_score([3, 2], [1, 2], [0.25, 1]))
+
+    assert both.answered.tolist() == [4, 2]
+    assert both.right.tolist() == [2, 2]
+    assert both.loss.tolist() == [0.75, 1]
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_users_metrics() -> None:
+    """The mean over rows, each once: Student's interval by scipy, of hits Wilson's."""
+    define(users_metric("ndcg", "share", "higher", 0.01))
+    define(users_metric("hits", "share", "higher", 0.01))
+    ndcg = np.random.default_rng(0).beta(2, 3, 100)
+    hits = (np.arange(100) % 4 > 0).astype(float)
+    answered = np.arange(100) % 3 + 1
+    score = Score(
+        answered=np.append(answered, 0),
+        right=np.zeros(101),
+        loss=None,
+        classifies=False,
+        by_user={
+            "ndcg": np.append(ndcg * answered, 0),
+            "hits": np.append(hits * answered, 0),
+        },
+    )
+
+    metrics = summarise_score(score)
+
+    assert metrics.keys() == score.metrics == {"ndcg", "hits"}
+    wanted = stats.ttest_1samp(ndcg, 0).confidence_interval(0.95)
+    assert metrics["ndcg"].value == pytest.approx(ndcg.mean())
+    assert (metrics["ndcg"].low, metrics["ndcg"].high) == pytest.approx((wanted.low, wanted.high))
+    assert metrics["hits"] == wilson(75, 100)
+    assert np.isnan(score.row_scores("ndcg")[-1])
+    np.testing.assert_allclose(score.row_scores("ndcg")[:-1], ndcg)
+    twice = score.plus(score)
+    assert twice.loss is None
+    np.testing.assert_allclose(twice.row_scores("ndcg"), score.row_scores("ndcg"))
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_a_share_stays_one() -> None:
+    """No interval of a share goes beyond 1, and one row says next to nothing of others."""
+    define(users_metric("ndcg", "share", "higher", 0.01))
+    assert mean_score("ndcg", np.array([0.99, 0.2, 1.0, 1.0])).high == 1.0
+    assert mean_score("ndcg", np.array([0.4])) == Estimate(0.4, 0.0, 1.0)
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_one_row_of_what_is_no_share() -> None:
+    """Is counted, as its loss would be."""
+    define(users_metric("rank", "1", "lower", 0.05))
+    assert mean_score("rank", np.array([7.0])) == counted(7.0)

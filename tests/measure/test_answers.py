@@ -1,0 +1,332 @@
+"""The evaluation: every row equally often, and every wrong answer found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from fakes import FakeClock, TimedTarget
+
+from pytest_dlperf.clock import StoppableClock
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.data.scoring_core import Scorer
+from pytest_dlperf.errors import RemoteError
+from pytest_dlperf.load.samples import Outcome
+from pytest_dlperf.measure.answers import Evaluation
+from pytest_dlperf.measure.reference_answers import ReferenceAnswers, ask_alone
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ROWS, CLASSES = 30, 3
+LABELS = np.arange(ROWS) % CLASSES
+ANSWERS = np.eye(CLASSES)[LABELS] * 0.8 + 0.1 * np.arange(ROWS)[:, None] / ROWS
+DATA = as_data((np.arange(ROWS, dtype=float)[:, None], LABELS))
+ORDER = np.random.default_rng(5).permutation(ROWS)
+
+
+def evaluation(*, reference: bool = True, longest: int = 8) -> Evaluation:
+    """An evaluation of 30 rows whose right answers are known."""
+    return Evaluation(
+        data=DATA,
+        order=ORDER,
+        longest=longest,
+        shape=(CLASSES,),
+        scorer=Scorer("classes", logits=False),
+        reference=ReferenceAnswers(ANSWERS[ORDER], 0.05) if reference else None,
+        clock=StoppableClock(FakeClock()),
+    )
+
+
+def right(asked: Evaluation, start: int, stop: int) -> NDArray[np.float64]:
+    """The right answers to some requests."""
+    answers: NDArray[np.float64] = ANSWERS[asked.inputs(start, stop)[:, 0].astype(int)]
+    return answers
+
+
+def test_rows_are_asked_equally_often() -> None:
+    """Over whole passes every row is asked the same number of times, in the seeded order."""
+    asked = evaluation(longest=7)
+
+    rows = np.concatenate([asked.inputs(i, i + 7)[:, 0] for i in range(0, 7 * ROWS, 7)])
+
+    assert set(np.bincount(rows.astype(int))) == {7}
+    np.testing.assert_array_equal(rows[:ROWS], ORDER)
+
+
+def test_a_batch_may_be_larger_than_the_data() -> None:
+    """Rows are repeated to fill a batch."""
+    asked = evaluation(longest=100)
+
+    np.testing.assert_array_equal(asked.inputs(0, 100)[:, 0], np.resize(ORDER, 100))
+
+
+def test_inputs_cannot_be_changed_by_the_target() -> None:
+    """A target that works in place would spoil later requests; it gets an error instead."""
+    with pytest.raises(ValueError, match="read-only"):
+        evaluation().inputs(0, 4)[0] = 1
+
+
+def test_right_answers_score_fully() -> None:
+    """Every row right: accuracy 1, no errors, outcomes all OK."""
+    asked = evaluation()
+    for start in range(0, ROWS, 6):
+        asked.answer(start, start + 6, right(asked, start, start + 6))
+    asked.finish()
+
+    assert asked.score is not None
+    np.testing.assert_array_equal(asked.score.answered, np.ones(ROWS))
+    np.testing.assert_array_equal(asked.score.right, np.ones(ROWS))
+    assert asked.errors == ()
+    assert not asked.outcomes(0, ROWS).any()
+
+
+def test_the_score_is_by_original_row() -> None:
+    """A row that is answered wrongly is found at its own place in the data."""
+    asked = evaluation(reference=False)
+    answers = right(asked, 0, 8)
+    answers[3] = np.roll(answers[3], 1)
+    asked.answer(0, 8, answers)
+    asked.finish()
+
+    assert asked.score is not None
+    wrong = np.flatnonzero((asked.score.answered > 0) & (asked.score.right == 0))
+    np.testing.assert_array_equal(wrong, [ORDER[3]])
+
+
+def test_swapped_rows_are_named() -> None:
+    """Two rows that got each other's answers are errors, and one of them is named."""
+    asked = evaluation()
+    answers = right(asked, 0, 8)
+    first = 0
+    second = next(i for i in range(8) if LABELS[ORDER[i]] != LABELS[ORDER[0]])
+    answers[[first, second]] = answers[[second, first]]
+    asked.answer(0, 8, answers)
+    asked.finish()
+
+    (error,) = asked.errors
+    assert error.kind == "rows mixed up"
+    assert error.requests == 2
+    assert f"row {ORDER[first]} got the answer of row" in error.example
+    assert list(asked.outcomes(0, 8)).count(Outcome.MIXED_UP) == 2
+
+
+def test_an_answer_of_nobody_is_a_changed_one() -> None:
+    """An answer that no row has is counted as changed under load."""
+    asked = evaluation()
+    answers = right(asked, 0, 4)
+    answers[2] = 0.5
+    asked.answer(0, 4, answers)
+    asked.finish()
+
+    assert [(error.kind, error.requests) for error in asked.errors] == [("answer changed", 1)]
+
+
+def test_values_that_are_not_finite_are_named_by_row() -> None:
+    """NaN and infinity are errors, each row named, and are not scored."""
+    asked = evaluation()
+    answers = right(asked, 0, 4)
+    answers[1, 0], answers[2, 2] = np.nan, np.inf
+    asked.answer(0, 4, answers)
+    asked.finish()
+
+    (error,) = asked.errors
+    assert (error.kind, error.requests) == ("not finite", 2)
+    assert ", ".join(str(row) for row in sorted(ORDER[1:3])) in error.example
+    assert asked.score is not None
+    assert asked.score.answered.sum() == 2
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [np.zeros((3, CLASSES)), np.zeros((4, CLASSES + 1)), np.zeros(4), None, [[1, 2], [3]], "text"],
+    ids=["rows missing", "another width", "no width", "nothing", "ragged", "text"],
+)
+def test_answers_of_another_shape_are_errors(outputs: object) -> None:
+    """Whatever does not hold one answer a request counts for the whole batch."""
+    asked = evaluation()
+
+    asked.answer(0, 4, outputs)
+    asked.finish()
+
+    assert [(error.kind, error.requests) for error in asked.errors] == [("wrong shape", 4)]
+    assert set(asked.outcomes(0, 4)) == {Outcome.WRONG_SHAPE}
+
+
+def test_exceptions_are_counted_by_type() -> None:
+    """Each type is a kind of its own, with its first message."""
+    asked = evaluation()
+    asked.fail(0, 4, ValueError("first"))
+    asked.fail(4, 6, ValueError("second"))
+    asked.fail(6, 7, KeyError("third"))
+
+    found = [(error.kind, error.requests, error.example) for error in asked.errors]
+    assert found == [("ValueError", 6, "first"), ("KeyError", 1, "'third'")]
+
+
+def test_outcomes_are_handed_over_once() -> None:
+    """Each range of requests has its own outcomes, in whatever order answers came."""
+    asked = evaluation()
+    asked.answer(8, 12, None)
+    asked.fail(0, 4, ValueError())
+    asked.answer(4, 8, right(asked, 4, 8) * [[np.nan], [1], [1], [1]])
+
+    bad, shape = Outcome.EXCEPTION, Outcome.WRONG_SHAPE
+    assert list(asked.outcomes(0, 6)) == [bad] * 4 + [Outcome.NOT_FINITE, Outcome.OK]
+    asked.fail(14, 16, KeyError())
+    assert list(asked.outcomes(6, 10)) == [Outcome.OK] * 2 + [shape] * 2
+    assert list(asked.outcomes(10, 16)) == [shape] * 2 + [Outcome.OK] * 2 + [bad] * 2
+    assert sum(error.requests for error in asked.errors) == 11
+
+
+def test_a_reused_output_buffer_does_no_harm() -> None:
+    """A target that writes every answer into the same array is scored as it answered."""
+    asked = evaluation()
+    buffer = np.empty((5, CLASSES))
+    for start in range(0, ROWS, 5):
+        buffer[:] = right(asked, start, start + 5)
+        asked.answer(start, start + 5, buffer)
+    asked.finish()
+
+    assert asked.errors == ()
+    assert asked.score is not None
+    assert asked.score.right.sum() == ROWS
+
+
+def test_answers_are_scored_before_memory_fills(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit, answers are scored while the load goes on, with the same result."""
+    monkeypatch.setattr("pytest_dlperf.measure.answers._KEPT_BYTES", 200)
+    asked = evaluation()
+    for start in range(0, 2 * ROWS, 6):
+        asked.answer(start, start + 6, right(asked, start, start + 6))
+
+    assert asked.score is not None
+    assert asked.score.answered.sum() >= 2 * ROWS - 12
+    asked.finish()
+    np.testing.assert_array_equal(asked.score.answered, np.full(ROWS, 2))
+
+
+def alone(target: TimedTarget) -> tuple[ReferenceAnswers | None, str]:
+    """Ask a target for the 30 rows one at a time."""
+    return ask_alone(target, DATA.inputs, CLASSES, target.clock)
+
+
+def lookup(batch: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The right answers, by row number."""
+    answers: NDArray[np.float64] = ANSWERS[batch[:, 0].astype(int)]
+    return answers
+
+
+def test_rows_are_asked_alone() -> None:
+    """Each row's own answer is kept, and 5 % of their range is tolerated."""
+    reference, remark = alone(TimedTarget(FakeClock(), lambda _: 1000, lookup))
+
+    assert remark == ""
+    assert reference is not None
+    np.testing.assert_allclose(reference.answers, ANSWERS)
+    assert reference.tolerance == pytest.approx(0.05 * (ANSWERS.max() - ANSWERS.min()))
+
+
+def test_asking_alone_is_bounded_in_time() -> None:
+    """A slow target is asked for half a second, not for every row."""
+    target = TimedTarget(FakeClock(), lambda _: 100_000_000, lookup)
+
+    reference, _ = alone(target)
+
+    assert reference is not None
+    assert len(reference.answers) == 5
+
+
+def test_a_target_that_answers_at_random_is_not_checked() -> None:
+    """Where the same row alone gets different answers, rows cannot be told apart; it is said."""
+    random = np.random.default_rng(0)
+    target = TimedTarget(FakeClock(), lambda _: 1000, lambda b: random.random((len(b), CLASSES)))
+
+    reference, remark = alone(target)
+
+    assert reference is None
+    assert "differently from call to call" in remark
+
+
+def test_rows_that_fail_alone_are_not_checked_but_the_others_are() -> None:
+    """An exception for one row leaves that row without a reference only."""
+
+    def fails_for_row_two(batch: NDArray[np.float64]) -> NDArray[np.float64]:
+        if 2 in batch:
+            raise RuntimeError("no")
+        return lookup(batch)
+
+    reference, _ = alone(TimedTarget(FakeClock(), lambda _: 1000, fails_for_row_two))
+
+    assert reference is not None
+    rows = np.array([1, 2])
+    assert list(reference.wrong(np.full((2, CLASSES), 9.0), rows)) == [0]
+
+
+def test_a_buffer_that_is_used_again_does_not_look_random() -> None:
+    """Each row's own answer is kept, though the target writes all of them to one place."""
+    buffer = np.empty((1, CLASSES))
+
+    def reuses(batch: NDArray[np.float64]) -> NDArray[np.float64]:
+        buffer[:] = lookup(batch)
+        return buffer
+
+    reference, remark = alone(TimedTarget(FakeClock(), lambda _: 1000, reuses))
+
+    assert remark == ""
+    assert reference is not None
+    np.testing.assert_allclose(reference.answers, ANSWERS)
+
+
+def test_scoring_takes_no_time_from_the_load() -> None:
+    """The clock of the load stands still while it is stopped, and sleeps past the stop."""
+    outside = FakeClock(now=100)
+    clock = StoppableClock(outside)
+
+    with clock.stopped():
+        outside.now += 50
+    assert clock.now_ns() == 100
+
+    clock.sleep_until_ns(130)
+    assert (clock.now_ns(), outside.now) == (130, 180)
+
+
+class Unspeakable(Exception):  # noqa: N818 - made up
+    """An exception whose text fails."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_errors_of_a_server_are_counted_by_what_went_wrong() -> None:
+    """Not by the exception's type, which is the same for all; the example repeats no kind."""
+    asked = evaluation()
+
+    asked.fail(0, 3, RemoteError("timeout", "no answer within 10 s"))
+    asked.fail(3, 4, RemoteError("status 503", "overloaded\nsecond line"))
+    asked.fail(4, 6, RemoteError("timeout", "no answer, again"))
+
+    assert [(e.kind, e.requests, e.example) for e in asked.errors] == [
+        ("timeout", 5, "no answer within 10 s"),
+        ("status 503", 1, "overloaded"),
+    ]
+    assert asked.outcomes(0, 7).tolist() == [Outcome.EXCEPTION] * 6 + [Outcome.OK]
+
+
+@pytest.mark.parametrize(
+    ("error", "example"),
+    [
+        (ValueError("first line\nsecond line"), "first line"),
+        (ValueError("x" * 1000), "x" * 200),
+        (ValueError(), ""),
+        (Unspeakable(), "its text cannot be shown (RuntimeError)"),
+    ],
+)
+def test_an_exceptions_text_is_kept_short(error: Exception, example: str) -> None:
+    """One line of it, whatever it is."""
+    asked = evaluation()
+
+    asked.fail(0, 1, error)
+
+    assert asked.errors[0].example == example

@@ -1,0 +1,126 @@
+"""The sweep over clients, end to end on a fake clock."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from fakes import FakeClock, FakeMeter, FakeProgress, TimedTarget, fake_bench
+
+from pytest_dlperf.clock import MonotonicClock
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.sweep_engine import measure_sweep
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.measure.sweep import Sweep
+
+
+INPUTS = np.random.default_rng(0).random((200, 4))
+LABELS = INPUTS.argmax(axis=1)
+MILLISECOND = 1_000_000
+
+
+def swept(target: TimedTarget, clients: tuple[int, ...], bench: Bench | None = None) -> Sweep:
+    """Sweep with batches of 8, a second each."""
+    the_plan = plan([Options(serving=Serving(8), duration=1.0)])
+    data = as_data((INPUTS, LABELS))
+    bench = bench or fake_bench(target.clock)
+    return measure_sweep(target, data, the_plan, bench, clients=clients, test="test")
+
+
+def test_the_curve_of_batches_of_eight() -> None:
+    """1 ms a batch: n clients get n thousand a second up to 8, then wait in turn; the knee is 8."""
+    target = TimedTarget(FakeClock(), lambda _: MILLISECOND)
+
+    curve = swept(target, (1, 2, 4, 8, 16, 32))
+
+    assert [p.clients for p in curve.points] == [1, 2, 4, 8, 16, 32]
+    rates = [p.throughput.value for p in curve.points if p.throughput]
+    assert rates == pytest.approx([1000, 2000, 4000, 8000, 8000, 8000], rel=1e-3)
+    means = [p.mean.value for p in curve.points if p.mean]
+    assert means == pytest.approx([0.001, 0.001, 0.001, 0.001, 0.002, 0.004], rel=0.01)
+    assert [p.batch for p in curve.points] == pytest.approx([1, 2, 4, 8, 8, 8])
+    assert curve.knee is not None
+    assert curve.knee.clients == 8
+
+
+def test_a_target_is_made_ready_once() -> None:
+    """Compiled, asked alone and warmed up before the first point, and never again."""
+    target = TimedTarget(FakeClock(), lambda _: MILLISECOND)
+    bench = fake_bench(target.clock)
+    swept(target, (1, 4), bench)
+
+    assert isinstance(bench.progress, FakeProgress)
+    phases = [
+        phase
+        for phase, before in zip(bench.progress.phases, ["", *bench.progress.phases], strict=False)
+        if phase != before
+    ]
+    assert phases == [
+        "compiling",
+        "asking rows alone",
+        "warming up",
+        "ClosedLoop(clients=1)",
+        "ClosedLoop(clients=4)",
+    ]
+
+
+def test_a_percentile_with_too_few_requests_is_left_out() -> None:
+    """100 requests carry no p99; the point has the rest."""
+    (point,) = swept(TimedTarget(FakeClock(), lambda _: 10 * MILLISECOND), (1,)).points
+
+    assert point.p99 is None
+    assert point.p50 is not None
+    assert point.throughput is not None
+
+
+def test_errors_show_in_their_point_and_in_the_whole() -> None:
+    """Batches of more than two fail: a point without an answer, and its kind of error."""
+
+    def answer(batch: NDArray[Any]) -> object:
+        if len(batch) > 2 and target.clock.now > begun:
+            raise MemoryError("too large")
+        return batch
+
+    target = TimedTarget(FakeClock(), lambda _: MILLISECOND, answer)
+    begun = target.clock.now + 300 * MILLISECOND
+
+    curve = swept(target, (2, 4))
+
+    assert [point.errors for point in curve.points] == [0, 1]
+    assert curve.points[1].throughput is None
+    (error,) = curve.whole.errors
+    assert error.kind == "MemoryError"
+    assert curve.whole["errors"].value == pytest.approx(2 / 3, abs=0.01)
+    assert curve.whole.scenario == "sweep(clients=2, 4)"
+
+
+def test_real_clients() -> None:
+    """As threads, as many as the point has, and no more: no call carries two requests."""
+    alive = threading.active_count()
+    progress = FakeProgress()
+    seen: dict[str, set[int]] = {}
+
+    def infer(batch: NDArray[Any]) -> NDArray[Any]:
+        seen.setdefault(progress.phases[-1], set()).add(threading.active_count() - alive)
+        return batch.copy()
+
+    the_plan = plan([Options(clients="threads", quick=True)])
+    data = as_data((INPUTS, LABELS))
+    bench = Bench(MonotonicClock(), FakeMeter(), progress)
+
+    curve = measure_sweep(infer, data, the_plan, bench, clients=(1, 3), test="test")
+
+    assert [point.batch for point in curve.points] == [1, 1]
+    assert curve.whole.errors == ()
+    assert curve.whole.serving == "Serving(max_batch_size=1, replicas=3), clients=threads"
+    assert min(seen["ClosedLoop(clients=1)"]) == 1
+    assert max(seen["ClosedLoop(clients=3)"]) == 3

@@ -1,0 +1,796 @@
+"""Measuring end to end on a fake clock, without TensorFlow."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from builders import ENVIRONMENT
+from fakes import FakeClock, FakeMeter, FakeProgress, TimedTarget, fake_bench
+
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import Plan, plan
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.data.scoring import metric as dlperf_metric
+from pytest_dlperf.errors import DataError, TargetError, UsageError
+from pytest_dlperf.judge.judge import judge
+from pytest_dlperf.load.journal import Journal
+from pytest_dlperf.load.request_queue import Backlog, backlog_for
+from pytest_dlperf.load.scenarios import (
+    ClosedLoop,
+    Constant,
+    MultiStream,
+    Offline,
+    Scenario,
+    Server,
+    SingleStream,
+)
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.measure.measure import measure
+from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.results.gpus import GpuReading
+from pytest_dlperf.results.usage import Usage
+from pytest_dlperf.results.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.results.measurement import Measurement
+
+INPUTS = np.random.default_rng(0).random((200, 4))
+LABELS = INPUTS.argmax(axis=1)
+MILLISECOND = 1_000_000
+_WARM_AND_HALF = 1_900 * MILLISECOND  # asked alone, three windows of 200 ms, and half the run
+
+
+def measured(
+    target: object, clock: FakeClock, options: Options, data: object = None
+) -> Measurement:
+    """Measure on a fake clock."""
+    rows = as_data((INPUTS, LABELS) if data is None else data)
+    the_plan: Plan = plan([options])
+    return measure(target, rows, the_plan, fake_bench(clock), test="test", name="")
+
+
+def exact(clock: FakeClock, service_ns: int = MILLISECOND) -> TimedTarget:
+    """A target that answers with its inputs after a known time."""
+    return TimedTarget(clock, lambda _: service_ns)
+
+
+def test_throughput_and_latency_of_a_known_target() -> None:
+    """64 clients, batches of 64, 1 ms a batch: 64,000/s and every latency 1 ms, exactly."""
+    clock = FakeClock()
+
+    found = measured(exact(clock), clock, Options(scenario=ClosedLoop(64), duration=1.0))
+
+    assert found.throughput == pytest.approx(64_000, rel=1e-6)
+    assert found.p50 == found.p99 == found["max"].value == pytest.approx(0.001)
+    assert found["throughput"].low == pytest.approx(found["throughput"].high)
+    assert found.errors == ()
+    assert found.accuracy == 1.0
+    assert found.requests == 64_000
+
+
+def test_batching_shows_in_throughput() -> None:
+    """The same clients with batches of 8 get an eighth of the throughput."""
+    clock = FakeClock()
+    options = Options(scenario=ClosedLoop(64), serving=Serving(8), duration=1.0)
+
+    found = measured(exact(clock), clock, options)
+
+    assert found.throughput == pytest.approx(8_000, rel=1e-3)
+    assert found.p50 == pytest.approx(0.008)
+
+
+def test_where_intervals_come_from() -> None:
+    """Exact ranks where each query had a call of its own; blocks where queries queued.
+
+    The first target takes 1 to 2 ms at random: p50 is the 500th of 1,000 latencies or so, and its
+    interval reaches about 31 ranks to both sides, a thirtieth of a millisecond.
+    """
+    clock = FakeClock()
+    random = np.random.default_rng(5)
+    target = TimedTarget(clock, lambda _: int(random.integers(MILLISECOND, 2 * MILLISECOND)))
+
+    alone = measured(target, clock, Options(scenario=SingleStream(), duration=1.5))
+    assert alone.intervals == "order statistics"
+    assert alone["p50"].low == pytest.approx(1.47e-3, rel=0.02)
+    assert alone["p50"].high == pytest.approx(1.53e-3, rel=0.02)
+
+    queued = measured(
+        target, clock, Options(scenario=Server(500), serving=Serving(1), duration=1.5)
+    )
+    together = measured(target, clock, Options(scenario=ClosedLoop(8), duration=1.5))
+    assert queued.intervals == together.intervals == "a bootstrap over blocks"
+    offline = measured(target, clock, Options(scenario=Offline(), duration=1.0))
+    assert offline.intervals == ""
+
+
+def test_latencies_that_come_in_clusters_are_not_independent() -> None:
+    """A target that is slow for a while and fast for a while, with nobody waiting."""
+    clock = FakeClock()
+    target = TimedTarget(clock, lambda _: MILLISECOND * (1 + (clock.now // 10**8) % 2))
+
+    found = measured(target, clock, Options(scenario=SingleStream(), duration=2.0))
+
+    assert found.intervals == "a bootstrap over blocks"
+
+
+def test_offline_measures_no_latency() -> None:
+    """There is no p99 where all requests wait from the start."""
+    clock = FakeClock()
+
+    found = measured(exact(clock), clock, Options(scenario=Offline(), duration=1.0))
+
+    assert found.throughput == pytest.approx(64_000, rel=1e-3)
+    with pytest.raises(AttributeError, match="not measured here"):
+        _ = found.p99
+
+
+def test_percentiles_with_too_few_requests_are_refused() -> None:
+    """100 requests carry a p90 and no p99, and the reason names the number needed."""
+    clock = FakeClock()
+    options = Options(scenario=SingleStream(), duration=1.0)
+
+    found = measured(exact(clock, 10 * MILLISECOND), clock, options)
+
+    assert found.p90 == pytest.approx(0.01)
+    assert "p99" not in found.metrics
+    assert found.refused["p99"] == "100 requests, p99 needs 662: lengthen duration="
+
+
+def test_too_few_calls_refuse_every_speed() -> None:
+    """Five calls say nothing about how a run varies."""
+    clock = FakeClock()
+    options = Options(scenario=SingleStream(), duration=1.0)
+
+    found = measured(exact(clock, 200 * MILLISECOND), clock, options)
+
+    assert "throughput" in found.refused
+    assert "5 calls" in found.refused["throughput"]
+    assert found.accuracy == 1.0
+
+
+def test_an_overloaded_server_is_seen() -> None:
+    """What the target cannot keep up with is late, and what is never sent is an error."""
+    clock = FakeClock()
+    options = Options(scenario=Server(2000), serving=Serving(1), duration=1.0)
+
+    found = measured(exact(clock, 2 * MILLISECOND), clock, options)
+
+    assert found.throughput == pytest.approx(500, rel=0.01)
+    assert found.p50 > 0.3
+    assert [error.kind for error in found.errors] == ["unfinished"]
+    assert found["errors"].value == pytest.approx(0.5, abs=0.05)
+    assert found.notes == ("overloaded: 1,977/s came, 499/s were answered in time",)
+
+
+def test_a_busy_machine_is_reported() -> None:
+    """What other processes took during the run is said with the figures."""
+
+    class Neighbours(FakeMeter):
+        """Ten seconds of processor time a reading, four of them somebody else's."""
+
+        readings = 0
+
+        def usage(self) -> Usage:
+            """The next reading."""
+            self.readings += 1
+            return Usage(2.0 * self.readings, 6.0 * self.readings, 0.0, 10.0 * self.readings)
+
+    clock = FakeClock()
+    bench = Bench(clock, Neighbours(), FakeProgress())
+    the_plan = plan([Options(scenario=ClosedLoop(2), duration=0.5)])
+
+    found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+
+    assert found.notes == ("the machine was not quiet: other processes took 40% of its processors",)
+
+
+def test_the_record_says_what_the_run_used() -> None:
+    """Processor seconds a request, memory in the end and at the most, and the shares of others."""
+
+    class Growing(FakeMeter):
+        """Two processor seconds and one MiB more at each reading."""
+
+        readings = 0
+        held = 0
+
+        def usage(self) -> Usage:
+            """The next reading."""
+            self.readings += 1
+            return Usage(2.0 * self.readings, 2.0 * self.readings, 0.0, 10.0 * self.readings)
+
+        def resident_bytes(self) -> int:
+            """The next reading."""
+            self.held += 1 << 20
+            return self.held
+
+    clock = FakeClock()
+    meter = Growing()
+    the_plan = plan([Options(scenario=ClosedLoop(2), duration=0.5)])
+
+    bench = Bench(clock, meter, FakeProgress())
+    found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+
+    assert found.usage is not None
+    assert found.usage.cpu_per_request == pytest.approx(2.0 / found.requests)
+    assert found.usage.peak_bytes == found.usage.resident_bytes == meter.held
+    assert (found.usage.others, found.usage.stolen) == (0.0, 0.0)
+
+
+def test_the_record_says_what_gpus_did() -> None:
+    """A GPU that this process was seen on, and a note of who else was there."""
+
+    class OneGpu:
+        """A GPU that somebody else uses, too."""
+
+        def read(self) -> tuple[GpuReading, ...]:
+            """Always the same."""
+            processes = frozenset({os.getpid(), os.getpid() + 1})
+            return (GpuReading(0, "H200", 0.5, 1 << 30, 10**9, frozenset(), processes),)
+
+    clock = FakeClock()
+    bench = Bench(clock, FakeMeter(), FakeProgress(), OneGpu())
+    the_plan = plan([Options(scenario=ClosedLoop(2), duration=1.0)])
+
+    found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+
+    assert [(gpu.name, gpu.utilisation, gpu.others) for gpu in found.gpus] == [("H200", 0.5, 1)]
+    assert found.notes == ("GPU 0 (H200) was not quiet: 1 other process computed on it",)
+
+
+def test_callables_have_no_threads_of_ours() -> None:
+    """A callable cannot be sent to another process, and the error says what to do instead."""
+    clock = FakeClock()
+    options = Options(serving=Serving(intra_op_threads=1), duration=1.0)
+
+    with pytest.raises(UsageError, match="set the threads in the runtime"):
+        measured(exact(clock), clock, options)
+
+
+def test_a_late_generator_makes_the_run_invalid() -> None:
+    """When the machine wakes the generator late, the speeds are not the target's."""
+    clock = FakeClock(oversleep_ns=3 * MILLISECOND)
+
+    found = measured(exact(clock, 1000), clock, Options(scenario=Server(300), duration=1.0))
+
+    assert "woke more than 1 ms late" in found.invalid
+    assert "worst 3 ms" in found.invalid
+
+
+def test_warm_up_comes_before_measuring() -> None:
+    """A target that is slow at first is not measured then."""
+    clock = FakeClock()
+    begun = clock.now
+
+    def service(_: int) -> int:
+        return 50 * MILLISECOND if clock.now < begun + 600 * MILLISECOND else MILLISECOND
+
+    options = Options(scenario=ClosedLoop(8), duration=2.0)
+    found = measured(TimedTarget(clock, service), clock, options)
+
+    assert found["max"].value == pytest.approx(0.001)
+    assert found.notes == ()
+
+
+def test_a_target_that_never_settles_is_reported() -> None:
+    """The warm-up is bounded, and says when it gave up."""
+    clock = FakeClock()
+    begun = clock.now
+
+    def service(_: int) -> int:
+        return MILLISECOND + (clock.now - begun) // 200
+
+    options = Options(scenario=SingleStream(), duration=1.0)
+    found = measured(TimedTarget(clock, service), clock, options)
+
+    assert any("not steady after the warm-up" in note for note in found.notes)
+
+
+def test_a_target_that_slows_down_half_way() -> None:
+    """Ten times slower from the middle on: the drift is named, and nothing passes or fails on it.
+
+    Its throughput is neither the fast half's nor the slow half's: a budget between the two is
+    INCONCLUSIVE, one that even the slow half holds passes, one that not even the fast half holds
+    fails.
+    """
+    clock = FakeClock()
+    began: list[int] = []
+
+    def service(_: int) -> int:
+        began.append(clock.now)
+        return MILLISECOND * (10 if clock.now - began[0] > _WARM_AND_HALF else 1)
+
+    budgets = ("throughput >= 500/s", "throughput >= 50/s", "throughput >= 2000/s")
+    options = Options(scenario=SingleStream(), duration=2.0, budgets=budgets)
+    found = measured(TimedTarget(clock, service), clock, options)
+    judged = judge(found, plan([options]).judged, None, ENVIRONMENT, "")
+
+    assert any("the rate drifted by -" in note for note in found.notes)
+    verdicts = {judgement.budget: judgement.verdict for judgement in judged}
+    assert verdicts["throughput >= 500/s"] is Verdict.INCONCLUSIVE
+    assert verdicts["throughput >= 50/s"] is Verdict.PASS
+    assert verdicts["throughput >= 2000/s"] is Verdict.FAIL
+
+
+def hanging(clock: FakeClock, never: threading.Event) -> TimedTarget:
+    """A target whose 500th call waits for what never comes, and for 100 s on the fake clock."""
+    calls = itertools.count()
+
+    def answer(batch: NDArray[Any]) -> NDArray[Any]:
+        if next(calls) == 500:
+            clock.now += 100 * 1000 * MILLISECOND
+            never.wait()
+        return batch
+
+    return TimedTarget(clock, lambda _: MILLISECOND, answer)
+
+
+def test_a_call_that_hangs_ends_the_run() -> None:
+    """The run ends, the requests of the call are errors that say where it is, the rest counts."""
+    clock = FakeClock()
+    never = threading.Event()
+
+    options = Options(scenario=ClosedLoop(4), quick=True)
+    found = measured(hanging(clock, never), clock, options)
+    never.set()
+
+    assert [(error.kind, error.requests) for error in found.errors] == [("no answer", 4)]
+    assert re.match(
+        r"a call with 4 rows had not returned after 1 min; it was in fakes.py:\d+ infer, threading",
+        found.errors[0].example,
+    )
+    assert found["errors"].value == pytest.approx(4 / found.requests)
+    assert found.seconds > 100
+    # What was measured up to then is a stump: no budget passes on it, and none only warns.
+    lenient = plan([Options(budgets=("errors <= 50%", "p50 <= 1s"))])
+    judged = judge(found, lenient.judged, None, ENVIRONMENT, "")
+    assert {judgement.verdict for judgement in judged} == {Verdict.INVALID}
+    assert all(judgement.lasting and "cut short" in judgement.reason for judgement in judged)
+
+
+def test_a_call_that_hangs_while_warming_up() -> None:
+    """There is nothing to measure, and the error says where the call is."""
+    clock = FakeClock()
+    never = threading.Event()
+
+    with pytest.raises(TargetError, match="hung while warming up: a call with 4 rows had not"):
+        measured(hanging(clock, never), clock, Options(scenario=ClosedLoop(4)))
+    never.set()
+
+
+@pytest.mark.parametrize(("calls", "what"), [(0, "failed on its first"), (20, "hung when asked")])
+def test_a_target_that_hangs_before_the_load(calls: int, what: str) -> None:
+    """The first calls, too, are not waited for beyond ten times the patience with a call."""
+    clock = FakeClock()
+    never = threading.Event()
+    left = itertools.count(calls, -1)
+
+    def answer(batch: NDArray[Any]) -> NDArray[Any]:
+        if next(left) == 0:
+            never.wait()
+        return batch
+
+    with pytest.raises(TargetError, match=f"{what}.*had not returned after 100 ms"):
+        measured(TimedTarget(clock, lambda _: 1, answer), clock, Options(call_timeout=0.01))
+    never.set()
+
+
+def test_a_smoke_run_is_short_and_cold() -> None:
+    """`quick` measures for 0.3 s without a warm-up, whatever the duration."""
+    clock = FakeClock()
+    target = exact(clock)
+
+    found = measured(target, clock, Options(scenario=ClosedLoop(64), quick=True, duration=5.0))
+
+    assert found.seconds == pytest.approx(0.3)
+    assert found.accuracy == 1.0
+
+
+def test_each_phase_is_shown() -> None:
+    """Somebody who waits sees what is going on."""
+    clock = FakeClock()
+    bench = fake_bench(clock)
+    the_plan = plan([Options(scenario=ClosedLoop(2), duration=0.5)])
+    measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+
+    assert isinstance(bench.progress, FakeProgress)
+    phases = list(dict.fromkeys(bench.progress.phases))
+    assert phases == ["compiling", "asking rows alone", "warming up", "ClosedLoop(clients=2)"]
+
+
+def test_without_labels_there_is_no_accuracy() -> None:
+    """Labels may be left out; then speeds are all there is."""
+    clock = FakeClock()
+    options = Options(scenario=ClosedLoop(2), duration=0.5)
+
+    found = measured(exact(clock), clock, options, data=(INPUTS, None))
+
+    assert "accuracy" not in found.metrics
+    assert found.rows is None
+
+
+def test_a_budget_on_accuracy_needs_labels() -> None:
+    """Asking for what cannot be measured is refused before measuring."""
+    clock = FakeClock()
+    target = exact(clock)
+
+    with pytest.raises(UsageError, match="the data has no labels"):
+        measured(target, clock, Options(budgets=("accuracy >= 90%",)), data=(INPUTS, None))
+    assert target.batches == []
+
+
+def test_regression_has_a_loss_but_no_accuracy() -> None:
+    """Labels of the answers' shape give a mean squared error."""
+    clock = FakeClock()
+    options = Options(scenario=ClosedLoop(2), duration=0.5)
+
+    found = measured(exact(clock), clock, options, data=(INPUTS, INPUTS + 0.5))
+
+    assert found.loss == pytest.approx(0.25)
+    assert "accuracy" not in found.metrics
+
+
+def test_a_target_that_cannot_be_called_is_named() -> None:
+    """The first call's error is passed on with the shape that it was asked with."""
+
+    def broken(batch: NDArray[Any]) -> None:
+        raise OSError(f"no weights for {len(batch)}")
+
+    with pytest.raises(TargetError, match=r"broken failed on its first call.*\(1, 4\).*no weights"):
+        measured(broken, FakeClock(), Options())
+
+
+@pytest.mark.parametrize("target", [3, "model", None, object()])
+def test_what_is_no_target_is_refused(target: object) -> None:
+    """Something that cannot be called is no target, and the message says what is."""
+    with pytest.raises(UsageError, match="expected a Keras model"):
+        measured(target, FakeClock(), Options())
+
+
+def test_answers_that_are_no_numbers_are_refused() -> None:
+    """A target must answer with a numeric array."""
+    with pytest.raises(TargetError, match="one numeric array with one row a request"):
+        measured(lambda batch: {"scores": batch}, FakeClock(), Options())
+
+
+def test_labels_that_do_not_fit_are_refused() -> None:
+    """A label that is no class of the target names its row."""
+    labels = LABELS.copy()
+    labels[7] = 12
+    clock = FakeClock()
+
+    with pytest.raises(DataError, match="row 7: label 12"):
+        measured(exact(clock), clock, Options(), data=(INPUTS, labels))
+
+
+def test_goodput_counts_what_is_in_time() -> None:
+    """Batches of 1 ms and 3 ms in turn: within 2 ms only the former count, half of the answers."""
+    clock = FakeClock()
+    turn = iter(range(10**9))
+    target = TimedTarget(clock, lambda _: (1 + 2 * (next(turn) % 2)) * MILLISECOND)
+    options = Options(scenario=ClosedLoop(8), duration=2.0, slo=0.002)
+
+    found = measured(target, clock, options)
+
+    assert found.throughput == pytest.approx(4000, rel=0.01)
+    assert found.goodput == pytest.approx(2000, rel=0.01)
+    assert found.slo == 0.002
+
+
+def test_without_an_slo_there_is_no_goodput() -> None:
+    """Nothing is counted that nobody asked for, and a budget on it is refused."""
+    clock = FakeClock()
+
+    found = measured(exact(clock), clock, Options(scenario=ClosedLoop(8), duration=0.5))
+
+    assert "goodput" not in found.metrics
+    with pytest.raises(UsageError, match="say which: slo="):
+        plan([Options(budgets=("goodput >= 5/s",))])
+
+
+def test_rejected_requests_are_errors() -> None:
+    """What finds the queue full is counted by its own type, and in the share of errors."""
+    clock = FakeClock()
+    serving = Serving(1, queue_limit=2)
+    options = Options(scenario=Server(2000), serving=serving, duration=1.0)
+
+    found = measured(exact(clock), clock, options)
+
+    (rejected,) = found.errors
+    assert rejected.kind == "rejected"
+    assert found["errors"].value == pytest.approx(rejected.requests / found.requests)
+    assert found["errors"].value == pytest.approx(0.5, abs=0.05)
+    assert found["max"].value <= 0.003 + 1e-9
+
+
+def test_a_closed_loop_has_no_queue_limit() -> None:
+    """Where no more requests wait than there are clients, a limit makes no sense."""
+    with pytest.raises(UsageError, match="needs requests that come by themselves"):
+        plan([Options(scenario=ClosedLoop(8), serving=Serving(queue_limit=4))])
+
+
+def test_a_load_lasts_as_long_as_its_budgets_need() -> None:
+    """100 requests in a second do not carry a p99: the load is run for 8 s instead, and says so."""
+    clock = FakeClock()
+    options = Options(budgets=("p99 <= 1s",), scenario=SingleStream(), duration=1.0)
+
+    found = measured(exact(clock, 10 * MILLISECOND), clock, options)
+
+    assert found.p99 == pytest.approx(0.01)
+    assert found.seconds == pytest.approx(1.2 * 6.62, abs=0.01)  # whole calls
+    assert found.notes == ("measured for 8 s, so that there are enough requests to judge",)
+
+
+def test_no_load_lasts_for_ever() -> None:
+    """More than ten times the duration is refused instead."""
+    clock = FakeClock()
+    options = Options(budgets=("p99 <= 1s",), scenario=SingleStream(), duration=1.0)
+
+    found = measured(exact(clock, 50 * MILLISECOND), clock, options)
+
+    assert found.seconds == pytest.approx(1.0)
+    assert "p99" in found.refused
+
+
+def test_making_the_schedule_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes to draw the arrivals, the first of them are not late for it."""
+    clock = FakeClock()
+
+    def slowly(*arguments: object, **options: object) -> object:
+        clock.now += 500 * MILLISECOND
+        return backlog_for(*arguments, **options)  # type: ignore[arg-type]  # passed on as they came
+
+    monkeypatch.setattr("pytest_dlperf.measure.prepared.backlog_for", slowly)
+
+    found = measured(exact(clock, 1000), clock, Options(scenario=Server(2000), duration=1.0))
+
+    assert found["max"].value < 0.001
+
+
+def test_what_reports_draw_from() -> None:
+    """64 clients, batches of 32, 1 ms each: half of them wait, and every curve is flat."""
+    clock = FakeClock()
+    options = Options(scenario=ClosedLoop(64), serving=Serving(32), duration=2.0)
+
+    found = measured(exact(clock), clock, options)
+
+    assert found.batch_sizes == {32: 2000}
+    assert found.utilisation == pytest.approx((1.0,))
+    assert found.series.seconds == pytest.approx(np.arange(20) / 10)
+    assert found.series.rate == pytest.approx([32_000] * 20)
+    assert found.series.p50 == pytest.approx([0.002] * 20, rel=0.001)
+    assert found.series.p99 == pytest.approx([0.002] * 20, rel=0.001)
+    assert found.series.queue[1:] == pytest.approx([0.001] * 19)
+    assert "replica 100 % busy" in found.diagnosis
+
+
+def test_idling_shows_in_the_utilisation() -> None:
+    """One request every 4 ms, 1 ms of work: it is in the target a quarter of the time."""
+    clock = FakeClock()
+
+    found = measured(exact(clock), clock, Options(scenario=Constant(250), duration=1.0))
+
+    assert found.utilisation == pytest.approx((0.25,), rel=0.01)
+    assert found.batch_sizes == {1: 250}
+
+
+def test_a_target_that_slows_down_shows_in_the_series() -> None:
+    """Ten times slower half way: the rate falls to a tenth there, and the latency rises."""
+    clock = FakeClock()
+    full = itertools.count()
+
+    def service(rows: int) -> int:
+        # Of the calls before the load, one is full.
+        return (10 if rows == 8 and next(full) > 150 else 1) * MILLISECOND
+
+    target = TimedTarget(clock, service)
+    options = Options(scenario=ClosedLoop(8), serving=Serving(8), quick=True)
+
+    series = measured(target, clock, options).series
+
+    assert series.rate == pytest.approx([8000, 4400, 800])
+    assert series.p50[0] == pytest.approx(0.001, rel=0.001)
+    assert series.p50[2] == pytest.approx(0.01, rel=0.001)
+
+
+@pytest.mark.parametrize("scenario", [ClosedLoop(64), Server(20_000), MultiStream(8), Offline()])
+def test_a_long_load_is_measured_as_a_short_one(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folded while it runs, a load has the metrics of one that was kept whole, to 0.1 %."""
+    serving = Serving(16)
+    options = Options(scenario=scenario, serving=serving, duration=2.0, slo=0.003)
+
+    def load() -> Measurement:
+        clock = FakeClock()
+        random = np.random.default_rng(4)
+        target = TimedTarget(clock, lambda _: int(random.exponential(5e5)), _mostly_well())
+        return measured(target, clock, options)
+
+    kept = load()
+    monkeypatch.setattr("pytest_dlperf.measure.prepared.EXACT", 1000)
+    monkeypatch.setattr("pytest_dlperf.load.journal._REQUESTS", 777)
+    folded = load()
+
+    assert folded.metrics.keys() == kept.metrics.keys()
+    for name, estimate in kept.metrics.items():
+        assert folded[name].value == pytest.approx(estimate.value, rel=0.001, abs=1e-12), name
+    assert [(error.kind, error.requests) for error in folded.errors] == [
+        (error.kind, error.requests) for error in kept.errors
+    ]
+    assert (folded.batch_sizes, folded.utilisation) == (kept.batch_sizes, kept.utilisation)
+    assert folded.series == kept.series
+    assert (folded.requests, folded.seconds) == (kept.requests, kept.seconds)
+
+
+def test_folding_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes to put a segment together, nobody waits for it."""
+    clock = FakeClock()
+    cut, cuts = Journal.cut, []
+
+    def slowly(journal: Journal, backlog: Backlog) -> object:
+        clock.now += 500 * MILLISECOND
+        cuts.append(clock.now)
+        return cut(journal, backlog)
+
+    monkeypatch.setattr(Journal, "cut", slowly)
+    monkeypatch.setattr("pytest_dlperf.load.journal._CALLS", 100)
+
+    found = measured(exact(clock, 1000), clock, Options(scenario=Server(2000), duration=1.0))
+
+    assert len(cuts) > 20
+    assert found["max"].value < 0.001
+
+
+def _mostly_well() -> Callable[[NDArray[Any]], object]:
+    """Answers that are right, but for every 50th call, which has a NaN."""
+    calls = itertools.count(1)
+
+    def answer(batch: NDArray[Any]) -> NDArray[Any]:
+        answers = batch.copy()
+        if next(calls) % 50 == 0:
+            answers[0] = np.nan
+        return answers
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("description", "shown"),
+    [
+        ("the model in rack 7", "the model in rack 7"),
+        ("", "callable "),
+        (None, "callable "),
+        (5, "callable "),
+    ],
+)
+def test_a_target_may_say_what_it_is(description: object, shown: str) -> None:
+    """A text `description` stands in the reports; anything else by that name is left alone."""
+    clock = FakeClock()
+    target = exact(clock)
+    target.description = description  # type: ignore[attr-defined]
+
+    found = measured(target, clock, Options(scenario=SingleStream(), duration=0.1))
+
+    assert found.target.startswith(shown)
+
+
+def test_padding_costs_no_accuracy() -> None:
+    """Batches of 6 are sent as 8: every row still gets its own answer, in the time of a batch."""
+    clock = FakeClock()
+    serving = Serving(8, allowed_batch_sizes=(4, 8))
+    target = exact(clock)
+
+    found = measured(target, clock, Options(scenario=ClosedLoop(6), serving=serving, duration=1.0))
+
+    assert set(target.batches) == {4, 8}
+    assert found.errors == ()
+    assert found.accuracy == 1.0
+    assert found.throughput == pytest.approx(6_000, rel=1e-3)
+    assert found.serving == "Serving(max_batch_size=8, allowed_batch_sizes=(4, 8))"
+
+
+def test_devices_that_nobody_verified_are_noted() -> None:
+    """The figures of a callable carry the note that it places itself."""
+    clock = FakeClock()
+    options = Options(serving=Serving(64, devices="cpu:0"), duration=1.0)
+
+    found = measured(exact(clock), clock, options)
+
+    assert found.notes == ("the target places itself: that it ran on cpu:0 was not verified",)
+    assert found.serving == "Serving(devices=('cpu:0',))"
+
+
+def overlap(outputs: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
+    """The share of a row's labels that are among its two highest scores."""
+    best = np.argsort(-outputs, axis=1)[:, :2]
+    found: NDArray[Any] = (best[:, :, None] == labels[:, None, :]).any(axis=1).mean(axis=1)
+    return found
+
+
+RELEVANT = np.random.default_rng(1).permuted(np.tile(np.arange(4), (200, 1)), axis=1)[:, :3]
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_a_users_metric_is_measured() -> None:
+    """Over the distinct rows, with the score of each; where nothing else fits the labels."""
+    dlperf_metric(unit="share")(overlap)
+    clock = FakeClock()
+    options = Options(scenario=ClosedLoop(8), duration=1.0, budgets=("overlap >= 10%",))
+
+    found = measured(exact(clock), clock, options, (INPUTS, RELEVANT))
+
+    wanted = overlap(INPUTS, RELEVANT)
+    assert found.overlap == pytest.approx(wanted.mean())
+    assert found.scores is not None
+    np.testing.assert_allclose(found.scores.scores["overlap"], wanted, atol=2.5e-4)
+    assert not {"accuracy", "loss"} & found.metrics.keys()
+    assert (found.rows, found.errors) == (None, ())
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_a_users_metric_beside_accuracy() -> None:
+    """Where labels are classes there is an accuracy too; without a budget nobody is asked."""
+    asked: list[int] = []
+
+    @dlperf_metric(name="top1")
+    def _top1(outputs: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
+        asked.append(len(outputs))
+        hits: NDArray[Any] = outputs.argmax(axis=1) == labels
+        return hits
+
+    clock = FakeClock()
+    options = Options(scenario=ClosedLoop(8), duration=1.0)
+    assert "top1" not in measured(exact(clock), clock, options).metrics
+    assert not asked
+    options = Options(scenario=ClosedLoop(8), duration=1.0, budgets=("top1 >= 10%",))
+    found = measured(exact(clock), clock, options)
+    assert found["top1"] == found["accuracy"]
+    assert len(asked) > 1
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_what_a_users_metric_cannot_do() -> None:
+    """Without labels, with labels that its function or a budget on accuracy cannot take."""
+    dlperf_metric(unit="share")(overlap)
+    clock = FakeClock()
+    asked = Options(scenario=ClosedLoop(8), duration=1.0, budgets=("overlap >= 10%",))
+    with pytest.raises(UsageError, match="'overlap >= 10%' cannot be judged: the data has no lab"):
+        measured(exact(clock), clock, asked, (INPUTS, None))
+    with pytest.raises(UsageError, match="metric 'overlap': its function raised IndexError"):
+        measured(exact(clock), clock, asked)
+    both = Options(scenario=ClosedLoop(8), duration=1.0, budgets=("overlap > 1%", "accuracy > 1%"))
+    with pytest.raises(DataError, match="do not fit answers"):
+        measured(exact(clock), clock, both, (INPUTS, RELEVANT))
+    with pytest.raises(DataError, match="do not fit answers"):
+        measured(exact(clock), clock, Options(), (INPUTS, RELEVANT))
+
+
+@pytest.mark.usefixtures("own_metrics")
+def test_only_good_answers_are_scored() -> None:
+    """A target that answers some rows with NaN has no score of these, as it has no accuracy."""
+    dlperf_metric(unit="share")(overlap)
+    clock = FakeClock()
+    bad = {tuple(row) for row in INPUTS[:50]}
+
+    def answer(batch: NDArray[Any]) -> object:
+        answers = batch.copy()
+        answers[[tuple(row) in bad for row in batch]] = np.nan
+        return answers
+
+    options = Options(scenario=ClosedLoop(8), duration=1.0, budgets=("overlap >= 10%",))
+    target = TimedTarget(clock, lambda _: MILLISECOND, answer)
+    found = measured(target, clock, options, (INPUTS, RELEVANT))
+
+    assert found.scores is not None
+    assert np.flatnonzero(np.isnan(found.scores.scores["overlap"])).tolist() == list(range(50))
+    assert found.overlap == pytest.approx(overlap(INPUTS[50:], RELEVANT[50:]).mean())

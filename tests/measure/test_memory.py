@@ -1,0 +1,99 @@
+"""Memory: what a run takes does not grow with the number of its requests."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from fakes import FakeClock, TimedTarget, fake_bench
+
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.load.scenarios import ClosedLoop, MultiStream, Offline, Scenario, Server
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.load.summary import summarise_load
+from pytest_dlperf.measure.prepared import set_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.measure.prepared import Loaded
+
+    Answer = Callable[[NDArray[Any]], object]
+
+INPUTS = np.random.default_rng(0).random((100, 2))
+SIZE = 1000
+CALL_NS = 1_000_000
+
+
+def echo(batch: NDArray[Any]) -> NDArray[Any]:
+    """Answer well."""
+    return batch
+
+
+def nan(batch: NDArray[Any]) -> NDArray[Any]:
+    """Answer badly."""
+    return np.full_like(batch, np.nan)
+
+
+def fail(_: NDArray[Any]) -> NDArray[Any]:
+    """Answer not at all."""
+    raise ValueError
+
+
+def run(scenario: Scenario, answer: Answer, calls: int) -> tuple[Loaded, int]:
+    """A run of so many calls of 1 ms with 1,000 rows; with the peak of what it allocated."""
+    clock = FakeClock()
+    target = TimedTarget(clock, lambda _: CALL_NS)
+    options = Options(scenario=scenario, serving=Serving(SIZE), duration=calls * CALL_NS * 1e-9)
+    the_plan = plan([options])
+    rig = set_up(target, as_data((INPUTS, None)), the_plan, fake_bench(clock))
+    target.answer = answer
+    tracemalloc.start()
+    try:
+        loaded = rig.run(the_plan.duration, "")
+        target.batches.clear()
+        summarise_load(loaded.tally, latencies=True)
+        return loaded, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "answer"),
+    [
+        (Offline(), echo),
+        (Server(0.99e6), echo),
+        (Server(3e6), echo),  # three times as many come as are answered
+        (ClosedLoop(3000), echo),
+        (MultiStream(SIZE), echo),
+        (Offline(), nan),
+        (Offline(), fail),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_four_times_the_requests_take_the_memory_of_one(
+    scenario: Scenario,
+    answer: Answer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With every limit lowered, a run four times as long takes hardly more memory.
+
+    One number kept for each of the further million and a half requests would be 12 MB; the bins
+    of an overload, whose latencies grow with the run, are 3.
+    """
+    monkeypatch.setattr("pytest_dlperf.load.journal._REQUESTS", 1 << 14)
+    monkeypatch.setattr("pytest_dlperf.measure.prepared.EXACT", 1 << 15)
+    monkeypatch.setattr("pytest_dlperf.measure.answers._KEPT_BYTES", 1 << 18)
+    monkeypatch.setattr("pytest_dlperf.load.request_queue.CHUNK", 1 << 14)
+
+    once, peak_of_once = run(scenario, answer, 500)
+    often, peak_of_often = run(scenario, answer, 2000)
+
+    assert often.tally.total > 3.9 * once.tally.total > 1_500_000
+    assert peak_of_often < peak_of_once + 4_000_000

@@ -1,0 +1,361 @@
+"""Slot runner: a target under its load for some milliseconds at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from fakes import FakeClock, FakeMeter, FakeProgress, TimedTarget
+
+from pytest_dlperf.clock import MonotonicClock
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.errors import TargetError
+from pytest_dlperf.load.scenarios import (
+    ClosedLoop,
+    Constant,
+    MultiStream,
+    Offline,
+    Scenario,
+    Server,
+    SingleStream,
+    Trace,
+)
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.measure.prepared import Bench, set_up
+from pytest_dlperf.measure.slot_runner import SlotRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.clock import Clock
+
+ROWS = np.arange(40.0).reshape(20, 2)
+MILLISECOND = 1_000_000
+EIGHT = Options(scenario=ClosedLoop(8), serving=Serving(max_batch_size=8))
+
+
+@contextlib.contextmanager
+def slots_of(target: object, options: Options, clock: Clock) -> Iterator[SlotRunner]:
+    """Who runs slots of a target, let go at the end."""
+    bench = Bench(clock, FakeMeter(), FakeProgress())
+    rig = set_up(target, as_data((ROWS, None)), plan([options]), bench)
+    with contextlib.closing(rig), contextlib.closing(SlotRunner(rig)) as runner:
+        yield runner
+
+
+@dataclass
+class Moody:
+    """Answers as it is told, after 1 ms; well as long as it is told nothing."""
+
+    clock: FakeClock
+    mood: Callable[[NDArray[Any]], object] | None = None
+
+    def infer(self, batch: NDArray[Any]) -> object:
+        """Work for 1 ms."""
+        self.clock.now += MILLISECOND
+        return batch if self.mood is None else self.mood(batch)
+
+
+def exact(clock: FakeClock) -> TimedTarget:
+    """A target that answers with its inputs after 1 ms."""
+    return TimedTarget(clock, lambda _: MILLISECOND)
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.0095, 0.0091, 0.0305])
+def test_only_whole_calls_count(seconds: float) -> None:
+    """However the slot's end falls into a call: 8 requests a millisecond, exactly.
+
+    A call that began in the slot is waited for, and its time counts with its answers.
+    """
+    clock = FakeClock()
+    with slots_of(exact(clock), EIGHT, clock) as runner:
+        begun = clock.now
+        slot = runner.slot(seconds, 0)
+
+    calls = np.ceil(round(seconds * 1e3, 6))
+    assert clock.now - begun == calls * MILLISECOND
+    assert slot.good == 8 * (calls - 2)
+    assert slot.good / slot.seconds == pytest.approx(8000)
+    assert slot.bad == 0
+    assert slot.latencies == pytest.approx(1e-3)
+
+
+def test_a_call_longer_than_the_slot() -> None:
+    """One call at least, of which the time is its own and not the slot's."""
+    clock = FakeClock()
+    with slots_of(TimedTarget(clock, lambda _: 300 * MILLISECOND), EIGHT, clock) as runner:
+        slot = runner.slot(0.01, 0)
+
+    assert (slot.good, slot.seconds) == (8, pytest.approx(0.3))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "rate"), [(SingleStream(), 1000), (MultiStream(4), 4000), (Offline(), 8000)]
+)
+def test_scenarios(scenario: Scenario, rate: int) -> None:
+    """Each fills its calls as it says; latencies are of queries, and offline there are none."""
+    clock = FakeClock()
+    options = Options(scenario=scenario, serving=Serving(max_batch_size=8))
+    with slots_of(exact(clock), options, clock) as runner:
+        slot = runner.slot(0.02, 0)
+
+    assert slot.good / slot.seconds == pytest.approx(rate)
+    assert len(slot.latencies) == (0 if isinstance(scenario, Offline) else 18)
+
+
+def test_open_loop() -> None:
+    """Requests come by their own clock: one each 2 ms, each answered 1 ms after it was due."""
+    clock = FakeClock()
+    with slots_of(exact(clock), Options(scenario=Constant(500)), clock) as runner:
+        slot = runner.slot(0.1, 0)
+
+    assert slot.good == pytest.approx(50 - 2, abs=1)
+    assert slot.latencies == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_an_open_loop_that_is_too_fast_is_late() -> None:
+    """Five times the load that the target bears: latencies grow, from due and not from sent.
+
+    What comes is worked off for twice the slot's length at the most.
+    """
+    clock = FakeClock()
+    options = Options(scenario=Constant(5000), serving=Serving(max_batch_size=1))
+    with slots_of(exact(clock), options, clock) as runner:
+        begun = clock.now
+        slot = runner.slot(0.1, 0)
+
+    assert slot.latencies.max() > 0.09
+    assert clock.now - begun <= 201 * MILLISECOND
+
+
+def test_the_limit_counts() -> None:
+    """`slo` is the plan's."""
+    clock = FakeClock()
+    options = Options(
+        scenario=Constant(2000), serving=Serving(max_batch_size=1), slo=0.02, duration=1.0
+    )
+    with slots_of(exact(clock), options, clock) as runner:
+        slot = runner.slot(0.1, 0)
+
+    assert 0 < slot.within < slot.good
+
+
+@pytest.mark.parametrize(
+    "mood",
+    [
+        lambda batch: batch[:, :1],
+        lambda batch: batch[:-1],
+        lambda batch: np.zeros(len(batch)),
+        lambda _: "nothing",
+    ],
+)
+def test_another_shape_is_bad(mood: Callable[[NDArray[Any]], object]) -> None:
+    """Too few rows or columns, or no array at all: none of these is a good answer."""
+    clock = FakeClock()
+    target = Moody(clock)
+    with slots_of(target, EIGHT, clock) as runner:
+        well = runner.slot(0.01, 0)
+        target.mood = mood
+        slot = runner.slot(0.01, 1)
+
+    assert (well.good, well.bad) == (64, 0)
+    assert (slot.good, slot.within, slot.bad) == (0, 0, 80)
+    assert slot.seconds == pytest.approx(0.008)
+
+
+def test_exceptions_are_bad() -> None:
+    """Every third call raises: its requests are bad, the others good; the next slot is whole."""
+    clock = FakeClock()
+    target = Moody(clock)
+    calls = iter(range(1000))
+
+    def mood(batch: NDArray[Any]) -> object:
+        if next(calls) % 3 == 2:
+            raise ValueError("no")
+        return batch
+
+    with slots_of(target, EIGHT, clock) as runner:
+        target.mood = mood
+        slot = runner.slot(0.012, 0)
+        target.mood = None
+        after = runner.slot(0.012, 1)
+
+    assert (slot.good, slot.bad) == (8 * 6, 8 * 4)
+    assert len(slot.latencies) == slot.good
+    assert (after.good, after.bad) == (80, 0)
+
+
+def test_slots_of_one_number_ask_the_same() -> None:
+    """The same rows at the same times; another number, other ones."""
+    clock = FakeClock()
+    seen: list[tuple[int, list[float]]] = []
+    target = Moody(clock)
+
+    def mood(batch: NDArray[Any]) -> object:
+        seen.append((clock.now - begun, batch[:, 0].tolist()))
+        return batch
+
+    asked = []
+    options = Options(scenario=Server(800), serving=Serving(max_batch_size=4))
+    with slots_of(target, options, clock) as runner:
+        target.mood = mood
+        for number in (3, 3, 4):
+            seen.clear()
+            begun = clock.now
+            runner.slot(0.05, number)
+            asked.append(list(seen))
+
+    assert asked[0] == asked[1]
+    assert [rows for _, rows in asked[2]] != [rows for _, rows in asked[0]]
+    assert [when for when, _ in asked[2]] != [when for when, _ in asked[0]]
+
+
+def test_all_rows_come_up() -> None:
+    """Short slots begin with other rows each, so that none is left out for good."""
+    clock = FakeClock()
+    seen: set[float] = set()
+    target = Moody(clock)
+
+    def mood(batch: NDArray[Any]) -> object:
+        seen.update(batch[:, 0].tolist())
+        return batch
+
+    with slots_of(target, Options(scenario=SingleStream()), clock) as runner:
+        target.mood = mood
+        for number in range(20):
+            runner.slot(0.001, number)
+
+    assert seen == set(ROWS[:, 0])
+
+
+def test_rows_are_read_only() -> None:
+    """A target that changes its input would change it for the other side: its calls are bad."""
+    clock = FakeClock()
+    target = Moody(clock)
+
+    def mood(batch: NDArray[Any]) -> object:
+        batch += 1
+        return batch
+
+    with slots_of(target, EIGHT, clock) as runner:
+        target.mood = mood
+        slot = runner.slot(0.01, 0)
+
+    assert (slot.good, slot.bad) == (0, 80)
+
+
+def test_no_request_became_due() -> None:
+    """A rate so low that a slot has none: an error that says what to do, not an empty slot."""
+    clock = FakeClock()
+    with (
+        slots_of(exact(clock), Options(scenario=Trace((10.0,))), clock) as runner,
+        pytest.raises(TargetError, match="in 20 slots of 5 ms no request became due: raise"),
+    ):
+        runner.slot(0.005, 0)
+
+
+class BusyClock(FakeClock):
+    """The clock of a machine that lets this process stand still, `stalls` times yet."""
+
+    stalls = 0
+
+    def now_ns(self) -> int:
+        """The present; every look at it takes 20 ms while the machine is busy."""
+        if self.stalls:
+            self.stalls -= 1
+            self.now += 20 * MILLISECOND
+        return self.now
+
+
+def test_a_slot_that_passed_unseen_is_tried_again() -> None:
+    """The machine ran something else for all of it: the next attempt counts."""
+    clock = BusyClock()
+    with slots_of(exact(clock), EIGHT, clock) as runner:
+        clock.stalls = 12
+        slot = runner.slot(0.01, 0)
+
+    assert clock.stalls == 0
+    assert (slot.good, slot.seconds) == (64, pytest.approx(0.008))
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_call_that_never_returns(replicas: int) -> None:
+    """An error that says where it hangs, after `call_timeout`; not a wait for ever."""
+    wake, hang = threading.Event(), threading.Event()
+
+    def stuck(batch: NDArray[Any]) -> NDArray[Any]:
+        if hang.is_set():
+            wake.wait()
+        return batch.copy()
+
+    options = Options(
+        scenario=ClosedLoop(8), serving=Serving(4, replicas=replicas), call_timeout=0.1
+    )
+    try:
+        with slots_of(stuck, options, MonotonicClock()) as runner:
+            assert runner.slot(0.005, 0).good > 0
+            hang.set()
+            with pytest.raises(TargetError, match=r"had not returned after .*test_slot_runner"):
+                runner.slot(0.005, 1)
+    finally:
+        wake.set()
+
+
+@pytest.mark.parametrize("clients", ["virtual", "threads"])
+def test_several_at_a_time(clients: Any) -> None:  # noqa: ANN401 - a literal
+    """Two replicas, or as many real clients: all their answers count, and each is a good one."""
+    options = Options(scenario=ClosedLoop(2), serving=Serving(1, replicas=2), clients=clients)
+    if clients == "threads":
+        options = Options(scenario=ClosedLoop(2), clients=clients)
+    with slots_of(lambda batch: batch.copy(), options, MonotonicClock()) as runner:
+        slot = runner.slot(0.01, 0)
+
+    assert slot.good > 0
+    assert slot.bad == 0
+    assert len(slot.latencies) == slot.good
+
+
+def test_all_slots_are_in_one_thread_which_ends() -> None:
+    """A runtime keeps much for each thread that calls it; and nothing is left behind."""
+    clock = FakeClock()
+    callers: set[threading.Thread] = set()
+    target = Moody(clock)
+
+    def mood(batch: NDArray[Any]) -> object:
+        callers.add(threading.current_thread())
+        return batch
+
+    with slots_of(target, EIGHT, clock) as runner:
+        target.mood = mood
+        for number in range(3):
+            runner.slot(0.005, number)
+
+    (caller,) = callers
+    caller.join(10)
+    assert not caller.is_alive()
+    assert caller is not threading.current_thread()
+
+
+def test_what_is_not_the_targets_fault_comes_through() -> None:
+    """Ctrl-C inside the target ends the slot, not only a call."""
+    clock = FakeClock()
+    target = Moody(clock)
+
+    def mood(batch: NDArray[Any]) -> object:
+        del batch
+        raise KeyboardInterrupt
+
+    with slots_of(target, EIGHT, clock) as runner:
+        target.mood = mood
+        with pytest.raises(KeyboardInterrupt):
+            runner.slot(0.01, 0)
+        target.mood = None
+        assert runner.slot(0.01, 0).good == 64

@@ -1,0 +1,69 @@
+"""`pytest-dlperf doctor` as its user sees it, with the measuring itself replaced."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from checkups import drawn, figures
+
+from pytest_dlperf.cli import main
+from pytest_dlperf.doctor import measure as doctor
+from pytest_dlperf.duel.side_process import SideLost
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def _measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = figures(list(drawn((0.01, -0.01, 0.01), {0.005: 0.02, 0.01: 0.01}, 50)))
+    monkeypatch.setattr(doctor, "examine", lambda *_: found)
+
+
+@pytest.mark.usefixtures("_measured")
+def test_a_report_and_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report is printed, the same figures are in the file, and the exit status is 0."""
+    file = tmp_path / "new" / "doctor.json"
+    assert main(["doctor", "--json", str(file)]) == 0
+
+    printed = capsys.readouterr()
+    assert "best: slots of 10 ms" in printed.out
+    assert printed.err == ""
+    content = json.loads(file.read_text())
+    assert (content["best"], content["pairs"]) == (0.01, 3)
+
+
+@pytest.mark.usefixtures("_measured")
+def test_a_file_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said, but the report, which took a minute, has been shown before."""
+    assert main(["doctor", "--json", str(tmp_path)]) == 2
+
+    printed = capsys.readouterr()
+    assert "best: slots of 10 ms" in printed.out
+    assert f"{tmp_path} cannot be written" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "pytest-dlperf: interrupted\n"),
+        (SideLost("the base side died", "why"), 2, "pytest-dlperf: the base side died"),
+    ],
+)
+def test_what_goes_wrong(
+    error: BaseException,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Ctrl-C and lost processes end in one sentence, not in a traceback."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(doctor, "examine", fail)
+    assert main(["doctor"]) == code
+    assert capsys.readouterr().err.startswith(said)

@@ -1,0 +1,307 @@
+"""`dlperf.duel(base, candidate, data)`: two models of one process, as a user of pytest sees it.
+
+Time is a fake clock's: it passes only while a target works, for a known time a call with 1 % of
+noise. One test does real work on the real clock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TARGETS = """
+from pytest_dlperf.clock import MonotonicClock
+
+CLOCK = MonotonicClock()
+NOISE = np.random.default_rng(7)
+SLOTTED = dict(scenario=ClosedLoop(clients=8), serving=Serving(8), duration="0.5s")
+
+def working(milliseconds, answer=identity):
+    def infer(batch):
+        CLOCK.now += int(milliseconds * 1e6 * np.exp(0.01 * NOISE.standard_normal()))
+        return answer(batch)
+    return infer
+
+def wrong(batch):
+    return batch[:, ::-1].copy()
+
+"""
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """The clock of the session that is run."""
+    one = FakeClock()
+    monkeypatch.setattr("pytest_dlperf.clock.MonotonicClock", lambda: one)
+    return one
+
+
+@pytest.fixture
+def duel(run: Callable[..., pytest.RunResult], clock: FakeClock) -> Callable[..., pytest.RunResult]:
+    """Write a test module with targets on the fake clock, and run pytest on it."""
+    del clock
+
+    def run_duel(source: str, *options: str) -> pytest.RunResult:
+        return run(TARGETS + source, "--dlperf-seed=1", *options)
+
+    return run_duel
+
+
+def test_equal_models_pass(duel: Callable[..., pytest.RunResult]) -> None:
+    """The same work: green, with the change and the base as what it was measured against."""
+    result = duel(
+        """
+@pytest.mark.dlperf("throughput >= baseline", **SLOTTED)
+def test_it(dlperf):
+    m = dlperf.duel(working(1), working(1), DATA)
+    assert m.accuracy == 1.0
+    assert m.throughput > 0
+    assert any("measured in turn with the base" in note for note in m.notes)
+"""
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines([r"test_it .*PASS"])
+
+
+def test_a_slower_candidate_fails(duel: Callable[..., pytest.RunResult]) -> None:
+    """A tenth more work: the test fails at the user's line, and says by what it was judged.
+
+    With the two exchanged, the faster candidate passes.
+    """
+    result = duel(
+        """
+@pytest.mark.dlperf("throughput >= baseline", **SLOTTED)
+@pytest.mark.parametrize("work", [(1.0, 1.1), (1.1, 1.0)], ids=["slower", "faster"])
+def test_it(dlperf, work):
+    base, candidate = work
+    dlperf.duel(working(base), working(candidate), DATA)
+"""
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.re_match_lines(
+        [
+            r">       dlperf\.duel\(working\(base\), working\(candidate\), DATA\)",
+            r"E       pytest_dlperf.BudgetFailure: throughput >= baseline",
+            r"E       throughp.*FAIL",
+        ]
+    )
+    result.stdout.re_match_lines_random([r"test_it\[slower\] .*FAIL", r"test_it\[faster\] .*PASS"])
+    result.stdout.fnmatch_lines(["*confirmed on * fresh pairs*"])
+    result.stdout.no_fnmatch_line("*measuring.py*")
+
+
+def test_a_loss_that_is_allowed_passes(duel: Callable[..., pytest.RunResult]) -> None:
+    """A tenth more work, where a fifth of the throughput may be lost: the limit is what counts."""
+    result = duel(
+        """
+@pytest.mark.dlperf("throughput >= 0.8 * baseline", **SLOTTED)
+def test_it(dlperf):
+    dlperf.duel(working(1), working(1.1), DATA)
+"""
+    )
+
+    result.assert_outcomes(passed=1)
+
+
+def test_wrong_answers_fail(duel: Callable[..., pytest.RunResult]) -> None:
+    """As fast as the base and never right: the accuracy is what fails."""
+    result = duel(
+        """
+@pytest.mark.dlperf("accuracy >= baseline", "throughput >= 0.5 * baseline", **SLOTTED)
+def test_it(dlperf):
+    dlperf.duel(working(1), working(1, wrong), DATA)
+"""
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines(
+        [
+            r"E       pytest_dlperf.BudgetFailure: accuracy >= baseline",
+            r"E       accuracy .*FAIL",
+            r"E       throughp.*PASS",
+        ]
+    )
+
+
+def test_without_a_marker_no_loss_is_asked_for(duel: Callable[..., pytest.RunResult]) -> None:
+    """Throughput, p95 and accuracy are judged; half as much work again fails by speed alone."""
+    result = duel(
+        """
+def test_it(dlperf):
+    dlperf.duel(working(1), working(1.5), DATA, scenario=ClosedLoop(8), duration="0.5s")
+"""
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines_random(
+        [
+            r"E       throughp.*FAIL",
+            r"E       p95 .*FAIL",
+            r"E       accuracy .*PASS",
+        ]
+    )
+
+
+def test_absolute_budgets_are_the_candidates(duel: Callable[..., pytest.RunResult]) -> None:
+    """The base would break this one, the candidate holds it; and the other way round."""
+    result = duel(
+        """
+@pytest.mark.dlperf("p50 <= 2ms", "throughput >= 0.1 * baseline", **SLOTTED)
+@pytest.mark.parametrize("slower", ["base", "candidate"])
+def test_it(dlperf, slower):
+    base, candidate = (4, 1) if slower == "base" else (1, 4)
+    dlperf.duel(working(base), working(candidate), DATA)
+"""
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.re_match_lines_random(
+        [r"test_it\[base\] .*PASS", r"test_it\[candidate\] .*FAIL", r"E  .*p50 <= 2ms .*FAIL"]
+    )
+
+
+def test_names(duel: Callable[..., pytest.RunResult]) -> None:
+    """Two duels in one test are told apart by name, beside a plain measurement."""
+    result = duel(
+        """
+@pytest.mark.dlperf("throughput >= 0.5 * baseline", **SLOTTED)
+def test_it(dlperf):
+    dlperf.duel(working(1), working(1), DATA, name="same")
+    dlperf.duel(working(1), working(1.5), DATA, name="more")
+"""
+    )
+
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines_random([r"test_it \[same\] .*PASS", r"test_it \[more\] .*PASS"])
+
+
+def test_one_name_twice(duel: Callable[..., pytest.RunResult]) -> None:
+    """Two duels of one name would be one: the second is refused."""
+    result = duel(
+        """
+@pytest.mark.dlperf("throughput >= 0.5 * baseline", **SLOTTED)
+def test_it(dlperf):
+    dlperf.duel(working(1), working(1), DATA)
+    dlperf.duel(working(1), working(1), DATA)
+"""
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*UsageError*"])
+
+
+def test_a_smoke_run_judges_answers_only(duel: Callable[..., pytest.RunResult]) -> None:
+    """`--dlperf-quick`: both are called, errors are judged, and no slot is measured."""
+    result = duel(
+        """
+@pytest.mark.dlperf("throughput >= baseline", **SLOTTED)
+def test_it(dlperf):
+    m = dlperf.duel(working(1), working(100), DATA)
+    assert not any("in turn" in note for note in m.notes)
+
+def test_nothing_asked(dlperf):
+    dlperf.duel(working(1), working(100, wrong), DATA)
+
+def failing(batch):
+    raise ValueError("no such weights")
+
+def test_error(dlperf):
+    dlperf.duel(working(1), failing, DATA)
+""",
+        "--dlperf-quick",
+    )
+
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*no such weights*"])
+
+
+def test_errors_in_slots_fail(duel: Callable[..., pytest.RunResult]) -> None:
+    """A candidate that raises now and then is found out, however its errors fall."""
+    result = duel(
+        """
+import itertools
+CALLS = itertools.count(1)
+
+def moody(batch):
+    if next(CALLS) > 100 and next(CALLS) % 5 == 0:
+        raise ValueError("no such weights")
+    return working(1)(batch)
+
+@pytest.mark.dlperf("throughput >= 0.5 * baseline", **SLOTTED)
+def test_it(dlperf):
+    dlperf.duel(working(1), moody, DATA)
+"""
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines([r"E       pytest_dlperf.BudgetFailure: errors == 0"])
+
+
+def test_what_cannot_be_measured_in_turn(duel: Callable[..., pytest.RunResult]) -> None:
+    """A budget that no load measures is refused, with what to do."""
+    result = duel(
+        """
+@pytest.mark.dlperf("max_rate >= 1000/s", **SLOTTED)
+def test_it(dlperf):
+    dlperf.duel(working(1), working(1), DATA)
+"""
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*dlperf.duel(...) does not measure max_rate*"])
+
+
+@pytest.mark.parametrize("side", ["base", "candidate"])
+def test_a_call_that_never_returns(duel: Callable[..., pytest.RunResult], side: str) -> None:
+    """In a slot, on either side: the test fails with where it hangs, and the next one goes on."""
+    result = duel(
+        f"""
+import threading
+SIDE = {side!r}
+
+def stuck():
+    calls = iter(range(10**9))
+    def infer(batch):
+        if threading.current_thread().name == "dlperf slots" and next(calls) > 20:
+            while True:  # in Python code, so that the thread can be stopped
+                threading.Event().wait(0.01)
+        return working(1)(batch)
+    return infer
+
+@pytest.mark.dlperf("throughput >= baseline", call_timeout="0.3s", **SLOTTED)
+def test_it(dlperf):
+    one, other = (stuck(), working(1)) if SIDE == "base" else (working(1), stuck())
+    dlperf.duel(one, other, DATA)
+
+def test_next():
+    pass
+"""
+    )
+
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*TargetError*a call in a slot had not returned*infer*"])
+
+
+def test_real_work_on_the_real_clock(run: Callable[..., pytest.RunResult]) -> None:
+    """The same arithmetic on both sides passes, where half of the throughput may be lost."""
+    result = run("""
+NUMBERS = np.linspace(0, 1, 4000)
+
+def working(batch):
+    np.sin(NUMBERS)
+    return batch.copy()
+
+@pytest.mark.dlperf("throughput >= 0.5 * baseline", **SHORT, serving=Serving(8), budget_time="2s")
+def test_it(dlperf):
+    dlperf.duel(working, working, DATA)
+""")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines([r"test_it .*PASS"])

@@ -1,0 +1,260 @@
+"""Escalation: what the stored baseline leaves in doubt is settled by a duel with its commit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from builders import make_judgement, make_measurement, make_record
+
+from pytest_dlperf.duel.escalation import Escalation
+from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.statistics.estimate import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_dlperf.results.record import Record
+
+pytestmark = pytest.mark.usefixtures("quiet_machine")
+
+SOURCE = """
+def work(batch):
+    for _ in range({rounds}):
+        np.cumsum(np.arange(2_000.0))
+    return batch.copy()
+
+@pytest.mark.dlperf("throughput >= 0.9 * baseline",
+                    scenario=ClosedLoop(clients=8), duration="0.5s", budget_time="5s")
+def test_it(dlperf):
+    dlperf(work, DATA)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "Somebody")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "somebody@example.org")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git says."""
+    done = subprocess.run(  # noqa: S603 - fixed arguments
+        ["git", *arguments],  # noqa: S607
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip()
+
+
+def commit(folder: Path) -> str:
+    """Commit all, and tell its hash."""
+    git(folder, "add", "-A")
+    git(folder, "commit", "--quiet", "--allow-empty", "-m", "a commit")
+    return git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def recorded(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> Callable[[float], str]:
+    """Record a baseline of a commit, then say that it had been so much faster."""
+
+    def record(factor: float) -> str:
+        for old in pytester.path.glob(".dlperf/baselines/*/*.json"):
+            old.unlink()
+        git(pytester.path, "init", "--quiet")
+        (pytester.path / ".gitignore").write_text("__pycache__\n.dlperf\n")
+        pytester.makepyfile(test_module="")
+        run(SOURCE.format(rounds=4), "--collect-only")
+        base = commit(pytester.path)
+        run(SOURCE.format(rounds=4), "--dlperf-update=new").assert_outcomes(passed=1)
+        (path,) = pytester.path.glob(".dlperf/baselines/*/*.json")
+        value = json.loads(path.read_text())
+        (session,) = value["measurements"][""]["sessions"]
+        assert session["commit"] == base
+        ends = session["metrics"]["throughput"]
+        session["metrics"]["throughput"] = [end * factor for end in ends]
+        path.write_text(json.dumps(value))
+        return base
+
+    return record
+
+
+def test_a_fail_says_how_to_settle_it(
+    recorded: Callable[[float], str], again: Callable[..., pytest.RunResult]
+) -> None:
+    """The command that measures both commits in turn, as it is to be typed."""
+    base = recorded(10.0)
+
+    result = again()
+
+    result.assert_outcomes(failed=1)
+    command = f"E * pytest test_module.py::test_it --dlperf-against={base[:8]}"
+    result.stdout.fnmatch_lines([command])
+
+
+def test_an_open_budget_says_it_too(
+    recorded: Callable[[float], str], again: Callable[..., pytest.RunResult]
+) -> None:
+    """In the summary, since the test passes."""
+    base = recorded(1.1)
+
+    result = again()
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["test_it: measure both commits in turn:*"])
+    assert f"--dlperf-against={base[:8]}" in "\n".join(result.outlines)
+
+
+def test_a_commit_that_is_gone_is_not_offered(
+    recorded: Callable[[float], str],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+) -> None:
+    """A way that does not work is no advice."""
+    recorded(10.0)
+    (path,) = pytester.path.glob(".dlperf/baselines/*/*.json")
+    value = json.loads(path.read_text())
+    value["measurements"][""]["sessions"][0]["commit"] = "0" * 40
+    path.write_text(json.dumps(value))
+
+    result = again("--dlperf-escalate")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.no_fnmatch_line("*--dlperf-against*")
+
+
+def test_a_fail_that_the_duel_does_not_confirm_is_green(
+    recorded: Callable[[float], str],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Unchanged code on a machine that has become slower passes, and it is said why.
+
+    Other programs are told by this run alone, not by the duel's too.
+    """
+    recorded(10.0)
+    summary = pytester.path / "summary.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+
+    result = again("--dlperf-escalate", "--dlperf-pairs=1", "--dlperf-json=out.json")
+
+    result.assert_outcomes(passed=1)
+    assert result.ret == 0
+    result.stdout.re_match_lines(
+        [
+            r"test_it .*(PASS|INCONCLUSIVE)",
+            r".*against the stored baseline: throughput FAIL; so both",
+            r".*measured in turn with the base: \d+ blocks",
+        ]
+    )
+    assert summary.read_text().count("### dlperf: ") == 1
+
+
+@pytest.fixture
+def duels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Duels that all confirm a loss, without a process; the list says over what."""
+    asked: list[str] = []
+
+    def duel(_: object, test: str, commit: str) -> dict[str, Record]:
+        asked.append(f"{test} {commit}")
+        budget = "throughput >= 0.9 * baseline"
+        lost = make_judgement(
+            Verdict.FAIL,
+            budget=budget,
+            baseline=5000.0,
+            change=Estimate(0.7, 0.6, 0.8),
+            revision=f"{commit[:8]}, 2026-11-23",
+        )
+        found = make_measurement(test=test, notes=("measured in turn with the base: 9 blocks",))
+        return {name: make_record(lost, measurement=found) for name in ("", "a", "b")}
+
+    monkeypatch.setattr(Escalation, "duel", duel)
+    return asked
+
+
+def test_a_fail_that_the_duel_confirms_is_red(
+    recorded: Callable[[float], str],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+    duels: list[str],
+) -> None:
+    """A loss is a loss, and the failure shows the duel's figures."""
+    base = recorded(10.0)
+
+    result = again("--dlperf-escalate", "--dlperf-json=out.json")
+
+    result.assert_outcomes(failed=1)
+    assert duels == [f"test_module.py::test_it {base}"]
+    result.stdout.re_match_lines(
+        [
+            r".*BudgetFailure: throughput >= 0.9 \* baseline",
+            r"E .*measured in turn with the base: 9 blocks",
+            rf"E +git diff {base[:8]}",
+        ]
+    )
+    (measurement,) = json.loads((pytester.path / "out.json").read_text())["measurements"]
+    verdict = next(one for one in measurement["verdicts"] if one["metric"] == "throughput")
+    assert verdict["change"]["high"] == 0.8
+    assert measurement["hints"] == []
+
+
+def test_what_is_in_no_doubt_is_not_measured_again(
+    recorded: Callable[[float], str], again: Callable[..., pytest.RunResult], duels: list[str]
+) -> None:
+    """A gain passes; what is accepted needs no proof."""
+    recorded(0.1)
+    again("--dlperf-escalate").assert_outcomes(passed=1)
+    recorded(10.0)
+    again("--dlperf-escalate", "--dlperf-update=all").assert_outcomes(passed=1)
+
+    assert duels == []
+
+
+def test_one_duel_settles_all_measurements_of_a_test(
+    recorded: Callable[[float], str],
+    run: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+    duels: list[str],
+) -> None:
+    """A test is run in turn once, however many of its measurements are in doubt."""
+    recorded(10.0)
+    (path,) = pytester.path.glob(".dlperf/baselines/*/*.json")
+    value = json.loads(path.read_text())
+    (entry,) = value["measurements"].values()
+    value["measurements"] = {"a": entry, "b": entry}
+    path.write_text(json.dumps(value))
+    two = """with pytest.raises(AssertionError):
+        dlperf(work, DATA, name="a")
+    dlperf(work, DATA, name="b")"""
+
+    result = run(SOURCE.format(rounds=4).replace("dlperf(work, DATA)", two), "--dlperf-escalate")
+
+    result.assert_outcomes(failed=1)
+    assert len(duels) == 1
+
+
+def test_a_duel_that_comes_to_nothing_changes_nothing(
+    recorded: Callable[[float], str],
+    again: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+) -> None:
+    """The stored baseline's verdict stands, and what the duel said is shown."""
+    recorded(10.0)
+    guard = 'if any("dlperf-against" in a for a in sys.argv): raise RuntimeError("not twice")'
+    pytester.makeconftest(f"import sys\n{guard}\n")
+
+    result = again("--dlperf-escalate")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*came to nothing:*"])
+    assert "not twice" in "\n".join(result.outlines)

@@ -1,0 +1,277 @@
+"""Footing: whose sessions are the baselines of a run, and what is said where there are none."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+from builders import ENVIRONMENT, MACHINE, estimate, make_accepted
+from git_repositories import git
+
+from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
+from pytest_dlperf.baselines.source import Footing, footing_of_files, footing_of_history
+from pytest_dlperf.config.baseline_source import OF_FILES, Basis
+from pytest_dlperf.errors import HistoryError, UsageError
+from pytest_dlperf.git_adapters import current_revision
+from pytest_dlperf.history.entries import Entry, Run
+from pytest_dlperf.history.store import SqlHistory, default_url, open_history
+from pytest_dlperf.results.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from pytest_dlperf.results.environment import MachineClass
+
+TEST = "tests/test_model.py::test_fast"
+MAIN = Basis(in_history=True, branch="main")
+BRANCH_POINT = Basis(in_history=True)
+NOTHING: dict[str, str] = {}
+
+
+@pytest.fixture(autouse=True)
+def _plain_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings of whoever runs the tests."""
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+
+
+@dataclasses.dataclass
+class Project:
+    """A repository with a history."""
+
+    root: Path
+    history: SqlHistory
+    runs: int = 0
+
+    def commit(self) -> str:
+        """Change the code."""
+        self.change()
+        git(self.root, "add", "--all")
+        git(self.root, "commit", "--quiet", "--message=more")
+        return git(self.root, "rev-parse", "HEAD").strip()
+
+    def change(self) -> None:
+        """Change the code without committing it."""
+        self.runs += 1
+        (self.root / "model.py").write_text(f"SIZE = {self.runs}\n")
+
+    def run(self, machine: MachineClass = MACHINE) -> Run:
+        """A run of the present code, later than those before it."""
+        self.runs += 1
+        return Run(f"{self.runs:032x}", 1e9 + self.runs, machine, current_revision(self.root, {}))
+
+    def record(self, throughput: float, machine: MachineClass = MACHINE, name: str = "") -> None:
+        """What a run of the present code measured."""
+        found = make_accepted({"throughput": estimate(throughput)}, environment=ENVIRONMENT)
+        run = self.run(machine)
+        found = dataclasses.replace(found, revision=run.revision)
+        self.history.add(Entry(run, TEST, name, Verdict.PASS, found))
+
+    def footing(self, basis: Basis, variables: Mapping[str, str] = NOTHING) -> Footing:
+        """That of a run of the present code."""
+        return footing_of_history(basis, self.run(), lambda: self.history, self.root, variables)
+
+    def sessions(self, basis: Basis) -> list[float]:
+        """The throughputs of the baseline, the oldest first."""
+        stored = self.footing(basis).store.load(TEST)
+        if stored is None:
+            return []
+        sessions = stored.accepted[""].sessions
+        return [session.metrics["throughput"].value for session in sessions]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A repository with one commit on main, and an empty history beside it."""
+    root = tmp_path / "project"
+    root.mkdir()
+    git(root, "init", "--quiet", "--initial-branch=main")
+    history = open_history(default_url(tmp_path))
+    found = Project(root, history)
+    found.commit()
+    yield found
+    history.close()
+
+
+def test_the_last_sessions_of_a_branch(project: Project) -> None:
+    """From any branch; what other branches measured is none of them."""
+    project.record(100)
+    project.commit()
+    project.record(101)
+    git(project.root, "switch", "--quiet", "-c", "feature")
+    project.commit()
+    project.record(50)
+
+    assert project.sessions(MAIN) == [100, 101]
+    assert project.sessions(Basis(in_history=True, branch="feature")) == [50]
+    assert project.sessions(Basis(in_history=True, branch="other")) == []
+
+
+def test_the_nearest_commits_before_the_branch_point(project: Project) -> None:
+    """What main did since is not looked at, and the branch point's sessions are the newest."""
+    project.record(100)
+    project.commit()
+    project.record(101)
+    git(project.root, "branch", "feature")
+    project.commit()
+    project.record(102)
+    git(project.root, "switch", "--quiet", "feature")
+    project.commit()
+    project.record(50)
+
+    assert project.sessions(BRANCH_POINT) == [100, 101]
+    assert project.sessions(MAIN) == [100, 101, 102]
+
+
+def test_a_repeated_run_on_the_default_branch(project: Project) -> None:
+    """It is compared with the commit's own earlier sessions, and so is work in progress."""
+    project.record(100)
+    assert project.sessions(BRANCH_POINT) == [100]
+    head = git(project.root, "rev-parse", "HEAD")[:8]
+    heading = project.footing(BRANCH_POINT).heading
+    assert heading == f"baselines: the last sessions of {head}, the present commit"
+
+    project.change()
+    project.record(50)
+
+    assert project.sessions(BRANCH_POINT) == [100]
+
+
+def test_a_detached_checkout(project: Project) -> None:
+    """As CI has it: only a commit, and the target's name in a variable."""
+    project.record(100)
+    git(project.root, "switch", "--quiet", "-c", "feature")
+    head = project.commit()
+    git(project.root, "checkout", "--quiet", "--detach", head)
+
+    assert project.sessions(BRANCH_POINT) == [100]
+    told = project.footing(BRANCH_POINT, {"GITHUB_BASE_REF": "main"})
+    assert told.store.load(TEST) is not None
+
+
+def test_a_branch_point_that_cannot_be_told(project: Project) -> None:
+    """It is an error when the footing is asked for, before anything is measured."""
+    git(project.root, "branch", "--quiet", "-m", "main", "trunk")
+
+    with pytest.raises(UsageError, match="does not know the default branch"):
+        project.footing(BRANCH_POINT)
+    assert project.footing(MAIN).store.load(TEST) is None  # a branch needs no git
+
+
+def test_what_is_said_on_a_branch(project: Project) -> None:
+    """There the run says what was looked for, who can record it, and accepts nothing."""
+    base = project.commit()
+    git(project.root, "switch", "--quiet", "-c", "feature")
+    project.commit()
+
+    point, branch = project.footing(BRANCH_POINT), project.footing(MAIN)
+
+    assert point.missing(TEST, "") == (
+        f"the history has no session of {base[:8]}, where this left main, nor of the 1 commit "
+        f"before it on this machine class ({MACHINE.slug})"
+    )
+    assert branch.missing(TEST, "") == (
+        f"the history has no session of branch main on this machine class ({MACHINE.slug})"
+    )
+    for found in (point, branch):
+        assert found.ways.record == "run it on branch main with the same --dlperf-history"
+        assert not found.ways.ratchets
+        assert "--dlperf-update changes nothing" in found.guard
+    assert (point.basis, branch.basis) == ("history:merge-base", "history:main")
+
+
+@pytest.mark.parametrize("basis", [MAIN, BRANCH_POINT])
+def test_what_is_said_where_sessions_count(project: Project, basis: Basis) -> None:
+    """On the branch itself a run is one of the next run's sessions, and may accept changes."""
+    found = project.footing(basis)
+
+    assert found.guard == ""
+    assert found.ways.record == "recorded in the history: the next run is compared with this one"
+    assert found.ways.ratchets
+
+    project.change()
+    found = project.footing(basis)
+    assert "code with uncommitted changes is no baseline" in found.guard
+    assert not found.ways.ratchets
+
+
+def test_a_shallow_clone_may_be_why_there_is_nothing(project: Project, tmp_path: Path) -> None:
+    """Commits that are not here were not looked for."""
+    project.record(100)
+    for _ in range(3):
+        project.commit()
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", "--depth=2", f"file://{project.root}", str(clone))
+
+    shallow = Project(clone, project.history, project.runs)
+
+    assert "this clone is shallow" in shallow.footing(BRANCH_POINT).missing(TEST, "")
+    git(clone, "fetch", "--quiet", "--unshallow")
+    assert shallow.sessions(BRANCH_POINT) == [100]
+
+
+BIGGER = dataclasses.replace(MACHINE, memory=32, driver="560.1")
+OTHER = dataclasses.replace(MACHINE, cpu="Other CPU", cores=8)
+
+
+def test_another_machine_class_in_the_history(project: Project) -> None:
+    """The nearest one that has it is named by what differs; of this measurement only."""
+    project.record(100, OTHER)
+    project.record(100, BIGGER)
+    project.record(100, MACHINE, "another")
+
+    missing = project.footing(MAIN).missing
+
+    assert missing(TEST, "").endswith(
+        "; there is one for another: memory 32 -> 16 GiB, driver 560.1 -> none"
+    )
+    assert "for another" not in missing(TEST, "unheard of")
+    assert "for another" not in missing("tests/test_model.py::test_new", "")
+
+
+def test_another_machine_class_in_files(tmp_path: Path) -> None:
+    """The same for files; one that cannot be read is not looked at."""
+    for machine in (OTHER, BIGGER):
+        BaselineFiles(tmp_path / FOLDER, machine).save(f"{TEST}[a-b]", "", make_accepted())
+    found = footing_of_files(tmp_path, MACHINE, "not here")
+
+    assert found.missing(f"{TEST}[a-b]", "") == (
+        f"no baseline yet on this machine class ({MACHINE.slug}); "
+        "there is one for another: memory 32 -> 16 GiB, driver 560.1 -> none"
+    )
+    assert found.missing(TEST, "") == f"no baseline yet on this machine class ({MACHINE.slug})"
+    assert "for another" not in found.missing(f"{TEST}[a-b]", "another name")
+    assert (found.guard, found.ways, found.basis, found.heading) == ("not here", OF_FILES, "", "")
+
+    BaselineFiles(tmp_path / FOLDER, BIGGER).path(f"{TEST}[a-b]").write_text("[1")
+    assert "cpu Other CPU -> Test CPU @ 2.4GHz, cores 8 -> 4" in found.missing(f"{TEST}[a-b]", "")
+
+
+def test_this_machine_is_no_other_one(tmp_path: Path) -> None:
+    """That it has a baseline of another measurement of the test is no news."""
+    BaselineFiles(tmp_path / FOLDER, MACHINE).save(TEST, "one", make_accepted())
+
+    assert "for another" not in footing_of_files(tmp_path, MACHINE, "").missing(TEST, "two")
+    assert "for another" not in footing_of_files(tmp_path, MACHINE, "").missing(TEST, "one")
+
+
+def test_a_history_that_cannot_be_used_is_an_error_of_the_test(project: Project) -> None:
+    """It is opened when a baseline is asked for, and what is wrong reaches whoever asks."""
+
+    def refuse() -> SqlHistory:
+        raise HistoryError("there", "it is closed", "open it")
+
+    found = footing_of_history(MAIN, project.run(), refuse, project.root, NOTHING)
+
+    with pytest.raises(HistoryError, match="it is closed"):
+        found.store.load(TEST)
+
+
+def test_what_is_accepted_is_kept_by_the_run(project: Project) -> None:
+    """The record of a run says whether it was accepted; nothing is written twice."""
+    store = project.footing(MAIN).store
+    store.save(TEST, "", make_accepted())
+
+    assert store.load(TEST) is None

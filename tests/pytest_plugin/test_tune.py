@@ -1,0 +1,335 @@
+"""`@pytest.mark.dlperf_sweep(...)` and `dlperf.tune(...)`, as a user of pytest sees them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes import FakeClock
+from workshop import Workshop
+
+import pytest_dlperf.tuning.run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROGRAM = [
+    sys.executable,
+    "-c",
+    "import sys; from pytest_dlperf.cli import main; sys.exit(main())",
+    "tune",
+]
+
+REPLACED_IN = (pytest_dlperf.tuning.run,)
+"""In-process runs drop what they imported, so what is replaced must be there before."""
+
+NEVER = """
+def build(units=8):
+    raise AssertionError("never built")
+
+"""
+
+DIGITS = """
+import keras
+import pytest
+from pytest_dlperf import ClosedLoop, Recipe, Serving, Setup
+
+def build(units=512):
+    model = keras.Sequential(
+        [keras.Input((64,)), keras.layers.Dense(units, "relu"), keras.layers.Dense(10, "softmax")]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+@pytest.mark.dlperf(scenario=ClosedLoop(clients=8), serving=Serving(1), duration="0.3s")
+@pytest.mark.dlperf_sweep(
+    "maximize throughput", "accuracy >= baseline - 5pt",
+    knobs=("units=512,256", "max_batch_size=1,8"), search="grid", trials=3, finalists=1,
+)
+def test_it(dlperf, reference_data):
+    tuned = dlperf.tune(build, reference_data, setup=Setup(recipe=Recipe(epochs=1)))
+    assert [str(trial.configuration) for trial in tuned.trials] == [
+        "units=512, max_batch_size=1",
+        "units=256, max_batch_size=1",
+        "units=512, max_batch_size=8",
+    ]
+    assert not any(trial.failed or trial.skipped for trial in tuned.trials)
+"""
+
+
+MADE_OF_NOTHING = """
+def build(work=1.0, wrong=0):
+    raise AssertionError("a workshop makes it")
+
+SPLIT = Split(Examples(*DATA), Examples(*DATA))
+
+@pytest.mark.dlperf(scenario=ClosedLoop(clients=8), serving=Serving(8), duration="0.5s")
+@pytest.mark.dlperf_sweep(
+    "maximize throughput", {constraints} knobs=(knobs.argument("work", {works}),), trials=2,
+    search="grid",
+)
+def test_it(dlperf):
+    tuned = dlperf.tune(build, SPLIT)
+    print(f"recommended: {{tuned.recommended}}")
+"""
+
+
+@pytest.fixture
+def tuning(
+    run: Callable[..., pytest.RunResult], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., pytest.RunResult]:
+    """Tune models that are made of nothing, on a clock that only their work moves."""
+    clock = FakeClock()
+    monkeypatch.setattr("pytest_dlperf.clock.MonotonicClock", lambda: clock)
+    monkeypatch.setattr("pytest_dlperf.tuning.run.Pipeline", lambda *_, **__: Workshop(clock))
+
+    def tuned(works: str, constraints: str = "", *options: str) -> pytest.RunResult:
+        source = MADE_OF_NOTHING.format(works=works, constraints=constraints)
+        return run(source, "-s", "--dlperf-seed=1", *options)
+
+    return tuned
+
+
+def test_the_better_one_is_recommended_with_a_verdict(
+    tuning: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    """Half the work: the record of the comparison joins the session's, the table is shown."""
+    result = tuning("1.0, 0.5", "'p99 <= 20ms',", "--dlperf-json=out.json")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*recommended: work=0.5", "*dlperf tune: *::test_it*"])
+    (record,) = json.loads((pytester.path / "out.json").read_text())["measurements"]
+    verdicts = {one["budget"]: one["verdict"] for one in record["verdicts"]}
+    assert {*verdicts} == {"throughput > baseline", "p99 <= 20ms", "errors == 0"}
+    assert {*verdicts.values()} == {"PASS"}
+    change = next(one["change"] for one in record["verdicts"] if one["change"])
+    assert change["low"] > 1
+    assert change["value"] == pytest.approx(2, rel=0.05)
+
+
+def test_where_nothing_is_better_the_test_passes_with_the_default(
+    tuning: Callable[..., pytest.RunResult],
+) -> None:
+    """Twice the work: the setup without tuning is recommended, and nothing is wrong with it."""
+    result = tuning("1.0, 2.0", "'p99 <= 20ms',")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*recommended: work=1.0", "recommended: the setup as it is*"])
+
+
+def test_a_constraint_that_even_the_default_breaks_fails_the_test(
+    tuning: Callable[..., pytest.RunResult],
+) -> None:
+    """Nothing comes within 0.1 ms: red, by the budget, with the table of what was tried."""
+    result = tuning("1.0, 0.5", "'p99 <= 0.1ms',")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*p99 <= 0.1ms*FAIL*", "*dlperf tune: *::test_it*"])
+
+
+def test_a_smoke_run_tries_two_and_compares_nothing(
+    tuning: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    """It keeps no trials either, since they are no figures to go by."""
+    result = tuning("1.0, 0.5, 0.25", "", "--dlperf-quick")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*2 configurations measured*", "*a smoke run compares nothing"])
+    assert not (pytester.path / ".pytest_cache/d/dlperf/studies").exists()
+
+
+def test_a_second_run_goes_on_with_the_trials_of_the_first(
+    tuning: Callable[..., pytest.RunResult],
+) -> None:
+    """They are found by what they depend on: another knob value begins a study of its own."""
+    assert "by an earlier run" not in tuning("1.0, 0.5").stdout.str()
+    assert "2 of them by an earlier run" in " ".join(tuning("1.0, 0.5").outlines)
+    assert "by an earlier run" not in tuning("1.0, 0.75").stdout.str()
+
+
+def test_the_marker_is_documented(run: Callable[..., pytest.RunResult]) -> None:
+    """`pytest --markers` tells what it takes."""
+    result = run("", "--markers")
+
+    result.stdout.fnmatch_lines(["@pytest.mark.dlperf_sweep(objective, [*]budgets, knobs=*"])
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("'maximize p99'", "p99 is better when lower"),
+        ("'p99 <= 20ms'", "there is no objective"),
+        ("'maximize throughput', trails=5", "takes no argument 'trails'"),
+        ("'maximize throughput', knobs=('unit',)", "unknown knob 'unit'"),
+        ("'maximize throughput', 'max_rate >= 1/s'", "tuning does not measure max_rate"),
+    ],
+)
+def test_a_wrong_marker_is_said_at_collection(
+    run: Callable[..., pytest.RunResult], marker: str, message: str
+) -> None:
+    """With file, line and test, before anything runs."""
+    result = run(
+        f"""
+{NEVER}
+@pytest.mark.dlperf_sweep({marker})
+def test_it(dlperf):
+    dlperf.tune(build, DATA)
+"""
+    )
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.re_match_lines([r"ERROR: test_module.py:\d+: test_it: .*"])
+    assert message in result.stderr.str()
+
+
+def test_budgets_of_the_dlperf_marker_are_constraints(run: Callable[..., pytest.RunResult]) -> None:
+    """So one that tuning does not measure is refused there too."""
+    result = run(
+        f"""
+{NEVER}
+@pytest.mark.dlperf("max_rate >= 1/s")
+@pytest.mark.dlperf_sweep("maximize throughput")
+def test_it(dlperf):
+    dlperf.tune(build, DATA)
+"""
+    )
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "tuning does not measure max_rate" in result.stderr.str()
+
+
+def test_a_marker_without_the_fixture_is_said_at_collection(
+    run: Callable[..., pytest.RunResult],
+) -> None:
+    """A test that could never tune is not green."""
+    result = run("@pytest.mark.dlperf_sweep('maximize throughput')\ndef test_it(): pass")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "it has a dlperf_sweep marker, but never tunes" in result.stderr.str()
+
+
+def test_a_marker_without_a_call_fails(run: Callable[..., pytest.RunResult]) -> None:
+    """A test that asks to be tuned and tunes nothing is red, as with budgets."""
+    result = run(
+        "@pytest.mark.dlperf_sweep('maximize throughput')\ndef test_it(dlperf): pass",
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*dlperf_sweep marker, but dlperf.tune(...) tuned nothing*"])
+
+
+def test_a_call_without_a_marker_fails(run: Callable[..., pytest.RunResult]) -> None:
+    """The message shows the marker that is missing."""
+    result = run(f"{NEVER}\ndef test_it(dlperf):\n    dlperf.tune(build, DATA)")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*the test has no dlperf_sweep marker*"])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("build, DATA", "expected an object with .train and .test"),
+        ("build, SPLIT, setup=5", "dlperf.tune(setup=5)"),
+        ("build, SPLIT, knobs=('layers',)", "build() takes no layers"),
+        ("5, SPLIT", "expected a function that builds a model"),
+        ("build, SPLIT, name=5", "name=5"),
+    ],
+)
+def test_a_wrong_call_fails_with_what_was_expected(
+    run: Callable[..., pytest.RunResult], call: str, message: str
+) -> None:
+    """No traceback of ours: the user's line, and the sentence."""
+    result = run(
+        f"""
+{NEVER}
+SPLIT = Split(Examples(*DATA), Examples(*DATA))
+
+@pytest.mark.dlperf_sweep("maximize throughput", knobs=("units",), search="random", trials=2)
+def test_it(dlperf):
+    dlperf.tune({call})
+"""
+    )
+
+    result.assert_outcomes(failed=1)
+    assert message in result.stdout.str()
+    assert "pytest_dlperf/tune.py" not in result.stdout.str()
+
+
+def test_knobs_of_a_conftest_have_names(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    """The hook's knobs may be named; what is no knob is refused with its place."""
+    source = f"""
+{NEVER}
+@pytest.mark.dlperf_sweep("maximize throughput", knobs=("colour",))
+def test_it(dlperf):
+    pass
+"""
+    pytester.makeconftest(
+        """
+from pytest_dlperf import Knob
+
+def pytest_dlperf_knobs():
+    return [Knob("colour", ("red", "green"), "model", lambda setup, value: setup)]
+"""
+    )
+    run(source, "--collect-only").assert_outcomes()
+
+    pytester.makeconftest("def pytest_dlperf_knobs(): return 'colour'")
+    result = run(source)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "pytest_dlperf_knobs returned 'colour'" in result.stderr.str()
+
+
+def test_the_program_says_when_there_is_nothing_to_tune(
+    pytester: pytest.Pytester,
+) -> None:
+    """No test with the marker: status 2, and what to look up."""
+    pytester.makepyfile("def test_it(): pass")
+
+    result = pytester.run(*PROGRAM)
+
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["no test here has a marker @pytest.mark.dlperf_sweep*"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--trials", "1"], "--trials 1"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--json", "."], "--json . is a folder"),
+        (["--search", "greedy"], "invalid choice: 'greedy'"),
+    ],
+)
+def test_the_program_refuses_what_makes_no_sense(
+    pytester: pytest.Pytester, given: list[str], message: str
+) -> None:
+    """Status 2 and one sentence, before pytest is started."""
+    result = pytester.run(*PROGRAM, *given)
+
+    assert result.ret == 2
+    assert message in result.stderr.str()
+
+
+@pytest.mark.tensorflow
+def test_a_tiny_model_is_tuned(pytester: pytest.Pytester) -> None:
+    """Three configurations of two trainings: a table, a record with a verdict, and JSON."""
+    pytester.makepyfile(test_module=DIGITS)
+    (pytester.path / "pytest.ini").write_text("[pytest]\ndlperf_json = out.json\n")
+
+    result = pytester.run(*PROGRAM, "--json", "tuned.json", "--seed", "0")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*dlperf tune: *::test_it*", "As code:"])
+    folder = pytester.path / ".pytest_cache/d/dlperf"
+    assert len([one for one in (folder / "tuned").iterdir() if one.is_dir()]) == 2
+    (record,) = json.loads((pytester.path / "out.json").read_text())["measurements"]
+    assert {"train.time", "model_size", "throughput"} <= {*record["metrics"]}
+    assert record["verdicts"]
+    (study,) = json.loads((pytester.path / "tuned.json").read_text())["studies"]
+    assert study["resumed"] == 0
+    assert len(study["trials"]) == 3

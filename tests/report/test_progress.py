@@ -1,0 +1,104 @@
+"""The progress line: there while something runs, gone without a trace."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_dlperf.report.progress import LineProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SAVE, RESTORE, ERASE = "\x1b7", "\x1b8", "\x1b[K"
+
+
+class Terminal:
+    """A pipe in the place of a terminal, and a clock."""
+
+    def __init__(self, room: int) -> None:
+        self._read, write = os.pipe()
+        self.now = 0.0
+        self.progress = LineProgress(write, lambda: room, lambda: self.now)
+
+    def written(self) -> str:
+        """What was written since last asked."""
+        os.set_blocking(self._read, False)
+        try:
+            return os.read(self._read, 1 << 16).decode()
+        except BlockingIOError:
+            return ""
+
+    def close(self) -> None:
+        """Close both ends."""
+        self.progress.close()
+        os.close(self._read)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    """A terminal with 30 columns left."""
+    made = Terminal(30)
+    yield made
+    made.close()
+
+
+def test_the_line_is_written_behind_and_the_cursor_put_back(terminal: Terminal) -> None:
+    """What pytest has written on the line stays, and pytest goes on where it was."""
+    terminal.progress.show("warming up", None)
+
+    assert terminal.written() == f"{SAVE} warming up{ERASE}{RESTORE}"
+
+
+def test_the_seconds_left_are_shown(terminal: Terminal) -> None:
+    """A countdown in whole seconds."""
+    terminal.progress.show("measuring", 2.6)
+
+    assert " measuring, 3 s left" in terminal.written()
+
+
+def test_a_long_phase_leaves_room_for_the_seconds(terminal: Terminal) -> None:
+    """The line never gets longer than what is left of it."""
+    terminal.progress.show("a very long name of a phase that does not fit", 2.0)
+
+    line = terminal.written().removeprefix(SAVE).removesuffix(f"{ERASE}{RESTORE}")
+    assert len(line) <= 30
+    assert line.endswith(", 2 s left")
+
+
+def test_it_is_not_written_more_often_than_five_times_a_second(terminal: Terminal) -> None:
+    """Ticks of the load cost nothing in between; another phase is shown at once."""
+    terminal.progress.show("one", 2.0)
+    terminal.written()
+
+    terminal.now = 0.1
+    terminal.progress.show("one", 1.9)
+    assert terminal.written() == ""
+
+    terminal.progress.show("two", 1.9)
+    assert "two" in terminal.written()
+
+    terminal.now = 0.4
+    terminal.progress.show("two", 1.6)
+    assert "two" in terminal.written()
+
+
+def test_it_leaves_no_trace(terminal: Terminal) -> None:
+    """Cleared, the line is as pytest left it."""
+    terminal.progress.show("one", None)
+    terminal.written()
+
+    terminal.progress.clear()
+
+    assert terminal.written() == f"{SAVE}{ERASE}{RESTORE}"
+
+
+def test_a_line_without_room_is_left_alone() -> None:
+    """Where nothing fits, nothing is written."""
+    narrow = Terminal(5)
+    narrow.progress.show("one", None)
+
+    assert narrow.written() == ""
+    narrow.close()

@@ -1,0 +1,136 @@
+"""Row scores: what users' metrics say of each row, as files hold it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_dlperf.metrics import define, users_metric
+from pytest_dlperf.results.row_evidence import RowScores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_dlperf.units import Dimension
+
+_SHARES = st.floats(0, 1) | st.just(float("nan")) | st.sampled_from([0.0, 1.0])
+_ANY = st.floats(0, 1e300) | st.just(float("nan"))
+
+
+@pytest.fixture(autouse=True)
+def _metrics(own_metrics: None) -> None:
+    """A share and a number."""
+    del own_metrics
+    units: dict[str, Dimension] = {"ndcg": "share", "rank": "1"}
+    for name, unit in units.items():
+        define(users_metric(name, unit, "higher", 0.01))
+
+
+def scores_of(ndcg: Sequence[float], data: str = "d", **others: Sequence[float]) -> RowScores:
+    """Scores of one metric, and of others."""
+    given = {"ndcg": ndcg, **others}
+    return RowScores(data, {name: np.array(one, float) for name, one in given.items()})
+
+
+def written(scores: RowScores) -> dict[str, Any]:
+    """As a file holds them."""
+    value: dict[str, Any] = json.loads(json.dumps(scores.to_json()))
+    return value
+
+
+def _columns(rows: int) -> st.SearchStrategy[tuple[list[float], list[float]]]:
+    return st.tuples(*(st.lists(one, min_size=rows, max_size=rows) for one in (_SHARES, _ANY)))
+
+
+# The metrics are the same for all examples.
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 20).flatmap(_columns))
+def test_round_trip(columns: tuple[list[float], list[float]]) -> None:
+    """What is read is what was written, to the last bit, and what was measured but for rounding."""
+    ndcg, rank = columns
+    scores = scores_of(ndcg, rank=rank)
+    back = RowScores.from_json(written(scores))
+
+    assert back.data == "d"
+    assert back.scores.keys() == {"ndcg", "rank"}
+    for name, was in scores.scores.items():
+        np.testing.assert_array_equal(back.scores[name], was)
+    np.testing.assert_allclose(back.scores["ndcg"], ndcg, rtol=0, atol=2.5e-4)
+    largest = float(np.finfo(np.float32).max)
+    np.testing.assert_allclose(
+        back.scores["rank"], np.minimum(rank, largest), rtol=6e-8, atol=1e-44
+    )
+
+
+def test_zeros_and_ones_are_bits() -> None:
+    """Eight rows a byte; what lies between takes two, and no share four."""
+    bits = scores_of([1, 0] * 500, rank=[3.0] * 1000).to_json()["metrics"]
+    floats = scores_of([1, 0.5] * 500).to_json()["metrics"]
+
+    assert bits["ndcg"] == {"kind": "bits", "scores": "aa" * 125}  # type: ignore[index]
+    assert len(bits["rank"]["scores"]) == 8 * 1000  # type: ignore[index]
+    assert len(floats["ndcg"]["scores"]) == 4 * 1000  # type: ignore[index]
+
+
+def test_pairs_are_of_rows_that_both_answered() -> None:
+    """In their order, and only of the same data and as many rows."""
+    nan = float("nan")
+    now, base = scores_of([0.25, nan, 0.5, 1.0]), scores_of([0.75, 0.5, nan, 0.0])
+
+    both = now.pairs(base, "ndcg")
+    assert both is not None
+    assert [one.tolist() for one in both] == [[0.25, 1.0], [0.75, 0.0]]
+    for other in (
+        scores_of([0.75, 0.5, nan, 0.0], data="other"),
+        scores_of([0.75, 0.5, nan]),
+        scores_of([nan, 0.5, nan, nan]),
+    ):
+        assert now.pairs(other, "ndcg") is None
+    assert now.pairs(base, "rank") is None
+    assert not now.complete
+    assert scores_of([0.5]).complete
+
+
+def test_scores_cannot_be_changed() -> None:
+    """They are evidence."""
+    with pytest.raises(ValueError, match="read-only"):
+        scores_of([0.5]).scores["ndcg"][0] = 1.0
+
+
+def test_without_some() -> None:
+    """What means something else by now is left out."""
+    scores = scores_of([0.5], rank=[2.0])
+    rest = scores.without({"ndcg"})
+    assert rest is not None
+    assert rest.scores.keys() == {"rank"}
+    assert scores.without({"ndcg", "rank"}) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": 3},
+        {"rows": -1},
+        {"rows": "2"},
+        {"rows": True},
+        {"metrics": {"ndcg": {"kind": "f2", "scores": "00"}}},
+        {"metrics": {"ndcg": {"kind": "f2", "scores": "zz"}}},
+        {"metrics": {"ndcg": {"kind": "f8", "scores": "0000"}}},
+        {"metrics": {"ndcg": {"kind": "bits", "scores": "000000"}}},
+        {"metrics": {"ndcg": {"kind": "f2", "scores": "007c007c"}}},
+        {"metrics": {"ndcg": {"kind": "f2", "scores": "00b800b8"}}},
+        {"metrics": {"ndcg": {"kind": "f2"}}},
+        {"metrics": {"nobody": {"kind": "f2", "scores": "00380038"}}},
+        {"metrics": []},
+    ],
+)
+def test_damaged_scores(change: dict[str, object]) -> None:
+    """What cannot be the rows' scores is refused, not made up."""
+    value = {**written(scores_of([0.5, 0.25])), **change}
+    with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
+        RowScores.from_json(value)

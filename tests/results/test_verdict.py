@@ -1,0 +1,39 @@
+"""Verdicts: what they do to a test."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from builders import make_judgement
+
+from pytest_dlperf.results.verdict import Verdict, consequence
+
+LENIENCIES = ("pass", "warn", "fail")
+
+
+@pytest.mark.parametrize(("missing", "inconclusive"), [*itertools.product(LENIENCIES, repeat=2)])
+def test_consequence(missing: str, inconclusive: str) -> None:
+    """PASS and FAIL are what they are; NEW and what noise leaves open are as lenient as asked."""
+    want = {
+        Verdict.PASS: "pass",
+        Verdict.FAIL: "fail",
+        Verdict.NEW: missing,
+        Verdict.INCONCLUSIVE: inconclusive,
+        Verdict.INVALID: inconclusive,
+    }
+    for verdict in Verdict:
+        got = consequence(
+            make_judgement(verdict),
+            missing=missing,  # type: ignore[arg-type]
+            inconclusive=inconclusive,  # type: ignore[arg-type]
+        )
+        assert got == want[verdict]
+
+
+@pytest.mark.parametrize("inconclusive", LENIENCIES)
+def test_what_can_never_be_judged_fails(inconclusive: str) -> None:
+    """An INVALID that the settings cause fails, however lenient: it would never be judged."""
+    judgement = make_judgement(Verdict.INVALID, lasting=True)
+    got = consequence(judgement, missing="pass", inconclusive=inconclusive)  # type: ignore[arg-type]
+    assert got == "fail"

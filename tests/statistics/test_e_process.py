@@ -1,0 +1,158 @@
+"""The sign-flip e-process, and what is read off it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from pytest_dlperf.statistics.e_process import (
+    FARTHEST,
+    Evidence,
+    always_valid_p,
+    hodges_lehmann,
+    interval,
+    log_evidence,
+    lower_bound,
+)
+
+RATIOS = arrays(
+    np.float64, st.integers(1, 40), elements=st.floats(-2, 2).map(lambda x: round(x, 4))
+)
+
+
+def noisy(blocks: int, loss: float, seed: int) -> np.ndarray:
+    """Blocks with heavy tails about a loss."""
+    return loss + 0.02 * np.random.default_rng(seed).standard_t(3, blocks)
+
+
+def test_one_block_by_hand() -> None:
+    """The first block is 1 / 1.4826 robust deviations from 0, whatever its size."""
+    evidence = Evidence(0.0)
+    evidence.add(0.3)
+
+    stakes = np.geomspace(0.08, 4, 16)
+    bets = 2 / (1 + np.exp(-2 * stakes / 1.4826))
+    assert evidence.log_e == pytest.approx(math.log(bets.mean()))
+    assert evidence.peak == evidence.log_e
+    assert evidence.blocks == 1
+
+
+def test_before_the_first_block() -> None:
+    """The capital is 1."""
+    evidence = Evidence(0.0)
+
+    assert (evidence.log_e, evidence.peak, evidence.blocks) == (0.0, 0.0, 0)
+    assert always_valid_p(np.array([]), 0.0) == 1.0
+
+
+@given(RATIOS, st.floats(-1, 1))
+def test_a_wrong_sign_never_pays(d: np.ndarray, theta0: float) -> None:
+    """The evidence against one side and that against the other are never both large."""
+    up, down = log_evidence(d, theta0), log_evidence(-d, -theta0)
+
+    assert np.isfinite(up).all()
+    assert (np.minimum(up, down) <= math.log(2)).all()
+    assert up.max() <= len(d) * math.log(2) + 1e-9
+
+
+@given(RATIOS, st.floats(0.01, 100))
+def test_the_size_of_all_blocks_together_means_nothing(d: np.ndarray, times: float) -> None:
+    """In another unit, the evidence is the same."""
+    d = d[np.abs(d) > 1e-3]
+    assert log_evidence(d * times, 0.0) == pytest.approx(log_evidence(d, 0.0))
+
+
+def test_nothing_ever_happens() -> None:
+    """Blocks that are all alike say nothing against what they are, and all against less."""
+    same = np.full(20, 0.05)
+
+    assert log_evidence(same, 0.05)[-1] == 0.0
+    assert log_evidence(same, 0.04)[-1] > math.log(100)
+    found = interval(same)
+    assert found.value == pytest.approx(0.05)
+    assert found.high - found.low < 1e-6
+
+
+def test_many_zeros_then_something() -> None:
+    """Where the scale is zero, a block that is not counts as 2.5 deviations, and no more."""
+    d = np.array([0.0] * 9 + [0.2])
+
+    bets = 2 / (1 + np.exp(-2 * np.geomspace(0.08, 4, 16) * 2.5))
+    assert log_evidence(d, 0.0)[-1] == pytest.approx(math.log(bets.mean()))
+
+
+def test_the_peak_stays() -> None:
+    """The p-value is one over the greatest capital, and does not rise again."""
+    d = np.array([0.05] * 10 + [-0.05] * 30)
+
+    running = log_evidence(d, 0.0)
+
+    assert running[-1] < running.max()
+    assert always_valid_p(d, 0.0) == pytest.approx(math.exp(-running.max()))
+
+
+@given(RATIOS)
+def test_hodges_lehmann_is_the_median_of_walsh_averages(d: np.ndarray) -> None:
+    """As counted one by one."""
+    one, other = np.tril_indices(len(d))
+    plainly = np.median((d[one] + d[other]) / 2)
+
+    assert hodges_lehmann(d) == pytest.approx(plainly, abs=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(12, 120), st.integers(0, 2**31), st.floats(-0.2, 0.2))
+def test_the_interval_is_what_the_evidence_has_not_refuted(
+    blocks: int, seed: int, loss: float
+) -> None:
+    """A grid of 200 values about the interval is kept inside of it, and refuted outside."""
+    d = noisy(blocks, loss, seed)
+    found = interval(d)
+    width = found.high - found.low
+    enough = math.log(2 / 0.05)
+
+    for theta in np.linspace(found.low - width, found.high + width, 200).tolist():
+        kept = max(log_evidence(d, theta)[-1], log_evidence(-d, -theta)[-1]) < enough
+        edge = min(abs(theta - found.low), abs(theta - found.high))
+        assert kept == (found.low < theta < found.high) or edge < 0.01 * width
+
+
+def test_the_interval_narrows() -> None:
+    """Four times the blocks, half the width; more confidence, more width."""
+    few, many = interval(noisy(100, 0.03, 1)), interval(noisy(400, 0.03, 1))
+
+    assert few.low < few.value < few.high
+    assert 0.35 < (many.high - many.low) / (few.high - few.low) < 0.65
+    surer = interval(noisy(100, 0.03, 1), 0.99)
+    assert surer.low < few.low
+    assert surer.high > few.high
+
+
+def test_few_blocks_bound_nothing() -> None:
+    """An end that the evidence leaves open is a millionfold from the point."""
+    found = interval(np.array([0.01, 0.02, 0.03]))
+
+    assert found.low == pytest.approx(0.02 - FARTHEST)
+    assert found.high == pytest.approx(0.02 + FARTHEST)
+
+
+def test_the_point_gives_way_to_the_evidence() -> None:
+    """Where early blocks were calm and later ones wild, the interval still holds its point."""
+    d = np.concatenate([np.full(40, 1e-4), np.linspace(-3, -1, 60)])
+
+    found = interval(d)
+
+    assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize("shift", [-0.3, 0.07])
+def test_a_bound_moves_with_the_blocks(shift: float) -> None:
+    """Blocks moved by some loss have their bound moved by as much."""
+    d = noisy(60, 0.0, 5)
+
+    assert lower_bound(d + shift, 0.01) == pytest.approx(lower_bound(d, 0.01) + shift, abs=1e-5)

@@ -1,0 +1,469 @@
+"""Sessions: what a stored baseline predicts for today, and how often that is wrong."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from pytest_dlperf.statistics.prediction import (
+    ENOUGH_SESSIONS,
+    Prediction,
+    Session,
+    contrast,
+    predict,
+    reference_change,
+    shrinkage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+_NOISE = 0.02
+_FINITE = st.floats(-5, 5)
+
+
+def _sessions(
+    costs: Sequence[float], error: float = 0.0, yardsticks: Sequence[float] | None = None
+) -> list[Session]:
+    if yardsticks is None:
+        return [Session(cost, error) for cost in costs]
+    return [
+        Session(cost, error, yardstick) for cost, yardstick in zip(costs, yardsticks, strict=True)
+    ]
+
+
+def _simulated(
+    sessions: int, prior: float, runs: int, error: float = 0.0, yardstick: float | None = None
+) -> list[Prediction]:
+    """Predictions for unchanged code on a machine whose sessions differ by 2 %.
+
+    With a yardstick, the machine's own speed varies by 5 % more, and the yardstick shows it with
+    a noise as given.
+    """
+    random = np.random.default_rng(sessions)
+    predictions = []
+    for _ in range(runs):
+        costs = random.normal(0, _NOISE, sessions + 1) + random.normal(0, error, sessions + 1)
+        shown = None
+        if yardstick is not None:
+            machine = random.normal(0, 0.05, sessions + 1)
+            costs += machine
+            shown = (machine + random.normal(0, yardstick, sessions + 1)).tolist()
+        *history, now = _sessions(costs.tolist(), error, shown)
+        predictions.append(predict(history, now, prior))
+    return predictions
+
+
+def _failed(predictions: Sequence[Prediction], alpha: float) -> float:
+    return float(np.mean([prediction.low(alpha) > 0 for prediction in predictions]))
+
+
+def test_one_session_by_hand() -> None:
+    """After one session the prior alone says what sessions differ by: 5 %, times root two."""
+    got = predict([Session(1.0, 0.03)], Session(1.1, 0.04), 0.05)
+
+    spread = math.sqrt(2 * 0.05**2 + 0.03**2 + 0.04**2)
+    assert (got.loss, got.spread, got.freedom) == pytest.approx((0.1, spread, 4))
+    assert got.low(0.01) == pytest.approx(0.1 - stats.t.ppf(0.99, 4) * spread)
+    assert got.high(0.05) == pytest.approx(0.1 + stats.t.ppf(0.95, 4) * spread)
+    assert (got.estimate().low, got.estimate().high) == pytest.approx(
+        stats.t.interval(0.95, 4, 0.1, spread)
+    )
+    assert got.visible(0.01, 0.05) == pytest.approx(
+        (stats.t.ppf(0.99, 4) + stats.t.ppf(0.95, 4)) * spread
+    )
+
+
+@pytest.mark.parametrize(("sessions", "freedom"), [(8, 11), (30, 33)])
+def test_many_sessions_by_hand(sessions: int, freedom: int) -> None:
+    """The sessions' own variance counts as many times as they have degrees of freedom."""
+    random = np.random.default_rng(0)
+    costs = random.normal(3, 0.04, sessions)
+    own = 0.01
+
+    got = predict(_sessions(costs.tolist(), own), Session(3.2, 0.02), 0.05)
+
+    shown = np.var(costs, ddof=1) - own**2
+    between = (4 * 0.05**2 + (sessions - 1) * shown) / (4 + sessions - 1)
+    spread = math.sqrt(between * (1 + 1 / sessions) + 0.02**2 + own**2 / sessions)
+    assert got.loss == pytest.approx(3.2 - costs.mean())
+    assert got.spread == pytest.approx(spread)
+    assert got.freedom == freedom
+    assert got.low(0.01) == pytest.approx(got.loss - stats.t.ppf(0.99, freedom) * spread)
+
+
+def test_without_a_prior_it_is_a_t_interval() -> None:
+    """Were the prior what the sessions show, this would be the textbook's, with more freedom."""
+    costs = np.random.default_rng(0).normal(0, 0.04, 8)
+    sd = float(np.std(costs, ddof=1))
+
+    got = predict(_sessions(costs.tolist()), Session(0.1, 0.0), sd)
+
+    assert got.spread == pytest.approx(sd * math.sqrt(1 + 1 / 8))
+
+
+def test_a_fitted_yardstick_by_hand() -> None:
+    """From 15 sessions on it is the prediction of a linear regression, where b is from 0 to 1."""
+    random = np.random.default_rng(0)
+    yardsticks = random.normal(0, 0.05, 20)
+    costs = 0.5 * yardsticks + random.normal(0, 0.02, 20)
+    history = _sessions(costs.tolist(), 0.0, yardsticks.tolist())
+
+    got = predict(history, Session(0.2, 0.0, 0.1), 0.03)
+
+    line = stats.linregress(yardsticks, costs)
+    left = costs - line.slope * yardsticks
+    residual = float(((left - left.mean()) ** 2).sum())
+    between = (4 * 0.03**2 + residual) / (4 + 18)
+    away = (0.1 - yardsticks.mean()) ** 2 / (20 * np.var(yardsticks))
+    assert shrinkage(history) == pytest.approx(line.slope)
+    assert got.loss == pytest.approx(0.2 - (line.intercept + line.slope * 0.1))
+    assert got.freedom == 22
+    assert got.spread == pytest.approx(math.sqrt(between * (1 + 1 / 20 + away)))
+
+
+def test_sessions_that_agree_too_well() -> None:
+    """However well a few sessions agree, the noise between them is taken to be half a percent."""
+    got = predict(_sessions([1.0] * 30), Session(1.0, 0.0), 0.0)
+    assert got.spread == pytest.approx(0.005 * math.sqrt(1 + 1 / 30))
+
+
+@given(st.lists(_FINITE, min_size=1, max_size=20), _FINITE, st.floats(0, 1), st.floats(0, 1))
+def test_a_prediction_is_an_interval(
+    costs: list[float], now: float, error: float, prior: float
+) -> None:
+    """The ends enclose the loss, wider where less may go wrong."""
+    got = predict(_sessions(costs, error), Session(now, error), prior)
+    assert got.spread > 0
+    assert got.low(0.001) < got.low(0.01) < got.loss < got.high(0.05) < got.high(0.01)
+    assert got.visible(0.01, 0.05) == pytest.approx(
+        got.high(0.05) - got.low(0.01), rel=1e-9, abs=1e-9
+    )
+
+
+@given(st.integers(1, 30))
+def test_errors_of_sessions_widen_it(sessions: int) -> None:
+    """A session that was itself measured badly is held against the history with less."""
+    history = _sessions([0.0] * sessions, 0.01)
+    sure, unsure = (predict(history, Session(0.1, error), 0.05) for error in (0.01, 0.2))
+    assert unsure.loss == sure.loss
+    assert unsure.spread > 0.2 > sure.spread
+
+
+@pytest.mark.parametrize(
+    ("sessions", "least", "most"), [(1, 0.0, 0.002), (8, 0.003, 0.011), (30, 0.005, 0.014)]
+)
+def test_unchanged_code_fails_at_alpha(sessions: int, least: float, most: float) -> None:
+    """With the right prior, 1 % of sessions fail at an alpha of 1 %, and fewer while few are known.
+
+    With the sessions' own errors as large as what they differ by, too.
+    """
+    for error in (0.0, _NOISE):
+        assert least <= _failed(_simulated(sessions, _NOISE, 4000, error), 0.01) <= most
+
+
+@pytest.mark.parametrize(
+    ("sessions", "least", "most"), [(1, 0.023, 0.038), (8, 0.013, 0.028), (30, 0.007, 0.017)]
+)
+def test_a_prior_half_as_large(sessions: int, least: float, most: float) -> None:
+    """A prior too small by two lets up to 3 % fail instead of 1 %, until sessions outvote it."""
+    assert least <= _failed(_simulated(sessions, _NOISE / 2, 4000), 0.01) <= most
+
+
+@pytest.mark.parametrize(("sessions", "least"), [(1, 0.0), (8, 0.0), (30, 0.001)])
+def test_a_prior_twice_as_large(sessions: int, least: float) -> None:
+    """A prior too large by two only costs power: fewer than half of alpha fail."""
+    assert least <= _failed(_simulated(sessions, 2 * _NOISE, 4000), 0.01) <= 0.005
+
+
+def test_a_loss_of_the_visible_size_is_found() -> None:
+    """Unchanged code made worse by what is visible fails in about 95 % of sessions."""
+    found = [
+        prediction.low(0.01) + prediction.visible(0.01, 0.05) > 0
+        for prediction in _simulated(30, _NOISE, 2000)
+    ]
+    assert 0.93 <= float(np.mean(found)) <= 0.97
+
+
+@given(
+    st.lists(st.tuples(_FINITE, _FINITE), min_size=1, max_size=ENOUGH_SESSIONS - 1),
+    st.floats(-1, 1),
+)
+def test_the_yardstick_takes_out_the_machine(
+    pairs: list[tuple[float, float]], slower: float
+) -> None:
+    """While sessions are few, what slows the model and its yardstick alike leaves no trace."""
+    history = [Session(cost, 0.01, yardstick) for cost, yardstick in pairs]
+    that_day = predict(history, Session(0.3 + slower, 0.01, 0.1 + slower), 0.05)
+    any_day = predict(history, Session(0.3, 0.01, 0.1), 0.05)
+    assert that_day.loss == pytest.approx(any_day.loss, abs=1e-12)
+    assert that_day.spread == any_day.spread
+
+
+def test_a_common_factor_cancels_with_many_sessions_too() -> None:
+    """Where the machine is all that varies, 20 sessions show b = 1, and nothing is left of it."""
+    machine = np.random.default_rng(0).normal(0, 0.1, 20).tolist()
+    history = _sessions([2 + factor for factor in machine], 0.0, machine)
+
+    got = predict(history, Session(2.0 + 0.3, 0.0, 0.3), 0.01)
+
+    assert shrinkage(history) == pytest.approx(1.0)
+    assert got.loss == pytest.approx(0.0, abs=1e-12)
+
+
+def test_an_unrelated_yardstick_is_shrunk_away() -> None:
+    """What varies without the metric gets little weight from 15 sessions on, 1 before that."""
+    random = np.random.default_rng(0)
+    weights = []
+    for _ in range(200):
+        costs, yardsticks = random.normal(0, (0.02, 0.05), (30, 2)).T
+        sessions = _sessions(costs.tolist(), 0.0, yardsticks.tolist())
+        weights.append(shrinkage(sessions))
+        assert shrinkage(sessions[: ENOUGH_SESSIONS - 1]) == 1.0
+    assert np.mean(weights) < 0.05
+    assert max(weights) < 0.3
+
+
+def _widths(make: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> tuple[float, float]:
+    """Median spread with and without a yardstick, made from what the metric's sessions were."""
+    random = np.random.default_rng(3)
+    spreads = []
+    for _ in range(200):
+        costs = random.normal(0, 0.05, 21)
+        yardsticks = make(costs) + random.normal(0, 0.01, 21)
+        *history, now = _sessions(costs.tolist(), 0.0, yardsticks.tolist())
+        *plain, plainly = _sessions(costs.tolist())
+        spreads.append((predict(history, now, 0.02).spread, predict(plain, plainly, 0.02).spread))
+    with_it, without = np.median(spreads, axis=0).tolist()
+    return with_it, without
+
+
+def test_a_yardstick_is_worth_what_it_shows() -> None:
+    """One that follows the machine halves the spread; an unrelated one costs a few percent."""
+    related, without = _widths(lambda costs: costs)
+    assert related < without / 2
+    unrelated, without = _widths(np.zeros_like)
+    assert without * 0.95 < unrelated < without * 1.1
+
+
+@pytest.mark.parametrize(("sessions", "noise"), [(8, 0.0), (15, 0.01), (30, 0.01)])
+def test_unchanged_code_on_a_machine_that_varies(sessions: int, noise: float) -> None:
+    """With a yardstick, 1 % of sessions fail at 1 %, although the machine varies by 5 %."""
+    assert _failed(_simulated(sessions, _NOISE, 3000, yardstick=noise), 0.01) <= 0.016
+
+
+def test_like_is_compared_with_like() -> None:
+    """A yardstick that any session lacks, or this one, is left out of all."""
+    history = [Session(1.0, 0.01, 0.5), Session(1.1, 0.01), Session(1.2, 0.01, 0.7)]
+    plain = [Session(session.cost, session.error) for session in history]
+    whole = [Session(session.cost, session.error, 0.5) for session in history]
+    wanted = predict(plain, Session(1.3, 0.01), 0.05)
+
+    assert shrinkage(history) == 0.0
+    assert predict(history, Session(1.3, 0.01, 0.9), 0.05) == wanted
+    assert predict(whole, Session(1.3, 0.01), 0.05) == wanted
+
+
+def test_a_yardstick_that_never_changed() -> None:
+    """It says nothing about its weight, which stays 1; a change today then counts in full."""
+    history = _sessions(np.linspace(0, 0.1, 20).tolist(), 0.0, [0.5] * 20)
+    assert shrinkage(history) == 1.0
+    assert predict(history, Session(0.2, 0.0, 0.6), 0.05).loss == pytest.approx(0.05)
+
+
+def test_weights_stay_between_none_and_all() -> None:
+    """A metric that goes against its yardstick has no use for it; one that overshoots takes 1."""
+    yardsticks = np.linspace(-0.1, 0.1, 20)
+    for slope, weight in ((-1.0, 0.0), (0.4, 0.4), (3.0, 1.0)):
+        history = _sessions((slope * yardsticks).tolist(), 0.0, yardsticks.tolist())
+        assert shrinkage(history) == pytest.approx(weight)
+
+
+def test_reference_change() -> None:
+    """How much slower the machine is: the yardstick's cost over its geometric mean so far."""
+    history = _sessions([0, 0], 0.0, [math.log(2), math.log(8)])
+    assert reference_change(history, Session(0.0, 0.0, math.log(5))) == pytest.approx(1.25)
+    assert reference_change(history, Session(0.0, 0.0)) is None
+    assert reference_change([*history, Session(0.0, 0.0)], history[0]) is None
+    assert reference_change([], history[0]) is None
+    assert reference_change(history) is None
+    present = [Session(0.0, 0.0, math.log(one)) for one in (1, 16)]
+    assert reference_change(history, *present) == pytest.approx(1.0)
+
+
+def test_what_cannot_be_predicted() -> None:
+    """No history, and noise that is none, are refused, and said so."""
+    now = Session(1.0, 0.01)
+    with pytest.raises(ValueError, match="at least one"):
+        predict([], now, 0.05)
+    for prior in (-0.01, math.inf, math.nan):
+        with pytest.raises(ValueError, match="noise between sessions"):
+            predict([now], now, prior)
+
+
+@pytest.mark.parametrize(
+    ("cost", "error", "yardstick", "wrong"),
+    [
+        (math.nan, 0.0, None, "cost"),
+        (math.inf, 0.0, None, "cost"),
+        (0.0, -0.1, None, "error"),
+        (0.0, math.nan, None, "error"),
+        (0.0, math.inf, None, "error"),
+        (0.0, 0.0, math.nan, "yardstick"),
+    ],
+)
+def test_what_is_no_session(cost: float, error: float, yardstick: float | None, wrong: str) -> None:
+    """What is not finite never gets into a history."""
+    with pytest.raises(ValueError, match=f"a session's {wrong}"):
+        Session(cost, error, yardstick)
+
+
+@pytest.mark.parametrize(("sessions", "least", "most"), [(1, 4, 4), (8, 1.5, 3), (30, 1.1, 1.4)])
+def test_the_prior_is_outvoted(sessions: int, least: float, most: float) -> None:
+    """A prior four times as large makes one session's spread so, and that of 30 little larger."""
+    costs = np.random.default_rng(0).normal(0, _NOISE, sessions).tolist()
+    small, large = (
+        predict(_sessions(costs), Session(0.0, 0.0), prior).spread
+        for prior in (_NOISE / 2, _NOISE * 2)
+    )
+    assert least - 1e-9 <= large / small <= most + 1e-9
+
+
+@given(
+    st.lists(st.tuples(_FINITE, st.floats(0, 1), _FINITE), min_size=1, max_size=20),
+    st.tuples(_FINITE, st.floats(0, 1), _FINITE),
+    st.floats(0, 1),
+    st.booleans(),
+)
+def test_a_contrast_with_one_session_is_a_prediction(
+    history: list[tuple[float, float, float]],
+    now: tuple[float, float, float],
+    prior: float,
+    with_yardsticks: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """With one session on the right it is what a stored baseline predicts, spelt out here."""
+    kept = 3 if with_yardsticks else 2
+    *sessions, present = (Session(*one[:kept]) for one in (*history, now))
+
+    got = contrast(sessions, [present], prior)
+
+    m, weight = len(sessions), shrinkage(sessions)
+    z = np.array([session.cost - weight * (session.yardstick or 0) for session in sessions])
+    r = np.array([session.yardstick or 0.0 for session in sessions])
+    errors = np.array([session.error for session in sessions])
+    around = float(((r - r.mean()) ** 2).sum())
+    fitted = m >= ENOUGH_SESSIONS and around > 0
+    k = m - 2 if fitted else m - 1
+    shown = max(0.0, float(((z - z.mean()) ** 2).sum()) - k * float(np.mean(errors**2)))
+    variance = max((4 * prior**2 + shown) / (4 + k), 0.005**2)
+    leverage = ((present.yardstick or 0) - r.mean()) ** 2 / around if fitted else 0.0
+    spread = math.sqrt(
+        variance * (1 + 1 / m + leverage) + present.error**2 + (errors**2).sum() / m**2
+    )
+    loss = present.cost - weight * (present.yardstick or 0) - z.mean()
+    assert got.loss == pytest.approx(loss, rel=1e-9, abs=1e-9)
+    assert got.spread == pytest.approx(spread, rel=1e-9)
+    assert got.freedom == 4 + k
+    assert predict(sessions, present, prior) == got
+
+
+def test_a_contrast_by_hand() -> None:
+    """Without a yardstick it is the two-sample t-interval with a pooled variance and a prior."""
+    random = np.random.default_rng(0)
+    then, now = random.normal(1, 0.04, 6), random.normal(1.1, 0.04, 4)
+
+    got = contrast(_sessions(then.tolist(), 0.01), _sessions(now.tolist(), 0.02), 0.05)
+
+    squares = 5 * np.var(then, ddof=1) + 3 * np.var(now, ddof=1)
+    own = 5 * 0.01**2 + 3 * 0.02**2
+    between = (4 * 0.05**2 + squares - own) / (4 + 8)
+    within = 0.01**2 / 6 + 0.02**2 / 4
+    assert got.loss == pytest.approx(now.mean() - then.mean())
+    assert got.spread == pytest.approx(math.sqrt(between * (1 / 6 + 1 / 4) + within))
+    assert got.freedom == 12
+
+
+def test_a_contrast_whose_prior_is_what_sessions_show() -> None:
+    """Then it is the textbook's, but for more degrees of freedom."""
+    random = np.random.default_rng(0)
+    then, now = random.normal(0, 0.04, 8), random.normal(0, 0.04, 8)
+    pooled = math.sqrt((np.var(then, ddof=1) + np.var(now, ddof=1)) / 2)
+
+    got = contrast(_sessions(then.tolist()), _sessions(now.tolist()), pooled)
+
+    textbook = stats.ttest_ind(now, then)
+    assert got.loss / got.spread == pytest.approx(textbook.statistic)
+
+
+def test_a_contrast_with_a_fitted_yardstick() -> None:
+    """With 14 degrees of freedom in both sides the slope is that of a regression on both means."""
+    random = np.random.default_rng(0)
+    yardsticks = [random.normal(mean, 0.05, 10) for mean in (0.0, 0.1)]
+    costs = [0.5 * one + random.normal(0, 0.02, 10) for one in yardsticks]
+    costs[1] += 1
+    then, now = (
+        _sessions(cost.tolist(), 0.0, one.tolist())
+        for cost, one in zip(costs, yardsticks, strict=True)
+    )
+
+    got = contrast(then, now, 0.03)
+
+    columns = np.column_stack([np.repeat([1, 0], 10), np.repeat([0, 1], 10), np.hstack(yardsticks)])
+    solved, left, *_ = np.linalg.lstsq(columns, np.hstack(costs), rcond=None)
+    inverse = np.linalg.inv(columns.T @ columns)
+    difference = np.array([-1, 1, 0])
+    between = (4 * 0.03**2 + left[0]) / (4 + 17)
+    assert got.loss == pytest.approx(difference @ solved)
+    assert got.freedom == 21
+    assert got.spread == pytest.approx(math.sqrt(between * (difference @ inverse @ difference)))
+
+
+@given(
+    st.lists(st.tuples(_FINITE, st.floats(0, 1), _FINITE), min_size=1, max_size=12),
+    st.lists(st.tuples(_FINITE, st.floats(0, 1), _FINITE), min_size=1, max_size=12),
+    st.floats(0, 1),
+)
+def test_sides_can_be_exchanged(
+    then: list[tuple[float, float, float]], now: list[tuple[float, float, float]], prior: float
+) -> None:
+    """What one side lost the other has gained, with the same certainty."""
+    left, right = ([Session(*one) for one in side] for side in (then, now))
+    there, back = contrast(left, right, prior), contrast(right, left, prior)
+    assert there.loss == pytest.approx(-back.loss, rel=1e-9, abs=1e-9)
+    assert there.spread == pytest.approx(back.spread, rel=1e-9)
+    assert there.freedom == back.freedom
+
+
+@pytest.mark.parametrize(("then", "now"), [(1, 1), (1, 8), (8, 8), (30, 5)])
+def test_unchanged_code_on_both_sides_fails_at_alpha(then: int, now: int) -> None:
+    """With the right prior no more than 1 % of comparisons of unchanged code have a FAIL at 1 %."""
+    random = np.random.default_rng(then * 100 + now)
+    found = []
+    for _ in range(3000):
+        costs = random.normal(0, _NOISE, then + now)
+        sides = costs[:then].tolist(), costs[then:].tolist()
+        found.append(contrast(*map(_sessions, sides), _NOISE))
+    assert _failed(found, 0.01) <= 0.015
+
+
+def test_more_sessions_on_the_right_see_more() -> None:
+    """Eight sessions of the new code tell a loss that one does not."""
+    history = _sessions([0.0, 0.01] * 4)
+    one, eight = (contrast(history, _sessions([0.05, 0.06] * n), 0.02) for n in (1, 4))
+    assert eight.spread < one.spread
+    assert eight.visible(0.01, 0.05) < one.visible(0.01, 0.05)
+
+
+def test_contrasts_that_cannot_be_drawn() -> None:
+    """Each side needs a session."""
+    for sides in (([], [Session(0.0, 0.0)]), ([Session(0.0, 0.0)], [])):
+        with pytest.raises(ValueError, match="at least one"):
+            contrast(*sides, 0.05)

@@ -1,0 +1,84 @@
+"""Padding: what is filled up is cut off again, and it is done where it pays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from fakes import FakeClock
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_dlperf.targets.padding import faster, padded, powers_of_two
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def test_the_faster_way_is_chosen() -> None:
+    """The faster of the two ways is chosen by time, and the plain one if they tie."""
+    clock = FakeClock()
+
+    def fast(batch: NDArray[Any]) -> NDArray[Any]:
+        clock.now += 1000
+        return batch
+
+    def slow(batch: NDArray[Any]) -> NDArray[Any]:
+        clock.now += 2000
+        return batch
+
+    def as_fast(batch: NDArray[Any]) -> NDArray[Any]:
+        return fast(batch)
+
+    batches = [np.zeros((size, 1)) for size in (3, 5, 7)]
+    assert faster(slow, fast, batches, clock) is fast
+    assert faster(fast, slow, batches, clock) is fast
+    assert faster(fast, as_fast, batches, clock) is fast
+
+
+@pytest.mark.parametrize(
+    ("largest", "sizes"),
+    [(0, ()), (1, (1,)), (2, (1, 2)), (8, (1, 2, 4, 8)), (12, (1, 2, 4, 8, 12))],
+)
+def test_powers_of_two(largest: int, sizes: tuple[int, ...]) -> None:
+    """The powers of two below the largest size, and the largest itself."""
+    assert powers_of_two(largest) == sizes
+
+
+@given(st.sets(st.integers(1, 40), min_size=1).map(sorted), st.data())
+def test_each_batch_goes_up_to_the_next_size(sizes: list[int], data: st.DataObject) -> None:
+    """The target sees the smallest size that holds the batch: its rows, then zeros."""
+    seen: list[NDArray[Any]] = []
+
+    def double(batch: NDArray[Any]) -> NDArray[Any]:
+        seen.append(batch)
+        return batch * 2
+
+    rows = data.draw(st.integers(1, sizes[-1]))
+    batch = np.arange(1.0, 2 * rows + 1).reshape(rows, 2)
+
+    np.testing.assert_array_equal(padded(double, sizes)(batch), batch * 2)
+
+    (sent,) = seen
+    assert len(sent) == min(size for size in sizes if size >= rows)
+    np.testing.assert_array_equal(sent[:rows], batch)
+    assert not sent[rows:].any()
+
+
+def test_what_is_filled_up_cannot_be_changed() -> None:
+    """A target that writes into its input is found out, as it is without padding."""
+
+    def spoil(batch: NDArray[Any]) -> NDArray[Any]:
+        batch[0] = 7
+        return batch
+
+    with pytest.raises(ValueError, match="read-only"):
+        padded(spoil, (4,))(np.ones((3, 1)))
+
+
+def test_answers_that_lack_rows_are_not_cut_right() -> None:
+    """Of 8 rows that were sent 7 come back for a batch of 5: they stay 7, to be found out."""
+    answer = padded(lambda batch: batch[:-1], (8,))(np.ones((5, 1)))
+
+    assert np.shape(answer) == (7, 1)

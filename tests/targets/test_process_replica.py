@@ -1,0 +1,153 @@
+"""The real thing: models in processes of their own, with threads of their own."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+import pytest
+import worker_loaders
+from fakes import FakeMeter, FakeProgress
+
+from pytest_dlperf.clock import MonotonicClock
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.errors import TargetError, UsageError
+from pytest_dlperf.load.scenarios import ClosedLoop
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.measure.measure import measure
+from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.targets import keras as ours
+from pytest_dlperf.targets.process_replica import isolate
+from pytest_dlperf.targets.saved_model import save_function
+from pytest_dlperf.targets.worker import Loader, start_workers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.results.measurement import Measurement
+
+pytestmark = pytest.mark.tensorflow
+
+INPUTS = np.random.default_rng(0).random((60, 8)).astype(np.float32)
+ISOLATED = Serving(8, replicas=2, intra_op_threads=1)
+
+
+@pytest.fixture(scope="module")
+def model() -> ours.Model:
+    """A trained model, whose training functions must not be in the way."""
+    model = ours.dense_classifier(8, 16, 3, seed=0)
+    model.fit(INPUTS, INPUTS[:, :3].argmax(axis=1), epochs=2, verbose=0)
+    return model
+
+
+def measured(target: object, labels: NDArray[Any] | None, serving: Serving) -> Measurement:
+    """A short measurement on the real clock."""
+    bench = Bench(MonotonicClock(), FakeMeter(), FakeProgress())
+    the_plan = plan([Options(scenario=ClosedLoop(16), serving=serving, duration=0.4)])
+    return measure(target, as_data((INPUTS, labels)), the_plan, bench, test="t", name="")
+
+
+def test_processes_answer_as_this_one_does(
+    model: ours.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same accuracy, no errors, no file and no process left, and their memory counted."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    answers = np.asarray(model(INPUTS, training=False)).argmax(axis=1)
+    labels = np.where(np.arange(len(answers)) % 3 == 0, (answers + 1) % 3, answers)
+
+    found = measured(model, labels, ISOLATED)
+
+    assert found.accuracy == pytest.approx(2 / 3)
+    assert found.errors == ()
+    assert found.target.startswith("Keras model reference_model in a process each, batches")
+    assert found.serving == "Serving(max_batch_size=8, replicas=2, intra_op_threads=1)"
+    assert found.peak_memory > FakeMeter().resident_bytes() + (100 << 20)
+    assert list(tmp_path.glob("dlperf-*")) == []
+    assert psutil.Process().children() == []
+
+
+def test_the_threads_are_those_that_were_asked_for(model: ours.Model, tmp_path: Path) -> None:
+    """TensorFlow in the worker says so itself."""
+    save_function(ours.trace(model, INPUTS), model, str(tmp_path))
+    loader = Loader(
+        worker_loaders.__name__,
+        worker_loaders.threads_of_tensorflow.__name__,
+        {"folder": str(tmp_path), "intra_op_threads": 3},
+    )
+
+    (worker,) = start_workers(loader, 1, 300)
+    try:
+        assert worker.infer(INPUTS).tolist() == [[3, 1]]
+    finally:
+        worker.close()
+
+
+def test_a_tf_function_and_its_variables_are_sent() -> None:
+    """Its variables have the values that they have here."""
+    import tensorflow as tf
+
+    factor = tf.Variable(3.0)
+    function = tf.function(lambda x: x * factor)
+    factor.assign(5.0)
+
+    serving = Serving(8, intra_op_threads=1)
+    for target in (function, function.get_concrete_function(tf.TensorSpec((None, 8)))):
+        (replica,), what = isolate(
+            target, INPUTS[:8], plan([Options(serving=serving)]), 1, MonotonicClock()
+        )
+        try:
+            np.testing.assert_allclose(replica.infer(INPUTS[:5]), INPUTS[:5] * 5, rtol=1e-6)
+        finally:
+            replica.close()
+        assert what.startswith("tf.function")
+        assert "in a process of its own" in what
+
+
+def test_layers_that_look_up_are_sent() -> None:
+    """Tables are no variables; the model holds them."""
+    import keras
+
+    model = keras.Sequential(
+        [
+            keras.Input((2,), dtype="int64"),
+            keras.layers.IntegerLookup(vocabulary=[7, 8, 9]),
+            keras.layers.Embedding(4, 3),
+            keras.layers.Flatten(),
+        ]
+    )
+    rows = np.array([[7, 9], [8, 1]])
+
+    (replica,), _ = isolate(
+        model, rows, plan([Options(serving=Serving(2, intra_op_threads=1))]), 1, MonotonicClock()
+    )
+    try:
+        np.testing.assert_array_equal(replica.infer(rows), np.asarray(model(rows)))
+    finally:
+        replica.close()
+
+
+def test_what_cannot_be_sent_is_an_error_in_words() -> None:
+    """A function that runs Python code of this process exists nowhere else."""
+    import tensorflow as tf
+
+    function = tf.function(lambda x: tf.numpy_function(lambda y: y, [x], tf.float32))
+
+    with pytest.raises(TargetError, match=r"(?s)could not be compiled .*Could not find callback"):
+        measured(function, None, ISOLATED)
+    gc.collect()
+    assert psutil.Process().children() == []
+
+
+def test_several_outputs_are_refused() -> None:
+    """As without processes."""
+    import tensorflow as tf
+
+    with pytest.raises(UsageError, match="has several outputs"):
+        measured(tf.function(lambda x: (x, x)), None, ISOLATED)

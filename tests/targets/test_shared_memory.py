@@ -1,0 +1,96 @@
+"""Shared arrays: what one process writes, the other reads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from pytest_dlperf.targets.shared_memory import SharedArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+
+@pytest.fixture
+def sides() -> Iterator[tuple[SharedArray, SharedArray]]:
+    """The writer's side and the reader's, with a descriptor each as two processes have."""
+    with contextlib.closing(SharedArray()) as writer:
+        reader = SharedArray(os.dup(writer.descriptor))
+        with contextlib.closing(reader):
+            yield writer, reader
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(12, dtype=np.float32).reshape(3, 4),
+        np.arange(24, dtype=np.uint8).reshape(2, 3, 4)[:, ::2],
+        np.array([[True], [False]]),
+        np.array([1.5], dtype=">f8"),
+        np.zeros((0, 7)),
+        np.array(3),
+        np.array(["one", "three"]),
+    ],
+    ids=lambda array: f"{array.dtype}{array.shape}",
+)
+def test_round_trip(sides: tuple[SharedArray, SharedArray], array: NDArray[Any]) -> None:
+    """Type, shape and values arrive, of any layout in memory."""
+    writer, reader = sides
+
+    found = reader.get(writer.put(array))
+
+    assert found.dtype == array.dtype
+    np.testing.assert_array_equal(found, array)
+
+
+def test_room_grows_on_both_sides(sides: tuple[SharedArray, SharedArray]) -> None:
+    """A larger array than all before arrives whole, and a small one after it, too."""
+    writer, reader = sides
+
+    for rows in (1, 10, 100_000, 3):
+        array = np.random.default_rng(rows).random((rows, 8))
+        np.testing.assert_array_equal(reader.get(writer.put(array)), array)
+
+
+def test_a_reading_is_in_place(sides: tuple[SharedArray, SharedArray]) -> None:
+    """Nothing is copied for a reader: the next array shows through what was read before."""
+    writer, reader = sides
+    found = reader.get(writer.put(np.array([1, 2])))
+
+    writer.put(np.array([3, 4]))
+
+    assert found.tolist() == [3, 4]
+
+
+def test_a_reader_cannot_write(sides: tuple[SharedArray, SharedArray]) -> None:
+    """Who changes what it was sent is told so."""
+    writer, reader = sides
+    found = reader.get(writer.put(np.zeros(3)))
+
+    with pytest.raises(ValueError, match="read-only"):
+        found[0] = 1
+
+
+def test_what_was_read_outlives_the_room() -> None:
+    """An answer that somebody still holds stays valid when both sides are closed."""
+    writer = SharedArray()
+    reader = SharedArray(os.dup(writer.descriptor))
+    found = reader.get(writer.put(np.arange(1000)))
+
+    writer.close()
+    reader.close()
+
+    assert found.sum() == 499_500
+
+
+@pytest.mark.parametrize("array", [np.array([object()]), np.zeros(2, dtype="V3")])
+def test_objects_are_refused(sides: tuple[SharedArray, SharedArray], array: NDArray[Any]) -> None:
+    """What means nothing in another process is not sent there."""
+    with pytest.raises(TypeError, match="cannot be sent to another process"):
+        sides[0].put(array)

@@ -1,0 +1,233 @@
+"""Ancestry: where the present code left the default branch, in any kind of checkout."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from git_repositories import git
+
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.git import MOST_COMMITS, ancestry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOTHING: dict[str, str] = {}
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _plain_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings of whoever runs the tests."""
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+
+
+def commit(folder: Path, count: int = 1) -> list[str]:
+    """Commits without content; returns all of the branch, newest first."""
+    for _ in range(count):
+        # With other words each: two commits that are the same in all have the same hash.
+        git(folder, "commit", "--quiet", "--allow-empty", f"--message={next(NUMBERS)}")
+    return git(folder, "rev-list", "--first-parent", "HEAD").split()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Path:
+    """A repository with a branch main of four commits."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    commit(folder, 4)
+    return folder
+
+
+def cloned(server: Path, *options: str) -> Path:
+    """A clone of the server, beside it."""
+    folder = server.parent / "clone"
+    git(server.parent, "clone", "--quiet", *options, f"file://{server}", str(folder))
+    return folder
+
+
+def test_a_branch_leaves_at_its_branch_point(server: Path) -> None:
+    """The nearest ancestor comes first; what main did since, and the branch itself, are not in."""
+    base = commit(server)
+    clone = cloned(server)
+    commit(server, 2)
+    git(clone, "fetch", "--quiet")
+    git(clone, "switch", "--quiet", "-c", "feature")
+    commit(clone, 3)
+
+    found = ancestry(clone, NOTHING)
+
+    assert list(found.commits) == base
+    assert found.point == base[0]
+    assert (found.branch, found.ahead, found.cut) == ("origin/main", True, False)
+
+
+def test_on_the_default_branch_the_present_commit_is_the_point(server: Path) -> None:
+    """With a remote and without one; whether or not files were changed is the run's to know."""
+    for folder, branch in ((server, "main"), (cloned(server), "origin/main")):
+        found = ancestry(folder, NOTHING)
+        assert list(found.commits) == commit(folder, 0)
+        assert (found.branch, found.ahead) == (branch, False)
+
+
+def test_commits_that_were_not_pushed_are_ahead(server: Path) -> None:
+    """The server's branch decides, not the local one of the same name."""
+    clone = cloned(server)
+    base = commit(clone, 0)
+    commit(clone, 2)
+
+    found = ancestry(clone, NOTHING)
+
+    assert (list(found.commits), found.ahead) == (base, True)
+
+
+def test_detached_as_ci_checks_out(server: Path) -> None:
+    """No branch is checked out, only a commit."""
+    base = commit(server, 0)
+    git(server, "switch", "--quiet", "-c", "feature")
+    commit(server)
+    clone = cloned(server)
+    git(clone, "checkout", "--quiet", "--detach", "origin/feature")
+    git(clone, "branch", "--quiet", "-D", "feature")
+    git(clone, "remote", "set-head", "origin", "main")
+
+    assert list(ancestry(clone, NOTHING).commits) == base
+
+
+def test_only_the_first_parents_of_a_merge(server: Path) -> None:
+    """What came with a merge was measured as the merge, if it was."""
+    before = commit(server, 0)
+    git(server, "switch", "--quiet", "-c", "side")
+    side = commit(server, 2)
+    git(server, "switch", "--quiet", "main")
+    git(server, "merge", "--quiet", "--no-ff", "--no-edit", "side")
+
+    found = ancestry(server, NOTHING)
+
+    assert list(found.commits[1:]) == before
+    assert not {*side[:2]} & {*found.commits}
+
+
+@pytest.mark.parametrize("name", ["master", "trunk"])
+def test_the_name_of_the_default_branch(server: Path, name: str) -> None:
+    """What origin/HEAD says; without it main or master, or the name that GitLab gives."""
+    git(server, "branch", "--quiet", "-m", "main", name)
+    clone = cloned(server)
+    assert ancestry(clone, NOTHING).branch == f"origin/{name}"
+
+    git(clone, "remote", "set-head", "origin", "--delete")
+    if name == "trunk":
+        with pytest.raises(UsageError, match="does not know the default branch") as caught:
+            ancestry(clone, NOTHING)
+        assert "git remote set-head origin --auto" in caught.value.hint
+    assert ancestry(clone, {"CI_DEFAULT_BRANCH": name}).branch == f"origin/{name}"
+
+
+@pytest.mark.parametrize("variable", ["GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"])
+def test_a_request_is_compared_with_its_target(server: Path, variable: str) -> None:
+    """CI names the branch to be merged into; it need not be the default one."""
+    git(server, "switch", "--quiet", "-c", "release")
+    release = commit(server, 2)
+    git(server, "switch", "--quiet", "-c", "feature")
+    commit(server)
+    clone = cloned(server)
+
+    found = ancestry(clone, {variable: "release"})
+    assert (found.branch, list(found.commits)) == ("origin/release", release)
+    assert ancestry(clone, {variable: ""}).branch == "origin/feature"  # checked out on the server
+
+    with pytest.raises(UsageError, match="the branch gone, which this is to be merged") as caught:
+        ancestry(clone, {variable: "gone"})
+    assert "git fetch origin gone:refs/remotes/origin/gone" in caught.value.hint
+    assert "fetch-depth: 0" in caught.value.hint
+
+
+def test_a_local_target_will_do(server: Path) -> None:
+    """A clone whose remote has another name still has its branches."""
+    git(server, "switch", "--quiet", "-c", "feature")
+
+    assert ancestry(server, {"GITHUB_BASE_REF": "main"}).branch == "main"
+
+
+@pytest.mark.parametrize("feature", [True, False])
+def test_a_clone_that_is_too_shallow(server: Path, *, feature: bool) -> None:
+    """Without ancestors there is nothing to compare with: it is said, with what to do."""
+    if feature:
+        git(server, "switch", "--quiet", "-c", "feature")
+        commit(server, 2)
+    clone = cloned(server, "--depth=1", "--no-single-branch")
+    git(clone, "remote", "set-head", "origin", "main")
+
+    with pytest.raises(UsageError, match="this clone is shallow") as caught:
+        ancestry(clone, NOTHING)
+
+    for way in ("git fetch --unshallow", "fetch-depth: 0", "GIT_DEPTH: 0"):
+        assert way in caught.value.hint
+    git(clone, "fetch", "--quiet", "--unshallow")
+    assert not ancestry(clone, NOTHING).cut
+
+
+def test_a_shallow_clone_that_has_some_ancestors(server: Path) -> None:
+    """They are used, and it is known that there are more."""
+    all_of_them = commit(server, 0)
+
+    found = ancestry(cloned(server, "--depth=3"), NOTHING)
+
+    assert (list(found.commits), found.cut) == (all_of_them[:3], True)
+
+
+def test_the_first_commit_of_all_is_no_shallow_clone(tmp_path: Path) -> None:
+    """A repository of one commit has no ancestors, and lacks none."""
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    only = commit(tmp_path)
+
+    found = ancestry(tmp_path, NOTHING)
+
+    assert (list(found.commits), found.cut) == (only, False)
+
+
+def test_not_all_of_a_long_history(tmp_path: Path) -> None:
+    """No more commits than a database is asked for at once."""
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    fast = "".join(
+        "commit refs/heads/main\ncommitter n <e@e> 1700000000 +0000\ndata 1\nm\n"
+        for _ in range(MOST_COMMITS + 5)
+    )
+    (tmp_path / "stream").write_text(fast)
+    with (tmp_path / "stream").open() as stream:
+        subprocess.run(
+            ["git", "fast-import", "--quiet"],  # noqa: S607 - the git that is there
+            cwd=tmp_path,
+            stdin=stream,
+            check=True,
+        )
+
+    found = ancestry(tmp_path, NOTHING)
+
+    assert (len(found.commits), found.cut) == (MOST_COMMITS, False)
+
+
+def test_nothing_in_common(server: Path) -> None:
+    """A branch with a history of its own has no branch point."""
+    git(server, "switch", "--quiet", "--orphan", "alone")
+    commit(server)
+
+    with pytest.raises(UsageError, match="have no commit in common") as caught:
+        ancestry(server, NOTHING)
+    assert "history:BRANCH" in caught.value.hint
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_no_commit_at_all(tmp_path: Path, *, empty: bool) -> None:
+    """Outside of a repository, and in one without a commit."""
+    if empty:
+        git(tmp_path, "init", "--quiet")
+
+    with pytest.raises(UsageError, match="git finds no commit in") as caught:
+        ancestry(tmp_path, NOTHING)
+    assert "--dlperf-baseline=files" in caught.value.hint

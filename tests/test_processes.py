@@ -1,0 +1,53 @@
+"""Calls that do not return."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from pytest_dlperf._processes import within
+from pytest_dlperf.errors import AnswerError
+
+
+def test_a_call_that_returns() -> None:
+    """Its result is the result."""
+    assert within(60, lambda: 42) == 42
+
+
+def test_a_call_that_raises() -> None:
+    """Whatever it raises is raised."""
+
+    def leave() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        within(60, leave)
+
+
+def test_a_call_that_waits_for_ever() -> None:
+    """It is given up, and the error says where it was."""
+    never = threading.Event()
+
+    with pytest.raises(AnswerError, match=r"test_processes.py:\d+ <lambda>, threading.py:\d+ wa"):
+        within(0.05, lambda: never.wait(600))
+
+    never.set()
+
+
+def test_a_call_that_spins_for_ever() -> None:
+    """A loop of Python code ends when it is given up, so that it takes no processor any more."""
+    ended = threading.Event()
+
+    def spin() -> None:
+        try:
+            while True:
+                time.monotonic()
+        finally:
+            ended.set()
+
+    with pytest.raises(AnswerError, match="the call had not returned after 50 ms"):
+        within(0.05, spin)
+
+    assert ended.wait(60)

@@ -1,0 +1,216 @@
+"""Train: what a training is measured to be, and what its budgets make of that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from builders import ENVIRONMENT
+from fakes import FakeMeter, FakeProgress
+
+from pytest_dlperf.clock import MonotonicClock
+from pytest_dlperf.config.budgets import parse_budget
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.data.examples import Examples, Split
+from pytest_dlperf.data.scoring import metric
+from pytest_dlperf.errors import DataError, TargetError, TrainingError, UsageError
+from pytest_dlperf.judge.judge import judge
+from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.results.record import Record, record_from_json, record_to_json
+from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.training.job import lesson_of
+from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.train import training
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_dlperf.results.measurement import Measurement
+
+pytestmark = pytest.mark.tensorflow
+
+_RANDOM = np.random.default_rng(0)
+INPUTS = _RANDOM.random((400, 4)).astype(np.float32)
+LABELS = INPUTS[:, :3].argmax(axis=1)
+DATA = Split(Examples(INPUTS[:300], LABELS[:300]), Examples(INPUTS[300:], LABELS[300:]))
+QUICKLY = Recipe(4, optimizer="adam", learning_rate=0.05, batch_size=30)
+
+
+@metric(name="sure_of_it", detect=0.05)
+def sure_of_it(outputs: Any, labels: Any) -> Any:  # noqa: ANN401 - arrays
+    """The share that the right class has."""
+    return outputs[np.arange(len(labels)), labels]
+
+
+def classifier() -> object:
+    """Softmax regression."""
+    import keras
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def measured(  # noqa: PLR0913 - as a user gives them
+    *budgets: str,
+    build: Callable[[], object] = classifier,
+    data: object = DATA,
+    test: object = None,
+    recipe: Recipe | None = QUICKLY,
+    seeds: int = 1,
+    quick: bool = False,
+) -> Measurement:
+    """Train as a test with these budgets does."""
+    asked = plan([Options(budgets=budgets, quick=quick)])
+    bench = Bench(MonotonicClock(), FakeMeter(), FakeProgress())
+    with training(lesson_of(build, data, test, recipe, seeds, ()), asked, bench) as subject:
+        assert subject.slots() is None
+        return subject.measure("t", "", 1.0)
+
+
+def test_what_is_measured() -> None:
+    """Every figure of a training, on the test rows where answers are concerned."""
+    goal = "train.time_to_accuracy(70%)"
+
+    found = measured(f"{goal} <= 60s", "sure_of_it >= 10%")
+
+    assert set(found.metrics) == {
+        *("train.time", "train.throughput", "train.peak_memory", "compile_time"),
+        *("accuracy", "loss", "errors", goal, "sure_of_it"),
+    }
+    assert found.rows is not None
+    assert len(found.rows.right) == 100
+    assert found.accuracy == found.rows.right.mean()
+    assert found.scores is not None
+    kept = found.scores.scores["sure_of_it"].mean()
+    assert found["sure_of_it"].value == pytest.approx(kept, rel=1e-3)
+    assert found["train.peak_memory"].value == 1 << 20
+    assert found[goal].value <= found["train.time"].value
+    assert found.requests == 4 * 10
+    assert found.scenario == ("train(epochs=4, batch_size=30, optimizer=adam, learning_rate=0.05)")
+    assert found.target.endswith(", 15 parameters")
+    assert not any("training rows" in note for note in found.notes)
+
+
+def test_without_test_rows() -> None:
+    """Those that it learns from are asked, and the measurement says so."""
+    found = measured(data=(INPUTS, LABELS))
+
+    assert found.rows is not None
+    assert len(found.rows.right) == 400
+    assert any("those of the training rows" in note for note in found.notes)
+
+
+def test_as_it_was_compiled() -> None:
+    """Without a recipe: five epochs of batches of 32, as Keras has it."""
+    found = measured(recipe=None)
+
+    assert found.scenario == "train(epochs=5)"
+    assert found.requests == 5 * 10
+
+
+def test_a_goal_that_is_not_reached_fails() -> None:
+    """A budget on the time to an accuracy that the model never has is broken, and says why."""
+    budget = "train.time_to_accuracy(100%) <= 60s"
+
+    found = measured(budget, recipe=Recipe(1, optimizer="sgd", learning_rate=1e-6))
+
+    (judgement,) = judge(found, [parse_budget(budget)], None, ENVIRONMENT, "")
+    assert judgement.verdict is Verdict.FAIL
+    assert "never reached" in judgement.reason
+    told = record_from_json(record_to_json(Record(found, (judgement,), (), quick=False)))
+    assert told.measurement.missed == found.missed
+
+
+def test_several_seeds() -> None:
+    """The mean of their accuracies, each of them kept; no rows, as they differ by seed."""
+    found = measured(seeds=3)
+
+    assert len(set(found.seeds)) > 1
+    assert found.accuracy == pytest.approx(np.mean(found.seeds))
+    assert found.rows is None
+    assert found.requests == 3 * 4 * 10
+    assert found.scenario.endswith(", seeds=3)")
+    assert "over 3 seeds" in found.intervals
+    assert not any("seed" in note for note in found.notes)
+
+
+def test_a_builder_with_a_seed_of_its_own() -> None:
+    """Seeds that differ in nothing, or by the order of rows only, are told of."""
+    import keras
+
+    def build() -> object:
+        keras.utils.set_random_seed(5)
+        return classifier()
+
+    order = measured(build=build, seeds=2, recipe=Recipe(1))
+    same = measured(build=build, seeds=2, recipe=Recipe(2, optimizer="gradient_descent"))
+
+    assert any("the same first weights from different seeds" in note for note in order.notes)
+    assert any("gave the same model to the bit" in note for note in same.notes)
+
+
+def test_a_smoke_run() -> None:
+    """One epoch of a few batches, from one seed, and the measurement says so."""
+    found = measured(recipe=Recipe(50, batch_size=10), seeds=3, quick=True)
+
+    assert found.requests == 8
+    assert found.scenario == "train(epochs=1, batch_size=10)"
+    assert any("smoke run: 1 epoch of 80 rows" in note for note in found.notes)
+
+
+def test_a_regression() -> None:
+    """It has a loss, and no accuracy; a budget on that is refused before it is trained."""
+
+    def build() -> object:
+        import keras
+
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model.compile(loss="mse", optimizer="adam")
+        return model
+
+    data = (INPUTS, INPUTS.sum(axis=1, keepdims=True))
+
+    found = measured(build=build, data=data, recipe=Recipe(1))
+    assert found.loss > 0
+    assert "accuracy" in found.refused
+    with pytest.raises(UsageError, match="fit no classification"):
+        measured("accuracy >= 50%", build=build, data=data, recipe=Recipe(10**6))
+
+
+def test_a_training_that_diverges() -> None:
+    """An error with the epoch and the settings, and no measurement."""
+    with pytest.raises(TrainingError, match=r"epoch \d of 9"):
+        measured(
+            recipe=Recipe(9, optimizer="sgd", learning_rate=1e9),
+            data=(INPUTS * np.float32(1e30), LABELS),
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "problem"),
+    [
+        ({"build": 3}, UsageError, "build=int builds no model"),
+        ({"recipe": {"epochs": 3}}, UsageError, r"expected a Recipe\(...\)"),
+        ({"seeds": 0}, UsageError, "seeds=0"),
+        ({"data": (INPUTS, None)}, DataError, "training needs labels"),
+        ({"data": (INPUTS, LABELS[:3])}, DataError, "400 rows of inputs, but 3 labels"),
+        ({"test": (INPUTS[:, :2], LABELS)}, DataError, r"test rows of shape \(2,\)"),
+        ({"data": (INPUTS[:, :2], LABELS)}, TargetError, r"does not take rows of shape \(2,\)"),
+        ({"data": (INPUTS, LABELS + 5)}, DataError, "is no class of a target with 3 scores"),
+    ],
+)
+def test_what_makes_no_sense(
+    arguments: dict[str, Any], error: type[Exception], problem: str
+) -> None:
+    """Said in words, before anything is trained."""
+    with pytest.raises(error, match=problem):
+        measured(**arguments)
+
+
+def test_a_model_is_no_builder() -> None:
+    """Whoever gives the model itself is told to give the function."""
+    with pytest.raises(UsageError, match="give the function that builds and compiles the model"):
+        measured(build=classifier())  # type: ignore[arg-type]  # the mistake

@@ -1,0 +1,105 @@
+"""Training on two devices; run by `targets/test_keras.py` in a process with two logical CPUs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import pytest
+from fakes import FakeMeter, FakeProgress
+
+from pytest_dlperf.clock import MonotonicClock
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.training.job import lesson_of, placed_by
+from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.train import training
+
+if TYPE_CHECKING:
+    from pytest_dlperf.results.measurement import Measurement
+
+INPUTS = np.random.default_rng(0).random((400, 4)).astype(np.float32)
+LABELS = INPUTS[:, :3].argmax(axis=1)
+RECIPE = Recipe(4, optimizer="adam", learning_rate=0.05, batch_size=40)
+
+PLAN = plan([Options()])
+
+
+def measured(devices: object, recipe: Recipe = RECIPE) -> tuple[Measurement, list[Any]]:
+    """A training on these devices, and the models that were built for it."""
+    models = []
+
+    def build() -> object:
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+        model.compile(loss="sparse_categorical_crossentropy")
+        models.append(model)
+        return model
+
+    lesson = lesson_of(build, (INPUTS, LABELS), None, recipe, 1, placed_by(devices, PLAN))
+    bench = Bench(MonotonicClock(), FakeMeter(), FakeProgress())
+    with training(lesson, PLAN, bench) as subject:
+        return subject.measure("t", "", 1.0), models
+
+
+def test_two_devices_learn_what_one_does() -> None:
+    """The same accuracy within the interval, and the weights but for rounding; a note has both."""
+    found, (together, alone) = measured("cpu:0,cpu:1")
+
+    for one, other in zip(together.get_weights(), alone.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-3)
+    (note,) = (note for note in found.notes if "devices" in note)
+    told = re.fullmatch(
+        r"2 devices: [0-9.]+ x the rows a second of cpu:0 alone; "
+        r"accuracy ([0-9.]+) %, alone ([0-9.]+) %",
+        note,
+    )
+    assert told is not None
+    assert float(told[1]) == pytest.approx(found.accuracy * 100, abs=0.01)
+    assert found["accuracy"].low <= float(told[2]) / 100 <= found["accuracy"].high
+    assert found.serving == "on cpu:0, cpu:1"
+
+
+def test_one_device() -> None:
+    """Weights and what the optimizer remembers are on it, and there is nothing to compare with."""
+    found, (model,) = measured("cpu:1")
+
+    kept = [one.value.device for one in (*model.weights, *model.optimizer.variables[2:])]
+    assert {place.rpartition("/device:")[2] for place in kept} == {"CPU:1"}
+    assert found.serving == "on cpu:1"
+    assert not any("devices" in note for note in found.notes)
+
+
+def test_all_devices() -> None:
+    """Without a GPU these are the CPUs."""
+    lesson = lesson_of(print, (INPUTS, LABELS), None, RECIPE, 1, ("all",))
+    bench = Bench(MonotonicClock(), FakeMeter(), FakeProgress())
+
+    with training(lesson, PLAN, bench) as subject:
+        cpus = [name for name in subject.lesson.devices if name.startswith("cpu:")]
+        assert len(subject.lesson.devices) in {len(cpus), 1}
+
+
+def test_devices_that_are_not_here() -> None:
+    """Named, with those that are."""
+    with pytest.raises(UsageError, match=r"devices: there is no cpu:7 here, only cpu:0, cpu:1"):
+        measured("cpu:7")
+
+
+def test_xla_on_several() -> None:
+    """TensorFlow cannot, and the answer says so before anything is built."""
+    with pytest.raises(UsageError, match="choose one of both"):
+        measured("cpu", Recipe(jit_compile=True))
+
+
+def test_a_test_for_one_device() -> None:
+    """It trains there, and a call that names another one is refused."""
+    placed = PLAN.on(("cpu:1",))
+
+    assert placed_by(None, placed) == ("cpu:1",)
+    assert placed_by("cpu:1", placed) == ("cpu:1",)
+    with pytest.raises(UsageError, match="in a test that is for cpu:1"):
+        placed_by("cpu:0", placed)

@@ -1,0 +1,280 @@
+"""What each value of a knob was worth."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from builders import make_rows
+from studies import GOAL, a_knob, a_trial, noisy, trials_of
+
+from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.tuning.configuration import configured
+from pytest_dlperf.tuning.effects import Effect, effects_of
+from pytest_dlperf.tuning.result import TrialResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pytest_dlperf.tuning.knob import Knob
+
+UNITS = a_knob("units", 512, 256, 128)
+BATCH = a_knob("max_batch_size", 64, 128, 256, stage="serving")
+BOTH = (UNITS, BATCH)
+TRUE = {("units", 256): 1.2, ("units", 128): 1.5, ("max_batch_size", 128): 1.1}
+"""The true ratios of throughput; what is not named changes nothing."""
+
+ONE_AT_A_TIME: tuple[Mapping[str, object], ...] = (
+    {},
+    {"units": 256},
+    {"units": 128},
+    {"max_batch_size": 128},
+    {"max_batch_size": 256},
+)
+ALL = tuple(
+    {"units": units, "max_batch_size": batch}
+    for units, batch in itertools.product(UNITS.values, BATCH.values)
+)
+FOUR = tuple(a_knob(name, 0, 1) for name in "abcd")
+EVEN = tuple(
+    dict(zip("abcd", bits, strict=True))
+    for bits in itertools.product((0, 1), repeat=4)
+    if sum(bits) % 2 == 0
+)
+"""Half of a factorial of four knobs (Box and Hunter 1961): no two differ in one knob alone."""
+
+
+def truth(values: Mapping[str, object]) -> float:
+    """The true throughput of a configuration."""
+    return 1000.0 * math.prod(TRUE.get((name, int(str(one))), 1.0) for name, one in values.items())
+
+
+def by_place(effects: Iterable[Effect]) -> dict[tuple[str, str, str], Effect]:
+    """Effects by knob, value and metric."""
+    return {(one.knob, one.value, one.metric): one for one in effects}
+
+
+def throughputs(
+    measure: Callable[[Mapping[str, object]], float | Estimate],
+) -> Callable[[Mapping[str, object]], Mapping[str, float | Estimate]]:
+    """Trials that measure nothing but throughput."""
+    return lambda values: {"throughput": measure(values)}
+
+
+def test_known_ratio_and_interval() -> None:
+    """Two trials of 1,000/s and 1,500/s, of 1 % each: 50 % more, within sqrt(2) %."""
+
+    def measure(values: Mapping[str, object]) -> Estimate:
+        value = truth(values)
+        return Estimate(value, value * math.exp(-0.01), value * math.exp(0.01))
+
+    found = effects_of(trials_of(BOTH, ONE_AT_A_TIME, throughputs(measure)), BOTH)
+    effect = by_place(found)["units", "128", "throughput"]
+
+    assert effect.change.value == pytest.approx(0.5)
+    assert effect.change.low == pytest.approx(1.5 * math.exp(-0.01 * 2**0.5) - 1)
+    assert effect.change.high == pytest.approx(1.5 * math.exp(0.01 * 2**0.5) - 1)
+    assert (effect.basis, effect.count, effect.default) == ("pairs", 1, "512")
+
+
+def test_every_value_of_every_knob() -> None:
+    """In the order of knobs, values and metrics, and only what was measured."""
+
+    def measure(values: Mapping[str, object]) -> Mapping[str, float | Estimate]:
+        return {"p99": 1 / truth(values), "throughput": truth(values)}
+
+    found = effects_of(trials_of(BOTH, ONE_AT_A_TIME, measure), BOTH, GOAL)
+
+    assert [(one.knob, one.value, one.metric) for one in found] == [
+        (knob.name, str(value), metric)
+        for knob in BOTH
+        for value in knob.values[1:]
+        for metric in ("throughput", "p99")
+    ]
+    assert by_place(found)["units", "128", "p99"].change.value == pytest.approx(1 / 1.5 - 1)
+
+
+def test_a_share_changes_by_points() -> None:
+    """Of 97 % and 96 % the difference is one point down, not 1.03 %."""
+
+    def measure(values: Mapping[str, object]) -> Mapping[str, float | Estimate]:
+        shares = {512: Estimate(0.97, 0.96, 0.98), 256: Estimate(0.96, 0.95, 0.97)}
+        return {"accuracy": shares[int(str(values["units"]))]}
+
+    trials = trials_of((UNITS,), ({}, {"units": 256}), measure)
+    (effect,) = effects_of(trials, (UNITS,))
+
+    assert effect.change.value == pytest.approx(-0.01)
+    assert effect.change.high - effect.change.value == pytest.approx(0.01 * 2**0.5)
+
+
+def test_the_same_rows_are_paired() -> None:
+    """Answers that are right on the very same rows lost nothing, whatever two intervals say."""
+    rows = make_rows([1] * 90 + [0] * 10)
+    share = {"accuracy": Estimate(0.9, 0.83, 0.94)}
+    other = {"accuracy": Estimate(0.9, 0.82, 0.95)}
+    trials = [
+        TrialResult(configured((UNITS,)), share, rows=rows),
+        TrialResult(configured((UNITS,), {"units": 256}), other, rows=rows),
+    ]
+    (effect,) = effects_of(trials, (UNITS,))
+
+    assert effect.change == counted(0.0)
+
+
+def test_what_serves_only_leaves_training_alone() -> None:
+    """A training that both share took the same time to the last digit: there is no noise."""
+
+    def measure(values: Mapping[str, object]) -> Mapping[str, float | Estimate]:
+        seconds = 3.0 if values["units"] == 512 else 2.0
+        return {"train.time": Estimate(seconds, seconds * 0.9, seconds * 1.1)}
+
+    found = by_place(effects_of(trials_of(BOTH, ALL, measure), BOTH))
+
+    assert found["max_batch_size", "128", "train.time"].change == counted(0.0)
+    assert found["units", "256", "train.time"].change.value == pytest.approx(2 / 3 - 1)
+
+
+def test_one_training_is_one_observation() -> None:
+    """A model that is served three times was trained once: its interval does not narrow."""
+
+    def measure(values: Mapping[str, object]) -> Mapping[str, float | Estimate]:
+        seconds = 3.0 if values["units"] == 512 else 2.0
+        return {"train.time": Estimate(seconds, seconds * 0.9, seconds * 1.1)}
+
+    once = by_place(effects_of(trials_of(BOTH, ONE_AT_A_TIME, measure), BOTH))
+    thrice = by_place(effects_of(trials_of(BOTH, ALL, measure), BOTH))
+    place = "units", "256", "train.time"
+
+    assert thrice[place].count == 1
+    assert thrice[place].change == once[place].change
+
+
+def test_failed_trials_are_left_out() -> None:
+    """What was not measured has no effect, and spoils no other."""
+    trials = trials_of(BOTH, ONE_AT_A_TIME, throughputs(truth))
+    trials[1] = TrialResult(trials[1].configuration, failed="diverged")
+    found = by_place(effects_of(trials, BOTH))
+
+    assert ("units", "256", "throughput") not in found
+    assert found["units", "128", "throughput"].change.value == pytest.approx(0.5)
+
+
+def test_no_trials() -> None:
+    """Nothing was tried, and nothing can be told."""
+    assert effects_of([], BOTH) == ()
+    assert effects_of([TrialResult(configured(BOTH), failed="no")], BOTH) == ()
+
+
+def test_least_squares_against_numpy() -> None:
+    """Without pairs the effects are those of numpy's solution of the normal equations."""
+    generator = np.random.default_rng(3)
+    figures = {str(one): float(generator.uniform(900, 1100)) for one in EVEN}
+    found = effects_of(
+        trials_of(FOUR, EVEN, throughputs(lambda values: figures[str(dict(values))])), FOUR
+    )
+    design = np.array([[1, *one.values()] for one in EVEN], float)
+    logs = np.log([figures[str(one)] for one in EVEN])
+    expected = np.linalg.solve(design.T @ design, design.T @ logs)
+
+    assert {one.basis for one in found} == {"least squares"}
+    assert {one.count for one in found} == {4}
+    np.testing.assert_allclose(
+        [one.change.value for one in found], np.expm1(expected[1:]), rtol=1e-9
+    )
+
+
+def test_what_cannot_be_told_apart_is_left_out() -> None:
+    """Two knobs that were only ever changed together have no effect each; a third one has."""
+    knobs: tuple[Knob, ...] = FOUR[:3]
+    tried = [{"a": a, "b": a, "c": c} for a, c in itertools.product((0, 1), repeat=2)]
+    trials = trials_of(knobs, tried, throughputs(lambda one: 1000.0 + 100 * int(str(one["c"]))))
+
+    assert [(one.knob, one.basis) for one in effects_of(trials, knobs)] == [("c", "pairs")]
+
+
+def covered(  # noqa: PLR0913 - a study, its noise and its truth
+    knobs: tuple[Knob, ...],
+    tried: tuple[Mapping[str, object], ...],
+    *,
+    stated: float,
+    real: float,
+    truths: Callable[[Mapping[str, object]], float] = truth,
+    runs: int = 300,
+) -> float:
+    """How often an interval holds the true effect.
+
+    Args:
+        knobs: of the study.
+        tried: configurations.
+        stated: the relative standard error that the intervals speak of.
+        real: the one that there is.
+        truths: the true throughput of a configuration.
+        runs: studies.
+    """
+    generator = np.random.default_rng(5)
+    base = truths(configured(knobs).values)
+    held = []
+    for _ in range(runs):
+        trials = []
+        for values in tried:
+            one = configured(knobs, values)
+            seen = noisy(truths(one.values), real, generator).value
+            reach = math.exp(1.959963984540054 * stated)
+            trials.append(a_trial(one, {"throughput": Estimate(seen, seen / reach, seen * reach)}))
+        for effect in effects_of(trials, knobs):
+            values = {effect.knob: _value(knobs, effect)}
+            true = truths(configured(knobs, values).values) / base - 1
+            held.append(effect.change.low <= true <= effect.change.high)
+    return float(np.mean(held))
+
+
+def _value(knobs: tuple[Knob, ...], effect: Effect) -> object:
+    return next(knob for knob in knobs if knob.name == effect.knob).value_of(effect.value)
+
+
+def test_single_changes_cover_the_truth() -> None:
+    """Of 1,200 intervals of one pair each, about 95 % hold the planted effect."""
+    assert 0.93 < covered(BOTH, ONE_AT_A_TIME, stated=0.02, real=0.02) < 0.97
+
+
+def test_several_pairs_cover_the_truth() -> None:
+    """Of all nine combinations each effect has three pairs; its interval holds the truth."""
+    assert 0.93 < covered(BOTH, ALL, stated=0.02, real=0.02) < 0.985
+
+
+def test_trials_that_scatter_more_than_they_say() -> None:
+    """Three times the noise that is stated: pairs show it, and their intervals allow for it."""
+    assert 0.92 < covered(BOTH, ALL, stated=0.02, real=0.06) < 0.98
+
+
+def test_least_squares_covers_the_truth() -> None:
+    """Without pairs the interval comes from the residuals, whatever the trials say of theirs."""
+
+    def truths(values: Mapping[str, object]) -> float:
+        return 1000.0 * 1.1 ** int(str(values["a"])) * 0.8 ** int(str(values["c"]))
+
+    assert 0.93 < covered(FOUR, EVEN, stated=0.001, real=0.03, truths=truths) < 0.97
+
+
+def test_pairs_that_scatter_where_no_trial_is_left_over() -> None:
+    """Two pairs disagree by more than their errors, and main effects leave nothing: Student's 1."""
+    batch = a_knob("max_batch_size", 64, 128, stage="serving")
+    knobs = (a_knob("units", 512, 256), batch)
+
+    def measure(values: Mapping[str, object]) -> Mapping[str, float | Estimate]:
+        value = 0.95 if values["units"] == 512 else 0.92 if values["max_batch_size"] == 64 else 0.96
+        return {"accuracy": Estimate(value, value - 0.001, value + 0.001)}
+
+    four = [{"units": u, "max_batch_size": b} for u in (512, 256) for b in (64, 128)]
+    found = by_place(effects_of(trials_of(knobs, four, measure), knobs))
+    effect = found["units", "256", "accuracy"]
+
+    assert effect.change.value == pytest.approx(-0.01)
+    # Squares about the means, 8 of the units (-3, +1) and 16 of the batches (0, +4; what is equal
+    # is known), over two degrees; of two pairs; times Student's 12.7062 of one degree.
+    reach = math.sqrt(24e-4 / 2 / 2) * 12.7062
+    assert effect.change.high - effect.change.value == pytest.approx(reach, rel=1e-4)

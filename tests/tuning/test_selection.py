@@ -1,0 +1,210 @@
+"""Which configurations are compared with the setup without tuning, and which is recommended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from builders import estimate, make_rows
+from studies import GOAL, a_finalist, a_knob, a_study, a_trial
+
+from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.statistics.estimate import Estimate
+from pytest_dlperf.tuning.configuration import Configuration, configured
+from pytest_dlperf.tuning.effects import worth_of
+from pytest_dlperf.tuning.goal import parse_goal
+from pytest_dlperf.tuning.result import Finalist, TrialResult
+from pytest_dlperf.tuning.selection import finalists_of, recommended
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+UNITS = a_knob("units", 512, 256, 128, 64, 32)
+
+
+def of(units: int) -> Configuration:
+    """A configuration."""
+    return configured((UNITS,), {"units": units})
+
+
+def trial(units: int, throughput: float, accuracy: float = 0.97, p99: float = 0.002) -> TrialResult:
+    """A trial whose speeds are known to 1 %, and whose accuracy is known exactly."""
+    speeds = {"throughput": estimate(throughput, 0.01), "p99": estimate(p99, 0.01)}
+    return a_trial(of(units), {**speeds, "accuracy": accuracy})
+
+
+def chosen(*trials: TrialResult, count: int = 3) -> list[object]:
+    """The units of the finalists."""
+    return [one.values["units"] for one in finalists_of(trials, GOAL, count)]
+
+
+def test_a_value_is_told_of_by_itself() -> None:
+    """Beside other values it is worth ten times as much: the trial of it alone is what counts."""
+    other = a_knob("layers", 1, 2)
+    knobs = (UNITS, other)
+
+    def tried(units: int, layers: int, throughput: float) -> TrialResult:
+        found = {"throughput": estimate(throughput, 0.01)}
+        return a_trial(configured(knobs, {"units": units, "layers": layers}), found)
+
+    trials = [
+        tried(512, 1, 1000.0),
+        tried(256, 1, 1200.0),
+        tried(512, 2, 500.0),
+        tried(256, 2, 1500.0),
+        tried(128, 2, 1000.0),
+    ]
+    found = {one.value: one for one in worth_of(trials, knobs, GOAL) if one.knob == "units"}
+
+    assert found["256"].change.value == pytest.approx(0.2)
+    assert found["256"].change.high - found["256"].change.low < 0.1
+    assert found["128"].change.value == pytest.approx(1.0)
+
+
+BASE = trial(512, 1000.0)
+
+
+def test_the_best_come_first() -> None:
+    """By the objective, the base never among them, and no more than were asked for."""
+    trials = (
+        *(BASE, trial(256, 1200, 0.971), trial(128, 1500, 0.970)),
+        *(trial(64, 1400, 0.9705), trial(32, 1100, 0.972)),
+    )
+
+    assert chosen(*trials) == [128, 64, 256]
+    assert chosen(*trials, count=1) == [128]
+
+
+def test_what_breaks_a_constraint_is_out() -> None:
+    """However fast it is."""
+    assert chosen(BASE, trial(256, 5000, 0.95), trial(128, 1500)) == [128]
+    assert chosen(BASE, trial(256, 5000, p99=0.021), trial(128, 1500)) == [128]
+
+
+def test_what_is_beaten_is_out() -> None:
+    """One that another beats in all that the goal is about needs no comparison."""
+    slower = trial(256, 1200, 0.969, 0.003)
+
+    assert chosen(BASE, slower, trial(128, 1500)) == [128]
+    assert chosen(BASE, slower) == [256]
+
+
+def test_what_breaks_a_constraint_beats_nothing() -> None:
+    """A faster one that may not be used takes no place from one that may."""
+    assert chosen(BASE, trial(256, 5000, p99=0.0001, accuracy=0.95), trial(128, 1500)) == [128]
+
+
+def test_what_is_worse_than_without_tuning_is_out() -> None:
+    """Beyond the noise; what is within it may win yet."""
+    assert chosen(BASE, trial(256, 950, 0.99)) == []
+    assert chosen(BASE, trial(256, 990, 0.99)) == [256]
+
+
+def test_doubtful_ones_come_last() -> None:
+    """Whoever is beyond a limit within the noise comes after those within it, however fast."""
+    doubtful = a_trial(
+        of(256),
+        {
+            "throughput": estimate(2000.0, 0.01),
+            "p99": estimate(0.001, 0.01),
+            "accuracy": Estimate(0.962, 0.955, 0.968),
+        },
+    )
+
+    assert chosen(BASE, doubtful, trial(128, 1500)) == [128, 256]
+
+
+def test_sure_ones_come_before_unsure_ones() -> None:
+    """The comparison asks the same rows: where they leave the accuracy open, they leave it open."""
+    rows, level = [1] * 970 + [0] * 30, {"throughput": 2000.0, "p99": 0.001}
+    shares = {name: Estimate(name, name - 0.01, name + 0.01) for name in (0.97, 0.966)}
+
+    def asked(units: int, right: Sequence[int], throughput: float) -> TrialResult:
+        found = sum(right) / 1000
+        metrics = {**level, "throughput": estimate(throughput, 0.01), "accuracy": shares[found]}
+        return a_trial(of(units), metrics, rows=make_rows(right))
+
+    # Four rows less of a thousand: one way only, or as the sum of many that changed.
+    few = [0] * 4 + rows[4:]
+    many = [0] * 34 + rows[34:970] + [1] * 30
+    base = asked(512, rows, 1000.0)
+
+    assert chosen(base, asked(256, many, 2000.0), asked(128, few, 1500.0)) == [128, 256]
+
+
+def test_failed_trials_are_no_finalists() -> None:
+    """Neither failed nor skipped ones, nor any where the setup without tuning failed."""
+    failed = TrialResult(of(256), failed="diverged")
+    skipped = TrialResult(of(128), skipped="does not go together")
+
+    assert chosen(BASE, failed, skipped) == []
+    assert chosen(TrialResult(of(512), failed="diverged"), trial(128, 1500)) == []
+
+
+def test_the_recommendation_is_the_best_that_is_proven() -> None:
+    """The largest gain of those that pass; what is larger and not proven does not count."""
+    finalists = [
+        a_finalist(of(256), 1.2),
+        a_finalist(of(128), 1.5),
+        a_finalist(of(64), 3.0, Verdict.INCONCLUSIVE),
+        a_finalist(of(32), 4.0, Verdict.FAIL),
+    ]
+
+    assert recommended(finalists, GOAL) is finalists[1]
+    assert recommended(finalists[2:], GOAL) is None
+    assert recommended([], GOAL) is None
+
+
+def test_less_is_better_of_latencies() -> None:
+    """Of two latencies the smaller ratio is the larger gain."""
+    finalists = [a_finalist(of(256), 0.9), a_finalist(of(128), 0.7)]
+
+    assert recommended(finalists, parse_goal(["minimize p99"])) is finalists[1]
+
+
+def test_what_a_study_concludes() -> None:
+    """The setup of the recommendation, with the comparison that proved it."""
+    trials = [BASE, trial(256, 1200), trial(128, 1500)]
+    finalists = [a_finalist(of(128), 1.5), a_finalist(of(256), 1.2)]
+    tuned = a_study(trials, (UNITS,), finalists)
+
+    assert tuned.improved
+    assert tuned.recommended == of(128)
+    assert tuned.setup.arguments == {"units": 128}
+    assert tuned.winner is finalists[0]
+    assert tuned.reason.startswith("proven better")
+    assert {one.knob for one in tuned.effects} == {"units"}
+
+
+@pytest.mark.parametrize(
+    ("trials", "finalists", "reason"),
+    [
+        ([BASE], [], "no other configuration"),
+        (
+            [TrialResult(of(512), failed="diverged")],
+            [],
+            "the setup without tuning failed: diverged",
+        ),
+        (
+            [BASE, trial(128, 1500)],
+            [a_finalist(of(128), 1.0, Verdict.INCONCLUSIVE)],
+            "none of 1 compared is proven better within every constraint",
+        ),
+        (
+            [BASE, trial(128, 1500)],
+            [a_finalist(of(128), 0.9, Verdict.FAIL)],
+            "none of 1 compared is proven better within every constraint, 1 of them FAIL",
+        ),
+    ],
+)
+def test_without_proof_nothing_changes(
+    trials: list[TrialResult], finalists: list[Finalist], reason: str
+) -> None:
+    """Then the setup without tuning is what is recommended, and it is said why."""
+    tuned = a_study(trials, (UNITS,), finalists)
+
+    assert not tuned.improved
+    assert tuned.recommended == of(512)
+    assert tuned.setup.arguments == {"units": 512}
+    assert tuned.winner is None
+    assert tuned.reason.startswith(reason)
