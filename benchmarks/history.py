@@ -38,7 +38,7 @@ from pytest_dlperf.history.store import HistoryBaselines, default_url, open_hist
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.results.baseline import Accepted, Revision
 from pytest_dlperf.results.environment import Environment, MachineClass
-from pytest_dlperf.results.rows import Rows
+from pytest_dlperf.results.row_evidence import Rows
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate
 

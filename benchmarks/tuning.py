@@ -31,7 +31,7 @@ from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.cleaning import Cleaning
-from pytest_dlperf.data.examples import Examples, Split
+from pytest_dlperf.data.dataset import Examples, Split
 from pytest_dlperf.history.compare_report import interval, sized
 from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
@@ -43,25 +43,22 @@ from pytest_dlperf.report.progress import NoProgress
 from pytest_dlperf.training.compression import Distillation, MagnitudePruning, NeuronPruning
 from pytest_dlperf.training.graph_layers import Augmentation
 from pytest_dlperf.training.model_cache import cache_key
-from pytest_dlperf.training.recipe import CosineDecay
-from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.recipe import CosineDecay, Recipe
 from pytest_dlperf.tuning import knobs
 from pytest_dlperf.tuning.catalogue import parameters_of, suitable
-from pytest_dlperf.tuning.configuration import Configuration, configured
+from pytest_dlperf.tuning.configuration import Configuration, Knob, Setup, configured
 from pytest_dlperf.tuning.effects import effects_of
 from pytest_dlperf.tuning.goal import parse_goal
 from pytest_dlperf.tuning.journal import Journal
-from pytest_dlperf.tuning.knob import Knob
 from pytest_dlperf.tuning.pipeline import Pipeline, source_hash, split_hash
 from pytest_dlperf.tuning.result import TrialResult, trial_from_json, trial_to_json
 from pytest_dlperf.tuning.screening import Study, screened
-from pytest_dlperf.tuning.setup import Setup
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pytest_dlperf.tuning.effects import Effect
+    from pytest_dlperf.tuning.result import Effect
 
 TOP: Final = Path(__file__).parent.parent
 KEPT: Final = TOP / "build" / "tuning"

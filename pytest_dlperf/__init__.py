@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_dlperf.data.cleaning import Cleaning as Cleaning
-    from pytest_dlperf.data.examples import Examples as Examples
-    from pytest_dlperf.data.examples import Split as Split
+    from pytest_dlperf.data.dataset import Examples as Examples
+    from pytest_dlperf.data.dataset import Split as Split
     from pytest_dlperf.data.normalisation import Normalisation as Normalisation
     from pytest_dlperf.data.scoring import metric as metric
     from pytest_dlperf.errors import BaselineError as BaselineError
@@ -40,29 +40,29 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.measurement import Measurement as Measurement
     from pytest_dlperf.results.verdict import Verdict as Verdict
     from pytest_dlperf.statistics.estimate import Estimate as Estimate
+    from pytest_dlperf.targets.conversion import Quantisation as Quantisation
+    from pytest_dlperf.targets.conversion import as_target as as_target
+    from pytest_dlperf.targets.conversion import size_of as size_of
     from pytest_dlperf.targets.remote.open_inference import OpenInference as OpenInference
     from pytest_dlperf.targets.remote.tensorflow_serving import (
         TensorFlowServing as TensorFlowServing,
     )
-    from pytest_dlperf.targets.runtimes import as_target as as_target
-    from pytest_dlperf.targets.runtimes import size_of as size_of
     from pytest_dlperf.training.compression import Distillation as Distillation
     from pytest_dlperf.training.compression import MagnitudePruning as MagnitudePruning
     from pytest_dlperf.training.compression import NeuronPruning as NeuronPruning
-    from pytest_dlperf.training.compression import Quantisation as Quantisation
     from pytest_dlperf.training.graph_layers import Augmentation as Augmentation
     from pytest_dlperf.training.graph_layers import InGraphNormalisation as InGraphNormalisation
     from pytest_dlperf.training.label_noise import label_noise as label_noise
     from pytest_dlperf.training.recipe import CosineDecay as CosineDecay
     from pytest_dlperf.training.recipe import ExponentialDecay as ExponentialDecay
     from pytest_dlperf.training.recipe import PiecewiseConstant as PiecewiseConstant
-    from pytest_dlperf.training.recipe_core import Recipe as Recipe
+    from pytest_dlperf.training.recipe import Recipe as Recipe
     from pytest_dlperf.tuning import knobs as knobs
-    from pytest_dlperf.tuning.knob import Knob as Knob
-    from pytest_dlperf.tuning.setup import Setup as Setup
+    from pytest_dlperf.tuning.configuration import Knob as Knob
+    from pytest_dlperf.tuning.configuration import Setup as Setup
 
 _HOMES = {
-    "as_target": "pytest_dlperf.targets.runtimes",
+    "as_target": "pytest_dlperf.targets.conversion",
     "Augmentation": "pytest_dlperf.training.graph_layers",
     "BaselineError": "pytest_dlperf.errors",
     "BudgetFailure": "pytest_dlperf.errors",
@@ -76,11 +76,11 @@ _HOMES = {
     "Dlperf": "pytest_dlperf.pytest_plugin.dlperf",
     "DlperfWarning": "pytest_dlperf.errors",
     "Estimate": "pytest_dlperf.statistics.estimate",
-    "Examples": "pytest_dlperf.data.examples",
+    "Examples": "pytest_dlperf.data.dataset",
     "Exponential": "pytest_dlperf.load.scenarios",
     "ExponentialDecay": "pytest_dlperf.training.recipe",
     "InGraphNormalisation": "pytest_dlperf.training.graph_layers",
-    "Knob": "pytest_dlperf.tuning.knob",
+    "Knob": "pytest_dlperf.tuning.configuration",
     "label_noise": "pytest_dlperf.training.label_noise",
     "MagnitudePruning": "pytest_dlperf.training.compression",
     "Measurement": "pytest_dlperf.results.measurement",
@@ -92,16 +92,16 @@ _HOMES = {
     "OpenInference": "pytest_dlperf.targets.remote.open_inference",
     "PiecewiseConstant": "pytest_dlperf.training.recipe",
     "Point": "pytest_dlperf.measure.sweep",
-    "Quantisation": "pytest_dlperf.training.compression",
+    "Quantisation": "pytest_dlperf.targets.conversion",
     "Ramp": "pytest_dlperf.load.scenarios",
-    "Recipe": "pytest_dlperf.training.recipe_core",
+    "Recipe": "pytest_dlperf.training.recipe",
     "RemoteError": "pytest_dlperf.errors",
     "Server": "pytest_dlperf.load.scenarios",
     "Serving": "pytest_dlperf.load.serving",
-    "Setup": "pytest_dlperf.tuning.setup",
+    "Setup": "pytest_dlperf.tuning.configuration",
     "SingleStream": "pytest_dlperf.load.scenarios",
-    "size_of": "pytest_dlperf.targets.runtimes",
-    "Split": "pytest_dlperf.data.examples",
+    "size_of": "pytest_dlperf.targets.conversion",
+    "Split": "pytest_dlperf.data.dataset",
     "Sweep": "pytest_dlperf.measure.sweep",
     "TargetError": "pytest_dlperf.errors",
     "TensorFlowServing": "pytest_dlperf.targets.remote.tensorflow_serving",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterable
+
 
 WIDTH: Final = 80
 """Columns of what is printed."""
@@ -44,3 +46,21 @@ class Outcome:
 
     lines: Iterable[str]
     status: Callable[[], int] = lambda: 0
+
+
+def add_rootdir(parser: argparse.ArgumentParser) -> None:
+    """Let a command take it; it may stand before the name of the command's part, or after."""
+    parser.add_argument(
+        "--rootdir",
+        type=Path,
+        # What is not given must not cover what was given before the part's name.
+        default=argparse.SUPPRESS,
+        metavar="DIR",
+        help="pytest's root folder; default: the current one",
+    )
+
+
+def rootdir(given: argparse.Namespace) -> Path:
+    """What was given, else the current folder."""
+    root: Path = getattr(given, "rootdir", Path())
+    return root

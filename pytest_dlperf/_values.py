@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
 import re
+import reprlib
 from collections.abc import Iterable
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from _typeshed import DataclassInstance
+
 
 KINDS: Final = ("cpu", "gpu")
 """What a device can be: `cpu:0` is the first of the kind `cpu`."""
 
 _ALL: Final = "all"
 _NAME: Final = re.compile(rf"{_ALL}|({'|'.join(KINDS)})(:(0|[1-9][0-9]{{0,3}}))?")
+
+
+_MOST: Final = 1_000_000
+_LARGEST: Final = 1e9
+_WHOLE: Final = 1e15  # larger whole numbers are written as floats
 
 
 def device_names(value: object, what: str) -> tuple[str, ...]:
@@ -68,3 +81,105 @@ def expand(names: Iterable[str], here: Sequence[str]) -> tuple[str, ...]:
 def absence(name: str, here: Sequence[str]) -> str:
     """That a device is not here, in words."""
     return f"there is no {name} here, only {', '.join(here)}"
+
+
+def check_count(value: object, what: str) -> None:
+    """Refuse anything but a whole number of at least one and at most a million.
+
+    Raises:
+        UsageError: naming `what` and the value.
+    """
+    __tracebackhide__ = True
+    if not isinstance(value, Integral) or not 1 <= as_number(value) <= _MOST:
+        wanted = f"a whole number of at least 1, at most {_MOST:,}"
+        raise UsageError(f"{what}={value!r:.80}: expected {wanted}")
+
+
+def check_number(value: object, what: str, *, above: float | None = None) -> None:
+    """Refuse anything but a number that is at least zero, or more than `above`; at most 1e9.
+
+    Raises:
+        UsageError: naming `what` and the value.
+    """
+    __tracebackhide__ = True
+    number = as_number(value)
+    if number <= _LARGEST and (number >= 0 if above is None else number > above):
+        return
+    wanted = "a number of at least 0" if above is None else f"a number above {above:g}"
+    raise UsageError(f"{what}={value!r:.80}: expected {wanted}, at most {_LARGEST:g}")
+
+
+def check_choice(value: object, choices: tuple[str, ...], what: str) -> None:
+    """Refuse anything but one of some texts.
+
+    Raises:
+        UsageError: naming `what`, the value and the choices.
+    """
+    __tracebackhide__ = True
+    if value not in choices:
+        raise UsageError(f"{what}={value!r:.80}", f"one of {', '.join(choices)}")
+
+
+def as_number(value: object) -> float:
+    """A real number as a float: NaN for what is none (a bool, a text), infinity beyond floats."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def describe(value: DataclassInstance) -> str:
+    """`Name(field=value, ...)` with the fields that differ from their defaults.
+
+    Numbers are written shortest; equal ones (2000 and 2000.0) have equal texts.
+    A field that is added later with a default leaves the texts of stored baselines as they are.
+    """
+    shown = [
+        f"{field.name}={_plain(getattr(value, field.name))}"
+        for field in dataclasses.fields(value)
+        if getattr(value, field.name) != field.default
+    ]
+    return f"{type(value).__name__}({', '.join(shown)})"
+
+
+class Described:
+    """A setting, a dataclass, whose text is its description."""
+
+    __slots__ = ()
+
+    def __str__(self: DataclassInstance) -> str:
+        return describe(self)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return str(value)
+    number = float(value)
+    return str(int(number)) if number.is_integer() and abs(number) < _WHOLE else repr(number)
+
+
+def short_values(values: Mapping[str, object]) -> dict[str, object]:
+    """Parameters of a test, by name; of anything but numbers and texts only its beginning.
+
+    Arrays as parameters have made files of gigabytes elsewhere.
+    """
+    return {name: _short(value) for name, value in values.items()}
+
+
+def plain_values(values: Mapping[object, object]) -> dict[str, object]:
+    """Values by name, whole; what JSON does not know as text."""
+    return {str(name): _as_json(value) for name, value in values.items()}
+
+
+def _short(value: object) -> object:
+    return value if value is None or isinstance(value, int | float | str) else reprlib.repr(value)
+
+
+def _as_json(value: object) -> object:
+    try:
+        plain: object = json.loads(json.dumps(value, default=reprlib.repr, skipkeys=True))
+    except (ValueError, RecursionError):  # it contains itself
+        return reprlib.repr(value)
+    return plain

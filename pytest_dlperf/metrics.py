@@ -19,6 +19,7 @@ from pytest_dlperf.units import Dimension
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+
 Better: TypeAlias = Literal["higher", "lower"]
 
 
@@ -279,3 +280,15 @@ def read_definitions(value: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
         if (known.unit, known.better) != (stored.unit, stored.better):
             others.add(name)
     return frozenset(others)
+
+
+USUAL: Final = (
+    *("throughput", "max_rate", "p50", "p99", "accuracy"),
+    *("train.time", "train.throughput"),
+)
+"""Metrics that are shown unless another is asked for; users' and those with a goal are, too."""
+
+
+def is_usual(name: str) -> bool:
+    """Whether a metric is shown unless another is asked for."""
+    return name in USUAL or metric_named(name).by_user or "(" in name

@@ -11,7 +11,7 @@ import re
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
-from pytest_dlperf.checks import as_number
+from pytest_dlperf._values import as_number
 from pytest_dlperf.errors import UsageError
 
 Dimension: TypeAlias = Literal["s", "1/s", "share", "bytes", "1"]

@@ -13,7 +13,7 @@ from pytest_dlperf.results.baseline import Accepted, Revision
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.measurement import Measurement
 from pytest_dlperf.results.record import Record
-from pytest_dlperf.results.rows import Rows
+from pytest_dlperf.results.row_evidence import Rows
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate, counted
 

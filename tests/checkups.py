@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_dlperf.doctor.figures import Figures, Host, Probe, Timer
+from pytest_dlperf.doctor.noise_measurement import Figures, Host, Probe, Timer
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.results.usage import Usage
 

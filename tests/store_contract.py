@@ -18,7 +18,7 @@ from pytest_dlperf.results.baseline import Revision
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_dlperf.baselines.baseline_store import BaselineStore
+    from pytest_dlperf.baselines.source import BaselineStore
     from pytest_dlperf.results.baseline import Accepted, Baseline
     from pytest_dlperf.results.environment import MachineClass
 

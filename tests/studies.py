@@ -10,12 +10,11 @@ import numpy as np
 
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import NORMAL_REACH, Estimate, counted
-from pytest_dlperf.tuning.configuration import Configuration, configured
+from pytest_dlperf.tuning.configuration import Configuration, Knob, Setup, Stage, configured
 from pytest_dlperf.tuning.goal import Goal, parse_goal
-from pytest_dlperf.tuning.knob import Knob, Stage
+from pytest_dlperf.tuning.report import with_table
 from pytest_dlperf.tuning.result import Finalist, TrialResult, Tuned
 from pytest_dlperf.tuning.selection import concluded
-from pytest_dlperf.tuning.setup import Setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -88,7 +87,9 @@ def a_study(
         "seconds": 75.0,
     }
     whole = {**given, **fields}
-    return concluded(goal=goal, knobs=knobs, trials=trials, finalists=finalists, **whole)  # type: ignore[arg-type]
+    return with_table(
+        concluded(goal=goal, knobs=knobs, trials=trials, finalists=finalists, **whole)
+    )  # type: ignore[arg-type]
 
 
 def a_finalist(

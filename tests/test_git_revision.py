@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dlperf.git_adapters import current_revision, hide_history, reachable
+from pytest_dlperf.git import current_revision, hide_history, reachable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from pytest_dlperf.plain_values import plain_values, short_values
+from pytest_dlperf._values import plain_values, short_values
 
 
 def test_parameters_stay_short() -> None:

@@ -16,7 +16,7 @@ from pytest_dlperf.config.plan import plan
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.measure.prepared import Bench
 from pytest_dlperf.training.job import lesson_of, placed_by
-from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.recipe import Recipe
 from pytest_dlperf.training.train import training
 
 if TYPE_CHECKING:

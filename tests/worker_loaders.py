@@ -101,7 +101,7 @@ def threads_of_tensorflow(folder: str, intra_op_threads: int) -> Infer:
     """Loads a saved function as replicas do, and answers with TensorFlow's threads."""
     import tensorflow as tf
 
-    from pytest_dlperf.targets.saved_model import load_function
+    from pytest_dlperf.targets.process_replica import load_function
 
     load_function(folder, intra_op_threads)
     threading = tf.config.threading

@@ -16,11 +16,10 @@ from pytest_dlperf.errors import TrainingError
 from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.statistics.estimate import counted
+from pytest_dlperf.tuning.configuration import Knob, Setup
 from pytest_dlperf.tuning.goal import parse_goal
-from pytest_dlperf.tuning.knob import Knob
 from pytest_dlperf.tuning.pipeline import Served
 from pytest_dlperf.tuning.screening import Study
-from pytest_dlperf.tuning.setup import Setup
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.config.baseline_source import OF_FILES, Ways
 from pytest_dlperf.judge.judge import prediction_of
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.judge.conditions import Day
     from pytest_dlperf.results.baseline import Accepted
     from pytest_dlperf.results.measurement import Measurement
+    from pytest_dlperf.results.record import Keeping
 
-
-Keeping: TypeAlias = Literal["", "follow", "renew"]
-"""Not kept, kept as the next session of what is there, or kept as the first of a new baseline."""
 
 ENOUGH_SESSIONS: Final = 8
 """A baseline of fewer sessions is young: `--dlperf-update=new` adds to it."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.judge.conditions import ALIKE
-from pytest_dlperf.judge.judge import session_of, share_lost
+from pytest_dlperf.judge.losses import session_of, share_lost
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.statistics.estimate import NORMAL_REACH
 from pytest_dlperf.statistics.prediction import PRIOR_FREEDOM

@@ -7,13 +7,25 @@ import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf._command import Command, Outcome
+from pytest_dlperf._command import Command, Outcome, add_rootdir, rootdir
 from pytest_dlperf.baselines.collect_tests import collect_tests
-from pytest_dlperf.baselines.files import FOLDER, absent_modules, all_files, read_each
-from pytest_dlperf.baselines.unused import not_there, with_new_names
-from pytest_dlperf.baselines.unused_reports import rename_command
+from pytest_dlperf.baselines.files import (
+    FOLDER,
+    absent_modules,
+    all_files,
+    file_name,
+    files_of,
+    move_anchors,
+    read_baseline,
+    read_each,
+    rename_baseline,
+)
+from pytest_dlperf.baselines.review import REVIEW
+from pytest_dlperf.baselines.unused import nearest_names, not_there, rename_command, with_new_names
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.rootdir import add_rootdir, rootdir
+from pytest_dlperf.metrics import in_order, is_usual, metric_named
+from pytest_dlperf.results.measurement import title_of
+from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +33,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_dlperf.baselines.collect_tests import Listing
-    from pytest_dlperf.results.baseline import Baseline
+    from pytest_dlperf.results.baseline import Accepted, Baseline
+
+
+_HISTORY: Final = "the history still has it under the old name: there both names go on side by side"
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,4 +126,182 @@ PRUNE: Final = Command(
     "remove the baselines of tests that are not there any more, of all machine classes",
     _arguments,
     _run,
+)
+
+
+def _anchor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("test", metavar="TEST", help="the test's node id")
+    parser.add_argument(
+        "--name", metavar="NAME", help="only the measurement of this name; default: all of the test"
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="on all machine classes; default: on this machine's"
+    )
+    add_rootdir(parser)
+
+
+def _anchor_lines(test: str, name: str | None, baselines: dict[Path, Baseline]) -> Iterator[str]:
+    names_by_path = {
+        path: [one for one in baseline.accepted if name is None or one == name]
+        for path, baseline in baselines.items()
+    }
+    if not any(names_by_path.values()):
+        known = {repr(one) for baseline in baselines.values() for one in baseline.accepted}
+        raise UsageError(
+            f"{test} has no measurement {name!r:.80}", f"it has {', '.join(sorted(known))}"
+        )
+    for path, names in names_by_path.items():
+        if not names:
+            continue
+        moved = move_anchors(path, names)
+        yield path.parent.name
+        for one in names:
+            yield f"  {title_of(test, one)}"
+            yield f"    {_told(baselines[path], moved, one)}"
+
+
+def _told(before: Baseline, after: Baseline, name: str) -> str:
+    old, new = before.accepted[name], after.accepted[name]
+    if new.anchor is None or old.anchor == new.anchor:
+        return f"the anchor is the newest session already: {new.revision}"
+    told = f"the anchor is {new.anchor.revision} now"
+    return f"{told}; it was {old.anchor.revision}" if old.anchor else told
+
+
+def _baselines(folder: Path, machine: str, test: str) -> dict[Path, Baseline]:
+    """Those of a machine class, or of all; all are read before any is changed."""
+    found = {}
+    for path in files_of(folder, test, machine):
+        baseline = read_baseline(path)
+        if baseline is not None and baseline.test == test:
+            found[path] = baseline
+    return found
+
+
+def _anchor_run(given: argparse.Namespace) -> Outcome:
+    from pytest_dlperf.machine import machine_class
+
+    folder, here = rootdir(given) / FOLDER, "" if given.all else machine_class().slug
+    baselines = _baselines(folder, here, given.test)
+    if not baselines:
+        elsewhere = _baselines(folder, "", given.test)
+        if elsewhere:
+            classes = ", ".join(path.parent.name for path in elsewhere)
+            raise UsageError(
+                f"no baseline of {given.test} on this machine class ({here})",
+                f"there is one on {classes}; --all moves the anchor there",
+            )
+        raise UsageError(f"no baseline of {given.test} in {folder}", meant(folder, given.test))
+    return Outcome(_anchor_lines(given.test, given.name, baselines))
+
+
+ANCHOR: Final = Command(
+    "anchor",
+    "make the newest session of a test's baseline its anchor: later losses are counted from there",
+    _anchor_arguments,
+    _anchor_run,
+)
+
+
+def _list_lines(folder: Path) -> Iterator[str]:
+    paths = all_files(folder)
+    if not paths:
+        raise UsageError(f"no baselines in {folder}", "record them: pytest --dlperf-update=new")
+    baselines, damaged = read_each(paths)
+    machine = ""
+    for path, baseline in baselines.items():
+        if path.parent.name != machine:
+            machine = path.parent.name
+            yield machine
+        for name, accepted in baseline.accepted.items():
+            yield from _measurement(title_of(baseline.test, name), accepted)
+    if damaged:
+        raise UsageError("\n".join(map(str, damaged)))
+
+
+def _measurement(title: str, accepted: Accepted) -> Iterator[str]:
+    count = len(accepted.sessions)
+    sessions = f", {count} sessions" if count > 1 else ""
+    yield f"  {title}  ({accepted.revision}{sessions})"
+    shown = (
+        f"{metric} {format_quantity(accepted.metrics[metric].value, metric_named(metric).unit)}"
+        for metric in in_order(accepted.metrics)
+        if is_usual(metric)
+    )
+    yield f"    {', '.join(shown)}"
+    if accepted.anchor is not None and accepted.changes:
+        since = f"{accepted.changes} accepted change{'s' if accepted.changes > 1 else ''}"
+        yield f"    anchor: {accepted.anchor.revision}, {since} ago"
+
+
+def list_baselines(given: argparse.Namespace) -> Outcome:
+    """List what is in the root folder."""
+    return Outcome(_list_lines(rootdir(given) / FOLDER))
+
+
+LIST: Final = Command("list", "list the accepted baselines", add_rootdir, list_baselines)
+
+
+def _rename_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("old", metavar="OLD", help="the test's node id as it was")
+    parser.add_argument("new", metavar="NEW", help="its node id now")
+    add_rootdir(parser)
+
+
+def _rename_lines(folder: Path, old: str, new: str) -> Iterator[str]:
+    if "::" not in new:
+        raise UsageError(f"{new!r:.200} is no node id", "such as tests/test_model.py::test_fast")
+    # All is looked at before anything is changed.
+    paths = [path for path in files_of(folder, old) if _belongs(path, old)]
+    if not paths:
+        raise UsageError(f"no baseline of {old} in {folder}", meant(folder, old))
+    for path in paths:
+        taken = path.with_name(file_name(new))
+        if taken.exists():
+            raise UsageError(
+                f"{new} has a baseline on {path.parent.name} already: {taken}",
+                "delete the one that is wrong, then rename",
+            )
+    for path in paths:
+        rename_baseline(path, new)
+        yield f"{path.parent.name}: renamed"
+    yield _HISTORY
+
+
+def _belongs(path: Path, test: str) -> bool:
+    baseline = read_baseline(path)
+    return baseline is not None and baseline.test == test
+
+
+def meant(folder: Path, test: str) -> str:
+    """What to do about a test that has no baseline: the names that are like it.
+
+    Args:
+        folder: of all machine classes.
+        test: the node id that was given.
+    """
+    baselines, _ = read_each(all_files(folder))
+    near = nearest_names(test, (baseline.test for baseline in baselines.values()))
+    listed = "pytest-dlperf baselines lists what is there"
+    return f"did you mean {' or '.join(near)}? {listed}" if near else listed
+
+
+def _rename_run(given: argparse.Namespace) -> Outcome:
+    return Outcome(_rename_lines(rootdir(given) / FOLDER, given.old, given.new))
+
+
+RENAME: Final = Command(
+    "rename",
+    "make a test's baselines those of its new name, on all machine classes",
+    _rename_arguments,
+    _rename_run,
+)
+
+
+BASELINES: Final = Command(
+    "baselines",
+    "list the accepted baselines, or change them with one of the commands below",
+    add_rootdir,
+    list_baselines,
+    (LIST, REVIEW, ANCHOR, PRUNE, RENAME),
 )

@@ -12,20 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf.baselines.unused import Collected
+from pytest_dlperf.config.options import QUIET
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+
 FILE: Final = "DLPERF_LISTING"
 """Environment variable with the path of the file that the plugin of ours writes."""
 
 _PLUGIN: Final = "pytest_dlperf.pytest_plugin.list_tests"
-QUIET: Final = (
-    "ignore:Module already imported so cannot be rewritten; pytest_dlperf"
-    ":pytest.PytestAssertRewriteWarning"
-)
-"""A warning filter: that a part of ours is there before pytest registers it is no news to users."""
+
 
 _FINE: Final = (0, 5)  # pytest: tests were collected, none was left over
 _LINES: Final = 15

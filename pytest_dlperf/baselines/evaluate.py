@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from pytest_dlperf.baselines.acceptance import Standing, decide_acceptance, unchanged
 from pytest_dlperf.baselines.anchor import creep, creep_note
-from pytest_dlperf.baselines.changes import change_lines
-from pytest_dlperf.duel.questions import BETA
+from pytest_dlperf.baselines.diff import change_lines
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.judge.conditions import day_of, needs_yardstick
+from pytest_dlperf.judge.error_rates import BETA
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.measure.evaluator import Finding
 from pytest_dlperf.metrics import metric_named
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.baselines.source import Footing
     from pytest_dlperf.config.options import Update
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.duel.questions import Rates
     from pytest_dlperf.judge.conditions import Day
+    from pytest_dlperf.judge.error_rates import Rates
     from pytest_dlperf.measure.evaluator import Subject
     from pytest_dlperf.results.baseline import Accepted, Revision
     from pytest_dlperf.results.environment import Environment

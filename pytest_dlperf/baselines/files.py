@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
+
 FOLDER: Final = ".dlperf/baselines"
 """Where baselines lie, below pytest's root directory."""
 
@@ -27,6 +28,9 @@ _LINE: Final = 140  # columns
 _READABLE: Final = 120  # characters of a test's name that its file name keeps
 _LARGEST: Final = 16 << 20  # a file beyond this is no baseline of ours
 _MEND: Final = "restore it from version control, or delete it and record anew (--dlperf-update=new)"
+
+
+_LARGEST_REMARK: Final = 1 << 20  # what is only looked at for a remark is not read at any length
 
 
 class BaselineFiles:
@@ -246,3 +250,25 @@ def _text(value: object, indent: str = "") -> str:
 def all_files(root: Path) -> list[Path]:
     """Every baseline file below a folder, of all machine classes, in a stable order."""
     return sorted(root.glob("*/*.json"))
+
+
+def machines_with(folder: Path, test: str, name: str) -> list[MachineClass]:
+    """The machine classes that have a baseline of a measurement, as far as files can be read.
+
+    Args:
+        folder: of all machine classes.
+        test: pytest's node id.
+        name: of the measurement.
+    """
+    machines = (_machine_of(path, name) for path in files_of(folder, test))
+    return [machine for machine in machines if machine is not None]
+
+
+def _machine_of(path: Path, name: str) -> MachineClass | None:
+    try:
+        if path.stat().st_size > _LARGEST_REMARK:
+            return None
+        value: Any = json.loads(path.read_bytes())
+        return MachineClass.from_json(value["machine"]) if name in value["measurements"] else None
+    except (OSError, RecursionError, ValueError, KeyError, TypeError):
+        return None  # its own machine's runs say what is wrong with it

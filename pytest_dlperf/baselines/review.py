@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf._command import Command, Outcome
 from pytest_dlperf.baselines.acceptance import in_ci
+from pytest_dlperf.baselines.diff import change_lines
 from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
-from pytest_dlperf.baselines.review_core import of_newest_runs, proposals
-from pytest_dlperf.baselines.review_reports import proposal_lines
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.history.entries import Query
+from pytest_dlperf.history.compare import USUAL, compare_sides, is_usual
+from pytest_dlperf.history.entries import Place, Query
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
+from pytest_dlperf.metrics import in_order, metric_named
+from pytest_dlperf.report.budget_table import wrapped
+from pytest_dlperf.results.codec import ends_of
+from pytest_dlperf.results.measurement import title_of
+from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pytest_dlperf.baselines.review_core import Proposal
+    from pytest_dlperf.history.compare import Compared
     from pytest_dlperf.history.entries import Entry
     from pytest_dlperf.history.store import History
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.baseline import Accepted, AcceptedSession
+
 
 _QUESTION: Final = "  [a]ccept, [s]kip, [q]uit? "
 
@@ -130,3 +139,137 @@ REVIEW: Final = Command(
     _arguments,
     _run,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A measurement that could become the baseline.
+
+    Attributes:
+        entry: what a run measured.
+        old: what was accepted before; None if nothing was.
+        reasons: why it is worth a look, for people; at least one.
+        obstacle: why it cannot be accepted; empty if it can.
+    """
+
+    entry: Entry
+    old: Accepted | None
+    reasons: tuple[str, ...]
+    obstacle: str = ""
+
+    @property
+    def accepted(self) -> Accepted:
+        """What becomes the baseline: this session alone, its own anchor unless there is one."""
+        found = dataclasses.replace(self.entry.found, earlier=())
+        return dataclasses.replace(found, anchor=found.newest, changes=0)
+
+
+def of_newest_runs(newest_first: Iterable[Entry]) -> tuple[Entry, ...]:
+    """The measurements of the newest run of each test, in the order of tests and names."""
+    run_by_test: dict[str, str] = {}
+    kept = [
+        entry
+        for entry in newest_first
+        if run_by_test.setdefault(entry.test, entry.run.key) == entry.run.key
+    ]
+    return tuple(sorted(kept, key=lambda entry: (entry.test, entry.name)))
+
+
+def proposals(
+    entries: Iterable[Entry], accepted: Mapping[tuple[str, str], Accepted]
+) -> tuple[Proposal, ...]:
+    """What there is to review.
+
+    Left out are measurements that were accepted already, that are older than what is accepted, and
+    those that the noise between sessions explains. The error rate is that of one comparison
+    (`history/compare.py`): of reviews in which nothing has changed, 1 % propose a loss.
+
+    Args:
+        entries: of one machine class, at most one of each test and name.
+        accepted: its baselines, by test and name.
+    """
+    pairs = [(entry, accepted.get((entry.test, entry.name))) for entry in entries]
+    open_pairs = [
+        (entry, old) for entry, old in pairs if old is None or not _settled(entry.found, old)
+    ]
+    known = {_place(entry): (entry, old) for entry, old in open_pairs if old is not None}
+    compared = compare_sides(
+        {place: old for place, (_, old) in known.items()},
+        {place: entry.found for place, (entry, _) in known.items()},
+    )
+    rows = {one.place: one for one in compared.measurements}
+    found = (_proposal(entry, old, rows.get(_place(entry))) for entry, old in open_pairs)
+    return tuple(one for one in found if one.reasons)
+
+
+def _place(entry: Entry) -> Place:
+    return Place(entry.test, entry.name, entry.run.machine)
+
+
+def _settled(found: Accepted, old: Accepted) -> bool:
+    """Whether it is one of the sessions already, or older than the newest."""
+    if found.revision.date < old.revision.date:
+        return True
+    identity = _identity(found.newest)
+    return found.conditions == old.conditions and any(
+        _identity(session) == identity for session in old.sessions
+    )
+
+
+def _identity(session: AcceptedSession) -> tuple[object, ...]:
+    """The code, the day and the figures, as files keep them; no two sessions have all the same."""
+    figures = {name: ends_of(estimate) for name, estimate in session.metrics.items()}
+    return session.revision, figures
+
+
+def _proposal(entry: Entry, old: Accepted | None, compared: Compared | None) -> Proposal:
+    if entry.verdict is Verdict.INVALID:
+        reason = "its measuring failed (INVALID), so it says nothing: measure again"
+        return Proposal(entry, old, (reason,), "its measuring failed")
+    if old is None or compared is None:
+        return Proposal(entry, old, ("there is no baseline yet",))
+    reasons = []
+    if not entry.found.comparable(old):
+        reasons.append("it was measured under other conditions")
+    worse = [row.metric for row in compared.rows if row.verdict is Verdict.FAIL]
+    better = [row.metric for row in compared.rows if row.improved]
+    if worse:
+        reasons.append(f"worse beyond the noise: {', '.join(worse)}")
+    if better:
+        reasons.append(f"better beyond the noise: {', '.join(better)}")
+    if entry.verdict is Verdict.FAIL:
+        reasons.append(
+            "its test failed: if a budget is broken that does not depend on the baseline, such as "
+            "'p99 <= 20ms', it will fail with a new one too"
+        )
+    return Proposal(entry, old, tuple(reasons))
+
+
+def proposal_lines(proposal: Proposal, number: int, count: int) -> Iterator[str]:
+    """Old, new, the change, the verdict and the commits.
+
+    Args:
+        proposal: what is shown.
+        number: of it, from 1.
+        count: of all that are shown.
+    """
+    entry, old = proposal.entry, proposal.old
+    yield f"{number} of {count}: {title_of(entry.test, entry.name)}"
+    yield f"  measured: {entry.found.revision}, {entry.verdict.value}"
+    if old is not None:
+        several = f", {len(old.sessions)} sessions" if len(old.sessions) > 1 else ""
+        yield f"  baseline: {old.revision}{several}"
+    for reason in proposal.reasons:
+        yield from (f"  {line}" for line in wrapped(reason))
+    lines = figure_lines(entry.found) if old is None else change_lines(old, entry.found, USUAL)
+    for told in lines:
+        yield from (f"    {line}" for line in wrapped(told))
+
+
+def figure_lines(accepted: Accepted) -> list[str]:
+    """What the newest session measured, of what people look at first."""
+    return [
+        f"{name} {format_quantity(accepted.metrics[name].value, metric_named(name).unit)}"
+        for name in in_order(accepted.metrics)
+        if is_usual(name)
+    ]

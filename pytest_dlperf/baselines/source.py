@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_dlperf.config.baseline_source import OF_FILES, Ways, ways_of_history
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from pytest_dlperf.baselines.baseline_store import BaselineStore
     from pytest_dlperf.config.baseline_source import Basis
     from pytest_dlperf.history.entries import Query, Run, Selection
     from pytest_dlperf.history.store import History
     from pytest_dlperf.results.baseline import Accepted, Baseline
     from pytest_dlperf.results.environment import MachineClass
+
 
 _ELSEWHERE: Final = 50  # sessions that are looked at for other machine classes
 
@@ -50,8 +50,7 @@ def footing_of_files(root: Path, machine: MachineClass, guard: str) -> Footing:
         machine: this machine's class.
         guard: why none may be written; empty if they may.
     """
-    from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
-    from pytest_dlperf.baselines.other_machines import machines_with
+    from pytest_dlperf.baselines.files import FOLDER, BaselineFiles, machines_with
 
     folder = root / FOLDER
 
@@ -201,3 +200,21 @@ class _Sessions:
 
     def save(self, test: str, name: str, accepted: Accepted) -> None:
         """Nothing: a record knows whether it was accepted, and the historian keeps every record."""
+
+
+class BaselineStore(Protocol):
+    """The baselines of one machine class."""
+
+    def load(self, test: str) -> Baseline | None:
+        """The baseline of a test, None if there is none.
+
+        Raises:
+            BaselineError, HistoryError: if it cannot be read.
+        """
+
+    def save(self, test: str, name: str, accepted: Accepted) -> None:
+        """Make a measurement the baseline, leaving the test's other measurements as they are.
+
+        Raises:
+            BaselineError, HistoryError: if it cannot be written; what was there is kept.
+        """

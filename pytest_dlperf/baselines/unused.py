@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.report.budget_table import wrapped
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
 
 _ALIKE: Final = 0.6
 """From this share of equal text on two node ids look like one test."""
@@ -16,6 +20,10 @@ _ALIKE: Final = 0.6
 _MOST_PAIRS: Final = 5000  # half a second
 
 _DEVICE: Final = re.compile(r"(?:cpu|gpu):\d+")
+
+
+_NAMED: Final = 5
+PRUNE_COMMAND: Final = "pytest-dlperf baselines prune"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +122,29 @@ def nearest_names(test: str, known: Iterable[str]) -> list[str]:
 
 def _likeness(old: str, new: str) -> float:
     return difflib.SequenceMatcher(None, old, new, autojunk=False).ratio()
+
+
+def rename_command(unused: Unused) -> str:
+    """How a baseline becomes that of the test that it looks to be."""
+    return (
+        f"pytest-dlperf baselines rename {shlex.quote(unused.test)} {shlex.quote(unused.renamed)}"
+    )
+
+
+def unused_lines(unused: Sequence[Unused]) -> list[str]:
+    """Which baselines are unused, those that look renamed first, and what to do about them.
+
+    Commands are lines of their own and stay whole, so that they can be copied.
+    """
+    if not unused:
+        return []
+    baselines = "1 baseline" if len(unused) == 1 else f"{len(unused)} baselines"
+    lines = ["", *wrapped(f"{baselines} of tests that were not collected:")]
+    ordered = sorted(unused, key=lambda one: not one.renamed)
+    for one in ordered[:_NAMED]:
+        lines.append(f"  {one.test}")
+        if one.renamed:
+            lines += ["    looks renamed:", f"    {rename_command(one)}"]
+    if len(unused) > _NAMED:
+        lines.append(f"  and {len(unused) - _NAMED} more")
+    return [*lines, *wrapped(f"{PRUNE_COMMAND} removes what is not needed any more")]

@@ -15,16 +15,28 @@ from pytest_dlperf.config.option_values import PARSERS
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.scenarios import ClosedLoop, Scenario
 from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.results.verdict import Leniency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from pytest_dlperf.config.detect import Detect
 
-Leniency: TypeAlias = Literal["pass", "warn", "fail"]
+
 Update: TypeAlias = Literal["new", "improved", "all"]
 Clients: TypeAlias = Literal["virtual", "threads", "async"]
 Kind: TypeAlias = Literal["text", "texts", "flag", "value"]
+
+
+QUIET: Final = (
+    "ignore:Module already imported so cannot be rewritten; pytest_dlperf"
+    ":pytest.PytestAssertRewriteWarning"
+)
+"""A warning filter: that a part of ours is there before pytest registers it is no news to users."""
+MEASURES: Final = "dlperf"
+"""The marker of a test that measures."""
+TUNES: Final = "dlperf_sweep"
+"""The marker of a test that tunes."""
 
 
 @dataclass(frozen=True, slots=True)

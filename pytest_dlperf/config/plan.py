@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf._values import device_names
 from pytest_dlperf.config.budgets import Budget, parse_budget
 from pytest_dlperf.config.detect import settled, sharpened
-from pytest_dlperf.config.options import DEFAULTS, Clients, Leniency, Options, overlay
+from pytest_dlperf.config.options import DEFAULTS, Clients, Options, overlay
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.scenarios import (
     ClosedLoop,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.detect import Detect
     from pytest_dlperf.metrics import Metric
+    from pytest_dlperf.results.verdict import Leniency
 
 _REAL_CLIENTS: Final = 64
 _FIRST_CALLS: Final = 10

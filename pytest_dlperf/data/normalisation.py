@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from pytest_dlperf.checks import check_choice
-from pytest_dlperf.data.dataset import check_finite
-from pytest_dlperf.data.examples import Examples, Split
-from pytest_dlperf.describe import Described
+from pytest_dlperf._values import Described, check_choice
+from pytest_dlperf.data.dataset import Examples, Split, check_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.doctor.findable import ALPHA, POWER, SECONDS, by_launches
+from pytest_dlperf.doctor.detectable_loss import ALPHA, POWER, SECONDS, by_launches
 from pytest_dlperf.results.usage import disturbance
-from pytest_dlperf.statistics.planning import smallest_loss
+from pytest_dlperf.statistics.e_process import smallest_loss
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_dlperf.doctor.figures import Figures
+    from pytest_dlperf.doctor.noise_measurement import Figures
 
 _STOLEN: Final = 0.02
 _OTHERS: Final = 0.1

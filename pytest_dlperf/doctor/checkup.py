@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.doctor.advice import advice
-from pytest_dlperf.doctor.findable import PAIRS, SECONDS, Findable, by_launches, findable
+from pytest_dlperf.doctor.detectable_loss import PAIRS, SECONDS, Findable, by_launches, findable
 from pytest_dlperf.duel.sequential_test import log_ratio
 from pytest_dlperf.metrics import METRICS
+from pytest_dlperf.statistics.estimate import SD_OF_MEDIAN, deviation, noise_figure
 from pytest_dlperf.statistics.pair_effects import PAIR_NOISE, launch_spread
-from pytest_dlperf.statistics.robust import SD_OF_MEDIAN, deviation, noise_figure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_dlperf.doctor.figures import Figures, Host, Timer
+    from pytest_dlperf.doctor.noise_measurement import Figures, Host, Timer
+
 
 _SD_OF_MAD: Final = 1.166  # of the scaled MAD of n normal values over its value, times sqrt(n)
 _Z: Final = 1.96

@@ -16,12 +16,11 @@ import numpy as np
 
 from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.doctor.checkup import pair_seconds, wants_pair
-from pytest_dlperf.doctor.figures import Figures, Host, Probe, Timer
-from pytest_dlperf.duel.blocks import Blocks
+from pytest_dlperf.doctor.noise_measurement import Figures, Host, Probe, Timer
 from pytest_dlperf.duel.cleanup_process import Keeper
-from pytest_dlperf.duel.launcher import elsewhere
-from pytest_dlperf.duel.side_process import SideProcess
-from pytest_dlperf.duel.worker_handle import RemoteSide
+from pytest_dlperf.duel.scheduler import Blocks
+from pytest_dlperf.duel.worker_handle import RemoteSide, SideProcess
+from pytest_dlperf.duel.workspace import elsewhere
 from pytest_dlperf.errors import DuelError, UsageError
 from pytest_dlperf.machine import machine_class
 from pytest_dlperf.measure.telemetry import FamilyMeter, ProcessMeter
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.duel.blocks import Player
+    from pytest_dlperf.duel.scheduler import Player
     from pytest_dlperf.duel.worker_handle import Role
     from pytest_dlperf.measure.slots import Slot
     from pytest_dlperf.measure.telemetry import Meter, Progress

@@ -7,7 +7,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.doctor.findable import ALPHA, PAIRS, POWER
+from pytest_dlperf.doctor.detectable_loss import ALPHA, PAIRS, POWER
 from pytest_dlperf.report.tables import render
 from pytest_dlperf.units import format_quantity
 

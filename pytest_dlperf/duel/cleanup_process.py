@@ -244,7 +244,7 @@ class Keeper:
         import subprocess
         import tempfile
 
-        from pytest_dlperf.endings import exit_code, last_lines
+        from pytest_dlperf._processes import exit_code, last_lines
 
         with tempfile.TemporaryFile() as log:
             # The shell waits until the keeper knows of it, and does nothing if this process is

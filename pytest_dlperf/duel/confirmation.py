@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.duel.questions import BETA, Answer, Doubt, Question, Rates
+from pytest_dlperf.duel.questions import Answer, Doubt, Question
 from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, trial_for
+from pytest_dlperf.judge.error_rates import BETA, Rates
 from pytest_dlperf.statistics.estimate import Estimate
 from pytest_dlperf.statistics.pair_effects import (
     LOOKS,

@@ -7,17 +7,18 @@ import math
 import random
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.duel.questions import UNASKED, Rates
+from pytest_dlperf.duel.questions import UNASKED
 from pytest_dlperf.duel.run_one_test import Duo, Match, Rules
-from pytest_dlperf.duel.sequential_test import SLOTTED
-from pytest_dlperf.duel.side_process import SideLost
+from pytest_dlperf.duel.worker_handle import SideLost
 from pytest_dlperf.duel.worktree import submodules
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.judge.error_rates import SLOTTED, Rates
 from pytest_dlperf.metrics import METRICS
+from pytest_dlperf.report.budget_table import wrapped
 from pytest_dlperf.statistics.pair_effects import pairs_needed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
 
@@ -303,3 +304,31 @@ def _first_words(longrepr: object) -> str:
     # Of a collection that failed pytest tells in a text, in which these are the error.
     said = [line[1:].strip() for line in lines if line.startswith("E ")] or lines
     return said[0] if said else "without a word"
+
+
+def duel_lines(
+    courses: Sequence[Course], *, against: str, pairs: int, starting: float, seed: int
+) -> list[str]:
+    """What was compared, how long that took, and how often a FAIL had to be again.
+
+    Args:
+        courses: how each measurement's contest went.
+        against: the base, as the user calls it.
+        pairs: of processes that were started together.
+        starting: seconds until they had collected the tests.
+        seed: of the coins.
+    """
+    measuring = sum(course.measuring for course in courses)
+    again = [course for course in courses if course.fresh]
+    lines = wrapped(
+        f"against {against}: {pairs} pair{'s' if pairs > 1 else ''} of processes, started in "
+        f"{starting:.1f} s; {len(courses)} measured in turn in {measuring:.1f} s; seed {seed}"
+    )
+    if again:
+        fresh = sum(course.fresh for course in again)
+        seconds = sum(course.starting for course in again)
+        lines += wrapped(
+            f"looked at again on fresh processes: {len(again)}, with {fresh} pairs that took "
+            f"{seconds:.1f} s to start"
+        )
+    return ["", *lines]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf.duel.launcher import without_paths
+from pytest_dlperf.duel.workspace import without_paths
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.results.record import record_from_json
 

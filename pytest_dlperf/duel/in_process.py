@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.duel.bout import Base, bout
 from pytest_dlperf.duel.questions import (
     Terms,
     duel_budgets,
@@ -18,6 +17,7 @@ from pytest_dlperf.duel.questions import (
 )
 from pytest_dlperf.duel.scheduler import Pair, Referee
 from pytest_dlperf.duel.slot_length import shortest_slot
+from pytest_dlperf.duel.verdicts import Base, bout
 from pytest_dlperf.machine import environment
 from pytest_dlperf.measure.measure import ready
 from pytest_dlperf.results.baseline import Revision
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
-    from pytest_dlperf.duel.bout import Result
-    from pytest_dlperf.duel.questions import Rates
+    from pytest_dlperf.duel.verdicts import Result
+    from pytest_dlperf.judge.error_rates import Rates
     from pytest_dlperf.measure.measure import Subject
     from pytest_dlperf.measure.prepared import Bench
     from pytest_dlperf.results.measurement import Measurement

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.config.budgets import Budget, parse_budget
 from pytest_dlperf.config.detect import sharpened
-from pytest_dlperf.duel.sequential_test import SLOTTED, Bounds, Decision
-from pytest_dlperf.judge.judge import allowed_loss, loss_to_find
+from pytest_dlperf.duel.sequential_test import Bounds, Decision
+from pytest_dlperf.judge.error_rates import BETA, SLOTTED, Rates
+from pytest_dlperf.judge.losses import allowed_loss, loss_to_find
 from pytest_dlperf.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -20,17 +21,10 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.statistics.estimate import Estimate
 
-ALPHA: Final = 0.01
-"""Of all runs on unchanged code, the share that may have a FAIL."""
-
-BETA: Final = 0.05
-"""Of all losses that a budget must find, the share that may pass."""
 
 _OPENING: Final = 1.0
 _BRIEFLY: Final = frozenset({"errors", "compile_time"})
-_SCREEN: Final = 0.05
-_CONFIRM: Final = 0.05
-_SCREENED: Final = 0.1
+
 
 _WANTED: Final = tuple(
     map(parse_budget, ("throughput >= baseline", "p95 <= baseline", "accuracy >= baseline"))
@@ -38,37 +32,6 @@ _WANTED: Final = tuple(
 
 UNASKED: Final = tuple(budget.metric for budget in _WANTED)
 """What a duel judges where a test has no relative budget."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Error rates of one budget, so that those of the whole run keep to `ALPHA`.
-
-    A FAIL of the screen is confirmed on fresh pairs, so both rates count. The screen's holds for
-    the pairs that it measured, and what processes differ by can double it; one in ten is taken
-    to get through it at the most (in simulations with a spread of 2 % between pairs, 9 %), and the
-    confirmation keeps the rest.
-
-    Attributes:
-        budgets: how many relative budgets the run has.
-    """
-
-    budgets: int
-
-    @property
-    def screen(self) -> float:
-        """Of the first stage, on the pairs that are there."""
-        return _SCREEN / max(1, self.budgets)
-
-    @property
-    def stored(self) -> float:
-        """Of the only stage against a stored baseline."""
-        return ALPHA / max(1, self.budgets)
-
-    @property
-    def confirm(self) -> float:
-        """Of the second, on fresh pairs."""
-        return min(_CONFIRM, self.stored / _SCREENED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.config.detect import Detect, sharpened
-from pytest_dlperf.duel.bout import Base, bout
 from pytest_dlperf.duel.questions import Terms, gauge
 from pytest_dlperf.duel.scheduler import Pair, Referee
+from pytest_dlperf.duel.verdicts import Base, bout
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.results.environment import Environment
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.config.budgets import Budget
-    from pytest_dlperf.duel.questions import Course, Rates
+    from pytest_dlperf.duel.questions import Course
     from pytest_dlperf.duel.worker_handle import Fields, RemoteSide, Stop
+    from pytest_dlperf.judge.error_rates import Rates
     from pytest_dlperf.measure.telemetry import Progress
     from pytest_dlperf.results.baseline import Revision
     from pytest_dlperf.results.measurement import Measurement

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from pytest_dlperf.duel.blocks import Blocks
 from pytest_dlperf.duel.confirmation import Asked, Confirmation, blocks_of_a_pair, more_blocks
 from pytest_dlperf.duel.questions import NOTHING, Answer, Course
 from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, trial_for
 from pytest_dlperf.duel.slot_length import SlotLengths
-from pytest_dlperf.judge.pairing import lost_on_rows
+from pytest_dlperf.judge.losses import lost_on_rows
+from pytest_dlperf.measure.slots import Block
 from pytest_dlperf.statistics.e_process import FARTHEST
 from pytest_dlperf.statistics.estimate import Estimate
 from pytest_dlperf.statistics.pair_effects import LOOKS, spread_of, with_launches
@@ -28,16 +28,20 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.duel.blocks import Player
-    from pytest_dlperf.duel.questions import Doubt, Question, Rates, Terms
+    from pytest_dlperf.duel.questions import Doubt, Question, Terms
     from pytest_dlperf.duel.sequential_test import Trial
-    from pytest_dlperf.measure.slots import Block
+    from pytest_dlperf.judge.error_rates import Rates
+    from pytest_dlperf.measure.slots import Slot
     from pytest_dlperf.measure.telemetry import Progress
     from pytest_dlperf.results.measurement import Measurement
+
 
 _NS: Final = 1e-9
 _SOON: Final = 5.0
 """Seconds after which it is seen whether rare requests will be enough in the end."""
+
+
+_UNKNOWN: Final = Estimate(0.0, -FARTHEST, FARTHEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,4 +231,50 @@ class Referee:
         return trial.lacking or f"not decided in {limit}"
 
 
-_UNKNOWN: Final = Estimate(0.0, -FARTHEST, FARTHEST)
+class Player(Protocol):
+    """One side, ready to be measured."""
+
+    def slot(self, seconds: float, number: int) -> Slot:
+        """Be under load for so long; slots of one number ask for the same rows."""
+        ...
+
+
+class Blocks:
+    """Plays blocks, in the order ABBA or BAAB by a fair coin each.
+
+    Args:
+        clock: of this process.
+        coins: choose the orders.
+
+    Attributes:
+        played: how many there were.
+    """
+
+    def __init__(self, clock: Clock, coins: np.random.Generator) -> None:
+        self._clock = clock
+        self._coins = coins
+        self.played = 0
+
+    def play(self, base: Player, candidate: Player, pair: int, length: float) -> Block:
+        """One block.
+
+        Args:
+            base: one side.
+            candidate: the other one.
+            pair: number of the two.
+            length: of a slot, in seconds.
+        """
+        base_first = bool(self._coins.integers(2))
+        first, second = (base, candidate) if base_first else (candidate, base)
+        number = self.played
+        begun_ns = self._clock.now_ns()
+        outer = first.slot(length, number)
+        inner = second.slot(length, number).joined(second.slot(length, number))
+        outer = outer.joined(first.slot(length, number))
+        self.played += 1
+        return Block(
+            base=outer if base_first else inner,
+            candidate=inner if base_first else outer,
+            pair=pair,
+            seconds=(self._clock.now_ns() - begun_ns) * _NS,
+        )

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from pytest_dlperf.judge.error_rates import SLOTTED
 from pytest_dlperf.statistics.e_process import (
     Evidence,
+    blocks_needed,
     hodges_lehmann,
     interval,
     lower_bound,
 )
-from pytest_dlperf.statistics.planning import blocks_needed
-from pytest_dlperf.statistics.robust import SD_OF_MEDIAN, deviation
+from pytest_dlperf.statistics.estimate import SD_OF_MEDIAN, deviation
 from pytest_dlperf.statistics.tail_test import Exceedances, Tails, needed_requests
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.measure.slots import Block, Slot
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.statistics.estimate import Estimate
+
 
 Decision: TypeAlias = Literal["FAIL", "PASS"]
 
@@ -318,9 +320,6 @@ _COSTS: Final = {
     "mean": _mean_latency,
     "p50": _median_latency,
 }
-
-SLOTTED: Final = frozenset({*_COSTS, "p90", "p95", "p99", "p99.9"})
-"""Names of the metrics that slots can decide."""
 
 
 def log_ratio(metric: Metric, block: Block) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.duel.sequential_test import log_ratio
-from pytest_dlperf.statistics.robust import noise_figure
+from pytest_dlperf.statistics.estimate import noise_figure
 
 if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.duel.questions import Answer, Doubt, pass_rate
-from pytest_dlperf.judge.judge import allowed_loss, judge, loss_to_find, metric_after
-from pytest_dlperf.judge.pairing import lost_on_rows, share_decision
+from pytest_dlperf.duel.questions import NOTHING, Answer, Doubt, pass_rate, questions
+from pytest_dlperf.judge.judge import judge
+from pytest_dlperf.judge.losses import (
+    allowed_loss,
+    loss_to_find,
+    lost_on_rows,
+    metric_after,
+    share_decision,
+)
+from pytest_dlperf.results.baseline import accept
 from pytest_dlperf.results.measurement import ErrorCount
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.e_process import FARTHEST
 from pytest_dlperf.statistics.estimate import Estimate, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_dlperf.config.budgets import Budget
-    from pytest_dlperf.duel.questions import Course, Rates
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.duel.questions import Course
+    from pytest_dlperf.duel.scheduler import Pair, Referee, Starter
+    from pytest_dlperf.judge.error_rates import Rates
+    from pytest_dlperf.results.baseline import Accepted, Revision
+    from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.measurement import Measurement
+
 
 _VERDICTS: Final = {"FAIL": Verdict.FAIL, "PASS": Verdict.PASS, None: Verdict.INCONCLUSIVE}
 
@@ -183,3 +195,79 @@ def course_note(course: Course) -> str:
         f"{course.slot_seconds * 1e3:.0f} ms on {course.pairs} "
         f"pair{'s' if course.pairs > 1 else ''}{fresh} in {course.measuring:.1f} s{figure}"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What the candidate is held against.
+
+    Attributes:
+        measurement: what it was measured to be.
+        environment: the software that it ran with.
+        revision: its code.
+    """
+
+    measurement: Measurement
+    environment: Environment
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a bout.
+
+    Attributes:
+        measurement: of the candidate, with what its slots add.
+        judgements: on each budget.
+        course: how the contest went.
+    """
+
+    measurement: Measurement
+    judgements: tuple[Judgement, ...]
+    course: Course
+
+
+def bout(  # noqa: PLR0913 - the two, what is asked, and by whom and with whom it is found out
+    found: Measurement,
+    base: Base,
+    budgets: Sequence[Budget],
+    referee: Referee,
+    pairs: Sequence[Pair],
+    *,
+    fresh: Starter,
+    earlier: Mapping[str, tuple[float, ...]] = NOTHING.effects,
+) -> Result:
+    """Judge a candidate.
+
+    Args:
+        found: what its opening load found.
+        base: what the base's opening load found.
+        budgets: what is asked.
+        referee: leads the contest.
+        pairs: whom slots are measured of; none if the load has no slots.
+        fresh: starts pairs to confirm a FAIL with.
+        earlier: log ratios of the pairs of earlier duels of the same code, by the text of the
+            budget.
+
+    Raises:
+        DlperfError: if a side cannot be measured any more.
+    """
+    accepted = accept(base.measurement, base.environment, base.revision)
+    if found.hung or found.scenario != base.measurement.scenario:
+        return Result(found, judge_duel(found, accepted, budgets, {}), NOTHING)
+    rates = referee.rates
+    counted = accuracy_answers(found, base.measurement, budgets, rates)
+    course = referee.contest(
+        questions(budgets, base.measurement, rates) if pairs else (),
+        doubts(counted, budgets, base.measurement),
+        pairs,
+        fresh,
+        earlier,
+    )
+    found = with_slots(found, course)
+    if found.serving != base.measurement.serving:
+        note = f"the base was served by {base.measurement.serving}"
+        found = dataclasses.replace(found, notes=(*found.notes, note))
+    answers = {**counted, **course.answers}
+    judgements = judge_duel(found, accepted, budgets, answers)
+    return Result(with_judged(found, judgements), judgements, course)

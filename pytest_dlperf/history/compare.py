@@ -11,10 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.duel.questions import ALPHA, BETA
-from pytest_dlperf.history.sources import title_of
 from pytest_dlperf.judge.conditions import ALIKE
-from pytest_dlperf.judge.judge import loss_to_find
+from pytest_dlperf.judge.error_rates import ALPHA, BETA
 from pytest_dlperf.judge.losses import (
     Counted,
     Evidence,
@@ -23,10 +21,13 @@ from pytest_dlperf.judge.losses import (
     change_by,
     changed_by,
     contrast_of,
+    loss_to_find,
+    lost_rows,
+    lost_scores,
     unpaired,
 )
-from pytest_dlperf.judge.pairing import lost_rows, lost_scores
 from pytest_dlperf.metrics import in_order, metric_named
+from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.prediction import Session, reference_change
 

@@ -18,10 +18,10 @@ from pytest_dlperf.history.compare_report import (
     summary,
     verdict_of,
 )
-from pytest_dlperf.history.sources import title_of
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.github import code_cell, table, text_cell
 from pytest_dlperf.results.codec import rounded
+from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.duel.questions import ALPHA
-from pytest_dlperf.history.sources import title_of
+from pytest_dlperf.judge.error_rates import ALPHA
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.budget_table import wrapped
 from pytest_dlperf.report.tables import render
 from pytest_dlperf.report.terminal import COLOURS
 from pytest_dlperf.results.baseline import short
+from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.units import format_quantity
 

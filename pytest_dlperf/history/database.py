@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf._files import locked
 from pytest_dlperf.errors import HistoryError, UsageError
 from pytest_dlperf.history.history_errors import Told, of_postgres, of_sqlite
-from pytest_dlperf.history.history_url import parse_url
 from pytest_dlperf.history.schema import VERSION, DamagedError, set_up, stored_version
+from pytest_dlperf.history.url import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
-    from pytest_dlperf.history.history_url import ServerUrl
+    from pytest_dlperf.history.url import ServerUrl
 
 LOCK_SECONDS: Final = 30
 """So long a lock of another process is waited for."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.errors import HistoryError
-from pytest_dlperf.history.history_url import MASK
+from pytest_dlperf.history.url import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,17 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from pytest_dlperf._command import add_rootdir, rootdir
 from pytest_dlperf.config.option_values import HISTORY_VARIABLE
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.git_adapters import git
+from pytest_dlperf.git import git
 from pytest_dlperf.history.entries import Query, baseline_of
-from pytest_dlperf.history.history_url import parse_url
-from pytest_dlperf.history.sources import Source, committed, source_of_report, title_of
+from pytest_dlperf.history.sources import Source, committed, source_of_report
 from pytest_dlperf.history.store import default_url, open_history
+from pytest_dlperf.history.url import parse_url
 from pytest_dlperf.report.json_report import UNREADABLE, damaged, read_report
 from pytest_dlperf.results.baseline import MOST_SESSIONS, short
 from pytest_dlperf.results.environment import Environment, MachineClass
-from pytest_dlperf.rootdir import add_rootdir, rootdir
+from pytest_dlperf.results.measurement import title_of
 
 if TYPE_CHECKING:
     import argparse

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.environment import Environment, MachineClass
     from pytest_dlperf.results.record import Record
 
+
 Kind: TypeAlias = Literal["branch", "commit", "run", "file"]
 
 _WIDTH: Final[Mapping[Kind, int]] = {"branch": 2, "commit": 1, "run": 0, "file": 0}
@@ -46,11 +47,6 @@ class Source:
 
 Side: TypeAlias = "Mapping[Place, Accepted]"
 """What a source says of each measurement: its sessions, the newest last."""
-
-
-def title_of(test: str, name: str) -> str:
-    """A test's node id, with the measurement's name if it has one."""
-    return f"{test} [{name}]" if name else test
 
 
 def committed(run: Run) -> bool:

@@ -9,27 +9,25 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytest_dlperf.history.database import database_of
 from pytest_dlperf.history.entries import Entry, Place, Query, baseline_of
-from pytest_dlperf.history.history_queries import (
-    asked_for,
-    names_of,
-    of_measurements,
-    places_asked_for,
-    runs_asked_for,
-)
-from pytest_dlperf.history.history_url import default_url
 from pytest_dlperf.history.rows import (
     UNREADABLE,
+    asked_for,
     bits_row,
     digest_of,
     entry_of_row,
     machine_of_row,
     measurement_row,
     metric_rows,
+    names_of,
+    of_measurements,
+    places_asked_for,
     run_of_row,
     run_row,
+    runs_asked_for,
     users_rows,
 )
 from pytest_dlperf.history.schema import tables
+from pytest_dlperf.history.url import default_url
 from pytest_dlperf.results.baseline import MOST_SESSIONS, Accepted, Baseline
 from pytest_dlperf.results.verdict import Verdict
 

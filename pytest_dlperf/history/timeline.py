@@ -9,8 +9,7 @@ import numpy as np
 
 from pytest_dlperf.history.sources import committed
 from pytest_dlperf.judge.conditions import scaled_metrics_of
-from pytest_dlperf.judge.judge import log_cost, session_of
-from pytest_dlperf.judge.losses import change_by
+from pytest_dlperf.judge.losses import change_by, log_cost, session_of
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.change_points import find_steps
@@ -25,19 +24,9 @@ if TYPE_CHECKING:
     from pytest_dlperf.statistics.change_points import Step
     from pytest_dlperf.statistics.estimate import Estimate
 
+
 FALSE_ALARMS: Final = 0.002
 """Of histories in which nothing changed, the share that may be said to have a change."""
-
-USUAL: Final = (
-    *("throughput", "max_rate", "p50", "p99", "accuracy"),
-    *("train.time", "train.throughput"),
-)
-"""Metrics that are shown unless another is asked for; users' and those with a goal are, too."""
-
-
-def is_usual(name: str) -> bool:
-    """Whether a metric is shown unless another is asked for."""
-    return name in USUAL or metric_named(name).by_user or "(" in name
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.judge.conditions import ORDINARY
-from pytest_dlperf.judge.pairing import FEWEST_SEEDS, lost_share, same_rows
+from pytest_dlperf.judge.losses import (
+    _FLOOR,
+    FEWEST_SEEDS,
+    _worse,
+    allowed_loss,
+    log_cost,
+    loss_to_find,
+    lost_share,
+    metric_after,
+    same_rows,
+    session_of,
+    share_lost,
+)
 from pytest_dlperf.results.verdict import Judgement, Verdict
-from pytest_dlperf.statistics.estimate import NORMAL_REACH, Estimate, counted
-from pytest_dlperf.statistics.prediction import Prediction, Session, predict
+from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.statistics.prediction import Prediction, predict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +45,6 @@ if TYPE_CHECKING:
 
 
 _STORED: Final = 1e-5  # relative: baselines are stored with six digits
-_FLOOR: Final = 1e-12
 
 
 def judge(  # noqa: PLR0913, PLR0917 - what is compared with what, and on what day
@@ -257,66 +268,6 @@ def prediction_of(
     return predict(history, today, math.log1p(metric.run_noise))
 
 
-def session_of(metric: Metric, measured: Estimate, yardstick: float | None) -> Session:
-    """One metric in one session, as a logarithm of its cost.
-
-    Args:
-        metric: no share.
-        measured: what the session found.
-        yardstick: seconds a request of the reference model, if that is to be allowed for.
-    """
-    low, high = log_cost(metric, measured.low), log_cost(metric, measured.high)
-    return Session(
-        cost=log_cost(metric, measured.value),
-        error=abs(high - low) / (2 * NORMAL_REACH),
-        yardstick=math.log(yardstick) if yardstick is not None else None,
-    )
-
-
-def allowed_loss(budget: Budget, base: float) -> float:
-    """The loss that a relative budget allows, in shares of one or as a logarithm of the cost.
-
-    Args:
-        budget: the condition.
-        base: the baseline's value.
-    """
-    metric, limit = budget.metric, budget.limit(base)
-    if metric.unit == "share":
-        return _worse(metric, limit) - _worse(metric, base)
-    return log_cost(metric, limit) - log_cost(metric, base)
-
-
-def loss_to_find(metric: Metric, allowed: float) -> float:
-    """The loss that must be excluded for a PASS: what is allowed, or `detect` if that is more.
-
-    Args:
-        metric: what is judged.
-        allowed: loss that its budget allows, in shares of one or as a logarithm.
-
-    Returns:
-        In the same unit as `allowed`.
-    """
-    if allowed < 0:
-        # A budget that demands a gain passes only when it is proven; detect is about losses.
-        return allowed
-    return max(allowed, metric.detect if metric.unit == "share" else math.log1p(metric.detect))
-
-
-def _worse(metric: Metric, value: float) -> float:
-    return value if metric.better == "lower" else -value
-
-
-def log_cost(metric: Metric, value: float) -> float:
-    """The logarithm of a metric, with the sign with which more is worse."""
-    return _worse(metric, math.log(max(value, _FLOOR)))
-
-
-def metric_after(metric: Metric, base: float, loss: float) -> float:
-    """The value of the metric after a loss, in points or as a logarithm."""
-    signed = _worse(metric, loss)
-    return base + signed if metric.unit == "share" else base * math.exp(signed)
-
-
 def _loss_in_share(
     metric: Metric, measurement: Measurement, baseline: Accepted, base: Estimate
 ) -> Estimate:
@@ -326,18 +277,3 @@ def _loss_in_share(
         return paired
     value, reach = share_lost(metric, base, measurement.metrics[metric.name])
     return Estimate(value, value - reach, value + reach)
-
-
-def share_lost(metric: Metric, base: Estimate, now: Estimate) -> tuple[float, float]:
-    """What was lost of a share by two intervals that know nothing of each other.
-
-    Args:
-        metric: a share.
-        base: what it was.
-        now: what it is.
-
-    Returns:
-        The loss in shares of one, and how far its interval reaches to either side.
-    """
-    reach = math.hypot(now.high - now.low, base.high - base.low) / 2
-    return _worse(metric, now.value) - _worse(metric, base.value), reach

@@ -13,8 +13,8 @@ import numpy as np
 
 from pytest_dlperf._processes import NO_ANSWER, TICK_SECONDS, give_up, is_abandonment
 from pytest_dlperf.errors import AnswerError
+from pytest_dlperf.load.batch import Batch
 from pytest_dlperf.load.ledger import Call
-from pytest_dlperf.load.pending import Batch
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_dlperf.load.pending import Batch, Wait
+from pytest_dlperf.load.batch import Batch, Wait
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

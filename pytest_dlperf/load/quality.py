@@ -14,10 +14,19 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.load.totals import Tally
 
+
 _LARGE: Final = 0.1
 _KEPT_UP: Final = 0.99
 _LEAK_BYTES: Final = 64 << 20
 _NS: Final = 1e-9
+
+
+_WAITING_SHARE: Final = 0.25
+_BUSY_SHARE: Final = 0.2
+LATE_NS: Final = 1_000_000
+"""An idle replica that wakes later than this for a request has added to its latency."""
+ALLOWED_SHARE: Final = 0.01
+"""More late wake-ups than this and the latencies are the machine's, not the target's."""
 
 
 def drift(tally: Tally) -> str:
@@ -66,3 +75,45 @@ def growth(resident: Sequence[int], requests: int) -> str:
     total = format_quantity(grown, "bytes")
     each = format_quantity(grown / max(1, requests), "bytes")
     return f"memory grew steadily by {total} ({each} a request): the target may leak"
+
+
+def diagnose(tally: Tally, busy_cores: float) -> str:
+    """Queue and service time, batch size, and whether the target computes or waits.
+
+    Args:
+        tally: at least one call.
+        busy_cores: processors that the process kept busy meanwhile, on average.
+    """
+    queue = format_quantity(tally.queue_ns * 1e-9, "s")
+    service = format_quantity(tally.service_ns * 1e-9, "s")
+    text = (
+        f"median {queue} in the queue and {service} in the target, "
+        f"{tally.answered / tally.calls:.1f} requests a call, "
+        f"{_busy(tally.utilisation)}, {busy_cores:.2f} cores busy"
+    )
+    in_target = sum(tally.utilisation)
+    if in_target > _BUSY_SHARE and busy_cores < _WAITING_SHARE * in_target:
+        text += "; the target waits (sleep, I/O, a lock) rather than computes"
+    return text
+
+
+def _busy(utilisation: tuple[float, ...]) -> str:
+    low, high = (f"{100 * share:.0f}" for share in (min(utilisation), max(utilisation)))
+    shares = high if low == high else f"{low} to {high}"
+    return f"{'replica' if len(utilisation) == 1 else 'replicas'} {shares} % busy"
+
+
+def lateness(tally: Tally) -> str:
+    """Why the run's speeds say nothing, or an empty text.
+
+    Only waking counts: a request that waits because every replica is busy waits for the target,
+    and that is what a load test measures.
+    """
+    wakes = tally.wakes
+    if not wakes.late or wakes.late <= ALLOWED_SHARE * tally.calls:
+        return ""
+    worst = format_quantity(wakes.worst_ns * 1e-9, "s")
+    return (
+        f"the load generator woke more than 1 ms late for {wakes.late} of {tally.calls} calls "
+        f"(worst {worst}): the machine was busy with something else"
+    )

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from pytest_dlperf.load.arrivals import CHUNK, arrival_chunks
+from pytest_dlperf.load.batch import Batch, Pending, Wait
 from pytest_dlperf.load.closed_loop import Clients
-from pytest_dlperf.load.pending import Batch, Pending, Wait
 from pytest_dlperf.load.scenarios import (
     ClosedLoop,
     Exponential,

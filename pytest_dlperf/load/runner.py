@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytest_dlperf._processes import TICK_SECONDS, give_up, is_abandonment
+from pytest_dlperf.load.batch import Batch, Wait
 from pytest_dlperf.load.ledger import Call
-from pytest_dlperf.load.pending import Batch, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from pytest_dlperf._processes import Watch
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.load.ledger import Ledger
     from pytest_dlperf.load.samples import Samples
-    from pytest_dlperf.targets.target import Target
+
 
 _NEAR_NS: Final = 100_000  # a thread that waits for a condition wakes less late than this
 
@@ -192,3 +194,11 @@ class Load:
 
     def _now_ns(self) -> int:
         return max(replica.clock.now_ns() for replica in self.replicas)
+
+
+class Target(Protocol):
+    """Something that answers batches."""
+
+    def infer(self, batch: NDArray[Any]) -> object:
+        """Answer a batch; both have one leading batch axis. Synchronous: returns when done."""
+        ...

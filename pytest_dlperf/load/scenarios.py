@@ -11,8 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from pytest_dlperf.checks import check_count, check_number
-from pytest_dlperf.describe import Described
+from pytest_dlperf._values import Described, check_count, check_number
 from pytest_dlperf.errors import UsageError
 
 

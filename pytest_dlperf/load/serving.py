@@ -6,9 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pytest_dlperf._values import device_names
-from pytest_dlperf.checks import check_count, check_number
-from pytest_dlperf.describe import Described
+from pytest_dlperf._values import Described, check_count, check_number, device_names
 from pytest_dlperf.errors import UsageError
 
 

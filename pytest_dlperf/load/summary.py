@@ -9,11 +9,10 @@ import numpy as np
 
 from pytest_dlperf.load.totals import BLOCKS
 from pytest_dlperf.metrics import METRICS, metric_named
-from pytest_dlperf.results.row_evidence import are_bits
 from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS, ratio_of_sums
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.statistics.percentiles import required_requests
-from pytest_dlperf.statistics.proportions import wilson
+from pytest_dlperf.statistics.proportions import are_bits, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

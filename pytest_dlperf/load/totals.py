@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from pytest_dlperf.statistics.block_bootstrap import binned_percentiles, block_percentiles
-from pytest_dlperf.statistics.order_statistics import independent, percentile_interval
+from pytest_dlperf.statistics.percentiles import independent, percentile_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from pytest_dlperf.results.gpus import GpuReading
+from pytest_dlperf.results.usage import GpuReading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

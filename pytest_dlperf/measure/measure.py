@@ -9,22 +9,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.load.diagnosis import diagnose
-from pytest_dlperf.load.lateness import lateness
-from pytest_dlperf.load.quality import drift, growth, shortfall
+from pytest_dlperf.load.quality import diagnose, drift, growth, lateness, shortfall
 from pytest_dlperf.load.summary import Score, Summary, summarise_load, summarise_score
 from pytest_dlperf.load.totals import few_sizes
-from pytest_dlperf.measure.prepared import SEED, Bench, Loaded, Rig, set_up
+from pytest_dlperf.measure.prepared import SEED, Bench, Loaded, Rig, set_up, sufficient_seconds
 from pytest_dlperf.measure.slot_runner import SlotRunner
-from pytest_dlperf.measure.sufficiency import sufficient_seconds
-from pytest_dlperf.results.gpus import gpu_notes
 from pytest_dlperf.results.measurement import ErrorCount, Measurement
-from pytest_dlperf.results.row_evidence import RowScores
-from pytest_dlperf.results.rows import Rows
+from pytest_dlperf.results.row_evidence import Rows, RowScores
 from pytest_dlperf.results.series import series_of
-from pytest_dlperf.results.usage import consumption, disturbance
+from pytest_dlperf.results.usage import consumption, disturbance, gpu_notes
 from pytest_dlperf.statistics.estimate import counted
-from pytest_dlperf.targets.tracings import Tracings
+from pytest_dlperf.targets.keras_models import Tracings
 
 if TYPE_CHECKING:
     from collections import Counter

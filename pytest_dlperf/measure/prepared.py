@@ -11,28 +11,29 @@ import numpy as np
 
 from pytest_dlperf._processes import NO_ANSWER, within
 from pytest_dlperf.clock import StoppableClock
-from pytest_dlperf.data.scoring import user_scores
-from pytest_dlperf.data.scoring_core import Scorer, scorer_for
+from pytest_dlperf.data.scoring import Scorer, scorer_for, user_scores
 from pytest_dlperf.errors import AnswerError, DataError, TargetError, UsageError
 from pytest_dlperf.load.accumulator import EXACT, Teller
 from pytest_dlperf.load.async_runner import CoroutineLoad, CoroutineTarget
 from pytest_dlperf.load.ledger import Ledger
 from pytest_dlperf.load.request_queue import backlog_for
 from pytest_dlperf.load.runner import Load, Replica
-from pytest_dlperf.measure.answers import Evaluation
-from pytest_dlperf.measure.reference_answers import ReferenceAnswers, ask_alone
+from pytest_dlperf.measure.answers import Evaluation, ReferenceAnswers, ask_alone
 from pytest_dlperf.measure.telemetry import FamilyMeter, Telemetry
-from pytest_dlperf.measure.warmup import warm_up
-from pytest_dlperf.results.gpus import GpuUse, summarise_gpus
+from pytest_dlperf.results.usage import GpuUse, summarise_gpus
+from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS
+from pytest_dlperf.statistics.percentiles import required_requests
+from pytest_dlperf.statistics.trend import relative_trend
 from pytest_dlperf.targets.target import Prepared, placed, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
     from pytest_dlperf._processes import Watch
     from pytest_dlperf.clock import Clock
+    from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.load.samples import Samples
@@ -43,12 +44,20 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.measurement import ErrorCount
     from pytest_dlperf.results.usage import Usage
 
+
 SEED: Final = 0
 """Of the arrivals and of the order of rows, so that every run asks the same."""
 
 _WARM_UP_SEED: Final = 1
 _WINDOW_SECONDS: Final = 0.25
 _DRAIN_SECONDS: Final = 1.0
+
+
+_MARGIN: Final = 1.2
+_UNTIMED: Final = frozenset({"errors", "peak_memory", "compile_time"})
+WINDOWS: Final = 8
+SETTLED: Final = 3
+_LARGE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,3 +327,50 @@ def _refuse_budgets(plan: Plan, needs: Callable[[Metric], bool], problem: str) -
                 f"budget {budget.text!r} cannot be judged: {problem}",
                 "give (inputs, labels), or drop the budget",
             )
+
+
+def sufficient_seconds(tally: Tally, budgets: Iterable[Budget]) -> float:
+    """How long the same load must last to measure what the budgets ask for.
+
+    Depends on how many requests there were, never on how they fared against a limit, so that
+    measuring longer favours no verdict.
+
+    Args:
+        tally: of a load that has ended.
+        budgets: what is asked.
+
+    Returns:
+        Seconds with a margin of a fifth; 0 if it lasted long enough, or if no request was
+        answered well, so that more would not help.
+    """
+    metrics = (budget.metric for budget in budgets)
+    asked = [one for one in metrics if one.name not in _UNTIMED and not one.of_answers]
+    queries = tally.queries
+    if not asked or not queries:
+        return 0.0
+    # Twice the stretches that are needed, since calls do not fall evenly into them.
+    factor = 2 * MIN_BLOCKS / tally.calls
+    for metric in asked:
+        if metric.percentile is not None:
+            factor = max(factor, required_requests(metric.percentile) / queries)
+    return _MARGIN * factor * tally.span_ns * 1e-9 if factor > 1 else 0.0
+
+
+def warm_up(window: Callable[[], NDArray[np.float64]]) -> str:
+    """Run windows until three in a row show no trend of 10 % or more, eight at the most.
+
+    Args:
+        window: runs one, and returns the seconds in the target that a request took in each
+            stretch of it, shape `(stretches,)`.
+
+    Returns:
+        A note if it did not settle, else an empty text.
+    """
+    change = 0.0
+    costs: list[NDArray[np.float64]] = []
+    for _ in range(WINDOWS):
+        costs.append(window())
+        change = relative_trend(np.concatenate(costs[-SETTLED:]))
+        if len(costs) >= SETTLED and abs(change) < _LARGE:
+            return ""
+    return f"not steady after the warm-up: the time a request takes still changed by {change:+.0%}"

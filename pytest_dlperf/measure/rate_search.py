@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final, Protocol
 
+import numpy as np
+
 from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS
 from pytest_dlperf.statistics.estimate import Estimate
+from pytest_dlperf.statistics.slo_attainment import Attainment
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_dlperf.statistics.slo_attainment import Attainment
+    from pytest_dlperf.load.totals import Tally
+
 
 WIDTH: Final = 0.05
 """The search has converged when the rate that failed is at most so much above the one that held."""
@@ -223,3 +227,28 @@ def _rates(probes: Iterable[Probe], outcome: Finding) -> list[float]:
 
 def _rate(rate: float) -> str:
     return format_quantity(rate, "1/s")
+
+
+def within_limit(tally: Tally) -> Attainment:
+    """How many requests of a run were answered well and within the `slo` that it was told.
+
+    Rejected and unfinished requests are not. The unfinished ones belong to the last block; the
+    rejected ones, whose times are not known, to where the others waited. The first block is left
+    out: there the queue, which begins empty, fills.
+
+    Args:
+        tally: of an open loop, with at least one call.
+    """
+    slo_ns = (tally.slo or 0.0) * 1e9
+    blocks = tally.blocks
+    total = blocks.requests.astype(np.float64)
+    waited = blocks.queue_ns.astype(np.float64)
+    where = waited if waited.any() else total
+    unanswered = tally.rejected * where / where.sum()
+    unanswered[-1] += tally.unfinished
+    half_way = (tally.latencies.median_ns + slo_ns) / 2
+    return Attainment(
+        total=(total + unanswered)[1:],
+        within=blocks.within.astype(np.float64)[1:],
+        early=tally.latencies.within(half_way, len(blocks)).astype(np.float64)[1:],
+    )

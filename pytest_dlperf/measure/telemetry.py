@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.results.gpus import GpuReading
+    from pytest_dlperf.results.usage import GpuReading
 
 _LOOK_NS: Final = 250_000_000  # the driver's own figures are no fresher
 

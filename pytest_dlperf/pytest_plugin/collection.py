@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_dlperf._values import absence, expand
-from pytest_dlperf.config.markers import TUNES
-from pytest_dlperf.config.options import overlay
+from pytest_dlperf.config.options import TUNES, overlay
 from pytest_dlperf.config.plan import Plan, plan
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.pytest_plugin.options import layers

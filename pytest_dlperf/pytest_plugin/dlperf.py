@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.config.latency_limit import parse_limit
+from pytest_dlperf.config.budgets import parse_limit
 from pytest_dlperf.config.options import Clients, from_call
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.duel.in_process import duel_models
@@ -13,8 +13,7 @@ from pytest_dlperf.load.scenarios import ClosedLoop, Server
 from pytest_dlperf.measure.evaluator import Finding
 from pytest_dlperf.measure.max_rate import rate_search
 from pytest_dlperf.measure.measure import ready
-from pytest_dlperf.measure.sweep import CLIENTS, checked_clients
-from pytest_dlperf.measure.sweep_engine import measure_sweep
+from pytest_dlperf.measure.sweep import CLIENTS, checked_clients, measure_sweep
 from pytest_dlperf.metrics import LOAD_METRICS, RATE_METRICS, TRAIN_METRICS
 from pytest_dlperf.pytest_plugin.measurements import Books, Workplace, without_our_frames
 from pytest_dlperf.results.record import Record
@@ -30,12 +29,11 @@ if TYPE_CHECKING:
     from pytest_dlperf.load.serving import Serving
     from pytest_dlperf.measure.sweep import Sweep
     from pytest_dlperf.results.measurement import Measurement
-    from pytest_dlperf.training.recipe_core import Recipe
-    from pytest_dlperf.tuning.knob import Knob
+    from pytest_dlperf.training.recipe import Recipe
+    from pytest_dlperf.tuning.configuration import Knob, Setup
     from pytest_dlperf.tuning.plan import TuningPlan
     from pytest_dlperf.tuning.result import Tuned
     from pytest_dlperf.tuning.run import Studio
-    from pytest_dlperf.tuning.setup import Setup
 
 
 class Dlperf:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_dlperf.duel.side_process import SideLost
+from pytest_dlperf.duel.worker_handle import SideLost
 from pytest_dlperf.errors import DuelError, UsageError
 from pytest_dlperf.pytest_plugin.options import arguments_given, finds_modules_here, paths_given
 
@@ -86,7 +86,7 @@ class Dueling:
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """How the duel went."""
-        from pytest_dlperf.duel.duel import duel_lines
+        from pytest_dlperf.duel.controller import duel_lines
 
         if self._tournament is None or not self._tournament.pairs:
             return
@@ -151,8 +151,7 @@ class Dueling:
 
     def _wish(self) -> Wish:
         from pytest_dlperf.config.options import DEFAULTS
-        from pytest_dlperf.duel.launcher import without_paths
-        from pytest_dlperf.duel.workspace import Wish
+        from pytest_dlperf.duel.workspace import Wish, without_paths
 
         paths = paths_given(self._config)
         options, invocation = self._session.options, self._config.invocation_params

@@ -6,16 +6,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from pytest_dlperf.baselines.collect_tests import QUIET
+from pytest_dlperf.config.options import QUIET
 from pytest_dlperf.duel.channel import connect
 from pytest_dlperf.duel.worker import Corner, Link
 from pytest_dlperf.pytest_plugin import pytest_benchmark as neighbours
 from pytest_dlperf.pytest_plugin.collection import PLANS, measures
-from pytest_dlperf.pytest_plugin.session import SIDE
 
 if TYPE_CHECKING:
     import warnings
@@ -139,3 +138,7 @@ def main() -> None:
     sys.argv = ["pytest", *start["arguments"]]
     code = pytest.main([*start["arguments"], "-W", QUIET], plugins=[side])
     link.tell({"is": "ended", "code": int(code)})
+
+
+SIDE: Final = "dlperf-side"
+"""Name of the plugin by which this process is one side of a duel."""

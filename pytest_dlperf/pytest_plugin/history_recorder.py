@@ -44,9 +44,9 @@ class Place:
         Raises:
             UsageError, HistoryError: if it cannot be used.
         """
-        from pytest_dlperf.git_adapters import hide_history
-        from pytest_dlperf.history.history_url import FILE
+        from pytest_dlperf.git import hide_history
         from pytest_dlperf.history.store import default_url, open_history
+        from pytest_dlperf.history.url import FILE
 
         file = self.root / FILE
         if not self.url and not file.exists():

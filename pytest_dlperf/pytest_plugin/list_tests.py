@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dlperf.baselines.collect_tests import FILE
-from pytest_dlperf.pytest_plugin.census import Census
+from pytest_dlperf.pytest_plugin.inventory import Census
 from pytest_dlperf.pytest_plugin.options import narrowing
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.duel.questions import Rates
+    from pytest_dlperf.judge.error_rates import Rates
     from pytest_dlperf.measure.evaluator import Arena, Finding
     from pytest_dlperf.measure.prepared import Bench
     from pytest_dlperf.results.environment import Environment

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_dlperf.pytest_plugin.session import DlperfSession
-    from pytest_dlperf.report.annotations import Place
     from pytest_dlperf.report.exports import Facts
+    from pytest_dlperf.report.github import Place
     from pytest_dlperf.results.record import Record
 
 _SUMMARY_BYTES: Final = 1 << 20
@@ -104,7 +104,7 @@ class GitHub:
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the annotations, which GitHub takes from what is printed."""
-        from pytest_dlperf.report.annotations import workflow_commands
+        from pytest_dlperf.report.github import workflow_commands
 
         if self._trouble:
             terminalreporter.write_line(self._trouble, red=True)
@@ -118,8 +118,7 @@ class GitHub:
 
     def _place(self, location: tuple[str, int | None, str]) -> Place:
         """The line of the test's marker, from the top of the repository if it is below that."""
-        from pytest_dlperf.report.annotations import Place
-        from pytest_dlperf.report.marker_line import marker_line
+        from pytest_dlperf.report.github import Place, marker_line
 
         path = (self._root / location[0]).resolve()
         first = (location[1] or 0) + 1

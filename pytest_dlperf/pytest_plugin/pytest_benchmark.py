@@ -10,21 +10,22 @@ import json
 import os
 import shlex
 import warnings
-from typing import TYPE_CHECKING, Final
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 
+from pytest_dlperf._values import plain_values, short_values
 from pytest_dlperf.errors import DlperfWarning
-from pytest_dlperf.plain_values import plain_values, short_values
 from pytest_dlperf.pytest_plugin.options import arguments_given, run_options
 from pytest_dlperf.pytest_plugin.report_transport import facts_of, records_of
 from pytest_dlperf.report.exports import BenchmarkEntry, Facts, benchmark_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.pytest_plugin.pytest_benchmark_adapters import BenchmarkSession
+
 
 _CARRIED: Final = "dlperf_benchmark"
 _WRITES: Final[dict[str, object]] = {
@@ -36,6 +37,12 @@ _WRITES: Final[dict[str, object]] = {
     "benchmark_save": None,
 }
 """Options of pytest-benchmark that are for the process that reports, and what turns them off."""
+
+
+_TIMER: Final = "pytest_dlperf"
+"""What is given as the timer, by which people can tell our entries from others."""
+_SECONDS: Final = (1.0, 3.0)
+_TRIAL: Final = BenchmarkEntry("trial", "trial", None, None, None, _SECONDS, {"a": 1.0})
 
 
 def is_there(config: pytest.Config) -> bool:
@@ -107,7 +114,6 @@ class Joined:
         if self._looked or session is None:
             return
         self._looked = True
-        from pytest_dlperf.pytest_plugin.pytest_benchmark_adapters import obstacle
 
         problem = obstacle(session)
         if problem:
@@ -138,8 +144,6 @@ class Passing:
         report = yield
         fixture = getattr(item, "funcargs", {}).get("benchmark")
         if report.when == "teardown" and fixture is not None:
-            from pytest_dlperf.pytest_plugin.pytest_benchmark_adapters import entry_in
-
             entry = entry_in(fixture)
             if entry is not None:
                 vars(report)[_CARRIED] = json.dumps(entry.to_json())
@@ -173,14 +177,11 @@ class Entries:
         """Add the entries before pytest-benchmark saves, compares and shows them."""
         session = _enabled(self._config)
         entries = [entry for entries in self._entries.values() for entry in entries]
-        if session is not None and entries:
-            from pytest_dlperf.pytest_plugin.pytest_benchmark_adapters import make_entry, obstacle
-
-            if not obstacle(session):
-                # The same figures stand in our own table: theirs is for who asks for it.
-                if not session.benchmarks and not self._theirs and not _asked(self._config):
-                    session.quiet = True
-                session.benchmarks.extend(map(make_entry, entries))
+        if session is not None and entries and not obstacle(session):
+            # The same figures stand in our own table: theirs is for who asks for it.
+            if not session.benchmarks and not self._theirs and not _asked(self._config):
+                session.quiet = True
+            session.benchmarks.extend(map(make_entry, entries))
         return (yield)
 
 
@@ -216,3 +217,97 @@ def _enabled(config: pytest.Config) -> BenchmarkSession | None:
     """pytest-benchmark's session, if it is there and not turned off (as under pytest-xdist)."""
     session: BenchmarkSession | None = getattr(config, "_benchmarksession", None)
     return None if getattr(session, "disabled", False) else session
+
+
+class BenchmarkSession(Protocol):
+    """What is used of pytest-benchmark's session.
+
+    Attributes:
+        benchmarks: the entries so far.
+        quiet: whether it shows no table.
+    """
+
+    benchmarks: list[object]
+    quiet: bool
+
+
+class Metadata(Protocol):
+    """What pytest-benchmark knows of one test."""
+
+    def update(self, duration: float) -> None:
+        """Add what one round took, in seconds."""
+
+    def as_dict(self, *, include_data: bool) -> Mapping[str, object]:
+        """As its files have it."""
+
+
+def obstacle(session: object) -> str:
+    """Why this pytest-benchmark cannot be told anything; empty if it can.
+
+    Args:
+        session: its session.
+    """
+    if not isinstance(getattr(session, "benchmarks", None), list):
+        return "its session has no list of benchmarks"
+    try:
+        told = make_entry(_TRIAL).as_dict(include_data=True)
+        match told:
+            case {
+                "fullname": "trial",
+                "extra_info": {"a": 1.0},
+                "stats": {"mean": 2.0, "ops": 0.5, "rounds": 2, "data": [1.0, 3.0]},
+            }:
+                return ""
+    except (ImportError, AttributeError, LookupError, TypeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    return f"an entry became {told!r:.200}"
+
+
+def make_entry(entry: BenchmarkEntry) -> Metadata:
+    """An entry for `BenchmarkSession.benchmarks`.
+
+    Raises:
+        ImportError, AttributeError, TypeError: if this pytest-benchmark makes them otherwise; ask
+            `obstacle` before.
+    """
+    from pytest_benchmark import stats
+
+    metadata: Callable[..., Metadata] = stats.Metadata
+    fixture = SimpleNamespace(
+        name=entry.name,
+        fullname=entry.fullname,
+        group=entry.group,
+        param=entry.param,
+        params=entry.params,
+        extra_info=dict(entry.extra_info),
+        cprofile_stats=None,
+        has_error=False,
+    )
+    made = metadata(fixture, iterations=entry.iterations, options={"timer": _TIMER})
+    for seconds in entry.seconds:
+        made.update(seconds * entry.iterations)
+    return made
+
+
+def entry_in(fixture: object) -> BenchmarkEntry | None:
+    """What a test measured with pytest-benchmark's own fixture; None if nothing, or if it failed.
+
+    Args:
+        fixture: it, or whatever stands in its place.
+    """
+    stats: Any = getattr(fixture, "stats", None)
+    if getattr(stats, "has_error", True):
+        return None
+    try:
+        return BenchmarkEntry(
+            name=stats.name,
+            fullname=stats.fullname,
+            group=stats.group,
+            param=stats.param,
+            params=None if stats.params is None else short_values(stats.params),
+            seconds=list(stats.stats.data),
+            extra_info=plain_values(stats.extra_info),
+            iterations=stats.iterations,
+        )
+    except AttributeError:
+        return None

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.pytest_plugin.collection import measures
+from pytest_dlperf.pytest_plugin.duel_worker import SIDE, Side
 from pytest_dlperf.pytest_plugin.history_recorder import Historian, place_of
 from pytest_dlperf.pytest_plugin.options import (
     arguments_given,
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_dlperf.baselines.source import Footing
-    from pytest_dlperf.duel.questions import Rates
+    from pytest_dlperf.judge.error_rates import Rates
     from pytest_dlperf.measure.evaluator import Arena
-    from pytest_dlperf.pytest_plugin.duel_worker import Side
     from pytest_dlperf.pytest_plugin.measurements import Workplace
     from pytest_dlperf.report.progress import LineProgress, NoProgress
     from pytest_dlperf.results.baseline import Revision
@@ -39,10 +39,9 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.record import Record
     from pytest_dlperf.tuning.run import Studio
 
+
 _CI_GUARD: Final = "not recorded in CI; --dlperf-update-in-ci allows it"
 
-SIDE: Final = "dlperf-side"
-"""Name of the plugin by which this process is one side of a duel."""
 
 _XDIST: Final = (
     "nothing can be measured while {workers} pytest-xdist workers share the machine\n"
@@ -101,7 +100,7 @@ class DlperfSession:
             return self.side.corner
         from pytest_dlperf.baselines.evaluate import AgainstStored
         from pytest_dlperf.clock import MonotonicClock
-        from pytest_dlperf.git_adapters import reachable
+        from pytest_dlperf.git import reachable
         from pytest_dlperf.machine import environment
         from pytest_dlperf.measure.yardstick import Yardstick
 
@@ -134,7 +133,7 @@ class DlperfSession:
         return escalation.duel(test, commit)
 
     def _rates(self) -> Rates:
-        from pytest_dlperf.duel.questions import Rates
+        from pytest_dlperf.judge.error_rates import Rates
 
         return Rates(self.budgets)
 
@@ -237,7 +236,7 @@ class DlperfSession:
     @cached_property
     def revision(self) -> Revision:
         """The code that is measured, and when."""
-        from pytest_dlperf.git_adapters import current_revision
+        from pytest_dlperf.git import current_revision
 
         return current_revision(self._config.rootpath, self._variables)
 

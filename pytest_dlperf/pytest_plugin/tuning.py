@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any, Final
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
-from pytest_dlperf.config.markers import TUNES
+from pytest_dlperf._files import write_atomically
+from pytest_dlperf.config.options import TUNES
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.tuning.cli import ASKED, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.tuning.knob import Knob
+    from pytest_dlperf.tuning.configuration import Knob
     from pytest_dlperf.tuning.plan import Overrides, TuningPlan
     from pytest_dlperf.tuning.result import Tuned
+
 
 STUDIES: Final[pytest.StashKey[TuningPlan]] = pytest.StashKey()
 """Where a test keeps what its `dlperf_sweep` asks for."""
@@ -34,6 +40,18 @@ _CARGO: Final = pytest.StashKey[list[str]]()
 _ON_REPORT: Final = "dlperf_tunings"
 
 SKIPPED: Final = "tuning compares configurations of one version: it has no part in --dlperf-against"
+
+
+_INTERRUPTED: Final = 128 + signal.SIGINT  # as shells have it
+_SCHEMA: Final = 1
+_STATUS: Final[dict[int, int]] = {
+    pytest.ExitCode.OK: 0,
+    pytest.ExitCode.TESTS_FAILED: 1,
+    pytest.ExitCode.INTERRUPTED: _INTERRUPTED,
+}
+"""The exit status of the program; 2 for all else, which could not be used."""
+_TROUBLE: Final = pytest.StashKey[str]()
+_FINAL: Final = pytest.StashKey[int]()
 
 
 def known_knobs(config: pytest.Config) -> Mapping[str, Knob]:
@@ -87,8 +105,8 @@ def study_of(item: pytest.Item, plan: Plan, seconds: float | None) -> TuningPlan
 
 def load(item: pytest.Item, found: Iterable[Tuned]) -> None:
     """Have a test's last report carry what it has found."""
-    from pytest_dlperf.tuning.tuning import tuning_lines
-    from pytest_dlperf.tuning.tuning_json import tuning_json
+    from pytest_dlperf.tuning.report import tuning_lines
+    from pytest_dlperf.tuning.result_json import tuning_json
 
     texts = [
         json.dumps({"lines": list(tuning_lines(tuned)), "result": tuning_json(tuned)})
@@ -129,3 +147,55 @@ class Tunings:
                 terminalreporter.section(f"dlperf tune: {test}")
                 for line in one["lines"]:
                     terminalreporter.write_line(line)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Take over what the command line of the program says."""
+    config.stash[OVERRIDES] = _request().overrides
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write what was found, and choose the exit status of the program."""
+    status = _STATUS.get(session.exitstatus, 2)
+    path = _request().json
+    if path and status <= 1:
+        found: Any = session.config.pluginmanager.get_plugin("dlperf-tunings")
+        results = cast("Tunings", found).results if found else []
+        content = {"schema": _SCHEMA, "studies": results}
+        text = json.dumps(content, indent=1, allow_nan=False)
+        try:
+            write_atomically(Path(path), f"{text}\n".encode())
+        except OSError as error:
+            session.config.stash[_TROUBLE] = f"{path} cannot be written: {error.strerror or error}"
+            status = 2
+    session.config.stash[_FINAL] = status
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Any:  # noqa: ANN401 - as pluggy has it
+    """End with the exit status of the program."""
+    code = yield
+    return config.stash.get(_FINAL, 2 if code else 0)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    """Say what to do next, where there is no table."""
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        terminalreporter.write_line(
+            f"no test here has a marker @pytest.mark.{TUNES}(...): see pytest --markers"
+        )
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        terminalreporter.write_line(
+            "interrupted: the trials so far are kept, and the same command goes on from there"
+        )
+    if _TROUBLE in config.stash:
+        terminalreporter.write_line(config.stash[_TROUBLE], red=True)
+
+
+def _request() -> Request:
+    return Request.from_text(os.environ[ASKED])

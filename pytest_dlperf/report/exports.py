@@ -13,10 +13,10 @@ from pytest_dlperf.results.codec import metrics_to_json, rounded
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pytest_dlperf.config.options import Leniency
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.results.record import Record
     from pytest_dlperf.results.series import Series
+    from pytest_dlperf.results.verdict import Leniency
     from pytest_dlperf.statistics.estimate import Estimate
 
 SCHEMA: Final = 1

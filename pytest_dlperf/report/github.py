@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.report.budget_table import budget_cells, explanations, next_steps
+from pytest_dlperf.config.options import MEASURES
+from pytest_dlperf.report.budget_table import (
+    budget_cells,
+    explanations,
+    judged_line,
+    next_steps,
+    reason_of,
+)
 from pytest_dlperf.report.terminal import cells, columns, figure_lines, short_title
-from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.results.verdict import Verdict, consequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_dlperf.results.record import Record
+    from pytest_dlperf.results.verdict import Leniency
+
 
 _OPEN: Final = frozenset({Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INVALID})
 _BUDGETS: Final = ("budget", "measured", "limit", "baseline", "verdict")
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#|~&$])")
 _CUT: Final = "The rest did not fit: see the log."
+
+
+_LEVELS: Final[dict[Leniency, str]] = {"fail": "error", "warn": "warning"}
 
 
 def run_markdown(records: Sequence[Record], machine: str, most_bytes: int) -> str:
@@ -131,3 +145,93 @@ def _fenced(lines: Sequence[str]) -> list[str]:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def marker_line(source: str, first: int) -> int:
+    r"""The line of a test's own dlperf marker, else that of its `def`, else the one given.
+
+    Args:
+        source: of the module.
+        first: the line at which the test's function begins, its decorators included.
+
+    >>> marker_line("@pytest.mark.slow\n@pytest.mark.dlperf('p99 <= 1s')\ndef test_it(): ...", 1)
+    2
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return first
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if first in {node.lineno, *(one.lineno for one in node.decorator_list)}:
+            marks = (one.lineno for one in node.decorator_list if _name(one) == MEASURES)
+            return next(marks, node.lineno)
+    return first
+
+
+def _name(decorator: ast.expr) -> str:
+    function = decorator.func if isinstance(decorator, ast.Call) else decorator
+    match function:
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a file.
+
+    Attributes:
+        file: its path from the top of the repository, with slashes.
+        line: the first is 1.
+    """
+
+    file: str
+    line: int
+
+
+def workflow_commands(
+    record: Record, place: Place, *, missing: Leniency, inconclusive: Leniency
+) -> Iterator[str]:
+    """Workflow commands, one a line: an error if budgets fail the test, a warning if some warn.
+
+    GitHub shows ten of each kind for a step, so the budgets of a measurement share one.
+
+    Args:
+        record: the measurement.
+        place: of the test's marker.
+        missing: what a relative budget without a baseline does to the test.
+        inconclusive: what a budget that noise leaves open does to the test.
+    """
+    steps = list(next_steps(record))
+    for level, command in _LEVELS.items():
+        found = [
+            judgement
+            for judgement in record.judgements
+            if consequence(
+                judgement,
+                # What was recorded is not missing any more.
+                missing="pass" if record.kept else missing,
+                inconclusive=inconclusive,
+            )
+            == level
+        ]
+        if not found:
+            continue
+        reasons = dict.fromkeys(reason_of(judgement) for judgement in found if judgement.reason)
+        lines = [*map(judged_line, found), *reasons, *steps]
+        steps = []  # said once
+        yield (
+            f"::{command} file={_property(place.file)},line={place.line},"
+            f"title={_property(f'dlperf: {short_title(record)}')}::{_data(chr(10).join(lines))}"
+        )
+
+
+def _data(text: str) -> str:
+    """A message as GitHub's runner reads it, in one line."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

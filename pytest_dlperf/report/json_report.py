@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_dlperf._command import WIDTH, Command, Outcome
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.report.terminal import summary_lines
 from pytest_dlperf.results.record import SCHEMA, record_from_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import argparse
 
     from pytest_dlperf.results.record import Record
+
 
 HINT: Final = "expected a file that pytest --dlperf-json wrote"
 UNREADABLE: Final = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
@@ -63,3 +68,18 @@ def read_report(path: Path) -> ReportFile:
 def damaged(path: Path, error: Exception) -> UsageError:
     """The error of a file whose values are not of the right shape."""
     return UsageError(f"{path} is no report: {type(error).__name__}: {error}", HINT)
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path)
+
+
+def _report_lines(path: Path) -> list[str]:
+    return summary_lines(read_report(path).records, WIDTH, colour=sys.stdout.isatty())
+
+
+def _run(given: argparse.Namespace) -> Outcome:
+    return Outcome(_report_lines(given.file))
+
+
+REPORT: Final = Command("report", "show what --dlperf-json wrote", _arguments, _run)

@@ -12,10 +12,8 @@ from pytest_dlperf.results.series import NO_SERIES, Series
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_dlperf.results.gpus import GpuUse
-    from pytest_dlperf.results.row_evidence import RowScores
-    from pytest_dlperf.results.rows import Rows
-    from pytest_dlperf.results.usage import Consumption
+    from pytest_dlperf.results.row_evidence import Rows, RowScores
+    from pytest_dlperf.results.usage import Consumption, GpuUse
     from pytest_dlperf.statistics.estimate import Estimate
 
 
@@ -131,3 +129,8 @@ class Measurement:
     def title(self) -> str:
         """The test's node id, with the measurement's name if it has one."""
         return f"{self.test} [{self.name}]" if self.name else self.test
+
+
+def title_of(test: str, name: str) -> str:
+    """A test's node id, with the measurement's name if it has one."""
+    return f"{test} [{name}]" if name else test

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pytest_dlperf.metrics import definitions_of, read_definitions
 from pytest_dlperf.results.codec import estimate_from_json, metrics_from_json, metrics_to_json
 from pytest_dlperf.results.environment import Environment
-from pytest_dlperf.results.gpus import GpuUse
 from pytest_dlperf.results.measurement import ErrorCount, Measurement
-from pytest_dlperf.results.row_evidence import RowScores
-from pytest_dlperf.results.rows import Rows
+from pytest_dlperf.results.row_evidence import Rows, RowScores
 from pytest_dlperf.results.series import Series
-from pytest_dlperf.results.usage import Consumption
+from pytest_dlperf.results.usage import Consumption, GpuUse
 from pytest_dlperf.results.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from pytest_dlperf.baselines.acceptance import Keeping
 
 SCHEMA: Final = 1
 """Version of the JSON report."""
@@ -249,3 +246,7 @@ def judgement_from_json(value: dict[str, Any]) -> Judgement:
         improved=value["improved"],
         change=estimate_from_json(change) if change else None,
     )
+
+
+Keeping: TypeAlias = Literal["", "follow", "renew"]
+"""Not kept, kept as the next session of what is there, or kept as the first of a new baseline."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from pytest_dlperf.config.options import Leniency
     from pytest_dlperf.statistics.estimate import Estimate
 
 
@@ -80,3 +79,6 @@ def consequence(judgement: Judgement, *, missing: Leniency, inconclusive: Lenien
             return inconclusive
         case Verdict.INVALID:
             return "fail" if judgement.lasting else inconclusive
+
+
+Leniency: TypeAlias = Literal["pass", "warn", "fail"]

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.statistics.estimate import Estimate
-from pytest_dlperf.statistics.robust import SD_OF_MEDIAN, deviation
+from pytest_dlperf.statistics.estimate import SD_OF_MEDIAN, Estimate, deviation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

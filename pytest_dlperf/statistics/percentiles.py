@@ -5,9 +5,21 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pytest_dlperf.statistics.estimate import CONFIDENCE, Estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 _CONFIDENCE: Final = 0.99
+
+
+_TAIL: Final = (1 - CONFIDENCE) / 2
+_CLUSTERED: Final = -2.326  # one-sided 1 %
 
 
 @cache
@@ -68,3 +80,47 @@ def early_stopping_bound(requests: int, percent: float) -> int:
         return bool(betainc(requests - above, above + 1, share) >= 1 - _CONFIDENCE)
 
     return bisect_left(range(requests), True, key=too_many) - 1  # noqa: FBT003 - what is searched
+
+
+def independent(values: NDArray[np.float64]) -> bool:
+    """Whether values that follow one another do not come in clusters, as those of a queue do.
+
+    Wald and Wolfowitz' runs test about the median (Wald, Wolfowitz 1940), one-sided at 1 %.
+
+    Args:
+        values: in the order of time, shape `(n,)`.
+    """
+    if not len(values):
+        return True
+    high = values > np.median(values)
+    above, n = int(high.sum()), len(values)
+    below = n - above
+    if not above or not below:
+        return True
+    runs = 1 + int((high[1:] != high[:-1]).sum())
+    expected = 2 * above * below / n + 1
+    variance = (expected - 1) * (expected - 2) / max(1, n - 1)
+    return variance <= 0 or (runs - expected) / variance**0.5 > _CLUSTERED
+
+
+def percentile_interval(ordered: NDArray[np.float64], percent: float) -> Estimate:
+    """A percentile with the exact interval of its order statistics.
+
+    The number of values below the percentile is binomial; so the values whose ranks are the
+    binomial's 2.5 % and 97.5 % points enclose it with at least 95 %, whatever the distribution
+    (David, Nagaraja: Order Statistics, 2003, 7.1).
+
+    Args:
+        ordered: ascending, shape `(n,)`, at least as many as `required_requests` says.
+        percent: of the percentile, between 0 and 100.
+    """
+    from scipy.special import bdtrik
+
+    n, share = len(ordered), percent / 100
+    low, high = np.ceil(bdtrik([_TAIL, 1 - _TAIL], n, share)).astype(int)
+    value = float(ordered[min(n - 1, int(n * share))])
+    return Estimate(
+        value,
+        min(value, float(ordered[max(0, low - 1)])),
+        max(value, float(ordered[min(n - 1, high)])),
+    )

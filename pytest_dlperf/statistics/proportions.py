@@ -17,6 +17,7 @@ from pytest_dlperf.statistics.estimate import CONFIDENCE, Estimate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
 _ALL_FLIPS: Final = 12  # so many seeds have 4,096 ways to flip their signs: all are looked at
 _SOME_FLIPS: Final = 9999
 _ROUNDING: Final = 1e-12  # relative: sums that differ by less are tied
@@ -266,3 +267,8 @@ def _student(values: NDArray[np.float64]) -> Estimate:
     n, mean = len(values), float(values.mean())
     reach = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1)) / math.sqrt(n)
     return Estimate(mean, mean - reach, mean + reach)
+
+
+def are_bits(scores: NDArray[np.float64]) -> bool:
+    """Whether all scores are 0 or 1, so that each row is right or wrong."""
+    return bool(np.isin(scores, (0.0, 1.0)).all())

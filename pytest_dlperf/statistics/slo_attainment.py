@@ -14,8 +14,8 @@ from pytest_dlperf.statistics.proportions import wilson
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_dlperf.load.totals import Tally
     from pytest_dlperf.statistics.estimate import Estimate
+
 
 _NS: Final = 1e-9
 _MOST_ALIKE: Final = 0.9  # more likeness between neighbours cannot be told from so few blocks
@@ -83,31 +83,6 @@ class Attainment:
         requests = self.effective * (normal / student) ** 2
         share = float(self.within.sum() / self.total.sum())
         return wilson(share * requests, requests, confidence)
-
-
-def within_limit(tally: Tally) -> Attainment:
-    """How many requests of a run were answered well and within the `slo` that it was told.
-
-    Rejected and unfinished requests are not. The unfinished ones belong to the last block; the
-    rejected ones, whose times are not known, to where the others waited. The first block is left
-    out: there the queue, which begins empty, fills.
-
-    Args:
-        tally: of an open loop, with at least one call.
-    """
-    slo_ns = (tally.slo or 0.0) / _NS
-    blocks = tally.blocks
-    total = blocks.requests.astype(np.float64)
-    waited = blocks.queue_ns.astype(np.float64)
-    where = waited if waited.any() else total
-    unanswered = tally.rejected * where / where.sum()
-    unanswered[-1] += tally.unfinished
-    half_way = (tally.latencies.median_ns + slo_ns) / 2
-    return Attainment(
-        total=(total + unanswered)[1:],
-        within=blocks.within.astype(np.float64)[1:],
-        early=tally.latencies.within(half_way, len(blocks)).astype(np.float64)[1:],
-    )
 
 
 def _design_effect(total: NDArray[np.float64], hits: NDArray[np.float64]) -> float:

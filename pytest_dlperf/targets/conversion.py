@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from pytest_dlperf.errors import TargetError, in_a_line
+from pytest_dlperf._values import Described, check_choice
+from pytest_dlperf.errors import TargetError, UsageError, in_a_line
 from pytest_dlperf.targets import keras
 from pytest_dlperf.targets.keras_models import Layer, called, copied, leaves, quiet
+from pytest_dlperf.targets.litert import LiteRTTarget, litert_target
+from pytest_dlperf.targets.onnx import OnnxTarget, onnx_target, quantised
 from pytest_dlperf.targets.padding import Infer, padded, powers_of_two
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
 
 _LARGEST: Final = 1 << 20
 """The most rows that a batch may have; `Serving` allows no more than a million."""
@@ -27,6 +32,18 @@ _LACKING: Final = re.compile(r"(?:TF Select|Custom) ops: (.+)|'tf\.(\w+)' op")
 """How LiteRT's converter names the operations of a model that LiteRT cannot run."""
 
 _SUFFIX: Final = {"litert": ".tflite", "onnx": ".onnx"}
+
+
+Kind: TypeAlias = Literal["int8"]
+"""What weights are rounded to."""
+CONVERTED: Final = frozenset({"litert", "onnx"})
+"""Runtimes that a model is converted for; the converter is who rounds its weights."""
+Runtime: TypeAlias = Literal["tf.function", "xla", "litert", "onnx"]
+_NEEDED: Final = {
+    "litert": ("ai_edge_litert.interpreter",),
+    "onnx": ("onnxruntime", "onnx", "tf2onnx"),
+}
+"""Modules that a runtime needs; the extra that brings them is called as it is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,3 +196,123 @@ def _litert_only() -> dict[str, object]:
 
 def _bytes(variable: Any) -> int:  # noqa: ANN401 - a variable of Keras' or TensorFlow's
     return int(np.asarray(variable.numpy()).nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantisation(Described):
+    """Weights rounded to 8 bits; what they are multiplied with is rounded in each call.
+
+    `scale = max|w| / 127` for each unit, `w` stored as `round(w / scale)`. Kernels of Dense,
+    Embedding and the like are rounded; all else computes as before.
+
+    Attributes:
+        kind: what weights are rounded to.
+    """
+
+    kind: Kind = "int8"
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        check_choice(self.kind, get_args(Kind), "Quantisation(kind)")
+
+    def __str__(self) -> str:
+        return f"Quantisation({self.kind})"
+
+
+def as_target(
+    model: Any,  # noqa: ANN401 - a Keras model or a tf.function
+    runtime: Runtime,
+    sample: NDArray[Any],
+    quantisation: Quantisation | None = None,
+) -> object:
+    """A model as a runtime computes it; what comes back is measured by `dlperf(target, data)`.
+
+    `tf.function` is the model itself, which `dlperf` compiles. `xla` compiles one program for
+    each size of batch, so batches are padded to powers of two. `litert` and `onnx` convert the
+    model as it is now; a call computes in one thread, and replicas add up.
+
+    Args:
+        model: a Keras model; a `tf.function` for `tf.function` and `xla`.
+        runtime: what computes its answers.
+        sample: rows like those that will come, at least one, shape `(rows, ...)`.
+        quantisation: of the weights, for `litert` and `onnx`.
+
+    Raises:
+        UsageError: if that is no runtime, what it needs is not installed, it does not go with
+            the quantisation, or the model is none or has several outputs.
+        TargetError: if the model cannot be converted or run there.
+    """
+    __tracebackhide__ = True
+    _check(model, runtime, quantisation)
+    if not isinstance(sample, np.ndarray) or not sample.size:
+        raise UsageError(
+            f"as_target(sample={sample!r:.80}) has no rows",
+            "give an array with at least one row like those to come",
+        )
+    if runtime == "tf.function":
+        return model
+    name = keras.name_of(model)
+    if runtime == "xla":
+        return xla_target(model, sample, f"{name} compiled by XLA")
+    rounded = f", {quantisation.kind}" if quantisation else ""
+    if runtime == "litert":
+        content = (
+            converted_to_int8(model, sample) if quantisation else converted(model, sample, "litert")
+        )
+        return litert_target(content, sample, f"{name} in LiteRT{rounded}")
+    content = converted(model, sample, "onnx")
+    if quantisation:
+        content = quantised(content)
+    return onnx_target(content, sample, f"{name} in ONNX Runtime{rounded}")
+
+
+def size_of(target: object) -> int:
+    """Bytes of what is served: the weights of a model or function, or the converted file.
+
+    Raises:
+        UsageError: if that is not known.
+    """
+    __tracebackhide__ = True
+    if keras.is_model(target):
+        return weights_size(target)
+    if keras.is_function(target) and hasattr(target, "variables"):
+        return variables_size(target)
+    if isinstance(target, LiteRTTarget | OnnxTarget | XlaTarget):
+        return target.size
+    raise UsageError(
+        f"size_of({target!r:.80}): how large it is, is not known",
+        "expected a Keras model, a concrete tf.function, or what as_target() returned",
+    )
+
+
+def _check(model: object, runtime: Runtime, quantisation: Quantisation | None) -> None:
+    __tracebackhide__ = True
+    if runtime not in get_args(Runtime):
+        raise UsageError(f"runtime {runtime!r:.80}", f"one of {', '.join(get_args(Runtime))}")
+    converts = runtime in CONVERTED
+    if not keras.is_model(model) and (converts or not keras.is_function(model)):
+        wanted = "a Keras model" if converts else "a Keras model or a tf.function"
+        raise UsageError(f"the runtime {runtime} needs {wanted}, not {model!r:.80}")
+    if not isinstance(quantisation, Quantisation | None):
+        raise UsageError(
+            f"as_target(quantisation={quantisation!r:.80})", 'expected Quantisation("int8") or None'
+        )
+    if quantisation is not None and not converts:
+        raise UsageError(
+            f"{quantisation} for the runtime {runtime}",
+            'here Keras is who rounds weights, before: model.quantize("int8")',
+        )
+    if converts and is_rounded(model):
+        raise UsageError(
+            f"the runtime {runtime} cannot use {keras.name_of(model)}, which Keras keeps in 8 bits",
+            f'as_target(model, "{runtime}", sample, Quantisation("int8")) rounds the weights of '
+            "the float model",
+        )
+    for module in _NEEDED.get(runtime, ()):
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UsageError(
+                f"the runtime {runtime} cannot be used here: {error}",
+                f"pip install 'pytest-dlperf[{runtime}]'",
+            ) from error

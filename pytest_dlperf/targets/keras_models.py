@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import re
+import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf.errors import UsageError, in_a_line
-from pytest_dlperf.targets.keras import Model, is_model, name_of
+import numpy as np
+
+from pytest_dlperf.errors import DlperfError, TargetError, UsageError, in_a_line
+from pytest_dlperf.targets.keras import Model, is_model, name_of, trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
+
 Layer = Any
 """A layer of Keras', which has no types."""
+
+
+_ASKED: Final = 256  # rows of a batch
+_LONGEST: Final = 300
+_COLOUR: Final = re.compile("\x1b\\[[0-9;]*m")
 
 
 def called(target: Any, sample: NDArray[Any]) -> None:  # noqa: ANN401 - a Keras model or a function
@@ -127,3 +139,81 @@ def compiled_alike(copy: Layer, model: Layer) -> Model:
         copy.optimizer.build(copy.trainable_variables)
     made: Model = copy
     return made
+
+
+def answers(model: Model, inputs: NDArray[Any]) -> NDArray[Any]:
+    """What a model answers, shape `(rows, ...)`.
+
+    Raises:
+        UsageError: if it has several outputs.
+        TargetError: if it does not take such rows.
+    """
+    return answerer(model, inputs[:1])(inputs)
+
+
+def answerer(model: Model, sample: NDArray[Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Asks a model, each time with the weights that it has then; it is traced once.
+
+    Args:
+        model: with one output.
+        sample: at least one row of what it will be asked.
+
+    Raises:
+        UsageError: if it has several outputs.
+        TargetError: if it does not take such rows.
+    """
+    import tensorflow as tf
+
+    try:
+        concrete = trace(model, sample)
+    except DlperfError:
+        raise
+    except Exception as error:
+        raise TargetError(
+            f"{name_of(model)} does not take rows of shape {sample.shape[1:]} and type "
+            f"{sample.dtype}: {said_by_keras(error)}"
+        ) from error
+
+    def asked(inputs: NDArray[Any]) -> NDArray[Any]:
+        batches = range(0, len(inputs), _ASKED)
+        parts = [concrete(tf.convert_to_tensor(inputs[n : n + _ASKED])).numpy() for n in batches]
+        return np.concatenate(parts)
+
+    return asked
+
+
+def said_by_keras(error: Exception) -> str:
+    """What an exception of Keras' says, without the colours and breaks that Keras puts in."""
+    said = " ".join(_COLOUR.sub("", str(error)).split())
+    return f"{type(error).__name__}: {said}"[:_LONGEST]
+
+
+class Tracings:
+    """How often each `tf.function` of this process was traced; never imports TensorFlow.
+
+    Functions are found among the objects of the garbage collector, so also those that a callable
+    hides. Make it before `gc.freeze`, which hides objects from the search.
+    """
+
+    def __init__(self) -> None:
+        self._functions: dict[int, Any] = {}
+        self._search()
+
+    def count(self) -> Counter[str]:
+        """Traces so far, by the function's name; those of functions made meanwhile included."""
+        self._search()
+        counts: Counter[str] = Counter()
+        for function in self._functions.values():
+            counts[function.python_function.__name__] += function.experimental_get_tracing_count()
+        return counts
+
+    def _search(self) -> None:
+        module = sys.modules.get("tensorflow")
+        if module is None:
+            return
+        kind = module.types.experimental.PolymorphicFunction
+        objects = gc.get_objects()
+        # By type: isinstance() would run code of whatever object it is asked about.
+        types = {one for one in set(map(type, objects)) if issubclass(one, kind)}
+        found = [one for one in objects if type(one) in types]
+        self._functions.update((id(function), function) for function in found)

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -25,19 +25,13 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.config.options import Clients
     from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.load.runner import Target
+
 
 _CHECK_SERVER: Final = (
     "check that the server runs and has loaded the model, and that the URL and the model's name "
     "are right"
 )
-
-
-class Target(Protocol):
-    """Something that answers batches."""
-
-    def infer(self, batch: NDArray[Any]) -> object:
-        """Answer a batch; both have one leading batch axis. Synchronous: returns when done."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

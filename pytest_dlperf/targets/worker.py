@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf.endings import ending, last_lines
+from pytest_dlperf._processes import ending, last_lines
 from pytest_dlperf.errors import AnswerError, TargetError
 from pytest_dlperf.targets.shared_memory import SharedArray
 

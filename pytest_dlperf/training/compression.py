@@ -5,43 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Protocol
 
-from pytest_dlperf.checks import check_choice, check_count, check_number
-from pytest_dlperf.describe import Described
+from pytest_dlperf._values import Described, check_count, check_number
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.targets.conversion import CONVERTED, Quantisation, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from pytest_dlperf.tuning.setup import Finish, Runtime
-
-Kind: TypeAlias = Literal["int8"]
-"""What weights are rounded to."""
-
-CONVERTED: Final = frozenset({"litert", "onnx"})
-"""Runtimes that a model is converted for; the converter is who rounds its weights."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quantisation(Described):
-    """Weights rounded to 8 bits; what they are multiplied with is rounded in each call.
-
-    `scale = max|w| / 127` for each unit, `w` stored as `round(w / scale)`. Kernels of Dense,
-    Embedding and the like are rounded; all else computes as before.
-
-    Attributes:
-        kind: what weights are rounded to.
-    """
-
-    kind: Kind = "int8"
-
-    def __post_init__(self) -> None:
-        __tracebackhide__ = True
-        check_choice(self.kind, get_args(Kind), "Quantisation(kind)")
-
-    def __str__(self) -> str:
-        return f"Quantisation({self.kind})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +141,10 @@ def _check_epochs(epochs: object, what: str) -> None:
     __tracebackhide__ = True
     if epochs != 0 or isinstance(epochs, bool):
         check_count(epochs, what)
+
+
+class Finish(Protocol):
+    """What is done to a model beside plain training: pruning, distillation, quantisation.
+
+    Its `str()` tells it from every other one.
+    """

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final, Self, get_args
+from typing import TYPE_CHECKING, Final, Protocol, Self, get_args
 
-from pytest_dlperf.checks import as_number, check_choice, check_count, check_number
+from pytest_dlperf._values import Described, as_number, check_choice, check_count, check_number
 from pytest_dlperf.data.normalisation import Kind
-from pytest_dlperf.describe import Described
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from _typeshed import DataclassInstance
+
 
 _LARGEST_ID: Final = 2**24  # float32 has every whole number up to there
 
@@ -187,3 +187,10 @@ def _as_call(kind: str, value: DataclassInstance) -> str:
     given = ((field, getattr(value, field.name)) for field in fields(value))
     arguments = [f"{field.name}={one!r}" for field, one in given if one != field.default]
     return f"Augmentation.{kind}({', '.join(arguments)})"
+
+
+class Front(Protocol):
+    """What is put in front of a model, in its graph: normalisation, augmentation.
+
+    Its `str()` tells it from every other one.
+    """

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf._values import device_names
-from pytest_dlperf.checks import check_count
+from pytest_dlperf._values import check_count, describe, device_names
 from pytest_dlperf.data.dataset import as_data
-from pytest_dlperf.describe import describe
 from pytest_dlperf.errors import DataError, UsageError
 from pytest_dlperf.targets.keras import is_model
 from pytest_dlperf.training.keras.fit import batch_size
-from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from pytest_dlperf.checks import check_count
+from pytest_dlperf._values import check_count
 from pytest_dlperf.data.dataset import check_finite
 from pytest_dlperf.data.label_noise import LabelNoise, confident_learning
 from pytest_dlperf.errors import DataError, UsageError
@@ -16,7 +16,7 @@ from pytest_dlperf.errors import DataError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_dlperf.data.examples import Examples
+    from pytest_dlperf.data.dataset import Examples
 
 
 class Classifier(Protocol):

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf.data.examples import Examples
+from pytest_dlperf.data.dataset import Examples
 from pytest_dlperf.targets import keras
 from pytest_dlperf.training.keras.fit import BATCH_SIZE, fit
-from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.measure.prepared import Bench
-    from pytest_dlperf.training.training import Epoch
+    from pytest_dlperf.training.summary import Epoch
 
 
 class Onlooker:

@@ -7,14 +7,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
-from pytest_dlperf.checks import check_count, check_number
-from pytest_dlperf.describe import Described
+from pytest_dlperf._values import Described, check_choice, check_count, check_number
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+Optimizer: TypeAlias = Literal["gradient_descent", "sgd", "rmsprop", "adam", "adamw"]
+Precision: TypeAlias = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+WITH_MOMENTUM: Final = frozenset({"sgd", "rmsprop"})
+"""Optimizers that take one."""
 
 
 class Schedule(ABC):
@@ -122,3 +127,78 @@ class PiecewiseConstant(Described, Schedule):
     def at(self, step: int) -> float:
         """The rate of a step; the first step is 0."""
         return self.rates[sum(step > last for last in self.steps)]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe(Described):
+    """How a model is trained. What is None is as the model was compiled, or as Keras has it.
+
+    Attributes:
+        epochs: passes over the rows.
+        batch_size: rows of one step; None is 32. Plain gradient descent takes all rows at once.
+        optimizer: `gradient_descent` (`theta = theta - alpha * grad J`, over all rows), `sgd`,
+            `rmsprop`, `adam` or `adamw`; None keeps the one that the model was compiled with.
+        learning_rate: a number, or a schedule of it over the steps.
+        momentum: of `sgd` and `rmsprop`, at least 0 and below 1.
+        weight_decay: what `adamw` takes off the weights in each step, as a share of the learning
+            rate.
+        steps_per_execution: steps that TensorFlow carries out in one call.
+        jit_compile: whether the step is compiled by XLA.
+        precision: what layers compute in that are not told otherwise.
+    """
+
+    epochs: int = 5
+    batch_size: int | None = None
+    optimizer: Optimizer | None = None
+    learning_rate: float | Schedule | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    steps_per_execution: int | None = None
+    jit_compile: bool | None = None
+    precision: Precision | None = None
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        check_count(self.epochs, "Recipe(epochs)")
+        if self.batch_size is not None:
+            check_count(self.batch_size, "Recipe(batch_size)")
+        if self.steps_per_execution is not None:
+            check_count(self.steps_per_execution, "Recipe(steps_per_execution)")
+        if self.jit_compile is not None and not isinstance(self.jit_compile, bool):
+            raise UsageError(f"Recipe(jit_compile={self.jit_compile!r:.80})", "True or False")
+        if self.precision is not None:
+            check_choice(self.precision, get_args(Precision), "Recipe(precision)")
+        if self.optimizer is not None:
+            check_choice(self.optimizer, get_args(Optimizer), "Recipe(optimizer)")
+        if self.learning_rate is not None and not isinstance(self.learning_rate, Schedule):
+            check_number(self.learning_rate, "Recipe(learning_rate)", above=0)
+        self._check_optimizer()
+
+    @property
+    def all_at_once(self) -> bool:
+        """Whether each step takes all rows, in their order."""
+        return self.optimizer == "gradient_descent"
+
+    def _check_optimizer(self) -> None:
+        __tracebackhide__ = True
+        if self.optimizer == "gradient_descent" and self.batch_size is not None:
+            raise UsageError(
+                f"Recipe(batch_size={self.batch_size}) with gradient descent, which takes all rows "
+                "at once",
+                "optimizer='sgd' takes batches",
+            )
+        if self.momentum is not None:
+            check_number(self.momentum, "Recipe(momentum)")
+            if self.momentum >= 1:
+                raise UsageError(f"Recipe(momentum={self.momentum:g})", "expected less than 1")
+            if self.optimizer not in WITH_MOMENTUM:
+                raise UsageError(
+                    f"Recipe(momentum) with optimizer={self.optimizer!r}",
+                    f"it belongs to {' and '.join(sorted(WITH_MOMENTUM))}",
+                )
+        if self.weight_decay is not None:
+            check_number(self.weight_decay, "Recipe(weight_decay)")
+            if self.optimizer != "adamw":
+                raise UsageError(
+                    f"Recipe(weight_decay) with optimizer={self.optimizer!r}", "it belongs to adamw"
+                )

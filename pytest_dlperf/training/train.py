@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_dlperf.data.dataset import content_hash
-from pytest_dlperf.data.examples import Examples
+from pytest_dlperf.data.dataset import Examples, content_hash
 from pytest_dlperf.data.scoring import user_scores
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.summary import Score, summarise_score
 from pytest_dlperf.measure.measure import quiet_gc, rows_of, scores_of
 from pytest_dlperf.measure.prepared import measured_by_users, scorer_of
 from pytest_dlperf.metrics import ANSWER_METRICS
-from pytest_dlperf.results.gpus import gpu_notes, summarise_gpus
 from pytest_dlperf.results.measurement import Measurement
-from pytest_dlperf.results.usage import consumption, disturbance
+from pytest_dlperf.results.usage import consumption, disturbance, gpu_notes, summarise_gpus
 from pytest_dlperf.statistics.estimate import counted
-from pytest_dlperf.targets.keras_answers import answers
+from pytest_dlperf.targets.keras_models import answers
 from pytest_dlperf.training.job import labels_of
 from pytest_dlperf.training.keras.distribution import gpu_peaks, peak_notes, sharing, under
 from pytest_dlperf.training.keras.fit import batch_size, built, fit, sized_name_of, weights_of

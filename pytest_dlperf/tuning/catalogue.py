@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.tuning import knobs as built_in
-from pytest_dlperf.tuning.configuration import anchored, configured, setup_of
-from pytest_dlperf.tuning.knob import Knob
+from pytest_dlperf.tuning.configuration import Knob, anchored, configured, setup_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pytest_dlperf.tuning.setup import Setup
+    from pytest_dlperf.tuning.configuration import Setup
 
 BUILT_IN: Final[Mapping[str, Callable[..., Knob]]] = MappingProxyType(
     {

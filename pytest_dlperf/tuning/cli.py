@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pytest_dlperf._command import Command, Outcome
+from pytest_dlperf.config.options import QUIET, TUNES
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.tuning.plan import Overrides, check_whole
 from pytest_dlperf.tuning.search import SearchName
-from pytest_dlperf.tuning.tuning_run import Request, become_pytest
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import NoReturn
+
 
 _STATUS: Final = (
     "Exit status: 0 if each study came to its end, whether or not something better was found; 1 "
@@ -21,6 +28,11 @@ _STATUS: Final = (
     "what cannot be used, and if no test has the marker; 130 after Ctrl-C. What was tried is kept "
     "in pytest's cache: the same command goes on from there."
 )
+
+
+ASKED: Final = "DLPERF_TUNE"
+"""Environment variable that tells the plugin of ours what was asked for."""
+_PLUGIN: Final = "pytest_dlperf.pytest_plugin.tuning"
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,3 +98,51 @@ TUNE: Final = Command(
     _arguments,
     _run,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What `pytest-dlperf tune` was asked for.
+
+    Attributes:
+        overrides: what holds for all studies.
+        json: the file that results are written to; empty writes none.
+    """
+
+    overrides: Overrides
+    json: str = ""
+
+    def to_text(self) -> str:
+        """As an environment variable."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> Request:
+        """The inverse of `to_text`."""
+        value: dict[str, Any] = json.loads(text)
+        given = {**value["overrides"], "knobs": tuple(value["overrides"]["knobs"])}
+        return cls(Overrides(**given), value["json"])
+
+
+def command(tests: Sequence[str]) -> list[str]:
+    """The arguments by which pytest runs the tests that tune.
+
+    Args:
+        tests: paths and node ids to look in; none looks where pytest does.
+    """
+    return [sys.executable, "-m", "pytest", "-m", TUNES, "-p", _PLUGIN, "-W", QUIET, *tests]
+
+
+def become_pytest(
+    tests: Sequence[str], request: Request, variables: Mapping[str, str] = os.environ
+) -> NoReturn:
+    """Go on as pytest: it gets this process' terminal, signals and exit status.
+
+    Args:
+        tests: paths and node ids to look in.
+        request: what was asked for.
+        variables: environment variables.
+    """
+    sys.stdout.flush()
+    given = command(tests)
+    os.execve(given[0], given, {**variables, ASKED: request.to_text()})  # noqa: S606 - our own interpreter

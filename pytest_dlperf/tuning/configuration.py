@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from pytest_dlperf.errors import DlperfError, UsageError
-from pytest_dlperf.tuning.setup import Setup
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.targets.conversion import Runtime
+from pytest_dlperf.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_dlperf.tuning.knob import Knob
+    from pytest_dlperf.data.dataset import Preparation
+    from pytest_dlperf.training.compression import Finish
+    from pytest_dlperf.training.graph_layers import Front
+
+
+Stage: TypeAlias = Literal["data", "model", "training", "serving"]
+"""What a knob changes; a trained model is shared by all that differs in serving only."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,3 +146,110 @@ def _anchored(knob: Knob, base: Setup) -> Knob:
         return knob
     others = (value for value in knob.values if str(value) != str(now))
     return dataclasses.replace(knob, values=(now, *others))
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One thing to try.
+
+    Attributes:
+        name: as in tables and in code to paste; a Python identifier.
+        values: to try, the first of them being what is there without tuning; at least two, each
+            told from the others by its `str()`. One is enough where `read` tells the first.
+        stage: what it changes.
+        apply: the setup with this value.
+        read: what a setup has of it; then this comes first among the values of a study, whatever
+            the order here. None leaves the values as they are.
+    """
+
+    name: str
+    values: tuple[object, ...]
+    stage: Stage
+    apply: Callable[[Setup, object], Setup]
+    read: Callable[[Setup], object] | None = None
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise UsageError(f"Knob(name={self.name!r:.80})", "expected a Python identifier")
+        if self.stage not in get_args(Stage):
+            raise UsageError(
+                f"Knob {self.name}: stage={self.stage!r:.80}",
+                f"one of {', '.join(get_args(Stage))}",
+            )
+        object.__setattr__(self, "values", tuple(self.values))
+        texts = [str(value) for value in self.values]
+        least = 2 if self.read is None else 1
+        if len(set(texts)) != len(texts) or len(texts) < least:
+            raise UsageError(
+                f"Knob {self.name}: values {', '.join(texts)}",
+                f"expected at least {'two' if least > 1 else 'one'}, all different",
+            )
+
+    @property
+    def default(self) -> object:
+        """What is there without tuning."""
+        return self.values[0]
+
+    def value_of(self, text: str) -> object:
+        """The value with this text.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        for value in self.values:
+            if str(value) == text:
+                return value
+        raise ValueError(f"knob {self.name} has no value {text!r:.80}")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """One whole way to prepare data, build and train a model, and serve it.
+
+    Attributes:
+        preparations: steps of data preprocessing, in their order, ahead of time.
+        fronts: layers in front of the model, the first one first.
+        arguments: of the function that builds the model, by keyword.
+        recipe: how it is trained.
+        finishes: what is done to it beside plain training, in their order.
+        runtime: what computes its answers.
+        serving: how requests reach it.
+    """
+
+    preparations: tuple[Preparation, ...] = ()
+    fronts: tuple[Front, ...] = ()
+    arguments: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    recipe: Recipe = field(default_factory=Recipe)
+    finishes: tuple[Finish, ...] = ()
+    runtime: Runtime = "tf.function"
+    serving: Serving = field(default_factory=Serving)
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        for name in ("preparations", "fronts", "finishes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "arguments", MappingProxyType(dict(self.arguments)))
+        if self.runtime not in get_args(Runtime):
+            raise UsageError(
+                f"Setup(runtime={self.runtime!r:.80})", f"one of {', '.join(get_args(Runtime))}"
+            )
+        threads = self.serving.intra_op_threads
+        if threads is not None and self.runtime != "tf.function":
+            raise UsageError(
+                f"Setup(runtime={self.runtime!r}) with Serving(intra_op_threads={threads})",
+                "only a tf.function can be sent to a process with threads of its own; leave the "
+                "threads out, or choose runtime='tf.function'",
+            )
+
+    @property
+    def trained(self) -> str:
+        """All that the trained model depends on here, as text: what only serves it is left out."""
+        parts = (
+            *map(str, self.preparations),
+            *map(str, self.fronts),
+            *(f"{name}={value!r}" for name, value in sorted(self.arguments.items())),
+            str(self.recipe),
+            *map(str, self.finishes),
+        )
+        return "; ".join(parts)

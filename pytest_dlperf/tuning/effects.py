@@ -8,51 +8,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.judge.pairing import lost_on_rows
+from pytest_dlperf.judge.losses import lost_on_rows
 from pytest_dlperf.metrics import Metric, metric_named
 from pytest_dlperf.statistics.estimate import CONFIDENCE, NORMAL_REACH, Estimate
-from pytest_dlperf.tuning.main_effects import MainEffects, main_effects
-from pytest_dlperf.tuning.pareto import WEIGHED
+from pytest_dlperf.tuning.result import WEIGHED, Basis, Effect, TrialResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from pytest_dlperf.tuning.configuration import Knob
     from pytest_dlperf.tuning.goal import Goal, Measured
-    from pytest_dlperf.tuning.knob import Knob
-    from pytest_dlperf.tuning.result import TrialResult
 
-Basis: TypeAlias = Literal["pairs", "least squares"]
 
 _SMALLEST: Final = 1e-9  # an error of nothing would weigh infinitely
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What one value of a knob was worth in one metric.
-
-    Attributes:
-        knob: its name.
-        value: the value, as text.
-        default: what is there without tuning, as text.
-        metric: what it changed.
-        change: the ratio of the metric minus one; of a share the difference.
-        basis: where it comes from.
-        count: pairs of trials that differ in this alone, or trials with this value.
-    """
-
-    knob: str
-    value: str
-    default: str
-    metric: str
-    change: Estimate
-    basis: Basis
-    count: int
+_ESTIMABLE: Final = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,3 +233,49 @@ def _change(metric: Metric, value: float, reach: float) -> Estimate:
     if metric.unit == "share":
         return Estimate(*ends)
     return Estimate(*map(math.expm1, ends))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MainEffects:
+    """Coefficients with their intervals.
+
+    Attributes:
+        values: shape `(changes,)`.
+        reach: how far the interval of each goes to either side; not a number where there is none.
+        told: whether the trials tell a coefficient and its interval.
+        freedom: degrees of freedom of the residuals.
+    """
+
+    values: NDArray[np.float64]
+    reach: NDArray[np.float64]
+    told: NDArray[np.bool_]
+    freedom: int
+
+
+def main_effects(changed: NDArray[np.bool_], measured: NDArray[np.float64]) -> MainEffects:
+    """Least squares on an indicator for each change, with Student's interval.
+
+    A coefficient can be told if its unit vector lies in the row space of the design (Searle 1971,
+    "Linear Models", section 5.4), and its interval if a trial is left for the residuals.
+
+    Args:
+        changed: whether each trial had each change, shape `(trials, changes)`.
+        measured: of each trial, shape `(trials,)`.
+    """
+    from scipy.special import stdtrit
+
+    trials, changes = changed.shape
+    design = np.column_stack([np.ones(trials), changed.astype(float)])
+    rank = int(np.linalg.matrix_rank(design)) if trials else 0
+    freedom = trials - rank
+    if freedom < 1:
+        unknown = np.full(changes, np.nan)
+        return MainEffects(unknown, unknown, np.zeros(changes, bool), max(0, freedom))
+    inverse = np.linalg.pinv(design)
+    coefficients = inverse @ measured
+    residual = measured - design @ coefficients
+    variance = float(residual @ residual) / freedom
+    spread = np.sqrt(variance * np.einsum("ij,ij->i", inverse, inverse))
+    quantile = float(stdtrit(freedom, 1 - (1 - CONFIDENCE) / 2))
+    off = np.abs(inverse @ design - np.eye(changes + 1)).max(axis=1)
+    return MainEffects(coefficients[1:], quantile * spread[1:], off[1:] < _ESTIMABLE, freedom)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.duel.in_process import Contender, duel_contenders
-from pytest_dlperf.duel.questions import Rates
+from pytest_dlperf.judge.error_rates import Rates
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.results.record import Record
 from pytest_dlperf.results.verdict import Verdict
@@ -20,15 +20,14 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pytest_dlperf.duel.bout import Result
+    from pytest_dlperf.duel.verdicts import Result
     from pytest_dlperf.measure.prepared import Bench
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.verdict import Judgement
-    from pytest_dlperf.tuning.configuration import Configuration
+    from pytest_dlperf.tuning.configuration import Configuration, Setup
     from pytest_dlperf.tuning.pipeline import Maker
     from pytest_dlperf.tuning.screening import Study
-    from pytest_dlperf.tuning.setup import Setup
 
 BASE: Final = "the setup without tuning"
 

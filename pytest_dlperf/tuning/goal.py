@@ -16,8 +16,13 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.config.budgets import Budget, parse_budget
 from pytest_dlperf.errors import BudgetSyntaxError, UsageError
-from pytest_dlperf.judge.judge import allowed_loss, log_cost, loss_to_find, share_lost
-from pytest_dlperf.judge.pairing import lost_on_rows
+from pytest_dlperf.judge.losses import (
+    allowed_loss,
+    log_cost,
+    loss_to_find,
+    lost_on_rows,
+    share_lost,
+)
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.statistics.estimate import Estimate
 
@@ -25,8 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_dlperf.metrics import Metric
-    from pytest_dlperf.results.row_evidence import RowScores
-    from pytest_dlperf.results.rows import Rows
+    from pytest_dlperf.results.row_evidence import Rows, RowScores
 
 _OBJECTIVE: Final = re.compile(r"\s*(?P<verb>maximi[sz]e|minimi[sz]e)\b\s*(?P<metric>.*?)\s*")
 _BETWEEN: Final = re.compile(r"\s*(?:,|\bsubject\s+to\b)\s*")

@@ -12,21 +12,17 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from pytest_dlperf.data.cleaning import Cleaning
 from pytest_dlperf.data.normalisation import Normalisation
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.training.compression import (
-    Distillation,
-    MagnitudePruning,
-    NeuronPruning,
-    Quantisation,
-)
+from pytest_dlperf.targets.conversion import Quantisation
+from pytest_dlperf.training.compression import Distillation, MagnitudePruning, NeuronPruning
 from pytest_dlperf.training.graph_layers import Augmentation, InGraphNormalisation
-from pytest_dlperf.training.recipe_core import WITH_MOMENTUM
-from pytest_dlperf.tuning.knob import Knob
+from pytest_dlperf.training.recipe import WITH_MOMENTUM
+from pytest_dlperf.tuning.configuration import Knob
 from pytest_dlperf.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_dlperf.tuning.setup import Setup
+    from pytest_dlperf.tuning.configuration import Setup
 
 T = TypeVar("T")
 Pruning: TypeAlias = MagnitudePruning | NeuronPruning

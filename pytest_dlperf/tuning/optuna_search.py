@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     import optuna
 
+    from pytest_dlperf.tuning.configuration import Knob
     from pytest_dlperf.tuning.goal import Goal, Measured
-    from pytest_dlperf.tuning.knob import Knob
     from pytest_dlperf.tuning.result import TrialResult
 
 _TRIES: Final = 32  # proposals; they repeat themselves where few configurations are left

@@ -25,13 +25,12 @@ from pytest_dlperf.tuning.plan import TRAINING_METRICS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_dlperf.data.dataset import Data
-    from pytest_dlperf.data.examples import Split
+    from pytest_dlperf.data.dataset import Data, Split
     from pytest_dlperf.measure.prepared import Bench
     from pytest_dlperf.targets.keras import Model
     from pytest_dlperf.training.model_cache import Trained
-    from pytest_dlperf.training.training import Epoch
-    from pytest_dlperf.tuning.setup import Setup
+    from pytest_dlperf.training.summary import Epoch
+    from pytest_dlperf.tuning.configuration import Setup
 
 _HELD: Final = 4  # models that stay in memory; further ones are read from the cache again
 
@@ -107,7 +106,7 @@ class Pipeline:
             UsageError, TargetError, TrainingError, DataError: if that is impossible.
             Exception: whatever the user's function raises.
         """
-        from pytest_dlperf.targets.runtimes import as_target, size_of
+        from pytest_dlperf.targets.conversion import as_target, size_of
 
         prepared = self._prepare(setup)
         data = self._asked(prepared)

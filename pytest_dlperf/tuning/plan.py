@@ -6,13 +6,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast, get_args
 
-from pytest_dlperf.checks import check_choice
-from pytest_dlperf.config.markers import TUNES
+from pytest_dlperf._values import check_choice
+from pytest_dlperf.config.options import TUNES
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.metrics import LOAD_METRICS, measured_by
 from pytest_dlperf.tuning.catalogue import chosen
+from pytest_dlperf.tuning.configuration import Knob
 from pytest_dlperf.tuning.goal import Goal, parse_goal
-from pytest_dlperf.tuning.knob import Knob
 from pytest_dlperf.tuning.search import SearchName
 
 if TYPE_CHECKING:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pytest_dlperf.results.codec import estimate_of
-from pytest_dlperf.results.row_evidence import RowScores
-from pytest_dlperf.results.rows import Rows
+from pytest_dlperf.results.row_evidence import Rows, RowScores
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.tuning.configuration import Configuration, configuration_from_texts
 from pytest_dlperf.tuning.goal import Measured
@@ -18,10 +17,8 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.results.verdict import Judgement
     from pytest_dlperf.statistics.estimate import Estimate
-    from pytest_dlperf.tuning.effects import Effect
+    from pytest_dlperf.tuning.configuration import Knob, Setup
     from pytest_dlperf.tuning.goal import Goal
-    from pytest_dlperf.tuning.knob import Knob
-    from pytest_dlperf.tuning.setup import Setup
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +103,7 @@ class Tuned:
         seconds: that all of it took.
         resumed: trials that an earlier run had made.
         notes: what a reader should know.
+        table: the trials as text, as `print` shows them.
     """
 
     test: str
@@ -123,6 +121,7 @@ class Tuned:
     seconds: float
     resumed: int = 0
     notes: tuple[str, ...] = ()
+    table: str = field(default="", repr=False, compare=False)
 
     @property
     def default(self) -> Configuration:
@@ -153,9 +152,7 @@ class Tuned:
         raise KeyError(str(configuration))
 
     def __str__(self) -> str:
-        from pytest_dlperf.tuning.report import table_lines
-
-        return "\n".join(table_lines(self))
+        return self.table
 
 
 def trial_to_json(trial: TrialResult) -> dict[str, object]:
@@ -195,3 +192,33 @@ def trial_from_json(value: Mapping[str, Any], knobs: Sequence[Knob]) -> TrialRes
         scores=None if scores is None else RowScores.from_json(scores),
         notes=tuple(map(str, value["notes"])),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one value of a knob was worth in one metric.
+
+    Attributes:
+        knob: its name.
+        value: the value, as text.
+        default: what is there without tuning, as text.
+        metric: what it changed.
+        change: the ratio of the metric minus one; of a share the difference.
+        basis: where it comes from.
+        count: pairs of trials that differ in this alone, or trials with this value.
+    """
+
+    knob: str
+    value: str
+    default: str
+    metric: str
+    change: Estimate
+    basis: Basis
+    count: int
+
+
+WEIGHED: Final = ("throughput", "p99", "accuracy", "model_size", "train.time")
+"""The metrics between which a setup chooses."""
+
+
+Basis: TypeAlias = Literal["pairs", "least squares"]

@@ -8,22 +8,22 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.config.markers import TUNES
-from pytest_dlperf.data.dataset import parts_of
-from pytest_dlperf.data.examples import Examples, Split
+from pytest_dlperf.config.options import TUNES
+from pytest_dlperf.data.dataset import Examples, Split, parts_of
 from pytest_dlperf.errors import DataError, DlperfWarning, UsageError
-from pytest_dlperf.history.sources import title_of
 from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.training.model_cache import cache_key
 from pytest_dlperf.tuning.catalogue import parameters_of, suitable
+from pytest_dlperf.tuning.configuration import Setup
 from pytest_dlperf.tuning.finals import as_it_is
 from pytest_dlperf.tuning.journal import Journal
 from pytest_dlperf.tuning.pipeline import Pipeline, source_hash, split_hash
 from pytest_dlperf.tuning.plan import Overrides, checked_knobs
+from pytest_dlperf.tuning.report import with_table
 from pytest_dlperf.tuning.screening import Study
 from pytest_dlperf.tuning.search import Grid, Random
 from pytest_dlperf.tuning.selection import concluded
-from pytest_dlperf.tuning.setup import Setup
 from pytest_dlperf.tuning.study import explore, judge_finalists
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.measure.prepared import Bench
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.record import Record
-    from pytest_dlperf.tuning.knob import Knob
+    from pytest_dlperf.tuning.configuration import Knob
     from pytest_dlperf.tuning.plan import TuningPlan
     from pytest_dlperf.tuning.result import Tuned
     from pytest_dlperf.tuning.search import Search
@@ -153,6 +153,7 @@ def tune(
     )
     if plan.quick:
         tuned = dataclasses.replace(tuned, reason="a smoke run compares nothing")
+    tuned = with_table(tuned)
     for one in judged:
         if one.record is not None and one.finalist is tuned.winner:
             return tuned, one.record

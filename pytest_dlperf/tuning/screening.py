@@ -18,11 +18,9 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.measure.prepared import Bench
     from pytest_dlperf.results.measurement import Measurement
-    from pytest_dlperf.tuning.configuration import Configuration
+    from pytest_dlperf.tuning.configuration import Configuration, Knob, Setup
     from pytest_dlperf.tuning.goal import Goal
-    from pytest_dlperf.tuning.knob import Knob
     from pytest_dlperf.tuning.pipeline import Maker
-    from pytest_dlperf.tuning.setup import Setup
 
 _LEAST: Final = 1e-9  # of a gain: none is too small to be one
 _LONGEST: Final = 300

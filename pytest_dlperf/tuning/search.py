@@ -18,7 +18,7 @@ from pytest_dlperf.tuning.configuration import Configuration, configured
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_dlperf.tuning.knob import Knob
+    from pytest_dlperf.tuning.configuration import Knob
     from pytest_dlperf.tuning.result import TrialResult
 
 SearchName: TypeAlias = Literal["grid", "random", "bayesian"]

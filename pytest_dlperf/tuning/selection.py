@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.metrics import metric_named
+from pytest_dlperf.metrics import Metric, metric_named
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.tuning.configuration import setup_of
 from pytest_dlperf.tuning.effects import worth_of
-from pytest_dlperf.tuning.pareto import dominates, half_width
 from pytest_dlperf.tuning.result import Tuned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_dlperf.tuning.configuration import Configuration
+    from pytest_dlperf.statistics.estimate import Estimate
+    from pytest_dlperf.tuning.configuration import Configuration, Knob, Setup
     from pytest_dlperf.tuning.goal import Goal, Measured
-    from pytest_dlperf.tuning.knob import Knob
     from pytest_dlperf.tuning.result import Finalist, TrialResult
-    from pytest_dlperf.tuning.setup import Setup
 
 
 def finalists_of(
@@ -148,3 +146,50 @@ def _reason(
     worse = sum(one.verdict is Verdict.FAIL for one in finalists)
     said = f", {worse} of them FAIL" if worse else ""
     return f"none of {len(finalists)} compared is proven better within every constraint{said}"
+
+
+def front(points: Sequence[Mapping[str, Estimate]], metrics: Iterable[str]) -> tuple[int, ...]:
+    """The places of the points that no other one dominates, in their order.
+
+    Args:
+        points: metrics by name; one that lacks a metric is neither dominated nor dominates.
+        metrics: to compare by.
+    """
+    names = [metric_named(name) for name in metrics]
+    return tuple(
+        place
+        for place, one in enumerate(points)
+        if not any(dominates(other, one, names) for other in points if other is not one)
+    )
+
+
+def common_metrics(
+    points: Sequence[Mapping[str, Estimate]], metrics: Iterable[str]
+) -> tuple[str, ...]:
+    """Those of the metrics that every point has."""
+    return tuple(name for name in metrics if all(name in point for point in points))
+
+
+def dominates(
+    one: Mapping[str, Estimate], other: Mapping[str, Estimate], metrics: Iterable[Metric]
+) -> bool:
+    """Whether one is at least as good in every metric, and better in one by more than the noise.
+
+    The noise of a difference is taken from both intervals, as of independent measurements; a
+    figure that both share, such as the time of a training they have in common, has none.
+    """
+    beyond = False
+    for metric in metrics:
+        if metric.name not in one or metric.name not in other:
+            return False
+        mine, its = one[metric.name], other[metric.name]
+        gain = mine.value - its.value if metric.better == "higher" else its.value - mine.value
+        if gain < 0:
+            return False
+        beyond = beyond or gain > math.hypot(*map(half_width, (mine, its)))
+    return beyond
+
+
+def half_width(estimate: Estimate) -> float:
+    """How far an interval reaches, its longer side."""
+    return max(estimate.high - estimate.value, estimate.value - estimate.low)

@@ -6,7 +6,7 @@ import dataclasses
 
 from builders import ENVIRONMENT, estimate, make_accepted
 
-from pytest_dlperf.baselines.changes import change_lines
+from pytest_dlperf.baselines.diff import change_lines
 from pytest_dlperf.statistics.estimate import counted
 
 

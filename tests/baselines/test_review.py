@@ -12,7 +12,7 @@ from builders import MACHINE, REVISION, estimate, make_accepted
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf.baselines.review_core import Proposal, of_newest_runs, proposals
+from pytest_dlperf.baselines.review import Proposal, of_newest_runs, proposals
 from pytest_dlperf.history.entries import Entry, Run
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate

@@ -23,8 +23,8 @@ from store_contract import REVISION, TEST, append, numbers, of_name, open_shelf
 from pytest_dlperf.baselines.files import all_files
 from pytest_dlperf.errors import BaselineError, HistoryError
 from pytest_dlperf.history.entries import Query
-from pytest_dlperf.history.history_url import parse_url
 from pytest_dlperf.history.store import open_history
+from pytest_dlperf.history.url import parse_url
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.results.baseline import MOST_SESSIONS, AcceptedSession, Revision
 from pytest_dlperf.statistics.estimate import Estimate

@@ -6,8 +6,7 @@ import shlex
 
 import pytest
 
-from pytest_dlperf.baselines.unused import Unused
-from pytest_dlperf.baselines.unused_reports import rename_command, unused_lines
+from pytest_dlperf.baselines.unused import Unused, rename_command, unused_lines
 
 
 def test_nothing_is_unused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dlperf.config.latency_limit import LatencyLimit, parse_limit
+from pytest_dlperf.config.budgets import LatencyLimit, parse_limit
 from pytest_dlperf.errors import UsageError
 
 

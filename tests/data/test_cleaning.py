@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn.impute import SimpleImputer
 
 from pytest_dlperf.data.cleaning import Cleaning
-from pytest_dlperf.data.examples import Examples, Split
+from pytest_dlperf.data.dataset import Examples, Split
 from pytest_dlperf.errors import DataError, UsageError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import special
 from sklearn import metrics
 
-from pytest_dlperf.data.scoring_core import Scorer, scorer_for
+from pytest_dlperf.data.scoring import Scorer, scorer_for
 from pytest_dlperf.errors import DataError
 
 SHARES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4], [0.6, 0.3, 0.1]])

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.doctor.checkup import check_up, pair_seconds, wants_pair
-from pytest_dlperf.doctor.figures import Timer
-from pytest_dlperf.doctor.findable import by_launches, findable
+from pytest_dlperf.doctor.detectable_loss import by_launches, findable
+from pytest_dlperf.doctor.noise_measurement import Timer
 from pytest_dlperf.results.usage import Usage
 from pytest_dlperf.statistics.pair_effects import PAIR_NOISE
 

@@ -25,7 +25,7 @@ from pytest_dlperf.doctor.measure import (
     side_environment,
 )
 from pytest_dlperf.duel.cleanup_process import Keeper
-from pytest_dlperf.duel.side_process import SideLost
+from pytest_dlperf.duel.worker_handle import SideLost
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.measure.slots import Slot
 from pytest_dlperf.results.usage import Usage

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from pytest_dlperf.doctor.checkup import Checkup, LengthNoise
-from pytest_dlperf.doctor.figures import Host, Timer
-from pytest_dlperf.doctor.findable import Findable
+from pytest_dlperf.doctor.detectable_loss import Findable
+from pytest_dlperf.doctor.noise_measurement import Host, Timer
 from pytest_dlperf.doctor.report import doctor_json, doctor_lines
 
 FIVE = math.log(1.05)

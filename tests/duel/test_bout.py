@@ -13,9 +13,10 @@ from builders import ENVIRONMENT, REVISION, estimate, make_measurement, make_row
 from fakes import FakeClock, FakeProgress
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.duel.bout import Base, bout
-from pytest_dlperf.duel.questions import NOTHING, Rates, Terms
+from pytest_dlperf.duel.questions import NOTHING, Terms
 from pytest_dlperf.duel.scheduler import Pair, Referee
+from pytest_dlperf.duel.verdicts import Base, bout
+from pytest_dlperf.judge.error_rates import Rates
 from pytest_dlperf.measure.slots import Slot
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.results.verdict import Verdict
@@ -24,7 +25,7 @@ from pytest_dlperf.statistics.estimate import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_dlperf.duel.bout import Result
+    from pytest_dlperf.duel.verdicts import Result
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.results.verdict import Judgement
 

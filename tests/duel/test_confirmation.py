@@ -9,8 +9,9 @@ import pytest
 
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.duel.confirmation import Asked, Confirmation, blocks_of_a_pair, more_blocks
-from pytest_dlperf.duel.questions import BETA, Doubt, Question, Rates
+from pytest_dlperf.duel.questions import Doubt, Question
 from pytest_dlperf.duel.sequential_test import Bounds, trial_for
+from pytest_dlperf.judge.error_rates import BETA, Rates
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.statistics.estimate import counted
 from pytest_dlperf.statistics.pair_effects import LOOKS, PAIR_NOISE

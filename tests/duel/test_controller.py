@@ -11,7 +11,7 @@ from fakes import FakeClock, FakeProgress
 
 from pytest_dlperf.duel.controller import Tournament
 from pytest_dlperf.duel.evidence_cache import NoEvidence
-from pytest_dlperf.duel.questions import Rates
+from pytest_dlperf.judge.error_rates import Rates
 from pytest_dlperf.results.baseline import Revision
 
 if TYPE_CHECKING:

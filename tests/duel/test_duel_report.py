@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_dlperf.duel.duel import duel_lines
+from pytest_dlperf.duel.controller import duel_lines
 from pytest_dlperf.duel.questions import NOTHING
 
 QUICK = replace(NOTHING, blocks=40, pairs=2, measuring=1.25)

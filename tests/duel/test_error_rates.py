@@ -32,8 +32,8 @@ from simulated_duels import (
 )
 
 from pytest_dlperf.duel.confirmation import blocks_of_a_pair
-from pytest_dlperf.duel.questions import Rates
 from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, Bounds, Decision, trial_for
+from pytest_dlperf.judge.error_rates import Rates
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.e_process import Evidence, interval, log_evidence

@@ -13,15 +13,8 @@ from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.config.detect import parse_detect
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
-from pytest_dlperf.duel.questions import (
-    ALPHA,
-    BETA,
-    Rates,
-    duel_budgets,
-    needs_whole_load,
-    opening_seconds,
-    questions,
-)
+from pytest_dlperf.duel.questions import duel_budgets, needs_whole_load, opening_seconds, questions
+from pytest_dlperf.judge.error_rates import ALPHA, BETA, Rates
 from pytest_dlperf.statistics.estimate import counted
 
 if TYPE_CHECKING:

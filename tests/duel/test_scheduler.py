@@ -14,9 +14,10 @@ from builders import make_measurement, make_rows
 from fakes import FakeClock, FakeProgress
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.duel.questions import Doubt, Rates, Terms, questions
+from pytest_dlperf.duel.questions import Doubt, Terms, questions
 from pytest_dlperf.duel.scheduler import Pair, Referee
 from pytest_dlperf.errors import TargetError
+from pytest_dlperf.judge.error_rates import Rates
 from pytest_dlperf.measure.slots import Slot
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.estimate import counted

@@ -8,7 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from pytest_dlperf.duel.sequential_test import SLOTTED, Bounds, smallest_visible, trial_for
+from pytest_dlperf.duel.sequential_test import Bounds, smallest_visible, trial_for
+from pytest_dlperf.judge.error_rates import SLOTTED
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.e_process import log_evidence

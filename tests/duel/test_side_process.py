@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_dlperf.duel import side_process
+from pytest_dlperf.duel import worker_handle
 from pytest_dlperf.duel.channel import VARIABLE, Channel, Message, connect
 from pytest_dlperf.duel.cleanup_process import Keeper
-from pytest_dlperf.duel.side_process import SideLost, SideProcess
+from pytest_dlperf.duel.worker_handle import SideLost, SideProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ PARENT = """
 import json, os, sys, threading
 from pathlib import Path
 from pytest_dlperf.duel.cleanup_process import Keeper
-from pytest_dlperf.duel.side_process import SideProcess
+from pytest_dlperf.duel.worker_handle import SideProcess
 
 keeper = Keeper().start()
 sides = []
@@ -158,7 +158,7 @@ def test_a_side_that_hangs() -> None:
 
 def test_a_side_that_takes_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is not read does not block for ever."""
-    monkeypatch.setattr(side_process, "_SEND_SECONDS", 0.05)
+    monkeypatch.setattr(worker_handle, "_SEND_SECONDS", 0.05)
     with running(BUSY) as side:
         side.receive(PATIENCE, "starting")
         with pytest.raises(SideLost, match=r"takes no message within 0\.05 s"):
@@ -167,7 +167,7 @@ def test_a_side_that_takes_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_side_that_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that closed its end but lives on is lost too, as a program that is no side is."""
-    monkeypatch.setattr(side_process, "_DEATH_SECONDS", 0.05)
+    monkeypatch.setattr(worker_handle, "_DEATH_SECONDS", 0.05)
     code = f"import os, time; os.close(int(os.environ[{VARIABLE!r}].split(':')[0]))"
     with (
         running(f"{code}; time.sleep(1000)") as side,

@@ -11,7 +11,7 @@ import pytest
 from builders import ENVIRONMENT, estimate, make_accepted, make_measurement, make_rows
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.duel.questions import NOTHING, Answer, Course, Rates
+from pytest_dlperf.duel.questions import NOTHING, Answer, Course
 from pytest_dlperf.duel.verdicts import (
     accuracy_answers,
     course_note,
@@ -19,7 +19,8 @@ from pytest_dlperf.duel.verdicts import (
     judge_duel,
     with_slots,
 )
-from pytest_dlperf.judge.pairing import lost_on_rows
+from pytest_dlperf.judge.error_rates import Rates
+from pytest_dlperf.judge.losses import lost_on_rows
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.measurement import ErrorCount
 from pytest_dlperf.results.verdict import Verdict
@@ -29,7 +30,7 @@ from pytest_dlperf.statistics.estimate import Estimate, counted
 if TYPE_CHECKING:
     from pytest_dlperf.duel.sequential_test import Decision
     from pytest_dlperf.results.measurement import Measurement
-    from pytest_dlperf.results.rows import Rows
+    from pytest_dlperf.results.row_evidence import Rows
     from pytest_dlperf.results.verdict import Judgement
 
 THROUGHPUT = "throughput >= 0.95 * baseline"

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.duel.questions import ALPHA, BETA
 from pytest_dlperf.history.compare import USUAL, Comparison, Row, compare_sides
 from pytest_dlperf.history.entries import Place
 from pytest_dlperf.judge.conditions import Day
+from pytest_dlperf.judge.error_rates import ALPHA, BETA
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.results.verdict import Verdict

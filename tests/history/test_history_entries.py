@@ -28,7 +28,7 @@ from pytest_dlperf.results.verdict import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_dlperf.baselines.acceptance import Keeping
+    from pytest_dlperf.results.record import Keeping
 
 RUN = Run("0" * 32, 0.0, MACHINE, REVISION)
 

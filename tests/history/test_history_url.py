@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pytest_dlperf.errors import HistoryError, UsageError
 from pytest_dlperf.history.database import database_of
 from pytest_dlperf.history.history_errors import Told, of_postgres
-from pytest_dlperf.history.history_url import ServerUrl, default_url, parse_url
 from pytest_dlperf.history.store import open_history
+from pytest_dlperf.history.url import ServerUrl, default_url, parse_url
 
 # None of its characters is in the texts around it, so that any part of it would be seen.
 _SECRETS = st.text("QXZ73@:/?#%&=+ $Ψ\\'\"", min_size=4, max_size=20).filter(

@@ -10,16 +10,9 @@ from entries import TEST, commit_of, make_entry, make_run
 
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.history.entries import Place
-from pytest_dlperf.history.sources import (
-    Source,
-    apart,
-    committed,
-    side_of,
-    sound,
-    source_of_report,
-    title_of,
-)
+from pytest_dlperf.history.sources import Source, apart, committed, side_of, sound, source_of_report
 from pytest_dlperf.results.baseline import MOST_SESSIONS, short
+from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
 
 PLACE = Place(TEST, "", MACHINE)

@@ -22,8 +22,7 @@ from pytest_dlperf.history import database as history_database
 from pytest_dlperf.history.entries import Entry, Place, Query, Run, Selection
 from pytest_dlperf.history.store import HistoryBaselines, default_url, open_history
 from pytest_dlperf.metrics import METRICS, define, metric_named, users_metric
-from pytest_dlperf.results.baseline import MOST_SESSIONS, Accepted
-from pytest_dlperf.results.block_summary import BlockSummary
+from pytest_dlperf.results.baseline import MOST_SESSIONS, Accepted, BlockSummary
 from pytest_dlperf.results.row_evidence import RowScores
 from pytest_dlperf.results.verdict import Verdict
 

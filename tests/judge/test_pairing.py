@@ -10,12 +10,12 @@ from builders import ENVIRONMENT, MACHINE, make_accepted, make_measurement, make
 from scipy import stats
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.duel.questions import Rates
 from pytest_dlperf.duel.verdicts import accuracy_answers, doubts
 from pytest_dlperf.history.compare import compare_sides
 from pytest_dlperf.history.entries import Place
+from pytest_dlperf.judge.error_rates import Rates
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.judge.pairing import lost_on_rows, lost_rows, lost_scores, share_decision
+from pytest_dlperf.judge.losses import lost_on_rows, lost_rows, lost_scores, share_decision
 from pytest_dlperf.load.summary import mean_score
 from pytest_dlperf.metrics import define, metric_named, users_metric
 from pytest_dlperf.results.row_evidence import RowScores

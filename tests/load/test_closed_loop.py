@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_dlperf.load.batch import Batch, Pending, Wait
 from pytest_dlperf.load.closed_loop import Clients
-from pytest_dlperf.load.pending import Batch, Pending, Wait
 from pytest_dlperf.load.request_queue import Backlog
 from pytest_dlperf.load.serving import Serving
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from builders import make_samples, tally_of
 
-from pytest_dlperf.load.diagnosis import diagnose
+from pytest_dlperf.load.quality import diagnose
 
 MS = 1_000_000
 

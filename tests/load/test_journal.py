@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf.load.journal import Journal
-from pytest_dlperf.load.pending import Batch
+from pytest_dlperf.load.batch import Batch
+from pytest_dlperf.load.ledger import Journal
 from pytest_dlperf.load.request_queue import Backlog
 from pytest_dlperf.load.serving import Serving
 
@@ -75,7 +75,7 @@ def test_wakes_and_rejections_are_given_away_once() -> None:
 @pytest.mark.parametrize(("limit", "value"), [("_CALLS", 4), ("_REQUESTS", 8)])
 def test_full_by_calls_or_requests(limit: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is full with so many calls or requests, and empty again when they were given away."""
-    monkeypatch.setattr(f"pytest_dlperf.load.journal.{limit}", value)
+    monkeypatch.setattr(f"pytest_dlperf.load.ledger.{limit}", value)
     backlog, batches = taken([2] * 4)
     journal = Journal(0)
     for batch in batches[:-1]:
@@ -90,7 +90,7 @@ def test_full_by_calls_or_requests(limit: str, value: int, monkeypatch: pytest.M
 
 def test_a_slow_call_does_not_keep_it_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the first call lasts nothing can be given away; it is tried again with many more."""
-    monkeypatch.setattr("pytest_dlperf.load.journal._CALLS", 3)
+    monkeypatch.setattr("pytest_dlperf.load.ledger._CALLS", 3)
     backlog, batches = taken([1] * 8)
     journal = Journal(0)
     full = []

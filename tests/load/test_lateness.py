@@ -7,7 +7,7 @@ from builders import make_samples, tally_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf.load.lateness import lateness
+from pytest_dlperf.load.quality import lateness
 
 MS = 1_000_000
 

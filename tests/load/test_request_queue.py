@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf.load.pending import Batch, Wait
+from pytest_dlperf.load.batch import Batch, Wait
 from pytest_dlperf.load.request_queue import Backlog, backlog_for
 from pytest_dlperf.load.scenarios import ClosedLoop, MultiStream, Offline, Server, SingleStream
 from pytest_dlperf.load.serving import Serving

@@ -521,7 +521,7 @@ def test_what_is_given_away_is_the_whole_run(
         return [TimedTarget(FakeClock(), lambda _, w=w: int(w.exponential(1e6))) for w in work]
 
     whole = simulate(scenario, 1.0, targets(), serving=serving)
-    monkeypatch.setattr("pytest_dlperf.load.journal._CALLS", 10)
+    monkeypatch.setattr("pytest_dlperf.load.ledger._CALLS", 10)
     monkeypatch.setattr("pytest_dlperf.load.request_queue.CHUNK", 64)
     segments: list[Samples] = []
     rest = simulate(

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf.load.windows import Grid
+from pytest_dlperf.load.accumulator import Grid
 
 
 @given(st.floats(1e-6, 1e5), st.integers(0, 10**18), st.lists(st.integers(0, 10**15), min_size=1))

@@ -10,11 +10,10 @@ from fakes import FakeClock, TimedTarget
 
 from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.data.dataset import as_data
-from pytest_dlperf.data.scoring_core import Scorer
+from pytest_dlperf.data.scoring import Scorer
 from pytest_dlperf.errors import RemoteError
 from pytest_dlperf.load.samples import Outcome
-from pytest_dlperf.measure.answers import Evaluation
-from pytest_dlperf.measure.reference_answers import ReferenceAnswers, ask_alone
+from pytest_dlperf.measure.answers import Evaluation, ReferenceAnswers, ask_alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

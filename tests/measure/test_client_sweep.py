@@ -15,7 +15,7 @@ from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.prepared import Bench
-from pytest_dlperf.measure.sweep_engine import measure_sweep
+from pytest_dlperf.measure.sweep import measure_sweep
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.measure.gpu_driver import find_gpus, open_library
-from pytest_dlperf.results.gpus import GpuReading
+from pytest_dlperf.results.usage import GpuReading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

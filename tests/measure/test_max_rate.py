@@ -12,7 +12,7 @@ from builders import ENVIRONMENT
 from fakes import FakeClock, FakeProgress, TimedTarget, fake_bench
 from queues import fixed_service_share, random_service_limit
 
-from pytest_dlperf.config.latency_limit import LatencyLimit, parse_limit
+from pytest_dlperf.config.budgets import LatencyLimit, parse_limit
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import as_data

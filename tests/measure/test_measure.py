@@ -19,7 +19,7 @@ from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.scoring import metric as dlperf_metric
 from pytest_dlperf.errors import DataError, TargetError, UsageError
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.load.journal import Journal
+from pytest_dlperf.load.ledger import Journal
 from pytest_dlperf.load.request_queue import Backlog, backlog_for
 from pytest_dlperf.load.scenarios import (
     ClosedLoop,
@@ -33,8 +33,7 @@ from pytest_dlperf.load.scenarios import (
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
 from pytest_dlperf.measure.prepared import Bench
-from pytest_dlperf.results.gpus import GpuReading
-from pytest_dlperf.results.usage import Usage
+from pytest_dlperf.results.usage import GpuReading, Usage
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -618,7 +617,7 @@ def test_a_long_load_is_measured_as_a_short_one(
 
     kept = load()
     monkeypatch.setattr("pytest_dlperf.measure.prepared.EXACT", 1000)
-    monkeypatch.setattr("pytest_dlperf.load.journal._REQUESTS", 777)
+    monkeypatch.setattr("pytest_dlperf.load.ledger._REQUESTS", 777)
     folded = load()
 
     assert folded.metrics.keys() == kept.metrics.keys()
@@ -643,7 +642,7 @@ def test_folding_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
         return cut(journal, backlog)
 
     monkeypatch.setattr(Journal, "cut", slowly)
-    monkeypatch.setattr("pytest_dlperf.load.journal._CALLS", 100)
+    monkeypatch.setattr("pytest_dlperf.load.ledger._CALLS", 100)
 
     found = measured(exact(clock, 1000), clock, Options(scenario=Server(2000), duration=1.0))
 

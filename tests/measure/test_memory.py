@@ -87,7 +87,7 @@ def test_four_times_the_requests_take_the_memory_of_one(
     One number kept for each of the further million and a half requests would be 12 MB; the bins
     of an overload, whose latencies grow with the run, are 3.
     """
-    monkeypatch.setattr("pytest_dlperf.load.journal._REQUESTS", 1 << 14)
+    monkeypatch.setattr("pytest_dlperf.load.ledger._REQUESTS", 1 << 14)
     monkeypatch.setattr("pytest_dlperf.measure.prepared.EXACT", 1 << 15)
     monkeypatch.setattr("pytest_dlperf.measure.answers._KEPT_BYTES", 1 << 18)
     monkeypatch.setattr("pytest_dlperf.load.request_queue.CHUNK", 1 << 14)

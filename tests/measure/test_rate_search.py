@@ -20,8 +20,9 @@ from pytest_dlperf.measure.rate_search import (
     Terms,
     search,
     slowest_rate,
+    within_limit,
 )
-from pytest_dlperf.statistics.slo_attainment import Attainment, within_limit
+from pytest_dlperf.statistics.slo_attainment import Attainment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from builders import make_samples, tally_of
 
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.load.samples import Outcome
-from pytest_dlperf.measure.sufficiency import sufficient_seconds
+from pytest_dlperf.measure.prepared import sufficient_seconds
 
 MS = 1_000_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fakes import FakeClock, FakeMeter, FakeProgress
 
 from pytest_dlperf.measure.telemetry import Telemetry
-from pytest_dlperf.results.gpus import GpuReading
+from pytest_dlperf.results.usage import GpuReading
 
 READING = GpuReading(0, "H200", 0.5, 1, 1, frozenset(), frozenset())
 

@@ -15,7 +15,7 @@ from pytest_dlperf.baselines.evaluate import AgainstStored
 from pytest_dlperf.baselines.source import footing_of_files
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
-from pytest_dlperf.duel.questions import Rates
+from pytest_dlperf.judge.error_rates import Rates
 from pytest_dlperf.results.usage import Consumption
 from pytest_dlperf.statistics.estimate import counted
 

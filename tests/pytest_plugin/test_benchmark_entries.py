@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from pytest_benchmark.stats import Metadata
 
-from pytest_dlperf.pytest_plugin.pytest_benchmark_adapters import entry_in, make_entry, obstacle
+from pytest_dlperf.pytest_plugin.pytest_benchmark import entry_in, make_entry, obstacle
 from pytest_dlperf.report.exports import BenchmarkEntry
 
 SESSION = SimpleNamespace(benchmarks=[])

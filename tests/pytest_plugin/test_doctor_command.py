@@ -10,7 +10,7 @@ from checkups import drawn, figures
 
 from pytest_dlperf.cli import main
 from pytest_dlperf.doctor import measure as doctor
-from pytest_dlperf.duel.side_process import SideLost
+from pytest_dlperf.duel.worker_handle import SideLost
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
 from pytest_dlperf.baselines.source import Footing, footing_of_files, footing_of_history
 from pytest_dlperf.config.baseline_source import OF_FILES, Basis
 from pytest_dlperf.errors import HistoryError, UsageError
-from pytest_dlperf.git_adapters import current_revision
+from pytest_dlperf.git import current_revision
 from pytest_dlperf.history.entries import Entry, Run
 from pytest_dlperf.history.store import SqlHistory, default_url, open_history
 from pytest_dlperf.results.verdict import Verdict

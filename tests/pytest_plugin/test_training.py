@@ -16,7 +16,7 @@ import contextlib
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.load.summary import Score, summarise_score
 from pytest_dlperf.training.summary import Run
-from pytest_dlperf.training.training import Epoch, Steps
+from pytest_dlperf.training.summary import Epoch, Steps
 from pytest_dlperf.training import train
 
 def trained(lesson, plan, onlooker, seed):

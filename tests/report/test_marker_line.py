@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dlperf.report.marker_line import marker_line
+from pytest_dlperf.report.github import marker_line
 
 SOURCE = """\
 import pytest

@@ -27,10 +27,10 @@ from pytest_dlperf.results.baseline import (
     Accepted,
     AcceptedSession,
     Baseline,
+    BlockSummary,
     Revision,
     accept,
 )
-from pytest_dlperf.results.block_summary import BlockSummary
 from pytest_dlperf.results.codec import metrics_to_json
 from pytest_dlperf.results.environment import Environment
 from pytest_dlperf.results.row_evidence import RowScores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_dlperf.results.gpus import GpuReading, GpuUse, gpu_notes, summarise_gpus
+from pytest_dlperf.results.usage import GpuReading, GpuUse, gpu_notes, summarise_gpus
 
 MINE = frozenset({10, 11})
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.metrics import METRICS, define, find_metric, metric_named, users_metric
-from pytest_dlperf.results.gpus import GpuUse
 from pytest_dlperf.results.measurement import ErrorCount, Measurement
 from pytest_dlperf.results.record import (
     Record,
@@ -22,7 +21,7 @@ from pytest_dlperf.results.record import (
 )
 from pytest_dlperf.results.row_evidence import RowScores
 from pytest_dlperf.results.series import Series
-from pytest_dlperf.results.usage import Consumption
+from pytest_dlperf.results.usage import Consumption, GpuUse
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate
 

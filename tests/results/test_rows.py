@@ -10,7 +10,7 @@ from builders import make_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf.results.rows import Rows
+from pytest_dlperf.results.row_evidence import Rows
 
 _BITS = st.lists(st.tuples(*[st.integers(0, 1)] * 4), max_size=40)
 

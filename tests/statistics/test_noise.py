@@ -7,9 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from pytest_dlperf.statistics.e_process import Evidence
+from pytest_dlperf.statistics.e_process import (
+    Evidence,
+    blocks_needed,
+    seconds_needed,
+    smallest_loss,
+)
 from pytest_dlperf.statistics.noise import SHAPES, Noise, blocks
-from pytest_dlperf.statistics.planning import blocks_needed, seconds_needed, smallest_loss
 
 
 def sampled(noise: Noise, slots: int = 200, sessions: int = 500) -> np.ndarray:

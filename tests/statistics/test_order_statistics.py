@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_dlperf.statistics.order_statistics import independent, percentile_interval
+from pytest_dlperf.statistics.percentiles import independent, percentile_interval
 
 
 @pytest.mark.parametrize(

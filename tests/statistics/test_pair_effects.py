@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_dlperf.duel.sequential_test import SLOTTED
+from pytest_dlperf.judge.error_rates import SLOTTED
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.estimate import Estimate
 from pytest_dlperf.statistics.pair_effects import (

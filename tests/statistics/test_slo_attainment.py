@@ -7,8 +7,9 @@ import pytest
 from builders import make_samples, tally_of
 from queues import random_service_limit, single_server
 
+from pytest_dlperf.measure.rate_search import within_limit
 from pytest_dlperf.statistics.proportions import wilson
-from pytest_dlperf.statistics.slo_attainment import Attainment, within_limit
+from pytest_dlperf.statistics.slo_attainment import Attainment
 
 MILLISECOND = 1_000_000
 

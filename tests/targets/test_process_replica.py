@@ -22,8 +22,7 @@ from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
 from pytest_dlperf.measure.prepared import Bench
 from pytest_dlperf.targets import keras as ours
-from pytest_dlperf.targets.process_replica import isolate
-from pytest_dlperf.targets.saved_model import save_function
+from pytest_dlperf.targets.process_replica import isolate, save_function
 from pytest_dlperf.targets.worker import Loader, start_workers
 
 if TYPE_CHECKING:

@@ -22,16 +22,15 @@ from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
 from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.targets.conversion import Quantisation, as_target, size_of
 from pytest_dlperf.targets.keras import trace
-from pytest_dlperf.targets.runtimes import as_target, size_of
-from pytest_dlperf.training.compression import Quantisation
 from pytest_dlperf.training.keras.compression import quantised
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.data.digits import ReferenceData
-    from pytest_dlperf.tuning.setup import Runtime
+    from pytest_dlperf.targets.conversion import Runtime
 
 pytestmark = pytest.mark.tensorflow
 

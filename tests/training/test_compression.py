@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.targets.conversion import Quantisation
 from pytest_dlperf.training.compression import (
     Distillation,
     MagnitudePruning,
     NeuronPruning,
-    Quantisation,
     divided,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_dlperf.tuning.setup import Finish, Runtime
+    from pytest_dlperf.targets.conversion import Runtime
+    from pytest_dlperf.training.compression import Finish
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pytest_dlperf.training.graph_layers import Augmentation, InGraphNormalisati
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_dlperf.tuning.setup import Front
+    from pytest_dlperf.training.graph_layers import Front
 
 
 @pytest.mark.parametrize(

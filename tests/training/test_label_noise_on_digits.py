@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-from pytest_dlperf.data.examples import Examples
+from pytest_dlperf.data.dataset import Examples
 from pytest_dlperf.errors import DataError, UsageError
 from pytest_dlperf.training.label_noise import label_noise
 

@@ -10,7 +10,7 @@ from fakes import FakeClock, FakeMeter
 
 from pytest_dlperf.measure.prepared import Bench
 from pytest_dlperf.training.monitor import Onlooker
-from pytest_dlperf.training.training import Epoch
+from pytest_dlperf.training.summary import Epoch
 
 SECOND = 1_000_000_000
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.training.recipe import CosineDecay
-from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.recipe import CosineDecay, Recipe
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,14 @@ from scipy import stats
 
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.statistics.estimate import Estimate, counted
-from pytest_dlperf.training.summary import Run, over_seeds, reached, summarise_training
-from pytest_dlperf.training.training import Epoch, Steps
+from pytest_dlperf.training.summary import (
+    Epoch,
+    Run,
+    Steps,
+    over_seeds,
+    reached,
+    summarise_training,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
-from pytest_dlperf.data.examples import Examples, Split
+from pytest_dlperf.data.dataset import Examples, Split
 from pytest_dlperf.data.scoring import metric
 from pytest_dlperf.errors import DataError, TargetError, TrainingError, UsageError
 from pytest_dlperf.judge.judge import judge
@@ -21,7 +21,7 @@ from pytest_dlperf.measure.prepared import Bench
 from pytest_dlperf.results.record import Record, record_from_json, record_to_json
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.training.job import lesson_of
-from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.recipe import Recipe
 from pytest_dlperf.training.train import training
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from studies import a_knob
 
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.training.graph_layers import Augmentation
-from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.recipe import Recipe
 from pytest_dlperf.tuning import knobs
 from pytest_dlperf.tuning.catalogue import (
     BUILT_IN,
@@ -21,7 +21,7 @@ from pytest_dlperf.tuning.catalogue import (
     problem_of,
     suitable,
 )
-from pytest_dlperf.tuning.setup import Setup
+from pytest_dlperf.tuning.configuration import Setup
 
 KNOWN = catalogue()
 WIDTH = a_knob("width", 1, 2, 3)

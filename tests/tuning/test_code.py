@@ -14,17 +14,15 @@ from studies import a_finalist, a_knob, a_study, a_trial
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.data.cleaning import Cleaning
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.training.compression import Distillation, NeuronPruning, Quantisation
+from pytest_dlperf.targets.conversion import Quantisation
+from pytest_dlperf.training.compression import Distillation, NeuronPruning
 from pytest_dlperf.training.graph_layers import Augmentation, InGraphNormalisation
-from pytest_dlperf.training.recipe import PiecewiseConstant
-from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.recipe import PiecewiseConstant, Recipe
 from pytest_dlperf.tuning import knobs
 from pytest_dlperf.tuning.catalogue import BUILT_IN
-from pytest_dlperf.tuning.code import setup_code
-from pytest_dlperf.tuning.configuration import configured
+from pytest_dlperf.tuning.code import marker_code, setup_code
+from pytest_dlperf.tuning.configuration import Setup, configured
 from pytest_dlperf.tuning.goal import parse_goal
-from pytest_dlperf.tuning.setup import Setup
-from pytest_dlperf.tuning.tuning_marker import marker_code
 
 if TYPE_CHECKING:
     from pytest_dlperf.statistics.estimate import Estimate

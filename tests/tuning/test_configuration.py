@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 from studies import a_knob
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.recipe import Recipe
 from pytest_dlperf.tuning import knobs
 from pytest_dlperf.tuning.configuration import (
     Configuration,
+    Knob,
+    Setup,
     anchored,
     configuration_from_texts,
     configured,
     setup_of,
 )
-from pytest_dlperf.tuning.knob import Knob
-from pytest_dlperf.tuning.setup import Setup
 
 if TYPE_CHECKING:
-    from pytest_dlperf.data.examples import Preparation
+    from pytest_dlperf.data.dataset import Preparation
 
 UNITS = a_knob("units", 64, 32, 16)
 LAYERS = a_knob("layers", 1, 2)

@@ -13,13 +13,13 @@ from studies import GOAL, a_knob, a_trial, noisy, trials_of
 
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.tuning.configuration import configured
-from pytest_dlperf.tuning.effects import Effect, effects_of
-from pytest_dlperf.tuning.result import TrialResult
+from pytest_dlperf.tuning.effects import effects_of
+from pytest_dlperf.tuning.result import Effect, TrialResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pytest_dlperf.tuning.knob import Knob
+    from pytest_dlperf.tuning.configuration import Knob
 
 UNITS = a_knob("units", 512, 256, 128)
 BATCH = a_knob("max_batch_size", 64, 128, 256, stage="serving")

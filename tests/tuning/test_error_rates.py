@@ -18,7 +18,8 @@ from simulated_duels import (
 )
 
 from pytest_dlperf.duel.confirmation import blocks_of_a_pair
-from pytest_dlperf.duel.questions import BETA, Rates, pass_rate
+from pytest_dlperf.duel.questions import pass_rate
+from pytest_dlperf.judge.error_rates import BETA, Rates
 from pytest_dlperf.statistics.pair_effects import LOOKS, excludes, second_opinion
 
 STUDIES = 600

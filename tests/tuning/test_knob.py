@@ -6,7 +6,7 @@ import pytest
 from studies import a_knob
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.tuning.knob import Knob
+from pytest_dlperf.tuning.configuration import Knob
 
 
 def test_the_first_value_is_the_default() -> None:

@@ -11,21 +11,16 @@ from pytest_dlperf.data.cleaning import Cleaning
 from pytest_dlperf.data.normalisation import Normalisation
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.training.compression import (
-    Distillation,
-    MagnitudePruning,
-    NeuronPruning,
-    Quantisation,
-)
+from pytest_dlperf.targets.conversion import Quantisation
+from pytest_dlperf.training.compression import Distillation, MagnitudePruning, NeuronPruning
 from pytest_dlperf.training.graph_layers import Augmentation, InGraphNormalisation
-from pytest_dlperf.training.recipe import CosineDecay
-from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.recipe import CosineDecay, Recipe
 from pytest_dlperf.tuning import knobs
 from pytest_dlperf.tuning.catalogue import BUILT_IN
-from pytest_dlperf.tuning.setup import Setup
+from pytest_dlperf.tuning.configuration import Setup
 
 if TYPE_CHECKING:
-    from pytest_dlperf.tuning.knob import Knob
+    from pytest_dlperf.tuning.configuration import Knob
 
 CLEAN = Cleaning(duplicates="drop")
 NOISE = Augmentation.noise(deviation=0.1)

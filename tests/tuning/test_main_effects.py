@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pytest_dlperf.tuning.main_effects import main_effects
+from pytest_dlperf.tuning.effects import main_effects
 
 FACTORIAL = np.array(list(itertools.product((0, 1), repeat=3)), bool)
 """All combinations of three changes."""

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.estimate import Estimate, counted
-from pytest_dlperf.tuning.pareto import WEIGHED, common_metrics, dominates, front
+from pytest_dlperf.tuning.result import WEIGHED
+from pytest_dlperf.tuning.selection import common_metrics, dominates, front
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,15 +10,15 @@ import pytest
 from fakes import FakeMeter, FakeProgress
 
 from pytest_dlperf.clock import MonotonicClock
-from pytest_dlperf.data.examples import Examples, Split
+from pytest_dlperf.data.dataset import Examples, Split
 from pytest_dlperf.data.normalisation import Normalisation
 from pytest_dlperf.errors import DataError, TrainingError
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.prepared import Bench
 from pytest_dlperf.training.compression import NeuronPruning
-from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.recipe import Recipe
+from pytest_dlperf.tuning.configuration import Setup
 from pytest_dlperf.tuning.pipeline import Pipeline, architecture, source_hash
-from pytest_dlperf.tuning.setup import Setup
 
 if TYPE_CHECKING:
     from pathlib import Path

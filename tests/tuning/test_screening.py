@@ -9,13 +9,12 @@ from fakes import FakeClock, fake_bench
 from workshop import Workshop, argument, batch, study
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.tuning.configuration import configured
-from pytest_dlperf.tuning.knob import Knob
+from pytest_dlperf.tuning.configuration import Knob, configured
 from pytest_dlperf.tuning.screening import Study, screened
 
 if TYPE_CHECKING:
+    from pytest_dlperf.tuning.configuration import Setup
     from pytest_dlperf.tuning.result import TrialResult
-    from pytest_dlperf.tuning.setup import Setup
 
 
 def tried(a_study: Study, chosen: dict[str, object], clock: FakeClock | None = None) -> TrialResult:

@@ -23,8 +23,7 @@ from pytest_dlperf.tuning.search import (
 )
 
 if TYPE_CHECKING:
-    from pytest_dlperf.tuning.configuration import Configuration
-    from pytest_dlperf.tuning.knob import Knob
+    from pytest_dlperf.tuning.configuration import Configuration, Knob
 
 UNITS = a_knob("units", 512, 256, 128)
 BATCH = a_knob("max_batch_size", 64, 128, stage="serving")

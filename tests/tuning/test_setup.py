@@ -10,8 +10,8 @@ from pytest_dlperf.data.normalisation import Normalisation
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.training.compression import NeuronPruning
-from pytest_dlperf.training.recipe_core import Recipe
-from pytest_dlperf.tuning.setup import Setup
+from pytest_dlperf.training.recipe import Recipe
+from pytest_dlperf.tuning.configuration import Setup
 
 
 def test_serving_does_not_touch_the_trained_model() -> None:

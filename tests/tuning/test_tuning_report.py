@@ -11,15 +11,9 @@ from studies import a_finalist, a_knob, a_study, a_trial, trials_of
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.tuning.configuration import configured
-from pytest_dlperf.tuning.effects import Effect
-from pytest_dlperf.tuning.result import Finalist, TrialResult, Tuned
-from pytest_dlperf.tuning.tuning import (
-    effect_cell,
-    effect_lines,
-    tuning_lines,
-    tuning_markdown,
-)
-from pytest_dlperf.tuning.tuning_json import tuning_json
+from pytest_dlperf.tuning.report import effect_cell, effect_lines, tuning_lines, tuning_markdown
+from pytest_dlperf.tuning.result import Effect, Finalist, TrialResult, Tuned
+from pytest_dlperf.tuning.result_json import tuning_json
 
 UNITS = a_knob("units", 512, 128)
 RUNTIME = a_knob("runtime", "tf.function", "an|odd_runtime*with`a_long_name", stage="serving")

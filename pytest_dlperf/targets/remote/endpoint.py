@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
-from pytest_dlperf.checks import check_number
+from pytest_dlperf._values import check_number
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.targets.remote.endpoint import check_model, read_url
-from pytest_dlperf.targets.remote.inference_wire import Tensor, Wire
+from pytest_dlperf.targets.remote.open_inference_tensors import Tensor, Wire
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

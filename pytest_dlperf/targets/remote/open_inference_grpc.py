@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pytest_dlperf.errors import RemoteError
-from pytest_dlperf.targets.remote.inference_wire import Metadata, Tensor, missing, pick
+from pytest_dlperf.targets.remote.open_inference_tensors import Metadata, Tensor, missing, pick
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

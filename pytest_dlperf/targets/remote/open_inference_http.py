@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_dlperf.errors import RemoteError
 from pytest_dlperf.targets.remote.endpoint import segment
 from pytest_dlperf.targets.remote.http import HttpPool, Request
-from pytest_dlperf.targets.remote.inference_wire import Metadata, Tensor, missing, pick
+from pytest_dlperf.targets.remote.open_inference_tensors import Metadata, Tensor, missing, pick
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

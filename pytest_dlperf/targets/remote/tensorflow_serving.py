@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pytest_dlperf.checks import check_count
+from pytest_dlperf._values import check_count
 from pytest_dlperf.errors import RemoteError
 from pytest_dlperf.targets.remote.endpoint import check_model, read_url, segment
 from pytest_dlperf.targets.remote.http import HttpPool, Request

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
+from pytest_dlperf._values import describe
 from pytest_dlperf.clock import StoppableClock
-from pytest_dlperf.data.scoring_core import scorer_for
-from pytest_dlperf.describe import describe
+from pytest_dlperf.data.scoring import scorer_for
 from pytest_dlperf.errors import DataError, TrainingError
-from pytest_dlperf.targets.keras_answers import answerer
-from pytest_dlperf.training.training import Epoch, Steps
+from pytest_dlperf.targets.keras_models import answerer
+from pytest_dlperf.training.summary import Epoch, Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.data.examples import Examples
+    from pytest_dlperf.data.dataset import Examples
     from pytest_dlperf.targets.keras import Model
-    from pytest_dlperf.training.recipe_core import Recipe
+    from pytest_dlperf.training.recipe import Recipe
 
 _LOOK_NS: Final = 250_000_000  # reading the loss waits for the device
 

@@ -6,15 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.targets.conversion import is_rounded
+from pytest_dlperf.targets.conversion import Quantisation, is_rounded
 from pytest_dlperf.targets.keras import name_of
 from pytest_dlperf.targets.keras_models import compiled_alike, copied, quiet, same
-from pytest_dlperf.training.compression import (
-    Distillation,
-    MagnitudePruning,
-    NeuronPruning,
-    Quantisation,
-)
+from pytest_dlperf.training.compression import Distillation, MagnitudePruning, NeuronPruning
 from pytest_dlperf.training.keras.distillation import distilled, way_of
 from pytest_dlperf.training.keras.fit import fit
 from pytest_dlperf.training.keras.pruning import masks, without_units
@@ -25,10 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.data.examples import Examples
+    from pytest_dlperf.data.dataset import Examples
     from pytest_dlperf.targets.keras import Model
-    from pytest_dlperf.training.recipe_core import Recipe
-    from pytest_dlperf.tuning.setup import Finish
+    from pytest_dlperf.training.compression import Finish
+    from pytest_dlperf.training.recipe import Recipe
 
 
 def finished(  # noqa: PLR0913 - what, what is done to it, and with what

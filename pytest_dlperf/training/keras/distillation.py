@@ -9,7 +9,7 @@ import numpy as np
 
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.targets.keras import name_of
-from pytest_dlperf.targets.keras_answers import answers
+from pytest_dlperf.targets.keras_models import answers
 from pytest_dlperf.training.keras.fit import fit
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.data.examples import Examples
+    from pytest_dlperf.data.dataset import Examples
     from pytest_dlperf.targets.keras import Model
     from pytest_dlperf.training.compression import Distillation
-    from pytest_dlperf.training.recipe_core import Recipe
+    from pytest_dlperf.training.recipe import Recipe
 
 _SMALLEST: Final = 1e-7
 """Probabilities are kept so far from 0 and 1, as Keras does in its losses."""

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.data.examples import Examples
-    from pytest_dlperf.tuning.setup import Front
+    from pytest_dlperf.data.dataset import Examples
+    from pytest_dlperf.training.graph_layers import Front
 
 
 def with_fronts(model: Model, fronts: Sequence[Front], train: Examples) -> Model:

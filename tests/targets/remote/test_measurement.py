@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.targets.target import Target
+    from pytest_dlperf.load.runner import Target
 
 ROWS = np.random.default_rng(0).random((40, 4)).astype(np.float32)
 DATA = as_data((ROWS, ROWS.argmax(axis=1)))

@@ -9,18 +9,14 @@ import numpy as np
 import pytest
 
 from pytest_dlperf.clock import MonotonicClock
-from pytest_dlperf.data.examples import Examples
+from pytest_dlperf.data.dataset import Examples
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.targets import keras as ours
-from pytest_dlperf.training.compression import (
-    Distillation,
-    MagnitudePruning,
-    NeuronPruning,
-    Quantisation,
-)
+from pytest_dlperf.targets.conversion import Quantisation
+from pytest_dlperf.training.compression import Distillation, MagnitudePruning, NeuronPruning
 from pytest_dlperf.training.keras.compression import finished
 from pytest_dlperf.training.keras.distillation import Way, blended
-from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.tuning.setup import Finish
+    from pytest_dlperf.training.compression import Finish
 
 pytestmark = pytest.mark.tensorflow
 

@@ -12,17 +12,16 @@ import numpy as np
 import pytest
 
 from pytest_dlperf.clock import MonotonicClock
-from pytest_dlperf.data.examples import Examples
+from pytest_dlperf.data.dataset import Examples
 from pytest_dlperf.errors import TargetError, TrainingError, UsageError
-from pytest_dlperf.training.keras.fit import built, compiled, fit
-from pytest_dlperf.training.keras.keras_optimizers import schedule_for
+from pytest_dlperf.training.keras.fit import built, compiled, fit, schedule_for
 from pytest_dlperf.training.recipe import (
     CosineDecay,
     ExponentialDecay,
     PiecewiseConstant,
+    Recipe,
     Schedule,
 )
-from pytest_dlperf.training.recipe_core import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.training.keras.callback import Fitted
-    from pytest_dlperf.training.training import Epoch
+    from pytest_dlperf.training.summary import Epoch
 
 pytestmark = pytest.mark.tensorflow
 

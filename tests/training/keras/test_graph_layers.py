@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from pytest_dlperf.clock import MonotonicClock
-from pytest_dlperf.data.examples import Examples, Split
+from pytest_dlperf.data.dataset import Examples, Split
 from pytest_dlperf.data.normalisation import Normalisation
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.targets import keras as kept
-from pytest_dlperf.targets.runtimes import as_target
+from pytest_dlperf.targets.conversion import as_target
 from pytest_dlperf.training.graph_layers import Augmentation, InGraphNormalisation
 from pytest_dlperf.training.keras.fit import built, fit
 from pytest_dlperf.training.keras.graph_layers import with_fronts
-from pytest_dlperf.training.recipe_core import Recipe
+from pytest_dlperf.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.tuning.setup import Front
+    from pytest_dlperf.training.graph_layers import Front
 
 pytestmark = pytest.mark.tensorflow
 

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.metrics import definitions_of
 from pytest_dlperf.results.codec import metrics_to_json, rounded
-from pytest_dlperf.tuning.code import setup_code
+from pytest_dlperf.tuning.code import marker_code, setup_code
 from pytest_dlperf.tuning.report import front_numbers
-from pytest_dlperf.tuning.tuning_marker import marker_code
 
 if TYPE_CHECKING:
     from pytest_dlperf.results.verdict import Judgement
     from pytest_dlperf.statistics.estimate import Estimate
-    from pytest_dlperf.tuning.effects import Effect
-    from pytest_dlperf.tuning.result import Finalist, TrialResult, Tuned
+    from pytest_dlperf.tuning.result import Effect, Finalist, TrialResult, Tuned
 
 SCHEMA: Final = 1
 """Version of the JSON."""

@@ -1,4 +1,4 @@
-"""Findable: the smallest losses of speed that duels on a machine find."""
+"""Detectable loss: the smallest losses of speed that duels on a machine find."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
 
-from pytest_dlperf.statistics.planning import smallest_loss
+from pytest_dlperf.statistics.e_process import smallest_loss
 
 ALPHA: Final = 0.01
 """False alarms that the smallest losses are told for."""
 
+
 POWER: Final = 0.95
 """How often the smallest losses are found."""
 
+
 SECONDS: Final = (10.0, 30.0, 60.0)
 """Lengths of measuring that the smallest losses are told for."""
+
 
 PAIRS: Final = (1, 2, 4)
 """Numbers of pairs that the smallest losses are told for."""
