@@ -36,7 +36,7 @@ from pytest_dlperf.history.rows import (
 from pytest_dlperf.history.schema import tables
 from pytest_dlperf.history.store import HistoryBaselines, default_url, open_history
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.results.baseline import Accepted, Revision
+from pytest_dlperf.results.baseline import BaselineEntry, Revision
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.row_evidence import Rows
 from pytest_dlperf.results.verdict import Verdict
@@ -66,7 +66,7 @@ def entry(run: Run, test: str, chance: random.Random) -> Entry:
     """What a run measured of a test."""
     values = {name: chance.lognormvariate(0, 0.03) for name in METRICS_EACH}
     metrics = {name: Estimate(v, 0.98 * v, 1.02 * v) for name, v in values.items()}
-    found = Accepted(
+    found = BaselineEntry(
         "ClosedLoop(clients=64)", "Serving()", metrics, ROWS, ENVIRONMENT, run.revision
     )
     return Entry(run, test, "", Verdict.PASS, replace(found, yardstick=1e-5))

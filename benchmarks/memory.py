@@ -23,7 +23,7 @@ from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.load.scenarios import Offline, Server
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.load.summary import summarise_load
-from pytest_dlperf.measure.prepared import Bench, set_up
+from pytest_dlperf.measure.prepared import Instruments, prepare_load
 from pytest_dlperf.measure.telemetry import ProcessMeter
 from pytest_dlperf.report.progress import NoProgress
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.load.scenarios import Scenario
-    from pytest_dlperf.measure.prepared import Loaded
+    from pytest_dlperf.measure.prepared import LoadResult
 
 GOAL_MB = 200
 LARGEST = 4096
@@ -70,12 +70,15 @@ def empty(batch: NDArray[Any]) -> NDArray[Any]:
     return batch[:, :1]
 
 
-def load(scenario: Scenario, serving: Serving, seconds: float) -> tuple[Loaded, Peak]:
+def load(scenario: Scenario, serving: Serving, seconds: float) -> tuple[LoadResult, Peak]:
     """Run a load and sum it up."""
     rows = np.random.default_rng(0).random((1024, 64)).astype(np.float32)
     given = plan([Options(scenario=scenario, serving=serving, duration=seconds)])
-    rig = set_up(
-        empty, as_data((rows, None)), given, Bench(MonotonicClock(), ProcessMeter(), NoProgress())
+    rig = prepare_load(
+        empty,
+        as_data((rows, None)),
+        given,
+        Instruments(MonotonicClock(), ProcessMeter(), NoProgress()),
     )
     rig.run(0.1, "")
     with Peak() as peak:

@@ -26,7 +26,7 @@ from pytest_dlperf.data.digits import load_digits
 from pytest_dlperf.load.scenarios import Offline
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.measure.telemetry import ProcessMeter
 from pytest_dlperf.report.progress import NoProgress
 from pytest_dlperf.targets.worker import Loader, start_workers
@@ -84,7 +84,7 @@ def main() -> None:
         "here, 1 replica": Serving(BATCH),
         f"here, {cores} replicas": Serving(BATCH, replicas=cores),
     }
-    bench = Bench(MonotonicClock(), ProcessMeter(), NoProgress())
+    bench = Instruments(MonotonicClock(), ProcessMeter(), NoProgress())
     rates: dict[str, list[float]] = {side: [] for side in sides}
     busy: dict[str, list[float]] = {side: [] for side in sides}
     costs: dict[str, list[float]] = {side: [] for side in sides}

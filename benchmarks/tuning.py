@@ -35,7 +35,7 @@ from pytest_dlperf.data.dataset import Examples, Split
 from pytest_dlperf.history.compare_report import interval, sized
 from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.measure.telemetry import ProcessMeter
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.github import code_cell, table, text_cell
@@ -225,7 +225,7 @@ class Trials:
             seconds=seconds,
         )
         self._scene = scene
-        self._bench = Bench(MonotonicClock(), ProcessMeter(), NoProgress())
+        self._bench = Instruments(MonotonicClock(), ProcessMeter(), NoProgress())
         self._journal = Journal(KEPT / f"{name}-{self._key()}.jsonl", _say)
         self.done = [
             Trial(int(fields[SEED]), trial_from_json(fields, self.study.knobs))

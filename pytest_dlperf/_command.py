@@ -31,12 +31,12 @@ class Command:
     name: str
     help: str
     arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], Outcome]
+    run: Callable[[argparse.Namespace], CommandResult]
     parts: tuple[Command, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CommandResult:
     """What a command came to.
 
     Attributes:

@@ -36,7 +36,7 @@ class _Abandoned(BaseException):
     """Raised inside a thread that is not waited for any more; not for users' `except Exception`."""
 
 
-class Watch(Protocol):
+class LoadObserver(Protocol):
     """Somebody who looks on while a load runs."""
 
     def tick(self, now_ns: int) -> None:
@@ -44,7 +44,7 @@ class Watch(Protocol):
         ...
 
 
-def within(seconds: float, call: Callable[[], _T]) -> _T:
+def call_with_timeout(seconds: float, call: Callable[[], _T]) -> _T:
     """The result of a call that may take so long.
 
     The call runs in a daemon thread. One that does not return is abandoned: if it runs Python

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TypeAlias
 
-    from pytest_dlperf._command import Command, Outcome
+    from pytest_dlperf._command import Command, CommandResult
 
     _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _add(commands, command)
     given = parser.parse_args(arguments)
     try:
-        outcome: Outcome = given.run(given)
+        outcome: CommandResult = given.run(given)
         _print(outcome.lines)
         return outcome.status()
     except DlperfError as error:

@@ -70,7 +70,7 @@ class StoppableClock:
             self._state = (None, lost_ns + self._clock.now_ns() - began_ns)
 
 
-class Margin:
+class SpinMargin:
     """How much sooner to ask to be woken: what 9 of 10 sleeps here are late by at the most.
 
     Whoever is woken before the time spins until it comes, and that is processor time; so the
@@ -98,7 +98,7 @@ class MonotonicClock:
 
     def __init__(self) -> None:
         # One for all threads: it matters little if two of them learn at once and one is lost.
-        self._margin = Margin()
+        self._margin = SpinMargin()
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, _SLACK_NS, 0, 0, 0)
 

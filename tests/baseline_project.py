@@ -17,7 +17,7 @@ from pytest_dlperf.results.verdict import Verdict
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.baseline import BaselineEntry
 
 TEST = "tests/test_model.py::test_fast"
 
@@ -42,19 +42,19 @@ class Project:
         self.files = BaselineFiles(root / FOLDER, MACHINE)
         self._runs = 0
 
-    def accept(self, found: Accepted, test: str = TEST, name: str = "") -> None:
+    def accept(self, found: BaselineEntry, test: str = TEST, name: str = "") -> None:
         """Make it the baseline, as a run with `--dlperf-update=all` does."""
         anchor = (*found.earlier, found.newest)[0]
         self.files.save(test, name, dataclasses.replace(found, anchor=anchor))
 
-    def baseline(self, test: str = TEST, name: str = "") -> Accepted | None:
+    def baseline(self, test: str = TEST, name: str = "") -> BaselineEntry | None:
         """What is accepted."""
         baseline = self.files.load(test)
         return baseline.accepted.get(name) if baseline else None
 
     def ran(
         self,
-        found: Accepted,
+        found: BaselineEntry,
         verdict: Verdict = Verdict.PASS,
         tests: tuple[str, ...] = (TEST,),
         name: str = "",
@@ -67,7 +67,7 @@ class Project:
                 history.add(Entry(run, test, name, verdict, found))
 
 
-def session(throughput: float, commit: str = "c0ffee00", date: str = "2026-11-24") -> Accepted:
+def session(throughput: float, commit: str = "c0ffee00", date: str = "2026-11-24") -> BaselineEntry:
     """What a session measured."""
     revision = dataclasses.replace(REVISION, commit=commit, date=date)
     return make_accepted({"throughput": estimate(throughput, 0.005)}, revision=revision)

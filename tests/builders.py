@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_dlperf.load.accumulator import EXACT, Teller
+from pytest_dlperf.load.accumulator import EXACT, Accumulator
 from pytest_dlperf.load.samples import Samples
-from pytest_dlperf.results.baseline import Accepted, Revision
+from pytest_dlperf.results.baseline import BaselineEntry, Revision
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.measurement import Measurement
 from pytest_dlperf.results.record import Record
@@ -20,7 +20,7 @@ from pytest_dlperf.statistics.estimate import Estimate, counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_dlperf.load.totals import Tally
+    from pytest_dlperf.load.totals import LoadTotals
 
 ENVIRONMENT = Environment(
     python="3.11", tensorflow="2.18.0", keras="3.8.0", numpy="2.1.0", threads="", precision="f32"
@@ -57,7 +57,7 @@ def make_measurement(metrics: Mapping[str, Estimate] | None = None, **fields: An
     return Measurement(**{**given, **fields})
 
 
-def make_accepted(metrics: Mapping[str, Estimate] | None = None, **fields: Any) -> Accepted:  # noqa: ANN401 - any field
+def make_accepted(metrics: Mapping[str, Estimate] | None = None, **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any field
     """An accepted measurement."""
     given = {
         "scenario": "ClosedLoop(clients=64)",
@@ -69,7 +69,7 @@ def make_accepted(metrics: Mapping[str, Estimate] | None = None, **fields: Any) 
         "environment": ENVIRONMENT,
         "revision": REVISION,
     }
-    return Accepted(**{**given, **fields})
+    return BaselineEntry(**{**given, **fields})
 
 
 def make_judgement(verdict: Verdict = Verdict.PASS, **fields: Any) -> Judgement:  # noqa: ANN401 - any field
@@ -135,13 +135,15 @@ def tally_of(
     replicas: int = 1,
     slo: float | None = None,
     exact: int = EXACT,
-) -> Tally:
+) -> LoadTotals:
     """What segments of a run come to; it was to last as long as it did, unless it is said."""
     started_ns = segments[0].started_ns
     if seconds is None:
         ended_ns = max(int(segment.done_ns.max(initial=started_ns)) for segment in segments)
         seconds = (ended_ns - started_ns) * 1e-9
-    teller = Teller(started_ns=started_ns, seconds=seconds, replicas=replicas, slo=slo, exact=exact)
+    teller = Accumulator(
+        started_ns=started_ns, seconds=seconds, replicas=replicas, slo=slo, exact=exact
+    )
     for segment in segments:
         teller.add(segment)
     return teller.tally()

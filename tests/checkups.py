@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_dlperf.doctor.noise_measurement import Figures, Host, Probe, Timer
+from pytest_dlperf.doctor.noise_measurement import Host, IdenticalBlock, NoiseMeasurement, Timer
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.results.usage import Usage
 
@@ -37,19 +37,19 @@ QUIET = Usage(process=60.0, busy=61.0, stolen=0.0, total=120.0)
 SIGMAS = {0.005: 0.02, 0.01: 0.01, 0.02: 0.012}
 
 
-def probe(length: float, ratio: float, pair: int, seconds: float | None = None) -> Probe:
+def probe(length: float, ratio: float, pair: int, seconds: float | None = None) -> IdenticalBlock:
     """A block in which the candidate takes `exp(ratio)` times as long as the base."""
 
     def slot(took: float) -> Slot:
         return Slot(good=1000, within=1000, bad=0, seconds=took, latencies=np.zeros(0))
 
     block = Block(slot(length), slot(length * math.exp(ratio)), pair, seconds or 4 * length)
-    return Probe(length, block)
+    return IdenticalBlock(length, block)
 
 
-def figures(probes: Sequence[Probe], **given: object) -> Figures:
+def figures(probes: Sequence[IdenticalBlock], **given: object) -> NoiseMeasurement:
     """Figures of a quiet machine, but for what is given."""
-    quiet = Figures(
+    quiet = NoiseMeasurement(
         probes=probes,
         handovers=[0.001, 0.002, 0.009],
         used=QUIET,
@@ -63,7 +63,7 @@ def figures(probes: Sequence[Probe], **given: object) -> Figures:
 
 def drawn(
     effects: Sequence[float], sigmas: Mapping[float, float], blocks: int, seed: int = 0
-) -> Iterator[Probe]:
+) -> Iterator[IdenticalBlock]:
     """Normal blocks of pairs that differ by `effects`."""
     random = np.random.default_rng(seed)
     for pair, effect in enumerate(effects):

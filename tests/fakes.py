@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.results.usage import Usage
 
 if TYPE_CHECKING:
@@ -92,6 +92,6 @@ class EchoFeed:
         self.errors.append((start, stop, error))
 
 
-def fake_bench(clock: FakeClock) -> Bench:
+def fake_bench(clock: FakeClock) -> Instruments:
     """A bench on a fake clock."""
-    return Bench(clock, FakeMeter(), FakeProgress())
+    return Instruments(clock, FakeMeter(), FakeProgress())

@@ -21,7 +21,7 @@ from pytest_dlperf.errors import TargetError, UsageError
 from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.targets import keras as ours
 from pytest_dlperf.targets.local_devices import devices_here
 from pytest_dlperf.targets.target import Prepared, placed, prepare
@@ -229,7 +229,7 @@ def test_both_devices_in_one_load() -> None:
     labels = np.asarray(model(BATCH, training=False)).argmax(axis=1)
     serving = Serving(4, devices="cpu", replicas=2)
     options = Options(scenario=ClosedLoop(32), serving=serving, duration=0.4)
-    bench = Bench(MonotonicClock(), FakeMeter(), FakeProgress())
+    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
 
     found = measure(model, as_data((BATCH, labels)), plan([options]), bench, test="t", name="")
 

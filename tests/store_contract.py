@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_dlperf.baselines.source import BaselineStore
-    from pytest_dlperf.results.baseline import Accepted, Baseline
+    from pytest_dlperf.results.baseline import Baseline, BaselineEntry
     from pytest_dlperf.results.environment import MachineClass
 
 TEST: Final = "tests/test_model.py::test_fast[a/b]"
@@ -73,7 +73,7 @@ def open_shelf(where: str) -> Shelf:
     return FilesShelf(Path(rest)) if kind == "files" else HistoryShelf(where)
 
 
-def of_name(stored: Baseline | None, name: str) -> Accepted | None:
+def of_name(stored: Baseline | None, name: str) -> BaselineEntry | None:
     """What is stored under a name."""
     return stored.accepted.get(name) if stored else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -215,7 +216,7 @@ def test_a_circle_is_found() -> None:
     """Also one that is made in a function and for types; what leads to it is no part of it."""
     circle = {
         "load.runner": "def f():\n    from pytest_dlperf.load import samples",
-        "load.samples": "if TYPE_CHECKING:\n    from pytest_dlperf.load.totals import Tally",
+        "load.samples": "if TYPE_CHECKING:\n    from pytest_dlperf.load.totals import LoadTotals",
         "load.totals": "import pytest_dlperf.load.runner",
     }
     assert cycles({**circle, "units": ""}) == [tuple(circle)]
@@ -276,3 +277,25 @@ def test_nothing_heavy_at_import() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def class_names(sources: dict[str, str]) -> list[str]:
+    """Every name of a class, as often as a class has it."""
+    return [
+        node.name
+        for source in sources.values()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef)
+    ]
+
+
+def test_no_class_name_is_there_twice() -> None:
+    """A name of a class says which one it is."""
+    names = class_names(SOURCES)
+    assert [name for name, count in Counter(names).items() if count > 1] == []
+
+
+def test_a_name_that_is_there_twice_is_found() -> None:
+    """Also of a class inside of another or of a function."""
+    sources = {"a": "class Place: ...", "b": "def f():\n    class Place: ..."}
+    assert class_names(sources) == ["Place", "Place"]

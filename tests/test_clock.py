@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from fakes import FakeClock
 
-from pytest_dlperf.clock import Margin, MonotonicClock, StoppableClock
+from pytest_dlperf.clock import MonotonicClock, SpinMargin, StoppableClock
 
 CAP_NS = 50_000
 
 
 def after(late_ns: list[int]) -> list[int]:
     """The margin after each of these sleeps."""
-    margin = Margin()
+    margin = SpinMargin()
     margins = []
     for late in late_ns:
         margin.learn(late)

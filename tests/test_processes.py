@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from pytest_dlperf._processes import within
+from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf.errors import AnswerError
 
 
 def test_a_call_that_returns() -> None:
     """Its result is the result."""
-    assert within(60, lambda: 42) == 42
+    assert call_with_timeout(60, lambda: 42) == 42
 
 
 def test_a_call_that_raises() -> None:
@@ -23,7 +23,7 @@ def test_a_call_that_raises() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        within(60, leave)
+        call_with_timeout(60, leave)
 
 
 def test_a_call_that_waits_for_ever() -> None:
@@ -31,7 +31,7 @@ def test_a_call_that_waits_for_ever() -> None:
     never = threading.Event()
 
     with pytest.raises(AnswerError, match=r"test_processes.py:\d+ <lambda>, threading.py:\d+ wa"):
-        within(0.05, lambda: never.wait(600))
+        call_with_timeout(0.05, lambda: never.wait(600))
 
     never.set()
 
@@ -48,6 +48,6 @@ def test_a_call_that_spins_for_ever() -> None:
             ended.set()
 
     with pytest.raises(AnswerError, match="the call had not returned after 50 ms"):
-        within(0.05, spin)
+        call_with_timeout(0.05, spin)
 
     assert ended.wait(60)

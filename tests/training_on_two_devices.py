@@ -14,8 +14,8 @@ from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.measure.prepared import Bench
-from pytest_dlperf.training.job import lesson_of, placed_by
+from pytest_dlperf.measure.prepared import Instruments
+from pytest_dlperf.training.job import placed_by, training_job
 from pytest_dlperf.training.recipe import Recipe
 from pytest_dlperf.training.train import training
 
@@ -39,8 +39,8 @@ def measured(devices: object, recipe: Recipe = RECIPE) -> tuple[Measurement, lis
         models.append(model)
         return model
 
-    lesson = lesson_of(build, (INPUTS, LABELS), None, recipe, 1, placed_by(devices, PLAN))
-    bench = Bench(MonotonicClock(), FakeMeter(), FakeProgress())
+    lesson = training_job(build, (INPUTS, LABELS), None, recipe, 1, placed_by(devices, PLAN))
+    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
     with training(lesson, PLAN, bench) as subject:
         return subject.measure("t", "", 1.0), models
 
@@ -75,8 +75,8 @@ def test_one_device() -> None:
 
 def test_all_devices() -> None:
     """Without a GPU these are the CPUs."""
-    lesson = lesson_of(print, (INPUTS, LABELS), None, RECIPE, 1, ("all",))
-    bench = Bench(MonotonicClock(), FakeMeter(), FakeProgress())
+    lesson = training_job(print, (INPUTS, LABELS), None, RECIPE, 1, ("all",))
+    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
 
     with training(lesson, PLAN, bench) as subject:
         cpus = [name for name in subject.lesson.devices if name.startswith("cpu:")]

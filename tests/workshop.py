@@ -18,7 +18,7 @@ from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.statistics.estimate import counted
 from pytest_dlperf.tuning.configuration import Knob, Setup
 from pytest_dlperf.tuning.goal import parse_goal
-from pytest_dlperf.tuning.pipeline import Served
+from pytest_dlperf.tuning.pipeline import ServableModel
 from pytest_dlperf.tuning.screening import Study
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Workshop:
     clock: FakeClock
     made: list[str] = field(default_factory=list)
 
-    def __call__(self, setup: Setup) -> Served:
+    def __call__(self, setup: Setup) -> ServableModel:
         """Note what was asked for, and make it."""
         self.made.append(setup.trained)
         given = dict(setup.arguments)
@@ -84,7 +84,7 @@ class Workshop:
 
         target = TimedTarget(self.clock, service_ns, answering(int(given.get("wrong", 0))))  # type: ignore[call-overload]  # as knobs give it
         known = {"train.time": counted(1.0), "model_size": counted(1000.0)}
-        return Served(target, as_data((INPUTS, LABELS)), MappingProxyType(known), fresh=True)
+        return ServableModel(target, as_data((INPUTS, LABELS)), MappingProxyType(known), fresh=True)
 
 
 def study(*knobs: Knob, goal: tuple[str, ...] = ("maximize throughput",)) -> Study:

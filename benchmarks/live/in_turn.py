@@ -23,7 +23,7 @@ from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.measure.measure import ready
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.measure.slot_runner import SlotRunner
 from pytest_dlperf.measure.telemetry import ProcessMeter
 from pytest_dlperf.report.progress import NoProgress
@@ -91,7 +91,7 @@ def _alone(folder: Path) -> None:
     import target  # type: ignore[import-not-found]  # of the variant
 
     data = as_data((target.pixels(ROWS), None))
-    bench = Bench(MonotonicClock(), ProcessMeter(), NoProgress())
+    bench = Instruments(MonotonicClock(), ProcessMeter(), NoProgress())
     with ready(target.Classifier().infer, data, plan([Options()]), bench) as subject:
         subject.measure("calibration", "", 1.0)
         runner = SlotRunner(subject.rig)

@@ -14,12 +14,12 @@ from pytest_dlperf.clock import MonotonicClock, StoppableClock
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import as_data
-from pytest_dlperf.load.ledger import Ledger
-from pytest_dlperf.load.request_queue import backlog_for
+from pytest_dlperf.load.ledger import RequestLog
+from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load, Replica
 from pytest_dlperf.load.scenarios import Server
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.measure.prepared import SEED, Bench, Rig, set_up
+from pytest_dlperf.measure.prepared import SEED, Instruments, PreparedLoad, prepare_load
 from pytest_dlperf.measure.telemetry import ProcessMeter, Telemetry
 from pytest_dlperf.report.progress import NoProgress
 
@@ -38,10 +38,12 @@ ALLOWED_LENGTH = 1.15
 
 def rig_for(
     target: object, data: Data, scenario: Scenario, serving: Serving, seconds: float
-) -> Rig:
+) -> PreparedLoad:
     """A target ready to be measured, with everything that a measurement does."""
     load = plan([Options(scenario=scenario, serving=serving, duration=seconds)])
-    return set_up(target, data, load, Bench(MonotonicClock(), ProcessMeter(), NoProgress()))
+    return prepare_load(
+        target, data, load, Instruments(MonotonicClock(), ProcessMeter(), NoProgress())
+    )
 
 
 def send(rate: float, seconds: float) -> Sent:
@@ -77,7 +79,7 @@ def _send(rate: float, seconds: float, serving: Serving) -> Sent:
     return replace(sent, in_time=sent.in_time and took <= ALLOWED_LENGTH * seconds)
 
 
-def whole(rig: Rig, seconds: float) -> tuple[Samples, float]:
+def whole(rig: PreparedLoad, seconds: float) -> tuple[Samples, float]:
     """Run a rig's load, and put its segments together again.
 
     Returns:
@@ -87,14 +89,14 @@ def whole(rig: Rig, seconds: float) -> tuple[Samples, float]:
     scenario, serving = rig.plan.scenario, rig.plan.served
     start_ns = clock.now_ns()
     with clock.stopped():
-        backlog = backlog_for(scenario, serving, start_ns, seconds, SEED, pause=clock.stopped)
+        backlog = request_queue_for(scenario, serving, start_ns, seconds, SEED, pause=clock.stopped)
     segments: list[Samples] = []
 
     def put_away(cut: Callable[[], Samples]) -> None:
         with clock.stopped():
             segments.append(cut())
 
-    ledger = Ledger(
+    ledger = RequestLog(
         backlog=backlog,
         feed=rig.evaluation(clock),
         started_ns=start_ns,

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.config.baseline_source import OF_FILES, Ways
+from pytest_dlperf.config.baseline_source import OF_FILES, BaselineAdvice
 from pytest_dlperf.judge.judge import prediction_of
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.baseline import MOST_SESSIONS
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.config.options import Update
-    from pytest_dlperf.judge.conditions import Day
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.judge.conditions import MachineConditions
+    from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.results.record import Keeping
 
@@ -30,7 +30,7 @@ ENOUGH_SESSIONS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BaselineComparison:
     """How a measurement stands to the baseline that there is.
 
     Attributes:
@@ -47,7 +47,7 @@ class Standing:
     unquiet: str = ""
     other_conditions: bool = False
     anchored: bool = False
-    ways: Ways = OF_FILES
+    ways: BaselineAdvice = OF_FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def decide_acceptance(
     update: Update | None,
     measurement: Measurement,
     judgements: tuple[Judgement, ...],
-    standing: Standing,
+    standing: BaselineComparison,
 ) -> Acceptance:
     """Decide whether to write a measurement as the baseline.
 
@@ -124,7 +124,7 @@ def decide_acceptance(
     return Acceptance(keep, taken, hint)
 
 
-def _renewed(standing: Standing) -> tuple[str, str]:
+def _renewed(standing: BaselineComparison) -> tuple[str, str]:
     """The hint and the caution of what begins a baseline."""
     if standing.sessions:
         moved = standing.other_conditions and standing.anchored
@@ -137,7 +137,7 @@ def _renewed(standing: Standing) -> tuple[str, str]:
 
 
 def _wanted(
-    update: Update | None, judgements: tuple[Judgement, ...], standing: Standing
+    update: Update | None, judgements: tuple[Judgement, ...], standing: BaselineComparison
 ) -> Keeping:
     if update is None:
         return ""
@@ -155,7 +155,10 @@ def _wanted(
 
 
 def unchanged(
-    measurement: Measurement, budgets: Iterable[Budget], baseline: Accepted | None, day: Day
+    measurement: Measurement,
+    budgets: Iterable[Budget],
+    baseline: BaselineEntry | None,
+    day: MachineConditions,
 ) -> bool:
     """Whether a session is one more of the same code, as far as its budgets can tell.
 
@@ -220,7 +223,7 @@ def _hint(
     update: Update | None,
     measurement: Measurement,
     judgements: tuple[Judgement, ...],
-    standing: Standing,
+    standing: BaselineComparison,
 ) -> str:
     known = bool(standing.sessions)
     if any(judgement.verdict is Verdict.NEW for judgement in judgements):

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.config.budgets import Budget
-    from pytest_dlperf.judge.conditions import Day
+    from pytest_dlperf.judge.conditions import MachineConditions
     from pytest_dlperf.metrics import Metric
-    from pytest_dlperf.results.baseline import Accepted, AcceptedSession
+    from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession
 
 LEAST_SPREADS: Final = 3.0
 """A loss since the anchor is told of when it is so many standard deviations of what unchanged code
@@ -38,7 +38,7 @@ _PRESENT: Final = 5  # sessions whose mean is the present; older ones lag behind
 
 
 @dataclass(frozen=True, slots=True)
-class Creep:
+class GradualLoss:
     """What one metric has lost since the anchor.
 
     Attributes:
@@ -60,7 +60,9 @@ class Creep:
         return f"{self.metric} is {abs(ratio) * 100:.0f} % {side}"
 
 
-def creep(present: Accepted, budgets: Iterable[Budget], day: Day) -> tuple[Creep, ...]:
+def gradual_loss(
+    present: BaselineEntry, budgets: Iterable[Budget], day: MachineConditions
+) -> tuple[GradualLoss, ...]:
     """What was lost since the anchor, of the metrics that relative budgets are about.
 
     A loss is told of if it is proven and as large as the metric's `detect`. It is the mean of the
@@ -106,7 +108,9 @@ def creep(present: Accepted, budgets: Iterable[Budget], day: Day) -> tuple[Creep
     return tuple(found)
 
 
-def creep_note(creeps: Sequence[Creep], present: Accepted, test: str, name: str) -> str:
+def gradual_loss_note(
+    creeps: Sequence[GradualLoss], present: BaselineEntry, test: str, name: str
+) -> str:
     """What people are told of it, and the commands that help, each in a line of its own.
 
     Args:
@@ -129,7 +133,7 @@ def creep_note(creeps: Sequence[Creep], present: Accepted, test: str, name: str)
     )
 
 
-def _unlike(anchor: AcceptedSession, day: Day) -> bool:
+def _unlike(anchor: BaselineSession, day: MachineConditions) -> bool:
     """Whether the machine is not what it was, or was not quiet."""
     if anchor.yardstick is None or day.yardstick is None:
         return bool(day.unquiet or day.unlike)
@@ -138,12 +142,14 @@ def _unlike(anchor: AcceptedSession, day: Day) -> bool:
     return not alike or bool(day.unquiet or day.unlike)
 
 
-def _lost_share(metric: Metric, anchor: AcceptedSession, now: AcceptedSession) -> Creep:
+def _lost_share(metric: Metric, anchor: BaselineSession, now: BaselineSession) -> GradualLoss:
     lost, reach = share_lost(metric, anchor.metrics[metric.name], now.metrics[metric.name])
-    return Creep(metric.name, lost, reach / NORMAL_REACH)
+    return GradualLoss(metric.name, lost, reach / NORMAL_REACH)
 
 
-def _lost(metric: Metric, anchor: AcceptedSession, present: Accepted, day: Day) -> Creep:
+def _lost(
+    metric: Metric, anchor: BaselineSession, present: BaselineEntry, day: MachineConditions
+) -> GradualLoss:
     measured = [session for session in present.sessions if metric.name in session.metrics]
     scaled = metric.name in day.scaled and all(
         session.yardstick is not None for session in (anchor, *measured)
@@ -157,7 +163,7 @@ def _lost(metric: Metric, anchor: AcceptedSession, present: Accepted, day: Day) 
     since = costs[[session != anchor for session in measured]][-_PRESENT:]
     loss = float(since.mean()) - (first.cost - (first.yardstick or 0.0))
     prior = math.log1p(metric.run_noise) ** 2 + float(np.mean(errors**2))
-    return Creep(metric.name, loss, math.sqrt(_variance(costs, prior) * (1 + 1 / len(since))))
+    return GradualLoss(metric.name, loss, math.sqrt(_variance(costs, prior) * (1 + 1 / len(since))))
 
 
 def _variance(costs: NDArray[np.float64], prior: float) -> float:

@@ -7,7 +7,7 @@ import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf._command import Command, Outcome, add_rootdir, rootdir
+from pytest_dlperf._command import Command, CommandResult, add_rootdir, rootdir
 from pytest_dlperf.baselines.collect_tests import collect_tests
 from pytest_dlperf.baselines.files import (
     FOLDER,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_dlperf.baselines.collect_tests import Listing
-    from pytest_dlperf.results.baseline import Accepted, Baseline
+    from pytest_dlperf.baselines.collect_tests import ProjectTests
+    from pytest_dlperf.results.baseline import Baseline, BaselineEntry
 
 
 _HISTORY: Final = "the history still has it under the old name: there both names go on side by side"
@@ -83,7 +83,7 @@ def _described(paths: list[Path], baselines: dict[Path, Baseline]) -> Iterator[s
 
 
 def _renamed(
-    baselines: dict[Path, Baseline], gone: tuple[str, ...], listing: Listing
+    baselines: dict[Path, Baseline], gone: tuple[str, ...], listing: ProjectTests
 ) -> Iterator[str]:
     """How to keep what looks renamed."""
     known = {baseline.test for baseline in baselines.values()}
@@ -117,8 +117,8 @@ def _remove(path: Path) -> None:
         path.parent.rmdir()  # if it was the last one
 
 
-def _run(given: argparse.Namespace) -> Outcome:
-    return Outcome(_lines(rootdir(given), unasked=given.yes))
+def _run(given: argparse.Namespace) -> CommandResult:
+    return CommandResult(_lines(rootdir(given), unasked=given.yes))
 
 
 PRUNE: Final = Command(
@@ -178,7 +178,7 @@ def _baselines(folder: Path, machine: str, test: str) -> dict[Path, Baseline]:
     return found
 
 
-def _anchor_run(given: argparse.Namespace) -> Outcome:
+def _anchor_run(given: argparse.Namespace) -> CommandResult:
     from pytest_dlperf.machine import machine_class
 
     folder, here = rootdir(given) / FOLDER, "" if given.all else machine_class().slug
@@ -192,7 +192,7 @@ def _anchor_run(given: argparse.Namespace) -> Outcome:
                 f"there is one on {classes}; --all moves the anchor there",
             )
         raise UsageError(f"no baseline of {given.test} in {folder}", meant(folder, given.test))
-    return Outcome(_anchor_lines(given.test, given.name, baselines))
+    return CommandResult(_anchor_lines(given.test, given.name, baselines))
 
 
 ANCHOR: Final = Command(
@@ -219,7 +219,7 @@ def _list_lines(folder: Path) -> Iterator[str]:
         raise UsageError("\n".join(map(str, damaged)))
 
 
-def _measurement(title: str, accepted: Accepted) -> Iterator[str]:
+def _measurement(title: str, accepted: BaselineEntry) -> Iterator[str]:
     count = len(accepted.sessions)
     sessions = f", {count} sessions" if count > 1 else ""
     yield f"  {title}  ({accepted.revision}{sessions})"
@@ -234,9 +234,9 @@ def _measurement(title: str, accepted: Accepted) -> Iterator[str]:
         yield f"    anchor: {accepted.anchor.revision}, {since} ago"
 
 
-def list_baselines(given: argparse.Namespace) -> Outcome:
+def list_baselines(given: argparse.Namespace) -> CommandResult:
     """List what is in the root folder."""
-    return Outcome(_list_lines(rootdir(given) / FOLDER))
+    return CommandResult(_list_lines(rootdir(given) / FOLDER))
 
 
 LIST: Final = Command("list", "list the accepted baselines", add_rootdir, list_baselines)
@@ -286,8 +286,8 @@ def meant(folder: Path, test: str) -> str:
     return f"did you mean {' or '.join(near)}? {listed}" if near else listed
 
 
-def _rename_run(given: argparse.Namespace) -> Outcome:
-    return Outcome(_rename_lines(rootdir(given) / FOLDER, given.old, given.new))
+def _rename_run(given: argparse.Namespace) -> CommandResult:
+    return CommandResult(_rename_lines(rootdir(given) / FOLDER, given.old, given.new))
 
 
 RENAME: Final = Command(

@@ -30,7 +30,7 @@ _LINES: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ProjectTests:
     """The tests of a project.
 
     Attributes:
@@ -42,7 +42,7 @@ class Listing:
     measuring: frozenset[str]
 
 
-def collect_tests(root: Path, variables: Mapping[str, str] = os.environ) -> Listing:
+def collect_tests(root: Path, variables: Mapping[str, str] = os.environ) -> ProjectTests:
     """Have pytest collect the tests of a project, without running any.
 
     Those that `addopts` deselects (`-m "not slow"`) are among them.
@@ -85,7 +85,7 @@ def collect_tests(root: Path, variables: Mapping[str, str] = os.environ) -> List
         )
     if not content["measuring"]:
         raise UsageError(f"pytest finds no test in {root}", "name pytest's root folder: --rootdir")
-    return Listing(
+    return ProjectTests(
         Collected(frozenset(content["measuring"]), frozenset(content["modules"])),
         frozenset(test for test, measures in content["measuring"].items() if measures),
     )

@@ -12,11 +12,11 @@ from pytest_dlperf.units import format_quantity
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.baseline import BaselineEntry
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class MetricDiff:
     """One metric before and after.
 
     Attributes:
@@ -53,7 +53,9 @@ class Change:
         return ratio <= 0 or abs(math.log(ratio)) >= math.log1p(detect)
 
 
-def changes_between(old: Accepted, new: Accepted, about: Collection[str]) -> tuple[Change, ...]:
+def changes_between(
+    old: BaselineEntry, new: BaselineEntry, about: Collection[str]
+) -> tuple[MetricDiff, ...]:
     """What differs visibly, and what people ask about though it does not.
 
     Args:
@@ -67,7 +69,7 @@ def changes_between(old: Accepted, new: Accepted, about: Collection[str]) -> tup
     """
     sessions = (*old.sessions, *new.sessions)
     names = in_order(name for session in sessions for name in session.metrics)
-    both = (Change(name, _level(old, name), _level(new, name)) for name in names)
+    both = (MetricDiff(name, _level(old, name), _level(new, name)) for name in names)
     return tuple(
         change
         for change in both
@@ -75,7 +77,7 @@ def changes_between(old: Accepted, new: Accepted, about: Collection[str]) -> tup
     )
 
 
-def _level(accepted: Accepted, name: str) -> float | None:
+def _level(accepted: BaselineEntry, name: str) -> float | None:
     values = [s.metrics[name].value for s in accepted.sessions if name in s.metrics]
     if not values or metric_named(name).unit == "share" or min(values) <= 0:
         return values[-1] if values else None
@@ -84,7 +86,7 @@ def _level(accepted: Accepted, name: str) -> float | None:
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
-def change_lines(old: Accepted, new: Accepted, about: Collection[str]) -> list[str]:
+def change_lines(old: BaselineEntry, new: BaselineEntry, about: Collection[str]) -> list[str]:
     """What differs: metrics, the conditions of the measurement, and the software.
 
     Args:
@@ -101,7 +103,7 @@ def change_lines(old: Accepted, new: Accepted, about: Collection[str]) -> list[s
     ]
 
 
-def _line(change: Change) -> str:
+def _line(change: MetricDiff) -> str:
     unit = metric_named(change.metric).unit
     old = format_quantity(change.old, unit) if change.old is not None else ""
     new = format_quantity(change.new, unit) if change.new is not None else ""
@@ -116,7 +118,7 @@ def _line(change: Change) -> str:
     return f"{line} ({by})"
 
 
-def _conditions(old: Accepted, new: Accepted) -> list[str]:
+def _conditions(old: BaselineEntry, new: BaselineEntry) -> list[str]:
     pairs = {
         "scenario": (old.scenario, new.scenario),
         "serving": (old.serving, new.serving),

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from math import sqrt
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.baselines.acceptance import Standing, decide_acceptance, unchanged
-from pytest_dlperf.baselines.anchor import creep, creep_note
+from pytest_dlperf.baselines.acceptance import BaselineComparison, decide_acceptance, unchanged
+from pytest_dlperf.baselines.anchor import gradual_loss, gradual_loss_note
 from pytest_dlperf.baselines.diff import change_lines
 from pytest_dlperf.errors import DuelError
-from pytest_dlperf.judge.conditions import day_of, needs_yardstick
+from pytest_dlperf.judge.conditions import conditions_of, needs_yardstick
 from pytest_dlperf.judge.error_rates import BETA
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.measure.evaluator import Finding
+from pytest_dlperf.measure.evaluator import Evaluation
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.baseline import accept
 from pytest_dlperf.results.record import Record
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from pytest_dlperf.baselines.source import Footing
+    from pytest_dlperf.baselines.source import BaselineProvider
     from pytest_dlperf.config.options import Update
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.judge.conditions import Day
-    from pytest_dlperf.judge.error_rates import Rates
-    from pytest_dlperf.measure.evaluator import Subject
-    from pytest_dlperf.results.baseline import Accepted, Revision
+    from pytest_dlperf.judge.conditions import MachineConditions
+    from pytest_dlperf.judge.error_rates import ErrorRates
+    from pytest_dlperf.measure.evaluator import Measurable
+    from pytest_dlperf.results.baseline import BaselineEntry, Revision
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.measurement import Measurement
 
 
 @dataclass(frozen=True, slots=True)
-class AgainstStored:
+class BaselineEvaluator:
     """An arena in which a test measures alone.
 
     Attributes:
@@ -54,19 +54,19 @@ class AgainstStored:
         duel: measures a test in turn with a commit; None if doubts are left as they are.
     """
 
-    footing: Footing
+    footing: BaselineProvider
     environment: Callable[[], Environment]
     revision: Callable[[], Revision]
     update: Update | None
-    rates: Callable[[], Rates]
+    rates: Callable[[], ErrorRates]
     yardstick: Callable[[], float | None]
     reachable: Callable[[str], bool]
     duel: Callable[[str, str], Mapping[str, Record]] | None
     _duels: dict[tuple[str, str], Mapping[str, Record]] = field(default_factory=dict)
 
     def settle(
-        self, subject: AbstractContextManager[Subject], plan: Plan, test: str, name: str
-    ) -> Finding:
+        self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
+    ) -> Evaluation:
         """Measure, and judge against what was accepted before.
 
         Raises:
@@ -88,7 +88,7 @@ class AgainstStored:
         """Nobody else measures."""
         return nullcontext()
 
-    def keep(self, test: str, name: str, accepted: Accepted) -> None:
+    def keep(self, test: str, name: str, accepted: BaselineEntry) -> None:
         """Write a baseline.
 
         Raises:
@@ -97,11 +97,11 @@ class AgainstStored:
         self.footing.store.save(test, name, accepted)
 
     def _settled(
-        self, found: Measurement, plan: Plan, old: Accepted | None, yardstick: float | None
-    ) -> Finding:
+        self, found: Measurement, plan: Plan, old: BaselineEntry | None, yardstick: float | None
+    ) -> Evaluation:
         environment = self.environment()
         alpha = self.rates().stored
-        day = day_of(plan, found, old, yardstick, alpha=alpha, beta=BETA)
+        day = conditions_of(plan, found, old, yardstick, alpha=alpha, beta=BETA)
         missing = self.footing.missing(found.test, found.name) if old is None else ""
         judgements = judge(found, plan.judged, old, environment, missing, day)
         # What a verdict gives as its reason is not said again.
@@ -109,11 +109,11 @@ class AgainstStored:
         notes = (note for note in (*found.notes, day.note) if note and note not in reasons)
         found = replace(found, notes=tuple(notes))
         if plan.quick:
-            return Finding(Record(found, judgements, (), quick=True), None)
+            return Evaluation(Record(found, judgements, (), quick=True), None)
         guard = self.footing.guard if self.update else ""
         update = None if guard else self.update
         new = accept(found, environment, self.revision(), yardstick)
-        standing = Standing(
+        standing = BaselineComparison(
             sessions=len(old.sessions) if old else 0,
             unchanged=unchanged(found, plan.judged, old, day),
             unquiet=day.unquiet,
@@ -141,10 +141,10 @@ class AgainstStored:
         )
         cautions = (*filter(None, (decision.caution,)), *crept)
         if decision.keep:
-            return Finding(record, accepted, cautions)
-        return Finding(self._in_doubt(record, old), None, cautions)
+            return Evaluation(record, accepted, cautions)
+        return Evaluation(self._in_doubt(record, old), None, cautions)
 
-    def _in_doubt(self, record: Record, old: Accepted | None) -> Record:
+    def _in_doubt(self, record: Record, old: BaselineEntry | None) -> Record:
         """The record with what settles its doubts: how to have a duel, or what came of one."""
         if old is None or not any(map(_doubtful, record.judgements)):
             return record
@@ -167,15 +167,19 @@ class AgainstStored:
 
 
 def _crept(
-    found: Measurement, plan: Plan, old: Accepted | None, present: Accepted, day: Day
+    found: Measurement,
+    plan: Plan,
+    old: BaselineEntry | None,
+    present: BaselineEntry,
+    day: MachineConditions,
 ) -> tuple[str, ...]:
     """What is to be said of what was lost since the anchor, if anything was."""
     if old is None or old.anchor is None or not present.comparable(old):
         return ()
     if found.invalid or found.hung:
         return ()
-    lost = creep(present, plan.judged, day)
-    return (creep_note(lost, present, found.test, found.name),) if lost else ()
+    lost = gradual_loss(present, plan.judged, day)
+    return (gradual_loss_note(lost, present, found.test, found.name),) if lost else ()
 
 
 def _no_yardstick() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf._files import locked, write_atomically
 from pytest_dlperf.errors import BaselineError
-from pytest_dlperf.results.baseline import SCHEMA, Accepted, Baseline
+from pytest_dlperf.results.baseline import SCHEMA, Baseline, BaselineEntry
 from pytest_dlperf.results.environment import MachineClass
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class BaselineFiles:
             )
         return baseline
 
-    def save(self, test: str, name: str, accepted: Accepted) -> None:
+    def save(self, test: str, name: str, accepted: BaselineEntry) -> None:
         """Make a measurement the baseline, leaving the test's other measurements as they are.
 
         One that follows earlier sessions follows all that are stored by now, whoever stored them.

@@ -8,13 +8,13 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf._command import Command, Outcome
+from pytest_dlperf._command import Command, CommandResult
 from pytest_dlperf.baselines.acceptance import in_ci
 from pytest_dlperf.baselines.diff import change_lines
 from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.history.compare import USUAL, compare_sides, is_usual
-from pytest_dlperf.history.entries import Place, Query
+from pytest_dlperf.history.entries import MeasurementId, Query
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.metrics import in_order, metric_named
 from pytest_dlperf.report.budget_table import wrapped
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.history.compare import Compared
     from pytest_dlperf.history.entries import Entry
     from pytest_dlperf.history.store import History
-    from pytest_dlperf.results.baseline import Accepted, AcceptedSession
+    from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession
 
 
 _QUESTION: Final = "  [a]ccept, [s]kip, [q]uit? "
@@ -61,7 +61,7 @@ def _newest(history: History, machine: str, text: str) -> tuple[Entry, ...]:
 
 
 def _lines(entries: Sequence[Entry], files: BaselineFiles) -> Iterator[str]:
-    accepted: dict[tuple[str, str], Accepted] = {}
+    accepted: dict[tuple[str, str], BaselineEntry] = {}
     for test in dict.fromkeys(entry.test for entry in entries):
         baseline = files.load(test)
         if baseline is not None:
@@ -118,7 +118,7 @@ def _accept(proposal: Proposal, files: BaselineFiles) -> str:
     return f"accepted: {files.path(test)}"
 
 
-def _run(given: argparse.Namespace) -> Outcome:
+def _run(given: argparse.Namespace) -> CommandResult:
     from pytest_dlperf.machine import machine_class
 
     if in_ci(os.environ):
@@ -130,7 +130,7 @@ def _run(given: argparse.Namespace) -> Outcome:
         machine = given.machine or machine_class().slug
         entries = _newest(reader.history, machine, given.test)
     files = BaselineFiles(reader.root / FOLDER, entries[0].run.machine)
-    return Outcome(_lines(entries, files))
+    return CommandResult(_lines(entries, files))
 
 
 REVIEW: Final = Command(
@@ -153,12 +153,12 @@ class Proposal:
     """
 
     entry: Entry
-    old: Accepted | None
+    old: BaselineEntry | None
     reasons: tuple[str, ...]
     obstacle: str = ""
 
     @property
-    def accepted(self) -> Accepted:
+    def accepted(self) -> BaselineEntry:
         """What becomes the baseline: this session alone, its own anchor unless there is one."""
         found = dataclasses.replace(self.entry.found, earlier=())
         return dataclasses.replace(found, anchor=found.newest, changes=0)
@@ -176,7 +176,7 @@ def of_newest_runs(newest_first: Iterable[Entry]) -> tuple[Entry, ...]:
 
 
 def proposals(
-    entries: Iterable[Entry], accepted: Mapping[tuple[str, str], Accepted]
+    entries: Iterable[Entry], accepted: Mapping[tuple[str, str], BaselineEntry]
 ) -> tuple[Proposal, ...]:
     """What there is to review.
 
@@ -202,11 +202,11 @@ def proposals(
     return tuple(one for one in found if one.reasons)
 
 
-def _place(entry: Entry) -> Place:
-    return Place(entry.test, entry.name, entry.run.machine)
+def _place(entry: Entry) -> MeasurementId:
+    return MeasurementId(entry.test, entry.name, entry.run.machine)
 
 
-def _settled(found: Accepted, old: Accepted) -> bool:
+def _settled(found: BaselineEntry, old: BaselineEntry) -> bool:
     """Whether it is one of the sessions already, or older than the newest."""
     if found.revision.date < old.revision.date:
         return True
@@ -216,13 +216,13 @@ def _settled(found: Accepted, old: Accepted) -> bool:
     )
 
 
-def _identity(session: AcceptedSession) -> tuple[object, ...]:
+def _identity(session: BaselineSession) -> tuple[object, ...]:
     """The code, the day and the figures, as files keep them; no two sessions have all the same."""
     figures = {name: ends_of(estimate) for name, estimate in session.metrics.items()}
     return session.revision, figures
 
 
-def _proposal(entry: Entry, old: Accepted | None, compared: Compared | None) -> Proposal:
+def _proposal(entry: Entry, old: BaselineEntry | None, compared: Compared | None) -> Proposal:
     if entry.verdict is Verdict.INVALID:
         reason = "its measuring failed (INVALID), so it says nothing: measure again"
         return Proposal(entry, old, (reason,), "its measuring failed")
@@ -266,7 +266,7 @@ def proposal_lines(proposal: Proposal, number: int, count: int) -> Iterator[str]
         yield from (f"    {line}" for line in wrapped(told))
 
 
-def figure_lines(accepted: Accepted) -> list[str]:
+def figure_lines(accepted: BaselineEntry) -> list[str]:
     """What the newest session measured, of what people look at first."""
     return [
         f"{name} {format_quantity(accepted.metrics[name].value, metric_named(name).unit)}"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pytest_dlperf.config.baseline_source import OF_FILES, Ways, ways_of_history
+from pytest_dlperf.config.baseline_source import OF_FILES, BaselineAdvice, advice_of_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from pytest_dlperf.config.baseline_source import Basis
+    from pytest_dlperf.config.baseline_source import BaselineSource
     from pytest_dlperf.history.entries import Query, Run, Selection
     from pytest_dlperf.history.store import History
-    from pytest_dlperf.results.baseline import Accepted, Baseline
+    from pytest_dlperf.results.baseline import Baseline, BaselineEntry
     from pytest_dlperf.results.environment import MachineClass
 
 
@@ -22,7 +22,7 @@ _ELSEWHERE: Final = 50  # sessions that are looked at for other machine classes
 
 
 @dataclass(frozen=True, slots=True)
-class Footing:
+class BaselineProvider:
     """Where baselines come from in a run.
 
     Attributes:
@@ -37,12 +37,12 @@ class Footing:
     store: BaselineStore
     missing: Callable[[str, str], str]
     guard: str = ""
-    ways: Ways = OF_FILES
+    ways: BaselineAdvice = OF_FILES
     basis: str = ""
     heading: str = ""
 
 
-def footing_of_files(root: Path, machine: MachineClass, guard: str) -> Footing:
+def baselines_of_files(root: Path, machine: MachineClass, guard: str) -> BaselineProvider:
     """The footing of a run whose baselines are files.
 
     Args:
@@ -58,16 +58,16 @@ def footing_of_files(root: Path, machine: MachineClass, guard: str) -> Footing:
         known = f"no baseline yet on this machine class ({machine.slug})"
         return known + _compared(machine, machines_with(folder, test, name))
 
-    return Footing(BaselineFiles(folder, machine), missing, guard)
+    return BaselineProvider(BaselineFiles(folder, machine), missing, guard)
 
 
-def footing_of_history(
-    basis: Basis,
+def baselines_of_history(
+    basis: BaselineSource,
     run: Run,
     history: Callable[[], History],
     root: Path,
     variables: Mapping[str, str],
-) -> Footing:
+) -> BaselineProvider:
     """The footing of a run whose baselines are sessions of the history.
 
     Args:
@@ -95,11 +95,11 @@ def footing_of_history(
         asked = replace(there, test=test, name=name)
         return known + _compared(run.machine, _machines(history(), asked))
 
-    return Footing(
+    return BaselineProvider(
         store=_Sessions(history, run, chosen.selection),
         missing=missing,
         guard=f"--dlperf-update changes nothing: {chosen.obstacle}" if chosen.obstacle else "",
-        ways=ways_of_history(chosen.where, chosen.obstacle),
+        ways=advice_of_history(chosen.where, chosen.obstacle),
         basis=str(basis),
         heading=f"baselines: {chosen.heading}",
     )
@@ -198,7 +198,7 @@ class _Sessions:
 
         return HistoryBaselines(self._history(), self._run, self._selection).load(test)
 
-    def save(self, test: str, name: str, accepted: Accepted) -> None:
+    def save(self, test: str, name: str, accepted: BaselineEntry) -> None:
         """Nothing: a record knows whether it was accepted, and the historian keeps every record."""
 
 
@@ -212,7 +212,7 @@ class BaselineStore(Protocol):
             BaselineError, HistoryError: if it cannot be read.
         """
 
-    def save(self, test: str, name: str, accepted: Accepted) -> None:
+    def save(self, test: str, name: str, accepted: BaselineEntry) -> None:
         """Make a measurement the baseline, leaving the test's other measurements as they are.
 
         Raises:

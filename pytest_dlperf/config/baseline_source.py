@@ -13,7 +13,7 @@ _BRANCH_POINT: Final = "merge-base"
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
+class BaselineSource:
     """Where baselines come from.
 
     Attributes:
@@ -28,11 +28,11 @@ class Basis:
         return f"{_HISTORY}{self.branch or _BRANCH_POINT}" if self.in_history else "files"
 
 
-FILES: Final = Basis()
+FILES: Final = BaselineSource()
 """Baselines are files that were accepted."""
 
 
-def parse_basis(value: object, spelt: str) -> Basis:
+def parse_baseline_source(value: object, spelt: str) -> BaselineSource:
     """Read `files`, `history:BRANCH` or `history:merge-base`.
 
     Args:
@@ -48,7 +48,7 @@ def parse_basis(value: object, spelt: str) -> Basis:
         return FILES
     # As far as git's own rules matter here: no option, nothing that cannot be seen.
     if kind + colon == _HISTORY and re.fullmatch(r"[^\s\x00-\x1f\x7f-][^\s\x00-\x1f\x7f]*", branch):
-        return Basis(in_history=True, branch="" if branch == _BRANCH_POINT else branch)
+        return BaselineSource(in_history=True, branch="" if branch == _BRANCH_POINT else branch)
     raise UsageError(
         f"{spelt}={text!r:.80}",
         "expected files, history:BRANCH (history:main) or history:merge-base",
@@ -56,7 +56,7 @@ def parse_basis(value: object, spelt: str) -> Basis:
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class BaselineAdvice:
     """What can be done about a baseline, in words; that depends on where baselines come from.
 
     Attributes:
@@ -74,11 +74,11 @@ class Ways:
     ratchets: bool = True
 
 
-OF_FILES: Final = Ways()
+OF_FILES: Final = BaselineAdvice()
 """What can be done where baselines are files."""
 
 
-def ways_of_history(where: str, obstacle: str) -> Ways:
+def advice_of_history(where: str, obstacle: str) -> BaselineAdvice:
     """What can be done where baselines are sessions of the history, which every run adds to.
 
     Args:
@@ -87,6 +87,6 @@ def ways_of_history(where: str, obstacle: str) -> Ways:
     """
     if not obstacle:
         told = "recorded in the history: the next run is compared with this one"
-        return Ways(told, told, told, "each run adds one")
+        return BaselineAdvice(told, told, told, "each run adds one")
     told = f"run it on {where} with the same --dlperf-history"
-    return Ways(told, told, told, f"each run on {where} adds one", ratchets=False)
+    return BaselineAdvice(told, told, told, f"each run on {where} adds one", ratchets=False)

@@ -47,15 +47,15 @@ def parse_detect(value: object, spelt: str) -> tuple[Detect, ...]:
 
     Raises:
         UsageError: for what is no such text, or a unit that is not the metric's own: points for
-            shares, percent for everything else. Of a metric that is not known yet, `settled` says
-            it.
+            shares, percent for everything else. Of a metric that is not known yet,
+            `resolve_detect` says it.
     """
     if not isinstance(value, str):
         raise UsageError(f"{spelt}={value!r:.80} is no text", _EXAMPLE)
     return tuple(_parse(entry, spelt) for entry in value.split(","))
 
 
-def settled(detect: Iterable[Detect]) -> tuple[Detect, ...]:
+def resolve_detect(detect: Iterable[Detect]) -> tuple[Detect, ...]:
     """The losses, now that all metrics are defined.
 
     Raises:
@@ -73,7 +73,7 @@ def settled(detect: Iterable[Detect]) -> tuple[Detect, ...]:
     return tuple(found)
 
 
-def sharpened(budget: Budget, detect: Iterable[Detect]) -> Budget:
+def with_detect(budget: Budget, detect: Iterable[Detect]) -> Budget:
     """The budget, of a metric with the loss that must be found here."""
     loss = {one.metric: one.loss for one in detect}.get(budget.metric.name)
     if loss is None:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf._values import device_names
-from pytest_dlperf.config.baseline_source import parse_basis
+from pytest_dlperf.config.baseline_source import parse_baseline_source
 from pytest_dlperf.config.detect import parse_detect
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.units import parse_duration
@@ -63,7 +63,7 @@ PARSERS: Final[Mapping[str, Callable[[object, str], object]]] = {
     "logical_cpus": _counted(1, 64),
     "pairs": _counted(1, 8),
     "seed": _counted(0, 2**63 - 1),
-    "baseline": parse_basis,
+    "baseline": parse_baseline_source,
     "history": parse_history,
 }
 """How the values of some options are read; each takes a value and how the option is spelt."""

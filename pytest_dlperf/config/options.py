@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
-from pytest_dlperf.config.baseline_source import FILES, Basis
+from pytest_dlperf.config.baseline_source import FILES, BaselineSource
 from pytest_dlperf.config.option_values import PARSERS
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.scenarios import ClosedLoop, Scenario
@@ -179,7 +179,7 @@ class Options:
             "flag",
         ),
     )
-    baseline: Basis | None = field(
+    baseline: BaselineSource | None = field(
         default=None,
         metadata=_spec(
             "where baselines come from: files (default; accepted ones), history:BRANCH (the last "

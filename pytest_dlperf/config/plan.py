@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf._values import device_names
 from pytest_dlperf.config.budgets import Budget, parse_budget
-from pytest_dlperf.config.detect import settled, sharpened
+from pytest_dlperf.config.detect import resolve_detect, with_detect
 from pytest_dlperf.config.options import DEFAULTS, Clients, Options, overlay
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.scenarios import (
@@ -264,7 +264,7 @@ def plan(layers: Sequence[Options], *, run_wide: Collection[int] = ()) -> Plan:
     """
     options = overlay((*layers, DEFAULTS))
     given = {"budgets", "detect", "devices", "run_wide", "tries_padding"}
-    detect = settled(options.detect or ())
+    detect = resolve_detect(options.detect or ())
     chosen = {
         field.name: getattr(options, field.name)
         for field in dataclasses.fields(Plan)
@@ -273,7 +273,7 @@ def plan(layers: Sequence[Options], *, run_wide: Collection[int] = ()) -> Plan:
     nearest = _nearest(layers)
     general = frozenset(name for name, (place, _) in nearest.items() if place in run_wide)
     budgets = tuple(
-        sharpened(budget, detect) for _, budgets in nearest.values() for budget in budgets
+        with_detect(budget, detect) for _, budgets in nearest.values() for budget in budgets
     )
     return Plan(budgets=budgets, run_wide=general, devices=(), detect=detect, **chosen)
 

@@ -258,8 +258,8 @@ def _filled(rows: NDArray[Any], filling: NDArray[np.float64]) -> NDArray[Any]:
     return np.where(missing, filling.astype(rows.dtype), rows) if missing.any() else rows
 
 
-def _count(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Found:
-    return Found(
+def _count(train: NDArray[np.bool_], test: NDArray[np.bool_]) -> CleaningFinding:
+    return CleaningFinding(
         values=int(train.sum() + test.sum()),
         train_rows=int(train.any(axis=1).sum()),
         test_rows=int(test.any(axis=1).sum()),
@@ -288,7 +288,7 @@ def _refuse_empty(rows: NDArray[Any]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CleaningFinding:
     """How much of one kind there is.
 
     Attributes:
@@ -334,9 +334,9 @@ class CleaningReport:
     leaks: int
     duplicates: int
     contradictions: int
-    outliers: Found
+    outliers: CleaningFinding
     without_range: int
-    missing: Found
+    missing: CleaningFinding
     left: int
 
     def __str__(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.doctor.detectable_loss import ALPHA, POWER, SECONDS, by_launches
+from pytest_dlperf.doctor.detectable_loss import ALPHA, POWER, SECONDS, loss_by_pair_effects
 from pytest_dlperf.results.usage import disturbance
 from pytest_dlperf.statistics.e_process import smallest_loss
 from pytest_dlperf.units import format_quantity
@@ -13,7 +13,7 @@ from pytest_dlperf.units import format_quantity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_dlperf.doctor.noise_measurement import Figures
+    from pytest_dlperf.doctor.noise_measurement import NoiseMeasurement
 
 _STOLEN: Final = 0.02
 _OTHERS: Final = 0.1
@@ -24,7 +24,7 @@ _MOST_PAIRS: Final = 8
 _WANDERING: Final = frozenset({"powersave", "ondemand", "conservative", "schedutil"})
 
 
-def advice(figures: Figures, noise_figure: float, spread: float) -> Iterator[str]:
+def advice(figures: NoiseMeasurement, noise_figure: float, spread: float) -> Iterator[str]:
     """Sentences, the most important cause first.
 
     Args:
@@ -83,12 +83,14 @@ def _more_pairs(noise_figure: float, spread: float) -> Iterator[str]:
     """Where launches, not seconds, say what is found: how many pairs make up for it."""
     seconds = SECONDS[1]
     blocks = smallest_loss(seconds, noise_figure, ALPHA, POWER)
-    if by_launches(spread, 1) <= blocks:
+    if loss_by_pair_effects(spread, 1) <= blocks:
         return
     counts = range(_TWO, _MOST_PAIRS + 1)
-    enough = next((one for one in counts if by_launches(spread, one) <= blocks), _MOST_PAIRS)
+    enough = next(
+        (one for one in counts if loss_by_pair_effects(spread, one) <= blocks), _MOST_PAIRS
+    )
     one, many = (
-        math.expm1(math.hypot(blocks, by_launches(spread, count))) for count in (1, enough)
+        math.expm1(math.hypot(blocks, loss_by_pair_effects(spread, count))) for count in (1, enough)
     )
     yield (
         f"pairs of processes differ by {_percent(math.expm1(spread))}, which no further second of "

@@ -12,16 +12,22 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.doctor.advice import advice
-from pytest_dlperf.doctor.detectable_loss import PAIRS, SECONDS, Findable, by_launches, findable
+from pytest_dlperf.doctor.detectable_loss import (
+    PAIRS,
+    SECONDS,
+    DetectableLoss,
+    detectable_loss,
+    loss_by_pair_effects,
+)
 from pytest_dlperf.duel.sequential_test import log_ratio
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.estimate import SD_OF_MEDIAN, deviation, noise_figure
-from pytest_dlperf.statistics.pair_effects import PAIR_NOISE, launch_spread
+from pytest_dlperf.statistics.pair_effects import PAIR_NOISE, between_pair_spread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_dlperf.doctor.noise_measurement import Figures, Host, Timer
+    from pytest_dlperf.doctor.noise_measurement import Host, NoiseMeasurement, Timer
 
 
 _SD_OF_MAD: Final = 1.166  # of the scaled MAD of n normal values over its value, times sqrt(n)
@@ -94,7 +100,7 @@ class Checkup:
     spread: float
     spread_high: float
     spread_counted: float
-    findable: tuple[Findable, ...]
+    findable: tuple[DetectableLoss, ...]
     launches: tuple[float, ...]
     advice: tuple[str, ...]
     seconds: float
@@ -131,7 +137,7 @@ def wants_pair(number: int, left: float, starting: float) -> bool:
     return number < _PAIRS_WANTED and left >= starting + _SHORTEST_PART
 
 
-def check_up(figures: Figures) -> Checkup:
+def check_up(figures: NoiseMeasurement) -> Checkup:
     """What the figures of a machine mean.
 
     The best slot length is the one whose noise figure is surely small: the one with the least
@@ -158,7 +164,7 @@ def check_up(figures: Figures) -> Checkup:
     effects, errors = np.transpose(
         [_effect(ratios[pair_of == pair], length_of[pair_of == pair], sigmas) for pair in pairs]
     )
-    spread = launch_spread(effects, errors)
+    spread = between_pair_spread(effects, errors)
     # A spread within the errors of the effects cannot be told from none, whatever was drawn.
     error = math.sqrt(float(np.mean(errors**2)))
     spread_high = max(error, _spread_beyond(effects, errors, _SURE))
@@ -178,8 +184,8 @@ def check_up(figures: Figures) -> Checkup:
         spread=spread,
         spread_high=spread_high,
         spread_counted=counted,
-        findable=tuple(findable(seconds, best.figure, counted) for seconds in SECONDS),
-        launches=tuple(by_launches(counted, count) for count in PAIRS),
+        findable=tuple(detectable_loss(seconds, best.figure, counted) for seconds in SECONDS),
+        launches=tuple(loss_by_pair_effects(counted, count) for count in PAIRS),
         advice=tuple(advice(figures, best.figure, surely)),
         seconds=figures.seconds,
     )

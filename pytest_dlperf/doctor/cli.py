@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf._command import WIDTH, Command, Outcome
+from pytest_dlperf._command import WIDTH, Command, CommandResult
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def _doctor_lines(path: Path | None) -> Iterator[str]:
             raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _run(given: argparse.Namespace) -> Outcome:
-    return Outcome(_doctor_lines(given.json))
+def _run(given: argparse.Namespace) -> CommandResult:
+    return CommandResult(_doctor_lines(given.json))
 
 
 DOCTOR: Final = Command(

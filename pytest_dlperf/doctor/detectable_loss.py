@@ -26,7 +26,7 @@ PAIRS: Final = (1, 2, 4)
 
 
 @dataclass(frozen=True, slots=True)
-class Findable:
+class DetectableLoss:
     """The smallest losses that are found in some seconds of measuring, as log ratios.
 
     Attributes:
@@ -40,7 +40,7 @@ class Findable:
     by_pairs: tuple[float, ...]
 
 
-def by_launches(spread: float, pairs: int) -> float:
+def loss_by_pair_effects(spread: float, pairs: int) -> float:
     """The loss at which the mean effect of pairs is told from none, were their blocks noiseless.
 
     `(z(1 - alpha) + z(power)) spread / sqrt(pairs)`, z being normal quantiles.
@@ -53,7 +53,7 @@ def by_launches(spread: float, pairs: int) -> float:
     return (normal.inv_cdf(1 - ALPHA) + normal.inv_cdf(POWER)) * spread / math.sqrt(pairs)
 
 
-def findable(seconds: float, noise_figure: float, spread: float) -> Findable:
+def detectable_loss(seconds: float, noise_figure: float, spread: float) -> DetectableLoss:
     """The smallest losses that are found; noise of blocks and of launches joined by squares.
 
     Args:
@@ -62,5 +62,5 @@ def findable(seconds: float, noise_figure: float, spread: float) -> Findable:
         spread: standard deviation of what pairs differ by, as a log ratio.
     """
     blocks = smallest_loss(seconds, noise_figure, ALPHA, POWER)
-    both = (math.hypot(blocks, by_launches(spread, count)) for count in PAIRS)
-    return Findable(seconds, blocks, tuple(both))
+    both = (math.hypot(blocks, loss_by_pair_effects(spread, count)) for count in PAIRS)
+    return DetectableLoss(seconds, blocks, tuple(both))

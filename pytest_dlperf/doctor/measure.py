@@ -16,10 +16,10 @@ import numpy as np
 
 from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.doctor.checkup import pair_seconds, wants_pair
-from pytest_dlperf.doctor.noise_measurement import Figures, Host, Probe, Timer
-from pytest_dlperf.duel.cleanup_process import Keeper
-from pytest_dlperf.duel.scheduler import Blocks
-from pytest_dlperf.duel.worker_handle import RemoteSide, SideProcess
+from pytest_dlperf.doctor.noise_measurement import Host, IdenticalBlock, NoiseMeasurement, Timer
+from pytest_dlperf.duel.cleanup_process import CleanupProcess
+from pytest_dlperf.duel.scheduler import BlockRunner
+from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess
 from pytest_dlperf.duel.workspace import elsewhere
 from pytest_dlperf.errors import DuelError, UsageError
 from pytest_dlperf.machine import machine_class
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.duel.scheduler import Player
+    from pytest_dlperf.duel.scheduler import SlotSource
     from pytest_dlperf.duel.worker_handle import Role
     from pytest_dlperf.measure.slots import Slot
     from pytest_dlperf.measure.telemetry import Meter, Progress
@@ -53,7 +53,7 @@ _CGROUP: Final = "sys/fs/cgroup"
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class ProcessPair:
     """Two fresh processes with identical code, warm.
 
     Attributes:
@@ -61,21 +61,21 @@ class Launch:
         meter: what they and this process use.
     """
 
-    players: tuple[Player, Player]
+    players: tuple[SlotSource, SlotSource]
     meter: Meter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rounds:
-    """What was measured of all pairs; see `Figures`."""
+class PairSamples:
+    """What was measured of all pairs; see `NoiseMeasurement`."""
 
-    probes: tuple[Probe, ...]
+    probes: tuple[IdenticalBlock, ...]
     handovers: tuple[float, ...]
     used: Usage
     starting: tuple[float, ...]
 
 
-class Rounder:
+class PairSampler:
     """Measures pairs, one after the other.
 
     Args:
@@ -87,21 +87,21 @@ class Rounder:
 
     def __init__(
         self,
-        start: Callable[[], AbstractContextManager[Launch]],
+        start: Callable[[], AbstractContextManager[ProcessPair]],
         clock: Clock,
         coins: np.random.Generator,
         progress: Progress,
     ) -> None:
         self._start = start
         self._clock = clock
-        self._blocks = Blocks(clock, coins)
+        self._blocks = BlockRunner(clock, coins)
         self._progress = progress
-        self._probes: list[Probe] = []
+        self._probes: list[IdenticalBlock] = []
         self._handovers: list[float] = []
         self._starting: list[float] = []
         self._used = Usage(0.0, 0.0, 0.0, 0.0)
 
-    def measure(self, seconds: float) -> Rounds:
+    def measure(self, seconds: float) -> PairSamples:
         """Measure three or four pairs.
 
         Args:
@@ -123,11 +123,11 @@ class Rounder:
                 self._measure_pair(launch, number, part, end_ns)
                 self._used = self._used.plus(launch.meter.usage().since(before))
             number += 1
-        return Rounds(
+        return PairSamples(
             tuple(self._probes), tuple(self._handovers), self._used, tuple(self._starting)
         )
 
-    def _measure_pair(self, launch: Launch, number: int, seconds: float, end_ns: int) -> None:
+    def _measure_pair(self, launch: ProcessPair, number: int, seconds: float, end_ns: int) -> None:
         """Blocks of all slot lengths in turn, of each for as long as of the others."""
         one, other = (_Timed(each, self._clock, self._handovers) for each in launch.players)
         spent = dict.fromkeys(LENGTHS, 0.0)
@@ -136,7 +136,7 @@ class Rounder:
             self._progress.show(f"measuring pair {number + 1}", self._left(end_ns))
             length = min(LENGTHS, key=lambda length: spent[length])
             block = self._blocks.play(one, other, number, length)
-            self._probes.append(Probe(length, block))
+            self._probes.append(IdenticalBlock(length, block))
             spent[length] += block.seconds
 
     def _left(self, end_ns: int) -> float:
@@ -147,7 +147,7 @@ class Rounder:
 class _Timed:
     """A player of whom it is written down how much of each slot was not measured."""
 
-    player: Player
+    player: SlotSource
     clock: Clock
     handovers: list[float]
 
@@ -159,7 +159,9 @@ class _Timed:
         return slot
 
 
-def examine(progress: Progress, coins: np.random.Generator, seconds: float = SECONDS) -> Figures:
+def examine(
+    progress: Progress, coins: np.random.Generator, seconds: float = SECONDS
+) -> NoiseMeasurement:
     """Measure this machine, on the reference architecture.
 
     Args:
@@ -182,10 +184,10 @@ def examine(progress: Progress, coins: np.random.Generator, seconds: float = SEC
     host = look_at_host()
     progress.show("looking at the timer", None)
     timer = look_at_timer(time.perf_counter_ns, time.sleep)
-    with Keeper() as keeper:
-        rounder = Rounder(lambda: fresh_pair(keeper, coins), clock, coins, progress)
+    with CleanupProcess() as keeper:
+        rounder = PairSampler(lambda: fresh_pair(keeper, coins), clock, coins, progress)
         found = rounder.measure(seconds)
-    return Figures(
+    return NoiseMeasurement(
         probes=found.probes,
         handovers=found.handovers,
         used=found.used,
@@ -197,7 +199,7 @@ def examine(progress: Progress, coins: np.random.Generator, seconds: float = SEC
 
 
 @contextlib.contextmanager
-def fresh_pair(keeper: Keeper, coins: np.random.Generator) -> Iterator[Launch]:
+def fresh_pair(keeper: CleanupProcess, coins: np.random.Generator) -> Iterator[ProcessPair]:
     """Two processes, for as long as the context lasts.
 
     They start at the same time, as in a duel, and in an order by chance: the first one may be
@@ -212,12 +214,12 @@ def fresh_pair(keeper: Keeper, coins: np.random.Generator) -> Iterator[Launch]:
         DuelError: if one does not come to its measurement.
     """
     roles: list[Role] = ["base", "candidate"]
-    sides: dict[Role, RemoteSide] = {}
+    sides: dict[Role, WorkerHandle] = {}
     processes: list[int] = []
     with contextlib.ExitStack() as stack:
         for number in coins.permutation(len(roles)):
             role = roles[number]
-            process = SideProcess(
+            process = WorkerProcess(
                 f"doctor's {role}",
                 [sys.executable, "-P", "-c", _START],
                 folder=Path(tempfile.gettempdir()),
@@ -226,15 +228,15 @@ def fresh_pair(keeper: Keeper, coins: np.random.Generator) -> Iterator[Launch]:
             )
             stack.callback(process.kill)
             processes.append(process.pid)
-            sides[role] = RemoteSide(process, role, _ignore, _PATIENCE)
+            sides[role] = WorkerHandle(process, role, _ignore, _PATIENCE)
         for side in sides.values():
             side.proceed()
-        for prepare in (RemoteSide.enter, RemoteSide.warm):
+        for prepare in (WorkerHandle.enter, WorkerHandle.warm):
             for side in sides.values():
                 if not prepare(side):
                     raise DuelError(f"the doctor's {side.role} side left its measurement")
         meter = FamilyMeter(ProcessMeter(), processes)
-        yield Launch((sides["base"], sides["candidate"]), meter)
+        yield ProcessPair((sides["base"], sides["candidate"]), meter)
 
 
 def side_environment(variables: Mapping[str, str]) -> dict[str, str]:

@@ -56,7 +56,7 @@ class Timer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Probe:
+class IdenticalBlock:
     """A block of two processes with identical code.
 
     Attributes:
@@ -69,7 +69,7 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Figures:
+class NoiseMeasurement:
     """What was measured of a machine.
 
     Attributes:
@@ -82,7 +82,7 @@ class Figures:
         seconds: that all of it took.
     """
 
-    probes: Sequence[Probe]
+    probes: Sequence[IdenticalBlock]
     handovers: Sequence[float]
     used: Usage
     starting: Sequence[float]

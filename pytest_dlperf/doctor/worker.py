@@ -15,10 +15,10 @@ from pytest_dlperf.config.options import from_call
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.duel.channel import connect
-from pytest_dlperf.duel.worker import Corner, Link
+from pytest_dlperf.duel.worker import Link, WorkerEvaluator
 from pytest_dlperf.machine import environment
 from pytest_dlperf.measure.measure import ready
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.measure.telemetry import ProcessMeter
 from pytest_dlperf.report.progress import NoProgress
 
@@ -38,6 +38,6 @@ def main() -> None:
     model = keras.dense_classifier(_FEATURES, _UNITS, _CLASSES, _SEED)
     rows = np.random.default_rng(_SEED).random((_ROWS, _FEATURES), np.float32)
     settled = plan([from_call(duration=_SECONDS)])
-    bench = Bench(MonotonicClock(), ProcessMeter(), NoProgress())
+    bench = Instruments(MonotonicClock(), ProcessMeter(), NoProgress())
     subject = ready(model, as_data((rows, None)), settled, bench)
-    Corner(link, environment).settle(subject, settled, "doctor", "")
+    WorkerEvaluator(link, environment).settle(subject, settled, "doctor", "")

@@ -32,7 +32,7 @@ _GATE: Final = 'read -r go && exec "$@"'
 _SHOWN_LINES: Final = 20
 
 
-class Ledger:
+class CleanupRegister:
     """What is to be gone at the end: process groups, worktrees and folders."""
 
     def __init__(self) -> None:
@@ -166,7 +166,7 @@ def _living_groups() -> set[int]:
     return {int(fields[2]) for fields in stats if fields and fields[0] not in "ZX"}
 
 
-class Keeper:
+class CleanupProcess:
     """The one who cleans up: says to the keeper's process what is to be gone at the end.
 
     A context manager. If the keeper's process is itself killed, this process cleans up when it
@@ -175,7 +175,7 @@ class Keeper:
     """
 
     def __init__(self) -> None:
-        self._ledger = Ledger()
+        self._ledger = CleanupRegister()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -335,7 +335,7 @@ def main() -> None:
     """Be the keeper's process. Its argument is the number of the process that started it."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
-    ledger = Ledger()
+    ledger = CleanupRegister()
     for line in _lines(int(sys.argv[1])):
         if line == ["end"]:
             break

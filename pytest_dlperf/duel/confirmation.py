@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.duel.questions import Answer, Doubt, Question
-from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, trial_for
-from pytest_dlperf.judge.error_rates import BETA, Rates
+from pytest_dlperf.duel.questions import BudgetOutcome, BudgetTest, SuspectedLoss
+from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, sequential_test_for
+from pytest_dlperf.judge.error_rates import BETA, ErrorRates
 from pytest_dlperf.statistics.estimate import Estimate
 from pytest_dlperf.statistics.pair_effects import (
     LOOKS,
@@ -25,7 +25,7 @@ from pytest_dlperf.statistics.pair_effects import (
     excludes,
     second_opinion,
     spread_of,
-    with_launches,
+    with_pair_effects,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.duel.sequential_test import Decision, Trial
+    from pytest_dlperf.duel.sequential_test import Decision, SequentialTest
     from pytest_dlperf.measure.slots import Block
 
 _WITHIN: Final = 0.5  # error of a pair's own effect, as a share of what pairs differ by
@@ -65,7 +65,7 @@ def blocks_of_a_pair(block_noise: float | None, block_seconds: float = 0.0) -> i
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class ScreenedBudget:
     """A budget that blocks decide, with what the first pairs said of it.
 
     Attributes:
@@ -74,8 +74,8 @@ class Asked:
         earlier: log ratios of the pairs of earlier duels of the same code, shape `(P,)`.
     """
 
-    question: Question
-    trial: Trial
+    question: BudgetTest
+    trial: SequentialTest
     earlier: NDArray[np.float64]
 
     @property
@@ -97,7 +97,7 @@ class Asked:
         )
 
 
-def more_blocks(asked: Sequence[Asked], blocks_each: int, enough: int) -> bool:
+def more_blocks(asked: Sequence[ScreenedBudget], blocks_each: int, enough: int) -> bool:
     """Whether more blocks of the first pairs are wanted, when each budget is decided or cannot be.
 
     Args:
@@ -123,15 +123,18 @@ class Confirmation:
         doubts: losses of shares that are in doubt.
     """
 
-    def __init__(self, asked: Sequence[Asked], doubts: Sequence[Doubt], rates: Rates) -> None:
+    def __init__(
+        self, asked: Sequence[ScreenedBudget], doubts: Sequence[SuspectedLoss], rates: ErrorRates
+    ) -> None:
         self._asked = asked
         self.doubts = doubts
         self._rates = rates
         self._trials = {
-            one.text: trial_for(one.question.budget.metric, one.question.bounds) for one in asked
+            one.text: sequential_test_for(one.question.budget.metric, one.question.bounds)
+            for one in asked
         }
         self._lost: dict[str, list[float]] = {doubt.budget.text: [] for doubt in doubts}
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, BudgetOutcome] = {}
 
     def wanted(self, pairs: int) -> bool:
         """Whether a further pair is wanted after so many."""
@@ -147,7 +150,7 @@ class Confirmation:
         """Whether it is wanted what a fresh pair loses on the rows."""
         return any(doubt.budget.text not in self._answers for doubt in self.doubts)
 
-    def lost(self, doubt: Doubt, loss: float) -> None:
+    def lost(self, doubt: SuspectedLoss, loss: float) -> None:
         """Take what a fresh pair lost of a share that is in doubt, in shares of one."""
         self._lost[doubt.budget.text].append(loss)
 
@@ -170,7 +173,7 @@ class Confirmation:
                 if decision is not None:
                     self._answers[doubt.budget.text] = self._doubted(doubt, decision)
 
-    def answers(self) -> Mapping[str, Answer]:
+    def answers(self) -> Mapping[str, BudgetOutcome]:
         """What there is to be said at the end, by the text of the budget."""
         found = dict(self._answers)
         for one in self._asked:
@@ -183,7 +186,7 @@ class Confirmation:
         """The log ratio of each fresh pair, by the text of the budget."""
         return {text: trial.effects() for text, trial in self._trials.items() if trial.blocks}
 
-    def _opinion(self, one: Asked, trial: Trial) -> Decision | None:
+    def _opinion(self, one: ScreenedBudget, trial: SequentialTest) -> Decision | None:
         return second_opinion(
             trial.effects(),
             one.known,
@@ -194,7 +197,7 @@ class Confirmation:
             spread=spread_of(one.question.budget.metric, trial.errors()),
         )
 
-    def _opinion_of(self, doubt: Doubt) -> Decision | None:
+    def _opinion_of(self, doubt: SuspectedLoss) -> Decision | None:
         lost = np.array(self._lost[doubt.budget.text])
         if len(lost) >= _SAME and set(lost.tolist()) == {doubt.loss.value}:
             return "FAIL"
@@ -208,28 +211,28 @@ class Confirmation:
             spread=NOTHING_KNOWN,
         )
 
-    def _doubted(self, doubt: Doubt, decision: Decision | None) -> Answer:
+    def _doubted(self, doubt: SuspectedLoss, decision: Decision | None) -> BudgetOutcome:
         reason = _reason(decision, "FAIL", len(self._lost[doubt.budget.text]))
-        return Answer(decision, doubt.loss, doubt.loss.value, reason)
+        return BudgetOutcome(decision, doubt.loss, doubt.loss.value, reason)
 
 
 _NOBODY: Final[NDArray[np.float64]] = np.zeros(0)
 
 
-def _answer(decision: Decision | None, one: Asked, trial: Trial) -> Answer:
+def _answer(decision: Decision | None, one: ScreenedBudget, trial: SequentialTest) -> BudgetOutcome:
     """The estimates are those of the fresh pairs alone.
 
     What the first ones showed was a reason to look again, and so it is on average too much.
     """
     seen = trial if trial.blocks else one.trial
     spread = spread_of(one.question.budget.metric, seen.errors())
-    loss = with_launches(_about_pairs(seen), seen.effects(), spread)
+    loss = with_pair_effects(_about_pairs(seen), seen.effects(), spread)
     pairs = len(trial.effects()) if trial.blocks else 0
     visible = one.question.bounds.allowed + (loss.value - loss.low)
-    return Answer(decision, loss, visible, _reason(decision, one.trial.decision, pairs))
+    return BudgetOutcome(decision, loss, visible, _reason(decision, one.trial.decision, pairs))
 
 
-def _about_pairs(trial: Trial) -> Estimate:
+def _about_pairs(trial: SequentialTest) -> Estimate:
     """The interval over blocks, about the mean of the pairs, by which the decision is made."""
     blocks = trial.estimate()
     shift = float(trial.effects().mean()) - blocks.value

@@ -8,11 +8,11 @@ import random
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.duel.questions import UNASKED
-from pytest_dlperf.duel.run_one_test import Duo, Match, Rules
-from pytest_dlperf.duel.worker_handle import SideLost
+from pytest_dlperf.duel.run_one_test import DuelServices, OneTestDuel, WorkerPair
+from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.duel.worktree import submodules
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.judge.error_rates import SLOTTED, Rates
+from pytest_dlperf.judge.error_rates import SLOTTED, ErrorRates
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.report.budget_table import wrapped
 from pytest_dlperf.statistics.pair_effects import pairs_needed
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.duel.questions import Course
-    from pytest_dlperf.duel.run_one_test import Memory
-    from pytest_dlperf.duel.worker_handle import Fields, RemoteSide, Role
-    from pytest_dlperf.duel.workspace import Ground
+    from pytest_dlperf.duel.questions import DuelStatistics
+    from pytest_dlperf.duel.run_one_test import PairEffectCache
+    from pytest_dlperf.duel.worker_handle import Fields, Role, WorkerHandle
+    from pytest_dlperf.duel.workspace import Workspace
     from pytest_dlperf.measure.telemetry import Progress
     from pytest_dlperf.results.baseline import Revision
 
 
-class _Diary:
+class _FailureLog:
     """What a side says while it runs tests: the last failure is kept, the lead's is passed on."""
 
     def __init__(self, passed_on: Callable[[Fields], None] | None) -> None:
@@ -52,7 +52,7 @@ class _Diary:
             self._passed_on(fields)
 
 
-class Tournament:
+class DuelController:
     """All tests of a session.
 
     Args:
@@ -69,7 +69,7 @@ class Tournament:
 
     def __init__(  # noqa: PLR0913 - what is run, by which rules, and who is told
         self,
-        ground: Ground,
+        ground: Workspace,
         *,
         ref: str,
         revision: Revision,
@@ -78,7 +78,7 @@ class Tournament:
         clock: Clock,
         progress: Progress,
         coins: Callable[[], np.random.Generator],
-        earlier: Memory,
+        earlier: PairEffectCache,
     ) -> None:
         self._ground = ground
         self._ref = ref
@@ -89,12 +89,12 @@ class Tournament:
         self._coins = coins
         self._earlier = earlier
         self._revision = revision
-        self._duos: list[Duo] = []
-        self._diaries: dict[int, _Diary] = {}
+        self._duos: list[WorkerPair] = []
+        self._diaries: dict[int, _FailureLog] = {}
         self._tests_of: dict[int, frozenset[str]] = {}
         self._order: tuple[str, ...] = ()
         self._measuring: frozenset[str] = frozenset()
-        self.rates = Rates(1)
+        self.rates = ErrorRates(1)
         """Error rates of each relative budget."""
         self._without_base = ""
         self.pairs = 0
@@ -110,7 +110,7 @@ class Tournament:
         first = self._start()
         try:
             collected = first.candidate.collected()
-        except SideLost as lost:
+        except WorkerLost as lost:
             raise UsageError(f"the tests cannot be run: {lost}") from None
         self._knows(first.candidate, collected)
         tests = collected["tests"]
@@ -120,12 +120,12 @@ class Tournament:
         if not self._measuring or collected["failed"]:
             self._without_base = "no test measures"
         self._duos = [self._with_base(first)]
-        self.rates = Rates(_relative_budgets(measuring))
+        self.rates = ErrorRates(_relative_budgets(measuring))
         self.pairs = self._wanted or pairs_needed(math.log1p(_finest(measuring)))
         self._start_further()
         return collected
 
-    def play(self, test: str) -> list[Course]:
+    def play(self, test: str) -> list[DuelStatistics]:
         """Run a test on all sides that have it; tells how its contests went.
 
         Raises:
@@ -138,7 +138,7 @@ class Tournament:
         try:
             if not self._duos:
                 self._restart()
-            match = Match(test, self._of(test), self._absent(test), self._rules())
+            match = OneTestDuel(test, self._of(test), self._absent(test), self._rules())
             match.play(lambda side: self._following(test, side))
         except BaseException:
             self.close()
@@ -148,7 +148,7 @@ class Tournament:
     def end(self) -> None:
         """Let every session end by itself."""
         for side in self._sides():
-            with contextlib.suppress(SideLost):
+            with contextlib.suppress(WorkerLost):
                 side.end()
 
     def close(self) -> None:
@@ -157,23 +157,23 @@ class Tournament:
             side.kill()
         self._duos = []
 
-    def _sides(self) -> Iterator[RemoteSide]:
+    def _sides(self) -> Iterator[WorkerHandle]:
         for duo in self._duos:
             yield duo.candidate
             if duo.base is not None:
                 yield duo.base
 
-    def _start(self, only: str | None = None, *, lead: bool = True) -> Duo:
+    def _start(self, only: str | None = None, *, lead: bool = True) -> WorkerPair:
         """Both sides at once, in an order by chance: the first one may be slower for ever."""
         heard = self._heard if lead else None
-        started: dict[Role, RemoteSide] = {}
+        started: dict[Role, WorkerHandle] = {}
         roles: list[Role] = ["candidate"] if self._ground.base_is_empty else ["candidate", "base"]
         random.shuffle(roles)
         for role in roles:
-            diary = _Diary(heard if role == "candidate" else None)
+            diary = _FailureLog(heard if role == "candidate" else None)
             started[role] = self._ground.launcher.start(role, diary, only)
             self._diaries[id(started[role])] = diary
-        return Duo(started.get("base"), started["candidate"])
+        return WorkerPair(started.get("base"), started["candidate"])
 
     def _start_further(self) -> None:
         if self._duos[0].base is None:
@@ -190,39 +190,39 @@ class Tournament:
         self._duos = [self._with_base(first)]
         self._start_further()
 
-    def _with_base(self, duo: Duo) -> Duo:
+    def _with_base(self, duo: WorkerPair) -> WorkerPair:
         """The pair, without its base if that cannot be used."""
         if duo.base is None:
             self._without_base = f"nothing of what is run exists at {self._ref}"
             return duo
         if self._without_base:
             duo.base.kill()
-            return Duo(None, duo.candidate)
+            return WorkerPair(None, duo.candidate)
         try:
             self._knows(duo.base, duo.base.collected())
-        except SideLost as lost:
+        except WorkerLost as lost:
             last = lost.output.splitlines()[-1:]
             self._without_base = f"no test can be run at {self._ref}: {''.join(last)}"
             duo.base.kill()
-            return Duo(None, duo.candidate)
+            return WorkerPair(None, duo.candidate)
         return duo
 
-    def _knows(self, side: RemoteSide, collected: Fields) -> None:
+    def _knows(self, side: WorkerHandle, collected: Fields) -> None:
         self._tests_of[id(side)] = frozenset(test["test"] for test in collected["tests"])
 
-    def _of(self, test: str) -> list[Duo]:
+    def _of(self, test: str) -> list[WorkerPair]:
         """The pairs that play a test: one that measures nothing is the lead's alone."""
         lead, *further = self._duos
         if test not in self._measuring:
-            return [Duo(None, lead.candidate)]
-        duos = [Duo(self._having(lead.base, test), lead.candidate)]
+            return [WorkerPair(None, lead.candidate)]
+        duos = [WorkerPair(self._having(lead.base, test), lead.candidate)]
         for duo in further:
             base, candidate = self._having(duo.base, test), self._having(duo.candidate, test)
             if base is not None and candidate is not None:
-                duos.append(Duo(base, candidate))
+                duos.append(WorkerPair(base, candidate))
         return duos
 
-    def _having(self, side: RemoteSide | None, test: str) -> RemoteSide | None:
+    def _having(self, side: WorkerHandle | None, test: str) -> WorkerHandle | None:
         return side if side is not None and test in self._tests_of[id(side)] else None
 
     def _absent(self, test: str) -> str:
@@ -233,7 +233,7 @@ class Tournament:
             return f"{file} cannot be collected at {self._ref}: {why}"
         return self._without_base or f"the test does not exist at {self._ref}"
 
-    def _following(self, test: str, side: RemoteSide) -> str | None:
+    def _following(self, test: str, side: WorkerHandle) -> str | None:
         """The test that comes next on a side; fixtures that it needs are kept for it."""
         later = self._order[self._order.index(test) + 1 :]
         if side is self._duos[0].candidate:
@@ -241,8 +241,8 @@ class Tournament:
         known = self._tests_of[id(side)] & self._measuring
         return next((one for one in later if one in known), None)
 
-    def _rules(self) -> Rules:
-        return Rules(
+    def _rules(self) -> DuelServices:
+        return DuelServices(
             clock=self._clock,
             progress=self._progress,
             coins=self._coins,
@@ -255,7 +255,7 @@ class Tournament:
             why_failed=self._why_failed,
         )
 
-    def _why_failed(self, side: RemoteSide) -> str:
+    def _why_failed(self, side: WorkerHandle) -> str:
         why = self._diaries[id(side)].failure
         empty = submodules(self._ground.repo, self._ground.commit) if why else ()
         if side.role == "base" and empty:
@@ -263,7 +263,7 @@ class Tournament:
         return why
 
     @contextlib.contextmanager
-    def _fresh(self, test: str) -> Iterator[Duo]:
+    def _fresh(self, test: str) -> Iterator[WorkerPair]:
         duo = self._start(test, lead=False)
         try:
             duo.candidate.collected()
@@ -307,7 +307,7 @@ def _first_words(longrepr: object) -> str:
 
 
 def duel_lines(
-    courses: Sequence[Course], *, against: str, pairs: int, starting: float, seed: int
+    courses: Sequence[DuelStatistics], *, against: str, pairs: int, starting: float, seed: int
 ) -> list[str]:
     """What was compared, how long that took, and how often a FAIL had to be again.
 

@@ -18,7 +18,7 @@ _SCHEMA: Final = 1
 _NOTHING: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType({})
 
 
-class NoEvidence:
+class NoPairEffects:
     """Remembers nothing."""
 
     def recall(self, test: str, name: str) -> Mapping[str, tuple[float, ...]]:
@@ -30,7 +30,7 @@ class NoEvidence:
         """Forget it."""
 
 
-class EvidenceFiles:
+class PairEffectFiles:
     """A file a measurement, in a folder of the two versions.
 
     A run that is repeated without a change of the code is not a new chance: it goes on with the

@@ -9,15 +9,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.duel.questions import (
-    Terms,
+    DuelSettings,
     duel_budgets,
-    gauge,
     needs_whole_load,
+    noise_metric,
     opening_seconds,
 )
-from pytest_dlperf.duel.scheduler import Pair, Referee
+from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
 from pytest_dlperf.duel.slot_length import shortest_slot
-from pytest_dlperf.duel.verdicts import Base, bout
+from pytest_dlperf.duel.verdicts import Base, compare
 from pytest_dlperf.machine import environment
 from pytest_dlperf.measure.measure import ready
 from pytest_dlperf.results.baseline import Revision
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.duel.verdicts import Result
-    from pytest_dlperf.judge.error_rates import Rates
-    from pytest_dlperf.measure.measure import Subject
-    from pytest_dlperf.measure.prepared import Bench
+    from pytest_dlperf.judge.error_rates import ErrorRates
+    from pytest_dlperf.measure.measure import PreparedTarget
+    from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.statistics.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class DuelCandidate:
     """One of two models that are measured in turn.
 
     Attributes:
@@ -59,7 +59,7 @@ class Contender:
         object.__setattr__(self, "plan", replace(self.plan, tries_padding=False))
 
     @contextlib.contextmanager
-    def ready(self, bench: Bench) -> Iterator[Subject]:
+    def ready(self, bench: Instruments) -> Iterator[PreparedTarget]:
         """The model, compiled."""
         with ready(self.target, self.data, self.plan, bench) as subject:
             yield subject
@@ -73,9 +73,9 @@ def duel_models(  # noqa: PLR0913 - what, with what, how, and under which name
     models: tuple[object, object],
     data: Data,
     plan: Plan,
-    bench: Bench,
+    bench: Instruments,
     *,
-    rates: Rates,
+    rates: ErrorRates,
     coins: np.random.Generator,
     about: tuple[str, str],
 ) -> Result:
@@ -93,18 +93,18 @@ def duel_models(  # noqa: PLR0913 - what, with what, how, and under which name
     Raises:
         UsageError, DataError, TargetError: if one of them cannot be measured.
     """
-    base, candidate = (Contender(model, data, plan) for model in models)
-    return duel_contenders(
+    base, candidate = (DuelCandidate(model, data, plan) for model in models)
+    return duel_candidates(
         base, candidate, bench, rates=rates, coins=coins, about=about, named="the base model"
     )
 
 
-def duel_contenders(  # noqa: PLR0913 - who, how, and under which names
-    base: Contender,
-    candidate: Contender,
-    bench: Bench,
+def duel_candidates(  # noqa: PLR0913 - who, how, and under which names
+    base: DuelCandidate,
+    candidate: DuelCandidate,
+    bench: Instruments,
     *,
-    rates: Rates,
+    rates: ErrorRates,
     coins: np.random.Generator,
     about: tuple[str, str],
     named: str,
@@ -128,19 +128,19 @@ def duel_contenders(  # noqa: PLR0913 - who, how, and under which names
     plan = candidate.plan
 
     @contextlib.contextmanager
-    def both() -> Iterator[tuple[Subject, Subject]]:
+    def both() -> Iterator[tuple[PreparedTarget, PreparedTarget]]:
         with base.ready(bench) as one, candidate.ready(bench) as other:
             yield one, other
 
     @contextlib.contextmanager
-    def pair_of(one: Subject, other: Subject) -> Iterator[Pair]:
+    def pair_of(one: PreparedTarget, other: PreparedTarget) -> Iterator[Pair]:
         with (
             contextlib.closing(one.slots()) as base_slots,
             contextlib.closing(other.slots()) as candidate_slots,
         ):
             yield Pair(base_slots, candidate_slots, lambda: measured(one, other))
 
-    def measured(one: Subject, other: Subject) -> tuple[Measurement, Measurement]:
+    def measured(one: PreparedTarget, other: PreparedTarget) -> tuple[Measurement, Measurement]:
         seconds = opening_seconds(plan)
         return one.measure(*about, seconds), other.measure(*about, seconds)
 
@@ -155,17 +155,17 @@ def duel_contenders(  # noqa: PLR0913 - who, how, and under which names
         before = base.informed(one.measure(*about, opening_seconds(base.plan)))
         seconds = plan.load_seconds if needs_whole_load(plan) else opening_seconds(plan)
         found = candidate.informed(other.measure(*about, seconds))
-        terms = Terms(
+        terms = DuelSettings(
             shortest=max(shortest_slot(base.plan, before), shortest_slot(plan, found)),
-            gauge=gauge(open_loop=plan.open_loop),
+            noise_metric=noise_metric(open_loop=plan.open_loop),
             seconds=plan.budget_time,
             rates=rates,
         )
-        return bout(
+        return compare(
             found,
             Base(before, environment(), Revision("", "", named)),
             plan.judged if plan.quick else duel_budgets(plan, found),
-            Referee(bench.clock, coins, bench.progress, terms),
+            SlotScheduler(bench.clock, coins, bench.progress, terms),
             () if plan.quick else (pair,),
             fresh=fresh,
         )

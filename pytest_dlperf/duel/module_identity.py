@@ -30,7 +30,7 @@ _LIBRARY: Final = re.compile(
 _SHOWN: Final = 3
 
 
-class Why(enum.Enum):
+class SharingReason(enum.Enum):
     """How it came that a module is not a side's own."""
 
     BASE_IN_WORKING_TREE = "the base commit's side loaded it from the working tree"
@@ -50,7 +50,7 @@ class Shared:
 
     module: str
     file: str
-    why: Why
+    why: SharingReason
 
 
 def loaded_modules() -> dict[str, str]:
@@ -126,12 +126,12 @@ def shared_modules(  # noqa: PLR0913 - two sides, and four facts about where the
     found = {}
     for name, file in candidate_modules.items():
         if _below(file, worktree):
-            found[name] = Shared(name, file, Why.CANDIDATE_IN_WORKTREE)
+            found[name] = Shared(name, file, SharingReason.CANDIDATE_IN_WORKTREE)
     for name, file in base_modules.items():
         if _below(file, toplevel) and not _below(file, worktree):
-            found[name] = Shared(name, file, Why.BASE_IN_WORKING_TREE)
+            found[name] = Shared(name, file, SharingReason.BASE_IN_WORKING_TREE)
         elif candidate_modules.get(name) == file and _is_own(name, own):
-            found[name] = Shared(name, file, Why.SAME_FILE)
+            found[name] = Shared(name, file, SharingReason.SAME_FILE)
     return tuple(found[name] for name in sorted(found) if not _is_own(name, {_EXEMPT}))
 
 

@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.config.budgets import Budget, parse_budget
-from pytest_dlperf.config.detect import sharpened
+from pytest_dlperf.config.detect import with_detect
 from pytest_dlperf.duel.sequential_test import Bounds, Decision
-from pytest_dlperf.judge.error_rates import BETA, SLOTTED, Rates
+from pytest_dlperf.judge.error_rates import BETA, SLOTTED, ErrorRates
 from pytest_dlperf.judge.losses import allowed_loss, loss_to_find
 from pytest_dlperf.metrics import METRICS
 
@@ -35,7 +35,7 @@ UNASKED: Final = tuple(budget.metric for budget in _WANTED)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class BudgetTest:
     """One relative budget that blocks can decide.
 
     Attributes:
@@ -48,7 +48,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class SuspectedLoss:
     """A loss of a share, such as accuracy, that one pair showed and fresh pairs have to confirm.
 
     Attributes:
@@ -65,23 +65,23 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class DuelSettings:
     """What a contest is held by.
 
     Attributes:
         shortest: seconds of the shortest slot.
-        gauge: the metric that tells how noisy slots are; one that every block has.
+        noise_metric: the metric that tells how noisy slots are; one that every block has.
         seconds: the most that the first stage may measure, and the most that the second may.
         rates: error rates.
     """
 
     shortest: float
-    gauge: Metric
+    noise_metric: Metric
     seconds: float
-    rates: Rates
+    rates: ErrorRates
 
 
-def pass_rate(allowed: float, rates: Rates) -> float:
+def pass_rate(allowed: float, rates: ErrorRates) -> float:
     """How often a budget may PASS though it is not held.
 
     A budget that demands a gain claims it when it passes, as others do when they fail.
@@ -93,13 +93,13 @@ def pass_rate(allowed: float, rates: Rates) -> float:
     return rates.stored if allowed < 0 else BETA
 
 
-def gauge(*, open_loop: bool) -> Metric:
+def noise_metric(*, open_loop: bool) -> Metric:
     """What tells how noisy slots are: in an open loop requests come at their own rate."""
     return METRICS["mean" if open_loop else "throughput"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class BudgetOutcome:
     """What the blocks said of one budget.
 
     Attributes:
@@ -116,7 +116,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class DuelStatistics:
     """How a contest went.
 
     Attributes:
@@ -134,7 +134,7 @@ class Course:
             the budget.
     """
 
-    answers: Mapping[str, Answer]
+    answers: Mapping[str, BudgetOutcome]
     blocks: int
     slot_seconds: float
     noise_figure: float | None
@@ -173,7 +173,7 @@ def duel_budgets(plan: Plan, found: Measurement) -> tuple[Budget, ...]:
         return plan.judged
     measured = {*found.metrics, *found.refused}
     wanted = (budget for budget in _WANTED if budget.metric.name in measured)
-    return (*plan.judged, *(sharpened(budget, plan.detect) for budget in wanted))
+    return (*plan.judged, *(with_detect(budget, plan.detect) for budget in wanted))
 
 
 def opening_seconds(plan: Plan) -> float:
@@ -192,7 +192,9 @@ def needs_whole_load(plan: Plan) -> bool:
     )
 
 
-def questions(budgets: Iterable[Budget], base: Measurement, rates: Rates) -> tuple[Question, ...]:
+def budget_tests(
+    budgets: Iterable[Budget], base: Measurement, rates: ErrorRates
+) -> tuple[BudgetTest, ...]:
     """The budgets that blocks can decide.
 
     Args:
@@ -214,11 +216,11 @@ def questions(budgets: Iterable[Budget], base: Measurement, rates: Rates) -> tup
         allowed = allowed_loss(budget, level)
         line = loss_to_find(metric, allowed)
         bounds = Bounds(allowed, line, rates.screen, pass_rate(allowed, rates))
-        asked.append(Question(budget, bounds))
+        asked.append(BudgetTest(budget, bounds))
     return tuple(asked)
 
 
-NOTHING: Final = Course(
+NOTHING: Final = DuelStatistics(
     answers=MappingProxyType({}),
     blocks=0,
     slot_seconds=0.0,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.config.detect import Detect, sharpened
-from pytest_dlperf.duel.questions import Terms, gauge
-from pytest_dlperf.duel.scheduler import Pair, Referee
-from pytest_dlperf.duel.verdicts import Base, bout
+from pytest_dlperf.config.detect import Detect, with_detect
+from pytest_dlperf.duel.questions import DuelSettings, noise_metric
+from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
+from pytest_dlperf.duel.verdicts import Base, compare
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.results.environment import Environment
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.config.budgets import Budget
-    from pytest_dlperf.duel.questions import Course
-    from pytest_dlperf.duel.worker_handle import Fields, RemoteSide, Stop
-    from pytest_dlperf.judge.error_rates import Rates
+    from pytest_dlperf.duel.questions import DuelStatistics
+    from pytest_dlperf.duel.worker_handle import Fields, WorkerHandle, WorkerState
+    from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.measure.telemetry import Progress
     from pytest_dlperf.results.baseline import Revision
     from pytest_dlperf.results.measurement import Measurement
@@ -36,7 +36,7 @@ _SILENT: Final = "the test does not make this measurement at {ref}"
 
 
 @dataclass(frozen=True, slots=True)
-class Duo:
+class WorkerPair:
     """The two sides of a pair of processes.
 
     Attributes:
@@ -44,11 +44,11 @@ class Duo:
         candidate: the other one.
     """
 
-    base: RemoteSide | None
-    candidate: RemoteSide
+    base: WorkerHandle | None
+    candidate: WorkerHandle
 
 
-class Memory(Protocol):
+class PairEffectCache(Protocol):
     """Where it is kept what pairs of the same two versions of the code have shown."""
 
     def recall(self, test: str, name: str) -> Mapping[str, tuple[float, ...]]:
@@ -61,7 +61,7 @@ class Memory(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class DuelServices:
     """What all matches of a session are held by.
 
     Attributes:
@@ -81,16 +81,16 @@ class Rules:
     clock: Clock
     progress: Progress
     coins: Callable[[], np.random.Generator]
-    rates: Rates
+    rates: ErrorRates
     revision: Revision
     ref: str
-    check: Callable[[Stop, Stop], None]
-    fresh: Callable[[str], AbstractContextManager[Duo]]
-    earlier: Memory
-    why_failed: Callable[[RemoteSide], str]
+    check: Callable[[WorkerState, WorkerState], None]
+    fresh: Callable[[str], AbstractContextManager[WorkerPair]]
+    earlier: PairEffectCache
+    why_failed: Callable[[WorkerHandle], str]
 
 
-class Match:
+class OneTestDuel:
     """One test.
 
     Args:
@@ -100,15 +100,17 @@ class Match:
         rules: of the session.
     """
 
-    def __init__(self, test: str, duos: Sequence[Duo], absent: str, rules: Rules) -> None:
+    def __init__(
+        self, test: str, duos: Sequence[WorkerPair], absent: str, rules: DuelServices
+    ) -> None:
         self._test = test
         self._duos = duos
         self._absent = absent
         self._rules = rules
-        self.courses: list[Course] = []
+        self.courses: list[DuelStatistics] = []
         """How each contest went."""
 
-    def play(self, following: Callable[[RemoteSide], str | None]) -> None:
+    def play(self, following: Callable[[WorkerHandle], str | None]) -> None:
         """Run the test to its end.
 
         Args:
@@ -137,12 +139,12 @@ class Match:
                 side.abandon("the candidate does not measure this")
 
     @property
-    def _sides(self) -> list[RemoteSide]:
+    def _sides(self) -> list[WorkerHandle]:
         return [
             side for duo in self._duos for side in (duo.candidate, duo.base) if side is not None
         ]
 
-    def _settle(self, name: str, present: Sequence[RemoteSide]) -> None:
+    def _settle(self, name: str, present: Sequence[WorkerHandle]) -> None:
         """Measure and judge one measurement, and let all sides go on."""
         lead, first_base = self._duos[0].candidate, self._duos[0].base
         if first_base is not None and first_base in present:
@@ -184,24 +186,24 @@ class Match:
         return text.format(ref=self._rules.ref, why=why)
 
     def _bout(
-        self, name: str, opened: Fields, base: Fields, present: Sequence[RemoteSide]
+        self, name: str, opened: Fields, base: Fields, present: Sequence[WorkerHandle]
     ) -> dict[str, Fields]:
         found = record_from_json(opened["record"]).measurement
         before = record_from_json(base["record"]).measurement
         rules = self._rules
         pairs = list(self._pairs(present)) if opened["slotted"] and base["slotted"] else []
-        terms = Terms(
+        terms = DuelSettings(
             shortest=max(opened["shortest"], base["shortest"]),
-            gauge=gauge(open_loop=opened["open_loop"]),
+            noise_metric=noise_metric(open_loop=opened["open_loop"]),
             seconds=opened["budget_time"],
             rates=rules.rates,
         )
         about = (self._test, name)
-        result = bout(
+        result = compare(
             found,
             Base(before, Environment.from_json(base["environment"]), rules.revision),
             _budgets(opened),
-            Referee(rules.clock, rules.coins(), rules.progress, terms),
+            SlotScheduler(rules.clock, rules.coins(), rules.progress, terms),
             pairs,
             fresh=lambda: self._fresh(name),
             earlier=rules.earlier.recall(*about),
@@ -222,7 +224,7 @@ class Match:
             "base": base["record"],
         }
 
-    def _pairs(self, present: Sequence[RemoteSide]) -> Iterator[Pair]:
+    def _pairs(self, present: Sequence[WorkerHandle]) -> Iterator[Pair]:
         """Those that are ready for slots; the first one has measured already, and is warm."""
         first, *further = self._duos
         if first.base is not None:
@@ -258,7 +260,7 @@ class Match:
             yield _pair(duo.base, duo.candidate)
 
 
-def _reach(side: RemoteSide, name: str) -> bool:
+def _reach(side: WorkerHandle, name: str) -> bool:
     """Let a side go on until it is at a measurement; false if its test ends before."""
     while side.stop.at != "done":
         if side.stop.at == "floor":
@@ -275,10 +277,10 @@ def _reach(side: RemoteSide, name: str) -> bool:
 
 def _budgets(opened: Fields) -> list[Budget]:
     detect = [Detect(metric, loss) for metric, loss in opened["detect"]]
-    return [sharpened(parse_budget(text), detect) for text in opened["budgets"]]
+    return [with_detect(parse_budget(text), detect) for text in opened["budgets"]]
 
 
-def _pair(base: RemoteSide, candidate: RemoteSide) -> Pair:
+def _pair(base: WorkerHandle, candidate: WorkerHandle) -> Pair:
     def measured() -> tuple[Measurement, Measurement]:
         opened = base.open(whole=False), candidate.open(whole=False)
         if opened[0] is None or opened[1] is None:

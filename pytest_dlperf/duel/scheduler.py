@@ -13,24 +13,29 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from pytest_dlperf.duel.confirmation import Asked, Confirmation, blocks_of_a_pair, more_blocks
-from pytest_dlperf.duel.questions import NOTHING, Answer, Course
-from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, trial_for
+from pytest_dlperf.duel.confirmation import (
+    Confirmation,
+    ScreenedBudget,
+    blocks_of_a_pair,
+    more_blocks,
+)
+from pytest_dlperf.duel.questions import NOTHING, BudgetOutcome, DuelStatistics
+from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, sequential_test_for
 from pytest_dlperf.duel.slot_length import SlotLengths
 from pytest_dlperf.judge.losses import lost_on_rows
 from pytest_dlperf.measure.slots import Block
 from pytest_dlperf.statistics.e_process import FARTHEST
 from pytest_dlperf.statistics.estimate import Estimate
-from pytest_dlperf.statistics.pair_effects import LOOKS, spread_of, with_launches
+from pytest_dlperf.statistics.pair_effects import LOOKS, spread_of, with_pair_effects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.duel.questions import Doubt, Question, Terms
-    from pytest_dlperf.duel.sequential_test import Trial
-    from pytest_dlperf.judge.error_rates import Rates
+    from pytest_dlperf.duel.questions import BudgetTest, DuelSettings, SuspectedLoss
+    from pytest_dlperf.duel.sequential_test import SequentialTest
+    from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.measure.slots import Slot
     from pytest_dlperf.measure.telemetry import Progress
     from pytest_dlperf.results.measurement import Measurement
@@ -55,12 +60,12 @@ class Pair:
             measured to be.
     """
 
-    base: Player
-    candidate: Player
+    base: SlotSource
+    candidate: SlotSource
     measured: Callable[[], tuple[Measurement, Measurement]]
 
 
-class Starter(Protocol):
+class PairFactory(Protocol):
     """Somebody who can start further pairs."""
 
     def __call__(self) -> AbstractContextManager[Pair]:
@@ -68,7 +73,7 @@ class Starter(Protocol):
         ...
 
 
-class Referee:
+class SlotScheduler:
     """Leads one contest.
 
     Args:
@@ -79,30 +84,30 @@ class Referee:
     """
 
     def __init__(
-        self, clock: Clock, generator: np.random.Generator, progress: Progress, terms: Terms
+        self, clock: Clock, generator: np.random.Generator, progress: Progress, terms: DuelSettings
     ) -> None:
         self._clock = clock
         self._progress = progress
         self._terms = terms
-        self._lengths = SlotLengths(terms.shortest, terms.gauge)
-        self._blocks = Blocks(clock, generator)
+        self._lengths = SlotLengths(terms.shortest, terms.noise_metric)
+        self._blocks = BlockRunner(clock, generator)
         self._seconds = 0.0
         self._requests = 0
         self._bad = 0
 
     @property
-    def rates(self) -> Rates:
+    def rates(self) -> ErrorRates:
         """Error rates of each budget."""
         return self._terms.rates
 
     def contest(
         self,
-        questions: Sequence[Question],
-        doubts: Sequence[Doubt],
+        questions: Sequence[BudgetTest],
+        doubts: Sequence[SuspectedLoss],
         pairs: Sequence[Pair],
-        fresh: Starter,
+        fresh: PairFactory,
         earlier: Mapping[str, tuple[float, ...]] = NOTHING.effects,
-    ) -> Course:
+    ) -> DuelStatistics:
         """Measure until every question is decided, and confirm what failed.
 
         Args:
@@ -117,9 +122,9 @@ class Referee:
             DlperfError: if a side cannot be measured any more.
         """
         asked = [
-            Asked(
+            ScreenedBudget(
                 one,
-                trial_for(one.budget.metric, one.bounds),
+                sequential_test_for(one.budget.metric, one.bounds),
                 np.array(earlier.get(one.budget.text, ())),
             )
             for one in questions
@@ -134,7 +139,7 @@ class Referee:
         effects = {one.text: tuple(one.trial.effects().tolist()) for one in decided}
         for text, further in confirmation.effects().items():
             effects[text] += tuple(further.tolist())
-        return Course(
+        return DuelStatistics(
             answers=answers,
             blocks=self._blocks.played,
             slot_seconds=self._lengths.next,
@@ -148,7 +153,7 @@ class Referee:
             effects=MappingProxyType(effects),
         )
 
-    def _screen(self, asked: Sequence[Asked], pairs: Sequence[Pair]) -> None:
+    def _screen(self, asked: Sequence[ScreenedBudget], pairs: Sequence[Pair]) -> None:
         """Measure until all is decided, and each pair's own effect is known well enough."""
         while asked and (
             any(one.trial.decision is None and self._may_come(one.trial) for one in asked)
@@ -165,13 +170,13 @@ class Referee:
             for one in asked:
                 one.trial.add(block)
 
-    def _may_come(self, trial: Trial) -> bool:
+    def _may_come(self, trial: SequentialTest) -> bool:
         """Whether a trial can have the requests that it needs in the time that there is."""
         if self._seconds < _SOON:
             return True
         return trial.admission * self._terms.seconds >= self._seconds
 
-    def _confirm(self, confirmation: Confirmation, fresh: Starter) -> tuple[int, float]:
+    def _confirm(self, confirmation: Confirmation, fresh: PairFactory) -> tuple[int, float]:
         """Measure fresh pairs; returns how many were started, and how long that took."""
         end = self._seconds + self._terms.seconds
         started: list[Pair] = []
@@ -214,16 +219,16 @@ class Referee:
         self._bad += block.candidate.bad
         return block
 
-    def _answer(self, asked: Asked) -> Answer:
+    def _answer(self, asked: ScreenedBudget) -> BudgetOutcome:
         trial = asked.trial
         if not trial.blocks:
-            return Answer(None, _UNKNOWN, FARTHEST, "there was no time to measure it")
+            return BudgetOutcome(None, _UNKNOWN, FARTHEST, "there was no time to measure it")
         spread = spread_of(asked.question.budget.metric, trial.errors())
-        loss = with_launches(trial.estimate(), trial.effects(), spread)
+        loss = with_pair_effects(trial.estimate(), trial.effects(), spread)
         reason = "" if trial.decision else self._undecided(trial)
-        return Answer(trial.decision, loss, trial.visible(), reason)
+        return BudgetOutcome(trial.decision, loss, trial.visible(), reason)
 
-    def _undecided(self, trial: Trial) -> str:
+    def _undecided(self, trial: SequentialTest) -> str:
         limit = f"{self._terms.seconds:g} s of measuring (dlperf-budget-time)"
         if 0 < trial.admission < 1:
             wanted = self._seconds / trial.admission
@@ -231,7 +236,7 @@ class Referee:
         return trial.lacking or f"not decided in {limit}"
 
 
-class Player(Protocol):
+class SlotSource(Protocol):
     """One side, ready to be measured."""
 
     def slot(self, seconds: float, number: int) -> Slot:
@@ -239,7 +244,7 @@ class Player(Protocol):
         ...
 
 
-class Blocks:
+class BlockRunner:
     """Plays blocks, in the order ABBA or BAAB by a fair coin each.
 
     Args:
@@ -255,7 +260,7 @@ class Blocks:
         self._coins = coins
         self.played = 0
 
-    def play(self, base: Player, candidate: Player, pair: int, length: float) -> Block:
+    def play(self, base: SlotSource, candidate: SlotSource, pair: int, length: float) -> Block:
         """One block.
 
         Args:

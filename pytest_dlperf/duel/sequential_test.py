@@ -15,7 +15,7 @@ import numpy as np
 
 from pytest_dlperf.judge.error_rates import SLOTTED
 from pytest_dlperf.statistics.e_process import (
-    Evidence,
+    EProcess,
     blocks_needed,
     hodges_lehmann,
     interval,
@@ -69,7 +69,7 @@ class Bounds:
                 raise ValueError(f"{name} is {value}: a probability between 0 and 1")
 
 
-class Trial(Protocol):
+class SequentialTest(Protocol):
     """The contest over one budget, block by block."""
 
     @property
@@ -113,20 +113,20 @@ class Trial(Protocol):
         ...
 
 
-class _Contest(Protocol):
-    """Evidence against one side of a line: `Evidence` and `Exceedances`."""
+class _TestState(Protocol):
+    """Evidence against one side of a line: `EProcess` and `Exceedances`."""
 
     @property
     def peak(self) -> float: ...
 
 
-def _decide(loss: _Contest, no_loss: _Contest, bounds: Bounds) -> Decision | None:
+def _decide(loss: _TestState, no_loss: _TestState, bounds: Bounds) -> Decision | None:
     if loss.peak >= math.log(1 / bounds.alpha):
         return "FAIL"
     return "PASS" if no_loss.peak >= math.log(1 / bounds.beta) else None
 
 
-class RatioTrial:
+class RatioTest:
     """A trial over something that each block has: a log ratio of costs.
 
     Args:
@@ -139,8 +139,8 @@ class RatioTrial:
     def __init__(self, cost: Callable[[Block], tuple[float, float]], bounds: Bounds) -> None:
         self._cost = cost
         self._bounds = bounds
-        self._loss = Evidence(bounds.allowed)
-        self._no_loss = Evidence(-bounds.line)
+        self._loss = EProcess(bounds.allowed)
+        self._no_loss = EProcess(-bounds.line)
         self._ratios: list[float] = []
         self._pairs: list[int] = []
         self.decision: Decision | None = None
@@ -199,7 +199,7 @@ class RatioTrial:
         return [ratios[pairs == pair] for pair in np.unique(pairs)]
 
 
-class TailTrial:
+class TailTest:
     """A trial over a percentile far out, of which a single block has too few latencies.
 
     Decided on exceedances of a common threshold, once each side has had enough latencies.
@@ -332,7 +332,7 @@ def log_ratio(metric: Metric, block: Block) -> float:
     return candidate - base
 
 
-def trial_for(metric: Metric, bounds: Bounds) -> Trial:
+def sequential_test_for(metric: Metric, bounds: Bounds) -> SequentialTest:
     """The trial that decides a metric.
 
     Args:
@@ -343,8 +343,8 @@ def trial_for(metric: Metric, bounds: Bounds) -> Trial:
         ValueError: if slots cannot decide it.
     """
     if metric.name in _COSTS:
-        return RatioTrial(_COSTS[metric.name], bounds)
+        return RatioTest(_COSTS[metric.name], bounds)
     if metric.name not in SLOTTED or metric.percentile is None:
         wanted = ", ".join(sorted(SLOTTED))
         raise ValueError(f"slots cannot decide {metric.name}: expected one of {wanted}")
-    return TailTrial(metric.percentile, bounds)
+    return TailTest(metric.percentile, bounds)

@@ -44,15 +44,15 @@ class SlotLengths:
 
     Args:
         shortest: seconds.
-        gauge: a metric that every block has.
+        noise_metric: a metric that every block has.
     """
 
-    def __init__(self, shortest: float, gauge: Metric) -> None:
+    def __init__(self, shortest: float, noise_metric: Metric) -> None:
         # Where trying would take long, no hand-over is worth saving.
         lengths = [shortest * factor for factor in FACTORS]
         brief = _SLOTS * TRIED * sum(lengths) <= _TRYING_SECONDS
         self._lengths = lengths if brief else lengths[:1]
-        self._gauge = gauge
+        self._noise_metric = noise_metric
         self._seconds: dict[float, list[float]] = {length: [] for length in self._lengths}
         self._ratios: dict[float, list[float]] = {length: [] for length in self._lengths}
         self._chosen: float | None = None
@@ -67,7 +67,7 @@ class SlotLengths:
     def add(self, length: float, block: Block) -> None:
         """Take a block whose slots were so long."""
         self._seconds[length].append(block.seconds)
-        self._ratios[length].append(log_ratio(self._gauge, block))
+        self._ratios[length].append(log_ratio(self._noise_metric, block))
         if self._chosen is None and min(map(len, self._seconds.values())) >= TRIED:
             self._chosen = min(self._lengths, key=lambda one: self._figure(one, 0.0))
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.duel.questions import NOTHING, Answer, Doubt, pass_rate, questions
+from pytest_dlperf.duel.questions import (
+    NOTHING,
+    BudgetOutcome,
+    SuspectedLoss,
+    budget_tests,
+    pass_rate,
+)
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.judge.losses import (
     allowed_loss,
@@ -27,10 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_dlperf.config.budgets import Budget
-    from pytest_dlperf.duel.questions import Course
-    from pytest_dlperf.duel.scheduler import Pair, Referee, Starter
-    from pytest_dlperf.judge.error_rates import Rates
-    from pytest_dlperf.results.baseline import Accepted, Revision
+    from pytest_dlperf.duel.questions import DuelStatistics
+    from pytest_dlperf.duel.scheduler import Pair, PairFactory, SlotScheduler
+    from pytest_dlperf.judge.error_rates import ErrorRates
+    from pytest_dlperf.results.baseline import BaselineEntry, Revision
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.measurement import Measurement
 
@@ -39,8 +45,8 @@ _VERDICTS: Final = {"FAIL": Verdict.FAIL, "PASS": Verdict.PASS, None: Verdict.IN
 
 
 def accuracy_answers(
-    found: Measurement, base: Measurement, budgets: Iterable[Budget], rates: Rates
-) -> dict[str, Answer]:
+    found: Measurement, base: Measurement, budgets: Iterable[Budget], rates: ErrorRates
+) -> dict[str, BudgetOutcome]:
     """What the rows say of the relative budgets on accuracy and users' shares, by their texts.
 
     McNemar's exact test and Bonett and Price's interval, or Student's for pairs, at the rates of
@@ -60,13 +66,13 @@ def accuracy_answers(
                 beta=pass_rate(allowed, rates),
             )
             visible = allowed + (loss.value - loss.low)
-            answers[budget.text] = Answer(decision, loss, visible)
+            answers[budget.text] = BudgetOutcome(decision, loss, visible)
     return answers
 
 
-def doubts(
-    answers: Mapping[str, Answer], budgets: Iterable[Budget], base: Measurement
-) -> tuple[Doubt, ...]:
+def suspected_losses(
+    answers: Mapping[str, BudgetOutcome], budgets: Iterable[Budget], base: Measurement
+) -> tuple[SuspectedLoss, ...]:
     """The losses of shares that fresh pairs have to confirm."""
     found = []
     for budget in budgets:
@@ -74,7 +80,7 @@ def doubts(
         allowed = _allowed_share(budget, base)
         if answer is not None and answer.decision == "FAIL" and allowed is not None:
             line = loss_to_find(budget.metric, allowed)
-            found.append(Doubt(budget, allowed, line, answer.loss))
+            found.append(SuspectedLoss(budget, allowed, line, answer.loss))
     return tuple(found)
 
 
@@ -89,7 +95,10 @@ def _allowed_share(budget: Budget, base: Measurement) -> float | None:
 
 
 def judge_duel(
-    found: Measurement, base: Accepted, budgets: Iterable[Budget], answers: Mapping[str, Answer]
+    found: Measurement,
+    base: BaselineEntry,
+    budgets: Iterable[Budget],
+    answers: Mapping[str, BudgetOutcome],
 ) -> tuple[Judgement, ...]:
     """Judge each budget: by what was measured in turn, and else as against a stored baseline.
 
@@ -111,7 +120,9 @@ def judge_duel(
     )
 
 
-def _answered(budget: Budget, answer: Answer, found: Measurement, base: Accepted) -> Judgement:
+def _answered(
+    budget: Budget, answer: BudgetOutcome, found: Measurement, base: BaselineEntry
+) -> Judgement:
     metric = budget.metric
     value = base.metrics[metric.name].value if metric.name in base.metrics else None
     if metric.unit == "share":
@@ -157,7 +168,7 @@ def _scaled(ratio: Estimate, by: float) -> Estimate:
     return Estimate(ratio.value * by, ratio.low * by, ratio.high * by)
 
 
-def with_slots(found: Measurement, course: Course) -> Measurement:
+def with_slots(found: Measurement, course: DuelStatistics) -> Measurement:
     """The measurement with what its slots add: their errors, and how the contest went."""
     notes = (*found.notes, course_note(course)) if course.blocks else found.notes
     if not course.bad:
@@ -185,7 +196,7 @@ def with_judged(found: Measurement, judgements: Iterable[Judgement]) -> Measurem
     return dataclasses.replace(found, metrics=MappingProxyType(metrics))
 
 
-def course_note(course: Course) -> str:
+def course_note(course: DuelStatistics) -> str:
     """How a contest went, in a sentence."""
     figure = f", noise figure S = {course.noise_figure:.2g} s" if course.noise_figure else ""
     ones = "one" if course.fresh == 1 else "ones"
@@ -224,17 +235,17 @@ class Result:
 
     measurement: Measurement
     judgements: tuple[Judgement, ...]
-    course: Course
+    course: DuelStatistics
 
 
-def bout(  # noqa: PLR0913 - the two, what is asked, and by whom and with whom it is found out
+def compare(  # noqa: PLR0913 - the two, what is asked, and by whom and with whom it is found out
     found: Measurement,
     base: Base,
     budgets: Sequence[Budget],
-    referee: Referee,
+    referee: SlotScheduler,
     pairs: Sequence[Pair],
     *,
-    fresh: Starter,
+    fresh: PairFactory,
     earlier: Mapping[str, tuple[float, ...]] = NOTHING.effects,
 ) -> Result:
     """Judge a candidate.
@@ -258,8 +269,8 @@ def bout(  # noqa: PLR0913 - the two, what is asked, and by whom and with whom i
     rates = referee.rates
     counted = accuracy_answers(found, base.measurement, budgets, rates)
     course = referee.contest(
-        questions(budgets, base.measurement, rates) if pairs else (),
-        doubts(counted, budgets, base.measurement),
+        budget_tests(budgets, base.measurement, rates) if pairs else (),
+        suspected_losses(counted, budgets, base.measurement),
         pairs,
         fresh,
         earlier,

@@ -20,7 +20,7 @@ from pytest_dlperf.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_dlperf.duel.cleanup_process import Keeper
+    from pytest_dlperf.duel.cleanup_process import CleanupProcess
 
 INSTALL_SECONDS: Final = 900.0
 """How long an install command may take; it may compile."""
@@ -48,7 +48,7 @@ _ASK: Final = (
 
 
 def make_environment(
-    folder: Path, tree: Path, command: str, environment: Mapping[str, str], keeper: Keeper
+    folder: Path, tree: Path, command: str, environment: Mapping[str, str], keeper: CleanupProcess
 ) -> Path:
     """Make a virtual environment and install a tree's version of the project into it.
 

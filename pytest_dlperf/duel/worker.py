@@ -10,7 +10,7 @@ from pytest_dlperf.duel.module_identity import loaded_modules
 from pytest_dlperf.duel.questions import duel_budgets, needs_whole_load, opening_seconds
 from pytest_dlperf.duel.slot_length import shortest_slot
 from pytest_dlperf.errors import DuelError, UsageError
-from pytest_dlperf.measure.evaluator import Finding
+from pytest_dlperf.measure.evaluator import Evaluation
 from pytest_dlperf.results.record import Record, record_from_json, record_to_json
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.duel.channel import Channel
-    from pytest_dlperf.measure.evaluator import Subject
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.measure.evaluator import Measurable
+    from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.measurement import Measurement
 
@@ -46,7 +46,7 @@ class Link:
         return self._channel.receive(None).fields
 
 
-class Corner:
+class WorkerEvaluator:
     """An arena of one side.
 
     Args:
@@ -60,8 +60,8 @@ class Corner:
         self._showed_modules = False
 
     def settle(
-        self, subject: AbstractContextManager[Subject], plan: Plan, test: str, name: str
-    ) -> Finding:
+        self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
+    ) -> Evaluation:
         """Measure when told to, until it is concluded.
 
         Raises:
@@ -107,7 +107,7 @@ class Corner:
         finally:
             self._link.tell({"is": "over"})
 
-    def keep(self, test: str, name: str, accepted: Accepted) -> None:
+    def keep(self, test: str, name: str, accepted: BaselineEntry) -> None:
         """Nothing is accepted in a duel."""
         raise UsageError(f"{test} {name}: a duel writes no baselines: {accepted.revision}")
 
@@ -130,7 +130,7 @@ class Corner:
         }
 
 
-def _opened(subject: Subject, plan: Plan, about: tuple[str, str], *, whole: bool) -> Measurement:
+def _opened(subject: Measurable, plan: Plan, about: tuple[str, str], *, whole: bool) -> Measurement:
     """The load before the slots: brief, unless budgets or rows need more of it."""
     brief = opening_seconds(plan)
     if whole and needs_whole_load(plan):
@@ -143,8 +143,8 @@ def _opened(subject: Subject, plan: Plan, about: tuple[str, str], *, whole: bool
     return found
 
 
-def _concluded(command: Mapping[str, Any]) -> Finding:
+def _concluded(command: Mapping[str, Any]) -> Evaluation:
     __tracebackhide__ = True
     if command["do"] == "abandon":
         raise DuelError(command["reason"])
-    return Finding(record_from_json(command["record"]), None)
+    return Evaluation(record_from_json(command["record"]), None)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_dlperf.duel.cleanup_process import Keeper
+    from pytest_dlperf.duel.cleanup_process import CleanupProcess
 
 
 Fields: TypeAlias = "Mapping[str, Any]"
@@ -54,7 +54,7 @@ _SHOWN_LINES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class WorkerState:
     """Where a side waits.
 
     Attributes:
@@ -68,7 +68,7 @@ class Stop:
     modules: Mapping[str, str] | None = None
 
 
-class RemoteSide:
+class WorkerHandle:
     """One side, as whoever leads the duel sees it.
 
     Args:
@@ -80,7 +80,7 @@ class RemoteSide:
 
     def __init__(
         self,
-        process: SideProcess,
+        process: WorkerProcess,
         role: Role,
         heard: Callable[[Fields], None],
         patience: float,
@@ -89,7 +89,7 @@ class RemoteSide:
         self._heard = heard
         self._patience = patience
         self.role = role
-        self.stop = Stop("done")
+        self.stop = WorkerState("done")
 
     def begin(self, fields: Fields) -> None:
         """Say what it is to collect."""
@@ -107,7 +107,7 @@ class RemoteSide:
         """Let it run a test; `proceed` tells how far it gets."""
         self._tell({"do": "run", "test": test, "next": following})
 
-    def proceed(self) -> Stop:
+    def proceed(self) -> WorkerState:
         """Wait until it stops.
 
         Raises:
@@ -208,8 +208,8 @@ class RemoteSide:
             self._heard(message.fields)
 
 
-def _stop(fields: Fields) -> Stop:
-    return Stop(fields["is"], fields.get("name", ""), fields.get("modules"))
+def _stop(fields: Fields) -> WorkerState:
+    return WorkerState(fields["is"], fields.get("name", ""), fields.get("modules"))
 
 
 def _crash(fields: Fields) -> str:
@@ -219,7 +219,7 @@ def _crash(fields: Fields) -> str:
     return f": {crash['message'].splitlines()[0]}" if crash and crash["message"] else ""
 
 
-class SideLost(DlperfError):  # noqa: N818 - what has happened, as in the report
+class WorkerLost(DlperfError):  # noqa: N818 - what has happened, as in the report
     """A side of a duel died, closed its end, or said nothing for too long.
 
     Attributes:
@@ -234,7 +234,7 @@ class SideLost(DlperfError):  # noqa: N818 - what has happened, as in the report
         super().__init__(f"{problem}; it last wrote:{said}" if said else problem)
 
 
-class SideProcess:
+class WorkerProcess:
     """A process that measures one side of a duel when it is told to.
 
     It calls `handover.connect` first of all. It has a session of its own, an empty standard
@@ -256,7 +256,7 @@ class SideProcess:
         *,
         folder: Path,
         environment: Mapping[str, str],
-        keeper: Keeper,
+        keeper: CleanupProcess,
     ) -> None:
         self.name = name
         self._keeper = keeper
@@ -355,6 +355,6 @@ class SideProcess:
         if not self._killed:
             signal_group(self.pid, which)
 
-    def lost(self, what: str) -> SideLost:
+    def lost(self, what: str) -> WorkerLost:
         """What to raise when it cannot go on: `what` became of it, and its last output."""
-        return SideLost(f"the {self.name} side {what}", self.last_output())
+        return WorkerLost(f"the {self.name} side {what}", self.last_output())

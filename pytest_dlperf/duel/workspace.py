@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.duel.module_identity import shared_modules, sharing_error
 from pytest_dlperf.duel.virtualenvs import activated, check_interpreter, make_environment
-from pytest_dlperf.duel.worker_handle import RemoteSide, SideProcess
+from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess
 from pytest_dlperf.duel.worktree import (
     add_worktree,
     python_files,
@@ -26,8 +26,8 @@ from pytest_dlperf.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pytest_dlperf.duel.cleanup_process import Keeper
-    from pytest_dlperf.duel.worker_handle import Fields, Role, Stop
+    from pytest_dlperf.duel.cleanup_process import CleanupProcess
+    from pytest_dlperf.duel.worker_handle import Fields, Role, WorkerState
     from pytest_dlperf.duel.worktree import Repository
 
 
@@ -40,7 +40,7 @@ _HASH_SEEDS: Final = 2**32
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DuelRequest:
     """What the user asks for.
 
     Attributes:
@@ -69,7 +69,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Workspace:
     """Two trees, and who starts sides in them.
 
     Attributes:
@@ -83,10 +83,10 @@ class Ground:
     repo: Repository
     tree: Repository
     commit: str
-    launcher: Launcher
+    launcher: WorkerLauncher
     base_is_empty: bool
 
-    def check(self, base: Stop, candidate: Stop) -> None:
+    def check(self, base: WorkerState, candidate: WorkerState) -> None:
         """Refuse sides that run the same code; sides show once what they have loaded.
 
         Raises:
@@ -106,7 +106,9 @@ class Ground:
             raise sharing_error(shared)
 
 
-def lay_ground(wish: Wish, variables: Mapping[str, str], keeper: Keeper) -> Ground:
+def prepare_workspace(
+    wish: DuelRequest, variables: Mapping[str, str], keeper: CleanupProcess
+) -> Workspace:
     """Check the base out, and prepare what its side and the candidate's run with.
 
     Args:
@@ -129,9 +131,9 @@ def lay_ground(wish: Wish, variables: Mapping[str, str], keeper: Keeper) -> Grou
     folder.mkdir(mode=0o700)
     tree = add_worktree(repo, commit, folder / "base" / repo.top.name, keeper)
     paths = _paths_at_base(wish, repo, tree)
-    camps: dict[Role, Camp] = {
-        "candidate": Camp(sys.executable, wish.folder, wish.root, wish.options, wish.paths),
-        "base": Camp(
+    camps: dict[Role, WorkerSpec] = {
+        "candidate": WorkerSpec(sys.executable, wish.folder, wish.root, wish.options, wish.paths),
+        "base": WorkerSpec(
             str(check_interpreter(wish.python)) if wish.python else sys.executable,
             tree.root,
             Path(rebase(str(wish.root.resolve()), repo, tree.top)),
@@ -150,7 +152,7 @@ def lay_ground(wish: Wish, variables: Mapping[str, str], keeper: Keeper) -> Grou
             python = make_environment(home, top, wish.install, environments[role], keeper)
             environments[role] = activated(home, environments[role])
             camps[role] = replace(camp, python=str(python))
-    launcher = Launcher(
+    launcher = WorkerLauncher(
         camps,
         environments,
         keeper,
@@ -158,10 +160,10 @@ def lay_ground(wish: Wish, variables: Mapping[str, str], keeper: Keeper) -> Grou
         cache=wish.cache,
         patience=wish.patience,
     )
-    return Ground(repo, tree, commit, launcher, base_is_empty=bool(wish.paths) and not paths)
+    return Workspace(repo, tree, commit, launcher, base_is_empty=bool(wish.paths) and not paths)
 
 
-def _paths_at_base(wish: Wish, repo: Repository, tree: Repository) -> tuple[str, ...]:
+def _paths_at_base(wish: DuelRequest, repo: Repository, tree: Repository) -> tuple[str, ...]:
     """Files and folders to collect at the base: those that are there, whole.
 
     The candidate says which tests are run; the base may not have them all.
@@ -175,7 +177,7 @@ def _paths_at_base(wish: Wish, repo: Repository, tree: Repository) -> tuple[str,
 
 
 @dataclass(frozen=True, slots=True)
-class Camp:
+class WorkerSpec:
     """Where one side is at home.
 
     Attributes:
@@ -193,7 +195,7 @@ class Camp:
     paths: tuple[str, ...]
 
 
-class Launcher:
+class WorkerLauncher:
     """Starts sides.
 
     Args:
@@ -207,9 +209,9 @@ class Launcher:
 
     def __init__(  # noqa: PLR0913 - all that a process is started with
         self,
-        camps: Mapping[Role, Camp],
+        camps: Mapping[Role, WorkerSpec],
         variables: Mapping[Role, Mapping[str, str]],
-        keeper: Keeper,
+        keeper: CleanupProcess,
         *,
         in_path: bool,
         cache: Path | None,
@@ -227,7 +229,7 @@ class Launcher:
         role: Role,
         heard: Callable[[Fields], None],
         only: str | None = None,
-    ) -> RemoteSide:
+    ) -> WorkerHandle:
         """Start a side.
 
         Args:
@@ -237,14 +239,14 @@ class Launcher:
         """
         camp = self._camps[role]
         file = None if only is None else str(camp.root / only.partition("::")[0])
-        process = SideProcess(
+        process = WorkerProcess(
             role,
             [camp.python, "-P", "-c", _START],
             folder=camp.folder,
             environment=elsewhere(self._variables[role]),
             keeper=self._keeper,
         )
-        side = RemoteSide(process, role, heard, self._patience)
+        side = WorkerHandle(process, role, heard, self._patience)
         side.begin(
             {
                 "role": role,

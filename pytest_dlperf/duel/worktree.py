@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO
 
-    from pytest_dlperf.duel.cleanup_process import Keeper
+    from pytest_dlperf.duel.cleanup_process import CleanupProcess
 
 CHECKOUT_SECONDS: Final = 600.0
 """How long a checkout may take; large files may have to be fetched for it."""
@@ -139,7 +139,7 @@ def _missing_history(repo: Repository) -> str:
     )
 
 
-def add_worktree(repo: Repository, commit: str, folder: Path, keeper: Keeper) -> Repository:
+def add_worktree(repo: Repository, commit: str, folder: Path, keeper: CleanupProcess) -> Repository:
     """Check a commit out into a folder of its own; the keeper removes it at the end.
 
     Submodules stay empty, as they do in every worktree: see `submodules`.

@@ -8,7 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf._command import WIDTH, Command, Outcome, rootdir
+from pytest_dlperf._command import WIDTH, Command, CommandResult, rootdir
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.git import git
 from pytest_dlperf.history.compare import compare_sides
@@ -21,7 +21,7 @@ from pytest_dlperf.history.compare_report import Compare, comparison_lines
 from pytest_dlperf.history.entries import Query
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.history.sources import apart, side_of, sound
-from pytest_dlperf.history.timeline import FALSE_ALARMS, alike, chronicle
+from pytest_dlperf.history.timeline import FALSE_ALARMS, alike, timeline_of
 from pytest_dlperf.history.timeline_report import SCHEMA, history_json, history_lines
 from pytest_dlperf.metrics import USUAL, in_order, is_usual, metric_named
 from pytest_dlperf.results.measurement import title_of
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from pytest_dlperf.history.entries import Entry, Place
-    from pytest_dlperf.history.timeline import Chronicle
+    from pytest_dlperf.history.entries import Entry, MeasurementId
+    from pytest_dlperf.history.timeline import Timeline
 
 
 _LIMIT: Final = 500
@@ -79,7 +79,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _chronicles(given: argparse.Namespace) -> list[Chronicle]:
+def _chronicles(given: argparse.Namespace) -> list[Timeline]:
     import numpy as np
 
     with Reader(given) as reader:
@@ -109,12 +109,14 @@ def _chronicles(given: argparse.Namespace) -> list[Chronicle]:
     # The same history always reads the same, and no two share the luck of their permutations.
     rng = np.random.default_rng([len(kept[0][0]), *kept[0][0][-1].run.key.encode()])
     return [
-        chronicle(entries, (*left_out, *_elsewhere(places, entries)), wanted, alpha, rng)
+        timeline_of(entries, (*left_out, *_elsewhere(places, entries)), wanted, alpha, rng)
         for entries, left_out in kept
     ]
 
 
-def _places(given: argparse.Namespace, places: Sequence[Place], history: str) -> tuple[Place, ...]:
+def _places(
+    given: argparse.Namespace, places: Sequence[MeasurementId], history: str
+) -> tuple[MeasurementId, ...]:
     """The measurements of the one test that is meant."""
     text = given.test
     tests = list(dict.fromkeys(place.test for place in places))
@@ -148,7 +150,7 @@ def _entries(reader: Reader, given: argparse.Namespace, test: str, name: str) ->
     )
 
 
-def _elsewhere(places: Sequence[Place], entries: Sequence[Entry]) -> Iterator[str]:
+def _elsewhere(places: Sequence[MeasurementId], entries: Sequence[Entry]) -> Iterator[str]:
     """What other machine classes there are."""
     here = entries[-1].run.machine.slug
     others = sorted({p.machine.slug for p in places if p.name == entries[-1].name} - {here})
@@ -156,7 +158,7 @@ def _elsewhere(places: Sequence[Place], entries: Sequence[Entry]) -> Iterator[st
         yield f"runs on {', '.join(others)} (--machine)"
 
 
-def _lines(chronicles: Sequence[Chronicle], root: Path) -> Iterator[str]:
+def _lines(chronicles: Sequence[Timeline], root: Path) -> Iterator[str]:
     def commits_between(good: str, bad: str) -> int | None:
         counted = git(root, "rev-list", "--count", f"{good}..{bad}")
         return int(counted) if counted.isdecimal() else None
@@ -167,12 +169,12 @@ def _lines(chronicles: Sequence[Chronicle], root: Path) -> Iterator[str]:
         yield from history_lines(one, WIDTH, commits_between, colour=sys.stdout.isatty())
 
 
-def _run(given: argparse.Namespace) -> Outcome:
+def _run(given: argparse.Namespace) -> CommandResult:
     chronicles = _chronicles(given)
     if given.format == "json":
         found = {"schema": SCHEMA, "measurements": [history_json(one) for one in chronicles]}
-        return Outcome([json.dumps(found, indent=2, allow_nan=False)])
-    return Outcome(_lines(chronicles, rootdir(given)))
+        return CommandResult([json.dumps(found, indent=2, allow_nan=False)])
+    return CommandResult(_lines(chronicles, rootdir(given)))
 
 
 HISTORY: Final = Command(
@@ -237,10 +239,10 @@ def _compare_lines(compare: Compare, kind: str) -> Iterable[str]:
     return comparison_lines(compare, WIDTH, colour=sys.stdout.isatty())
 
 
-def _compare_run(given: argparse.Namespace) -> Outcome:
+def _compare_run(given: argparse.Namespace) -> CommandResult:
     compare = _compared(given)
     failing = given.fail_on == "regression" and compare.found.failed
-    return Outcome(_compare_lines(compare, given.format), lambda: int(failing))
+    return CommandResult(_compare_lines(compare, given.format), lambda: int(failing))
 
 
 COMPARE: Final = Command(

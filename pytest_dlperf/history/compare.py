@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.judge.conditions import ALIKE
 from pytest_dlperf.judge.error_rates import ALPHA, BETA
 from pytest_dlperf.judge.losses import (
-    Counted,
-    Evidence,
-    Measured,
-    Paired,
+    CountedLoss,
+    LossEvidence,
+    MeasuredLoss,
+    PairedLoss,
     change_by,
     changed_by,
     contrast_of,
@@ -34,10 +34,10 @@ from pytest_dlperf.statistics.prediction import Session, reference_change
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from pytest_dlperf.history.entries import Place
+    from pytest_dlperf.history.entries import MeasurementId
     from pytest_dlperf.history.sources import Side
     from pytest_dlperf.metrics import Metric
-    from pytest_dlperf.results.baseline import Accepted, Revision
+    from pytest_dlperf.results.baseline import BaselineEntry, Revision
     from pytest_dlperf.results.environment import MachineClass
     from pytest_dlperf.statistics.estimate import Estimate
 
@@ -93,7 +93,7 @@ class Compared:
         note: what the machine's speed was allowed for; may be empty.
     """
 
-    place: Place
+    place: MeasurementId
     base: Revision | None
     candidate: Revision
     base_sessions: int
@@ -130,7 +130,7 @@ class _Open:
 
     row: Row
     metric: Metric
-    evidence: Evidence
+    evidence: LossEvidence
 
 
 def compare_sides(
@@ -146,7 +146,7 @@ def compare_sides(
     drafts: list[tuple[Compared, list[Row | _Open]]] = []
     gone = _gone(base, candidate, metrics)
     warnings: dict[str, None] = {}
-    old_by_machine: dict[tuple[str, str], dict[MachineClass, Accepted]] = {}
+    old_by_machine: dict[tuple[str, str], dict[MachineClass, BaselineEntry]] = {}
     for place, accepted in base.items():
         old_by_machine.setdefault((place.test, place.name), {})[place.machine] = accepted
     for place in sorted(candidate, key=_order):
@@ -186,15 +186,17 @@ def compare_sides(
     )
 
 
-def _order(place: Place) -> tuple[str, str, str]:
+def _order(place: MeasurementId) -> tuple[str, str, str]:
     return place.test, place.name, place.machine.slug
 
 
-def _title(place: Place) -> str:
+def _title(place: MeasurementId) -> str:
     return title_of(place.test, place.name)
 
 
-def _names(found: Accepted, old: Accepted | None, metrics: Collection[str] | None) -> Iterator[str]:
+def _names(
+    found: BaselineEntry, old: BaselineEntry | None, metrics: Collection[str] | None
+) -> Iterator[str]:
     """The metrics of the candidate that are compared, in the order of the table of metrics."""
     for name in in_order(name for session in found.sessions for name in session.metrics):
         values = [
@@ -214,7 +216,7 @@ def is_usual(name: str) -> bool:
     return name in USUAL or metric_named(name).by_user or "(" in name
 
 
-def _has(side: Accepted, name: str) -> bool:
+def _has(side: BaselineEntry, name: str) -> bool:
     return any(name in session.metrics for session in side.sessions)
 
 
@@ -234,10 +236,10 @@ def _gone(base: Side, candidate: Side, metrics: Collection[str] | None) -> tuple
 
 
 def _obstacle(
-    found: Accepted,
-    old: Accepted | None,
+    found: BaselineEntry,
+    old: BaselineEntry | None,
     machine: MachineClass,
-    elsewhere: Mapping[MachineClass, Accepted],
+    elsewhere: Mapping[MachineClass, BaselineEntry],
 ) -> str:
     """Why nothing of two measurements can be compared; empty if it can."""
     if old is None:
@@ -255,13 +257,13 @@ def _obstacle(
     return f"since the base: {', '.join(blocking)}" if blocking else ""
 
 
-def _warnings(found: Accepted, old: Accepted) -> Iterator[str]:
+def _warnings(found: BaselineEntry, old: BaselineEntry) -> Iterator[str]:
     changes = found.environment.changes(old.environment)["warning"]
     if changes:
         yield f"since the base: {', '.join(changes)}"
 
 
-def _machine_change(found: Accepted, old: Accepted | None) -> tuple[str, str]:
+def _machine_change(found: BaselineEntry, old: BaselineEntry | None) -> tuple[str, str]:
     """Why speeds cannot be compared, and what was allowed for; of the machine's own speed."""
     if old is None:
         return "", ""
@@ -279,7 +281,9 @@ def _machine_change(found: Accepted, old: Accepted | None) -> tuple[str, str]:
     return f"the machine is not what it was: {said}", ""
 
 
-def _row(metric: Metric, found: Accepted, old: Accepted | None, obstacle: str) -> Row | _Open:
+def _row(
+    metric: Metric, found: BaselineEntry, old: BaselineEntry | None, obstacle: str
+) -> Row | _Open:
     name = metric.name
     if old is not None and not _has(old, name):
         return _new(metric, found, f"the base has no {name}")
@@ -298,11 +302,11 @@ def _row(metric: Metric, found: Accepted, old: Accepted | None, obstacle: str) -
     return _Open(dataclasses.replace(row, reason=remark), metric, evidence)
 
 
-def _new(metric: Metric, found: Accepted, reason: str) -> Row:
+def _new(metric: Metric, found: BaselineEntry, reason: str) -> Row:
     return Row(metric.name, None, _value(metric, found), None, Verdict.NEW, reason=reason)
 
 
-def _value(metric: Metric, side: Accepted) -> float:
+def _value(metric: Metric, side: BaselineEntry) -> float:
     values = [s.metrics[metric.name].value for s in side.sessions if metric.name in s.metrics]
     if metric.unit == "share":
         return values[-1]
@@ -313,20 +317,20 @@ def _value(metric: Metric, side: Accepted) -> float:
     return math.exp(math.fsum(map(math.log, values)) / len(values))
 
 
-def _evidence(metric: Metric, found: Accepted, old: Accepted) -> tuple[Evidence, str]:
+def _evidence(metric: Metric, found: BaselineEntry, old: BaselineEntry) -> tuple[LossEvidence, str]:
     """What the sessions say of a loss, and what to know of it."""
     line = loss_to_find(metric, 0.0)
     if metric.name == "errors":
-        return Counted(_value(metric, found) - _value(metric, old), line), ""
+        return CountedLoss(_value(metric, found) - _value(metric, old), line), ""
     if metric.unit != "share":
-        return Measured(contrast_of(metric, old, found), line), ""
+        return MeasuredLoss(contrast_of(metric, old, found), line), ""
     pairs = lost_rows(metric, found, old)
     if pairs is not None:
-        return Paired(*pairs, line), ""
+        return PairedLoss(*pairs, line), ""
     paired = lost_scores(metric, found, old)
     if paired is not None:
-        return Measured(paired, line), ""
-    return Measured(unpaired(metric, old, found), line), "not of the same rows"
+        return MeasuredLoss(paired, line), ""
+    return MeasuredLoss(unpaired(metric, old, found), line), "not of the same rows"
 
 
 def _decided(draft: Row | _Open, alpha: float) -> Row:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf._files import locked
 from pytest_dlperf.errors import HistoryError, UsageError
-from pytest_dlperf.history.history_errors import Told, of_postgres, of_sqlite
+from pytest_dlperf.history.history_errors import DatabaseErrorMessages, of_postgres, of_sqlite
 from pytest_dlperf.history.schema import VERSION, DamagedError, set_up, stored_version
 from pytest_dlperf.history.url import parse_url
 
@@ -49,7 +49,7 @@ class Database:
     """
 
     engine: Engine
-    told: Told
+    told: DatabaseErrorMessages
     to_read: tuple[str, ...]
     to_write: tuple[str, ...]
     to_set_up: tuple[str, ...]
@@ -131,7 +131,7 @@ def _sqlite(path: Path) -> Database:
     # To ask for the lock only when something is to be written fails where another has written
     # since the first reading.
     writes = ("BEGIN IMMEDIATE",)
-    told = Told(str(path), (), of_sqlite)
+    told = DatabaseErrorMessages(str(path), (), of_sqlite)
     with told():
         path.parent.mkdir(parents=True, exist_ok=True)
         if _is_cut_off(path):
@@ -184,7 +184,7 @@ def _postgres(server: ServerUrl) -> Database:
     writes = (f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'",)
     return Database(
         engine=engine,
-        told=Told(server.place, server.secrets, of_postgres),
+        told=DatabaseErrorMessages(server.place, server.secrets, of_postgres),
         to_read=("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",),
         to_write=writes,
         to_set_up=(*writes, f"SELECT pg_advisory_xact_lock({_SET_UP_LOCK})"),

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.results.baseline import accept
-from pytest_dlperf.results.usage import unrest
+from pytest_dlperf.results.usage import noise_note
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_dlperf.results.baseline import Accepted, Revision
+    from pytest_dlperf.results.baseline import BaselineEntry, Revision
     from pytest_dlperf.results.environment import MachineClass
     from pytest_dlperf.results.record import Record
 
@@ -62,7 +62,7 @@ class Entry:
     test: str
     name: str
     verdict: Verdict
-    found: Accepted
+    found: BaselineEntry
     renews: bool = False
     unquiet: str = ""
 
@@ -78,7 +78,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MeasurementId:
     """Which measurement on which machine class.
 
     Attributes:
@@ -155,11 +155,11 @@ def entry_of(record: Record, run: Run) -> Entry | None:
         verdict=Verdict.INVALID if measured.invalid else record.verdict,
         found=found,
         renews=record.kept == "renew",
-        unquiet=unrest(measured.usage) if measured.usage else "",
+        unquiet=noise_note(measured.usage) if measured.usage else "",
     )
 
 
-def baseline_of(newest_first: Iterable[Entry], most: int) -> Accepted | None:
+def baseline_of(newest_first: Iterable[Entry], most: int) -> BaselineEntry | None:
     """The newest entry with those before it as its sessions, back to the last accepted change.
 
     Sessions under other conditions (scenario, serving, slo) than the newest's are left out.
@@ -169,7 +169,7 @@ def baseline_of(newest_first: Iterable[Entry], most: int) -> Accepted | None:
             are needed.
         most: so many sessions at the most.
     """
-    newest: Accepted | None = None
+    newest: BaselineEntry | None = None
     sessions = []
     for entry in newest_first:
         newest = newest or entry.found

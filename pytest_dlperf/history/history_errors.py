@@ -61,7 +61,7 @@ _OF_POSTGRES: Final[dict[str, Explanation]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class DatabaseErrorMessages:
     """Makes errors of a database those of a history, without any secret.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_dlperf.history.entries import SOUND, Entry, Run
 from pytest_dlperf.history.schema import tables
 from pytest_dlperf.metrics import definitions_of, in_order, read_definitions
-from pytest_dlperf.results.baseline import Accepted, BlockSummary, Revision
+from pytest_dlperf.results.baseline import BaselineEntry, BlockSummary, Revision
 from pytest_dlperf.results.codec import check_metrics, check_yardstick
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.row_evidence import Rows, RowScores
@@ -90,7 +90,7 @@ def bits_row(rows: Rows, measurement_id: int) -> dict[str, object]:
     return {"measurement_id": measurement_id, **value}
 
 
-def users_rows(found: Accepted, measurement_id: int) -> list[dict[str, object]]:
+def users_rows(found: BaselineEntry, measurement_id: int) -> list[dict[str, object]]:
     """The rows of a measurement's users' metrics: what each means, and the scores of its rows."""
     scores = found.scores.to_json() if found.scores is not None else {}
     kept: Any = scores.get("metrics", {})
@@ -158,7 +158,7 @@ def entry_of_row(
     """
     others = others_of(users)
     run = run_of_row(row)
-    found = Accepted(
+    found = BaselineEntry(
         scenario=row.scenario,
         serving=row.serving,
         metrics=metrics_of(metrics, others),

@@ -8,14 +8,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.history.entries import Entry, Place, Run, baseline_of, entry_of
+from pytest_dlperf.history.entries import Entry, MeasurementId, Run, baseline_of, entry_of
 from pytest_dlperf.results.baseline import MOST_SESSIONS, Revision
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.environment import Environment, MachineClass
     from pytest_dlperf.results.record import Record
 
@@ -45,7 +45,7 @@ class Source:
     left_out: tuple[str, ...] = ()
 
 
-Side: TypeAlias = "Mapping[Place, Accepted]"
+Side: TypeAlias = "Mapping[MeasurementId, BaselineEntry]"
 """What a source says of each measurement: its sessions, the newest last."""
 
 
@@ -108,9 +108,9 @@ def side_of(source: Source) -> Side:
 
     Of a branch the sessions since the last accepted change, of a commit all of them.
     """
-    entries_by_place: dict[Place, list[Entry]] = {}
+    entries_by_place: dict[MeasurementId, list[Entry]] = {}
     for entry in source.entries:
-        place = Place(entry.test, entry.name, entry.run.machine)
+        place = MeasurementId(entry.test, entry.name, entry.run.machine)
         entries_by_place.setdefault(place, []).append(entry)
     side = {}
     for place, entries in entries_by_place.items():

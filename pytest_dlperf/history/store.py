@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytest_dlperf.history.database import database_of
-from pytest_dlperf.history.entries import Entry, Place, Query, baseline_of
+from pytest_dlperf.history.entries import Entry, MeasurementId, Query, baseline_of
 from pytest_dlperf.history.rows import (
     UNREADABLE,
     asked_for,
@@ -28,7 +28,7 @@ from pytest_dlperf.history.rows import (
 )
 from pytest_dlperf.history.schema import tables
 from pytest_dlperf.history.url import default_url
-from pytest_dlperf.results.baseline import MOST_SESSIONS, Accepted, Baseline
+from pytest_dlperf.results.baseline import MOST_SESSIONS, Baseline, BaselineEntry
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class History(Protocol):
             HistoryError: if they cannot be read.
         """
 
-    def places(self, query: Query) -> tuple[Place, ...]:
+    def places(self, query: Query) -> tuple[MeasurementId, ...]:
         """Which measurements the entries asked for are of, on which machine classes.
 
         Sorted by test and name; the limit does not count.
@@ -189,7 +189,7 @@ class SqlHistory:
             rows = connection.execute(runs_asked_for(query)).all()
         return tuple(map(self._run, rows))
 
-    def places(self, query: Query) -> tuple[Place, ...]:
+    def places(self, query: Query) -> tuple[MeasurementId, ...]:
         """Which measurements the entries asked for are of, on which machine classes.
 
         Sorted by test and name; the limit does not count.
@@ -219,9 +219,9 @@ class SqlHistory:
         except UNREADABLE as error:
             raise self._database.told.damaged(f"run {row.id} ({row.key}): {error}") from None
 
-    def _place(self, row: Row[Any]) -> Place:
+    def _place(self, row: Row[Any]) -> MeasurementId:
         try:
-            return Place(row.test, row.name, machine_of_row(row))
+            return MeasurementId(row.test, row.name, machine_of_row(row))
         except UNREADABLE as error:
             raise self._database.told.damaged(f"the machine of {row.test}: {error}") from None
 
@@ -271,14 +271,14 @@ class HistoryBaselines:
         Raises:
             HistoryError: if it cannot be read.
         """
-        found: dict[str, Accepted] = {}
+        found: dict[str, BaselineEntry] = {}
         for name in self._history.names(test):
             accepted = baseline_of(self._newest_first(test, name), MOST_SESSIONS)
             if accepted is not None:
                 found[name] = accepted
         return Baseline(test, MappingProxyType(found)) if found else None
 
-    def save(self, test: str, name: str, accepted: Accepted) -> None:
+    def save(self, test: str, name: str, accepted: BaselineEntry) -> None:
         """Keep the newest session; where none went before it, those of earlier runs are left.
 
         Raises:

@@ -30,7 +30,7 @@ FALSE_ALARMS: Final = 0.002
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class LevelChange:
     """One change of the level of a metric.
 
     Attributes:
@@ -74,12 +74,12 @@ class Curve:
     metric: str
     runs: tuple[int, ...]
     values: NDArray[np.float64]
-    changes: tuple[Change, ...]
+    changes: tuple[LevelChange, ...]
     adjusted: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Chronicle:
+class Timeline:
     """One measurement over all its runs on one machine class, under the newest one's conditions.
 
     Attributes:
@@ -121,13 +121,13 @@ def alike(newest_first: Sequence[Entry]) -> tuple[tuple[Entry, ...], tuple[str, 
     return tuple(reversed(kept)), said
 
 
-def chronicle(
+def timeline_of(
     entries: tuple[Entry, ...],
     left_out: tuple[str, ...],
     metrics: Iterable[str],
     alpha: float,
     rng: np.random.Generator,
-) -> Chronicle:
+) -> Timeline:
     """Follow metrics over runs.
 
     Args:
@@ -139,7 +139,7 @@ def chronicle(
     """
     names = [name for name in metrics if any(name in entry.found.metrics for entry in entries)]
     curves = tuple(_curve(name, entries, alpha, rng) for name in names)
-    return Chronicle(entries, curves, left_out, alpha)
+    return Timeline(entries, curves, left_out, alpha)
 
 
 def _unlike(entry: Entry, newest: Entry) -> str:
@@ -169,7 +169,7 @@ def _curve(name: str, entries: tuple[Entry, ...], alpha: float, rng: np.random.G
         before, after = (values[edges[i] : edges[i + 1]] for i in (number, number + 1))
         ends = _ends(entries, runs, step)
         changes.append(
-            Change(
+            LevelChange(
                 run=runs[step.at],
                 low=runs[step.low],
                 high=runs[step.high],

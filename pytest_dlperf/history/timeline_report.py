@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.history.timeline import Change, Chronicle, Curve
+    from pytest_dlperf.history.timeline import Curve, LevelChange, Timeline
     from pytest_dlperf.metrics import Metric
 
 
@@ -57,7 +57,7 @@ LEGEND: Final = (
 
 
 def history_lines(
-    chronicle: Chronicle,
+    chronicle: Timeline,
     width: int,
     commits_between: Callable[[str, str], int | None],
     *,
@@ -90,7 +90,7 @@ def history_lines(
         yield from wrapped(line)
 
 
-def history_json(chronicle: Chronicle) -> dict[str, object]:
+def history_json(chronicle: Timeline) -> dict[str, object]:
     """Plain values: finite numbers, text, lists and dictionaries.
 
     Values are in the metric's base unit; runs are counted from 0, the oldest; changes are ratios
@@ -135,7 +135,7 @@ def sparkline(values: NDArray[np.float64], width: int) -> str:
     return "".join(_BLOCKS[height] for height in heights)
 
 
-def _heading(chronicle: Chronicle) -> Iterator[str]:
+def _heading(chronicle: Timeline) -> Iterator[str]:
     entries = chronicle.entries
     first, last = entries[0].run.revision, entries[-1].run.revision
     runs = f"{len(entries)} run{'s' if len(entries) > 1 else ''}"
@@ -148,7 +148,7 @@ def _heading(chronicle: Chronicle) -> Iterator[str]:
         yield f"left out: {left_out}"
 
 
-def _table(chronicle: Chronicle, width: int, *, colour: bool) -> list[str]:
+def _table(chronicle: Timeline, width: int, *, colour: bool) -> list[str]:
     from rich.table import Table
 
     longest = max((len(curve.metric) for curve in chronicle.curves), default=0)
@@ -184,9 +184,9 @@ def _edges(values: int, width: int) -> list[int]:
 
 
 def _change_lines(
-    chronicle: Chronicle,
+    chronicle: Timeline,
     curve: Curve,
-    change: Change,
+    change: LevelChange,
     commits_between: Callable[[str, str], int | None],
 ) -> Iterator[str]:
     yield from wrapped(f"{curve.metric} {_size(curve, change)}, {_when(chronicle, change)}")
@@ -200,7 +200,7 @@ def _change_lines(
         yield parts[-1]
 
 
-def _size(curve: Curve, change: Change) -> str:
+def _size(curve: Curve, change: LevelChange) -> str:
     """How large a change is, and in which direction."""
     unit = metric_named(curve.metric).unit
     low, high = (signed(end, unit) for end in (change.change.low, change.change.high))
@@ -210,13 +210,13 @@ def _size(curve: Curve, change: Change) -> str:
     return f"{sized(change.change.value, unit)} ({direction}{sure}), {levels}"
 
 
-def _when(chronicle: Chronicle, change: Change) -> str:
+def _when(chronicle: Timeline, change: LevelChange) -> str:
     runs = f"run {change.run + 1} of {len(chronicle.entries)}"
     sure = f" (95 %: {change.low + 1} to {change.high + 1})" if change.low < change.high else ""
     return f"from {runs}{sure}, {chronicle.entries[change.run].run.revision}"
 
 
-def _blame(change: Change, commits_between: Callable[[str, str], int | None]) -> Iterator[str]:
+def _blame(change: LevelChange, commits_between: Callable[[str, str], int | None]) -> Iterator[str]:
     """Which commits it can have come with."""
     good, bad = change.good, change.bad
     what = "the first bad commit" if change.worse else "the first better commit"
@@ -239,11 +239,11 @@ def _blame(change: Change, commits_between: Callable[[str, str], int | None]) ->
         yield f"what else changed there: {', '.join(change.software)}"
 
 
-def _can_bisect(change: Change) -> bool:
+def _can_bisect(change: LevelChange) -> bool:
     return bool(change.worse and change.good and change.bad and change.good != change.bad)
 
 
-def _conclusion(chronicle: Chronicle) -> Iterator[str]:
+def _conclusion(chronicle: Timeline) -> Iterator[str]:
     steady = [curve.metric for curve in chronicle.curves if not curve.changes]
     if len(chronicle.entries) < 2 * SHORTEST:
         yield (
@@ -290,7 +290,7 @@ def _curve_json(test: str, curve: Curve) -> dict[str, object]:
     }
 
 
-def bisection(test: str, metric: str, change: Change) -> Iterator[str]:
+def bisection(test: str, metric: str, change: LevelChange) -> Iterator[str]:
     r"""The command, in parts that stand on lines of their own (each but the last with a `\`).
 
     Args:
@@ -315,7 +315,7 @@ def bisection(test: str, metric: str, change: Change) -> Iterator[str]:
         yield shlex.quote(f"--dlperf-detect={metric} {max(_LEAST_DETECT, loss) * 100:.2g}{unit}")
 
 
-def budget_between(metric: Metric, change: Change) -> str:
+def budget_between(metric: Metric, change: LevelChange) -> str:
     """A budget that the level before holds and the level since breaks, halfway between both."""
     before, after = change.before, change.after
     if metric.unit == "share" or min(before, after) <= 0:
@@ -326,7 +326,7 @@ def budget_between(metric: Metric, change: Change) -> str:
     return f"{metric.name} {sign} {between:.6g}{_UNITS[metric.unit]}"
 
 
-def _loss(metric: Metric, change: Change) -> float:
+def _loss(metric: Metric, change: LevelChange) -> float:
     """What was lost: a share, or how much more a request costs, as a ratio minus one."""
     value = change.change.value
     if metric.unit == "share":

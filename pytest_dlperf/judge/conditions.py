@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from pytest_dlperf.load.scenarios import OpenLoop
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.results.usage import unrest
+from pytest_dlperf.results.usage import noise_note
 from pytest_dlperf.statistics.prediction import Session, reference_change
 
 if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement
 
 # Not the compile time, which is one thread of Python most of the time; nor the times of training:
@@ -34,7 +34,7 @@ _WORTH_SAYING: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
+class MachineConditions:
     """What the machine was like while a session measured, and how often it may be misjudged.
 
     Attributes:
@@ -56,7 +56,7 @@ class Day:
     beta: float = 0.05
 
 
-ORDINARY: Final = Day()
+UNKNOWN_CONDITIONS: Final = MachineConditions()
 """A day of which nothing is known."""
 
 
@@ -87,15 +87,15 @@ def needs_yardstick(plan: Plan) -> bool:
     )
 
 
-def day_of(  # noqa: PLR0913 - what is known, and how often one may err
+def conditions_of(  # noqa: PLR0913 - what is known, and how often one may err
     plan: Plan,
     found: Measurement,
-    accepted: Accepted | None,
+    accepted: BaselineEntry | None,
     yardstick: float | None,
     *,
     alpha: float,
     beta: float,
-) -> Day:
+) -> MachineConditions:
     """What there is to know of the machine.
 
     Refused are, as in the project's research (2.2), a yardstick outside of 0.8 to 1.25 of that of
@@ -113,10 +113,10 @@ def day_of(  # noqa: PLR0913 - what is known, and how often one may err
     times = f"{change:.2f} times as long as in the baseline's sessions" if change else ""
     least, most = ALIKE
     alike = change is None or least <= change <= most
-    unquiet = unrest(found.usage) if found.usage else ""
+    unquiet = noise_note(found.usage) if found.usage else ""
     worth_saying = change is not None and abs(change - 1) >= _WORTH_SAYING
     allowed_for = f"the reference model took {times}, which was allowed for"
-    return Day(
+    return MachineConditions(
         yardstick=yardstick,
         scaled=scaled_metrics(plan),
         unquiet=unquiet,
@@ -127,7 +127,7 @@ def day_of(  # noqa: PLR0913 - what is known, and how often one may err
     )
 
 
-def _change(accepted: Accepted | None, yardstick: float | None) -> float | None:
+def _change(accepted: BaselineEntry | None, yardstick: float | None) -> float | None:
     if accepted is None or yardstick is None:
         return None
     history = [_reference(session.yardstick) for session in accepted.sessions]

@@ -23,7 +23,7 @@ _SCREENED: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class ErrorRates:
     """Error rates of one budget, so that those of the whole run keep to `ALPHA`.
 
     A FAIL of the screen is confirmed on fresh pairs, so both rates count. The screen's holds for

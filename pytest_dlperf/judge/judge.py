@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.judge.conditions import ORDINARY
+from pytest_dlperf.judge.conditions import UNKNOWN_CONDITIONS
 from pytest_dlperf.judge.losses import (
     _FLOOR,
     FEWEST_SEEDS,
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_dlperf.config.budgets import Budget
-    from pytest_dlperf.judge.conditions import Day
+    from pytest_dlperf.judge.conditions import MachineConditions
     from pytest_dlperf.metrics import Metric
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.measurement import Measurement
 
@@ -50,10 +50,10 @@ _STORED: Final = 1e-5  # relative: baselines are stored with six digits
 def judge(  # noqa: PLR0913, PLR0917 - what is compared with what, and on what day
     measurement: Measurement,
     budgets: Iterable[Budget],
-    baseline: Accepted | None,
+    baseline: BaselineEntry | None,
     environment: Environment,
     missing: str,
-    day: Day = ORDINARY,
+    day: MachineConditions = UNKNOWN_CONDITIONS,
 ) -> tuple[Judgement, ...]:
     """Judge each budget.
 
@@ -101,7 +101,7 @@ def _refusal(budget: Budget, measurement: Measurement) -> Judgement | None:
 
 
 def _comparability(
-    measurement: Measurement, baseline: Accepted | None, environment: Environment
+    measurement: Measurement, baseline: BaselineEntry | None, environment: Environment
 ) -> tuple[str, str]:
     """Why the baseline cannot be compared with, and what to know when it can."""
     if baseline is None:
@@ -157,8 +157,8 @@ def _within(budget: Budget, value: float, limit: float) -> bool:
 def _against(
     budget: Budget,
     measurement: Measurement,
-    baseline: Accepted | None,
-    day: Day,
+    baseline: BaselineEntry | None,
+    day: MachineConditions,
     reasons: tuple[str, str],
 ) -> Judgement:
     obstacle, missing = reasons
@@ -226,7 +226,9 @@ def _decided(about: Judgement, budget: Budget, loss: _Loss) -> Judgement:
     )
 
 
-def _since(metric: Metric, measurement: Measurement, baseline: Accepted, day: Day) -> _Loss:
+def _since(
+    metric: Metric, measurement: Measurement, baseline: BaselineEntry, day: MachineConditions
+) -> _Loss:
     if metric.unit == "share":
         newest = next(s for s in reversed(baseline.sessions) if metric.name in s.metrics)
         base = newest.metrics[metric.name]
@@ -243,7 +245,7 @@ def _since(metric: Metric, measurement: Measurement, baseline: Accepted, day: Da
 
 
 def prediction_of(
-    metric: Metric, measurement: Measurement, baseline: Accepted, day: Day
+    metric: Metric, measurement: Measurement, baseline: BaselineEntry, day: MachineConditions
 ) -> Prediction:
     """What was lost of a speed or a size since the baseline, as a logarithm of its cost.
 
@@ -269,7 +271,7 @@ def prediction_of(
 
 
 def _loss_in_share(
-    metric: Metric, measurement: Measurement, baseline: Accepted, base: Estimate
+    metric: Metric, measurement: Measurement, baseline: BaselineEntry, base: Estimate
 ) -> Estimate:
     """What was lost of a share, in shares of one; paired where rows or seeds are the same."""
     paired = lost_share(metric, measurement, baseline)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.metrics import Metric
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.row_evidence import Rows, RowScores
 
 
@@ -34,7 +34,7 @@ FEWEST_SEEDS: Final = 3
 _FLOOR: Final = 1e-12
 
 
-class Evidence(Protocol):
+class LossEvidence(Protocol):
     """What is known of a loss: in shares of one, or as a logarithm of the cost."""
 
     @property
@@ -61,7 +61,7 @@ class Evidence(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredLoss:
     """What was measured with an error.
 
     Attributes:
@@ -95,7 +95,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
+class PairedLoss:
     """Right answers to the same rows.
 
     Attributes:
@@ -139,7 +139,7 @@ class Paired:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CountedLoss:
     """Shares that were counted, whose noise nobody knows: only a large change says something.
 
     Attributes:
@@ -175,7 +175,7 @@ class Counted:
         return self.line
 
 
-def contrast_of(metric: Metric, base: Accepted, candidate: Accepted) -> Prediction:
+def contrast_of(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> Prediction:
     """What was lost of a speed or a size, as a logarithm of its cost.
 
     Args:
@@ -201,7 +201,7 @@ def contrast_of(metric: Metric, base: Accepted, candidate: Accepted) -> Predicti
     return contrast(then, now, math.log1p(metric.run_noise))
 
 
-def unpaired(metric: Metric, base: Accepted, candidate: Accepted) -> Prediction:
+def unpaired(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> Prediction:
     """What the newest sessions say was lost of a share, in shares of one, by their intervals."""
     old, new = (
         next(s.metrics[metric.name] for s in reversed(side.sessions) if metric.name in s.metrics)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.load.intervals import Reading, blocks_of, no_stretches
+from pytest_dlperf.load.intervals import Reading, blocks_of, no_intervals
 from pytest_dlperf.load.quality import LATE_NS
 from pytest_dlperf.load.totals import (
     BLOCKS,
     CountedLatencies,
     EachLatency,
     Latencies,
-    Tally,
-    Wakes,
-    Work,
+    LoadTotals,
+    ReplicaUse,
+    TimerLateness,
 )
 from pytest_dlperf.statistics.histogram import Histogram
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.load.intervals import Stretches
+    from pytest_dlperf.load.intervals import Intervals
     from pytest_dlperf.load.samples import Samples
 
 
@@ -43,7 +43,7 @@ _POINT_NS: Final = 100_000_000
 _FINEST: Final = 8  # a tenth of a second in nanoseconds is divisible by 2^8
 
 
-class Teller:
+class Accumulator:
     """Takes the segments of a run, in order, and says what they come to.
 
     Args:
@@ -67,24 +67,24 @@ class Teller:
         self._seconds = seconds
         self._slo = slo
         self._exact = exact
-        self._totals = _Totals(started_ns, seconds, replicas)
-        self._grid = Grid(started_ns, seconds)
+        self._totals = _CallTotals(started_ns, seconds, replicas)
+        self._grid = TimeBuckets(started_ns, seconds)
         self._kept: list[Samples] = []
-        self._windows: Windows | None = None
+        self._windows: BucketedCounts | None = None
 
     def add(self, segment: Samples) -> None:
         """Take the next segment, its outcomes known."""
         self._totals.add(segment)
         self._grid.reach(self._totals.ended_ns)
         if self._windows is None and self._totals.requests > self._exact:
-            self._windows = Windows(self._grid, self._slo)
+            self._windows = BucketedCounts(self._grid, self._slo)
         self._kept.append(segment)
         if self._windows is not None:
             for kept in self._kept:
                 self._windows.add(kept)
             self._kept.clear()
 
-    def tally(self) -> Tally:
+    def tally(self) -> LoadTotals:
         """What all segments so far come to."""
         totals = self._totals
         span_ns = totals.ended_ns - self._started_ns
@@ -92,7 +92,7 @@ class Teller:
             counted = self._windows.counted(span_ns)
         else:
             counted = _count_each(self._kept, self._grid, span_ns, self._slo)
-        return Tally(
+        return LoadTotals(
             started_ns=self._started_ns,
             seconds=self._seconds,
             slo=self._slo,
@@ -113,7 +113,7 @@ class Teller:
         )
 
 
-class _Totals:
+class _CallTotals:
     """What adds up over segments, wherever they are cut."""
 
     def __init__(self, started_ns: int, seconds: float, replicas: int) -> None:
@@ -122,7 +122,7 @@ class _Totals:
         self.in_time = 0
         self.unfinished = 0
         self.rejected = 0
-        self.wakes = Wakes(0, 0, 0)
+        self.wakes = TimerLateness(0, 0, 0)
         self._end_ns = started_ns + int(seconds * 1e9)
         self._calls_by_size = np.zeros(0, np.int64)
         self._work = np.zeros((3, replicas), np.int64)
@@ -134,9 +134,9 @@ class _Totals:
         return MappingProxyType({int(size): int(self._calls_by_size[size]) for size in sizes})
 
     @property
-    def replicas(self) -> tuple[Work, ...]:
+    def replicas(self) -> tuple[ReplicaUse, ...]:
         """What each replica did."""
-        return tuple(Work(*each) for each in self._work.T.tolist())
+        return tuple(ReplicaUse(*each) for each in self._work.T.tolist())
 
     def add(self, segment: Samples) -> None:
         """Add the next segment."""
@@ -147,7 +147,7 @@ class _Totals:
         self.unfinished += segment.unfinished
         self.rejected += segment.rejected
         late_ns = segment.late_ns
-        self.wakes = Wakes(
+        self.wakes = TimerLateness(
             count=self.wakes.count + len(late_ns),
             late=self.wakes.late + int((late_ns > LATE_NS).sum()),
             worst_ns=max(self.wakes.worst_ns, int(late_ns.max(initial=0))),
@@ -161,13 +161,13 @@ class _Totals:
 
 
 def _count_each(
-    segments: Sequence[Samples], grid: Grid, span_ns: int, slo: float | None
-) -> Counted:
+    segments: Sequence[Samples], grid: TimeBuckets, span_ns: int, slo: float | None
+) -> RequestCounts:
     """Count segments whose every request was kept: block borders and percentiles are exact."""
     reading = Reading(slo)
     block_of_call = blocks_of(_joined([s.done_ns for s in segments]), grid.started_ns, BLOCKS)
-    blocks = no_stretches(int(block_of_call.max(initial=-1)) + 1)
-    points = no_stretches(grid.points(span_ns))
+    blocks = no_intervals(int(block_of_call.max(initial=-1)) + 1)
+    points = no_intervals(grid.points(span_ns))
     point_latencies = Histogram(len(points))
     latencies, latency_blocks = [], []
     for segment in segments:
@@ -185,7 +185,7 @@ def _count_each(
         block=_joined(latency_blocks),
         apart=waited <= _WAITED * lasted and int(blocks.calls.sum()) >= int(blocks.queries.sum()),
     )
-    return Counted(
+    return RequestCounts(
         blocks=blocks,
         latencies=each,
         longest_ns=int(each.ns.max(initial=0)),
@@ -205,7 +205,7 @@ def _median(columns: Sequence[NDArray[np.int64]]) -> float:
     return float(np.median(values)) if len(values) else 0.0
 
 
-class Grid:
+class TimeBuckets:
     """Equal windows of time, and points of several windows each.
 
     There are about 200 windows, and ten points a second, or 200 points if that is fewer. Should
@@ -257,19 +257,19 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """What calls and queries came to; as in `Tally`."""
+class RequestCounts:
+    """What calls and queries came to; as in `LoadTotals`."""
 
-    blocks: Stretches
+    blocks: Intervals
     latencies: Latencies
     longest_ns: int
-    points: Stretches
+    points: Intervals
     point_latencies: Histogram
     queue_ns: float
     service_ns: float
 
 
-class Windows:
+class BucketedCounts:
     """Counts segments by window.
 
     Args:
@@ -277,11 +277,11 @@ class Windows:
         slo: seconds within which an answer counts towards goodput; None counts none.
     """
 
-    def __init__(self, grid: Grid, slo: float | None) -> None:
+    def __init__(self, grid: TimeBuckets, slo: float | None) -> None:
         self._grid = grid
         self._window_ns = grid.window_ns
         self._reading = Reading(slo)
-        self._stretches = no_stretches(grid.windows)
+        self._stretches = no_intervals(grid.windows)
         self._latencies = Histogram(grid.windows)
         self._queue = Histogram(1)
         self._service = Histogram(1)
@@ -298,7 +298,7 @@ class Windows:
             histogram.add(np.zeros(len(ns), np.intp), ns)
         self._longest_ns = max(self._longest_ns, int(answers.latency_ns.max(initial=0)))
 
-    def counted(self, span_ns: int) -> Counted:
+    def counted(self, span_ns: int) -> RequestCounts:
         """What all segments came to, in a run that lasted so long."""
         self._widen()
         grid = self._grid
@@ -309,7 +309,7 @@ class Windows:
         block_of_window = np.zeros(grid.windows, np.intp)
         block_of_window[filled] = block
         point, points = grid.point_of_windows(span_ns), grid.points(span_ns)
-        return Counted(
+        return RequestCounts(
             blocks=self._stretches.grouped(block_of_window, blocks),
             latencies=CountedLatencies(self._latencies.grouped(block_of_window, blocks)),
             longest_ns=self._longest_ns,

@@ -14,7 +14,7 @@ import numpy as np
 from pytest_dlperf._processes import NO_ANSWER, TICK_SECONDS, give_up, is_abandonment
 from pytest_dlperf.errors import AnswerError
 from pytest_dlperf.load.batch import Batch
-from pytest_dlperf.load.ledger import Call
+from pytest_dlperf.load.ledger import InFlightBatch
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf._processes import Watch
+    from pytest_dlperf._processes import LoadObserver
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.load.ledger import Ledger
+    from pytest_dlperf.load.ledger import RequestLog
     from pytest_dlperf.load.samples import Samples
 
 _T = TypeVar("_T")
@@ -106,9 +106,9 @@ class CoroutineLoad:
         target: CoroutineTarget,
         clients: int,
         clock: Clock,
-        ledger: Ledger,
+        ledger: RequestLog,
         call_seconds: float,
-        watch: Watch,
+        watch: LoadObserver,
     ) -> None:
         self._target = target
         self._free = deque(range(clients))
@@ -118,7 +118,7 @@ class CoroutineLoad:
         self._watch = watch
         self._waiter: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._out: dict[Batch, Call] = {}
+        self._out: dict[Batch, InFlightBatch] = {}
         self._crash: BaseException | None = None
         self._beat_ns = clock.now_ns()
         self.hung = ""
@@ -232,7 +232,7 @@ class CoroutineLoad:
 
     async def _ask(self, batch: Batch, lane: int) -> None:
         inputs = self._ledger.inputs(batch)
-        call = self._out[batch] = Call(batch, lane, self._clock.now_ns())
+        call = self._out[batch] = InFlightBatch(batch, lane, self._clock.now_ns())
         error: Exception | None = None
         outputs: object = None
         limit = asyncio.timeout(self._call_seconds)

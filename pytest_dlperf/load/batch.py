@@ -25,7 +25,7 @@ class Wait:
     until_ns: int | None
 
 
-class Pending(Protocol):
+class PendingRequests(Protocol):
     """Requests by due time. Not safe for threads by itself."""
 
     @property

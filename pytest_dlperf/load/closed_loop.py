@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.load.serving import Serving
 
 
-class Clients:
+class ClosedLoopClients:
     """A `Pending` of virtual clients. Not safe for threads by itself.
 
     Args:

@@ -17,7 +17,7 @@ _NEVER: Final = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, slots=True)
-class Stretches:
+class Intervals:
     """What happened in each stretch of a run; every column has shape `(stretches,)`.
 
     A call belongs, with all that is said of it, to the stretch in which it ended.
@@ -59,7 +59,7 @@ class Stretches:
         """
         return np.diff(self.ends_ns, prepend=started_ns).astype(np.float64) * _NS
 
-    def grouped(self, group: NDArray[np.intp], groups: int) -> Stretches:
+    def grouped(self, group: NDArray[np.intp], groups: int) -> Intervals:
         """Longer stretches, each of several of these.
 
         Args:
@@ -73,20 +73,20 @@ class Stretches:
             total = np.zeros(groups, np.int64)
             np.add.at(total, group, getattr(self, column))
             sums.append(total)
-        return Stretches(ends, *sums)
+        return Intervals(ends, *sums)
 
-    def plus(self, other: Stretches) -> Stretches:
+    def plus(self, other: Intervals) -> Intervals:
         """These stretches with what else happened in them."""
         sums = [getattr(self, column) + getattr(other, column) for column in _SUMMED]
-        return Stretches(np.maximum(self.ends_ns, other.ends_ns), *sums)
+        return Intervals(np.maximum(self.ends_ns, other.ends_ns), *sums)
 
 
-_SUMMED: Final = tuple(column.name for column in fields(Stretches) if column.name != "ends_ns")
+_SUMMED: Final = tuple(column.name for column in fields(Intervals) if column.name != "ends_ns")
 
 
-def no_stretches(count: int) -> Stretches:
+def no_intervals(count: int) -> Intervals:
     """Stretches in which nothing happened."""
-    return Stretches(np.full(count, _NEVER), *(np.zeros(count, np.int64) for _ in _SUMMED))
+    return Intervals(np.full(count, _NEVER), *(np.zeros(count, np.int64) for _ in _SUMMED))
 
 
 def blocks_of(ends_ns: NDArray[np.int64], started_ns: int, count: int) -> NDArray[np.intp]:
@@ -115,7 +115,7 @@ class Answers:
         call: index of the call in which each of these queries ended, shape `(queries,)`.
     """
 
-    calls: Stretches
+    calls: Intervals
     latency_ns: NDArray[np.int64]
     call: NDArray[np.intp]
 
@@ -140,7 +140,7 @@ class Reading:
         in_time = good & (latency_ns <= self._slo_ns) if self._slo_ns is not None else None
         summed = np.zeros(len(size), np.int64)
         np.add.at(summed, call, ended)
-        calls = Stretches(
+        calls = Intervals(
             ends_ns=segment.done_ns,
             calls=np.ones(len(size), np.int64),
             requests=size,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.load.batch import Batch, Pending, Wait
+    from pytest_dlperf.load.batch import Batch, PendingRequests, Wait
 
 
 _CALLS: Final = 1 << 16
@@ -24,7 +24,7 @@ _REQUESTS: Final = 1 << 18
 _COLUMNS: Final = 5
 
 
-class Sink(Protocol):
+class SampleSink(Protocol):
     """Who takes a run while it lasts, segment by segment."""
 
     def __call__(self, cut: Callable[[], Samples]) -> None:
@@ -36,7 +36,7 @@ class Sink(Protocol):
         ...
 
 
-class Feed(Protocol):
+class RequestSource(Protocol):
     """What requests carry, and where their answers go."""
 
     def inputs(self, start: int, stop: int) -> NDArray[Any]:
@@ -53,7 +53,7 @@ class Feed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class InFlightBatch:
     """A batch on its way.
 
     Attributes:
@@ -67,7 +67,7 @@ class Call:
     dispatched_ns: int
 
 
-class Ledger:
+class RequestLog:
     """Where all who send requests find the next ones, and write down what became of theirs.
 
     Args:
@@ -84,18 +84,18 @@ class Ledger:
     def __init__(
         self,
         *,
-        backlog: Pending,
-        feed: Feed,
+        backlog: PendingRequests,
+        feed: RequestSource,
         started_ns: int,
         deadline_ns: int,
-        sink: Sink | None = None,
+        sink: SampleSink | None = None,
     ) -> None:
         self.changed = threading.Condition()
         self._backlog = backlog
         self._feed = feed
         self._deadline_ns = deadline_ns
         self._sink = sink
-        self._journal = Journal(started_ns)
+        self._journal = CallLog(started_ns)
         self._closed = False
 
     def close(self) -> None:
@@ -127,13 +127,13 @@ class Ledger:
         """The rows of a batch, read-only."""
         return self._feed.inputs(batch.start, batch.stop)
 
-    def answered(self, call: Call, done_ns: int, outputs: object) -> None:
+    def answered(self, call: InFlightBatch, done_ns: int, outputs: object) -> None:
         """Write an answer down. Call it with `changed` held."""
         self._note(call, done_ns)
         self._feed.answer(call.batch.start, call.batch.stop, outputs)
         self._finish(call.batch, done_ns)
 
-    def failed(self, call: Call, done_ns: int, error: Exception) -> None:
+    def failed(self, call: InFlightBatch, done_ns: int, error: Exception) -> None:
         """Write down what was raised instead of an answer. Call it with `changed` held."""
         self._note(call, done_ns)
         self._feed.fail(call.batch.start, call.batch.stop, error)
@@ -153,7 +153,7 @@ class Ledger:
         unfinished = self._backlog.left(now_ns)
         return replace(self._journal.cut(self._backlog), unfinished=unfinished)
 
-    def _note(self, call: Call, done_ns: int) -> None:
+    def _note(self, call: InFlightBatch, done_ns: int) -> None:
         start, stop = call.batch.start, call.batch.stop
         self._journal.write(start, stop, call.replica, call.dispatched_ns, done_ns)
 
@@ -163,7 +163,7 @@ class Ledger:
             self._sink(lambda: self._journal.cut(self._backlog))
 
 
-class Journal:
+class CallLog:
     """Written once a call; not safe for threads by itself.
 
     Args:
@@ -196,7 +196,7 @@ class Journal:
         """Somebody idle woke so late for the next request."""
         self._late_ns.append(late_ns)
 
-    def cut(self, backlog: Pending) -> Samples:
+    def cut(self, backlog: PendingRequests) -> Samples:
         """Give away what has ended, up to the first request that is still with a replica.
 
         Args:

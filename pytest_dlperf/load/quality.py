@@ -12,7 +12,7 @@ from pytest_dlperf.units import format_quantity
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_dlperf.load.totals import Tally
+    from pytest_dlperf.load.totals import LoadTotals
 
 
 _LARGE: Final = 0.1
@@ -29,7 +29,7 @@ ALLOWED_SHARE: Final = 0.01
 """More late wake-ups than this and the latencies are the machine's, not the target's."""
 
 
-def drift(tally: Tally) -> str:
+def drift(tally: LoadTotals) -> str:
     """Whether the rate of answers rose or fell over the run, in words; empty if it did not.
 
     A trend (`statistics/trend.py`) of at least 10 % from the first stretch to the last.
@@ -44,7 +44,7 @@ def drift(tally: Tally) -> str:
     return f"the rate drifted by {change:+.0%} during the run: it was not in a steady state"
 
 
-def shortfall(tally: Tally) -> str:
+def shortfall(tally: LoadTotals) -> str:
     """Whether an open loop's answers fell behind what came, in words; empty if they kept up.
 
     Args:
@@ -77,7 +77,7 @@ def growth(resident: Sequence[int], requests: int) -> str:
     return f"memory grew steadily by {total} ({each} a request): the target may leak"
 
 
-def diagnose(tally: Tally, busy_cores: float) -> str:
+def diagnose(tally: LoadTotals, busy_cores: float) -> str:
     """Queue and service time, batch size, and whether the target computes or waits.
 
     Args:
@@ -103,7 +103,7 @@ def _busy(utilisation: tuple[float, ...]) -> str:
     return f"{'replica' if len(utilisation) == 1 else 'replicas'} {shares} % busy"
 
 
-def lateness(tally: Tally) -> str:
+def lateness(tally: LoadTotals) -> str:
     """Why the run's speeds say nothing, or an empty text.
 
     Only waking counts: a request that waits because every replica is busy waits for the target,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from pytest_dlperf.load.arrivals import CHUNK, arrival_chunks
-from pytest_dlperf.load.batch import Batch, Pending, Wait
-from pytest_dlperf.load.closed_loop import Clients
+from pytest_dlperf.load.batch import Batch, PendingRequests, Wait
+from pytest_dlperf.load.closed_loop import ClosedLoopClients
 from pytest_dlperf.load.scenarios import (
     ClosedLoop,
     Exponential,
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 _ROOM: Final = 1 << 14
 
 
-class Backlog:
-    """A `Pending` whose due times are arrays. Not safe for threads by itself.
+class RequestQueue:
+    """A `PendingRequests` whose due times are arrays. Not safe for threads by itself.
 
     Requests that are due join a queue, if there is room in it; `_queue` holds those that joined,
     in order, from the first that was not forgotten, so that a batch is a slice of it.
@@ -60,7 +60,7 @@ class Backlog:
         due_ns: NDArray[np.int64],
         end_ns: int,
         serving: Serving,
-        again: Again | None = None,
+        again: RearmPolicy | None = None,
         *,
         per_query: int = 1,
         more: Iterable[NDArray[np.int64]] = (),
@@ -207,7 +207,7 @@ class Backlog:
         return batch
 
 
-class Again(Protocol):
+class RearmPolicy(Protocol):
     """How the clients of a closed loop come again."""
 
     def __call__(self, answered: int, done_ns: int, outstanding: int) -> NDArray[np.int64]:
@@ -221,7 +221,7 @@ class Again(Protocol):
         ...
 
 
-def backlog_for(  # noqa: PLR0913 - what comes, when, how it is served, and on whose time
+def request_queue_for(  # noqa: PLR0913 - what comes, when, how it is served, and on whose time
     scenario: Scenario,
     serving: Serving,
     start_ns: int,
@@ -229,7 +229,7 @@ def backlog_for(  # noqa: PLR0913 - what comes, when, how it is served, and on w
     seed: int,
     *,
     pause: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> Pending:
+) -> PendingRequests:
     """The requests of a scenario that begins at `start_ns` and lasts `duration` seconds.
 
     Args:
@@ -252,26 +252,28 @@ def backlog_for(  # noqa: PLR0913 - what comes, when, how it is served, and on w
         case ClosedLoop(clients, think_time):
             if isinstance(think_time, Exponential):
                 again = _after_thinking(think_time.mean, seed)
-                return Backlog(at_once(clients), end_ns, serving, again)
-            return Clients(clients, start_ns, end_ns, serving, int(think_time * 1e9))
+                return RequestQueue(at_once(clients), end_ns, serving, again)
+            return ClosedLoopClients(clients, start_ns, end_ns, serving, int(think_time * 1e9))
         case SingleStream():
-            return Clients(1, start_ns, end_ns, serving, 0)
+            return ClosedLoopClients(1, start_ns, end_ns, serving, 0)
         case MultiStream(samples):
-            return Backlog(at_once(samples), end_ns, serving, _together(samples), per_query=samples)
+            return RequestQueue(
+                at_once(samples), end_ns, serving, _together(samples), per_query=samples
+            )
         case Offline():
             # As many clients as keep every replica in full batches, one batch waiting each.
             clients = 2 * serving.max_batch_size * serving.everywhere
-            return Clients(clients, start_ns, end_ns, serving, 0)
+            return ClosedLoopClients(clients, start_ns, end_ns, serving, 0)
         case Trace(str() as path):
             chunks = arrival_chunks(Trace(read_times(Path(path))), duration, seed, CHUNK)
         case _:
             chunks = arrival_chunks(scenario, duration, seed, CHUNK)
     more = (start_ns + chunk for chunk in chunks)
     first = next(more, np.zeros(0, np.int64))
-    return Backlog(first, end_ns, serving, more=more, pause=pause)
+    return RequestQueue(first, end_ns, serving, more=more, pause=pause)
 
 
-def _after_thinking(mean: float, seed: int) -> Again:
+def _after_thinking(mean: float, seed: int) -> RearmPolicy:
     generator = np.random.default_rng(seed)
 
     def again(answered: int, done_ns: int, outstanding: int) -> NDArray[np.int64]:  # noqa: ARG001 - as Again
@@ -282,7 +284,7 @@ def _after_thinking(mean: float, seed: int) -> Again:
     return again
 
 
-def _together(samples: int) -> Again:
+def _together(samples: int) -> RearmPolicy:
     """The next query follows when the last sample of this one is answered."""
     last_ns = 0
 

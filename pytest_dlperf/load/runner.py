@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytest_dlperf._processes import TICK_SECONDS, give_up, is_abandonment
 from pytest_dlperf.load.batch import Batch, Wait
-from pytest_dlperf.load.ledger import Call
+from pytest_dlperf.load.ledger import InFlightBatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf._processes import Watch
+    from pytest_dlperf._processes import LoadObserver
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.load.ledger import Ledger
+    from pytest_dlperf.load.ledger import RequestLog
     from pytest_dlperf.load.samples import Samples
 
 
@@ -46,9 +46,9 @@ class Load:
         self,
         *,
         replicas: Sequence[Replica],
-        ledger: Ledger,
+        ledger: RequestLog,
         call_seconds: float,
-        watch: Watch,
+        watch: LoadObserver,
     ) -> None:
         self.replicas = replicas
         self._call_seconds = call_seconds
@@ -58,7 +58,7 @@ class Load:
         # One replica at a time looks for work; so only one of the idle ones waits for the time.
         self._turn = threading.Lock()
         self._waits_for_others = len(replicas) > 1 and ledger.answers_bring_requests
-        self._out: dict[Replica, Call] = {}
+        self._out: dict[Replica, InFlightBatch] = {}
         self._crash: BaseException | None = None
         self.hung = ""
         """What was said of the call that never returned, if one did not."""
@@ -167,7 +167,9 @@ class Load:
         inputs = self._ledger.inputs(batch)
         error: Exception | None = None
         outputs: object = None
-        call = self._out[replica] = Call(batch, self._number[replica], replica.clock.now_ns())
+        call = self._out[replica] = InFlightBatch(
+            batch, self._number[replica], replica.clock.now_ns()
+        )
         try:
             outputs = replica.target.infer(inputs)
         except Exception as raised:  # noqa: BLE001 - whatever a target raises is a result

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.load.totals import Tally
+    from pytest_dlperf.load.totals import LoadTotals
 
 _NS: Final = 1e-9
 
@@ -73,7 +73,7 @@ class Summary:
     refused: dict[str, str]
 
 
-def summarise_load(tally: Tally, *, latencies: bool) -> Summary:
+def summarise_load(tally: LoadTotals, *, latencies: bool) -> Summary:
     """Throughput, latencies and errors.
 
     Throughput counts good answers; latencies are theirs.
@@ -101,13 +101,15 @@ def summarise_load(tally: Tally, *, latencies: bool) -> Summary:
     return Summary(metrics, refused)
 
 
-def _rate(tally: Tally, counts: NDArray[np.int64]) -> Estimate:
+def _rate(tally: LoadTotals, counts: NDArray[np.int64]) -> Estimate:
     """Requests of some kind a second."""
     seconds = tally.blocks.seconds(tally.started_ns)
     return ratio_of_sums(counts.astype(np.float64), seconds)
 
 
-def _add_latencies(metrics: dict[str, Estimate], refused: dict[str, str], tally: Tally) -> None:
+def _add_latencies(
+    metrics: dict[str, Estimate], refused: dict[str, str], tally: LoadTotals
+) -> None:
     percents = {m.percentile: name for name, m in METRICS.items() if m.percentile is not None}
     # A block without a good answer has no latencies.
     filled = tally.blocks.queries > 0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.load.intervals import Stretches
+    from pytest_dlperf.load.intervals import Intervals
     from pytest_dlperf.statistics.estimate import Estimate
     from pytest_dlperf.statistics.histogram import Histogram
 
@@ -138,7 +138,7 @@ class CountedLatencies:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ReplicaUse:
     """What one replica did.
 
     Attributes:
@@ -153,7 +153,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Wakes:
+class TimerLateness:
     """How idle replicas woke for the next request.
 
     Attributes:
@@ -168,7 +168,7 @@ class Wakes:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class LoadTotals:
     """What a run came to.
 
     Attributes:
@@ -195,17 +195,17 @@ class Tally:
     started_ns: int
     seconds: float
     slo: float | None
-    blocks: Stretches
+    blocks: Intervals
     latencies: Latencies
     longest_ns: int
-    points: Stretches
+    points: Intervals
     point_ns: int
     point_latencies: Histogram
     queue_ns: float
     service_ns: float
     batch_sizes: Mapping[int, int]
-    replicas: tuple[Work, ...]
-    wakes: Wakes
+    replicas: tuple[ReplicaUse, ...]
+    wakes: TimerLateness
     in_time: int
     unfinished: int
     rejected: int

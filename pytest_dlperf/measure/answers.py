@@ -36,7 +36,7 @@ _REPEATED: Final = 8
 _TOLERANCE: Final = 0.05
 
 
-class Evaluation:
+class AnswerEvaluation:
     """A feed that asks for every row equally often, in a seeded order, and scores the answers.
 
     Answers are kept until the load is over, so that scoring takes no time from it; whenever

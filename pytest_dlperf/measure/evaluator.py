@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.measure.slot_runner import SlotRunner
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.results.record import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Evaluation:
     """A record, and what becomes of it.
 
     Attributes:
@@ -26,11 +26,11 @@ class Finding:
     """
 
     record: Record
-    accepted: Accepted | None
+    accepted: BaselineEntry | None
     cautions: tuple[str, ...] = ()
 
 
-class Subject(Protocol):
+class Measurable(Protocol):
     """A target that is ready to be measured."""
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
@@ -46,12 +46,12 @@ class Subject(Protocol):
         ...
 
 
-class Arena(Protocol):
+class Evaluator(Protocol):
     """Where measurements are taken, and judged."""
 
     def settle(
-        self, subject: AbstractContextManager[Subject], plan: Plan, test: str, name: str
-    ) -> Finding:
+        self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
+    ) -> Evaluation:
         """Measure and judge.
 
         Args:
@@ -69,7 +69,7 @@ class Arena(Protocol):
         """Nobody else measures inside."""
         ...
 
-    def keep(self, test: str, name: str, accepted: Accepted) -> None:
+    def keep(self, test: str, name: str, accepted: BaselineEntry) -> None:
         """Write a baseline.
 
         Raises:

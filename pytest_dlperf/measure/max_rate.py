@@ -11,12 +11,12 @@ from pytest_dlperf.errors import TargetError
 from pytest_dlperf.load.quality import diagnose, lateness
 from pytest_dlperf.load.scenarios import Offline, Server
 from pytest_dlperf.measure.measure import quiet_gc, rows_of, run_once, scores_of, summarise_answers
-from pytest_dlperf.measure.prepared import SEED, Bench, Rig, set_up
+from pytest_dlperf.measure.prepared import SEED, Instruments, PreparedLoad, prepare_load
 from pytest_dlperf.measure.rate_search import (
     FASTEST,
-    Finding,
-    Found,
-    Terms,
+    ProbeOutcome,
+    RateInterval,
+    SearchSettings,
     search,
     slowest_rate,
     within_limit,
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.load.summary import Score
-    from pytest_dlperf.load.totals import Tally
-    from pytest_dlperf.measure.prepared import Loaded
+    from pytest_dlperf.load.totals import LoadTotals
+    from pytest_dlperf.measure.prepared import LoadResult
     from pytest_dlperf.results.usage import GpuUse
     from pytest_dlperf.statistics.slo_attainment import Attainment
 
@@ -53,7 +53,7 @@ _NS: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _LastWindow:
     """What is remembered of the last window at a rate."""
 
     diagnosis: str
@@ -63,12 +63,14 @@ class _Seen:
 class _Prober:
     """Puts a target under Poisson arrivals of any rate, window by window."""
 
-    def __init__(self, rig: Rig, limit: LatencyLimit, seconds: float, pool: Pool) -> None:
+    def __init__(
+        self, rig: PreparedLoad, limit: LatencyLimit, seconds: float, pool: PooledEvaluation
+    ) -> None:
         self._rig = rig
         self._limit = limit
         self._seconds = seconds
         self._pool = pool
-        self.seen: dict[float, _Seen] = {}
+        self.seen: dict[float, _LastWindow] = {}
 
     def __call__(self, rate: float, number: int) -> Attainment:
         plan = replace(self._rig.plan, scenario=Server(rate), slo=self._limit.seconds)
@@ -76,7 +78,7 @@ class _Prober:
         run = self._pool.run(replace(self._rig, plan=plan), self._seconds, phase, SEED + number)
         late = self.seen[rate].late if number else ""
         diagnosis = diagnose(run.tally, run.busy_cores)
-        self.seen[rate] = _Seen(diagnosis, late or lateness(run.tally))
+        self.seen[rate] = _LastWindow(diagnosis, late or lateness(run.tally))
         return within_limit(run.tally)
 
 
@@ -101,7 +103,7 @@ class RateSearch:
 
 
 def rate_search(
-    target: object, data: Data, plan: Plan, bench: Bench, limit: LatencyLimit
+    target: object, data: Data, plan: Plan, bench: Instruments, limit: LatencyLimit
 ) -> AbstractContextManager[RateSearch]:
     """A search for the highest rate that holds a limit; see `measure_max_rate`."""
 
@@ -115,7 +117,7 @@ def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which n
     target: object,
     data: Data,
     plan: Plan,
-    bench: Bench,
+    bench: Instruments,
     limit: LatencyLimit,
     *,
     test: str,
@@ -143,8 +145,8 @@ def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which n
     """
     # All requests of an offline load wait from the start: no limit on a queue would hold.
     full = replace(plan, scenario=Offline(), serving=replace(plan.serving, queue_limit=None))
-    rig = set_up(target, data, full, bench)
-    pool = Pool(rig)
+    rig = prepare_load(target, data, full, bench)
+    pool = PooledEvaluation(rig)
     asked = plan.load_seconds
     seconds = asked if plan.quick else max(asked, _LIMITS_A_WINDOW * limit.seconds)
     served = replace(rig.plan.serving, queue_limit=plan.serving.queue_limit)
@@ -167,7 +169,9 @@ def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which n
     return _with_rate(replace(pooled, notes=tuple(filter(None, notes))), found, prober.seen)
 
 
-def _with_rate(pooled: Measurement, found: Found, seen: dict[float, _Seen]) -> Measurement:
+def _with_rate(
+    pooled: Measurement, found: RateInterval, seen: dict[float, _LastWindow]
+) -> Measurement:
     estimate = found.estimate
     metrics, refused = dict(pooled.metrics), dict(pooled.refused)
     if estimate is None:
@@ -176,7 +180,7 @@ def _with_rate(pooled: Measurement, found: Found, seen: dict[float, _Seen]) -> M
         metrics = {"max_rate": estimate, **metrics}
     shown = found.held or min(seen)
     # A rate that held although the generator was late would have held the more without.
-    unsure = (probe.rate for probe in found.probes if probe.outcome is not Finding.HELD)
+    unsure = (probe.rate for probe in found.probes if probe.outcome is not ProbeOutcome.HELD)
     return replace(
         pooled,
         metrics=MappingProxyType(metrics),
@@ -186,10 +190,10 @@ def _with_rate(pooled: Measurement, found: Found, seen: dict[float, _Seen]) -> M
     )
 
 
-def _terms(limit: LatencyLimit, seconds: float, capacity: float, *, quick: bool) -> Terms:
+def _terms(limit: LatencyLimit, seconds: float, capacity: float, *, quick: bool) -> SearchSettings:
     slowest = slowest_rate(limit.share, seconds)
     fastest = max(slowest, min(FASTEST, _MOST_REQUESTS / seconds))
-    return Terms(
+    return SearchSettings(
         share=limit.share,
         start=min(max(_START * capacity, slowest), fastest),
         slowest=slowest,
@@ -198,7 +202,7 @@ def _terms(limit: LatencyLimit, seconds: float, capacity: float, *, quick: bool)
     )
 
 
-def _capacity(tally: Tally) -> float:
+def _capacity(tally: LoadTotals) -> float:
     """Requests a second that were answered."""
     return tally.answered / (max(1, tally.span_ns) * _NS)
 
@@ -207,14 +211,14 @@ def _scenario(limit: LatencyLimit) -> str:
     return f"max_rate({limit})"
 
 
-class Pool:
+class PooledEvaluation:
     """Runs loads, each under a plan of its own, and keeps what does not depend on the load.
 
     Args:
         rig: the target.
     """
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: PreparedLoad) -> None:
         self._rig = rig
         self._seconds = 0.0
         self._requests = 0
@@ -227,7 +231,9 @@ class Pool:
         self._gpu_notes: dict[str, None] = {}
         self._used = Usage(0.0, 0.0, 0.0, 0.0)
 
-    def run(self, rig: Rig, seconds: float, phase: str = "", seed: int = SEED) -> Loaded:
+    def run(
+        self, rig: PreparedLoad, seconds: float, phase: str = "", seed: int = SEED
+    ) -> LoadResult:
         """Put the target under one load; the arguments are `run_once`'s.
 
         Raises:

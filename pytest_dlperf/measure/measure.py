@@ -12,7 +12,14 @@ from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.quality import diagnose, drift, growth, lateness, shortfall
 from pytest_dlperf.load.summary import Score, Summary, summarise_load, summarise_score
 from pytest_dlperf.load.totals import few_sizes
-from pytest_dlperf.measure.prepared import SEED, Bench, Loaded, Rig, set_up, sufficient_seconds
+from pytest_dlperf.measure.prepared import (
+    SEED,
+    Instruments,
+    LoadResult,
+    PreparedLoad,
+    prepare_load,
+    sufficient_seconds,
+)
 from pytest_dlperf.measure.slot_runner import SlotRunner
 from pytest_dlperf.results.measurement import ErrorCount, Measurement
 from pytest_dlperf.results.row_evidence import Rows, RowScores
@@ -27,13 +34,13 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
-    from pytest_dlperf.load.totals import Tally
+    from pytest_dlperf.load.totals import LoadTotals
 
 _LONGEST: Final = 10  # times the duration that was asked for
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class PreparedTarget:
     """A target that is ready to be measured, and is given back at the end.
 
     Attributes:
@@ -41,7 +48,7 @@ class Subject:
         tracings: of the functions of this process.
     """
 
-    rig: Rig
+    rig: PreparedLoad
     tracings: Tracings
 
     def warm_up(self) -> str:
@@ -80,7 +87,7 @@ class Subject:
 
 
 @contextlib.contextmanager
-def ready(target: object, data: Data, plan: Plan, bench: Bench) -> Iterator[Subject]:
+def ready(target: object, data: Data, plan: Plan, bench: Instruments) -> Iterator[PreparedTarget]:
     """Set a target up, and keep the garbage collector quiet until it is given back.
 
     Raises:
@@ -88,14 +95,14 @@ def ready(target: object, data: Data, plan: Plan, bench: Bench) -> Iterator[Subj
         TargetError: if the target's first call fails.
         DataError: if the labels do not fit the answers.
     """
-    rig = set_up(target, data, plan, bench)
+    rig = prepare_load(target, data, plan, bench)
     tracings = Tracings()
     with contextlib.closing(rig), quiet_gc():
-        yield Subject(rig, tracings)
+        yield PreparedTarget(rig, tracings)
 
 
 def measure(  # noqa: PLR0913 - what, with what, how, and under which name
-    target: object, data: Data, plan: Plan, bench: Bench, *, test: str, name: str
+    target: object, data: Data, plan: Plan, bench: Instruments, *, test: str, name: str
 ) -> Measurement:
     """Put a target under the load of a plan.
 
@@ -109,7 +116,7 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
 
 
 def _measurement(
-    rig: Rig, run: Loaded, *, test: str, name: str, notes: tuple[str, ...]
+    rig: PreparedLoad, run: LoadResult, *, test: str, name: str, notes: tuple[str, ...]
 ) -> Measurement:
     plan, tally = rig.plan, run.tally
     summary = _summary(rig, run)
@@ -140,7 +147,7 @@ def _measurement(
     )
 
 
-def run_once(rig: Rig, seconds: float, phase: str = "", seed: int = SEED) -> Loaded:
+def run_once(rig: PreparedLoad, seconds: float, phase: str = "", seed: int = SEED) -> LoadResult:
     """Put a rig's target under load.
 
     Args:
@@ -167,7 +174,7 @@ def _retraced(counts: Counter[str]) -> str:
     return f"tf.function traced again while it was measured: {each}"
 
 
-def _notes(plan: Plan, run: Loaded) -> Iterator[str]:
+def _notes(plan: Plan, run: LoadResult) -> Iterator[str]:
     yield disturbance(run.used)
     yield from gpu_notes(run.gpus)
     yield growth(run.resident, run.tally.answered)
@@ -177,7 +184,7 @@ def _notes(plan: Plan, run: Loaded) -> Iterator[str]:
         yield drift(run.tally)
 
 
-def _summary(rig: Rig, run: Loaded) -> Summary:
+def _summary(rig: PreparedLoad, run: LoadResult) -> Summary:
     load = summarise_load(run.tally, latencies=rig.plan.has_latencies)
     answers = summarise_answers(run.score)
     metrics = {
@@ -212,7 +219,7 @@ def quiet_gc() -> Iterator[None]:
             gc.enable()
 
 
-def _unanswered(tally: Tally) -> Iterator[ErrorCount]:
+def _unanswered(tally: LoadTotals) -> Iterator[ErrorCount]:
     if tally.rejected:
         example = "came when the queue was full: the target is slower than the load"
         yield ErrorCount("rejected", tally.rejected, example)

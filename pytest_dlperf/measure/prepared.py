@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pytest_dlperf._processes import NO_ANSWER, within
+from pytest_dlperf._processes import NO_ANSWER, call_with_timeout
 from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.data.scoring import Scorer, scorer_for, user_scores
 from pytest_dlperf.errors import AnswerError, DataError, TargetError, UsageError
-from pytest_dlperf.load.accumulator import EXACT, Teller
+from pytest_dlperf.load.accumulator import EXACT, Accumulator
 from pytest_dlperf.load.async_runner import CoroutineLoad, CoroutineTarget
-from pytest_dlperf.load.ledger import Ledger
-from pytest_dlperf.load.request_queue import backlog_for
+from pytest_dlperf.load.ledger import RequestLog
+from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load, Replica
-from pytest_dlperf.measure.answers import Evaluation, ReferenceAnswers, ask_alone
+from pytest_dlperf.measure.answers import AnswerEvaluation, ReferenceAnswers, ask_alone
 from pytest_dlperf.measure.telemetry import FamilyMeter, Telemetry
 from pytest_dlperf.results.usage import GpuUse, summarise_gpus
 from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf._processes import Watch
+    from pytest_dlperf._processes import LoadObserver
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.load.samples import Samples
     from pytest_dlperf.load.summary import Score
-    from pytest_dlperf.load.totals import Tally
+    from pytest_dlperf.load.totals import LoadTotals
     from pytest_dlperf.measure.telemetry import Gpus, Meter, Progress
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.measurement import ErrorCount
@@ -61,7 +61,7 @@ _LARGE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Instruments:
     """What measuring needs from outside.
 
     Attributes:
@@ -78,7 +78,7 @@ class Bench:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadResult:
     """One load, its answers scored.
 
     Attributes:
@@ -94,7 +94,7 @@ class Loaded:
     """
 
     seconds: float
-    tally: Tally
+    tally: LoadTotals
     score: Score | None
     errors: tuple[ErrorCount, ...]
     resident: list[int]
@@ -105,7 +105,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Rig:
+class PreparedLoad:
     """A prepared target, the rows it will be asked, and the plan of its load.
 
     Attributes:
@@ -128,11 +128,11 @@ class Rig:
     reference: ReferenceAnswers | None
     remark: str
     plan: Plan
-    bench: Bench
+    bench: Instruments
 
-    def evaluation(self, clock: StoppableClock) -> Evaluation:
+    def evaluation(self, clock: StoppableClock) -> AnswerEvaluation:
         """A feed that has not been asked anything yet, on the clock of its load."""
-        return Evaluation(
+        return AnswerEvaluation(
             data=self.data,
             order=self.order,
             longest=self.plan.served.max_batch_size,
@@ -143,7 +143,7 @@ class Rig:
             clock=clock,
         )
 
-    def run(self, seconds: float, phase: str, seed: int = SEED) -> Loaded:
+    def run(self, seconds: float, phase: str, seed: int = SEED) -> LoadResult:
         """Put the target under load once."""
         plan, bench = self.plan, self.bench
         clock = StoppableClock(bench.clock)
@@ -151,7 +151,7 @@ class Rig:
         start_ns = clock.now_ns()
         # The schedule must not begin before it is made, which can take longer than a request.
         with clock.stopped():
-            backlog = backlog_for(
+            backlog = request_queue_for(
                 plan.scenario, plan.served, start_ns, seconds, seed, pause=clock.stopped
             )
         end_ns = start_ns + int(seconds * 1e9)
@@ -159,7 +159,7 @@ class Rig:
         telemetry = Telemetry(
             bench.meter, bench.clock, bench.progress, phase, countdown, gpus=bench.gpus
         )
-        teller = Teller(
+        teller = Accumulator(
             started_ns=start_ns,
             seconds=seconds,
             replicas=plan.lanes,
@@ -174,7 +174,7 @@ class Rig:
                 outcome = asked.outcomes(segment.first, stop)
                 teller.add(replace(segment, outcome=outcome))
 
-        ledger = Ledger(
+        ledger = RequestLog(
             backlog=backlog,
             feed=asked,
             started_ns=start_ns,
@@ -185,7 +185,7 @@ class Rig:
         rest = load.run()
         used, busy_cores = telemetry.finish()
         take(lambda: rest)
-        return Loaded(
+        return LoadResult(
             seconds=seconds,
             tally=teller.tally(),
             score=asked.score,
@@ -201,7 +201,9 @@ class Rig:
     def _own_processes(self) -> frozenset[int]:
         return frozenset({os.getpid(), *self.prepared.processes})
 
-    def load(self, ledger: Ledger, clock: StoppableClock, watch: Watch) -> Load | CoroutineLoad:
+    def load(
+        self, ledger: RequestLog, clock: StoppableClock, watch: LoadObserver
+    ) -> Load | CoroutineLoad:
         """The target's replicas or clients, about to work off a ledger."""
         patience = self.plan.call_timeout
         first = self.prepared.replicas[0]
@@ -247,7 +249,7 @@ class Rig:
         return warm_up(window)
 
 
-def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
+def prepare_load(target: object, data: Data, plan: Plan, bench: Instruments) -> PreparedLoad:
     """Compile a target, see what fits its answers, and ask it rows alone.
 
     Raises:
@@ -278,7 +280,7 @@ def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
             user_scores(answer[finite], data.labels[np.resize(order, len(answer))][finite], by_user)
         bench.progress.show("asking rows alone", None)
         try:
-            reference, remark = within(
+            reference, remark = call_with_timeout(
                 plan.compile_timeout,
                 lambda: ask_alone(
                     prepared.replicas[0], rows[: len(order)], answer[0].size, bench.clock
@@ -289,7 +291,7 @@ def set_up(target: object, data: Data, plan: Plan, bench: Bench) -> Rig:
                 f"{prepared.description} hung when asked for single rows: {error}"
             ) from None
         undo.pop_all()
-    return Rig(prepared, data, order, scorer, by_user, reference, remark, plan, bench)
+    return PreparedLoad(prepared, data, order, scorer, by_user, reference, remark, plan, bench)
 
 
 def measured_by_users(plan: Plan) -> tuple[str, ...]:
@@ -329,7 +331,7 @@ def _refuse_budgets(plan: Plan, needs: Callable[[Metric], bool], problem: str) -
             )
 
 
-def sufficient_seconds(tally: Tally, budgets: Iterable[Budget]) -> float:
+def sufficient_seconds(tally: LoadTotals, budgets: Iterable[Budget]) -> float:
     """How long the same load must last to measure what the budgets ask for.
 
     Depends on how many requests there were, never on how they fared against a limit, so that

@@ -21,7 +21,7 @@ from pytest_dlperf.units import format_quantity
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_dlperf.load.totals import Tally
+    from pytest_dlperf.load.totals import LoadTotals
 
 
 WIDTH: Final = 0.05
@@ -41,7 +41,7 @@ _CONFIDENCE: Final = 1 - 2 * _ERROR / LONGEST
 """Of one look: a probe is looked at after each of its windows (Bonferroni)."""
 
 
-class Finding(enum.StrEnum):
+class ProbeOutcome(enum.StrEnum):
     """What a probe says about its rate."""
 
     HELD = "held"
@@ -63,7 +63,7 @@ class Window(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SearchSettings:
     """What a search may do.
 
     Attributes:
@@ -92,12 +92,12 @@ class Probe:
     """One rate that was tried, and for how many windows."""
 
     rate: float
-    outcome: Finding
+    outcome: ProbeOutcome
     windows: int
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RateInterval:
     """What a search ended with.
 
     Attributes:
@@ -111,12 +111,12 @@ class Found:
     @property
     def held(self) -> float | None:
         """The highest rate that held; None if none did."""
-        return max(_rates(self.probes, Finding.HELD), default=None)
+        return max(_rates(self.probes, ProbeOutcome.HELD), default=None)
 
     @property
     def failed(self) -> float | None:
         """The lowest rate that failed; None if none did."""
-        return min(_rates(self.probes, Finding.FAILED), default=None)
+        return min(_rates(self.probes, ProbeOutcome.FAILED), default=None)
 
     @property
     def estimate(self) -> Estimate | None:
@@ -154,7 +154,7 @@ def slowest_rate(share: float, seconds: float) -> float:
     return requests / (LONGEST * seconds)
 
 
-def search(window: Window, terms: Terms) -> Found:
+def search(window: Window, terms: SearchSettings) -> RateInterval:
     """Find the highest rate that holds.
 
     Doubles and halves until one rate has held and one has failed, then bisects. A probe lasts
@@ -170,9 +170,9 @@ def search(window: Window, terms: Terms) -> Found:
         left = terms.windows - sum(probe.windows for probe in probes)
         step = _next_rate(probes, terms) if probes else terms.start
         if isinstance(step, str):
-            return Found(tuple(probes), step)
+            return RateInterval(tuple(probes), step)
         if not left:
-            return Found(tuple(probes), f"stopped after {terms.windows} windows")
+            return RateInterval(tuple(probes), f"stopped after {terms.windows} windows")
         probes.append(_probe(window, step, terms.share, min(left, LONGEST)))
 
 
@@ -183,30 +183,30 @@ def _probe(window: Window, rate: float, share: float, most: int) -> Probe:
             seen = seen.joined(window(rate, windows - 1))
         found = seen.share(_CONFIDENCE)
         if found is not None and found.low >= share:
-            return Probe(rate, Finding.HELD, windows)
+            return Probe(rate, ProbeOutcome.HELD, windows)
         if found is not None and found.high < share:
-            return Probe(rate, Finding.FAILED, windows)
-    return Probe(rate, Finding.OPEN, most)
+            return Probe(rate, ProbeOutcome.FAILED, windows)
+    return Probe(rate, ProbeOutcome.OPEN, most)
 
 
-def _next_rate(probes: list[Probe], terms: Terms) -> float | str:
+def _next_rate(probes: list[Probe], terms: SearchSettings) -> float | str:
     """The next rate to try, or why there is none."""
     lowest = min(probes, key=lambda probe: probe.rate)
     highest = max(probes, key=lambda probe: probe.rate)
-    held = max(_rates(probes, Finding.HELD), default=None)
-    failed = min(_rates(probes, Finding.FAILED), default=None)
+    held = max(_rates(probes, ProbeOutcome.HELD), default=None)
+    failed = min(_rates(probes, ProbeOutcome.FAILED), default=None)
     if held is None:
         if lowest.rate > terms.slowest:
             return max(lowest.rate / 2, terms.slowest)
-        verb = "fails even" if lowest.outcome is Finding.FAILED else "undecided"
+        verb = "fails even" if lowest.outcome is ProbeOutcome.FAILED else "undecided"
         few = "a lower rate brings too few requests, lengthen duration="
         return f"{verb} at {_rate(lowest.rate)}; {few}"
     if failed is None:
         if highest.rate < terms.fastest:
             return min(2 * highest.rate, terms.fastest)
-        limitless = highest.outcome is Finding.HELD
+        limitless = highest.outcome is ProbeOutcome.HELD
         return f"{'no limit found up to' if limitless else 'undecided at'} {_rate(highest.rate)}"
-    return _bisect(held, failed, _rates(probes, Finding.OPEN))
+    return _bisect(held, failed, _rates(probes, ProbeOutcome.OPEN))
 
 
 def _bisect(held: float, failed: float, undecided: list[float]) -> float | str:
@@ -221,7 +221,7 @@ def _bisect(held: float, failed: float, undecided: list[float]) -> float | str:
     return math.sqrt(low * high)
 
 
-def _rates(probes: Iterable[Probe], outcome: Finding) -> list[float]:
+def _rates(probes: Iterable[Probe], outcome: ProbeOutcome) -> list[float]:
     return [probe.rate for probe in probes if probe.outcome is outcome]
 
 
@@ -229,7 +229,7 @@ def _rate(rate: float) -> str:
     return format_quantity(rate, "1/s")
 
 
-def within_limit(tally: Tally) -> Attainment:
+def within_limit(tally: LoadTotals) -> Attainment:
     """How many requests of a run were answered well and within the `slo` that it was told.
 
     Rejected and unfinished requests are not. The unfinished ones belong to the last block; the

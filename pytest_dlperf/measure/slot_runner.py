@@ -12,8 +12,8 @@ import numpy as np
 from pytest_dlperf._processes import give_up, is_abandonment
 from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.errors import TargetError
-from pytest_dlperf.load.ledger import Ledger
-from pytest_dlperf.load.request_queue import backlog_for
+from pytest_dlperf.load.ledger import RequestLog
+from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load
 from pytest_dlperf.load.samples import Outcome
 from pytest_dlperf.measure.slots import Slot, slot_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.load.async_runner import CoroutineLoad
     from pytest_dlperf.load.samples import Samples
-    from pytest_dlperf.measure.prepared import Rig
+    from pytest_dlperf.measure.prepared import PreparedLoad
 
 _ATTEMPTS: Final = 20
 
@@ -39,9 +39,9 @@ class SlotRunner:
         rig: the target with its plan.
     """
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: PreparedLoad) -> None:
         self._rig = rig
-        self._feed = _SlotFeed(rig)
+        self._feed = _SlotRequests(rig)
         self._lane = _Lane() if rig.plan.lanes == 1 else None
 
     def slot(self, seconds: float, number: int) -> Slot:
@@ -93,15 +93,15 @@ class SlotRunner:
         self._feed.begin(number)
         start_ns = clock.now_ns()
         with clock.stopped():
-            backlog = backlog_for(plan.scenario, plan.served, start_ns, seconds, number)
-        ledger = Ledger(
+            backlog = request_queue_for(plan.scenario, plan.served, start_ns, seconds, number)
+        ledger = RequestLog(
             backlog=backlog,
             feed=self._feed,
             started_ns=start_ns,
             # What comes in a slot is answered in twice its length, or is late on either side.
             deadline_ns=start_ns + int(2 * seconds * 1e9),
         )
-        return work_off(self._rig.load(ledger, clock, _Nobody()))
+        return work_off(self._rig.load(ledger, clock, _NoObserver()))
 
 
 def _stepped(load: Load | CoroutineLoad) -> Samples:
@@ -121,10 +121,10 @@ def _in_threads(load: Load | CoroutineLoad) -> Samples:
     return samples
 
 
-class _SlotFeed:
+class _SlotRequests:
     """The rows of slots; a `Feed`."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: PreparedLoad) -> None:
         largest = rig.plan.served.max_batch_size
         self._rows = len(rig.order)
         around = np.resize(rig.order, self._rows + largest)
@@ -164,7 +164,7 @@ class _SlotFeed:
         return outcome
 
 
-class _Nobody:
+class _NoObserver:
     """Looks on, and has nothing to do."""
 
     def tick(self, now_ns: int) -> None:

@@ -11,9 +11,9 @@ from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.quality import diagnose
 from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.summary import summarise_load
-from pytest_dlperf.measure.max_rate import Pool
+from pytest_dlperf.measure.max_rate import PooledEvaluation
 from pytest_dlperf.measure.measure import quiet_gc
-from pytest_dlperf.measure.prepared import Bench, set_up
+from pytest_dlperf.measure.prepared import Instruments, prepare_load
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.units import format_quantity
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
-    from pytest_dlperf.measure.prepared import Rig
+    from pytest_dlperf.measure.prepared import PreparedLoad
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.statistics.estimate import Estimate
 
@@ -159,7 +159,13 @@ def _cells(one: Point) -> list[str]:
 
 
 def measure_sweep(  # noqa: PLR0913 - what, with what, how, and for whom
-    target: object, data: Data, plan: Plan, bench: Bench, *, clients: tuple[int, ...], test: str
+    target: object,
+    data: Data,
+    plan: Plan,
+    bench: Instruments,
+    *,
+    clients: tuple[int, ...],
+    test: str,
 ) -> Sweep:
     """Put a target under closed loops of so many clients, one after the other.
 
@@ -179,8 +185,8 @@ def measure_sweep(  # noqa: PLR0913 - what, with what, how, and for whom
         TargetError: if the target's first call fails, or a call does not return.
         DataError: if the labels do not fit the answers.
     """
-    rig = set_up(target, data, replace(plan, scenario=ClosedLoop(clients[-1])), bench)
-    pool = Pool(rig)
+    rig = prepare_load(target, data, replace(plan, scenario=ClosedLoop(clients[-1])), bench)
+    pool = PooledEvaluation(rig)
     seconds = plan.load_seconds
 
     def load(count: int) -> tuple[Point, str]:
@@ -199,7 +205,7 @@ def measure_sweep(  # noqa: PLR0913 - what, with what, how, and for whom
     return Sweep(points, replace(whole, notes=notes, diagnosis=diagnoses[-1]))
 
 
-def _under(rig: Rig, clients: int) -> Rig:
+def _under(rig: PreparedLoad, clients: int) -> PreparedLoad:
     """The target under so many clients; real ones are replicas, and no more of them than that."""
     plan = replace(rig.plan, scenario=ClosedLoop(clients))
     replicas = rig.prepared.replicas[: plan.lanes]

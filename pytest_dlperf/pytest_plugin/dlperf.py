@@ -10,14 +10,18 @@ from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.duel.in_process import duel_models
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.load.scenarios import ClosedLoop, Server
-from pytest_dlperf.measure.evaluator import Finding
+from pytest_dlperf.measure.evaluator import Evaluation
 from pytest_dlperf.measure.max_rate import rate_search
 from pytest_dlperf.measure.measure import ready
 from pytest_dlperf.measure.sweep import CLIENTS, checked_clients, measure_sweep
 from pytest_dlperf.metrics import LOAD_METRICS, RATE_METRICS, TRAIN_METRICS
-from pytest_dlperf.pytest_plugin.measurements import Books, Workplace, without_our_frames
+from pytest_dlperf.pytest_plugin.measurements import (
+    MeasurementsOfTest,
+    SessionServices,
+    without_our_frames,
+)
 from pytest_dlperf.results.record import Record
-from pytest_dlperf.training.job import lesson_of, placed_by
+from pytest_dlperf.training.job import placed_by, training_job
 from pytest_dlperf.training.train import training
 
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.configuration import Knob, Setup
     from pytest_dlperf.tuning.plan import TuningPlan
     from pytest_dlperf.tuning.result import Tuned
-    from pytest_dlperf.tuning.run import Studio
+    from pytest_dlperf.tuning.run import TuningContext
 
 
 class Dlperf:
@@ -51,9 +55,9 @@ class Dlperf:
         self,
         test: str,
         plan: Plan,
-        workplace: Workplace,
+        workplace: SessionServices,
         study: TuningPlan | None,
-        studio: Callable[[], Studio],
+        studio: Callable[[], TuningContext],
     ) -> None:
         self._test = test
         self._plan = plan
@@ -62,7 +66,7 @@ class Dlperf:
         self._studio = studio
         self.tuned: list[Tuned] = []
         """What was found by `tune`, in the order of the calls."""
-        self._books = Books(test, workplace)
+        self._books = MeasurementsOfTest(test, workplace)
         self._swept = False
 
     @property
@@ -202,7 +206,7 @@ class Dlperf:
             TRAIN_METRICS | {"errors"}, call, "measure it with dlperf(...)"
         )
         self._books.check(name)
-        lesson = lesson_of(build, data, test, recipe, seeds, placed_by(devices, plan))
+        lesson = training_job(build, data, test, recipe, seeds, placed_by(devices, plan))
         if plan.quick:
             plan = plan.only_errors()
         subject = training(lesson, plan, self._workplace.bench)
@@ -269,7 +273,7 @@ class Dlperf:
             quick=plan.quick,
             duel=result.course.to_json(),
         )
-        return self._books.concluded(Finding(record, None), plan, name)
+        return self._books.concluded(Evaluation(record, None), plan, name)
 
     @without_our_frames
     def tune(
@@ -307,20 +311,20 @@ class Dlperf:
             TargetError: if the setup without tuning cannot be measured.
         """
         __tracebackhide__ = True
-        from pytest_dlperf.tuning.run import Asked, Means, tune
+        from pytest_dlperf.tuning.run import Means, TuneRequest, tune
 
         self._books.check(name)
         workplace = self._workplace
         with workplace.arena.floor():
             found, record = tune(
-                Asked(self._test, name, build, data, setup, knobs),
+                TuneRequest(self._test, name, build, data, setup, knobs),
                 self._study,
                 self._plan,
                 self._studio(),
                 Means(workplace.bench, workplace.environment, workplace.coins),
             )
         self.tuned.append(found)
-        self._books.concluded(Finding(record, None), self._plan, name)
+        self._books.concluded(Evaluation(record, None), self._plan, name)
         return found
 
     @without_our_frames
@@ -364,7 +368,7 @@ class Dlperf:
             found = measure_sweep(target, rows, plan, bench, clients=counts, test=self._test)
         judgements = judge(found.whole, plan.judged, None, self._workplace.environment(), "")
         record = Record(found.whole, judgements, (), quick=plan.quick)
-        self._books.conclude(Finding(record, None), plan)
+        self._books.conclude(Evaluation(record, None), plan)
         return found
 
     def finish(self, *, passed: bool) -> Iterator[Record]:

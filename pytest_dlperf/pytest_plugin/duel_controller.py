@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_dlperf.duel.worker_handle import SideLost
+from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.errors import DuelError, UsageError
 from pytest_dlperf.pytest_plugin.options import arguments_given, finds_modules_here, paths_given
 
 if TYPE_CHECKING:
-    from pytest_dlperf.duel.cleanup_process import Keeper
-    from pytest_dlperf.duel.controller import Tournament
-    from pytest_dlperf.duel.evidence_cache import EvidenceFiles, NoEvidence
-    from pytest_dlperf.duel.questions import Course
+    from pytest_dlperf.duel.cleanup_process import CleanupProcess
+    from pytest_dlperf.duel.controller import DuelController
+    from pytest_dlperf.duel.evidence_cache import NoPairEffects, PairEffectFiles
+    from pytest_dlperf.duel.questions import DuelStatistics
     from pytest_dlperf.duel.worker_handle import Fields
-    from pytest_dlperf.duel.workspace import Ground, Wish
+    from pytest_dlperf.duel.workspace import DuelRequest, Workspace
     from pytest_dlperf.pytest_plugin.session import DlperfSession
 
 _PATIENCE: Final = 10
 """A side may be as long without a word as so many calls of a target that hang."""
 
 
-class Dueling:
+class DuelControllerPlugin:
     """The plugin of the process that leads a duel.
 
     Args:
@@ -41,10 +41,10 @@ class Dueling:
         self._config = config
         self._session = session
         self._tests: list[Fields] = []
-        self._tournament: Tournament | None = None
-        self._courses: list[Course] = []
+        self._tournament: DuelController | None = None
+        self._courses: list[DuelStatistics] = []
         self._started_in = 0.0
-        self._keeper: Keeper | None = None
+        self._keeper: CleanupProcess | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
@@ -107,18 +107,18 @@ class Dueling:
         if self._keeper is not None:
             self._keeper.close()
 
-    def _prepared(self) -> Tournament:
+    def _prepared(self) -> DuelController:
         from pytest_dlperf.clock import MonotonicClock
-        from pytest_dlperf.duel.cleanup_process import Keeper
-        from pytest_dlperf.duel.controller import Tournament
-        from pytest_dlperf.duel.workspace import lay_ground
+        from pytest_dlperf.duel.cleanup_process import CleanupProcess
+        from pytest_dlperf.duel.controller import DuelController
+        from pytest_dlperf.duel.workspace import prepare_workspace
         from pytest_dlperf.duel.worktree import commit_day
         from pytest_dlperf.results.baseline import Revision
 
         options = self._session.options
-        keeper = self._keeper = Keeper().start()
-        ground = lay_ground(self._wish(), os.environ, keeper)
-        return Tournament(
+        keeper = self._keeper = CleanupProcess().start()
+        ground = prepare_workspace(self._wish(), os.environ, keeper)
+        return DuelController(
             ground,
             ref=options.against or "",
             revision=Revision(ground.commit, "", commit_day(ground.repo, ground.commit)),
@@ -130,15 +130,15 @@ class Dueling:
             earlier=self._earlier(ground),
         )
 
-    def _earlier(self, ground: Ground) -> EvidenceFiles | NoEvidence:
+    def _earlier(self, ground: Workspace) -> PairEffectFiles | NoPairEffects:
         """What earlier duels of the same two versions have shown on this machine."""
-        from pytest_dlperf.duel.evidence_cache import EvidenceFiles, NoEvidence
+        from pytest_dlperf.duel.evidence_cache import NoPairEffects, PairEffectFiles
         from pytest_dlperf.duel.worktree import content_key
         from pytest_dlperf.machine import environment, machine_class
 
         cache, options = self._session.cache_folder, self._session.options
         if cache is None:
-            return NoEvidence()
+            return NoPairEffects()
         software = environment().to_json()
         versions = (
             ground.commit,
@@ -147,16 +147,16 @@ class Dueling:
             *(f"{name}={software[name]}" for name in sorted(software)),
             options.against_python or "",
         )
-        return EvidenceFiles(cache / "evidence", versions)
+        return PairEffectFiles(cache / "evidence", versions)
 
-    def _wish(self) -> Wish:
+    def _wish(self) -> DuelRequest:
         from pytest_dlperf.config.options import DEFAULTS
-        from pytest_dlperf.duel.workspace import Wish, without_paths
+        from pytest_dlperf.duel.workspace import DuelRequest, without_paths
 
         paths = paths_given(self._config)
         options, invocation = self._session.options, self._config.invocation_params
         call_timeout = options.call_timeout or DEFAULTS.call_timeout or 0.0
-        return Wish(
+        return DuelRequest(
             ref=options.against or "",
             install=options.against_install or "",
             python=options.against_python or "",
@@ -176,7 +176,7 @@ class Dueling:
         hook.pytest_runtest_logstart(nodeid=name, location=location)
         try:
             self._courses += tournament.play(name)
-        except (SideLost, DuelError) as error:
+        except (WorkerLost, DuelError) as error:
             self._session.progress.clear()
             hook.pytest_runtest_logreport(report=_error(name, location, str(error)))
         except UsageError as error:

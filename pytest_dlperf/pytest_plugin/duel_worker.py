@@ -12,7 +12,7 @@ import pytest
 
 from pytest_dlperf.config.options import QUIET
 from pytest_dlperf.duel.channel import connect
-from pytest_dlperf.duel.worker import Corner, Link
+from pytest_dlperf.duel.worker import Link, WorkerEvaluator
 from pytest_dlperf.pytest_plugin import pytest_benchmark as neighbours
 from pytest_dlperf.pytest_plugin.collection import PLANS, measures
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class Side:
+class DuelWorkerPlugin:
     """The plugin that makes a pytest session one side of a duel.
 
     Args:
@@ -37,7 +37,7 @@ class Side:
         self._link = link
         self.role = role
         self.cache = cache
-        self.corner = Corner(link, environment)
+        self.corner = WorkerEvaluator(link, environment)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
@@ -102,7 +102,7 @@ class Side:
         """Remember who can serialise reports, and which of them have more to carry."""
         self._config = config
         if neighbours.is_there(config):
-            config.pluginmanager.register(neighbours.Passing(), "dlperf-passing")
+            config.pluginmanager.register(neighbours.ForwardedBenchmarks(), "dlperf-passing")
 
     def _serialised(self, report: pytest.TestReport | pytest.CollectReport) -> Mapping[str, Any]:
         hook = self._config.hook
@@ -134,7 +134,7 @@ def main() -> None:
     if start["path"] is not None:
         sys.path.insert(0, start["path"])
     cache = Path(start["cache"]) if start["cache"] else None
-    side = Side(link, start["role"], cache)
+    side = DuelWorkerPlugin(link, start["role"], cache)
     sys.argv = ["pytest", *start["arguments"]]
     code = pytest.main([*start["arguments"], "-W", QUIET], plugins=[side])
     link.tell({"is": "ended", "code": int(code)})

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.pytest_plugin.dlperf import Dlperf
     from pytest_dlperf.results.record import Record
     from pytest_dlperf.targets.keras import Model
-    from pytest_dlperf.training.model_cache import Trained, Training
+    from pytest_dlperf.training.model_cache import Trained, TrainingSettings
 
 
 @pytest.fixture
@@ -102,6 +102,6 @@ def reference_model(_trained_reference: Trained) -> Model:
 
 
 @pytest.fixture(scope="session")
-def reference_training(_trained_reference: Trained) -> Training:
+def reference_training(_trained_reference: Trained) -> TrainingSettings:
     """How the reference model was trained: history, seconds, samples and steps a second."""
     return _trained_reference.training

@@ -27,7 +27,7 @@ _TURN_OFF: Final = "--dlperf-history=none records nothing"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HistoryLocation:
     """Where the history is.
 
     Attributes:
@@ -54,7 +54,7 @@ class Place:
         return open_history(self.url or default_url(self.root))
 
 
-def place_of(options: Options, variables: Mapping[str, str], root: Path) -> Place | None:
+def place_of(options: Options, variables: Mapping[str, str], root: Path) -> HistoryLocation | None:
     """Where a run is recorded; None if it is not.
 
     Args:
@@ -69,10 +69,10 @@ def place_of(options: Options, variables: Mapping[str, str], root: Path) -> Plac
 
     told = variables.get(HISTORY_VARIABLE, "")
     url = options.history or (parse_history(told, HISTORY_VARIABLE) if told else "")
-    return None if url == NO_HISTORY else Place(url, root)
+    return None if url == NO_HISTORY else HistoryLocation(url, root)
 
 
-class Historian:
+class HistoryRecorder:
     """The history of one pytest session: opened when it is first asked for, closed at the end.
 
     Registered as a plugin in the process that reports.
@@ -84,7 +84,10 @@ class Historian:
     """
 
     def __init__(
-        self, place: Place, machine: Callable[[], MachineClass], revision: Callable[[], Revision]
+        self,
+        place: HistoryLocation,
+        machine: Callable[[], MachineClass],
+        revision: Callable[[], Revision],
     ) -> None:
         self._place = place
         self._machine = machine

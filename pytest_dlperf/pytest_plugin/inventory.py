@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.pytest_plugin.session import DlperfSession
 
 
-class Census:
+class Inventory:
     """A plugin that notes what is collected."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Census:
         return Collected(frozenset(self.measuring), frozenset(self._modules))
 
 
-class UnusedBaselines(Census):
+class UnusedBaselines(Inventory):
     """A plugin that compares the baseline files of this machine class with what was collected.
 
     Args:

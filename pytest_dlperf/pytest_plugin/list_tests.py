@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from pytest_dlperf.baselines.collect_tests import FILE
-from pytest_dlperf.pytest_plugin.inventory import Census
+from pytest_dlperf.pytest_plugin.inventory import Inventory
 from pytest_dlperf.pytest_plugin.options import narrowing
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take note of what is collected."""
-    config.pluginmanager.register(Listing(config, Path(os.environ[FILE])), "dlperf-listing")
+    config.pluginmanager.register(ListTests(config, Path(os.environ[FILE])), "dlperf-listing")
 
 
-class Listing(Census):
+class ListTests(Inventory):
     """Writes what was collected.
 
     Args:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.judge.error_rates import Rates
-    from pytest_dlperf.measure.evaluator import Arena, Finding
-    from pytest_dlperf.measure.prepared import Bench
+    from pytest_dlperf.judge.error_rates import ErrorRates
+    from pytest_dlperf.measure.evaluator import Evaluation, Evaluator
+    from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.results.record import Record
@@ -31,7 +31,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
+class SessionServices:
     """What is the same for all tests of a session.
 
     Attributes:
@@ -43,11 +43,11 @@ class Workplace:
         coins: a new generator of coins for each duel.
     """
 
-    bench: Bench
-    arena: Arena
+    bench: Instruments
+    arena: Evaluator
     environment: Callable[[], Environment]
     obstacle: str
-    rates: Callable[[], Rates]
+    rates: Callable[[], ErrorRates]
     coins: Callable[[], np.random.Generator]
 
 
@@ -65,7 +65,7 @@ def without_our_frames(call: Callable[P, R]) -> Callable[P, R]:
     return plainly
 
 
-class Books:
+class MeasurementsOfTest:
     """What one test has measured so far.
 
     Args:
@@ -73,10 +73,10 @@ class Books:
         workplace: what is the same for all tests.
     """
 
-    def __init__(self, test: str, workplace: Workplace) -> None:
+    def __init__(self, test: str, workplace: SessionServices) -> None:
         self._test = test
         self._workplace = workplace
-        self._findings: dict[str, Finding] = {}
+        self._findings: dict[str, Evaluation] = {}
 
     def __bool__(self) -> bool:
         """Whether there is anything in them."""
@@ -129,7 +129,7 @@ class Books:
                 "tell them apart: dlperf(..., name='...')",
             )
 
-    def concluded(self, finding: Finding, plan: Plan, name: str) -> Measurement:
+    def concluded(self, finding: Evaluation, plan: Plan, name: str) -> Measurement:
         """Note what was found under a name, and what its budgets make of the test.
 
         Raises:
@@ -140,7 +140,7 @@ class Books:
         self.conclude(finding, plan)
         return finding.record.measurement
 
-    def conclude(self, finding: Finding, plan: Plan) -> None:
+    def conclude(self, finding: Evaluation, plan: Plan) -> None:
         """Let the test fail, or warn, as its budgets ask.
 
         Raises:

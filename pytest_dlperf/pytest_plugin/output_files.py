@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_dlperf.pytest_plugin.session import DlperfSession
-    from pytest_dlperf.report.exports import Facts
-    from pytest_dlperf.report.github import Place
+    from pytest_dlperf.report.exports import BenchmarkMetadata
+    from pytest_dlperf.report.github import SourceLocation
     from pytest_dlperf.results.record import Record
 
 _SUMMARY_BYTES: Final = 1 << 20
 """GitHub takes no more of a step's summary, and then none of it."""
 
 
-class WrittenFile:
+class OutputFile:
     """Writes a file that an option names, when the run ends.
 
     Args:
@@ -62,7 +62,7 @@ class WrittenFile:
             terminalreporter.write_line(self._trouble, red=True)
 
 
-class GitHub:
+class GitHubOutput:
     """Shows what was measured on the pages of a workflow run of GitHub Actions.
 
     Args:
@@ -74,7 +74,9 @@ class GitHub:
         self._root = root
         self._top = Path(variables.get("GITHUB_WORKSPACE") or root)
         self._summary = variables.get("GITHUB_STEP_SUMMARY", "")
-        self._tests: dict[str, tuple[list[Record], Facts, tuple[str, int | None, str]]] = {}
+        self._tests: dict[
+            str, tuple[list[Record], BenchmarkMetadata, tuple[str, int | None, str]]
+        ] = {}
         self._trouble = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -116,9 +118,9 @@ class GitHub:
                 ):
                     terminalreporter.write_line(line)
 
-    def _place(self, location: tuple[str, int | None, str]) -> Place:
+    def _place(self, location: tuple[str, int | None, str]) -> SourceLocation:
         """The line of the test's marker, from the top of the repository if it is below that."""
-        from pytest_dlperf.report.github import Place, marker_line
+        from pytest_dlperf.report.github import SourceLocation, marker_line
 
         path = (self._root / location[0]).resolve()
         first = (location[1] or 0) + 1
@@ -128,29 +130,29 @@ class GitHub:
             line = first
         top = self._top.resolve()
         below = path.relative_to(top) if path.is_relative_to(top) else Path(location[0])
-        return Place(below.as_posix(), line)
+        return SourceLocation(below.as_posix(), line)
 
 
 def publishers(
     config: pytest.Config, session: DlperfSession, variables: Mapping[str, str]
-) -> dict[str, WrittenFile | GitHub]:
+) -> dict[str, OutputFile | GitHubOutput]:
     """The plugins that publish this run, by their names.
 
     Raises:
         pytest.UsageError: if a file that is to be written is a folder.
     """
-    found: dict[str, WrittenFile | GitHub] = {}
+    found: dict[str, OutputFile | GitHubOutput] = {}
     options = session.options
     for name, file, text in (
         ("json", options.json, _report),
         ("metrics", options.metrics, _metrics),
     ):
         if file:
-            found[f"dlperf-{name}"] = WrittenFile(
+            found[f"dlperf-{name}"] = OutputFile(
                 f"--dlperf-{name}", Path(file), partial(text, session)
             )
     if variables.get("GITHUB_ACTIONS", "").lower() == "true":
-        found["dlperf-github"] = GitHub(config.rootpath, variables)
+        found["dlperf-github"] = GitHubOutput(config.rootpath, variables)
     return found
 
 

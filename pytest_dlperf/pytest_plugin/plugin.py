@@ -69,7 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
     reports = not (session.leads_duel or hasattr(config, "workerinput"))
     if reports and not config.option.collectonly:
         config.pluginmanager.register(UnusedBaselines(config, session), "dlperf-unused")
-        config.pluginmanager.register(tunings.Tunings(), "dlperf-tunings")
+        config.pluginmanager.register(tunings.TuningResults(), "dlperf-tunings")
         if session.historian is not None:
             config.pluginmanager.register(session.historian, "dlperf-historian")
     config.pluginmanager.register(neighbours.fixtures(config), "dlperf-neighbours")
@@ -77,13 +77,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         publishers = publishing.publishers(config, session, os.environ)
         if not config.option.collectonly:
-            config.pluginmanager.register(neighbours.Entries(config), "dlperf-entries")
+            config.pluginmanager.register(neighbours.BenchmarkEntries(config), "dlperf-entries")
             for name, publisher in publishers.items():
                 config.pluginmanager.register(publisher, name)
     if session.leads_duel and not config.option.collectonly:
-        from pytest_dlperf.pytest_plugin.duel_controller import Dueling
+        from pytest_dlperf.pytest_plugin.duel_controller import DuelControllerPlugin
 
-        config.pluginmanager.register(Dueling(config, session), "dlperf-dueling")
+        config.pluginmanager.register(DuelControllerPlugin(config, session), "dlperf-dueling")
 
 
 @pytest.hookimpl(trylast=True)

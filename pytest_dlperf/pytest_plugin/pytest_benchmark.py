@@ -19,7 +19,7 @@ from pytest_dlperf._values import plain_values, short_values
 from pytest_dlperf.errors import DlperfWarning
 from pytest_dlperf.pytest_plugin.options import arguments_given, run_options
 from pytest_dlperf.pytest_plugin.report_transport import facts_of, records_of
-from pytest_dlperf.report.exports import BenchmarkEntry, Facts, benchmark_entries
+from pytest_dlperf.report.exports import BenchmarkEntry, BenchmarkMetadata, benchmark_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -50,9 +50,9 @@ def is_there(config: pytest.Config) -> bool:
     return hasattr(config.option, "benchmark_json")
 
 
-def fixtures(config: pytest.Config) -> Joined | Alone:
+def fixtures(config: pytest.Config) -> WithPytestBenchmark | WithoutPytestBenchmark:
     """The plugin whose fixture `_dlperf_benchmark` is pytest-benchmark's, or nothing."""
-    return Joined(config) if is_there(config) else Alone()
+    return WithPytestBenchmark(config) if is_there(config) else WithoutPytestBenchmark()
 
 
 def heed_disabling(config: pytest.Config) -> None:
@@ -88,7 +88,7 @@ def leave_to_reporter(config: pytest.Config) -> None:
         vars(config.option).update(_WRITES)
 
 
-class Joined:
+class WithPytestBenchmark:
     """The plugin's fixture where pytest-benchmark is there.
 
     Args:
@@ -125,7 +125,7 @@ class Joined:
             )
 
 
-class Alone:
+class WithoutPytestBenchmark:
     """The plugin's fixture where pytest-benchmark is not there."""
 
     @pytest.fixture
@@ -133,7 +133,7 @@ class Alone:
         """Nothing."""
 
 
-class Passing:
+class ForwardedBenchmarks:
     """In a side of a duel: what a test measures with `benchmark` travels on its last report."""
 
     @pytest.hookimpl(wrapper=True)
@@ -150,7 +150,7 @@ class Passing:
         return report
 
 
-class Entries:
+class BenchmarkEntries:
     """Puts measurements into pytest-benchmark's session; for the process that reports.
 
     Args:
@@ -192,7 +192,7 @@ def _asked(config: pytest.Config) -> bool:
     return any(argument.startswith("--benchmark-") for argument in given)
 
 
-def facts_about(item: pytest.Item, plan: Plan, benchmark: object) -> Facts:
+def facts_about(item: pytest.Item, plan: Plan, benchmark: object) -> BenchmarkMetadata:
     """What must be known of a test where its measurements are reported.
 
     Args:
@@ -202,7 +202,7 @@ def facts_about(item: pytest.Item, plan: Plan, benchmark: object) -> Facts:
     """
     callspec = getattr(item, "callspec", None)
     group = getattr(benchmark, "group", None)
-    return Facts(
+    return BenchmarkMetadata(
         group=None if group is None else str(group),
         param=None if callspec is None else str(callspec.id),
         params=None if callspec is None else short_values(callspec.params),
@@ -231,7 +231,7 @@ class BenchmarkSession(Protocol):
     quiet: bool
 
 
-class Metadata(Protocol):
+class BenchmarkRecord(Protocol):
     """What pytest-benchmark knows of one test."""
 
     def update(self, duration: float) -> None:
@@ -263,7 +263,7 @@ def obstacle(session: object) -> str:
     return f"an entry became {told!r:.200}"
 
 
-def make_entry(entry: BenchmarkEntry) -> Metadata:
+def make_entry(entry: BenchmarkEntry) -> BenchmarkRecord:
     """An entry for `BenchmarkSession.benchmarks`.
 
     Raises:
@@ -272,7 +272,7 @@ def make_entry(entry: BenchmarkEntry) -> Metadata:
     """
     from pytest_benchmark import stats
 
-    metadata: Callable[..., Metadata] = stats.Metadata
+    metadata: Callable[..., BenchmarkRecord] = stats.Metadata
     fixture = SimpleNamespace(
         name=entry.name,
         fullname=entry.fullname,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_dlperf.report.exports import Facts, properties
+from pytest_dlperf.report.exports import BenchmarkMetadata, properties
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ _FACTS: Final = "dlperf_facts"
 _PREFIX: Final = "dlperf."
 
 
-def load(item: pytest.Item, records: Sequence[Record], facts: Facts) -> None:
+def load(item: pytest.Item, records: Sequence[Record], facts: BenchmarkMetadata) -> None:
     """Have a test's last report carry its records and facts, and give it its properties."""
     from pytest_dlperf.results.record import record_to_json
 
@@ -59,7 +59,7 @@ def _decoded(texts: tuple[str, ...]) -> tuple[Record, ...]:
     return tuple(record_from_json(json.loads(text)) for text in texts)
 
 
-def facts_of(report: pytest.TestReport) -> Facts | None:
+def facts_of(report: pytest.TestReport) -> BenchmarkMetadata | None:
     """What is known of the test beside its records; None for all reports but its last one."""
     text = vars(report).get(_FACTS)
-    return None if text is None else Facts.from_json(json.loads(text))
+    return None if text is None else BenchmarkMetadata.from_json(json.loads(text))

@@ -12,8 +12,8 @@ import pytest
 
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.pytest_plugin.collection import measures
-from pytest_dlperf.pytest_plugin.duel_worker import SIDE, Side
-from pytest_dlperf.pytest_plugin.history_recorder import Historian, place_of
+from pytest_dlperf.pytest_plugin.duel_worker import SIDE, DuelWorkerPlugin
+from pytest_dlperf.pytest_plugin.history_recorder import HistoryRecorder, place_of
 from pytest_dlperf.pytest_plugin.options import (
     arguments_given,
     finds_modules_here,
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pytest_dlperf.baselines.source import Footing
-    from pytest_dlperf.judge.error_rates import Rates
-    from pytest_dlperf.measure.evaluator import Arena
-    from pytest_dlperf.pytest_plugin.measurements import Workplace
+    from pytest_dlperf.baselines.source import BaselineProvider
+    from pytest_dlperf.judge.error_rates import ErrorRates
+    from pytest_dlperf.measure.evaluator import Evaluator
+    from pytest_dlperf.pytest_plugin.measurements import SessionServices
     from pytest_dlperf.report.progress import LineProgress, NoProgress
     from pytest_dlperf.results.baseline import Revision
     from pytest_dlperf.results.environment import MachineClass
     from pytest_dlperf.results.record import Record
-    from pytest_dlperf.tuning.run import Studio
+    from pytest_dlperf.tuning.run import TuningContext
 
 
 _CI_GUARD: Final = "not recorded in CI; --dlperf-update-in-ci allows it"
@@ -77,17 +77,17 @@ class DlperfSession:
         """Keeps what is measured; None if nobody does."""
 
     @cached_property
-    def workplace(self) -> Workplace:
+    def workplace(self) -> SessionServices:
         """What all tests measure with."""
         from pytest_dlperf.clock import MonotonicClock
         from pytest_dlperf.machine import environment
         from pytest_dlperf.measure.gpu_driver import find_gpus
-        from pytest_dlperf.measure.prepared import Bench
+        from pytest_dlperf.measure.prepared import Instruments
         from pytest_dlperf.measure.telemetry import ProcessMeter
-        from pytest_dlperf.pytest_plugin.measurements import Workplace
+        from pytest_dlperf.pytest_plugin.measurements import SessionServices
 
-        return Workplace(
-            bench=Bench(MonotonicClock(), ProcessMeter(), self.progress, find_gpus()),
+        return SessionServices(
+            bench=Instruments(MonotonicClock(), ProcessMeter(), self.progress, find_gpus()),
             arena=self._arena(),
             environment=environment,
             obstacle=self._obstacle(),
@@ -95,17 +95,17 @@ class DlperfSession:
             coins=self.coins,
         )
 
-    def _arena(self) -> Arena:
+    def _arena(self) -> Evaluator:
         if self.side is not None:
             return self.side.corner
-        from pytest_dlperf.baselines.evaluate import AgainstStored
+        from pytest_dlperf.baselines.evaluate import BaselineEvaluator
         from pytest_dlperf.clock import MonotonicClock
         from pytest_dlperf.git import reachable
         from pytest_dlperf.machine import environment
         from pytest_dlperf.measure.yardstick import Yardstick
 
         options, root = self.options, self._config.rootpath
-        return AgainstStored(
+        return BaselineEvaluator(
             footing=self.footing,
             environment=environment,
             revision=lambda: self.revision,
@@ -132,10 +132,10 @@ class DlperfSession:
         self.progress.show(f"measuring in turn with {commit[:8]}", None)
         return escalation.duel(test, commit)
 
-    def _rates(self) -> Rates:
-        from pytest_dlperf.judge.error_rates import Rates
+    def _rates(self) -> ErrorRates:
+        from pytest_dlperf.judge.error_rates import ErrorRates
 
-        return Rates(self.budgets)
+        return ErrorRates(self.budgets)
 
     def coins(self) -> np.random.Generator:
         """A generator of coins of its own for each duel, from the seed of the session."""
@@ -145,16 +145,16 @@ class DlperfSession:
         return np.random.default_rng((self.seed, self._duels))
 
     @cached_property
-    def studio(self) -> Studio:
+    def studio(self) -> TuningContext:
         """What all tests that tune have in common.
 
         Raises:
             UsageError: if a hook `pytest_dlperf_knobs` returns something else than knobs.
         """
         from pytest_dlperf.tuning.plan import Overrides
-        from pytest_dlperf.tuning.run import Studio
+        from pytest_dlperf.tuning.run import TuningContext
 
-        return Studio(
+        return TuningContext(
             folder=self.cache_folder,
             machine=self.machine.slug,
             overrides=self._config.stash.get(OVERRIDES, Overrides()),
@@ -168,9 +168,9 @@ class DlperfSession:
         return secrets.randbits(32) if given is None else given
 
     @cached_property
-    def side(self) -> Side | None:
+    def side(self) -> DuelWorkerPlugin | None:
         """What makes this process one side of a duel, if it is one."""
-        side: Side | None = self._config.pluginmanager.get_plugin(SIDE)
+        side: DuelWorkerPlugin | None = self._config.pluginmanager.get_plugin(SIDE)
         return side
 
     @property
@@ -201,19 +201,19 @@ class DlperfSession:
         return machine_class()
 
     @cached_property
-    def footing(self) -> Footing:
+    def footing(self) -> BaselineProvider:
         """What measurements are held against.
 
         Raises:
             UsageError: if it is asked for what cannot be told here, such as a branch point.
         """
         from pytest_dlperf.baselines.acceptance import in_ci
-        from pytest_dlperf.baselines.source import footing_of_files, footing_of_history
+        from pytest_dlperf.baselines.source import baselines_of_files, baselines_of_history
 
         basis, root = self.options.baseline, self._config.rootpath
         if basis is None or not basis.in_history or self.options.quick:
             guarded = in_ci(self._variables) and not self.options.update_in_ci
-            return footing_of_files(root, self.machine, _CI_GUARD if guarded else "")
+            return baselines_of_files(root, self.machine, _CI_GUARD if guarded else "")
         if self.historian is None:
             raise UsageError(
                 f"dlperf-baseline={basis} takes baselines from the history, and dlperf-history is "
@@ -221,7 +221,7 @@ class DlperfSession:
                 "name a database, or take baselines from files",
             )
         run, history = self.historian.run, self.historian.history
-        return footing_of_history(basis, run, history, root, self._variables)
+        return baselines_of_history(basis, run, history, root, self._variables)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Learn whose sessions are the baselines before anything is measured."""
@@ -294,7 +294,7 @@ class DlperfSession:
             return _XDIST.format(workers=workers)
         return ""
 
-    def _make_historian(self) -> Historian | None:
+    def _make_historian(self) -> HistoryRecorder | None:
         try:
             place = place_of(self.options, self._variables, self._config.rootpath)
         except UsageError as error:
@@ -302,7 +302,7 @@ class DlperfSession:
         if place is None:
             return None
         # A plugin only where records are reported: not in workers, nor where a duel is led.
-        return Historian(place, lambda: self.machine, lambda: self.revision)
+        return HistoryRecorder(place, lambda: self.machine, lambda: self.revision)
 
     def _make_progress(self) -> LineProgress | NoProgress:
         from pytest_dlperf.report.progress import LineProgress, NoProgress

@@ -18,7 +18,7 @@ import pytest
 from pytest_dlperf._files import write_atomically
 from pytest_dlperf.config.options import TUNES
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.tuning.cli import ASKED, Request
+from pytest_dlperf.tuning.cli import ASKED, TuneOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -122,7 +122,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         vars(report)[_ON_REPORT] = item.stash[_CARGO]
 
 
-class Tunings:
+class TuningResults:
     """The plugin of the process that reports: shows what tests that tune have found."""
 
     def __init__(self) -> None:
@@ -162,7 +162,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     path = _request().json
     if path and status <= 1:
         found: Any = session.config.pluginmanager.get_plugin("dlperf-tunings")
-        results = cast("Tunings", found).results if found else []
+        results = cast("TuningResults", found).results if found else []
         content = {"schema": _SCHEMA, "studies": results}
         text = json.dumps(content, indent=1, allow_nan=False)
         try:
@@ -197,5 +197,5 @@ def pytest_terminal_summary(
         terminalreporter.write_line(config.stash[_TROUBLE], red=True)
 
 
-def _request() -> Request:
-    return Request.from_text(os.environ[ASKED])
+def _request() -> TuneOptions:
+    return TuneOptions.from_text(os.environ[ASKED])

@@ -28,7 +28,7 @@ _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class BenchmarkMetadata:
     """What is known of a test only where it runs.
 
     Attributes:
@@ -63,7 +63,7 @@ class Facts:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Facts:
+    def from_json(cls, value: dict[str, Any]) -> BenchmarkMetadata:
         """The inverse of `to_json`.
 
         Raises:
@@ -79,7 +79,7 @@ class BenchmarkEntry:
     Attributes:
         name: of the test.
         fullname: node id of the test; by it, runs are compared.
-        group: as in `Facts`, as are `param` and `params`.
+        group: as in `BenchmarkMetadata`, as are `param` and `params`.
         param: id of the parameters.
         params: parameters by name.
         seconds: how long an item took, one figure for each stretch of the load.
@@ -110,7 +110,9 @@ class BenchmarkEntry:
         return cls(**value)
 
 
-def benchmark_entries(records: Iterable[Record], facts: Facts) -> Iterator[BenchmarkEntry]:
+def benchmark_entries(
+    records: Iterable[Record], facts: BenchmarkMetadata
+) -> Iterator[BenchmarkEntry]:
     """What pytest-benchmark's session is told of the measurements of one test.
 
     A measurement without a speed is left out: one that answered nothing, a smoke run, or one

@@ -179,7 +179,7 @@ def _name(decorator: ast.expr) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLocation:
     """A line of a file.
 
     Attributes:
@@ -192,7 +192,7 @@ class Place:
 
 
 def workflow_commands(
-    record: Record, place: Place, *, missing: Leniency, inconclusive: Leniency
+    record: Record, place: SourceLocation, *, missing: Leniency, inconclusive: Leniency
 ) -> Iterator[str]:
     """Workflow commands, one a line: an error if budgets fail the test, a warning if some warn.
 

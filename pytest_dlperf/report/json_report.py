@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf._command import WIDTH, Command, Outcome
+from pytest_dlperf._command import WIDTH, Command, CommandResult
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.report.terminal import summary_lines
 from pytest_dlperf.results.record import SCHEMA, record_from_json
@@ -78,8 +78,8 @@ def _report_lines(path: Path) -> list[str]:
     return summary_lines(read_report(path).records, WIDTH, colour=sys.stdout.isatty())
 
 
-def _run(given: argparse.Namespace) -> Outcome:
-    return Outcome(_report_lines(given.file))
+def _run(given: argparse.Namespace) -> CommandResult:
+    return CommandResult(_report_lines(given.file))
 
 
 REPORT: Final = Command("report", "show what --dlperf-json wrote", _arguments, _run)

@@ -76,7 +76,7 @@ def short(commit: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class AcceptedSession:
+class BaselineSession:
     """What one session measured of code that was accepted.
 
     Attributes:
@@ -96,7 +96,7 @@ class AcceptedSession:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class BaselineEntry:
     """The accepted sessions of one measurement since the last accepted change.
 
     Attributes:
@@ -126,22 +126,22 @@ class Accepted:
     revision: Revision
     slo: float | None = None
     yardstick: float | None = None
-    earlier: tuple[AcceptedSession, ...] = ()
+    earlier: tuple[BaselineSession, ...] = ()
     blocks: BlockSummary | None = None
-    anchor: AcceptedSession | None = None
+    anchor: BaselineSession | None = None
     changes: int = 0
     seeds: tuple[float, ...] = ()
     scores: RowScores | None = None
 
     @property
-    def newest(self) -> AcceptedSession:
+    def newest(self) -> BaselineSession:
         """The newest session."""
-        return AcceptedSession(
+        return BaselineSession(
             self.metrics, self.environment, self.revision, self.yardstick, self.blocks
         )
 
     @property
-    def sessions(self) -> tuple[AcceptedSession, ...]:
+    def sessions(self) -> tuple[BaselineSession, ...]:
         """All sessions, oldest first; at least one."""
         return (*self.earlier, self.newest)
 
@@ -150,7 +150,7 @@ class Accepted:
         """What must be the same for sessions to be compared: scenario, serving, slo."""
         return self.scenario, self.serving, self.slo
 
-    def following(self, stored: Accepted | None) -> Accepted:
+    def following(self, stored: BaselineEntry | None) -> BaselineEntry:
         """This as what comes after what is stored by now: its next session, or a change.
 
         What another run has stored since this one looked is kept, and so is the anchor, unless
@@ -166,7 +166,7 @@ class Accepted:
             return self
         return dataclasses.replace(self, anchor=stored.anchor, changes=stored.changes + 1)
 
-    def comparable(self, stored: Accepted) -> bool:
+    def comparable(self, stored: BaselineEntry) -> bool:
         """Whether this was measured under the conditions of what is stored, its anchor included.
 
         It was not where the scenario, the serving, the slo, the thread settings or the precision
@@ -176,7 +176,7 @@ class Accepted:
         same = not any(self.environment.changes(one)["blocking"] for one in environments)
         return same and self.conditions == stored.conditions
 
-    def anchored(self) -> Accepted:
+    def anchored(self) -> BaselineEntry:
         """The same sessions, with the newest as the anchor."""
         return dataclasses.replace(self, anchor=self.newest, changes=0)
 
@@ -215,7 +215,7 @@ class Accepted:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], schema: int = SCHEMA) -> Accepted:
+    def from_json(cls, value: dict[str, Any], schema: int = SCHEMA) -> BaselineEntry:
         """The inverse of `to_json`.
 
         Args:
@@ -226,7 +226,7 @@ class Accepted:
             KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
         """
         others = read_definitions(value.get("definitions", {}))
-        sessions: list[AcceptedSession] = []
+        sessions: list[BaselineSession] = []
         written = [value] if schema == _FIRST_SCHEMA else value["sessions"]
         for one in written:
             before = sessions[-1].environment if sessions else None
@@ -265,7 +265,7 @@ class Accepted:
         )
 
 
-def _session_to_json(session: AcceptedSession, before: Environment | None) -> dict[str, object]:
+def _session_to_json(session: BaselineSession, before: Environment | None) -> dict[str, object]:
     """Plain values; without the environment where it is that of the session before."""
     yardstick, blocks = session.yardstick, session.blocks
     return {
@@ -281,12 +281,12 @@ def _session_to_json(session: AcceptedSession, before: Environment | None) -> di
 
 def _session_from_json(
     value: dict[str, Any], before: Environment | None, others: frozenset[str] = frozenset()
-) -> AcceptedSession:
+) -> BaselineSession:
     """A session, without the metrics that mean something else by now."""
     check_metrics(value["metrics"])
     if before is None or "environment" in value:
         before = Environment.from_json(value["environment"])
-    return AcceptedSession(
+    return BaselineSession(
         metrics=MappingProxyType(
             {
                 name: estimate_of(metric)
@@ -320,7 +320,7 @@ class Baseline:
     """What was accepted of one test on one machine class, by measurement name."""
 
     test: str
-    accepted: Mapping[str, Accepted]
+    accepted: Mapping[str, BaselineEntry]
 
     def to_json(self, machine: MachineClass) -> dict[str, object]:
         """Plain values in a stable order, with the machine's fields for people who review."""
@@ -345,7 +345,7 @@ class Baseline:
             test=str(value["test"]),
             accepted=MappingProxyType(
                 {
-                    name: Accepted.from_json(accepted, schema)
+                    name: BaselineEntry.from_json(accepted, schema)
                     for name, accepted in value["measurements"].items()
                 }
             ),
@@ -357,8 +357,8 @@ def accept(
     environment: Environment,
     revision: Revision,
     yardstick: float | None = None,
-    earlier: tuple[AcceptedSession, ...] = (),
-) -> Accepted:
+    earlier: tuple[BaselineSession, ...] = (),
+) -> BaselineEntry:
     """What is kept of a measurement that becomes the baseline, or its next session.
 
     Args:
@@ -369,8 +369,8 @@ def accept(
         earlier: accepted sessions that it follows; none if it is the first, or a change.
     """
     blocks = block_summary(measurement.series)
-    newest = AcceptedSession(measurement.metrics, environment, revision, yardstick, blocks)
-    return Accepted(
+    newest = BaselineSession(measurement.metrics, environment, revision, yardstick, blocks)
+    return BaselineEntry(
         scenario=measurement.scenario,
         serving=measurement.serving,
         metrics=measurement.metrics,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.load.totals import Tally
+    from pytest_dlperf.load.totals import LoadTotals
 
 _NS: Final = 1e-9
 _DIGITS: Final = 5
@@ -59,7 +59,7 @@ class Series:
 NO_SERIES: Final = Series()
 
 
-def series_of(tally: Tally, *, latencies: bool) -> Series:
+def series_of(tally: LoadTotals, *, latencies: bool) -> Series:
     """The curves of a run.
 
     Args:

@@ -119,7 +119,7 @@ def disturbance(used: Usage) -> str:
     return _told(used.others_share, used.stolen_share, _OTHERS, _STOLEN)
 
 
-def unrest(taken: Consumption) -> str:
+def noise_note(taken: Consumption) -> str:
     """What went on, if it was so much that speeds say nothing; else empty.
 
     Too much is: others took 20 % of the processors or more, or the host 5 %.

@@ -39,7 +39,7 @@ _HALVINGS: Final = 60
 _MIXTURE: Final = 1.0  # what not knowing the best stake, nor the scale, costs; by simulation
 
 
-class Evidence:
+class EProcess:
     """Evidence against `theta <= theta0`, block by block.
 
     The capital is the mean of 16 bettors', each with a stake lambda of its own, from 0.08 to 4: a
@@ -103,7 +103,7 @@ def log_evidence(d: NDArray[np.float64], theta0: float) -> NDArray[np.float64]:
         d: log ratios of the blocks in the order of time, shape `(blocks,)`.
         theta0: the largest difference that is still innocent.
     """
-    evidence = Evidence(theta0)
+    evidence = EProcess(theta0)
     running = np.empty(len(d))
     for block, ratio in enumerate(d.tolist()):
         evidence.add(ratio)
@@ -219,7 +219,7 @@ def blocks_needed(alpha: float, power: float) -> float:
     A bettor with the right stake wins `r^2 / 2` a block, give or take `r`, where `r` is the loss
     over sigma. So it has `log(1 / alpha) + c` after n blocks with probability `power` where
     `n r^2 = K = (z + sqrt(z^2 + 2 (log(1 / alpha) + c)))^2`, z being the normal quantile of
-    `power`. `c = 1` is fitted to simulations of `Evidence` with normal blocks (1,000 sessions for
+    `power`. `c = 1` is fitted to simulations of `EProcess` with normal blocks (1,000 sessions for
     each of 16 settings): of K for alpha 0.001 to 0.05 and power 0.9 to 0.95 it gives 91 to 125 %
     at losses of 0.35 to 0.7 sigma. At one sigma a block is so clear that clipping costs: up to a
     sixth more blocks are needed; and no loss whatever is proven in fewer than about ten.

@@ -170,7 +170,7 @@ def pairs_needed(detect: float, noise: float = PAIR_NOISE) -> int:
     return _SCREENING.stop - 1
 
 
-def with_launches(interval: Estimate, effects: NDArray[np.float64], spread: Spread) -> Estimate:
+def with_pair_effects(interval: Estimate, effects: NDArray[np.float64], spread: Spread) -> Estimate:
     """The interval over blocks, widened by what pairs differ by.
 
     Each side is joined by squares with that of the mean over pairs (MOVER: Zou and Donner 2008).
@@ -188,7 +188,7 @@ def with_launches(interval: Estimate, effects: NDArray[np.float64], spread: Spre
     )
 
 
-def launch_spread(effects: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
+def between_pair_spread(effects: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
     """The standard deviation between pairs beyond their own errors.
 
     `sqrt(max(0, var(effects) - mean(errors^2)))`, the moment estimate of a random effect

@@ -3,7 +3,7 @@
 The threshold of a block is the percentile of both sides' latencies together in the blocks before
 it. It does not know which side a latency was of; so where the sides do not differ, either is as
 likely as the other to have more latencies above it, and the sign of the difference is the fair
-coin that `Evidence` needs.
+coin that `EProcess` needs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.statistics.e_process import Evidence
+from pytest_dlperf.statistics.e_process import EProcess
 from pytest_dlperf.statistics.estimate import CONFIDENCE, Estimate
 from pytest_dlperf.statistics.histogram import ERROR, Histogram
 
@@ -57,7 +57,7 @@ class Exceedances:
         self._shrink = math.exp(-theta0)
         self._pooled = Histogram(1)
         self._requests = [0, 0]
-        self._evidence = Evidence(0.0)
+        self._evidence = EProcess(0.0)
 
     @property
     def log_e(self) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_dlperf._processes import within
+from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf._values import KINDS
 from pytest_dlperf.errors import TargetError, UsageError
 from pytest_dlperf.targets.padding import (
@@ -177,7 +177,7 @@ def compile_target(
         return CompiledTarget(infer, batches, remark, weights)
 
     # Traced in the caller's thread, as TensorFlow needs it; called where it can be given up.
-    return within(plan.compile_timeout, tried)
+    return call_with_timeout(plan.compile_timeout, tried)
 
 
 def _full(device: str) -> str:

@@ -171,7 +171,7 @@ def answerer(model: Model, sample: NDArray[Any]) -> Callable[[NDArray[Any]], NDA
     except Exception as error:
         raise TargetError(
             f"{name_of(model)} does not take rows of shape {sample.shape[1:]} and type "
-            f"{sample.dtype}: {said_by_keras(error)}"
+            f"{sample.dtype}: {clean_keras_message(error)}"
         ) from error
 
     def asked(inputs: NDArray[Any]) -> NDArray[Any]:
@@ -182,7 +182,7 @@ def answerer(model: Model, sample: NDArray[Any]) -> Callable[[NDArray[Any]], NDA
     return asked
 
 
-def said_by_keras(error: Exception) -> str:
+def clean_keras_message(error: Exception) -> str:
     """What an exception of Keras' says, without the colours and breaks that Keras puts in."""
     said = " ".join(_COLOUR.sub("", str(error)).split())
     return f"{type(error).__name__}: {said}"[:_LONGEST]

@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf._processes import within
+from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf.targets import keras
 from pytest_dlperf.targets.worker import Loader, Worker, start_workers
 
@@ -69,7 +69,7 @@ def isolate(
     with contextlib.ExitStack() as undo:
         for worker in workers:
             undo.callback(worker.close)
-        ways = within(
+        ways = call_with_timeout(
             plan.compile_timeout,
             lambda: [keras.batched(w.infer, sample, plan, clock) for w in workers],
         )

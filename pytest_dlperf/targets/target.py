@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pytest_dlperf._processes import within
+from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf._values import explicit
 from pytest_dlperf.errors import RemoteError, TargetError, UsageError, kind_of
 from pytest_dlperf.load.async_runner import CoroutineTarget, EventLoop, one_row
@@ -250,7 +250,7 @@ def _first_call(
         f"type {batch.dtype}"
     )
     try:
-        outputs = np.array(within(seconds, lambda: replica.infer(batch)))
+        outputs = np.array(call_with_timeout(seconds, lambda: replica.infer(batch)))
     except UsageError:
         raise
     except RemoteError as error:

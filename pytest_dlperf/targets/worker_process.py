@@ -40,7 +40,7 @@ class Job(TypedDict):
     answers: int
 
 
-class Channel(Protocol):
+class WorkerPipe(Protocol):
     """A pipe to the other process that keeps messages apart."""
 
     def send_bytes(self, buf: bytes) -> None:
@@ -64,7 +64,7 @@ def main(job: Job) -> None:
 
 
 def serve(
-    channel: Channel,
+    channel: WorkerPipe,
     questions: SharedArray,
     answers: SharedArray,
     infer: Callable[[NDArray[Any]], NDArray[Any]],

@@ -101,9 +101,9 @@ class Distillation:
         return hash(str(self))
 
 
-def divided(
-    finishes: Sequence[Finish], runtime: Runtime
-) -> tuple[tuple[Finish, ...], Quantisation | None]:
+def split_steps(
+    finishes: Sequence[PostTrainingStep], runtime: Runtime
+) -> tuple[tuple[PostTrainingStep, ...], Quantisation | None]:
     """What is done to the Keras model, and what is left to the converter of a runtime.
 
     Keras' own int8 layers cannot be converted for LiteRT, and ran 20 times slower in ONNX Runtime
@@ -143,7 +143,7 @@ def _check_epochs(epochs: object, what: str) -> None:
         check_count(epochs, what)
 
 
-class Finish(Protocol):
+class PostTrainingStep(Protocol):
     """What is done to a model beside plain training: pruning, distillation, quantisation.
 
     Its `str()` tells it from every other one.

@@ -189,7 +189,7 @@ def _as_call(kind: str, value: DataclassInstance) -> str:
     return f"Augmentation.{kind}({', '.join(arguments)})"
 
 
-class Front(Protocol):
+class GraphLayer(Protocol):
     """What is put in front of a model, in its graph: normalisation, augmentation.
 
     Its `str()` tells it from every other one.

@@ -25,7 +25,7 @@ _QUICK_ROWS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingJob:
     """What is to be trained, on what, and how.
 
     Attributes:
@@ -63,7 +63,7 @@ class Lesson:
         """Where, as text."""
         return f"on {', '.join(self.devices)}" if self.devices else "on TensorFlow's own choice"
 
-    def briefly(self) -> Lesson:
+    def briefly(self) -> TrainingJob:
         """One epoch of a few batches, from one seed: enough to see that it runs."""
         recipe = replace(self.recipe, epochs=1)
         few = _QUICK_BATCHES * batch_size(recipe, len(self.train.inputs))
@@ -87,14 +87,14 @@ def labels_of(data: Data) -> NDArray[Any]:
     return data.labels
 
 
-def lesson_of(  # noqa: PLR0913, PLR0917 - as the user gives them
+def training_job(  # noqa: PLR0913, PLR0917 - as the user gives them
     build: object,
     data: object,
     test: object,
     recipe: object,
     seeds: object,
     devices: tuple[str, ...],
-) -> Lesson:
+) -> TrainingJob:
     """What a user wants trained, checked.
 
     Args:
@@ -128,7 +128,7 @@ def lesson_of(  # noqa: PLR0913, PLR0917 - as the user gives them
             f"test rows of shape {asked.inputs.shape[1:]}, but it learns from rows of shape "
             f"{learnt.inputs.shape[1:]}"
         )
-    return Lesson(build, learnt, asked, recipe or Recipe(), int(seeds), devices)  # type: ignore[call-overload]  # checked
+    return TrainingJob(build, learnt, asked, recipe or Recipe(), int(seeds), devices)  # type: ignore[call-overload]  # checked
 
 
 def placed_by(devices: object, plan: Plan) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ _RECORD: Final = "training.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingSettings:
     """How a model was trained.
 
     Attributes:
@@ -51,7 +51,7 @@ class Trained:
     """A trained model with the record of its training."""
 
     model: keras.Model
-    training: Training
+    training: TrainingSettings
 
 
 def train(model: keras.Model, part: Part, epochs: int, clock: Clock, seed: int) -> Trained:
@@ -77,7 +77,9 @@ def train(model: keras.Model, part: Part, epochs: int, clock: Clock, seed: int) 
         name: [float(epoch.logs[name]) for epoch in fitted.epochs] for name in fitted.epochs[0].logs
     }
     steps = epochs * -(-rows // BATCH_SIZE)
-    return Trained(model, Training(history, seconds, epochs * rows / seconds, steps / seconds))
+    return Trained(
+        model, TrainingSettings(history, seconds, epochs * rows / seconds, steps / seconds)
+    )
 
 
 def cache_key(**parts: object) -> str:
@@ -117,7 +119,7 @@ def cached(
 
 def _read(entry: Path) -> Trained:
     record: dict[str, Any] = json.loads((entry / _RECORD).read_text())
-    training = Training(**{**record, "cached": True})
+    training = TrainingSettings(**{**record, "cached": True})
     return Trained(keras.load(entry / _MODEL), training)
 
 

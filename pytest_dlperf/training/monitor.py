@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.measure.prepared import Bench
+    from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.training.summary import Epoch
 
 
-class Onlooker:
+class TrainingMonitor:
     """A thread that looks every 50 ms, as the training itself cannot while it compiles.
 
     Args:
@@ -27,7 +27,7 @@ class Onlooker:
         epochs: of each of them.
     """
 
-    def __init__(self, bench: Bench, trainings: int, epochs: int) -> None:
+    def __init__(self, bench: Instruments, trainings: int, epochs: int) -> None:
         self._bench = bench
         self._left = trainings * epochs
         self._done = 0

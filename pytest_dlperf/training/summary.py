@@ -26,7 +26,7 @@ _NS: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class TrainingRun:
     """One training, from one seed.
 
     Attributes:
@@ -59,7 +59,7 @@ class TrainSummary:
     intervals: str = ""
 
 
-def summarise_training(runs: Sequence[Run], goals: Iterable[Metric]) -> TrainSummary:
+def summarise_training(runs: Sequence[TrainingRun], goals: Iterable[Metric]) -> TrainSummary:
     """Fold the trainings of one model, one from each seed.
 
     A speed's interval is Student's over up to 20 stretches of the steps, as a ratio of sums. Over
@@ -122,7 +122,7 @@ def reached(epochs: Iterable[Epoch], goal: float) -> float | None:
     return None
 
 
-def _add_goal(summary: TrainSummary, runs: Sequence[Run], metric: Metric) -> None:
+def _add_goal(summary: TrainSummary, runs: Sequence[TrainingRun], metric: Metric) -> None:
     if "val_accuracy" not in runs[0].epochs[0].logs:
         summary.refused[metric.name] = "answers and labels fit no classification"
         return
@@ -176,7 +176,7 @@ def _at_most_all(share: Estimate) -> Estimate:
     return Estimate(share.value, share.low, min(1.0, share.high))
 
 
-def _words(runs: Sequence[Run]) -> str:
+def _words(runs: Sequence[TrainingRun]) -> str:
     stretches = min(_STRETCHES, len(runs[0].steps.rows))
     within = f"train.time and train.throughput: Student over {stretches} stretches of the steps"
     if len(runs) == 1:

@@ -24,8 +24,8 @@ from pytest_dlperf.targets.keras_models import answers
 from pytest_dlperf.training.job import labels_of
 from pytest_dlperf.training.keras.distribution import gpu_peaks, peak_notes, sharing, under
 from pytest_dlperf.training.keras.fit import batch_size, built, fit, sized_name_of, weights_of
-from pytest_dlperf.training.monitor import Onlooker
-from pytest_dlperf.training.summary import Run, TrainSummary, summarise_training
+from pytest_dlperf.training.monitor import TrainingMonitor
+from pytest_dlperf.training.summary import TrainingRun, TrainSummary, summarise_training
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
-    from pytest_dlperf.measure.prepared import Bench
-    from pytest_dlperf.training.job import Lesson
+    from pytest_dlperf.measure.prepared import Instruments
+    from pytest_dlperf.training.job import TrainingJob
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class PreparedTraining:
     """A subject whose measuring is training."""
 
-    lesson: Lesson
+    lesson: TrainingJob
     plan: Plan
-    bench: Bench
+    bench: Instruments
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
         """Train; how long that takes is the recipe's affair."""
@@ -63,7 +63,7 @@ class Training:
 
 
 @contextlib.contextmanager
-def training(lesson: Lesson, plan: Plan, bench: Bench) -> Iterator[Training]:
+def training(lesson: TrainingJob, plan: Plan, bench: Instruments) -> Iterator[PreparedTraining]:
     """Trainings that are ready to begin.
 
     Raises:
@@ -81,7 +81,7 @@ def training(lesson: Lesson, plan: Plan, bench: Bench) -> Iterator[Training]:
             f"Recipe(jit_compile=True) on {', '.join(devices)}",
             "TensorFlow compiles no steps with XLA that several devices share: choose one of both",
         )
-    yield Training(replace(lesson, devices=devices), plan, bench)
+    yield PreparedTraining(replace(lesson, devices=devices), plan, bench)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,16 +96,18 @@ class _Trained:
         last: hash of its last weights.
     """
 
-    run: Run
+    run: TrainingRun
     score: Score
     name: str
     first: str
     last: str
 
 
-def _measured(lesson: Lesson, plan: Plan, bench: Bench, about: tuple[str, str]) -> Measurement:
+def _measured(
+    lesson: TrainingJob, plan: Plan, bench: Instruments, about: tuple[str, str]
+) -> Measurement:
     trainings = lesson.seeds + (len(lesson.devices) > 1 and not plan.quick)
-    with quiet_gc(), Onlooker(bench, trainings, lesson.recipe.epochs) as onlooker:
+    with quiet_gc(), TrainingMonitor(bench, trainings, lesson.recipe.epochs) as onlooker:
         with gpu_peaks() as peaks:
             trained = [_trained(lesson, plan, onlooker, seed) for seed in range(lesson.seeds)]
         alone = None
@@ -156,7 +158,7 @@ def _measured(lesson: Lesson, plan: Plan, bench: Bench, about: tuple[str, str]) 
     )
 
 
-def _trained(lesson: Lesson, plan: Plan, onlooker: Onlooker, seed: int) -> _Trained:
+def _trained(lesson: TrainingJob, plan: Plan, onlooker: TrainingMonitor, seed: int) -> _Trained:
     asked = lesson.asked
     with under(lesson.devices):
         model = built(lesson.build, {}, lesson.recipe, seed)
@@ -177,7 +179,9 @@ def _trained(lesson: Lesson, plan: Plan, onlooker: Onlooker, seed: int) -> _Trai
         score = _score(answers(model, asked.inputs), asked, plan)
     found = summarise_score(score)
     return _Trained(
-        run=Run(fitted.epochs, fitted.first_step_seconds, fitted.steps, MappingProxyType(found)),
+        run=TrainingRun(
+            fitted.epochs, fitted.first_step_seconds, fitted.steps, MappingProxyType(found)
+        ),
         score=score,
         name=sized_name_of(model),
         first=content_hash(*first) if first else "",
@@ -204,7 +208,7 @@ def _score(outputs: NDArray[Any], data: Data, plan: Plan) -> Score:
     )
 
 
-def _steps(lesson: Lesson) -> int:
+def _steps(lesson: TrainingJob) -> int:
     """Of an epoch."""
     rows = len(lesson.train.inputs)
     return -(-rows // batch_size(lesson.recipe, rows))
@@ -217,7 +221,7 @@ def _accuracies(trained: list[_Trained]) -> tuple[float, ...]:
     return tuple(one.run.answers["accuracy"].value for one in trained)
 
 
-def _notes(lesson: Lesson, trained: list[_Trained], *, quick: bool) -> Iterator[str]:
+def _notes(lesson: TrainingJob, trained: list[_Trained], *, quick: bool) -> Iterator[str]:
     if quick:
         yield (
             f"smoke run: 1 epoch of {len(lesson.train.inputs)} rows; "
@@ -235,7 +239,7 @@ def _notes(lesson: Lesson, trained: list[_Trained], *, quick: bool) -> Iterator[
         )
 
 
-def _beside(run: Run, alone: _Trained, devices: tuple[str, ...]) -> str:
+def _beside(run: TrainingRun, alone: _Trained, devices: tuple[str, ...]) -> str:
     """What several devices brought, beside the first one alone."""
     ratio = run.steps.rows_per_second / max(alone.run.steps.rows_per_second, 1e-9)
     told = f"{len(devices)} devices: {ratio:.2f} x the rows a second of {devices[0]} alone"
@@ -245,7 +249,7 @@ def _beside(run: Run, alone: _Trained, devices: tuple[str, ...]) -> str:
     return f"{told}; accuracy {', alone '.join(both)}"
 
 
-def _diagnosis(lesson: Lesson, summary: TrainSummary) -> str:
+def _diagnosis(lesson: TrainingJob, summary: TrainSummary) -> str:
     size = batch_size(lesson.recipe, len(lesson.train.inputs))
     rate = summary.metrics.get("train.throughput")
     first = format_quantity(summary.metrics["compile_time"].value, "s")

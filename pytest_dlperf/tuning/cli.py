@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from pytest_dlperf._command import Command, Outcome
+from pytest_dlperf._command import Command, CommandResult
 from pytest_dlperf.config.options import QUIET, TUNES
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.tuning.plan import Overrides, check_whole
@@ -61,7 +61,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _request(given: argparse.Namespace) -> Request:
+def _request(given: argparse.Namespace) -> TuneOptions:
     """What was asked for, checked as far as it can be without the project.
 
     Raises:
@@ -81,15 +81,15 @@ def _request(given: argparse.Namespace) -> Request:
         knobs=tuple(given.knob),
         fresh=given.fresh,
     )
-    return Request(overrides, str(path) if path else "")
+    return TuneOptions(overrides, str(path) if path else "")
 
 
 def _lines(given: argparse.Namespace) -> Iterable[str]:
     become_pytest(given.tests, _request(given))
 
 
-def _run(given: argparse.Namespace) -> Outcome:
-    return Outcome(_lines(given))
+def _run(given: argparse.Namespace) -> CommandResult:
+    return CommandResult(_lines(given))
 
 
 TUNE: Final = Command(
@@ -101,7 +101,7 @@ TUNE: Final = Command(
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class TuneOptions:
     """What `pytest-dlperf tune` was asked for.
 
     Attributes:
@@ -117,7 +117,7 @@ class Request:
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_text(cls, text: str) -> Request:
+    def from_text(cls, text: str) -> TuneOptions:
         """The inverse of `to_text`."""
         value: dict[str, Any] = json.loads(text)
         given = {**value["overrides"], "knobs": tuple(value["overrides"]["knobs"])}
@@ -134,7 +134,7 @@ def command(tests: Sequence[str]) -> list[str]:
 
 
 def become_pytest(
-    tests: Sequence[str], request: Request, variables: Mapping[str, str] = os.environ
+    tests: Sequence[str], request: TuneOptions, variables: Mapping[str, str] = os.environ
 ) -> NoReturn:
     """Go on as pytest: it gets this process' terminal, signals and exit status.
 

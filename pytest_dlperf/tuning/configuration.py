@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_dlperf.data.dataset import Preparation
-    from pytest_dlperf.training.compression import Finish
-    from pytest_dlperf.training.graph_layers import Front
+    from pytest_dlperf.training.compression import PostTrainingStep
+    from pytest_dlperf.training.graph_layers import GraphLayer
 
 
 Stage: TypeAlias = Literal["data", "model", "training", "serving"]
@@ -218,10 +218,10 @@ class Setup:
     """
 
     preparations: tuple[Preparation, ...] = ()
-    fronts: tuple[Front, ...] = ()
+    fronts: tuple[GraphLayer, ...] = ()
     arguments: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     recipe: Recipe = field(default_factory=Recipe)
-    finishes: tuple[Finish, ...] = ()
+    finishes: tuple[PostTrainingStep, ...] = ()
     runtime: Runtime = "tf.function"
     serving: Serving = field(default_factory=Serving)
 

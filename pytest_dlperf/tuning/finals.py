@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.duel.in_process import Contender, duel_contenders
-from pytest_dlperf.judge.error_rates import Rates
+from pytest_dlperf.duel.in_process import DuelCandidate, duel_candidates
+from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.results.record import Record
 from pytest_dlperf.results.verdict import Verdict
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_dlperf.duel.verdicts import Result
-    from pytest_dlperf.measure.prepared import Bench
+    from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.verdict import Judgement
     from pytest_dlperf.tuning.configuration import Configuration, Setup
-    from pytest_dlperf.tuning.pipeline import Maker
+    from pytest_dlperf.tuning.pipeline import ModelFactory
     from pytest_dlperf.tuning.screening import Study
 
 BASE: Final = "the setup without tuning"
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedFinalist:
     """One finalist, with the record of its comparison.
 
     Attributes:
@@ -45,25 +45,25 @@ class Judged:
     record: Record | None
 
 
-def rates_for(study: Study, finalists: int) -> Rates:
+def rates_for(study: Study, finalists: int) -> ErrorRates:
     """Error rates of a study: of all that nothing improves, one in a hundred recommends something.
 
     That one is split over the finalists, and over what is asked of each in comparison with the
     base.
     """
     relative = sum(budget.relative for budget in study.goal.constraints)
-    return Rates(finalists * (1 + relative))
+    return ErrorRates(finalists * (1 + relative))
 
 
 def compared(  # noqa: PLR0913 - who with whom, for what, and by what means
     configuration: Configuration,
     study: Study,
-    make: Maker,
-    bench: Bench,
+    make: ModelFactory,
+    bench: Instruments,
     *,
-    rates: Rates,
+    rates: ErrorRates,
     coins: np.random.Generator,
-) -> Judged:
+) -> JudgedFinalist:
     """Have the judge compare a configuration with the setup without tuning.
 
     It measures for the plan's `budget_time` at the most: half of it on the first pair, half on
@@ -80,14 +80,14 @@ def compared(  # noqa: PLR0913 - who with whom, for what, and by what means
     budgets = gain(study.goal), *study.goal.constraints
     begun_ns = bench.clock.now_ns()
 
-    def contender(setup: Setup) -> Contender:
+    def contender(setup: Setup) -> DuelCandidate:
         served = make(setup)
         plan = study.plan_for(setup, budgets)
         plan = replace(plan, budget_time=plan.budget_time / 2)
-        return Contender(served.target, served.data, plan, served.known)
+        return DuelCandidate(served.target, served.data, plan, served.known)
 
     try:
-        result = duel_contenders(
+        result = duel_candidates(
             contender(study.setup(configured(study.knobs))),
             contender(study.setup(configuration)),
             bench,
@@ -99,7 +99,7 @@ def compared(  # noqa: PLR0913 - who with whom, for what, and by what means
     except Exception as error:  # noqa: BLE001 - the user's function and model may raise anything
         reason = f"nothing came of the comparison: {in_words(error)}"
         finalist = Finalist(configuration, None, Verdict.INVALID, reason=reason)
-        judged = Judged(finalist, None)
+        judged = JudgedFinalist(finalist, None)
     else:
         judged = _judged(configuration, study, result)
     seconds = (bench.clock.now_ns() - begun_ns) * 1e-9
@@ -107,7 +107,7 @@ def compared(  # noqa: PLR0913 - who with whom, for what, and by what means
 
 
 def as_it_is(
-    study: Study, make: Maker, bench: Bench, environment: Environment, reason: str
+    study: Study, make: ModelFactory, bench: Instruments, environment: Environment, reason: str
 ) -> Record:
     """The setup without tuning, measured and held to the constraints that need no base.
 
@@ -125,7 +125,7 @@ def as_it_is(
     absolute = tuple(budget for budget in study.goal.constraints if not budget.relative)
     plan = study.plan_for(setup, absolute)
     served = make(setup)
-    contender = Contender(served.target, served.data, plan, served.known)
+    contender = DuelCandidate(served.target, served.data, plan, served.known)
     with contender.ready(bench) as subject:
         found = subject.measure(study.test, study.name, plan.load_seconds)
     found = contender.informed(found)
@@ -133,7 +133,7 @@ def as_it_is(
     return Record(found, judgements, (reason,), quick=plan.quick, environment=environment)
 
 
-def _judged(configuration: Configuration, study: Study, result: Result) -> Judged:
+def _judged(configuration: Configuration, study: Study, result: Result) -> JudgedFinalist:
     record = Record(
         measurement=result.measurement,
         judgements=result.judgements,
@@ -151,7 +151,7 @@ def _judged(configuration: Configuration, study: Study, result: Result) -> Judge
         metrics=result.measurement.metrics,
         reason=_why(result.judgements),
     )
-    return Judged(finalist, record)
+    return JudgedFinalist(finalist, record)
 
 
 def _gain(about: Judgement, metric: Metric) -> Estimate | None:

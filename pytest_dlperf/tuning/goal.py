@@ -39,7 +39,7 @@ _OBJECTIVES: Final = "one objective; ask for the other as a budget, such as 'p99
 
 
 @dataclass(frozen=True, slots=True)
-class Slack:
+class ConstraintMargin:
     """How one constraint stands.
 
     Attributes:
@@ -125,7 +125,7 @@ class Goal:
         measured = metrics.get(self.objective.name)
         return math.inf if measured is None else _cost(self.objective, measured.value)
 
-    def slacks(self, measured: Measured, base: Measured | None) -> tuple[Slack, ...]:
+    def slacks(self, measured: Measured, base: Measured | None) -> tuple[ConstraintMargin, ...]:
         """How each constraint stands.
 
         Args:
@@ -218,12 +218,12 @@ def _cost(metric: Metric, value: float) -> float:
     return log_cost(metric, value)
 
 
-def _slack(budget: Budget, measured: Measured, base: Measured | None) -> Slack:
+def _slack(budget: Budget, measured: Measured, base: Measured | None) -> ConstraintMargin:
     metric = budget.metric
     now = measured.metrics.get(metric.name)
     then = base.metrics.get(metric.name) if base and budget.relative else None
     if now is None or (budget.relative and then is None):
-        return Slack(budget, None if budget.relative else budget.offset, None, 0.0)
+        return ConstraintMargin(budget, None if budget.relative else budget.offset, None, 0.0)
     limit = budget.limit(then.value if then else 0.0)
     excess = _cost(metric, now.value) - _cost(metric, limit)
     if budget.operator == "==":
@@ -232,7 +232,7 @@ def _slack(budget: Budget, measured: Measured, base: Measured | None) -> Slack:
     if then is not None and budget.operator != "==":
         allowed = allowed_loss(budget, then.value)
         room = loss_to_find(metric, allowed) - allowed
-    return Slack(budget, limit, excess, reach, room)
+    return ConstraintMargin(budget, limit, excess, reach, room)
 
 
 def _reach(

@@ -17,16 +17,16 @@ import numpy as np
 from pytest_dlperf.data.dataset import as_data, content_hash
 from pytest_dlperf.errors import DataError
 from pytest_dlperf.statistics.estimate import Estimate, counted
-from pytest_dlperf.training.compression import divided
+from pytest_dlperf.training.compression import split_steps
 from pytest_dlperf.training.model_cache import cache_key
-from pytest_dlperf.training.summary import Run, summarise_training
+from pytest_dlperf.training.summary import TrainingRun, summarise_training
 from pytest_dlperf.tuning.plan import TRAINING_METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_dlperf.data.dataset import Data, Split
-    from pytest_dlperf.measure.prepared import Bench
+    from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.targets.keras import Model
     from pytest_dlperf.training.model_cache import Trained
     from pytest_dlperf.training.summary import Epoch
@@ -36,7 +36,7 @@ _HELD: Final = 4  # models that stay in memory; further ones are read from the c
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Served:
+class ServableModel:
     """What a setup makes: something to put under load.
 
     Attributes:
@@ -52,10 +52,10 @@ class Served:
     fresh: bool
 
 
-class Maker(Protocol):
+class ModelFactory(Protocol):
     """Somebody who makes what a setup describes."""
 
-    def __call__(self, setup: Setup) -> Served:
+    def __call__(self, setup: Setup) -> ServableModel:
         """Build, train or fetch, and get it ready to be served.
 
         Raises:
@@ -86,7 +86,7 @@ class Pipeline:
         *,
         seed: int,
         folder: Path | None,
-        bench: Bench,
+        bench: Instruments,
         warn: Callable[[str], None],
     ) -> None:
         self._build = build
@@ -99,7 +99,7 @@ class Pipeline:
         self._models: OrderedDict[str, Trained] = OrderedDict()
         self._prepared: tuple[tuple[object, ...], Split] = ((), split)
 
-    def __call__(self, setup: Setup) -> Served:
+    def __call__(self, setup: Setup) -> ServableModel:
         """Build, train or fetch, and get it ready to be served.
 
         Raises:
@@ -110,14 +110,14 @@ class Pipeline:
 
         prepared = self._prepare(setup)
         data = self._asked(prepared)
-        finishes, quantisation = divided(setup.finishes, setup.runtime)
+        finishes, quantisation = split_steps(setup.finishes, setup.runtime)
         trained, fresh = self._trained(replace(setup, finishes=finishes), prepared)
         self._bench.progress.show(f"preparing {setup.runtime}", None)
         target = as_target(trained.model, setup.runtime, data.inputs, quantisation)
         figures = trained.training.metrics
         known = {name: Estimate(*ends) for name, ends in figures.items()}
         known["model_size"] = counted(float(size_of(target)))
-        return Served(target, data, MappingProxyType(known), fresh)
+        return ServableModel(target, data, MappingProxyType(known), fresh)
 
     def _prepare(self, setup: Setup) -> Split:
         if self._prepared[0] != tuple(map(str, setup.preparations)):
@@ -171,7 +171,7 @@ class Pipeline:
 
     def _fitted(self, model: Model, setup: Setup, prepared: Split) -> Trained:
         from pytest_dlperf.training.keras.fit import fit
-        from pytest_dlperf.training.model_cache import Trained, Training
+        from pytest_dlperf.training.model_cache import Trained, TrainingSettings
 
         progress, clock, recipe = self._bench.progress, self._bench.clock, setup.recipe
 
@@ -185,7 +185,7 @@ class Pipeline:
 
         progress.show("training", None)
         fitted = fit(model, prepared.train, None, recipe, clock, heard, self._seed)
-        run = Run(fitted.epochs, fitted.first_step_seconds, fitted.steps, {})
+        run = TrainingRun(fitted.epochs, fitted.first_step_seconds, fitted.steps, {})
         metrics = summarise_training([run], ()).metrics
         model, begun_ns = fitted.model, clock.now_ns()
         for finish in setup.finishes:
@@ -210,7 +210,7 @@ class Pipeline:
             name: [float(epoch.logs[name]) for epoch in fitted.epochs]
             for name in fitted.epochs[0].logs
         }
-        training = Training(
+        training = TrainingSettings(
             history,
             seconds=fitted.seconds + more,
             samples_per_second=steps.rows_per_second,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.measure.prepared import Bench
+    from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.record import Record
     from pytest_dlperf.tuning.configuration import Knob
@@ -45,7 +45,7 @@ _QUICK_TRIALS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Studio:
+class TuningContext:
     """What is the same for all studies of a session.
 
     Attributes:
@@ -62,7 +62,7 @@ class Studio:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TuneRequest:
     """What one call of `dlperf.tune(...)` asks for.
 
     Attributes:
@@ -92,13 +92,13 @@ class Means:
         coins: a new generator of coins for each comparison.
     """
 
-    bench: Bench
+    bench: Instruments
     environment: Callable[[], Environment]
     coins: Callable[[], np.random.Generator]
 
 
 def tune(
-    asked: Asked, wanted: TuningPlan | None, plan: Plan, studio: Studio, means: Means
+    asked: TuneRequest, wanted: TuningPlan | None, plan: Plan, studio: TuningContext, means: Means
 ) -> tuple[Tuned, Record]:
     """Try configurations, have the judge compare the best, and recommend one.
 
@@ -192,7 +192,9 @@ def _examples(value: object, what: str) -> Examples:
     return Examples(*parts)
 
 
-def _study(asked: Asked, wanted: TuningPlan, plan: Plan, studio: Studio) -> tuple[Study, int]:
+def _study(
+    asked: TuneRequest, wanted: TuningPlan, plan: Plan, studio: TuningContext
+) -> tuple[Study, int]:
     """What is tuned, and how many trials that takes at the most."""
     base = _base(asked.setup, plan)
     given = checked_knobs(asked.knobs, studio.known)
@@ -236,7 +238,7 @@ def _search(wanted: TuningPlan, knobs: tuple[Knob, ...], trials: int) -> Search:
             return Bayesian(knobs, trials, wanted.goal, wanted.seed)
 
 
-def _journal(studio: Studio, key: str) -> Journal | None:
+def _journal(studio: TuningContext, key: str) -> Journal | None:
     if studio.folder is None:
         return None
     journal = Journal(studio.folder / "studies" / f"{key}.jsonl", _warn)
@@ -245,7 +247,7 @@ def _journal(studio: Studio, key: str) -> Journal | None:
     return journal
 
 
-def _key(asked: Asked, wanted: TuningPlan, study: Study, split: Split, machine: str) -> str:
+def _key(asked: TuneRequest, wanted: TuningPlan, study: Study, split: Split, machine: str) -> str:
     """All that trials depend on: what was tried under another key is tried anew."""
     plan = study.plan
     versions = ("pytest-dlperf", "tensorflow", "keras", "numpy")

@@ -16,11 +16,11 @@ from pytest_dlperf.tuning.result import TrialResult
 if TYPE_CHECKING:
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.measure.prepared import Bench
+    from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.tuning.configuration import Configuration, Knob, Setup
     from pytest_dlperf.tuning.goal import Goal
-    from pytest_dlperf.tuning.pipeline import Maker
+    from pytest_dlperf.tuning.pipeline import ModelFactory
 
 _LEAST: Final = 1e-9  # of a gain: none is too small to be one
 _LONGEST: Final = 300
@@ -85,7 +85,9 @@ def gain(goal: Goal) -> Budget:
     )
 
 
-def screened(configuration: Configuration, study: Study, make: Maker, bench: Bench) -> TrialResult:
+def screened(
+    configuration: Configuration, study: Study, make: ModelFactory, bench: Instruments
+) -> TrialResult:
     """Try one configuration.
 
     One that cannot be made, or goes wrong, is a result too, with the reason: a study of many must

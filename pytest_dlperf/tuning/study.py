@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pytest_dlperf.measure.prepared import Bench
+    from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.measure.telemetry import Progress
-    from pytest_dlperf.tuning.finals import Judged
+    from pytest_dlperf.tuning.finals import JudgedFinalist
     from pytest_dlperf.tuning.journal import Journal
-    from pytest_dlperf.tuning.pipeline import Maker
+    from pytest_dlperf.tuning.pipeline import ModelFactory
     from pytest_dlperf.tuning.screening import Study
     from pytest_dlperf.tuning.search import Search
 
 _MINUTE: Final = 60.0
 
 
-class Headline:
+class StudyProgress:
     """Progress that says what the study is at, before what it is doing there.
 
     Args:
@@ -67,8 +67,8 @@ def explore(  # noqa: PLR0913 - what, how many, and by what means
     search: Search,
     trials: int,
     *,
-    make: Maker,
-    bench: Bench,
+    make: ModelFactory,
+    bench: Instruments,
     journal: Journal | None,
 ) -> Explored:
     """Try configurations until the search has no further one.
@@ -86,7 +86,7 @@ def explore(  # noqa: PLR0913 - what, how many, and by what means
     Raises:
         TargetError: if the setup without tuning cannot be measured.
     """
-    headline = Headline(bench.progress)
+    headline = StudyProgress(bench.progress)
     bench = replace(bench, progress=headline)
     history = list(_remembered(study, journal, trials))
     resumed = len(history)
@@ -142,10 +142,10 @@ def judge_finalists(  # noqa: PLR0913 - who, for what, and by what means
     study: Study,
     count: int,
     *,
-    make: Maker,
-    bench: Bench,
+    make: ModelFactory,
+    bench: Instruments,
     coins: Callable[[], np.random.Generator],
-) -> tuple[Judged, ...]:
+) -> tuple[JudgedFinalist, ...]:
     """Have the judge compare the best configurations with the setup without tuning.
 
     Args:
@@ -157,7 +157,7 @@ def judge_finalists(  # noqa: PLR0913 - who, for what, and by what means
         coins: new ones for each comparison.
     """
     chosen = finalists_of(explored.trials, study.goal, count)
-    headline = Headline(bench.progress)
+    headline = StudyProgress(bench.progress)
     bench = replace(bench, progress=headline)
     rates = rates_for(study, len(chosen))
     found = []

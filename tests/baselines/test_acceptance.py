@@ -19,21 +19,21 @@ from hypothesis import strategies as st
 
 from pytest_dlperf.baselines.acceptance import (
     ENOUGH_SESSIONS,
-    Standing,
+    BaselineComparison,
     decide_acceptance,
     unchanged,
 )
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.judge.conditions import ORDINARY, Day
+from pytest_dlperf.judge.conditions import UNKNOWN_CONDITIONS, MachineConditions
 from pytest_dlperf.results.baseline import MOST_SESSIONS, accept
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate
 
 MEASUREMENT = make_measurement()
-NONE_YET = Standing()
-GROWN = Standing(sessions=ENOUGH_SESSIONS, unchanged=True)
-YOUNG = Standing(sessions=1, unchanged=True)
-CHANGED = Standing(sessions=ENOUGH_SESSIONS)
+NONE_YET = BaselineComparison()
+GROWN = BaselineComparison(sessions=ENOUGH_SESSIONS, unchanged=True)
+YOUNG = BaselineComparison(sessions=1, unchanged=True)
+CHANGED = BaselineComparison(sessions=ENOUGH_SESSIONS)
 UPDATES = (None, "new", "improved", "all")
 HELD = make_judgement(Verdict.PASS)
 HELD_AGAINST = make_judgement(Verdict.PASS, baseline=1000.0, limit=900.0)
@@ -94,10 +94,10 @@ def test_save(update: str | None, judgements: list[Judgement], *, known: bool, s
         ("new", GROWN, [HELD_AGAINST], ""),
         ("improved", GROWN, [HELD_AGAINST], ""),
         ("all", GROWN, [HELD_AGAINST], "follow"),
-        ("all", Standing(MOST_SESSIONS, unchanged=True), [HELD_AGAINST], "follow"),
+        ("all", BaselineComparison(MOST_SESSIONS, unchanged=True), [HELD_AGAINST], "follow"),
         # A change begins anew, and only by those who accept changes.
-        ("new", Standing(1), [HELD_AGAINST], ""),
-        ("improved", Standing(1), [HELD_AGAINST], ""),
+        ("new", BaselineComparison(1), [HELD_AGAINST], ""),
+        ("improved", BaselineComparison(1), [HELD_AGAINST], ""),
         ("all", CHANGED, [WORSE], "renew"),
         ("all", CHANGED, [HELD_AGAINST], "renew"),
         ("improved", CHANGED, [BETTER], "renew"),
@@ -106,14 +106,14 @@ def test_save(update: str | None, judgements: list[Judgement], *, known: bool, s
         ("new", YOUNG, [FRESH], ""),
         ("all", YOUNG, [FRESH], "follow"),
         # A day that says nothing adds nothing, and begins nothing.
-        ("new", Standing(1, unchanged=True, unquiet="others"), [OPEN], ""),
-        ("all", Standing(1, unchanged=True, unquiet="others"), [OPEN], ""),
-        ("all", Standing(1, unquiet="others"), [WORSE], ""),
-        ("new", Standing(unquiet="others"), [FRESH], "renew"),
+        ("new", BaselineComparison(1, unchanged=True, unquiet="others"), [OPEN], ""),
+        ("all", BaselineComparison(1, unchanged=True, unquiet="others"), [OPEN], ""),
+        ("all", BaselineComparison(1, unquiet="others"), [WORSE], ""),
+        ("new", BaselineComparison(unquiet="others"), [FRESH], "renew"),
     ],
 )
 def test_sessions(
-    update: str | None, standing: Standing, judgements: list[Judgement], keep: str
+    update: str | None, standing: BaselineComparison, judgements: list[Judgement], keep: str
 ) -> None:
     """What is unchanged follows what is there; what has changed begins a new baseline."""
     decision = decide_acceptance(update, MEASUREMENT, tuple(judgements), standing)  # type: ignore[arg-type]
@@ -131,7 +131,9 @@ def test_a_session_more_changes_no_judgement() -> None:
 
 def test_a_first_session_of_an_unquiet_machine() -> None:
     """It is recorded, since there is none, and people are warned to record it again."""
-    decision = decide_acceptance("new", MEASUREMENT, (FRESH,), Standing(unquiet="others worked"))
+    decision = decide_acceptance(
+        "new", MEASUREMENT, (FRESH,), BaselineComparison(unquiet="others worked")
+    )
 
     assert decision.keep == "renew"
     assert decision.caution == "the baseline was recorded although others worked"
@@ -142,7 +144,9 @@ def test_a_first_session_of_an_unquiet_machine() -> None:
 @pytest.mark.parametrize(
     ("update", "standing"), [("new", NONE_YET), ("new", YOUNG), ("all", CHANGED), (None, GROWN)]
 )
-def test_a_quiet_machine_is_no_reason_for_caution(update: str | None, standing: Standing) -> None:
+def test_a_quiet_machine_is_no_reason_for_caution(
+    update: str | None, standing: BaselineComparison
+) -> None:
     """Whatever is kept of a quiet machine, nobody is warned."""
     decision = decide_acceptance(update, MEASUREMENT, (HELD_AGAINST,), standing)  # type: ignore[arg-type]
 
@@ -169,7 +173,7 @@ def test_other_conditions(hint: str, *, anchored: bool) -> None:
 
     Not even without a budget that compares, which would have told.
     """
-    other = Standing(1, unchanged=True, other_conditions=True, anchored=anchored)
+    other = BaselineComparison(1, unchanged=True, other_conditions=True, anchored=anchored)
 
     replaced = decide_acceptance("all", MEASUREMENT, (HELD,), other)
     assert (replaced.keep, replaced.hint) == ("renew", hint)
@@ -180,7 +184,7 @@ def test_other_conditions(hint: str, *, anchored: bool) -> None:
 
 def test_unquiet_is_said() -> None:
     """People learn why nothing was recorded."""
-    standing = Standing(1, unchanged=True, unquiet="the machine was not quiet")
+    standing = BaselineComparison(1, unchanged=True, unquiet="the machine was not quiet")
     decision = decide_acceptance("all", MEASUREMENT, (OPEN,), standing)
 
     assert decision.hint == "not recorded: the machine was not quiet"
@@ -203,16 +207,16 @@ def test_unchanged(budget: str, now: float, *, same: bool) -> None:
     found = make_measurement({"throughput": estimate(now)})
     budgets = [parse_budget(budget)]
 
-    assert unchanged(found, budgets, make_accepted(), ORDINARY) is same
+    assert unchanged(found, budgets, make_accepted(), UNKNOWN_CONDITIONS) is same
 
 
 def test_another_machine_is_a_change() -> None:
     """What a machine measured that is not what it was is not one of the sessions before."""
     budgets = [parse_budget("throughput >= baseline")]
-    strange = Day(unlike="the machine is not what it was")
+    strange = MachineConditions(unlike="the machine is not what it was")
 
     assert not unchanged(MEASUREMENT, budgets, make_accepted(), strange)
-    assert not unchanged(MEASUREMENT, budgets, None, ORDINARY)
+    assert not unchanged(MEASUREMENT, budgets, None, UNKNOWN_CONDITIONS)
 
 
 def test_another_scenario_is_a_change() -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from builders import ENVIRONMENT, REVISION, estimate, make_accepted
 
-from pytest_dlperf.baselines.anchor import Creep, creep, creep_note
+from pytest_dlperf.baselines.anchor import GradualLoss, gradual_loss, gradual_loss_note
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.judge.conditions import ORDINARY, Day
+from pytest_dlperf.judge.conditions import UNKNOWN_CONDITIONS, MachineConditions
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.results.baseline import Accepted, AcceptedSession, Revision
+from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, Revision
 from pytest_dlperf.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ ACCEPTED = 10
 OWN_ERROR = 0.008  # half of the interval of a session, as a ratio
 
 
-def _session(cost: float, yardstick: float | None = None) -> AcceptedSession:
+def _session(cost: float, yardstick: float | None = None) -> BaselineSession:
     throughput = estimate(1000 * math.exp(-cost), OWN_ERROR)
-    return AcceptedSession({"throughput": throughput}, ENVIRONMENT, REVISION, yardstick)
+    return BaselineSession({"throughput": throughput}, ENVIRONMENT, REVISION, yardstick)
 
 
 def _present(
     costs: Sequence[float], anchor: float, yardsticks: Sequence[float] | None = None
-) -> Accepted:
+) -> BaselineEntry:
     """Sessions of these log costs, oldest first, and an anchor."""
     given: Sequence[float | None] = yardsticks or [None] * (len(costs) + 1)
     first, *of_session = given
@@ -57,7 +57,7 @@ def test_ten_changes_of_two_percent() -> None:
     """Each was too small to see or was accepted; together they are told of, by their size."""
     present = _present([ACCEPTED * STEP, ACCEPTED * STEP], 0.0)
 
-    (found,) = creep(present, BUDGETS, ORDINARY)
+    (found,) = gradual_loss(present, BUDGETS, UNKNOWN_CONDITIONS)
 
     assert found.metric == "throughput"
     assert found.loss == pytest.approx(ACCEPTED * STEP)
@@ -70,7 +70,9 @@ def test_power_after_the_tenth_change(noise: float, power: float) -> None:
 
     def trial(generator: np.random.Generator) -> bool:
         costs = generator.normal(ACCEPTED * STEP, noise, 2).tolist()
-        return bool(creep(_present(costs, generator.normal(0, noise)), BUDGETS, ORDINARY))
+        return bool(
+            gradual_loss(_present(costs, generator.normal(0, noise)), BUDGETS, UNKNOWN_CONDITIONS)
+        )
 
     assert _share(trial, 300) >= power
 
@@ -80,7 +82,7 @@ def test_creep_within_the_sessions() -> None:
 
     def trial(generator: np.random.Generator) -> bool:
         costs = generator.normal(0, 0.01, ACCEPTED + 1) + STEP * np.arange(ACCEPTED + 1)
-        return bool(creep(_present(costs.tolist(), costs[0]), BUDGETS, ORDINARY))
+        return bool(gradual_loss(_present(costs.tolist(), costs[0]), BUDGETS, UNKNOWN_CONDITIONS))
 
     assert _share(trial, 300) >= 0.99
 
@@ -95,7 +97,7 @@ def test_false_alarms(sessions: int, most: float, *, apart: bool) -> None:
     def trial(generator: np.random.Generator) -> bool:
         anchor, *costs = generator.normal(0, 0.05, sessions + 1)
         costs = costs if apart else [anchor, *costs]
-        return bool(creep(_present(costs, anchor), BUDGETS, ORDINARY))
+        return bool(gradual_loss(_present(costs, anchor), BUDGETS, UNKNOWN_CONDITIONS))
 
     assert _share(trial, 1500) <= most
 
@@ -107,7 +109,7 @@ def test_false_alarms_in_sixty_nights() -> None:
         anchor = generator.normal(0, 0.05)
         costs = [anchor]
         for now in generator.normal(0, 0.05, 60):
-            if creep(_present([*costs, now], anchor), BUDGETS, ORDINARY):
+            if gradual_loss(_present([*costs, now], anchor), BUDGETS, UNKNOWN_CONDITIONS):
                 return True
             if len(costs) < 8:
                 costs.append(now)
@@ -118,42 +120,42 @@ def test_false_alarms_in_sixty_nights() -> None:
 
 def test_a_slower_machine_is_no_creep() -> None:
     """What the yardstick lost as well is the machine's, where all sessions have one."""
-    day = Day(yardstick=1.2e-5, scaled=frozenset({"throughput"}))
+    day = MachineConditions(yardstick=1.2e-5, scaled=frozenset({"throughput"}))
     costs = [math.log(1.22), math.log(1.22)]
 
     slower = _present(costs, 0.0, [1.0e-5, 1.22e-5, 1.22e-5])
 
-    assert not creep(slower, BUDGETS, day)
-    assert creep(slower, BUDGETS, dataclasses.replace(day, scaled=frozenset()))
-    assert creep(_present(costs, 0.0), BUDGETS, day)
+    assert not gradual_loss(slower, BUDGETS, day)
+    assert gradual_loss(slower, BUDGETS, dataclasses.replace(day, scaled=frozenset()))
+    assert gradual_loss(_present(costs, 0.0), BUDGETS, day)
 
 
 @pytest.mark.parametrize(
     "day",
     [
-        Day(unquiet="the machine was not quiet"),
-        Day(unlike="the machine is not what it was"),
-        Day(yardstick=1.3e-5),
-        Day(yardstick=0.79e-5),
+        MachineConditions(unquiet="the machine was not quiet"),
+        MachineConditions(unlike="the machine is not what it was"),
+        MachineConditions(yardstick=1.3e-5),
+        MachineConditions(yardstick=0.79e-5),
     ],
 )
-def test_a_strange_day_tells_nothing(day: Day) -> None:
+def test_a_strange_day_tells_nothing(day: MachineConditions) -> None:
     """A machine that is not what it was says nothing about the code."""
     present = _present([1.0, 1.0], 0.0, [1.0e-5, 1.0e-5, 1.0e-5])
 
-    assert creep(present, BUDGETS, dataclasses.replace(ORDINARY, yardstick=1.0e-5))
-    assert not creep(present, BUDGETS, day)
+    assert gradual_loss(present, BUDGETS, dataclasses.replace(UNKNOWN_CONDITIONS, yardstick=1.0e-5))
+    assert not gradual_loss(present, BUDGETS, day)
 
 
 @pytest.mark.parametrize("budget", ["throughput >= 100/s", "p50 <= baseline", "errors <= baseline"])
 def test_only_what_a_relative_budget_is_about(budget: str) -> None:
     """Without a budget that compares, nobody asked; a metric that was not measured is left out."""
-    assert not creep(_present([1.0, 1.0], 0.0), [parse_budget(budget)], ORDINARY)
+    assert not gradual_loss(_present([1.0, 1.0], 0.0), [parse_budget(budget)], UNKNOWN_CONDITIONS)
 
 
 def test_a_gain_is_no_creep() -> None:
     """Faster than the anchor is as it should be."""
-    assert not creep(_present([-1.0, -1.0], 0.0), BUDGETS, ORDINARY)
+    assert not gradual_loss(_present([-1.0, -1.0], 0.0), BUDGETS, UNKNOWN_CONDITIONS)
 
 
 def test_less_than_detect_is_not_told_of() -> None:
@@ -162,15 +164,15 @@ def test_less_than_detect_is_not_told_of() -> None:
     just_below = math.log1p(METRICS["throughput"].detect) * 0.99
     quiet = _present([just_below] * sessions, 0.0)
 
-    assert not creep(quiet, BUDGETS, ORDINARY)
+    assert not gradual_loss(quiet, BUDGETS, UNKNOWN_CONDITIONS)
 
 
 def test_without_an_anchor() -> None:
     """Nothing is told of where there is none, or where the newest session is it."""
     present = _present([1.0, 1.0], 0.0)
 
-    assert not creep(dataclasses.replace(present, anchor=None), BUDGETS, ORDINARY)
-    assert not creep(present.anchored(), BUDGETS, ORDINARY)
+    assert not gradual_loss(dataclasses.replace(present, anchor=None), BUDGETS, UNKNOWN_CONDITIONS)
+    assert not gradual_loss(present.anchored(), BUDGETS, UNKNOWN_CONDITIONS)
 
 
 @pytest.mark.parametrize(
@@ -183,10 +185,10 @@ def test_without_an_anchor() -> None:
 )
 def test_accuracy(then: Estimate, now: Estimate, *, told: bool) -> None:
     """An accuracy that crept down by more than both intervals explain, and by a point at least."""
-    anchor = AcceptedSession({"accuracy": then}, ENVIRONMENT, REVISION)
+    anchor = BaselineSession({"accuracy": then}, ENVIRONMENT, REVISION)
     present = make_accepted({"accuracy": now}, anchor=anchor)
 
-    found = creep(present, [parse_budget("accuracy >= baseline")], ORDINARY)
+    found = gradual_loss(present, [parse_budget("accuracy >= baseline")], UNKNOWN_CONDITIONS)
 
     assert bool(found) is told
     assert [str(one) for one in found] == (["accuracy is 7.0 pt below"] if told else [])
@@ -198,9 +200,9 @@ def test_the_note() -> None:
         _session(0.0), revision=Revision("abc1234567890", "main", "2026-01-02")
     )
     present = dataclasses.replace(_present([0.2], 0.0), anchor=anchor)
-    lost = [Creep("throughput", 0.2, 0.01), Creep("p50", 0.2, 0.01)]
+    lost = [GradualLoss("throughput", 0.2, 0.01), GradualLoss("p50", 0.2, 0.01)]
 
-    said, *commands = creep_note(lost, present, "t.py::test_it[a b]", "big").splitlines()
+    said, *commands = gradual_loss_note(lost, present, "t.py::test_it[a b]", "big").splitlines()
 
     assert said == (
         "throughput is 18 % below and p50 is 22 % above the anchor of abc12345, 2026-01-02, after "
@@ -217,4 +219,4 @@ def test_the_note_counts(changes: int, said: str) -> None:
     """One change is no plural, and none is not spoken of."""
     present = dataclasses.replace(_present([0.2], 0.0), changes=changes)
 
-    assert said in creep_note([Creep("throughput", 0.2, 0.01)], present, "t", "")
+    assert said in gradual_loss_note([GradualLoss("throughput", 0.2, 0.01)], present, "t", "")

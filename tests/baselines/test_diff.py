@@ -9,7 +9,7 @@ from builders import estimate, make_accepted
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf.baselines.diff import Change, changes_between
+from pytest_dlperf.baselines.diff import MetricDiff, changes_between
 from pytest_dlperf.metrics import METRICS
 
 
@@ -35,7 +35,7 @@ def test_visible(
     metric: str, old: float | None, new: float | None, relative: float | None, *, visible: bool
 ) -> None:
     """What a relative budget must find is visible, and so is what comes or goes."""
-    change = Change(metric, old, new)
+    change = MetricDiff(metric, old, new)
 
     assert change.relative == (None if relative is None else pytest.approx(relative))
     assert change.visible is visible

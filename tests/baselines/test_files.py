@@ -26,7 +26,7 @@ from pytest_dlperf.statistics.estimate import counted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.baseline import BaselineEntry
 
 TEST = "tests/test_model.py::test_fast[a/b]"
 OTHER_TEST = "tests/test_model.py::test_slow"
@@ -69,11 +69,11 @@ _SAVED = st.lists(
 
 
 @given(_SAVED)
-def test_round_trip(saved: list[tuple[str, str, Accepted]]) -> None:
+def test_round_trip(saved: list[tuple[str, str, BaselineEntry]]) -> None:
     """What was saved last under each test and name is loaded, and nothing else."""
     with tempfile.TemporaryDirectory() as folder:
         files = BaselineFiles(Path(folder), MACHINE)
-        wanted: dict[str, dict[str, Accepted]] = {}
+        wanted: dict[str, dict[str, BaselineEntry]] = {}
         for test, name, accepted in saved:
             files.save(test, name, accepted)
             wanted.setdefault(test, {})[name] = accepted
@@ -366,7 +366,7 @@ def test_no_file_is_no_baseline(tmp_path: Path) -> None:
     assert not root.exists()
 
 
-def _whole(number: int) -> Accepted:
+def _whole(number: int) -> BaselineEntry:
     """A session with every metric, as of a real run."""
     random = np.random.default_rng(number)
     metrics = {

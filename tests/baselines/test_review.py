@@ -18,18 +18,22 @@ from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.baseline import BaselineEntry
 
 
 def _entry(
-    found: Accepted, run: int = 1, test: str = "t", name: str = "", verdict: Verdict = Verdict.PASS
+    found: BaselineEntry,
+    run: int = 1,
+    test: str = "t",
+    name: str = "",
+    verdict: Verdict = Verdict.PASS,
 ) -> Entry:
     return Entry(
         Run(f"{run:032x}", float(run), MACHINE, found.revision), test, name, verdict, found
     )
 
 
-def _found(**metrics: float) -> Accepted:
+def _found(**metrics: float) -> BaselineEntry:
     commit = dataclasses.replace(REVISION, commit="new", date="2026-11-24")
     found = {name: estimate(value, 0.005) for name, value in metrics.items()}
     return make_accepted(found, revision=commit)
@@ -49,7 +53,7 @@ OLD = make_accepted(
 )
 
 
-def _proposed(found: Accepted, verdict: Verdict = Verdict.PASS) -> tuple[Proposal, ...]:
+def _proposed(found: BaselineEntry, verdict: Verdict = Verdict.PASS) -> tuple[Proposal, ...]:
     return proposals([_entry(found, verdict=verdict)], {("t", ""): OLD})
 
 
@@ -69,7 +73,7 @@ def _proposed(found: Accepted, verdict: Verdict = Verdict.PASS) -> tuple[Proposa
         ),
     ],
 )
-def test_reasons(found: Accepted, reasons: tuple[str, ...]) -> None:
+def test_reasons(found: BaselineEntry, reasons: tuple[str, ...]) -> None:
     """Losses, gains and other conditions are worth a look; the noise is not."""
     assert tuple(one for proposal in _proposed(found) for one in proposal.reasons) == reasons
 
@@ -107,7 +111,7 @@ def test_unchanged_code_is_hardly_ever_proposed() -> None:
     """Of 200 reviews of unchanged code with 5 % noise between sessions, about 2 % show anything."""
     generator = np.random.default_rng(3)
 
-    def session() -> Accepted:
+    def session() -> BaselineEntry:
         value = 1000.0 * math.exp(generator.normal(0, 0.05))
         return _found(throughput=value, p50=0.01 * math.exp(generator.normal(0, 0.05)))
 

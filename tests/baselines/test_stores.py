@@ -26,7 +26,7 @@ from pytest_dlperf.history.entries import Query
 from pytest_dlperf.history.store import open_history
 from pytest_dlperf.history.url import parse_url
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.results.baseline import MOST_SESSIONS, AcceptedSession, Revision
+from pytest_dlperf.results.baseline import MOST_SESSIONS, BaselineSession, Revision
 from pytest_dlperf.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from postgres_server import PostgresServer
     from store_contract import Shelf
 
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.environment import MachineClass
 
 WRITER: Final = Path(__file__).parents[1] / "store_writer.py"
@@ -114,7 +114,7 @@ _SAVES = st.lists(
 )
 
 
-def _assert_alike(read: AcceptedSession, written: AcceptedSession) -> None:
+def _assert_alike(read: BaselineSession, written: BaselineSession) -> None:
     """Equal, figures to six significant digits."""
     assert (read.environment, read.revision) == (written.environment, written.revision)
     assert (read.yardstick is None) is (written.yardstick is None)
@@ -125,7 +125,7 @@ def _assert_alike(read: AcceptedSession, written: AcceptedSession) -> None:
         assert got == pytest.approx(dataclasses.astuple(estimate), rel=5.1e-6, abs=0)
 
 
-def _assert_stored(read: Accepted, written: list[Accepted]) -> None:
+def _assert_stored(read: BaselineEntry, written: list[BaselineEntry]) -> None:
     """The sessions that were stored since the last change, and the newest one's bits."""
     newest = written[-1]
     assert (read.scenario, read.serving) == (newest.scenario, newest.serving)
@@ -155,7 +155,7 @@ def test_what_was_saved_is_loaded(
 
         @settings(max_examples=40)
         @given(_SAVES)
-        def check(saves: list[tuple[int, str, str, Accepted, bool]]) -> None:
+        def check(saves: list[tuple[int, str, str, BaselineEntry, bool]]) -> None:
             machines = [
                 dataclasses.replace(MACHINE, cpu=f"{next(unused)} {which}") for which in (0, 1)
             ]
@@ -167,9 +167,9 @@ def test_what_was_saved_is_loaded(
 def _check(
     shelf: Shelf,
     machines: list[MachineClass],
-    saves: list[tuple[int, str, str, Accepted, bool]],
+    saves: list[tuple[int, str, str, BaselineEntry, bool]],
 ) -> None:
-    wanted: dict[tuple[int, str], dict[str, list[Accepted]]] = {}
+    wanted: dict[tuple[int, str], dict[str, list[BaselineEntry]]] = {}
     for which, test, name, drawn, renews in saves:
         sessions = wanted.setdefault((which, test), {}).setdefault(name, [])
         accepted = drawn

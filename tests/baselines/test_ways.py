@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from builders import make_judgement, make_measurement
 
-from pytest_dlperf.baselines.acceptance import Standing, decide_acceptance
-from pytest_dlperf.config.baseline_source import ways_of_history
+from pytest_dlperf.baselines.acceptance import BaselineComparison, decide_acceptance
+from pytest_dlperf.config.baseline_source import advice_of_history
 from pytest_dlperf.results.verdict import Judgement, Verdict
 
 FRESH = make_judgement(Verdict.NEW, reason="nothing yet")
@@ -31,7 +31,7 @@ OTHER = make_judgement(Verdict.INCONCLUSIVE, baseline=1000.0, lasting=True)
 )
 def test_hints(obstacle: str, judgement: Judgement, sessions: int, hint: str) -> None:
     """They say what works there: a run of the right code, not an option that writes files."""
-    standing = Standing(sessions, ways=ways_of_history("branch main", obstacle))
+    standing = BaselineComparison(sessions, ways=advice_of_history("branch main", obstacle))
 
     said = decide_acceptance(None, make_measurement(), (judgement,), standing).hint
 

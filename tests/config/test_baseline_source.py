@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pytest_dlperf.config.baseline_source import (
     FILES,
     OF_FILES,
-    Basis,
-    parse_basis,
-    ways_of_history,
+    BaselineSource,
+    advice_of_history,
+    parse_baseline_source,
 )
 from pytest_dlperf.errors import UsageError
 
@@ -22,15 +22,15 @@ from pytest_dlperf.errors import UsageError
     ("text", "basis"),
     [
         ("files", FILES),
-        ("history:main", Basis(in_history=True, branch="main")),
-        ("history:feature/x-1", Basis(in_history=True, branch="feature/x-1")),
-        ("history:a:b", Basis(in_history=True, branch="a:b")),
-        ("history:merge-base", Basis(in_history=True)),
+        ("history:main", BaselineSource(in_history=True, branch="main")),
+        ("history:feature/x-1", BaselineSource(in_history=True, branch="feature/x-1")),
+        ("history:a:b", BaselineSource(in_history=True, branch="a:b")),
+        ("history:merge-base", BaselineSource(in_history=True)),
     ],
 )
-def test_what_can_be_said(text: str, basis: Basis) -> None:
+def test_what_can_be_said(text: str, basis: BaselineSource) -> None:
     """Three forms, each of which reads back as it is written."""
-    assert parse_basis(text, "--dlperf-baseline") == basis
+    assert parse_baseline_source(text, "--dlperf-baseline") == basis
     assert str(basis) == text
 
 
@@ -53,7 +53,7 @@ def test_what_can_be_said(text: str, basis: Basis) -> None:
 def test_what_cannot_be_said(text: str) -> None:
     """It is refused with the forms that there are."""
     with pytest.raises(UsageError) as caught:
-        parse_basis(text, "--dlperf-baseline")
+        parse_baseline_source(text, "--dlperf-baseline")
     assert caught.value.problem == f"--dlperf-baseline={text!r}"
     assert "history:BRANCH" in caught.value.hint
 
@@ -61,9 +61,9 @@ def test_what_cannot_be_said(text: str) -> None:
 @given(st.text("abc/-._:é", min_size=1).filter(lambda name: not name.startswith("-")))
 def test_any_branch_that_git_allows(name: str) -> None:
     """A branch is whatever it is called; one called merge-base cannot be named."""
-    basis = parse_basis(f"history:{name}", "")
+    basis = parse_baseline_source(f"history:{name}", "")
 
-    assert basis == Basis(in_history=True, branch="" if name == "merge-base" else name)
+    assert basis == BaselineSource(in_history=True, branch="" if name == "merge-base" else name)
     assert str(basis) == f"history:{name}"
 
 
@@ -77,8 +77,8 @@ def test_ways_of_files() -> None:
 def test_ways_of_a_history() -> None:
     """No option records there: a run does, if it is of the right code."""
     here, elsewhere = (
-        ways_of_history("branch main", ""),
-        ways_of_history("branch main", "it is not"),
+        advice_of_history("branch main", ""),
+        advice_of_history("branch main", "it is not"),
     )
 
     for ways in (here, elsewhere):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.config.detect import Detect, parse_detect, settled, sharpened
+from pytest_dlperf.config.detect import Detect, parse_detect, resolve_detect, with_detect
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.metrics import define, users_metric
 
@@ -49,11 +49,11 @@ def test_sharpened() -> None:
     budget = parse_budget("throughput >= 0.95 * baseline")
     losses = parse_detect("p99 5%, throughput 2%", "dlperf_detect")
 
-    sharp = sharpened(budget, losses)
+    sharp = with_detect(budget, losses)
 
     assert sharp.metric.detect == pytest.approx(0.02)
     assert (sharp.text, sharp.factor, sharp.metric.name) == (budget.text, 0.95, "throughput")
-    assert sharpened(budget, losses[:1]) == budget
+    assert with_detect(budget, losses[:1]) == budget
 
 
 def test_a_goal() -> None:
@@ -69,18 +69,18 @@ def test_options_are_read_before_metrics_are_defined() -> None:
     wrong = parse_detect("ndcg 3%", "dlperf_detect")
     define(users_metric("ndcg", "share", "higher", 0.01))
 
-    found = settled(read)
+    found = resolve_detect(read)
 
     assert found == (Detect("ndcg", pytest.approx(0.005)), Detect("throughput", 0.03))
-    assert found == settled(found)
-    assert sharpened(parse_budget("ndcg >= baseline"), found).metric.detect == 0.005
+    assert found == resolve_detect(found)
+    assert with_detect(parse_budget("ndcg >= baseline"), found).metric.detect == 0.005
     with pytest.raises(UsageError, match=r"dlperf_detect.*'ndcg 3%'.*[\s\S]*given in pt"):
-        settled(wrong)
+        resolve_detect(wrong)
 
 
 def test_what_is_no_metric_by_then() -> None:
     """A misspelt name is found when the tests are collected."""
     read = parse_detect("troughput 3%", "dlperf_detect")
     with pytest.raises(UsageError, match="dlperf_detect: unknown metric 'troughput'") as raised:
-        settled(read)
+        resolve_detect(read)
     assert "did you mean throughput" in str(raised.value)

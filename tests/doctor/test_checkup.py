@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.doctor.checkup import check_up, pair_seconds, wants_pair
-from pytest_dlperf.doctor.detectable_loss import by_launches, findable
+from pytest_dlperf.doctor.detectable_loss import detectable_loss, loss_by_pair_effects
 from pytest_dlperf.doctor.noise_measurement import Timer
 from pytest_dlperf.results.usage import Usage
 from pytest_dlperf.statistics.pair_effects import PAIR_NOISE
@@ -77,7 +77,7 @@ def test_a_spread_that_was_not_seen_is_not_taken_for_none() -> None:
 
     assert found.spread_high > PAIR_NOISE > found.spread
     assert found.spread_counted == PAIR_NOISE
-    assert found.launches[0] == by_launches(PAIR_NOISE, 1)
+    assert found.launches[0] == loss_by_pair_effects(PAIR_NOISE, 1)
     assert found.findable[0].by_pairs[0] > found.findable[0].blocks
 
 
@@ -142,8 +142,8 @@ def test_the_upper_bound_of_the_spread_holds() -> None:
 
 def test_findable_losses_by_hand() -> None:
     """Blocks and launches joined by squares; more pairs help only against launches."""
-    alone = findable(10.0, 0.0003, 0.0)
-    found = findable(10.0, 0.0003, 0.01)
+    alone = detectable_loss(10.0, 0.0003, 0.0)
+    found = detectable_loss(10.0, 0.0003, 0.01)
     launches = (2.3263 + 1.6449) * 0.01
 
     assert alone.by_pairs == (alone.blocks,) * 3
@@ -151,14 +151,14 @@ def test_findable_losses_by_hand() -> None:
     assert found.by_pairs == pytest.approx(
         [math.hypot(alone.blocks, launches / math.sqrt(pairs)) for pairs in (1, 2, 4)], rel=1e-4
     )
-    assert findable(40.0, 0.0003, 0.0).blocks == pytest.approx(alone.blocks / 2)
+    assert detectable_loss(40.0, 0.0003, 0.0).blocks == pytest.approx(alone.blocks / 2)
 
 
 @pytest.mark.parametrize("pairs", [1, 2, 4])
 def test_a_loss_by_launches_is_found_as_often_as_told(pairs: int) -> None:
     """A normal test at 1 % over so many noiseless pairs finds it 95 times in 100."""
     spread, random = 0.01, np.random.default_rng(pairs)
-    loss = by_launches(spread, pairs)
+    loss = loss_by_pair_effects(spread, pairs)
     means = random.normal(loss, spread, (20_000, pairs)).mean(axis=1)
 
     assert np.mean(means > 2.3263 * spread / math.sqrt(pairs)) == pytest.approx(0.95, abs=0.006)
@@ -212,7 +212,11 @@ def test_a_spread_that_dominates_asks_for_pairs() -> None:
     blocks = some.findable[1].blocks
     needed = int(advice.partition("--dlperf-pairs=")[2].split()[0])
     assert 1 < needed < 8
-    assert by_launches(some.spread, needed) <= blocks < by_launches(some.spread, needed - 1)
+    assert (
+        loss_by_pair_effects(some.spread, needed)
+        <= blocks
+        < loss_by_pair_effects(some.spread, needed - 1)
+    )
     assert "--dlperf-pairs=8 " in many.advice[0]
 
 

@@ -15,17 +15,17 @@ from fakes import FakeClock, FakeProgress
 from pytest_dlperf.doctor import measure as doctor
 from pytest_dlperf.doctor.measure import (
     LENGTHS,
-    Launch,
-    Rounder,
-    Rounds,
+    PairSampler,
+    PairSamples,
+    ProcessPair,
     examine,
     fresh_pair,
     look_at_host,
     look_at_timer,
     side_environment,
 )
-from pytest_dlperf.duel.cleanup_process import Keeper
-from pytest_dlperf.duel.worker_handle import SideLost
+from pytest_dlperf.duel.cleanup_process import CleanupProcess
+from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.measure.slots import Slot
 from pytest_dlperf.results.usage import Usage
@@ -50,21 +50,21 @@ class Hospital:
     started: int = 0
 
     @contextlib.contextmanager
-    def start(self) -> Iterator[Launch]:
+    def start(self) -> Iterator[ProcessPair]:
         """A pair whose start takes so long."""
         pair, self.started = self.started, self.started + 1
         self.clock.now += int(self.starting * NS)
         self.open += 1
         try:
             players = (FakePlayer(self, pair, "A"), FakePlayer(self, pair, "B"))
-            yield Launch(players, FakeFamily(self.clock))
+            yield ProcessPair(players, FakeFamily(self.clock))
         finally:
             self.open -= 1
 
-    def rounds(self, seconds: float = 60.0) -> Rounds:
+    def rounds(self, seconds: float = 60.0) -> PairSamples:
         """All pairs measured."""
         coins = np.random.default_rng(0)
-        return Rounder(self.start, self.clock, coins, FakeProgress()).measure(seconds)
+        return PairSampler(self.start, self.clock, coins, FakeProgress()).measure(seconds)
 
 
 @dataclass
@@ -79,7 +79,7 @@ class FakePlayer:
         """Let the time pass."""
         asked = self.hospital.asked
         if len(asked) == self.hospital.fails_at:
-            raise SideLost("the base side died", "")
+            raise WorkerLost("the base side died", "")
         asked.append((self.pair, self.name, seconds, number))
         self.hospital.clock.now += round((seconds + 0.002) * NS)
         good = 1000 if self.name == "A" else 500
@@ -178,7 +178,7 @@ def test_usage_is_that_of_measuring() -> None:
 def test_a_lost_process_ends_it_all() -> None:
     """The loss is told, and the pair is given back."""
     hospital = Hospital(fails_at=10)
-    with pytest.raises(SideLost, match="the base side died"):
+    with pytest.raises(WorkerLost, match="the base side died"):
         hospital.rounds()
 
     assert hospital.open == 0
@@ -305,7 +305,7 @@ def test_processes_have_other_environments() -> None:
 @pytest.mark.tensorflow
 def test_real_processes() -> None:
     """A fresh pair measures slots of the reference architecture, and leaves nothing behind."""
-    with Keeper() as keeper:
+    with CleanupProcess() as keeper:
         with fresh_pair(keeper, np.random.default_rng(0)) as launch:
             slots = [player.slot(0.02, 1) for player in launch.players]
             used = launch.meter.usage()

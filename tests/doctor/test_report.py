@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_dlperf.doctor.checkup import Checkup, LengthNoise
-from pytest_dlperf.doctor.detectable_loss import Findable
+from pytest_dlperf.doctor.detectable_loss import DetectableLoss
 from pytest_dlperf.doctor.noise_measurement import Host, Timer
 from pytest_dlperf.doctor.report import doctor_json, doctor_lines
 
@@ -40,8 +40,8 @@ FOUND = Checkup(
     spread_high=math.log(1.2),
     spread_counted=FIVE,
     findable=(
-        Findable(10.0, math.log(1.011), (math.log(1.014), math.log(1.013), math.log(1.012))),
-        Findable(60.0, math.log(1.001), (math.log(1.004), math.log(1.003), math.log(1.002))),
+        DetectableLoss(10.0, math.log(1.011), (math.log(1.014), math.log(1.013), math.log(1.012))),
+        DetectableLoss(60.0, math.log(1.001), (math.log(1.004), math.log(1.003), math.log(1.002))),
     ),
     launches=(0.02, 0.01, 0.005),
     advice=("change " + "this and that and " * 12, "change the other thing"),

@@ -13,10 +13,10 @@ from builders import ENVIRONMENT, REVISION, estimate, make_measurement, make_row
 from fakes import FakeClock, FakeProgress
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.duel.questions import NOTHING, Terms
-from pytest_dlperf.duel.scheduler import Pair, Referee
-from pytest_dlperf.duel.verdicts import Base, bout
-from pytest_dlperf.judge.error_rates import Rates
+from pytest_dlperf.duel.questions import NOTHING, DuelSettings
+from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
+from pytest_dlperf.duel.verdicts import Base, compare
+from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.measure.slots import Slot
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.results.verdict import Verdict
@@ -88,7 +88,7 @@ class Ring:
         """How many slots were measured."""
         return sum(runner.slots for runner in self.runners)
 
-    def bout(
+    def compare(
         self,
         found: Measurement,
         base: Measurement,
@@ -96,12 +96,12 @@ class Ring:
         pairs: int = 1,
     ) -> Result:
         """Judge a candidate."""
-        terms = Terms(0.005, METRICS["throughput"], 20.0, Rates(1))
-        return bout(
+        terms = DuelSettings(0.005, METRICS["throughput"], 20.0, ErrorRates(1))
+        return compare(
             found,
             Base(base, ENVIRONMENT, REVISION),
             [parse_budget(text) for text in texts],
-            Referee(self.clock, np.random.default_rng(0), FakeProgress(), terms),
+            SlotScheduler(self.clock, np.random.default_rng(0), FakeProgress(), terms),
             [self.pair() for _ in range(pairs)],
             fresh=self.fresh,
         )
@@ -133,7 +133,7 @@ def only(result: Result) -> Judgement:
 @pytest.mark.parametrize(("cost", "verdict"), [(1.0, Verdict.PASS), (1.1, Verdict.FAIL)])
 def test_slots_tell_the_speed(cost: float, verdict: Verdict) -> None:
     """The openings are equal here: what slots say is the verdict, the change, and in a note."""
-    result = Ring(cost=cost).bout(opening(), opening(), THROUGHPUT)
+    result = Ring(cost=cost).compare(opening(), opening(), THROUGHPUT)
 
     judgement = only(result)
     assert judgement.verdict is verdict
@@ -149,7 +149,7 @@ def test_rows_tell_the_accuracy(lost: int, verdict: Verdict) -> None:
     """A loss of accuracy is confirmed on fresh pairs; none needs no pair and no slot."""
     ring = Ring(lost=lost)
 
-    result = ring.bout(opening(lost), opening(), ACCURACY)
+    result = ring.compare(opening(lost), opening(), ACCURACY)
 
     assert only(result).verdict is verdict
     assert ring.fresh_pairs == (2 if lost else 0)
@@ -160,7 +160,7 @@ def test_a_loss_of_accuracy_that_is_not_confirmed() -> None:
     """Fresh pairs do not have it: the rows of the first one are not the last word."""
     ring = Ring(lost=0)
 
-    result = ring.bout(opening(50), opening(), ACCURACY)
+    result = ring.compare(opening(50), opening(), ACCURACY)
 
     assert only(result).verdict is not Verdict.FAIL
     assert ring.fresh_pairs >= 2
@@ -168,8 +168,8 @@ def test_a_loss_of_accuracy_that_is_not_confirmed() -> None:
 
 def test_speed_and_accuracy_are_judged_apart() -> None:
     """A candidate that is slower and answers as well, and one that is fast and answers worse."""
-    slower = Ring(cost=1.1).bout(opening(), opening(), THROUGHPUT, ACCURACY)
-    worse = Ring(lost=50).bout(opening(50), opening(), THROUGHPUT, ACCURACY)
+    slower = Ring(cost=1.1).compare(opening(), opening(), THROUGHPUT, ACCURACY)
+    worse = Ring(lost=50).compare(opening(50), opening(), THROUGHPUT, ACCURACY)
 
     assert verdicts(slower) == [Verdict.FAIL, Verdict.PASS]
     assert verdicts(worse) == [Verdict.PASS, Verdict.FAIL]
@@ -179,7 +179,7 @@ def test_absolute_budgets_are_the_candidates_own() -> None:
     """Judged by its load, without a slot."""
     ring = Ring(cost=2.0)
 
-    result = ring.bout(opening(), opening(), "p99 <= 10ms", "throughput >= 9000/s")
+    result = ring.compare(opening(), opening(), "p99 <= 10ms", "throughput >= 9000/s")
 
     assert verdicts(result) == [Verdict.FAIL, Verdict.PASS]
     assert ring.slots == 0
@@ -190,7 +190,7 @@ def test_another_scenario_is_not_measured() -> None:
     ring = Ring(cost=2.0)
     found = opening(scenario="Offline()")
 
-    result = ring.bout(found, opening(), THROUGHPUT, "p99 <= 10ms")
+    result = ring.compare(found, opening(), THROUGHPUT, "p99 <= 10ms")
 
     assert verdicts(result) == [Verdict.INCONCLUSIVE, Verdict.FAIL]
     assert "scenario" in result.judgements[0].reason
@@ -202,7 +202,7 @@ def test_a_load_that_hung_is_not_measured_further() -> None:
     """INVALID, and not a slot: it would hang again."""
     ring = Ring()
 
-    result = ring.bout(opening(hung="a call had not returned"), opening(), THROUGHPUT, ACCURACY)
+    result = ring.compare(opening(hung="a call had not returned"), opening(), THROUGHPUT, ACCURACY)
 
     assert verdicts(result) == [Verdict.INVALID, Verdict.INVALID]
     assert result.course == NOTHING
@@ -214,7 +214,7 @@ def test_without_pairs_the_openings_are_compared() -> None:
     ring = Ring()
     slow = make_measurement({"throughput": estimate(5_000.0)})
 
-    result = ring.bout(slow, opening(), "throughput >= 0.9 * baseline", pairs=0)
+    result = ring.compare(slow, opening(), "throughput >= 0.9 * baseline", pairs=0)
 
     assert only(result).verdict is Verdict.FAIL
     assert only(result).change is None
@@ -225,7 +225,7 @@ def test_another_serving_is_compared_and_noted() -> None:
     """What a commit changes may be its batching."""
     found = opening(serving="Serving(max_batch_size=1)")
 
-    result = Ring(cost=1.2).bout(found, opening(), THROUGHPUT)
+    result = Ring(cost=1.2).compare(found, opening(), THROUGHPUT)
 
     assert only(result).verdict is Verdict.FAIL
     assert "the base was served by Serving()" in result.measurement.notes
@@ -233,8 +233,8 @@ def test_another_serving_is_compared_and_noted() -> None:
 
 def test_errors_in_slots_fail_the_test() -> None:
     """A candidate that answers badly only in slots: its errors are counted, and judged."""
-    well = Ring().bout(opening(), opening(), "throughput >= 0.5 * baseline", "errors == 0")
-    badly = Ring(bad=1).bout(opening(), opening(), "throughput >= 0.5 * baseline", "errors == 0")
+    well = Ring().compare(opening(), opening(), "throughput >= 0.5 * baseline", "errors == 0")
+    badly = Ring(bad=1).compare(opening(), opening(), "throughput >= 0.5 * baseline", "errors == 0")
 
     assert verdicts(well) == [Verdict.PASS, Verdict.PASS]
     assert verdicts(badly) == [Verdict.PASS, Verdict.FAIL]

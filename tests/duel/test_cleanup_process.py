@@ -17,7 +17,7 @@ import pytest
 from git_repositories import git
 
 from pytest_dlperf.duel import cleanup_process as keeper_module
-from pytest_dlperf.duel.cleanup_process import Keeper, Ledger, remove_worktree
+from pytest_dlperf.duel.cleanup_process import CleanupProcess, CleanupRegister, remove_worktree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,12 +27,12 @@ WAIT = "import threading; threading.Event().wait()"
 PARENT = f"""
 import json, os, signal, subprocess, sys, threading
 from pathlib import Path
-from pytest_dlperf.duel.cleanup_process import Keeper
+from pytest_dlperf.duel.cleanup_process import CleanupProcess
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 fork, *paths = sys.argv[1:]
 repository, tree, folder = map(Path, paths)
-keeper = Keeper().start()
+keeper = CleanupProcess().start()
 keeper.tree(repository, tree)
 keeper.folder(folder)
 add = ["git", "-C", repository, "worktree", "add", "--quiet", "--detach", tree, "HEAD"]
@@ -165,7 +165,7 @@ def test_closing_cleans_up(repository: Path, tmp_path: Path, *, keeper_dies: boo
     """Closing returns when all is gone, also if the keeper's process was killed on the way."""
     tree, folder = tmp_path / "tree", tmp_path / "folder"
     with sleeper() as first, sleeper() as second:
-        with Keeper() as keeper:
+        with CleanupProcess() as keeper:
             keeper.group(first.pid)
             if keeper_dies:
                 assert keeper.pid is not None
@@ -186,7 +186,7 @@ def test_closing_cleans_up(repository: Path, tmp_path: Path, *, keeper_dies: boo
 def test_what_is_forgotten_is_left_alone() -> None:
     """A group that has ended is not killed, since its number may be somebody else's by then."""
     with sleeper() as process:
-        with Keeper() as keeper:
+        with CleanupProcess() as keeper:
             keeper.group(process.pid)
             keeper.forget(process.pid)
         assert process.poll() is None
@@ -194,7 +194,7 @@ def test_what_is_forgotten_is_left_alone() -> None:
 
 def test_a_number_that_is_now_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A group's leader that started at another time is not the one that was meant."""
-    ledger = Ledger()
+    ledger = CleanupRegister()
     with sleeper() as process:
         with monkeypatch.context() as patch:
             patch.setattr(keeper_module, "_started", lambda _: "long ago")
@@ -205,7 +205,7 @@ def test_a_number_that_is_now_somebody_elses(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_cleaning_up_twice(repository: Path, tmp_path: Path) -> None:
     """What is gone, or never came to be, does no harm."""
-    ledger = Ledger()
+    ledger = CleanupRegister()
     ledger.note("tree", str(repository), str(tmp_path / "tree"))
     ledger.note("tree", str(tmp_path / "no repository"), str(tmp_path / "other"))
     ledger.note("folder", str(tmp_path / "folder"))
@@ -220,7 +220,7 @@ def test_cleaning_up_twice(repository: Path, tmp_path: Path) -> None:
 def test_lines_that_are_none(line: list[str]) -> None:
     """The ledger takes nothing down that it does not understand."""
     with pytest.raises(ValueError, match=r"not a line|invalid literal"):
-        Ledger().note(*line)
+        CleanupRegister().note(*line)
 
 
 def test_other_worktrees_stay(repository: Path, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_folders_without_write_permission(tmp_path: Path) -> None:
     (folder / "locked").mkdir(parents=True)
     (folder / "locked" / "file").touch()
     (folder / "locked").chmod(0o500)
-    ledger = Ledger()
+    ledger = CleanupRegister()
     ledger.note("folder", str(folder))
     ledger.clean_up()
     assert not folder.exists()
@@ -283,7 +283,7 @@ def test_folders_without_write_permission(tmp_path: Path) -> None:
 def test_running_a_program(tmp_path: Path) -> None:
     """Its exit code and the last that it wrote, on either stream."""
     command = ["/bin/sh", "-c", 'echo "$A"; pwd >&2; exit 3']
-    with Keeper() as keeper:
+    with CleanupProcess() as keeper:
         done = keeper.run(command, folder=tmp_path, environment={"A": "a"}, seconds=PATIENCE)
     assert done == (3, ["a", str(tmp_path)])
 
@@ -292,7 +292,7 @@ def test_a_program_that_takes_too_long(tmp_path: Path) -> None:
     """It is ended with all that it started."""
     command = ["/bin/sh", "-c", "sleep 1000 & echo $!; wait"]
     environment = dict(os.environ)
-    with Keeper() as keeper:
+    with CleanupProcess() as keeper:
         status, lines = keeper.run(command, folder=tmp_path, environment=environment, seconds=0.3)
     assert status is None
     for line in lines:
@@ -304,12 +304,12 @@ def test_a_program_never_runs_unknown_to_the_keeper(
 ) -> None:
     """Whoever dies before the keeper knows of the program has not started it."""
 
-    def die(_: Keeper, __: int) -> None:
+    def die(_: CleanupProcess, __: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Keeper, "group", die)
+    monkeypatch.setattr(CleanupProcess, "group", die)
     made = tmp_path / "made"
-    with Keeper() as keeper, pytest.raises(KeyboardInterrupt):
+    with CleanupProcess() as keeper, pytest.raises(KeyboardInterrupt):
         keeper.run(
             ["touch", str(made)], folder=tmp_path, environment=dict(os.environ), seconds=PATIENCE
         )

@@ -8,16 +8,21 @@ import numpy as np
 import pytest
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.duel.confirmation import Asked, Confirmation, blocks_of_a_pair, more_blocks
-from pytest_dlperf.duel.questions import Doubt, Question
-from pytest_dlperf.duel.sequential_test import Bounds, trial_for
-from pytest_dlperf.judge.error_rates import BETA, Rates
+from pytest_dlperf.duel.confirmation import (
+    Confirmation,
+    ScreenedBudget,
+    blocks_of_a_pair,
+    more_blocks,
+)
+from pytest_dlperf.duel.questions import BudgetTest, SuspectedLoss
+from pytest_dlperf.duel.sequential_test import Bounds, sequential_test_for
+from pytest_dlperf.judge.error_rates import BETA, ErrorRates
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.statistics.estimate import counted
 from pytest_dlperf.statistics.pair_effects import LOOKS, PAIR_NOISE
 
 LINE = math.log(1.05)
-RATES = Rates(1)
+RATES = ErrorRates(1)
 ACCURACY = "accuracy >= baseline"
 FRESH = (0.003, -0.004, 0.006, -0.002, 0.001, -0.005, 0.004, 0.0)
 """What eight launches of unchanged code differ by."""
@@ -37,25 +42,25 @@ def blocks(effect: float, pair: int, count: int = 20) -> list[Block]:
     return [block(effect + (-1) ** n * size, pair) for n, size in enumerate(noise)]
 
 
-def question(text: str = "throughput >= baseline", allowed: float = 0.0) -> Question:
+def question(text: str = "throughput >= baseline", allowed: float = 0.0) -> BudgetTest:
     """A budget that blocks decide."""
     line = max(allowed, LINE)
-    return Question(parse_budget(text), Bounds(allowed, line, RATES.screen, BETA))
+    return BudgetTest(parse_budget(text), Bounds(allowed, line, RATES.screen, BETA))
 
 
 def asked(
     *first: float,
-    about: Question | None = None,
+    about: BudgetTest | None = None,
     earlier: tuple[float, ...] = (),
-) -> Asked:
+) -> ScreenedBudget:
     """A budget, with first pairs that have these effects."""
     about = about or question()
-    trial = trial_for(about.budget.metric, about.bounds)
+    trial = sequential_test_for(about.budget.metric, about.bounds)
     by_pair = [blocks(effect, pair) for pair, effect in enumerate(first)]
     for turn in zip(*by_pair, strict=True):
         for one in turn:
             trial.add(one)
-    return Asked(about, trial, np.array(earlier))
+    return ScreenedBudget(about, trial, np.array(earlier))
 
 
 def looked(confirmation: Confirmation, *effects: float, count: int = 20) -> int:
@@ -72,9 +77,9 @@ def looked(confirmation: Confirmation, *effects: float, count: int = 20) -> int:
     return pairs
 
 
-def doubt(lost: float) -> Doubt:
+def doubt(lost: float) -> SuspectedLoss:
     """A loss of accuracy that the first pair had."""
-    return Doubt(parse_budget(ACCURACY), 0.0, 0.01, counted(lost))
+    return SuspectedLoss(parse_budget(ACCURACY), 0.0, 0.01, counted(lost))
 
 
 def doubted(first: float, *fresh: float) -> tuple[Confirmation, int]:

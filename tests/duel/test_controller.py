@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from fakes import FakeClock, FakeProgress
 
-from pytest_dlperf.duel.controller import Tournament
-from pytest_dlperf.duel.evidence_cache import NoEvidence
-from pytest_dlperf.judge.error_rates import Rates
+from pytest_dlperf.duel.controller import DuelController
+from pytest_dlperf.duel.evidence_cache import NoPairEffects
+from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.results.baseline import Revision
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ class FakeGround:
         return self.sides[-1]
 
 
-def gathered(*tests: Mapping[str, Any]) -> tuple[Tournament, FakeGround]:
+def gathered(*tests: Mapping[str, Any]) -> tuple[DuelController, FakeGround]:
     """A tournament over these tests, all sides started."""
     named = [{**test, "test": f"test_{number}"} for number, test in enumerate(tests)]
     ground = FakeGround(named)
-    tournament = Tournament(
+    tournament = DuelController(
         ground,  # type: ignore[arg-type]  # as much of one as is needed
         ref="HEAD~1",
         revision=Revision("0123abc", "", "2026-11-24"),
@@ -75,7 +75,7 @@ def gathered(*tests: Mapping[str, Any]) -> tuple[Tournament, FakeGround]:
         clock=FakeClock(),
         progress=FakeProgress(),
         coins=lambda: np.random.default_rng(0),
-        earlier=NoEvidence(),
+        earlier=NoPairEffects(),
     )
     tournament.gather()
     return tournament, ground
@@ -86,14 +86,14 @@ def test_ordinary_tests_take_nothing_of_the_error_rate() -> None:
     alone, _ = gathered(ASKED)
     among_many, _ = gathered(*[ORDINARY] * 100, ASKED)
 
-    assert alone.rates == among_many.rates == Rates(1)
+    assert alone.rates == among_many.rates == ErrorRates(1)
 
 
 def test_each_budget_has_its_part() -> None:
     """One for each relative budget, and three for a test that has none and is judged by three."""
     tournament, _ = gathered(ASKED, UNASKED, ORDINARY)
 
-    assert tournament.rates == Rates(4)
+    assert tournament.rates == ErrorRates(4)
 
 
 def test_sides_are_started_in_pairs() -> None:

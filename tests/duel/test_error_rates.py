@@ -32,11 +32,11 @@ from simulated_duels import (
 )
 
 from pytest_dlperf.duel.confirmation import blocks_of_a_pair
-from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, Bounds, Decision, trial_for
-from pytest_dlperf.judge.error_rates import Rates
+from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, Bounds, Decision, sequential_test_for
+from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.statistics.e_process import Evidence, interval, log_evidence
+from pytest_dlperf.statistics.e_process import EProcess, interval, log_evidence
 from pytest_dlperf.statistics.noise import SHAPES, blocks
 from pytest_dlperf.statistics.pair_effects import (
     LOOKS,
@@ -45,7 +45,7 @@ from pytest_dlperf.statistics.pair_effects import (
 )
 from pytest_dlperf.statistics.tail_test import Exceedances
 
-RATES = Rates(1)
+RATES = ErrorRates(1)
 
 
 def decided(d: np.ndarray, alpha: float = ALPHA) -> tuple[np.ndarray, np.ndarray]:
@@ -137,7 +137,7 @@ def asked_again(d: np.ndarray, known: np.ndarray) -> tuple[Decision | None, int]
 
 @pytest.mark.parametrize("theta0", [0.0, 0.03, -0.2])
 def test_many_sessions_at_once_are_each_by_itself(theta0: float) -> None:
-    """The e-process of this file is that of `Evidence`, to rounding; zeros and ties as well."""
+    """The e-process of this file is that of `EProcess`, to rounding; zeros and ties as well."""
     d = np.random.default_rng(0).standard_t(2, (30, 50))
     d[0], d[1], d[2] = 0.0, theta0, np.round(d[2])
 
@@ -154,7 +154,7 @@ def test_decisions_at_once_are_those_of_a_trial() -> None:
     """
     loss = np.repeat([0.0, 0.025, FIVE], 20)[:, np.newaxis]
     d = loss + unchanged(SHARED_MACHINE, 8, 60, cap=14)
-    trials = [trial_for(METRICS["throughput"], Bounds(0.0, FIVE, ALPHA, BETA)) for _ in d]
+    trials = [sequential_test_for(METRICS["throughput"], Bounds(0.0, FIVE, ALPHA, BETA)) for _ in d]
     for trial, row in zip(trials, d, strict=True):
         for number, ratio in enumerate(row.tolist()):
             base, candidate = (Slot(1, 1, 0, cost, np.empty(0)) for cost in (1, math.exp(ratio)))
@@ -233,7 +233,7 @@ def test_the_game_is_fair() -> None:
     sizes = np.array([0.3, 0.01, 2.0, 0.5, 0.5, 0.0001, 7.0, 0.02, 0.4, 0.3])
     capital = np.zeros(len(sizes))
     for signs in itertools.product((-1.0, 1.0), repeat=len(sizes)):
-        evidence = Evidence(0.0)
+        evidence = EProcess(0.0)
         for block, ratio in enumerate((sizes * signs).tolist()):
             evidence.add(ratio)
             capital[block] += math.exp(evidence.log_e)

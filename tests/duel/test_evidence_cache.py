@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dlperf.duel.evidence_cache import EvidenceFiles, NoEvidence
+from pytest_dlperf.duel.evidence_cache import NoPairEffects, PairEffectFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,9 +17,9 @@ TEST = "tests/test_model.py::test_fast"
 VERSIONS = ("0123abc", "content", "a-machine")
 
 
-def files(folder: Path, *versions: str) -> EvidenceFiles:
+def files(folder: Path, *versions: str) -> PairEffectFiles:
     """The memory of two versions of the code."""
-    return EvidenceFiles(folder, versions or VERSIONS)
+    return PairEffectFiles(folder, versions or VERSIONS)
 
 
 def test_a_run_goes_on_with_what_was_measured(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_two_at_once_lose_nothing(tmp_path: Path) -> None:
 
 def test_without_a_cache_nothing_is_remembered() -> None:
     """Where pytest keeps no cache, each run begins anew."""
-    memory = NoEvidence()
+    memory = NoPairEffects()
 
     memory.add(TEST, "", {"a": (0.01,)})
 

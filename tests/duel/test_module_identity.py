@@ -10,7 +10,7 @@ import pytest
 
 from pytest_dlperf.duel.module_identity import (
     Shared,
-    Why,
+    SharingReason,
     loaded_modules,
     own_modules,
     shared_modules,
@@ -64,8 +64,8 @@ def test_an_editable_install() -> None:
         {"app": "/repo/src/app/__init__.py"},
     )
     assert found == (
-        Shared("app", "/repo/src/app/__init__.py", Why.BASE_IN_WORKING_TREE),
-        Shared("odd", "/repo/build/odd.so", Why.BASE_IN_WORKING_TREE),
+        Shared("app", "/repo/src/app/__init__.py", SharingReason.BASE_IN_WORKING_TREE),
+        Shared("odd", "/repo/build/odd.so", SharingReason.BASE_IN_WORKING_TREE),
     )
 
 
@@ -74,14 +74,18 @@ def test_an_editable_install() -> None:
 def test_an_ordinary_install(module: str, folder: str) -> None:
     """Both sides load the project's own module from one file, wherever that is."""
     file = f"{folder}/{module.replace('.', '/')}.py"
-    assert shared({module: file}, {module: file}) == (Shared(module, file, Why.SAME_FILE),)
+    assert shared({module: file}, {module: file}) == (
+        Shared(module, file, SharingReason.SAME_FILE),
+    )
     assert shared({module: file}, {module: f"/repo/{module}.py"}) == ()
 
 
 def test_a_candidate_in_the_worktree() -> None:
     """The other way round is found as well."""
     found = shared({}, {"app": "/tree/src/app/__init__.py"})
-    assert found == (Shared("app", "/tree/src/app/__init__.py", Why.CANDIDATE_IN_WORKTREE),)
+    assert found == (
+        Shared("app", "/tree/src/app/__init__.py", SharingReason.CANDIDATE_IN_WORKTREE),
+    )
 
 
 def test_a_worktree_in_the_repository() -> None:
@@ -106,8 +110,8 @@ def test_the_error() -> None:
     )
     assert error.problem.splitlines() == [
         error.problem.partition("\n")[0],
-        f"    app (/repo/src/app/__init__.py): {Why.BASE_IN_WORKING_TREE.value}",
-        f"    tool (/repo/tool.py): {Why.BASE_IN_WORKING_TREE.value}",
+        f"    app (/repo/src/app/__init__.py): {SharingReason.BASE_IN_WORKING_TREE.value}",
+        f"    tool (/repo/tool.py): {SharingReason.BASE_IN_WORKING_TREE.value}",
         "    and 30 more",
     ]
     assert "compared with itself, which always passes" in error.problem
@@ -117,7 +121,7 @@ def test_the_error() -> None:
 
 def test_the_error_without_more() -> None:
     """A single module has no more to be counted."""
-    error = sharing_error((Shared("tool", "/site/tool.py", Why.SAME_FILE),))
+    error = sharing_error((Shared("tool", "/site/tool.py", SharingReason.SAME_FILE),))
     assert error.problem.endswith("    tool (/site/tool.py): both sides loaded it from there")
 
 

@@ -13,15 +13,20 @@ from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.config.detect import parse_detect
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
-from pytest_dlperf.duel.questions import duel_budgets, needs_whole_load, opening_seconds, questions
-from pytest_dlperf.judge.error_rates import ALPHA, BETA, Rates
+from pytest_dlperf.duel.questions import (
+    budget_tests,
+    duel_budgets,
+    needs_whole_load,
+    opening_seconds,
+)
+from pytest_dlperf.judge.error_rates import ALPHA, BETA, ErrorRates
 from pytest_dlperf.statistics.estimate import counted
 
 if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.results.measurement import Measurement
 
-RATES = Rates(1)
+RATES = ErrorRates(1)
 
 
 def planned(*budgets: str, **options: object) -> Plan:
@@ -95,7 +100,7 @@ def test_the_loss_to_find_is_the_plans() -> None:
 )
 def test_what_is_allowed_and_what_must_be_found(text: str, allowed: float, line: float) -> None:
     """The limit as a log ratio of costs; the larger of it and `detect`, but a gain stays one."""
-    (question,) = questions([parse_budget(text)], ALL, RATES)
+    (question,) = budget_tests([parse_budget(text)], ALL, RATES)
 
     assert question.budget.text == text
     assert question.bounds.allowed == pytest.approx(allowed, abs=1e-12)
@@ -122,12 +127,12 @@ def test_what_is_allowed_and_what_must_be_found(text: str, allowed: float, line:
 )
 def test_what_blocks_cannot_decide(text: str) -> None:
     """Absolute, not of the slots, without a limit, or a limit that nobody knows."""
-    assert questions([parse_budget(text)], ALL, RATES) == ()
+    assert budget_tests([parse_budget(text)], ALL, RATES) == ()
 
 
 def test_a_multiple_needs_no_value() -> None:
     """A percentile that the base's opening was too short for is decided by slots all the same."""
-    (question,) = questions([parse_budget("p99 <= 1.1 * baseline")], ALL, RATES)
+    (question,) = budget_tests([parse_budget("p99 <= 1.1 * baseline")], ALL, RATES)
 
     assert question.bounds.allowed == pytest.approx(math.log(1.1))
 
@@ -136,7 +141,7 @@ def test_the_order_stays() -> None:
     """The questions come in the order of the budgets."""
     asked = [parse_budget(text) for text in ("p95 <= baseline", "mean <= baseline")]
 
-    assert [question.budget for question in questions(asked, ALL, RATES)] == asked
+    assert [question.budget for question in budget_tests(asked, ALL, RATES)] == asked
 
 
 @pytest.mark.parametrize("budgets", [1, 2, 3, 10, 100])
@@ -145,7 +150,7 @@ def test_error_rates_are_for_the_whole_run(budgets: int) -> None:
 
     And the rates fall with the number of budgets, never rise.
     """
-    rates, fewer = Rates(budgets), Rates(budgets - 1)
+    rates, fewer = ErrorRates(budgets), ErrorRates(budgets - 1)
 
     assert budgets * 0.1 * rates.confirm <= ALPHA + 1e-12
     assert budgets * rates.screen <= 0.05 + 1e-12
@@ -155,7 +160,10 @@ def test_error_rates_are_for_the_whole_run(budgets: int) -> None:
 
 def test_no_budget_is_as_one() -> None:
     """A run that has counted none yet divides by nothing."""
-    assert (Rates(0).screen, Rates(0).confirm) == (Rates(1).screen, Rates(1).confirm)
+    assert (ErrorRates(0).screen, ErrorRates(0).confirm) == (
+        ErrorRates(1).screen,
+        ErrorRates(1).confirm,
+    )
 
 
 @pytest.mark.parametrize(

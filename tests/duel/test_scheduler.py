@@ -14,10 +14,10 @@ from builders import make_measurement, make_rows
 from fakes import FakeClock, FakeProgress
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.duel.questions import Doubt, Terms, questions
-from pytest_dlperf.duel.scheduler import Pair, Referee
+from pytest_dlperf.duel.questions import DuelSettings, SuspectedLoss, budget_tests
+from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
 from pytest_dlperf.errors import TargetError
-from pytest_dlperf.judge.error_rates import Rates
+from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.measure.slots import Slot
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.estimate import counted
@@ -25,7 +25,7 @@ from pytest_dlperf.statistics.estimate import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_dlperf.duel.questions import Course, Question
+    from pytest_dlperf.duel.questions import BudgetTest, DuelStatistics
     from pytest_dlperf.results.measurement import Measurement
 
 THROUGHPUT = "throughput >= baseline"
@@ -133,28 +133,28 @@ class Runner:
         return Slot(good, good, bad, calls * each, np.full(-(-good // hall.tail_every), each))
 
 
-def asked(*texts: str) -> tuple[Question, ...]:
+def asked(*texts: str) -> tuple[BudgetTest, ...]:
     """Budgets that blocks decide."""
-    return questions(map(parse_budget, texts), make_measurement(), Rates(len(texts)))
+    return budget_tests(map(parse_budget, texts), make_measurement(), ErrorRates(len(texts)))
 
 
-def doubt(lost: float) -> Doubt:
+def doubt(lost: float) -> SuspectedLoss:
     """A loss of accuracy that the first pair showed."""
-    return Doubt(parse_budget("accuracy >= baseline"), 0.0, 0.01, counted(lost))
+    return SuspectedLoss(parse_budget("accuracy >= baseline"), 0.0, 0.01, counted(lost))
 
 
 def contest(
     hall: Hall,
     *texts: str,
-    doubts: tuple[Doubt, ...] = (),
+    doubts: tuple[SuspectedLoss, ...] = (),
     seconds: float = 30.0,
     seed: int = 0,
     progress: FakeProgress | None = None,
-) -> Course:
+) -> DuelStatistics:
     """One contest in a hall."""
-    terms = Terms(0.005, METRICS["throughput"], seconds, Rates(max(1, len(texts))))
+    terms = DuelSettings(0.005, METRICS["throughput"], seconds, ErrorRates(max(1, len(texts))))
     generator = np.random.default_rng(seed)
-    referee = Referee(hall.clock, generator, progress or FakeProgress(), terms)
+    referee = SlotScheduler(hall.clock, generator, progress or FakeProgress(), terms)
     return referee.contest(asked(*texts), doubts, hall.pairs(), hall.fresh)
 
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from pytest_dlperf.duel.sequential_test import Bounds, smallest_visible, trial_for
+from pytest_dlperf.duel.sequential_test import Bounds, sequential_test_for, smallest_visible
 from pytest_dlperf.judge.error_rates import SLOTTED
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.metrics import METRICS
@@ -56,7 +56,7 @@ def rows(loss: float, count: int, seed: int = 0) -> list[Block]:
 def test_both_decisions(name: str) -> None:
     """A loss beyond the line is a FAIL, no loss a PASS; the least blocks decide nothing."""
     for loss, decision in ((0.3, "FAIL"), (0.0, "PASS")):
-        trial = trial_for(METRICS[name], WIDE)
+        trial = sequential_test_for(METRICS[name], WIDE)
         for number, block in enumerate(rows(loss, 60), start=1):
             trial.add(block)
             assert trial.decision is None or number >= 6
@@ -67,7 +67,10 @@ def test_both_decisions(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(SLOTTED))
 def test_labels_change_the_sign_and_nothing_else(name: str) -> None:
     """With all labels exchanged, the estimate and each pair's effect are the opposite."""
-    one, other = trial_for(METRICS[name], BOUNDS), trial_for(METRICS[name], BOUNDS)
+    one, other = (
+        sequential_test_for(METRICS[name], BOUNDS),
+        sequential_test_for(METRICS[name], BOUNDS),
+    )
     for block in rows(0.1, 20):
         one.add(block)
         other.add(swapped(block))
@@ -81,7 +84,7 @@ def test_labels_change_the_sign_and_nothing_else(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(SLOTTED - {"p99", "p99.9"}))
 def test_the_estimate_is_the_loss(name: str) -> None:
     """10 % dearer is a log ratio of 0.1 of every cost, and of every pair."""
-    trial = trial_for(METRICS[name], BOUNDS)
+    trial = sequential_test_for(METRICS[name], BOUNDS)
     for block in rows(0.1, 60):
         trial.add(block)
 
@@ -95,7 +98,7 @@ def test_the_estimate_is_the_loss(name: str) -> None:
 def test_a_loss_that_is_allowed_does_not_fail() -> None:
     """A loss at the limit of 10 %, or a little less, is never proven to be beyond it."""
     limit = math.log(1.1)
-    trial = trial_for(METRICS["throughput"], Bounds(limit, math.log(1.2), 0.01, 0.05))
+    trial = sequential_test_for(METRICS["throughput"], Bounds(limit, math.log(1.2), 0.01, 0.05))
     for block in rows(limit - 0.005, 300):
         trial.add(block)
 
@@ -104,7 +107,7 @@ def test_a_loss_that_is_allowed_does_not_fail() -> None:
 
 def test_neither() -> None:
     """Too few blocks for so fine a line: nothing is decided, and the loss to be seen is larger."""
-    trial = trial_for(METRICS["throughput"], Bounds(0.0, 0.002, 0.01, 0.05))
+    trial = sequential_test_for(METRICS["throughput"], Bounds(0.0, 0.002, 0.01, 0.05))
     for block in rows(0.001, 30):
         trial.add(block)
 
@@ -114,7 +117,7 @@ def test_neither() -> None:
 
 def test_few_blocks_decide_nothing() -> None:
     """However little it takes to be sure: six at least, and until then the trial says so."""
-    trial = trial_for(METRICS["throughput"], Bounds(0.0, 0.05, 0.3, 0.3))
+    trial = sequential_test_for(METRICS["throughput"], Bounds(0.0, 0.05, 0.3, 0.3))
     for _ in range(5):
         trial.add(block_of(slot(100), slot(10)))
     assert trial.decision is None
@@ -126,7 +129,7 @@ def test_few_blocks_decide_nothing() -> None:
 
 def test_a_decision_stays() -> None:
     """Whatever comes later."""
-    trial = trial_for(METRICS["throughput"], BOUNDS)
+    trial = sequential_test_for(METRICS["throughput"], BOUNDS)
     for block in rows(0.3, 20) + rows(-0.5, 100):
         trial.add(block)
 
@@ -136,7 +139,7 @@ def test_a_decision_stays() -> None:
 
 def test_throughput_by_hand() -> None:
     """100 answers in 1 s against 90 in 1.2 s."""
-    trial = trial_for(METRICS["throughput"], BOUNDS)
+    trial = sequential_test_for(METRICS["throughput"], BOUNDS)
     trial.add(block_of(slot(100, 1.0), slot(90, 1.2)))
 
     assert trial.estimate().value == pytest.approx(math.log(1.2 / 90 * 100))
@@ -144,7 +147,7 @@ def test_throughput_by_hand() -> None:
 
 def test_goodput_counts_what_was_in_time() -> None:
     """Half of the answers in time is a loss of a half, however many there were."""
-    trial = trial_for(METRICS["goodput"], BOUNDS)
+    trial = sequential_test_for(METRICS["goodput"], BOUNDS)
     trial.add(block_of(slot(100, within=80), slot(200, within=40)))
 
     assert trial.estimate().value == pytest.approx(math.log(2))
@@ -153,7 +156,7 @@ def test_goodput_counts_what_was_in_time() -> None:
 def test_the_mean_and_the_median_are_not_the_same() -> None:
     """One slow answer of four."""
     base, candidate = slot(latencies=[0.01] * 4), slot(latencies=[0.01, 0.01, 0.01, 0.05])
-    mean, median = (trial_for(METRICS[name], BOUNDS) for name in ("mean", "p50"))
+    mean, median = (sequential_test_for(METRICS[name], BOUNDS) for name in ("mean", "p50"))
     for trial in (mean, median):
         trial.add(block_of(base, candidate))
 
@@ -165,24 +168,24 @@ def test_the_mean_and_the_median_are_not_the_same() -> None:
 def test_a_side_without_a_good_answer(name: str) -> None:
     """Nothing crashes: a count is 0.5 instead of 0, and a latency is all the time that passed."""
     nothing, some = slot(0, 1.0, ()), slot(100, 1.0, [0.01] * 100)
-    trial = trial_for(METRICS[name], BOUNDS)
+    trial = sequential_test_for(METRICS[name], BOUNDS)
     for base, candidate in ((some, nothing), (nothing, some), (nothing, nothing)):
         trial.add(block_of(base, candidate))
 
     assert trial.estimate().value == pytest.approx(0.0, abs=1e-9)
     if name in {"throughput", "goodput"}:
-        one = trial_for(METRICS[name], BOUNDS)
+        one = sequential_test_for(METRICS[name], BOUNDS)
         one.add(block_of(some, nothing))
         assert one.estimate().value == pytest.approx(math.log(100.5 / 0.5))
     if name == "mean":
-        one = trial_for(METRICS[name], BOUNDS)
+        one = sequential_test_for(METRICS[name], BOUNDS)
         one.add(block_of(some, nothing))
         assert one.estimate().value == pytest.approx(math.log(100))
 
 
 def test_a_tail_waits_for_enough_requests() -> None:
     """However clear, p95 is not decided before 2,000 requests of a side; and says so."""
-    trial = trial_for(METRICS["p95"], WIDE)
+    trial = sequential_test_for(METRICS["p95"], WIDE)
     quick, slow = np.linspace(0.01, 0.02, 100), np.linspace(0.02, 0.04, 100)
     for _ in range(19):
         trial.add(block_of(slot(latencies=quick), slot(latencies=slow)))
@@ -195,13 +198,13 @@ def test_a_tail_waits_for_enough_requests() -> None:
 
 def test_what_a_tail_could_have_shown() -> None:
     """A loss as large as what is visible is found in most of 20 duels."""
-    trial = trial_for(METRICS["p95"], BOUNDS)
+    trial = sequential_test_for(METRICS["p95"], BOUNDS)
     for block in rows(0.0, 40):
         trial.add(block)
     visible = trial.visible()
     found = 0
     for seed in range(20):
-        other = trial_for(METRICS["p95"], BOUNDS)
+        other = sequential_test_for(METRICS["p95"], BOUNDS)
         for block in rows(visible, 40, seed + 1):
             other.add(block)
         found += other.decision == "FAIL"
@@ -216,7 +219,7 @@ def test_the_visible_loss_is_where_it_would_fail(allowed: float) -> None:
     d = np.random.default_rng(3).normal(0, 0.02, 40)
     bounds = Bounds(allowed, 0.05, 0.01, 0.05)
     visible = smallest_visible(d, bounds)
-    trial = trial_for(METRICS["throughput"], bounds)
+    trial = sequential_test_for(METRICS["throughput"], bounds)
     for ratio in d.tolist():
         trial.add(block_of(slot(1), slot(1, math.exp(ratio))))
     moved = d + visible - trial.estimate().value
@@ -244,4 +247,4 @@ def test_bounds_are_checked(values: tuple[float, float, float, float]) -> None:
 def test_not_everything_is_in_slots(name: str) -> None:
     """What slots cannot decide is refused."""
     with pytest.raises(ValueError, match=f"slots cannot decide {name}: expected one of goodput"):
-        trial_for(METRICS[name], BOUNDS)
+        sequential_test_for(METRICS[name], BOUNDS)

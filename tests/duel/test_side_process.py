@@ -18,8 +18,8 @@ import pytest
 
 from pytest_dlperf.duel import worker_handle
 from pytest_dlperf.duel.channel import VARIABLE, Channel, Message, connect
-from pytest_dlperf.duel.cleanup_process import Keeper
-from pytest_dlperf.duel.worker_handle import SideLost, SideProcess
+from pytest_dlperf.duel.cleanup_process import CleanupProcess
+from pytest_dlperf.duel.worker_handle import WorkerLost, WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,14 +34,14 @@ SILENT = START + "channel.send(Message({}), 60)\nchannel.receive(None)"
 PARENT = """
 import json, os, sys, threading
 from pathlib import Path
-from pytest_dlperf.duel.cleanup_process import Keeper
-from pytest_dlperf.duel.worker_handle import SideProcess
+from pytest_dlperf.duel.cleanup_process import CleanupProcess
+from pytest_dlperf.duel.worker_handle import WorkerProcess
 
-keeper = Keeper().start()
+keeper = CleanupProcess().start()
 sides = []
 for code in json.loads(sys.argv[1]):
     command = [sys.executable, "-c", code]
-    side = SideProcess("base", command, folder=Path(), environment=os.environ, keeper=keeper)
+    side = WorkerProcess("base", command, folder=Path(), environment=os.environ, keeper=keeper)
     sides.append(side)
     if "Message" in code:
         side.receive(60, "starting")
@@ -59,11 +59,11 @@ def environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(code: str) -> Iterator[SideProcess]:
+def running(code: str) -> Iterator[WorkerProcess]:
     """A side that runs some code."""
     command = [sys.executable, "-c", code]
-    with Keeper() as keeper:
-        side = SideProcess(
+    with CleanupProcess() as keeper:
+        side = WorkerProcess(
             "base", command, folder=Path.cwd(), environment=environment(), keeper=keeper
         )
         with contextlib.ExitStack() as stack:
@@ -119,12 +119,12 @@ def test_a_side_that_dies(code: str, end: str) -> None:
     """How it ended, in which step, and the last that it wrote; also for what is asked later."""
     with running(code) as side:
         for _ in range(2):
-            with pytest.raises(SideLost) as caught:
+            with pytest.raises(WorkerLost) as caught:
                 side.receive(PATIENCE, "starting")
             assert caught.value.problem == f"the base side {end}, while starting"
             assert "last words" in caught.value.output
             assert "last words" in str(caught.value)
-        with pytest.raises(SideLost, match=end):
+        with pytest.raises(WorkerLost, match=end):
             side.send({})
         side.pause()
         side.resume()
@@ -135,7 +135,7 @@ def test_a_side_that_dies_and_leaves_a_fork() -> None:
     code = "import os, time\nchild = os.fork()\nif not child: time.sleep(1000)\n"
     code += "print(child, flush=True)\nos._exit(4)"
     with running(START + code) as side:
-        with pytest.raises(SideLost, match="exit code 4, while forking"):
+        with pytest.raises(WorkerLost, match="exit code 4, while forking"):
             side.receive(PATIENCE, "forking")
         fork = os.pidfd_open(int(side.last_output()))
     assert wait_for(fork)
@@ -145,12 +145,12 @@ def test_a_side_that_hangs() -> None:
     """The limit and the step are named; what it says afterwards is still received."""
     with running(SILENT) as side:
         side.receive(PATIENCE, "starting")
-        with pytest.raises(SideLost, match="the base side has said nothing for 50 ms while warm"):
+        with pytest.raises(WorkerLost, match="the base side has said nothing for 50 ms while warm"):
             side.receive(0.05, "warming up")
     with running(ECHO) as side:
         side.send({})
         assert side.receive(PATIENCE, "echoing").fields == {}
-        with pytest.raises(SideLost):
+        with pytest.raises(WorkerLost):
             side.receive(0.01, "waiting")
         side.send({"late": 1})
         assert side.receive(PATIENCE, "echoing").fields == {"late": 1}
@@ -161,7 +161,7 @@ def test_a_side_that_takes_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_handle, "_SEND_SECONDS", 0.05)
     with running(BUSY) as side:
         side.receive(PATIENCE, "starting")
-        with pytest.raises(SideLost, match=r"takes no message within 0\.05 s"):
+        with pytest.raises(WorkerLost, match=r"takes no message within 0\.05 s"):
             side.send({}, bytes(5_000_000))
 
 
@@ -171,7 +171,7 @@ def test_a_side_that_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
     code = f"import os, time; os.close(int(os.environ[{VARIABLE!r}].split(':')[0]))"
     with (
         running(f"{code}; time.sleep(1000)") as side,
-        pytest.raises(SideLost, match="closed its end of the channel, while starting"),
+        pytest.raises(WorkerLost, match="closed its end of the channel, while starting"),
     ):
         side.receive(PATIENCE, "starting")
 
@@ -186,7 +186,7 @@ def test_pausing() -> None:
         while psutil.Process(side.pid).status() != "stopped" and time.monotonic() < end:
             time.sleep(0.001)
         side.send({"a": 1})
-        with pytest.raises(SideLost):
+        with pytest.raises(WorkerLost):
             side.receive(0.05, "stopped")
         side.resume()
         assert side.receive(PATIENCE, "echoing").fields == {"a": 1}
@@ -203,7 +203,7 @@ def test_closing() -> None:
         side.pause()
         side.resume()
         for ask in (lambda: side.receive(PATIENCE, "being asked"), lambda: side.send({})):
-            with pytest.raises(SideLost, match="the base side was closed"):
+            with pytest.raises(WorkerLost, match="the base side was closed"):
                 ask()
 
 
@@ -259,10 +259,12 @@ def test_sides_die_with_their_parent(state: str) -> None:
 
 def test_a_side_that_the_keeper_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
     """A side ends itself when its parent is gone before it could tell the keeper."""
-    monkeypatch.setattr(Keeper, "group", lambda *_: None)
-    keeper = Keeper()
+    monkeypatch.setattr(CleanupProcess, "group", lambda *_: None)
+    keeper = CleanupProcess()
     command = [sys.executable, "-c", BUSY]
-    side = SideProcess("base", command, folder=Path.cwd(), environment=environment(), keeper=keeper)
+    side = WorkerProcess(
+        "base", command, folder=Path.cwd(), environment=environment(), keeper=keeper
+    )
     side.receive(PATIENCE, "starting")
     ends = os.pidfd_open(side.pid)
     side._channel.close()  # noqa: SLF001 - as the kernel does when this process is killed

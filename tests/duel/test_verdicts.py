@@ -11,15 +11,15 @@ import pytest
 from builders import ENVIRONMENT, estimate, make_accepted, make_measurement, make_rows
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.duel.questions import NOTHING, Answer, Course
+from pytest_dlperf.duel.questions import NOTHING, BudgetOutcome, DuelStatistics
 from pytest_dlperf.duel.verdicts import (
     accuracy_answers,
     course_note,
-    doubts,
     judge_duel,
+    suspected_losses,
     with_slots,
 )
-from pytest_dlperf.judge.error_rates import Rates
+from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.judge.losses import lost_on_rows
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.measurement import ErrorCount
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 THROUGHPUT = "throughput >= 0.95 * baseline"
 P99 = "p99 <= baseline"
 ACCURACY = "accuracy >= baseline"
-RATES = Rates(1)
+RATES = ErrorRates(1)
 METRICS = {"throughput": estimate(1000.0), "p99": estimate(0.02), "errors": counted(0.0)}
 
 
@@ -45,15 +45,17 @@ def answer(
     loss: float = 0.0,
     reach: float = 0.01,
     **fields: Any,  # noqa: ANN401 - any field
-) -> Answer:
+) -> BudgetOutcome:
     """What a contest said."""
     given: dict[str, Any] = {"visible": 0.04, "reason": ""}
-    return Answer(decision, Estimate(loss, loss - reach, loss + reach), **{**given, **fields})
+    return BudgetOutcome(
+        decision, Estimate(loss, loss - reach, loss + reach), **{**given, **fields}
+    )
 
 
 def judged(
     text: str,
-    said: Answer | None,
+    said: BudgetOutcome | None,
     *,
     base: dict[str, Any] | None = None,
     **fields: Any,  # noqa: ANN401 - any field
@@ -315,7 +317,7 @@ def test_a_failed_accuracy_is_in_doubt() -> None:
     budgets = [parse_budget(t) for t in (THROUGHPUT, ACCURACY, "accuracy >= baseline - 20pt")]
     answers = accuracy_answers(found, base, budgets, RATES)
 
-    (doubt,) = doubts({**answers, THROUGHPUT: answer("FAIL")}, budgets, base)
+    (doubt,) = suspected_losses({**answers, THROUGHPUT: answer("FAIL")}, budgets, base)
 
     assert doubt.budget.text == ACCURACY
     assert (doubt.allowed, doubt.line) == (0.0, pytest.approx(0.01))
@@ -351,7 +353,7 @@ def test_an_open_accuracy_says_at_which_share_it_fails() -> None:
     assert judgement.fails_at == pytest.approx(0.994 - answers[ACCURACY].visible)
 
 
-def course(**fields: Any) -> Course:  # noqa: ANN401 - any field
+def course(**fields: Any) -> DuelStatistics:  # noqa: ANN401 - any field
     """How a contest went."""
     given: dict[str, Any] = {
         "answers": MappingProxyType({}),
@@ -365,7 +367,7 @@ def course(**fields: Any) -> Course:  # noqa: ANN401 - any field
         "requests": 10_000,
         "bad": 0,
     }
-    return Course(**{**given, **fields})
+    return DuelStatistics(**{**given, **fields})
 
 
 def test_errors_in_slots_are_errors() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dlperf.duel import virtualenvs as installs
-from pytest_dlperf.duel.cleanup_process import Keeper
+from pytest_dlperf.duel.cleanup_process import CleanupProcess
 from pytest_dlperf.duel.virtualenvs import (
     activated,
     check_interpreter,
@@ -101,7 +101,7 @@ def test_an_environment(project: Path, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PYTHONHOME", "/nowhere")
     folder = tmp_path / "env"
     command = "pip install --quiet --no-index --no-deps --no-build-isolation -e ."
-    with Keeper() as keeper:
+    with CleanupProcess() as keeper:
         python = make_environment(folder, project, command, os.environ, keeper)
         monkeypatch.delenv("PYTHONHOME")
         code = "import sys, tiny, numpy, pytest_dlperf; print(tiny.__file__, sys.prefix, sep='|')"
@@ -122,7 +122,7 @@ def test_an_environment(project: Path, tmp_path: Path, monkeypatch: pytest.Monke
 )
 def test_an_install_that_fails(project: Path, tmp_path: Path, command: str, problem: str) -> None:
     """The command's exit code and last lines are in the error."""
-    with Keeper() as keeper, pytest.raises(UsageError, match=problem) as caught:
+    with CleanupProcess() as keeper, pytest.raises(UsageError, match=problem) as caught:
         make_environment(tmp_path / "env", project, command, os.environ, keeper)
     assert f"cannot be installed in {project}" in caught.value.problem
     assert "--dlperf-against-install" in caught.value.hint
@@ -134,14 +134,17 @@ def test_an_install_that_takes_too_long(
 ) -> None:
     """It is ended."""
     monkeypatch.setattr(installs, "INSTALL_SECONDS", 0.05)
-    with Keeper() as keeper, pytest.raises(UsageError, match="sleep 1000 took too long"):
+    with CleanupProcess() as keeper, pytest.raises(UsageError, match="sleep 1000 took too long"):
         make_environment(tmp_path / "env", project, "sleep 1000", os.environ, keeper)
 
 
 def test_no_environment(project: Path, tmp_path: Path) -> None:
     """What the module venv says is in the error."""
     (tmp_path / "env").touch()
-    with Keeper() as keeper, pytest.raises(UsageError, match="no virtual environment can be made"):
+    with (
+        CleanupProcess() as keeper,
+        pytest.raises(UsageError, match="no virtual environment can be made"),
+    ):
         make_environment(tmp_path / "env", project, "true", os.environ, keeper)
 
 
@@ -149,7 +152,7 @@ def test_no_environment(project: Path, tmp_path: Path) -> None:
 def test_commands_that_are_none(tmp_path: Path, command: str) -> None:
     """They are refused before anything is made."""
     with pytest.raises(UsageError, match="install command"):
-        make_environment(tmp_path / "env", tmp_path, command, {}, Keeper())
+        make_environment(tmp_path / "env", tmp_path, command, {}, CleanupProcess())
 
 
 def test_the_variables_of_an_environment(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import git_repositories
 import pytest
 
-from pytest_dlperf.duel.cleanup_process import Keeper
+from pytest_dlperf.duel.cleanup_process import CleanupProcess
 from pytest_dlperf.duel.worktree import (
     Repository,
     add_worktree,
@@ -80,7 +80,7 @@ def test_the_repository_stays_as_it_is(top: Path, tmp_path: Path) -> None:
     hook.chmod(0o755)
     before = everything(top)
 
-    with Keeper() as keeper:
+    with CleanupProcess() as keeper:
         repo = repository(top)
         content_key(repo)
         tree = add_worktree(repo, resolve(repo, "HEAD~1"), tmp_path / "tree", keeper)
@@ -101,7 +101,7 @@ def test_in_a_hook_of_git(top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("GIT_INDEX_FILE", str(index))
     monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
     repo = repository(top)
-    with Keeper() as keeper:
+    with CleanupProcess() as keeper:
         tree = add_worktree(repo, resolve(repo, "HEAD~1"), tmp_path / "tree", keeper)
         assert (tree.root / "file").read_text() == "one"
     assert index.read_bytes() == before
@@ -124,7 +124,7 @@ def test_the_root_in_the_worktree(top: Path, tmp_path: Path) -> None:
     """The worktree is used from the same folder as the repository, if that is there."""
     first = resolve(repository(top), "HEAD")
     commit(top, late__test="late")
-    with Keeper() as keeper:
+    with CleanupProcess() as keeper:
         tree = add_worktree(repository(top / "sub"), first, tmp_path / "tree", keeper)
         assert (tree.root / "test").read_text() == "one"
         with pytest.raises(UsageError, match="has no folder late"):
@@ -136,7 +136,10 @@ def test_git_refuses(top: Path, tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "full").touch()
     repo = repository(top)
-    with Keeper() as keeper, pytest.raises(UsageError, match=r"git says:\n.*already exists"):
+    with (
+        CleanupProcess() as keeper,
+        pytest.raises(UsageError, match=r"git says:\n.*already exists"),
+    ):
         add_worktree(repo, resolve(repo, "HEAD"), tmp_path / "tree", keeper)
 
 

@@ -13,7 +13,7 @@ from git_repositories import git
 
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.config.detect import parse_detect
-from pytest_dlperf.history.timeline import Change
+from pytest_dlperf.history.timeline import LevelChange
 from pytest_dlperf.history.timeline_report import IN_TURN, bisection, budget_between
 from pytest_dlperf.metrics import METRICS, define, users_metric
 from pytest_dlperf.statistics.estimate import counted
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TEST = "tests/test_a.py::test_it[a b-'c']"
-CHANGE = Change(
+CHANGE = LevelChange(
     run=30,
     low=29,
     high=31,
@@ -36,7 +36,7 @@ CHANGE = Change(
 )
 
 
-def _words(metric: str, change: Change = CHANGE) -> list[str]:
+def _words(metric: str, change: LevelChange = CHANGE) -> list[str]:
     """The arguments that pytest is to get."""
     whole = shlex.split(" ".join(bisection(_TEST, metric, change)))
     return whole[whole.index("sh", whole.index("-c")) + 1 :]

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.history.compare import USUAL, Comparison, Row, compare_sides
-from pytest_dlperf.history.entries import Place
-from pytest_dlperf.judge.conditions import Day
+from pytest_dlperf.history.entries import MeasurementId
+from pytest_dlperf.judge.conditions import MachineConditions
 from pytest_dlperf.judge.error_rates import ALPHA, BETA
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.metrics import METRICS
@@ -27,27 +27,27 @@ from pytest_dlperf.statistics.estimate import Estimate, counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.baseline import BaselineEntry
 
-PLACE = Place(TEST, "", MACHINE)
+PLACE = MeasurementId(TEST, "", MACHINE)
 BIGGER = dataclasses.replace(MACHINE, cores=8, driver="560.1")
 
 
-def _accepted(*sessions: Mapping[str, Estimate], **fields: Any) -> Accepted:  # noqa: ANN401 - any
+def _accepted(*sessions: Mapping[str, Estimate], **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any
     """Sessions of these metrics, the newest last."""
     *earlier, newest = (make_accepted(metrics, **fields) for metrics in sessions)
     return dataclasses.replace(newest, earlier=tuple(one.newest for one in earlier))
 
 
-def _throughputs(*values: float, **fields: Any) -> Accepted:  # noqa: ANN401 - any
+def _throughputs(*values: float, **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any
     return _accepted(*({"throughput": estimate(value)} for value in values), **fields)
 
 
-def _compared(base: Accepted, candidate: Accepted, *metrics: str) -> Comparison:
+def _compared(base: BaselineEntry, candidate: BaselineEntry, *metrics: str) -> Comparison:
     return compare_sides({PLACE: base}, {PLACE: candidate}, metrics or None)
 
 
-def _row(base: Accepted, candidate: Accepted, metric: str = "throughput") -> Row:
+def _row(base: BaselineEntry, candidate: BaselineEntry, metric: str = "throughput") -> Row:
     (one,) = _compared(base, candidate, metric).measurements
     (row,) = one.rows
     return row
@@ -104,7 +104,7 @@ def test_one_session_is_judged_as_pytest_does(values: list[float], now: float, m
         base,
         ENVIRONMENT,
         "",
-        Day(alpha=ALPHA, beta=BETA),
+        MachineConditions(alpha=ALPHA, beta=BETA),
     )
     assert (row.verdict, row.improved) == (judged.verdict, judged.improved)
     if judged.fails_at is not None:
@@ -121,7 +121,7 @@ def test_the_error_rate_is_shared() -> None:
     assert _compared(side, side).alpha == ALPHA / 3
     other = _accepted(metrics, scenario="Offline()")
     assert _compared(other, side).alpha == ALPHA
-    sides = {PLACE: side, Place(TEST, "b", MACHINE): side}
+    sides = {PLACE: side, MeasurementId(TEST, "b", MACHINE): side}
     assert compare_sides(sides, sides).alpha == ALPHA / 6
 
 
@@ -130,7 +130,7 @@ def test_unchanged_code_fails_in_one_table_of_a_hundred() -> None:
     random = np.random.default_rng(0)
     names = ("throughput", "p50", "p95", "peak_memory", "goodput", "p99")
 
-    def side(sessions: int) -> Accepted:
+    def side(sessions: int) -> BaselineEntry:
         drawn = np.exp(random.normal(0, 0.05, (sessions, len(names))))
         return _accepted(
             *(dict(zip(names, map(estimate, row), strict=True)) for row in drawn.tolist())
@@ -198,7 +198,7 @@ def test_the_usual_metrics() -> None:
     metrics |= {"accuracy": estimate(0.9), "errors": counted(0.0)}
     none, some = (_accepted({**metrics, "errors": counted(e)}) for e in (0.0, 0.01))
 
-    def names(*sides: Accepted) -> list[str]:
+    def names(*sides: BaselineEntry) -> list[str]:
         return [row.metric for row in _compared(*sides).measurements[0].rows]
 
     assert names(none, none) == [name for name in METRICS if name in USUAL]
@@ -281,7 +281,7 @@ def test_another_slo() -> None:
 
 def test_another_machine_class() -> None:
     """Speeds of another machine class say nothing: what differs from the nearest one is said."""
-    base = {Place(TEST, "", BIGGER): _throughputs(1000)}
+    base = {MeasurementId(TEST, "", BIGGER): _throughputs(1000)}
     found = compare_sides(base, {PLACE: _throughputs(500)})
     (one,) = found.measurements
     assert one.rows[0].verdict is Verdict.INCONCLUSIVE
@@ -295,7 +295,10 @@ def test_another_machine_class() -> None:
 def test_each_machine_class_by_itself() -> None:
     """What both measured on two machine classes is compared on each."""
     sides = [
-        {PLACE: _throughputs(*[value] * 8), Place(TEST, "", BIGGER): _throughputs(*[900] * 8)}
+        {
+            PLACE: _throughputs(*[value] * 8),
+            MeasurementId(TEST, "", BIGGER): _throughputs(*[900] * 8),
+        }
         for value in (1000, 700)
     ]
     found = compare_sides(*sides)
@@ -310,11 +313,11 @@ def test_what_is_new_and_what_is_gone() -> None:
         PLACE: _accepted(
             {"throughput": estimate(1.0), "p50": estimate(1.0), "mean": estimate(1.0)}
         ),
-        Place("t.py::old", "b", MACHINE): _throughputs(1),
+        MeasurementId("t.py::old", "b", MACHINE): _throughputs(1),
     }
     candidate = {
         PLACE: _accepted({"throughput": estimate(1.0), "p95": estimate(1.0)}),
-        Place("t.py::new", "", MACHINE): _throughputs(1),
+        MeasurementId("t.py::new", "", MACHINE): _throughputs(1),
     }
 
     found = compare_sides(base, candidate)
@@ -336,7 +339,7 @@ def test_what_is_new_and_what_is_gone() -> None:
 def test_a_change_of_software_is_told() -> None:
     """An upgrade is compared, for it is what one wants to see; once, whatever tests there are."""
     newer = dataclasses.replace(ENVIRONMENT, tensorflow="2.19.0", numpy="2.2.0")
-    places = [PLACE, Place(TEST, "b", MACHINE)]
+    places = [PLACE, MeasurementId(TEST, "b", MACHINE)]
     base = dict.fromkeys(places, _throughputs(*[1000] * 8))
     candidate = dict.fromkeys(places, _throughputs(*[1000] * 8, environment=newer))
     found = compare_sides(base, candidate)

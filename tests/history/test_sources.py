@@ -9,13 +9,13 @@ from builders import ENVIRONMENT, MACHINE, estimate, make_judgement, make_measur
 from entries import TEST, commit_of, make_entry, make_run
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.history.entries import Place
+from pytest_dlperf.history.entries import MeasurementId
 from pytest_dlperf.history.sources import Source, apart, committed, side_of, sound, source_of_report
 from pytest_dlperf.results.baseline import MOST_SESSIONS, short
 from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
 
-PLACE = Place(TEST, "", MACHINE)
+PLACE = MeasurementId(TEST, "", MACHINE)
 
 
 def _source(kind: str, *numbers: int, given: str = "") -> Source:
@@ -147,9 +147,9 @@ def test_measurements_are_told_apart() -> None:
 
     assert set(side) == {
         PLACE,
-        Place(TEST, "b", MACHINE),
-        Place("t.py::u", "", MACHINE),
-        Place(TEST, "", other),
+        MeasurementId(TEST, "b", MACHINE),
+        MeasurementId("t.py::u", "", MACHINE),
+        MeasurementId(TEST, "", other),
     }
     assert all(len(accepted.sessions) == 1 for accepted in side.values())
 

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from pytest_dlperf.errors import HistoryError, UsageError
 from pytest_dlperf.history import database as history_database
-from pytest_dlperf.history.entries import Entry, Place, Query, Run, Selection
+from pytest_dlperf.history.entries import Entry, MeasurementId, Query, Run, Selection
 from pytest_dlperf.history.store import HistoryBaselines, default_url, open_history
 from pytest_dlperf.metrics import METRICS, define, metric_named, users_metric
-from pytest_dlperf.results.baseline import MOST_SESSIONS, Accepted, BlockSummary
+from pytest_dlperf.results.baseline import MOST_SESSIONS, BaselineEntry, BlockSummary
 from pytest_dlperf.results.row_evidence import RowScores
 from pytest_dlperf.results.verdict import Verdict
 
@@ -121,7 +121,7 @@ def _check_queries(history: SqlHistory, added: list[Entry], queries: list[Query]
         }
         newest = [run.began for run in history.runs(query)]
         assert newest == sorted((run.began for run in runs), reverse=True)[: query.limit]
-        places = {Place(one.test, one.name, one.run.machine) for one in everything}
+        places = {MeasurementId(one.test, one.name, one.run.machine) for one in everything}
         found = history.places(query)
         assert len(found) == len(set(found))
         assert set(found) == places
@@ -185,7 +185,7 @@ def test_an_entry_is_kept_whole(history: SqlHistory) -> None:
     )
 
 
-def with_ndcg(scores: list[float], **fields: Any) -> Accepted:  # noqa: ANN401 - any field
+def with_ndcg(scores: list[float], **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any field
     """An accepted measurement with a users' metric."""
     define(users_metric("ndcg", "share", "higher", 0.02))
     kept = RowScores("d", {"ndcg": np.array(scores)})

@@ -11,7 +11,7 @@ import pytest
 from builders import ENVIRONMENT, MACHINE, estimate
 from entries import commit_of, make_entry, make_run
 
-from pytest_dlperf.history.timeline import FALSE_ALARMS, Change, Chronicle, alike, chronicle
+from pytest_dlperf.history.timeline import FALSE_ALARMS, LevelChange, Timeline, alike, timeline_of
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import counted
 
@@ -43,12 +43,12 @@ def _noisy(*levels: tuple[float, int], seed: int = 0) -> list[float]:
     return drawn
 
 
-def _told(entries: tuple[Entry, ...], *metrics: str, alpha: float = FALSE_ALARMS) -> Chronicle:
+def _told(entries: tuple[Entry, ...], *metrics: str, alpha: float = FALSE_ALARMS) -> Timeline:
     wanted = metrics or ("throughput",)
-    return chronicle(entries, (), wanted, alpha, np.random.default_rng(0))
+    return timeline_of(entries, (), wanted, alpha, np.random.default_rng(0))
 
 
-def _change(entries: tuple[Entry, ...], metric: str = "throughput") -> Change:
+def _change(entries: tuple[Entry, ...], metric: str = "throughput") -> LevelChange:
     (curve,) = _told(entries, metric).curves
     (change,) = curve.changes
     return change

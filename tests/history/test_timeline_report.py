@@ -14,7 +14,7 @@ from entries import TEST, commit_of, make_entry, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf.history.timeline import Chronicle, chronicle
+from pytest_dlperf.history.timeline import Timeline, timeline_of
 from pytest_dlperf.history.timeline_report import history_json, history_lines, sparkline
 
 if TYPE_CHECKING:
@@ -46,15 +46,15 @@ def _told(
     entries: tuple[Entry, ...],
     metrics: Sequence[str] = ("throughput", "p50"),
     left_out: tuple[str, ...] = (),
-) -> Chronicle:
-    return chronicle(entries, left_out, metrics, 0.001, np.random.default_rng(0))
+) -> Timeline:
+    return timeline_of(entries, left_out, metrics, 0.001, np.random.default_rng(0))
 
 
-def _text(told: Chronicle, commits: int | None = None) -> str:
+def _text(told: Timeline, commits: int | None = None) -> str:
     return "\n".join(history_lines(told, 80, lambda *_: commits, colour=False))
 
 
-def _words(told: Chronicle, commits: int | None = None) -> str:
+def _words(told: Timeline, commits: int | None = None) -> str:
     return " ".join(_text(told, commits).split())
 
 

@@ -9,7 +9,12 @@ from builders import make_accepted, make_measurement
 
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import Plan, plan
-from pytest_dlperf.judge.conditions import Day, day_of, needs_yardstick, scaled_metrics
+from pytest_dlperf.judge.conditions import (
+    MachineConditions,
+    conditions_of,
+    needs_yardstick,
+    scaled_metrics,
+)
 from pytest_dlperf.load.scenarios import Scenario, Server
 from pytest_dlperf.metrics import TRAIN_METRICS
 from pytest_dlperf.results.usage import Consumption
@@ -19,9 +24,9 @@ def _plan(*budgets: str, scenario: Scenario | None = None) -> Plan:
     return plan([Options(budgets=budgets, scenario=scenario)])
 
 
-def _day(yardstick: float | None, then: float | None = 1e-6, **usage: float) -> Day:
+def _day(yardstick: float | None, then: float | None = 1e-6, **usage: float) -> MachineConditions:
     used = Consumption(0.001, 1.0, 1, 1, usage.get("others"), usage.get("stolen"))
-    return day_of(
+    return conditions_of(
         _plan(),
         make_measurement(usage=used),
         make_accepted(yardstick=then),
@@ -65,7 +70,7 @@ def test_the_yardstick_of_all_sessions() -> None:
     found = make_measurement()
 
     for yardstick, alike in ((2e-6, True), (1e-6, False), (4e-6, False)):
-        day = day_of(_plan(), found, accepted, yardstick, alpha=0.01, beta=0.05)
+        day = conditions_of(_plan(), found, accepted, yardstick, alpha=0.01, beta=0.05)
         assert (not day.unlike) is alike
 
 
@@ -74,7 +79,9 @@ def test_unquiet() -> None:
     assert _day(None, others=0.1, stolen=0.01).unquiet == ""
     assert "other processes took 30%" in _day(None, others=0.3).unquiet
     assert "its host took 6%" in _day(None, stolen=0.06).unquiet
-    assert day_of(_plan(), make_measurement(), None, None, alpha=0.01, beta=0.05).unquiet == ""
+    assert (
+        conditions_of(_plan(), make_measurement(), None, None, alpha=0.01, beta=0.05).unquiet == ""
+    )
 
 
 def test_what_the_machine_scales() -> None:

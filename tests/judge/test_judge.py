@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.judge.conditions import Day, scaled_metrics_of
+from pytest_dlperf.judge.conditions import MachineConditions, scaled_metrics_of
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.results.baseline import Accepted, AcceptedSession
+from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.statistics.proportions import wilson
@@ -444,9 +444,9 @@ def _rates(
         *before, now = [
             {"throughput": Estimate(v, v * math.exp(-reach), v * math.exp(reach))} for v in row
         ]
-        earlier = tuple(AcceptedSession(one, ENVIRONMENT, REVISION) for one in before[:-1])
+        earlier = tuple(BaselineSession(one, ENVIRONMENT, REVISION) for one in before[:-1])
         accepted = make_accepted(before[-1], earlier=earlier)
-        day = Day(alpha=0.01, beta=0.05)
+        day = MachineConditions(alpha=0.01, beta=0.05)
         (judged,) = judge(make_measurement(now), parsed, accepted, ENVIRONMENT, "", day)
         found[judged.verdict] += 1 / runs
     return found
@@ -494,7 +494,7 @@ def test_a_quiet_machine_sees_more() -> None:
     assert _rates(30, spread=0.01)[PASS] >= 0.9
 
 
-def _judged(day: Day, now: float = 500.0, metric: str = "throughput") -> Judgement:
+def _judged(day: MachineConditions, now: float = 500.0, metric: str = "throughput") -> Judgement:
     """Half of the throughput, or twice the p99, of a baseline whose yardstick took 1 us."""
     accepted = make_accepted(
         {"throughput": estimate(1000.0), "p99": estimate(250.0), "peak_memory": estimate(250.0)},
@@ -506,8 +506,11 @@ def _judged(day: Day, now: float = 500.0, metric: str = "throughput") -> Judgeme
     return judgement
 
 
-@pytest.mark.parametrize("day", [Day(unquiet="others took 34 %"), Day(unlike="it took 2 times")])
-def test_a_day_that_says_nothing(day: Day) -> None:
+@pytest.mark.parametrize(
+    "day",
+    [MachineConditions(unquiet="others took 34 %"), MachineConditions(unlike="it took 2 times")],
+)
+def test_a_day_that_says_nothing(day: MachineConditions) -> None:
     """On a busy or strange machine speeds are not judged, for that reason; memory is."""
     for metric in ("throughput", "p99"):
         judgement = _judged(day, metric=metric)
@@ -521,9 +524,9 @@ def test_a_slow_day_is_allowed_for() -> None:
     """What slowed the yardstick as much is no loss, and the limit is what it would be today."""
     scaled = frozenset({"throughput"})
 
-    slow = _judged(Day(yardstick=1.2e-6, scaled=scaled), 1000 / 1.2)
-    lost = _judged(Day(yardstick=1.0e-6, scaled=scaled), 1000 / 1.3)
-    hidden = _judged(Day(yardstick=0.8e-6, scaled=scaled), 1000.0)
+    slow = _judged(MachineConditions(yardstick=1.2e-6, scaled=scaled), 1000 / 1.2)
+    lost = _judged(MachineConditions(yardstick=1.0e-6, scaled=scaled), 1000 / 1.3)
+    hidden = _judged(MachineConditions(yardstick=0.8e-6, scaled=scaled), 1000.0)
 
     assert slow.baseline == pytest.approx(1000 / 1.2)
     assert slow.verdict is INCONCLUSIVE
@@ -531,7 +534,7 @@ def test_a_slow_day_is_allowed_for() -> None:
     assert lost.verdict is FAIL
     assert hidden.verdict is FAIL
     assert hidden.baseline == pytest.approx(1250)
-    assert _judged(Day(yardstick=0.8e-6), 1000.0).verdict is INCONCLUSIVE
+    assert _judged(MachineConditions(yardstick=0.8e-6), 1000.0).verdict is INCONCLUSIVE
 
 
 @pytest.mark.parametrize(("data", "verdict"), [("d", FAIL), ("another", INCONCLUSIVE)])
@@ -549,7 +552,7 @@ def test_a_loss_on_the_same_rows(data: str, verdict: Verdict) -> None:
 
 def test_sessions_without_the_metric_are_left_out() -> None:
     """A metric that came later is held against the sessions that have it."""
-    lacking = AcceptedSession({"throughput": estimate(1.0)}, ENVIRONMENT, REVISION)
+    lacking = BaselineSession({"throughput": estimate(1.0)}, ENVIRONMENT, REVISION)
     accepted = make_accepted({"p99": estimate(0.01)}, earlier=(lacking,))
     budget = parse_budget("p99 <= 2 * baseline")
 
@@ -562,7 +565,7 @@ def test_sessions_without_the_metric_are_left_out() -> None:
 def test_the_baseline_is_the_mean_of_its_sessions() -> None:
     """One session off does not make the baseline."""
     earlier = tuple(
-        AcceptedSession({"throughput": estimate(value)}, ENVIRONMENT, REVISION)
+        BaselineSession({"throughput": estimate(value)}, ENVIRONMENT, REVISION)
         for value in (1000.0, 1000.0, 1210.0)
     )
     accepted = make_accepted({"throughput": estimate(1210.0)}, earlier=earlier)
@@ -582,7 +585,7 @@ def test_the_baseline_is_the_mean_of_its_sessions() -> None:
     ],
 )
 def test_a_goal_that_was_never_reached(
-    budget: str, limit: float | None, baseline: Accepted | None
+    budget: str, limit: float | None, baseline: BaselineEntry | None
 ) -> None:
     """FAIL with what came nearest: there is no time that would be short enough."""
     why = "never reached 95 %: 93.1 % at best, after epoch 4"
@@ -611,7 +614,10 @@ def test_a_goal_that_was_reached() -> None:
 def test_training_on_another_day(name: str) -> None:
     """A machine that is not what it was leaves the times of a training open, and scales none."""
     now, then = make_measurement({name: estimate(20.0)}), make_accepted({name: estimate(10.0)})
-    for day in (Day(unlike="it is slower"), Day(unquiet="others took 30 %")):
+    for day in (
+        MachineConditions(unlike="it is slower"),
+        MachineConditions(unquiet="others took 30 %"),
+    ):
         budget = parse_budget(f"{name} <= baseline")
         (judgement,) = judge(now, [budget], then, ENVIRONMENT, MISSING, day)
         assert judgement.verdict is INCONCLUSIVE

@@ -10,10 +10,10 @@ from builders import ENVIRONMENT, MACHINE, make_accepted, make_measurement, make
 from scipy import stats
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.duel.verdicts import accuracy_answers, doubts
+from pytest_dlperf.duel.verdicts import accuracy_answers, suspected_losses
 from pytest_dlperf.history.compare import compare_sides
-from pytest_dlperf.history.entries import Place
-from pytest_dlperf.judge.error_rates import Rates
+from pytest_dlperf.history.entries import MeasurementId
+from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.judge.losses import lost_on_rows, lost_rows, lost_scores, share_decision
 from pytest_dlperf.load.summary import mean_score
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.metrics import Better
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement
 
 ROWS: Final = 400
@@ -52,7 +52,7 @@ def found_of(name: str, scores: NDArray[np.float64], data: str = "d") -> Measure
     return make_measurement({name: mean_score(name, kept.scores[name])}, scores=kept)
 
 
-def base_of(name: str, scores: NDArray[np.float64]) -> Accepted:
+def base_of(name: str, scores: NDArray[np.float64]) -> BaselineEntry:
     """The same as a baseline."""
     found = found_of(name, scores)
     return make_accepted(found.metrics, scores=found.scores)
@@ -202,13 +202,13 @@ def test_a_duel_decides_by_rows(now: NDArray[np.float64], decision: str | None) 
     found, base = found_of("ndcg", np.clip(now, 0, 1)), found_of("ndcg", BASE)
     budgets = [parse_budget("ndcg >= baseline"), parse_budget("ndcg >= 10%")]
 
-    answers = accuracy_answers(found, base, budgets, Rates(1))
+    answers = accuracy_answers(found, base, budgets, ErrorRates(1))
 
     assert answers.keys() == {"ndcg >= baseline"}
     answer = answers["ndcg >= baseline"]
     assert answer.decision == decision
     assert answer.loss == lost_on_rows(metric_named("ndcg"), found, base)
-    doubted = doubts(answers, budgets, base)
+    doubted = suspected_losses(answers, budgets, base)
     assert [one.budget.text for one in doubted] == ["ndcg >= baseline"] * (decision == "FAIL")
 
 
@@ -218,7 +218,7 @@ def test_a_duel_decides_by_rows(now: NDArray[np.float64], decision: str | None) 
 )
 def test_a_comparison_decides_by_rows(now: NDArray[np.float64], verdict: Verdict) -> None:
     """`pytest-dlperf compare` shows users' metrics without being asked, and judges them so."""
-    place = Place("a.py::test_it", "", MACHINE)
+    place = MeasurementId("a.py::test_it", "", MACHINE)
     candidate = {place: base_of("ndcg", np.clip(now, 0, 1))}
 
     compared = compare_sides({place: base_of("ndcg", BASE)}, candidate)

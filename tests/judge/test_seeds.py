@@ -10,7 +10,7 @@ from scipy import stats
 
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.results.baseline import Accepted, accept
+from pytest_dlperf.results.baseline import BaselineEntry, accept
 from pytest_dlperf.results.record import record_from_json, record_to_json
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate
@@ -78,7 +78,7 @@ def test_seeds_travel() -> None:
     found = make_measurement({"accuracy": Estimate(0.93, 0.9, 0.95)}, seeds=SPREAD)
     accepted = accept(found, ENVIRONMENT, make_accepted().revision)
 
-    assert Accepted.from_json(json.loads(json.dumps(accepted.to_json()))).seeds == SPREAD
+    assert BaselineEntry.from_json(json.loads(json.dumps(accepted.to_json()))).seeds == SPREAD
     told = json.loads(json.dumps(record_to_json(make_record(measurement=found))))
     assert record_from_json(told).measurement.seeds == SPREAD
 

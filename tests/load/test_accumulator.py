@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pytest_dlperf.load.samples import Outcome, Samples
 from pytest_dlperf.load.summary import summarise_load
-from pytest_dlperf.load.totals import CountedLatencies, EachLatency, Tally, few_sizes
+from pytest_dlperf.load.totals import CountedLatencies, EachLatency, LoadTotals, few_sizes
 from pytest_dlperf.statistics.histogram import ERROR
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def segments(samples: Samples, places: Sequence[int]) -> list[Samples]:
     return found
 
 
-def plain(tally: Tally) -> list[object]:
+def plain(tally: LoadTotals) -> list[object]:
     """Everything that a tally says, comparable."""
     columns = [
         getattr(table, name).tolist()

@@ -15,8 +15,8 @@ from fakes import EchoFeed, FakeClock
 
 from pytest_dlperf.load.async_runner import CoroutineLoad, CoroutineTarget, EventLoop, one_row
 from pytest_dlperf.load.intervals import Reading
-from pytest_dlperf.load.ledger import Ledger
-from pytest_dlperf.load.request_queue import backlog_for
+from pytest_dlperf.load.ledger import RequestLog
+from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.scenarios import ClosedLoop, Constant, MultiStream, Scenario, Server
 from pytest_dlperf.load.serving import Serving
 
@@ -87,8 +87,8 @@ def run(  # noqa: PLR0913 - the knobs of a load
         target=target,
         clients=clients,
         clock=clock,
-        ledger=Ledger(
-            backlog=backlog_for(scenario, Serving(1, replicas=clients), start, 1.0, 0),
+        ledger=RequestLog(
+            backlog=request_queue_for(scenario, Serving(1, replicas=clients), start, 1.0, 0),
             feed=feed or EchoFeed(np.arange(1 << 16)),
             started_ns=start,
             deadline_ns=start + 2 * 10**9,

@@ -8,15 +8,20 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_dlperf.load.batch import Batch, Pending, Wait
-from pytest_dlperf.load.closed_loop import Clients
-from pytest_dlperf.load.request_queue import Backlog
+from pytest_dlperf.load.batch import Batch, PendingRequests, Wait
+from pytest_dlperf.load.closed_loop import ClosedLoopClients
+from pytest_dlperf.load.request_queue import RequestQueue
 from pytest_dlperf.load.serving import Serving
 
 END_NS = 10_000
 
 
-def played(pending: Pending, services: list[int], replicas: int, forgetful: bool) -> list[object]:  # noqa: FBT001
+def played(
+    pending: PendingRequests,
+    services: list[int],
+    replicas: int,
+    forgetful: bool,  # noqa: FBT001
+) -> list[object]:
     """All that a few replicas see: batches, waits and due times, until the end."""
     services_left = deque(services)
     seen: list[object] = []
@@ -74,8 +79,8 @@ def test_the_same_as_arrays(  # noqa: PLR0913, PLR0917 - what is drawn
         del outstanding
         return np.full(answered, done_ns + think_ns, np.int64)
 
-    arrays = Backlog(np.zeros(clients, np.int64), END_NS, serving, again)
-    rows = Clients(clients, 0, END_NS, serving, think_ns)
+    arrays = RequestQueue(np.zeros(clients, np.int64), END_NS, serving, again)
+    rows = ClosedLoopClients(clients, 0, END_NS, serving, think_ns)
 
     assert played(rows, services, replicas, forgetful) == played(
         arrays, services, replicas, forgetful
@@ -84,7 +89,7 @@ def test_the_same_as_arrays(  # noqa: PLR0913, PLR0917 - what is drawn
 
 def test_what_is_forgotten_in_the_middle_of_a_time() -> None:
     """Four clients come at once; the first three are forgotten, the fourth keeps its time."""
-    clients = Clients(4, 50, END_NS, Serving(4), 0)
+    clients = ClosedLoopClients(4, 50, END_NS, Serving(4), 0)
     assert clients.take(50) == Batch(0, 4)
 
     clients.forget(3)

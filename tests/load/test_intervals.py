@@ -8,7 +8,7 @@ from builders import make_samples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf.load.intervals import Reading, blocks_of, no_stretches
+from pytest_dlperf.load.intervals import Reading, blocks_of, no_intervals
 from pytest_dlperf.load.samples import Outcome
 
 GAPS = st.lists(st.integers(1, 1_000_000), min_size=1, max_size=60)
@@ -77,7 +77,7 @@ def test_longer_stretches_by_hand() -> None:
     assert grouped.requests.tolist() == [2, 0, 5]
     assert grouped.calls.tolist() == [1, 0, 2]
     assert grouped.ends_ns[[0, 2]].tolist() == [50, 90]
-    assert no_stretches(3).plus(grouped).requests.tolist() == [2, 0, 5]
+    assert no_intervals(3).plus(grouped).requests.tolist() == [2, 0, 5]
 
 
 def test_a_query_ends_with_its_last_request() -> None:
@@ -99,4 +99,4 @@ def test_columns_of_one_length() -> None:
     """Stretches whose columns differ in length are refused."""
     column = np.zeros(2, np.int64)
     with pytest.raises(ValueError, match="differ in length"):
-        type(no_stretches(0))(*(column for _ in range(8)), np.zeros(3, np.int64))
+        type(no_intervals(0))(*(column for _ in range(8)), np.zeros(3, np.int64))

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.load.batch import Batch
-from pytest_dlperf.load.ledger import Journal
-from pytest_dlperf.load.request_queue import Backlog
+from pytest_dlperf.load.ledger import CallLog
+from pytest_dlperf.load.request_queue import RequestQueue
 from pytest_dlperf.load.serving import Serving
 
 
-def taken(sizes: list[int]) -> tuple[Backlog, list[Batch]]:
+def taken(sizes: list[int]) -> tuple[RequestQueue, list[Batch]]:
     """A backlog all of whose requests are with replicas, due at 0, 10, 20 ns and so on."""
-    backlog = Backlog(10 * np.arange(sum(sizes)), 1 << 40, Serving(100))
+    backlog = RequestQueue(10 * np.arange(sum(sizes)), 1 << 40, Serving(100))
     stops = np.cumsum(sizes).tolist()
     batches = [Batch(stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]
     backlog.take(1 << 30)
@@ -34,7 +34,7 @@ def test_segments_follow_one_another(
     backlog, batches = taken(sizes)
     shuffled = list(batches)
     random.shuffle(shuffled)
-    journal, segments = Journal(0), []
+    journal, segments = CallLog(0), []
     for number, batch in enumerate(shuffled):
         journal.write(batch.start, batch.stop, number % 3, 5 * batch.stop, 1000 + number)
         if number % often == 0:
@@ -59,8 +59,8 @@ def test_segments_follow_one_another(
 
 def test_wakes_and_rejections_are_given_away_once() -> None:
     """Each is in one segment only."""
-    backlog = Backlog(np.zeros(5, np.int64), 1 << 40, Serving(1, queue_limit=2))
-    journal = Journal(0)
+    backlog = RequestQueue(np.zeros(5, np.int64), 1 << 40, Serving(1, queue_limit=2))
+    journal = CallLog(0)
     batch = backlog.take(0)
     assert isinstance(batch, Batch)
     journal.woke(7)
@@ -77,7 +77,7 @@ def test_full_by_calls_or_requests(limit: str, value: int, monkeypatch: pytest.M
     """It is full with so many calls or requests, and empty again when they were given away."""
     monkeypatch.setattr(f"pytest_dlperf.load.ledger.{limit}", value)
     backlog, batches = taken([2] * 4)
-    journal = Journal(0)
+    journal = CallLog(0)
     for batch in batches[:-1]:
         journal.write(batch.start, batch.stop, 0, 0, 1)
         assert not journal.full
@@ -92,7 +92,7 @@ def test_a_slow_call_does_not_keep_it_full(monkeypatch: pytest.MonkeyPatch) -> N
     """While the first call lasts nothing can be given away; it is tried again with many more."""
     monkeypatch.setattr("pytest_dlperf.load.ledger._CALLS", 3)
     backlog, batches = taken([1] * 8)
-    journal = Journal(0)
+    journal = CallLog(0)
     full = []
     for batch in batches[1:]:
         journal.write(batch.start, batch.stop, 0, 0, 1)

@@ -11,12 +11,12 @@ from builders import make_samples, tally_of
 from pytest_dlperf.load.quality import drift, growth, shortfall
 
 if TYPE_CHECKING:
-    from pytest_dlperf.load.totals import Tally
+    from pytest_dlperf.load.totals import LoadTotals
 
 SECOND = 1_000_000_000
 
 
-def closed_loop(milliseconds: np.ndarray) -> Tally:
+def closed_loop(milliseconds: np.ndarray) -> LoadTotals:
     """One request a call, back to back, each taking so long."""
     done = np.cumsum(milliseconds * 1e6).astype(np.int64)
     begun = np.concatenate([[0], done[:-1]])
@@ -56,7 +56,7 @@ def test_two_stretches_are_no_trend() -> None:
     assert drift(closed_loop(np.array([1.0, 9.0]))) == ""
 
 
-def open_loop(service_ms: float) -> Tally:
+def open_loop(service_ms: float) -> LoadTotals:
     """1,000 requests a second for a second, answered one at a time."""
     due = np.arange(1000) * 1_000_000
     work = np.arange(1, 1001) * int(service_ms * 1e6)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.load.batch import Batch, Wait
-from pytest_dlperf.load.request_queue import Backlog, backlog_for
+from pytest_dlperf.load.request_queue import RequestQueue, request_queue_for
 from pytest_dlperf.load.scenarios import ClosedLoop, MultiStream, Offline, Server, SingleStream
 from pytest_dlperf.load.serving import Serving
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def open_loop(*due_ns: int, serving: Serving | None = None) -> Backlog:
+def open_loop(*due_ns: int, serving: Serving | None = None) -> RequestQueue:
     """Requests that come once, at these times."""
-    return Backlog(np.array(due_ns, np.int64), 1 << 40, serving or Serving())
+    return RequestQueue(np.array(due_ns, np.int64), 1 << 40, serving or Serving())
 
 
 def test_takes_every_request_that_is_due() -> None:
@@ -64,7 +64,7 @@ def test_a_full_batch_does_not_wait() -> None:
 
 def test_clients_come_again_after_thinking() -> None:
     """A closed-loop client is due again when its answer is there and it has thought."""
-    backlog = backlog_for(ClosedLoop(2, think_time=7e-9), Serving(1), 0, 1e-6, 0)
+    backlog = request_queue_for(ClosedLoop(2, think_time=7e-9), Serving(1), 0, 1e-6, 0)
 
     assert backlog.take(0) == Batch(0, 1)
     backlog.finish(Batch(0, 1), 100)
@@ -75,7 +75,7 @@ def test_clients_come_again_after_thinking() -> None:
 
 def test_a_closed_loop_waits_for_answers_in_flight() -> None:
     """With every client waiting for an answer, the next request depends on that answer."""
-    backlog = backlog_for(SingleStream(), Serving(), 0, 1e-6, 0)
+    backlog = request_queue_for(SingleStream(), Serving(), 0, 1e-6, 0)
 
     backlog.take(0)
 
@@ -84,7 +84,7 @@ def test_a_closed_loop_waits_for_answers_in_flight() -> None:
 
 def test_a_closed_loop_ends_on_time() -> None:
     """No request is sent at or after the end, and none that was not sent counts as left."""
-    backlog = backlog_for(SingleStream(), Serving(), 0, 5e-8, 0)
+    backlog = request_queue_for(SingleStream(), Serving(), 0, 5e-8, 0)
 
     backlog.take(0)
     backlog.finish(Batch(0, 1), 49)
@@ -105,7 +105,7 @@ def test_an_open_loop_counts_what_was_never_taken() -> None:
 def test_scenarios_begin_with_their_clients() -> None:
     """Each closed scenario starts with all its clients due at once."""
     sizes = {
-        scenario: backlog_for(scenario, Serving(8, replicas=2), 0, 1.0, 0).take(0)
+        scenario: request_queue_for(scenario, Serving(8, replicas=2), 0, 1.0, 0).take(0)
         for scenario in (ClosedLoop(5), SingleStream(), MultiStream(3), Offline())
     }
 
@@ -119,7 +119,7 @@ def test_scenarios_begin_with_their_clients() -> None:
 
 def test_server_arrivals_are_the_same_for_the_same_seed() -> None:
     """The same seed asks at the same times, another seed at others."""
-    waits = [backlog_for(Server(1000), Serving(), 0, 1.0, seed).take(0) for seed in (3, 3, 4)]
+    waits = [request_queue_for(Server(1000), Serving(), 0, 1.0, seed).take(0) for seed in (3, 3, 4)]
 
     assert waits[0] == waits[1] != waits[2]
 
@@ -135,7 +135,7 @@ def test_every_request_is_taken_once_and_in_order(
 ) -> None:
     """Batches are consecutive, never early, never too large, and cover everything."""
     due = np.cumsum(gaps).astype(np.int64)
-    backlog = Backlog(due, 1 << 40, Serving(largest, batch_timeout=patience * 1e-9))
+    backlog = RequestQueue(due, 1 << 40, Serving(largest, batch_timeout=patience * 1e-9))
     now, taken = 0, 0
 
     while (step := backlog.take(now)) is not None:
@@ -154,7 +154,7 @@ def test_every_request_is_taken_once_and_in_order(
     assert taken == len(due)
 
 
-def played(backlog: Backlog, work: int, *, forgetful: bool) -> tuple[list[object], int, int]:
+def played(backlog: RequestQueue, work: int, *, forgetful: bool) -> tuple[list[object], int, int]:
     """Every batch with the due times of its requests, what was rejected, and what was left."""
     now, taken = 0, []
     while now < 600 and (step := backlog.take(now)) is not None:
@@ -186,15 +186,15 @@ def test_drawing_and_forgetting_change_nothing(  # noqa: PLR0913, PLR0917 - what
     serving = Serving(largest, batch_timeout=patience * 1e-9, queue_limit=room)
     first, *more = (part for part in np.split(due, sorted(cuts)) if len(part))
 
-    whole = played(Backlog(due, 1 << 40, serving), work, forgetful=False)
-    parts = played(Backlog(first, 1 << 40, serving, more=more), work, forgetful=True)
+    whole = played(RequestQueue(due, 1 << 40, serving), work, forgetful=False)
+    parts = played(RequestQueue(first, 1 << 40, serving, more=more), work, forgetful=True)
 
     assert parts == whole
 
 
 def test_a_closed_loop_forgets() -> None:
     """What clients sent before is dropped; the numbers of requests go on."""
-    backlog = backlog_for(ClosedLoop(2), Serving(2), 0, 1.0, 0)
+    backlog = request_queue_for(ClosedLoop(2), Serving(2), 0, 1.0, 0)
     for turn in range(100):
         batch = backlog.take(turn)
         assert batch == Batch(2 * turn, 2 * turn + 2)
@@ -212,7 +212,7 @@ def test_an_overload_is_not_drawn_before_it_is_served() -> None:
             drawn.append(first)
             yield np.arange(first, first + 4)
 
-    backlog = Backlog(np.arange(4), 1 << 40, Serving(4), more=more())
+    backlog = RequestQueue(np.arange(4), 1 << 40, Serving(4), more=more())
 
     assert backlog.take(10**6) == Batch(0, 4)
     assert len(drawn) <= 1

@@ -15,8 +15,8 @@ from scipy import stats
 from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.load.arrivals import arrivals
 from pytest_dlperf.load.intervals import Reading
-from pytest_dlperf.load.ledger import Ledger, Sink
-from pytest_dlperf.load.request_queue import backlog_for
+from pytest_dlperf.load.ledger import RequestLog, SampleSink
+from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load, Replica
 from pytest_dlperf.load.scenarios import (
     ClosedLoop,
@@ -63,8 +63,8 @@ def run(  # noqa: PLR0913 - the knobs of a load
     start = clock.now
     return Load(
         replicas=[Replica(target, clock)],
-        ledger=Ledger(
-            backlog=backlog_for(scenario, serving, start, seconds, seed),
+        ledger=RequestLog(
+            backlog=request_queue_for(scenario, serving, start, seconds, seed),
             feed=feed or EchoFeed(np.arange(1 << 22)),
             started_ns=start,
             deadline_ns=start + int(seconds * 1e9) + drain_ns,
@@ -124,7 +124,7 @@ def simulate(  # noqa: PLR0913 - the knobs of a load
     *,
     serving: Serving | None = None,
     seed: int = 0,
-    sink: Sink | None = None,
+    sink: SampleSink | None = None,
 ) -> Samples:
     """A load with several replicas in simulated time: the one that is furthest behind goes next."""
     start = targets[0].clock.now
@@ -132,8 +132,8 @@ def simulate(  # noqa: PLR0913 - the knobs of a load
     serving = serving or Serving(1, replicas=len(targets))
     load = Load(
         replicas=replicas,
-        ledger=Ledger(
-            backlog=backlog_for(scenario, serving, start, seconds, seed),
+        ledger=RequestLog(
+            backlog=request_queue_for(scenario, serving, start, seconds, seed),
             feed=EchoFeed(np.arange(1 << 22)),
             started_ns=start,
             deadline_ns=1 << 60,
@@ -447,8 +447,10 @@ def test_replicas_work_at_the_same_time() -> None:
     ending = _Ending(clock, feed, 20, both)
     samples = Load(
         replicas=[Replica(Together(), ending), Replica(Together(), ending)],
-        ledger=Ledger(
-            backlog=backlog_for(ClosedLoop(2), Serving(1, replicas=2), clock.now_ns(), 60.0, 0),
+        ledger=RequestLog(
+            backlog=request_queue_for(
+                ClosedLoop(2), Serving(1, replicas=2), clock.now_ns(), 60.0, 0
+            ),
             feed=feed,
             started_ns=clock.now_ns(),
             deadline_ns=clock.now_ns() + 60 * 10**9,
@@ -496,8 +498,8 @@ def test_a_bug_in_the_feed_is_raised_not_swallowed() -> None:
     with pytest.raises(ZeroDivisionError):
         Load(
             replicas=[Replica(TimedTarget(clock, lambda _: 1), clock)],
-            ledger=Ledger(
-                backlog=backlog_for(SingleStream(), Serving(), clock.now, 1.0, 0),
+            ledger=RequestLog(
+                backlog=request_queue_for(SingleStream(), Serving(), clock.now, 1.0, 0),
                 feed=Broken(np.arange(8)),
                 started_ns=clock.now,
                 deadline_ns=1 << 60,

@@ -6,13 +6,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf.load.accumulator import Grid
+from pytest_dlperf.load.accumulator import TimeBuckets
 
 
 @given(st.floats(1e-6, 1e5), st.integers(0, 10**18), st.lists(st.integers(0, 10**15), min_size=1))
 def test_every_time_has_its_window(seconds: float, started: int, offsets: list[int]) -> None:
     """However long a run takes, there are 400 windows at most, in order, each in its point."""
-    grid = Grid(started, seconds)
+    grid = TimeBuckets(started, seconds)
     ends = started + np.sort(np.array(offsets, np.int64))
     grid.reach(int(ends[-1]))
 
@@ -29,7 +29,7 @@ def test_every_time_has_its_window(seconds: float, started: int, offsets: list[i
 @given(st.floats(1e-6, 1e5), st.integers(1, 10**15), st.integers(1, 10**15))
 def test_reaching_step_by_step(seconds: float, near: int, far: int) -> None:
     """How the windows came to reach so far makes no difference."""
-    at_once, by_steps = Grid(0, seconds), Grid(0, seconds)
+    at_once, by_steps = TimeBuckets(0, seconds), TimeBuckets(0, seconds)
 
     by_steps.reach(min(near, far))
     by_steps.reach(max(near, far))
@@ -40,7 +40,7 @@ def test_reaching_step_by_step(seconds: float, near: int, far: int) -> None:
 
 def test_a_run_of_its_time_has_200_windows() -> None:
     """Five seconds: windows of 25 ms, four to a point; what ends on a border belongs before it."""
-    grid = Grid(1000, 5.0)
+    grid = TimeBuckets(1000, 5.0)
 
     assert grid.window_ns == 25_000_000
     assert grid.point_ns == 100_000_000

@@ -13,7 +13,7 @@ from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.scoring import Scorer
 from pytest_dlperf.errors import RemoteError
 from pytest_dlperf.load.samples import Outcome
-from pytest_dlperf.measure.answers import Evaluation, ReferenceAnswers, ask_alone
+from pytest_dlperf.measure.answers import AnswerEvaluation, ReferenceAnswers, ask_alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,9 +25,9 @@ DATA = as_data((np.arange(ROWS, dtype=float)[:, None], LABELS))
 ORDER = np.random.default_rng(5).permutation(ROWS)
 
 
-def evaluation(*, reference: bool = True, longest: int = 8) -> Evaluation:
+def evaluation(*, reference: bool = True, longest: int = 8) -> AnswerEvaluation:
     """An evaluation of 30 rows whose right answers are known."""
-    return Evaluation(
+    return AnswerEvaluation(
         data=DATA,
         order=ORDER,
         longest=longest,
@@ -38,7 +38,7 @@ def evaluation(*, reference: bool = True, longest: int = 8) -> Evaluation:
     )
 
 
-def right(asked: Evaluation, start: int, stop: int) -> NDArray[np.float64]:
+def right(asked: AnswerEvaluation, start: int, stop: int) -> NDArray[np.float64]:
     """The right answers to some requests."""
     answers: NDArray[np.float64] = ANSWERS[asked.inputs(start, stop)[:, 0].astype(int)]
     return answers

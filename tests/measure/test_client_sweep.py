@@ -14,7 +14,7 @@ from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.measure.sweep import measure_sweep
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ LABELS = INPUTS.argmax(axis=1)
 MILLISECOND = 1_000_000
 
 
-def swept(target: TimedTarget, clients: tuple[int, ...], bench: Bench | None = None) -> Sweep:
+def swept(target: TimedTarget, clients: tuple[int, ...], bench: Instruments | None = None) -> Sweep:
     """Sweep with batches of 8, a second each."""
     the_plan = plan([Options(serving=Serving(8), duration=1.0)])
     data = as_data((INPUTS, LABELS))
@@ -115,7 +115,7 @@ def test_real_clients() -> None:
 
     the_plan = plan([Options(clients="threads", quick=True)])
     data = as_data((INPUTS, LABELS))
-    bench = Bench(MonotonicClock(), FakeMeter(), progress)
+    bench = Instruments(MonotonicClock(), FakeMeter(), progress)
 
     curve = measure_sweep(infer, data, the_plan, bench, clients=(1, 3), test="test")
 

@@ -19,8 +19,8 @@ from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.scoring import metric as dlperf_metric
 from pytest_dlperf.errors import DataError, TargetError, UsageError
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.load.ledger import Journal
-from pytest_dlperf.load.request_queue import Backlog, backlog_for
+from pytest_dlperf.load.ledger import CallLog
+from pytest_dlperf.load.request_queue import RequestQueue, request_queue_for
 from pytest_dlperf.load.scenarios import (
     ClosedLoop,
     Constant,
@@ -32,7 +32,7 @@ from pytest_dlperf.load.scenarios import (
 )
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.results.usage import GpuReading, Usage
 from pytest_dlperf.results.verdict import Verdict
 
@@ -185,7 +185,7 @@ def test_a_busy_machine_is_reported() -> None:
             return Usage(2.0 * self.readings, 6.0 * self.readings, 0.0, 10.0 * self.readings)
 
     clock = FakeClock()
-    bench = Bench(clock, Neighbours(), FakeProgress())
+    bench = Instruments(clock, Neighbours(), FakeProgress())
     the_plan = plan([Options(scenario=ClosedLoop(2), duration=0.5)])
 
     found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
@@ -216,7 +216,7 @@ def test_the_record_says_what_the_run_used() -> None:
     meter = Growing()
     the_plan = plan([Options(scenario=ClosedLoop(2), duration=0.5)])
 
-    bench = Bench(clock, meter, FakeProgress())
+    bench = Instruments(clock, meter, FakeProgress())
     found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
 
     assert found.usage is not None
@@ -237,7 +237,7 @@ def test_the_record_says_what_gpus_did() -> None:
             return (GpuReading(0, "H200", 0.5, 1 << 30, 10**9, frozenset(), processes),)
 
     clock = FakeClock()
-    bench = Bench(clock, FakeMeter(), FakeProgress(), OneGpu())
+    bench = Instruments(clock, FakeMeter(), FakeProgress(), OneGpu())
     the_plan = plan([Options(scenario=ClosedLoop(2), duration=1.0)])
 
     found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
@@ -546,9 +546,9 @@ def test_making_the_schedule_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> N
 
     def slowly(*arguments: object, **options: object) -> object:
         clock.now += 500 * MILLISECOND
-        return backlog_for(*arguments, **options)  # type: ignore[arg-type]  # passed on as they came
+        return request_queue_for(*arguments, **options)  # type: ignore[arg-type]  # passed on as they came
 
-    monkeypatch.setattr("pytest_dlperf.measure.prepared.backlog_for", slowly)
+    monkeypatch.setattr("pytest_dlperf.measure.prepared.request_queue_for", slowly)
 
     found = measured(exact(clock, 1000), clock, Options(scenario=Server(2000), duration=1.0))
 
@@ -634,14 +634,14 @@ def test_a_long_load_is_measured_as_a_short_one(
 def test_folding_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long it takes to put a segment together, nobody waits for it."""
     clock = FakeClock()
-    cut, cuts = Journal.cut, []
+    cut, cuts = CallLog.cut, []
 
-    def slowly(journal: Journal, backlog: Backlog) -> object:
+    def slowly(journal: CallLog, backlog: RequestQueue) -> object:
         clock.now += 500 * MILLISECOND
         cuts.append(clock.now)
         return cut(journal, backlog)
 
-    monkeypatch.setattr(Journal, "cut", slowly)
+    monkeypatch.setattr(CallLog, "cut", slowly)
     monkeypatch.setattr("pytest_dlperf.load.ledger._CALLS", 100)
 
     found = measured(exact(clock, 1000), clock, Options(scenario=Server(2000), duration=1.0))

@@ -15,14 +15,14 @@ from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.load.scenarios import ClosedLoop, MultiStream, Offline, Scenario, Server
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.load.summary import summarise_load
-from pytest_dlperf.measure.prepared import set_up
+from pytest_dlperf.measure.prepared import prepare_load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.measure.prepared import Loaded
+    from pytest_dlperf.measure.prepared import LoadResult
 
     Answer = Callable[[NDArray[Any]], object]
 
@@ -46,13 +46,13 @@ def fail(_: NDArray[Any]) -> NDArray[Any]:
     raise ValueError
 
 
-def run(scenario: Scenario, answer: Answer, calls: int) -> tuple[Loaded, int]:
+def run(scenario: Scenario, answer: Answer, calls: int) -> tuple[LoadResult, int]:
     """A run of so many calls of 1 ms with 1,000 rows; with the peak of what it allocated."""
     clock = FakeClock()
     target = TimedTarget(clock, lambda _: CALL_NS)
     options = Options(scenario=scenario, serving=Serving(SIZE), duration=calls * CALL_NS * 1e-9)
     the_plan = plan([options])
-    rig = set_up(target, as_data((INPUTS, None)), the_plan, fake_bench(clock))
+    rig = prepare_load(target, as_data((INPUTS, None)), the_plan, fake_bench(clock))
     target.answer = answer
     tracemalloc.start()
     try:

@@ -14,10 +14,10 @@ from queues import random_service_limit, single_server
 from pytest_dlperf.measure.rate_search import (
     FASTEST,
     LONGEST,
-    Finding,
-    Found,
     Probe,
-    Terms,
+    ProbeOutcome,
+    RateInterval,
+    SearchSettings,
     search,
     slowest_rate,
     within_limit,
@@ -47,10 +47,10 @@ def below(limit: float) -> Callable[[float], float]:
     return lambda rate: 1.0 if rate <= limit else 0.0
 
 
-def terms(**changed: float) -> Terms:
+def terms(**changed: float) -> SearchSettings:
     """Terms that leave room."""
     usual = {"share": 0.99, "start": 100.0, "slowest": 1.0, "fastest": 1e6, "windows": 50}
-    return Terms(**{**usual, **changed})  # type: ignore[arg-type]  # windows is a whole number
+    return SearchSettings(**{**usual, **changed})  # type: ignore[arg-type]  # windows is a whole number
 
 
 @given(st.floats(1.1, 4e5))
@@ -109,7 +109,10 @@ def test_nothing_can_be_told() -> None:
 
     assert found.estimate is None
     assert found.reason.startswith("undecided at 60/s; a lower rate brings too few requests")
-    assert found.probes == (Probe(100, Finding.OPEN, LONGEST), Probe(60, Finding.OPEN, LONGEST))
+    assert found.probes == (
+        Probe(100, ProbeOutcome.OPEN, LONGEST),
+        Probe(60, ProbeOutcome.OPEN, LONGEST),
+    )
 
 
 def test_an_open_probe_moves_no_bound() -> None:
@@ -125,7 +128,7 @@ def test_an_open_probe_moves_no_bound() -> None:
     assert 290 / 1.05 < found.held < 290
     assert 310 < found.failed < 310 * 1.05
     assert found.reason.startswith("undecided between")
-    assert {p.windows for p in found.probes if p.outcome is Finding.OPEN} == {LONGEST}
+    assert {p.windows for p in found.probes if p.outcome is ProbeOutcome.OPEN} == {LONGEST}
 
 
 def test_the_search_is_bounded() -> None:
@@ -148,7 +151,7 @@ def test_a_probe_lasts_until_it_is_decided() -> None:
 
     found = search(run, terms(windows=6))
 
-    assert found.probes[0].outcome is Finding.HELD
+    assert found.probes[0].outcome is ProbeOutcome.HELD
     assert found.probes[0].windows > 1
     assert numbers[: found.probes[0].windows] == list(range(found.probes[0].windows))
 
@@ -161,7 +164,7 @@ def test_the_slowest_rate_can_be_judged() -> None:
         # A little more than the least, since the variance is estimated, too.
         total = np.full(BLOCKS, 1.1 * rate * 5.0 / BLOCKS)
         found = search(lambda _, __: Attainment(total, total, total), terms(windows=4))
-        return found.probes[0].outcome is Finding.HELD
+        return found.probes[0].outcome is ProbeOutcome.HELD
 
     assert decided(rate)
     assert not decided(rate / 2)
@@ -208,14 +211,14 @@ def test_terms_are_checked() -> None:
 def test_the_best_of_what_is_proven() -> None:
     """The bounds are the highest rate that held and the lowest that failed."""
     probes = (
-        Probe(100, Finding.HELD, 1),
-        Probe(800, Finding.FAILED, 1),
-        Probe(400, Finding.OPEN, 4),
-        Probe(200, Finding.HELD, 2),
-        Probe(600, Finding.FAILED, 2),
+        Probe(100, ProbeOutcome.HELD, 1),
+        Probe(800, ProbeOutcome.FAILED, 1),
+        Probe(400, ProbeOutcome.OPEN, 4),
+        Probe(200, ProbeOutcome.HELD, 2),
+        Probe(600, ProbeOutcome.FAILED, 2),
     )
 
-    found = Found(probes, "converged")
+    found = RateInterval(probes, "converged")
 
     assert found.estimate is not None
     assert (found.estimate.value, found.estimate.low, found.estimate.high) == (200, 200, 600)

@@ -27,7 +27,7 @@ from pytest_dlperf.load.scenarios import (
     Trace,
 )
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.measure.prepared import Bench, set_up
+from pytest_dlperf.measure.prepared import Instruments, prepare_load
 from pytest_dlperf.measure.slot_runner import SlotRunner
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ EIGHT = Options(scenario=ClosedLoop(8), serving=Serving(max_batch_size=8))
 @contextlib.contextmanager
 def slots_of(target: object, options: Options, clock: Clock) -> Iterator[SlotRunner]:
     """Who runs slots of a target, let go at the end."""
-    bench = Bench(clock, FakeMeter(), FakeProgress())
-    rig = set_up(target, as_data((ROWS, None)), plan([options]), bench)
+    bench = Instruments(clock, FakeMeter(), FakeProgress())
+    rig = prepare_load(target, as_data((ROWS, None)), plan([options]), bench)
     with contextlib.closing(rig), contextlib.closing(SlotRunner(rig)) as runner:
         yield runner
 

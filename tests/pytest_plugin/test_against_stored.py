@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from builders import ENVIRONMENT, MACHINE, REVISION, estimate, make_measurement
 
-from pytest_dlperf.baselines.evaluate import AgainstStored
-from pytest_dlperf.baselines.source import footing_of_files
+from pytest_dlperf.baselines.evaluate import BaselineEvaluator
+from pytest_dlperf.baselines.source import baselines_of_files
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
-from pytest_dlperf.judge.error_rates import Rates
+from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.results.usage import Consumption
 from pytest_dlperf.statistics.estimate import counted
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_dlperf.config.options import Update
-    from pytest_dlperf.measure.evaluator import Finding
-    from pytest_dlperf.results.baseline import Accepted
+    from pytest_dlperf.measure.evaluator import Evaluation
+    from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement
 
 PLAN = plan([Options(budgets=("throughput >= 0.5 * baseline",))])
@@ -58,7 +58,7 @@ class Life:
     """
 
     def __init__(self, root: Path) -> None:
-        self._footing = footing_of_files(root, MACHINE, "")
+        self._footing = baselines_of_files(root, MACHINE, "")
         self._runs = 0
 
     def run(
@@ -66,17 +66,17 @@ class Life:
         update: Update | None = None,
         throughput: float = 1000.0,
         **fields: Any,  # noqa: ANN401 - any field
-    ) -> Finding:
+    ) -> Evaluation:
         """Run it once, and keep what is accepted, as a passing test does."""
         self._runs += 1
         metrics = {"throughput": estimate(throughput, 0.005), "errors": counted(0.0)}
         found = make_measurement(metrics, **fields)
-        arena = AgainstStored(
+        arena = BaselineEvaluator(
             footing=self._footing,
             environment=lambda: ENVIRONMENT,
             revision=lambda: dataclasses.replace(REVISION, commit=f"commit{self._runs}"),
             update=update,
-            rates=lambda: Rates(1),
+            rates=lambda: ErrorRates(1),
             yardstick=lambda: None,
             reachable=lambda _: False,
             duel=None,
@@ -87,7 +87,7 @@ class Life:
         return finding
 
     @property
-    def accepted(self) -> Accepted:
+    def accepted(self) -> BaselineEntry:
         """What is stored."""
         baseline = self._footing.store.load(TEST)
         assert baseline is not None
@@ -100,7 +100,7 @@ def life(tmp_path: Path) -> Life:
     return Life(tmp_path)
 
 
-def _crept(finding: Finding) -> bool:
+def _crept(finding: Evaluation) -> bool:
     notes = finding.record.measurement.notes
     told = any("the anchor of" in note for note in notes)
     assert told is any("the anchor of" in caution for caution in finding.cautions)

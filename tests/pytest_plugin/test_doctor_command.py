@@ -10,7 +10,7 @@ from checkups import drawn, figures
 
 from pytest_dlperf.cli import main
 from pytest_dlperf.doctor import measure as doctor
-from pytest_dlperf.duel.worker_handle import SideLost
+from pytest_dlperf.duel.worker_handle import WorkerLost
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFix
     ("error", "code", "said"),
     [
         (KeyboardInterrupt(), 130, "pytest-dlperf: interrupted\n"),
-        (SideLost("the base side died", "why"), 2, "pytest-dlperf: the base side died"),
+        (WorkerLost("the base side died", "why"), 2, "pytest-dlperf: the base side died"),
     ],
 )
 def test_what_goes_wrong(

@@ -10,8 +10,12 @@ from builders import ENVIRONMENT, MACHINE, estimate, make_accepted
 from git_repositories import git
 
 from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
-from pytest_dlperf.baselines.source import Footing, footing_of_files, footing_of_history
-from pytest_dlperf.config.baseline_source import OF_FILES, Basis
+from pytest_dlperf.baselines.source import (
+    BaselineProvider,
+    baselines_of_files,
+    baselines_of_history,
+)
+from pytest_dlperf.config.baseline_source import OF_FILES, BaselineSource
 from pytest_dlperf.errors import HistoryError, UsageError
 from pytest_dlperf.git import current_revision
 from pytest_dlperf.history.entries import Entry, Run
@@ -25,8 +29,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.environment import MachineClass
 
 TEST = "tests/test_model.py::test_fast"
-MAIN = Basis(in_history=True, branch="main")
-BRANCH_POINT = Basis(in_history=True)
+MAIN = BaselineSource(in_history=True, branch="main")
+BRANCH_POINT = BaselineSource(in_history=True)
 NOTHING: dict[str, str] = {}
 
 
@@ -69,11 +73,13 @@ class Project:
         found = dataclasses.replace(found, revision=run.revision)
         self.history.add(Entry(run, TEST, name, Verdict.PASS, found))
 
-    def footing(self, basis: Basis, variables: Mapping[str, str] = NOTHING) -> Footing:
+    def footing(
+        self, basis: BaselineSource, variables: Mapping[str, str] = NOTHING
+    ) -> BaselineProvider:
         """That of a run of the present code."""
-        return footing_of_history(basis, self.run(), lambda: self.history, self.root, variables)
+        return baselines_of_history(basis, self.run(), lambda: self.history, self.root, variables)
 
-    def sessions(self, basis: Basis) -> list[float]:
+    def sessions(self, basis: BaselineSource) -> list[float]:
         """The throughputs of the baseline, the oldest first."""
         stored = self.footing(basis).store.load(TEST)
         if stored is None:
@@ -105,8 +111,8 @@ def test_the_last_sessions_of_a_branch(project: Project) -> None:
     project.record(50)
 
     assert project.sessions(MAIN) == [100, 101]
-    assert project.sessions(Basis(in_history=True, branch="feature")) == [50]
-    assert project.sessions(Basis(in_history=True, branch="other")) == []
+    assert project.sessions(BaselineSource(in_history=True, branch="feature")) == [50]
+    assert project.sessions(BaselineSource(in_history=True, branch="other")) == []
 
 
 def test_the_nearest_commits_before_the_branch_point(project: Project) -> None:
@@ -183,7 +189,7 @@ def test_what_is_said_on_a_branch(project: Project) -> None:
 
 
 @pytest.mark.parametrize("basis", [MAIN, BRANCH_POINT])
-def test_what_is_said_where_sessions_count(project: Project, basis: Basis) -> None:
+def test_what_is_said_where_sessions_count(project: Project, basis: BaselineSource) -> None:
     """On the branch itself a run is one of the next run's sessions, and may accept changes."""
     found = project.footing(basis)
 
@@ -235,7 +241,7 @@ def test_another_machine_class_in_files(tmp_path: Path) -> None:
     """The same for files; one that cannot be read is not looked at."""
     for machine in (OTHER, BIGGER):
         BaselineFiles(tmp_path / FOLDER, machine).save(f"{TEST}[a-b]", "", make_accepted())
-    found = footing_of_files(tmp_path, MACHINE, "not here")
+    found = baselines_of_files(tmp_path, MACHINE, "not here")
 
     assert found.missing(f"{TEST}[a-b]", "") == (
         f"no baseline yet on this machine class ({MACHINE.slug}); "
@@ -253,8 +259,8 @@ def test_this_machine_is_no_other_one(tmp_path: Path) -> None:
     """That it has a baseline of another measurement of the test is no news."""
     BaselineFiles(tmp_path / FOLDER, MACHINE).save(TEST, "one", make_accepted())
 
-    assert "for another" not in footing_of_files(tmp_path, MACHINE, "").missing(TEST, "two")
-    assert "for another" not in footing_of_files(tmp_path, MACHINE, "").missing(TEST, "one")
+    assert "for another" not in baselines_of_files(tmp_path, MACHINE, "").missing(TEST, "two")
+    assert "for another" not in baselines_of_files(tmp_path, MACHINE, "").missing(TEST, "one")
 
 
 def test_a_history_that_cannot_be_used_is_an_error_of_the_test(project: Project) -> None:
@@ -263,7 +269,7 @@ def test_a_history_that_cannot_be_used_is_an_error_of_the_test(project: Project)
     def refuse() -> SqlHistory:
         raise HistoryError("there", "it is closed", "open it")
 
-    found = footing_of_history(MAIN, project.run(), refuse, project.root, NOTHING)
+    found = baselines_of_history(MAIN, project.run(), refuse, project.root, NOTHING)
 
     with pytest.raises(HistoryError, match="it is closed"):
         found.store.load(TEST)

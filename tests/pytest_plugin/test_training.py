@@ -15,7 +15,7 @@ CANNED = """
 import contextlib
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.load.summary import Score, summarise_score
-from pytest_dlperf.training.summary import Run
+from pytest_dlperf.training.summary import TrainingRun
 from pytest_dlperf.training.summary import Epoch, Steps
 from pytest_dlperf.training import train
 
@@ -29,7 +29,7 @@ def trained(lesson, plan, onlooker, seed):
     rows = np.arange(200)
     score = Score(np.ones(200, int), (rows >= 10 + seed).astype(float), np.full(200, 0.4), True)
     ns = 5_000_000 + 1_000 * (rows[:100] % 3)
-    run = Run(epochs, 1.25, Steps(np.full(100, 32), ns), summarise_score(score))
+    run = TrainingRun(epochs, 1.25, Steps(np.full(100, 32), ns), summarise_score(score))
     return train._Trained(run, score, "Keras model canned, 15 parameters", "", str(seed))
 
 @pytest.fixture(autouse=True)

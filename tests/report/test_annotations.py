@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from builders import estimate, make_judgement, make_measurement, make_record
 
-from pytest_dlperf.report.github import Place, workflow_commands
+from pytest_dlperf.report.github import SourceLocation, workflow_commands
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
     from pytest_dlperf.results.verdict import Leniency
 
-PLACE = Place("tests/test_a.py", 12)
+PLACE = SourceLocation("tests/test_a.py", 12)
 FAIL = make_judgement(
     Verdict.FAIL,
     budget="throughput >= 95%, of all",

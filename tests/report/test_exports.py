@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_dlperf.report.exports import (
     BenchmarkEntry,
-    Facts,
+    BenchmarkMetadata,
     benchmark_entries,
     own_name,
     properties,
@@ -90,7 +90,7 @@ def test_entry() -> None:
         make_judgement(Verdict.FAIL, budget="p99 <= 1ms", metric="p99"),
         measurement=make_measurement(SPEEDS, test="tests/test_a.py::TestX::test_it[a::b]"),
     )
-    facts = Facts("slow", "a::b", {"x": "a::b"}, {"mine": 1})
+    facts = BenchmarkMetadata("slow", "a::b", {"x": "a::b"}, {"mine": 1})
 
     (entry,) = benchmark_entries([record], facts)
 
@@ -122,8 +122,10 @@ def test_names_tell_entries_apart() -> None:
         for name in ("", "warm")
     ]
 
-    plain = [entry.fullname for entry in benchmark_entries(records, Facts())]
-    beside = [entry.fullname for entry in benchmark_entries(records, Facts(benchmarked=True))]
+    plain = [entry.fullname for entry in benchmark_entries(records, BenchmarkMetadata())]
+    beside = [
+        entry.fullname for entry in benchmark_entries(records, BenchmarkMetadata(benchmarked=True))
+    ]
 
     assert plain == ["a.py::test_it", "a.py::test_it::warm"]
     assert beside == ["a.py::test_it::dlperf", "a.py::test_it::warm"]
@@ -136,7 +138,7 @@ LATE = make_record(measurement=make_measurement(SPEEDS, invalid="the generator w
 @pytest.mark.parametrize("record", [QUICK, LATE])
 def test_what_says_nothing_of_speed_is_not_told_as_one(record: object) -> None:
     """A smoke run and a failed measuring tell of answers and errors, and are no entry."""
-    assert list(benchmark_entries([record], Facts())) == []  # type: ignore[list-item]
+    assert list(benchmark_entries([record], BenchmarkMetadata())) == []  # type: ignore[list-item]
     assert set(telling_metrics(record)) == {"errors", "accuracy"}  # type: ignore[arg-type]
 
 
@@ -158,10 +160,10 @@ def test_properties() -> None:
 
 def test_facts_travel() -> None:
     """Facts and entries are what they were after JSON."""
-    facts = Facts("g", "p", {"x": 1}, {"y": [2]}, True, "fail", "pass")  # noqa: FBT003 - a field
+    facts = BenchmarkMetadata("g", "p", {"x": 1}, {"y": [2]}, True, "fail", "pass")  # noqa: FBT003 - a field
     entry = BenchmarkEntry("n", "f", None, None, None, [1.0], {}, 7)
 
-    assert Facts.from_json(json.loads(json.dumps(facts.to_json()))) == facts
+    assert BenchmarkMetadata.from_json(json.loads(json.dumps(facts.to_json()))) == facts
     assert BenchmarkEntry.from_json(json.loads(json.dumps(entry.to_json()))) == entry
 
 

@@ -24,9 +24,9 @@ from pytest_dlperf.metrics import METRICS, define, metric_named, users_metric
 from pytest_dlperf.results.baseline import (
     MOST_SESSIONS,
     SCHEMA,
-    Accepted,
-    AcceptedSession,
     Baseline,
+    BaselineEntry,
+    BaselineSession,
     BlockSummary,
     Revision,
     accept,
@@ -48,9 +48,9 @@ _REVISIONS = st.builds(Revision, st.text(), st.text(), st.text())
 _METRICS = st.dictionaries(st.sampled_from(list(METRICS)), _ESTIMATES)
 _YARDSTICKS = st.none() | st.floats(1e-9, 1.0)
 _BLOCKS = st.none() | st.builds(BlockSummary, st.integers(1, 1000), st.floats(0, 10))
-_SESSIONS = st.builds(AcceptedSession, _METRICS, _ENVIRONMENTS, _REVISIONS, _YARDSTICKS, _BLOCKS)
+_SESSIONS = st.builds(BaselineSession, _METRICS, _ENVIRONMENTS, _REVISIONS, _YARDSTICKS, _BLOCKS)
 _UNANCHORED = st.builds(
-    Accepted,
+    BaselineEntry,
     scenario=st.text(),
     serving=st.text(),
     metrics=_METRICS,
@@ -64,7 +64,7 @@ _UNANCHORED = st.builds(
 
 
 @st.composite
-def _anchored(draw: st.DrawFn) -> Accepted:
+def _anchored(draw: st.DrawFn) -> BaselineEntry:
     """With an anchor that is one of the sessions, or apart, or none."""
     accepted = draw(_UNANCHORED)
     among = st.sampled_from(accepted.sessions)
@@ -90,7 +90,7 @@ def _assert_close(read: Mapping[str, Estimate], written: Mapping[str, Estimate])
             assert got == pytest.approx(getattr(estimated, end), rel=5.1e-6, abs=0)
 
 
-def _assert_like(read: AcceptedSession, written: AcceptedSession) -> None:
+def _assert_like(read: BaselineSession, written: BaselineSession) -> None:
     """The same, but for the digits that a file has room for."""
     assert (read.environment, read.revision) == (written.environment, written.revision)
     assert (read.yardstick is None) is (written.yardstick is None)
@@ -200,7 +200,7 @@ def test_the_first_schema_is_read() -> None:
     (accepted,) = Baseline.from_json(first).accepted.values()
 
     (session,) = accepted.sessions
-    assert session == AcceptedSession({"p99": Estimate(0.01, 0.009, 0.012)}, ENVIRONMENT, REVISION)
+    assert session == BaselineSession({"p99": Estimate(0.01, 0.009, 0.012)}, ENVIRONMENT, REVISION)
     assert accepted.rows is not None
     assert accepted.anchor == session
 
@@ -227,7 +227,7 @@ def test_as_many_sessions_as_are_kept(sessions: int) -> None:
         Baseline.from_json(value)
 
 
-def _session(commit: str) -> Accepted:
+def _session(commit: str) -> BaselineEntry:
     return make_accepted(revision=dataclasses.replace(REVISION, commit=commit))
 
 
@@ -248,7 +248,7 @@ def test_a_session_follows_what_is_stored_by_now() -> None:
 ANCHORED = accept(make_measurement(), ENVIRONMENT, dataclasses.replace(REVISION, commit="first"))
 
 
-def _next(commit: str, **fields: Any) -> Accepted:  # noqa: ANN401 - any field
+def _next(commit: str, **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any field
     """A session of another commit, as it is accepted by itself."""
     revision = dataclasses.replace(REVISION, commit=commit)
     return accept(make_measurement(**fields), ENVIRONMENT, revision)
@@ -288,7 +288,7 @@ def test_the_anchor_stays() -> None:
     ],
     ids=["scenario", "serving", "slo", "precision"],
 )
-def test_other_conditions_have_another_anchor(other: Accepted) -> None:
+def test_other_conditions_have_another_anchor(other: BaselineEntry) -> None:
     """What cannot be compared with the anchor is the new one."""
     changed = _next("c1").following(ANCHORED)
 
@@ -339,7 +339,7 @@ def test_a_damaged_anchor(damage: Callable[[dict[str, Any]], object], message: s
     damage(value)
 
     with pytest.raises((KeyError, ValueError), match=message):
-        Accepted.from_json(value)
+        BaselineEntry.from_json(value)
 
 
 def _apart(value: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dlperf.results.usage import Consumption, Usage, consumption, disturbance, unrest
+from pytest_dlperf.results.usage import Consumption, Usage, consumption, disturbance, noise_note
 
 OTHERS = "the machine was not quiet: other processes"
 
@@ -73,4 +73,4 @@ def test_a_short_run_says_nothing_of_others() -> None:
 )
 def test_too_much_unrest(others: float | None, stolen: float | None, text: str) -> None:
     """A run is spoilt for comparisons from 20 % of others or 5 % of the host on, and not before."""
-    assert unrest(Consumption(0.001, 1.0, 1, 1, others, stolen)) == text
+    assert noise_note(Consumption(0.001, 1.0, 1, 1, others, stolen)) == text

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from pytest_dlperf.statistics.e_process import (
     FARTHEST,
-    Evidence,
+    EProcess,
     always_valid_p,
     hodges_lehmann,
     interval,
@@ -32,7 +32,7 @@ def noisy(blocks: int, loss: float, seed: int) -> np.ndarray:
 
 def test_one_block_by_hand() -> None:
     """The first block is 1 / 1.4826 robust deviations from 0, whatever its size."""
-    evidence = Evidence(0.0)
+    evidence = EProcess(0.0)
     evidence.add(0.3)
 
     stakes = np.geomspace(0.08, 4, 16)
@@ -44,7 +44,7 @@ def test_one_block_by_hand() -> None:
 
 def test_before_the_first_block() -> None:
     """The capital is 1."""
-    evidence = Evidence(0.0)
+    evidence = EProcess(0.0)
 
     assert (evidence.log_e, evidence.peak, evidence.blocks) == (0.0, 0.0, 0)
     assert always_valid_p(np.array([]), 0.0) == 1.0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_dlperf.statistics.e_process import (
-    Evidence,
+    EProcess,
     blocks_needed,
     seconds_needed,
     smallest_loss,
@@ -123,7 +123,7 @@ def test_the_plan_holds(alpha: float, power: float) -> None:
     planned = math.ceil(blocks_needed(alpha, power) / 0.5**2)
     proven = 0
     for _ in range(300):
-        evidence = Evidence(0.0)
+        evidence = EProcess(0.0)
         for ratio in random.normal(0.5, 1.0, planned).tolist():
             evidence.add(ratio)
         proven += evidence.peak >= math.log(1 / alpha)

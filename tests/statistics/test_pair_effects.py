@@ -20,12 +20,12 @@ from pytest_dlperf.statistics.pair_effects import (
     PAIR_NOISE,
     PRIOR_FREEDOM,
     Spread,
+    between_pair_spread,
     excludes,
-    launch_spread,
     pairs_needed,
     second_opinion,
     spread_of,
-    with_launches,
+    with_pair_effects,
 )
 
 FIVE = math.log(1.05)
@@ -268,12 +268,12 @@ def test_pairs_are_joined_with_the_blocks() -> None:
     """By squares, each side by itself: 3 % down and 1 % up, with 4 % for a pair."""
     known = Spread(0.04 / stats.norm.ppf(0.975), 10**9)
 
-    found = with_launches(Estimate(0.05, 0.02, 0.06), np.array([0.05]), known)
+    found = with_pair_effects(Estimate(0.05, 0.02, 0.06), np.array([0.05]), known)
 
     assert found.value == 0.05
     assert found.low == pytest.approx(0.0, abs=1e-9)
     assert found.high == pytest.approx(0.05 + math.hypot(0.01, 0.04))
-    halved = with_launches(Estimate(0.05, 0.05, 0.05), np.full(4, 0.05), known)
+    halved = with_pair_effects(Estimate(0.05, 0.05, 0.05), np.full(4, 0.05), known)
     assert halved.high - 0.05 == pytest.approx(0.04 / 2)
 
 
@@ -282,7 +282,7 @@ def test_pairs_alone_are_a_t_interval() -> None:
     effects = np.array([0.01, 0.03, 0.05, 0.07, 0.09])
     low, high = stats.t.interval(0.95, 4, 0.05, stats.sem(effects))
 
-    found = with_launches(Estimate(0.05, 0.05, 0.05), effects, NOTHING_KNOWN)
+    found = with_pair_effects(Estimate(0.05, 0.05, 0.05), effects, NOTHING_KNOWN)
 
     assert (found.low, found.high) == pytest.approx((low, high))
 
@@ -292,7 +292,7 @@ def test_no_side_becomes_narrower(
     effects: np.ndarray, value: float, down: float, up: float
 ) -> None:
     """Nor does the point move."""
-    found = with_launches(Estimate(value, value - down, value + up), effects, Spread())
+    found = with_pair_effects(Estimate(value, value - down, value + up), effects, Spread())
 
     assert found.low < value - down + 1e-12
     assert found.value == value
@@ -305,6 +305,6 @@ def test_the_spread_of_launches() -> None:
     errors = np.full(2000, 0.01)
     effects = random.normal(0, 0.02, 2000) + random.normal(0, 0.01, 2000)
 
-    assert launch_spread(effects, errors) == pytest.approx(0.02, rel=0.1)
-    assert launch_spread(np.array([0.01, 0.01]), errors[:2]) == 0.0
-    assert launch_spread(np.array([0.01]), errors[:1]) == 0.0
+    assert between_pair_spread(effects, errors) == pytest.approx(0.02, rel=0.1)
+    assert between_pair_spread(np.array([0.01, 0.01]), errors[:2]) == 0.0
+    assert between_pair_spread(np.array([0.01]), errors[:1]) == 0.0

@@ -24,7 +24,7 @@ from pytest_dlperf.errors import TargetError, UsageError
 from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.training.reference_model import reference_model
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def trained(digits: ReferenceData, folder: Path) -> Trained:
 def measured(target: object, data: object, **options: Any) -> Measurement:  # noqa: ANN401 - any option
     """A short measurement on the real clock."""
     chosen = {"scenario": ClosedLoop(16), "duration": 0.4, **options}
-    bench = Bench(MonotonicClock(), FakeMeter(), FakeProgress())
+    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
     return measure(target, as_data(data), plan([Options(**chosen)]), bench, test="t", name="")
 
 

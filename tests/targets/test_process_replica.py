@@ -20,7 +20,7 @@ from pytest_dlperf.errors import TargetError, UsageError
 from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.targets import keras as ours
 from pytest_dlperf.targets.process_replica import isolate, save_function
 from pytest_dlperf.targets.worker import Loader, start_workers
@@ -48,7 +48,7 @@ def model() -> ours.Model:
 
 def measured(target: object, labels: NDArray[Any] | None, serving: Serving) -> Measurement:
     """A short measurement on the real clock."""
-    bench = Bench(MonotonicClock(), FakeMeter(), FakeProgress())
+    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
     the_plan = plan([Options(scenario=ClosedLoop(16), serving=serving, duration=0.4)])
     return measure(target, as_data((INPUTS, labels)), the_plan, bench, test="t", name="")
 

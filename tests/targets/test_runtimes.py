@@ -21,7 +21,7 @@ from pytest_dlperf.errors import TargetError, UsageError
 from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.targets.conversion import Quantisation, as_target, size_of
 from pytest_dlperf.targets.keras import trace
 from pytest_dlperf.training.keras.compression import quantised
@@ -142,7 +142,7 @@ def test_a_runtime_is_measured_as_any_target(
     runtime: Runtime, targets: dict[Any, Any], digits: ReferenceData, expected: NDArray[Any]
 ) -> None:
     """With two replicas no request fails, and the accuracy is that of the model."""
-    bench = Bench(MonotonicClock(), FakeMeter(), FakeProgress())
+    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
     chosen = Options(scenario=ClosedLoop(16), duration=0.3, serving=Serving(16, replicas=2))
 
     found = measure(

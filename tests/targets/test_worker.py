@@ -19,7 +19,7 @@ import pytest
 import worker_loaders
 from fakes import FakeClock, FakeMeter, fake_bench
 
-from pytest_dlperf._processes import within
+from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import as_data
@@ -152,7 +152,7 @@ def test_closing_frees_who_waits() -> None:
 def test_a_call_that_was_given_up() -> None:
     """Whoever attends a call may stop waiting for it; the worker can still be closed."""
     with working(worker_loaders.sleeper) as worker, pytest.raises(AnswerError, match="50 ms"):
-        within(0.05, lambda: worker.infer(BATCH))
+        call_with_timeout(0.05, lambda: worker.infer(BATCH))
 
 
 def test_an_interrupted_call_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,14 +12,14 @@ from pytest_dlperf.training.compression import (
     Distillation,
     MagnitudePruning,
     NeuronPruning,
-    divided,
+    split_steps,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_dlperf.targets.conversion import Runtime
-    from pytest_dlperf.training.compression import Finish
+    from pytest_dlperf.training.compression import PostTrainingStep
 
 
 @pytest.mark.parametrize(
@@ -99,17 +99,17 @@ def test_arguments_cannot_be_changed_later() -> None:
     ],
 )
 def test_converters_round_weights_themselves(
-    finishes: tuple[Finish, ...],
+    finishes: tuple[PostTrainingStep, ...],
     runtime: Runtime,
-    by_keras: tuple[Finish, ...],
+    by_keras: tuple[PostTrainingStep, ...],
     by_converter: Quantisation | None,
 ) -> None:
     """A quantisation is Keras' affair where Keras computes, and the converter's elsewhere."""
-    assert divided(finishes, runtime) == (by_keras, by_converter)
+    assert split_steps(finishes, runtime) == (by_keras, by_converter)
 
 
 @pytest.mark.parametrize("runtime", ["tf.function", "litert"])
 def test_nothing_comes_after_a_quantisation(runtime: Runtime) -> None:
     """Rounded weights cannot be trained on, so the order is refused, naming both."""
     with pytest.raises(UsageError, match=r"Quantisation\(int8\) is followed by NeuronPruning"):
-        divided((Quantisation(), NeuronPruning(0.5)), runtime)
+        split_steps((Quantisation(), NeuronPruning(0.5)), runtime)

@@ -13,7 +13,7 @@ from pytest_dlperf.training.graph_layers import Augmentation, InGraphNormalisati
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_dlperf.training.graph_layers import Front
+    from pytest_dlperf.training.graph_layers import GraphLayer
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_an_augmentation_reads_as_it_is_written(front: Augmentation, text: str) 
 
 def test_text_of_normalisation_in_the_graph() -> None:
     """It is another thing than normalisation ahead of time, and says so."""
-    front: Front = InGraphNormalisation("min-max")
+    front: GraphLayer = InGraphNormalisation("min-max")
 
     assert str(front) == "InGraphNormalisation(kind=min-max)"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import pytest
 from fakes import FakeClock, FakeMeter
 
-from pytest_dlperf.measure.prepared import Bench
-from pytest_dlperf.training.monitor import Onlooker
+from pytest_dlperf.measure.prepared import Instruments
+from pytest_dlperf.training.monitor import TrainingMonitor
 from pytest_dlperf.training.summary import Epoch
 
 SECOND = 1_000_000_000
@@ -45,7 +45,7 @@ class GrowingMeter(FakeMeter):
 def test_progress() -> None:
     """Which training, which epoch, loss and accuracy, and the time that the rest will take."""
     clock, listener = FakeClock(), Listener()
-    onlooker = Onlooker(Bench(clock, FakeMeter(), listener), trainings=2, epochs=5)
+    onlooker = TrainingMonitor(Instruments(clock, FakeMeter(), listener), trainings=2, epochs=5)
 
     def told() -> tuple[str, float | None]:
         onlooker.telemetry.tick(clock.now_ns())
@@ -67,7 +67,9 @@ def test_progress() -> None:
 def test_an_epoch_without_accuracy() -> None:
     """Of a regression there is a loss only."""
     listener = Listener()
-    onlooker = Onlooker(Bench(FakeClock(), FakeMeter(), listener), trainings=1, epochs=1)
+    onlooker = TrainingMonitor(
+        Instruments(FakeClock(), FakeMeter(), listener), trainings=1, epochs=1
+    )
 
     onlooker.begins("")
     onlooker.heard(Epoch(1, 1, 1.0, {"loss": 2.0}))
@@ -80,7 +82,9 @@ def test_it_looks_on_while_nobody_calls_it() -> None:
     """Memory is read from a thread of its own, so that compiling is seen too; it ends."""
     meter = GrowingMeter(enough=4)
 
-    with Onlooker(Bench(FakeClock(), meter, Listener()), trainings=1, epochs=1) as onlooker:
+    with TrainingMonitor(
+        Instruments(FakeClock(), meter, Listener()), trainings=1, epochs=1
+    ) as onlooker:
         assert meter.seen.wait(30)
 
     assert max(onlooker.telemetry.resident) == meter.held

@@ -12,8 +12,8 @@ from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.training.summary import (
     Epoch,
-    Run,
     Steps,
+    TrainingRun,
     over_seeds,
     reached,
     summarise_training,
@@ -44,10 +44,10 @@ def run(
     took_ms: Sequence[float] = (2.0,) * 40,
     accuracies: Sequence[float] = (0.8, 0.92, 0.95),
     accuracy: Estimate | None = None,
-) -> Run:
+) -> TrainingRun:
     """A training."""
     found = counted(accuracies[-1]) if accuracy is None else accuracy
-    return Run(epochs(*accuracies), 0.5, steps_of(took_ms), {"accuracy": found})
+    return TrainingRun(epochs(*accuracies), 0.5, steps_of(took_ms), {"accuracy": found})
 
 
 def test_steps_that_all_take_as_long() -> None:
@@ -78,7 +78,7 @@ def test_the_interval_is_students_over_stretches() -> None:
 def test_seconds_and_rows_a_second_are_of_the_same_steps() -> None:
     """Their product is all rows, whatever the steps; a shorter last batch counts as it is."""
     steps = Steps(np.array([32, 32, 10] * 5), np.arange(1, 16) * MILLISECOND)
-    found = summarise_training([Run(epochs(0.9), 0.1, steps, {})], []).metrics
+    found = summarise_training([TrainingRun(epochs(0.9), 0.1, steps, {})], []).metrics
 
     both = found["train.time"].value * found["train.throughput"].value
     assert both == pytest.approx(steps.rows.sum())
@@ -137,7 +137,7 @@ def test_a_goal_is_as_uncertain_as_the_time() -> None:
     took = np.random.default_rng(3).uniform(1, 3, 40)
     trained = run(took)
     whole = summarise_training([trained], []).metrics["train.time"]
-    half = Run(epochs(0.95, seconds=whole.value / 2), 0.1, trained.steps, {})
+    half = TrainingRun(epochs(0.95, seconds=whole.value / 2), 0.1, trained.steps, {})
 
     found = summarise_training([half], [TO_90]).metrics[TO_90.name]
 
@@ -158,6 +158,6 @@ def test_a_goal_that_is_never_reached() -> None:
 
 def test_a_goal_of_what_is_neither_right_nor_wrong() -> None:
     """A regression has no accuracy to reach."""
-    regression = Run((Epoch(1, 1, 1.0, {"loss": 1.0}),), 0.1, steps_of([1.0] * 3), {})
+    regression = TrainingRun((Epoch(1, 1, 1.0, {"loss": 1.0}),), 0.1, steps_of([1.0] * 3), {})
 
     assert TO_90.name in summarise_training([regression], [TO_90]).refused

@@ -17,10 +17,10 @@ from pytest_dlperf.data.dataset import Examples, Split
 from pytest_dlperf.data.scoring import metric
 from pytest_dlperf.errors import DataError, TargetError, TrainingError, UsageError
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.results.record import Record, record_from_json, record_to_json
 from pytest_dlperf.results.verdict import Verdict
-from pytest_dlperf.training.job import lesson_of
+from pytest_dlperf.training.job import training_job
 from pytest_dlperf.training.recipe import Recipe
 from pytest_dlperf.training.train import training
 
@@ -64,8 +64,8 @@ def measured(  # noqa: PLR0913 - as a user gives them
 ) -> Measurement:
     """Train as a test with these budgets does."""
     asked = plan([Options(budgets=budgets, quick=quick)])
-    bench = Bench(MonotonicClock(), FakeMeter(), FakeProgress())
-    with training(lesson_of(build, data, test, recipe, seeds, ()), asked, bench) as subject:
+    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
+    with training(training_job(build, data, test, recipe, seeds, ()), asked, bench) as subject:
         assert subject.slots() is None
         return subject.measure("t", "", 1.0)
 

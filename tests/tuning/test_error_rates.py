@@ -19,7 +19,7 @@ from simulated_duels import (
 
 from pytest_dlperf.duel.confirmation import blocks_of_a_pair
 from pytest_dlperf.duel.questions import pass_rate
-from pytest_dlperf.judge.error_rates import BETA, Rates
+from pytest_dlperf.judge.error_rates import BETA, ErrorRates
 from pytest_dlperf.statistics.pair_effects import LOOKS, excludes, second_opinion
 
 STUDIES = 600
@@ -38,7 +38,7 @@ def called(gain: float, beta: float, seed: int) -> Counter[str]:
         beta: how often a PASS may be wrong.
         seed: of the noise.
     """
-    rates = Rates(1)
+    rates = ErrorRates(1)
     noise = replace(HEAVY_TAILS, launch=LAUNCH / math.sqrt(2))
     enough = blocks_of_a_pair(HEAVY_TAILS.white)
     d = unchanged(noise, seed, STUDIES, 1, LONG_CAP) - gain
@@ -78,7 +78,7 @@ def test_what_is_no_better_is_called_so_in_one_study_of_a_hundred() -> None:
 
     At the rate of a budget that has to find a loss, 5 %, more of them would be.
     """
-    promised = pass_rate(NO_GAIN, Rates(1))
+    promised = pass_rate(NO_GAIN, ErrorRates(1))
 
     assert promised == 0.01
     assert called(0.0, promised, 11)["PASS"] <= 0.01 * STUDIES
@@ -87,7 +87,7 @@ def test_what_is_no_better_is_called_so_in_one_study_of_a_hundred() -> None:
 
 def test_a_gain_of_a_fifth_is_found() -> None:
     """20 % faster: PASS in nearly all studies, and never FAIL."""
-    seen = called(math.log(1.2), pass_rate(NO_GAIN, Rates(3)), 12)
+    seen = called(math.log(1.2), pass_rate(NO_GAIN, ErrorRates(3)), 12)
 
     assert seen["PASS"] >= 0.98 * STUDIES
     assert seen["FAIL"] == 0
@@ -95,4 +95,4 @@ def test_a_gain_of_a_fifth_is_found() -> None:
 
 def test_the_rate_is_that_of_all_finalists_together() -> None:
     """Three finalists have a third of it each."""
-    assert np.isclose(3 * pass_rate(NO_GAIN, Rates(3)), pass_rate(NO_GAIN, Rates(1)))
+    assert np.isclose(3 * pass_rate(NO_GAIN, ErrorRates(3)), pass_rate(NO_GAIN, ErrorRates(1)))

@@ -14,7 +14,7 @@ from pytest_dlperf.data.dataset import Examples, Split
 from pytest_dlperf.data.normalisation import Normalisation
 from pytest_dlperf.errors import DataError, TrainingError
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.training.compression import NeuronPruning
 from pytest_dlperf.training.recipe import Recipe
 from pytest_dlperf.tuning.configuration import Setup
@@ -51,7 +51,7 @@ def build(units: int = 16) -> Model:
 
 def pipeline(folder: Path | None, seed: int = 0, split: Split = SPLIT) -> Pipeline:
     """One whose cache must be of use."""
-    bench = Bench(MonotonicClock(), FakeMeter(), FakeProgress())
+    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
     return Pipeline(build, split, seed=seed, folder=folder, bench=bench, warn=pytest.fail)
 
 

@@ -26,7 +26,7 @@ _SHOWN_TEXT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """What is asked.
 
     Attributes:
@@ -46,7 +46,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """A whole answer with status 200."""
 
     headers: HTTPMessage
@@ -92,7 +92,7 @@ class HttpPool:
         while self._idle:
             self._idle.pop().close()
 
-    def exchange(self, request: Request) -> Answer:
+    def exchange(self, request: HttpRequest) -> HttpResponse:
         """Send a request and wait for its answer.
 
         Raises:
@@ -114,7 +114,7 @@ class HttpPool:
         if response.status != _OK:
             complaint = _complaint(body) or response.reason
             raise RemoteError(f"status {response.status}", f"{request}: {complaint}")
-        return Answer(response.headers, body)
+        return HttpResponse(response.headers, body)
 
     def _connection(self) -> HTTPConnection:
         while self._idle:
@@ -142,7 +142,7 @@ class HttpPool:
         return connection
 
     def _send(
-        self, request: Request, connection: HTTPConnection, deadline: _Deadline
+        self, request: HttpRequest, connection: HTTPConnection, deadline: _Deadline
     ) -> HTTPResponse:
         path, headers = self._endpoint.path + request.path, request.headers or {}
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pytest_dlperf.errors import RemoteError
-from pytest_dlperf.targets.remote.open_inference_tensors import Metadata, Tensor, missing, pick
+from pytest_dlperf.targets.remote.open_inference_tensors import ModelMetadata, Tensor, missing, pick
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,7 +73,7 @@ class GrpcWire:
         self._version = version
         self._timeout = timeout
 
-    def metadata(self) -> Metadata:
+    def metadata(self) -> ModelMetadata:
         """Ask what the model takes and gives."""
         try:
             model = self._client.get_model_metadata(
@@ -81,7 +81,7 @@ class GrpcWire:
             )
         except self._failed as error:
             raise _error(error.status(), error.message()) from None
-        return Metadata(_tensors(model.inputs), _tensors(model.outputs))
+        return ModelMetadata(_tensors(model.inputs), _tensors(model.outputs))
 
     def infer(self, asked: Tensor, batch: NDArray[Any], output: str) -> NDArray[Any]:
         """Ask for one output; an empty name means the only one."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf.errors import RemoteError
 from pytest_dlperf.targets.remote.endpoint import segment
-from pytest_dlperf.targets.remote.http import HttpPool, Request
-from pytest_dlperf.targets.remote.open_inference_tensors import Metadata, Tensor, missing, pick
+from pytest_dlperf.targets.remote.http import HttpPool, HttpRequest
+from pytest_dlperf.targets.remote.open_inference_tensors import ModelMetadata, Tensor, missing, pick
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,13 +52,13 @@ class HttpWire:
             self._path += f"/versions/{segment(version)}"
         self._binary = False
 
-    def metadata(self) -> Metadata:
+    def metadata(self) -> ModelMetadata:
         """Ask what the model takes and gives, and whether the server takes binary tensors."""
         model, server = self._ask(self._path), self._ask("/v2")
         # An extension that servers announce; one that has never heard of it answers with 500.
         self._binary = _BINARY in (server.get("extensions") or ())
         try:
-            return Metadata(_tensors(model.get("inputs")), _tensors(model.get("outputs")))
+            return ModelMetadata(_tensors(model.get("inputs")), _tensors(model.get("outputs")))
         except (KeyError, TypeError) as error:
             detail = f"metadata of the model: {type(error).__name__}: {error}"
             raise RemoteError("malformed answer", detail) from None
@@ -73,7 +73,7 @@ class HttpWire:
         headers = {"Content-Type": "application/json"}
         if length is not None:
             headers = {"Content-Type": "application/octet-stream", _LENGTH: str(length)}
-        answer = self._pool.exchange(Request("POST", f"{self._path}/infer", body, headers))
+        answer = self._pool.exchange(HttpRequest("POST", f"{self._path}/infer", body, headers))
         try:
             header = answer.headers.get(_LENGTH)
             result = http.InferResult.from_response_body(
@@ -87,7 +87,7 @@ class HttpWire:
         return answers
 
     def _ask(self, path: str) -> dict[str, Any]:
-        body = self._pool.exchange(Request("GET", path)).body
+        body = self._pool.exchange(HttpRequest("GET", path)).body
         try:
             document: object = json.loads(body)
         except (ValueError, RecursionError) as error:

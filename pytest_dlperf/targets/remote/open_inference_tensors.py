@@ -27,7 +27,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Metadata:
+class ModelMetadata:
     """What a server says about a model; many say nothing about inputs and outputs."""
 
     inputs: tuple[Tensor, ...]
@@ -37,7 +37,7 @@ class Metadata:
 class Wire(Protocol):
     """A way to a model."""
 
-    def metadata(self) -> Metadata:
+    def metadata(self) -> ModelMetadata:
         """Ask what the model takes and gives.
 
         Raises:

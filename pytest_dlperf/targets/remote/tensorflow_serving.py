@@ -11,7 +11,7 @@ import numpy as np
 from pytest_dlperf._values import check_count
 from pytest_dlperf.errors import RemoteError
 from pytest_dlperf.targets.remote.endpoint import check_model, read_url, segment
-from pytest_dlperf.targets.remote.http import HttpPool, Request
+from pytest_dlperf.targets.remote.http import HttpPool, HttpRequest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +72,7 @@ class TensorFlowServing:
         version = "" if self.version is None else f"/versions/{self.version}"
         path = f"/v1/models/{segment(self.model)}{version}:predict"
         body = json.dumps({"instances": batch.tolist()}).encode()
-        return _predictions(self._pool.exchange(Request("POST", path, body, _HEADERS)).body)
+        return _predictions(self._pool.exchange(HttpRequest("POST", path, body, _HEADERS)).body)
 
 
 def _predictions(body: bytes) -> NDArray[Any]:

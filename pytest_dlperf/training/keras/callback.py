@@ -52,7 +52,7 @@ class Fitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class TrainingSpec:
     """What is known of a training before it begins.
 
     Attributes:
@@ -71,7 +71,7 @@ class Course:
         return -(-self.rows // self.size)
 
 
-class Watch:
+class TrainingCallback:
     """Times every call of the training step, and looks at the loss from time to time.
 
     A step's time goes from its beginning to that of the next one, so that what Keras does between
@@ -83,7 +83,7 @@ class Watch:
         self,
         model: Model,
         clock: Clock,
-        course: Course,
+        course: TrainingSpec,
         test: Examples | None,
         heard: Callable[[Epoch], None],
     ) -> None:
@@ -194,7 +194,7 @@ class Watch:
         )
 
 
-def callback(watch: Watch) -> object:
+def callback(watch: TrainingCallback) -> object:
     """What Keras calls. Beginnings only: after a step it would wait for the loss to be read."""
     import keras
 

@@ -10,7 +10,7 @@ from pytest_dlperf.targets.conversion import Quantisation, is_rounded
 from pytest_dlperf.targets.keras import name_of
 from pytest_dlperf.targets.keras_models import compiled_alike, copied, quiet, same
 from pytest_dlperf.training.compression import Distillation, MagnitudePruning, NeuronPruning
-from pytest_dlperf.training.keras.distillation import distilled, way_of
+from pytest_dlperf.training.keras.distillation import distilled, output_kind
 from pytest_dlperf.training.keras.fit import fit
 from pytest_dlperf.training.keras.pruning import masks, without_units
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.data.dataset import Examples
     from pytest_dlperf.targets.keras import Model
-    from pytest_dlperf.training.compression import Finish
+    from pytest_dlperf.training.compression import PostTrainingStep
     from pytest_dlperf.training.recipe import Recipe
 
 
 def finished(  # noqa: PLR0913 - what, what is done to it, and with what
     model: Model,
-    finish: Finish,
+    finish: PostTrainingStep,
     *,
     build: Callable[[Mapping[str, object]], Model],
     train: Examples,
@@ -61,7 +61,7 @@ def finished(  # noqa: PLR0913 - what, what is done to it, and with what
         case Quantisation():
             return quantised(model, train.inputs)
         case Distillation(arguments):
-            way_of(model)  # what cannot be distilled is refused before anything is built
+            output_kind(model)  # what cannot be distilled is refused before anything is built
             return distilled(
                 model,
                 build(arguments),

@@ -32,7 +32,7 @@ _BINARY: Final = "binarycrossentropy"
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class OutputKind:
     """How a classifier answers, as its loss tells.
 
     Attributes:
@@ -64,7 +64,7 @@ class Way:
         return np.eye(classes, dtype=np.float32)[numbers]
 
 
-def way_of(model: Model) -> Way:
+def output_kind(model: Model) -> OutputKind:
     """How a classifier answers.
 
     Raises:
@@ -84,7 +84,7 @@ def way_of(model: Model) -> Way:
             "distillation is for classifiers, compiled with a cross-entropy of Keras' own",
         )
     config = loss.get_config() if hasattr(loss, "get_config") else {}
-    return Way(name, bool(config.get("from_logits", False)))
+    return OutputKind(name, bool(config.get("from_logits", False)))
 
 
 def distilled(  # noqa: PLR0913 - from what, into what, with what and how
@@ -112,7 +112,7 @@ def distilled(  # noqa: PLR0913 - from what, into what, with what and how
         UsageError: if the two are no classifiers, or not of the same classes.
         TrainingError: if the loss is not finite.
     """
-    way = way_of(student)
+    way = output_kind(student)
     targets = _targets(teacher, student, finish, train)
     given: Any = student
     own = {**given._compile_config.config, "optimizer": given.optimizer}  # noqa: SLF001
@@ -138,13 +138,13 @@ def _targets(
             f"{', '.join(map(str, asked.shape[1:]))})",
             "expected (rows, classes) of both",
         )
-    logits = way_of(teacher).logits(outputs)
+    logits = output_kind(teacher).logits(outputs)
     softened = np.asarray(ops.softmax(logits / finish.temperature), np.float32)
-    labels = way_of(student).distributions(train.labels, softened.shape[1])
+    labels = output_kind(student).distributions(train.labels, softened.shape[1])
     return np.concatenate([labels, softened], axis=1)
 
 
-def blended(way: Way, finish: Distillation) -> Callable[[Any, Any], Any]:
+def blended(way: OutputKind, finish: Distillation) -> Callable[[Any, Any], Any]:
     """The loss of a student: of the labels, and of the teacher's answers.
 
     `weight * CE(labels, student) + (1 - weight) * T^2 * KL(teacher at T || student at T)`, Hinton,

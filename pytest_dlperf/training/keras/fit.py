@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from pytest_dlperf.errors import DlperfError, TargetError, UsageError
 from pytest_dlperf.targets.keras import Model, is_model, name_of
-from pytest_dlperf.targets.keras_models import said_by_keras
-from pytest_dlperf.training.keras.callback import Course, Fitted, Watch, callback
+from pytest_dlperf.targets.keras_models import clean_keras_message
+from pytest_dlperf.training.keras.callback import Fitted, TrainingCallback, TrainingSpec, callback
 from pytest_dlperf.training.recipe import CosineDecay, ExponentialDecay, PiecewiseConstant, Schedule
 
 if TYPE_CHECKING:
@@ -141,7 +141,9 @@ def fit(  # noqa: PLR0913, PLR0917 - what, with what, how, and who is told
     _refuse_limits()
     size = batch_size(recipe, len(train.inputs))
     keras.utils.set_random_seed(seed)
-    watch = Watch(model, clock, Course(recipe, len(train.inputs), size), test, heard)
+    watch = TrainingCallback(
+        model, clock, TrainingSpec(recipe, len(train.inputs), size), test, heard
+    )
     try:
         model.fit(
             train.inputs,
@@ -156,7 +158,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what, with what, how, and who is told
         raise
     except Exception as error:
         raise TargetError(
-            f"{name_of(model)} could not be fitted: {said_by_keras(error)}"
+            f"{name_of(model)} could not be fitted: {clean_keras_message(error)}"
         ) from error
     return watch.fitted()
 

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.data.dataset import Examples
-    from pytest_dlperf.training.graph_layers import Front
+    from pytest_dlperf.training.graph_layers import GraphLayer
 
 
-def with_fronts(model: Model, fronts: Sequence[Front], train: Examples) -> Model:
+def with_fronts(model: Model, fronts: Sequence[GraphLayer], train: Examples) -> Model:
     """A model behind layers, which takes rows as they are before these; compiled as it was.
 
     It shares layers and weights with the given model.
@@ -71,7 +71,7 @@ def with_fronts(model: Model, fronts: Sequence[Front], train: Examples) -> Model
     return _compiled_alike(whole, model)
 
 
-def _layers_of(front: Front, fronts: Sequence[Front], rows: NDArray[Any]) -> list[Any]:
+def _layers_of(front: GraphLayer, fronts: Sequence[GraphLayer], rows: NDArray[Any]) -> list[Any]:
     match front:
         case InGraphNormalisation("none"):
             return []
@@ -92,7 +92,7 @@ def _layers_of(front: Front, fronts: Sequence[Front], rows: NDArray[Any]) -> lis
 
 
 def _normalisation(
-    front: InGraphNormalisation, fronts: Sequence[Front], rows: NDArray[Any]
+    front: InGraphNormalisation, fronts: Sequence[GraphLayer], rows: NDArray[Any]
 ) -> object:
     from keras import layers
 
@@ -137,7 +137,7 @@ def _image(front: ImageAugmentation, rows: NDArray[Any]) -> list[Any]:
     return [layers.Reshape(image, dtype="float32"), *made, layers.Reshape(present, dtype="float32")]
 
 
-def _text(front: TextAugmentation, fronts: Sequence[Front], rows: NDArray[Any]) -> object:
+def _text(front: TextAugmentation, fronts: Sequence[GraphLayer], rows: NDArray[Any]) -> object:
     import keras
     from keras import layers, ops
 
@@ -159,13 +159,13 @@ def _text(front: TextAugmentation, fronts: Sequence[Front], rows: NDArray[Any]) 
     return keras.Model(ids, dropped)
 
 
-def _dtype(fronts: Sequence[Front], rows: NDArray[Any]) -> str:
+def _dtype(fronts: Sequence[GraphLayer], rows: NDArray[Any]) -> str:
     """The type that the first layer takes; rows of another one are cast by Keras."""
     ids = rows.dtype.kind in "iu" and all(isinstance(one, TextAugmentation) for one in fronts)
     return str(rows.dtype) if ids else "float32"
 
 
-def _check_model(model: Model, fronts: Sequence[Front]) -> None:
+def _check_model(model: Model, fronts: Sequence[GraphLayer]) -> None:
     # Keras' own loop would be used in its place, and its loss or its steps would be lost.
     own = [name for name in ("train_step", "compute_loss", "fit") if _overridden(model, name)]
     if own:

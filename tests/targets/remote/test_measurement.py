@@ -25,7 +25,7 @@ from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.measure.measure import measure
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def test_a_served_keras_model(tmp_path: Path) -> None:
             target,
             as_data((ROWS, expected.argmax(axis=1))),
             plan([Options(scenario=ClosedLoop(8), serving=Serving(4, replicas=2), duration=0.5)]),
-            Bench(clock, FakeMeter(), FakeProgress()),
+            Instruments(clock, FakeMeter(), FakeProgress()),
             test="test",
             name="",
         )

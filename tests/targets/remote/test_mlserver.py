@@ -20,7 +20,7 @@ from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.measure.measure import measure
-from pytest_dlperf.measure.prepared import Bench
+from pytest_dlperf.measure.prepared import Instruments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,7 +226,7 @@ def test_a_measurement(url: str) -> None:
         OpenInference(url, "softmax", output_name="scores"),
         as_data((ROWS, ROWS.argmax(axis=1))),
         plan([chosen]),
-        Bench(clock, FakeMeter(), FakeProgress()),
+        Instruments(clock, FakeMeter(), FakeProgress()),
         test="test",
         name="",
     )

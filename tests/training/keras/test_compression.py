@@ -15,7 +15,7 @@ from pytest_dlperf.targets import keras as ours
 from pytest_dlperf.targets.conversion import Quantisation
 from pytest_dlperf.training.compression import Distillation, MagnitudePruning, NeuronPruning
 from pytest_dlperf.training.keras.compression import finished
-from pytest_dlperf.training.keras.distillation import Way, blended
+from pytest_dlperf.training.keras.distillation import OutputKind, blended
 from pytest_dlperf.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.training.compression import Finish
+    from pytest_dlperf.training.compression import PostTrainingStep
 
 pytestmark = pytest.mark.tensorflow
 
@@ -80,7 +80,7 @@ def branched() -> Any:  # noqa: ANN401 - Keras has no types
 
 def done(
     model: Any,  # noqa: ANN401 - Keras has no types
-    finish: Finish,
+    finish: PostTrainingStep,
     build: Callable[[Mapping[str, object]], Any] | None = None,
     train: Examples = TRAIN,
 ) -> Any:  # noqa: ANN401 - Keras has no types
@@ -117,7 +117,7 @@ FINISHES = (
 
 @pytest.mark.parametrize("finish", FINISHES, ids=lambda one: type(one).__name__)
 def test_a_finished_model_can_be_kept_and_the_given_one_is_as_before(
-    finish: Finish, tmp_path: Path
+    finish: PostTrainingStep, tmp_path: Path
 ) -> None:
     """It answers the same once loaded again, is compiled as the given one, which did not change."""
     model = chain()
@@ -266,7 +266,7 @@ def test_the_loss_of_distillation_is_the_papers(loss: str, *, from_logits: bool)
     teacher = np_softmax(RNG.normal(size=(7, classes)))
     outputs = logits if from_logits else (np_softmax(every)[:, 1:] if two else np_softmax(every))
 
-    found = blended(Way(loss, from_logits), finish)(np.hstack([labels, teacher]), outputs)
+    found = blended(OutputKind(loss, from_logits), finish)(np.hstack([labels, teacher]), outputs)
 
     student = np_softmax(every / 2.5)
     hard = -(labels * np.log(np_softmax(every))).sum(axis=1)

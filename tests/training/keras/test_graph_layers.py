@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.training.graph_layers import Front
+    from pytest_dlperf.training.graph_layers import GraphLayer
 
 pytestmark = pytest.mark.tensorflow
 
@@ -52,7 +52,7 @@ def answers(model: Any, rows: NDArray[Any], *, training: bool = False) -> NDArra
     return made
 
 
-def front_alone(front: Front, examples: Examples) -> Any:  # noqa: ANN401 - Keras has no types
+def front_alone(front: GraphLayer, examples: Examples) -> Any:  # noqa: ANN401 - Keras has no types
     """The layers of a front, behind which nothing changes."""
     from keras import Sequential, layers
 
