@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -299,3 +301,23 @@ def test_a_name_that_is_there_twice_is_found() -> None:
     """Also of a class inside of another or of a function."""
     sources = {"a": "class Place: ...", "b": "def f():\n    class Place: ..."}
     assert class_names(sources) == ["Place", "Place"]
+
+
+EXTRAS = {
+    "gpu": r"import pynvml\b",
+    "litert": r"from ai_edge_litert\b",
+    "onnx": r"import onnxruntime\b",
+    "postgres": r"postgresql\+psycopg\b",
+    "remote": r"from tritonclient\b",
+    "tune": r"import optuna\b",
+}
+"""Extra -> how the package reaches what it installs."""
+
+
+def test_every_extra_is_used() -> None:
+    """An extra installs nothing that no module of the package asks for."""
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
+    source = "\n".join(SOURCES.values())
+
+    assert project["optional-dependencies"].keys() - {"bench", "dev"} == EXTRAS.keys()
+    assert [name for name, how in EXTRAS.items() if not re.search(how, source)] == []
