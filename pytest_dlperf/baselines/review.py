@@ -13,7 +13,7 @@ from pytest_dlperf.baselines.acceptance import in_ci
 from pytest_dlperf.baselines.diff import change_lines
 from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.history.compare import USUAL, compare_sides, is_usual
+from pytest_dlperf.history.compare import COMPARED, compare_sides, is_compared
 from pytest_dlperf.history.entries import MeasurementId, Query
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.metrics import in_order, metric_named
@@ -261,7 +261,7 @@ def proposal_lines(proposal: Proposal, number: int, count: int) -> Iterator[str]
         yield f"  baseline: {old.revision}{several}"
     for reason in proposal.reasons:
         yield from (f"  {line}" for line in wrapped(reason))
-    lines = figure_lines(entry.found) if old is None else change_lines(old, entry.found, USUAL)
+    lines = figure_lines(entry.found) if old is None else change_lines(old, entry.found, COMPARED)
     for told in lines:
         yield from (f"    {line}" for line in wrapped(told))
 
@@ -271,5 +271,5 @@ def figure_lines(accepted: BaselineEntry) -> list[str]:
     return [
         f"{name} {format_quantity(accepted.metrics[name].value, metric_named(name).unit)}"
         for name in in_order(accepted.metrics)
-        if is_usual(name)
+        if is_compared(name)
     ]

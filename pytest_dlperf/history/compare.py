@@ -26,7 +26,7 @@ from pytest_dlperf.judge.losses import (
     lost_scores,
     unpaired,
 )
-from pytest_dlperf.metrics import in_order, metric_named
+from pytest_dlperf.metrics import in_order, is_usual, metric_named
 from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.prediction import Session, reference_change
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.environment import MachineClass
     from pytest_dlperf.statistics.estimate import Estimate
 
-USUAL: Final = (
+COMPARED: Final = (
     *("throughput", "goodput", "max_rate", "p50", "p95", "p99", "accuracy", "peak_memory"),
     *("train.time", "train.throughput", "train.peak_memory"),
 )
-"""Metrics that are compared unless others are asked for; and users', those with a goal, and errors,
-where there are any."""
+"""Metrics that are compared unless others are named; users' metrics, those with a goal, and errors
+above zero are compared too."""
 
 _WORTH_SAYING: Final = 0.02
 _HIDDEN: Final = "the noise hides a loss of this size"
@@ -206,14 +206,14 @@ def _names(
             for session in side.sessions
             if name in session.metrics
         ]
-        wanted = is_usual(name) or (name == "errors" and any(values))
+        wanted = is_compared(name) or (name == "errors" and any(values))
         if wanted if metrics is None else name in metrics:
             yield name
 
 
-def is_usual(name: str) -> bool:
-    """Whether a metric is compared unless others are asked for."""
-    return name in USUAL or metric_named(name).by_user or "(" in name
+def is_compared(name: str) -> bool:
+    """Whether a metric is compared unless others are named."""
+    return name in COMPARED or is_usual(name)
 
 
 def _has(side: BaselineEntry, name: str) -> bool:
@@ -229,7 +229,7 @@ def _gone(base: Side, candidate: Side, metrics: Collection[str] | None) -> tuple
         if old is None:
             continue
         for name in in_order(name for session in old.sessions for name in session.metrics):
-            wanted = is_usual(name) if metrics is None else name in metrics
+            wanted = is_compared(name) if metrics is None else name in metrics
             if wanted and not _has(candidate[place], name):
                 lost[f"{name} of {_title(place)}"] = None
     return tuple(lost)

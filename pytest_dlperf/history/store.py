@@ -126,7 +126,7 @@ class SqlHistory:
     @property
     def place(self) -> str:
         """The database, for people, without any secret."""
-        return self._database.told.place
+        return self._database.place
 
     def add(self, entry: Entry) -> None:
         """Keep an entry; it takes the place of one of the same run, test and name.
@@ -211,19 +211,19 @@ class SqlHistory:
             return entry_of_row(row, metrics, users)
         except UNREADABLE as error:
             which = f"measurement {row.id} ({row.test}, run {row.key})"
-            raise self._database.told.damaged(f"{which}: {error}") from None
+            raise self._database.damaged(f"{which}: {error}") from None
 
     def _run(self, row: Row[Any]) -> Run:
         try:
             return run_of_row(row)
         except UNREADABLE as error:
-            raise self._database.told.damaged(f"run {row.id} ({row.key}): {error}") from None
+            raise self._database.damaged(f"run {row.id} ({row.key}): {error}") from None
 
     def _place(self, row: Row[Any]) -> MeasurementId:
         try:
             return MeasurementId(row.test, row.name, machine_of_row(row))
         except UNREADABLE as error:
-            raise self._database.told.damaged(f"the machine of {row.test}: {error}") from None
+            raise self._database.damaged(f"the machine of {row.test}: {error}") from None
 
 
 def _of_measurements(

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.history.compare import USUAL, Comparison, Row, compare_sides
+from pytest_dlperf.history.compare import COMPARED, Comparison, Row, compare_sides
 from pytest_dlperf.history.entries import MeasurementId
 from pytest_dlperf.judge.conditions import MachineConditions
 from pytest_dlperf.judge.error_rates import ALPHA, BETA
@@ -201,8 +201,8 @@ def test_the_usual_metrics() -> None:
     def names(*sides: BaselineEntry) -> list[str]:
         return [row.metric for row in _compared(*sides).measurements[0].rows]
 
-    assert names(none, none) == [name for name in METRICS if name in USUAL]
-    assert names(some, none) == [name for name in METRICS if name in {*USUAL, "errors"}]
+    assert names(none, none) == [name for name in METRICS if name in COMPARED]
+    assert names(some, none) == [name for name in METRICS if name in {*COMPARED, "errors"}]
     assert names(none, some) == names(some, none)
     (one,) = _compared(none, none, "mean", "errors").measurements
     assert [row.metric for row in one.rows] == ["mean", "errors"]

@@ -364,19 +364,19 @@ class TestSqliteFile:
         path.write_bytes(content)
         error = _refused(f"sqlite:///{path}")
         assert error.place == str(path)
-        assert "no SQLite database" in error.problem or "damaged" in error.problem
+        assert "file is not a database" in error.problem or "damaged" in error.problem
         assert path.read_bytes() == content
 
     def test_a_folder_in_its_place(self, path: Path) -> None:
         """That is said, and the folder stays."""
         path.mkdir()
-        assert "cannot be opened" in _refused(f"sqlite:///{path}").problem
+        assert "unable to open database file" in _refused(f"sqlite:///{path}").problem
         assert list(path.iterdir()) == []
 
     def test_a_file_in_the_place_of_the_folder(self, path: Path) -> None:
         """That is said, and the file stays."""
         path.write_text("mine")
-        assert "cannot be opened" in _refused(f"sqlite:///{path}/h.sqlite").problem
+        assert "File exists" in _refused(f"sqlite:///{path}/h.sqlite").problem
         assert path.read_text() == "mine"
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write to everything")
@@ -412,7 +412,7 @@ class TestSqliteFile:
         del history  # it is there
         monkeypatch.setattr(history_database, "LOCK_SECONDS", 0.05)
         with closing(open_history(f"sqlite:///{path}")) as waiting, self._locked(path):
-            with pytest.raises(HistoryError, match="kept it locked"):
+            with pytest.raises(HistoryError, match="database is locked"):
                 waiting.add(make_entry(make_run(1)))
             assert waiting.entries(Query()) == ()  # who reads does not wait
 
@@ -420,7 +420,7 @@ class TestSqliteFile:
         """The same of a place that has no tables yet."""
         monkeypatch.setattr(history_database, "LOCK_SECONDS", 0.05)
         with self._locked(path):
-            assert "kept it locked" in _refused(f"sqlite:///{path}").problem
+            assert "database is locked" in _refused(f"sqlite:///{path}").problem
 
     @staticmethod
     @contextmanager
