@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from noise_models import Noise, blocks
 
 from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.statistics.noise import Noise, blocks
+from pytest_dlperf.statistics.e_process import EProcess
 from pytest_dlperf.statistics.pair_effects import Spread, spread_of
 
 SESSIONS = 2000
@@ -91,3 +92,13 @@ def by_pair(d: np.ndarray, pairs: int) -> tuple[np.ndarray, np.ndarray]:
 def spread(errors: np.ndarray) -> Spread:
     """Of throughput."""
     return spread_of(METRICS["throughput"], errors)
+
+
+def log_evidence(d: np.ndarray, theta0: float) -> np.ndarray:
+    """The log capital of one session's `EProcess` against `theta0`, after each block."""
+    evidence = EProcess(theta0)
+    running = np.empty(len(d))
+    for block, ratio in enumerate(d.tolist()):
+        evidence.add(ratio)
+        running[block] = evidence.log_e
+    return running

@@ -96,31 +96,6 @@ def _gain(psi: float | NDArray[np.float64]) -> NDArray[np.float64]:
     return gain
 
 
-def log_evidence(d: NDArray[np.float64], theta0: float) -> NDArray[np.float64]:
-    """The log capital against `theta <= theta0` after each block, shape `(blocks,)`.
-
-    Args:
-        d: log ratios of the blocks in the order of time, shape `(blocks,)`.
-        theta0: the largest difference that is still innocent.
-    """
-    evidence = EProcess(theta0)
-    running = np.empty(len(d))
-    for block, ratio in enumerate(d.tolist()):
-        evidence.add(ratio)
-        running[block] = evidence.log_e
-    return running
-
-
-def always_valid_p(d: NDArray[np.float64], theta0: float) -> float:
-    """A p-value against `theta <= theta0` that holds whenever one stops: `min(1, exp(-peak))`.
-
-    Args:
-        d: as for `log_evidence`.
-        theta0: as for `log_evidence`.
-    """
-    return math.exp(-float(log_evidence(d, theta0).max(initial=0.0)))
-
-
 def lower_bound(d: NDArray[np.float64], alpha: float) -> float:
     """A bound that lies above the true difference in `alpha` of sessions, whenever one stops.
 
@@ -230,20 +205,6 @@ def blocks_needed(alpha: float, power: float) -> float:
     """
     z = NormalDist().inv_cdf(power)
     return float((z + math.sqrt(z * z + 2 * (math.log(1 / alpha) + _MIXTURE))) ** 2)
-
-
-def seconds_needed(
-    loss: float, noise_figure: float, alpha: float = 0.01, power: float = 0.95
-) -> float:
-    """How many seconds of measuring prove a loss: `K S / loss^2`.
-
-    Args:
-        loss: beyond what is allowed, as a log ratio, positive.
-        noise_figure: S, in seconds.
-        alpha: of the evidence.
-        power: how often the evidence shall be enough by then.
-    """
-    return blocks_needed(alpha, power) * noise_figure / loss**2
 
 
 def smallest_loss(

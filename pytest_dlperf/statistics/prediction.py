@@ -79,14 +79,6 @@ class Prediction:
         tail = (1 - CONFIDENCE) / 2
         return Estimate(self.loss, self.low(tail), self.high(tail))
 
-    def visible(self, alpha: float, beta: float) -> float:
-        """The smallest loss, on top of what is allowed, that such a session tells from none.
-
-        `(t(1 - alpha) + t(1 - beta)) h`: a loss of this size is proven at `alpha` in about
-        `1 - beta` of sessions.
-        """
-        return (self._quantile(alpha) + self._quantile(beta)) * self.spread
-
     def _quantile(self, error: float) -> float:
         from scipy.special import stdtrit
 

@@ -163,31 +163,6 @@ def _score(only_base: int, only_candidate: int, rows: int, loss: float) -> float
     return (b - c - n * loss) / math.sqrt(max(variance, _LEAST_VARIANCE))
 
 
-def rows_needed(discordance: float, margin: float, alpha: float, beta: float) -> int:
-    """How many rows it takes to tell a loss of `margin` from none.
-
-    `(z(1 - alpha) + z(1 - beta))^2 psi / m^2` (Connett, Smith, McHugh 1987, without their term in
-    m^2): a row that one model alone has right counts 1 or -1, so without a loss the difference of
-    a row has a variance of psi.
-
-    Args:
-        discordance: share of rows that one model alone has right (psi).
-        margin: the loss, as a share of rows (m), positive.
-        alpha: how often no loss may be taken for one.
-        beta: how often a loss of `margin` may be missed.
-
-    Raises:
-        ValueError: if there is no margin.
-
-    >>> [rows_needed(psi, 0.01, 0.01, 0.05) for psi in (0.02, 0.005)]
-    [3155, 789]
-    """
-    if not margin > 0:
-        raise ValueError(f"no number of rows shows a loss of {margin}: expected one above 0")
-    reach = _quantile(1 - 2 * alpha) + _quantile(1 - 2 * beta)
-    return max(1, math.ceil(reach * reach * discordance / margin**2))
-
-
 @dataclass(frozen=True, slots=True)
 class SeedComparison:
     """The accuracy of models that were trained anew, with the same seeds on both sides.

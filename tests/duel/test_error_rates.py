@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from noise_models import SHAPES, blocks
 from scipy import stats
 from simulated_duels import (
     ALPHA,
@@ -26,6 +27,7 @@ from simulated_duels import (
     SLOT_SECONDS,
     by_pair,
     first,
+    log_evidence,
     running_evidence,
     spread,
     unchanged,
@@ -36,8 +38,7 @@ from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, Bounds, Decision, 
 from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.statistics.e_process import EProcess, interval, log_evidence
-from pytest_dlperf.statistics.noise import SHAPES, blocks
+from pytest_dlperf.statistics.e_process import EProcess, interval
 from pytest_dlperf.statistics.pair_effects import (
     LOOKS,
     excludes,

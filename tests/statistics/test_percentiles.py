@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.statistics.percentiles import early_stopping_bound, required_requests
+from pytest_dlperf.statistics.percentiles import required_requests
 
 
 @pytest.mark.parametrize("percent", [10, 33.3, 50, 75, 80, 90, 95, 97, 99, 99.5, 99.9])
@@ -44,45 +44,3 @@ def test_every_percentile_has_its_floor() -> None:
     floors = [required_requests(percent) for percent in percents]
     assert percents == [50, 90, 95, 99, 99.9]
     assert floors == sorted(set(floors))
-
-
-@pytest.mark.parametrize(
-    ("requests", "at_p90", "at_p95", "at_p99"),
-    [
-        (662, 48, 20, 1),
-        (1_000, 78, 34, 2),
-        (2_000, 168, 77, 9),
-        (5_000, 450, 214, 33),
-        (10_000, 930, 449, 77),
-    ],
-)
-def test_bounds_by_mlperf(requests: int, at_p90: int, at_p95: int, at_p99: int) -> None:
-    """The order statistics are those of MLPerf LoadGen's early stopping."""
-    bounds = [early_stopping_bound(requests, percent) for percent in (90, 95, 99)]
-    assert bounds == [at_p90, at_p95, at_p99]
-
-
-@pytest.mark.parametrize("percent", [50, 90, 99, 99.9])
-def test_the_least_requests_leave_the_highest(percent: float) -> None:
-    """At the floor the maximum is the bound; with one request fewer there is none."""
-    floor = required_requests(percent)
-    assert early_stopping_bound(floor, percent) == 1
-    with pytest.raises(ValueError, match=f"expected at least {floor}"):
-        early_stopping_bound(floor - 1, percent)
-
-
-@given(st.integers(662, 1_000_000), st.floats(1, 99))
-def test_bound_is_the_tightest(requests: int, percent: float) -> None:
-    """It misses the percentile in less than 1 % of runs, and the next lower latency does not."""
-    bound = early_stopping_bound(requests, percent)
-    share = 1 - percent / 100
-    assert stats.binom.cdf(bound, requests, share) < 0.01 * (1 + 1e-9)
-    assert stats.binom.cdf(bound + 1, requests, share) >= 0.01 * (1 - 1e-9)
-
-
-def test_bound_covers_the_percentile() -> None:
-    """Of 4,000 runs with 1,000 exponential latencies each, about 1 % miss p95, and not more."""
-    latencies = np.random.default_rng(0).exponential(size=(4_000, 1_000))
-    latencies.sort(axis=1)
-    misses = latencies[:, 1_000 - early_stopping_bound(1_000, 95)] < -np.log(0.05)
-    assert 0.003 < misses.mean() < 0.013
