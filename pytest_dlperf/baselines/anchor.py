@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.judge.conditions import ALIKE
-from pytest_dlperf.judge.losses import session_of, share_lost
+from pytest_dlperf.judge.losses import session_of, unpaired_loss
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.statistics.estimate import NORMAL_REACH
 from pytest_dlperf.statistics.prediction import PRIOR_FREEDOM
@@ -143,7 +143,7 @@ def _unlike(anchor: BaselineSession, day: MachineConditions) -> bool:
 
 
 def _lost_share(metric: Metric, anchor: BaselineSession, now: BaselineSession) -> GradualLoss:
-    lost, reach = share_lost(metric, anchor.metrics[metric.name], now.metrics[metric.name])
+    lost, reach = unpaired_loss(metric, anchor.metrics[metric.name], now.metrics[metric.name])
     return GradualLoss(metric.name, lost, reach / NORMAL_REACH)
 
 

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.duel.sequential_test import Decision, SequentialTest
+    from pytest_dlperf.duel.sequential_test import SequentialTest
     from pytest_dlperf.measure.slots import Block
+    from pytest_dlperf.statistics.estimate import Decision
 
 _WITHIN: Final = 0.5  # error of a pair's own effect, as a share of what pairs differ by
 _MOST_BLOCKS: Final = 200
@@ -93,7 +94,7 @@ class ScreenedBudget:
         """Whether the first pairs settle it: it passes, and not by luck of their launches."""
         spread = spread_of(self.question.budget.metric, self.trial.errors())
         return self.trial.decision == "PASS" and excludes(
-            self.known, self.question.bounds.line, self.question.bounds.beta, spread
+            self.known, self.question.bounds.limits.line, self.question.bounds.beta, spread
         )
 
 
@@ -190,8 +191,8 @@ class Confirmation:
         return second_opinion(
             trial.effects(),
             one.known,
-            allowed=one.question.bounds.allowed,
-            line=one.question.bounds.line,
+            allowed=one.question.bounds.limits.allowed,
+            line=one.question.bounds.limits.line,
             alpha=self._rates.confirm,
             beta=one.question.bounds.beta,
             spread=spread_of(one.question.budget.metric, trial.errors()),
@@ -204,8 +205,8 @@ class Confirmation:
         return second_opinion(
             lost,
             _NOBODY,
-            allowed=doubt.allowed,
-            line=doubt.line,
+            allowed=doubt.limits.allowed,
+            line=doubt.limits.line,
             alpha=self._rates.confirm,
             beta=BETA,
             spread=NOTHING_KNOWN,
@@ -228,7 +229,7 @@ def _answer(decision: Decision | None, one: ScreenedBudget, trial: SequentialTes
     spread = spread_of(one.question.budget.metric, seen.errors())
     loss = with_pair_effects(_about_pairs(seen), seen.effects(), spread)
     pairs = len(trial.effects()) if trial.blocks else 0
-    visible = one.question.bounds.allowed + (loss.value - loss.low)
+    visible = one.question.bounds.limits.allowed + (loss.value - loss.low)
     return BudgetOutcome(decision, loss, visible, _reason(decision, one.trial.decision, pairs))
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.config.budgets import Budget, parse_budget
 from pytest_dlperf.config.detect import with_detect
-from pytest_dlperf.duel.sequential_test import Bounds, Decision
+from pytest_dlperf.duel.sequential_test import Bounds
 from pytest_dlperf.judge.error_rates import BETA, SLOTTED, ErrorRates
-from pytest_dlperf.judge.losses import allowed_loss, loss_to_find
+from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.measurement import Measurement
-    from pytest_dlperf.statistics.estimate import Estimate
+    from pytest_dlperf.statistics.estimate import Decision, Estimate
 
 
 _OPENING: Final = 1.0
@@ -53,14 +53,12 @@ class SuspectedLoss:
 
     Attributes:
         budget: the condition.
-        allowed: the loss that it allows, in shares of one.
-        line: the loss that it must find.
+        limits: the losses that it allows and must find, in shares of one.
         loss: what the first pair lost, with its interval.
     """
 
     budget: Budget
-    allowed: float
-    line: float
+    limits: LossLimits
     loss: Estimate
 
 
@@ -213,9 +211,8 @@ def budget_tests(
         level = value.value if value is not None else 1.0
         if not (budget.limit(level) > 0 and level > 0):
             continue
-        allowed = allowed_loss(budget, level)
-        line = loss_to_find(metric, allowed)
-        bounds = Bounds(allowed, line, rates.screen, pass_rate(allowed, rates))
+        limits = LossLimits.of(budget, level)
+        bounds = Bounds(limits, rates.screen, pass_rate(limits.allowed, rates))
         asked.append(BudgetTest(budget, bounds))
     return tuple(asked)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -29,12 +29,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_dlperf.judge.losses import LossLimits
     from pytest_dlperf.measure.slots import Block, Slot
     from pytest_dlperf.metrics import Metric
-    from pytest_dlperf.statistics.estimate import Estimate
+    from pytest_dlperf.statistics.estimate import Decision, Estimate
 
-
-Decision: TypeAlias = Literal["FAIL", "PASS"]
 
 FEWEST_BLOCKS: Final = 6
 """No trial is decided on fewer blocks."""
@@ -50,20 +49,19 @@ class Bounds:
     """What a trial has to tell apart, and how surely.
 
     Attributes:
-        allowed: the loss that the budget allows, as a log ratio; FAIL when more is proven.
-        line: `max(allowed, detect)`, as a log ratio; PASS when this much is excluded.
+        limits: the losses, as log ratios.
         alpha: how often code within `allowed` may FAIL.
         beta: how often code at or beyond `line` may PASS.
     """
 
-    allowed: float
-    line: float
+    limits: LossLimits
     alpha: float
     beta: float
 
     def __post_init__(self) -> None:
-        if not -math.inf < self.allowed <= self.line < math.inf:
-            raise ValueError(f"allowed is {self.allowed} and line {self.line}: allowed <= line")
+        allowed, line = self.limits.allowed, self.limits.line
+        if not -math.inf < allowed <= line < math.inf:
+            raise ValueError(f"allowed is {allowed} and line {line}: allowed <= line")
         for name, value in (("alpha", self.alpha), ("beta", self.beta)):
             if not 0 < value < 1:
                 raise ValueError(f"{name} is {value}: a probability between 0 and 1")
@@ -139,8 +137,8 @@ class RatioTest:
     def __init__(self, cost: Callable[[Block], tuple[float, float]], bounds: Bounds) -> None:
         self._cost = cost
         self._bounds = bounds
-        self._loss = EProcess(bounds.allowed)
-        self._no_loss = EProcess(-bounds.line)
+        self._loss = EProcess(bounds.limits.allowed)
+        self._no_loss = EProcess(-bounds.limits.line)
         self._ratios: list[float] = []
         self._pairs: list[int] = []
         self.decision: Decision | None = None
@@ -212,9 +210,9 @@ class TailTest:
     def __init__(self, percent: float, bounds: Bounds) -> None:
         self._bounds = bounds
         self._percent = percent
-        self._loss = Exceedances(percent, bounds.allowed)
+        self._loss = Exceedances(percent, bounds.limits.allowed)
         # Base and candidate change places in it: evidence against theta >= line.
-        self._no_loss = Exceedances(percent, -bounds.line)
+        self._no_loss = Exceedances(percent, -bounds.limits.line)
         self._tails = Tails(percent)
         self.blocks = 0
         self.decision: Decision | None = None
@@ -260,7 +258,9 @@ class TailTest:
         """
         found = self.estimate()
         error = (found.high - found.low) / (2 * _Z)
-        return self._bounds.allowed + error * math.sqrt(blocks_needed(self._bounds.alpha, _POWER))
+        return self._bounds.limits.allowed + error * math.sqrt(
+            blocks_needed(self._bounds.alpha, _POWER)
+        )
 
 
 def _too_few_blocks(blocks: int) -> str:
@@ -278,7 +278,7 @@ def smallest_visible(d: NDArray[np.float64], bounds: Bounds) -> float:
         d: log ratios of the blocks in the order of time, shape `(blocks,)`, at least one.
         bounds: what had to be told apart.
     """
-    return bounds.allowed + max(0.0, hodges_lehmann(d) - lower_bound(d, bounds.alpha))
+    return bounds.limits.allowed + max(0.0, hodges_lehmann(d) - lower_bound(d, bounds.alpha))
 
 
 def _seconds_per_good(block: Block) -> tuple[float, float]:

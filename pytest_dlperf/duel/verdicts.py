@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pytest_dlperf.duel.questions import (
     NOTHING,
@@ -17,15 +17,14 @@ from pytest_dlperf.duel.questions import (
 )
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.judge.losses import (
-    allowed_loss,
-    loss_to_find,
-    lost_on_rows,
+    VERDICTS,
+    LossLimits,
+    loss_on_rows,
     metric_after,
-    share_decision,
 )
 from pytest_dlperf.results.baseline import accept
 from pytest_dlperf.results.measurement import ErrorCount
-from pytest_dlperf.results.verdict import Judgement, Verdict
+from pytest_dlperf.results.verdict import Judgement
 from pytest_dlperf.statistics.e_process import FARTHEST
 from pytest_dlperf.statistics.estimate import Estimate, counted
 
@@ -41,63 +40,42 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.measurement import Measurement
 
 
-_VERDICTS: Final = {"FAIL": Verdict.FAIL, "PASS": Verdict.PASS, None: Verdict.INCONCLUSIVE}
-
-
-def accuracy_answers(
+def judge_rows(
     found: Measurement, base: Measurement, budgets: Iterable[Budget], rates: ErrorRates
-) -> dict[str, BudgetOutcome]:
-    """What the rows say of the relative budgets on accuracy and users' shares, by their texts.
+) -> tuple[dict[str, BudgetOutcome], tuple[SuspectedLoss, ...]]:
+    """Decide the relative budgets on accuracy and users' shares by the rows that both answered.
 
-    McNemar's exact test and Bonett and Price's interval, or Student's for pairs, at the rates of
-    the run. There is nothing to be said where both did not answer the same rows.
+    By McNemar's exact test and Bonett and Price's interval, or Student's for pairs, at the rates
+    of the run.
+
+    Returns:
+        The outcomes by the text of the budget, without those whose rows are not the same; and the
+        losses that fresh pairs have to confirm.
     """
-    answers = {}
+    outcomes, suspected = {}, []
     for budget in budgets:
-        allowed = _allowed_share(budget, base)
-        loss = lost_on_rows(budget.metric, found, base)
-        if allowed is not None and loss is not None:
-            line = loss_to_find(budget.metric, allowed)
-            decision = share_decision(
-                *(budget.metric, found, base),
-                allowed=allowed,
-                line=line,
-                alpha=rates.screen,
-                beta=pass_rate(allowed, rates),
-            )
-            visible = allowed + (loss.value - loss.low)
-            answers[budget.text] = BudgetOutcome(decision, loss, visible)
-    return answers
-
-
-def suspected_losses(
-    answers: Mapping[str, BudgetOutcome], budgets: Iterable[Budget], base: Measurement
-) -> tuple[SuspectedLoss, ...]:
-    """The losses of shares that fresh pairs have to confirm."""
-    found = []
-    for budget in budgets:
-        answer = answers.get(budget.text)
-        allowed = _allowed_share(budget, base)
-        if answer is not None and answer.decision == "FAIL" and allowed is not None:
-            line = loss_to_find(budget.metric, allowed)
-            found.append(SuspectedLoss(budget, allowed, line, answer.loss))
-    return tuple(found)
-
-
-def _allowed_share(budget: Budget, base: Measurement) -> float | None:
-    """The loss of a share of answers that a relative budget allows; None for other budgets."""
-    metric = budget.metric
-    share = metric.of_answers and metric.unit == "share"
-    if not budget.relative or not share or budget.operator == "==":
-        return None
-    value = base.metrics.get(metric.name)
-    return None if value is None else allowed_loss(budget, value.value)
+        metric = budget.metric
+        value = base.metrics.get(metric.name)
+        share = metric.of_answers and metric.unit == "share"
+        if not budget.relative or not share or budget.operator == "==" or value is None:
+            continue
+        evidence = loss_on_rows(metric, found, base)
+        if evidence is None:
+            continue
+        limits, loss = LossLimits.of(budget, value.value), evidence.loss
+        decision = evidence.decision(limits, rates.screen, pass_rate(limits.allowed, rates))
+        outcomes[budget.text] = BudgetOutcome(
+            decision, loss, visible=limits.allowed + (loss.value - loss.low)
+        )
+        if decision == "FAIL":
+            suspected.append(SuspectedLoss(budget, limits, loss))
+    return outcomes, tuple(suspected)
 
 
 def judge_duel(
     found: Measurement,
     base: BaselineEntry,
-    budgets: Iterable[Budget],
+    budgets: Sequence[Budget],
     answers: Mapping[str, BudgetOutcome],
 ) -> tuple[Judgement, ...]:
     """Judge each budget: by what was measured in turn, and else as against a stored baseline.
@@ -108,15 +86,17 @@ def judge_duel(
         budgets: what was asked.
         answers: of the contest and of the rows, by the text of the budget.
     """
-    budgets = tuple(budgets)
+    if found.hung:
+        answers = {}
     # That the sides run with different software is what is being compared.
     alike = dataclasses.replace(base, serving=found.serving)
-    judged = judge(found, budgets, alike, base.environment, "")
+    others = [budget for budget in budgets if budget.text not in answers]
+    judged = iter(judge(found, others, alike, base.environment, ""))
     return tuple(
         _answered(budget, answers[budget.text], found, base)
-        if budget.text in answers and not found.hung
-        else judgement
-        for budget, judgement in zip(budgets, judged, strict=True)
+        if budget.text in answers
+        else next(judged)
+        for budget in budgets
     )
 
 
@@ -136,7 +116,7 @@ def _answered(
     return Judgement(
         budget=budget.text,
         metric=metric.name,
-        verdict=_VERDICTS[answer.decision],
+        verdict=VERDICTS[answer.decision],
         measured=measured,
         limit=budget.limit(value) if value is not None else None,
         baseline=value,
@@ -267,10 +247,10 @@ def compare(  # noqa: PLR0913 - the two, what is asked, and by whom and with who
     if found.hung or found.scenario != base.measurement.scenario:
         return Result(found, judge_duel(found, accepted, budgets, {}), NOTHING)
     rates = referee.rates
-    counted = accuracy_answers(found, base.measurement, budgets, rates)
+    by_rows, suspected = judge_rows(found, base.measurement, budgets, rates)
     course = referee.contest(
         budget_tests(budgets, base.measurement, rates) if pairs else (),
-        suspected_losses(counted, budgets, base.measurement),
+        suspected,
         pairs,
         fresh,
         earlier,
@@ -279,6 +259,6 @@ def compare(  # noqa: PLR0913 - the two, what is asked, and by whom and with who
     if found.serving != base.measurement.serving:
         note = f"the base was served by {base.measurement.serving}"
         found = dataclasses.replace(found, notes=(*found.notes, note))
-    answers = {**counted, **course.answers}
+    answers = {**by_rows, **course.answers}
     judgements = judge_duel(found, accepted, budgets, answers)
     return Result(with_judged(found, judgements), judgements, course)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
+Decision: TypeAlias = Literal["FAIL", "PASS"]
+"""What evidence proves of a budget; None, where neither is proven."""
 
 CONFIDENCE: Final = 0.95
 """Two-sided confidence of every interval that is computed, printed or stored."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.metrics import Metric
+    from pytest_dlperf.statistics.estimate import Decision
 
 PAIR_NOISE: Final = 0.02
 """Prior standard deviation of a pair's log ratio: 1.4 % of each of its two processes.
@@ -116,7 +117,7 @@ def second_opinion(  # noqa: PLR0913 - what was seen, and what it is held agains
     alpha: float,
     beta: float,
     spread: Spread,
-) -> Literal["FAIL", "PASS"] | None:
+) -> Decision | None:
     """What fresh pairs say of what the first ones could not settle by themselves.
 
     FAIL if the fresh pairs alone prove a loss beyond `allowed`: what the first ones showed was a

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from pytest_dlperf.statistics.estimate import CONFIDENCE, Estimate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from pytest_dlperf.statistics.estimate import Decision
 
 
 _ALL_FLIPS: Final = 12  # so many seeds have 4,096 ways to flip their signs: all are looked at
@@ -100,7 +102,7 @@ def accuracy_decision(  # noqa: PLR0913 - three counts, and two lines with an er
     line: float,
     alpha: float,
     beta: float,
-) -> Literal["FAIL", "PASS"] | None:
+) -> Decision | None:
     """What the answers of two models on the same rows prove of an accuracy budget.
 
     FAIL, where a loss beyond `allowed` is proven at `alpha`. Beyond 0, McNemar's exact test proves

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -34,8 +35,9 @@ from simulated_duels import (
 )
 
 from pytest_dlperf.duel.confirmation import blocks_of_a_pair
-from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, Bounds, Decision, sequential_test_for
+from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, Bounds, sequential_test_for
 from pytest_dlperf.judge.error_rates import ErrorRates
+from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.e_process import EProcess, interval
@@ -45,6 +47,9 @@ from pytest_dlperf.statistics.pair_effects import (
     second_opinion,
 )
 from pytest_dlperf.statistics.tail_test import Exceedances
+
+if TYPE_CHECKING:
+    from pytest_dlperf.statistics.estimate import Decision
 
 RATES = ErrorRates(1)
 
@@ -155,7 +160,8 @@ def test_decisions_at_once_are_those_of_a_trial() -> None:
     """
     loss = np.repeat([0.0, 0.025, FIVE], 20)[:, np.newaxis]
     d = loss + unchanged(SHARED_MACHINE, 8, 60, cap=14)
-    trials = [sequential_test_for(METRICS["throughput"], Bounds(0.0, FIVE, ALPHA, BETA)) for _ in d]
+    bounds = Bounds(LossLimits(0.0, FIVE), ALPHA, BETA)
+    trials = [sequential_test_for(METRICS["throughput"], bounds) for _ in d]
     for trial, row in zip(trials, d, strict=True):
         for number, ratio in enumerate(row.tolist()):
             base, candidate = (Slot(1, 1, 0, cost, np.empty(0)) for cost in (1, math.exp(ratio)))

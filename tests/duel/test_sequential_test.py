@@ -7,15 +7,16 @@ import math
 
 import numpy as np
 import pytest
+from simulated_duels import log_evidence
 
 from pytest_dlperf.duel.sequential_test import Bounds, sequential_test_for, smallest_visible
 from pytest_dlperf.judge.error_rates import SLOTTED
+from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.statistics.e_process import log_evidence
 
-BOUNDS = Bounds(allowed=0.0, line=math.log(1.05), alpha=0.01, beta=0.05)
-WIDE = Bounds(allowed=0.0, line=math.log(1.25), alpha=0.01, beta=0.05)
+BOUNDS = Bounds(LossLimits(0.0, math.log(1.05)), alpha=0.01, beta=0.05)
+WIDE = Bounds(LossLimits(0.0, math.log(1.25)), alpha=0.01, beta=0.05)
 
 
 def slot(
@@ -98,7 +99,9 @@ def test_the_estimate_is_the_loss(name: str) -> None:
 def test_a_loss_that_is_allowed_does_not_fail() -> None:
     """A loss at the limit of 10 %, or a little less, is never proven to be beyond it."""
     limit = math.log(1.1)
-    trial = sequential_test_for(METRICS["throughput"], Bounds(limit, math.log(1.2), 0.01, 0.05))
+    trial = sequential_test_for(
+        METRICS["throughput"], Bounds(LossLimits(limit, math.log(1.2)), 0.01, 0.05)
+    )
     for block in rows(limit - 0.005, 300):
         trial.add(block)
 
@@ -107,7 +110,7 @@ def test_a_loss_that_is_allowed_does_not_fail() -> None:
 
 def test_neither() -> None:
     """Too few blocks for so fine a line: nothing is decided, and the loss to be seen is larger."""
-    trial = sequential_test_for(METRICS["throughput"], Bounds(0.0, 0.002, 0.01, 0.05))
+    trial = sequential_test_for(METRICS["throughput"], Bounds(LossLimits(0.0, 0.002), 0.01, 0.05))
     for block in rows(0.001, 30):
         trial.add(block)
 
@@ -117,7 +120,7 @@ def test_neither() -> None:
 
 def test_few_blocks_decide_nothing() -> None:
     """However little it takes to be sure: six at least, and until then the trial says so."""
-    trial = sequential_test_for(METRICS["throughput"], Bounds(0.0, 0.05, 0.3, 0.3))
+    trial = sequential_test_for(METRICS["throughput"], Bounds(LossLimits(0.0, 0.05), 0.3, 0.3))
     for _ in range(5):
         trial.add(block_of(slot(100), slot(10)))
     assert trial.decision is None
@@ -217,7 +220,7 @@ def test_what_a_tail_could_have_shown() -> None:
 def test_the_visible_loss_is_where_it_would_fail(allowed: float) -> None:
     """Blocks moved so that their loss is the visible one just reach the evidence for a FAIL."""
     d = np.random.default_rng(3).normal(0, 0.02, 40)
-    bounds = Bounds(allowed, 0.05, 0.01, 0.05)
+    bounds = Bounds(LossLimits(allowed, 0.05), 0.01, 0.05)
     visible = smallest_visible(d, bounds)
     trial = sequential_test_for(METRICS["throughput"], bounds)
     for ratio in d.tolist():
@@ -240,7 +243,7 @@ def test_the_visible_loss_is_where_it_would_fail(allowed: float) -> None:
 def test_bounds_are_checked(values: tuple[float, float, float, float]) -> None:
     """The line is not below what is allowed, and error rates are between 0 and 1."""
     with pytest.raises(ValueError, match=r"allowed <= line|between 0 and 1"):
-        Bounds(*values)
+        Bounds(LossLimits(*values[:2]), *values[2:])
 
 
 @pytest.mark.parametrize("name", ["accuracy", "max", "errors", "peak_memory"])

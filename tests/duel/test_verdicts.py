@@ -13,14 +13,13 @@ from builders import ENVIRONMENT, estimate, make_accepted, make_measurement, mak
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.duel.questions import NOTHING, BudgetOutcome, DuelStatistics
 from pytest_dlperf.duel.verdicts import (
-    accuracy_answers,
     course_note,
     judge_duel,
-    suspected_losses,
+    judge_rows,
     with_slots,
 )
 from pytest_dlperf.judge.error_rates import ErrorRates
-from pytest_dlperf.judge.losses import lost_on_rows
+from pytest_dlperf.judge.losses import LossLimits, lost_on_rows
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.measurement import ErrorCount
 from pytest_dlperf.results.verdict import Verdict
@@ -28,10 +27,10 @@ from pytest_dlperf.statistics.e_process import FARTHEST
 from pytest_dlperf.statistics.estimate import Estimate, counted
 
 if TYPE_CHECKING:
-    from pytest_dlperf.duel.sequential_test import Decision
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.results.row_evidence import Rows
     from pytest_dlperf.results.verdict import Judgement
+    from pytest_dlperf.statistics.estimate import Decision
 
 THROUGHPUT = "throughput >= 0.95 * baseline"
 P99 = "p99 <= baseline"
@@ -265,7 +264,7 @@ def test_accuracy_is_decided_row_by_row(lost: int, won: int, decision: Decision 
     """A clear loss, none, hardly any, too few rows to tell, and a gain."""
     found, base = rows_that_lose(lost, won)
 
-    answers = accuracy_answers(found, base, [parse_budget(ACCURACY)], RATES)
+    answers, _ = judge_rows(found, base, [parse_budget(ACCURACY)], RATES)
 
     assert answers[ACCURACY].decision == decision
     assert answers[ACCURACY].loss.value == pytest.approx((lost - won) / 1000)
@@ -276,7 +275,7 @@ def test_a_loss_that_is_allowed() -> None:
     found, base = rows_that_lose(30, 0)
     none, ten = parse_budget(ACCURACY), parse_budget("accuracy >= baseline - 10pt")
 
-    answers = accuracy_answers(found, base, [none, ten], RATES)
+    answers, _ = judge_rows(found, base, [none, ten], RATES)
 
     assert answers[none.text].decision == "FAIL"
     assert answers[ten.text].decision == "PASS"
@@ -293,7 +292,7 @@ def test_who_did_not_answer_the_same_rows() -> None:
     ):
         for one, two in ((some, other), (other, some)):
             assert lost_on_rows(metric_named("accuracy"), one, two) is None
-            assert accuracy_answers(one, two, [parse_budget(ACCURACY)], RATES) == {}
+            assert judge_rows(one, two, [parse_budget(ACCURACY)], RATES) == ({}, ())
 
 
 def test_the_same_rows_right_is_no_loss_at_all() -> None:
@@ -308,19 +307,18 @@ def test_only_relative_budgets_on_accuracy_are_answered() -> None:
     found, base = rows_that_lose(60, 5)
     budgets = [parse_budget(t) for t in ("accuracy >= 97%", THROUGHPUT, "accuracy == baseline")]
 
-    assert accuracy_answers(found, base, budgets, RATES) == {}
+    assert judge_rows(found, base, budgets, RATES) == ({}, ())
 
 
 def test_a_failed_accuracy_is_in_doubt() -> None:
     """It has to be confirmed; what passed or is open, or is no accuracy, does not."""
     found, base = rows_that_lose(60, 5)
     budgets = [parse_budget(t) for t in (THROUGHPUT, ACCURACY, "accuracy >= baseline - 20pt")]
-    answers = accuracy_answers(found, base, budgets, RATES)
 
-    (doubt,) = suspected_losses({**answers, THROUGHPUT: answer("FAIL")}, budgets, base)
+    _, (doubt,) = judge_rows(found, base, budgets, RATES)
 
     assert doubt.budget.text == ACCURACY
-    assert (doubt.allowed, doubt.line) == (0.0, pytest.approx(0.01))
+    assert doubt.limits == LossLimits(0.0, 0.01)
     assert doubt.loss.value == pytest.approx(0.055)
 
 
@@ -330,9 +328,8 @@ def test_the_judgement_on_accuracy() -> None:
     budget = parse_budget(ACCURACY)
     accepted = make_accepted(base.metrics, rows=base.rows)
 
-    (judgement,) = judge_duel(
-        found, accepted, [budget], accuracy_answers(found, base, [budget], RATES)
-    )
+    answers, _ = judge_rows(found, base, [budget], RATES)
+    (judgement,) = judge_duel(found, accepted, [budget], answers)
 
     assert judgement.verdict is Verdict.FAIL
     assert judgement.change is not None
@@ -345,7 +342,7 @@ def test_an_open_accuracy_says_at_which_share_it_fails() -> None:
     """In shares of one, below the base's."""
     found, base = rows_that_lose(12, 6)
     budget = parse_budget(ACCURACY)
-    answers = accuracy_answers(found, base, [budget], RATES)
+    answers, _ = judge_rows(found, base, [budget], RATES)
 
     (judgement,) = judge_duel(found, make_accepted(base.metrics, rows=base.rows), [budget], answers)
 
