@@ -136,10 +136,10 @@ def gradual_loss_note(
 def _unlike(anchor: BaselineSession, day: MachineConditions) -> bool:
     """Whether the machine is not what it was, or was not quiet."""
     if anchor.yardstick is None or day.yardstick is None:
-        return bool(day.unquiet or day.unlike)
+        return bool(day.noisy or day.speed_changed)
     least, most = ALIKE
     alike = least <= day.yardstick / anchor.yardstick <= most
-    return not alike or bool(day.unquiet or day.unlike)
+    return not alike or bool(day.noisy or day.speed_changed)
 
 
 def _lost_share(metric: Metric, anchor: BaselineSession, now: BaselineSession) -> GradualLoss:

@@ -1,11 +1,11 @@
-"""The judge: budgets against a measurement and, where they ask for one, a baseline.
+"""Verdicts on budgets, from a measurement and, for relative budgets, a baseline.
 
-Every decision compares an interval with a line. FAIL: the whole interval is beyond the line.
+Every decision compares an interval with a limit. FAIL: the whole interval is beyond the limit.
 PASS: the whole interval is within it (a relative budget passes when a loss of its limit or of
 the metric's `detect`, whichever is larger, is excluded). Neither: INCONCLUSIVE.
 
-The interval of a loss since the baseline is the prediction that its sessions make for another one
-of the same code (`statistics/prediction.py`); shares are compared with the newest session alone.
+The interval of a loss since the baseline is that of a prediction for another session of the same
+code (`statistics/prediction.py`); shares are compared with the newest session alone.
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ _STORED: Final = 1e-5  # relative: baselines are stored with six digits
 _LEAST_DIFFERENCE: Final = 1e-12
 
 
-def judge(  # noqa: PLR0913, PLR0917 - what is compared with what, and on what day
+def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
     measurement: Measurement,
     budgets: Iterable[Budget],
     baseline: BaselineEntry | None,
     environment: Environment,
     missing: str,
-    day: MachineConditions = UNKNOWN_CONDITIONS,
+    conditions: MachineConditions = UNKNOWN_CONDITIONS,
 ) -> tuple[Judgement, ...]:
     """Judge each budget.
 
     Args:
-        measurement: what was found.
-        budgets: what was asked; each one's metric is measured or refused.
-        baseline: what was accepted before, if anything was.
-        environment: the software that the measurement ran with.
-        missing: why there is no baseline, for people.
-        day: what is known of the machine, and how often a relative budget may be misjudged.
+        measurement: of the metric of each budget, or with the reason why there is none.
+        budgets: to judge.
+        baseline: accepted before, if any.
+        environment: software of the measurement.
+        missing: why there is no baseline, for the report.
+        conditions: of the machine, with the error rates of a relative budget.
     """
     obstacle, remark = _comparability(measurement, baseline, environment)
     judgements = []
@@ -73,7 +73,7 @@ def judge(  # noqa: PLR0913, PLR0917 - what is compared with what, and on what d
         if judgement is None and not budget.relative:
             judgement = _absolute(budget, measurement.metrics[budget.metric.name])
         if judgement is None:
-            judgement = _against(budget, measurement, baseline, day, (obstacle, missing))
+            judgement = _against(budget, measurement, baseline, conditions, (obstacle, missing))
             if remark:
                 reason = "; ".join(filter(None, (judgement.reason, remark)))
                 judgement = dataclasses.replace(judgement, reason=reason)
@@ -82,7 +82,7 @@ def judge(  # noqa: PLR0913, PLR0917 - what is compared with what, and on what d
 
 
 def _refusal(budget: Budget, measurement: Measurement) -> Judgement | None:
-    """INVALID, where the measuring itself failed; FAIL, where a goal was never reached."""
+    """INVALID if measuring itself failed; FAIL if a goal was never reached; else None."""
     name = budget.metric.name
     measured = measurement.metrics.get(name)
     if measurement.hung:
@@ -95,8 +95,8 @@ def _refusal(budget: Budget, measurement: Measurement) -> Judgement | None:
     if measured is None:
         reason = measurement.refused[name]
         return Judgement(budget.text, name, Verdict.INVALID, reason=reason, lasting=True)
-    about_speed = not budget.metric.of_answers and name != "errors"
-    if measurement.invalid and about_speed:
+    of_the_machine = not budget.metric.of_answers and name != "errors"
+    if measurement.invalid and of_the_machine:
         return Judgement(budget.text, name, Verdict.INVALID, measured, reason=measurement.invalid)
     return None
 
@@ -104,7 +104,7 @@ def _refusal(budget: Budget, measurement: Measurement) -> Judgement | None:
 def _comparability(
     measurement: Measurement, baseline: BaselineEntry | None, environment: Environment
 ) -> tuple[str, str]:
-    """Why the baseline cannot be compared with, and what to know when it can."""
+    """Why the baseline cannot be compared with, and a remark for the report if it can."""
     if baseline is None:
         return "", ""
     for what, now, then in (
@@ -159,7 +159,7 @@ def _against(
     budget: Budget,
     measurement: Measurement,
     baseline: BaselineEntry | None,
-    day: MachineConditions,
+    conditions: MachineConditions,
     reasons: tuple[str, str],
 ) -> Judgement:
     obstacle, missing = reasons
@@ -168,9 +168,9 @@ def _against(
     if baseline is None or not any(name in session.metrics for session in baseline.sessions):
         reason = missing if baseline is None else f"the baseline has no {name}"
         return Judgement(budget.text, name, Verdict.NEW, measured, reason=reason)
-    base, evidence = _since(budget.metric, measurement, baseline, day)
+    base, evidence = _since(budget.metric, measurement, baseline, conditions)
     limit = budget.limit(base)
-    about = Judgement(
+    undecided = Judgement(
         budget=budget.text,
         metric=name,
         verdict=Verdict.INCONCLUSIVE,
@@ -185,26 +185,28 @@ def _against(
         few = f"{len(measurement.seeds)} seeds do not tell what seeds differ by"
         obstacle = obstacle or f"{few}: train from at least {FEWEST_SEEDS}, or from one"
     if obstacle:
-        return dataclasses.replace(about, reason=obstacle, lasting=True)
+        return dataclasses.replace(undecided, reason=obstacle, lasting=True)
     if budget.operator == "==" or name == "errors":
         held = _within(budget, measured.value, limit)
-        return dataclasses.replace(about, verdict=Verdict.PASS if held else Verdict.FAIL)
-    if budget.metric.is_speed and (day.unquiet or day.unlike):
-        return dataclasses.replace(about, reason=day.unquiet or day.unlike)
+        return dataclasses.replace(undecided, verdict=Verdict.PASS if held else Verdict.FAIL)
+    if budget.metric.is_speed and (conditions.noisy or conditions.speed_changed):
+        return dataclasses.replace(undecided, reason=conditions.noisy or conditions.speed_changed)
     limits = LossLimits.of(budget, base)
-    decision = evidence.decision(limits, day.alpha, day.beta)
+    decision = evidence.decision(limits, conditions.alpha, conditions.beta)
     if decision is not None:
-        improved = decision == "PASS" and evidence.improved(day.alpha)
-        return dataclasses.replace(about, verdict=VERDICTS[decision], improved=improved)
+        improved = decision == "PASS" and evidence.improved(conditions.alpha)
+        return dataclasses.replace(undecided, verdict=VERDICTS[decision], improved=improved)
     return dataclasses.replace(
-        about,
-        fails_at=metric_after(budget.metric, base, limits.allowed + evidence.visible(day.alpha)),
+        undecided,
+        fails_at=metric_after(
+            budget.metric, base, limits.allowed + evidence.visible(conditions.alpha)
+        ),
         reason="the noise hides a loss of this size",
     )
 
 
 def _since(
-    metric: Metric, measurement: Measurement, baseline: BaselineEntry, day: MachineConditions
+    metric: Metric, measurement: Measurement, baseline: BaselineEntry, conditions: MachineConditions
 ) -> tuple[float, IntervalLoss | MeasuredLoss]:
     """The baseline's value, as it would be today, and what is known of the loss since."""
     now = measurement.metrics[metric.name]
@@ -215,7 +217,7 @@ def _since(
             lost, reach = unpaired_loss(metric, values[-1], now)
             loss = Estimate(lost, lost - reach, lost + reach)
         return values[-1].value, IntervalLoss(loss)
-    prediction = prediction_of(metric, measurement, baseline, day)
+    prediction = prediction_of(metric, measurement, baseline, conditions)
     expected = math.exp(oriented(metric, log_cost(metric, now.value) - prediction.loss))
     if len(values) == 1 and math.isclose(
         expected, values[0].value, rel_tol=_STORED, abs_tol=_LEAST_DIFFERENCE
@@ -225,7 +227,7 @@ def _since(
 
 
 def prediction_of(
-    metric: Metric, measurement: Measurement, baseline: BaselineEntry, day: MachineConditions
+    metric: Metric, measurement: Measurement, baseline: BaselineEntry, conditions: MachineConditions
 ) -> Prediction:
     """The loss of a speed or a size since the baseline, as a logarithm of its cost.
 
@@ -233,7 +235,7 @@ def prediction_of(
         metric: one that the measurement and a session of the baseline have; no share.
         measurement: of this session.
         baseline: the sessions before.
-        day: the machine's conditions in this session.
+        conditions: the machine's conditions in this session.
     """
     return loss_of_sessions(
         metric,
@@ -242,7 +244,7 @@ def prediction_of(
             for session in baseline.sessions
             if metric.name in session.metrics
         ],
-        [(measurement.metrics[metric.name], day.yardstick)],
-        scaled=metric.name in day.scaled,
+        [(measurement.metrics[metric.name], conditions.yardstick)],
+        scaled=metric.name in conditions.scaled,
         paired=same_rows(metric, measurement, baseline),
     )
