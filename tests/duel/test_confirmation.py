@@ -56,12 +56,12 @@ def asked(
 ) -> ScreenedBudget:
     """A budget, with first pairs that have these effects."""
     about = about or question()
-    trial = sequential_test_for(about.budget.metric, about.bounds)
+    test = sequential_test_for(about.budget.metric, about.bounds)
     by_pair = [blocks(effect, pair) for pair, effect in enumerate(first)]
     for turn in zip(*by_pair, strict=True):
         for one in turn:
-            trial.add(one)
-    return ScreenedBudget(about, trial, np.array(earlier))
+            test.add(one)
+    return ScreenedBudget(about, test, np.array(earlier))
 
 
 def looked(confirmation: Confirmation, *effects: float, count: int = 20) -> int:

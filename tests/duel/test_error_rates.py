@@ -55,7 +55,7 @@ RATES = ErrorRates(1)
 
 
 def decided(d: np.ndarray, alpha: float = ALPHA) -> tuple[np.ndarray, np.ndarray]:
-    """FAIL, PASS or "", as a trial with `detect` 5 % decides, and after how many blocks.
+    """FAIL, PASS or "", as a test with `detect` 5 % decides, and after how many blocks.
 
     What is decided needs no further blocks, so these are looked at in ever fewer sessions.
     """
@@ -101,7 +101,7 @@ class Stages:
 def in_two_stages(launch: float, loss: float, pairs: int, sessions: int = SESSIONS) -> Stages:
     """Sessions with blocks of 6 % noise, whose pairs of processes differ by `launch`.
 
-    As the referee leads them: blocks go round the pairs until a trial is decided and each pair has
+    As the referee leads them: blocks go round the pairs until a test is decided and each pair has
     as many as `blocks_of_a_pair` wants; fresh pairs have so many each.
     """
     noise = replace(HEAVY_TAILS, launch=launch / math.sqrt(2))
@@ -154,26 +154,26 @@ def test_many_sessions_at_once_are_each_by_itself(theta0: float) -> None:
 
 
 def test_decisions_at_once_are_those_of_a_trial() -> None:
-    """FAIL, PASS or neither, as a trial decides 60 sessions, some at a loss, some with none.
+    """FAIL, PASS or neither, as a test decides 60 sessions, some at a loss, some with none.
 
-    The effects of their pairs, and the errors of these, are the trial's too.
+    The effects of their pairs, and the errors of these, are the test's too.
     """
     loss = np.repeat([0.0, 0.025, FIVE], 20)[:, np.newaxis]
     d = loss + unchanged(SHARED_MACHINE, 8, 60, cap=14)
     bounds = Bounds(LossLimits(0.0, FIVE), ALPHA, BETA)
-    trials = [sequential_test_for(METRICS["throughput"], bounds) for _ in d]
-    for trial, row in zip(trials, d, strict=True):
+    tests = [sequential_test_for(METRICS["throughput"], bounds) for _ in d]
+    for test, row in zip(tests, d, strict=True):
         for number, ratio in enumerate(row.tolist()):
             base, candidate = (Slot(1, 1, 0, cost, np.empty(0)) for cost in (1, math.exp(ratio)))
-            trial.add(Block(base, candidate, number % 3, 2.0))
+            test.add(Block(base, candidate, number % 3, 2.0))
 
-    decisions = [trial.decision or "" for trial in trials]
+    decisions = [test.decision or "" for test in tests]
     assert decisions == decided(d)[0].tolist()
     assert set(decisions) == {"FAIL", "PASS", ""}
-    for trial, row in zip(trials, d, strict=True):
+    for test, row in zip(tests, d, strict=True):
         effects, errors = by_pair(row, 3)
-        assert trial.effects() == pytest.approx(effects)
-        assert trial.errors() == pytest.approx(errors)
+        assert test.effects() == pytest.approx(effects)
+        assert test.errors() == pytest.approx(errors)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
