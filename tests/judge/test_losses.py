@@ -1,4 +1,4 @@
-"""Pairing: what was lost on the very rows that both sides answered."""
+"""Losses on the rows that both sides answered, and what they prove."""
 
 from __future__ import annotations
 
