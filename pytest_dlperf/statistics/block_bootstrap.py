@@ -1,4 +1,4 @@
-"""Intervals from blocks: stretches of one run, long enough to be nearly independent."""
+"""Intervals from blocks: parts of one run, long enough to be nearly independent."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def block_percentiles(
     counts = np.bincount(block * (len(edges) - 1) + column, minlength=k * (len(edges) - 1))
     middles = np.sqrt(edges[:-1] * edges[1:])
     ordered: NDArray[np.float64] = np.sort(values)
-    # Not interpolated: an order statistic is a latency that somebody really had.
+    # Not interpolated: an order statistic is a latency that was measured.
     points = {
         percent: float(ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))])
         for percent in percents

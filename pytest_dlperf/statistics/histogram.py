@@ -1,4 +1,4 @@
-"""Histogram: durations counted in bins of 0.2 %, so that a long run takes no more memory."""
+"""Durations counted in bins of 0.2 %, so that memory does not grow with a run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ERROR: Final = 1e-3
-"""A duration that is read from a histogram is at most this far off, relative to itself."""
+"""Largest relative error of a duration that is read from a histogram."""
 
 _BINS_A_FOLD: Final = 1 / math.log(1.002)
-_ROOM: Final = 256  # bins more than are needed, so that few additions grow the table
+_ROOM: Final = 256  # spare bins, so that few additions reallocate the table
 
 
 class Histogram:
@@ -25,7 +25,7 @@ class Histogram:
 
     Args:
         rows: how many distributions there are, side by side.
-        bins: for which there is room already.
+        bins: to allocate at once.
     """
 
     def __init__(self, rows: int, bins: range = range(0)) -> None:

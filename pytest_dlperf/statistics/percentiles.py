@@ -1,4 +1,4 @@
-"""Percentiles that may be believed: how many requests they need, and an upper bound."""
+"""Percentiles of independent values: the requests that they need, and exact intervals."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from pytest_dlperf.statistics.estimate import CONFIDENCE, Estimate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
 _CONFIDENCE: Final = 0.99
-
-
 _TAIL: Final = (1 - CONFIDENCE) / 2
 _CLUSTERED: Final = -2.326  # one-sided 1 %
 
@@ -50,7 +47,7 @@ def required_requests(percent: float) -> int:
 
 
 def independent(values: NDArray[np.float64]) -> bool:
-    """Whether values that follow one another do not come in clusters, as those of a queue do.
+    """Whether consecutive values show no clusters, as those of a queue do.
 
     Wald and Wolfowitz' runs test about the median (Wald, Wolfowitz 1940), one-sided at 1 %.
 

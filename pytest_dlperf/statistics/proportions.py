@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.statistics.estimate import Decision
 
 
-_ALL_FLIPS: Final = 12  # so many seeds have 4,096 ways to flip their signs: all are looked at
+_ALL_FLIPS: Final = 12  # seeds whose 4,096 flips of signs are all enumerated
 _SOME_FLIPS: Final = 9999
 _ROUNDING: Final = 1e-12  # relative: sums that differ by less are tied
 _FEWEST_SEEDS: Final = 2
@@ -74,7 +74,7 @@ def mcnemar(only_base: int, only_candidate: int) -> float:
 def paired_loss(
     only_base: float, only_candidate: float, rows: int, confidence: float = CONFIDENCE
 ) -> Estimate:
-    """What the candidate lost in accuracy on the same rows, with Bonett and Price's interval.
+    """The loss of accuracy on the same rows, with Bonett and Price's interval.
 
     The interval is the adjusted Wald one for paired proportions (Bonett and Price 2012): with
     `p1 = (b + 1) / (n + 2)` and `p2 = (c + 1) / (n + 2)`,
@@ -103,7 +103,7 @@ def accuracy_decision(  # noqa: PLR0913 - three counts, and two lines with an er
     alpha: float,
     beta: float,
 ) -> Decision | None:
-    """What the answers of two models on the same rows prove of an accuracy budget.
+    """Decide an accuracy budget by the answers of two models on the same rows.
 
     FAIL, where a loss beyond `allowed` is proven at `alpha`. Beyond 0, McNemar's exact test proves
     it. Beyond any other loss, Bonett and Price's one-sided end and Tango's score test (Tango 1998)
@@ -122,8 +122,8 @@ def accuracy_decision(  # noqa: PLR0913 - three counts, and two lines with an er
         rows: rows that both answered; without any, nothing is proven.
         allowed: the share of rows that may be lost; below 0 where a gain is demanded.
         line: the loss that has to be excluded for a PASS, at least `allowed`.
-        alpha: how often a loss of `allowed` may FAIL, below a half.
-        beta: how often a loss of `line` may PASS, below a half.
+        alpha: error rate of a FAIL at a loss of `allowed`, below a half.
+        beta: error rate of a PASS at a loss of `line`, below a half.
 
     Returns:
         None where neither is proven.
