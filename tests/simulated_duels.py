@@ -13,17 +13,10 @@ from pytest_dlperf.statistics.e_process import EProcess
 from pytest_dlperf.statistics.pair_effects import Spread, spread_of
 
 SESSIONS = 2000
-
-
 CAP = 60
-
-
+LONG_CAP = 400
 SLOT_SECONDS = 0.5
-
-
 FIVE = math.log(1.05)
-
-
 ALPHA, BETA = 0.01, 0.05
 
 
@@ -41,9 +34,6 @@ SHARED_MACHINE = Noise(
 
 HEAVY_TAILS = Noise(white=0.06, tail=3.0)
 """Of short slots: blocks differ by 6 %, and now and then by far more."""
-
-
-LONG_CAP = 400
 
 
 def running_evidence(d: np.ndarray, theta0: float = 0.0) -> np.ndarray:
@@ -81,16 +71,23 @@ def first(reached: np.ndarray) -> np.ndarray:
 
 
 def by_pair(d: np.ndarray, pairs: int) -> tuple[np.ndarray, np.ndarray]:
-    """The effect of each pair and its standard error, from blocks that went round."""
-    of_pairs = [d[pair::pairs] for pair in range(pairs)]
-    effects = np.array([np.median(one) for one in of_pairs])
-    sizes = [np.median(np.abs(one - at)) for one, at in zip(of_pairs, effects, strict=True)]
-    lengths = np.array([len(one) for one in of_pairs])
-    return effects, math.sqrt(math.pi / 2) * 1.4826 * np.array(sizes) / np.sqrt(lengths)
+    """The effect of each pair and its standard error, from blocks that take turns.
+
+    Shape `(..., pairs)` each, for blocks of shape `(..., blocks)`.
+    """
+    of_pairs = [d[..., pair::pairs] for pair in range(pairs)]
+    effects = np.stack([np.median(ratios, axis=-1) for ratios in of_pairs], axis=-1)
+    sizes = [
+        np.median(np.abs(ratios - effects[..., pair, np.newaxis]), axis=-1)
+        for pair, ratios in enumerate(of_pairs)
+    ]
+    lengths = np.array([ratios.shape[-1] for ratios in of_pairs])
+    errors = math.sqrt(math.pi / 2) * 1.4826 * np.stack(sizes, axis=-1) / np.sqrt(lengths)
+    return effects, errors
 
 
 def spread(errors: np.ndarray) -> Spread:
-    """Of throughput."""
+    """Between pairs, for throughput."""
     return spread_of(METRICS["throughput"], errors)
 
 

@@ -1,4 +1,4 @@
-"""The proof: what the duel promises, kept against noise that a real machine could have.
+"""Error rates of duels under simulated noise of the kinds that real machines have.
 
 Thousands of sessions at once, so the e-process is written here a second time, over sessions.
 """
@@ -101,20 +101,20 @@ class Stages:
 def in_two_stages(launch: float, loss: float, pairs: int, sessions: int = SESSIONS) -> Stages:
     """Sessions with blocks of 6 % noise, whose pairs of processes differ by `launch`.
 
-    As the referee leads them: blocks go round the pairs until a test is decided and each pair has
-    as many as `blocks_of_a_pair` wants; fresh pairs have so many each.
+    As the scheduler measures them: blocks go round the pairs until a test is decided and each pair
+    has as many as `blocks_of_a_pair` wants; fresh pairs have as many each.
     """
     noise = replace(HEAVY_TAILS, launch=launch / math.sqrt(2))
     enough = blocks_of_a_pair(HEAVY_TAILS.white)
     d = loss + unchanged(noise, 5, sessions, pairs, LONG_CAP)
-    again = loss + unchanged(noise, 6, sessions, LOOKS[-1], LOOKS[-1] * enough)
+    fresh = by_pair(loss + unchanged(noise, 6, sessions, LOOKS[-1], LOOKS[-1] * enough), LOOKS[-1])
     seen, needed = Counter[str](), 0
     for row, (first_decision, ends) in enumerate(zip(*decided(d, RATES.screen), strict=True)):
         effects, errors = by_pair(d[row, : max(ends, pairs * enough)], pairs)
         settled = first_decision == "PASS" and excludes(effects, FIVE, BETA, spread(errors))
         decision: str | None = first_decision
         if first_decision and not settled:
-            decision, count = asked_again(again[row], effects)
+            decision, count = asked_again(fresh[0][row], fresh[1][row], effects)
             seen["asked"] += 1
             needed += count
         seen["alarmed"] += first_decision == "FAIL"
@@ -123,10 +123,11 @@ def in_two_stages(launch: float, loss: float, pairs: int, sessions: int = SESSIO
     return Stages(*shares, needed / max(1, seen["asked"]))
 
 
-def asked_again(d: np.ndarray, known: np.ndarray) -> tuple[Decision | None, int]:
-    """What fresh pairs say, one after the other, and how many it took."""
-    fresh, errors = by_pair(d, LOOKS[-1])
-    for count in range(1, LOOKS[-1] + 1):
+def asked_again(
+    fresh: np.ndarray, errors: np.ndarray, known: np.ndarray
+) -> tuple[Decision | None, int]:
+    """The decision of fresh pairs, at each look until there is one, and how many it took."""
+    for count in LOOKS:
         decision = second_opinion(
             fresh[:count],
             known,
