@@ -170,10 +170,10 @@ def metric_named(name: str) -> Metric:
     'train.time_to_accuracy(95%)'
     """
     __tracebackhide__ = True
-    found = find_metric(name)
-    if found is None:
+    metric = find_metric(name)
+    if metric is None:
         raise UsageError(f"unknown metric {name!r:.80}", unknown_hint(name))
-    return found
+    return metric
 
 
 def unknown_hint(name: str) -> str:

@@ -83,7 +83,7 @@ def change_by(metric: Metric, loss: Estimate) -> Estimate:
 
 @dataclass(frozen=True, slots=True)
 class LossLimits:
-    """The two losses that a relative budget has to be told apart by.
+    """The two losses that decide a relative budget.
 
     Attributes:
         allowed: FAIL when more is proven; below 0 where a gain is demanded.

@@ -104,9 +104,9 @@ def _with_intervals(
     # A few resamples at a time: all of them would be a thousand times the histogram.
     for drawn in np.array_split(draws.astype(np.float64), _PARTS):
         counted = drawn @ cumulative
-        for percent, found in resampled.items():
+        for percent, drawn_percentiles in resampled.items():
             wanted = counted[:, -1:] * (percent / 100)
-            found.append(middles[np.argmax(counted > wanted, axis=1)])
+            drawn_percentiles.append(middles[np.argmax(counted > wanted, axis=1)])
     estimates = {}
     for percent, value in points.items():
         low, high = np.quantile(np.concatenate(resampled[percent]), [_TAIL, 1 - _TAIL])

@@ -83,8 +83,8 @@ class Histogram:
             return np.full(len(cumulative), np.nan)
         count = cumulative[:, -1]
         rank = np.minimum(count - 1, (count * share).astype(np.int64))
-        found = self.middles_ns[np.argmax(cumulative > rank[:, np.newaxis], axis=1)]
-        return np.where(count > 0, found, np.nan)
+        quantiles = self.middles_ns[np.argmax(cumulative > rank[:, np.newaxis], axis=1)]
+        return np.where(count > 0, quantiles, np.nan)
 
     def _cover(self, low: int, high: int) -> None:
         width = self._counts.shape[1]

@@ -53,7 +53,7 @@ def mcnemar(only_base: int, only_candidate: int) -> float:
     """McNemar's exact one-sided p-value that the candidate is worse on the same rows.
 
     `P[Bin(b + c, 1/2) >= b]` (McNemar 1947, with the exact binomial): where neither model is
-    better, each row that one alone has right is the base's or the candidate's like a fair coin.
+    better, each row that one alone has right is equally likely the base's or the candidate's.
 
     Args:
         only_base: rows that the base alone answers rightly (b).
@@ -172,7 +172,7 @@ class SeedComparison:
     Attributes:
         loss: mean loss over seeds, with its t-interval.
         p_value: one-sided, that the candidate is worse.
-        floor: the smallest p-value that so many seeds can have; below it nothing is ever proven.
+        floor: the smallest p-value that this number of seeds can have.
     """
 
     loss: Estimate
