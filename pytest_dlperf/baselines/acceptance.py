@@ -171,7 +171,7 @@ def unchanged(
         baseline: the sessions before; None if there are none.
         day: what is known of the machine.
     """
-    if baseline is None or day.unlike:
+    if baseline is None or day.speed_changed:
         return False
     compared = {
         budget.metric.name: budget.metric

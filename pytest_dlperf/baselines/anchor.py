@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.judge.conditions import ALIKE
-from pytest_dlperf.judge.losses import session_of, share_lost
+from pytest_dlperf.judge.losses import session_of, unpaired_loss
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.statistics.estimate import NORMAL_REACH
 from pytest_dlperf.statistics.prediction import PRIOR_FREEDOM
@@ -136,14 +136,14 @@ def gradual_loss_note(
 def _unlike(anchor: BaselineSession, day: MachineConditions) -> bool:
     """Whether the machine is not what it was, or was not quiet."""
     if anchor.yardstick is None or day.yardstick is None:
-        return bool(day.unquiet or day.unlike)
+        return bool(day.noisy or day.speed_changed)
     least, most = ALIKE
     alike = least <= day.yardstick / anchor.yardstick <= most
-    return not alike or bool(day.unquiet or day.unlike)
+    return not alike or bool(day.noisy or day.speed_changed)
 
 
 def _lost_share(metric: Metric, anchor: BaselineSession, now: BaselineSession) -> GradualLoss:
-    lost, reach = share_lost(metric, anchor.metrics[metric.name], now.metrics[metric.name])
+    lost, reach = unpaired_loss(metric, anchor.metrics[metric.name], now.metrics[metric.name])
     return GradualLoss(metric.name, lost, reach / NORMAL_REACH)
 
 

@@ -116,7 +116,7 @@ class BaselineEvaluator:
         standing = BaselineComparison(
             sessions=len(old.sessions) if old else 0,
             unchanged=unchanged(found, plan.judged, old, day),
-            unquiet=day.unquiet,
+            unquiet=day.noisy,
             other_conditions=old is not None and not new.comparable(old),
             anchored=old is not None and old.anchor is not None,
             ways=self.footing.ways,

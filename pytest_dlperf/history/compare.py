@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.judge.conditions import ALIKE
 from pytest_dlperf.judge.error_rates import ALPHA, BETA
 from pytest_dlperf.judge.losses import (
+    VERDICTS,
     CountedLoss,
     LossEvidence,
+    LossLimits,
     MeasuredLoss,
-    PairedLoss,
     change_by,
     changed_by,
     contrast_of,
-    loss_to_find,
-    lost_rows,
-    lost_scores,
+    loss_on_rows,
     unpaired,
 )
 from pytest_dlperf.metrics import in_order, is_usual, metric_named
@@ -319,25 +318,21 @@ def _value(metric: Metric, side: BaselineEntry) -> float:
 
 def _evidence(metric: Metric, found: BaselineEntry, old: BaselineEntry) -> tuple[LossEvidence, str]:
     """What the sessions say of a loss, and what to know of it."""
-    line = loss_to_find(metric, 0.0)
     if metric.name == "errors":
-        return CountedLoss(_value(metric, found) - _value(metric, old), line), ""
+        return CountedLoss(_value(metric, found) - _value(metric, old), metric.detect), ""
     if metric.unit != "share":
-        return MeasuredLoss(contrast_of(metric, old, found), line), ""
-    pairs = lost_rows(metric, found, old)
-    if pairs is not None:
-        return PairedLoss(*pairs, line), ""
-    paired = lost_scores(metric, found, old)
-    if paired is not None:
-        return MeasuredLoss(paired, line), ""
-    return MeasuredLoss(unpaired(metric, old, found), line), "not of the same rows"
+        return MeasuredLoss(contrast_of(metric, old, found)), ""
+    on_rows = loss_on_rows(metric, found, old)
+    if on_rows is not None:
+        return on_rows, ""
+    return MeasuredLoss(unpaired(metric, old, found)), "not of the same rows"
 
 
 def _decided(draft: Row | _Open, alpha: float) -> Row:
     if isinstance(draft, Row):
         return draft
     row, evidence, metric = draft.row, draft.evidence, draft.metric
-    verdict = evidence.verdict(alpha, BETA)
+    verdict = VERDICTS[evidence.decision(LossLimits.allowing(metric, 0.0), alpha, BETA)]
     is_open = verdict is Verdict.INCONCLUSIVE
     visible = evidence.visible(alpha) if is_open else None
     possible = visible is not None and (metric.unit != "share" or visible <= 1)

@@ -1,11 +1,11 @@
-"""Estimate: a value with the interval that the evidence allows."""
+"""A value with its confidence interval, and robust measures of noise."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -13,15 +13,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+Decision: TypeAlias = Literal["FAIL", "PASS"]
+"""What evidence proves of a budget; None, where neither is proven."""
+
 CONFIDENCE: Final = 0.95
 """Two-sided confidence of every interval that is computed, printed or stored."""
 
 NORMAL_REACH: Final = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2)
-"""The interval of a normal value reaches so many of its standard errors to either side."""
-
+"""Half the width of a normal value's interval, in standard errors."""
 
 SCALE: Final = 1.4826
 """The median of |x| times this is the standard deviation of a normal x."""
+
 SD_OF_MEDIAN: Final = math.sqrt(math.pi / 2)
 """The median of n normal values has this many standard errors of their mean."""
 
@@ -48,7 +51,7 @@ def counted(value: float) -> Estimate:
 
 
 def deviation(sizes: NDArray[np.float64]) -> float:
-    """The standard deviation of values that lie so far from their middle, shape `(n,)`, n >= 1."""
+    """Robust standard deviation, from the distances of n >= 1 values to their median."""
     return SCALE * float(np.median(sizes))
 
 

@@ -213,7 +213,7 @@ def test_unchanged(budget: str, now: float, *, same: bool) -> None:
 def test_another_machine_is_a_change() -> None:
     """What a machine measured that is not what it was is not one of the sessions before."""
     budgets = [parse_budget("throughput >= baseline")]
-    strange = MachineConditions(unlike="the machine is not what it was")
+    strange = MachineConditions(speed_changed="the machine is not what it was")
 
     assert not unchanged(MEASUREMENT, budgets, make_accepted(), strange)
     assert not unchanged(MEASUREMENT, budgets, None, UNKNOWN_CONDITIONS)

@@ -18,6 +18,7 @@ from pytest_dlperf.duel.questions import DuelSettings, SuspectedLoss, budget_tes
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
 from pytest_dlperf.errors import TargetError
 from pytest_dlperf.judge.error_rates import ErrorRates
+from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.measure.slots import Slot
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.estimate import counted
@@ -140,7 +141,7 @@ def asked(*texts: str) -> tuple[BudgetTest, ...]:
 
 def doubt(lost: float) -> SuspectedLoss:
     """A loss of accuracy that the first pair showed."""
-    return SuspectedLoss(parse_budget("accuracy >= baseline"), 0.0, 0.01, counted(lost))
+    return SuspectedLoss(parse_budget("accuracy >= baseline"), LossLimits(0.0, 0.01), counted(lost))
 
 
 def contest(

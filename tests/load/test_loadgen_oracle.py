@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from early_stopping import early_stopping_bound
 from scipy import stats
 
 from pytest_dlperf.load.arrivals import arrivals
 from pytest_dlperf.load.scenarios import Burst, Constant, OpenLoop, Server
-from pytest_dlperf.statistics.percentiles import early_stopping_bound
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
