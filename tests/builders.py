@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from pytest_dlperf.load.accumulator import EXACT, Accumulator
 from pytest_dlperf.load.samples import Samples
-from pytest_dlperf.results.baseline import BaselineEntry, Revision
+from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, Revision
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.measurement import Measurement
 from pytest_dlperf.results.record import Record
@@ -58,18 +59,30 @@ def make_measurement(metrics: Mapping[str, Estimate] | None = None, **fields: An
 
 
 def make_accepted(metrics: Mapping[str, Estimate] | None = None, **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any field
-    """An accepted measurement."""
-    given = {
-        "scenario": "ClosedLoop(clients=64)",
-        "serving": "Serving()",
-        "metrics": MappingProxyType(
+    """A baseline entry; what is of a session is of its newest one, after those in `earlier`."""
+    session = BaselineSession(
+        MappingProxyType(
             {"throughput": estimate(1000.0), "errors": counted(0.0)} if metrics is None else metrics
         ),
-        "rows": None,
-        "environment": ENVIRONMENT,
-        "revision": REVISION,
-    }
+        fields.pop("environment", ENVIRONMENT),
+        fields.pop("revision", REVISION),
+        fields.pop("yardstick", None),
+        fields.pop("blocks", None),
+    )
+    sessions = (*fields.pop("earlier", ()), session)
+    given = {"scenario": "ClosedLoop(clients=64)", "serving": "Serving()", "sessions": sessions}
     return BaselineEntry(**{**given, **fields})
+
+
+def continued(earlier: Iterable[BaselineSession], entry: BaselineEntry) -> BaselineEntry:
+    """An entry whose newest session follows others."""
+    return dataclasses.replace(entry, sessions=(*earlier, entry.newest))
+
+
+def with_session(entry: BaselineEntry, **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any field
+    """An entry with some fields of its newest session replaced."""
+    newest = dataclasses.replace(entry.newest, **fields)
+    return dataclasses.replace(entry, sessions=(*entry.sessions[:-1], newest))
 
 
 def make_judgement(verdict: Verdict = Verdict.PASS, **fields: Any) -> Judgement:  # noqa: ANN401 - any field

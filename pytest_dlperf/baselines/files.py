@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 FOLDER: Final = ".dlperf/baselines"
 """Where baselines lie, below pytest's root directory."""
 
-_SCHEMAS: Final = tuple(range(1, SCHEMA + 1))
 _LINE: Final = 140  # columns
 _READABLE: Final = 120  # characters of a test's name that its file name keeps
 _LARGEST: Final = 16 << 20  # a file beyond this is no baseline of ours
@@ -212,14 +211,16 @@ def read_baseline(path: Path) -> Baseline | None:
     except (RecursionError, ValueError) as error:
         raise BaselineError(str(path), f"it is damaged: {error}", _MEND) from None
     schema = value.get("schema") if isinstance(value, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
+    if not isinstance(schema, int) or schema < 1:
+        raise BaselineError(str(path), f"it is damaged: schema {schema!r}", _MEND)
+    if schema != SCHEMA:
+        newer = schema > SCHEMA
         raise BaselineError(
             str(path),
-            f"it was written by a newer pytest-dlperf (schema {schema}, this reads {SCHEMA})",
-            "upgrade pytest-dlperf",
+            f"it was written by {'a newer' if newer else 'an older'} pytest-dlperf "
+            f"(schema {schema}, this reads {SCHEMA})",
+            "upgrade pytest-dlperf" if newer else _MEND,
         )
-    if schema not in _SCHEMAS:
-        raise BaselineError(str(path), f"it is damaged: schema {schema!r}", _MEND)
     try:
         return Baseline.from_json(value)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:

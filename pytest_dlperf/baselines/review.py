@@ -160,8 +160,8 @@ class Proposal:
     @property
     def accepted(self) -> BaselineEntry:
         """What becomes the baseline: this session alone, its own anchor unless there is one."""
-        found = dataclasses.replace(self.entry.found, earlier=())
-        return dataclasses.replace(found, anchor=found.newest, changes=0)
+        found = self.entry.found
+        return dataclasses.replace(found, sessions=(found.newest,)).anchored()
 
 
 def of_newest_runs(newest_first: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -28,7 +28,7 @@ def ends_of(estimate: Estimate) -> float | list[float]:
 
 
 def estimate_of(metric: Any) -> Estimate:  # noqa: ANN401 - of a file
-    """The inverse of `ends_of`; takes `{"value": ..., "low": ..., "high": ...}` too.
+    """The inverse of `ends_of`.
 
     Raises:
         TypeError, ValueError, OverflowError: for anything else.
@@ -37,8 +37,6 @@ def estimate_of(metric: Any) -> Estimate:  # noqa: ANN401 - of a file
         case int() | float():
             return counted(float(metric))
         case [value, low, high]:
-            return Estimate(float(value), float(low), float(high))
-        case {"value": value, "low": low, "high": high}:  # the first schema of baselines
             return Estimate(float(value), float(low), float(high))
     raise ValueError(f"{metric!r:.80} is no figure: expected one, or value, low and high")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from builders import MACHINE, estimate, make_accepted, make_rows
+from builders import MACHINE, continued, estimate, make_accepted, make_rows, with_session
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -185,10 +185,9 @@ def test_file_cut_off_anywhere(store: BaselineFiles) -> None:
         b"not json",
         b"\x00\x01\x02",
         b"\xff\xfe{\x00",
-        b'{"schema": 1}',
-        b'{"schema": 2}',
-        b'{"schema": 2, "test": "t"}',
-        b'{"schema": [2], "test": "t", "measurements": {}}',
+        b'{"schema": 3}',
+        b'{"schema": 3, "test": "t"}',
+        b'{"schema": [3], "test": "t", "measurements": {}}',
         b"<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n",
         pytest.param(b"[" * 100_000, id="nested too deeply"),
         pytest.param(b'{"schema":' + b"9" * 10_000 + b"}", id="a number of 10,000 digits"),
@@ -299,6 +298,16 @@ def test_newer_schema(store: BaselineFiles, schema: int) -> None:
     assert "upgrade" in error.hint
 
 
+@pytest.mark.parametrize("schema", [1, 2])
+def test_older_schema(store: BaselineFiles, schema: int) -> None:
+    """A file of an older version is refused, with the advice to record it anew."""
+    error = _refused(store, json.dumps({"schema": schema, "tests": []}).encode())
+    assert error.problem == (
+        f"it was written by an older pytest-dlperf (schema {schema}, this reads {SCHEMA})"
+    )
+    assert "record anew" in error.hint
+
+
 def test_file_of_another_test(store: BaselineFiles) -> None:
     """A file that belongs to another test (renamed by hand) is refused by that test's name."""
     value = json.loads(store.path(TEST).read_bytes())
@@ -384,7 +393,7 @@ def test_a_session_more_is_a_block_of_lines(store: BaselineFiles) -> None:
     store.save(TEST, "", one)
     before = store.path(TEST).read_text().splitlines()
 
-    store.save(TEST, "", dataclasses.replace(_whole(1), earlier=one.sessions))
+    store.save(TEST, "", continued(one.sessions, _whole(1)))
 
     after = store.path(TEST).read_text().splitlines()
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
@@ -400,7 +409,7 @@ def test_a_grown_baseline_is_small(store: BaselineFiles) -> None:
     store.path(TEST).unlink()
     accepted = _whole(0)
     for number in range(1, MOST_SESSIONS):
-        accepted = dataclasses.replace(_whole(number), earlier=accepted.sessions)
+        accepted = continued(accepted.sessions, _whole(number))
 
     store.save(TEST, "", accepted)
 
@@ -415,43 +424,13 @@ def test_a_grown_baseline_is_small(store: BaselineFiles) -> None:
 def test_two_runs_that_add_a_session_each(tmp_path: Path, store: BaselineFiles) -> None:
     """Neither is lost, though both had looked before the other wrote."""
     for commit in ("b", "c"):
-        session = dataclasses.replace(
-            MEASURED, revision=Revision(commit, "", ""), earlier=MEASURED.sessions
-        )
-        BaselineFiles(tmp_path, MACHINE).save(TEST, "", session)
+        session = with_session(MEASURED, revision=Revision(commit, "", ""))
+        BaselineFiles(tmp_path, MACHINE).save(TEST, "", continued(MEASURED.sessions, session))
 
     loaded = store.load(TEST)
     assert loaded is not None
     commits = [session.revision.commit for session in loaded.accepted[""].sessions]
     assert commits == [MEASURED.revision.commit, "b", "c"]
-
-
-def test_a_file_of_the_first_version_is_written_anew(store: BaselineFiles) -> None:
-    """It is read, and its session stays when another follows."""
-    path = store.path(TEST)
-    value = json.loads(path.read_bytes())
-    session = _session(value)
-    metrics = {
-        name: dict(zip(("value", "low", "high"), ends, strict=True))
-        for name, ends in session["metrics"].items()
-    }
-    entry = {**_entry(value), **session, "metrics": metrics}
-    del entry["sessions"], entry["units"]
-    path.write_text(json.dumps({**value, "schema": 1, "measurements": {"": entry}}))
-
-    loaded = store.load(TEST)
-    assert loaded is not None
-    assert loaded.accepted[""].metrics["throughput"] == MEASURED.metrics["throughput"]
-    store.save(
-        TEST,
-        "",
-        dataclasses.replace(
-            MEASURED, revision=Revision("b", "", ""), earlier=loaded.accepted[""].sessions
-        ),
-    )
-    written = json.loads(path.read_bytes())
-    assert written["schema"] == SCHEMA
-    assert len(_entry(written)["sessions"]) == 2
 
 
 def _replaced(store: BaselineFiles, changes: int) -> None:
@@ -516,7 +495,7 @@ def test_moving_an_anchor_is_two_lines(store: BaselineFiles) -> None:
     """Who reviews sees where it was and where it is, and nothing else."""
     first = dataclasses.replace(MEASURED, anchor=MEASURED.newest)
     store.save(TEST, "", first)
-    store.save(TEST, "", dataclasses.replace(_whole(1), earlier=first.sessions))
+    store.save(TEST, "", continued(first.sessions, _whole(1)))
     before = store.path(TEST).read_text().splitlines()
 
     move_anchors(store.path(TEST), {""})

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
-from builders import ENVIRONMENT, MACHINE, estimate, make_accepted
+from builders import ENVIRONMENT, MACHINE, estimate, make_accepted, with_session
 from git_repositories import git
 
 from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
@@ -70,7 +70,7 @@ class Project:
         """What a run of the present code measured."""
         found = make_accepted({"throughput": estimate(throughput)}, environment=ENVIRONMENT)
         run = self.run(machine)
-        found = dataclasses.replace(found, revision=run.revision)
+        found = with_session(found, revision=run.revision)
         self.history.add(Entry(run, TEST, name, Verdict.PASS, found))
 
     def footing(
