@@ -1,10 +1,11 @@
-"""Plain figures: estimates as the plain values of files, rounded, and back."""
+"""Plain values of files and reports: dataclasses, estimates and metrics, and back."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pytest_dlperf.metrics import find_metric, metric_named
 from pytest_dlperf.statistics.estimate import Estimate, counted
@@ -12,7 +13,34 @@ from pytest_dlperf.statistics.estimate import Estimate, counted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from _typeshed import DataclassInstance
+
+_Plain = TypeVar("_Plain", bound="DataclassInstance")
+
 _DIGITS: Final = 6  # significant digits that a file keeps
+_CONVERTED: Final = MappingProxyType({"str": str, "int": int, "float": float})
+
+
+def fields_to_json(value: DataclassInstance) -> dict[str, object]:
+    """The fields of a dataclass of numbers, texts and tuples; tuples are lists."""
+    plain = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: list(it) if isinstance(it, tuple) else it for name, it in plain.items()}
+
+
+def fields_from_json(kind: type[_Plain], value: Mapping[str, Any]) -> _Plain:
+    """The inverse of `fields_to_json`.
+
+    Raises:
+        KeyError: if a field is missing.
+        TypeError, ValueError: if a field is of another type.
+    """
+    return kind(**{field.name: _read(field.type, value[field.name]) for field in fields(kind)})
+
+
+def _read(annotation: Any, value: Any) -> Any:  # noqa: ANN401 - of any field
+    if isinstance(value, list):
+        return tuple(value)
+    return _CONVERTED[annotation](value) if annotation in _CONVERTED else value
 
 
 def rounded(value: float) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+
+from pytest_dlperf.results.codec import fields_from_json, fields_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,7 +43,7 @@ class MachineClass:
 
     def to_json(self) -> dict[str, object]:
         """Plain values."""
-        return asdict(self)
+        return fields_to_json(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> MachineClass:
@@ -50,13 +52,7 @@ class MachineClass:
         Raises:
             KeyError, TypeError, ValueError: if the values are not of this shape.
         """
-        return cls(
-            cpu=str(value["cpu"]),
-            cores=int(value["cores"]),
-            memory=int(value["memory"]),
-            accelerators=str(value["accelerators"]),
-            driver=str(value["driver"]),
-        )
+        return fields_from_json(cls, value)
 
     def changes(self, base: MachineClass) -> dict[Severity, tuple[str, ...]]:
         """What differs from another machine class, by what it means for a comparison.
@@ -108,7 +104,7 @@ class Environment:
 
     def to_json(self) -> dict[str, str]:
         """Plain values."""
-        return cast("dict[str, str]", asdict(self))
+        return cast("dict[str, str]", fields_to_json(self))
 
     @classmethod
     def from_json(cls, value: dict[str, object]) -> Environment:
@@ -117,7 +113,7 @@ class Environment:
         Raises:
             KeyError: if a field is missing.
         """
-        return cls(**{field.name: str(value[field.name]) for field in fields(cls)})
+        return fields_from_json(cls, value)
 
     def changes(self, base: Environment) -> dict[Severity, tuple[str, ...]]:
         """What differs from the baseline's environment, by what it means for a comparison.

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pytest_dlperf.metrics import definitions_of, read_definitions
-from pytest_dlperf.results.codec import estimate_from_json, metrics_from_json, metrics_to_json
+from pytest_dlperf.results.codec import (
+    estimate_from_json,
+    fields_from_json,
+    fields_to_json,
+    metrics_from_json,
+    metrics_to_json,
+)
 from pytest_dlperf.results.environment import Environment
 from pytest_dlperf.results.measurement import ErrorCount, Measurement
 from pytest_dlperf.results.row_evidence import Rows, RowScores
@@ -86,10 +92,7 @@ def record_to_json(record: Record) -> dict[str, object]:
         "metrics": metrics_to_json(measurement.metrics),
         "refused": dict(measurement.refused),
         "missed": dict(measurement.missed),
-        "errors": [
-            {"kind": error.kind, "requests": error.requests, "example": error.example}
-            for error in measurement.errors
-        ],
+        "errors": [fields_to_json(error) for error in measurement.errors],
         "rows": measurement.rows.to_json() if measurement.rows else None,
         "scores": measurement.scores.to_json() if measurement.scores else None,
         "invalid": measurement.invalid,
@@ -99,9 +102,9 @@ def record_to_json(record: Record) -> dict[str, object]:
         "intervals": measurement.intervals,
         "batch_sizes": {str(size): calls for size, calls in measurement.batch_sizes.items()},
         "utilisation": list(measurement.utilisation),
-        "series": measurement.series.to_json(),
-        "usage": asdict(measurement.usage) if measurement.usage else None,
-        "gpus": [asdict(gpu) for gpu in measurement.gpus],
+        "series": fields_to_json(measurement.series),
+        "usage": fields_to_json(measurement.usage) if measurement.usage else None,
+        "gpus": [fields_to_json(gpu) for gpu in measurement.gpus],
         "seeds": list(measurement.seeds),
         "verdicts": [judgement_to_json(judgement) for judgement in record.judgements],
         "hints": list(record.hints),
@@ -144,7 +147,7 @@ def record_from_json(value: dict[str, Any]) -> Record:
             {name: metric for name, metric in value["metrics"].items() if name not in redefined}
         ),
         refused=MappingProxyType(dict(value["refused"])),
-        errors=tuple(ErrorCount(**error) for error in value["errors"]),
+        errors=tuple(fields_from_json(ErrorCount, error) for error in value["errors"]),
         rows=Rows.from_json(value["rows"]) if value["rows"] else None,
         invalid=value["invalid"],
         notes=tuple(value["notes"]),
@@ -156,9 +159,9 @@ def record_from_json(value: dict[str, Any]) -> Record:
             {int(size): calls for size, calls in value["batch_sizes"].items()}
         ),
         utilisation=tuple(value["utilisation"]),
-        series=Series.from_json(value["series"]),
-        usage=Consumption(**value["usage"]) if value["usage"] else None,
-        gpus=tuple(GpuUse.from_json(gpu) for gpu in value["gpus"]),
+        series=fields_from_json(Series, value["series"]),
+        usage=fields_from_json(Consumption, value["usage"]) if value["usage"] else None,
+        gpus=tuple(fields_from_json(GpuUse, gpu) for gpu in value["gpus"]),
         scores=scores.without(redefined) if scores else None,
         missed=MappingProxyType(dict(value["missed"])),
         seeds=tuple(map(float, value["seeds"])),
@@ -211,7 +214,7 @@ def judgement_to_json(judgement: Judgement) -> dict[str, object]:
         "reason": judgement.reason,
         "lasting": judgement.lasting,
         "improved": judgement.improved,
-        "change": asdict(judgement.change) if judgement.change else None,
+        "change": fields_to_json(judgement.change) if judgement.change else None,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -41,19 +41,6 @@ class Series:
     def __post_init__(self) -> None:
         if len({len(getattr(self, column.name)) for column in fields(self)}) > 1:
             raise ValueError("the columns of a series differ in length")
-
-    def to_json(self) -> dict[str, list[float | None]]:
-        """Plain values, by column."""
-        return {column.name: list(getattr(self, column.name)) for column in fields(self)}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Series:
-        """The inverse of `to_json`.
-
-        Raises:
-            KeyError, TypeError, ValueError: if the values are not of this shape.
-        """
-        return cls(**{column.name: tuple(value[column.name]) for column in fields(cls)})
 
 
 NO_SERIES: Final = Series()

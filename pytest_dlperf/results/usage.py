@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 _OTHERS: Final = 0.1
@@ -187,15 +187,6 @@ class GpuUse:
     highest_clock_hz: int | None
     throttled: tuple[str, ...]
     others: int | None
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> GpuUse:
-        """The inverse of `dataclasses.asdict`.
-
-        Raises:
-            KeyError, TypeError: if the values are not of this shape.
-        """
-        return cls(**{**value, "throttled": tuple(value["throttled"])})
 
 
 def summarise_gpus(
