@@ -1,4 +1,4 @@
-"""Baseline: the accepted measurements of one test on one machine class, as plain values."""
+"""Baseline: the accepted measurements of one test on one machine class, and their JSON."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _SHAPE: Final = '{"count": 50, "spread": 0.02}'
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What code was measured, and when.
+    """The measured code, and the day.
 
     Attributes:
         commit: full hash, empty outside a repository; ends in `+` if there were uncommitted
@@ -67,7 +67,7 @@ class Revision:
 
 
 def short(commit: str) -> str:
-    """A commit as people write it; with a `+` if there were uncommitted changes."""
+    """An abbreviated commit, with a `+` if there were uncommitted changes."""
     return commit[:_SHORT] + ("+" if commit.endswith("+") else "")
 
 
@@ -309,7 +309,7 @@ def last_sessions(*sessions: BaselineSession) -> tuple[BaselineSession, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What was accepted of one test on one machine class, by measurement name."""
+    """The entries of one test on one machine class, by measurement name."""
 
     test: str
     accepted: Mapping[str, BaselineEntry]
@@ -371,11 +371,11 @@ def accept(
 
 @dataclass(frozen=True, slots=True)
 class BlockSummary:
-    """How much the rate of answers changed from block to block of a session.
+    """How much the answer rate varied between the blocks of a session.
 
     Attributes:
-        count: how many there were, each as long as a point of the session's series.
-        spread: robust standard deviation of the logarithm of their rates: 0.02 is about 2 %.
+        count: number of blocks, each as long as a point of the session's series.
+        spread: robust standard deviation of the log rates: 0.02 is about 2 %.
     """
 
     count: int

@@ -44,12 +44,12 @@ def _read(annotation: Any, value: Any) -> Any:  # noqa: ANN401 - of any field
 
 
 def rounded(value: float) -> float:
-    """A figure as files keep it: six significant digits."""
+    """A number with six significant digits, as in files."""
     return float(f"{value:.{_DIGITS}g}")
 
 
 def ends_of(estimate: Estimate) -> float | list[float]:
-    """Value, low and high, rounded; one figure if it was counted."""
+    """Value, low and high, rounded; a single number if it was counted."""
     if estimate.low == estimate.high:
         return rounded(estimate.value)
     return [rounded(end) for end in (estimate.value, estimate.low, estimate.high)]
