@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from pytest_dlperf.statistics.estimate import Estimate
+
+
 Leniency: TypeAlias = Literal["pass", "warn", "fail"]
 
 
