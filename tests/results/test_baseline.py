@@ -19,7 +19,7 @@ from builders import (
     make_rows,
     with_session,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_dlperf.metrics import METRICS, define, metric_named, users_metric
@@ -98,10 +98,13 @@ def _assert_like(read: BaselineSession, written: BaselineSession) -> None:
     _assert_close(read.metrics, written.metrics)
 
 
+@settings(max_examples=50)
 @given(_BASELINES)
 def test_round_trip(baseline: Baseline) -> None:
-    """A baseline read back is the one written, its figures to six significant digits."""
-    back = Baseline.from_json(json.loads(json.dumps(baseline.to_json(MACHINE))))
+    """A baseline read back is the one written, to six digits; written again it is the same."""
+    text = json.dumps(baseline.to_json(MACHINE))
+    back = Baseline.from_json(json.loads(text))
+    assert json.dumps(back.to_json(MACHINE)) == text
     assert back.test == baseline.test
     assert back.accepted.keys() == baseline.accepted.keys()
     for name, was in baseline.accepted.items():
@@ -117,13 +120,6 @@ def test_round_trip(baseline: Baseline) -> None:
         if now.rows is not None and was.rows is not None:
             assert now.rows.data == was.rows.data
             assert np.array_equal(now.rows.right, was.rows.right)
-
-
-@given(_BASELINES)
-def test_writing_again_changes_nothing(baseline: Baseline) -> None:
-    """What was read is written as it was, so that a file changes only where a number does."""
-    text = json.dumps(baseline.to_json(MACHINE))
-    assert json.dumps(Baseline.from_json(json.loads(text)).to_json(MACHINE)) == text
 
 
 def test_measurements_are_sorted() -> None:
