@@ -102,7 +102,7 @@ def make_record(
 
 
 def make_rows(right: Sequence[int], answered: Sequence[int] | None = None, data: str = "d") -> Rows:
-    """Rows from ones and zeros; all are answered unless it is said."""
+    """Rows from ones and zeros; all are answered by default."""
     bits = np.array(right, dtype=bool)
     return Rows(data, np.ones_like(bits) if answered is None else np.array(answered, bool), bits)
 
@@ -149,14 +149,14 @@ def tally_of(
     slo: float | None = None,
     exact: int = EXACT,
 ) -> LoadTotals:
-    """What segments of a run come to; it was to last as long as it did, unless it is said."""
+    """The totals of a run's segments; it was to last as long as it did, unless given."""
     started_ns = segments[0].started_ns
     if seconds is None:
         ended_ns = max(int(segment.done_ns.max(initial=started_ns)) for segment in segments)
         seconds = (ended_ns - started_ns) * 1e-9
-    teller = Accumulator(
+    accumulator = Accumulator(
         started_ns=started_ns, seconds=seconds, replicas=replicas, slo=slo, exact=exact
     )
     for segment in segments:
-        teller.add(segment)
-    return teller.tally()
+        accumulator.add(segment)
+    return accumulator.tally()

@@ -36,111 +36,6 @@ if TYPE_CHECKING:
 _QUESTION: Final = "  [a]ccept, [s]kip, [q]uit? "
 
 
-def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--test", metavar="TEXT", default="", help="only tests whose node id holds this text"
-    )
-    add_history_arguments(parser)
-
-
-def _newest(history: History, machine: str, text: str) -> tuple[Entry, ...]:
-    """The measurements of the newest run of each test; at least one."""
-    entries: list[Entry] = []
-    for place in history.places(Query(machine=machine)):
-        if text in place.test:
-            query = Query(test=place.test, name=place.name, machine=machine, limit=1)
-            entries += history.entries(query)
-    if not entries:
-        of = f" of a test with {text!r:.80} in its node id" if text else ""
-        raise UsageError(
-            f"{history.place} has no measurement{of} on this machine class ({machine})",
-            "every run of pytest that measures is recorded; or name another one: --machine SLUG",
-        )
-    entries.sort(key=lambda entry: entry.run.began, reverse=True)
-    return of_newest_runs(entries)
-
-
-def _lines(entries: Sequence[Entry], files: BaselineFiles) -> Iterator[str]:
-    accepted: dict[tuple[str, str], BaselineEntry] = {}
-    for test in dict.fromkeys(entry.test for entry in entries):
-        baseline = files.load(test)
-        if baseline is not None:
-            accepted |= {(test, name): entry for name, entry in baseline.accepted.items()}
-    proposed = proposals(entries, accepted)
-    if not proposed:
-        yield f"nothing to review: the baselines explain what was measured last ({len(entries)})"
-    elif sys.stdin.isatty():
-        yield from _ask(proposed, files)
-    else:
-        for number, proposal in enumerate(proposed, start=1):
-            yield from proposal_lines(proposal, number, len(proposed))
-        yield "nothing was changed: there is no terminal to ask on"
-
-
-def _ask(proposed: Sequence[Proposal], files: BaselineFiles) -> Iterator[str]:
-    """Show one proposal after the other, and act on the answer."""
-    done = 0
-    for number, proposal in enumerate(proposed, start=1):
-        yield from proposal_lines(proposal, number, len(proposed))
-        if proposal.obstacle:
-            continue
-        answer = _answer()
-        if answer == "q":
-            break
-        if answer == "a":
-            yield f"  {_accept(proposal, files)}"
-            done += 1
-    yield f"accepted: {done} of {len(proposed)}"
-
-
-def _answer() -> str:
-    """a, s or q; asks until the answer is one of them."""
-    while True:
-        try:
-            answer = input(_QUESTION).strip().lower()
-        except EOFError:
-            sys.stdout.write("\n")
-            return "q"
-        if answer[:1] in {"a", "s", "q"} and answer in {"accept", "skip", "quit", answer[:1]}:
-            return answer[:1]
-
-
-def _accept(proposal: Proposal, files: BaselineFiles) -> str:
-    """Write the baseline, unless another one was accepted since the proposal was shown."""
-    test, name = proposal.entry.test, proposal.entry.name
-    now = files.load(test)
-    if (now.accepted.get(name) if now else None) != proposal.old:
-        raise UsageError(
-            f"the baseline of {test} is not what was shown any more",
-            "look again: pytest-dlperf baselines review",
-        )
-    files.save(test, name, proposal.accepted)
-    return f"accepted: {files.path(test)}"
-
-
-def _run(given: argparse.Namespace) -> CommandResult:
-    from pytest_dlperf.machine import machine_class
-
-    if in_ci(os.environ):
-        raise UsageError(
-            "baselines are not reviewed in CI: a person decides, and commits the files",
-            "run it where the repository is checked out, with the same --history",
-        )
-    with Reader(given) as reader:
-        machine = given.machine or machine_class().slug
-        entries = _newest(reader.history, machine, given.test)
-    files = BaselineFiles(reader.root / FOLDER, entries[0].run.machine)
-    return CommandResult(_lines(entries, files))
-
-
-REVIEW: Final = Command(
-    "review",
-    "show what was measured last and differs from its baseline, and ask whether to accept it",
-    _arguments,
-    _run,
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A measurement that could become the baseline.
@@ -273,3 +168,108 @@ def figure_lines(entry: BaselineEntry) -> list[str]:
         for name in in_order(entry.metrics)
         if is_usual(name)
     ]
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--test", metavar="TEXT", default="", help="only tests whose node id holds this text"
+    )
+    add_history_arguments(parser)
+
+
+def _newest(history: History, machine: str, text: str) -> tuple[Entry, ...]:
+    """The measurements of the newest run of each test; at least one."""
+    entries: list[Entry] = []
+    for place in history.places(Query(machine=machine)):
+        if text in place.test:
+            query = Query(test=place.test, name=place.name, machine=machine, limit=1)
+            entries += history.entries(query)
+    if not entries:
+        of = f" of a test with {text!r:.80} in its node id" if text else ""
+        raise UsageError(
+            f"{history.place} has no measurement{of} on this machine class ({machine})",
+            "every run of pytest that measures is recorded; or name another one: --machine SLUG",
+        )
+    entries.sort(key=lambda entry: entry.run.began, reverse=True)
+    return of_newest_runs(entries)
+
+
+def _lines(entries: Sequence[Entry], files: BaselineFiles) -> Iterator[str]:
+    accepted: dict[tuple[str, str], BaselineEntry] = {}
+    for test in dict.fromkeys(entry.test for entry in entries):
+        baseline = files.load(test)
+        if baseline is not None:
+            accepted |= {(test, name): entry for name, entry in baseline.accepted.items()}
+    proposed = proposals(entries, accepted)
+    if not proposed:
+        yield f"nothing to review: the baselines explain what was measured last ({len(entries)})"
+    elif sys.stdin.isatty():
+        yield from _ask(proposed, files)
+    else:
+        for number, proposal in enumerate(proposed, start=1):
+            yield from proposal_lines(proposal, number, len(proposed))
+        yield "nothing was changed: there is no terminal to ask on"
+
+
+def _ask(proposed: Sequence[Proposal], files: BaselineFiles) -> Iterator[str]:
+    """Show one proposal after the other, and act on the answer."""
+    done = 0
+    for number, proposal in enumerate(proposed, start=1):
+        yield from proposal_lines(proposal, number, len(proposed))
+        if proposal.obstacle:
+            continue
+        answer = _answer()
+        if answer == "q":
+            break
+        if answer == "a":
+            yield f"  {_accept(proposal, files)}"
+            done += 1
+    yield f"accepted: {done} of {len(proposed)}"
+
+
+def _answer() -> str:
+    """a, s or q; asks until the answer is one of them."""
+    while True:
+        try:
+            answer = input(_QUESTION).strip().lower()
+        except EOFError:
+            sys.stdout.write("\n")
+            return "q"
+        if answer[:1] in {"a", "s", "q"} and answer in {"accept", "skip", "quit", answer[:1]}:
+            return answer[:1]
+
+
+def _accept(proposal: Proposal, files: BaselineFiles) -> str:
+    """Write the baseline, unless another one was accepted since the proposal was shown."""
+    test, name = proposal.entry.test, proposal.entry.name
+    now = files.load(test)
+    if (now.accepted.get(name) if now else None) != proposal.old:
+        raise UsageError(
+            f"the baseline of {test} is not what was shown any more",
+            "look again: pytest-dlperf baselines review",
+        )
+    files.save(test, name, proposal.accepted)
+    return f"accepted: {files.path(test)}"
+
+
+def _run(given: argparse.Namespace) -> CommandResult:
+    from pytest_dlperf.machine import machine_class
+
+    if in_ci(os.environ):
+        raise UsageError(
+            "baselines are not reviewed in CI: a person decides, and commits the files",
+            "run it where the repository is checked out, with the same --history",
+        )
+    with Reader(given) as reader:
+        machine = given.machine or machine_class().slug
+        entries = _newest(reader.history, machine, given.test)
+    files = BaselineFiles(reader.root / FOLDER, entries[0].run.machine)
+    return CommandResult(_lines(entries, files))
+
+
+REVIEW: Final = Command(
+    "review",
+    "show what was measured last and differs from its baseline, and ask whether to accept it",
+    _arguments,
+    _run,
+)
