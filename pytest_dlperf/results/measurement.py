@@ -127,7 +127,7 @@ class Measurement:
     @property
     def title(self) -> str:
         """The test's node id, with the measurement's name if it has one."""
-        return f"{self.test} [{self.name}]" if self.name else self.test
+        return title_of(self.test, self.name)
 
 
 def title_of(test: str, name: str) -> str:
