@@ -130,14 +130,15 @@ def record_from_json(value: dict[str, Any]) -> Record:
     Raises:
         KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
     """
+    test, name = value["test"], value["name"]
     redefined = read_definitions(value["definitions"])
     judged = redefined & {verdict["metric"] for verdict in value["verdicts"]}
     if judged:
         raise ValueError(f"metric {min(judged)!r} has another unit or direction here")
     scores = RowScores.from_json(value["scores"]) if value["scores"] else None
     measurement = Measurement(
-        test=value["test"],
-        name=value["name"],
+        test=test,
+        name=name,
         target=value["target"],
         scenario=value["scenario"],
         serving=value["serving"],
