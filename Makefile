@@ -28,6 +28,11 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy --strict pytest_dlperf
 
+# Writers of every store of baselines are killed 200 times each; `make test` does it 24 times.
+.PHONY: kills
+kills: $(VENV)/.installed-dev
+	STORE_KILLS=200 $(BIN)/pytest tests/baselines/test_stores.py -k killed
+
 # The peers have an environment of their own: locust brings a pytest plugin, which would be in the
 # way of the tests.
 bench: $(BENCH_VENV)/.installed $(VENV)/.installed-dev

@@ -284,8 +284,9 @@ class HistoryBaselines:
         Raises:
             HistoryError: if it cannot be written.
         """
-        found = replace(accepted, revision=self._run.revision, earlier=())
-        renews = not accepted.earlier
+        session = replace(accepted.newest, revision=self._run.revision)
+        found = replace(accepted, sessions=(session,))
+        renews = len(accepted.sessions) == 1
         self._history.add(Entry(self._run, test, name, Verdict.NEW, found, renews))
 
     def _newest_first(self, test: str, name: str) -> Iterator[Entry]:

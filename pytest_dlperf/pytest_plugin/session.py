@@ -106,7 +106,7 @@ class DlperfSession:
 
         options, root = self.options, self._config.rootpath
         return BaselineEvaluator(
-            footing=self.footing,
+            baselines=self.footing,
             environment=environment,
             revision=lambda: self.revision,
             update=options.update,

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from builders import ENVIRONMENT, MACHINE, estimate, make_accepted, make_measurement, make_rows
+from builders import (
+    ENVIRONMENT,
+    MACHINE,
+    continued,
+    estimate,
+    make_accepted,
+    make_measurement,
+    make_rows,
+)
 from entries import TEST
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +44,7 @@ BIGGER = dataclasses.replace(MACHINE, cores=8, driver="560.1")
 def _accepted(*sessions: Mapping[str, Estimate], **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any
     """Sessions of these metrics, the newest last."""
     *earlier, newest = (make_accepted(metrics, **fields) for metrics in sessions)
-    return dataclasses.replace(newest, earlier=tuple(one.newest for one in earlier))
+    return continued([one.newest for one in earlier], newest)
 
 
 def _throughputs(*values: float, **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any
@@ -237,9 +245,6 @@ def test_what_a_slower_machine_leaves_judged() -> None:
     """Answers and memory are not the machine's speed."""
     metrics = {"throughput": estimate(1000.0), "peak_memory": estimate(1e9)}
     base, candidate = (_accepted(*[metrics] * 8, yardstick=seconds) for seconds in (1e-6, 2e-6))
-    base = dataclasses.replace(
-        base, earlier=tuple(dataclasses.replace(s, yardstick=1e-6) for s in base.earlier)
-    )
     (one,) = _compared(base, candidate).measurements
     assert {row.metric: row.verdict for row in one.rows} == {
         "throughput": Verdict.INCONCLUSIVE,

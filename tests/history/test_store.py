@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from builders import ENVIRONMENT, MACHINE, estimate, make_accepted, make_rows
+from builders import ENVIRONMENT, MACHINE, continued, estimate, make_accepted, make_rows
 from history_entries import OTHER, TEST, make_entry, make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -307,12 +307,12 @@ class TestBaselines:
         store = HistoryBaselines(history, run, Selection("main"))
         first = make_accepted(yardstick=1.0)
         store.save(TEST, "", first)
-        store.save(TEST, "next", dataclasses.replace(first, earlier=first.sessions))
+        store.save(TEST, "next", continued(first.sessions, first))
         entries = history.entries(Query())
         assert [(entry.name, entry.renews) for entry in entries] == [("next", False), ("", True)]
         assert {entry.verdict for entry in entries} == {Verdict.NEW}
         assert {entry.found.revision for entry in entries} == {run.revision}
-        assert {entry.found.earlier for entry in entries} == {()}
+        assert {len(entry.found.sessions) for entry in entries} == {1}
         # Accepted on purpose, though the code had changes; the other was not.
         assert self._yardsticks(history, Selection("main")) == [1]
         assert self._yardsticks(history, Selection("main"), "next") == []

@@ -72,7 +72,7 @@ class Life:
         metrics = {"throughput": estimate(throughput, 0.005), "errors": counted(0.0)}
         found = make_measurement(metrics, **fields)
         arena = BaselineEvaluator(
-            footing=self._footing,
+            baselines=self._footing,
             environment=lambda: ENVIRONMENT,
             revision=lambda: dataclasses.replace(REVISION, commit=f"commit{self._runs}"),
             update=update,
