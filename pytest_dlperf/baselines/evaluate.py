@@ -64,7 +64,7 @@ class BaselineEvaluator:
     duel: Callable[[str, str], Mapping[str, Record]] | None
     _duels: dict[tuple[str, str], Mapping[str, Record]] = field(default_factory=dict)
 
-    def settle(
+    def evaluate(
         self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
     ) -> Evaluation:
         """Measure, and judge against what was accepted before.
@@ -84,11 +84,11 @@ class BaselineEvaluator:
         yardstick = sqrt(before * after) if before and after else None
         return self._settled(found, plan, stored.accepted.get(name) if stored else None, yardstick)
 
-    def floor(self) -> AbstractContextManager[None]:
-        """Nobody else measures."""
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Nothing to wait for: no other process measures."""
         return nullcontext()
 
-    def keep(self, test: str, name: str, accepted: BaselineEntry) -> None:
+    def accept(self, test: str, name: str, accepted: BaselineEntry) -> None:
         """Write a baseline.
 
         Raises:

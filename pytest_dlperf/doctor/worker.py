@@ -40,4 +40,4 @@ def main() -> None:
     settled = plan([from_call(duration=_SECONDS)])
     bench = Instruments(MonotonicClock(), ProcessMeter(), NoProgress())
     subject = ready(model, as_data((rows, None)), settled, bench)
-    WorkerEvaluator(link, environment).settle(subject, settled, "doctor", "")
+    WorkerEvaluator(link, environment).evaluate(subject, settled, "doctor", "")

@@ -59,7 +59,7 @@ class WorkerEvaluator:
         self._environment = environment
         self._showed_modules = False
 
-    def settle(
+    def evaluate(
         self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
     ) -> Evaluation:
         """Measure when told to, until it is concluded.
@@ -96,7 +96,7 @@ class WorkerEvaluator:
                         return _concluded(command)
 
     @contextlib.contextmanager
-    def floor(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """Nobody else measures inside."""
         self._arrive("floor", "")
         command = self._link.hear()
@@ -107,7 +107,7 @@ class WorkerEvaluator:
         finally:
             self._link.tell({"is": "over"})
 
-    def keep(self, test: str, name: str, accepted: BaselineEntry) -> None:
+    def accept(self, test: str, name: str, accepted: BaselineEntry) -> None:
         """Nothing is accepted in a duel."""
         raise UsageError(f"{test} {name}: a duel writes no baselines: {accepted.revision}")
 
