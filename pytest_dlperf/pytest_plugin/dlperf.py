@@ -257,22 +257,15 @@ class Dlperf:
         rows = self._admitted(data, name)
         workplace = self._workplace
         with workplace.arena.exclusive():
-            result = duel_models(
+            record = duel_models(
                 (base, candidate),
                 rows,
                 plan,
                 workplace.bench,
                 rates=workplace.rates(),
-                coins=workplace.coins(),
-                about=(self._test, name),
+                rng=workplace.coins(),
+                key=(self._test, name),
             )
-        record = Record(
-            measurement=result.measurement,
-            judgements=result.judgements,
-            hints=(),
-            quick=plan.quick,
-            duel=result.course.to_json(),
-        )
         return self._books.concluded(Evaluation(record, None), plan, name)
 
     @without_our_frames

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_dlperf.duel.controller import duel_lines
 from pytest_dlperf.duel.questions import NOTHING
+from pytest_dlperf.pytest_plugin.duel_controller import duel_lines
 
 QUICK = replace(NOTHING, blocks=40, pairs=2, measuring=1.25)
 ASKED_AGAIN = replace(QUICK, fresh=3, measuring=4.5, starting=31.0)

@@ -41,7 +41,7 @@ keeper = CleanupProcess().start()
 sides = []
 for code in json.loads(sys.argv[1]):
     command = [sys.executable, "-c", code]
-    side = WorkerProcess("base", command, folder=Path(), environment=os.environ, keeper=keeper)
+    side = WorkerProcess("base", command, folder=Path(), environment=os.environ, cleanup=keeper)
     sides.append(side)
     if "Message" in code:
         side.receive(60, "starting")
@@ -64,7 +64,7 @@ def running(code: str) -> Iterator[WorkerProcess]:
     command = [sys.executable, "-c", code]
     with CleanupProcess() as keeper:
         side = WorkerProcess(
-            "base", command, folder=Path.cwd(), environment=environment(), keeper=keeper
+            "base", command, folder=Path.cwd(), environment=environment(), cleanup=keeper
         )
         with contextlib.ExitStack() as stack:
             stack.callback(side.kill)
@@ -263,7 +263,7 @@ def test_a_side_that_the_keeper_does_not_know(monkeypatch: pytest.MonkeyPatch) -
     keeper = CleanupProcess()
     command = [sys.executable, "-c", BUSY]
     side = WorkerProcess(
-        "base", command, folder=Path.cwd(), environment=environment(), keeper=keeper
+        "base", command, folder=Path.cwd(), environment=environment(), cleanup=keeper
     )
     side.receive(PATIENCE, "starting")
     ends = os.pidfd_open(side.pid)
