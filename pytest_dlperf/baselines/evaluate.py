@@ -65,7 +65,7 @@ class BaselineEvaluator:
     duel: Callable[[str, str], Mapping[str, Record]] | None
     _duels: dict[tuple[str, str], Mapping[str, Record]] = field(default_factory=dict)
 
-    def settle(
+    def evaluate(
         self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
     ) -> Evaluation:
         """Measure, and judge against the stored baseline.
@@ -87,11 +87,11 @@ class BaselineEvaluator:
         old = stored.accepted.get(name) if stored else None
         return self._evaluation(measurement, plan, old, seconds)
 
-    def floor(self) -> AbstractContextManager[None]:
+    def exclusive(self) -> AbstractContextManager[None]:
         """Nothing to exclude: no other test measures meanwhile."""
         return nullcontext()
 
-    def keep(self, test: str, name: str, accepted: BaselineEntry) -> None:
+    def accept(self, test: str, name: str, accepted: BaselineEntry) -> None:
         """Write a baseline.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Referee: who is measured when, and what is said in the end; on a fake clock."""
+"""Which slots are measured when, and with which outcome; on a fake clock."""
 
 from __future__ import annotations
 
@@ -153,10 +153,10 @@ def contest(
     progress: FakeProgress | None = None,
 ) -> DuelStatistics:
     """One contest in a hall."""
-    terms = DuelSettings(0.005, METRICS["throughput"], seconds, ErrorRates(max(1, len(texts))))
-    generator = np.random.default_rng(seed)
-    referee = SlotScheduler(hall.clock, generator, progress or FakeProgress(), terms)
-    return referee.contest(asked(*texts), doubts, hall.pairs(), hall.fresh)
+    settings = DuelSettings(0.005, METRICS["throughput"], seconds, ErrorRates(max(1, len(texts))))
+    rng = np.random.default_rng(seed)
+    scheduler = SlotScheduler(hall.clock, rng, progress or FakeProgress(), settings)
+    return scheduler.contest(asked(*texts), doubts, hall.pairs(), hall.fresh)
 
 
 def orders(hall: Hall) -> list[str]:

@@ -81,9 +81,9 @@ class Life:
             reachable=lambda _: False,
             duel=None,
         )
-        finding = arena.settle(contextlib.nullcontext(MadeUp(found)), PLAN, TEST, "")
+        finding = arena.evaluate(contextlib.nullcontext(MadeUp(found)), PLAN, TEST, "")
         if finding.accepted is not None:
-            arena.keep(TEST, "", finding.accepted)
+            arena.accept(TEST, "", finding.accepted)
         return finding
 
     @property
