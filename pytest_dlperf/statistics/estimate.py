@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -49,6 +48,8 @@ def counted(value: float) -> Estimate:
 
 def deviation(sizes: NDArray[np.float64]) -> float:
     """The standard deviation of values that lie so far from their middle, shape `(n,)`, n >= 1."""
+    import numpy as np
+
     return SCALE * float(np.median(sizes))
 
 
@@ -59,5 +60,7 @@ def noise_figure(sizes: NDArray[np.float64], seconds: NDArray[np.float64]) -> fl
         sizes: how far each block's log ratio is from the middle, shape `(blocks,)`.
         seconds: that each took, shape `(blocks,)`.
     """
+    import numpy as np
+
     sigma = deviation(sizes)
     return sigma * sigma * float(np.median(seconds))
