@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,7 @@ from pytest_dlperf.duel.channel import connect
 from pytest_dlperf.duel.worker import Link, WorkerEvaluator
 from pytest_dlperf.pytest_plugin import pytest_benchmark as neighbours
 from pytest_dlperf.pytest_plugin.collection import PLANS, measures
+from pytest_dlperf.pytest_plugin.options import SIDE
 
 if TYPE_CHECKING:
     import warnings
@@ -138,7 +139,3 @@ def main() -> None:
     sys.argv = ["pytest", *start["arguments"]]
     code = pytest.main([*start["arguments"], "-W", QUIET], plugins=[side])
     link.tell({"is": "ended", "code": int(code)})
-
-
-SIDE: Final = "dlperf-side"
-"""Name of the plugin by which this process is one side of a duel."""
