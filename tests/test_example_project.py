@@ -18,10 +18,11 @@ import pytest
 if TYPE_CHECKING:
     from types import ModuleType
 
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.tensorflow, pytest.mark.subprocess, pytest.mark.real_time]
 
 PROJECT = Path(__file__).parent.parent / "example_project"
 STORY = "tests/test_performance.py"
+ACCURACY = f"{STORY}::test_accuracy"
 TESTS = "test_closed_loop", "test_open_loop", "test_accuracy", "test_full_batches"
 OTHERS = {
     "tests/test_images.py": ("test_learning_digits", "test_convolutional"),
@@ -93,8 +94,8 @@ def test_unchanged_code_passes(project: Path) -> None:
 
 
 def test_a_wider_model_fails_on_throughput_only(project: Path) -> None:
-    """12,000 units: slower, and as accurate as before."""
-    status, verdicts = run(project, STORY, units=12_000)
+    """60,000 units: ten times as slow, and as accurate as before."""
+    status, verdicts = run(project, f"{STORY}::test_closed_loop", ACCURACY, units=60_000)
 
     assert status == 1
     assert verdicts["test_closed_loop", "throughput"] == {"FAIL"}
@@ -103,7 +104,7 @@ def test_a_wider_model_fails_on_throughput_only(project: Path) -> None:
 
 def test_a_narrow_model_fails_on_accuracy_only(project: Path) -> None:
     """2 units: faster, and wrong."""
-    status, verdicts = run(project, STORY, units=2)
+    status, verdicts = run(project, f"{STORY}::test_closed_loop", ACCURACY, units=2)
 
     assert status == 1
     assert "FAIL" in verdicts["test_accuracy", "accuracy"]

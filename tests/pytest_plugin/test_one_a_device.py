@@ -223,7 +223,8 @@ def test_devices_under_xdist(
 ) -> None:
     """Each worker finds the same tests, and the skips reach the controller."""
     pytester.makeconftest(
-        "from pytest_dlperf.targets import local_devices\nlocal_devices.devices_here = lambda: ('cpu:0',)\n"
+        "from pytest_dlperf.targets import local_devices\n"
+        "local_devices.devices_here = lambda: ('cpu:0',)\n"
     )
     result = run(ONE, "-n2", "--dlperf-quick", "--dlperf-devices=all,gpu", "-rs")
 

@@ -447,8 +447,8 @@ def test_duel(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Non
     project.commit()
     path = project.top.parent / "out.json"
 
-    result = pytester.runpytest_inprocess(
-        *("-p", "no:codspeed", "--dlperf-against=HEAD", "--dlperf-pairs=1", "--dlperf-seed=1"),
+    result = project.duel(
+        *("-p", "benchmark", "-p", "no:codspeed"),
         *(f"--benchmark-json={path}", "--benchmark-save=it", "--benchmark-group-by=group"),
     )
 

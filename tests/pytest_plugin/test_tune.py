@@ -7,13 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes import FakeClock
 from workshop import Workshop
-
-import pytest_dlperf.tuning.run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fakes import FakeClock
 
 PROGRAM = [
     sys.executable,
@@ -21,9 +20,6 @@ PROGRAM = [
     "import sys; from pytest_dlperf.cli import main; sys.exit(main())",
     "tune",
 ]
-
-REPLACED_IN = (pytest_dlperf.tuning.run,)
-"""In-process runs drop what they imported, so what is replaced must be there before."""
 
 NEVER = """
 def build(units=8):
@@ -78,11 +74,9 @@ def test_it(dlperf):
 
 @pytest.fixture
 def tuning(
-    run: Callable[..., pytest.RunResult], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., pytest.RunResult], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., pytest.RunResult]:
-    """Tune models that are made of nothing, on a clock that only their work moves."""
-    clock = FakeClock()
-    monkeypatch.setattr("pytest_dlperf.clock.MonotonicClock", lambda: clock)
+    """Tune models that are made of nothing."""
     monkeypatch.setattr("pytest_dlperf.tuning.run.Pipeline", lambda *_, **__: Workshop(clock))
 
     def tuned(works: str, constraints: str = "", *options: str) -> pytest.RunResult:
