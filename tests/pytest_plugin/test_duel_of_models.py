@@ -167,21 +167,6 @@ def test_it(dlperf):
     result.stdout.re_match_lines_random([r"test_it \[same\] .*PASS", r"test_it \[more\] .*PASS"])
 
 
-def test_one_name_twice(duel: Callable[..., pytest.RunResult]) -> None:
-    """Two duels of one name would be one: the second is refused."""
-    result = duel(
-        """
-@pytest.mark.dlperf("throughput >= 0.5 * baseline", **SLOTTED)
-def test_it(dlperf):
-    dlperf.duel(working(1), working(1), DATA)
-    dlperf.duel(working(1), working(1), DATA)
-"""
-    )
-
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*UsageError*"])
-
-
 def test_a_smoke_run_judges_answers_only(duel: Callable[..., pytest.RunResult]) -> None:
     """`--dlperf-quick`: both are called, errors are judged, and no slot is measured."""
     result = duel(

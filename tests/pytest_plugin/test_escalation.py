@@ -129,6 +129,7 @@ def test_a_commit_that_is_gone_is_not_offered(
     result.stdout.no_fnmatch_line("*--dlperf-against*")
 
 
+@pytest.mark.subprocess
 def test_a_fail_that_the_duel_does_not_confirm_is_green(
     recorded: Callable[[float], str],
     again: Callable[..., pytest.RunResult],
@@ -241,6 +242,7 @@ def test_one_duel_settles_all_measurements_of_a_test(
     assert len(duels) == 1
 
 
+@pytest.mark.subprocess
 def test_a_duel_that_comes_to_nothing_changes_nothing(
     recorded: Callable[[float], str],
     again: Callable[..., pytest.RunResult],

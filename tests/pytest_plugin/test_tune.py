@@ -278,6 +278,7 @@ def pytest_dlperf_knobs():
     assert "pytest_dlperf_knobs returned 'colour'" in result.stderr.str()
 
 
+@pytest.mark.subprocess
 def test_the_program_says_when_there_is_nothing_to_tune(
     pytester: pytest.Pytester,
 ) -> None:
@@ -290,6 +291,7 @@ def test_the_program_says_when_there_is_nothing_to_tune(
     result.stdout.fnmatch_lines(["no test here has a marker @pytest.mark.dlperf_sweep*"])
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -309,6 +311,8 @@ def test_the_program_refuses_what_makes_no_sense(
     assert message in result.stderr.str()
 
 
+@pytest.mark.real_time
+@pytest.mark.subprocess
 @pytest.mark.tensorflow
 def test_a_tiny_model_is_tuned(pytester: pytest.Pytester) -> None:
     """Three configurations of two trainings: a table, a record with a verdict, and JSON."""
