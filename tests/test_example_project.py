@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from types import ModuleType
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.subprocess, pytest.mark.real_time]
+pytestmark = [pytest.mark.tensorflow, pytest.mark.subprocess]
 
 PROJECT = Path(__file__).parent.parent / "example_project"
 STORY = "tests/test_performance.py"
@@ -106,6 +106,7 @@ def run(
     return done.returncode, verdicts
 
 
+@pytest.mark.real_time
 def test_unchanged_code_passes(project: Path) -> None:
     """The same model again: nothing is red."""
     status, verdicts = run(project, STORY)
@@ -115,6 +116,7 @@ def test_unchanged_code_passes(project: Path) -> None:
     assert {test for test, _ in verdicts} == set(TESTS)
 
 
+@pytest.mark.real_time
 def test_a_wider_model_fails_on_throughput_only(project: Path) -> None:
     """60,000 units: ten times as slow, and as accurate as before."""
     chosen = f"{STORY}::test_closed_loop", ACCURACY
@@ -125,6 +127,7 @@ def test_a_wider_model_fails_on_throughput_only(project: Path) -> None:
     assert ("test_accuracy", "accuracy") not in failed(verdicts)
 
 
+@pytest.mark.real_time
 def test_a_narrow_model_fails_on_accuracy_only(project: Path) -> None:
     """2 units: faster, and wrong."""
     status, verdicts = run(project, f"{STORY}::test_closed_loop", ACCURACY, units=2)
@@ -134,6 +137,7 @@ def test_a_narrow_model_fails_on_accuracy_only(project: Path) -> None:
     assert ("test_closed_loop", "throughput") not in failed(verdicts)
 
 
+@pytest.mark.real_time
 def test_each_test_runs_on_each_device(tmp_path: Path) -> None:
     """Two logical CPUs: every test on both, as accurate there, and a GPU that is absent skipped."""
     project = copied(tmp_path)
@@ -148,6 +152,7 @@ def test_each_test_runs_on_each_device(tmp_path: Path) -> None:
         assert verdicts[f"test_accuracy[{on}]", "accuracy"] == {"PASS", "NEW"}
 
 
+@pytest.mark.real_time
 def test_a_baseline_of_another_machine_is_nothing_to_compare_with(
     project: Path, tmp_path: Path
 ) -> None:
