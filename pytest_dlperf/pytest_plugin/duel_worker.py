@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,13 +15,11 @@ from pytest_dlperf.duel.channel import Channel, Message, connect
 from pytest_dlperf.duel.worker import WorkerEvaluator
 from pytest_dlperf.pytest_plugin import pytest_benchmark as neighbours
 from pytest_dlperf.pytest_plugin.collection import PLANS, measures
+from pytest_dlperf.pytest_plugin.options import SIDE
 
 if TYPE_CHECKING:
     import warnings
     from collections.abc import Mapping, Sequence
-
-SIDE: Final = "dlperf-side"
-"""Name of the plugin of a process that is one side of a duel."""
 
 
 class DuelWorkerPlugin:

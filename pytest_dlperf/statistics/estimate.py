@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -52,6 +51,8 @@ def counted(value: float) -> Estimate:
 
 def deviation(sizes: NDArray[np.float64]) -> float:
     """Robust standard deviation, from the distances of n >= 1 values to their median."""
+    import numpy as np
+
     return SCALE * float(np.median(sizes))
 
 
@@ -62,5 +63,7 @@ def noise_figure(sizes: NDArray[np.float64], seconds: NDArray[np.float64]) -> fl
         sizes: how far each block's log ratio is from the middle, shape `(blocks,)`.
         seconds: that each took, shape `(blocks,)`.
     """
+    import numpy as np
+
     sigma = deviation(sizes)
     return sigma * sigma * float(np.median(seconds))
