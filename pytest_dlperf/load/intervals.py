@@ -165,11 +165,28 @@ class Reading:
         good = np.concatenate([self._open_good, good])
         whole = len(good) // segment.per_query * segment.per_query
         self._open_latency_ns, self._open_good = latency_ns[whole:], good[whole:]
-        shape = (-1, segment.per_query)
         last = np.arange(segment.per_query - 1, whole, segment.per_query) - begun
-        well = np.logical_and.reduce(good[:whole].reshape(shape), axis=1)
-        ended: NDArray[np.int64] = latency_ns[:whole].reshape(shape).max(axis=1, initial=0)
+        ended, well = whole_queries(latency_ns[:whole], good[:whole], segment.per_query)
         return ended[well], segment.stop.searchsorted(last[well], side="right")
+
+
+def whole_queries(
+    latency_ns: NDArray[np.int64], good: NDArray[np.bool_], per_query: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Latency of each query, its last request's, and whether all its requests were answered well.
+
+    Args:
+        latency_ns: of the requests of whole queries, shape `(queries * per_query,)`.
+        good: whether each of these requests was answered well.
+        per_query: consecutive requests that are one query.
+
+    Returns:
+        Two arrays of shape `(queries,)`.
+    """
+    shape = (-1, per_query)
+    ended: NDArray[np.int64] = latency_ns.reshape(shape).max(axis=1, initial=0)
+    well: NDArray[np.bool_] = np.logical_and.reduce(good.reshape(shape), axis=1)
+    return ended, well
 
 
 def _sums(values: NDArray[np.generic], starts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -79,6 +79,7 @@ class RequestLog:
 
     Attributes:
         changed: held around every look at the backlog and every entry.
+        deadline_ns: as given.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class RequestLog:
         self.changed = threading.Condition()
         self._backlog = backlog
         self._feed = feed
-        self._deadline_ns = deadline_ns
+        self.deadline_ns = deadline_ns
         self._sink = sink
         self._journal = CallLog(started_ns)
         self._closed = False
@@ -109,14 +110,9 @@ class RequestLog:
 
         Call it with `changed` held.
         """
-        if self._closed or now_ns >= self._deadline_ns:
+        if self._closed or now_ns >= self.deadline_ns:
             return None
         return self._backlog.take(now_ns)
-
-    @property
-    def deadline_ns(self) -> int:
-        """Nothing is sent from then on."""
-        return self._deadline_ns
 
     @property
     def answers_bring_requests(self) -> bool:

@@ -69,10 +69,7 @@ class AnswerEvaluation:
         self._clock = clock
         self._rows = len(order)
         self._order = order
-        # Repeated at the end, so that every batch is one slice and nothing is copied for it.
-        around = np.resize(order, self._rows + longest)
-        self._inputs = np.ascontiguousarray(data.inputs[around])
-        self._inputs.flags.writeable = False
+        self._inputs = repeated_rows(data, order, longest)
         self._labels = data.labels[order] if data.labels is not None else None
         self._shape = shape
         self._scorer = scorer
@@ -232,6 +229,16 @@ class AnswerEvaluation:
                 return
         example = f"row {self._order[positions[0]]} is answered otherwise under load than alone"
         self._count(requests, Outcome.CHANGED, "answer changed", example)
+
+
+def repeated_rows(data: Data, order: NDArray[np.int64], longest: int) -> NDArray[Any]:
+    """Rows in the order in which they are asked, the first `longest` of them again at the end.
+
+    So every batch of up to `longest` rows is one slice, and nothing is copied for it. Read-only.
+    """
+    inputs: NDArray[Any] = np.ascontiguousarray(data.inputs[np.resize(order, len(order) + longest)])
+    inputs.flags.writeable = False
+    return inputs
 
 
 def _message(error: Exception) -> str:

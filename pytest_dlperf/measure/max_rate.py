@@ -27,7 +27,6 @@ from pytest_dlperf.statistics.estimate import counted
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from pytest_dlperf.config.budgets import LatencyLimit
@@ -84,14 +83,19 @@ class _Prober:
 
 @dataclass(frozen=True, slots=True)
 class RateSearch:
-    """A search that is ready to begin."""
+    """A search that is ready to begin; the attributes are `measure_max_rate`'s arguments."""
 
-    search: Callable[[str, str], Measurement]
+    target: object
+    data: Data
+    plan: Plan
+    instruments: Instruments
+    limit: LatencyLimit
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
-        """Search; how long that takes is the plan's affair."""
+        """Search; the plan, not `seconds`, says how long a window lasts."""
         del seconds
-        return self.search(test, name)
+        given = (self.target, self.data, self.plan, self.instruments, self.limit)
+        return measure_max_rate(*given, test=test, name=name)
 
     def warm_up(self) -> str:
         """Nothing: the search does."""
@@ -106,11 +110,7 @@ def rate_search(
     target: object, data: Data, plan: Plan, bench: Instruments, limit: LatencyLimit
 ) -> AbstractContextManager[RateSearch]:
     """A search for the highest rate that holds a limit; see `measure_max_rate`."""
-
-    def search(test: str, name: str) -> Measurement:
-        return measure_max_rate(target, data, plan, bench, limit, test=test, name=name)
-
-    return contextlib.nullcontext(RateSearch(search))
+    return contextlib.nullcontext(RateSearch(target, data, plan, bench, limit))
 
 
 def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which name

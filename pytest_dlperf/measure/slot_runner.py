@@ -16,6 +16,7 @@ from pytest_dlperf.load.ledger import RequestLog
 from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load
 from pytest_dlperf.load.samples import Outcome
+from pytest_dlperf.measure.answers import repeated_rows
 from pytest_dlperf.measure.slots import Slot, slot_of
 
 if TYPE_CHECKING:
@@ -125,11 +126,8 @@ class _SlotRequests:
     """The rows of slots; a `Feed`."""
 
     def __init__(self, rig: PreparedLoad) -> None:
-        largest = rig.plan.served.max_batch_size
         self._rows = len(rig.order)
-        around = np.resize(rig.order, self._rows + largest)
-        self._inputs = np.ascontiguousarray(rig.data.inputs[around])
-        self._inputs.flags.writeable = False
+        self._inputs = repeated_rows(rig.data, rig.order, rig.plan.served.max_batch_size)
         self._shape = rig.prepared.sample_answer.shape[1:]
         self._offset = 0
         self._bad: list[tuple[int, int, Outcome]] = []

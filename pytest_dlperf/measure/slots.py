@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pytest_dlperf.load.intervals import whole_queries
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -109,13 +111,17 @@ def slot_of(samples: Samples, slo: float | None, *, latencies: bool) -> Slot:
     kept[order[min(GUARD_CALLS, calls // 3) :]] = True
     ok = samples.ok
     counted = np.repeat(kept, samples.size)
-    took: NDArray[np.float64] = np.multiply(samples.latency_ns, 1e-9)
+    latency_ns = samples.latency_ns
+    took = latency_ns * 1e-9
     good = counted & ok
     begun, ended = int(samples.dispatched_ns[kept].min()), int(samples.done_ns[kept].max())
-    answered = _of_queries(took, good, samples.per_query) if latencies else np.zeros(0)
+    queries = len(ok) // samples.per_query * samples.per_query
+    query_ns, well = whole_queries(latency_ns[:queries], good[:queries], samples.per_query)
+    answered = query_ns[well] * 1e-9 if latencies else np.zeros(0)
     # Who was still waiting at the end has waited until then: left out, a side that is too slow
     # would show the tail of a fast one.
-    waiting = np.full(samples.unfinished if latencies else 0, _seconds(samples))
+    lasted = float(int(samples.done_ns.max()) - samples.started_ns) * 1e-9
+    waiting = np.full(samples.unfinished if latencies else 0, lasted)
     return Slot(
         good=int(good.sum()),
         within=int((took[good] <= slo).sum()) if slo is not None else int(good.sum()),
@@ -123,20 +129,3 @@ def slot_of(samples: Samples, slo: float | None, *, latencies: bool) -> Slot:
         seconds=max(1, ended - begun) * 1e-9,
         latencies=np.concatenate([answered, waiting]),
     )
-
-
-def _seconds(samples: Samples) -> float:
-    """From the start to the last answer."""
-    return float(int(samples.done_ns.max()) - samples.started_ns) * 1e-9
-
-
-def _of_queries(
-    took: NDArray[np.float64], good: NDArray[np.bool_], per_query: int
-) -> NDArray[np.float64]:
-    """Of each query whose samples were all answered well: as long as its last one took."""
-    if per_query == 1:
-        return took[good]
-    whole = len(took) // per_query * per_query
-    queries = took[:whole].reshape(-1, per_query).max(axis=1)
-    answered: NDArray[np.float64] = queries[good[:whole].reshape(-1, per_query).all(axis=1)]
-    return answered
