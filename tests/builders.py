@@ -141,9 +141,9 @@ def tally_of(
     if seconds is None:
         ended_ns = max(int(segment.done_ns.max(initial=started_ns)) for segment in segments)
         seconds = (ended_ns - started_ns) * 1e-9
-    teller = Accumulator(
+    accumulator = Accumulator(
         started_ns=started_ns, seconds=seconds, replicas=replicas, slo=slo, exact=exact
     )
     for segment in segments:
-        teller.add(segment)
-    return teller.tally()
+        accumulator.add(segment)
+    return accumulator.totals()

@@ -71,8 +71,8 @@ class FakeProgress:
         self.phases.append(phase)
 
 
-class EchoFeed:
-    """A feed whose requests carry their own numbers; remembers the answers."""
+class EchoSource:
+    """A source whose requests carry their own numbers; remembers the answers."""
 
     def __init__(self, numbers: NDArray[np.int64]) -> None:
         self._numbers = numbers
@@ -93,5 +93,5 @@ class EchoFeed:
 
 
 def fake_bench(clock: FakeClock) -> Instruments:
-    """A bench on a fake clock."""
+    """A instruments on a fake clock."""
     return Instruments(clock, FakeMeter(), FakeProgress())

@@ -41,7 +41,7 @@ class ClosedLoopClients:
         self._coming = [(start_ns, count)]
         self._end_ns = end_ns
         self._largest = serving.max_batch_size
-        self._patience_ns = int(serving.batch_timeout * 1e9)
+        self._batch_timeout_ns = int(serving.batch_timeout * 1e9)
         self._think_ns = think_ns
         self._in_flight = 0
         self._head = 0
@@ -70,7 +70,7 @@ class ClosedLoopClients:
                 break
         if fills_ns is not None and fills_ns <= now_ns:
             return self._send(self._largest)
-        ready_ns = self._coming[0][0] + self._patience_ns
+        ready_ns = self._coming[0][0] + self._batch_timeout_ns
         if now_ns >= ready_ns:
             return self._send(waiting)
         return Wait(ready_ns if fills_ns is None else min(ready_ns, fills_ns))

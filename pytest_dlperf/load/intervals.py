@@ -1,4 +1,4 @@
-"""Stretches: sums over stretches of a run; a call, a window and a block are all stretches."""
+"""Stretches: sums over intervals of a run; a call, a window and a block are all intervals."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _NEVER: Final = np.iinfo(np.int64).min
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """What happened in each stretch of a run; every column has shape `(stretches,)`.
+    """What happened in each interval of a run; every column has shape `(intervals,)`.
 
-    A call belongs, with all that is said of it, to the stretch in which it ended.
+    A call belongs, with all that is said of it, to the interval in which it ended.
 
     Attributes:
         ends_ns: when the last call ended; the least integer where there is none.
@@ -46,13 +46,13 @@ class Intervals:
 
     def __post_init__(self) -> None:
         if len({len(getattr(self, column.name)) for column in fields(self)}) > 1:
-            raise ValueError("the columns of stretches differ in length")
+            raise ValueError("the columns of intervals differ in length")
 
     def __len__(self) -> int:
         return len(self.calls)
 
     def seconds(self, started_ns: int) -> NDArray[np.float64]:
-        """How long each stretch lasted, from the end of the one before it, shape `(stretches,)`.
+        """How long each interval lasted, from the end of the one before it, shape `(intervals,)`.
 
         Args:
             started_ns: when the first one began.
@@ -60,10 +60,10 @@ class Intervals:
         return np.diff(self.ends_ns, prepend=started_ns).astype(np.float64) * _NS
 
     def grouped(self, group: NDArray[np.intp], groups: int) -> Intervals:
-        """Longer stretches, each of several of these.
+        """Longer intervals, each of several of these.
 
         Args:
-            group: the longer stretch of each, shape `(stretches,)`.
+            group: the longer interval of each, shape `(intervals,)`.
             groups: how many of them there are; one that is not in `group` is empty.
         """
         ends = np.full(groups, _NEVER)
@@ -76,7 +76,7 @@ class Intervals:
         return Intervals(ends, *sums)
 
     def plus(self, other: Intervals) -> Intervals:
-        """These stretches with what else happened in them."""
+        """These intervals with what else happened in them."""
         sums = [getattr(self, column) + getattr(other, column) for column in _SUMMED]
         return Intervals(np.maximum(self.ends_ns, other.ends_ns), *sums)
 
@@ -90,12 +90,12 @@ def no_intervals(count: int) -> Intervals:
 
 
 def blocks_of(ends_ns: NDArray[np.int64], started_ns: int, count: int) -> NDArray[np.intp]:
-    """The block of each stretch: at most `count` equal lengths of time, numbered without gaps.
+    """The block of each interval: at most `count` equal lengths of time, numbered without gaps.
 
-    A block ends with the end of a stretch, so that it holds whole ones only.
+    A block ends with the end of an interval, so that it holds whole ones only.
 
     Args:
-        ends_ns: when each stretch ended, in any order, shape `(stretches,)`.
+        ends_ns: when each interval ended, in any order, shape `(intervals,)`.
         started_ns: when the run began.
         count: blocks, if something ended in each.
     """
@@ -109,7 +109,7 @@ class Answers:
     """A segment of a run, worked out.
 
     Attributes:
-        calls: each call of the segment as a stretch.
+        calls: each call of the segment as an interval.
         latency_ns: of each query that ended in the segment, all its requests answered well,
             shape `(queries,)`.
         call: index of the call in which each of these queries ended, shape `(queries,)`.

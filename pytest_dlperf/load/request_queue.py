@@ -83,7 +83,7 @@ class RequestQueue:
         self._end_ns = end_ns
         self._largest = serving.max_batch_size
         self._room = serving.queue_limit
-        self._patience_ns = int(serving.batch_timeout * 1e9)
+        self._batch_timeout_ns = int(serving.batch_timeout * 1e9)
         self._again = again
 
     @property
@@ -105,10 +105,10 @@ class RequestQueue:
         if not waiting and self._next == len(self._coming):
             return Wait(None) if self._in_flight and self._again is not None else None
         oldest = self._queue[self._head - self._base] if waiting else self._coming[self._next]
-        ready = int(oldest) + self._patience_ns
+        ready = int(oldest) + self._batch_timeout_ns
         if now_ns >= ready:
             return self._send(waiting)
-        # A batch that is known to fill before the patience ends goes when it is full.
+        # A batch that is known to fill before the timeout ends goes when it is full.
         fills = self._next + self._largest - waiting - 1
         return Wait(min(ready, int(self._coming[fills])) if fills < len(self._coming) else ready)
 

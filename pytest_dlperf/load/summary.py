@@ -1,4 +1,4 @@
-"""Summary: the metrics of a load, from its tally and from the score of its answers."""
+"""Summary: the metrics of a load, from its totals and from the score of its answers."""
 
 from __future__ import annotations
 
@@ -73,62 +73,62 @@ class Summary:
     refused: dict[str, str]
 
 
-def summarise_load(tally: LoadTotals, *, latencies: bool) -> Summary:
+def summarise_load(totals: LoadTotals, *, latencies: bool) -> Summary:
     """Throughput, latencies and errors.
 
     Throughput counts good answers; latencies are theirs.
 
     Args:
-        tally: at least one call.
+        totals: at least one call.
         latencies: whether the scenario gives latencies a meaning.
     """
     metrics: dict[str, Estimate] = {}
     refused: dict[str, str] = {}
-    blocks, good = tally.blocks, tally.good
+    blocks, good = totals.blocks, totals.good
     timed = ("throughput", *(name for name, m in METRICS.items() if m.latency and latencies))
-    timed += ("goodput",) if tally.slo is not None else ()
+    timed += ("goodput",) if totals.slo is not None else ()
     if len(blocks) < MIN_BLOCKS or not good:
-        few = f"{tally.calls} calls in {len(blocks)} of {BLOCKS} stretches of the run"
+        few = f"{totals.calls} calls in {len(blocks)} of {BLOCKS} intervals of the run"
         why = f"{few}, at least {MIN_BLOCKS} needed: lengthen duration="
         refused = dict.fromkeys(timed, why if good else "no request was answered well")
     else:
-        metrics["throughput"] = _rate(tally, blocks.good)
-        if tally.slo is not None:
-            metrics["goodput"] = _rate(tally, blocks.within)
+        metrics["throughput"] = _rate(totals, blocks.good)
+        if totals.slo is not None:
+            metrics["goodput"] = _rate(totals, blocks.within)
         if latencies:
-            _add_latencies(metrics, refused, tally)
-    metrics["errors"] = counted(1 - good / tally.total)
+            _add_latencies(metrics, refused, totals)
+    metrics["errors"] = counted(1 - good / totals.total)
     return Summary(metrics, refused)
 
 
-def _rate(tally: LoadTotals, counts: NDArray[np.int64]) -> Estimate:
+def _rate(totals: LoadTotals, counts: NDArray[np.int64]) -> Estimate:
     """Requests of some kind a second."""
-    seconds = tally.blocks.seconds(tally.started_ns)
+    seconds = totals.blocks.seconds(totals.started_ns)
     return ratio_of_sums(counts.astype(np.float64), seconds)
 
 
 def _add_latencies(
-    metrics: dict[str, Estimate], refused: dict[str, str], tally: LoadTotals
+    metrics: dict[str, Estimate], refused: dict[str, str], totals: LoadTotals
 ) -> None:
     percents = {m.percentile: name for name, m in METRICS.items() if m.percentile is not None}
     # A block without a good answer has no latencies.
-    filled = tally.blocks.queries > 0
+    filled = totals.blocks.queries > 0
     if filled.sum() < MIN_BLOCKS:
-        why = f"good answers in {filled.sum()} of {BLOCKS} stretches of the run only"
+        why = f"good answers in {filled.sum()} of {BLOCKS} intervals of the run only"
         refused.update(dict.fromkeys((name for name, m in METRICS.items() if m.latency), why))
         return
     enough = []
     for percent, name in percents.items():
         needed = required_requests(percent)
-        if tally.queries >= needed:
+        if totals.queries >= needed:
             enough.append(percent)
         else:
-            refused[name] = f"{tally.queries} requests, {name} needs {needed}: lengthen duration="
-    estimates = tally.latencies.percentiles(tuple(enough))
+            refused[name] = f"{totals.queries} requests, {name} needs {needed}: lengthen duration="
+    estimates = totals.latencies.percentiles(tuple(enough))
     metrics.update({percents[percent]: estimate for percent, estimate in estimates.items()})
-    seconds = tally.blocks.latency_ns[filled].astype(np.float64) * _NS
-    metrics["mean"] = ratio_of_sums(seconds, tally.blocks.queries[filled].astype(np.float64))
-    metrics["max"] = counted(tally.longest_ns * _NS)
+    seconds = totals.blocks.latency_ns[filled].astype(np.float64) * _NS
+    metrics["mean"] = ratio_of_sums(seconds, totals.blocks.queries[filled].astype(np.float64))
+    metrics["max"] = counted(totals.longest_ns * _NS)
 
 
 def summarise_score(score: Score) -> dict[str, Estimate]:

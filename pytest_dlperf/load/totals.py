@@ -65,13 +65,13 @@ class EachLatency:
     Attributes:
         ns: shape `(queries,)`.
         block: in which each query ended, shape `(queries,)`.
-        apart: whether each query had calls of its own and waited for none; if they are
+        separate: whether each query had calls of its own and waited for none; if they are
             independent then, their intervals need no blocks.
     """
 
     ns: NDArray[np.int64]
     block: NDArray[np.intp]
-    apart: bool
+    separate: bool
 
     @property
     def method(self) -> str:
@@ -80,7 +80,7 @@ class EachLatency:
 
     @property
     def _independent(self) -> bool:
-        return self.apart and independent(self.ns.astype(np.float64))
+        return self.separate and independent(self.ns.astype(np.float64))
 
     def percentiles(self, percents: tuple[float, ...]) -> dict[float, Estimate]:
         """Percentiles that are order statistics: latencies that somebody really had."""
@@ -175,10 +175,10 @@ class LoadTotals:
         started_ns: clock reading when it began.
         seconds: for how long requests were to come.
         slo: seconds within which an answer counts towards goodput; None if none was asked for.
-        blocks: at most `BLOCKS` stretches in which calls ended, in the order of time.
+        blocks: at most `BLOCKS` intervals in which calls ended, in the order of time.
         latencies: of the good queries, by block.
         longest_ns: the longest of them; 0 if there are none.
-        points: equal stretches, for a curve over time; calls may have ended in none of them.
+        points: equal intervals, for a curve over time; calls may have ended in none of them.
         point_ns: how long each point is; the last one ends with the run, up to a half sooner or
             later.
         point_latencies: of the good queries, a row each point.
@@ -186,7 +186,7 @@ class LoadTotals:
         service_ns: median time that a call took.
         batch_sizes: calls by the number of requests that they carried.
         replicas: what each did.
-        wakes: how punctual the load generator was.
+        wake_ups: how punctual the load generator was.
         in_time: requests that were answered, or went wrong, within `seconds`.
         unfinished: requests that were due but not answered when the run's time was up.
         rejected: requests that found the queue full.
@@ -205,7 +205,7 @@ class LoadTotals:
     service_ns: float
     batch_sizes: Mapping[int, int]
     replicas: tuple[ReplicaUse, ...]
-    wakes: TimerLateness
+    wake_ups: TimerLateness
     in_time: int
     unfinished: int
     rejected: int

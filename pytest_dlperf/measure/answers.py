@@ -37,7 +37,7 @@ _TOLERANCE: Final = 0.05
 
 
 class AnswerEvaluation:
-    """A feed that asks for every row equally often, in a seeded order, and scores the answers.
+    """A source that asks for every row equally often, in a seeded order, and scores the answers.
 
     Answers are kept until the load is over, so that scoring takes no time from it; whenever
     they fill 32 MiB they are scored while the load's clock stands still.

@@ -63,22 +63,22 @@ class _Prober:
     """Puts a target under Poisson arrivals of any rate, window by window."""
 
     def __init__(
-        self, rig: PreparedLoad, limit: LatencyLimit, seconds: float, pool: PooledEvaluation
+        self, load: PreparedLoad, limit: LatencyLimit, seconds: float, pool: PooledEvaluation
     ) -> None:
-        self._rig = rig
+        self._load = load
         self._limit = limit
         self._seconds = seconds
         self._pool = pool
         self.seen: dict[float, _LastWindow] = {}
 
     def __call__(self, rate: float, number: int) -> Attainment:
-        plan = replace(self._rig.plan, scenario=Server(rate), slo=self._limit.seconds)
+        plan = replace(self._load.plan, scenario=Server(rate), slo=self._limit.seconds)
         phase = f"{_scenario(self._limit)}: {format_quantity(rate, '1/s')}"
-        run = self._pool.run(replace(self._rig, plan=plan), self._seconds, phase, SEED + number)
+        run = self._pool.run(replace(self._load, plan=plan), self._seconds, phase, SEED + number)
         late = self.seen[rate].late if number else ""
-        diagnosis = diagnose(run.tally, run.busy_cores)
-        self.seen[rate] = _LastWindow(diagnosis, late or lateness(run.tally))
-        return within_limit(run.tally)
+        diagnosis = diagnose(run.totals, run.busy_cores)
+        self.seen[rate] = _LastWindow(diagnosis, late or lateness(run.totals))
+        return within_limit(run.totals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +107,17 @@ class RateSearch:
 
 
 def rate_search(
-    target: object, data: Data, plan: Plan, bench: Instruments, limit: LatencyLimit
+    target: object, data: Data, plan: Plan, instruments: Instruments, limit: LatencyLimit
 ) -> AbstractContextManager[RateSearch]:
     """A search for the highest rate that holds a limit; see `measure_max_rate`."""
-    return contextlib.nullcontext(RateSearch(target, data, plan, bench, limit))
+    return contextlib.nullcontext(RateSearch(target, data, plan, instruments, limit))
 
 
 def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which name
     target: object,
     data: Data,
     plan: Plan,
-    bench: Instruments,
+    instruments: Instruments,
     limit: LatencyLimit,
     *,
     test: str,
@@ -133,7 +133,7 @@ def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which n
         target: what is asked.
         data: rows and labels.
         plan: budgets, serving and duration; its scenario is not used.
-        bench: what comes from outside.
+        instruments: what comes from outside.
         limit: what is to be held.
         test: pytest's node id.
         name: tells several measurements of one test apart.
@@ -145,27 +145,27 @@ def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which n
     """
     # All requests of an offline load wait from the start: no limit on a queue would hold.
     full = replace(plan, scenario=Offline(), serving=replace(plan.serving, queue_limit=None))
-    rig = prepare_load(target, data, full, bench)
-    pool = PooledEvaluation(rig)
+    load = prepare_load(target, data, full, instruments)
+    pool = PooledEvaluation(load)
     asked = plan.load_seconds
     seconds = asked if plan.quick else max(asked, _LIMITS_A_WINDOW * limit.seconds)
-    served = replace(rig.plan.serving, queue_limit=plan.serving.queue_limit)
-    probed = replace(rig.plan, scenario=Server(1.0), serving=served)
-    prober = _Prober(replace(rig, plan=probed), limit, seconds, pool)
-    with contextlib.closing(rig), quiet_gc():
-        unsteady = rig.warm_up()
-        capacity = pool.run(rig, asked, f"{_scenario(limit)}: full batches")
-        if not capacity.tally.good:
+    served = replace(load.plan.serving, queue_limit=plan.serving.queue_limit)
+    probed = replace(load.plan, scenario=Server(1.0), serving=served)
+    prober = _Prober(replace(load, plan=probed), limit, seconds, pool)
+    with contextlib.closing(load), quiet_gc():
+        warm_up_note = load.warm_up()
+        capacity = pool.run(load, asked, f"{_scenario(limit)}: full batches")
+        if not capacity.totals.good:
             first = capacity.errors[0]
             raise TargetError(
-                f"{rig.prepared.description} answered no request well: "
+                f"{load.prepared.description} answered no request well: "
                 f"{first.kind}: {first.example}"
             )
-        terms = _terms(limit, seconds, _capacity(capacity.tally), quick=plan.quick)
+        terms = _terms(limit, seconds, _capacity(capacity.totals), quick=plan.quick)
         found = search(prober, terms)
     pooled = pool.measurement(test, name, _scenario(limit), probed.serving_text)
     longer = f"each window lasted {seconds:g} s: {_LIMITS_A_WINDOW} times the limit"
-    notes = (unsteady, f"max_rate: {found}", longer if seconds > asked else "", *pooled.notes)
+    notes = (warm_up_note, f"max_rate: {found}", longer if seconds > asked else "", *pooled.notes)
     return _with_rate(replace(pooled, notes=tuple(filter(None, notes))), found, prober.seen)
 
 
@@ -202,9 +202,9 @@ def _terms(limit: LatencyLimit, seconds: float, capacity: float, *, quick: bool)
     )
 
 
-def _capacity(tally: LoadTotals) -> float:
+def _capacity(totals: LoadTotals) -> float:
     """Requests a second that were answered."""
-    return tally.answered / (max(1, tally.span_ns) * _NS)
+    return totals.answered / (max(1, totals.span_ns) * _NS)
 
 
 def _scenario(limit: LatencyLimit) -> str:
@@ -215,11 +215,11 @@ class PooledEvaluation:
     """Runs loads, each under a plan of its own, and keeps what does not depend on the load.
 
     Args:
-        rig: the target.
+        load: what is under load.
     """
 
-    def __init__(self, rig: PreparedLoad) -> None:
-        self._rig = rig
+    def __init__(self, load: PreparedLoad) -> None:
+        self._load = load
         self._seconds = 0.0
         self._requests = 0
         self._answered = 0
@@ -232,7 +232,7 @@ class PooledEvaluation:
         self._used = Usage(0.0, 0.0, 0.0, 0.0)
 
     def run(
-        self, rig: PreparedLoad, seconds: float, phase: str = "", seed: int = SEED
+        self, load: PreparedLoad, seconds: float, phase: str = "", seed: int = SEED
     ) -> LoadResult:
         """Put the target under one load; the arguments are `run_once`'s.
 
@@ -240,16 +240,16 @@ class PooledEvaluation:
             UsageError: if no request became due.
             TargetError: if a call does not return: further loads would only wait for it again.
         """
-        run = run_once(rig, seconds, phase, seed)
-        if run.hung:
+        run = run_once(load, seconds, phase, seed)
+        if run.timed_out:
             raise TargetError(
-                f"{rig.prepared.description} hung under {rig.plan.scenario}: {run.hung}"
+                f"{load.prepared.description} hung under {load.plan.scenario}: {run.timed_out}"
             )
-        tally = run.tally
-        self._seconds += tally.span_ns * 1e-9
-        self._requests += tally.total
-        self._answered += tally.answered
-        self._bad += tally.answered - tally.good
+        totals = run.totals
+        self._seconds += totals.span_ns * 1e-9
+        self._requests += totals.total
+        self._answered += totals.answered
+        self._bad += totals.answered - totals.good
         self._resident = [max(self._resident + run.resident), run.resident[-1]]
         self._gpus = run.gpus
         self._gpu_notes |= dict.fromkeys(gpu_notes(run.gpus))
@@ -267,19 +267,19 @@ class PooledEvaluation:
         `errors` is the share of the answered requests that were answered badly: that a queue
         overflows is for each load to judge.
         """
-        rig, answers = self._rig, summarise_answers(self._score)
+        load, answers = self._load, summarise_answers(self._score)
         busy_cores = self._used.process / max(self._seconds, 1e-9)
-        notes = (rig.prepared.remark, rig.remark, disturbance(self._used), *self._gpu_notes)
+        notes = (load.prepared.remark, load.remark, disturbance(self._used), *self._gpu_notes)
         metrics = {
             "errors": counted(self._bad / self._answered),
             **answers.metrics,
             "peak_memory": counted(float(max(self._resident))),
-            "compile_time": counted(rig.prepared.compile_seconds),
+            "compile_time": counted(load.prepared.compile_seconds),
         }
         return Measurement(
             test=test,
             name=name,
-            target=rig.prepared.description,
+            target=load.prepared.description,
             scenario=scenario,
             serving=serving,
             seconds=self._seconds,
@@ -287,8 +287,8 @@ class PooledEvaluation:
             metrics=MappingProxyType(metrics),
             refused=MappingProxyType(answers.refused),
             errors=tuple(sorted(self._errors.values(), key=lambda error: -error.requests)),
-            rows=rows_of(rig.data, self._score),
-            scores=scores_of(rig.data, self._score),
+            rows=rows_of(load.data, self._score),
+            scores=scores_of(load.data, self._score),
             invalid="",
             notes=tuple(filter(None, notes)),
             diagnosis="",

@@ -44,20 +44,20 @@ class PreparedTarget:
     """A target that is ready to be measured, and is given back at the end.
 
     Attributes:
-        rig: the target with its plan.
+        load: the target with its plan.
         tracings: of the functions of this process.
     """
 
-    rig: PreparedLoad
+    load: PreparedLoad
     tracings: Tracings
 
     def warm_up(self) -> str:
         """Run the load until its speed settles; returns a note if it does not."""
-        return self.rig.warm_up()
+        return self.load.warm_up()
 
     def slots(self) -> SlotRunner:
         """Who runs slots of it, once it is warm."""
-        return SlotRunner(self.rig)
+        return SlotRunner(self.load)
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
         """Warm the target up, put it under load, and fold what was found into a measurement.
@@ -68,26 +68,28 @@ class PreparedTarget:
             seconds: how long requests come; longer if that is too short for the budgets, up to
                 ten times as long.
         """
-        rig, plan = self.rig, self.rig.plan
-        unsteady = self.warm_up()
+        load, plan = self.load, self.load.plan
+        warm_up_note = self.warm_up()
         before = self.tracings.count()
-        run = run_once(rig, seconds)
-        longer = 0.0 if plan.quick else sufficient_seconds(run.tally, plan.judged)
-        if not run.hung and seconds < longer <= _LONGEST * seconds:
+        run = run_once(load, seconds)
+        longer = 0.0 if plan.quick else sufficient_seconds(run.totals, plan.judged)
+        if not run.timed_out and seconds < longer <= _LONGEST * seconds:
             before = self.tracings.count()
-            run = run_once(rig, longer)
+            run = run_once(load, longer)
         retraced = _retraced(self.tracings.count() - before)
         longer_note = (
             f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
             if run.seconds > seconds
             else ""
         )
-        notes = (unsteady, rig.prepared.remark, rig.remark, retraced, longer_note)
-        return _measurement(rig, run, test=test, name=name, notes=notes)
+        notes = (warm_up_note, load.prepared.remark, load.remark, retraced, longer_note)
+        return _measurement(load, run, test=test, name=name, notes=notes)
 
 
 @contextlib.contextmanager
-def ready(target: object, data: Data, plan: Plan, bench: Instruments) -> Iterator[PreparedTarget]:
+def ready(
+    target: object, data: Data, plan: Plan, instruments: Instruments
+) -> Iterator[PreparedTarget]:
     """Set a target up, and keep the garbage collector quiet until it is given back.
 
     Raises:
@@ -95,14 +97,14 @@ def ready(target: object, data: Data, plan: Plan, bench: Instruments) -> Iterato
         TargetError: if the target's first call fails.
         DataError: if the labels do not fit the answers.
     """
-    rig = prepare_load(target, data, plan, bench)
+    load = prepare_load(target, data, plan, instruments)
     tracings = Tracings()
-    with contextlib.closing(rig), quiet_gc():
-        yield PreparedTarget(rig, tracings)
+    with contextlib.closing(load), quiet_gc():
+        yield PreparedTarget(load, tracings)
 
 
 def measure(  # noqa: PLR0913 - what, with what, how, and under which name
-    target: object, data: Data, plan: Plan, bench: Instruments, *, test: str, name: str
+    target: object, data: Data, plan: Plan, instruments: Instruments, *, test: str, name: str
 ) -> Measurement:
     """Put a target under the load of a plan.
 
@@ -111,47 +113,47 @@ def measure(  # noqa: PLR0913 - what, with what, how, and under which name
         TargetError: if the target's first call fails.
         DataError: if the labels do not fit the answers.
     """
-    with ready(target, data, plan, bench) as subject:
+    with ready(target, data, plan, instruments) as subject:
         return subject.measure(test, name, plan.load_seconds)
 
 
 def _measurement(
-    rig: PreparedLoad, run: LoadResult, *, test: str, name: str, notes: tuple[str, ...]
+    load: PreparedLoad, run: LoadResult, *, test: str, name: str, notes: tuple[str, ...]
 ) -> Measurement:
-    plan, tally = rig.plan, run.tally
-    summary = _summary(rig, run)
+    plan, totals = load.plan, run.totals
+    summary = _summary(load, run)
     return Measurement(
         test=test,
         name=name,
-        target=rig.prepared.description,
+        target=load.prepared.description,
         scenario=str(plan.scenario),
         serving=plan.serving_text,
-        seconds=tally.span_ns * 1e-9,
-        requests=tally.total,
+        seconds=totals.span_ns * 1e-9,
+        requests=totals.total,
         metrics=MappingProxyType(summary.metrics),
         refused=MappingProxyType(summary.refused),
-        errors=(*run.errors, *_unanswered(tally)),
-        rows=rows_of(rig.data, run.score),
-        scores=scores_of(rig.data, run.score),
-        invalid=lateness(tally),
-        hung=run.hung,
+        errors=(*run.errors, *_unanswered(totals)),
+        rows=rows_of(load.data, run.score),
+        scores=scores_of(load.data, run.score),
+        invalid=lateness(totals),
+        hung=run.timed_out,
         notes=tuple(filter(None, (*notes, *_notes(plan, run)))),
-        diagnosis=diagnose(tally, run.busy_cores),
-        intervals=tally.latencies.method if plan.has_latencies else "",
+        diagnosis=diagnose(totals, run.busy_cores),
+        intervals=totals.latencies.method if plan.has_latencies else "",
         slo=plan.slo,
-        batch_sizes=MappingProxyType(few_sizes(tally.batch_sizes)),
-        utilisation=tally.utilisation,
-        series=series_of(tally, latencies=plan.has_latencies),
-        usage=consumption(run.used, run.busy_cores, run.resident, tally.total),
+        batch_sizes=MappingProxyType(few_sizes(totals.batch_sizes)),
+        utilisation=totals.utilisation,
+        series=series_of(totals, latencies=plan.has_latencies),
+        usage=consumption(run.used, run.busy_cores, run.resident, totals.total),
         gpus=run.gpus,
     )
 
 
-def run_once(rig: PreparedLoad, seconds: float, phase: str = "", seed: int = SEED) -> LoadResult:
-    """Put a rig's target under load.
+def run_once(load: PreparedLoad, seconds: float, phase: str = "", seed: int = SEED) -> LoadResult:
+    """Put a load's target under load.
 
     Args:
-        rig: the target with its plan.
+        load: the target with its plan.
         seconds: how long requests come.
         phase: what is shown meanwhile; the scenario unless it is given.
         seed: of the arrivals.
@@ -160,8 +162,8 @@ def run_once(rig: PreparedLoad, seconds: float, phase: str = "", seed: int = SEE
         UsageError: if no request became due.
     """
     gc.collect()
-    run = rig.run(seconds, phase or str(rig.plan.scenario), seed)
-    if not run.tally.calls:
+    run = load.run(seconds, phase or str(load.plan.scenario), seed)
+    if not run.totals.calls:
         raise UsageError("no request became due", "raise the rate or the duration")
     return run
 
@@ -177,23 +179,23 @@ def _retraced(counts: Counter[str]) -> str:
 def _notes(plan: Plan, run: LoadResult) -> Iterator[str]:
     yield disturbance(run.used)
     yield from gpu_notes(run.gpus)
-    yield growth(run.resident, run.tally.answered)
+    yield growth(run.resident, run.totals.answered)
     if plan.open_loop:
-        yield shortfall(run.tally)
+        yield shortfall(run.totals)
     else:
-        yield drift(run.tally)
+        yield drift(run.totals)
 
 
-def _summary(rig: PreparedLoad, run: LoadResult) -> Summary:
-    load = summarise_load(run.tally, latencies=rig.plan.has_latencies)
+def _summary(load: PreparedLoad, run: LoadResult) -> Summary:
+    speeds = summarise_load(run.totals, latencies=load.plan.has_latencies)
     answers = summarise_answers(run.score)
     metrics = {
-        **load.metrics,
+        **speeds.metrics,
         **answers.metrics,
         "peak_memory": counted(float(max(run.resident))),
-        "compile_time": counted(rig.prepared.compile_seconds),
+        "compile_time": counted(load.prepared.compile_seconds),
     }
-    return Summary(metrics, {**load.refused, **answers.refused})
+    return Summary(metrics, {**speeds.refused, **answers.refused})
 
 
 def summarise_answers(score: Score | None) -> Summary:
@@ -219,13 +221,13 @@ def quiet_gc() -> Iterator[None]:
             gc.enable()
 
 
-def _unanswered(tally: LoadTotals) -> Iterator[ErrorCount]:
-    if tally.rejected:
+def _unanswered(totals: LoadTotals) -> Iterator[ErrorCount]:
+    if totals.rejected:
         example = "came when the queue was full: the target is slower than the load"
-        yield ErrorCount("rejected", tally.rejected, example)
-    if tally.unfinished:
+        yield ErrorCount("rejected", totals.rejected, example)
+    if totals.unfinished:
         example = "still waiting when the run's time was up: the target is slower than the load"
-        yield ErrorCount("unfinished", tally.unfinished, example)
+        yield ErrorCount("unfinished", totals.unfinished, example)
 
 
 def rows_of(data: Data, score: Score | None) -> Rows | None:

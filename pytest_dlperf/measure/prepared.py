@@ -15,7 +15,7 @@ from pytest_dlperf.data.scoring import Scorer, scorer_for, user_scores
 from pytest_dlperf.errors import AnswerError, DataError, TargetError, UsageError
 from pytest_dlperf.load.accumulator import EXACT, Accumulator
 from pytest_dlperf.load.async_runner import CoroutineLoad, CoroutineTarget
-from pytest_dlperf.load.ledger import RequestLog
+from pytest_dlperf.load.request_log import RequestLog
 from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load, Replica
 from pytest_dlperf.measure.answers import AnswerEvaluation, ReferenceAnswers, ask_alone
@@ -83,25 +83,25 @@ class LoadResult:
 
     Attributes:
         seconds: for how long requests were to come.
-        tally: what it came to.
+        totals: what it came to.
         score: of the answers; None if they are not scored.
         errors: kinds of errors among the answers, the most frequent first.
         resident: bytes that were resident, at each tick.
         used: processor time that was used meanwhile.
         busy_cores: processors that this process kept busy meanwhile, on average.
         gpus: what the GPUs did meanwhile.
-        hung: what was said of a call that never returned; empty if all did.
+        timed_out: message about a call that never returned; empty if all did.
     """
 
     seconds: float
-    tally: LoadTotals
+    totals: LoadTotals
     score: Score | None
     errors: tuple[ErrorCount, ...]
     resident: list[int]
     used: Usage
     busy_cores: float
     gpus: tuple[GpuUse, ...]
-    hung: str
+    timed_out: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class PreparedLoad:
         reference: what rows answer when asked alone; None if that cannot be told.
         remark: what is to be said about asking alone; may be empty.
         plan: the load.
-        bench: what comes from outside.
+        instruments: what comes from outside.
     """
 
     prepared: Prepared
@@ -128,10 +128,10 @@ class PreparedLoad:
     reference: ReferenceAnswers | None
     remark: str
     plan: Plan
-    bench: Instruments
+    instruments: Instruments
 
     def evaluation(self, clock: StoppableClock) -> AnswerEvaluation:
-        """A feed that has not been asked anything yet, on the clock of its load."""
+        """A source that has not been asked anything yet, on the clock of its load."""
         return AnswerEvaluation(
             data=self.data,
             order=self.order,
@@ -145,21 +145,26 @@ class PreparedLoad:
 
     def run(self, seconds: float, phase: str, seed: int = SEED) -> LoadResult:
         """Put the target under load once."""
-        plan, bench = self.plan, self.bench
-        clock = StoppableClock(bench.clock)
+        plan, instruments = self.plan, self.instruments
+        clock = StoppableClock(instruments.clock)
         asked = self.evaluation(clock)
         start_ns = clock.now_ns()
         # The schedule must not begin before it is made, which can take longer than a request.
         with clock.stopped():
-            backlog = request_queue_for(
+            queue = request_queue_for(
                 plan.scenario, plan.served, start_ns, seconds, seed, pause=clock.stopped
             )
         end_ns = start_ns + int(seconds * 1e9)
         countdown = end_ns if seconds >= 1 else None
         telemetry = Telemetry(
-            bench.meter, bench.clock, bench.progress, phase, countdown, gpus=bench.gpus
+            instruments.meter,
+            instruments.clock,
+            instruments.progress,
+            phase,
+            countdown,
+            gpus=instruments.gpus,
         )
-        teller = Accumulator(
+        accumulator = Accumulator(
             started_ns=start_ns,
             seconds=seconds,
             replicas=plan.lanes,
@@ -172,52 +177,52 @@ class PreparedLoad:
                 segment = cut()
                 stop = segment.first + len(segment.outcome)
                 outcome = asked.outcomes(segment.first, stop)
-                teller.add(replace(segment, outcome=outcome))
+                accumulator.add(replace(segment, outcome=outcome))
 
-        ledger = RequestLog(
-            backlog=backlog,
-            feed=asked,
+        log = RequestLog(
+            queue=queue,
+            source=asked,
             started_ns=start_ns,
             deadline_ns=end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9),
             sink=take,
         )
-        load = self.load(ledger, clock, telemetry)
-        rest = load.run()
+        runner = self.runner(log, clock, telemetry)
+        rest = runner.run()
         used, busy_cores = telemetry.finish()
         take(lambda: rest)
         return LoadResult(
             seconds=seconds,
-            tally=teller.tally(),
+            totals=accumulator.totals(),
             score=asked.score,
             errors=asked.errors,
             resident=telemetry.resident,
             used=used,
             busy_cores=busy_cores,
             gpus=summarise_gpus(telemetry.looks, self._own_processes),
-            hung=load.hung,
+            timed_out=runner.timed_out,
         )
 
     @property
     def _own_processes(self) -> frozenset[int]:
         return frozenset({os.getpid(), *self.prepared.processes})
 
-    def load(
-        self, ledger: RequestLog, clock: StoppableClock, watch: LoadObserver
+    def runner(
+        self, log: RequestLog, clock: StoppableClock, observer: LoadObserver
     ) -> Load | CoroutineLoad:
-        """The target's replicas or clients, about to work off a ledger."""
-        patience = self.plan.call_timeout
+        """The target's replicas or clients, about to work off a log."""
+        timeout = self.plan.call_timeout
         first = self.prepared.replicas[0]
         if isinstance(first, CoroutineTarget):
             return CoroutineLoad(
                 target=first,
                 clients=self.plan.lanes,
                 clock=clock,
-                ledger=ledger,
-                call_seconds=patience,
-                watch=watch,
+                log=log,
+                call_seconds=timeout,
+                observer=observer,
             )
         replicas = [Replica(target, clock) for target in self.prepared.replicas]
-        return Load(replicas=replicas, ledger=ledger, call_seconds=patience, watch=watch)
+        return Load(replicas=replicas, log=log, call_seconds=timeout, observer=observer)
 
     def close(self) -> None:
         """Give back what the target holds."""
@@ -237,19 +242,19 @@ class PreparedLoad:
 
         def window() -> NDArray[np.float64]:
             loaded = self.run(seconds, "warming up", _WARM_UP_SEED)
-            hung = loaded.hung or next(
+            timed_out = loaded.timed_out or next(
                 (error.example for error in loaded.errors if error.kind == NO_ANSWER), ""
             )
-            if hung:
-                raise TargetError(f"{self.prepared.description} hung while warming up: {hung}")
-            blocks = loaded.tally.blocks
+            if timed_out:
+                raise TargetError(f"{self.prepared.description} hung while warming up: {timed_out}")
+            blocks = loaded.totals.blocks
             seconds_each: NDArray[np.float64] = blocks.busy_ns * 1e-9 / blocks.requests
             return seconds_each
 
         return warm_up(window)
 
 
-def prepare_load(target: object, data: Data, plan: Plan, bench: Instruments) -> PreparedLoad:
+def prepare_load(target: object, data: Data, plan: Plan, instruments: Instruments) -> PreparedLoad:
     """Compile a target, see what fits its answers, and ask it rows alone.
 
     Raises:
@@ -264,13 +269,15 @@ def prepare_load(target: object, data: Data, plan: Plan, bench: Instruments) -> 
     rows = np.resize(data.inputs[order], (max(longest, len(order)), *data.inputs.shape[1:]))
     # Read-only, as under load: a target that changes its input must be found out at once.
     rows.flags.writeable = False
-    bench.progress.show("compiling", None)
+    instruments.progress.show("compiling", None)
     plan = placed(target, plan)
-    prepared = prepare(target, rows[:longest], plan, bench.clock)
+    prepared = prepare(target, rows[:longest], plan, instruments.clock)
     with contextlib.ExitStack() as undo:
         undo.callback(prepared.close)
         if prepared.processes:
-            bench = replace(bench, meter=FamilyMeter(bench.meter, prepared.processes))
+            instruments = replace(
+                instruments, meter=FamilyMeter(instruments.meter, prepared.processes)
+            )
         answer = prepared.sample_answer
         by_user = measured_by_users(plan)
         scorer = scorer_of(answer, data, plan)
@@ -278,12 +285,12 @@ def prepare_load(target: object, data: Data, plan: Plan, bench: Instruments) -> 
             finite = np.isfinite(answer.reshape(len(answer), -1)).all(axis=1)
             # What its function cannot do is said before the load, not after it.
             user_scores(answer[finite], data.labels[np.resize(order, len(answer))][finite], by_user)
-        bench.progress.show("asking rows alone", None)
+        instruments.progress.show("asking rows alone", None)
         try:
             reference, remark = call_with_timeout(
                 plan.compile_timeout,
                 lambda: ask_alone(
-                    prepared.replicas[0], rows[: len(order)], answer[0].size, bench.clock
+                    prepared.replicas[0], rows[: len(order)], answer[0].size, instruments.clock
                 ),
             )
         except AnswerError as error:
@@ -291,7 +298,9 @@ def prepare_load(target: object, data: Data, plan: Plan, bench: Instruments) -> 
                 f"{prepared.description} hung when asked for single rows: {error}"
             ) from None
         undo.pop_all()
-    return PreparedLoad(prepared, data, order, scorer, by_user, reference, remark, plan, bench)
+    return PreparedLoad(
+        prepared, data, order, scorer, by_user, reference, remark, plan, instruments
+    )
 
 
 def measured_by_users(plan: Plan) -> tuple[str, ...]:
@@ -331,14 +340,14 @@ def _refuse_budgets(plan: Plan, needs: Callable[[Metric], bool], problem: str) -
             )
 
 
-def sufficient_seconds(tally: LoadTotals, budgets: Iterable[Budget]) -> float:
+def sufficient_seconds(totals: LoadTotals, budgets: Iterable[Budget]) -> float:
     """How long the same load must last to measure what the budgets ask for.
 
     Depends on how many requests there were, never on how they fared against a limit, so that
     measuring longer favours no verdict.
 
     Args:
-        tally: of a load that has ended.
+        totals: of a load that has ended.
         budgets: what is asked.
 
     Returns:
@@ -347,15 +356,15 @@ def sufficient_seconds(tally: LoadTotals, budgets: Iterable[Budget]) -> float:
     """
     metrics = (budget.metric for budget in budgets)
     asked = [one for one in metrics if one.name not in _UNTIMED and not one.of_answers]
-    queries = tally.queries
+    queries = totals.queries
     if not asked or not queries:
         return 0.0
-    # Twice the stretches that are needed, since calls do not fall evenly into them.
-    factor = 2 * MIN_BLOCKS / tally.calls
+    # Twice the intervals that are needed, since calls do not fall evenly into them.
+    factor = 2 * MIN_BLOCKS / totals.calls
     for metric in asked:
         if metric.percentile is not None:
             factor = max(factor, required_requests(metric.percentile) / queries)
-    return _MARGIN * factor * tally.span_ns * 1e-9 if factor > 1 else 0.0
+    return _MARGIN * factor * totals.span_ns * 1e-9 if factor > 1 else 0.0
 
 
 def warm_up(window: Callable[[], NDArray[np.float64]]) -> str:
@@ -363,7 +372,7 @@ def warm_up(window: Callable[[], NDArray[np.float64]]) -> str:
 
     Args:
         window: runs one, and returns the seconds in the target that a request took in each
-            stretch of it, shape `(stretches,)`.
+            interval of it, shape `(intervals,)`.
 
     Returns:
         A note if it did not settle, else an empty text.

@@ -229,7 +229,7 @@ def _rate(rate: float) -> str:
     return format_quantity(rate, "1/s")
 
 
-def within_limit(tally: LoadTotals) -> Attainment:
+def within_limit(totals: LoadTotals) -> Attainment:
     """How many requests of a run were answered well and within the `slo` that it was told.
 
     Rejected and unfinished requests are not. The unfinished ones belong to the last block; the
@@ -237,18 +237,18 @@ def within_limit(tally: LoadTotals) -> Attainment:
     out: there the queue, which begins empty, fills.
 
     Args:
-        tally: of an open loop, with at least one call.
+        totals: of an open loop, with at least one call.
     """
-    slo_ns = (tally.slo or 0.0) * 1e9
-    blocks = tally.blocks
+    slo_ns = (totals.slo or 0.0) * 1e9
+    blocks = totals.blocks
     total = blocks.requests.astype(np.float64)
     waited = blocks.queue_ns.astype(np.float64)
     where = waited if waited.any() else total
-    unanswered = tally.rejected * where / where.sum()
-    unanswered[-1] += tally.unfinished
-    half_way = (tally.latencies.median_ns + slo_ns) / 2
+    unanswered = totals.rejected * where / where.sum()
+    unanswered[-1] += totals.unfinished
+    half_way = (totals.latencies.median_ns + slo_ns) / 2
     return Attainment(
         total=(total + unanswered)[1:],
         within=blocks.within.astype(np.float64)[1:],
-        early=tally.latencies.within(half_way, len(blocks)).astype(np.float64)[1:],
+        early=totals.latencies.within(half_way, len(blocks)).astype(np.float64)[1:],
     )

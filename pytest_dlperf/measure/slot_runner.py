@@ -12,7 +12,7 @@ import numpy as np
 from pytest_dlperf._processes import give_up, is_abandonment
 from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.errors import TargetError
-from pytest_dlperf.load.ledger import RequestLog
+from pytest_dlperf.load.request_log import RequestLog
 from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load
 from pytest_dlperf.load.samples import Outcome
@@ -37,13 +37,13 @@ class SlotRunner:
     Answers are looked at for their shape only: the load before the slots has scored them.
 
     Args:
-        rig: the target with its plan.
+        load: the target with its plan.
     """
 
-    def __init__(self, rig: PreparedLoad) -> None:
-        self._rig = rig
-        self._feed = _SlotRequests(rig)
-        self._lane = _Lane() if rig.plan.lanes == 1 else None
+    def __init__(self, load: PreparedLoad) -> None:
+        self._load = load
+        self._source = _SlotRequests(load)
+        self._lane = _Lane() if load.plan.lanes == 1 else None
 
     def slot(self, seconds: float, number: int) -> Slot:
         """Put the target under its load for so long.
@@ -66,9 +66,9 @@ class SlotRunner:
                 "rate, or measure on a machine that is less busy"
             )
         return slot_of(
-            replace(samples, outcome=self._feed.outcomes(len(samples.outcome))),
-            slo=self._rig.plan.slo,
-            latencies=self._rig.plan.has_latencies,
+            replace(samples, outcome=self._source.outcomes(len(samples.outcome))),
+            slo=self._load.plan.slo,
+            latencies=self._load.plan.has_latencies,
         )
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class SlotRunner:
     def _samples(self, seconds: float, number: int) -> Samples:
         if self._lane is not None:
             return self._lane.run(
-                lambda: self._run(seconds, number, _stepped), self._rig.plan.call_timeout
+                lambda: self._run(seconds, number, _stepped), self._load.plan.call_timeout
             )
         return self._run(seconds, number, _in_threads)
 
@@ -89,20 +89,20 @@ class SlotRunner:
         number: int,
         work_off: Callable[[Load | CoroutineLoad], Samples],
     ) -> Samples:
-        plan = self._rig.plan
-        clock = StoppableClock(self._rig.bench.clock)
-        self._feed.begin(number)
+        plan = self._load.plan
+        clock = StoppableClock(self._load.instruments.clock)
+        self._source.begin(number)
         start_ns = clock.now_ns()
         with clock.stopped():
-            backlog = request_queue_for(plan.scenario, plan.served, start_ns, seconds, number)
-        ledger = RequestLog(
-            backlog=backlog,
-            feed=self._feed,
+            request_queue = request_queue_for(plan.scenario, plan.served, start_ns, seconds, number)
+        log = RequestLog(
+            queue=request_queue,
+            source=self._source,
             started_ns=start_ns,
             # What comes in a slot is answered in twice its length, or is late on either side.
             deadline_ns=start_ns + int(2 * seconds * 1e9),
         )
-        return work_off(self._rig.load(ledger, clock, _NoObserver()))
+        return work_off(self._load.runner(log, clock, _NoObserver()))
 
 
 def _stepped(load: Load | CoroutineLoad) -> Samples:
@@ -117,18 +117,18 @@ def _stepped(load: Load | CoroutineLoad) -> Samples:
 
 def _in_threads(load: Load | CoroutineLoad) -> Samples:
     samples = load.run()
-    if load.hung:
-        raise TargetError(load.hung)
+    if load.timed_out:
+        raise TargetError(load.timed_out)
     return samples
 
 
 class _SlotRequests:
     """The rows of slots; a `Feed`."""
 
-    def __init__(self, rig: PreparedLoad) -> None:
-        self._rows = len(rig.order)
-        self._inputs = repeated_rows(rig.data, rig.order, rig.plan.served.max_batch_size)
-        self._shape = rig.prepared.sample_answer.shape[1:]
+    def __init__(self, load: PreparedLoad) -> None:
+        self._rows = len(load.order)
+        self._inputs = repeated_rows(load.data, load.order, load.plan.served.max_batch_size)
+        self._shape = load.prepared.sample_answer.shape[1:]
         self._offset = 0
         self._bad: list[tuple[int, int, Outcome]] = []
 

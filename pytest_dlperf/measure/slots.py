@@ -1,4 +1,4 @@
-"""Slots and blocks: the stretches of measuring that a duel is made of."""
+"""Slots and blocks: the intervals of measuring that a duel is made of."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GUARD_CALLS: Final = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
-    """What one side did in one stretch of measuring, its guard time left out.
+    """What one side did in one interval of measuring, its guard time left out.
 
     Attributes:
         good: requests that were answered well.
@@ -66,7 +66,7 @@ class Slot:
         )
 
     def joined(self, later: Slot) -> Slot:
-        """Both stretches as one."""
+        """Both intervals as one."""
         return Slot(
             good=self.good + later.good,
             within=self.within + later.within,

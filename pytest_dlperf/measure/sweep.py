@@ -162,7 +162,7 @@ def measure_sweep(  # noqa: PLR0913 - what, with what, how, and for whom
     target: object,
     data: Data,
     plan: Plan,
-    bench: Instruments,
+    instruments: Instruments,
     *,
     clients: tuple[int, ...],
     test: str,
@@ -176,7 +176,7 @@ def measure_sweep(  # noqa: PLR0913 - what, with what, how, and for whom
         target: what is asked.
         data: rows and labels.
         plan: serving and duration; its scenario is not used.
-        bench: what comes from outside.
+        instruments: what comes from outside.
         clients: at least one number, rising.
         test: pytest's node id.
 
@@ -185,28 +185,28 @@ def measure_sweep(  # noqa: PLR0913 - what, with what, how, and for whom
         TargetError: if the target's first call fails, or a call does not return.
         DataError: if the labels do not fit the answers.
     """
-    rig = prepare_load(target, data, replace(plan, scenario=ClosedLoop(clients[-1])), bench)
-    pool = PooledEvaluation(rig)
+    load = prepare_load(target, data, replace(plan, scenario=ClosedLoop(clients[-1])), instruments)
+    pool = PooledEvaluation(load)
     seconds = plan.load_seconds
 
-    def load(count: int) -> tuple[Point, str]:
-        run = pool.run(_under(rig, count), seconds)
-        found = summarise_load(run.tally, latencies=True)
-        diagnosis = f"with {count} clients: {diagnose(run.tally, run.busy_cores)}"
-        batch = run.tally.answered / run.tally.calls
+    def measured(count: int) -> tuple[Point, str]:
+        run = pool.run(_under(load, count), seconds)
+        found = summarise_load(run.totals, latencies=True)
+        diagnosis = f"with {count} clients: {diagnose(run.totals, run.busy_cores)}"
+        batch = run.totals.answered / run.totals.calls
         return point(count, found.metrics, batch), diagnosis
 
-    with contextlib.closing(rig), quiet_gc():
-        unsteady = rig.warm_up()
-        points, diagnoses = zip(*map(load, clients), strict=True)
+    with contextlib.closing(load), quiet_gc():
+        warm_up_note = load.warm_up()
+        points, diagnoses = zip(*map(measured, clients), strict=True)
     scenario = f"sweep(clients={', '.join(map(str, clients))})"
-    whole = pool.measurement(test, "", scenario, rig.plan.serving_text)
-    notes = (*filter(None, [unsteady]), *whole.notes)
+    whole = pool.measurement(test, "", scenario, load.plan.serving_text)
+    notes = (*filter(None, [warm_up_note]), *whole.notes)
     return Sweep(points, replace(whole, notes=notes, diagnosis=diagnoses[-1]))
 
 
-def _under(rig: PreparedLoad, clients: int) -> PreparedLoad:
+def _under(load: PreparedLoad, clients: int) -> PreparedLoad:
     """The target under so many clients; real ones are replicas, and no more of them than that."""
-    plan = replace(rig.plan, scenario=ClosedLoop(clients))
-    replicas = rig.prepared.replicas[: plan.lanes]
-    return replace(rig, plan=plan, prepared=replace(rig.prepared, replicas=replicas))
+    plan = replace(load.plan, scenario=ClosedLoop(clients))
+    replicas = load.prepared.replicas[: plan.lanes]
+    return replace(load, plan=plan, prepared=replace(load.prepared, replicas=replicas))

@@ -1,4 +1,4 @@
-"""Teller: the same tally, however a run is cut into segments, and whether it is folded or not."""
+"""Teller: the same totals, however a run is cut into segments, and whether it is folded or not."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ def segments(samples: Samples, places: Sequence[int]) -> list[Samples]:
     return found
 
 
-def plain(tally: LoadTotals) -> list[object]:
-    """Everything that a tally says, comparable."""
+def plain(totals: LoadTotals) -> list[object]:
+    """Everything that a totals says, comparable."""
     columns = [
         getattr(table, name).tolist()
-        for table in (tally.blocks, tally.points)
+        for table in (totals.blocks, totals.points)
         for name in ("ends_ns", "calls", "requests", "good", "within", "queries", "latency_ns")
     ]
-    curve = [tally.point_latencies.quantile_ns(share).tolist() for share in (0.5, 0.99)]
+    curve = [totals.point_latencies.quantile_ns(share).tolist() for share in (0.5, 0.99)]
     return [
         *columns,
         str(curve),  # as text, since NaN differs from itself
-        tally.latencies.percentiles(PERCENTS) if tally.queries else None,
-        (tally.longest_ns, tally.point_ns, tally.queue_ns, tally.service_ns, tally.span_ns),
-        dict(tally.batch_sizes),
-        tally.replicas,
-        tally.wakes,
-        (tally.in_time, tally.unfinished, tally.rejected, tally.total),
+        totals.latencies.percentiles(PERCENTS) if totals.queries else None,
+        (totals.longest_ns, totals.point_ns, totals.queue_ns, totals.service_ns, totals.span_ns),
+        dict(totals.batch_sizes),
+        totals.replicas,
+        totals.wake_ups,
+        (totals.in_time, totals.unfinished, totals.rejected, totals.total),
     ]
 
 
@@ -102,7 +102,7 @@ def runs(draw: st.DrawFn) -> Samples:
 def test_where_a_run_is_cut_makes_no_difference(
     samples: Samples, places: list[int], exact: int, seconds: float
 ) -> None:
-    """Segments of any cutting give the tally of the whole, exact or folded, early or late."""
+    """Segments of any cutting give the totals of the whole, exact or folded, early or late."""
     told = {"seconds": seconds, "replicas": 2, "slo": 0.004}
     exact = 0 if exact < len(samples.outcome) else exact
     whole = tally_of(samples, exact=exact, **told)
@@ -177,27 +177,27 @@ def test_a_folded_run_has_the_metrics_of_an_exact_one() -> None:
 @pytest.mark.parametrize("exact", [0, 10**6])
 def test_a_run_that_overran(exact: int) -> None:
     """A run of a hundred times its time is cut into blocks and points all the same, and few."""
-    tally = tally_of(steady(10_000), seconds=0.1, exact=exact)
+    totals = tally_of(steady(10_000), seconds=0.1, exact=exact)
 
-    assert len(tally.blocks) == 20
-    assert tally.blocks.requests.tolist() == pytest.approx([5000] * 20, rel=0.1)
-    assert 20 <= len(tally.points) <= 400
-    assert tally.points.requests.sum() == 100_000
+    assert len(totals.blocks) == 20
+    assert totals.blocks.requests.tolist() == pytest.approx([5000] * 20, rel=0.1)
+    assert 20 <= len(totals.points) <= 400
+    assert totals.points.requests.sum() == 100_000
 
 
 def test_each_replicas_work_by_hand() -> None:
     """Busy time, calls, requests and share of the run, one that had nothing to do included."""
     samples = make_samples([3, 1, 2], [40, 90, 100], dispatched_ns=[0, 40, 70], replica=[0, 0, 2])
 
-    tally = tally_of(samples, replicas=3)
+    totals = tally_of(samples, replicas=3)
 
-    assert [(work.busy_ns, work.calls, work.requests) for work in tally.replicas] == [
+    assert [(work.busy_ns, work.calls, work.requests) for work in totals.replicas] == [
         (90, 2, 4),
         (0, 0, 0),
         (30, 1, 2),
     ]
-    assert tally.utilisation == (0.9, 0.0, 0.3)
-    assert tally.batch_sizes == {1: 1, 2: 1, 3: 1}
+    assert totals.utilisation == (0.9, 0.0, 0.3)
+    assert totals.batch_sizes == {1: 1, 2: 1, 3: 1}
 
 
 @pytest.mark.parametrize(
@@ -213,11 +213,11 @@ def test_many_batch_sizes_are_folded(sizes: range, shown: dict[int, int]) -> Non
 
 
 def test_nothing_happened() -> None:
-    """A run without a call has a tally too: of nothing."""
-    tally = tally_of(make_samples([], [], unfinished=2))
+    """A run without a call has a totals too: of nothing."""
+    totals = tally_of(make_samples([], [], unfinished=2))
 
-    assert (tally.calls, tally.answered, tally.queries, tally.total) == (0, 0, 0, 2)
-    assert tally.span_ns == 0
+    assert (totals.calls, totals.answered, totals.queries, totals.total) == (0, 0, 0, 2)
+    assert totals.span_ns == 0
 
 
 def test_errors_within_the_limit_are_no_goodput() -> None:
@@ -226,6 +226,6 @@ def test_errors_within_the_limit_are_no_goodput() -> None:
         [4], [1000], intended_ns=[0, 500, 700, 800], outcome=[0, 0, Outcome.EXCEPTION, 0]
     )
 
-    tally = tally_of(samples, slo=500e-9)
+    totals = tally_of(samples, slo=500e-9)
 
-    assert tally.blocks.within.tolist() == [2]
+    assert totals.blocks.within.tolist() == [2]

@@ -51,7 +51,7 @@ def test_noise_is_no_drift() -> None:
     assert seen <= 10
 
 
-def test_two_stretches_are_no_trend() -> None:
+def test_two_intervals_are_no_trend() -> None:
     """Too short a run says nothing."""
     assert drift(closed_loop(np.array([1.0, 9.0]))) == ""
 

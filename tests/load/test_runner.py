@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from builders import make_measurement, tally_of
-from fakes import EchoFeed, FakeClock, TimedTarget
+from fakes import EchoSource, FakeClock, TimedTarget
 from scipy import stats
 
 from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.load.arrivals import arrivals
 from pytest_dlperf.load.intervals import Reading
-from pytest_dlperf.load.ledger import RequestLog, SampleSink
+from pytest_dlperf.load.request_log import RequestLog, SampleSink
 from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load, Replica
 from pytest_dlperf.load.scenarios import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 SERVICE_NS = 1_000_000
 
 
-class NoWatch:
+class NoObserver:
     """Looks away."""
 
     def tick(self, now_ns: int) -> None:
@@ -57,20 +57,20 @@ def run(  # noqa: PLR0913 - the knobs of a load
     target: TimedTarget,
     drain_ns: int = 1 << 50,
     seed: int = 0,
-    feed: EchoFeed | None = None,
+    source: EchoSource | None = None,
 ) -> Samples:
     """One load with a single replica on a fake clock."""
     start = clock.now
     return Load(
         replicas=[Replica(target, clock)],
-        ledger=RequestLog(
-            backlog=request_queue_for(scenario, serving, start, seconds, seed),
-            feed=feed or EchoFeed(np.arange(1 << 22)),
+        log=RequestLog(
+            queue=request_queue_for(scenario, serving, start, seconds, seed),
+            source=source or EchoSource(np.arange(1 << 22)),
             started_ns=start,
             deadline_ns=start + int(seconds * 1e9) + drain_ns,
         ),
         call_seconds=60.0,
-        watch=NoWatch(),
+        observer=NoObserver(),
     ).run()
 
 
@@ -132,15 +132,15 @@ def simulate(  # noqa: PLR0913 - the knobs of a load
     serving = serving or Serving(1, replicas=len(targets))
     load = Load(
         replicas=replicas,
-        ledger=RequestLog(
-            backlog=request_queue_for(scenario, serving, start, seconds, seed),
-            feed=EchoFeed(np.arange(1 << 22)),
+        log=RequestLog(
+            queue=request_queue_for(scenario, serving, start, seconds, seed),
+            source=EchoSource(np.arange(1 << 22)),
             started_ns=start,
             deadline_ns=1 << 60,
             sink=sink,
         ),
         call_seconds=60.0,
-        watch=NoWatch(),
+        observer=NoObserver(),
     )
     working = list(replicas)
     while working:
@@ -231,8 +231,8 @@ def test_the_knee_is_at_as_many_clients_as_replicas(replicas: int) -> None:
 
     def load(clients: int) -> Point:
         targets = [TimedTarget(FakeClock(), lambda _: SERVICE_NS) for _ in range(replicas)]
-        tally = tally_of(simulate(ClosedLoop(clients), 0.5, targets), replicas=replicas)
-        return point(clients, summarise_load(tally, latencies=True).metrics, batch=1.0)
+        totals = tally_of(simulate(ClosedLoop(clients), 0.5, targets), replicas=replicas)
+        return point(clients, summarise_load(totals, latencies=True).metrics, batch=1.0)
 
     curve = Sweep(tuple(load(clients) for clients in (1, 2, 4, 8, 16)), make_measurement())
 
@@ -415,21 +415,21 @@ def test_an_exception_ends_its_batch_only() -> None:
         return batch
 
     target = TimedTarget(clock, lambda _: SERVICE_NS, answer)
-    feed = EchoFeed(np.arange(1 << 16))
-    run(ClosedLoop(4), Serving(4), 0.01, clock=clock, target=target, feed=feed)
+    source = EchoSource(np.arange(1 << 16))
+    run(ClosedLoop(4), Serving(4), 0.01, clock=clock, target=target, source=source)
 
-    assert [(start, stop) for start, stop, _ in feed.errors] == [(12, 16)]
-    assert len(feed.answers) == 9
+    assert [(start, stop) for start, stop, _ in source.errors] == [(12, 16)]
+    assert len(source.answers) == 9
 
 
 def test_answers_reach_their_own_requests() -> None:
     """What is asked and what is answered belong to the same request numbers."""
     clock = FakeClock()
     target = TimedTarget(clock, lambda rows: rows * 1000, lambda batch: batch * 2)
-    feed = EchoFeed(np.arange(1 << 16))
-    run(Server(5000), Serving(8), 1.0, clock=clock, target=target, feed=feed)
+    source = EchoSource(np.arange(1 << 16))
+    run(Server(5000), Serving(8), 1.0, clock=clock, target=target, source=source)
 
-    for start, stop, outputs in feed.answers:
+    for start, stop, outputs in source.answers:
         np.testing.assert_array_equal(outputs, 2 * np.arange(start, stop))
 
 
@@ -443,24 +443,22 @@ def test_replicas_work_at_the_same_time() -> None:
             return batch
 
     clock = MonotonicClock()
-    feed = EchoFeed(np.arange(1 << 16))
-    ending = _Ending(clock, feed, 20, both)
+    source = EchoSource(np.arange(1 << 16))
+    ending = _Ending(clock, source, 20, both)
     samples = Load(
         replicas=[Replica(Together(), ending), Replica(Together(), ending)],
-        ledger=RequestLog(
-            backlog=request_queue_for(
-                ClosedLoop(2), Serving(1, replicas=2), clock.now_ns(), 60.0, 0
-            ),
-            feed=feed,
+        log=RequestLog(
+            queue=request_queue_for(ClosedLoop(2), Serving(1, replicas=2), clock.now_ns(), 60.0, 0),
+            source=source,
             started_ns=clock.now_ns(),
             deadline_ns=clock.now_ns() + 60 * 10**9,
         ),
         call_seconds=1e6,
-        watch=NoWatch(),
+        observer=NoObserver(),
     ).run()
 
     assert len(samples.stop) >= 20
-    assert not [error for error in feed.errors if not _broken(error[2])]
+    assert not [error for error in source.errors if not _broken(error[2])]
     assert np.all(np.diff(samples.stop) == 1)
 
 
@@ -473,12 +471,12 @@ class _Ending:
     """A real clock that jumps past the end once enough was answered."""
 
     def __init__(
-        self, clock: MonotonicClock, feed: EchoFeed, enough: int, meeting: threading.Barrier
+        self, clock: MonotonicClock, source: EchoSource, enough: int, meeting: threading.Barrier
     ) -> None:
-        self._clock, self._feed, self._enough, self._meeting = clock, feed, enough, meeting
+        self._clock, self._source, self._enough, self._meeting = clock, source, enough, meeting
 
     def now_ns(self) -> int:
-        if len(self._feed.answers) < self._enough:
+        if len(self._source.answers) < self._enough:
             return self._clock.now_ns()
         self._meeting.abort()
         return self._clock.now_ns() + 10**12
@@ -491,21 +489,21 @@ def test_a_bug_in_the_feed_is_raised_not_swallowed() -> None:
     """What goes wrong in the engine's own parts ends the run with that error."""
     clock = FakeClock()
 
-    class Broken(EchoFeed):
-        def answer(self, start: int, stop: int, outputs: object) -> None:  # noqa: ARG002 - a feed's
+    class Broken(EchoSource):
+        def answer(self, start: int, stop: int, outputs: object) -> None:  # noqa: ARG002 - a source's
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         Load(
             replicas=[Replica(TimedTarget(clock, lambda _: 1), clock)],
-            ledger=RequestLog(
-                backlog=request_queue_for(SingleStream(), Serving(), clock.now, 1.0, 0),
-                feed=Broken(np.arange(8)),
+            log=RequestLog(
+                queue=request_queue_for(SingleStream(), Serving(), clock.now, 1.0, 0),
+                source=Broken(np.arange(8)),
                 started_ns=clock.now,
                 deadline_ns=1 << 60,
             ),
             call_seconds=60.0,
-            watch=NoWatch(),
+            observer=NoObserver(),
         ).run()
 
 
@@ -523,7 +521,7 @@ def test_what_is_given_away_is_the_whole_run(
         return [TimedTarget(FakeClock(), lambda _, w=w: int(w.exponential(1e6))) for w in work]
 
     whole = simulate(scenario, 1.0, targets(), serving=serving)
-    monkeypatch.setattr("pytest_dlperf.load.ledger._CALLS", 10)
+    monkeypatch.setattr("pytest_dlperf.load.request_log._CALLS", 10)
     monkeypatch.setattr("pytest_dlperf.load.request_queue.CHUNK", 64)
     segments: list[Samples] = []
     rest = simulate(

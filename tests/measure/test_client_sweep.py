@@ -28,12 +28,14 @@ LABELS = INPUTS.argmax(axis=1)
 MILLISECOND = 1_000_000
 
 
-def swept(target: TimedTarget, clients: tuple[int, ...], bench: Instruments | None = None) -> Sweep:
+def swept(
+    target: TimedTarget, clients: tuple[int, ...], instruments: Instruments | None = None
+) -> Sweep:
     """Sweep with batches of 8, a second each."""
     the_plan = plan([Options(serving=Serving(8), duration=1.0)])
     data = as_data((INPUTS, LABELS))
-    bench = bench or fake_bench(target.clock)
-    return measure_sweep(target, data, the_plan, bench, clients=clients, test="test")
+    instruments = instruments or fake_bench(target.clock)
+    return measure_sweep(target, data, the_plan, instruments, clients=clients, test="test")
 
 
 def test_the_curve_of_batches_of_eight() -> None:
@@ -55,13 +57,15 @@ def test_the_curve_of_batches_of_eight() -> None:
 def test_a_target_is_made_ready_once() -> None:
     """Compiled, asked alone and warmed up before the first point, and never again."""
     target = TimedTarget(FakeClock(), lambda _: MILLISECOND)
-    bench = fake_bench(target.clock)
-    swept(target, (1, 4), bench)
+    instruments = fake_bench(target.clock)
+    swept(target, (1, 4), instruments)
 
-    assert isinstance(bench.progress, FakeProgress)
+    assert isinstance(instruments.progress, FakeProgress)
     phases = [
         phase
-        for phase, before in zip(bench.progress.phases, ["", *bench.progress.phases], strict=False)
+        for phase, before in zip(
+            instruments.progress.phases, ["", *instruments.progress.phases], strict=False
+        )
         if phase != before
     ]
     assert phases == [
@@ -115,9 +119,9 @@ def test_real_clients() -> None:
 
     the_plan = plan([Options(clients="threads", quick=True)])
     data = as_data((INPUTS, LABELS))
-    bench = Instruments(MonotonicClock(), FakeMeter(), progress)
+    instruments = Instruments(MonotonicClock(), FakeMeter(), progress)
 
-    curve = measure_sweep(infer, data, the_plan, bench, clients=(1, 3), test="test")
+    curve = measure_sweep(infer, data, the_plan, instruments, clients=(1, 3), test="test")
 
     assert [point.batch for point in curve.points] == [1, 1]
     assert curve.whole.errors == ()

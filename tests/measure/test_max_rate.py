@@ -44,8 +44,10 @@ def measured(
     held = parse_limit(limit) if isinstance(limit, str) else limit
     given = {"serving": Serving(1), **options}
     data = as_data((INPUTS, labels))
-    bench = fake_bench(target.clock)
-    return measure_max_rate(target, data, plan([Options(**given)]), bench, held, test="t", name="")
+    instruments = fake_bench(target.clock)
+    return measure_max_rate(
+        target, data, plan([Options(**given)]), instruments, held, test="t", name=""
+    )
 
 
 def fixed(clock: FakeClock | None = None, service_ns: int = MILLISECOND) -> TimedTarget:
@@ -210,12 +212,14 @@ def test_windows_are_long_enough_for_the_limit() -> None:
 def test_each_rate_is_announced() -> None:
     """Somebody who waits sees which rate is tried."""
     target = fixed()
-    bench = replace(fake_bench(target.clock), progress=FakeProgress())
+    instruments = replace(fake_bench(target.clock), progress=FakeProgress())
     data = as_data((INPUTS, LABELS))
     the_plan = plan([Options(serving=Serving(1), duration=5.0)])
-    measure_max_rate(target, data, the_plan, bench, parse_limit("p99 <= 5ms"), test="t", name="")
+    measure_max_rate(
+        target, data, the_plan, instruments, parse_limit("p99 <= 5ms"), test="t", name=""
+    )
 
-    phases = list(dict.fromkeys(bench.progress.phases))
+    phases = list(dict.fromkeys(instruments.progress.phases))
     assert phases[:5] == [
         "compiling",
         "asking rows alone",

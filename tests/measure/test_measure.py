@@ -19,7 +19,7 @@ from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.scoring import metric as dlperf_metric
 from pytest_dlperf.errors import DataError, TargetError, UsageError
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.load.ledger import CallLog
+from pytest_dlperf.load.request_log import CallLog
 from pytest_dlperf.load.request_queue import RequestQueue, request_queue_for
 from pytest_dlperf.load.scenarios import (
     ClosedLoop,
@@ -185,10 +185,12 @@ def test_a_busy_machine_is_reported() -> None:
             return Usage(2.0 * self.readings, 6.0 * self.readings, 0.0, 10.0 * self.readings)
 
     clock = FakeClock()
-    bench = Instruments(clock, Neighbours(), FakeProgress())
+    instruments = Instruments(clock, Neighbours(), FakeProgress())
     the_plan = plan([Options(scenario=ClosedLoop(2), duration=0.5)])
 
-    found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+    found = measure(
+        exact(clock), as_data((INPUTS, LABELS)), the_plan, instruments, test="t", name=""
+    )
 
     assert found.notes == ("the machine was not quiet: other processes took 40% of its processors",)
 
@@ -216,8 +218,10 @@ def test_the_record_says_what_the_run_used() -> None:
     meter = Growing()
     the_plan = plan([Options(scenario=ClosedLoop(2), duration=0.5)])
 
-    bench = Instruments(clock, meter, FakeProgress())
-    found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+    instruments = Instruments(clock, meter, FakeProgress())
+    found = measure(
+        exact(clock), as_data((INPUTS, LABELS)), the_plan, instruments, test="t", name=""
+    )
 
     assert found.usage is not None
     assert found.usage.cpu_per_request == pytest.approx(2.0 / found.requests)
@@ -237,10 +241,12 @@ def test_the_record_says_what_gpus_did() -> None:
             return (GpuReading(0, "H200", 0.5, 1 << 30, 10**9, frozenset(), processes),)
 
     clock = FakeClock()
-    bench = Instruments(clock, FakeMeter(), FakeProgress(), OneGpu())
+    instruments = Instruments(clock, FakeMeter(), FakeProgress(), OneGpu())
     the_plan = plan([Options(scenario=ClosedLoop(2), duration=1.0)])
 
-    found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+    found = measure(
+        exact(clock), as_data((INPUTS, LABELS)), the_plan, instruments, test="t", name=""
+    )
 
     assert [(gpu.name, gpu.utilisation, gpu.others) for gpu in found.gpus] == [("H200", 0.5, 1)]
     assert found.notes == ("GPU 0 (H200) was not quiet: 1 other process computed on it",)
@@ -256,7 +262,7 @@ def test_callables_have_no_threads_of_ours() -> None:
 
 
 def test_a_late_generator_makes_the_run_invalid() -> None:
-    """When the machine wakes the generator late, the speeds are not the target's."""
+    """When the machine wake_ups the generator late, the speeds are not the target's."""
     clock = FakeClock(oversleep_ns=3 * MILLISECOND)
 
     found = measured(exact(clock, 1000), clock, Options(scenario=Server(300), duration=1.0))
@@ -368,7 +374,7 @@ def test_a_call_that_hangs_while_warming_up() -> None:
 
 @pytest.mark.parametrize(("calls", "what"), [(0, "failed on its first"), (20, "hung when asked")])
 def test_a_target_that_hangs_before_the_load(calls: int, what: str) -> None:
-    """The first calls, too, are not waited for beyond ten times the patience with a call."""
+    """The first calls, too, are not waited for beyond ten times the timeout with a call."""
     clock = FakeClock()
     never = threading.Event()
     left = itertools.count(calls, -1)
@@ -397,12 +403,12 @@ def test_a_smoke_run_is_short_and_cold() -> None:
 def test_each_phase_is_shown() -> None:
     """Somebody who waits sees what is going on."""
     clock = FakeClock()
-    bench = fake_bench(clock)
+    instruments = fake_bench(clock)
     the_plan = plan([Options(scenario=ClosedLoop(2), duration=0.5)])
-    measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+    measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, instruments, test="t", name="")
 
-    assert isinstance(bench.progress, FakeProgress)
-    phases = list(dict.fromkeys(bench.progress.phases))
+    assert isinstance(instruments.progress, FakeProgress)
+    phases = list(dict.fromkeys(instruments.progress.phases))
     assert phases == ["compiling", "asking rows alone", "warming up", "ClosedLoop(clients=2)"]
 
 
@@ -617,7 +623,7 @@ def test_a_long_load_is_measured_as_a_short_one(
 
     kept = load()
     monkeypatch.setattr("pytest_dlperf.measure.prepared.EXACT", 1000)
-    monkeypatch.setattr("pytest_dlperf.load.ledger._REQUESTS", 777)
+    monkeypatch.setattr("pytest_dlperf.load.request_log._REQUESTS", 777)
     folded = load()
 
     assert folded.metrics.keys() == kept.metrics.keys()
@@ -636,13 +642,13 @@ def test_folding_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock()
     cut, cuts = CallLog.cut, []
 
-    def slowly(journal: CallLog, backlog: RequestQueue) -> object:
+    def slowly(call_log: CallLog, queue: RequestQueue) -> object:
         clock.now += 500 * MILLISECOND
         cuts.append(clock.now)
-        return cut(journal, backlog)
+        return cut(call_log, queue)
 
     monkeypatch.setattr(CallLog, "cut", slowly)
-    monkeypatch.setattr("pytest_dlperf.load.ledger._CALLS", 100)
+    monkeypatch.setattr("pytest_dlperf.load.request_log._CALLS", 100)
 
     found = measured(exact(clock, 1000), clock, Options(scenario=Server(2000), duration=1.0))
 

@@ -52,13 +52,13 @@ def run(scenario: Scenario, answer: Answer, calls: int) -> tuple[LoadResult, int
     target = TimedTarget(clock, lambda _: CALL_NS)
     options = Options(scenario=scenario, serving=Serving(SIZE), duration=calls * CALL_NS * 1e-9)
     the_plan = plan([options])
-    rig = prepare_load(target, as_data((INPUTS, None)), the_plan, fake_bench(clock))
+    load = prepare_load(target, as_data((INPUTS, None)), the_plan, fake_bench(clock))
     target.answer = answer
     tracemalloc.start()
     try:
-        loaded = rig.run(the_plan.duration, "")
+        loaded = load.run(the_plan.duration, "")
         target.batches.clear()
-        summarise_load(loaded.tally, latencies=True)
+        summarise_load(loaded.totals, latencies=True)
         return loaded, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -87,7 +87,7 @@ def test_four_times_the_requests_take_the_memory_of_one(
     One number kept for each of the further million and a half requests would be 12 MB; the bins
     of an overload, whose latencies grow with the run, are 3.
     """
-    monkeypatch.setattr("pytest_dlperf.load.ledger._REQUESTS", 1 << 14)
+    monkeypatch.setattr("pytest_dlperf.load.request_log._REQUESTS", 1 << 14)
     monkeypatch.setattr("pytest_dlperf.measure.prepared.EXACT", 1 << 15)
     monkeypatch.setattr("pytest_dlperf.measure.answers._KEPT_BYTES", 1 << 18)
     monkeypatch.setattr("pytest_dlperf.load.request_queue.CHUNK", 1 << 14)
@@ -95,5 +95,5 @@ def test_four_times_the_requests_take_the_memory_of_one(
     once, peak_of_once = run(scenario, answer, 500)
     often, peak_of_often = run(scenario, answer, 2000)
 
-    assert often.tally.total > 3.9 * once.tally.total > 1_500_000
+    assert often.totals.total > 3.9 * once.totals.total > 1_500_000
     assert peak_of_often < peak_of_once + 4_000_000

@@ -45,9 +45,9 @@ EIGHT = Options(scenario=ClosedLoop(8), serving=Serving(max_batch_size=8))
 @contextlib.contextmanager
 def slots_of(target: object, options: Options, clock: Clock) -> Iterator[SlotRunner]:
     """Who runs slots of a target, let go at the end."""
-    bench = Instruments(clock, FakeMeter(), FakeProgress())
-    rig = prepare_load(target, as_data((ROWS, None)), plan([options]), bench)
-    with contextlib.closing(rig), contextlib.closing(SlotRunner(rig)) as runner:
+    instruments = Instruments(clock, FakeMeter(), FakeProgress())
+    load = prepare_load(target, as_data((ROWS, None)), plan([options]), instruments)
+    with contextlib.closing(load), contextlib.closing(SlotRunner(load)) as runner:
         yield runner
 
 

@@ -18,7 +18,7 @@ MS = 1_000_000
         ("p99 <= 1s", 100, 1.2 * 662 * 0.01),  # 662 requests, 10 ms each
         ("p50 <= 1s", 100, 0.0),
         ("throughput >= 1/s", 100, 0.0),
-        ("throughput >= 1/s", 5, 1.2 * 20 * 0.01),  # twice ten stretches
+        ("throughput >= 1/s", 5, 1.2 * 20 * 0.01),  # twice ten intervals
         ("p99 <= 1s", 5, 1.2 * 662 * 0.01),
         ("accuracy >= 90%", 5, 0.0),
         ("errors == 0", 5, 0.0),

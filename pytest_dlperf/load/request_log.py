@@ -71,32 +71,32 @@ class RequestLog:
     """Where all who send requests find the next ones, and write down what became of theirs.
 
     Args:
-        backlog: the requests.
-        feed: their rows, and the place for their answers.
+        queue: the requests.
+        source: their rows, and the place for their answers.
         started_ns: when the load began.
         deadline_ns: no batch is sent at or after it, whatever is left.
         sink: takes segments of the run; None keeps it whole.
 
     Attributes:
-        changed: held around every look at the backlog and every entry.
+        changed: held around every look at the queue and every entry.
         deadline_ns: as given.
     """
 
     def __init__(
         self,
         *,
-        backlog: PendingRequests,
-        feed: RequestSource,
+        queue: PendingRequests,
+        source: RequestSource,
         started_ns: int,
         deadline_ns: int,
         sink: SampleSink | None = None,
     ) -> None:
         self.changed = threading.Condition()
-        self._backlog = backlog
-        self._feed = feed
+        self._queue = queue
+        self._source = source
         self.deadline_ns = deadline_ns
         self._sink = sink
-        self._journal = CallLog(started_ns)
+        self._call_log = CallLog(started_ns)
         self._closed = False
 
     def close(self) -> None:
@@ -112,51 +112,51 @@ class RequestLog:
         """
         if self._closed or now_ns >= self.deadline_ns:
             return None
-        return self._backlog.take(now_ns)
+        return self._queue.take(now_ns)
 
     @property
     def answers_bring_requests(self) -> bool:
         """Whether an answer may make a request due earlier than what is known to come."""
-        return self._backlog.closed_loop
+        return self._queue.closed_loop
 
     def inputs(self, batch: Batch) -> NDArray[Any]:
         """The rows of a batch, read-only."""
-        return self._feed.inputs(batch.start, batch.stop)
+        return self._source.inputs(batch.start, batch.stop)
 
     def answered(self, call: InFlightBatch, done_ns: int, outputs: object) -> None:
         """Write an answer down. Call it with `changed` held."""
         self._note(call, done_ns)
-        self._feed.answer(call.batch.start, call.batch.stop, outputs)
+        self._source.answer(call.batch.start, call.batch.stop, outputs)
         self._finish(call.batch, done_ns)
 
     def failed(self, call: InFlightBatch, done_ns: int, error: Exception) -> None:
         """Write down what was raised instead of an answer. Call it with `changed` held."""
         self._note(call, done_ns)
-        self._feed.fail(call.batch.start, call.batch.stop, error)
+        self._source.fail(call.batch.start, call.batch.stop, error)
         self._finish(call.batch, done_ns)
 
     def woke(self, late_ns: int) -> None:
         """Write down how late somebody idle woke for the next request."""
         with self.changed:
-            self._journal.woke(late_ns)
+            self._call_log.woke(late_ns)
 
     def samples(self, now_ns: int) -> Samples:
         """What has happened so far and was not given to the sink; call it once, at the end.
 
-        `Samples.outcome` is all OK; the feed knows better.
+        `Samples.outcome` is all OK; the source knows better.
         """
         # Counted first: what has come up to now may yet be rejected.
-        unfinished = self._backlog.left(now_ns)
-        return replace(self._journal.cut(self._backlog), unfinished=unfinished)
+        unfinished = self._queue.left(now_ns)
+        return replace(self._call_log.cut(self._queue), unfinished=unfinished)
 
     def _note(self, call: InFlightBatch, done_ns: int) -> None:
         start, stop = call.batch.start, call.batch.stop
-        self._journal.write(start, stop, call.replica, call.dispatched_ns, done_ns)
+        self._call_log.write(start, stop, call.replica, call.dispatched_ns, done_ns)
 
     def _finish(self, batch: Batch, done_ns: int) -> None:
-        self._backlog.finish(batch, done_ns)
-        if self._sink is not None and self._journal.full:
-            self._sink(lambda: self._journal.cut(self._backlog))
+        self._queue.finish(batch, done_ns)
+        if self._sink is not None and self._call_log.full:
+            self._sink(lambda: self._call_log.cut(self._queue))
 
 
 class CallLog:
@@ -192,11 +192,11 @@ class CallLog:
         """Somebody idle woke so late for the next request."""
         self._late_ns.append(late_ns)
 
-    def cut(self, backlog: PendingRequests) -> Samples:
+    def cut(self, queue: PendingRequests) -> Samples:
         """Give away what has ended, up to the first request that is still with a replica.
 
         Args:
-            backlog: knows when requests were due, and forgets those that are given away.
+            queue: knows when requests were due, and forgets those that are given away.
 
         Returns:
             The next segment of the run, all its outcomes OK; whoever takes the answers knows
@@ -207,7 +207,7 @@ class CallLog:
         first, stop = self._first, int(stops[ended - 1]) if ended else self._first
         segment = Samples(
             started_ns=self._started_ns,
-            intended_ns=backlog.intended_ns(first, stop).copy(),
+            intended_ns=queue.intended_ns(first, stop).copy(),
             stop=stops[:ended] - first,
             dispatched_ns=dispatched[:ended],
             done_ns=done[:ended],
@@ -215,12 +215,12 @@ class CallLog:
             outcome=np.full(stop - first, Outcome.OK, np.uint8),
             late_ns=np.array(self._late_ns, np.int64),
             unfinished=0,
-            per_query=backlog.per_query,
-            rejected=backlog.rejected - self._rejected,
+            per_query=queue.per_query,
+            rejected=queue.rejected - self._rejected,
             first=first,
         )
-        backlog.forget(stop)
-        self._first, self._rejected, self._requests = stop, backlog.rejected, 0
+        queue.forget(stop)
+        self._first, self._rejected, self._requests = stop, queue.rejected, 0
         rest = [column[ended:] for column in (starts, stops, replicas, dispatched, done)]
         self._columns = tuple(array("q", column.tobytes()) for column in rest)
         self._late_ns = array("q")
