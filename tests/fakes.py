@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class FakeClock:
-    """Time that passes only when somebody sleeps or works."""
+    """Time that passes only while something sleeps or works."""
 
     now: int = 1_000_000_000
     oversleep_ns: int = 0
 
     def now_ns(self) -> int:
-        """The present."""
+        """Current time."""
         return self.now
 
     def sleep_until_ns(self, when_ns: int) -> None:
-        """Be there at once, or `oversleep_ns` late."""
+        """Advance to `when_ns`, or `oversleep_ns` past it."""
         self.now = max(self.now, when_ns + self.oversleep_ns)
 
 
@@ -61,7 +61,7 @@ class FakeMeter:
 
 @dataclass
 class FakeProgress:
-    """Remembers what it was told."""
+    """Remembers the phases that it was given."""
 
     phases: list[str] = field(default_factory=list)
 
@@ -90,6 +90,13 @@ class EchoSource:
     def fail(self, start: int, stop: int, error: Exception) -> None:
         """Remember."""
         self.errors.append((start, stop, error))
+
+
+class NoObserver:
+    """Ignores every tick of a load."""
+
+    def tick(self, now_ns: int) -> None:
+        """Do nothing."""
 
 
 def fake_bench(clock: FakeClock) -> Instruments:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from fakes import EchoSource, FakeClock
+from fakes import EchoSource, FakeClock, NoObserver
 
 from pytest_dlperf.load.async_runner import CoroutineLoad, CoroutineTarget, EventLoop, one_row
 from pytest_dlperf.load.intervals import Reading
@@ -55,13 +55,6 @@ class FakeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """The fake clock's."""
         return self._fake.now * 1e-9
-
-
-class NoObserver:
-    """Looks away."""
-
-    def tick(self, now_ns: int) -> None:
-        """Nothing."""
 
 
 async def sleeps(row: NDArray[Any]) -> NDArray[Any]:
@@ -111,11 +104,11 @@ def test_a_closed_loop_has_all_its_clients_under_way() -> None:
     assert timed_out == ""
 
 
-def test_nobody_waits_where_there_are_clients_enough() -> None:
-    """M/D/infinity: 500 a second, 10 ms each, 64 clients: each latency is the service time."""
-    samples, _ = run(sleeps, Server(500), 64)
+def test_requests_do_not_wait_for_a_free_client_if_there_are_enough() -> None:
+    """M/D/infinity: 100 a second, 10 ms each, 64 clients: each latency is the service time."""
+    samples, _ = run(sleeps, Server(100), 64)
 
-    assert len(samples.stop) > 400
+    assert len(samples.stop) > 60
     assert samples.latency_ns == pytest.approx(np.full(len(samples.stop), 1e7), rel=0.05)
     assert samples.late_ns.max() < 100_000
 
@@ -155,9 +148,9 @@ def test_answers_belong_to_their_requests() -> None:
         await asyncio.sleep(SERVICE / (1 + int(row) % 3))
         return row
 
-    run(shuffles, Server(500), 64, source=source)
+    run(shuffles, Server(200), 64, source=source)
 
-    assert len(source.answers) > 400
+    assert len(source.answers) > 150
     assert all(np.array_equal(answer, [start]) for start, _, answer in source.answers)
 
 
@@ -280,8 +273,9 @@ def test_what_is_no_exception_ends_the_run() -> None:
         run(fails, ClosedLoop(4), 4)
 
 
-def test_a_coroutine_that_blocks_the_event_loop() -> None:
+def test_a_coroutine_that_blocks_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """The run ends, and what was under way are errors that say where the loop hangs."""
+    monkeypatch.setattr("pytest_dlperf.load.async_runner._CLOSING_SECONDS", 0.01)
     clock = FakeClock()
     source = EchoSource(np.arange(1 << 16))
     never = threading.Event()

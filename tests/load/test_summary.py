@@ -105,7 +105,7 @@ def test_no_good_answer() -> None:
     assert summary.refused.keys() == {"throughput", *LATENCIES}
 
 
-def test_good_answers_in_one_stretch_only() -> None:
+def test_good_answers_in_one_interval_only() -> None:
     """A target that dies at once leaves every latency measured or refused, none forgotten."""
     outcome = [Outcome.OK] * 200 + [Outcome.EXCEPTION] * 9800
     summary = summarise_load(tally_of(_steady(outcome=outcome)), latencies=True)

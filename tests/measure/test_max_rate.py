@@ -61,7 +61,7 @@ def test_random_service() -> None:
     target = TimedTarget(FakeClock(), lambda _: int(random.exponential(MILLISECOND)))
     limit = LatencyLimit(99, random_service_limit(800, 1000, 0.99))
 
-    found = measured(target, limit, duration=20.0)["max_rate"]
+    found = measured(target, limit, duration=8.0)["max_rate"]
 
     assert found.low <= 800 <= found.high
     assert found.high <= 1.2 * found.low
@@ -69,7 +69,7 @@ def test_random_service() -> None:
 
 def test_fixed_service() -> None:
     """M/D/1 at 1,000/s: at the lower end 99 % are within 5 ms by Erlang's formula, not above."""
-    found = measured(fixed(), "p99 <= 5ms", duration=15.0)["max_rate"]
+    found = measured(fixed(), "p99 <= 5ms", duration=8.0)["max_rate"]
 
     assert fixed_service_share(found.low, 0.001, 0.005) >= 0.99
     assert fixed_service_share(found.high, 0.001, 0.005) < 0.99

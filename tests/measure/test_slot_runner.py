@@ -286,6 +286,7 @@ def test_a_slot_that_passed_unseen_is_tried_again() -> None:
     assert (slot.good, slot.seconds) == (64, pytest.approx(0.008))
 
 
+@pytest.mark.real_time
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_a_call_that_never_returns(replicas: int) -> None:
     """An error that says where it hangs, after `call_timeout`; not a wait for ever."""
@@ -297,7 +298,7 @@ def test_a_call_that_never_returns(replicas: int) -> None:
         return batch.copy()
 
     options = Options(
-        scenario=ClosedLoop(8), serving=Serving(4, replicas=replicas), call_timeout=0.1
+        scenario=ClosedLoop(8), serving=Serving(4, replicas=replicas), call_timeout=0.3
     )
     try:
         with slots_of(stuck, options, MonotonicClock()) as runner:
@@ -309,6 +310,7 @@ def test_a_call_that_never_returns(replicas: int) -> None:
         wake.set()
 
 
+@pytest.mark.real_time
 @pytest.mark.parametrize("clients", ["virtual", "threads"])
 def test_several_at_a_time(clients: Any) -> None:  # noqa: ANN401 - a literal
     """Two replicas, or as many real clients: all their answers count, and each is a good one."""

@@ -109,4 +109,4 @@ def test_the_real_one_leaves_random_numbers_alone() -> None:
     assert np.asarray(answers).sum(axis=1) == pytest.approx(np.ones(64))
     assert (random.getstate(), np.random.get_state()[1].tolist()) == states  # noqa: NPY002
     assert tf.random.uniform(()).numpy() == wanted
-    assert 0 < (Yardstick(MonotonicClock()).seconds() or 0.0) < 1
+    assert (Yardstick(MonotonicClock()).seconds() or 0.0) > 0
