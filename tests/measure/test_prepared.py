@@ -1,4 +1,4 @@
-"""Memory: what a run takes does not grow with the number of its requests."""
+"""Prepared loads: how long they must last, and that their memory is bounded."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from builders import make_samples, tally_of
 from fakes import FakeClock, TimedTarget, fake_bench
 
+from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.load.samples import Outcome
 from pytest_dlperf.load.scenarios import ClosedLoop, MultiStream, Offline, Scenario, Server
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.load.summary import summarise_load
-from pytest_dlperf.measure.prepared import prepare_load
+from pytest_dlperf.measure.prepared import prepare_load, sufficient_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +29,37 @@ if TYPE_CHECKING:
 
     Answer = Callable[[NDArray[Any]], object]
 
+MS = 1_000_000
 INPUTS = np.random.default_rng(0).random((100, 2))
 SIZE = 1000
 CALL_NS = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("budget", "calls", "seconds"),
+    [
+        ("p99 <= 1s", 100, 1.2 * 662 * 0.01),  # 662 requests, 10 ms each
+        ("p50 <= 1s", 100, 0.0),
+        ("throughput >= 1/s", 100, 0.0),
+        ("throughput >= 1/s", 5, 1.2 * 20 * 0.01),  # twice ten intervals
+        ("p99 <= 1s", 5, 1.2 * 662 * 0.01),
+        ("accuracy >= 90%", 5, 0.0),
+        ("errors == 0", 5, 0.0),
+        ("peak_memory <= 1GiB", 5, 0.0),
+    ],
+)
+def test_seconds_by_hand(budget: str, calls: int, seconds: float) -> None:
+    """What a percentile or a rate needs, at the rate that was seen, with a fifth on top."""
+    samples = make_samples([1] * calls, [10 * MS * (i + 1) for i in range(calls)])
+
+    assert sufficient_seconds(tally_of(samples), [parse_budget(budget)]) == pytest.approx(seconds)
+
+
+def test_more_of_nothing_is_not_asked_for() -> None:
+    """A load without a good answer is not made longer."""
+    samples = make_samples([1] * 5, [10 * MS] * 5, outcome=[Outcome.EXCEPTION] * 5)
+
+    assert sufficient_seconds(tally_of(samples), [parse_budget("p99 <= 1s")]) == 0.0
 
 
 def echo(batch: NDArray[Any]) -> NDArray[Any]:
