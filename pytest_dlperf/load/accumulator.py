@@ -1,4 +1,8 @@
-"""Teller: counts a run while it lasts, segment by segment, in bounded memory."""
+"""The accumulator: turns the segments of a run into its totals, in bounded memory.
+
+Up to `EXACT` requests every sample is kept. Beyond, samples are counted in time buckets, with
+histograms of their latencies.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +36,9 @@ if TYPE_CHECKING:
 
 
 EXACT: Final = 1 << 20
-"""Up to so many requests each is kept; beyond, latencies are counted in bins of 0.2 %."""
+"""The most requests whose samples are kept; beyond, latencies are counted in bins of 0.2 %."""
 
-_WAITED: Final = 0.01  # share of all latency; more, and queries wait for one another
-
-
+_WAITED: Final = 0.01  # share of queueing in all latency above which queries are not independent
 _BUCKETS: Final = 200
 _MOST: Final = 2 * _BUCKETS
 _POINT_NS: Final = 100_000_000
@@ -44,14 +46,14 @@ _FINEST: Final = 8  # a tenth of a second in nanoseconds is divisible by 2^8
 
 
 class Accumulator:
-    """Takes the segments of a run, in order, and says what they come to.
+    """Takes the segments of a run, in order, and returns their totals.
 
     Args:
-        started_ns: clock reading when the run began.
-        seconds: for how long requests come.
-        replicas: how many there are.
+        started_ns: clock reading at the start of the run.
+        seconds: how long requests arrive.
+        replicas: number of replicas.
         slo: seconds within which an answer counts towards goodput; None counts none.
-        exact: requests up to which each is kept.
+        exact: the most requests whose samples are kept.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class Accumulator:
         self._bucketed: BucketedCounts | None = None
 
     def add(self, segment: Samples) -> None:
-        """Take the next segment, its outcomes known."""
+        """Add the next segment, with its real outcomes."""
         self._totals.add(segment)
         self._buckets.reach(self._totals.ended_ns)
         if self._bucketed is None and self._totals.requests > self._exact:
@@ -114,7 +116,7 @@ class Accumulator:
 
 
 class _CallTotals:
-    """What adds up over segments, wherever they are cut."""
+    """Sums that do not depend on where segments are cut."""
 
     def __init__(self, started_ns: int, seconds: float, replicas: int) -> None:
         self.requests = 0
@@ -135,7 +137,7 @@ class _CallTotals:
 
     @property
     def replicas(self) -> tuple[ReplicaUse, ...]:
-        """What each replica did."""
+        """Use of each replica."""
         return tuple(ReplicaUse(*each) for each in self._work.T.tolist())
 
     def add(self, segment: Samples) -> None:
@@ -163,7 +165,7 @@ class _CallTotals:
 def _count_each(
     segments: Sequence[Samples], buckets: TimeBuckets, span_ns: int, slo: float | None
 ) -> RequestCounts:
-    """Count segments whose every request was kept: block borders and percentiles are exact."""
+    """Count segments whose samples were kept: block borders and percentiles are exact."""
     reading = Reading(slo)
     block_of_call = blocks_of(_joined([s.done_ns for s in segments]), buckets.started_ns, BLOCKS)
     blocks = no_intervals(int(block_of_call.max(initial=-1)) + 1)
@@ -207,14 +209,14 @@ def _median(columns: Sequence[NDArray[np.int64]]) -> float:
 
 
 class TimeBuckets:
-    """Equal buckets of time, and points of several buckets each.
+    """Equal time buckets, and points of the curves over time, of several buckets each.
 
-    There are about 200 buckets, and ten points a second, or 200 points if that is fewer. Should
-    the run last much longer than its time, buckets get twice as long, as often as is needed.
+    A run of its planned length has about 200 buckets, and ten points a second but at most 200.
+    If it lasts longer, buckets double in width as often as needed.
 
     Args:
-        started_ns: when the run began.
-        seconds: how long it is to last.
+        started_ns: start of the run.
+        seconds: planned length of the run.
     """
 
     def __init__(self, started_ns: int, seconds: float) -> None:
@@ -222,35 +224,35 @@ class TimeBuckets:
         point_ns = max(_POINT_NS, -(-planned_ns // _BUCKETS))
         self.started_ns = started_ns
         self.count = _MOST
-        # Powers of two, by which a point can be divided, and buckets be joined again.
+        # A power of two, so that buckets can be joined in pairs.
         self._parts = 1 << min(_FINEST, max(0, round(math.log2(point_ns * _BUCKETS / planned_ns))))
         self.width_ns = point_ns // self._parts
 
     @property
     def point_ns(self) -> int:
-        """How long a point is."""
+        """Width of a point."""
         return self._parts * self.width_ns
 
     def reach(self, ns: int) -> None:
-        """Let the buckets reach as far as this time."""
+        """Widen the buckets until they cover this time."""
         while ns - self.started_ns > self.count * self.width_ns:
             self.width_ns *= 2
             self._parts = max(1, self._parts // 2)
 
     def bucket(self, ends_ns: NDArray[np.int64]) -> NDArray[np.intp]:
-        """The bucket of what ended then; what ends on a border belongs before it."""
+        """Bucket of each time; a time on a border belongs to the earlier bucket."""
         return self._place(ends_ns, self.width_ns)
 
     def points(self, span_ns: int) -> int:
-        """How many points a run has; a rest of less than half a point joins the last one."""
+        """Number of points of a run; a rest of less than half a point joins the last point."""
         return max(1, round(span_ns / self.point_ns))
 
     def point(self, ends_ns: NDArray[np.int64], span_ns: int) -> NDArray[np.intp]:
-        """The point of what ended then, in a run that lasted so long."""
+        """Point of each time in a run of length `span_ns`."""
         return np.minimum(self._place(ends_ns, self.point_ns), self.points(span_ns) - 1)
 
     def point_of_buckets(self, span_ns: int) -> NDArray[np.intp]:
-        """The point of each bucket, shape `(buckets,)`."""
+        """Point of each bucket, shape `(buckets,)`."""
         return np.minimum(np.arange(self.count) // self._parts, self.points(span_ns) - 1)
 
     def _place(self, ends_ns: NDArray[np.int64], width_ns: int) -> NDArray[np.intp]:
@@ -259,7 +261,7 @@ class TimeBuckets:
 
 @dataclass(frozen=True, slots=True)
 class RequestCounts:
-    """What calls and queries came to; as in `LoadTotals`."""
+    """Counts of calls and queries; attributes as in `LoadTotals`."""
 
     blocks: Intervals
     latencies: Latencies
@@ -271,10 +273,10 @@ class RequestCounts:
 
 
 class BucketedCounts:
-    """Counts segments by bucket.
+    """Counts segments by time bucket.
 
     Args:
-        buckets: which buckets there are; it may grow between two segments.
+        buckets: may widen between two segments.
         slo: seconds within which an answer counts towards goodput; None counts none.
     """
 
@@ -289,7 +291,7 @@ class BucketedCounts:
         self._longest_ns = 0
 
     def add(self, segment: Samples) -> None:
-        """Count the next segment; the buckets must reach as far."""
+        """Count the next segment; the buckets must cover it."""
         self._widen()
         answers = self._reading.read(segment)
         bucket = self._buckets.bucket(segment.done_ns)
@@ -300,13 +302,13 @@ class BucketedCounts:
         self._longest_ns = max(self._longest_ns, int(answers.latency_ns.max(initial=0)))
 
     def counted(self, span_ns: int) -> RequestCounts:
-        """What all segments came to, in a run that lasted so long."""
+        """Counts of all segments, in a run of length `span_ns`."""
         self._widen()
         buckets = self._buckets
         filled = np.flatnonzero(self._intervals.calls)
         block = blocks_of(self._intervals.ends_ns[filled], buckets.started_ns, BLOCKS)
         blocks = int(block.max()) + 1
-        # A bucket in which no call ended has nothing to count, whichever block it is put in.
+        # Empty buckets add nothing, so block 0 can have them.
         block_of_bucket = np.zeros(buckets.count, np.intp)
         block_of_bucket[filled] = block
         point, points = buckets.point_of_buckets(span_ns), buckets.points(span_ns)
@@ -321,7 +323,7 @@ class BucketedCounts:
         )
 
     def _widen(self) -> None:
-        """Join buckets, if the buckets's have become longer."""
+        """Join counts if the buckets have widened."""
         buckets = self._buckets.count
         whole = np.arange(buckets) // (self._buckets.width_ns // self._width_ns)
         if self._width_ns < self._buckets.width_ns:

@@ -1,4 +1,4 @@
-"""Coroutines as clients: one request a call, many calls at once in one event loop."""
+"""Run a load with coroutines as clients: one request per call, many calls in one event loop."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _EARLY_NS: Final = 1_200_000  # event loops wake up to a millisecond late
 
 
 class EventLoop:
-    """An event loop in a thread of its own, where a target's coroutines live from first to last.
+    """An event loop in a thread of its own, for all calls of one target.
 
-    Sessions and locks that a target makes belong to one loop; so all its calls are made in it.
+    Sessions and locks that a target creates are bound to one loop.
 
     Args:
         loop: not running yet.
@@ -57,13 +57,13 @@ class EventLoop:
             self._loop.close()
 
     def submit(self, coroutine: Coroutine[Any, Any, _T]) -> futures.Future[_T]:
-        """Let it run there."""
+        """Run a coroutine in the loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def close(self) -> None:
-        """Cancel what still runs in it, and end it."""
+        """Cancel all tasks, and stop the loop."""
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self.thread.join(_CLOSING_SECONDS)  # one that is blocked is left behind
+        self.thread.join(_CLOSING_SECONDS)  # a blocked loop is abandoned
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,18 +72,18 @@ class CoroutineTarget:
 
     Attributes:
         ask: shape `(1, ...)` in and out.
-        loop: where it runs.
+        loop: the event loop in which it runs.
     """
 
     ask: Callable[[NDArray[Any]], Coroutine[Any, Any, object]]
     loop: EventLoop
 
     def infer(self, batch: NDArray[Any]) -> object:
-        """Answer a batch from outside of the event loop."""
+        """Answer a batch, called from outside the event loop."""
         return self.loop.submit(self.ask(batch)).result()
 
     def close(self) -> None:
-        """End the event loop."""
+        """Stop the event loop."""
         self.loop.close()
 
 
@@ -91,16 +91,16 @@ class CoroutineLoad:
     """One run of a load whose clients are coroutines.
 
     Args:
-        target: who answers.
-        clients: the most requests that are on their way at once.
-        clock: time, the same as the event loop's.
+        target: answers requests.
+        clients: the most requests in flight at once.
+        clock: the clock of the event loop.
         log: the requests.
         call_seconds: a call that takes longer is cancelled; one that blocks the event loop for
-            longer ends the run.
-        observer: looks on.
+            twice as long ends the run.
+        observer: called about every 50 ms.
     """
 
-    def __init__(  # noqa: PLR0913 - who, what, and how long
+    def __init__(  # noqa: PLR0913 - target, requests and limits
         self,
         *,
         target: CoroutineTarget,
@@ -125,7 +125,7 @@ class CoroutineLoad:
         """Message about the call that blocked the event loop; empty if none did."""
 
     def run(self) -> Samples:
-        """Run until the queue is done or the deadline is reached."""
+        """Run until the queue is empty or the deadline is reached."""
         running = self._target.loop.submit(self._serve())
         try:
             while not futures.wait([running], TICK_SECONDS).done:
@@ -141,9 +141,9 @@ class CoroutineLoad:
         return self._log.samples(self._clock.now_ns())
 
     def _blocked(self) -> bool:
-        """Whether the event loop, or a call that was cancelled, goes on all the same.
+        """Whether the event loop is blocked, or a call has ignored its cancellation.
 
-        Then it is given up, and the run ends.
+        If so, abandon the loop and end the run.
         """
         now_ns, timeout = self._clock.now_ns(), 2 * self._call_seconds
         calls = list(self._in_flight.values())
@@ -173,7 +173,7 @@ class CoroutineLoad:
                 break
             if isinstance(batch, Batch):
                 self._start(batch)
-                await asyncio.sleep(0)  # so that it is sent before the next one is looked for
+                await asyncio.sleep(0)  # lets the task send its request first
             else:
                 await self._pause(batch.until_ns)
         while self._tasks:
@@ -189,17 +189,17 @@ class CoroutineLoad:
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # or asyncio would complain that nobody asked for it
+            task.exception()  # or asyncio logs that it was never retrieved
 
     def _ended(self, lane: int) -> None:
         self._free.append(lane)
-        # One that would not be cancelled may end after its event loop.
+        # A task that ignores cancellation may end after its event loop is closed.
         waiter = self._waiter
         if waiter is not None and not waiter.done() and not waiter.get_loop().is_closed():
             waiter.set_result(None)
 
     async def _pause(self, until_ns: int | None) -> None:
-        """Wait for the next request or, since it may bring one, for the next answer."""
+        """Wait for the next request, or for an answer, which may trigger one."""
         loop = asyncio.get_running_loop()
         idle = not self._in_flight
         self._waiter = loop.create_future()
@@ -214,7 +214,7 @@ class CoroutineLoad:
             return
         while (late_ns := self._clock.now_ns() - until_ns) < 0:  # noqa: ASYNC110 - only time ends it
             await asyncio.sleep(0)
-        # Beside a call, it may be the target's own work that the loop woke late for.
+        # During a call the lateness may be caused by the target's own work.
         if idle and not self._in_flight:
             self._log.woke(late_ns)
 
@@ -224,7 +224,7 @@ class CoroutineLoad:
         except BaseException as error:
             if is_abandonment(error):
                 raise
-            # Not passed on: some kinds would end the event loop itself.
+            # Not re-raised here: SystemExit, for one, would end the event loop itself.
             self._crash = self._crash or error
             self._log.close()
         finally:
@@ -249,7 +249,7 @@ class CoroutineLoad:
         done_ns = self._clock.now_ns()
         with self._log.changed:
             if self._in_flight.pop(batch, None) is None:
-                return  # given up meanwhile, and written down so
+                return  # timed out meanwhile, and recorded as failed
             if error is None:
                 self._log.answered(call, done_ns, outputs)
             else:
@@ -259,7 +259,7 @@ class CoroutineLoad:
 def one_row(
     function: Callable[[NDArray[Any]], Coroutine[Any, Any, object]],
 ) -> Callable[[NDArray[Any]], Coroutine[Any, Any, object]]:
-    """A coroutine function for batches of one, from one for rows."""
+    """Make a coroutine function for batches of one row from one for single rows."""
 
     async def ask(batch: NDArray[Any]) -> object:
         return np.asarray(await function(batch[0]))[np.newaxis]

@@ -1,4 +1,4 @@
-"""Steadiness: whether a run went on as it began, and kept up with what came."""
+"""Quality of a run in words: drift, overload, leaks, generator lateness, and a diagnosis."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ _LARGE: Final = 0.1
 _KEPT_UP: Final = 0.99
 _LEAK_BYTES: Final = 64 << 20
 _NS: Final = 1e-9
-
-
 _WAITING_SHARE: Final = 0.25
 _BUSY_SHARE: Final = 0.2
 LATE_NS: Final = 1_000_000
@@ -30,12 +28,10 @@ ALLOWED_SHARE: Final = 0.01
 
 
 def drift(totals: LoadTotals) -> str:
-    """Whether the rate of answers rose or fell over the run, in words; empty if it did not.
-
-    A trend (`statistics/trend.py`) of at least 10 % from the first interval to the last.
+    """Message if the rate of answers rose or fell by 10 % or more over the run, else empty.
 
     Args:
-        totals: of a closed loop; an open one answers as fast as is asked.
+        totals: totals of a closed loop; the rate of an open loop is that of its arrivals.
     """
     rates = totals.blocks.requests / np.maximum(totals.blocks.seconds(totals.started_ns), _NS)
     change = relative_trend(rates)
@@ -45,12 +41,8 @@ def drift(totals: LoadTotals) -> str:
 
 
 def shortfall(totals: LoadTotals) -> str:
-    """Whether an open loop's answers fell behind what came, in words; empty if they kept up.
-
-    Args:
-        totals: of an open loop.
-    """
-    # Those that came just before the end may be answered just after it.
+    """Message if the answers of an open loop fell behind its arrivals, else empty."""
+    # Requests that arrive just before the end may be answered just after it.
     slack = max(totals.batch_sizes, default=0)
     if totals.in_time + slack >= _KEPT_UP * totals.total:
         return ""
@@ -60,14 +52,13 @@ def shortfall(totals: LoadTotals) -> str:
 
 
 def growth(resident: Sequence[int], requests: int) -> str:
-    """Whether memory grew all through a run, in words; empty if it did not.
+    """Message if memory grew steadily, by 64 MiB or more, else empty.
 
-    A trend of at least 64 MiB in the last three quarters of the run: what is allocated once, at
-    its beginning, is not a leak.
+    The first quarter of the run is left out: memory that is allocated once is not a leak.
 
     Args:
-        resident: bytes that the process held, at equal distances of time.
-        requests: answered meanwhile.
+        resident: resident bytes of the process, at equal distances of time.
+        requests: requests that were answered meanwhile.
     """
     grown = trend(np.array(resident[len(resident) // 4 :], np.float64))
     if grown < _LEAK_BYTES:
@@ -78,11 +69,11 @@ def growth(resident: Sequence[int], requests: int) -> str:
 
 
 def diagnose(totals: LoadTotals, busy_cores: float) -> str:
-    """Queue and service time, batch size, and whether the target computes or waits.
+    """Queueing and service time, batch size, and whether the target computes or waits.
 
     Args:
-        totals: at least one call.
-        busy_cores: processors that the process kept busy meanwhile, on average.
+        totals: totals with at least one call.
+        busy_cores: processors that the process kept busy, on average.
     """
     queue = format_quantity(totals.queue_ns * 1e-9, "s")
     service = format_quantity(totals.service_ns * 1e-9, "s")
@@ -104,10 +95,10 @@ def _busy(utilisation: tuple[float, ...]) -> str:
 
 
 def lateness(totals: LoadTotals) -> str:
-    """Why the run's speeds say nothing, or an empty text.
+    """Reason why the speeds of a run are invalid, or an empty text.
 
-    Only waking counts: a request that waits because every replica is busy waits for the target,
-    and that is what a load test measures.
+    Only late wake-ups of idle replicas count: a request that waits while every replica is busy
+    waits for the target, which is what a load test measures.
     """
     wake_ups = totals.wake_ups
     if not wake_ups.late or wake_ups.late <= ALLOWED_SHARE * totals.calls:

@@ -1,4 +1,4 @@
-"""Load: replicas work off a queue; a few lines of Python a batch, none a request."""
+"""Run a load with one thread per replica: a few lines of Python per batch, none per request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NEAR_NS: Final = 100_000  # a thread that waits for a condition wake_ups less l
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replica:
-    """One copy of a target, with the clock that its thread lives by."""
+    """One copy of a target, with the clock of its thread."""
 
     target: Target
     clock: Clock
@@ -36,10 +36,10 @@ class Load:
     """One run of a load.
 
     Args:
-        replicas: who answers, each in a thread of its own.
+        replicas: copies of the target, a thread each.
         log: the requests.
-        call_seconds: a call that takes longer is not waited for, and ends the run.
-        observer: looks on.
+        call_seconds: a call that takes longer is abandoned, and ends the run.
+        observer: called about every 50 ms.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Load:
         self._observer = observer
         self._log = log
         self._number = {replica: number for number, replica in enumerate(replicas)}
-        # One replica at a time looks for work; so only one of the idle ones waits for the time.
+        # One replica at a time looks for work, so only one idle thread waits for the clock.
         self._turn = threading.Lock()
         self._waits_for_others = len(replicas) > 1 and log.answers_bring_requests
         self._in_flight: dict[Replica, InFlightBatch] = {}
@@ -64,10 +64,10 @@ class Load:
         """Message about the call that never returned; empty if all did."""
 
     def run(self) -> Samples:
-        """Run until the queue is done or the deadline is reached, a thread each replica.
+        """Run until the queue is empty or the deadline is reached.
 
         Returns:
-            What the log gave to nobody: the whole run if it has no sink.
+            What the log's sink has not received: the whole run if it has no sink.
         """
         threads = {
             replica: threading.Thread(
@@ -81,16 +81,16 @@ class Load:
                 thread.start()
             self._supervise(threads)
         finally:
-            # Whatever interrupts the waiting must not leave the load running.
+            # An interrupt, such as Ctrl-C, must not leave the load running.
             self._log.close()
         if self._crash is not None:
             raise self._crash
         return self.samples()
 
     def step(self, replica: Replica) -> bool:
-        """Let a replica send one batch, or wait for one, in the caller's thread; false at the end.
+        """Send one batch, or wait for one, in the caller's thread; false at the end of the run.
 
-        For replicas in simulated time, each with a clock of its own.
+        For one replica without a thread, and for replicas in simulated time.
         """
         with self._log.changed:
             batch = self._log.take(replica.clock.now_ns())
@@ -101,7 +101,7 @@ class Load:
         return batch is not None
 
     def samples(self) -> Samples:
-        """What has happened so far."""
+        """As `run` returns; call once, after the last `step`."""
         return self._log.samples(self._now_ns())
 
     def _supervise(self, threads: dict[Replica, threading.Thread]) -> None:
@@ -114,14 +114,14 @@ class Load:
                     del waiting[replica]
 
     def _overdue(self, replica: Replica, thread: threading.Thread) -> bool:
-        """Whether a replica's call takes too long; then it is given up, and the run ends."""
+        """Whether a replica's call has timed out; if so, abandon it and end the run."""
         now_ns = replica.clock.now_ns()
         with self._log.changed:
             call = self._in_flight.get(replica)
             if call is None or now_ns - call.dispatched_ns <= self._call_seconds * 1e9:
                 return False
             del self._in_flight[replica]
-            # Before the thread is stopped: it must not take another batch with it.
+            # Closed before the thread is interrupted, so that it takes no further batch.
             self._log.close()
         rows = call.batch.stop - call.batch.start
         what = f"a call with {rows} row{'s' if rows > 1 else ''}"
@@ -141,7 +141,7 @@ class Load:
                 self._log.close()
 
     def _next(self, clock: Clock) -> Batch | None:
-        """Wait for the next batch; None when there is none any more."""
+        """Wait for the next batch; None if there is none left."""
         with self._turn:
             while True:
                 now_ns = clock.now_ns()
@@ -155,7 +155,7 @@ class Load:
                     self._sleep(batch.until_ns, clock)
 
     def _wait(self, wait: Wait, now_ns: int) -> bool:
-        """Wait for another replica's answer, which may bring a request before the known ones."""
+        """Wait for another replica's answer, which may make a request due before the known ones."""
         seconds = TICK_SECONDS
         if wait.until_ns is not None:
             seconds = min(seconds, (wait.until_ns - now_ns - _NEAR_NS) * 1e-9)
@@ -173,12 +173,12 @@ class Load:
         try:
             outputs = replica.target.infer(inputs)
         except Exception as raised:  # noqa: BLE001 - whatever a target raises is a result
-            # Its frames would hold what the call computed with until the run is over.
+            # The traceback would keep the call's arrays alive until the end of the run.
             error = raised.with_traceback(None)
         done_ns = replica.clock.now_ns()
         with self._log.changed:
             if self._in_flight.pop(replica, None) is not call:
-                return  # given up meanwhile, and written down so
+                return  # timed out meanwhile, and recorded as failed
             if error is None:
                 self._log.answered(call, done_ns, outputs)
             else:
@@ -190,7 +190,7 @@ class Load:
         until_ns = min(until_ns, self._log.deadline_ns)
         idle = not self._in_flight
         clock.sleep_until_ns(until_ns)
-        # Beside a call, it may be the target's own work that the thread woke late for.
+        # During a call the lateness may be caused by the target's own work.
         if idle and not self._in_flight:
             self._log.woke(clock.now_ns() - until_ns)
 
@@ -199,8 +199,8 @@ class Load:
 
 
 class Target(Protocol):
-    """Something that answers batches."""
+    """Answers batches."""
 
     def infer(self, batch: NDArray[Any]) -> object:
-        """Answer a batch; both have one leading batch axis. Synchronous: returns when done."""
+        """Answer a batch synchronously; input and output have one leading batch axis."""
         ...
