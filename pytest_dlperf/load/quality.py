@@ -22,9 +22,9 @@ _NS: Final = 1e-9
 _WAITING_SHARE: Final = 0.25
 _BUSY_SHARE: Final = 0.2
 LATE_NS: Final = 1_000_000
-"""An idle replica that wake_ups later than this for a request has added to its latency."""
+"""An idle replica that wakes later than this for a request distorts its latency."""
 ALLOWED_SHARE: Final = 0.01
-"""More late wake-ups than this and the latencies are the machine's, not the target's."""
+"""Share of calls with a late wake-up above which a run is invalid."""
 
 
 def drift(totals: LoadTotals) -> str:

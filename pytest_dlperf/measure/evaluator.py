@@ -1,4 +1,4 @@
-"""Arena: where measurements are taken and judged, as the `dlperf` fixture sees it."""
+"""Protocols of what the `dlperf` fixture measures, and of what measures and judges it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A record, and what becomes of it.
+    """A judged record, with the baseline entry to write.
 
     Attributes:
-        record: what was found, and judged.
-        accepted: what becomes the baseline if the test passes.
-        cautions: what people are warned of beside the verdicts.
+        record: measurement and verdicts.
+        accepted: becomes the baseline if the test passes; None leaves the baseline as it is.
+        cautions: warnings in addition to the verdicts.
     """
 
     record: Record
@@ -34,20 +34,20 @@ class Measurable(Protocol):
     """A target that is ready to be measured."""
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
-        """Put it under load for so long, or longer where its budgets need that."""
+        """Put it under load for `seconds`, or longer if its budgets need more requests."""
         ...
 
     def warm_up(self) -> str:
-        """Run the load until its speed settles; returns a note if it does not."""
+        """Run the load until its speed is steady; returns a note if it is not."""
         ...
 
     def slots(self) -> SlotRunner | None:
-        """Who runs slots of it; None if its load has none."""
+        """Runner of its slots for a duel; None if it cannot be measured in slots."""
         ...
 
 
 class Evaluator(Protocol):
-    """Where measurements are taken, and judged."""
+    """Measures and judges."""
 
     def settle(
         self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
@@ -55,10 +55,10 @@ class Evaluator(Protocol):
         """Measure and judge.
 
         Args:
-            subject: prepares what is measured, and gives it back.
-            plan: what is asked of it.
+            subject: context manager that prepares the target, and releases it.
+            plan: load and budgets.
             test: pytest's node id.
-            name: tells several measurements of one test apart.
+            name: distinguishes several measurements of one test.
 
         Raises:
             DlperfError: if it cannot be measured.
@@ -66,7 +66,7 @@ class Evaluator(Protocol):
         ...
 
     def floor(self) -> AbstractContextManager[None]:
-        """Nobody else measures inside."""
+        """Exclude other measurements inside the block."""
         ...
 
     def keep(self, test: str, name: str, accepted: BaselineEntry) -> None:

@@ -1,4 +1,4 @@
-"""Measure: warm a target up, put it under load, and fold what was found into a measurement."""
+"""Measure a target: warm it up, put it under load, and summarise the load as a measurement."""
 
 from __future__ import annotations
 
@@ -36,37 +36,37 @@ if TYPE_CHECKING:
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.load.totals import LoadTotals
 
-_LONGEST: Final = 10  # times the duration that was asked for
+_LONGEST: Final = 10  # longest load, in multiples of the requested duration
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedTarget:
-    """A target that is ready to be measured, and is given back at the end.
+    """A `Measurable` target.
 
     Attributes:
         load: the target with its plan.
-        tracings: of the functions of this process.
+        tracings: counts the tracings of `tf.function`s in this process.
     """
 
     load: PreparedLoad
     tracings: Tracings
 
     def warm_up(self) -> str:
-        """Run the load until its speed settles; returns a note if it does not."""
+        """Run the load until its speed is steady; returns a note if it is not."""
         return self.load.warm_up()
 
     def slots(self) -> SlotRunner:
-        """Who runs slots of it, once it is warm."""
+        """Runner of its slots, for use after the warm-up."""
         return SlotRunner(self.load)
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
-        """Warm the target up, put it under load, and fold what was found into a measurement.
+        """Warm the target up, and measure it under load.
 
         Args:
             test: pytest's node id.
-            name: tells several measurements of one test apart.
-            seconds: how long requests come; longer if that is too short for the budgets, up to
-                ten times as long.
+            name: distinguishes several measurements of one test.
+            seconds: how long requests arrive; up to ten times as long if the budgets need more
+                requests.
         """
         load, plan = self.load, self.load.plan
         warm_up_note = self.warm_up()
@@ -90,10 +90,10 @@ class PreparedTarget:
 def ready(
     target: object, data: Data, plan: Plan, instruments: Instruments
 ) -> Iterator[PreparedTarget]:
-    """Set a target up, and keep the garbage collector quiet until it is given back.
+    """Prepare a target, with the garbage collector off inside the block.
 
     Raises:
-        UsageError: if the target cannot be measured, or a budget needs labels that are not there.
+        UsageError: if the target cannot be measured, or a budget needs missing labels.
         TargetError: if the target's first call fails.
         DataError: if the labels do not fit the answers.
     """
@@ -103,16 +103,10 @@ def ready(
         yield PreparedTarget(load, tracings)
 
 
-def measure(  # noqa: PLR0913 - what, with what, how, and under which name
+def measure(  # noqa: PLR0913 - target, load and name
     target: object, data: Data, plan: Plan, instruments: Instruments, *, test: str, name: str
 ) -> Measurement:
-    """Put a target under the load of a plan.
-
-    Raises:
-        UsageError: if the target cannot be measured, or a budget needs labels that are not there.
-        TargetError: if the target's first call fails.
-        DataError: if the labels do not fit the answers.
-    """
+    """Measure a target under the load of a plan; raises as `ready`."""
     with ready(target, data, plan, instruments) as subject:
         return subject.measure(test, name, plan.load_seconds)
 
@@ -154,9 +148,9 @@ def run_once(load: PreparedLoad, seconds: float, phase: str = "", seed: int = SE
 
     Args:
         load: the target with its plan.
-        seconds: how long requests come.
-        phase: what is shown meanwhile; the scenario unless it is given.
-        seed: of the arrivals.
+        seconds: how long requests arrive.
+        phase: text of the progress display; default: the scenario.
+        seed: seed of the arrivals.
 
     Raises:
         UsageError: if no request became due.
@@ -169,7 +163,7 @@ def run_once(load: PreparedLoad, seconds: float, phase: str = "", seed: int = SE
 
 
 def _retraced(counts: Counter[str]) -> str:
-    """What was traced while it was measured, in words."""
+    """Note on the `tf.function`s that were traced again during the measurement."""
     if not counts:
         return ""
     each = ", ".join(f"{name} {n} time{'s' if n > 1 else ''}" for name, n in counts.most_common(3))
@@ -208,7 +202,7 @@ def summarise_answers(score: Score | None) -> Summary:
 
 @contextlib.contextmanager
 def quiet_gc() -> Iterator[None]:
-    """Keep the garbage collector from taking its time from a target's."""
+    """Switch the garbage collector off, so that it takes no time from the target."""
     enabled = gc.isenabled()
     gc.collect()
     gc.freeze()
@@ -231,7 +225,7 @@ def _unanswered(totals: LoadTotals) -> Iterator[ErrorCount]:
 
 
 def rows_of(data: Data, score: Score | None) -> Rows | None:
-    """The evidence for accuracy: which rows were answered, and which of them rightly."""
+    """Evidence for accuracy: which rows were answered, and which of them correctly."""
     if score is None or not score.classifies:
         return None
     answered = score.answered > 0
@@ -239,7 +233,7 @@ def rows_of(data: Data, score: Score | None) -> Rows | None:
 
 
 def scores_of(data: Data, score: Score | None) -> RowScores | None:
-    """The evidence for users' metrics: the score of each row that was answered."""
+    """Evidence for users' metrics: the score of each row that was answered."""
     if score is None or not score.by_user:
         return None
     return RowScores(data.hash, {name: score.row_scores(name) for name in score.by_user})

@@ -174,7 +174,7 @@ def test_text() -> None:
 
 @given(st.lists(st.integers(0, 10 * MS), max_size=30), st.integers(1, 200))
 def test_a_busy_target_is_not_late(late_ns: list[int], calls: int) -> None:
-    """Only waking counts: however long requests queue, the run is as valid as its wake_ups are."""
+    """Only waking counts: however long requests queue, the run is as valid as its wake-ups are."""
     quick = make_samples([1] * calls, [1] * calls, late_ns=late_ns)
     slow = make_samples([1] * calls, [10**12] * calls, late_ns=late_ns)
     assert lateness(tally_of(quick)) == lateness(tally_of(slow))
