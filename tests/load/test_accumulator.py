@@ -1,4 +1,4 @@
-"""The same totals however a run is cut into segments, and whether or not it is bucketed."""
+"""Accumulator: the same totals however a run is cut, and whether or not it is bucketed."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ PERCENTS = (50.0, 90.0, 99.0)
 def segments(samples: Samples, places: Sequence[int]) -> list[Samples]:
     """A run cut after some of its calls; what belongs to its end stays with the last segment."""
     borders = sorted({0, len(samples.stop), *(place % len(samples.stop) for place in places)})
-    found = []
+    parts = []
     for begin, end in itertools.pairwise(borders):
         first = int(samples.stop[begin - 1]) if begin else 0
         requests = slice(first, int(samples.stop[end - 1]))
         last = end == len(samples.stop)
-        found.append(
+        parts.append(
             replace(
                 samples,
                 first=first,
@@ -48,7 +48,7 @@ def segments(samples: Samples, places: Sequence[int]) -> list[Samples]:
                 rejected=samples.rejected if last else 0,
             )
         )
-    return found
+    return parts
 
 
 def plain(totals: LoadTotals) -> list[object]:
@@ -104,11 +104,11 @@ def test_where_a_run_is_cut_makes_no_difference(
     samples: Samples, places: list[int], exact: int, seconds: float
 ) -> None:
     """Segments of any cutting give the totals of the whole, exact or folded, early or late."""
-    told = {"seconds": seconds, "replicas": 2, "slo": 0.004}
+    settings = {"seconds": seconds, "replicas": 2, "slo": 0.004}
     exact = 0 if exact < len(samples.outcome) else exact
-    whole = tally_of(samples, exact=exact, **told)
+    whole = tally_of(samples, exact=exact, **settings)
 
-    cut = tally_of(*segments(samples, places), exact=exact, **told)
+    cut = tally_of(*segments(samples, places), exact=exact, **settings)
 
     assert plain(cut) == plain(whole)
 
@@ -128,8 +128,8 @@ def test_when_a_run_is_folded_makes_no_difference(
 @given(runs(), st.floats(1e-3, 3))
 def test_folding_loses_a_thousandth_at_most(samples: Samples, seconds: float) -> None:
     """Counts, sums and curves are exact in a folded run; percentiles and medians are to 0.1 %."""
-    told = {"seconds": seconds, "replicas": 2, "slo": 0.004}
-    exact, folded = tally_of(samples, **told), tally_of(samples, exact=0, **told)
+    settings = {"seconds": seconds, "replicas": 2, "slo": 0.004}
+    exact, folded = tally_of(samples, **settings), tally_of(samples, exact=0, **settings)
 
     assert isinstance(exact.latencies, EachLatency)
     assert isinstance(folded.latencies, CountedLatencies)
@@ -141,9 +141,9 @@ def test_folding_loses_a_thousandth_at_most(samples: Samples, seconds: float) ->
     np.testing.assert_array_equal(folded.points.requests, exact.points.requests)
     if not exact.queries:
         return
-    found, truth = folded.latencies.percentiles(PERCENTS), exact.latencies.percentiles(PERCENTS)
+    estimates, truth = folded.latencies.percentiles(PERCENTS), exact.latencies.percentiles(PERCENTS)
     for percent in PERCENTS:
-        assert found[percent].value == pytest.approx(truth[percent].value, rel=ERROR, abs=1e-9)
+        assert estimates[percent].value == pytest.approx(truth[percent].value, rel=ERROR, abs=1e-9)
 
 
 def steady(calls: int, size: int = 10) -> Samples:

@@ -1,4 +1,4 @@
-"""Stretches: sums over intervals of time."""
+"""Intervals: sums over intervals of time."""
 
 from __future__ import annotations
 

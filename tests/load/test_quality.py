@@ -20,7 +20,7 @@ MS = 1_000_000
 
 
 def closed_loop(milliseconds: np.ndarray) -> LoadTotals:
-    """One request a call, back to back, each taking so long."""
+    """One request a call, back to back, with these service times."""
     done = np.cumsum(milliseconds * 1e6).astype(np.int64)
     begun = np.concatenate([[0], done[:-1]])
     return tally_of(

@@ -1,4 +1,4 @@
-"""The call_log: calls in the order of their requests, given away when they have ended."""
+"""The call log: calls in the order of their requests, cut into segments when they have ended."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def test_segments_follow_one_another(
     segments.append(call_log.cut(queue))
 
     first = 0
-    found = []
+    requests = []
     for segment in segments:
         assert segment.first == first
         assert segment.intended_ns.tolist() == list(
             range(10 * first, 10 * (first + len(segment.outcome)), 10)
         )
-        found += (segment.stop + first).tolist()
+        requests += (segment.stop + first).tolist()
         assert segment.dispatched_ns.tolist() == (5 * (segment.stop + first)).tolist()
         for stop, done, replica in zip(segment.stop, segment.done_ns, segment.replica, strict=True):
             number = next(i for i, batch in enumerate(shuffled) if batch.stop == stop + first)
             assert (done, replica) == (1000 + number, number % 3)
         first += len(segment.outcome)
-    assert found == [batch.stop for batch in batches]
+    assert requests == [batch.stop for batch in batches]
 
 
 def test_wakes_and_rejections_are_given_away_once() -> None:
@@ -74,7 +74,7 @@ def test_wakes_and_rejections_are_given_away_once() -> None:
 
 @pytest.mark.parametrize(("limit", "value"), [("_CALLS", 4), ("_REQUESTS", 8)])
 def test_full_by_calls_or_requests(limit: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is full with so many calls or requests, and empty again when they were given away."""
+    """It is full after a number of calls or requests, and empty again after a cut."""
     monkeypatch.setattr(f"pytest_dlperf.load.request_log.{limit}", value)
     queue, batches = taken([2] * 4)
     call_log = CallLog(0)

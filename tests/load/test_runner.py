@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from builders import make_measurement, tally_of
 from fakes import EchoSource, FakeClock, NoObserver, TimedTarget
 from scipy import stats
 
@@ -31,8 +30,6 @@ from pytest_dlperf.load.scenarios import (
     Trace,
 )
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.load.summary import summarise_load
-from pytest_dlperf.measure.sweep import Point, Sweep, point
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -230,23 +227,6 @@ def test_multi_stream_waits_for_the_whole_query() -> None:
     assert target.batches == [3, 3, 2] * 100
     assert set(latency) == {3 * SERVICE_NS}
     assert len(latency) == 100
-
-
-@pytest.mark.parametrize("replicas", [2, 4])
-def test_the_knee_is_at_as_many_clients_as_replicas(replicas: int) -> None:
-    """Deterministic replicas, a request at a time: with c of them, power is greatest at c."""
-
-    def load(clients: int) -> Point:
-        targets = [TimedTarget(FakeClock(), lambda _: SERVICE_NS) for _ in range(replicas)]
-        totals = tally_of(simulate(ClosedLoop(clients), 0.5, targets), replicas=replicas)
-        return point(clients, summarise_load(totals, latencies=True).metrics, batch=1.0)
-
-    curve = Sweep(tuple(load(clients) for clients in (1, 2, 4, 8, 16)), make_measurement())
-
-    assert curve.knee is not None
-    assert curve.knee.clients == replicas
-    assert curve.knee.throughput is not None
-    assert curve.knee.throughput.value == pytest.approx(replicas * 1000, rel=0.01)
 
 
 def test_multi_stream_on_two_replicas() -> None:

@@ -78,7 +78,7 @@ def fail(_: NDArray[Any]) -> NDArray[Any]:
 
 
 def run(scenario: Scenario, answer: Answer, calls: int) -> tuple[LoadResult, int]:
-    """A run of so many calls of 1 ms with 1,000 rows; with the peak of what it allocated."""
+    """A run of `calls` calls of 1 ms with 1,000 rows, and the peak of its allocations."""
     clock = FakeClock()
     target = TimedTarget(clock, lambda _: CALL_NS)
     options = Options(scenario=scenario, serving=Serving(SIZE), duration=calls * CALL_NS * 1e-9)

@@ -44,7 +44,7 @@ EIGHT = Options(scenario=ClosedLoop(8), serving=Serving(max_batch_size=8))
 
 @contextlib.contextmanager
 def slots_of(target: object, options: Options, clock: Clock) -> Iterator[SlotRunner]:
-    """Who runs slots of a target, let go at the end."""
+    """A slot runner of a target, closed at the end."""
     instruments = Instruments(clock, FakeMeter(), FakeProgress())
     load = prepare_load(target, as_data((ROWS, None)), plan([options]), instruments)
     with contextlib.closing(load), contextlib.closing(SlotRunner(load)) as runner:
@@ -53,7 +53,7 @@ def slots_of(target: object, options: Options, clock: Clock) -> Iterator[SlotRun
 
 @dataclass
 class Moody:
-    """Answers as it is told, after 1 ms; well as long as it is told nothing."""
+    """Answers after 1 ms, with what `mood` makes of the batch if it is set."""
 
     clock: FakeClock
     mood: Callable[[NDArray[Any]], object] | None = None
@@ -122,7 +122,7 @@ def test_open_loop() -> None:
 
 
 def test_an_open_loop_that_is_too_fast_is_late() -> None:
-    """Five times the load that the target bears: latencies grow, from due and not from sent.
+    """Five times the load that the target can serve: latencies grow, from due and not from sent.
 
     What comes is worked off for twice the slot's length at the most.
     """
@@ -289,7 +289,7 @@ def test_a_slot_that_passed_unseen_is_tried_again() -> None:
 @pytest.mark.real_time
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_a_call_that_never_returns(replicas: int) -> None:
-    """An error that says where it hangs, after `call_timeout`; not a wait for ever."""
+    """An error that says where it hangs, after twice `call_timeout`."""
     wake, hang = threading.Event(), threading.Event()
 
     def stuck(batch: NDArray[Any]) -> NDArray[Any]:

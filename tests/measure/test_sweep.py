@@ -45,7 +45,7 @@ def sweep(*points: Point) -> Sweep:
 
 @pytest.mark.parametrize("replicas", [1, 2, 8, 64])
 def test_the_knee_of_replicas(replicas: int) -> None:
-    """With c deterministic replicas the knee is at c clients: all busy, nobody waiting."""
+    """With c deterministic replicas the knee is at c clients: all busy, no request waiting."""
     curve = sweep(*(replicas_of_one(replicas, clients) for clients in CLIENTS))
 
     assert curve.knee is not None

@@ -39,7 +39,7 @@ def test_seconds_a_request() -> None:
 
 
 def test_the_best_slot_counts() -> None:
-    """What disturbs for a while is not the machine's speed."""
+    """A temporary disturbance does not change the result."""
     clock = FakeClock()
 
     def calls() -> Iterator[int]:
@@ -94,7 +94,7 @@ def test_tensorflow_is_not_loaded_for_it() -> None:
 
 @pytest.mark.tensorflow
 def test_the_real_one_leaves_random_numbers_alone() -> None:
-    """It answers, takes some microseconds a request, and draws from nobody's generators."""
+    """It answers, takes some microseconds a request, and leaves all random generators alone."""
     import tensorflow as tf
 
     tf.random.set_seed(1)
