@@ -192,6 +192,7 @@ class PreparedLoad:
         rest = runner.run()
         used, busy_cores = telemetry.finish()
         take(lambda: rest)
+        own_processes = frozenset({os.getpid(), *self.prepared.processes})
         return LoadResult(
             seconds=seconds,
             totals=accumulator.totals(),
@@ -200,19 +201,15 @@ class PreparedLoad:
             resident=telemetry.resident,
             used=used,
             busy_cores=busy_cores,
-            gpus=summarise_gpus(telemetry.looks, self._own_processes),
+            gpus=summarise_gpus(telemetry.looks, own_processes),
             timed_out=runner.timed_out,
         )
-
-    @property
-    def _own_processes(self) -> frozenset[int]:
-        return frozenset({os.getpid(), *self.prepared.processes})
 
     def runner(
         self, log: RequestLog, clock: StoppableClock, observer: LoadObserver
     ) -> Load | CoroutineLoad:
         """Runner of the requests of a log: threads for replicas, or an event loop for clients."""
-        timeout = self.plan.call_timeout
+        call_seconds = self.plan.call_timeout
         first = self.prepared.replicas[0]
         if isinstance(first, CoroutineTarget):
             return CoroutineLoad(
@@ -220,11 +217,11 @@ class PreparedLoad:
                 clients=self.plan.lanes,
                 clock=clock,
                 log=log,
-                call_seconds=timeout,
+                call_seconds=call_seconds,
                 observer=observer,
             )
         replicas = [Replica(target, clock) for target in self.prepared.replicas]
-        return Load(replicas=replicas, log=log, call_seconds=timeout, observer=observer)
+        return Load(replicas=replicas, log=log, call_seconds=call_seconds, observer=observer)
 
     def close(self) -> None:
         """Release the resources of the target."""
