@@ -159,4 +159,4 @@ def tally_of(
     )
     for segment in segments:
         accumulator.add(segment)
-    return accumulator.tally()
+    return accumulator.totals()

@@ -142,6 +142,6 @@ def test_early_stopping_is_loadgens(requests: int, tmp_path: Path) -> None:
 
 
 def _number(text: str, before: str) -> int:
-    found = re.search(rf"{before}(\d+)", text)
-    assert found, text
-    return int(found[1])
+    match = re.search(rf"{before}(\d+)", text)
+    assert match, text
+    return int(match[1])
