@@ -18,7 +18,7 @@ from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.digits import load_digits
 from pytest_dlperf.load.scenarios import ClosedLoop, Offline
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.targets import keras
+from pytest_dlperf.targets import keras, keras_models
 
 SIDES = {
     "one device": ("cpu:0",),
@@ -45,7 +45,7 @@ def two_devices(seconds: float, rounds: int) -> None:
 def on_devices(folder: Path, seconds: float) -> dict[str, float]:
     """Requests a second, by load and devices."""
     keras.split_cpu(len(SIDES["two devices"]))
-    model = keras.load(folder / "model.keras")
+    model = keras_models.load(folder / "model.keras")
     data = as_data(load_digits().test)
     figures = {}
     for load, scenario in (("closed loop", ClosedLoop(2 * CLIENTS)), ("offline", Offline())):

@@ -22,7 +22,7 @@ from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.digits import load_digits
 from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.targets import keras
+from pytest_dlperf.targets import keras, keras_models
 from pytest_dlperf.training.reference_model import reference_model
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ def shares(seconds: float, rounds: int) -> None:
 def train(folder: Path) -> None:
     """Train the reference model once, into `folder`."""
     trained = reference_model(load_digits(), None, print, MonotonicClock())
-    keras.save(trained.model, folder / "model.keras")
+    keras_models.save(trained.model, folder / "model.keras")
 
 
 def in_one_process(folder: Path, seconds: float) -> dict[str, float]:
     """Requests a second of the limit and of the peers that call the model themselves."""
-    model = keras.load(folder / "model.keras")
+    model = keras_models.load(folder / "model.keras")
     data = load_digits().test
     rows = data.inputs
     prepared = dlperf.prepare_for(

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from pytest_dlperf.training.compression import NeuronPruning as NeuronPruning
     from pytest_dlperf.training.graph_layers import Augmentation as Augmentation
     from pytest_dlperf.training.graph_layers import InGraphNormalisation as InGraphNormalisation
-    from pytest_dlperf.training.label_noise import label_noise as label_noise
     from pytest_dlperf.training.recipe import CosineDecay as CosineDecay
     from pytest_dlperf.training.recipe import ExponentialDecay as ExponentialDecay
     from pytest_dlperf.training.recipe import PiecewiseConstant as PiecewiseConstant
@@ -81,7 +80,6 @@ _HOMES = {
     "ExponentialDecay": "pytest_dlperf.training.recipe",
     "InGraphNormalisation": "pytest_dlperf.training.graph_layers",
     "Knob": "pytest_dlperf.tuning.configuration",
-    "label_noise": "pytest_dlperf.training.label_noise",
     "MagnitudePruning": "pytest_dlperf.training.compression",
     "Measurement": "pytest_dlperf.results.measurement",
     "metric": "pytest_dlperf.data.scoring",

@@ -35,7 +35,7 @@ KNOWN_BY = {
     "pytest_benchmark": ("pytest_plugin.pytest_benchmark",),
     "rich": ("report.", "history.compare_report", "history.timeline_report", "doctor.report"),
     "scipy": ("statistics.", "doctor.checkup", "tuning.effects"),
-    "sklearn": ("data.digits", "training.label_noise"),
+    "sklearn": ("data.digits",),
     "sqlalchemy": ("history.",),
     "tensorflow": (
         *("targets.keras", "targets.conversion", "targets.process_replica", "training.keras."),

@@ -33,9 +33,9 @@ _SECONDS: Final = 1.0
 def main() -> None:
     """Be at a measurement until this process is ended."""
     channel = connect()
-    from pytest_dlperf.targets import keras
+    from pytest_dlperf.targets.keras_models import dense_classifier
 
-    model = keras.dense_classifier(_FEATURES, _UNITS, _CLASSES, _SEED)
+    model = dense_classifier(_FEATURES, _UNITS, _CLASSES, _SEED)
     rows = np.random.default_rng(_SEED).random((_ROWS, _FEATURES), np.float32)
     settled = plan([from_call(duration=_SECONDS)])
     bench = Instruments(MonotonicClock(), ProcessMeter(), NoProgress())

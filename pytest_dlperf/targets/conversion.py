@@ -1,4 +1,4 @@
-"""Keras models for other runtimes: compiled by XLA, or converted."""
+"""Keras models in other runtimes: compiled by XLA, or converted for LiteRT or ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -14,199 +14,47 @@ import numpy as np
 from pytest_dlperf._values import Described, check_choice
 from pytest_dlperf.errors import TargetError, UsageError, in_a_line
 from pytest_dlperf.targets import keras
-from pytest_dlperf.targets.keras_models import Layer, called, copied, leaves, quiet
+from pytest_dlperf.targets.keras_models import Layer, copied, leaves, quiet
 from pytest_dlperf.targets.litert import LiteRTTarget, litert_target
 from pytest_dlperf.targets.onnx import OnnxTarget, onnx_target, quantised
 from pytest_dlperf.targets.padding import Infer, padded, powers_of_two
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
-
-_LARGEST: Final = 1 << 20
-"""The most rows that a batch may have; `Serving` allows no more than a million."""
-
-_SINGLE: Final = "float32"
-
-_LACKING: Final = re.compile(r"(?:TF Select|Custom) ops: (.+)|'tf\.(\w+)' op")
-"""How LiteRT's converter names the operations of a model that LiteRT cannot run."""
-
-_SUFFIX: Final = {"litert": ".tflite", "onnx": ".onnx"}
-
-
 Kind: TypeAlias = Literal["int8"]
-"""What weights are rounded to."""
-CONVERTED: Final = frozenset({"litert", "onnx"})
-"""Runtimes that a model is converted for; the converter is who rounds its weights."""
+"""The type that weights are rounded to."""
 Runtime: TypeAlias = Literal["tf.function", "xla", "litert", "onnx"]
+
+CONVERTED: Final = frozenset({"litert", "onnx"})
+"""Runtimes that a model is converted for; their converters round its weights."""
+
 _NEEDED: Final = {
     "litert": ("ai_edge_litert.interpreter",),
     "onnx": ("onnxruntime", "onnx", "tf2onnx"),
 }
-"""Modules that a runtime needs; the extra that brings them is called as it is."""
+"""Modules that a runtime needs; the extra that installs them is named after the runtime."""
 
+_LARGEST: Final = 1 << 20
+"""Rows of the largest batch; `Serving` allows at most a million."""
 
-@dataclass(frozen=True, slots=True, eq=False)
-class XlaTarget:
-    """A model or function whose whole program XLA compiles, for each size of batch.
+_SINGLE: Final = "float32"
 
-    Attributes:
-        infer: numpy in, numpy out, with batches padded to powers of two.
-        size: bytes of the variables that it reads.
-        description: what it is, in words.
-        source: what was compiled, which holds the variables.
-    """
-
-    infer: Infer
-    size: int
-    description: str
-    source: object
-
-
-def xla_target(target: Any, sample: NDArray[Any], description: str) -> XlaTarget:  # noqa: ANN401
-    """A target that is compiled by XLA when a size of batch first comes.
-
-    Args:
-        target: a Keras model or a `tf.function`.
-        sample: rows like those that will come, at least one.
-        description: what it is, in words.
-
-    Raises:
-        UsageError: if it has several outputs.
-        TargetError: if XLA cannot compile it.
-    """
-    import tensorflow as tf
-
-    def answer(batch: object) -> object:
-        outputs = target(batch, training=False) if keras.is_model(target) else target(batch)
-        return keras.readable(outputs)
-
-    called(target, sample)
-    answer.__name__ = getattr(target, "name", None) or answer.__name__
-    compiled = tf.function(answer, autograph=False, jit_compile=True)
-    concrete = keras.trace(compiled, sample)
-
-    def direct(batch: NDArray[Any]) -> object:
-        return concrete(tf.convert_to_tensor(batch)).numpy()
-
-    try:
-        direct(sample[:1])
-    except Exception as error:
-        raise TargetError(f"{description} cannot be run: {in_a_line(error)}") from error
-    infer = padded(direct, powers_of_two(_LARGEST))
-    words = f"{description}, batches padded to powers of two"
-    return XlaTarget(infer, variables_size(concrete), words, target)
-
-
-def converted(
-    model: Any,  # noqa: ANN401 - a Keras model
-    sample: NDArray[Any],
-    format_: Literal["litert", "onnx"],
-) -> bytes:
-    """A Keras model in another format, with a free batch axis; its weights as they are.
-
-    Raises:
-        TargetError: if the converter cannot do it.
-    """
-    return _exported(model, sample, format_, {})
-
-
-def converted_to_int8(
-    model: Any,  # noqa: ANN401 - a Keras model
-    sample: NDArray[Any],
-) -> bytes:
-    """A Keras model for LiteRT with its weights in 8 bits (dynamic-range quantisation).
-
-    Kernels of fewer than 1,024 weights stay as they are.
-
-    Raises:
-        TargetError: if the converter cannot do it.
-    """
-    import tensorflow as tf
-
-    with quiet():
-        optimizations = [tf.lite.Optimize.DEFAULT]
-    return _exported(model, sample, "litert", {"optimizations": optimizations})
-
-
-def is_rounded(model: Any) -> bool:  # noqa: ANN401 - a Keras model
-    """Whether Keras keeps weights of this model in 8 bits."""
-    return any(weight.dtype == "int8" for weight in model.weights)
-
-
-def weights_size(model: Any) -> int:  # noqa: ANN401 - a Keras model
-    """Bytes of the weights of a Keras model."""
-    return sum(map(_bytes, model.weights))
-
-
-def variables_size(function: Any) -> int:  # noqa: ANN401 - a concrete function
-    """Bytes of the variables that a concrete function reads."""
-    return sum(map(_bytes, function.variables))
-
-
-def _exported(
-    model: Any,  # noqa: ANN401 - a Keras model
-    sample: NDArray[Any],
-    format_: Literal["litert", "onnx"],
-    options: dict[str, object],
-) -> bytes:
-    import keras as keras3
-
-    called(model, sample)
-    if any(getattr(one, "compute_dtype", _SINGLE) != _SINGLE for one in leaves(model)):
-        # What was trained in mixed precision has its weights in single precision anyway.
-        model = copied(model, sample, _single, {})
-    # Keras computes in single precision whatever comes; the other runtimes need be told.
-    dtype = _SINGLE if sample.dtype.kind == "f" else sample.dtype.name
-    signature = [keras3.InputSpec(shape=(None, *sample.shape[1:]), dtype=dtype)]
-    if format_ == "litert":
-        options = {**options, "target_spec": _litert_only()}
-    else:
-        # Keras' augmentation of images is active unless it is told that nobody trains, and the
-        # export for ONNX does not say so.
-        inputs = keras3.Input(sample.shape[1:], dtype=dtype)
-        model = keras3.Model(inputs, model(inputs, training=False), name=model.name)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"model{_SUFFIX[format_]}"
-        try:
-            with quiet():
-                model.export(
-                    str(path), format=format_, input_signature=signature, verbose=False, **options
-                )
-        except Exception as error:
-            lacking = _LACKING.search(str(error))
-            why = f"it cannot run {lacking[1] or lacking[2]}" if lacking else in_a_line(error)
-            raise TargetError(
-                f"{keras.name_of(model)} cannot be converted for the runtime {format_}: {why}"
-            ) from error
-        return path.read_bytes()
-
-
-def _single(layer: Layer) -> Layer:
-    return type(layer).from_config({**layer.get_config(), "dtype": _SINGLE})
-
-
-def _litert_only() -> dict[str, object]:
-    """No operations of TensorFlow's own: the interpreter of ai-edge-litert has none of them."""
-    import tensorflow as tf
-
-    with quiet():
-        return {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
-
-
-def _bytes(variable: Any) -> int:  # noqa: ANN401 - a variable of Keras' or TensorFlow's
-    return int(np.asarray(variable.numpy()).nbytes)
+_LACKING: Final = re.compile(r"(?:TF Select|Custom) ops: (.+)|'tf\.(\w+)' op")
+"""How LiteRT's converter names operations that LiteRT cannot run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quantisation(Described):
-    """Weights rounded to 8 bits; what they are multiplied with is rounded in each call.
+    """Weights rounded to 8 bits; their inputs are rounded in each call (dynamic quantisation).
 
     `scale = max|w| / 127` for each unit, `w` stored as `round(w / scale)`. Kernels of Dense,
-    Embedding and the like are rounded; all else computes as before.
+    Embedding and similar layers are rounded; all others compute as before.
 
     Attributes:
-        kind: what weights are rounded to.
+        kind: the type that weights are rounded to.
     """
 
     kind: Kind = "int8"
@@ -225,22 +73,22 @@ def as_target(
     sample: NDArray[Any],
     quantisation: Quantisation | None = None,
 ) -> object:
-    """A model as a runtime computes it; what comes back is measured by `dlperf(target, data)`.
+    """A model in a runtime, as a target for `dlperf(target, data)`.
 
-    `tf.function` is the model itself, which `dlperf` compiles. `xla` compiles one program for
-    each size of batch, so batches are padded to powers of two. `litert` and `onnx` convert the
-    model as it is now; a call computes in one thread, and replicas add up.
+    `tf.function` is the model itself, which `dlperf` compiles. `xla` compiles a program for each
+    batch size, so batches are padded to powers of two. `litert` and `onnx` convert the model with
+    its present weights; a call computes in one thread, so replicas add up.
 
     Args:
-        model: a Keras model; a `tf.function` for `tf.function` and `xla`.
-        runtime: what computes its answers.
-        sample: rows like those that will come, at least one, shape `(rows, ...)`.
+        model: a Keras model; for `tf.function` and `xla` also a `tf.function`.
+        runtime: computes the answers.
+        sample: at least one row like those to come, shape `(rows, ...)`.
         quantisation: of the weights, for `litert` and `onnx`.
 
     Raises:
-        UsageError: if that is no runtime, what it needs is not installed, it does not go with
-            the quantisation, or the model is none or has several outputs.
-        TargetError: if the model cannot be converted or run there.
+        UsageError: for an unknown runtime, one whose packages are not installed or that excludes
+            the quantisation, and for what is no model or has several outputs.
+        TargetError: if the model cannot be converted, or run in the runtime.
     """
     __tracebackhide__ = True
     _check(model, runtime, quantisation)
@@ -253,36 +101,56 @@ def as_target(
         return model
     name = keras.name_of(model)
     if runtime == "xla":
-        return xla_target(model, sample, f"{name} compiled by XLA")
+        return _xla_target(model, sample, f"{name} compiled by XLA")
     rounded = f", {quantisation.kind}" if quantisation else ""
     if runtime == "litert":
-        content = (
-            converted_to_int8(model, sample) if quantisation else converted(model, sample, "litert")
-        )
+        content = _converted(model, sample, "litert", quantisation)
         return litert_target(content, sample, f"{name} in LiteRT{rounded}")
-    content = converted(model, sample, "onnx")
+    content = _converted(model, sample, "onnx")
     if quantisation:
         content = quantised(content)
     return onnx_target(content, sample, f"{name} in ONNX Runtime{rounded}")
 
 
 def size_of(target: object) -> int:
-    """Bytes of what is served: the weights of a model or function, or the converted file.
+    """Bytes of the weights of a model or function, or of a converted file.
 
     Raises:
-        UsageError: if that is not known.
+        UsageError: for any other target.
     """
     __tracebackhide__ = True
     if keras.is_model(target):
-        return weights_size(target)
+        return _bytes(target.weights)  # type: ignore[attr-defined]  # a Keras model
     if keras.is_function(target) and hasattr(target, "variables"):
-        return variables_size(target)
+        return _bytes(target.variables)
     if isinstance(target, LiteRTTarget | OnnxTarget | XlaTarget):
         return target.size
     raise UsageError(
         f"size_of({target!r:.80}): how large it is, is not known",
         "expected a Keras model, a concrete tf.function, or what as_target() returned",
     )
+
+
+def is_rounded(model: Any) -> bool:  # noqa: ANN401 - a Keras model
+    """Whether Keras keeps weights of this model in 8 bits."""
+    return any(weight.dtype == "int8" for weight in model.weights)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class XlaTarget:
+    """A model or function that XLA compiles anew for each batch size.
+
+    Attributes:
+        infer: numpy in, numpy out, with batches padded to powers of two.
+        size: bytes of its variables.
+        description: the target in words.
+        source: the model or function, which keeps the variables alive.
+    """
+
+    infer: Infer
+    size: int
+    description: str
+    source: object
 
 
 def _check(model: object, runtime: Runtime, quantisation: Quantisation | None) -> None:
@@ -316,3 +184,89 @@ def _check(model: object, runtime: Runtime, quantisation: Quantisation | None) -
                 f"the runtime {runtime} cannot be used here: {error}",
                 f"pip install 'pytest-dlperf[{runtime}]'",
             ) from error
+
+
+def _xla_target(target: Any, sample: NDArray[Any], description: str) -> XlaTarget:  # noqa: ANN401
+    import tensorflow as tf
+
+    def answer(batch: object) -> object:
+        outputs = target(batch, training=False) if keras.is_model(target) else target(batch)
+        return keras.readable(outputs)
+
+    keras.ensure_built(target, sample)
+    answer.__name__ = getattr(target, "name", None) or answer.__name__
+    compiled = tf.function(answer, autograph=False, jit_compile=True)
+    concrete = keras.trace(compiled, sample)
+    infer = keras.caller(concrete)
+    try:
+        infer(sample[:1])
+    except Exception as error:
+        raise TargetError(f"{description} cannot be run: {in_a_line(error)}") from error
+    infer = padded(infer, powers_of_two(_LARGEST))
+    words = f"{description}, batches padded to powers of two"
+    return XlaTarget(infer, _bytes(concrete.variables), words, target)
+
+
+def _converted(
+    model: Any,  # noqa: ANN401 - a Keras model
+    sample: NDArray[Any],
+    format_: Literal["litert", "onnx"],
+    quantisation: Quantisation | None = None,
+) -> bytes:
+    """A Keras model in another format, with a free batch axis.
+
+    LiteRT's quantisation leaves kernels of fewer than 1,024 weights as they are; models for ONNX
+    Runtime are quantised afterwards.
+    """
+    import keras as keras3
+
+    keras.ensure_built(model, sample)
+    if any(getattr(layer, "compute_dtype", _SINGLE) != _SINGLE for layer in leaves(model)):
+        # A model trained in mixed precision has its weights in single precision anyway.
+        model = copied(model, sample, _single, {})
+    # Keras casts all floats to single precision; the other runtimes must be told.
+    dtype = _SINGLE if sample.dtype.kind == "f" else sample.dtype.name
+    signature = [keras3.InputSpec(shape=(None, *sample.shape[1:]), dtype=dtype)]
+    options: dict[str, object] = {}
+    if format_ == "litert":
+        options = _litert_options(quantisation)
+    else:
+        # Keras' image augmentation is active unless called with training=False, and the export
+        # for ONNX calls without it.
+        inputs = keras3.Input(sample.shape[1:], dtype=dtype)
+        model = keras3.Model(inputs, model(inputs, training=False), name=model.name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / ("model.tflite" if format_ == "litert" else "model.onnx")
+        try:
+            with quiet():
+                model.export(
+                    str(path), format=format_, input_signature=signature, verbose=False, **options
+                )
+        except Exception as error:
+            lacking = _LACKING.search(str(error))
+            why = f"it cannot run {lacking[1] or lacking[2]}" if lacking else in_a_line(error)
+            raise TargetError(
+                f"{keras.name_of(model)} cannot be converted for the runtime {format_}: {why}"
+            ) from error
+        return path.read_bytes()
+
+
+def _single(layer: Layer) -> Layer:
+    return type(layer).from_config({**layer.get_config(), "dtype": _SINGLE})
+
+
+def _litert_options(quantisation: Quantisation | None) -> dict[str, object]:
+    import tensorflow as tf
+
+    with quiet():
+        # No operations of TensorFlow itself: ai-edge-litert's interpreter has none of them.
+        options: dict[str, object] = {
+            "target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
+        }
+        if quantisation:
+            options["optimizations"] = [tf.lite.Optimize.DEFAULT]
+    return options
+
+
+def _bytes(variables: Iterable[Any]) -> int:
+    return sum(np.asarray(variable.numpy()).nbytes for variable in variables)

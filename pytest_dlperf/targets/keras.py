@@ -1,12 +1,15 @@
-"""TensorFlow and Keras: the only module that imports them, and only inside functions."""
+"""Keras models and `tf.function`s: recognised, placed on devices, and traced to be measured.
+
+TensorFlow and Keras are imported inside functions only.
+"""
 
 from __future__ import annotations
 
 import sys
-import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_dlperf._processes import call_with_timeout
@@ -23,7 +26,6 @@ from pytest_dlperf.targets.padding import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Model(Protocol):
-    """What the package needs of a Keras model."""
+    """The methods of a Keras model that this package calls."""
 
     name: str
 
@@ -69,8 +71,8 @@ class CompiledTarget:
     Attributes:
         infer: numpy in, numpy out; reading the result back waits for the device.
         batches: how batches reach it, in words.
-        remark: what a reader should know of where it runs; may be empty.
-        weights: variables of its own, which live as long as somebody holds them.
+        remark: a warning about where it runs; may be empty.
+        weights: copies of a model's variables; they are freed when this is.
     """
 
     infer: Infer
@@ -95,34 +97,42 @@ def is_function(target: object) -> bool:
 
 
 def name_of(target: object) -> str:
-    """How to call a model or function in a message."""
+    """A model or function in words, for messages."""
     kind = "Keras model" if is_model(target) else "tf.function"
     return f"{kind} {getattr(target, 'name', None) or getattr(target, '__name__', '')}".strip()
 
 
+def precision() -> str:
+    """Keras' default precision (dtype policy); never imports Keras to ask."""
+    module = sys.modules.get("keras")
+    return str(module.config.dtype_policy().name) if module is not None else "float32"
+
+
 def device_names() -> tuple[str, ...]:
-    """Each CPU and each visible GPU of this process, such as `cpu:0`; starts none of them."""
+    """Each CPU and visible GPU of this process, such as `cpu:0`; initialises none of them."""
     import tensorflow as tf
 
     names = []
     for kind in KINDS:
-        visible = tf.config.get_visible_devices(kind.upper())
-        parts = [tf.config.get_logical_device_configuration(one) or (None,) for one in visible]
-        names += [f"{kind}:{number}" for number in range(sum(map(len, parts)))]
+        devices = tf.config.get_visible_devices(kind.upper())
+        count = sum(
+            len(tf.config.get_logical_device_configuration(device) or (None,)) for device in devices
+        )
+        names += [f"{kind}:{number}" for number in range(count)]
     return tuple(names)
 
 
 def split_cpu(parts: int) -> None:
-    """Make several devices of the CPU, which share its threads.
+    """Split the CPU into logical devices, which share its threads.
 
     Raises:
-        UsageError: if TensorFlow has been started with another number already.
+        UsageError: if TensorFlow has started with another number of them.
     """
     import tensorflow as tf
 
     (cpu,) = tf.config.get_visible_devices("CPU")
-    now = tf.config.get_logical_device_configuration(cpu) or (None,)
-    if len(now) == parts:
+    present = tf.config.get_logical_device_configuration(cpu) or (None,)
+    if len(present) == parts:
         return
     try:
         tf.config.set_logical_device_configuration(
@@ -131,7 +141,7 @@ def split_cpu(parts: int) -> None:
     except RuntimeError as error:
         raise UsageError(
             f"the CPU cannot be split into {parts} devices: TensorFlow has been started "
-            f"with {len(now)} already ({error})",
+            f"with {len(present)} already ({error})",
             "have nothing make tensors or models before the session starts: a plugin, or a "
             "conftest.py at its top level",
         ) from None
@@ -147,37 +157,37 @@ def compile_target(
     """Trace a model or function once, with a free batch axis.
 
     Args:
-        target: what is compiled.
-        sample: rows like those that will come, as many as the largest batch has.
-        plan: the sizes of batches, and how long trial calls may take together.
-        clock: time, to see what is faster.
-        device: where it computes, such as `cpu:0`; a model gets weights of its own there. None
-            leaves model and function where they are.
+        target: a Keras model or a `tf.function`.
+        sample: rows like those to come, as many as the largest batch has.
+        plan: batch sizes, and the timeout of all trial calls together.
+        clock: times the trial calls.
+        device: where it computes, such as `cpu:0`; a model's weights are copied there. None
+            leaves the placement to TensorFlow.
 
     Raises:
-        UsageError: if it has several outputs, or variables that are elsewhere.
-        TargetError: if it answers from elsewhere all the same.
+        UsageError: if it has several outputs, or variables on another device.
+        TargetError: if its answer is computed on another device.
         AnswerError: if a trial call does not return.
     """
     serving = plan.served
     weights: tuple[object, ...] = ()
     with _scope(device):
         if is_model(target) and device is not None:
-            answer, weights = _copied(target, sample)
+            answer, weights = _with_own_weights(target, sample)
             concrete = _traced(answer, sample, name_of(target))
         else:
             concrete = trace(target, sample)
 
-    def tried() -> CompiledTarget:
+    def check_and_try() -> CompiledTarget:
         remark = ""
         if device is not None:
             smallest = (serving.allowed_batch_sizes or (1,))[0]
             remark = _check_place(name_of(target), concrete, sample[:smallest], device)
-        infer, batches = batched(_caller(concrete, device), sample, plan, clock)
+        infer, batches = batched(caller(concrete, device), sample, plan, clock)
         return CompiledTarget(infer, batches, remark, weights)
 
-    # Traced in the caller's thread, as TensorFlow needs it; called where it can be given up.
-    return call_with_timeout(plan.compile_timeout, tried)
+    # Tracing needs the caller's thread; calls run in another one, which a timeout can abandon.
+    return call_with_timeout(plan.compile_timeout, check_and_try)
 
 
 def _full(device: str) -> str:
@@ -195,37 +205,29 @@ def _scope(device: str | None) -> AbstractContextManager[object]:
     return scope
 
 
-def _answering(model: Model) -> Callable[[object], Any]:
-    return lambda batch: model(batch, training=False)
-
-
-def _copied(
+def _with_own_weights(
     model: Any,  # noqa: ANN401 - a Keras model
     sample: NDArray[Any],
 ) -> tuple[Callable[[object], Any], tuple[object, ...]]:
-    """What a model answers from a copy of its weights, made in the present device scope.
+    """The model as a function of a batch, and copies of its variables that the function reads.
 
-    Keras' `StatelessScope` computes with values in place of a model's variables: no layer has to
-    be cloned, so that it works for whatever class a layer or model is of.
-
-    Returns:
-        A function of a batch, and the variables that it reads.
+    The copies are made in the present device scope. Keras' `StatelessScope` computes with values
+    in place of a model's variables, so no layer is cloned and layers of any class work.
     """
     import keras
     import tensorflow as tf
 
-    if not model.built:
-        model(sample[:1], training=False)
+    ensure_built(model, sample)
     originals = model.variables
-    copies = tuple(tf.Variable(one.value, name=one.name) for one in originals)
+    copies = tuple(tf.Variable(variable.value, name=variable.name) for variable in originals)
 
     def answer(batch: object) -> object:
-        before = [tf.convert_to_tensor(one) for one in copies]
+        before = [tf.convert_to_tensor(copy) for copy in copies]
         with keras.StatelessScope(zip(originals, before, strict=True)) as scope:
             outputs = model(batch, training=False)
         for original, copy, old in zip(originals, copies, before, strict=True):
             new = scope.get_current_value(original)
-            if new is not old:  # a layer that keeps state from call to call
+            if new is not old:  # the layer keeps state between calls
                 copy.assign(new)
         return outputs
 
@@ -238,7 +240,14 @@ def trace(target: Any, sample: NDArray[Any]) -> Concrete:  # noqa: ANN401 - a mo
     Raises:
         UsageError: if it has several outputs.
     """
-    return _traced(_answering(target) if is_model(target) else target, sample, name_of(target))
+    function = partial(target, training=False) if is_model(target) else target
+    return _traced(function, sample, name_of(target))
+
+
+def ensure_built(target: Any, sample: NDArray[Any]) -> None:  # noqa: ANN401 - a model or a function
+    """Call a model once if it has no weights yet."""
+    if is_model(target) and not target.built:
+        target(sample[:1], training=False)
 
 
 def _traced(
@@ -274,11 +283,11 @@ def readable(outputs: object) -> object:
 
 
 def _check_place(name: str, concrete: Concrete, batch: NDArray[Any], device: str) -> str:
-    """Refuse what is made elsewhere; returns a remark on the first step that is, if one is."""
+    """Refuse answers made on another device; return a remark on the first step that runs on one."""
     import tensorflow as tf
 
     for variable in concrete.variables:
-        # TensorFlow would fetch it from there in every call.
+        # TensorFlow would copy it between devices in every call.
         if not variable.device.endswith(_full(device)):
             raise UsageError(
                 f"{name} cannot run on {device}: its variable {variable.name!r} is on "
@@ -288,10 +297,10 @@ def _check_place(name: str, concrete: Concrete, batch: NDArray[Any], device: str
             )
     with _scope(device):
         answer = concrete(tf.convert_to_tensor(batch))
-    maker = concrete.outputs[0].op
-    while maker.type == "Identity":  # which is where the function was called, whatever it passes on
-        maker = maker.inputs[0].op
-    for place in filter(None, (answer.device, maker.device)):
+    source = concrete.outputs[0].op
+    while source.type == "Identity":  # placed where the function is called, not where it computes
+        source = source.inputs[0].op
+    for place in filter(None, (answer.device, source.device)):
         if not fnmatch(device, _short(place)):
             raise TargetError(
                 f"{name} was to run on {device}, but its answer is made on {_short(place)}: it "
@@ -305,7 +314,8 @@ def _check_place(name: str, concrete: Concrete, batch: NDArray[Any], device: str
     return f"not all of it ran on {device}: step {first.name} chooses {_short(first.device)} itself"
 
 
-def _caller(concrete: Concrete, device: str | None) -> Infer:
+def caller(concrete: Concrete, device: str | None = None) -> Infer:
+    """A concrete function with numpy in and out; reading the result waits for the device."""
     import tensorflow as tf
 
     def direct(batch: NDArray[Any]) -> object:
@@ -315,19 +325,19 @@ def _caller(concrete: Concrete, device: str | None) -> Infer:
         return direct
     where = _full(device)
 
-    def there(batch: NDArray[Any]) -> object:
-        # A function runs where it is called, whatever the scope that it was traced in.
+    def on_device(batch: NDArray[Any]) -> object:
+        # A function runs in the scope of its call, not in that of its tracing.
         with tf.device(where):
             return direct(batch)
 
-    return there
+    return on_device
 
 
 def batched(direct: Infer, sample: NDArray[Any], plan: Plan, clock: Clock) -> tuple[Infer, str]:
-    """How batches are sent, and that in words.
+    """The call with its batches padded where that pays, and how they are padded in words.
 
-    Padded to the sizes that are allowed; where none are named, to powers of two if that is
-    clearly faster here (runtimes that prepare code for each shape), else as they are.
+    Batches are padded to the allowed sizes. Without any, they are padded to powers of two if that
+    is clearly faster here, as with runtimes that prepare code for each shape.
     """
     serving = plan.served
     largest = serving.max_batch_size
@@ -339,48 +349,3 @@ def batched(direct: Infer, sample: NDArray[Any], plan: Plan, clock: Clock) -> tu
         if faster(direct, filled, trial_batches(sample, largest), clock) is filled:
             return filled, "batches padded to powers of two"
     return direct, "batches sent as they are"
-
-
-def dense_classifier(features: int, units: int, classes: int, seed: int) -> Model:
-    """The reference model: Dense relu, Dense softmax; adam, sparse cross-entropy, accuracy."""
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    model: Model = keras.Sequential(
-        [
-            keras.Input((features,)),
-            keras.layers.Dense(units, activation="relu"),
-            keras.layers.Dense(classes, activation="softmax"),
-        ],
-        name="reference_model",
-    )
-    model.compile(  # type: ignore[attr-defined]  # only here is a model compiled for training
-        optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
-    return model
-
-
-def save(model: Model, path: Path) -> None:
-    """Save a model in Keras' own format."""
-    with warnings.catch_warnings():
-        # Keras converts its variables in a way that numpy 2 complains about; users cannot help it.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        model.save(str(path))
-
-
-def load(path: Path) -> Model:
-    """Load a model from Keras' own format, refusing anything that could run code."""
-    import keras
-
-    with warnings.catch_warnings():
-        # An optimizer that a model shares with one inside it is kept once, and missed the other
-        # time; nobody needs its state.
-        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
-        model: Model = keras.saving.load_model(path, safe_mode=True)
-    return model
-
-
-def precision() -> str:
-    """Keras' default precision (dtype policy); never imports Keras to ask."""
-    module = sys.modules.get("keras")
-    return str(module.config.dtype_policy().name) if module is not None else "float32"

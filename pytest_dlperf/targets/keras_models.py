@@ -1,4 +1,4 @@
-"""Copies of Keras models, with layers and weights of their own."""
+"""Keras models: built, saved, loaded, copied and asked; and a counter of retraced functions."""
 
 from __future__ import annotations
 
@@ -12,40 +12,73 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pytest_dlperf.errors import DlperfError, TargetError, UsageError, in_a_line
-from pytest_dlperf.targets.keras import Model, is_model, name_of, trace
+from pytest_dlperf.errors import DlperfError, TargetError, UsageError
+from pytest_dlperf.targets.keras import Model, caller, ensure_built, name_of, trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
 
 Layer = Any
-"""A layer of Keras', which has no types."""
+"""A layer of Keras, which has no types."""
 
-
-_ASKED: Final = 256  # rows of a batch
-_LONGEST: Final = 300
+_BATCH_ROWS: Final = 256
+_MAX_LENGTH: Final = 300
 _COLOUR: Final = re.compile("\x1b\\[[0-9;]*m")
 
 
-def called(target: Any, sample: NDArray[Any]) -> None:  # noqa: ANN401 - a Keras model or a function
-    """Let a model make its weights, if it has not yet."""
-    if is_model(target) and not target.built:
-        target(sample[:1], training=False)
+def dense_classifier(features: int, units: int, classes: int, seed: int) -> Model:
+    """A compiled Dense relu, Dense softmax; adam, sparse cross-entropy, accuracy."""
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    model: Model = keras.Sequential(
+        [
+            keras.Input((features,)),
+            keras.layers.Dense(units, activation="relu"),
+            keras.layers.Dense(classes, activation="softmax"),
+        ],
+        name="reference_model",
+    )
+    model.compile(  # type: ignore[attr-defined]  # only here is a model compiled for training
+        optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    return model
+
+
+def save(model: Model, path: Path) -> None:
+    """Save a model in Keras' own format."""
+    with warnings.catch_warnings():
+        # Keras converts variables in a way that numpy 2 deprecates; users cannot change that.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model.save(str(path))
+
+
+def load(path: Path) -> Model:
+    """Load a model from Keras' own format, refusing whatever could run code."""
+    import keras
+
+    with warnings.catch_warnings():
+        # An optimizer shared with an inner model is saved once, and reported as missing for the
+        # other; its state is not needed.
+        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
+        model: Model = keras.saving.load_model(path, safe_mode=True)
+    return model
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Converters warn of what users cannot help: of numpy's names, of layers left as they are."""
+    """Silence warnings of Keras and its converters about what users cannot change."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def composed(layer: Layer) -> bool:
-    """Whether this is a model that consists of its layers: a Sequential or functional one."""
+    """Whether this is a Sequential or functional model, which consists of its layers."""
     import keras
 
     return isinstance(layer, keras.Sequential) or (
@@ -54,7 +87,7 @@ def composed(layer: Layer) -> bool:
 
 
 def composed_models(model: Layer) -> Iterator[Layer]:
-    """The model and those inside it that consist of their layers, the outer ones first."""
+    """The Sequential and functional models nested in this one, itself first."""
     if composed(model):
         yield model
         for layer in model.layers:
@@ -62,7 +95,7 @@ def composed_models(model: Layer) -> Iterator[Layer]:
 
 
 def leaves(model: Layer) -> Iterator[Layer]:
-    """The layers of a model and of the models inside it, in their order."""
+    """The layers of a model and its nested models, in their order."""
     if not composed(model):
         yield model
         return
@@ -71,24 +104,23 @@ def leaves(model: Layer) -> Iterator[Layer]:
 
 
 def same(layer: Layer) -> Layer:
-    """Another layer with the settings of this one."""
+    """A new layer with the configuration of this one."""
     return type(layer).from_config(layer.get_config())
 
 
 def copied(
     model: Model,
     sample: NDArray[Any],
-    made: Callable[[Layer], Layer],
+    clone: Callable[[Layer], Layer],
     weights: Mapping[int, list[NDArray[Any]]],
 ) -> Model:
-    """A model with layers and weights of its own, compiled as the given one was.
+    """A copy of a model, compiled like it, that shares no layer or weight with it.
 
     Args:
-        model: a Keras model that has its weights.
-        sample: rows that it takes, at least one.
-        made: makes each layer of the copy.
-        weights: by the `id` of a layer, what that of the copy starts with; those of a layer that
-            is not in there are copied.
+        model: a built Keras model.
+        sample: at least one row that it takes.
+        clone: makes each layer of the copy.
+        weights: initial weights by the `id` of the original layer; all others are copied.
 
     Raises:
         UsageError: if it cannot be copied.
@@ -96,76 +128,66 @@ def copied(
     import keras
 
     try:
-        copy = _cloned(model, made)
-        called(copy, sample)
+        copy = _cloned(model, clone)
+        ensure_built(copy, sample)
         for old, new in zip(leaves(model), leaves(copy), strict=True):
             new.set_weights(weights.get(id(old)) or old.get_weights())
             if isinstance(new, keras.layers.Normalization):
-                new.finalize_state()  # it computes with what it makes of its weights
+                new.finalize_state()  # derives the values that it computes with from its weights
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         raise UsageError(
-            f"{name_of(model)} cannot be copied: {in_a_line(error)}",
+            f"{name_of(model)} cannot be copied: {clean_keras_message(error)}",
             "a layer or model of a class of its own needs get_config(), as Keras' guide to saving "
             "says",
         ) from error
     return compiled_alike(copy, model)
 
 
-def _cloned(model: Layer, made: Callable[[Layer], Layer]) -> Layer:
+def _cloned(model: Layer, clone: Callable[[Layer], Layer]) -> Layer:
     import keras
 
     if not composed(model):
         return same(model)
     return keras.models.clone_model(
         model,
-        clone_function=lambda layer: _cloned(layer, made) if composed(layer) else made(layer),
+        clone_function=lambda layer: _cloned(layer, clone) if composed(layer) else clone(layer),
     )
 
 
 def compiled_alike(copy: Layer, model: Layer) -> Model:
-    """Compile a model as another one was, with an optimizer of its own that starts anew.
-
-    Args:
-        copy: has its weights.
-        model: what it was made of; if this is not compiled, nor is the copy.
-    """
+    """Compile a built copy like its model, with a fresh optimizer; not at all if that is not."""
     if model.compiled:
-        # The very objects, as in keras_training: text would not do for a loss of the user's own.
+        # The objects themselves: Keras' get_compile_config() cannot serialise a user's own loss.
         config = dict(model._compile_config.config)  # noqa: SLF001
-        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # for 16 bits
+        optimizer = getattr(
+            model.optimizer, "inner_optimizer", model.optimizer
+        )  # of a LossScaleOptimizer
         config["optimizer"] = same(optimizer)
         copy.compile(**config)
-        # Kept and loaded without these, it would warn that they are missing.
+        # Loading a model that was saved without these warns that they are missing.
         copy.optimizer.build(copy.trainable_variables)
     made: Model = copy
     return made
 
 
 def answers(model: Model, inputs: NDArray[Any]) -> NDArray[Any]:
-    """What a model answers, shape `(rows, ...)`.
-
-    Raises:
-        UsageError: if it has several outputs.
-        TargetError: if it does not take such rows.
-    """
+    """The outputs of a model, shape `(rows, ...)`; raises as `answerer` does."""
     return answerer(model, inputs[:1])(inputs)
 
 
 def answerer(model: Model, sample: NDArray[Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Asks a model, each time with the weights that it has then; it is traced once.
+    """A function from inputs to outputs, traced once, that uses the model's present weights.
 
     Args:
         model: with one output.
-        sample: at least one row of what it will be asked.
+        sample: at least one row like those to come.
 
     Raises:
         UsageError: if it has several outputs.
         TargetError: if it does not take such rows.
     """
-    import tensorflow as tf
-
     try:
-        concrete = trace(model, sample)
+        infer = caller(trace(model, sample))
     except DlperfError:
         raise
     except Exception as error:
@@ -174,25 +196,25 @@ def answerer(model: Model, sample: NDArray[Any]) -> Callable[[NDArray[Any]], NDA
             f"{sample.dtype}: {clean_keras_message(error)}"
         ) from error
 
-    def asked(inputs: NDArray[Any]) -> NDArray[Any]:
-        batches = range(0, len(inputs), _ASKED)
-        parts = [concrete(tf.convert_to_tensor(inputs[n : n + _ASKED])).numpy() for n in batches]
+    def infer_all(inputs: NDArray[Any]) -> NDArray[Any]:
+        starts = range(0, len(inputs), _BATCH_ROWS)
+        parts = [np.asarray(infer(inputs[start : start + _BATCH_ROWS])) for start in starts]
         return np.concatenate(parts)
 
-    return asked
+    return infer_all
 
 
 def clean_keras_message(error: Exception) -> str:
-    """What an exception of Keras' says, without the colours and breaks that Keras puts in."""
-    said = " ".join(_COLOUR.sub("", str(error)).split())
-    return f"{type(error).__name__}: {said}"[:_LONGEST]
+    """An exception of Keras in one line: Keras' messages have colours and line breaks."""
+    message = " ".join(_COLOUR.sub("", str(error)).split())
+    return f"{type(error).__name__}: {message}"[:_MAX_LENGTH]
 
 
 class Tracings:
-    """How often each `tf.function` of this process was traced; never imports TensorFlow.
+    """Counts the traces of each `tf.function` of this process; never imports TensorFlow.
 
-    Functions are found among the objects of the garbage collector, so also those that a callable
-    hides. Make it before `gc.freeze`, which hides objects from the search.
+    It searches the objects of the garbage collector, so it finds functions inside callables too.
+    Make it before `gc.freeze`, which hides objects from the search.
     """
 
     def __init__(self) -> None:
@@ -200,7 +222,7 @@ class Tracings:
         self._search()
 
     def count(self) -> Counter[str]:
-        """Traces so far, by the function's name; those of functions made meanwhile included."""
+        """Traces so far by function name, functions made since included."""
         self._search()
         counts: Counter[str] = Counter()
         for function in self._functions.values():
@@ -211,9 +233,8 @@ class Tracings:
         module = sys.modules.get("tensorflow")
         if module is None:
             return
-        kind = module.types.experimental.PolymorphicFunction
+        base = module.types.experimental.PolymorphicFunction
         objects = gc.get_objects()
-        # By type: isinstance() would run code of whatever object it is asked about.
-        types = {one for one in set(map(type, objects)) if issubclass(one, kind)}
-        found = [one for one in objects if type(one) in types]
-        self._functions.update((id(function), function) for function in found)
+        # By type: isinstance() would run the code of arbitrary objects.
+        types = {cls for cls in set(map(type, objects)) if issubclass(cls, base)}
+        self._functions.update((id(item), item) for item in objects if type(item) in types)

@@ -1,4 +1,4 @@
-"""LiteRT: a converted model in interpreters; imports ai_edge_litert inside functions only."""
+"""Targets on LiteRT; ai_edge_litert is imported inside functions only."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ class _Interpreter(Protocol):
     def get_tensor(self, index: int) -> NDArray[Any]: ...
 
 
-class _Asked:
-    """One interpreter; for one thread at a time."""
+class _BoundInterpreter:
+    """An interpreter with its input and output; for one thread at a time."""
 
     def __init__(self, interpreter: _Interpreter) -> None:
-        (given,) = interpreter.get_input_details()
-        (answer,) = interpreter.get_output_details()
+        (input_,) = interpreter.get_input_details()
+        (output,) = interpreter.get_output_details()
         self._interpreter = interpreter
-        self._input: int = given["index"]
-        self._dtype = np.dtype(given["dtype"])
-        self._output: int = answer["index"]
+        self._input: int = input_["index"]
+        self._dtype = np.dtype(input_["dtype"])
+        self._output: int = output["index"]
         self._shape: tuple[int, ...] = ()
 
-    def answer(self, batch: NDArray[Any]) -> NDArray[Any]:
+    def infer(self, batch: NDArray[Any]) -> NDArray[Any]:
         if batch.shape != self._shape:
-            # About 20 microseconds, so batches need no padding: their zeros would cost more.
+            # About 20 microseconds: padding batches would cost more.
             self._interpreter.resize_tensor_input(self._input, batch.shape)
             self._interpreter.allocate_tensors()
             self._shape = batch.shape
@@ -55,19 +55,19 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LiteRTTarget:
-    """A converted model that several threads may ask at once.
+    """A converted model that several threads may call at once.
 
-    An interpreter is not safe for threads and lets others run while it computes, so each call
-    takes one that is idle, or makes one. Each computes in one thread, as LiteRT has it.
+    Interpreters are not thread-safe but release the GIL, so each call takes an idle one or makes
+    one. Each computes in one thread, LiteRT's default.
 
     Attributes:
         content: the converted model.
-        description: what it is, in words.
+        description: the target in words.
     """
 
     content: bytes
     description: str
-    _idle: deque[_Asked] = field(default_factory=deque)
+    _idle: deque[_BoundInterpreter] = field(default_factory=deque)
 
     @property
     def size(self) -> int:
@@ -77,23 +77,23 @@ class LiteRTTarget:
     def infer(self, batch: NDArray[Any]) -> object:
         """Answer a batch; both have one leading batch axis."""
         try:
-            # The one that was used last has its memory at hand.
-            asked = self._idle.pop()
+            # The one used last, whose memory is still in the caches.
+            interpreter = self._idle.pop()
         except IndexError:
-            asked = _Asked(_interpreter(self.content))
-        outputs = asked.answer(batch)
-        # One that failed is in no known state, and does not come back.
-        self._idle.append(asked)
+            interpreter = _BoundInterpreter(_interpreter(self.content))
+        outputs = interpreter.infer(batch)
+        # After an exception its state is unknown: it is dropped.
+        self._idle.append(interpreter)
         return outputs
 
 
 def litert_target(content: bytes, sample: NDArray[Any], description: str) -> LiteRTTarget:
-    """A target of a converted model, which has answered once.
+    """A target that serves a converted model; it has answered one row.
 
     Args:
         content: the converted model.
-        sample: rows like those that will come, at least one.
-        description: what it is, in words.
+        sample: at least one row like those to come.
+        description: the target in words.
 
     Raises:
         UsageError: if it has several outputs.

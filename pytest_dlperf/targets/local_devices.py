@@ -1,4 +1,7 @@
-"""Devices: which are here, and which of them are meant."""
+"""Devices of this machine by name; checks names that a user gives against them.
+
+A file of its own, so that modules which only name devices do not load TensorFlow's part.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +16,27 @@ if TYPE_CHECKING:
 
 
 def devices_here() -> tuple[str, ...]:
-    """The devices of this process: `cpu:0`, ..., then every visible GPU; imports TensorFlow."""
+    """Devices of this process, such as `cpu:0`, CPUs first; imports TensorFlow."""
     return keras.device_names()
 
 
 def resolve(names: Iterable[str], what: str = "Serving(devices)") -> tuple[str, ...]:
-    """The single devices that are meant; imports TensorFlow.
+    """Expand names such as `gpu` and `all` to single devices; imports TensorFlow.
 
     Args:
-        names: of `core.devices.device_names`.
-        what: how they were asked for, for messages.
+        names: device names, from `_values.device_names`.
+        what: the setting that names them, for messages.
 
     Raises:
-        UsageError: naming a device that is not here.
+        UsageError: naming a device that does not exist.
     """
-    here = devices_here()
-    meant = expand(names, here)
-    for name in meant:
-        if name not in here:
+    present = devices_here()
+    expanded = expand(names, present)
+    for name in expanded:
+        if name not in present:
             raise UsageError(
-                f"{what}: {absence(name, here)}",
+                f"{what}: {absence(name, present)}",
                 "to skip a test where a device is absent, ask for it with --dlperf-devices or "
                 "the marker's devices=",
             )
-    return meant
+    return expanded

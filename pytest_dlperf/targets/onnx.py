@@ -1,4 +1,4 @@
-"""ONNX Runtime: a converted model in a session; imports onnxruntime inside functions only."""
+"""Targets on ONNX Runtime; onnxruntime is imported inside functions only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ERRORS: Final = 3
-"""ONNX Runtime's severity: errors and worse are told, warnings are not."""
+"""ONNX Runtime's log level that hides warnings."""
 
 _DTYPES: Final = {
     "tensor(float)": np.float32,
@@ -48,40 +48,40 @@ class _Session(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxTarget:
-    """A converted model that several threads may ask at once: they share one session.
+    """A converted model that several threads may call at once: they share one session.
 
     Attributes:
-        session: of ONNX Runtime, with one input and one output.
-        given: name of the input.
-        dtype: of the input.
-        answer: name of the output.
+        session: with one input and one output.
+        input_name: name of the input.
+        dtype: type of the input.
+        output_name: name of the output.
         size: bytes of the converted model.
-        description: what it is, in words.
+        description: the target in words.
     """
 
     session: _Session
-    given: str
+    input_name: str
     dtype: np.dtype[Any]
-    answer: str
+    output_name: str
     size: int
     description: str
 
     def infer(self, batch: NDArray[Any]) -> object:
         """Answer a batch; both have one leading batch axis."""
-        feeds = {self.given: np.ascontiguousarray(batch, self.dtype)}
-        return self.session.run([self.answer], feeds)[0]
+        feeds = {self.input_name: np.ascontiguousarray(batch, self.dtype)}
+        return self.session.run([self.output_name], feeds)[0]
 
 
 def onnx_target(content: bytes, sample: NDArray[Any], description: str) -> OnnxTarget:
-    """A target of a converted model, which has answered once.
+    """A target that serves a converted model; it has answered one row.
 
-    Each call computes in one thread, the caller's: so replicas add up, and no thread spins
-    while it waits for work, which would take it from others.
+    Each call computes in the caller's thread: so replicas add up, and no idle thread spins while
+    it waits, which would take processor time from the others.
 
     Args:
         content: the converted model.
-        sample: rows like those that will come, at least one.
-        description: what it is, in words.
+        sample: at least one row like those to come.
+        description: the target in words.
 
     Raises:
         UsageError: if it has several outputs.
@@ -94,7 +94,7 @@ def onnx_target(content: bytes, sample: NDArray[Any], description: str) -> OnnxT
     options.log_severity_level = _ERRORS
     try:
         session: _Session = onnxruntime.InferenceSession(content, options)
-    except Exception as error:  # its own classes come from a module of C
+    except Exception as error:  # ONNX Runtime's exceptions come from a C module
         raise TargetError(f"{description} cannot be run: {in_a_line(error)}") from error
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
@@ -102,9 +102,9 @@ def onnx_target(content: bytes, sample: NDArray[Any], description: str) -> OnnxT
             f"{description} has {len(inputs)} inputs and {len(outputs)} outputs",
             "a model with one of each can be measured",
         )
-    (given,), (answer,) = inputs, outputs
-    dtype = np.dtype(_DTYPES.get(given.type, sample.dtype))
-    target = OnnxTarget(session, given.name, dtype, answer.name, len(content), description)
+    (input_,), (output,) = inputs, outputs
+    dtype = np.dtype(_DTYPES.get(input_.type, sample.dtype))
+    target = OnnxTarget(session, input_.name, dtype, output.name, len(content), description)
     try:
         target.infer(sample[:1])
     except Exception as error:
@@ -113,17 +113,16 @@ def onnx_target(content: bytes, sample: NDArray[Any], description: str) -> OnnxT
 
 
 def quantised(content: bytes) -> bytes:
-    """The model with its weights in 8 bits, and what they are multiplied with rounded in each call.
+    """The model with its matrices and tables in 8 bits (dynamic quantisation).
 
-    Matrices and tables only: integer convolutions of ONNX Runtime were ten times slower than those
-    they replace.
+    Convolutions stay as they are: in ONNX Runtime integer convolutions were ten times slower.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         before.write_bytes(content)
-        # It asks, by the root logger, for a step that models from Keras do not need.
+        # It recommends, on the root logger, a step that models from Keras do not need.
         root = logging.getLogger()
         root.addFilter(_not_a_warning)
         try:

@@ -1,4 +1,4 @@
-"""Padding: batches filled up with zeros to one of a few sizes, and answers cut to their rows."""
+"""Pads batches with zeros to one of a few sizes, and cuts answers to the original rows."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Infer: TypeAlias = Callable[[NDArray[Any]], object]
 
 
 def powers_of_two(largest: int) -> tuple[int, ...]:
-    """1, 2, 4 and so on below the largest size, and the largest itself; none up to 0."""
+    """1, 2, 4, ... below the largest size, and the largest itself; empty for 0."""
     sizes = [1 << power for power in range(largest.bit_length()) if 1 << power < largest]
     return (*sizes, largest) if largest else ()
 
 
 def padded(infer: Infer, sizes: Sequence[int]) -> Infer:
-    """A callable that is asked for batches of certain sizes only.
+    """A callable that passes only batches of certain sizes to another one.
 
     Args:
-        infer: what is asked.
-        sizes: increasing; the last is the largest batch that will come.
+        infer: the other one.
+        sizes: increasing; the last is the largest batch to come.
     """
 
     def infer_padded(batch: NDArray[Any]) -> object:
@@ -47,14 +47,14 @@ def padded(infer: Infer, sizes: Sequence[int]) -> Infer:
         filled[:rows] = batch
         filled.flags.writeable = False
         outputs = np.asarray(infer(filled))
-        # An answer that lacks rows must be found out, not cut to the right shape.
+        # An answer with too few rows must be detected, not cut to the right shape.
         return outputs[:rows] if outputs.shape[:1] == (size,) else outputs
 
     return infer_padded
 
 
 def padding_words(sizes: Sequence[int]) -> str:
-    """How batches are sent, for people."""
+    """The padding in words, for descriptions."""
     return f"batches padded to {', '.join(map(str, sizes))}"
 
 
@@ -65,7 +65,7 @@ def trial_batches(sample: NDArray[Any], largest: int) -> list[NDArray[Any]]:
 
 
 def faster(plain: Infer, filled: Infer, batches: Iterable[NDArray[Any]], clock: Clock) -> Infer:
-    """Each of the two on the same batches in turn; a tie goes to the one that adds nothing."""
+    """The faster of two callables on the same batches in turn; `plain` unless clearly slower."""
     ratios = []
     for batch in batches:
         times: dict[bool, list[int]] = {False: [], True: []}

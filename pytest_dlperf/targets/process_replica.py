@@ -1,4 +1,7 @@
-"""Isolation: a compiled model in processes of its own, whose threads can be chosen."""
+"""Replicas in processes of their own, so that TensorFlow's threads can be set for each.
+
+The parent traces and saves the function; each worker process loads it.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,6 @@ if TYPE_CHECKING:
 
 
 _START_SECONDS: Final = 300.0
-
-
 _INTER_OP_THREADS: Final = 1
 
 
@@ -30,7 +31,7 @@ class IsolatedTarget:
     """One replica in a process of its own.
 
     Attributes:
-        infer: sends a batch there, perhaps padded.
+        infer: sends a batch to the process, padded if need be.
         worker: the process.
     """
 
@@ -45,12 +46,17 @@ class IsolatedTarget:
 def isolate(
     target: object, sample: NDArray[Any], plan: Plan, threads: int, clock: Clock
 ) -> tuple[tuple[IsolatedTarget, ...], str]:
-    """A model or function in a process for each replica, with so many threads an operation.
+    """A process for each replica of a model or function.
 
-    It is traced here, saved, and loaded there; the saved files are gone when this returns.
+    Args:
+        target: a Keras model or a `tf.function`.
+        sample: rows like those to come, as many as the largest batch has.
+        plan: replicas, batch sizes and the timeout of trial calls.
+        threads: of an operation of TensorFlow (intra-op).
+        clock: times the trial calls.
 
     Returns:
-        The replicas, and what they are in words.
+        The replicas, and their description.
 
     Raises:
         UsageError: if it has several outputs.
@@ -69,26 +75,25 @@ def isolate(
     with contextlib.ExitStack() as undo:
         for worker in workers:
             undo.callback(worker.close)
-        ways = call_with_timeout(
+        batched = call_with_timeout(
             plan.compile_timeout,
-            lambda: [keras.batched(w.infer, sample, plan, clock) for w in workers],
+            lambda: [keras.batched(worker.infer, sample, plan, clock) for worker in workers],
         )
         undo.pop_all()
     replicas = tuple(
-        IsolatedTarget(infer, worker) for (infer, _), worker in zip(ways, workers, strict=True)
+        IsolatedTarget(infer, worker) for (infer, _), worker in zip(batched, workers, strict=True)
     )
     each = "a process each" if len(workers) > 1 else "a process of its own"
-    return replicas, f"{keras.name_of(target)} in {each}, {ways[0][1]}"
+    return replicas, f"{keras.name_of(target)} in {each}, {batched[0][1]}"
 
 
 def save_function(concrete: Any, model: object | None, folder: str) -> None:  # noqa: ANN401
-    """Write a concrete function of one argument, with the variables that it reads.
+    """Save a concrete function of one argument, with the variables that it reads.
 
     Args:
         concrete: the function.
-        model: the Keras model whose answers it gives, if it is one: holds the tables of words
-            and numbers that its layers look up.
-        folder: where to.
+        model: the Keras model that it was traced from, which holds its lookup tables; or None.
+        folder: destination.
     """
     import tensorflow as tf
 
@@ -102,29 +107,26 @@ def save_function(concrete: Any, model: object | None, folder: str) -> None:  # 
 
 @dataclass(frozen=True, slots=True)
 class LoadedFunction:
-    """A concrete function that was loaded; numpy in, numpy out.
+    """A loaded function; numpy in, numpy out.
 
     Attributes:
-        answer: the function.
-        module: what it was loaded with: holds its variables, which the function need not.
+        infer: the function.
+        module: owns the variables, which a concrete function does not keep alive.
     """
 
-    answer: Any
+    infer: Infer
     module: object
 
-    def __call__(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Answer a batch; reading the result back waits for the device."""
-        import tensorflow as tf
-
-        outputs: NDArray[Any] = self.answer(tf.convert_to_tensor(batch)).numpy()
-        return outputs
+    def __call__(self, batch: NDArray[Any]) -> object:
+        """Answer a batch."""
+        return self.infer(batch)
 
 
 def load_function(folder: str, intra_op_threads: int) -> LoadedFunction:
-    """Start TensorFlow with so many threads, and load what `save_function` wrote.
+    """Start TensorFlow with this many intra-op threads, and load what `save_function` wrote.
 
-    Operations run one after the other, as one batch at a time is asked for. GPUs give memory as
-    it is needed, since another process has the same model there.
+    Operations run one after the other, as each replica answers one batch at a time. GPU memory
+    grows as needed, because the parent process uses the same GPU.
     """
     import tensorflow as tf
 
@@ -134,9 +136,8 @@ def load_function(folder: str, intra_op_threads: int) -> LoadedFunction:
         tf.config.experimental.set_memory_growth(gpu, enable=True)
     module = tf.saved_model.load(folder)
     signature, _ = module.answer.structured_input_signature
-    # Traced once more: what was loaded is wrapped, which costs 14 microseconds a call.
+    # Traced again: the wrapper around a loaded function costs 14 microseconds a call.
     answer = tf.function(
         module.answer, input_signature=signature, autograph=False
     ).get_concrete_function()
-
-    return LoadedFunction(answer, module)
+    return LoadedFunction(keras.caller(answer), module)

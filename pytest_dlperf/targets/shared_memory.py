@@ -1,4 +1,4 @@
-"""Shared array: one array at a time in memory that two processes see, one of which writes."""
+"""One array at a time in memory shared by two processes, one of which writes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ if TYPE_CHECKING:
 def _anonymous() -> int:
     if sys.platform == "linux":
         return os.memfd_create("dlperf")
-    else:  # noqa: RET505 - so that type checkers know that it is another platform
+    else:  # noqa: RET505 - type checkers need the branch for the platform
         with tempfile.TemporaryFile() as file:
             return os.dup(file.fileno())
 
 
 class SharedArray:
-    """Room for one array, which belongs to whoever holds its file descriptor.
+    """Shared memory for one array, passed to another process by its file descriptor.
 
-    The memory has no name: nothing of it can be left behind, however the processes end, and it
-    does not count towards the size of /dev/shm, 64 MiB in many containers. It grows when an array
-    needs more.
+    It is anonymous: nothing is left behind however the processes end, and it does not count
+    towards /dev/shm, which has 64 MiB in many containers. It grows as arrays need.
 
     Args:
-        descriptor: of the other process' room; None makes a new one.
+        descriptor: of memory that another process made; None makes new memory.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
@@ -42,28 +41,28 @@ class SharedArray:
         """Write an array over the one before.
 
         Returns:
-            Its type and shape, which the reader needs.
+            Its layout (type and shape), for `get` in the other process.
 
         Raises:
-            TypeError: if its type means nothing in another process, such as `object`.
-            OSError: if there is no memory.
+            TypeError: if its type has no meaning in another process, such as `object`.
+            OSError: if memory is exhausted.
         """
         if array.dtype.hasobject or array.dtype.kind == "V":
             raise TypeError(f"an array of {array.dtype} cannot be sent to another process")
         if self._writable is None or len(self._writable) < array.nbytes:
-            # Doubled, so that batches that grow row by row do not each move it.
+            # A power of two, so that slowly growing batches do not remap it each time.
             size = max(mmap.PAGESIZE, 1 << (array.nbytes - 1).bit_length())
             os.ftruncate(self.descriptor, size)
             self._writable = mmap.mmap(self.descriptor, size)
-        room: NDArray[Any] = np.ndarray(array.shape, array.dtype, self._writable)
-        room[...] = array
+        target: NDArray[Any] = np.ndarray(array.shape, array.dtype, self._writable)
+        target[...] = array
         return " ".join((array.dtype.str, *map(str, array.shape))).encode()
 
     def get(self, layout: bytes) -> NDArray[Any]:
-        """The array that was written last, read-only and in place: the next one overwrites it.
+        """The array written last, read-only and in place: the next `put` overwrites it.
 
         Args:
-            layout: what `put` returned in the other process.
+            layout: returned by `put` in the other process.
         """
         code, *lengths = layout.decode().split(" ")
         dtype, shape = np.dtype(code), tuple(map(int, lengths))
@@ -77,6 +76,6 @@ class SharedArray:
         return np.ndarray(shape, dtype, self._readable)
 
     def close(self) -> None:
-        """Let go of the descriptor; arrays that were read stay readable."""
+        """Close the descriptor; arrays from `get` stay readable."""
         os.close(self.descriptor)
         self._writable = self._readable = None

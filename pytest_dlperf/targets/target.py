@@ -1,4 +1,4 @@
-"""Target: what is measured, brought to one shape: `infer(batch) -> outputs`."""
+"""Brings every kind of target to one interface, `infer(batch) -> outputs`, and warms it."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _CHECK_SERVER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A target that is ready to be put under load.
+    """A target that is ready for load.
 
     Attributes:
-        replicas: one target a replica.
-        description: what it is, in words.
-        remark: what a reader should know of it; may be empty.
-        compile_seconds: from being handed over to the end of the first call of each batch size,
-            the start of processes included.
-        sample_answer: an answer to the largest batch, shape `(rows, ...)`.
+        replicas: one target for each replica.
+        description: the target in words.
+        remark: a warning about it; may be empty.
+        compile_seconds: until the first call of each batch size has returned, the start of
+            processes included.
+        sample_answer: the answer to the largest batch, shape `(rows, ...)`.
     """
 
     replicas: tuple[Target, ...]
@@ -55,11 +55,13 @@ class Prepared:
 
     @property
     def processes(self) -> tuple[int, ...]:
-        """The ids of the processes that replicas have of their own."""
-        return tuple(one.worker.pid for one in self.replicas if isinstance(one, IsolatedTarget))
+        """The ids of the replicas' own processes."""
+        return tuple(
+            replica.worker.pid for replica in self.replicas if isinstance(replica, IsolatedTarget)
+        )
 
     def close(self) -> None:
-        """Give back what the replicas hold."""
+        """End the replicas' processes and event loops."""
         _close(self.replicas)
 
 
@@ -78,13 +80,12 @@ class _Resolved:
 
 
 def placed(target: object, plan: Plan) -> Plan:
-    """The plan with a name for each device, as `prepare` needs it.
+    """The plan with each device by name, as `prepare` needs it.
 
-    Looks which devices are here unless the target is a callable on devices that are named: what
-    it runs on is its own affair.
+    A callable chooses its own device: devices that are named for it are not looked up.
 
     Raises:
-        UsageError: naming a device that is not here.
+        UsageError: naming a device that does not exist.
     """
     from pytest_dlperf.targets import keras
     from pytest_dlperf.targets import local_devices as devices
@@ -103,44 +104,43 @@ def prepare(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> P
         target: a Keras model, a `tf.function` or concrete function, an object with a method
             `infer(batch)` and perhaps a text `description`, or a callable `infer(batch)`.
         sample: rows to warm it with, at least one, shape `(rows, ...)`.
-        plan: how many replicas, where (of `placed`), the sizes of batches, and who calls.
+        plan: replicas, devices (see `placed`), batch sizes and kind of clients.
         clock: time.
 
     Raises:
-        UsageError: if it is none of these, or cannot be where it should.
-        TargetError: if its first call fails, does not return, or answers with something that is
-            no array.
+        UsageError: if it is none of these, or cannot be placed as planned.
+        TargetError: if its first call fails, does not return, or returns no numeric array.
     """
+    from pytest_dlperf.targets import keras
+
     started_ns = clock.now_ns()
-    patience = plan.compile_timeout
-    found = _resolve(target, sample, plan, clock)
+    if keras.is_model(target) or keras.is_function(target):
+        resolved = _resolve_compiled(target, sample, plan, clock)
+    else:
+        resolved = _resolve_callable(target, plan)
     largest = min(plan.served.max_batch_size, len(sample))
     sample_answer = None
     try:
-        for replica in dict.fromkeys(found.replicas):
+        for replica in dict.fromkeys(resolved.replicas):
             for size in plan.served.allowed_batch_sizes or powers_of_two(largest):
-                sample_answer = _first_call(replica, sample[:size], found.description, patience)
+                sample_answer = _first_call(
+                    replica, sample[:size], resolved.description, plan.compile_timeout
+                )
     except BaseException:
-        _close(found.replicas)
+        _close(resolved.replicas)
         raise
     if sample_answer is None:
         raise UsageError("the data has no rows, so there is nothing to ask")
     seconds = (clock.now_ns() - started_ns) * 1e-9
-    return Prepared(found.replicas, found.description, found.remark, seconds, sample_answer)
+    return Prepared(
+        resolved.replicas, resolved.description, resolved.remark, seconds, sample_answer
+    )
 
 
 def _close(replicas: Iterable[Target]) -> None:
     for replica in dict.fromkeys(replicas):
         if isinstance(replica, CoroutineTarget | IsolatedTarget):
             replica.close()
-
-
-def _resolve(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> _Resolved:
-    from pytest_dlperf.targets import keras
-
-    if keras.is_model(target) or keras.is_function(target):
-        return _resolve_compiled(target, sample, plan, clock)
-    return _resolve_callable(target, plan)
 
 
 def _resolve_compiled(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> _Resolved:
@@ -152,15 +152,15 @@ def _resolve_compiled(target: object, sample: NDArray[Any], plan: Plan, clock: C
             f"dlperf(target): clients='async' with {name}",
             "it answers at once; clients='threads' calls it with one row at a time",
         )
-    # Replicas on one device share its weights; threads that are clients share all there is.
-    places: tuple[str | None, ...] = tuple(serving.devices or ())
-    if not places:
-        places = (None,) * (serving.replicas if plan.clients == "virtual" else 1)
+    # Replicas on one device share its weights; client threads share one compiled function.
+    devices: tuple[str | None, ...] = tuple(serving.devices or ())
+    if not devices:
+        devices = (None,) * (serving.replicas if plan.clients == "virtual" else 1)
     try:
         if serving.intra_op_threads is not None:
-            isolated, text = isolate(target, sample, plan, serving.intra_op_threads, clock)
-            return _Resolved(isolated, text, "")
-        compiled = [keras.compile_target(target, sample, plan, clock, one) for one in places]
+            isolated, description = isolate(target, sample, plan, serving.intra_op_threads, clock)
+            return _Resolved(isolated, description, "")
+        compiled = [keras.compile_target(target, sample, plan, clock, device) for device in devices]
     except (TargetError, UsageError):
         raise
     except Exception as error:
@@ -170,8 +170,8 @@ def _resolve_compiled(target: object, sample: NDArray[Any], plan: Plan, clock: C
             f"{kind_of(error)}: {error}"
         ) from error
     where = f" on {', '.join(serving.devices)}" if serving.devices else ""
-    batches = " or ".join(dict.fromkeys(one.batches for one in compiled))
-    remark = "; ".join(dict.fromkeys(one.remark for one in compiled if one.remark))
+    batches = " or ".join(dict.fromkeys(replica.batches for replica in compiled))
+    remark = "; ".join(dict.fromkeys(replica.remark for replica in compiled if replica.remark))
     replicas = tuple(islice(cycle(compiled), plan.lanes))
     return _Resolved(replicas, f"{name}{where}, {batches}", remark)
 
@@ -192,12 +192,12 @@ def _resolve_callable(target: object, plan: Plan) -> _Resolved:
     if serving.devices:
         where = ", ".join(serving.devices)
         remark = f"the target places itself: that it ran on {where} was not verified"
-    # A method `infer` takes batches by its name; a function takes what its clients have.
+    # A method `infer` takes batches by convention; a function takes what its clients send.
     takes_rows = infer is target and clients != "virtual"
     if clients == "async":
-        ask = one_row(infer) if takes_rows else infer
-        asked = CoroutineTarget(ask, EventLoop(asyncio.new_event_loop()))
-        return _Resolved((asked,), description, remark)
+        coroutine = one_row(infer) if takes_rows else infer
+        replica = CoroutineTarget(coroutine, EventLoop(asyncio.new_event_loop()))
+        return _Resolved((replica,), description, remark)
     if takes_rows:
         infer = _one_row(infer)
     elif serving.allowed_batch_sizes:
@@ -219,7 +219,7 @@ def _callable(target: object, clients: Clients) -> Callable[..., Any]:
             "expected a plain callable infer(batch) -> outputs",
         )
     coroutine = inspect.iscoroutinefunction(infer) or inspect.iscoroutinefunction(
-        getattr(infer, "__call__", None)  # noqa: B004 - an object whose call is a coroutine
+        getattr(infer, "__call__", None)  # noqa: B004 - an object with a coroutine __call__
     )
     if coroutine and clients != "async":
         raise UsageError(
@@ -242,7 +242,7 @@ def _one_row(function: Callable[[NDArray[Any]], object]) -> Callable[[NDArray[An
 
 
 def _first_call(
-    replica: Target, batch: NDArray[Any], description: str, seconds: float
+    replica: Target, batch: NDArray[Any], description: str, timeout: float
 ) -> NDArray[Any]:
     __tracebackhide__ = True
     failed = (
@@ -250,15 +250,15 @@ def _first_call(
         f"type {batch.dtype}"
     )
     try:
-        outputs = np.array(call_with_timeout(seconds, lambda: replica.infer(batch)))
+        outputs = np.array(call_with_timeout(timeout, lambda: replica.infer(batch)))
     except UsageError:
         raise
     except RemoteError as error:
         raise TargetError(f"{failed}: {error}\n  {_CHECK_SERVER}") from None
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is passed on in words
+    except Exception as error:  # noqa: BLE001 - the target may raise anything
         trace = error.__traceback__
         raise TargetError(f"{failed}: {kind_of(error)}: {error}") from (
-            error if trace and trace.tb_next else None  # frames of the target, if it has any
+            error if trace and trace.tb_next else None  # the target's frames, if any
         )
     if outputs.dtype.kind not in "biuf" or not outputs.size or not outputs.ndim:
         raise TargetError(

@@ -1,6 +1,6 @@
-"""Worker: a process of its own that answers batches, for what a process can be told only once.
+"""A worker process that answers batches; `worker_process` is its other side.
 
-A batch and its answer travel in shared memory, and a few bytes about them through a pipe.
+Arrays travel in shared memory, and only their types and shapes through a pipe.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 _START: Final = (
     "import json, sys; job = json.loads(sys.argv[1]); "
-    "sys.path += [one for one in job['path'] if one not in sys.path]; "
+    "sys.path += [path for path in job['path'] if path not in sys.path]; "
     "from pytest_dlperf.targets.worker_process import main; main(job)"
 )
-_DEATH_SECONDS: Final = 10.0
+_EXIT_SECONDS: Final = 10.0
 _SHOWN_LINES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """A function that makes, in the worker, what answers: `infer(batch) -> outputs`, arrays both.
+    """A function that returns, in the worker, `infer(batch) -> outputs`.
 
     Attributes:
-        module: where it is.
+        module: that defines it.
         function: its name.
-        arguments: what it is called with.
+        arguments: by keyword.
     """
 
     module: str
@@ -52,14 +52,14 @@ class Loader:
 
 
 class Worker:
-    """A process that answers batches, one at a time, until this is closed or this process ends.
+    """A process that answers one batch at a time; it ends with `close` or with this process.
 
-    It is started anew, never forked: TensorFlow's threads do not survive a fork. Neither is
-    `__main__` imported again, which would be pytest. The environment, the working directory and
-    the module path are this process', except that nothing of it comes before the standard library.
+    It is a new interpreter, not a fork, because TensorFlow's threads do not survive a fork; and
+    `multiprocessing` would import `__main__`, which is pytest. It inherits the environment, the
+    working directory and `sys.path`, but no path comes before the standard library.
 
     Args:
-        loader: what it loads.
+        loader: makes the function that answers.
     """
 
     def __init__(self, loader: Loader) -> None:
@@ -73,7 +73,7 @@ class Worker:
             stack.enter_context(self._connection)
             with theirs:
                 job: Job = {
-                    "path": [os.path.abspath(one) for one in sys.path],  # noqa: PTH100 - "" too
+                    "path": [os.path.abspath(path) for path in sys.path],  # noqa: PTH100 - "" too
                     "module": loader.module,
                     "function": loader.function,
                     "arguments": dict(loader.arguments),
@@ -81,7 +81,7 @@ class Worker:
                     "questions": self._questions.descriptor,
                     "answers": self._answers.descriptor,
                 }
-                # Its standard input is what tells it that this process is gone.
+                # The worker sees this process end when its standard input is closed.
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
                     [sys.executable, "-P", "-c", _START, json.dumps(job)],
                     bufsize=0,
@@ -89,36 +89,36 @@ class Worker:
                     stdout=self._log,
                     stderr=subprocess.STDOUT,
                     pass_fds=(job["connection"], job["questions"], job["answers"]),
-                    start_new_session=True,  # Ctrl-C is for this process, which then ends it
+                    start_new_session=True,  # Ctrl-C reaches the parent only, which ends it
                     env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ},
                 )
             self._resources = stack.pop_all()
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The id of the process."""
         return self._process.pid
 
     def wait_until_ready(self, seconds: float) -> None:
-        """Return when it has loaded.
+        """Wait until it has loaded.
 
         Raises:
-            TargetError: if it ends before, or takes longer; with the last lines that it wrote.
+            TargetError: if it ends first or takes longer; with the last lines of its output.
         """
-        trouble = f"has not loaded within {seconds:g} s"
+        problem = f"has not loaded within {seconds:g} s"
         try:
             if self._connection.poll(seconds):
                 self._connection.recv_bytes()
                 return
         except (EOFError, ConnectionError):
-            trouble = self._end()
-        raise TargetError(f"the process of a replica {trouble}{self._last_lines()}")
+            problem = self._end()
+        raise TargetError(f"the process of a replica {problem}{self._last_lines()}")
 
     def infer(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Answer a batch; the answer is read-only, and overwritten by the next one.
+        """Answer a batch; the result is read-only, and the next call overwrites it.
 
         Raises:
-            AnswerError: if the worker raised, by the name of its exception, or is dead.
+            AnswerError: if the worker raised (its kind is the exception's name) or has ended.
             TypeError: if arrays of this type cannot be sent.
         """
         with self._lock:
@@ -131,7 +131,7 @@ class Worker:
             except (EOFError, OSError):
                 raise AnswerError("replica died", f"its process {self._end()}") from None
             except BaseException:
-                # Whoever waited is gone: the answer must not be taken for that of another batch.
+                # The call was interrupted: its answer must not be taken for the next batch's.
                 self._closed = True
                 self._process.kill()
                 raise
@@ -141,20 +141,20 @@ class Worker:
         raise AnswerError(kind, text)
 
     def close(self) -> None:
-        """End the process, if it has not ended; it has nothing to save."""
+        """Kill the process; it has nothing to save."""
         self._closed = True
         self._process.kill()
         self._process.communicate()
-        # Whoever waits for an answer learns of the end first.
+        # A thread in `infer` sees the end of the process and lets go of the lock first.
         with self._lock:
             self._resources.close()
 
     def _end(self) -> str:
-        """How the process ended, in words."""
+        """How the process ended, for messages."""
         if self._closed:
             return "was closed"
         try:
-            code = self._process.wait(_DEATH_SECONDS)
+            code = self._process.wait(_EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return "closed its pipe"
@@ -165,15 +165,10 @@ class Worker:
 
 
 def start_workers(loader: Loader, count: int, seconds: float) -> tuple[Worker, ...]:
-    """Start workers side by side, and return when all have loaded.
-
-    Args:
-        loader: what each loads.
-        count: how many.
-        seconds: that each may take.
+    """Start workers in parallel, and wait at most `seconds` for each to load.
 
     Raises:
-        TargetError: if one fails; none is left then.
+        TargetError: if one fails; all others are closed.
     """
     with contextlib.ExitStack() as undo:
         workers = tuple(

@@ -1,4 +1,4 @@
-"""Worker process: the child's side of `engine.worker`; loads a function and answers batches."""
+"""The child's side of `targets.worker`: loads a function and answers batches."""
 
 from __future__ import annotations
 
@@ -19,16 +19,14 @@ if TYPE_CHECKING:
 
 
 class Job(TypedDict):
-    """What a worker is told when it starts.
+    """Arguments of a worker process, sent as JSON.
 
     Attributes:
-        path: where modules are found, the parent's `sys.path`.
-        module: where the loader is.
-        function: the loader: a function that returns `infer(batch) -> outputs`, arrays both.
-        arguments: of the loader.
-        connection: descriptor of the pipe to the parent.
-        questions: descriptor of the shared array that the parent writes.
-        answers: descriptor of the one that the worker writes.
+        path: the parent's `sys.path`.
+        module, function, arguments: the fields of `Loader`.
+        connection: file descriptor of the pipe to the parent.
+        questions: file descriptor of the shared array that the parent writes.
+        answers: file descriptor of the shared array that the worker writes.
     """
 
     path: list[str]
@@ -41,19 +39,19 @@ class Job(TypedDict):
 
 
 class WorkerPipe(Protocol):
-    """A pipe to the other process that keeps messages apart."""
+    """A connection to the other process that preserves message boundaries."""
 
     def send_bytes(self, buf: bytes) -> None:
         """Send one message."""
         ...
 
     def recv_bytes(self) -> bytes:
-        """Wait for one; EOFError when the other side is gone."""
+        """Receive one message; raises EOFError when the other side has closed."""
         ...
 
 
 def main(job: Job) -> None:
-    """Load, say so, and answer until the parent is gone."""
+    """Load, report readiness, and answer until the parent has gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     load = getattr(importlib.import_module(job["module"]), job["function"])
     infer = load(**job["arguments"])
@@ -69,25 +67,25 @@ def serve(
     answers: SharedArray,
     infer: Callable[[NDArray[Any]], NDArray[Any]],
 ) -> None:
-    """Answer batches for ever.
+    """Answer batches until the other side closes.
 
     Each message is the layout of a batch in `questions`. The reply is `+` and the layout of the
-    answer in `answers`, or `!`, the type of the exception, a new line and its text.
+    answer in `answers`, or `!`, the exception's type, a newline and its text.
 
     Raises:
-        EOFError, ConnectionError: when the other side is gone.
+        EOFError, ConnectionError: when the other side has closed.
     """
     while True:
         layout = channel.recv_bytes()
         try:
             reply = b"+" + answers.put(infer(questions.get(layout)))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is passed on in words
+        except Exception as error:  # noqa: BLE001 - reported to the parent
             reply = f"!{type(error).__name__}\n{error}".encode(errors="replace")
         channel.send_bytes(reply)
 
 
 def _end_with_parent() -> None:
-    """End the process when the parent's end of standard input is closed, whatever it is doing."""
+    """End the process at once when the parent's end of standard input is closed."""
     while os.read(sys.stdin.fileno(), 1):
         pass
     os._exit(1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf.data.dataset import Examples
-from pytest_dlperf.targets import keras
+from pytest_dlperf.targets import keras, keras_models
 from pytest_dlperf.training.keras.fit import BATCH_SIZE, fit
 from pytest_dlperf.training.recipe import Recipe
 
@@ -120,7 +120,7 @@ def cached(
 def _read(entry: Path) -> Trained:
     record: dict[str, Any] = json.loads((entry / _RECORD).read_text())
     training = TrainingSettings(**{**record, "cached": True})
-    return Trained(keras.load(entry / _MODEL), training)
+    return Trained(keras_models.load(entry / _MODEL), training)
 
 
 def _write(entry: Path, trained: Trained) -> None:
@@ -129,7 +129,7 @@ def _write(entry: Path, trained: Trained) -> None:
     with tempfile.TemporaryDirectory(dir=entry.parent) as scratch:
         fresh = Path(scratch) / "fresh"
         fresh.mkdir()
-        keras.save(trained.model, fresh / _MODEL)
+        keras_models.save(trained.model, fresh / _MODEL)
         (fresh / _RECORD).write_text(json.dumps(asdict(trained.training)))
         if entry.exists():
             entry.rename(Path(scratch) / "old")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.targets import keras
+from pytest_dlperf.targets.keras_models import dense_classifier
 from pytest_dlperf.training.keras.fit import BATCH_SIZE
 from pytest_dlperf.training.model_cache import Trained, cache_key, cached, train
 
@@ -35,7 +35,7 @@ def reference_model(
 
     def build() -> Trained:
         schema = data.schema
-        model = keras.dense_classifier(schema.features, UNITS, schema.classes, SEED)
+        model = dense_classifier(schema.features, UNITS, schema.classes, SEED)
         return train(model, data.train, EPOCHS, clock, SEED)
 
     if folder is None:

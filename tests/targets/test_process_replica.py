@@ -22,6 +22,7 @@ from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
 from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.targets import keras as ours
+from pytest_dlperf.targets import keras_models
 from pytest_dlperf.targets.process_replica import isolate, save_function
 from pytest_dlperf.targets.worker import Loader, start_workers
 
@@ -41,7 +42,7 @@ ISOLATED = Serving(8, replicas=2, intra_op_threads=1)
 @pytest.fixture(scope="module")
 def model() -> ours.Model:
     """A trained model, whose training functions must not be in the way."""
-    model = ours.dense_classifier(8, 16, 3, seed=0)
+    model = keras_models.dense_classifier(8, 16, 3, seed=0)
     model.fit(INPUTS, INPUTS[:, :3].argmax(axis=1), epochs=2, verbose=0)
     return model
 

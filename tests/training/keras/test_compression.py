@@ -11,7 +11,7 @@ import pytest
 from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.data.dataset import Examples
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.targets import keras as ours
+from pytest_dlperf.targets import keras_models
 from pytest_dlperf.targets.conversion import Quantisation
 from pytest_dlperf.training.compression import Distillation, MagnitudePruning, NeuronPruning
 from pytest_dlperf.training.keras.compression import finished
@@ -126,8 +126,8 @@ def test_a_finished_model_can_be_kept_and_the_given_one_is_as_before(
     made = done(model, finish, lambda given: chain(**given))  # type: ignore[arg-type]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ours.save(made, tmp_path / "made.keras")
-        again: Any = ours.load(tmp_path / "made.keras")
+        keras_models.save(made, tmp_path / "made.keras")
+        again: Any = keras_models.load(tmp_path / "made.keras")
 
     np.testing.assert_array_equal(answers(again), answers(made))
     assert made.loss == again.loss == "sparse_categorical_crossentropy"
@@ -233,8 +233,8 @@ def test_a_model_that_shares_its_optimizer_with_another_is_loaded_quietly(tmp_pa
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ours.save(whole, tmp_path / "whole.keras")
-        loaded = ours.load(tmp_path / "whole.keras")
+        keras_models.save(whole, tmp_path / "whole.keras")
+        loaded = keras_models.load(tmp_path / "whole.keras")
 
     np.testing.assert_array_equal(answers(loaded), answers(whole))
 

@@ -11,7 +11,7 @@ from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.data.dataset import Examples, Split
 from pytest_dlperf.data.normalisation import Normalisation
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.targets import keras as kept
+from pytest_dlperf.targets import keras_models
 from pytest_dlperf.targets.conversion import as_target
 from pytest_dlperf.training.graph_layers import Augmentation, InGraphNormalisation
 from pytest_dlperf.training.keras.fit import built, fit
@@ -103,8 +103,8 @@ def test_augmentation_is_there_in_training_only(
     whole.fit(examples.inputs, examples.labels, verbose=0)
 
     plain = answers(inner, examples.inputs)
-    kept.save(whole, tmp_path / "whole.keras")
-    loaded: Any = kept.load(tmp_path / "whole.keras")
+    keras_models.save(whole, tmp_path / "whole.keras")
+    loaded: Any = keras_models.load(tmp_path / "whole.keras")
 
     np.testing.assert_array_equal(answers(whole, examples.inputs), plain)
     np.testing.assert_array_equal(answers(loaded, examples.inputs), plain)
@@ -233,8 +233,8 @@ def test_a_functional_model_is_kept_with_its_optimizer(tmp_path: Path) -> None:
 
     whole: Any = with_fronts(model, [InGraphNormalisation()], FLAT)
     whole.fit(FLAT.inputs, np.zeros((60, 3)), verbose=0)
-    kept.save(whole, tmp_path / "whole.keras")
-    loaded: Any = kept.load(tmp_path / "whole.keras")
+    keras_models.save(whole, tmp_path / "whole.keras")
+    loaded: Any = keras_models.load(tmp_path / "whole.keras")
 
     normalised = Normalisation()(Split(FLAT, FLAT)).test.inputs
     np.testing.assert_allclose(
