@@ -50,13 +50,12 @@ def dlperf(
     item = request.node
     try:
         plan = (item.stash.get(PLANS, None) or plan_of(item)).on(dlperf_devices)
-        workplace = session.workplace
+        _ = session.evaluator
     except UsageError as error:
         pytest.fail(str(error), pytrace=False)
     if session.side is not None:
         plan = replace(plan, tries_padding=False)
-    study = item.stash.get(tunings.STUDIES, None)
-    fixture = Dlperf(item.nodeid, plan, workplace, study, lambda: session.studio)
+    fixture = Dlperf(item.nodeid, plan, session, item.stash.get(tunings.STUDIES, None))
     yield fixture
     session.progress.clear()
     records: list[Record] = []

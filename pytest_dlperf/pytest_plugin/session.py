@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from pytest_dlperf.baselines.source import BaselineProvider
     from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.measure.evaluator import Evaluator
-    from pytest_dlperf.pytest_plugin.measurements import SessionServices
+    from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.report.progress import LineProgress, NoProgress
     from pytest_dlperf.results.baseline import Revision
-    from pytest_dlperf.results.environment import MachineClass
+    from pytest_dlperf.results.environment import Environment, MachineClass
     from pytest_dlperf.results.record import Record
-    from pytest_dlperf.tuning.run import TuningContext
+    from pytest_dlperf.tuning.run import Tuner
 
 
 _CI_GUARD: Final = "not recorded in CI; --dlperf-update-in-ci allows it"
@@ -77,45 +77,55 @@ class DlperfSession:
         """Keeps what is measured; None if nobody does."""
 
     @cached_property
-    def workplace(self) -> SessionServices:
-        """What all tests measure with."""
+    def instruments(self) -> Instruments:
+        """Clock, meters and progress display of all measurements."""
         from pytest_dlperf.clock import MonotonicClock
-        from pytest_dlperf.machine import environment
         from pytest_dlperf.measure.gpu_driver import find_gpus
         from pytest_dlperf.measure.prepared import Instruments
         from pytest_dlperf.measure.telemetry import ProcessMeter
-        from pytest_dlperf.pytest_plugin.measurements import SessionServices
 
-        return SessionServices(
-            bench=Instruments(MonotonicClock(), ProcessMeter(), self.progress, find_gpus()),
-            arena=self._arena(),
-            environment=environment,
-            obstacle=self._obstacle(),
-            rates=self._rates,
-            coins=self.coins,
-        )
+        return Instruments(MonotonicClock(), ProcessMeter(), self.progress, find_gpus())
 
-    def _arena(self) -> Evaluator:
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Measures and judges for all tests.
+
+        Raises:
+            UsageError: if there is no such source of baselines here.
+        """
         if self.side is not None:
             return self.side.corner
         from pytest_dlperf.baselines.evaluate import BaselineEvaluator
         from pytest_dlperf.clock import MonotonicClock
         from pytest_dlperf.git import reachable
-        from pytest_dlperf.machine import environment
         from pytest_dlperf.measure.yardstick import Yardstick
 
         options, root = self.options, self._config.rootpath
         return BaselineEvaluator(
             footing=self.footing,
-            environment=environment,
+            environment=self.environment,
             revision=lambda: self.revision,
             update=options.update,
-            rates=self._rates,
+            rates=self.error_rates,
             yardstick=Yardstick(MonotonicClock()).seconds,
             reachable=lambda commit: reachable(root, commit),
-            # What is accepted is in no doubt.
+            # A run that records baselines accepts what it measures.
             duel=self._duel if options.escalate and not options.update else None,
         )
+
+    @property
+    def obstacle(self) -> str:
+        """Why nothing may be measured in this process; empty if it may."""
+        workers = getattr(self._config, "workerinput", {}).get("workercount", 1)
+        if workers > 1 and not self.options.quick:
+            return _XDIST.format(workers=workers)
+        return ""
+
+    def environment(self) -> Environment:
+        """The software of this process."""
+        from pytest_dlperf.machine import environment
+
+        return environment()
 
     def _duel(self, test: str, commit: str) -> dict[str, Record]:
         """Measure a test in turn with a commit, in another process."""
@@ -132,33 +142,37 @@ class DlperfSession:
         self.progress.show(f"measuring in turn with {commit[:8]}", None)
         return escalation.duel(test, commit)
 
-    def _rates(self) -> ErrorRates:
+    def error_rates(self) -> ErrorRates:
+        """The error rates of each relative budget."""
         from pytest_dlperf.judge.error_rates import ErrorRates
 
         return ErrorRates(self.budgets)
 
     def coins(self) -> np.random.Generator:
-        """A generator of coins of its own for each duel, from the seed of the session."""
+        """A new random generator for each duel, derived from the session's seed."""
         import numpy as np
 
         self._duels += 1
         return np.random.default_rng((self.seed, self._duels))
 
     @cached_property
-    def studio(self) -> TuningContext:
-        """What all tests that tune have in common.
+    def tuner(self) -> Tuner:
+        """Runs the studies of all tests that tune.
 
         Raises:
-            UsageError: if a hook `pytest_dlperf_knobs` returns something else than knobs.
+            UsageError: if a hook `pytest_dlperf_knobs` returns anything but knobs.
         """
         from pytest_dlperf.tuning.plan import Overrides
-        from pytest_dlperf.tuning.run import TuningContext
+        from pytest_dlperf.tuning.run import Tuner
 
-        return TuningContext(
+        return Tuner(
             folder=self.cache_folder,
             machine=self.machine.slug,
             overrides=self._config.stash.get(OVERRIDES, Overrides()),
             known=known_knobs(self._config),
+            instruments=self.instruments,
+            environment=self.environment,
+            rng=self.coins,
         )
 
     @cached_property
@@ -287,12 +301,6 @@ class DlperfSession:
 
         if isinstance(self.progress, LineProgress):
             self.progress.close()
-
-    def _obstacle(self) -> str:
-        workers = getattr(self._config, "workerinput", {}).get("workercount", 1)
-        if workers > 1 and not self.options.quick:
-            return _XDIST.format(workers=workers)
-        return ""
 
     def _make_historian(self) -> HistoryRecorder | None:
         try:

@@ -37,6 +37,8 @@ _BETWEEN: Final = re.compile(r"\s*(?:,|\bsubject\s+to\b)\s*")
 _EXAMPLE: Final = "such as 'maximize throughput', 'accuracy >= baseline - 0.5pt'"
 _OBJECTIVES: Final = "one objective; ask for the other as a budget, such as 'p99 <= 20ms'"
 
+_LEAST_GAIN: Final = 1e-9  # relative: any proven gain is enough
+
 
 @dataclass(frozen=True, slots=True)
 class ConstraintMargin:
@@ -116,6 +118,21 @@ class Goal:
         """The metrics that it is about, the objective first, each once."""
         names = (self.objective.name, *(budget.metric.name for budget in self.constraints))
         return tuple(dict.fromkeys(names))
+
+    @property
+    def gain(self) -> Budget:
+        """The objective as a budget of a duel: better than the base, by however little.
+
+        A demanded gain passes only when it is proven (`judge.losses.loss_to_find`).
+        """
+        higher = self.objective.better == "higher"
+        return Budget(
+            text=f"{self.objective.name} {'>' if higher else '<'} baseline",
+            metric=self.objective,
+            operator=">" if higher else "<",
+            factor=1 + _LEAST_GAIN if higher else 1 - _LEAST_GAIN,
+            offset=0.0,
+        )
 
     def cost(self, metrics: Mapping[str, Estimate]) -> float:
         """What the objective costs: a logarithm, or of a share its shortfall; less is better.

@@ -75,7 +75,7 @@ class Pipeline:
         split: the rows as they came.
         seed: of weights, of the order of rows, and of what layers draw.
         folder: where trained models are kept between runs; None keeps them in memory only.
-        bench: what comes from outside.
+        instruments: clock, meters and progress display.
         warn: takes one sentence if the cache is of no use.
     """
 
@@ -86,14 +86,14 @@ class Pipeline:
         *,
         seed: int,
         folder: Path | None,
-        bench: Instruments,
+        instruments: Instruments,
         warn: Callable[[str], None],
     ) -> None:
         self._build = build
         self._split = split
         self._seed = seed
         self._folder = folder
-        self._bench = bench
+        self._instruments = instruments
         self._warn = warn
         self._hashes = split_hash(split), content_hash(split.test.inputs, split.test.labels)
         self._models: OrderedDict[str, Trained] = OrderedDict()
@@ -112,7 +112,7 @@ class Pipeline:
         data = self._asked(prepared)
         finishes, quantisation = split_steps(setup.finishes, setup.runtime)
         trained, fresh = self._trained(replace(setup, finishes=finishes), prepared)
-        self._bench.progress.show(f"preparing {setup.runtime}", None)
+        self._instruments.progress.show(f"preparing {setup.runtime}", None)
         target = as_target(trained.model, setup.runtime, data.inputs, quantisation)
         figures = trained.training.metrics
         known = {name: Estimate(*ends) for name, ends in figures.items()}
@@ -121,7 +121,7 @@ class Pipeline:
 
     def _prepare(self, setup: Setup) -> Split:
         if self._prepared[0] != tuple(map(str, setup.preparations)):
-            self._bench.progress.show("preparing the rows", None)
+            self._instruments.progress.show("preparing the rows", None)
             split = self._split
             for step in setup.preparations:
                 split = step(split)
@@ -165,7 +165,7 @@ class Pipeline:
         from pytest_dlperf.training.keras.fit import built
         from pytest_dlperf.training.keras.graph_layers import with_fronts
 
-        self._bench.progress.show("building the model", None)
+        self._instruments.progress.show("building the model", None)
         model = built(self._build, setup.arguments, setup.recipe, self._seed)
         return with_fronts(model, setup.fronts, prepared.train) if setup.fronts else model
 
@@ -173,7 +173,7 @@ class Pipeline:
         from pytest_dlperf.training.keras.fit import fit
         from pytest_dlperf.training.model_cache import Trained, TrainingSettings
 
-        progress, clock, recipe = self._bench.progress, self._bench.clock, setup.recipe
+        progress, clock, recipe = self._instruments.progress, self._instruments.clock, setup.recipe
 
         def heard(epoch: Epoch) -> None:
             left = epoch.seconds * (epoch.of - epoch.number)

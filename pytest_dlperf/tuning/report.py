@@ -7,9 +7,8 @@ import textwrap
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.history.compare_report import interval, signed, sized
+from pytest_dlperf.history.compare_report import signed
 from pytest_dlperf.metrics import in_order, metric_named
-from pytest_dlperf.report.github import code_cell, table, text_cell
 from pytest_dlperf.tuning.code import marker_code, setup_code
 from pytest_dlperf.tuning.result import WEIGHED
 from pytest_dlperf.tuning.selection import common_metrics, front, half_width
@@ -323,52 +322,3 @@ def basis_words(effects: Sequence[Effect]) -> str:
 def _heading(name: str) -> str:
     unit = "pt" if metric_named(name).unit == "share" else "%"
     return f"{HEADINGS.get(name, name)}, {unit}"
-
-
-def tuning_markdown(tuned: Tuned) -> Iterator[str]:
-    """All of it as Markdown for a pull request or a page."""
-    yield f"### dlperf tune: {code_cell(tuned.test)}"
-    yield ""
-    yield text_cell(heading(tuned))
-    yield ""
-    shown, names, on_front = shown_trials(tuned), columns_of(tuned), front_numbers(tuned)
-    rows = [
-        (
-            text_cell(mark(tuned, number, trial, on_front).strip()),
-            code_cell(words_of(tuned, trial.configuration)),
-            *map(text_cell, cells(trial, names)),
-        )
-        for number, trial in shown
-    ]
-    header = ("", "configuration", *headings(names))
-    yield from table(header, rows, frozenset({"", "configuration"}))
-    yield ""
-    yield from (f"- {text_cell(line)}" for line in legend(tuned, len(shown)))
-    yield ""
-    yield f"**{text_cell(recommendation(tuned))}**"
-    yield ""
-    yield from (f"- {text_cell(finalist_line(tuned, one))}" for one in tuned.finalists)
-    yield ""
-    yield from _effect_table(tuned)
-    for code in (setup_code(tuned.setup), marker_code(tuned)):
-        yield from ("", "```python", *code.splitlines(), "```")
-
-
-def _effect_table(tuned: Tuned) -> Iterator[str]:
-    rows = [
-        (
-            code_cell(f"{one.knob}={one.value}"),
-            code_cell(one.default),
-            one.metric,
-            sized(one.change.value, unit := metric_named(one.metric).unit),
-            interval(one.change, unit),
-            f"{one.count} pair{'s' if one.count > 1 else ''}"
-            if one.basis == "pairs"
-            else f"least squares, {one.count} trials",
-        )
-        for one in tuned.effects
-    ]
-    if not rows:
-        return
-    header = ("knob", "instead of", "metric", "change", "95 % interval", "from")
-    yield from table(header, rows, frozenset({"knob", "instead of", "metric", "from"}))

@@ -1,17 +1,16 @@
-"""A study as text, Markdown and JSON."""
+"""A study as text and JSON."""
 
 from __future__ import annotations
 
 import json
 
 from builders import estimate, make_judgement
-from markdown_it import MarkdownIt
 from studies import a_finalist, a_knob, a_study, a_trial, trials_of
 
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.tuning.configuration import configured
-from pytest_dlperf.tuning.report import effect_cell, effect_lines, tuning_lines, tuning_markdown
+from pytest_dlperf.tuning.report import effect_cell, effect_lines, tuning_lines
 from pytest_dlperf.tuning.result import Effect, Finalist, TrialResult, Tuned
 from pytest_dlperf.tuning.result_json import tuning_json
 
@@ -94,20 +93,6 @@ def test_effect_cells() -> None:
     assert effect_cell(effect(Estimate(0.1, 0.05, 0.2), "least squares")) == "~+10.0 ±10.0"
     assert effect_cell(effect(counted(0.0), metric="accuracy")) == "+0.00"
     assert effect_cell(effect(Estimate(99.0, 1.0, 500.0))) == ">+1000 ±>1000"
-
-
-def test_markdown() -> None:
-    """Whatever is in names, each row has as many cells as its table, and the code is whole."""
-    text = "\n".join(tuning_markdown(study()))
-    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(text)
-    kinds = [token.type for token in tokens]
-    fences = [token.content for token in tokens if token.type == "fence"]
-
-    assert kinds.count("table_open") == 2
-    assert kinds.count("td_open") == 3 * 5 + 6 * 6
-    assert fences[0].startswith("from pytest_dlperf import Setup")
-    assert "@pytest.mark.dlperf(" in fences[1]
-    assert "runtime=an\\|odd_runtime*with`a_long_name" in text
 
 
 def test_json() -> None:
