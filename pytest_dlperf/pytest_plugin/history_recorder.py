@@ -139,7 +139,7 @@ class HistoryRecorder:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Retry what could not be written; a failure of a history that the user named is an error."""
+        """Retry what could not be written; if the user named the history, a failure is an error."""
         if self._pending:
             self._open_error = None
             self._write()

@@ -1,8 +1,8 @@
-"""Optuna search: configurations that a model of the trials so far holds for promising.
+"""Bayesian search by Optuna.
 
-Tree-structured Parzen estimators (Bergstra, Bardenet, Bengio and Kegl 2011), as Optuna has them,
-with constraints. Nothing is kept between two questions: each builds the model anew from the
-history, so that a study that was cut short goes on as it would have.
+Tree-structured Parzen estimators (Bergstra, Bardenet, Bengio and Kegl 2011) with constraints.
+No state is kept: each proposal builds the model anew from the history, so that an interrupted
+study goes on as it would have.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.result import TrialResult
 
 _TRIES: Final = 32  # proposals; they repeat themselves where few configurations are left
-_STARTUP: Final = 10  # as Optuna has it: trials before there is a model
-_UNKNOWN: Final = 10.0  # what a constraint counts as broken by, whose metric was not measured
+_STARTUP: Final = 10  # Optuna's default: random trials before the model
+_UNKNOWN: Final = 10.0  # violation of a constraint whose metric was not measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ def _ordered(knob: Knob) -> tuple[object, ...]:
 
 
 def _space(knob: Knob) -> optuna.distributions.BaseDistribution:
-    """Places among the values: numbers that are close are likely to do alike."""
+    """Indices of the values: an ordered space for numbers, categories for anything else."""
     import optuna
 
     last = len(knob.values) - 1
@@ -144,7 +144,7 @@ def _space(knob: Knob) -> optuna.distributions.BaseDistribution:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna tells of every study and trial; its verbosity is the whole process', so it is lent."""
+    """Silence Optuna's log, whose verbosity is global to the process."""
     import optuna
 
     before = optuna.logging.get_verbosity()

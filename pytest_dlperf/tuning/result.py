@@ -36,7 +36,7 @@ class TrialResult:
         seconds: that the trial took.
         rows: which rows were answered rightly; the evidence for accuracy.
         scores: what users' metrics say of each row.
-        notes: what a reader should know.
+        notes: for readers.
     """
 
     configuration: Configuration
@@ -50,7 +50,7 @@ class TrialResult:
 
     @property
     def measured(self) -> Measured | None:
-        """What constraints are asked about; None if it failed or was skipped."""
+        """Its measurements for constraints; None if it failed or was skipped."""
         if self.failed or self.skipped:
             return None
         return Measured(self.metrics, self.rows, self.scores)
@@ -58,7 +58,7 @@ class TrialResult:
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
-    """One configuration that the judge held against the setup without tuning.
+    """One configuration that the judge compared with the setup without tuning.
 
     Attributes:
         configuration: what was compared.
@@ -88,16 +88,16 @@ class Finalist:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one value of a knob was worth in one metric.
+    """The effect of one value of a knob on one metric.
 
     Attributes:
         knob: its name.
         value: the value, as text.
-        default: what is there without tuning, as text.
+        default: the value without tuning, as text.
         metric: what it changed.
         change: the ratio of the metric minus one; of a share the difference.
-        basis: where it comes from.
-        count: pairs of trials that differ in this alone, or trials with this value.
+        basis: how it was estimated.
+        count: pairs of trials that differ in this value alone, or trials with this value.
     """
 
     knob: str
@@ -115,7 +115,7 @@ class Tuned:
 
     Attributes:
         test: pytest's node id of the test, with the study's name if it has one.
-        goal: what it was for.
+        goal: objective and constraints.
         knobs: what was tried, each with what is there without tuning first.
         base: the setup without tuning.
         trials: all of them, in their order; the first is the setup without tuning.
@@ -123,12 +123,12 @@ class Tuned:
         recommended: what to use; the setup without tuning if nothing is proven better.
         setup: the setup of that.
         reason: why that, in words.
-        effects: what each knob was worth.
+        effects: of each value of a knob on each metric.
         scenario: the traffic, as text.
         search: how configurations were chosen, as text.
-        seconds: that all of it took.
-        resumed: trials that an earlier run had made.
-        notes: what a reader should know.
+        seconds: that the study took.
+        resumed: number of trials taken over from an earlier run.
+        notes: for readers.
         table: the trials as text, as `print` shows them.
     """
 
