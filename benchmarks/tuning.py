@@ -51,14 +51,14 @@ from pytest_dlperf.tuning.effects import effects_of
 from pytest_dlperf.tuning.goal import parse_goal
 from pytest_dlperf.tuning.journal import Journal
 from pytest_dlperf.tuning.pipeline import Pipeline, source_hash, split_hash
-from pytest_dlperf.tuning.result import TrialResult, trial_from_json, trial_to_json
+from pytest_dlperf.tuning.result_json import trial_from_json, trial_to_json
 from pytest_dlperf.tuning.screening import Study, screened
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pytest_dlperf.tuning.result import Effect
+    from pytest_dlperf.tuning.result import Effect, TrialResult
 
 TOP: Final = Path(__file__).parent.parent
 KEPT: Final = TOP / "build" / "tuning"
@@ -286,7 +286,7 @@ class Trials:
         scene = self._scene
         folder = KEPT / "trained"
         return Pipeline(
-            scene.build, scene.split, seed=seed, folder=folder, bench=self._bench, warn=_say
+            scene.build, scene.split, seed=seed, folder=folder, instruments=self._bench, warn=_say
         )
 
     def _key(self) -> str:

@@ -1,4 +1,4 @@
-"""Collecting: what is wrong with a marker is said before anything runs."""
+"""Collection: settles the plan of each test, and reports wrong markers before anything runs."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ PLANS: Final = pytest.StashKey[Plan]()
 """Where a test keeps its plan."""
 
 PASSED: Final = pytest.StashKey[bool]()
-"""Where a test keeps whether its own code came to its end."""
+"""Where a test keeps whether its own code has passed."""
 
 PROBLEMS: Final = pytest.StashKey[str]()
-"""Where a test keeps what is wrong with its marker, if that could not be said at collection."""
+"""Where a test keeps the problem that makes it fail in its setup: a wrong marker, no device."""
 
 
 def measures(item: pytest.Item) -> bool:
@@ -38,22 +38,22 @@ def measures(item: pytest.Item) -> bool:
     return "dlperf" in getattr(item, "fixturenames", ())
 
 
-def make_one_a_device(metafunc: pytest.Metafunc, here: Callable[[], Sequence[str]]) -> None:
-    """Make of a test that measures one for each device that its options ask for.
+def parametrize_devices(metafunc: pytest.Metafunc, here: Callable[[], Sequence[str]]) -> None:
+    """Make one test per device that the options of a test ask for.
 
-    A test whose `Serving` names devices, or that is parametrised by hand, is left alone. A device
-    that is not here makes a skipped test, or with `--dlperf-devices-required` one that fails.
+    A test whose `Serving` names devices, or that is parametrised by hand, is left alone. The test
+    of an absent device is skipped; with `--dlperf-devices-required` it fails.
 
     Args:
         metafunc: the test.
-        here: tells the devices of this machine; called only if some are asked for.
+        here: returns the devices of this machine; called only if devices are asked for.
     """
     if DEVICES not in metafunc.fixturenames or _parametrised(metafunc.definition):
         return
     try:
         options = overlay(layers(metafunc.definition))
     except UsageError:
-        return  # said by `check_items`, with its place
+        return  # reported by `check_items`, with file and line
     if options.devices and not (options.serving and options.serving.devices):
         names = expand(options.devices, here())
         required = bool(options.devices_required)
@@ -81,9 +81,10 @@ def _case(name: str, here: Sequence[str], *, required: bool) -> ParameterSet:
 def check_items(items: list[pytest.Item]) -> list[str]:
     """Settle the plan of every test that measures, and mark it.
 
+    A wrong marker or an absent required device is kept with its test too.
+
     Returns:
-        What is wrong with markers, each once; kept with its tests too, as is a required device
-        that is absent.
+        The problems of markers, each once.
     """
     problems: dict[str, None] = {}
     for item in items:
@@ -101,15 +102,15 @@ def check_items(items: list[pytest.Item]) -> list[str]:
 
 
 def count_relative(items: list[pytest.Item]) -> int:
-    """How many relative budgets some tests have; one that measures without has one at least."""
+    """The number of relative budgets; a test that measures counts as one at least."""
     plans = [item.stash[PLANS] for item in items if PLANS in item.stash]
     return sum(max(1, sum(budget.relative for budget in plan.budgets)) for plan in plans)
 
 
 def _absent_device(item: pytest.Item) -> str:
     callspec = getattr(item, "callspec", None)
-    found = callspec.params.get(DEVICES) if callspec is not None else None
-    return str(found) if isinstance(found, UsageError) else ""
+    device = callspec.params.get(DEVICES) if callspec is not None else None
+    return str(device) if isinstance(device, UsageError) else ""
 
 
 def plan_of(item: pytest.Item) -> Plan:
@@ -118,8 +119,8 @@ def plan_of(item: pytest.Item) -> Plan:
     Raises:
         UsageError: for a marker that makes no sense.
     """
-    said = layers(item)
-    return plan(said, run_wide={0, len(said) - 1})  # the command line and the ini file
+    options = layers(item)
+    return plan(options, run_wide={0, len(options) - 1})  # the command line and the ini file
 
 
 def _check(item: pytest.Item) -> None:
@@ -143,7 +144,7 @@ def _check(item: pytest.Item) -> None:
 
 
 def select_items(items: list[pytest.Item], options: Options) -> list[pytest.Item]:
-    """Keep what `--dlperf-only` and `--dlperf-skip` leave; returns what they take away."""
+    """Apply `--dlperf-only` and `--dlperf-skip`; returns the deselected items."""
     if not (options.only or options.skip):
         return []
     deselected = [item for item in items if measures(item) is not bool(options.only)]

@@ -1,13 +1,15 @@
-"""What the `dlperf` fixture is: measure, judge, record, and raise if a budget is not held."""
+"""The `dlperf` fixture: measure, judge, record, and raise if a budget is broken."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.config.budgets import parse_limit
 from pytest_dlperf.config.options import Clients, from_call
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.duel.in_process import duel_models
+from pytest_dlperf.errors import UsageError
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.load.scenarios import ClosedLoop, Server
 from pytest_dlperf.measure.evaluator import Evaluation
@@ -15,29 +17,30 @@ from pytest_dlperf.measure.max_rate import rate_search
 from pytest_dlperf.measure.measure import ready
 from pytest_dlperf.measure.sweep import CLIENTS, checked_clients, measure_sweep
 from pytest_dlperf.metrics import LOAD_METRICS, RATE_METRICS, TRAIN_METRICS
-from pytest_dlperf.pytest_plugin.measurements import (
-    MeasurementsOfTest,
-    SessionServices,
-    without_our_frames,
-)
+from pytest_dlperf.pytest_plugin.outcome import fail_or_warn, without_our_frames
 from pytest_dlperf.results.record import Record
 from pytest_dlperf.training.job import placed_by, training_job
 from pytest_dlperf.training.train import training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.load.scenarios import Scenario
     from pytest_dlperf.load.serving import Serving
+    from pytest_dlperf.measure.evaluator import Measurable
     from pytest_dlperf.measure.sweep import Sweep
+    from pytest_dlperf.pytest_plugin.session import DlperfSession
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.training.recipe import Recipe
     from pytest_dlperf.tuning.configuration import Knob, Setup
     from pytest_dlperf.tuning.plan import TuningPlan
     from pytest_dlperf.tuning.result import Tuned
-    from pytest_dlperf.tuning.run import TuningContext
+
+_LONGEST_NAME: Final = 100
+_BY_LOAD: Final = "measure it with dlperf(...)"
+_BY_RATE: Final = "measure it with dlperf.max_rate(...)"
 
 
 class Dlperf:
@@ -45,34 +48,27 @@ class Dlperf:
 
     Args:
         test: pytest's node id.
-        plan: what the test's marker and the options say.
-        workplace: what is the same for all tests.
-        study: what its `dlperf_sweep` asks for; None if it has no such marker.
-        studio: asks for what is the same for all tests that tune.
+        plan: the test's marker and the options, merged.
+        session: evaluator, instruments and random numbers of this pytest session.
+        tuning_plan: of its `dlperf_sweep` marker; None without one.
     """
 
     def __init__(
-        self,
-        test: str,
-        plan: Plan,
-        workplace: SessionServices,
-        study: TuningPlan | None,
-        studio: Callable[[], TuningContext],
+        self, test: str, plan: Plan, session: DlperfSession, tuning_plan: TuningPlan | None
     ) -> None:
         self._test = test
         self._plan = plan
-        self._workplace = workplace
-        self._study = study
-        self._studio = studio
+        self._session = session
+        self._tuning_plan = tuning_plan
         self.tuned: list[Tuned] = []
-        """What was found by `tune`, in the order of the calls."""
-        self._books = MeasurementsOfTest(test, workplace)
+        """Results of `tune`, in the order of the calls."""
+        self._evaluations: dict[str, Evaluation] = {}
         self._swept = False
 
     @property
     def measured(self) -> bool:
         """Whether anything was measured yet."""
-        return self._swept or bool(self._books)
+        return self._swept or bool(self._evaluations)
 
     @without_our_frames
     def __call__(  # noqa: PLR0913 - each overrides one argument of the marker
@@ -110,12 +106,11 @@ class Dlperf:
         __tracebackhide__ = True
         plan = self._plan.override(
             from_call(scenario=scenario, serving=serving, clients=clients, duration=duration)
-        ).limited_to(LOAD_METRICS, "dlperf(...)", "measure it with dlperf.max_rate(...)")
-
-        rows = self._admitted(data, name)
-        subject = ready(target, rows, plan, self._workplace.bench)
-        finding = self._workplace.arena.evaluate(subject, plan, self._test, name)
-        return self._books.concluded(finding, plan, name)
+        ).limited_to(LOAD_METRICS, "dlperf(...)", _BY_RATE)
+        self._check(name)
+        subject = ready(target, as_data(data), plan, self._session.instruments)
+        self._evaluate(subject, plan, name)
+        return self._conclude(name, plan)
 
     @without_our_frames
     def max_rate(  # noqa: PLR0913 - each overrides one argument of the marker
@@ -154,13 +149,11 @@ class Dlperf:
         limit = parse_limit(slo)
         plan = self._plan.override(
             from_call(scenario=Server(1.0), serving=serving, duration=duration)
-        ).limited_to(RATE_METRICS, "dlperf.max_rate(...)", "measure it with dlperf(...)")
-
-        rows = self._admitted(data, name)
-        bench = self._workplace.bench
-        subject = rate_search(target, rows, plan, bench, limit)
-        finding = self._workplace.arena.evaluate(subject, plan, self._test, name)
-        return self._books.concluded(finding, plan, name)
+        ).limited_to(RATE_METRICS, "dlperf.max_rate(...)", _BY_LOAD)
+        self._check(name)
+        subject = rate_search(target, as_data(data), plan, self._session.instruments, limit)
+        self._evaluate(subject, plan, name)
+        return self._conclude(name, plan)
 
     @without_our_frames
     def train(  # noqa: PLR0913 - what, on what, how, and under which name
@@ -201,17 +194,13 @@ class Dlperf:
             BaselineError: if the stored baseline cannot be read.
         """
         __tracebackhide__ = True
-        call = "dlperf.train(...)"
-        plan = self._plan.limited_to(
-            TRAIN_METRICS | {"errors"}, call, "measure it with dlperf(...)"
-        )
-        self._books.check(name)
-        lesson = training_job(build, data, test, recipe, seeds, placed_by(devices, plan))
+        plan = self._plan.limited_to(TRAIN_METRICS | {"errors"}, "dlperf.train(...)", _BY_LOAD)
+        self._check(name)
+        job = training_job(build, data, test, recipe, seeds, placed_by(devices, plan))
         if plan.quick:
             plan = plan.only_errors()
-        subject = training(lesson, plan, self._workplace.bench)
-        finding = self._workplace.arena.evaluate(subject, plan, self._test, name)
-        return self._books.concluded(finding, plan, name)
+        self._evaluate(training(job, plan, self._session.instruments), plan, name)
+        return self._conclude(name, plan)
 
     @without_our_frames
     def duel(  # noqa: PLR0913 - each overrides one argument of the marker
@@ -250,23 +239,23 @@ class Dlperf:
             TargetError: if a target cannot be called at all, or a call does not return.
         """
         __tracebackhide__ = True
-        call = "dlperf.duel(...)"
         plan = self._plan.override(
             from_call(scenario=scenario, serving=serving, duration=duration)
-        ).limited_to(LOAD_METRICS, call, "measure it with dlperf.max_rate(...)")
-        rows = self._admitted(data, name)
-        workplace = self._workplace
-        with workplace.arena.exclusive():
+        ).limited_to(LOAD_METRICS, "dlperf.duel(...)", _BY_RATE)
+        self._check(name)
+        rows = as_data(data)
+        with self._session.evaluator.exclusive():
             record = duel_models(
                 (base, candidate),
                 rows,
                 plan,
-                workplace.bench,
-                rates=workplace.rates(),
-                rng=workplace.coins(),
+                self._session.instruments,
+                rates=self._session.error_rates(),
+                rng=self._session.coins(),
                 key=(self._test, name),
             )
-        return self._books.concluded(Evaluation(record, None), plan, name)
+        self._evaluations[name] = Evaluation(record, None)
+        return self._conclude(name, plan)
 
     @without_our_frames
     def tune(
@@ -304,21 +293,22 @@ class Dlperf:
             TargetError: if the setup without tuning cannot be measured.
         """
         __tracebackhide__ = True
-        from pytest_dlperf.tuning.run import Means, TuneRequest, tune
-
-        self._books.check(name)
-        workplace = self._workplace
-        with workplace.arena.exclusive():
-            found, record = tune(
-                TuneRequest(self._test, name, build, data, setup, knobs),
-                self._study,
+        self._check(name)
+        with self._session.evaluator.exclusive():
+            tuned, record = self._session.tuner.tune(
+                build,
+                data,
+                self._tuning_plan,
                 self._plan,
-                self._studio(),
-                Means(workplace.bench, workplace.environment, workplace.coins),
+                test=self._test,
+                name=name,
+                setup=setup,
+                knobs=knobs,
             )
-        self.tuned.append(found)
-        self._books.concluded(Evaluation(record, None), self._plan, name)
-        return found
+        self.tuned.append(tuned)
+        self._evaluations[name] = Evaluation(record, None)
+        self._conclude(name, self._plan)
+        return tuned
 
     @without_our_frames
     def sweep(
@@ -348,35 +338,71 @@ class Dlperf:
             TargetError: if the target cannot be called at all, or a call does not return.
         """
         __tracebackhide__ = True
-        self._books.check_place()
+        self._check_machine()
         counts = checked_clients(clients)
         plan = self._plan.override(
             from_call(scenario=ClosedLoop(counts[0]), serving=serving, duration=duration)
         ).only_errors()
-        bench = self._workplace.bench
         own = {budget.metric.name for budget in self._plan.budgets} - self._plan.run_wide
-        self._swept = own <= {"errors"}
-        rows = as_data(data)
-        with self._workplace.arena.exclusive():
-            found = measure_sweep(target, rows, plan, bench, clients=counts, test=self._test)
-        judgements = judge(found.whole, plan.judged, None, self._workplace.environment(), "")
-        record = Record(found.whole, judgements, (), quick=plan.quick)
-        self._books.conclude(Evaluation(record, None), plan)
-        return found
+        self._swept = own <= {"errors"}  # other budgets still wait for a measurement
+        rows, instruments = as_data(data), self._session.instruments
+        with self._session.evaluator.exclusive():
+            sweep = measure_sweep(target, rows, plan, instruments, clients=counts, test=self._test)
+        judgements = judge(sweep.whole, plan.judged, None, self._session.environment(), "")
+        record = Record(sweep.whole, judgements, (), quick=plan.quick)
+        fail_or_warn(Evaluation(record, None), plan, stacklevel=3)
+        return sweep
 
     def finish(self, *, passed: bool) -> Iterator[Record]:
-        """The records of the test, when it is known how it ended; writes accepted baselines.
+        """Yield the records of the test once it has ended; writes accepted baselines.
 
         Args:
-            passed: whether the test passed; what a failed test measured is no baseline.
+            passed: whether the test passed; a failed test records no baseline.
 
         Raises:
             BaselineError: if a baseline cannot be written.
         """
-        return self._books.finish(passed=passed)
+        for name, evaluation in self._evaluations.items():
+            record = evaluation.record
+            if evaluation.accepted is not None and passed:
+                self._session.evaluator.accept(self._test, name, evaluation.accepted)
+            elif evaluation.accepted is not None:
+                record = replace(record, hints=("not recorded: the test failed",), kept="")
+            yield record
 
-    def _admitted(self, data: object, name: str) -> Data:
-        """The data, if this test may measure something of this name."""
+    def _check_machine(self) -> None:
         __tracebackhide__ = True
-        self._books.check(name)
-        return as_data(data)
+        if self._session.obstacle:
+            raise UsageError(self._session.obstacle)
+
+    def _check(self, name: str) -> None:
+        """Check that this test may measure something of this name.
+
+        Raises:
+            UsageError: if it may not.
+        """
+        __tracebackhide__ = True
+        self._check_machine()
+        if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+            raise UsageError(
+                f"name={name!r:.80}", f"expected a text of at most {_LONGEST_NAME} characters"
+            )
+        if name in self._evaluations:
+            raise UsageError(
+                f"this test has a measurement {name!r} already"
+                if name
+                else "this test has a measurement already",
+                "tell them apart: dlperf(..., name='...')",
+            )
+
+    def _evaluate(self, subject: AbstractContextManager[Measurable], plan: Plan, name: str) -> None:
+        __tracebackhide__ = True
+        evaluator = self._session.evaluator
+        self._evaluations[name] = evaluator.evaluate(subject, plan, self._test, name)
+
+    def _conclude(self, name: str, plan: Plan) -> Measurement:
+        """Fail or warn by the verdicts; to be called by a public method itself."""
+        __tracebackhide__ = True
+        evaluation = self._evaluations[name]
+        fail_or_warn(evaluation, plan, stacklevel=4)  # the method, its wrapper, the test
+        return evaluation.record.measurement

@@ -1,4 +1,4 @@
-"""Fixtures; every one can be overridden in a conftest."""
+"""Fixtures of the plugin; every one can be overridden in a conftest."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dlperf.errors import BaselineError, DlperfWarning, UsageError
-from pytest_dlperf.pytest_plugin import tuning as tunings
 from pytest_dlperf.pytest_plugin.collection import PASSED, PLANS, plan_of
-from pytest_dlperf.pytest_plugin.pytest_benchmark import facts_about
-from pytest_dlperf.pytest_plugin.report_transport import load
+from pytest_dlperf.pytest_plugin.pytest_benchmark import metadata_about
+from pytest_dlperf.pytest_plugin.report_transport import load_records
 from pytest_dlperf.pytest_plugin.session import KEY
+from pytest_dlperf.pytest_plugin.tuning import STUDIES, report_studies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 def dlperf_devices(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """The devices of this test, such as `("cpu:0",)`; empty if none were asked for.
 
-    `--dlperf-devices` and the marker's `devices=` make one test a device. The models of the test
-    are put there; a callable that is measured has to see to it itself.
+    `--dlperf-devices` and the marker's `devices=` make one test per device. Models are placed
+    there; a callable has to place itself.
     """
     devices: tuple[str, ...] = getattr(request, "param", ())
     return devices
@@ -50,13 +50,12 @@ def dlperf(
     item = request.node
     try:
         plan = (item.stash.get(PLANS, None) or plan_of(item)).on(dlperf_devices)
-        workplace = session.workplace
+        _ = session.evaluator  # a run without a source of baselines ends here
     except UsageError as error:
         pytest.fail(str(error), pytrace=False)
     if session.side is not None:
         plan = replace(plan, tries_padding=False)
-    study = item.stash.get(tunings.STUDIES, None)
-    fixture = Dlperf(item.nodeid, plan, workplace, study, lambda: session.studio)
+    fixture = Dlperf(item.nodeid, plan, session, item.stash.get(STUDIES, None))
     yield fixture
     session.progress.clear()
     records: list[Record] = []
@@ -65,8 +64,8 @@ def dlperf(
     except BaselineError as error:
         pytest.fail(str(error), pytrace=False)
     finally:
-        load(item, records, facts_about(item, plan, _dlperf_benchmark))
-        tunings.load(item, fixture.tuned)
+        load_records(item, records, metadata_about(item, plan, _dlperf_benchmark))
+        report_studies(item, fixture.tuned)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Historian: writes what a run measures into the history, as soon as each test is done."""
+"""Writes the measurements of a run into the history, as soon as each test is done."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _TURN_OFF: Final = "--dlperf-history=none records nothing"
 
 @dataclass(frozen=True, slots=True)
 class HistoryLocation:
-    """Where the history is.
+    """The database of the history.
 
     Attributes:
-        url: SQLAlchemy's; may hold a password; empty for the file in the project.
+        url: for SQLAlchemy; may hold a password; empty for the file in the project.
         root: pytest's root folder.
     """
 
@@ -39,7 +39,7 @@ class HistoryLocation:
     root: Path
 
     def open(self) -> History:
-        """Open it, and have git leave the project's own file alone.
+        """Open it; a new file in the project is hidden from git.
 
         Raises:
             UsageError, HistoryError: if it cannot be used.
@@ -54,8 +54,10 @@ class HistoryLocation:
         return open_history(self.url or default_url(self.root))
 
 
-def place_of(options: Options, variables: Mapping[str, str], root: Path) -> HistoryLocation | None:
-    """Where a run is recorded; None if it is not.
+def history_location(
+    options: Options, variables: Mapping[str, str], root: Path
+) -> HistoryLocation | None:
+    """Where a run is recorded; None if nowhere.
 
     Args:
         options: of the run.
@@ -67,41 +69,41 @@ def place_of(options: Options, variables: Mapping[str, str], root: Path) -> Hist
     """
     from pytest_dlperf.config.option_values import parse_history
 
-    told = variables.get(HISTORY_VARIABLE, "")
-    url = options.history or (parse_history(told, HISTORY_VARIABLE) if told else "")
+    variable = variables.get(HISTORY_VARIABLE, "")
+    url = options.history or (parse_history(variable, HISTORY_VARIABLE) if variable else "")
     return None if url == NO_HISTORY else HistoryLocation(url, root)
 
 
 class HistoryRecorder:
-    """The history of one pytest session: opened when it is first asked for, closed at the end.
+    """The history of one pytest session: opened on first use, closed at the end.
 
-    Registered as a plugin in the process that reports.
+    A plugin in the process that reports.
 
     Args:
-        place: where it is.
-        machine: asks for this machine's class.
-        revision: asks for the code that is measured.
+        location: the database.
+        machine: returns this machine's class.
+        revision: returns the code that is measured.
     """
 
     def __init__(
         self,
-        place: HistoryLocation,
+        location: HistoryLocation,
         machine: Callable[[], MachineClass],
         revision: Callable[[], Revision],
     ) -> None:
-        self._place = place
+        self._location = location
         self._machine = machine
         self._revision = revision
         self._key, self._began = uuid.uuid4().hex, time.time()
         self._run: Run | None = None
         self._history: History | None = None
-        self._refused: DlperfError | None = None
-        self._waiting: list[Entry] = []
-        self._trouble = ""
+        self._open_error: DlperfError | None = None
+        self._pending: list[Entry] = []
+        self._problem = ""
 
     @property
     def run(self) -> Run:
-        """This run, as the history knows it."""
+        """This run, as the history stores it."""
         from pytest_dlperf.history.entries import Run
 
         if self._run is None:
@@ -109,64 +111,64 @@ class HistoryRecorder:
         return self._run
 
     def history(self) -> History:
-        """The history; one that could not be opened is not tried again for each test.
+        """The history; a failed attempt to open it is not repeated for each test.
 
         Raises:
             UsageError, HistoryError: if it cannot be used.
         """
-        if self._refused is not None:
-            raise self._refused.with_traceback(None)
+        if self._open_error is not None:
+            raise self._open_error.with_traceback(None)
         if self._history is None:
             try:
-                self._history = self._place.open()
+                self._history = self._location.open()
             except (UsageError, HistoryError) as error:
-                self._refused = error
+                self._open_error = error
                 raise
         return self._history
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Record what a test measured; what cannot be written now waits for the end of the run."""
+        """Record what a test measured; what cannot be written is retried at the end of the run."""
         records = records_of(report)
         if not records:
             return
         from pytest_dlperf.history.entries import entry_of
 
-        self._waiting += filter(None, (entry_of(record, self.run) for record in records))
-        if not self._trouble:
+        self._pending += filter(None, (entry_of(record, self.run) for record in records))
+        if not self._problem:
             self._write()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Try once more what could not be written; a history that the user named must work."""
-        if self._waiting:
-            self._refused = None
+        """Retry what could not be written; if the user named the history, a failure is an error."""
+        if self._pending:
+            self._open_error = None
             self._write()
-        if self._waiting and self._place.url:
+        if self._pending and self._location.url:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """What was not recorded, and why."""
-        if not self._waiting:
+        """Tell how much was not recorded, and why."""
+        if not self._pending:
             return
-        named = bool(self._place.url)
-        count = len(self._waiting)
+        named = bool(self._location.url)
+        count = len(self._pending)
         measurements = "1 measurement" if count == 1 else f"{count} measurements"
-        lines = [*self._trouble.splitlines(), f"  {measurements} not recorded; {_TURN_OFF}"]
+        lines = [*self._problem.splitlines(), f"  {measurements} not recorded; {_TURN_OFF}"]
         for line in lines:
             terminalreporter.write_line(line, red=named, yellow=not named)
 
     def pytest_unconfigure(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         if self._history is not None:
             self._history.close()
 
     def _write(self) -> None:
-        """Write what is waiting, in turn, up to the first that cannot be written."""
+        """Write the pending entries in order, up to the first that cannot be written."""
         try:
-            while self._waiting:
-                self.history().add(self._waiting[0])
-                self._waiting.pop(0)
-            self._trouble = ""
+            while self._pending:
+                self.history().add(self._pending[0])
+                self._pending.pop(0)
+            self._problem = ""
         except (UsageError, HistoryError) as error:
-            self._trouble = str(error)
+            self._problem = str(error)

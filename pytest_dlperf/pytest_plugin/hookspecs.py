@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def pytest_dlperf_knobs(config: pytest.Config) -> Iterable[Knob]:  # type: ignore[empty-body]  # pluggy never calls it
     """Knobs of your own, which `@pytest.mark.dlperf_sweep(..., knobs=("name",))` may name.
 
-    One that is called as a built-in one takes its place. Is asked once, if a test is to be tuned.
+    A knob with the name of a built-in one replaces it. Called once, if a test is to be tuned.
 
     Args:
         config: pytest's.

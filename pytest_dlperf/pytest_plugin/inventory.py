@@ -1,4 +1,4 @@
-"""Unused: after a whole run, names the baselines whose tests were not collected."""
+"""Inventory of the collected tests, and of baselines whose tests were not among them."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ if TYPE_CHECKING:
 
 
 class Inventory:
-    """A plugin that notes what is collected."""
+    """A plugin that records what is collected."""
 
     def __init__(self) -> None:
         self.measuring: dict[str, bool] = {}
-        """All tests before any was deselected, and whether they measure."""
+        """All tests before deselection, and whether they measure."""
         self.deselected = False
-        """Whether some were."""
+        """Whether any was deselected."""
         self.failed = False
-        """Whether something could not be collected."""
+        """Whether any collection failed."""
         self._modules: set[str] = set()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
-        """Note all tests."""
+        """Record all tests."""
         self.measuring = {item.nodeid: measures(item) for item in items}
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Note what was looked into without trouble; a module may have been skipped."""
+        """Record the modules that were collected without errors; others may have been skipped."""
         self.failed |= report.failed
         if report.passed:
             self._modules.add(report.nodeid)
 
     def pytest_deselected(self) -> None:
-        """Note that not all tests are run."""
+        """Record that not all tests are run."""
         self.deselected = True
 
     @property
     def collected(self) -> Collected:
-        """What was found."""
+        """Tests and modules that were collected."""
         return Collected(frozenset(self.measuring), frozenset(self._modules))
 
 
 class UnusedBaselines(Inventory):
-    """A plugin that compares the baseline files of this machine class with what was collected.
+    """Names the baseline files of this machine class whose tests were not collected.
 
     Args:
         config: pytest's.
-        session: knows what was measured, and what machine this is.
+        session: has the records and the machine class.
     """
 
     def __init__(self, config: pytest.Config, session: DlperfSession) -> None:
@@ -67,7 +67,7 @@ class UnusedBaselines(Inventory):
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say which, and what to do."""
+        """List them, and what to do."""
         unused = self._unused()
         if not unused:
             return
@@ -79,7 +79,7 @@ class UnusedBaselines(Inventory):
             terminalreporter.write_line(line)
 
     def _unused(self) -> Sequence[Unused]:
-        """None unless this run has collected all tests, and kept all."""
+        """The unused baselines; none unless this run collected all tests and deselected none."""
         partial = self.deselected or self.failed or not self.measuring or narrowing(self._config)
         if partial:
             return ()
@@ -98,24 +98,24 @@ class UnusedBaselines(Inventory):
         return with_new_names({test: names[test] for test in gone}, self._fresh(folder))
 
     def _names_by_test(self, folder: Path) -> dict[str, frozenset[str]]:
-        """The measurements of all baselines that are not those of a collected test."""
+        """The names of the measurements in the baselines of tests that were not collected."""
         from pytest_dlperf.baselines.files import file_name, read_each
 
         used = {file_name(test) for test in self.measuring}
         paths = (path for path in sorted(folder.glob("*.json")) if path.name not in used)
-        # `pytest-dlperf baselines` says what is wrong with those that cannot be read.
+        # `pytest-dlperf baselines` reports those that cannot be read.
         baselines, _ = read_each(paths)
         return {one.test: frozenset(one.accepted) for one in baselines.values()}
 
     def _fresh(self, folder: Path) -> dict[str, frozenset[str] | None]:
-        """The measurements of the tests that have measured and have no baseline."""
+        """The names of the measurements of tests that have no baseline yet."""
         from pytest_dlperf.baselines.files import file_name
 
-        found: dict[str, set[str]] = defaultdict(set)
+        measured: dict[str, set[str]] = defaultdict(set)
         for record in self._session.records:
-            found[record.measurement.test].add(record.measurement.name)
+            measured[record.measurement.test].add(record.measurement.name)
         return {
             test: frozenset(names)
-            for test, names in found.items()
+            for test, names in measured.items()
             if not (folder / file_name(test)).exists()
         }

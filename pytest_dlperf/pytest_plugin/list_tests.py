@@ -1,6 +1,6 @@
-"""Listing: a pytest plugin that writes down which tests a project has.
+"""A pytest plugin that writes the tests of a project to a file.
 
-For the program `pytest-dlperf`, which starts pytest with it (`baselines/collect_tests.py`).
+The program `pytest-dlperf` starts pytest with it (`baselines/collect_tests.py`).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from pytest_dlperf.pytest_plugin.options import narrowing
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take note of what is collected."""
+    """Register the plugin, with the file that the program names."""
     config.pluginmanager.register(ListTests(config, Path(os.environ[FILE])), "dlperf-listing")
 
 
 class ListTests(Inventory):
-    """Writes what was collected.
+    """Writes the inventory of a collection.
 
     Args:
         config: pytest's.
-        file: where to.
+        file: to write.
     """
 
     def __init__(self, config: pytest.Config, file: Path) -> None:
@@ -36,7 +36,7 @@ class ListTests(Inventory):
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        """Write it."""
+        """Write the file."""
         content = {
             "root": str(self._config.rootpath),
             "narrowing": narrowing(self._config),

@@ -1,4 +1,4 @@
-"""The table of options, as pytest wants it: command line, ini keys, marker."""
+"""The options as pytest reads them: command line, ini keys, markers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_options(parser: pytest.Parser) -> None:
         if spec.kind == "value":
             continue
         flag, dest = _CLI + name.replace("_", "-"), _INI + name
-        text = spec.help.replace("%", "%%")  # argparse fills it in
+        text = spec.help.replace("%", "%%")  # argparse formats it
         choices = spec.choices or None
         if spec.kind == "flag":
             group.addoption(flag, dest=dest, action="store_true", default=None, help=text)
@@ -47,7 +47,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def marker_line() -> str:
-    """How the marker is documented by `pytest --markers`."""
+    """The line of the dlperf marker in `pytest --markers`."""
     named = ", ".join(f"{name}=" for name, spec in specs().items() if spec.marker)
     return (
         f"dlperf(*budgets, {named.replace('budgets=, ', '')}): "
@@ -57,7 +57,7 @@ def marker_line() -> str:
 
 
 def sweep_marker_line() -> str:
-    """How the marker of tests that tune is documented by `pytest --markers`."""
+    """The line of the dlperf_sweep marker in `pytest --markers`."""
     return (
         "dlperf_sweep(objective, *budgets, knobs=, search=, trials=, finalists=, seed=): "
         "what dlperf.tune(build, data) looks for, such as 'maximize throughput', "
@@ -68,7 +68,7 @@ def sweep_marker_line() -> str:
 
 
 def command_line(config: pytest.Config) -> Options:
-    """What the command line says.
+    """The options of the command line.
 
     Raises:
         pytest.UsageError: for a value that is not allowed.
@@ -77,7 +77,7 @@ def command_line(config: pytest.Config) -> Options:
 
 
 def ini_file(config: pytest.Config) -> Options:
-    """What the ini file says.
+    """The options of the ini file.
 
     Raises:
         pytest.UsageError: for a value that is not allowed.
@@ -86,19 +86,19 @@ def ini_file(config: pytest.Config) -> Options:
 
 
 def run_options(config: pytest.Config) -> Options:
-    """What is said about the whole run."""
+    """The options of the whole run: command line over ini file."""
     return overlay((command_line(config), ini_file(config)))
 
 
 def paths_given(config: pytest.Config) -> tuple[str, ...]:
-    """What the command line names to be collected."""
+    """The paths and node ids on the command line."""
     return tuple(map(str, config.option.file_or_dir))
 
 
 def narrowing(config: pytest.Config) -> str:
-    """Why not all tests are collected that an ordinary run collects; empty if they are.
+    """Why this run collects fewer tests than a plain `pytest` would; empty if it does not.
 
-    Tests that are deselected afterwards are collected.
+    Tests that are deselected afterwards count as collected.
     """
     if config.option.file_or_dir:
         return f"only {' '.join(map(str, config.option.file_or_dir))}"
@@ -126,7 +126,7 @@ def finds_modules_here() -> bool:
 
 
 def layers(item: pytest.Item) -> list[Options]:
-    """All that is said about a test, nearest first: command line, markers, ini file.
+    """The options of a test, nearest first: command line, markers, ini file.
 
     Raises:
         UsageError: for a marker that makes no sense.

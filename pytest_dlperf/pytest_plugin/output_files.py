@@ -1,15 +1,15 @@
-"""Publishing: what other programs are told when a run ends: files, and GitHub's pages."""
+"""Output for other programs when a run ends: files that options name, and GitHub's pages."""
 
 from __future__ import annotations
 
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pytest
 
-from pytest_dlperf.pytest_plugin.report_transport import facts_of, records_of
+from pytest_dlperf.pytest_plugin.report_transport import metadata_of, records_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,17 +19,19 @@ if TYPE_CHECKING:
     from pytest_dlperf.report.github import SourceLocation
     from pytest_dlperf.results.record import Record
 
+_Location: TypeAlias = tuple[str, int | None, str]
+"""Of a test, as pytest reports it: path, line from 0, name."""
 _SUMMARY_BYTES: Final = 1 << 20
-"""GitHub takes no more of a step's summary, and then none of it."""
+"""A longer summary of a step is dropped as a whole by GitHub."""
 
 
 class OutputFile:
     """Writes a file that an option names, when the run ends.
 
     Args:
-        option: as it is spelt.
+        option: as on the command line.
         path: the file.
-        text: asks for what is written.
+        text: returns its content.
 
     Raises:
         pytest.UsageError: if the file is a folder.
@@ -39,7 +41,7 @@ class OutputFile:
         self._named = f"{option}={path}"
         self._path = path
         self._text = text
-        self._trouble = ""
+        self._problem = ""
         if path.is_dir():
             raise pytest.UsageError(f"{self._named} is a folder; name a file")
 
@@ -52,21 +54,21 @@ class OutputFile:
         try:
             write_atomically(self._path, content)
         except OSError as error:
-            # Not raised: the results of the run must still be shown.
-            self._trouble = f"{self._named}: it cannot be written: {error.strerror or error}"
+            # Not raised, so that the results of the run are still shown.
+            self._problem = f"{self._named}: it cannot be written: {error.strerror or error}"
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say why the file is not there."""
-        if self._trouble:
-            terminalreporter.write_line(self._trouble, red=True)
+        """Tell why the file was not written."""
+        if self._problem:
+            terminalreporter.write_line(self._problem, red=True)
 
 
 class GitHubOutput:
-    """Shows what was measured on the pages of a workflow run of GitHub Actions.
+    """Shows the measurements on the page of a GitHub Actions run: a summary and annotations.
 
     Args:
-        root: the folder that the places of tests are told from.
+        root: pytest's root folder, to which the locations of tests are relative.
         variables: environment variables.
     """
 
@@ -74,16 +76,14 @@ class GitHubOutput:
         self._root = root
         self._top = Path(variables.get("GITHUB_WORKSPACE") or root)
         self._summary = variables.get("GITHUB_STEP_SUMMARY", "")
-        self._tests: dict[
-            str, tuple[list[Record], BenchmarkMetadata, tuple[str, int | None, str]]
-        ] = {}
-        self._trouble = ""
+        self._tests: dict[str, tuple[list[Record], BenchmarkMetadata, _Location]] = {}
+        self._problem = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note what a test measured, and where it is; of several attempts the last one counts."""
-        records, facts = records_of(report), facts_of(report)
-        if records and facts is not None:
-            self._tests[report.nodeid] = records, facts, report.location
+        """Collect the records of a test; of several attempts the last one counts."""
+        records, metadata = records_of(report), metadata_of(report)
+        if records and metadata is not None:
+            self._tests[report.nodeid] = records, metadata, report.location
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
@@ -101,25 +101,25 @@ class GitHubOutput:
                 file.write(run_markdown(records, machine_class().slug, room).encode())
         except OSError as error:
             why = error.strerror or error
-            self._trouble = f"GITHUB_STEP_SUMMARY={path}: it cannot be written: {why}"
+            self._problem = f"GITHUB_STEP_SUMMARY={path}: it cannot be written: {why}"
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Write the annotations, which GitHub takes from what is printed."""
+        """Print the annotations, which GitHub reads from the log."""
         from pytest_dlperf.report.github import workflow_commands
 
-        if self._trouble:
-            terminalreporter.write_line(self._trouble, red=True)
-        for records, facts, location in self._tests.values():
-            place = self._place(location)
+        if self._problem:
+            terminalreporter.write_line(self._problem, red=True)
+        for records, metadata, location in self._tests.values():
+            source = self._source(location)
             for record in records:
                 for line in workflow_commands(
-                    record, place, missing=facts.missing, inconclusive=facts.inconclusive
+                    record, source, missing=metadata.missing, inconclusive=metadata.inconclusive
                 ):
                     terminalreporter.write_line(line)
 
-    def _place(self, location: tuple[str, int | None, str]) -> SourceLocation:
-        """The line of the test's marker, from the top of the repository if it is below that."""
+    def _source(self, location: _Location) -> SourceLocation:
+        """The line of the test's marker; the path from the top of the repository where possible."""
         from pytest_dlperf.report.github import SourceLocation, marker_line
 
         path = (self._root / location[0]).resolve()
@@ -133,27 +133,27 @@ class GitHubOutput:
         return SourceLocation(below.as_posix(), line)
 
 
-def publishers(
+def output_plugins(
     config: pytest.Config, session: DlperfSession, variables: Mapping[str, str]
 ) -> dict[str, OutputFile | GitHubOutput]:
-    """The plugins that publish this run, by their names.
+    """The plugins that write the output of this run, by name.
 
     Raises:
-        pytest.UsageError: if a file that is to be written is a folder.
+        pytest.UsageError: if a file to be written is a folder.
     """
-    found: dict[str, OutputFile | GitHubOutput] = {}
+    plugins: dict[str, OutputFile | GitHubOutput] = {}
     options = session.options
     for name, file, text in (
         ("json", options.json, _report),
         ("metrics", options.metrics, _metrics),
     ):
         if file:
-            found[f"dlperf-{name}"] = OutputFile(
+            plugins[f"dlperf-{name}"] = OutputFile(
                 f"--dlperf-{name}", Path(file), partial(text, session)
             )
     if variables.get("GITHUB_ACTIONS", "").lower() == "true":
-        found["dlperf-github"] = GitHubOutput(config.rootpath, variables)
-    return found
+        plugins["dlperf-github"] = GitHubOutput(config.rootpath, variables)
+    return plugins
 
 
 def _report(session: DlperfSession) -> str:

@@ -1,7 +1,7 @@
-"""Neighbours: pytest-benchmark, in whose session every measurement is an entry too.
+"""pytest-benchmark: every measurement is an entry of its session too.
 
-A test that measures requests its fixture, so that `--benchmark-only` and `--benchmark-skip` mean
-such a test as well. Where the plugin is not there, or is not as this one knows it, all else works.
+A test that measures requests its fixture, so that `--benchmark-only` and `--benchmark-skip` apply
+to it. Where the plugin is not installed, or makes its entries in another way, all else works.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 from pytest_dlperf._values import plain_values, short_values
 from pytest_dlperf.errors import DlperfWarning
 from pytest_dlperf.pytest_plugin.options import arguments_given, run_options
-from pytest_dlperf.pytest_plugin.report_transport import facts_of, records_of
+from pytest_dlperf.pytest_plugin.report_transport import metadata_of, records_of
 from pytest_dlperf.report.exports import BenchmarkEntry, BenchmarkMetadata, benchmark_entries
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.plan import Plan
 
-
-_CARRIED: Final = "dlperf_benchmark"
-_WRITES: Final[dict[str, object]] = {
+_ATTRIBUTE: Final = "dlperf_benchmark"
+"""Of the report that carries an entry out of a side of a duel."""
+_REPORTING_OPTIONS: Final[dict[str, object]] = {
     "benchmark_autosave": None,
     "benchmark_compare": [],
     "benchmark_compare_fail": None,
@@ -36,13 +36,32 @@ _WRITES: Final[dict[str, object]] = {
     "benchmark_json": None,
     "benchmark_save": None,
 }
-"""Options of pytest-benchmark that are for the process that reports, and what turns them off."""
-
-
+"""Options of pytest-benchmark for the process that reports, and the values that turn them off."""
 _TIMER: Final = "pytest_dlperf"
-"""What is given as the timer, by which people can tell our entries from others."""
-_SECONDS: Final = (1.0, 3.0)
-_TRIAL: Final = BenchmarkEntry("trial", "trial", None, None, None, _SECONDS, {"a": 1.0})
+"""Stands as the timer of our entries, which tells them from others."""
+_TRIAL: Final = BenchmarkEntry("trial", "trial", None, None, None, (1.0, 3.0), {"a": 1.0})
+
+
+class BenchmarkSession(Protocol):
+    """The part of pytest-benchmark's session that is used here.
+
+    Attributes:
+        benchmarks: the entries so far.
+        quiet: whether it shows no table.
+    """
+
+    benchmarks: list[object]
+    quiet: bool
+
+
+class BenchmarkRecord(Protocol):
+    """pytest-benchmark's own entry, of one test."""
+
+    def update(self, duration: float) -> None:
+        """Add the duration of one round, in seconds."""
+
+    def as_dict(self, *, include_data: bool) -> Mapping[str, object]:
+        """As its files have it."""
 
 
 def is_there(config: pytest.Config) -> bool:
@@ -50,16 +69,11 @@ def is_there(config: pytest.Config) -> bool:
     return hasattr(config.option, "benchmark_json")
 
 
-def fixtures(config: pytest.Config) -> WithPytestBenchmark | WithoutPytestBenchmark:
-    """The plugin whose fixture `_dlperf_benchmark` is pytest-benchmark's, or nothing."""
-    return WithPytestBenchmark(config) if is_there(config) else WithoutPytestBenchmark()
-
-
 def heed_disabling(config: pytest.Config) -> None:
-    """Make of `--benchmark-disable` a smoke run of the tests that measure.
+    """Turn `--benchmark-disable` into a smoke run of the tests that measure.
 
     Raises:
-        pytest.UsageError: if something is asked for that a smoke run cannot do.
+        pytest.UsageError: with an option that a smoke run contradicts.
     """
     if not (is_there(config) and config.option.benchmark_disable):
         return
@@ -85,11 +99,16 @@ def leave_to_reporter(config: pytest.Config) -> None:
     To be called before it reads its options.
     """
     if is_there(config):
-        vars(config.option).update(_WRITES)
+        vars(config.option).update(_REPORTING_OPTIONS)
+
+
+def fixtures(config: pytest.Config) -> WithPytestBenchmark | WithoutPytestBenchmark:
+    """The plugin whose fixture `_dlperf_benchmark` is pytest-benchmark's, or None."""
+    return WithPytestBenchmark(config) if is_there(config) else WithoutPytestBenchmark()
 
 
 class WithPytestBenchmark:
-    """The plugin's fixture where pytest-benchmark is there.
+    """The fixture where pytest-benchmark is installed.
 
     Args:
         config: pytest's.
@@ -97,24 +116,23 @@ class WithPytestBenchmark:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._looked = False
+        self._checked = False
 
     @pytest.fixture
     def _dlperf_benchmark(self, benchmark: object) -> Iterator[object]:
-        """What pytest-benchmark knows of this test."""
-        self._look()
+        """pytest-benchmark's own fixture, for its group and extra_info."""
+        self._warn_once()
         yield benchmark
         if not getattr(benchmark, "_mode", True):
             # Else it would warn that its fixture was not used.
             benchmark._mode = "dlperf"  # type: ignore[attr-defined]  # noqa: SLF001
 
-    def _look(self) -> None:
-        """Warn once if nothing can be passed on."""
+    def _warn_once(self) -> None:
+        """Warn if this pytest-benchmark takes no entries."""
         session = _enabled(self._config)
-        if self._looked or session is None:
+        if self._checked or session is None:
             return
-        self._looked = True
-
+        self._checked = True
         problem = obstacle(session)
         if problem:
             warnings.warn(
@@ -126,79 +144,20 @@ class WithPytestBenchmark:
 
 
 class WithoutPytestBenchmark:
-    """The plugin's fixture where pytest-benchmark is not there."""
+    """The fixture where pytest-benchmark is not installed."""
 
     @pytest.fixture
     def _dlperf_benchmark(self) -> None:
         """Nothing."""
 
 
-class ForwardedBenchmarks:
-    """In a side of a duel: what a test measures with `benchmark` travels on its last report."""
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Put it there."""
-        report = yield
-        fixture = getattr(item, "funcargs", {}).get("benchmark")
-        if report.when == "teardown" and fixture is not None:
-            entry = entry_in(fixture)
-            if entry is not None:
-                vars(report)[_CARRIED] = json.dumps(entry.to_json())
-        return report
-
-
-class BenchmarkEntries:
-    """Puts measurements into pytest-benchmark's session; for the process that reports.
-
-    Args:
-        config: pytest's.
-    """
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self._entries: dict[str, list[BenchmarkEntry]] = {}
-        self._theirs = False
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note what a test measured; of several attempts the last one counts."""
-        facts, own = facts_of(report), vars(report).get(_CARRIED)
-        entries = [] if own is None else [BenchmarkEntry.from_json(json.loads(own))]
-        self._theirs = self._theirs or bool(entries)
-        if facts is not None:
-            entries += benchmark_entries(records_of(report), facts)
-        if facts is not None or entries:
-            self._entries[report.nodeid] = entries
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self) -> Generator[None, object, object]:
-        """Add the entries before pytest-benchmark saves, compares and shows them."""
-        session = _enabled(self._config)
-        entries = [entry for entries in self._entries.values() for entry in entries]
-        if session is not None and entries and not obstacle(session):
-            # The same figures stand in our own table: theirs is for who asks for it.
-            if not session.benchmarks and not self._theirs and not _asked(self._config):
-                session.quiet = True
-            session.benchmarks.extend(map(make_entry, entries))
-        return (yield)
-
-
-def _asked(config: pytest.Config) -> bool:
-    """Whether any option of pytest-benchmark was given."""
-    environment = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
-    given = (*arguments_given(config), *config.getini("addopts"), *environment)
-    return any(argument.startswith("--benchmark-") for argument in given)
-
-
-def facts_about(item: pytest.Item, plan: Plan, benchmark: object) -> BenchmarkMetadata:
-    """What must be known of a test where its measurements are reported.
+def metadata_about(item: pytest.Item, plan: Plan, benchmark: object) -> BenchmarkMetadata:
+    """What the reporting process must know of a test beside its records.
 
     Args:
         item: the test.
-        plan: what it is held to.
-        benchmark: pytest-benchmark's fixture, whatever stands in its place, or None.
+        plan: of its markers and the options.
+        benchmark: pytest-benchmark's fixture, a replacement of it, or None.
     """
     callspec = getattr(item, "callspec", None)
     group = getattr(benchmark, "group", None)
@@ -213,36 +172,73 @@ def facts_about(item: pytest.Item, plan: Plan, benchmark: object) -> BenchmarkMe
     )
 
 
+class ForwardedBenchmarks:
+    """In a side of a duel: entries of the fixture `benchmark` travel on a test's last report."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Attach the entry of the test."""
+        report = yield
+        fixture = getattr(item, "funcargs", {}).get("benchmark")
+        if report.when == "teardown" and fixture is not None:
+            entry = entry_in(fixture)
+            if entry is not None:
+                vars(report)[_ATTRIBUTE] = json.dumps(entry.to_json())
+        return report
+
+
+class BenchmarkEntries:
+    """In the process that reports: adds the measurements to pytest-benchmark's session.
+
+    Args:
+        config: pytest's.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._entries: dict[str, list[BenchmarkEntry]] = {}
+        self._forwarded = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect the entries of a test; of several attempts the last one counts."""
+        metadata, forwarded = metadata_of(report), vars(report).get(_ATTRIBUTE)
+        entries = [] if forwarded is None else [BenchmarkEntry.from_json(json.loads(forwarded))]
+        self._forwarded = self._forwarded or bool(entries)
+        if metadata is not None:
+            entries += benchmark_entries(records_of(report), metadata)
+        if metadata is not None or entries:
+            self._entries[report.nodeid] = entries
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Generator[None, object, object]:
+        """Add the entries before pytest-benchmark saves, compares and shows them."""
+        session = _enabled(self._config)
+        entries = [entry for entries in self._entries.values() for entry in entries]
+        if session is not None and entries and not obstacle(session):
+            # Our own table has the same figures: theirs is shown only to users of theirs.
+            if not session.benchmarks and not self._forwarded and not _any_option(self._config):
+                session.quiet = True
+            session.benchmarks.extend(map(make_entry, entries))
+        return (yield)
+
+
 def _enabled(config: pytest.Config) -> BenchmarkSession | None:
     """pytest-benchmark's session, if it is there and not turned off (as under pytest-xdist)."""
     session: BenchmarkSession | None = getattr(config, "_benchmarksession", None)
     return None if getattr(session, "disabled", False) else session
 
 
-class BenchmarkSession(Protocol):
-    """What is used of pytest-benchmark's session.
-
-    Attributes:
-        benchmarks: the entries so far.
-        quiet: whether it shows no table.
-    """
-
-    benchmarks: list[object]
-    quiet: bool
-
-
-class BenchmarkRecord(Protocol):
-    """What pytest-benchmark knows of one test."""
-
-    def update(self, duration: float) -> None:
-        """Add what one round took, in seconds."""
-
-    def as_dict(self, *, include_data: bool) -> Mapping[str, object]:
-        """As its files have it."""
+def _any_option(config: pytest.Config) -> bool:
+    """Whether any option of pytest-benchmark was given."""
+    environment = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+    given = (*arguments_given(config), *config.getini("addopts"), *environment)
+    return any(argument.startswith("--benchmark-") for argument in given)
 
 
 def obstacle(session: object) -> str:
-    """Why this pytest-benchmark cannot be told anything; empty if it can.
+    """Why this pytest-benchmark takes no entries; empty if it does.
 
     Args:
         session: its session.
@@ -250,8 +246,8 @@ def obstacle(session: object) -> str:
     if not isinstance(getattr(session, "benchmarks", None), list):
         return "its session has no list of benchmarks"
     try:
-        told = make_entry(_TRIAL).as_dict(include_data=True)
-        match told:
+        entry = make_entry(_TRIAL).as_dict(include_data=True)
+        match entry:
             case {
                 "fullname": "trial",
                 "extra_info": {"a": 1.0},
@@ -260,15 +256,15 @@ def obstacle(session: object) -> str:
                 return ""
     except (ImportError, AttributeError, LookupError, TypeError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
-    return f"an entry became {told!r:.200}"
+    return f"an entry became {entry!r:.200}"
 
 
 def make_entry(entry: BenchmarkEntry) -> BenchmarkRecord:
     """An entry for `BenchmarkSession.benchmarks`.
 
     Raises:
-        ImportError, AttributeError, TypeError: if this pytest-benchmark makes them otherwise; ask
-            `obstacle` before.
+        ImportError, AttributeError, TypeError: if this pytest-benchmark makes them in another
+            way; `obstacle` tells that before.
     """
     from pytest_benchmark import stats
 
@@ -290,10 +286,10 @@ def make_entry(entry: BenchmarkEntry) -> BenchmarkRecord:
 
 
 def entry_in(fixture: object) -> BenchmarkEntry | None:
-    """What a test measured with pytest-benchmark's own fixture; None if nothing, or if it failed.
+    """What a test measured with the fixture `benchmark`; None if nothing, or if it failed.
 
     Args:
-        fixture: it, or whatever stands in its place.
+        fixture: pytest-benchmark's, or a replacement of it.
     """
     stats: Any = getattr(fixture, "stats", None)
     if getattr(stats, "has_error", True):

@@ -1,52 +1,64 @@
-"""Carrier: what a test measured travels on its last report, to all that report it.
+"""What a test measured travels on its last report, to every process that reports.
 
-An attribute of a report reaches the controller of pytest-xdist and the process that leads a duel,
-as its properties do; but unlike these it is not in the JUnit file, which is for people.
+An attribute of a report reaches the controller of pytest-xdist and that of a duel, as its user
+properties do; but unlike these it is not in the JUnit file, which is for people.
 """
 
 from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from pytest_dlperf.report.exports import BenchmarkMetadata, properties
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_dlperf.results.record import Record
 
-CARGO: Final = pytest.StashKey[tuple[list[str], str]]()
-"""Where a test keeps what its last report is to carry: its records and its facts, as JSON."""
+_ATTRIBUTES: Final[pytest.StashKey[dict[str, object]]] = pytest.StashKey()
+"""Where a test keeps the attributes of its last report."""
 
 _RECORDS: Final = "dlperf_records"
-_FACTS: Final = "dlperf_facts"
-_PREFIX: Final = "dlperf."
+_METADATA: Final = "dlperf_facts"
+_TUNED: Final = "dlperf_tunings"
+_PROPERTY_PREFIX: Final = "dlperf."
 
 
-def load(item: pytest.Item, records: Sequence[Record], facts: BenchmarkMetadata) -> None:
-    """Have a test's last report carry its records and facts, and give it its properties."""
+def load_records(item: pytest.Item, records: Sequence[Record], metadata: BenchmarkMetadata) -> None:
+    """Have a test's last report carry its records and metadata, and set its user properties."""
     from pytest_dlperf.results.record import record_to_json
 
     # A test that is run again is another attempt, not another measurement.
-    kept = [one for one in item.user_properties if not one[0].startswith(_PREFIX)]
-    item.user_properties[:] = [*kept, *properties(records)]
-    texts = [json.dumps(record_to_json(record)) for record in records]
-    item.stash[CARGO] = texts, json.dumps(facts.to_json())
+    others = [pair for pair in item.user_properties if not pair[0].startswith(_PROPERTY_PREFIX)]
+    item.user_properties[:] = [*others, *properties(records)]
+    item.stash.setdefault(_ATTRIBUTES, {}).update(
+        {
+            _RECORDS: [json.dumps(record_to_json(record)) for record in records],
+            _METADATA: json.dumps(metadata.to_json()),
+        }
+    )
+
+
+def load_studies(item: pytest.Item, studies: Sequence[Mapping[str, object]]) -> None:
+    """Have a test's last report carry its studies, as plain values."""
+    if studies:
+        texts = [json.dumps(study) for study in studies]
+        item.stash.setdefault(_ATTRIBUTES, {})[_TUNED] = texts
 
 
 def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     """Put what a test has loaded on its last report."""
-    if report.when == "teardown" and CARGO in item.stash:
-        records, facts = item.stash[CARGO]
-        vars(report).update({_RECORDS: records, _FACTS: facts})
+    if report.when == "teardown" and _ATTRIBUTES in item.stash:
+        attributes = item.stash[_ATTRIBUTES]
+        vars(report).update(attributes)
 
 
 def records_of(report: pytest.TestReport) -> list[Record]:
-    """What a test measured; empty for all reports but its last one."""
+    """The records of a test; empty for all reports but its last one."""
     return list(_decoded(tuple(vars(report).get(_RECORDS, ()))))
 
 
@@ -59,7 +71,12 @@ def _decoded(texts: tuple[str, ...]) -> tuple[Record, ...]:
     return tuple(record_from_json(json.loads(text)) for text in texts)
 
 
-def facts_of(report: pytest.TestReport) -> BenchmarkMetadata | None:
-    """What is known of the test beside its records; None for all reports but its last one."""
-    text = vars(report).get(_FACTS)
+def metadata_of(report: pytest.TestReport) -> BenchmarkMetadata | None:
+    """The metadata of a test; None for all reports but its last one."""
+    text = vars(report).get(_METADATA)
     return None if text is None else BenchmarkMetadata.from_json(json.loads(text))
+
+
+def studies_of(report: pytest.TestReport) -> list[Mapping[str, Any]]:
+    """The studies of a test; empty for all reports but its last one."""
+    return [json.loads(text) for text in vars(report).get(_TUNED, ())]

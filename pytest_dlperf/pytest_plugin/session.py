@@ -1,4 +1,4 @@
-"""The session: what is set up once, and what becomes of all records at the end."""
+"""The session: services that are set up once, and the summary of all records at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.pytest_plugin.collection import measures
-from pytest_dlperf.pytest_plugin.history_recorder import HistoryRecorder, place_of
+from pytest_dlperf.pytest_plugin.history_recorder import HistoryRecorder, history_location
 from pytest_dlperf.pytest_plugin.options import (
     SIDE,
     arguments_given,
@@ -32,18 +32,16 @@ if TYPE_CHECKING:
     from pytest_dlperf.baselines.source import BaselineProvider
     from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.measure.evaluator import Evaluator
+    from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.pytest_plugin.duel_worker import DuelWorkerPlugin
-    from pytest_dlperf.pytest_plugin.measurements import SessionServices
     from pytest_dlperf.report.progress import LineProgress, NoProgress
     from pytest_dlperf.results.baseline import Revision
-    from pytest_dlperf.results.environment import MachineClass
+    from pytest_dlperf.results.environment import Environment, MachineClass
     from pytest_dlperf.results.record import Record
-    from pytest_dlperf.tuning.run import TuningContext
+    from pytest_dlperf.tuning.run import Tuner
 
 
 _CI_GUARD: Final = "not recorded in CI; --dlperf-update-in-ci allows it"
-
-
 _XDIST: Final = (
     "nothing can be measured while {workers} pytest-xdist workers share the machine\n"
     "  run with -n0 (or -n1), or with --dlperf-quick for a smoke run"
@@ -72,54 +70,64 @@ class DlperfSession:
         self._records: dict[str, list[Record]] = {}
         self._duels = 0
         self.budgets = 1
-        """How many relative budgets this run has; the error rate is split over them."""
+        """Number of relative budgets of this run; the error rate is split over them."""
         self.progress = self._make_progress()
-        self.historian = self._make_historian()
-        """Keeps what is measured; None if nobody does."""
+        self.history_recorder = self._make_history_recorder()
+        """Records the measurements; None without a history."""
 
     @cached_property
-    def workplace(self) -> SessionServices:
-        """What all tests measure with."""
+    def instruments(self) -> Instruments:
+        """Clock, meters and progress display of all measurements."""
         from pytest_dlperf.clock import MonotonicClock
-        from pytest_dlperf.machine import environment
         from pytest_dlperf.measure.gpu_driver import find_gpus
         from pytest_dlperf.measure.prepared import Instruments
         from pytest_dlperf.measure.telemetry import ProcessMeter
-        from pytest_dlperf.pytest_plugin.measurements import SessionServices
 
-        return SessionServices(
-            bench=Instruments(MonotonicClock(), ProcessMeter(), self.progress, find_gpus()),
-            arena=self._arena(),
-            environment=environment,
-            obstacle=self._obstacle(),
-            rates=self._rates,
-            coins=self.coins,
-        )
+        return Instruments(MonotonicClock(), ProcessMeter(), self.progress, find_gpus())
 
-    def _arena(self) -> Evaluator:
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Measures and judges for all tests.
+
+        Raises:
+            UsageError: if there is no such source of baselines here.
+        """
         if self.side is not None:
             return self.side.corner
         from pytest_dlperf.baselines.evaluate import BaselineEvaluator
         from pytest_dlperf.clock import MonotonicClock
         from pytest_dlperf.git import reachable
-        from pytest_dlperf.machine import environment
         from pytest_dlperf.measure.yardstick import Yardstick
 
         options, root = self.options, self._config.rootpath
         return BaselineEvaluator(
             baselines=self.footing,
-            environment=environment,
+            environment=self.environment,
             revision=lambda: self.revision,
             update=options.update,
-            rates=self._rates,
+            rates=self.error_rates,
             yardstick=Yardstick(MonotonicClock()).seconds,
             reachable=lambda commit: reachable(root, commit),
-            # What is accepted is in no doubt.
+            # A run that records baselines accepts what it measures.
             duel=self._duel if options.escalate and not options.update else None,
         )
 
+    @property
+    def obstacle(self) -> str:
+        """Why nothing may be measured in this process; empty if it may."""
+        workers = getattr(self._config, "workerinput", {}).get("workercount", 1)
+        if workers > 1 and not self.options.quick:
+            return _XDIST.format(workers=workers)
+        return ""
+
+    def environment(self) -> Environment:
+        """The software of this process."""
+        from pytest_dlperf.machine import environment
+
+        return environment()
+
     def _duel(self, test: str, commit: str) -> dict[str, Record]:
-        """Measure a test in turn with a commit, in another process."""
+        """Measure a test in a duel against a commit, in another process."""
         from pytest_dlperf.duel.escalation import Escalation, carried_over
 
         config = self._config
@@ -133,58 +141,62 @@ class DlperfSession:
         self.progress.show(f"measuring in turn with {commit[:8]}", None)
         return escalation.duel(test, commit)
 
-    def _rates(self) -> ErrorRates:
+    def error_rates(self) -> ErrorRates:
+        """The error rates of each relative budget."""
         from pytest_dlperf.judge.error_rates import ErrorRates
 
         return ErrorRates(self.budgets)
 
     def coins(self) -> np.random.Generator:
-        """A generator of coins of its own for each duel, from the seed of the session."""
+        """A new random generator for each duel, derived from the session's seed."""
         import numpy as np
 
         self._duels += 1
         return np.random.default_rng((self.seed, self._duels))
 
     @cached_property
-    def studio(self) -> TuningContext:
-        """What all tests that tune have in common.
+    def tuner(self) -> Tuner:
+        """Runs the studies of all tests that tune.
 
         Raises:
-            UsageError: if a hook `pytest_dlperf_knobs` returns something else than knobs.
+            UsageError: if a hook `pytest_dlperf_knobs` returns anything but knobs.
         """
         from pytest_dlperf.tuning.plan import Overrides
-        from pytest_dlperf.tuning.run import TuningContext
+        from pytest_dlperf.tuning.run import Tuner
 
-        return TuningContext(
+        return Tuner(
             folder=self.cache_folder,
             machine=self.machine.slug,
             overrides=self._config.stash.get(OVERRIDES, Overrides()),
             known=known_knobs(self._config),
+            instruments=self.instruments,
+            environment=self.environment,
+            rng=self.coins,
         )
 
     @cached_property
     def seed(self) -> int:
-        """What the coins of the session come from; given, or drawn."""
+        """Seed of the random order of blocks; drawn unless it is given."""
         given = self.options.seed
         return secrets.randbits(32) if given is None else given
 
     @cached_property
     def side(self) -> DuelWorkerPlugin | None:
-        """What makes this process one side of a duel, if it is one."""
+        """The plugin of a duel's worker, if this process is one."""
         side: DuelWorkerPlugin | None = self._config.pluginmanager.get_plugin(SIDE)
         return side
 
     @property
     def leads_duel(self) -> bool:
-        """Whether this process has other ones run the tests, for a duel."""
+        """Whether this process is the controller of a duel, and its workers run the tests."""
         return bool(self.options.against) and self.side is None
 
     @cached_property
     def devices(self) -> tuple[str, ...]:
-        """The devices that are here; starts TensorFlow."""
-        from pytest_dlperf.targets import local_devices as devices
+        """The devices of this machine; starts TensorFlow."""
+        from pytest_dlperf.targets import local_devices
 
-        return devices.devices_here()
+        return local_devices.devices_here()
 
     @cached_property
     def cache_folder(self) -> Path | None:
@@ -203,29 +215,29 @@ class DlperfSession:
 
     @cached_property
     def footing(self) -> BaselineProvider:
-        """What measurements are held against.
+        """Where baselines come from.
 
         Raises:
-            UsageError: if it is asked for what cannot be told here, such as a branch point.
+            UsageError: if the source is not available here, such as a branch point without git.
         """
         from pytest_dlperf.baselines.acceptance import in_ci
         from pytest_dlperf.baselines.source import baselines_of_files, baselines_of_history
 
-        basis, root = self.options.baseline, self._config.rootpath
-        if basis is None or not basis.in_history or self.options.quick:
+        source, root = self.options.baseline, self._config.rootpath
+        if source is None or not source.in_history or self.options.quick:
             guarded = in_ci(self._variables) and not self.options.update_in_ci
             return baselines_of_files(root, self.machine, _CI_GUARD if guarded else "")
-        if self.historian is None:
+        if self.history_recorder is None:
             raise UsageError(
-                f"dlperf-baseline={basis} takes baselines from the history, and dlperf-history is "
+                f"dlperf-baseline={source} takes baselines from the history, and dlperf-history is "
                 "none",
                 "name a database, or take baselines from files",
             )
-        run, history = self.historian.run, self.historian.history
-        return baselines_of_history(basis, run, history, root, self._variables)
+        run, history = self.history_recorder.run, self.history_recorder.history
+        return baselines_of_history(source, run, history, root, self._variables)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Learn whose sessions are the baselines before anything is measured."""
+        """Find the baselines before anything is measured, so that an error ends the run at once."""
         elsewhere = hasattr(self._config, "workerinput") or self.leads_duel
         if elsewhere or self._config.option.collectonly or not any(map(measures, session.items)):
             return
@@ -236,14 +248,14 @@ class DlperfSession:
 
     @cached_property
     def revision(self) -> Revision:
-        """The code that is measured, and when."""
+        """The commit that is measured, and its date."""
         from pytest_dlperf.git import current_revision
 
         return current_revision(self._config.rootpath, self._variables)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        """Split the CPU, before anything starts TensorFlow, which then keeps its devices."""
+        """Split the CPU before anything starts TensorFlow, which fixes its devices then."""
         parts = self.options.logical_cpus
         if parts is None or self.leads_duel:
             return
@@ -263,11 +275,11 @@ class DlperfSession:
         """Collect the records of a test, from this process or from an xdist worker."""
         records = records_of(report)
         if records:
-            # By test, so that of several attempts the last one counts.
+            # By test: of several attempts the last one counts.
             self._records[report.nodeid] = records
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """The section with one row a measurement."""
+        """Show the section with one row per measurement."""
         if not self._records:
             return
         from pytest_dlperf.report.budget_table import wrapped
@@ -283,27 +295,21 @@ class DlperfSession:
                 terminalreporter.write_line(line)
 
     def pytest_unconfigure(self) -> None:
-        """Give the terminal back."""
+        """Close the progress display."""
         from pytest_dlperf.report.progress import LineProgress
 
         if isinstance(self.progress, LineProgress):
             self.progress.close()
 
-    def _obstacle(self) -> str:
-        workers = getattr(self._config, "workerinput", {}).get("workercount", 1)
-        if workers > 1 and not self.options.quick:
-            return _XDIST.format(workers=workers)
-        return ""
-
-    def _make_historian(self) -> HistoryRecorder | None:
+    def _make_history_recorder(self) -> HistoryRecorder | None:
         try:
-            place = place_of(self.options, self._variables, self._config.rootpath)
+            location = history_location(self.options, self._variables, self._config.rootpath)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
-        if place is None:
+        if location is None:
             return None
-        # A plugin only where records are reported: not in workers, nor where a duel is led.
-        return HistoryRecorder(place, lambda: self.machine, lambda: self.revision)
+        # Registered as a plugin only where records are reported, see `pytest_configure`.
+        return HistoryRecorder(location, lambda: self.machine, lambda: self.revision)
 
     def _make_progress(self) -> LineProgress | NoProgress:
         from pytest_dlperf.report.progress import LineProgress, NoProgress

@@ -1,7 +1,7 @@
-"""Tunings: what `dlperf_sweep` asks for, and what was found, on its way to people.
+"""Tests that tune: their `dlperf_sweep` marker, and how their results reach people.
 
-What was found travels on a test's last report, as its records do (`carrier`), so that it reaches
-the process that reports.
+The first part belongs to the plugin; the hooks below `TuningResults` are a plugin of their own,
+by which the program `pytest-dlperf tune` runs pytest (`-p`, see `tuning/cli.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pytest
 from pytest_dlperf._files import write_atomically
 from pytest_dlperf.config.options import TUNES
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.pytest_plugin.report_transport import load_studies, studies_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,37 +29,35 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.plan import Overrides, TuningPlan
     from pytest_dlperf.tuning.result import Tuned
 
-
 STUDIES: Final[pytest.StashKey[TuningPlan]] = pytest.StashKey()
-"""Where a test keeps what its `dlperf_sweep` asks for."""
+"""Where a test keeps the plan of its `dlperf_sweep` marker."""
 
 OVERRIDES: Final[pytest.StashKey[Overrides]] = pytest.StashKey()
-"""Where pytest's config keeps what a command line says of all studies."""
-
-_KNOWN: Final = pytest.StashKey["Mapping[str, Knob]"]()
-_CARGO: Final = pytest.StashKey[list[str]]()
-_ON_REPORT: Final = "dlperf_tunings"
+"""Where pytest's config keeps what the command line says for all studies."""
 
 SKIPPED: Final = "tuning compares configurations of one version: it has no part in --dlperf-against"
 
+_KNOWN: Final = pytest.StashKey["Mapping[str, Knob]"]()
+_PLUGIN: Final = "dlperf-tunings"
 
-_INTERRUPTED: Final = 128 + signal.SIGINT  # as shells have it
 _SCHEMA: Final = 1
+_INTERRUPTED: Final = 128 + signal.SIGINT  # as shells have it
+_UNUSABLE: Final = 2
 _STATUS: Final[dict[int, int]] = {
     pytest.ExitCode.OK: 0,
     pytest.ExitCode.TESTS_FAILED: 1,
     pytest.ExitCode.INTERRUPTED: _INTERRUPTED,
 }
-"""The exit status of the program; 2 for all else, which could not be used."""
-_TROUBLE: Final = pytest.StashKey[str]()
-_FINAL: Final = pytest.StashKey[int]()
+"""Exit status of the program by that of pytest; all others are unusable input."""
+_WRITE_ERROR: Final = pytest.StashKey[str]()
+_EXIT_STATUS: Final = pytest.StashKey[int]()
 
 
 def known_knobs(config: pytest.Config) -> Mapping[str, Knob]:
     """All knobs that have a name in this run.
 
     Raises:
-        UsageError: if a hook `pytest_dlperf_knobs` returns something else than knobs.
+        UsageError: if a hook `pytest_dlperf_knobs` returns anything but knobs.
     """
     from pytest_dlperf.tuning.catalogue import catalogue
 
@@ -76,14 +75,14 @@ def known_knobs(config: pytest.Config) -> Mapping[str, Knob]:
 
 
 def study_of(item: pytest.Item, plan: Plan, seconds: float | None) -> TuningPlan | None:
-    """What a test's `dlperf_sweep` asks for; None if it has no such marker.
+    """The plan of a test's `dlperf_sweep` marker; None without one.
 
     The budgets of its dlperf markers are constraints too.
 
     Args:
         item: the test.
         plan: of its dlperf markers and the options.
-        seconds: how long it says that a measurement lasts, if it does.
+        seconds: duration of a measurement by these; None if they set none.
 
     Raises:
         UsageError: for a marker that makes no sense.
@@ -91,100 +90,97 @@ def study_of(item: pytest.Item, plan: Plan, seconds: float | None) -> TuningPlan
     mark = item.get_closest_marker(TUNES)
     if mark is None:
         return None
-    from pytest_dlperf.tuning import plan as tuning_plan
+    from pytest_dlperf.tuning.plan import Overrides, check_measured, tuning_plan
 
     known = known_knobs(item.config)
-    found = tuning_plan.tuning_plan(mark.args, mark.kwargs, known)
-    found = item.config.stash.get(OVERRIDES, tuning_plan.Overrides()).on(found, known)
+    study = tuning_plan(mark.args, mark.kwargs, known)
+    study = item.config.stash.get(OVERRIDES, Overrides()).on(study, known)
     own = tuple(one for one in plan.budgets if one.metric.name not in plan.run_wide)
-    goal = dataclasses.replace(found.goal, constraints=(*found.goal.constraints, *own))
-    tuning_plan.check_measured(goal)
-    found = dataclasses.replace(found, goal=goal)
-    return found if seconds is None else dataclasses.replace(found, seconds=seconds)
+    goal = dataclasses.replace(study.goal, constraints=(*study.goal.constraints, *own))
+    check_measured(goal)
+    study = dataclasses.replace(study, goal=goal)
+    return study if seconds is None else dataclasses.replace(study, seconds=seconds)
 
 
-def load(item: pytest.Item, found: Iterable[Tuned]) -> None:
-    """Have a test's last report carry what it has found."""
+def report_studies(item: pytest.Item, studies: Iterable[Tuned]) -> None:
+    """Have a test's last report carry its studies, as text and as plain values."""
     from pytest_dlperf.tuning.report import tuning_lines
     from pytest_dlperf.tuning.result_json import tuning_json
 
-    texts = [
-        json.dumps({"lines": list(tuning_lines(tuned)), "result": tuning_json(tuned)})
-        for tuned in found
-    ]
-    if texts:
-        item.stash[_CARGO] = texts
-
-
-def attach(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Put what a test has loaded on its last report."""
-    if report.when == "teardown" and _CARGO in item.stash:
-        vars(report)[_ON_REPORT] = item.stash[_CARGO]
+    load_studies(
+        item,
+        [{"lines": list(tuning_lines(tuned)), "result": tuning_json(tuned)} for tuned in studies],
+    )
 
 
 class TuningResults:
-    """The plugin of the process that reports: shows what tests that tune have found."""
+    """The plugin of the reporting process: shows the studies of all tests."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Sequence[Mapping[str, Any]]] = {}
+        self._studies: dict[str, Sequence[Mapping[str, Any]]] = {}
+
+    @classmethod
+    def register(cls, config: pytest.Config) -> None:
+        """Register it under its name."""
+        config.pluginmanager.register(cls(), _PLUGIN)
 
     @property
     def results(self) -> list[object]:
-        """All that was found, as plain values."""
-        return [one["result"] for some in self._found.values() for one in some]
+        """All studies, as plain values."""
+        return [study["result"] for studies in self._studies.values() for study in studies]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take it from the last report of a test."""
-        texts = vars(report).get(_ON_REPORT)
-        if texts:
-            self._found[report.nodeid] = [json.loads(text) for text in texts]
+        """Take the studies of a test from its last report."""
+        studies = studies_of(report)
+        if studies:
+            self._studies[report.nodeid] = studies
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """The tables, each in a section of its own."""
-        for test, some in self._found.items():
-            for one in some:
+        """Show each study in a section of its own."""
+        for test, studies in self._studies.items():
+            for study in studies:
                 terminalreporter.section(f"dlperf tune: {test}")
-                for line in one["lines"]:
+                for line in study["lines"]:
                     terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Take over what the command line of the program says."""
-    config.stash[OVERRIDES] = _request().overrides
+    """Take over the options of the program's command line."""
+    config.stash[OVERRIDES] = _options().overrides
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write what was found, and choose the exit status of the program."""
-    status = _STATUS.get(session.exitstatus, 2)
-    path = _request().json
+    """Write the JSON file, and choose the exit status of the program."""
+    status = _STATUS.get(session.exitstatus, _UNUSABLE)
+    path = _options().json
     if path and status <= 1:
-        found: Any = session.config.pluginmanager.get_plugin("dlperf-tunings")
-        results = cast("TuningResults", found).results if found else []
-        content = {"schema": _SCHEMA, "studies": results}
-        text = json.dumps(content, indent=1, allow_nan=False)
+        plugin: Any = session.config.pluginmanager.get_plugin(_PLUGIN)
+        results = cast("TuningResults", plugin).results if plugin else []
+        text = json.dumps({"schema": _SCHEMA, "studies": results}, indent=1, allow_nan=False)
         try:
             write_atomically(Path(path), f"{text}\n".encode())
         except OSError as error:
-            session.config.stash[_TROUBLE] = f"{path} cannot be written: {error.strerror or error}"
-            status = 2
-    session.config.stash[_FINAL] = status
+            reason = error.strerror or error
+            session.config.stash[_WRITE_ERROR] = f"{path} cannot be written: {reason}"
+            status = _UNUSABLE
+    session.config.stash[_EXIT_STATUS] = status
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Any:  # noqa: ANN401 - as pluggy has it
-    """End with the exit status of the program."""
+    """Exit with the status of the program."""
     code = yield
-    return config.stash.get(_FINAL, 2 if code else 0)
+    return config.stash.get(_EXIT_STATUS, _UNUSABLE if code else 0)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
-    """Say what to do next, where there is no table."""
+    """Tell what to do next where there is no table."""
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         terminalreporter.write_line(
             f"no test here has a marker @pytest.mark.{TUNES}(...): see pytest --markers"
@@ -193,11 +189,11 @@ def pytest_terminal_summary(
         terminalreporter.write_line(
             "interrupted: the trials so far are kept, and the same command goes on from there"
         )
-    if _TROUBLE in config.stash:
-        terminalreporter.write_line(config.stash[_TROUBLE], red=True)
+    if _WRITE_ERROR in config.stash:
+        terminalreporter.write_line(config.stash[_WRITE_ERROR], red=True)
 
 
-def _request() -> TuneOptions:
+def _options() -> TuneOptions:
     from pytest_dlperf.tuning.cli import ASKED, TuneOptions
 
     return TuneOptions.from_text(os.environ[ASKED])

@@ -1,4 +1,4 @@
-"""Catalogue: the knobs that have a name, and which of them suit a function that builds models."""
+"""Catalogue: the named knobs, and which of them suit a function that builds models."""
 
 from __future__ import annotations
 
@@ -47,13 +47,12 @@ BUILT_IN: Final[Mapping[str, Callable[..., Knob]]] = MappingProxyType(
         )
     }
 )
-"""What makes each built-in knob, by its name, in the order in which a guide tells of them."""
+"""Makers of the built-in knobs by name, in the order of the guide."""
 
 _COMMA: Final = re.compile(r",(?![^(]*\))")  # none within brackets
 
 USUAL: Final = ("units", "layers", "max_batch_size", "batch_timeout", "runtime")
-"""What is tried where nobody says what: it costs little, needs nothing but a model, and is what
-mostly decides how fast a model answers."""
+"""Knobs that are tried by default: cheap, possible with any model, and most decisive for speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ def parameters_of(build: Callable[..., object]) -> Parameters:
     name = getattr(build, "__name__", type(build).__name__)
     try:
         found = inspect.signature(build).parameters.values()
-    except (TypeError, ValueError):  # some callables of C tell nothing
+    except (TypeError, ValueError):  # some callables of C have no signature
         return Parameters(name, {}, any_name=True)
     named = [one for one in found if one.kind in {one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY}]
     for one in found:
@@ -125,47 +124,44 @@ def catalogue(users: Iterable[Knob] = ()) -> dict[str, Knob]:
     return found
 
 
-def chosen(asked: Iterable[object], known: Mapping[str, Knob]) -> tuple[Knob, ...]:
-    """The knobs that are asked for.
+def chosen(requests: Iterable[object], known: Mapping[str, Knob]) -> tuple[Knob, ...]:
+    """The requested knobs.
 
     Args:
-        asked: names, texts such as `units=512,64`, or knobs themselves.
+        requests: names, texts such as `units=512,64`, or knobs themselves.
         known: of `catalogue`.
 
     Raises:
         UsageError: for an unknown name, what is no knob, two of one name, or none at all.
     """
     __tracebackhide__ = True
-    if isinstance(asked, str | Knob):
-        asked = (asked,)
-    found: dict[str, Knob] = {}
-    for one in asked:
-        knob = _one(one, known)
-        if knob.name in found:
+    if isinstance(requests, str | Knob):
+        requests = (requests,)
+    knobs: dict[str, Knob] = {}
+    for request in requests:
+        knob = _requested(request, known)
+        if knob.name in knobs:
             raise UsageError(f"knob {knob.name} is asked for twice", "give all its values at once")
-        found[knob.name] = knob
-    if not found:
+        knobs[knob.name] = knob
+    if not knobs:
         raise UsageError("there are no knobs", f"knobs: {' '.join(known)}")
-    return tuple(found.values())
+    return tuple(knobs.values())
 
 
-def _one(asked: object, known: Mapping[str, Knob]) -> Knob:
+def _requested(request: object, known: Mapping[str, Knob]) -> Knob:
     __tracebackhide__ = True
-    if isinstance(asked, Knob):
-        return asked
-    if not isinstance(asked, str):
-        raise UsageError(f"knob {asked!r:.80}", "expected a name, or knobs.units(512, 64)")
-    name, equals, texts = (part.strip() for part in asked.partition("="))
+    if isinstance(request, Knob):
+        return request
+    if not isinstance(request, str):
+        raise UsageError(f"knob {request!r:.80}", "expected a name, or knobs.units(512, 64)")
+    name, equals, texts = (part.strip() for part in request.partition("="))
     if name not in known:
         raise UsageError(f"unknown knob {name!r:.80}", f"knobs: {' '.join(known)}")
     return _with_values(known[name], _COMMA.split(texts)) if equals else known[name]
 
 
 def _with_values(knob: Knob, texts: Iterable[str]) -> Knob:
-    """The knob with values that were written as text.
-
-    Its own are known by their texts; of plain ones, any other may be given.
-    """
+    """The knob with values given as text: its own by their texts, or any new plain value."""
     __tracebackhide__ = True
     own = {str(value): value for value in knob.values}
     plain = all(value is None or isinstance(value, str | int | float) for value in knob.values)
@@ -191,46 +187,46 @@ def _read(text: str) -> object:
 def problem_of(knob: Knob, parameters: Parameters, base: Setup) -> str:
     """Why a knob does not suit a function that builds models; empty if it does.
 
-    It does not if it gives arguments that the function does not take.
+    A knob does not suit if it sets arguments that the function does not take.
     """
     for value in knob.values[1:]:
         try:
             changed = setup_of(base, configured((knob,), {knob.name: value}), (knob,))
         except UsageError:
             continue  # it may go with the values of other knobs
-        strange = [name for name in changed.arguments if not parameters.takes(name)]
-        if strange:
+        unknown = [name for name in changed.arguments if not parameters.takes(name)]
+        if unknown:
             takes = ", ".join((*parameters.required, *parameters.defaults)) or "no arguments"
-            return f"{parameters.name}() takes no {strange[0]}; it takes {takes}"
+            return f"{parameters.name}() takes no {unknown[0]}; it takes {takes}"
     return ""
 
 
 def suitable(
-    asked: Iterable[Knob] | None,
+    requested: Iterable[Knob] | None,
     known: Mapping[str, Knob],
     parameters: Parameters,
     base: Setup,
 ) -> tuple[Knob, ...]:
-    """The knobs of a study, each with what is there without tuning first.
+    """The knobs of a study, each with the value without tuning first.
 
     Args:
-        asked: those that are asked for; None tries the usual ones that suit.
+        requested: knobs of the marker or the call; None tries the usual ones that suit.
         known: of `catalogue`.
         parameters: of the function that builds the model.
         base: the setup without tuning.
 
     Raises:
-        UsageError: if one that is asked for does not suit, or has one value only.
+        UsageError: if a requested knob does not suit, or has only one value.
     """
     __tracebackhide__ = True
-    if asked is None:
+    if requested is None:
         usual = (known[name] for name in USUAL)
-        asked = [knob for knob in usual if not problem_of(knob, parameters, base)]
-    for knob in (found := tuple(asked)):
+        requested = [knob for knob in usual if not problem_of(knob, parameters, base)]
+    for knob in (knobs := tuple(requested)):
         problem = problem_of(knob, parameters, base)
         if problem:
             raise UsageError(f"knob {knob.name}: {problem}", "leave it out, or add the parameter")
-    anchors = anchored(found, base, parameters.defaults)
+    anchors = anchored(knobs, base, parameters.defaults)
     for knob in anchors:
         if len(knob.values) == 1:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""`pytest-dlperf tune`: try configurations of the tests that say what better is."""
+"""`pytest-dlperf tune`: run the tests with a `dlperf_sweep` marker, in a pytest of its own."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import NoReturn
 
+ASKED: Final = "DLPERF_TUNE"
+"""Environment variable that carries the options to the plugin."""
 
-_STATUS: Final = (
+_PLUGIN: Final = "pytest_dlperf.pytest_plugin.tuning"
+_EXIT_STATUS: Final = (
     "Exit status: 0 if each study came to its end, whether or not something better was found; 1 "
     "if a test failed, such as by a constraint that even the setup without tuning breaks; 2 for "
     "what cannot be used, and if no test has the marker; 130 after Ctrl-C. What was tried is kept "
@@ -30,13 +33,32 @@ _STATUS: Final = (
 )
 
 
-ASKED: Final = "DLPERF_TUNE"
-"""Environment variable that tells the plugin of ours what was asked for."""
-_PLUGIN: Final = "pytest_dlperf.pytest_plugin.tuning"
+@dataclass(frozen=True, slots=True)
+class TuneOptions:
+    """Options of `pytest-dlperf tune`.
+
+    Attributes:
+        overrides: of all studies.
+        json: file for the results; empty writes none.
+    """
+
+    overrides: Overrides
+    json: str = ""
+
+    def to_text(self) -> str:
+        """As an environment variable."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> TuneOptions:
+        """The inverse of `to_text`."""
+        value: dict[str, Any] = json.loads(text)
+        given = {**value["overrides"], "knobs": tuple(value["overrides"]["knobs"])}
+        return cls(Overrides(**given), value["json"])
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = _STATUS
+    parser.epilog = _EXIT_STATUS
     parser.add_argument(
         "tests",
         nargs="*",
@@ -61,11 +83,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _request(given: argparse.Namespace) -> TuneOptions:
-    """What was asked for, checked as far as it can be without the project.
+def _options(given: argparse.Namespace) -> TuneOptions:
+    """Check the arguments as far as possible without the project.
 
     Raises:
-        UsageError: for what makes no sense.
+        UsageError: if one makes no sense.
     """
     for name, least in (("trials", 2), ("seed", 0)):
         value = getattr(given, name)
@@ -85,7 +107,7 @@ def _request(given: argparse.Namespace) -> TuneOptions:
 
 
 def _lines(given: argparse.Namespace) -> Iterable[str]:
-    become_pytest(given.tests, _request(given))
+    become_pytest(given.tests, _options(given))
 
 
 def _run(given: argparse.Namespace) -> CommandResult:
@@ -100,30 +122,6 @@ TUNE: Final = Command(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TuneOptions:
-    """What `pytest-dlperf tune` was asked for.
-
-    Attributes:
-        overrides: what holds for all studies.
-        json: the file that results are written to; empty writes none.
-    """
-
-    overrides: Overrides
-    json: str = ""
-
-    def to_text(self) -> str:
-        """As an environment variable."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_text(cls, text: str) -> TuneOptions:
-        """The inverse of `to_text`."""
-        value: dict[str, Any] = json.loads(text)
-        given = {**value["overrides"], "knobs": tuple(value["overrides"]["knobs"])}
-        return cls(Overrides(**given), value["json"])
-
-
 def command(tests: Sequence[str]) -> list[str]:
     """The arguments by which pytest runs the tests that tune.
 
@@ -134,15 +132,15 @@ def command(tests: Sequence[str]) -> list[str]:
 
 
 def become_pytest(
-    tests: Sequence[str], request: TuneOptions, variables: Mapping[str, str] = os.environ
+    tests: Sequence[str], options: TuneOptions, variables: Mapping[str, str] = os.environ
 ) -> NoReturn:
-    """Go on as pytest: it gets this process' terminal, signals and exit status.
+    """Replace this process by pytest, which keeps its terminal, signals and exit status.
 
     Args:
         tests: paths and node ids to look in.
-        request: what was asked for.
+        options: of the program.
         variables: environment variables.
     """
     sys.stdout.flush()
-    given = command(tests)
-    os.execve(given[0], given, {**variables, ASKED: request.to_text()})  # noqa: S606 - our own interpreter
+    arguments = command(tests)
+    os.execve(arguments[0], arguments, {**variables, ASKED: options.to_text()})  # noqa: S606 - our own interpreter

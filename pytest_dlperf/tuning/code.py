@@ -1,4 +1,4 @@
-"""Tuning code: a setup as Python to paste."""
+"""Code to paste: a setup as Python, and a marker that holds a test to what it reached."""
 
 from __future__ import annotations
 
@@ -16,17 +16,14 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.configuration import Setup
     from pytest_dlperf.tuning.result import Tuned
 
-
 PACKAGE: Final = "pytest_dlperf"
 
 _WIDTH: Final = 79
 _STEP: Final = 4
 _NAME: Final = re.compile(r"[A-Za-z_]\w*")
 _UNKNOWN: Final = "..."
-
-
 _CLASS_NAME: Final = re.compile(r"[A-Z]\w*")
-_LEAST: Final = 0.1
+_LEAST_MARGIN: Final = 0.1  # of a budget to what was reached
 _GIB: Final = 2.0**30
 _MIB: Final = 2.0**20
 _HUNDRED: Final = 100.0
@@ -35,8 +32,8 @@ _HUNDRED: Final = 100.0
 def setup_code(setup: Setup) -> str:
     """A setup as Python: imports, then `setup = Setup(...)`.
 
-    What is as it is by default is left out. In place of a value that Python cannot write, such as
-    a function within another one, stand three dots, and a comment above says what they were.
+    Defaults are left out. Three dots replace a value that has no Python expression, such as a
+    nested function; a comment above names it.
     """
     statement = assigned("setup", setup)
     lost = [f"# {_UNKNOWN} stands for {text:.60}" for text in _unwritable(setup)]
@@ -91,7 +88,7 @@ def _code(value: object, column: int, indent: int) -> str:
 
 
 def _parts(value: object) -> tuple[str, Sequence[tuple[str, object]], str] | None:
-    """How a value with others in it begins, what is in it, each with its label, and how it ends."""
+    """Opening, labelled items and closing of a value that contains others; None for others."""
     if _is_call(value):
         return f"{type(value).__name__}(", _fields(value), ")"
     if isinstance(value, Mapping):
@@ -104,22 +101,22 @@ def _parts(value: object) -> tuple[str, Sequence[tuple[str, object]], str] | Non
 
 
 def _is_call(value: object) -> bool:
-    """Whether it is a dataclass that is written as its fields; some write themselves."""
+    """Whether it is a dataclass written by its fields; some have a repr of their own."""
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return False
     return bool(getattr(value, "__dataclass_params__").repr)  # noqa: B009 - not in its type
 
 
 def _fields(value: object) -> list[tuple[str, object]]:
-    """The fields that are not as they are by default."""
-    found = []
+    """The fields that differ from their defaults."""
+    fields = []
     for field in dataclasses.fields(value):  # type: ignore[arg-type]  # checked by _is_call
         one = getattr(value, field.name)
         factory = field.default_factory
         default = field.default if factory is dataclasses.MISSING else factory()
         if one != default:
-            found.append((f"{field.name}=", one))
-    return found
+            fields.append((f"{field.name}=", one))
+    return fields
 
 
 def _plain(value: object) -> str:
@@ -141,7 +138,7 @@ def _quoted(text: str) -> str:
 
 
 def _home(value: object) -> tuple[str, str] | None:
-    """The module and the name that the code of a value needs; None if it needs none."""
+    """The module and name to import for a value; None if it needs no import."""
     if not (dataclasses.is_dataclass(value) or callable(value)):
         return None
     match = _NAME.match(call_code(value))
@@ -170,9 +167,8 @@ def _unwritable(value: object) -> Iterator[str]:
 def marker_code(tuned: Tuned) -> str:
     """The dlperf marker of a test that holds what is recommended to what it reached.
 
-    Its budgets are those of the goal; in place of the objective stands what was measured, less a
-    tenth, or less what a budget on this metric finds by default if that is more. What a load does
-    not measure is left out.
+    Its budgets are those of the goal. The objective becomes the measured value, less a tenth or
+    the default detectable loss of the metric if that is more. Metrics of training are left out.
     """
     wanted = [_reached(tuned), *(budget.text for budget in tuned.goal.constraints)]
     metrics = [tuned.goal.objective, *(budget.metric for budget in tuned.goal.constraints)]
@@ -210,18 +206,18 @@ def _argument_code(argument: str) -> str:
 
 
 def _reached(tuned: Tuned) -> str:
-    """A budget on the objective that what is recommended held; empty if it was not measured."""
+    """A budget on the objective that the recommended setup held; empty if it was not measured."""
     metric = tuned.goal.objective
     winner = tuned.winner
     known = tuned.trial_of(tuned.recommended).metrics
-    found = (winner.metrics if winner else {}).get(metric.name) or known.get(metric.name)
-    if found is None:
+    reached = (winner.metrics if winner else {}).get(metric.name) or known.get(metric.name)
+    if reached is None:
         return ""
     sign = 1 if metric.better == "lower" else -1
     if metric.unit == "share":
-        limit = min(1.0, max(0.0, found.value + sign * metric.detect))
+        limit = min(1.0, max(0.0, reached.value + sign * metric.detect))
     else:
-        limit = found.value * (1 + max(_LEAST, metric.detect)) ** sign
+        limit = reached.value * (1 + max(_LEAST_MARGIN, metric.detect)) ** sign
     return f"{metric.name} {'<=' if sign > 0 else '>='} {_quantity(limit, metric)}"
 
 

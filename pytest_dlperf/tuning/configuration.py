@@ -1,4 +1,4 @@
-"""Configuration: a value for each knob, and the setup that they make."""
+"""Setup, knobs, and configurations: a value for each knob, which together make a setup."""
 
 from __future__ import annotations
 
@@ -19,9 +19,115 @@ if TYPE_CHECKING:
     from pytest_dlperf.training.compression import PostTrainingStep
     from pytest_dlperf.training.graph_layers import GraphLayer
 
-
 Stage: TypeAlias = Literal["data", "model", "training", "serving"]
-"""What a knob changes; a trained model is shared by all that differs in serving only."""
+"""What a knob changes; setups that differ in serving only share a trained model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """One whole way to prepare data, build and train a model, and serve it.
+
+    Attributes:
+        preparations: steps of data preprocessing, in their order, ahead of time.
+        fronts: layers in front of the model, the first one first.
+        arguments: of the function that builds the model, by keyword.
+        recipe: how it is trained.
+        finishes: post-training steps, in their order.
+        runtime: what computes its answers.
+        serving: how requests reach it.
+    """
+
+    preparations: tuple[Preparation, ...] = ()
+    fronts: tuple[GraphLayer, ...] = ()
+    arguments: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    recipe: Recipe = field(default_factory=Recipe)
+    finishes: tuple[PostTrainingStep, ...] = ()
+    runtime: Runtime = "tf.function"
+    serving: Serving = field(default_factory=Serving)
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        for name in ("preparations", "fronts", "finishes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "arguments", MappingProxyType(dict(self.arguments)))
+        if self.runtime not in get_args(Runtime):
+            raise UsageError(
+                f"Setup(runtime={self.runtime!r:.80})", f"one of {', '.join(get_args(Runtime))}"
+            )
+        threads = self.serving.intra_op_threads
+        if threads is not None and self.runtime != "tf.function":
+            raise UsageError(
+                f"Setup(runtime={self.runtime!r}) with Serving(intra_op_threads={threads})",
+                "only a tf.function can be sent to a process with threads of its own; leave the "
+                "threads out, or choose runtime='tf.function'",
+            )
+
+    @property
+    def trained(self) -> str:
+        """Everything that the trained model depends on, as text: serving is left out."""
+        parts = (
+            *map(str, self.preparations),
+            *map(str, self.fronts),
+            *(f"{name}={value!r}" for name, value in sorted(self.arguments.items())),
+            str(self.recipe),
+            *map(str, self.finishes),
+        )
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One thing to try.
+
+    Attributes:
+        name: as in tables and in code to paste; a Python identifier.
+        values: to try, the value without tuning first; at least two, with different `str()`. One
+            is enough with `read`.
+        stage: what it changes.
+        apply: returns the setup with this value.
+        read: returns the value of a setup, which then comes first among the values of a study.
+            None leaves the values as they are.
+    """
+
+    name: str
+    values: tuple[object, ...]
+    stage: Stage
+    apply: Callable[[Setup, object], Setup]
+    read: Callable[[Setup], object] | None = None
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise UsageError(f"Knob(name={self.name!r:.80})", "expected a Python identifier")
+        if self.stage not in get_args(Stage):
+            raise UsageError(
+                f"Knob {self.name}: stage={self.stage!r:.80}",
+                f"one of {', '.join(get_args(Stage))}",
+            )
+        object.__setattr__(self, "values", tuple(self.values))
+        texts = [str(value) for value in self.values]
+        least = 2 if self.read is None else 1
+        if len(set(texts)) != len(texts) or len(texts) < least:
+            raise UsageError(
+                f"Knob {self.name}: values {', '.join(texts)}",
+                f"expected at least {'two' if least > 1 else 'one'}, all different",
+            )
+
+    @property
+    def default(self) -> object:
+        """The value without tuning."""
+        return self.values[0]
+
+    def value_of(self, text: str) -> object:
+        """The value with this text.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        for value in self.values:
+            if str(value) == text:
+                return value
+        raise ValueError(f"knob {self.name} has no value {text!r:.80}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +170,7 @@ class Configuration:
 
 
 def configured(knobs: Sequence[Knob], chosen: Mapping[str, object] | None = None) -> Configuration:
-    """These values, and the defaults of all other knobs."""
+    """The configuration of these values, and the defaults of all other knobs."""
     given = chosen or {}
     return Configuration({knob.name: given.get(knob.name, knob.default) for knob in knobs})
 
@@ -73,7 +179,7 @@ def configuration_from_texts(texts: Mapping[str, str], knobs: Sequence[Knob]) ->
     """The inverse of `Configuration.texts`.
 
     Raises:
-        ValueError: if it is not about these knobs and their values.
+        ValueError: if knobs or values are others.
     """
     if set(texts) != {knob.name for knob in knobs}:
         raise ValueError(f"{', '.join(texts)} are not the knobs of this study")
@@ -83,10 +189,11 @@ def configuration_from_texts(texts: Mapping[str, str], knobs: Sequence[Knob]) ->
 def setup_of(base: Setup, configuration: Configuration, knobs: Sequence[Knob]) -> Setup:
     """The base with every knob at its value.
 
-    Values that go together go in any order: one that another value still forbids waits for it.
+    The order of the knobs does not matter: a value that another one still forbids is applied
+    after it.
 
     Raises:
-        UsageError: if there is no such setup, since values do not go together.
+        UsageError: if values do not go together.
     """
     __tracebackhide__ = True
     setup, waiting = base, tuple(knobs)
@@ -126,12 +233,12 @@ def _applied(knob: Knob, setup: Setup, value: object) -> Setup:
 def anchored(
     knobs: Sequence[Knob], base: Setup, parameters: Mapping[str, object]
 ) -> tuple[Knob, ...]:
-    """The knobs with what the base has as the first of their values, where they can read it.
+    """The knobs with the value of the base first, where they can read it.
 
     Args:
         knobs: of a study.
         base: the setup without tuning.
-        parameters: of the function that builds the model: those with defaults, and these.
+        parameters: defaults of the function that builds the model.
     """
     whole = dataclasses.replace(base, arguments={**parameters, **base.arguments})
     return tuple(_anchored(knob, whole) for knob in knobs)
@@ -146,110 +253,3 @@ def _anchored(knob: Knob, base: Setup) -> Knob:
         return knob
     others = (value for value in knob.values if str(value) != str(now))
     return dataclasses.replace(knob, values=(now, *others))
-
-
-@dataclass(frozen=True, slots=True)
-class Knob:
-    """One thing to try.
-
-    Attributes:
-        name: as in tables and in code to paste; a Python identifier.
-        values: to try, the first of them being what is there without tuning; at least two, each
-            told from the others by its `str()`. One is enough where `read` tells the first.
-        stage: what it changes.
-        apply: the setup with this value.
-        read: what a setup has of it; then this comes first among the values of a study, whatever
-            the order here. None leaves the values as they are.
-    """
-
-    name: str
-    values: tuple[object, ...]
-    stage: Stage
-    apply: Callable[[Setup, object], Setup]
-    read: Callable[[Setup], object] | None = None
-
-    def __post_init__(self) -> None:
-        __tracebackhide__ = True
-        if not isinstance(self.name, str) or not self.name.isidentifier():
-            raise UsageError(f"Knob(name={self.name!r:.80})", "expected a Python identifier")
-        if self.stage not in get_args(Stage):
-            raise UsageError(
-                f"Knob {self.name}: stage={self.stage!r:.80}",
-                f"one of {', '.join(get_args(Stage))}",
-            )
-        object.__setattr__(self, "values", tuple(self.values))
-        texts = [str(value) for value in self.values]
-        least = 2 if self.read is None else 1
-        if len(set(texts)) != len(texts) or len(texts) < least:
-            raise UsageError(
-                f"Knob {self.name}: values {', '.join(texts)}",
-                f"expected at least {'two' if least > 1 else 'one'}, all different",
-            )
-
-    @property
-    def default(self) -> object:
-        """What is there without tuning."""
-        return self.values[0]
-
-    def value_of(self, text: str) -> object:
-        """The value with this text.
-
-        Raises:
-            ValueError: if there is none.
-        """
-        for value in self.values:
-            if str(value) == text:
-                return value
-        raise ValueError(f"knob {self.name} has no value {text!r:.80}")
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """One whole way to prepare data, build and train a model, and serve it.
-
-    Attributes:
-        preparations: steps of data preprocessing, in their order, ahead of time.
-        fronts: layers in front of the model, the first one first.
-        arguments: of the function that builds the model, by keyword.
-        recipe: how it is trained.
-        finishes: what is done to it beside plain training, in their order.
-        runtime: what computes its answers.
-        serving: how requests reach it.
-    """
-
-    preparations: tuple[Preparation, ...] = ()
-    fronts: tuple[GraphLayer, ...] = ()
-    arguments: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
-    recipe: Recipe = field(default_factory=Recipe)
-    finishes: tuple[PostTrainingStep, ...] = ()
-    runtime: Runtime = "tf.function"
-    serving: Serving = field(default_factory=Serving)
-
-    def __post_init__(self) -> None:
-        __tracebackhide__ = True
-        for name in ("preparations", "fronts", "finishes"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        object.__setattr__(self, "arguments", MappingProxyType(dict(self.arguments)))
-        if self.runtime not in get_args(Runtime):
-            raise UsageError(
-                f"Setup(runtime={self.runtime!r:.80})", f"one of {', '.join(get_args(Runtime))}"
-            )
-        threads = self.serving.intra_op_threads
-        if threads is not None and self.runtime != "tf.function":
-            raise UsageError(
-                f"Setup(runtime={self.runtime!r}) with Serving(intra_op_threads={threads})",
-                "only a tf.function can be sent to a process with threads of its own; leave the "
-                "threads out, or choose runtime='tf.function'",
-            )
-
-    @property
-    def trained(self) -> str:
-        """All that the trained model depends on here, as text: what only serves it is left out."""
-        parts = (
-            *map(str, self.preparations),
-            *map(str, self.fronts),
-            *(f"{name}={value!r}" for name, value in sorted(self.arguments.items())),
-            str(self.recipe),
-            *map(str, self.finishes),
-        )
-        return "; ".join(parts)

@@ -1,7 +1,7 @@
-"""Effects: what each value of a knob was worth, against what is there without tuning.
+"""Effects: the change in each metric by each value of a knob, against its default.
 
-Where there are trials that differ in this knob alone, the effect is their mean difference, each
-pair weighed by its own error. Else it is a main effect of all trials together, by least squares.
+Where trials differ in this knob alone, the effect is the mean of their differences, weighted by
+their errors. Else it is a main effect of all trials together, by least squares.
 """
 
 from __future__ import annotations
@@ -25,11 +25,25 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.configuration import Knob
     from pytest_dlperf.tuning.goal import Goal, Measured
 
+_SMALLEST: Final = 1e-9  # a standard error of zero would weigh infinitely
+_ESTIMABLE: Final = 1e-8  # how far rounding may move a unit vector out of the row space
 
-_SMALLEST: Final = 1e-9  # an error of nothing would weigh infinitely
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MainEffects:
+    """Coefficients with their intervals.
 
-_ESTIMABLE: Final = 1e-8
+    Attributes:
+        values: shape `(changes,)`.
+        reach: how far the interval of each goes to either side; not a number where there is none.
+        told: whether the trials determine a coefficient and its interval.
+        freedom: degrees of freedom of the residuals.
+    """
+
+    values: NDArray[np.float64]
+    reach: NDArray[np.float64]
+    told: NDArray[np.bool_]
+    freedom: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,53 +75,55 @@ class _Group:
 def effects_of(
     trials: Sequence[TrialResult], knobs: Sequence[Knob], goal: Goal | None = None
 ) -> tuple[Effect, ...]:
-    """What each value was worth, by knob, value and metric; what cannot be told is left out.
+    """The effect of each value, by knob, value and metric; what cannot be estimated is left out.
 
     Args:
         trials: all of them.
         knobs: of the study.
-        goal: its metrics are told of too.
+        goal: its metrics are included.
     """
     names = dict.fromkeys((*WEIGHED, *(goal.metrics if goal else ())))
-    found = {
-        (effect.knob, effect.value, effect.metric): effect
+    effects = {
+        _id(effect): effect
         for name in names
         for effect in _of_metric(trials, knobs, metric_named(name))
     }
     return tuple(
-        found[key]
+        effects[key]
         for knob in knobs
         for value in knob.values[1:]
         for name in names
-        if (key := (knob.name, str(value), name)) in found
+        if (key := (knob.name, str(value), name)) in effects
     )
 
 
 def worth_of(
     trials: Sequence[TrialResult], knobs: Sequence[Knob], goal: Goal
 ) -> tuple[Effect, ...]:
-    """What each value was worth in a study, told of it by itself where that was tried.
+    """The effect of each value in a study, from the trial of that value alone where there is one.
 
-    A value is often worth something else beside other values, so a trial that differs from the
-    setup without tuning in this value alone tells more of it than all others.
+    The effect of a value often depends on the other values, so a trial that differs from the setup
+    without tuning in this value alone says more about it than all others.
 
     Args:
         trials: all of them; the first is the setup without tuning.
         knobs: of the study.
-        goal: its metrics are told of too.
+        goal: its metrics are included.
     """
     default = trials[0].configuration
-    near = [one for one in trials if len(one.configuration.differences(default)) <= 1]
-    alone = {(one.knob, one.value, one.metric): one for one in effects_of(near, knobs, goal)}
-    return tuple(
-        alone.get((one.knob, one.value, one.metric), one) for one in effects_of(trials, knobs, goal)
-    )
+    single = [trial for trial in trials if len(trial.configuration.differences(default)) <= 1]
+    alone = {_id(effect): effect for effect in effects_of(single, knobs, goal)}
+    return tuple(alone.get(_id(effect), effect) for effect in effects_of(trials, knobs, goal))
+
+
+def _id(effect: Effect) -> tuple[str, str, str]:
+    return effect.knob, effect.value, effect.metric
 
 
 def _of_metric(
     trials: Sequence[TrialResult], knobs: Sequence[Knob], metric: Metric
 ) -> Iterator[Effect]:
-    able = [
+    measured_trials = [
         (trial.configuration.texts(), measured)
         for trial in trials
         if (measured := trial.measured) is not None and metric.name in measured.metrics
@@ -116,9 +132,9 @@ def _of_metric(
         (knob.name, str(value)): group
         for knob in knobs
         for value in knob.values[1:]
-        if (group := _pairs(able, knob, str(value), metric)) is not None
+        if (group := _pairs(measured_trials, knob, str(value), metric)) is not None
     }
-    columns, fit = _fit(able, knobs, metric)
+    columns, fit = _fit(measured_trials, knobs, metric)
     places = {column: place for place, column in enumerate(columns) if fit.told[place]}
     inflation, quantile = _pooled(list(groups.values()), fit.freedom)
     for knob in knobs:
@@ -131,32 +147,35 @@ def _of_metric(
                 count = len(group.differences)
             elif (place := places.get((knob.name, value))) is not None:
                 change = _change(metric, float(fit.values[place]), float(fit.reach[place]))
-                count = sum(texts[knob.name] == value for texts, _ in able)
+                count = sum(texts[knob.name] == value for texts, _ in measured_trials)
             else:
                 continue
             yield Effect(knob.name, value, str(knob.default), metric.name, change, basis, count)
 
 
 def _pairs(
-    able: Sequence[tuple[dict[str, str], Measured]], knob: Knob, value: str, metric: Metric
+    measured_trials: Sequence[tuple[dict[str, str], Measured]],
+    knob: Knob,
+    value: str,
+    metric: Metric,
 ) -> _Group | None:
     """Differences between this value and the default, all else being equal."""
     by_rest: dict[tuple[str, ...], dict[str, Measured]] = {}
-    for texts, measured in able:
+    for texts, measured in measured_trials:
         rest = tuple(text for name, text in texts.items() if name != knob.name)
         by_rest.setdefault(rest, {})[texts[knob.name]] = measured
     default = str(knob.default)
     # Pairs of the same two trainings are one pair, however often they were served.
-    found = {
+    pairs = {
         (sides[value].metrics[metric.name], sides[default].metrics[metric.name]): _difference(
             sides[value], sides[default], metric
         )
         for sides in by_rest.values()
         if value in sides and default in sides
     }
-    if not found:
+    if not pairs:
         return None
-    differences, errors = np.array(list(found.values())).T
+    differences, errors = np.array(list(pairs.values())).T
     return _Group(differences, errors)
 
 
@@ -164,7 +183,7 @@ def _difference(one: Measured, base: Measured, metric: Metric) -> tuple[float, f
     """The difference of two trials and its standard error; of the same rows, by their pairs."""
     mine, its = one.metrics[metric.name], base.metrics[metric.name]
     if mine == its:
-        return 0.0, 0.0  # the same training, or nothing to tell them apart
+        return 0.0, 0.0  # the same training, or equal in every figure
     lost = lost_on_rows(metric, one, base) if metric.unit == "share" else None
     if lost is not None:
         sign = -1 if metric.better == "higher" else 1
@@ -184,7 +203,7 @@ def _error(metric: Metric, estimate: Estimate) -> float:
 
 
 def _pooled(groups: Sequence[_Group], residual: int) -> tuple[float, float]:
-    """By how much errors are too small, and the quantile of the interval.
+    """Inflation of the standard errors, and the quantile of the interval.
 
     Birge's ratio (1932), pooled over all values that have several pairs: the root of the weighed
     squares over their number, at least 1. Where trials scatter more than their own errors say,
@@ -206,12 +225,16 @@ def _pooled(groups: Sequence[_Group], residual: int) -> tuple[float, float]:
 
 
 def _fit(
-    able: Sequence[tuple[dict[str, str], Measured]], knobs: Sequence[Knob], metric: Metric
+    measured_trials: Sequence[tuple[dict[str, str], Measured]],
+    knobs: Sequence[Knob],
+    metric: Metric,
 ) -> tuple[list[tuple[str, str]], MainEffects]:
     """Main effects of all trials together, and which knob and value each of them is of."""
     training = {knob.name for knob in knobs if knob.stage != "serving"}
     # One training is one observation, however often it was served.
-    seen = {(_key(texts, training), one.metrics[metric.name]): texts for texts, one in able}
+    seen = {
+        (_key(texts, training), one.metrics[metric.name]): texts for texts, one in measured_trials
+    }
     columns = [
         (knob.name, str(value))
         for knob in knobs
@@ -233,23 +256,6 @@ def _change(metric: Metric, value: float, reach: float) -> Estimate:
     if metric.unit == "share":
         return Estimate(*ends)
     return Estimate(*map(math.expm1, ends))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MainEffects:
-    """Coefficients with their intervals.
-
-    Attributes:
-        values: shape `(changes,)`.
-        reach: how far the interval of each goes to either side; not a number where there is none.
-        told: whether the trials tell a coefficient and its interval.
-        freedom: degrees of freedom of the residuals.
-    """
-
-    values: NDArray[np.float64]
-    reach: NDArray[np.float64]
-    told: NDArray[np.bool_]
-    freedom: int
 
 
 def main_effects(changed: NDArray[np.bool_], measured: NDArray[np.float64]) -> MainEffects:

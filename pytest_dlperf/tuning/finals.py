@@ -1,8 +1,8 @@
-"""Finals: the best configurations in turn with the setup without tuning, before the judge."""
+"""Finals: the best configurations, measured in turn with the setup without tuning, and judged."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.duel.in_process import DuelCandidate, duel_candidates
@@ -13,7 +13,7 @@ from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate
 from pytest_dlperf.tuning.configuration import configured
 from pytest_dlperf.tuning.result import Finalist
-from pytest_dlperf.tuning.screening import gain, in_words
+from pytest_dlperf.tuning.screening import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,24 +31,10 @@ if TYPE_CHECKING:
 BASE: Final = "the setup without tuning"
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedFinalist:
-    """One finalist, with the record of its comparison.
-
-    Attributes:
-        finalist: what came of it.
-        record: for reports; None if nothing came of it.
-    """
-
-    finalist: Finalist
-    record: Record | None
-
-
 def rates_for(study: Study, finalists: int) -> ErrorRates:
-    """Error rates of a study: of all that nothing improves, one in a hundred recommends something.
+    """Error rates by which at most 1 % of studies in which nothing is better recommend something.
 
-    That one is split over the finalists, and over what is asked of each in comparison with the
-    base.
+    That 1 % is split over the finalists, and over the relative claims about each of them.
     """
     relative = sum(budget.relative for budget in study.goal.constraints)
     return ErrorRates(finalists * (1 + relative))
@@ -58,62 +44,69 @@ def compared(  # noqa: PLR0913 - who with whom, for what, and by what means
     configuration: Configuration,
     study: Study,
     make: ModelFactory,
-    bench: Instruments,
+    instruments: Instruments,
     *,
     rates: ErrorRates,
-    coins: np.random.Generator,
-) -> JudgedFinalist:
+    rng: np.random.Generator,
+) -> tuple[Finalist, Record | None]:
     """Have the judge compare a configuration with the setup without tuning.
 
-    It measures for the plan's `budget_time` at the most: half of it on the first pair, half on
-    fresh ones, which take their time to start beside.
+    Measures for at most the plan's `budget_time`: half of it on the first pair, half on fresh
+    ones. Starting those takes extra time.
 
     Args:
         configuration: what is compared.
         study: what it belongs to.
-        make: makes what a setup describes.
-        bench: what comes from outside.
-        rates: error rates.
-        coins: chooses the order of each block.
-    """
-    budgets = gain(study.goal), *study.goal.constraints
-    begun_ns = bench.clock.now_ns()
+        make: makes the model of a setup.
+        instruments: clock, meters and progress display.
+        rates: error rates of each claim.
+        rng: draws the order of each block.
 
-    def contender(setup: Setup) -> DuelCandidate:
-        served = make(setup)
+    Returns:
+        The finalist; and its record for reports, None if the comparison failed.
+    """
+    budgets = study.goal.gain, *study.goal.constraints
+    start_ns = instruments.clock.now_ns()
+
+    def candidate(setup: Setup) -> DuelCandidate:
+        model = make(setup)
         plan = study.plan_for(setup, budgets)
         plan = replace(plan, budget_time=plan.budget_time / 2)
-        return DuelCandidate(served.target, served.data, plan, served.known)
+        return DuelCandidate(model.target, model.data, plan, model.known)
 
+    record = None
     try:
         record = duel_candidates(
-            contender(study.setup(configured(study.knobs))),
-            contender(study.setup(configuration)),
-            bench,
+            candidate(study.setup(configured(study.knobs))),
+            candidate(study.setup(configuration)),
+            instruments,
             rates=rates,
-            rng=coins,
+            rng=rng,
             key=(study.test, study.name),
             base_name=BASE,
         )
     except Exception as error:  # noqa: BLE001 - the user's function and model may raise anything
         reason = f"nothing came of the comparison: {in_words(error)}"
         finalist = Finalist(configuration, None, Verdict.INVALID, reason=reason)
-        judged = JudgedFinalist(finalist, None)
     else:
-        judged = _judged(configuration, study, record)
-    seconds = (bench.clock.now_ns() - begun_ns) * 1e-9
-    return replace(judged, finalist=replace(judged.finalist, seconds=seconds))
+        finalist = _finalist(configuration, study, record)
+    seconds = (instruments.clock.now_ns() - start_ns) * 1e-9
+    return replace(finalist, seconds=seconds), record
 
 
-def as_it_is(
-    study: Study, make: ModelFactory, bench: Instruments, environment: Environment, reason: str
+def measure_default(
+    study: Study,
+    make: ModelFactory,
+    instruments: Instruments,
+    environment: Environment,
+    reason: str,
 ) -> Record:
-    """The setup without tuning, measured and held to the constraints that need no base.
+    """Measure the setup without tuning, and judge it by the absolute constraints.
 
     Args:
         study: what it belongs to.
-        make: makes what a setup describes.
-        bench: what comes from outside.
+        make: makes the model of a setup.
+        instruments: clock, meters and progress display.
         environment: the software of this process.
         reason: why it is what is recommended, for people.
 
@@ -123,34 +116,33 @@ def as_it_is(
     setup = study.setup(configured(study.knobs))
     absolute = tuple(budget for budget in study.goal.constraints if not budget.relative)
     plan = study.plan_for(setup, absolute)
-    served = make(setup)
-    contender = DuelCandidate(served.target, served.data, plan, served.known)
-    with contender.ready(bench) as subject:
-        found = subject.measure(study.test, study.name, plan.load_seconds)
-    found = contender.informed(found)
-    judgements = judge(found, plan.judged, None, environment, "")
-    return Record(found, judgements, (reason,), quick=plan.quick, environment=environment)
+    model = make(setup)
+    candidate = DuelCandidate(model.target, model.data, plan, model.known)
+    with candidate.ready(instruments) as prepared:
+        measurement = prepared.measure(study.test, study.name, plan.load_seconds)
+    measurement = candidate.informed(measurement)
+    judgements = judge(measurement, plan.judged, None, environment, "")
+    return Record(measurement, judgements, (reason,), quick=plan.quick, environment=environment)
 
 
-def _judged(configuration: Configuration, study: Study, record: Record) -> JudgedFinalist:
-    wanted = gain(study.goal).text
-    about = next(one for one in record.judgements if one.budget == wanted)
-    finalist = Finalist(
+def _finalist(configuration: Configuration, study: Study, record: Record) -> Finalist:
+    text = study.goal.gain.text
+    on_objective = next(one for one in record.judgements if one.budget == text)
+    return Finalist(
         configuration,
-        gain=_gain(about, study.goal.objective),
+        gain=_gain(on_objective, study.goal.objective),
         verdict=record.verdict,
         judgements=record.judgements,
         metrics=record.measurement.metrics,
-        reason=_why(record.judgements),
+        reason=_why_not_proven(record.judgements),
     )
-    return JudgedFinalist(finalist, record)
 
 
-def _gain(about: Judgement, metric: Metric) -> Estimate | None:
+def _gain(judgement: Judgement, metric: Metric) -> Estimate | None:
     """The objective over that of the base; of a share the difference."""
-    if about.change is not None:
-        return about.change
-    now, base = about.measured, about.baseline
+    if judgement.change is not None:
+        return judgement.change
+    now, base = judgement.measured, judgement.baseline
     if now is None or base is None:
         return None
     if metric.unit == "share":
@@ -158,11 +150,10 @@ def _gain(about: Judgement, metric: Metric) -> Estimate | None:
     return Estimate(now.value / base, now.low / base, now.high / base) if base > 0 else None
 
 
-def _why(judgements: Sequence[Judgement]) -> str:
-    """What keeps a finalist from being proven better, in words; empty if nothing does."""
-    open_ones = (one for one in judgements if one.verdict is not Verdict.PASS)
-    words = (
-        f"{one.budget}: {one.verdict.value}" + (f", {one.reason}" if one.reason else "")
-        for one in open_ones
+def _why_not_proven(judgements: Sequence[Judgement]) -> str:
+    return "; ".join(
+        f"{judgement.budget}: {judgement.verdict.value}"
+        + (f", {judgement.reason}" if judgement.reason else "")
+        for judgement in judgements
+        if judgement.verdict is not Verdict.PASS
     )
-    return "; ".join(words)

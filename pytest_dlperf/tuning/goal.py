@@ -1,4 +1,4 @@
-"""Goal: what tuning is for, read from texts.
+"""Goal of tuning: an objective and constraints, read from texts.
 
 maximize METRIC | minimize METRIC      the objective, exactly one
 METRIC OP VALUE                        budgets as constraints, any number
@@ -37,17 +37,19 @@ _BETWEEN: Final = re.compile(r"\s*(?:,|\bsubject\s+to\b)\s*")
 _EXAMPLE: Final = "such as 'maximize throughput', 'accuracy >= baseline - 0.5pt'"
 _OBJECTIVES: Final = "one objective; ask for the other as a budget, such as 'p99 <= 20ms'"
 
+_LEAST_GAIN: Final = 1e-9  # relative: any proven gain is enough
+
 
 @dataclass(frozen=True, slots=True)
 class ConstraintMargin:
-    """How one constraint stands.
+    """By how much one constraint is held or broken.
 
     Attributes:
         budget: the constraint.
-        limit: in the metric's base unit; None if it hangs on a baseline that is not known.
+        limit: in the metric's base unit; None if it depends on an unknown baseline.
         excess: by how much it is broken, a logarithm of the cost or shares of one; at most 0 if
             it is held. None if the metric or the limit is not known.
-        reach: how far the interval of the excess goes to either side.
+        reach: half the interval of the excess.
         room: what the judge lets pass beyond the limit, since it is less than the loss that a
             budget on this metric has to find.
     """
@@ -79,7 +81,7 @@ class ConstraintMargin:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What constraints are asked about.
+    """The measurements that constraints are checked on.
 
     Attributes:
         metrics: what was measured.
@@ -96,7 +98,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What tuning is for.
+    """Objective and constraints of tuning.
 
     Attributes:
         objective: the metric to make better.
@@ -108,14 +110,29 @@ class Goal:
 
     @property
     def verb(self) -> str:
-        """What is done to the objective."""
+        """`maximize` or `minimize`."""
         return "maximize" if self.objective.better == "higher" else "minimize"
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics that it is about, the objective first, each once."""
+        """The metrics of objective and constraints, each once, the objective first."""
         names = (self.objective.name, *(budget.metric.name for budget in self.constraints))
         return tuple(dict.fromkeys(names))
+
+    @property
+    def gain(self) -> Budget:
+        """The objective as a budget of a duel: better than the base, by however little.
+
+        A demanded gain passes only when it is proven (`judge.losses.loss_to_find`).
+        """
+        higher = self.objective.better == "higher"
+        return Budget(
+            text=f"{self.objective.name} {'>' if higher else '<'} baseline",
+            metric=self.objective,
+            operator=">" if higher else "<",
+            factor=1 + _LEAST_GAIN if higher else 1 - _LEAST_GAIN,
+            offset=0.0,
+        )
 
     def cost(self, metrics: Mapping[str, Estimate]) -> float:
         """What the objective costs: a logarithm, or of a share its shortfall; less is better.
@@ -126,7 +143,7 @@ class Goal:
         return math.inf if measured is None else cost(self.objective, measured.value)
 
     def slacks(self, measured: Measured, base: Measured | None) -> tuple[ConstraintMargin, ...]:
-        """How each constraint stands.
+        """The margin of each constraint.
 
         Args:
             measured: what is asked about.

@@ -1,4 +1,4 @@
-"""Journal: the trials of a study, a line each, so that a run that was ended goes on."""
+"""Journal: the trials of a study, one line each, so that an interrupted run can go on."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _VERSION: Final = 1
 
 
 class Journal:
-    """A file that lines are added to, each of them on the disk before the next trial begins.
+    """An append-only file; each line is on the disk before the next trial begins.
 
-    Several processes may add to it. Whoever is ended while writing leaves half a line, which
-    nobody reads. A journal can only save time: one that cannot be written is done without.
+    Several processes may add to it. A process killed while writing leaves half a line, which is
+    ignored. A journal only saves time, so an unusable one causes a warning and no error.
 
     Args:
-        path: the file; its name tells one study from all others.
-        warn: takes one sentence if it is of no use.
+        path: the file, unique to one study.
+        warn: called with one sentence if the file is unusable.
     """
 
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
@@ -32,7 +32,7 @@ class Journal:
         self._given_up = False
 
     def lines(self) -> tuple[dict[str, Any], ...]:
-        """What was added so far; empty if there is no journal, or none that can be read."""
+        """The lines so far; empty without a readable file."""
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:
@@ -43,7 +43,7 @@ class Journal:
         return tuple(_readable(content))
 
     def add(self, fields: Mapping[str, object]) -> None:
-        """Add a line, and see it to the disk.
+        """Add a line, and sync it to the disk.
 
         Args:
             fields: plain values.
@@ -57,7 +57,7 @@ class Journal:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 if file.seek(0, os.SEEK_END):
                     file.seek(-1, os.SEEK_END)
-                    # Half a line that somebody left must not spoil this one.
+                    # Half a line of a killed process must not spoil this one.
                     text = text if file.read(1) == b"\n" else f"\n{text}"
                 file.write(f"{text}\n".encode())
                 file.flush()

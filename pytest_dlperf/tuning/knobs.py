@@ -1,7 +1,7 @@
-"""Knobs: what tuning can try without more ado, each with values that are a good start.
+"""Built-in knobs, each with default values.
 
-`knobs.units(512, 128, 64)` tries these values, `knobs.units()` those that stand here. Whatever
-the order, what the setup has without tuning comes first.
+`knobs.units(512, 128, 64)` tries these values, `knobs.units()` the defaults. Whatever the order,
+the value of the setup without tuning comes first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Pruning: TypeAlias = MagnitudePruning | NeuronPruning
 
 _SMALLER: Final = (512, 256, 128, 64, 32)
 _FINISHES: Final = (Distillation, MagnitudePruning, NeuronPruning, Quantisation)
-"""In the order in which they are applied: what makes a smaller model comes first."""
+"""In the order of their application: the steps that make a smaller model come first."""
 
 
 def cleaning(*values: object) -> Knob:
@@ -40,7 +40,7 @@ def cleaning(*values: object) -> Knob:
 
 
 def normalisation(*values: object) -> Knob:
-    """Features of like size, ahead of time: `none`, `standard` or `min-max`."""
+    """Feature scaling ahead of time: `none`, `standard` or `min-max`."""
 
     def apply(setup: Setup, value: object) -> Setup:
         rest = [one for one in setup.preparations if not isinstance(one, Normalisation)]
@@ -57,7 +57,7 @@ def normalisation(*values: object) -> Knob:
 
 
 def normalisation_in_graph(*values: object) -> Knob:
-    """The same in the served model, so that requests carry raw rows."""
+    """Feature scaling in the served model, so that requests carry raw rows."""
 
     def apply(setup: Setup, value: object) -> Setup:
         rest = [one for one in setup.fronts if not isinstance(one, InGraphNormalisation)]
@@ -75,9 +75,9 @@ def normalisation_in_graph(*values: object) -> Knob:
 
 
 def augmentation(*values: object) -> Knob:
-    """Training rows that differ a little each time: `Augmentation.image(...)` and so on, or None.
+    """Random changes of training rows: `Augmentation.image(...)` and so on, or None.
 
-    What suits depends on the rows; without values it is noise, for normalised features.
+    The choice depends on the rows; the default is noise, for normalised features.
     """
     given = values or (None, Augmentation.noise(deviation=0.05), Augmentation.noise(deviation=0.2))
     _check_kinds("augmentation", given, (Augmentation, type(None)))
@@ -121,7 +121,7 @@ def distillation(*values: object) -> Knob:
 
 
 def pruning(*values: object) -> Knob:
-    """Weights or units taken out: `MagnitudePruning(...)`, `NeuronPruning(...)`, or None."""
+    """Removal of weights or units: `MagnitudePruning(...)`, `NeuronPruning(...)`, or None."""
     given = values or (None, NeuronPruning(0.5), NeuronPruning(0.75))
     return _finish("pruning", given, (MagnitudePruning, NeuronPruning))
 
@@ -132,7 +132,7 @@ def quantisation(*values: object) -> Knob:
 
 
 def optimizer(*values: object) -> Knob:
-    """What trains: `gradient_descent`, `sgd`, `rmsprop`, `adam` or `adamw`; None as compiled."""
+    """Optimizer: `gradient_descent`, `sgd`, `rmsprop`, `adam` or `adamw`; None as compiled."""
 
     def apply(setup: Setup, value: object) -> Setup:
         momentum = setup.recipe.momentum if value in WITH_MOMENTUM else None
@@ -165,17 +165,17 @@ def epochs(*values: object) -> Knob:
 
 
 def precision(*values: object) -> Knob:
-    """What the model computes in while it is trained."""
+    """Number format of training."""
     return _recipe("precision", values or ("float32", "mixed_bfloat16"))
 
 
 def steps_per_execution(*values: object) -> Knob:
-    """Training steps that TensorFlow carries out in one call."""
+    """Training steps per call of TensorFlow."""
     return _recipe("steps_per_execution", values or (1, 8, 32))
 
 
 def max_batch_size(*values: object) -> Knob:
-    """The most requests that one call carries; sizes that are allowed are cut or end with it."""
+    """The most requests per call; allowed batch sizes above it are dropped, and it is added."""
 
     def apply(setup: Setup, value: object) -> Setup:
         serving = setup.serving
@@ -196,7 +196,7 @@ def max_batch_size(*values: object) -> Knob:
 
 
 def batch_timeout(*values: object) -> Knob:
-    """Time that the oldest request may wait for its batch to fill: seconds, or such as `2ms`."""
+    """The longest wait for a batch to fill: seconds, or text such as `2ms`."""
 
     def apply(setup: Setup, value: object) -> Setup:
         serving = dataclasses.replace(setup.serving, batch_timeout=_seconds(value))
@@ -207,17 +207,17 @@ def batch_timeout(*values: object) -> Knob:
 
 
 def replicas(*values: object) -> Knob:
-    """Copies of the model that answer at the same time."""
+    """Copies of the model that run in parallel."""
     return _serving("replicas", values or (1, 2, 4))
 
 
 def intra_op_threads(*values: object) -> Knob:
-    """Threads of one operation; each replica then has a process. None leaves it to TensorFlow."""
+    """Threads per operation; each replica then is a process. None leaves it to TensorFlow."""
     return _serving("intra_op_threads", values or (None, 1, 2))
 
 
 def runtime(*values: object) -> Knob:
-    """What computes the answers: `tf.function`, `xla`, `litert` or `onnx`."""
+    """Runtime of the served model: `tf.function`, `xla`, `litert` or `onnx`."""
 
     def apply(setup: Setup, value: object) -> Setup:
         return dataclasses.replace(setup, runtime=value)  # type: ignore[arg-type]  # checked there

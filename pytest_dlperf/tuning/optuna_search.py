@@ -1,14 +1,13 @@
-"""Optuna search: configurations that a model of the trials so far holds for promising.
+"""Bayesian search by Optuna.
 
-Tree-structured Parzen estimators (Bergstra, Bardenet, Bengio and Kegl 2011), as Optuna has them,
-with constraints. Nothing is kept between two questions: each builds the model anew from the
-history, so that a study that was cut short goes on as it would have.
+Tree-structured Parzen estimators (Bergstra, Bardenet, Bengio and Kegl 2011) with constraints.
+No state is kept: each proposal builds the model anew from the history, so that an interrupted
+study goes on as it would have.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,7 +16,7 @@ import numpy as np
 
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.tuning.configuration import Configuration
-from pytest_dlperf.tuning.search import drawn_by_chance, next_untried
+from pytest_dlperf.tuning.search import Search, random_configurations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,43 +28,37 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.result import TrialResult
 
 _TRIES: Final = 32  # proposals; they repeat themselves where few configurations are left
-_STARTUP: Final = 10  # as Optuna has it: trials before there is a model
-_UNKNOWN: Final = 10.0  # what a constraint counts as broken by, whose metric was not measured
+_STARTUP: Final = 10  # Optuna's default: random trials before the model
+_UNKNOWN: Final = 10.0  # violation of a constraint whose metric was not measured
 
 
-@dataclass(frozen=True, slots=True)
-class Bayesian:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bayesian(Search):
     """Configurations that promise a better objective within the constraints.
 
     Attributes:
-        knobs: of the study.
-        trials: the most to make.
-        goal: what it is for.
-        seed: of the draws.
+        goal: objective and constraints.
 
     Raises:
         UsageError: if Optuna is not installed.
     """
 
-    knobs: tuple[Knob, ...]
-    trials: int
     goal: Goal
-    seed: int = 0
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
         try:
-            import optuna  # noqa: F401 - whether it is there
+            import optuna  # noqa: F401 - whether it is installed
         except ImportError:
             raise UsageError(
                 "a bayesian search needs Optuna, which is not installed",
                 "pip install 'pytest-dlperf[tune]', or search='random'",
             ) from None
 
-    def ask(self, history: Sequence[TrialResult]) -> Configuration | None:
-        """The next configuration."""
-        wished = itertools.chain(self._proposals(history), drawn_by_chance(self.knobs, self.seed))
-        return next_untried(self.knobs, self.trials, history, wished)
+    def candidates(self, history: Sequence[TrialResult]) -> Iterator[Configuration]:
+        """Proposals of the model; where they repeat themselves, random configurations."""
+        yield from self._proposals(history)
+        yield from random_configurations(self.knobs, self.seed)
 
     def _proposals(self, history: Sequence[TrialResult]) -> Iterator[Configuration]:
         import optuna
@@ -75,12 +68,12 @@ class Bayesian:
             study = self._study(history, spaces)
         for _ in range(_TRIES):
             with _quiet():
-                asked = study.ask(spaces)
-            places = asked.params
+                trial = study.ask(spaces)
+            places = trial.params
             yield Configuration(
                 {knob.name: _ordered(knob)[places[knob.name]] for knob in self.knobs}
             )
-            study.tell(asked, state=optuna.trial.TrialState.PRUNED)
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
 
     def _study(
         self,
@@ -97,16 +90,16 @@ class Bayesian:
         study = optuna.create_study(sampler=sampler, direction="minimize")
         base = history[0].measured if history else None
         for trial in history:
-            study.add_trial(self._told(trial, base, spaces))
+            study.add_trial(self._frozen(trial, base, spaces))
         return study
 
-    def _told(
+    def _frozen(
         self,
         trial: TrialResult,
         base: Measured | None,
         spaces: dict[str, optuna.distributions.BaseDistribution],
     ) -> optuna.trial.FrozenTrial:
-        """A trial as Optuna keeps it; one that came to nothing is worse than all others."""
+        """A trial as Optuna keeps it; one without a result is pruned, worse than all others."""
         import optuna
 
         texts = trial.configuration.texts()
@@ -140,7 +133,7 @@ def _ordered(knob: Knob) -> tuple[object, ...]:
 
 
 def _space(knob: Knob) -> optuna.distributions.BaseDistribution:
-    """Places among the values: numbers that are close are likely to do alike."""
+    """Indices of the values: an ordered space for numbers, categories for anything else."""
     import optuna
 
     last = len(knob.values) - 1
@@ -151,7 +144,7 @@ def _space(knob: Knob) -> optuna.distributions.BaseDistribution:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna tells of every study and trial; its verbosity is the whole process', so it is lent."""
+    """Silence Optuna's log, whose verbosity is global to the process."""
     import optuna
 
     before = optuna.logging.get_verbosity()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.training.summary import Epoch
     from pytest_dlperf.tuning.configuration import Setup
 
-_HELD: Final = 4  # models that stay in memory; further ones are read from the cache again
+_IN_MEMORY: Final = 4  # models; others are read from the cache again
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +42,8 @@ class ServableModel:
     Attributes:
         target: as `dlperf(target, data)` takes it.
         data: the test rows, prepared as the setup says.
-        known: what is known beside its load: of its training, and its size.
-        fresh: whether its model was trained for this; else it was trained before.
+        known: metrics of its training, and its size.
+        fresh: whether its model was trained just now.
     """
 
     target: object
@@ -53,10 +53,10 @@ class ServableModel:
 
 
 class ModelFactory(Protocol):
-    """Somebody who makes what a setup describes."""
+    """Makes the model of a setup."""
 
     def __call__(self, setup: Setup) -> ServableModel:
-        """Build, train or fetch, and get it ready to be served.
+        """Build the model, train it or load it from the cache, and convert it to its runtime.
 
         Raises:
             Exception: whatever the user's function or its model raises.
@@ -75,8 +75,8 @@ class Pipeline:
         split: the rows as they came.
         seed: of weights, of the order of rows, and of what layers draw.
         folder: where trained models are kept between runs; None keeps them in memory only.
-        bench: what comes from outside.
-        warn: takes one sentence if the cache is of no use.
+        instruments: clock, meters and progress display.
+        warn: called with one sentence if the cache is unusable.
     """
 
     def __init__(  # noqa: PLR0913 - of what, from what, and with what
@@ -86,21 +86,21 @@ class Pipeline:
         *,
         seed: int,
         folder: Path | None,
-        bench: Instruments,
+        instruments: Instruments,
         warn: Callable[[str], None],
     ) -> None:
         self._build = build
         self._split = split
         self._seed = seed
         self._folder = folder
-        self._bench = bench
+        self._instruments = instruments
         self._warn = warn
         self._hashes = split_hash(split), content_hash(split.test.inputs, split.test.labels)
         self._models: OrderedDict[str, Trained] = OrderedDict()
         self._prepared: tuple[tuple[object, ...], Split] = ((), split)
 
     def __call__(self, setup: Setup) -> ServableModel:
-        """Build, train or fetch, and get it ready to be served.
+        """Build the model, train it or load it from the cache, and convert it to its runtime.
 
         Raises:
             UsageError, TargetError, TrainingError, DataError: if that is impossible.
@@ -109,10 +109,10 @@ class Pipeline:
         from pytest_dlperf.targets.conversion import as_target, size_of
 
         prepared = self._prepare(setup)
-        data = self._asked(prepared)
+        data = self._test_rows(prepared)
         finishes, quantisation = split_steps(setup.finishes, setup.runtime)
         trained, fresh = self._trained(replace(setup, finishes=finishes), prepared)
-        self._bench.progress.show(f"preparing {setup.runtime}", None)
+        self._instruments.progress.show(f"preparing {setup.runtime}", None)
         target = as_target(trained.model, setup.runtime, data.inputs, quantisation)
         figures = trained.training.metrics
         known = {name: Estimate(*ends) for name, ends in figures.items()}
@@ -121,15 +121,15 @@ class Pipeline:
 
     def _prepare(self, setup: Setup) -> Split:
         if self._prepared[0] != tuple(map(str, setup.preparations)):
-            self._bench.progress.show("preparing the rows", None)
+            self._instruments.progress.show("preparing the rows", None)
             split = self._split
             for step in setup.preparations:
                 split = step(split)
             self._prepared = tuple(map(str, setup.preparations)), split
         return self._prepared[1]
 
-    def _asked(self, prepared: Split) -> Data:
-        """The test rows; they are the same to whoever compares answers, however prepared."""
+    def _test_rows(self, prepared: Split) -> Data:
+        """The test rows; keep the hash of the raw ones, so that answers are compared row by row."""
         data, raw = as_data(prepared.test), self._split.test
         if len(data.inputs) != len(raw.inputs):
             raise DataError(
@@ -157,7 +157,7 @@ class Pipeline:
         else:
             trained = cached(self._folder, self._key(setup, model), train, self._warn)
         self._models[setup.trained] = trained
-        while len(self._models) > _HELD and self._folder is not None:
+        while len(self._models) > _IN_MEMORY and self._folder is not None:
             self._models.popitem(last=False)
         return trained, not trained.training.cached
 
@@ -165,7 +165,7 @@ class Pipeline:
         from pytest_dlperf.training.keras.fit import built
         from pytest_dlperf.training.keras.graph_layers import with_fronts
 
-        self._bench.progress.show("building the model", None)
+        self._instruments.progress.show("building the model", None)
         model = built(self._build, setup.arguments, setup.recipe, self._seed)
         return with_fronts(model, setup.fronts, prepared.train) if setup.fronts else model
 
@@ -173,18 +173,18 @@ class Pipeline:
         from pytest_dlperf.training.keras.fit import fit
         from pytest_dlperf.training.model_cache import Trained, TrainingSettings
 
-        progress, clock, recipe = self._bench.progress, self._bench.clock, setup.recipe
+        progress, clock, recipe = self._instruments.progress, self._instruments.clock, setup.recipe
 
-        def heard(epoch: Epoch) -> None:
+        def on_epoch(epoch: Epoch) -> None:
             left = epoch.seconds * (epoch.of - epoch.number)
             progress.show(f"training, epoch {epoch.number} of {epoch.of}", left)
 
-        def another(arguments: Mapping[str, object]) -> Model:
-            wanted = {**setup.arguments, **arguments}
-            return self._built(replace(setup, arguments=wanted), prepared)
+        def build_student(arguments: Mapping[str, object]) -> Model:
+            merged = {**setup.arguments, **arguments}
+            return self._built(replace(setup, arguments=merged), prepared)
 
         progress.show("training", None)
-        fitted = fit(model, prepared.train, None, recipe, clock, heard, self._seed)
+        fitted = fit(model, prepared.train, None, recipe, clock, on_epoch, self._seed)
         run = TrainingRun(fitted.epochs, fitted.first_step_seconds, fitted.steps, {})
         metrics = summarise_training([run], ()).metrics
         model, begun_ns = fitted.model, clock.now_ns()
@@ -195,16 +195,16 @@ class Pipeline:
             model = finished(
                 model,
                 finish,
-                build=another,
+                build=build_student,
                 train=prepared.train,
                 recipe=recipe,
                 clock=clock,
                 seed=self._seed,
             )
-        # What is done after fitting is a part of training, as far as time goes.
+        # Post-training steps count as training time.
         more = (clock.now_ns() - begun_ns) * 1e-9 if setup.finishes else 0.0
         if "train.time" in metrics:
-            metrics["train.time"] = _later(metrics["train.time"], more)
+            metrics["train.time"] = _plus(metrics["train.time"], more)
         steps = fitted.steps
         history = {
             name: [float(epoch.logs[name]) for epoch in fitted.epochs]
@@ -235,21 +235,21 @@ class Pipeline:
         )
 
 
-def _later(seconds: Estimate, more: float) -> Estimate:
+def _plus(seconds: Estimate, more: float) -> Estimate:
     return Estimate(seconds.value + more, seconds.low + more, seconds.high + more)
 
 
 def split_hash(split: Split) -> str:
-    """Of all rows and labels."""
+    """Hash of all rows and labels."""
     train, test = split.train, split.test
     return content_hash(train.inputs, train.labels, test.inputs, test.labels)
 
 
 def architecture(model: Model) -> str:
-    """A model as Keras writes it, with layers numbered by their place.
+    """A model's JSON by Keras, with layers numbered by position.
 
-    Keras numbers layers through all models of a process, so their names depend on what was built
-    before. Empty for a model that Keras cannot write; its source tells it apart.
+    Keras numbers layers across all models of a process, so their names depend on earlier models.
+    Empty for a model that Keras cannot serialise; its source identifies it.
     """
     given: Any = model
     try:
@@ -286,7 +286,7 @@ def _renamed(part: object, names: Mapping[str, str]) -> object:
 
 
 def source_hash(function: Callable[..., object]) -> str:
-    """Of the file that a function is written in; empty if there is none."""
+    """Hash of the source file of a function; empty without one."""
     inner: Any = inspect.unwrap(function)
     inner = getattr(inner, "func", inner)  # of a functools.partial
     try:

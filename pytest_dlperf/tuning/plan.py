@@ -1,4 +1,4 @@
-"""Tuning plan: what `@pytest.mark.dlperf_sweep(...)` asks for, read and checked."""
+"""Tuning plan: the arguments of `@pytest.mark.dlperf_sweep(...)`, read and checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 TRAINING_METRICS: Final = frozenset({"train.time", "train.throughput"})
-"""What a study knows of the training of each configuration."""
+"""Metrics of training that a study measures."""
 
 _ARGUMENTS: Final = ("knobs", "search", "trials", "finalists", "seed")
 _SEARCH: Final[SearchName] = "bayesian"
@@ -28,10 +28,10 @@ _FEWEST: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class TuningPlan:
-    """What a study is asked for.
+    """How a study is made.
 
     Attributes:
-        goal: what it is for.
+        goal: objective and constraints.
         knobs: what is tried; None tries the usual ones that suit.
         search: how configurations are chosen.
         trials: how many are tried, the setup without tuning among them.
@@ -51,7 +51,7 @@ class TuningPlan:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What a command line says of all studies of a run; None leaves it to the test.
+    """Options of the command line for all studies of a run; None leaves it to the test.
 
     Attributes:
         search: how configurations are chosen.
@@ -69,22 +69,22 @@ class Overrides:
     fresh: bool = False
 
     def on(self, plan: TuningPlan, known: Mapping[str, Knob]) -> TuningPlan:
-        """A test's plan as this run has it.
+        """A test's plan with these overrides.
 
         Args:
             plan: the test's.
             known: all knobs that have a name here.
 
         Raises:
-            UsageError: for a knob that there is not, or a value that it cannot have.
+            UsageError: for an unknown knob or value.
         """
         numbers = {name: getattr(self, name) for name in ("search", "trials", "seed")}
-        said = {name: value for name, value in numbers.items() if value is not None}
+        changes = {name: value for name, value in numbers.items() if value is not None}
         if self.knobs:
             own = {knob.name: knob for knob in plan.knobs or ()}
             given = {knob.name: knob for knob in chosen(self.knobs, {**known, **own})}
-            said["knobs"] = tuple({**own, **given}.values())
-        return dataclasses.replace(plan, **said)
+            changes["knobs"] = tuple({**own, **given}.values())
+        return dataclasses.replace(plan, **changes)
 
 
 def tuning_plan(
@@ -99,7 +99,7 @@ def tuning_plan(
 
     Raises:
         BudgetSyntaxError: for an objective or a budget that cannot be read.
-        UsageError: for an argument that there is not, or a value that is not allowed.
+        UsageError: for an unknown argument or a value that is not allowed.
     """
     unknown = sorted(set(kwargs) - set(_ARGUMENTS))
     if unknown:
@@ -124,7 +124,7 @@ def tuning_plan(
 
 
 def check_measured(goal: Goal) -> None:
-    """Refuse a goal that is about something else than what a study measures.
+    """Refuse a goal with a metric that a study does not measure.
 
     Raises:
         UsageError: naming the first such metric.
@@ -138,7 +138,7 @@ def check_measured(goal: Goal) -> None:
 
 
 def checked_knobs(knobs: object, known: Mapping[str, Knob]) -> tuple[Knob, ...] | None:
-    """What a marker or a call gives as knobs; None if it gives none.
+    """The knobs of a marker or a call; None if it gives none.
 
     Args:
         knobs: several knobs, names of them, or texts such as `units=512,64`.
@@ -160,7 +160,7 @@ def _checked_search(search: object) -> SearchName:
     return cast("SearchName", search)
 
 
-def check_whole(value: object, spelt: str, least: int) -> int:
+def check_whole(value: object, label: str, least: int) -> int:
     """A whole number.
 
     Raises:
@@ -168,4 +168,4 @@ def check_whole(value: object, spelt: str, least: int) -> int:
     """
     if isinstance(value, int) and not isinstance(value, bool) and value >= least:
         return value
-    raise UsageError(f"{spelt}{value!r:.80}", f"expected a whole number, {least} or more")
+    raise UsageError(f"{label}{value!r:.80}", f"expected a whole number, {least} or more")

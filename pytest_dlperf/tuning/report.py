@@ -1,4 +1,4 @@
-"""Tuning table: the Pareto front of a study as text of 80 columns."""
+"""Report: a study as text of 80 columns: the Pareto front, the effects, and code to paste."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import textwrap
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.history.compare_report import interval, signed, sized
+from pytest_dlperf.history.compare_report import signed
 from pytest_dlperf.metrics import in_order, metric_named
-from pytest_dlperf.report.github import code_cell, table, text_cell
 from pytest_dlperf.tuning.code import marker_code, setup_code
 from pytest_dlperf.tuning.result import WEIGHED
 from pytest_dlperf.tuning.selection import common_metrics, front, half_width
@@ -23,27 +22,24 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.result import Effect, Finalist, TrialResult, Tuned
     from pytest_dlperf.units import Dimension
 
-
 WIDTH: Final = 79
-
 HEADINGS: Final = {"model_size": "memory", "train.time": "training"}
-"""What stands above a column, where it is not the name of the metric."""
+"""Headings of columns that are not the name of the metric."""
 
 _WIDTHS: Final[dict[Dimension, int]] = {"1/s": 15, "s": 13, "share": 15, "bytes": 9, "1": 14}
-_NUMBER: Final = 5
-_SHOWN: Final = 12
-_REASONS: Final = 5
-_LARGE: Final = 0.1
-_SMALL: Final = 0.0005  # an interval of a twentieth of a percent is none to speak of
+_NUMBER: Final = 5  # characters of a trial's number and marks
+_SHOWN: Final = 12  # trials
+_REASONS: Final = 5  # of failed trials
+_LARGE: Final = 0.1  # intervals from here on have no decimals
+_SMALL: Final = 0.0005  # intervals up to a twentieth of a percent are left out
 
-
-_TOLD: Final = ("throughput", "p99", "accuracy", "train.time")
-_KNOB: Final = 15
-_EFFECT: Final = 16
+_EFFECTS_IN: Final = ("throughput", "p99", "accuracy", "train.time")
+_KNOB: Final = 15  # width of the column
+_EFFECT: Final = 16  # width of a column
 _COLUMNS: Final = 4
 _INDENT: Final = "    "
-_FARTHEST: Final = 1000.0  # percent
-_NONE: Final = 0.005
+_FARTHEST: Final = 1000.0  # percent; wider intervals tell nothing
+_NONE: Final = 0.005  # percent or points
 
 
 def with_table(tuned: Tuned) -> Tuned:
@@ -60,8 +56,8 @@ def table_lines(tuned: Tuned) -> Iterator[str]:
     yield _row("", headings(names), names)
     for number, trial in shown:
         yield _row(mark(tuned, number, trial, on_front), cells(trial, names), names)
-        about = f"{words_of(tuned, trial.configuration)}{_role(tuned, trial.configuration)}"
-        yield from filled(about, " " * (_NUMBER + 1))
+        differences = f"{words_of(tuned, trial.configuration)}{_role(tuned, trial.configuration)}"
+        yield from filled(differences, " " * (_NUMBER + 1))
     yield ""
     for line in legend(tuned, len(shown)):
         yield from filled(line)
@@ -72,7 +68,7 @@ def table_lines(tuned: Tuned) -> Iterator[str]:
 
 
 def heading(tuned: Tuned) -> str:
-    """What was tried, and for what."""
+    """Test, goal, load, search, and the number of trials."""
     measured = sum(trial.measured is not None for trial in tuned.trials)
     failed = sum(bool(trial.failed) for trial in tuned.trials)
     skipped = sum(bool(trial.skipped) for trial in tuned.trials)
@@ -88,7 +84,7 @@ def heading(tuned: Tuned) -> str:
 
 
 def shown_trials(tuned: Tuned) -> tuple[tuple[int, TrialResult], ...]:
-    """Trials with their numbers: without tuning, what is recommended, and the front.
+    """Numbered trials: without tuning, the finalists, and the front.
 
     Of a large front, the best by the objective.
     """
@@ -120,9 +116,9 @@ def mark(tuned: Tuned, number: int, trial: TrialResult, on_front: frozenset[int]
 
 
 def columns_of(tuned: Tuned) -> tuple[str, ...]:
-    """The metrics of the table: those of the goal, then those that a setup chooses between.
+    """The metrics of the table: those of the goal, then `WEIGHED`, as many as fit.
 
-    As many as fit; what no trial has measured is left out.
+    Metrics that no trial has measured are left out.
     """
     known = {name for trial in tuned.trials for name in trial.metrics}
     room = WIDTH - _NUMBER
@@ -135,19 +131,19 @@ def columns_of(tuned: Tuned) -> tuple[str, ...]:
 
 
 def headings(names: Sequence[str]) -> list[str]:
-    """What stands above the columns."""
+    """The headings of these metrics."""
     return [HEADINGS.get(name, name) for name in names]
 
 
 def cells(trial: TrialResult, names: Sequence[str]) -> list[str]:
-    """Metrics with intervals; a dash for what is not known."""
+    """Metrics with intervals; a dash for unknown ones."""
     return [
-        with_reach(trial.metrics[name], name) if name in trial.metrics else "-" for name in names
+        with_interval(trial.metrics[name], name) if name in trial.metrics else "-" for name in names
     ]
 
 
-def with_reach(estimate: Estimate, name: str) -> str:
-    """A value and how far its interval reaches, the longer side; nothing if it was counted."""
+def with_interval(estimate: Estimate, name: str) -> str:
+    """A value and half its interval, the longer side; without it for counted values."""
     unit = metric_named(name).unit
     text, reach = format_quantity(estimate.value, unit), half_width(estimate)
     if unit == "share":
@@ -161,7 +157,7 @@ def with_reach(estimate: Estimate, name: str) -> str:
 
 
 def words_of(tuned: Tuned, configuration: Configuration) -> str:
-    """How a configuration differs from the setup without tuning."""
+    """The values of a configuration that differ from the defaults."""
     changed = configuration.differences(tuned.default)
     if not changed:
         return "without tuning"
@@ -173,7 +169,7 @@ def _role(tuned: Tuned, configuration: Configuration) -> str:
 
 
 def legend(tuned: Tuned, shown: int) -> Iterator[str]:
-    """What the marks mean, and what is not shown."""
+    """The meaning of the marks, the number of trials not shown, problems and notes."""
     measured = sum(trial.measured is not None for trial in tuned.trials)
     left = measured - shown
     more = f"; {left} more {'is' if left == 1 else 'are'} not shown" if left else ""
@@ -181,23 +177,23 @@ def legend(tuned: Tuned, shown: int) -> Iterator[str]:
         "* nothing measured is as good in all of these and better in one beyond the noise; "
         f"> recommended; ± half a 95 % interval, its longer side{more}"
     )
-    yield from troubles(tuned)
+    yield from problems(tuned)
     yield from (f"note: {note}" for note in tuned.notes)
 
 
-def troubles(tuned: Tuned) -> Iterator[str]:
-    """Why trials failed or were skipped, the same reason once."""
-    found: dict[tuple[str, str], list[int]] = {}
+def problems(tuned: Tuned) -> Iterator[str]:
+    """Why trials failed or were skipped, each reason once."""
+    trials: dict[tuple[str, str], list[int]] = {}
     for number, trial in enumerate(tuned.trials, start=1):
         for kind, reason in (("failed", trial.failed), ("skipped", trial.skipped)):
             if reason:
-                found.setdefault((kind, reason), []).append(number)
-    for (kind, reason), numbers in itertools.islice(found.items(), _REASONS):
+                trials.setdefault((kind, reason), []).append(number)
+    for (kind, reason), numbers in itertools.islice(trials.items(), _REASONS):
         first = words_of(tuned, tuned.trials[numbers[0] - 1].configuration)
         others = f", and {len(numbers) - 1} more" if len(numbers) > 1 else ""
         yield f"{kind}: #{numbers[0]} ({first}){others}: {reason}"
-    if len(found) > _REASONS:
-        left = sum(map(len, list(found.values())[_REASONS:]))
+    if len(trials) > _REASONS:
+        left = sum(map(len, list(trials.values())[_REASONS:]))
         yield f"{left} more failed or were skipped for other reasons, which are in the JSON"
 
 
@@ -222,7 +218,7 @@ def gain_words(tuned: Tuned, finalist: Finalist) -> str:
 
 
 def finalist_line(tuned: Tuned, finalist: Finalist) -> str:
-    """What the judge said of a finalist."""
+    """The verdict on a finalist."""
     number = tuned.trials.index(tuned.trial_of(finalist.configuration)) + 1
     said = f"{finalist.verdict} #{number} against the setup without tuning: "
     reason = f"; {finalist.reason}" if finalist.reason else ""
@@ -250,7 +246,7 @@ def _row(number: str, columns: Sequence[str], names: Sequence[str]) -> str:
 
 
 def tuning_lines(tuned: Tuned) -> Iterator[str]:
-    """All of it as plain text of 80 columns."""
+    """The whole report as plain text of 80 columns."""
     yield from table_lines(tuned)
     yield ""
     yield from effect_lines(tuned)
@@ -265,8 +261,8 @@ def tuning_lines(tuned: Tuned) -> Iterator[str]:
 
 
 def effect_lines(tuned: Tuned) -> Iterator[str]:
-    """What each value of a knob was worth, with its interval, in four metrics."""
-    columns = told_metrics(tuned)
+    """The effect of each value of a knob, with its interval, in up to four metrics."""
+    columns = effect_metrics(tuned)
     yield "What each knob was worth, all else being equal (95 % intervals):"
     yield ""
     headings = "".join(f"{_heading(name):>{_EFFECT}}" for name in columns)
@@ -278,26 +274,26 @@ def effect_lines(tuned: Tuned) -> Iterator[str]:
         yield from filled(f"{knob.name}, instead of {knob.default}")
         for value in dict.fromkeys(one.value for one in effects):
             by_metric = {one.metric: one for one in effects if one.value == value}
-            told = "".join(f"{effect_cell(by_metric.get(name)):>{_EFFECT}}" for name in columns)
+            cells_ = "".join(f"{effect_cell(by_metric.get(name)):>{_EFFECT}}" for name in columns)
             label = f"  {value}"
             if len(label) < _KNOB:
-                yield f"{label:<{_KNOB}}{told}".rstrip()
+                yield f"{label:<{_KNOB}}{cells_}".rstrip()
             else:
                 yield from filled(label.strip(), "  ")
-                yield f"{'':<{_KNOB}}{told}".rstrip()
+                yield f"{'':<{_KNOB}}{cells_}".rstrip()
     yield ""
     yield from filled(basis_words(tuned.effects))
 
 
-def told_metrics(tuned: Tuned) -> tuple[str, ...]:
-    """The metrics that effects are told of: at most four, those of the goal first."""
-    found = {one.metric for one in tuned.effects}
-    wanted = dict.fromkeys((*tuned.goal.metrics, *_TOLD))
-    return tuple(name for name in wanted if name in found)[:_COLUMNS]
+def effect_metrics(tuned: Tuned) -> tuple[str, ...]:
+    """The metrics of the effects: at most four, those of the goal first."""
+    known = {effect.metric for effect in tuned.effects}
+    names = dict.fromkeys((*tuned.goal.metrics, *_EFFECTS_IN))
+    return tuple(name for name in names if name in known)[:_COLUMNS]
 
 
 def effect_cell(effect: Effect | None) -> str:
-    """A change and how far its interval reaches, the longer side; a dash if it cannot be told."""
+    """A change and half its interval, the longer side; a dash if it is unknown."""
     if effect is None:
         return "-"
     unit = metric_named(effect.metric).unit
@@ -309,7 +305,7 @@ def effect_cell(effect: Effect | None) -> str:
 
 
 def basis_words(effects: Sequence[Effect]) -> str:
-    """Where the effects come from."""
+    """How the effects were estimated."""
     bases = {one.basis for one in effects}
     pairs = (
         "From pairs of trials that differ in this knob alone; the intervals allow for the noise "
@@ -323,52 +319,3 @@ def basis_words(effects: Sequence[Effect]) -> str:
 def _heading(name: str) -> str:
     unit = "pt" if metric_named(name).unit == "share" else "%"
     return f"{HEADINGS.get(name, name)}, {unit}"
-
-
-def tuning_markdown(tuned: Tuned) -> Iterator[str]:
-    """All of it as Markdown for a pull request or a page."""
-    yield f"### dlperf tune: {code_cell(tuned.test)}"
-    yield ""
-    yield text_cell(heading(tuned))
-    yield ""
-    shown, names, on_front = shown_trials(tuned), columns_of(tuned), front_numbers(tuned)
-    rows = [
-        (
-            text_cell(mark(tuned, number, trial, on_front).strip()),
-            code_cell(words_of(tuned, trial.configuration)),
-            *map(text_cell, cells(trial, names)),
-        )
-        for number, trial in shown
-    ]
-    header = ("", "configuration", *headings(names))
-    yield from table(header, rows, frozenset({"", "configuration"}))
-    yield ""
-    yield from (f"- {text_cell(line)}" for line in legend(tuned, len(shown)))
-    yield ""
-    yield f"**{text_cell(recommendation(tuned))}**"
-    yield ""
-    yield from (f"- {text_cell(finalist_line(tuned, one))}" for one in tuned.finalists)
-    yield ""
-    yield from _effect_table(tuned)
-    for code in (setup_code(tuned.setup), marker_code(tuned)):
-        yield from ("", "```python", *code.splitlines(), "```")
-
-
-def _effect_table(tuned: Tuned) -> Iterator[str]:
-    rows = [
-        (
-            code_cell(f"{one.knob}={one.value}"),
-            code_cell(one.default),
-            one.metric,
-            sized(one.change.value, unit := metric_named(one.metric).unit),
-            interval(one.change, unit),
-            f"{one.count} pair{'s' if one.count > 1 else ''}"
-            if one.basis == "pairs"
-            else f"least squares, {one.count} trials",
-        )
-        for one in tuned.effects
-    ]
-    if not rows:
-        return
-    header = ("knob", "instead of", "metric", "change", "95 % interval", "from")
-    yield from table(header, rows, frozenset({"knob", "instead of", "metric", "from"}))

@@ -1,24 +1,27 @@
-"""Tuning: what a study tried, what it found, and what it recommends."""
+"""Result: what a study tried, what it found, and what it recommends."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from pytest_dlperf.results.codec import estimate_of
-from pytest_dlperf.results.row_evidence import Rows, RowScores
 from pytest_dlperf.results.verdict import Verdict
-from pytest_dlperf.tuning.configuration import Configuration, configuration_from_texts
 from pytest_dlperf.tuning.goal import Measured
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from pytest_dlperf.results.row_evidence import Rows, RowScores
     from pytest_dlperf.results.verdict import Judgement
     from pytest_dlperf.statistics.estimate import Estimate
-    from pytest_dlperf.tuning.configuration import Knob, Setup
+    from pytest_dlperf.tuning.configuration import Configuration, Knob, Setup
     from pytest_dlperf.tuning.goal import Goal
+
+WEIGHED: Final = ("throughput", "p99", "accuracy", "model_size", "train.time")
+"""The metrics between which a setup is a trade-off."""
+
+Basis: TypeAlias = Literal["pairs", "least squares"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class TrialResult:
         seconds: that the trial took.
         rows: which rows were answered rightly; the evidence for accuracy.
         scores: what users' metrics say of each row.
-        notes: what a reader should know.
+        notes: for readers.
     """
 
     configuration: Configuration
@@ -47,7 +50,7 @@ class TrialResult:
 
     @property
     def measured(self) -> Measured | None:
-        """What constraints are asked about; None if it failed or was skipped."""
+        """Its measurements for constraints; None if it failed or was skipped."""
         if self.failed or self.skipped:
             return None
         return Measured(self.metrics, self.rows, self.scores)
@@ -55,7 +58,7 @@ class TrialResult:
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
-    """One configuration that the judge held against the setup without tuning.
+    """One configuration that the judge compared with the setup without tuning.
 
     Attributes:
         configuration: what was compared.
@@ -84,12 +87,35 @@ class Finalist:
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """The effect of one value of a knob on one metric.
+
+    Attributes:
+        knob: its name.
+        value: the value, as text.
+        default: the value without tuning, as text.
+        metric: what it changed.
+        change: the ratio of the metric minus one; of a share the difference.
+        basis: how it was estimated.
+        count: pairs of trials that differ in this value alone, or trials with this value.
+    """
+
+    knob: str
+    value: str
+    default: str
+    metric: str
+    change: Estimate
+    basis: Basis
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tuned:
     """What a study found; `print` shows it as a table.
 
     Attributes:
         test: pytest's node id of the test, with the study's name if it has one.
-        goal: what it was for.
+        goal: objective and constraints.
         knobs: what was tried, each with what is there without tuning first.
         base: the setup without tuning.
         trials: all of them, in their order; the first is the setup without tuning.
@@ -97,12 +123,12 @@ class Tuned:
         recommended: what to use; the setup without tuning if nothing is proven better.
         setup: the setup of that.
         reason: why that, in words.
-        effects: what each knob was worth.
+        effects: of each value of a knob on each metric.
         scenario: the traffic, as text.
         search: how configurations were chosen, as text.
-        seconds: that all of it took.
-        resumed: trials that an earlier run had made.
-        notes: what a reader should know.
+        seconds: that the study took.
+        resumed: number of trials taken over from an earlier run.
+        notes: for readers.
         table: the trials as text, as `print` shows them.
     """
 
@@ -153,72 +179,3 @@ class Tuned:
 
     def __str__(self) -> str:
         return self.table
-
-
-def trial_to_json(trial: TrialResult) -> dict[str, object]:
-    """Plain values; figures in full, so that a study goes on as if it had not been cut short."""
-    return {
-        "configuration": trial.configuration.texts(),
-        "metrics": {name: [e.value, e.low, e.high] for name, e in trial.metrics.items()},
-        "failed": trial.failed,
-        "skipped": trial.skipped,
-        "seconds": trial.seconds,
-        "rows": trial.rows.to_json() if trial.rows else None,
-        "scores": trial.scores.to_json() if trial.scores else None,
-        "notes": list(trial.notes),
-    }
-
-
-def trial_from_json(value: Mapping[str, Any], knobs: Sequence[Knob]) -> TrialResult:
-    """The inverse of `trial_to_json`.
-
-    Args:
-        value: of a journal.
-        knobs: of the study; values are found by their texts.
-
-    Raises:
-        KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape, or
-            of other knobs.
-    """
-    rows, scores = value["rows"], value["scores"]
-    metrics = {str(name): estimate_of(ends) for name, ends in value["metrics"].items()}
-    return TrialResult(
-        configuration=configuration_from_texts(value["configuration"], knobs),
-        metrics=MappingProxyType(metrics),
-        failed=str(value["failed"]),
-        skipped=str(value["skipped"]),
-        seconds=float(value["seconds"]),
-        rows=None if rows is None else Rows.from_json(rows),
-        scores=None if scores is None else RowScores.from_json(scores),
-        notes=tuple(map(str, value["notes"])),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What one value of a knob was worth in one metric.
-
-    Attributes:
-        knob: its name.
-        value: the value, as text.
-        default: what is there without tuning, as text.
-        metric: what it changed.
-        change: the ratio of the metric minus one; of a share the difference.
-        basis: where it comes from.
-        count: pairs of trials that differ in this alone, or trials with this value.
-    """
-
-    knob: str
-    value: str
-    default: str
-    metric: str
-    change: Estimate
-    basis: Basis
-    count: int
-
-
-WEIGHED: Final = ("throughput", "p99", "accuracy", "model_size", "train.time")
-"""The metrics between which a setup chooses."""
-
-
-Basis: TypeAlias = Literal["pairs", "least squares"]

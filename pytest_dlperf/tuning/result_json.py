@@ -1,19 +1,26 @@
-"""Tuning JSON: a study with all its trials, as plain values."""
+"""JSON of a study: the whole for people's programs, and single trials for the journal."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf.metrics import definitions_of
-from pytest_dlperf.results.codec import metrics_to_json, rounded
+from pytest_dlperf.results.codec import estimate_of, metrics_to_json, rounded
+from pytest_dlperf.results.row_evidence import Rows, RowScores
 from pytest_dlperf.tuning.code import marker_code, setup_code
+from pytest_dlperf.tuning.configuration import configuration_from_texts
 from pytest_dlperf.tuning.report import front_numbers
+from pytest_dlperf.tuning.result import TrialResult
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pytest_dlperf.results.verdict import Judgement
     from pytest_dlperf.statistics.estimate import Estimate
-    from pytest_dlperf.tuning.result import Effect, Finalist, TrialResult, Tuned
+    from pytest_dlperf.tuning.configuration import Knob
+    from pytest_dlperf.tuning.result import Effect, Finalist, Tuned
 
 SCHEMA: Final = 1
 """Version of the JSON."""
@@ -60,6 +67,45 @@ def tuning_json(tuned: Tuned) -> dict[str, object]:
         },
         "effects": [_effect(one) for one in tuned.effects],
     }
+
+
+def trial_to_json(trial: TrialResult) -> dict[str, object]:
+    """Plain values; figures in full, so that a study goes on as if it had not been cut short."""
+    return {
+        "configuration": trial.configuration.texts(),
+        "metrics": {name: [e.value, e.low, e.high] for name, e in trial.metrics.items()},
+        "failed": trial.failed,
+        "skipped": trial.skipped,
+        "seconds": trial.seconds,
+        "rows": trial.rows.to_json() if trial.rows else None,
+        "scores": trial.scores.to_json() if trial.scores else None,
+        "notes": list(trial.notes),
+    }
+
+
+def trial_from_json(value: Mapping[str, Any], knobs: Sequence[Knob]) -> TrialResult:
+    """The inverse of `trial_to_json`.
+
+    Args:
+        value: of a journal.
+        knobs: of the study; values are found by their texts.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape, or
+            of other knobs.
+    """
+    rows, scores = value["rows"], value["scores"]
+    metrics = {str(name): estimate_of(ends) for name, ends in value["metrics"].items()}
+    return TrialResult(
+        configuration=configuration_from_texts(value["configuration"], knobs),
+        metrics=MappingProxyType(metrics),
+        failed=str(value["failed"]),
+        skipped=str(value["skipped"]),
+        seconds=float(value["seconds"]),
+        rows=None if rows is None else Rows.from_json(rows),
+        scores=None if scores is None else RowScores.from_json(scores),
+        notes=tuple(map(str, value["notes"])),
+    )
 
 
 def _number(tuned: Tuned, configuration: object) -> int:

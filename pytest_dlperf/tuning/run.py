@@ -1,11 +1,10 @@
-"""Tune: what `dlperf.tune(...)` does with a build function, its rows and what is asked for."""
+"""Run: `dlperf.tune(...)` from its arguments to the recommendation."""
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.config.options import TUNES
@@ -16,7 +15,7 @@ from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.training.model_cache import cache_key
 from pytest_dlperf.tuning.catalogue import parameters_of, suitable
 from pytest_dlperf.tuning.configuration import Setup
-from pytest_dlperf.tuning.finals import as_it_is
+from pytest_dlperf.tuning.finals import measure_default
 from pytest_dlperf.tuning.journal import Journal
 from pytest_dlperf.tuning.pipeline import Pipeline, source_hash, split_hash
 from pytest_dlperf.tuning.plan import Overrides, checked_knobs
@@ -45,130 +44,178 @@ _QUICK_TRIALS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class TuningContext:
-    """What is the same for all studies of a session.
+class Tuner:
+    """Runs the studies of a session.
 
     Attributes:
         folder: where trained models and trials are kept between runs; None keeps nothing.
         machine: this machine's class, as text.
-        overrides: what the command line says of all studies.
-        known: all knobs that have a name here.
+        overrides: what the command line says for all studies.
+        known: all knobs that have a name in this run.
+        instruments: clock, meters and progress display.
+        environment: returns the software of this process.
+        rng: returns a new random generator for each comparison.
     """
 
     folder: Path | None
     machine: str
     overrides: Overrides
     known: Mapping[str, Knob]
-
-
-@dataclass(frozen=True, slots=True)
-class TuneRequest:
-    """What one call of `dlperf.tune(...)` asks for.
-
-    Attributes:
-        test: pytest's node id.
-        name: tells several studies of one test apart.
-        build: the user's function.
-        data: the rows, as the user gave them.
-        setup: what there is without tuning; None is everything as it comes.
-        knobs: in the place of the marker's; None leaves these.
-    """
-
-    test: str
-    name: str
-    build: Callable[..., object]
-    data: object
-    setup: Setup | None
-    knobs: object
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """By what means a study is carried out.
-
-    Attributes:
-        bench: time, what the process uses, and the progress line.
-        environment: asks for the software of this process.
-        coins: a new generator of coins for each comparison.
-    """
-
-    bench: Instruments
+    instruments: Instruments
     environment: Callable[[], Environment]
-    coins: Callable[[], np.random.Generator]
+    rng: Callable[[], np.random.Generator]
 
+    def tune(  # noqa: PLR0913 - the arguments of `dlperf.tune` and its test
+        self,
+        build: Callable[..., object],
+        data: object,
+        tuning_plan: TuningPlan | None,
+        plan: Plan,
+        *,
+        test: str,
+        name: str,
+        setup: Setup | None,
+        knobs: object,
+    ) -> tuple[Tuned, Record]:
+        """Try configurations, judge the best against the setup without tuning, recommend one.
 
-def tune(
-    asked: TuneRequest, wanted: TuningPlan | None, plan: Plan, studio: TuningContext, means: Means
-) -> tuple[Tuned, Record]:
-    """Try configurations, have the judge compare the best, and recommend one.
+        Args:
+            build: the user's function; returns a compiled model.
+            data: the rows, as the user gave them.
+            tuning_plan: of the test's `dlperf_sweep` marker; None without one.
+            plan: of its `dlperf` marker and the options.
+            test: pytest's node id.
+            name: tells several studies of one test apart.
+            setup: the setup without tuning; None takes the defaults.
+            knobs: replace the marker's; None keeps these.
 
-    Returns:
-        What was found; and the record of what is recommended, for reports.
+        Returns:
+            The study, and the record of the recommended setup for reports.
 
-    Raises:
-        UsageError: if what was asked for makes no sense.
-        DataError: if the data cannot be used.
-        TargetError: if the setup without tuning cannot be measured.
-    """
-    if wanted is None:
-        raise UsageError(
-            f"dlperf.tune(...) needs to be told what for: the test has no {TUNES} marker",
-            f"@pytest.mark.{TUNES}('maximize throughput', 'accuracy >= baseline - 0.5pt')",
+        Raises:
+            UsageError: if an argument makes no sense.
+            DataError: if the data cannot be used.
+            TargetError: if the setup without tuning cannot be measured.
+        """
+        if tuning_plan is None:
+            raise UsageError(
+                f"dlperf.tune(...) needs to be told what for: the test has no {TUNES} marker",
+                f"@pytest.mark.{TUNES}('maximize throughput', 'accuracy >= baseline - 0.5pt')",
+            )
+        split = as_split(data)
+        base = _base(setup, plan)
+        given = checked_knobs(knobs, self.known)
+        if given is not None:
+            tuning_plan = self.overrides.on(replace(tuning_plan, knobs=given), self.known)
+        goal, trials = tuning_plan.goal, tuning_plan.trials
+        if plan.quick:
+            base = replace(base, recipe=replace(base.recipe, epochs=1))
+            goal, trials = replace(goal, constraints=()), _QUICK_TRIALS
+        study = Study(
+            test=test,
+            name=name,
+            goal=goal,
+            knobs=suitable(tuning_plan.knobs, self.known, parameters_of(build), base),
+            base=base,
+            plan=plan,
+            seconds=tuning_plan.seconds,
         )
-    split = as_split(asked.data)
-    study, trials = _study(asked, wanted, plan, studio)
-    clock = means.bench.clock
-    begun_ns = clock.now_ns()
-    pipeline = Pipeline(
-        asked.build,
-        split,
-        seed=wanted.seed,
-        folder=studio.folder / "tuned" if studio.folder else None,
-        bench=means.bench,
-        warn=_warn,
-    )
-    search = _search(wanted, study.knobs, trials)
-    key = _key(asked, wanted, study, split, studio.machine)
-    journal = None if plan.quick else _journal(studio, key)
-    explored = explore(study, search, trials, make=pipeline, bench=means.bench, journal=journal)
-    judged = (
-        ()
-        if plan.quick
-        else judge_finalists(
-            explored, study, wanted.finalists, make=pipeline, bench=means.bench, coins=means.coins
+        return self._run(study, build, split, tuning_plan, trials)
+
+    def _run(
+        self,
+        study: Study,
+        build: Callable[..., object],
+        split: Split,
+        tuning_plan: TuningPlan,
+        trials: int,
+    ) -> tuple[Tuned, Record]:
+        instruments, quick = self.instruments, study.plan.quick
+        start_ns = instruments.clock.now_ns()
+        pipeline = Pipeline(
+            build,
+            split,
+            seed=tuning_plan.seed,
+            folder=self.folder / "tuned" if self.folder else None,
+            instruments=instruments,
+            warn=_warn,
         )
-    )
-    tuned = concluded(
-        test=title_of(asked.test, asked.name),
-        goal=study.goal,
-        knobs=study.knobs,
-        base=study.base,
-        trials=explored.trials,
-        finalists=[one.finalist for one in judged],
-        scenario=str(plan.scenario),
-        search=f"{wanted.search}, seed {wanted.seed}",
-        seconds=(clock.now_ns() - begun_ns) * 1e-9,
-        resumed=explored.resumed,
-        notes=_notes(explored.resumed, quick=plan.quick),
-    )
-    if plan.quick:
-        tuned = dataclasses.replace(tuned, reason="a smoke run compares nothing")
-    tuned = with_table(tuned)
-    for one in judged:
-        if one.record is not None and one.finalist is tuned.winner:
-            return tuned, one.record
-    return tuned, as_it_is(study, pipeline, means.bench, means.environment(), tuned.reason)
+        explored = explore(
+            study,
+            _search(tuning_plan, study.knobs, trials),
+            trials,
+            make=pipeline,
+            instruments=instruments,
+            journal=None if quick else self._journal(study, build, split, tuning_plan),
+        )
+        judged = (
+            ()
+            if quick
+            else judge_finalists(
+                explored,
+                study,
+                tuning_plan.finalists,
+                make=pipeline,
+                instruments=instruments,
+                rng=self.rng,
+            )
+        )
+        tuned = concluded(
+            test=title_of(study.test, study.name),
+            goal=study.goal,
+            knobs=study.knobs,
+            base=study.base,
+            trials=explored.trials,
+            finalists=[finalist for finalist, _ in judged],
+            scenario=str(study.plan.scenario),
+            search=f"{tuning_plan.search}, seed {tuning_plan.seed}",
+            seconds=(instruments.clock.now_ns() - start_ns) * 1e-9,
+            resumed=explored.resumed,
+            notes=_notes(explored.resumed, quick=quick),
+        )
+        if quick:
+            tuned = replace(tuned, reason="a smoke run compares nothing")
+        tuned = with_table(tuned)
+        for finalist, record in judged:
+            if record is not None and finalist is tuned.winner:
+                return tuned, record
+        record = measure_default(study, pipeline, instruments, self.environment(), tuned.reason)
+        return tuned, record
+
+    def _journal(
+        self, study: Study, build: Callable[..., object], split: Split, tuning_plan: TuningPlan
+    ) -> Journal | None:
+        """The journal of this very study: everything that trials depend on is in its name."""
+        if self.folder is None:
+            return None
+        plan = study.plan
+        versions = ("pytest-dlperf", "tensorflow", "keras", "numpy")
+        key = cache_key(
+            build=f"{getattr(build, '__qualname__', '')} {source_hash(build)}",
+            data=split_hash(split),
+            goal=str(study.goal),
+            knobs=[[knob.name, *map(str, knob.values)] for knob in study.knobs],
+            base=[study.base.trained, study.base.runtime, str(study.base.serving)],
+            load=[str(plan.scenario), plan.clients, plan.devices, plan.slo, study.seconds],
+            search=[tuning_plan.search, tuning_plan.seed],
+            machine=self.machine,
+            versions={name: importlib.metadata.version(name) for name in versions},
+        )
+        journal = Journal(self.folder / "studies" / f"{key}.jsonl", _warn)
+        if self.overrides.fresh:
+            journal.forget()
+        return journal
 
 
 def as_split(value: object) -> Split:
-    """Read what the user gave as data to learn from and to be asked.
+    """Read the user's training and test rows.
 
     Args:
         value: an object with `.train` and `.test`, each `(inputs, labels)` or an object with
             `.inputs` and `.labels`.
 
     Raises:
-        DataError: if it is not.
+        DataError: if it is anything else.
     """
     if isinstance(value, Split):
         return value
@@ -192,76 +239,24 @@ def _examples(value: object, what: str) -> Examples:
     return Examples(*parts)
 
 
-def _study(
-    asked: TuneRequest, wanted: TuningPlan, plan: Plan, studio: TuningContext
-) -> tuple[Study, int]:
-    """What is tuned, and how many trials that takes at the most."""
-    base = _base(asked.setup, plan)
-    given = checked_knobs(asked.knobs, studio.known)
-    if given is not None:
-        wanted = studio.overrides.on(dataclasses.replace(wanted, knobs=given), studio.known)
-    if plan.quick:
-        base = dataclasses.replace(base, recipe=dataclasses.replace(base.recipe, epochs=1))
-    goal = dataclasses.replace(wanted.goal, constraints=()) if plan.quick else wanted.goal
-    parameters = parameters_of(asked.build)
-    study = Study(
-        test=asked.test,
-        name=asked.name,
-        goal=goal,
-        knobs=suitable(wanted.knobs, studio.known, parameters, base),
-        base=base,
-        plan=plan,
-        seconds=wanted.seconds,
-    )
-    return study, _QUICK_TRIALS if plan.quick else wanted.trials
-
-
 def _base(setup: Setup | None, plan: Plan) -> Setup:
-    """The setup without tuning; the marker's serving holds where the setup has none of its own."""
+    """The setup without tuning; the marker's serving fills in for the default one."""
     if setup is not None and not isinstance(setup, Setup):
         raise UsageError(f"dlperf.tune(setup={setup!r:.80})", "expected Setup(...)")
-    found = setup or Setup()
-    if found.serving == Serving():
-        return dataclasses.replace(found, serving=plan.serving)
-    return found
+    base = setup or Setup()
+    return replace(base, serving=plan.serving) if base.serving == Serving() else base
 
 
-def _search(wanted: TuningPlan, knobs: tuple[Knob, ...], trials: int) -> Search:
-    match wanted.search:
+def _search(tuning_plan: TuningPlan, knobs: tuple[Knob, ...], trials: int) -> Search:
+    match tuning_plan.search:
         case "grid":
-            return Grid(knobs, trials, wanted.seed)
+            return Grid(knobs, trials, tuning_plan.seed)
         case "random":
-            return Random(knobs, trials, wanted.seed)
+            return Random(knobs, trials, tuning_plan.seed)
         case "bayesian":
             from pytest_dlperf.tuning.optuna_search import Bayesian
 
-            return Bayesian(knobs, trials, wanted.goal, wanted.seed)
-
-
-def _journal(studio: TuningContext, key: str) -> Journal | None:
-    if studio.folder is None:
-        return None
-    journal = Journal(studio.folder / "studies" / f"{key}.jsonl", _warn)
-    if studio.overrides.fresh:
-        journal.forget()
-    return journal
-
-
-def _key(asked: TuneRequest, wanted: TuningPlan, study: Study, split: Split, machine: str) -> str:
-    """All that trials depend on: what was tried under another key is tried anew."""
-    plan = study.plan
-    versions = ("pytest-dlperf", "tensorflow", "keras", "numpy")
-    return cache_key(
-        build=f"{getattr(asked.build, '__qualname__', '')} {source_hash(asked.build)}",
-        data=split_hash(split),
-        goal=str(study.goal),
-        knobs=[[knob.name, *map(str, knob.values)] for knob in study.knobs],
-        base=[study.base.trained, study.base.runtime, str(study.base.serving)],
-        load=[str(plan.scenario), plan.clients, plan.devices, plan.slo, study.seconds],
-        search=[wanted.search, wanted.seed],
-        machine=machine,
-        versions={name: importlib.metadata.version(name) for name in versions},
-    )
+            return Bayesian(knobs, trials, tuning_plan.seed, goal=tuning_plan.goal)
 
 
 def _notes(resumed: int, *, quick: bool) -> tuple[str, ...]:

@@ -1,8 +1,7 @@
-"""Screening: one configuration made, put under load for a moment, and written down."""
+"""Screening: make one configuration, put it under load briefly, and keep what was measured."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -22,19 +21,18 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.goal import Goal
     from pytest_dlperf.tuning.pipeline import ModelFactory
 
-_LEAST: Final = 1e-9  # of a gain: none is too small to be one
-_LONGEST: Final = 300
+_LONGEST: Final = 300  # characters of a reason
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What is to be tuned, and how it is measured.
+    """What is tuned, and how it is measured.
 
     Attributes:
         test: pytest's node id.
         name: tells several studies of one test apart.
-        goal: what it is for.
-        knobs: what is tried, each with what is there without tuning first.
+        goal: objective and constraints.
+        knobs: what is tried, the value without tuning first.
         base: the setup without tuning.
         plan: the load; its serving and its budgets are not used.
         seconds: how long each configuration is under load.
@@ -49,96 +47,78 @@ class Study:
     seconds: float
 
     def setup(self, configuration: Configuration) -> Setup:
-        """What a configuration means.
+        """The setup of a configuration.
 
         Raises:
-            UsageError: if there is no such setup.
+            UsageError: if its values do not go together.
         """
         return setup_of(self.base, configuration, self.knobs)
 
     def plan_for(self, setup: Setup, budgets: tuple[Budget, ...]) -> Plan:
-        """The load of a setup, with what is asked of it.
+        """The load of a setup, with these budgets.
 
         Raises:
-            UsageError: if it cannot be served so.
+            UsageError: if the setup cannot be served under this load.
         """
-        # Two configurations could find differently what is faster, and so differ by more than
+        # Two configurations could find different paddings faster, and so differ by more than
         # their knobs.
         return replace(self.plan, serving=setup.serving, budgets=budgets, tries_padding=False)
 
 
-def gain(goal: Goal) -> Budget:
-    """The objective as a budget on a duel: better than the base, by however little.
-
-    A demanded gain passes only when it is proven (`LossLimits`).
-    """
-    from pytest_dlperf.config.budgets import Budget
-
-    metric = goal.objective
-    higher = metric.better == "higher"
-    return Budget(
-        text=f"{metric.name} {'>' if higher else '<'} baseline",
-        metric=metric,
-        operator=">" if higher else "<",
-        factor=1 + _LEAST if higher else 1 - _LEAST,
-        offset=0.0,
-    )
-
-
 def screened(
-    configuration: Configuration, study: Study, make: ModelFactory, bench: Instruments
+    configuration: Configuration, study: Study, make: ModelFactory, instruments: Instruments
 ) -> TrialResult:
     """Try one configuration.
 
-    One that cannot be made, or goes wrong, is a result too, with the reason: a study of many must
-    not end with the first bad one.
+    One that cannot be made or measured is a result too, with the reason: a study must not end
+    with its first bad configuration.
 
     Args:
         configuration: what is tried.
         study: what it belongs to.
-        make: makes what a setup describes.
-        bench: what comes from outside.
+        make: makes the model of a setup.
+        instruments: clock, meters and progress display.
     """
-    wanted = [gain(study.goal), *study.goal.constraints]
-    loads = tuple(budget for budget in wanted if measured_by(LOAD_METRICS, budget.metric))
-    begun_ns = bench.clock.now_ns()
+    budgets = (study.goal.gain, *study.goal.constraints)
+    of_load = tuple(budget for budget in budgets if measured_by(LOAD_METRICS, budget.metric))
+    start_ns = instruments.clock.now_ns()
     try:
         setup = study.setup(configuration)
-        plan = replace(study.plan_for(setup, loads), duration=study.seconds)
+        plan = replace(study.plan_for(setup, of_load), duration=study.seconds)
     except UsageError as error:
         return TrialResult(configuration, skipped=in_words(error))
     try:
-        served = make(setup)
-        with ready(served.target, served.data, plan, bench) as subject:
-            found = subject.measure(study.test, study.name, plan.load_seconds)
+        model = make(setup)
+        with ready(model.target, model.data, plan, instruments) as prepared:
+            measurement = prepared.measure(study.test, study.name, plan.load_seconds)
     except Exception as error:  # noqa: BLE001 - the user's function and model may raise anything
         result = TrialResult(configuration, failed=in_words(error))
     else:
-        known = MappingProxyType({**found.metrics, **served.known})
-        result = TrialResult(
-            configuration,
-            metrics=known,
-            failed=_trouble(found),
-            rows=found.rows,
-            scores=found.scores,
-            notes=tuple(filter(None, (found.invalid,))),
+        failed = _failure(measurement)
+        result = (
+            TrialResult(configuration, failed=failed)
+            if failed
+            else TrialResult(
+                configuration,
+                metrics=MappingProxyType({**measurement.metrics, **model.known}),
+                rows=measurement.rows,
+                scores=measurement.scores,
+                notes=tuple(filter(None, (measurement.invalid,))),
+            )
         )
-    seconds = (bench.clock.now_ns() - begun_ns) * 1e-9
-    if result.failed:
-        return TrialResult(configuration, failed=result.failed, seconds=seconds)
-    return dataclasses.replace(result, seconds=seconds)
-
-
-def _trouble(found: Measurement) -> str:
-    if found.hung:
-        return found.hung
-    if found.errors and found.metrics["errors"].value > 0:
-        worst = found.errors[0]
-        return f"requests went wrong: {worst.kind}: {worst.example}"[:_LONGEST]
-    return ""
+    return replace(result, seconds=(instruments.clock.now_ns() - start_ns) * 1e-9)
 
 
 def in_words(error: Exception) -> str:
-    """What went wrong, on one line."""
+    """The whole message of an exception on one line; of others' errors with their type."""
     text = str(error) if isinstance(error, DlperfError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:_LONGEST]
+
+
+def _failure(measurement: Measurement) -> str:
+    if measurement.hung:
+        return measurement.hung
+    if measurement.errors and measurement.metrics["errors"].value > 0:
+        worst = measurement.errors[0]
+        return f"requests went wrong: {worst.kind}: {worst.example}"[:_LONGEST]
+    return ""

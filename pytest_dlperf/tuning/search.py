@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -23,64 +24,70 @@ if TYPE_CHECKING:
 
 SearchName: TypeAlias = Literal["grid", "random", "bayesian"]
 
-_DRAWS: Final = 1000  # after so many that were all tried before, what is left is counted through
+_DRAWS: Final = 1000  # candidates of a search; then the untried configurations are enumerated
 
 
-class Search(Protocol):
-    """Which configuration to try next.
+@dataclass(frozen=True, slots=True)
+class Search(ABC):
+    """Chooses the next configuration, from the trials so far alone.
 
-    It answers from the trials so far alone, so a run that was cut short goes on as it would have.
+    So a run that was cut short goes on as it would have.
+
+    Attributes:
+        knobs: of the study.
+        trials: the most to make.
+        seed: of the random order or draws.
     """
+
+    knobs: tuple[Knob, ...]
+    trials: int
+    seed: int = 0
 
     def ask(self, history: Sequence[TrialResult]) -> Configuration | None:
         """The next configuration: none that was tried or found impossible before.
 
-        None once all trials are made, or nothing is left to try.
+        Candidates of the search follow the opening; where the first thousand have all been
+        tried, any untried configuration follows. None once all trials are made, or nothing is
+        left to try.
 
         Args:
             history: all trials so far, in their order.
         """
-        ...
+        tried = {trial.configuration for trial in history}
+        if made(history) >= self.trials or len(tried) >= combinations_of(self.knobs):
+            return None
+        configurations = itertools.chain(
+            opening(self.knobs, self.trials),
+            itertools.islice(self.candidates(history), _DRAWS),
+            _all_of(self.knobs),
+        )
+        return next((one for one in configurations if one not in tried), None)
+
+    @abstractmethod
+    def candidates(self, history: Sequence[TrialResult]) -> Iterator[Configuration]:
+        """Configurations to try after the opening, tried ones among them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """All combinations; if they are more than the trials, some that spread evenly.
+class Grid(Search):
+    """All combinations; if they are more than the trials, an even spread of them."""
 
-    Attributes:
-        knobs: of the study.
-        trials: the most to make.
-        seed: of the order.
-    """
+    __slots__ = ()
 
-    knobs: tuple[Knob, ...]
-    trials: int
-    seed: int = 0
-
-    def ask(self, history: Sequence[TrialResult]) -> Configuration | None:
-        """The next combination."""
-        spread = _spread(self.knobs, np.random.default_rng(self.seed))
-        return next_untried(self.knobs, self.trials, history, spread)
+    def candidates(self, history: Sequence[TrialResult]) -> Iterator[Configuration]:
+        """Every value of a knob as often as any other."""
+        del history
+        return _spread(self.knobs, np.random.default_rng(self.seed))
 
 
-@dataclass(frozen=True, slots=True)
-class Random:
-    """Combinations by chance, without repeats.
+class Random(Search):
+    """Random combinations, without repeats."""
 
-    Attributes:
-        knobs: of the study.
-        trials: the most to make.
-        seed: of the draws.
-    """
+    __slots__ = ()
 
-    knobs: tuple[Knob, ...]
-    trials: int
-    seed: int = 0
-
-    def ask(self, history: Sequence[TrialResult]) -> Configuration | None:
-        """The next combination."""
-        drawn = drawn_by_chance(self.knobs, self.seed)
-        return next_untried(self.knobs, self.trials, history, drawn)
+    def candidates(self, history: Sequence[TrialResult]) -> Iterator[Configuration]:
+        """Uniform draws."""
+        del history
+        return random_configurations(self.knobs, self.seed)
 
 
 def combinations_of(knobs: Iterable[Knob]) -> int:
@@ -111,31 +118,8 @@ def made(history: Iterable[TrialResult]) -> int:
     return sum(not trial.skipped for trial in history)
 
 
-def next_untried(
-    knobs: Sequence[Knob],
-    trials: int,
-    history: Sequence[TrialResult],
-    wished: Iterable[Configuration],
-) -> Configuration | None:
-    """The first configuration of the opening, then of those wished for, that was not tried.
-
-    Args:
-        knobs: of the study.
-        trials: the most to make.
-        history: all trials so far.
-        wished: as many as there are; where none of the first thousand is new, any new one does.
-    """
-    tried = {trial.configuration for trial in history}
-    if made(history) >= trials or len(tried) >= combinations_of(knobs):
-        return None
-    candidates = itertools.chain(
-        opening(knobs, trials), itertools.islice(wished, _DRAWS), _all_of(knobs)
-    )
-    return next((one for one in candidates if one not in tried), None)
-
-
-def drawn_by_chance(knobs: Sequence[Knob], seed: int) -> Iterator[Configuration]:
-    """Configurations without end, each knob's value by chance."""
+def random_configurations(knobs: Sequence[Knob], seed: int) -> Iterator[Configuration]:
+    """Endless random configurations."""
     generator = np.random.default_rng(seed)
     while True:
         yield Configuration(

@@ -1,4 +1,4 @@
-"""Selection: what is compared with the setup without tuning, and what is recommended."""
+"""Selection: the finalists of a study, the recommended one, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 def finalists_of(
     trials: Sequence[TrialResult], goal: Goal, count: int
 ) -> tuple[Configuration, ...]:
-    """The few best configurations, to be compared with the setup without tuning.
+    """The best configurations, to be compared with the setup without tuning.
 
-    No constraint is broken beyond the noise, and the objective is not worse than without tuning
-    beyond the noise. Those that hold every constraint come first, and of them those that hold it
-    beyond the noise: the comparison asks the same rows, so what is open about their accuracy
-    stays open. Then counts the objective. What one that comes as early beats in all that the
-    goal is about is left out.
+    None breaks a constraint, or has a worse objective than without tuning, beyond the noise.
+    Those that hold every constraint come first, and of them those that hold it beyond the noise:
+    the comparison uses the same rows, so it cannot resolve an open accuracy. Within such a tier
+    the objective counts; a configuration that another of its tier or an earlier one dominates
+    in the metrics of the goal is left out.
 
     Args:
         trials: all of them; the first is the setup without tuning.
-        goal: what it is for.
+        goal: objective and constraints.
         count: the most to choose.
     """
     base = trials[0].measured
@@ -45,14 +45,14 @@ def finalists_of(
         if measured is not None and _may_win(measured, base, goal):
             tiers.setdefault(_tier(measured, base, goal), []).append((trial, measured))
     metrics = [metric_named(name) for name in goal.metrics]
-    as_early: list[Measured] = []
+    up_to_tier: list[Measured] = []
     ranked: list[TrialResult] = []
     for tier in sorted(tiers):
-        as_early += [measured for _, measured in tiers[tier]]
+        up_to_tier += [measured for _, measured in tiers[tier]]
         best = [
             trial
             for trial, measured in tiers[tier]
-            if not any(dominates(one.metrics, measured.metrics, metrics) for one in as_early)
+            if not any(dominates(one.metrics, measured.metrics, metrics) for one in up_to_tier)
         ]
         ranked += sorted(best, key=lambda trial: goal.cost(trial.metrics))
     return tuple(trial.configuration for trial in ranked[:count])
@@ -100,16 +100,16 @@ def concluded(  # noqa: PLR0913 - what a study was, and what it found
 
     Args:
         test: pytest's node id of the test, with the study's name if it has one.
-        goal: what it was for.
+        goal: objective and constraints.
         knobs: what was tried.
         base: the setup without tuning.
         trials: all of them; the first is the setup without tuning.
-        finalists: what the judge said of the best.
+        finalists: with the judge's verdicts.
         scenario: the traffic, as text.
         search: how configurations were chosen, as text.
-        seconds: that all of it took.
-        resumed: trials that an earlier run had made.
-        notes: what a reader should know.
+        seconds: that the study took.
+        resumed: number of trials taken over from an earlier run.
+        notes: for readers.
     """
     best = recommended(finalists, goal)
     choice = best.configuration if best else trials[0].configuration
@@ -144,12 +144,12 @@ def _reason(
     if not finalists:
         return "no other configuration that was tried is as good within every constraint"
     worse = sum(one.verdict is Verdict.FAIL for one in finalists)
-    said = f", {worse} of them FAIL" if worse else ""
-    return f"none of {len(finalists)} compared is proven better within every constraint{said}"
+    failed = f", {worse} of them FAIL" if worse else ""
+    return f"none of {len(finalists)} compared is proven better within every constraint{failed}"
 
 
 def front(points: Sequence[Mapping[str, Estimate]], metrics: Iterable[str]) -> tuple[int, ...]:
-    """The places of the points that no other one dominates, in their order.
+    """The indices of the points that no other one dominates.
 
     Args:
         points: metrics by name; one that lacks a metric is neither dominated nor dominates.

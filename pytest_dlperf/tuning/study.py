@@ -1,4 +1,4 @@
-"""Study: trial after trial until the search has had enough, then the finals."""
+"""Study: trial after trial until the search is done, then the finals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.errors import TargetError
 from pytest_dlperf.tuning.configuration import configured
 from pytest_dlperf.tuning.finals import compared, rates_for
-from pytest_dlperf.tuning.result import TrialResult, trial_from_json, trial_to_json
+from pytest_dlperf.tuning.result_json import trial_from_json, trial_to_json
 from pytest_dlperf.tuning.screening import screened
 from pytest_dlperf.tuning.search import made
 from pytest_dlperf.tuning.selection import finalists_of
@@ -20,33 +20,15 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.measure.telemetry import Progress
-    from pytest_dlperf.tuning.finals import JudgedFinalist
+    from pytest_dlperf.results.record import Record
     from pytest_dlperf.tuning.journal import Journal
     from pytest_dlperf.tuning.pipeline import ModelFactory
+    from pytest_dlperf.tuning.result import Finalist, TrialResult
     from pytest_dlperf.tuning.screening import Study
     from pytest_dlperf.tuning.search import Search
 
 _MINUTE: Final = 60.0
-
-
-class StudyProgress:
-    """Progress that says what the study is at, before what it is doing there.
-
-    Args:
-        progress: somebody to tell.
-
-    Attributes:
-        text: what the study is at.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self.text = ""
-
-    def show(self, phase: str, remaining: float | None) -> None:
-        """Tell; the time left is the study's, so that of a phase is left out."""
-        del remaining
-        self._progress.show(f"{self.text}: {phase}" if self.text else phase, None)
+_LONGEST_LABEL: Final = 40  # characters: half a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +37,7 @@ class Explored:
 
     Attributes:
         trials: in their order; the first is the setup without tuning.
-        resumed: how many of them an earlier run had made.
+        resumed: number of trials taken over from an earlier run.
     """
 
     trials: tuple[TrialResult, ...]
@@ -68,34 +50,33 @@ def explore(  # noqa: PLR0913 - what, how many, and by what means
     trials: int,
     *,
     make: ModelFactory,
-    bench: Instruments,
+    instruments: Instruments,
     journal: Journal | None,
 ) -> Explored:
     """Try configurations until the search has no further one.
 
-    Each trial is written down before the next one begins; those that are there already count.
+    Each trial is written to the journal before the next one begins; those of the journal count.
 
     Args:
         study: what is tuned.
-        search: chooses.
-        trials: how many there will be at the most, for the progress.
-        make: makes what a setup describes.
-        bench: what comes from outside; a headline is put before its progress.
+        search: chooses the configurations.
+        trials: the most to make.
+        make: makes the model of a setup.
+        instruments: clock, meters and progress display.
         journal: of the study; None keeps nothing.
 
     Raises:
         TargetError: if the setup without tuning cannot be measured.
     """
-    headline = StudyProgress(bench.progress)
-    bench = replace(bench, progress=headline)
-    history = list(_remembered(study, journal, trials))
+    progress = StudyProgress(instruments.progress)
+    instruments = replace(instruments, progress=progress)
+    history = list(_journaled(study, journal, trials))
     resumed = len(history)
     default = configured(study.knobs)
     while (configuration := search.ask(history)) is not None:
-        left = _left(history, trials)
-        headline.text = f"trial {made(history) + 1} of {trials}{left}"
-        headline.show(_brief(str(configuration)), None)
-        result = screened(configuration, study, make, bench)
+        progress.stage = f"trial {made(history) + 1} of {trials}{_time_left(history, trials)}"
+        progress.show(_shortened(str(configuration)), None)
+        result = screened(configuration, study, make, instruments)
         if configuration == default and (result.failed or result.skipped):
             raise TargetError(
                 f"the setup without tuning cannot be measured: {result.failed or result.skipped}"
@@ -103,13 +84,66 @@ def explore(  # noqa: PLR0913 - what, how many, and by what means
         history.append(result)
         if journal is not None:
             journal.add(trial_to_json(result))
-    # Two runs at once may have written theirs in any order.
+    # Two concurrent runs may have written theirs in any order.
     ordered = sorted(history, key=lambda trial: trial.configuration != default)
     return Explored(tuple(ordered), resumed)
 
 
-def _remembered(study: Study, journal: Journal | None, trials: int) -> Iterator[TrialResult]:
-    """The trials of earlier runs, each configuration once, no more than are wanted now."""
+def judge_finalists(  # noqa: PLR0913 - who, for what, and by what means
+    explored: Explored,
+    study: Study,
+    count: int,
+    *,
+    make: ModelFactory,
+    instruments: Instruments,
+    rng: Callable[[], np.random.Generator],
+) -> list[tuple[Finalist, Record | None]]:
+    """Have the judge compare the best configurations with the setup without tuning.
+
+    Args:
+        explored: all trials.
+        study: what is tuned.
+        count: the most to compare.
+        make: makes the model of a setup.
+        instruments: clock, meters and progress display.
+        rng: returns a new random generator for each comparison.
+
+    Returns:
+        As `compared` does, for each finalist.
+    """
+    chosen = finalists_of(explored.trials, study.goal, count)
+    progress = StudyProgress(instruments.progress)
+    instruments = replace(instruments, progress=progress)
+    rates = rates_for(study, len(chosen))
+    judged = []
+    for number, configuration in enumerate(chosen, 1):
+        progress.stage = f"finalist {number} of {len(chosen)}"
+        judged.append(compared(configuration, study, make, instruments, rates=rates, rng=rng()))
+    return judged
+
+
+class StudyProgress:
+    """Progress display that puts the stage of the study before each phase.
+
+    Args:
+        progress: the display below.
+
+    Attributes:
+        stage: such as `trial 2 of 20, 5 s left`.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.stage = ""
+
+    def show(self, phase: str, remaining: float | None) -> None:
+        """Show the phase without its own time left: the stage tells that of the study."""
+        del remaining
+        self._progress.show(f"{self.stage}: {phase}" if self.stage else phase, None)
+
+
+def _journaled(study: Study, journal: Journal | None, trials: int) -> Iterator[TrialResult]:
+    """The trials of earlier runs, each configuration once, at most as many as this run makes."""
     seen = set()
     count = 0
     for fields in journal.lines() if journal is not None else ():
@@ -124,44 +158,14 @@ def _remembered(study: Study, journal: Journal | None, trials: int) -> Iterator[
         yield trial
 
 
-def _left(history: Sequence[TrialResult], trials: int) -> str:
-    """How long the trials that are left will take, if they are as those before; in words."""
-    took = [trial.seconds for trial in history if not trial.skipped]
-    if not took:
+def _time_left(history: Sequence[TrialResult], trials: int) -> str:
+    """Expected time of the remaining trials, from the mean of those made."""
+    seconds = [trial.seconds for trial in history if not trial.skipped]
+    if not seconds:
         return ""
-    seconds = sum(took) / len(took) * (trials - made(history))
-    return f", {seconds / _MINUTE:.0f} min left" if seconds > _MINUTE else f", {seconds:.0f} s left"
+    left = sum(seconds) / len(seconds) * (trials - made(history))
+    return f", {left / _MINUTE:.0f} min left" if left > _MINUTE else f", {left:.0f} s left"
 
 
-def _brief(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:39]}…"  # noqa: PLR2004 - half a line
-
-
-def judge_finalists(  # noqa: PLR0913 - who, for what, and by what means
-    explored: Explored,
-    study: Study,
-    count: int,
-    *,
-    make: ModelFactory,
-    bench: Instruments,
-    coins: Callable[[], np.random.Generator],
-) -> tuple[JudgedFinalist, ...]:
-    """Have the judge compare the best configurations with the setup without tuning.
-
-    Args:
-        explored: all trials.
-        study: what is tuned.
-        count: the most to compare.
-        make: makes what a setup describes.
-        bench: what comes from outside.
-        coins: new ones for each comparison.
-    """
-    chosen = finalists_of(explored.trials, study.goal, count)
-    headline = StudyProgress(bench.progress)
-    bench = replace(bench, progress=headline)
-    rates = rates_for(study, len(chosen))
-    found = []
-    for number, configuration in enumerate(chosen, 1):
-        headline.text = f"finalist {number} of {len(chosen)}"
-        found.append(compared(configuration, study, make, bench, rates=rates, coins=coins()))
-    return tuple(found)
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"

@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from studies import a_knob
 
+from pytest_dlperf.data.normalisation import Normalisation
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.training.compression import NeuronPruning
 from pytest_dlperf.training.recipe import Recipe
 from pytest_dlperf.tuning import knobs
 from pytest_dlperf.tuning.configuration import (
@@ -25,6 +28,7 @@ from pytest_dlperf.tuning.configuration import (
 
 if TYPE_CHECKING:
     from pytest_dlperf.data.dataset import Preparation
+
 
 UNITS = a_knob("units", 64, 32, 16)
 LAYERS = a_knob("layers", 1, 2)
@@ -158,3 +162,83 @@ def test_the_default_changes_nothing() -> None:
     )
 
     assert setup_of(base, configured(study), study) == base
+
+
+def test_the_first_value_is_the_default() -> None:
+    """What is there without tuning is the first value."""
+    assert a_knob("units", 64, 32).default == 64
+
+
+def test_values_are_found_by_their_texts() -> None:
+    """A journal keeps texts; they lead back to the very values."""
+    knob = a_knob("units", None, 32, "32.5")
+
+    assert [knob.value_of(text) for text in ("None", "32", "32.5")] == [None, 32, "32.5"]
+    with pytest.raises(ValueError, match="no value '16'"):
+        knob.value_of("16")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "stage", "problem"),
+    [
+        pytest.param("two words", (1, 2), "model", "Python identifier", id="name"),
+        pytest.param("units", (1,), "model", "at least two", id="one value"),
+        pytest.param("units", (), "model", "at least two", id="no value"),
+        pytest.param("units", (1, "1"), "model", "all different", id="the same text"),
+        pytest.param(
+            "units", (1, 2), "cooking", "one of data, model, training, serving", id="stage"
+        ),
+    ],
+)
+def test_what_is_no_knob(name: str, values: tuple[object, ...], stage: str, problem: str) -> None:
+    """A knob that could not be told apart from others, or tried, is refused in words."""
+    with pytest.raises(UsageError, match=problem):
+        Knob(name, values, stage, lambda setup, _: setup)  # type: ignore[arg-type]  # the mistake
+
+
+def test_serving_does_not_touch_the_trained_model() -> None:
+    """Setups that differ in serving only share one training."""
+    base = Setup(arguments={"units": 64})
+    others = (
+        dataclasses.replace(base, serving=Serving(max_batch_size=8)),
+        dataclasses.replace(base, runtime="litert"),
+    )
+
+    assert {one.trained for one in others} == {base.trained}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"preparations": (Normalisation(),)},
+        {"fronts": (Normalisation(),)},
+        {"arguments": {"units": 32}},
+        {"recipe": Recipe(epochs=6)},
+        {"finishes": (NeuronPruning(0.5),)},
+    ],
+    ids=str,
+)
+def test_all_else_makes_another_model(change: dict[str, object]) -> None:
+    """Every part that training depends on is in its identity."""
+    base = Setup(arguments={"units": 64})
+
+    assert dataclasses.replace(base, **change).trained != base.trained  # type: ignore[arg-type]
+
+
+def test_a_setup_does_not_change_with_what_it_was_made_of() -> None:
+    """Arguments are copied: a dictionary that is changed later changes no setup."""
+    given = {"units": 64}
+    setup = Setup(arguments=given)
+    given["units"] = 32
+
+    assert setup.arguments == {"units": 64}
+
+
+def test_what_does_not_go_together() -> None:
+    """Only a tf.function can be sent to a process with threads of its own."""
+    for runtime in ("xla", "litert", "onnx"):
+        with pytest.raises(UsageError, match="intra_op_threads=2"):
+            Setup(runtime=runtime, serving=Serving(intra_op_threads=2))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"one of tf\.function, xla, litert, onnx"):
+        Setup(runtime="abacus")  # type: ignore[arg-type]  # the mistake
+    assert Setup(serving=Serving(intra_op_threads=2)).runtime == "tf.function"

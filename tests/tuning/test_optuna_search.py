@@ -53,7 +53,7 @@ def best(history: list[TrialResult]) -> float:
 def test_it_finds_more_than_chance() -> None:
     """Over six seeds, 40 of 540 trials find more than as many random ones, on average."""
     seeds = range(6)
-    proposed = [best(searched(Bayesian(KNOBS, 40, GOAL, seed), measured)) for seed in seeds]
+    proposed = [best(searched(Bayesian(KNOBS, 40, seed, goal=GOAL), measured)) for seed in seeds]
     by_chance = [best(searched(Random(KNOBS, 40, seed), measured)) for seed in seeds]
 
     assert combinations_of(KNOBS) == 540
@@ -62,7 +62,7 @@ def test_it_finds_more_than_chance() -> None:
 
 def test_it_keeps_to_the_constraints() -> None:
     """What is too inaccurate is the fastest, and is left alone once that is seen."""
-    history = searched(Bayesian(KNOBS, 60, GOAL, 1), measured)
+    history = searched(Bayesian(KNOBS, 60, 1, goal=GOAL), measured)
     own = history[len(opening(KNOBS, 60)) :]
     broken = sum(trial.configuration.values["units"] == 32 for trial in own)
 
@@ -72,9 +72,9 @@ def test_it_keeps_to_the_constraints() -> None:
 @pytest.mark.parametrize("cut", [0, 3, 9, 15])
 def test_it_goes_on_as_if_it_had_not_been_cut_short(cut: int) -> None:
     """Another process with the same trials asks for the very same others."""
-    whole = searched(Bayesian(KNOBS, 16, GOAL, 7), measured)
+    whole = searched(Bayesian(KNOBS, 16, 7, goal=GOAL), measured)
     resumed = whole[:cut]
-    anew = Bayesian(KNOBS, 16, GOAL, 7)
+    anew = Bayesian(KNOBS, 16, 7, goal=GOAL)
     while (asked := anew.ask(resumed)) is not None:
         resumed.append(measured(asked))
 
@@ -90,7 +90,7 @@ def test_all_of_few_combinations() -> None:
         whole = type(configuration)({**configuration.values, **plain})
         return a_trial(configuration, measured(whole).metrics)
 
-    tried = searched(Bayesian(few, 100, GOAL), measure)
+    tried = searched(Bayesian(few, 100, goal=GOAL), measure)
 
     assert len({one.configuration for one in tried}) == len(tried) == 6
 
@@ -107,7 +107,7 @@ def test_what_fails_or_is_impossible() -> None:
             case _:
                 return measured(configuration)
 
-    history = searched(Bayesian(KNOBS, 20, GOAL), measure)
+    history = searched(Bayesian(KNOBS, 20, goal=GOAL), measure)
 
     assert made(history) == 20
     assert len({one.configuration for one in history}) == len(history)
@@ -115,7 +115,7 @@ def test_what_fails_or_is_impossible() -> None:
 
 def test_nothing_works() -> None:
     """A study in which even the setup without tuning fails ends all the same."""
-    history = searched(Bayesian(KNOBS, 12, GOAL), lambda one: TrialResult(one, failed="no"))
+    history = searched(Bayesian(KNOBS, 12, goal=GOAL), lambda one: TrialResult(one, failed="no"))
 
     assert len(history) == 12
 
@@ -128,7 +128,7 @@ def test_it_says_and_writes_nothing(
 
     monkeypatch.chdir(tmp_path)
     before = optuna.logging.get_verbosity()
-    searched(Bayesian(KNOBS, 14, GOAL), measured)
+    searched(Bayesian(KNOBS, 14, goal=GOAL), measured)
 
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())
@@ -140,4 +140,4 @@ def test_without_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
 
     with pytest.raises(UsageError, match=r"pytest-dlperf\[tune\]"):
-        Bayesian(KNOBS, 10, GOAL)
+        Bayesian(KNOBS, 10, goal=GOAL)

@@ -52,7 +52,7 @@ def build(units: int = 16) -> Model:
 def pipeline(folder: Path | None, seed: int = 0, split: Split = SPLIT) -> Pipeline:
     """One whose cache must be of use."""
     bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
-    return Pipeline(build, split, seed=seed, folder=folder, bench=bench, warn=pytest.fail)
+    return Pipeline(build, split, seed=seed, folder=folder, instruments=bench, warn=pytest.fail)
 
 
 def test_what_differs_in_serving_only_shares_its_training(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from studies import a_finalist, a_knob, a_study, a_trial
 
 from pytest_dlperf.statistics.estimate import Estimate
 from pytest_dlperf.tuning.configuration import configured
-from pytest_dlperf.tuning.result import TrialResult, trial_from_json, trial_to_json
+from pytest_dlperf.tuning.result import TrialResult
+from pytest_dlperf.tuning.result_json import trial_from_json, trial_to_json
 
 UNITS = a_knob("units", 512, 256, None)
 DEFAULT = configured((UNITS,))

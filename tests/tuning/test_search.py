@@ -17,9 +17,9 @@ from pytest_dlperf.tuning.search import (
     Grid,
     Random,
     combinations_of,
-    drawn_by_chance,
     made,
     opening,
+    random_configurations,
 )
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def test_a_grid_spreads_evenly() -> None:
 def test_chance_is_fair() -> None:
     """Random configurations have every value about as often as any other."""
     knobs: tuple[Knob, ...] = tuple(a_knob(name, 0, 1, 2, 3) for name in "abcdefgh")
-    drawn = list(itertools.islice(drawn_by_chance(knobs, 0), 800))
+    drawn = list(itertools.islice(random_configurations(knobs, 0), 800))
 
     for knob in knobs:
         counts = Counter(one.values[knob.name] for one in drawn)

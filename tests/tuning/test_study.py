@@ -14,7 +14,7 @@ from pytest_dlperf.errors import TargetError
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.tuning.finals import rates_for
 from pytest_dlperf.tuning.journal import Journal
-from pytest_dlperf.tuning.result import Tuned, trial_to_json
+from pytest_dlperf.tuning.result_json import trial_to_json
 from pytest_dlperf.tuning.search import Grid, Random
 from pytest_dlperf.tuning.selection import concluded
 from pytest_dlperf.tuning.study import Explored, explore, judge_finalists
@@ -22,7 +22,10 @@ from pytest_dlperf.tuning.study import Explored, explore, judge_finalists
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_dlperf.tuning.result import Tuned
     from pytest_dlperf.tuning.screening import Study
+
+pytestmark = pytest.mark.usefixtures("no_collection")
 
 WORK = argument("work", 1.0, 0.5, 2.0)
 WRONG = argument("wrong", 0, 30)
@@ -38,7 +41,7 @@ def explored(a_study: Study, trials: int, workshop: Workshop, kept: Journal | No
     """All trials, by a search of all combinations."""
     search = Grid(a_study.knobs, trials)
     bench = fake_bench(workshop.clock)
-    return explore(a_study, search, trials, make=workshop, bench=bench, journal=kept)
+    return explore(a_study, search, trials, make=workshop, instruments=bench, journal=kept)
 
 
 def tuned(a_study: Study, trials: int, finalists: int = 3) -> Tuned:
@@ -52,8 +55,8 @@ def tuned(a_study: Study, trials: int, finalists: int = 3) -> Tuned:
         a_study,
         finalists,
         make=workshop,
-        bench=bench,
-        coins=lambda: np.random.default_rng(next(coins)),
+        instruments=bench,
+        rng=lambda: np.random.default_rng(next(coins)),
     )
     return concluded(
         test="test",
@@ -61,7 +64,7 @@ def tuned(a_study: Study, trials: int, finalists: int = 3) -> Tuned:
         knobs=a_study.knobs,
         base=a_study.base,
         trials=found.trials,
-        finalists=[one.finalist for one in judged],
+        finalists=[finalist for finalist, _ in judged],
         scenario="ClosedLoop(clients=8)",
         search="grid, seed 0",
         seconds=1.0,
@@ -172,7 +175,7 @@ def test_progress_tells_how_far_it_is_and_what_is_left() -> None:
     progress = FakeProgress()
     bench = replace(fake_bench(workshop.clock), progress=progress)
     a_study = study(WORK)
-    explore(a_study, Random(a_study.knobs, 3), 3, make=workshop, bench=bench, journal=None)
+    explore(a_study, Random(a_study.knobs, 3), 3, make=workshop, instruments=bench, journal=None)
 
     first = [phase for phase in progress.phases if phase.startswith("trial 1 of 3: ")]
     second = [phase for phase in progress.phases if phase.startswith("trial 2 of 3, ")]
@@ -241,18 +244,18 @@ def test_a_comparison_that_comes_to_nothing_is_told() -> None:
     def broken(setup: object) -> None:
         raise OSError(f"disk full: {setup}"[:9])
 
-    (judged, *_) = judge_finalists(
+    ((finalist, record), *_) = judge_finalists(
         found,
         a_study,
         3,
         make=broken,
-        bench=fake_bench(workshop.clock),
-        coins=lambda: np.random.default_rng(0),
+        instruments=fake_bench(workshop.clock),
+        rng=lambda: np.random.default_rng(0),
     )
 
-    assert judged.finalist.verdict is Verdict.INVALID
-    assert judged.finalist.reason == "nothing came of the comparison: OSError: disk full"
-    assert judged.record is None
+    assert finalist.verdict is Verdict.INVALID
+    assert finalist.reason == "nothing came of the comparison: OSError: disk full"
+    assert record is None
 
 
 def test_the_error_rate_is_split_over_all_comparisons() -> None:
