@@ -1,4 +1,4 @@
-# The two commands of the README are `make demo` and `make test`.
+# The two commands of the README are `make demo` and `make test`; `make quick` is for in between.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,20 +6,27 @@ BENCH_VENV ?= .venv-bench
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# What bears a busy machine is tested side by side; all else, and what is new, one after the other.
-PLUGIN := tests/pytest_plugin tests/test_example_project.py tests/test_readme.py
-
 # The tests start hundreds of processes: each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test quick busy lint types bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/pytest example_project
 
+# What measures real time runs by itself, after all else has run side by side.
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -n logical --maxprocesses=4 --dist=loadfile $(PLUGIN:%=--ignore=%)
-	$(BIN)/pytest $(PLUGIN)
+	$(BIN)/pytest -n logical --maxprocesses=4 --dist=worksteal --durations=25 -m 'not real_time'
+	$(BIN)/pytest --durations=25 -m real_time
+
+quick: $(VENV)/.installed-dev
+	$(BIN)/pytest -n logical --maxprocesses=4 --dist=worksteal --durations=25 \
+		-m 'not (real_time or subprocess or tensorflow)'
+
+# No test may be red because the machine is busy: all of them, three times, beside two processes
+# that spin for all the time.
+busy: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/busy.py --times 3 --spinning 2 -- $(MAKE) test
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -27,6 +34,11 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy --strict pytest_dlperf
+
+# Writers of every store of baselines are killed 200 times each; `make test` does it 24 times.
+.PHONY: kills
+kills: $(VENV)/.installed-dev
+	STORE_KILLS=200 $(BIN)/pytest tests/baselines/test_stores.py -k killed
 
 # The peers have an environment of their own: locust brings a pytest plugin, which would be in the
 # way of the tests.

@@ -51,8 +51,8 @@ def on_devices(folder: Path, seconds: float) -> dict[str, float]:
     for load, scenario in (("closed loop", ClosedLoop(2 * CLIENTS)), ("offline", Offline())):
         for side, devices in SIDES.items():
             serving = Serving(CLIENTS, devices=devices)
-            rig = dlperf.rig_for(model, data, scenario, serving, seconds)
-            rig.warm_up()
-            tally = rig.run(seconds, "").tally
-            figures[f"{load}, {side}"] = tally.answered / (tally.span_ns * 1e-9)
+            prepared = dlperf.prepare_for(model, data, scenario, serving, seconds)
+            prepared.warm_up()
+            totals = prepared.run(seconds, "").totals
+            figures[f"{load}, {side}"] = totals.answered / (totals.span_ns * 1e-9)
     return figures

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,7 @@ from pytest_dlperf.history.rows import (
 from pytest_dlperf.history.schema import tables
 from pytest_dlperf.history.store import HistoryBaselines, default_url, open_history
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.results.baseline import BaselineEntry, Revision
+from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, Revision
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.row_evidence import Rows
 from pytest_dlperf.results.verdict import Verdict
@@ -66,10 +65,9 @@ def entry(run: Run, test: str, chance: random.Random) -> Entry:
     """What a run measured of a test."""
     values = {name: chance.lognormvariate(0, 0.03) for name in METRICS_EACH}
     metrics = {name: Estimate(v, 0.98 * v, 1.02 * v) for name, v in values.items()}
-    found = BaselineEntry(
-        "ClosedLoop(clients=64)", "Serving()", metrics, ROWS, ENVIRONMENT, run.revision
-    )
-    return Entry(run, test, "", Verdict.PASS, replace(found, yardstick=1e-5))
+    session = BaselineSession(metrics, ENVIRONMENT, run.revision, yardstick=1e-5)
+    found = BaselineEntry("ClosedLoop(clients=64)", "Serving()", (session,), ROWS)
+    return Entry(run, test, "", Verdict.PASS, found)
 
 
 def fill(url: str, count: int) -> None:

@@ -74,16 +74,16 @@ def load(scenario: Scenario, serving: Serving, seconds: float) -> tuple[LoadResu
     """Run a load and sum it up."""
     rows = np.random.default_rng(0).random((1024, 64)).astype(np.float32)
     given = plan([Options(scenario=scenario, serving=serving, duration=seconds)])
-    rig = prepare_load(
+    prepared = prepare_load(
         empty,
         as_data((rows, None)),
         given,
         Instruments(MonotonicClock(), ProcessMeter(), NoProgress()),
     )
-    rig.run(0.1, "")
+    prepared.run(0.1, "")
     with Peak() as peak:
-        run = rig.run(seconds, "")
-        summarise_load(run.tally, latencies=True)
+        run = prepared.run(seconds, "")
+        summarise_load(run.totals, latencies=True)
     return run, peak
 
 
@@ -96,7 +96,7 @@ def main() -> None:
     serving = Serving(LARGEST)
     tried, _ = load(Offline(), serving, 1.0)
     # The first try is slower or faster than what follows.
-    seconds = 1.5 * given.requests / tried.tally.answered
+    seconds = 1.5 * given.requests / tried.totals.answered
     print(f"{'load':34}{'requests':>14}{'clock s':>9}{'real s':>8}{'peak MB':>9}")
     highest = 0.0
     for scenario, lasts in (
@@ -107,7 +107,7 @@ def main() -> None:
         run, peak = load(scenario, serving, lasts)
         took = time.perf_counter() - began
         print(
-            f"{scenario!s:34}{run.tally.total:>14,}{run.tally.span_ns * 1e-9:>9.1f}"
+            f"{scenario!s:34}{run.totals.total:>14,}{run.totals.span_ns * 1e-9:>9.1f}"
             f"{took:>8.1f}{peak.grown_mb:>9.0f}"
         )
         highest = max(highest, peak.grown_mb)

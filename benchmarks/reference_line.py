@@ -65,13 +65,15 @@ def in_one_process(folder: Path, seconds: float) -> dict[str, float]:
     model = keras_models.load(folder / "model.keras")
     data = load_digits().test
     rows = data.inputs
-    rig = dlperf.rig_for(model, as_data(data), ClosedLoop(CLIENTS), Serving(CLIENTS), seconds)
+    prepared = dlperf.prepare_for(
+        model, as_data(data), ClosedLoop(CLIENTS), Serving(CLIENTS), seconds
+    )
     infer = concrete(model, rows)
-    rig.warm_up()
-    tally = rig.run(seconds, "").tally
+    prepared.warm_up()
+    totals = prepared.run(seconds, "").totals
     return {
         LIMIT: _back_to_back(infer, rows, seconds),
-        "dlperf": tally.answered / (tally.span_ns * 1e-9),
+        "dlperf": totals.answered / (totals.span_ns * 1e-9),
         "thread per client": threads.closed_loop(infer, rows, CLIENTS, seconds),
         "asyncio, executor": coroutines.closed_loop(infer, rows, CLIENTS, seconds),
     }

@@ -1,4 +1,4 @@
-"""Command: what every command of the program is, as values."""
+"""The type of the commands of the program `pytest-dlperf`, and their `--rootdir`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ if TYPE_CHECKING:
 
 
 WIDTH: Final = 80
-"""Columns of what is printed."""
+"""Width of the output in columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command.
+    """A command of the program.
 
     Attributes:
-        name: as it is called.
+        name: name on the command line.
         help: one sentence.
-        arguments: adds what it takes to its parser.
-        run: what it does with what was given: yields its lines as they come, and returns its exit
-            status.
-        parts: commands of its own, which are called in its place.
+        arguments: adds its arguments to a parser.
+        run: runs it with the parsed arguments.
+        parts: subcommands, each of which runs in its place.
     """
 
     name: str
@@ -37,11 +36,11 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command came to.
+    """Output and exit status of a command.
 
     Attributes:
-        lines: to print, in turn.
-        status: asks for the exit status once all lines are printed.
+        lines: lines to print as they come.
+        status: returns the exit status, after all lines were printed.
     """
 
     lines: Iterable[str]
@@ -49,11 +48,11 @@ class CommandResult:
 
 
 def add_rootdir(parser: argparse.ArgumentParser) -> None:
-    """Let a command take it; it may stand before the name of the command's part, or after."""
+    """Add `--rootdir` to a command; it may stand before or after the name of a subcommand."""
     parser.add_argument(
         "--rootdir",
         type=Path,
-        # What is not given must not cover what was given before the part's name.
+        # A default would override the value given before the subcommand.
         default=argparse.SUPPRESS,
         metavar="DIR",
         help="pytest's root folder; default: the current one",
@@ -61,6 +60,6 @@ def add_rootdir(parser: argparse.ArgumentParser) -> None:
 
 
 def rootdir(given: argparse.Namespace) -> Path:
-    """What was given, else the current folder."""
+    """The given root folder, else the current folder."""
     root: Path = getattr(given, "rootdir", Path())
     return root

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Be the only one, of all processes and threads that ask, to change what is in a folder.
+    """Hold the exclusive lock of a folder, against other processes and threads that use it.
 
-    The lock is on the folder itself, so it leaves no file, and it ends with its holder.
+    The lock is on the folder itself, so it leaves no file, and it ends with its process.
 
     Raises:
         OSError: if the folder cannot be opened.
@@ -34,7 +34,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file by renaming a complete, flushed temporary one over it.
 
     Raises:
-        OSError: if the folder cannot be written to or the disk is full; `path` is then as before.
+        OSError: if the folder cannot be written to or the disk is full; `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent)

@@ -1,4 +1,8 @@
-"""Attendance: threads that call what may never return, and what is said of those that do not."""
+"""Timeouts for calls in threads, and the ends of child processes.
+
+`call_with_timeout` and `give_up` abandon calls that do not return; `exit_code`, `ending` and
+`last_lines` report how a child process ended.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +24,10 @@ if TYPE_CHECKING:
 
 
 TICK_SECONDS: Final = 0.05
-"""How often whoever started a load looks after it."""
+"""How often a running load is checked for timeouts."""
 
 NO_ANSWER: Final = "no answer"
-"""What a call that does not return is counted as."""
+"""Kind of error of a call that does not return."""
 
 _T = TypeVar("_T")
 _OWN: Final = str(Path(__file__).parent)
@@ -33,11 +37,11 @@ _LIBRARY: Final = tuple(
 
 
 class _Abandoned(BaseException):
-    """Raised inside a thread that is not waited for any more; not for users' `except Exception`."""
+    """Ends an abandoned thread; a `BaseException` so that `except Exception` does not catch it."""
 
 
 class LoadObserver(Protocol):
-    """Somebody who looks on while a load runs."""
+    """Observes a running load."""
 
     def tick(self, now_ns: int) -> None:
         """Called about every 50 ms; must be quick."""
@@ -45,10 +49,10 @@ class LoadObserver(Protocol):
 
 
 def call_with_timeout(seconds: float, call: Callable[[], _T]) -> _T:
-    """The result of a call that may take so long.
+    """Return the result of a call, or abandon it after `seconds`.
 
-    The call runs in a daemon thread. One that does not return is abandoned: if it runs Python
-    code it ends there, and if it waits it never wakes or ends when it does.
+    The call runs in a daemon thread. If it does not return, an exception ends its thread when that
+    next runs Python code; a thread that waits for ever stays.
 
     Raises:
         AnswerError: if it has not returned by then; says where it was.
@@ -60,7 +64,7 @@ def call_with_timeout(seconds: float, call: Callable[[], _T]) -> _T:
     def work() -> None:
         try:
             returned.append(call())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             raised.append(error)
 
     thread = threading.Thread(target=work, name="dlperf call", daemon=True)
@@ -74,7 +78,7 @@ def call_with_timeout(seconds: float, call: Callable[[], _T]) -> _T:
 
 
 def give_up(thread: threading.Thread, what: str, seconds: float) -> AnswerError:
-    """Stop waiting for a thread, and say where it was."""
+    """Abandon a thread; returns an error that says where it was."""
     place = _place(thread)
     _interrupt(thread)
     waited = format_quantity(seconds, "s")
@@ -82,12 +86,12 @@ def give_up(thread: threading.Thread, what: str, seconds: float) -> AnswerError:
 
 
 def is_abandonment(error: BaseException) -> bool:
-    """Whether a thread ends because nobody waits for it any more."""
+    """Whether an exception is the one that ends an abandoned thread."""
     return isinstance(error, _Abandoned)
 
 
 def _place(thread: threading.Thread) -> str:
-    """Where a thread is: the first frame that is not ours, and the innermost."""
+    """Where a thread is: the first frame outside this package, and the innermost."""
     if not thread.is_alive():
         return "a thread that has ended"
     frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - its documented name
@@ -100,7 +104,7 @@ def _place(thread: threading.Thread) -> str:
 
 
 def _interrupt(thread: threading.Thread) -> None:
-    # Reaches a thread when it next runs Python code, so that a loop does not go on for ever.
+    # Takes effect when the thread next runs Python code, so an endless loop ends.
     ident = ctypes.c_ulong(thread.ident or 0)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(_Abandoned))
 
@@ -109,22 +113,21 @@ def ending(code: int) -> str:
     """How a process ended, from its exit code; negative is the signal that killed it."""
     if code >= 0:
         return f"ended with exit code {code}"
-    names = {one.value: one.name for one in signal.Signals}
+    names = {number.value: number.name for number in signal.Signals}
     memory = ", as the kernel does when memory runs out" if -code == signal.SIGKILL else ""
     return f"was killed by {names.get(-code, f'signal {-code}')}{memory}"
 
 
 def exit_code(pid: int, seconds: float) -> int | None:
-    """Wait for a child's end without burying it, so that its number stays its own.
+    """Wait for a child to exit without reaping it, so that its PID cannot be reused.
 
-    A process group may be signalled for as long as its leader is not buried: until then the
-    kernel gives its number to no other.
+    Until its leader is reaped, a process group can be signalled safely.
 
     Returns:
-        Its exit code, negative for a signal; None if it has not ended within `seconds`.
+        Its exit code, negative for a signal; None if it has not exited within `seconds`.
 
     Raises:
-        OSError: if it is no child of this process, or buried.
+        OSError: if it is not a child of this process, or already reaped.
     """
     descriptor = os.pidfd_open(pid)
     try:
@@ -133,20 +136,20 @@ def exit_code(pid: int, seconds: float) -> int | None:
         poll.poll(seconds * 1000)
     finally:
         os.close(descriptor)
-    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-    if found is None:
+    status = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+    if status is None:
         return None
-    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+    return status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
 
 
 def last_lines(log: int, count: int, size: int = 4096) -> list[str]:
     """The last lines of an open file, which another process may be writing.
 
     Args:
-        log: its descriptor.
-        count: how many lines at the most.
-        size: how many bytes at the most.
+        log: descriptor of the file.
+        count: the most lines to return.
+        size: the most bytes to read.
     """
-    # Not by seek(), which would move where the other process writes.
+    # pread, since a seek would move the other process's write position.
     written = os.pread(log, size, max(0, os.fstat(log).st_size - size))
     return written.decode(errors="replace").splitlines()[-count:]

@@ -1,4 +1,4 @@
-"""Devices: how they are named, and which of those that are here are meant."""
+"""Values that users give: names of devices, checks of settings, and their texts."""
 
 from __future__ import annotations
 
@@ -20,26 +20,24 @@ if TYPE_CHECKING:
 
 
 KINDS: Final = ("cpu", "gpu")
-"""What a device can be: `cpu:0` is the first of the kind `cpu`."""
+"""Kinds of devices: `cpu:0` is the first of the kind `cpu`."""
 
 _ALL: Final = "all"
 _NAME: Final = re.compile(rf"{_ALL}|({'|'.join(KINDS)})(:(0|[1-9][0-9]{{0,3}}))?")
-
-
 _MOST: Final = 1_000_000
 _LARGEST: Final = 1e9
 _WHOLE: Final = 1e15  # larger whole numbers are written as floats
 
 
 def device_names(value: object, what: str) -> tuple[str, ...]:
-    """Names of devices as a user gives them, checked and in small letters.
+    """Names of devices, checked and in small letters.
 
     Args:
         value: one text, with commas between several names, or several texts.
-        what: how the value is called, for messages.
+        what: name of the value, for messages.
 
     Raises:
-        UsageError: for what names no device, or names one twice.
+        UsageError: for a name of no device, or one that occurs twice.
     """
     __tracebackhide__ = True
     given = value.split(",") if isinstance(value, str) else value
@@ -60,26 +58,26 @@ def device_names(value: object, what: str) -> tuple[str, ...]:
 
 
 def explicit(names: Iterable[str]) -> bool:
-    """Whether each name is one device's, so that it can be told without looking what is here."""
+    """Whether each name is that of a single device, so that no look at this machine is needed."""
     return all(":" in name for name in names)
 
 
 def expand(names: Iterable[str], here: Sequence[str]) -> tuple[str, ...]:
-    """The single devices that are meant, each once; names that fit no device here stay.
+    """The single devices that names stand for, each once; names of no device here stay.
 
     Args:
-        names: of `device_names`; `cpu` and `gpu` mean all of a kind, `all` means all.
+        names: of `device_names`; `cpu` and `gpu` stand for all of a kind, `all` for all.
         here: the devices of this machine.
     """
-    meant: dict[str, None] = {}
+    expanded: dict[str, None] = {}
     for name in names:
-        fitting = [one for one in here if name in {_ALL, one.partition(":")[0]}]
-        meant.update(dict.fromkeys(fitting or [name]))
-    return tuple(meant)
+        matches = [device for device in here if name in {_ALL, device.partition(":")[0]}]
+        expanded.update(dict.fromkeys(matches or [name]))
+    return tuple(expanded)
 
 
 def absence(name: str, here: Sequence[str]) -> str:
-    """That a device is not here, in words."""
+    """The message that a device is not on this machine."""
     return f"there is no {name} here, only {', '.join(here)}"
 
 
@@ -110,7 +108,7 @@ def check_number(value: object, what: str, *, above: float | None = None) -> Non
 
 
 def check_choice(value: object, choices: tuple[str, ...], what: str) -> None:
-    """Refuse anything but one of some texts.
+    """Refuse anything but one of the choices.
 
     Raises:
         UsageError: naming `what`, the value and the choices.
@@ -121,7 +119,7 @@ def check_choice(value: object, choices: tuple[str, ...], what: str) -> None:
 
 
 def as_number(value: object) -> float:
-    """A real number as a float: NaN for what is none (a bool, a text), infinity beyond floats."""
+    """A real number as a float: NaN for other values (a bool, a text), infinity beyond floats."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return math.nan
     try:
@@ -133,8 +131,8 @@ def as_number(value: object) -> float:
 def describe(value: DataclassInstance) -> str:
     """`Name(field=value, ...)` with the fields that differ from their defaults.
 
-    Numbers are written shortest; equal ones (2000 and 2000.0) have equal texts.
-    A field that is added later with a default leaves the texts of stored baselines as they are.
+    Equal numbers (2000 and 2000.0) have equal texts. Baselines store these texts, so a new field
+    needs a default, which leaves them as they are.
     """
     shown = [
         f"{field.name}={_plain(getattr(value, field.name))}"
@@ -145,7 +143,7 @@ def describe(value: DataclassInstance) -> str:
 
 
 class Described:
-    """A setting, a dataclass, whose text is its description."""
+    """Base of a setting, a dataclass, whose text is its description."""
 
     __slots__ = ()
 
@@ -161,15 +159,13 @@ def _plain(value: object) -> str:
 
 
 def short_values(values: Mapping[str, object]) -> dict[str, object]:
-    """Parameters of a test, by name; of anything but numbers and texts only its beginning.
-
-    Arrays as parameters have made files of gigabytes elsewhere.
-    """
+    """Parameters of a test by name; values other than numbers and texts are abbreviated."""
+    # Arrays as parameters would make files of gigabytes.
     return {name: _short(value) for name, value in values.items()}
 
 
 def plain_values(values: Mapping[object, object]) -> dict[str, object]:
-    """Values by name, whole; what JSON does not know as text."""
+    """Values by name as JSON values; those that JSON cannot represent as text."""
     return {str(name): _as_json(value) for name, value in values.items()}
 
 

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
 _COMMANDS: Final = (BASELINES, COMPARE, HISTORY, REPORT, DOCTOR, TUNE)
-_INTERRUPTED: Final = 128 + signal.SIGINT  # as shells have it
+_INTERRUPTED: Final = 128 + signal.SIGINT  # as shells do
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit status.
+    """Run the program.
 
-    0, 1 where a command was asked to fail and there is reason to, 2 for what cannot be used, 130
-    after Ctrl-C.
+    Returns:
+        The exit status: 0; 1 if a command was asked to fail on what it found, and found it; 2 for
+        unusable arguments or files; 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(prog="pytest-dlperf", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -56,15 +57,15 @@ def _print(lines: Iterable[str]) -> None:
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has seen enough; Python must not try to flush again when it ends.
+        # The reader closed the pipe; Python must not flush stdout again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _add(commands: _Commands, command: Command) -> None:
-    one = commands.add_parser(command.name, help=command.help, description=command.help)
-    command.arguments(one)
-    one.set_defaults(run=command.run)
+    subparser = commands.add_parser(command.name, help=command.help, description=command.help)
+    command.arguments(subparser)
+    subparser.set_defaults(run=command.run)
     if command.parts:
-        parts = one.add_subparsers(metavar="COMMAND")
+        parts = subparser.add_subparsers(metavar="COMMAND")
         for part in command.parts:
             _add(parts, part)

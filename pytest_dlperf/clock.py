@@ -1,4 +1,4 @@
-"""Clock: where time comes from, so that tests can bring their own."""
+"""Clocks: the machine's, and one that can be stopped; tests bring their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _LONGEST_SPIN_NS: Final = 50_000
 _STEP_NS: Final = 250
-_IN_TIME: Final = 9  # sleeps that end before the time, for one that ends after it
+_IN_TIME: Final = 9  # sleeps that end in time, for each one that ends late
 _PR_SET_TIMERSLACK: Final = 29  # linux/prctl.h
 _SLACK_NS: Final = 1_000
 
@@ -22,42 +22,41 @@ class Clock(Protocol):
     """A monotonic clock and a way to wait for it, in integer nanoseconds."""
 
     def now_ns(self) -> int:
-        """The present."""
+        """Current time."""
         ...
 
     def sleep_until_ns(self, when_ns: int) -> None:
-        """Return at `when_ns` or as soon after it as possible, at once if it is past."""
+        """Return at `when_ns` or as soon as possible afterwards, at once if it has passed."""
         ...
 
 
 class StoppableClock:
-    """A clock that can be stopped while something is done that must not count.
+    """A clock that can be stopped during work that must not count.
 
-    Virtual clients can wait without knowing it: while their clock stands still, none of them
-    becomes due and none gets older.
+    While the clock of virtual clients is stopped, no request becomes due and no latency grows.
 
     Args:
-        clock: the one that goes on.
+        clock: the clock that keeps running.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # When it was stopped, None while it goes, and how long it stood still before; one value,
-        # so that another thread never reads the one without the other.
+        # When it was stopped (None while it runs), and for how long it was stopped before; one
+        # tuple, so that other threads read both consistently.
         self._state: tuple[int | None, int] = (None, 0)
 
     def now_ns(self) -> int:
-        """The time on the clock, less all that it stood still."""
+        """Time of the underlying clock, less the time for which this one was stopped."""
         stopped_ns, lost_ns = self._state
         return (self._clock.now_ns() if stopped_ns is None else stopped_ns) - lost_ns
 
     def sleep_until_ns(self, when_ns: int) -> None:
-        """Return when this clock shows `when_ns`."""
+        """As `Clock.sleep_until_ns`, in the time of this clock."""
         self._clock.sleep_until_ns(when_ns + self._state[1])
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Let the clock stand still inside; so it does already if it was stopped before."""
+        """Stop the clock inside the block; no effect if it is stopped already."""
         stopped_ns, lost_ns = self._state
         if stopped_ns is not None:
             yield
@@ -71,18 +70,18 @@ class StoppableClock:
 
 
 class SpinMargin:
-    """How much sooner to ask to be woken: what 9 of 10 sleeps here are late by at the most.
+    """How much earlier than due to wake up: the 90 % quantile of the lateness of sleeps.
 
-    Whoever is woken before the time spins until it comes, and that is processor time; so the
-    margin is no more than this machine needs, and 50 microseconds at the most. It follows the
-    quantile by small steps, 9 times as far up as down (Robbins and Monro 1951).
+    A thread that wakes up early spins until the time comes, which costs processor time; so the
+    margin is no more than this machine needs, and at most 50 microseconds. It tracks the quantile
+    in small steps, 9 times as large up as down (Robbins and Monro 1951).
     """
 
     def __init__(self) -> None:
         self.ns = _LONGEST_SPIN_NS
 
     def learn(self, late_ns: int) -> None:
-        """A sleep was so late."""
+        """Adapt to the lateness of a sleep."""
         if late_ns > self.ns:
             self.ns = min(_LONGEST_SPIN_NS, self.ns + _IN_TIME * _STEP_NS)
         else:
@@ -92,12 +91,12 @@ class SpinMargin:
 class MonotonicClock:
     """The machine's clock: sleeps until shortly before the time, then spins.
 
-    On Linux it asks for exact timers, for the thread that makes it and for those that this one
-    starts: by default the kernel may wake a thread 50 microseconds late to save power.
+    On Linux it requests exact timers for the thread that creates it, and for the threads started
+    by that one: by default the kernel may wake a thread 50 microseconds late to save power.
     """
 
     def __init__(self) -> None:
-        # One for all threads: it matters little if two of them learn at once and one is lost.
+        # Shared by all threads: an update that is lost to a race does no harm.
         self._margin = SpinMargin()
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, _SLACK_NS, 0, 0, 0)
@@ -107,7 +106,7 @@ class MonotonicClock:
         return time.perf_counter_ns()
 
     def sleep_until_ns(self, when_ns: int) -> None:
-        """Sleep for all but what a sleep may be late by, then spin."""
+        """Sleep until the margin before `when_ns`, then spin."""
         wake_ns = when_ns - self._margin.ns
         remaining = wake_ns - time.perf_counter_ns()
         if remaining > 0:

@@ -1,4 +1,4 @@
-"""What can go wrong, each as a value with fields; the text is made here and nowhere else."""
+"""Exceptions with their fields; their texts are composed here only."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ class DlperfError(Exception):
 
 
 class DlperfWarning(UserWarning):
-    """A budget could not be judged, or a result is to be taken with care."""
+    """A budget could not be judged, or a result needs care."""
 
 
 class UsageError(DlperfError, ValueError):
-    """The user asked for something that makes no sense.
+    """A request of the user that makes no sense.
 
     Attributes:
         problem: what is wrong, with the offending value.
@@ -47,15 +47,15 @@ class DataError(DlperfError, ValueError):
 
 
 class TargetError(DlperfError):
-    """The thing under measurement cannot be called at all, so there is nothing to measure."""
+    """The target cannot be called at all, so there is nothing to measure."""
 
 
 class TrainingError(DlperfError):
-    """A training that came to nothing: its loss, or what the model answers, is not finite.
+    """A training whose loss, or whose model's answers, are not finite.
 
     Attributes:
-        problem: what was seen, and in which epoch.
-        settings: how it was trained.
+        problem: what is not finite, and in which epoch.
+        settings: of the training.
     """
 
     def __init__(self, problem: str, settings: str) -> None:
@@ -69,11 +69,11 @@ class TrainingError(DlperfError):
 
 
 class AnswerError(DlperfError):
-    """A request that got no answer, for a reason that is known.
+    """A request without an answer, for a known reason.
 
     Attributes:
-        kind: what errors are counted by, such as `no answer`.
-        detail: this one, in words.
+        kind: by which errors are counted, such as `no answer`.
+        detail: of this error, for the report.
     """
 
     def __init__(self, kind: str, detail: str) -> None:
@@ -83,13 +83,13 @@ class AnswerError(DlperfError):
 
 
 class RemoteError(AnswerError):
-    """A model server did not answer a request, or not well; requests are never sent again.
+    """A model server that gave no valid answer; requests are never sent again.
 
     Attributes:
-        kind: what errors are counted by: `timeout`, `connection refused`, `connection failed`,
+        kind: by which errors are counted: `timeout`, `connection refused`, `connection failed`,
             `connection closed` (before any of the answer), `half an answer`, `malformed answer`,
             `wrong shape`, or `status` and what the server says (`status 503`, `status NOT_FOUND`).
-        detail: this one, in words.
+        detail: of this error, for the report.
     """
 
     def __init__(self, kind: str, detail: str) -> None:
@@ -98,12 +98,12 @@ class RemoteError(AnswerError):
 
 
 def kind_of(error: Exception) -> str:
-    """What an exception is counted as: an `AnswerError` by its kind, others by their type."""
+    """The kind by which an exception is counted: that of an `AnswerError`, or its type."""
     return error.kind if isinstance(error, AnswerError) else type(error).__name__
 
 
 def in_a_line(error: Exception) -> str:
-    """What an exception is counted as, and the first line of what it says."""
+    """The kind of an exception, and the first line of its message."""
     first = str(error).strip().partition("\n")[0]
     return f"{kind_of(error)}: {first:.300}" if first else kind_of(error)
 
@@ -141,11 +141,11 @@ class HistoryError(DlperfError):
 
 
 class DuelError(DlperfError):
-    """A measurement of a duel that came to nothing: one of the two sides was lost or failed."""
+    """A duel that cannot judge a measurement: one of the two sides was lost or failed."""
 
 
 class BudgetFailure(DlperfError, AssertionError):  # noqa: N818 - a failed assertion, not an error of the run
-    """At least one budget is broken; the text is the report of the measurement.
+    """At least one budget is broken; the message is the report of the measurement.
 
     Attributes:
         broken: the budgets that are broken, as the user wrote them.

@@ -1,4 +1,4 @@
-"""Ancestry: the commit at which the present code left the default branch, and those before it."""
+"""What git knows of the project: the branch point, the revision, and available commits."""
 
 from __future__ import annotations
 
@@ -19,23 +19,21 @@ if TYPE_CHECKING:
 
 
 MOST_COMMITS: Final = 500
-"""How far back is looked."""
+"""The most commits to list before the branch point."""
 
 _DEEPEN: Final = (
     "fetch all of it: git fetch --unshallow; for GitHub's actions/checkout set fetch-depth: 0, "
     "for GitLab GIT_DEPTH: 0"
 )
 _TARGETS: Final = ("GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME")
-"""Variables of GitHub and GitLab that name the branch which a request is to be merged into."""
+"""Variables of GitHub and GitLab that name the target branch of a pull or merge request."""
 
 _DEFAULT: Final = "CI_DEFAULT_BRANCH"
 """GitLab's variable that names the default branch."""
 
 _NAMES: Final = ("main", "master")
 _COMMIT: Final = "^{commit}"
-
-
-_SECONDS: Final = 10
+_SECONDS: Final = 10  # timeout of a git command
 _BRANCHES_IN_CI: Final = (
     ("GITHUB_SHA", "GITHUB_REF_NAME"),
     ("CI_COMMIT_SHA", "CI_COMMIT_BRANCH"),
@@ -50,14 +48,14 @@ _OWN_FILES: Final = """\
 
 @dataclass(frozen=True, slots=True)
 class Ancestry:
-    """Where the present code comes from.
+    """The branch point of HEAD, and the commits before it.
 
     Attributes:
-        branch: the default branch, or the one to be merged into, such as `origin/main`.
-        commits: full hashes: the branch point, which may be the present commit itself, then its
-            first parents, nearest first.
-        ahead: whether the present commit is another one than the branch point.
-        cut: whether the clone is shallow, so that earlier commits than these are not known.
+        branch: the target branch or the default branch, such as `origin/main`.
+        commits: full hashes: the branch point, which may be HEAD itself, then its first parents,
+            nearest first.
+        ahead: whether HEAD differs from the branch point.
+        cut: whether the clone is shallow, so that earlier commits are missing.
     """
 
     branch: str
@@ -67,19 +65,19 @@ class Ancestry:
 
     @property
     def point(self) -> str:
-        """The commit at which the present code left the branch."""
+        """The branch point."""
         return self.commits[0]
 
 
 def ancestry(root: Path, variables: Mapping[str, str]) -> Ancestry:
-    """Where the present code left the branch that it is to be merged into.
+    """The branch point of HEAD and the branch that it is to be merged into.
 
     Args:
-        root: of the project.
+        root: root of the project.
         variables: environment variables, in which CI names that branch.
 
     Raises:
-        UsageError: if that cannot be told here; with what to do.
+        UsageError: if it cannot be determined; the hint says what to do.
     """
     head = git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     if not head:
@@ -108,8 +106,8 @@ def ancestry(root: Path, variables: Mapping[str, str]) -> Ancestry:
 
 
 def _target(root: Path, variables: Mapping[str, str]) -> str:
-    """The branch that CI says is to be merged into, as a full reference; empty if it says none."""
-    named = next((name for one in _TARGETS if (name := variables.get(one))), "")
+    """Full reference of the target branch that CI names; empty if it names none."""
+    named = next((name for variable in _TARGETS if (name := variables.get(variable))), "")
     ref = _first_here(root, _places(named)) if named else ""
     if named and not ref:
         there = shlex.quote(f"{named}:refs/remotes/origin/{named}")
@@ -121,11 +119,11 @@ def _target(root: Path, variables: Mapping[str, str]) -> str:
 
 
 def _default(root: Path, variables: Mapping[str, str]) -> str:
-    """The default branch as a full reference."""
-    told = git(root, "symbolic-ref", "--quiet", "refs/remotes/origin/HEAD")
+    """Full reference of the default branch."""
+    origin_head = git(root, "symbolic-ref", "--quiet", "refs/remotes/origin/HEAD")
     in_ci = variables.get(_DEFAULT, "")
     remote, local = zip(*map(_places, filter(None, (in_ci, *_NAMES))), strict=True)
-    ref = _first_here(root, (told, *remote, *local))
+    ref = _first_here(root, (origin_head, *remote, *local))
     if not ref:
         raise UsageError(
             "git does not know the default branch: there is no origin/HEAD, origin/main, "
@@ -140,31 +138,30 @@ def _places(name: str) -> tuple[str, str]:
 
 
 def _first_here(root: Path, refs: Iterable[str]) -> str:
-    """The first reference that names a commit here; empty if none does."""
+    """The first reference that names a commit of this clone; empty if none does."""
     here = (ref for ref in refs if ref and git(root, "rev-parse", "-q", "--verify", ref + _COMMIT))
     return next(here, "")
 
 
 def current_revision(root: Path, variables: Mapping[str, str] = os.environ) -> Revision:
-    """Commit, branch and day; commit and branch are empty outside a repository.
+    """Commit, branch and date; commit and branch are empty outside a repository.
 
     Args:
-        root: of the project.
-        variables: environment variables, which in CI tell the branch that a commit was checked out
-            from.
+        root: root of the project.
+        variables: environment variables, in which CI names the branch of a detached HEAD.
     """
     commit = git(root, "rev-parse", "HEAD")
     branch = git(root, "symbolic-ref", "--short", "-q", "HEAD") if commit else ""
-    # Baselines are written during a run; they do not make the measured code another one.
+    # Baselines are written during a run, and do not change the measured code.
     dirty = commit and git(root, "status", "--porcelain", "-uno", "--", ".", ":!.dlperf")
     today = datetime.now(tz=UTC).date().isoformat()
     return Revision(f"{commit}+" if dirty else commit, branch or _in_ci(commit, variables), today)
 
 
 def _in_ci(commit: str, variables: Mapping[str, str]) -> str:
-    """The branch of a commit that CI has checked out without one; empty if it does not say.
+    """The branch of a commit that CI checked out as a detached HEAD; empty if it is not named.
 
-    Names that the author of a pull request chooses are not asked for: they could be anything.
+    Branch names of pull requests are ignored, as their authors choose them.
     """
     if variables.get("GITHUB_REF_TYPE", "branch") != "branch":
         return ""
@@ -175,17 +172,17 @@ def _in_ci(commit: str, variables: Mapping[str, str]) -> str:
 
 
 def reachable(root: Path, commit: str) -> bool:
-    """Whether a commit is here, so that it can be checked out; code that had changes is none."""
+    """Whether a commit is in this clone; false for a revision with uncommitted changes."""
     if not commit.isalnum():
         return False
     return git(root, "cat-file", "-t", commit) == "commit"
 
 
 def hide_history(folder: Path) -> None:
-    """Have git leave the history's files alone, in a folder that may not be there yet.
+    """Make git ignore the files of the history, in a folder that may not exist yet.
 
-    A file `.gitignore` that is there stays as it is. Nothing is said where none can be written:
-    neither can the history be, which says it.
+    Keeps an existing `.gitignore`. Errors are ignored: writing the history fails as well, and
+    reports it.
     """
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
@@ -194,9 +191,9 @@ def hide_history(folder: Path) -> None:
 
 
 def git(root: Path, *args: str) -> str:
-    """What git says; empty if it says nothing, fails, or is not installed."""
+    """Output of a git command; empty if it fails, or git is not installed."""
     try:
-        done = subprocess.run(  # noqa: S603 - no shell
+        result = subprocess.run(  # noqa: S603 - no shell
             ["git", *args],  # noqa: S607 - the user's git
             cwd=root,
             capture_output=True,
@@ -207,4 +204,4 @@ def git(root: Path, *args: str) -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""

@@ -1,4 +1,4 @@
-"""Machine: which machine class and software environment this is."""
+"""Detects the machine class and the software environment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def machine_class(root: Path = Path("/")) -> MachineClass:
     """This machine's class.
 
     Args:
-        root: of the file system whose `proc` and `sys` are read.
+        root: root of the file system whose `proc` and `sys` are read.
     """
     import psutil
 
@@ -52,7 +52,7 @@ def machine_class(root: Path = Path("/")) -> MachineClass:
 
 
 def environment(variables: Mapping[str, str] = os.environ) -> Environment:
-    """The software of this process.
+    """Software versions and thread settings of this process.
 
     Args:
         variables: environment variables, for the thread settings.

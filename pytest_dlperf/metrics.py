@@ -1,8 +1,8 @@
 """What can be measured: one table of names, units, directions and judging constants.
 
 Metrics are built in, or of a family that takes a goal (`train.time_to_accuracy(95%)`), or defined
-by users. Of the last a process knows those that it has defined, and those that it has read of in
-stored files, which bring their definitions along.
+by users. Of the last a process knows those that it has defined, and those whose definitions it has
+read from stored files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Better: TypeAlias = Literal["higher", "lower"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One thing that is measured.
+    """A metric: what is measured, and how it is judged.
 
     Attributes:
         name: as written in budgets.
@@ -33,14 +33,13 @@ class Metric:
         better: which direction is an improvement.
         detect: the loss that a relative budget must be able to see: a ratio minus one for
             speeds (0.05 is 5 %), an absolute difference for shares (0.01 is one point).
-        run_noise: prior standard deviation, as a ratio, between sessions that measure unchanged
-            code on one machine, beyond their own errors; what stored sessions show takes its
-            place by and by. Of a loss: what kernels that add in another order, or training again
-            from the same seed, make of it.
+        run_noise: prior standard deviation, as a ratio, between sessions of unchanged code on one
+            machine, beyond their own errors; stored sessions gradually outweigh it. Of a loss: the
+            effect of another order of additions, or of training again from the same seed.
         percentile: which percentile of the latency it is, in percent, if it is one.
-        latency: whether it says how long a request took.
-        goal: the accuracy that is to be reached, in shares of one, if it is the time to one.
-        by_user: whether a user has defined it: the mean of a score of each answered row.
+        latency: whether it is a duration of requests.
+        goal: the accuracy to reach, in shares of one, if it is the time to an accuracy.
+        by_user: whether a user has defined it, as the mean of a score of each answered row.
     """
 
     name: str
@@ -55,17 +54,17 @@ class Metric:
 
     @property
     def of_answers(self) -> bool:
-        """Whether it tells of the answers, not of the machine: it needs labels."""
+        """Whether it measures the answers, not the machine; it needs labels."""
         return self.by_user or self.name in ANSWER_METRICS
 
     @property
     def of_training(self) -> bool:
-        """Whether it tells how a training went."""
+        """Whether it measures a training."""
         return self.name.startswith(_TRAINING)
 
     @property
     def is_speed(self) -> bool:
-        """Whether it says nothing on a day on which the machine is not what it was."""
+        """Whether it depends on the machine's speed, and so is not judged if that has changed."""
         return self.unit in {"1/s", "s"} and not self.by_user
 
 
@@ -74,7 +73,7 @@ def _percentile(percent: float, detect: float) -> Metric:
 
 
 ANSWER_METRICS: Final = frozenset({"accuracy", "loss"})
-"""Those built in of the answers, not of the machine: they need labels, and hold in a smoke run."""
+"""Built-in metrics of the answers: they need labels, and are judged in a smoke run too."""
 
 _TRAINING: Final = "train."
 
@@ -104,13 +103,13 @@ METRICS: Final = MappingProxyType(
         )
     }
 )
-"""Every metric that is built in, but those with a goal."""
+"""All built-in metrics without a goal."""
 
 # An epoch more or less is a large step.
 _TO_ACCURACY: Final = Metric("train.time_to_accuracy", "s", "lower", 0.25, 0.25)
 
 FAMILIES: Final = MappingProxyType({_TO_ACCURACY.name: _TO_ACCURACY})
-"""Metrics that take a goal in brackets, by what stands before them."""
+"""Metrics that take a goal in brackets, by the name before the brackets."""
 
 _WITH_GOAL: Final = re.compile(r"([a-z._]+)\s*\(\s*([0-9]+(?:\.[0-9]+)?)\s*(%?)\s*\)")
 
@@ -119,22 +118,22 @@ TRAIN_METRICS: Final = frozenset(
     | ANSWER_METRICS
     | {"compile_time"}
 )
-"""What a training measures; users' metrics too, and of a family each that is asked for."""
+"""What a training measures, besides users' metrics and the requested ones of a family."""
 
 RATE_METRICS: Final = ANSWER_METRICS | {"max_rate", "errors", "peak_memory", "compile_time"}
-"""What a search for the highest rate measures, with users' metrics: its loads differ, so they have
-no one latency."""
+"""What a search for the highest rate measures, besides users' metrics: its loads differ, so that
+they share no latency."""
 
 LOAD_METRICS: Final = frozenset(
     name for name in METRICS if not name.startswith(("max_rate", "model_size", _TRAINING))
 )
-"""What one load measures; users' metrics too."""
+"""What one load measures, besides users' metrics."""
 
 _SAME_ANSWERS: Final = METRICS["loss"].run_noise
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 NAME_HINT: Final = "a letter, then letters, digits and _; at most 40 characters, such as ndcg10"
 
-# Tables of the process, as Python has one of codecs: what is defined here, and what was read of.
+# Tables of the process, like Python's of codecs: defined here, and read from files.
 _defined: dict[str, Metric] = {}
 _read: dict[str, Metric] = {}
 
@@ -171,14 +170,14 @@ def metric_named(name: str) -> Metric:
     'train.time_to_accuracy(95%)'
     """
     __tracebackhide__ = True
-    found = find_metric(name)
-    if found is None:
+    metric = find_metric(name)
+    if metric is None:
         raise UsageError(f"unknown metric {name!r:.80}", unknown_hint(name))
-    return found
+    return metric
 
 
 def unknown_hint(name: str) -> str:
-    """What to write in place of a name that is no metric's."""
+    """The hint for a name that is no metric's."""
     if name in FAMILIES:
         return f"say which: {name}(95%)"
     names = metric_names()
@@ -188,7 +187,7 @@ def unknown_hint(name: str) -> str:
 
 
 def metric_names() -> tuple[str, ...]:
-    """What may be named here, for people."""
+    """All names, for messages."""
     return (*METRICS, *(f"{name}(95%)" for name in FAMILIES), *sorted({**_read, **_defined}))
 
 
@@ -196,12 +195,12 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Known metrics in the order of the table: built in, with a goal, users'; each once."""
     given = set(names)
     others = (metric_named(name) for name in given - set(METRICS))
-    rest = sorted(others, key=lambda one: (one.by_user, one.goal or 0.0, one.name))
-    return (*(name for name in METRICS if name in given), *(one.name for one in rest))
+    rest = sorted(others, key=lambda metric: (metric.by_user, metric.goal or 0.0, metric.name))
+    return (*(name for name in METRICS if name in given), *(metric.name for metric in rest))
 
 
 def measured_by(names: Iterable[str], metric: Metric) -> bool:
-    """Whether what measures these metrics measures one, which may be of a family, or a user's."""
+    """Whether a metric is among names, by its family, or a user's."""
     return metric.by_user or metric.name.partition("(")[0] in set(names)
 
 
@@ -209,12 +208,12 @@ def users_metric(name: str, unit: Dimension, better: Better, detect: float) -> M
     """A user's metric.
 
     Raises:
-        UsageError: if that is no metric, or its name is taken by one that is built in.
+        UsageError: for invalid properties, or the name of a built-in metric.
     """
     __tracebackhide__ = True
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UsageError(f"metric {name!r:.80}: that is no name of a metric", NAME_HINT)
-    taken = {re.sub(r"\W", "_", one) for one in (*METRICS, *FAMILIES)}
+    taken = {re.sub(r"\W", "_", built_in) for built_in in (*METRICS, *FAMILIES)}
     if name in taken or name == "baseline":
         raise UsageError(f"metric {name!r}: this name is taken", "choose another: name='...'")
     if unit not in get_args(Dimension):
@@ -251,31 +250,32 @@ def _described(metric: Metric) -> str:
 
 
 def definitions_of(names: Iterable[str]) -> dict[str, dict[str, object]]:
-    """What a file must say of the users' metrics in it, as plain values, sorted by name."""
-    found = (find_metric(name) for name in sorted(set(names)))
+    """Definitions of the users' metrics among names, for a file: plain values, sorted by name."""
+    metrics = (find_metric(name) for name in sorted(set(names)))
     return {
-        one.name: {"unit": one.unit, "better": one.better, "detect": one.detect}
-        for one in found
-        if one is not None and one.by_user
+        metric.name: {"unit": metric.unit, "better": metric.better, "detect": metric.detect}
+        for metric in metrics
+        if metric is not None and metric.by_user
     }
 
 
 def read_definitions(value: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
-    """Learn of the users' metrics in a file; what is defined in this process stays as it is.
+    """Register the users' metrics of a file; those defined in this process take precedence.
 
     Args:
         value: as `definitions_of` gives it.
 
     Returns:
-        Names that mean something else here: another unit, or another direction.
+        Names that have another unit or another direction in this process.
 
     Raises:
         AttributeError, KeyError, TypeError, ValueError: if the values are not of this shape.
     """
     others = set()
-    for name, one in value.items():
-        unit, better = cast("Dimension", one["unit"]), cast("Better", one["better"])
-        stored = users_metric(name, unit, better, one["detect"])
+    for name, definition in value.items():
+        unit = cast("Dimension", definition["unit"])
+        better = cast("Better", definition["better"])
+        stored = users_metric(name, unit, better, definition["detect"])
         known = _defined.get(name) or _read.setdefault(name, stored)
         if (known.unit, known.better) != (stored.unit, stored.better):
             others.add(name)

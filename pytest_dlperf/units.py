@@ -1,4 +1,4 @@
-"""Units of measure: the only place where numbers become text for people, and back.
+"""Units of measure: the one place where quantities are parsed and formatted.
 
 Values inside the package are floats in the base unit of their dimension: seconds (`s`), events a
 second (`1/s`), a share of one (`share`), bytes (`bytes`), or a bare number (`1`).
@@ -37,12 +37,12 @@ UNITS: Final = MappingProxyType[str, tuple[Dimension, float]](
         "GiB": ("bytes", 2.0**30),
     }
 )
-"""Each unit that may be written, with its dimension and its size in the base unit."""
+"""The dimension of each unit, and its size in the base unit."""
 
 EXAMPLES: Final = MappingProxyType[Dimension, str](
     {"s": "20ms", "1/s": "5000/s", "share": "97% or 0.97", "bytes": "1.5GiB", "1": "0.25"}
 )
-"""How a quantity of each dimension is written."""
+"""An example of a quantity of each dimension, for hints."""
 
 _DURATION: Final = re.compile(r"\s*([0-9]+(?:_[0-9]+)*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
 _MINUTE_S: Final = 60.0
@@ -55,8 +55,8 @@ def parse_duration(value: object, what: str) -> float:
     """Seconds from a number of seconds or from text such as `5`, `500ms` or `2min`.
 
     Args:
-        value: what the user gave.
-        what: the option's name, for the message.
+        value: as the user wrote it.
+        what: name of the option, for the message.
 
     Raises:
         UsageError: if it is no positive, finite time.
@@ -80,7 +80,7 @@ def parse_duration(value: object, what: str) -> float:
 
 
 def format_quantity(value: float, dimension: Dimension) -> str:
-    """A value for people, three digits or so, with its unit.
+    """A value with about three digits and its unit.
 
     >>> format_quantity(0.00214, "s")
     '2.14 ms'

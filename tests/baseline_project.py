@@ -7,7 +7,7 @@ import dataclasses
 import io
 from typing import TYPE_CHECKING
 
-from builders import MACHINE, REVISION, estimate, make_accepted
+from builders import MACHINE, REVISION, continued, estimate, make_accepted
 
 from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
 from pytest_dlperf.history.entries import Entry, Run
@@ -44,7 +44,7 @@ class Project:
 
     def accept(self, found: BaselineEntry, test: str = TEST, name: str = "") -> None:
         """Make it the baseline, as a run with `--dlperf-update=all` does."""
-        anchor = (*found.earlier, found.newest)[0]
+        anchor = found.sessions[0]
         self.files.save(test, name, dataclasses.replace(found, anchor=anchor))
 
     def baseline(self, test: str = TEST, name: str = "") -> BaselineEntry | None:
@@ -73,8 +73,8 @@ def session(throughput: float, commit: str = "c0ffee00", date: str = "2026-11-24
     return make_accepted({"throughput": estimate(throughput, 0.005)}, revision=revision)
 
 
-OLD = dataclasses.replace(
+OLD = continued(
+    [session(1000.0 + n, date="2026-11-19").newest for n in range(9)],
     session(1010.0, "01dc0de0", "2026-11-20"),
-    earlier=tuple(session(1000.0 + n, date="2026-11-19").newest for n in range(9)),
 )
 """A grown baseline of about 1,000/s."""

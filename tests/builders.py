@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from pytest_dlperf.load.accumulator import EXACT, Accumulator
 from pytest_dlperf.load.samples import Samples
-from pytest_dlperf.results.baseline import BaselineEntry, Revision
+from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, Revision
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.measurement import Measurement
 from pytest_dlperf.results.record import Record
@@ -58,18 +59,30 @@ def make_measurement(metrics: Mapping[str, Estimate] | None = None, **fields: An
 
 
 def make_accepted(metrics: Mapping[str, Estimate] | None = None, **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any field
-    """An accepted measurement."""
-    given = {
-        "scenario": "ClosedLoop(clients=64)",
-        "serving": "Serving()",
-        "metrics": MappingProxyType(
+    """A baseline entry; what is of a session is of its newest one, after those in `earlier`."""
+    session = BaselineSession(
+        MappingProxyType(
             {"throughput": estimate(1000.0), "errors": counted(0.0)} if metrics is None else metrics
         ),
-        "rows": None,
-        "environment": ENVIRONMENT,
-        "revision": REVISION,
-    }
+        fields.pop("environment", ENVIRONMENT),
+        fields.pop("revision", REVISION),
+        fields.pop("yardstick", None),
+        fields.pop("blocks", None),
+    )
+    sessions = (*fields.pop("earlier", ()), session)
+    given = {"scenario": "ClosedLoop(clients=64)", "serving": "Serving()", "sessions": sessions}
     return BaselineEntry(**{**given, **fields})
+
+
+def continued(earlier: Iterable[BaselineSession], entry: BaselineEntry) -> BaselineEntry:
+    """An entry whose newest session follows others."""
+    return dataclasses.replace(entry, sessions=(*earlier, entry.newest))
+
+
+def with_session(entry: BaselineEntry, **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any field
+    """An entry with some fields of its newest session replaced."""
+    newest = dataclasses.replace(entry.newest, **fields)
+    return dataclasses.replace(entry, sessions=(*entry.sessions[:-1], newest))
 
 
 def make_judgement(verdict: Verdict = Verdict.PASS, **fields: Any) -> Judgement:  # noqa: ANN401 - any field
@@ -89,7 +102,7 @@ def make_record(
 
 
 def make_rows(right: Sequence[int], answered: Sequence[int] | None = None, data: str = "d") -> Rows:
-    """Rows from ones and zeros; all are answered unless it is said."""
+    """Rows from ones and zeros; all are answered by default."""
     bits = np.array(right, dtype=bool)
     return Rows(data, np.ones_like(bits) if answered is None else np.array(answered, bool), bits)
 
@@ -136,14 +149,14 @@ def tally_of(
     slo: float | None = None,
     exact: int = EXACT,
 ) -> LoadTotals:
-    """What segments of a run come to; it was to last as long as it did, unless it is said."""
+    """The totals of a run's segments; it was to last as long as it did, unless given."""
     started_ns = segments[0].started_ns
     if seconds is None:
         ended_ns = max(int(segment.done_ns.max(initial=started_ns)) for segment in segments)
         seconds = (ended_ns - started_ns) * 1e-9
-    teller = Accumulator(
+    accumulator = Accumulator(
         started_ns=started_ns, seconds=seconds, replicas=replicas, slo=slo, exact=exact
     )
     for segment in segments:
-        teller.add(segment)
-    return teller.tally()
+        accumulator.add(segment)
+    return accumulator.totals()

@@ -19,6 +19,30 @@ for _name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_
     os.environ.pop(_name, None)
 
 
+STARTERS = frozenset({"subprocess", "multiprocessing", "WorkerProcess"})
+"""A module of tests that has one of these starts processes ..."""
+COLLECTS = "baselines/test_cli.py"
+"""... or, as this one, has a command of ours collect tests ..."""
+SAY_IT_THEMSELVES = frozenset({"pytest_plugin", "test_architecture.py"})
+"""... unless its tests are marked one by one."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of modules that start processes, for `make quick`."""
+    for item in items:
+        if SAY_IT_THEMSELVES & {item.path.name, item.path.parent.name}:
+            continue
+        names = vars(getattr(item, "module", None) or pytest)
+        fixtures = getattr(item, "fixturenames", ())
+        if (
+            STARTERS & names.keys()
+            or item.path.match(COLLECTS)
+            or any("postgres" in name for name in fixtures)
+        ):
+            item.add_marker("subprocess")
+
+
 @pytest.fixture
 def own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """No metrics of users, and none of those that the test defines afterwards."""

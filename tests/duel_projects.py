@@ -7,6 +7,8 @@ import tempfile
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from pytest_dlperf.clock import MonotonicClock
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,6 +35,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pytest_dlperf import *
+from pytest_dlperf.clock import MonotonicClock
 
 import model
 
@@ -41,6 +44,10 @@ DATA = (INPUTS, INPUTS.argmax(axis=1))
 SHORT = dict(scenario=ClosedLoop(clients=8), duration="0.1s")
 HALF = dict(detect="throughput 50%, p95 60%", **SHORT)
 AT_BASE = "dlperf-" in os.getcwd()
+CLOCK = MonotonicClock()
+
+def spend(seconds):
+    CLOCK.sleep_until_ns(CLOCK.now_ns() + int(seconds * 1e9))
 
 """
 """Begins each module of tests. `HALF` leaves a verdict to nobody's noise."""
@@ -64,6 +71,7 @@ class Project:
 
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
         self._pytester = pytester
+        self._monkeypatch = monkeypatch
         self.top = pytester.mkdir("project")
         self.temporary = pytester.mkdir("temporary")
         for who in ("AUTHOR", "COMMITTER"):
@@ -128,8 +136,10 @@ class Project:
         return self._pytester.runpytest_inprocess("-p", "no:benchmark", *options)
 
     def duel(self, *options: str) -> pytest.RunResult:
-        """Run pytest against the last commit."""
-        return self._pytester.runpytest_inprocess(*OPTIONS, *options)
+        """Run pytest against the last commit; the sides are processes, so time is real."""
+        with self._monkeypatch.context() as patch:
+            patch.setattr("pytest_dlperf.clock.MonotonicClock", MonotonicClock)
+            return self._pytester.runpytest_inprocess(*OPTIONS, *options)
 
 
 def junit_cases(path: Path) -> dict[tuple[str, str], tuple[list[str], list[str]]]:

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class FakeClock:
-    """Time that passes only when somebody sleeps or works."""
+    """Time that passes only while something sleeps or works."""
 
     now: int = 1_000_000_000
     oversleep_ns: int = 0
 
     def now_ns(self) -> int:
-        """The present."""
+        """Current time."""
         return self.now
 
     def sleep_until_ns(self, when_ns: int) -> None:
-        """Be there at once, or `oversleep_ns` late."""
+        """Advance to `when_ns`, or `oversleep_ns` past it."""
         self.now = max(self.now, when_ns + self.oversleep_ns)
 
 
@@ -61,7 +61,7 @@ class FakeMeter:
 
 @dataclass
 class FakeProgress:
-    """Remembers what it was told."""
+    """Remembers the phases that it was given."""
 
     phases: list[str] = field(default_factory=list)
 
@@ -71,8 +71,8 @@ class FakeProgress:
         self.phases.append(phase)
 
 
-class EchoFeed:
-    """A feed whose requests carry their own numbers; remembers the answers."""
+class EchoSource:
+    """A source whose requests carry their own numbers; remembers the answers."""
 
     def __init__(self, numbers: NDArray[np.int64]) -> None:
         self._numbers = numbers
@@ -92,6 +92,13 @@ class EchoFeed:
         self.errors.append((start, stop, error))
 
 
+class NoObserver:
+    """Ignores every tick of a load."""
+
+    def tick(self, now_ns: int) -> None:
+        """Do nothing."""
+
+
 def fake_bench(clock: FakeClock) -> Instruments:
-    """A bench on a fake clock."""
+    """A instruments on a fake clock."""
     return Instruments(clock, FakeMeter(), FakeProgress())

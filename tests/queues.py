@@ -43,7 +43,7 @@ def random_service_limit(rate: float, service_rate: float, share: float) -> floa
 
 
 def fixed_service_share(rate: float, service: float, seconds: float) -> float:
-    """The share of the requests of M/D/1 that are answered within so many seconds (Erlang 1909).
+    """The share of the requests of M/D/1 that are answered within `seconds` (Erlang 1909).
 
     `P[W <= t] = (1 - rho) sum_k (-x_k)^k / k! exp(x_k)` with `x_k = lambda (t - k s)`, k up to
     `t / s`, is for the waiting time; the service comes on top.

@@ -5,24 +5,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from noise_models import Noise, blocks
 
 from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.statistics.noise import Noise, blocks
+from pytest_dlperf.statistics.e_process import EProcess
 from pytest_dlperf.statistics.pair_effects import Spread, spread_of
 
 SESSIONS = 2000
-
-
 CAP = 60
-
-
+LONG_CAP = 400
 SLOT_SECONDS = 0.5
-
-
 FIVE = math.log(1.05)
-
-
 ALPHA, BETA = 0.01, 0.05
 
 
@@ -40,9 +34,6 @@ SHARED_MACHINE = Noise(
 
 HEAVY_TAILS = Noise(white=0.06, tail=3.0)
 """Of short slots: blocks differ by 6 %, and now and then by far more."""
-
-
-LONG_CAP = 400
 
 
 def running_evidence(d: np.ndarray, theta0: float = 0.0) -> np.ndarray:
@@ -80,14 +71,31 @@ def first(reached: np.ndarray) -> np.ndarray:
 
 
 def by_pair(d: np.ndarray, pairs: int) -> tuple[np.ndarray, np.ndarray]:
-    """The effect of each pair and its standard error, from blocks that went round."""
-    of_pairs = [d[pair::pairs] for pair in range(pairs)]
-    effects = np.array([np.median(one) for one in of_pairs])
-    sizes = [np.median(np.abs(one - at)) for one, at in zip(of_pairs, effects, strict=True)]
-    lengths = np.array([len(one) for one in of_pairs])
-    return effects, math.sqrt(math.pi / 2) * 1.4826 * np.array(sizes) / np.sqrt(lengths)
+    """The effect of each pair and its standard error, from blocks that take turns.
+
+    Shape `(..., pairs)` each, for blocks of shape `(..., blocks)`.
+    """
+    of_pairs = [d[..., pair::pairs] for pair in range(pairs)]
+    effects = np.stack([np.median(ratios, axis=-1) for ratios in of_pairs], axis=-1)
+    sizes = [
+        np.median(np.abs(ratios - effects[..., pair, np.newaxis]), axis=-1)
+        for pair, ratios in enumerate(of_pairs)
+    ]
+    lengths = np.array([ratios.shape[-1] for ratios in of_pairs])
+    errors = math.sqrt(math.pi / 2) * 1.4826 * np.stack(sizes, axis=-1) / np.sqrt(lengths)
+    return effects, errors
 
 
 def spread(errors: np.ndarray) -> Spread:
-    """Of throughput."""
+    """Between pairs, for throughput."""
     return spread_of(METRICS["throughput"], errors)
+
+
+def log_evidence(d: np.ndarray, theta0: float) -> np.ndarray:
+    """The log capital of one session's `EProcess` against `theta0`, after each block."""
+    evidence = EProcess(theta0)
+    running = np.empty(len(d))
+    for block, ratio in enumerate(d.tolist()):
+        evidence.add(ratio)
+        running[block] = evidence.log_e
+    return running

@@ -65,7 +65,7 @@ DOES_IO = (
     *("duel.channel", "duel.cleanup_process", "duel.controller", "duel.escalation"),
     *("duel.module_identity", "duel.virtualenvs", "duel.worker_handle", "duel.workspace"),
     *("duel.worktree", "history.cli", "history.database", "history.lookup", "history.url"),
-    *("load.async_runner", "load.ledger", "load.runner", "measure.slot_runner"),
+    *("load.async_runner", "load.request_log", "load.runner", "measure.slot_runner"),
     *("measure.telemetry", "report.json_report", "report.progress", "targets.conversion"),
     *("targets.onnx", "targets.process_replica", "targets.remote.http", "targets.shared_memory"),
     *("targets.worker", "targets.worker_process", "training.model_cache", "training.monitor"),

@@ -48,7 +48,7 @@ def test_margin_is_bounded_and_recovers() -> None:
     assert margins[-1] <= 8_000
 
 
-def test_nobody_is_woken_early() -> None:
+def test_no_sleep_ends_early() -> None:
     """The clock shows the time that was waited for, or a later one, whatever it has learnt."""
     clock = MonotonicClock()
     for wait_ns in [0, 1_000, 60_000, 200_000] * 25:

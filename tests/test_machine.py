@@ -27,27 +27,27 @@ def test_a_machine_with_two_gpus(tmp_path: Path) -> None:
     version = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu\n"
     write(tmp_path / "proc/driver/nvidia/version", version)
 
-    found = machine_class(tmp_path)
+    detected = machine_class(tmp_path)
 
-    assert found.cpu == "Intel Xeon E5-2680 v4"
-    assert (found.cores, found.memory) == (1, 8)
-    assert (found.accelerators, found.driver) == ("2x NVIDIA H200", "570.86.15")
-    assert found.slug == "intel-xeon-e5-2680-v4-1cpu-8gib-2x-nvidia-h200-570.86.15"
+    assert detected.cpu == "Intel Xeon E5-2680 v4"
+    assert (detected.cores, detected.memory) == (1, 8)
+    assert (detected.accelerators, detected.driver) == ("2x NVIDIA H200", "570.86.15")
+    assert detected.slug == "intel-xeon-e5-2680-v4-1cpu-8gib-2x-nvidia-h200-570.86.15"
 
 
 def test_a_machine_that_says_nothing(tmp_path: Path) -> None:
     """Where nothing can be read there is still a class, without accelerators."""
-    found = machine_class(tmp_path)
+    detected = machine_class(tmp_path)
 
-    assert found.cores >= 1
-    assert (found.accelerators, found.driver) == ("", "")
-    assert found.slug
+    assert detected.cores >= 1
+    assert (detected.accelerators, detected.driver) == ("", "")
+    assert detected.slug
 
 
 def test_thread_settings_belong_to_the_environment() -> None:
     """Variables that fix the number of threads are recorded, others are not."""
-    found = environment({"OMP_NUM_THREADS": "2", "HOME": "/root", "TF_NUM_INTRAOP_THREADS": "1"})
+    detected = environment({"OMP_NUM_THREADS": "2", "HOME": "/root", "TF_NUM_INTRAOP_THREADS": "1"})
 
-    assert found.threads == "TF_NUM_INTRAOP_THREADS=1 OMP_NUM_THREADS=2"
-    assert found.numpy
-    assert found.precision == "float32"
+    assert detected.threads == "TF_NUM_INTRAOP_THREADS=1 OMP_NUM_THREADS=2"
+    assert detected.numpy
+    assert detected.precision == "float32"

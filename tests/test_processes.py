@@ -1,4 +1,4 @@
-"""Calls that do not return."""
+"""Calls that return, raise, wait for ever, or loop for ever."""
 
 from __future__ import annotations
 

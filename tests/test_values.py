@@ -1,12 +1,22 @@
-"""Names of devices, and which are meant by them."""
+"""Names of devices, and users' values as JSON."""
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf._values import absence, device_names, expand, explicit
+from pytest_dlperf._values import (
+    absence,
+    device_names,
+    expand,
+    explicit,
+    plain_values,
+    short_values,
+)
 from pytest_dlperf.errors import UsageError
 
 _SINGLE = st.builds("{}:{}".format, st.sampled_from(["cpu", "gpu"]), st.integers(0, 4))
@@ -77,3 +87,28 @@ def test_no_device_is_meant_twice_and_none_is_lost(names: list[str], here: list[
 def test_absence_says_what_is_here() -> None:
     """Who asks for a device that is absent learns which are there."""
     assert absence("gpu:1", ("cpu:0", "gpu:0")) == "there is no gpu:1 here, only cpu:0, gpu:0"
+
+
+def test_parameters_stay_short() -> None:
+    """Numbers and texts stay; of an array with a million numbers there is a line."""
+    found = short_values(
+        {"a": 1, "b": "text", "c": None, "d": np.zeros(1_000_000), "e": list(range(10**5))}
+    )
+
+    assert {name: found[name] for name in "abc"} == {"a": 1, "b": "text", "c": None}
+    assert len(json.dumps(found)) < 300
+
+
+def test_extra_information_stays_whole() -> None:
+    """What JSON knows stays; what it does not know is text, also what contains itself."""
+    ring: list[object] = []
+    ring.append(ring)
+    values = {"a": {"b": [1, 2.5, None]}, 3: {4}, "c": ring, "d": {("k",): 1}}
+
+    found = plain_values(values)  # type: ignore[arg-type]
+
+    assert found["a"] == {"b": [1, 2.5, None]}
+    assert found["3"] == "{4}"
+    assert isinstance(found["c"], str)
+    assert found["d"] == {}
+    json.dumps(found)

@@ -91,10 +91,10 @@ def _alone(folder: Path) -> None:
     import target  # type: ignore[import-not-found]  # of the variant
 
     data = as_data((target.pixels(ROWS), None))
-    bench = Instruments(MonotonicClock(), ProcessMeter(), NoProgress())
-    with ready(target.Classifier().infer, data, plan([Options()]), bench) as subject:
+    instruments = Instruments(MonotonicClock(), ProcessMeter(), NoProgress())
+    with ready(target.Classifier().infer, data, plan([Options()]), instruments) as subject:
         subject.measure("calibration", "", 1.0)
-        runner = SlotRunner(subject.rig)
+        runner = SlotRunner(subject.load)
         gc.collect()
         gc.freeze()
         print("warm", flush=True)

@@ -14,7 +14,7 @@ from pytest_dlperf.clock import MonotonicClock, StoppableClock
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import as_data
-from pytest_dlperf.load.ledger import RequestLog
+from pytest_dlperf.load.request_log import RequestLog
 from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load, Replica
 from pytest_dlperf.load.scenarios import Server
@@ -36,7 +36,7 @@ BATCH_TIMEOUT_S = 0.5e-3
 ALLOWED_LENGTH = 1.15
 
 
-def rig_for(
+def prepare_for(
     target: object, data: Data, scenario: Scenario, serving: Serving, seconds: float
 ) -> PreparedLoad:
     """A target ready to be measured, with everything that a measurement does."""
@@ -60,17 +60,17 @@ def serve(system: System, seconds: float) -> Served:
     """Poisson arrivals to a target with a known service time, one request a call."""
     target = KnownService(system)
     serving = Serving(max_batch_size=1, replicas=system.servers)
-    rig = rig_for(target, as_data((ROWS[:8], None)), Server(system.rate), serving, seconds)
+    prepared = prepare_for(target, as_data((ROWS[:8], None)), Server(system.rate), serving, seconds)
     target.begin()
-    samples, _ = whole(rig, seconds)
+    samples, _ = whole(prepared, seconds)
     due = _seconds(samples.intended_ns - samples.started_ns)
     return Served(due, target.services(len(due)), _seconds(samples.latency_ns))
 
 
 def _send(rate: float, seconds: float, serving: Serving) -> Sent:
-    rig = rig_for(empty, as_data((ROWS, None)), Server(rate), serving, seconds)
+    prepared = prepare_for(empty, as_data((ROWS, None)), Server(rate), serving, seconds)
     started = time.process_time()
-    samples, took = whole(rig, seconds)
+    samples, took = whole(prepared, seconds)
     used = time.process_time() - started
     never = np.full(samples.unfinished, np.inf)
     sent = judged(np.concatenate([_seconds(samples.latency_ns), never]), used)
@@ -79,35 +79,41 @@ def _send(rate: float, seconds: float, serving: Serving) -> Sent:
     return replace(sent, in_time=sent.in_time and took <= ALLOWED_LENGTH * seconds)
 
 
-def whole(rig: PreparedLoad, seconds: float) -> tuple[Samples, float]:
-    """Run a rig's load, and put its segments together again.
+def whole(prepared: PreparedLoad, seconds: float) -> tuple[Samples, float]:
+    """Run a load, and put its segments together again.
 
     Returns:
         Every request, and how long the load took on the wall.
     """
     clock = StoppableClock(MonotonicClock())
-    scenario, serving = rig.plan.scenario, rig.plan.served
+    scenario, serving = prepared.plan.scenario, prepared.plan.served
     start_ns = clock.now_ns()
     with clock.stopped():
-        backlog = request_queue_for(scenario, serving, start_ns, seconds, SEED, pause=clock.stopped)
+        queue = request_queue_for(scenario, serving, start_ns, seconds, SEED, pause=clock.stopped)
     segments: list[Samples] = []
 
     def put_away(cut: Callable[[], Samples]) -> None:
         with clock.stopped():
             segments.append(cut())
 
-    ledger = RequestLog(
-        backlog=backlog,
-        feed=rig.evaluation(clock),
+    log = RequestLog(
+        queue=queue,
+        source=prepared.evaluation(clock),
         started_ns=start_ns,
         deadline_ns=start_ns + int(2 * max(seconds, 1.0) * 1e9),
         sink=put_away,
     )
     load = Load(
-        replicas=[Replica(target, clock) for target in rig.prepared.replicas],
-        ledger=ledger,
+        replicas=[Replica(target, clock) for target in prepared.prepared.replicas],
+        log=log,
         call_seconds=60.0,
-        watch=Telemetry(rig.bench.meter, rig.bench.clock, rig.bench.progress, "", None),
+        observer=Telemetry(
+            prepared.instruments.meter,
+            prepared.instruments.clock,
+            prepared.instruments.progress,
+            "",
+            None,
+        ),
     )
     started = time.perf_counter()
     segments.append(load.run())

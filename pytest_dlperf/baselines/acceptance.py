@@ -1,15 +1,14 @@
-"""Acceptance: when a measurement becomes the baseline."""
+"""Acceptance: when a measurement becomes the baseline, or its next session."""
 
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.config.baseline_source import OF_FILES, BaselineAdvice
 from pytest_dlperf.judge.judge import prediction_of
 from pytest_dlperf.metrics import metric_named
+from pytest_dlperf.report.baseline_advice import OF_FILES, BaselineAdvice, hold_gain, record_again
 from pytest_dlperf.results.baseline import MOST_SESSIONS
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.units import format_quantity
@@ -26,41 +25,40 @@ if TYPE_CHECKING:
 
 
 ENOUGH_SESSIONS: Final = 8
-"""A baseline of fewer sessions is young: `--dlperf-update=new` adds to it."""
+"""A baseline with fewer sessions is young: `--dlperf-update=new` adds to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaselineComparison:
-    """How a measurement stands to the baseline that there is.
+    """How a measurement relates to the stored baseline.
 
     Attributes:
-        sessions: how many that has; 0 if there is none.
-        unchanged: whether the noise explains all that differs; see `unchanged`.
-        unquiet: what else the machine did, if that was too much for a session to say anything.
+        sessions: how many the baseline has; 0 if there is none.
+        unchanged: whether noise explains every difference; see `unchanged`.
+        noise: what else the machine did, if that was too much for a session to mean anything.
         other_conditions: whether it was measured under other conditions.
-        anchored: whether that has an anchor.
-        ways: what can be done about it, in words.
+        anchored: whether the baseline has an anchor.
+        advice: what users can do about the baseline.
     """
 
     sessions: int = 0
     unchanged: bool = False
-    unquiet: str = ""
+    noise: str = ""
     other_conditions: bool = False
     anchored: bool = False
-    ways: BaselineAdvice = OF_FILES
+    advice: BaselineAdvice = OF_FILES
 
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """Whether a measurement becomes the baseline, and what people should know of it.
+    """Whether a measurement becomes the baseline.
 
     Attributes:
         keep: whether to write it, and whether the sessions before it stay.
-        judgements: as they stand after the decision: what was broken only against the old
-            baseline is NEW once the new one is accepted.
-        hint: one sentence, and perhaps a command in a line of its own; empty if there is nothing
-            to say.
-        caution: why what is kept is to be taken with care; empty if it is not.
+        judgements: after the decision: what failed only against the old baseline is NEW once the
+            new one is accepted.
+        hint: one sentence, and perhaps a command on a line of its own; may be empty.
+        caution: why what is kept should be taken with care; may be empty.
     """
 
     keep: Keeping
@@ -70,7 +68,7 @@ class Acceptance:
 
 
 def in_ci(variables: Mapping[str, str]) -> bool:
-    """Whether this is a run in CI, where nothing is accepted unless that was asked for.
+    """Whether this is a run in CI, where nothing is accepted unless forced.
 
     Args:
         variables: environment variables.
@@ -82,116 +80,92 @@ def decide_acceptance(
     update: Update | None,
     measurement: Measurement,
     judgements: tuple[Judgement, ...],
-    standing: BaselineComparison,
+    comparison: BaselineComparison,
 ) -> Acceptance:
     """Decide whether to write a measurement as the baseline.
 
     Never accepted: a run whose measuring failed, or one that breaks a budget that does not
-    depend on the baseline. A session of a machine that was not quiet is accepted only where there
-    is none yet, and with a caution.
+    depend on the baseline. A session of a noisy machine is accepted only as the first one, with a
+    caution.
 
     Args:
         update: what the user allowed.
-        measurement: what was found.
+        measurement: of this run.
         judgements: against the old baseline.
-        standing: what it is to that.
+        comparison: with the old baseline.
     """
-    broken = [judgement for judgement in judgements if judgement.verdict is Verdict.FAIL]
-    keep = _wanted(update, judgements, standing)
+    keep = _wanted(update, judgements, comparison)
     if not keep:
-        return Acceptance(
-            keep="",
-            judgements=judgements,
-            hint=_hint(update, measurement, judgements, standing),
-        )
-    invalid = any(judgement.verdict is Verdict.INVALID for judgement in judgements)
-    missing = _missing(measurement)
-    why = ""
-    if measurement.invalid or invalid or missing:
-        why = missing or measurement.invalid or "not all was measured"
-    elif broken and (update != "all" or any(j.baseline is None for j in broken)):
-        why = f"{broken[0].budget} is broken"
-    elif standing.sessions and standing.unquiet:
-        why = standing.unquiet
-    if why:
-        return Acceptance(keep="", judgements=judgements, hint=f"not recorded: {why}")
+        hint = _hint(update, measurement, judgements, comparison)
+        return Acceptance("", judgements, hint)
+    obstacle = _obstacle(update, measurement, judgements, comparison)
+    if obstacle:
+        return Acceptance("", judgements, f"not recorded: {obstacle}")
     if keep == "renew":
-        hint, caution = _renewed(standing)
+        hint, caution = _renewed(comparison)
         return Acceptance(keep, tuple(map(_accepted, judgements)), hint, caution)
-    number = min(standing.sessions + 1, MOST_SESSIONS)
-    hint = f"session {number} of the baseline recorded"
-    taken = tuple(map(_joined, judgements)) if update == "all" else judgements
-    return Acceptance(keep, taken, hint)
-
-
-def _renewed(standing: BaselineComparison) -> tuple[str, str]:
-    """The hint and the caution of what begins a baseline."""
-    if standing.sessions:
-        moved = standing.other_conditions and standing.anchored
-        anchor = ", and its anchor with it, since the conditions are others" if moved else ""
-        return f"baseline replaced{anchor}", ""
-    if not standing.unquiet:
-        return "baseline recorded", ""
-    caution = f"the baseline was recorded although {standing.unquiet}"
-    return f"{caution}; record it again when it is quiet: --dlperf-update=all", caution
+    number = min(comparison.sessions + 1, MOST_SESSIONS)
+    joined = tuple(map(_joined, judgements)) if update == "all" else judgements
+    return Acceptance(keep, joined, f"session {number} of the baseline recorded")
 
 
 def _wanted(
-    update: Update | None, judgements: tuple[Judgement, ...], standing: BaselineComparison
+    update: Update | None, judgements: tuple[Judgement, ...], comparison: BaselineComparison
 ) -> Keeping:
+    """What the user's `update` allows, before the measurement itself is looked at."""
     if update is None:
         return ""
-    if not standing.sessions:
+    if not comparison.sessions:
         return "renew"
     if update == "improved" and any(judgement.improved for judgement in judgements):
         return "renew"
-    other = standing.other_conditions or any(judgement.incomparable for judgement in judgements)
+    other = comparison.other_conditions or any(judgement.incomparable for judgement in judgements)
     failed = any(judgement.verdict is Verdict.FAIL for judgement in judgements)
-    same = standing.unchanged and not other and not failed
+    same = comparison.unchanged and not other and not failed
     if update == "all":
         return "follow" if same else "renew"
-    asked = any(judgement.verdict is Verdict.NEW for judgement in judgements)
-    return "follow" if same and standing.sessions < ENOUGH_SESSIONS and not asked else ""
+    incomplete = any(judgement.verdict is Verdict.NEW for judgement in judgements)
+    young = comparison.sessions < ENOUGH_SESSIONS
+    return "follow" if same and young and not incomplete else ""
 
 
-def unchanged(
+def _obstacle(
+    update: Update | None,
     measurement: Measurement,
-    budgets: Iterable[Budget],
-    baseline: BaselineEntry | None,
-    day: MachineConditions,
-) -> bool:
-    """Whether a session is one more of the same code, as far as its budgets can tell.
-
-    It is not if a metric that a relative budget is about differs from the sessions before it in
-    either direction, though it be allowed: a mean over different code predicts nothing.
-
-    Args:
-        measurement: what was found.
-        budgets: what was asked.
-        baseline: the sessions before; None if there are none.
-        day: what is known of the machine.
-    """
-    if baseline is None or day.unlike:
-        return False
-    compared = {
-        budget.metric.name: budget.metric
-        for budget in budgets
-        if budget.relative
-        and budget.metric.unit != "share"
-        and budget.metric.name in measurement.metrics
-        and any(budget.metric.name in session.metrics for session in baseline.sessions)
-    }
-    losses = (prediction_of(one, measurement, baseline, day) for one in compared.values())
-    return all(loss.low(day.alpha) <= 0 <= loss.high(day.alpha) for loss in losses)
+    judgements: tuple[Judgement, ...],
+    comparison: BaselineComparison,
+) -> str:
+    """Why the measurement cannot be a baseline; empty if it can."""
+    missing = _missing(measurement)
+    if missing or measurement.invalid:
+        return missing or measurement.invalid
+    if any(judgement.verdict is Verdict.INVALID for judgement in judgements):
+        return "not all was measured"
+    broken = [judgement for judgement in judgements if judgement.verdict is Verdict.FAIL]
+    if broken and (update != "all" or any(judgement.baseline is None for judgement in broken)):
+        return f"{broken[0].budget} is broken"
+    return comparison.noise if comparison.sessions else ""
 
 
 def _missing(measurement: Measurement) -> str:
-    """Why there is nothing to hold a later measurement against; empty if there is."""
+    """Why no later measurement could be compared with this one; empty if one could."""
     max_rate = measurement.metrics.get("max_rate")
     if max_rate is not None and not max_rate.value:
         return "no rate held the limit"
     refused = measurement.refused
     return refused.get("throughput") or refused.get("max_rate") or ""
+
+
+def _renewed(comparison: BaselineComparison) -> tuple[str, str]:
+    """The hint and the caution of the first session of a baseline."""
+    if comparison.sessions:
+        moved = comparison.other_conditions and comparison.anchored
+        anchor = ", and its anchor with it, since the conditions are others" if moved else ""
+        return f"baseline replaced{anchor}", ""
+    if not comparison.noise:
+        return "baseline recorded", ""
+    caution = f"the baseline was recorded although {comparison.noise}"
+    return record_again(caution), caution
 
 
 def _accepted(judgement: Judgement) -> Judgement:
@@ -223,24 +197,58 @@ def _hint(
     update: Update | None,
     measurement: Measurement,
     judgements: tuple[Judgement, ...],
-    standing: BaselineComparison,
+    comparison: BaselineComparison,
 ) -> str:
-    known = bool(standing.sessions)
+    """What to do about a baseline that stays as it is."""
+    advice = comparison.advice
     if any(judgement.verdict is Verdict.NEW for judgement in judgements):
-        return standing.ways.complete if known else standing.ways.record
-    others = update is not None and standing.other_conditions
-    if others or any(judgement.incomparable for judgement in judgements):
-        return standing.ways.accept
+        return advice.complete if comparison.sessions else advice.record
+    other = update is not None and comparison.other_conditions
+    if other or any(judgement.incomparable for judgement in judgements):
+        return advice.accept
     improved = ", ".join(judgement.metric for judgement in judgements if judgement.improved)
-    if improved and not standing.ways.ratchets:
+    if improved and not advice.ratchets:
         return f"better than the baseline ({improved})"
     if improved:
-        command = f"pytest {shlex.quote(measurement.test)} --dlperf-update=improved"
-        return f"better than the baseline ({improved}): hold it with\n{command}"
+        return hold_gain(improved, measurement.test)
     is_open = any(judgement.fails_at is not None and judgement.baseline for judgement in judgements)
-    if is_open and update is None and standing.sessions < ENOUGH_SESSIONS:
+    if is_open and update is None and comparison.sessions < ENOUGH_SESSIONS:
         return (
-            f"the baseline has {standing.sessions} of {ENOUGH_SESSIONS} sessions: "
-            f"{standing.ways.grow}, and more of them make for narrower intervals"
+            f"the baseline has {comparison.sessions} of {ENOUGH_SESSIONS} sessions: "
+            f"{advice.grow}, and more of them make for narrower intervals"
         )
     return ""
+
+
+def unchanged(
+    measurement: Measurement,
+    budgets: Iterable[Budget],
+    baseline: BaselineEntry | None,
+    conditions: MachineConditions,
+) -> bool:
+    """Whether a session is one more of the same code, as far as its budgets can tell.
+
+    It is not if a metric with a relative budget differs from the sessions before it in either
+    direction, even by an allowed amount: a mean over different code predicts nothing.
+
+    Args:
+        measurement: of this run.
+        budgets: of its test.
+        baseline: the sessions before; None if there are none.
+        conditions: of the machine.
+    """
+    if baseline is None or conditions.speed_changed:
+        return False
+    compared = {
+        budget.metric.name: budget.metric
+        for budget in budgets
+        if budget.relative
+        and budget.metric.unit != "share"
+        and budget.metric.name in measurement.metrics
+        and any(budget.metric.name in session.metrics for session in baseline.sessions)
+    }
+    alpha = conditions.alpha
+    losses = (
+        prediction_of(metric, measurement, baseline, conditions) for metric in compared.values()
+    )
+    return all(loss.low(alpha) <= 0 <= loss.high(alpha) for loss in losses)

@@ -1,21 +1,21 @@
-"""Anchor: many small changes, each of them accepted or too small to see, seen together.
+"""Gradual regressions: many small losses, each accepted or too small to see, added up.
 
-The baseline's sessions move with what is accepted, so a metric that loses a little again and again
-is never far from them. The anchor is a session that stays.
+A baseline's sessions follow what is accepted, so a metric that loses a little again and again
+stays close to them. The anchor is a session that does not move.
 """
 
 from __future__ import annotations
 
 import math
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pytest_dlperf.judge.conditions import ALIKE
-from pytest_dlperf.judge.losses import session_of, share_lost
+from pytest_dlperf.judge.losses import session_of, unpaired_loss
 from pytest_dlperf.metrics import metric_named
+from pytest_dlperf.report.baseline_advice import look_into_loss
 from pytest_dlperf.statistics.estimate import NORMAL_REACH
 from pytest_dlperf.statistics.prediction import PRIOR_FREEDOM
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession
 
 LEAST_SPREADS: Final = 3.0
-"""A loss since the anchor is told of when it is so many standard deviations of what unchanged code
-would show. Where sessions of unchanged code differ by 5 %, that is one of 200 sessions at the most,
-and one of 100 tests in 60 runs (simulated; the tests hold it)."""
+"""A loss since the anchor is reported from this many standard deviations of unchanged code. Where
+sessions of unchanged code differ by 5 %, that is at most one of 200 sessions, and one of 100 tests
+in 60 runs (simulated; the tests hold it)."""
 
-_PRESENT: Final = 5  # sessions whose mean is the present; older ones lag behind what creeps
+_PRESENT: Final = 5  # sessions whose mean is the present; older ones lag behind a gradual loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class GradualLoss:
 
     Attributes:
         metric: its name.
-        loss: above 0 when it is worse; a logarithm of the cost, or in shares of one.
-        spread: standard deviation that this would have for unchanged code.
+        loss: above 0 if worse; log ratio of the cost, or in shares of one.
+        spread: standard deviation of the loss for unchanged code.
     """
 
     metric: str
@@ -61,15 +61,15 @@ class GradualLoss:
 
 
 def gradual_loss(
-    present: BaselineEntry, budgets: Iterable[Budget], day: MachineConditions
+    present: BaselineEntry, budgets: Iterable[Budget], conditions: MachineConditions
 ) -> tuple[GradualLoss, ...]:
-    """What was lost since the anchor, of the metrics that relative budgets are about.
+    """The metrics with relative budgets that have lost since the anchor.
 
-    A loss is told of if it is proven and as large as the metric's `detect`. It is the mean of the
-    newest k <= 5 sessions less the anchor, in log costs with the yardstick's taken off where all
+    A loss counts if it is proven and as large as the metric's `detect`. It is the mean of the
+    newest k <= 5 sessions less the anchor, in log costs, with the yardstick's taken off if all
     sessions have one, against `3 sqrt(v (1 + 1/k))`. The variance `v` of a session combines the
-    prior with the mean square successive difference (von Neumann et al. 1941), which a slow creep
-    hardly moves, while one sudden loss does: that is the judge's affair. With `d` the differences
+    prior with the mean square successive difference (von Neumann et al. 1941), which a gradual
+    loss hardly changes; a sudden one does, and is left to the judge. With `d` the differences
     of n sessions in turn and `e` their own errors,
 
     `v = (nu0 (prior^2 + mean(e^2)) + f sum(d^2) / (2 (n - 1))) / (nu0 + f)`,
@@ -78,9 +78,9 @@ def gradual_loss(
     Shares are compared with their own intervals instead, session by session.
 
     Args:
-        present: the sessions up to the one that was just measured, and the anchor.
-        budgets: what was asked.
-        day: what is known of the machine.
+        present: the sessions up to the one just measured, and the anchor.
+        budgets: of the test.
+        conditions: of the machine.
 
     Returns:
         In the order of the budgets; empty without an anchor.
@@ -93,28 +93,28 @@ def gradual_loss(
         for budget in budgets
         if budget.relative and budget.metric.name != "errors"
     }
-    found = []
+    losses = []
     for metric in metrics.values():
         if metric.name not in anchor.metrics or metric.name not in present.metrics:
             continue
-        if metric.is_speed and _unlike(anchor, day):
+        if metric.is_speed and _speed_changed(anchor, conditions):
             continue
         if metric.unit == "share":
-            one, least = _lost_share(metric, anchor, present.newest), metric.detect
+            loss, least = _lost_share(metric, anchor, present.newest), metric.detect
         else:
-            one, least = _lost(metric, anchor, present, day), math.log1p(metric.detect)
-        if one.loss >= max(least, LEAST_SPREADS * one.spread):
-            found.append(one)
-    return tuple(found)
+            loss, least = _lost(metric, anchor, present, conditions), math.log1p(metric.detect)
+        if loss.loss >= max(least, LEAST_SPREADS * loss.spread):
+            losses.append(loss)
+    return tuple(losses)
 
 
 def gradual_loss_note(
-    creeps: Sequence[GradualLoss], present: BaselineEntry, test: str, name: str
+    losses: Sequence[GradualLoss], present: BaselineEntry, test: str, name: str
 ) -> str:
-    """What people are told of it, and the commands that help, each in a line of its own.
+    """The message, and the commands that help, each on a line of its own.
 
     Args:
-        creeps: at least one.
+        losses: at least one.
         present: with the anchor.
         test: pytest's node id.
         name: of the measurement; may be empty.
@@ -122,41 +122,35 @@ def gradual_loss_note(
     anchor = present.anchor.revision if present.anchor else ""
     count = present.changes
     changes = f", after {count} accepted change{'s' if count > 1 else ''}" if count else ""
-    lost = " and ".join(map(str, creeps))
-    quoted = shlex.quote(test)
-    named = f" --name {shlex.quote(name)}" if name else ""
-    told = f"{lost} the anchor of {anchor}{changes}"
-    return (
-        f"{told}: look for where it came from, or accept it by moving the anchor:\n"
-        f"pytest-dlperf history {quoted}\n"
-        f"pytest-dlperf baselines anchor {quoted}{named}"
-    )
+    lost = " and ".join(map(str, losses))
+    return look_into_loss(f"{lost} the anchor of {anchor}{changes}", test, name)
 
 
-def _unlike(anchor: BaselineSession, day: MachineConditions) -> bool:
-    """Whether the machine is not what it was, or was not quiet."""
-    if anchor.yardstick is None or day.yardstick is None:
-        return bool(day.unquiet or day.unlike)
+def _speed_changed(anchor: BaselineSession, conditions: MachineConditions) -> bool:
+    """Whether the machine's speed differs from the anchor's session, or was disturbed."""
+    if conditions.noisy or conditions.speed_changed:
+        return True
+    if anchor.yardstick is None or conditions.yardstick is None:
+        return False
     least, most = ALIKE
-    alike = least <= day.yardstick / anchor.yardstick <= most
-    return not alike or bool(day.unquiet or day.unlike)
+    return not least <= conditions.yardstick / anchor.yardstick <= most
 
 
 def _lost_share(metric: Metric, anchor: BaselineSession, now: BaselineSession) -> GradualLoss:
-    lost, reach = share_lost(metric, anchor.metrics[metric.name], now.metrics[metric.name])
+    lost, reach = unpaired_loss(metric, anchor.metrics[metric.name], now.metrics[metric.name])
     return GradualLoss(metric.name, lost, reach / NORMAL_REACH)
 
 
 def _lost(
-    metric: Metric, anchor: BaselineSession, present: BaselineEntry, day: MachineConditions
+    metric: Metric, anchor: BaselineSession, present: BaselineEntry, conditions: MachineConditions
 ) -> GradualLoss:
     measured = [session for session in present.sessions if metric.name in session.metrics]
-    scaled = metric.name in day.scaled and all(
+    scaled = metric.name in conditions.scaled and all(
         session.yardstick is not None for session in (anchor, *measured)
     )
     first, *sessions = (
-        session_of(metric, one.metrics[metric.name], one.yardstick if scaled else None)
-        for one in (anchor, *measured)
+        session_of(metric, session.metrics[metric.name], session.yardstick if scaled else None)
+        for session in (anchor, *measured)
     )
     costs = np.array([session.cost - (session.yardstick or 0.0) for session in sessions])
     errors = np.array([session.error for session in sessions])
@@ -167,7 +161,7 @@ def _lost(
 
 
 def _variance(costs: NDArray[np.float64], prior: float) -> float:
-    """Of a session, from the differences of those that follow one another, and from the prior."""
+    """Variance of a session, from successive differences and the prior."""
     steps = len(costs) - 1
     if not steps:
         return prior

@@ -1,4 +1,4 @@
-"""`pytest-dlperf baselines prune`: remove the baselines of tests that are not there any more."""
+"""`pytest-dlperf baselines`: list, review, anchor, prune and rename baselines."""
 
 from __future__ import annotations
 
@@ -20,12 +20,10 @@ from pytest_dlperf.baselines.files import (
     read_each,
     rename_baseline,
 )
-from pytest_dlperf.baselines.review import REVIEW
+from pytest_dlperf.baselines.review import REVIEW, figure_lines
 from pytest_dlperf.baselines.unused import nearest_names, not_there, rename_command, with_new_names
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.metrics import in_order, is_usual, metric_named
 from pytest_dlperf.results.measurement import title_of
-from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     import argparse
@@ -36,15 +34,17 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.baseline import Baseline, BaselineEntry
 
 
-_HISTORY: Final = "the history still has it under the old name: there both names go on side by side"
+_HISTORY_KEEPS: Final = (
+    "the history still has it under the old name: there both names go on side by side"
+)
 
 
-def _arguments(parser: argparse.ArgumentParser) -> None:
+def _prune_arguments(parser: argparse.ArgumentParser) -> None:
     add_rootdir(parser)
     parser.add_argument("--yes", action="store_true", help="remove them without asking")
 
 
-def _lines(root: Path, *, unasked: bool) -> Iterator[str]:
+def _prune_lines(root: Path, *, unasked: bool) -> Iterator[str]:
     baselines, damaged = read_each(all_files(root / FOLDER))
     yield from (f"kept: {error}" for error in damaged)
     if not baselines:
@@ -69,7 +69,7 @@ def _lines(root: Path, *, unasked: bool) -> Iterator[str]:
 
 
 def _described(paths: list[Path], baselines: dict[Path, Baseline]) -> Iterator[str]:
-    """What would be removed, by machine class."""
+    """The baselines to remove, by machine class."""
     by_machine: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
         by_machine[path.parent.name].append(path)
@@ -78,20 +78,20 @@ def _described(paths: list[Path], baselines: dict[Path, Baseline]) -> Iterator[s
         for path in files:
             baseline = baselines[path]
             names = ", ".join(name for name in baseline.accepted if name)
-            newest = max(accepted.revision.date for accepted in baseline.accepted.values())
+            newest = max(entry.revision.date for entry in baseline.accepted.values())
             yield f"  {baseline.test}{f' [{names}]' if names else ''}  ({newest})"
 
 
 def _renamed(
     baselines: dict[Path, Baseline], gone: tuple[str, ...], listing: ProjectTests
 ) -> Iterator[str]:
-    """How to keep what looks renamed."""
+    """The commands that keep baselines of tests that look renamed."""
     known = {baseline.test for baseline in baselines.values()}
     fresh = dict.fromkeys(listing.measuring - known)
-    for one in with_new_names({test: frozenset() for test in gone}, fresh):
-        if one.renamed:
-            yield f"{one.test} looks renamed; to keep its baselines:"
-            yield f"  {rename_command(one)}"
+    for unused in with_new_names({test: frozenset() for test in gone}, fresh):
+        if unused.renamed:
+            yield f"{unused.test} looks renamed; to keep its baselines:"
+            yield f"  {rename_command(unused)}"
 
 
 def _agreed(count: int) -> bool:
@@ -114,18 +114,18 @@ def _remove(path: Path) -> None:
     except OSError as error:
         raise UsageError(f"{path} cannot be removed: {error.strerror or error}") from None
     with contextlib.suppress(OSError):
-        path.parent.rmdir()  # if it was the last one
+        path.parent.rmdir()  # fails unless it was the last file
 
 
-def _run(given: argparse.Namespace) -> CommandResult:
-    return CommandResult(_lines(rootdir(given), unasked=given.yes))
+def _prune(given: argparse.Namespace) -> CommandResult:
+    return CommandResult(_prune_lines(rootdir(given), unasked=given.yes))
 
 
 PRUNE: Final = Command(
     "prune",
     "remove the baselines of tests that are not there any more, of all machine classes",
-    _arguments,
-    _run,
+    _prune_arguments,
+    _prune,
 )
 
 
@@ -142,11 +142,11 @@ def _anchor_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _anchor_lines(test: str, name: str | None, baselines: dict[Path, Baseline]) -> Iterator[str]:
     names_by_path = {
-        path: [one for one in baseline.accepted if name is None or one == name]
+        path: [known for known in baseline.accepted if name in {None, known}]
         for path, baseline in baselines.items()
     }
     if not any(names_by_path.values()):
-        known = {repr(one) for baseline in baselines.values() for one in baseline.accepted}
+        known = {repr(known) for baseline in baselines.values() for known in baseline.accepted}
         raise UsageError(
             f"{test} has no measurement {name!r:.80}", f"it has {', '.join(sorted(known))}"
         )
@@ -155,30 +155,27 @@ def _anchor_lines(test: str, name: str | None, baselines: dict[Path, Baseline]) 
             continue
         moved = move_anchors(path, names)
         yield path.parent.name
-        for one in names:
-            yield f"  {title_of(test, one)}"
-            yield f"    {_told(baselines[path], moved, one)}"
+        for moved_name in names:
+            yield f"  {title_of(test, moved_name)}"
+            yield f"    {_moved(baselines[path], moved, moved_name)}"
 
 
-def _told(before: Baseline, after: Baseline, name: str) -> str:
+def _moved(before: Baseline, after: Baseline, name: str) -> str:
+    """The message about a measurement's anchor."""
     old, new = before.accepted[name], after.accepted[name]
     if new.anchor is None or old.anchor == new.anchor:
         return f"the anchor is the newest session already: {new.revision}"
-    told = f"the anchor is {new.anchor.revision} now"
-    return f"{told}; it was {old.anchor.revision}" if old.anchor else told
+    message = f"the anchor is {new.anchor.revision} now"
+    return f"{message}; it was {old.anchor.revision}" if old.anchor else message
 
 
 def _baselines(folder: Path, machine: str, test: str) -> dict[Path, Baseline]:
-    """Those of a machine class, or of all; all are read before any is changed."""
-    found = {}
-    for path in files_of(folder, test, machine):
-        baseline = read_baseline(path)
-        if baseline is not None and baseline.test == test:
-            found[path] = baseline
-    return found
+    """A test's baselines on a machine class, or on all; all are read before any is changed."""
+    baselines = {path: read_baseline(path) for path in files_of(folder, test, machine)}
+    return {path: known for path, known in baselines.items() if known and known.test == test}
 
 
-def _anchor_run(given: argparse.Namespace) -> CommandResult:
+def _anchor(given: argparse.Namespace) -> CommandResult:
     from pytest_dlperf.machine import machine_class
 
     folder, here = rootdir(given) / FOLDER, "" if given.all else machine_class().slug
@@ -191,7 +188,9 @@ def _anchor_run(given: argparse.Namespace) -> CommandResult:
                 f"no baseline of {given.test} on this machine class ({here})",
                 f"there is one on {classes}; --all moves the anchor there",
             )
-        raise UsageError(f"no baseline of {given.test} in {folder}", meant(folder, given.test))
+        raise UsageError(
+            f"no baseline of {given.test} in {folder}", _suggestion(folder, given.test)
+        )
     return CommandResult(_anchor_lines(given.test, given.name, baselines))
 
 
@@ -199,7 +198,7 @@ ANCHOR: Final = Command(
     "anchor",
     "make the newest session of a test's baseline its anchor: later losses are counted from there",
     _anchor_arguments,
-    _anchor_run,
+    _anchor,
 )
 
 
@@ -213,33 +212,27 @@ def _list_lines(folder: Path) -> Iterator[str]:
         if path.parent.name != machine:
             machine = path.parent.name
             yield machine
-        for name, accepted in baseline.accepted.items():
-            yield from _measurement(title_of(baseline.test, name), accepted)
+        for name, entry in baseline.accepted.items():
+            yield from _measurement(title_of(baseline.test, name), entry)
     if damaged:
         raise UsageError("\n".join(map(str, damaged)))
 
 
-def _measurement(title: str, accepted: BaselineEntry) -> Iterator[str]:
-    count = len(accepted.sessions)
+def _measurement(title: str, entry: BaselineEntry) -> Iterator[str]:
+    count = len(entry.sessions)
     sessions = f", {count} sessions" if count > 1 else ""
-    yield f"  {title}  ({accepted.revision}{sessions})"
-    shown = (
-        f"{metric} {format_quantity(accepted.metrics[metric].value, metric_named(metric).unit)}"
-        for metric in in_order(accepted.metrics)
-        if is_usual(metric)
-    )
-    yield f"    {', '.join(shown)}"
-    if accepted.anchor is not None and accepted.changes:
-        since = f"{accepted.changes} accepted change{'s' if accepted.changes > 1 else ''}"
-        yield f"    anchor: {accepted.anchor.revision}, {since} ago"
+    yield f"  {title}  ({entry.revision}{sessions})"
+    yield f"    {', '.join(figure_lines(entry))}"
+    if entry.anchor is not None and entry.changes:
+        since = f"{entry.changes} accepted change{'s' if entry.changes > 1 else ''}"
+        yield f"    anchor: {entry.anchor.revision}, {since} ago"
 
 
-def list_baselines(given: argparse.Namespace) -> CommandResult:
-    """List what is in the root folder."""
+def _list(given: argparse.Namespace) -> CommandResult:
     return CommandResult(_list_lines(rootdir(given) / FOLDER))
 
 
-LIST: Final = Command("list", "list the accepted baselines", add_rootdir, list_baselines)
+LIST: Final = Command("list", "list the accepted baselines", add_rootdir, _list)
 
 
 def _rename_arguments(parser: argparse.ArgumentParser) -> None:
@@ -251,10 +244,10 @@ def _rename_arguments(parser: argparse.ArgumentParser) -> None:
 def _rename_lines(folder: Path, old: str, new: str) -> Iterator[str]:
     if "::" not in new:
         raise UsageError(f"{new!r:.200} is no node id", "such as tests/test_model.py::test_fast")
-    # All is looked at before anything is changed.
-    paths = [path for path in files_of(folder, old) if _belongs(path, old)]
+    # Everything is checked before anything is changed.
+    paths = list(_baselines(folder, "", old))
     if not paths:
-        raise UsageError(f"no baseline of {old} in {folder}", meant(folder, old))
+        raise UsageError(f"no baseline of {old} in {folder}", _suggestion(folder, old))
     for path in paths:
         taken = path.with_name(file_name(new))
         if taken.exists():
@@ -265,28 +258,18 @@ def _rename_lines(folder: Path, old: str, new: str) -> Iterator[str]:
     for path in paths:
         rename_baseline(path, new)
         yield f"{path.parent.name}: renamed"
-    yield _HISTORY
+    yield _HISTORY_KEEPS
 
 
-def _belongs(path: Path, test: str) -> bool:
-    baseline = read_baseline(path)
-    return baseline is not None and baseline.test == test
-
-
-def meant(folder: Path, test: str) -> str:
-    """What to do about a test that has no baseline: the names that are like it.
-
-    Args:
-        folder: of all machine classes.
-        test: the node id that was given.
-    """
+def _suggestion(folder: Path, test: str) -> str:
+    """The tests with baselines whose names are similar, and how to list all."""
     baselines, _ = read_each(all_files(folder))
     near = nearest_names(test, (baseline.test for baseline in baselines.values()))
     listed = "pytest-dlperf baselines lists what is there"
     return f"did you mean {' or '.join(near)}? {listed}" if near else listed
 
 
-def _rename_run(given: argparse.Namespace) -> CommandResult:
+def _rename(given: argparse.Namespace) -> CommandResult:
     return CommandResult(_rename_lines(rootdir(given) / FOLDER, given.old, given.new))
 
 
@@ -294,7 +277,7 @@ RENAME: Final = Command(
     "rename",
     "make a test's baselines those of its new name, on all machine classes",
     _rename_arguments,
-    _rename_run,
+    _rename,
 )
 
 
@@ -302,6 +285,6 @@ BASELINES: Final = Command(
     "baselines",
     "list the accepted baselines, or change them with one of the commands below",
     add_rootdir,
-    list_baselines,
+    _list,
     (LIST, REVIEW, ANCHOR, PRUNE, RENAME),
 )

@@ -1,4 +1,4 @@
-"""pytest's collection, in a process of its own: which tests a project has."""
+"""Collecting a project's tests with pytest in a subprocess."""
 
 from __future__ import annotations
 
@@ -18,15 +18,12 @@ from pytest_dlperf.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
 FILE: Final = "DLPERF_LISTING"
-"""Environment variable with the path of the file that the plugin of ours writes."""
+"""Environment variable with the path of the file that our plugin writes."""
 
 _PLUGIN: Final = "pytest_dlperf.pytest_plugin.list_tests"
-
-
-_FINE: Final = (0, 5)  # pytest: tests were collected, none was left over
-_LINES: Final = 15
+_SUCCESS: Final = (0, 5)  # pytest's exit codes: tests were collected; all were deselected
+_LINES: Final = 15  # of pytest's output, in errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +40,16 @@ class ProjectTests:
 
 
 def collect_tests(root: Path, variables: Mapping[str, str] = os.environ) -> ProjectTests:
-    """Have pytest collect the tests of a project, without running any.
+    """Collect the tests of a project, without running any.
 
-    Those that `addopts` deselects (`-m "not slow"`) are among them.
+    Tests that `addopts` deselects (`-m "not slow"`) are included.
 
     Args:
         root: pytest's root folder.
         variables: environment of the process.
 
     Raises:
-        UsageError: if something cannot be collected, if not all of it is, or nothing is.
+        UsageError: if collection fails, is incomplete, or finds nothing.
     """
     with tempfile.TemporaryDirectory(prefix="dlperf-") as folder:
         file = Path(folder) / "tests.json"
@@ -67,16 +64,16 @@ def collect_tests(root: Path, variables: Mapping[str, str] = os.environ) -> Proj
             errors="replace",
             check=False,
         )
-        if done.returncode not in _FINE or not file.exists():
+        if done.returncode not in _SUCCESS or not file.exists():
             last = "\n".join(f"    {line}" for line in done.stdout.strip().splitlines()[-_LINES:])
             raise UsageError(
-                f"pytest could not collect the tests in {root}:\n{last}", "mend that first"
+                f"pytest could not collect the tests in {root}:\n{last}", "fix this first"
             )
         content: Any = json.loads(file.read_bytes())
-    found = Path(content["root"])
-    if found != root.resolve():
+    actual = Path(content["root"])
+    if actual != root.resolve():
         raise UsageError(
-            f"{root} is not pytest's root folder, that is {found}", f"give it: --rootdir {found}"
+            f"{root} is not pytest's root folder, that is {actual}", f"give it: --rootdir {actual}"
         )
     if content["narrowing"]:
         raise UsageError(

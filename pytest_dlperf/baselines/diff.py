@@ -1,4 +1,4 @@
-"""Changes: how what is accepted now differs from what was accepted before, metric by metric."""
+"""How a new baseline differs from the old one: metrics, conditions and software."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class MetricDiff:
 
     Attributes:
         metric: its name.
-        old: what it was, in its base unit; None if it was not measured.
-        new: what it is; None if it is not measured any more.
+        old: in the base unit; None if it was not measured.
+        new: None if it is no longer measured.
     """
 
     metric: str
@@ -31,10 +31,7 @@ class MetricDiff:
 
     @property
     def relative(self) -> float | None:
-        """The change, as a share of what it was; of shares in shares of one.
-
-        None where there is nothing to relate it to.
-        """
+        """The relative change; of shares the difference. None without both, or from 0."""
         if self.old is None or self.new is None:
             return None
         if metric_named(self.metric).unit == "share":
@@ -43,7 +40,7 @@ class MetricDiff:
 
     @property
     def visible(self) -> bool:
-        """Whether it is as large as what a relative budget must find, in either direction."""
+        """Whether the change is as large as the metric's `detect`, in either direction."""
         if self.relative is None:
             return self.old != self.new
         detect = metric_named(self.metric).detect
@@ -54,31 +51,31 @@ class MetricDiff:
 
 
 def changes_between(
-    old: BaselineEntry, new: BaselineEntry, about: Collection[str]
+    old: BaselineEntry, new: BaselineEntry, shown: Collection[str]
 ) -> tuple[MetricDiff, ...]:
-    """What differs visibly, and what people ask about though it does not.
+    """The metrics that differ visibly, and those that are always shown.
 
     Args:
-        old: what was accepted before; of several sessions the geometric mean counts, of shares
-            the newest session.
-        new: what is accepted now; likewise.
-        about: metrics that are told in any case.
+        old: accepted before. Of several sessions the geometric mean counts, of shares the
+            newest session.
+        new: accepted now; likewise.
+        shown: metrics that are listed even if they do not differ.
 
     Returns:
         In the order of the table of metrics.
     """
     sessions = (*old.sessions, *new.sessions)
     names = in_order(name for session in sessions for name in session.metrics)
-    both = (MetricDiff(name, _level(old, name), _level(new, name)) for name in names)
+    changes = (MetricDiff(name, _level(old, name), _level(new, name)) for name in names)
     return tuple(
         change
-        for change in both
-        if change.visible or (change.metric in about and change.new is not None)
+        for change in changes
+        if change.visible or (change.metric in shown and change.new is not None)
     )
 
 
-def _level(accepted: BaselineEntry, name: str) -> float | None:
-    values = [s.metrics[name].value for s in accepted.sessions if name in s.metrics]
+def _level(entry: BaselineEntry, name: str) -> float | None:
+    values = [s.metrics[name].value for s in entry.sessions if name in s.metrics]
     if not values or metric_named(name).unit == "share" or min(values) <= 0:
         return values[-1] if values else None
     if len(values) == 1:
@@ -86,17 +83,17 @@ def _level(accepted: BaselineEntry, name: str) -> float | None:
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
-def change_lines(old: BaselineEntry, new: BaselineEntry, about: Collection[str]) -> list[str]:
-    """What differs: metrics, the conditions of the measurement, and the software.
+def change_lines(old: BaselineEntry, new: BaselineEntry, shown: Collection[str]) -> list[str]:
+    """The changes of metrics, conditions of the measurement, and software, one a line.
 
     Args:
-        old: what was accepted before.
-        new: what is accepted now.
-        about: metrics that are told though they do not differ visibly.
+        old: accepted before.
+        new: accepted now.
+        shown: metrics that are listed even if they do not differ.
     """
     environment = new.environment.changes(old.environment)
     return [
-        *map(_line, changes_between(old, new, about)),
+        *map(_line, changes_between(old, new, shown)),
         *_conditions(old, new),
         *environment["blocking"],
         *environment["warning"],

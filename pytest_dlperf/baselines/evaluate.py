@@ -1,7 +1,7 @@
-"""Against what was stored: a measurement is taken alone, and held against accepted ones.
+"""Evaluation against a stored baseline.
 
-This is a screen: what it fails or leaves open for the noise, a duel with the baseline's commit can
-settle.
+This is a screen: what it fails, or leaves open because of noise, a duel with the baseline's commit
+can settle.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pytest_dlperf.judge.error_rates import BETA
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.measure.evaluator import Evaluation
 from pytest_dlperf.metrics import metric_named
+from pytest_dlperf.report.baseline_advice import measure_in_turn
 from pytest_dlperf.results.baseline import accept
 from pytest_dlperf.results.record import Record
 from pytest_dlperf.results.verdict import Judgement, Verdict
@@ -41,20 +42,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BaselineEvaluator:
-    """An arena in which a test measures alone.
+    """An evaluator that measures one test at a time and judges it against its baseline.
 
     Attributes:
-        footing: the baselines of this machine class, and what is said of them.
-        environment: asks for the software of this process.
-        revision: asks for the code that is being measured.
-        update: which baselines are to be written.
-        rates: asks for the error rates of each relative budget.
-        yardstick: measures the reference model: seconds a request, or None if it cannot be.
-        reachable: asks whether a commit can be checked out.
-        duel: measures a test in turn with a commit; None if doubts are left as they are.
+        baselines: of this machine class.
+        environment: returns the software of this process.
+        revision: returns the code that is being measured.
+        update: which baselines to write.
+        rates: returns the error rates of each relative budget.
+        yardstick: measures the reference model: seconds per request, None if it cannot be.
+        reachable: whether a commit can be checked out.
+        duel: measures a test in turn with a commit; None to leave open verdicts open.
     """
 
-    footing: BaselineProvider
+    baselines: BaselineProvider
     environment: Callable[[], Environment]
     revision: Callable[[], Revision]
     update: Update | None
@@ -64,10 +65,10 @@ class BaselineEvaluator:
     duel: Callable[[str, str], Mapping[str, Record]] | None
     _duels: dict[tuple[str, str], Mapping[str, Record]] = field(default_factory=dict)
 
-    def settle(
+    def evaluate(
         self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
     ) -> Evaluation:
-        """Measure, and judge against what was accepted before.
+        """Measure, and judge against the stored baseline.
 
         Raises:
             BaselineError, HistoryError: if the stored baseline cannot be read.
@@ -75,77 +76,85 @@ class BaselineEvaluator:
         """
         __tracebackhide__ = True
         # Read before measuring, so that a damaged file costs no measuring time.
-        stored = None if plan.quick else self.footing.store.load(test)
-        look = self.yardstick if needs_yardstick(plan) else _no_yardstick
+        stored = None if plan.quick else self.baselines.store.load(test)
+        yardstick = self.yardstick if needs_yardstick(plan) else _no_yardstick
+        # Before and after, since the machine may change speed meanwhile.
         with subject as ready:
-            before = look()
-            found = ready.measure(test, name, plan.load_seconds)
-            after = look()
-        yardstick = sqrt(before * after) if before and after else None
-        return self._settled(found, plan, stored.accepted.get(name) if stored else None, yardstick)
+            before = yardstick()
+            measurement = ready.measure(test, name, plan.load_seconds)
+            after = yardstick()
+        seconds = sqrt(before * after) if before and after else None
+        old = stored.accepted.get(name) if stored else None
+        return self._evaluation(measurement, plan, old, seconds)
 
-    def floor(self) -> AbstractContextManager[None]:
-        """Nobody else measures."""
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Nothing to exclude: no other test measures meanwhile."""
         return nullcontext()
 
-    def keep(self, test: str, name: str, accepted: BaselineEntry) -> None:
+    def accept(self, test: str, name: str, accepted: BaselineEntry) -> None:
         """Write a baseline.
 
         Raises:
             BaselineError: if it cannot be written.
         """
-        self.footing.store.save(test, name, accepted)
+        self.baselines.store.save(test, name, accepted)
 
-    def _settled(
-        self, found: Measurement, plan: Plan, old: BaselineEntry | None, yardstick: float | None
+    def _evaluation(
+        self,
+        measurement: Measurement,
+        plan: Plan,
+        old: BaselineEntry | None,
+        yardstick: float | None,
     ) -> Evaluation:
         environment = self.environment()
         alpha = self.rates().stored
-        day = conditions_of(plan, found, old, yardstick, alpha=alpha, beta=BETA)
-        missing = self.footing.missing(found.test, found.name) if old is None else ""
-        judgements = judge(found, plan.judged, old, environment, missing, day)
-        # What a verdict gives as its reason is not said again.
-        reasons = {judgement.reason for judgement in judgements}
-        notes = (note for note in (*found.notes, day.note) if note and note not in reasons)
-        found = replace(found, notes=tuple(notes))
+        conditions = conditions_of(plan, measurement, old, yardstick, alpha=alpha, beta=BETA)
+        test, name = measurement.test, measurement.name
+        missing = self.baselines.missing(test, name) if old is None else ""
+        judgements = judge(measurement, plan.judged, old, environment, missing, conditions)
+        measurement = _with_notes(measurement, conditions.note, judgements)
         if plan.quick:
-            return Evaluation(Record(found, judgements, (), quick=True), None)
-        guard = self.footing.guard if self.update else ""
-        update = None if guard else self.update
-        new = accept(found, environment, self.revision(), yardstick)
-        standing = BaselineComparison(
-            sessions=len(old.sessions) if old else 0,
-            unchanged=unchanged(found, plan.judged, old, day),
-            unquiet=day.unquiet,
-            other_conditions=old is not None and not new.comparable(old),
-            anchored=old is not None and old.anchor is not None,
-            ways=self.footing.ways,
+            return Evaluation(Record(measurement, judgements, (), quick=True), None)
+        revision = self.revision()
+        new = accept(measurement, environment, revision, yardstick)
+        guard = self.baselines.guard if self.update else ""
+        decision = decide_acceptance(
+            None if guard else self.update,
+            measurement,
+            judgements,
+            BaselineComparison(
+                sessions=len(old.sessions) if old else 0,
+                unchanged=unchanged(measurement, plan.judged, old, conditions),
+                noise=conditions.noisy,
+                other_conditions=old is not None and not new.comparable(old),
+                anchored=old is not None and old.anchor is not None,
+                advice=self.baselines.advice,
+            ),
         )
-        decision = decide_acceptance(update, found, judgements, standing)
         hint = guard or decision.hint
         if old and decision.keep == "renew":
-            about = {budget.metric.name for budget in plan.judged} - {"errors"}
-            hint = "\n".join([hint, *change_lines(old, new, about)])
+            shown = {budget.metric.name for budget in plan.judged} - {"errors"}
+            hint = "\n".join([hint, *change_lines(old, new, shown)])
         earlier = old.sessions if old and decision.keep != "renew" else ()
-        accepted = accept(found, environment, self.revision(), yardstick, earlier).following(old)
-        crept = _crept(found, plan, old, accepted, day)
+        entry = accept(measurement, environment, revision, yardstick, earlier).following(old)
+        losses = _gradual_losses(measurement, plan, old, entry, conditions)
         record = Record(
-            replace(found, notes=(*found.notes, *crept)),
+            replace(measurement, notes=(*measurement.notes, *losses)),
             decision.judgements,
             (hint,) if hint else (),
             quick=False,
             environment=environment,
             yardstick=yardstick,
             kept=decision.keep,
-            basis=self.footing.basis,
+            basis=self.baselines.source,
         )
-        cautions = (*filter(None, (decision.caution,)), *crept)
+        cautions = (*filter(None, (decision.caution,)), *losses)
         if decision.keep:
-            return Evaluation(record, accepted, cautions)
-        return Evaluation(self._in_doubt(record, old), None, cautions)
+            return Evaluation(record, entry, cautions)
+        return Evaluation(self._settled(record, old), None, cautions)
 
-    def _in_doubt(self, record: Record, old: BaselineEntry | None) -> Record:
-        """The record with what settles its doubts: how to have a duel, or what came of one."""
+    def _settled(self, record: Record, old: BaselineEntry | None) -> Record:
+        """The record with the verdicts of a duel for those in doubt, or how to get a duel."""
         if old is None or not any(map(_doubtful, record.judgements)):
             return record
         commit = old.revision.commit
@@ -154,69 +163,75 @@ class BaselineEvaluator:
         record = replace(record, base=commit)
         if self.duel is None:
             if record.verdict is Verdict.FAIL:
-                return record  # the failure itself says it
-            hint = f"measure both commits in turn: --dlperf-against={commit[:8]}"
-            return replace(record, hints=(*record.hints, hint))
-        found = record.measurement
+                return record  # the failure's own message names the command
+            return replace(record, hints=(*record.hints, measure_in_turn(commit)))
+        key = record.measurement.test, commit
         try:
-            if (found.test, commit) not in self._duels:
-                self._duels[found.test, commit] = self.duel(found.test, commit)
-            return _after(record, self._duels[found.test, commit].get(found.name))
+            # A duel of a test has all of its measurements, so one is enough.
+            if key not in self._duels:
+                self._duels[key] = self.duel(*key)
+            return _after_duel(record, self._duels[key].get(record.measurement.name))
         except DuelError as error:
             return replace(record, hints=(*record.hints, str(error)))
 
 
-def _crept(
-    found: Measurement,
+def _no_yardstick() -> None:
+    """For plans whose verdicts do not depend on the machine's speed."""
+
+
+def _with_notes(
+    measurement: Measurement, note: str, judgements: tuple[Judgement, ...]
+) -> Measurement:
+    """The measurement with one more note, and without notes that repeat a verdict's reason."""
+    reasons = {judgement.reason for judgement in judgements}
+    notes = (text for text in (*measurement.notes, note) if text and text not in reasons)
+    return replace(measurement, notes=tuple(notes))
+
+
+def _gradual_losses(
+    measurement: Measurement,
     plan: Plan,
     old: BaselineEntry | None,
     present: BaselineEntry,
-    day: MachineConditions,
+    conditions: MachineConditions,
 ) -> tuple[str, ...]:
-    """What is to be said of what was lost since the anchor, if anything was."""
+    """The note on what was lost since the anchor, if anything was."""
     if old is None or old.anchor is None or not present.comparable(old):
         return ()
-    if found.invalid or found.hung:
+    if measurement.invalid or measurement.hung:
         return ()
-    lost = gradual_loss(present, plan.judged, day)
-    return (gradual_loss_note(lost, present, found.test, found.name),) if lost else ()
-
-
-def _no_yardstick() -> None:
-    """Nothing is judged that the machine's speed makes a difference to."""
+    losses = gradual_loss(present, plan.judged, conditions)
+    test, name = measurement.test, measurement.name
+    return (gradual_loss_note(losses, present, test, name),) if losses else ()
 
 
 def _doubtful(judgement: Judgement) -> bool:
-    """Whether the noise between sessions may be all there is to it."""
+    """Whether noise between sessions may explain the verdict."""
     if not metric_named(judgement.metric).is_speed or judgement.baseline is None:
         return False
     is_open = judgement.verdict is Verdict.INCONCLUSIVE and not judgement.lasting
     return is_open or judgement.verdict is Verdict.FAIL
 
 
-def _after(record: Record, duel: Record | None) -> Record:
-    """The record with the duel's judgements in place of those that were in doubt."""
+def _after_duel(record: Record, duel: Record | None) -> Record:
+    """The record with the duel's judgements in place of those in doubt."""
     if duel is None:
         return record
-    found = {judgement.budget: judgement for judgement in duel.judgements}
+    by_budget = {judgement.budget: judgement for judgement in duel.judgements}
+    doubtful = [judgement for judgement in record.judgements if _doubtful(judgement)]
     judgements = tuple(
-        found.get(judgement.budget, judgement) if _doubtful(judgement) else judgement
+        by_budget.get(judgement.budget, judgement) if judgement in doubtful else judgement
         for judgement in record.judgements
     )
-    was = ", ".join(
-        f"{judgement.metric} {judgement.verdict.value}"
-        for judgement in record.judgements
-        if _doubtful(judgement)
-    )
+    was = ", ".join(f"{judgement.metric} {judgement.verdict.value}" for judgement in doubtful)
     notes = (
         *record.measurement.notes,
         f"against the stored baseline: {was}; so both commits were measured in turn",
         *(note for note in duel.measurement.notes if note.startswith("measured in turn")),
     )
-    measurement = replace(record.measurement, notes=notes)
     return replace(
         record,
-        measurement=measurement,
+        measurement=replace(record.measurement, notes=notes),
         judgements=judgements,
         hints=(),
         base="",

@@ -21,20 +21,19 @@ if TYPE_CHECKING:
 
 
 FOLDER: Final = ".dlperf/baselines"
-"""Where baselines lie, below pytest's root directory."""
+"""The folder of baselines in pytest's root directory."""
 
-_SCHEMAS: Final = tuple(range(1, SCHEMA + 1))
 _LINE: Final = 140  # columns
 _READABLE: Final = 120  # characters of a test's name that its file name keeps
-_LARGEST: Final = 16 << 20  # a file beyond this is no baseline of ours
-_MEND: Final = "restore it from version control, or delete it and record anew (--dlperf-update=new)"
-
-
-_LARGEST_REMARK: Final = 1 << 20  # what is only looked at for a remark is not read at any length
+_LARGEST: Final = 16 << 20  # bytes; a larger file is no baseline
+_LARGEST_SEARCHED: Final = 1 << 20  # bytes of a file that is read for a remark only
+_REPAIR: Final = (
+    "restore it from version control, or delete it and record anew (--dlperf-update=new)"
+)
 
 
 class BaselineFiles:
-    """One file a test, in a folder a machine class.
+    """One file per test, in one folder per machine class.
 
     Args:
         root: the folder of all machine classes.
@@ -46,7 +45,7 @@ class BaselineFiles:
         self._machine = machine
 
     def path(self, test: str) -> Path:
-        """Where the baseline of a test lies, whether or not it is there."""
+        """The file of a test's baseline, whether or not it exists."""
         return self._root / self._machine.slug / file_name(test)
 
     def load(self, test: str) -> Baseline | None:
@@ -66,10 +65,10 @@ class BaselineFiles:
     def save(self, test: str, name: str, accepted: BaselineEntry) -> None:
         """Make a measurement the baseline, leaving the test's other measurements as they are.
 
-        One that follows earlier sessions follows all that are stored by now, whoever stored them.
+        A next session follows all that are stored by now, those of concurrent runs included.
 
         Raises:
-            BaselineError: if there is a file that cannot be read, which is left as it is, or if
+            BaselineError: if an existing file cannot be read, which is left as it is, or if
                 the new one cannot be written.
         """
         path = self.path(test)
@@ -79,10 +78,8 @@ class BaselineFiles:
             with locked(path.parent):
                 baseline = self.load(test) or Baseline(test, MappingProxyType({}))
                 following = accepted.following(baseline.accepted.get(name))
-                accepted_by_name = {**baseline.accepted, name: following}
-                merged = replace(baseline, accepted=MappingProxyType(accepted_by_name))
-                text = _text(merged.to_json(self._machine)) + "\n"
-                write_atomically(path, text.encode())
+                entries = MappingProxyType({**baseline.accepted, name: following})
+                _write(path, replace(baseline, accepted=entries).to_json(self._machine))
         except OSError as error:
             raise BaselineError(
                 str(path), f"it cannot be written: {error.strerror or error}", "nothing was changed"
@@ -90,29 +87,29 @@ class BaselineFiles:
 
 
 def file_name(test: str) -> str:
-    """What a test's baseline is called in the folder of any machine class."""
+    """The name of a test's baseline file, the same for all machine classes."""
     readable = re.sub(r"[^A-Za-z0-9._\[\]-]+", "-", test.replace("::", "--").replace("/", "."))
     digest = hashlib.sha256(test.encode(errors="surrogatepass")).hexdigest()[:8]
     return f"{readable[:_READABLE]}-{digest}.json"
 
 
 def rename_baseline(path: Path, test: str) -> Path:
-    """Make a baseline file that of another test; nothing else in it changes.
+    """Give a baseline file to another test; nothing else in it changes.
 
-    The new file is there before the old one is removed.
+    The new file is written before the old one is removed.
 
     Args:
-        path: a file that `read_baseline` reads.
-        test: node id of the other test, which has no baseline beside it.
+        path: a file that `read_baseline` can read.
+        test: node id of the other test, which has no baseline in that folder.
 
     Raises:
-        BaselineError: if that cannot be written, or the old one cannot be removed.
+        BaselineError: if the new file cannot be written, or the old one cannot be removed.
     """
     new = path.with_name(file_name(test))
     try:
         with locked(path.parent):
             value = json.loads(path.read_bytes())
-            write_atomically(new, f"{_text({**value, 'test': test})}\n".encode())
+            _write(new, {**value, "test": test})
             path.unlink()
     except OSError as error:
         raise BaselineError(
@@ -124,17 +121,17 @@ def rename_baseline(path: Path, test: str) -> Path:
 
 
 def move_anchors(path: Path, names: Collection[str]) -> Baseline:
-    """Make the newest session of some measurements of a baseline file their anchor.
+    """Make the newest session the anchor, for some measurements of a baseline file.
 
     Args:
         path: of the file.
-        names: of the measurements, which it has.
+        names: of the measurements.
 
     Returns:
-        What it holds now.
+        The new content.
 
     Raises:
-        BaselineError: if it cannot be read, which leaves it as it is, or cannot be written.
+        BaselineError: if the file cannot be read, which leaves it as it is, or cannot be written.
     """
     try:
         with locked(path.parent):
@@ -143,17 +140,17 @@ def move_anchors(path: Path, names: Collection[str]) -> Baseline:
                 raise BaselineError(str(path), "it is not there any more", "nothing was changed")
             machine = MachineClass.from_json(json.loads(path.read_bytes())["machine"])
             moved = {
-                name: accepted.anchored() if name in names else accepted
-                for name, accepted in baseline.accepted.items()
+                name: entry.anchored() if name in names else entry
+                for name, entry in baseline.accepted.items()
             }
             baseline = replace(baseline, accepted=MappingProxyType(moved))
-            write_atomically(path, f"{_text(baseline.to_json(machine))}\n".encode())
+            _write(path, baseline.to_json(machine))
     except OSError as error:
         raise BaselineError(
             str(path), f"it cannot be written: {error.strerror or error}", "nothing was changed"
         ) from None
     except (KeyError, TypeError, ValueError) as error:
-        raise BaselineError(str(path), f"it is damaged: machine: {error}", _MEND) from None
+        raise BaselineError(str(path), f"it is damaged: machine: {error}", _REPAIR) from None
     return baseline
 
 
@@ -169,7 +166,7 @@ def files_of(folder: Path, test: str, machine: str = "") -> list[Path]:
 
 
 def read_each(paths: Iterable[Path]) -> tuple[dict[Path, Baseline], list[BaselineError]]:
-    """What files hold, in their order, and what is wrong with those that cannot be read."""
+    """The baselines of files, in their order, and the errors of those that cannot be read."""
     baselines: dict[Path, Baseline] = {}
     damaged: list[BaselineError] = []
     for path in paths:
@@ -184,7 +181,7 @@ def read_each(paths: Iterable[Path]) -> tuple[dict[Path, Baseline], list[Baselin
 
 
 def absent_modules(root: Path, tests: Iterable[str]) -> frozenset[str]:
-    """The files of some tests that are not there any more.
+    """The test files that no longer exist.
 
     Args:
         root: pytest's root folder.
@@ -195,14 +192,14 @@ def absent_modules(root: Path, tests: Iterable[str]) -> frozenset[str]:
 
 
 def read_baseline(path: Path) -> Baseline | None:
-    """Read one baseline file, None if it is not there.
+    """Read one baseline file, None if it does not exist.
 
     Raises:
-        BaselineError: if it cannot be read, is damaged, or was written by a newer version.
+        BaselineError: if it cannot be read, is damaged, or has another schema.
     """
     try:
         if path.stat().st_size > _LARGEST:
-            raise BaselineError(str(path), "it is far too large for a baseline", _MEND)
+            raise BaselineError(str(path), "it is far too large for a baseline", _REPAIR)
         value: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
@@ -210,38 +207,44 @@ def read_baseline(path: Path) -> Baseline | None:
         problem = f"it cannot be read: {error.strerror or error}"
         raise BaselineError(str(path), problem, "check its permissions") from None
     except (RecursionError, ValueError) as error:
-        raise BaselineError(str(path), f"it is damaged: {error}", _MEND) from None
+        raise BaselineError(str(path), f"it is damaged: {error}", _REPAIR) from None
     schema = value.get("schema") if isinstance(value, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
+    if not isinstance(schema, int) or schema < 1:
+        raise BaselineError(str(path), f"it is damaged: schema {schema!r}", _REPAIR)
+    if schema != SCHEMA:
+        newer = schema > SCHEMA
         raise BaselineError(
             str(path),
-            f"it was written by a newer pytest-dlperf (schema {schema}, this reads {SCHEMA})",
-            "upgrade pytest-dlperf",
+            f"it was written by {'a newer' if newer else 'an older'} pytest-dlperf "
+            f"(schema {schema}, this reads {SCHEMA})",
+            "upgrade pytest-dlperf" if newer else _REPAIR,
         )
-    if schema not in _SCHEMAS:
-        raise BaselineError(str(path), f"it is damaged: schema {schema!r}", _MEND)
     try:
         return Baseline.from_json(value)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         missing = isinstance(error, KeyError)
         problem = f"there is no {error}" if missing else f"{type(error).__name__}: {error}"
-        raise BaselineError(str(path), f"it is damaged: {problem}", _MEND) from None
+        raise BaselineError(str(path), f"it is damaged: {problem}", _REPAIR) from None
+
+
+def _write(path: Path, value: object) -> None:
+    write_atomically(path, f"{_text(value)}\n".encode())
 
 
 def _text(value: object, indent: str = "") -> str:
-    """JSON in which what holds no more than figures and texts is one line, if that is short."""
+    """JSON with short flat lists and dictionaries on one line, so that changes review well."""
     whole = json.dumps(value, allow_nan=False)
     if not isinstance(value, (dict, list)) or not value:
         return whole
-    inner = value.values() if isinstance(value, dict) else value
-    flat = not any(isinstance(one, (dict, list)) for one in inner)
+    items = value.values() if isinstance(value, dict) else value
+    flat = not any(isinstance(item, (dict, list)) for item in items)
     if flat and len(indent) + len(whole) <= _LINE:
         return whole
     deeper = indent + "  "
     if isinstance(value, dict):
-        parts = [f"{json.dumps(name)}: {_text(one, deeper)}" for name, one in value.items()]
+        parts = [f"{json.dumps(name)}: {_text(item, deeper)}" for name, item in value.items()]
     else:
-        parts = [_text(one, deeper) for one in value]
+        parts = [_text(item, deeper) for item in value]
     start, end = "{}" if isinstance(value, dict) else "[]"
     lines = f",\n{deeper}".join(parts)
     return f"{start}\n{deeper}{lines}\n{indent}{end}"
@@ -253,7 +256,7 @@ def all_files(root: Path) -> list[Path]:
 
 
 def machines_with(folder: Path, test: str, name: str) -> list[MachineClass]:
-    """The machine classes that have a baseline of a measurement, as far as files can be read.
+    """The machine classes that have a baseline of a measurement; unreadable files are skipped.
 
     Args:
         folder: of all machine classes.
@@ -266,9 +269,9 @@ def machines_with(folder: Path, test: str, name: str) -> list[MachineClass]:
 
 def _machine_of(path: Path, name: str) -> MachineClass | None:
     try:
-        if path.stat().st_size > _LARGEST_REMARK:
+        if path.stat().st_size > _LARGEST_SEARCHED:
             return None
         value: Any = json.loads(path.read_bytes())
         return MachineClass.from_json(value["machine"]) if name in value["measurements"] else None
     except (OSError, RecursionError, ValueError, KeyError, TypeError):
-        return None  # its own machine's runs say what is wrong with it
+        return None  # runs on that machine report what is wrong with it

@@ -1,4 +1,4 @@
-"""`pytest-dlperf baselines review`: accept what runs measured, one measurement after the other."""
+"""`pytest-dlperf baselines review`: what runs measured and differs from its baseline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytest_dlperf.baselines.acceptance import in_ci
 from pytest_dlperf.baselines.diff import change_lines
 from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.history.compare import USUAL, compare_sides, is_usual
+from pytest_dlperf.history.compare import COMPARED, compare_sides, is_compared
 from pytest_dlperf.history.entries import MeasurementId, Query
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.metrics import in_order, metric_named
@@ -36,6 +36,140 @@ if TYPE_CHECKING:
 _QUESTION: Final = "  [a]ccept, [s]kip, [q]uit? "
 
 
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A measurement that could become the baseline.
+
+    Attributes:
+        entry: of the history.
+        old: the present baseline, if there is one.
+        reasons: why it is worth a look; at least one.
+        obstacle: why it cannot be accepted; empty if it can.
+    """
+
+    entry: Entry
+    old: BaselineEntry | None
+    reasons: tuple[str, ...]
+    obstacle: str = ""
+
+    @property
+    def accepted(self) -> BaselineEntry:
+        """The new baseline: this session alone, as its own anchor."""
+        found = self.entry.found
+        return dataclasses.replace(found, sessions=(found.newest,)).anchored()
+
+
+def of_newest_runs(newest_first: Iterable[Entry]) -> tuple[Entry, ...]:
+    """The measurements of the newest run of each test, in the order of tests and names."""
+    run_by_test: dict[str, str] = {}
+    kept = [
+        entry
+        for entry in newest_first
+        if run_by_test.setdefault(entry.test, entry.run.key) == entry.run.key
+    ]
+    return tuple(sorted(kept, key=lambda entry: (entry.test, entry.name)))
+
+
+def proposals(
+    entries: Iterable[Entry], accepted: Mapping[tuple[str, str], BaselineEntry]
+) -> tuple[Proposal, ...]:
+    """The measurements worth a review.
+
+    Left out are those that were accepted already, are older than the baseline, or differ only by
+    the noise between sessions. The error rate is that of one comparison (`history/compare.py`): of
+    reviews in which nothing has changed, 1 % propose a loss.
+
+    Args:
+        entries: of one machine class, at most one of each test and name.
+        accepted: its baselines, by test and name.
+    """
+    pairs = [(entry, accepted.get((entry.test, entry.name))) for entry in entries]
+    open_pairs = [
+        (entry, old) for entry, old in pairs if old is None or not _settled(entry.found, old)
+    ]
+    known = {_place(entry): (entry, old) for entry, old in open_pairs if old is not None}
+    compared = compare_sides(
+        {place: old for place, (_, old) in known.items()},
+        {place: entry.found for place, (entry, _) in known.items()},
+    )
+    rows = {measurement.place: measurement for measurement in compared.measurements}
+    proposed = (_proposal(entry, old, rows.get(_place(entry))) for entry, old in open_pairs)
+    return tuple(proposal for proposal in proposed if proposal.reasons)
+
+
+def _place(entry: Entry) -> MeasurementId:
+    return MeasurementId(entry.test, entry.name, entry.run.machine)
+
+
+def _settled(new: BaselineEntry, old: BaselineEntry) -> bool:
+    """Whether it is one of the baseline's sessions already, or older than the newest."""
+    if new.revision.date < old.revision.date:
+        return True
+    identity = _identity(new.newest)
+    return new.conditions == old.conditions and any(
+        _identity(session) == identity for session in old.sessions
+    )
+
+
+def _identity(session: BaselineSession) -> tuple[object, ...]:
+    """Revision and rounded metrics, which no two sessions share."""
+    figures = {name: ends_of(estimate) for name, estimate in session.metrics.items()}
+    return session.revision, figures
+
+
+def _proposal(entry: Entry, old: BaselineEntry | None, compared: Compared | None) -> Proposal:
+    if entry.verdict is Verdict.INVALID:
+        reason = "its measuring failed (INVALID), so it says nothing: measure again"
+        return Proposal(entry, old, (reason,), "its measuring failed")
+    if old is None or compared is None:
+        return Proposal(entry, old, ("there is no baseline yet",))
+    reasons = []
+    if not entry.found.comparable(old):
+        reasons.append("it was measured under other conditions")
+    worse = [row.metric for row in compared.rows if row.verdict is Verdict.FAIL]
+    better = [row.metric for row in compared.rows if row.improved]
+    if worse:
+        reasons.append(f"worse beyond the noise: {', '.join(worse)}")
+    if better:
+        reasons.append(f"better beyond the noise: {', '.join(better)}")
+    if entry.verdict is Verdict.FAIL:
+        reasons.append(
+            "its test failed: if a budget is broken that does not depend on the baseline, such as "
+            "'p99 <= 20ms', it will fail with a new one too"
+        )
+    return Proposal(entry, old, tuple(reasons))
+
+
+def proposal_lines(proposal: Proposal, number: int, count: int) -> Iterator[str]:
+    """The revisions, the verdict, the reasons, and the metrics before and after.
+
+    Args:
+        proposal: to show.
+        number: of the proposal, from 1.
+        count: of all proposals.
+    """
+    entry, old = proposal.entry, proposal.old
+    yield f"{number} of {count}: {title_of(entry.test, entry.name)}"
+    yield f"  measured: {entry.found.revision}, {entry.verdict.value}"
+    if old is not None:
+        several = f", {len(old.sessions)} sessions" if len(old.sessions) > 1 else ""
+        yield f"  baseline: {old.revision}{several}"
+    for reason in proposal.reasons:
+        yield from (f"  {line}" for line in wrapped(reason))
+    lines = figure_lines(entry.found) if old is None else change_lines(old, entry.found, COMPARED)
+    for text in lines:
+        yield from (f"    {line}" for line in wrapped(text))
+
+
+def figure_lines(entry: BaselineEntry) -> list[str]:
+    """The newest session's usual metrics with their values."""
+    return [
+        f"{name} {format_quantity(entry.metrics[name].value, metric_named(name).unit)}"
+        for name in in_order(entry.metrics)
+        if is_compared(name)
+    ]
+
+
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--test", metavar="TEXT", default="", help="only tests whose node id holds this text"
@@ -44,20 +178,20 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _newest(history: History, machine: str, text: str) -> tuple[Entry, ...]:
-    """What the newest run of each test measured; at least one measurement."""
-    found: list[Entry] = []
+    """The measurements of the newest run of each test; at least one."""
+    entries: list[Entry] = []
     for place in history.places(Query(machine=machine)):
         if text in place.test:
             query = Query(test=place.test, name=place.name, machine=machine, limit=1)
-            found += history.entries(query)
-    if not found:
+            entries += history.entries(query)
+    if not entries:
         of = f" of a test with {text!r:.80} in its node id" if text else ""
         raise UsageError(
             f"{history.place} has no measurement{of} on this machine class ({machine})",
             "every run of pytest that measures is recorded; or name another one: --machine SLUG",
         )
-    found.sort(key=lambda entry: entry.run.began, reverse=True)
-    return of_newest_runs(found)
+    entries.sort(key=lambda entry: entry.run.began, reverse=True)
+    return of_newest_runs(entries)
 
 
 def _lines(entries: Sequence[Entry], files: BaselineFiles) -> Iterator[str]:
@@ -65,23 +199,23 @@ def _lines(entries: Sequence[Entry], files: BaselineFiles) -> Iterator[str]:
     for test in dict.fromkeys(entry.test for entry in entries):
         baseline = files.load(test)
         if baseline is not None:
-            accepted |= {(test, name): one for name, one in baseline.accepted.items()}
-    found = proposals(entries, accepted)
-    if not found:
+            accepted |= {(test, name): entry for name, entry in baseline.accepted.items()}
+    proposed = proposals(entries, accepted)
+    if not proposed:
         yield f"nothing to review: the baselines explain what was measured last ({len(entries)})"
     elif sys.stdin.isatty():
-        yield from _asked(found, files)
+        yield from _ask(proposed, files)
     else:
-        for number, proposal in enumerate(found, start=1):
-            yield from proposal_lines(proposal, number, len(found))
+        for number, proposal in enumerate(proposed, start=1):
+            yield from proposal_lines(proposal, number, len(proposed))
         yield "nothing was changed: there is no terminal to ask on"
 
 
-def _asked(found: Sequence[Proposal], files: BaselineFiles) -> Iterator[str]:
-    """Show one after the other, and do what is answered."""
+def _ask(proposed: Sequence[Proposal], files: BaselineFiles) -> Iterator[str]:
+    """Show one proposal after the other, and act on the answer."""
     done = 0
-    for number, proposal in enumerate(found, start=1):
-        yield from proposal_lines(proposal, number, len(found))
+    for number, proposal in enumerate(proposed, start=1):
+        yield from proposal_lines(proposal, number, len(proposed))
         if proposal.obstacle:
             continue
         answer = _answer()
@@ -90,11 +224,11 @@ def _asked(found: Sequence[Proposal], files: BaselineFiles) -> Iterator[str]:
         if answer == "a":
             yield f"  {_accept(proposal, files)}"
             done += 1
-    yield f"accepted: {done} of {len(found)}"
+    yield f"accepted: {done} of {len(proposed)}"
 
 
 def _answer() -> str:
-    """One of a, s and q; asks until it is one."""
+    """a, s or q; asks until the answer is one of them."""
     while True:
         try:
             answer = input(_QUESTION).strip().lower()
@@ -106,7 +240,7 @@ def _answer() -> str:
 
 
 def _accept(proposal: Proposal, files: BaselineFiles) -> str:
-    """Make it the baseline, unless another one was accepted since it was shown."""
+    """Write the baseline, unless another one was accepted since the proposal was shown."""
     test, name = proposal.entry.test, proposal.entry.name
     now = files.load(test)
     if (now.accepted.get(name) if now else None) != proposal.old:
@@ -139,137 +273,3 @@ REVIEW: Final = Command(
     _arguments,
     _run,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A measurement that could become the baseline.
-
-    Attributes:
-        entry: what a run measured.
-        old: what was accepted before; None if nothing was.
-        reasons: why it is worth a look, for people; at least one.
-        obstacle: why it cannot be accepted; empty if it can.
-    """
-
-    entry: Entry
-    old: BaselineEntry | None
-    reasons: tuple[str, ...]
-    obstacle: str = ""
-
-    @property
-    def accepted(self) -> BaselineEntry:
-        """What becomes the baseline: this session alone, its own anchor unless there is one."""
-        found = dataclasses.replace(self.entry.found, earlier=())
-        return dataclasses.replace(found, anchor=found.newest, changes=0)
-
-
-def of_newest_runs(newest_first: Iterable[Entry]) -> tuple[Entry, ...]:
-    """The measurements of the newest run of each test, in the order of tests and names."""
-    run_by_test: dict[str, str] = {}
-    kept = [
-        entry
-        for entry in newest_first
-        if run_by_test.setdefault(entry.test, entry.run.key) == entry.run.key
-    ]
-    return tuple(sorted(kept, key=lambda entry: (entry.test, entry.name)))
-
-
-def proposals(
-    entries: Iterable[Entry], accepted: Mapping[tuple[str, str], BaselineEntry]
-) -> tuple[Proposal, ...]:
-    """What there is to review.
-
-    Left out are measurements that were accepted already, that are older than what is accepted, and
-    those that the noise between sessions explains. The error rate is that of one comparison
-    (`history/compare.py`): of reviews in which nothing has changed, 1 % propose a loss.
-
-    Args:
-        entries: of one machine class, at most one of each test and name.
-        accepted: its baselines, by test and name.
-    """
-    pairs = [(entry, accepted.get((entry.test, entry.name))) for entry in entries]
-    open_pairs = [
-        (entry, old) for entry, old in pairs if old is None or not _settled(entry.found, old)
-    ]
-    known = {_place(entry): (entry, old) for entry, old in open_pairs if old is not None}
-    compared = compare_sides(
-        {place: old for place, (_, old) in known.items()},
-        {place: entry.found for place, (entry, _) in known.items()},
-    )
-    rows = {one.place: one for one in compared.measurements}
-    found = (_proposal(entry, old, rows.get(_place(entry))) for entry, old in open_pairs)
-    return tuple(one for one in found if one.reasons)
-
-
-def _place(entry: Entry) -> MeasurementId:
-    return MeasurementId(entry.test, entry.name, entry.run.machine)
-
-
-def _settled(found: BaselineEntry, old: BaselineEntry) -> bool:
-    """Whether it is one of the sessions already, or older than the newest."""
-    if found.revision.date < old.revision.date:
-        return True
-    identity = _identity(found.newest)
-    return found.conditions == old.conditions and any(
-        _identity(session) == identity for session in old.sessions
-    )
-
-
-def _identity(session: BaselineSession) -> tuple[object, ...]:
-    """The code, the day and the figures, as files keep them; no two sessions have all the same."""
-    figures = {name: ends_of(estimate) for name, estimate in session.metrics.items()}
-    return session.revision, figures
-
-
-def _proposal(entry: Entry, old: BaselineEntry | None, compared: Compared | None) -> Proposal:
-    if entry.verdict is Verdict.INVALID:
-        reason = "its measuring failed (INVALID), so it says nothing: measure again"
-        return Proposal(entry, old, (reason,), "its measuring failed")
-    if old is None or compared is None:
-        return Proposal(entry, old, ("there is no baseline yet",))
-    reasons = []
-    if not entry.found.comparable(old):
-        reasons.append("it was measured under other conditions")
-    worse = [row.metric for row in compared.rows if row.verdict is Verdict.FAIL]
-    better = [row.metric for row in compared.rows if row.improved]
-    if worse:
-        reasons.append(f"worse beyond the noise: {', '.join(worse)}")
-    if better:
-        reasons.append(f"better beyond the noise: {', '.join(better)}")
-    if entry.verdict is Verdict.FAIL:
-        reasons.append(
-            "its test failed: if a budget is broken that does not depend on the baseline, such as "
-            "'p99 <= 20ms', it will fail with a new one too"
-        )
-    return Proposal(entry, old, tuple(reasons))
-
-
-def proposal_lines(proposal: Proposal, number: int, count: int) -> Iterator[str]:
-    """Old, new, the change, the verdict and the commits.
-
-    Args:
-        proposal: what is shown.
-        number: of it, from 1.
-        count: of all that are shown.
-    """
-    entry, old = proposal.entry, proposal.old
-    yield f"{number} of {count}: {title_of(entry.test, entry.name)}"
-    yield f"  measured: {entry.found.revision}, {entry.verdict.value}"
-    if old is not None:
-        several = f", {len(old.sessions)} sessions" if len(old.sessions) > 1 else ""
-        yield f"  baseline: {old.revision}{several}"
-    for reason in proposal.reasons:
-        yield from (f"  {line}" for line in wrapped(reason))
-    lines = figure_lines(entry.found) if old is None else change_lines(old, entry.found, USUAL)
-    for told in lines:
-        yield from (f"    {line}" for line in wrapped(told))
-
-
-def figure_lines(accepted: BaselineEntry) -> list[str]:
-    """What the newest session measured, of what people look at first."""
-    return [
-        f"{name} {format_quantity(accepted.metrics[name].value, metric_named(name).unit)}"
-        for name in in_order(accepted.metrics)
-        if is_usual(name)
-    ]

@@ -1,11 +1,16 @@
-"""Footing: what a run's measurements are held against, and what is said of it."""
+"""Where a run's baselines come from, and the messages that depend on it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pytest_dlperf.config.baseline_source import OF_FILES, BaselineAdvice, advice_of_history
+from pytest_dlperf.report.baseline_advice import (
+    OF_FILES,
+    BaselineAdvice,
+    advice_of_history,
+    update_has_no_effect,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +23,25 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.environment import MachineClass
 
 
-_ELSEWHERE: Final = 50  # sessions that are looked at for other machine classes
+_ELSEWHERE: Final = 50  # sessions that are searched for other machine classes
+
+
+class BaselineStore(Protocol):
+    """The baselines of one machine class."""
+
+    def load(self, test: str) -> Baseline | None:
+        """The baseline of a test, None if there is none.
+
+        Raises:
+            BaselineError, HistoryError: if it cannot be read.
+        """
+
+    def save(self, test: str, name: str, accepted: BaselineEntry) -> None:
+        """Make a measurement the baseline, leaving the test's other measurements as they are.
+
+        Raises:
+            BaselineError, HistoryError: if it cannot be written; what was there is kept.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +50,23 @@ class BaselineProvider:
 
     Attributes:
         store: the baselines of this machine class.
-        missing: asks why a measurement has none, by its test and name.
+        missing: returns why a measurement has none, by its test and name.
         guard: why `--dlperf-update` changes nothing; empty if it does.
-        ways: what can be done about baselines, in words.
-        basis: the option's value, unless baselines are files; empty for these.
-        heading: whose sessions they are, if they are sessions of the history; else empty.
+        advice: what users can do about baselines.
+        source: the option's value; empty for files.
+        heading: whose sessions they are; empty for files.
     """
 
     store: BaselineStore
     missing: Callable[[str, str], str]
     guard: str = ""
-    ways: BaselineAdvice = OF_FILES
-    basis: str = ""
+    advice: BaselineAdvice = OF_FILES
+    source: str = ""
     heading: str = ""
 
 
 def baselines_of_files(root: Path, machine: MachineClass, guard: str) -> BaselineProvider:
-    """The footing of a run whose baselines are files.
+    """Baselines that are files.
 
     Args:
         root: pytest's root folder.
@@ -62,18 +85,18 @@ def baselines_of_files(root: Path, machine: MachineClass, guard: str) -> Baselin
 
 
 def baselines_of_history(
-    basis: BaselineSource,
+    source: BaselineSource,
     run: Run,
     history: Callable[[], History],
     root: Path,
     variables: Mapping[str, str],
 ) -> BaselineProvider:
-    """The footing of a run whose baselines are sessions of the history.
+    """Baselines that are sessions of the history.
 
     Args:
-        basis: whose sessions.
+        source: whose sessions.
         run: the present one.
-        history: opens it, or raises HistoryError or UsageError each time that it cannot be.
+        history: opens it; raises HistoryError or UsageError whenever it cannot.
         root: pytest's root folder.
         variables: environment variables, in which CI names branches.
 
@@ -82,8 +105,8 @@ def baselines_of_history(
     """
     from pytest_dlperf.history.entries import Query
 
-    chosen = _on_branch(basis.branch, run) if basis.branch else _at_point(root, run, variables)
-    there = Query(
+    chosen = _on_branch(source.branch, run) if source.branch else _at_point(root, run, variables)
+    elsewhere = Query(
         branch=chosen.selection.branch,
         commits=chosen.selection.commits or None,
         acceptable=True,
@@ -92,30 +115,30 @@ def baselines_of_history(
 
     def missing(test: str, name: str) -> str:
         known = f"{chosen.absence} on this machine class ({run.machine.slug}){chosen.remark}"
-        asked = replace(there, test=test, name=name)
-        return known + _compared(run.machine, _machines(history(), asked))
+        query = replace(elsewhere, test=test, name=name)
+        return known + _compared(run.machine, _machines(history(), query))
 
     return BaselineProvider(
         store=_Sessions(history, run, chosen.selection),
         missing=missing,
-        guard=f"--dlperf-update changes nothing: {chosen.obstacle}" if chosen.obstacle else "",
-        ways=advice_of_history(chosen.where, chosen.obstacle),
-        basis=str(basis),
+        guard=update_has_no_effect(chosen.obstacle) if chosen.obstacle else "",
+        advice=advice_of_history(chosen.where, chosen.obstacle),
+        source=str(source),
         heading=f"baselines: {chosen.heading}",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """Whose sessions are the baseline.
+    """Whose sessions are the baseline, and the messages about them.
 
     Attributes:
-        selection: as the history takes it.
+        selection: for the history.
         where: what must be measured to add to them.
-        heading: for people.
-        absence: that there are none, for people.
+        heading: whose they are.
+        absence: that there are none.
         obstacle: why this run adds none; empty if it does.
-        remark: what else may be the reason that there are none.
+        remark: another possible reason that there are none.
     """
 
     selection: Selection
@@ -146,19 +169,19 @@ def _at_point(root: Path, run: Run, variables: Mapping[str, str]) -> _Chosen:
     from pytest_dlperf.history.entries import Selection
     from pytest_dlperf.results.baseline import short
 
-    found = ancestry(root, variables)
-    point, before = short(found.point), len(found.commits) - 1
-    is_one = f"where this left {found.branch}" if found.ahead else "the present commit"
+    line = ancestry(root, variables)
+    point, before = short(line.point), len(line.commits) - 1
+    is_one = f"where this left {line.branch}" if line.ahead else "the present commit"
     commits = f"of the {before} commit{'' if before == 1 else 's'} before it"
-    outside = f"baselines are those of {found.branch}, and this commit is not on it"
+    outside = f"baselines are those of {line.branch}, and this commit is not on it"
     return _Chosen(
-        selection=Selection(None, found.commits),
-        where=f"branch {found.branch.removeprefix('origin/')}",
+        selection=Selection(None, line.commits),
+        where=f"branch {line.branch.removeprefix('origin/')}",
         heading=f"the last sessions of {point}, {is_one}{f', and {commits}' if before else ''}",
         absence=f"the history has no session of {point}, {is_one}"
         f"{f', nor {commits}' if before else ','}",
-        obstacle=_changed(run) or (outside if found.ahead else ""),
-        remark="; this clone is shallow, so there may be earlier commits" if found.cut else "",
+        obstacle=_changed(run) or (outside if line.ahead else ""),
+        remark="; this clone is shallow, so there may be earlier commits" if line.cut else "",
     )
 
 
@@ -167,21 +190,20 @@ def _changed(run: Run) -> str:
 
 
 def _compared(machine: MachineClass, others: list[MachineClass]) -> str:
-    """What the nearest machine class that has a baseline differs by."""
+    """How the nearest machine class that has a baseline differs."""
     nearest = machine.nearest(other for other in others if other.slug != machine.slug)
     if nearest is None:
         return ""
     return f"; there is one for another: {machine.differs(nearest)}"
 
 
-def _machines(history: History, asked: Query) -> list[MachineClass]:
-    """The machine classes that measured what is asked for."""
-    found = history.entries(asked)
-    return list({entry.run.machine.slug: entry.run.machine for entry in found}.values())
+def _machines(history: History, query: Query) -> list[MachineClass]:
+    entries = history.entries(query)
+    return list({entry.run.machine.slug: entry.run.machine for entry in entries}.values())
 
 
 class _Sessions:
-    """The history's sessions as a store of baselines, to which each run adds by being recorded."""
+    """The history's sessions as a store of baselines; each recorded run adds to it."""
 
     def __init__(self, history: Callable[[], History], run: Run, selection: Selection) -> None:
         self._history = history
@@ -189,32 +211,10 @@ class _Sessions:
         self._selection = selection
 
     def load(self, test: str) -> Baseline | None:
-        """The baseline of a test, None if there is none.
-
-        Raises:
-            UsageError, HistoryError: if the history cannot be used.
-        """
+        """The baseline of a test, None if there is none; UsageError if there is no history."""
         from pytest_dlperf.history.store import HistoryBaselines
 
         return HistoryBaselines(self._history(), self._run, self._selection).load(test)
 
     def save(self, test: str, name: str, accepted: BaselineEntry) -> None:
-        """Nothing: a record knows whether it was accepted, and the historian keeps every record."""
-
-
-class BaselineStore(Protocol):
-    """The baselines of one machine class."""
-
-    def load(self, test: str) -> Baseline | None:
-        """The baseline of a test, None if there is none.
-
-        Raises:
-            BaselineError, HistoryError: if it cannot be read.
-        """
-
-    def save(self, test: str, name: str, accepted: BaselineEntry) -> None:
-        """Make a measurement the baseline, leaving the test's other measurements as they are.
-
-        Raises:
-            BaselineError, HistoryError: if it cannot be written; what was there is kept.
-        """
+        """Nothing to do: every record is added to the history, with whether it was accepted."""

@@ -1,4 +1,4 @@
-"""Unused baselines: those whose test is not there any more, and what it may be called now."""
+"""Unused baselines: those whose test no longer exists, and its likely new name."""
 
 from __future__ import annotations
 
@@ -14,26 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
-_ALIKE: Final = 0.6
-"""From this share of equal text on two node ids look like one test."""
-
-_MOST_PAIRS: Final = 5000  # half a second
-
-_DEVICE: Final = re.compile(r"(?:cpu|gpu):\d+")
-
-
-_NAMED: Final = 5
 PRUNE_COMMAND: Final = "pytest-dlperf baselines prune"
+
+_ALIKE: Final = 0.6  # share of equal text from which two node ids look like one test
+_MOST_PAIRS: Final = 5000  # comparing them takes half a second
+_NAMED: Final = 5  # unused baselines that a report names
+_DEVICE: Final = re.compile(r"(?:cpu|gpu):\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a whole collection of a project's tests found.
+    """A complete collection of a project's tests.
 
     Attributes:
         tests: node ids of all tests.
-        modules: node ids of all files that were looked into without trouble. A test of another
-            file may still be there: that file was skipped, or is not collected unless it is named.
+        modules: node ids of all files that were collected without errors. A test of another
+            file may still exist: that file was skipped, or is collected only if named.
     """
 
     tests: frozenset[str]
@@ -42,11 +38,11 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class Unused:
-    """A baseline whose test is not there.
+    """A baseline whose test does not exist.
 
     Attributes:
         test: its node id.
-        renamed: the test that it looks to be now; empty if there is none.
+        renamed: the likely new node id; may be empty.
     """
 
     test: str
@@ -56,29 +52,29 @@ class Unused:
 def not_there(
     tests: Iterable[str], collected: Collected, absent: frozenset[str]
 ) -> tuple[str, ...]:
-    """Those of some tests that are not there any more, in order.
+    """The tests that no longer exist, in order.
 
-    A test counts as there while it is on any device (`test_x[cpu:0]`) or on none: which devices
-    tests run on is said when pytest is started.
+    A test exists if it does on any device (`test_x[cpu:0]`) or without one, since devices are
+    chosen on pytest's command line.
 
     Args:
         tests: node ids.
-        collected: what is there.
-        absent: files of tests that are not there at all.
+        collected: the present tests.
+        absent: test files that do not exist at all.
     """
     anywhere = frozenset(map(_anywhere, collected.tests))
 
-    def is_there(test: str) -> bool:
+    def exists(test: str) -> bool:
         file = test.partition("::")[0]
         if file not in absent and file not in collected.modules:
             return True
         return _anywhere(test) in anywhere
 
-    return tuple(test for test in sorted(set(tests)) if not is_there(test))
+    return tuple(test for test in sorted(set(tests)) if not exists(test))
 
 
 def _anywhere(test: str) -> str:
-    """A test's node id without the device that it runs on."""
+    """A test's node id without its device."""
     name, bracket, parameters = test.partition("[")
     parts = parameters.removesuffix("]").split("-")
     kept = [part for part in parts if not _DEVICE.fullmatch(part)]
@@ -90,23 +86,23 @@ def _anywhere(test: str) -> str:
 def with_new_names(
     unused: Mapping[str, frozenset[str]], fresh: Mapping[str, frozenset[str] | None]
 ) -> tuple[Unused, ...]:
-    """Guess which tests without a baseline are those whose baselines are unused.
+    """Guess the new names of tests whose baselines are unused.
 
-    They must have measurements of the same names. The most alike are paired first, and no test is
-    taken for two. How alike two node ids are is `difflib`'s ratio: twice the characters in common
-    over those of both. Where there are very many, nothing is guessed.
+    Candidates have no baseline, and measurements of the same names. The most similar are paired
+    first, by `difflib`'s ratio: twice the characters in common over those of both. With very many
+    pairs nothing is guessed.
 
     Args:
-        unused: node ids of tests that are not there, with the names of their measurements.
-        fresh: node ids of tests that have no baseline, with those names; None if not known.
+        unused: node ids of tests that do not exist, with the names of their measurements.
+        fresh: node ids of tests without a baseline, with those names; None if unknown.
     """
     if len(unused) * len(fresh) > _MOST_PAIRS:
         fresh = {}
     pairs = (
         (_likeness(old, new), old, new)
         for old, names in unused.items()
-        for new, found in fresh.items()
-        if found is None or found == names
+        for new, measured in fresh.items()
+        if measured is None or measured == names
     )
     renamed: dict[str, str] = {}
     for likeness, old, new in sorted(pairs, key=lambda pair: (-pair[0], pair[1:])):
@@ -116,7 +112,7 @@ def with_new_names(
 
 
 def nearest_names(test: str, known: Iterable[str]) -> list[str]:
-    """The known tests that are most like one that is not known, at most three."""
+    """The known tests most similar to an unknown one, at most three."""
     return difflib.get_close_matches(test, sorted(set(known)), cutoff=_ALIKE)
 
 
@@ -125,26 +121,26 @@ def _likeness(old: str, new: str) -> float:
 
 
 def rename_command(unused: Unused) -> str:
-    """How a baseline becomes that of the test that it looks to be."""
+    """The command that gives a baseline to the test of the likely new name."""
     return (
         f"pytest-dlperf baselines rename {shlex.quote(unused.test)} {shlex.quote(unused.renamed)}"
     )
 
 
 def unused_lines(unused: Sequence[Unused]) -> list[str]:
-    """Which baselines are unused, those that look renamed first, and what to do about them.
+    """The unused baselines, those that look renamed first, and the commands that help.
 
-    Commands are lines of their own and stay whole, so that they can be copied.
+    Commands are on lines of their own and not wrapped, so that they can be copied.
     """
     if not unused:
         return []
     baselines = "1 baseline" if len(unused) == 1 else f"{len(unused)} baselines"
     lines = ["", *wrapped(f"{baselines} of tests that were not collected:")]
-    ordered = sorted(unused, key=lambda one: not one.renamed)
-    for one in ordered[:_NAMED]:
-        lines.append(f"  {one.test}")
-        if one.renamed:
-            lines += ["    looks renamed:", f"    {rename_command(one)}"]
+    ordered = sorted(unused, key=lambda baseline: not baseline.renamed)
+    for baseline in ordered[:_NAMED]:
+        lines.append(f"  {baseline.test}")
+        if baseline.renamed:
+            lines += ["    looks renamed:", f"    {rename_command(baseline)}"]
     if len(unused) > _NAMED:
         lines.append(f"  and {len(unused) - _NAMED} more")
     return [*lines, *wrapped(f"{PRUNE_COMMAND} removes what is not needed any more")]

@@ -38,9 +38,7 @@ _TOKEN: Final = re.compile(
     re.VERBOSE,
 )
 _LARGEST_FACTOR: Final = 1e6
-_COUNTED: Final = frozenset({"errors", "accuracy"})
-
-
+_COUNTED: Final = frozenset({"errors", "accuracy"})  # may be compared with ==
 _NAMES: Final[dict[Dimension, str]] = {
     "s": "units of time",
     "1/s": "events a second",
@@ -60,8 +58,8 @@ class Budget:
 
     Attributes:
         text: the condition as the user wrote it.
-        metric: what it is about.
-        operator: how the measured value must stand to the limit.
+        metric: the measured quantity.
+        operator: between the measured value and the limit.
         factor: multiple of the baseline, or None for an absolute limit.
         offset: absolute part of the limit.
     """
@@ -93,7 +91,7 @@ def parse_budget(text: str) -> Budget:
     """Read one budget.
 
     Raises:
-        BudgetSyntaxError: with the place marked, for an unknown metric, a wrong unit, or a
+        BudgetSyntaxError: with the position marked, for an unknown metric, a wrong unit, or a
             direction in which the metric cannot get worse.
 
     >>> parse_budget("throughput >= 0.95 * baseline").limit(1000.0)
@@ -144,13 +142,13 @@ class _Parser:
             self._fail(self._peek(), "a budget starts with a metric", known)
         if token.text in FAMILIES:
             return with_goal(FAMILIES[token.text], self._goal(token))
-        found = find_metric(token.text)
-        if found is None:
+        metric = find_metric(token.text)
+        if metric is None:
             self._fail(token, f"unknown metric {token.text!r}", unknown_hint(token.text))
-        return found
+        return metric
 
     def _goal(self, family: _Token) -> float:
-        """What stands in brackets behind a metric that takes a goal, in shares of one."""
+        """The goal in brackets after a metric that takes one, in shares of one."""
         example = f"write {family.text}(95%)"
         if not self._take("other", "("):
             self._fail(family, "which accuracy is to be reached?", example)
@@ -257,11 +255,11 @@ class _Parser:
 
 @dataclass(frozen=True, slots=True)
 class LatencyLimit:
-    """So many percent of the requests are answered within so many seconds.
+    """A share of the requests to answer within a time.
 
     Attributes:
-        percent: between 0 and 100.
-        seconds: from due to answered.
+        percent: of the requests, between 0 and 100.
+        seconds: from intended time to answer.
     """
 
     percent: float
@@ -273,7 +271,7 @@ class LatencyLimit:
             raise UsageError(f"slo: {self} can never be held", _EXAMPLE)
 
     def __str__(self) -> str:
-        # In one unit and with all digits, since it tells one limit from another.
+        # In one unit and with all digits, since the text identifies the limit.
         return f"p{self.percent:g} <= {self.seconds * 1e3:.12g}ms"
 
     @property
@@ -283,10 +281,10 @@ class LatencyLimit:
 
 
 def parse_limit(text: object) -> LatencyLimit:
-    """Read a limit that is written as a budget on a percentile.
+    """Read a limit written as an absolute budget on a percentile.
 
     Raises:
-        UsageError: if it is no budget, none on a percentile, or one against a baseline.
+        UsageError: if it is anything else.
 
     >>> str(parse_limit("p99 <= 0.01s"))
     'p99 <= 10ms'

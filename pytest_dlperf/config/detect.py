@@ -1,4 +1,4 @@
-"""Detect: the loss that a relative budget must find, where it is not the metric's own."""
+"""`detect`: losses that relative budgets must detect, where they differ from the metric's own."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _EXAMPLE: Final = "such as 'throughput 3%, accuracy 0.5pt'"
 
 @dataclass(frozen=True, slots=True)
 class Detect:
-    """The loss of one metric that must be found.
+    """The loss of one metric that must be detected.
 
     Attributes:
         metric: its name.
         loss: a ratio minus one for speeds (0.03 is 3 %), an absolute difference for shares
             (0.005 is half a point).
-        unread: how it was written, where the metric was not known yet: options are read before
-            the tests that define metrics are imported.
-        spelt: how the option is written, for messages about that.
+        unread: the text, if the metric was not known yet: options are read before the tests that
+            define metrics are imported.
+        spelt: the option's spelling, for messages about that.
     """
 
     metric: str
@@ -39,16 +39,15 @@ class Detect:
 
 
 def parse_detect(value: object, spelt: str) -> tuple[Detect, ...]:
-    """Losses by metric, from text such as `throughput 3%, accuracy 0.5pt`.
+    """Read losses by metric from a text such as `throughput 3%, accuracy 0.5pt`.
 
     Args:
-        value: the text, or what was parsed already.
-        spelt: how the option is written, for messages.
+        value: the option's value.
+        spelt: the option's spelling, for messages.
 
     Raises:
-        UsageError: for what is no such text, or a unit that is not the metric's own: points for
-            shares, percent for everything else. Of a metric that is not known yet,
-            `resolve_detect` says it.
+        UsageError: for any other text, or a wrong unit: shares need points, all else percent.
+            Units of metrics that are not known yet are checked by `resolve_detect`.
     """
     if not isinstance(value, str):
         raise UsageError(f"{spelt}={value!r:.80} is no text", _EXAMPLE)
@@ -56,26 +55,27 @@ def parse_detect(value: object, spelt: str) -> tuple[Detect, ...]:
 
 
 def resolve_detect(detect: Iterable[Detect]) -> tuple[Detect, ...]:
-    """The losses, now that all metrics are defined.
+    """Read what had to wait until all metrics are defined.
 
     Raises:
-        UsageError: for a metric that is none, or a unit that is not its own.
+        UsageError: for an unknown metric or a wrong unit.
     """
     __tracebackhide__ = True
-    found = []
-    for one in detect:
-        if one.unread:
-            try:
-                metric_named(one.metric)
-            except UsageError as error:
-                raise UsageError(f"{one.spelt}: {error.problem}", error.hint) from None
-        found.append(_parse(one.unread, one.spelt) if one.unread else one)
-    return tuple(found)
+    return tuple(_resolve(entry) if entry.unread else entry for entry in detect)
+
+
+def _resolve(entry: Detect) -> Detect:
+    __tracebackhide__ = True
+    try:
+        metric_named(entry.metric)
+    except UsageError as error:
+        raise UsageError(f"{entry.spelt}: {error.problem}", error.hint) from None
+    return _parse(entry.unread, entry.spelt)
 
 
 def with_detect(budget: Budget, detect: Iterable[Detect]) -> Budget:
-    """The budget, of a metric with the loss that must be found here."""
-    loss = {one.metric: one.loss for one in detect}.get(budget.metric.name)
+    """The budget with the loss that its metric must detect in this test."""
+    loss = {entry.metric: entry.loss for entry in detect}.get(budget.metric.name)
     if loss is None:
         return budget
     return dataclasses.replace(budget, metric=dataclasses.replace(budget.metric, detect=loss))

@@ -1,4 +1,4 @@
-"""Option values: how the text of an option is read, where it is more than a text."""
+"""Parsers of option values that are more than text."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 HISTORY_VARIABLE: Final = "DLPERF_HISTORY"
-"""The environment variable that names the history, where no option does."""
+"""The environment variable with the history's URL, if no option gives it."""
 
 NO_HISTORY: Final = "none"
-"""In place of a database's URL: nothing is recorded."""
+"""In place of a database's URL: record nothing."""
 
 _URL: Final = re.compile(r"[A-Za-z][\w+.-]*://")
 
@@ -35,14 +35,14 @@ def _counted(least: int, most: int) -> Callable[[object, str], int]:
 
 
 def parse_history(value: object, spelt: str) -> str:
-    """Check a database's URL, which may hold a password and is never shown.
+    """Check a database's URL. It may hold a password, so it is never shown.
 
     Args:
-        value: what was given.
-        spelt: how the option is spelt there, for messages.
+        value: the option's value.
+        spelt: the option's spelling, for messages.
 
     Raises:
-        UsageError: if it is no URL, nor `none`.
+        UsageError: if it is neither a URL nor `none`.
     """
     text = str(value)
     if text != NO_HISTORY and not _URL.match(text):
@@ -66,4 +66,4 @@ PARSERS: Final[Mapping[str, Callable[[object, str], object]]] = {
     "baseline": parse_baseline_source,
     "history": parse_history,
 }
-"""How the values of some options are read; each takes a value and how the option is spelt."""
+"""By option; each takes a value and the option's spelling, for messages."""

@@ -1,7 +1,7 @@
-"""Options: one frozen value; its fields are command-line options, ini keys, marker arguments.
+"""Options: a dataclass whose fields are command-line options, ini keys and marker arguments.
 
-Every field defaults to None, which means "not said here"; layers are laid over one another with
-`overlay`, nearest first.
+Every field defaults to None, which means "not given here"; `overlay` combines the layers, nearest
+first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ QUIET: Final = (
     "ignore:Module already imported so cannot be rewritten; pytest_dlperf"
     ":pytest.PytestAssertRewriteWarning"
 )
-"""A warning filter: that a part of ours is there before pytest registers it is no news to users."""
+"""A warning filter: that our modules are imported before pytest registers them does not matter."""
 MEASURES: Final = "dlperf"
 """The marker of a test that measures."""
 TUNES: Final = "dlperf_sweep"
@@ -41,13 +41,13 @@ TUNES: Final = "dlperf_sweep"
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """How one option may be given.
+    """How one option can be given.
 
     Attributes:
         help: one sentence for `--help` and `--markers`.
-        kind: `text`, `texts` (may be repeated), `flag`, or `value` (a Python object, so only a
-            marker or a call can give it).
-        choices: the only texts that are allowed, if there is such a list.
+        kind: `text`, `texts` (may be repeated), `flag`, or `value` (a Python object, which only a
+            marker or a call can give).
+        choices: the allowed texts; empty allows all.
         marker: whether the marker takes it.
     """
 
@@ -67,10 +67,7 @@ def _marker(text: str, kind: Kind = "text", choices: tuple[str, ...] = ()) -> di
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything that can be said about a test's measuring and about a run.
-
-    Attributes are described by their `Spec`; see `specs`.
-    """
+    """All options of a test and of a run; their `Spec` describes them, see `specs`."""
 
     budgets: tuple[str, ...] | None = field(
         default=None, metadata=_marker("a budget such as 'p99 <= 20ms'", "texts")
@@ -255,7 +252,7 @@ DEFAULTS: Final = Options(
 
 
 def specs() -> dict[str, Spec]:
-    """The table of options: field name to how it may be given."""
+    """The table of options, by field name."""
     return {field.name: field.metadata["spec"] for field in dataclasses.fields(Options)}
 
 
@@ -272,11 +269,11 @@ def overlay(layers: Iterable[Options]) -> Options:
 
 
 def from_texts(texts: Mapping[str, object], prefix: str) -> Options:
-    """Options as the command line or an ini file gives them.
+    """Options of the command line or an ini file.
 
     Args:
-        texts: field name to text, texts or truth; None and empty mean not given.
-        prefix: how the options are spelt there, for messages (`--dlperf-` or `dlperf_`).
+        texts: field name to text, texts or flag; None and empty mean not given.
+        prefix: of the options' spelling, for messages (`--dlperf-` or `dlperf_`).
 
     Raises:
         UsageError: for a value that is not allowed.

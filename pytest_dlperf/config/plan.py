@@ -1,4 +1,4 @@
-"""The plan of a test: what will be measured and what is asked of it, settled at collection."""
+"""The plan of a test: what to measure, and its budgets; made at collection."""
 
 from __future__ import annotations
 
@@ -26,40 +26,38 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from pytest_dlperf.config.detect import Detect
-    from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.verdict import Leniency
 
-_REAL_CLIENTS: Final = 64
-_FIRST_CALLS: Final = 10
-_QUICK_SECONDS: Final = 0.3
-
 ANY_ERROR = parse_budget("errors == 0")
-"""What is asked of every measurement that has no budget on errors."""
+"""The budget of every measurement that has none on errors."""
+
+_REAL_CLIENTS: Final = 64  # unless the scenario or the serving gives a number
+_FIRST_CALLS: Final = 10  # times as long as a later call, since they compile
+_QUICK_SECONDS: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one measurement does and what it is held to.
+    """The settings and budgets of one measurement.
 
     Attributes:
-        budgets: the conditions, the nearest level's for each metric.
+        budgets: for each metric those of the nearest level.
         run_wide: metrics whose budgets were given for all tests, not for this one.
         scenario: the traffic.
         serving: batching and replicas.
         clients: rows of an array, or real threads or coroutines with one request each.
-        devices: where a serving that names no devices has its replicas; empty leaves it to the
-            target.
+        devices: of the replicas, unless the serving names devices; empty leaves it to the target.
         duration: seconds of measuring.
         slo: seconds within which an answer counts towards goodput; None measures no goodput.
         call_timeout: seconds after which a call of the target is given up.
-        missing: what a relative budget without a baseline does to the test.
-        inconclusive: what a budget that noise leaves open does to the test.
+        missing: consequence of a relative budget without a baseline.
+        inconclusive: consequence of a budget that noise leaves open.
         quick: whether this is a smoke run.
-        detect: losses that must be found where they are not the metric's own; the metrics of
-            `budgets` have them already.
-        budget_time: the most seconds that a duel measures.
-        tries_padding: whether batches may be padded where a trial finds that faster. Two sides of
-            a duel could find differently, and so differ by more than their code.
+        detect: losses to detect that differ from the metrics' own; the metrics of `budgets`
+            have them already.
+        budget_time: longest time in seconds that a duel measures.
+        tries_padding: whether batches may be padded if a trial finds that faster. False in a
+            duel, whose two sides could decide differently and so differ by more than their code.
     """
 
     budgets: tuple[Budget, ...]
@@ -130,26 +128,29 @@ class Plan:
 
     @property
     def compile_timeout(self) -> float:
-        """Seconds after which a first call, or a trial of several, is given up; they compile."""
+        """Seconds after which a first call, or a trial of several, is given up."""
         return _FIRST_CALLS * self.call_timeout
 
     @property
     def judged(self) -> tuple[Budget, ...]:
-        """The budgets that are judged: all, or in a smoke run the absolute ones on answers."""
+        """The budgets to judge: all, or in a smoke run the absolute ones on answers and errors."""
         budgets = tuple(
             budget
             for budget in self.budgets
-            if not self.quick or (_lasting(budget.metric) and not budget.relative)
+            if not self.quick
+            or (
+                not budget.relative and (budget.metric.of_answers or budget.metric.name == "errors")
+            )
         )
-        about_errors = any(budget.metric.name == "errors" for budget in budgets)
-        return budgets if about_errors else (*budgets, ANY_ERROR)
+        has_errors = any(budget.metric.name == "errors" for budget in budgets)
+        return budgets if has_errors else (*budgets, ANY_ERROR)
 
     @property
     def served(self) -> Serving:
-        """The serving as it is carried out.
+        """The effective serving.
 
-        Of real clients each sends one request at a time. There are as many as the scenario has;
-        in open loops and offline as many as `Serving(replicas=)` says, or else 64.
+        Real clients send one request at a time. The scenario gives their number; in open loops
+        and offline `Serving(replicas=)` does, or else it is 64.
         """
         if self.clients == "virtual":
             return self.serving
@@ -166,48 +167,47 @@ class Plan:
 
     @property
     def lanes(self) -> int:
-        """Calls that can be under way at the same time.
+        """Calls that can be in flight at the same time.
 
-        Of replicas so many are on each device, which must be named by now; clients are as many
-        wherever they are served.
+        Replicas are per device, so devices must be known by now; real clients are not.
         """
         return self.served.everywhere if self.clients == "virtual" else self.served.replicas
 
     @property
     def has_latencies(self) -> bool:
-        """Whether the scenario gives latencies a meaning."""
+        """Whether latencies have a meaning in the scenario."""
         return not isinstance(self.scenario, Offline)
 
     @property
     def open_loop(self) -> bool:
-        """Whether requests come by themselves."""
+        """Whether requests arrive independently of answers."""
         return isinstance(self.scenario, OpenLoop)
 
     @property
     def load_seconds(self) -> float:
-        """How long a load lasts: the duration, or in a smoke run an instant."""
+        """Seconds of a load: the duration, or in a smoke run an instant."""
         return _QUICK_SECONDS if self.quick else self.duration
 
     @property
     def serving_text(self) -> str:
-        """The serving as it is carried out and, if they are real, by what clients."""
+        """The effective serving, with the kind of clients if they are real."""
         if self.clients == "virtual":
             return str(self.serving)
         return f"{self.served}, clients={self.clients}"
 
     def on(self, devices: tuple[str, ...]) -> Plan:
-        """This plan for one test of those that `--dlperf-devices` makes of it.
+        """The plan of one of the tests that `--dlperf-devices` makes, one per device.
 
         Raises:
-            UsageError: for what names no device.
+            UsageError: for a name that is no device.
         """
         return dataclasses.replace(self, devices=device_names(devices, "dlperf_devices"))
 
     def override(self, call: Options) -> Plan:
-        """This plan with the arguments of a call, which win over the marker's.
+        """The plan with the arguments of a call, which win over the marker's.
 
         Raises:
-            UsageError: if the call names other devices than the test is for.
+            UsageError: if the call names devices other than the test's.
         """
         __tracebackhide__ = True
         given = {
@@ -215,8 +215,8 @@ class Plan:
             for name in ("scenario", "serving", "clients", "duration")
             if (value := getattr(call, name)) is not None
         }
-        asked = call.serving.devices if call.serving else None
-        if self.devices and asked not in {None, self.devices}:
+        devices = call.serving.devices if call.serving else None
+        if self.devices and devices not in {None, self.devices}:
             raise UsageError(
                 f"{call.serving} in a test that is for {', '.join(self.devices)}",
                 "name devices in the marker's serving=, then it is one test",
@@ -224,43 +224,44 @@ class Plan:
         return dataclasses.replace(self, **given)
 
     def limited_to(self, metrics: Collection[str], call: str, hint: str) -> Plan:
-        """This plan with the budgets on what a call measures.
+        """The plan with only the budgets on metrics that a call measures.
 
         Args:
-            metrics: what the call measures.
+            metrics: that the call measures.
             call: as the user writes it.
-            hint: what to do with another budget.
+            hint: what to do with other budgets.
 
         Raises:
-            UsageError: naming the first budget of the test's own that would not be judged; those
-                for all tests hold where they can.
+            UsageError: naming the first budget of the test itself that would be dropped; budgets
+                for all tests apply where they can.
         """
         __tracebackhide__ = True
         for budget in self.budgets:
             name = budget.metric.name
             if not measured_by(metrics, budget.metric) and name not in self.run_wide:
                 problem = f"{call} does not measure {name}"
-                told = "measure it with dlperf.train(...)" if budget.metric.of_training else hint
-                raise UsageError(f"budget {budget.text!r}: {problem}", told)
+                if budget.metric.of_training:
+                    hint = "measure it with dlperf.train(...)"
+                raise UsageError(f"budget {budget.text!r}: {problem}", hint)
         kept = tuple(budget for budget in self.budgets if measured_by(metrics, budget.metric))
         return dataclasses.replace(self, budgets=kept)
 
     def only_errors(self) -> Plan:
-        """This plan without any budget but the absolute ones on errors."""
+        """The plan with only its absolute budgets on errors."""
         kept = (b for b in self.budgets if b.metric.name == "errors" and not b.relative)
         return dataclasses.replace(self, budgets=tuple(kept))
 
 
 def plan(layers: Sequence[Options], *, run_wide: Collection[int] = ()) -> Plan:
-    """The plan from all layers of options, nearest first.
+    """The plan from all layers of options.
 
     Args:
-        layers: what is said where.
-        run_wide: indices of the layers that speak of all tests.
+        layers: nearest first.
+        run_wide: indices of the layers for all tests.
 
     Raises:
         BudgetSyntaxError: for a budget that cannot be read.
-        UsageError: for a budget on something that the scenario does not measure.
+        UsageError: for a budget on a metric that the scenario does not measure.
     """
     options = overlay((*layers, DEFAULTS))
     given = {"budgets", "detect", "devices", "run_wide", "tries_padding"}
@@ -278,13 +279,8 @@ def plan(layers: Sequence[Options], *, run_wide: Collection[int] = ()) -> Plan:
     return Plan(budgets=budgets, run_wide=general, devices=(), detect=detect, **chosen)
 
 
-def _lasting(metric: Metric) -> bool:
-    """Whether it means something in a smoke run too."""
-    return metric.of_answers or metric.name == "errors"
-
-
 def _nearest(layers: Sequence[Options]) -> dict[str, tuple[int, list[Budget]]]:
-    """By metric: the nearest layer with budgets on it, and these."""
+    """For each metric the index of the nearest layer with budgets on it, and those budgets."""
     chosen: dict[str, tuple[int, list[Budget]]] = {}
     for place, layer in enumerate(layers):
         here: dict[str, tuple[int, list[Budget]]] = {}

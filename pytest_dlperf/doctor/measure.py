@@ -18,9 +18,9 @@ from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.doctor.checkup import pair_seconds, wants_pair
 from pytest_dlperf.doctor.noise_measurement import Host, IdenticalBlock, NoiseMeasurement, Timer
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
-from pytest_dlperf.duel.scheduler import BlockRunner
+from pytest_dlperf.duel.scheduler import measure_block
 from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess
-from pytest_dlperf.duel.workspace import elsewhere
+from pytest_dlperf.duel.workspace import with_random_layout
 from pytest_dlperf.errors import DuelError, UsageError
 from pytest_dlperf.machine import machine_class
 from pytest_dlperf.measure.telemetry import FamilyMeter, ProcessMeter
@@ -94,7 +94,7 @@ class PairSampler:
     ) -> None:
         self._start = start
         self._clock = clock
-        self._blocks = BlockRunner(clock, coins)
+        self._coins = coins
         self._progress = progress
         self._probes: list[IdenticalBlock] = []
         self._handovers: list[float] = []
@@ -135,7 +135,12 @@ class PairSampler:
         while self._clock.now_ns() < until_ns or not all(spent.values()):
             self._progress.show(f"measuring pair {number + 1}", self._left(end_ns))
             length = min(LENGTHS, key=lambda length: spent[length])
-            block = self._blocks.play(one, other, number, length)
+            block = measure_block(
+                *(one, other, self._clock, self._coins),
+                pair=number,
+                number=len(self._probes),
+                length=length,
+            )
             self._probes.append(IdenticalBlock(length, block))
             spent[length] += block.seconds
 
@@ -224,7 +229,7 @@ def fresh_pair(keeper: CleanupProcess, coins: np.random.Generator) -> Iterator[P
                 [sys.executable, "-P", "-c", _START],
                 folder=Path(tempfile.gettempdir()),
                 environment=side_environment(os.environ),
-                keeper=keeper,
+                cleanup=keeper,
             )
             stack.callback(process.kill)
             processes.append(process.pid)
@@ -245,7 +250,7 @@ def side_environment(variables: Mapping[str, str]) -> dict[str, str]:
     Args:
         variables: of this process.
     """
-    found = elsewhere(variables)
+    found = with_random_layout(variables)
     found.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     found["KERAS_BACKEND"] = "tensorflow"
     found["CUDA_VISIBLE_DEVICES"] = found["HIP_VISIBLE_DEVICES"] = "-1"

@@ -15,7 +15,7 @@ from pytest_dlperf.config.options import from_call
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.duel.channel import connect
-from pytest_dlperf.duel.worker import Link, WorkerEvaluator
+from pytest_dlperf.duel.worker import WorkerEvaluator
 from pytest_dlperf.machine import environment
 from pytest_dlperf.measure.measure import ready
 from pytest_dlperf.measure.prepared import Instruments
@@ -32,7 +32,7 @@ _SECONDS: Final = 1.0
 
 def main() -> None:
     """Be at a measurement until this process is ended."""
-    link = Link(connect())
+    channel = connect()
     from pytest_dlperf.targets.keras_models import dense_classifier
 
     model = dense_classifier(_FEATURES, _UNITS, _CLASSES, _SEED)
@@ -40,4 +40,4 @@ def main() -> None:
     settled = plan([from_call(duration=_SECONDS)])
     bench = Instruments(MonotonicClock(), ProcessMeter(), NoProgress())
     subject = ready(model, as_data((rows, None)), settled, bench)
-    WorkerEvaluator(link, environment).settle(subject, settled, "doctor", "")
+    WorkerEvaluator(channel, environment).evaluate(subject, settled, "doctor", "")

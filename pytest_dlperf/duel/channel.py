@@ -1,6 +1,6 @@
-"""Handover: messages between a duel's referee and its sides, and how both ends frame them.
+"""Messages between a duel's controller and its workers, over a pair of sockets.
 
-A message is two lengths (8 bytes each), then so many bytes of JSON and so many of anything else,
+A message is two lengths (8 bytes each), then JSON of the first length and raw bytes of the second,
 such as arrays.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VARIABLE: Final = "DLPERF_SIDE"
-"""The environment variable that tells a side where its referee is: `DESCRIPTOR:PROCESS`."""
+"""Environment variable by which a worker finds its controller: `DESCRIPTOR:PROCESS`."""
 
 _LENGTHS: Final = struct.Struct(">QQ")
 _PIECE: Final = 1 << 18
@@ -31,11 +31,11 @@ _PR_SET_PDEATHSIG: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one end says to the other.
+    """One message.
 
     Attributes:
-        fields: what JSON can hold.
-        tail: bytes beside it; may be empty.
+        fields: values that JSON can hold.
+        tail: raw bytes; may be empty.
     """
 
     fields: Mapping[str, object]
@@ -46,25 +46,29 @@ class Channel:
     """One end of a pair of sockets that carries messages; for one thread at a time.
 
     Args:
-        end: the socket; it is this channel's from now on.
+        end: one of the sockets; the channel owns it from now on.
     """
 
     def __init__(self, end: socket.socket) -> None:
-        self._end = end
-        self._arrived = bytearray()
+        self._socket = end
+        self._buffer = bytearray()
 
-    def send(self, message: Message, seconds: float) -> None:
+    def send(self, message: Message, seconds: float | None = None) -> None:
         """Send a message.
 
-        Raises:
-            TimeoutError: if the other end has not taken it within `seconds`.
-            ConnectionError: if the other end is gone.
-        """
-        said = json.dumps(message.fields).encode()
-        self._end.settimeout(seconds)
-        self._end.sendall(_LENGTHS.pack(len(said), len(message.tail)) + said + message.tail)
+        Args:
+            message: what is sent.
+            seconds: how long the other end may take to read it; None: for ever.
 
-    def receive(self, seconds: float | None) -> Message:
+        Raises:
+            TimeoutError: if the other end has not read it by then.
+            ConnectionError: if the other end is closed.
+        """
+        text = json.dumps(message.fields).encode()
+        self._socket.settimeout(seconds)
+        self._socket.sendall(_LENGTHS.pack(len(text), len(message.tail)) + text + message.tail)
+
+    def receive(self, seconds: float | None = None) -> Message:
         """Wait for a message.
 
         One that has arrived in part when the time is over is not lost: call this again.
@@ -74,59 +78,57 @@ class Channel:
 
         Raises:
             TimeoutError: if none has arrived by then.
-            ConnectionError: if the other end is gone.
+            ConnectionError: if the other end is closed.
         """
-        end = None if seconds is None else time.monotonic() + seconds
-        self._fill(_LENGTHS.size, end)
-        said, tail = _LENGTHS.unpack_from(self._arrived)
-        self._fill(_LENGTHS.size + said + tail, end)
-        body = memoryview(self._arrived)[_LENGTHS.size : _LENGTHS.size + said + tail]
-        message = Message(json.loads(bytes(body[:said])), bytes(body[said:]))
+        deadline = None if seconds is None else time.monotonic() + seconds
+        self._fill(_LENGTHS.size, deadline)
+        text, tail = _LENGTHS.unpack_from(self._buffer)
+        self._fill(_LENGTHS.size + text + tail, deadline)
+        body = memoryview(self._buffer)[_LENGTHS.size : _LENGTHS.size + text + tail]
+        message = Message(json.loads(bytes(body[:text])), bytes(body[text:]))
         body.release()
-        del self._arrived[: _LENGTHS.size + said + tail]
+        del self._buffer[: _LENGTHS.size + text + tail]
         return message
 
-    def _fill(self, count: int, end: float | None) -> None:
-        while len(self._arrived) < count:
-            left = None if end is None else end - time.monotonic()
+    def _fill(self, count: int, deadline: float | None) -> None:
+        while len(self._buffer) < count:
+            left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 raise TimeoutError
-            self._end.settimeout(left)
-            piece = self._end.recv(_PIECE)
+            self._socket.settimeout(left)
+            piece = self._socket.recv(_PIECE)
             if not piece:
                 raise ConnectionError("the other end is closed")
-            self._arrived += piece
+            self._buffer += piece
 
     def close(self) -> None:
-        """Close this end, which the other end is told of."""
-        self._end.close()
+        """Close this end; the other end sees that."""
+        self._socket.close()
 
 
 def connect() -> Channel:
-    """In a side: the channel to the referee; from now on this process dies with it.
+    """In a worker: the channel to the controller; from now on this process dies with it.
 
     To be called once, by the first code that runs. Three things end this process when the
-    referee's is gone: the kernel; a thread that sees the channel closed, also if that happened
-    on purpose; and, even while this process is stopped, the keeper.
+    controller's is gone: the kernel; a thread that sees the channel closed, also if that happened
+    on purpose; and, even while this process is stopped, the cleanup process.
 
     Raises:
-        KeyError: if this process was not started as a side.
+        KeyError: if this process was not started as a worker.
     """
-    # Removed, so that processes that this one starts do not take themselves for sides.
-    descriptor, _, referee = os.environ.pop(VARIABLE).partition(":")
+    # Removed, so that processes that this one starts do not take themselves for workers.
+    descriptor, _, controller = os.environ.pop(VARIABLE).partition(":")
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(referee):  # it was gone before the kernel was asked to watch it
+    if os.getppid() != int(controller):  # it was gone before the kernel was asked to watch it
         os._exit(1)
     end = socket.socket(fileno=int(descriptor))
     end.set_inheritable(False)
-    watcher = threading.Thread(target=_end_with, args=(end.fileno(),), daemon=True)
-    watcher.start()
+    threading.Thread(target=_exit_on_hang_up, args=(end.fileno(),), daemon=True).start()
     return Channel(end)
 
 
-def _end_with(descriptor: int) -> None:
-    """End the process when the other end is closed, whatever it is doing."""
+def _exit_on_hang_up(descriptor: int) -> None:
     poll = select.poll()
     poll.register(descriptor, 0)  # nothing but a hang-up, so that messages do not wake it
     poll.poll()
-    os._exit(1)
+    os._exit(1)  # whatever the other threads are doing

@@ -1,9 +1,9 @@
-"""Keeper: a tiny process that cleans up after a duel, however the duel ends.
+"""A small process that cleans up after a duel, however the duel ends.
 
-It runs this very file as a script, with nothing but the standard library, in a session of its
-own. What is to be gone at the end reaches it as lines of JSON on its standard input:
-`["group", pid]`, `["forget", pid]`, `["tree", repository, path]`, `["folder", path]`. At
-`["end"]`, at the end of its input, or of the process that started it, it removes all that.
+It runs this very file as a script, with only the standard library, in a session of its own. It
+reads lines of JSON that say what to remove: `["group", pid]`, `["forget", pid]`,
+`["tree", repository, path]`, `["folder", path]`. It removes all that at `["end"]`, at the end of
+its input, or when the process that started it ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import IO, Self
 
 GROUP_SECONDS: Final = 10.0
-"""How long killed processes are waited for; the kernel may be slow to free their memory."""
+"""How long to wait for killed processes; the kernel may be slow to free their memory."""
 
 _CLOSE_SECONDS: Final = 60.0
 _GATE: Final = 'read -r go && exec "$@"'
@@ -33,7 +33,7 @@ _SHOWN_LINES: Final = 20
 
 
 class CleanupRegister:
-    """What is to be gone at the end: process groups, worktrees and folders."""
+    """What to remove at the end: process groups, worktrees and folders."""
 
     def __init__(self) -> None:
         self._groups: dict[int, str] = {}
@@ -41,14 +41,14 @@ class CleanupRegister:
         self._folders: dict[str, None] = {}
 
     def note(self, word: str, *arguments: str) -> None:
-        """Take one line down.
+        """Register what one line names.
 
         Args:
             word: `group`, `forget`, `tree` or `folder`.
             arguments: a process number; or, of a tree, its repository and its path; or a path.
 
         Raises:
-            ValueError: if this is no such line.
+            ValueError: if the line is invalid.
         """
         match (word, *arguments):
             case ("group", number):
@@ -60,10 +60,10 @@ class CleanupRegister:
             case ("folder", path):
                 self._folders[path] = None
             case _:
-                raise ValueError(f"{word} {arguments}: not a line of a keeper's ledger")
+                raise ValueError(f"{word} {arguments}: not a line of a cleanup register")
 
     def clean_up(self) -> None:
-        """Remove all of it; what is gone already does no harm."""
+        """Remove all of it; ignores what no longer exists."""
         self._kill()
         for path, repository in self._trees.items():
             remove_worktree(repository, path)
@@ -82,7 +82,7 @@ class CleanupRegister:
 
 
 def signal_group(number: int, which: signal.Signals) -> None:
-    """Send a signal to a process group; one that is gone is none the worse for it."""
+    """Signal a process group; ignore it if it no longer exists."""
     try:
         os.killpg(number, which)
     except (ProcessLookupError, PermissionError):
@@ -90,10 +90,10 @@ def signal_group(number: int, which: signal.Signals) -> None:
 
 
 def remove_worktree(repository: str, path: str) -> None:
-    """Remove a worktree, be it whole, half made or half removed, and nobody else's.
+    """Remove a worktree, whole, half made or half removed, and no other.
 
     What `git worktree remove --force` and `git worktree prune` do, except that the former refuses
-    a half-made worktree, and the latter also takes other people's that are away for the moment.
+    a half-made worktree, and the latter also removes worktrees that are away for the moment.
 
     Args:
         repository: the folder that holds `.git`.
@@ -105,23 +105,23 @@ def remove_worktree(repository: str, path: str) -> None:
     for record in ours:
         _remove(str(record))
     if ours and not _entries(records):
-        with contextlib.suppress(OSError):  # somebody else's may have come just now
+        with contextlib.suppress(OSError):  # another worktree may have been added just now
             records.rmdir()
 
 
 def _common_folder(repository: Path) -> Path:
     """The repository's own folder, also where `repository` is itself a worktree or a submodule."""
-    place = repository / ".git"
-    if place.is_file():
-        place = repository / _read(place).removeprefix("gitdir: ")
-    return place / _read(place / "commondir")
+    folder = repository / ".git"
+    if folder.is_file():
+        folder = repository / _read(folder).removeprefix("gitdir: ")
+    return folder / _read(folder / "commondir")
 
 
 def _is_record_of(record: Path, path: Path) -> bool:
-    place = _read(record / "gitdir")
-    if not place:  # git ended between making the record and writing into it
+    target = _read(record / "gitdir")
+    if not target:  # git ended between making the record and writing into it
         return record.name == path.name
-    return (record / place).parent.resolve() == path.resolve()
+    return (record / target).parent.resolve() == path.resolve()
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -139,12 +139,12 @@ def _read(path: Path) -> str:
 
 
 def _remove(path: str) -> None:
-    import shutil  # here, since it takes as long to import as all the rest
+    import shutil  # here, since importing it takes as long as all the rest
 
     shutil.rmtree(path, ignore_errors=True)
     if Path(path).is_dir() and not Path(path).is_symlink():
         with contextlib.suppress(OSError):
-            for folder, _, _ in os.walk(path):  # some lack the permission, as caches do
+            for folder, _, _ in os.walk(path):  # some are read-only, as caches are
                 Path(folder).chmod(0o700)
         shutil.rmtree(path, ignore_errors=True)
 
@@ -155,32 +155,32 @@ def _stat(number: int | str) -> list[str]:
 
 
 def _started(number: int) -> str:
-    """When a process started, which tells it from a later one that has its number."""
+    """When a process started, which distinguishes it from a later one with the same number."""
     fields = _stat(number)
     return fields[19] if fields else ""
 
 
 def _living_groups() -> set[int]:
-    """Groups of all processes that are not just waiting to be buried."""
+    """Groups of all processes that are not zombies."""
     stats = [_stat(entry.name) for entry in _entries(Path("/proc")) if entry.name.isdigit()]
     return {int(fields[2]) for fields in stats if fields and fields[0] not in "ZX"}
 
 
 class CleanupProcess:
-    """The one who cleans up: says to the keeper's process what is to be gone at the end.
+    """Starts the cleanup process, and registers what it is to remove; a context manager.
 
-    A context manager. If the keeper's process is itself killed, this process cleans up when it
-    closes it. The keeper also ends what it has been told of when this process is killed: it waits
-    for the end of its input, and for the end of this process in case a fork of it holds that open.
+    If the cleanup process is itself killed, this process cleans up on closing. If this process is
+    killed, the cleanup process sees the end of its input, or the end of this process in case a
+    fork of it holds the input open.
     """
 
     def __init__(self) -> None:
-        self._ledger = CleanupRegister()
+        self._registered = CleanupRegister()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
-        """Start its process."""
+        """Start the cleanup process."""
         import subprocess
 
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
@@ -190,7 +190,7 @@ class CleanupProcess:
             stderr=subprocess.DEVNULL,
             bufsize=0,
             cwd="/",  # so that it keeps no folder from being removed
-            start_new_session=True,  # Ctrl-C is not for it
+            start_new_session=True,  # so that Ctrl-C does not reach it
         )
         return self
 
@@ -202,24 +202,24 @@ class CleanupProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of its process, while it has one."""
+        """Of the cleanup process; None unless it runs."""
         return None if self._process is None else self._process.pid
 
     def group(self, number: int) -> None:
         """Kill this process group at the end. Its leader must not have been waited for yet."""
-        self._say("group", str(number))
+        self._register("group", str(number))
 
     def forget(self, number: int) -> None:
-        """This process group has ended: its number may soon be somebody else's."""
-        self._say("forget", str(number))
+        """Do not kill this process group: it has ended, and its number may be used again."""
+        self._register("forget", str(number))
 
     def tree(self, repository: Path, path: Path) -> None:
-        """Remove this worktree at the end. To be said before it is made."""
-        self._say("tree", str(repository), str(path))
+        """Remove this worktree at the end. To be called before it is made."""
+        self._register("tree", str(repository), str(path))
 
     def folder(self, path: Path) -> None:
-        """Remove this folder at the end. To be said before it is made."""
-        self._say("folder", str(path))
+        """Remove this folder at the end. To be called before it is made."""
+        self._register("folder", str(path))
 
     def run(
         self,
@@ -229,7 +229,7 @@ class CleanupProcess:
         environment: Mapping[str, str],
         seconds: float,
     ) -> tuple[int | None, list[str]]:
-        """Run a program to its end, or end it; it does not outlive this process either.
+        """Run a program, and kill it after a time limit; it does not outlive this process.
 
         Args:
             command: the program and its arguments.
@@ -247,8 +247,8 @@ class CleanupProcess:
         from pytest_dlperf._processes import exit_code, last_lines
 
         with tempfile.TemporaryFile() as log:
-            # The shell waits until the keeper knows of it, and does nothing if this process is
-            # killed before: there is no moment at which the program runs unknown to the keeper.
+            # The shell waits until the cleanup process knows of it, and does nothing if this
+            # process is killed before: the program never runs without being registered.
             process = subprocess.Popen(  # noqa: S603 - what the caller asked for
                 ["/bin/sh", "-c", _GATE, "sh", *command],
                 stdin=subprocess.PIPE,
@@ -268,9 +268,9 @@ class CleanupProcess:
             return code, last_lines(log.fileno(), _SHOWN_LINES)
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill a process that leads a group, and whatever else is in it, and forget them."""
+        """Kill a process and its group, reap it, and forget the group."""
         if process.returncode is None:
-            # While its leader is not buried the group's number is nobody else's.
+            # Until its leader is reaped, no other group can have this number.
             signal_group(process.pid, signal.SIGKILL)
         process.communicate()
         self.forget(process.pid)
@@ -279,18 +279,18 @@ class CleanupProcess:
         """Clean up. The second time there is nothing to do."""
         process, self._process = self._process, None
         if process is not None and process.stdin is not None:
-            # Said too, since a fork of this process may hold the pipe open.
+            # Closing is not enough, since a fork of this process may hold the pipe open.
             _write(process.stdin, b'["end"]\n')
             process.stdin.close()
             if _ended_well(process):
                 return
             process.kill()
             process.wait()
-        self._ledger.clean_up()
+        self._registered.clean_up()
 
-    def _say(self, *line: str) -> None:
+    def _register(self, *line: str) -> None:
         with self._lock:
-            self._ledger.note(*line)
+            self._registered.note(*line)
             if self._process is not None:
                 _write(self._process.stdin, json.dumps(line).encode() + b"\n")
 
@@ -301,7 +301,7 @@ def _write(pipe: IO[bytes] | None, line: bytes) -> None:
     try:
         pipe.write(line)
     except BrokenPipeError:
-        return  # who reads it is dead, which shows when it is waited for
+        return  # its process is dead, which shows when it is waited for
 
 
 def _ended_well(process: subprocess.Popen[bytes]) -> bool:
@@ -314,33 +314,33 @@ def _ended_well(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _lines(parent: int) -> Iterator[list[str]]:
-    """What is said on the standard input, until its end or the parent's."""
+    """Lines of the standard input, until its end or the parent's."""
     watched = [0]
     with contextlib.suppress(OSError):  # it is gone, or the kernel is too old to tell
         # A fork of the parent would hold the input open when the parent is gone.
         watched.append(os.pidfd_open(parent))
-    # Gone before this process could open it: only what has been said already is to be read.
-    patience = None if os.getppid() == parent else 0
+    # If it ended before this process could open it, read only what has been written already.
+    timeout = None if os.getppid() == parent else 0
     rest = b""
     while True:
-        ready, _, _ = select.select(watched, [], [], patience)
-        said = os.read(0, 65536) if 0 in ready else b""
-        if not said:
+        ready, _, _ = select.select(watched, [], [], timeout)
+        data = os.read(0, 65536) if 0 in ready else b""
+        if not data:
             return
-        *lines, rest = (rest + said).split(b"\n")
+        *lines, rest = (rest + data).split(b"\n")
         yield from map(json.loads, lines)
 
 
 def main() -> None:
-    """Be the keeper's process. Its argument is the number of the process that started it."""
+    """Run the cleanup process. Its argument is the number of the process that started it."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
-    ledger = CleanupRegister()
+    register = CleanupRegister()
     for line in _lines(int(sys.argv[1])):
         if line == ["end"]:
             break
-        ledger.note(*line)
-    ledger.clean_up()
+        register.note(*line)
+    register.clean_up()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Confirmation: what the first pairs cannot settle is asked of fresh ones.
+"""Second stage of a duel: fresh pairs confirm a FAIL, and a PASS that may be luck.
 
-A pair of processes measures that pair: where their memory lies makes either of them faster or
-slower for all its life, and a model that was trained for a process is that one model. So a loss
-that the first pairs showed is asked of further ones; and so is a budget that they seemed to keep
-only by what launches differ by.
+A pair of processes has an effect of its own: the place of its memory makes a process faster or
+slower for all its life, and a model that was trained in a process is that one model. So a loss of
+the first pairs is measured again on further ones; and so is a PASS that the variance between
+pairs could explain.
 """
 
 from __future__ import annotations
@@ -33,44 +33,45 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.duel.sequential_test import Decision, SequentialTest
+    from pytest_dlperf.duel.sequential_test import SequentialTest
     from pytest_dlperf.measure.slots import Block
+    from pytest_dlperf.statistics.estimate import Decision
 
-_WITHIN: Final = 0.5  # error of a pair's own effect, as a share of what pairs differ by
+_WITHIN: Final = 0.5  # error of a pair's effect, as a share of the spread between pairs
 _MOST_BLOCKS: Final = 200
 _LEAST_BLOCKS: Final = 20
 _BRIEF: Final = 2.0
-_FIRM: Final = 30  # blocks of a pair beyond which a budget that is settled needs no more
-_SAME: Final = 2  # fresh pairs that lose just what the first one lost, row for row, are enough
+_FIRM: Final = 30  # blocks of a pair that are enough for a settled budget
+_SAME: Final = 2  # fresh pairs that lose as many rows as the first are enough
+_NO_EFFECTS: Final[NDArray[np.float64]] = np.zeros(0)
 
 
 def blocks_of_a_pair(block_noise: float | None, block_seconds: float = 0.0) -> int:
-    """How many blocks of a pair make the error of its effect small beside what pairs differ by.
+    """Blocks of a pair that make the error of its effect small beside the spread between pairs.
 
-    More blocks of the same pair tell about that pair only (Kalibera and Jones 2013: repeat where
-    the variance is).
-
-    The noise is that of the slot length which seemed to have the least, seen in few blocks, and so
-    is on average too small. Hence at least 20 blocks, or as many as two seconds hold.
+    More blocks of the same pair would tell about that pair only (Kalibera and Jones 2013: repeat
+    where the variance is).
 
     Args:
         block_noise: standard deviation of a block's log ratio; None if it is not known yet.
-        block_seconds: how long a block takes.
+        block_seconds: duration of a block.
     """
     if block_noise is None:
         return FEWEST_BLOCKS
     wanted = math.ceil((block_noise / (_WITHIN * PAIR_NOISE)) ** 2)
+    # The noise is that of the slot length with the least noise in few blocks, so on average it is
+    # too small: at least 20 blocks, or as many as two seconds hold.
     held = int(_BRIEF / block_seconds) if block_seconds else _LEAST_BLOCKS
     return min(max(wanted, FEWEST_BLOCKS, min(held, _LEAST_BLOCKS)), _MOST_BLOCKS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScreenedBudget:
-    """A budget that blocks decide, with what the first pairs said of it.
+    """A budget that blocks decide, with the evidence of the first pairs.
 
     Attributes:
-        question: the budget.
-        trial: of the first pairs.
+        question: the budget and its bounds.
+        trial: the test on the first pairs.
         earlier: log ratios of the pairs of earlier duels of the same code, shape `(P,)`.
     """
 
@@ -80,162 +81,157 @@ class ScreenedBudget:
 
     @property
     def text(self) -> str:
-        """Of the budget."""
+        """The budget as written."""
         return self.question.budget.text
 
     @property
     def known(self) -> NDArray[np.float64]:
-        """The log ratios of all pairs so far."""
+        """The log ratio of each pair so far, shape `(P,)`."""
         return np.concatenate([self.earlier, self.trial.effects()])
 
     @property
     def settled(self) -> bool:
-        """Whether the first pairs settle it: it passes, and not by luck of their launches."""
+        """Whether it passes, and the variance between pairs does not explain it."""
         spread = spread_of(self.question.budget.metric, self.trial.errors())
         return self.trial.decision == "PASS" and excludes(
-            self.known, self.question.bounds.line, self.question.bounds.beta, spread
+            self.known, self.question.bounds.limits.line, self.question.bounds.beta, spread
         )
 
 
-def more_blocks(asked: Sequence[ScreenedBudget], blocks_each: int, enough: int) -> bool:
-    """Whether more blocks of the first pairs are wanted, when each budget is decided or cannot be.
+def more_blocks(budgets: Sequence[ScreenedBudget], blocks_each: int, enough: int) -> bool:
+    """Whether the first pairs need more blocks, once each budget is decided or cannot be.
 
     Args:
-        asked: the budgets with their trials.
+        budgets: those that blocks decide.
         blocks_each: blocks of each pair so far.
-        enough: blocks that make a pair's own effect known well enough.
+        enough: blocks after which a pair's effect is known well enough.
     """
     if blocks_each < min(enough, _FIRM):
         return True
-    passing = (one for one in asked if one.trial.decision == "PASS")
-    return blocks_each < enough and any(not one.settled for one in passing)
+    passing = (budget for budget in budgets if budget.trial.decision == "PASS")
+    return blocks_each < enough and any(not budget.settled for budget in passing)
 
 
 class Confirmation:
-    """What fresh pairs say of the budgets that the first ones did not settle.
+    """The evidence of fresh pairs on the budgets that the first ones did not settle.
 
     Args:
-        asked: budgets that the first pairs did not settle.
+        budgets: those that blocks decide.
         doubts: losses of accuracy and of users' shares.
-        rates: how often it may err.
-
-    Attributes:
-        doubts: losses of shares that are in doubt.
+        rates: error rates.
     """
 
     def __init__(
-        self, asked: Sequence[ScreenedBudget], doubts: Sequence[SuspectedLoss], rates: ErrorRates
+        self, budgets: Sequence[ScreenedBudget], doubts: Sequence[SuspectedLoss], rates: ErrorRates
     ) -> None:
-        self._asked = asked
         self.doubts = doubts
+        self._budgets = budgets
         self._rates = rates
-        self._trials = {
-            one.text: sequential_test_for(one.question.budget.metric, one.question.bounds)
-            for one in asked
+        self._tests = {
+            budget.text: sequential_test_for(budget.question.budget.metric, budget.question.bounds)
+            for budget in budgets
         }
         self._lost: dict[str, list[float]] = {doubt.budget.text: [] for doubt in doubts}
-        self._answers: dict[str, BudgetOutcome] = {}
+        self._outcomes: dict[str, BudgetOutcome] = {}
 
     def wanted(self, pairs: int) -> bool:
-        """Whether a further pair is wanted after so many."""
+        """Whether another pair is needed after `pairs` of them."""
         return (self.about_speed or self.about_rows) and pairs < LOOKS[-1]
 
     @property
     def about_speed(self) -> bool:
-        """Whether blocks are wanted of a fresh pair."""
-        return any(one.text not in self._answers for one in self._asked)
+        """Whether blocks of a fresh pair are needed."""
+        return any(budget.text not in self._outcomes for budget in self._budgets)
 
     @property
     def about_rows(self) -> bool:
-        """Whether it is wanted what a fresh pair loses on the rows."""
-        return any(doubt.budget.text not in self._answers for doubt in self.doubts)
+        """Whether a fresh pair's loss on the rows is needed."""
+        return any(doubt.budget.text not in self._outcomes for doubt in self.doubts)
 
     def lost(self, doubt: SuspectedLoss, loss: float) -> None:
-        """Take what a fresh pair lost of a share that is in doubt, in shares of one."""
+        """Take a fresh pair's loss of a suspected share, in shares of one."""
         self._lost[doubt.budget.text].append(loss)
 
     def add(self, block: Block) -> None:
         """Take a block of a fresh pair."""
-        for trial in self._trials.values():
-            trial.add(block)
+        for test in self._tests.values():
+            test.add(block)
 
     def look(self) -> None:
-        """See what can be said, when a fresh pair has been measured."""
-        for one in self._asked:
-            trial = self._trials[one.text]
-            if one.text not in self._answers and trial.blocks:
-                decision = self._opinion(one, trial)
+        """Decide what can be decided, after a fresh pair has been measured."""
+        for budget in self._budgets:
+            test = self._tests[budget.text]
+            if budget.text not in self._outcomes and test.blocks:
+                decision = self._decide_speed(budget, test)
                 if decision is not None:
-                    self._answers[one.text] = _answer(decision, one, trial)
+                    self._outcomes[budget.text] = _outcome(decision, budget, test)
         for doubt in self.doubts:
-            if doubt.budget.text not in self._answers:
-                decision = self._opinion_of(doubt)
+            if doubt.budget.text not in self._outcomes:
+                decision = self._decide_share(doubt)
                 if decision is not None:
-                    self._answers[doubt.budget.text] = self._doubted(doubt, decision)
+                    self._outcomes[doubt.budget.text] = self._share_outcome(doubt, decision)
 
     def answers(self) -> Mapping[str, BudgetOutcome]:
-        """What there is to be said at the end, by the text of the budget."""
-        found = dict(self._answers)
-        for one in self._asked:
-            found.setdefault(one.text, _answer(None, one, self._trials[one.text]))
+        """The outcomes at the end, by the text of the budget."""
+        outcomes = dict(self._outcomes)
+        for budget in self._budgets:
+            outcomes.setdefault(budget.text, _outcome(None, budget, self._tests[budget.text]))
         for doubt in self.doubts:
-            found.setdefault(doubt.budget.text, self._doubted(doubt, None))
-        return found
+            outcomes.setdefault(doubt.budget.text, self._share_outcome(doubt, None))
+        return outcomes
 
     def effects(self) -> Mapping[str, NDArray[np.float64]]:
         """The log ratio of each fresh pair, by the text of the budget."""
-        return {text: trial.effects() for text, trial in self._trials.items() if trial.blocks}
+        return {text: test.effects() for text, test in self._tests.items() if test.blocks}
 
-    def _opinion(self, one: ScreenedBudget, trial: SequentialTest) -> Decision | None:
+    def _decide_speed(self, budget: ScreenedBudget, test: SequentialTest) -> Decision | None:
+        bounds = budget.question.bounds
         return second_opinion(
-            trial.effects(),
-            one.known,
-            allowed=one.question.bounds.allowed,
-            line=one.question.bounds.line,
+            test.effects(),
+            budget.known,
+            allowed=bounds.limits.allowed,
+            line=bounds.limits.line,
             alpha=self._rates.confirm,
-            beta=one.question.bounds.beta,
-            spread=spread_of(one.question.budget.metric, trial.errors()),
+            beta=bounds.beta,
+            spread=spread_of(budget.question.budget.metric, test.errors()),
         )
 
-    def _opinion_of(self, doubt: SuspectedLoss) -> Decision | None:
+    def _decide_share(self, doubt: SuspectedLoss) -> Decision | None:
         lost = np.array(self._lost[doubt.budget.text])
         if len(lost) >= _SAME and set(lost.tolist()) == {doubt.loss.value}:
             return "FAIL"
         return second_opinion(
             lost,
-            _NOBODY,
-            allowed=doubt.allowed,
-            line=doubt.line,
+            _NO_EFFECTS,
+            allowed=doubt.limits.allowed,
+            line=doubt.limits.line,
             alpha=self._rates.confirm,
             beta=BETA,
             spread=NOTHING_KNOWN,
         )
 
-    def _doubted(self, doubt: SuspectedLoss, decision: Decision | None) -> BudgetOutcome:
+    def _share_outcome(self, doubt: SuspectedLoss, decision: Decision | None) -> BudgetOutcome:
         reason = _reason(decision, "FAIL", len(self._lost[doubt.budget.text]))
         return BudgetOutcome(decision, doubt.loss, doubt.loss.value, reason)
 
 
-_NOBODY: Final[NDArray[np.float64]] = np.zeros(0)
+def _outcome(
+    decision: Decision | None, budget: ScreenedBudget, test: SequentialTest
+) -> BudgetOutcome:
+    # The estimate is that of the fresh pairs alone. The loss of the first ones was a reason to
+    # measure again, and so it is on average too large.
+    shown = test if test.blocks else budget.trial
+    spread = spread_of(budget.question.budget.metric, shown.errors())
+    loss = with_pair_effects(_about_pairs(shown), shown.effects(), spread)
+    pairs = len(test.effects()) if test.blocks else 0
+    visible = budget.question.bounds.limits.allowed + (loss.value - loss.low)
+    return BudgetOutcome(decision, loss, visible, _reason(decision, budget.trial.decision, pairs))
 
 
-def _answer(decision: Decision | None, one: ScreenedBudget, trial: SequentialTest) -> BudgetOutcome:
-    """The estimates are those of the fresh pairs alone.
-
-    What the first ones showed was a reason to look again, and so it is on average too much.
-    """
-    seen = trial if trial.blocks else one.trial
-    spread = spread_of(one.question.budget.metric, seen.errors())
-    loss = with_pair_effects(_about_pairs(seen), seen.effects(), spread)
-    pairs = len(trial.effects()) if trial.blocks else 0
-    visible = one.question.bounds.allowed + (loss.value - loss.low)
-    return BudgetOutcome(decision, loss, visible, _reason(decision, one.trial.decision, pairs))
-
-
-def _about_pairs(trial: SequentialTest) -> Estimate:
-    """The interval over blocks, about the mean of the pairs, by which the decision is made."""
-    blocks = trial.estimate()
-    shift = float(trial.effects().mean()) - blocks.value
+def _about_pairs(test: SequentialTest) -> Estimate:
+    """The interval over blocks, moved to the mean of the pairs, by which the decision is made."""
+    blocks = test.estimate()
+    shift = float(test.effects().mean()) - blocks.value
     return Estimate(blocks.value + shift, blocks.low + shift, blocks.high + shift)
 
 

@@ -1,4 +1,4 @@
-"""Escalation: a doubt about a stored baseline is settled by a duel, in a pytest of its own."""
+"""Settles a doubt about a stored baseline by a duel, in a pytest of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.results.record import Record
 
-_ALONE: Final = frozenset(
+_FLAGS: Final = frozenset(
     {
         *("--dlperf-escalate", "--dlperf-quick", "--pdb", "--trace", "--lf", "--last-failed"),
         *("--ff", "--failed-first", "--nf", "--new-first", "--sw", "--stepwise", "--sw-skip"),
@@ -38,8 +38,15 @@ _WITH_VALUE: Final = frozenset(
 )
 """Options that are not for the duel and take a value, in the same argument or the next."""
 
-_UNHEARD: Final = ("-p", "no:dlperf-entries", "-p", "no:dlperf-metrics", "-p", "no:dlperf-github")
-"""Leaves it to this run to tell other programs what was measured."""
+_WITHOUT_REPORTERS: Final = (
+    "-p",
+    "no:dlperf-entries",
+    "-p",
+    "no:dlperf-metrics",
+    "-p",
+    "no:dlperf-github",
+)
+"""Leaves reporting to other programs to this run."""
 
 _LINES: Final = 15
 _RAN: Final = (0, 1)  # pytest: all passed, some failed
@@ -48,17 +55,17 @@ _RAN: Final = (0, 1)  # pytest: all passed, some failed
 def carried_over(arguments: Sequence[str], paths: Sequence[str]) -> tuple[str, ...]:
     """The arguments of a pytest run that hold for a duel over one of its tests too.
 
-    Left out are what is to be collected, what is not for a duel, and files that this run writes.
+    Left out are paths to collect, options that a duel refuses, and files that this run writes.
 
     Args:
-        arguments: as they were given.
+        arguments: as given.
         paths: those of them that name what is to be collected.
     """
     kept: list[str] = []
     rest = iter(without_paths(arguments, paths))
     for argument in rest:
         name, has_value, _ = argument.partition("=")
-        if name in _ALONE or (argument.startswith("-n") and argument[2:].isdecimal()):
+        if name in _FLAGS or (argument.startswith("-n") and argument[2:].isdecimal()):
             continue
         if name in _WITH_VALUE:
             if not has_value:
@@ -70,13 +77,13 @@ def carried_over(arguments: Sequence[str], paths: Sequence[str]) -> tuple[str, .
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """Starts duels over single tests.
+    """Runs duels over single tests.
 
     Attributes:
         folder: where pytest was started.
         root: pytest's root folder.
         options: pytest's arguments that hold for the duel.
-        in_path: whether the working directory is where modules are found, as in `python -m`.
+        in_path: whether modules are found in the working directory, as with `python -m`.
         variables: the environment of this process.
     """
 
@@ -87,17 +94,17 @@ class Escalation:
     variables: Mapping[str, str]
 
     def duel(self, test: str, commit: str) -> dict[str, Record]:
-        """Have pytest measure a test in turn with a commit.
+        """Measure a test in turn with the same test at a commit.
 
         Args:
             test: pytest's node id.
             commit: its hash.
 
         Returns:
-            What became of each measurement of the test, by its name.
+            The record of each measurement of the test, by its name.
 
         Raises:
-            DuelError: if it came to nothing, with the last lines that were said.
+            DuelError: if there is none, with the last lines that pytest wrote.
         """
         with tempfile.TemporaryDirectory(prefix="dlperf-") as folder:
             report = Path(folder) / "duel.json"
@@ -105,9 +112,9 @@ class Escalation:
                 [
                     sys.executable,
                     *(() if self.in_path else ("-P",)),
-                    *("-m", "pytest", *self.options, *_UNHEARD),
+                    *("-m", "pytest", *self.options, *_WITHOUT_REPORTERS),
                     *(f"--dlperf-against={commit}", f"--dlperf-json={report}"),
-                    self._place(test),
+                    self._argument(test),
                 ],
                 cwd=self.folder,
                 env={k: v for k, v in self.variables.items() if k != "PYTEST_CURRENT_TEST"},
@@ -124,7 +131,7 @@ class Escalation:
             raise DuelError(f"the duel with {commit[:8]} came to nothing:\n{last}")
         return records
 
-    def _place(self, test: str) -> str:
+    def _argument(self, test: str) -> str:
         path, colons, name = test.partition("::")
         return f"{os.fspath(self.root / path)}{colons}{name}"
 
@@ -135,4 +142,6 @@ def _records(report: Path, test: str) -> dict[str, Record]:
     except OSError:
         return {}
     records = map(record_from_json, content["measurements"])
-    return {one.measurement.name: one for one in records if one.measurement.test == test}
+    return {
+        record.measurement.name: record for record in records if record.measurement.test == test
+    }

@@ -1,4 +1,4 @@
-"""Evidence: what duels of the same two versions of the code have shown, for runs that go on."""
+"""Files that keep the pair effects of duels between the same two versions of the code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOTHING: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType({})
 
 
 class NoPairEffects:
-    """Remembers nothing."""
+    """For a run without a cache: remembers nothing."""
 
     def recall(self, test: str, name: str) -> Mapping[str, tuple[float, ...]]:
         """Nothing."""
@@ -31,46 +31,46 @@ class NoPairEffects:
 
 
 class PairEffectFiles:
-    """A file a measurement, in a folder of the two versions.
+    """One file for each measurement, in a folder for the two versions.
 
-    A run that is repeated without a change of the code is not a new chance: it goes on with the
-    pairs that were measured before. What cannot be read is as if it were not there, since it is
-    a memory of this machine's, not something that was accepted.
+    A run that is repeated without a change of the code is not a new chance to pass: it continues
+    from the pairs that were measured before. A file that cannot be read counts as absent, since
+    it is a cache of this machine, not an accepted baseline.
 
     Args:
         folder: of caches.
-        versions: what names both versions of the code, and what they run with.
+        versions: identifiers of both versions of the code and of their software.
     """
 
     def __init__(self, folder: Path, versions: tuple[str, ...]) -> None:
         self._folder = folder / _digest(*versions)
 
     def recall(self, test: str, name: str) -> Mapping[str, tuple[float, ...]]:
-        """The log ratios of the pairs before, by the text of the budget."""
+        """Log ratios of all pairs so far, by the text of the budget."""
         try:
             content = json.loads(self._path(test, name).read_bytes())
             if content["schema"] != _SCHEMA:
                 return _NOTHING
-            found = {
+            effects_of = {
                 str(text): tuple(float(effect) for effect in effects)
                 for text, effects in content["effects"].items()
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return _NOTHING
-        finite = all(math.isfinite(effect) for effects in found.values() for effect in effects)
-        return MappingProxyType(found) if finite else _NOTHING
+        finite = all(math.isfinite(effect) for effects in effects_of.values() for effect in effects)
+        return MappingProxyType(effects_of) if finite else _NOTHING
 
     def add(self, test: str, name: str, effects: Mapping[str, tuple[float, ...]]) -> None:
-        """Keep those of this duel too; where nothing can be written, nothing is kept."""
+        """Append those of another duel; nothing is kept where nothing can be written."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with locked(self._folder):
                 before = self.recall(test, name)
-                whole = {
+                merged = {
                     text: [*before.get(text, ()), *effects.get(text, ())]
                     for text in {**before, **effects}
                 }
-                content = {"schema": _SCHEMA, "test": test, "name": name, "effects": whole}
+                content = {"schema": _SCHEMA, "test": test, "name": name, "effects": merged}
                 write_atomically(self._path(test, name), json.dumps(content, indent=1).encode())
         except OSError:
             return

@@ -1,7 +1,7 @@
-"""Identity: whether the two sides of a duel really measured two versions of the project.
+"""Whether the two sides of a duel really ran two versions of the project.
 
 An editable install, an absolute entry of PYTHONPATH or an ordinary install of the project lead
-both sides to the same files, and a comparison of the code with itself always passes.
+both sides to the same files, and code that is compared with itself always passes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SHOWN: Final = 3
 
 
 class SharingReason(enum.Enum):
-    """How it came that a module is not a side's own."""
+    """Why a module is not a side's own."""
 
     BASE_IN_WORKING_TREE = "the base commit's side loaded it from the working tree"
     CANDIDATE_IN_WORKTREE = "the working tree's side loaded it from the base commit's worktree"
@@ -40,12 +40,12 @@ class SharingReason(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A module of the project that is not two modules.
+    """A module of the project that both sides share, or that one took from the other's tree.
 
     Attributes:
         module: its dotted name.
         file: where it was loaded from.
-        why: by whom.
+        why: which side loaded it from where.
     """
 
     module: str
@@ -54,21 +54,21 @@ class Shared:
 
 
 def loaded_modules() -> dict[str, str]:
-    """Names of this process' modules, and their files without symbolic links."""
-    found = {}
+    """Names and files of this process' modules, without symbolic links."""
+    files = {}
     for name, module in tuple(sys.modules.items()):
-        # Not by getattr(): some modules load others when they are asked for something.
+        # Not by getattr(): some modules import others on attribute access.
         file = getattr(module, "__dict__", {}).get("__file__")
         if isinstance(file, str) and name not in {"__main__", "__mp_main__"}:
-            found[name] = os.path.realpath(file)
-    return found
+            files[name] = os.path.realpath(file)
+    return files
 
 
 def own_modules(repo_files: Iterable[str], prefix: str = "") -> frozenset[str]:
-    """Names that the project's modules are imported by: of its topmost packages and modules.
+    """Import names of the project's topmost packages and modules.
 
     They are looked for at the top of the repository and of the root folder, and in `src`, `lib`
-    and `python` of both. What projects have but do not install (`tests`, `setup`) is left out.
+    and `python` of both. Names that projects do not install (`tests`, `setup`) are left out.
 
     Args:
         repo_files: tracked Python files, relative to the top folder, with `/`.
@@ -105,11 +105,11 @@ def shared_modules(  # noqa: PLR0913 - two sides, and four facts about where the
     *,
     prefix: str = "",
 ) -> tuple[Shared, ...]:
-    """Modules of the project that the two sides do not each have their own version of.
+    """Modules of the project of which the two sides do not have a version each.
 
     The base must load nothing from the working tree, the candidate nothing from the worktree, and
-    both together none of the project's own modules from one and the same file. What a virtual
-    environment in the working tree holds is not the project; nor is this plugin ever.
+    both together none of the project's own modules from the same file. A virtual environment in
+    the working tree is not part of the project; nor is this plugin ever.
 
     Args:
         base_modules: names of the base's modules, and their files without symbolic links.
@@ -120,7 +120,7 @@ def shared_modules(  # noqa: PLR0913 - two sides, and four facts about where the
         prefix: from the top folder to pytest's root folder.
 
     Returns:
-        By name; empty if all is well.
+        Sorted by name; empty if all is well.
     """
     own = own_modules(repo_files, prefix)
     found = {}
@@ -136,15 +136,17 @@ def shared_modules(  # noqa: PLR0913 - two sides, and four facts about where the
 
 
 def sharing_error(shared: tuple[Shared, ...]) -> UsageError:
-    """What to say of shared modules, of which there is at least one.
+    """The error for shared modules, of which there is at least one.
 
     Args:
         shared: as found by `shared_modules`.
     """
-    names = {one.module for one in shared}
+    names = {each.module for each in shared}
     # A package stands for its modules.
-    first = [one for one in shared if not _is_own(one.module.rpartition(".")[0], names)]
-    shown = "".join(f"\n    {one.module} ({one.file}): {one.why.value}" for one in first[:_SHOWN])
+    first = [each for each in shared if not _is_own(each.module.rpartition(".")[0], names)]
+    shown = "".join(
+        f"\n    {each.module} ({each.file}): {each.why.value}" for each in first[:_SHOWN]
+    )
     more = len(shared) - len(first[:_SHOWN])
     rest = f"\n    and {more} more" if more else ""
     return UsageError(

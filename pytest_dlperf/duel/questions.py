@@ -1,4 +1,4 @@
-"""Contest: which budgets blocks of a duel can decide, with which errors, and what they said."""
+"""What a duel asks: its budgets, the tests that blocks can make of them, and the outcomes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.config.budgets import Budget, parse_budget
 from pytest_dlperf.config.detect import with_detect
-from pytest_dlperf.duel.sequential_test import Bounds, Decision
+from pytest_dlperf.duel.sequential_test import Bounds
 from pytest_dlperf.judge.error_rates import BETA, SLOTTED, ErrorRates
-from pytest_dlperf.judge.losses import allowed_loss, loss_to_find
+from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -19,19 +19,17 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.measurement import Measurement
-    from pytest_dlperf.statistics.estimate import Estimate
-
+    from pytest_dlperf.statistics.estimate import Decision, Estimate
 
 _OPENING: Final = 1.0
-_BRIEFLY: Final = frozenset({"errors", "compile_time"})
-
+_BRIEFLY: Final = frozenset({"errors", "compile_time"})  # a brief load shows them as well
 
 _WANTED: Final = tuple(
     map(parse_budget, ("throughput >= baseline", "p95 <= baseline", "accuracy >= baseline"))
 )
 
 UNASKED: Final = tuple(budget.metric for budget in _WANTED)
-"""What a duel judges where a test has no relative budget."""
+"""Metrics that a duel judges where a test has no relative budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class BudgetTest:
 
     Attributes:
         budget: the condition.
-        bounds: what loss it allows and what loss it must find, and how often it may err.
+        bounds: the losses that it allows and must find, with an error rate for each.
     """
 
     budget: Budget
@@ -49,29 +47,27 @@ class BudgetTest:
 
 @dataclass(frozen=True, slots=True)
 class SuspectedLoss:
-    """A loss of a share, such as accuracy, that one pair showed and fresh pairs have to confirm.
+    """A loss of a share, such as accuracy, that fresh pairs have to confirm.
 
     Attributes:
         budget: the condition.
-        allowed: the loss that it allows, in shares of one.
-        line: the loss that it must find.
-        loss: what the first pair lost, with its interval.
+        limits: the losses that it allows and must find, in shares of one.
+        loss: of the first pair, with its interval.
     """
 
     budget: Budget
-    allowed: float
-    line: float
+    limits: LossLimits
     loss: Estimate
 
 
 @dataclass(frozen=True, slots=True)
 class DuelSettings:
-    """What a contest is held by.
+    """How slots are measured, and for how long.
 
     Attributes:
         shortest: seconds of the shortest slot.
-        noise_metric: the metric that tells how noisy slots are; one that every block has.
-        seconds: the most that the first stage may measure, and the most that the second may.
+        noise_metric: a metric that every block has, by which the noise of slots is estimated.
+        seconds: limit of the first stage, and of the second.
         rates: error rates.
     """
 
@@ -82,31 +78,32 @@ class DuelSettings:
 
 
 def pass_rate(allowed: float, rates: ErrorRates) -> float:
-    """How often a budget may PASS though it is not held.
-
-    A budget that demands a gain claims it when it passes, as others do when they fail.
+    """The error rate of a PASS.
 
     Args:
-        allowed: the loss that it allows; below 0 it demands a gain.
+        allowed: the loss that the budget allows; below 0 it demands a gain.
         rates: error rates of the run.
     """
+    # A budget that demands a gain makes its claim by a PASS, as others do by a FAIL.
     return rates.stored if allowed < 0 else BETA
 
 
 def noise_metric(*, open_loop: bool) -> Metric:
-    """What tells how noisy slots are: in an open loop requests come at their own rate."""
+    """The metric by which the noise of slots is estimated."""
+    # In an open loop the throughput is the rate of the arrivals.
     return METRICS["mean" if open_loop else "throughput"]
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetOutcome:
-    """What the blocks said of one budget.
+    """The outcome of one budget.
 
     Attributes:
-        decision: what is proven; None if neither is.
-        loss: `log(cost of the candidate / cost of the base)`, with its interval.
-        visible: the loss at which it would have been a FAIL with this noise.
-        reason: why nothing is proven, or what to know; may be empty.
+        decision: what is proven; None if nothing is.
+        loss: `log(cost of the candidate / cost of the base)`, of shares the difference, with its
+            interval.
+        visible: the smallest loss that would have been a FAIL with this noise.
+        reason: why nothing is proven, or a remark; may be empty.
     """
 
     decision: Decision | None
@@ -117,21 +114,20 @@ class BudgetOutcome:
 
 @dataclass(frozen=True, slots=True)
 class DuelStatistics:
-    """How a contest went.
+    """Outcomes and costs of the slots of a duel.
 
     Attributes:
-        answers: by the text of the budget.
-        blocks: how many were measured, those of fresh pairs included.
-        slot_seconds: how long a slot lasted.
+        answers: outcomes by the text of the budget.
+        blocks: number of blocks, those of fresh pairs included.
+        slot_seconds: length of a slot.
         noise_figure: `S = sigma_block^2 * t_block`, in seconds; None if there were too few blocks.
-        pairs: pairs of processes or targets that were measured at first.
+        pairs: pairs of processes or targets of the first stage.
         fresh: further pairs that were started to confirm a FAIL.
         measuring: seconds that blocks took, hand-overs included.
         starting: seconds that fresh pairs took to start.
-        requests: that the candidate was asked in slots.
-        bad: those of them that did not end well.
-        effects: what each pair that was measured by itself lost, as log ratios, by the text of
-            the budget.
+        requests: of the candidate's slots.
+        bad: requests of these that failed.
+        effects: the log ratio of each pair, by the text of the budget.
     """
 
     answers: Mapping[str, BudgetOutcome]
@@ -147,7 +143,7 @@ class DuelStatistics:
     effects: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def to_json(self) -> dict[str, object]:
-        """How it went, as plain values; what came of it is in the judgements."""
+        """The costs as plain values; the outcomes are in the judgements."""
         return {
             "blocks": self.blocks,
             "slot_seconds": self.slot_seconds,
@@ -159,33 +155,29 @@ class DuelStatistics:
         }
 
 
-def duel_budgets(plan: Plan, found: Measurement) -> tuple[Budget, ...]:
-    """What a test is judged by in a duel.
+def duel_budgets(plan: Plan, measurement: Measurement) -> tuple[Budget, ...]:
+    """The budgets of a test in a duel.
 
-    Its budgets; and if none of them is relative, as if it asked for no loss of throughput, of
-    p95 and of accuracy, as far as it measures these.
-
-    Args:
-        plan: what the test asks for.
-        found: what was measured.
+    If none of its own is relative, it is judged too by no loss of throughput, of p95 and of
+    accuracy, as far as it measures these.
     """
     if any(budget.relative for budget in plan.budgets):
         return plan.judged
-    measured = {*found.metrics, *found.refused}
+    measured = {*measurement.metrics, *measurement.refused}
     wanted = (budget for budget in _WANTED if budget.metric.name in measured)
     return (*plan.judged, *(with_detect(budget, plan.detect) for budget in wanted))
 
 
 def opening_seconds(plan: Plan) -> float:
-    """How long the load before the slots lasts, where no budget is judged by it alone.
+    """Seconds of the load before the slots, where no budget is judged by it alone.
 
-    It tells what the answers are, and about how long a call takes; the slots tell the speed.
+    It shows the answers, and about how long a call takes; the slots show the speed.
     """
     return min(plan.load_seconds, _OPENING)
 
 
 def needs_whole_load(plan: Plan) -> bool:
-    """Whether a budget on speed or memory is absolute, and so judged by the load before slots."""
+    """Whether an absolute budget on speed or memory is judged by the load before the slots."""
     return any(
         not (budget.relative or budget.metric.of_answers or budget.metric.name in _BRIEFLY)
         for budget in plan.judged
@@ -195,29 +187,28 @@ def needs_whole_load(plan: Plan) -> bool:
 def budget_tests(
     budgets: Iterable[Budget], base: Measurement, rates: ErrorRates
 ) -> tuple[BudgetTest, ...]:
-    """The budgets that blocks can decide.
+    """The tests of those budgets that blocks can decide.
 
     Args:
         budgets: all of a test.
-        base: what the base was measured to be, for limits that are not multiples of it.
-        rates: how often each may err.
+        base: of the base, for limits that are not multiples of it.
+        rates: error rates of each budget.
     """
-    asked = []
+    tests = []
     for budget in budgets:
         metric = budget.metric
         if not budget.relative or metric.name not in SLOTTED:
             continue
         value = base.metrics.get(metric.name)
         if value is None and budget.offset:
-            continue  # a limit that nobody knows
+            continue  # an offset from an unknown value
         level = value.value if value is not None else 1.0
         if not (budget.limit(level) > 0 and level > 0):
             continue
-        allowed = allowed_loss(budget, level)
-        line = loss_to_find(metric, allowed)
-        bounds = Bounds(allowed, line, rates.screen, pass_rate(allowed, rates))
-        asked.append(BudgetTest(budget, bounds))
-    return tuple(asked)
+        limits = LossLimits.of(budget, level)
+        bounds = Bounds(limits, rates.screen, pass_rate(limits.allowed, rates))
+        tests.append(BudgetTest(budget, bounds))
+    return tuple(tests)
 
 
 NOTHING: Final = DuelStatistics(
@@ -232,4 +223,4 @@ NOTHING: Final = DuelStatistics(
     requests=0,
     bad=0,
 )
-"""The course of a contest in which there was nothing to be measured in turn."""
+"""Of a duel without slots."""

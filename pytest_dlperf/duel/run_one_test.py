@@ -1,20 +1,17 @@
-"""Match: one test on all sides of a duel, from one of its measurements to the next."""
+"""One test on all workers of a duel, from one of its measurements to the next."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.config.detect import Detect, with_detect
-from pytest_dlperf.duel.questions import DuelSettings, noise_metric
+from pytest_dlperf.duel.opening import Opening, duel_record, duel_settings
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
 from pytest_dlperf.duel.verdicts import Base, compare
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.results.environment import Environment
-from pytest_dlperf.results.record import Record, record_from_json, record_to_json
+from pytest_dlperf.results.record import Record, record_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.duel.questions import DuelStatistics
     from pytest_dlperf.duel.worker_handle import Fields, WorkerHandle, WorkerState
     from pytest_dlperf.judge.error_rates import ErrorRates
@@ -37,7 +33,7 @@ _SILENT: Final = "the test does not make this measurement at {ref}"
 
 @dataclass(frozen=True, slots=True)
 class WorkerPair:
-    """The two sides of a pair of processes.
+    """Two workers that were started together.
 
     Attributes:
         base: None if there is nothing to be run at the base.
@@ -47,245 +43,224 @@ class WorkerPair:
     base: WorkerHandle | None
     candidate: WorkerHandle
 
+    @property
+    def workers(self) -> tuple[WorkerHandle, ...]:
+        """Those that there are, the candidate first."""
+        return (self.candidate,) if self.base is None else (self.candidate, self.base)
+
 
 class PairEffectCache(Protocol):
-    """Where it is kept what pairs of the same two versions of the code have shown."""
+    """Remembers what pairs of the same two versions of the code have shown."""
 
     def recall(self, test: str, name: str) -> Mapping[str, tuple[float, ...]]:
-        """The log ratios of the pairs before, by the text of the budget."""
+        """Log ratios of all pairs so far, by the text of the budget."""
         ...
 
     def add(self, test: str, name: str, effects: Mapping[str, tuple[float, ...]]) -> None:
-        """Keep those of this duel too."""
+        """Append those of another duel."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class DuelServices:
-    """What all matches of a session are held by.
+    """What does not change during a session.
 
     Attributes:
-        clock: of this process.
-        progress: somebody to tell.
-        coins: a new generator of coins for each measurement.
-        rates: error rates of each relative budget.
-        revision: the base's code.
         ref: the base, as the user calls it.
-        check: refuses sides that run the same code; takes what base and candidate have loaded.
-        fresh: starts a pair that collects one test only.
-        earlier: what pairs lost in earlier duels of the same code, by test and name of the
-            measurement, then by the text of the budget.
-        why_failed: tells how the test last failed on a side; empty if it did not.
+        revision: the base's code.
+        clock: of this process.
+        progress: progress display.
+        new_rng: makes the generator that orders the blocks of one measurement.
+        cache: pairs of earlier duels of the same code.
     """
 
+    ref: str
+    revision: Revision
     clock: Clock
     progress: Progress
-    coins: Callable[[], np.random.Generator]
-    rates: ErrorRates
-    revision: Revision
-    ref: str
-    check: Callable[[WorkerState, WorkerState], None]
-    fresh: Callable[[str], AbstractContextManager[WorkerPair]]
-    earlier: PairEffectCache
-    why_failed: Callable[[WorkerHandle], str]
+    new_rng: Callable[[], np.random.Generator]
+    cache: PairEffectCache
 
 
+@dataclass(slots=True)
 class OneTestDuel:
     """One test.
 
-    Args:
+    Attributes:
         test: pytest's node id.
-        duos: all pairs; the first one's candidate is the test that pytest reports.
-        absent: why there is no base, where there is none.
-        rules: of the session.
+        pairs: all pairs that run it; pytest reports what the first one's candidate does.
+        services: of the session.
+        rates: error rates of each relative budget.
+        no_base: why there is no base, where there is none.
+        check: refuses a base and a candidate that run the same code.
+        fresh_pair: starts a pair that collects one test only.
+        why_failed: how the test last failed in a worker; empty if it did not.
+        statistics: of each measurement that was made in turn.
     """
 
-    def __init__(
-        self, test: str, duos: Sequence[WorkerPair], absent: str, rules: DuelServices
-    ) -> None:
-        self._test = test
-        self._duos = duos
-        self._absent = absent
-        self._rules = rules
-        self.courses: list[DuelStatistics] = []
-        """How each contest went."""
+    test: str
+    pairs: Sequence[WorkerPair]
+    services: DuelServices
+    rates: ErrorRates
+    no_base: str
+    check: Callable[[WorkerState, WorkerState], None]
+    fresh_pair: Callable[[str], AbstractContextManager[WorkerPair]]
+    why_failed: Callable[[WorkerHandle], str]
+    statistics: list[DuelStatistics] = field(default_factory=list)
 
-    def play(self, following: Callable[[WorkerHandle], str | None]) -> None:
+    def run(self, following: Callable[[WorkerHandle], str | None]) -> None:
         """Run the test to its end.
 
         Args:
-            following: tells which test comes next on a side.
+            following: the test that comes next in a worker.
 
         Raises:
-            SideLost: if a side is lost.
+            WorkerLost: if a worker is lost.
             DuelError: if a fresh pair does not come to the measurement.
-            UsageError: if the sides run the same code.
+            UsageError: if the two sides run the same code.
         """
-        sides = self._sides
-        for side in sides:
-            side.run(self._test, following(side))
-        for side in sides:
-            side.proceed()
-        lead, *others = sides
-        while lead.stop.at != "done":
-            if lead.stop.at == "floor":
-                lead.grant_floor()
+        workers = [worker for pair in self.pairs for worker in pair.workers]
+        for worker in workers:
+            worker.run(self.test, following(worker))
+        for worker in workers:
+            worker.proceed()
+        lead, *others = workers
+        while lead.state.at != "done":
+            if lead.state.at == "exclusive":
+                lead.grant_exclusive()
                 continue
-            name = lead.stop.name
-            present = [side for side in others if _reach(side, name)]
-            self._settle(name, present)
-        for side in others:
-            while side.stop.at != "done":
-                side.abandon("the candidate does not measure this")
+            name = lead.state.name
+            self._measure(name, [worker for worker in others if _reach(worker, name)])
+        for worker in others:
+            while worker.state.at != "done":
+                worker.abandon("the candidate does not measure this")
 
-    @property
-    def _sides(self) -> list[WorkerHandle]:
-        return [
-            side for duo in self._duos for side in (duo.candidate, duo.base) if side is not None
-        ]
+    def _measure(self, name: str, present: Sequence[WorkerHandle]) -> None:
+        """Make and judge one measurement, and let all workers go on.
 
-    def _settle(self, name: str, present: Sequence[WorkerHandle]) -> None:
-        """Measure and judge one measurement, and let all sides go on."""
-        lead, first_base = self._duos[0].candidate, self._duos[0].base
-        if first_base is not None and first_base in present:
-            self._rules.check(first_base.stop, lead.stop)
+        Args:
+            name: of the measurement.
+            present: the workers that have come to it, beside the lead.
+        """
+        lead, base = self.pairs[0].candidate, self.pairs[0].base
+        if base not in present:
+            base = None
+        if base is not None:
+            self.check(base.state, lead.state)
         opened = lead.open(whole=True) if lead.enter() else None
-        base = None
-        if opened and first_base is not None and first_base in present and first_base.enter():
-            base = first_base.open(whole=False)
         if opened is None:
-            for side in present:
-                side.abandon("the candidate could not be measured")
+            for worker in present:
+                worker.abandon("the candidate could not be measured")
             return
-        if base is None:
-            records = {"candidate": self._alone(opened)}
+        base_opened = base.open(whole=False) if base is not None and base.enter() else None
+        records = {}
+        if base_opened is None:
+            records["candidate"] = self._judged_alone(Opening.from_json(opened))
         else:
-            records = self._bout(name, opened, base, present)
-        for side in present:
-            record = records.get(side.role)
-            if side.stop.at == "arrived" and side.stop.name == name:
+            records["base"] = base_opened["record"]
+            records["candidate"] = self._judged_in_turn(
+                name, Opening.from_json(opened), Opening.from_json(base_opened), present
+            )
+        for worker in present:
+            record = records.get(worker.role)
+            if worker.state.at == "arrived" and worker.state.name == name:
                 if record:
-                    side.conclude(record)
+                    worker.conclude(record)
                 else:
-                    side.abandon("there is no base")
+                    worker.abandon("there is no base")
         lead.conclude(records["candidate"])
 
-    def _alone(self, opened: Fields) -> Fields:
+    def _judged_alone(self, opening: Opening) -> Fields:
         """The record of a candidate that has no base."""
-        found = record_from_json(opened["record"]).measurement
-        environment = Environment.from_json(opened["environment"])
-        judgements = judge(found, _budgets(opened), None, environment, self._missing())
-        return record_to_json(Record(found, judgements, (), quick=False))
-
-    def _missing(self) -> str:
-        base = self._duos[0].base
-        if base is None:
-            return self._absent
-        why = self._rules.why_failed(base)
-        text = _FAILS if why else _SILENT
-        return text.format(ref=self._rules.ref, why=why)
-
-    def _bout(
-        self, name: str, opened: Fields, base: Fields, present: Sequence[WorkerHandle]
-    ) -> dict[str, Fields]:
-        found = record_from_json(opened["record"]).measurement
-        before = record_from_json(base["record"]).measurement
-        rules = self._rules
-        pairs = list(self._pairs(present)) if opened["slotted"] and base["slotted"] else []
-        terms = DuelSettings(
-            shortest=max(opened["shortest"], base["shortest"]),
-            noise_metric=noise_metric(open_loop=opened["open_loop"]),
-            seconds=opened["budget_time"],
-            rates=rules.rates,
+        measurement = opening.measurement
+        judgements = judge(
+            measurement, opening.budgets, None, opening.environment, self._why_no_base()
         )
-        about = (self._test, name)
+        return record_to_json(Record(measurement, judgements, (), quick=False))
+
+    def _why_no_base(self) -> str:
+        base = self.pairs[0].base
+        if base is None:
+            return self.no_base
+        why = self.why_failed(base)
+        return (_FAILS if why else _SILENT).format(ref=self.services.ref, why=why)
+
+    def _judged_in_turn(
+        self, name: str, opening: Opening, base: Opening, present: Sequence[WorkerHandle]
+    ) -> Fields:
+        """The record of a candidate that was measured in turn with its base."""
+        services = self.services
+        settings = duel_settings(base, opening, self.rates)
         result = compare(
-            found,
-            Base(before, Environment.from_json(base["environment"]), rules.revision),
-            _budgets(opened),
-            SlotScheduler(rules.clock, rules.coins(), rules.progress, terms),
-            pairs,
-            fresh=lambda: self._fresh(name),
-            earlier=rules.earlier.recall(*about),
+            opening.measurement,
+            Base(base.measurement, base.environment, services.revision),
+            opening.budgets,
+            SlotScheduler(services.clock, services.new_rng(), services.progress, settings),
+            list(self._ready_pairs(present)) if opening.slotted and base.slotted else [],
+            fresh=lambda: self._confirming_pair(name),
+            earlier=services.cache.recall(self.test, name),
         )
         if result.course.blocks:
-            self.courses.append(result.course)
-            rules.earlier.add(*about, result.course.effects)
-        return {
-            "candidate": record_to_json(
-                Record(
-                    measurement=result.measurement,
-                    judgements=result.judgements,
-                    hints=(),
-                    quick=False,
-                    duel=result.course.to_json(),
-                )
-            ),
-            "base": base["record"],
-        }
+            self.statistics.append(result.course)
+            services.cache.add(self.test, name, result.course.effects)
+        return record_to_json(duel_record(result))
 
-    def _pairs(self, present: Sequence[WorkerHandle]) -> Iterator[Pair]:
-        """Those that are ready for slots; the first one has measured already, and is warm."""
-        first, *further = self._duos
+    def _ready_pairs(self, present: Sequence[WorkerHandle]) -> Iterator[Pair]:
+        """Pairs that are ready for slots; the first has been measured already, and is warm."""
+        first, *further = self.pairs
         if first.base is not None:
-            yield _pair(first.base, first.candidate)
-        for duo in further:
+            yield _slot_pair(first.base, first.candidate)
+        for pair in further:
             if (
-                duo.base is not None
-                and duo.base in present
-                and duo.candidate in present
-                and duo.base.enter()
-                and duo.candidate.enter()
-                and duo.base.warm()
-                and duo.candidate.warm()
+                pair.base is not None
+                and pair.base in present
+                and pair.candidate in present
+                and pair.base.enter()
+                and pair.candidate.enter()
+                and pair.base.warm()
+                and pair.candidate.warm()
             ):
-                yield _pair(duo.base, duo.candidate)
+                yield _slot_pair(pair.base, pair.candidate)
 
     @contextlib.contextmanager
-    def _fresh(self, name: str) -> Iterator[Pair]:
-        with self._rules.fresh(self._test) as duo:
-            sides = [side for side in (duo.candidate, duo.base) if side is not None]
-            for side in sides:
-                side.run(self._test, None)
-            for side in sides:
-                side.proceed()
-            for side in sides:
-                if not (_reach(side, name) and side.enter() and side.warm()):
+    def _confirming_pair(self, name: str) -> Iterator[Pair]:
+        """A fresh pair that has come to a measurement, and is warm."""
+        with self.fresh_pair(self.test) as pair:
+            for worker in pair.workers:
+                worker.run(self.test, None)
+            for worker in pair.workers:
+                worker.proceed()
+            for worker in pair.workers:
+                if not (_reach(worker, name) and worker.enter() and worker.warm()):
                     raise DuelError(
-                        f"a fresh {side.role} side did not come to the measurement again: "
-                        f"{self._rules.why_failed(side) or 'the test ended before'}"
+                        f"a fresh {worker.role} side did not come to the measurement again: "
+                        f"{self.why_failed(worker) or 'the test ended before'}"
                     )
-            if duo.base is None:
+            if pair.base is None:
                 raise DuelError("a fresh base side has not collected the test again")
-            yield _pair(duo.base, duo.candidate)
+            yield _slot_pair(pair.base, pair.candidate)
 
 
-def _reach(side: WorkerHandle, name: str) -> bool:
-    """Let a side go on until it is at a measurement; false if its test ends before."""
-    while side.stop.at != "done":
-        if side.stop.at == "floor":
-            side.grant_floor()
-        elif side.stop.name == name:
+def _reach(worker: WorkerHandle, name: str) -> bool:
+    """Let a worker go on until it is at a measurement; false if its test ends before."""
+    while worker.state.at != "done":
+        if worker.state.at == "exclusive":
+            worker.grant_exclusive()
+        elif worker.state.name == name:
             return True
-        elif side.enter():
-            # Its side of the story is not needed, but the test's code wants an answer.
-            opened = side.open(whole=False)
+        elif worker.enter():
+            # Nobody compares this measurement, but the test's code needs a result to go on.
+            opened = worker.open(whole=False)
             if opened is not None:
-                side.conclude(opened["record"])
+                worker.conclude(opened["record"])
     return False
 
 
-def _budgets(opened: Fields) -> list[Budget]:
-    detect = [Detect(metric, loss) for metric, loss in opened["detect"]]
-    return [with_detect(parse_budget(text), detect) for text in opened["budgets"]]
-
-
-def _pair(base: WorkerHandle, candidate: WorkerHandle) -> Pair:
+def _slot_pair(base: WorkerHandle, candidate: WorkerHandle) -> Pair:
     def measured() -> tuple[Measurement, Measurement]:
-        opened = base.open(whole=False), candidate.open(whole=False)
-        if opened[0] is None or opened[1] is None:
+        before, after = base.open(whole=False), candidate.open(whole=False)
+        if before is None or after is None:
             raise DuelError("a fresh side could not be measured")
-        before, found = (record_from_json(one["record"]).measurement for one in opened if one)
-        return before, found
+        return Opening.from_json(before).measurement, Opening.from_json(after).measurement
 
     return Pair(base, candidate, measured)

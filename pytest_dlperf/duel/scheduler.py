@@ -1,7 +1,7 @@
-"""Referee: who is measured when, until every budget is decided or the time is up.
+"""Which slot is measured when, until every budget is decided or the time is up.
 
-One side works at a time. A block is four slots, in the order ABBA or BAAB by a fair coin; blocks
-go round the pairs, so that no single launch decides. A FAIL is confirmed on pairs that are
+One process works at a time. A block is four slots, in the order ABBA or BAAB at random; blocks go
+round the pairs, so that no single pair of processes decides. A FAIL is confirmed on pairs that are
 started for it.
 """
 
@@ -40,13 +40,19 @@ if TYPE_CHECKING:
     from pytest_dlperf.measure.telemetry import Progress
     from pytest_dlperf.results.measurement import Measurement
 
-
 _NS: Final = 1e-9
 _SOON: Final = 5.0
-"""Seconds after which it is seen whether rare requests will be enough in the end."""
-
+"""Seconds after which a budget is given up that cannot have enough rare requests in time."""
 
 _UNKNOWN: Final = Estimate(0.0, -FARTHEST, FARTHEST)
+
+
+class SlotSource(Protocol):
+    """One side, ready to be measured."""
+
+    def slot(self, seconds: float, number: int) -> Slot:
+        """Be under load for `seconds`; slots of the same number ask for the same rows."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,8 @@ class Pair:
     Attributes:
         base: the one whose cost is the measure.
         candidate: the one that is judged.
-        measured: puts the base and the candidate under their whole load, and tells what each was
-            measured to be.
+        measured: puts the base and the candidate under their opening load, and returns their
+            measurements.
     """
 
     base: SlotSource
@@ -66,7 +72,7 @@ class Pair:
 
 
 class PairFactory(Protocol):
-    """Somebody who can start further pairs."""
+    """Starts further pairs."""
 
     def __call__(self) -> AbstractContextManager[Pair]:
         """A fresh pair, for as long as the context lasts."""
@@ -74,23 +80,24 @@ class PairFactory(Protocol):
 
 
 class SlotScheduler:
-    """Leads one contest.
+    """Measures the blocks of one duel.
 
     Args:
         clock: of this process.
-        generator: throws the coins.
-        progress: somebody to tell.
-        terms: slots, time and error rates.
+        rng: chooses the order of each block.
+        progress: progress display.
+        settings: slot length, time and error rates.
     """
 
     def __init__(
-        self, clock: Clock, generator: np.random.Generator, progress: Progress, terms: DuelSettings
+        self, clock: Clock, rng: np.random.Generator, progress: Progress, settings: DuelSettings
     ) -> None:
         self._clock = clock
+        self._rng = rng
         self._progress = progress
-        self._terms = terms
-        self._lengths = SlotLengths(terms.shortest, terms.noise_metric)
-        self._blocks = BlockRunner(clock, generator)
+        self._settings = settings
+        self._lengths = SlotLengths(settings.shortest, settings.noise_metric)
+        self._blocks = 0
         self._seconds = 0.0
         self._requests = 0
         self._bad = 0
@@ -98,7 +105,7 @@ class SlotScheduler:
     @property
     def rates(self) -> ErrorRates:
         """Error rates of each budget."""
-        return self._terms.rates
+        return self._settings.rates
 
     def contest(
         self,
@@ -108,7 +115,7 @@ class SlotScheduler:
         fresh: PairFactory,
         earlier: Mapping[str, tuple[float, ...]] = NOTHING.effects,
     ) -> DuelStatistics:
-        """Measure until every question is decided, and confirm what failed.
+        """Measure until every budget is decided, and confirm what failed.
 
         Args:
             questions: budgets that blocks decide.
@@ -116,32 +123,32 @@ class SlotScheduler:
             pairs: what is measured first, at least one.
             fresh: starts pairs to confirm a FAIL with.
             earlier: log ratios of the pairs of earlier duels of the same code, by the text of the
-                budget; a run that is repeated goes on with what was known.
+                budget; a run that is repeated continues from them.
 
         Raises:
             DlperfError: if a side cannot be measured any more.
         """
-        asked = [
+        screened = [
             ScreenedBudget(
-                one,
-                sequential_test_for(one.budget.metric, one.bounds),
-                np.array(earlier.get(one.budget.text, ())),
+                question,
+                sequential_test_for(question.budget.metric, question.bounds),
+                np.array(earlier.get(question.budget.text, ())),
             )
-            for one in questions
+            for question in questions
         ]
-        self._screen(asked, pairs)
-        answers = {one.text: self._answer(one) for one in asked}
-        decided = [one for one in asked if one.trial.decision]
-        open_ones = [one for one in decided if not one.settled]
-        confirmation = Confirmation(open_ones, doubts, self._terms.rates)
+        self._screen(screened, pairs)
+        answers = {budget.text: self._outcome(budget) for budget in screened}
+        decided = [budget for budget in screened if budget.trial.decision]
+        unsettled = [budget for budget in decided if not budget.settled]
+        confirmation = Confirmation(unsettled, doubts, self._settings.rates)
         started, starting = self._confirm(confirmation, fresh)
         answers |= confirmation.answers()
-        effects = {one.text: tuple(one.trial.effects().tolist()) for one in decided}
+        effects = {budget.text: tuple(budget.trial.effects().tolist()) for budget in decided}
         for text, further in confirmation.effects().items():
             effects[text] += tuple(further.tolist())
         return DuelStatistics(
             answers=answers,
-            blocks=self._blocks.played,
+            blocks=self._blocks,
             slot_seconds=self._lengths.next,
             noise_figure=self._lengths.figure,
             pairs=len(pairs),
@@ -153,39 +160,40 @@ class SlotScheduler:
             effects=MappingProxyType(effects),
         )
 
-    def _screen(self, asked: Sequence[ScreenedBudget], pairs: Sequence[Pair]) -> None:
+    def _screen(self, screened: Sequence[ScreenedBudget], pairs: Sequence[Pair]) -> None:
         """Measure until all is decided, and each pair's own effect is known well enough."""
-        while asked and (
-            any(one.trial.decision is None and self._may_come(one.trial) for one in asked)
+        trials = [budget.trial for budget in screened]
+        while screened and (
+            any(trial.decision is None and self._decidable(trial) for trial in trials)
             or self._lengths.block_noise is None
-            or more_blocks(asked, self._blocks.played // len(pairs), self._enough_blocks)
+            or more_blocks(screened, self._blocks // len(pairs), self._enough_blocks)
         ):
-            left = self._terms.seconds - self._seconds
+            left = self._settings.seconds - self._seconds
             if left <= 0:
                 return
-            self._progress.show(f"in turn with the base, block {self._blocks.played + 1}", left)
+            self._progress.show(f"in turn with the base, block {self._blocks + 1}", left)
             length = self._lengths.next
-            block = self._block(pairs, self._blocks.played % len(pairs), length)
+            block = self._block(pairs, self._blocks % len(pairs), length)
             self._lengths.add(length, block)
-            for one in asked:
-                one.trial.add(block)
+            for trial in trials:
+                trial.add(block)
 
-    def _may_come(self, trial: SequentialTest) -> bool:
-        """Whether a trial can have the requests that it needs in the time that there is."""
+    def _decidable(self, trial: SequentialTest) -> bool:
+        """Whether a test can have the requests that it needs before the time is up."""
         if self._seconds < _SOON:
             return True
-        return trial.admission * self._terms.seconds >= self._seconds
+        return trial.admission * self._settings.seconds >= self._seconds
 
     def _confirm(self, confirmation: Confirmation, fresh: PairFactory) -> tuple[int, float]:
         """Measure fresh pairs; returns how many were started, and how long that took."""
-        end = self._seconds + self._terms.seconds
+        end = self._seconds + self._settings.seconds
         started: list[Pair] = []
         starting = 0.0
         while confirmation.wanted(len(started)) and self._seconds < end:
             self._progress.show(f"looking again on fresh pair {len(started) + 1}", None)
-            asked_ns = self._clock.now_ns()
+            begun_ns = self._clock.now_ns()
             with fresh() as pair:
-                starting += (self._clock.now_ns() - asked_ns) * _NS
+                starting += (self._clock.now_ns() - begun_ns) * _NS
                 started.append(pair)
                 if confirmation.about_rows:
                     base, candidate = pair.measured()
@@ -201,8 +209,8 @@ class SlotScheduler:
 
     @property
     def _fresh_blocks(self) -> int:
-        """Blocks of a fresh pair: no more than leave time for the pairs of the first look."""
-        room = int(self._terms.seconds / LOOKS[0] / self._lengths.block_seconds)
+        """Blocks of a fresh pair: few enough to leave time for the pairs of the first look."""
+        room = int(self._settings.seconds / LOOKS[0] / self._lengths.block_seconds)
         return max(FEWEST_BLOCKS, min(self._enough_blocks, room))
 
     @property
@@ -210,76 +218,67 @@ class SlotScheduler:
         """Blocks that make a pair's own effect known well enough; after at least one block."""
         return blocks_of_a_pair(self._lengths.block_noise, self._lengths.block_seconds)
 
-    def _block(self, pairs: Sequence[Pair], number: int, length: float) -> Block:
-        """A block of one of the pairs, written down."""
-        pair = pairs[number]
-        block = self._blocks.play(pair.base, pair.candidate, number, length)
+    def _block(self, pairs: Sequence[Pair], index: int, length: float) -> Block:
+        pair = pairs[index]
+        block = measure_block(
+            *(pair.base, pair.candidate, self._clock, self._rng),
+            pair=index,
+            number=self._blocks,
+            length=length,
+        )
+        self._blocks += 1
         self._seconds += block.seconds
         self._requests += block.candidate.good + block.candidate.bad
         self._bad += block.candidate.bad
         return block
 
-    def _answer(self, asked: ScreenedBudget) -> BudgetOutcome:
-        trial = asked.trial
+    def _outcome(self, screened: ScreenedBudget) -> BudgetOutcome:
+        trial = screened.trial
         if not trial.blocks:
             return BudgetOutcome(None, _UNKNOWN, FARTHEST, "there was no time to measure it")
-        spread = spread_of(asked.question.budget.metric, trial.errors())
+        spread = spread_of(screened.question.budget.metric, trial.errors())
         loss = with_pair_effects(trial.estimate(), trial.effects(), spread)
         reason = "" if trial.decision else self._undecided(trial)
         return BudgetOutcome(trial.decision, loss, trial.visible(), reason)
 
     def _undecided(self, trial: SequentialTest) -> str:
-        limit = f"{self._terms.seconds:g} s of measuring (dlperf-budget-time)"
+        limit = f"{self._settings.seconds:g} s of measuring (dlperf-budget-time)"
         if 0 < trial.admission < 1:
-            wanted = self._seconds / trial.admission
-            return f"{trial.lacking}: about {wanted:.0f} s, more than {limit}"
+            needed = self._seconds / trial.admission
+            return f"{trial.lacking}: about {needed:.0f} s, more than {limit}"
         return trial.lacking or f"not decided in {limit}"
 
 
-class SlotSource(Protocol):
-    """One side, ready to be measured."""
-
-    def slot(self, seconds: float, number: int) -> Slot:
-        """Be under load for so long; slots of one number ask for the same rows."""
-        ...
-
-
-class BlockRunner:
-    """Plays blocks, in the order ABBA or BAAB by a fair coin each.
+def measure_block(  # noqa: PLR0913 - who, by which clock and coin, and which block
+    base: SlotSource,
+    candidate: SlotSource,
+    clock: Clock,
+    rng: np.random.Generator,
+    *,
+    pair: int,
+    number: int,
+    length: float,
+) -> Block:
+    """Measure four slots, in the order ABBA or BAAB with equal chances.
 
     Args:
-        clock: of this process.
-        coins: choose the orders.
-
-    Attributes:
-        played: how many there were.
+        base: one side.
+        candidate: the other one.
+        clock: tells how long the block takes.
+        rng: chooses the order.
+        pair: index of the pair.
+        number: of the block, which names the rows that its slots ask for.
+        length: of each slot, in seconds.
     """
-
-    def __init__(self, clock: Clock, coins: np.random.Generator) -> None:
-        self._clock = clock
-        self._coins = coins
-        self.played = 0
-
-    def play(self, base: SlotSource, candidate: SlotSource, pair: int, length: float) -> Block:
-        """One block.
-
-        Args:
-            base: one side.
-            candidate: the other one.
-            pair: number of the two.
-            length: of a slot, in seconds.
-        """
-        base_first = bool(self._coins.integers(2))
-        first, second = (base, candidate) if base_first else (candidate, base)
-        number = self.played
-        begun_ns = self._clock.now_ns()
-        outer = first.slot(length, number)
-        inner = second.slot(length, number).joined(second.slot(length, number))
-        outer = outer.joined(first.slot(length, number))
-        self.played += 1
-        return Block(
-            base=outer if base_first else inner,
-            candidate=inner if base_first else outer,
-            pair=pair,
-            seconds=(self._clock.now_ns() - begun_ns) * _NS,
-        )
+    base_first = bool(rng.integers(2))
+    first, second = (base, candidate) if base_first else (candidate, base)
+    begun_ns = clock.now_ns()
+    outer = first.slot(length, number)
+    inner = second.slot(length, number).joined(second.slot(length, number))
+    outer = outer.joined(first.slot(length, number))
+    return Block(
+        base=outer if base_first else inner,
+        candidate=inner if base_first else outer,
+        pair=pair,
+        seconds=(clock.now_ns() - begun_ns) * _NS,
+    )

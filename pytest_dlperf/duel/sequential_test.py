@@ -1,15 +1,15 @@
-"""Trial: the contest over one budget of a duel, decided as soon as the evidence allows it.
+"""Sequential tests of a duel's budgets, each decided as soon as the evidence suffices.
 
-Everything is said on `log(cost of the candidate / cost of the base)`, above 0 being worse. What a
-block says changes its sign with the labels of the sides; so where the sides do not differ, the
-coin that chose the order makes its sign a fair one.
+The tested parameter is `log(cost of the candidate / cost of the base)`, above 0 being worse. A
+block's ratio changes its sign with the labels of the sides; so where the sides do not differ, the
+random order of the block makes either sign equally likely.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -29,15 +29,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_dlperf.judge.losses import LossLimits
     from pytest_dlperf.measure.slots import Block, Slot
     from pytest_dlperf.metrics import Metric
-    from pytest_dlperf.statistics.estimate import Estimate
+    from pytest_dlperf.statistics.estimate import Decision, Estimate
 
-
-Decision: TypeAlias = Literal["FAIL", "PASS"]
 
 FEWEST_BLOCKS: Final = 6
-"""No trial is decided on fewer blocks."""
+"""No test is decided on fewer blocks."""
 
 _HALF: Final = 0.5  # added to both counts where one is none, as Haldane (1956) does
 _SHORTEST: Final = 1e-9
@@ -47,49 +46,48 @@ _Z: Final = 1.96
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a trial has to tell apart, and how surely.
+    """The two losses that a test tells apart, and its error rates.
 
     Attributes:
-        allowed: the loss that the budget allows, as a log ratio; FAIL when more is proven.
-        line: `max(allowed, detect)`, as a log ratio; PASS when this much is excluded.
-        alpha: how often code within `allowed` may FAIL.
-        beta: how often code at or beyond `line` may PASS.
+        limits: the losses, as log ratios.
+        alpha: of code that loses no more than `limits.allowed`, the share that may FAIL.
+        beta: of code that loses `limits.line` or more, the share that may PASS.
     """
 
-    allowed: float
-    line: float
+    limits: LossLimits
     alpha: float
     beta: float
 
     def __post_init__(self) -> None:
-        if not -math.inf < self.allowed <= self.line < math.inf:
-            raise ValueError(f"allowed is {self.allowed} and line {self.line}: allowed <= line")
+        allowed, line = self.limits.allowed, self.limits.line
+        if not -math.inf < allowed <= line < math.inf:
+            raise ValueError(f"allowed is {allowed} and line {line}: allowed <= line")
         for name, value in (("alpha", self.alpha), ("beta", self.beta)):
             if not 0 < value < 1:
                 raise ValueError(f"{name} is {value}: a probability between 0 and 1")
 
 
 class SequentialTest(Protocol):
-    """The contest over one budget, block by block."""
+    """A test of one budget, block by block."""
 
     @property
     def blocks(self) -> int:
-        """How many blocks were taken."""
+        """Number of blocks."""
         ...
 
     @property
     def decision(self) -> Decision | None:
-        """FAIL or PASS, which stays; None while neither is proven."""
+        """FAIL or PASS, which is final; None while neither is proven."""
         ...
 
     @property
     def lacking(self) -> str:
-        """What keeps the trial from being decided, whatever the evidence; else empty."""
+        """Why the test cannot be decided yet, whatever the evidence; empty if it can."""
         ...
 
     @property
     def admission(self) -> float:
-        """How much of the requests that it needs there are, as a share; 1 at the most."""
+        """Requests so far, as a share of those needed; at most 1."""
         ...
 
     def add(self, block: Block) -> None:
@@ -109,7 +107,7 @@ class SequentialTest(Protocol):
         ...
 
     def visible(self) -> float:
-        """The log ratio of a loss that this much measuring with this noise would have failed."""
+        """Smallest loss (log ratio) detectable with the blocks so far."""
         ...
 
 
@@ -127,10 +125,10 @@ def _decide(loss: _TestState, no_loss: _TestState, bounds: Bounds) -> Decision |
 
 
 class RatioTest:
-    """A trial over something that each block has: a log ratio of costs.
+    """A test of a metric that each block has: a log ratio of costs.
 
     Args:
-        cost: the logarithms of what the base and the candidate had to pay in a block.
+        cost: the log costs of the base and the candidate in a block.
         bounds: what to tell apart.
     """
 
@@ -139,20 +137,20 @@ class RatioTest:
     def __init__(self, cost: Callable[[Block], tuple[float, float]], bounds: Bounds) -> None:
         self._cost = cost
         self._bounds = bounds
-        self._loss = EProcess(bounds.allowed)
-        self._no_loss = EProcess(-bounds.line)
+        self._loss = EProcess(bounds.limits.allowed)
+        self._no_loss = EProcess(-bounds.limits.line)
         self._ratios: list[float] = []
         self._pairs: list[int] = []
         self.decision: Decision | None = None
 
     @property
     def blocks(self) -> int:
-        """How many blocks were taken."""
+        """Number of blocks."""
         return len(self._ratios)
 
     @property
     def lacking(self) -> str:
-        """What keeps the trial from being decided, whatever the evidence; else empty."""
+        """Why the test cannot be decided yet, whatever the evidence; empty if it can."""
         return _too_few_blocks(self.blocks)
 
     @property
@@ -172,7 +170,7 @@ class RatioTest:
             self.decision = _decide(self._loss, self._no_loss, self._bounds)
 
     def estimate(self) -> Estimate:
-        """Hodges and Lehmann's estimate with the interval that holds whenever one stops."""
+        """Hodges and Lehmann's estimate with the interval that holds at any time."""
         return interval(self.ratios)
 
     def effects(self) -> NDArray[np.float64]:
@@ -184,14 +182,14 @@ class RatioTest:
 
         `sqrt(pi / 2) 1.4826 MAD / sqrt(n)`, for blocks whose noise is about normal.
         """
-        found = []
+        errors = []
         for ratios in self._by_pair():
             spread = deviation(np.abs(ratios - np.median(ratios)))
-            found.append(SD_OF_MEDIAN * spread / math.sqrt(len(ratios)))
-        return np.array(found)
+            errors.append(SD_OF_MEDIAN * spread / math.sqrt(len(ratios)))
+        return np.array(errors)
 
     def visible(self) -> float:
-        """The log ratio of a loss that this much measuring with this noise would have failed."""
+        """Smallest loss (log ratio) detectable with the blocks so far."""
         return smallest_visible(self.ratios, self._bounds)
 
     def _by_pair(self) -> list[NDArray[np.float64]]:
@@ -200,7 +198,7 @@ class RatioTest:
 
 
 class TailTest:
-    """A trial over a percentile far out, of which a single block has too few latencies.
+    """A test of a percentile for which a single block has too few latencies.
 
     Decided on exceedances of a common threshold, once each side has had enough latencies.
 
@@ -212,21 +210,21 @@ class TailTest:
     def __init__(self, percent: float, bounds: Bounds) -> None:
         self._bounds = bounds
         self._percent = percent
-        self._loss = Exceedances(percent, bounds.allowed)
-        # Base and candidate change places in it: evidence against theta >= line.
-        self._no_loss = Exceedances(percent, -bounds.line)
+        self._loss = Exceedances(percent, bounds.limits.allowed)
+        # With base and candidate exchanged, it is evidence against theta >= line.
+        self._no_loss = Exceedances(percent, -bounds.limits.line)
         self._tails = Tails(percent)
         self.blocks = 0
         self.decision: Decision | None = None
 
     @property
     def admission(self) -> float:
-        """How much of the requests that it needs there are, as a share; 1 at the most."""
+        """Requests so far, as a share of those needed; at most 1."""
         return self._loss.admission
 
     @property
     def lacking(self) -> str:
-        """What keeps the trial from being decided, whatever the evidence; else empty."""
+        """Why the test cannot be decided yet, whatever the evidence; empty if it can."""
         if not self._loss.admitted:
             return f"p{self._percent:g} needs {needed_requests(self._percent)} requests of a side"
         return _too_few_blocks(self.blocks)
@@ -254,13 +252,16 @@ class TailTest:
         return self._tails.errors()
 
     def visible(self) -> float:
-        """The log ratio of a loss that this much measuring with this noise would have failed.
+        """Smallest loss (log ratio) detectable with the blocks so far.
 
-        From the standard error of the estimate, by what the e-process needs (`blocks_needed`).
+        From the standard error of the estimate, and the blocks that an e-process needs for it
+        (`blocks_needed`).
         """
-        found = self.estimate()
-        error = (found.high - found.low) / (2 * _Z)
-        return self._bounds.allowed + error * math.sqrt(blocks_needed(self._bounds.alpha, _POWER))
+        estimate = self.estimate()
+        error = (estimate.high - estimate.low) / (2 * _Z)
+        return self._bounds.limits.allowed + error * math.sqrt(
+            blocks_needed(self._bounds.alpha, _POWER)
+        )
 
 
 def _too_few_blocks(blocks: int) -> str:
@@ -269,16 +270,16 @@ def _too_few_blocks(blocks: int) -> str:
 
 
 def smallest_visible(d: NDArray[np.float64], bounds: Bounds) -> float:
-    """The log ratio of a loss at which blocks with this noise would have been a FAIL.
+    """The smallest loss (log ratio) at which blocks with this noise would have been a FAIL.
 
-    What is allowed, and the distance from the point estimate down to the always-valid bound at
-    `alpha`: blocks moved by the difference would have their bound just at `allowed`.
+    The allowed loss plus the distance from the point estimate down to the always-valid bound at
+    `alpha`: blocks shifted by the difference would have their bound just at `allowed`.
 
     Args:
         d: log ratios of the blocks in the order of time, shape `(blocks,)`, at least one.
-        bounds: what had to be told apart.
+        bounds: of the test.
     """
-    return bounds.allowed + max(0.0, hodges_lehmann(d) - lower_bound(d, bounds.alpha))
+    return bounds.limits.allowed + max(0.0, hodges_lehmann(d) - lower_bound(d, bounds.alpha))
 
 
 def _seconds_per_good(block: Block) -> tuple[float, float]:
@@ -290,7 +291,7 @@ def _seconds_per_within(block: Block) -> tuple[float, float]:
 
 
 def _seconds_per(block: Block, base: int, candidate: int) -> tuple[float, float]:
-    """Seconds for each request that counts; half a request more on both sides if one has none."""
+    """Log seconds per request; half a request is added to both sides if one has none."""
     more = 0.0 if base and candidate else _HALF
     return (
         math.log(block.base.seconds / (base + more)),
@@ -309,7 +310,7 @@ def _median_latency(block: Block) -> tuple[float, float]:
 def _latency(
     slot: Slot, of: Callable[[NDArray[np.float64]], np.floating | NDArray[np.floating]]
 ) -> float:
-    """A latency of a side; without a good answer it is all the time that one was waited for."""
+    """The log latency of a side; without a good answer, of the whole slot."""
     seconds = float(of(slot.latencies)) if len(slot.latencies) else slot.seconds
     return math.log(max(seconds, _SHORTEST))
 
@@ -323,17 +324,17 @@ _COSTS: Final = {
 
 
 def log_ratio(metric: Metric, block: Block) -> float:
-    """What one block says of a metric that every block has: `log(candidate's / base's cost)`.
+    """`log(candidate's / base's cost)` of a metric in one block.
 
     Raises:
-        KeyError: if a single block does not tell it.
+        KeyError: if a single block does not have the metric.
     """
     base, candidate = _COSTS[metric.name](block)
     return candidate - base
 
 
 def sequential_test_for(metric: Metric, bounds: Bounds) -> SequentialTest:
-    """The trial that decides a metric.
+    """The test that decides a metric.
 
     Args:
         metric: one of `SLOTTED`.

@@ -1,8 +1,8 @@
-"""Slot length: the one that tells most in a second of measuring, found while measuring.
+"""The slot length with the least noise figure, chosen while measuring.
 
 The noise figure of a slot length is `S = sigma_block^2 * t_block`, in seconds: the time to a
-verdict is proportional to it. Short slots follow a machine whose speed wanders; slots that are too
-short are mostly hand-over.
+verdict is proportional to it. Short slots follow the drift of a machine's speed; too short ones
+consist mostly of hand-overs.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _LONGEST: Final = 5.0
 class SlotLengths:
     """Tries slot lengths in turn, and then keeps the one with the least noise figure.
 
-    It knows the sizes of differences, never their signs. So the choice favours neither side, and
-    the blocks that it was made from count as evidence like all others.
+    The choice depends on the sizes of differences only, not on their signs. So it favours neither
+    side, and the blocks that it was made from are evidence like all others.
 
     Args:
         shortest: seconds.
@@ -48,7 +48,7 @@ class SlotLengths:
     """
 
     def __init__(self, shortest: float, noise_metric: Metric) -> None:
-        # Where trying would take long, no hand-over is worth saving.
+        # Hand-overs are a small part of slots so long that trying them would take this long.
         lengths = [shortest * factor for factor in FACTORS]
         brief = _SLOTS * TRIED * sum(lengths) <= _TRYING_SECONDS
         self._lengths = lengths if brief else lengths[:1]
@@ -59,21 +59,21 @@ class SlotLengths:
 
     @property
     def next(self) -> float:
-        """How long the slots of the next block are, in seconds."""
+        """Slot length of the next block, in seconds."""
         if self._chosen is not None:
             return self._chosen
         return min(self._lengths, key=lambda length: len(self._seconds[length]))
 
     def add(self, length: float, block: Block) -> None:
-        """Take a block whose slots were so long."""
+        """Take a block with slots of this length."""
         self._seconds[length].append(block.seconds)
         self._ratios[length].append(log_ratio(self._noise_metric, block))
         if self._chosen is None and min(map(len, self._seconds.values())) >= TRIED:
-            self._chosen = min(self._lengths, key=lambda one: self._figure(one, 0.0))
+            self._chosen = min(self._lengths, key=lambda tried: self._figure(tried, 0.0))
 
     @property
     def figure(self) -> float | None:
-        """The noise figure of the length that is used, in seconds; None with too few blocks."""
+        """The noise figure of the current length, in seconds; None with too few blocks."""
         length = self.next
         if len(self._ratios[length]) < TRIED:
             return None
@@ -87,8 +87,8 @@ class SlotLengths:
 
     @property
     def block_seconds(self) -> float:
-        """How long a block takes, hand-overs included; after at least one block."""
-        every = [seconds for some in self._seconds.values() for seconds in some]
+        """Seconds of a block, hand-overs included; after at least one block."""
+        every = [seconds for tried in self._seconds.values() for seconds in tried]
         return float(np.median(self._seconds[self.next] or every))
 
     def _figure(self, length: float, middle: float) -> float:
@@ -96,7 +96,7 @@ class SlotLengths:
         return noise_figure(sizes, np.array(self._seconds[length]))
 
 
-def shortest_slot(plan: Plan, found: Measurement) -> float:
+def shortest_slot(plan: Plan, opening: Measurement) -> float:
     """The shortest slot that is worth a hand-over, in seconds.
 
     Eight calls of the target, 5 ms at least. In an open loop, whose latencies are judged by their
@@ -104,11 +104,11 @@ def shortest_slot(plan: Plan, found: Measurement) -> float:
 
     Args:
         plan: the load.
-        found: what the base was measured to be.
+        opening: of the load before the slots.
     """
     if plan.open_loop:
-        rate = found.requests / max(found.seconds, _SHORTEST)
+        rate = opening.requests / max(opening.seconds, _SHORTEST)
         return min(max(_SHORTEST_OPEN, _ARRIVALS / rate), _LONGEST)
-    calls = max(1, sum(found.batch_sizes.values()))
-    busy = sum(found.utilisation) * found.seconds
+    calls = max(1, sum(opening.batch_sizes.values()))
+    busy = sum(opening.utilisation) * opening.seconds
     return min(max(_SHORTEST, _CALLS * busy / calls / max(1, plan.lanes)), _LONGEST)

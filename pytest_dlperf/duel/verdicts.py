@@ -1,4 +1,4 @@
-"""Duel: the judgements on a candidate that was measured in turn with its base."""
+"""Judgements on a candidate that was measured in turn with its base."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pytest_dlperf.duel.questions import (
     NOTHING,
@@ -17,15 +17,14 @@ from pytest_dlperf.duel.questions import (
 )
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.judge.losses import (
-    allowed_loss,
-    loss_to_find,
-    lost_on_rows,
+    VERDICTS,
+    LossLimits,
+    loss_on_rows,
     metric_after,
-    share_decision,
 )
 from pytest_dlperf.results.baseline import accept
 from pytest_dlperf.results.measurement import ErrorCount
-from pytest_dlperf.results.verdict import Judgement, Verdict
+from pytest_dlperf.results.verdict import Judgement
 from pytest_dlperf.statistics.e_process import FARTHEST
 from pytest_dlperf.statistics.estimate import Estimate, counted
 
@@ -41,102 +40,85 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.measurement import Measurement
 
 
-_VERDICTS: Final = {"FAIL": Verdict.FAIL, "PASS": Verdict.PASS, None: Verdict.INCONCLUSIVE}
+def judge_rows(
+    measurement: Measurement, base: Measurement, budgets: Iterable[Budget], rates: ErrorRates
+) -> tuple[dict[str, BudgetOutcome], tuple[SuspectedLoss, ...]]:
+    """Decide the relative budgets on accuracy and users' shares by the rows that both answered.
 
+    By McNemar's exact test and Bonett and Price's interval, or Student's for pairs, at the rates
+    of the run.
 
-def accuracy_answers(
-    found: Measurement, base: Measurement, budgets: Iterable[Budget], rates: ErrorRates
-) -> dict[str, BudgetOutcome]:
-    """What the rows say of the relative budgets on accuracy and users' shares, by their texts.
-
-    McNemar's exact test and Bonett and Price's interval, or Student's for pairs, at the rates of
-    the run. There is nothing to be said where both did not answer the same rows.
+    Returns:
+        The outcomes by the text of the budget, without those whose rows are not the same; and the
+        losses that fresh pairs have to confirm.
     """
-    answers = {}
+    outcomes, suspected = {}, []
     for budget in budgets:
-        allowed = _allowed_share(budget, base)
-        loss = lost_on_rows(budget.metric, found, base)
-        if allowed is not None and loss is not None:
-            line = loss_to_find(budget.metric, allowed)
-            decision = share_decision(
-                *(budget.metric, found, base),
-                allowed=allowed,
-                line=line,
-                alpha=rates.screen,
-                beta=pass_rate(allowed, rates),
-            )
-            visible = allowed + (loss.value - loss.low)
-            answers[budget.text] = BudgetOutcome(decision, loss, visible)
-    return answers
-
-
-def suspected_losses(
-    answers: Mapping[str, BudgetOutcome], budgets: Iterable[Budget], base: Measurement
-) -> tuple[SuspectedLoss, ...]:
-    """The losses of shares that fresh pairs have to confirm."""
-    found = []
-    for budget in budgets:
-        answer = answers.get(budget.text)
-        allowed = _allowed_share(budget, base)
-        if answer is not None and answer.decision == "FAIL" and allowed is not None:
-            line = loss_to_find(budget.metric, allowed)
-            found.append(SuspectedLoss(budget, allowed, line, answer.loss))
-    return tuple(found)
-
-
-def _allowed_share(budget: Budget, base: Measurement) -> float | None:
-    """The loss of a share of answers that a relative budget allows; None for other budgets."""
-    metric = budget.metric
-    share = metric.of_answers and metric.unit == "share"
-    if not budget.relative or not share or budget.operator == "==":
-        return None
-    value = base.metrics.get(metric.name)
-    return None if value is None else allowed_loss(budget, value.value)
+        metric = budget.metric
+        value = base.metrics.get(metric.name)
+        share = metric.of_answers and metric.unit == "share"
+        if not budget.relative or not share or budget.operator == "==" or value is None:
+            continue
+        evidence = loss_on_rows(metric, measurement, base)
+        if evidence is None:
+            continue
+        limits, loss = LossLimits.of(budget, value.value), evidence.loss
+        decision = evidence.decision(limits, rates.screen, pass_rate(limits.allowed, rates))
+        outcomes[budget.text] = BudgetOutcome(
+            decision, loss, visible=limits.allowed + (loss.value - loss.low)
+        )
+        if decision == "FAIL":
+            suspected.append(SuspectedLoss(budget, limits, loss))
+    return outcomes, tuple(suspected)
 
 
 def judge_duel(
-    found: Measurement,
+    measurement: Measurement,
     base: BaselineEntry,
-    budgets: Iterable[Budget],
+    budgets: Sequence[Budget],
     answers: Mapping[str, BudgetOutcome],
 ) -> tuple[Judgement, ...]:
-    """Judge each budget: by what was measured in turn, and else as against a stored baseline.
+    """Judge each budget: by its outcome in the duel, or else as against a stored baseline.
 
     Args:
-        found: what the candidate was measured to be.
-        base: what the base was measured to be, by the same rules.
-        budgets: what was asked.
-        answers: of the contest and of the rows, by the text of the budget.
+        measurement: of the candidate.
+        base: what the base measured, by the same rules.
+        budgets: of the test.
+        answers: outcomes by slots and by rows, by the text of the budget.
     """
-    budgets = tuple(budgets)
-    # That the sides run with different software is what is being compared.
-    alike = dataclasses.replace(base, serving=found.serving)
-    judged = judge(found, budgets, alike, base.environment, "")
+    if measurement.hung:
+        answers = {}
+    # Different software and serving may be the very change that is compared.
+    alike = dataclasses.replace(base, serving=measurement.serving)
+    others = [budget for budget in budgets if budget.text not in answers]
+    judged = iter(judge(measurement, others, alike, base.environment, ""))
     return tuple(
-        _answered(budget, answers[budget.text], found, base)
-        if budget.text in answers and not found.hung
-        else judgement
-        for budget, judgement in zip(budgets, judged, strict=True)
+        _answered(budget, answers[budget.text], measurement, base)
+        if budget.text in answers
+        else next(judged)
+        for budget in budgets
     )
 
 
 def _answered(
-    budget: Budget, answer: BudgetOutcome, found: Measurement, base: BaselineEntry
+    budget: Budget, answer: BudgetOutcome, measurement: Measurement, base: BaselineEntry
 ) -> Judgement:
     metric = budget.metric
     value = base.metrics[metric.name].value if metric.name in base.metrics else None
     if metric.unit == "share":
-        measured = found.metrics.get(metric.name)
+        measured = measurement.metrics.get(metric.name)
         change = _negated(_share(answer.loss))
     else:
         change = _ratio(_negated(answer.loss) if metric.better == "higher" else answer.loss)
-        measured = _scaled(change, value) if value is not None else found.metrics.get(metric.name)
+        measured = (
+            _scaled(change, value) if value is not None else measurement.metrics.get(metric.name)
+        )
     open_question = answer.decision is None
     shown = value is not None and answer.visible < FARTHEST
     return Judgement(
         budget=budget.text,
         metric=metric.name,
-        verdict=_VERDICTS[answer.decision],
+        verdict=VERDICTS[answer.decision],
         measured=measured,
         limit=budget.limit(value) if value is not None else None,
         baseline=value,
@@ -151,7 +133,7 @@ def _answered(
 
 
 def _share(loss: Estimate) -> Estimate:
-    """No more than all of it can be lost, or won."""
+    """A share cannot change by more than 1."""
     return Estimate(loss.value, max(loss.low, -1.0), min(loss.high, 1.0))
 
 
@@ -168,36 +150,36 @@ def _scaled(ratio: Estimate, by: float) -> Estimate:
     return Estimate(ratio.value * by, ratio.low * by, ratio.high * by)
 
 
-def with_slots(found: Measurement, course: DuelStatistics) -> Measurement:
-    """The measurement with what its slots add: their errors, and how the contest went."""
-    notes = (*found.notes, course_note(course)) if course.blocks else found.notes
+def with_slots(measurement: Measurement, course: DuelStatistics) -> Measurement:
+    """The candidate's measurement with the errors of its slots and a note on them."""
+    notes = (*measurement.notes, course_note(course)) if course.blocks else measurement.notes
     if not course.bad:
-        return dataclasses.replace(found, notes=notes)
-    bad = sum(error.requests for error in found.errors) + course.bad
-    errors = counted(bad / (found.requests + course.requests))
+        return dataclasses.replace(measurement, notes=notes)
+    bad = sum(error.requests for error in measurement.errors) + course.bad
+    errors = counted(bad / (measurement.requests + course.requests))
     example = "raised, or answered with another shape, while measured in turn with the base"
     return dataclasses.replace(
-        found,
+        measurement,
         notes=notes,
-        requests=found.requests + course.requests,
-        metrics=MappingProxyType({**found.metrics, "errors": errors}),
-        errors=(*found.errors, ErrorCount("in a slot", course.bad, example)),
+        requests=measurement.requests + course.requests,
+        metrics=MappingProxyType({**measurement.metrics, "errors": errors}),
+        errors=(*measurement.errors, ErrorCount("in a slot", course.bad, example)),
     )
 
 
-def with_judged(found: Measurement, judgements: Iterable[Judgement]) -> Measurement:
-    """The measurement with the values that were judged, as far as slots have told them."""
+def with_judged(measurement: Measurement, judgements: Iterable[Judgement]) -> Measurement:
+    """The measurement with the values that slots have measured."""
     judged = {
-        one.metric: one.measured
-        for one in judgements
-        if one.change is not None and one.measured is not None
+        judgement.metric: judgement.measured
+        for judgement in judgements
+        if judgement.change is not None and judgement.measured is not None
     }
-    metrics = {name: judged.get(name, estimate) for name, estimate in found.metrics.items()}
-    return dataclasses.replace(found, metrics=MappingProxyType(metrics))
+    metrics = {name: judged.get(name, estimate) for name, estimate in measurement.metrics.items()}
+    return dataclasses.replace(measurement, metrics=MappingProxyType(metrics))
 
 
 def course_note(course: DuelStatistics) -> str:
-    """How a contest went, in a sentence."""
+    """Blocks, pairs, time and noise of a duel, in a sentence."""
     figure = f", noise figure S = {course.noise_figure:.2g} s" if course.noise_figure else ""
     ones = "one" if course.fresh == 1 else "ones"
     fresh = f" and {course.fresh} fresh {ones}" if course.fresh else ""
@@ -210,11 +192,11 @@ def course_note(course: DuelStatistics) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What the candidate is held against.
+    """The side that a candidate is compared with.
 
     Attributes:
-        measurement: what it was measured to be.
-        environment: the software that it ran with.
+        measurement: of its opening load.
+        environment: its software.
         revision: its code.
     """
 
@@ -225,12 +207,12 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a bout.
+    """The result of comparing a candidate with its base.
 
     Attributes:
-        measurement: of the candidate, with what its slots add.
+        measurement: of the candidate, with its slots.
         judgements: on each budget.
-        course: how the contest went.
+        course: outcomes and costs of the slots.
     """
 
     measurement: Measurement
@@ -238,24 +220,24 @@ class Result:
     course: DuelStatistics
 
 
-def compare(  # noqa: PLR0913 - the two, what is asked, and by whom and with whom it is found out
-    found: Measurement,
+def compare(  # noqa: PLR0913 - two sides, budgets, and what measures them
+    opening: Measurement,
     base: Base,
     budgets: Sequence[Budget],
-    referee: SlotScheduler,
+    scheduler: SlotScheduler,
     pairs: Sequence[Pair],
     *,
     fresh: PairFactory,
     earlier: Mapping[str, tuple[float, ...]] = NOTHING.effects,
 ) -> Result:
-    """Judge a candidate.
+    """Judge a candidate by its rows, by slots in turn with its base, and by its opening load.
 
     Args:
-        found: what its opening load found.
-        base: what the base's opening load found.
-        budgets: what is asked.
-        referee: leads the contest.
-        pairs: whom slots are measured of; none if the load has no slots.
+        opening: the candidate's opening load.
+        base: the base, with its opening load.
+        budgets: of the test.
+        scheduler: measures the slots.
+        pairs: to measure first; none if the load has no slots.
         fresh: starts pairs to confirm a FAIL with.
         earlier: log ratios of the pairs of earlier duels of the same code, by the text of the
             budget.
@@ -264,21 +246,21 @@ def compare(  # noqa: PLR0913 - the two, what is asked, and by whom and with who
         DlperfError: if a side cannot be measured any more.
     """
     accepted = accept(base.measurement, base.environment, base.revision)
-    if found.hung or found.scenario != base.measurement.scenario:
-        return Result(found, judge_duel(found, accepted, budgets, {}), NOTHING)
-    rates = referee.rates
-    counted = accuracy_answers(found, base.measurement, budgets, rates)
-    course = referee.contest(
+    if opening.hung or opening.scenario != base.measurement.scenario:
+        return Result(opening, judge_duel(opening, accepted, budgets, {}), NOTHING)
+    rates = scheduler.rates
+    by_rows, suspected = judge_rows(opening, base.measurement, budgets, rates)
+    course = scheduler.contest(
         budget_tests(budgets, base.measurement, rates) if pairs else (),
-        suspected_losses(counted, budgets, base.measurement),
+        suspected,
         pairs,
         fresh,
         earlier,
     )
-    found = with_slots(found, course)
-    if found.serving != base.measurement.serving:
+    measurement = with_slots(opening, course)
+    if measurement.serving != base.measurement.serving:
         note = f"the base was served by {base.measurement.serving}"
-        found = dataclasses.replace(found, notes=(*found.notes, note))
-    answers = {**counted, **course.answers}
-    judgements = judge_duel(found, accepted, budgets, answers)
-    return Result(with_judged(found, judgements), judgements, course)
+        measurement = dataclasses.replace(measurement, notes=(*measurement.notes, note))
+    answers = {**by_rows, **course.answers}
+    judgements = judge_duel(measurement, accepted, budgets, answers)
+    return Result(with_judged(measurement, judgements), judgements, course)

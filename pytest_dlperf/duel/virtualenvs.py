@@ -1,4 +1,4 @@
-"""Installs: an environment of its own for a side, where the project must be installed to run."""
+"""Virtual environments for the sides of a duel, where the project must be installed to run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ASK_SECONDS: Final = 60.0
 _DISTRIBUTION: Final = "pytest-dlperf"
 _INHERIT: Final = "zz_dlperf_parent"
 _FINDERS: Final = '''\
-"""What the environment that pytest runs in has, after what this one has."""
+"""Adds the packages of the environment that pytest runs in, after this one's own."""
 import site
 import sys
 
@@ -48,12 +48,12 @@ _ASK: Final = (
 
 
 def make_environment(
-    folder: Path, tree: Path, command: str, environment: Mapping[str, str], keeper: CleanupProcess
+    folder: Path, tree: Path, command: str, environment: Mapping[str, str], cleanup: CleanupProcess
 ) -> Path:
     """Make a virtual environment and install a tree's version of the project into it.
 
-    Whatever is installed where this process runs is there as well, so that the command need
-    install nothing but the project; what the command installs wins over that.
+    Packages of this process' environment can be imported there too, so the command needs to
+    install only the project; what it installs takes precedence.
 
     Args:
         folder: where to make it; must not exist yet.
@@ -61,7 +61,7 @@ def make_environment(
         command: what installs the project, such as `pip install -e .`; its words are those of a
             shell, but no shell runs it. `python` and `pip` are the new environment's.
         environment: the variables that it runs with.
-        keeper: removes the environment at the end.
+        cleanup: removes the environment at the end.
 
     Returns:
         The environment's Python.
@@ -70,12 +70,14 @@ def make_environment(
         UsageError: if the environment cannot be made, or the command fails; with its last lines.
     """
     words = _words(command)
-    keeper.folder(folder)
-    # The pip that is here installs there too, which saves seconds.
+    cleanup.folder(folder)
+    # This environment's pip can install there too, which saves the seconds of installing one.
     has_pip = importlib.util.find_spec("pip") is not None
     venv = [sys.executable, "-m", "venv", *(["--without-pip"] if has_pip else []), str(folder)]
-    plain = {name: value for name, value in environment.items() if name != "PYTHONHOME"}
-    code, lines = keeper.run(venv, folder=folder.parent, environment=plain, seconds=_VENV_SECONDS)
+    variables = {name: value for name, value in environment.items() if name != "PYTHONHOME"}
+    code, lines = cleanup.run(
+        venv, folder=folder.parent, environment=variables, seconds=_VENV_SECONDS
+    )
     if code != 0:
         raise UsageError(f"no virtual environment can be made: {_failure(venv, code, lines)}")
     python = folder / "bin" / "python"
@@ -83,7 +85,7 @@ def make_environment(
     inherit(packages, _site_folders())
     if has_pip:
         _add_pip(folder / "bin", python)
-    code, lines = keeper.run(
+    code, lines = cleanup.run(
         words, folder=tree, environment=activated(folder, environment), seconds=INSTALL_SECONDS
     )
     if code != 0:
@@ -100,49 +102,49 @@ def activated(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
 
     Args:
         folder: of the virtual environment.
-        environment: the variables as they are outside.
+        environment: the variables outside of it.
     """
-    found = dict(environment)
-    found.pop("PYTHONHOME", None)
-    found["VIRTUAL_ENV"] = str(folder)
-    found["PATH"] = os.pathsep.join(filter(None, (f"{folder}/bin", environment.get("PATH"))))
-    return found
+    variables = dict(environment)
+    variables.pop("PYTHONHOME", None)
+    variables["VIRTUAL_ENV"] = str(folder)
+    variables["PATH"] = os.pathsep.join(filter(None, (f"{folder}/bin", environment.get("PATH"))))
+    return variables
 
 
 def inherit(packages: Path, folders: Sequence[str]) -> None:
-    """Make what is installed in some folders importable beside what is installed in another.
+    """Make the packages of some folders importable in an environment, after its own.
 
-    The other comes first in all cases: also where its editable installs have finders of modules,
-    which come after all paths otherwise, or where those of the folders would come before them.
+    Its own come first in all cases: also where its editable installs use import hooks, which
+    Python would ask after all paths, or where those of the folders would be asked first.
 
     Args:
-        packages: the folder of packages that is to have the others' as well.
-        folders: whose packages.
+        packages: the environment's folder of packages.
+        folders: of packages to add.
     """
-    # Its name sorts after all that installers write, which so come first.
+    # The name sorts after all that installers write, which are read first.
     (packages / f"{_INHERIT}.pth").write_text(f"import {_INHERIT}\n")
     (packages / f"{_INHERIT}.py").write_text(_FINDERS.format(folders=list(folders)))
 
 
 def check_interpreter(path: str) -> Path:
-    """A Python that a side can run with: one that has this plugin, in this version.
+    """Check that a side can run with a Python: it must have this plugin, in this version.
 
     Args:
         path: of the interpreter, or its name if it is in PATH.
 
     Returns:
-        Its path, absolute, and with the links that make it a virtual environment's.
+        Its absolute path; the symbolic links of a virtual environment are kept.
 
     Raises:
         UsageError: if it is not there, does not run, or lacks the plugin.
     """
-    found = shutil.which(path)
-    if found is None:
+    program = shutil.which(path)
+    if program is None:
         raise UsageError(
             f"{path!r} is no program that can be run",
             "--dlperf-against-python= is the path of a Python, such as .venv-base/bin/python",
         )
-    python = Path(os.path.abspath(found))  # noqa: PTH100 - resolve() would leave the environment
+    python = Path(os.path.abspath(program))  # noqa: PTH100 - resolve() would leave the environment
     ours = importlib.metadata.version(_DISTRIBUTION)
     hint = f"install it there: {shlex.quote(str(python))} -m pip install {_DISTRIBUTION}=={ours}"
     try:
@@ -152,7 +154,7 @@ def check_interpreter(path: str) -> Path:
             capture_output=True,
             text=True,
             errors="replace",
-            # Not the plugin that may lie in the working directory.
+            # So that a copy of the plugin in the working directory is not imported.
             env={**os.environ, "PYTHONSAFEPATH": "1"},
             timeout=_ASK_SECONDS,
             check=False,
@@ -191,13 +193,13 @@ def _failure(command: list[str], code: int | None, lines: list[str]) -> str:
 
 
 def _site_folders() -> list[str]:
-    """Where packages are installed that this process can import."""
+    """The folders of packages that this process can import from."""
     users = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
-    return [one for one in (*site.getsitepackages(), *users) if Path(one).is_dir()]
+    return [folder for folder in (*site.getsitepackages(), *users) if Path(folder).is_dir()]
 
 
 def _add_pip(programs: Path, python: Path) -> None:
-    # With -P, so that no module of the project is taken for one of pip's.
+    # With -P, so that no module of the project hides one of pip's.
     script = f'#!/bin/sh\nexec {shlex.quote(str(python))} -P -m pip "$@"\n'
     for name in ("pip", "pip3"):
         (programs / name).write_text(script)

@@ -1,18 +1,20 @@
-"""Remote side: a side that runs tests in its own process, and stops wherever one measures.
+"""The controller's end of a worker: what it can ask of it, and the process itself.
 
-What the referee tells a side is `{"do": ...}`, what it answers `{"is": ...}`:
+A worker runs tests in its own process, and stops wherever one measures. The controller's messages
+are `{"do": ...}`, the worker's are `{"is": ...}`:
 
 run         test, next      runs a test; ends with `done`
-enter                       prepares what is measured; answers `ready`
+enter                       prepares the target; answers `ready`
 warm                        warms it up; answers `warm`
-open                        measures it under its whole load; answers `opened`
+open                        measures it under its opening load; answers `opened`
 slot        seconds, number measures a slot; answers `slot`, latencies in the tail
-conclude    record          the call returns or raises by this record
-abandon     reason          the call raises
+conclude    record          the test's call returns or raises by this record
+abandon     reason          the test's call raises
 end                         the session ends
 
-A side that comes to a measurement says `arrived` and waits; one that wants to measure by itself
-says `floor`, waits for `go`, and says `over`. Between all that it says `report` and `warning`.
+A worker that comes to a measurement sends `arrived` and waits; one that wants to measure by itself
+sends `exclusive`, waits for `go`, and sends `over`. In between it sends notices (`report`,
+`warning`, `collectreport`, `deselected`), which are no answers.
 """
 
 from __future__ import annotations
@@ -40,118 +42,113 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.duel.cleanup_process import CleanupProcess
 
-
 Fields: TypeAlias = "Mapping[str, Any]"
 Role: TypeAlias = Literal["base", "candidate"]
 
-_TALK: Final = frozenset({"report", "warning", "collectreport", "deselected"})
-
-
+_NOTICES: Final = frozenset({"report", "warning", "collectreport", "deselected"})
 _DEATH_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 1.0
 _SEND_SECONDS: Final = 60.0
 _SHOWN_LINES: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerState:
-    """Where a side waits.
+class WorkerLost(DlperfError):  # noqa: N818 - what has happened, as in the report
+    """A worker died, closed its end of the channel, or sent nothing for too long.
 
     Attributes:
-        at: `arrived` at a measurement, `floor` to measure by itself, or `done` with the test.
-        name: of the measurement.
-        modules: names and files of the modules that the side has loaded, where it was asked.
+        problem: which side, in which step, and how it ended.
+        output: the last lines that it wrote; may be empty.
     """
 
-    at: Literal["arrived", "floor", "done"]
+    def __init__(self, problem: str, output: str) -> None:
+        self.problem = problem
+        self.output = output
+        lines = "".join(f"\n    {line}" for line in output.splitlines())
+        super().__init__(f"{problem}; it last wrote:{lines}" if lines else problem)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """Where a worker waits.
+
+    Attributes:
+        at: `arrived` at a measurement, `exclusive` to measure by itself, or `done` with the test.
+        name: of the measurement.
+        modules: names and files of the modules that the worker has loaded, at its first stop.
+    """
+
+    at: Literal["arrived", "exclusive", "done"]
     name: str = ""
     modules: Mapping[str, str] | None = None
 
 
 class WorkerHandle:
-    """One side, as whoever leads the duel sees it.
+    """One worker, as the controller uses it. Each method may raise `WorkerLost`.
 
     Args:
-        process: it.
-        role: which side it is.
-        heard: takes what it says that is no answer.
-        patience: seconds for which it may say nothing.
+        process: the worker.
+        role: which side of the duel it is.
+        on_message: takes its notices.
+        timeout: seconds for which it may send nothing while it is being asked.
     """
 
     def __init__(
         self,
         process: WorkerProcess,
         role: Role,
-        heard: Callable[[Fields], None],
-        patience: float,
+        on_message: Callable[[Fields], None],
+        timeout: float,
     ) -> None:
         self._process = process
-        self._heard = heard
-        self._patience = patience
+        self._on_message = on_message
+        self._timeout = timeout
         self.role = role
-        self.stop = WorkerState("done")
+        self.state = WorkerState("done")
 
     def begin(self, fields: Fields) -> None:
-        """Say what it is to collect."""
-        self._tell(fields)
+        """Send what its session is started with."""
+        self._send(fields)
 
     def collected(self) -> Fields:
-        """What it has collected.
-
-        Raises:
-            SideLost: if it is lost before.
-        """
-        return self._answer("collected", "collecting tests").fields
+        """What it has collected."""
+        return self._expect("collected", "collecting tests").fields
 
     def run(self, test: str, following: str | None) -> None:
-        """Let it run a test; `proceed` tells how far it gets."""
-        self._tell({"do": "run", "test": test, "next": following})
+        """Start a test, without waiting: `proceed` does."""
+        self._send({"do": "run", "test": test, "next": following})
 
     def proceed(self) -> WorkerState:
-        """Wait until it stops.
+        """Wait until it stops."""
+        self.state = _state(self._next_answer("running the test").fields)
+        return self.state
 
-        Raises:
-            SideLost: if it is lost before.
-        """
-        answer = self._next("running the test")
-        self.stop = _stop(answer.fields)
-        return self.stop
-
-    def grant_floor(self) -> None:
+    def grant_exclusive(self) -> None:
         """Let it measure by itself, and go on to its next stop."""
-        self._tell({"do": "go"})
-        self._answer("over", "measuring by itself")
+        self._send({"do": "go"})
+        self._expect("over", "measuring by itself")
         self.proceed()
 
     def enter(self) -> bool:
-        """Let it prepare what is measured; false if that fails, and it went on without.
-
-        Raises:
-            SideLost: if it is lost.
-        """
+        """Have it prepare its target; false if that fails, and it has gone on without."""
         return self._ask({"do": "enter"}, "ready", "preparing the target") is not None
 
     def warm(self) -> bool:
-        """Let it warm up; false if that fails, and it went on without."""
+        """Have it warm up; false if that fails, and it has gone on without."""
         return self._ask({"do": "warm"}, "warm", "warming up") is not None
 
     def open(self, *, whole: bool) -> Fields | None:
-        """Let it measure under its load; None if that fails, and it went on without.
+        """Have it measure its opening load; None if that fails, and it has gone on without.
 
         Args:
-            whole: for all of the duration, because budgets are judged by this load alone.
+            whole: whether budgets are judged by this load alone, which then must not be brief.
         """
         answer = self._ask({"do": "open", "whole": whole}, "opened", "measuring")
         return None if answer is None else answer.fields
 
     def slot(self, seconds: float, number: int) -> Slot:
-        """Measure a slot.
-
-        Raises:
-            SideLost: if the side is lost, or its target fails for good.
-        """
-        self._tell({"do": "slot", "seconds": seconds, "number": number})
-        answer = self._process.receive(self._patience, "measuring a slot")
+        """Have it measure a slot; its target failing for good counts as a lost worker."""
+        self._send({"do": "slot", "seconds": seconds, "number": number})
+        answer = self._process.receive(self._timeout, "measuring a slot")
         self._process.pause()
         fields: Fields = answer.fields
         if fields["is"] != "slot":
@@ -160,93 +157,77 @@ class WorkerHandle:
         return Slot.from_message(fields, answer.tail)
 
     def conclude(self, record: Fields) -> None:
-        """Let the call return, or raise, by a record; and go on to the next stop."""
-        self._tell({"do": "conclude", "record": record})
+        """Have the test's call return or raise by a record; and wait for the next stop."""
+        self._send({"do": "conclude", "record": record})
         self.proceed()
 
     def abandon(self, reason: str) -> None:
-        """Let the call raise; and go on to the next stop."""
-        self._tell({"do": "abandon", "reason": reason})
+        """Have the test's call raise; and wait for the next stop."""
+        self._send({"do": "abandon", "reason": reason})
         self.proceed()
 
     def end(self) -> None:
-        """Let the session end, and the process."""
-        self._tell({"do": "end"})
-        self._answer("ended", "ending its session")
+        """Let the session end, and with it the process."""
+        self._send({"do": "end"})
+        self._expect("ended", "ending its session")
 
     def kill(self) -> None:
         """End the process."""
         self._process.kill()
 
     def _ask(self, question: Fields, expected: str, step: str) -> Message | None:
-        """The answer; None if the side stops elsewhere instead, which is noted."""
-        self._tell(question)
-        answer = self._next(step)
+        """The answer; None if the worker stops elsewhere instead, which `state` then tells."""
+        self._send(question)
+        answer = self._next_answer(step)
         if answer.fields["is"] == expected:
             # Whatever threads it has must not work while the others are measured.
             self._process.pause()
             return answer
-        self.stop = _stop(answer.fields)
+        self.state = _state(answer.fields)
         return None
 
-    def _tell(self, fields: Fields) -> None:
+    def _send(self, fields: Fields) -> None:
         self._process.resume()
         self._process.send(fields)
 
-    def _answer(self, expected: str, step: str) -> Message:
-        answer = self._next(step)
+    def _expect(self, expected: str, step: str) -> Message:
+        answer = self._next_answer(step)
         if answer.fields["is"] != expected:
             raise self._process.lost(f"said {answer.fields['is']!r} while {step}")
         return answer
 
-    def _next(self, step: str) -> Message:
-        """The next thing that it says which is no talk."""
+    def _next_answer(self, step: str) -> Message:
         while True:
-            message = self._process.receive(self._patience, step)
-            if message.fields["is"] not in _TALK:
+            message = self._process.receive(self._timeout, step)
+            if message.fields["is"] not in _NOTICES:
                 return message
-            self._heard(message.fields)
+            self._on_message(message.fields)
 
 
-def _stop(fields: Fields) -> WorkerState:
+def _state(fields: Fields) -> WorkerState:
     return WorkerState(fields["is"], fields.get("name", ""), fields.get("modules"))
 
 
 def _crash(fields: Fields) -> str:
-    """The first line of the error that a report tells of; empty if it tells of none."""
+    """The first line of the error in a report; empty if there is none."""
     longrepr = fields.get("data", {}).get("longrepr")
     crash = longrepr.get("reprcrash") if isinstance(longrepr, dict) else None
     return f": {crash['message'].splitlines()[0]}" if crash and crash["message"] else ""
 
 
-class WorkerLost(DlperfError):  # noqa: N818 - what has happened, as in the report
-    """A side of a duel died, closed its end, or said nothing for too long.
-
-    Attributes:
-        problem: which side, in which step, and what became of it.
-        output: the last lines that it wrote; may be empty.
-    """
-
-    def __init__(self, problem: str, output: str) -> None:
-        self.problem = problem
-        self.output = output
-        said = "".join(f"\n    {line}" for line in output.splitlines())
-        super().__init__(f"{problem}; it last wrote:{said}" if said else problem)
-
-
 class WorkerProcess:
-    """A process that measures one side of a duel when it is told to.
+    """The process of a worker.
 
-    It calls `handover.connect` first of all. It has a session of its own, an empty standard
-    input, and writes to a file without a name. It must be started by a thread that lives as long
-    as the duel, such as the main one: the kernel ends it with that thread.
+    It calls `channel.connect` first of all. It has a session of its own, an empty standard input,
+    and writes to a file without a name. It must be started by a thread that lives as long as the
+    duel, such as the main one: the kernel ends it with that thread.
 
     Args:
         name: for people: `base` or `candidate`.
         command: the program and its arguments.
         folder: the working directory.
-        environment: all of it.
-        keeper: ends it at the latest.
+        environment: all of its environment variables.
+        cleanup: ends it at the latest.
     """
 
     def __init__(
@@ -256,18 +237,19 @@ class WorkerProcess:
         *,
         folder: Path,
         environment: Mapping[str, str],
-        keeper: CleanupProcess,
+        cleanup: CleanupProcess,
     ) -> None:
         self.name = name
-        self._keeper = keeper
+        self._cleanup = cleanup
         self._killed = False
         with contextlib.ExitStack() as stack:
             self._log = stack.enter_context(tempfile.TemporaryFile())
             ours, theirs = socket.socketpair()
             self._channel = stack.enter_context(contextlib.closing(Channel(ours)))
             with theirs:
-                # Should this process be killed before the keeper knows of the side, the side ends
-                # itself: until that line it is never stopped, and so can see this end closed.
+                # Should this process be killed before the cleanup process knows of the worker, the
+                # worker ends itself: until that line it is never stopped, and so can see this end
+                # closed.
                 self._process = subprocess.Popen(  # noqa: S603 - what the caller asked for
                     command,
                     bufsize=0,
@@ -279,7 +261,7 @@ class WorkerProcess:
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,  # Ctrl-C is for this process, which then ends it
                 )
-            keeper.group(self._process.pid)
+            cleanup.group(self._process.pid)
             self._resources = stack.pop_all()
 
     @property
@@ -288,10 +270,10 @@ class WorkerProcess:
         return self._process.pid
 
     def send(self, fields: Mapping[str, object], tail: bytes = b"") -> None:
-        """Tell it something.
+        """Send it a message.
 
         Raises:
-            SideLost: if it is dead, or takes no message.
+            WorkerLost: if it is dead, or reads no message.
         """
         try:
             self._channel.send(Message(fields, tail), _SEND_SECONDS)
@@ -301,24 +283,25 @@ class WorkerProcess:
             raise self.lost(self.ended()) from None
 
     def receive(self, seconds: float, step: str) -> Message:
-        """Wait for what it says.
+        """Wait for a message.
 
         Args:
             seconds: how long.
             step: what it is doing meanwhile, for people: `while STEP`.
 
         Raises:
-            SideLost: if it is dead, or says nothing for so long.
+            WorkerLost: if it is dead, or sends nothing in that time.
         """
-        end = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while True:
-            left = end - time.monotonic()
+            left = deadline - time.monotonic()
             try:
                 return self._channel.receive(min(left, _LOOK_SECONDS))
             except TimeoutError:
-                if left > _LOOK_SECONDS and exit_code(self.pid, 0) is None:
+                dead = exit_code(self.pid, 0) is not None
+                if left > _LOOK_SECONDS and not dead:
                     continue
-                if exit_code(self.pid, 0) is not None:  # and a fork of it holds its end open
+                if dead:  # and a fork of it holds its end open
                     raise self.lost(f"{self.ended()}, while {step}") from None
                 limit = format_quantity(seconds, "s")
                 raise self.lost(f"has said nothing for {limit} while {step}") from None
@@ -338,7 +321,7 @@ class WorkerProcess:
         return "" if self._killed else "\n".join(last_lines(self._log.fileno(), _SHOWN_LINES))
 
     def ended(self) -> str:
-        """How it ended, in words. To be asked when it is known to have ended, or hung up."""
+        """How it ended, in words; for a process that is known to have ended or hung up."""
         if self._killed:
             return "was closed"
         code = exit_code(self.pid, _DEATH_SECONDS)
@@ -347,14 +330,18 @@ class WorkerProcess:
     def kill(self) -> None:
         """End it, and what it started in its group. The second time there is nothing to do."""
         self._killed = True
-        self._keeper.end(self._process)
+        self._cleanup.end(self._process)
         self._resources.close()
 
+    def lost(self, what: str) -> WorkerLost:
+        """The error to raise when it cannot go on.
+
+        Args:
+            what: how it ended, as a predicate: `the base side WHAT`.
+        """
+        return WorkerLost(f"the {self.name} side {what}", self.last_output())
+
     def _signal(self, which: signal.Signals) -> None:
-        # Until it is buried, by kill(), its number is nobody else's.
+        # Until kill() reaps it, no other process can have its number.
         if not self._killed:
             signal_group(self.pid, which)
-
-    def lost(self, what: str) -> WorkerLost:
-        """What to raise when it cannot go on: `what` became of it, and its last output."""
-        return WorkerLost(f"the {self.name} side {what}", self.last_output())

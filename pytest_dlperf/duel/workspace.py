@@ -1,4 +1,4 @@
-"""Ground: what a duel stands on: the two trees, and the environments that the sides run in."""
+"""What a duel works in: the two trees, and how worker processes are started in them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.duel.worker_handle import Fields, Role, WorkerState
     from pytest_dlperf.duel.worktree import Repository
 
-
-_TOLERANT: Final = "--continue-on-collection-errors"
-
-
 _START: Final = "from pytest_dlperf.pytest_plugin.duel_worker import main; main()"
+_TOLERANT: Final = "--continue-on-collection-errors"
 _PADDING: Final = 4096
 _HASH_SEEDS: Final = 2**32
 
@@ -45,15 +42,15 @@ class DuelRequest:
 
     Attributes:
         ref: the base.
-        install: command that makes an environment a side; empty if none is wanted.
+        install: command that installs the project in an environment for each side; empty: none.
         python: interpreter of the base; empty for this one.
         folder: where pytest was started.
         root: pytest's root folder.
         options: pytest's arguments that are no paths.
         paths: what is to be collected.
-        in_path: whether the working directory is where modules are found, as in `python -m`.
+        in_path: whether modules are found in the working directory, as with `python -m`.
         cache: where trained models are kept between sessions; None if nowhere.
-        patience: seconds for which a side may say nothing.
+        timeout: seconds for which a worker may send nothing.
     """
 
     ref: str
@@ -65,29 +62,87 @@ class DuelRequest:
     paths: tuple[str, ...]
     in_path: bool
     cache: Path | None
-    patience: float
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """How the workers of one side are started.
+
+    Attributes:
+        python: the interpreter.
+        folder: the working directory.
+        root: pytest's root folder.
+        options: pytest's arguments that are no paths, as they read in this tree.
+        paths: what is collected; empty leaves it to pytest.
+        variables: all environment variables.
+    """
+
+    python: str
+    folder: Path
+    root: Path
+    options: tuple[str, ...]
+    paths: tuple[str, ...]
+    variables: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Two trees, and who starts sides in them.
+    """Two trees, and the workers that run in them.
 
     Attributes:
-        repo: the candidate's.
-        tree: the base's.
-        commit: the base's.
-        launcher: starts sides.
-        base_is_empty: whether nothing of what is to be collected is there at the base.
+        request: what the user asked for.
+        repo: the candidate's tree.
+        tree: the base's tree.
+        commit: the base's commit.
+        specs: how the workers of each side are started.
+        cleanup: ends the workers at the latest.
     """
 
+    request: DuelRequest
     repo: Repository
     tree: Repository
     commit: str
-    launcher: WorkerLauncher
-    base_is_empty: bool
+    specs: Mapping[Role, WorkerSpec]
+    cleanup: CleanupProcess
+
+    @property
+    def base_is_empty(self) -> bool:
+        """Whether nothing of what is to be collected exists at the base."""
+        return bool(self.request.paths) and not self.specs["base"].paths
+
+    def start(
+        self, role: Role, on_message: Callable[[Fields], None], only: str | None = None
+    ) -> WorkerHandle:
+        """Start a worker.
+
+        Args:
+            role: its side.
+            on_message: takes its notices, such as reports.
+            only: the node id of the only test that is needed, whose file alone is then collected.
+        """
+        spec, cache = self.specs[role], self.request.cache
+        process = WorkerProcess(
+            role,
+            [spec.python, "-P", "-c", _START],
+            folder=spec.folder,
+            environment=with_random_layout(spec.variables),
+            cleanup=self.cleanup,
+        )
+        paths = spec.paths if only is None else (str(spec.root / only.partition("::")[0]),)
+        worker = WorkerHandle(process, role, on_message, self.request.timeout)
+        worker.begin(
+            {
+                "role": role,
+                "arguments": [*spec.options, *paths],
+                "path": str(spec.folder) if self.request.in_path else None,
+                "cache": None if cache is None else str(cache),
+            }
+        )
+        return worker
 
     def check(self, base: WorkerState, candidate: WorkerState) -> None:
-        """Refuse sides that run the same code; sides show once what they have loaded.
+        """Refuse workers that run the same code; once, when both have sent their modules.
 
         Raises:
             UsageError: naming what both run, and what to do.
@@ -107,155 +162,69 @@ class Workspace:
 
 
 def prepare_workspace(
-    wish: DuelRequest, variables: Mapping[str, str], keeper: CleanupProcess
+    request: DuelRequest, variables: Mapping[str, str], cleanup: CleanupProcess
 ) -> Workspace:
-    """Check the base out, and prepare what its side and the candidate's run with.
+    """Check the base out, and make the environments that were asked for.
 
     Args:
-        wish: of the user.
+        request: of the user.
         variables: the environment of this process.
-        keeper: removes all of it at the end.
+        cleanup: removes all of it at the end.
 
     Raises:
         UsageError: if there is no such commit, or an environment cannot be made.
     """
-    repo = repository(wish.folder)
-    if not wish.root.resolve().is_relative_to(repo.top):
+    repo = repository(request.folder)
+    if not request.root.resolve().is_relative_to(repo.top):
         raise UsageError(
-            f"pytest's root folder {wish.root} is outside of the repository {repo.top}",
+            f"pytest's root folder {request.root} is outside of the repository {repo.top}",
             "run pytest inside of the repository that holds the tests",
         )
-    commit = resolve(repo, wish.ref)
+    commit = resolve(repo, request.ref)
     folder = Path(tempfile.gettempdir()) / f"dlperf-{secrets.token_hex(6)}"
-    keeper.folder(folder)
+    cleanup.folder(folder)
     folder.mkdir(mode=0o700)
-    tree = add_worktree(repo, commit, folder / "base" / repo.top.name, keeper)
-    paths = _paths_at_base(wish, repo, tree)
-    camps: dict[Role, WorkerSpec] = {
-        "candidate": WorkerSpec(sys.executable, wish.folder, wish.root, wish.options, wish.paths),
+    tree = add_worktree(repo, commit, folder / "base" / repo.top.name, cleanup)
+    specs: dict[Role, WorkerSpec] = {
+        "candidate": WorkerSpec(
+            python=sys.executable,
+            folder=request.folder,
+            root=request.root,
+            options=request.options,
+            paths=request.paths,
+            variables=without_git(variables),
+        ),
         "base": WorkerSpec(
-            str(check_interpreter(wish.python)) if wish.python else sys.executable,
-            tree.root,
-            Path(rebase(str(wish.root.resolve()), repo, tree.top)),
-            (*(rebase(one, repo, tree.top) for one in wish.options), _TOLERANT),
-            paths,
+            python=str(check_interpreter(request.python)) if request.python else sys.executable,
+            folder=tree.root,
+            root=Path(rebase(str(request.root.resolve()), repo, tree.top)),
+            options=(*(rebase(each, repo, tree.top) for each in request.options), _TOLERANT),
+            paths=_paths_at_base(request.paths, repo, tree),
+            variables=variables_in_tree(variables, repo, tree.top),
         ),
     }
-    environments: dict[Role, Mapping[str, str]] = {
-        "candidate": without_git(variables),
-        "base": variables_at(variables, repo, tree.top),
-    }
-    if wish.install:
-        for role, camp in camps.items():
-            home = folder / f"{role}-environment"
-            top = tree.root if role == "base" else repo.root
-            python = make_environment(home, top, wish.install, environments[role], keeper)
-            environments[role] = activated(home, environments[role])
-            camps[role] = replace(camp, python=str(python))
-    launcher = WorkerLauncher(
-        camps,
-        environments,
-        keeper,
-        in_path=wish.in_path,
-        cache=wish.cache,
-        patience=wish.patience,
-    )
-    return Workspace(repo, tree, commit, launcher, base_is_empty=bool(wish.paths) and not paths)
+    if request.install:
+        tops: dict[Role, Path] = {"candidate": repo.root, "base": tree.root}
+        for role, top in tops.items():
+            environment = folder / f"{role}-environment"
+            specs[role] = _installed(specs[role], environment, top, request.install, cleanup)
+    return Workspace(request, repo, tree, commit, specs, cleanup)
 
 
-def _paths_at_base(wish: DuelRequest, repo: Repository, tree: Repository) -> tuple[str, ...]:
-    """Files and folders to collect at the base: those that are there, whole.
+def _installed(
+    spec: WorkerSpec, environment: Path, top: Path, command: str, cleanup: CleanupProcess
+) -> WorkerSpec:
+    python = make_environment(environment, top, command, spec.variables, cleanup)
+    return replace(spec, python=str(python), variables=activated(environment, spec.variables))
+
+
+def _paths_at_base(paths: Iterable[str], repo: Repository, tree: Repository) -> tuple[str, ...]:
+    """Files and folders to collect at the base: those that exist there, whole.
 
     The candidate says which tests are run; the base may not have them all.
     """
-    found = []
-    for path in wish.paths:
-        moved = rebase(path.partition("::")[0], repo, tree.top)
-        if (tree.root / moved).exists():
-            found.append(moved)
-    return tuple(dict.fromkeys(found))
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSpec:
-    """Where one side is at home.
-
-    Attributes:
-        python: its interpreter.
-        folder: its working directory.
-        root: pytest's root folder there.
-        options: pytest's arguments that are no paths, as they are read there.
-        paths: what is collected; empty leaves it to pytest.
-    """
-
-    python: str
-    folder: Path
-    root: Path
-    options: tuple[str, ...]
-    paths: tuple[str, ...]
-
-
-class WorkerLauncher:
-    """Starts sides.
-
-    Args:
-        camps: of each role.
-        variables: the environment of each role.
-        in_path: whether the working directory is where modules are found, as in `python -m`.
-        cache: where trained models are kept between sessions; None if nowhere.
-        keeper: ends the processes at the latest.
-        patience: seconds for which a side may say nothing.
-    """
-
-    def __init__(  # noqa: PLR0913 - all that a process is started with
-        self,
-        camps: Mapping[Role, WorkerSpec],
-        variables: Mapping[Role, Mapping[str, str]],
-        keeper: CleanupProcess,
-        *,
-        in_path: bool,
-        cache: Path | None,
-        patience: float,
-    ) -> None:
-        self._camps = camps
-        self._variables = variables
-        self._keeper = keeper
-        self._in_path = in_path
-        self._cache = cache
-        self._patience = patience
-
-    def start(
-        self,
-        role: Role,
-        heard: Callable[[Fields], None],
-        only: str | None = None,
-    ) -> WorkerHandle:
-        """Start a side.
-
-        Args:
-            role: which.
-            heard: takes its reports and warnings.
-            only: the node id of the only test that is wanted; None collects all.
-        """
-        camp = self._camps[role]
-        file = None if only is None else str(camp.root / only.partition("::")[0])
-        process = WorkerProcess(
-            role,
-            [camp.python, "-P", "-c", _START],
-            folder=camp.folder,
-            environment=elsewhere(self._variables[role]),
-            keeper=self._keeper,
-        )
-        side = WorkerHandle(process, role, heard, self._patience)
-        side.begin(
-            {
-                "role": role,
-                "arguments": [*camp.options, *(camp.paths if file is None else (file,))],
-                "path": str(camp.folder) if self._in_path else None,
-                "cache": None if self._cache is None else str(self._cache),
-            }
-        )
-        return side
+    moved = (rebase(path.partition("::")[0], repo, tree.top) for path in paths)
+    return tuple(dict.fromkeys(path for path in moved if (tree.root / path).exists()))
 
 
 def without_paths(arguments: Iterable[str], paths: Iterable[str]) -> tuple[str, ...]:
@@ -263,7 +232,7 @@ def without_paths(arguments: Iterable[str], paths: Iterable[str]) -> tuple[str, 
 
     Args:
         arguments: all of them.
-        paths: those that do, as often as they do.
+        paths: those that do, as often as they were given.
     """
     kept = list(arguments)
     for path in paths:
@@ -272,19 +241,19 @@ def without_paths(arguments: Iterable[str], paths: Iterable[str]) -> tuple[str, 
     return tuple(kept)
 
 
-def elsewhere(variables: Mapping[str, str]) -> dict[str, str]:
-    """An environment with which a process has its memory at other places.
+def with_random_layout(variables: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables by which a process places its memory at random.
 
-    A random amount of it moves the stack, and a random seed of hashes the order of whatever is
-    hashed.
+    Variables of a random length move the stack, and a random hash seed changes the order of
+    whatever is hashed. So no two processes of equal code are slow or fast for the same reason.
     """
-    found = dict(variables)
-    found.setdefault("PYTHONHASHSEED", str(secrets.randbelow(_HASH_SEEDS)))
-    found["DLPERF_PADDING"] = "." * secrets.randbelow(_PADDING)
-    return found
+    changed = dict(variables)
+    changed.setdefault("PYTHONHASHSEED", str(secrets.randbelow(_HASH_SEEDS)))
+    changed["DLPERF_PADDING"] = "." * secrets.randbelow(_PADDING)
+    return changed
 
 
-def variables_at(variables: Mapping[str, str], repo: Repository, tree: Path) -> dict[str, str]:
+def variables_in_tree(variables: Mapping[str, str], repo: Repository, tree: Path) -> dict[str, str]:
     """A process' environment, as it reads in a worktree.
 
     Args:
@@ -292,8 +261,8 @@ def variables_at(variables: Mapping[str, str], repo: Repository, tree: Path) -> 
         repo: the repository that it works in.
         tree: the worktree's top folder.
     """
-    found = without_git(variables)
-    if "PYTHONPATH" in found:
-        entries = found["PYTHONPATH"].split(os.pathsep)
-        found["PYTHONPATH"] = os.pathsep.join(rebase(entry, repo, tree) for entry in entries)
-    return found
+    changed = without_git(variables)
+    if "PYTHONPATH" in changed:
+        entries = changed["PYTHONPATH"].split(os.pathsep)
+        changed["PYTHONPATH"] = os.pathsep.join(rebase(entry, repo, tree) for entry in entries)
+    return changed

@@ -1,4 +1,4 @@
-"""Worktrees: another commit of the repository under test, checked out beside it."""
+"""The repository under test, and a worktree of another of its commits."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _LOCATING: Final = (
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE"),
     *("GIT_GRAFT_FILE", "GIT_SHALLOW_FILE", "GIT_IMPLICIT_WORK_TREE"),
 )
-_OURS: Final = ":(exclude,glob)**/.dlperf/**"  # what a run writes does not make other code of it
+_OURS: Final = ":(exclude,glob)**/.dlperf/**"  # files that a run writes do not change the code
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A checkout, and the place in it that tests are run from.
+    """A checkout, and the folder in it that tests are run from.
 
     Attributes:
         top: its top folder, without symbolic links.
         prefix: from there to pytest's root folder; empty if they are the same.
-        spelled: the top folder as the root folder was spelled, symbolic links and all.
+        spelled: the top folder as it was spelled, with symbolic links.
     """
 
     top: Path
@@ -51,12 +51,12 @@ class Repository:
 
     @property
     def root(self) -> Path:
-        """Where tests are run from."""
+        """The folder that tests are run from."""
         return self.top / self.prefix
 
 
 def without_git(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment for another repository than the one that a git hook was started for."""
+    """Environment variables without those that git sets for hooks, which name a repository."""
     return {name: value for name, value in environment.items() if name not in _LOCATING}
 
 
@@ -71,7 +71,7 @@ def repository(root: Path) -> Repository:
     done = _git(root, "rev-parse", "--show-toplevel", "--show-prefix")
     if done.returncode:
         raise UsageError(
-            f"{root} is not in the working tree of a git repository: {_words(done)}",
+            f"{root} is not in the working tree of a git repository: {_message(done)}",
             "a duel compares with a commit: run pytest in a checkout of the project",
         )
     top, prefix = (*done.stdout.split("\n"), "")[:2]
@@ -88,8 +88,8 @@ def resolve(repo: Repository, ref: str) -> str:
     """The commit that a reference names.
 
     Args:
-        repo: where it means something.
-        ref: what git takes for a commit, or `A...B` for the merge base of A and B.
+        repo: where it is looked up.
+        ref: whatever git resolves to a commit, or `A...B` for the merge base of A and B.
 
     Raises:
         UsageError: if it names none here.
@@ -97,7 +97,7 @@ def resolve(repo: Repository, ref: str) -> str:
     first, dots, second = ref.partition("...")
     if not dots:
         return _commit(repo, ref)
-    ends = [_commit(repo, one or "HEAD") for one in (first, second)]
+    ends = [_commit(repo, end or "HEAD") for end in (first, second)]
     done = _git(repo.top, "merge-base", *ends)
     if done.returncode:
         raise UsageError(f"{ref}: the two have no commit in common", _missing_history(repo))
@@ -139,8 +139,10 @@ def _missing_history(repo: Repository) -> str:
     )
 
 
-def add_worktree(repo: Repository, commit: str, folder: Path, keeper: CleanupProcess) -> Repository:
-    """Check a commit out into a folder of its own; the keeper removes it at the end.
+def add_worktree(
+    repo: Repository, commit: str, folder: Path, cleanup: CleanupProcess
+) -> Repository:
+    """Check a commit out into a folder of its own, which is removed at the end.
 
     Submodules stay empty, as they do in every worktree: see `submodules`.
 
@@ -148,16 +150,16 @@ def add_worktree(repo: Repository, commit: str, folder: Path, keeper: CleanupPro
         repo: whose commit it is. Its index, branches, reflogs and files stay as they are.
         commit: its hash.
         folder: where; must not exist yet.
-        keeper: is told of it before it is made.
+        cleanup: removes it; notified before it is made.
 
     Returns:
-        The worktree, with the place in it that tests are run from.
+        The worktree, with the folder in it that tests are run from.
 
     Raises:
         UsageError: if git refuses, in git's words; or if the commit lacks the root folder.
     """
-    keeper.tree(repo.top, folder)
-    code, lines = keeper.run(
+    cleanup.tree(repo.top, folder)
+    code, lines = cleanup.run(
         [
             *("git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"),
             *("worktree", "add", "--detach", "--quiet", str(folder), commit),
@@ -183,11 +185,10 @@ def add_worktree(repo: Repository, commit: str, folder: Path, keeper: CleanupPro
 def submodules(repo: Repository, commit: str) -> tuple[str, ...]:
     """Paths of a commit's submodules, which are empty folders in a worktree of it.
 
-    That is no error: most often they hold what tests do not need. Whoever finds that the base
-    fails says that they are empty there.
+    That is no error, since most tests do not need them; but it may be why a test fails there.
     """
-    asked = ("--get-regexp", r"^submodule\..*\.path$")
-    done = _git(repo.top, "config", "-z", "--blob", f"{commit}:.gitmodules", *asked)
+    pattern = ("--get-regexp", r"^submodule\..*\.path$")
+    done = _git(repo.top, "config", "-z", "--blob", f"{commit}:.gitmodules", *pattern)
     entries = done.stdout.split("\0")
     return tuple(entry.partition("\n")[2] for entry in entries if entry)
 
@@ -206,7 +207,7 @@ def commit_day(repo: Repository, commit: str) -> str:
 def rebase(argument: str, repo: Repository, tree: Path) -> str:
     """A command-line argument, or an entry of PYTHONPATH, as it reads in a worktree.
 
-    Each absolute path in the repository becomes that of the same place in the worktree, also
+    Each absolute path in the repository becomes the same path in the worktree, also
     behind an option (`--opt=/repo/a`) and before a test's name (`/repo/tests/x.py::t`). A virtual
     environment in the repository is not in the worktree: paths into one stay.
 
@@ -216,7 +217,7 @@ def rebase(argument: str, repo: Repository, tree: Path) -> str:
         tree: the worktree's top folder.
     """
     tops = sorted({str(repo.top), str(repo.spelled)}, key=len, reverse=True)
-    # Before it nothing that could make it the end of a longer path, after it likewise.
+    # Neither the end nor the beginning of another path.
     start = r"(?:(?<![^\s=:,;\"'(\[{])|(?<=^-[A-Za-z])|(?<=://))"
     inside = r"(?P<rest>/[^\s:,;\"')\]}]*)?(?=$|[\s:,;\"')\]}=])"
     pattern = re.compile(f"{start}(?P<top>{'|'.join(map(re.escape, tops))}){inside}")
@@ -237,7 +238,7 @@ def _in_environment(path: Path, top: Path) -> bool:
 
 
 def content_key(repo: Repository) -> str:
-    """A hash that names the content of the working tree: what is committed, changed and new.
+    """A hash of the working tree's content: committed, changed and new files.
 
     Files that git ignores do not count, nor do those in `.dlperf`. Of new files the first 256 MiB
     are read, and beyond that their sizes and times stand for them. Nothing is written to the
@@ -263,18 +264,20 @@ def content_key(repo: Repository) -> str:
 
 
 def _feed_file(key: hashlib._Hash, name: str, path: Path, left: int) -> int:
-    """Add a file to a hash; how much of it was read."""
+    """Add a file to a hash; returns how many bytes of it were read."""
     try:
-        found = path.lstat()
-        key.update(f"\0{name}\0{found.st_mode}\0{found.st_size}\0".encode(errors="surrogateescape"))
-        if stat.S_ISLNK(found.st_mode):
+        status = path.lstat()
+        key.update(
+            f"\0{name}\0{status.st_mode}\0{status.st_size}\0".encode(errors="surrogateescape")
+        )
+        if stat.S_ISLNK(status.st_mode):
             key.update(os.fsencode(path.readlink()))
-        elif stat.S_ISREG(found.st_mode) and found.st_size <= left:
+        elif stat.S_ISREG(status.st_mode) and status.st_size <= left:
             with path.open("rb") as file:
                 _feed(key, file)
-            return found.st_size
-        elif stat.S_ISREG(found.st_mode):
-            key.update(str(found.st_mtime_ns).encode())
+            return status.st_size
+        elif stat.S_ISREG(status.st_mode):
+            key.update(str(status.st_mtime_ns).encode())
     except OSError:  # it has gone since it was listed, or cannot be read
         key.update(b"\0unreadable")
     return 0
@@ -286,7 +289,7 @@ def _feed(key: hashlib._Hash, file: IO[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    # English, since the words are shown among ours; and no refreshing of the user's index.
+    # In English, since its messages are shown in ours; and without refreshing the user's index.
     ours = {"LC_ALL": "C.UTF-8", "LANGUAGE": "", "GIT_TERMINAL_PROMPT": "0"}
     return {**without_git(os.environ), **ours, "GIT_OPTIONAL_LOCKS": "0"}
 
@@ -294,14 +297,14 @@ def _environment() -> dict[str, str]:
 def _checked(repo: Repository, *arguments: str, into: IO[bytes] | None = None) -> str:
     done = _git(repo.top, *arguments, into=into)
     if done.returncode:
-        raise UsageError(f"git {arguments[0]} fails in {repo.top}: {_words(done)}")
+        raise UsageError(f"git {arguments[0]} fails in {repo.top}: {_message(done)}")
     return done.stdout or ""
 
 
 def _git(
     folder: Path, *arguments: str, into: IO[bytes] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run git; what it could not do is in its exit code and words."""
+    """Run git; a failure is in its exit code and on its standard error."""
     command = ["git", "-c", "core.fsmonitor=false", *arguments]
     try:
         return subprocess.run(  # noqa: S603 - no shell
@@ -322,5 +325,5 @@ def _git(
         return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
-def _words(done: subprocess.CompletedProcess[str]) -> str:
+def _message(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.strip().removeprefix("fatal: ") or f"exit code {done.returncode}"

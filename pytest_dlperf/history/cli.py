@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf._command import WIDTH, Command, CommandResult, rootdir
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.git import git
-from pytest_dlperf.history.compare import compare_sides
+from pytest_dlperf.history.compare import COMPARED, compare_sides
 from pytest_dlperf.history.compare_formats import (
     comparison_csv,
     comparison_json,
@@ -195,7 +195,7 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
         "--metric",
         action="append",
         metavar="NAME",
-        help=f"only this metric; may be repeated; by default {', '.join(USUAL)}, and errors if "
+        help=f"only this metric; may be repeated; by default {', '.join(COMPARED)}, and errors if "
         "there are any. The fewer, the smaller the losses that can be proven",
     )
     parser.add_argument("--format", choices=_FORMATS, default="text")
@@ -222,7 +222,7 @@ def _compared(given: argparse.Namespace) -> Compare:
     found = compare_sides(base_side, side, metrics)
     if not any(one.rows for one in found.measurements):
         raise UsageError(
-            f"{given.candidate} measured none of {', '.join(metrics or USUAL)}",
+            f"{given.candidate} measured none of {', '.join(metrics or COMPARED)}",
             "choose others with --metric",
         )
     return Compare(base, candidate, base_side, side, found)

@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.judge.conditions import ALIKE
 from pytest_dlperf.judge.error_rates import ALPHA, BETA
 from pytest_dlperf.judge.losses import (
+    VERDICTS,
     CountedLoss,
     LossEvidence,
+    LossLimits,
     MeasuredLoss,
-    PairedLoss,
     change_by,
     changed_by,
     contrast_of,
-    loss_to_find,
-    lost_rows,
-    lost_scores,
+    loss_on_rows,
     unpaired,
 )
-from pytest_dlperf.metrics import in_order, metric_named
+from pytest_dlperf.metrics import in_order, is_usual, metric_named
 from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.prediction import Session, reference_change
@@ -41,12 +40,12 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.environment import MachineClass
     from pytest_dlperf.statistics.estimate import Estimate
 
-USUAL: Final = (
+COMPARED: Final = (
     *("throughput", "goodput", "max_rate", "p50", "p95", "p99", "accuracy", "peak_memory"),
     *("train.time", "train.throughput", "train.peak_memory"),
 )
-"""Metrics that are compared unless others are asked for; and users', those with a goal, and errors,
-where there are any."""
+"""Metrics that are compared unless others are named; users' metrics, those with a goal, and errors
+above zero are compared too."""
 
 _WORTH_SAYING: Final = 0.02
 _HIDDEN: Final = "the noise hides a loss of this size"
@@ -206,14 +205,14 @@ def _names(
             for session in side.sessions
             if name in session.metrics
         ]
-        wanted = is_usual(name) or (name == "errors" and any(values))
+        wanted = is_compared(name) or (name == "errors" and any(values))
         if wanted if metrics is None else name in metrics:
             yield name
 
 
-def is_usual(name: str) -> bool:
-    """Whether a metric is compared unless others are asked for."""
-    return name in USUAL or metric_named(name).by_user or "(" in name
+def is_compared(name: str) -> bool:
+    """Whether a metric is compared unless others are named."""
+    return name in COMPARED or is_usual(name)
 
 
 def _has(side: BaselineEntry, name: str) -> bool:
@@ -229,7 +228,7 @@ def _gone(base: Side, candidate: Side, metrics: Collection[str] | None) -> tuple
         if old is None:
             continue
         for name in in_order(name for session in old.sessions for name in session.metrics):
-            wanted = is_usual(name) if metrics is None else name in metrics
+            wanted = is_compared(name) if metrics is None else name in metrics
             if wanted and not _has(candidate[place], name):
                 lost[f"{name} of {_title(place)}"] = None
     return tuple(lost)
@@ -319,25 +318,21 @@ def _value(metric: Metric, side: BaselineEntry) -> float:
 
 def _evidence(metric: Metric, found: BaselineEntry, old: BaselineEntry) -> tuple[LossEvidence, str]:
     """What the sessions say of a loss, and what to know of it."""
-    line = loss_to_find(metric, 0.0)
     if metric.name == "errors":
-        return CountedLoss(_value(metric, found) - _value(metric, old), line), ""
+        return CountedLoss(_value(metric, found) - _value(metric, old), metric.detect), ""
     if metric.unit != "share":
-        return MeasuredLoss(contrast_of(metric, old, found), line), ""
-    pairs = lost_rows(metric, found, old)
-    if pairs is not None:
-        return PairedLoss(*pairs, line), ""
-    paired = lost_scores(metric, found, old)
-    if paired is not None:
-        return MeasuredLoss(paired, line), ""
-    return MeasuredLoss(unpaired(metric, old, found), line), "not of the same rows"
+        return MeasuredLoss(contrast_of(metric, old, found)), ""
+    on_rows = loss_on_rows(metric, found, old)
+    if on_rows is not None:
+        return on_rows, ""
+    return MeasuredLoss(unpaired(metric, old, found)), "not of the same rows"
 
 
 def _decided(draft: Row | _Open, alpha: float) -> Row:
     if isinstance(draft, Row):
         return draft
     row, evidence, metric = draft.row, draft.evidence, draft.metric
-    verdict = evidence.verdict(alpha, BETA)
+    verdict = VERDICTS[evidence.decision(LossLimits.allowing(metric, 0.0), alpha, BETA)]
     is_open = verdict is Verdict.INCONCLUSIVE
     visible = evidence.visible(alpha) if is_open else None
     possible = visible is not None and (metric.unit != "share" or visible <= 1)

@@ -1,7 +1,7 @@
-"""The history's database: SQLite or PostgreSQL, as transactions whose errors are for people.
+"""The history's database: a SQLite file or a PostgreSQL server, in transactions.
 
-A transaction begins with statements of its own, since the two databases differ in what keeps
-readers and writers apart.
+The two differ in what keeps readers and writers apart, so each begins its transactions with
+statements of its own.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf._files import locked
 from pytest_dlperf.errors import HistoryError, UsageError
-from pytest_dlperf.history.history_errors import DatabaseErrorMessages, of_postgres, of_sqlite
-from pytest_dlperf.history.schema import VERSION, DamagedError, set_up, stored_version
-from pytest_dlperf.history.url import parse_url
+from pytest_dlperf.history.schema import VERSION, DamagedError, create_tables, stored_version
+from pytest_dlperf.history.url import MASK, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,33 +26,50 @@ if TYPE_CHECKING:
     from pytest_dlperf.history.url import ServerUrl
 
 LOCK_SECONDS: Final = 30
-"""So long a lock of another process is waited for."""
+"""How long to wait for a lock of another process."""
 
 _CONNECT_SECONDS: Final = 10
 _MAGIC: Final = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html section 1.3
 _PAGE_SIZE_ENDS: Final = len(_MAGIC) + 2
 _SET_UP_LOCK: Final = 0x646C70657266  # "dlperf": an advisory lock of PostgreSQL, of all histories
 
+_LONGEST: Final = 300  # characters of a driver's message
+_DAMAGE_HINT: Final = "restore it from a copy, or move it away to begin a new history"
+_SQLITE_HINT: Final = (
+    "make it a SQLite file in a writable folder on a disk with space, let other processes that "
+    "have it open end (fuser FILE), or name another: --dlperf-history=URL; what was stored before "
+    "is kept"
+)
+_POSTGRES_HINT: Final = (
+    "check that the server is up, the URL's host, port, user, password and database, and the "
+    "user's rights: CREATE on the schema; SELECT, INSERT, UPDATE, DELETE on its tables; what was "
+    "stored before is kept"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A database in which a history is, or will be.
+    """A database that holds a history, or will.
 
     Attributes:
         engine: SQLAlchemy's.
-        told: makes its errors those of a history.
-        to_read: what a transaction begins with that sees one state of the whole.
-        to_write: what a transaction begins with that changes something.
-        to_set_up: the same, if it must be the only one that sets up.
-        prepared: held while setting up.
+        place: the database, for people, without any secret.
+        secrets: texts that no message may show, whoever wrote it.
+        hint: what to check when the database refuses.
+        to_read: first statements of a transaction that sees one state of the whole.
+        to_write: first statements of a transaction that changes something.
+        to_set_up: first statements of the only transaction that creates the tables.
+        setup_lock: held while creating the tables.
     """
 
     engine: Engine
-    told: DatabaseErrorMessages
+    place: str
+    secrets: tuple[str, ...]
+    hint: str
     to_read: tuple[str, ...]
     to_write: tuple[str, ...]
     to_set_up: tuple[str, ...]
-    prepared: Callable[[], AbstractContextManager[None]]
+    setup_lock: Callable[[], AbstractContextManager[None]]
 
     def reading(self) -> AbstractContextManager[Connection]:
         """A transaction that changes nothing.
@@ -72,28 +88,69 @@ class Database:
         return self._transaction(self.to_write)
 
     def make_ready(self) -> None:
-        """Create the tables, or bring those of an older version up to date.
+        """Create the tables unless they exist.
 
         Raises:
-            HistoryError: if that cannot be done, or a newer version wrote them.
+            HistoryError: if that fails, or if the tables are of another version.
         """
-        with self.told():
-            with self.reading() as connection:
-                found = stored_version(connection)
-            if found is None or found < VERSION:
-                with self.prepared(), self._transaction(self.to_set_up) as connection:
-                    set_up(connection)
-            elif found > VERSION:
-                raise HistoryError(
-                    self.told.place,
-                    "it was written by a newer pytest-dlperf "
-                    f"(version {found} of its tables, this reads {VERSION})",
-                    "upgrade pytest-dlperf",
-                )
+        with self.reading() as connection:
+            version = stored_version(connection)
+        if version is None:
+            with (
+                self.explained_errors(),
+                self.setup_lock(),
+                self._transaction(self.to_set_up) as connection,
+            ):
+                create_tables(connection)
+        elif version != VERSION:
+            age, hint = (
+                ("a newer", "upgrade pytest-dlperf")
+                if version > VERSION
+                else ("an older", "move it away to begin a new history")
+            )
+            raise HistoryError(
+                self.place,
+                f"it was written by {age} pytest-dlperf "
+                f"(version {version} of its tables, this reads {VERSION})",
+                hint,
+            )
+
+    @contextmanager
+    def explained_errors(self) -> Iterator[None]:
+        """Turn errors of the database or the disk into a `HistoryError` without any secret.
+
+        Raises:
+            HistoryError: with the driver's own message.
+        """
+        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+        try:
+            yield
+        except DamagedError as error:
+            raise self.damaged(str(error)) from None
+        except (SQLAlchemyError, OSError) as error:
+            original = error.orig if isinstance(error, DBAPIError) else error
+            # `from None`: a traceback with the original error would show its secrets.
+            problem = f"it cannot be used: {self._masked(original or error)}"
+            raise HistoryError(self.place, problem, self.hint) from None
+
+    def damaged(self, problem: str) -> HistoryError:
+        """The error of rows that cannot be read.
+
+        Args:
+            problem: which rows, and what is wrong with them.
+        """
+        return HistoryError(self.place, f"it is damaged: {self._masked(problem)}", _DAMAGE_HINT)
+
+    def _masked(self, message: object) -> str:
+        text = str(message) or type(message).__name__
+        for secret in self.secrets:
+            text = text.replace(secret, MASK)
+        return " ".join(text.split())[:_LONGEST]
 
     @contextmanager
     def _transaction(self, statements: tuple[str, ...]) -> Iterator[Connection]:
-        with self.told(), self.engine.connect() as connection, connection.begin():
+        with self.explained_errors(), self.engine.connect() as connection, connection.begin():
             for statement in statements:
                 connection.exec_driver_sql(statement)
             yield connection
@@ -121,7 +178,7 @@ def _sqlite(path: Path) -> Database:
     event.listen(engine, "connect", _set_pragmas)
 
     @contextmanager
-    def prepared() -> Iterator[None]:
+    def setup_lock() -> Iterator[None]:
         # Two processes that ask for the write-ahead log at once would not wait for each other.
         with locked(path.parent):
             with engine.connect() as connection:
@@ -131,12 +188,12 @@ def _sqlite(path: Path) -> Database:
     # To ask for the lock only when something is to be written fails where another has written
     # since the first reading.
     writes = ("BEGIN IMMEDIATE",)
-    told = DatabaseErrorMessages(str(path), (), of_sqlite)
-    with told():
+    database = Database(engine, str(path), (), _SQLITE_HINT, ("BEGIN",), writes, writes, setup_lock)
+    with database.explained_errors():
         path.parent.mkdir(parents=True, exist_ok=True)
         if _is_cut_off(path):
             raise DamagedError("its end is cut off")
-    return Database(engine, told, ("BEGIN",), writes, writes, prepared)
+    return database
 
 
 def _is_cut_off(path: Path) -> bool:
@@ -184,9 +241,11 @@ def _postgres(server: ServerUrl) -> Database:
     writes = (f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'",)
     return Database(
         engine=engine,
-        told=DatabaseErrorMessages(server.place, server.secrets, of_postgres),
+        place=server.place,
+        secrets=server.secrets,
+        hint=_POSTGRES_HINT,
         to_read=("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",),
         to_write=writes,
         to_set_up=(*writes, f"SELECT pg_advisory_xact_lock({_SET_UP_LOCK})"),
-        prepared=nullcontext,
+        setup_lock=nullcontext,
     )

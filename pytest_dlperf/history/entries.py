@@ -52,8 +52,7 @@ class Entry:
         test: pytest's node id.
         name: tells several measurements of one test apart; may be empty.
         verdict: the gravest of its budgets.
-        found: what was measured, as a session; `found.earlier` is empty, and `found.revision` is
-            the run's.
+        found: what was measured, as a session; with one session, whose revision is the run's.
         renews: whether it was accepted as a change: sessions before it say nothing of it.
         unquiet: what else the machine did, if that was too much for speeds to be judged.
     """
@@ -179,4 +178,4 @@ def baseline_of(newest_first: Iterable[Entry], most: int) -> BaselineEntry | Non
             break
     if newest is None:
         return None
-    return dataclasses.replace(newest, earlier=tuple(reversed(sessions[1:])))
+    return dataclasses.replace(newest, sessions=tuple(reversed(sessions)))

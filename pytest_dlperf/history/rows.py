@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_dlperf.history.entries import SOUND, Entry, Run
 from pytest_dlperf.history.schema import tables
 from pytest_dlperf.metrics import definitions_of, in_order, read_definitions
-from pytest_dlperf.results.baseline import BaselineEntry, BlockSummary, Revision
+from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, BlockSummary, Revision
 from pytest_dlperf.results.codec import check_metrics, check_yardstick
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.row_evidence import Rows, RowScores
@@ -50,6 +50,7 @@ def run_row(run: Run) -> dict[str, object]:
 def measurement_row(entry: Entry, run_id: int, test_id: int) -> dict[str, object]:
     """The row of a measurement, without its number, metrics and bits."""
     found = entry.found
+    blocks = found.newest.blocks
     return {
         "run_id": run_id,
         "test_id": test_id,
@@ -61,9 +62,9 @@ def measurement_row(entry: Entry, run_id: int, test_id: int) -> dict[str, object
         "scenario": found.scenario,
         "serving": found.serving,
         "slo": found.slo,
-        "yardstick": found.yardstick,
+        "yardstick": found.newest.yardstick,
         "environment": json.dumps(found.environment.to_json()),
-        "blocks": json.dumps(found.blocks.to_json()) if found.blocks else None,
+        "blocks": json.dumps(blocks.to_json()) if blocks else None,
         "seeds": json.dumps(found.seeds) if found.seeds else None,
     }
 
@@ -158,17 +159,20 @@ def entry_of_row(
     """
     others = others_of(users)
     run = run_of_row(row)
+    session = BaselineSession(
+        metrics=metrics_of(metrics, others),
+        environment=Environment.from_json(json.loads(row.environment)),
+        revision=run.revision,
+        yardstick=check_yardstick(row.yardstick),
+        blocks=BlockSummary.from_json(json.loads(row.blocks)) if row.blocks else None,
+    )
     found = BaselineEntry(
         scenario=row.scenario,
         serving=row.serving,
-        metrics=metrics_of(metrics, others),
+        sessions=(session,),
         rows=_bits(row),
         scores=scores_of(users, others),
-        environment=Environment.from_json(json.loads(row.environment)),
-        revision=run.revision,
         slo=float(row.slo) if row.slo is not None else None,
-        yardstick=check_yardstick(row.yardstick),
-        blocks=BlockSummary.from_json(json.loads(row.blocks)) if row.blocks else None,
         seeds=tuple(map(float, json.loads(row.seeds))) if row.seeds else (),
     )
     verdict, renews = Verdict(row.verdict), bool(row.renews)

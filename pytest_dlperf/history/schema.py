@@ -1,4 +1,4 @@
-"""The history's tables, and how those of an older version are brought up to date."""
+"""The history's tables."""
 
 from __future__ import annotations
 
@@ -8,23 +8,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sqlalchemy import Connection, Dialect, MetaData, Table
     from sqlalchemy.types import TypeEngine
 
 
-def _add_users_metrics(connection: Connection) -> None:
-    """Version 2: users have metrics of their own, and trainings may be from several seeds."""
-    tables().users.create(connection)
-    connection.exec_driver_sql(f"ALTER TABLE {PREFIX}measurements ADD COLUMN seeds VARCHAR")
-
-
-UPGRADES: Final[tuple[Callable[[Connection], None], ...]] = (_add_users_metrics,)
-"""How tables of an older version are changed: the first of version 1 to 2, and so on."""
-
-VERSION: Final = 1 + len(UPGRADES)
-"""Version of the tables that this version reads and writes."""
+VERSION: Final = 2
+"""Version of the tables that this package reads and writes."""
 
 PREFIX: Final = "dlperf_"
 """What the names of all tables begin with, since others may be in the same database."""
@@ -224,23 +213,14 @@ def stored_version(connection: Connection) -> int | None:
     return found[0]
 
 
-def set_up(
-    connection: Connection, upgrades: tuple[Callable[[Connection], None], ...] = UPGRADES
-) -> None:
-    """Create the tables, or bring those of an older version up to date.
+def create_tables(connection: Connection) -> None:
+    """Create the tables, unless another process has done so since they were looked for.
 
     Args:
-        connection: in a transaction, of which there is only one at a time that sets up.
-        upgrades: one for each version but the newest.
+        connection: in a transaction that excludes all others that create tables.
     """
-    from sqlalchemy import insert, update
+    from sqlalchemy import insert
 
-    version, newest = tables().version, 1 + len(upgrades)
-    found = stored_version(connection)
-    if found is None:
+    if stored_version(connection) is None:
         tables().metadata.create_all(connection, checkfirst=False)
-        connection.execute(insert(version).values(version=newest))
-    elif found < newest:
-        for upgrade in upgrades[found - 1 :]:
-            upgrade(connection)
-        connection.execute(update(version).values(version=newest))
+        connection.execute(insert(tables().version).values(version=VERSION))

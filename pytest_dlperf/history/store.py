@@ -126,7 +126,7 @@ class SqlHistory:
     @property
     def place(self) -> str:
         """The database, for people, without any secret."""
-        return self._database.told.place
+        return self._database.place
 
     def add(self, entry: Entry) -> None:
         """Keep an entry; it takes the place of one of the same run, test and name.
@@ -211,19 +211,19 @@ class SqlHistory:
             return entry_of_row(row, metrics, users)
         except UNREADABLE as error:
             which = f"measurement {row.id} ({row.test}, run {row.key})"
-            raise self._database.told.damaged(f"{which}: {error}") from None
+            raise self._database.damaged(f"{which}: {error}") from None
 
     def _run(self, row: Row[Any]) -> Run:
         try:
             return run_of_row(row)
         except UNREADABLE as error:
-            raise self._database.told.damaged(f"run {row.id} ({row.key}): {error}") from None
+            raise self._database.damaged(f"run {row.id} ({row.key}): {error}") from None
 
     def _place(self, row: Row[Any]) -> MeasurementId:
         try:
             return MeasurementId(row.test, row.name, machine_of_row(row))
         except UNREADABLE as error:
-            raise self._database.told.damaged(f"the machine of {row.test}: {error}") from None
+            raise self._database.damaged(f"the machine of {row.test}: {error}") from None
 
 
 def _of_measurements(
@@ -284,8 +284,9 @@ class HistoryBaselines:
         Raises:
             HistoryError: if it cannot be written.
         """
-        found = replace(accepted, revision=self._run.revision, earlier=())
-        renews = not accepted.earlier
+        session = replace(accepted.newest, revision=self._run.revision)
+        found = replace(accepted, sessions=(session,))
+        renews = len(accepted.sessions) == 1
         self._history.add(Entry(self._run, test, name, Verdict.NEW, found, renews))
 
     def _newest_first(self, test: str, name: str) -> Iterator[Entry]:

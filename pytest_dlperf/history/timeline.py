@@ -197,10 +197,11 @@ def _costs(name: str, entries: Sequence[Entry]) -> tuple[NDArray[np.float64], bo
         return np.array(values) * (1.0 if metric.better == "lower" else -1.0), False
     costs = np.array([log_cost(metric, value) for value in values])
     scaled = name in scaled_metrics_of(entries[-1].found.scenario)
-    if not scaled or any(entry.found.yardstick is None for entry in entries):
+    if not scaled or any(entry.found.newest.yardstick is None for entry in entries):
         return costs, False
     sessions = [
-        session_of(metric, entry.found.metrics[name], entry.found.yardstick) for entry in entries
+        session_of(metric, entry.found.metrics[name], entry.found.newest.yardstick)
+        for entry in entries
     ]
     machine = np.array([session.yardstick for session in sessions])
     return costs - shrinkage(sessions) * machine, True

@@ -1,4 +1,4 @@
-"""Day: what is known of the machine on the day of a session that is held against earlier ones."""
+"""Conditions of the machine in a session that is compared with earlier ones."""
 
 from __future__ import annotations
 
@@ -16,68 +16,66 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement
 
+ALIKE: Final = (0.8, 1.25)
+"""The yardstick of one and the same machine stays within these multiples of what it was."""
+
 # Not the compile time, which is one thread of Python most of the time; nor the times of training:
-# the yardstick answers single batches, and how its pace and that of gradients, input pipelines and
-# all threads go together is not known. A machine that is unlike or unquiet leaves them open too.
+# the yardstick answers single batches, and how its pace relates to that of gradients, input
+# pipelines and many threads is not known. A noisy machine, or one whose speed has changed, leaves
+# them undecided too.
 _SCALED: Final = frozenset(
     name
     for name, metric in METRICS.items()
     if metric.is_speed and not metric.of_training and name != "compile_time"
 )
+# In an open loop the rate is that of the arrivals, not the machine's.
 _SCALED_IN_OPEN_LOOP: Final = _SCALED - {"throughput", "goodput"}
-_OPEN_LOOPS: Final = frozenset(one.__name__ for one in get_args(OpenLoop))
-
-ALIKE: Final = (0.8, 1.25)
-"""The yardstick of one and the same machine stays within these multiples of what it was."""
-
+_OPEN_LOOPS: Final = frozenset(scenario.__name__ for scenario in get_args(OpenLoop))
 _WORTH_SAYING: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class MachineConditions:
-    """What the machine was like while a session measured, and how often it may be misjudged.
+    """What the machine was like during a session, and the error rates of judging by it.
 
     Attributes:
         yardstick: seconds a request of the reference model; None if it was not measured.
-        scaled: metrics that the machine's speed changes as it changes the yardstick's.
-        unquiet: what else the machine did, if that was too much for speeds to be judged.
-        unlike: how the machine's speed differs from what it was, if by too much for that.
-        note: how the machine's speed differs, if that was allowed for.
-        alpha: of sessions on unchanged code, the share that may have a FAIL, a budget.
+        scaled: metrics that change with the machine's speed as the yardstick does.
+        noisy: which other work kept speeds from being judged; empty if none did.
+        speed_changed: by how much the machine's speed changed, if by too much to judge speeds.
+        note: by how much the machine's speed changed, if that was allowed for.
+        alpha: of sessions on unchanged code, the share that may FAIL, per budget.
         beta: of losses that a budget must find, the share that may pass.
     """
 
     yardstick: float | None = None
     scaled: frozenset[str] = frozenset()
-    unquiet: str = ""
-    unlike: str = ""
+    noisy: str = ""
+    speed_changed: str = ""
     note: str = ""
     alpha: float = 0.025
     beta: float = 0.05
 
 
 UNKNOWN_CONDITIONS: Final = MachineConditions()
-"""A day of which nothing is known."""
+"""Of a session without a yardstick and a usage of the machine."""
 
 
 def scaled_metrics(plan: Plan) -> frozenset[str]:
-    """The metrics that a slower machine makes worse by as much as it slows the yardstick.
-
-    Where requests come by themselves, their rate is not the machine's.
-    """
+    """The metrics that a slower machine makes worse by as much as it slows the yardstick."""
     return _SCALED_IN_OPEN_LOOP if plan.open_loop else _SCALED
 
 
 def scaled_metrics_of(scenario: str) -> frozenset[str]:
-    """The same for what was measured with a scenario, given as the text of it that is stored."""
+    """The same for a measurement's scenario, given as the stored text."""
     open_loop = scenario.partition("(")[0] in _OPEN_LOOPS
     return _SCALED_IN_OPEN_LOOP if open_loop else _SCALED
 
 
 def needs_yardstick(plan: Plan) -> bool:
-    """Whether the machine's speed makes a difference to what a plan judges.
+    """Whether the machine's speed matters to what a plan judges.
 
-    It allows for speeds of a load, and tells whether those of a training can be compared at all.
+    Speeds of a load are corrected by it; those of a training are compared only if it is the same.
     """
     scaled = scaled_metrics(plan)
     return any(
@@ -87,24 +85,24 @@ def needs_yardstick(plan: Plan) -> bool:
     )
 
 
-def conditions_of(  # noqa: PLR0913 - what is known, and how often one may err
+def conditions_of(  # noqa: PLR0913 - the sources of the conditions, and two error rates
     plan: Plan,
-    found: Measurement,
+    measurement: Measurement,
     accepted: BaselineEntry | None,
     yardstick: float | None,
     *,
     alpha: float,
     beta: float,
 ) -> MachineConditions:
-    """What there is to know of the machine.
+    """The conditions of a session.
 
-    Refused are, as in the project's research (2.2), a yardstick outside of 0.8 to 1.25 of that of
-    the accepted sessions, and a machine of which the host took 5 % or others 20 %.
+    Speeds are not judged if the yardstick is outside of 0.8 to 1.25 times that of the accepted
+    sessions, or if the host took 5 % of the machine or other processes 20 %.
 
     Args:
-        plan: what was asked.
-        found: what was measured.
-        accepted: what it is held against, if there is anything.
+        plan: of the measurement.
+        measurement: of this session.
+        accepted: the baseline, if there is one.
         yardstick: seconds a request of the reference model, if it was measured.
         alpha: error rate of a FAIL.
         beta: error rate of a PASS.
@@ -113,15 +111,16 @@ def conditions_of(  # noqa: PLR0913 - what is known, and how often one may err
     times = f"{change:.2f} times as long as in the baseline's sessions" if change else ""
     least, most = ALIKE
     alike = change is None or least <= change <= most
-    unquiet = noise_note(found.usage) if found.usage else ""
+    noisy = noise_note(measurement.usage) if measurement.usage else ""
     worth_saying = change is not None and abs(change - 1) >= _WORTH_SAYING
     allowed_for = f"the reference model took {times}, which was allowed for"
+    changed = f"the machine is not what it was: the reference model took {times}"
     return MachineConditions(
         yardstick=yardstick,
         scaled=scaled_metrics(plan),
-        unquiet=unquiet,
-        unlike="" if alike else f"the machine is not what it was: the reference model took {times}",
-        note=allowed_for if alike and worth_saying and not unquiet else "",
+        noisy=noisy,
+        speed_changed="" if alike else changed,
+        note=allowed_for if alike and worth_saying and not noisy else "",
         alpha=alpha,
         beta=beta,
     )

@@ -1,4 +1,4 @@
-"""The error rates that a run promises."""
+"""The error rates that a run promises, and their share for each budget."""
 
 from __future__ import annotations
 
@@ -8,28 +8,25 @@ from typing import Final
 ALPHA: Final = 0.01
 """Of all runs on unchanged code, the share that may have a FAIL."""
 
-
 BETA: Final = 0.05
 """Of all losses that a budget must find, the share that may pass."""
 
+SLOTTED: Final = frozenset({"throughput", "goodput", "mean", "p50", "p90", "p95", "p99", "p99.9"})
+"""Names of the metrics that slots can decide."""
 
 _SCREEN: Final = 0.05
-
-
 _CONFIRM: Final = 0.05
-
-
-_SCREENED: Final = 0.1
+_SCREENED: Final = 0.1  # of unchanged code, the share that fails the screen at the most
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorRates:
     """Error rates of one budget, so that those of the whole run keep to `ALPHA`.
 
-    A FAIL of the screen is confirmed on fresh pairs, so both rates count. The screen's holds for
-    the pairs that it measured, and what processes differ by can double it; one in ten is taken
-    to get through it at the most (in simulations with a spread of 2 % between pairs, 9 %), and the
-    confirmation keeps the rest.
+    A FAIL of the screen is confirmed on fresh pairs, so the two rates multiply. The screen's rate
+    holds for the pairs that it measured, and the variance between pairs can double it; so one in
+    ten is assumed to fail the screen (in simulations with a spread of 2 % between pairs, 9 %),
+    and the confirmation makes up for the rest.
 
     Attributes:
         budgets: how many relative budgets the run has.
@@ -39,7 +36,7 @@ class ErrorRates:
 
     @property
     def screen(self) -> float:
-        """Of the first stage, on the pairs that are there."""
+        """Of a duel's first stage, on the pairs that are there."""
         return _SCREEN / max(1, self.budgets)
 
     @property
@@ -49,9 +46,5 @@ class ErrorRates:
 
     @property
     def confirm(self) -> float:
-        """Of the second, on fresh pairs."""
+        """Of a duel's second stage, on fresh pairs."""
         return min(_CONFIRM, self.stored / _SCREENED)
-
-
-SLOTTED: Final = frozenset({"throughput", "goodput", "mean", "p50", "p90", "p95", "p99", "p99.9"})
-"""Names of the metrics that slots can decide."""

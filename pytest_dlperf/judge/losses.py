@@ -1,9 +1,14 @@
-"""Contrasts: what two sides' sessions say of a loss of one metric, whatever kind it is of."""
+"""The loss of one metric: what two sides show of it, what a budget allows, and what that proves.
+
+A loss is above 0 when the candidate is worse. Of a share it is in shares of one; of any other
+metric it is the logarithm of the ratio of costs.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
@@ -16,39 +21,117 @@ from pytest_dlperf.statistics.prediction import Prediction, Session, contrast
 from pytest_dlperf.statistics.proportions import accuracy_decision, are_bits, mcnemar, paired_seeds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.row_evidence import Rows, RowScores
+    from pytest_dlperf.statistics.estimate import Decision
 
 
-_FARTHEST: Final = 100.0  # a logarithm, beyond anything that is measured
-_MANY: Final = 1_000_000  # degrees of freedom of what is as good as normal
-_VERDICTS: Final = {"FAIL": Verdict.FAIL, "PASS": Verdict.PASS, None: Verdict.INCONCLUSIVE}
-
+VERDICTS: Final = MappingProxyType[Literal["FAIL", "PASS"] | None, Verdict](
+    {"FAIL": Verdict.FAIL, "PASS": Verdict.PASS, None: Verdict.INCONCLUSIVE}
+)
+"""The verdict of what is proven."""
 
 FEWEST_SEEDS: Final = 3
-"""Trainings from fewer seeds do not tell whether accuracy was lost."""
-_FLOOR: Final = 1e-12
+"""Trainings from fewer seeds do not show whether accuracy was lost."""
+
+_LEAST_VALUE: Final = 1e-12  # a value of 0 has no logarithm
+_FARTHEST: Final = 100.0  # a logarithm, beyond anything that is measured
+_MANY: Final = 1_000_000  # degrees of freedom of what is as good as normal
+
+
+def log_cost(metric: Metric, value: float) -> float:
+    """The logarithm of a value, with the sign with which more is worse."""
+    return oriented(metric, math.log(max(value, _LEAST_VALUE)))
+
+
+def cost(metric: Metric, value: float) -> float:
+    """What losses of a metric are differences of: a share as it is, of other metrics `log_cost`."""
+    return oriented(metric, value) if metric.unit == "share" else log_cost(metric, value)
+
+
+def oriented(metric: Metric, value: float) -> float:
+    """A value with the sign with which more is worse."""
+    return value if metric.better == "lower" else -value
+
+
+def metric_after(metric: Metric, base: float, loss: float) -> float:
+    """The value of a metric that was `base`, after a loss."""
+    signed = oriented(metric, loss)
+    return base + signed if metric.unit == "share" else base * math.exp(signed)
+
+
+def changed_by(metric: Metric, loss: float) -> float:
+    """A loss as the change of the metric's own value: a ratio minus one, or a difference."""
+    # From 0, so that nothing is shown as -0.
+    signed = loss if metric.better == "lower" else 0.0 - loss
+    if metric.unit == "share":
+        return min(1.0, max(-1.0, signed))
+    return math.expm1(min(_FARTHEST, signed))
+
+
+def change_by(metric: Metric, loss: Estimate) -> Estimate:
+    """`changed_by`, with the interval."""
+    low, high = sorted((changed_by(metric, loss.low), changed_by(metric, loss.high)))
+    return Estimate(changed_by(metric, loss.value), low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class LossLimits:
+    """The two losses that decide a relative budget.
+
+    Attributes:
+        allowed: FAIL when more is proven; below 0 where a gain is demanded.
+        line: PASS when this much is excluded; at least `allowed`.
+    """
+
+    allowed: float
+    line: float
+
+    @classmethod
+    def of(cls, budget: Budget, base: float) -> LossLimits:
+        """Those of a relative budget, for the baseline's value."""
+        metric = budget.metric
+        return cls.allowing(metric, cost(metric, budget.limit(base)) - cost(metric, base))
+
+    @classmethod
+    def allowing(cls, metric: Metric, allowed: float) -> LossLimits:
+        """Those of a loss that is allowed: the line is that loss, or `detect` if it is more.
+
+        A budget that demands a gain passes only when the gain is proven: `detect` is about losses.
+        """
+        if allowed < 0:
+            return cls(allowed, allowed)
+        detect = metric.detect if metric.unit == "share" else math.log1p(metric.detect)
+        return cls(allowed, max(allowed, detect))
 
 
 class LossEvidence(Protocol):
-    """What is known of a loss: in shares of one, or as a logarithm of the cost."""
+    """What is known of a loss."""
 
     @property
     def loss(self) -> Estimate:
-        """The loss with its 95 % interval, above 0 when it is worse."""
+        """The loss with its 95 % interval."""
         ...
 
     @property
     def errs(self) -> bool:
-        """Whether it has a part in the error rate."""
+        """Whether it takes a part of the error rate."""
         ...
 
-    def verdict(self, alpha: float, beta: float) -> Verdict:
-        """FAIL, where a loss is proven; PASS, where one of `detect` is excluded."""
+    def decision(self, limits: LossLimits, alpha: float, beta: float) -> Decision | None:
+        """What is proven of a budget, both errors below a half; None if neither is.
+
+        Args:
+            limits: of the budget.
+            alpha: how often a loss of `limits.allowed` may FAIL.
+            beta: how often a loss of `limits.line` may PASS.
+        """
         ...
 
     def improved(self, alpha: float) -> bool:
@@ -56,42 +139,70 @@ class LossEvidence(Protocol):
         ...
 
     def visible(self, alpha: float) -> float | None:
-        """The loss at which it would have been a FAIL; None if that is not known."""
+        """The loss beyond what is allowed that would have been a FAIL; None if not known."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredLoss:
-    """What was measured with an error.
+    """A loss that was measured with an error.
 
     Attributes:
-        found: the loss as a t-distribution.
-        line: the loss that has to be excluded for a PASS.
-        errs: it has a part in the error rate.
+        measured: the loss as a t-distribution.
+        errs: it takes a part of the error rate.
     """
 
-    found: Prediction
-    line: float
+    measured: Prediction
     errs: bool = True
 
     @property
     def loss(self) -> Estimate:
-        """The loss with its interval."""
-        return self.found.estimate()
+        """The loss with its 95 % interval."""
+        return self.measured.estimate()
 
-    def verdict(self, alpha: float, beta: float) -> Verdict:
-        """By the two one-sided ends of the interval."""
-        if self.found.low(alpha) > 0:
-            return Verdict.FAIL
-        return Verdict.PASS if self.found.high(beta) < self.line else Verdict.INCONCLUSIVE
+    def decision(self, limits: LossLimits, alpha: float, beta: float) -> Decision | None:
+        """By the one-sided ends of the interval at either rate."""
+        if self.measured.low(alpha) > limits.allowed:
+            return "FAIL"
+        return "PASS" if self.measured.high(beta) < limits.line else None
 
     def improved(self, alpha: float) -> bool:
         """Whether the upper end is below 0."""
-        return self.found.high(alpha) < 0
+        return self.measured.high(alpha) < 0
 
-    def visible(self, alpha: float) -> float | None:
+    def visible(self, alpha: float) -> float:
         """The distance from the loss to the lower end."""
-        return self.found.loss - self.found.low(alpha)
+        return self.measured.loss - self.measured.low(alpha)
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalLoss:
+    """A loss of which only the 95 % interval is known, which decides whatever the error rates.
+
+    Attributes:
+        loss: with its interval.
+        errs: it takes a part of the error rate.
+    """
+
+    loss: Estimate
+    errs: bool = True
+
+    def decision(self, limits: LossLimits, alpha: float, beta: float) -> Decision | None:
+        """By the ends of the interval."""
+        del alpha, beta
+        if self.loss.low > limits.allowed:
+            return "FAIL"
+        return "PASS" if self.loss.high < limits.line else None
+
+    def improved(self, alpha: float) -> bool:
+        """Whether the upper end is below 0."""
+        del alpha
+        return self.loss.high < 0
+
+    def visible(self, alpha: float) -> float:
+        """The distance from the loss to the lower end."""
+        del alpha
+        return self.loss.value - self.loss.low
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,31 +213,28 @@ class PairedLoss:
         only_base: rows that the base alone has right.
         only_candidate: rows that the candidate alone has right.
         rows: rows that both answered, at least one.
-        line: the loss that has to be excluded for a PASS.
-        errs: it has a part in the error rate.
+        errs: it takes a part of the error rate.
     """
 
     only_base: int
     only_candidate: int
     rows: int
-    line: float
     errs: bool = True
 
     @property
     def loss(self) -> Estimate:
-        """The share of rows that was lost, with its interval."""
+        """The share of rows that was lost, with its 95 % interval."""
         return loss_of_pairs(self.only_base, self.only_candidate, self.rows)
 
-    def verdict(self, alpha: float, beta: float) -> Verdict:
+    def decision(self, limits: LossLimits, alpha: float, beta: float) -> Decision | None:
         """By exact tests; see `accuracy_decision`."""
-        decision = accuracy_decision(
+        return accuracy_decision(
             *(self.only_base, self.only_candidate, self.rows),
-            allowed=0.0,
-            line=self.line,
+            allowed=limits.allowed,
+            line=limits.line,
             alpha=alpha,
             beta=beta,
         )
-        return _VERDICTS[decision]
 
     def improved(self, alpha: float) -> bool:
         """Whether McNemar's test proves a gain."""
@@ -140,16 +248,16 @@ class PairedLoss:
 
 @dataclass(frozen=True, slots=True)
 class CountedLoss:
-    """Shares that were counted, whose noise nobody knows: only a large change says something.
+    """A difference of counted shares whose noise is not known: only a large one decides.
 
     Attributes:
         change: what the candidate has more of.
-        line: the least change that counts.
-        errs: it has no part in the error rate.
+        least: the least change that counts.
+        errs: it takes no part of the error rate.
     """
 
     change: float
-    line: float
+    least: float
     errs: bool = False
 
     @property
@@ -157,73 +265,22 @@ class CountedLoss:
         """The change, without an interval."""
         return counted(self.change)
 
-    def verdict(self, alpha: float, beta: float) -> Verdict:
-        """FAIL beyond the line, PASS without a loss."""
-        del alpha, beta
-        if self.change > self.line:
-            return Verdict.FAIL
-        return Verdict.PASS if self.change <= 0 else Verdict.INCONCLUSIVE
+    def decision(self, limits: LossLimits, alpha: float, beta: float) -> Decision | None:
+        """FAIL beyond the least change that counts, PASS without a loss."""
+        del limits, alpha, beta
+        if self.change > self.least:
+            return "FAIL"
+        return "PASS" if self.change <= 0 else None
 
     def improved(self, alpha: float) -> bool:
-        """Whether there is a gain beyond the line."""
+        """Whether there is a gain that counts."""
         del alpha
-        return self.change < -self.line
+        return self.change < -self.least
 
     def visible(self, alpha: float) -> float | None:
-        """The line."""
+        """The least change that counts."""
         del alpha
-        return self.line
-
-
-def contrast_of(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> Prediction:
-    """What was lost of a speed or a size, as a logarithm of its cost.
-
-    Args:
-        metric: one that a session of both sides has; no share.
-        base: sessions of the code to compare with.
-        candidate: sessions of the code that is compared, under the same conditions.
-    """
-    scaled = metric.name in scaled_metrics_of(candidate.scenario)
-    # The interval of a loss is about other rows than these; and these were the same.
-    same = same_rows(metric, candidate, base)
-    then, now = (
-        [
-            session_of(
-                metric,
-                counted(found.value) if same else found,
-                session.yardstick if scaled else None,
-            )
-            for session in side.sessions
-            if (found := session.metrics.get(metric.name)) is not None
-        ]
-        for side in (base, candidate)
-    )
-    return contrast(then, now, math.log1p(metric.run_noise))
-
-
-def unpaired(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> Prediction:
-    """What the newest sessions say was lost of a share, in shares of one, by their intervals."""
-    old, new = (
-        next(s.metrics[metric.name] for s in reversed(side.sessions) if metric.name in s.metrics)
-        for side in (base, candidate)
-    )
-    lost, reach = share_lost(metric, old, new)
-    return Prediction(lost, reach / NORMAL_REACH, _MANY)
-
-
-def change_by(metric: Metric, loss: Estimate) -> Estimate:
-    """A loss as the change of the metric's own value, with its interval."""
-    low, high = sorted((changed_by(metric, loss.low), changed_by(metric, loss.high)))
-    return Estimate(changed_by(metric, loss.value), low, high)
-
-
-def changed_by(metric: Metric, loss: float) -> float:
-    """A ratio minus one, or the difference of shares."""
-    # From 0, so that nothing is shown as -0.
-    signed = loss if metric.better == "lower" else 0.0 - loss
-    if metric.unit == "share":
-        return min(1.0, max(-1.0, signed))
-    return math.expm1(min(_FARTHEST, signed))
+        return self.least
 
 
 class Answered(Protocol):
@@ -242,130 +299,134 @@ class Answered(Protocol):
         """The accuracy from each seed, of trainings from several."""
 
 
-def lost_rows(metric: Metric, found: Answered, base: Answered) -> tuple[int, int, int] | None:
-    """Rows that were lost, rows that were won, and rows that both answered, at least one.
+def loss_on_rows(
+    metric: Metric, candidate: Answered, base: Answered
+) -> PairedLoss | MeasuredLoss | None:
+    """What is known of the loss of a share from the rows that both sides answered.
 
-    Args:
-        metric: a share.
-        found: what is judged.
-        base: what it is held against.
+    Rows that are right or wrong are counted. The mean loss of other scores has Student's t for
+    pairs (Student 1908): with `d` the n losses of rows, `mean(d)` and its standard error
+    `sd(d) / sqrt(n)`, n - 1 degrees of freedom. Where no score differs, nothing was lost on these
+    rows, and there is no error.
 
     Returns:
-        None where rows are not right or wrong, or not the same.
+        None where the rows are not the same, or a single one leaves its noise unknown.
     """
     if metric.name == "accuracy":
-        if found.rows is None or base.rows is None or not found.rows.pairable(base.rows):
+        if candidate.rows is None or base.rows is None or not candidate.rows.pairable(base.rows):
             return None
-        pairs = found.rows.pairs(base.rows)
-        return pairs if pairs[-1] else None
-    both = _scores(metric, found, base)
-    if both is None or not are_bits(np.concatenate(both)):
-        return None
-    lost, won = (int((a > b).sum()) for a, b in ((both[1], both[0]), both))
-    return (lost, won, len(both[0])) if metric.better == "higher" else (won, lost, len(both[0]))
+        pairs = candidate.rows.pairs(base.rows)
+        return PairedLoss(*pairs) if pairs[-1] else None
+    both = _scores(metric, candidate, base)
+    return _loss_in_scores(metric, *both) if both is not None else None
 
 
-def lost_scores(metric: Metric, found: Answered, base: Answered) -> Prediction | None:
-    """The mean loss of scores on the same rows, with Student's t for pairs (Student 1908).
-
-    With `d` the n losses of rows, `mean(d)` and its standard error `sd(d) / sqrt(n)`, n - 1 degrees
-    of freedom. Where no score differs, nothing was lost on these rows, and there is no error.
-
-    Args:
-        metric: a user's share.
-        found: what is judged.
-        base: what it is held against.
-
-    Returns:
-        None where the rows are not the same, or one alone differs: its noise is not known.
-    """
-    both = _scores(metric, found, base)
-    if both is None:
-        return None
-    losses = both[1] - both[0] if metric.better == "higher" else both[0] - both[1]
+def _loss_in_scores(
+    metric: Metric, now: NDArray[np.float64], then: NDArray[np.float64]
+) -> PairedLoss | MeasuredLoss | None:
+    losses = then - now if metric.better == "higher" else now - then
     rows = len(losses)
+    if are_bits(now) and are_bits(then):
+        return PairedLoss(int((losses > 0).sum()), int((losses < 0).sum()), rows)
     if not losses.any():
-        return Prediction(0.0, 0.0, max(1, rows - 1))
+        return MeasuredLoss(Prediction(0.0, 0.0, max(1, rows - 1)))
     if rows == 1:
         return None
     error = float(np.std(losses, ddof=1)) / math.sqrt(rows)
-    return Prediction(float(losses.mean()), error, rows - 1)
+    return MeasuredLoss(Prediction(float(losses.mean()), error, rows - 1))
 
 
-def lost_on_rows(metric: Metric, found: Answered, base: Answered) -> Estimate | None:
-    """What was lost of a share on the rows that both answered, with its 95 % interval.
-
-    None if there are no such rows.
-    """
-    pairs = lost_rows(metric, found, base)
-    if pairs is not None:
-        return loss_of_pairs(*pairs)
-    paired = lost_scores(metric, found, base)
-    return paired.estimate() if paired is not None else None
+def lost_on_rows(metric: Metric, candidate: Answered, base: Answered) -> Estimate | None:
+    """The loss of a share on the rows that both sides answered; None if there are no such rows."""
+    evidence = loss_on_rows(metric, candidate, base)
+    return evidence.loss if evidence is not None else None
 
 
-def lost_share(metric: Metric, found: Answered, base: Answered) -> Estimate | None:
-    """What was lost of a share, row by row or seed by seed, with its 95 % interval.
-
-    None if neither the rows nor the seeds are the same.
-    """
-    on_rows = lost_on_rows(metric, found, base)
+def lost_share(metric: Metric, candidate: Answered, base: Answered) -> Estimate | None:
+    """The loss of a share, row by row or seed by seed; None if neither are the same."""
+    on_rows = lost_on_rows(metric, candidate, base)
     if on_rows is not None:
         return on_rows
-    if metric.name == "accuracy" and len(found.seeds) == len(base.seeds) >= FEWEST_SEEDS:
-        return paired_seeds(np.array(base.seeds), np.array(found.seeds)).loss
+    if metric.name == "accuracy" and len(candidate.seeds) == len(base.seeds) >= FEWEST_SEEDS:
+        return paired_seeds(np.array(base.seeds), np.array(candidate.seeds)).loss
     return None
 
 
-def share_decision(  # noqa: PLR0913 - two sides, and two lines with an error each
-    metric: Metric,
-    found: Answered,
-    base: Answered,
-    *,
-    allowed: float,
-    line: float,
-    alpha: float,
-    beta: float,
-) -> Literal["FAIL", "PASS"] | None:
-    """What the rows that both answered prove of a budget on a share.
-
-    Args:
-        metric: a share.
-        found: what is judged.
-        base: what it is held against.
-        allowed: the share that may be lost; below 0 where a gain is demanded.
-        line: the loss that has to be excluded for a PASS, at least `allowed`.
-        alpha: how often a loss of `allowed` may FAIL, below a half.
-        beta: how often a loss of `line` may PASS, below a half.
+def unpaired_loss(metric: Metric, base: Estimate, now: Estimate) -> tuple[float, float]:
+    """The loss between two independent intervals.
 
     Returns:
-        None where neither is proven, or the rows are not the same.
+        The loss, and how far its interval reaches to either side.
     """
-    pairs = lost_rows(metric, found, base)
-    if pairs is not None:
-        return accuracy_decision(*pairs, allowed=allowed, line=line, alpha=alpha, beta=beta)
-    paired = lost_scores(metric, found, base)
-    if paired is None:
-        return None
-    if paired.low(alpha) > allowed:
-        return "FAIL"
-    return "PASS" if paired.high(beta) < line else None
+    then, present = (abs(cost(metric, one.high) - cost(metric, one.low)) / 2 for one in (base, now))
+    return cost(metric, now.value) - cost(metric, base.value), math.hypot(present, then)
 
 
-def same_rows(metric: Metric, found: Answered, base: Answered) -> bool:
-    """Whether a metric of answers, no share, is the mean over the same rows on both sides."""
-    if metric.by_user:
-        return _scores(metric, found, base) is not None
-    rows, before = found.rows, base.rows
-    return metric.name == "loss" and bool(rows and before and rows.pairable(before))
+def unpaired(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> Prediction:
+    """The loss of a share between the newest sessions of both sides, by their intervals."""
+    old, new = (
+        next(s.metrics[metric.name] for s in reversed(side.sessions) if metric.name in s.metrics)
+        for side in (base, candidate)
+    )
+    lost, reach = unpaired_loss(metric, old, new)
+    return Prediction(lost, reach / NORMAL_REACH, _MANY)
 
 
-def _scores(
-    metric: Metric, found: Answered, base: Answered
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    if not metric.by_user or found.scores is None or base.scores is None:
-        return None
-    return found.scores.pairs(base.scores, metric.name)
+def contrast_of(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> Prediction:
+    """The loss of a speed or a size between the sessions of two sides.
+
+    Args:
+        metric: one that a session of both sides has; no share.
+        base: sessions of the code to compare with.
+        candidate: sessions of the code that is compared, under the same conditions.
+    """
+    then, now = (
+        [
+            (session.metrics[metric.name], session.yardstick)
+            for session in side.sessions
+            if metric.name in session.metrics
+        ]
+        for side in (base, candidate)
+    )
+    return loss_of_sessions(
+        metric,
+        then,
+        now,
+        scaled=metric.name in scaled_metrics_of(candidate.scenario),
+        paired=same_rows(metric, candidate, base),
+    )
+
+
+def loss_of_sessions(
+    metric: Metric,
+    then: Iterable[tuple[Estimate, float | None]],
+    now: Iterable[tuple[Estimate, float | None]],
+    *,
+    scaled: bool,
+    paired: bool,
+) -> Prediction:
+    """The loss of a speed or a size, see `contrast`.
+
+    Args:
+        metric: no share.
+        then: by session of the base: the value, and the yardstick's seconds if it was measured.
+        now: the same of the candidate.
+        scaled: whether the machine's speed is allowed for.
+        paired: whether both sides answered the same rows.
+    """
+    base, candidate = (
+        [
+            session_of(
+                metric,
+                # The interval of a mean over rows is about other rows than these.
+                counted(measured.value) if paired else measured,
+                yardstick if scaled else None,
+            )
+            for measured, yardstick in side
+        ]
+        for side in (then, now)
+    )
+    return contrast(base, candidate, math.log1p(metric.run_noise))
 
 
 def session_of(metric: Metric, measured: Estimate, yardstick: float | None) -> Session:
@@ -373,7 +434,7 @@ def session_of(metric: Metric, measured: Estimate, yardstick: float | None) -> S
 
     Args:
         metric: no share.
-        measured: what the session found.
+        measured: in the session.
         yardstick: seconds a request of the reference model, if that is to be allowed for.
     """
     low, high = log_cost(metric, measured.low), log_cost(metric, measured.high)
@@ -384,60 +445,17 @@ def session_of(metric: Metric, measured: Estimate, yardstick: float | None) -> S
     )
 
 
-def allowed_loss(budget: Budget, base: float) -> float:
-    """The loss that a relative budget allows, in shares of one or as a logarithm of the cost.
-
-    Args:
-        budget: the condition.
-        base: the baseline's value.
-    """
-    metric, limit = budget.metric, budget.limit(base)
-    if metric.unit == "share":
-        return _worse(metric, limit) - _worse(metric, base)
-    return log_cost(metric, limit) - log_cost(metric, base)
+def same_rows(metric: Metric, candidate: Answered, base: Answered) -> bool:
+    """Whether a metric of answers, no share, is the mean over the same rows on both sides."""
+    if metric.by_user:
+        return _scores(metric, candidate, base) is not None
+    rows, before = candidate.rows, base.rows
+    return metric.name == "loss" and bool(rows and before and rows.pairable(before))
 
 
-def loss_to_find(metric: Metric, allowed: float) -> float:
-    """The loss that must be excluded for a PASS: what is allowed, or `detect` if that is more.
-
-    Args:
-        metric: what is judged.
-        allowed: loss that its budget allows, in shares of one or as a logarithm.
-
-    Returns:
-        In the same unit as `allowed`.
-    """
-    if allowed < 0:
-        # A budget that demands a gain passes only when it is proven; detect is about losses.
-        return allowed
-    return max(allowed, metric.detect if metric.unit == "share" else math.log1p(metric.detect))
-
-
-def _worse(metric: Metric, value: float) -> float:
-    return value if metric.better == "lower" else -value
-
-
-def log_cost(metric: Metric, value: float) -> float:
-    """The logarithm of a metric, with the sign with which more is worse."""
-    return _worse(metric, math.log(max(value, _FLOOR)))
-
-
-def metric_after(metric: Metric, base: float, loss: float) -> float:
-    """The value of the metric after a loss, in points or as a logarithm."""
-    signed = _worse(metric, loss)
-    return base + signed if metric.unit == "share" else base * math.exp(signed)
-
-
-def share_lost(metric: Metric, base: Estimate, now: Estimate) -> tuple[float, float]:
-    """What was lost of a share by two intervals that know nothing of each other.
-
-    Args:
-        metric: a share.
-        base: what it was.
-        now: what it is.
-
-    Returns:
-        The loss in shares of one, and how far its interval reaches to either side.
-    """
-    reach = math.hypot(now.high - now.low, base.high - base.low) / 2
-    return _worse(metric, now.value) - _worse(metric, base.value), reach
+def _scores(
+    metric: Metric, candidate: Answered, base: Answered
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    if not metric.by_user or candidate.scores is None or base.scores is None:
+        return None
+    return candidate.scores.pairs(base.scores, metric.name)

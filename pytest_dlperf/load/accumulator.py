@@ -1,4 +1,8 @@
-"""Teller: counts a run while it lasts, segment by segment, in bounded memory."""
+"""The accumulator: turns the segments of a run into its totals, in bounded memory.
+
+Up to `EXACT` requests every sample is kept. Beyond, samples are counted in time buckets, with
+histograms of their latencies.
+"""
 
 from __future__ import annotations
 
@@ -32,26 +36,24 @@ if TYPE_CHECKING:
 
 
 EXACT: Final = 1 << 20
-"""Up to so many requests each is kept; beyond, latencies are counted in bins of 0.2 %."""
+"""The most requests whose samples are kept; beyond, latencies are counted in bins of 0.2 %."""
 
-_WAITED: Final = 0.01  # share of all latency; more, and queries wait for one another
-
-
-_WINDOWS: Final = 200
-_MOST: Final = 2 * _WINDOWS
+_WAITED: Final = 0.01  # share of queueing in all latency above which queries are not independent
+_BUCKETS: Final = 200
+_MOST: Final = 2 * _BUCKETS
 _POINT_NS: Final = 100_000_000
 _FINEST: Final = 8  # a tenth of a second in nanoseconds is divisible by 2^8
 
 
 class Accumulator:
-    """Takes the segments of a run, in order, and says what they come to.
+    """Takes the segments of a run, in order, and returns their totals.
 
     Args:
-        started_ns: clock reading when the run began.
-        seconds: for how long requests come.
-        replicas: how many there are.
+        started_ns: clock reading at the start of the run.
+        seconds: how long requests arrive.
+        replicas: number of replicas.
         slo: seconds within which an answer counts towards goodput; None counts none.
-        exact: requests up to which each is kept.
+        exact: the most requests whose samples are kept.
     """
 
     def __init__(
@@ -68,30 +70,30 @@ class Accumulator:
         self._slo = slo
         self._exact = exact
         self._totals = _CallTotals(started_ns, seconds, replicas)
-        self._grid = TimeBuckets(started_ns, seconds)
+        self._buckets = TimeBuckets(started_ns, seconds)
         self._kept: list[Samples] = []
-        self._windows: BucketedCounts | None = None
+        self._bucketed: BucketedCounts | None = None
 
     def add(self, segment: Samples) -> None:
-        """Take the next segment, its outcomes known."""
+        """Add the next segment, with its real outcomes."""
         self._totals.add(segment)
-        self._grid.reach(self._totals.ended_ns)
-        if self._windows is None and self._totals.requests > self._exact:
-            self._windows = BucketedCounts(self._grid, self._slo)
+        self._buckets.reach(self._totals.ended_ns)
+        if self._bucketed is None and self._totals.requests > self._exact:
+            self._bucketed = BucketedCounts(self._buckets, self._slo)
         self._kept.append(segment)
-        if self._windows is not None:
+        if self._bucketed is not None:
             for kept in self._kept:
-                self._windows.add(kept)
+                self._bucketed.add(kept)
             self._kept.clear()
 
-    def tally(self) -> LoadTotals:
+    def totals(self) -> LoadTotals:
         """What all segments so far come to."""
         totals = self._totals
         span_ns = totals.ended_ns - self._started_ns
-        if self._windows is not None:
-            counted = self._windows.counted(span_ns)
+        if self._bucketed is not None:
+            counted = self._bucketed.counted(span_ns)
         else:
-            counted = _count_each(self._kept, self._grid, span_ns, self._slo)
+            counted = _count_each(self._kept, self._buckets, span_ns, self._slo)
         return LoadTotals(
             started_ns=self._started_ns,
             seconds=self._seconds,
@@ -100,13 +102,13 @@ class Accumulator:
             latencies=counted.latencies,
             longest_ns=counted.longest_ns,
             points=counted.points,
-            point_ns=self._grid.point_ns,
+            point_ns=self._buckets.point_ns,
             point_latencies=counted.point_latencies,
             queue_ns=counted.queue_ns,
             service_ns=counted.service_ns,
             batch_sizes=totals.batch_sizes,
             replicas=totals.replicas,
-            wakes=totals.wakes,
+            wake_ups=totals.wake_ups,
             in_time=totals.in_time,
             unfinished=totals.unfinished,
             rejected=totals.rejected,
@@ -114,7 +116,7 @@ class Accumulator:
 
 
 class _CallTotals:
-    """What adds up over segments, wherever they are cut."""
+    """Sums that do not depend on where segments are cut."""
 
     def __init__(self, started_ns: int, seconds: float, replicas: int) -> None:
         self.requests = 0
@@ -122,7 +124,7 @@ class _CallTotals:
         self.in_time = 0
         self.unfinished = 0
         self.rejected = 0
-        self.wakes = TimerLateness(0, 0, 0)
+        self.wake_ups = TimerLateness(0, 0, 0)
         self._end_ns = started_ns + int(seconds * 1e9)
         self._calls_by_size = np.zeros(0, np.int64)
         self._work = np.zeros((3, replicas), np.int64)
@@ -135,7 +137,7 @@ class _CallTotals:
 
     @property
     def replicas(self) -> tuple[ReplicaUse, ...]:
-        """What each replica did."""
+        """Use of each replica."""
         return tuple(ReplicaUse(*each) for each in self._work.T.tolist())
 
     def add(self, segment: Samples) -> None:
@@ -147,10 +149,10 @@ class _CallTotals:
         self.unfinished += segment.unfinished
         self.rejected += segment.rejected
         late_ns = segment.late_ns
-        self.wakes = TimerLateness(
-            count=self.wakes.count + len(late_ns),
-            late=self.wakes.late + int((late_ns > LATE_NS).sum()),
-            worst_ns=max(self.wakes.worst_ns, int(late_ns.max(initial=0))),
+        self.wake_ups = TimerLateness(
+            count=self.wake_ups.count + len(late_ns),
+            late=self.wake_ups.late + int((late_ns > LATE_NS).sum()),
+            worst_ns=max(self.wake_ups.worst_ns, int(late_ns.max(initial=0))),
         )
         by_size = np.bincount(size, minlength=len(self._calls_by_size))
         by_size[: len(self._calls_by_size)] += self._calls_by_size
@@ -161,19 +163,19 @@ class _CallTotals:
 
 
 def _count_each(
-    segments: Sequence[Samples], grid: TimeBuckets, span_ns: int, slo: float | None
+    segments: Sequence[Samples], buckets: TimeBuckets, span_ns: int, slo: float | None
 ) -> RequestCounts:
-    """Count segments whose every request was kept: block borders and percentiles are exact."""
+    """Count segments whose samples were kept: block borders and percentiles are exact."""
     reading = Reading(slo)
-    block_of_call = blocks_of(_joined([s.done_ns for s in segments]), grid.started_ns, BLOCKS)
+    block_of_call = blocks_of(_joined([s.done_ns for s in segments]), buckets.started_ns, BLOCKS)
     blocks = no_intervals(int(block_of_call.max(initial=-1)) + 1)
-    points = no_intervals(grid.points(span_ns))
+    points = no_intervals(buckets.points(span_ns))
     point_latencies = Histogram(len(points))
     latencies, latency_blocks = [], []
     for segment in segments:
         answers = reading.read(segment)
         block, block_of_call = np.split(block_of_call, [len(segment.stop)])
-        point = grid.point(segment.done_ns, span_ns)
+        point = buckets.point(segment.done_ns, span_ns)
         blocks = blocks.plus(answers.calls.grouped(block, len(blocks)))
         points = points.plus(answers.calls.grouped(point, len(points)))
         point_latencies.add(point[answers.call], answers.latency_ns)
@@ -183,7 +185,8 @@ def _count_each(
     each = EachLatency(
         ns=_joined(latencies),
         block=_joined(latency_blocks),
-        apart=waited <= _WAITED * lasted and int(blocks.calls.sum()) >= int(blocks.queries.sum()),
+        separate=waited <= _WAITED * lasted
+        and int(blocks.calls.sum()) >= int(blocks.queries.sum()),
     )
     return RequestCounts(
         blocks=blocks,
@@ -206,51 +209,51 @@ def _median(columns: Sequence[NDArray[np.int64]]) -> float:
 
 
 class TimeBuckets:
-    """Equal windows of time, and points of several windows each.
+    """Equal time buckets, and points of the curves over time, of several buckets each.
 
-    There are about 200 windows, and ten points a second, or 200 points if that is fewer. Should
-    the run last much longer than its time, windows get twice as long, as often as is needed.
+    A run of its planned length has about 200 buckets, and ten points a second but at most 200.
+    If it lasts longer, buckets double in width as often as needed.
 
     Args:
-        started_ns: when the run began.
-        seconds: how long it is to last.
+        started_ns: start of the run.
+        seconds: planned length of the run.
     """
 
     def __init__(self, started_ns: int, seconds: float) -> None:
         planned_ns = max(1, int(seconds * 1e9))
-        point_ns = max(_POINT_NS, -(-planned_ns // _WINDOWS))
+        point_ns = max(_POINT_NS, -(-planned_ns // _BUCKETS))
         self.started_ns = started_ns
-        self.windows = _MOST
-        # Powers of two, by which a point can be divided, and windows be joined again.
-        self._parts = 1 << min(_FINEST, max(0, round(math.log2(point_ns * _WINDOWS / planned_ns))))
-        self.window_ns = point_ns // self._parts
+        self.count = _MOST
+        # A power of two, so that buckets can be joined in pairs.
+        self._parts = 1 << min(_FINEST, max(0, round(math.log2(point_ns * _BUCKETS / planned_ns))))
+        self.width_ns = point_ns // self._parts
 
     @property
     def point_ns(self) -> int:
-        """How long a point is."""
-        return self._parts * self.window_ns
+        """Width of a point."""
+        return self._parts * self.width_ns
 
     def reach(self, ns: int) -> None:
-        """Let the windows reach as far as this time."""
-        while ns - self.started_ns > self.windows * self.window_ns:
-            self.window_ns *= 2
+        """Widen the buckets until they cover this time."""
+        while ns - self.started_ns > self.count * self.width_ns:
+            self.width_ns *= 2
             self._parts = max(1, self._parts // 2)
 
-    def window(self, ends_ns: NDArray[np.int64]) -> NDArray[np.intp]:
-        """The window of what ended then; what ends on a border belongs before it."""
-        return self._place(ends_ns, self.window_ns)
+    def bucket(self, ends_ns: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Bucket of each time; a time on a border belongs to the earlier bucket."""
+        return self._place(ends_ns, self.width_ns)
 
     def points(self, span_ns: int) -> int:
-        """How many points a run has; a rest of less than half a point joins the last one."""
+        """Number of points of a run; a rest of less than half a point joins the last point."""
         return max(1, round(span_ns / self.point_ns))
 
     def point(self, ends_ns: NDArray[np.int64], span_ns: int) -> NDArray[np.intp]:
-        """The point of what ended then, in a run that lasted so long."""
+        """Point of each time in a run of length `span_ns`."""
         return np.minimum(self._place(ends_ns, self.point_ns), self.points(span_ns) - 1)
 
-    def point_of_windows(self, span_ns: int) -> NDArray[np.intp]:
-        """The point of each window, shape `(windows,)`."""
-        return np.minimum(np.arange(self.windows) // self._parts, self.points(span_ns) - 1)
+    def point_of_buckets(self, span_ns: int) -> NDArray[np.intp]:
+        """Point of each bucket, shape `(buckets,)`."""
+        return np.minimum(np.arange(self.count) // self._parts, self.points(span_ns) - 1)
 
     def _place(self, ends_ns: NDArray[np.int64], width_ns: int) -> NDArray[np.intp]:
         return np.maximum(ends_ns - self.started_ns - 1, 0) // width_ns
@@ -258,7 +261,7 @@ class TimeBuckets:
 
 @dataclass(frozen=True, slots=True)
 class RequestCounts:
-    """What calls and queries came to; as in `LoadTotals`."""
+    """Counts of calls and queries; attributes as in `LoadTotals`."""
 
     blocks: Intervals
     latencies: Latencies
@@ -270,60 +273,60 @@ class RequestCounts:
 
 
 class BucketedCounts:
-    """Counts segments by window.
+    """Counts segments by time bucket.
 
     Args:
-        grid: which windows there are; it may grow between two segments.
+        buckets: may widen between two segments.
         slo: seconds within which an answer counts towards goodput; None counts none.
     """
 
-    def __init__(self, grid: TimeBuckets, slo: float | None) -> None:
-        self._grid = grid
-        self._window_ns = grid.window_ns
+    def __init__(self, buckets: TimeBuckets, slo: float | None) -> None:
+        self._buckets = buckets
+        self._width_ns = buckets.width_ns
         self._reading = Reading(slo)
-        self._stretches = no_intervals(grid.windows)
-        self._latencies = Histogram(grid.windows)
+        self._intervals = no_intervals(buckets.count)
+        self._latencies = Histogram(buckets.count)
         self._queue = Histogram(1)
         self._service = Histogram(1)
         self._longest_ns = 0
 
     def add(self, segment: Samples) -> None:
-        """Count the next segment; the grid must reach as far."""
+        """Count the next segment; the buckets must cover it."""
         self._widen()
         answers = self._reading.read(segment)
-        window = self._grid.window(segment.done_ns)
-        self._stretches = self._stretches.plus(answers.calls.grouped(window, self._grid.windows))
-        self._latencies.add(window[answers.call], answers.latency_ns)
+        bucket = self._buckets.bucket(segment.done_ns)
+        self._intervals = self._intervals.plus(answers.calls.grouped(bucket, self._buckets.count))
+        self._latencies.add(bucket[answers.call], answers.latency_ns)
         for histogram, ns in ((self._queue, segment.queue_ns), (self._service, segment.service_ns)):
             histogram.add(np.zeros(len(ns), np.intp), ns)
         self._longest_ns = max(self._longest_ns, int(answers.latency_ns.max(initial=0)))
 
     def counted(self, span_ns: int) -> RequestCounts:
-        """What all segments came to, in a run that lasted so long."""
+        """Counts of all segments, in a run of length `span_ns`."""
         self._widen()
-        grid = self._grid
-        filled = np.flatnonzero(self._stretches.calls)
-        block = blocks_of(self._stretches.ends_ns[filled], grid.started_ns, BLOCKS)
+        buckets = self._buckets
+        filled = np.flatnonzero(self._intervals.calls)
+        block = blocks_of(self._intervals.ends_ns[filled], buckets.started_ns, BLOCKS)
         blocks = int(block.max()) + 1
-        # A window in which no call ended has nothing to count, whichever block it is put in.
-        block_of_window = np.zeros(grid.windows, np.intp)
-        block_of_window[filled] = block
-        point, points = grid.point_of_windows(span_ns), grid.points(span_ns)
+        # Empty buckets add nothing, so block 0 can have them.
+        block_of_bucket = np.zeros(buckets.count, np.intp)
+        block_of_bucket[filled] = block
+        point, points = buckets.point_of_buckets(span_ns), buckets.points(span_ns)
         return RequestCounts(
-            blocks=self._stretches.grouped(block_of_window, blocks),
-            latencies=CountedLatencies(self._latencies.grouped(block_of_window, blocks)),
+            blocks=self._intervals.grouped(block_of_bucket, blocks),
+            latencies=CountedLatencies(self._latencies.grouped(block_of_bucket, blocks)),
             longest_ns=self._longest_ns,
-            points=self._stretches.grouped(point, points),
+            points=self._intervals.grouped(point, points),
             point_latencies=self._latencies.grouped(point, points),
             queue_ns=float(self._queue.quantile_ns(0.5)[0]),
             service_ns=float(self._service.quantile_ns(0.5)[0]),
         )
 
     def _widen(self) -> None:
-        """Join windows, if the grid's have become longer."""
-        windows = self._grid.windows
-        whole = np.arange(windows) // (self._grid.window_ns // self._window_ns)
-        if self._window_ns < self._grid.window_ns:
-            self._stretches = self._stretches.grouped(whole, windows)
-            self._latencies = self._latencies.grouped(whole, windows)
-            self._window_ns = self._grid.window_ns
+        """Join counts if the buckets have widened."""
+        buckets = self._buckets.count
+        whole = np.arange(buckets) // (self._buckets.width_ns // self._width_ns)
+        if self._width_ns < self._buckets.width_ns:
+            self._intervals = self._intervals.grouped(whole, buckets)
+            self._latencies = self._latencies.grouped(whole, buckets)
+            self._width_ns = self._buckets.width_ns

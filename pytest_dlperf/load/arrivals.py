@@ -1,4 +1,4 @@
-"""Arrival times of open loops, made from a seed."""
+"""Arrival times of open loops, drawn from a seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _MOST: Final = 200_000_000
 CHUNK: Final = 1 << 20
-"""Arrivals that are drawn at a time."""
+"""The most arrivals that are drawn at a time."""
 
 
 def arrivals(scenario: OpenLoop, duration: float, seed: int) -> NDArray[np.int64]:
@@ -27,20 +27,20 @@ def arrivals(scenario: OpenLoop, duration: float, seed: int) -> NDArray[np.int64
 def arrival_chunks(
     scenario: OpenLoop, duration: float, seed: int, size: int = CHUNK
 ) -> Iterator[NDArray[np.int64]]:
-    """Due times of an open loop, drawn as they are needed.
+    """Due times of an open loop, drawn on demand.
 
     Args:
-        scenario: what comes; a `Trace` with its times, not with a file.
+        scenario: the traffic; a `Trace` with its times, not with a file.
         duration: seconds; every time lies before it.
-        seed: the same seed gives the same times on every machine, whatever the size of chunks.
+        seed: the same seed gives the same times on every machine and for every chunk size.
         size: the most times in a chunk.
 
     Returns:
-        Nanoseconds from the start, not decreasing, in arrays of shape `(n,)`, n > 0; there may
-        be no array.
+        Nanoseconds from the start, non-decreasing, in arrays of shape `(n,)`, n > 0; possibly no
+        array.
 
     Raises:
-        UsageError: for more requests than can be drawn in good time.
+        UsageError: for more than 200 million requests.
     """
     expected = _expected(scenario, duration)
     if expected > _MOST:
@@ -66,21 +66,21 @@ def arrival_chunks(
                 np.array(recorded[first : first + size], np.float64)
                 for first in range(0, len(recorded), size)
             )
-    return ((some * 1e9).astype(np.int64) for some in _before(times, duration))
+    return ((chunk * 1e9).astype(np.int64) for chunk in _before(times, duration))
 
 
 def _before(chunks: Iterable[NDArray[np.float64]], end: float) -> Iterator[NDArray[np.float64]]:
-    """What lies before the end."""
+    """Chunks of the times before `end`."""
     for chunk in chunks:
-        some = chunk[chunk < end]
-        if len(some):
-            yield some
-        if len(some) < len(chunk):
+        early = chunk[chunk < end]
+        if len(early):
+            yield early
+        if len(early) < len(chunk):
             return
 
 
 def _expected(scenario: OpenLoop, duration: float) -> float:
-    """How many requests an open loop brings in so many seconds, on average."""
+    """Mean number of requests of an open loop in `duration` seconds."""
     match scenario:
         case Ramp(start, stop):
             return (start + stop) / 2 * duration
@@ -93,14 +93,14 @@ def _expected(scenario: OpenLoop, duration: float) -> float:
 def _gamma_process(
     generator: np.random.Generator, rate: float, shape: float, duration: float, size: int
 ) -> Iterator[NDArray[np.float64]]:
-    """Gaps are independent, gamma distributed with mean 1 / rate; shape 1 is a Poisson process."""
+    """Independent gamma-distributed gaps with mean 1 / rate; shape 1 is a Poisson process."""
     last = 0.0
     while last < duration:
         missing = rate * (duration - last)
         # Six standard deviations above the mean are nearly always enough.
         draws = min(size, int(missing + 6 * (missing / shape) ** 0.5) + 16)
         times = generator.gamma(shape, 1 / (rate * shape), draws)
-        # Added up from the last time on, as one long sum would be.
+        # Summed up from the last time, so that the chunk size does not change the rounding.
         times[0] += last
         np.cumsum(times, out=times)
         last = float(times[-1])
@@ -110,11 +110,11 @@ def _gamma_process(
 def _ramp(
     generator: np.random.Generator, start: float, slope: float, expected: float, size: int
 ) -> Iterator[NDArray[np.float64]]:
-    """A Poisson process of rate 1 on the scale of the expected number of arrivals.
+    """A Poisson process with a linear rate, as a unit-rate process on a changed time scale.
 
-    `L(t) = start t + slope t^2 / 2` arrivals are expected until t; its
-    inverse brings a unit-rate process back to the scale of time (Cinlar 1975, time change).
+    `L(t) = start t + slope t^2 / 2` arrivals are expected until t; the inverse of L maps a
+    unit-rate process to this one (Cinlar 1975, time change).
     """
     for unit in _before(_gamma_process(generator, 1.0, 1.0, expected, size), expected):
-        # The root of slope t^2 / 2 + start t - L = 0 in the form that is stable for slope near 0.
+        # This form of the root of slope t^2 / 2 + start t - L = 0 is stable for a slope near 0.
         yield 2 * unit / (start + np.sqrt(start * start + 2 * slope * unit))

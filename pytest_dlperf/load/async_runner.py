@@ -1,4 +1,4 @@
-"""Coroutines as clients: one request a call, many calls at once in one event loop."""
+"""Run a load with coroutines as clients: one request per call, many calls in one event loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from pytest_dlperf._processes import NO_ANSWER, TICK_SECONDS, give_up, is_abandonment
 from pytest_dlperf.errors import AnswerError
 from pytest_dlperf.load.batch import Batch
-from pytest_dlperf.load.ledger import InFlightBatch
+from pytest_dlperf.load.request_log import InFlightBatch
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf._processes import LoadObserver
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.load.ledger import RequestLog
+    from pytest_dlperf.load.request_log import RequestLog
     from pytest_dlperf.load.samples import Samples
 
 _T = TypeVar("_T")
@@ -33,9 +33,9 @@ _EARLY_NS: Final = 1_200_000  # event loops wake up to a millisecond late
 
 
 class EventLoop:
-    """An event loop in a thread of its own, where a target's coroutines live from first to last.
+    """An event loop in a thread of its own, for all calls of one target.
 
-    Sessions and locks that a target makes belong to one loop; so all its calls are made in it.
+    Sessions and locks that a target creates are bound to one loop.
 
     Args:
         loop: not running yet.
@@ -43,10 +43,10 @@ class EventLoop:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.thread = threading.Thread(target=self._live, name="dlperf event loop", daemon=True)
+        self.thread = threading.Thread(target=self._run_loop, name="dlperf event loop", daemon=True)
         self.thread.start()
 
-    def _live(self) -> None:
+    def _run_loop(self) -> None:
         try:
             self._loop.run_forever()
             self._loop.run_until_complete(_cancel_all())
@@ -57,13 +57,13 @@ class EventLoop:
             self._loop.close()
 
     def submit(self, coroutine: Coroutine[Any, Any, _T]) -> futures.Future[_T]:
-        """Let it run there."""
+        """Run a coroutine in the loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def close(self) -> None:
-        """Cancel what still runs in it, and end it."""
+        """Cancel all tasks, and stop the loop."""
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self.thread.join(_CLOSING_SECONDS)  # one that is blocked is left behind
+        self.thread.join(_CLOSING_SECONDS)  # a blocked loop is abandoned
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,18 +72,18 @@ class CoroutineTarget:
 
     Attributes:
         ask: shape `(1, ...)` in and out.
-        loop: where it runs.
+        loop: the event loop in which it runs.
     """
 
     ask: Callable[[NDArray[Any]], Coroutine[Any, Any, object]]
     loop: EventLoop
 
     def infer(self, batch: NDArray[Any]) -> object:
-        """Answer a batch from outside of the event loop."""
+        """Answer a batch, called from outside the event loop."""
         return self.loop.submit(self.ask(batch)).result()
 
     def close(self) -> None:
-        """End the event loop."""
+        """Stop the event loop."""
         self.loop.close()
 
 
@@ -91,94 +91,94 @@ class CoroutineLoad:
     """One run of a load whose clients are coroutines.
 
     Args:
-        target: who answers.
-        clients: the most requests that are on their way at once.
-        clock: time, the same as the event loop's.
-        ledger: the requests.
+        target: answers requests.
+        clients: the most requests in flight at once.
+        clock: the clock of the event loop.
+        log: the requests.
         call_seconds: a call that takes longer is cancelled; one that blocks the event loop for
-            longer ends the run.
-        watch: looks on.
+            twice as long ends the run.
+        observer: called about every 50 ms.
     """
 
-    def __init__(  # noqa: PLR0913 - who, what, and how long
+    def __init__(  # noqa: PLR0913 - target, requests and limits
         self,
         *,
         target: CoroutineTarget,
         clients: int,
         clock: Clock,
-        ledger: RequestLog,
+        log: RequestLog,
         call_seconds: float,
-        watch: LoadObserver,
+        observer: LoadObserver,
     ) -> None:
         self._target = target
         self._free = deque(range(clients))
         self._clock = clock
-        self._ledger = ledger
+        self._log = log
         self._call_seconds = call_seconds
-        self._watch = watch
+        self._observer = observer
         self._waiter: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._out: dict[Batch, InFlightBatch] = {}
+        self._in_flight: dict[Batch, InFlightBatch] = {}
         self._crash: BaseException | None = None
-        self._beat_ns = clock.now_ns()
-        self.hung = ""
-        """What was said of the call that blocked the event loop, if one did."""
+        self._heartbeat_ns = clock.now_ns()
+        self.timed_out = ""
+        """Message about the call that blocked the event loop; empty if none did."""
 
     def run(self) -> Samples:
-        """Run until the backlog is done or the deadline is reached."""
+        """Run until the queue is empty or the deadline is reached."""
         running = self._target.loop.submit(self._serve())
         try:
             while not futures.wait([running], TICK_SECONDS).done:
-                self._watch.tick(self._clock.now_ns())
+                self._observer.tick(self._clock.now_ns())
                 if self._blocked():
                     break
             else:
                 running.result()
         finally:
-            self._ledger.close()
+            self._log.close()
         if self._crash is not None:
             raise self._crash
-        return self._ledger.samples(self._clock.now_ns())
+        return self._log.samples(self._clock.now_ns())
 
     def _blocked(self) -> bool:
-        """Whether the event loop, or a call that was cancelled, goes on all the same.
+        """Whether the event loop is blocked, or a call has ignored its cancellation.
 
-        Then it is given up, and the run ends.
+        If so, abandon the loop and end the run.
         """
-        now_ns, patience = self._clock.now_ns(), 2 * self._call_seconds
-        calls = list(self._out.values())
+        now_ns, timeout = self._clock.now_ns(), 2 * self._call_seconds
+        calls = list(self._in_flight.values())
         oldest_ns = min((call.dispatched_ns for call in calls), default=now_ns)
         thread = self._target.loop.thread
-        if thread.is_alive() and now_ns - min(self._beat_ns, oldest_ns) <= patience * 1e9:
+        if thread.is_alive() and now_ns - min(self._heartbeat_ns, oldest_ns) <= timeout * 1e9:
             return False
-        what = "the event loop" if now_ns - self._beat_ns > patience * 1e9 else "a call"
-        with self._ledger.changed:
-            self._ledger.close()
-            error = give_up(thread, what, patience)
-            for call in self._out.values():
-                self._ledger.failed(call, now_ns, error)
-            self._out.clear()
-        self.hung = str(error)
+        what = "the event loop" if now_ns - self._heartbeat_ns > timeout * 1e9 else "a call"
+        with self._log.changed:
+            self._log.close()
+            error = give_up(thread, what, timeout)
+            for call in self._in_flight.values():
+                self._log.failed(call, now_ns, error)
+            self._in_flight.clear()
+        self.timed_out = str(error)
         return True
 
     async def _serve(self) -> None:
         while True:
-            now_ns = self._beat_ns = self._clock.now_ns()
+            now_ns = self._heartbeat_ns = self._clock.now_ns()
             if not self._free:
                 await self._pause(None)
                 continue
-            with self._ledger.changed:
-                batch = self._ledger.take(now_ns)
+            with self._log.changed:
+                batch = self._log.take(now_ns)
             if batch is None:
                 break
             if isinstance(batch, Batch):
                 self._start(batch)
-                await asyncio.sleep(0)  # so that it is sent before the next one is looked for
+                await asyncio.sleep(0)  # lets the task send its request first
             else:
                 await self._pause(batch.until_ns)
         while self._tasks:
             await self._pause(None)
-            self._beat_ns = self._clock.now_ns()
+            self._heartbeat_ns = self._clock.now_ns()
 
     def _start(self, batch: Batch) -> None:
         lane = self._free.popleft()
@@ -189,23 +189,23 @@ class CoroutineLoad:
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # or asyncio would complain that nobody asked for it
+            task.exception()  # or asyncio logs that it was never retrieved
 
     def _ended(self, lane: int) -> None:
         self._free.append(lane)
-        # One that would not be cancelled may end after its event loop.
+        # A task that ignores cancellation may end after its event loop is closed.
         waiter = self._waiter
         if waiter is not None and not waiter.done() and not waiter.get_loop().is_closed():
             waiter.set_result(None)
 
     async def _pause(self, until_ns: int | None) -> None:
-        """Wait for the next request or, since it may bring one, for the next answer."""
+        """Wait for the next request, or for an answer, which may trigger one."""
         loop = asyncio.get_running_loop()
-        idle = not self._out
+        idle = not self._in_flight
         self._waiter = loop.create_future()
         seconds = TICK_SECONDS
         if until_ns is not None:
-            until_ns = min(until_ns, self._ledger.deadline_ns)
+            until_ns = min(until_ns, self._log.deadline_ns)
             seconds = (until_ns - self._clock.now_ns() - _EARLY_NS) * 1e-9
         handle = loop.call_later(max(0.0, min(seconds, TICK_SECONDS)), _wake, self._waiter)
         await self._waiter
@@ -214,9 +214,9 @@ class CoroutineLoad:
             return
         while (late_ns := self._clock.now_ns() - until_ns) < 0:  # noqa: ASYNC110 - only time ends it
             await asyncio.sleep(0)
-        # Beside a call, it may be the target's own work that the loop woke late for.
-        if idle and not self._out:
-            self._ledger.woke(late_ns)
+        # During a call the lateness may be caused by the target's own work.
+        if idle and not self._in_flight:
+            self._log.woke(late_ns)
 
     async def _send(self, batch: Batch, lane: int) -> None:
         try:
@@ -224,15 +224,15 @@ class CoroutineLoad:
         except BaseException as error:
             if is_abandonment(error):
                 raise
-            # Not passed on: some kinds would end the event loop itself.
+            # Not re-raised here: SystemExit, for one, would end the event loop itself.
             self._crash = self._crash or error
-            self._ledger.close()
+            self._log.close()
         finally:
             self._ended(lane)
 
     async def _ask(self, batch: Batch, lane: int) -> None:
-        inputs = self._ledger.inputs(batch)
-        call = self._out[batch] = InFlightBatch(batch, lane, self._clock.now_ns())
+        inputs = self._log.inputs(batch)
+        call = self._in_flight[batch] = InFlightBatch(batch, lane, self._clock.now_ns())
         error: Exception | None = None
         outputs: object = None
         limit = asyncio.timeout(self._call_seconds)
@@ -247,19 +247,19 @@ class CoroutineLoad:
         except asyncio.CancelledError:
             error = AnswerError("cancelled", "the coroutine was cancelled, or awaited what was")
         done_ns = self._clock.now_ns()
-        with self._ledger.changed:
-            if self._out.pop(batch, None) is None:
-                return  # given up meanwhile, and written down so
+        with self._log.changed:
+            if self._in_flight.pop(batch, None) is None:
+                return  # timed out meanwhile, and recorded as failed
             if error is None:
-                self._ledger.answered(call, done_ns, outputs)
+                self._log.answered(call, done_ns, outputs)
             else:
-                self._ledger.failed(call, done_ns, error)
+                self._log.failed(call, done_ns, error)
 
 
 def one_row(
     function: Callable[[NDArray[Any]], Coroutine[Any, Any, object]],
 ) -> Callable[[NDArray[Any]], Coroutine[Any, Any, object]]:
-    """A coroutine function for batches of one, from one for rows."""
+    """Make a coroutine function for batches of one row from one for single rows."""
 
     async def ask(batch: NDArray[Any]) -> object:
         return np.asarray(await function(batch[0]))[np.newaxis]

@@ -1,4 +1,4 @@
-"""Pending: requests that are yet to be sent, as those who send them see it."""
+"""What request queues and load runners hand to each other: batches, waits, and the protocol."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to send before `until_ns`; None if that depends on answers still to come."""
+    """Nothing to send before `until_ns`; None if that depends on outstanding answers."""
 
     until_ns: int | None
 
 
 class PendingRequests(Protocol):
-    """Requests by due time. Not safe for threads by itself."""
+    """Requests by due time. Not thread-safe."""
 
     @property
     def per_query(self) -> int:
-        """Consecutive requests that are one query."""
+        """Consecutive requests that form one query."""
         ...
 
     @property
@@ -40,31 +40,31 @@ class PendingRequests(Protocol):
 
     @property
     def closed_loop(self) -> bool:
-        """Whether answers bring further requests."""
+        """Whether answers trigger further requests."""
         ...
 
     def take(self, now_ns: int) -> Batch | Wait | None:
-        """The next batch, or when to ask again, or None when all is done.
+        """The next batch, or how long to wait for it, or None if no request is left.
 
-        A batch goes when it is full, or when its oldest request has waited long enough.
+        A batch is due when it is full, or when its oldest request has waited `batch_timeout`.
         """
         ...
 
     def finish(self, batch: Batch, done_ns: int) -> None:
-        """The batch is answered: in a closed loop its clients come again."""
+        """Record that a batch was answered; in a closed loop its clients send again."""
         ...
 
     def intended_ns(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Due times of requests `start` to `stop - 1`, which were taken and not forgotten."""
+        """Due times of requests `start` to `stop - 1`; they were taken, and not yet forgotten."""
         ...
 
     def forget(self, stop: int) -> None:
-        """Drop the due times of all requests before `stop`, which must have been taken."""
+        """Drop the due times of all requests before `stop`; they must have been taken."""
         ...
 
     def left(self, now_ns: int) -> int:
-        """Requests that are due but were never taken; those of a closed loop just stop.
+        """Number of requests that are due but were never taken; 0 for a closed loop.
 
-        Nothing can be taken after that.
+        Nothing can be taken afterwards.
         """
         ...

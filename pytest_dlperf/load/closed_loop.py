@@ -1,7 +1,7 @@
-"""Clients: a closed loop in which all think equally long, as a few integers a batch.
+"""Closed loops with a constant think time, at the cost of a few integers a batch.
 
-Whoever is answered together comes again together; so what is due is a short row of times with
-the number of clients that come then, and no array is touched for a batch.
+Clients that are answered together send again together. So the due requests are a short list of
+(time, number of clients), and no array is touched for a batch.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class ClosedLoopClients:
-    """A `Pending` of virtual clients. Not safe for threads by itself.
+    """`PendingRequests` of virtual clients.
 
     Args:
-        count: how many; all come at the start.
-        start_ns: when.
-        end_ns: nobody comes, and nothing is sent, at or after it.
-        serving: the largest batch, and how long it may wait.
-        think_ns: from an answer to the next request.
+        count: number of clients; all send their first request at `start_ns`.
+        start_ns: start of the load.
+        end_ns: no request becomes due, and no batch is sent, at or after it.
+        serving: batch size and batch timeout.
+        think_ns: time from an answer to the next request.
     """
 
     closed_loop = True
@@ -41,20 +41,17 @@ class ClosedLoopClients:
         self._coming = [(start_ns, count)]
         self._end_ns = end_ns
         self._largest = serving.max_batch_size
-        self._patience_ns = int(serving.batch_timeout * 1e9)
+        self._batch_timeout_ns = int(serving.batch_timeout * 1e9)
         self._think_ns = think_ns
         self._in_flight = 0
         self._head = 0
-        # What was taken and not forgotten: due times, and how many requests had each.
+        # Requests that were taken and not forgotten: due times, and the number due at each.
         self._base = 0
         self._due_ns = array("q")
         self._counts = array("q")
 
     def take(self, now_ns: int) -> Batch | Wait | None:
-        """The next batch, or when to ask again, or None when all is done.
-
-        A batch goes when it is full, or when its oldest request has waited long enough.
-        """
+        """See `PendingRequests.take`."""
         if now_ns >= self._end_ns:
             return None
         if not self._coming:
@@ -70,31 +67,31 @@ class ClosedLoopClients:
                 break
         if fills_ns is not None and fills_ns <= now_ns:
             return self._send(self._largest)
-        ready_ns = self._coming[0][0] + self._patience_ns
+        ready_ns = self._coming[0][0] + self._batch_timeout_ns
         if now_ns >= ready_ns:
             return self._send(waiting)
         return Wait(ready_ns if fills_ns is None else min(ready_ns, fills_ns))
 
     def finish(self, batch: Batch, done_ns: int) -> None:
-        """The batch is answered: its clients come again when they have thought."""
+        """See `PendingRequests.finish`."""
         count = batch.stop - batch.start
         self._in_flight -= count
         due_ns = done_ns + self._think_ns
         if due_ns >= self._end_ns:
             return
-        # Replicas may report out of order.
+        # Replicas may finish out of order.
         if self._coming and due_ns < self._coming[-1][0]:
             insort(self._coming, (due_ns, count))
         else:
             self._coming.append((due_ns, count))
 
     def intended_ns(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Due times of requests `start` to `stop - 1`, which were taken and not forgotten."""
+        """See `PendingRequests.intended_ns`."""
         due = np.repeat(np.array(self._due_ns, np.int64), np.array(self._counts, np.int64))
         return due[start - self._base : stop - self._base]
 
     def forget(self, stop: int) -> None:
-        """Drop the due times of all requests before `stop`, which must have been taken."""
+        """See `PendingRequests.forget`."""
         counts = np.array(self._counts, np.int64)
         ends = self._base + np.cumsum(counts)
         dropped = int(ends.searchsorted(stop, side="right"))
@@ -105,7 +102,7 @@ class ClosedLoopClients:
         self._base = stop
 
     def left(self, now_ns: int) -> int:
-        """None: a closed loop just stops."""
+        """0: clients of a closed loop stop when the load does."""
         del now_ns
         return 0
 

@@ -1,4 +1,4 @@
-"""Stretches: sums over stretches of a run; a call, a window and a block are all stretches."""
+"""Sums over intervals of a run: over calls, time buckets, points and blocks."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _NEVER: Final = np.iinfo(np.int64).min
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """What happened in each stretch of a run; every column has shape `(stretches,)`.
+    """Counts and sums for each interval of a run; every column has shape `(intervals,)`.
 
-    A call belongs, with all that is said of it, to the stretch in which it ended.
+    A call with all its requests belongs to the interval in which it ended.
 
     Attributes:
-        ends_ns: when the last call ended; the least integer where there is none.
-        calls: of the target.
-        requests: that were answered or went wrong.
-        good: requests that were answered well.
-        within: good requests whose latency was within the limit for goodput.
-        queries: whose requests were all answered well.
+        ends_ns: when the last call ended; the least integer if there is none.
+        calls: calls of the target.
+        requests: requests with an answer or an error.
+        good: requests with a good answer.
+        within: good requests whose latency was within the `slo`.
+        queries: queries whose requests all have good answers.
         latency_ns: sum of the latencies of these queries.
-        queue_ns: sum of the times that the requests queued.
-        busy_ns: sum of the times that the calls took.
+        queue_ns: sum of the queueing times of the requests.
+        busy_ns: sum of the service times of the calls.
     """
 
     ends_ns: NDArray[np.int64]
@@ -46,25 +46,25 @@ class Intervals:
 
     def __post_init__(self) -> None:
         if len({len(getattr(self, column.name)) for column in fields(self)}) > 1:
-            raise ValueError("the columns of stretches differ in length")
+            raise ValueError("the columns of intervals differ in length")
 
     def __len__(self) -> int:
         return len(self.calls)
 
     def seconds(self, started_ns: int) -> NDArray[np.float64]:
-        """How long each stretch lasted, from the end of the one before it, shape `(stretches,)`.
+        """Length of each interval, from the end of the one before it, shape `(intervals,)`.
 
         Args:
-            started_ns: when the first one began.
+            started_ns: start of the first interval.
         """
         return np.diff(self.ends_ns, prepend=started_ns).astype(np.float64) * _NS
 
     def grouped(self, group: NDArray[np.intp], groups: int) -> Intervals:
-        """Longer stretches, each of several of these.
+        """Join intervals into groups.
 
         Args:
-            group: the longer stretch of each, shape `(stretches,)`.
-            groups: how many of them there are; one that is not in `group` is empty.
+            group: the group of each interval, shape `(intervals,)`.
+            groups: number of groups; one that is not in `group` is empty.
         """
         ends = np.full(groups, _NEVER)
         np.maximum.at(ends, group, self.ends_ns)
@@ -76,7 +76,7 @@ class Intervals:
         return Intervals(ends, *sums)
 
     def plus(self, other: Intervals) -> Intervals:
-        """These stretches with what else happened in them."""
+        """The sums of both, interval by interval."""
         sums = [getattr(self, column) + getattr(other, column) for column in _SUMMED]
         return Intervals(np.maximum(self.ends_ns, other.ends_ns), *sums)
 
@@ -85,19 +85,19 @@ _SUMMED: Final = tuple(column.name for column in fields(Intervals) if column.nam
 
 
 def no_intervals(count: int) -> Intervals:
-    """Stretches in which nothing happened."""
+    """Empty intervals."""
     return Intervals(np.full(count, _NEVER), *(np.zeros(count, np.int64) for _ in _SUMMED))
 
 
 def blocks_of(ends_ns: NDArray[np.int64], started_ns: int, count: int) -> NDArray[np.intp]:
-    """The block of each stretch: at most `count` equal lengths of time, numbered without gaps.
+    """The block of each interval; blocks are equally long, and numbered without gaps.
 
-    A block ends with the end of a stretch, so that it holds whole ones only.
+    A block ends with the end of an interval, so it holds whole intervals only.
 
     Args:
-        ends_ns: when each stretch ended, in any order, shape `(stretches,)`.
-        started_ns: when the run began.
-        count: blocks, if something ended in each.
+        ends_ns: when each interval ended, in any order, shape `(intervals,)`.
+        started_ns: start of the run.
+        count: the most blocks; blocks in which no interval ended are left out.
     """
     span = max(1, int(ends_ns.max(initial=started_ns)) - started_ns)
     borders = started_ns + span * np.arange(1, count) / count
@@ -106,12 +106,11 @@ def blocks_of(ends_ns: NDArray[np.int64], started_ns: int, count: int) -> NDArra
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """A segment of a run, worked out.
+    """The calls and query latencies of a segment.
 
     Attributes:
-        calls: each call of the segment as a stretch.
-        latency_ns: of each query that ended in the segment, all its requests answered well,
-            shape `(queries,)`.
+        calls: each call of the segment as an interval.
+        latency_ns: latencies of the good queries that ended in the segment, shape `(queries,)`.
         call: index of the call in which each of these queries ended, shape `(queries,)`.
     """
 
@@ -121,7 +120,7 @@ class Answers:
 
 
 class Reading:
-    """Reads the segments of a run one after the other; a query may begin in one and end in another.
+    """Evaluates the segments of a run in order; a query may span several segments.
 
     Args:
         slo: seconds within which an answer counts towards goodput; None counts none.
@@ -133,7 +132,7 @@ class Reading:
         self._open_good = np.zeros(0, np.bool_)
 
     def read(self, segment: Samples) -> Answers:
-        """Work out the next segment."""
+        """Evaluate the next segment."""
         size, good, latency_ns = segment.size, segment.ok, segment.latency_ns
         starts = segment.stop - size
         ended, call = self._queries(segment, latency_ns, good)
@@ -156,7 +155,7 @@ class Reading:
     def _queries(
         self, segment: Samples, latency_ns: NDArray[np.int64], good: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-        """Latencies of the queries that ended well in a segment, and the calls they ended in."""
+        """Latencies of the good queries that ended in a segment, and the calls they ended in."""
         if segment.per_query == 1:
             call = np.repeat(np.arange(len(segment.stop)), segment.size)
             return latency_ns[good], call[good]
@@ -165,15 +164,32 @@ class Reading:
         good = np.concatenate([self._open_good, good])
         whole = len(good) // segment.per_query * segment.per_query
         self._open_latency_ns, self._open_good = latency_ns[whole:], good[whole:]
-        shape = (-1, segment.per_query)
         last = np.arange(segment.per_query - 1, whole, segment.per_query) - begun
-        well = np.logical_and.reduce(good[:whole].reshape(shape), axis=1)
-        ended: NDArray[np.int64] = latency_ns[:whole].reshape(shape).max(axis=1, initial=0)
+        ended, well = whole_queries(latency_ns[:whole], good[:whole], segment.per_query)
         return ended[well], segment.stop.searchsorted(last[well], side="right")
 
 
+def whole_queries(
+    latency_ns: NDArray[np.int64], good: NDArray[np.bool_], per_query: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Latency of each query, and whether all its requests have good answers.
+
+    Args:
+        latency_ns: latencies of the requests of whole queries, shape `(queries * per_query,)`.
+        good: whether each of these requests has a good answer.
+        per_query: consecutive requests that form one query; its latency is its slowest request's.
+
+    Returns:
+        Two arrays of shape `(queries,)`.
+    """
+    shape = (-1, per_query)
+    ended: NDArray[np.int64] = latency_ns.reshape(shape).max(axis=1, initial=0)
+    well: NDArray[np.bool_] = np.logical_and.reduce(good.reshape(shape), axis=1)
+    return ended, well
+
+
 def _sums(values: NDArray[np.generic], starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sums of values of requests over each call."""
+    """Sums of per-request values over each call."""
     if not len(starts):
         return np.zeros(0, np.int64)
     sums: NDArray[np.int64] = np.add.reduceat(values, starts, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Steadiness: whether a run went on as it began, and kept up with what came."""
+"""Quality of a run in words: drift, overload, leaks, generator lateness, and a diagnosis."""
 
 from __future__ import annotations
 
@@ -19,55 +19,46 @@ _LARGE: Final = 0.1
 _KEPT_UP: Final = 0.99
 _LEAK_BYTES: Final = 64 << 20
 _NS: Final = 1e-9
-
-
 _WAITING_SHARE: Final = 0.25
 _BUSY_SHARE: Final = 0.2
 LATE_NS: Final = 1_000_000
-"""An idle replica that wakes later than this for a request has added to its latency."""
+"""An idle replica that wakes later than this for a request distorts its latency."""
 ALLOWED_SHARE: Final = 0.01
-"""More late wake-ups than this and the latencies are the machine's, not the target's."""
+"""Share of calls with a late wake-up above which a run is invalid."""
 
 
-def drift(tally: LoadTotals) -> str:
-    """Whether the rate of answers rose or fell over the run, in words; empty if it did not.
-
-    A trend (`statistics/trend.py`) of at least 10 % from the first stretch to the last.
+def drift(totals: LoadTotals) -> str:
+    """Message if the rate of answers rose or fell by 10 % or more over the run, else empty.
 
     Args:
-        tally: of a closed loop; an open one answers as fast as is asked.
+        totals: totals of a closed loop; the rate of an open loop is that of its arrivals.
     """
-    rates = tally.blocks.requests / np.maximum(tally.blocks.seconds(tally.started_ns), _NS)
+    rates = totals.blocks.requests / np.maximum(totals.blocks.seconds(totals.started_ns), _NS)
     change = relative_trend(rates)
     if abs(change) < _LARGE:
         return ""
     return f"the rate drifted by {change:+.0%} during the run: it was not in a steady state"
 
 
-def shortfall(tally: LoadTotals) -> str:
-    """Whether an open loop's answers fell behind what came, in words; empty if they kept up.
-
-    Args:
-        tally: of an open loop.
-    """
-    # Those that came just before the end may be answered just after it.
-    slack = max(tally.batch_sizes, default=0)
-    if tally.in_time + slack >= _KEPT_UP * tally.total:
+def shortfall(totals: LoadTotals) -> str:
+    """Message if the answers of an open loop fell behind its arrivals, else empty."""
+    # Requests that arrive just before the end may be answered just after it.
+    slack = max(totals.batch_sizes, default=0)
+    if totals.in_time + slack >= _KEPT_UP * totals.total:
         return ""
-    came = format_quantity(tally.total / tally.seconds, "1/s")
-    answered = format_quantity(tally.in_time / tally.seconds, "1/s")
+    came = format_quantity(totals.total / totals.seconds, "1/s")
+    answered = format_quantity(totals.in_time / totals.seconds, "1/s")
     return f"overloaded: {came} came, {answered} were answered in time"
 
 
 def growth(resident: Sequence[int], requests: int) -> str:
-    """Whether memory grew all through a run, in words; empty if it did not.
+    """Message if memory grew steadily, by 64 MiB or more, else empty.
 
-    A trend of at least 64 MiB in the last three quarters of the run: what is allocated once, at
-    its beginning, is not a leak.
+    The first quarter of the run is left out: memory that is allocated once is not a leak.
 
     Args:
-        resident: bytes that the process held, at equal distances of time.
-        requests: answered meanwhile.
+        resident: resident bytes of the process, at equal distances of time.
+        requests: requests that were answered meanwhile.
     """
     grown = trend(np.array(resident[len(resident) // 4 :], np.float64))
     if grown < _LEAK_BYTES:
@@ -77,21 +68,21 @@ def growth(resident: Sequence[int], requests: int) -> str:
     return f"memory grew steadily by {total} ({each} a request): the target may leak"
 
 
-def diagnose(tally: LoadTotals, busy_cores: float) -> str:
-    """Queue and service time, batch size, and whether the target computes or waits.
+def diagnose(totals: LoadTotals, busy_cores: float) -> str:
+    """Queueing and service time, batch size, and whether the target computes or waits.
 
     Args:
-        tally: at least one call.
-        busy_cores: processors that the process kept busy meanwhile, on average.
+        totals: totals with at least one call.
+        busy_cores: processors that the process kept busy, on average.
     """
-    queue = format_quantity(tally.queue_ns * 1e-9, "s")
-    service = format_quantity(tally.service_ns * 1e-9, "s")
+    queue = format_quantity(totals.queue_ns * 1e-9, "s")
+    service = format_quantity(totals.service_ns * 1e-9, "s")
     text = (
         f"median {queue} in the queue and {service} in the target, "
-        f"{tally.answered / tally.calls:.1f} requests a call, "
-        f"{_busy(tally.utilisation)}, {busy_cores:.2f} cores busy"
+        f"{totals.answered / totals.calls:.1f} requests a call, "
+        f"{_busy(totals.utilisation)}, {busy_cores:.2f} cores busy"
     )
-    in_target = sum(tally.utilisation)
+    in_target = sum(totals.utilisation)
     if in_target > _BUSY_SHARE and busy_cores < _WAITING_SHARE * in_target:
         text += "; the target waits (sleep, I/O, a lock) rather than computes"
     return text
@@ -103,17 +94,17 @@ def _busy(utilisation: tuple[float, ...]) -> str:
     return f"{'replica' if len(utilisation) == 1 else 'replicas'} {shares} % busy"
 
 
-def lateness(tally: LoadTotals) -> str:
-    """Why the run's speeds say nothing, or an empty text.
+def lateness(totals: LoadTotals) -> str:
+    """Reason why the speeds of a run are invalid, or an empty text.
 
-    Only waking counts: a request that waits because every replica is busy waits for the target,
-    and that is what a load test measures.
+    Only late wake-ups of idle replicas count: a request that waits while every replica is busy
+    waits for the target, which is what a load test measures.
     """
-    wakes = tally.wakes
-    if not wakes.late or wakes.late <= ALLOWED_SHARE * tally.calls:
+    wake_ups = totals.wake_ups
+    if not wake_ups.late or wake_ups.late <= ALLOWED_SHARE * totals.calls:
         return ""
-    worst = format_quantity(wakes.worst_ns * 1e-9, "s")
+    worst = format_quantity(wake_ups.worst_ns * 1e-9, "s")
     return (
-        f"the load generator woke more than 1 ms late for {wakes.late} of {tally.calls} calls "
+        f"the load generator woke more than 1 ms late for {wake_ups.late} of {totals.calls} calls "
         f"(worst {worst}): the machine was busy with something else"
     )

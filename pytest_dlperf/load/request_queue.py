@@ -1,9 +1,8 @@
-"""Backlog: the requests of a scenario in the order in which they become due.
+"""Request queues: the requests of a scenario in the order in which they become due.
 
-Due times are one array, and a batch is always a slice of it. A virtual client whose request is
-answered becomes the next entry, due when it has thought; so a closed loop, too, is a list of due
-times, only one that grows while it is worked off. Clients that all think equally long need no
-array: they are in `clients`.
+Due times are one array, and a batch is always a slice of it. In a closed loop the array grows while
+the load runs: an answered client appends its next due time. Closed loops with a constant think time
+need no array: `closed_loop.ClosedLoopClients`.
 """
 
 from __future__ import annotations
@@ -40,22 +39,22 @@ _ROOM: Final = 1 << 14
 
 
 class RequestQueue:
-    """A `PendingRequests` whose due times are arrays. Not safe for threads by itself.
+    """`PendingRequests` whose due times are arrays.
 
-    Requests that are due join a queue, if there is room in it; `_queue` holds those that joined,
-    in order, from the first that was not forgotten, so that a batch is a slice of it.
+    Requests that become due join the queue if it has room. `_queue` holds the due times of those
+    that joined, from the first one not yet forgotten, so a batch is a slice of it.
 
     Args:
-        due_ns: due times of the first requests, not decreasing.
+        due_ns: due times of the first requests, non-decreasing.
         end_ns: no request becomes due at or after it.
-        serving: the largest batch, and the room in the queue.
-        again: how clients come again; None if they do not (open loop).
-        per_query: consecutive requests that are one query.
-        more: due times of further requests, in arrays; drawn as they are needed.
-        pause: entered while they are drawn, so that this takes no time from the load.
+        serving: batch size, batch timeout, and queue limit.
+        again: when answered clients send again; None for an open loop.
+        per_query: consecutive requests that form one query.
+        more: due times of further requests, in arrays, drawn on demand.
+        pause: entered while they are drawn; stops the clock of the load.
     """
 
-    def __init__(  # noqa: PLR0913 - what comes, and how it is served
+    def __init__(  # noqa: PLR0913 - arrivals and serving
         self,
         due_ns: NDArray[np.int64],
         end_ns: int,
@@ -73,7 +72,7 @@ class RequestQueue:
         self._more = iter(more)
         self._pause = pause
         self._all_drawn = False
-        # Where nobody is turned away and nobody comes again, all that comes is the queue.
+        # Without rejections and without clients that send again, the queue is the arrivals.
         self._all_join = serving.queue_limit is None and again is None
         self._queue = due_ns if self._all_join else np.empty(_ROOM, np.int64)
         self._base = 0  # number of the request that the queue begins with
@@ -83,19 +82,16 @@ class RequestQueue:
         self._end_ns = end_ns
         self._largest = serving.max_batch_size
         self._room = serving.queue_limit
-        self._patience_ns = int(serving.batch_timeout * 1e9)
+        self._batch_timeout_ns = int(serving.batch_timeout * 1e9)
         self._again = again
 
     @property
     def closed_loop(self) -> bool:
-        """Whether answers bring further requests."""
+        """Whether answers trigger further requests."""
         return self._again is not None
 
     def take(self, now_ns: int) -> Batch | Wait | None:
-        """The next batch, or when to ask again, or None when all is done.
-
-        A batch goes when it is full, or when its oldest request has waited long enough.
-        """
+        """See `PendingRequests.take`."""
         if self._again is not None and now_ns >= self._end_ns:
             return None
         self._admit(now_ns)
@@ -105,15 +101,15 @@ class RequestQueue:
         if not waiting and self._next == len(self._coming):
             return Wait(None) if self._in_flight and self._again is not None else None
         oldest = self._queue[self._head - self._base] if waiting else self._coming[self._next]
-        ready = int(oldest) + self._patience_ns
+        ready = int(oldest) + self._batch_timeout_ns
         if now_ns >= ready:
             return self._send(waiting)
-        # A batch that is known to fill before the patience ends goes when it is full.
+        # A batch that will fill before its timeout is due when it is full.
         fills = self._next + self._largest - waiting - 1
         return Wait(min(ready, int(self._coming[fills])) if fills < len(self._coming) else ready)
 
     def finish(self, batch: Batch, done_ns: int) -> None:
-        """The batch is answered: in a closed loop its clients come again."""
+        """See `PendingRequests.finish`."""
         self._in_flight -= batch.stop - batch.start
         if self._again is None:
             return
@@ -121,19 +117,19 @@ class RequestQueue:
         outstanding = self._in_flight + self._tail - self._head + len(coming)
         due = self._again(batch.stop - batch.start, done_ns, outstanding)
         due = due[due < self._end_ns]
-        # Clients that think for random times, or replicas that report out of order, overtake.
+        # Random think times, and replicas that finish out of order, break the order.
         sort = len(coming) and len(due) and due[0] < coming[-1]
         self._coming, self._next = np.concatenate([coming, due]), 0
         if sort:
             self._coming.sort()
 
     def intended_ns(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Due times of requests `start` to `stop - 1`, which were taken and not forgotten."""
+        """See `PendingRequests.intended_ns`."""
         return self._queue[start - self._base : stop - self._base]
 
     def forget(self, stop: int) -> None:
-        """Drop the due times of all requests before `stop`, which must have been taken."""
-        # A copy: a slice would keep all of it.
+        """See `PendingRequests.forget`."""
+        # A slice without the copy would keep the whole array alive.
         self._queue = self._queue[stop - self._base :].copy()
         if self._all_join:
             self._coming = self._queue
@@ -141,10 +137,7 @@ class RequestQueue:
         self._base = stop
 
     def left(self, now_ns: int) -> int:
-        """Requests that are due but were never taken; those of a closed loop just stop.
-
-        Nothing can be taken after that.
-        """
+        """See `PendingRequests.left`."""
         if self._again is not None:
             return 0
         self._admit(now_ns)
@@ -157,10 +150,10 @@ class RequestQueue:
         return left
 
     def _admit(self, now_ns: int) -> None:
-        """Let what is due join the queue, and reject what finds it full.
+        """Move due requests to the queue, and reject those that find it full.
 
-        Whoever takes a batch admits first; so between two admissions nobody leaves the queue,
-        and those who come first get the room.
+        `take` admits before it sends, so no request leaves the queue between two admissions, and
+        earlier arrivals get the room.
         """
         self._join(now_ns)
         while not self._all_drawn and self._draw():
@@ -184,7 +177,7 @@ class RequestQueue:
         self.rejected += due - room
 
     def _draw(self) -> bool:
-        """Draw further due times, if those that are known do not tell when a batch is full."""
+        """Draw further due times unless the known ones determine when the next batch is full."""
         waiting = self._tail - self._head
         known = len(self._coming) - self._next
         if known >= self._largest or (self._all_join and waiting >= self._largest):
@@ -208,20 +201,20 @@ class RequestQueue:
 
 
 class RearmPolicy(Protocol):
-    """How the clients of a closed loop come again."""
+    """When the clients of a closed loop send their next requests."""
 
     def __call__(self, answered: int, done_ns: int, outstanding: int) -> NDArray[np.int64]:
-        """Due times of the next requests, not decreasing.
+        """Due times of the next requests, non-decreasing.
 
         Args:
-            answered: requests that were just answered.
-            done_ns: when.
-            outstanding: requests that are due or with the target and not answered yet.
+            answered: number of requests that were just answered.
+            done_ns: when they were answered.
+            outstanding: number of requests that are known and not yet answered.
         """
         ...
 
 
-def request_queue_for(  # noqa: PLR0913 - what comes, when, how it is served, and on whose time
+def request_queue_for(  # noqa: PLR0913 - traffic, serving and time
     scenario: Scenario,
     serving: Serving,
     start_ns: int,
@@ -230,18 +223,18 @@ def request_queue_for(  # noqa: PLR0913 - what comes, when, how it is served, an
     *,
     pause: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> PendingRequests:
-    """The requests of a scenario that begins at `start_ns` and lasts `duration` seconds.
+    """The requests of a scenario that starts at `start_ns`.
 
     Args:
         scenario: the traffic.
-        serving: batching, and the room in the queue.
-        start_ns: when the scenario begins.
-        duration: seconds for which requests come.
-        seed: of whatever is random.
-        pause: entered while arrivals are drawn, so that this takes no time from the load.
+        serving: batching and queue limit.
+        start_ns: start of the scenario.
+        duration: seconds during which requests arrive.
+        seed: seed of arrivals and think times.
+        pause: entered while arrivals are drawn; stops the clock of the load.
 
     Raises:
-        UsageError: if a trace's file cannot be read as times.
+        UsageError: if the file of a trace cannot be read.
     """
     end_ns = start_ns + int(duration * 1e9)
 
@@ -261,7 +254,7 @@ def request_queue_for(  # noqa: PLR0913 - what comes, when, how it is served, an
                 at_once(samples), end_ns, serving, _together(samples), per_query=samples
             )
         case Offline():
-            # As many clients as keep every replica in full batches, one batch waiting each.
+            # Enough clients that each replica computes one full batch while another one waits.
             clients = 2 * serving.max_batch_size * serving.everywhere
             return ClosedLoopClients(clients, start_ns, end_ns, serving, 0)
         case Trace(str() as path):
@@ -276,7 +269,7 @@ def request_queue_for(  # noqa: PLR0913 - what comes, when, how it is served, an
 def _after_thinking(mean: float, seed: int) -> RearmPolicy:
     generator = np.random.default_rng(seed)
 
-    def again(answered: int, done_ns: int, outstanding: int) -> NDArray[np.int64]:  # noqa: ARG001 - as Again
+    def again(answered: int, done_ns: int, outstanding: int) -> NDArray[np.int64]:  # noqa: ARG001 - as RearmPolicy
         times = done_ns + generator.exponential(mean * 1e9, answered).astype(np.int64)
         times.sort()
         return times
@@ -285,7 +278,7 @@ def _after_thinking(mean: float, seed: int) -> RearmPolicy:
 
 
 def _together(samples: int) -> RearmPolicy:
-    """The next query follows when the last sample of this one is answered."""
+    """The next query is sent when the last sample of this one is answered."""
     last_ns = 0
 
     def again(answered: int, done_ns: int, outstanding: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Load: replicas work off a backlog; a few lines of Python a batch, none a request."""
+"""Run a load with one thread per replica: a few lines of Python per batch, none per request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytest_dlperf._processes import TICK_SECONDS, give_up, is_abandonment
 from pytest_dlperf.load.batch import Batch, Wait
-from pytest_dlperf.load.ledger import InFlightBatch
+from pytest_dlperf.load.request_log import InFlightBatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
     from pytest_dlperf._processes import LoadObserver
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.load.ledger import RequestLog
+    from pytest_dlperf.load.request_log import RequestLog
     from pytest_dlperf.load.samples import Samples
 
 
-_NEAR_NS: Final = 100_000  # a thread that waits for a condition wakes less late than this
+_NEAR_NS: Final = 100_000  # a thread that waits for a condition wake_ups less late than this
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replica:
-    """One copy of a target, with the clock that its thread lives by."""
+    """One copy of a target, with the clock of its thread."""
 
     target: Target
     clock: Clock
@@ -36,38 +36,38 @@ class Load:
     """One run of a load.
 
     Args:
-        replicas: who answers, each in a thread of its own.
-        ledger: the requests.
-        call_seconds: a call that takes longer is not waited for, and ends the run.
-        watch: looks on.
+        replicas: copies of the target, a thread each.
+        log: the requests.
+        call_seconds: a call that takes longer is abandoned, and ends the run.
+        observer: called about every 50 ms.
     """
 
     def __init__(
         self,
         *,
         replicas: Sequence[Replica],
-        ledger: RequestLog,
+        log: RequestLog,
         call_seconds: float,
-        watch: LoadObserver,
+        observer: LoadObserver,
     ) -> None:
         self.replicas = replicas
         self._call_seconds = call_seconds
-        self._watch = watch
-        self._ledger = ledger
+        self._observer = observer
+        self._log = log
         self._number = {replica: number for number, replica in enumerate(replicas)}
-        # One replica at a time looks for work; so only one of the idle ones waits for the time.
+        # One replica at a time looks for work, so only one idle thread waits for the clock.
         self._turn = threading.Lock()
-        self._waits_for_others = len(replicas) > 1 and ledger.answers_bring_requests
-        self._out: dict[Replica, InFlightBatch] = {}
+        self._waits_for_others = len(replicas) > 1 and log.answers_bring_requests
+        self._in_flight: dict[Replica, InFlightBatch] = {}
         self._crash: BaseException | None = None
-        self.hung = ""
-        """What was said of the call that never returned, if one did not."""
+        self.timed_out = ""
+        """Message about the call that never returned; empty if all did."""
 
     def run(self) -> Samples:
-        """Run until the backlog is done or the deadline is reached, a thread each replica.
+        """Run until the queue is empty or the deadline is reached.
 
         Returns:
-            What the ledger gave to nobody: the whole run if it has no sink.
+            What the log's sink has not received: the whole run if it has no sink.
         """
         threads = {
             replica: threading.Thread(
@@ -75,25 +75,25 @@ class Load:
             )
             for replica in self.replicas
         }
-        self._watch.tick(self._now_ns())
+        self._observer.tick(self._now_ns())
         try:
             for thread in threads.values():
                 thread.start()
-            self._attend(threads)
+            self._supervise(threads)
         finally:
-            # Whatever interrupts the waiting must not leave the load running.
-            self._ledger.close()
+            # An interrupt, such as Ctrl-C, must not leave the load running.
+            self._log.close()
         if self._crash is not None:
             raise self._crash
         return self.samples()
 
     def step(self, replica: Replica) -> bool:
-        """Let a replica send one batch, or wait for one, in the caller's thread; false at the end.
+        """Send one batch, or wait for one, in the caller's thread; false at the end of the run.
 
-        For replicas in simulated time, each with a clock of its own.
+        For one replica without a thread, and for replicas in simulated time.
         """
-        with self._ledger.changed:
-            batch = self._ledger.take(replica.clock.now_ns())
+        with self._log.changed:
+            batch = self._log.take(replica.clock.now_ns())
         if isinstance(batch, Batch):
             self._send(batch, replica)
         elif batch is not None and batch.until_ns is not None:
@@ -101,34 +101,34 @@ class Load:
         return batch is not None
 
     def samples(self) -> Samples:
-        """What has happened so far."""
-        return self._ledger.samples(self._now_ns())
+        """As `run` returns; call once, after the last `step`."""
+        return self._log.samples(self._now_ns())
 
-    def _attend(self, threads: dict[Replica, threading.Thread]) -> None:
+    def _supervise(self, threads: dict[Replica, threading.Thread]) -> None:
         waiting = dict(threads)
         while waiting:
             next(iter(waiting.values())).join(TICK_SECONDS)
-            self._watch.tick(self._now_ns())
+            self._observer.tick(self._now_ns())
             for replica, thread in list(waiting.items()):
                 if not thread.is_alive() or self._overdue(replica, thread):
                     del waiting[replica]
 
     def _overdue(self, replica: Replica, thread: threading.Thread) -> bool:
-        """Whether a replica's call takes too long; then it is given up, and the run ends."""
+        """Whether a replica's call has timed out; if so, abandon it and end the run."""
         now_ns = replica.clock.now_ns()
-        with self._ledger.changed:
-            call = self._out.get(replica)
+        with self._log.changed:
+            call = self._in_flight.get(replica)
             if call is None or now_ns - call.dispatched_ns <= self._call_seconds * 1e9:
                 return False
-            del self._out[replica]
-            # Before the thread is stopped: it must not take another batch with it.
-            self._ledger.close()
+            del self._in_flight[replica]
+            # Closed before the thread is interrupted, so that it takes no further batch.
+            self._log.close()
         rows = call.batch.stop - call.batch.start
         what = f"a call with {rows} row{'s' if rows > 1 else ''}"
         error = give_up(thread, what, self._call_seconds)
-        with self._ledger.changed:
-            self._ledger.failed(call, now_ns, error)
-        self.hung = self.hung or str(error)
+        with self._log.changed:
+            self._log.failed(call, now_ns, error)
+        self.timed_out = self.timed_out or str(error)
         return True
 
     def _serve(self, replica: Replica) -> None:
@@ -138,15 +138,15 @@ class Load:
         except BaseException as error:  # noqa: BLE001 - every replica must stop, then it is raised
             if not is_abandonment(error):
                 self._crash = self._crash or error
-                self._ledger.close()
+                self._log.close()
 
     def _next(self, clock: Clock) -> Batch | None:
-        """Wait for the next batch; None when there is none any more."""
+        """Wait for the next batch; None if there is none left."""
         with self._turn:
             while True:
                 now_ns = clock.now_ns()
-                with self._ledger.changed:
-                    batch = self._ledger.take(now_ns)
+                with self._log.changed:
+                    batch = self._log.take(now_ns)
                     if not isinstance(batch, Wait):
                         return batch
                     if self._waits_for_others and self._wait(batch, now_ns):
@@ -155,52 +155,52 @@ class Load:
                     self._sleep(batch.until_ns, clock)
 
     def _wait(self, wait: Wait, now_ns: int) -> bool:
-        """Wait for another replica's answer, which may bring a request before the known ones."""
+        """Wait for another replica's answer, which may make a request due before the known ones."""
         seconds = TICK_SECONDS
         if wait.until_ns is not None:
             seconds = min(seconds, (wait.until_ns - now_ns - _NEAR_NS) * 1e-9)
         if seconds > 0:
-            self._ledger.changed.wait(seconds)
+            self._log.changed.wait(seconds)
         return seconds > 0
 
     def _send(self, batch: Batch, replica: Replica) -> None:
-        inputs = self._ledger.inputs(batch)
+        inputs = self._log.inputs(batch)
         error: Exception | None = None
         outputs: object = None
-        call = self._out[replica] = InFlightBatch(
+        call = self._in_flight[replica] = InFlightBatch(
             batch, self._number[replica], replica.clock.now_ns()
         )
         try:
             outputs = replica.target.infer(inputs)
         except Exception as raised:  # noqa: BLE001 - whatever a target raises is a result
-            # Its frames would hold what the call computed with until the run is over.
+            # The traceback would keep the call's arrays alive until the end of the run.
             error = raised.with_traceback(None)
         done_ns = replica.clock.now_ns()
-        with self._ledger.changed:
-            if self._out.pop(replica, None) is not call:
-                return  # given up meanwhile, and written down so
+        with self._log.changed:
+            if self._in_flight.pop(replica, None) is not call:
+                return  # timed out meanwhile, and recorded as failed
             if error is None:
-                self._ledger.answered(call, done_ns, outputs)
+                self._log.answered(call, done_ns, outputs)
             else:
-                self._ledger.failed(call, done_ns, error)
+                self._log.failed(call, done_ns, error)
             if self._waits_for_others:
-                self._ledger.changed.notify()
+                self._log.changed.notify()
 
     def _sleep(self, until_ns: int, clock: Clock) -> None:
-        until_ns = min(until_ns, self._ledger.deadline_ns)
-        idle = not self._out
+        until_ns = min(until_ns, self._log.deadline_ns)
+        idle = not self._in_flight
         clock.sleep_until_ns(until_ns)
-        # Beside a call, it may be the target's own work that the thread woke late for.
-        if idle and not self._out:
-            self._ledger.woke(clock.now_ns() - until_ns)
+        # During a call the lateness may be caused by the target's own work.
+        if idle and not self._in_flight:
+            self._log.woke(clock.now_ns() - until_ns)
 
     def _now_ns(self) -> int:
         return max(replica.clock.now_ns() for replica in self.replicas)
 
 
 class Target(Protocol):
-    """Something that answers batches."""
+    """Answers batches."""
 
     def infer(self, batch: NDArray[Any]) -> object:
-        """Answer a batch; both have one leading batch axis. Synchronous: returns when done."""
+        """Answer a batch synchronously; input and output have one leading batch axis."""
         ...

@@ -1,7 +1,7 @@
-"""Samples: what happened to each request, as columns.
+"""Samples: times and outcomes of the requests of a run, as columns.
 
-Requests are numbered in the order in which they became due, and a batch is a run of consecutive
-requests; so what is true of a whole batch is stored once a batch.
+Requests are numbered in the order in which they became due, and a batch is a range of consecutive
+requests, so values of a whole batch are stored once per batch.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class Outcome(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """A segment of a run: consecutive requests, whose calls have all ended.
+    """A segment of a run: consecutive requests, all of whose calls have ended.
 
     Attributes:
         started_ns: clock reading when the run began.
-        intended_ns: when each answered request was due, shape `(requests,)`, not decreasing.
+        intended_ns: when each answered request was due, shape `(requests,)`, non-decreasing.
         stop: index of the request after each batch's last, shape `(batches,)`, increasing.
         dispatched_ns: when each batch was handed to the target, shape `(batches,)`.
-        done_ns: when each batch's answer was there, shape `(batches,)`.
+        done_ns: when each batch was answered, shape `(batches,)`.
         replica: number of the replica that answered each batch, shape `(batches,)`.
         outcome: `Outcome` of each request, shape `(requests,)`.
         late_ns: how late each idle replica woke for the next request, shape `(waits,)`.
-        unfinished: requests that were due but not answered when the run's time was up.
-        per_query: consecutive requests that are one query, answered when its last one is.
+        unfinished: requests that were due but not answered when the run ended.
+        per_query: consecutive requests that form one query, answered when its last one is.
         rejected: requests that found the queue full; they are in no column.
         first: number of the segment's first request in the run.
     """
@@ -71,7 +71,7 @@ class Samples:
 
     @property
     def ok(self) -> NDArray[np.bool_]:
-        """Whether each request was answered well, shape `(requests,)`."""
+        """Whether each request has a good answer, shape `(requests,)`."""
         return np.equal(self.outcome, Outcome.OK)
 
     @property

@@ -1,4 +1,4 @@
-"""Scenarios: the traffic that a target is put under.
+"""Scenarios: the traffic of a load.
 
 `SingleStream`, `MultiStream`, `Server` and `Offline` carry MLPerf's meaning (MLPerf Inference
 Rules, "Scenarios").
@@ -17,7 +17,7 @@ from pytest_dlperf.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Exponential(Described):
-    """A random time, exponentially distributed; drawn anew each time, from the run's seed.
+    """An exponentially distributed random time, drawn anew each time from the run's seed.
 
     Attributes:
         mean: seconds.
@@ -37,8 +37,8 @@ class ClosedLoop(Described):
     Latency runs from the moment a client is ready to send to the answer.
 
     Attributes:
-        clients: how many virtual clients.
-        think_time: seconds that a client waits after an answer before it sends again, fixed or
+        clients: number of virtual clients.
+        think_time: seconds from an answer to the client's next request, fixed or
             `Exponential(mean)`.
     """
 
@@ -54,9 +54,9 @@ class ClosedLoop(Described):
 
 @dataclass(frozen=True, slots=True)
 class Server(Described):
-    """Requests that arrive by themselves (Poisson, open loop), whether or not answers keep up.
+    """Poisson arrivals (open loop), whether or not answers keep up.
 
-    Latency runs from the time a request was due by the schedule, so waiting is never left out.
+    Latency runs from the scheduled time of a request, so it includes all waiting.
 
     Attributes:
         rate: mean arrivals a second.
@@ -76,14 +76,14 @@ class SingleStream(Described):
 
 @dataclass(frozen=True, slots=True)
 class Offline(Described):
-    """All requests are there from the start; only the throughput of full batches matters."""
+    """All requests wait from the start; only the throughput of full batches matters."""
 
 
 @dataclass(frozen=True, slots=True)
 class MultiStream(Described):
-    """One client that sends a query of several samples; the next follows the last answer.
+    """One client that sends queries of several samples, the next one after the last answer.
 
-    Every sample of a query takes as long as the query: from its sending to its last answer.
+    The latency of a query runs from its sending to its last answer.
 
     Attributes:
         samples: samples in a query (MLPerf: 8).
@@ -113,12 +113,12 @@ class Constant(Described):
 
 @dataclass(frozen=True, slots=True)
 class Burst(Described):
-    """Requests whose gaps are gamma distributed (open loop): in bursts, or evenly.
+    """Arrivals with gamma-distributed gaps (open loop).
 
     Attributes:
         rate: mean arrivals a second.
-        burstiness: shape of the gamma distribution. 1 is Poisson, less comes in bursts, more
-            comes more evenly; the gaps' coefficient of variation is `1 / sqrt(burstiness)`.
+        burstiness: shape of the gamma distribution. 1 is Poisson, less is burstier, more is more
+            even; the coefficient of variation of the gaps is `1 / sqrt(burstiness)`.
     """
 
     rate: float
@@ -132,10 +132,10 @@ class Burst(Described):
 
 @dataclass(frozen=True, slots=True)
 class Ramp(Described):
-    """Poisson arrivals whose rate changes evenly over the run (open loop).
+    """Poisson arrivals whose rate changes linearly over the run (open loop).
 
     Attributes:
-        start: mean arrivals a second at the beginning.
+        start: mean arrivals a second at the start.
         stop: mean arrivals a second at the end.
     """
 
@@ -155,8 +155,8 @@ class Trace:
     """Requests at recorded times (open loop); those within the run's duration are sent.
 
     Attributes:
-        times: seconds from the start, not decreasing; or the path of a CSV file whose first
-            column holds them (a first line that is no number is a heading).
+        times: seconds from the start, non-decreasing; or the path of a CSV file whose first
+            column holds them (a first line that is not a number is a header).
     """
 
     times: tuple[float, ...] | str
@@ -181,25 +181,25 @@ def checked_times(times: object, what: str) -> tuple[float, ...]:
 
     Args:
         times: an iterable of numbers.
-        what: where they come from, for the message.
+        what: the argument that holds them, for the message.
 
     Raises:
-        UsageError: naming the first that is no time, or that lies before the one before it.
+        UsageError: if there are none, or one is not a time, or they decrease.
     """
     __tracebackhide__ = True
     try:
-        found = tuple(float(time) for time in times)  # type: ignore[attr-defined]  # or TypeError
+        checked = tuple(float(time) for time in times)  # type: ignore[attr-defined]  # or TypeError
     except (TypeError, ValueError) as error:
         raise UsageError(f"{what}: {error}", "expected seconds from the start") from None
-    if not found:
+    if not checked:
         raise UsageError(f"{what}: there are no times")
     last = 0.0
-    for number, time in enumerate(found):
+    for number, time in enumerate(checked):
         if not (math.isfinite(time) and time >= last):
             problem = f"{what}: time {number} is {time:g}, after {last:g}"
             raise UsageError(problem, "expected seconds from the start, not decreasing")
         last = time
-    return found
+    return checked
 
 
 OpenLoop: TypeAlias = Server | Constant | Burst | Ramp | Trace

@@ -1,4 +1,4 @@
-"""Serving: how requests reach the replicas of a target."""
+"""Serving: batching of requests, and the replicas of a target."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class Serving(Described):
     Attributes:
         max_batch_size: the most requests that one call of the target carries.
         batch_timeout: seconds that the oldest waiting request may wait for its batch to fill.
-        replicas: copies of the target that answer at the same time, a thread each; so many on
-            each device, where devices are named. A plain callable is shared by all of them, so
-            it must then be safe to call from threads.
-        queue_limit: the most requests that may wait; those that come when so many do are
-            rejected, and count as errors. None lets all wait. For open loops.
-        devices: where replicas are: names such as `cpu:0`, or `cpu`, `gpu` and `all` for every
-            one that is here; one text or several. None leaves it to the target. A Keras model
-            gets a copy of its weights on each device.
-        allowed_batch_sizes: the only sizes that the target is called with, increasing, the last
-            one being `max_batch_size`: a batch is filled up with zeros to the next of them, and
-            its answer is cut. None chooses for Keras models and functions what is faster.
-        intra_op_threads: threads that one operation of a replica may use. TensorFlow fixes them
-            when it starts, so each replica gets a process of its own. None leaves the replicas in
-            this process, where they share its threads. For Keras models and functions.
+        replicas: copies of the target that answer at the same time, a thread each; with
+            `devices`, copies on each device. A plain callable is shared by all of them, so it
+            must be thread-safe.
+        queue_limit: the most requests that may wait; requests that find the queue full are
+            rejected, and count as errors. None sets no limit. For open loops.
+        devices: devices of the replicas: names such as `cpu:0`, or `cpu`, `gpu` and `all` for
+            every such device of the machine; one text or several. None leaves it to the target.
+            A Keras model gets a copy of its weights on each device.
+        allowed_batch_sizes: the only batch sizes that the target is called with, increasing, the
+            last one being `max_batch_size`: a batch is padded with zeros to the next of them,
+            and its answer is cut. None chooses the faster way for Keras models and functions.
+        intra_op_threads: threads of one operation of a replica. TensorFlow fixes them when it
+            starts, so each replica gets a process of its own. None leaves the replicas in this
+            process, where they share its threads. For Keras models and functions.
     """
 
     max_batch_size: int = 64
@@ -64,7 +64,7 @@ class Serving(Described):
 
     @property
     def everywhere(self) -> int:
-        """Replicas on all devices together; `devices` must name each of them by now."""
+        """Replicas on all devices together; `devices` must name single devices."""
         return self.replicas * len(self.devices or (None,))
 
     def _checked_sizes(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Summary: the metrics of a load, from its tally and from the score of its answers."""
+"""Metrics of a load, from its totals and from the scores of its answers."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _NS: Final = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How the answers of a load scored, row by row.
+    """Scores of the answers of a load, by row.
 
     Attributes:
-        answered: how often each row was answered well, shape `(rows,)`.
-        right: how often it was answered rightly, shape `(rows,)`.
-        loss: sum of the losses of its answers, shape `(rows,)`; None if the labels fit no loss.
-        classifies: whether there is a right and a wrong, so that there is an accuracy.
-        by_user: sums of the scores of users' metrics, shape `(rows,)`, by their names.
+        answered: number of good answers to each row, shape `(rows,)`.
+        right: number of correct answers to each row, shape `(rows,)`.
+        loss: sum of the losses of each row's answers, shape `(rows,)`; None without a loss.
+        classifies: whether answers are right or wrong, so that there is an accuracy.
+        by_user: sums of the scores of users' metrics, shape `(rows,)`, by metric name.
     """
 
     answered: NDArray[np.int64]
@@ -44,12 +44,12 @@ class Score:
 
     @property
     def metrics(self) -> frozenset[str]:
-        """What there is to be known of the answers."""
+        """Names of the metrics that these scores allow."""
         built_in = {"accuracy": self.classifies, "loss": self.loss is not None}
         return frozenset([*(name for name, there in built_in.items() if there), *self.by_user])
 
     def plus(self, other: Score) -> Score:
-        """The score of two loads that asked for the same rows."""
+        """The scores of two loads over the same rows."""
         return Score(
             answered=self.answered + other.answered,
             right=self.right + other.right,
@@ -59,101 +59,99 @@ class Score:
         )
 
     def row_scores(self, name: str) -> NDArray[np.float64]:
-        """A user's metric of each row, NaN where it was not answered, shape `(rows,)`."""
-        found = np.full(len(self.answered), np.nan)
-        np.divide(self.by_user[name], self.answered, out=found, where=self.answered > 0)
-        return found
+        """Mean score of each row in a user's metric, NaN if it has no answer, shape `(rows,)`."""
+        scores = np.full(len(self.answered), np.nan)
+        np.divide(self.by_user[name], self.answered, out=scores, where=self.answered > 0)
+        return scores
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Metrics that were measured, and those that were refused with the reason."""
+    """Measured metrics, and the reason for each metric that cannot be given."""
 
     metrics: dict[str, Estimate]
     refused: dict[str, str]
 
 
-def summarise_load(tally: LoadTotals, *, latencies: bool) -> Summary:
-    """Throughput, latencies and errors.
-
-    Throughput counts good answers; latencies are theirs.
+def summarise_load(totals: LoadTotals, *, latencies: bool) -> Summary:
+    """Throughput, latencies and errors; throughput and latencies are of good answers.
 
     Args:
-        tally: at least one call.
-        latencies: whether the scenario gives latencies a meaning.
+        totals: totals with at least one call.
+        latencies: whether latencies have a meaning in the scenario.
     """
     metrics: dict[str, Estimate] = {}
     refused: dict[str, str] = {}
-    blocks, good = tally.blocks, tally.good
+    blocks, good = totals.blocks, totals.good
     timed = ("throughput", *(name for name, m in METRICS.items() if m.latency and latencies))
-    timed += ("goodput",) if tally.slo is not None else ()
+    timed += ("goodput",) if totals.slo is not None else ()
     if len(blocks) < MIN_BLOCKS or not good:
-        few = f"{tally.calls} calls in {len(blocks)} of {BLOCKS} stretches of the run"
+        few = f"{totals.calls} calls in {len(blocks)} of {BLOCKS} intervals of the run"
         why = f"{few}, at least {MIN_BLOCKS} needed: lengthen duration="
         refused = dict.fromkeys(timed, why if good else "no request was answered well")
     else:
-        metrics["throughput"] = _rate(tally, blocks.good)
-        if tally.slo is not None:
-            metrics["goodput"] = _rate(tally, blocks.within)
+        metrics["throughput"] = _rate(totals, blocks.good)
+        if totals.slo is not None:
+            metrics["goodput"] = _rate(totals, blocks.within)
         if latencies:
-            _add_latencies(metrics, refused, tally)
-    metrics["errors"] = counted(1 - good / tally.total)
+            _add_latencies(metrics, refused, totals)
+    metrics["errors"] = counted(1 - good / totals.total)
     return Summary(metrics, refused)
 
 
-def _rate(tally: LoadTotals, counts: NDArray[np.int64]) -> Estimate:
-    """Requests of some kind a second."""
-    seconds = tally.blocks.seconds(tally.started_ns)
+def _rate(totals: LoadTotals, counts: NDArray[np.int64]) -> Estimate:
+    """Rate of the requests counted in each block."""
+    seconds = totals.blocks.seconds(totals.started_ns)
     return ratio_of_sums(counts.astype(np.float64), seconds)
 
 
 def _add_latencies(
-    metrics: dict[str, Estimate], refused: dict[str, str], tally: LoadTotals
+    metrics: dict[str, Estimate], refused: dict[str, str], totals: LoadTotals
 ) -> None:
     percents = {m.percentile: name for name, m in METRICS.items() if m.percentile is not None}
-    # A block without a good answer has no latencies.
-    filled = tally.blocks.queries > 0
+    # Blocks without a good answer have no latencies.
+    filled = totals.blocks.queries > 0
     if filled.sum() < MIN_BLOCKS:
-        why = f"good answers in {filled.sum()} of {BLOCKS} stretches of the run only"
+        why = f"good answers in {filled.sum()} of {BLOCKS} intervals of the run only"
         refused.update(dict.fromkeys((name for name, m in METRICS.items() if m.latency), why))
         return
     enough = []
     for percent, name in percents.items():
         needed = required_requests(percent)
-        if tally.queries >= needed:
+        if totals.queries >= needed:
             enough.append(percent)
         else:
-            refused[name] = f"{tally.queries} requests, {name} needs {needed}: lengthen duration="
-    estimates = tally.latencies.percentiles(tuple(enough))
+            refused[name] = f"{totals.queries} requests, {name} needs {needed}: lengthen duration="
+    estimates = totals.latencies.percentiles(tuple(enough))
     metrics.update({percents[percent]: estimate for percent, estimate in estimates.items()})
-    seconds = tally.blocks.latency_ns[filled].astype(np.float64) * _NS
-    metrics["mean"] = ratio_of_sums(seconds, tally.blocks.queries[filled].astype(np.float64))
-    metrics["max"] = counted(tally.longest_ns * _NS)
+    seconds = totals.blocks.latency_ns[filled].astype(np.float64) * _NS
+    metrics["mean"] = ratio_of_sums(seconds, totals.blocks.queries[filled].astype(np.float64))
+    metrics["max"] = counted(totals.longest_ns * _NS)
 
 
 def summarise_score(score: Score) -> dict[str, Estimate]:
-    """What is known of the answers, over the distinct rows that were answered well, each once."""
-    asked = score.answered > 0
-    rows = int(asked.sum())
+    """Metrics of the answers, over the rows with a good answer, each row once."""
+    answered = score.answered > 0
+    rows = int(answered.sum())
     if not rows:
         return {}
-    metrics = {name: mean_score(name, score.row_scores(name)[asked]) for name in score.by_user}
+    metrics = {name: mean_score(name, score.row_scores(name)[answered]) for name in score.by_user}
     if score.classifies:
-        shares = score.right[asked] / score.answered[asked]
+        shares = score.right[answered] / score.answered[answered]
         metrics["accuracy"] = wilson(float(shares.sum()), rows)
     if score.loss is not None:
-        losses = score.loss[asked] / score.answered[asked]
+        losses = score.loss[answered] / score.answered[answered]
         if np.isfinite(losses).all():
             metrics["loss"] = _mean(losses)
     return metrics
 
 
 def mean_score(name: str, scores: NDArray[np.float64]) -> Estimate:
-    """A user's metric over rows: Wilson's interval where all are 0 or 1, else Student's.
+    """A user's metric over rows, with Wilson's interval if all scores are 0 or 1, else Student's.
 
     Args:
-        name: of the metric.
-        scores: of the rows, at least one, shape `(rows,)`.
+        name: name of the metric.
+        scores: scores of at least one row, shape `(rows,)`.
     """
     share = metric_named(name).unit == "share"
     if are_bits(scores):

@@ -1,4 +1,4 @@
-"""Tally: what a run came to, in as many numbers for a long run as for a short one."""
+"""Totals of a run, whose size does not depend on the length of the run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.statistics.histogram import Histogram
 
 BLOCKS: Final = 20
-"""Stretches that a run is cut into, so that its noise shows; each holds whole calls."""
+"""Number of blocks of whole calls that a run is cut into, to estimate its noise."""
 
 _NS: Final = 1e-9
 _MOST_SIZES: Final = 32
@@ -29,28 +29,28 @@ _BOOTSTRAP: Final = "a bootstrap over blocks"
 
 
 class Latencies(Protocol):
-    """The latencies of a run's good queries, by block."""
+    """Latencies of the good queries of a run, by block."""
 
     def percentiles(self, percents: tuple[float, ...]) -> dict[float, Estimate]:
-        """Percentiles in seconds, with intervals; there is at least one query."""
+        """Percentiles in seconds, with confidence intervals; needs at least one query."""
         ...
 
     @property
     def method(self) -> str:
-        """Where the intervals come from, in words."""
+        """The method behind the confidence intervals, in words."""
         ...
 
     @property
     def median_ns(self) -> float:
-        """The median latency; NaN if there is no query."""
+        """Median latency; NaN without queries."""
         ...
 
     def within(self, ns: float, blocks: int) -> NDArray[np.int64]:
-        """How many queries that took so long at the most ended in each block.
+        """Number of queries in each block whose latency is at most `ns`.
 
         Args:
             ns: the longest latency that counts.
-            blocks: in which queries may have ended.
+            blocks: number of blocks.
 
         Returns:
             Shape `(blocks,)`.
@@ -60,61 +60,61 @@ class Latencies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EachLatency:
-    """Every single latency.
+    """Every latency of the run.
 
     Attributes:
-        ns: shape `(queries,)`.
-        block: in which each query ended, shape `(queries,)`.
-        apart: whether each query had calls of its own and waited for none; if they are
-            independent then, their intervals need no blocks.
+        ns: latencies, shape `(queries,)`.
+        block: block in which each query ended, shape `(queries,)`.
+        separate: whether each query had calls of its own and waited for no other; only then may
+            latencies be independent, and confidence intervals need no blocks.
     """
 
     ns: NDArray[np.int64]
     block: NDArray[np.intp]
-    apart: bool
+    separate: bool
 
     @property
     def method(self) -> str:
-        """Exact for independent queries, from blocks for those that queued."""
+        """Order statistics for independent queries, blocks for queries that queued."""
         return "order statistics" if self._independent else _BOOTSTRAP
 
     @property
     def _independent(self) -> bool:
-        return self.apart and independent(self.ns.astype(np.float64))
+        return self.separate and independent(self.ns.astype(np.float64))
 
     def percentiles(self, percents: tuple[float, ...]) -> dict[float, Estimate]:
-        """Percentiles that are order statistics: latencies that somebody really had."""
+        """Percentiles that are order statistics, that is, measured latencies."""
         if self._independent:
             ordered = np.sort(np.maximum(self.ns.astype(np.float64) * _NS, _NS))
             return {percent: percentile_interval(ordered, percent) for percent in percents}
-        # A block without a good answer has no latencies; the others are numbered anew.
+        # Blocks without a good answer have no latencies: number the others without gaps.
         _, dense = np.unique(self.block, return_inverse=True)
         seconds = np.maximum(self.ns.astype(np.float64) * _NS, _NS)
         return block_percentiles(seconds, dense, percents)
 
     @property
     def median_ns(self) -> float:
-        """The middle one."""
+        """Exact median."""
         return float(np.median(self.ns)) if len(self.ns) else math.nan
 
     def within(self, ns: float, blocks: int) -> NDArray[np.int64]:
-        """Counted one by one."""
+        """Exact counts."""
         return np.bincount(self.block[self.ns <= ns], minlength=blocks)
 
 
 @dataclass(frozen=True, slots=True)
 class CountedLatencies:
-    """How many latencies were how long, to 0.1 %.
+    """Latencies counted in bins, exact to 0.1 %.
 
     Attributes:
-        by_block: a row each block.
+        by_block: histogram with a row per block.
     """
 
     by_block: Histogram
 
     @property
     def method(self) -> str:
-        """From blocks, whose order is kept."""
+        """Blocks."""
         return _BOOTSTRAP
 
     def percentiles(self, percents: tuple[float, ...]) -> dict[float, Estimate]:
@@ -125,12 +125,12 @@ class CountedLatencies:
 
     @property
     def median_ns(self) -> float:
-        """To 0.1 %."""
+        """Median, exact to 0.1 %."""
         rows = np.zeros(len(self.by_block.counts), np.intp)
         return float(self.by_block.grouped(rows, 1).quantile_ns(0.5)[0])
 
     def within(self, ns: float, blocks: int) -> NDArray[np.int64]:
-        """Bins whose middle is within."""
+        """Counts of the bins whose middle is at most `ns`."""
         fast: NDArray[np.int64] = self.by_block.counts[:blocks, self.by_block.middles_ns <= ns].sum(
             axis=1
         )
@@ -139,12 +139,12 @@ class CountedLatencies:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaUse:
-    """What one replica did.
+    """Use of one replica.
 
     Attributes:
-        busy_ns: time that its calls took.
-        calls: of its copy of the target.
-        requests: that these calls carried.
+        busy_ns: total service time of its calls.
+        calls: number of its calls.
+        requests: number of requests in these calls.
     """
 
     busy_ns: int
@@ -154,12 +154,12 @@ class ReplicaUse:
 
 @dataclass(frozen=True, slots=True)
 class TimerLateness:
-    """How idle replicas woke for the next request.
+    """How late idle replicas woke for the next request.
 
     Attributes:
-        count: how often.
-        late: how often that was later than `lateness.LATE_NS`.
-        worst_ns: the latest.
+        count: number of wake-ups.
+        late: wake-ups later than `quality.LATE_NS`.
+        worst_ns: greatest lateness.
     """
 
     count: int
@@ -169,26 +169,26 @@ class TimerLateness:
 
 @dataclass(frozen=True, slots=True)
 class LoadTotals:
-    """What a run came to.
+    """Totals of a run.
 
     Attributes:
-        started_ns: clock reading when it began.
-        seconds: for how long requests were to come.
-        slo: seconds within which an answer counts towards goodput; None if none was asked for.
-        blocks: at most `BLOCKS` stretches in which calls ended, in the order of time.
-        latencies: of the good queries, by block.
+        started_ns: clock reading at the start of the run.
+        seconds: how long requests were planned to arrive.
+        slo: seconds within which an answer counts towards goodput; None if there is no limit.
+        blocks: at most `BLOCKS` intervals in which calls ended, in order of time.
+        latencies: latencies of the good queries, by block.
         longest_ns: the longest of them; 0 if there are none.
-        points: equal stretches, for a curve over time; calls may have ended in none of them.
-        point_ns: how long each point is; the last one ends with the run, up to a half sooner or
+        points: equal intervals, for a curve over time; may be empty of calls.
+        point_ns: width of a point; the last one ends with the run, up to half a width earlier or
             later.
-        point_latencies: of the good queries, a row each point.
-        queue_ns: median time that a request queued.
-        service_ns: median time that a call took.
-        batch_sizes: calls by the number of requests that they carried.
-        replicas: what each did.
-        wakes: how punctual the load generator was.
-        in_time: requests that were answered, or went wrong, within `seconds`.
-        unfinished: requests that were due but not answered when the run's time was up.
+        point_latencies: latencies of the good queries, a row per point.
+        queue_ns: median queueing time of a request.
+        service_ns: median service time of a call.
+        batch_sizes: calls by batch size.
+        replicas: use of each replica.
+        wake_ups: lateness of the load generator.
+        in_time: requests with an answer or an error within `seconds`.
+        unfinished: requests that were due but not answered when the run ended.
         rejected: requests that found the queue full.
     """
 
@@ -205,7 +205,7 @@ class LoadTotals:
     service_ns: float
     batch_sizes: Mapping[int, int]
     replicas: tuple[ReplicaUse, ...]
-    wakes: TimerLateness
+    wake_ups: TimerLateness
     in_time: int
     unfinished: int
     rejected: int
@@ -217,17 +217,17 @@ class LoadTotals:
 
     @property
     def answered(self) -> int:
-        """Requests that were answered or went wrong."""
+        """Requests with an answer or an error."""
         return int(self.blocks.requests.sum())
 
     @property
     def good(self) -> int:
-        """Requests that were answered well."""
+        """Requests with a good answer."""
         return int(self.blocks.good.sum())
 
     @property
     def queries(self) -> int:
-        """Queries whose requests were all answered well."""
+        """Queries whose requests all have good answers."""
         return int(self.blocks.queries.sum())
 
     @property
@@ -237,21 +237,21 @@ class LoadTotals:
 
     @property
     def span_ns(self) -> int:
-        """From the beginning to the end of the last call; 0 without a call."""
+        """From the start of the run to the end of the last call; 0 without calls."""
         return int(self.blocks.ends_ns.max(initial=self.started_ns)) - self.started_ns
 
     @property
     def utilisation(self) -> tuple[float, ...]:
-        """The share of the run that each replica spent in the target."""
+        """Share of the run that each replica spent in calls of the target."""
         return tuple(work.busy_ns / max(1, self.span_ns) for work in self.replicas)
 
 
 def few_sizes(calls_by_size: Mapping[int, int]) -> dict[int, int]:
-    """Calls by size, as few numbers as a report can show.
+    """Calls by batch size, folded to as few sizes as a report can show.
 
     Returns:
-        The same if there are at most 32 sizes; else each key is a power of two, and stands for
-        the sizes up to it and above the one before it.
+        The same mapping for at most 32 sizes; else each key is a power of two, and stands for the
+        sizes up to it and above the power before it.
     """
     if len(calls_by_size) <= _MOST_SIZES:
         return dict(calls_by_size)

@@ -1,4 +1,4 @@
-"""Traces: arrival times from files."""
+"""Reads arrival times from CSV files; a module of its own because it does I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_times(path: Path) -> tuple[float, ...]:
     """The first column of a CSV file, in seconds from the start.
 
     Raises:
-        UsageError: if the file cannot be read, or for the first line that holds no time.
+        UsageError: if the file cannot be read, or a line holds no time.
     """
     try:
         with path.open(newline="") as file:

@@ -1,4 +1,8 @@
-"""Evaluation: the rows that requests carry, and the score of the answers to these very requests."""
+"""Rows of requests, and the checks and scores of their answers.
+
+`AnswerEvaluation` is the request source of a load. `ask_alone` asks for single rows before it; an
+answer under load that differs from its row's own is an error: batches can mix rows up.
+"""
 
 from __future__ import annotations
 
@@ -28,33 +32,30 @@ _CHUNK_ROWS: Final = 1 << 14
 _SHOWN_ROWS: Final = 5
 _SEARCHED: Final = 64
 _SHOWN_TEXT: Final = 200
-
-
-_ROWS: Final = 256
-_SECONDS: Final = 0.5
-_REPEATED: Final = 8
+_REFERENCE_ROWS: Final = 256
+_REFERENCE_SECONDS: Final = 0.5
+_REPEATED_ROWS: Final = 8
 _TOLERANCE: Final = 0.05
 
 
 class AnswerEvaluation:
-    """A feed that asks for every row equally often, in a seeded order, and scores the answers.
+    """A `RequestSource` that sends all rows in turn, and scores their answers.
 
-    Answers are kept until the load is over, so that scoring takes no time from it; whenever
-    they fill 32 MiB they are scored while the load's clock stands still.
+    Answers are kept until the end of the load, so that scoring takes no time from it; when they
+    exceed 32 MiB they are scored while the load's clock is stopped.
 
     Args:
         data: rows and labels.
-        order: the order in which rows are asked, shape `(rows,)`.
-        longest: the largest batch.
-        shape: of one answer.
-        scorer: None if labels fit no accuracy and no loss, or there are none.
-        reference: what rows answer when asked alone, None if that cannot be told; by position
-            in `order`.
-        clock: the load's.
-        by_user: names of the users' metrics that are measured; there are labels then.
+        order: order in which rows are sent, shape `(rows,)`.
+        longest: the largest batch size.
+        shape: shape of one answer.
+        scorer: scores answers; None if labels fit no accuracy and no loss, or there are none.
+        reference: answers to single rows, by position in `order`; None skips the comparison.
+        clock: the clock of the load.
+        by_user: names of the users' metrics to measure; needs labels.
     """
 
-    def __init__(  # noqa: PLR0913 - what an answer is held against
+    def __init__(  # noqa: PLR0913 - rows, labels and reference
         self,
         *,
         data: Data,
@@ -69,10 +70,7 @@ class AnswerEvaluation:
         self._clock = clock
         self._rows = len(order)
         self._order = order
-        # Repeated at the end, so that every batch is one slice and nothing is copied for it.
-        around = np.resize(order, self._rows + longest)
-        self._inputs = np.ascontiguousarray(data.inputs[around])
-        self._inputs.flags.writeable = False
+        self._inputs = repeated_rows(data, order, longest)
         self._labels = data.labels[order] if data.labels is not None else None
         self._shape = shape
         self._scorer = scorer
@@ -92,9 +90,9 @@ class AnswerEvaluation:
         return self._inputs[first : first + stop - start]
 
     def answer(self, start: int, stop: int, outputs: object) -> None:
-        """Keep the answer to these requests, or count it if it has the wrong shape."""
+        """Keep the answer to these requests, or count an error if its shape is wrong."""
         try:
-            # A copy: the target may use its buffer again for the next batch.
+            # A copy, as the target may reuse its buffer for the next batch.
             array = np.array(outputs)
         except (TypeError, ValueError) as error:
             self._count(np.arange(start, stop), Outcome.WRONG_SHAPE, "wrong shape", _message(error))
@@ -113,22 +111,22 @@ class AnswerEvaluation:
                 self.finish()
 
     def fail(self, start: int, stop: int, error: Exception) -> None:
-        """Count the exception that these requests ended in."""
+        """Count the exception of these requests."""
         requests = np.arange(start, stop)
         detail = _first_line(error.detail) if isinstance(error, AnswerError) else _message(error)
         self._count(requests, Outcome.EXCEPTION, kind_of(error), detail)
 
     def finish(self) -> None:
-        """Score what is still kept."""
+        """Score all answers that are still kept."""
         while self._kept:
             self._score_oldest(_CHUNK_ROWS)
 
     def outcomes(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Score what is kept, and hand the outcomes of these requests over.
+        """Score the answers kept, and return the outcomes of the next requests.
 
         Args:
-            start: the first request whose outcome was not handed over yet.
-            stop: the one after the last.
+            start: the first request whose outcome was not returned yet.
+            stop: the request after the last.
 
         Returns:
             The `Outcome` of each, shape `(stop - start,)`.
@@ -151,7 +149,7 @@ class AnswerEvaluation:
 
     @property
     def score(self) -> Score | None:
-        """The score by original row; None if answers are not scored."""
+        """Scores by original row; None if answers are not scored."""
         if self._scorer is None and not self._by_user:
             return None
         place = np.argsort(self._order)
@@ -194,7 +192,7 @@ class AnswerEvaluation:
             answers = flat[good].astype(np.float64)
             wrong = self._reference.wrong(answers, positions[good])
             if len(wrong):
-                # They are scored all the same: mixed-up rows cost accuracy, and it must show.
+                # Scored all the same: mixed-up rows cost accuracy, which must show.
                 self._count_wrong(requests[good[wrong]], positions[good[wrong]], answers[wrong])
         if self._labels is not None:
             self._score_finite(outputs[good], self._labels[positions[good]], positions[good])
@@ -234,8 +232,18 @@ class AnswerEvaluation:
         self._count(requests, Outcome.CHANGED, "answer changed", example)
 
 
+def repeated_rows(data: Data, order: NDArray[np.int64], longest: int) -> NDArray[Any]:
+    """Rows in the order in which they are sent, the first `longest` repeated at the end; read-only.
+
+    So each batch of at most `longest` rows is one slice, without a copy.
+    """
+    inputs: NDArray[Any] = np.ascontiguousarray(data.inputs[np.resize(order, len(order) + longest)])
+    inputs.flags.writeable = False
+    return inputs
+
+
 def _message(error: Exception) -> str:
-    """The first line of an exception's text, which may be pages long or fail itself."""
+    """First line of an exception's text, whose `__str__` may fail."""
     try:
         return _first_line(str(error))
     except Exception as failed:  # noqa: BLE001 - the target's own code
@@ -249,24 +257,24 @@ def _first_line(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceAnswers:
-    """What the target answers to the first rows when it is asked for one at a time.
+    """The target's answers to the first rows, sent one at a time.
 
     Attributes:
-        answers: flattened, shape `(rows, width)`; rows without an answer hold NaN.
-        tolerance: an answer under load that is further away than this in any element is another
-            answer: 5 % of the range of all answers, so that what batching does to rounding, or
-            8-bit arithmetic to digits, is left to the accuracy.
+        answers: flattened answers, shape `(rows, width)`; NaN for rows without an answer.
+        tolerance: an answer under load that differs by more than this in any element is wrong.
+            5 % of the range of all answers, so that rounding and 8-bit arithmetic, which may
+            depend on the batch, are left to the accuracy.
     """
 
     answers: NDArray[np.float64]
     tolerance: float
 
     def wrong(self, outputs: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Indices of the answers that are not their row's; a row without a reference passes.
+        """Indices of the answers that differ from their row's; a row without a reference passes.
 
         Args:
             outputs: finite answers, flattened, shape `(n, width)`.
-            rows: the row that each belongs to, shape `(n,)`.
+            rows: row of each answer, shape `(n,)`.
         """
         known = np.flatnonzero(rows < len(self.answers))
         gap = np.abs(outputs[known] - self.answers[rows[known]]).max(axis=1, initial=0)
@@ -274,7 +282,7 @@ class ReferenceAnswers:
         return wrong
 
     def owner(self, output: NDArray[np.float64]) -> int | None:
-        """The row whose answer this is, if it is any known row's."""
+        """The first row with this answer; None if there is none."""
         away = np.abs(self.answers - output).max(axis=1, initial=0)
         close = np.flatnonzero(away <= self.tolerance)
         return int(close[0]) if len(close) else None
@@ -283,19 +291,19 @@ class ReferenceAnswers:
 def ask_alone(
     target: Target, inputs: NDArray[Any], width: int, clock: Clock
 ) -> tuple[ReferenceAnswers | None, str]:
-    """Ask for single rows, up to 256 of them and half a second.
+    """Ask for single rows, at most 256 and for at most half a second.
 
     Args:
-        target: who is asked.
-        inputs: the rows in the order in which the load will ask for them.
-        width: elements of one answer.
-        clock: time.
+        target: the target.
+        inputs: rows in the order in which the load will send them.
+        width: number of elements of one answer.
+        clock: clock of the time limit.
 
     Returns:
-        The answers, or None and the reason why rows cannot be told apart.
+        The answers, or None with the reason why they cannot tell rows apart.
     """
-    answers = np.full((min(_ROWS, len(inputs)), width), np.nan)
-    end_ns = clock.now_ns() + int(_SECONDS * 1e9)
+    answers = np.full((min(_REFERENCE_ROWS, len(inputs)), width), np.nan)
+    end_ns = clock.now_ns() + int(_REFERENCE_SECONDS * 1e9)
     for row in range(len(answers)):
         answers[row] = _answer(target, inputs[row : row + 1], width)
         if clock.now_ns() >= end_ns and row >= 1:
@@ -306,7 +314,10 @@ def ask_alone(
         return None, "" if len(inputs) == 1 else "rows asked alone had no answer to compare with"
     tolerance = _TOLERANCE * float(known.max() - known.min())
     again = np.stack(
-        [_answer(target, inputs[row : row + 1], width) for row in range(min(_REPEATED, len(known)))]
+        [
+            _answer(target, inputs[row : row + 1], width)
+            for row in range(min(_REPEATED_ROWS, len(known)))
+        ]
     )
     if (np.abs(again - answers[: len(again)]) > tolerance).any():
         return None, "the target answers differently from call to call, so rows are not checked"
@@ -314,9 +325,9 @@ def ask_alone(
 
 
 def _answer(target: Target, batch: NDArray[Any], width: int) -> NDArray[np.float64]:
-    # What fails alone is not held against the target here: under load it is counted.
+    # A failure is not an error here: under load it is counted.
     try:
-        # A copy: the target may use its buffer again for the next row.
+        # A copy, as the target may reuse its buffer for the next row.
         answer = np.array(target.infer(batch), np.float64).reshape(-1)
     except Exception:  # noqa: BLE001
         return np.full(width, np.nan)

@@ -1,4 +1,4 @@
-"""Arena: where measurements are taken and judged, as the `dlperf` fixture sees it."""
+"""What the `dlperf` fixture needs of whatever measures and judges: a run alone, or a duel."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A record, and what becomes of it.
+    """One measurement, judged.
 
     Attributes:
-        record: what was found, and judged.
-        accepted: what becomes the baseline if the test passes.
-        cautions: what people are warned of beside the verdicts.
+        record: the measurement and its verdicts.
+        accepted: the baseline to write if the test passes; None if none is to be written.
+        cautions: warnings to show besides the verdicts.
     """
 
     record: Record
@@ -34,7 +34,7 @@ class Measurable(Protocol):
     """A target that is ready to be measured."""
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
-        """Put it under load for so long, or longer where its budgets need that."""
+        """Put it under load for `seconds`, or longer where its budgets need that."""
         ...
 
     def warm_up(self) -> str:
@@ -42,34 +42,34 @@ class Measurable(Protocol):
         ...
 
     def slots(self) -> SlotRunner | None:
-        """Who runs slots of it; None if its load has none."""
+        """Runs slots of its load; None if this kind of load cannot be cut into slots."""
         ...
 
 
 class Evaluator(Protocol):
-    """Where measurements are taken, and judged."""
+    """Measures and judges on behalf of tests."""
 
-    def settle(
+    def evaluate(
         self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
     ) -> Evaluation:
         """Measure and judge.
 
         Args:
-            subject: prepares what is measured, and gives it back.
-            plan: what is asked of it.
+            subject: prepares the target on entry, and releases it on exit.
+            plan: the load and the budgets.
             test: pytest's node id.
-            name: tells several measurements of one test apart.
+            name: of the measurement, unique within the test.
 
         Raises:
-            DlperfError: if it cannot be measured.
+            DlperfError: if the target cannot be measured.
         """
         ...
 
-    def floor(self) -> AbstractContextManager[None]:
-        """Nobody else measures inside."""
+    def exclusive(self) -> AbstractContextManager[None]:
+        """A context in which no other process of this run measures."""
         ...
 
-    def keep(self, test: str, name: str, accepted: BaselineEntry) -> None:
+    def accept(self, test: str, name: str, accepted: BaselineEntry) -> None:
         """Write a baseline.
 
         Raises:

@@ -1,4 +1,4 @@
-"""NVML: what NVIDIA's driver tells of its GPUs."""
+"""Readings of NVIDIA GPUs, from the driver's library NVML."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _THROTTLING: Final = {
     0x40: "temperature",
     0x80: "power brake",
 }
-"""nvmlClocksEventReasons of nvml.h; idleness and clocks that somebody has set are none of them."""
+"""nvmlClocksEventReasons of nvml.h; without idleness and clocks set by the user."""
 
 
 class Library(Protocol):
-    """What is used of the module `pynvml` (nvidia-ml-py)."""
+    """The part of the module `pynvml` (nvidia-ml-py) that is used."""
 
     NVMLError: type[Exception]
     NVML_CLOCK_SM: int
@@ -55,16 +55,16 @@ class Nvml:
             self._gpus.append((handle, name.decode() if isinstance(name, bytes) else name))
 
     def read(self) -> tuple[GpuReading, ...]:
-        """One look at each GPU."""
+        """One reading of each GPU."""
         return tuple(self._read(index, *gpu) for index, gpu in enumerate(self._gpus))
 
     def _read(self, index: int, handle: object, name: str) -> GpuReading:
         nvml = self._library
-        rates = self._told(lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
-        memory = self._told(lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
-        megahertz = self._told(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
-        reasons = self._told(lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
-        processes = self._told(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+        rates = self._query(lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
+        memory = self._query(lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
+        megahertz = self._query(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
+        reasons = self._query(lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+        processes = self._query(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
         return GpuReading(
             index=index,
             name=name,
@@ -72,11 +72,11 @@ class Nvml:
             used_bytes=None if memory is None else int(memory.used),
             clock_hz=None if megahertz is None else megahertz * 1_000_000,
             throttled=frozenset(text for bit, text in _THROTTLING.items() if (reasons or 0) & bit),
-            processes=frozenset(int(one.pid) for one in processes or ()),
+            processes=frozenset(int(process.pid) for process in processes or ()),
         )
 
-    def _told(self, ask: Callable[[], _T]) -> _T | None:
-        """An answer of the driver; None for what this GPU does not tell."""
+    def _query(self, ask: Callable[[], _T]) -> _T | None:
+        """The driver's answer; None if this GPU does not support the query."""
         try:
             return ask()
         except self._library.NVMLError:
@@ -84,7 +84,7 @@ class Nvml:
 
 
 def find_gpus() -> Nvml | None:
-    """The GPUs that NVML knows; None without nvidia-ml-py, a driver, or a GPU."""
+    """The GPUs of the machine; None without nvidia-ml-py, a driver, or a GPU."""
     try:
         import pynvml
     except ImportError:

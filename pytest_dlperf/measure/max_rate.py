@@ -1,4 +1,7 @@
-"""Max rate: the highest rate of requests at which a target holds a limit on its latency."""
+"""Measures `max_rate`: the highest rate of requests at which a target holds a latency limit.
+
+`PooledEvaluation`, which sweeps use as well, sums up the metrics that do not depend on the load.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,6 @@ from pytest_dlperf.statistics.estimate import counted
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from pytest_dlperf.config.budgets import LatencyLimit
@@ -43,18 +45,18 @@ if TYPE_CHECKING:
 _WINDOWS: Final = 20
 _QUICK_WINDOWS: Final = 6
 _LIMITS_A_WINDOW: Final = 100
-"""An overload of less than one part in so many stays within the limit for a whole window; and in
-simulated queues, shorter windows were too often called held when no long queue had come up yet."""
+"""Least length of a window, in latency limits: an overload of less than 1 % stays within the limit
+for a whole window, and shorter windows of simulated queues were too often called held."""
 _MOST_REQUESTS: Final = 10_000_000
-"""In one window, for the sake of memory."""
+"""In one window, to bound memory."""
 _START: Final = 0.5
-"""The first rate, as a share of what full batches back to back bring."""
+"""The first rate, as a share of the throughput of full batches back to back."""
 _NS: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class _LastWindow:
-    """What is remembered of the last window at a rate."""
+    """Diagnosis and lateness of the last window at a rate."""
 
     diagnosis: str
     late: str
@@ -64,60 +66,61 @@ class _Prober:
     """Puts a target under Poisson arrivals of any rate, window by window."""
 
     def __init__(
-        self, rig: PreparedLoad, limit: LatencyLimit, seconds: float, pool: PooledEvaluation
+        self, load: PreparedLoad, limit: LatencyLimit, seconds: float, pool: PooledEvaluation
     ) -> None:
-        self._rig = rig
+        self._load = load
         self._limit = limit
         self._seconds = seconds
         self._pool = pool
-        self.seen: dict[float, _LastWindow] = {}
+        self.last_windows: dict[float, _LastWindow] = {}
 
     def __call__(self, rate: float, number: int) -> Attainment:
-        plan = replace(self._rig.plan, scenario=Server(rate), slo=self._limit.seconds)
+        plan = replace(self._load.plan, scenario=Server(rate), slo=self._limit.seconds)
         phase = f"{_scenario(self._limit)}: {format_quantity(rate, '1/s')}"
-        run = self._pool.run(replace(self._rig, plan=plan), self._seconds, phase, SEED + number)
-        late = self.seen[rate].late if number else ""
-        diagnosis = diagnose(run.tally, run.busy_cores)
-        self.seen[rate] = _LastWindow(diagnosis, late or lateness(run.tally))
-        return within_limit(run.tally)
+        run = self._pool.run(replace(self._load, plan=plan), self._seconds, phase, SEED + number)
+        late = self.last_windows[rate].late if number else ""
+        diagnosis = diagnose(run.totals, run.busy_cores)
+        self.last_windows[rate] = _LastWindow(diagnosis, late or lateness(run.totals))
+        return within_limit(run.totals)
 
 
 @dataclass(frozen=True, slots=True)
 class RateSearch:
-    """A search that is ready to begin."""
+    """A search that is ready to begin; the attributes are `measure_max_rate`'s arguments."""
 
-    search: Callable[[str, str], Measurement]
+    target: object
+    data: Data
+    plan: Plan
+    instruments: Instruments
+    limit: LatencyLimit
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
-        """Search; how long that takes is the plan's affair."""
+        """Search; the length of windows is the plan's, not `seconds`."""
         del seconds
-        return self.search(test, name)
+        given = (self.target, self.data, self.plan, self.instruments, self.limit)
+        return measure_max_rate(*given, test=test, name=name)
 
     def warm_up(self) -> str:
-        """Nothing: the search does."""
+        """Do nothing: the search warms the target up."""
         return ""
 
     def slots(self) -> None:
-        """None: its loads differ."""
+        """None, as the loads of a search differ."""
         return
 
 
 def rate_search(
-    target: object, data: Data, plan: Plan, bench: Instruments, limit: LatencyLimit
+    target: object, data: Data, plan: Plan, instruments: Instruments, limit: LatencyLimit
 ) -> AbstractContextManager[RateSearch]:
     """A search for the highest rate that holds a limit; see `measure_max_rate`."""
-
-    def search(test: str, name: str) -> Measurement:
-        return measure_max_rate(target, data, plan, bench, limit, test=test, name=name)
-
-    return contextlib.nullcontext(RateSearch(search))
+    return contextlib.nullcontext(RateSearch(target, data, plan, instruments, limit))
 
 
-def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which name
+def measure_max_rate(  # noqa: PLR0913 - target, load and name
     target: object,
     data: Data,
     plan: Plan,
-    bench: Instruments,
+    instruments: Instruments,
     limit: LatencyLimit,
     *,
     test: str,
@@ -125,72 +128,81 @@ def measure_max_rate(  # noqa: PLR0913 - what, with what, how, and under which n
 ) -> Measurement:
     """Search for the highest Poisson rate at which a target holds a limit.
 
-    Begins at half of what full batches back to back bring. A window lasts as long as the plan
-    says, or 100 times the limit if that is longer; a search takes 20 windows at the most, and a
-    smoke run 6 short ones.
+    Starts at half the throughput of full batches back to back. A window lasts as long as the plan
+    says, or 100 times the limit if that is longer; a search takes at most 20 windows, and a smoke
+    run 6 short ones.
 
     Args:
-        target: what is asked.
+        target: the target.
         data: rows and labels.
         plan: budgets, serving and duration; its scenario is not used.
-        bench: what comes from outside.
-        limit: what is to be held.
+        instruments: clock, meters and progress display.
+        limit: the latency limit.
         test: pytest's node id.
-        name: tells several measurements of one test apart.
+        name: distinguishes several measurements of one test.
 
     Raises:
-        UsageError: if the target cannot be measured, or a budget needs labels that are not there.
+        UsageError: if the target cannot be measured, or a budget needs missing labels.
         TargetError: if the target's first call fails, or a call does not return.
         DataError: if the labels do not fit the answers.
     """
-    # All requests of an offline load wait from the start: no limit on a queue would hold.
+    # Without the queue limit, as all requests of an offline load wait from the start.
     full = replace(plan, scenario=Offline(), serving=replace(plan.serving, queue_limit=None))
-    rig = prepare_load(target, data, full, bench)
-    pool = PooledEvaluation(rig)
-    asked = plan.load_seconds
-    seconds = asked if plan.quick else max(asked, _LIMITS_A_WINDOW * limit.seconds)
-    served = replace(rig.plan.serving, queue_limit=plan.serving.queue_limit)
-    probed = replace(rig.plan, scenario=Server(1.0), serving=served)
-    prober = _Prober(replace(rig, plan=probed), limit, seconds, pool)
-    with contextlib.closing(rig), quiet_gc():
-        unsteady = rig.warm_up()
-        capacity = pool.run(rig, asked, f"{_scenario(limit)}: full batches")
-        if not capacity.tally.good:
+    load = prepare_load(target, data, full, instruments)
+    pool = PooledEvaluation(load)
+    planned = plan.load_seconds
+    seconds = planned if plan.quick else max(planned, _LIMITS_A_WINDOW * limit.seconds)
+    served = replace(load.plan.serving, queue_limit=plan.serving.queue_limit)
+    probed = replace(load.plan, scenario=Server(1.0), serving=served)
+    prober = _Prober(replace(load, plan=probed), limit, seconds, pool)
+    with contextlib.closing(load), quiet_gc():
+        warm_up_note = load.warm_up()
+        capacity = pool.run(load, planned, f"{_scenario(limit)}: full batches")
+        if not capacity.totals.good:
             first = capacity.errors[0]
             raise TargetError(
-                f"{rig.prepared.description} answered no request well: "
+                f"{load.prepared.description} answered no request well: "
                 f"{first.kind}: {first.example}"
             )
-        terms = _terms(limit, seconds, _capacity(capacity.tally), quick=plan.quick)
-        found = search(prober, terms)
+        settings = _settings(limit, seconds, _capacity(capacity.totals), quick=plan.quick)
+        interval = search(prober, settings)
     pooled = pool.measurement(test, name, _scenario(limit), probed.serving_text)
     longer = f"each window lasted {seconds:g} s: {_LIMITS_A_WINDOW} times the limit"
-    notes = (unsteady, f"max_rate: {found}", longer if seconds > asked else "", *pooled.notes)
-    return _with_rate(replace(pooled, notes=tuple(filter(None, notes))), found, prober.seen)
+    notes = (
+        warm_up_note,
+        f"max_rate: {interval}",
+        longer if seconds > planned else "",
+        *pooled.notes,
+    )
+    return _with_rate(
+        replace(pooled, notes=tuple(filter(None, notes))), interval, prober.last_windows
+    )
 
 
 def _with_rate(
-    pooled: Measurement, found: RateInterval, seen: dict[float, _LastWindow]
+    pooled: Measurement, interval: RateInterval, last_windows: dict[float, _LastWindow]
 ) -> Measurement:
-    estimate = found.estimate
+    estimate = interval.estimate
     metrics, refused = dict(pooled.metrics), dict(pooled.refused)
     if estimate is None:
-        refused["max_rate"] = str(found)
+        refused["max_rate"] = str(interval)
     else:
         metrics = {"max_rate": estimate, **metrics}
-    shown = found.held or min(seen)
-    # A rate that held although the generator was late would have held the more without.
-    unsure = (probe.rate for probe in found.probes if probe.outcome is not ProbeOutcome.HELD)
+    shown = interval.held or min(last_windows)
+    # A rate that held although the generator was late would have held all the more without.
+    unsure = (probe.rate for probe in interval.probes if probe.outcome is not ProbeOutcome.HELD)
     return replace(
         pooled,
         metrics=MappingProxyType(metrics),
         refused=MappingProxyType(refused),
-        invalid=next(filter(None, (seen[rate].late for rate in unsure)), ""),
-        diagnosis=f"at {format_quantity(shown, '1/s')}: {seen[shown].diagnosis}",
+        invalid=next(filter(None, (last_windows[rate].late for rate in unsure)), ""),
+        diagnosis=f"at {format_quantity(shown, '1/s')}: {last_windows[shown].diagnosis}",
     )
 
 
-def _terms(limit: LatencyLimit, seconds: float, capacity: float, *, quick: bool) -> SearchSettings:
+def _settings(
+    limit: LatencyLimit, seconds: float, capacity: float, *, quick: bool
+) -> SearchSettings:
     slowest = slowest_rate(limit.share, seconds)
     fastest = max(slowest, min(FASTEST, _MOST_REQUESTS / seconds))
     return SearchSettings(
@@ -202,9 +214,9 @@ def _terms(limit: LatencyLimit, seconds: float, capacity: float, *, quick: bool)
     )
 
 
-def _capacity(tally: LoadTotals) -> float:
-    """Requests a second that were answered."""
-    return tally.answered / (max(1, tally.span_ns) * _NS)
+def _capacity(totals: LoadTotals) -> float:
+    """Answered requests a second."""
+    return totals.answered / (max(1, totals.span_ns) * _NS)
 
 
 def _scenario(limit: LatencyLimit) -> str:
@@ -212,14 +224,14 @@ def _scenario(limit: LatencyLimit) -> str:
 
 
 class PooledEvaluation:
-    """Runs loads, each under a plan of its own, and keeps what does not depend on the load.
+    """Runs loads of one target, and pools the metrics that do not depend on the load.
 
     Args:
-        rig: the target.
+        load: the target.
     """
 
-    def __init__(self, rig: PreparedLoad) -> None:
-        self._rig = rig
+    def __init__(self, load: PreparedLoad) -> None:
+        self._load = load
         self._seconds = 0.0
         self._requests = 0
         self._answered = 0
@@ -232,54 +244,54 @@ class PooledEvaluation:
         self._used = Usage(0.0, 0.0, 0.0, 0.0)
 
     def run(
-        self, rig: PreparedLoad, seconds: float, phase: str = "", seed: int = SEED
+        self, load: PreparedLoad, seconds: float, phase: str = "", seed: int = SEED
     ) -> LoadResult:
-        """Put the target under one load; the arguments are `run_once`'s.
+        """Run one load; arguments as `run_once`.
 
         Raises:
             UsageError: if no request became due.
-            TargetError: if a call does not return: further loads would only wait for it again.
+            TargetError: if a call does not return, since further loads would wait for it as well.
         """
-        run = run_once(rig, seconds, phase, seed)
-        if run.hung:
+        run = run_once(load, seconds, phase, seed)
+        if run.timed_out:
             raise TargetError(
-                f"{rig.prepared.description} hung under {rig.plan.scenario}: {run.hung}"
+                f"{load.prepared.description} hung under {load.plan.scenario}: {run.timed_out}"
             )
-        tally = run.tally
-        self._seconds += tally.span_ns * 1e-9
-        self._requests += tally.total
-        self._answered += tally.answered
-        self._bad += tally.answered - tally.good
+        totals = run.totals
+        self._seconds += totals.span_ns * 1e-9
+        self._requests += totals.total
+        self._answered += totals.answered
+        self._bad += totals.answered - totals.good
         self._resident = [max(self._resident + run.resident), run.resident[-1]]
         self._gpus = run.gpus
         self._gpu_notes |= dict.fromkeys(gpu_notes(run.gpus))
         self._used = self._used.plus(run.used)
         for error in run.errors:
-            known = self._errors.get(error.kind, replace(error, requests=0))
-            self._errors[error.kind] = replace(known, requests=known.requests + error.requests)
+            first = self._errors.get(error.kind, replace(error, requests=0))
+            self._errors[error.kind] = replace(first, requests=first.requests + error.requests)
         if run.score is not None:
             self._score = self._score.plus(run.score) if self._score else run.score
         return run
 
     def measurement(self, test: str, name: str, scenario: str, serving: str) -> Measurement:
-        """What all loads found out together; at least one was run.
+        """Measurement over all loads, of which there must be at least one.
 
-        `errors` is the share of the answered requests that were answered badly: that a queue
-        overflows is for each load to judge.
+        `errors` is the share of bad answers among all answers; rejected requests count against
+        each load's limit instead.
         """
-        rig, answers = self._rig, summarise_answers(self._score)
+        load, answers = self._load, summarise_answers(self._score)
         busy_cores = self._used.process / max(self._seconds, 1e-9)
-        notes = (rig.prepared.remark, rig.remark, disturbance(self._used), *self._gpu_notes)
+        notes = (load.prepared.remark, load.remark, disturbance(self._used), *self._gpu_notes)
         metrics = {
             "errors": counted(self._bad / self._answered),
             **answers.metrics,
             "peak_memory": counted(float(max(self._resident))),
-            "compile_time": counted(rig.prepared.compile_seconds),
+            "compile_time": counted(load.prepared.compile_seconds),
         }
         return Measurement(
             test=test,
             name=name,
-            target=rig.prepared.description,
+            target=load.prepared.description,
             scenario=scenario,
             serving=serving,
             seconds=self._seconds,
@@ -287,8 +299,8 @@ class PooledEvaluation:
             metrics=MappingProxyType(metrics),
             refused=MappingProxyType(answers.refused),
             errors=tuple(sorted(self._errors.values(), key=lambda error: -error.requests)),
-            rows=rows_of(rig.data, self._score),
-            scores=scores_of(rig.data, self._score),
+            rows=rows_of(load.data, self._score),
+            scores=scores_of(load.data, self._score),
             invalid="",
             notes=tuple(filter(None, notes)),
             diagnosis="",

@@ -1,4 +1,4 @@
-"""Measure: warm a target up, put it under load, and fold what was found into a measurement."""
+"""Measure a target: warm it up, put it under load, and summarise the load as a measurement."""
 
 from __future__ import annotations
 
@@ -36,138 +36,134 @@ if TYPE_CHECKING:
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.load.totals import LoadTotals
 
-_LONGEST: Final = 10  # times the duration that was asked for
+_LONGEST: Final = 10  # longest load, in multiples of the requested duration
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedTarget:
-    """A target that is ready to be measured, and is given back at the end.
+    """A `Measurable` target.
 
     Attributes:
-        rig: the target with its plan.
-        tracings: of the functions of this process.
+        load: the target with its plan.
+        tracings: counts the tracings of `tf.function`s in this process.
     """
 
-    rig: PreparedLoad
+    load: PreparedLoad
     tracings: Tracings
 
     def warm_up(self) -> str:
-        """Run the load until its speed settles; returns a note if it does not."""
-        return self.rig.warm_up()
+        """Run the load until its speed is steady; returns a note if it is not."""
+        return self.load.warm_up()
 
     def slots(self) -> SlotRunner:
-        """Who runs slots of it, once it is warm."""
-        return SlotRunner(self.rig)
+        """Runner of its slots, for use after the warm-up."""
+        return SlotRunner(self.load)
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
-        """Warm the target up, put it under load, and fold what was found into a measurement.
+        """Warm the target up, and measure it under load.
 
         Args:
             test: pytest's node id.
-            name: tells several measurements of one test apart.
-            seconds: how long requests come; longer if that is too short for the budgets, up to
-                ten times as long.
+            name: distinguishes several measurements of one test.
+            seconds: how long requests arrive; up to ten times as long if the budgets need more
+                requests.
         """
-        rig, plan = self.rig, self.rig.plan
-        unsteady = self.warm_up()
+        load, plan = self.load, self.load.plan
+        warm_up_note = self.warm_up()
         before = self.tracings.count()
-        run = run_once(rig, seconds)
-        longer = 0.0 if plan.quick else sufficient_seconds(run.tally, plan.judged)
-        if not run.hung and seconds < longer <= _LONGEST * seconds:
+        run = run_once(load, seconds)
+        longer = 0.0 if plan.quick else sufficient_seconds(run.totals, plan.judged)
+        if not run.timed_out and seconds < longer <= _LONGEST * seconds:
             before = self.tracings.count()
-            run = run_once(rig, longer)
+            run = run_once(load, longer)
         retraced = _retraced(self.tracings.count() - before)
         longer_note = (
             f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
             if run.seconds > seconds
             else ""
         )
-        notes = (unsteady, rig.prepared.remark, rig.remark, retraced, longer_note)
-        return _measurement(rig, run, test=test, name=name, notes=notes)
+        notes = (warm_up_note, load.prepared.remark, load.remark, retraced, longer_note)
+        return _measurement(load, run, test=test, name=name, notes=notes)
 
 
 @contextlib.contextmanager
-def ready(target: object, data: Data, plan: Plan, bench: Instruments) -> Iterator[PreparedTarget]:
-    """Set a target up, and keep the garbage collector quiet until it is given back.
+def ready(
+    target: object, data: Data, plan: Plan, instruments: Instruments
+) -> Iterator[PreparedTarget]:
+    """Prepare a target, with the garbage collector off inside the block.
 
     Raises:
-        UsageError: if the target cannot be measured, or a budget needs labels that are not there.
+        UsageError: if the target cannot be measured, or a budget needs missing labels.
         TargetError: if the target's first call fails.
         DataError: if the labels do not fit the answers.
     """
-    rig = prepare_load(target, data, plan, bench)
+    load = prepare_load(target, data, plan, instruments)
     tracings = Tracings()
-    with contextlib.closing(rig), quiet_gc():
-        yield PreparedTarget(rig, tracings)
+    with contextlib.closing(load), quiet_gc():
+        yield PreparedTarget(load, tracings)
 
 
-def measure(  # noqa: PLR0913 - what, with what, how, and under which name
-    target: object, data: Data, plan: Plan, bench: Instruments, *, test: str, name: str
+def measure(  # noqa: PLR0913 - target, load and name
+    target: object, data: Data, plan: Plan, instruments: Instruments, *, test: str, name: str
 ) -> Measurement:
-    """Put a target under the load of a plan.
-
-    Raises:
-        UsageError: if the target cannot be measured, or a budget needs labels that are not there.
-        TargetError: if the target's first call fails.
-        DataError: if the labels do not fit the answers.
-    """
-    with ready(target, data, plan, bench) as subject:
+    """Measure a target under the load of a plan; raises as `ready`."""
+    with ready(target, data, plan, instruments) as subject:
         return subject.measure(test, name, plan.load_seconds)
 
 
 def _measurement(
-    rig: PreparedLoad, run: LoadResult, *, test: str, name: str, notes: tuple[str, ...]
+    load: PreparedLoad, run: LoadResult, *, test: str, name: str, notes: tuple[str, ...]
 ) -> Measurement:
-    plan, tally = rig.plan, run.tally
-    summary = _summary(rig, run)
+    plan, totals = load.plan, run.totals
+    summary = _summary(load, run)
     return Measurement(
         test=test,
         name=name,
-        target=rig.prepared.description,
+        target=load.prepared.description,
         scenario=str(plan.scenario),
         serving=plan.serving_text,
-        seconds=tally.span_ns * 1e-9,
-        requests=tally.total,
+        seconds=totals.span_ns * 1e-9,
+        requests=totals.total,
         metrics=MappingProxyType(summary.metrics),
         refused=MappingProxyType(summary.refused),
-        errors=(*run.errors, *_unanswered(tally)),
-        rows=rows_of(rig.data, run.score),
-        scores=scores_of(rig.data, run.score),
-        invalid=lateness(tally),
-        hung=run.hung,
+        errors=(*run.errors, *_unanswered(totals)),
+        rows=rows_of(load.data, run.score),
+        scores=scores_of(load.data, run.score),
+        invalid=lateness(totals),
+        hung=run.timed_out,
         notes=tuple(filter(None, (*notes, *_notes(plan, run)))),
-        diagnosis=diagnose(tally, run.busy_cores),
-        intervals=tally.latencies.method if plan.has_latencies else "",
+        diagnosis=diagnose(totals, run.busy_cores),
+        intervals=totals.latencies.method if plan.has_latencies else "",
         slo=plan.slo,
-        batch_sizes=MappingProxyType(few_sizes(tally.batch_sizes)),
-        utilisation=tally.utilisation,
-        series=series_of(tally, latencies=plan.has_latencies),
-        usage=consumption(run.used, run.busy_cores, run.resident, tally.total),
+        batch_sizes=MappingProxyType(few_sizes(totals.batch_sizes)),
+        utilisation=totals.utilisation,
+        series=series_of(totals, latencies=plan.has_latencies),
+        usage=consumption(run.used, run.busy_cores, run.resident, totals.total),
         gpus=run.gpus,
     )
 
 
-def run_once(rig: PreparedLoad, seconds: float, phase: str = "", seed: int = SEED) -> LoadResult:
-    """Put a rig's target under load.
+def run_once(load: PreparedLoad, seconds: float, phase: str = "", seed: int = SEED) -> LoadResult:
+    """Put a load's target under load.
 
     Args:
-        rig: the target with its plan.
-        seconds: how long requests come.
-        phase: what is shown meanwhile; the scenario unless it is given.
-        seed: of the arrivals.
+        load: the target with its plan.
+        seconds: how long requests arrive.
+        phase: text of the progress display; default: the scenario.
+        seed: seed of the arrivals.
 
     Raises:
         UsageError: if no request became due.
     """
     gc.collect()
-    run = rig.run(seconds, phase or str(rig.plan.scenario), seed)
-    if not run.tally.calls:
+    run = load.run(seconds, phase or str(load.plan.scenario), seed)
+    if not run.totals.calls:
         raise UsageError("no request became due", "raise the rate or the duration")
     return run
 
 
 def _retraced(counts: Counter[str]) -> str:
-    """What was traced while it was measured, in words."""
+    """Note on the `tf.function`s that were traced again during the measurement."""
     if not counts:
         return ""
     each = ", ".join(f"{name} {n} time{'s' if n > 1 else ''}" for name, n in counts.most_common(3))
@@ -177,23 +173,23 @@ def _retraced(counts: Counter[str]) -> str:
 def _notes(plan: Plan, run: LoadResult) -> Iterator[str]:
     yield disturbance(run.used)
     yield from gpu_notes(run.gpus)
-    yield growth(run.resident, run.tally.answered)
+    yield growth(run.resident, run.totals.answered)
     if plan.open_loop:
-        yield shortfall(run.tally)
+        yield shortfall(run.totals)
     else:
-        yield drift(run.tally)
+        yield drift(run.totals)
 
 
-def _summary(rig: PreparedLoad, run: LoadResult) -> Summary:
-    load = summarise_load(run.tally, latencies=rig.plan.has_latencies)
+def _summary(load: PreparedLoad, run: LoadResult) -> Summary:
+    speeds = summarise_load(run.totals, latencies=load.plan.has_latencies)
     answers = summarise_answers(run.score)
     metrics = {
-        **load.metrics,
+        **speeds.metrics,
         **answers.metrics,
         "peak_memory": counted(float(max(run.resident))),
-        "compile_time": counted(rig.prepared.compile_seconds),
+        "compile_time": counted(load.prepared.compile_seconds),
     }
-    return Summary(metrics, {**load.refused, **answers.refused})
+    return Summary(metrics, {**speeds.refused, **answers.refused})
 
 
 def summarise_answers(score: Score | None) -> Summary:
@@ -206,7 +202,7 @@ def summarise_answers(score: Score | None) -> Summary:
 
 @contextlib.contextmanager
 def quiet_gc() -> Iterator[None]:
-    """Keep the garbage collector from taking its time from a target's."""
+    """Switch the garbage collector off, so that it takes no time from the target."""
     enabled = gc.isenabled()
     gc.collect()
     gc.freeze()
@@ -219,17 +215,17 @@ def quiet_gc() -> Iterator[None]:
             gc.enable()
 
 
-def _unanswered(tally: LoadTotals) -> Iterator[ErrorCount]:
-    if tally.rejected:
+def _unanswered(totals: LoadTotals) -> Iterator[ErrorCount]:
+    if totals.rejected:
         example = "came when the queue was full: the target is slower than the load"
-        yield ErrorCount("rejected", tally.rejected, example)
-    if tally.unfinished:
+        yield ErrorCount("rejected", totals.rejected, example)
+    if totals.unfinished:
         example = "still waiting when the run's time was up: the target is slower than the load"
-        yield ErrorCount("unfinished", tally.unfinished, example)
+        yield ErrorCount("unfinished", totals.unfinished, example)
 
 
 def rows_of(data: Data, score: Score | None) -> Rows | None:
-    """The evidence for accuracy: which rows were answered, and which of them rightly."""
+    """Evidence for accuracy: which rows were answered, and which of them correctly."""
     if score is None or not score.classifies:
         return None
     answered = score.answered > 0
@@ -237,7 +233,7 @@ def rows_of(data: Data, score: Score | None) -> Rows | None:
 
 
 def scores_of(data: Data, score: Score | None) -> RowScores | None:
-    """The evidence for users' metrics: the score of each row that was answered."""
+    """Evidence for users' metrics: the score of each row that was answered."""
     if score is None or not score.by_user:
         return None
     return RowScores(data.hash, {name: score.row_scores(name) for name in score.by_user})

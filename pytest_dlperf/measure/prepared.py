@@ -1,4 +1,8 @@
-"""Rig: a target with its questions, ready to be put under the load of a plan."""
+"""Prepared loads: a target with its rows, ready to be put under the load of a plan.
+
+`prepare_load` compiles the target, and asks it for single rows as a reference; `PreparedLoad` warms
+it up and runs loads. `sufficient_seconds` says how long a load must last for its budgets.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from pytest_dlperf.data.scoring import Scorer, scorer_for, user_scores
 from pytest_dlperf.errors import AnswerError, DataError, TargetError, UsageError
 from pytest_dlperf.load.accumulator import EXACT, Accumulator
 from pytest_dlperf.load.async_runner import CoroutineLoad, CoroutineTarget
-from pytest_dlperf.load.ledger import RequestLog
+from pytest_dlperf.load.request_log import RequestLog
 from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load, Replica
 from pytest_dlperf.measure.answers import AnswerEvaluation, ReferenceAnswers, ask_alone
@@ -46,29 +50,27 @@ if TYPE_CHECKING:
 
 
 SEED: Final = 0
-"""Of the arrivals and of the order of rows, so that every run asks the same."""
+"""Seed of the arrivals and of the order of rows, so that all runs are alike."""
 
 _WARM_UP_SEED: Final = 1
-_WINDOW_SECONDS: Final = 0.25
+_WARM_UP_SECONDS: Final = 0.25  # a warm-up window
+_WARM_UP_WINDOWS: Final = 8  # at most
+_STEADY_WINDOWS: Final = 3
+_LARGE_TREND: Final = 0.1
 _DRAIN_SECONDS: Final = 1.0
-
-
 _MARGIN: Final = 1.2
 _UNTIMED: Final = frozenset({"errors", "peak_memory", "compile_time"})
-WINDOWS: Final = 8
-SETTLED: Final = 3
-_LARGE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """What measuring needs from outside.
+    """Clock, meters and progress display of a session; tests bring their own.
 
     Attributes:
-        clock: time.
-        meter: what the process and the machine use.
-        progress: somebody to tell.
-        gpus: the machine's GPUs; None if there are none, or nothing is known of them.
+        clock: clock of all measurements.
+        meter: resource usage of the process and the machine.
+        progress: progress display.
+        gpus: the GPUs of the machine; None if there are none, or no driver answers.
     """
 
     clock: Clock
@@ -79,45 +81,45 @@ class Instruments:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """One load, its answers scored.
+    """Result of one load, with its answers scored.
 
     Attributes:
-        seconds: for how long requests were to come.
-        tally: what it came to.
-        score: of the answers; None if they are not scored.
+        seconds: how long requests were planned to arrive.
+        totals: totals of the run.
+        score: scores of the answers; None if they are not scored.
         errors: kinds of errors among the answers, the most frequent first.
-        resident: bytes that were resident, at each tick.
-        used: processor time that was used meanwhile.
-        busy_cores: processors that this process kept busy meanwhile, on average.
-        gpus: what the GPUs did meanwhile.
-        hung: what was said of a call that never returned; empty if all did.
+        resident: resident bytes at each tick.
+        used: processor time used by the run.
+        busy_cores: processors that this process kept busy, on average.
+        gpus: use of the GPUs during the run.
+        timed_out: message about a call that never returned; empty if all did.
     """
 
     seconds: float
-    tally: LoadTotals
+    totals: LoadTotals
     score: Score | None
     errors: tuple[ErrorCount, ...]
     resident: list[int]
     used: Usage
     busy_cores: float
     gpus: tuple[GpuUse, ...]
-    hung: str
+    timed_out: str
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedLoad:
-    """A prepared target, the rows it will be asked, and the plan of its load.
+    """A prepared target with its rows and the plan of its load.
 
     Attributes:
         prepared: the target.
         data: rows and labels.
-        order: the order in which rows are asked, shape `(rows,)`.
-        scorer: how answers are scored; None without labels, or if these fit users' metrics only.
-        by_user: names of the users' metrics that are measured.
-        reference: what rows answer when asked alone; None if that cannot be told.
-        remark: what is to be said about asking alone; may be empty.
+        order: order in which rows are sent, shape `(rows,)`.
+        scorer: scores answers; None without labels, or if these fit users' metrics only.
+        by_user: names of the users' metrics to measure.
+        reference: answers to single rows; None if they cannot tell rows apart.
+        remark: note on the reference; may be empty.
         plan: the load.
-        bench: what comes from outside.
+        instruments: clock, meters and progress display.
     """
 
     prepared: Prepared
@@ -128,10 +130,10 @@ class PreparedLoad:
     reference: ReferenceAnswers | None
     remark: str
     plan: Plan
-    bench: Instruments
+    instruments: Instruments
 
     def evaluation(self, clock: StoppableClock) -> AnswerEvaluation:
-        """A feed that has not been asked anything yet, on the clock of its load."""
+        """A fresh request source that scores the answers of one load."""
         return AnswerEvaluation(
             data=self.data,
             order=self.order,
@@ -145,21 +147,26 @@ class PreparedLoad:
 
     def run(self, seconds: float, phase: str, seed: int = SEED) -> LoadResult:
         """Put the target under load once."""
-        plan, bench = self.plan, self.bench
-        clock = StoppableClock(bench.clock)
-        asked = self.evaluation(clock)
+        plan, instruments = self.plan, self.instruments
+        clock = StoppableClock(instruments.clock)
+        answers = self.evaluation(clock)
         start_ns = clock.now_ns()
-        # The schedule must not begin before it is made, which can take longer than a request.
+        # Drawing the first arrivals can take longer than a request: stop the clock meanwhile.
         with clock.stopped():
-            backlog = request_queue_for(
+            queue = request_queue_for(
                 plan.scenario, plan.served, start_ns, seconds, seed, pause=clock.stopped
             )
         end_ns = start_ns + int(seconds * 1e9)
         countdown = end_ns if seconds >= 1 else None
         telemetry = Telemetry(
-            bench.meter, bench.clock, bench.progress, phase, countdown, gpus=bench.gpus
+            instruments.meter,
+            instruments.clock,
+            instruments.progress,
+            phase,
+            countdown,
+            gpus=instruments.gpus,
         )
-        teller = Accumulator(
+        accumulator = Accumulator(
             started_ns=start_ns,
             seconds=seconds,
             replicas=plan.lanes,
@@ -171,89 +178,86 @@ class PreparedLoad:
             with clock.stopped():
                 segment = cut()
                 stop = segment.first + len(segment.outcome)
-                outcome = asked.outcomes(segment.first, stop)
-                teller.add(replace(segment, outcome=outcome))
+                outcome = answers.outcomes(segment.first, stop)
+                accumulator.add(replace(segment, outcome=outcome))
 
-        ledger = RequestLog(
-            backlog=backlog,
-            feed=asked,
+        log = RequestLog(
+            queue=queue,
+            source=answers,
             started_ns=start_ns,
             deadline_ns=end_ns + int(max(_DRAIN_SECONDS, seconds) * 1e9),
             sink=take,
         )
-        load = self.load(ledger, clock, telemetry)
-        rest = load.run()
+        runner = self.runner(log, clock, telemetry)
+        rest = runner.run()
         used, busy_cores = telemetry.finish()
         take(lambda: rest)
+        own_processes = frozenset({os.getpid(), *self.prepared.processes})
         return LoadResult(
             seconds=seconds,
-            tally=teller.tally(),
-            score=asked.score,
-            errors=asked.errors,
+            totals=accumulator.totals(),
+            score=answers.score,
+            errors=answers.errors,
             resident=telemetry.resident,
             used=used,
             busy_cores=busy_cores,
-            gpus=summarise_gpus(telemetry.looks, self._own_processes),
-            hung=load.hung,
+            gpus=summarise_gpus(telemetry.looks, own_processes),
+            timed_out=runner.timed_out,
         )
 
-    @property
-    def _own_processes(self) -> frozenset[int]:
-        return frozenset({os.getpid(), *self.prepared.processes})
-
-    def load(
-        self, ledger: RequestLog, clock: StoppableClock, watch: LoadObserver
+    def runner(
+        self, log: RequestLog, clock: StoppableClock, observer: LoadObserver
     ) -> Load | CoroutineLoad:
-        """The target's replicas or clients, about to work off a ledger."""
-        patience = self.plan.call_timeout
+        """Runner of the requests of a log: threads for replicas, or an event loop for clients."""
+        call_seconds = self.plan.call_timeout
         first = self.prepared.replicas[0]
         if isinstance(first, CoroutineTarget):
             return CoroutineLoad(
                 target=first,
                 clients=self.plan.lanes,
                 clock=clock,
-                ledger=ledger,
-                call_seconds=patience,
-                watch=watch,
+                log=log,
+                call_seconds=call_seconds,
+                observer=observer,
             )
         replicas = [Replica(target, clock) for target in self.prepared.replicas]
-        return Load(replicas=replicas, ledger=ledger, call_seconds=patience, watch=watch)
+        return Load(replicas=replicas, log=log, call_seconds=call_seconds, observer=observer)
 
     def close(self) -> None:
-        """Give back what the target holds."""
+        """Release the resources of the target."""
         self.prepared.close()
 
     def warm_up(self) -> str:
-        """Run the load until its speed settles; returns a note if it does not.
+        """Run the load until its speed is steady; returns a note if it is not.
 
-        A smoke run needs none.
+        Does nothing in a smoke run.
 
         Raises:
             TargetError: if a call does not return.
         """
         if self.plan.quick:
             return ""
-        seconds = min(_WINDOW_SECONDS, self.plan.duration / 10)
+        seconds = min(_WARM_UP_SECONDS, self.plan.duration / 10)
 
         def window() -> NDArray[np.float64]:
-            loaded = self.run(seconds, "warming up", _WARM_UP_SEED)
-            hung = loaded.hung or next(
-                (error.example for error in loaded.errors if error.kind == NO_ANSWER), ""
+            result = self.run(seconds, "warming up", _WARM_UP_SEED)
+            timed_out = result.timed_out or next(
+                (error.example for error in result.errors if error.kind == NO_ANSWER), ""
             )
-            if hung:
-                raise TargetError(f"{self.prepared.description} hung while warming up: {hung}")
-            blocks = loaded.tally.blocks
+            if timed_out:
+                raise TargetError(f"{self.prepared.description} hung while warming up: {timed_out}")
+            blocks = result.totals.blocks
             seconds_each: NDArray[np.float64] = blocks.busy_ns * 1e-9 / blocks.requests
             return seconds_each
 
         return warm_up(window)
 
 
-def prepare_load(target: object, data: Data, plan: Plan, bench: Instruments) -> PreparedLoad:
-    """Compile a target, see what fits its answers, and ask it rows alone.
+def prepare_load(target: object, data: Data, plan: Plan, instruments: Instruments) -> PreparedLoad:
+    """Compile a target, choose the scorer of its answers, and ask it for single rows.
 
     Raises:
-        UsageError: if the target cannot be measured, or a budget needs labels that are not there.
+        UsageError: if the target cannot be measured, or a budget needs missing labels.
         TargetError: if the target's first call fails.
         DataError: if the labels do not fit the answers.
     """
@@ -262,28 +266,30 @@ def prepare_load(target: object, data: Data, plan: Plan, bench: Instruments) -> 
     order = np.random.default_rng(SEED).permutation(len(data.inputs))
     longest = plan.served.max_batch_size
     rows = np.resize(data.inputs[order], (max(longest, len(order)), *data.inputs.shape[1:]))
-    # Read-only, as under load: a target that changes its input must be found out at once.
+    # Read-only, as under load, so that a target that changes its input fails at once.
     rows.flags.writeable = False
-    bench.progress.show("compiling", None)
+    instruments.progress.show("compiling", None)
     plan = placed(target, plan)
-    prepared = prepare(target, rows[:longest], plan, bench.clock)
+    prepared = prepare(target, rows[:longest], plan, instruments.clock)
     with contextlib.ExitStack() as undo:
         undo.callback(prepared.close)
         if prepared.processes:
-            bench = replace(bench, meter=FamilyMeter(bench.meter, prepared.processes))
+            instruments = replace(
+                instruments, meter=FamilyMeter(instruments.meter, prepared.processes)
+            )
         answer = prepared.sample_answer
         by_user = measured_by_users(plan)
         scorer = scorer_of(answer, data, plan)
         if by_user and data.labels is not None:
             finite = np.isfinite(answer.reshape(len(answer), -1)).all(axis=1)
-            # What its function cannot do is said before the load, not after it.
+            # A metric function that cannot score these answers must fail before the load.
             user_scores(answer[finite], data.labels[np.resize(order, len(answer))][finite], by_user)
-        bench.progress.show("asking rows alone", None)
+        instruments.progress.show("asking rows alone", None)
         try:
             reference, remark = call_with_timeout(
                 plan.compile_timeout,
                 lambda: ask_alone(
-                    prepared.replicas[0], rows[: len(order)], answer[0].size, bench.clock
+                    prepared.replicas[0], rows[: len(order)], answer[0].size, instruments.clock
                 ),
             )
         except AnswerError as error:
@@ -291,21 +297,23 @@ def prepare_load(target: object, data: Data, plan: Plan, bench: Instruments) -> 
                 f"{prepared.description} hung when asked for single rows: {error}"
             ) from None
         undo.pop_all()
-    return PreparedLoad(prepared, data, order, scorer, by_user, reference, remark, plan, bench)
+    return PreparedLoad(
+        prepared, data, order, scorer, by_user, reference, remark, plan, instruments
+    )
 
 
 def measured_by_users(plan: Plan) -> tuple[str, ...]:
-    """The users' metrics that a plan's budgets name, each once."""
+    """Names of the users' metrics in a plan's budgets, each once."""
     named = (budget.metric.name for budget in plan.budgets if budget.metric.by_user)
     return tuple(dict.fromkeys(named))
 
 
 def scorer_of(answer: NDArray[Any], data: Data, plan: Plan) -> Scorer | None:
-    """What fits the answers and the labels; None where only users' metrics are asked for.
+    """The scorer that fits answers and labels; None without labels, or for users' metrics only.
 
     Raises:
-        UsageError: if a budget needs what does not fit.
-        DataError: if nothing fits.
+        UsageError: if a budget needs an accuracy that labels do not allow.
+        DataError: if labels do not fit the answers.
     """
     if data.labels is None:
         return None
@@ -331,48 +339,48 @@ def _refuse_budgets(plan: Plan, needs: Callable[[Metric], bool], problem: str) -
             )
 
 
-def sufficient_seconds(tally: LoadTotals, budgets: Iterable[Budget]) -> float:
-    """How long the same load must last to measure what the budgets ask for.
+def sufficient_seconds(totals: LoadTotals, budgets: Iterable[Budget]) -> float:
+    """How long the same load must last to measure the metrics of the budgets.
 
-    Depends on how many requests there were, never on how they fared against a limit, so that
-    measuring longer favours no verdict.
+    Depends on the number of requests only, never on their latencies, so that measuring longer
+    does not favour a verdict.
 
     Args:
-        tally: of a load that has ended.
-        budgets: what is asked.
+        totals: totals of a load that has ended.
+        budgets: budgets to judge.
 
     Returns:
-        Seconds with a margin of a fifth; 0 if it lasted long enough, or if no request was
-        answered well, so that more would not help.
+        Seconds, with a margin of a fifth; 0 if the load was long enough, or had no good answer,
+        so that a longer one would not help.
     """
     metrics = (budget.metric for budget in budgets)
-    asked = [one for one in metrics if one.name not in _UNTIMED and not one.of_answers]
-    queries = tally.queries
-    if not asked or not queries:
+    timed = [m for m in metrics if m.name not in _UNTIMED and not m.of_answers]
+    queries = totals.queries
+    if not timed or not queries:
         return 0.0
-    # Twice the stretches that are needed, since calls do not fall evenly into them.
-    factor = 2 * MIN_BLOCKS / tally.calls
-    for metric in asked:
+    # Twice the blocks that are needed, as calls do not fall evenly into them.
+    factor = 2 * MIN_BLOCKS / totals.calls
+    for metric in timed:
         if metric.percentile is not None:
             factor = max(factor, required_requests(metric.percentile) / queries)
-    return _MARGIN * factor * tally.span_ns * 1e-9 if factor > 1 else 0.0
+    return _MARGIN * factor * totals.span_ns * 1e-9 if factor > 1 else 0.0
 
 
 def warm_up(window: Callable[[], NDArray[np.float64]]) -> str:
-    """Run windows until three in a row show no trend of 10 % or more, eight at the most.
+    """Run windows until the last three show no trend of 10 % or more, at most eight.
 
     Args:
-        window: runs one, and returns the seconds in the target that a request took in each
-            stretch of it, shape `(stretches,)`.
+        window: runs one window, and returns the service time per request in each of its
+            intervals, shape `(intervals,)`.
 
     Returns:
-        A note if it did not settle, else an empty text.
+        A note if the load did not become steady, else an empty text.
     """
     change = 0.0
     costs: list[NDArray[np.float64]] = []
-    for _ in range(WINDOWS):
+    for _ in range(_WARM_UP_WINDOWS):
         costs.append(window())
-        change = relative_trend(np.concatenate(costs[-SETTLED:]))
-        if len(costs) >= SETTLED and abs(change) < _LARGE:
+        change = relative_trend(np.concatenate(costs[-_STEADY_WINDOWS:]))
+        if len(costs) >= _STEADY_WINDOWS and abs(change) < _LARGE_TREND:
             return ""
     return f"not steady after the warm-up: the time a request takes still changed by {change:+.0%}"

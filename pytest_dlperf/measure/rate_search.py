@@ -1,6 +1,6 @@
-"""Rate search: the highest rate that holds a limit, as an interval that is proven on both sides.
+"""Search for the highest rate that holds a latency limit, with proof on both sides.
 
-It takes for granted that a higher rate is harder to hold.
+Assumes that a limit which fails at one rate fails at every higher rate.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
 
 WIDTH: Final = 0.05
-"""The search has converged when the rate that failed is at most so much above the one that held."""
+"""The search has converged when the failed rate is at most this share above the held one."""
 
 LONGEST: Final = 4
-"""Windows that one probe may last for."""
+"""The most windows of one probe."""
 
 FASTEST: Final = 1e9
-"""No scenario has a higher rate, requests a second."""
+"""Upper bound of all rates, requests a second."""
 
 _ERROR: Final = 0.025
-"""Of calling a rate held that fails, or failed that holds. An answer has two bounds, each of which
-may be wrong, and so 95 % confidence; of those for simulated queues more than 99 % were right."""
+"""Probability of a wrong outcome of a probe. The result has two bounds, each of which may be wrong,
+so its confidence is 95 %; for simulated queues more than 99 % of results were right."""
 
 _CONFIDENCE: Final = 1 - 2 * _ERROR / LONGEST
-"""Of one look: a probe is looked at after each of its windows (Bonferroni)."""
+"""Confidence of one look: a probe is evaluated after each of its windows (Bonferroni)."""
 
 
 class ProbeOutcome(enum.StrEnum):
-    """What a probe says about its rate."""
+    """Whether the limit holds at the rate of a probe."""
 
     HELD = "held"
     FAILED = "failed"
@@ -53,25 +53,25 @@ class Window(Protocol):
     """Puts the target under load for one window of a probe."""
 
     def __call__(self, rate: float, number: int) -> Attainment:
-        """How the requests of this window fared against the limit.
+        """Requests of the window within the limit.
 
         Args:
             rate: mean arrivals a second.
-            number: of the window in its probe, from 0; each has arrivals of its own.
+            number: number of the window in its probe, from 0; each draws other arrivals.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """What a search may do.
+    """Range and length of a search.
 
     Attributes:
-        share: of the requests that must be within the limit.
-        start: the first rate.
-        slowest: no lower rate is tried.
-        fastest: no higher rate is tried.
-        windows: how many windows it may take in all.
+        share: share of the requests that must be within the limit.
+        start: the first rate to try.
+        slowest: the lowest rate to try.
+        fastest: the highest rate to try.
+        windows: the most windows of all probes together.
     """
 
     share: float
@@ -82,14 +82,14 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1 or self.windows < 1:
-            raise ValueError(f"nothing can be found out on these terms: {self}")
+            raise ValueError(f"nothing can be found out on these settings: {self}")
         if not 0 < self.slowest <= self.start <= self.fastest:
             raise ValueError(f"the first rate is not between the slowest and the fastest: {self}")
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One rate that was tried, and for how many windows."""
+    """A rate that was tried, and the number of windows that it took."""
 
     rate: float
     outcome: ProbeOutcome
@@ -98,11 +98,11 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class RateInterval:
-    """What a search ended with.
+    """Result of a search.
 
     Attributes:
-        probes: in the order of the search, at least one.
-        reason: why it ended.
+        probes: at least one, in the order of the search.
+        reason: why the search ended.
     """
 
     probes: tuple[Probe, ...]
@@ -120,9 +120,9 @@ class RateInterval:
 
     @property
     def estimate(self) -> Estimate | None:
-        """The highest rate that held, up to the lowest that failed.
+        """The highest rate that held, with the lowest that failed as its upper bound.
 
-        Where none held it is 0, and where none failed it reaches up to the highest rate there is.
+        If none held, the value is 0; if none failed, the upper bound is `FASTEST`.
 
         Returns:
             None if nothing is proven.
@@ -141,69 +141,96 @@ class RateInterval:
 
 
 def slowest_rate(share: float, seconds: float) -> float:
-    """The rate below which not even a probe without a miss would come to a verdict.
+    """The lowest rate at which a probe without a miss is decided.
 
-    Wilson's interval at a share of 1 begins at `n / (n + z^2)`; and there must be blocks enough.
+    The lower bound of Wilson's interval at a share of 1 is `n / (n + z^2)`; and a probe needs
+    enough requests for its blocks.
 
     Args:
-        share: of the requests that must be within the limit.
-        seconds: of one window.
+        share: share of the requests that must be within the limit.
+        seconds: length of one window.
     """
     z = NormalDist().inv_cdf((1 + _CONFIDENCE) / 2)
     requests = max(z * z * share / (1 - share), LONGEST * MIN_BLOCKS)
     return requests / (LONGEST * seconds)
 
 
-def search(window: Window, terms: SearchSettings) -> RateInterval:
-    """Find the highest rate that holds.
+def search(window: Window, settings: SearchSettings) -> RateInterval:
+    """Find the highest rate that holds the limit.
 
-    Doubles and halves until one rate has held and one has failed, then bisects. A probe lasts
-    until the interval of its share of requests within the limit clears the line, four windows at
-    the most. One that stays open moves no bound: what lies on both sides of it is searched on.
+    Doubles or halves the rate until one has held and one has failed, then bisects. A probe lasts
+    until the confidence interval of its share of requests within the limit excludes the required
+    share, at most four windows. An undecided probe moves no bound: the search goes on at both
+    sides of it.
 
     Args:
         window: puts the target under load.
-        terms: where to search.
+        settings: range and length of the search.
     """
     probes: list[Probe] = []
     while True:
-        left = terms.windows - sum(probe.windows for probe in probes)
-        step = _next_rate(probes, terms) if probes else terms.start
+        left = settings.windows - sum(probe.windows for probe in probes)
+        step = _next_rate(probes, settings) if probes else settings.start
         if isinstance(step, str):
             return RateInterval(tuple(probes), step)
         if not left:
-            return RateInterval(tuple(probes), f"stopped after {terms.windows} windows")
-        probes.append(_probe(window, step, terms.share, min(left, LONGEST)))
+            return RateInterval(tuple(probes), f"stopped after {settings.windows} windows")
+        probes.append(_probe(window, step, settings.share, min(left, LONGEST)))
+
+
+def within_limit(totals: LoadTotals) -> Attainment:
+    """Good requests of a run within its `slo`, by block.
+
+    Unfinished requests miss the limit in the last block. Rejected ones, whose times are not known,
+    miss it in proportion to the queueing time of each block. The first block is left out, as the
+    queue starts empty.
+
+    Args:
+        totals: totals of an open loop with at least one call.
+    """
+    slo_ns = (totals.slo or 0.0) * 1e9
+    blocks = totals.blocks
+    total = blocks.requests.astype(np.float64)
+    waited = blocks.queue_ns.astype(np.float64)
+    where = waited if waited.any() else total
+    unanswered = totals.rejected * where / where.sum()
+    unanswered[-1] += totals.unfinished
+    half_way = (totals.latencies.median_ns + slo_ns) / 2
+    return Attainment(
+        total=(total + unanswered)[1:],
+        within=blocks.within.astype(np.float64)[1:],
+        early=totals.latencies.within(half_way, len(blocks)).astype(np.float64)[1:],
+    )
 
 
 def _probe(window: Window, rate: float, share: float, most: int) -> Probe:
-    seen = window(rate, 0)
+    attainment = window(rate, 0)
     for windows in range(1, most + 1):
         if windows > 1:
-            seen = seen.joined(window(rate, windows - 1))
-        found = seen.share(_CONFIDENCE)
-        if found is not None and found.low >= share:
+            attainment = attainment.joined(window(rate, windows - 1))
+        estimate = attainment.share(_CONFIDENCE)
+        if estimate is not None and estimate.low >= share:
             return Probe(rate, ProbeOutcome.HELD, windows)
-        if found is not None and found.high < share:
+        if estimate is not None and estimate.high < share:
             return Probe(rate, ProbeOutcome.FAILED, windows)
     return Probe(rate, ProbeOutcome.OPEN, most)
 
 
-def _next_rate(probes: list[Probe], terms: SearchSettings) -> float | str:
-    """The next rate to try, or why there is none."""
+def _next_rate(probes: list[Probe], settings: SearchSettings) -> float | str:
+    """The next rate to try, or the reason why the search ends."""
     lowest = min(probes, key=lambda probe: probe.rate)
     highest = max(probes, key=lambda probe: probe.rate)
     held = max(_rates(probes, ProbeOutcome.HELD), default=None)
     failed = min(_rates(probes, ProbeOutcome.FAILED), default=None)
     if held is None:
-        if lowest.rate > terms.slowest:
-            return max(lowest.rate / 2, terms.slowest)
+        if lowest.rate > settings.slowest:
+            return max(lowest.rate / 2, settings.slowest)
         verb = "fails even" if lowest.outcome is ProbeOutcome.FAILED else "undecided"
         few = "a lower rate brings too few requests, lengthen duration="
         return f"{verb} at {_rate(lowest.rate)}; {few}"
     if failed is None:
-        if highest.rate < terms.fastest:
-            return min(2 * highest.rate, terms.fastest)
+        if highest.rate < settings.fastest:
+            return min(2 * highest.rate, settings.fastest)
         limitless = highest.outcome is ProbeOutcome.HELD
         return f"{'no limit found up to' if limitless else 'undecided at'} {_rate(highest.rate)}"
     return _bisect(held, failed, _rates(probes, ProbeOutcome.OPEN))
@@ -227,28 +254,3 @@ def _rates(probes: Iterable[Probe], outcome: ProbeOutcome) -> list[float]:
 
 def _rate(rate: float) -> str:
     return format_quantity(rate, "1/s")
-
-
-def within_limit(tally: LoadTotals) -> Attainment:
-    """How many requests of a run were answered well and within the `slo` that it was told.
-
-    Rejected and unfinished requests are not. The unfinished ones belong to the last block; the
-    rejected ones, whose times are not known, to where the others waited. The first block is left
-    out: there the queue, which begins empty, fills.
-
-    Args:
-        tally: of an open loop, with at least one call.
-    """
-    slo_ns = (tally.slo or 0.0) * 1e9
-    blocks = tally.blocks
-    total = blocks.requests.astype(np.float64)
-    waited = blocks.queue_ns.astype(np.float64)
-    where = waited if waited.any() else total
-    unanswered = tally.rejected * where / where.sum()
-    unanswered[-1] += tally.unfinished
-    half_way = (tally.latencies.median_ns + slo_ns) / 2
-    return Attainment(
-        total=(total + unanswered)[1:],
-        within=blocks.within.astype(np.float64)[1:],
-        early=tally.latencies.within(half_way, len(blocks)).astype(np.float64)[1:],
-    )

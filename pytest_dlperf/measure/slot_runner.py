@@ -1,4 +1,4 @@
-"""Slot runner: a target under its load for some milliseconds at a time, again and again."""
+"""Runs the slots of a duel: a target under its load for some milliseconds at a time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy as np
 from pytest_dlperf._processes import give_up, is_abandonment
 from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.errors import TargetError
-from pytest_dlperf.load.ledger import RequestLog
+from pytest_dlperf.load.request_log import RequestLog
 from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load
 from pytest_dlperf.load.samples import Outcome
+from pytest_dlperf.measure.answers import repeated_rows
 from pytest_dlperf.measure.slots import Slot, slot_of
 
 if TYPE_CHECKING:
@@ -31,32 +32,32 @@ _ATTEMPTS: Final = 20
 
 
 class SlotRunner:
-    """Runs slots of a target that was warmed up.
+    """Runs slots of a target after its warm-up.
 
-    Answers are looked at for their shape only: the load before the slots has scored them.
+    Only the shapes of answers are checked: the load before the slots has scored them.
 
     Args:
-        rig: the target with its plan.
+        load: the target with its plan.
     """
 
-    def __init__(self, rig: PreparedLoad) -> None:
-        self._rig = rig
-        self._feed = _SlotRequests(rig)
-        self._lane = _Lane() if rig.plan.lanes == 1 else None
+    def __init__(self, load: PreparedLoad) -> None:
+        self._load = load
+        self._source = _SlotRequests(load)
+        self._slot_thread = _SlotThread() if load.plan.lanes == 1 else None
 
     def slot(self, seconds: float, number: int) -> Slot:
-        """Put the target under its load for so long.
+        """Put the target under its load for `seconds`.
 
         Args:
-            seconds: how long requests come; what is under way then is waited for.
-            number: slots of one number ask for the same rows, at the same times.
+            seconds: how long requests arrive; calls in flight are waited for.
+            number: slots with the same number send the same rows at the same times.
 
         Raises:
             TargetError: if a call does not return, or no request became due.
         """
         for _ in range(_ATTEMPTS):
             samples = self._samples(seconds, number)
-            # A machine that is busy may let the whole slot pass before it runs this process.
+            # On a busy machine the whole slot may pass before this process runs.
             if len(samples.stop):
                 break
         else:
@@ -65,20 +66,20 @@ class SlotRunner:
                 "rate, or measure on a machine that is less busy"
             )
         return slot_of(
-            replace(samples, outcome=self._feed.outcomes(len(samples.outcome))),
-            slo=self._rig.plan.slo,
-            latencies=self._rig.plan.has_latencies,
+            replace(samples, outcome=self._source.outcomes(len(samples.outcome))),
+            slo=self._load.plan.slo,
+            latencies=self._load.plan.has_latencies,
         )
 
     def close(self) -> None:
-        """Let the thread go."""
-        if self._lane is not None:
-            self._lane.close()
+        """End the thread."""
+        if self._slot_thread is not None:
+            self._slot_thread.close()
 
     def _samples(self, seconds: float, number: int) -> Samples:
-        if self._lane is not None:
-            return self._lane.run(
-                lambda: self._run(seconds, number, _stepped), self._rig.plan.call_timeout
+        if self._slot_thread is not None:
+            return self._slot_thread.run(
+                lambda: self._run(seconds, number, _stepped), self._load.plan.call_timeout
             )
         return self._run(seconds, number, _in_threads)
 
@@ -88,24 +89,24 @@ class SlotRunner:
         number: int,
         work_off: Callable[[Load | CoroutineLoad], Samples],
     ) -> Samples:
-        plan = self._rig.plan
-        clock = StoppableClock(self._rig.bench.clock)
-        self._feed.begin(number)
+        plan = self._load.plan
+        clock = StoppableClock(self._load.instruments.clock)
+        self._source.begin(number)
         start_ns = clock.now_ns()
         with clock.stopped():
-            backlog = request_queue_for(plan.scenario, plan.served, start_ns, seconds, number)
-        ledger = RequestLog(
-            backlog=backlog,
-            feed=self._feed,
+            request_queue = request_queue_for(plan.scenario, plan.served, start_ns, seconds, number)
+        log = RequestLog(
+            queue=request_queue,
+            source=self._source,
             started_ns=start_ns,
-            # What comes in a slot is answered in twice its length, or is late on either side.
+            # Requests of a slot that take more than twice its length are late on either side.
             deadline_ns=start_ns + int(2 * seconds * 1e9),
         )
-        return work_off(self._rig.load(ledger, clock, _NoObserver()))
+        return work_off(self._load.runner(log, clock, _NoObserver()))
 
 
 def _stepped(load: Load | CoroutineLoad) -> Samples:
-    """In the caller's thread."""
+    """Run a load of one replica in the caller's thread."""
     if not isinstance(load, Load):
         return _in_threads(load)
     (replica,) = load.replicas
@@ -116,28 +117,25 @@ def _stepped(load: Load | CoroutineLoad) -> Samples:
 
 def _in_threads(load: Load | CoroutineLoad) -> Samples:
     samples = load.run()
-    if load.hung:
-        raise TargetError(load.hung)
+    if load.timed_out:
+        raise TargetError(load.timed_out)
     return samples
 
 
 class _SlotRequests:
-    """The rows of slots; a `Feed`."""
+    """`RequestSource` of slots."""
 
-    def __init__(self, rig: PreparedLoad) -> None:
-        largest = rig.plan.served.max_batch_size
-        self._rows = len(rig.order)
-        around = np.resize(rig.order, self._rows + largest)
-        self._inputs = np.ascontiguousarray(rig.data.inputs[around])
-        self._inputs.flags.writeable = False
-        self._shape = rig.prepared.sample_answer.shape[1:]
+    def __init__(self, load: PreparedLoad) -> None:
+        self._rows = len(load.order)
+        self._inputs = repeated_rows(load.data, load.order, load.plan.served.max_batch_size)
+        self._shape = load.prepared.sample_answer.shape[1:]
         self._offset = 0
         self._bad: list[tuple[int, int, Outcome]] = []
 
     def begin(self, number: int) -> None:
-        """Start a slot; each number begins with another row."""
+        """Start a slot; each number starts with another row."""
         self._bad = []
-        # A step that shares no factor with most numbers of rows, so that all of them come up.
+        # A prime step shares no factor with most numbers of rows, so that every row has its turn.
         self._offset = number * 7919
 
     def inputs(self, start: int, stop: int) -> NDArray[Any]:
@@ -146,18 +144,18 @@ class _SlotRequests:
         return self._inputs[first : first + stop - start]
 
     def answer(self, start: int, stop: int, outputs: object) -> None:
-        """See whether each request has an answer of the right shape."""
+        """Record whether the answer has the right shape."""
         shape = getattr(outputs, "shape", None) or np.asarray(outputs).shape
         if tuple(shape) != (stop - start, *self._shape):
             self._bad.append((start, stop, Outcome.WRONG_SHAPE))
 
     def fail(self, start: int, stop: int, error: Exception) -> None:
-        """These requests ended in an exception."""
+        """Record that these requests ended in an exception."""
         del error
         self._bad.append((start, stop, Outcome.EXCEPTION))
 
     def outcomes(self, requests: int) -> NDArray[np.uint8]:
-        """How each request of the slot ended, shape `(requests,)`."""
+        """Outcome of each request of the slot, shape `(requests,)`."""
         outcome = np.full(requests, Outcome.OK, np.uint8)
         for start, stop, how in self._bad:
             outcome[start:stop] = how
@@ -165,14 +163,14 @@ class _SlotRequests:
 
 
 class _NoObserver:
-    """Looks on, and has nothing to do."""
+    """Ignores every tick."""
 
     def tick(self, now_ns: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
-class _Lane:
-    """One thread for all slots: a runtime keeps much for each thread that calls it."""
+class _SlotThread:
+    """One thread for all slots, as runtimes keep much state per calling thread."""
 
     def __init__(self) -> None:
         self._work: queue.SimpleQueue[Callable[[], Samples] | None] = queue.SimpleQueue()
@@ -181,21 +179,21 @@ class _Lane:
         self._thread.start()
 
     def run(self, work: Callable[[], Samples], call_seconds: float) -> Samples:
-        """Do it there; it makes calls, of which each may take so long.
+        """Run `work` in the thread, with `2 * call_seconds` as its timeout.
 
         Raises:
             TargetError: if a call does not return.
-            BaseException: whatever the work raises.
+            BaseException: whatever `work` raises.
         """
         self._work.put(work)
         try:
-            found = self._done.get(timeout=2 * call_seconds)
+            result = self._done.get(timeout=2 * call_seconds)
         except queue.Empty:
-            hung = give_up(self._thread, "a call in a slot", 2 * call_seconds)
-            raise TargetError(str(hung)) from None
-        if isinstance(found, BaseException):
-            raise found
-        return found
+            timeout = give_up(self._thread, "a call in a slot", 2 * call_seconds)
+            raise TargetError(str(timeout)) from None
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def close(self) -> None:
         """End the thread."""
@@ -204,9 +202,9 @@ class _Lane:
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:
             try:
-                found: Samples | BaseException = work()
-            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                result: Samples | BaseException = work()
+            except BaseException as error:  # noqa: BLE001 - raised by `run`
                 if is_abandonment(error):
                     return
-                found = error
-            self._done.put(found)
+                result = error
+            self._done.put(result)

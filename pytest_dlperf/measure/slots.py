@@ -1,4 +1,4 @@
-"""Slots and blocks: the stretches of measuring that a duel is made of."""
+"""Slots and blocks: the short measurements of a duel."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from pytest_dlperf.load.intervals import whole_queries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,21 +17,21 @@ if TYPE_CHECKING:
     from pytest_dlperf.load.samples import Samples
 
 GUARD_CALLS: Final = 2
-"""First calls of a slot that do not count."""
+"""Calls at the start of a slot that do not count."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
-    """What one side did in one stretch of measuring, its guard time left out.
+    """Result of one side in one slot, without its guard time.
 
     Attributes:
-        good: requests that were answered well.
-        within: those of them that were answered within the `slo`.
-        bad: requests that ended otherwise, or found the queue full.
+        good: requests with a good answer.
+        within: good requests within the `slo`.
+        bad: requests with an error, and rejected ones.
         seconds: from the end of the guard time to the last answer; positive.
-        latencies: seconds from due to answered of those that were answered well, and as much as
-            the slot lasted for those that still waited when its time was up, shape `(n,)`; empty
-            where the scenario gives latencies no meaning.
+        latencies: latencies of the good queries in seconds, and the length of the slot for each
+            request that still waited at its end, shape `(n,)`; empty if latencies have no
+            meaning in the scenario.
     """
 
     good: int
@@ -39,7 +41,7 @@ class Slot:
     latencies: NDArray[np.float64]
 
     def to_message(self) -> tuple[dict[str, float], bytes]:
-        """Plain numbers, and the latencies as bytes."""
+        """Numbers for JSON, and the latencies as bytes."""
         numbers = {
             "good": self.good,
             "within": self.within,
@@ -53,7 +55,7 @@ class Slot:
         """The inverse of `to_message`.
 
         Raises:
-            KeyError, ValueError: if the values are not of this shape.
+            KeyError, ValueError: if it is not such a message.
         """
         return cls(
             good=numbers["good"],
@@ -64,7 +66,7 @@ class Slot:
         )
 
     def joined(self, later: Slot) -> Slot:
-        """Both stretches as one."""
+        """Both slots as one."""
         return Slot(
             good=self.good + later.good,
             within=self.within + later.within,
@@ -76,13 +78,13 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Four slots in the order ABBA or BAAB, which a fair coin chose; two of each side.
+    """Four slots in the order ABBA or BAAB, chosen by a fair coin; two of each side.
 
     Attributes:
         base: the two slots of the base, joined.
         candidate: the two slots of the candidate, joined.
-        pair: number of the pair of processes that was measured.
-        seconds: of the wall clock, hand-overs and guard times included.
+        pair: number of the pair of processes.
+        seconds: wall-clock time, including hand-overs and guard times.
     """
 
     base: Slot
@@ -92,16 +94,16 @@ class Block:
 
 
 def slot_of(samples: Samples, slo: float | None, *, latencies: bool) -> Slot:
-    """What a short run comes to, its guard time left out.
+    """Result of a short run, without its guard time.
 
     The first calls find the processor's caches full of the other side's work: on a reference
-    model the first one took 2.5 times as long, the second 1.3 times, all further ones less than
-    1.15 times. So two are left out, or fewer if they are more than a third of all.
+    model the first call took 2.5 times as long, the second 1.3 times, all others less than 1.15
+    times. So two calls are left out, but at most a third of all.
 
     Args:
-        samples: a whole run; at least one call.
-        slo: seconds within which an answer counts as good; None if there is no such limit.
-        latencies: whether the scenario gives latencies a meaning.
+        samples: a whole run with at least one call.
+        slo: seconds within which an answer counts towards goodput; None if there is no limit.
+        latencies: whether latencies have a meaning in the scenario.
     """
     calls = len(samples.stop)
     order = np.argsort(samples.dispatched_ns, kind="stable")
@@ -109,13 +111,17 @@ def slot_of(samples: Samples, slo: float | None, *, latencies: bool) -> Slot:
     kept[order[min(GUARD_CALLS, calls // 3) :]] = True
     ok = samples.ok
     counted = np.repeat(kept, samples.size)
-    took: NDArray[np.float64] = np.multiply(samples.latency_ns, 1e-9)
+    latency_ns = samples.latency_ns
+    took = latency_ns * 1e-9
     good = counted & ok
     begun, ended = int(samples.dispatched_ns[kept].min()), int(samples.done_ns[kept].max())
-    answered = _of_queries(took, good, samples.per_query) if latencies else np.zeros(0)
-    # Who was still waiting at the end has waited until then: left out, a side that is too slow
-    # would show the tail of a fast one.
-    waiting = np.full(samples.unfinished if latencies else 0, _seconds(samples))
+    queries = len(ok) // samples.per_query * samples.per_query
+    query_ns, well = whole_queries(latency_ns[:queries], good[:queries], samples.per_query)
+    answered = query_ns[well] * 1e-9 if latencies else np.zeros(0)
+    # Requests still waiting at the end have waited as long as the slot: without them, a side that
+    # is too slow would show the tail of a fast one.
+    lasted = float(int(samples.done_ns.max()) - samples.started_ns) * 1e-9
+    waiting = np.full(samples.unfinished if latencies else 0, lasted)
     return Slot(
         good=int(good.sum()),
         within=int((took[good] <= slo).sum()) if slo is not None else int(good.sum()),
@@ -123,20 +129,3 @@ def slot_of(samples: Samples, slo: float | None, *, latencies: bool) -> Slot:
         seconds=max(1, ended - begun) * 1e-9,
         latencies=np.concatenate([answered, waiting]),
     )
-
-
-def _seconds(samples: Samples) -> float:
-    """From the start to the last answer."""
-    return float(int(samples.done_ns.max()) - samples.started_ns) * 1e-9
-
-
-def _of_queries(
-    took: NDArray[np.float64], good: NDArray[np.bool_], per_query: int
-) -> NDArray[np.float64]:
-    """Of each query whose samples were all answered well: as long as its last one took."""
-    if per_query == 1:
-        return took[good]
-    whole = len(took) // per_query * per_query
-    queries = took[:whole].reshape(-1, per_query).max(axis=1)
-    answered: NDArray[np.float64] = queries[good[:whole].reshape(-1, per_query).all(axis=1)]
-    return answered

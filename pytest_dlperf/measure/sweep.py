@@ -1,4 +1,4 @@
-"""Sweep: throughput and latency over the number of clients, and the knee of that curve."""
+"""Sweeps: throughput and latency over the number of clients, and the knee of that curve."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 
 
 CLIENTS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""The numbers of clients of a sweep that does not say."""
+"""Default numbers of clients."""
 
 _COLUMNS: Final = ("throughput", "p50", "p99", "mean")
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What one number of clients got; None for what too few requests do not tell.
+    """Result for one number of clients; metrics with too few requests are None.
 
     Attributes:
-        clients: of a closed loop, without thinking.
+        clients: number of clients of a closed loop without think time.
         throughput: good answers a second.
         p50: median latency, seconds.
         p99: 99th percentile of the latency, seconds.
         mean: mean latency, seconds.
-        batch: requests in a call, on average.
-        errors: share of the requests that ended badly.
+        batch: mean batch size.
+        errors: share of requests with an error.
     """
 
     clients: int
@@ -68,8 +68,9 @@ class Sweep:
     """A throughput-latency curve; `print` shows it as a table.
 
     Attributes:
-        points: by number of clients, rising.
-        whole: what does not depend on the load, over all points: errors, accuracy, loss, memory.
+        points: results by number of clients, increasing.
+        whole: metrics over all points that do not depend on the load: errors, accuracy, loss,
+            memory.
     """
 
     points: tuple[Point, ...]
@@ -82,11 +83,11 @@ class Sweep:
 
     @property
     def knee(self) -> Point | None:
-        """The point of the most power: beyond it, clients mostly wait for one another.
+        """The point of the greatest power; with more clients, they mostly wait for one another.
 
         Kleinrock, "Power and deterministic rules of thumb for probabilistic problems in computer
         communications", ICC 1979: throughput over mean response time is greatest where the
-        system is just full, and no queue has formed.
+        system is just full and no queue has formed.
 
         Returns:
             None if no point has both a throughput and a latency.
@@ -108,7 +109,7 @@ class Sweep:
 
 
 def point(clients: int, metrics: Mapping[str, Estimate], batch: float) -> Point:
-    """A point from the metrics of its load."""
+    """Make a point of the metrics of its load."""
     return Point(
         clients=clients,
         throughput=metrics.get("throughput"),
@@ -121,10 +122,10 @@ def point(clients: int, metrics: Mapping[str, Estimate], batch: float) -> Point:
 
 
 def checked_clients(clients: Iterable[int] | str) -> tuple[int, ...]:
-    """Numbers of clients, rising, each once.
+    """Numbers of clients, increasing, each once.
 
     Raises:
-        UsageError: if there are none, or one is no number of clients.
+        UsageError: if there are none, or one is not a positive whole number.
     """
     __tracebackhide__ = True
     if isinstance(clients, str):
@@ -145,39 +146,25 @@ def checked_clients(clients: Iterable[int] | str) -> tuple[int, ...]:
     return tuple(sorted(set(given)))
 
 
-def _cells(one: Point) -> list[str]:
-    estimates = (one.throughput, one.p50, one.p99, one.mean)
-    return [
-        str(one.clients),
-        *(
-            format_quantity(estimate.value, metric_named(name).unit) if estimate else "-"
-            for name, estimate in zip(_COLUMNS, estimates, strict=True)
-        ),
-        f"{one.batch:.1f}",
-        format_quantity(one.errors, "share"),
-    ]
-
-
-def measure_sweep(  # noqa: PLR0913 - what, with what, how, and for whom
+def measure_sweep(  # noqa: PLR0913 - target, load and name
     target: object,
     data: Data,
     plan: Plan,
-    bench: Instruments,
+    instruments: Instruments,
     *,
     clients: tuple[int, ...],
     test: str,
 ) -> Sweep:
-    """Put a target under closed loops of so many clients, one after the other.
+    """Measure a target under closed loops of each number of clients, one after the other.
 
-    It is compiled, asked alone and warmed up once, with the most clients; each load lasts as
-    long as the plan says.
+    It is compiled, asked for single rows and warmed up once, with the most clients.
 
     Args:
-        target: what is asked.
+        target: the target.
         data: rows and labels.
-        plan: serving and duration; its scenario is not used.
-        bench: what comes from outside.
-        clients: at least one number, rising.
+        plan: serving, and duration of each load; its scenario is not used.
+        instruments: clock, meters and progress display.
+        clients: at least one number of clients, increasing.
         test: pytest's node id.
 
     Raises:
@@ -185,28 +172,41 @@ def measure_sweep(  # noqa: PLR0913 - what, with what, how, and for whom
         TargetError: if the target's first call fails, or a call does not return.
         DataError: if the labels do not fit the answers.
     """
-    rig = prepare_load(target, data, replace(plan, scenario=ClosedLoop(clients[-1])), bench)
-    pool = PooledEvaluation(rig)
+    load = prepare_load(target, data, replace(plan, scenario=ClosedLoop(clients[-1])), instruments)
+    pool = PooledEvaluation(load)
     seconds = plan.load_seconds
 
-    def load(count: int) -> tuple[Point, str]:
-        run = pool.run(_under(rig, count), seconds)
-        found = summarise_load(run.tally, latencies=True)
-        diagnosis = f"with {count} clients: {diagnose(run.tally, run.busy_cores)}"
-        batch = run.tally.answered / run.tally.calls
-        return point(count, found.metrics, batch), diagnosis
+    def measured(count: int) -> tuple[Point, str]:
+        run = pool.run(_under(load, count), seconds)
+        summary = summarise_load(run.totals, latencies=True)
+        diagnosis = f"with {count} clients: {diagnose(run.totals, run.busy_cores)}"
+        batch = run.totals.answered / run.totals.calls
+        return point(count, summary.metrics, batch), diagnosis
 
-    with contextlib.closing(rig), quiet_gc():
-        unsteady = rig.warm_up()
-        points, diagnoses = zip(*map(load, clients), strict=True)
+    with contextlib.closing(load), quiet_gc():
+        warm_up_note = load.warm_up()
+        points, diagnoses = zip(*map(measured, clients), strict=True)
     scenario = f"sweep(clients={', '.join(map(str, clients))})"
-    whole = pool.measurement(test, "", scenario, rig.plan.serving_text)
-    notes = (*filter(None, [unsteady]), *whole.notes)
+    whole = pool.measurement(test, "", scenario, load.plan.serving_text)
+    notes = (*filter(None, [warm_up_note]), *whole.notes)
     return Sweep(points, replace(whole, notes=notes, diagnosis=diagnoses[-1]))
 
 
-def _under(rig: PreparedLoad, clients: int) -> PreparedLoad:
-    """The target under so many clients; real ones are replicas, and no more of them than that."""
-    plan = replace(rig.plan, scenario=ClosedLoop(clients))
-    replicas = rig.prepared.replicas[: plan.lanes]
-    return replace(rig, plan=plan, prepared=replace(rig.prepared, replicas=replicas))
+def _under(load: PreparedLoad, clients: int) -> PreparedLoad:
+    """The load with this number of clients; real clients are replicas, one each."""
+    plan = replace(load.plan, scenario=ClosedLoop(clients))
+    replicas = load.prepared.replicas[: plan.lanes]
+    return replace(load, plan=plan, prepared=replace(load.prepared, replicas=replicas))
+
+
+def _cells(point: Point) -> list[str]:
+    estimates = (point.throughput, point.p50, point.p99, point.mean)
+    return [
+        str(point.clients),
+        *(
+            format_quantity(estimate.value, metric_named(name).unit) if estimate else "-"
+            for name, estimate in zip(_COLUMNS, estimates, strict=True)
+        ),
+        f"{point.batch:.1f}",
+        format_quantity(point.errors, "share"),
+    ]

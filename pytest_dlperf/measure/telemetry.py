@@ -1,4 +1,4 @@
-"""Telemetry: what the process used while a load ran, and the progress that people see."""
+"""Telemetry of a load: resource usage of processes and GPUs, and the progress display."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.results.usage import GpuReading
 
-_LOOK_NS: Final = 250_000_000  # the driver's own figures are no fresher
+_LOOK_NS: Final = 250_000_000  # the driver refreshes its figures no more often
 
 
 class Meter(Protocol):
-    """What this process and the machine use."""
+    """Resource usage of this process and the machine."""
 
     def usage(self) -> Usage:
-        """Processor time so far."""
+        """Processor time used so far."""
         ...
 
     def resident_bytes(self) -> int:
-        """Memory that is held now."""
+        """Resident memory now."""
         ...
 
 
 class Progress(Protocol):
-    """Where people see that something is going on."""
+    """A progress display."""
 
     def show(self, phase: str, remaining: float | None) -> None:
-        """Show the phase and, if it is known, the seconds left; must be quick."""
+        """Show the phase and, unless None, the remaining seconds; must be quick."""
         ...
 
 
 class ProcessMeter:
-    """This process, and the machine that it runs on."""
+    """Meter of this process and its machine, from psutil."""
 
     def __init__(self) -> None:
         import psutil
@@ -51,7 +51,7 @@ class ProcessMeter:
         times = self._cpu_times()
         stolen = float(getattr(times, "steal", 0.0))
         idle = float(times.idle + getattr(times, "iowait", 0.0))
-        # Guests' time is counted in user time already.
+        # The kernel counts guest time in user time as well.
         guests = float(getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0))
         total = float(sum(times)) - guests
         return Usage(time.process_time(), total - idle - stolen, stolen, total)
@@ -62,13 +62,13 @@ class ProcessMeter:
 
 
 class FamilyMeter:
-    """This process together with others that work for it.
+    """Meter of this process together with its worker processes.
 
-    Memory that processes share, such as the code of libraries, counts in each of them.
+    Memory shared by processes, such as the code of libraries, counts in each of them.
 
     Args:
-        meter: this process, and the machine.
-        processes: ids of the others.
+        meter: meter of this process and the machine.
+        processes: ids of the workers.
     """
 
     def __init__(self, meter: Meter, processes: Iterable[int]) -> None:
@@ -76,22 +76,22 @@ class FamilyMeter:
 
         self._meter = meter
         self._gone = psutil.Error
-        self._others = [psutil.Process(one) for one in processes]
+        self._others = [psutil.Process(process) for process in processes]
         self._seconds = [0.0] * len(self._others)
 
     def usage(self) -> Usage:
-        """This process' usage, and the processor time of the others."""
+        """Usage of this process, plus the processor time of the workers."""
         for number, process in enumerate(self._others):
             try:
                 times = process.cpu_times()
             except self._gone:
-                continue  # what it had used until the last reading stays
+                continue  # its last reading still counts
             self._seconds[number] = float(times.user + times.system)
         usage = self._meter.usage()
         return replace(usage, process=usage.process + sum(self._seconds))
 
     def resident_bytes(self) -> int:
-        """Resident set sizes; nothing for a process that is gone."""
+        """Sum of resident set sizes; 0 for a process that has ended."""
         total = self._meter.resident_bytes()
         for process in self._others:
             try:
@@ -105,23 +105,23 @@ class Gpus(Protocol):
     """The GPUs of this machine."""
 
     def read(self) -> tuple[GpuReading, ...]:
-        """One look at each of them."""
+        """One reading of each GPU."""
         ...
 
 
 class Telemetry:
-    """Watches one load.
+    """`LoadObserver` of one load.
 
     Args:
-        meter: what the process uses.
-        clock: time.
-        progress: where to show it.
-        phase: what is going on, for people.
-        end_ns: when it is expected to end; None if it is too short to count down.
-        gpus: looked at four times a second; None if there are none.
+        meter: resource usage.
+        clock: clock of the countdown.
+        progress: progress display.
+        phase: text of the progress display.
+        end_ns: expected end; None if the load is too short for a countdown.
+        gpus: read four times a second; None if there are none.
     """
 
-    def __init__(  # noqa: PLR0913 - what is watched, and who is told
+    def __init__(  # noqa: PLR0913 - meters and display
         self,
         meter: Meter,
         clock: Clock,
@@ -139,14 +139,14 @@ class Telemetry:
         self._began = meter.usage()
         self._started_ns = clock.now_ns()
         self.resident = [meter.resident_bytes()]
-        """Bytes held at each tick."""
+        """Resident bytes at each tick."""
         self.looks: list[tuple[GpuReading, ...]] = []
         """Readings of all GPUs."""
         self._gpus = gpus
         self._next_look_ns = self._started_ns + _LOOK_NS
 
     def tick(self, now_ns: int) -> None:
-        """Note the memory and show how long it still takes."""
+        """Record memory and GPUs, and show the remaining time."""
         self.resident.append(self._meter.resident_bytes())
         if self._gpus is not None and now_ns >= self._next_look_ns:
             self.looks.append(self._gpus.read())
@@ -155,7 +155,7 @@ class Telemetry:
         self._progress.show(self._phase, left)
 
     def finish(self) -> tuple[Usage, float]:
-        """What was used since the start, and processors that this process kept busy on average."""
+        """Usage since the start, and the mean number of processors that this process kept busy."""
         used = self._meter.usage().since(self._began)
         seconds = (self._clock.now_ns() - self._started_ns) * 1e-9
         return used, used.process / max(seconds, 1e-9)

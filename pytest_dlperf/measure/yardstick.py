@@ -1,8 +1,7 @@
-"""Yardstick: a fixed small model, measured beside every test, that says how fast the machine is.
+"""The yardstick: a reference benchmark with every measurement, for the speed of the machine.
 
-It has the architecture of the reference model and random weights. No module of the package is
-imported for it but numpy, and TensorFlow not at all: a session that has no use for it must not
-wait for it, and one whose tests never loaded it has no model whose speed it would tell.
+It is a fixed small model with the architecture of the reference model and random weights. It uses
+TensorFlow only if the tests have loaded it: a session without Keras models must not wait for it.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ _WARM_UP_NS: Final = 200_000_000
 
 
 class Yardstick:
-    """Measures the reference model; makes it when it is first asked.
+    """Measures the reference benchmark, which it makes on first use.
 
     Args:
-        clock: time.
-        make: makes something to call once a batch, or None while there is nothing to make it of.
+        clock: clock of the measurement.
+        make: makes the function to call once a batch, or returns None while that is impossible.
     """
 
     def __init__(
@@ -44,9 +43,9 @@ class Yardstick:
         self._call: Callable[[], object] | None = None
 
     def seconds(self) -> float | None:
-        """Seconds a request, in the best of a few slots; takes about 0.3 s.
+        """Seconds a request, in the best of a few short slots; takes about 0.3 s.
 
-        The best of several short ones: what else the machine does now and then is not its speed.
+        The best, because interruptions by other processes do not belong to the machine's speed.
 
         Returns:
             None if TensorFlow is not loaded.
@@ -60,7 +59,7 @@ class Yardstick:
         return min(self._slot(call, _SLOT_NS) for _ in range(_SLOTS)) / _BATCH
 
     def _slot(self, call: Callable[[], object], length_ns: int) -> float:
-        """Seconds a call, over as many as begin in so long."""
+        """Mean seconds of the calls that begin within `length_ns`."""
         calls, start_ns = 0, self._clock.now_ns()
         now_ns = start_ns
         while now_ns - start_ns < length_ns:
@@ -73,7 +72,7 @@ class Yardstick:
 def reference_call() -> Callable[[], object] | None:
     """A call of Dense 512 relu, Dense 10 softmax on 64 rows; None if TensorFlow is not loaded.
 
-    The generators of random numbers that tests use stay as they are.
+    Does not touch the random generators that tests may use.
     """
     tf: Any = sys.modules.get("tensorflow")
     if tf is None:

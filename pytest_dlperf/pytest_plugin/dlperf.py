@@ -114,7 +114,7 @@ class Dlperf:
 
         rows = self._admitted(data, name)
         subject = ready(target, rows, plan, self._workplace.bench)
-        finding = self._workplace.arena.settle(subject, plan, self._test, name)
+        finding = self._workplace.arena.evaluate(subject, plan, self._test, name)
         return self._books.concluded(finding, plan, name)
 
     @without_our_frames
@@ -159,7 +159,7 @@ class Dlperf:
         rows = self._admitted(data, name)
         bench = self._workplace.bench
         subject = rate_search(target, rows, plan, bench, limit)
-        finding = self._workplace.arena.settle(subject, plan, self._test, name)
+        finding = self._workplace.arena.evaluate(subject, plan, self._test, name)
         return self._books.concluded(finding, plan, name)
 
     @without_our_frames
@@ -210,7 +210,7 @@ class Dlperf:
         if plan.quick:
             plan = plan.only_errors()
         subject = training(lesson, plan, self._workplace.bench)
-        finding = self._workplace.arena.settle(subject, plan, self._test, name)
+        finding = self._workplace.arena.evaluate(subject, plan, self._test, name)
         return self._books.concluded(finding, plan, name)
 
     @without_our_frames
@@ -256,23 +256,16 @@ class Dlperf:
         ).limited_to(LOAD_METRICS, call, "measure it with dlperf.max_rate(...)")
         rows = self._admitted(data, name)
         workplace = self._workplace
-        with workplace.arena.floor():
-            result = duel_models(
+        with workplace.arena.exclusive():
+            record = duel_models(
                 (base, candidate),
                 rows,
                 plan,
                 workplace.bench,
                 rates=workplace.rates(),
-                coins=workplace.coins(),
-                about=(self._test, name),
+                rng=workplace.coins(),
+                key=(self._test, name),
             )
-        record = Record(
-            measurement=result.measurement,
-            judgements=result.judgements,
-            hints=(),
-            quick=plan.quick,
-            duel=result.course.to_json(),
-        )
         return self._books.concluded(Evaluation(record, None), plan, name)
 
     @without_our_frames
@@ -315,7 +308,7 @@ class Dlperf:
 
         self._books.check(name)
         workplace = self._workplace
-        with workplace.arena.floor():
+        with workplace.arena.exclusive():
             found, record = tune(
                 TuneRequest(self._test, name, build, data, setup, knobs),
                 self._study,
@@ -364,7 +357,7 @@ class Dlperf:
         own = {budget.metric.name for budget in self._plan.budgets} - self._plan.run_wide
         self._swept = own <= {"errors"}
         rows = as_data(data)
-        with self._workplace.arena.floor():
+        with self._workplace.arena.exclusive():
             found = measure_sweep(target, rows, plan, bench, clients=counts, test=self._test)
         judgements = judge(found.whole, plan.judged, None, self._workplace.environment(), "")
         record = Record(found.whole, judgements, (), quick=plan.quick)

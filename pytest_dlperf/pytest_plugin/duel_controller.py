@@ -1,4 +1,4 @@
-"""Dueling: pytest's hooks of the process that leads a duel, and has others run the tests."""
+"""pytest's hooks in the process that controls a duel: workers run the tests, it reports them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ import pytest
 from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.errors import DuelError, UsageError
 from pytest_dlperf.pytest_plugin.options import arguments_given, finds_modules_here, paths_given
+from pytest_dlperf.report.budget_table import wrapped
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_dlperf.duel.cleanup_process import CleanupProcess
     from pytest_dlperf.duel.controller import DuelController
     from pytest_dlperf.duel.evidence_cache import NoPairEffects, PairEffectFiles
@@ -24,16 +27,16 @@ if TYPE_CHECKING:
     from pytest_dlperf.duel.workspace import DuelRequest, Workspace
     from pytest_dlperf.pytest_plugin.session import DlperfSession
 
-_PATIENCE: Final = 10
-"""A side may be as long without a word as so many calls of a target that hang."""
+_TIMEOUT_CALLS: Final = 10
+"""A worker may send nothing for as long as this many calls of a target may take."""
 
 
 class DuelControllerPlugin:
-    """The plugin of the process that leads a duel.
+    """The plugin of the process that controls a duel.
 
     Args:
         config: pytest's.
-        session: what is set up once.
+        session: services and options of this run.
     """
 
     def __init__(self, config: pytest.Config, session: DlperfSession) -> None:
@@ -41,29 +44,29 @@ class DuelControllerPlugin:
         self._config = config
         self._session = session
         self._tests: list[Fields] = []
-        self._tournament: DuelController | None = None
-        self._courses: list[DuelStatistics] = []
-        self._started_in = 0.0
-        self._keeper: CleanupProcess | None = None
+        self._controller: DuelController | None = None
+        self._statistics: list[DuelStatistics] = []
+        self._start_seconds = 0.0
+        self._cleanup: CleanupProcess | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
-        """Have the sides collect; this process runs no test itself."""
+        """Have the workers collect; this process runs no test itself."""
         begun = time.monotonic()
         try:
-            self._tournament = self._prepared()
-            collected = self._tournament.gather()
+            self._controller = self._make_controller()
+            collected = self._controller.start()
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
         self._tests = collected["tests"]
         session.testscollected = len(self._tests)
-        self._started_in = time.monotonic() - begun
+        self._start_seconds = time.monotonic() - begun
         self._session.progress.clear()
         return True
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Run test by test."""
+        """Run test by test, as pytest's own loop does."""
         if session.testsfailed and not session.config.option.continue_on_collection_errors:
             errors = session.testsfailed
             raise session.Interrupted(
@@ -75,63 +78,61 @@ class DuelControllerPlugin:
                 raise session.Failed(session.shouldfail)
             if session.shouldstop:
                 raise session.Interrupted(session.shouldstop)
-        if self._tournament is not None:
-            self._tournament.end()
+        if self._controller is not None:
+            self._controller.end()
         return True
 
     def pytest_report_header(self) -> str:
-        """What is compared with what."""
+        """Name the base."""
         return f"dlperf: against {self._session.options.against}"
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """How the duel went."""
-        from pytest_dlperf.duel.controller import duel_lines
-
-        if self._tournament is None or not self._tournament.pairs:
+        """Say how the duel went."""
+        if self._controller is None or not self._controller.pair_count:
             return
         lines = duel_lines(
-            self._courses,
+            self._statistics,
             against=self._session.options.against or "",
-            pairs=self._tournament.pairs,
-            starting=self._started_in,
+            pairs=self._controller.pair_count,
+            starting=self._start_seconds,
             seed=self._session.seed,
         )
         for line in lines:
             terminalreporter.write_line(line)
 
     def pytest_unconfigure(self) -> None:
-        """End whatever was started, and remove it."""
-        if self._tournament is not None:
-            self._tournament.close()
-        if self._keeper is not None:
-            self._keeper.close()
+        """End all workers, and remove worktrees and environments."""
+        if self._controller is not None:
+            self._controller.close()
+        if self._cleanup is not None:
+            self._cleanup.close()
 
-    def _prepared(self) -> DuelController:
+    def _make_controller(self) -> DuelController:
         from pytest_dlperf.clock import MonotonicClock
         from pytest_dlperf.duel.cleanup_process import CleanupProcess
         from pytest_dlperf.duel.controller import DuelController
+        from pytest_dlperf.duel.run_one_test import DuelServices
         from pytest_dlperf.duel.workspace import prepare_workspace
         from pytest_dlperf.duel.worktree import commit_day
         from pytest_dlperf.results.baseline import Revision
 
         options = self._session.options
-        keeper = self._keeper = CleanupProcess().start()
-        ground = prepare_workspace(self._wish(), os.environ, keeper)
-        return DuelController(
-            ground,
+        cleanup = self._cleanup = CleanupProcess().start()
+        workspace = prepare_workspace(self._request(), os.environ, cleanup)
+        commit_date = commit_day(workspace.repo, workspace.commit)
+        services = DuelServices(
             ref=options.against or "",
-            revision=Revision(ground.commit, "", commit_day(ground.repo, ground.commit)),
-            pairs=options.pairs,
-            heard=self._heard,
+            revision=Revision(workspace.commit, "", commit_date),
             clock=MonotonicClock(),
             progress=self._session.progress,
-            coins=self._session.coins,
-            earlier=self._earlier(ground),
+            new_rng=self._session.coins,
+            cache=self._pair_effects(workspace),
         )
+        return DuelController(workspace, services, pairs=options.pairs, on_message=self._on_message)
 
-    def _earlier(self, ground: Workspace) -> PairEffectFiles | NoPairEffects:
-        """What earlier duels of the same two versions have shown on this machine."""
+    def _pair_effects(self, workspace: Workspace) -> PairEffectFiles | NoPairEffects:
+        """The cache of what duels of the same two versions have shown on this machine."""
         from pytest_dlperf.duel.evidence_cache import NoPairEffects, PairEffectFiles
         from pytest_dlperf.duel.worktree import content_key
         from pytest_dlperf.machine import environment, machine_class
@@ -141,15 +142,15 @@ class DuelControllerPlugin:
             return NoPairEffects()
         software = environment().to_json()
         versions = (
-            ground.commit,
-            content_key(ground.repo),
+            workspace.commit,
+            content_key(workspace.repo),
             machine_class().slug,
             *(f"{name}={software[name]}" for name in sorted(software)),
             options.against_python or "",
         )
         return PairEffectFiles(cache / "evidence", versions)
 
-    def _wish(self) -> DuelRequest:
+    def _request(self) -> DuelRequest:
         from pytest_dlperf.config.options import DEFAULTS
         from pytest_dlperf.duel.workspace import DuelRequest, without_paths
 
@@ -166,16 +167,16 @@ class DuelControllerPlugin:
             paths=paths,
             in_path=finds_modules_here(),
             cache=self._session.cache_folder,
-            patience=_PATIENCE * call_timeout,
+            timeout=_TIMEOUT_CALLS * call_timeout,
         )
 
     def _run(self, test: Fields) -> None:
-        tournament = self._tournament
-        assert tournament is not None  # noqa: S101 - made before tests were collected
+        controller = self._controller
+        assert controller is not None  # noqa: S101 - made before tests were collected
         hook, name, location = self._config.hook, test["test"], tuple(test["location"])
         hook.pytest_runtest_logstart(nodeid=name, location=location)
         try:
-            self._courses += tournament.play(name)
+            self._statistics += controller.run(name)
         except (WorkerLost, DuelError) as error:
             self._session.progress.clear()
             hook.pytest_runtest_logreport(report=_error(name, location, str(error)))
@@ -184,8 +185,8 @@ class DuelControllerPlugin:
         self._session.progress.clear()
         hook.pytest_runtest_logfinish(nodeid=name, location=location)
 
-    def _heard(self, fields: Fields) -> None:
-        """Pass on what the candidate's session says."""
+    def _on_message(self, fields: Fields) -> None:
+        """Give the notices of the candidate's session to this session's plugins."""
         hook = self._config.hook
         match fields["is"]:
             case "report":
@@ -223,10 +224,10 @@ class DuelControllerPlugin:
 
 
 def refuse(config: pytest.Config, session: DlperfSession) -> None:
-    """Refuse what makes no sense together.
+    """Refuse options that a duel cannot be combined with.
 
     Raises:
-        pytest.UsageError: naming the two, and what to do.
+        pytest.UsageError: naming the option, and what to do.
     """
     problems = {
         "--dlperf-update": session.options.update,
@@ -250,7 +251,7 @@ def refuse(config: pytest.Config, session: DlperfSession) -> None:
 
 
 def _error(test: str, location: tuple[str, int | None, str], text: str) -> pytest.TestReport:
-    """The report of a test that came to nothing; an error, since the test's code did not fail."""
+    """The report of a test that could not be run; an error, since its own code did not fail."""
     return pytest.TestReport(
         nodeid=test,
         location=location,
@@ -263,7 +264,7 @@ def _error(test: str, location: tuple[str, int | None, str], text: str) -> pytes
 
 def _warning(fields: Fields) -> warnings.WarningMessage:
     module, name = fields["category"]
-    # Not imported: this process must not load what a warning of TensorFlow's comes from.
+    # Not imported: this process must not load TensorFlow to show one of its warnings.
     category = getattr(sys.modules.get(module), name, UserWarning)
     if not (isinstance(category, type) and issubclass(category, Warning)):
         category = UserWarning
@@ -273,3 +274,31 @@ def _warning(fields: Fields) -> warnings.WarningMessage:
         filename=fields["file"],
         lineno=fields["line"],
     )
+
+
+def duel_lines(
+    duels: Sequence[DuelStatistics], *, against: str, pairs: int, starting: float, seed: int
+) -> list[str]:
+    """What was compared, how long that took, and how much had to be confirmed.
+
+    Args:
+        duels: of each measurement that was made in turn.
+        against: the base, as the user calls it.
+        pairs: of processes that were started together.
+        starting: seconds until they had collected the tests.
+        seed: of the order of blocks.
+    """
+    measuring = sum(duel.measuring for duel in duels)
+    confirmed = [duel for duel in duels if duel.fresh]
+    lines = wrapped(
+        f"against {against}: {pairs} pair{'s' if pairs > 1 else ''} of processes, started in "
+        f"{starting:.1f} s; {len(duels)} measured in turn in {measuring:.1f} s; seed {seed}"
+    )
+    if confirmed:
+        fresh = sum(duel.fresh for duel in confirmed)
+        seconds = sum(duel.starting for duel in confirmed)
+        lines += wrapped(
+            f"looked at again on fresh processes: {len(confirmed)}, with {fresh} pairs that took "
+            f"{seconds:.1f} s to start"
+        )
+    return ["", *lines]

@@ -1,4 +1,4 @@
-"""Side: a pytest session that runs the tests which a duel tells it to, and reports to it."""
+"""The pytest session of a duel's worker: runs the tests that the controller asks for."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_dlperf.config.options import QUIET
-from pytest_dlperf.duel.channel import connect
-from pytest_dlperf.duel.worker import Link, WorkerEvaluator
+from pytest_dlperf.duel.channel import Channel, Message, connect
+from pytest_dlperf.duel.worker import WorkerEvaluator
 from pytest_dlperf.pytest_plugin import pytest_benchmark as neighbours
 from pytest_dlperf.pytest_plugin.collection import PLANS, measures
+from pytest_dlperf.pytest_plugin.options import SIDE
 
 if TYPE_CHECKING:
     import warnings
@@ -25,55 +26,55 @@ class DuelWorkerPlugin:
     """The plugin that makes a pytest session one side of a duel.
 
     Args:
-        link: to whoever leads the duel.
+        channel: to the controller.
         role: `base` or `candidate`.
         cache: where trained models are kept between sessions; None if nowhere.
     """
 
-    def __init__(self, link: Link, role: str, cache: Path | None) -> None:
+    def __init__(self, channel: Channel, role: str, cache: Path | None) -> None:
         from pytest_dlperf.machine import environment
 
-        self.__name__ = SIDE  # which other parts of the plugin find it by
-        self._link = link
+        self.__name__ = SIDE  # by which other parts of the plugin find it
+        self._channel = channel
         self.role = role
         self.cache = cache
-        self.corner = WorkerEvaluator(link, environment)
+        self.corner = WorkerEvaluator(channel, environment)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
-        """Be to all plugins what a worker of pytest-xdist is: somebody else reports."""
+        """Pretend to be an xdist worker, so that plugins leave reporting to the controller."""
         config.workerinput = {"workerid": self.role, "workercount": 1}  # type: ignore[attr-defined]
         neighbours.leave_to_reporter(config)
-        given = config.option.basetemp
-        if given:  # a process empties it before it uses it, so each has one of its own in it
-            Path(given).mkdir(parents=True, exist_ok=True)
-            config.option.basetemp = str(Path(given) / f"{self.role}-{os.getpid()}")
+        basetemp = config.option.basetemp
+        if basetemp:  # pytest empties it before it uses it, so each process needs one of its own
+            Path(basetemp).mkdir(parents=True, exist_ok=True)
+            config.option.basetemp = str(Path(basetemp) / f"{self.role}-{os.getpid()}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Run what is asked for, until the end."""
+        """Run the tests that the controller asks for, until it ends the session."""
         items = {item.nodeid: item for item in session.items}
         failed = bool(session.testsfailed)
         tests = [_described(item) for item in session.items]
-        self._link.tell({"is": "collected", "tests": tests, "failed": failed})
-        while (command := self._link.hear())["do"] == "run":
+        self._send({"is": "collected", "tests": tests, "failed": failed})
+        while (command := self._receive())["do"] == "run":
             item, following = items[command["test"]], items.get(command["next"])
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            self._link.tell({"is": "done"})
+            self._send({"is": "done"})
         return True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Pass a report on."""
-        self._link.tell({"is": "report", "data": self._serialised(report)})
+        self._send({"is": "report", "data": self._serialised(report)})
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Pass on what could not be collected, or was skipped as a whole."""
         if not report.passed:
-            self._link.tell({"is": "collectreport", "data": self._serialised(report)})
+            self._send({"is": "collectreport", "data": self._serialised(report)})
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Pass on which tests were left out."""
-        self._link.tell({"is": "deselected", "tests": [item.nodeid for item in items]})
+        self._send({"is": "deselected", "tests": [item.nodeid for item in items]})
 
     def pytest_warning_recorded(
         self,
@@ -84,7 +85,7 @@ class DuelWorkerPlugin:
     ) -> None:
         """Pass a warning on."""
         category = warning_message.category
-        self._link.tell(
+        self._send(
             {
                 "is": "warning",
                 "text": str(warning_message.message),
@@ -99,15 +100,21 @@ class DuelWorkerPlugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Remember who can serialise reports, and which of them have more to carry."""
+        """Keep the configuration, whose hooks serialise reports; forward pytest-benchmark's."""
         self._config = config
         if neighbours.is_there(config):
             config.pluginmanager.register(neighbours.ForwardedBenchmarks(), "dlperf-passing")
 
+    def _send(self, fields: Mapping[str, object]) -> None:
+        self._channel.send(Message(fields))
+
+    def _receive(self) -> Mapping[str, Any]:
+        return self._channel.receive().fields
+
     def _serialised(self, report: pytest.TestReport | pytest.CollectReport) -> Mapping[str, Any]:
         hook = self._config.hook
         data = hook.pytest_report_to_serializable(config=self._config, report=report)
-        # Properties of users may be anything.
+        # User properties may be any object; JSON takes its text.
         plain: Mapping[str, Any] = json.loads(json.dumps(data, default=str))
         return plain
 
@@ -123,22 +130,18 @@ def _described(item: pytest.Item) -> dict[str, object]:
             for budget in (plan.budgets if plan else ())
             if budget.relative
         ],
-        "detect": [[one.metric, one.loss] for one in (plan.detect if plan else ())],
+        "detect": [[detect.metric, detect.loss] for detect in (plan.detect if plan else ())],
     }
 
 
 def main() -> None:
-    """Run the session that the other end of the channel describes, and tell how it ended."""
-    link = Link(connect())
-    start = link.hear()
+    """Run the session that the controller's first message describes, and send its exit code."""
+    channel = connect()
+    start: Mapping[str, Any] = channel.receive().fields
     if start["path"] is not None:
         sys.path.insert(0, start["path"])
     cache = Path(start["cache"]) if start["cache"] else None
-    side = DuelWorkerPlugin(link, start["role"], cache)
+    plugin = DuelWorkerPlugin(channel, start["role"], cache)
     sys.argv = ["pytest", *start["arguments"]]
-    code = pytest.main([*start["arguments"], "-W", QUIET], plugins=[side])
-    link.tell({"is": "ended", "code": int(code)})
-
-
-SIDE: Final = "dlperf-side"
-"""Name of the plugin by which this process is one side of a duel."""
+    code = pytest.main([*start["arguments"], "-W", QUIET], plugins=[plugin])
+    channel.send(Message({"is": "ended", "code": int(code)}))

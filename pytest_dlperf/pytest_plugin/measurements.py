@@ -94,7 +94,7 @@ class MeasurementsOfTest:
         for name, finding in self._findings.items():
             record = finding.record
             if finding.accepted is not None and passed:
-                self._workplace.arena.keep(self._test, name, finding.accepted)
+                self._workplace.arena.accept(self._test, name, finding.accepted)
             elif finding.accepted is not None:
                 record = replace(record, hints=("not recorded: the test failed",), kept="")
             yield record

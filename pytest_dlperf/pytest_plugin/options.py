@@ -14,6 +14,9 @@ from pytest_dlperf.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+SIDE: Final = "dlperf-side"
+"""Name of the plugin by which a process is one side of a duel."""
+
 _CLI: Final = "--dlperf-"
 _INI: Final = "dlperf_"
 _COLLECTS: Final = re.compile("(testpaths|norecursedirs|python_(files|classes|functions))=")

@@ -12,9 +12,9 @@ import pytest
 
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.pytest_plugin.collection import measures
-from pytest_dlperf.pytest_plugin.duel_worker import SIDE, DuelWorkerPlugin
 from pytest_dlperf.pytest_plugin.history_recorder import HistoryRecorder, place_of
 from pytest_dlperf.pytest_plugin.options import (
+    SIDE,
     arguments_given,
     finds_modules_here,
     paths_given,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.baselines.source import BaselineProvider
     from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.measure.evaluator import Evaluator
+    from pytest_dlperf.pytest_plugin.duel_worker import DuelWorkerPlugin
     from pytest_dlperf.pytest_plugin.measurements import SessionServices
     from pytest_dlperf.report.progress import LineProgress, NoProgress
     from pytest_dlperf.results.baseline import Revision
@@ -106,7 +107,7 @@ class DlperfSession:
 
         options, root = self.options, self._config.rootpath
         return BaselineEvaluator(
-            footing=self.footing,
+            baselines=self.footing,
             environment=environment,
             revision=lambda: self.revision,
             update=options.update,

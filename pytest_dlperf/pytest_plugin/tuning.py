@@ -18,12 +18,12 @@ import pytest
 from pytest_dlperf._files import write_atomically
 from pytest_dlperf.config.options import TUNES
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.tuning.cli import ASKED, TuneOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.tuning.cli import TuneOptions
     from pytest_dlperf.tuning.configuration import Knob
     from pytest_dlperf.tuning.plan import Overrides, TuningPlan
     from pytest_dlperf.tuning.result import Tuned
@@ -198,4 +198,6 @@ def pytest_terminal_summary(
 
 
 def _request() -> TuneOptions:
+    from pytest_dlperf.tuning.cli import ASKED, TuneOptions
+
     return TuneOptions.from_text(os.environ[ASKED])

@@ -1,4 +1,4 @@
-"""Baseline: the accepted measurements of one test on one machine class, as plain values."""
+"""Baseline: the accepted measurements of one test on one machine class, and their JSON."""
 
 from __future__ import annotations
 
@@ -33,22 +33,18 @@ if TYPE_CHECKING:
 
 
 SCHEMA: Final = 3
-"""Version of the baseline files that this version writes and the newest that it reads."""
+"""Version of the baseline files that are written and read; no other one is."""
 
 MOST_SESSIONS: Final = 30
-"""So many accepted sessions of one measurement are kept; older code says less of today's."""
+"""The most accepted sessions that are kept of one measurement; older code predicts less."""
 
-_FIRST_SCHEMA: Final = 1  # one session a measurement
-_BEFORE_ANCHORS: Final = 2
 _SHORT: Final = 8  # digits of a commit
-
-
 _SHAPE: Final = '{"count": 50, "spread": 0.02}'
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What code was measured, and when.
+    """The measured code, and the day.
 
     Attributes:
         commit: full hash, empty outside a repository; ends in `+` if there were uncommitted
@@ -71,19 +67,19 @@ class Revision:
 
 
 def short(commit: str) -> str:
-    """A commit as people write it; with a `+` if there were uncommitted changes."""
+    """An abbreviated commit, with a `+` if there were uncommitted changes."""
     return commit[:_SHORT] + ("+" if commit.endswith("+") else "")
 
 
 @dataclass(frozen=True, slots=True)
 class BaselineSession:
-    """What one session measured of code that was accepted.
+    """What one session measured of accepted code.
 
     Attributes:
-        metrics: what was measured.
+        metrics: estimates by the metric's name.
         environment: the software that it ran with.
         revision: the code, and when.
-        yardstick: seconds a request of the reference model in the same session; None if it was
+        yardstick: seconds per request of the reference model in the same session; None if it was
             not measured.
         blocks: how evenly the session went; None if it was too short to tell.
     """
@@ -94,25 +90,62 @@ class BaselineSession:
     yardstick: float | None = None
     blocks: BlockSummary | None = None
 
+    def to_json(self, previous: Environment | None) -> dict[str, object]:
+        """Plain values; without the environment where it equals that of the previous session."""
+        yardstick, blocks = self.yardstick, self.blocks
+        return {
+            "commit": self.revision.commit,
+            "branch": self.revision.branch,
+            "date": self.revision.date,
+            **({"environment": self.environment.to_json()} if self.environment != previous else {}),
+            **({"yardstick": rounded(yardstick)} if yardstick is not None else {}),
+            **({"blocks": blocks.to_json()} if blocks is not None else {}),
+            "metrics": {name: ends_of(estimate) for name, estimate in self.metrics.items()},
+        }
+
+    @classmethod
+    def from_json(
+        cls, value: dict[str, Any], previous: Environment | None, redefined: frozenset[str]
+    ) -> BaselineSession:
+        """The inverse of `to_json`.
+
+        Args:
+            value: as read.
+            previous: environment of the previous session, which stands for one that is not given.
+            redefined: users' metrics that now have another unit or direction; they are left out.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
+        """
+        check_metrics(value["metrics"])
+        if previous is None or "environment" in value:
+            previous = Environment.from_json(value["environment"])
+        metrics = {
+            name: estimate_of(metric)
+            for name, metric in value["metrics"].items()
+            if name not in redefined
+        }
+        return cls(
+            metrics=MappingProxyType(metrics),
+            environment=previous,
+            revision=Revision(str(value["commit"]), str(value["branch"]), str(value["date"])),
+            yardstick=check_yardstick(value.get("yardstick")),
+            blocks=BlockSummary.from_json(value["blocks"]) if "blocks" in value else None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class BaselineEntry:
     """The accepted sessions of one measurement since the last accepted change.
 
     Attributes:
-        scenario: the traffic, as text; of all sessions, as are serving and slo.
+        scenario: the traffic, as text; the same in all sessions, as are serving and slo.
         serving: batching and replicas, as text.
-        metrics: what the newest session measured.
+        sessions: oldest first, at least one. The newest is what relative budgets are read against.
         rows: the newest session's evidence for accuracy, if the data had labels.
-        environment: the software that it ran with.
-        revision: the code, and when.
         slo: seconds within which an answer counted towards goodput.
-        yardstick: seconds a request of the reference model in the newest session; None if it was
-            not measured.
-        earlier: the sessions before the newest, oldest first.
-        blocks: how evenly the newest session went; None if it was too short to tell.
-        anchor: the session that stays while sessions come and go, so that many small changes are
-            seen together; one of the sessions, or older than they are. None if none is known.
+        anchor: the session that stays while sessions come and go, so that many small changes add
+            up visibly; one of the sessions, or older than they are. None if none is known.
         changes: how many changes were accepted since the anchor.
         seeds: the newest session's accuracy from each seed, of trainings from several.
         scores: the newest session's evidence for users' metrics, if it has any.
@@ -120,60 +153,70 @@ class BaselineEntry:
 
     scenario: str
     serving: str
-    metrics: Mapping[str, Estimate]
-    rows: Rows | None
-    environment: Environment
-    revision: Revision
+    sessions: tuple[BaselineSession, ...]
+    rows: Rows | None = None
     slo: float | None = None
-    yardstick: float | None = None
-    earlier: tuple[BaselineSession, ...] = ()
-    blocks: BlockSummary | None = None
     anchor: BaselineSession | None = None
     changes: int = 0
     seeds: tuple[float, ...] = ()
     scores: RowScores | None = None
 
+    def __post_init__(self) -> None:
+        if not self.sessions:
+            raise ValueError("a baseline has at least one session")
+
     @property
     def newest(self) -> BaselineSession:
         """The newest session."""
-        return BaselineSession(
-            self.metrics, self.environment, self.revision, self.yardstick, self.blocks
-        )
+        return self.sessions[-1]
 
     @property
-    def sessions(self) -> tuple[BaselineSession, ...]:
-        """All sessions, oldest first; at least one."""
-        return (*self.earlier, self.newest)
+    def metrics(self) -> Mapping[str, Estimate]:
+        """What the newest session measured."""
+        return self.newest.metrics
+
+    @property
+    def environment(self) -> Environment:
+        """The software of the newest session."""
+        return self.newest.environment
+
+    @property
+    def revision(self) -> Revision:
+        """The code of the newest session."""
+        return self.newest.revision
 
     @property
     def conditions(self) -> tuple[str, str, float | None]:
-        """What must be the same for sessions to be compared: scenario, serving, slo."""
+        """What must be equal for sessions to be compared: scenario, serving, slo."""
         return self.scenario, self.serving, self.slo
 
     def following(self, stored: BaselineEntry | None) -> BaselineEntry:
-        """This as what comes after what is stored by now: its next session, or a change.
+        """This entry as what comes after the stored one: its next session, or a change.
 
-        What another run has stored since this one looked is kept, and so is the anchor, unless
-        this cannot be compared with it.
+        One with several sessions is a next session. It follows what is stored by now, which
+        another run may have written meanwhile, and keeps the stored anchor. One with a single
+        session is a change; it keeps the anchor if it can be compared with it.
         """
         if stored is None or stored.newest == self.newest:
             return self
-        if self.earlier:
-            anchor = stored.anchor or self.anchor
-            earlier = stored.sessions[-(MOST_SESSIONS - 1) :]
-            return dataclasses.replace(self, earlier=earlier, anchor=anchor, changes=stored.changes)
+        if len(self.sessions) > 1:
+            return dataclasses.replace(
+                self,
+                sessions=last_sessions(*stored.sessions, self.newest),
+                anchor=stored.anchor or self.anchor,
+                changes=stored.changes,
+            )
         if stored.anchor is None or not self.comparable(stored):
             return self
         return dataclasses.replace(self, anchor=stored.anchor, changes=stored.changes + 1)
 
     def comparable(self, stored: BaselineEntry) -> bool:
-        """Whether this was measured under the conditions of what is stored, its anchor included.
+        """Whether this was measured under the conditions of the stored entry and its anchor.
 
-        It was not where the scenario, the serving, the slo, the thread settings or the precision
-        are not what they were.
+        Scenario, serving, slo, thread settings and precision must be the same.
         """
         environments = (stored.environment, (stored.anchor or stored.newest).environment)
-        same = not any(self.environment.changes(one)["blocking"] for one in environments)
+        same = not any(self.environment.changes(other)["blocking"] for other in environments)
         return same and self.conditions == stored.conditions
 
     def anchored(self) -> BaselineEntry:
@@ -182,13 +225,13 @@ class BaselineEntry:
 
     def to_json(self) -> dict[str, object]:
         """Plain values in a stable order."""
-        sessions = self.sessions
-        environments = (None, *(session.environment for session in sessions))
-        among = self.anchor in sessions and not self.changes
-        marked = sessions.index(self.anchor) if self.anchor and among else None
-        apart = self.anchor if not among else None
-        told = (*sessions, *((apart,) if apart else ()))
-        definitions = definitions_of(name for session in told for name in session.metrics)
+        # The anchor is a mark on one of the sessions, or has a place of its own.
+        is_session = self.anchor in self.sessions and not self.changes
+        marked = self.sessions.index(self.anchor) if self.anchor and is_session else None
+        older = None if is_session else self.anchor
+        written = (*self.sessions, *((older,) if older else ()))
+        definitions = definitions_of(name for session in written for name in session.metrics)
+        previous = (None, *(session.environment for session in self.sessions[:-1]))
         return {
             "scenario": self.scenario,
             "serving": self.serving,
@@ -197,108 +240,52 @@ class BaselineEntry:
             **({"definitions": definitions} if definitions else {}),
             "rows": self.rows.to_json() if self.rows else None,
             **({"scores": self.scores.to_json()} if self.scores else {}),
-            **({"seeds": [rounded(one) for one in self.seeds]} if self.seeds else {}),
-            **(
-                {"anchor": {"changes": self.changes, **_session_to_json(apart, None)}}
-                if apart
-                else {}
-            ),
+            **({"seeds": [rounded(accuracy) for accuracy in self.seeds]} if self.seeds else {}),
+            **({"anchor": {"changes": self.changes, **older.to_json(None)}} if older else {}),
             "sessions": [
-                {
-                    **({"anchor": True} if number == marked else {}),
-                    **_session_to_json(session, before),
-                }
-                for number, (session, before) in enumerate(
-                    zip(sessions, environments, strict=False)
+                {**({"anchor": True} if number == marked else {}), **session.to_json(environment)}
+                for number, (session, environment) in enumerate(
+                    zip(self.sessions, previous, strict=True)
                 )
             ],
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], schema: int = SCHEMA) -> BaselineEntry:
+    def from_json(cls, value: dict[str, Any]) -> BaselineEntry:
         """The inverse of `to_json`.
-
-        Args:
-            value: what was read.
-            schema: the version that it was written with.
 
         Raises:
             KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
         """
-        others = read_definitions(value.get("definitions", {}))
+        redefined = read_definitions(value.get("definitions", {}))
+        written = value["sessions"]
+        if not 0 < len(written) <= MOST_SESSIONS:
+            raise ValueError(f"{len(written)} sessions: expected 1 to {MOST_SESSIONS}")
         sessions: list[BaselineSession] = []
-        written = [value] if schema == _FIRST_SCHEMA else value["sessions"]
-        for one in written:
-            before = sessions[-1].environment if sessions else None
-            sessions.append(_session_from_json(one, before, others))
-        if not 0 < len(sessions) <= MOST_SESSIONS:
-            raise ValueError(f"{len(sessions)} sessions: expected 1 to {MOST_SESSIONS}")
-        anchors = [
-            session for session, one in zip(sessions, written, strict=True) if _is_anchor(one)
-        ]
+        anchors: list[BaselineSession] = []
         changes = 0
-        if schema <= _BEFORE_ANCHORS:  # the oldest session that is left stands in
-            anchors = sessions[:1]
-        elif "anchor" in value:
-            anchors.append(_session_from_json(value["anchor"], None, others))
+        for session in written:
+            previous = sessions[-1].environment if sessions else None
+            sessions.append(BaselineSession.from_json(session, previous, redefined))
+            if _is_anchor(session):
+                anchors.append(sessions[-1])
+        if "anchor" in value:
+            anchors.append(BaselineSession.from_json(value["anchor"], None, redefined))
             changes = _changes(value["anchor"])
         if len(anchors) > 1:
             raise ValueError(f"{len(anchors)} sessions are marked as the anchor: expected one")
-        newest = sessions.pop()
+        scores = RowScores.from_json(value["scores"]) if "scores" in value else None
         return cls(
             scenario=str(value["scenario"]),
             serving=str(value["serving"]),
-            metrics=newest.metrics,
+            sessions=tuple(sessions),
             rows=Rows.from_json(value["rows"]) if value["rows"] is not None else None,
-            environment=newest.environment,
-            revision=newest.revision,
             slo=float(value["slo"]) if value["slo"] is not None else None,
-            yardstick=newest.yardstick,
-            earlier=tuple(sessions),
-            blocks=newest.blocks,
             anchor=anchors[0] if anchors else None,
             changes=changes,
-            seeds=tuple(float(one) for one in value.get("seeds", ())),
-            scores=RowScores.from_json(value["scores"]).without(others)
-            if "scores" in value
-            else None,
+            seeds=tuple(float(accuracy) for accuracy in value.get("seeds", ())),
+            scores=scores.without(redefined) if scores else None,
         )
-
-
-def _session_to_json(session: BaselineSession, before: Environment | None) -> dict[str, object]:
-    """Plain values; without the environment where it is that of the session before."""
-    yardstick, blocks = session.yardstick, session.blocks
-    return {
-        "commit": session.revision.commit,
-        "branch": session.revision.branch,
-        "date": session.revision.date,
-        **({"environment": session.environment.to_json()} if session.environment != before else {}),
-        **({"yardstick": rounded(yardstick)} if yardstick is not None else {}),
-        **({"blocks": blocks.to_json()} if blocks is not None else {}),
-        "metrics": {name: ends_of(estimate) for name, estimate in session.metrics.items()},
-    }
-
-
-def _session_from_json(
-    value: dict[str, Any], before: Environment | None, others: frozenset[str] = frozenset()
-) -> BaselineSession:
-    """A session, without the metrics that mean something else by now."""
-    check_metrics(value["metrics"])
-    if before is None or "environment" in value:
-        before = Environment.from_json(value["environment"])
-    return BaselineSession(
-        metrics=MappingProxyType(
-            {
-                name: estimate_of(metric)
-                for name, metric in value["metrics"].items()
-                if name not in others
-            }
-        ),
-        environment=before,
-        revision=Revision(str(value["commit"]), str(value["branch"]), str(value["date"])),
-        yardstick=check_yardstick(value.get("yardstick")),
-        blocks=BlockSummary.from_json(value["blocks"]) if "blocks" in value else None,
-    )
 
 
 def _is_anchor(session: dict[str, Any]) -> bool:
@@ -315,9 +302,14 @@ def _changes(anchor: dict[str, Any]) -> int:
     return changes
 
 
+def last_sessions(*sessions: BaselineSession) -> tuple[BaselineSession, ...]:
+    """The newest sessions, as many as a baseline keeps; oldest first."""
+    return sessions[-MOST_SESSIONS:]
+
+
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What was accepted of one test on one machine class, by measurement name."""
+    """The entries of one test on one machine class, by measurement name."""
 
     test: str
     accepted: Mapping[str, BaselineEntry]
@@ -329,7 +321,7 @@ class Baseline:
             "test": self.test,
             "machine": machine.to_json(),
             "measurements": {
-                name: accepted.to_json() for name, accepted in sorted(self.accepted.items())
+                name: entry.to_json() for name, entry in sorted(self.accepted.items())
             },
         }
 
@@ -340,16 +332,10 @@ class Baseline:
         Raises:
             KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
         """
-        schema = value["schema"]
-        return cls(
-            test=str(value["test"]),
-            accepted=MappingProxyType(
-                {
-                    name: BaselineEntry.from_json(accepted, schema)
-                    for name, accepted in value["measurements"].items()
-                }
-            ),
-        )
+        entries = {
+            name: BaselineEntry.from_json(entry) for name, entry in value["measurements"].items()
+        }
+        return cls(str(value["test"]), MappingProxyType(entries))
 
 
 def accept(
@@ -359,29 +345,25 @@ def accept(
     yardstick: float | None = None,
     earlier: tuple[BaselineSession, ...] = (),
 ) -> BaselineEntry:
-    """What is kept of a measurement that becomes the baseline, or its next session.
+    """The entry of a measurement that becomes the baseline, or its next session.
 
     Args:
-        measurement: what was found.
+        measurement: what was measured.
         environment: the software that it ran with.
         revision: the code, and when.
-        yardstick: seconds a request of the reference model.
+        yardstick: seconds per request of the reference model.
         earlier: accepted sessions that it follows; none if it is the first, or a change.
     """
     blocks = block_summary(measurement.series)
     newest = BaselineSession(measurement.metrics, environment, revision, yardstick, blocks)
+    sessions = (*earlier, newest)
     return BaselineEntry(
         scenario=measurement.scenario,
         serving=measurement.serving,
-        metrics=measurement.metrics,
+        sessions=last_sessions(*sessions),
         rows=measurement.rows,
-        environment=environment,
-        revision=revision,
         slo=measurement.slo,
-        yardstick=yardstick,
-        earlier=earlier[-(MOST_SESSIONS - 1) :],
-        blocks=blocks,
-        anchor=(*earlier, newest)[0],
+        anchor=sessions[0],
         seeds=measurement.seeds,
         scores=measurement.scores,
     )
@@ -389,11 +371,11 @@ def accept(
 
 @dataclass(frozen=True, slots=True)
 class BlockSummary:
-    """How much the rate of answers changed from block to block of a session.
+    """How much the answer rate varied between the blocks of a session.
 
     Attributes:
-        count: how many there were, each as long as a point of the session's series.
-        spread: robust standard deviation of the logarithm of their rates: 0.02 is about 2 %.
+        count: number of blocks, each as long as a point of the session's series.
+        spread: robust standard deviation of the log rates: 0.02 is about 2 %.
     """
 
     count: int
@@ -423,7 +405,7 @@ class BlockSummary:
 
 
 def block_summary(series: Series) -> BlockSummary | None:
-    """What there is to say of a session's blocks; None if there are too few to say it.
+    """The summary of a session's blocks; None if there are too few for one.
 
     `spread = 1.4826 median |log r - median(log r)|` over the rates `r` of the blocks in which
     anything was answered.

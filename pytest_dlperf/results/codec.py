@@ -1,10 +1,11 @@
-"""Plain figures: estimates as the plain values of files, rounded, and back."""
+"""Plain values of files and reports: dataclasses, estimates and metrics, and back."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pytest_dlperf.metrics import find_metric, metric_named
 from pytest_dlperf.statistics.estimate import Estimate, counted
@@ -12,23 +13,50 @@ from pytest_dlperf.statistics.estimate import Estimate, counted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from _typeshed import DataclassInstance
+
+_Plain = TypeVar("_Plain", bound="DataclassInstance")
+
 _DIGITS: Final = 6  # significant digits that a file keeps
+_CONVERTED: Final = MappingProxyType({"str": str, "int": int, "float": float})
+
+
+def fields_to_json(value: DataclassInstance) -> dict[str, object]:
+    """The fields of a dataclass of numbers, texts and tuples; tuples are lists."""
+    plain = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: list(it) if isinstance(it, tuple) else it for name, it in plain.items()}
+
+
+def fields_from_json(kind: type[_Plain], value: Mapping[str, Any]) -> _Plain:
+    """The inverse of `fields_to_json`.
+
+    Raises:
+        KeyError: if a field is missing.
+        TypeError, ValueError: if a field is of another type.
+    """
+    return kind(**{field.name: _read(field.type, value[field.name]) for field in fields(kind)})
+
+
+def _read(annotation: Any, value: Any) -> Any:  # noqa: ANN401 - of any field
+    if isinstance(value, list):
+        return tuple(value)
+    return _CONVERTED[annotation](value) if annotation in _CONVERTED else value
 
 
 def rounded(value: float) -> float:
-    """A figure as files keep it: six significant digits."""
+    """A number with six significant digits, as in files."""
     return float(f"{value:.{_DIGITS}g}")
 
 
 def ends_of(estimate: Estimate) -> float | list[float]:
-    """Value, low and high, rounded; one figure if it was counted."""
+    """Value, low and high, rounded; a single number if it was counted."""
     if estimate.low == estimate.high:
         return rounded(estimate.value)
     return [rounded(end) for end in (estimate.value, estimate.low, estimate.high)]
 
 
 def estimate_of(metric: Any) -> Estimate:  # noqa: ANN401 - of a file
-    """The inverse of `ends_of`; takes `{"value": ..., "low": ..., "high": ...}` too.
+    """The inverse of `ends_of`.
 
     Raises:
         TypeError, ValueError, OverflowError: for anything else.
@@ -37,8 +65,6 @@ def estimate_of(metric: Any) -> Estimate:  # noqa: ANN401 - of a file
         case int() | float():
             return counted(float(metric))
         case [value, low, high]:
-            return Estimate(float(value), float(low), float(high))
-        case {"value": value, "low": low, "high": high}:  # the first schema of baselines
             return Estimate(float(value), float(low), float(high))
     raise ValueError(f"{metric!r:.80} is no figure: expected one, or value, low and high")
 

@@ -1,10 +1,12 @@
-"""Where something was measured: the machine class and the software environment."""
+"""Machine class and software environment of a measurement."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+
+from pytest_dlperf.results.codec import fields_from_json, fields_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,11 +18,11 @@ _VERSIONS: Final = frozenset({"python", "tensorflow", "keras", "numpy"})
 
 @dataclass(frozen=True, slots=True)
 class MachineClass:
-    """What must be equal for the speeds of two machines to be compared.
+    """What must be equal for speeds of two machines to be comparable.
 
     Attributes:
         cpu: model of the processor.
-        cores: processors that this process may use, or its quota, rounded down.
+        cores: processors that the process may use, or its quota, rounded down.
         memory: memory in GiB, as the next power of two at or above it.
         accelerators: model and number of accelerators; empty if there is none.
         driver: the accelerator's driver; empty if there is none.
@@ -34,14 +36,14 @@ class MachineClass:
 
     @property
     def slug(self) -> str:
-        """A name for folders: lower case, digits, dots and dashes."""
+        """Name of its folder: lower-case letters, digits, dots and dashes."""
         parts = [self.cpu, f"{self.cores}cpu", f"{self.memory}gib", self.accelerators, self.driver]
         plain = (re.sub(r"[^a-z0-9.]+", "-", part.lower()).strip("-.") for part in parts)
         return "-".join(filter(None, plain))
 
     def to_json(self) -> dict[str, object]:
         """Plain values."""
-        return asdict(self)
+        return fields_to_json(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> MachineClass:
@@ -50,33 +52,26 @@ class MachineClass:
         Raises:
             KeyError, TypeError, ValueError: if the values are not of this shape.
         """
-        return cls(
-            cpu=str(value["cpu"]),
-            cores=int(value["cores"]),
-            memory=int(value["memory"]),
-            accelerators=str(value["accelerators"]),
-            driver=str(value["driver"]),
-        )
+        return fields_from_json(cls, value)
 
     def changes(self, base: MachineClass) -> dict[Severity, tuple[str, ...]]:
-        """What differs from another machine class, by what it means for a comparison.
+        """The differences from another machine class, by severity.
 
-        Blocking: processors and accelerators are what is measured with. Warning: with more memory
-        or another driver the same hardware may well be as fast, but nobody knows before it is
-        measured.
+        Other processors or accelerators block a comparison. More memory or another driver only
+        warns: the same hardware may well be as fast, but that is unknown until it is measured.
         """
         return _changes(base, self, frozenset({"memory", "driver"}), {"memory": " GiB"})
 
     def differs(self, base: MachineClass) -> str:
-        """All that differs from another machine class, in words."""
+        """All differences from another machine class, as text."""
         changes = self.changes(base)
         return ", ".join((*changes["blocking"], *changes["warning"]))
 
     def nearest(self, others: Iterable[MachineClass]) -> MachineClass | None:
-        """The other class that the fewest fields tell from this one, those that block first.
+        """The class with the fewest differences, blocking ones first; None without others.
 
         Args:
-            others: among which this one is not; None is returned if there are none.
+            others: without this one.
         """
 
         def distance(other: MachineClass) -> tuple[int, int, str]:
@@ -108,22 +103,22 @@ class Environment:
 
     def to_json(self) -> dict[str, str]:
         """Plain values."""
-        return cast("dict[str, str]", asdict(self))
+        return cast("dict[str, str]", fields_to_json(self))
 
     @classmethod
     def from_json(cls, value: dict[str, object]) -> Environment:
         """The inverse of `to_json`.
 
         Raises:
-            KeyError: if a field is missing.
+            KeyError, TypeError: if the values are not of this shape.
         """
-        return cls(**{field.name: str(value[field.name]) for field in fields(cls)})
+        return fields_from_json(cls, value)
 
     def changes(self, base: Environment) -> dict[Severity, tuple[str, ...]]:
-        """What differs from the baseline's environment, by what it means for a comparison.
+        """The differences from the baseline's environment, by severity.
 
-        Blocking: thread settings and precision change what is measured. Warning: versions; a
-        slower version is something that a user wants to see.
+        Thread settings and precision block a comparison, since they change what is measured.
+        Versions only warn: users want to see that a new version is slower.
         """
         return _changes(base, self, _VERSIONS, {})
 
@@ -131,15 +126,15 @@ class Environment:
 def _changes(
     base: MachineClass | Environment,
     now: MachineClass | Environment,
-    warned_of: frozenset[str],
+    warnings: frozenset[str],
     units: Mapping[str, str],
 ) -> dict[Severity, tuple[str, ...]]:
-    """The fields that differ, each with what it was and is."""
-    found: dict[Severity, list[str]] = {"blocking": [], "warning": []}
+    """The fields that differ, each with its old and new value."""
+    changes: dict[Severity, list[str]] = {"blocking": [], "warning": []}
     for field in fields(now):
         old, new = getattr(base, field.name), getattr(now, field.name)
-        severity: Severity = "warning" if field.name in warned_of else "blocking"
+        severity: Severity = "warning" if field.name in warnings else "blocking"
         if old != new:
             unit = units.get(field.name, "")
-            found[severity].append(f"{field.name} {old or 'none'} -> {new or 'none'}{unit}")
-    return {severity: tuple(texts) for severity, texts in found.items()}
+            changes[severity].append(f"{field.name} {old or 'none'} -> {new or 'none'}{unit}")
+    return {severity: tuple(texts) for severity, texts in changes.items()}

@@ -1,4 +1,4 @@
-"""Measurement: metrics with intervals, and the identity of what was measured."""
+"""Measurement: metrics with intervals, evidence for accuracy, and what was measured how."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class ErrorCount:
     """One kind of error among the requests of a load.
 
     Attributes:
-        kind: what it is, such as `ValueError` or `not finite`.
-        requests: how many requests ended so.
-        example: one of them, for people.
+        kind: such as `ValueError` or `not finite`.
+        requests: number of requests with this error.
+        example: message of one of them.
     """
 
     kind: str
@@ -34,41 +34,40 @@ class ErrorCount:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one load found out about one target.
+    """Results of one load on one target.
 
     `m["p99"]` is an `Estimate` (`.value`, `.low`, `.high`), `m.p99` its value, in the metric's
     base unit: seconds, requests a second, shares of one, bytes.
 
     Attributes:
         test: pytest's node id of the test.
-        name: tells several measurements of one test apart; empty if there is one.
-        target: what was measured, in words.
+        name: distinguishes several measurements of one test; empty for a single one.
+        target: description of what was measured.
         scenario: the traffic, as text.
         serving: batching and replicas, as text.
-        seconds: how long the load lasted.
-        requests: how many requests were answered or went wrong.
-        metrics: what was measured.
+        seconds: duration of the load.
+        requests: number of requests that were answered or failed.
+        metrics: estimates by the metric's name.
         refused: metrics that could not be measured, with the reason.
-        missed: metrics of a goal that was never reached, with what came nearest: budgets on them
-            are broken.
+        missed: metrics with a goal that was never reached, with the nearest value: budgets on
+            them are broken.
         errors: kinds of errors, the most frequent first.
         rows: the evidence for accuracy, if the data has labels.
         scores: the evidence for users' metrics, if any is measured.
-        invalid: why the speeds of this run say nothing, if so.
-        hung: what was said of a call that never returned and so ended the load; empty if all did.
-        notes: what a reader should know.
-        diagnosis: where the time of a request went, in words.
-        intervals: where the intervals of the percentiles, or of a training's figures, come from,
-            in words; empty without either.
-        slo: seconds within which an answer counted towards goodput; None if none was asked for.
-        batch_sizes: calls by the number of requests that they carried; where there were more
-            than 32 sizes, the keys are powers of two, each for the sizes above the one before.
-        utilisation: the share of the load that each replica spent in the target.
-        series: how the load went over time.
-        usage: what the run took of the machine; None if nobody looked.
-        gpus: what the GPUs that it used did.
-        seeds: the accuracy from each seed, of trainings from several; seed by seed they are
-            compared with others.
+        invalid: why the speeds of this run mean nothing; empty if they do.
+        hung: message about a call that never returned and so ended the load; empty if all did.
+        notes: for readers of the report.
+        diagnosis: where the time of a request went, as text.
+        intervals: how the intervals of percentiles, or of a training's metrics, were computed;
+            empty without either.
+        slo: seconds within which an answer counted towards goodput; None without a limit.
+        batch_sizes: number of calls by the number of requests in them; with more than 32 sizes
+            the keys are powers of two, each for the sizes above the previous one.
+        utilisation: share of the load that each replica spent in the target.
+        series: curves over time.
+        usage: of the machine's resources; None if not measured.
+        gpus: use of each GPU that the run computed on.
+        seeds: accuracy from each seed, for trainings from several; compared seed by seed.
     """
 
     test: str
@@ -128,7 +127,7 @@ class Measurement:
     @property
     def title(self) -> str:
         """The test's node id, with the measurement's name if it has one."""
-        return f"{self.test} [{self.name}]" if self.name else self.test
+        return title_of(self.test, self.name)
 
 
 def title_of(test: str, name: str) -> str:

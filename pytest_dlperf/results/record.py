@@ -1,13 +1,19 @@
-"""Record: one measurement with its judgements, as it travels to reports, files and processes."""
+"""Record: one measurement with its judgements, and the JSON of reports and worker processes."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pytest_dlperf.metrics import definitions_of, read_definitions
-from pytest_dlperf.results.codec import estimate_from_json, metrics_from_json, metrics_to_json
+from pytest_dlperf.results.codec import (
+    estimate_from_json,
+    fields_from_json,
+    fields_to_json,
+    metrics_from_json,
+    metrics_to_json,
+)
 from pytest_dlperf.results.environment import Environment
 from pytest_dlperf.results.measurement import ErrorCount, Measurement
 from pytest_dlperf.results.row_evidence import Rows, RowScores
@@ -16,29 +22,40 @@ from pytest_dlperf.results.usage import Consumption, GpuUse
 from pytest_dlperf.results.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 SCHEMA: Final = 1
 """Version of the JSON report."""
 
+Keeping: TypeAlias = Literal["", "follow", "renew"]
+"""Not kept, kept as the next session of the baseline, or kept as the first of a new one."""
+
+_GRAVITY: Final = (
+    Verdict.PASS,
+    Verdict.NEW,
+    Verdict.INCONCLUSIVE,
+    Verdict.INVALID,
+    Verdict.FAIL,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What became of one measurement.
+    """One measurement with its verdicts.
 
     Attributes:
-        measurement: what was found.
-        judgements: what that says about each budget.
+        measurement: what was measured.
+        judgements: the verdict of each budget.
         hints: what the user may want to do next.
-        quick: whether this was a smoke run, whose speeds are nothing to go by.
-        base: the baseline's commit, if measuring in turn with it would tell more; else empty.
-        duel: how the contest of a duel went, as `Course.to_json` has it; None where there was none.
-        environment: the software that it ran with; None if that is not known.
-        yardstick: seconds a request of the reference model in the same session, if measured.
+        quick: whether this was a smoke run, whose speeds mean nothing.
+        base: the baseline's commit, if a duel with it would settle more; else empty.
+        duel: statistics of a duel, as JSON; None without one.
+        environment: the software that it ran with; None if unknown.
+        yardstick: seconds per request of the reference model in the same session, if measured.
         kept: whether it became the baseline, or its next session.
-        basis: where in the history a baseline was looked for, as `history:main`; empty if it was
-            looked for in files.
+        basis: where in the history the baseline comes from, as `history:main`; empty for baselines
+            that are files.
     """
 
     measurement: Measurement
@@ -58,49 +75,37 @@ class Record:
         return max((j.verdict for j in self.judgements), key=_GRAVITY.index, default=Verdict.PASS)
 
 
-_GRAVITY: Final = [
-    Verdict.PASS,
-    Verdict.NEW,
-    Verdict.INCONCLUSIVE,
-    Verdict.INVALID,
-    Verdict.FAIL,
-]
-
-
 def record_to_json(record: Record) -> dict[str, object]:
     """Plain values: finite numbers, text, lists and dictionaries."""
-    found = record.measurement
+    measurement = record.measurement
     return {
-        "test": found.test,
-        "name": found.name,
+        "test": measurement.test,
+        "name": measurement.name,
         "definitions": definitions_of(_named(record)),
-        "target": found.target,
-        "scenario": found.scenario,
-        "serving": found.serving,
-        "slo": found.slo,
-        "seconds": found.seconds,
-        "requests": found.requests,
+        "target": measurement.target,
+        "scenario": measurement.scenario,
+        "serving": measurement.serving,
+        "slo": measurement.slo,
+        "seconds": measurement.seconds,
+        "requests": measurement.requests,
         "quick": record.quick,
-        "metrics": metrics_to_json(found.metrics),
-        "refused": dict(found.refused),
-        "missed": dict(found.missed),
-        "errors": [
-            {"kind": error.kind, "requests": error.requests, "example": error.example}
-            for error in found.errors
-        ],
-        "rows": found.rows.to_json() if found.rows else None,
-        "scores": found.scores.to_json() if found.scores else None,
-        "invalid": found.invalid,
-        "notes": list(found.notes),
-        "diagnosis": found.diagnosis,
-        "hung": found.hung,
-        "intervals": found.intervals,
-        "batch_sizes": {str(size): calls for size, calls in found.batch_sizes.items()},
-        "utilisation": list(found.utilisation),
-        "series": found.series.to_json(),
-        "usage": asdict(found.usage) if found.usage else None,
-        "gpus": [asdict(gpu) for gpu in found.gpus],
-        "seeds": list(found.seeds),
+        "metrics": metrics_to_json(measurement.metrics),
+        "refused": dict(measurement.refused),
+        "missed": dict(measurement.missed),
+        "errors": [fields_to_json(error) for error in measurement.errors],
+        "rows": measurement.rows.to_json() if measurement.rows else None,
+        "scores": measurement.scores.to_json() if measurement.scores else None,
+        "invalid": measurement.invalid,
+        "notes": list(measurement.notes),
+        "diagnosis": measurement.diagnosis,
+        "hung": measurement.hung,
+        "intervals": measurement.intervals,
+        "batch_sizes": {str(size): calls for size, calls in measurement.batch_sizes.items()},
+        "utilisation": list(measurement.utilisation),
+        "series": fields_to_json(measurement.series),
+        "usage": fields_to_json(measurement.usage) if measurement.usage else None,
+        "gpus": [fields_to_json(gpu) for gpu in measurement.gpus],
+        "seeds": list(measurement.seeds),
         "verdicts": [judgement_to_json(judgement) for judgement in record.judgements],
         "hints": list(record.hints),
         "duel": dict(record.duel) if record.duel else None,
@@ -113,9 +118,9 @@ def record_to_json(record: Record) -> dict[str, object]:
 
 
 def _named(record: Record) -> Iterator[str]:
-    """The metrics that a record tells of."""
-    found = record.measurement
-    yield from (*found.metrics, *found.refused, *found.missed)
+    """The metrics that occur in a record."""
+    measurement = record.measurement
+    yield from (*measurement.metrics, *measurement.refused, *measurement.missed)
     yield from (judgement.metric for judgement in record.judgements)
 
 
@@ -125,67 +130,56 @@ def record_from_json(value: dict[str, Any]) -> Record:
     Raises:
         KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
     """
-    others = read_definitions(value.get("definitions", {}))
-    judged = others & {verdict["metric"] for verdict in value.get("verdicts", ())}
+    test, name = value["test"], value["name"]
+    redefined = read_definitions(value["definitions"])
+    judged = redefined & {verdict["metric"] for verdict in value["verdicts"]}
     if judged:
         raise ValueError(f"metric {min(judged)!r} has another unit or direction here")
+    scores = RowScores.from_json(value["scores"]) if value["scores"] else None
     measurement = Measurement(
-        test=value["test"],
-        name=value["name"],
+        test=test,
+        name=name,
         target=value["target"],
         scenario=value["scenario"],
         serving=value["serving"],
-        slo=value["slo"],
         seconds=float(value["seconds"]),
         requests=int(value["requests"]),
         metrics=metrics_from_json(
-            {name: one for name, one in value["metrics"].items() if name not in others}
+            {name: metric for name, metric in value["metrics"].items() if name not in redefined}
         ),
         refused=MappingProxyType(dict(value["refused"])),
-        errors=tuple(ErrorCount(**error) for error in value["errors"]),
+        errors=tuple(fields_from_json(ErrorCount, error) for error in value["errors"]),
         rows=Rows.from_json(value["rows"]) if value["rows"] else None,
         invalid=value["invalid"],
         notes=tuple(value["notes"]),
         diagnosis=value["diagnosis"],
-        **_later_fields(value, others),
+        hung=value["hung"],
+        intervals=value["intervals"],
+        slo=value["slo"],
+        batch_sizes=MappingProxyType(
+            {int(size): calls for size, calls in value["batch_sizes"].items()}
+        ),
+        utilisation=tuple(value["utilisation"]),
+        series=fields_from_json(Series, value["series"]),
+        usage=fields_from_json(Consumption, value["usage"]) if value["usage"] else None,
+        gpus=tuple(fields_from_json(GpuUse, gpu) for gpu in value["gpus"]),
+        scores=scores.without(redefined) if scores else None,
+        missed=MappingProxyType(dict(value["missed"])),
+        seeds=tuple(map(float, value["seeds"])),
     )
+    environment, yardstick = value["environment"], value["yardstick"]
     return Record(
         measurement=measurement,
         judgements=tuple(judgement_from_json(verdict) for verdict in value["verdicts"]),
         hints=tuple(value["hints"]),
         quick=bool(value["quick"]),
-        **_later_facts(value),
+        base=value["base"],
+        duel=value["duel"],
+        environment=Environment.from_json(environment) if environment else None,
+        yardstick=None if yardstick is None else float(yardstick),
+        kept=value["kept"],
+        basis=value["basis"],
     )
-
-
-def _later_facts(value: dict[str, Any]) -> dict[str, Any]:
-    """What the first reports of this schema did not say of a measurement, as far as it is there."""
-    readers: dict[str, Callable[[Any], object]] = {
-        "duel": lambda course: course,
-        "base": str,
-        "environment": lambda found: Environment.from_json(found) if found else None,
-        "yardstick": lambda seconds: None if seconds is None else float(seconds),
-        "kept": str,
-        "basis": str,
-    }
-    return {name: read(value[name]) for name, read in readers.items() if name in value}
-
-
-def _later_fields(value: dict[str, Any], others: frozenset[str]) -> dict[str, Any]:
-    """Fields that the first reports of this schema did not have, as far as they are there."""
-    readers: dict[str, Callable[[Any], object]] = {
-        "batch_sizes": lambda calls: MappingProxyType({int(size): calls[size] for size in calls}),
-        "utilisation": tuple,
-        "series": Series.from_json,
-        "hung": str,
-        "intervals": str,
-        "usage": lambda used: Consumption(**used) if used else None,
-        "gpus": lambda gpus: tuple(GpuUse.from_json(gpu) for gpu in gpus),
-        "scores": lambda scores: RowScores.from_json(scores).without(others) if scores else None,
-        "missed": lambda missed: MappingProxyType(dict(missed)),
-        "seeds": lambda seeds: tuple(map(float, seeds)),
-    }
-    return {name: read(value[name]) for name, read in readers.items() if name in value}
 
 
 def report_to_json(
@@ -221,7 +215,7 @@ def judgement_to_json(judgement: Judgement) -> dict[str, object]:
         "reason": judgement.reason,
         "lasting": judgement.lasting,
         "improved": judgement.improved,
-        "change": asdict(judgement.change) if judgement.change else None,
+        "change": fields_to_json(judgement.change) if judgement.change else None,
     }
 
 
@@ -231,7 +225,7 @@ def judgement_from_json(value: dict[str, Any]) -> Judgement:
     Raises:
         KeyError, TypeError, ValueError: if the values are not of this shape.
     """
-    change = value.get("change")  # the first reports of this schema did not have it
+    change = value["change"]
     return Judgement(
         budget=value["budget"],
         metric=value["metric"],
@@ -246,7 +240,3 @@ def judgement_from_json(value: dict[str, Any]) -> Judgement:
         improved=value["improved"],
         change=estimate_from_json(change) if change else None,
     )
-
-
-Keeping: TypeAlias = Literal["", "follow", "renew"]
-"""Not kept, kept as the next session of what is there, or kept as the first of a new baseline."""

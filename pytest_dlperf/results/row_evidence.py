@@ -1,4 +1,4 @@
-"""Row scores: what users' metrics say of each row; the evidence for their means."""
+"""Evidence for accuracy and users' metrics: results of each row of an evaluation set."""
 
 from __future__ import annotations
 
@@ -29,21 +29,20 @@ _LARGEST: Final = float(np.finfo(np.float32).max)
 class RowScores:
     """The scores of the distinct rows of one evaluation set, by the name of the metric.
 
-    Scores are as files hold them from the start, so that what is stored and what is measured again
-    are equal where the answers are: of shares with 11 significant bits, of all else with 24.
+    Scores are rounded as in files from the start, so that equal answers have equal scores before
+    and after storing: shares to 11 significant bits, others to 24.
 
     Attributes:
         data: hash of the inputs and labels; only rows of equal data can be paired.
-        scores: the mean score of each row's answers, NaN where it was not answered, shape
-            `(rows,)`.
+        scores: mean score of each row's answers, NaN for unanswered rows, shape `(rows,)`.
     """
 
     data: str
     scores: Mapping[str, NDArray[np.float64]]
 
     def __post_init__(self) -> None:
-        kept = {name: _as_kept(name, scores) for name, scores in self.scores.items()}
-        object.__setattr__(self, "scores", MappingProxyType(kept))
+        rounded = {name: _rounded(name, scores) for name, scores in self.scores.items()}
+        object.__setattr__(self, "scores", MappingProxyType(rounded))
 
     @property
     def complete(self) -> bool:
@@ -53,9 +52,9 @@ class RowScores:
     def pairs(
         self, base: RowScores, name: str
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """The scores here and there of the rows that both answered, shape `(n,)` each.
+        """The scores of the rows that both answered, here and in `base`, shape `(n,)` each.
 
-        None if they are not about the same rows, or none was answered by both.
+        None if the rows differ, or both answered none.
         """
         now, then = self.scores.get(name), base.scores.get(name)
         if now is None or then is None or self.data != base.data or len(now) != len(then):
@@ -88,22 +87,24 @@ class RowScores:
         if not isinstance(rows, int) or isinstance(rows, bool):
             raise ValueError(f"rows={rows!r:.80} is no number")  # noqa: TRY004 - a bad file
         scores = {
-            str(name): _unpacked(bytes.fromhex(str(one["scores"])), str(one["kind"]), rows)
-            for name, one in value["metrics"].items()
+            str(name): _unpacked(bytes.fromhex(str(metric["scores"])), str(metric["kind"]), rows)
+            for name, metric in value["metrics"].items()
         }
         return cls(str(value["data"]), scores)
 
 
-def _as_kept(name: str, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    kind = _FLOATS["f2" if metric_named(name).unit == "share" else "f4"]
-    kept: NDArray[np.float64] = np.minimum(scores, _LARGEST).astype(kind).astype(np.float64)
-    kept.flags.writeable = False
-    return kept
+def _rounded(name: str, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    dtype = _FLOATS[_float_kind(name)]
+    rounded: NDArray[np.float64] = np.minimum(scores, _LARGEST).astype(dtype).astype(np.float64)
+    rounded.flags.writeable = False
+    return rounded
 
 
 def _kind(name: str, scores: NDArray[np.float64]) -> str:
-    if are_bits(scores):
-        return _BITS
+    return _BITS if are_bits(scores) else _float_kind(name)
+
+
+def _float_kind(name: str) -> str:
     return "f2" if metric_named(name).unit == "share" else "f4"
 
 
@@ -128,12 +129,12 @@ def _unpacked(packed: bytes, kind: str, rows: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The answers to the distinct rows of one evaluation set, as bits.
+    """Which distinct rows of one evaluation set were answered correctly.
 
     Attributes:
         data: hash of the inputs and labels; only rows of equal data can be paired.
         answered: whether each row was answered at all, shape `(rows,)`.
-        right: whether most of the row's answers were right, shape `(rows,)`.
+        right: whether most of the row's answers were correct, shape `(rows,)`.
     """
 
     data: str
@@ -145,7 +146,7 @@ class Rows:
         return self.data == base.data and len(self.right) == len(base.right)
 
     def pairs(self, base: Rows) -> tuple[int, int, int]:
-        """Rows that only `base` has right, that only this one has right, that both answered.
+        """Rows that only `base` has right, that only this has right, and that both answered.
 
         Both must be `pairable`.
         """
@@ -155,7 +156,7 @@ class Rows:
         return only_base, only_self, int(both.sum())
 
     def lost(self, base: Rows) -> Estimate | None:
-        """What was lost in accuracy on the rows that both answered, in shares of one.
+        """The loss of accuracy on the rows that both answered, in shares of one.
 
         None if there are no such rows.
         """
@@ -188,14 +189,14 @@ class Rows:
 
 
 def loss_of_pairs(lost: int, won: int, both: int) -> Estimate:
-    """What was lost on rows that are right or wrong, in shares of one.
+    """The loss of accuracy, in shares of one.
 
     Args:
         lost: rows that only the base has right.
         won: rows that only the other has right.
         both: rows that both answered, at least one.
     """
-    # Every row is right or wrong as before: there is no loss whose size to wonder about.
+    # With every row right or wrong as before the loss is exactly 0, without an interval.
     return paired_loss(lost, won, both) if lost or won else counted(0.0)
 
 

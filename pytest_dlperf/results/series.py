@@ -1,10 +1,10 @@
-"""Series: how a load went over time, for the curves of reports."""
+"""Series: the course of a load over time, for the curves of reports."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -42,38 +42,25 @@ class Series:
         if len({len(getattr(self, column.name)) for column in fields(self)}) > 1:
             raise ValueError("the columns of a series differ in length")
 
-    def to_json(self) -> dict[str, list[float | None]]:
-        """Plain values, by column."""
-        return {column.name: list(getattr(self, column.name)) for column in fields(self)}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Series:
-        """The inverse of `to_json`.
-
-        Raises:
-            KeyError, TypeError, ValueError: if the values are not of this shape.
-        """
-        return cls(**{column.name: tuple(value[column.name]) for column in fields(cls)})
-
 
 NO_SERIES: Final = Series()
 
 
-def series_of(tally: LoadTotals, *, latencies: bool) -> Series:
-    """The curves of a run.
+def series_of(totals: LoadTotals, *, latencies: bool) -> Series:
+    """The curves of a load.
 
     Args:
-        tally: at least one call.
-        latencies: whether the scenario gives latencies a meaning.
+        totals: of at least one call.
+        latencies: whether latencies have a meaning in the scenario.
     """
-    points = tally.points
-    starts = np.arange(len(points)) * tally.point_ns
-    lengths = np.diff(starts, append=max(tally.span_ns, int(starts[-1]) + 1))
+    points = totals.points
+    starts = np.arange(len(points)) * totals.point_ns
+    lengths = np.diff(starts, append=max(totals.span_ns, int(starts[-1]) + 1))
     nothing = np.full(len(points), np.nan)
     with np.errstate(invalid="ignore"):
         queue = points.queue_ns / points.requests
     by_share = {
-        share: tally.point_latencies.quantile_ns(share) if latencies else nothing
+        share: totals.point_latencies.quantile_ns(share) if latencies else nothing
         for share in (0.5, 0.99)
     }
     return Series(
@@ -90,5 +77,5 @@ def _known(values: NDArray[np.float64]) -> tuple[float | None, ...]:
 
 
 def _rounded(values: NDArray[np.float64]) -> Iterable[float]:
-    """Five digits: a report needs no more, and a point has at most that many."""
+    """Five digits: more would be noise, and make reports larger."""
     return (float(f"{value:.{_DIGITS}g}") for value in values.tolist())

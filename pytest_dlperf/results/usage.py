@@ -1,12 +1,12 @@
-"""Usage: what this process and the rest of the machine did with the processors."""
+"""Usage of processors, memory and GPUs by a run and by the rest of the machine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 _OTHERS: Final = 0.1
@@ -33,7 +33,7 @@ class Usage:
     total: float
 
     def since(self, earlier: Usage) -> Usage:
-        """What was used between two readings."""
+        """The use between two readings."""
         return Usage(
             self.process - earlier.process,
             self.busy - earlier.busy,
@@ -42,7 +42,7 @@ class Usage:
         )
 
     def plus(self, other: Usage) -> Usage:
-        """What was used in two stretches of time together."""
+        """The use in two periods together."""
         return Usage(
             self.process + other.process,
             self.busy + other.busy,
@@ -52,10 +52,10 @@ class Usage:
 
     @property
     def others_share(self) -> float | None:
-        """The share of all processors that other processes took; None if it cannot be told.
+        """Share of all processors used by other processes; None if the time was too short.
 
-        The counters advance in steps of 10 ms, so less than a second of processor time says
-        nothing.
+        The counters advance in steps of 10 ms, so less than a second of processor time is not
+        enough.
         """
         if self.total < _SHORTEST:
             return None
@@ -63,23 +63,22 @@ class Usage:
 
     @property
     def stolen_share(self) -> float | None:
-        """The share of all processors that the host took; None if it cannot be told."""
+        """Share of all processors taken by the host; None if the time was too short."""
         return None if self.total < _SHORTEST else self.stolen / self.total
 
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """What a run took of the machine, and who else did.
+    """Resources that a run used, and how busy the rest of the machine was.
 
     Attributes:
-        cpu_per_request: seconds of processor time a request, of this process and those of its
+        cpu_per_request: seconds of processor time per request, of this process and those of its
             replicas, the load generator included.
         busy_cores: processors that they kept busy, on average.
-        resident_bytes: memory that they held in the end.
-        peak_bytes: the most that they held.
-        others: share of all processors that other processes took; None if the run was too short
-            to tell.
-        stolen: share of all processors that the host of a virtual machine took; None as above.
+        resident_bytes: their memory at the end.
+        peak_bytes: their largest memory.
+        others: share of all processors used by other processes; None if the run was too short.
+        stolen: share of all processors taken by the host of a virtual machine; None as above.
     """
 
     cpu_per_request: float
@@ -93,13 +92,13 @@ class Consumption:
 def consumption(
     used: Usage, busy_cores: float, resident: Sequence[int], requests: int
 ) -> Consumption:
-    """What a run took, put together.
+    """The consumption of a run.
 
     Args:
-        used: processor time while it lasted.
+        used: processor time during the run.
         busy_cores: processors that the process kept busy, on average.
-        resident: bytes held, from time to time; at least one reading.
-        requests: how many there were, at least one.
+        resident: readings of its memory in bytes, at least one.
+        requests: at least one.
     """
     return Consumption(
         cpu_per_request=used.process / requests,
@@ -112,44 +111,44 @@ def consumption(
 
 
 def disturbance(used: Usage) -> str:
-    """What else went on during a run, in words; empty if the machine was quiet.
+    """A note on other load during a run; empty if the machine was quiet.
 
-    Quiet is: others took less than 10 % of the processors, the host less than 2 %.
+    Quiet means that others took less than 10 % of the processors, and the host less than 2 %.
     """
-    return _told(used.others_share, used.stolen_share, _OTHERS, _STOLEN)
+    return _noise(used.others_share, used.stolen_share, _OTHERS, _STOLEN)
 
 
 def noise_note(taken: Consumption) -> str:
-    """What went on, if it was so much that speeds say nothing; else empty.
+    """A note on other load so high that speeds mean nothing; else empty.
 
-    Too much is: others took 20 % of the processors or more, or the host 5 %.
+    That is if others took 20 % of the processors or more, or the host 5 %.
     """
-    return _told(taken.others, taken.stolen, _TOO_MUCH_OTHERS, _TOO_MUCH_STOLEN)
+    return _noise(taken.others, taken.stolen, _TOO_MUCH_OTHERS, _TOO_MUCH_STOLEN)
 
 
-def _told(
-    others: float | None, stolen: float | None, worth_others: float, worth_stolen: float
+def _noise(
+    others: float | None, stolen: float | None, least_others: float, least_stolen: float
 ) -> str:
     parts = []
-    if others is not None and others >= worth_others:
+    if others is not None and others >= least_others:
         parts.append(f"other processes took {others:.0%} of its processors")
-    if stolen is not None and stolen >= worth_stolen:
+    if stolen is not None and stolen >= least_stolen:
         parts.append(f"its host took {stolen:.0%}")
     return f"the machine was not quiet: {' and '.join(parts)}" if parts else ""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuReading:
-    """One look at one GPU; what the driver does not tell is None, or empty.
+    """One reading of one GPU; fields that the driver does not report are None, or empty.
 
     Attributes:
-        index: the driver's number of it.
+        index: the driver's number of the GPU.
         name: its model.
         utilisation: share of the driver's last sample period (1/6 s to 1 s, by model) in which
-            something was computed.
-        used_bytes: memory that is taken, by anybody.
+            the GPU computed.
+        used_bytes: memory in use by all processes.
         clock_hz: clock of its processors.
-        throttled: why the clock is held down.
+        throttled: reasons for which the clock is throttled.
         processes: ids of the processes that compute on it.
     """
 
@@ -164,19 +163,19 @@ class GpuReading:
 
 @dataclass(frozen=True, slots=True)
 class GpuUse:
-    """What one GPU did during a run; what the driver does not tell is None.
+    """Use of one GPU during a run; fields that the driver does not report are None.
 
     Attributes:
-        index: the driver's number of it.
+        index: the driver's number of the GPU.
         name: its model.
-        utilisation: mean share of the time in which something was computed.
-        peak_bytes: the most memory that was taken, by anybody. What a framework takes in
-            advance counts, whether it needs it or not.
+        utilisation: mean share of the time in which it computed.
+        peak_bytes: largest memory in use by all processes, including what a framework reserves
+            in advance.
         lowest_clock_hz: clock of its processors.
         highest_clock_hz: clock of its processors.
-        throttled: why the clock was held down, sorted.
-        others: how many other processes computed on it; None if processes cannot be told apart,
-            as in containers, where the driver names them by other numbers or not at all.
+        throttled: reasons for which the clock was throttled, sorted.
+        others: number of other processes that computed on it; None if processes cannot be
+            identified, as in containers, where the driver reports other ids or none.
     """
 
     index: int
@@ -188,31 +187,21 @@ class GpuUse:
     throttled: tuple[str, ...]
     others: int | None
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> GpuUse:
-        """The inverse of `dataclasses.asdict`.
-
-        Raises:
-            KeyError, TypeError: if the values are not of this shape.
-        """
-        return cls(**{**value, "throttled": tuple(value["throttled"])})
-
 
 def summarise_gpus(
-    looks: Iterable[Sequence[GpuReading]], own: frozenset[int]
+    samples: Iterable[Sequence[GpuReading]], own: frozenset[int]
 ) -> tuple[GpuUse, ...]:
-    """What each GPU did.
+    """The use of each GPU that the run's own processes computed on.
 
-    Only the GPUs that the run's own processes were seen on are of interest; where processes
-    cannot be told apart, those that computed anything at all.
+    If processes cannot be identified, of each GPU that computed at all.
 
     Args:
-        looks: readings of all GPUs, from time to time.
+        samples: readings of all GPUs, one sequence per point in time.
         own: ids of the run's processes.
     """
     by_gpu: dict[int, list[GpuReading]] = {}
-    for look in looks:
-        for reading in look:
+    for sample in samples:
+        for reading in sample:
             by_gpu.setdefault(reading.index, []).append(reading)
     uses = [_fold(readings, own) for _, readings in sorted(by_gpu.items())]
     ours = [use for use in uses if use.others is not None]
@@ -220,24 +209,24 @@ def summarise_gpus(
 
 
 def _fold(readings: Sequence[GpuReading], own: frozenset[int]) -> GpuUse:
-    busy = [one.utilisation for one in readings if one.utilisation is not None]
-    taken = [one.used_bytes for one in readings if one.used_bytes is not None]
-    clocks = [one.clock_hz for one in readings if one.clock_hz is not None]
-    processes = frozenset[int]().union(*(one.processes for one in readings))
+    busy = [r.utilisation for r in readings if r.utilisation is not None]
+    used = [r.used_bytes for r in readings if r.used_bytes is not None]
+    clocks = [r.clock_hz for r in readings if r.clock_hz is not None]
+    processes = frozenset[int]().union(*(r.processes for r in readings))
     return GpuUse(
         index=readings[0].index,
         name=readings[0].name,
         utilisation=sum(busy) / len(busy) if busy else None,
-        peak_bytes=max(taken, default=None),
+        peak_bytes=max(used, default=None),
         lowest_clock_hz=min(clocks, default=None),
         highest_clock_hz=max(clocks, default=None),
-        throttled=tuple(sorted(frozenset[str]().union(*(one.throttled for one in readings)))),
+        throttled=tuple(sorted(frozenset[str]().union(*(r.throttled for r in readings)))),
         others=len(processes - own) if processes & own else None,
     )
 
 
 def gpu_notes(uses: Iterable[GpuUse]) -> Iterator[str]:
-    """What a reader should know of GPUs that were not quiet, or slower than they can be."""
+    """Notes on GPUs that other processes used, or that were throttled."""
     for use in uses:
         which = f"GPU {use.index} ({use.name})"
         if use.others:

@@ -1,4 +1,4 @@
-"""Verdicts: what the evidence says about one budget, and what that does to the test."""
+"""Verdicts on budgets, and their consequences for the test."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from pytest_dlperf.statistics.estimate import Estimate
+
+
+Leniency: TypeAlias = Literal["pass", "warn", "fail"]
 
 
 class Verdict(enum.StrEnum):
@@ -22,23 +25,22 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One budget, judged.
+    """The verdict on one budget.
 
     Attributes:
         budget: the condition as the user wrote it.
-        metric: what it is about.
+        metric: name of its metric.
         verdict: what the evidence says.
-        measured: what was measured, if it was.
-        limit: the limit in the metric's base unit, if it is known.
+        measured: the estimate, if there is one.
+        limit: in the metric's base unit, if it is known.
         baseline: the baseline's value, if the budget is relative and there is one.
-        fails_at: the measured value at which this budget would have been a FAIL with the noise
-            of this run; the smallest change that could have been seen.
+        fails_at: the measured value from which this budget would have been a FAIL with the noise
+            of this run; the smallest change that could have been detected.
         reason: why the verdict is neither PASS nor FAIL, or what to know about it.
-        lasting: whether measuring again the same way must end the same way.
-        revision: the baseline's commit and date, for people; empty if there is none.
+        lasting: whether measuring again in the same way must end with the same verdict.
+        revision: the baseline's commit and date, as text; empty without one.
         improved: whether it is better than the baseline beyond the noise.
-        change: the metric of the candidate over that of the base, as a ratio with its interval;
-            of a duel.
+        change: ratio of candidate to base with its interval; of a duel only.
     """
 
     budget: str
@@ -56,17 +58,17 @@ class Judgement:
 
     @property
     def incomparable(self) -> bool:
-        """Whether there is a baseline, but one that was measured under other conditions."""
+        """Whether the baseline was measured under other conditions."""
         open_verdict = self.verdict is Verdict.INCONCLUSIVE
         return open_verdict and self.baseline is not None and self.lasting
 
 
 def consequence(judgement: Judgement, *, missing: Leniency, inconclusive: Leniency) -> Leniency:
-    """What a judgement does to its test.
+    """The consequence of a judgement for its test.
 
-    An INVALID that noise caused is treated as INCONCLUSIVE is: it says nothing about the code.
-    One that the test's own settings cause (too few requests) fails, since it would otherwise
-    stay green for ever without ever being judged.
+    An INVALID because of noise is treated like INCONCLUSIVE: it says nothing about the code.
+    One because of the test's own settings (too few requests) fails, since otherwise the test
+    would stay green without ever being judged.
     """
     match judgement.verdict:
         case Verdict.PASS:
@@ -79,6 +81,3 @@ def consequence(judgement: Judgement, *, missing: Leniency, inconclusive: Lenien
             return inconclusive
         case Verdict.INVALID:
             return "fail" if judgement.lasting else inconclusive
-
-
-Leniency: TypeAlias = Literal["pass", "warn", "fail"]

@@ -1,4 +1,4 @@
-"""Intervals from blocks: stretches of one run, long enough to be nearly independent."""
+"""Intervals from blocks: parts of one run, long enough to be nearly independent."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def block_percentiles(
     counts = np.bincount(block * (len(edges) - 1) + column, minlength=k * (len(edges) - 1))
     middles = np.sqrt(edges[:-1] * edges[1:])
     ordered: NDArray[np.float64] = np.sort(values)
-    # Not interpolated: an order statistic is a latency that somebody really had.
+    # Not interpolated: an order statistic is a latency that was measured.
     points = {
         percent: float(ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))])
         for percent in percents
@@ -104,9 +104,9 @@ def _with_intervals(
     # A few resamples at a time: all of them would be a thousand times the histogram.
     for drawn in np.array_split(draws.astype(np.float64), _PARTS):
         counted = drawn @ cumulative
-        for percent, found in resampled.items():
+        for percent, drawn_percentiles in resampled.items():
             wanted = counted[:, -1:] * (percent / 100)
-            found.append(middles[np.argmax(counted > wanted, axis=1)])
+            drawn_percentiles.append(middles[np.argmax(counted > wanted, axis=1)])
     estimates = {}
     for percent, value in points.items():
         low, high = np.quantile(np.concatenate(resampled[percent]), [_TAIL, 1 - _TAIL])

@@ -1,8 +1,8 @@
-"""Steps: where the level of a series of sessions changes, with a false-alarm rate that holds.
+"""Change points: steps in the level of a series of sessions, at a controlled false-alarm rate.
 
-The place of a step is the best of all places, so a t-test there finds one in most long series
+The place of a step is the best of all places, so a t-test there finds a step in most long series
 without any. Here the largest standardised difference is compared with the largest of each of many
-permutations instead, which had the same choice.
+permutations, which has the same choice of places.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHORTEST: Final = 5
-"""So many values at least are on either side of a step; fewer are wild values."""
+"""Least number of values on either side of a step; fewer are outliers."""
 
 _BEYOND: Final = 3  # draws of the permutations that reach a statistic of p = alpha
-_AT_ONCE: Final = 1 << 19  # values permuted together
+_AT_ONCE: Final = 1 << 19  # values of permutations in memory
 _ROUNDING: Final = 1e-9
-_ROUNDS: Final = 10  # of looking for each step again
+_ROUNDS: Final = 10  # of refining the places of all steps
 _MOST_ALIKE: Final = 0.95
 _FREEDOM: Final = 5.0  # of the t-distribution by which a place is judged
 _INTERVAL: Final = -math.log(1 - math.sqrt(0.95))
@@ -36,10 +36,10 @@ class Step:
     """One change of level.
 
     Attributes:
-        at: index of the first value of the new level, as far as can be told.
-        low: the first index that it may be, with 95 % confidence.
-        high: the last one.
-        change: median of the new level less that of the old, up to the steps beside it.
+        at: likeliest index of the first value of the new level.
+        low: first index of its 95 % confidence interval.
+        high: last index of it.
+        change: median of the new level less that of the old, up to the neighbouring steps.
     """
 
     at: int
@@ -51,41 +51,40 @@ class Step:
 def find_steps(
     values: NDArray[np.float64], alpha: float, rng: np.random.Generator
 ) -> tuple[Step, ...]:
-    """The places at which the level of a series changes, in order.
+    """The steps in the level of a series, in order, by binary segmentation.
 
-    Binary segmentation. The statistic is the largest standardised difference between the means of
+    The statistic is the largest standardised difference between the means of
     normal scores (van der Waerden 1952) on both sides, over all places with five values or more on
-    either side. Ranks make it the same for every noise of independent values, heavy tails and wild
-    values included. Its p-value is the share of random permutations that reach it (Fisher 1935), so
-    a series without a step is found to have one with a probability of `alpha` at the most. Each
-    part beside a step is then tested alike: of k true steps, up to `(k + 1) alpha` false ones come.
+    either side. By ranks, its distribution is the same for all noise of independent values, heavy
+    tails and outliers included. Its p-value is the share of random permutations that reach it
+    (Fisher 1935), so a series without a step has a false one with a probability of at most
+    `alpha`. Each part beside a step is tested alike: with k true steps there are up to
+    `(k + 1) alpha` false ones.
 
-    Sessions that follow one another are often alike, since machines keep their moods, and that
-    looks like steps. So the statistic, as a Student's t, is divided by what that makes of it,
-    `sqrt((1 + r) / (1 - r))`, for an autocorrelation r above 0 of what is left when all steps are
-    taken out; for independent values that only lowers it. Of simulated series of 500 values
-    without a step, with an `alpha` of 0.2 %, 0.3 % had a false step (12 of 4,000; 10 of 4,000 with
-    the tails of Student's t with 3 degrees of freedom), with an autocorrelation of 0.3 or 0.5
-    about 1 % (undivided: 9 and 28 %), of 0.8 4.5 %. So where sessions follow one another's moods,
-    false steps are several times as frequent as `alpha` says; and what drifts slowly is told as
-    steps.
+    Consecutive sessions are often correlated, which looks like steps. So the statistic, as a
+    Student's t, is divided by `sqrt((1 + r) / (1 - r))`, for an autocorrelation r above 0 of the
+    residuals without the steps; for independent values that only lowers it. Of simulated series of
+    500 values without a step, with an `alpha` of 0.2 %, 0.3 % had a false step (12 of 4,000; 10 of
+    4,000 with the tails of Student's t with 3 degrees of freedom), with an autocorrelation of 0.3
+    or 0.5 about 1 % (undivided: 9 and 28 %), of 0.8 4.5 %. So where sessions are correlated, false
+    steps are several times as frequent as `alpha`; and a slow drift is reported as steps.
 
     Of series with a step of 4 % at 300 and a noise of 3 %, all were found; 98 % of them within 10
     places of it, 95 % with the heavy tails, and 92 % with an autocorrelation of 0.3.
 
     Args:
         values: in order of time, shape `(n,)`, finite; logarithms, where steps are ratios.
-        alpha: how often a series without a step may be found to have one.
+        alpha: probability of a false step in a series without any.
         rng: of the permutations.
 
     Raises:
-        ValueError: for what is not finite, or an alpha that is no probability.
+        ValueError: for values that are not finite, or an alpha that is no probability.
     """
     if values.ndim != 1 or not np.isfinite(values).all():
         raise ValueError("a series of finite values was expected")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is {alpha}: a probability between 0 and 1")
-    # Taken at first as if values did not depend on one another, then with what is left of that.
+    # At first as for independent values; then with the autocorrelation of the residuals.
     splits = _splits(values, 1.0, alpha, rng)
     share = _independence(values, splits)
     if splits and share < 1:
@@ -93,7 +92,7 @@ def find_steps(
     edges = [0, *splits, len(values)]
     steps = []
     for before, at, after in zip(edges, splits, edges[2:], strict=False):
-        # The place is looked for up to halfway to the steps beside it, so that order is kept.
+        # Each place is searched up to halfway to its neighbours, which keeps the order.
         least = SHORTEST if not before else (at - before) // 2
         most = after - before - (SHORTEST if after == len(values) else (after - at) // 2)
         steps.append(_placed(values[before:after], at - before, (least, most), before))
@@ -103,11 +102,11 @@ def find_steps(
 def _splits(
     values: NDArray[np.float64], share: float, alpha: float, rng: np.random.Generator
 ) -> list[int]:
-    """Where the series is to be split, in order.
+    """The indices at which to split the series, in order.
 
-    A place that was found while another one beside it was not yet known may be wrong by some
-    values, and then another one is found just beside it. So each is looked for again between
-    those beside it, and is dropped if it is not found there any more (as Inclan and Tiao 1994 do).
+    A place that was found before its neighbours were known may be wrong by some values, and then a
+    second one is found next to it. So each is searched again between its neighbours, and dropped
+    if it is not found there again (as Inclan and Tiao 1994 do).
     """
     known: dict[tuple[int, int], int | None] = {}
 
@@ -117,31 +116,31 @@ def _splits(
             known[start, stop] = None if at is None else start + at
         return known[start, stop]
 
-    found: list[int] = []
+    places: list[int] = []
     pending = [(0, len(values))]
     while pending:
         start, stop = pending.pop()
         at = split(start, stop)
         if at is not None:
-            found.append(at)
+            places.append(at)
             pending += [(at, stop), (start, at)]
-    found.sort()
+    places.sort()
     for _ in range(_ROUNDS):
-        again: list[int] = []
-        for number in range(len(found)):
-            after = found[number + 1] if number + 1 < len(found) else len(values)
-            at = split(again[-1] if again else 0, after)
-            again += [] if at is None else [at]
-        if again == found:
+        refined: list[int] = []
+        for number in range(len(places)):
+            after = places[number + 1] if number + 1 < len(places) else len(values)
+            at = split(refined[-1] if refined else 0, after)
+            refined += [] if at is None else [at]
+        if refined == places:
             break
-        found = again
-    return found
+        places = refined
+    return places
 
 
 def _split(
     values: NDArray[np.float64], share: float, alpha: float, rng: np.random.Generator
 ) -> int | None:
-    """Where a series is best split in two; None if chance explains it."""
+    """The best index to split a series in two; None if chance explains the step."""
     if len(values) < 2 * SHORTEST:
         return None
     scores = _normal_scores(values)
@@ -153,10 +152,10 @@ def _split(
 
 
 def _worth(difference: float, values: int, share: float) -> float:
-    """A standardised difference, where that of its Student's t is worth a share of itself.
+    """A standardised difference T whose Student's t is scaled by `share`.
 
-    The former holds the step itself among the deviation that it is divided by, and so has a limit,
-    `T^2 <= n - 1`; the latter, `t = T / sqrt(1 - T^2 / (n - 1))`, grows with the step.
+    The deviation in T includes the step itself, which limits it, `T^2 <= n - 1`; Student's
+    `t = T / sqrt(1 - T^2 / (n - 1))` grows with the step.
     """
     left = 1 - difference * difference / (values - 1)
     if left <= _ROUNDING:
@@ -170,7 +169,7 @@ def _beyond_chance(
 ) -> bool:
     """Whether fewer than `alpha` of permutations show as large a difference.
 
-    It ends as soon as that is out of the question, which changes no decision.
+    It ends as soon as enough permutations have reached it, which changes no decision.
     """
     draws = math.ceil(_BEYOND / alpha) - 1
     if not shown:
@@ -196,8 +195,8 @@ def _differences(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     n = scores.shape[-1]
     first = np.arange(SHORTEST, n - SHORTEST + 1)
     sums = np.cumsum(scores, axis=-1)[..., first - 1]
-    found: NDArray[np.float64] = np.abs(sums) / np.sqrt(first * (n - first) / n)
-    return found
+    differences: NDArray[np.float64] = np.abs(sums) / np.sqrt(first * (n - first) / n)
+    return differences
 
 
 def _normal_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -216,11 +215,11 @@ def _normal_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _independence(values: NDArray[np.float64], splits: list[int]) -> float:
-    """What a difference of means is worth beside one of independent values, from 0 to 1.
+    """The factor by which autocorrelation lowers the t of a difference of means, from 0 to 1.
 
-    `sqrt((1 - r) / (1 + r))`, with the autocorrelation r of what is left when all steps are taken
-    out; 1 where that is not above 0. Half of its standard error, `1 / sqrt(n)`, is taken off, so
-    that the chance of short series does not hide steps that everybody sees.
+    `sqrt((1 - r) / (1 + r))`, with the autocorrelation r of the residuals without the steps; 1
+    where that is not above 0. Half of its standard error, `1 / sqrt(n)`, is subtracted, so that
+    chance correlation in short series does not hide obvious steps.
     """
     if len(values) < 2 * SHORTEST:
         return 1.0
@@ -232,7 +231,7 @@ def _independence(values: NDArray[np.float64], splits: list[int]) -> float:
 
 
 def _placed(values: NDArray[np.float64], at: int, within: tuple[int, int], offset: int) -> Step:
-    """The likeliest place of one step, those that are nearly as likely, and its size.
+    """The likeliest place of one step, its interval, and its size.
 
     By the likelihood of Student's t with 5 degrees of freedom around the medians of both sides.
     The likelihood at the best place exceeds that at the true one by the larger of two independent
@@ -256,11 +255,11 @@ def _placed(values: NDArray[np.float64], at: int, within: tuple[int, int], offse
 
 def _scale(values: NDArray[np.float64], at: int, old: float, new: float) -> float:
     left = np.concatenate([values[:at] - old, values[at:] - new])
-    # Where most values are equal, the others say how far values lie apart.
+    # Where most values are equal, the median deviation is 0; the others show the scale.
     return deviation(np.abs(left)) or float(left.std())
 
 
 def _log_t(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The logarithm of the density, but for a constant."""
-    found: NDArray[np.float64] = -(_FREEDOM + 1) / 2 * np.log1p(x * x / _FREEDOM)
-    return found
+    """The logarithm of the density, up to a constant."""
+    density: NDArray[np.float64] = -(_FREEDOM + 1) / 2 * np.log1p(x * x / _FREEDOM)
+    return density

@@ -1,12 +1,11 @@
-"""Evidence: a sign-flip e-process, which may be looked at after every block.
+"""A sign-flip e-process: evidence on a log ratio that stays valid at every look.
 
-Each block of a duel says `d = log(cost of the candidate / cost of the base)`, and a fair coin chose
-its order. So where the true difference is `theta0`, the sign of `d - theta0` is a fair coin given
-its size, whatever the noise of the machine does: drift, bursts, heavy tails, likeness between
-neighbours. A bet on the signs is then a fair game, and by Ville's inequality its capital ever
-reaches 1 / alpha with probability alpha at most (Ville 1939; e-processes of symmetry: Koning 2023,
-arXiv 2310.01153). For differences below `theta0` the same holds if the noise of a block is
-symmetric and unimodal.
+Each block of a duel has a ratio `d = log(cost of the candidate / cost of the base)`, and a random
+order. So where the true difference is `theta0`, either sign of `d - theta0` is equally likely given
+its size, whatever the machine's noise: drift, bursts, heavy tails, autocorrelation. A bet on the
+signs is then a fair game, and by Ville's inequality its capital ever reaches 1 / alpha with
+probability alpha at most (Ville 1939; e-processes of symmetry: Koning 2023, arXiv 2310.01153). For
+differences below `theta0` the same holds if the noise of a block is symmetric and unimodal.
 """
 
 from __future__ import annotations
@@ -27,16 +26,14 @@ if TYPE_CHECKING:
 
 
 FARTHEST: Final = math.log(1e6)
-"""How far from the point estimate an end lies that the evidence does not bound: a millionfold."""
+"""Distance from the point estimate to an end that the evidence does not bound: a millionfold."""
 
 _STAKES: Final[NDArray[np.float64]] = np.geomspace(0.08, 4.0, 16)
-_MOST: Final = 2.5  # a block counts for as many robust standard deviations at most
+_MOST: Final = 2.5  # robust standard deviations that a block counts for at most
 _FLOOR: Final = 1e-9  # differences of this size are rounding
 _PRECISION: Final = 1e-4  # of an end of an interval, relative to its distance from the point
 _HALVINGS: Final = 60
-
-
-_MIXTURE: Final = 1.0  # what not knowing the best stake, nor the scale, costs; by simulation
+_MIXTURE: Final = 1.0  # cost of not knowing the best stake and the scale; by simulation
 
 
 class EProcess:
@@ -45,10 +42,15 @@ class EProcess:
     The capital is the mean of 16 bettors', each with a stake lambda of its own, from 0.08 to 4: a
     block multiplies it by `2 exp(x) / (exp(x) + exp(-x))` with `x = lambda psi`, where
     `psi = (d - theta0) / s`, at most 2.5 in size, and `s` is the robust standard deviation of the
-    blocks so far. `s` knows only sizes, never signs; so the game stays fair.
+    blocks so far. `s` depends on sizes only, not on signs, so the game stays fair.
 
     Args:
-        theta0: the largest difference that is still innocent.
+        theta0: the largest difference under the null hypothesis.
+
+    Attributes:
+        blocks: number of blocks.
+        log_e: the log capital now.
+        peak: the greatest log capital so far, at least 0.
     """
 
     __slots__ = ("_capital", "_psi", "_theta0", "blocks", "log_e", "peak")
@@ -62,11 +64,7 @@ class EProcess:
         self.peak: float = 0.0
 
     def add(self, d: float) -> None:
-        """Take one more block.
-
-        Args:
-            d: its log ratio, candidate over base; finite.
-        """
+        """Take the log ratio of one more block, candidate over base; finite."""
         self._capital += _gain(self._psi.of(d - self._theta0))
         top = float(self._capital.max())
         self.log_e = top + math.log(float(np.exp(self._capital - top).sum()))
@@ -91,42 +89,17 @@ class _Standardised:
 
 
 def _gain(psi: float | NDArray[np.float64]) -> NDArray[np.float64]:
-    """What one block adds to the log capital of each bettor."""
+    """The log capital that one block adds for each stake."""
     gain: NDArray[np.float64] = math.log(2) - np.logaddexp(0.0, -2 * _STAKES * psi)
     return gain
 
 
-def log_evidence(d: NDArray[np.float64], theta0: float) -> NDArray[np.float64]:
-    """The log capital against `theta <= theta0` after each block, shape `(blocks,)`.
-
-    Args:
-        d: log ratios of the blocks in the order of time, shape `(blocks,)`.
-        theta0: the largest difference that is still innocent.
-    """
-    evidence = EProcess(theta0)
-    running = np.empty(len(d))
-    for block, ratio in enumerate(d.tolist()):
-        evidence.add(ratio)
-        running[block] = evidence.log_e
-    return running
-
-
-def always_valid_p(d: NDArray[np.float64], theta0: float) -> float:
-    """A p-value against `theta <= theta0` that holds whenever one stops: `min(1, exp(-peak))`.
-
-    Args:
-        d: as for `log_evidence`.
-        theta0: as for `log_evidence`.
-    """
-    return math.exp(-float(log_evidence(d, theta0).max(initial=0.0)))
-
-
 def lower_bound(d: NDArray[np.float64], alpha: float) -> float:
-    """A bound that lies above the true difference in `alpha` of sessions, whenever one stops.
+    """A lower confidence bound that is valid at any stopping time.
 
     The largest `theta` against which the capital after the last block is `1 / alpha`. Below
-    that, the capital is larger; where even `FARTHEST` below the point estimate it is not large
-    enough (fewer than about ten blocks), the bound is there.
+    that, the capital is larger. Where it is too small even at `FARTHEST` below the point estimate
+    (with fewer than about ten blocks), the bound is there.
 
     Args:
         d: log ratios of the blocks in the order of time, shape `(blocks,)`, at least one.
@@ -148,9 +121,9 @@ def lower_bound(d: NDArray[np.float64], alpha: float) -> float:
 
 
 def _edge(refuted: Callable[[float], bool], point: float, step: float) -> float:
-    """The refuted end of a bracket between what is refuted, below, and what is not, above."""
+    """The refuted end of a narrow bracket of the point where `refuted` becomes false."""
     if refuted(point):
-        # The evidence disagrees with the point estimate: its edge is looked for above.
+        # The evidence refutes the point estimate itself: the edge is above it.
         low, high = point, point + step
         while refuted(high) and high - point < FARTHEST:
             low, step = high, step * 2
@@ -169,11 +142,11 @@ def _edge(refuted: Callable[[float], bool], point: float, step: float) -> float:
 
 
 def interval(d: NDArray[np.float64], confidence: float = CONFIDENCE) -> Estimate:
-    """The log ratio with an interval that holds whenever one stops.
+    """The log ratio with an interval that is valid at any stopping time.
 
-    The interval is every `theta` that the evidence has refuted neither from above nor from below,
-    each at half of the error probability (a confidence sequence: Howard et al. 2021). The point
-    is Hodges and Lehmann's; an end without a bound is `FARTHEST` from it.
+    The interval holds each `theta` that the evidence refutes neither from above nor from below, at
+    half of the error probability each (a confidence sequence: Howard et al. 2021). The point is
+    Hodges and Lehmann's; an end without a bound is `FARTHEST` from it.
 
     Args:
         d: log ratios of the blocks in the order of time, shape `(blocks,)`, at least one.
@@ -187,14 +160,14 @@ def interval(d: NDArray[np.float64], confidence: float = CONFIDENCE) -> Estimate
 def hodges_lehmann(d: NDArray[np.float64]) -> float:
     """The median of the means of all pairs, each value with itself too (Hodges, Lehmann 1963).
 
-    The means are never made: how many lie below a value is counted in the ordered values, and
-    the value is halved down upon, in n log n.
+    The means are not computed: the number of means below a value is counted in the ordered
+    values, and the value is found by bisection, in n log n.
 
     Args:
         d: shape `(n,)`, at least one.
     """
     ordered = np.sort(d)
-    # The range ends a hair outside, for a mean of two values may be rounded past both.
+    # The mean of two values may be rounded past both, so the range is a hair wider.
     hair = 1e-12 * max(abs(float(ordered[0])), abs(float(ordered[-1])))
     n = len(ordered)
     pairs = n * (n + 1) // 2
@@ -214,7 +187,7 @@ def hodges_lehmann(d: NDArray[np.float64]) -> float:
 
 
 def blocks_needed(alpha: float, power: float) -> float:
-    """K: the evidence needs `K (sigma / loss)^2` blocks.
+    """The factor K of the `K (sigma / loss)^2` blocks that prove a loss.
 
     A bettor with the right stake wins `r^2 / 2` a block, give or take `r`, where `r` is the loss
     over sigma. So it has `log(1 / alpha) + c` after n blocks with probability `power` where
@@ -226,36 +199,22 @@ def blocks_needed(alpha: float, power: float) -> float:
 
     Args:
         alpha: of the evidence.
-        power: how often the evidence shall be enough after so many blocks.
+        power: probability that so many blocks are enough.
     """
     z = NormalDist().inv_cdf(power)
     return float((z + math.sqrt(z * z + 2 * (math.log(1 / alpha) + _MIXTURE))) ** 2)
 
 
-def seconds_needed(
-    loss: float, noise_figure: float, alpha: float = 0.01, power: float = 0.95
-) -> float:
-    """How many seconds of measuring prove a loss: `K S / loss^2`.
-
-    Args:
-        loss: beyond what is allowed, as a log ratio, positive.
-        noise_figure: S, in seconds.
-        alpha: of the evidence.
-        power: how often the evidence shall be enough by then.
-    """
-    return blocks_needed(alpha, power) * noise_figure / loss**2
-
-
 def smallest_loss(
     seconds: float, noise_figure: float, alpha: float = 0.01, power: float = 0.95
 ) -> float:
-    """The smallest loss that so many seconds of measuring prove: `sqrt(K S / seconds)`.
+    """The smallest loss that is proven in a time of measuring: `sqrt(K S / seconds)`.
 
     Args:
         seconds: of measuring, positive.
         noise_figure: S, in seconds.
         alpha: of the evidence.
-        power: how often the evidence shall be enough by then.
+        power: probability that this time is enough.
 
     Returns:
         The loss beyond what is allowed, as a log ratio.

@@ -1,27 +1,29 @@
-"""Estimate: a value with the interval that the evidence allows."""
+"""A value with its confidence interval, and robust measures of noise."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
+
+Decision: TypeAlias = Literal["FAIL", "PASS"]
+"""What evidence proves of a budget; None, where neither is proven."""
 
 CONFIDENCE: Final = 0.95
 """Two-sided confidence of every interval that is computed, printed or stored."""
 
 NORMAL_REACH: Final = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2)
-"""The interval of a normal value reaches so many of its standard errors to either side."""
-
+"""Half the width of a normal value's interval, in standard errors."""
 
 SCALE: Final = 1.4826
 """The median of |x| times this is the standard deviation of a normal x."""
+
 SD_OF_MEDIAN: Final = math.sqrt(math.pi / 2)
 """The median of n normal values has this many standard errors of their mean."""
 
@@ -48,7 +50,9 @@ def counted(value: float) -> Estimate:
 
 
 def deviation(sizes: NDArray[np.float64]) -> float:
-    """The standard deviation of values that lie so far from their middle, shape `(n,)`, n >= 1."""
+    """Robust standard deviation, from the distances of n >= 1 values to their median."""
+    import numpy as np
+
     return SCALE * float(np.median(sizes))
 
 
@@ -59,5 +63,7 @@ def noise_figure(sizes: NDArray[np.float64], seconds: NDArray[np.float64]) -> fl
         sizes: how far each block's log ratio is from the middle, shape `(blocks,)`.
         seconds: that each took, shape `(blocks,)`.
     """
+    import numpy as np
+
     sigma = deviation(sizes)
     return sigma * sigma * float(np.median(seconds))

@@ -1,4 +1,4 @@
-"""Histogram: durations counted in bins of 0.2 %, so that a long run takes no more memory."""
+"""Durations counted in bins of 0.2 %, so that memory does not grow with a run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ERROR: Final = 1e-3
-"""A duration that is read from a histogram is at most this far off, relative to itself."""
+"""Largest relative error of a duration that is read from a histogram."""
 
 _BINS_A_FOLD: Final = 1 / math.log(1.002)
-_ROOM: Final = 256  # bins more than are needed, so that few additions grow the table
+_ROOM: Final = 256  # spare bins, so that few additions reallocate the table
 
 
 class Histogram:
@@ -25,7 +25,7 @@ class Histogram:
 
     Args:
         rows: how many distributions there are, side by side.
-        bins: for which there is room already.
+        bins: to allocate at once.
     """
 
     def __init__(self, rows: int, bins: range = range(0)) -> None:
@@ -83,8 +83,8 @@ class Histogram:
             return np.full(len(cumulative), np.nan)
         count = cumulative[:, -1]
         rank = np.minimum(count - 1, (count * share).astype(np.int64))
-        found = self.middles_ns[np.argmax(cumulative > rank[:, np.newaxis], axis=1)]
-        return np.where(count > 0, found, np.nan)
+        quantiles = self.middles_ns[np.argmax(cumulative > rank[:, np.newaxis], axis=1)]
+        return np.where(count > 0, quantiles, np.nan)
 
     def _cover(self, low: int, high: int) -> None:
         width = self._counts.shape[1]

@@ -1,15 +1,15 @@
-"""Launches: what pairs of processes differ by, however long each of them is measured.
+"""Pair effects: the variance between pairs of processes, which longer measuring does not reduce.
 
-Where a process' memory happens to lie makes it faster or slower for all its life. So a pair of
-processes, one of each commit, measures that pair: its effect is the true log ratio plus noise
-that no further block of the same pair takes away.
+The place of a process' memory makes it faster or slower for all its life. So the effect of a pair
+of processes, one of each commit, is the true log ratio plus noise that no further block of the
+same pair takes away.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.metrics import Metric
+    from pytest_dlperf.statistics.estimate import Decision
 
 PAIR_NOISE: Final = 0.02
 """Prior standard deviation of a pair's log ratio: 1.4 % of each of its two processes.
@@ -29,12 +30,12 @@ them 1.5 to 2.5 % where nothing else ran.
 """
 
 PRIOR_FREEDOM: Final = 4
-"""As many degrees of freedom the prior is worth."""
+"""Degrees of freedom that the prior is worth."""
 
 LOOKS: Final = (3, 5, 8)
-"""So many fresh pairs there are when it is looked at what they say."""
+"""Numbers of fresh pairs after which a decision is made."""
 
-_SHARES: Final = (0.6, 0.25, 0.15)  # of the error rates, that each look may spend
+_SHARES: Final = (0.6, 0.25, 0.15)  # of the error rates, by look
 _OF_DETECT: Final = 0.4
 _MISSED: Final = 0.05
 _SCREENING: Final = range(1, 9)
@@ -43,28 +44,28 @@ _TAIL: Final = (1 - CONFIDENCE) / 2
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What pairs differ by, from a prior and from the pairs that there are.
+    """The spread between pairs, from a prior and the pairs measured.
 
-    Their variance is the mean of the prior's and the sample's, weighted by the degrees of freedom,
+    The variance is the mean of the prior's and the sample's, weighted by the degrees of freedom,
     as a scaled inverse chi-square prior has it (Gelman et al., Bayesian Data Analysis, 2013, 2.6).
 
     Attributes:
         noise: prior standard deviation between pairs, as a log ratio.
-        freedom: degrees of freedom that it is worth; 0 where nothing is known before.
+        freedom: degrees of freedom that it is worth; 0 without a prior.
     """
 
     noise: float = PAIR_NOISE
     freedom: int = PRIOR_FREEDOM
 
     def reach(self, effects: NDArray[np.float64], tail: float) -> float:
-        """How far the mean of these pairs is from the truth, except in a share `tail` of cases.
+        """One-sided reach of the interval of the mean of these pairs.
 
         `t(1 - tail, freedom + P - 1) s / sqrt(P)`, one-sided; infinite for one pair without a
         prior.
 
         Args:
             effects: the log ratio of each pair, shape `(P,)`, P >= 1.
-            tail: probability.
+            tail: error probability.
         """
         from scipy.special import stdtrit
 
@@ -78,36 +79,36 @@ class Spread:
 
 
 NOTHING_KNOWN: Final = Spread(0.0, 0)
-"""For losses of which nothing is known before, such as those of models that are trained anew."""
+"""For losses without a prior, such as those of models that are trained anew."""
 
 
 def spread_of(metric: Metric, errors: NDArray[np.float64]) -> Spread:
-    """What the measured effects of pairs differ by.
+    """The prior spread of measured pair effects.
 
-    Launches: two fifths of what the metric shall find, 2 % at the least, since tails of latencies
-    differ more from launch to launch than the middle. And the noise that measuring left in each.
+    That of the pairs themselves is two fifths of the metric's `detect`, at least 2 %, since tails
+    of latencies vary more from process to process than the middle. The error of each is added.
 
     Args:
         metric: what is measured.
         errors: the standard error of each pair's effect, shape `(P,)`, P >= 1.
     """
-    launches = max(PAIR_NOISE, _OF_DETECT * METRICS[metric.name].detect)
-    return Spread(math.hypot(launches, float(np.sqrt(np.mean(errors**2)))))
+    between = max(PAIR_NOISE, _OF_DETECT * METRICS[metric.name].detect)
+    return Spread(math.hypot(between, float(np.sqrt(np.mean(errors**2)))))
 
 
 def excludes(effects: NDArray[np.float64], line: float, beta: float, spread: Spread) -> bool:
-    """Whether pairs exclude a loss of `line`, what launches differ by included.
+    """Whether pairs exclude a loss of `line`, the variance between pairs included.
 
     Args:
         effects: the log ratio of each pair, shape `(P,)`, P >= 1.
         line: the loss, as a log ratio.
-        beta: how often pairs with such a loss may seem to exclude it.
-        spread: what pairs differ by.
+        beta: error rate for pairs with such a loss.
+        spread: between pairs.
     """
     return float(effects.mean()) + spread.reach(effects, beta) < line
 
 
-def second_opinion(  # noqa: PLR0913 - what was seen, and what it is held against
+def second_opinion(  # noqa: PLR0913 - two sets of pairs, two limits, two rates
     fresh: NDArray[np.float64],
     first: NDArray[np.float64],
     *,
@@ -116,13 +117,13 @@ def second_opinion(  # noqa: PLR0913 - what was seen, and what it is held agains
     alpha: float,
     beta: float,
     spread: Spread,
-) -> Literal["FAIL", "PASS"] | None:
-    """What fresh pairs say of what the first ones could not settle by themselves.
+) -> Decision | None:
+    """The decision of fresh pairs on a budget that the first ones did not settle.
 
-    FAIL if the fresh pairs alone prove a loss beyond `allowed`: what the first ones showed was a
-    reason to look again, so that it is no evidence any more. PASS if all together exclude a loss
-    of `line`. It is looked at after 3, 5 and 8 fresh pairs, which spend 60, 25 and 15 % of either
-    error rate; between these looks nothing is said.
+    FAIL if the fresh pairs alone prove a loss beyond `allowed`: the loss of the first ones was the
+    reason to measure again, and so it is no evidence. PASS if all together exclude a loss of
+    `line`. The looks after 3, 5 and 8 fresh pairs spend 60, 25 and 15 % of either error rate;
+    between them nothing is decided.
 
     Simulated with blocks of 6 % noise, two first pairs and a `line` of 5 %: where pairs have a
     standard deviation of 1.4, 2.0 and 2.8 %, unchanged code fails in 12, 65 and 220 of 20,000
@@ -133,9 +134,9 @@ def second_opinion(  # noqa: PLR0913 - what was seen, and what it is held agains
         first: those of the pairs before.
         allowed: the loss that is allowed.
         line: the loss that must be found.
-        alpha: how often pairs without a loss beyond `allowed` may FAIL.
-        beta: how often pairs with a loss of `line` may PASS.
-        spread: what pairs differ by.
+        alpha: error rate of a FAIL, for pairs that lose no more than `allowed`.
+        beta: error rate of a PASS, for pairs that lose `line`.
+        spread: between pairs.
     """
     if len(fresh) not in LOOKS:
         return None
@@ -147,15 +148,15 @@ def second_opinion(  # noqa: PLR0913 - what was seen, and what it is held agains
 
 
 def pairs_needed(detect: float, noise: float = PAIR_NOISE) -> int:
-    """How many pairs a screen is spread over: from 1 to 8.
+    """Number of pairs of a duel's first stage: from 1 to 8.
 
-    So many that unchanged code which seems slower by one standard deviation of their mean still
-    excludes a loss of `detect` at 5 %. With two pairs and 5 %, one session in five needs fresh
+    Unchanged code that seems slower by one standard deviation of their mean then still excludes a
+    loss of `detect` at 5 %. With two pairs and 5 %, one session in five needs fresh
     ones; with one it would be every second, with three one in eleven (simulated, as for
     `second_opinion`, with a standard deviation of 2 %).
 
     Args:
-        detect: the loss to see beyond what is allowed, as a log ratio, positive.
+        detect: the loss to find beyond the allowed one, as a log ratio, positive.
         noise: standard deviation between pairs, as a log ratio.
 
     >>> [pairs_needed(math.log1p(loss)) for loss in (0.02, 0.03, 0.05, 0.10)]
@@ -171,14 +172,14 @@ def pairs_needed(detect: float, noise: float = PAIR_NOISE) -> int:
 
 
 def with_pair_effects(interval: Estimate, effects: NDArray[np.float64], spread: Spread) -> Estimate:
-    """The interval over blocks, widened by what pairs differ by.
+    """The interval over blocks, widened by the variance between pairs.
 
-    Each side is joined by squares with that of the mean over pairs (MOVER: Zou and Donner 2008).
+    Each side is added in quadrature to that of the mean over pairs (MOVER: Zou and Donner 2008).
 
     Args:
         interval: of the log ratio, from the blocks alone.
         effects: the log ratio of each pair, shape `(P,)`, P >= 1.
-        spread: what pairs differ by.
+        spread: between pairs.
     """
     reach = spread.reach(effects, _TAIL)
     return Estimate(

@@ -1,9 +1,8 @@
-"""Percentiles that may be believed: how many requests they need, and an upper bound."""
+"""Percentiles of independent values: the requests that they need, and exact intervals."""
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -14,10 +13,7 @@ from pytest_dlperf.statistics.estimate import CONFIDENCE, Estimate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
 _CONFIDENCE: Final = 0.99
-
-
 _TAIL: Final = (1 - CONFIDENCE) / 2
 _CLUSTERED: Final = -2.326  # one-sided 1 %
 
@@ -50,40 +46,8 @@ def required_requests(percent: float) -> int:
     return high
 
 
-def early_stopping_bound(requests: int, percent: float) -> int:
-    """Which of the highest latencies bounds a percentile at 99 % confidence: LoadGen's estimate.
-
-    The largest t with `P[Bin(n, 1 - p) <= t] = I_p(n - t, t + 1) < 1 - 0.99`; so the t-th highest
-    of n independent latencies, `sorted[n - t]`, is below the true percentile in fewer than 1 % of
-    runs (mlcommons/inference, loadgen/early_stopping.cc and results.cc).
-
-    Args:
-        requests: n, at least `required_requests(percent)`.
-        percent: of the percentile, between 0 and 100.
-
-    Raises:
-        ValueError: if there are too few requests.
-
-    >>> [early_stopping_bound(10_000, p) for p in (90, 95, 99)]
-    [930, 449, 77]
-    """
-    from scipy.special import betainc
-
-    if requests < required_requests(percent):
-        raise ValueError(
-            f"{requests} requests are too few to bound p{percent:g}: "
-            f"expected at least {required_requests(percent)}"
-        )
-    share = percent / 100
-
-    def too_many(above: int) -> bool:
-        return bool(betainc(requests - above, above + 1, share) >= 1 - _CONFIDENCE)
-
-    return bisect_left(range(requests), True, key=too_many) - 1  # noqa: FBT003 - what is searched
-
-
 def independent(values: NDArray[np.float64]) -> bool:
-    """Whether values that follow one another do not come in clusters, as those of a queue do.
+    """Whether consecutive values show no clusters, as those of a queue do.
 
     Wald and Wolfowitz' runs test about the median (Wald, Wolfowitz 1940), one-sided at 1 %.
 

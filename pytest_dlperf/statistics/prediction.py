@@ -1,9 +1,9 @@
-"""Sessions: what is known of unchanged code on one machine, and what to expect of it today.
+"""Prediction intervals for a session of unchanged code, from earlier sessions on one machine.
 
 A session's log cost is `y = mean + b r + u + e`: `r` is the log cost of the yardstick, the
-reference model, which says how fast the machine was that day; `u` is what sessions differ by all
-the same; and `e` is the session's own error. `u` is what no longer measuring takes away, and what
-a few sessions say little about. So a prior stands beside them.
+reference model, which shows the machine's speed in that session; `u` is the remaining effect of
+the session; and `e` is the error within it. Measuring longer does not reduce `u`, and few sessions
+say little about its variance, so a prior is combined with them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRIOR_FREEDOM: Final = 4
-"""The prior for the noise between sessions counts as much as so many degrees of freedom."""
+"""Degrees of freedom that the prior for the noise between sessions is worth."""
 
 ENOUGH_SESSIONS: Final = 15
-"""From here on the sessions say how much of the yardstick's changes the metric shares."""
+"""From this many sessions on, they show how far the metric follows the yardstick."""
 
-_LEAST_NOISE: Final = 0.005  # sessions that agree better than this do so by chance
+_LEAST_NOISE: Final = 0.005  # sessions that agree better than this agree by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,12 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The loss of a session against those before it, as a t-distribution.
+    """A loss between sessions, as a t-distribution.
 
     Attributes:
-        loss: log cost now less the mean of the history, above 0 when it is worse.
-        spread: standard deviation that this would have for unchanged code.
-        freedom: degrees of freedom that `spread` is known with.
+        loss: difference of log costs, above 0 when the later sessions are worse.
+        spread: standard deviation of `loss` for unchanged code.
+        freedom: degrees of freedom of `spread`.
     """
 
     loss: float
@@ -67,11 +67,11 @@ class Prediction:
     freedom: int
 
     def low(self, alpha: float) -> float:
-        """The one-sided lower end: unchanged code has it above 0 with a probability of `alpha`."""
+        """The one-sided lower end, above 0 for unchanged code with a probability of `alpha`."""
         return self.loss - self._quantile(alpha) * self.spread
 
     def high(self, beta: float) -> float:
-        """The one-sided upper end: a loss lies above it with a probability of `beta`."""
+        """The one-sided upper end, below the true loss with a probability of `beta`."""
         return self.loss + self._quantile(beta) * self.spread
 
     def estimate(self) -> Estimate:
@@ -79,35 +79,10 @@ class Prediction:
         tail = (1 - CONFIDENCE) / 2
         return Estimate(self.loss, self.low(tail), self.high(tail))
 
-    def visible(self, alpha: float, beta: float) -> float:
-        """The smallest loss, on top of what is allowed, that such a session tells from none.
-
-        `(t(1 - alpha) + t(1 - beta)) h`: a loss of this size is proven at `alpha` in about
-        `1 - beta` of sessions.
-        """
-        return (self._quantile(alpha) + self._quantile(beta)) * self.spread
-
     def _quantile(self, error: float) -> float:
         from scipy.special import stdtrit
 
         return float(stdtrit(self.freedom, 1 - error))
-
-
-def predict(history: Sequence[Session], now: Session, prior: float) -> Prediction:
-    """Compare a session with those before it, by the predictive t-distribution of a further one.
-
-    It is `contrast` with one session on the right.
-
-    Args:
-        history: sessions of unchanged code on the same machine, at least one.
-        now: the session to compare.
-        prior: standard deviation, as a log ratio, between sessions of unchanged code beyond their
-            own errors, and with the yardstick's; 0 or more.
-
-    Raises:
-        ValueError: without a history, or for a prior that is negative or not finite.
-    """
-    return contrast(history, [now], prior)
 
 
 def contrast(history: Sequence[Session], present: Sequence[Session], prior: float) -> Prediction:
@@ -121,10 +96,10 @@ def contrast(history: Sequence[Session], present: Sequence[Session], prior: floa
     `s^2 = (nu0 prior^2 + max(0, k var(z) - k mean(e^2))) / (nu0 + k)`, at least 0.5 %;
     `h^2 = s^2 (1/m + 1/n + leverage) + sum(e^2) / m^2 + sum(e^2) / n^2`.
 
-    `k` is m + n - 2, the variance is pooled, of either side about its own mean, and the leverage
-    is nothing. Where `b` was estimated, it costs one degree of freedom more, and the leverage is
-    the square of the difference of both sides' mean `r` over the pooled sum of squares of `r`, as
-    for the prediction of a linear regression: on a day unlike all others the yardstick says less.
+    `k` is m + n - 2, the variance is pooled about the mean of either side, and the leverage is 0.
+    Where `b` is estimated, it costs one more degree of freedom, and the leverage is the squared
+    difference of the mean `r` of both sides over the pooled sum of squares of `r`, as for a
+    prediction by linear regression: far from all earlier sessions, the yardstick says less.
 
     Args:
         history: sessions of the code to compare with, at least one.
@@ -143,12 +118,12 @@ def contrast(history: Sequence[Session], present: Sequence[Session], prior: floa
     costs = [np.array([session.cost for session in side]) for side in sides]
     errors = [np.array([session.error for session in side]) for side in sides]
     freedom, leverage = len(history) + len(present) - len(sides), 0.0
-    own = sum((len(one) - 1) * float(np.mean(one**2)) for one in errors)
+    own = sum((len(side) - 1) * float(np.mean(side**2)) for side in errors)
     yardsticks = _yardsticks(sides)
     if yardsticks is not None:
         shrunk = _weight(costs, yardsticks)
-        costs = [cost - shrunk * one for cost, one in zip(costs, yardsticks, strict=True)]
-        around = sum(_squares(one) for one in yardsticks)
+        costs = [cost - shrunk * r for cost, r in zip(costs, yardsticks, strict=True)]
+        around = sum(map(_squares, yardsticks))
         if freedom >= ENOUGH_SESSIONS - 1 and around > 0:
             leverage = float(yardsticks[1].mean() - yardsticks[0].mean()) ** 2 / around
             own *= (freedom - 1) / freedom
@@ -157,7 +132,7 @@ def contrast(history: Sequence[Session], present: Sequence[Session], prior: floa
     variance = (PRIOR_FREEDOM * prior**2 + max(0.0, shown)) / (PRIOR_FREEDOM + freedom)
     means = 1 / len(history) + 1 / len(present)
     between = max(variance, _LEAST_NOISE**2) * (means + leverage)
-    within = sum(float((one**2).sum()) / len(one) ** 2 for one in errors)
+    within = sum(float((side**2).sum()) / len(side) ** 2 for side in errors)
     return Prediction(
         loss=float(costs[1].mean()) - float(costs[0].mean()),
         spread=math.sqrt(between + within),
@@ -166,11 +141,11 @@ def contrast(history: Sequence[Session], present: Sequence[Session], prior: floa
 
 
 def shrinkage(history: Sequence[Session]) -> float:
-    """How much of the yardstick's changes the metric shares: `b` of `z = y - b r`.
+    """How far the metric follows the yardstick: `b` of `z = y - b r`.
 
     1 while there are fewer than 15 sessions; from there on `cov(y, r) / var(r)`, between 0 and
-    1, and 1 if the yardstick never changed. 0 if any session is without a yardstick, so that like
-    is compared with like.
+    1, and 1 if the yardstick never changed. 0 if any session is without a yardstick, so that all
+    sessions are treated alike.
     """
     yardsticks = _yardsticks([history])
     if yardsticks is None:
@@ -181,17 +156,14 @@ def shrinkage(history: Sequence[Session]) -> float:
 def _weight(
     costs: Sequence[NDArray[np.float64]], yardsticks: Sequence[NDArray[np.float64]]
 ) -> float:
-    """`b`, from what sessions of the same code differ by; see `shrinkage`.
-
-    As many degrees of freedom are asked for as 15 sessions of one code have.
-    """
-    if sum(len(one) - 1 for one in costs) < ENOUGH_SESSIONS - 1:
+    """`b`, from sessions that differ within either side; see `shrinkage`."""
+    if sum(len(side) - 1 for side in costs) < ENOUGH_SESSIONS - 1:
         return 1.0
     spread = sum(map(_squares, yardsticks))
     if not spread:
         return 1.0
     pairs = zip(costs, yardsticks, strict=True)
-    shared = sum(float(((one - one.mean()) * cost).sum()) for cost, one in pairs)
+    shared = sum(float(((r - r.mean()) * cost).sum()) for cost, r in pairs)
     return min(1.0, max(0.0, shared / spread))
 
 
@@ -217,10 +189,10 @@ def reference_change(history: Sequence[Session], *present: Session) -> float | N
 
 
 def _yardsticks(sides: Sequence[Sequence[Session]]) -> list[NDArray[np.float64]] | None:
-    """Those of all sessions, by side, shape `(sessions,)` each; None if any is missing."""
+    """The yardsticks of each side, shape `(sessions,)`; None if any is missing."""
     measured = [
         [session.yardstick for session in side if session.yardstick is not None] for side in sides
     ]
-    if any(len(found) < len(side) for found, side in zip(measured, sides, strict=True)):
+    if any(len(known) < len(side) for known, side in zip(measured, sides, strict=True)):
         return None
-    return [np.array(found) for found in measured]
+    return [np.array(known) for known in measured]

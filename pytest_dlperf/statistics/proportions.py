@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from pytest_dlperf.statistics.estimate import CONFIDENCE, Estimate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pytest_dlperf.statistics.estimate import Decision
 
-_ALL_FLIPS: Final = 12  # so many seeds have 4,096 ways to flip their signs: all are looked at
+
+_ALL_FLIPS: Final = 12  # seeds whose 4,096 flips of signs are all enumerated
 _SOME_FLIPS: Final = 9999
 _ROUNDING: Final = 1e-12  # relative: sums that differ by less are tied
 _FEWEST_SEEDS: Final = 2
@@ -51,7 +53,7 @@ def mcnemar(only_base: int, only_candidate: int) -> float:
     """McNemar's exact one-sided p-value that the candidate is worse on the same rows.
 
     `P[Bin(b + c, 1/2) >= b]` (McNemar 1947, with the exact binomial): where neither model is
-    better, each row that one alone has right is the base's or the candidate's like a fair coin.
+    better, each row that one alone has right is equally likely the base's or the candidate's.
 
     Args:
         only_base: rows that the base alone answers rightly (b).
@@ -72,7 +74,7 @@ def mcnemar(only_base: int, only_candidate: int) -> float:
 def paired_loss(
     only_base: float, only_candidate: float, rows: int, confidence: float = CONFIDENCE
 ) -> Estimate:
-    """What the candidate lost in accuracy on the same rows, with Bonett and Price's interval.
+    """The loss of accuracy on the same rows, with Bonett and Price's interval.
 
     The interval is the adjusted Wald one for paired proportions (Bonett and Price 2012): with
     `p1 = (b + 1) / (n + 2)` and `p2 = (c + 1) / (n + 2)`,
@@ -100,8 +102,8 @@ def accuracy_decision(  # noqa: PLR0913 - three counts, and two lines with an er
     line: float,
     alpha: float,
     beta: float,
-) -> Literal["FAIL", "PASS"] | None:
-    """What the answers of two models on the same rows prove of an accuracy budget.
+) -> Decision | None:
+    """Decide an accuracy budget by the answers of two models on the same rows.
 
     FAIL, where a loss beyond `allowed` is proven at `alpha`. Beyond 0, McNemar's exact test proves
     it. Beyond any other loss, Bonett and Price's one-sided end and Tango's score test (Tango 1998)
@@ -120,8 +122,8 @@ def accuracy_decision(  # noqa: PLR0913 - three counts, and two lines with an er
         rows: rows that both answered; without any, nothing is proven.
         allowed: the share of rows that may be lost; below 0 where a gain is demanded.
         line: the loss that has to be excluded for a PASS, at least `allowed`.
-        alpha: how often a loss of `allowed` may FAIL, below a half.
-        beta: how often a loss of `line` may PASS, below a half.
+        alpha: error rate of a FAIL at a loss of `allowed`, below a half.
+        beta: error rate of a PASS at a loss of `line`, below a half.
 
     Returns:
         None where neither is proven.
@@ -163,31 +165,6 @@ def _score(only_base: int, only_candidate: int, rows: int, loss: float) -> float
     return (b - c - n * loss) / math.sqrt(max(variance, _LEAST_VARIANCE))
 
 
-def rows_needed(discordance: float, margin: float, alpha: float, beta: float) -> int:
-    """How many rows it takes to tell a loss of `margin` from none.
-
-    `(z(1 - alpha) + z(1 - beta))^2 psi / m^2` (Connett, Smith, McHugh 1987, without their term in
-    m^2): a row that one model alone has right counts 1 or -1, so without a loss the difference of
-    a row has a variance of psi.
-
-    Args:
-        discordance: share of rows that one model alone has right (psi).
-        margin: the loss, as a share of rows (m), positive.
-        alpha: how often no loss may be taken for one.
-        beta: how often a loss of `margin` may be missed.
-
-    Raises:
-        ValueError: if there is no margin.
-
-    >>> [rows_needed(psi, 0.01, 0.01, 0.05) for psi in (0.02, 0.005)]
-    [3155, 789]
-    """
-    if not margin > 0:
-        raise ValueError(f"no number of rows shows a loss of {margin}: expected one above 0")
-    reach = _quantile(1 - 2 * alpha) + _quantile(1 - 2 * beta)
-    return max(1, math.ceil(reach * reach * discordance / margin**2))
-
-
 @dataclass(frozen=True, slots=True)
 class SeedComparison:
     """The accuracy of models that were trained anew, with the same seeds on both sides.
@@ -195,7 +172,7 @@ class SeedComparison:
     Attributes:
         loss: mean loss over seeds, with its t-interval.
         p_value: one-sided, that the candidate is worse.
-        floor: the smallest p-value that so many seeds can have; below it nothing is ever proven.
+        floor: the smallest p-value that this number of seeds can have.
     """
 
     loss: Estimate

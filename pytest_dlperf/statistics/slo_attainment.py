@@ -1,4 +1,4 @@
-"""Attainment: the share of requests that were answered in time, where requests queue."""
+"""SLO attainment: the share of requests that were answered in time, where requests queue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _NS: Final = 1e-9
-_MOST_ALIKE: Final = 0.9  # more likeness between neighbours cannot be told from so few blocks
+_MOST_ALIKE: Final = 0.9  # a larger autocorrelation cannot be estimated from so few blocks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +28,7 @@ class Attainment:
     Attributes:
         total: requests that became due.
         within: those that were answered well and in time.
-        early: those that were answered well before half way from the median to the limit.
+        early: those that were answered well within half the way from the median to the limit.
     """
 
     total: NDArray[np.float64]
@@ -50,16 +50,16 @@ class Attainment:
 
     @property
     def effective(self) -> float:
-        """As many independent requests would say as much about the share as these do.
+        """The effective sample size: independent requests with the same variance of the share.
 
         Neighbours in a queue are late together, so n requests are worth n / D, D being the
-        design effect (Kish 1965): the variance of the share as the blocks show it, over that of
-        n independent requests; at least 1. Blocks that are shorter than the queue's memory are
-        alike, and hide variance; the residuals' correlation r at lag 1 puts it back as a first
-        order autoregression has it, by (1 + r) / (1 - r). Misses are rare, and where none was
-        seen they cannot show how they come in clusters. So those that were not early are looked at
-        in the same way, and the larger effect counts: how long a queue stays above a level hardly
-        depends on the level, and near the limit it is above a lower one more often.
+        design effect (Kish 1965): the variance of the share between blocks, over that of n
+        independent requests; at least 1. Blocks that are shorter than the queue's memory are
+        correlated, and hide variance; the residuals' correlation r at lag 1 corrects for it as in
+        a first-order autoregression, by (1 + r) / (1 - r). Misses are rare, and without any their
+        clusters do not show. So those that were not early are counted in the same way, and the
+        larger effect is used: how long a queue stays above a level hardly depends on the level,
+        and near the limit it is above a lower one more often.
         """
         effects = (_design_effect(self.total, hits) for hits in (self.within, self.early))
         return float(self.total.sum()) / max(1.0, *effects)
@@ -71,7 +71,7 @@ class Attainment:
         of the normal to Student's quantile (Korn and Graubard 1998).
 
         Returns:
-            None if the blocks are too few to tell how requests hang together.
+            None if the blocks are too few to estimate the correlation of requests.
         """
         from scipy.special import stdtrit
 
@@ -86,7 +86,7 @@ class Attainment:
 
 
 def _design_effect(total: NDArray[np.float64], hits: NDArray[np.float64]) -> float:
-    """How much more the hits vary from block to block than independent requests would."""
+    """Variance of the hits between blocks, relative to that of independent requests."""
     share = float(hits.sum() / total.sum())
     independent = share * (1 - share) * float(total.sum())
     rest = hits - share * total

@@ -1,9 +1,9 @@
-"""Exceedances: evidence about a percentile of the latency, from who is above a common threshold.
+"""Test of a latency percentile, by the exceedances of a threshold that both sides share.
 
 The threshold of a block is the percentile of both sides' latencies together in the blocks before
-it. It does not know which side a latency was of; so where the sides do not differ, either is as
-likely as the other to have more latencies above it, and the sign of the difference is the fair
-coin that `EProcess` needs.
+it. It does not depend on which side a latency is of; so where the sides do not differ, either is
+equally likely to have more latencies above it, and the sign of the difference is the fair one that
+`EProcess` needs.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NS: Final = 1e9
-_FEWEST: Final = 100  # latencies of a side beyond the percentile, as expected
-_STRETCHES: Final = 64  # of one pair; a longer duel has longer ones
+_FEWEST: Final = 100  # expected latencies of a side beyond the percentile
+_GROUPS: Final = 64  # groups of blocks for each pair
 _RESAMPLES: Final = 1000
 _SEED: Final = 0
 _TAIL: Final = (1 - CONFIDENCE) / 2
 
 
 def needed_requests(percent: float) -> int:
-    """How many latencies of a side make a percentile worth judging: 100 expected beyond it.
+    """Latencies of a side that a percentile needs to be judged: 100 expected beyond it.
 
     >>> [needed_requests(percent) for percent in (90, 95, 99, 99.9)]
     [1000, 2000, 10000, 100000]
@@ -41,13 +41,13 @@ def needed_requests(percent: float) -> int:
 class Exceedances:
     """Evidence against `theta <= theta0`, theta being the log ratio of a percentile.
 
-    The candidate's latencies are divided by `exp(theta0)`; then both sides' percentiles are alike
+    The candidate's latencies are divided by `exp(theta0)`; then both sides' percentiles are equal
     where the loss is `theta0`. With the sides, and the sign of `theta0`, exchanged it is evidence
     against `theta >= theta0`. The first block only sets the threshold.
 
     Args:
         percent: of the percentile, between 0 and 100.
-        theta0: the largest difference that is still innocent.
+        theta0: the largest difference under the null hypothesis.
     """
 
     __slots__ = ("_evidence", "_percent", "_pooled", "_requests", "_shrink")
@@ -71,12 +71,12 @@ class Exceedances:
 
     @property
     def blocks(self) -> int:
-        """How many blocks were bet on."""
+        """Number of blocks that are evidence."""
         return self._evidence.blocks
 
     @property
     def needed(self) -> int:
-        """How many latencies of each side it takes to be admitted."""
+        """Latencies of each side that are needed."""
         return needed_requests(self._percent)
 
     @property
@@ -86,16 +86,15 @@ class Exceedances:
 
     @property
     def admitted(self) -> bool:
-        """Whether each side has had enough latencies for the percentile to be judged."""
+        """Whether each side has enough latencies for the percentile to be judged."""
         return self.admission == 1
 
     def add(self, base: NDArray[np.float64], candidate: NDArray[np.float64]) -> None:
         """Take one more block.
 
-        What is bet on is `(x_c n_b - x_b n_c) / (n_b + n_c)`, x of n latencies being above the
+        The evidence is `(x_c n_b - x_b n_c) / (n_b + n_c)`, x of n latencies being above the
         threshold: for equal n, half the difference of the counts; else the difference of the
-        shares with Mantel and Haenszel's weight (1959), which is nothing for a side without
-        latencies.
+        shares with Mantel and Haenszel's weight (1959), which is 0 for a side without latencies.
 
         Args:
             base: its latencies in seconds, shape `(n_b,)`.
@@ -104,7 +103,7 @@ class Exceedances:
         candidate = candidate * self._shrink
         both = len(base) + len(candidate)
         if self._pooled.counts.size and both:
-            # Just below the bin of the percentile: what is in one bin with it counts as above.
+            # Just below the bin of the percentile: all latencies of this bin count as above.
             threshold = float(self._pooled.quantile_ns(self._percent / 100)[0]) / _NS * (1 - ERROR)
             above = [int(np.count_nonzero(side > threshold)) for side in (base, candidate)]
             excess = above[1] * len(base) - above[0] * len(candidate)
@@ -120,7 +119,7 @@ def _ns(latencies: NDArray[np.float64]) -> NDArray[np.int64]:
 
 @dataclass(slots=True)
 class _Pair:
-    """Where the latencies of a pair are kept."""
+    """The rows of the histograms that hold the latencies of a pair."""
 
     first: int
     blocks: int = 0
@@ -128,15 +127,14 @@ class _Pair:
 
     @property
     def filled(self) -> int:
-        """How many stretches it has."""
+        """Number of groups with latencies."""
         return math.ceil(self.blocks / self.width)
 
 
 class Tails:
-    """Both sides' latencies, for estimates: counted in bins of 0.2 %, in stretches of each pair.
+    """Both sides' latencies, for estimates: histograms of groups of consecutive blocks.
 
-    A stretch is as many consecutive blocks of a pair as keep its stretches to 64; so a long duel
-    takes no more memory than a short one.
+    The groups of a pair grow so that there are at most 64; so memory does not grow with a duel.
 
     Args:
         percent: of the percentile, between 0 and 100.
@@ -159,12 +157,12 @@ class Tails:
         """
         if pair not in self._pairs:
             rows = self._rows
-            self._regroup(np.arange(rows), rows + _STRETCHES)
+            self._regroup(np.arange(rows), rows + _GROUPS)
             self._pairs[pair] = _Pair(rows)
         kept = self._pairs[pair]
-        if kept.blocks == _STRETCHES * kept.width:
+        if kept.blocks == _GROUPS * kept.width:
             group = np.arange(self._rows)
-            group[kept.first : kept.first + _STRETCHES] = kept.first + np.arange(_STRETCHES) // 2
+            group[kept.first : kept.first + _GROUPS] = kept.first + np.arange(_GROUPS) // 2
             self._regroup(group, self._rows)
             kept.width *= 2
         row = kept.first + kept.blocks // kept.width
@@ -174,20 +172,19 @@ class Tails:
 
     @property
     def _rows(self) -> int:
-        return len(self._pairs) * _STRETCHES
+        return len(self._pairs) * _GROUPS
 
     def _regroup(self, group: NDArray[np.intp], rows: int) -> None:
         self._sides = [side.grouped(group, rows) for side in self._sides]
 
     def estimate(self) -> Estimate:
-        """The log ratio of the percentiles, with a bootstrap over stretches (expanded percentile).
+        """The log ratio of the percentiles, with a bootstrap over groups (expanded percentile).
 
-        Whole stretches are drawn again with replacement, the same ones for both sides, 1,000
-        times and always the same draws. With k stretches the interval is widened as
-        `sqrt(k / (k - 1)) t(k - 1)` is wider than the normal quantile (Hesterberg 2015); about
-        92 % of intervals hold the truth then, in simulations of 60 blocks with bursts and drift.
-        Not valid at any time, as the evidence is: it is for people to read. Without latencies of
-        both sides it is 0.
+        Whole groups are resampled, the same ones for both sides, 1,000 times with a fixed seed.
+        With k groups the interval is widened as `sqrt(k / (k - 1)) t(k - 1)` is wider than the
+        normal quantile (Hesterberg 2015); it then covers in about 92 % of simulations of 60 blocks
+        with bursts and drift. Unlike the evidence it is not valid at any stopping time: it is for
+        the report only. Without latencies of both sides it is 0.
         """
         from scipy.special import ndtr, stdtrit
 
@@ -210,10 +207,10 @@ class Tails:
 
     def _of_pair(self, pair: int) -> tuple[float, NDArray[np.float64]]:
         first = self._pairs[pair].first
-        return self._resampled(np.arange(first, first + _STRETCHES))
+        return self._resampled(np.arange(first, first + _GROUPS))
 
     def _resampled(self, rows: NDArray[np.intp]) -> tuple[float, NDArray[np.float64]]:
-        """The log ratio, and that of each resample that holds latencies of both sides."""
+        """The log ratio, and that of each resample with latencies of both sides."""
         counts = [side.counts[rows] for side in self._sides]
         if not all(count.any() for count in counts):
             return 0.0, np.empty(0)

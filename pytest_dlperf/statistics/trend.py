@@ -1,4 +1,4 @@
-"""Trend: whether a row of values went up or down, beyond what chance does."""
+"""Trends in a series of values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FEWEST: Final = 3
 
 
 def trend(values: NDArray[np.float64]) -> float:
-    """The change from the first value to the last, as a straight line has it; 0 without a trend.
+    """The change from the first value to the last along a straight line; 0 without a trend.
 
     Mann and Kendall's test for a trend (Mann 1945) at 1 %, then Sen's slope (Sen 1968), the
     median of the slopes between all pairs, times the number of steps.

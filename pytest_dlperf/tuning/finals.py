@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pytest_dlperf.duel.verdicts import Result
     from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.environment import Environment
@@ -87,21 +86,21 @@ def compared(  # noqa: PLR0913 - who with whom, for what, and by what means
         return DuelCandidate(served.target, served.data, plan, served.known)
 
     try:
-        result = duel_candidates(
+        record = duel_candidates(
             contender(study.setup(configured(study.knobs))),
             contender(study.setup(configuration)),
             bench,
             rates=rates,
-            coins=coins,
-            about=(study.test, study.name),
-            named=BASE,
+            rng=coins,
+            key=(study.test, study.name),
+            base_name=BASE,
         )
     except Exception as error:  # noqa: BLE001 - the user's function and model may raise anything
         reason = f"nothing came of the comparison: {in_words(error)}"
         finalist = Finalist(configuration, None, Verdict.INVALID, reason=reason)
         judged = JudgedFinalist(finalist, None)
     else:
-        judged = _judged(configuration, study, result)
+        judged = _judged(configuration, study, record)
     seconds = (bench.clock.now_ns() - begun_ns) * 1e-9
     return replace(judged, finalist=replace(judged.finalist, seconds=seconds))
 
@@ -133,23 +132,16 @@ def as_it_is(
     return Record(found, judgements, (reason,), quick=plan.quick, environment=environment)
 
 
-def _judged(configuration: Configuration, study: Study, result: Result) -> JudgedFinalist:
-    record = Record(
-        measurement=result.measurement,
-        judgements=result.judgements,
-        hints=(),
-        quick=False,
-        duel=result.course.to_json(),
-    )
+def _judged(configuration: Configuration, study: Study, record: Record) -> JudgedFinalist:
     wanted = gain(study.goal).text
-    about = next(one for one in result.judgements if one.budget == wanted)
+    about = next(one for one in record.judgements if one.budget == wanted)
     finalist = Finalist(
         configuration,
         gain=_gain(about, study.goal.objective),
         verdict=record.verdict,
-        judgements=result.judgements,
-        metrics=result.measurement.metrics,
-        reason=_why(result.judgements),
+        judgements=record.judgements,
+        metrics=record.measurement.metrics,
+        reason=_why(record.judgements),
     )
     return JudgedFinalist(finalist, record)
 

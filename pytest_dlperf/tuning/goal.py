@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.config.budgets import Budget, parse_budget
 from pytest_dlperf.errors import BudgetSyntaxError, UsageError
 from pytest_dlperf.judge.losses import (
-    allowed_loss,
-    log_cost,
-    loss_to_find,
+    LossLimits,
+    cost,
     lost_on_rows,
-    share_lost,
+    unpaired_loss,
 )
 from pytest_dlperf.metrics import metric_named
-from pytest_dlperf.statistics.estimate import Estimate
+from pytest_dlperf.statistics.estimate import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.row_evidence import Rows, RowScores
+    from pytest_dlperf.statistics.estimate import Estimate
 
 _OBJECTIVE: Final = re.compile(r"\s*(?P<verb>maximi[sz]e|minimi[sz]e)\b\s*(?P<metric>.*?)\s*")
 _BETWEEN: Final = re.compile(r"\s*(?:,|\bsubject\s+to\b)\s*")
@@ -123,7 +123,7 @@ class Goal:
         Infinite where it was not measured.
         """
         measured = metrics.get(self.objective.name)
-        return math.inf if measured is None else _cost(self.objective, measured.value)
+        return math.inf if measured is None else cost(self.objective, measured.value)
 
     def slacks(self, measured: Measured, base: Measured | None) -> tuple[ConstraintMargin, ...]:
         """How each constraint stands.
@@ -212,12 +212,6 @@ def _constraint(text: str, start: int, piece: str) -> Budget:
         raise BudgetSyntaxError(text, start + error.start, error.length, problem, hint) from None
 
 
-def _cost(metric: Metric, value: float) -> float:
-    if metric.unit == "share":
-        return value if metric.better == "lower" else -value
-    return log_cost(metric, value)
-
-
 def _slack(budget: Budget, measured: Measured, base: Measured | None) -> ConstraintMargin:
     metric = budget.metric
     now = measured.metrics.get(metric.name)
@@ -225,13 +219,13 @@ def _slack(budget: Budget, measured: Measured, base: Measured | None) -> Constra
     if now is None or (budget.relative and then is None):
         return ConstraintMargin(budget, None if budget.relative else budget.offset, None, 0.0)
     limit = budget.limit(then.value if then else 0.0)
-    excess = _cost(metric, now.value) - _cost(metric, limit)
+    excess = cost(metric, now.value) - cost(metric, limit)
     if budget.operator == "==":
         excess = abs(excess)
     reach, room = _reach(metric, (measured, base), now, then), 0.0
     if then is not None and budget.operator != "==":
-        allowed = allowed_loss(budget, then.value)
-        room = loss_to_find(metric, allowed) - allowed
+        limits = LossLimits.of(budget, then.value)
+        room = limits.line - limits.allowed
     return ConstraintMargin(budget, limit, excess, reach, room)
 
 
@@ -246,7 +240,4 @@ def _reach(
     lost = lost_on_rows(metric, measured, base) if base and then is not None else None
     if lost is not None:
         return (lost.high - lost.low) / 2
-    if metric.unit == "share":
-        return share_lost(metric, then or Estimate(now.value, now.value, now.value), now)[1]
-    ends = [abs(log_cost(metric, e.high) - log_cost(metric, e.low)) / 2 for e in (now, then) if e]
-    return math.hypot(*ends)
+    return unpaired_loss(metric, then or counted(now.value), now)[1]

@@ -70,7 +70,7 @@ class Study:
 def gain(goal: Goal) -> Budget:
     """The objective as a budget on a duel: better than the base, by however little.
 
-    A demanded gain passes only when it is proven (`core.judge.loss_to_find`).
+    A demanded gain passes only when it is proven (`LossLimits`).
     """
     from pytest_dlperf.config.budgets import Budget
 

@@ -77,13 +77,13 @@ ALL = (HELD, HELD_AGAINST, BETTER, OPEN, WORSE, BROKEN, FRESH, SPOILT)
 )
 def test_save(update: str | None, judgements: list[Judgement], *, known: bool, save: bool) -> None:
     """A baseline is written where the user allowed it and the measurement is fit to be one."""
-    standing = GROWN if known else NONE_YET
-    decision = decide_acceptance(update, MEASUREMENT, tuple(judgements), standing)  # type: ignore[arg-type]
+    comparison = GROWN if known else NONE_YET
+    decision = decide_acceptance(update, MEASUREMENT, tuple(judgements), comparison)  # type: ignore[arg-type]
     assert bool(decision.keep) is save
 
 
 @pytest.mark.parametrize(
-    ("update", "standing", "judgements", "keep"),
+    ("update", "comparison", "judgements", "keep"),
     [
         (None, YOUNG, [HELD_AGAINST], ""),
         ("new", YOUNG, [HELD_AGAINST], "follow"),
@@ -106,17 +106,17 @@ def test_save(update: str | None, judgements: list[Judgement], *, known: bool, s
         ("new", YOUNG, [FRESH], ""),
         ("all", YOUNG, [FRESH], "follow"),
         # A day that says nothing adds nothing, and begins nothing.
-        ("new", BaselineComparison(1, unchanged=True, unquiet="others"), [OPEN], ""),
-        ("all", BaselineComparison(1, unchanged=True, unquiet="others"), [OPEN], ""),
-        ("all", BaselineComparison(1, unquiet="others"), [WORSE], ""),
-        ("new", BaselineComparison(unquiet="others"), [FRESH], "renew"),
+        ("new", BaselineComparison(1, unchanged=True, noise="others"), [OPEN], ""),
+        ("all", BaselineComparison(1, unchanged=True, noise="others"), [OPEN], ""),
+        ("all", BaselineComparison(1, noise="others"), [WORSE], ""),
+        ("new", BaselineComparison(noise="others"), [FRESH], "renew"),
     ],
 )
 def test_sessions(
-    update: str | None, standing: BaselineComparison, judgements: list[Judgement], keep: str
+    update: str | None, comparison: BaselineComparison, judgements: list[Judgement], keep: str
 ) -> None:
     """What is unchanged follows what is there; what has changed begins a new baseline."""
-    decision = decide_acceptance(update, MEASUREMENT, tuple(judgements), standing)  # type: ignore[arg-type]
+    decision = decide_acceptance(update, MEASUREMENT, tuple(judgements), comparison)  # type: ignore[arg-type]
 
     assert decision.keep == keep
 
@@ -132,7 +132,7 @@ def test_a_session_more_changes_no_judgement() -> None:
 def test_a_first_session_of_an_unquiet_machine() -> None:
     """It is recorded, since there is none, and people are warned to record it again."""
     decision = decide_acceptance(
-        "new", MEASUREMENT, (FRESH,), BaselineComparison(unquiet="others worked")
+        "new", MEASUREMENT, (FRESH,), BaselineComparison(noise="others worked")
     )
 
     assert decision.keep == "renew"
@@ -142,13 +142,13 @@ def test_a_first_session_of_an_unquiet_machine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("update", "standing"), [("new", NONE_YET), ("new", YOUNG), ("all", CHANGED), (None, GROWN)]
+    ("update", "comparison"), [("new", NONE_YET), ("new", YOUNG), ("all", CHANGED), (None, GROWN)]
 )
 def test_a_quiet_machine_is_no_reason_for_caution(
-    update: str | None, standing: BaselineComparison
+    update: str | None, comparison: BaselineComparison
 ) -> None:
     """Whatever is kept of a quiet machine, nobody is warned."""
-    decision = decide_acceptance(update, MEASUREMENT, (HELD_AGAINST,), standing)  # type: ignore[arg-type]
+    decision = decide_acceptance(update, MEASUREMENT, (HELD_AGAINST,), comparison)  # type: ignore[arg-type]
 
     assert not decision.caution
 
@@ -184,8 +184,8 @@ def test_other_conditions(hint: str, *, anchored: bool) -> None:
 
 def test_unquiet_is_said() -> None:
     """People learn why nothing was recorded."""
-    standing = BaselineComparison(1, unchanged=True, unquiet="the machine was not quiet")
-    decision = decide_acceptance("all", MEASUREMENT, (OPEN,), standing)
+    comparison = BaselineComparison(1, unchanged=True, noise="the machine was not quiet")
+    decision = decide_acceptance("all", MEASUREMENT, (OPEN,), comparison)
 
     assert decision.hint == "not recorded: the machine was not quiet"
 
@@ -213,7 +213,7 @@ def test_unchanged(budget: str, now: float, *, same: bool) -> None:
 def test_another_machine_is_a_change() -> None:
     """What a machine measured that is not what it was is not one of the sessions before."""
     budgets = [parse_budget("throughput >= baseline")]
-    strange = MachineConditions(unlike="the machine is not what it was")
+    strange = MachineConditions(speed_changed="the machine is not what it was")
 
     assert not unchanged(MEASUREMENT, budgets, make_accepted(), strange)
     assert not unchanged(MEASUREMENT, budgets, None, UNKNOWN_CONDITIONS)
@@ -286,8 +286,8 @@ def test_accepted_judgements() -> None:
 def test_accepted_has_no_line_to_fail_at() -> None:
     """Once accepted, nothing is said of where the old baseline would have failed it."""
     judgement = make_judgement(Verdict.INCONCLUSIVE, baseline=1000.0, fails_at=900.0)
-    for standing in (CHANGED, GROWN):
-        decision = decide_acceptance("all", MEASUREMENT, (judgement,), standing)
+    for comparison in (CHANGED, GROWN):
+        decision = decide_acceptance("all", MEASUREMENT, (judgement,), comparison)
         assert decision.judgements[0].verdict is Verdict.NEW
         assert decision.judgements[0].fails_at is None
 

@@ -133,8 +133,8 @@ def test_a_slower_machine_is_no_creep() -> None:
 @pytest.mark.parametrize(
     "day",
     [
-        MachineConditions(unquiet="the machine was not quiet"),
-        MachineConditions(unlike="the machine is not what it was"),
+        MachineConditions(noisy="the machine was not quiet"),
+        MachineConditions(speed_changed="the machine is not what it was"),
         MachineConditions(yardstick=1.3e-5),
         MachineConditions(yardstick=0.79e-5),
     ],

@@ -7,20 +7,19 @@ import difflib
 import errno
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from builders import MACHINE, estimate, make_accepted, make_rows
+from builders import MACHINE, continued, estimate, make_accepted, make_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.baselines.files import BaselineFiles, all_files, move_anchors, read_baseline
 from pytest_dlperf.errors import BaselineError
 from pytest_dlperf.metrics import LOAD_METRICS
-from pytest_dlperf.results.baseline import MOST_SESSIONS, SCHEMA, Baseline, Revision
+from pytest_dlperf.results.baseline import MOST_SESSIONS, SCHEMA, Revision
 from pytest_dlperf.statistics.estimate import counted
 
 if TYPE_CHECKING:
@@ -44,43 +43,7 @@ def store(tmp_path: Path) -> BaselineFiles:
     return files
 
 
-def _plain(baseline: Baseline | None) -> dict[str, Any]:
-    assert baseline is not None
-    return baseline.to_json(MACHINE)
-
-
 _NAMES = st.text(max_size=30)
-_SAVED = st.lists(
-    st.tuples(
-        st.sampled_from([TEST, OTHER_TEST, "ü::ü", ""]) | _NAMES,
-        st.sampled_from(["", "big"]) | _NAMES,
-        st.builds(
-            make_accepted,
-            st.dictionaries(
-                st.sampled_from(["throughput", "p99", "loss"]),
-                st.integers(0, 999_999).map(lambda value: estimate(float(value))),
-            ),
-            scenario=st.text(max_size=8),
-            rows=st.none() | st.lists(st.booleans(), max_size=9).map(make_rows),
-        ),
-    ),
-    max_size=5,
-)
-
-
-@given(_SAVED)
-def test_round_trip(saved: list[tuple[str, str, BaselineEntry]]) -> None:
-    """What was saved last under each test and name is loaded, and nothing else."""
-    with tempfile.TemporaryDirectory() as folder:
-        files = BaselineFiles(Path(folder), MACHINE)
-        wanted: dict[str, dict[str, BaselineEntry]] = {}
-        for test, name, accepted in saved:
-            files.save(test, name, accepted)
-            wanted.setdefault(test, {})[name] = accepted
-        for test, accepted_by_name in wanted.items():
-            assert _plain(files.load(test)) == Baseline(test, accepted_by_name).to_json(MACHINE)
-        assert files.load("a test that was never saved") is None
-        assert len(list(all_files(Path(folder)))) == len(wanted)
 
 
 @given(_NAMES | st.text(min_size=200, max_size=400), _NAMES)
@@ -108,17 +71,6 @@ def test_file_name_can_be_read(tmp_path: Path) -> None:
         .path("tests/test_model.py::test_fast[1]")
         .name.startswith("tests.test_model.py--test_fast[1]-")
     )
-
-
-def test_machine_classes_are_apart(tmp_path: Path, store: BaselineFiles) -> None:
-    """A baseline of one machine class is none of another."""
-    other = BaselineFiles(tmp_path, dataclasses.replace(MACHINE, cores=64))
-    assert other.load(TEST) is None
-    other.save(TEST, "", make_accepted(scenario="Offline()"))
-    loaded = store.load(TEST)
-    assert loaded is not None
-    assert loaded.accepted[""].scenario == MEASURED.scenario
-    assert len(list(all_files(tmp_path))) == 2
 
 
 def test_other_measurements_stay(store: BaselineFiles) -> None:
@@ -185,10 +137,9 @@ def test_file_cut_off_anywhere(store: BaselineFiles) -> None:
         b"not json",
         b"\x00\x01\x02",
         b"\xff\xfe{\x00",
-        b'{"schema": 1}',
-        b'{"schema": 2}',
-        b'{"schema": 2, "test": "t"}',
-        b'{"schema": [2], "test": "t", "measurements": {}}',
+        b'{"schema": 3}',
+        b'{"schema": 3, "test": "t"}',
+        b'{"schema": [3], "test": "t", "measurements": {}}',
         b"<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n",
         pytest.param(b"[" * 100_000, id="nested too deeply"),
         pytest.param(b'{"schema":' + b"9" * 10_000 + b"}", id="a number of 10,000 digits"),
@@ -290,13 +241,14 @@ def test_metric_that_is_not_known(store: BaselineFiles) -> None:
         assert "joules" in _session(json.loads(path.read_bytes()))["metrics"]
 
 
-@pytest.mark.parametrize("schema", [SCHEMA + 1, SCHEMA + 100])
-def test_newer_schema(store: BaselineFiles, schema: int) -> None:
-    """A file of a newer version is refused with the advice to upgrade, whatever else it holds."""
+@pytest.mark.parametrize("schema", [1, 2])
+def test_older_schema(store: BaselineFiles, schema: int) -> None:
+    """A file of an older version is refused, with the advice to record it anew."""
     error = _refused(store, json.dumps({"schema": schema, "tests": []}).encode())
-    assert f"schema {schema}" in error.problem
-    assert "newer" in error.problem
-    assert "upgrade" in error.hint
+    assert error.problem == (
+        f"it was written by an older pytest-dlperf (schema {schema}, this reads {SCHEMA})"
+    )
+    assert "record anew" in error.hint
 
 
 def test_file_of_another_test(store: BaselineFiles) -> None:
@@ -384,7 +336,7 @@ def test_a_session_more_is_a_block_of_lines(store: BaselineFiles) -> None:
     store.save(TEST, "", one)
     before = store.path(TEST).read_text().splitlines()
 
-    store.save(TEST, "", dataclasses.replace(_whole(1), earlier=one.sessions))
+    store.save(TEST, "", continued(one.sessions, _whole(1)))
 
     after = store.path(TEST).read_text().splitlines()
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
@@ -400,7 +352,7 @@ def test_a_grown_baseline_is_small(store: BaselineFiles) -> None:
     store.path(TEST).unlink()
     accepted = _whole(0)
     for number in range(1, MOST_SESSIONS):
-        accepted = dataclasses.replace(_whole(number), earlier=accepted.sessions)
+        accepted = continued(accepted.sessions, _whole(number))
 
     store.save(TEST, "", accepted)
 
@@ -410,48 +362,6 @@ def test_a_grown_baseline_is_small(store: BaselineFiles) -> None:
     loaded = store.load(TEST)
     assert loaded is not None
     assert len(loaded.accepted[""].sessions) == MOST_SESSIONS
-
-
-def test_two_runs_that_add_a_session_each(tmp_path: Path, store: BaselineFiles) -> None:
-    """Neither is lost, though both had looked before the other wrote."""
-    for commit in ("b", "c"):
-        session = dataclasses.replace(
-            MEASURED, revision=Revision(commit, "", ""), earlier=MEASURED.sessions
-        )
-        BaselineFiles(tmp_path, MACHINE).save(TEST, "", session)
-
-    loaded = store.load(TEST)
-    assert loaded is not None
-    commits = [session.revision.commit for session in loaded.accepted[""].sessions]
-    assert commits == [MEASURED.revision.commit, "b", "c"]
-
-
-def test_a_file_of_the_first_version_is_written_anew(store: BaselineFiles) -> None:
-    """It is read, and its session stays when another follows."""
-    path = store.path(TEST)
-    value = json.loads(path.read_bytes())
-    session = _session(value)
-    metrics = {
-        name: dict(zip(("value", "low", "high"), ends, strict=True))
-        for name, ends in session["metrics"].items()
-    }
-    entry = {**_entry(value), **session, "metrics": metrics}
-    del entry["sessions"], entry["units"]
-    path.write_text(json.dumps({**value, "schema": 1, "measurements": {"": entry}}))
-
-    loaded = store.load(TEST)
-    assert loaded is not None
-    assert loaded.accepted[""].metrics["throughput"] == MEASURED.metrics["throughput"]
-    store.save(
-        TEST,
-        "",
-        dataclasses.replace(
-            MEASURED, revision=Revision("b", "", ""), earlier=loaded.accepted[""].sessions
-        ),
-    )
-    written = json.loads(path.read_bytes())
-    assert written["schema"] == SCHEMA
-    assert len(_entry(written)["sessions"]) == 2
 
 
 def _replaced(store: BaselineFiles, changes: int) -> None:
@@ -516,7 +426,7 @@ def test_moving_an_anchor_is_two_lines(store: BaselineFiles) -> None:
     """Who reviews sees where it was and where it is, and nothing else."""
     first = dataclasses.replace(MEASURED, anchor=MEASURED.newest)
     store.save(TEST, "", first)
-    store.save(TEST, "", dataclasses.replace(_whole(1), earlier=first.sessions))
+    store.save(TEST, "", continued(first.sessions, _whole(1)))
     before = store.path(TEST).read_text().splitlines()
 
     move_anchors(store.path(TEST), {""})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from builders import MACHINE, REVISION, estimate, make_accepted
+from builders import MACHINE, REVISION, continued, estimate, make_accepted, with_session
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,13 +95,13 @@ def test_what_says_nothing_cannot_be_accepted() -> None:
 def test_what_was_accepted_already_is_settled() -> None:
     """Even rounded, as files keep it, and even where its sessions since differ from it."""
     found = _found(throughput=2000.123456789, p50=0.005)
-    rounded = dataclasses.replace(
+    rounded = with_session(
         found,
         metrics={**found.metrics, "throughput": Estimate(2000.12, 1990.12, 2010.12)},
     )
     exact = Estimate(2000.1249, 1990.1151, 2010.1199)
-    found = dataclasses.replace(found, metrics={**found.metrics, "throughput": exact})
-    accepted = dataclasses.replace(OLD, earlier=(*OLD.earlier, rounded.newest))
+    found = with_session(found, metrics={**found.metrics, "throughput": exact})
+    accepted = continued((*OLD.sessions[:-1], rounded.newest), OLD)
 
     assert not proposals([_entry(found)], {("t", ""): accepted})
     assert proposals([_entry(found)], {("t", ""): OLD})
@@ -117,7 +117,7 @@ def test_unchanged_code_is_hardly_ever_proposed() -> None:
 
     shown = 0
     for _ in range(200):
-        old = dataclasses.replace(session(), earlier=tuple(session().newest for _ in range(7)))
+        old = continued([session().newest for _ in range(7)], session())
         shown += bool(proposals([_entry(session())], {("t", ""): old}))
     assert shown <= 8
 
@@ -144,13 +144,13 @@ def test_the_newest_run_of_each_test(runs: list[list[tuple[str, str]]]) -> None:
 
 def test_what_becomes_of_it() -> None:
     """One session, which is its own anchor until it follows on what is stored."""
-    found = dataclasses.replace(_found(throughput=2000.0), earlier=OLD.earlier, changes=3)
+    found = dataclasses.replace(continued(OLD.sessions, _found(throughput=2000.0)), changes=3)
     (proposal,) = proposals([_entry(found)], {})
 
     accepted = proposal.accepted
 
     assert accepted.sessions == (found.newest,)
     assert (accepted.anchor, accepted.changes) == (found.newest, 0)
-    anchored = dataclasses.replace(OLD, anchor=OLD.earlier[0], changes=4)
-    assert accepted.following(anchored).anchor == OLD.earlier[0]
+    anchored = dataclasses.replace(OLD, anchor=OLD.sessions[0], changes=4)
+    assert accepted.following(anchored).anchor == OLD.sessions[0]
     assert accepted.following(anchored).changes == 5

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pytest
-from builders import ENVIRONMENT, MACHINE, make_accepted, make_rows
+from builders import ENVIRONMENT, MACHINE, continued, make_accepted, make_rows, with_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_contract import REVISION, TEST, append, numbers, of_name, open_shelf
@@ -43,7 +43,8 @@ WRITER: Final = Path(__file__).parents[1] / "store_writer.py"
 KINDS: Final = ("files", "sqlite", "postgres")
 ON_DISK: Final = ("files", "sqlite")
 REFUSED: Final = (BaselineError, HistoryError)
-KILLS: Final = 200
+KILLS: Final = int(os.environ.get("STORE_KILLS", "24"))
+"""Writers that are killed in each store; `make kills` kills 200, which takes a minute."""
 
 
 def _where(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
@@ -153,7 +154,7 @@ def test_what_was_saved_is_loaded(
 
     with closing(open_shelf(where)) as shelf:
 
-        @settings(max_examples=40)
+        @settings(max_examples=25)
         @given(_SAVES)
         def check(saves: list[tuple[int, str, str, BaselineEntry, bool]]) -> None:
             machines = [
@@ -177,17 +178,17 @@ def _check(
             sessions.clear()
         elif sessions:
             before = sessions[-1]
+            branch = before.revision.branch
             accepted = dataclasses.replace(
-                drawn,
+                with_session(drawn, revision=dataclasses.replace(drawn.revision, branch=branch)),
                 scenario=before.scenario,
                 serving=before.serving,
                 slo=before.slo,
-                revision=dataclasses.replace(drawn.revision, branch=before.revision.branch),
             )
         store = shelf.store(machines[which], accepted.revision)
         stored = of_name(store.load(test), name) if sessions else None
         earlier = stored.sessions if stored else ()
-        store.save(test, name, dataclasses.replace(accepted, earlier=earlier))
+        store.save(test, name, continued(earlier, accepted))
         sessions.append(accepted)
     for (which, test), by_name in wanted.items():
         for name, sessions in by_name.items():
@@ -235,7 +236,7 @@ def _killed(rounds: int, early: float, *places: str) -> dict[str, list[int]]:
 
 
 def test_killed_writers_lose_nothing(where: str) -> None:
-    """A writer is killed 200 times, at any moment: what it had stored is there, and it opens."""
+    """A writer is killed again and again, at any moment: what it had stored is there."""
     told = _killed(KILLS, 0.1, where)
 
     assert told["missing"] == []
@@ -247,7 +248,7 @@ def test_killed_writers_lose_nothing(where: str) -> None:
         with closing(open_history(where)) as history:
             entries = history.entries(Query(test=TEST))
         # Older ones than a baseline has are kept as well.
-        assert {entry.found.yardstick for entry in entries} >= set(told["reported"])
+        assert {entry.found.newest.yardstick for entry in entries} >= set(told["reported"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -255,7 +256,8 @@ def test_killed_while_the_place_is_made(
     kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A place whose first writer was killed on the way is opened by the next one."""
-    places = [_where(kind, tmp_path_factory.mktemp(kind), request) for _ in range(20)]
+    count = max(4, KILLS // 10)
+    places = [_where(kind, tmp_path_factory.mktemp(kind), request) for _ in range(count)]
     assert _killed(len(places), 1.0, *places)["missing"] == []
 
 
@@ -349,7 +351,7 @@ def test_read_only_disk(kind: str, mounted: Path, request: pytest.FixtureRequest
     remount = ("mount", "-o")
     subprocess.run([*remount, "remount,ro", str(mounted)], check=True)  # noqa: S603 - fixed
     with (
-        pytest.raises(REFUSED, match=r"(?i)read-only|cannot be (opened|written)") as caught,
+        pytest.raises(REFUSED, match=r"(?i)read-?only|cannot be written|unable to open") as caught,
         closing(open_shelf(where)) as shelf,
     ):
         append(shelf, 2)

@@ -1,4 +1,4 @@
-"""The keeper: whatever ends a duel, nothing of it is left."""
+"""Whatever ends a duel, nothing of it is left."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import pytest
 from git_repositories import git
 
-from pytest_dlperf.duel import cleanup_process as keeper_module
+from pytest_dlperf.duel import cleanup_process
 from pytest_dlperf.duel.cleanup_process import CleanupProcess, CleanupRegister, remove_worktree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 WAIT = "import threading; threading.Event().wait()"
 PARENT = f"""
 import json, os, signal, subprocess, sys, threading
@@ -32,9 +32,9 @@ from pytest_dlperf.duel.cleanup_process import CleanupProcess
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 fork, *paths = sys.argv[1:]
 repository, tree, folder = map(Path, paths)
-keeper = CleanupProcess().start()
-keeper.tree(repository, tree)
-keeper.folder(folder)
+cleanup = CleanupProcess().start()
+cleanup.tree(repository, tree)
+cleanup.folder(folder)
 add = ["git", "-C", repository, "worktree", "add", "--quiet", "--detach", tree, "HEAD"]
 subprocess.run(add, check=True)
 (tree / "new").write_text("not in git")
@@ -43,12 +43,12 @@ folder.mkdir()
 children = []
 for _ in range(2):
     child = subprocess.Popen([sys.executable, "-c", {WAIT!r}], start_new_session=True)
-    keeper.group(child.pid)
+    cleanup.group(child.pid)
     os.killpg(child.pid, signal.SIGSTOP)
     children.append(child.pid)
 if fork == "forked" and os.fork() == 0:
     threading.Event().wait()
-print(json.dumps([keeper.pid, *children]), flush=True)
+print(json.dumps([cleanup.pid, *children]), flush=True)
 threading.Event().wait()
 """
 
@@ -70,7 +70,7 @@ def repository(tmp_path: Path) -> Path:
 
 def wait_for(descriptor: int) -> bool:
     """Whether a process ends in time, by its descriptor."""
-    gone, _, _ = select.select([descriptor], [], [], PATIENCE)
+    gone, _, _ = select.select([descriptor], [], [], TIMEOUT)
     os.close(descriptor)
     return bool(gone)
 
@@ -89,7 +89,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 
 class Parent:
-    """A process that has a keeper, two stopped children, a worktree and a folder."""
+    """A process that has a cleanup, two stopped children, a worktree and a folder."""
 
     def __init__(self, repository: Path, scratch: Path, fork: str = "") -> None:
         self.left = (scratch / "tree", scratch / "folder")
@@ -101,21 +101,21 @@ class Parent:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         assert self.process.stdout is not None
-        self.keeper, *children = json.loads(self.process.stdout.readline())
-        self.keeper_ends = os.pidfd_open(self.keeper)
+        self.cleanup, *children = json.loads(self.process.stdout.readline())
+        self.cleanup_ends = os.pidfd_open(self.cleanup)
         self.children_end = [os.pidfd_open(child) for child in children]
         assert all(path.exists() for path in self.left)
 
     def kill(self) -> None:
         """Kill it and nothing else."""
         self.process.kill()
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
     def assert_nothing_is_left(self) -> None:
-        """The keeper ends by itself, and so has everything that it was told of."""
-        assert wait_for(self.keeper_ends)
+        """The cleanup process ends by itself, and with it everything that it was told to remove."""
+        assert wait_for(self.cleanup_ends)
         assert all(wait_for(child) for child in self.children_end)
         assert not any(path.exists() for path in self.left)
         assert git(self.repository, "worktree", "list").count("\n") == 1
@@ -130,7 +130,7 @@ def test_a_parent_that_is_killed_leaves_nothing(repository: Path, tmp_path: Path
 
 
 def test_a_fork_of_a_killed_parent_changes_nothing(repository: Path, tmp_path: Path) -> None:
-    """All is removed though a fork lives on that holds the pipe to the keeper open."""
+    """All is removed though a fork lives on that holds the pipe to the cleanup open."""
     parent = Parent(repository, tmp_path, "forked")
     parent.kill()
     try:
@@ -139,15 +139,15 @@ def test_a_fork_of_a_killed_parent_changes_nothing(repository: Path, tmp_path: P
         os.killpg(parent.process.pid, signal.SIGKILL)
 
 
-def test_signals_are_not_for_the_keeper(repository: Path, tmp_path: Path) -> None:
-    """It outlives Ctrl-C in its parent's terminal, and what a CI runner sends to all processes."""
+def test_signals_are_not_for_the_cleanup_process(repository: Path, tmp_path: Path) -> None:
+    """It outlives Ctrl-C in its parent's terminal, and the signals of a CI runner."""
     parent = Parent(repository, tmp_path)
-    end = time.monotonic() + PATIENCE
-    while not ignores(parent.keeper, signal.SIGHUP) and time.monotonic() < end:
+    end = time.monotonic() + TIMEOUT
+    while not ignores(parent.cleanup, signal.SIGHUP) and time.monotonic() < end:
         time.sleep(0.001)
     os.killpg(parent.process.pid, signal.SIGINT)
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        os.kill(parent.keeper, each)
+        os.kill(parent.cleanup, each)
 
     parent.kill()
     parent.assert_nothing_is_left()
@@ -160,71 +160,71 @@ def ignores(number: int, which: signal.Signals) -> bool:
     return bool(int(mask, 16) >> (which - 1) & 1)
 
 
-@pytest.mark.parametrize("keeper_dies", [False, True])
-def test_closing_cleans_up(repository: Path, tmp_path: Path, *, keeper_dies: bool) -> None:
-    """Closing returns when all is gone, also if the keeper's process was killed on the way."""
+@pytest.mark.parametrize("cleanup_dies", [False, True])
+def test_closing_cleans_up(repository: Path, tmp_path: Path, *, cleanup_dies: bool) -> None:
+    """Closing returns when all is gone, also if the cleanup's process was killed on the way."""
     tree, folder = tmp_path / "tree", tmp_path / "folder"
     with sleeper() as first, sleeper() as second:
-        with CleanupProcess() as keeper:
-            keeper.group(first.pid)
-            if keeper_dies:
-                assert keeper.pid is not None
-                os.kill(keeper.pid, signal.SIGKILL)
-                assert wait_for(os.pidfd_open(keeper.pid))
-            keeper.group(second.pid)
-            keeper.tree(repository, tree)
+        with CleanupProcess() as cleanup:
+            cleanup.group(first.pid)
+            if cleanup_dies:
+                assert cleanup.pid is not None
+                os.kill(cleanup.pid, signal.SIGKILL)
+                assert wait_for(os.pidfd_open(cleanup.pid))
+            cleanup.group(second.pid)
+            cleanup.tree(repository, tree)
             git(repository, "worktree", "add", "--quiet", "--detach", str(tree))
-            keeper.folder(folder)
+            cleanup.folder(folder)
             folder.mkdir()
-        assert first.wait(PATIENCE) == second.wait(PATIENCE) == -signal.SIGKILL
+        assert first.wait(TIMEOUT) == second.wait(TIMEOUT) == -signal.SIGKILL
     assert not tree.exists()
     assert not folder.exists()
     assert not (repository / ".git" / "worktrees").exists()
-    keeper.close()
+    cleanup.close()
 
 
 def test_what_is_forgotten_is_left_alone() -> None:
-    """A group that has ended is not killed, since its number may be somebody else's by then."""
+    """A group that has ended is not killed, since its number may be used again by then."""
     with sleeper() as process:
-        with CleanupProcess() as keeper:
-            keeper.group(process.pid)
-            keeper.forget(process.pid)
+        with CleanupProcess() as cleanup:
+            cleanup.group(process.pid)
+            cleanup.forget(process.pid)
         assert process.poll() is None
 
 
-def test_a_number_that_is_now_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_that_is_now_another_processs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A group's leader that started at another time is not the one that was meant."""
-    ledger = CleanupRegister()
+    register = CleanupRegister()
     with sleeper() as process:
         with monkeypatch.context() as patch:
-            patch.setattr(keeper_module, "_started", lambda _: "long ago")
-            ledger.note("group", str(process.pid))
-        ledger.clean_up()
+            patch.setattr(cleanup_process, "_started", lambda _: "long ago")
+            register.note("group", str(process.pid))
+        register.clean_up()
         assert process.poll() is None
 
 
 def test_cleaning_up_twice(repository: Path, tmp_path: Path) -> None:
     """What is gone, or never came to be, does no harm."""
-    ledger = CleanupRegister()
-    ledger.note("tree", str(repository), str(tmp_path / "tree"))
-    ledger.note("tree", str(tmp_path / "no repository"), str(tmp_path / "other"))
-    ledger.note("folder", str(tmp_path / "folder"))
+    register = CleanupRegister()
+    register.note("tree", str(repository), str(tmp_path / "tree"))
+    register.note("tree", str(tmp_path / "no repository"), str(tmp_path / "other"))
+    register.note("folder", str(tmp_path / "folder"))
     with sleeper() as process:
-        ledger.note("group", str(process.pid))
-        ledger.clean_up()
-        assert process.wait(PATIENCE) == -signal.SIGKILL
-    ledger.clean_up()
+        register.note("group", str(process.pid))
+        register.clean_up()
+        assert process.wait(TIMEOUT) == -signal.SIGKILL
+    register.clean_up()
 
 
 @pytest.mark.parametrize("line", [["group"], ["tree", "only one"], ["else", "1"], ["group", "x"]])
 def test_lines_that_are_none(line: list[str]) -> None:
-    """The ledger takes nothing down that it does not understand."""
+    """A line that is not understood is an error."""
     with pytest.raises(ValueError, match=r"not a line|invalid literal"):
         CleanupRegister().note(*line)
 
 
 def test_other_worktrees_stay(repository: Path, tmp_path: Path) -> None:
-    """Neither somebody's worktree nor the record of one that is away is touched."""
+    """Neither another worktree nor the record of one that is away is touched."""
     ours, theirs, away = (tmp_path / name for name in ("ours", "theirs", "away"))
     for path in (ours, theirs, away):
         git(repository, "worktree", "add", "--quiet", "--detach", str(path))
@@ -274,17 +274,17 @@ def test_folders_without_write_permission(tmp_path: Path) -> None:
     (folder / "locked").mkdir(parents=True)
     (folder / "locked" / "file").touch()
     (folder / "locked").chmod(0o500)
-    ledger = CleanupRegister()
-    ledger.note("folder", str(folder))
-    ledger.clean_up()
+    register = CleanupRegister()
+    register.note("folder", str(folder))
+    register.clean_up()
     assert not folder.exists()
 
 
 def test_running_a_program(tmp_path: Path) -> None:
     """Its exit code and the last that it wrote, on either stream."""
     command = ["/bin/sh", "-c", 'echo "$A"; pwd >&2; exit 3']
-    with CleanupProcess() as keeper:
-        done = keeper.run(command, folder=tmp_path, environment={"A": "a"}, seconds=PATIENCE)
+    with CleanupProcess() as cleanup:
+        done = cleanup.run(command, folder=tmp_path, environment={"A": "a"}, seconds=TIMEOUT)
     assert done == (3, ["a", str(tmp_path)])
 
 
@@ -292,25 +292,25 @@ def test_a_program_that_takes_too_long(tmp_path: Path) -> None:
     """It is ended with all that it started."""
     command = ["/bin/sh", "-c", "sleep 1000 & echo $!; wait"]
     environment = dict(os.environ)
-    with CleanupProcess() as keeper:
-        status, lines = keeper.run(command, folder=tmp_path, environment=environment, seconds=0.3)
+    with CleanupProcess() as cleanup:
+        status, lines = cleanup.run(command, folder=tmp_path, environment=environment, seconds=0.3)
     assert status is None
     for line in lines:
         assert not Path(f"/proc/{line}").exists() or "Z" in Path(f"/proc/{line}/stat").read_text()
 
 
-def test_a_program_never_runs_unknown_to_the_keeper(
+def test_a_program_never_runs_unknown_to_the_cleanup_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever dies before the keeper knows of the program has not started it."""
+    """A process that dies before it has registered a program has not started it."""
 
     def die(_: CleanupProcess, __: int) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(CleanupProcess, "group", die)
     made = tmp_path / "made"
-    with CleanupProcess() as keeper, pytest.raises(KeyboardInterrupt):
-        keeper.run(
-            ["touch", str(made)], folder=tmp_path, environment=dict(os.environ), seconds=PATIENCE
+    with CleanupProcess() as cleanup, pytest.raises(KeyboardInterrupt):
+        cleanup.run(
+            ["touch", str(made)], folder=tmp_path, environment=dict(os.environ), seconds=TIMEOUT
         )
     assert not made.exists()

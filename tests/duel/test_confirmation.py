@@ -17,6 +17,7 @@ from pytest_dlperf.duel.confirmation import (
 from pytest_dlperf.duel.questions import BudgetTest, SuspectedLoss
 from pytest_dlperf.duel.sequential_test import Bounds, sequential_test_for
 from pytest_dlperf.judge.error_rates import BETA, ErrorRates
+from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.statistics.estimate import counted
 from pytest_dlperf.statistics.pair_effects import LOOKS, PAIR_NOISE
@@ -45,7 +46,7 @@ def blocks(effect: float, pair: int, count: int = 20) -> list[Block]:
 def question(text: str = "throughput >= baseline", allowed: float = 0.0) -> BudgetTest:
     """A budget that blocks decide."""
     line = max(allowed, LINE)
-    return BudgetTest(parse_budget(text), Bounds(allowed, line, RATES.screen, BETA))
+    return BudgetTest(parse_budget(text), Bounds(LossLimits(allowed, line), RATES.screen, BETA))
 
 
 def asked(
@@ -55,12 +56,12 @@ def asked(
 ) -> ScreenedBudget:
     """A budget, with first pairs that have these effects."""
     about = about or question()
-    trial = sequential_test_for(about.budget.metric, about.bounds)
+    test = sequential_test_for(about.budget.metric, about.bounds)
     by_pair = [blocks(effect, pair) for pair, effect in enumerate(first)]
     for turn in zip(*by_pair, strict=True):
         for one in turn:
-            trial.add(one)
-    return ScreenedBudget(about, trial, np.array(earlier))
+            test.add(one)
+    return ScreenedBudget(about, test, np.array(earlier))
 
 
 def looked(confirmation: Confirmation, *effects: float, count: int = 20) -> int:
@@ -79,7 +80,7 @@ def looked(confirmation: Confirmation, *effects: float, count: int = 20) -> int:
 
 def doubt(lost: float) -> SuspectedLoss:
     """A loss of accuracy that the first pair had."""
-    return SuspectedLoss(parse_budget(ACCURACY), 0.0, 0.01, counted(lost))
+    return SuspectedLoss(parse_budget(ACCURACY), LossLimits(0.0, 0.01), counted(lost))
 
 
 def doubted(first: float, *fresh: float) -> tuple[Confirmation, int]:

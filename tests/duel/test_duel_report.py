@@ -1,19 +1,19 @@
-"""What is said of a whole duel."""
+"""The summary of a duel in the terminal."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_dlperf.duel.controller import duel_lines
 from pytest_dlperf.duel.questions import NOTHING
+from pytest_dlperf.pytest_plugin.duel_controller import duel_lines
 
 QUICK = replace(NOTHING, blocks=40, pairs=2, measuring=1.25)
-ASKED_AGAIN = replace(QUICK, fresh=3, measuring=4.5, starting=31.0)
+CONFIRMED = replace(QUICK, fresh=3, measuring=4.5, starting=31.0)
 
 
-def text(*courses: object, pairs: int = 2) -> str:
+def text(*duels: object, pairs: int = 2) -> str:
     """As one line."""
-    lines = duel_lines(courses, against="HEAD~1", pairs=pairs, starting=9.64, seed=7)  # type: ignore[arg-type]  # all are courses
+    lines = duel_lines(duels, against="HEAD~1", pairs=pairs, starting=9.64, seed=7)  # type: ignore[arg-type]  # all are DuelStatistics
     assert all(len(line) <= 80 for line in lines)
     return " ".join(line.strip() for line in lines if line)
 
@@ -29,8 +29,8 @@ def test_what_it_took() -> None:
 
 def test_confirmations_are_counted() -> None:
     """How many measurements were looked at again, with how many pairs, and what that cost."""
-    said = text(QUICK, ASKED_AGAIN, ASKED_AGAIN)
+    summary = text(QUICK, CONFIRMED, CONFIRMED)
 
-    assert "3 measured in turn in 10.2 s" in said
-    assert "looked at again on fresh processes: 2, with 6 pairs that took 62.0 s" in said
+    assert "3 measured in turn in 10.2 s" in summary
+    assert "looked at again on fresh processes: 2, with 6 pairs that took 62.0 s" in summary
     assert "looked at again" not in text(QUICK)

@@ -1,4 +1,4 @@
-"""The proof: what the duel promises, kept against noise that a real machine could have.
+"""Error rates of duels under simulated noise of the kinds that real machines have.
 
 Thousands of sessions at once, so the e-process is written here a second time, over sessions.
 """
@@ -10,9 +10,11 @@ import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from noise_models import SHAPES, blocks
 from scipy import stats
 from simulated_duels import (
     ALPHA,
@@ -26,18 +28,19 @@ from simulated_duels import (
     SLOT_SECONDS,
     by_pair,
     first,
+    log_evidence,
     running_evidence,
     spread,
     unchanged,
 )
 
 from pytest_dlperf.duel.confirmation import blocks_of_a_pair
-from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, Bounds, Decision, sequential_test_for
+from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, Bounds, sequential_test_for
 from pytest_dlperf.judge.error_rates import ErrorRates
+from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.statistics.e_process import EProcess, interval, log_evidence
-from pytest_dlperf.statistics.noise import SHAPES, blocks
+from pytest_dlperf.statistics.e_process import EProcess, interval
 from pytest_dlperf.statistics.pair_effects import (
     LOOKS,
     excludes,
@@ -45,11 +48,14 @@ from pytest_dlperf.statistics.pair_effects import (
 )
 from pytest_dlperf.statistics.tail_test import Exceedances
 
+if TYPE_CHECKING:
+    from pytest_dlperf.statistics.estimate import Decision
+
 RATES = ErrorRates(1)
 
 
 def decided(d: np.ndarray, alpha: float = ALPHA) -> tuple[np.ndarray, np.ndarray]:
-    """FAIL, PASS or "", as a trial with `detect` 5 % decides, and after how many blocks.
+    """FAIL, PASS or "", as a test with `detect` 5 % decides, and after how many blocks.
 
     What is decided needs no further blocks, so these are looked at in ever fewer sessions.
     """
@@ -95,20 +101,20 @@ class Stages:
 def in_two_stages(launch: float, loss: float, pairs: int, sessions: int = SESSIONS) -> Stages:
     """Sessions with blocks of 6 % noise, whose pairs of processes differ by `launch`.
 
-    As the referee leads them: blocks go round the pairs until a trial is decided and each pair has
-    as many as `blocks_of_a_pair` wants; fresh pairs have so many each.
+    As the scheduler measures them: blocks go round the pairs until a test is decided and each pair
+    has as many as `blocks_of_a_pair` wants; fresh pairs have as many each.
     """
     noise = replace(HEAVY_TAILS, launch=launch / math.sqrt(2))
     enough = blocks_of_a_pair(HEAVY_TAILS.white)
     d = loss + unchanged(noise, 5, sessions, pairs, LONG_CAP)
-    again = loss + unchanged(noise, 6, sessions, LOOKS[-1], LOOKS[-1] * enough)
+    fresh = by_pair(loss + unchanged(noise, 6, sessions, LOOKS[-1], LOOKS[-1] * enough), LOOKS[-1])
     seen, needed = Counter[str](), 0
     for row, (first_decision, ends) in enumerate(zip(*decided(d, RATES.screen), strict=True)):
         effects, errors = by_pair(d[row, : max(ends, pairs * enough)], pairs)
         settled = first_decision == "PASS" and excludes(effects, FIVE, BETA, spread(errors))
         decision: str | None = first_decision
         if first_decision and not settled:
-            decision, count = asked_again(again[row], effects)
+            decision, count = asked_again(fresh[0][row], fresh[1][row], effects)
             seen["asked"] += 1
             needed += count
         seen["alarmed"] += first_decision == "FAIL"
@@ -117,10 +123,11 @@ def in_two_stages(launch: float, loss: float, pairs: int, sessions: int = SESSIO
     return Stages(*shares, needed / max(1, seen["asked"]))
 
 
-def asked_again(d: np.ndarray, known: np.ndarray) -> tuple[Decision | None, int]:
-    """What fresh pairs say, one after the other, and how many it took."""
-    fresh, errors = by_pair(d, LOOKS[-1])
-    for count in range(1, LOOKS[-1] + 1):
+def asked_again(
+    fresh: np.ndarray, errors: np.ndarray, known: np.ndarray
+) -> tuple[Decision | None, int]:
+    """The decision of fresh pairs, at each look until there is one, and how many it took."""
+    for count in LOOKS:
         decision = second_opinion(
             fresh[:count],
             known,
@@ -148,25 +155,26 @@ def test_many_sessions_at_once_are_each_by_itself(theta0: float) -> None:
 
 
 def test_decisions_at_once_are_those_of_a_trial() -> None:
-    """FAIL, PASS or neither, as a trial decides 60 sessions, some at a loss, some with none.
+    """FAIL, PASS or neither, as a test decides 60 sessions, some at a loss, some with none.
 
-    The effects of their pairs, and the errors of these, are the trial's too.
+    The effects of their pairs, and the errors of these, are the test's too.
     """
     loss = np.repeat([0.0, 0.025, FIVE], 20)[:, np.newaxis]
     d = loss + unchanged(SHARED_MACHINE, 8, 60, cap=14)
-    trials = [sequential_test_for(METRICS["throughput"], Bounds(0.0, FIVE, ALPHA, BETA)) for _ in d]
-    for trial, row in zip(trials, d, strict=True):
+    bounds = Bounds(LossLimits(0.0, FIVE), ALPHA, BETA)
+    tests = [sequential_test_for(METRICS["throughput"], bounds) for _ in d]
+    for test, row in zip(tests, d, strict=True):
         for number, ratio in enumerate(row.tolist()):
             base, candidate = (Slot(1, 1, 0, cost, np.empty(0)) for cost in (1, math.exp(ratio)))
-            trial.add(Block(base, candidate, number % 3, 2.0))
+            test.add(Block(base, candidate, number % 3, 2.0))
 
-    decisions = [trial.decision or "" for trial in trials]
+    decisions = [test.decision or "" for test in tests]
     assert decisions == decided(d)[0].tolist()
     assert set(decisions) == {"FAIL", "PASS", ""}
-    for trial, row in zip(trials, d, strict=True):
+    for test, row in zip(tests, d, strict=True):
         effects, errors = by_pair(row, 3)
-        assert trial.effects() == pytest.approx(effects)
-        assert trial.errors() == pytest.approx(errors)
+        assert test.effects() == pytest.approx(effects)
+        assert test.errors() == pytest.approx(errors)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,4 +1,4 @@
-"""Escalation: which arguments of a run hold for a duel over one of its tests."""
+"""Which arguments of a run are passed on to a duel over one of its tests."""
 
 from __future__ import annotations
 

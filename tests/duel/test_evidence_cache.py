@@ -1,4 +1,4 @@
-"""What duels of the same code have shown is gone on with, and nothing else is."""
+"""Duels continue from the pairs of earlier duels of the same code, and of no other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERSIONS = ("0123abc", "content", "a-machine")
 
 
 def files(folder: Path, *versions: str) -> PairEffectFiles:
-    """The memory of two versions of the code."""
+    """The cache of two versions of the code."""
     return PairEffectFiles(folder, versions or VERSIONS)
 
 
@@ -72,25 +72,25 @@ def test_only_the_same_is_gone_on_with(
 )
 def test_what_cannot_be_read_is_forgotten(tmp_path: Path, content: bytes) -> None:
     """A damaged file is as if it were not there, and the next duel writes a good one."""
-    memory = files(tmp_path)
-    memory.add(TEST, "", {"a": (0.01,)})
+    cache = files(tmp_path)
+    cache.add(TEST, "", {"a": (0.01,)})
     (path,) = tmp_path.glob("*/*.json")
     path.write_bytes(content)
 
-    assert memory.recall(TEST, "") == {}
-    memory.add(TEST, "", {"a": (0.02,)})
-    assert memory.recall(TEST, "") == {"a": (0.02,)}
+    assert cache.recall(TEST, "") == {}
+    cache.add(TEST, "", {"a": (0.02,)})
+    assert cache.recall(TEST, "") == {"a": (0.02,)}
     assert json.loads(path.read_bytes())["test"] == TEST
 
 
 def test_where_nothing_can_be_written_nothing_is_kept(tmp_path: Path) -> None:
     """A cache that cannot be written to fails no test."""
     (tmp_path / "file").write_text("in the way")
-    memory = files(tmp_path / "file")
+    cache = files(tmp_path / "file")
 
-    memory.add(TEST, "", {"a": (0.01,)})
+    cache.add(TEST, "", {"a": (0.01,)})
 
-    assert memory.recall(TEST, "") == {}
+    assert cache.recall(TEST, "") == {}
 
 
 def test_two_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -111,8 +111,8 @@ def test_two_at_once_lose_nothing(tmp_path: Path) -> None:
 
 def test_without_a_cache_nothing_is_remembered() -> None:
     """Where pytest keeps no cache, each run begins anew."""
-    memory = NoPairEffects()
+    cache = NoPairEffects()
 
-    memory.add(TEST, "", {"a": (0.01,)})
+    cache.add(TEST, "", {"a": (0.01,)})
 
-    assert memory.recall(TEST, "") == {}
+    assert cache.recall(TEST, "") == {}

@@ -1,4 +1,4 @@
-"""Identity: that a duel never compares code with itself unnoticed."""
+"""A duel never compares code with itself unnoticed."""
 
 from __future__ import annotations
 

@@ -103,8 +103,8 @@ def test_what_is_allowed_and_what_must_be_found(text: str, allowed: float, line:
     (question,) = budget_tests([parse_budget(text)], ALL, RATES)
 
     assert question.budget.text == text
-    assert question.bounds.allowed == pytest.approx(allowed, abs=1e-12)
-    assert question.bounds.line == pytest.approx(line)
+    assert question.bounds.limits.allowed == pytest.approx(allowed, abs=1e-12)
+    assert question.bounds.limits.line == pytest.approx(line)
     # A gain that is demanded is claimed by a PASS, and so as seldom wrong as a FAIL is.
     beta = RATES.stored if allowed < 0 else BETA
     assert (question.bounds.alpha, question.bounds.beta) == (RATES.screen, beta)
@@ -134,7 +134,7 @@ def test_a_multiple_needs_no_value() -> None:
     """A percentile that the base's opening was too short for is decided by slots all the same."""
     (question,) = budget_tests([parse_budget("p99 <= 1.1 * baseline")], ALL, RATES)
 
-    assert question.bounds.allowed == pytest.approx(math.log(1.1))
+    assert question.bounds.limits.allowed == pytest.approx(math.log(1.1))
 
 
 def test_the_order_stays() -> None:

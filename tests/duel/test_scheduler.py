@@ -1,4 +1,4 @@
-"""Referee: who is measured when, and what is said in the end; on a fake clock."""
+"""Which slots are measured when, and with which outcome; on a fake clock."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pytest_dlperf.duel.questions import DuelSettings, SuspectedLoss, budget_tes
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
 from pytest_dlperf.errors import TargetError
 from pytest_dlperf.judge.error_rates import ErrorRates
+from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.measure.slots import Slot
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.estimate import counted
@@ -140,7 +141,7 @@ def asked(*texts: str) -> tuple[BudgetTest, ...]:
 
 def doubt(lost: float) -> SuspectedLoss:
     """A loss of accuracy that the first pair showed."""
-    return SuspectedLoss(parse_budget("accuracy >= baseline"), 0.0, 0.01, counted(lost))
+    return SuspectedLoss(parse_budget("accuracy >= baseline"), LossLimits(0.0, 0.01), counted(lost))
 
 
 def contest(
@@ -152,10 +153,10 @@ def contest(
     progress: FakeProgress | None = None,
 ) -> DuelStatistics:
     """One contest in a hall."""
-    terms = DuelSettings(0.005, METRICS["throughput"], seconds, ErrorRates(max(1, len(texts))))
-    generator = np.random.default_rng(seed)
-    referee = SlotScheduler(hall.clock, generator, progress or FakeProgress(), terms)
-    return referee.contest(asked(*texts), doubts, hall.pairs(), hall.fresh)
+    settings = DuelSettings(0.005, METRICS["throughput"], seconds, ErrorRates(max(1, len(texts))))
+    rng = np.random.default_rng(seed)
+    scheduler = SlotScheduler(hall.clock, rng, progress or FakeProgress(), settings)
+    return scheduler.contest(asked(*texts), doubts, hall.pairs(), hall.fresh)
 
 
 def orders(hall: Hall) -> list[str]:

@@ -7,15 +7,16 @@ import math
 
 import numpy as np
 import pytest
+from simulated_duels import log_evidence
 
 from pytest_dlperf.duel.sequential_test import Bounds, sequential_test_for, smallest_visible
 from pytest_dlperf.judge.error_rates import SLOTTED
+from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.statistics.e_process import log_evidence
 
-BOUNDS = Bounds(allowed=0.0, line=math.log(1.05), alpha=0.01, beta=0.05)
-WIDE = Bounds(allowed=0.0, line=math.log(1.25), alpha=0.01, beta=0.05)
+BOUNDS = Bounds(LossLimits(0.0, math.log(1.05)), alpha=0.01, beta=0.05)
+WIDE = Bounds(LossLimits(0.0, math.log(1.25)), alpha=0.01, beta=0.05)
 
 
 def slot(
@@ -56,12 +57,12 @@ def rows(loss: float, count: int, seed: int = 0) -> list[Block]:
 def test_both_decisions(name: str) -> None:
     """A loss beyond the line is a FAIL, no loss a PASS; the least blocks decide nothing."""
     for loss, decision in ((0.3, "FAIL"), (0.0, "PASS")):
-        trial = sequential_test_for(METRICS[name], WIDE)
+        test = sequential_test_for(METRICS[name], WIDE)
         for number, block in enumerate(rows(loss, 60), start=1):
-            trial.add(block)
-            assert trial.decision is None or number >= 6
-        assert trial.decision == decision
-        assert trial.blocks == 60
+            test.add(block)
+            assert test.decision is None or number >= 6
+        assert test.decision == decision
+        assert test.blocks == 60
 
 
 @pytest.mark.parametrize("name", sorted(SLOTTED))
@@ -84,81 +85,83 @@ def test_labels_change_the_sign_and_nothing_else(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(SLOTTED - {"p99", "p99.9"}))
 def test_the_estimate_is_the_loss(name: str) -> None:
     """10 % dearer is a log ratio of 0.1 of every cost, and of every pair."""
-    trial = sequential_test_for(METRICS[name], BOUNDS)
+    test = sequential_test_for(METRICS[name], BOUNDS)
     for block in rows(0.1, 60):
-        trial.add(block)
+        test.add(block)
 
-    found = trial.estimate()
+    found = test.estimate()
     assert found.low < 0.1 < found.high
     assert found.value == pytest.approx(0.1, abs=0.015)
-    assert trial.effects() == pytest.approx([0.1, 0.1], abs=0.03)
-    assert ((trial.errors() > 0) & (trial.errors() < 0.02)).all()
+    assert test.effects() == pytest.approx([0.1, 0.1], abs=0.03)
+    assert ((test.errors() > 0) & (test.errors() < 0.02)).all()
 
 
 def test_a_loss_that_is_allowed_does_not_fail() -> None:
     """A loss at the limit of 10 %, or a little less, is never proven to be beyond it."""
     limit = math.log(1.1)
-    trial = sequential_test_for(METRICS["throughput"], Bounds(limit, math.log(1.2), 0.01, 0.05))
+    test = sequential_test_for(
+        METRICS["throughput"], Bounds(LossLimits(limit, math.log(1.2)), 0.01, 0.05)
+    )
     for block in rows(limit - 0.005, 300):
-        trial.add(block)
+        test.add(block)
 
-    assert trial.decision == "PASS"
+    assert test.decision == "PASS"
 
 
 def test_neither() -> None:
     """Too few blocks for so fine a line: nothing is decided, and the loss to be seen is larger."""
-    trial = sequential_test_for(METRICS["throughput"], Bounds(0.0, 0.002, 0.01, 0.05))
+    test = sequential_test_for(METRICS["throughput"], Bounds(LossLimits(0.0, 0.002), 0.01, 0.05))
     for block in rows(0.001, 30):
-        trial.add(block)
+        test.add(block)
 
-    assert trial.decision is None
-    assert 0.005 < trial.visible() < 0.05
+    assert test.decision is None
+    assert 0.005 < test.visible() < 0.05
 
 
 def test_few_blocks_decide_nothing() -> None:
-    """However little it takes to be sure: six at least, and until then the trial says so."""
-    trial = sequential_test_for(METRICS["throughput"], Bounds(0.0, 0.05, 0.3, 0.3))
+    """However little it takes to be sure: six at least, and until then the test says so."""
+    test = sequential_test_for(METRICS["throughput"], Bounds(LossLimits(0.0, 0.05), 0.3, 0.3))
     for _ in range(5):
-        trial.add(block_of(slot(100), slot(10)))
-    assert trial.decision is None
-    assert trial.lacking == "5 blocks, at least 6 needed"
+        test.add(block_of(slot(100), slot(10)))
+    assert test.decision is None
+    assert test.lacking == "5 blocks, at least 6 needed"
 
-    trial.add(block_of(slot(100), slot(10)))
-    assert (trial.decision, trial.lacking) == ("FAIL", "")
+    test.add(block_of(slot(100), slot(10)))
+    assert (test.decision, test.lacking) == ("FAIL", "")
 
 
 def test_a_decision_stays() -> None:
     """Whatever comes later."""
-    trial = sequential_test_for(METRICS["throughput"], BOUNDS)
+    test = sequential_test_for(METRICS["throughput"], BOUNDS)
     for block in rows(0.3, 20) + rows(-0.5, 100):
-        trial.add(block)
+        test.add(block)
 
-    assert trial.decision == "FAIL"
-    assert trial.estimate().value < 0
+    assert test.decision == "FAIL"
+    assert test.estimate().value < 0
 
 
 def test_throughput_by_hand() -> None:
     """100 answers in 1 s against 90 in 1.2 s."""
-    trial = sequential_test_for(METRICS["throughput"], BOUNDS)
-    trial.add(block_of(slot(100, 1.0), slot(90, 1.2)))
+    test = sequential_test_for(METRICS["throughput"], BOUNDS)
+    test.add(block_of(slot(100, 1.0), slot(90, 1.2)))
 
-    assert trial.estimate().value == pytest.approx(math.log(1.2 / 90 * 100))
+    assert test.estimate().value == pytest.approx(math.log(1.2 / 90 * 100))
 
 
 def test_goodput_counts_what_was_in_time() -> None:
     """Half of the answers in time is a loss of a half, however many there were."""
-    trial = sequential_test_for(METRICS["goodput"], BOUNDS)
-    trial.add(block_of(slot(100, within=80), slot(200, within=40)))
+    test = sequential_test_for(METRICS["goodput"], BOUNDS)
+    test.add(block_of(slot(100, within=80), slot(200, within=40)))
 
-    assert trial.estimate().value == pytest.approx(math.log(2))
+    assert test.estimate().value == pytest.approx(math.log(2))
 
 
 def test_the_mean_and_the_median_are_not_the_same() -> None:
     """One slow answer of four."""
     base, candidate = slot(latencies=[0.01] * 4), slot(latencies=[0.01, 0.01, 0.01, 0.05])
     mean, median = (sequential_test_for(METRICS[name], BOUNDS) for name in ("mean", "p50"))
-    for trial in (mean, median):
-        trial.add(block_of(base, candidate))
+    for test in (mean, median):
+        test.add(block_of(base, candidate))
 
     assert mean.estimate().value == pytest.approx(math.log(2))
     assert median.estimate().value == pytest.approx(0.0)
@@ -168,11 +171,11 @@ def test_the_mean_and_the_median_are_not_the_same() -> None:
 def test_a_side_without_a_good_answer(name: str) -> None:
     """Nothing crashes: a count is 0.5 instead of 0, and a latency is all the time that passed."""
     nothing, some = slot(0, 1.0, ()), slot(100, 1.0, [0.01] * 100)
-    trial = sequential_test_for(METRICS[name], BOUNDS)
+    test = sequential_test_for(METRICS[name], BOUNDS)
     for base, candidate in ((some, nothing), (nothing, some), (nothing, nothing)):
-        trial.add(block_of(base, candidate))
+        test.add(block_of(base, candidate))
 
-    assert trial.estimate().value == pytest.approx(0.0, abs=1e-9)
+    assert test.estimate().value == pytest.approx(0.0, abs=1e-9)
     if name in {"throughput", "goodput"}:
         one = sequential_test_for(METRICS[name], BOUNDS)
         one.add(block_of(some, nothing))
@@ -185,23 +188,23 @@ def test_a_side_without_a_good_answer(name: str) -> None:
 
 def test_a_tail_waits_for_enough_requests() -> None:
     """However clear, p95 is not decided before 2,000 requests of a side; and says so."""
-    trial = sequential_test_for(METRICS["p95"], WIDE)
+    test = sequential_test_for(METRICS["p95"], WIDE)
     quick, slow = np.linspace(0.01, 0.02, 100), np.linspace(0.02, 0.04, 100)
     for _ in range(19):
-        trial.add(block_of(slot(latencies=quick), slot(latencies=slow)))
-    assert trial.decision is None
-    assert trial.lacking == "p95 needs 2000 requests of a side"
+        test.add(block_of(slot(latencies=quick), slot(latencies=slow)))
+    assert test.decision is None
+    assert test.lacking == "p95 needs 2000 requests of a side"
 
-    trial.add(block_of(slot(latencies=quick), slot(latencies=slow)))
-    assert (trial.decision, trial.lacking) == ("FAIL", "")
+    test.add(block_of(slot(latencies=quick), slot(latencies=slow)))
+    assert (test.decision, test.lacking) == ("FAIL", "")
 
 
 def test_what_a_tail_could_have_shown() -> None:
     """A loss as large as what is visible is found in most of 20 duels."""
-    trial = sequential_test_for(METRICS["p95"], BOUNDS)
+    test = sequential_test_for(METRICS["p95"], BOUNDS)
     for block in rows(0.0, 40):
-        trial.add(block)
-    visible = trial.visible()
+        test.add(block)
+    visible = test.visible()
     found = 0
     for seed in range(20):
         other = sequential_test_for(METRICS["p95"], BOUNDS)
@@ -217,14 +220,14 @@ def test_what_a_tail_could_have_shown() -> None:
 def test_the_visible_loss_is_where_it_would_fail(allowed: float) -> None:
     """Blocks moved so that their loss is the visible one just reach the evidence for a FAIL."""
     d = np.random.default_rng(3).normal(0, 0.02, 40)
-    bounds = Bounds(allowed, 0.05, 0.01, 0.05)
+    bounds = Bounds(LossLimits(allowed, 0.05), 0.01, 0.05)
     visible = smallest_visible(d, bounds)
-    trial = sequential_test_for(METRICS["throughput"], bounds)
+    test = sequential_test_for(METRICS["throughput"], bounds)
     for ratio in d.tolist():
-        trial.add(block_of(slot(1), slot(1, math.exp(ratio))))
-    moved = d + visible - trial.estimate().value
+        test.add(block_of(slot(1), slot(1, math.exp(ratio))))
+    moved = d + visible - test.estimate().value
 
-    assert trial.visible() == pytest.approx(visible)
+    assert test.visible() == pytest.approx(visible)
     assert log_evidence(moved, allowed)[-1] == pytest.approx(math.log(100), abs=0.02)
 
 
@@ -240,7 +243,7 @@ def test_the_visible_loss_is_where_it_would_fail(allowed: float) -> None:
 def test_bounds_are_checked(values: tuple[float, float, float, float]) -> None:
     """The line is not below what is allowed, and error rates are between 0 and 1."""
     with pytest.raises(ValueError, match=r"allowed <= line|between 0 and 1"):
-        Bounds(*values)
+        Bounds(LossLimits(*values[:2]), *values[2:])
 
 
 @pytest.mark.parametrize("name", ["accuracy", "max", "errors", "peak_memory"])

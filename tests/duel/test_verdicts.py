@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
-from builders import ENVIRONMENT, estimate, make_accepted, make_measurement, make_rows
+from builders import ENVIRONMENT, REVISION, estimate, make_accepted, make_measurement, make_rows
+from fakes import FakeClock, FakeProgress
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.duel.questions import NOTHING, BudgetOutcome, DuelStatistics
+from pytest_dlperf.duel.questions import NOTHING, BudgetOutcome, DuelSettings, DuelStatistics
+from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
 from pytest_dlperf.duel.verdicts import (
-    accuracy_answers,
+    Base,
+    compare,
     course_note,
     judge_duel,
-    suspected_losses,
+    judge_rows,
     with_slots,
 )
 from pytest_dlperf.judge.error_rates import ErrorRates
-from pytest_dlperf.judge.losses import lost_on_rows
+from pytest_dlperf.judge.losses import LossLimits, lost_on_rows
+from pytest_dlperf.measure.slots import Slot
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.measurement import ErrorCount
 from pytest_dlperf.results.verdict import Verdict
@@ -28,10 +35,13 @@ from pytest_dlperf.statistics.e_process import FARTHEST
 from pytest_dlperf.statistics.estimate import Estimate, counted
 
 if TYPE_CHECKING:
-    from pytest_dlperf.duel.sequential_test import Decision
+    from collections.abc import Iterator
+
+    from pytest_dlperf.duel.verdicts import Result
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.results.row_evidence import Rows
     from pytest_dlperf.results.verdict import Judgement
+    from pytest_dlperf.statistics.estimate import Decision
 
 THROUGHPUT = "throughput >= 0.95 * baseline"
 P99 = "p99 <= baseline"
@@ -265,7 +275,7 @@ def test_accuracy_is_decided_row_by_row(lost: int, won: int, decision: Decision 
     """A clear loss, none, hardly any, too few rows to tell, and a gain."""
     found, base = rows_that_lose(lost, won)
 
-    answers = accuracy_answers(found, base, [parse_budget(ACCURACY)], RATES)
+    answers, _ = judge_rows(found, base, [parse_budget(ACCURACY)], RATES)
 
     assert answers[ACCURACY].decision == decision
     assert answers[ACCURACY].loss.value == pytest.approx((lost - won) / 1000)
@@ -276,7 +286,7 @@ def test_a_loss_that_is_allowed() -> None:
     found, base = rows_that_lose(30, 0)
     none, ten = parse_budget(ACCURACY), parse_budget("accuracy >= baseline - 10pt")
 
-    answers = accuracy_answers(found, base, [none, ten], RATES)
+    answers, _ = judge_rows(found, base, [none, ten], RATES)
 
     assert answers[none.text].decision == "FAIL"
     assert answers[ten.text].decision == "PASS"
@@ -293,7 +303,7 @@ def test_who_did_not_answer_the_same_rows() -> None:
     ):
         for one, two in ((some, other), (other, some)):
             assert lost_on_rows(metric_named("accuracy"), one, two) is None
-            assert accuracy_answers(one, two, [parse_budget(ACCURACY)], RATES) == {}
+            assert judge_rows(one, two, [parse_budget(ACCURACY)], RATES) == ({}, ())
 
 
 def test_the_same_rows_right_is_no_loss_at_all() -> None:
@@ -308,19 +318,18 @@ def test_only_relative_budgets_on_accuracy_are_answered() -> None:
     found, base = rows_that_lose(60, 5)
     budgets = [parse_budget(t) for t in ("accuracy >= 97%", THROUGHPUT, "accuracy == baseline")]
 
-    assert accuracy_answers(found, base, budgets, RATES) == {}
+    assert judge_rows(found, base, budgets, RATES) == ({}, ())
 
 
 def test_a_failed_accuracy_is_in_doubt() -> None:
     """It has to be confirmed; what passed or is open, or is no accuracy, does not."""
     found, base = rows_that_lose(60, 5)
     budgets = [parse_budget(t) for t in (THROUGHPUT, ACCURACY, "accuracy >= baseline - 20pt")]
-    answers = accuracy_answers(found, base, budgets, RATES)
 
-    (doubt,) = suspected_losses({**answers, THROUGHPUT: answer("FAIL")}, budgets, base)
+    _, (doubt,) = judge_rows(found, base, budgets, RATES)
 
     assert doubt.budget.text == ACCURACY
-    assert (doubt.allowed, doubt.line) == (0.0, pytest.approx(0.01))
+    assert doubt.limits == LossLimits(0.0, 0.01)
     assert doubt.loss.value == pytest.approx(0.055)
 
 
@@ -330,9 +339,8 @@ def test_the_judgement_on_accuracy() -> None:
     budget = parse_budget(ACCURACY)
     accepted = make_accepted(base.metrics, rows=base.rows)
 
-    (judgement,) = judge_duel(
-        found, accepted, [budget], accuracy_answers(found, base, [budget], RATES)
-    )
+    answers, _ = judge_rows(found, base, [budget], RATES)
+    (judgement,) = judge_duel(found, accepted, [budget], answers)
 
     assert judgement.verdict is Verdict.FAIL
     assert judgement.change is not None
@@ -345,7 +353,7 @@ def test_an_open_accuracy_says_at_which_share_it_fails() -> None:
     """In shares of one, below the base's."""
     found, base = rows_that_lose(12, 6)
     budget = parse_budget(ACCURACY)
-    answers = accuracy_answers(found, base, [budget], RATES)
+    answers, _ = judge_rows(found, base, [budget], RATES)
 
     (judgement,) = judge_duel(found, make_accepted(base.metrics, rows=base.rows), [budget], answers)
 
@@ -402,3 +410,215 @@ def test_the_note() -> None:
         "ones in 1.6 s, noise figure S = 0.00025 s"
     )
     assert course_note(course(pairs=1, noise_figure=None)).endswith("on 1 pair in 1.6 s")
+
+
+NO_SLOWER = "throughput >= baseline"
+
+
+@dataclass
+class Runner:
+    """One side: answers on a clock of the test, at a known cost."""
+
+    clock: FakeClock
+    cost: float
+    bad: int = 0
+    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
+    slots: int = 0
+
+    def slot(self, seconds: float, number: int) -> Slot:
+        """Answer as long as requests come."""
+        del number
+        self.slots += 1
+        each = 1e-4 * self.cost * math.exp(0.01 * self.random.standard_normal())
+        calls = math.ceil(seconds / each)
+        self.clock.now += round(calls * each * 1e9)
+        good = calls - self.bad
+        return Slot(good, good, self.bad, calls * each, np.full(good, each))
+
+
+@dataclass
+class SimulatedDuel:
+    """A duel on a fake clock.
+
+    Attributes:
+        cost: of the candidate's requests, as a multiple of the base's.
+        lost: rows that fresh candidates do not have right, of 1000.
+        bad: requests of each slot of the candidate that end badly.
+    """
+
+    cost: float = 1.0
+    lost: int = 0
+    bad: int = 0
+    clock: FakeClock = field(default_factory=FakeClock)
+    fresh_pairs: int = 0
+    runners: list[Runner] = field(default_factory=list)
+
+    def pair(self) -> Pair:
+        """A pair that is measured."""
+        base, candidate = Runner(self.clock, 1.0), Runner(self.clock, self.cost, self.bad)
+        self.runners += [base, candidate]
+        return Pair(base, candidate, lambda: (opening(0), opening(self.lost)))
+
+    @contextlib.contextmanager
+    def fresh(self) -> Iterator[Pair]:
+        """A further one."""
+        self.fresh_pairs += 1
+        yield self.pair()
+
+    @property
+    def slots(self) -> int:
+        """How many slots were measured."""
+        return sum(runner.slots for runner in self.runners)
+
+    def compare(
+        self,
+        found: Measurement,
+        base: Measurement,
+        *texts: str,
+        pairs: int = 1,
+    ) -> Result:
+        """Judge a candidate."""
+        settings = DuelSettings(0.005, metric_named("throughput"), 20.0, ErrorRates(1))
+        return compare(
+            found,
+            Base(base, ENVIRONMENT, REVISION),
+            [parse_budget(text) for text in texts],
+            SlotScheduler(self.clock, np.random.default_rng(0), FakeProgress(), settings),
+            [self.pair() for _ in range(pairs)],
+            fresh=self.fresh,
+        )
+
+
+def opening(lost: int = 0, **fields: Any) -> Measurement:  # noqa: ANN401 - any field
+    """What an opening load found: the same speed always, and so many rows lost of 1000."""
+    metrics = {
+        "throughput": estimate(10_000.0),
+        "p99": estimate(0.02),
+        "errors": counted(0.0),
+        "accuracy": estimate(1 - lost / 1000),
+    }
+    rows = make_rows([0] * lost + [1] * (1000 - lost))
+    return make_measurement(metrics, rows=rows, **fields)
+
+
+def verdicts_of(result: Result) -> list[Verdict]:
+    """Of each budget."""
+    return [judgement.verdict for judgement in result.judgements]
+
+
+def only(result: Result) -> Judgement:
+    """The only judgement."""
+    (judgement,) = result.judgements
+    return judgement
+
+
+@pytest.mark.parametrize(("cost", "verdict"), [(1.0, Verdict.PASS), (1.1, Verdict.FAIL)])
+def test_slots_tell_the_speed(cost: float, verdict: Verdict) -> None:
+    """The openings are equal here: what slots say is the verdict, the change, and in a note."""
+    result = SimulatedDuel(cost=cost).compare(opening(), opening(), NO_SLOWER)
+
+    judgement = only(result)
+    assert judgement.verdict is verdict
+    assert judgement.change is not None
+    assert judgement.change.value == pytest.approx(1 / cost, abs=0.02)
+    assert judgement.revision == str(REVISION)
+    assert result.course.blocks > 0
+    assert any("measured in turn with the base" in note for note in result.measurement.notes)
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [(0, Verdict.PASS), (50, Verdict.FAIL)])
+def test_rows_tell_the_accuracy(lost: int, verdict: Verdict) -> None:
+    """A loss of accuracy is confirmed on fresh pairs; none needs no pair and no slot."""
+    duel = SimulatedDuel(lost=lost)
+
+    result = duel.compare(opening(lost), opening(), ACCURACY)
+
+    assert only(result).verdict is verdict
+    assert duel.fresh_pairs == (2 if lost else 0)
+    assert duel.slots == 0
+
+
+def test_a_loss_of_accuracy_that_is_not_confirmed() -> None:
+    """Fresh pairs do not have it: the rows of the first one are not the last word."""
+    duel = SimulatedDuel(lost=0)
+
+    result = duel.compare(opening(50), opening(), ACCURACY)
+
+    assert only(result).verdict is not Verdict.FAIL
+    assert duel.fresh_pairs >= 2
+
+
+def test_speed_and_accuracy_are_judged_apart() -> None:
+    """A candidate that is slower and answers as well, and one that is fast and answers worse."""
+    slower = SimulatedDuel(cost=1.1).compare(opening(), opening(), NO_SLOWER, ACCURACY)
+    worse = SimulatedDuel(lost=50).compare(opening(50), opening(), NO_SLOWER, ACCURACY)
+
+    assert verdicts_of(slower) == [Verdict.FAIL, Verdict.PASS]
+    assert verdicts_of(worse) == [Verdict.PASS, Verdict.FAIL]
+
+
+def test_absolute_budgets_are_the_candidates_own() -> None:
+    """Judged by its load, without a slot."""
+    duel = SimulatedDuel(cost=2.0)
+
+    result = duel.compare(opening(), opening(), "p99 <= 10ms", "throughput >= 9000/s")
+
+    assert verdicts_of(result) == [Verdict.FAIL, Verdict.PASS]
+    assert duel.slots == 0
+
+
+def test_another_scenario_is_not_measured() -> None:
+    """INCONCLUSIVE with the reason: two loads tell nothing of one another; not a slot is lost."""
+    duel = SimulatedDuel(cost=2.0)
+    found = opening(scenario="Offline()")
+
+    result = duel.compare(found, opening(), NO_SLOWER, "p99 <= 10ms")
+
+    assert verdicts_of(result) == [Verdict.INCONCLUSIVE, Verdict.FAIL]
+    assert "scenario" in result.judgements[0].reason
+    assert (result.course, result.measurement) == (NOTHING, found)
+    assert duel.slots == 0
+
+
+def test_a_load_that_hung_is_not_measured_further() -> None:
+    """INVALID, and not a slot: it would hang again."""
+    duel = SimulatedDuel()
+
+    result = duel.compare(opening(hung="a call had not returned"), opening(), NO_SLOWER, ACCURACY)
+
+    assert verdicts_of(result) == [Verdict.INVALID, Verdict.INVALID]
+    assert result.course == NOTHING
+    assert duel.slots == 0
+
+
+def test_without_pairs_the_openings_are_compared() -> None:
+    """A load that has no slots: judged as against a stored baseline, with the noise of runs."""
+    duel = SimulatedDuel()
+    slow = make_measurement({"throughput": estimate(5_000.0)})
+
+    result = duel.compare(slow, opening(), "throughput >= 0.9 * baseline", pairs=0)
+
+    assert only(result).verdict is Verdict.FAIL
+    assert only(result).change is None
+    assert duel.slots == 0
+
+
+def test_another_serving_is_compared_and_noted() -> None:
+    """What a commit changes may be its batching."""
+    found = opening(serving="Serving(max_batch_size=1)")
+
+    result = SimulatedDuel(cost=1.2).compare(found, opening(), NO_SLOWER)
+
+    assert only(result).verdict is Verdict.FAIL
+    assert "the base was served by Serving()" in result.measurement.notes
+
+
+def test_errors_in_slots_fail_the_test() -> None:
+    """A candidate that answers badly only in slots: its errors are counted, and judged."""
+    half = "throughput >= 0.5 * baseline"
+    well = SimulatedDuel().compare(opening(), opening(), half, "errors == 0")
+    badly = SimulatedDuel(bad=1).compare(opening(), opening(), half, "errors == 0")
+
+    assert verdicts_of(well) == [Verdict.PASS, Verdict.PASS]
+    assert verdicts_of(badly) == [Verdict.PASS, Verdict.FAIL]
+    assert badly.measurement.errors[-1].requests == badly.course.bad > 0

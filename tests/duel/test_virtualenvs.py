@@ -1,4 +1,4 @@
-"""Installs: a side's own version of the project wins over what pytest's environment has."""
+"""A side's own version of the project takes precedence over that of pytest's environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dlperf.duel import virtualenvs as installs
+from pytest_dlperf.duel import virtualenvs
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
 from pytest_dlperf.duel.virtualenvs import (
     activated,
@@ -101,8 +101,8 @@ def test_an_environment(project: Path, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PYTHONHOME", "/nowhere")
     folder = tmp_path / "env"
     command = "pip install --quiet --no-index --no-deps --no-build-isolation -e ."
-    with CleanupProcess() as keeper:
-        python = make_environment(folder, project, command, os.environ, keeper)
+    with CleanupProcess() as cleanup:
+        python = make_environment(folder, project, command, os.environ, cleanup)
         monkeypatch.delenv("PYTHONHOME")
         code = "import sys, tiny, numpy, pytest_dlperf; print(tiny.__file__, sys.prefix, sep='|')"
         assert says(python, code) == f"{project}/src/tiny/__init__.py|{folder}"
@@ -122,8 +122,8 @@ def test_an_environment(project: Path, tmp_path: Path, monkeypatch: pytest.Monke
 )
 def test_an_install_that_fails(project: Path, tmp_path: Path, command: str, problem: str) -> None:
     """The command's exit code and last lines are in the error."""
-    with CleanupProcess() as keeper, pytest.raises(UsageError, match=problem) as caught:
-        make_environment(tmp_path / "env", project, command, os.environ, keeper)
+    with CleanupProcess() as cleanup, pytest.raises(UsageError, match=problem) as caught:
+        make_environment(tmp_path / "env", project, command, os.environ, cleanup)
     assert f"cannot be installed in {project}" in caught.value.problem
     assert "--dlperf-against-install" in caught.value.hint
     assert not (tmp_path / "env").exists()
@@ -133,19 +133,19 @@ def test_an_install_that_takes_too_long(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is ended."""
-    monkeypatch.setattr(installs, "INSTALL_SECONDS", 0.05)
-    with CleanupProcess() as keeper, pytest.raises(UsageError, match="sleep 1000 took too long"):
-        make_environment(tmp_path / "env", project, "sleep 1000", os.environ, keeper)
+    monkeypatch.setattr(virtualenvs, "INSTALL_SECONDS", 0.05)
+    with CleanupProcess() as cleanup, pytest.raises(UsageError, match="sleep 1000 took too long"):
+        make_environment(tmp_path / "env", project, "sleep 1000", os.environ, cleanup)
 
 
 def test_no_environment(project: Path, tmp_path: Path) -> None:
     """What the module venv says is in the error."""
     (tmp_path / "env").touch()
     with (
-        CleanupProcess() as keeper,
+        CleanupProcess() as cleanup,
         pytest.raises(UsageError, match="no virtual environment can be made"),
     ):
-        make_environment(tmp_path / "env", project, "true", os.environ, keeper)
+        make_environment(tmp_path / "env", project, "true", os.environ, cleanup)
 
 
 @pytest.mark.parametrize("command", ["", "  ", "pip install 'half"])

@@ -1,4 +1,4 @@
-"""Worktrees: the other commit beside the repository, which stays as it is."""
+"""A worktree of another commit, beside a repository that stays as it is."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def test_the_repository_stays_as_it_is(top: Path, tmp_path: Path) -> None:
     hook.chmod(0o755)
     before = everything(top)
 
-    with CleanupProcess() as keeper:
+    with CleanupProcess() as cleanup:
         repo = repository(top)
         content_key(repo)
-        tree = add_worktree(repo, resolve(repo, "HEAD~1"), tmp_path / "tree", keeper)
+        tree = add_worktree(repo, resolve(repo, "HEAD~1"), tmp_path / "tree", cleanup)
         assert (tree.root / "file").read_text() == "one"
         (tree.root / "file").write_text("changed too")
         assert git(top, "worktree", "list").count("\n") == 1
@@ -101,8 +101,8 @@ def test_in_a_hook_of_git(top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("GIT_INDEX_FILE", str(index))
     monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
     repo = repository(top)
-    with CleanupProcess() as keeper:
-        tree = add_worktree(repo, resolve(repo, "HEAD~1"), tmp_path / "tree", keeper)
+    with CleanupProcess() as cleanup:
+        tree = add_worktree(repo, resolve(repo, "HEAD~1"), tmp_path / "tree", cleanup)
         assert (tree.root / "file").read_text() == "one"
     assert index.read_bytes() == before
     assert without_git({"GIT_DIR": "a", "PATH": "b"}) == {"PATH": "b"}
@@ -124,11 +124,11 @@ def test_the_root_in_the_worktree(top: Path, tmp_path: Path) -> None:
     """The worktree is used from the same folder as the repository, if that is there."""
     first = resolve(repository(top), "HEAD")
     commit(top, late__test="late")
-    with CleanupProcess() as keeper:
-        tree = add_worktree(repository(top / "sub"), first, tmp_path / "tree", keeper)
+    with CleanupProcess() as cleanup:
+        tree = add_worktree(repository(top / "sub"), first, tmp_path / "tree", cleanup)
         assert (tree.root / "test").read_text() == "one"
         with pytest.raises(UsageError, match="has no folder late"):
-            add_worktree(repository(top / "late"), first, tmp_path / "other", keeper)
+            add_worktree(repository(top / "late"), first, tmp_path / "other", cleanup)
 
 
 def test_git_refuses(top: Path, tmp_path: Path) -> None:
@@ -137,10 +137,10 @@ def test_git_refuses(top: Path, tmp_path: Path) -> None:
     (tmp_path / "tree" / "full").touch()
     repo = repository(top)
     with (
-        CleanupProcess() as keeper,
+        CleanupProcess() as cleanup,
         pytest.raises(UsageError, match=r"git says:\n.*already exists"),
     ):
-        add_worktree(repo, resolve(repo, "HEAD"), tmp_path / "tree", keeper)
+        add_worktree(repo, resolve(repo, "HEAD"), tmp_path / "tree", cleanup)
 
 
 def test_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

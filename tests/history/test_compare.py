@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from builders import ENVIRONMENT, MACHINE, estimate, make_accepted, make_measurement, make_rows
+from builders import (
+    ENVIRONMENT,
+    MACHINE,
+    continued,
+    estimate,
+    make_accepted,
+    make_measurement,
+    make_rows,
+)
 from entries import TEST
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.history.compare import USUAL, Comparison, Row, compare_sides
+from pytest_dlperf.history.compare import COMPARED, Comparison, Row, compare_sides
 from pytest_dlperf.history.entries import MeasurementId
 from pytest_dlperf.judge.conditions import MachineConditions
 from pytest_dlperf.judge.error_rates import ALPHA, BETA
@@ -36,7 +44,7 @@ BIGGER = dataclasses.replace(MACHINE, cores=8, driver="560.1")
 def _accepted(*sessions: Mapping[str, Estimate], **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any
     """Sessions of these metrics, the newest last."""
     *earlier, newest = (make_accepted(metrics, **fields) for metrics in sessions)
-    return dataclasses.replace(newest, earlier=tuple(one.newest for one in earlier))
+    return continued([one.newest for one in earlier], newest)
 
 
 def _throughputs(*values: float, **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any
@@ -201,8 +209,8 @@ def test_the_usual_metrics() -> None:
     def names(*sides: BaselineEntry) -> list[str]:
         return [row.metric for row in _compared(*sides).measurements[0].rows]
 
-    assert names(none, none) == [name for name in METRICS if name in USUAL]
-    assert names(some, none) == [name for name in METRICS if name in {*USUAL, "errors"}]
+    assert names(none, none) == [name for name in METRICS if name in COMPARED]
+    assert names(some, none) == [name for name in METRICS if name in {*COMPARED, "errors"}]
     assert names(none, some) == names(some, none)
     (one,) = _compared(none, none, "mean", "errors").measurements
     assert [row.metric for row in one.rows] == ["mean", "errors"]
@@ -237,9 +245,6 @@ def test_what_a_slower_machine_leaves_judged() -> None:
     """Answers and memory are not the machine's speed."""
     metrics = {"throughput": estimate(1000.0), "peak_memory": estimate(1e9)}
     base, candidate = (_accepted(*[metrics] * 8, yardstick=seconds) for seconds in (1e-6, 2e-6))
-    base = dataclasses.replace(
-        base, earlier=tuple(dataclasses.replace(s, yardstick=1e-6) for s in base.earlier)
-    )
     (one,) = _compared(base, candidate).measurements
     assert {row.metric: row.verdict for row in one.rows} == {
         "throughput": Verdict.INCONCLUSIVE,

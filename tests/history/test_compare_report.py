@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 import pytest
-from builders import ENVIRONMENT, MACHINE, estimate
+from builders import ENVIRONMENT, MACHINE, estimate, with_session
 from entries import TEST, commit_of, make_entry, make_run
 
 from pytest_dlperf.history.compare import compare_sides
@@ -71,7 +71,7 @@ def compare() -> Compare:
         left_out=("2 INVALID measurements of main",),
     )
     both = tuple(
-        dataclasses.replace(e, found=dataclasses.replace(e.found, environment=NEWER))
+        dataclasses.replace(e, found=with_session(e.found, environment=NEWER))
         for e in candidate.entries
     )
     return _compare(old, dataclasses.replace(candidate, entries=both + new.entries))

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from pytest_dlperf.errors import HistoryError, UsageError
 from pytest_dlperf.history.database import database_of
-from pytest_dlperf.history.history_errors import DatabaseErrorMessages, of_postgres
 from pytest_dlperf.history.store import open_history
 from pytest_dlperf.history.url import ServerUrl, default_url, parse_url
 
@@ -91,10 +90,9 @@ def test_places_hold_no_secret(password: str, other: str) -> None:
 def test_what_drivers_say_holds_no_secret(password: str, other: str) -> None:
     """A secret is masked in whatever a driver or a server says, coded or not."""
     url = f"postgresql://user:{quote(password, safe='')}@host/base?y={quote(other, safe='')}"
-    found = _server(url)
-    told = DatabaseErrorMessages(found.place, found.secrets, of_postgres)
+    database = database_of(url)
     for said in (password, other, quote(password, safe=""), f"<{other}{password}>", url):
-        with pytest.raises(HistoryError) as caught, told():
+        with pytest.raises(HistoryError) as caught, database.explained_errors():
             raise OSError(said)
         assert not _leaks(password, str(caught.value))
         assert not _leaks(other, str(caught.value))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from builders import ENVIRONMENT, MACHINE, estimate, make_accepted, make_rows
+from builders import ENVIRONMENT, MACHINE, continued, estimate, make_accepted, make_rows
 from history_entries import OTHER, TEST, make_entry, make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -307,12 +307,12 @@ class TestBaselines:
         store = HistoryBaselines(history, run, Selection("main"))
         first = make_accepted(yardstick=1.0)
         store.save(TEST, "", first)
-        store.save(TEST, "next", dataclasses.replace(first, earlier=first.sessions))
+        store.save(TEST, "next", continued(first.sessions, first))
         entries = history.entries(Query())
         assert [(entry.name, entry.renews) for entry in entries] == [("next", False), ("", True)]
         assert {entry.verdict for entry in entries} == {Verdict.NEW}
         assert {entry.found.revision for entry in entries} == {run.revision}
-        assert {entry.found.earlier for entry in entries} == {()}
+        assert {len(entry.found.sessions) for entry in entries} == {1}
         # Accepted on purpose, though the code had changes; the other was not.
         assert self._yardsticks(history, Selection("main")) == [1]
         assert self._yardsticks(history, Selection("main"), "next") == []
@@ -364,19 +364,19 @@ class TestSqliteFile:
         path.write_bytes(content)
         error = _refused(f"sqlite:///{path}")
         assert error.place == str(path)
-        assert "no SQLite database" in error.problem or "damaged" in error.problem
+        assert "file is not a database" in error.problem or "damaged" in error.problem
         assert path.read_bytes() == content
 
     def test_a_folder_in_its_place(self, path: Path) -> None:
         """That is said, and the folder stays."""
         path.mkdir()
-        assert "cannot be opened" in _refused(f"sqlite:///{path}").problem
+        assert "unable to open database file" in _refused(f"sqlite:///{path}").problem
         assert list(path.iterdir()) == []
 
     def test_a_file_in_the_place_of_the_folder(self, path: Path) -> None:
         """That is said, and the file stays."""
         path.write_text("mine")
-        assert "cannot be opened" in _refused(f"sqlite:///{path}/h.sqlite").problem
+        assert "File exists" in _refused(f"sqlite:///{path}/h.sqlite").problem
         assert path.read_text() == "mine"
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write to everything")
@@ -412,7 +412,7 @@ class TestSqliteFile:
         del history  # it is there
         monkeypatch.setattr(history_database, "LOCK_SECONDS", 0.05)
         with closing(open_history(f"sqlite:///{path}")) as waiting, self._locked(path):
-            with pytest.raises(HistoryError, match="kept it locked"):
+            with pytest.raises(HistoryError, match="database is locked"):
                 waiting.add(make_entry(make_run(1)))
             assert waiting.entries(Query()) == ()  # who reads does not wait
 
@@ -420,7 +420,7 @@ class TestSqliteFile:
         """The same of a place that has no tables yet."""
         monkeypatch.setattr(history_database, "LOCK_SECONDS", 0.05)
         with self._locked(path):
-            assert "kept it locked" in _refused(f"sqlite:///{path}").problem
+            assert "database is locked" in _refused(f"sqlite:///{path}").problem
 
     @staticmethod
     @contextmanager

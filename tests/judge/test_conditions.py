@@ -1,8 +1,6 @@
-"""Day: when a machine is too different for speeds to be judged, and what is allowed for."""
+"""When a machine's conditions keep speeds from being judged, and what is allowed for."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import pytest
 from builders import make_accepted, make_measurement
@@ -24,7 +22,9 @@ def _plan(*budgets: str, scenario: Scenario | None = None) -> Plan:
     return plan([Options(budgets=budgets, scenario=scenario)])
 
 
-def _day(yardstick: float | None, then: float | None = 1e-6, **usage: float) -> MachineConditions:
+def _conditions(
+    yardstick: float | None, then: float | None = 1e-6, **usage: float
+) -> MachineConditions:
     used = Consumption(0.001, 1.0, 1, 1, usage.get("others"), usage.get("stolen"))
     return conditions_of(
         _plan(),
@@ -48,40 +48,38 @@ def _day(yardstick: float | None, then: float | None = 1e-6, **usage: float) -> 
 )
 def test_the_yardstick(yardstick: float, *, alike: bool, noted: bool) -> None:
     """Up to a quarter slower is allowed for, and said; beyond that nothing is judged."""
-    day = _day(yardstick)
+    conditions = _conditions(yardstick)
 
-    assert (not day.unlike, bool(day.note)) == (alike, noted)
-    said = f"{yardstick * 1e6:.2f} times as long" in day.unlike + day.note
+    assert (not conditions.speed_changed, bool(conditions.note)) == (alike, noted)
+    said = f"{yardstick * 1e6:.2f} times as long" in conditions.speed_changed + conditions.note
     assert said is (noted or not alike)
 
 
 @pytest.mark.parametrize(("now", "then"), [(None, 1e-6), (9e-6, None), (None, None)])
 def test_without_a_yardstick(now: float | None, then: float | None) -> None:
-    """Where it was not measured, then or now, there is nothing to be said of it."""
-    day = _day(now, then)
+    """Without a measurement on both sides there is no change of speed."""
+    conditions = _conditions(now, then)
 
-    assert (day.unlike, day.note) == ("", "")
+    assert (conditions.speed_changed, conditions.note) == ("", "")
 
 
 def test_the_yardstick_of_all_sessions() -> None:
     """It is held against their geometric mean."""
     first = make_accepted(yardstick=1e-6)
-    accepted = dataclasses.replace(first, yardstick=4e-6, earlier=first.sessions)
+    accepted = make_accepted(yardstick=4e-6, earlier=first.sessions)
     found = make_measurement()
 
     for yardstick, alike in ((2e-6, True), (1e-6, False), (4e-6, False)):
-        day = conditions_of(_plan(), found, accepted, yardstick, alpha=0.01, beta=0.05)
-        assert (not day.unlike) is alike
+        conditions = conditions_of(_plan(), found, accepted, yardstick, alpha=0.01, beta=0.05)
+        assert (not conditions.speed_changed) is alike
 
 
-def test_unquiet() -> None:
-    """What others and the host took is said when it was too much."""
-    assert _day(None, others=0.1, stolen=0.01).unquiet == ""
-    assert "other processes took 30%" in _day(None, others=0.3).unquiet
-    assert "its host took 6%" in _day(None, stolen=0.06).unquiet
-    assert (
-        conditions_of(_plan(), make_measurement(), None, None, alpha=0.01, beta=0.05).unquiet == ""
-    )
+def test_a_noisy_machine() -> None:
+    """The share that other processes and the host took is named if it was too much."""
+    assert _conditions(None, others=0.1, stolen=0.01).noisy == ""
+    assert "other processes took 30%" in _conditions(None, others=0.3).noisy
+    assert "its host took 6%" in _conditions(None, stolen=0.06).noisy
+    assert conditions_of(_plan(), make_measurement(), None, None, alpha=0.01, beta=0.05).noisy == ""
 
 
 def test_what_the_machine_scales() -> None:

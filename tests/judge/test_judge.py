@@ -446,8 +446,8 @@ def _rates(
         ]
         earlier = tuple(BaselineSession(one, ENVIRONMENT, REVISION) for one in before[:-1])
         accepted = make_accepted(before[-1], earlier=earlier)
-        day = MachineConditions(alpha=0.01, beta=0.05)
-        (judged,) = judge(make_measurement(now), parsed, accepted, ENVIRONMENT, "", day)
+        conditions = MachineConditions(alpha=0.01, beta=0.05)
+        (judged,) = judge(make_measurement(now), parsed, accepted, ENVIRONMENT, "", conditions)
         found[judged.verdict] += 1 / runs
     return found
 
@@ -494,7 +494,9 @@ def test_a_quiet_machine_sees_more() -> None:
     assert _rates(30, spread=0.01)[PASS] >= 0.9
 
 
-def _judged(day: MachineConditions, now: float = 500.0, metric: str = "throughput") -> Judgement:
+def _judged(
+    conditions: MachineConditions, now: float = 500.0, metric: str = "throughput"
+) -> Judgement:
     """Half of the throughput, or twice the p99, of a baseline whose yardstick took 1 us."""
     accepted = make_accepted(
         {"throughput": estimate(1000.0), "p99": estimate(250.0), "peak_memory": estimate(250.0)},
@@ -502,25 +504,28 @@ def _judged(day: MachineConditions, now: float = 500.0, metric: str = "throughpu
     )
     budget = f"{metric} {'>=' if metric == 'throughput' else '<='} baseline"
     found = make_measurement({metric: estimate(now)})
-    (judgement,) = judge(found, [parse_budget(budget)], accepted, ENVIRONMENT, "", day)
+    (judgement,) = judge(found, [parse_budget(budget)], accepted, ENVIRONMENT, "", conditions)
     return judgement
 
 
 @pytest.mark.parametrize(
-    "day",
-    [MachineConditions(unquiet="others took 34 %"), MachineConditions(unlike="it took 2 times")],
+    "conditions",
+    [
+        MachineConditions(noisy="others took 34 %"),
+        MachineConditions(speed_changed="it took 2 times"),
+    ],
 )
-def test_a_day_that_says_nothing(day: MachineConditions) -> None:
-    """On a busy or strange machine speeds are not judged, for that reason; memory is."""
+def test_speeds_are_left_open_in_other_conditions(conditions: MachineConditions) -> None:
+    """On a noisy or changed machine speeds are not judged, for that reason; memory is."""
     for metric in ("throughput", "p99"):
-        judgement = _judged(day, metric=metric)
+        judgement = _judged(conditions, metric=metric)
         assert (judgement.verdict, judgement.fails_at) == (INCONCLUSIVE, None)
-        assert judgement.reason == day.unquiet + day.unlike
+        assert judgement.reason == conditions.noisy + conditions.speed_changed
         assert not judgement.incomparable
-    assert _judged(day, metric="peak_memory").verdict is FAIL
+    assert _judged(conditions, metric="peak_memory").verdict is FAIL
 
 
-def test_a_slow_day_is_allowed_for() -> None:
+def test_a_slower_machine_is_allowed_for() -> None:
     """What slowed the yardstick as much is no loss, and the limit is what it would be today."""
     scaled = frozenset({"throughput"})
 
@@ -614,11 +619,11 @@ def test_a_goal_that_was_reached() -> None:
 def test_training_on_another_day(name: str) -> None:
     """A machine that is not what it was leaves the times of a training open, and scales none."""
     now, then = make_measurement({name: estimate(20.0)}), make_accepted({name: estimate(10.0)})
-    for day in (
-        MachineConditions(unlike="it is slower"),
-        MachineConditions(unquiet="others took 30 %"),
+    for conditions in (
+        MachineConditions(speed_changed="it is slower"),
+        MachineConditions(noisy="others took 30 %"),
     ):
         budget = parse_budget(f"{name} <= baseline")
-        (judgement,) = judge(now, [budget], then, ENVIRONMENT, MISSING, day)
+        (judgement,) = judge(now, [budget], then, ENVIRONMENT, MISSING, conditions)
         assert judgement.verdict is INCONCLUSIVE
     assert name not in scaled_metrics_of("ClosedLoop(clients=8)")

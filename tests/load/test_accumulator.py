@@ -1,4 +1,4 @@
-"""Teller: the same tally, however a run is cut into segments, and whether it is folded or not."""
+"""Accumulator: the same totals however a run is cut, and whether or not it is bucketed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from builders import make_samples, tally_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_dlperf.load.accumulator import TimeBuckets
 from pytest_dlperf.load.samples import Outcome, Samples
 from pytest_dlperf.load.summary import summarise_load
 from pytest_dlperf.load.totals import CountedLatencies, EachLatency, LoadTotals, few_sizes
@@ -27,12 +28,12 @@ PERCENTS = (50.0, 90.0, 99.0)
 def segments(samples: Samples, places: Sequence[int]) -> list[Samples]:
     """A run cut after some of its calls; what belongs to its end stays with the last segment."""
     borders = sorted({0, len(samples.stop), *(place % len(samples.stop) for place in places)})
-    found = []
+    parts = []
     for begin, end in itertools.pairwise(borders):
         first = int(samples.stop[begin - 1]) if begin else 0
         requests = slice(first, int(samples.stop[end - 1]))
         last = end == len(samples.stop)
-        found.append(
+        parts.append(
             replace(
                 samples,
                 first=first,
@@ -47,26 +48,26 @@ def segments(samples: Samples, places: Sequence[int]) -> list[Samples]:
                 rejected=samples.rejected if last else 0,
             )
         )
-    return found
+    return parts
 
 
-def plain(tally: LoadTotals) -> list[object]:
-    """Everything that a tally says, comparable."""
+def plain(totals: LoadTotals) -> list[object]:
+    """Everything that a totals says, comparable."""
     columns = [
         getattr(table, name).tolist()
-        for table in (tally.blocks, tally.points)
+        for table in (totals.blocks, totals.points)
         for name in ("ends_ns", "calls", "requests", "good", "within", "queries", "latency_ns")
     ]
-    curve = [tally.point_latencies.quantile_ns(share).tolist() for share in (0.5, 0.99)]
+    curve = [totals.point_latencies.quantile_ns(share).tolist() for share in (0.5, 0.99)]
     return [
         *columns,
         str(curve),  # as text, since NaN differs from itself
-        tally.latencies.percentiles(PERCENTS) if tally.queries else None,
-        (tally.longest_ns, tally.point_ns, tally.queue_ns, tally.service_ns, tally.span_ns),
-        dict(tally.batch_sizes),
-        tally.replicas,
-        tally.wakes,
-        (tally.in_time, tally.unfinished, tally.rejected, tally.total),
+        totals.latencies.percentiles(PERCENTS) if totals.queries else None,
+        (totals.longest_ns, totals.point_ns, totals.queue_ns, totals.service_ns, totals.span_ns),
+        dict(totals.batch_sizes),
+        totals.replicas,
+        totals.wake_ups,
+        (totals.in_time, totals.unfinished, totals.rejected, totals.total),
     ]
 
 
@@ -102,12 +103,12 @@ def runs(draw: st.DrawFn) -> Samples:
 def test_where_a_run_is_cut_makes_no_difference(
     samples: Samples, places: list[int], exact: int, seconds: float
 ) -> None:
-    """Segments of any cutting give the tally of the whole, exact or folded, early or late."""
-    told = {"seconds": seconds, "replicas": 2, "slo": 0.004}
+    """Segments of any cutting give the totals of the whole, exact or folded, early or late."""
+    settings = {"seconds": seconds, "replicas": 2, "slo": 0.004}
     exact = 0 if exact < len(samples.outcome) else exact
-    whole = tally_of(samples, exact=exact, **told)
+    whole = tally_of(samples, exact=exact, **settings)
 
-    cut = tally_of(*segments(samples, places), exact=exact, **told)
+    cut = tally_of(*segments(samples, places), exact=exact, **settings)
 
     assert plain(cut) == plain(whole)
 
@@ -127,8 +128,8 @@ def test_when_a_run_is_folded_makes_no_difference(
 @given(runs(), st.floats(1e-3, 3))
 def test_folding_loses_a_thousandth_at_most(samples: Samples, seconds: float) -> None:
     """Counts, sums and curves are exact in a folded run; percentiles and medians are to 0.1 %."""
-    told = {"seconds": seconds, "replicas": 2, "slo": 0.004}
-    exact, folded = tally_of(samples, **told), tally_of(samples, exact=0, **told)
+    settings = {"seconds": seconds, "replicas": 2, "slo": 0.004}
+    exact, folded = tally_of(samples, **settings), tally_of(samples, exact=0, **settings)
 
     assert isinstance(exact.latencies, EachLatency)
     assert isinstance(folded.latencies, CountedLatencies)
@@ -140,9 +141,9 @@ def test_folding_loses_a_thousandth_at_most(samples: Samples, seconds: float) ->
     np.testing.assert_array_equal(folded.points.requests, exact.points.requests)
     if not exact.queries:
         return
-    found, truth = folded.latencies.percentiles(PERCENTS), exact.latencies.percentiles(PERCENTS)
+    estimates, truth = folded.latencies.percentiles(PERCENTS), exact.latencies.percentiles(PERCENTS)
     for percent in PERCENTS:
-        assert found[percent].value == pytest.approx(truth[percent].value, rel=ERROR, abs=1e-9)
+        assert estimates[percent].value == pytest.approx(truth[percent].value, rel=ERROR, abs=1e-9)
 
 
 def steady(calls: int, size: int = 10) -> Samples:
@@ -177,27 +178,27 @@ def test_a_folded_run_has_the_metrics_of_an_exact_one() -> None:
 @pytest.mark.parametrize("exact", [0, 10**6])
 def test_a_run_that_overran(exact: int) -> None:
     """A run of a hundred times its time is cut into blocks and points all the same, and few."""
-    tally = tally_of(steady(10_000), seconds=0.1, exact=exact)
+    totals = tally_of(steady(10_000), seconds=0.1, exact=exact)
 
-    assert len(tally.blocks) == 20
-    assert tally.blocks.requests.tolist() == pytest.approx([5000] * 20, rel=0.1)
-    assert 20 <= len(tally.points) <= 400
-    assert tally.points.requests.sum() == 100_000
+    assert len(totals.blocks) == 20
+    assert totals.blocks.requests.tolist() == pytest.approx([5000] * 20, rel=0.1)
+    assert 20 <= len(totals.points) <= 400
+    assert totals.points.requests.sum() == 100_000
 
 
 def test_each_replicas_work_by_hand() -> None:
     """Busy time, calls, requests and share of the run, one that had nothing to do included."""
     samples = make_samples([3, 1, 2], [40, 90, 100], dispatched_ns=[0, 40, 70], replica=[0, 0, 2])
 
-    tally = tally_of(samples, replicas=3)
+    totals = tally_of(samples, replicas=3)
 
-    assert [(work.busy_ns, work.calls, work.requests) for work in tally.replicas] == [
+    assert [(work.busy_ns, work.calls, work.requests) for work in totals.replicas] == [
         (90, 2, 4),
         (0, 0, 0),
         (30, 1, 2),
     ]
-    assert tally.utilisation == (0.9, 0.0, 0.3)
-    assert tally.batch_sizes == {1: 1, 2: 1, 3: 1}
+    assert totals.utilisation == (0.9, 0.0, 0.3)
+    assert totals.batch_sizes == {1: 1, 2: 1, 3: 1}
 
 
 @pytest.mark.parametrize(
@@ -213,11 +214,11 @@ def test_many_batch_sizes_are_folded(sizes: range, shown: dict[int, int]) -> Non
 
 
 def test_nothing_happened() -> None:
-    """A run without a call has a tally too: of nothing."""
-    tally = tally_of(make_samples([], [], unfinished=2))
+    """A run without a call has a totals too: of nothing."""
+    totals = tally_of(make_samples([], [], unfinished=2))
 
-    assert (tally.calls, tally.answered, tally.queries, tally.total) == (0, 0, 0, 2)
-    assert tally.span_ns == 0
+    assert (totals.calls, totals.answered, totals.queries, totals.total) == (0, 0, 0, 2)
+    assert totals.span_ns == 0
 
 
 def test_errors_within_the_limit_are_no_goodput() -> None:
@@ -226,6 +227,45 @@ def test_errors_within_the_limit_are_no_goodput() -> None:
         [4], [1000], intended_ns=[0, 500, 700, 800], outcome=[0, 0, Outcome.EXCEPTION, 0]
     )
 
-    tally = tally_of(samples, slo=500e-9)
+    totals = tally_of(samples, slo=500e-9)
 
-    assert tally.blocks.within.tolist() == [2]
+    assert totals.blocks.within.tolist() == [2]
+
+
+@given(st.floats(1e-6, 1e5), st.integers(0, 10**18), st.lists(st.integers(0, 10**15), min_size=1))
+def test_every_time_has_its_bucket(seconds: float, started: int, offsets: list[int]) -> None:
+    """However long a run takes, there are 400 buckets at most, in order, each in its point."""
+    buckets = TimeBuckets(started, seconds)
+    ends = started + np.sort(np.array(offsets, np.int64))
+    buckets.reach(int(ends[-1]))
+
+    bucket = buckets.bucket(ends)
+
+    span = int(ends[-1]) - started
+    assert (bucket >= 0).all()
+    assert (bucket < buckets.count).all()
+    assert (np.diff(bucket) >= 0).all()
+    np.testing.assert_array_equal(buckets.point(ends, span), buckets.point_of_buckets(span)[bucket])
+    assert buckets.points(span) <= buckets.count
+
+
+@given(st.floats(1e-6, 1e5), st.integers(1, 10**15), st.integers(1, 10**15))
+def test_reaching_step_by_step(seconds: float, near: int, far: int) -> None:
+    """How the buckets came to reach so far makes no difference."""
+    at_once, by_steps = TimeBuckets(0, seconds), TimeBuckets(0, seconds)
+
+    by_steps.reach(min(near, far))
+    by_steps.reach(max(near, far))
+    at_once.reach(max(near, far))
+
+    assert (by_steps.width_ns, by_steps.point_ns) == (at_once.width_ns, at_once.point_ns)
+
+
+def test_a_run_of_its_time_has_200_windows() -> None:
+    """Five seconds: buckets of 25 ms, four to a point; what ends on a border belongs before it."""
+    buckets = TimeBuckets(1000, 5.0)
+
+    assert buckets.width_ns == 25_000_000
+    assert buckets.point_ns == 100_000_000
+    ends = 1000 + np.array([0, 1, 25_000_000, 25_000_001, 5_000_000_000])
+    assert buckets.bucket(ends).tolist() == [0, 0, 0, 1, 199]

@@ -1,4 +1,4 @@
-"""Stretches: sums over stretches of time."""
+"""Intervals: sums over intervals of time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GAPS = st.lists(st.integers(1, 1_000_000), min_size=1, max_size=60)
 
 
 @given(GAPS, st.integers(1, 25), st.integers(0, 10**15), st.randoms(use_true_random=False))
-def test_blocks_are_stretches_of_time(
+def test_blocks_are_intervals_of_time(
     gaps: list[int], count: int, started: int, random: np.random.Generator
 ) -> None:
     """Blocks follow one another in time, are numbered without gaps, and are `count` at most."""
@@ -34,7 +34,7 @@ def test_blocks_are_equally_long() -> None:
 
 
 def test_blocks_of_a_pause() -> None:
-    """A stretch in which nothing ended is no block of its own."""
+    """An interval in which nothing ended is no block of its own."""
     assert blocks_of(np.array([10, 20, 1000]), 0, 10).tolist() == [0, 0, 1]
 
 
@@ -68,8 +68,8 @@ def test_calls_by_hand() -> None:
     assert calls.seconds(0).tolist() == pytest.approx([50e-9, 40e-9])
 
 
-def test_longer_stretches_by_hand() -> None:
-    """Sums are added, the latest end counts, and a stretch in which nothing ended is empty."""
+def test_longer_intervals_by_hand() -> None:
+    """Sums are added, the latest end counts, and an interval in which nothing ended is empty."""
     calls = Reading(None).read(make_samples([2, 1, 4], [50, 90, 70])).calls
 
     grouped = calls.grouped(np.array([0, 2, 2]), 3)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from early_stopping import early_stopping_bound
 from scipy import stats
 
 from pytest_dlperf.load.arrivals import arrivals
 from pytest_dlperf.load.scenarios import Burst, Constant, OpenLoop, Server
-from pytest_dlperf.statistics.percentiles import early_stopping_bound
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,6 +142,6 @@ def test_early_stopping_is_loadgens(requests: int, tmp_path: Path) -> None:
 
 
 def _number(text: str, before: str) -> int:
-    found = re.search(rf"{before}(\d+)", text)
-    assert found, text
-    return int(found[1])
+    match = re.search(rf"{before}(\d+)", text)
+    assert match, text
+    return int(match[1])

@@ -1,4 +1,4 @@
-"""Steadiness: drift is told from noise, and overload from keeping up."""
+"""Drift, overload, leaks, lateness and the diagnosis of a load, in words."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from builders import make_samples, tally_of
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pytest_dlperf.load.quality import drift, growth, shortfall
+from pytest_dlperf.load.quality import diagnose, drift, growth, lateness, shortfall
 
 if TYPE_CHECKING:
     from pytest_dlperf.load.totals import LoadTotals
 
 SECOND = 1_000_000_000
+MS = 1_000_000
 
 
 def closed_loop(milliseconds: np.ndarray) -> LoadTotals:
-    """One request a call, back to back, each taking so long."""
+    """One request a call, back to back, with these service times."""
     done = np.cumsum(milliseconds * 1e6).astype(np.int64)
     begun = np.concatenate([[0], done[:-1]])
     return tally_of(
@@ -51,7 +54,7 @@ def test_noise_is_no_drift() -> None:
     assert seen <= 10
 
 
-def test_two_stretches_are_no_trend() -> None:
+def test_two_intervals_are_no_trend() -> None:
     """Too short a run says nothing."""
     assert drift(closed_loop(np.array([1.0, 9.0]))) == ""
 
@@ -102,3 +105,77 @@ def test_steady_growth_is_a_leak() -> None:
 def test_other_memory_is_no_leak(resident: list[int]) -> None:
     """Buffers allocated at first, a few MiB, and what is given back are no leak."""
     assert growth(resident, 1000) == ""
+
+
+def test_text_by_hand() -> None:
+    """Median queue and service times, mean batch and busy cores are said, with units."""
+    samples = make_samples(
+        [3, 1],
+        [10 * MS, 20 * MS],
+        dispatched_ns=[4 * MS, 12 * MS],
+        intended_ns=[0, 1 * MS, 2 * MS, 11 * MS],
+    )
+    # Queues: 4, 3, 2 and 1 ms; service: 6 and 8 ms.
+    assert diagnose(tally_of(samples), 1.5) == (
+        "median 2.5 ms in the queue and 7 ms in the target, 2.0 requests a call, "
+        "replica 70 % busy, 1.50 cores busy"
+    )
+
+
+@pytest.mark.parametrize(
+    ("service_ms", "busy_cores", "waits"),
+    [
+        (9, 0.1, True),  # in the target nine tenths of the time, and nothing computes
+        (9, 0.9, False),
+        (9, 0.3, False),
+        (1, 0.0, False),  # hardly in the target at all: it is the load that waits
+    ],
+)
+def test_waiting_is_told_from_computing(service_ms: int, busy_cores: float, *, waits: bool) -> None:
+    """A target that is busy while no processor is waits, and that is said."""
+    starts = [10 * MS * i for i in range(10)]
+    samples = make_samples(
+        [1] * 10, [start + service_ms * MS for start in starts], dispatched_ns=starts
+    )
+    assert ("rather than computes" in diagnose(tally_of(samples), busy_cores)) is waits
+
+
+def test_an_instant() -> None:
+    """A run that took no time is described, not divided by."""
+    assert diagnose(tally_of(make_samples([1], [0])), 0.0).startswith("median 0 ns")
+
+
+@pytest.mark.parametrize(
+    ("calls", "late_ns", "late"),
+    [
+        (100, [], False),
+        (100, [0] * 100, False),
+        (100, [MS] * 100, False),  # at the bound is in time
+        (100, [MS + 1] + [0] * 99, False),  # one in a hundred is allowed
+        (100, [MS + 1] * 2, True),
+        (99, [MS + 1], True),
+        (1000, [5 * MS] * 10, False),
+        (1000, [5 * MS] * 11, True),
+    ],
+)
+def test_bound(calls: int, late_ns: list[int], *, late: bool) -> None:
+    """More than one call in a hundred woken more than 1 ms late spoils the run."""
+    samples = make_samples([1] * calls, list(range(1, calls + 1)), late_ns=late_ns)
+    assert bool(lateness(tally_of(samples))) is late
+
+
+def test_text() -> None:
+    """The reason names how many calls were late and the worst of them."""
+    samples = make_samples([1] * 50, list(range(1, 51)), late_ns=[2 * MS, 30 * MS, 0])
+    text = lateness(tally_of(samples))
+    assert "for 2 of 50 calls" in text
+    assert "worst 30 ms" in text
+
+
+@given(st.lists(st.integers(0, 10 * MS), max_size=30), st.integers(1, 200))
+def test_a_busy_target_is_not_late(late_ns: list[int], calls: int) -> None:
+    """Only waking counts: however long requests queue, the run is as valid as its wake-ups are."""
+    quick = make_samples([1] * calls, [1] * calls, late_ns=late_ns)
+    slow = make_samples([1] * calls, [10**12] * calls, late_ns=late_ns)
+    assert lateness(tally_of(quick)) == lateness(tally_of(slow))
+    assert bool(lateness(tally_of(quick))) is (sum(ns > MS for ns in late_ns) > calls / 100)

@@ -86,12 +86,12 @@ def test_percentiles_need_their_requests(calls: int) -> None:
             assert str(needed) in summary.refused[name]
 
 
-def test_too_few_stretches() -> None:
-    """Fewer than ten stretches with calls in them say nothing about the noise: no speeds."""
+def test_too_few_intervals() -> None:
+    """Fewer than ten intervals with calls in them say nothing about the noise: no speeds."""
     done = [(i + 1) * 10 * MS for i in range(9)]
     summary = summarise_load(tally_of(make_samples([500] * 9, done)), latencies=True)
     assert summary.refused.keys() == {"throughput", *LATENCIES}
-    assert "9 calls in 9 of 20 stretches" in summary.refused["p50"]
+    assert "9 calls in 9 of 20 intervals" in summary.refused["p50"]
     assert summary.metrics.keys() == {"errors"}
 
 
@@ -105,7 +105,7 @@ def test_no_good_answer() -> None:
     assert summary.refused.keys() == {"throughput", *LATENCIES}
 
 
-def test_good_answers_in_one_stretch_only() -> None:
+def test_good_answers_in_one_interval_only() -> None:
     """A target that dies at once leaves every latency measured or refused, none forgotten."""
     outcome = [Outcome.OK] * 200 + [Outcome.EXCEPTION] * 9800
     summary = summarise_load(tally_of(_steady(outcome=outcome)), latencies=True)

@@ -38,17 +38,17 @@ def evaluation(*, reference: bool = True, longest: int = 8) -> AnswerEvaluation:
     )
 
 
-def right(asked: AnswerEvaluation, start: int, stop: int) -> NDArray[np.float64]:
+def right(source: AnswerEvaluation, start: int, stop: int) -> NDArray[np.float64]:
     """The right answers to some requests."""
-    answers: NDArray[np.float64] = ANSWERS[asked.inputs(start, stop)[:, 0].astype(int)]
+    answers: NDArray[np.float64] = ANSWERS[source.inputs(start, stop)[:, 0].astype(int)]
     return answers
 
 
 def test_rows_are_asked_equally_often() -> None:
     """Over whole passes every row is asked the same number of times, in the seeded order."""
-    asked = evaluation(longest=7)
+    source = evaluation(longest=7)
 
-    rows = np.concatenate([asked.inputs(i, i + 7)[:, 0] for i in range(0, 7 * ROWS, 7)])
+    rows = np.concatenate([source.inputs(i, i + 7)[:, 0] for i in range(0, 7 * ROWS, 7)])
 
     assert set(np.bincount(rows.astype(int))) == {7}
     np.testing.assert_array_equal(rows[:ROWS], ORDER)
@@ -56,9 +56,9 @@ def test_rows_are_asked_equally_often() -> None:
 
 def test_a_batch_may_be_larger_than_the_data() -> None:
     """Rows are repeated to fill a batch."""
-    asked = evaluation(longest=100)
+    source = evaluation(longest=100)
 
-    np.testing.assert_array_equal(asked.inputs(0, 100)[:, 0], np.resize(ORDER, 100))
+    np.testing.assert_array_equal(source.inputs(0, 100)[:, 0], np.resize(ORDER, 100))
 
 
 def test_inputs_cannot_be_changed_by_the_target() -> None:
@@ -69,72 +69,72 @@ def test_inputs_cannot_be_changed_by_the_target() -> None:
 
 def test_right_answers_score_fully() -> None:
     """Every row right: accuracy 1, no errors, outcomes all OK."""
-    asked = evaluation()
+    source = evaluation()
     for start in range(0, ROWS, 6):
-        asked.answer(start, start + 6, right(asked, start, start + 6))
-    asked.finish()
+        source.answer(start, start + 6, right(source, start, start + 6))
+    source.finish()
 
-    assert asked.score is not None
-    np.testing.assert_array_equal(asked.score.answered, np.ones(ROWS))
-    np.testing.assert_array_equal(asked.score.right, np.ones(ROWS))
-    assert asked.errors == ()
-    assert not asked.outcomes(0, ROWS).any()
+    assert source.score is not None
+    np.testing.assert_array_equal(source.score.answered, np.ones(ROWS))
+    np.testing.assert_array_equal(source.score.right, np.ones(ROWS))
+    assert source.errors == ()
+    assert not source.outcomes(0, ROWS).any()
 
 
 def test_the_score_is_by_original_row() -> None:
     """A row that is answered wrongly is found at its own place in the data."""
-    asked = evaluation(reference=False)
-    answers = right(asked, 0, 8)
+    source = evaluation(reference=False)
+    answers = right(source, 0, 8)
     answers[3] = np.roll(answers[3], 1)
-    asked.answer(0, 8, answers)
-    asked.finish()
+    source.answer(0, 8, answers)
+    source.finish()
 
-    assert asked.score is not None
-    wrong = np.flatnonzero((asked.score.answered > 0) & (asked.score.right == 0))
+    assert source.score is not None
+    wrong = np.flatnonzero((source.score.answered > 0) & (source.score.right == 0))
     np.testing.assert_array_equal(wrong, [ORDER[3]])
 
 
 def test_swapped_rows_are_named() -> None:
     """Two rows that got each other's answers are errors, and one of them is named."""
-    asked = evaluation()
-    answers = right(asked, 0, 8)
+    source = evaluation()
+    answers = right(source, 0, 8)
     first = 0
     second = next(i for i in range(8) if LABELS[ORDER[i]] != LABELS[ORDER[0]])
     answers[[first, second]] = answers[[second, first]]
-    asked.answer(0, 8, answers)
-    asked.finish()
+    source.answer(0, 8, answers)
+    source.finish()
 
-    (error,) = asked.errors
+    (error,) = source.errors
     assert error.kind == "rows mixed up"
     assert error.requests == 2
     assert f"row {ORDER[first]} got the answer of row" in error.example
-    assert list(asked.outcomes(0, 8)).count(Outcome.MIXED_UP) == 2
+    assert list(source.outcomes(0, 8)).count(Outcome.MIXED_UP) == 2
 
 
 def test_an_answer_of_nobody_is_a_changed_one() -> None:
     """An answer that no row has is counted as changed under load."""
-    asked = evaluation()
-    answers = right(asked, 0, 4)
+    source = evaluation()
+    answers = right(source, 0, 4)
     answers[2] = 0.5
-    asked.answer(0, 4, answers)
-    asked.finish()
+    source.answer(0, 4, answers)
+    source.finish()
 
-    assert [(error.kind, error.requests) for error in asked.errors] == [("answer changed", 1)]
+    assert [(error.kind, error.requests) for error in source.errors] == [("answer changed", 1)]
 
 
 def test_values_that_are_not_finite_are_named_by_row() -> None:
     """NaN and infinity are errors, each row named, and are not scored."""
-    asked = evaluation()
-    answers = right(asked, 0, 4)
+    source = evaluation()
+    answers = right(source, 0, 4)
     answers[1, 0], answers[2, 2] = np.nan, np.inf
-    asked.answer(0, 4, answers)
-    asked.finish()
+    source.answer(0, 4, answers)
+    source.finish()
 
-    (error,) = asked.errors
+    (error,) = source.errors
     assert (error.kind, error.requests) == ("not finite", 2)
     assert ", ".join(str(row) for row in sorted(ORDER[1:3])) in error.example
-    assert asked.score is not None
-    assert asked.score.answered.sum() == 2
+    assert source.score is not None
+    assert source.score.answered.sum() == 2
 
 
 @pytest.mark.parametrize(
@@ -144,66 +144,66 @@ def test_values_that_are_not_finite_are_named_by_row() -> None:
 )
 def test_answers_of_another_shape_are_errors(outputs: object) -> None:
     """Whatever does not hold one answer a request counts for the whole batch."""
-    asked = evaluation()
+    source = evaluation()
 
-    asked.answer(0, 4, outputs)
-    asked.finish()
+    source.answer(0, 4, outputs)
+    source.finish()
 
-    assert [(error.kind, error.requests) for error in asked.errors] == [("wrong shape", 4)]
-    assert set(asked.outcomes(0, 4)) == {Outcome.WRONG_SHAPE}
+    assert [(error.kind, error.requests) for error in source.errors] == [("wrong shape", 4)]
+    assert set(source.outcomes(0, 4)) == {Outcome.WRONG_SHAPE}
 
 
 def test_exceptions_are_counted_by_type() -> None:
     """Each type is a kind of its own, with its first message."""
-    asked = evaluation()
-    asked.fail(0, 4, ValueError("first"))
-    asked.fail(4, 6, ValueError("second"))
-    asked.fail(6, 7, KeyError("third"))
+    source = evaluation()
+    source.fail(0, 4, ValueError("first"))
+    source.fail(4, 6, ValueError("second"))
+    source.fail(6, 7, KeyError("third"))
 
-    found = [(error.kind, error.requests, error.example) for error in asked.errors]
-    assert found == [("ValueError", 6, "first"), ("KeyError", 1, "'third'")]
+    errors = [(error.kind, error.requests, error.example) for error in source.errors]
+    assert errors == [("ValueError", 6, "first"), ("KeyError", 1, "'third'")]
 
 
 def test_outcomes_are_handed_over_once() -> None:
     """Each range of requests has its own outcomes, in whatever order answers came."""
-    asked = evaluation()
-    asked.answer(8, 12, None)
-    asked.fail(0, 4, ValueError())
-    asked.answer(4, 8, right(asked, 4, 8) * [[np.nan], [1], [1], [1]])
+    source = evaluation()
+    source.answer(8, 12, None)
+    source.fail(0, 4, ValueError())
+    source.answer(4, 8, right(source, 4, 8) * [[np.nan], [1], [1], [1]])
 
     bad, shape = Outcome.EXCEPTION, Outcome.WRONG_SHAPE
-    assert list(asked.outcomes(0, 6)) == [bad] * 4 + [Outcome.NOT_FINITE, Outcome.OK]
-    asked.fail(14, 16, KeyError())
-    assert list(asked.outcomes(6, 10)) == [Outcome.OK] * 2 + [shape] * 2
-    assert list(asked.outcomes(10, 16)) == [shape] * 2 + [Outcome.OK] * 2 + [bad] * 2
-    assert sum(error.requests for error in asked.errors) == 11
+    assert list(source.outcomes(0, 6)) == [bad] * 4 + [Outcome.NOT_FINITE, Outcome.OK]
+    source.fail(14, 16, KeyError())
+    assert list(source.outcomes(6, 10)) == [Outcome.OK] * 2 + [shape] * 2
+    assert list(source.outcomes(10, 16)) == [shape] * 2 + [Outcome.OK] * 2 + [bad] * 2
+    assert sum(error.requests for error in source.errors) == 11
 
 
 def test_a_reused_output_buffer_does_no_harm() -> None:
     """A target that writes every answer into the same array is scored as it answered."""
-    asked = evaluation()
+    source = evaluation()
     buffer = np.empty((5, CLASSES))
     for start in range(0, ROWS, 5):
-        buffer[:] = right(asked, start, start + 5)
-        asked.answer(start, start + 5, buffer)
-    asked.finish()
+        buffer[:] = right(source, start, start + 5)
+        source.answer(start, start + 5, buffer)
+    source.finish()
 
-    assert asked.errors == ()
-    assert asked.score is not None
-    assert asked.score.right.sum() == ROWS
+    assert source.errors == ()
+    assert source.score is not None
+    assert source.score.right.sum() == ROWS
 
 
 def test_answers_are_scored_before_memory_fills(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit, answers are scored while the load goes on, with the same result."""
     monkeypatch.setattr("pytest_dlperf.measure.answers._KEPT_BYTES", 200)
-    asked = evaluation()
+    source = evaluation()
     for start in range(0, 2 * ROWS, 6):
-        asked.answer(start, start + 6, right(asked, start, start + 6))
+        source.answer(start, start + 6, right(source, start, start + 6))
 
-    assert asked.score is not None
-    assert asked.score.answered.sum() >= 2 * ROWS - 12
-    asked.finish()
-    np.testing.assert_array_equal(asked.score.answered, np.full(ROWS, 2))
+    assert source.score is not None
+    assert source.score.answered.sum() >= 2 * ROWS - 12
+    source.finish()
+    np.testing.assert_array_equal(source.score.answered, np.full(ROWS, 2))
 
 
 def alone(target: TimedTarget) -> tuple[ReferenceAnswers | None, str]:
@@ -238,7 +238,7 @@ def test_asking_alone_is_bounded_in_time() -> None:
 
 
 def test_a_target_that_answers_at_random_is_not_checked() -> None:
-    """Where the same row alone gets different answers, rows cannot be told apart; it is said."""
+    """If single rows get different answers each time, rows are not checked, and a note says so."""
     random = np.random.default_rng(0)
     target = TimedTarget(FakeClock(), lambda _: 1000, lambda b: random.random((len(b), CLASSES)))
 
@@ -300,17 +300,17 @@ class Unspeakable(Exception):  # noqa: N818 - made up
 
 def test_errors_of_a_server_are_counted_by_what_went_wrong() -> None:
     """Not by the exception's type, which is the same for all; the example repeats no kind."""
-    asked = evaluation()
+    source = evaluation()
 
-    asked.fail(0, 3, RemoteError("timeout", "no answer within 10 s"))
-    asked.fail(3, 4, RemoteError("status 503", "overloaded\nsecond line"))
-    asked.fail(4, 6, RemoteError("timeout", "no answer, again"))
+    source.fail(0, 3, RemoteError("timeout", "no answer within 10 s"))
+    source.fail(3, 4, RemoteError("status 503", "overloaded\nsecond line"))
+    source.fail(4, 6, RemoteError("timeout", "no answer, again"))
 
-    assert [(e.kind, e.requests, e.example) for e in asked.errors] == [
+    assert [(e.kind, e.requests, e.example) for e in source.errors] == [
         ("timeout", 5, "no answer within 10 s"),
         ("status 503", 1, "overloaded"),
     ]
-    assert asked.outcomes(0, 7).tolist() == [Outcome.EXCEPTION] * 6 + [Outcome.OK]
+    assert source.outcomes(0, 7).tolist() == [Outcome.EXCEPTION] * 6 + [Outcome.OK]
 
 
 @pytest.mark.parametrize(
@@ -324,8 +324,8 @@ def test_errors_of_a_server_are_counted_by_what_went_wrong() -> None:
 )
 def test_an_exceptions_text_is_kept_short(error: Exception, example: str) -> None:
     """One line of it, whatever it is."""
-    asked = evaluation()
+    source = evaluation()
 
-    asked.fail(0, 1, error)
+    source.fail(0, 1, error)
 
-    assert asked.errors[0].example == example
+    assert source.errors[0].example == example

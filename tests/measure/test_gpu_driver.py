@@ -22,7 +22,7 @@ class DriverError(Exception):
 
 @dataclass
 class FakeNvml:
-    """The module `pynvml` on a machine with so many GPUs."""
+    """The module `pynvml` on a machine with some GPUs."""
 
     gpus: int = 1
     driver: bool = True
@@ -96,9 +96,9 @@ def look(library: FakeNvml) -> tuple[GpuReading, ...]:
 
 def test_a_reading_in_our_units() -> None:
     """Shares, bytes, hertz, reasons in words; the name as text, whatever the binding returns."""
-    found = look(FakeNvml(gpus=2, reasons=0x04 | 0x40, name=b"H200"))
+    readings = look(FakeNvml(gpus=2, reasons=0x04 | 0x40, name=b"H200"))
 
-    assert found[1] == GpuReading(
+    assert readings[1] == GpuReading(
         index=1,
         name="H200",
         utilisation=0.25,
@@ -107,14 +107,14 @@ def test_a_reading_in_our_units() -> None:
         throttled=frozenset({"power cap", "temperature"}),
         processes=frozenset({42}),
     )
-    assert len(found) == 2
+    assert len(readings) == 2
 
 
 def test_idle_and_set_clocks_are_no_throttling() -> None:
-    """A GPU that has nothing to do, or whose clock somebody has fixed, is not held down."""
-    (found,) = look(FakeNvml(reasons=0x01 | 0x02 | 0x100))
+    """A GPU that has nothing to do, or whose clock the user has fixed, is not throttled."""
+    (readings,) = look(FakeNvml(reasons=0x01 | 0x02 | 0x100))
 
-    assert found.throttled == frozenset()
+    assert readings.throttled == frozenset()
 
 
 def test_what_the_driver_does_not_tell_is_none() -> None:

@@ -19,7 +19,7 @@ from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.scoring import metric as dlperf_metric
 from pytest_dlperf.errors import DataError, TargetError, UsageError
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.load.ledger import CallLog
+from pytest_dlperf.load.request_log import CallLog
 from pytest_dlperf.load.request_queue import RequestQueue, request_queue_for
 from pytest_dlperf.load.scenarios import (
     ClosedLoop,
@@ -67,14 +67,14 @@ def test_throughput_and_latency_of_a_known_target() -> None:
     """64 clients, batches of 64, 1 ms a batch: 64,000/s and every latency 1 ms, exactly."""
     clock = FakeClock()
 
-    found = measured(exact(clock), clock, Options(scenario=ClosedLoop(64), duration=1.0))
+    measurement = measured(exact(clock), clock, Options(scenario=ClosedLoop(64), duration=1.0))
 
-    assert found.throughput == pytest.approx(64_000, rel=1e-6)
-    assert found.p50 == found.p99 == found["max"].value == pytest.approx(0.001)
-    assert found["throughput"].low == pytest.approx(found["throughput"].high)
-    assert found.errors == ()
-    assert found.accuracy == 1.0
-    assert found.requests == 64_000
+    assert measurement.throughput == pytest.approx(64_000, rel=1e-6)
+    assert measurement.p50 == measurement.p99 == measurement["max"].value == pytest.approx(0.001)
+    assert measurement["throughput"].low == pytest.approx(measurement["throughput"].high)
+    assert measurement.errors == ()
+    assert measurement.accuracy == 1.0
+    assert measurement.requests == 64_000
 
 
 def test_batching_shows_in_throughput() -> None:
@@ -82,10 +82,10 @@ def test_batching_shows_in_throughput() -> None:
     clock = FakeClock()
     options = Options(scenario=ClosedLoop(64), serving=Serving(8), duration=1.0)
 
-    found = measured(exact(clock), clock, options)
+    measurement = measured(exact(clock), clock, options)
 
-    assert found.throughput == pytest.approx(8_000, rel=1e-3)
-    assert found.p50 == pytest.approx(0.008)
+    assert measurement.throughput == pytest.approx(8_000, rel=1e-3)
+    assert measurement.p50 == pytest.approx(0.008)
 
 
 def test_where_intervals_come_from() -> None:
@@ -113,24 +113,24 @@ def test_where_intervals_come_from() -> None:
 
 
 def test_latencies_that_come_in_clusters_are_not_independent() -> None:
-    """A target that is slow for a while and fast for a while, with nobody waiting."""
+    """A target that is slow for a while and fast for a while, without any queueing."""
     clock = FakeClock()
     target = TimedTarget(clock, lambda _: MILLISECOND * (1 + (clock.now // 10**8) % 2))
 
-    found = measured(target, clock, Options(scenario=SingleStream(), duration=2.0))
+    measurement = measured(target, clock, Options(scenario=SingleStream(), duration=2.0))
 
-    assert found.intervals == "a bootstrap over blocks"
+    assert measurement.intervals == "a bootstrap over blocks"
 
 
 def test_offline_measures_no_latency() -> None:
     """There is no p99 where all requests wait from the start."""
     clock = FakeClock()
 
-    found = measured(exact(clock), clock, Options(scenario=Offline(), duration=1.0))
+    measurement = measured(exact(clock), clock, Options(scenario=Offline(), duration=1.0))
 
-    assert found.throughput == pytest.approx(64_000, rel=1e-3)
+    assert measurement.throughput == pytest.approx(64_000, rel=1e-3)
     with pytest.raises(AttributeError, match="not measured here"):
-        _ = found.p99
+        _ = measurement.p99
 
 
 def test_percentiles_with_too_few_requests_are_refused() -> None:
@@ -138,11 +138,11 @@ def test_percentiles_with_too_few_requests_are_refused() -> None:
     clock = FakeClock()
     options = Options(scenario=SingleStream(), duration=1.0)
 
-    found = measured(exact(clock, 10 * MILLISECOND), clock, options)
+    measurement = measured(exact(clock, 10 * MILLISECOND), clock, options)
 
-    assert found.p90 == pytest.approx(0.01)
-    assert "p99" not in found.metrics
-    assert found.refused["p99"] == "100 requests, p99 needs 662: lengthen duration="
+    assert measurement.p90 == pytest.approx(0.01)
+    assert "p99" not in measurement.metrics
+    assert measurement.refused["p99"] == "100 requests, p99 needs 662: lengthen duration="
 
 
 def test_too_few_calls_refuse_every_speed() -> None:
@@ -150,11 +150,11 @@ def test_too_few_calls_refuse_every_speed() -> None:
     clock = FakeClock()
     options = Options(scenario=SingleStream(), duration=1.0)
 
-    found = measured(exact(clock, 200 * MILLISECOND), clock, options)
+    measurement = measured(exact(clock, 200 * MILLISECOND), clock, options)
 
-    assert "throughput" in found.refused
-    assert "5 calls" in found.refused["throughput"]
-    assert found.accuracy == 1.0
+    assert "throughput" in measurement.refused
+    assert "5 calls" in measurement.refused["throughput"]
+    assert measurement.accuracy == 1.0
 
 
 def test_an_overloaded_server_is_seen() -> None:
@@ -162,20 +162,20 @@ def test_an_overloaded_server_is_seen() -> None:
     clock = FakeClock()
     options = Options(scenario=Server(2000), serving=Serving(1), duration=1.0)
 
-    found = measured(exact(clock, 2 * MILLISECOND), clock, options)
+    measurement = measured(exact(clock, 2 * MILLISECOND), clock, options)
 
-    assert found.throughput == pytest.approx(500, rel=0.01)
-    assert found.p50 > 0.3
-    assert [error.kind for error in found.errors] == ["unfinished"]
-    assert found["errors"].value == pytest.approx(0.5, abs=0.05)
-    assert found.notes == ("overloaded: 1,977/s came, 499/s were answered in time",)
+    assert measurement.throughput == pytest.approx(500, rel=0.01)
+    assert measurement.p50 > 0.3
+    assert [error.kind for error in measurement.errors] == ["unfinished"]
+    assert measurement["errors"].value == pytest.approx(0.5, abs=0.05)
+    assert measurement.notes == ("overloaded: 1,977/s came, 499/s were answered in time",)
 
 
 def test_a_busy_machine_is_reported() -> None:
-    """What other processes took during the run is said with the figures."""
+    """A note says what other processes used during the run."""
 
-    class Neighbours(FakeMeter):
-        """Ten seconds of processor time a reading, four of them somebody else's."""
+    class BusyMachine(FakeMeter):
+        """Ten seconds of processor time a reading, four of them used by other processes."""
 
         readings = 0
 
@@ -185,12 +185,16 @@ def test_a_busy_machine_is_reported() -> None:
             return Usage(2.0 * self.readings, 6.0 * self.readings, 0.0, 10.0 * self.readings)
 
     clock = FakeClock()
-    bench = Instruments(clock, Neighbours(), FakeProgress())
+    instruments = Instruments(clock, BusyMachine(), FakeProgress())
     the_plan = plan([Options(scenario=ClosedLoop(2), duration=0.5)])
 
-    found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+    measurement = measure(
+        exact(clock), as_data((INPUTS, LABELS)), the_plan, instruments, test="t", name=""
+    )
 
-    assert found.notes == ("the machine was not quiet: other processes took 40% of its processors",)
+    assert measurement.notes == (
+        "the machine was not quiet: other processes took 40% of its processors",
+    )
 
 
 def test_the_record_says_what_the_run_used() -> None:
@@ -216,20 +220,22 @@ def test_the_record_says_what_the_run_used() -> None:
     meter = Growing()
     the_plan = plan([Options(scenario=ClosedLoop(2), duration=0.5)])
 
-    bench = Instruments(clock, meter, FakeProgress())
-    found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+    instruments = Instruments(clock, meter, FakeProgress())
+    measurement = measure(
+        exact(clock), as_data((INPUTS, LABELS)), the_plan, instruments, test="t", name=""
+    )
 
-    assert found.usage is not None
-    assert found.usage.cpu_per_request == pytest.approx(2.0 / found.requests)
-    assert found.usage.peak_bytes == found.usage.resident_bytes == meter.held
-    assert (found.usage.others, found.usage.stolen) == (0.0, 0.0)
+    assert measurement.usage is not None
+    assert measurement.usage.cpu_per_request == pytest.approx(2.0 / measurement.requests)
+    assert measurement.usage.peak_bytes == measurement.usage.resident_bytes == meter.held
+    assert (measurement.usage.others, measurement.usage.stolen) == (0.0, 0.0)
 
 
 def test_the_record_says_what_gpus_did() -> None:
-    """A GPU that this process was seen on, and a note of who else was there."""
+    """A GPU that this process was seen on, and a note on the other processes on it."""
 
     class OneGpu:
-        """A GPU that somebody else uses, too."""
+        """A GPU that another process uses as well."""
 
         def read(self) -> tuple[GpuReading, ...]:
             """Always the same."""
@@ -237,13 +243,17 @@ def test_the_record_says_what_gpus_did() -> None:
             return (GpuReading(0, "H200", 0.5, 1 << 30, 10**9, frozenset(), processes),)
 
     clock = FakeClock()
-    bench = Instruments(clock, FakeMeter(), FakeProgress(), OneGpu())
+    instruments = Instruments(clock, FakeMeter(), FakeProgress(), OneGpu())
     the_plan = plan([Options(scenario=ClosedLoop(2), duration=1.0)])
 
-    found = measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+    measurement = measure(
+        exact(clock), as_data((INPUTS, LABELS)), the_plan, instruments, test="t", name=""
+    )
 
-    assert [(gpu.name, gpu.utilisation, gpu.others) for gpu in found.gpus] == [("H200", 0.5, 1)]
-    assert found.notes == ("GPU 0 (H200) was not quiet: 1 other process computed on it",)
+    assert [(gpu.name, gpu.utilisation, gpu.others) for gpu in measurement.gpus] == [
+        ("H200", 0.5, 1)
+    ]
+    assert measurement.notes == ("GPU 0 (H200) was not quiet: 1 other process computed on it",)
 
 
 def test_callables_have_no_threads_of_ours() -> None:
@@ -256,17 +266,17 @@ def test_callables_have_no_threads_of_ours() -> None:
 
 
 def test_a_late_generator_makes_the_run_invalid() -> None:
-    """When the machine wakes the generator late, the speeds are not the target's."""
+    """When the machine wake_ups the generator late, the speeds are not the target's."""
     clock = FakeClock(oversleep_ns=3 * MILLISECOND)
 
-    found = measured(exact(clock, 1000), clock, Options(scenario=Server(300), duration=1.0))
+    measurement = measured(exact(clock, 1000), clock, Options(scenario=Server(300), duration=1.0))
 
-    assert "woke more than 1 ms late" in found.invalid
-    assert "worst 3 ms" in found.invalid
+    assert "woke more than 1 ms late" in measurement.invalid
+    assert "worst 3 ms" in measurement.invalid
 
 
 def test_warm_up_comes_before_measuring() -> None:
-    """A target that is slow at first is not measured then."""
+    """Calls that are slow only at first are not measured."""
     clock = FakeClock()
     begun = clock.now
 
@@ -274,10 +284,10 @@ def test_warm_up_comes_before_measuring() -> None:
         return 50 * MILLISECOND if clock.now < begun + 600 * MILLISECOND else MILLISECOND
 
     options = Options(scenario=ClosedLoop(8), duration=2.0)
-    found = measured(TimedTarget(clock, service), clock, options)
+    measurement = measured(TimedTarget(clock, service), clock, options)
 
-    assert found["max"].value == pytest.approx(0.001)
-    assert found.notes == ()
+    assert measurement["max"].value == pytest.approx(0.001)
+    assert measurement.notes == ()
 
 
 def test_a_target_that_never_settles_is_reported() -> None:
@@ -289,9 +299,9 @@ def test_a_target_that_never_settles_is_reported() -> None:
         return MILLISECOND + (clock.now - begun) // 200
 
     options = Options(scenario=SingleStream(), duration=1.0)
-    found = measured(TimedTarget(clock, service), clock, options)
+    measurement = measured(TimedTarget(clock, service), clock, options)
 
-    assert any("not steady after the warm-up" in note for note in found.notes)
+    assert any("not steady after the warm-up" in note for note in measurement.notes)
 
 
 def test_a_target_that_slows_down_half_way() -> None:
@@ -310,10 +320,10 @@ def test_a_target_that_slows_down_half_way() -> None:
 
     budgets = ("throughput >= 500/s", "throughput >= 50/s", "throughput >= 2000/s")
     options = Options(scenario=SingleStream(), duration=2.0, budgets=budgets)
-    found = measured(TimedTarget(clock, service), clock, options)
-    judged = judge(found, plan([options]).judged, None, ENVIRONMENT, "")
+    measurement = measured(TimedTarget(clock, service), clock, options)
+    judged = judge(measurement, plan([options]).judged, None, ENVIRONMENT, "")
 
-    assert any("the rate drifted by -" in note for note in found.notes)
+    assert any("the rate drifted by -" in note for note in measurement.notes)
     verdicts = {judgement.budget: judgement.verdict for judgement in judged}
     assert verdicts["throughput >= 500/s"] is Verdict.INCONCLUSIVE
     assert verdicts["throughput >= 50/s"] is Verdict.PASS
@@ -339,19 +349,19 @@ def test_a_call_that_hangs_ends_the_run() -> None:
     never = threading.Event()
 
     options = Options(scenario=ClosedLoop(4), quick=True)
-    found = measured(hanging(clock, never), clock, options)
+    measurement = measured(hanging(clock, never), clock, options)
     never.set()
 
-    assert [(error.kind, error.requests) for error in found.errors] == [("no answer", 4)]
+    assert [(error.kind, error.requests) for error in measurement.errors] == [("no answer", 4)]
     assert re.match(
         r"a call with 4 rows had not returned after 1 min; it was in fakes.py:\d+ infer, threading",
-        found.errors[0].example,
+        measurement.errors[0].example,
     )
-    assert found["errors"].value == pytest.approx(4 / found.requests)
-    assert found.seconds > 100
+    assert measurement["errors"].value == pytest.approx(4 / measurement.requests)
+    assert measurement.seconds > 100
     # What was measured up to then is a stump: no budget passes on it, and none only warns.
     lenient = plan([Options(budgets=("errors <= 50%", "p50 <= 1s"))])
-    judged = judge(found, lenient.judged, None, ENVIRONMENT, "")
+    judged = judge(measurement, lenient.judged, None, ENVIRONMENT, "")
     assert {judgement.verdict for judgement in judged} == {Verdict.INVALID}
     assert all(judgement.lasting and "cut short" in judgement.reason for judgement in judged)
 
@@ -368,7 +378,7 @@ def test_a_call_that_hangs_while_warming_up() -> None:
 
 @pytest.mark.parametrize(("calls", "what"), [(0, "failed on its first"), (20, "hung when asked")])
 def test_a_target_that_hangs_before_the_load(calls: int, what: str) -> None:
-    """The first calls, too, are not waited for beyond ten times the patience with a call."""
+    """The first calls, too, are not waited for beyond ten times the timeout with a call."""
     clock = FakeClock()
     never = threading.Event()
     left = itertools.count(calls, -1)
@@ -388,21 +398,23 @@ def test_a_smoke_run_is_short_and_cold() -> None:
     clock = FakeClock()
     target = exact(clock)
 
-    found = measured(target, clock, Options(scenario=ClosedLoop(64), quick=True, duration=5.0))
+    measurement = measured(
+        target, clock, Options(scenario=ClosedLoop(64), quick=True, duration=5.0)
+    )
 
-    assert found.seconds == pytest.approx(0.3)
-    assert found.accuracy == 1.0
+    assert measurement.seconds == pytest.approx(0.3)
+    assert measurement.accuracy == 1.0
 
 
 def test_each_phase_is_shown() -> None:
-    """Somebody who waits sees what is going on."""
+    """The progress display shows each phase."""
     clock = FakeClock()
-    bench = fake_bench(clock)
+    instruments = fake_bench(clock)
     the_plan = plan([Options(scenario=ClosedLoop(2), duration=0.5)])
-    measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, bench, test="t", name="")
+    measure(exact(clock), as_data((INPUTS, LABELS)), the_plan, instruments, test="t", name="")
 
-    assert isinstance(bench.progress, FakeProgress)
-    phases = list(dict.fromkeys(bench.progress.phases))
+    assert isinstance(instruments.progress, FakeProgress)
+    phases = list(dict.fromkeys(instruments.progress.phases))
     assert phases == ["compiling", "asking rows alone", "warming up", "ClosedLoop(clients=2)"]
 
 
@@ -411,10 +423,10 @@ def test_without_labels_there_is_no_accuracy() -> None:
     clock = FakeClock()
     options = Options(scenario=ClosedLoop(2), duration=0.5)
 
-    found = measured(exact(clock), clock, options, data=(INPUTS, None))
+    measurement = measured(exact(clock), clock, options, data=(INPUTS, None))
 
-    assert "accuracy" not in found.metrics
-    assert found.rows is None
+    assert "accuracy" not in measurement.metrics
+    assert measurement.rows is None
 
 
 def test_a_budget_on_accuracy_needs_labels() -> None:
@@ -432,10 +444,10 @@ def test_regression_has_a_loss_but_no_accuracy() -> None:
     clock = FakeClock()
     options = Options(scenario=ClosedLoop(2), duration=0.5)
 
-    found = measured(exact(clock), clock, options, data=(INPUTS, INPUTS + 0.5))
+    measurement = measured(exact(clock), clock, options, data=(INPUTS, INPUTS + 0.5))
 
-    assert found.loss == pytest.approx(0.25)
-    assert "accuracy" not in found.metrics
+    assert measurement.loss == pytest.approx(0.25)
+    assert "accuracy" not in measurement.metrics
 
 
 def test_a_target_that_cannot_be_called_is_named() -> None:
@@ -478,20 +490,20 @@ def test_goodput_counts_what_is_in_time() -> None:
     target = TimedTarget(clock, lambda _: (1 + 2 * (next(turn) % 2)) * MILLISECOND)
     options = Options(scenario=ClosedLoop(8), duration=2.0, slo=0.002)
 
-    found = measured(target, clock, options)
+    measurement = measured(target, clock, options)
 
-    assert found.throughput == pytest.approx(4000, rel=0.01)
-    assert found.goodput == pytest.approx(2000, rel=0.01)
-    assert found.slo == 0.002
+    assert measurement.throughput == pytest.approx(4000, rel=0.01)
+    assert measurement.goodput == pytest.approx(2000, rel=0.01)
+    assert measurement.slo == 0.002
 
 
 def test_without_an_slo_there_is_no_goodput() -> None:
-    """Nothing is counted that nobody asked for, and a budget on it is refused."""
+    """Goodput is not measured without an `slo`, and a budget on it is refused."""
     clock = FakeClock()
 
-    found = measured(exact(clock), clock, Options(scenario=ClosedLoop(8), duration=0.5))
+    measurement = measured(exact(clock), clock, Options(scenario=ClosedLoop(8), duration=0.5))
 
-    assert "goodput" not in found.metrics
+    assert "goodput" not in measurement.metrics
     with pytest.raises(UsageError, match="say which: slo="):
         plan([Options(budgets=("goodput >= 5/s",))])
 
@@ -502,13 +514,13 @@ def test_rejected_requests_are_errors() -> None:
     serving = Serving(1, queue_limit=2)
     options = Options(scenario=Server(2000), serving=serving, duration=1.0)
 
-    found = measured(exact(clock), clock, options)
+    measurement = measured(exact(clock), clock, options)
 
-    (rejected,) = found.errors
+    (rejected,) = measurement.errors
     assert rejected.kind == "rejected"
-    assert found["errors"].value == pytest.approx(rejected.requests / found.requests)
-    assert found["errors"].value == pytest.approx(0.5, abs=0.05)
-    assert found["max"].value <= 0.003 + 1e-9
+    assert measurement["errors"].value == pytest.approx(rejected.requests / measurement.requests)
+    assert measurement["errors"].value == pytest.approx(0.5, abs=0.05)
+    assert measurement["max"].value <= 0.003 + 1e-9
 
 
 def test_a_closed_loop_has_no_queue_limit() -> None:
@@ -522,11 +534,11 @@ def test_a_load_lasts_as_long_as_its_budgets_need() -> None:
     clock = FakeClock()
     options = Options(budgets=("p99 <= 1s",), scenario=SingleStream(), duration=1.0)
 
-    found = measured(exact(clock, 10 * MILLISECOND), clock, options)
+    measurement = measured(exact(clock, 10 * MILLISECOND), clock, options)
 
-    assert found.p99 == pytest.approx(0.01)
-    assert found.seconds == pytest.approx(1.2 * 6.62, abs=0.01)  # whole calls
-    assert found.notes == ("measured for 8 s, so that there are enough requests to judge",)
+    assert measurement.p99 == pytest.approx(0.01)
+    assert measurement.seconds == pytest.approx(1.2 * 6.62, abs=0.01)  # whole calls
+    assert measurement.notes == ("measured for 8 s, so that there are enough requests to judge",)
 
 
 def test_no_load_lasts_for_ever() -> None:
@@ -534,14 +546,14 @@ def test_no_load_lasts_for_ever() -> None:
     clock = FakeClock()
     options = Options(budgets=("p99 <= 1s",), scenario=SingleStream(), duration=1.0)
 
-    found = measured(exact(clock, 50 * MILLISECOND), clock, options)
+    measurement = measured(exact(clock, 50 * MILLISECOND), clock, options)
 
-    assert found.seconds == pytest.approx(1.0)
-    assert "p99" in found.refused
+    assert measurement.seconds == pytest.approx(1.0)
+    assert "p99" in measurement.refused
 
 
 def test_making_the_schedule_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long it takes to draw the arrivals, the first of them are not late for it."""
+    """Drawing the arrivals, however slow, does not make the first of them late."""
     clock = FakeClock()
 
     def slowly(*arguments: object, **options: object) -> object:
@@ -550,9 +562,9 @@ def test_making_the_schedule_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("pytest_dlperf.measure.prepared.request_queue_for", slowly)
 
-    found = measured(exact(clock, 1000), clock, Options(scenario=Server(2000), duration=1.0))
+    measurement = measured(exact(clock, 1000), clock, Options(scenario=Server(2000), duration=1.0))
 
-    assert found["max"].value < 0.001
+    assert measurement["max"].value < 0.001
 
 
 def test_what_reports_draw_from() -> None:
@@ -560,26 +572,26 @@ def test_what_reports_draw_from() -> None:
     clock = FakeClock()
     options = Options(scenario=ClosedLoop(64), serving=Serving(32), duration=2.0)
 
-    found = measured(exact(clock), clock, options)
+    measurement = measured(exact(clock), clock, options)
 
-    assert found.batch_sizes == {32: 2000}
-    assert found.utilisation == pytest.approx((1.0,))
-    assert found.series.seconds == pytest.approx(np.arange(20) / 10)
-    assert found.series.rate == pytest.approx([32_000] * 20)
-    assert found.series.p50 == pytest.approx([0.002] * 20, rel=0.001)
-    assert found.series.p99 == pytest.approx([0.002] * 20, rel=0.001)
-    assert found.series.queue[1:] == pytest.approx([0.001] * 19)
-    assert "replica 100 % busy" in found.diagnosis
+    assert measurement.batch_sizes == {32: 2000}
+    assert measurement.utilisation == pytest.approx((1.0,))
+    assert measurement.series.seconds == pytest.approx(np.arange(20) / 10)
+    assert measurement.series.rate == pytest.approx([32_000] * 20)
+    assert measurement.series.p50 == pytest.approx([0.002] * 20, rel=0.001)
+    assert measurement.series.p99 == pytest.approx([0.002] * 20, rel=0.001)
+    assert measurement.series.queue[1:] == pytest.approx([0.001] * 19)
+    assert "replica 100 % busy" in measurement.diagnosis
 
 
 def test_idling_shows_in_the_utilisation() -> None:
     """One request every 4 ms, 1 ms of work: it is in the target a quarter of the time."""
     clock = FakeClock()
 
-    found = measured(exact(clock), clock, Options(scenario=Constant(250), duration=1.0))
+    measurement = measured(exact(clock), clock, Options(scenario=Constant(250), duration=1.0))
 
-    assert found.utilisation == pytest.approx((0.25,), rel=0.01)
-    assert found.batch_sizes == {1: 250}
+    assert measurement.utilisation == pytest.approx((0.25,), rel=0.01)
+    assert measurement.batch_sizes == {1: 250}
 
 
 def test_a_target_that_slows_down_shows_in_the_series() -> None:
@@ -617,7 +629,7 @@ def test_a_long_load_is_measured_as_a_short_one(
 
     kept = load()
     monkeypatch.setattr("pytest_dlperf.measure.prepared.EXACT", 1000)
-    monkeypatch.setattr("pytest_dlperf.load.ledger._REQUESTS", 777)
+    monkeypatch.setattr("pytest_dlperf.load.request_log._REQUESTS", 777)
     folded = load()
 
     assert folded.metrics.keys() == kept.metrics.keys()
@@ -632,22 +644,22 @@ def test_a_long_load_is_measured_as_a_short_one(
 
 
 def test_folding_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long it takes to put a segment together, nobody waits for it."""
+    """Cutting a segment, however slow, delays no request."""
     clock = FakeClock()
     cut, cuts = CallLog.cut, []
 
-    def slowly(journal: CallLog, backlog: RequestQueue) -> object:
+    def slowly(call_log: CallLog, queue: RequestQueue) -> object:
         clock.now += 500 * MILLISECOND
         cuts.append(clock.now)
-        return cut(journal, backlog)
+        return cut(call_log, queue)
 
     monkeypatch.setattr(CallLog, "cut", slowly)
-    monkeypatch.setattr("pytest_dlperf.load.ledger._CALLS", 100)
+    monkeypatch.setattr("pytest_dlperf.load.request_log._CALLS", 100)
 
-    found = measured(exact(clock, 1000), clock, Options(scenario=Server(2000), duration=1.0))
+    measurement = measured(exact(clock, 1000), clock, Options(scenario=Server(2000), duration=1.0))
 
     assert len(cuts) > 20
-    assert found["max"].value < 0.001
+    assert measurement["max"].value < 0.001
 
 
 def _mostly_well() -> Callable[[NDArray[Any]], object]:
@@ -678,9 +690,9 @@ def test_a_target_may_say_what_it_is(description: object, shown: str) -> None:
     target = exact(clock)
     target.description = description  # type: ignore[attr-defined]
 
-    found = measured(target, clock, Options(scenario=SingleStream(), duration=0.1))
+    measurement = measured(target, clock, Options(scenario=SingleStream(), duration=0.1))
 
-    assert found.target.startswith(shown)
+    assert measurement.target.startswith(shown)
 
 
 def test_padding_costs_no_accuracy() -> None:
@@ -689,13 +701,15 @@ def test_padding_costs_no_accuracy() -> None:
     serving = Serving(8, allowed_batch_sizes=(4, 8))
     target = exact(clock)
 
-    found = measured(target, clock, Options(scenario=ClosedLoop(6), serving=serving, duration=1.0))
+    measurement = measured(
+        target, clock, Options(scenario=ClosedLoop(6), serving=serving, duration=1.0)
+    )
 
     assert set(target.batches) == {4, 8}
-    assert found.errors == ()
-    assert found.accuracy == 1.0
-    assert found.throughput == pytest.approx(6_000, rel=1e-3)
-    assert found.serving == "Serving(max_batch_size=8, allowed_batch_sizes=(4, 8))"
+    assert measurement.errors == ()
+    assert measurement.accuracy == 1.0
+    assert measurement.throughput == pytest.approx(6_000, rel=1e-3)
+    assert measurement.serving == "Serving(max_batch_size=8, allowed_batch_sizes=(4, 8))"
 
 
 def test_devices_that_nobody_verified_are_noted() -> None:
@@ -703,17 +717,17 @@ def test_devices_that_nobody_verified_are_noted() -> None:
     clock = FakeClock()
     options = Options(serving=Serving(64, devices="cpu:0"), duration=1.0)
 
-    found = measured(exact(clock), clock, options)
+    measurement = measured(exact(clock), clock, options)
 
-    assert found.notes == ("the target places itself: that it ran on cpu:0 was not verified",)
-    assert found.serving == "Serving(devices=('cpu:0',))"
+    assert measurement.notes == ("the target places itself: that it ran on cpu:0 was not verified",)
+    assert measurement.serving == "Serving(devices=('cpu:0',))"
 
 
 def overlap(outputs: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
     """The share of a row's labels that are among its two highest scores."""
     best = np.argsort(-outputs, axis=1)[:, :2]
-    found: NDArray[Any] = (best[:, :, None] == labels[:, None, :]).any(axis=1).mean(axis=1)
-    return found
+    share: NDArray[Any] = (best[:, :, None] == labels[:, None, :]).any(axis=1).mean(axis=1)
+    return share
 
 
 RELEVANT = np.random.default_rng(1).permuted(np.tile(np.arange(4), (200, 1)), axis=1)[:, :3]
@@ -726,19 +740,19 @@ def test_a_users_metric_is_measured() -> None:
     clock = FakeClock()
     options = Options(scenario=ClosedLoop(8), duration=1.0, budgets=("overlap >= 10%",))
 
-    found = measured(exact(clock), clock, options, (INPUTS, RELEVANT))
+    measurement = measured(exact(clock), clock, options, (INPUTS, RELEVANT))
 
     wanted = overlap(INPUTS, RELEVANT)
-    assert found.overlap == pytest.approx(wanted.mean())
-    assert found.scores is not None
-    np.testing.assert_allclose(found.scores.scores["overlap"], wanted, atol=2.5e-4)
-    assert not {"accuracy", "loss"} & found.metrics.keys()
-    assert (found.rows, found.errors) == (None, ())
+    assert measurement.overlap == pytest.approx(wanted.mean())
+    assert measurement.scores is not None
+    np.testing.assert_allclose(measurement.scores.scores["overlap"], wanted, atol=2.5e-4)
+    assert not {"accuracy", "loss"} & measurement.metrics.keys()
+    assert (measurement.rows, measurement.errors) == (None, ())
 
 
 @pytest.mark.usefixtures("own_metrics")
 def test_a_users_metric_beside_accuracy() -> None:
-    """Where labels are classes there is an accuracy too; without a budget nobody is asked."""
+    """Labels that are classes give an accuracy too; without a budget the metric is not called."""
     asked: list[int] = []
 
     @dlperf_metric(name="top1")
@@ -752,8 +766,8 @@ def test_a_users_metric_beside_accuracy() -> None:
     assert "top1" not in measured(exact(clock), clock, options).metrics
     assert not asked
     options = Options(scenario=ClosedLoop(8), duration=1.0, budgets=("top1 >= 10%",))
-    found = measured(exact(clock), clock, options)
-    assert found["top1"] == found["accuracy"]
+    measurement = measured(exact(clock), clock, options)
+    assert measurement["top1"] == measurement["accuracy"]
     assert len(asked) > 1
 
 
@@ -788,8 +802,10 @@ def test_only_good_answers_are_scored() -> None:
 
     options = Options(scenario=ClosedLoop(8), duration=1.0, budgets=("overlap >= 10%",))
     target = TimedTarget(clock, lambda _: MILLISECOND, answer)
-    found = measured(target, clock, options, (INPUTS, RELEVANT))
+    measurement = measured(target, clock, options, (INPUTS, RELEVANT))
 
-    assert found.scores is not None
-    assert np.flatnonzero(np.isnan(found.scores.scores["overlap"])).tolist() == list(range(50))
-    assert found.overlap == pytest.approx(overlap(INPUTS[50:], RELEVANT[50:]).mean())
+    assert measurement.scores is not None
+    assert np.flatnonzero(np.isnan(measurement.scores.scores["overlap"])).tolist() == list(
+        range(50)
+    )
+    assert measurement.overlap == pytest.approx(overlap(INPUTS[50:], RELEVANT[50:]).mean())

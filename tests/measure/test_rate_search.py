@@ -47,7 +47,7 @@ def below(limit: float) -> Callable[[float], float]:
     return lambda rate: 1.0 if rate <= limit else 0.0
 
 
-def terms(**changed: float) -> SearchSettings:
+def settings(**changed: float) -> SearchSettings:
     """Terms that leave room."""
     usual = {"share": 0.99, "start": 100.0, "slowest": 1.0, "fastest": 1e6, "windows": 50}
     return SearchSettings(**{**usual, **changed})  # type: ignore[arg-type]  # windows is a whole number
@@ -56,60 +56,60 @@ def terms(**changed: float) -> SearchSettings:
 @given(st.floats(1.1, 4e5))
 def test_the_interval_holds_the_limit(limit: float) -> None:
     """Wherever the limit is, the interval holds it and is 5 % wide."""
-    found = search(window(below(limit)), terms())
+    interval = search(window(below(limit)), settings())
 
-    assert found.held is not None
-    assert found.failed is not None
-    assert found.held <= limit < found.failed
-    assert found.failed <= 1.05 * found.held
-    assert found.reason == "converged"
+    assert interval.held is not None
+    assert interval.failed is not None
+    assert interval.held <= limit < interval.failed
+    assert interval.failed <= 1.05 * interval.held
+    assert interval.reason == "converged"
 
 
 def test_the_steps() -> None:
     """Doubling until one fails, halving between in proportion until the width is 5 %."""
-    found = search(window(below(300)), terms(start=100.0))
+    interval = search(window(below(300)), settings(start=100.0))
 
-    rates = [round(probe.rate) for probe in found.probes]
+    rates = [round(probe.rate) for probe in interval.probes]
     assert rates == [100, 200, 400, 283, 336, 308, 295]
-    assert {probe.windows for probe in found.probes} == {1}
-    assert str(found) == "295/s held, 308/s failed, 7 rates tried: converged"
+    assert {probe.windows for probe in interval.probes} == {1}
+    assert str(interval) == "295/s held, 308/s failed, 7 rates tried: converged"
 
 
 def test_a_first_rate_that_fails_is_halved() -> None:
     """Below the first rate the search goes down."""
-    found = search(window(below(30)), terms(start=100.0))
+    interval = search(window(below(30)), settings(start=100.0))
 
-    assert [probe.rate for probe in found.probes][:3] == [100, 50, 25]
-    assert found.held is not None
-    assert found.held <= 30 < found.held * 1.1
+    assert [probe.rate for probe in interval.probes][:3] == [100, 50, 25]
+    assert interval.held is not None
+    assert interval.held <= 30 < interval.held * 1.1
 
 
 def test_no_limit_found() -> None:
     """A target that always holds: the highest rate that was tried, and no end above it."""
-    found = search(window(lambda _: 1.0), terms(fastest=1500.0))
+    interval = search(window(lambda _: 1.0), settings(fastest=1500.0))
 
-    assert found.reason == "no limit found up to 1,500/s"
-    assert found.estimate is not None
-    assert (found.estimate.low, found.estimate.high) == (1500, FASTEST)
+    assert interval.reason == "no limit found up to 1,500/s"
+    assert interval.estimate is not None
+    assert (interval.estimate.low, interval.estimate.high) == (1500, FASTEST)
 
 
 def test_no_rate_holds() -> None:
     """A target that never holds: nothing held, down to the slowest rate that can be judged."""
-    found = search(window(lambda _: 0.5), terms(slowest=20.0))
+    interval = search(window(lambda _: 0.5), settings(slowest=20.0))
 
-    assert [probe.rate for probe in found.probes] == [100, 50, 25, 20]
-    assert found.reason.startswith("fails even at 20/s; a lower rate brings too few requests")
-    assert found.estimate is not None
-    assert (found.estimate.value, found.estimate.high) == (0, 20)
+    assert [probe.rate for probe in interval.probes] == [100, 50, 25, 20]
+    assert interval.reason.startswith("fails even at 20/s; a lower rate brings too few requests")
+    assert interval.estimate is not None
+    assert (interval.estimate.value, interval.estimate.high) == (0, 20)
 
 
 def test_nothing_can_be_told() -> None:
     """Shares at the very line leave every probe open, and then there is no answer at all."""
-    found = search(window(lambda _: 0.99), terms(slowest=60.0))
+    interval = search(window(lambda _: 0.99), settings(slowest=60.0))
 
-    assert found.estimate is None
-    assert found.reason.startswith("undecided at 60/s; a lower rate brings too few requests")
-    assert found.probes == (
+    assert interval.estimate is None
+    assert interval.reason.startswith("undecided at 60/s; a lower rate brings too few requests")
+    assert interval.probes == (
         Probe(100, ProbeOutcome.OPEN, LONGEST),
         Probe(60, ProbeOutcome.OPEN, LONGEST),
     )
@@ -121,23 +121,23 @@ def test_an_open_probe_moves_no_bound() -> None:
     def share(rate: float) -> float:
         return 0.99 if 290 <= rate <= 310 else below(300)(rate)
 
-    found = search(window(share), terms())
+    interval = search(window(share), settings())
 
-    assert found.held is not None
-    assert found.failed is not None
-    assert 290 / 1.05 < found.held < 290
-    assert 310 < found.failed < 310 * 1.05
-    assert found.reason.startswith("undecided between")
-    assert {p.windows for p in found.probes if p.outcome is ProbeOutcome.OPEN} == {LONGEST}
+    assert interval.held is not None
+    assert interval.failed is not None
+    assert 290 / 1.05 < interval.held < 290
+    assert 310 < interval.failed < 310 * 1.05
+    assert interval.reason.startswith("undecided between")
+    assert {p.windows for p in interval.probes if p.outcome is ProbeOutcome.OPEN} == {LONGEST}
 
 
 def test_the_search_is_bounded() -> None:
     """It stops when its windows are used up, with what is proven by then."""
-    found = search(window(below(300)), terms(windows=4))
+    interval = search(window(below(300)), settings(windows=4))
 
-    assert sum(probe.windows for probe in found.probes) == 4
-    assert (found.held, found.failed) == (pytest.approx(282.8, abs=0.1), 400)
-    assert found.reason == "stopped after 4 windows"
+    assert sum(probe.windows for probe in interval.probes) == 4
+    assert (interval.held, interval.failed) == (pytest.approx(282.8, abs=0.1), 400)
+    assert interval.reason == "stopped after 4 windows"
 
 
 def test_a_probe_lasts_until_it_is_decided() -> None:
@@ -149,11 +149,11 @@ def test_a_probe_lasts_until_it_is_decided() -> None:
         total = np.full(BLOCKS, 100.0)
         return Attainment(total, total * (0.996 if rate < 150 else 0), total * 0.9)
 
-    found = search(run, terms(windows=6))
+    interval = search(run, settings(windows=6))
 
-    assert found.probes[0].outcome is ProbeOutcome.HELD
-    assert found.probes[0].windows > 1
-    assert numbers[: found.probes[0].windows] == list(range(found.probes[0].windows))
+    assert interval.probes[0].outcome is ProbeOutcome.HELD
+    assert interval.probes[0].windows > 1
+    assert numbers[: interval.probes[0].windows] == list(range(interval.probes[0].windows))
 
 
 def test_the_slowest_rate_can_be_judged() -> None:
@@ -163,8 +163,8 @@ def test_the_slowest_rate_can_be_judged() -> None:
     def decided(rate: float) -> bool:
         # A little more than the least, since the variance is estimated, too.
         total = np.full(BLOCKS, 1.1 * rate * 5.0 / BLOCKS)
-        found = search(lambda _, __: Attainment(total, total, total), terms(windows=4))
-        return found.probes[0].outcome is ProbeOutcome.HELD
+        interval = search(lambda _, __: Attainment(total, total, total), settings(windows=4))
+        return interval.probes[0].outcome is ProbeOutcome.HELD
 
     assert decided(rate)
     assert not decided(rate / 2)
@@ -190,8 +190,8 @@ def test_how_often_the_answer_is_right(utilisation: float) -> None:
     right, widths = 0, []
     for _ in range(40):
         start = service_rate / 2 * random.uniform(0.9, 1.1)
-        given_terms = terms(start=start, slowest=slowest_rate(0.99, seconds), windows=20)
-        estimate = search(run, given_terms).estimate
+        given_settings = settings(start=start, slowest=slowest_rate(0.99, seconds), windows=20)
+        estimate = search(run, given_settings).estimate
         assert estimate is not None
         right += estimate.low <= true_rate <= estimate.high
         widths.append(estimate.high / estimate.low - 1)
@@ -203,9 +203,9 @@ def test_how_often_the_answer_is_right(utilisation: float) -> None:
 def test_terms_are_checked() -> None:
     """A search that could not begin, or never end, is refused."""
     with pytest.raises(ValueError, match="between the slowest and the fastest"):
-        terms(start=0.5)
+        settings(start=0.5)
     with pytest.raises(ValueError, match="nothing can be found out"):
-        terms(windows=0)
+        settings(windows=0)
 
 
 def test_the_best_of_what_is_proven() -> None:
@@ -218,7 +218,11 @@ def test_the_best_of_what_is_proven() -> None:
         Probe(600, ProbeOutcome.FAILED, 2),
     )
 
-    found = RateInterval(probes, "converged")
+    interval = RateInterval(probes, "converged")
 
-    assert found.estimate is not None
-    assert (found.estimate.value, found.estimate.low, found.estimate.high) == (200, 200, 600)
+    assert interval.estimate is not None
+    assert (interval.estimate.value, interval.estimate.low, interval.estimate.high) == (
+        200,
+        200,
+        600,
+    )

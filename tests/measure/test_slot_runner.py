@@ -44,16 +44,16 @@ EIGHT = Options(scenario=ClosedLoop(8), serving=Serving(max_batch_size=8))
 
 @contextlib.contextmanager
 def slots_of(target: object, options: Options, clock: Clock) -> Iterator[SlotRunner]:
-    """Who runs slots of a target, let go at the end."""
-    bench = Instruments(clock, FakeMeter(), FakeProgress())
-    rig = prepare_load(target, as_data((ROWS, None)), plan([options]), bench)
-    with contextlib.closing(rig), contextlib.closing(SlotRunner(rig)) as runner:
+    """A slot runner of a target, closed at the end."""
+    instruments = Instruments(clock, FakeMeter(), FakeProgress())
+    load = prepare_load(target, as_data((ROWS, None)), plan([options]), instruments)
+    with contextlib.closing(load), contextlib.closing(SlotRunner(load)) as runner:
         yield runner
 
 
 @dataclass
 class Moody:
-    """Answers as it is told, after 1 ms; well as long as it is told nothing."""
+    """Answers after 1 ms, with what `mood` makes of the batch if it is set."""
 
     clock: FakeClock
     mood: Callable[[NDArray[Any]], object] | None = None
@@ -122,7 +122,7 @@ def test_open_loop() -> None:
 
 
 def test_an_open_loop_that_is_too_fast_is_late() -> None:
-    """Five times the load that the target bears: latencies grow, from due and not from sent.
+    """Five times the load that the target can serve: latencies grow, from due and not from sent.
 
     What comes is worked off for twice the slot's length at the most.
     """
@@ -286,9 +286,10 @@ def test_a_slot_that_passed_unseen_is_tried_again() -> None:
     assert (slot.good, slot.seconds) == (64, pytest.approx(0.008))
 
 
+@pytest.mark.real_time
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_a_call_that_never_returns(replicas: int) -> None:
-    """An error that says where it hangs, after `call_timeout`; not a wait for ever."""
+    """An error that says where it hangs, after twice `call_timeout`."""
     wake, hang = threading.Event(), threading.Event()
 
     def stuck(batch: NDArray[Any]) -> NDArray[Any]:
@@ -297,7 +298,7 @@ def test_a_call_that_never_returns(replicas: int) -> None:
         return batch.copy()
 
     options = Options(
-        scenario=ClosedLoop(8), serving=Serving(4, replicas=replicas), call_timeout=0.1
+        scenario=ClosedLoop(8), serving=Serving(4, replicas=replicas), call_timeout=0.3
     )
     try:
         with slots_of(stuck, options, MonotonicClock()) as runner:
@@ -309,6 +310,7 @@ def test_a_call_that_never_returns(replicas: int) -> None:
         wake.set()
 
 
+@pytest.mark.real_time
 @pytest.mark.parametrize("clients", ["virtual", "threads"])
 def test_several_at_a_time(clients: Any) -> None:  # noqa: ANN401 - a literal
     """Two replicas, or as many real clients: all their answers count, and each is a good one."""

@@ -181,7 +181,7 @@ def test_time_is_positive() -> None:
 
 
 def test_joined() -> None:
-    """Two stretches as one: sums, and all latencies in the order of time."""
+    """Two intervals as one: sums, and all latencies in the order of time."""
     first = Slot(good=10, within=8, bad=1, seconds=0.5, latencies=np.array([0.1, 0.2]))
     second = Slot(good=20, within=7, bad=2, seconds=0.25, latencies=np.array([0.3]))
 

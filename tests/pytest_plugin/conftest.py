@@ -1,10 +1,11 @@
-"""A project with a numpy target, so that the plugin is driven without TensorFlow."""
+"""Pytest runs in this process, on a simulated clock: an hour of load takes no time."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import TYPE_CHECKING
 
-import numpy as np
 import psutil
 import psycopg
 import pytest
@@ -12,24 +13,29 @@ import rich.console
 import rich.styled
 import rich.table
 import scipy.special
+import scipy.stats
 import sqlalchemy.dialects.postgresql.psycopg
 import sqlalchemy.dialects.sqlite
+from fakes import FakeClock, FakeMeter
 from plugin_projects import HEADER
 
-import pytest_dlperf.clock
-import pytest_dlperf.measure.max_rate
-import pytest_dlperf.results.usage
+import pytest_dlperf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
 ALONE = ("-p", "no:benchmark", "-p", "no:codspeed")
-"""Most tests are about this plugin only; those of its neighbours name them."""
+"""Most tests are about this plugin only; those about other plugins name them."""
 
-# In-process runs drop the modules that they imported; extension modules bear no second import, and
-# rich has so many that it takes its time.
-LOADED_ONCE = (np, psutil, psycopg, rich, scipy.special, sqlalchemy.dialects)
+# Pytester drops what a run in this process has imported: extension modules bear no second import,
+# importing the package again takes most of a run's time, and what a test replaces in a module
+# must be what the run uses. So all of it is here before the first run.
+LOADED_ONCE = (psutil, psycopg, rich, scipy.special, scipy.stats, sqlalchemy.dialects)
+for _module in pkgutil.walk_packages(pytest_dlperf.__path__, "pytest_dlperf."):
+    importlib.import_module(_module.name)
+
+
+LOOK_NS = 5_000
 
 
 @pytest.fixture(autouse=True)
@@ -40,20 +46,33 @@ def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-# What tests replace in a module must be what in-process runs use: they drop what they imported.
-REPLACED_IN = (
-    pytest_dlperf.results.usage,
-    pytest_dlperf.clock,
-    pytest_dlperf.measure.max_rate,
-)
+class SimulatedClock(FakeClock):
+    """Passes only while a target works, and a little with each look at it.
+
+    So a load ends whose target takes no time.
+    """
+
+    def now_ns(self) -> int:
+        """The present."""
+        self.now += LOOK_NS
+        return self.now
 
 
-@pytest.fixture
-def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else this machine does must not decide what is judged."""
-    nothing = property(lambda _: None)
-    monkeypatch.setattr("pytest_dlperf.results.usage.Usage.others_share", nothing)
-    monkeypatch.setattr("pytest_dlperf.results.usage.Usage.stolen_share", nothing)
+@pytest.fixture(autouse=True)
+def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FakeClock | None:
+    """The clock of runs in this process; the machine uses nothing meanwhile.
+
+    A test that is marked `real_time` has neither, and no
+    process that is started has.
+    """
+    # It measures how fast TensorFlow is, if an earlier test has loaded it.
+    monkeypatch.setattr("pytest_dlperf.measure.yardstick.reference_call", lambda: None)
+    if request.node.get_closest_marker("real_time") is not None:
+        return None
+    simulated = SimulatedClock()
+    monkeypatch.setattr("pytest_dlperf.clock.MonotonicClock", lambda: simulated)
+    monkeypatch.setattr("pytest_dlperf.measure.telemetry.ProcessMeter", FakeMeter)
+    return simulated
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`dlperf.duel(base, candidate, data)`: two models of one process, as a user of pytest sees it.
 
-Time is a fake clock's: it passes only while a target works, for a known time a call with 1 % of
-noise. One test does real work on the real clock.
+A call takes a known time with 1 % of noise.
 """
 
 from __future__ import annotations
@@ -9,21 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 TARGETS = """
-from pytest_dlperf.clock import MonotonicClock
-
-CLOCK = MonotonicClock()
-NOISE = np.random.default_rng(7)
 SLOTTED = dict(scenario=ClosedLoop(clients=8), serving=Serving(8), duration="0.5s")
 
-def working(milliseconds, answer=identity):
+def working(milliseconds, answer=np.copy):
     def infer(batch):
-        CLOCK.now += int(milliseconds * 1e6 * np.exp(0.01 * NOISE.standard_normal()))
+        spend(milliseconds / 1000)
         return answer(batch)
     return infer
 
@@ -34,17 +28,8 @@ def wrong(batch):
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    """The clock of the session that is run."""
-    one = FakeClock()
-    monkeypatch.setattr("pytest_dlperf.clock.MonotonicClock", lambda: one)
-    return one
-
-
-@pytest.fixture
-def duel(run: Callable[..., pytest.RunResult], clock: FakeClock) -> Callable[..., pytest.RunResult]:
-    """Write a test module with targets on the fake clock, and run pytest on it."""
-    del clock
+def duel(run: Callable[..., pytest.RunResult]) -> Callable[..., pytest.RunResult]:
+    """Write a test module with targets that take a known time, and run pytest on it."""
 
     def run_duel(source: str, *options: str) -> pytest.RunResult:
         return run(TARGETS + source, "--dlperf-seed=1", *options)
@@ -182,21 +167,6 @@ def test_it(dlperf):
     result.stdout.re_match_lines_random([r"test_it \[same\] .*PASS", r"test_it \[more\] .*PASS"])
 
 
-def test_one_name_twice(duel: Callable[..., pytest.RunResult]) -> None:
-    """Two duels of one name would be one: the second is refused."""
-    result = duel(
-        """
-@pytest.mark.dlperf("throughput >= 0.5 * baseline", **SLOTTED)
-def test_it(dlperf):
-    dlperf.duel(working(1), working(1), DATA)
-    dlperf.duel(working(1), working(1), DATA)
-"""
-    )
-
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*UsageError*"])
-
-
 def test_a_smoke_run_judges_answers_only(duel: Callable[..., pytest.RunResult]) -> None:
     """`--dlperf-quick`: both are called, errors are judged, and no slot is measured."""
     result = duel(
@@ -289,8 +259,9 @@ def test_next():
     result.stdout.fnmatch_lines(["*TargetError*a call in a slot had not returned*infer*"])
 
 
+@pytest.mark.real_time
 def test_real_work_on_the_real_clock(run: Callable[..., pytest.RunResult]) -> None:
-    """The same arithmetic on both sides passes, where half of the throughput may be lost."""
+    """The same arithmetic on both sides is no loss, where half of the throughput may be lost."""
     result = run("""
 NUMBERS = np.linspace(0, 1, 4000)
 
@@ -298,10 +269,10 @@ def working(batch):
     np.sin(NUMBERS)
     return batch.copy()
 
-@pytest.mark.dlperf("throughput >= 0.5 * baseline", **SHORT, serving=Serving(8), budget_time="2s")
+@pytest.mark.dlperf("throughput >= 0.5 * baseline", **SHORT, serving=Serving(8), budget_time="1s")
 def test_it(dlperf):
     dlperf.duel(working, working, DATA)
 """)
 
     result.assert_outcomes(passed=1)
-    result.stdout.re_match_lines([r"test_it .*PASS"])
+    result.stdout.re_match_lines([r"test_it .*(PASS|INCONCLUSIVE)"])

@@ -12,6 +12,8 @@ from servers import Asked, Reply, free_port, http, serve
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fakes import FakeClock
+
 
 def text(result: pytest.RunResult) -> str:
     """What the run printed, as one line."""
@@ -80,10 +82,13 @@ def test_it(dlperf):
     assert re.search(r"error: ConnectionError, .*: the shard is gone", said)
 
 
-def test_a_model_server_that_is_overloaded_at_times(run: Callable[..., pytest.RunResult]) -> None:
+def test_a_model_server_that_is_overloaded_at_times(
+    run: Callable[..., pytest.RunResult], clock: FakeClock
+) -> None:
     """Errors of a server are counted by what it said, and are no Python exceptions to a reader."""
 
     def answer(asked: Asked) -> Reply:
+        clock.now += 500_000
         if asked.number % 100 == 99:
             return http({"error": "no worker is free"}, "503 Service Unavailable")
         return http({"predictions": asked.json["instances"]})
@@ -118,10 +123,8 @@ def test_it(dlperf):
 def test_the_target_sleeps(run: Callable[..., pytest.RunResult]) -> None:
     """A target that waits instead of computing is slow, and the report says that it waits."""
     result = run("""
-import time
-
 def sleeps(batch):
-    time.sleep(0.02)
+    spend(0.02)
     return batch.copy()
 
 @pytest.mark.dlperf("p50 <= 5ms", scenario=ClosedLoop(clients=8), duration="0.5s")
@@ -143,7 +146,7 @@ calls = iter(range(10**9))
 def hangs(batch):
     if next(calls) == 300:
         while True:
-            pass
+            spend(0.01)
     return batch.copy()
 
 @pytest.mark.dlperf(call_timeout="0.5s", **SHORT)
@@ -166,26 +169,6 @@ def test_it(dlperf):
         if thread.name.startswith("dlperf"):
             thread.join(60)
             assert not thread.is_alive()
-
-
-def test_the_target_leaks(run: Callable[..., pytest.RunResult]) -> None:
-    """Memory that grows all the time is named, with how much a request costs."""
-    result = run("""
-import time
-kept = []
-
-def leaks(batch):
-    time.sleep(0.002)
-    kept.append(np.ones(1 << 17))
-    return batch.copy()
-
-def test_it(dlperf):
-    dlperf(leaks, DATA, scenario=ClosedLoop(clients=8), duration="1s")
-    kept.clear()
-""")
-
-    result.assert_outcomes(passed=1)
-    assert re.search(r"memory grew steadily by \d+ MiB .*: the target may leak", text(result))
 
 
 def test_errors_within_their_budget_pass(run: Callable[..., pytest.RunResult]) -> None:
@@ -272,30 +255,15 @@ def test_it(dlperf):
     assert message in text(result)
 
 
-@pytest.mark.parametrize("name", ["3", "None", "'x' * 101"])
-def test_a_name_is_a_text(run: Callable[..., pytest.RunResult], name: str) -> None:
+def test_a_name_is_a_text(run: Callable[..., pytest.RunResult]) -> None:
     """Anything else would never be found again in a baseline."""
-    result = run(f"""
+    result = run("""
 def test_it(dlperf):
-    dlperf(identity, DATA, name={name}, **SHORT)
+    dlperf(identity, DATA, name="x" * 101, **SHORT)
 """)
 
     result.assert_outcomes(failed=1)
     assert "expected a text of at most 100 characters" in text(result)
-
-
-def test_wrong_arguments_of_a_call_show_no_frames_of_ours(
-    run: Callable[..., pytest.RunResult],
-) -> None:
-    """The traceback ends at the user's line."""
-    result = run("""
-def test_it(dlperf):
-    dlperf(identity, DATA, duration="5 apples")
-""")
-
-    result.assert_outcomes(failed=1)
-    assert "duration='5 apples' is not a length of time" in text(result)
-    result.stdout.no_fnmatch_line("*options.py*")
 
 
 def test_the_fixture_can_be_asked_for_late(run: Callable[..., pytest.RunResult]) -> None:
@@ -313,10 +281,8 @@ def test_it(request):
 def test_empty_columns_are_explained(run: Callable[..., pytest.RunResult]) -> None:
     """Why a percentile is missing is said even if no budget asks for it."""
     result = run("""
-import time
-
 def slow(batch):
-    time.sleep(0.01)
+    spend(0.01)
     return batch.copy()
 
 def test_it(dlperf):

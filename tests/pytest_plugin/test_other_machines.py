@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("quiet_machine")
 
 HELD = """
 @pytest.mark.dlperf("throughput >= 0.01 * baseline", detect="throughput 90%", **SHORT)

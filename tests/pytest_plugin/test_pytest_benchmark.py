@@ -164,7 +164,6 @@ def test_what_a_smoke_run_cannot_do_is_refused(beside: Run, option: str) -> None
 @pytest.mark.parametrize(
     ("options", "name", "data"),
     [
-        (["--benchmark-save=first"], "0001_first.json", False),
         (["--benchmark-save=first", "--benchmark-save-data"], "0001_first.json", True),
         (["--benchmark-autosave"], "0001_*.json", False),
     ],
@@ -230,6 +229,7 @@ def test_columns_groups_and_order(beside: Run) -> None:
     assert not [line for line in result.outlines if "StdDev" in line]
 
 
+@pytest.mark.subprocess
 def test_histogram(pytester: pytest.Pytester) -> None:
     """`--benchmark-histogram` draws our entries."""
     pytester.makepyfile(test_module=HEADER + ONE)
@@ -243,6 +243,7 @@ def test_histogram(pytester: pytest.Pytester) -> None:
     assert "test_it" in drawing.read_text()
 
 
+@pytest.mark.subprocess
 def test_the_program_compares_our_entries(beside: Run, pytester: pytest.Pytester) -> None:
     """`pytest-benchmark compare` prints them, side by side too."""
     for name in ("first", "second"):
@@ -317,6 +318,7 @@ def test_without_pytest_benchmark(run: Run) -> None:
     run(ONE).assert_outcomes(passed=1)
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("options", [["-n1"], ["-n2", "--dlperf-quick"]])
 def test_under_xdist(beside: Run, pytester: pytest.Pytester, options: list[str]) -> None:
     """pytest-benchmark turns itself off, and says so; tests are judged as ever."""
@@ -440,6 +442,7 @@ def test_own(benchmark):
 """
 
 
+@pytest.mark.subprocess
 def test_duel(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """The candidate's measurements are entries of the run, beside what tests benchmark."""
     project = Project(pytester, monkeypatch)
@@ -447,8 +450,8 @@ def test_duel(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Non
     project.commit()
     path = project.top.parent / "out.json"
 
-    result = pytester.runpytest_inprocess(
-        *("-p", "no:codspeed", "--dlperf-against=HEAD", "--dlperf-pairs=1", "--dlperf-seed=1"),
+    result = project.duel(
+        *("-p", "benchmark", "-p", "no:codspeed"),
         *(f"--benchmark-json={path}", "--benchmark-save=it", "--benchmark-group-by=group"),
     )
 
@@ -465,6 +468,7 @@ def test_duel(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "1 measured in turn" in text(result)
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(find_spec("pytest_codspeed") is None, reason="pytest-codspeed is not installed")
 @pytest.mark.parametrize("options", [[], ["--codspeed"], ["-p", "no:benchmark"]])
 def test_beside_codspeed(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pytest
+pytestmark = pytest.mark.real_time  # an event loop knows of no other clock
 
 
 def test_threads(run: Callable[..., pytest.RunResult]) -> None:

@@ -12,6 +12,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ONE_WORKER = pytest.param(["-n1"], marks=pytest.mark.subprocess)
+
 ONE = """
 @pytest.mark.dlperf("p99 <= 10s", "throughput >= 0.5 * baseline", **SHORT)
 def test_it(dlperf):
@@ -50,6 +52,7 @@ def test_json_that_cannot_be_written(run: Callable[..., pytest.RunResult]) -> No
     result.stdout.re_match_lines([r"test_it .*NEW"])
 
 
+@pytest.mark.subprocess
 def test_the_program_shows_the_report_and_the_baselines(
     run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
 ) -> None:
@@ -95,7 +98,7 @@ def test_no_baselines_is_an_answer(
     assert "--dlperf-update=new" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [[], ["-n1"]])
+@pytest.mark.parametrize("options", [[], ONE_WORKER])
 def test_junit_has_each_metric(
     run: Callable[..., pytest.RunResult], pytester: pytest.Pytester, options: list[str]
 ) -> None:
@@ -193,6 +196,7 @@ def test_wrong(dlperf):
     )
 
 
+@pytest.mark.subprocess
 def test_several_xdist_workers_do_not_measure(
     pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
 ) -> None:
@@ -208,6 +212,7 @@ def test_several_xdist_workers_do_not_measure(
     quick.stdout.re_match_lines([r"test_it .*PASS"])
 
 
+@pytest.mark.subprocess
 def test_one_xdist_worker_measures(run: Callable[..., pytest.RunResult]) -> None:
     """A single worker is alone on the machine; its records reach the controller."""
     result = run(ONE, "-n1")
@@ -216,6 +221,7 @@ def test_one_xdist_worker_measures(run: Callable[..., pytest.RunResult]) -> None
     result.stdout.re_match_lines([r"test_it .*NEW"])
 
 
+@pytest.mark.subprocess
 def test_wrong_markers_under_xdist(run: Callable[..., pytest.RunResult]) -> None:
     """The message reaches the user from a worker too."""
     result = run(
@@ -237,6 +243,7 @@ NEIGHBOURS = ("-p", "no:hypothesispytest", "-p", "no:codspeed")
 HEAVY = ("tensorflow", "keras", "scipy", "rich", "sklearn", "numpy", "sqlalchemy")
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("options", [["--help"], ["--markers"], ["--collect-only"], []])
 def test_nothing_heavy_is_imported(pytester: pytest.Pytester, options: list[str]) -> None:
     """Help, markers, collecting, and suites that do not measure stay light."""

@@ -11,7 +11,7 @@ from pytest_dlperf import cli
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.usefixtures("own_metrics", "quiet_machine")
+pytestmark = pytest.mark.usefixtures("own_metrics")
 
 METRIC = """
 import numpy as np

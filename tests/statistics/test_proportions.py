@@ -17,7 +17,6 @@ from pytest_dlperf.statistics.proportions import (
     mcnemar,
     paired_loss,
     paired_seeds,
-    rows_needed,
     wilson,
 )
 
@@ -281,25 +280,6 @@ def test_more_losses_never_help(
         for one in (0, 1)
     )
     assert before <= after
-
-
-def test_rows_needed_by_hand() -> None:
-    """15.77 psi / m^2 at 1 % and 5 %: 3,155 rows for 2 % that differ and a point."""
-    z = stats.norm.ppf(0.99) + stats.norm.ppf(0.95)
-    assert rows_needed(0.02, 0.01, 0.01, 0.05) == math.ceil(z * z * 0.02 / 0.0001) == 3155
-    assert rows_needed(0.005, 0.01, 0.01, 0.05) == 789
-    assert rows_needed(0.0, 0.01, 0.01, 0.05) == 1
-    with pytest.raises(ValueError, match="no number of rows"):
-        rows_needed(0.02, 0.0, 0.01, 0.05)
-
-
-def test_so_many_rows_are_enough() -> None:
-    """With as many rows as are needed, a loss of that size FAILs in 93 % to 97 % of cases."""
-    rows = rows_needed(0.04, 0.02, 0.01, 0.05)
-    random = np.random.default_rng(0)
-    drawn = random.multinomial(rows, [0.03, 0.01, 0.96], 2000)
-    fails = sum(mcnemar(b, c) < 0.01 for b, c, _ in drawn.tolist())
-    assert 0.93 <= fails / 2000 <= 0.97
 
 
 @given(st.lists(st.tuples(st.integers(0, 64), st.integers(0, 64)), min_size=2, max_size=10))

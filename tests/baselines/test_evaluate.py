@@ -72,7 +72,7 @@ class Life:
         metrics = {"throughput": estimate(throughput, 0.005), "errors": counted(0.0)}
         found = make_measurement(metrics, **fields)
         arena = BaselineEvaluator(
-            footing=self._footing,
+            baselines=self._footing,
             environment=lambda: ENVIRONMENT,
             revision=lambda: dataclasses.replace(REVISION, commit=f"commit{self._runs}"),
             update=update,
@@ -81,9 +81,9 @@ class Life:
             reachable=lambda _: False,
             duel=None,
         )
-        finding = arena.settle(contextlib.nullcontext(MadeUp(found)), PLAN, TEST, "")
+        finding = arena.evaluate(contextlib.nullcontext(MadeUp(found)), PLAN, TEST, "")
         if finding.accepted is not None:
-            arena.keep(TEST, "", finding.accepted)
+            arena.accept(TEST, "", finding.accepted)
         return finding
 
     @property

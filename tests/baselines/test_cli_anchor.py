@@ -68,7 +68,7 @@ def test_it_moves(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
 def test_other_machine_classes(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """They are left as they are, unless all are asked for."""
     other = BaselineFiles(project.root / FOLDER, ELSEWHERE)
-    other.save(TEST, "", dataclasses.replace(OLD, anchor=OLD.earlier[0]))
+    other.save(TEST, "", dataclasses.replace(OLD, anchor=OLD.sessions[0]))
 
     assert anchor(project, TEST) == 0
     assert ELSEWHERE.slug not in capsys.readouterr().out

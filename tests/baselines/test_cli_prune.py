@@ -11,7 +11,9 @@ import pytest
 from baseline_project import Terminal
 from builders import MACHINE, make_accepted
 
+from pytest_dlperf.baselines.collect_tests import ProjectTests
 from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
+from pytest_dlperf.baselines.unused import Collected
 from pytest_dlperf.cli import main
 
 if TYPE_CHECKING:
@@ -21,13 +23,16 @@ if TYPE_CHECKING:
 OTHER = dataclasses.replace(MACHINE, memory=64)
 HERE = "test_model.py::test_here"
 GONE = "test_model.py::test_gone"
+PLUGIN = "pytest_dlperf.pytest_plugin.plugin"
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with one test, and baselines of two tests on two machine classes."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    monkeypatch.delenv("PYTEST_PLUGINS", raising=False)
+    # Without the plugins of the environment pytest starts in a third of the time.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", PLUGIN)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "test_model.py").write_text("def test_here(dlperf):\n    pass\n")
     for machine in (MACHINE, OTHER):
@@ -35,6 +40,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for test in (HERE, GONE):
             store.save(test, "", make_accepted())
     return tmp_path
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests of the project without a process that collects them."""
+    here = ProjectTests(
+        Collected(frozenset({HERE}), frozenset({"test_model.py"})), frozenset({HERE})
+    )
+    monkeypatch.setattr("pytest_dlperf.baselines.cli.collect_tests", lambda _: here)
 
 
 def left(project: Path) -> list[tuple[str, str]]:
@@ -79,6 +93,7 @@ def test_prune_asks_and_removes(project: Path, prune: Callable[..., list[str]]) 
     assert lines[-1] == "remove 2 files? [y/N] removed: 2 of 4 baselines"
 
 
+@pytest.mark.usefixtures("listed")
 @pytest.mark.parametrize("answer", ["n\n", "\n", "", "yep\n"])
 def test_only_a_yes_removes(project: Path, prune: Callable[..., list[str]], answer: str) -> None:
     """Anything else leaves all as it is."""
@@ -86,6 +101,7 @@ def test_only_a_yes_removes(project: Path, prune: Callable[..., list[str]], answ
     assert left(project) == ALL
 
 
+@pytest.mark.usefixtures("listed")
 def test_nobody_to_ask(project: Path, prune: Callable[..., list[str]]) -> None:
     """Without a terminal nothing is removed, and it says how to have it done."""
     said = prune(code=2)
@@ -95,6 +111,7 @@ def test_nobody_to_ask(project: Path, prune: Callable[..., list[str]]) -> None:
     assert left(project) == ALL
 
 
+@pytest.mark.usefixtures("listed")
 def test_unasked(project: Path, prune: Callable[..., list[str]]) -> None:
     """`--yes` is for scripts; a folder that becomes empty goes too."""
     BaselineFiles(project / FOLDER, OTHER).path(HERE).unlink()
@@ -146,27 +163,23 @@ def test_a_collection_that_is_not_whole(
     assert left(project) == ALL
 
 
-@pytest.mark.parametrize(
-    "options", ["-m 'not dlperf'", "-k nothing", "--dlperf-skip", "-n2", "-q", "-v"]
-)
+@pytest.mark.parametrize("options", ["-m 'not dlperf' -k nothing --dlperf-skip -q -n2", "-v"])
 def test_what_addopts_leaves_out_is_there(
-    project: Path, prune: Callable[..., list[str]], options: str
+    project: Path,
+    prune: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    options: str,
 ) -> None:
-    """Projects deselect their slow tests by default: their baselines are needed all the same."""
-    (project / "pytest.ini").write_text(f"[pytest]\naddopts = {options}\n")
+    """Baselines of tests that a project deselects are kept, and its warning filters do not matter.
 
-    prune("--yes")
-
-    assert left(project) == KEPT
-
-
-def test_warnings_that_are_errors_do_not_matter(
-    project: Path, prune: Callable[..., list[str]]
-) -> None:
-    """Whatever a project makes an error, that we look at its tests is none."""
-    (project / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    Projects deselect their slow tests by default, and may make every warning an error.
+    """
+    monkeypatch.setenv("PYTEST_PLUGINS", f"{PLUGIN},xdist.plugin")
+    (project / "pytest.ini").write_text(f"[pytest]\naddopts = {options}\nfilterwarnings = error\n")
 
     assert prune("--yes")[-1] == "removed: 2 of 4 baselines"
+
+    assert left(project) == KEPT
 
 
 def test_a_skipped_module_is_not_gone(project: Path, prune: Callable[..., list[str]]) -> None:
@@ -179,6 +192,7 @@ def test_a_skipped_module_is_not_gone(project: Path, prune: Callable[..., list[s
     assert prune("--yes")[-1] == "the test of every baseline is there (5): nothing to remove"
 
 
+@pytest.mark.usefixtures("listed")
 def test_a_damaged_file_is_kept(project: Path, prune: Callable[..., list[str]]) -> None:
     """Nobody knows whose it is; it is said, and the others are removed."""
     path = BaselineFiles(project / FOLDER, MACHINE).path(GONE)
@@ -215,6 +229,7 @@ def test_the_root_folder_is_pytests(project: Path, prune: Callable[..., list[str
     assert said[1] == f"  give it: --rootdir {project}"
 
 
+@pytest.mark.usefixtures("listed")
 def test_a_folder_that_cannot_be_changed(
     project: Path, prune: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

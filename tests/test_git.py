@@ -1,4 +1,4 @@
-"""Ancestry: where the present code left the default branch, in any kind of checkout."""
+"""The branch point, the revision of the code, and which commits can be checked out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from git_repositories import git
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.git import MOST_COMMITS, ancestry
+from pytest_dlperf.git import MOST_COMMITS, ancestry, current_revision, hide_history, reachable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ NUMBERS = itertools.count()
 
 @pytest.fixture(autouse=True)
 def _plain_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No settings of whoever runs the tests."""
+    """Ignore the git settings of the user."""
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
 
@@ -60,19 +60,19 @@ def test_a_branch_leaves_at_its_branch_point(server: Path) -> None:
     git(clone, "switch", "--quiet", "-c", "feature")
     commit(clone, 3)
 
-    found = ancestry(clone, NOTHING)
+    origin = ancestry(clone, NOTHING)
 
-    assert list(found.commits) == base
-    assert found.point == base[0]
-    assert (found.branch, found.ahead, found.cut) == ("origin/main", True, False)
+    assert list(origin.commits) == base
+    assert origin.point == base[0]
+    assert (origin.branch, origin.ahead, origin.cut) == ("origin/main", True, False)
 
 
 def test_on_the_default_branch_the_present_commit_is_the_point(server: Path) -> None:
     """With a remote and without one; whether or not files were changed is the run's to know."""
     for folder, branch in ((server, "main"), (cloned(server), "origin/main")):
-        found = ancestry(folder, NOTHING)
-        assert list(found.commits) == commit(folder, 0)
-        assert (found.branch, found.ahead) == (branch, False)
+        origin = ancestry(folder, NOTHING)
+        assert list(origin.commits) == commit(folder, 0)
+        assert (origin.branch, origin.ahead) == (branch, False)
 
 
 def test_commits_that_were_not_pushed_are_ahead(server: Path) -> None:
@@ -81,9 +81,9 @@ def test_commits_that_were_not_pushed_are_ahead(server: Path) -> None:
     base = commit(clone, 0)
     commit(clone, 2)
 
-    found = ancestry(clone, NOTHING)
+    origin = ancestry(clone, NOTHING)
 
-    assert (list(found.commits), found.ahead) == (base, True)
+    assert (list(origin.commits), origin.ahead) == (base, True)
 
 
 def test_detached_as_ci_checks_out(server: Path) -> None:
@@ -107,10 +107,10 @@ def test_only_the_first_parents_of_a_merge(server: Path) -> None:
     git(server, "switch", "--quiet", "main")
     git(server, "merge", "--quiet", "--no-ff", "--no-edit", "side")
 
-    found = ancestry(server, NOTHING)
+    origin = ancestry(server, NOTHING)
 
-    assert list(found.commits[1:]) == before
-    assert not {*side[:2]} & {*found.commits}
+    assert list(origin.commits[1:]) == before
+    assert not {*side[:2]} & {*origin.commits}
 
 
 @pytest.mark.parametrize("name", ["master", "trunk"])
@@ -137,8 +137,8 @@ def test_a_request_is_compared_with_its_target(server: Path, variable: str) -> N
     commit(server)
     clone = cloned(server)
 
-    found = ancestry(clone, {variable: "release"})
-    assert (found.branch, list(found.commits)) == ("origin/release", release)
+    origin = ancestry(clone, {variable: "release"})
+    assert (origin.branch, list(origin.commits)) == ("origin/release", release)
     assert ancestry(clone, {variable: ""}).branch == "origin/feature"  # checked out on the server
 
     with pytest.raises(UsageError, match="the branch gone, which this is to be merged") as caught:
@@ -176,9 +176,9 @@ def test_a_shallow_clone_that_has_some_ancestors(server: Path) -> None:
     """They are used, and it is known that there are more."""
     all_of_them = commit(server, 0)
 
-    found = ancestry(cloned(server, "--depth=3"), NOTHING)
+    origin = ancestry(cloned(server, "--depth=3"), NOTHING)
 
-    assert (list(found.commits), found.cut) == (all_of_them[:3], True)
+    assert (list(origin.commits), origin.cut) == (all_of_them[:3], True)
 
 
 def test_the_first_commit_of_all_is_no_shallow_clone(tmp_path: Path) -> None:
@@ -186,9 +186,9 @@ def test_the_first_commit_of_all_is_no_shallow_clone(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "--initial-branch=main")
     only = commit(tmp_path)
 
-    found = ancestry(tmp_path, NOTHING)
+    origin = ancestry(tmp_path, NOTHING)
 
-    assert (list(found.commits), found.cut) == (only, False)
+    assert (list(origin.commits), origin.cut) == (only, False)
 
 
 def test_not_all_of_a_long_history(tmp_path: Path) -> None:
@@ -207,9 +207,9 @@ def test_not_all_of_a_long_history(tmp_path: Path) -> None:
             check=True,
         )
 
-    found = ancestry(tmp_path, NOTHING)
+    origin = ancestry(tmp_path, NOTHING)
 
-    assert (len(found.commits), found.cut) == (MOST_COMMITS, False)
+    assert (len(origin.commits), origin.cut) == (MOST_COMMITS, False)
 
 
 def test_nothing_in_common(server: Path) -> None:
@@ -231,3 +231,111 @@ def test_no_commit_at_all(tmp_path: Path, *, empty: bool) -> None:
     with pytest.raises(UsageError, match="git finds no commit in") as caught:
         ancestry(tmp_path, NOTHING)
     assert "--dlperf-baseline=files" in caught.value.hint
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One commit with a file."""
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "Somebody")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "somebody@example.org")
+    (tmp_path / "a.py").write_text("")
+    for command in (["init", "--quiet"], ["add", "-A"], ["commit", "--quiet", "-m", "one"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)  # noqa: S603, S607 - fixed
+    return tmp_path
+
+
+def test_what_can_be_checked_out(repository: Path) -> None:
+    """A commit that is here; none that is not, had changes, is a file, or is an option."""
+    commit = current_revision(repository).commit
+    tree = subprocess.run(
+        ["git", "rev-parse", "HEAD^{tree}"],  # noqa: S607 - the user's git
+        cwd=repository,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+
+    assert reachable(repository, commit)
+    for other in ("", "0" * 40, commit + "+", tree, "--batch", "HEAD:a.py"):
+        assert not reachable(repository, other)
+
+
+def test_outside_of_a_repository(tmp_path: Path) -> None:
+    """There is nothing to be checked out."""
+    assert not reachable(tmp_path, "0123456789abcdef")
+
+
+def detached(repository: Path) -> str:
+    """Have no branch checked out, as CI does; returns the commit."""
+    subprocess.run(["git", "checkout", "--quiet", "--detach"], cwd=repository, check=True)  # noqa: S607 - the user's git
+    return current_revision(repository, {}).commit
+
+
+@pytest.mark.parametrize(
+    ("variables", "branch"),
+    [
+        ({}, ""),
+        ({"GITHUB_SHA": "HEAD", "GITHUB_REF_NAME": "main"}, "main"),
+        (
+            {"GITHUB_SHA": "HEAD", "GITHUB_REF_NAME": "7/merge", "GITHUB_REF_TYPE": "branch"},
+            "7/merge",
+        ),
+        ({"GITHUB_SHA": "HEAD", "GITHUB_REF_NAME": "v1.0", "GITHUB_REF_TYPE": "tag"}, ""),
+        ({"CI_COMMIT_SHA": "HEAD", "CI_COMMIT_BRANCH": "main"}, "main"),
+        # Another commit than CI started for has been checked out.
+        ({"GITHUB_SHA": "other", "GITHUB_REF_NAME": "main"}, ""),
+        ({"CI_COMMIT_SHA": "other", "CI_COMMIT_BRANCH": "main"}, ""),
+        # What the author of a merge request calls its branch may be anything.
+        ({"CI_COMMIT_SHA": "HEAD", "CI_COMMIT_REF_NAME": "main"}, ""),
+        ({"GITHUB_SHA": "HEAD", "GITHUB_HEAD_REF": "main"}, ""),
+    ],
+)
+def test_the_branch_of_a_detached_checkout(
+    repository: Path, variables: dict[str, str], branch: str
+) -> None:
+    """CI checks out commits, and says in variables of what branch."""
+    commit = detached(repository)
+    in_ci = {name: commit if value == "HEAD" else value for name, value in variables.items()}
+
+    assert current_revision(repository, in_ci).branch == branch
+
+
+def test_a_branch_that_is_checked_out_is_the_branch(repository: Path) -> None:
+    """Variables only fill in for it."""
+    commit = current_revision(repository, {}).commit
+    in_ci = {"GITHUB_SHA": commit, "GITHUB_REF_NAME": "other"}
+
+    assert current_revision(repository, in_ci).branch != "other"
+
+
+def test_the_history_is_hidden_from_git(repository: Path) -> None:
+    """Its files, and the file that hides them; baselines are seen. Once written it stays."""
+    folder = repository / ".dlperf"
+    hide_history(folder)
+    for name in ("history.sqlite", "history.sqlite-wal", "history.sqlite-shm"):
+        (folder / name).touch()
+    (folder / "baselines").mkdir()
+    (folder / "baselines" / "a.json").touch()
+
+    listed = subprocess.run(
+        ["git", "status", "--porcelain", "-uall"],  # noqa: S607 - the user's git
+        cwd=repository,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    assert listed == ["?? .dlperf/baselines/a.json"]
+
+    (folder / ".gitignore").write_text("mine")
+    hide_history(folder)
+    assert (folder / ".gitignore").read_text() == "mine"
+
+
+def test_where_nothing_can_be_written_nothing_is_hidden(tmp_path: Path) -> None:
+    """Whoever opens the history then says what is wrong."""
+    (tmp_path / ".dlperf").touch()
+
+    hide_history(tmp_path / ".dlperf")
+
+    assert (tmp_path / ".dlperf").read_bytes() == b""

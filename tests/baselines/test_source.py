@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
-from builders import ENVIRONMENT, MACHINE, estimate, make_accepted
+from builders import ENVIRONMENT, MACHINE, estimate, make_accepted, with_session
 from git_repositories import git
 
 from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
@@ -15,11 +15,12 @@ from pytest_dlperf.baselines.source import (
     baselines_of_files,
     baselines_of_history,
 )
-from pytest_dlperf.config.baseline_source import OF_FILES, BaselineSource
+from pytest_dlperf.config.baseline_source import BaselineSource
 from pytest_dlperf.errors import HistoryError, UsageError
 from pytest_dlperf.git import current_revision
 from pytest_dlperf.history.entries import Entry, Run
 from pytest_dlperf.history.store import SqlHistory, default_url, open_history
+from pytest_dlperf.report.baseline_advice import OF_FILES
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Project:
         """What a run of the present code measured."""
         found = make_accepted({"throughput": estimate(throughput)}, environment=ENVIRONMENT)
         run = self.run(machine)
-        found = dataclasses.replace(found, revision=run.revision)
+        found = with_session(found, revision=run.revision)
         self.history.add(Entry(run, TEST, name, Verdict.PASS, found))
 
     def footing(
@@ -182,10 +183,10 @@ def test_what_is_said_on_a_branch(project: Project) -> None:
         f"the history has no session of branch main on this machine class ({MACHINE.slug})"
     )
     for found in (point, branch):
-        assert found.ways.record == "run it on branch main with the same --dlperf-history"
-        assert not found.ways.ratchets
+        assert found.advice.record == "run it on branch main with the same --dlperf-history"
+        assert not found.advice.ratchets
         assert "--dlperf-update changes nothing" in found.guard
-    assert (point.basis, branch.basis) == ("history:merge-base", "history:main")
+    assert (point.source, branch.source) == ("history:merge-base", "history:main")
 
 
 @pytest.mark.parametrize("basis", [MAIN, BRANCH_POINT])
@@ -194,13 +195,13 @@ def test_what_is_said_where_sessions_count(project: Project, basis: BaselineSour
     found = project.footing(basis)
 
     assert found.guard == ""
-    assert found.ways.record == "recorded in the history: the next run is compared with this one"
-    assert found.ways.ratchets
+    assert found.advice.record == "recorded in the history: the next run is compared with this one"
+    assert found.advice.ratchets
 
     project.change()
     found = project.footing(basis)
     assert "code with uncommitted changes is no baseline" in found.guard
-    assert not found.ways.ratchets
+    assert not found.advice.ratchets
 
 
 def test_a_shallow_clone_may_be_why_there_is_nothing(project: Project, tmp_path: Path) -> None:
@@ -249,7 +250,12 @@ def test_another_machine_class_in_files(tmp_path: Path) -> None:
     )
     assert found.missing(TEST, "") == f"no baseline yet on this machine class ({MACHINE.slug})"
     assert "for another" not in found.missing(f"{TEST}[a-b]", "another name")
-    assert (found.guard, found.ways, found.basis, found.heading) == ("not here", OF_FILES, "", "")
+    assert (found.guard, found.advice, found.source, found.heading) == (
+        "not here",
+        OF_FILES,
+        "",
+        "",
+    )
 
     BaselineFiles(tmp_path / FOLDER, BIGGER).path(f"{TEST}[a-b]").write_text("[1")
     assert "cpu Other CPU -> Test CPU @ 2.4GHz, cores 8 -> 4" in found.missing(f"{TEST}[a-b]", "")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from duel_projects import Project, junit_cases, text
 
+pytestmark = pytest.mark.subprocess
+
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
@@ -66,14 +68,16 @@ def test_is_one_ordinary_run(project: Project) -> None:
 
     assert result.ret == alone.ret == pytest.ExitCode.TESTS_FAILED
     assert result.parseoutcomes() == alone.parseoutcomes()
-    assert junit_cases(duel) == junit_cases(plain)
-    ends, properties = junit_cases(duel)["test_module", "test_speed[50]"]
-    assert ends == []
-    assert {"dlperf.throughput", "dlperf.verdict"} < set(properties)
+    cases, cases_alone = junit_cases(duel), junit_cases(plain)
+    for rows in ("50", "100"):
+        # Which percentiles there are depends on how many requests were answered.
+        for read in (cases, cases_alone):
+            ends, properties = read.pop(("test_module", f"test_speed[{rows}]"))
+            assert ends == []
+            assert {"dlperf.throughput", "dlperf.verdict"} < set(properties)
+    assert cases == cases_alone
     assert notes.read_text().splitlines() == [str(project.top)]
-    result.stdout.fnmatch_lines(
-        ["*Captured stdout call*", "said before it failed", "*test_speed*PASS*"]
-    )
+    result.stdout.fnmatch_lines(["*Captured stdout call*", "said before it failed"])
     assert "2 measured in turn" in text(result)
     assert project.state() == state
     assert not project.leftovers()
@@ -164,19 +168,19 @@ def test_slower(dlperf):
 def test_wrong(dlperf):
     dlperf(model.answer, DATA)
 
-@pytest.mark.dlperf("throughput >= 0.1 * baseline", "p95 <= 10 * baseline", **SHORT)
+@pytest.mark.dlperf("throughput >= 0.01 * baseline", detect="throughput 95%", **SHORT)
 def test_equal(dlperf):
     dlperf(lambda batch: batch.copy(), DATA)
 """
 
 
 def test_each_verdict(project: Project) -> None:
-    """A slower candidate and one that answers wrongly FAIL; an equal one is a PASS."""
+    """A candidate that is 10 times slower and one that is wrong FAIL; an equal one is a PASS."""
     answer = "\ndef answer(batch):\n    return batch.copy()\n"
     project.write("model.py", (project.top / "model.py").read_text() + answer)
     project.tests(VERDICTS)
     project.commit()
-    changed = (project.top / "model.py").read_text().replace("100e-6", "400e-6")
+    changed = (project.top / "model.py").read_text().replace("100e-6", "1e-3")
     project.write("model.py", changed.replace(answer, answer.replace("batch.copy", "-batch.copy")))
 
     result = project.duel()

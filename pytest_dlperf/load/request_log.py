@@ -1,4 +1,4 @@
-"""Ledger: what is to be sent and what became of it, a few numbers a batch; safe for threads."""
+"""The request log: hands out batches and records their results; thread-safe."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _COLUMNS: Final = 5
 
 
 class SampleSink(Protocol):
-    """Who takes a run while it lasts, segment by segment."""
+    """Receives the segments of a run while it lasts."""
 
     def __call__(self, cut: Callable[[], Samples]) -> None:
-        """Much has ended; called with a lock held.
+        """Take a segment; called with a lock held when many requests have ended.
 
         Args:
-            cut: gives the next segment; takes milliseconds, which the load's clock need not show.
+            cut: returns the next segment; takes milliseconds, for which the load's clock may stop.
         """
         ...
 
 
 class RequestSource(Protocol):
-    """What requests carry, and where their answers go."""
+    """Provides the rows of requests, and takes their answers."""
 
     def inputs(self, start: int, stop: int) -> NDArray[Any]:
         """The rows of requests `start` to `stop - 1`, read-only."""
@@ -54,11 +54,11 @@ class RequestSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InFlightBatch:
-    """A batch on its way.
+    """A batch that was sent and not yet answered.
 
     Attributes:
         batch: the requests.
-        replica: number of the replica that it is with.
+        replica: number of the replica that answers.
         dispatched_ns: when it was handed to the target.
     """
 
@@ -68,103 +68,96 @@ class InFlightBatch:
 
 
 class RequestLog:
-    """Where all who send requests find the next ones, and write down what became of theirs.
+    """Hands batches to replicas or clients, and records when and how they end.
 
     Args:
-        backlog: the requests.
-        feed: their rows, and the place for their answers.
+        queue: the requests.
+        source: provides their rows, and takes their answers.
         started_ns: when the load began.
-        deadline_ns: no batch is sent at or after it, whatever is left.
-        sink: takes segments of the run; None keeps it whole.
+        deadline_ns: no batch is sent at or after it, even if requests are left.
+        sink: takes segments of the run; None keeps the run whole.
 
     Attributes:
-        changed: held around every look at the backlog and every entry.
+        changed: lock of the queue and the records; notified when either changes.
+        deadline_ns: as given.
     """
 
     def __init__(
         self,
         *,
-        backlog: PendingRequests,
-        feed: RequestSource,
+        queue: PendingRequests,
+        source: RequestSource,
         started_ns: int,
         deadline_ns: int,
         sink: SampleSink | None = None,
     ) -> None:
         self.changed = threading.Condition()
-        self._backlog = backlog
-        self._feed = feed
-        self._deadline_ns = deadline_ns
+        self._queue = queue
+        self._source = source
+        self.deadline_ns = deadline_ns
         self._sink = sink
-        self._journal = CallLog(started_ns)
+        self._call_log = CallLog(started_ns)
         self._closed = False
 
     def close(self) -> None:
-        """Nothing is sent any more."""
+        """Send no further batch."""
         with self.changed:
             self._closed = True
             self.changed.notify_all()
 
     def take(self, now_ns: int) -> Batch | Wait | None:
-        """The next batch, or when to ask again, or None when all is done.
-
-        Call it with `changed` held.
-        """
-        if self._closed or now_ns >= self._deadline_ns:
+        """As `PendingRequests.take`, None also when closed; call with `changed` held."""
+        if self._closed or now_ns >= self.deadline_ns:
             return None
-        return self._backlog.take(now_ns)
-
-    @property
-    def deadline_ns(self) -> int:
-        """Nothing is sent from then on."""
-        return self._deadline_ns
+        return self._queue.take(now_ns)
 
     @property
     def answers_bring_requests(self) -> bool:
-        """Whether an answer may make a request due earlier than what is known to come."""
-        return self._backlog.closed_loop
+        """Whether an answer may make a request due before those already known."""
+        return self._queue.closed_loop
 
     def inputs(self, batch: Batch) -> NDArray[Any]:
         """The rows of a batch, read-only."""
-        return self._feed.inputs(batch.start, batch.stop)
+        return self._source.inputs(batch.start, batch.stop)
 
     def answered(self, call: InFlightBatch, done_ns: int, outputs: object) -> None:
-        """Write an answer down. Call it with `changed` held."""
+        """Record an answer; call with `changed` held."""
         self._note(call, done_ns)
-        self._feed.answer(call.batch.start, call.batch.stop, outputs)
+        self._source.answer(call.batch.start, call.batch.stop, outputs)
         self._finish(call.batch, done_ns)
 
     def failed(self, call: InFlightBatch, done_ns: int, error: Exception) -> None:
-        """Write down what was raised instead of an answer. Call it with `changed` held."""
+        """Record an exception of the target; call with `changed` held."""
         self._note(call, done_ns)
-        self._feed.fail(call.batch.start, call.batch.stop, error)
+        self._source.fail(call.batch.start, call.batch.stop, error)
         self._finish(call.batch, done_ns)
 
     def woke(self, late_ns: int) -> None:
-        """Write down how late somebody idle woke for the next request."""
+        """Record how late an idle replica woke, in nanoseconds."""
         with self.changed:
-            self._journal.woke(late_ns)
+            self._call_log.woke(late_ns)
 
     def samples(self, now_ns: int) -> Samples:
-        """What has happened so far and was not given to the sink; call it once, at the end.
+        """The rest of the run, which the sink has not received; call once, at the end.
 
-        `Samples.outcome` is all OK; the feed knows better.
+        `Samples.outcome` is OK throughout; the source knows the real outcomes.
         """
-        # Counted first: what has come up to now may yet be rejected.
-        unfinished = self._backlog.left(now_ns)
-        return replace(self._journal.cut(self._backlog), unfinished=unfinished)
+        # Counted first, as this may still reject requests that are due by now.
+        unfinished = self._queue.left(now_ns)
+        return replace(self._call_log.cut(self._queue), unfinished=unfinished)
 
     def _note(self, call: InFlightBatch, done_ns: int) -> None:
         start, stop = call.batch.start, call.batch.stop
-        self._journal.write(start, stop, call.replica, call.dispatched_ns, done_ns)
+        self._call_log.write(start, stop, call.replica, call.dispatched_ns, done_ns)
 
     def _finish(self, batch: Batch, done_ns: int) -> None:
-        self._backlog.finish(batch, done_ns)
-        if self._sink is not None and self._journal.full:
-            self._sink(lambda: self._journal.cut(self._backlog))
+        self._queue.finish(batch, done_ns)
+        if self._sink is not None and self._call_log.full:
+            self._sink(lambda: self._call_log.cut(self._queue))
 
 
 class CallLog:
-    """Written once a call; not safe for threads by itself.
+    """When each call began and ended, as columns; not thread-safe.
 
     Args:
         started_ns: when the run began.
@@ -179,10 +172,10 @@ class CallLog:
         self._full_calls = _CALLS
         self._requests = 0
         self.full = False
-        """Whether there is so much that it should be given away."""
+        """Whether it is time to cut a segment."""
 
     def write(self, start: int, stop: int, replica: int, dispatched_ns: int, done_ns: int) -> None:
-        """A call with requests `start` to `stop - 1` has ended."""
+        """Record a call that ended, with requests `start` to `stop - 1`."""
         self._requests += stop - start
         starts, stops, replicas, dispatched, done = self._columns
         starts.append(start)
@@ -193,25 +186,24 @@ class CallLog:
         self.full = self._requests >= _REQUESTS or len(starts) >= self._full_calls
 
     def woke(self, late_ns: int) -> None:
-        """Somebody idle woke so late for the next request."""
+        """Record how late an idle replica woke, in nanoseconds."""
         self._late_ns.append(late_ns)
 
-    def cut(self, backlog: PendingRequests) -> Samples:
-        """Give away what has ended, up to the first request that is still with a replica.
+    def cut(self, queue: PendingRequests) -> Samples:
+        """Remove and return all calls before the first request that is still in flight.
 
         Args:
-            backlog: knows when requests were due, and forgets those that are given away.
+            queue: knows the due times of requests, and forgets those that are returned.
 
         Returns:
-            The next segment of the run, all its outcomes OK; whoever takes the answers knows
-            better.
+            The next segment of the run, with OK for every outcome.
         """
         starts, stops, replicas, dispatched, done = self._sorted()
         ended = int(np.argmin(np.append(starts == np.append(self._first, stops[:-1]), False)))
         first, stop = self._first, int(stops[ended - 1]) if ended else self._first
         segment = Samples(
             started_ns=self._started_ns,
-            intended_ns=backlog.intended_ns(first, stop).copy(),
+            intended_ns=queue.intended_ns(first, stop).copy(),
             stop=stops[:ended] - first,
             dispatched_ns=dispatched[:ended],
             done_ns=done[:ended],
@@ -219,16 +211,16 @@ class CallLog:
             outcome=np.full(stop - first, Outcome.OK, np.uint8),
             late_ns=np.array(self._late_ns, np.int64),
             unfinished=0,
-            per_query=backlog.per_query,
-            rejected=backlog.rejected - self._rejected,
+            per_query=queue.per_query,
+            rejected=queue.rejected - self._rejected,
             first=first,
         )
-        backlog.forget(stop)
-        self._first, self._rejected, self._requests = stop, backlog.rejected, 0
+        queue.forget(stop)
+        self._first, self._rejected, self._requests = stop, queue.rejected, 0
         rest = [column[ended:] for column in (starts, stops, replicas, dispatched, done)]
         self._columns = tuple(array("q", column.tobytes()) for column in rest)
         self._late_ns = array("q")
-        # What had to stay must not make it full again at once.
+        # Calls that could not be cut must not make it full again at once.
         self._full_calls = len(rest[0]) + _CALLS
         self.full = False
         return segment

@@ -1,4 +1,4 @@
-"""Models of noise, and how long a duel has to be."""
+"""Models of noise: each has the size, the shape and the memory that its fields say."""
 
 from __future__ import annotations
 
@@ -6,14 +6,7 @@ import math
 
 import numpy as np
 import pytest
-
-from pytest_dlperf.statistics.e_process import (
-    EProcess,
-    blocks_needed,
-    seconds_needed,
-    smallest_loss,
-)
-from pytest_dlperf.statistics.noise import SHAPES, Noise, blocks
+from noise_models import SHAPES, Noise, blocks
 
 
 def sampled(noise: Noise, slots: int = 200, sessions: int = 500) -> np.ndarray:
@@ -105,27 +98,3 @@ def test_the_coin_only_changes_the_sign() -> None:
     assert blocks(noise, np.zeros((5, 10), np.bool_)) == pytest.approx(-heads)
     ramp = blocks(sampled(Noise(ramp=0.005), 40, 1), np.ones((1, 10), np.bool_))
     assert np.abs(ramp).max() < 1e-5
-
-
-def test_planning_and_its_inverse() -> None:
-    """The loss that so many seconds show takes so many seconds."""
-    seconds = seconds_needed(0.05, 0.003, 0.01, 0.9)
-
-    assert smallest_loss(seconds, 0.003, 0.01, 0.9) == pytest.approx(0.05)
-    assert seconds_needed(0.025, 0.003) == pytest.approx(4 * seconds_needed(0.05, 0.003))
-    assert blocks_needed(0.01, 0.95) == pytest.approx(28.9, abs=0.1)
-
-
-@pytest.mark.parametrize(("alpha", "power"), [(0.01, 0.95), (0.05, 0.95), (0.01, 0.8)])
-def test_the_plan_holds(alpha: float, power: float) -> None:
-    """After the planned blocks, 300 duels at half a sigma have about the power planned."""
-    random = np.random.default_rng(1)
-    planned = math.ceil(blocks_needed(alpha, power) / 0.5**2)
-    proven = 0
-    for _ in range(300):
-        evidence = EProcess(0.0)
-        for ratio in random.normal(0.5, 1.0, planned).tolist():
-            evidence.add(ratio)
-        proven += evidence.peak >= math.log(1 / alpha)
-
-    assert power - 0.03 < proven / 300 < power + 0.1

@@ -1,4 +1,4 @@
-"""Side processes: what is said between a referee and its sides, and what becomes of them."""
+"""Messages between a controller and its workers, and the ways in which workers end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 START = "from pytest_dlperf.duel.channel import Message, connect; channel = connect()\n"
 ECHO = START + "while True: channel.send(channel.receive(None), 60)"
 BUSY = START + "channel.send(Message({}), 60)\nwhile True: pass"
@@ -37,11 +37,11 @@ from pathlib import Path
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
 from pytest_dlperf.duel.worker_handle import WorkerProcess
 
-keeper = CleanupProcess().start()
+cleanup = CleanupProcess().start()
 sides = []
 for code in json.loads(sys.argv[1]):
     command = [sys.executable, "-c", code]
-    side = WorkerProcess("base", command, folder=Path(), environment=os.environ, keeper=keeper)
+    side = WorkerProcess("base", command, folder=Path(), environment=os.environ, cleanup=cleanup)
     sides.append(side)
     if "Message" in code:
         side.receive(60, "starting")
@@ -62,9 +62,9 @@ def environment() -> dict[str, str]:
 def running(code: str) -> Iterator[WorkerProcess]:
     """A side that runs some code."""
     command = [sys.executable, "-c", code]
-    with CleanupProcess() as keeper:
+    with CleanupProcess() as cleanup:
         side = WorkerProcess(
-            "base", command, folder=Path.cwd(), environment=environment(), keeper=keeper
+            "base", command, folder=Path.cwd(), environment=environment(), cleanup=cleanup
         )
         with contextlib.ExitStack() as stack:
             stack.callback(side.kill)
@@ -80,7 +80,7 @@ def test_messages_and_their_tails() -> None:
             ({"text": "x" * 100_000}, bytes(5_000_000)),
         ):
             side.send(fields, tail)
-            assert side.receive(PATIENCE, "echoing") == Message(fields, tail)
+            assert side.receive(TIMEOUT, "echoing") == Message(fields, tail)
 
 
 def test_a_message_in_pieces() -> None:
@@ -88,7 +88,7 @@ def test_a_message_in_pieces() -> None:
     here, there = socket.socketpair()
     whole, far = socket.socketpair()
     with contextlib.closing(Channel(whole)) as sender, far:
-        sender.send(Message({"a": 1}, b"tail"), PATIENCE)
+        sender.send(Message({"a": 1}, b"tail"), TIMEOUT)
         said = far.recv(1 << 16)
     with contextlib.closing(Channel(here)) as channel, there:
         for byte in said[:-1]:
@@ -97,11 +97,11 @@ def test_a_message_in_pieces() -> None:
                 channel.receive(0.001)
         there.sendall(said[-1:] + said)
         for _ in range(2):
-            assert channel.receive(PATIENCE) == Message({"a": 1}, b"tail")
+            assert channel.receive(TIMEOUT) == Message({"a": 1}, b"tail")
         there.sendall(said[:-1])
         there.close()
         with pytest.raises(ConnectionError):
-            channel.receive(PATIENCE)
+            channel.receive(TIMEOUT)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_side_that_dies(code: str, end: str) -> None:
     with running(code) as side:
         for _ in range(2):
             with pytest.raises(WorkerLost) as caught:
-                side.receive(PATIENCE, "starting")
+                side.receive(TIMEOUT, "starting")
             assert caught.value.problem == f"the base side {end}, while starting"
             assert "last words" in caught.value.output
             assert "last words" in str(caught.value)
@@ -130,13 +130,14 @@ def test_a_side_that_dies(code: str, end: str) -> None:
         side.resume()
 
 
-def test_a_side_that_dies_and_leaves_a_fork() -> None:
+def test_a_side_that_dies_and_leaves_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its end is seen though a fork of it holds the channel open; the fork is ended with it."""
+    monkeypatch.setattr(worker_handle, "_LOOK_SECONDS", 0.05)
     code = "import os, time\nchild = os.fork()\nif not child: time.sleep(1000)\n"
     code += "print(child, flush=True)\nos._exit(4)"
     with running(START + code) as side:
         with pytest.raises(WorkerLost, match="exit code 4, while forking"):
-            side.receive(PATIENCE, "forking")
+            side.receive(TIMEOUT, "forking")
         fork = os.pidfd_open(int(side.last_output()))
     assert wait_for(fork)
 
@@ -144,23 +145,23 @@ def test_a_side_that_dies_and_leaves_a_fork() -> None:
 def test_a_side_that_hangs() -> None:
     """The limit and the step are named; what it says afterwards is still received."""
     with running(SILENT) as side:
-        side.receive(PATIENCE, "starting")
+        side.receive(TIMEOUT, "starting")
         with pytest.raises(WorkerLost, match="the base side has said nothing for 50 ms while warm"):
             side.receive(0.05, "warming up")
     with running(ECHO) as side:
         side.send({})
-        assert side.receive(PATIENCE, "echoing").fields == {}
+        assert side.receive(TIMEOUT, "echoing").fields == {}
         with pytest.raises(WorkerLost):
             side.receive(0.01, "waiting")
         side.send({"late": 1})
-        assert side.receive(PATIENCE, "echoing").fields == {"late": 1}
+        assert side.receive(TIMEOUT, "echoing").fields == {"late": 1}
 
 
 def test_a_side_that_takes_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is not read does not block for ever."""
     monkeypatch.setattr(worker_handle, "_SEND_SECONDS", 0.05)
     with running(BUSY) as side:
-        side.receive(PATIENCE, "starting")
+        side.receive(TIMEOUT, "starting")
         with pytest.raises(WorkerLost, match=r"takes no message within 0\.05 s"):
             side.send({}, bytes(5_000_000))
 
@@ -173,23 +174,23 @@ def test_a_side_that_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
         running(f"{code}; time.sleep(1000)") as side,
         pytest.raises(WorkerLost, match="closed its end of the channel, while starting"),
     ):
-        side.receive(PATIENCE, "starting")
+        side.receive(TIMEOUT, "starting")
 
 
 def test_pausing() -> None:
     """A paused side does nothing, and goes on where it was when it is resumed."""
     with running(ECHO) as side:
         side.send({})
-        side.receive(PATIENCE, "starting")
+        side.receive(TIMEOUT, "starting")
         side.pause()
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while psutil.Process(side.pid).status() != "stopped" and time.monotonic() < end:
             time.sleep(0.001)
         side.send({"a": 1})
         with pytest.raises(WorkerLost):
             side.receive(0.05, "stopped")
         side.resume()
-        assert side.receive(PATIENCE, "echoing").fields == {"a": 1}
+        assert side.receive(TIMEOUT, "echoing").fields == {"a": 1}
 
 
 def test_closing() -> None:
@@ -202,7 +203,7 @@ def test_closing() -> None:
         side.kill()
         side.pause()
         side.resume()
-        for ask in (lambda: side.receive(PATIENCE, "being asked"), lambda: side.send({})):
+        for ask in (lambda: side.receive(TIMEOUT, "being asked"), lambda: side.send({})):
             with pytest.raises(WorkerLost, match="the base side was closed"):
                 ask()
 
@@ -218,7 +219,7 @@ channel.send(Message({{
 }}), 60)
 """
     with running(START + code) as side:
-        found = side.receive(PATIENCE, "starting").fields
+        found = side.receive(TIMEOUT, "starting").fields
         assert found == {
             "session": side.pid,
             "input": "",
@@ -236,7 +237,7 @@ def test_a_process_that_is_no_side(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def wait_for(descriptor: int) -> bool:
     """Whether a process ends in time, by its descriptor."""
-    gone, _, _ = select.select([descriptor], [], [], PATIENCE)
+    gone, _, _ = select.select([descriptor], [], [], TIMEOUT)
     os.close(descriptor)
     return bool(gone)
 
@@ -257,15 +258,15 @@ def test_sides_die_with_their_parent(state: str) -> None:
         assert [wait_for(side) for side in sides] == [True] * len(codes)
 
 
-def test_a_side_that_the_keeper_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A side ends itself when its parent is gone before it could tell the keeper."""
+def test_a_side_that_is_not_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker ends itself when its parent is gone before it could register the worker."""
     monkeypatch.setattr(CleanupProcess, "group", lambda *_: None)
-    keeper = CleanupProcess()
+    cleanup = CleanupProcess()
     command = [sys.executable, "-c", BUSY]
     side = WorkerProcess(
-        "base", command, folder=Path.cwd(), environment=environment(), keeper=keeper
+        "base", command, folder=Path.cwd(), environment=environment(), cleanup=cleanup
     )
-    side.receive(PATIENCE, "starting")
+    side.receive(TIMEOUT, "starting")
     ends = os.pidfd_open(side.pid)
     side._channel.close()  # noqa: SLF001 - as the kernel does when this process is killed
     assert wait_for(ends)

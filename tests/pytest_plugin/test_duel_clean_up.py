@@ -18,6 +18,8 @@ from duel_projects import OPTIONS, Project
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.subprocess
+
 T = TypeVar("T")
 
 PATIENCE: Final = 60.0
@@ -122,14 +124,14 @@ def processes_in(temporary: Path) -> Iterator[int]:
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A repository whose working tree is four times slower than its commit, and has more."""
+    """A repository whose working tree is 10 times slower than its commit, and has more."""
     project = Project(pytester, monkeypatch)
     project.write("model.py", MODEL)
     project.tests(TESTS)
     project.commit()
     project.write("model.py", "STASHED = True\n" + MODEL)
     project.git("stash")
-    project.write("model.py", MODEL.replace("50e-6", "200e-6"))
+    project.write("model.py", MODEL.replace("50e-6", "500e-6"))
     project.write("staged.py", "")
     project.git("add", "staged.py")
     project.write("untracked.py", "")

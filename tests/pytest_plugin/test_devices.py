@@ -218,6 +218,7 @@ def test_baselines_are_kept_by_device(
     assert len(list(pytester.path.glob(".dlperf/baselines/*/*test_it[[]cpu*.json"))) == 2
 
 
+@pytest.mark.subprocess
 def test_devices_under_xdist(
     run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
 ) -> None:

@@ -7,6 +7,8 @@ import re
 import pytest
 from duel_projects import Project, text
 
+pytestmark = pytest.mark.subprocess
+
 TESTS = """
 import threading
 
@@ -72,7 +74,7 @@ def test_a_lost_side_costs_one_test(project: Project) -> None:
     project.commit()
     state = project.state()
 
-    result = project.duel("--dlperf-call-timeout=0.8s", "-v")
+    result = project.duel("--dlperf-call-timeout=0.5s", "-v")
 
     said = text(result)
     result.assert_outcomes(passed=2, errors=6)
@@ -82,7 +84,7 @@ def test_a_lost_side_costs_one_test(project: Project) -> None:
     assert re.search(r"the candidate side was killed by SIGKILL.* while running the test", said)
     assert re.search(r"the base side .*SIGABRT.* while measuring a slot", said)
     assert re.search(r"the candidate side left its measurement .*: .*a call in a slot", said)
-    assert "the base side has said nothing for 8 s while running the test" in said
+    assert "the base side has said nothing for 5 s while running the test" in said
     assert re.search(r"the candidate side ended with exit code 0, while running the test", said)
     assert said.count("it last wrote:") == 6
     assert project.state() == state

@@ -211,6 +211,7 @@ def test_what_could_not_be_written_is_written_at_the_end(
     assert len(entries(pytester.path)) == 4
 
 
+@pytest.mark.subprocess
 def test_one_worker_records_once(
     run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
 ) -> None:
@@ -250,6 +251,7 @@ def test_a_gitignore_that_is_there_stays(
     assert file.read_text() == "mine\n"
 
 
+@pytest.mark.subprocess
 def test_a_duel_is_not_kept(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its figures are of slots; neither side nor the process that leads them records."""
     project = Project(pytester, monkeypatch)
@@ -269,8 +271,7 @@ HELD = """
 import os
 
 def work(batch):
-    for _ in range(int(os.environ.get("WORK", "1"))):
-        np.cumsum(np.arange(20_000.0))  # on one core, so that a busy machine slows all alike
+    spend(100e-6 * int(os.environ.get("WORK", "1")))
     return batch.copy()
 
 @pytest.mark.dlperf("throughput >= 0.5 * baseline", scenario=ClosedLoop(clients=8),
@@ -309,11 +310,8 @@ class Recorded:
 
 
 @pytest.fixture
-def recorded(
-    quiet_machine: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> Recorded:
+def recorded(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Recorded:
     """A repository with one commit on main; whatever else the machine does decides nothing."""
-    del quiet_machine
     for name in ("GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "CI_DEFAULT_BRANCH"):
         monkeypatch.delenv(name, raising=False)
     return Recorded(Project(pytester, monkeypatch), monkeypatch)
@@ -419,6 +417,7 @@ def test_a_branch_point_that_is_not_known(
     assert "Traceback" not in text(result)
 
 
+@pytest.mark.subprocess
 def test_a_shallow_clone(recorded: Recorded, pytester: pytest.Pytester) -> None:
     """The message names what to do in a workflow."""
     recorded.project.commit()
@@ -439,6 +438,7 @@ def test_a_shallow_clone(recorded: Recorded, pytester: pytest.Pytester) -> None:
         assert way in said
 
 
+@pytest.mark.subprocess
 def test_a_worker_says_it_in_its_tests(run: Callable[..., pytest.RunResult]) -> None:
     """Under pytest-xdist the tests fail with the message, since a worker that ends says nothing."""
     result = run(ONE, "-n1", "--dlperf-baseline=history:merge-base")

@@ -1,12 +1,14 @@
-"""What is hinted at where baselines are sessions of the history."""
+"""Advice on baselines: it fits where they come from."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import pytest
 from builders import make_judgement, make_measurement
 
 from pytest_dlperf.baselines.acceptance import BaselineComparison, decide_acceptance
-from pytest_dlperf.config.baseline_source import advice_of_history
+from pytest_dlperf.report.baseline_advice import OF_FILES, advice_of_history
 from pytest_dlperf.results.verdict import Judgement, Verdict
 
 FRESH = make_judgement(Verdict.NEW, reason="nothing yet")
@@ -31,9 +33,30 @@ OTHER = make_judgement(Verdict.INCONCLUSIVE, baseline=1000.0, lasting=True)
 )
 def test_hints(obstacle: str, judgement: Judgement, sessions: int, hint: str) -> None:
     """They say what works there: a run of the right code, not an option that writes files."""
-    standing = BaselineComparison(sessions, ways=advice_of_history("branch main", obstacle))
+    comparison = BaselineComparison(sessions, advice=advice_of_history("branch main", obstacle))
 
-    said = decide_acceptance(None, make_measurement(), (judgement,), standing).hint
+    said = decide_acceptance(None, make_measurement(), (judgement,), comparison).hint
 
     assert said.startswith(hint)
     assert ("--dlperf-update" in said) is (judgement is BETTER and not obstacle)
+
+
+def test_advice_of_files() -> None:
+    """Each names an option that users can give."""
+    texts = dataclasses.astuple(OF_FILES)[:-1]
+    assert all("--dlperf-update=" in text for text in texts)
+    assert OF_FILES.ratchets
+
+
+def test_advice_of_a_history() -> None:
+    """No option records there: a run does, if it is of the right code."""
+    here, elsewhere = (
+        advice_of_history("branch main", ""),
+        advice_of_history("branch main", "it is not"),
+    )
+
+    for advice in (here, elsewhere):
+        assert not any("--dlperf-update" in str(text) for text in dataclasses.astuple(advice))
+    assert "the next run is compared with this one" in here.record
+    assert elsewhere.record == "run it on branch main with the same --dlperf-history"
+    assert (here.ratchets, elsewhere.ratchets) == (True, False)

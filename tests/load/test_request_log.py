@@ -1,4 +1,4 @@
-"""The journal: calls in the order of their requests, given away when they have ended."""
+"""The call log: calls in the order of their requests, cut into segments when they have ended."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.load.batch import Batch
-from pytest_dlperf.load.ledger import CallLog
+from pytest_dlperf.load.request_log import CallLog
 from pytest_dlperf.load.request_queue import RequestQueue
 from pytest_dlperf.load.serving import Serving
 
 
 def taken(sizes: list[int]) -> tuple[RequestQueue, list[Batch]]:
-    """A backlog all of whose requests are with replicas, due at 0, 10, 20 ns and so on."""
-    backlog = RequestQueue(10 * np.arange(sum(sizes)), 1 << 40, Serving(100))
+    """A queue all of whose requests are with replicas, due at 0, 10, 20 ns and so on."""
+    queue = RequestQueue(10 * np.arange(sum(sizes)), 1 << 40, Serving(100))
     stops = np.cumsum(sizes).tolist()
     batches = [Batch(stop - size, stop) for size, stop in zip(sizes, stops, strict=True)]
-    backlog.take(1 << 30)
-    return backlog, batches
+    queue.take(1 << 30)
+    return queue, batches
 
 
 @given(
@@ -31,42 +31,42 @@ def test_segments_follow_one_another(
     sizes: list[int], random: np.random.Generator, often: int
 ) -> None:
     """In whatever order calls end, segments are consecutive requests, each call in one of them."""
-    backlog, batches = taken(sizes)
+    queue, batches = taken(sizes)
     shuffled = list(batches)
     random.shuffle(shuffled)
-    journal, segments = CallLog(0), []
+    call_log, segments = CallLog(0), []
     for number, batch in enumerate(shuffled):
-        journal.write(batch.start, batch.stop, number % 3, 5 * batch.stop, 1000 + number)
+        call_log.write(batch.start, batch.stop, number % 3, 5 * batch.stop, 1000 + number)
         if number % often == 0:
-            segments.append(journal.cut(backlog))
-    segments.append(journal.cut(backlog))
+            segments.append(call_log.cut(queue))
+    segments.append(call_log.cut(queue))
 
     first = 0
-    found = []
+    requests = []
     for segment in segments:
         assert segment.first == first
         assert segment.intended_ns.tolist() == list(
             range(10 * first, 10 * (first + len(segment.outcome)), 10)
         )
-        found += (segment.stop + first).tolist()
+        requests += (segment.stop + first).tolist()
         assert segment.dispatched_ns.tolist() == (5 * (segment.stop + first)).tolist()
         for stop, done, replica in zip(segment.stop, segment.done_ns, segment.replica, strict=True):
             number = next(i for i, batch in enumerate(shuffled) if batch.stop == stop + first)
             assert (done, replica) == (1000 + number, number % 3)
         first += len(segment.outcome)
-    assert found == [batch.stop for batch in batches]
+    assert requests == [batch.stop for batch in batches]
 
 
 def test_wakes_and_rejections_are_given_away_once() -> None:
     """Each is in one segment only."""
-    backlog = RequestQueue(np.zeros(5, np.int64), 1 << 40, Serving(1, queue_limit=2))
-    journal = CallLog(0)
-    batch = backlog.take(0)
+    queue = RequestQueue(np.zeros(5, np.int64), 1 << 40, Serving(1, queue_limit=2))
+    call_log = CallLog(0)
+    batch = queue.take(0)
     assert isinstance(batch, Batch)
-    journal.woke(7)
-    journal.write(batch.start, batch.stop, 0, 0, 1)
+    call_log.woke(7)
+    call_log.write(batch.start, batch.stop, 0, 0, 1)
 
-    first, second = journal.cut(backlog), journal.cut(backlog)
+    first, second = call_log.cut(queue), call_log.cut(queue)
 
     assert (first.late_ns.tolist(), first.rejected) == ([7], 3)
     assert (second.late_ns.tolist(), second.rejected) == ([], 0)
@@ -74,32 +74,32 @@ def test_wakes_and_rejections_are_given_away_once() -> None:
 
 @pytest.mark.parametrize(("limit", "value"), [("_CALLS", 4), ("_REQUESTS", 8)])
 def test_full_by_calls_or_requests(limit: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is full with so many calls or requests, and empty again when they were given away."""
-    monkeypatch.setattr(f"pytest_dlperf.load.ledger.{limit}", value)
-    backlog, batches = taken([2] * 4)
-    journal = CallLog(0)
+    """It is full after a number of calls or requests, and empty again after a cut."""
+    monkeypatch.setattr(f"pytest_dlperf.load.request_log.{limit}", value)
+    queue, batches = taken([2] * 4)
+    call_log = CallLog(0)
     for batch in batches[:-1]:
-        journal.write(batch.start, batch.stop, 0, 0, 1)
-        assert not journal.full
-    journal.write(batches[-1].start, batches[-1].stop, 0, 0, 1)
-    assert journal.full
+        call_log.write(batch.start, batch.stop, 0, 0, 1)
+        assert not call_log.full
+    call_log.write(batches[-1].start, batches[-1].stop, 0, 0, 1)
+    assert call_log.full
 
-    assert len(journal.cut(backlog).stop) == 4
-    assert not journal.full
+    assert len(call_log.cut(queue).stop) == 4
+    assert not call_log.full
 
 
 def test_a_slow_call_does_not_keep_it_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the first call lasts nothing can be given away; it is tried again with many more."""
-    monkeypatch.setattr("pytest_dlperf.load.ledger._CALLS", 3)
-    backlog, batches = taken([1] * 8)
-    journal = CallLog(0)
+    monkeypatch.setattr("pytest_dlperf.load.request_log._CALLS", 3)
+    queue, batches = taken([1] * 8)
+    call_log = CallLog(0)
     full = []
     for batch in batches[1:]:
-        journal.write(batch.start, batch.stop, 0, 0, 1)
-        full.append(journal.full)
-        if journal.full:
-            assert len(journal.cut(backlog).stop) == 0
+        call_log.write(batch.start, batch.stop, 0, 0, 1)
+        full.append(call_log.full)
+        if call_log.full:
+            assert len(call_log.cut(queue).stop) == 0
     assert full == [False, False, True, False, False, True, False]
 
-    journal.write(0, 1, 0, 0, 9)
-    assert len(journal.cut(backlog).stop) == 8
+    call_log.write(0, 1, 0, 0, 9)
+    assert len(call_log.cut(queue).stop) == 8

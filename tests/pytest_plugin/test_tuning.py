@@ -7,13 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes import FakeClock
 from workshop import Workshop
-
-import pytest_dlperf.tuning.run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fakes import FakeClock
 
 PROGRAM = [
     sys.executable,
@@ -21,9 +20,6 @@ PROGRAM = [
     "import sys; from pytest_dlperf.cli import main; sys.exit(main())",
     "tune",
 ]
-
-REPLACED_IN = (pytest_dlperf.tuning.run,)
-"""In-process runs drop what they imported, so what is replaced must be there before."""
 
 NEVER = """
 def build(units=8):
@@ -78,11 +74,9 @@ def test_it(dlperf):
 
 @pytest.fixture
 def tuning(
-    run: Callable[..., pytest.RunResult], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., pytest.RunResult], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., pytest.RunResult]:
-    """Tune models that are made of nothing, on a clock that only their work moves."""
-    clock = FakeClock()
-    monkeypatch.setattr("pytest_dlperf.clock.MonotonicClock", lambda: clock)
+    """Tune models that are made of nothing."""
     monkeypatch.setattr("pytest_dlperf.tuning.run.Pipeline", lambda *_, **__: Workshop(clock))
 
     def tuned(works: str, constraints: str = "", *options: str) -> pytest.RunResult:
@@ -284,6 +278,7 @@ def pytest_dlperf_knobs():
     assert "pytest_dlperf_knobs returned 'colour'" in result.stderr.str()
 
 
+@pytest.mark.subprocess
 def test_the_program_says_when_there_is_nothing_to_tune(
     pytester: pytest.Pytester,
 ) -> None:
@@ -296,6 +291,7 @@ def test_the_program_says_when_there_is_nothing_to_tune(
     result.stdout.fnmatch_lines(["no test here has a marker @pytest.mark.dlperf_sweep*"])
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -315,6 +311,8 @@ def test_the_program_refuses_what_makes_no_sense(
     assert message in result.stderr.str()
 
 
+@pytest.mark.real_time
+@pytest.mark.subprocess
 @pytest.mark.tensorflow
 def test_a_tiny_model_is_tuned(pytester: pytest.Pytester) -> None:
     """Three configurations of two trainings: a table, a record with a verdict, and JSON."""

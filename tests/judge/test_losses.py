@@ -1,4 +1,4 @@
-"""Pairing: what was lost on the very rows that both sides answered."""
+"""Losses on the rows that both sides answered, and what they prove."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from builders import ENVIRONMENT, MACHINE, make_accepted, make_measurement, make
 from scipy import stats
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.duel.verdicts import accuracy_answers, suspected_losses
+from pytest_dlperf.duel.verdicts import judge_rows
 from pytest_dlperf.history.compare import compare_sides
 from pytest_dlperf.history.entries import MeasurementId
 from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.judge.losses import lost_on_rows, lost_rows, lost_scores, share_decision
+from pytest_dlperf.judge.losses import (
+    LossLimits,
+    MeasuredLoss,
+    PairedLoss,
+    loss_on_rows,
+    lost_on_rows,
+)
 from pytest_dlperf.load.summary import mean_score
 from pytest_dlperf.metrics import define, metric_named, users_metric
 from pytest_dlperf.results.row_evidence import RowScores
@@ -70,15 +76,14 @@ def test_scores_by_scipy() -> None:
     interval = wanted.confidence_interval(0.95)
 
     loss = lost_on_rows(metric, found, base)
-    paired = lost_scores(metric, found, base)
+    evidence = loss_on_rows(metric, found, base)
 
     assert loss is not None
-    assert paired is not None
+    assert isinstance(evidence, MeasuredLoss)
     assert loss.value == pytest.approx((kept[1] - kept[0]).mean())
     assert (loss.low, loss.high) == pytest.approx((interval.low, interval.high))
     worse = stats.ttest_rel(kept[1], kept[0], alternative="greater").confidence_interval(0.99)
-    assert paired.low(0.01) == pytest.approx(worse.low)
-    assert lost_rows(metric, found, base) is None
+    assert evidence.measured.low(0.01) == pytest.approx(worse.low)
     # The other way round it is the gain.
     gain = lost_on_rows(metric, base, found)
     assert gain is not None
@@ -103,14 +108,14 @@ def test_hits_are_judged_as_accuracy_is(name: str, sign: int) -> None:
     found, before = found_of(name, now), found_of(name, base)
     pairs = (9, 2, 200) if sign == 1 else (2, 9, 200)
 
-    assert lost_rows(metric, found, before) == pairs
-    assert lost_on_rows(metric, found, before) == paired_loss(*pairs)
-    rates = {"allowed": 0.0, "line": 0.02, "alpha": 0.05, "beta": 0.05}
-    decision = accuracy_decision(*pairs, **rates)
-    assert share_decision(metric, found, before, **rates) == decision
+    evidence = loss_on_rows(metric, found, before)
+    assert evidence == PairedLoss(*pairs)
+    assert evidence.loss == paired_loss(*pairs)
+    decision = accuracy_decision(*pairs, allowed=0.0, line=0.02, alpha=0.05, beta=0.05)
+    assert evidence.decision(LossLimits(0.0, 0.02), 0.05, 0.05) == decision
     accurate = make_measurement(rows=make_rows(now.astype(int).tolist()))
     exact = make_measurement(rows=make_rows(base.astype(int).tolist()))
-    assert lost_rows(metric_named("accuracy"), accurate, exact) == (9, 2, 200)
+    assert loss_on_rows(metric_named("accuracy"), accurate, exact) == PairedLoss(9, 2, 200)
 
 
 @pytest.mark.parametrize("scores", [BASE, np.round(BASE), np.array([0.3])])
@@ -120,9 +125,10 @@ def test_unchanged_answers_have_lost_nothing(scores: NDArray[np.float64]) -> Non
     assert found.scores is not None
     stored = RowScores.from_json(found.scores.to_json())
     base = make_accepted(found.metrics, scores=stored)
-    assert lost_on_rows(metric_named("ndcg"), found, base) == counted(0.0)
-    rates = {"allowed": 0.0, "line": 0.01, "alpha": 0.01, "beta": 0.05}
-    assert share_decision(metric_named("ndcg"), found, base, **rates) == "PASS"
+    evidence = loss_on_rows(metric_named("ndcg"), found, base)
+    assert evidence is not None
+    assert evidence.loss == counted(0.0)
+    assert evidence.decision(LossLimits(0.0, 0.01), 0.01, 0.05) == "PASS"
 
 
 def test_nothing_in_common() -> None:
@@ -136,8 +142,6 @@ def test_nothing_in_common() -> None:
     ):
         assert lost_on_rows(metric, found, other) is None
         assert lost_on_rows(metric, other, found) is None
-        rates = {"allowed": 0.0, "line": 0.01, "alpha": 0.01, "beta": 0.05}
-        assert share_decision(metric, found, other, **rates) is None
     assert lost_on_rows(metric, one, found_of("ndcg", np.array([0.25]))) is None
 
 
@@ -202,14 +206,13 @@ def test_a_duel_decides_by_rows(now: NDArray[np.float64], decision: str | None) 
     found, base = found_of("ndcg", np.clip(now, 0, 1)), found_of("ndcg", BASE)
     budgets = [parse_budget("ndcg >= baseline"), parse_budget("ndcg >= 10%")]
 
-    answers = accuracy_answers(found, base, budgets, ErrorRates(1))
+    answers, suspected = judge_rows(found, base, budgets, ErrorRates(1))
 
     assert answers.keys() == {"ndcg >= baseline"}
     answer = answers["ndcg >= baseline"]
     assert answer.decision == decision
     assert answer.loss == lost_on_rows(metric_named("ndcg"), found, base)
-    doubted = suspected_losses(answers, budgets, base)
-    assert [one.budget.text for one in doubted] == ["ndcg >= baseline"] * (decision == "FAIL")
+    assert [one.budget.text for one in suspected] == ["ndcg >= baseline"] * (decision == "FAIL")
 
 
 @pytest.mark.parametrize(
@@ -233,12 +236,14 @@ def test_a_comparison_decides_by_rows(now: NDArray[np.float64], verdict: Verdict
 def test_unchanged_code_rarely_fails() -> None:
     """Of models that differ by luck alone, no more than alpha are said to be worse."""
     rng = np.random.default_rng(4)
-    rates = {"allowed": 0.0, "line": 0.05, "alpha": 0.05, "beta": 0.05}
+    limits = LossLimits(0.0, 0.05)
     metric = metric_named("ndcg")
     failed = 0
     for _ in range(400):
         one, two = np.clip(BASE + rng.normal(0, 0.1, (2, ROWS)), 0, 1)
         found, base = found_of("ndcg", one), found_of("ndcg", two)
-        failed += share_decision(metric, found, base, **rates) == "FAIL"
+        evidence = loss_on_rows(metric, found, base)
+        assert evidence is not None
+        failed += evidence.decision(limits, 0.05, 0.05) == "FAIL"
     # Binomial: more than 34 of 400 have a probability of 0.2 %, fewer than 8 one of 0.1 %.
     assert 8 <= failed <= 34

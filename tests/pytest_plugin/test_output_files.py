@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     Run = Callable[..., pytest.RunResult]
 
+ONE_WORKER = pytest.param(["-n1"], marks=pytest.mark.subprocess)
+
 ONE = """
 @pytest.mark.slow
 @pytest.mark.dlperf(
@@ -52,7 +54,7 @@ def line_of(pytester: pytest.Pytester, text: str) -> int:
     return next(number for number, line in enumerate(lines, 1) if text in line)
 
 
-@pytest.mark.parametrize("options", [[], ["-n1"]])
+@pytest.mark.parametrize("options", [[], ONE_WORKER])
 def test_github(run: Run, pytester: pytest.Pytester, summary: Path, options: list[str]) -> None:
     """Under Actions a run has a summary, and one error at the marker of each failed test."""
     result = run(ONE + BAD, *MARKER, *options)
@@ -131,6 +133,7 @@ def test_bad(dlperf):
 """
 
 
+@pytest.mark.subprocess
 def test_github_in_a_duel(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process that leads the duel reports, once, with the place in the working tree."""
     project = Project(pytester, monkeypatch)
@@ -167,7 +170,7 @@ def read(path: Path) -> dict[str, list[tuple[dict[str, str], float]]]:
     }
 
 
-@pytest.mark.parametrize("options", [[], ["-n1"]])
+@pytest.mark.parametrize("options", [[], ONE_WORKER])
 def test_metrics_file(run: Run, pytester: pytest.Pytester, options: list[str]) -> None:
     """`--dlperf-metrics` has each metric of each test, whatever its verdict."""
     run(ONE + BAD, *MARKER, "--dlperf-metrics=deep/out.prom", *options)

@@ -1,0 +1,145 @@
+"""How a duel over one measurement opens: each side's load before the slots, and what it tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_dlperf.config.budgets import parse_budget
+from pytest_dlperf.config.detect import Detect, with_detect
+from pytest_dlperf.duel.questions import (
+    DuelSettings,
+    duel_budgets,
+    needs_whole_load,
+    noise_metric,
+    opening_seconds,
+)
+from pytest_dlperf.duel.slot_length import shortest_slot
+from pytest_dlperf.results.environment import Environment
+from pytest_dlperf.results.record import Record, record_from_json, record_to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Self
+
+    from pytest_dlperf.config.budgets import Budget
+    from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.duel.verdicts import Result
+    from pytest_dlperf.judge.error_rates import ErrorRates
+    from pytest_dlperf.measure.evaluator import Measurable
+    from pytest_dlperf.results.measurement import Measurement
+
+
+def measure_opening(
+    target: Measurable, plan: Plan, test: str, name: str, *, whole: bool
+) -> Measurement:
+    """Put a side under its load before the slots.
+
+    The load is brief, since the slots measure the speed. It takes all of the plan's duration if
+    the brief one does not answer every row, because accuracy is compared row by row.
+
+    Args:
+        target: the side, ready to be measured.
+        plan: its load and budgets.
+        test: pytest's node id.
+        name: of the measurement.
+        whole: whether budgets are judged by this load alone, which then must not be brief.
+    """
+    brief = opening_seconds(plan)
+    if whole and needs_whole_load(plan):
+        return target.measure(test, name, plan.load_seconds)
+    measurement = target.measure(test, name, brief)
+    complete = measurement.rows is None or bool(measurement.rows.answered.all())
+    complete = complete and (measurement.scores is None or measurement.scores.complete)
+    if not complete and brief < plan.load_seconds:
+        return target.measure(test, name, plan.load_seconds)
+    return measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What one side tells before the slots.
+
+    Attributes:
+        measurement: of its opening load.
+        environment: the software that it runs with.
+        budgets: what the duel judges.
+        shortest_slot: the shortest slot that is worth a hand-over, in seconds.
+        slotted: whether its load can be cut into slots.
+        open_loop: whether requests arrive at a rate of their own.
+        budget_time: the most that may be measured in slots, in seconds.
+    """
+
+    measurement: Measurement
+    environment: Environment
+    budgets: tuple[Budget, ...]
+    shortest_slot: float
+    slotted: bool
+    open_loop: bool
+    budget_time: float
+
+    @classmethod
+    def of(
+        cls, measurement: Measurement, plan: Plan, environment: Environment, *, slotted: bool
+    ) -> Self:
+        """The opening of a side that was measured by a plan."""
+        return cls(
+            measurement=measurement,
+            environment=environment,
+            budgets=plan.judged if plan.quick else duel_budgets(plan, measurement),
+            shortest_slot=shortest_slot(plan, measurement),
+            slotted=slotted,
+            open_loop=plan.open_loop,
+            budget_time=plan.budget_time,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """As a worker sends it to the controller."""
+        return {
+            "record": record_to_json(Record(self.measurement, (), (), quick=False)),
+            "environment": self.environment.to_json(),
+            "budgets": [[budget.text, budget.metric.detect] for budget in self.budgets],
+            "shortest_slot": self.shortest_slot,
+            "slotted": self.slotted,
+            "open_loop": self.open_loop,
+            "budget_time": self.budget_time,
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        return cls(
+            measurement=record_from_json(fields["record"]).measurement,
+            environment=Environment.from_json(fields["environment"]),
+            budgets=tuple(_budget(text, detect) for text, detect in fields["budgets"]),
+            shortest_slot=fields["shortest_slot"],
+            slotted=fields["slotted"],
+            open_loop=fields["open_loop"],
+            budget_time=fields["budget_time"],
+        )
+
+
+def _budget(text: str, detect: float) -> Budget:
+    budget = parse_budget(text)
+    return with_detect(budget, [Detect(budget.metric.name, detect)])
+
+
+def duel_settings(base: Opening, candidate: Opening, rates: ErrorRates) -> DuelSettings:
+    """How long slots and the duel may be, and how often its verdicts may err."""
+    return DuelSettings(
+        shortest=max(base.shortest_slot, candidate.shortest_slot),
+        noise_metric=noise_metric(open_loop=candidate.open_loop),
+        seconds=candidate.budget_time,
+        rates=rates,
+    )
+
+
+def duel_record(result: Result, *, quick: bool = False) -> Record:
+    """The record of a candidate that was compared with its base."""
+    return Record(
+        measurement=result.measurement,
+        judgements=result.judgements,
+        hints=(),
+        quick=quick,
+        duel=result.course.to_json(),
+    )

@@ -1,0 +1,78 @@
+"""What users can do about a baseline: sentences and commands for hints and notes."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineAdvice:
+    """What to do about a baseline; it depends on where baselines come from.
+
+    Attributes:
+        record: how to get one.
+        complete: how to add a metric that it lacks.
+        accept: how to make other conditions its own.
+        grow: how it gets more sessions.
+        ratchets: whether `--dlperf-update` can make a gain the new baseline.
+    """
+
+    record: str = "record a baseline with --dlperf-update=new"
+    complete: str = "record a baseline with --dlperf-update=all"
+    accept: str = "accept the new conditions with --dlperf-update=all"
+    grow: str = "--dlperf-update=new adds one"
+    ratchets: bool = True
+
+
+OF_FILES: Final = BaselineAdvice()
+"""Where baselines are files."""
+
+
+def advice_of_history(where: str, obstacle: str) -> BaselineAdvice:
+    """Where baselines are sessions of the history, which every run adds to.
+
+    Args:
+        where: what a run must measure to be one of them, such as `branch main`.
+        obstacle: why this run is none of them; empty if it is one.
+    """
+    if not obstacle:
+        recorded = "recorded in the history: the next run is compared with this one"
+        return BaselineAdvice(recorded, recorded, recorded, "each run adds one")
+    elsewhere = f"run it on {where} with the same --dlperf-history"
+    return BaselineAdvice(
+        elsewhere, elsewhere, elsewhere, f"each run on {where} adds one", ratchets=False
+    )
+
+
+def update_has_no_effect(obstacle: str) -> str:
+    """That `--dlperf-update` was given in vain."""
+    return f"--dlperf-update changes nothing: {obstacle}"
+
+
+def record_again(caution: str) -> str:
+    """What to do about a baseline that was recorded on a busy machine."""
+    return f"{caution}; record it again when it is quiet: --dlperf-update=all"
+
+
+def hold_gain(metrics: str, test: str) -> str:
+    """How to make a gain the new baseline."""
+    command = f"pytest {shlex.quote(test)} --dlperf-update=improved"
+    return f"better than the baseline ({metrics}): hold it with\n{command}"
+
+
+def measure_in_turn(commit: str) -> str:
+    """How to settle a verdict that noise left open."""
+    return f"measure both commits in turn: --dlperf-against={commit[:8]}"
+
+
+def look_into_loss(loss: str, test: str, name: str) -> str:
+    """How to find a gradual loss in the history, or accept it; each command on its own line."""
+    quoted = shlex.quote(test)
+    named = f" --name {shlex.quote(name)}" if name else ""
+    return (
+        f"{loss}: look for where it came from, or accept it by moving the anchor:\n"
+        f"pytest-dlperf history {quoted}\n"
+        f"pytest-dlperf baselines anchor {quoted}{named}"
+    )
