@@ -39,10 +39,10 @@ def measured(devices: object, recipe: Recipe = RECIPE) -> tuple[Measurement, lis
         models.append(model)
         return model
 
-    lesson = training_job(build, (INPUTS, LABELS), None, recipe, 1, placed_by(devices, PLAN))
-    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
-    with training(lesson, PLAN, bench) as subject:
-        return subject.measure("t", "", 1.0), models
+    job = training_job(build, (INPUTS, LABELS), None, recipe, 1, placed_by(devices, PLAN))
+    instruments = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
+    with training(job, PLAN, instruments) as prepared:
+        return prepared.measure("t", "", 1.0), models
 
 
 def test_two_devices_learn_what_one_does() -> None:
@@ -75,12 +75,12 @@ def test_one_device() -> None:
 
 def test_all_devices() -> None:
     """Without a GPU these are the CPUs."""
-    lesson = training_job(print, (INPUTS, LABELS), None, RECIPE, 1, ("all",))
-    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
+    job = training_job(print, (INPUTS, LABELS), None, RECIPE, 1, ("all",))
+    instruments = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
 
-    with training(lesson, PLAN, bench) as subject:
-        cpus = [name for name in subject.lesson.devices if name.startswith("cpu:")]
-        assert len(subject.lesson.devices) in {len(cpus), 1}
+    with training(job, PLAN, instruments) as prepared:
+        cpus = [name for name in prepared.job.devices if name.startswith("cpu:")]
+        assert len(prepared.job.devices) in {len(cpus), 1}
 
 
 def test_devices_that_are_not_here() -> None:

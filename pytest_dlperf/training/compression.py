@@ -1,4 +1,4 @@
-"""Finishes: what is done to a model beside plain training, before it is served."""
+"""Post-training steps as values: pruning and distillation; quantisation is a runtime's."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MagnitudePruning(Described):
-    """The smallest weights of each kernel set to zero, and the others trained on.
+    """Sets the smallest weights of each kernel to zero, and trains the others on.
 
-    The file shrinks where it is compressed. No runtime here computes faster for it: a zero is
-    multiplied like any other number. `NeuronPruning` is what gains speed.
+    A compressed file shrinks. No runtime here gets faster, as zeros are multiplied like other
+    numbers; `NeuronPruning` gains speed.
 
     Attributes:
         share: of the weights of each kernel, above 0 and below 1.
-        epochs: of training afterwards, in which what is zero stays zero; 0 trains no more.
+        epochs: of training afterwards, in which zeros stay zero; may be 0.
     """
 
     share: float
@@ -38,15 +38,15 @@ class MagnitudePruning(Described):
 
 @dataclass(frozen=True, slots=True)
 class NeuronPruning(Described):
-    """Whole units of hidden Dense layers taken out, and the smaller model trained on.
+    """Removes whole units of hidden Dense layers, and trains the smaller model on.
 
-    Those go whose weights have the smallest norm, in and out: `(||w_in||^2 + b^2) ||w_out||^2`,
-    with batch normalisation between the two counted in. A unit that answers 0 to everything, or
-    that nothing comes out of, is missed by nobody.
+    It removes the units of the smallest norm `(||w_in||^2 + b^2) ||w_out||^2`, batch normalisation
+    between the two included. Removing a unit that is always 0, or whose outgoing weights are 0,
+    changes no answer.
 
     Attributes:
         share: of the units of each hidden Dense layer, above 0 and below 1; one unit stays.
-        epochs: of training afterwards; 0 trains no more.
+        epochs: of training afterwards; may be 0.
     """
 
     share: float
@@ -60,15 +60,15 @@ class NeuronPruning(Described):
 
 @dataclass(frozen=True, slots=True)
 class Distillation:
-    """A smaller model that learns from the trained one beside the labels.
+    """Trains a smaller model on the labels and on the answers of the trained one.
 
     Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network (2015): the loss is
-    `weight * CE(labels, student) + (1 - weight) * T^2 * KL(teacher at T || student at T)`, with
-    answers at temperature T being `softmax(logits / T)`.
+    `weight * CE(labels, student) + (1 - weight) * T^2 * KL(teacher at T || student at T)`, where
+    answers at temperature T are `softmax(logits / T)`.
 
     Attributes:
         arguments: of the function that builds the smaller model, by keyword, such as
-            `{"units": 32}`; they go over the setup's own.
+            `{"units": 32}`; they override the setup's.
         weight: of the labels, from 0 to 1.
         temperature: T, above 0.
     """
@@ -102,32 +102,25 @@ class Distillation:
 
 
 def split_steps(
-    finishes: Sequence[PostTrainingStep], runtime: Runtime
+    steps: Sequence[PostTrainingStep], runtime: Runtime
 ) -> tuple[tuple[PostTrainingStep, ...], Quantisation | None]:
-    """What is done to the Keras model, and what is left to the converter of a runtime.
+    """The steps for Keras to carry out, and the quantisation that a runtime's converter does.
 
     Keras' own int8 layers cannot be converted for LiteRT, and ran 20 times slower in ONNX Runtime
-    than what they replace; converters round the weights of the float model themselves.
-
-    Args:
-        finishes: of a setup, in their order.
-        runtime: what will compute the answers.
-
-    Returns:
-        The finishes to carry out with Keras, and the quantisation that `as_target` takes.
+    than the float layers; converters round the weights of the float model themselves.
 
     Raises:
-        UsageError: if something comes after a quantisation.
+        UsageError: if a step comes after a quantisation.
     """
-    for one in finishes[:-1]:
-        if isinstance(one, Quantisation):
+    for step in steps[:-1]:
+        if isinstance(step, Quantisation):
             raise UsageError(
-                f"{one} is followed by {finishes[-1]}", "quantisation comes last: it ends training"
+                f"{step} is followed by {steps[-1]}", "quantisation comes last: it ends training"
             )
-    last = finishes[-1] if finishes else None
+    last = steps[-1] if steps else None
     if isinstance(last, Quantisation) and runtime in CONVERTED:
-        return tuple(finishes[:-1]), last
-    return tuple(finishes), None
+        return tuple(steps[:-1]), last
+    return tuple(steps), None
 
 
 def _check_share(share: object, what: str) -> None:
@@ -144,7 +137,4 @@ def _check_epochs(epochs: object, what: str) -> None:
 
 
 class PostTrainingStep(Protocol):
-    """What is done to a model beside plain training: pruning, distillation, quantisation.
-
-    Its `str()` tells it from every other one.
-    """
+    """Pruning, distillation or quantisation; different steps have different `str()`."""

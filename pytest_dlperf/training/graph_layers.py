@@ -1,4 +1,4 @@
-"""Fronts: what is put in front of a model, in its graph."""
+"""Layers in front of a model, in its graph, as values: normalisation and augmentation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LARGEST_ID: Final = 2**24  # float32 has every whole number up to there
 
 @dataclass(frozen=True, slots=True)
 class InGraphNormalisation(Described):
-    """`Normalisation` as a layer of the model: requests carry raw rows.
+    """`Normalisation` as a layer of the model, so that requests carry raw rows.
 
     Attributes:
         kind: `standard`, `min-max` or `none`, as in `Normalisation`.
@@ -34,7 +34,7 @@ class InGraphNormalisation(Described):
 
 
 class Augmentation:
-    """Training rows that are a little different each time; requests are answered as without it.
+    """Random changes of the training rows; requests are answered as without it.
 
     Made by `Augmentation.image(...)`, `Augmentation.text(...)` or `Augmentation.noise(...)`.
     """
@@ -42,7 +42,7 @@ class Augmentation:
     __slots__ = ()
 
     def __new__(cls, *_arguments: object, **_named: object) -> Self:
-        """An augmentation of one of the three kinds; there is none without a kind."""
+        """Only the three kinds can be made."""
         __tracebackhide__ = True
         if cls is Augmentation:
             raise UsageError(
@@ -59,31 +59,31 @@ class Augmentation:
         zoom: float = 0.0,
         shape: Sequence[int] | None = None,
     ) -> ImageAugmentation:
-        """Images moved, turned and magnified by chance, evenly within limits.
+        """Images shifted, rotated and zoomed at random, uniformly within limits.
 
         Args:
             shift: at most this share of height and width, each way.
             rotation: at most this share of a full turn, each way.
             zoom: at most this share larger or smaller.
-            shape: `(height, width)` or `(height, width, channels)`, where rows are flat; None
-                where rows have this shape already.
+            shape: `(height, width)` or `(height, width, channels)` of flat rows; None if the rows
+                have this shape.
 
         Raises:
-            UsageError: if a limit is not from 0 to below 1, or all are 0, or the shape is none.
+            UsageError: if a limit is below 0 or not below 1, all are 0, or the shape is wrong.
         """
         __tracebackhide__ = True
         return ImageAugmentation(shift, rotation, zoom, None if shape is None else tuple(shape))
 
     @staticmethod
     def text(*, dropout: float, unknown: int = 1) -> TextAugmentation:
-        """Words taken from texts by chance ("word dropout", Iyyer et al. 2015).
+        """Words of texts replaced at random ("word dropout", Iyyer et al. 2015).
 
         Args:
-            dropout: the share of token ids that are replaced; 0, which fills texts up, stays.
-            unknown: the id that replaces them; 1 is "unknown" in Keras' `TextVectorization`.
+            dropout: share of token ids that are replaced; the padding id 0 stays.
+            unknown: the replacement; 1 is "unknown" in Keras' `TextVectorization`.
 
         Raises:
-            UsageError: if the share is not above 0 and below 1, or the id is none.
+            UsageError: if the share is not above 0 and below 1, or the id is no token id.
         """
         __tracebackhide__ = True
         return TextAugmentation(dropout, unknown)
@@ -93,8 +93,8 @@ class Augmentation:
         """Normal noise on every feature.
 
         Args:
-            deviation: its standard deviation, in the unit of the rows as they arrive: 0.05 of
-                a feature's own deviation where `Normalisation` came before it.
+            deviation: its standard deviation, in the unit of the rows that reach the layer; after
+                `Normalisation`, in standard deviations of the feature.
 
         Raises:
             UsageError: if it is not above 0.
@@ -105,7 +105,7 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ImageAugmentation(Augmentation):
-    """What `Augmentation.image` makes; the attributes are its arguments."""
+    """See `Augmentation.image`."""
 
     shift: float = 0.0
     rotation: float = 0.0
@@ -129,8 +129,8 @@ class ImageAugmentation(Augmentation):
                 f"Augmentation.image(shape={self.shape!r:.80})",
                 "expected (height, width) or (height, width, channels)",
             )
-        for side in self.shape:
-            check_count(side, "Augmentation.image(shape)")
+        for length in self.shape:
+            check_count(length, "Augmentation.image(shape)")
         object.__setattr__(self, "shape", tuple(map(int, self.shape)))
 
     def __repr__(self) -> str:
@@ -139,7 +139,7 @@ class ImageAugmentation(Augmentation):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TextAugmentation(Augmentation):
-    """What `Augmentation.text` makes; the attributes are its arguments."""
+    """See `Augmentation.text`."""
 
     dropout: float
     unknown: int = 1
@@ -162,7 +162,7 @@ class TextAugmentation(Augmentation):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class NoiseAugmentation(Augmentation):
-    """What `Augmentation.noise` makes; the attributes are its arguments."""
+    """See `Augmentation.noise`."""
 
     deviation: float
 
@@ -183,14 +183,11 @@ def _check_share(value: object, what: str, least: str) -> None:
 
 
 def _as_call(kind: str, value: DataclassInstance) -> str:
-    # As it is written in code: no public name makes it otherwise.
-    given = ((field, getattr(value, field.name)) for field in fields(value))
-    arguments = [f"{field.name}={one!r}" for field, one in given if one != field.default]
+    # As in the user's code: the classes have no public name.
+    values = ((field, getattr(value, field.name)) for field in fields(value))
+    arguments = [f"{field.name}={each!r}" for field, each in values if each != field.default]
     return f"Augmentation.{kind}({', '.join(arguments)})"
 
 
 class GraphLayer(Protocol):
-    """What is put in front of a model, in its graph: normalisation, augmentation.
-
-    Its `str()` tells it from every other one.
-    """
+    """Normalisation or augmentation; different layers have different `str()`."""

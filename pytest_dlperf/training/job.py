@@ -1,4 +1,4 @@
-"""Lesson: what is to be trained, on what, how and where, checked before anything is built."""
+"""Training jobs: model, rows, recipe, seeds and devices, checked before anything is built."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _QUICK_ROWS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """What is to be trained, on what, and how.
+    """A model to train, its data, and how.
 
     Attributes:
         build: returns a compiled Keras model.
-        train: rows to learn from, with labels.
-        test: rows to be asked, with labels; None asks those that it learns from.
-        recipe: how it is trained.
-        seeds: so many trainings, from the seeds 0, 1, ...
-        devices: single devices that share each batch; empty leaves it to TensorFlow.
+        train: training rows, with labels.
+        test: test rows, with labels; None evaluates on the training rows.
+        recipe: the training settings.
+        seeds: number of trainings, from the seeds 0, 1, ...
+        devices: single devices that share each batch; empty leaves the choice to TensorFlow.
     """
 
     build: Callable[[], object]
@@ -45,13 +45,13 @@ class TrainingJob:
     devices: tuple[str, ...] = ()
 
     @property
-    def asked(self) -> Data:
-        """The rows whose answers are scored."""
+    def evaluated(self) -> Data:
+        """The rows that the model is evaluated on."""
         return self.test or self.train
 
     @property
     def scenario(self) -> str:
-        """As text, with the epochs in any case."""
+        """The job as a scenario's text, which always has the epochs."""
         named = describe(self.recipe).removeprefix("Recipe(").removesuffix(")")
         epochs = f"epochs={self.recipe.epochs}"
         rest = named.removeprefix(epochs).removeprefix(", ")
@@ -60,14 +60,14 @@ class TrainingJob:
 
     @property
     def place(self) -> str:
-        """Where, as text."""
+        """The devices as text."""
         return f"on {', '.join(self.devices)}" if self.devices else "on TensorFlow's own choice"
 
     def briefly(self) -> TrainingJob:
-        """One epoch of a few batches, from one seed: enough to see that it runs."""
+        """A smoke run: one epoch of a few batches, from one seed."""
         recipe = replace(self.recipe, epochs=1)
-        few = _QUICK_BATCHES * batch_size(recipe, len(self.train.inputs))
-        train = _first_rows(self.train, min(few, _QUICK_ROWS))
+        rows = _QUICK_BATCHES * batch_size(recipe, len(self.train.inputs))
+        train = _first_rows(self.train, min(rows, _QUICK_ROWS))
         test = _first_rows(self.test, _QUICK_ROWS) if self.test else None
         return replace(self, train=train, test=test, recipe=recipe, seeds=1)
 
@@ -77,11 +77,7 @@ def _first_rows(data: Data, rows: int) -> Data:
 
 
 def labels_of(data: Data) -> NDArray[Any]:
-    """The labels of rows that have some.
-
-    Raises:
-        DataError: if they have none.
-    """
+    """The labels of rows; a DataError if they have none."""
     if data.labels is None:
         raise DataError("training needs labels: give (inputs, labels)")
     return data.labels
@@ -95,19 +91,19 @@ def training_job(  # noqa: PLR0913, PLR0917 - as the user gives them
     seeds: object,
     devices: tuple[str, ...],
 ) -> TrainingJob:
-    """What a user wants trained, checked.
+    """Check a user's arguments.
 
     Args:
         build: a callable without arguments.
-        data: `(inputs, labels)`, or an object with `.inputs` and `.labels`, or with `.train` and
-            `.test`, each of them such.
-        test: as the former; None takes `data.test` if there is one.
-        recipe: None changes nothing.
-        seeds: how many.
-        devices: of `placed_by`.
+        data: `(inputs, labels)`, an object with `.inputs` and `.labels`, or one with `.train` and
+            `.test`, each of them one of the former.
+        test: `(inputs, labels)` or an object with both; None takes `data.test` if there is one.
+        recipe: None keeps the compiled model's settings.
+        seeds: number of trainings.
+        devices: returned by `placed_by`.
 
     Raises:
-        UsageError: for what is no model's builder, recipe or number.
+        UsageError: for a wrong builder, recipe or number of seeds.
         DataError: for data that cannot be used.
     """
     if is_model(build) or not callable(build):
@@ -117,25 +113,25 @@ def training_job(  # noqa: PLR0913, PLR0917 - as the user gives them
         raise UsageError(f"recipe={recipe!r:.80}", "expected a Recipe(...)")
     check_count(seeds, "seeds")
     split = hasattr(data, "train") and hasattr(data, "test")
-    learnt = as_data(data.train if split else data)  # type: ignore[attr-defined]  # just seen
+    train = as_data(data.train if split else data)  # type: ignore[attr-defined]  # checked
     if test is None and split:
-        test = data.test  # type: ignore[attr-defined]  # just seen
-    asked = as_data(test) if test is not None else None
-    for given in filter(None, (learnt, asked)):
-        labels_of(given)
-    if asked is not None and asked.inputs.shape[1:] != learnt.inputs.shape[1:]:
+        test = data.test  # type: ignore[attr-defined]  # checked
+    evaluated = as_data(test) if test is not None else None
+    for part in filter(None, (train, evaluated)):
+        labels_of(part)
+    if evaluated is not None and evaluated.inputs.shape[1:] != train.inputs.shape[1:]:
         raise DataError(
-            f"test rows of shape {asked.inputs.shape[1:]}, but it learns from rows of shape "
-            f"{learnt.inputs.shape[1:]}"
+            f"test rows of shape {evaluated.inputs.shape[1:]}, but it learns from rows of shape "
+            f"{train.inputs.shape[1:]}"
         )
-    return TrainingJob(build, learnt, asked, recipe or Recipe(), int(seeds), devices)  # type: ignore[call-overload]  # checked
+    return TrainingJob(build, train, evaluated, recipe or Recipe(), int(seeds), devices)  # type: ignore[call-overload]  # checked
 
 
 def placed_by(devices: object, plan: Plan) -> tuple[str, ...]:
-    """Names of the devices that a training is to use: of the call, or of a test for one device.
+    """The devices of a call, or else those of its test.
 
     Raises:
-        UsageError: for what names no device, or another than the test is for.
+        UsageError: for a name of no device, and for devices other than the test's.
     """
     if devices is None:
         return plan.devices

@@ -1,4 +1,4 @@
-"""Training: what fitting a model took, and a cache of fitted models keyed by content."""
+"""A cache of trained models on disk, keyed by the content that they depend on."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _RECORD: Final = "training.json"
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """How a model was trained.
+    """The record of a training; its fields are keys of `training.json`.
 
     Attributes:
         history: metric to its value after each epoch, as Keras reports them.
-        seconds: how long `fit` took, tracing included.
-        samples_per_second: rows seen (every epoch anew) over seconds.
-        steps_per_second: batches seen over seconds.
-        cached: whether the model was taken from the cache; the figures are then those of the
-            session that trained it.
-        metrics: what else was measured, by name: value, low and high.
+        seconds: duration of `fit`, tracing included.
+        samples_per_second: rows, counted in each epoch, over seconds.
+        steps_per_second: batches over seconds.
+        cached: whether the model came from the cache; all figures are then those of the session
+            that trained it.
+        metrics: further metrics by name: value, low and high.
     """
 
     history: dict[str, list[float]]
@@ -48,27 +48,14 @@ class TrainingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained model with the record of its training."""
+    """A trained model and the record of its training."""
 
     model: keras.Model
     training: TrainingSettings
 
 
 def train(model: keras.Model, part: Part, epochs: int, clock: Clock, seed: int) -> Trained:
-    """Fit a compiled model.
-
-    Args:
-        model: compiled.
-        part: rows and labels to learn from.
-        epochs: passes over the rows.
-        clock: time.
-        seed: of the order of the rows.
-
-    Raises:
-        TrainingError: if it diverges.
-        TargetError: if the model cannot be fitted to these rows.
-        UsageError: if Keras is told to cut every training short.
-    """
+    """Fit a compiled model; raises as `fit` does."""
     recipe, examples = Recipe(epochs), Examples(part.inputs, part.labels)
     fitted = fit(model, examples, None, recipe, clock, lambda _: None, seed)
     seconds = max(1e-9, fitted.first_step_seconds + fitted.seconds)
@@ -83,7 +70,7 @@ def train(model: keras.Model, part: Part, epochs: int, clock: Clock, seed: int) 
 
 
 def cache_key(**parts: object) -> str:
-    """One key of all that a trained model depends on."""
+    """A hash of everything that a trained model depends on."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -93,12 +80,12 @@ def cached(
 ) -> Trained:
     """The trained model of a key, from the cache if it is there and whole, else built and kept.
 
-    A cache can only save time: what is damaged is built anew, and what cannot be written is not
-    kept; `warn` is told of both.
+    A damaged entry is built anew, and an entry that cannot be written is not kept; `warn` gets a
+    sentence about either.
 
     Args:
-        folder: the cache; made if need be.
-        key: of `cache_key`.
+        folder: the cache; made if missing.
+        key: returned by `cache_key`.
         build: trains the model.
         warn: takes one sentence.
     """
@@ -106,7 +93,7 @@ def cached(
     if entry.is_dir():
         try:
             return _read(entry)
-        except Exception as error:  # noqa: BLE001 - any damage whatever
+        except Exception as error:  # noqa: BLE001 - a damaged file may raise anything
             problem = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             warn(f"the cached model {entry} is damaged ({problem:.200}); it is trained anew")
     trained = build()
@@ -124,7 +111,7 @@ def _read(entry: Path) -> Trained:
 
 
 def _write(entry: Path, trained: Trained) -> None:
-    """Make the entry complete elsewhere, then move it into place as one."""
+    """Write the entry elsewhere, then move it into place atomically."""
     entry.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=entry.parent) as scratch:
         fresh = Path(scratch) / "fresh"

@@ -1,4 +1,4 @@
-"""Onlooker: looks at memory and processors while models train, and shows how far they are."""
+"""Samples memory and processor time while models train, and shows the progress."""
 
 from __future__ import annotations
 
@@ -19,36 +19,38 @@ if TYPE_CHECKING:
 
 
 class TrainingMonitor:
-    """A thread that looks every 50 ms, as the training itself cannot while it compiles.
+    """Samples every 50 ms in a thread of its own, because compiling blocks the training's.
 
     Args:
-        bench: time, what the process uses, and the progress line.
+        instruments: clock, meters and progress display.
         trainings: how many there will be.
-        epochs: of each of them.
+        epochs: of each training.
     """
 
-    def __init__(self, bench: Instruments, trainings: int, epochs: int) -> None:
-        self._bench = bench
+    def __init__(self, instruments: Instruments, trainings: int, epochs: int) -> None:
+        self._instruments = instruments
         self._left = trainings * epochs
         self._done = 0
-        self._which = ""
+        self._prefix = ""
         self._text = "building the model"
-        self._began_ns = self._heard_ns = bench.clock.now_ns()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="dlperf onlooker", daemon=True)
-        self.telemetry = Telemetry(
-            bench.meter, bench.clock, self, "training", None, gpus=bench.gpus
+        self._started_ns = self._epoch_ended_ns = instruments.clock.now_ns()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(
+            target=self._sample, name="dlperf training monitor", daemon=True
         )
-        """What was seen."""
+        self.telemetry = Telemetry(
+            instruments.meter, instruments.clock, self, "training", None, gpus=instruments.gpus
+        )
+        """The samples."""
         self.used = Usage(0.0, 0.0, 0.0, 0.0)
-        """Processor time, once it is over."""
+        """Processor time; set at the end."""
         self.busy_cores = 0.0
-        """Processors that this process kept busy, on average, once it is over."""
+        """Average number of busy processors of this process; set at the end."""
 
     @property
     def clock(self) -> Clock:
-        """Time."""
-        return self._bench.clock
+        """The clock of the instruments."""
+        return self._instruments.clock
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -60,22 +62,18 @@ class TrainingMonitor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over.set()
+        self._ended.set()
         self._thread.join()
-        self.telemetry.tick(self._bench.clock.now_ns())
+        self.telemetry.tick(self._instruments.clock.now_ns())
         self.used, self.busy_cores = self.telemetry.finish()
 
     def begins(self, which: str) -> None:
-        """Another training.
+        """Report the start of a training; `which` names it among several, or is empty."""
+        self._prefix = f"{which}: " if which else ""
+        self._text = f"{self._prefix}compiling, epoch 1"
 
-        Args:
-            which: of several, for people; may be empty.
-        """
-        self._which = f"{which}: " if which else ""
-        self._text = f"{self._which}compiling, epoch 1"
-
-    def heard(self, epoch: Epoch) -> None:
-        """An epoch is over."""
+    def epoch_ended(self, epoch: Epoch) -> None:
+        """Report the end of an epoch."""
         self._done += 1
         self._left -= 1
         logs = epoch.logs
@@ -85,19 +83,19 @@ class TrainingMonitor:
         accuracy = logs.get("val_accuracy", logs.get("accuracy"))
         if accuracy is not None:
             parts.append(f"accuracy {format_quantity(accuracy, 'share')}")
-        self._text = self._which + ", ".join(parts)
-        self._heard_ns = self._bench.clock.now_ns()
+        self._text = self._prefix + ", ".join(parts)
+        self._epoch_ended_ns = self._instruments.clock.now_ns()
 
     def show(self, phase: str, remaining: float | None) -> None:
-        """What the telemetry shows, with what is known better here."""
+        """Show the training's own text and estimate in place of the telemetry's."""
         del phase, remaining
         left = None
         if self._done:
-            took_ns = (self._heard_ns - self._began_ns) / self._done * self._left
-            since_ns = self._bench.clock.now_ns() - self._heard_ns
+            took_ns = (self._epoch_ended_ns - self._started_ns) / self._done * self._left
+            since_ns = self._instruments.clock.now_ns() - self._epoch_ended_ns
             left = max(0.0, (took_ns - since_ns) * 1e-9)
-        self._bench.progress.show(self._text, left)
+        self._instruments.progress.show(self._text, left)
 
-    def _look(self) -> None:
-        while not self._over.wait(TICK_SECONDS):
-            self.telemetry.tick(self._bench.clock.now_ns())
+    def _sample(self) -> None:
+        while not self._ended.wait(TICK_SECONDS):
+            self.telemetry.tick(self._instruments.clock.now_ns())

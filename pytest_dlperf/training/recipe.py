@@ -1,4 +1,4 @@
-"""Schedules: a learning rate that changes from step to step."""
+"""Recipes: epochs, batches, optimizer and precision of a training; and learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Optimizer: TypeAlias = Literal["gradient_descent", "sgd", "rmsprop", "adam", "adamw"]
 Precision: TypeAlias = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 WITH_MOMENTUM: Final = frozenset({"sgd", "rmsprop"})
-"""Optimizers that take one."""
+"""Optimizers that take a momentum."""
 
 
 class Schedule(ABC):
@@ -38,8 +38,8 @@ class ExponentialDecay(Described, Schedule):
 
     Attributes:
         initial: the first rate.
-        factor: what is left of it after `steps`, above 0 and at most 1.
-        steps: as many steps.
+        factor: of the rate over `steps` steps, above 0 and at most 1.
+        steps: steps in which the rate changes by the factor.
     """
 
     initial: float
@@ -63,13 +63,13 @@ class ExponentialDecay(Described, Schedule):
 class CosineDecay(Described, Schedule):
     """Half a cosine from the initial rate down to zero (Loshchilov and Hutter, 2017).
 
-    `initial * (1 + cos(pi * step / steps)) / 2`, after `warm_up` steps in which it rises evenly
-    from zero; zero once all steps are done.
+    `initial * (1 + cos(pi * step / steps)) / 2`, after `warm_up` steps in which the rate rises
+    linearly from zero; zero after the last step.
 
     Attributes:
         initial: the highest rate.
-        steps: steps from there to zero.
-        warm_up: steps before.
+        steps: steps from the highest rate to zero.
+        warm_up: steps from zero to the highest rate.
     """
 
     initial: float
@@ -93,10 +93,10 @@ class CosineDecay(Described, Schedule):
 
 @dataclass(frozen=True, slots=True)
 class PiecewiseConstant(Described, Schedule):
-    """One rate up to a step, then another one.
+    """A rate up to and including a step, then another one.
 
     Attributes:
-        steps: the last step of each rate but the last, increasing.
+        steps: the last step of each rate but the final one, increasing.
         rates: one more than steps.
     """
 
@@ -131,20 +131,19 @@ class PiecewiseConstant(Described, Schedule):
 
 @dataclass(frozen=True, slots=True)
 class Recipe(Described):
-    """How a model is trained. What is None is as the model was compiled, or as Keras has it.
+    """How a model is trained; None keeps the compiled model's setting, or Keras' default.
 
     Attributes:
         epochs: passes over the rows.
         batch_size: rows of one step; None is 32. Plain gradient descent takes all rows at once.
         optimizer: `gradient_descent` (`theta = theta - alpha * grad J`, over all rows), `sgd`,
-            `rmsprop`, `adam` or `adamw`; None keeps the one that the model was compiled with.
-        learning_rate: a number, or a schedule of it over the steps.
+            `rmsprop`, `adam` or `adamw`.
+        learning_rate: a number, or a schedule over the steps.
         momentum: of `sgd` and `rmsprop`, at least 0 and below 1.
-        weight_decay: what `adamw` takes off the weights in each step, as a share of the learning
-            rate.
+        weight_decay: of `adamw`: each step reduces the weights by this share of the learning rate.
         steps_per_execution: steps that TensorFlow carries out in one call.
-        jit_compile: whether the step is compiled by XLA.
-        precision: what layers compute in that are not told otherwise.
+        jit_compile: whether XLA compiles the step.
+        precision: of layers without a precision of their own.
     """
 
     epochs: int = 5
@@ -176,7 +175,7 @@ class Recipe(Described):
 
     @property
     def all_at_once(self) -> bool:
-        """Whether each step takes all rows, in their order."""
+        """Whether each step takes all rows, in order."""
         return self.optimizer == "gradient_descent"
 
     def _check_optimizer(self) -> None:

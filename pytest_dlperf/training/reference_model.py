@@ -1,4 +1,4 @@
-"""Reference: the reference model, trained once for each combination of all it depends on."""
+"""The model behind the fixture `reference_model`, trained once for its data and versions."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def reference_model(
     """Dense 512 relu, Dense 10 softmax, adam, sparse categorical cross-entropy, 5 epochs.
 
     Args:
-        data: what it learns from.
+        data: training rows.
         folder: cache between sessions; None trains it every time.
-        warn: takes one sentence if the cache is of no use.
-        clock: time.
+        warn: takes a sentence if the cache cannot be used.
+        clock: times the training.
     """
 
     def build() -> Trained:

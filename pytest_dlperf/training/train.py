@@ -1,4 +1,4 @@
-"""Train: trainings of one model, one from each seed, as one measurement."""
+"""Measures trainings of one model, one for each seed, as one measurement."""
 
 from __future__ import annotations
 
@@ -41,160 +41,167 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PreparedTraining:
-    """A subject whose measuring is training."""
+    """A training job that is measured by carrying it out."""
 
-    lesson: TrainingJob
+    job: TrainingJob
     plan: Plan
-    bench: Instruments
+    instruments: Instruments
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
-        """Train; how long that takes is the recipe's affair."""
+        """Train; the recipe decides how long that takes."""
         del seconds
-        lesson = self.lesson.briefly() if self.plan.quick else self.lesson
-        return _measured(lesson, self.plan, self.bench, (test, name))
+        job = self.job.briefly() if self.plan.quick else self.job
+        return _measured(job, self.plan, self.instruments, test=test, name=name)
 
     def warm_up(self) -> str:
-        """Nothing: the first step is measured by itself."""
+        """Do nothing: the first step is a metric of its own."""
         return ""
 
     def slots(self) -> None:
-        """None: a training is one long load."""
+        """Return None: a training cannot be divided into slots."""
         return
 
 
 @contextlib.contextmanager
-def training(lesson: TrainingJob, plan: Plan, bench: Instruments) -> Iterator[PreparedTraining]:
-    """Trainings that are ready to begin.
+def training(job: TrainingJob, plan: Plan, instruments: Instruments) -> Iterator[PreparedTraining]:
+    """A training that is ready to begin, on devices that exist.
 
     Raises:
-        UsageError: naming a device that is not here, or for XLA on several of them.
+        UsageError: naming a device that does not exist, or for XLA on several devices.
 
     Measuring raises:
-        UsageError: if what `build` returns cannot be trained so.
+        UsageError: if the model that `build` returns cannot be trained as the recipe says.
         TargetError: if it cannot be fitted to the rows.
-        TrainingError: if it diverges, as soon as that is seen.
+        TrainingError: as soon as a loss is not finite.
         DataError: if the labels do not fit the answers.
     """
-    devices = sharing(lesson.devices)
-    if len(devices) > 1 and lesson.recipe.jit_compile:
+    devices = sharing(job.devices)
+    if len(devices) > 1 and job.recipe.jit_compile:
         raise UsageError(
             f"Recipe(jit_compile=True) on {', '.join(devices)}",
             "TensorFlow compiles no steps with XLA that several devices share: choose one of both",
         )
-    yield PreparedTraining(replace(lesson, devices=devices), plan, bench)
+    yield PreparedTraining(replace(job, devices=devices), plan, instruments)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Trained:
-    """What one training left behind.
+    """The outcome of one training.
 
     Attributes:
-        run: its figures.
-        score: of its last answers.
+        run: its epochs and steps.
+        score: of the trained model.
         name: of the model, with its size.
-        first: hash of its first weights; empty if they came with the first step.
-        last: hash of its last weights.
+        initial_hash: of the initial weights; empty if the first step made them.
+        final_hash: of the final weights.
     """
 
     run: TrainingRun
     score: Score
     name: str
-    first: str
-    last: str
+    initial_hash: str
+    final_hash: str
 
 
 def _measured(
-    lesson: TrainingJob, plan: Plan, bench: Instruments, about: tuple[str, str]
+    job: TrainingJob, plan: Plan, instruments: Instruments, *, test: str, name: str
 ) -> Measurement:
-    trainings = lesson.seeds + (len(lesson.devices) > 1 and not plan.quick)
-    with quiet_gc(), TrainingMonitor(bench, trainings, lesson.recipe.epochs) as onlooker:
+    # Several devices are compared with the first one alone.
+    compares = len(job.devices) > 1 and not plan.quick
+    with (
+        quiet_gc(),
+        TrainingMonitor(instruments, job.seeds + compares, job.recipe.epochs) as monitor,
+    ):
         with gpu_peaks() as peaks:
-            trained = [_trained(lesson, plan, onlooker, seed) for seed in range(lesson.seeds)]
+            trained = [_trained(job, plan, monitor, seed) for seed in range(job.seeds)]
         alone = None
-        if len(lesson.devices) > 1 and not plan.quick:
-            first = replace(lesson, devices=lesson.devices[:1])
-            alone = _trained(first, plan, onlooker, 0)
+        if compares:
+            alone = _trained(replace(job, devices=job.devices[:1]), plan, monitor, 0)
     goals = dict.fromkeys(b.metric for b in plan.budgets if b.metric.goal is not None)
-    summary = summarise_training([one.run for one in trained], goals)
+    summary = summarise_training([training.run for training in trained], goals)
     unfit = sorted(ANSWER_METRICS - set(summary.metrics))
     summary.refused.update(dict.fromkeys(unfit, "the labels do not fit the answers so"))
-    steps = lesson.seeds * lesson.recipe.epochs * _steps(lesson)
-    looks = onlooker.telemetry
+    steps = job.seeds * job.recipe.epochs * _steps(job)
+    telemetry = monitor.telemetry
     metrics = {
         **summary.metrics,
-        "train.peak_memory": counted(float(max(looks.resident))),
+        "train.peak_memory": counted(float(max(telemetry.resident))),
         "errors": counted(0.0),
     }
-    gpus = summarise_gpus(looks.looks, frozenset({os.getpid()}))
+    gpus = summarise_gpus(telemetry.looks, frozenset({os.getpid()}))
     notes = (
-        *_notes(lesson, trained, quick=plan.quick),
-        _beside(trained[0].run, alone, lesson.devices) if alone else "",
+        *_notes(job, trained, quick=plan.quick),
+        _speed_up(trained[0].run, alone.run, job.devices) if alone else "",
         *peak_notes(peaks),
-        disturbance(onlooker.used),
+        disturbance(monitor.used),
         *gpu_notes(gpus),
     )
-    single = trained[0].score if lesson.seeds == 1 else None
+    single = trained[0].score if job.seeds == 1 else None
     return Measurement(
-        test=about[0],
-        name=about[1],
+        test=test,
+        name=name,
         target=trained[0].name,
-        scenario=lesson.scenario,
-        serving=lesson.place,
-        seconds=sum(one.run.first_step_seconds + one.run.steps.seconds for one in trained),
+        scenario=job.scenario,
+        serving=job.place,
+        seconds=sum(
+            training.run.first_step_seconds + training.run.steps.seconds for training in trained
+        ),
         requests=steps,
         metrics=MappingProxyType(metrics),
         refused=MappingProxyType(summary.refused),
         missed=MappingProxyType(summary.missed),
         errors=(),
-        rows=rows_of(lesson.asked, single),
-        scores=scores_of(lesson.asked, single),
+        rows=rows_of(job.evaluated, single),
+        scores=scores_of(job.evaluated, single),
         seeds=_accuracies(trained),
         invalid="",
         notes=tuple(filter(None, notes)),
-        diagnosis=_diagnosis(lesson, summary),
+        diagnosis=_diagnosis(job, summary),
         intervals=summary.intervals,
-        usage=consumption(onlooker.used, onlooker.busy_cores, looks.resident, steps),
+        usage=consumption(monitor.used, monitor.busy_cores, telemetry.resident, steps),
         gpus=gpus,
     )
 
 
-def _trained(lesson: TrainingJob, plan: Plan, onlooker: TrainingMonitor, seed: int) -> _Trained:
-    asked = lesson.asked
-    with under(lesson.devices):
-        model = built(lesson.build, {}, lesson.recipe, seed)
-        first = weights_of(model)
-        onlooker.begins(f"seed {seed} of {lesson.seeds}" if lesson.seeds > 1 else "")
-        if first:
-            # What cannot be judged is said before the training, not after it.
-            _score(answers(model, asked.inputs), asked, plan)
+def _trained(job: TrainingJob, plan: Plan, monitor: TrainingMonitor, seed: int) -> _Trained:
+    evaluated = job.evaluated
+    with under(job.devices):
+        model = built(job.build, {}, job.recipe, seed)
+        initial = weights_of(model)
+        monitor.begins(f"seed {seed} of {job.seeds}" if job.seeds > 1 else "")
+        if initial:
+            # Labels that do not fit are reported before the training, not after it.
+            _score(answers(model, evaluated.inputs), evaluated, plan)
         fitted = fit(
             model,
-            Examples(lesson.train.inputs, labels_of(lesson.train)),
-            Examples(asked.inputs, labels_of(asked)),
-            lesson.recipe,
-            onlooker.clock,
-            onlooker.heard,
+            Examples(job.train.inputs, labels_of(job.train)),
+            Examples(evaluated.inputs, labels_of(evaluated)),
+            job.recipe,
+            monitor.clock,
+            monitor.epoch_ended,
             seed,
         )
-        score = _score(answers(model, asked.inputs), asked, plan)
-    found = summarise_score(score)
+        score = _score(answers(model, evaluated.inputs), evaluated, plan)
     return _Trained(
         run=TrainingRun(
-            fitted.epochs, fitted.first_step_seconds, fitted.steps, MappingProxyType(found)
+            fitted.epochs,
+            fitted.first_step_seconds,
+            fitted.steps,
+            MappingProxyType(summarise_score(score)),
         ),
         score=score,
         name=sized_name_of(model),
-        first=content_hash(*first) if first else "",
-        last=content_hash(*weights_of(model)),
+        initial_hash=content_hash(*initial) if initial else "",
+        final_hash=content_hash(*weights_of(model)),
     )
 
 
 def _score(outputs: NDArray[Any], data: Data, plan: Plan) -> Score:
-    """What the answers to all rows come to.
+    """Score the answers to all rows.
 
     Raises:
-        UsageError: if a budget needs what does not fit.
-        DataError: if nothing fits.
+        UsageError: if a budget's metric does not fit the answers and labels.
+        DataError: if no metric fits them.
     """
     scorer = scorer_of(outputs, data, plan)
     nothing = np.zeros(len(outputs))
@@ -208,52 +215,52 @@ def _score(outputs: NDArray[Any], data: Data, plan: Plan) -> Score:
     )
 
 
-def _steps(lesson: TrainingJob) -> int:
-    """Of an epoch."""
-    rows = len(lesson.train.inputs)
-    return -(-rows // batch_size(lesson.recipe, rows))
+def _steps(job: TrainingJob) -> int:
+    """Steps in an epoch."""
+    rows = len(job.train.inputs)
+    return -(-rows // batch_size(job.recipe, rows))
 
 
 def _accuracies(trained: list[_Trained]) -> tuple[float, ...]:
-    """Of each of several seeds, to be compared seed by seed."""
+    """The accuracy of each seed, for comparisons seed by seed; empty with one seed."""
     if len(trained) == 1 or not trained[0].score.classifies:
         return ()
-    return tuple(one.run.answers["accuracy"].value for one in trained)
+    return tuple(training.run.answers["accuracy"].value for training in trained)
 
 
-def _notes(lesson: TrainingJob, trained: list[_Trained], *, quick: bool) -> Iterator[str]:
+def _notes(job: TrainingJob, trained: list[_Trained], *, quick: bool) -> Iterator[str]:
     if quick:
         yield (
-            f"smoke run: 1 epoch of {len(lesson.train.inputs)} rows; "
-            "accuracy and loss are not judged"
+            f"smoke run: 1 epoch of {len(job.train.inputs)} rows; accuracy and loss are not judged"
         )
-    if lesson.test is None:
+    if job.test is None:
         yield "accuracy and loss are those of the training rows: give test=(inputs, labels)"
-    firsts, lasts = ([one.first for one in trained], [one.last for one in trained])
-    if len(trained) > 1 and len(set(lasts)) < len(lasts):
+    initial = {training.initial_hash for training in trained}
+    final = {training.final_hash for training in trained}
+    if len(final) < len(trained):
         yield "some seeds gave the same model to the bit, so the seeds' interval says nothing"
-    elif len(trained) > 1 and firsts[0] and len(set(firsts)) < len(firsts):
+    elif "" not in initial and len(initial) < len(trained):
         yield (
             "build() makes the same first weights from different seeds, as if it set one of its "
             "own: the seeds differ by the order of rows only"
         )
 
 
-def _beside(run: TrainingRun, alone: _Trained, devices: tuple[str, ...]) -> str:
-    """What several devices brought, beside the first one alone."""
-    ratio = run.steps.rows_per_second / max(alone.run.steps.rows_per_second, 1e-9)
-    told = f"{len(devices)} devices: {ratio:.2f} x the rows a second of {devices[0]} alone"
+def _speed_up(run: TrainingRun, alone: TrainingRun, devices: tuple[str, ...]) -> str:
+    """Several devices compared with the first one alone."""
+    ratio = run.steps.rows_per_second / max(alone.steps.rows_per_second, 1e-9)
+    note = f"{len(devices)} devices: {ratio:.2f} x the rows a second of {devices[0]} alone"
     if "accuracy" not in run.answers:
-        return told
-    both = (format_quantity(one.answers["accuracy"].value, "share") for one in (run, alone.run))
-    return f"{told}; accuracy {', alone '.join(both)}"
+        return note
+    both = (format_quantity(each.answers["accuracy"].value, "share") for each in (run, alone))
+    return f"{note}; accuracy {', alone '.join(both)}"
 
 
-def _diagnosis(lesson: TrainingJob, summary: TrainSummary) -> str:
-    size = batch_size(lesson.recipe, len(lesson.train.inputs))
+def _diagnosis(job: TrainingJob, summary: TrainSummary) -> str:
+    size = batch_size(job.recipe, len(job.train.inputs))
     rate = summary.metrics.get("train.throughput")
     first = format_quantity(summary.metrics["compile_time"].value, "s")
-    began = f"the first step, with tracing and compiling, {first}"
+    first_step = f"the first step, with tracing and compiling, {first}"
     if rate is None:
-        return began
-    return f"{format_quantity(size / rate.value, 's')} a step of {size:,} rows, {began}"
+        return first_step
+    return f"{format_quantity(size / rate.value, 's')} a step of {size:,} rows, {first_step}"

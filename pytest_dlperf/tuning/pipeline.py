@@ -163,11 +163,13 @@ class Pipeline:
 
     def _built(self, setup: Setup, prepared: Split) -> Model:
         from pytest_dlperf.training.keras.fit import built
-        from pytest_dlperf.training.keras.graph_layers import with_fronts
+        from pytest_dlperf.training.keras.graph_layers import with_graph_layers
 
         self._instruments.progress.show("building the model", None)
         model = built(self._build, setup.arguments, setup.recipe, self._seed)
-        return with_fronts(model, setup.fronts, prepared.train) if setup.fronts else model
+        if not setup.fronts:
+            return model
+        return with_graph_layers(model, setup.fronts, prepared.train)
 
     def _fitted(self, model: Model, setup: Setup, prepared: Split) -> Trained:
         from pytest_dlperf.training.keras.fit import fit
@@ -189,10 +191,10 @@ class Pipeline:
         metrics = summarise_training([run], ()).metrics
         model, begun_ns = fitted.model, clock.now_ns()
         for finish in setup.finishes:
-            from pytest_dlperf.training.keras.compression import finished
+            from pytest_dlperf.training.keras.compression import with_step
 
             progress.show(str(finish), None)
-            model = finished(
+            model = with_step(
                 model,
                 finish,
                 build=build_student,

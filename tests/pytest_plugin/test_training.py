@@ -18,13 +18,13 @@ from pytest_dlperf.training.summary import TrainingRun
 from pytest_dlperf.training.summary import Epoch, Steps
 from pytest_dlperf.training import train
 
-def trained(lesson, plan, onlooker, seed):
+def trained(job, plan, monitor, seed):
     epochs = tuple(
-        Epoch(n, lesson.recipe.epochs, 0.5, {"loss": 0.4, "val_accuracy": 0.5 + 0.1 * n})
-        for n in range(1, lesson.recipe.epochs + 1)
+        Epoch(n, job.recipe.epochs, 0.5, {"loss": 0.4, "val_accuracy": 0.5 + 0.1 * n})
+        for n in range(1, job.recipe.epochs + 1)
     )
     for epoch in epochs:
-        onlooker.heard(epoch)
+        monitor.epoch_ended(epoch)
     rows = np.arange(200)
     score = Score(np.ones(200, int), (rows >= 10 + seed).astype(float), np.full(200, 0.4), True)
     ns = 5_000_000 + 1_000 * (rows[:100] % 3)

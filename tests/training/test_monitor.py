@@ -1,4 +1,4 @@
-"""Onlooker: what is seen of trainings from beside them."""
+"""The monitor of trainings: progress and samples of memory."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ class GrowingMeter(FakeMeter):
 def test_progress() -> None:
     """Which training, which epoch, loss and accuracy, and the time that the rest will take."""
     clock, listener = FakeClock(), Listener()
-    onlooker = TrainingMonitor(Instruments(clock, FakeMeter(), listener), trainings=2, epochs=5)
+    monitor = TrainingMonitor(Instruments(clock, FakeMeter(), listener), trainings=2, epochs=5)
 
     def told() -> tuple[str, float | None]:
-        onlooker.telemetry.tick(clock.now_ns())
+        monitor.telemetry.tick(clock.now_ns())
         return listener.told[-1]
 
     assert told() == ("building the model", None)
-    onlooker.begins("seed 0 of 2")
+    monitor.begins("seed 0 of 2")
     assert told() == ("seed 0 of 2: compiling, epoch 1", None)
     clock.now += 3 * SECOND
-    onlooker.heard(Epoch(1, 5, 2.0, {"loss": 0.51234, "accuracy": 0.9, "val_accuracy": 0.875}))
+    monitor.epoch_ended(Epoch(1, 5, 2.0, {"loss": 0.51234, "accuracy": 0.9, "val_accuracy": 0.875}))
     assert told() == (
         "seed 0 of 2: epoch 1 of 5, loss 0.512, accuracy 87.50 %",
         pytest.approx(9 * 3),
@@ -67,13 +67,13 @@ def test_progress() -> None:
 def test_an_epoch_without_accuracy() -> None:
     """Of a regression there is a loss only."""
     listener = Listener()
-    onlooker = TrainingMonitor(
+    monitor = TrainingMonitor(
         Instruments(FakeClock(), FakeMeter(), listener), trainings=1, epochs=1
     )
 
-    onlooker.begins("")
-    onlooker.heard(Epoch(1, 1, 1.0, {"loss": 2.0}))
-    onlooker.telemetry.tick(0)
+    monitor.begins("")
+    monitor.epoch_ended(Epoch(1, 1, 1.0, {"loss": 2.0}))
+    monitor.telemetry.tick(0)
 
     assert listener.told[-1][0] == "epoch 1 of 1, loss 2"
 
@@ -84,8 +84,8 @@ def test_it_looks_on_while_nobody_calls_it() -> None:
 
     with TrainingMonitor(
         Instruments(FakeClock(), meter, Listener()), trainings=1, epochs=1
-    ) as onlooker:
+    ) as monitor:
         assert meter.seen.wait(30)
 
-    assert max(onlooker.telemetry.resident) == meter.held
-    assert not [one for one in threading.enumerate() if one.name == "dlperf onlooker"]
+    assert max(monitor.telemetry.resident) == meter.held
+    assert not [one for one in threading.enumerate() if one.name == "dlperf training monitor"]

@@ -1,4 +1,4 @@
-"""Watch: times the steps of a training, asks the test rows, and stops what diverges."""
+"""Times the steps of a training, evaluates the test rows, and stops a training that diverges."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from pytest_dlperf.targets.keras import Model
     from pytest_dlperf.training.recipe import Recipe
 
-_LOOK_NS: Final = 250_000_000  # reading the loss waits for the device
+_CHECK_NS: Final = 250_000_000  # not in each step, as reading the loss waits for the device
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A model that was fitted, and how that went.
+    """A fitted model, with its epochs and steps.
 
     Attributes:
         model: trained.
-        epochs: one after the other.
-        first_step_seconds: of the first step of each size of batch: it traces and compiles.
-        steps: all other ones.
+        epochs: in order.
+        first_step_seconds: of the first step of each batch size, which traces and compiles.
+        steps: all others.
     """
 
     model: Model
@@ -47,128 +47,130 @@ class Fitted:
 
     @property
     def seconds(self) -> float:
-        """How long fitting took, without evaluating and without the first steps."""
+        """Training time without evaluation and without the first steps."""
         return self.steps.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSpec:
-    """What is known of a training before it begins.
+    """The dimensions of a training.
 
     Attributes:
-        recipe: how the model is trained.
-        rows: of an epoch.
-        size: rows of one step.
+        recipe: the training settings.
+        rows: in an epoch.
+        batch_size: rows of one step.
     """
 
     recipe: Recipe
     rows: int
-    size: int
+    batch_size: int
 
     @property
     def steps(self) -> int:
-        """Of an epoch."""
-        return -(-self.rows // self.size)
+        """Steps in an epoch."""
+        return -(-self.rows // self.batch_size)
 
 
 class TrainingCallback:
-    """Times every call of the training step, and looks at the loss from time to time.
+    """Times every call of the training step, and checks the loss at intervals.
 
-    A step's time goes from its beginning to that of the next one, so that what Keras does between
-    two of them counts, and so does what it does between two epochs. Where a device works by
-    itself, calls return at once; over an epoch, which waits for it, their sum is right.
+    A step lasts until the next one begins, so Keras' work between steps and epochs is included.
+    On asynchronous devices single calls return early, but their sum over an epoch, which waits for
+    the device, is right.
     """
 
     def __init__(
         self,
         model: Model,
         clock: Clock,
-        course: TrainingSpec,
+        spec: TrainingSpec,
         test: Examples | None,
-        heard: Callable[[Epoch], None],
+        on_epoch_end: Callable[[Epoch], None],
     ) -> None:
         self._model = model
         self._clock = StoppableClock(clock)
-        self._course = course
+        self._spec = spec
         self._test = test
-        self._heard = heard
+        self._on_epoch_end = on_epoch_end
         self._epoch = 0
         self._epochs: list[Epoch] = []
-        self._answers: Callable[[NDArray[Any]], NDArray[Any]] | None = None
-        # Of each call: which epoch it belongs to, its first step, and when it began.
-        self._begins: list[tuple[int, int, int]] = []
+        self._infer: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+        # Epoch, first step and start time of each call.
+        self._calls: list[tuple[int, int, int]] = []
         self._started_ns = self._clock.now_ns()
         self._ended_ns = self._started_ns
-        self._next_look_ns = self._started_ns + _LOOK_NS
+        self._next_check_ns = self._started_ns + _CHECK_NS
 
     def epoch_begins(self, epoch: int) -> None:
-        """Keras counts them from 0."""
+        """Begin an epoch; Keras counts from 0."""
         self._epoch = epoch
 
     def step_begins(self, step: int) -> None:
-        """The first of the steps that one call carries out."""
+        """Begin a call that carries out one or more steps; `step` is its first."""
         now_ns = self._clock.now_ns()
-        self._begins.append((self._epoch, step, now_ns))
-        if now_ns >= self._next_look_ns and step:
+        self._calls.append((self._epoch, step, now_ns))
+        if now_ns >= self._next_check_ns and step:
             with self._clock.stopped():
-                loss = next(one for one in cast("Any", self._model).metrics if one.name == "loss")
+                loss = next(
+                    metric for metric in cast("Any", self._model).metrics if metric.name == "loss"
+                )
                 self._check({"loss": float(loss.result())}, f", before step {step + 1}")
-            self._next_look_ns = now_ns + _LOOK_NS
+            self._next_check_ns = now_ns + _CHECK_NS
 
     def epoch_ends(self, logs: Mapping[str, float]) -> None:
-        """All of its steps are done."""
+        """End an epoch: check its losses and evaluate the test rows, with the clock stopped."""
         self._ended_ns = self._clock.now_ns()
         with self._clock.stopped():
             logs = {name: float(value) for name, value in logs.items()}
             self._check(logs, "")
             if self._test is not None:
-                logs.update(self._asked(self._test))
-            before = sum(one.seconds for one in self._epochs)
+                logs.update(self._evaluated(self._test))
+            before = sum(epoch.seconds for epoch in self._epochs)
             epoch = Epoch(
                 number=self._epoch + 1,
-                of=self._course.recipe.epochs,
+                of=self._spec.recipe.epochs,
                 seconds=self._timed()[1].seconds - before,
                 logs=MappingProxyType(logs),
             )
             self._epochs.append(epoch)
-            self._heard(epoch)
+            self._on_epoch_end(epoch)
 
     def fitted(self) -> Fitted:
-        """What was seen; the training is over."""
+        """The result, once the training is over."""
         first, steps = self._timed()
         return Fitted(self._model, tuple(self._epochs), first * 1e-9, steps)
 
     def _timed(self) -> tuple[int, Steps]:
-        """Nanoseconds of the first step of each size, and all other steps, so far."""
-        course = self._course
-        together = max(1, int(cast("Any", self._model).steps_per_execution))
-        epoch, step, begun = np.array(self._begins, dtype=np.int64).T
-        ends = np.append(begun[1:], self._ended_ns)
-        begun[0] = self._started_ns
-        last = np.minimum(step + together, course.steps)
-        rows = np.minimum(last * course.size, course.rows) - step * course.size
+        """Nanoseconds of the first step of each batch size, and all other steps."""
+        spec = self._spec
+        steps_per_call = max(1, int(cast("Any", self._model).steps_per_execution))
+        epoch, step, started = np.array(self._calls, dtype=np.int64).T
+        ends = np.append(started[1:], self._ended_ns)
+        started[0] = self._started_ns
+        last = np.minimum(step + steps_per_call, spec.steps)
+        rows = np.minimum(last * spec.batch_size, spec.rows) - step * spec.batch_size
         first = np.zeros(len(step), dtype=np.bool_)
         first[0] = True
-        if course.rows % course.size:
-            # XLA compiles for each size of batch, and an epoch's last one is smaller.
-            first |= (epoch == 0) & (last == course.steps)
-        took = ends - begun
+        if spec.rows % spec.batch_size:
+            # XLA compiles for each batch size, and an epoch's last batch is smaller.
+            first |= (epoch == 0) & (last == spec.steps)
+        took = ends - started
         return int(took[first].sum()), Steps(rows[~first], took[~first])
 
-    def _asked(self, test: Examples) -> dict[str, float]:
-        """Loss and, where there is a right and a wrong, accuracy of the test rows."""
-        if self._answers is None:
-            self._answers = answerer(self._model, test.inputs[:1])
-        outputs = self._answers(test.inputs)
+    def _evaluated(self, test: Examples) -> dict[str, float]:
+        """Loss and, for classification, accuracy of the test rows."""
+        if self._infer is None:
+            self._infer = answerer(self._model, test.inputs[:1])
+        outputs = self._infer(test.inputs)
         if not np.isfinite(outputs).all():
             raise self._diverged("an answer to a test row is not finite", "")
         try:
             scorer = scorer_for(outputs, test.labels)
         except DataError:
-            return {}  # labels that only a metric of the user's own can make something of
+            return {}  # only a user's metric can score such labels
         right, losses = scorer.score(outputs, test.labels)
-        found = {"val_loss": float(losses.mean())}
-        return {**found, "val_accuracy": float(right.mean())} if scorer.classifies else found
+        logs = {"val_loss": float(losses.mean())}
+        return {**logs, "val_accuracy": float(right.mean())} if scorer.classifies else logs
 
     def _check(self, losses: Mapping[str, float], when: str) -> None:
         for name, loss in losses.items():
@@ -176,12 +178,12 @@ class TrainingCallback:
                 raise self._diverged(f"the {name} is {loss}", when)
 
     def _diverged(self, what: str, when: str) -> TrainingError:
-        epoch = f"epoch {self._epoch + 1} of {self._course.recipe.epochs}"
-        steps = f" of {self._course.steps:,}" if when else ""
+        epoch = f"epoch {self._epoch + 1} of {self._spec.recipe.epochs}"
+        steps = f" of {self._spec.steps:,}" if when else ""
         return TrainingError(f"{what} in {epoch}{when}{steps}", self._settings())
 
     def _settings(self) -> str:
-        recipe = self._course.recipe
+        recipe = self._spec.recipe
         optimizer: Any = getattr(self._model, "optimizer", None)
         if optimizer is None:
             return describe(recipe)
@@ -190,25 +192,25 @@ class TrainingCallback:
         rate = rate.name if hasattr(rate, "get_config") else f"{float(rate):g}"
         return (
             f"{type(optimizer).__name__}, learning rate {rate}, "
-            f"batches of {self._course.size}; {describe(recipe)}"
+            f"batches of {self._spec.batch_size}; {describe(recipe)}"
         )
 
 
-def callback(watch: TrainingCallback) -> object:
-    """What Keras calls. Beginnings only: after a step it would wait for the loss to be read."""
+def keras_callback(callback: TrainingCallback) -> object:
+    """A Keras callback. It has no on_train_batch_end: for that Keras would read each loss."""
     import keras
 
     class Callback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
             del logs
-            watch.epoch_begins(epoch)
+            callback.epoch_begins(epoch)
 
         def on_train_batch_begin(self, batch: int, logs: object = None) -> None:
             del logs
-            watch.step_begins(batch)
+            callback.step_begins(batch)
 
         def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
             del epoch
-            watch.epoch_ends(logs or {})
+            callback.epoch_ends(logs or {})
 
     return Callback()

@@ -1,4 +1,4 @@
-"""What is done to a Keras model beside plain training: pruning, distillation, quantisation."""
+"""Carries out post-training steps on Keras models: pruning, distillation, quantisation."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from pytest_dlperf.training.recipe import Recipe
 
 
-def finished(  # noqa: PLR0913 - what, what is done to it, and with what
+def with_step(  # noqa: PLR0913 - a model, a step, and what training takes
     model: Model,
-    finish: PostTrainingStep,
+    step: PostTrainingStep,
     *,
     build: Callable[[Mapping[str, object]], Model],
     train: Examples,
@@ -36,36 +36,37 @@ def finished(  # noqa: PLR0913 - what, what is done to it, and with what
     clock: Clock,
     seed: int,
 ) -> Model:
-    """A model with something done to it; the given one stays as it is.
+    """A copy of a model after a post-training step; the model itself does not change.
 
-    Where it is trained on, that is by the recipe, with an optimizer and a schedule that begin
-    anew.
+    Further training follows the recipe, with a fresh optimizer and schedule.
 
     Args:
         model: a trained Keras model.
-        finish: what is done to it.
-        build: makes another model, compiled, with these arguments over those of the model.
-        train: rows to learn from, as the model takes them.
-        recipe: how it was trained.
-        clock: time.
-        seed: of the order of the rows, and of what layers draw.
+        step: the step.
+        build: builds another compiled model, with these arguments over the model's own.
+        train: training rows, as the model takes them.
+        recipe: how the model was trained.
+        clock: times the training.
+        seed: of the order of the rows and of random layers.
 
     Returns:
-        A model that is compiled as the given one, and can be kept in Keras' format.
+        A model that is compiled like the given one, and can be saved in Keras' format.
 
     Raises:
-        UsageError: if that does not go with the model.
+        UsageError: if the step does not apply to the model.
         TrainingError: if a loss is not finite.
     """
-    match finish:
+    match step:
         case Quantisation():
             return quantised(model, train.inputs)
         case Distillation(arguments):
-            output_kind(model)  # what cannot be distilled is refused before anything is built
+            output_kind(
+                model
+            )  # refuses a model that cannot be distilled before the student is built
             return distilled(
                 model,
                 build(arguments),
-                finish,
+                step,
                 train=train,
                 recipe=recipe,
                 clock=clock,
@@ -74,27 +75,27 @@ def finished(  # noqa: PLR0913 - what, what is done to it, and with what
         case MagnitudePruning(share, epochs):
             pruned = copied(model, train.inputs, same, {})
             masked = masks(pruned, share)
-            for one in masked:
-                one.hold()
+            for weight in masked:
+                weight.hold()
             _train_on(pruned, epochs, train=train, recipe=recipe, clock=clock, seed=seed)
-            for one in masked:
-                one.release()
+            for weight in masked:
+                weight.release()
             return pruned
         case NeuronPruning(share, epochs):
             pruned = without_units(model, share, train.inputs)
             _train_on(pruned, epochs, train=train, recipe=recipe, clock=clock, seed=seed)
             return pruned
     raise UsageError(
-        f"{finish!r:.80} cannot be done to a model",
+        f"{step!r:.80} cannot be done to a model",
         "expected Quantisation, MagnitudePruning, NeuronPruning or Distillation",
     )
 
 
 def quantised(model: Model, sample: NDArray[Any]) -> Model:
-    """A copy whose kernels Keras keeps in 8 bits, and multiplies with inputs that it rounds too.
+    """A copy with the kernels in 8 bits, by Keras' own dynamic quantisation.
 
     Raises:
-        UsageError: if it has no layer that Keras can do this with.
+        UsageError: if it has no layer that Keras quantises.
     """
     rounded: Any = copied(model, sample, same, {})
     with quiet():
@@ -105,10 +106,10 @@ def quantised(model: Model, sample: NDArray[Any]) -> Model:
             "Keras does it with Dense, EinsumDense and Embedding; with runtime 'litert' the "
             "converter does it with convolutions too",
         )
-    return compiled_alike(rounded, model)  # anew: there are fewer weights left to train
+    return compiled_alike(rounded, model)  # for fewer trainable weights
 
 
-def _train_on(  # noqa: PLR0913 - what, for how long, with what and how
+def _train_on(  # noqa: PLR0913 - what training takes
     model: Model, epochs: int, *, train: Examples, recipe: Recipe, clock: Clock, seed: int
 ) -> None:
     if epochs:

@@ -1,4 +1,4 @@
-"""Where Keras trains: on one device, or on several that share each batch; and what that took."""
+"""Devices of a Keras training: one, or several that share each batch; and their peak memory."""
 
 from __future__ import annotations
 
@@ -15,29 +15,23 @@ if TYPE_CHECKING:
 
 
 def sharing(devices: Sequence[str]) -> tuple[str, ...]:
-    """The single devices that share a training; `all` leaves the CPU out where there are GPUs.
-
-    Args:
-        devices: of `core.devices.device_names`.
+    """The single devices that share a training; with GPUs, `all` leaves the CPU out.
 
     Raises:
-        UsageError: naming a device that is not here.
+        UsageError: naming a device that does not exist.
     """
     if not devices:
         return ()
-    found = resolve(devices, "devices")
-    gpus = tuple(name for name in found if name.startswith("gpu:"))
-    return gpus if gpus and "all" in devices else found
+    names = resolve(devices, "devices")
+    gpus = tuple(name for name in names if name.startswith("gpu:"))
+    return gpus if gpus and "all" in devices else names
 
 
 def under(devices: Sequence[str]) -> AbstractContextManager[object]:
-    """Where models that are built inside are trained, if they are fitted inside too.
+    """A scope in which models are built and fitted on these devices; empty leaves the choice.
 
-    On several devices each has a copy of the weights and computes on its part of each batch; the
-    gradients of all of them are added up (`tf.distribute.MirroredStrategy`).
-
-    Args:
-        devices: such as `cpu:0`; none of them leaves it to TensorFlow.
+    Each of several devices has a copy of the weights and computes a part of each batch; their
+    gradients are summed (`tf.distribute.MirroredStrategy`).
     """
     import tensorflow as tf
 
@@ -53,20 +47,20 @@ def under(devices: Sequence[str]) -> AbstractContextManager[object]:
 
 @contextlib.contextmanager
 def gpu_peaks() -> Iterator[dict[str, int]]:
-    """The most memory that tensors took of each GPU inside, in bytes, once it is over."""
+    """Peak bytes of tensors inside, by GPU; filled in when the block ends."""
     import tensorflow as tf
 
-    found: dict[str, int] = {}
+    peaks: dict[str, int] = {}
     gpus = [name for name in device_names() if name.startswith("gpu:")]
     for name in gpus:
         tf.config.experimental.reset_memory_stats(name.upper())
-    yield found
+    yield peaks
     for name in gpus:
-        found[name] = int(tf.config.experimental.get_memory_info(name.upper())["peak"])
+        peaks[name] = int(tf.config.experimental.get_memory_info(name.upper())["peak"])
 
 
 def peak_notes(peaks: dict[str, int]) -> Iterator[str]:
-    """What tensors took of GPUs, in words; nothing of those that were not used."""
+    """The peaks of GPUs that were used, in words."""
     for name, peak in peaks.items():
         if peak:
             yield f"tensors took {format_quantity(peak, 'bytes')} of {name} at the most"

@@ -1,4 +1,4 @@
-"""Training with Keras: models built and compiled as a recipe says, fitted, and watched."""
+"""Builds, compiles and fits Keras models as a recipe says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from pytest_dlperf.errors import DlperfError, TargetError, UsageError
 from pytest_dlperf.targets.keras import Model, is_model, name_of
 from pytest_dlperf.targets.keras_models import clean_keras_message
-from pytest_dlperf.training.keras.callback import Fitted, TrainingCallback, TrainingSpec, callback
+from pytest_dlperf.training.keras.callback import (
+    Fitted,
+    TrainingCallback,
+    TrainingSpec,
+    keras_callback,
+)
 from pytest_dlperf.training.recipe import CosineDecay, ExponentialDecay, PiecewiseConstant, Schedule
 
 if TYPE_CHECKING:
@@ -23,22 +28,23 @@ if TYPE_CHECKING:
 
 
 BATCH_SIZE: Final = 32
-"""Rows of one step where nothing else is said, as Keras has it."""
+"""Rows of one step by default, as in Keras."""
 
 
 def built(
     build: Callable[..., object], arguments: Mapping[str, object], recipe: Recipe, seed: int
 ) -> Model:
-    """Build a model and compile it as a recipe says; what the recipe does not say stays.
+    """Build a model and compile it as a recipe says; all other settings stay.
 
     Args:
         build: returns a compiled Keras model.
         arguments: of `build`, by keyword.
-        recipe: how it will be trained.
-        seed: of its first weights.
+        recipe: the training settings.
+        seed: of the initial weights.
 
     Raises:
-        UsageError: if `build` returns something else, or what cannot be compiled so.
+        UsageError: if `build` returns no compiled Keras model, or one that the recipe does not
+            apply to.
     """
     import keras
 
@@ -54,17 +60,13 @@ def built(
 
 
 def compiled(model: Model, recipe: Recipe) -> Model:
-    """The same model, compiled anew where a recipe says something else; loss and metrics stay.
-
-    Args:
-        model: compiled.
-        recipe: how it will be trained.
+    """The same model, compiled anew where a recipe differs; loss and metrics stay.
 
     Raises:
-        UsageError: if it was not compiled, or cannot be compiled so.
+        UsageError: if it was not compiled, or the recipe does not apply to it.
     """
-    given: Any = model
-    if not given.compiled:
+    keras_model: Any = model
+    if not keras_model.compiled:
         raise UsageError(
             f"{name_of(model)} was built, but not compiled: its loss is not known",
             "call model.compile(loss=..., metrics=[...]) in build(); a recipe may choose the rest",
@@ -72,24 +74,23 @@ def compiled(model: Model, recipe: Recipe) -> Model:
     wanted = {
         name: value
         for name, value in (
-            ("optimizer", optimizer_for(recipe, given.optimizer)),
+            ("optimizer", optimizer_for(recipe, keras_model.optimizer)),
             ("steps_per_execution", recipe.steps_per_execution),
             ("jit_compile", recipe.jit_compile),
         )
         if value is not None
     }
     if wanted:
-        # The objects that it was compiled with: Keras' public way, get_compile_config, writes
-        # them as text, which a loss or a metric of the user's own does not survive.
-        asked = {**given._compile_config.config, **wanted}  # noqa: SLF001
+        # The objects themselves: Keras' get_compile_config() cannot serialise a user's own loss.
+        arguments = {**keras_model._compile_config.config, **wanted}  # noqa: SLF001
         try:
-            given.compile(**asked)
+            keras_model.compile(**arguments)
         except TypeError as error:
             raise UsageError(
                 f"{name_of(model)} cannot be compiled with {', '.join(wanted)}: {error}",
                 "a compile() of its own must take what Keras' takes; or leave it out of the recipe",
             ) from error
-    if recipe.jit_compile and not given.jit_compile:
+    if recipe.jit_compile and not keras_model.jit_compile:
         raise UsageError(
             f"{name_of(model)} cannot be compiled by XLA: a layer does not support it",
             "leave jit_compile out of the recipe",
@@ -99,7 +100,7 @@ def compiled(model: Model, recipe: Recipe) -> Model:
 
 @contextlib.contextmanager
 def _precision(recipe: Recipe) -> Iterator[None]:
-    """Let layers that are made inside compute as a recipe says; others keep theirs."""
+    """Set the recipe's precision for layers made inside."""
     import keras
 
     before = keras.config.dtype_policy()
@@ -111,39 +112,38 @@ def _precision(recipe: Recipe) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def fit(  # noqa: PLR0913, PLR0917 - what, with what, how, and who is told
+def fit(  # noqa: PLR0913, PLR0917 - a training has this many parts
     model: Model,
     train: Examples,
     test: Examples | None,
     recipe: Recipe,
     clock: Clock,
-    heard: Callable[[Epoch], None],
+    on_epoch_end: Callable[[Epoch], None],
     seed: int,
 ) -> Fitted:
-    """Fit a compiled model, and measure how that goes.
+    """Fit a compiled model, and time its steps.
 
     Args:
-        model: of `built`, or one that was compiled otherwise; its optimizer is used as it is.
-        train: rows to learn from.
-        test: rows that are asked after each epoch, in time that does not count.
-        recipe: epochs, size of batches, and whether all rows are taken at once.
-        clock: time.
-        heard: takes each epoch when it is over.
-        seed: of the order of the rows, and of what layers draw.
+        model: compiled; its optimizer is used as it is.
+        train: training rows.
+        test: rows that are evaluated after each epoch with the clock stopped; may be None.
+        recipe: epochs and batch size.
+        clock: times the steps.
+        on_epoch_end: takes each epoch when it ends.
+        seed: of the order of the rows and of random layers.
 
     Raises:
-        TrainingError: if the loss or an answer is not finite, as soon as that is seen.
+        TrainingError: as soon as the loss or an answer is not finite.
         TargetError: if the model cannot be fitted to these rows.
-        UsageError: if Keras is told to cut every training short.
+        UsageError: if Keras is configured to limit epochs or steps.
     """
     import keras
 
     _refuse_limits()
     size = batch_size(recipe, len(train.inputs))
     keras.utils.set_random_seed(seed)
-    watch = TrainingCallback(
-        model, clock, TrainingSpec(recipe, len(train.inputs), size), test, heard
-    )
+    spec = TrainingSpec(recipe, len(train.inputs), size)
+    callback = TrainingCallback(model, clock, spec, test, on_epoch_end)
     try:
         model.fit(
             train.inputs,
@@ -152,7 +152,7 @@ def fit(  # noqa: PLR0913, PLR0917 - what, with what, how, and who is told
             epochs=recipe.epochs,
             shuffle=not recipe.all_at_once,
             verbose=0,
-            callbacks=[callback(watch)],
+            callbacks=[keras_callback(callback)],
         )
     except DlperfError:
         raise
@@ -160,25 +160,25 @@ def fit(  # noqa: PLR0913, PLR0917 - what, with what, how, and who is told
         raise TargetError(
             f"{name_of(model)} could not be fitted: {clean_keras_message(error)}"
         ) from error
-    return watch.fitted()
+    return callback.fitted()
 
 
 def batch_size(recipe: Recipe, rows: int) -> int:
-    """Rows of one step, where there are so many to learn from."""
+    """Rows of one step, at most `rows`."""
     return rows if recipe.all_at_once else min(recipe.batch_size or BATCH_SIZE, rows)
 
 
 def sized_name_of(model: Model) -> str:
-    """How to call a model in a report, with its size; it has its weights."""
+    """A built model in words, with its size."""
     parameters = cast("Any", model).count_params()
     return f"{name_of(model)}, {parameters:,} parameters"
 
 
 def weights_of(model: Model) -> list[NDArray[Any]]:
-    """Copies of its weights; none where they come with the first batch."""
-    given: Any = model
-    found: list[NDArray[Any]] = given.get_weights() if given.built else []
-    return found
+    """Copies of the weights; empty for a model that is not built yet."""
+    keras_model: Any = model
+    weights: list[NDArray[Any]] = keras_model.get_weights() if keras_model.built else []
+    return weights
 
 
 def _refuse_limits() -> None:
@@ -194,30 +194,28 @@ def _refuse_limits() -> None:
 
 
 def optimizer_for(recipe: Recipe, present: Any) -> object | None:  # noqa: ANN401 - Keras has no types
-    """The optimizer that a recipe asks for; None if that is the one that is there.
+    """The optimizer of a recipe; None if it keeps the present one.
 
-    Plain gradient descent is Keras' SGD without momentum; that it sees all rows in one step is
-    for whoever fits.
-
-    Args:
-        recipe: how a model is trained.
-        present: the optimizer that it was compiled with.
+    Plain gradient descent is Keras' SGD without momentum; `fit` gives it all rows in one step.
 
     Raises:
-        UsageError: for a schedule of another class than the package's own.
+        UsageError: for a schedule of a user's own class.
     """
     import keras
 
     rate = {}
     if recipe.learning_rate is not None:
-        rate["learning_rate"] = _rate(recipe.learning_rate)
+        given_rate = recipe.learning_rate
+        rate["learning_rate"] = (
+            schedule_for(given_rate) if isinstance(given_rate, Schedule) else float(given_rate)
+        )
     momentum = {"momentum": recipe.momentum} if recipe.momentum is not None else {}
     decay = {"weight_decay": recipe.weight_decay} if recipe.weight_decay is not None else {}
     match recipe.optimizer:
         case None if not rate:
             return None
         case None:
-            inner = getattr(present, "inner_optimizer", present)  # scaled for 16 bits
+            inner = getattr(present, "inner_optimizer", present)  # of a LossScaleOptimizer
             again: object = type(inner).from_config({**inner.get_config(), **rate})
             return again
         case "gradient_descent":
@@ -233,15 +231,11 @@ def optimizer_for(recipe: Recipe, present: Any) -> object | None:  # noqa: ANN40
     return made
 
 
-def _rate(rate: float | Schedule) -> object:
-    return schedule_for(rate) if isinstance(rate, Schedule) else float(rate)
-
-
 def schedule_for(schedule: Schedule) -> object:
-    """Keras' own schedule with the same rate at every step.
+    """Keras' schedule with the same rate at every step.
 
     Raises:
-        UsageError: for one of another class than the package's own.
+        UsageError: for a schedule of a user's own class.
     """
     from keras.optimizers import schedules
 

@@ -1,7 +1,6 @@
-"""Layers in front of a Keras model: normalisation and augmentation, in its graph.
+"""Puts normalisation and augmentation in front of a Keras model, in its graph.
 
-They are layers and operations of Keras' own, so that a model with them can be kept in Keras'
-format and loaded without code of this package.
+They consist of Keras' own layers and operations, so that a saved model loads without this package.
 """
 
 from __future__ import annotations
@@ -30,80 +29,85 @@ if TYPE_CHECKING:
     from pytest_dlperf.training.graph_layers import GraphLayer
 
 
-def with_fronts(model: Model, fronts: Sequence[GraphLayer], train: Examples) -> Model:
-    """A model behind layers, which takes rows as they are before these; compiled as it was.
+def with_graph_layers(model: Model, graph_layers: Sequence[GraphLayer], train: Examples) -> Model:
+    """A model that applies graph layers to its rows first, compiled like the given model.
 
     It shares layers and weights with the given model.
 
     Args:
         model: a Keras model with one input.
-        fronts: what is put in front of it, the first one first.
-        train: the rows to learn from, as the first front sees them.
+        graph_layers: in the order in which rows pass them.
+        train: training rows, before the first layer.
 
     Returns:
-        The model itself, if nothing is to be put in front of it.
+        The given model itself if the layers do nothing.
 
     Raises:
-        UsageError: if a front does not fit the rows, the other fronts or the model.
+        UsageError: if a layer does not fit the rows, the other layers or the model.
         DataError: if normalisation finds a training value that is missing or not finite.
     """
     import keras
 
-    layers = [layer for front in fronts for layer in _layers_of(front, fronts, train.inputs)]
+    layers = [
+        layer
+        for graph_layer in graph_layers
+        for layer in _keras_layers(graph_layer, graph_layers, train.inputs)
+    ]
     if not layers:
         return model
-    _check_model(model, fronts)
-    inputs = keras.Input(train.inputs.shape[1:], dtype=_dtype(fronts, train.inputs))
+    _check_model(model, graph_layers)
+    inputs = keras.Input(train.inputs.shape[1:], dtype=_dtype(graph_layers, train.inputs))
     outputs = inputs
     for layer in layers:
         outputs = layer(outputs)
-    given: Any = model
+    inner: Any = model
     front = keras.Model(inputs, outputs, name=_free_name("front", model))
-    if type(given) is keras.Sequential:
-        # Its layers stay in one row, as whatever prunes or exports a Sequential model expects.
-        whole = keras.Sequential([inputs, front, *given.layers], name=model.name)
+    if type(inner) is keras.Sequential:
+        # It stays a Sequential model with its layers side by side, which pruning and export expect.
+        whole = keras.Sequential([inputs, front, *inner.layers], name=model.name)
     else:
-        if type(given) is type(front):
-            # Not compiled: Keras would keep the optimizer of the inner model beside the outer's,
-            # and miss it when it is loaded.
-            given = keras.Model(given.input, given.output, name=model.name)
-        whole = keras.Model(inputs, given(front(inputs)), name=f"{model.name}_behind_fronts")
+        if type(inner) is type(front):
+            # Not compiled: Keras would save the inner optimizer too, and miss it on loading.
+            inner = keras.Model(inner.input, inner.output, name=model.name)
+        whole = keras.Model(inputs, inner(front(inputs)), name=f"{model.name}_behind_fronts")
     return _compiled_alike(whole, model)
 
 
-def _layers_of(front: GraphLayer, fronts: Sequence[GraphLayer], rows: NDArray[Any]) -> list[Any]:
-    match front:
+def _keras_layers(
+    graph_layer: GraphLayer, graph_layers: Sequence[GraphLayer], rows: NDArray[Any]
+) -> list[Any]:
+    match graph_layer:
         case InGraphNormalisation("none"):
             return []
         case InGraphNormalisation():
-            return [_normalisation(front, fronts, rows)]
+            return [_normalisation(graph_layer, graph_layers, rows)]
         case ImageAugmentation():
-            return _image(front, rows)
+            return _image(graph_layer, rows)
         case TextAugmentation():
-            return [_text(front, fronts, rows)]
+            return [_text(graph_layer, graph_layers, rows)]
         case NoiseAugmentation(deviation):
             from keras import layers
 
             return [layers.GaussianNoise(deviation, dtype="float32")]
     raise UsageError(
-        f"{front!r:.80} cannot be put in front of a model",
+        f"{graph_layer!r:.80} cannot be put in front of a model",
         "expected InGraphNormalisation(...), or Augmentation.image, .text or .noise(...)",
     )
 
 
 def _normalisation(
-    front: InGraphNormalisation, fronts: Sequence[GraphLayer], rows: NDArray[Any]
+    layer: InGraphNormalisation, graph_layers: Sequence[GraphLayer], rows: NDArray[Any]
 ) -> object:
     from keras import layers
 
-    if sum(isinstance(one, InGraphNormalisation) for one in fronts) > 1:
+    if sum(isinstance(each, InGraphNormalisation) for each in graph_layers) > 1:
         raise UsageError(
-            f"{' and '.join(map(str, fronts))}: normalised more than once",
+            f"{' and '.join(map(str, graph_layers))}: normalised more than once",
             "what the second one learns would be from raw rows; keep one",
         )
-    scaling = learnt_scaling(cast("Any", front.kind), rows)
+    scaling = learnt_scaling(cast("Any", layer.kind), rows)
     factor = 1 / scaling.spread
-    # Of type float32 whatever the model computes in: raw values may be large.
+    # In float32 whatever the model's precision: raw values may be large.
     return layers.Rescaling(
         factor.astype(np.float32),
         (-scaling.centre * factor).astype(np.float32),
@@ -111,62 +115,73 @@ def _normalisation(
     )
 
 
-def _image(front: ImageAugmentation, rows: NDArray[Any]) -> list[Any]:
+def _image(augmentation: ImageAugmentation, rows: NDArray[Any]) -> list[Any]:
     from keras import layers
 
     present = rows.shape[1:]
-    shape = front.shape or present
+    shape = augmentation.shape or present
     if len(shape) not in {2, 3} or math.prod(shape) != math.prod(present):
         raise UsageError(
-            f"{front}: rows of shape {present} are no such images",
+            f"{augmentation}: rows of shape {present} are no such images",
             "give shape=(height, width), or (height, width, channels), with as many values as "
             "a row has",
         )
     image = shape if len(shape) == 3 else (*shape, 1)  # noqa: PLR2004 - with channels
-    # At the edges the nearest pixel goes on: zero is no background once rows are normalised.
-    how = {"fill_mode": "nearest", "data_format": "channels_last", "dtype": "float32"}
-    made: list[Any] = []
-    if front.shift:
-        made.append(layers.RandomTranslation(front.shift, front.shift, **how))
-    if front.rotation:
-        made.append(layers.RandomRotation(front.rotation, **how))
-    if front.zoom:
-        made.append(layers.RandomZoom(front.zoom, **how))
+    # Edges repeat the nearest pixel, as zero is not the background of normalised rows.
+    options = {"fill_mode": "nearest", "data_format": "channels_last", "dtype": "float32"}
+    random_layers: list[Any] = []
+    if augmentation.shift:
+        random_layers.append(
+            layers.RandomTranslation(augmentation.shift, augmentation.shift, **options)
+        )
+    if augmentation.rotation:
+        random_layers.append(layers.RandomRotation(augmentation.rotation, **options))
+    if augmentation.zoom:
+        random_layers.append(layers.RandomZoom(augmentation.zoom, **options))
     if image == present:
-        return made
-    return [layers.Reshape(image, dtype="float32"), *made, layers.Reshape(present, dtype="float32")]
+        return random_layers
+    return [
+        layers.Reshape(image, dtype="float32"),
+        *random_layers,
+        layers.Reshape(present, dtype="float32"),
+    ]
 
 
-def _text(front: TextAugmentation, fronts: Sequence[GraphLayer], rows: NDArray[Any]) -> object:
+def _text(
+    augmentation: TextAugmentation, graph_layers: Sequence[GraphLayer], rows: NDArray[Any]
+) -> object:
     import keras
     from keras import layers, ops
 
-    if not all(isinstance(one, TextAugmentation) for one in fronts):
+    if not all(isinstance(each, TextAugmentation) for each in graph_layers):
         raise UsageError(
-            f"{' and '.join(map(str, fronts))}: token ids are no measured values",
+            f"{' and '.join(map(str, graph_layers))}: token ids are no measured values",
             "leave normalisation, image and noise augmentation out, or Augmentation.text",
         )
     if not np.all((rows >= 0) & (rows == np.floor(rows))):
         raise UsageError(
-            f"{front}: rows hold values that are no token ids", "expected whole numbers from 0 on"
+            f"{augmentation}: rows hold values that are no token ids",
+            "expected whole numbers from 0 on",
         )
-    ids = keras.Input(rows.shape[1:], dtype=_dtype(fronts, rows))
-    # Dropout leaves ones as they are when requests are answered, and makes zeros in training.
+    ids = keras.Input(rows.shape[1:], dtype=_dtype(graph_layers, rows))
+    # Dropout keeps ones in inference, and turns some into zeros in training.
     ones = ops.ones_like(ids, dtype="float32")
-    kept = ops.not_equal(layers.Dropout(front.dropout, dtype="float32")(ones), 0)
-    filling = ops.equal(ids, 0)
-    dropped = ops.where(ops.logical_or(kept, filling), ids, front.unknown)
+    kept = ops.not_equal(layers.Dropout(augmentation.dropout, dtype="float32")(ones), 0)
+    padding = ops.equal(ids, 0)
+    dropped = ops.where(ops.logical_or(kept, padding), ids, augmentation.unknown)
     return keras.Model(ids, dropped)
 
 
-def _dtype(fronts: Sequence[GraphLayer], rows: NDArray[Any]) -> str:
-    """The type that the first layer takes; rows of another one are cast by Keras."""
-    ids = rows.dtype.kind in "iu" and all(isinstance(one, TextAugmentation) for one in fronts)
+def _dtype(graph_layers: Sequence[GraphLayer], rows: NDArray[Any]) -> str:
+    """The input type of the first layer; Keras casts rows of other types."""
+    ids = rows.dtype.kind in "iu" and all(
+        isinstance(each, TextAugmentation) for each in graph_layers
+    )
     return str(rows.dtype) if ids else "float32"
 
 
-def _check_model(model: Model, fronts: Sequence[GraphLayer]) -> None:
-    # Keras' own loop would be used in its place, and its loss or its steps would be lost.
+def _check_model(model: Model, graph_layers: Sequence[GraphLayer]) -> None:
+    # Keras' own training step would be used instead, without the model's loss or steps.
     own = [name for name in ("train_step", "compute_loss", "fit") if _overridden(model, name)]
     if own:
         raise UsageError(
@@ -174,15 +189,15 @@ def _check_model(model: Model, fronts: Sequence[GraphLayer]) -> None:
             "would pass by",
             "put these layers into the model itself",
         )
-    given: Any = model
-    inputs = getattr(given, "inputs", None)  # known once it is built
+    keras_model: Any = model
+    inputs = getattr(keras_model, "inputs", None)  # known once the model is built
     if inputs and len(inputs) != 1:
         raise UsageError(
             f"{name_of(model)} has {len(inputs)} inputs", "fronts are for models with one"
         )
-    images = [front for front in fronts if isinstance(front, ImageAugmentation)]
-    if images and given.compiled and given.jit_compile:
-        # Keras would go on without XLA, and only warn of it.
+    images = [layer for layer in graph_layers if isinstance(layer, ImageAugmentation)]
+    if images and keras_model.compiled and keras_model.jit_compile:
+        # Keras would train without XLA, with only a warning.
         raise UsageError(
             f"{images[0]} cannot be compiled by XLA, as {name_of(model)} is to be",
             "leave one of the two out: jit_compile, or the augmentation of images",
@@ -205,10 +220,10 @@ def _free_name(name: str, model: Model) -> str:
 
 
 def _compiled_alike(whole: Any, model: Model) -> Model:  # noqa: ANN401 - Keras has no types
-    given: Any = model
-    if given.compiled:
-        # The very objects, as in keras_training: text would not do for a loss of the user's own.
-        # The optimizer has the same weights to move, as no front has any.
-        whole.compile(**given._compile_config.config)  # noqa: SLF001
+    keras_model: Any = model
+    if keras_model.compiled:
+        # The objects themselves: Keras' get_compile_config() cannot serialise a user's own loss.
+        # The optimizer too, as graph layers have no weights.
+        whole.compile(**keras_model._compile_config.config)  # noqa: SLF001
     made: Model = whole
     return made

@@ -1,4 +1,4 @@
-"""Pruning of Keras models: the smallest weights, or whole units."""
+"""Prunes Keras models: the smallest weights, or whole units."""
 
 from __future__ import annotations
 
@@ -16,75 +16,75 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_MATRIX = 2  # axes of a kernel, at least
+_KERNEL_AXES = 2  # at least; biases have one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Masked:
-    """A weight with zeros that stay.
+    """A weight whose pruned elements can be held at zero.
 
     Attributes:
         variable: of the model.
-        mask: 1 where weights are trained, 0 where they stay zero.
-        before: the constraint that it had.
+        mask: 1 where elements are trained, 0 where they stay zero.
+        constraint: the variable's own.
     """
 
     variable: Any
     mask: NDArray[np.float32]
-    before: Any
+    constraint: Any
 
     def hold(self) -> None:
-        """Let the optimizer set these weights to zero again after each step."""
+        """Let the optimizer set the pruned elements to zero after each step."""
         import keras
 
         def masked(value: Any) -> object:  # noqa: ANN401 - a tensor
-            kept: Any = self.before(value) if self.before else value
+            kept: Any = self.constraint(value) if self.constraint else value
             return kept * keras.ops.cast(self.mask, kept.dtype)
 
         self.variable.assign(self.variable.value * keras.ops.cast(self.mask, self.variable.dtype))
         self.variable.constraint = masked
 
     def release(self) -> None:
-        """Give the weight its own constraint back."""
-        self.variable.constraint = self.before
+        """Restore the variable's own constraint."""
+        self.variable.constraint = self.constraint
 
 
 def masks(model: Model, share: float) -> list[Masked]:
-    """The smallest weights of each kernel, by magnitude; of equal ones those that come first.
+    """Masks of the smallest weights of each kernel by magnitude; of equal ones the first.
 
     Args:
-        model: a Keras model that has its weights.
+        model: a built Keras model.
         share: of the weights of each kernel.
 
     Raises:
-        UsageError: if it has no kernel, or the share takes no weight of any.
+        UsageError: if it has no kernel, or the share rounds to no weight.
     """
-    given: Any = model
-    found = []
-    for variable in given.trainable_variables:
+    keras_model: Any = model
+    masked = []
+    for variable in keras_model.trainable_variables:
         values = np.asarray(variable.numpy())
         count = round(share * values.size)
-        if values.ndim < _MATRIX or not count:
+        if values.ndim < _KERNEL_AXES or not count:
             continue
         mask = np.ones(values.size, np.float32)
         mask[np.argsort(np.abs(values), axis=None, kind="stable")[:count]] = 0
-        found.append(Masked(variable, mask.reshape(values.shape), variable.constraint))
-    if not found:
+        masked.append(Masked(variable, mask.reshape(values.shape), variable.constraint))
+    if not masked:
         raise UsageError(
             f"{name_of(model)} has no weights of which {share:.0%} could be pruned",
             "pruning is for trainable kernels, such as those of Dense and Conv2D layers",
         )
-    return found
+    return masked
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Hidden:
-    """A Dense layer whose units only Dense layers see.
+    """A Dense layer whose output only Dense layers read.
 
     Attributes:
         dense: the layer.
-        between: batch normalisations on the way.
-        readers: the Dense layers.
+        between: batch normalisations between it and the readers.
+        readers: the Dense layers that read it.
     """
 
     dense: Layer
@@ -92,15 +92,15 @@ class _Hidden:
     readers: tuple[Layer, ...]
 
     def norms(self) -> NDArray[np.float64]:
-        """What each unit can move at most, squared; shape `(units,)`."""
+        """The squared norm of each unit, see `NeuronPruning`; shape `(units,)`."""
         kernel, *bias = _arrays(self.dense)
-        norms = np.square(kernel).sum(axis=0) + sum(np.square(one) for one in bias)
+        norms = np.square(kernel).sum(axis=0) + sum(np.square(values) for values in bias)
         for layer in self.between:
             factor = 1 / (np.asarray(layer.moving_variance.numpy(), np.float64) + layer.epsilon)
             if layer.scale:
                 factor *= np.square(np.asarray(layer.gamma.numpy(), np.float64))
             norms = norms * factor
-        reading = sum(np.square(_arrays(one)[0]).sum(axis=1) for one in self.readers)
+        reading = sum(np.square(_arrays(reader)[0]).sum(axis=1) for reader in self.readers)
         return np.asarray(norms * reading, np.float64)
 
 
@@ -108,12 +108,12 @@ def without_units(model: Model, share: float, sample: NDArray[Any]) -> Model:
     """A smaller model: hidden Dense layers without the units of the smallest norm.
 
     Args:
-        model: a Keras model that has its weights.
+        model: a built Keras model.
         share: of the units of each layer; one unit stays.
-        sample: rows that it takes, at least one.
+        sample: at least one row that it takes.
 
     Raises:
-        UsageError: if it has no hidden Dense layer, or the share takes no unit of any.
+        UsageError: if it has no hidden Dense layer, or the share rounds to no unit.
     """
     kept: dict[int, NDArray[np.intp]] = {}
     rows: dict[int, NDArray[np.intp]] = {}
@@ -142,51 +142,52 @@ def without_units(model: Model, share: float, sample: NDArray[Any]) -> Model:
 
 
 def _narrowed(kept: dict[int, NDArray[np.intp]]) -> Callable[[Layer], Layer]:
-    def made(layer: Layer) -> Layer:
+    def clone(layer: Layer) -> Layer:
         config = layer.get_config()
         if id(layer) in kept and "units" in config:
             config["units"] = len(kept[id(layer)])
         return type(layer).from_config(config)
 
-    return made
+    return clone
 
 
 def _part(
     layer: Layer, kept: NDArray[np.intp] | None, rows: NDArray[np.intp] | None
 ) -> list[NDArray[Any]]:
-    """The weights of a layer for those units and inputs that stay; units are their last axis."""
+    """A layer's weights for the units and inputs that stay; units are the last axis."""
     weights: list[NDArray[Any]] = layer.get_weights()
     if rows is not None:
         weights[0] = weights[0][rows]
-    return weights if kept is None else [one[..., kept] for one in weights]
+    return weights if kept is None else [values[..., kept] for values in weights]
 
 
 def _arrays(layer: Layer) -> list[NDArray[np.float64]]:
-    return [np.asarray(one, np.float64) for one in layer.get_weights()]
+    return [np.asarray(values, np.float64) for values in layer.get_weights()]
 
 
 def _all_hidden(model: Layer) -> Iterator[_Hidden]:
     import keras
 
+    dense = keras.layers.Dense
     for whole in composed_models(model):
         follow = _followers(whole)
         for layer in whole.layers:
-            if type(layer) is keras.layers.Dense and layer.quantization_mode is None:
+            if type(layer) is dense and layer.quantization_mode is None:
                 passed = _read_by(layer, follow)
                 if passed:
-                    between = [one for one in passed if type(one) is not keras.layers.Dense]
-                    readers = [one for one in passed if type(one) is keras.layers.Dense]
-                    yield _Hidden(layer, tuple(between), tuple(readers))
+                    between = tuple(each for each in passed if type(each) is not dense)
+                    readers = tuple(each for each in passed if type(each) is dense)
+                    yield _Hidden(layer, between, readers)
 
 
 def _read_by(layer: Layer, follow: Callable[[Layer], Sequence[Layer] | None]) -> list[Layer]:
-    """The Dense layers that read a layer, and batch normalisations on the way.
+    """The Dense layers that read a layer, and batch normalisations between.
 
-    Empty if anything else reads it, or if it is an answer of the model.
+    Empty if any other layer reads it, or if it is an output of the model.
     """
     import keras
 
-    of_each_unit = (
+    elementwise = (
         keras.layers.Activation,
         keras.layers.Dropout,
         keras.layers.ELU,
@@ -195,29 +196,30 @@ def _read_by(layer: Layer, follow: Callable[[Layer], Sequence[Layer] | None]) ->
         keras.layers.LeakyReLU,
         keras.layers.ReLU,
     )
-    found: list[Layer] = []
-    for one in follow(layer) or ():
-        if type(one) is keras.layers.Dense:
-            found.append(one)
+    passed: list[Layer] = []
+    for reader in follow(layer) or ():
+        if type(reader) is keras.layers.Dense:
+            passed.append(reader)
             continue
-        normalises = type(one) is keras.layers.BatchNormalization and one.axis == -1
-        further = _read_by(one, follow) if normalises or isinstance(one, of_each_unit) else []
+        normalises = type(reader) is keras.layers.BatchNormalization and reader.axis == -1
+        passes = normalises or isinstance(reader, elementwise)
+        further = _read_by(reader, follow) if passes else []
         if not further:
             return []
-        found += [one, *further] if normalises else further
-    return found
+        passed += [reader, *further] if normalises else further
+    return passed
 
 
 def _followers(model: Layer) -> Callable[[Layer], Sequence[Layer] | None]:
-    """Who reads the answer of a layer; None of one that is an answer of the model too."""
+    """A function from a layer to its readers; None if the layer is an output of the model."""
     import keras
 
     if isinstance(model, keras.Sequential):
         after = dict(zip(map(id, model.layers), model.layers[1:], strict=False))
         return lambda layer: [after[id(layer)]] if id(layer) in after else None
-    answers = {id(one) for one in keras.tree.flatten(model.outputs)}
+    outputs = {id(tensor) for tensor in keras.tree.flatten(model.outputs)}
     readers: dict[int, list[Layer]] = {}
     for operation in model.operations:
         for tensor in keras.tree.flatten(operation.input):
             readers.setdefault(id(tensor), []).append(operation)
-    return lambda layer: None if id(layer.output) in answers else readers.get(id(layer.output))
+    return lambda layer: None if id(layer.output) in outputs else readers.get(id(layer.output))

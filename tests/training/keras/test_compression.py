@@ -14,7 +14,7 @@ from pytest_dlperf.errors import UsageError
 from pytest_dlperf.targets import keras_models
 from pytest_dlperf.targets.conversion import Quantisation
 from pytest_dlperf.training.compression import Distillation, MagnitudePruning, NeuronPruning
-from pytest_dlperf.training.keras.compression import finished
+from pytest_dlperf.training.keras.compression import with_step
 from pytest_dlperf.training.keras.distillation import OutputKind, blended
 from pytest_dlperf.training.recipe import Recipe
 
@@ -91,7 +91,7 @@ def done(
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return finished(
+        return with_step(
             model,
             finish,
             build=build or refuse,

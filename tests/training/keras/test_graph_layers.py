@@ -15,7 +15,7 @@ from pytest_dlperf.targets import keras_models
 from pytest_dlperf.targets.conversion import as_target
 from pytest_dlperf.training.graph_layers import Augmentation, InGraphNormalisation
 from pytest_dlperf.training.keras.fit import built, fit
-from pytest_dlperf.training.keras.graph_layers import with_fronts
+from pytest_dlperf.training.keras.graph_layers import with_graph_layers
 from pytest_dlperf.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def front_alone(front: GraphLayer, examples: Examples) -> Any:  # noqa: ANN401 -
     """The layers of a front, behind which nothing changes."""
     from keras import Sequential, layers
 
-    return with_fronts(Sequential([layers.Identity()]), [front], examples)
+    return with_graph_layers(Sequential([layers.Identity()]), [front], examples)
 
 
 @pytest.mark.parametrize("kind", ["standard", "min-max"])
@@ -71,7 +71,7 @@ def test_raw_rows_are_answered_as_normalised_ones(
     """
     split = Split(examples, Examples(examples.inputs[:9] + 1.5, examples.labels[:9]))
     model = build()
-    whole: Any = with_fronts(model, [InGraphNormalisation(kind)], split.train)
+    whole: Any = with_graph_layers(model, [InGraphNormalisation(kind)], split.train)
     whole.fit(split.train.inputs, split.train.labels, verbose=0)
 
     ahead = answers(model, Normalisation(kind)(split).test.inputs)
@@ -99,7 +99,7 @@ def test_augmentation_is_there_in_training_only(
     code; and training goes on to see other rows.
     """
     inner = build(ids=examples is TEXTS)
-    whole: Any = with_fronts(inner, [front], examples)
+    whole: Any = with_graph_layers(inner, [front], examples)
     whole.fit(examples.inputs, examples.labels, verbose=0)
 
     plain = answers(inner, examples.inputs)
@@ -119,7 +119,7 @@ def test_augmentation_is_in_no_other_runtime(runtime: Literal["litert", "onnx"])
         pytest.importorskip(module)
     front = Augmentation.image(shift=0.2, rotation=0.1, zoom=0.2, shape=(8, 8))
     inner = build()
-    whole = with_fronts(inner, [front], FLAT)
+    whole = with_graph_layers(inner, [front], FLAT)
 
     target: Any = as_target(whole, runtime, FLAT.inputs)
 
@@ -182,7 +182,7 @@ def test_it_is_compiled_as_the_model_was() -> None:
     model = build()
     model.compile(optimizers.SGD(0.25), loss, metrics=["accuracy"], steps_per_execution=2)
 
-    whole: Any = with_fronts(model, [Augmentation.noise(deviation=0.1)], FLAT)
+    whole: Any = with_graph_layers(model, [Augmentation.noise(deviation=0.1)], FLAT)
     logs = whole.fit(FLAT.inputs, FLAT.labels, verbose=0).history
 
     assert isinstance(whole.optimizer, optimizers.SGD)
@@ -198,7 +198,7 @@ def test_the_same_seed_gives_the_same_training() -> None:
     recipe = Recipe(epochs=1)
 
     def trained(seed: int) -> NDArray[Any]:
-        whole = with_fronts(built(build, {}, recipe, seed), fronts, FLAT)
+        whole = with_graph_layers(built(build, {}, recipe, seed), fronts, FLAT)
         fit(whole, FLAT, None, recipe, MonotonicClock(), lambda _: None, seed)
         return answers(whole, FLAT.inputs)
 
@@ -213,14 +213,14 @@ def test_a_sequential_model_stays_one_row_of_layers() -> None:
     model = build()
     front = Augmentation.noise(deviation=0.1)
 
-    behind: Any = with_fronts(model, [front], FLAT)
-    twice: Any = with_fronts(behind, [front], FLAT)
+    behind: Any = with_graph_layers(model, [front], FLAT)
+    twice: Any = with_graph_layers(behind, [front], FLAT)
 
     assert isinstance(behind, Sequential)
     assert behind.layers[1:] == model.layers
     assert [layer.name for layer in twice.layers[:2]] == ["front_2", "front"]
-    assert with_fronts(model, [InGraphNormalisation("none")], FLAT) is model
-    assert with_fronts(model, [], FLAT) is model
+    assert with_graph_layers(model, [InGraphNormalisation("none")], FLAT) is model
+    assert with_graph_layers(model, [], FLAT) is model
 
 
 def test_a_functional_model_is_kept_with_its_optimizer(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_functional_model_is_kept_with_its_optimizer(tmp_path: Path) -> None:
     model: Any = Model(inputs, layers.Dense(3)(inputs))
     model.compile("adam", "mse")
 
-    whole: Any = with_fronts(model, [InGraphNormalisation()], FLAT)
+    whole: Any = with_graph_layers(model, [InGraphNormalisation()], FLAT)
     whole.fit(FLAT.inputs, np.zeros((60, 3)), verbose=0)
     keras_models.save(whole, tmp_path / "whole.keras")
     loaded: Any = keras_models.load(tmp_path / "whole.keras")
@@ -292,6 +292,6 @@ def test_fronts_that_do_not_fit_are_refused(
 ) -> None:
     """Before anything is trained."""
     with pytest.raises(UsageError) as refused:
-        with_fronts(make(), fronts, examples)
+        with_graph_layers(make(), fronts, examples)
 
     assert said in str(refused.value)
