@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.doctor.detectable_loss import ALPHA, POWER, SECONDS, loss_by_pair_effects
+from pytest_dlperf.doctor.detectable_loss import POWER, SECONDS, loss_by_pair_effects
+from pytest_dlperf.judge.error_rates import ALPHA
 from pytest_dlperf.results.usage import disturbance
 from pytest_dlperf.statistics.e_process import smallest_loss
 from pytest_dlperf.units import format_quantity

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
 
+from pytest_dlperf.judge.error_rates import ALPHA
 from pytest_dlperf.statistics.e_process import smallest_loss
-
-ALPHA: Final = 0.01
-"""False alarms that the smallest losses are told for."""
-
 
 POWER: Final = 0.95
 """How often the smallest losses are found."""

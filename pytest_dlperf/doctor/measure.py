@@ -176,7 +176,7 @@ def examine(
 
     Raises:
         UsageError: if TensorFlow is not installed.
-        SideLost: if a process dies or hangs; with what it last wrote.
+        WorkerLost: if a process dies or hangs; with what it last wrote.
     """
     if find_spec("tensorflow") is None:
         raise UsageError(
@@ -215,7 +215,7 @@ def fresh_pair(keeper: CleanupProcess, coins: np.random.Generator) -> Iterator[P
         coins: choose the order.
 
     Raises:
-        SideLost: if one of them dies or hangs; with what it last wrote.
+        WorkerLost: if one of them dies or hangs; with what it last wrote.
         DuelError: if one does not come to its measurement.
     """
     roles: list[Role] = ["base", "candidate"]

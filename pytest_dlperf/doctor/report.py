@@ -7,7 +7,8 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.doctor.detectable_loss import ALPHA, PAIRS, POWER
+from pytest_dlperf.doctor.detectable_loss import PAIRS, POWER
+from pytest_dlperf.judge.error_rates import ALPHA
 from pytest_dlperf.report.tables import render
 from pytest_dlperf.units import format_quantity
 

@@ -101,7 +101,7 @@ class DlperfSession:
 
         options, root = self.options, self._config.rootpath
         return BaselineEvaluator(
-            baselines=self.footing,
+            baselines=self.baselines,
             environment=self.environment,
             revision=lambda: self.revision,
             update=options.update,
@@ -214,7 +214,7 @@ class DlperfSession:
         return machine_class()
 
     @cached_property
-    def footing(self) -> BaselineProvider:
+    def baselines(self) -> BaselineProvider:
         """Where baselines come from.
 
         Raises:
@@ -242,7 +242,7 @@ class DlperfSession:
         if elsewhere or self._config.option.collectonly or not any(map(measures, session.items)):
             return
         try:
-            _ = self.footing
+            _ = self.baselines
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
 
@@ -291,7 +291,7 @@ class DlperfSession:
         for line in summary_lines(self.records, width, colour=writer.hasmarkup):
             terminalreporter.write_line(line)
         if any(record.basis for record in self.records):
-            for line in ("", *wrapped(self.footing.heading)):
+            for line in ("", *wrapped(self.baselines.heading)):
                 terminalreporter.write_line(line)
 
     def pytest_unconfigure(self) -> None:

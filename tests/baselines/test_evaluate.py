@@ -58,7 +58,7 @@ class Life:
     """
 
     def __init__(self, root: Path) -> None:
-        self._footing = baselines_of_files(root, MACHINE, "")
+        self._baselines = baselines_of_files(root, MACHINE, "")
         self._runs = 0
 
     def run(
@@ -72,7 +72,7 @@ class Life:
         metrics = {"throughput": estimate(throughput, 0.005), "errors": counted(0.0)}
         found = make_measurement(metrics, **fields)
         arena = BaselineEvaluator(
-            baselines=self._footing,
+            baselines=self._baselines,
             environment=lambda: ENVIRONMENT,
             revision=lambda: dataclasses.replace(REVISION, commit=f"commit{self._runs}"),
             update=update,
@@ -89,7 +89,7 @@ class Life:
     @property
     def accepted(self) -> BaselineEntry:
         """What is stored."""
-        baseline = self._footing.store.load(TEST)
+        baseline = self._baselines.store.load(TEST)
         assert baseline is not None
         return baseline.accepted[""]
 
@@ -143,7 +143,7 @@ def test_a_moved_anchor_is_quiet(life: Life) -> None:
     assert _crept(life.run(None, 600.0))
 
     stored = life.accepted
-    life._footing.store.save(TEST, "", stored.anchored())  # noqa: SLF001 - as the program does
+    life._baselines.store.save(TEST, "", stored.anchored())  # noqa: SLF001 - as the program does
 
     assert not _crept(life.run(None, 600.0))
     assert life.accepted.changes == 0

@@ -74,7 +74,7 @@ class Project:
         found = with_session(found, revision=run.revision)
         self.history.add(Entry(run, TEST, name, Verdict.PASS, found))
 
-    def footing(
+    def provider(
         self, basis: BaselineSource, variables: Mapping[str, str] = NOTHING
     ) -> BaselineProvider:
         """That of a run of the present code."""
@@ -82,7 +82,7 @@ class Project:
 
     def sessions(self, basis: BaselineSource) -> list[float]:
         """The throughputs of the baseline, the oldest first."""
-        stored = self.footing(basis).store.load(TEST)
+        stored = self.provider(basis).store.load(TEST)
         if stored is None:
             return []
         sessions = stored.accepted[""].sessions
@@ -137,7 +137,7 @@ def test_a_repeated_run_on_the_default_branch(project: Project) -> None:
     project.record(100)
     assert project.sessions(BRANCH_POINT) == [100]
     head = git(project.root, "rev-parse", "HEAD")[:8]
-    heading = project.footing(BRANCH_POINT).heading
+    heading = project.provider(BRANCH_POINT).heading
     assert heading == f"baselines: the last sessions of {head}, the present commit"
 
     project.change()
@@ -154,17 +154,17 @@ def test_a_detached_checkout(project: Project) -> None:
     git(project.root, "checkout", "--quiet", "--detach", head)
 
     assert project.sessions(BRANCH_POINT) == [100]
-    told = project.footing(BRANCH_POINT, {"GITHUB_BASE_REF": "main"})
+    told = project.provider(BRANCH_POINT, {"GITHUB_BASE_REF": "main"})
     assert told.store.load(TEST) is not None
 
 
 def test_a_branch_point_that_cannot_be_told(project: Project) -> None:
-    """It is an error when the footing is asked for, before anything is measured."""
+    """It is an error when the baselines are asked for, before anything is measured."""
     git(project.root, "branch", "--quiet", "-m", "main", "trunk")
 
     with pytest.raises(UsageError, match="does not know the default branch"):
-        project.footing(BRANCH_POINT)
-    assert project.footing(MAIN).store.load(TEST) is None  # a branch needs no git
+        project.provider(BRANCH_POINT)
+    assert project.provider(MAIN).store.load(TEST) is None  # a branch needs no git
 
 
 def test_what_is_said_on_a_branch(project: Project) -> None:
@@ -173,7 +173,7 @@ def test_what_is_said_on_a_branch(project: Project) -> None:
     git(project.root, "switch", "--quiet", "-c", "feature")
     project.commit()
 
-    point, branch = project.footing(BRANCH_POINT), project.footing(MAIN)
+    point, branch = project.provider(BRANCH_POINT), project.provider(MAIN)
 
     assert point.missing(TEST, "") == (
         f"the history has no session of {base[:8]}, where this left main, nor of the 1 commit "
@@ -192,14 +192,14 @@ def test_what_is_said_on_a_branch(project: Project) -> None:
 @pytest.mark.parametrize("basis", [MAIN, BRANCH_POINT])
 def test_what_is_said_where_sessions_count(project: Project, basis: BaselineSource) -> None:
     """On the branch itself a run is one of the next run's sessions, and may accept changes."""
-    found = project.footing(basis)
+    found = project.provider(basis)
 
     assert found.guard == ""
     assert found.advice.record == "recorded in the history: the next run is compared with this one"
     assert found.advice.ratchets
 
     project.change()
-    found = project.footing(basis)
+    found = project.provider(basis)
     assert "code with uncommitted changes is no baseline" in found.guard
     assert not found.advice.ratchets
 
@@ -214,7 +214,7 @@ def test_a_shallow_clone_may_be_why_there_is_nothing(project: Project, tmp_path:
 
     shallow = Project(clone, project.history, project.runs)
 
-    assert "this clone is shallow" in shallow.footing(BRANCH_POINT).missing(TEST, "")
+    assert "this clone is shallow" in shallow.provider(BRANCH_POINT).missing(TEST, "")
     git(clone, "fetch", "--quiet", "--unshallow")
     assert shallow.sessions(BRANCH_POINT) == [100]
 
@@ -229,7 +229,7 @@ def test_another_machine_class_in_the_history(project: Project) -> None:
     project.record(100, BIGGER)
     project.record(100, MACHINE, "another")
 
-    missing = project.footing(MAIN).missing
+    missing = project.provider(MAIN).missing
 
     assert missing(TEST, "").endswith(
         "; there is one for another: memory 32 -> 16 GiB, driver 560.1 -> none"
@@ -283,7 +283,7 @@ def test_a_history_that_cannot_be_used_is_an_error_of_the_test(project: Project)
 
 def test_what_is_accepted_is_kept_by_the_run(project: Project) -> None:
     """The record of a run says whether it was accepted; nothing is written twice."""
-    store = project.footing(MAIN).store
+    store = project.provider(MAIN).store
     store.save(TEST, "", make_accepted())
 
     assert store.load(TEST) is None

@@ -445,7 +445,7 @@ def test_a_worker_says_it_in_its_tests(run: Callable[..., pytest.RunResult]) -> 
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "git finds no commit in" in text(result)
-    assert "footing.py" not in text(result)
+    assert "source.py" not in text(result)
 
 
 def test_a_history_that_cannot_be_read_fails_the_test(run: Callable[..., pytest.RunResult]) -> None:
