@@ -47,6 +47,20 @@ class TimedTarget:
         return self.answer(batch)
 
 
+@dataclass
+class AsynchronousAnswer:
+    """An answer that a device still computes when the call returns: `compute` when it is read."""
+
+    values: NDArray[Any]
+    compute: Callable[[], object]
+
+    def __array__(self, dtype: object = None, copy: object = None) -> NDArray[Any]:
+        """Wait for the values."""
+        del dtype, copy
+        self.compute()
+        return self.values
+
+
 class FakeMeter:
     """A process that uses nothing."""
 
@@ -82,6 +96,10 @@ class EchoSource:
     def inputs(self, start: int, stop: int) -> NDArray[Any]:
         """The numbers of the requests."""
         return self._numbers[start:stop]
+
+    def secure(self, outputs: list[object]) -> object:
+        """The answer as it is."""
+        return outputs.pop()
 
     def answer(self, start: int, stop: int, outputs: object) -> None:
         """Remember."""

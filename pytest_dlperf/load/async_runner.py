@@ -14,6 +14,7 @@ import numpy as np
 from pytest_dlperf._processes import NO_ANSWER, TICK_SECONDS, give_up, is_abandonment
 from pytest_dlperf.errors import AnswerError
 from pytest_dlperf.load.batch import Batch
+from pytest_dlperf.load.outputs import read_outputs
 from pytest_dlperf.load.request_log import InFlightBatch
 from pytest_dlperf.units import format_quantity
 
@@ -234,11 +235,11 @@ class CoroutineLoad:
         inputs = self._log.inputs(batch)
         call = self._in_flight[batch] = InFlightBatch(batch, lane, self._clock.now_ns())
         error: Exception | None = None
-        outputs: object = None
+        outputs: list[object] = []
         limit = asyncio.timeout(self._call_seconds)
         try:
             async with limit:
-                outputs = await self._target.ask(inputs)
+                outputs.append(read_outputs(await self._target.ask(inputs)))
         except Exception as raised:  # noqa: BLE001 - whatever a target raises is a result
             error = raised.with_traceback(None)
             if limit.expired():
@@ -247,11 +248,12 @@ class CoroutineLoad:
         except asyncio.CancelledError:
             error = AnswerError("cancelled", "the coroutine was cancelled, or awaited what was")
         done_ns = self._clock.now_ns()
+        answer = self._log.secure(outputs) if error is None else None
         with self._log.changed:
             if self._in_flight.pop(batch, None) is None:
                 return  # timed out meanwhile, and recorded as failed
             if error is None:
-                self._log.answered(call, done_ns, outputs)
+                self._log.answered(call, done_ns, answer)
             else:
                 self._log.failed(call, done_ns, error)
 

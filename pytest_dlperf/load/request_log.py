@@ -43,6 +43,14 @@ class RequestSource(Protocol):
         """The rows of requests `start` to `stop - 1`, read-only."""
         ...
 
+    def secure(self, outputs: list[object]) -> object:
+        """Return an answer that its target can no longer change; called without a lock.
+
+        Args:
+            outputs: the answer as the only element, and the caller's only reference to it.
+        """
+        ...
+
     def answer(self, start: int, stop: int, outputs: object) -> None:
         """Take the target's answer to these requests; called with a lock held."""
         ...
@@ -119,6 +127,10 @@ class RequestLog:
     def inputs(self, batch: Batch) -> NDArray[Any]:
         """The rows of a batch, read-only."""
         return self._source.inputs(batch.start, batch.stop)
+
+    def secure(self, outputs: list[object]) -> object:
+        """As `RequestSource.secure`."""
+        return self._source.secure(outputs)
 
     def answered(self, call: InFlightBatch, done_ns: int, outputs: object) -> None:
         """Record an answer; call with `changed` held."""

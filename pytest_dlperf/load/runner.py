@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytest_dlperf._processes import TICK_SECONDS, give_up, is_abandonment
 from pytest_dlperf.load.batch import Batch, Wait
+from pytest_dlperf.load.outputs import read_outputs
 from pytest_dlperf.load.request_log import InFlightBatch
 
 if TYPE_CHECKING:
@@ -166,21 +167,22 @@ class Load:
     def _send(self, batch: Batch, replica: Replica) -> None:
         inputs = self._log.inputs(batch)
         error: Exception | None = None
-        outputs: object = None
+        outputs: list[object] = []
         call = self._in_flight[replica] = InFlightBatch(
             batch, self._number[replica], replica.clock.now_ns()
         )
         try:
-            outputs = replica.target.infer(inputs)
+            outputs.append(read_outputs(replica.target.infer(inputs)))
         except Exception as raised:  # noqa: BLE001 - whatever a target raises is a result
             # The traceback would keep the call's arrays alive until the end of the run.
             error = raised.with_traceback(None)
         done_ns = replica.clock.now_ns()
+        answer = self._log.secure(outputs) if error is None else None
         with self._log.changed:
             if self._in_flight.pop(replica, None) is not call:
                 return  # timed out meanwhile, and recorded as failed
             if error is None:
-                self._log.answered(call, done_ns, outputs)
+                self._log.answered(call, done_ns, answer)
             else:
                 self._log.failed(call, done_ns, error)
             if self._waits_for_others:

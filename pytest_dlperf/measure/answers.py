@@ -7,6 +7,7 @@ answer under load that differs from its row's own is an error: batches can mix r
 from __future__ import annotations
 
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,11 +15,15 @@ import numpy as np
 
 from pytest_dlperf.data.scoring import user_scores
 from pytest_dlperf.errors import AnswerError, kind_of
+from pytest_dlperf.load.outputs import is_shared, read_outputs
 from pytest_dlperf.load.samples import Outcome
 from pytest_dlperf.load.summary import Score
 from pytest_dlperf.results.measurement import ErrorCount
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from numpy.typing import NDArray
 
     from pytest_dlperf.clock import Clock, StoppableClock
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 
 
 _KEPT_BYTES: Final = 32 << 20
+_LARGE_BYTES: Final = 1 << 16
 _CHUNK_ROWS: Final = 1 << 14
 _SHOWN_ROWS: Final = 5
 _SEARCHED: Final = 64
@@ -52,6 +58,8 @@ class AnswerEvaluation:
         scorer: scores answers; None if labels fit no accuracy and no loss, or there are none.
         reference: answers to single rows, by position in `order`; None skips the comparison.
         clock: the clock of the load.
+        copying: entered while a large answer is copied; stops the clock where nothing else runs
+            meanwhile.
         by_user: names of the users' metrics to measure; needs labels.
     """
 
@@ -65,9 +73,11 @@ class AnswerEvaluation:
         scorer: Scorer | None,
         reference: ReferenceAnswers | None,
         clock: StoppableClock,
+        copying: Callable[[], AbstractContextManager[None]] = nullcontext,
         by_user: tuple[str, ...] = (),
     ) -> None:
         self._clock = clock
+        self._copying = copying
         self._rows = len(order)
         self._order = order
         self._inputs = repeated_rows(data, order, longest)
@@ -89,11 +99,24 @@ class AnswerEvaluation:
         first = start % self._rows
         return self._inputs[first : first + stop - start]
 
+    def secure(self, outputs: list[object]) -> object:
+        """Return the answer, copied if its target may reuse its buffer for the next batch."""
+        if not is_shared(outputs):
+            return outputs.pop()
+        shared = np.asarray(outputs.pop())
+        with self._copying() if shared.nbytes >= _LARGE_BYTES else nullcontext():
+            return shared.copy()
+
     def answer(self, start: int, stop: int, outputs: object) -> None:
-        """Keep the answer to these requests, or count an error if its shape is wrong."""
+        """Keep the answer to these requests, or count an error if its shape is wrong.
+
+        Args:
+            start: the first request.
+            stop: the request after the last.
+            outputs: as `secure` returned it.
+        """
         try:
-            # A copy, as the target may reuse its buffer for the next batch.
-            array = np.array(outputs)
+            array = np.asarray(outputs)
         except (TypeError, ValueError) as error:
             self._count(np.arange(start, stop), Outcome.WRONG_SHAPE, "wrong shape", _message(error))
             return
@@ -328,7 +351,7 @@ def _answer(target: Target, batch: NDArray[Any], width: int) -> NDArray[np.float
     # A failure is not an error here: under load it is counted.
     try:
         # A copy, as the target may reuse its buffer for the next row.
-        answer = np.array(target.infer(batch), np.float64).reshape(-1)
+        answer = np.array(read_outputs(target.infer(batch)), np.float64).reshape(-1)
     except Exception:  # noqa: BLE001
         return np.full(width, np.nan)
     return answer if len(answer) == width else np.full(width, np.nan)

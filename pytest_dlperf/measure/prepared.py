@@ -143,6 +143,7 @@ class PreparedLoad:
             by_user=self.by_user,
             reference=self.reference,
             clock=clock,
+            copying=clock.stopped if self.plan.lanes == 1 else contextlib.nullcontext,
         )
 
     def run(self, seconds: float, phase: str, seed: int = SEED) -> LoadResult:

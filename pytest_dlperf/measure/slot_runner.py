@@ -143,6 +143,10 @@ class _SlotRequests:
         first = (self._offset + start) % self._rows
         return self._inputs[first : first + stop - start]
 
+    def secure(self, outputs: list[object]) -> object:
+        """Return the answer as it is: only its shape is looked at."""
+        return outputs.pop()
+
     def answer(self, start: int, stop: int, outputs: object) -> None:
         """Record whether the answer has the right shape."""
         shape = getattr(outputs, "shape", None) or np.asarray(outputs).shape

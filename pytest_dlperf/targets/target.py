@@ -14,6 +14,7 @@ from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf._values import explicit
 from pytest_dlperf.errors import RemoteError, TargetError, UsageError, kind_of
 from pytest_dlperf.load.async_runner import CoroutineTarget, EventLoop, one_row
+from pytest_dlperf.load.outputs import read_outputs
 from pytest_dlperf.targets.padding import Infer, padded, padding_words, powers_of_two
 from pytest_dlperf.targets.process_replica import IsolatedTarget, isolate
 
@@ -250,7 +251,7 @@ def _first_call(
         f"type {batch.dtype}"
     )
     try:
-        outputs = np.array(call_with_timeout(timeout, lambda: replica.infer(batch)))
+        outputs = np.array(call_with_timeout(timeout, lambda: read_outputs(replica.infer(batch))))
     except UsageError:
         raise
     except RemoteError as error:

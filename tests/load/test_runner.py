@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from fakes import EchoSource, FakeClock, NoObserver, TimedTarget
+from fakes import AsynchronousAnswer, EchoSource, FakeClock, NoObserver, TimedTarget
 from scipy import stats
 
 from pytest_dlperf.clock import MonotonicClock
@@ -409,6 +409,40 @@ def test_an_exception_ends_its_batch_only() -> None:
     assert len(source.answers) == 9
 
 
+def test_a_latency_ends_when_the_answer_can_be_read() -> None:
+    """A target that computes asynchronously has not answered when its call returns."""
+    clock = FakeClock()
+
+    def compute() -> None:
+        clock.now += SERVICE_NS
+
+    target = TimedTarget(clock, lambda _: 1, lambda batch: AsynchronousAnswer(batch, compute))
+    source = EchoSource(np.arange(1 << 16))
+    samples = run(Constant(20), Serving(1), 1.0, clock=clock, target=target, source=source)
+
+    assert set(samples.done_ns - samples.dispatched_ns) == {SERVICE_NS + 1}
+    assert [int(np.asarray(outputs)[0]) for _, _, outputs in source.answers] == list(range(20))
+
+
+def test_an_error_of_an_asynchronous_answer_ends_its_batch_only() -> None:
+    """What fails when the answer is read is an error of the call."""
+    clock = FakeClock()
+    calls = iter(range(10**9))
+
+    def compute() -> None:
+        if next(calls) == 3:
+            raise RuntimeError("device out of memory")
+
+    target = TimedTarget(
+        clock, lambda _: SERVICE_NS, lambda batch: AsynchronousAnswer(batch, compute)
+    )
+    source = EchoSource(np.arange(1 << 16))
+    run(ClosedLoop(4), Serving(4), 0.01, clock=clock, target=target, source=source)
+
+    assert [(start, stop) for start, stop, _ in source.errors] == [(12, 16)]
+    assert len(source.answers) == 9
+
+
 def test_answers_reach_their_own_requests() -> None:
     """What is asked and what is answered belong to the same request numbers."""
     clock = FakeClock()
@@ -420,14 +454,17 @@ def test_answers_reach_their_own_requests() -> None:
         np.testing.assert_array_equal(outputs, 2 * np.arange(start, stop))
 
 
-def test_replicas_work_at_the_same_time() -> None:
-    """Two replicas each wait for the other's call to begin: only together do they get on."""
+@pytest.mark.parametrize("waits", ["in the call", "when it is read"])
+def test_replicas_work_at_the_same_time(waits: str) -> None:
+    """Two replicas each wait for the other: only together do they get on."""
     both = threading.Barrier(2, timeout=30)
 
     class Together:
-        def infer(self, batch: object) -> object:
-            both.wait()
-            return batch
+        def infer(self, batch: NDArray[np.int64]) -> object:
+            if waits == "in the call":
+                both.wait()
+                return batch
+            return AsynchronousAnswer(batch, both.wait)
 
     clock = MonotonicClock()
     source = EchoSource(np.arange(1 << 16))

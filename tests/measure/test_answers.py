@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,9 @@ from pytest_dlperf.load.samples import Outcome
 from pytest_dlperf.measure.answers import AnswerEvaluation, ReferenceAnswers, ask_alone
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
     from numpy.typing import NDArray
 
 ROWS, CLASSES = 30, 3
@@ -25,7 +29,12 @@ DATA = as_data((np.arange(ROWS, dtype=float)[:, None], LABELS))
 ORDER = np.random.default_rng(5).permutation(ROWS)
 
 
-def evaluation(*, reference: bool = True, longest: int = 8) -> AnswerEvaluation:
+def evaluation(
+    *,
+    reference: bool = True,
+    longest: int = 8,
+    copying: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+) -> AnswerEvaluation:
     """An evaluation of 30 rows whose right answers are known."""
     return AnswerEvaluation(
         data=DATA,
@@ -35,6 +44,7 @@ def evaluation(*, reference: bool = True, longest: int = 8) -> AnswerEvaluation:
         scorer=Scorer("classes", logits=False),
         reference=ReferenceAnswers(ANSWERS[ORDER], 0.05) if reference else None,
         clock=StoppableClock(FakeClock()),
+        copying=copying,
     )
 
 
@@ -185,12 +195,36 @@ def test_a_reused_output_buffer_does_no_harm() -> None:
     buffer = np.empty((5, CLASSES))
     for start in range(0, ROWS, 5):
         buffer[:] = right(source, start, start + 5)
-        source.answer(start, start + 5, buffer)
+        source.answer(start, start + 5, source.secure([buffer]))
     source.finish()
 
     assert source.errors == ()
     assert source.score is not None
     assert source.score.right.sum() == ROWS
+
+
+@pytest.mark.parametrize("size", [10, 1 << 20])
+def test_only_an_answer_that_its_target_keeps_is_copied(size: int) -> None:
+    """The clock stops for the copy of a large one, as copying is not the target's work."""
+    stops = 0
+
+    @contextlib.contextmanager
+    def copying() -> Iterator[None]:
+        nonlocal stops
+        stops += 1
+        yield
+
+    source = evaluation(copying=copying)
+    kept = np.zeros(size, np.uint8)
+    fresh = np.zeros(size, np.uint8)
+    place = fresh.ctypes.data
+
+    for shared in (kept, kept[:]):
+        assert not np.shares_memory(source.secure([shared]), kept)  # type: ignore[arg-type]
+    held: list[object] = [fresh]
+    del fresh, shared
+    assert source.secure(held).ctypes.data == place  # type: ignore[attr-defined]
+    assert stops == (2 if size > 1 << 16 else 0)
 
 
 def test_answers_are_scored_before_memory_fills(monkeypatch: pytest.MonkeyPatch) -> None:

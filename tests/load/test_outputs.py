@@ -1,0 +1,62 @@
+"""Outputs of targets become numpy arrays, by the means of each framework."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from pytest_dlperf.load.outputs import read_outputs
+
+VALUES = np.arange(6.0).reshape(2, 3)
+
+
+class OnDevice:
+    """A tensor as PyTorch has them: converted only once it is copied to the CPU."""
+
+    def cpu(self) -> OnCpu:
+        """The tensor in the memory of the CPU."""
+        return OnCpu()
+
+    def __array__(self) -> object:
+        """Refused."""
+        raise TypeError("use Tensor.cpu() to copy the tensor to host memory first")
+
+
+class OnCpu:
+    """A tensor that knows nothing of numpy 2's argument `copy`."""
+
+    def __array__(self, dtype: object = None) -> object:
+        """The values."""
+        del dtype
+        return VALUES
+
+
+@pytest.mark.parametrize("outputs", [VALUES, VALUES.tolist(), list(VALUES), OnDevice(), OnCpu()])
+def test_arrays(outputs: object) -> None:
+    """Whatever holds an array is read, without a warning a call."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = read_outputs(outputs)
+
+    assert isinstance(read, np.ndarray)
+    np.testing.assert_array_equal(read, VALUES)
+
+
+def test_rows_of_different_lengths_stay_as_they_are() -> None:
+    """They are an answer of the wrong shape, not a failed call."""
+    ragged = [[1.0], [2.0, 3.0]]
+
+    assert read_outputs(ragged) is ragged
+
+
+def test_an_array_that_cannot_be_read_raises() -> None:
+    """The error is the target's."""
+
+    class Broken:
+        def __array__(self, dtype: object = None, copy: object = None) -> object:
+            raise ValueError("the device was reset")
+
+    with pytest.raises(ValueError, match="the device was reset"):
+        read_outputs(Broken())
