@@ -148,6 +148,7 @@ def tally_of(
     replicas: int = 1,
     slo: float | None = None,
     exact: int = EXACT,
+    open_loop: bool = False,
 ) -> LoadTotals:
     """The totals of a run's segments; it was to last as long as it did, unless given."""
     started_ns = segments[0].started_ns
@@ -155,7 +156,12 @@ def tally_of(
         ended_ns = max(int(segment.done_ns.max(initial=started_ns)) for segment in segments)
         seconds = (ended_ns - started_ns) * 1e-9
     accumulator = Accumulator(
-        started_ns=started_ns, seconds=seconds, replicas=replicas, slo=slo, exact=exact
+        started_ns=started_ns,
+        seconds=seconds,
+        replicas=replicas,
+        open_loop=open_loop,
+        slo=slo,
+        exact=exact,
     )
     for segment in segments:
         accumulator.add(segment)

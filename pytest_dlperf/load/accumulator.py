@@ -52,6 +52,7 @@ class Accumulator:
         started_ns: clock reading at the start of the run.
         seconds: how long requests arrive.
         replicas: number of replicas.
+        open_loop: whether requests arrive independently of answers.
         slo: seconds within which an answer counts towards goodput; None counts none.
         exact: the most requests whose samples are kept.
     """
@@ -62,10 +63,12 @@ class Accumulator:
         started_ns: int,
         seconds: float,
         replicas: int,
+        open_loop: bool,
         slo: float | None,
         exact: int,
     ) -> None:
         self._started_ns = started_ns
+        self._open_loop = open_loop
         self._seconds = seconds
         self._slo = slo
         self._exact = exact
@@ -110,6 +113,9 @@ class Accumulator:
             replicas=totals.replicas,
             wake_ups=totals.wake_ups,
             in_time=totals.in_time,
+            sent_in_time=totals.sent_in_time,
+            in_flight_half_way=totals.in_flight_half_way,
+            open_loop=self._open_loop,
             unfinished=totals.unfinished,
             rejected=totals.rejected,
         )
@@ -122,9 +128,12 @@ class _CallTotals:
         self.requests = 0
         self.ended_ns = started_ns
         self.in_time = 0
+        self.sent_in_time = 0
+        self.in_flight_half_way = 0
         self.unfinished = 0
         self.rejected = 0
         self.wake_ups = TimerLateness(0, 0, 0)
+        self._half_ns = started_ns + int(seconds * 0.5e9)
         self._end_ns = started_ns + int(seconds * 1e9)
         self._calls_by_size = np.zeros(0, np.int64)
         self._work = np.zeros((3, replicas), np.int64)
@@ -146,6 +155,10 @@ class _CallTotals:
         self.requests += len(segment.outcome)
         self.ended_ns = max(self.ended_ns, int(segment.done_ns.max(initial=self.ended_ns)))
         self.in_time += int(size[segment.done_ns <= self._end_ns].sum())
+        self.sent_in_time += int(size[segment.dispatched_ns <= self._end_ns].sum())
+        half_ns = self._half_ns
+        in_flight = (segment.dispatched_ns <= half_ns) & (segment.done_ns > half_ns)
+        self.in_flight_half_way += int(size[in_flight].sum())
         self.unfinished += segment.unfinished
         self.rejected += segment.rejected
         late_ns = segment.late_ns

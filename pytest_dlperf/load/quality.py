@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 
 _LARGE: Final = 0.1
-_KEPT_UP: Final = 0.99
 _LEAK_BYTES: Final = 64 << 20
 _NS: Final = 1e-9
 _WAITING_SHARE: Final = 0.25
@@ -42,9 +41,7 @@ def drift(totals: LoadTotals) -> str:
 
 def shortfall(totals: LoadTotals) -> str:
     """Message if the answers of an open loop fell behind its arrivals, else empty."""
-    # Requests that arrive just before the end may be answered just after it.
-    slack = max(totals.batch_sizes, default=0)
-    if totals.in_time + slack >= _KEPT_UP * totals.total:
+    if totals.kept_up:
         return ""
     came = format_quantity(totals.total / totals.seconds, "1/s")
     answered = format_quantity(totals.in_time / totals.seconds, "1/s")

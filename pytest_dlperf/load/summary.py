@@ -102,7 +102,8 @@ def summarise_load(totals: LoadTotals, *, latencies: bool) -> Summary:
 def _rate(totals: LoadTotals, counts: NDArray[np.int64]) -> Estimate:
     """Rate of the requests counted in each block."""
     seconds = totals.blocks.seconds(totals.started_ns)
-    return ratio_of_sums(counts.astype(np.float64), seconds)
+    # After the last request of an open loop has come, answers of requests in flight follow.
+    return ratio_of_sums(counts.astype(np.float64), seconds * totals.counted_ns / totals.span_ns)
 
 
 def _add_latencies(

@@ -24,6 +24,8 @@ BLOCKS: Final = 20
 """Number of blocks of whole calls that a run is cut into, to estimate its noise."""
 
 _NS: Final = 1e-9
+_KEPT_UP: Final = 0.99
+_SIGMAS: Final = 3
 _MOST_SIZES: Final = 32
 _BOOTSTRAP: Final = "a bootstrap over blocks"
 
@@ -188,6 +190,9 @@ class LoadTotals:
         replicas: use of each replica.
         wake_ups: lateness of the load generator.
         in_time: requests with an answer or an error within `seconds`.
+        sent_in_time: requests sent to the target within `seconds`.
+        in_flight_half_way: requests in the target after half of `seconds`.
+        open_loop: whether requests came independently of answers.
         unfinished: requests that were due but not answered when the run ended.
         rejected: requests that found the queue full.
     """
@@ -207,6 +212,9 @@ class LoadTotals:
     replicas: tuple[ReplicaUse, ...]
     wake_ups: TimerLateness
     in_time: int
+    sent_in_time: int
+    in_flight_half_way: int
+    open_loop: bool
     unfinished: int
     rejected: int
 
@@ -239,6 +247,34 @@ class LoadTotals:
     def span_ns(self) -> int:
         """From the start of the run to the end of the last call; 0 without calls."""
         return int(self.blocks.ends_ns.max(initial=self.started_ns)) - self.started_ns
+
+    @property
+    def kept_up(self) -> bool:
+        """Whether answers kept up with the arrivals of an open loop; true for a closed loop.
+
+        Requests in flight are no backlog: by Little's law (1961) they are the arrivals within one
+        latency. So their number must have grown from the middle of the run to its end, by more
+        than arrivals vary by chance.
+        """
+        if not self.open_loop:
+            return True
+        largest = max(self.batch_sizes, default=0)
+        share = (1 - _KEPT_UP) * self.total
+        # Requests that arrive just before the end may be sent just after it.
+        if self.total - self.sent_in_time > largest + share:
+            return False
+        in_flight = self.sent_in_time - self.in_time
+        chance = _SIGMAS * math.sqrt(in_flight + self.in_flight_half_way)
+        calls = (largest - 1) * len(self.replicas)  # a replica is idle, or answers a whole batch
+        return in_flight - self.in_flight_half_way <= share / 2 + chance + calls
+
+    @property
+    def counted_ns(self) -> int:
+        """Time over which answers are counted as a rate.
+
+        That in which requests came, if an open loop kept up with them; else the whole run.
+        """
+        return int(self.seconds / _NS) if self.open_loop and self.kept_up else self.span_ns
 
     @property
     def utilisation(self) -> tuple[float, ...]:

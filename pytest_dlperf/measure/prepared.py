@@ -171,6 +171,7 @@ class PreparedLoad:
             started_ns=start_ns,
             seconds=seconds,
             replicas=plan.lanes,
+            open_loop=plan.open_loop,
             slo=plan.slo,
             exact=EXACT,
         )

@@ -11,8 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.load.quality import diagnose, drift, growth, lateness, shortfall
+from pytest_dlperf.load.summary import summarise_load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
     from pytest_dlperf.load.totals import LoadTotals
 
 SECOND = 1_000_000_000
@@ -70,7 +75,35 @@ def open_loop(service_ms: float) -> LoadTotals:
         dispatched_ns=(done - int(service_ms * 1e6)).tolist(),
         intended_ns=due.tolist(),
     )
-    return tally_of(samples, seconds=1.0)
+    return tally_of(samples, seconds=1.0, open_loop=True)
+
+
+def in_flight(latency_s: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> LoadTotals:
+    """50 requests a second for 5 s, each sent at once; latency by the time at which it came."""
+    due = np.arange(250) / 50
+    due_ns = (due * 1e9).astype(np.int64)
+    done_ns = due_ns + (latency_s(due) * 1e9).astype(np.int64)
+    samples = make_samples(
+        [1] * 250, done_ns.tolist(), dispatched_ns=due_ns.tolist(), intended_ns=due_ns.tolist()
+    )
+    return tally_of(samples, seconds=5.0, open_loop=True)
+
+
+def test_requests_in_flight_are_no_backlog() -> None:
+    """Half a second each: 25 of 250 are in flight at the end, as at any time; all count."""
+    totals = in_flight(lambda due: np.full_like(due, 0.5))
+
+    assert shortfall(totals) == ""
+    assert summarise_load(totals, latencies=True).metrics["throughput"].value == pytest.approx(50)
+
+
+def test_ever_more_requests_in_flight_are_a_backlog() -> None:
+    """A server that answers 25 requests a second takes all, and answers ever later."""
+    totals = in_flight(lambda due: 0.04 + due)
+
+    assert shortfall(totals) == "overloaded: 50/s came, 25/s were answered in time"
+    throughput = summarise_load(totals, latencies=True).metrics["throughput"].value
+    assert throughput == pytest.approx(25, rel=0.01)
 
 
 def test_keeping_up_is_not_mentioned() -> None:
