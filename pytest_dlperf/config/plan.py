@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 ANY_ERROR = parse_budget("errors == 0")
 """The budget of every measurement that has none on errors."""
 
-_REAL_CLIENTS: Final = 64  # unless the scenario or the serving gives a number
+# Real clients, unless the scenario or the serving gives a number.
+_MOST_THREADS: Final = 64
+_MOST_COROUTINES: Final = 4096
 _FIRST_CALLS: Final = 10  # times as long as a later call, since they compile
 _QUICK_SECONDS: Final = 0.3
 
@@ -150,7 +152,8 @@ class Plan:
         """The effective serving.
 
         Real clients send one request at a time. The scenario gives their number; in open loops
-        and offline `Serving(replicas=)` does, or else it is 64.
+        and offline `Serving(replicas=)` does. Without it there are 64, or in an open loop as many
+        coroutines as the load needs, at most 4,096.
         """
         if self.clients == "virtual":
             return self.serving
@@ -161,8 +164,11 @@ class Plan:
                 count = 1
             case MultiStream(samples):
                 count = samples
+            case _ if self.serving.replicas > 1:
+                count = self.serving.replicas
             case _:
-                count = self.serving.replicas if self.serving.replicas > 1 else _REAL_CLIENTS
+                coroutines = self.clients == "async" and self.open_loop
+                count = _MOST_COROUTINES if coroutines else _MOST_THREADS
         return dataclasses.replace(self.serving, max_batch_size=1, replicas=count)
 
     @property

@@ -51,13 +51,13 @@ class Accumulator:
     Args:
         started_ns: clock reading at the start of the run.
         seconds: how long requests arrive.
-        replicas: number of replicas.
+        replicas: number of replicas; real clients are added as they are needed.
         open_loop: whether requests arrive independently of answers.
         slo: seconds within which an answer counts towards goodput; None counts none.
         exact: the most requests whose samples are kept.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the plan of the run
         self,
         *,
         started_ns: int,
@@ -113,6 +113,7 @@ class Accumulator:
             replicas=totals.replicas,
             wake_ups=totals.wake_ups,
             in_time=totals.in_time,
+            sent_late=totals.sent_late,
             sent_in_time=totals.sent_in_time,
             in_flight_half_way=totals.in_flight_half_way,
             open_loop=self._open_loop,
@@ -130,6 +131,7 @@ class _CallTotals:
         self.in_time = 0
         self.sent_in_time = 0
         self.in_flight_half_way = 0
+        self.sent_late = 0
         self.unfinished = 0
         self.rejected = 0
         self.wake_ups = TimerLateness(0, 0, 0)
@@ -155,6 +157,10 @@ class _CallTotals:
         self.requests += len(segment.outcome)
         self.ended_ns = max(self.ended_ns, int(segment.done_ns.max(initial=self.ended_ns)))
         self.in_time += int(size[segment.done_ns <= self._end_ns].sum())
+        first = segment.stop - size
+        self.sent_late += int(
+            np.count_nonzero(segment.dispatched_ns - segment.intended_ns[first] > LATE_NS)
+        )
         self.sent_in_time += int(size[segment.dispatched_ns <= self._end_ns].sum())
         half_ns = self._half_ns
         in_flight = (segment.dispatched_ns <= half_ns) & (segment.done_ns > half_ns)
@@ -170,6 +176,8 @@ class _CallTotals:
         by_size = np.bincount(size, minlength=len(self._calls_by_size))
         by_size[: len(self._calls_by_size)] += self._calls_by_size
         self._calls_by_size = by_size
+        more = int(segment.replica.max(initial=-1)) + 1 - self._work.shape[1]
+        self._work = np.pad(self._work, ((0, 0), (0, max(0, more))))
         done = (segment.service_ns, np.ones_like(size), size)
         for total, each in zip(self._work, done, strict=True):
             np.add.at(total, segment.replica, each)

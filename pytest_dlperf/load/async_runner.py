@@ -193,7 +193,7 @@ class CoroutineLoad:
             task.exception()  # or asyncio logs that it was never retrieved
 
     def _ended(self, lane: int) -> None:
-        self._free.append(lane)
+        self._free.appendleft(lane)  # so that no more lanes are in use than are needed
         # A task that ignores cancellation may end after its event loop is closed.
         waiter = self._waiter
         if waiter is not None and not waiter.done() and not waiter.get_loop().is_closed():

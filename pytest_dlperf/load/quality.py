@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 _LARGE: Final = 0.1
+_MOSTLY: Final = 0.5
 _LEAK_BYTES: Final = 64 << 20
 _NS: Final = 1e-9
 _WAITING_SHARE: Final = 0.25
@@ -89,6 +90,23 @@ def _busy(utilisation: tuple[float, ...]) -> str:
     low, high = (f"{100 * share:.0f}" for share in (min(utilisation), max(utilisation)))
     shares = high if low == high else f"{low} to {high}"
     return f"{'replica' if len(utilisation) == 1 else 'replicas'} {shares} % busy"
+
+
+def clients_ran_out(totals: LoadTotals, clients: int) -> str:
+    """Reason why the speeds of an open loop of real clients are invalid, or an empty text.
+
+    A request that waits until a client is free waits for the load generator, not for the target.
+
+    Args:
+        totals: totals with at least one call.
+        clients: the most requests in flight at once.
+    """
+    if totals.sent_late <= ALLOWED_SHARE * totals.calls:
+        return ""
+    late = f"{totals.sent_late} of {totals.calls} requests were sent more than 1 ms late"
+    if sum(totals.utilisation) > _MOSTLY * clients:
+        return f"{late}: {clients} clients are too few; Serving(replicas=...) gives more"
+    return f"{late}: the clients' own code, or the machine, was busy with something else"
 
 
 def lateness(totals: LoadTotals) -> str:

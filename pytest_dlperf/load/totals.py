@@ -190,6 +190,7 @@ class LoadTotals:
         replicas: use of each replica.
         wake_ups: lateness of the load generator.
         in_time: requests with an answer or an error within `seconds`.
+        sent_late: calls later than `quality.LATE_NS` after the first of their requests was due.
         sent_in_time: requests sent to the target within `seconds`.
         in_flight_half_way: requests in the target after half of `seconds`.
         open_loop: whether requests came independently of answers.
@@ -212,6 +213,7 @@ class LoadTotals:
     replicas: tuple[ReplicaUse, ...]
     wake_ups: TimerLateness
     in_time: int
+    sent_late: int
     sent_in_time: int
     in_flight_half_way: int
     open_loop: bool

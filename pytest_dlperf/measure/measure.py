@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.load.quality import diagnose, drift, growth, lateness, shortfall
+from pytest_dlperf.load.quality import clients_ran_out, diagnose, drift, growth, lateness, shortfall
 from pytest_dlperf.load.summary import Score, Summary, summarise_load, summarise_score
 from pytest_dlperf.load.totals import few_sizes
 from pytest_dlperf.measure.prepared import (
@@ -129,7 +129,7 @@ def _measurement(
         errors=(*run.errors, *_unanswered(totals)),
         rows=rows_of(load.data, run.score),
         scores=scores_of(load.data, run.score),
-        invalid=lateness(totals),
+        invalid=lateness(totals) or _late_clients(plan, totals),
         hung=run.timed_out,
         notes=tuple(filter(None, (*notes, *_notes(plan, run)))),
         diagnosis=diagnose(totals, run.busy_cores),
@@ -174,10 +174,16 @@ def _notes(plan: Plan, run: LoadResult) -> Iterator[str]:
     yield disturbance(run.used)
     yield from gpu_notes(run.gpus)
     yield growth(run.resident, run.totals.answered)
-    if plan.open_loop:
-        yield shortfall(run.totals)
-    else:
+    if not plan.open_loop:
         yield drift(run.totals)
+    elif not _late_clients(plan, run.totals):
+        yield shortfall(run.totals)
+
+
+def _late_clients(plan: Plan, totals: LoadTotals) -> str:
+    if plan.clients == "virtual" or not plan.open_loop:
+        return ""
+    return clients_ran_out(totals, plan.lanes)
 
 
 def _summary(load: PreparedLoad, run: LoadResult) -> Summary:

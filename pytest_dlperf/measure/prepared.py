@@ -170,7 +170,7 @@ class PreparedLoad:
         accumulator = Accumulator(
             started_ns=start_ns,
             seconds=seconds,
-            replicas=plan.lanes,
+            replicas=1 if plan.clients == "async" else plan.lanes,
             open_loop=plan.open_loop,
             slo=plan.slo,
             exact=EXACT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_dlperf.config.detect import parse_detect
-from pytest_dlperf.config.options import DEFAULTS, Options
+from pytest_dlperf.config.options import DEFAULTS, Clients, Options
 from pytest_dlperf.config.plan import Plan, plan
 from pytest_dlperf.errors import BudgetSyntaxError, UsageError
 from pytest_dlperf.load.scenarios import (
@@ -124,22 +124,25 @@ def test_override() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scenario", "serving", "clients"),
+    ("scenario", "serving", "threads", "coroutines"),
     [
-        (ClosedLoop(7), Serving(), 7),
-        (SingleStream(), Serving(), 1),
-        (MultiStream(3), Serving(), 3),
-        (Server(100), Serving(), 64),
-        (Server(100), Serving(1, replicas=5), 5),
-        (Offline(), Serving(replicas=6), 6),
+        (ClosedLoop(7), Serving(), 7, 7),
+        (SingleStream(), Serving(), 1, 1),
+        (MultiStream(3), Serving(), 3, 3),
+        (Server(100), Serving(), 64, 4096),
+        (Server(100), Serving(1, replicas=5), 5, 5),
+        (Offline(), Serving(), 64, 64),
+        (Offline(), Serving(replicas=6), 6, 6),
     ],
 )
-def test_real_clients(scenario: Scenario, serving: Serving, clients: int) -> None:
-    """Each sends one request at a time, and there are as many as the scenario has."""
-    made = plan([Options(scenario=scenario, serving=serving, clients="threads")])
+def test_real_clients(scenario: Scenario, serving: Serving, threads: int, coroutines: int) -> None:
+    """Each sends one request at a time, and there are as many as the scenario has or needs."""
+    kinds: tuple[tuple[Clients, int], ...] = (("threads", threads), ("async", coroutines))
+    for clients, count in kinds:
+        made = plan([Options(scenario=scenario, serving=serving, clients=clients)])
 
-    assert made.served == Serving(1, replicas=clients)
-    assert made.serving_text == f"{made.served}, clients=threads"
+        assert made.served == Serving(1, replicas=count)
+        assert made.serving_text == f"{made.served}, clients={clients}"
     assert plan([Options(scenario=scenario, serving=serving)]).served == serving
 
 

@@ -10,7 +10,7 @@ from builders import make_samples, tally_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dlperf.load.quality import diagnose, drift, growth, lateness, shortfall
+from pytest_dlperf.load.quality import clients_ran_out, diagnose, drift, growth, lateness, shortfall
 from pytest_dlperf.load.summary import summarise_load
 
 if TYPE_CHECKING:
@@ -114,6 +114,38 @@ def test_keeping_up_is_not_mentioned() -> None:
 def test_overload_is_said_with_both_rates() -> None:
     """2 ms a request: half of them are answered while requests come."""
     assert shortfall(open_loop(2.0)) == "overloaded: 1,000/s came, 500/s were answered in time"
+
+
+@pytest.mark.parametrize(
+    ("late_ms", "busy_ms", "reason"),
+    [
+        (0, 40, ""),
+        (1, 40, ""),
+        (5, 39, "4 clients are too few; Serving(replicas=...) gives more"),
+        (5, 10, "the clients' own code, or the machine, was busy with something else"),
+    ],
+)
+def test_what_clients_send_late_is_not_the_targets_time(
+    late_ms: int, busy_ms: int, reason: str
+) -> None:
+    """100 requests, one each 10 ms, of four clients; each is answered after `busy_ms`."""
+    due = np.arange(100) * 10 * MS
+    sent = due + late_ms * MS
+    totals = tally_of(
+        make_samples(
+            [1] * 100,
+            (sent + busy_ms * MS).tolist(),
+            dispatched_ns=sent.tolist(),
+            intended_ns=due.tolist(),
+            replica=[number % 4 for number in range(100)],
+        ),
+        seconds=1.0,
+        open_loop=True,
+    )
+
+    late = "100 of 100 requests were sent more than 1 ms late: "
+    assert clients_ran_out(totals, 4) == (late + reason if reason else "")
+    assert len(totals.replicas) == 4
 
 
 def test_steady_growth_is_a_leak() -> None:
