@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from pytest_dlperf.load.runner import Target
 
 
+_OF_ONE_THREAD: Final = (
+    "the same call works in the test's own thread: what holds for one thread, such as "
+    "torch.no_grad(), must be entered inside of the callable"
+)
 _CHECK_SERVER: Final = (
     "check that the server runs and has loaded the model, and that the URL and the model's name "
     "are right"
@@ -242,6 +246,17 @@ def _one_row(function: Callable[[NDArray[Any]], object]) -> Callable[[NDArray[An
     return infer
 
 
+def _answers_here(replica: Target, batch: NDArray[Any]) -> bool:
+    """Whether a target that failed in a thread of the load answers in the caller's thread."""
+    if isinstance(replica, CoroutineTarget | IsolatedTarget):
+        return False  # both have one thread for all calls
+    try:
+        read_outputs(replica.infer(batch))
+    except Exception:  # noqa: BLE001 - the target may raise anything
+        return False
+    return True
+
+
 def _first_call(
     replica: Target, batch: NDArray[Any], description: str, timeout: float
 ) -> NDArray[Any]:
@@ -258,7 +273,8 @@ def _first_call(
         raise TargetError(f"{failed}: {error}\n  {_CHECK_SERVER}") from None
     except Exception as error:  # noqa: BLE001 - the target may raise anything
         trace = error.__traceback__
-        raise TargetError(f"{failed}: {kind_of(error)}: {error}") from (
+        of_this_thread = f"\n  {_OF_ONE_THREAD}" if _answers_here(replica, batch) else ""
+        raise TargetError(f"{failed}: {kind_of(error)}: {error}{of_this_thread}") from (
             error if trace and trace.tb_next else None  # the target's frames, if any
         )
     if outputs.dtype.kind not in "biuf" or not outputs.size or not outputs.ndim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,3 +121,19 @@ def test_a_first_call_that_fails_names_the_allowed_size() -> None:
 
     with pytest.raises(TargetError, match=r"batch of shape \(8, 2\)"):
         prepared(at_most_four, Serving(8, allowed_batch_sizes=(4, 8)))
+
+
+def test_a_setting_of_the_tests_own_thread_is_named() -> None:
+    """The load calls from threads of its own, where such a setting does not hold."""
+    setting = threading.local()
+    setting.gradients = False
+
+    def infer(batch: NDArray[Any]) -> NDArray[Any]:
+        if getattr(setting, "gradients", True):
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad")
+        return batch
+
+    with pytest.raises(
+        TargetError, match=r"requires grad\n.*must be entered inside of the callable"
+    ):
+        prepared(infer, Serving(8))
