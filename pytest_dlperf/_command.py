@@ -36,12 +36,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """Output and exit status of a command.
-
-    Attributes:
-        lines: lines to print as they come.
-        status: returns the exit status, after all lines were printed.
-    """
+    """Output of a command, printed as it comes, and the exit status, known after all lines."""
 
     lines: Iterable[str]
     status: Callable[[], int] = lambda: 0

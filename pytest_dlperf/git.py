@@ -72,9 +72,7 @@ class Ancestry:
 def ancestry(root: Path, variables: Mapping[str, str]) -> Ancestry:
     """The branch point of HEAD and the branch that it is to be merged into.
 
-    Args:
-        root: root of the project.
-        variables: environment variables, in which CI names that branch.
+    CI names that branch in environment variables.
 
     Raises:
         UsageError: if it cannot be determined; the hint says what to do.
@@ -146,9 +144,7 @@ def _first_here(root: Path, refs: Iterable[str]) -> str:
 def current_revision(root: Path, variables: Mapping[str, str] = os.environ) -> Revision:
     """Commit, branch and date; commit and branch are empty outside a repository.
 
-    Args:
-        root: root of the project.
-        variables: environment variables, in which CI names the branch of a detached HEAD.
+    CI names the branch of a detached HEAD in variables.
     """
     commit = git(root, "rev-parse", "HEAD")
     branch = git(root, "symbolic-ref", "--short", "-q", "HEAD") if commit else ""

@@ -54,12 +54,8 @@ _MILLION: Final = 1e6
 def parse_duration(value: object, what: str) -> float:
     """Seconds from a number of seconds or from text such as `5`, `500ms` or `2min`.
 
-    Args:
-        value: as the user wrote it.
-        what: name of the option, for the message.
-
     Raises:
-        UsageError: if it is no positive, finite time.
+        UsageError: if it is no positive, finite time; names the option `what`.
 
     >>> parse_duration("500ms", "duration")
     0.5

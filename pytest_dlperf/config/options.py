@@ -269,10 +269,10 @@ def overlay(layers: Iterable[Options]) -> Options:
 
 
 def from_texts(texts: Mapping[str, object], prefix: str) -> Options:
-    """Options of the command line or an ini file.
+    """Options of the command line or an ini file; None and empty mean not given.
 
     Args:
-        texts: field name to text, texts or flag; None and empty mean not given.
+        texts: field name to text, texts or flag.
         prefix: of the options' spelling, for messages (`--dlperf-` or `dlperf_`).
 
     Raises:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.judge.conditions import ALIKE
+from pytest_dlperf.judge.contrasts import contrast_of, loss_on_rows, unpaired
 from pytest_dlperf.judge.error_rates import ALPHA, BETA
 from pytest_dlperf.judge.losses import (
     VERDICTS,
@@ -21,9 +22,6 @@ from pytest_dlperf.judge.losses import (
     MeasuredLoss,
     change_by,
     changed_by,
-    contrast_of,
-    loss_on_rows,
-    unpaired,
 )
 from pytest_dlperf.metrics import in_order, is_usual, metric_named
 from pytest_dlperf.results.measurement import title_of

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_dlperf.history.entries import SOUND, Entry, Run
 from pytest_dlperf.history.schema import tables
 from pytest_dlperf.metrics import definitions_of, in_order, read_definitions
-from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, BlockSummary, Revision
+from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, Revision
 from pytest_dlperf.results.codec import check_metrics, check_yardstick
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.row_evidence import Rows, RowScores
+from pytest_dlperf.results.series import BlockSummary
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate
 

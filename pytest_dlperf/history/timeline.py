@@ -9,7 +9,8 @@ import numpy as np
 
 from pytest_dlperf.history.sources import committed
 from pytest_dlperf.judge.conditions import scaled_metrics_of
-from pytest_dlperf.judge.losses import change_by, log_cost, session_of
+from pytest_dlperf.judge.contrasts import session_of
+from pytest_dlperf.judge.losses import change_by, log_cost
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.change_points import find_steps

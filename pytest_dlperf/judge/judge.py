@@ -15,19 +15,21 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.judge.conditions import UNKNOWN_CONDITIONS
-from pytest_dlperf.judge.losses import (
+from pytest_dlperf.judge.contrasts import (
     FEWEST_SEEDS,
+    loss_of_sessions,
+    lost_share,
+    same_rows,
+    unpaired_loss,
+)
+from pytest_dlperf.judge.losses import (
     VERDICTS,
     IntervalLoss,
     LossLimits,
     MeasuredLoss,
     log_cost,
-    loss_of_sessions,
-    lost_share,
     metric_after,
     oriented,
-    same_rows,
-    unpaired_loss,
 )
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate
@@ -56,15 +58,11 @@ def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
     missing: str,
     conditions: MachineConditions = UNKNOWN_CONDITIONS,
 ) -> tuple[Judgement, ...]:
-    """Judge each budget.
+    """Judge each budget of a measurement.
 
-    Args:
-        measurement: of the metric of each budget, or with the reason why there is none.
-        budgets: to judge.
-        baseline: accepted before, if any.
-        environment: software of the measurement.
-        missing: why there is no baseline, for the report.
-        conditions: of the machine, with the error rates of a relative budget.
+    The measurement has the metric of each budget, or the reason why it has none; `missing` is the
+    reason to report without a baseline. The error rates of relative budgets are those of the
+    conditions.
     """
     obstacle, remark = _comparability(measurement, baseline, environment)
     judgements = []
@@ -231,11 +229,7 @@ def prediction_of(
 ) -> Prediction:
     """The loss of a speed or a size since the baseline, as a logarithm of its cost.
 
-    Args:
-        metric: one that the measurement and a session of the baseline have; no share.
-        measurement: of this session.
-        baseline: the sessions before.
-        conditions: the machine's conditions in this session.
+    The measurement and a session of the baseline must have the metric.
     """
     return loss_of_sessions(
         metric,

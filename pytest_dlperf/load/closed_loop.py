@@ -21,14 +21,9 @@ if TYPE_CHECKING:
 
 
 class ClosedLoopClients:
-    """`PendingRequests` of virtual clients.
+    """`PendingRequests` of `count` virtual clients; all send their first request at `start_ns`.
 
-    Args:
-        count: number of clients; all send their first request at `start_ns`.
-        start_ns: start of the load.
-        end_ns: no request becomes due, and no batch is sent, at or after it.
-        serving: batch size and batch timeout.
-        think_ns: time from an answer to the next request.
+    No request becomes due, and no batch is sent, at or after `end_ns`.
     """
 
     closed_loop = True
@@ -47,6 +42,7 @@ class ClosedLoopClients:
         self._head = 0
         # Requests that were taken and not forgotten: due times, and the number due at each.
         self._base = 0
+        # Arrays, not lists: 8 bytes an entry, and numpy reads them without a loop.
         self._due_ns = array("q")
         self._counts = array("q")
 

@@ -52,11 +52,7 @@ class Slot:
 
     @classmethod
     def from_message(cls, numbers: Mapping[str, Any], latencies: bytes) -> Slot:
-        """The inverse of `to_message`.
-
-        Raises:
-            KeyError, ValueError: if it is not such a message.
-        """
+        """The inverse of `to_message`; raises KeyError or ValueError for another message."""
         return cls(
             good=numbers["good"],
             within=numbers["within"],
@@ -94,16 +90,14 @@ class Block:
 
 
 def slot_of(samples: Samples, slo: float | None, *, latencies: bool) -> Slot:
-    """Result of a short run, without its guard time.
+    """Result of a run with at least one call, without its guard time.
 
     The first calls find the processor's caches full of the other side's work: on a reference
     model the first call took 2.5 times as long, the second 1.3 times, all others less than 1.15
     times. So two calls are left out, but at most a third of all.
 
-    Args:
-        samples: a whole run with at least one call.
-        slo: seconds within which an answer counts towards goodput; None if there is no limit.
-        latencies: whether latencies have a meaning in the scenario.
+    An answer within `slo` seconds counts towards goodput, every one if it is None; `latencies` says
+    whether latencies have a meaning in the scenario.
     """
     calls = len(samples.stop)
     order = np.argsort(samples.dispatched_ns, kind="stable")

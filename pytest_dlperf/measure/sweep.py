@@ -35,16 +35,10 @@ _COLUMNS: Final = ("throughput", "p50", "p99", "mean")
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Result for one number of clients; metrics with too few requests are None.
+    """Result for one number of clients of a closed loop without think time.
 
-    Attributes:
-        clients: number of clients of a closed loop without think time.
-        throughput: good answers a second.
-        p50: median latency, seconds.
-        p99: 99th percentile of the latency, seconds.
-        mean: mean latency, seconds.
-        batch: mean batch size.
-        errors: share of requests with an error.
+    Metrics with too few requests are None; `batch` is the mean batch size, `errors` the share of
+    requests with an error.
     """
 
     clients: int
@@ -155,22 +149,13 @@ def measure_sweep(  # noqa: PLR0913 - target, load and name
     clients: tuple[int, ...],
     test: str,
 ) -> Sweep:
-    """Measure a target under closed loops of each number of clients, one after the other.
+    """Measure a target under closed loops of each number of clients, given in increasing order.
 
-    It is compiled, asked for single rows and warmed up once, with the most clients.
-
-    Args:
-        target: the target.
-        data: rows and labels.
-        plan: serving, and duration of each load; its scenario is not used.
-        instruments: clock, meters and progress display.
-        clients: at least one number of clients, increasing.
-        test: pytest's node id.
+    It is compiled, asked for single rows and warmed up once, with the most clients. The plan's
+    scenario is not used. Raises as `prepare_load`.
 
     Raises:
-        UsageError: if the target cannot be measured.
-        TargetError: if the target's first call fails, or a call does not return.
-        DataError: if the labels do not fit the answers.
+        TargetError: if a call does not return.
     """
     load = prepare_load(target, data, replace(plan, scenario=ClosedLoop(clients[-1])), instruments)
     pool = PooledEvaluation(load)

@@ -9,16 +9,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
+# From these shares of the processors on, a run is noted as disturbed.
 _OTHERS: Final = 0.1
 _STOLEN: Final = 0.02
+# From these on, its speeds are not judged.
 _TOO_MUCH_OTHERS: Final = 0.2
 _TOO_MUCH_STOLEN: Final = 0.05
-_SHORTEST: Final = 1.0
+_SHORTEST: Final = 1.0  # seconds of processor time; the counters have steps of 10 ms
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Processor time, in seconds summed over all processors: since the start, or a difference.
+    """Processor time in seconds, summed over all processors: since the start, or a difference.
 
     Attributes:
         process: used by this process, and by those of its replicas.
@@ -92,14 +94,7 @@ class Consumption:
 def consumption(
     used: Usage, busy_cores: float, resident: Sequence[int], requests: int
 ) -> Consumption:
-    """The consumption of a run.
-
-    Args:
-        used: processor time during the run.
-        busy_cores: processors that the process kept busy, on average.
-        resident: readings of its memory in bytes, at least one.
-        requests: at least one.
-    """
+    """The consumption of a run: at least one reading of its memory in bytes, and one request."""
     return Consumption(
         cpu_per_request=used.process / requests,
         busy_cores=busy_cores,
@@ -191,13 +186,9 @@ class GpuUse:
 def summarise_gpus(
     samples: Iterable[Sequence[GpuReading]], own: frozenset[int]
 ) -> tuple[GpuUse, ...]:
-    """The use of each GPU that the run's own processes computed on.
+    """The use of each GPU that the processes in `own` computed on, from readings at several times.
 
     If processes cannot be identified, of each GPU that computed at all.
-
-    Args:
-        samples: readings of all GPUs, one sequence per point in time.
-        own: ids of the run's processes.
     """
     by_gpu: dict[int, list[GpuReading]] = {}
     for sample in samples:

@@ -24,7 +24,7 @@ _ALL_FLIPS: Final = 12  # seeds whose 4,096 flips of signs are all enumerated
 _SOME_FLIPS: Final = 9999
 _ROUNDING: Final = 1e-12  # relative: sums that differ by less are tied
 _FEWEST_SEEDS: Final = 2
-_LEAST_VARIANCE: Final = 1e-300
+_LEAST_VARIANCE: Final = 1e-300  # where no row differs and the loss is 0: 0 / 0 is to be 0
 
 
 def _quantile(confidence: float) -> float:
@@ -34,10 +34,8 @@ def _quantile(confidence: float) -> float:
 def wilson(right: float, rows: float, confidence: float = CONFIDENCE) -> Estimate:
     """The share of right answers with Wilson's score interval (Wilson 1927).
 
-    Args:
-        right: rows answered rightly; a row that is right only sometimes counts in part.
-        rows: distinct rows that were answered, more than none; dependent ones count in part.
-        confidence: of the two-sided interval.
+    A row that is right only sometimes counts in part in `right`, dependent rows in `rows` (above
+    0).
     """
     share = right / rows
     z = _quantile(confidence)
@@ -53,14 +51,8 @@ def mcnemar(only_base: int, only_candidate: int) -> float:
     """McNemar's exact one-sided p-value that the candidate is worse on the same rows.
 
     `P[Bin(b + c, 1/2) >= b]` (McNemar 1947, with the exact binomial): where neither model is
-    better, each row that one alone has right is equally likely the base's or the candidate's.
-
-    Args:
-        only_base: rows that the base alone answers rightly (b).
-        only_candidate: rows that the candidate alone answers rightly (c).
-
-    Returns:
-        1 where the models differ on no row.
+    better, each row that one alone has right is equally likely the base's (b) or the candidate's
+    (c). 1 where the models differ on no row.
 
     >>> round(mcnemar(5, 1), 6), mcnemar(0, 0)
     (0.109375, 1.0)
@@ -74,17 +66,12 @@ def mcnemar(only_base: int, only_candidate: int) -> float:
 def paired_loss(
     only_base: float, only_candidate: float, rows: int, confidence: float = CONFIDENCE
 ) -> Estimate:
-    """The loss of accuracy on the same rows, with Bonett and Price's interval.
+    """The loss of accuracy on the same rows, at least one, with Bonett and Price's interval.
 
-    The interval is the adjusted Wald one for paired proportions (Bonett and Price 2012): with
-    `p1 = (b + 1) / (n + 2)` and `p2 = (c + 1) / (n + 2)`,
-    `(p1 - p2) +- z sqrt((p1 + p2 - (p1 - p2)^2) / (n + 2))`.
-
-    Args:
-        only_base: rows that the base alone answers rightly (b).
-        only_candidate: rows that the candidate alone answers rightly (c).
-        rows: rows that both answered, at least one.
-        confidence: of the two-sided interval; one end of it errs half as often as both.
+    The interval is the adjusted Wald one for paired proportions (Bonett and Price 2012): with `p1 =
+    (b + 1) / (n + 2)` and `p2 = (c + 1) / (n + 2)`, `(p1 - p2) +- z sqrt((p1 + p2 - (p1 - p2)^2) /
+    (n + 2))`. `b` rows are right in the base alone, `c` in the candidate alone. One end of the
+    interval errs half as often as both.
     """
     first, second = (only_base + 1) / (rows + 2), (only_candidate + 1) / (rows + 2)
     middle = first - second
@@ -152,10 +139,10 @@ def _exceeds(only_base: int, only_candidate: int, rows: int, loss: float, error:
 
 
 def _score(only_base: int, only_candidate: int, rows: int, loss: float) -> float:
-    """How far the observed loss is above a loss, in standard deviations under it (Tango 1998).
+    """Distance of the observed loss from `loss`, in standard deviations under it (Tango 1998).
 
-    These take the likeliest share of rows that the candidate alone has right, given that the
-    loss is as said: the larger root of a quadratic equation.
+    These take the likeliest share of rows that the candidate alone has right, given that loss: the
+    larger root of a quadratic equation.
     """
     b, c, n = only_base, only_candidate, rows
     linear = (2 * n - b + c) * loss - b - c

@@ -22,8 +22,9 @@ from pytest_dlperf.history import database as history_database
 from pytest_dlperf.history.entries import Entry, MeasurementId, Query, Run, Selection
 from pytest_dlperf.history.store import HistoryBaselines, default_url, open_history
 from pytest_dlperf.metrics import METRICS, define, metric_named, users_metric
-from pytest_dlperf.results.baseline import MOST_SESSIONS, BaselineEntry, BlockSummary
+from pytest_dlperf.results.baseline import MOST_SESSIONS, BaselineEntry
 from pytest_dlperf.results.row_evidence import RowScores
+from pytest_dlperf.results.series import BlockSummary
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -13,15 +13,10 @@ from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.duel.verdicts import judge_rows
 from pytest_dlperf.history.compare import compare_sides
 from pytest_dlperf.history.entries import MeasurementId
+from pytest_dlperf.judge.contrasts import loss_on_rows, lost_on_rows
 from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.judge.losses import (
-    LossLimits,
-    MeasuredLoss,
-    PairedLoss,
-    loss_on_rows,
-    lost_on_rows,
-)
+from pytest_dlperf.judge.losses import LossLimits, MeasuredLoss, PairedLoss
 from pytest_dlperf.load.summary import mean_score
 from pytest_dlperf.metrics import define, metric_named, users_metric
 from pytest_dlperf.results.row_evidence import RowScores

@@ -29,13 +29,12 @@ from pytest_dlperf.results.baseline import (
     Baseline,
     BaselineEntry,
     BaselineSession,
-    BlockSummary,
     Revision,
     accept,
 )
 from pytest_dlperf.results.environment import Environment
 from pytest_dlperf.results.row_evidence import RowScores
-from pytest_dlperf.results.series import Series
+from pytest_dlperf.results.series import BlockSummary, Series
 from pytest_dlperf.statistics.estimate import Estimate, counted
 
 if TYPE_CHECKING:
