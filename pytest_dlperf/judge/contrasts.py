@@ -104,7 +104,9 @@ def unpaired_loss(metric: Metric, base: Estimate, now: Estimate) -> tuple[float,
     Returns:
         The loss, and how far its interval reaches to either side.
     """
-    then, present = (abs(cost(metric, one.high) - cost(metric, one.low)) / 2 for one in (base, now))
+    then, present = (
+        abs(cost(metric, side.high) - cost(metric, side.low)) / 2 for side in (base, now)
+    )
     return cost(metric, now.value) - cost(metric, base.value), math.hypot(present, then)
 
 

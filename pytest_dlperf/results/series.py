@@ -96,7 +96,7 @@ class BlockSummary:
     def __post_init__(self) -> None:
         if self.count < 1 or not 0 <= self.spread < math.inf:
             raise ValueError(
-                f"{self.count} blocks with a spread of {self.spread}: expected some, and 0 or more"
+                f"{self.count} blocks with a spread of {self.spread}: expected at least 1 and 0"
             )
 
     def to_json(self) -> dict[str, object]:

@@ -184,12 +184,12 @@ def blocks_needed(alpha: float, power: float) -> float:
     """The factor K of the `K (sigma / loss)^2` blocks that prove a loss.
 
     A bettor with the right stake wins `r^2 / 2` a block, give or take `r`, where `r` is the loss
-    over sigma. So it has `log(1 / alpha) + c` after n blocks with probability `power` where `n r^2
-    = K = (z + sqrt(z^2 + 2 (log(1 / alpha) + c)))^2`, z being the normal quantile of `power`. `c =
-    1` is fitted to simulations of `EProcess` with normal blocks (1,000 sessions for each of 16
-    settings): of K for alpha 0.001 to 0.05 and power 0.9 to 0.95 it gives 91 to 125 % at losses of
-    0.35 to 0.7 sigma. At one sigma a block is so clear that clipping costs: up to a sixth more
-    blocks are needed; and no loss whatever is proven in fewer than about ten.
+    over sigma. So it has `log(1 / alpha) + c` after n blocks with probability `power` where
+    `n r^2 = K = (z + sqrt(z^2 + 2 (log(1 / alpha) + c)))^2`, z being the normal quantile of
+    `power`. `c = 1` is fitted to simulations of `EProcess` with normal blocks (1,000 sessions for
+    each of 16 settings): of K for alpha 0.001 to 0.05 and power 0.9 to 0.95 it gives 91 to 125 %
+    at losses of 0.35 to 0.7 sigma. At one sigma a block is so clear that clipping costs: up to a
+    sixth more blocks are needed; and no loss whatever is proven in fewer than about ten.
     """
     z = NormalDist().inv_cdf(power)
     return float((z + math.sqrt(z * z + 2 * (math.log(1 / alpha) + _MIXTURE))) ** 2)

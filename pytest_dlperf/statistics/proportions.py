@@ -68,10 +68,10 @@ def paired_loss(
 ) -> Estimate:
     """The loss of accuracy on the same rows, at least one, with Bonett and Price's interval.
 
-    The interval is the adjusted Wald one for paired proportions (Bonett and Price 2012): with `p1 =
-    (b + 1) / (n + 2)` and `p2 = (c + 1) / (n + 2)`, `(p1 - p2) +- z sqrt((p1 + p2 - (p1 - p2)^2) /
-    (n + 2))`. `b` rows are right in the base alone, `c` in the candidate alone. One end of the
-    interval errs half as often as both.
+    The interval is the adjusted Wald one for paired proportions (Bonett and Price 2012): with
+    `p1 = (b + 1) / (n + 2)` and `p2 = (c + 1) / (n + 2)`,
+    `(p1 - p2) +- z sqrt((p1 + p2 - (p1 - p2)^2) / (n + 2))`. `b` rows are right in the base alone,
+    `c` in the candidate alone. One end of the interval errs half as often as both.
     """
     first, second = (only_base + 1) / (rows + 2), (only_candidate + 1) / (rows + 2)
     middle = first - second

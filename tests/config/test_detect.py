@@ -12,9 +12,9 @@ from pytest_dlperf.metrics import define, users_metric
 
 def test_losses_by_metric() -> None:
     """Percent for speeds, points for shares; both are hundredths."""
-    found = parse_detect(" throughput 3%, accuracy 0.5 pt,p99.9 12.5 %", "dlperf_detect")
+    detect = parse_detect(" throughput 3%, accuracy 0.5 pt,p99.9 12.5 %", "dlperf_detect")
 
-    assert found == (
+    assert detect == (
         Detect("throughput", pytest.approx(0.03)),
         Detect("accuracy", pytest.approx(0.005)),
         Detect("p99.9", pytest.approx(0.125)),
@@ -58,8 +58,8 @@ def test_sharpened() -> None:
 
 def test_a_goal() -> None:
     """Metrics with a goal are written with it, in any way."""
-    (found,) = parse_detect("train.time_to_accuracy(0.95) 10%", "detect")
-    assert (found.metric, found.loss) == ("train.time_to_accuracy(95%)", pytest.approx(0.1))
+    (detect,) = parse_detect("train.time_to_accuracy(0.95) 10%", "detect")
+    assert (detect.metric, detect.loss) == ("train.time_to_accuracy(95%)", pytest.approx(0.1))
 
 
 @pytest.mark.usefixtures("own_metrics")
@@ -69,11 +69,11 @@ def test_options_are_read_before_metrics_are_defined() -> None:
     wrong = parse_detect("ndcg 3%", "dlperf_detect")
     define(users_metric("ndcg", "share", "higher", 0.01))
 
-    found = resolve_detect(read)
+    detect = resolve_detect(read)
 
-    assert found == (Detect("ndcg", pytest.approx(0.005)), Detect("throughput", 0.03))
-    assert found == resolve_detect(found)
-    assert with_detect(parse_budget("ndcg >= baseline"), found).metric.detect == 0.005
+    assert detect == (Detect("ndcg", pytest.approx(0.005)), Detect("throughput", 0.03))
+    assert detect == resolve_detect(detect)
+    assert with_detect(parse_budget("ndcg >= baseline"), detect).metric.detect == 0.005
     with pytest.raises(UsageError, match=r"dlperf_detect.*'ndcg 3%'.*[\s\S]*given in pt"):
         resolve_detect(wrong)
 

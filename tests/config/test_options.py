@@ -48,9 +48,9 @@ def test_overlay_may_be_done_in_steps(a: Options, b: Options, c: Options) -> Non
 def test_everything_has_a_default_but_what_is_asked_for() -> None:
     """Only what must be asked for has none; the documented defaults are the real ones."""
     unsaid = {n for n in specs() if getattr(DEFAULTS, n) is None}
-    asked = {"against", "against_install", "against_python", "pairs", "seed"}
+    of_a_duel = {"against", "against_install", "against_python", "pairs", "seed"}
     files = {"json", "metrics"}
-    assert unsaid == {"update", "history", "slo", "devices", "logical_cpus", *files, *asked}
+    assert unsaid == {"update", "history", "slo", "devices", "logical_cpus", *files, *of_a_duel}
     assert DEFAULTS.scenario == ClosedLoop(clients=64)
     assert (DEFAULTS.duration, DEFAULTS.missing, DEFAULTS.inconclusive) == (5.0, "pass", "warn")
 

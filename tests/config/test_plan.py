@@ -220,11 +220,11 @@ def test_what_each_call_measures() -> None:
     """Users' metrics are measured by all, training by its own call, goals by their family."""
     define(users_metric("ndcg", "share", "higher", 0.01))
     budgets = ("ndcg >= 1%", "train.time_to_accuracy(95%) <= 30s", "accuracy >= 9%")
-    asked = plan([Options(budgets=budgets)])
+    planned = plan([Options(budgets=budgets)])
 
-    assert len(asked.limited_to(TRAIN_METRICS, "dlperf.train(...)", "").budgets) == 3
+    assert len(planned.limited_to(TRAIN_METRICS, "dlperf.train(...)", "").budgets) == 3
     with pytest.raises(UsageError, match=r"dlperf\(...\) does not measure train.time_to") as raised:
-        asked.limited_to(LOAD_METRICS, "dlperf(...)", "other")
+        planned.limited_to(LOAD_METRICS, "dlperf(...)", "other")
     assert "measure it with dlperf.train(...)" in str(raised.value)
 
 

@@ -67,10 +67,10 @@ def test_the_yardstick_of_all_sessions() -> None:
     """It is held against their geometric mean."""
     first = make_accepted(yardstick=1e-6)
     accepted = make_accepted(yardstick=4e-6, earlier=first.sessions)
-    found = make_measurement()
+    measurement = make_measurement()
 
     for yardstick, alike in ((2e-6, True), (1e-6, False), (4e-6, False)):
-        conditions = conditions_of(_plan(), found, accepted, yardstick, alpha=0.01, beta=0.05)
+        conditions = conditions_of(_plan(), measurement, accepted, yardstick, alpha=0.01, beta=0.05)
         assert (not conditions.speed_changed) is alike
 
 

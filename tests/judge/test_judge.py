@@ -154,12 +154,14 @@ def test_noise_widens_what_is_open() -> None:
 def test_two_directions(budget: str, ratio: float, reach: float, base_reach: float) -> None:
     """Requests a second judged higher-better and seconds a request judged lower-better agree."""
 
-    def inverse(one: Estimate) -> Estimate:
-        return Estimate(1 / one.value, 1 / one.high, 1 / one.low)
+    def inverse(rate: Estimate) -> Estimate:
+        return Estimate(1 / rate.value, 1 / rate.high, 1 / rate.low)
 
     now, then = estimate(ratio * 1000, reach), estimate(1000, base_reach)
-    twin = {"throughput >= baseline": "mean <= baseline"}.get(budget, "mean <= 1.25 * baseline")
-    high, low = _one(budget, now, then), _one(twin, inverse(now), inverse(then))
+    inverse_budget = {"throughput >= baseline": "mean <= baseline"}.get(
+        budget, "mean <= 1.25 * baseline"
+    )
+    high, low = _one(budget, now, then), _one(inverse_budget, inverse(now), inverse(then))
     assert (high.verdict, high.improved) == (low.verdict, low.improved)
     if high.fails_at is not None:
         assert low.fails_at == pytest.approx(1 / high.fails_at)
@@ -181,11 +183,11 @@ _BUDGETS = st.sampled_from(
 
 @given(_BUDGETS, st.floats(0.3, 1.9), st.floats(0.3, 1.9), st.floats(0, 0.2))
 def test_worse_is_never_judged_better(
-    budget: tuple[str, float], one: float, other: float, reach: float
+    budget: tuple[str, float], first: float, second: float, reach: float
 ) -> None:
     """Of two measurements with the same noise, the worse one never has the better verdict."""
     text, base = budget
-    low, high = sorted((one, other))
+    low, high = sorted((first, second))
     better = METRICS[text.split()[0]].better
     good, bad = (high, low) if better == "higher" else (low, high)
     verdicts = [
@@ -438,18 +440,18 @@ def _rates(
     noise = random.normal(0, spread, (runs, sessions + 1))
     noise += random.normal(0, reach / stats.norm.ppf(0.975), (runs, sessions + 1))
     noise[:, -1] += math.log(1 - loss)
-    found = dict.fromkeys(Verdict, 0.0)
+    rates = dict.fromkeys(Verdict, 0.0)
     parsed = [parse_budget(budget)]
     for row in 1000 * np.exp(noise):
         *before, now = [
             {"throughput": Estimate(v, v * math.exp(-reach), v * math.exp(reach))} for v in row
         ]
-        earlier = tuple(BaselineSession(one, ENVIRONMENT, REVISION) for one in before[:-1])
+        earlier = tuple(BaselineSession(metrics, ENVIRONMENT, REVISION) for metrics in before[:-1])
         accepted = make_accepted(before[-1], earlier=earlier)
         conditions = MachineConditions(alpha=0.01, beta=0.05)
         (judged,) = judge(make_measurement(now), parsed, accepted, ENVIRONMENT, "", conditions)
-        found[judged.verdict] += 1 / runs
-    return found
+        rates[judged.verdict] += 1 / runs
+    return rates
 
 
 # Of 1,500 runs at 1 %, at most so many by chance, with a probability of 1 in 10,000.
@@ -477,9 +479,9 @@ def test_a_loss_of_the_limit_rarely_fails(sessions: int) -> None:
 
 def test_unchanged_code_passes_a_wide_budget() -> None:
     """A budget of 0.6 of the baseline passes unchanged code nearly always and never fails it."""
-    found = _rates(1, "throughput >= 0.6 * baseline")
-    assert found[FAIL] == 0
-    assert found[PASS] >= 0.99
+    rates = _rates(1, "throughput >= 0.6 * baseline")
+    assert rates[FAIL] == 0
+    assert rates[PASS] >= 0.99
 
 
 @pytest.mark.parametrize(("sessions", "loss"), [(1, 0.45), (8, 0.3), (30, 0.25)])
@@ -503,8 +505,8 @@ def _judged(
         yardstick=1e-6,
     )
     budget = f"{metric} {'>=' if metric == 'throughput' else '<='} baseline"
-    found = make_measurement({metric: estimate(now)})
-    (judgement,) = judge(found, [parse_budget(budget)], accepted, ENVIRONMENT, "", conditions)
+    measurement = make_measurement({metric: estimate(now)})
+    (judgement,) = judge(measurement, [parse_budget(budget)], accepted, ENVIRONMENT, "", conditions)
     return judgement
 
 
@@ -547,10 +549,10 @@ def test_a_loss_on_the_same_rows(data: str, verdict: Verdict) -> None:
     """How far it would differ on other rows is no noise where the rows are the same."""
     wide = Estimate(0.1, 0.07, 0.13)
     accepted = make_accepted({"loss": wide}, rows=make_rows([1, 0]))
-    found = make_measurement(
+    measurement = make_measurement(
         {"loss": Estimate(0.11, 0.08, 0.14)}, rows=make_rows([1, 0], data=data)
     )
-    (judgement,) = judge(found, [parse_budget("loss <= baseline")], accepted, ENVIRONMENT, "")
+    (judgement,) = judge(measurement, [parse_budget("loss <= baseline")], accepted, ENVIRONMENT, "")
 
     assert judgement.verdict is verdict
 
@@ -561,8 +563,8 @@ def test_sessions_without_the_metric_are_left_out() -> None:
     accepted = make_accepted({"p99": estimate(0.01)}, earlier=(lacking,))
     budget = parse_budget("p99 <= 2 * baseline")
 
-    for found, verdict in ((0.01, PASS), (0.1, FAIL)):
-        measured = make_measurement({"p99": estimate(found)})
+    for p99, verdict in ((0.01, PASS), (0.1, FAIL)):
+        measured = make_measurement({"p99": estimate(p99)})
         (judgement,) = judge(measured, [budget], accepted, ENVIRONMENT, MISSING)
         assert judgement.verdict is verdict
 
@@ -594,25 +596,25 @@ def test_a_goal_that_was_never_reached(
 ) -> None:
     """FAIL with what came nearest: there is no time that would be short enough."""
     why = "never reached 95 %: 93.1 % at best, after epoch 4"
-    found = make_measurement(missed={"train.time_to_accuracy(95%)": why}, invalid="unquiet")
+    measurement = make_measurement(missed={"train.time_to_accuracy(95%)": why}, invalid="unquiet")
 
-    (judgement,) = judge(found, [parse_budget(budget)], baseline, ENVIRONMENT, MISSING)
+    (judgement,) = judge(measurement, [parse_budget(budget)], baseline, ENVIRONMENT, MISSING)
 
     assert (judgement.verdict, judgement.reason) == (FAIL, why)
     assert (judgement.measured, judgement.limit) == (None, limit)
     with pytest.raises(KeyError, match="never reached 95 %"):
-        found["train.time_to_accuracy(0.95)"]
+        measurement["train.time_to_accuracy(0.95)"]
 
 
 def test_a_goal_that_was_reached() -> None:
     """Is a time as others are, by whatever name it is asked for."""
-    found = make_measurement({"train.time_to_accuracy(95%)": estimate(20.0)})
+    measurement = make_measurement({"train.time_to_accuracy(95%)": estimate(20.0)})
     budget = parse_budget("train.time_to_accuracy(0.95) <= 30s")
 
-    (judgement,) = judge(found, [budget], None, ENVIRONMENT, MISSING)
+    (judgement,) = judge(measurement, [budget], None, ENVIRONMENT, MISSING)
 
     assert judgement.verdict is PASS
-    assert found["train.time_to_accuracy(0.95)"].value == 20.0
+    assert measurement["train.time_to_accuracy(0.95)"].value == 20.0
 
 
 @pytest.mark.parametrize("name", ["train.time", "train.time_to_accuracy(95%)"])

@@ -22,12 +22,12 @@ SPREAD = (0.90, 0.93, 0.96, 0.94)
 
 def judged(now: tuple[float, ...], then: tuple[float, ...], budget: str = NO_LOSS) -> Judgement:
     """An accuracy of several seeds against another."""
-    found, base = (
+    measured, base = (
         {"accuracy": Estimate(sum(seeds) / len(seeds), min(seeds) - 0.05, max(seeds))}
         for seeds in (now, then)
     )
     (judgement,) = judge(
-        make_measurement(found, seeds=now),
+        make_measurement(measured, seeds=now),
         [parse_budget(budget)],
         make_accepted(base, seeds=then),
         ENVIRONMENT,
@@ -39,7 +39,7 @@ def judged(now: tuple[float, ...], then: tuple[float, ...], budget: str = NO_LOS
 def test_seed_by_seed_a_small_loss_is_found() -> None:
     """Each seed lost 3 points, give or take: lost among the seeds, clear between the pairs."""
     worse = tuple(
-        one - loss for one, loss in zip(SPREAD, (0.030, 0.032, 0.029, 0.031), strict=True)
+        seed - loss for seed, loss in zip(SPREAD, (0.030, 0.032, 0.029, 0.031), strict=True)
     )
 
     assert judged(worse, SPREAD).verdict is Verdict.FAIL
@@ -49,7 +49,7 @@ def test_seed_by_seed_a_small_loss_is_found() -> None:
 def test_the_interval_is_students_over_the_differences() -> None:
     """Between a loss that it excludes and one that it does not, where scipy has its end."""
     losses = (0.004, -0.006, 0.010, 0.002)
-    now = tuple(one - loss for one, loss in zip(SPREAD, losses, strict=True))
+    now = tuple(seed - loss for seed, loss in zip(SPREAD, losses, strict=True))
     _, high = stats.t.interval(0.95, 3, sum(losses) / 4, stats.sem(losses))
     assert 0.01 < high < 0.1
 
@@ -75,12 +75,12 @@ def test_other_seeds_are_compared_by_their_intervals() -> None:
 
 def test_seeds_travel() -> None:
     """From a measurement to the baseline's file and to the report, and back."""
-    found = make_measurement({"accuracy": Estimate(0.93, 0.9, 0.95)}, seeds=SPREAD)
-    accepted = accept(found, ENVIRONMENT, make_accepted().revision)
+    measurement = make_measurement({"accuracy": Estimate(0.93, 0.9, 0.95)}, seeds=SPREAD)
+    accepted = accept(measurement, ENVIRONMENT, make_accepted().revision)
 
     assert BaselineEntry.from_json(json.loads(json.dumps(accepted.to_json()))).seeds == SPREAD
-    told = json.loads(json.dumps(record_to_json(make_record(measurement=found))))
-    assert record_from_json(told).measurement.seeds == SPREAD
+    value = json.loads(json.dumps(record_to_json(make_record(measurement=measurement))))
+    assert record_from_json(value).measurement.seeds == SPREAD
 
 
 def test_what_has_no_seeds_is_written_as_before() -> None:

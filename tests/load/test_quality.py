@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from builders import make_samples, tally_of
+from builders import make_samples, totals_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ def closed_loop(milliseconds: np.ndarray) -> LoadTotals:
     """One request a call, back to back, with these service times."""
     done = np.cumsum(milliseconds * 1e6).astype(np.int64)
     begun = np.concatenate([[0], done[:-1]])
-    return tally_of(
+    return totals_of(
         make_samples(
             [1] * len(done), done.tolist(), dispatched_ns=begun.tolist(), intended_ns=begun.tolist()
         )
@@ -70,7 +70,7 @@ def open_loop(service_ms: float) -> LoadTotals:
         dispatched_ns=(done - int(service_ms * 1e6)).tolist(),
         intended_ns=due.tolist(),
     )
-    return tally_of(samples, seconds=1.0)
+    return totals_of(samples, seconds=1.0)
 
 
 def test_keeping_up_is_not_mentioned() -> None:
@@ -116,7 +116,7 @@ def test_text_by_hand() -> None:
         intended_ns=[0, 1 * MS, 2 * MS, 11 * MS],
     )
     # Queues: 4, 3, 2 and 1 ms; service: 6 and 8 ms.
-    assert diagnose(tally_of(samples), 1.5) == (
+    assert diagnose(totals_of(samples), 1.5) == (
         "median 2.5 ms in the queue and 7 ms in the target, 2.0 requests a call, "
         "replica 70 % busy, 1.50 cores busy"
     )
@@ -137,12 +137,12 @@ def test_waiting_is_told_from_computing(service_ms: int, busy_cores: float, *, w
     samples = make_samples(
         [1] * 10, [start + service_ms * MS for start in starts], dispatched_ns=starts
     )
-    assert ("rather than computes" in diagnose(tally_of(samples), busy_cores)) is waits
+    assert ("rather than computes" in diagnose(totals_of(samples), busy_cores)) is waits
 
 
 def test_an_instant() -> None:
     """A run that took no time is described, not divided by."""
-    assert diagnose(tally_of(make_samples([1], [0])), 0.0).startswith("median 0 ns")
+    assert diagnose(totals_of(make_samples([1], [0])), 0.0).startswith("median 0 ns")
 
 
 @pytest.mark.parametrize(
@@ -161,13 +161,13 @@ def test_an_instant() -> None:
 def test_bound(calls: int, late_ns: list[int], *, late: bool) -> None:
     """More than one call in a hundred woken more than 1 ms late spoils the run."""
     samples = make_samples([1] * calls, list(range(1, calls + 1)), late_ns=late_ns)
-    assert bool(lateness(tally_of(samples))) is late
+    assert bool(lateness(totals_of(samples))) is late
 
 
 def test_text() -> None:
     """The reason names how many calls were late and the worst of them."""
     samples = make_samples([1] * 50, list(range(1, 51)), late_ns=[2 * MS, 30 * MS, 0])
-    text = lateness(tally_of(samples))
+    text = lateness(totals_of(samples))
     assert "for 2 of 50 calls" in text
     assert "worst 30 ms" in text
 
@@ -177,5 +177,5 @@ def test_a_busy_target_is_not_late(late_ns: list[int], calls: int) -> None:
     """Only waking counts: however long requests queue, the run is as valid as its wake-ups are."""
     quick = make_samples([1] * calls, [1] * calls, late_ns=late_ns)
     slow = make_samples([1] * calls, [10**12] * calls, late_ns=late_ns)
-    assert lateness(tally_of(quick)) == lateness(tally_of(slow))
-    assert bool(lateness(tally_of(quick))) is (sum(ns > MS for ns in late_ns) > calls / 100)
+    assert lateness(totals_of(quick)) == lateness(totals_of(slow))
+    assert bool(lateness(totals_of(quick))) is (sum(ns > MS for ns in late_ns) > calls / 100)

@@ -72,17 +72,17 @@ def test_text(setting: Scenario | Serving, text: str) -> None:
     ],
 )
 def test_equal_settings_have_equal_texts(
-    one: Scenario | Serving, other: Scenario | Serving
+    first: Scenario | Serving, second: Scenario | Serving
 ) -> None:
     """Settings that are equal read equal, since baselines are told apart by the text."""
-    assert one == other
-    assert str(one) == str(other)
+    assert first == second
+    assert str(first) == str(second)
 
 
 @given(st.floats(1e-3, 1e6), st.floats(1e-3, 1e6))
-def test_different_settings_have_different_texts(one: float, other: float) -> None:
+def test_different_settings_have_different_texts(first: float, second: float) -> None:
     """Settings that differ read differently, however little it is."""
-    assert (str(Server(rate=one)) == str(Server(rate=other))) is (one == other)
+    assert (str(Server(rate=first)) == str(Server(rate=second))) is (first == second)
 
 
 @pytest.mark.parametrize("clients", [0, -1, 1.5, True, "64", None, float("nan")])

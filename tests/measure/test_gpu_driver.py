@@ -29,7 +29,7 @@ class FakeNvml:
     mute: bool = False
     reasons: int = 0
     name: str | bytes = "H200"
-    asked: list[str] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
     NVMLError: type[Exception] = DriverError
     NVML_CLOCK_SM: int = 1
 
@@ -82,7 +82,7 @@ class FakeNvml:
         return [SimpleNamespace(pid=42, usedGpuMemory=None)]
 
     def _ask(self, what: str) -> None:
-        self.asked.append(what)
+        self.queries.append(what)
         if self.mute:
             raise DriverError
 
@@ -122,7 +122,7 @@ def test_what_the_driver_does_not_tell_is_none() -> None:
     library = FakeNvml(mute=True)
 
     assert look(library) == (GpuReading(0, "H200", None, None, None, frozenset(), frozenset()),)
-    assert library.asked == ["utilisation", "memory", "clock", "reasons", "processes"]
+    assert library.queries == ["utilisation", "memory", "clock", "reasons", "processes"]
 
 
 def test_without_a_driver_or_a_gpu_there_is_nothing() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from builders import ENVIRONMENT
-from fakes import FakeClock, FakeProgress, TimedTarget, fake_bench
+from fakes import FakeClock, FakeProgress, TimedTarget, fake_instruments
 from queues import fixed_service_share, random_service_limit
 
 from pytest_dlperf.config.budgets import LatencyLimit, parse_limit
@@ -44,7 +44,7 @@ def measured(
     held = parse_limit(limit) if isinstance(limit, str) else limit
     given = {"serving": Serving(1), **options}
     data = as_data((INPUTS, labels))
-    instruments = fake_bench(target.clock)
+    instruments = fake_instruments(target.clock)
     return measure_max_rate(
         target, data, plan([Options(**given)]), instruments, held, test="t", name=""
     )
@@ -214,7 +214,7 @@ def test_windows_are_long_enough_for_the_limit() -> None:
 def test_each_rate_is_announced() -> None:
     """The progress display shows which rate is tried."""
     target = fixed()
-    instruments = replace(fake_bench(target.clock), progress=FakeProgress())
+    instruments = replace(fake_instruments(target.clock), progress=FakeProgress())
     data = as_data((INPUTS, LABELS))
     the_plan = plan([Options(serving=Serving(1), duration=5.0)])
     measure_max_rate(

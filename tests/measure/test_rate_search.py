@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from builders import tally_of
+from builders import totals_of
 from hypothesis import given
 from hypothesis import strategies as st
 from queues import random_service_limit, single_server
@@ -185,7 +185,9 @@ def test_how_often_the_answer_is_right(utilisation: float) -> None:
 
     def run(rate: float, number: int) -> Attainment:
         del number
-        return within_limit(tally_of(single_server(rate, service_rate, seconds, random), slo=limit))
+        return within_limit(
+            totals_of(single_server(rate, service_rate, seconds, random), slo=limit)
+        )
 
     right, widths = 0, []
     for _ in range(40):

@@ -203,7 +203,7 @@ def test_slots_of_one_number_ask_the_same() -> None:
         seen.append((clock.now - begun, batch[:, 0].tolist()))
         return batch
 
-    asked = []
+    sent = []
     options = Options(scenario=Server(800), serving=Serving(max_batch_size=4))
     with slots_of(target, options, clock) as runner:
         target.mood = mood
@@ -211,11 +211,11 @@ def test_slots_of_one_number_ask_the_same() -> None:
             seen.clear()
             begun = clock.now
             runner.slot(0.05, number)
-            asked.append(list(seen))
+            sent.append(list(seen))
 
-    assert asked[0] == asked[1]
-    assert [rows for _, rows in asked[2]] != [rows for _, rows in asked[0]]
-    assert [when for when, _ in asked[2]] != [when for when, _ in asked[0]]
+    assert sent[0] == sent[1]
+    assert [rows for _, rows in sent[2]] != [rows for _, rows in sent[0]]
+    assert [when for when, _ in sent[2]] != [when for when, _ in sent[0]]
 
 
 def test_all_rows_come_up() -> None:

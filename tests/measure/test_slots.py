@@ -117,7 +117,7 @@ def test_latencies_count_from_when_requests_were_due() -> None:
         [2, 2, 2, 2],
         [10 * MILLISECOND, 11 * MILLISECOND, 12 * MILLISECOND, 13 * MILLISECOND],
         dispatched_ns=[9 * MILLISECOND, 10 * MILLISECOND, 11 * MILLISECOND, 12 * MILLISECOND],
-        intended_ns=[one * MILLISECOND for one in due],
+        intended_ns=[when * MILLISECOND for when in due],
     )
 
     slot = slot_of(samples, 0.0105, latencies=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from builders import estimate, make_measurement
-from fakes import FakeClock, FakeMeter, FakeProgress, TimedTarget, fake_bench
+from fakes import FakeClock, FakeMeter, FakeProgress, TimedTarget, fake_instruments
 
 from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.config.options import Options
@@ -111,7 +111,7 @@ def swept(
     """Sweep with batches of 8, a second each."""
     the_plan = plan([Options(serving=Serving(8), duration=1.0)])
     data = as_data((INPUTS, LABELS))
-    instruments = instruments or fake_bench(target.clock)
+    instruments = instruments or fake_instruments(target.clock)
     return measure_sweep(target, data, the_plan, instruments, clients=clients, test="test")
 
 
@@ -134,7 +134,7 @@ def test_the_curve_of_batches_of_eight() -> None:
 def test_a_target_is_made_ready_once() -> None:
     """Compiled, asked alone and warmed up before the first point, and never again."""
     target = TimedTarget(FakeClock(), lambda _: MILLISECOND)
-    instruments = fake_bench(target.clock)
+    instruments = fake_instruments(target.clock)
     swept(target, (1, 4), instruments)
 
     assert isinstance(instruments.progress, FakeProgress)

@@ -123,8 +123,8 @@ def test_round_trip(baseline: Baseline) -> None:
 
 def test_measurements_are_sorted() -> None:
     """Measurements stand in the order of their names, whichever was recorded first."""
-    one, other = make_accepted(), make_accepted()
-    value = Baseline("t", {"b": one, "": other, "a": one}).to_json(MACHINE)
+    first, second = make_accepted(), make_accepted()
+    value = Baseline("t", {"b": first, "": second, "a": first}).to_json(MACHINE)
     assert list(value["measurements"]) == ["", "a", "b"]  # type: ignore[call-overload]
 
 
@@ -190,7 +190,7 @@ def test_a_session_follows_what_is_stored_by_now() -> None:
 
     following = meant.following(stored)
 
-    assert [one.revision.commit for one in following.sessions] == ["a", "b", "c"]
+    assert [session.revision.commit for session in following.sessions] == ["a", "b", "c"]
     assert following.following(following) == following
     assert third.following(stored) == third
     assert meant.following(None) == meant

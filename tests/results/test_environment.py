@@ -97,14 +97,14 @@ def test_changes(field: str, severity: str) -> None:
 
 
 @given(_ENVIRONMENTS, _ENVIRONMENTS)
-def test_changes_are_what_differs(one: Environment, other: Environment) -> None:
+def test_changes_are_what_differs(now: Environment, base: Environment) -> None:
     """Nothing is said of equal environments, and each field that differs once."""
     fields = [f.name for f in dataclasses.fields(Environment)]
-    differing = [f for f in fields if getattr(one, f) != getattr(other, f)]
-    changes = one.changes(other)
+    differing = [f for f in fields if getattr(now, f) != getattr(base, f)]
+    changes = now.changes(base)
     said = [*changes["blocking"], *changes["warning"]]
     assert sorted(text.split(" ", 1)[0] for text in said) == sorted(differing)
-    assert one.changes(one) == {"blocking": (), "warning": ()}
+    assert now.changes(now) == {"blocking": (), "warning": ()}
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ def _series(points: int) -> st.SearchStrategy[Series]:
     def column(numbers: st.SearchStrategy[float | None]) -> st.SearchStrategy[tuple[object, ...]]:
         return st.lists(numbers, min_size=points, max_size=points).map(tuple)
 
-    some = column(st.none() | _NUMBERS)
-    return st.builds(Series, column(_NUMBERS), column(_NUMBERS), some, some, some)
+    optional = column(st.none() | _NUMBERS)
+    return st.builds(Series, column(_NUMBERS), column(_NUMBERS), optional, optional, optional)
 
 
 _METRICS = st.dictionaries(st.sampled_from(list(METRICS)), _estimates(_EXACT))
@@ -195,9 +195,9 @@ def test_missing_field(field: str) -> None:
 def test_what_reports_draw_from_by_hand() -> None:
     """Batch sizes, utilisation and series are plain columns and keys."""
     series = Series((0.0, 0.1), (5.0, 0.0), (1e-3, None), (2e-3, None), (0.0, None))
-    found = make_measurement(batch_sizes={8: 3}, utilisation=(0.5,), series=series)
+    measurement = make_measurement(batch_sizes={8: 3}, utilisation=(0.5,), series=series)
 
-    value = record_to_json(make_record(measurement=found))
+    value = record_to_json(make_record(measurement=measurement))
 
     assert value["batch_sizes"] == {"8": 3}
     assert value["utilisation"] == [0.5]
@@ -215,14 +215,14 @@ def _own_record() -> Record:
     for name in ("ndcg", "recall"):
         define(users_metric(name, "share", "higher", 0.02))
     scores = RowScores("d", {"ndcg": np.array([0.5, 0.25, np.nan])})
-    found = make_measurement(
+    measurement = make_measurement(
         {"ndcg": Estimate(0.375, 0.25, 0.5)},
         scores=scores,
         refused={"recall": "no request was answered well"},
         missed={"train.time_to_accuracy(95%)": "never reached 95 %"},
     )
     verdict = make_judgement(Verdict.FAIL, budget="recall >= 1%", metric="recall")
-    return make_record(verdict, measurement=found)
+    return make_record(verdict, measurement=measurement)
 
 
 @pytest.mark.usefixtures("own_metrics")

@@ -34,7 +34,7 @@ def _metrics(own_metrics: None) -> None:
 def scores_of(ndcg: Sequence[float], data: str = "d", **others: Sequence[float]) -> RowScores:
     """Scores of one metric, and of others."""
     given = {"ndcg": ndcg, **others}
-    return RowScores(data, {name: np.array(one, float) for name, one in given.items()})
+    return RowScores(data, {name: np.array(column, float) for name, column in given.items()})
 
 
 def written(scores: RowScores) -> dict[str, Any]:
@@ -44,7 +44,9 @@ def written(scores: RowScores) -> dict[str, Any]:
 
 
 def _columns(rows: int) -> st.SearchStrategy[tuple[list[float], list[float]]]:
-    return st.tuples(*(st.lists(one, min_size=rows, max_size=rows) for one in (_SHARES, _ANY)))
+    return st.tuples(
+        *(st.lists(scores, min_size=rows, max_size=rows) for scores in (_SHARES, _ANY))
+    )
 
 
 # The metrics are the same for all examples.
@@ -84,7 +86,7 @@ def test_pairs_are_of_rows_that_both_answered() -> None:
 
     both = now.pairs(base, "ndcg")
     assert both is not None
-    assert [one.tolist() for one in both] == [[0.25, 1.0], [0.75, 0.0]]
+    assert [side.tolist() for side in both] == [[0.25, 1.0], [0.75, 0.0]]
     for other in (
         scores_of([0.75, 0.5, nan, 0.0], data="other"),
         scores_of([0.75, 0.5, nan]),

@@ -55,9 +55,9 @@ def test_two_stretches_of_time() -> None:
 
 def test_consumption_by_hand() -> None:
     """Processor time a request, memory in the end and at the most, and the shares of others."""
-    found = consumption(Usage(8, 12, 1, 20), 1.6, [100, 300, 200], requests=4000)
+    used_by_run = consumption(Usage(8, 12, 1, 20), 1.6, [100, 300, 200], requests=4000)
 
-    assert found == Consumption(
+    assert used_by_run == Consumption(
         cpu_per_request=0.002,
         busy_cores=1.6,
         resident_bytes=200,
@@ -69,9 +69,9 @@ def test_consumption_by_hand() -> None:
 
 def test_a_short_run_says_nothing_of_others() -> None:
     """Below a second of processor time the counters are too coarse for shares."""
-    found = consumption(Usage(0.4, 0.9, 0, 0.9), 1.0, [100], requests=1)
+    used_by_run = consumption(Usage(0.4, 0.9, 0, 0.9), 1.0, [100], requests=1)
 
-    assert (found.others, found.stolen) == (None, None)
+    assert (used_by_run.others, used_by_run.stolen) == (None, None)
 
 
 @pytest.mark.parametrize(

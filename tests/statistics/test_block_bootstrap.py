@@ -40,11 +40,11 @@ def test_ratio_by_hand() -> None:
 )
 def test_ratio_scales(numerators: np.ndarray, denominators: np.ndarray) -> None:
     """Counting in other units only scales the estimate, which lies inside its interval."""
-    one = ratio_of_sums(numerators, denominators)
-    other = ratio_of_sums(numerators * 8, denominators * 2)
-    assert 0 <= one.low <= one.value <= one.high
-    assert one.value == pytest.approx(numerators.sum() / denominators.sum())
-    assert (other.value, other.high) == pytest.approx((4 * one.value, 4 * one.high))
+    ratio = ratio_of_sums(numerators, denominators)
+    scaled = ratio_of_sums(numerators * 8, denominators * 2)
+    assert 0 <= ratio.low <= ratio.value <= ratio.high
+    assert ratio.value == pytest.approx(numerators.sum() / denominators.sum())
+    assert (scaled.value, scaled.high) == pytest.approx((4 * ratio.value, 4 * ratio.high))
 
 
 def test_ratio_covers() -> None:

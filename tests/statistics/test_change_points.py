@@ -63,9 +63,9 @@ def test_the_false_alarm_rate_is_what_is_asked_for(n: int) -> None:
 @pytest.mark.parametrize(("kind", "least"), [("normal", 27), ("heavy", 25)])
 def test_a_step_is_found_and_placed(kind: str, least: int) -> None:
     """A step of 4 % in a noise of 3 % is found in all of 30 histories, mostly within 10 runs."""
-    found = [_steps(_stepped(seed, kind=kind)) for seed in range(30)]
+    histories = [_steps(_stepped(seed, kind=kind)) for seed in range(30)]
 
-    nearest = [min(steps, key=lambda step: abs(step.at - 300)) for steps in found if steps]
+    nearest = [min(steps, key=lambda step: abs(step.at - 300)) for steps in histories if steps]
     assert len(nearest) == 30
     assert sum(abs(step.at - 300) <= 10 for step in nearest) >= least
     assert sum(step.low <= 300 <= step.high for step in nearest) >= 27
@@ -93,15 +93,15 @@ def test_a_step_is_found_in_moods() -> None:
 @pytest.mark.parametrize("step", [0.12, -0.12])
 def test_the_last_five_runs(step: float) -> None:
     """A clear change is seen as soon as five runs show it, without waiting for more."""
-    found = [_steps(_stepped(seed, 100, 100 - SHORTEST, step)) for seed in range(20)]
-    assert sum(bool(steps) for steps in found) >= 18
-    assert all(steps[-1].at >= 93 for steps in found if steps)
+    histories = [_steps(_stepped(seed, 100, 100 - SHORTEST, step)) for seed in range(20)]
+    assert sum(bool(steps) for steps in histories) >= 18
+    assert all(steps[-1].at >= 93 for steps in histories if steps)
 
 
 def test_a_large_step_among_few_runs() -> None:
     """Twenty runs are enough for a step that everybody sees, whatever their noise looks like."""
-    found = [[step.at for step in _steps(_stepped(seed, 20, 12, 0.3))] for seed in range(60)]
-    assert found.count([12]) >= 54
+    histories = [[step.at for step in _steps(_stepped(seed, 20, 12, 0.3))] for seed in range(60)]
+    assert histories.count([12]) >= 54
 
 
 def test_up_and_down_again() -> None:
@@ -120,12 +120,12 @@ def test_up_and_down_again() -> None:
 
 def test_steps_beside_one_another_keep_their_order() -> None:
     """Of a staircase, each stair is found, and no place is beyond that of the next."""
-    found = []
+    histories = []
     for seed in range(12):
         steps = _steps(np.repeat(np.arange(5) * 0.2, 12) + _noise(seed, 60))
-        found.append([step.at for step in steps])
-        assert found[-1] == sorted(found[-1])
-    assert found.count([12, 24, 36, 48]) >= 10
+        histories.append([step.at for step in steps])
+        assert histories[-1] == sorted(histories[-1])
+    assert histories.count([12, 24, 36, 48]) >= 10
 
 
 def test_wild_values_are_no_steps() -> None:

@@ -73,9 +73,9 @@ def test_nothing_ever_happens() -> None:
 
     assert log_evidence(same, 0.05)[-1] == 0.0
     assert log_evidence(same, 0.04)[-1] > math.log(100)
-    found = interval(same)
-    assert found.value == pytest.approx(0.05)
-    assert found.high - found.low < 1e-6
+    bounds = interval(same)
+    assert bounds.value == pytest.approx(0.05)
+    assert bounds.high - bounds.low < 1e-6
 
 
 def test_many_zeros_then_something() -> None:
@@ -99,8 +99,8 @@ def test_the_peak_stays() -> None:
 @given(RATIOS)
 def test_hodges_lehmann_is_the_median_of_walsh_averages(d: np.ndarray) -> None:
     """As counted one by one."""
-    one, other = np.tril_indices(len(d))
-    plainly = np.median((d[one] + d[other]) / 2)
+    row, column = np.tril_indices(len(d))
+    plainly = np.median((d[row] + d[column]) / 2)
 
     assert hodges_lehmann(d) == pytest.approx(plainly, abs=1e-9)
 
@@ -112,14 +112,14 @@ def test_the_interval_is_what_the_evidence_has_not_refuted(
 ) -> None:
     """A grid of 50 values about the interval is kept inside of it, and refuted outside."""
     d = noisy(blocks, loss, seed)
-    found = interval(d)
-    width = found.high - found.low
+    bounds = interval(d)
+    width = bounds.high - bounds.low
     enough = math.log(2 / 0.05)
 
-    for theta in np.linspace(found.low - width, found.high + width, 50).tolist():
+    for theta in np.linspace(bounds.low - width, bounds.high + width, 50).tolist():
         kept = max(log_evidence(d, theta)[-1], log_evidence(-d, -theta)[-1]) < enough
-        edge = min(abs(theta - found.low), abs(theta - found.high))
-        assert kept == (found.low < theta < found.high) or edge < 0.01 * width
+        edge = min(abs(theta - bounds.low), abs(theta - bounds.high))
+        assert kept == (bounds.low < theta < bounds.high) or edge < 0.01 * width
 
 
 def test_the_interval_narrows() -> None:
@@ -135,19 +135,19 @@ def test_the_interval_narrows() -> None:
 
 def test_few_blocks_bound_nothing() -> None:
     """An end that the evidence leaves open is a millionfold from the point."""
-    found = interval(np.array([0.01, 0.02, 0.03]))
+    bounds = interval(np.array([0.01, 0.02, 0.03]))
 
-    assert found.low == pytest.approx(0.02 - FARTHEST)
-    assert found.high == pytest.approx(0.02 + FARTHEST)
+    assert bounds.low == pytest.approx(0.02 - FARTHEST)
+    assert bounds.high == pytest.approx(0.02 + FARTHEST)
 
 
 def test_the_point_gives_way_to_the_evidence() -> None:
     """Where early blocks were calm and later ones wild, the interval still holds its point."""
     d = np.concatenate([np.full(40, 1e-4), np.linspace(-3, -1, 60)])
 
-    found = interval(d)
+    bounds = interval(d)
 
-    assert found.low <= found.value <= found.high
+    assert bounds.low <= bounds.value <= bounds.high
 
 
 @pytest.mark.parametrize("shift", [-0.3, 0.07])

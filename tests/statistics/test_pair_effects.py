@@ -62,10 +62,10 @@ def test_without_a_prior_it_is_students_interval(pairs: int, tail: float) -> Non
 
 def test_one_pair_reaches_as_far_as_the_prior() -> None:
     """`t(0.95, 4) 2 %` with the prior; without one, nobody knows how far."""
-    one = np.array([0.1])
+    pair = np.array([0.1])
 
-    assert Spread(0.02, 4).reach(one, 0.05) == pytest.approx(0.02 * stats.t.ppf(0.95, 4))
-    assert NOTHING_KNOWN.reach(one, 0.05) == math.inf
+    assert Spread(0.02, 4).reach(pair, 0.05) == pytest.approx(0.02 * stats.t.ppf(0.95, 4))
+    assert NOTHING_KNOWN.reach(pair, 0.05) == math.inf
 
 
 @pytest.mark.parametrize("pairs", [1, 2, 5])
@@ -125,23 +125,23 @@ def test_the_tails_of_latencies_differ_more() -> None:
 
 def test_what_measuring_left_is_joined_by_squares() -> None:
     """2 % between launches and errors of 1 and 2 %, whose mean square is 2.5 / 10,000."""
-    found = spread_of(METRICS["throughput"], np.array([0.01, 0.02]))
+    spread = spread_of(METRICS["throughput"], np.array([0.01, 0.02]))
 
-    assert found.noise == pytest.approx(math.sqrt(0.0004 + 0.00025))
-    assert found.freedom == PRIOR_FREEDOM
+    assert spread.noise == pytest.approx(math.sqrt(0.0004 + 0.00025))
+    assert spread.freedom == PRIOR_FREEDOM
 
 
 def test_what_is_excluded_is_beyond_the_upper_end() -> None:
     """By SciPy's one-sided t-test of one sample, without a prior."""
     random = np.random.default_rng(0)
-    found = []
+    decisions = []
     for _ in range(200):
         effects = random.normal(0.02, 0.02, 4)
         plainly = stats.ttest_1samp(effects, FIVE, alternative="less").pvalue < 0.05
         assert excludes(effects, FIVE, 0.05, NOTHING_KNOWN) == plainly
-        found.append(plainly)
+        decisions.append(plainly)
 
-    assert 0 < sum(found) < 200
+    assert 0 < sum(decisions) < 200
 
 
 @given(effects_of_pairs, st.floats(0.001, 0.2), st.floats(0.0, 0.1))
@@ -167,16 +167,16 @@ def test_a_look_is_a_t_test_at_its_share(pairs: int, allowed: float) -> None:
     """Without a prior and first pairs: SciPy's tests at 60, 25 and 15 % of 5 %, FAIL first."""
     random = np.random.default_rng(pairs)
     level = 0.05 * SPENT[pairs]
-    found = []
+    decisions = []
     for _ in range(150):
         fresh = random.normal(random.choice([0.0, 0.03, 0.08]), 0.02, pairs)
         loss = stats.ttest_1samp(fresh, allowed, alternative="greater").pvalue < level
         no_loss = stats.ttest_1samp(fresh, FIVE, alternative="less").pvalue < level
         expected = "FAIL" if loss else "PASS" if no_loss else None
         assert opinion(fresh, allowed=allowed) == expected
-        found.append(expected)
+        decisions.append(expected)
 
-    assert set(found) == {"FAIL", "PASS", None}
+    assert set(decisions) == {"FAIL", "PASS", None}
 
 
 @pytest.mark.parametrize("pairs", sorted({*range(12)} - set(LOOKS)))
@@ -268,11 +268,11 @@ def test_pairs_are_joined_with_the_blocks() -> None:
     """By squares, each side by itself: 3 % down and 1 % up, with 4 % for a pair."""
     known = Spread(0.04 / stats.norm.ppf(0.975), 10**9)
 
-    found = with_pair_effects(Estimate(0.05, 0.02, 0.06), np.array([0.05]), known)
+    widened = with_pair_effects(Estimate(0.05, 0.02, 0.06), np.array([0.05]), known)
 
-    assert found.value == 0.05
-    assert found.low == pytest.approx(0.0, abs=1e-9)
-    assert found.high == pytest.approx(0.05 + math.hypot(0.01, 0.04))
+    assert widened.value == 0.05
+    assert widened.low == pytest.approx(0.0, abs=1e-9)
+    assert widened.high == pytest.approx(0.05 + math.hypot(0.01, 0.04))
     halved = with_pair_effects(Estimate(0.05, 0.05, 0.05), np.full(4, 0.05), known)
     assert halved.high - 0.05 == pytest.approx(0.04 / 2)
 
@@ -282,9 +282,9 @@ def test_pairs_alone_are_a_t_interval() -> None:
     effects = np.array([0.01, 0.03, 0.05, 0.07, 0.09])
     low, high = stats.t.interval(0.95, 4, 0.05, stats.sem(effects))
 
-    found = with_pair_effects(Estimate(0.05, 0.05, 0.05), effects, NOTHING_KNOWN)
+    widened = with_pair_effects(Estimate(0.05, 0.05, 0.05), effects, NOTHING_KNOWN)
 
-    assert (found.low, found.high) == pytest.approx((low, high))
+    assert (widened.low, widened.high) == pytest.approx((low, high))
 
 
 @given(effects_of_pairs, st.floats(-0.2, 0.2), st.floats(0.0, 0.2), st.floats(0.0, 0.2))
@@ -292,11 +292,11 @@ def test_no_side_becomes_narrower(
     effects: np.ndarray, value: float, down: float, up: float
 ) -> None:
     """Nor does the point move."""
-    found = with_pair_effects(Estimate(value, value - down, value + up), effects, Spread())
+    widened = with_pair_effects(Estimate(value, value - down, value + up), effects, Spread())
 
-    assert found.low < value - down + 1e-12
-    assert found.value == value
-    assert found.high > value + up - 1e-12
+    assert widened.low < value - down + 1e-12
+    assert widened.value == value
+    assert widened.high > value + up - 1e-12
 
 
 def test_the_spread_of_launches() -> None:

@@ -68,10 +68,12 @@ def test_paired_loss_has_two_sides(counts: tuple[int, int, int]) -> None:
     """Whoever is called the base, the same evidence is found, with the sign turned."""
     only_base, only_candidate, agreed = counts
     rows = only_base + only_candidate + agreed
-    one = paired_loss(only_base, only_candidate, rows)
-    other = paired_loss(only_candidate, only_base, rows)
-    assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low))
-    assert one.low <= one.value <= one.high
+    there = paired_loss(only_base, only_candidate, rows)
+    back = paired_loss(only_candidate, only_base, rows)
+    assert (there.value, there.low, there.high) == pytest.approx(
+        (-back.value, -back.high, -back.low)
+    )
+    assert there.low <= there.value <= there.high
 
 
 @pytest.mark.parametrize("rows", [30, 60])
@@ -268,7 +270,7 @@ def test_more_losses_never_help(
     before, after = (
         order[
             accuracy_decision(
-                only_base + one,
+                only_base + more,
                 only_candidate,
                 rows,
                 allowed=allowed,
@@ -277,7 +279,7 @@ def test_more_losses_never_help(
                 beta=0.05,
             )
         ]
-        for one in (0, 1)
+        for more in (0, 1)
     )
     assert before <= after
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import make_samples, tally_of
+from builders import make_samples, totals_of
 from queues import random_service_limit, single_server
 
 from pytest_dlperf.measure.rate_search import within_limit
@@ -30,7 +30,7 @@ def test_the_interval_covers_where_requests_queue(utilisation: float, requests: 
     covered = plainly = 0
     for _ in range(200):
         samples = single_server(utilisation, 1.0, requests / utilisation, random)
-        seen = within_limit(tally_of(samples, slo=limit))
+        seen = within_limit(totals_of(samples, slo=limit))
         share = seen.share(0.95)
         assert share is not None
         plain = wilson(seen.within.sum(), seen.requests)
@@ -83,7 +83,7 @@ def test_counts_of_a_run() -> None:
     """
     done = [(call + 1) * MILLISECOND for call in range(20)]
 
-    seen = within_limit(tally_of(make_samples([1] * 20, done), slo=0.013))
+    seen = within_limit(totals_of(make_samples([1] * 20, done), slo=0.013))
 
     assert seen.total.tolist() == [1] * 19
     assert seen.within.tolist() == [1] * 12 + [0] * 7
@@ -95,7 +95,7 @@ def test_bad_answers_are_not_within() -> None:
     done = [(call + 1) * MILLISECOND for call in range(20)]
     outcome = [0] * 10 + [1] * 10
 
-    seen = within_limit(tally_of(make_samples([1] * 20, done, outcome=outcome), slo=1.0))
+    seen = within_limit(totals_of(make_samples([1] * 20, done, outcome=outcome), slo=1.0))
 
     assert seen.within.sum() == 9
 
@@ -104,7 +104,7 @@ def test_unfinished_requests_are_not_within() -> None:
     """What was still waiting at the end counts against the last block."""
     done = [(call + 1) * MILLISECOND for call in range(20)]
 
-    seen = within_limit(tally_of(make_samples([1] * 20, done, unfinished=30), slo=1.0))
+    seen = within_limit(totals_of(make_samples([1] * 20, done, unfinished=30), slo=1.0))
 
     assert seen.total.tolist() == [1] * 18 + [31]
     assert seen.requests == 49
@@ -118,7 +118,7 @@ def test_rejected_requests_count_where_others_waited() -> None:
     due = [*calm[:10], *(end - 5 * MILLISECOND for end in done[10:12]), *calm[12:]]
     samples = make_samples([1] * 20, done, dispatched_ns=calm, intended_ns=due, rejected=8)
 
-    seen = within_limit(tally_of(samples, slo=1.0))
+    seen = within_limit(totals_of(samples, slo=1.0))
 
     assert seen.total.tolist() == [1] * 9 + [5, 5] + [1] * 8
     assert seen.within.sum() == 19
@@ -128,8 +128,8 @@ def test_a_long_run_says_the_same() -> None:
     """Folded into counts, a run's requests are within the limit, and early, as one by one."""
     samples = single_server(800, 1000.0, 5.0, np.random.default_rng(2))
 
-    each = within_limit(tally_of(samples, slo=0.01))
-    folded = within_limit(tally_of(samples, slo=0.01, exact=100))
+    each = within_limit(totals_of(samples, slo=0.01))
+    folded = within_limit(totals_of(samples, slo=0.01, exact=100))
 
     assert folded.total.sum() == pytest.approx(each.total.sum(), rel=0.01)
     assert folded.within.sum() == pytest.approx(each.within.sum(), rel=0.01)
@@ -143,7 +143,7 @@ def test_no_good_answer_at_all() -> None:
     samples = make_samples([1] * 20, done, outcome=[1] * 20)
 
     for exact in (1000, 5):
-        seen = within_limit(tally_of(samples, slo=1.0, exact=exact))
+        seen = within_limit(totals_of(samples, slo=1.0, exact=exact))
         assert seen.requests >= 18
         assert not seen.within.any()
         assert not seen.early.any()
