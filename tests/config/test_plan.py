@@ -88,6 +88,22 @@ def test_offline_has_no_latency(name: str) -> None:
         plan([Options(budgets=budgets)]).override(Options(scenario=Offline()))
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (Options(budgets=("goodput >= 5/s",)), "say which: slo="),
+        (
+            Options(scenario=ClosedLoop(8), serving=Serving(queue_limit=4)),
+            "needs requests that come by themselves",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other(options: Options, problem: str) -> None:
+    """Goodput needs a limit, and in a closed loop no more requests wait than there are clients."""
+    with pytest.raises(UsageError, match=problem):
+        plan([options])
+
+
 def test_offline_with_other_budgets() -> None:
     """Offline() takes budgets on what it measures."""
     made = plan([Options(budgets=("throughput >= 5/s", "accuracy >= 9%"), scenario=Offline())])

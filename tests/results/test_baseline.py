@@ -55,6 +55,7 @@ _UNANCHORED = st.builds(
     serving=st.text(),
     sessions=st.lists(_SESSIONS, min_size=1, max_size=4).map(tuple),
     rows=_ROWS,
+    seeds=st.lists(st.sampled_from([0.5, 0.75]), max_size=3).map(tuple),
 )
 
 
@@ -112,7 +113,7 @@ def test_round_trip(baseline: Baseline) -> None:
         for read, written in zip(now.sessions, was.sessions, strict=True):
             _assert_like(read, written)
         assert (now.anchor is None) is (was.anchor is None)
-        assert now.changes == was.changes
+        assert (now.changes, now.seeds) == (was.changes, was.seeds)
         if now.anchor is not None and was.anchor is not None:
             _assert_like(now.anchor, was.anchor)
         assert (now.rows is None) is (was.rows is None)

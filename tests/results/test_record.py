@@ -81,6 +81,7 @@ _MEASUREMENTS = st.builds(
     hung=st.text(),
     batch_sizes=st.dictionaries(st.integers(1, 10**6), st.integers(1, 10**9), max_size=3),
     utilisation=st.lists(_NUMBERS, max_size=3).map(tuple),
+    seeds=st.lists(_NUMBERS, max_size=3).map(tuple),
     series=st.integers(0, 3).flatmap(_series),
     usage=st.none()
     | st.builds(

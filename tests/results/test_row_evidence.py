@@ -1,4 +1,4 @@
-"""Row scores: what users' metrics say of each row, as files hold it."""
+"""Evidence of rows: the scores of users' metrics and the bits of accuracy, as files hold them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from builders import make_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_dlperf.metrics import define, users_metric
-from pytest_dlperf.results.row_evidence import RowScores
+from pytest_dlperf.results.row_evidence import Rows, RowScores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,7 @@ def _columns(rows: int) -> st.SearchStrategy[tuple[list[float], list[float]]]:
 # The metrics are the same for all examples.
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 20).flatmap(_columns))
-def test_round_trip(columns: tuple[list[float], list[float]]) -> None:
+def test_scores_round_trip(columns: tuple[list[float], list[float]]) -> None:
     """What is read is what was written, to the last bit, and what was measured but for rounding."""
     ndcg, rank = columns
     scores = scores_of(ndcg, rank=rank)
@@ -136,3 +137,72 @@ def test_damaged_scores(change: dict[str, object]) -> None:
     value = {**written(scores_of([0.5, 0.25])), **change}
     with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
         RowScores.from_json(value)
+
+
+_BITS = st.lists(st.tuples(*[st.integers(0, 1)] * 4), max_size=40)
+
+
+@given(_BITS)
+def test_pairs_of_rows_by_brute_force(bits: list[tuple[int, int, int, int]]) -> None:
+    """Pairs count rows that both answered: what only the base, and only the other has right."""
+    now = make_rows([r for r, *_ in bits], [a for _, a, *_ in bits])
+    base = make_rows([r for *_, r, _ in bits], [a for *_, a in bits])
+    both = [(r, br) for r, a, br, ba in bits if a and ba]
+    assert now.pairs(base) == (both.count((0, 1)), both.count((1, 0)), len(both))
+
+
+def test_pairs_of_rows_have_a_direction() -> None:
+    """A row that was right before and is wrong now is the base's alone."""
+    now, base = make_rows([0, 0, 1, 1]), make_rows([1, 1, 0, 1])
+    assert now.pairs(base) == (2, 1, 4)
+    assert base.pairs(now) == (1, 2, 4)
+
+
+@given(_BITS, st.text())
+def test_rows_round_trip(bits: list[tuple[int, int, int, int]], data: str) -> None:
+    """Rows survive being written as JSON, at any number of rows."""
+    rows = make_rows([r for r, *_ in bits], [a for _, a, *_ in bits], data)
+    back = Rows.from_json(json.loads(json.dumps(rows.to_json())))
+    assert back.data == data
+    assert np.array_equal(back.right, rows.right)
+    assert np.array_equal(back.answered, rows.answered)
+    assert back.right.dtype == bool
+
+
+def test_eight_rows_a_byte() -> None:
+    """A thousand rows take 250 digits, not thousands."""
+    value = make_rows([1, 0] * 500).to_json()
+    assert value["rows"] == 1000
+    assert value["right"] == "aa" * 125
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": 17},
+        {"rows": 8},
+        {"rows": -9},
+        {"rows": "9"},
+        {"rows": None},
+        {"rows": 9.0},
+        {"right": "f"},
+        {"right": "zz"},
+        {"right": ""},
+        {"answered": "ffff00"},
+        {"answered": None},
+    ],
+)
+def test_bits_that_do_not_make_up_the_rows(change: dict[str, object]) -> None:
+    """Bits that cannot be the rows' are a ValueError, not rows made up."""
+    value = {**make_rows([1] * 9).to_json(), **change}
+    with pytest.raises(ValueError, match=r".+"):
+        Rows.from_json(value)
+
+
+@pytest.mark.parametrize("field", ["data", "rows", "answered", "right"])
+def test_rows_need_every_field(field: str) -> None:
+    """Every field is needed."""
+    value = make_rows([1]).to_json()
+    del value[field]
+    with pytest.raises(KeyError, match=field):
+        Rows.from_json(value)

@@ -85,36 +85,6 @@ def test_one_session_by_hand() -> None:
     )
 
 
-@pytest.mark.parametrize(("sessions", "freedom"), [(8, 11), (30, 33)])
-def test_many_sessions_by_hand(sessions: int, freedom: int) -> None:
-    """The sessions' own variance counts as many times as they have degrees of freedom."""
-    random = np.random.default_rng(0)
-    costs = random.normal(3, 0.04, sessions)
-    own = 0.01
-
-    prediction = predict(_sessions(costs.tolist(), own), Session(3.2, 0.02), 0.05)
-
-    shown = np.var(costs, ddof=1) - own**2
-    between = (4 * 0.05**2 + (sessions - 1) * shown) / (4 + sessions - 1)
-    spread = math.sqrt(between * (1 + 1 / sessions) + 0.02**2 + own**2 / sessions)
-    assert prediction.loss == pytest.approx(3.2 - costs.mean())
-    assert prediction.spread == pytest.approx(spread)
-    assert prediction.freedom == freedom
-    assert prediction.low(0.01) == pytest.approx(
-        prediction.loss - stats.t.ppf(0.99, freedom) * spread
-    )
-
-
-def test_without_a_prior_it_is_a_t_interval() -> None:
-    """Were the prior what the sessions show, this would be the textbook's, with more freedom."""
-    costs = np.random.default_rng(0).normal(0, 0.04, 8)
-    sd = float(np.std(costs, ddof=1))
-
-    prediction = predict(_sessions(costs.tolist()), Session(0.1, 0.0), sd)
-
-    assert prediction.spread == pytest.approx(sd * math.sqrt(1 + 1 / 8))
-
-
 def test_a_fitted_yardstick_by_hand() -> None:
     """From 15 sessions on it is the prediction of a linear regression, where b is from 0 to 1."""
     random = np.random.default_rng(0)

@@ -12,6 +12,7 @@ from pytest_dlperf.statistics.proportions import wilson
 from pytest_dlperf.statistics.slo_attainment import Attainment
 
 MILLISECOND = 1_000_000
+DONE = [(call + 1) * MILLISECOND for call in range(20)]
 
 
 def attainment(total: object, within: object, early: object) -> Attainment:
@@ -59,6 +60,16 @@ def test_blocks_that_go_as_one_count_once() -> None:
     assert seen.effective == pytest.approx(19)
 
 
+def test_neighbouring_blocks_that_are_alike_count_less() -> None:
+    """A correlation r of 0.85 at lag 1 makes each of them worth (1 - r) / (1 + r) as much."""
+    level = [100.0] * 10 + [50.0] * 10
+    in_turn = [100.0, 50.0] * 10
+
+    together, apart = (attainment([100.0] * 20, hits, [90.0] * 20) for hits in (level, in_turn))
+
+    assert together.effective == pytest.approx(apart.effective * 0.15 / 1.85)
+
+
 def test_misses_that_were_not_seen_may_still_come_in_clusters() -> None:
     """Without a single miss, those half way to the limit show how requests hang together."""
     spread = attainment([100.0] * 20, [100.0] * 20, [90.0] * 20)
@@ -81,9 +92,7 @@ def test_counts_of_a_run() -> None:
 
     13 are answered within 13 ms, and 11 before half way from the median, 10.5 ms, to there.
     """
-    done = [(call + 1) * MILLISECOND for call in range(20)]
-
-    seen = within_limit(totals_of(make_samples([1] * 20, done), slo=0.013))
+    seen = within_limit(totals_of(make_samples([1] * 20, DONE), slo=0.013))
 
     assert seen.total.tolist() == [1] * 19
     assert seen.within.tolist() == [1] * 12 + [0] * 7
@@ -92,19 +101,16 @@ def test_counts_of_a_run() -> None:
 
 def test_bad_answers_are_not_within() -> None:
     """However fast, an exception is no answer in time."""
-    done = [(call + 1) * MILLISECOND for call in range(20)]
     outcome = [0] * 10 + [1] * 10
 
-    seen = within_limit(totals_of(make_samples([1] * 20, done, outcome=outcome), slo=1.0))
+    seen = within_limit(totals_of(make_samples([1] * 20, DONE, outcome=outcome), slo=1.0))
 
     assert seen.within.sum() == 9
 
 
 def test_unfinished_requests_are_not_within() -> None:
     """What was still waiting at the end counts against the last block."""
-    done = [(call + 1) * MILLISECOND for call in range(20)]
-
-    seen = within_limit(totals_of(make_samples([1] * 20, done, unfinished=30), slo=1.0))
+    seen = within_limit(totals_of(make_samples([1] * 20, DONE, unfinished=30), slo=1.0))
 
     assert seen.total.tolist() == [1] * 18 + [31]
     assert seen.requests == 49
@@ -113,10 +119,9 @@ def test_unfinished_requests_are_not_within() -> None:
 
 def test_rejected_requests_count_where_others_waited() -> None:
     """The queue was full where the waiting was long; there the rejected ones are missed."""
-    done = [(call + 1) * MILLISECOND for call in range(20)]
-    calm = [end - MILLISECOND for end in done]
-    due = [*calm[:10], *(end - 5 * MILLISECOND for end in done[10:12]), *calm[12:]]
-    samples = make_samples([1] * 20, done, dispatched_ns=calm, intended_ns=due, rejected=8)
+    calm = [end - MILLISECOND for end in DONE]
+    due = [*calm[:10], *(end - 5 * MILLISECOND for end in DONE[10:12]), *calm[12:]]
+    samples = make_samples([1] * 20, DONE, dispatched_ns=calm, intended_ns=due, rejected=8)
 
     seen = within_limit(totals_of(samples, slo=1.0))
 
@@ -139,8 +144,7 @@ def test_a_long_run_says_the_same() -> None:
 
 def test_no_good_answer_at_all() -> None:
     """Where nothing was answered well, nothing is within or early."""
-    done = [(call + 1) * MILLISECOND for call in range(20)]
-    samples = make_samples([1] * 20, done, outcome=[1] * 20)
+    samples = make_samples([1] * 20, DONE, outcome=[1] * 20)
 
     for exact in (1000, 5):
         seen = within_limit(totals_of(samples, slo=1.0, exact=exact))

@@ -105,7 +105,7 @@ def test_admission() -> None:
 
 
 def test_an_estimate_covers() -> None:
-    """Of 60 duels of 20 blocks at 5 %, at least 52 intervals of p95 hold it."""
+    """Of 60 duels of 20 blocks at 5 %, at least 54 intervals of p95 hold it."""
     random = np.random.default_rng(2)
     held = 0
     for _ in range(60):
@@ -116,7 +116,8 @@ def test_an_estimate_covers() -> None:
         held += estimate.low <= 0.05 <= estimate.high
         assert estimate.high - estimate.low < 0.1
 
-    assert held >= 52
+    # 56 do; of 90 % intervals 52 would, of 80 % ones 45.
+    assert held >= 54
 
 
 def test_pairs_are_told_apart() -> None:

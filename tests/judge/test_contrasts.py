@@ -1,4 +1,4 @@
-"""Losses on the rows that both sides answered, and what they prove."""
+"""Losses row by row and seed by seed, and the verdicts on them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from pytest_dlperf.judge.losses import LossLimits, MeasuredLoss, PairedLoss
 from pytest_dlperf.load.summary import mean_score
 from pytest_dlperf.metrics import define, metric_named, users_metric
 from pytest_dlperf.results.row_evidence import RowScores
-from pytest_dlperf.results.verdict import Verdict
-from pytest_dlperf.statistics.estimate import counted
+from pytest_dlperf.results.verdict import Judgement, Verdict
+from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.statistics.proportions import accuracy_decision, paired_loss
 
 if TYPE_CHECKING:
@@ -246,3 +246,68 @@ def test_unchanged_code_rarely_fails() -> None:
         failed += evidence.decision(limits, 0.05, 0.05) == "FAIL"
     # Binomial: more than 34 of 400 have a probability of 0.2 %, fewer than 8 one of 0.1 %.
     assert 8 <= failed <= 34
+
+
+NO_LOSS = "accuracy >= baseline - 1pt"
+SPREAD = (0.90, 0.93, 0.96, 0.94)
+"""Seeds differ by more than what is allowed to be lost."""
+
+
+def judge_seeds(
+    now: tuple[float, ...], then: tuple[float, ...], budget: str = NO_LOSS
+) -> Judgement:
+    """An accuracy of several seeds against another."""
+    measured, base = (
+        {"accuracy": Estimate(sum(seeds) / len(seeds), min(seeds) - 0.05, max(seeds))}
+        for seeds in (now, then)
+    )
+    (judgement,) = judge(
+        make_measurement(measured, seeds=now),
+        [parse_budget(budget)],
+        make_accepted(base, seeds=then),
+        ENVIRONMENT,
+        "",
+    )
+    return judgement
+
+
+def test_seed_by_seed_a_small_loss_is_found() -> None:
+    """Each seed lost 3 points, give or take: lost among the seeds, clear between the pairs."""
+    worse = tuple(
+        seed - loss for seed, loss in zip(SPREAD, (0.030, 0.032, 0.029, 0.031), strict=True)
+    )
+
+    assert judge_seeds(worse, SPREAD).verdict is FAIL
+    assert judge_seeds(SPREAD, SPREAD).verdict is PASS
+
+
+def test_the_interval_is_students_over_the_differences() -> None:
+    """Between a loss that it excludes and one that it does not, where scipy has its end."""
+    losses = (0.004, -0.006, 0.010, 0.002)
+    now = tuple(seed - loss for seed, loss in zip(SPREAD, losses, strict=True))
+    _, high = stats.t.interval(0.95, 3, sum(losses) / 4, stats.sem(losses))
+    assert 0.01 < high < 0.1
+
+    above, below = (f"accuracy >= baseline - {high * 100 + step:.3f}pt" for step in (0.01, -0.01))
+
+    assert judge_seeds(now, SPREAD, above).verdict is PASS
+    assert judge_seeds(now, SPREAD, below).verdict is INCONCLUSIVE
+
+
+@pytest.mark.parametrize("now", [(0.5, 0.5), (0.95, 0.95)])
+def test_two_seeds_tell_nothing(now: tuple[float, ...]) -> None:
+    """However much was lost, and if nothing was: it says how many it takes."""
+    judgement = judge_seeds(now, (0.95, 0.95))
+
+    assert judgement.verdict is INCONCLUSIVE
+    assert "train from at least 3" in judgement.reason
+
+
+def test_other_seeds_are_compared_by_their_intervals() -> None:
+    """A baseline that has no seeds, as one of the history: what is far below still FAILs."""
+    assert judge_seeds((0.3, 0.3, 0.3), (0.95,)).verdict is FAIL
+
+
+def test_what_has_no_seeds_is_written_as_before() -> None:
+    """Baselines of loads do not change."""
+    assert "seeds" not in make_accepted().to_json()
