@@ -17,14 +17,9 @@ WIDTH: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of the program.
+    """A command of the program: adds its arguments to a parser, and runs with the parsed ones.
 
-    Attributes:
-        name: name on the command line.
-        help: one sentence.
-        arguments: adds its arguments to a parser.
-        run: runs it with the parsed arguments.
-        parts: subcommands, each of which runs in its place.
+    Each of its `parts`, subcommands, runs in its place.
     """
 
     name: str

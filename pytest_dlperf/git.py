@@ -52,8 +52,7 @@ class Ancestry:
 
     Attributes:
         branch: the target branch or the default branch, such as `origin/main`.
-        commits: full hashes: the branch point, which may be HEAD itself, then its first parents,
-            nearest first.
+        commits: full hashes: the branch point, which may be HEAD, then its first parents, in order.
         ahead: whether HEAD differs from the branch point.
         cut: whether the clone is shallow, so that earlier commits are missing.
     """
@@ -126,7 +125,7 @@ def _default(root: Path, variables: Mapping[str, str]) -> str:
         raise UsageError(
             "git does not know the default branch: there is no origin/HEAD, origin/main, "
             "origin/master, main or master",
-            "git remote set-head origin --auto tells it; in a shallow clone " + _DEEPEN,
+            "git remote set-head origin --auto sets it; in a shallow clone " + _DEEPEN,
         )
     return ref
 

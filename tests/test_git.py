@@ -45,7 +45,7 @@ def server(tmp_path: Path) -> Path:
 
 
 def cloned(server: Path, *options: str) -> Path:
-    """A clone of the server, beside it."""
+    """A clone of the server, next to it."""
     folder = server.parent / "clone"
     git(server.parent, "clone", "--quiet", *options, f"file://{server}", str(folder))
     return folder
@@ -156,7 +156,7 @@ def test_a_local_target_will_do(server: Path) -> None:
 
 @pytest.mark.parametrize("feature", [True, False])
 def test_a_clone_that_is_too_shallow(server: Path, *, feature: bool) -> None:
-    """Without ancestors there is nothing to compare with: it is said, with what to do."""
+    """A clone without ancestors is an error that says what to do."""
     if feature:
         git(server, "switch", "--quiet", "-c", "feature")
         commit(server, 2)

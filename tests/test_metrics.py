@@ -78,7 +78,7 @@ def test_a_goal_has_one_name(name: str, canonical: str, goal: float) -> None:
     ],
 )
 def test_what_is_no_metric(name: str, hint: str) -> None:
-    """It is said what there is."""
+    """An unknown name is refused with the known ones."""
     assert find_metric(name) is None
     with pytest.raises(UsageError, match="unknown metric") as raised:
         metric_named(name)

@@ -85,7 +85,7 @@ def test_no_device_is_meant_twice_and_none_is_lost(names: list[str], here: list[
 
 
 def test_absence_says_what_is_here() -> None:
-    """Who asks for a device that is absent learns which are there."""
+    """The message on a missing device lists the devices of the machine."""
     assert absence("gpu:1", ("cpu:0", "gpu:0")) == "there is no gpu:1 here, only cpu:0, gpu:0"
 
 

@@ -131,7 +131,7 @@ class Options:
     logical_cpus: int | None = field(
         default=None,
         metadata=_spec(
-            "split the CPU into so many devices of TensorFlow (they share its threads), to try "
+            "split the CPU into this many devices of TensorFlow (they share its threads), to try "
             "code for several devices on any machine"
         ),
     )

@@ -99,11 +99,7 @@ def lost_share(metric: Metric, candidate: Answered, base: Answered) -> Estimate 
 
 
 def unpaired_loss(metric: Metric, base: Estimate, now: Estimate) -> tuple[float, float]:
-    """The loss between two independent intervals.
-
-    Returns:
-        The loss, and how far its interval reaches to either side.
-    """
+    """The loss between two independent intervals, and its reach to either side."""
     then, present = (
         abs(cost(metric, side.high) - cost(metric, side.low)) / 2 for side in (base, now)
     )
@@ -121,13 +117,7 @@ def unpaired(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> P
 
 
 def contrast_of(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> Prediction:
-    """The loss of a speed or a size between the sessions of two sides.
-
-    Args:
-        metric: one that a session of both sides has; no share.
-        base: sessions of the code to compare with.
-        candidate: sessions of the code that is compared, under the same conditions.
-    """
+    """The loss of a speed or a size between the sessions of two sides; a session of each has it."""
     then, now = (
         [
             (session.metrics[metric.name], session.yardstick)
@@ -155,12 +145,8 @@ def loss_of_sessions(
 ) -> Prediction:
     """The loss of a speed or a size, see `contrast`.
 
-    Args:
-        metric: no share.
-        then: by session of the base: the value, and the yardstick's seconds if it was measured.
-        now: the same of the candidate.
-        scaled: whether the machine's speed is allowed for.
-        paired: whether both sides answered the same rows.
+    Each session of `then` and `now` is a value, and the yardstick's seconds if it was measured.
+    `scaled` allows for the machine's speed; `paired` says that both sides answered the same rows.
     """
     base, candidate = (
         [
@@ -178,13 +164,7 @@ def loss_of_sessions(
 
 
 def session_of(metric: Metric, measured: Estimate, yardstick: float | None) -> Session:
-    """One metric in one session, as a logarithm of its cost.
-
-    Args:
-        metric: no share.
-        measured: in the session.
-        yardstick: seconds a request of the reference model, if that is to be allowed for.
-    """
+    """One metric in one session, as a logarithm of its cost; `yardstick` is in seconds."""
     low, high = log_cost(metric, measured.low), log_cost(metric, measured.high)
     return Session(
         cost=log_cost(metric, measured.value),

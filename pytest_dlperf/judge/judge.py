@@ -180,7 +180,7 @@ def _against(
     if name == "goodput" and measurement.slo != baseline.slo:
         obstacle = "the baseline's goodput was for another slo"
     if name == "accuracy" and 0 < len(measurement.seeds) < FEWEST_SEEDS:
-        few = f"{len(measurement.seeds)} seeds do not tell what seeds differ by"
+        few = f"{len(measurement.seeds)} seeds do not show how much seeds differ"
         obstacle = obstacle or f"{few}: train from at least {FEWEST_SEEDS}, or from one"
     if obstacle:
         return dataclasses.replace(undecided, reason=obstacle, lasting=True)

@@ -112,12 +112,10 @@ class LossEvidence(Protocol):
         ...
 
     def decision(self, limits: LossLimits, alpha: float, beta: float) -> Decision | None:
-        """What is proven of a budget, both errors below a half; None if neither is.
+        """What is proven of a budget; None if neither is.
 
-        Args:
-            limits: of the budget.
-            alpha: how often a loss of `limits.allowed` may FAIL.
-            beta: how often a loss of `limits.line` may PASS.
+        `alpha` is how often a loss of `limits.allowed` may FAIL, `beta` how often one of
+        `limits.line` may PASS; both are below a half.
         """
         ...
 
@@ -132,12 +130,7 @@ class LossEvidence(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MeasuredLoss:
-    """A loss that was measured with an error.
-
-    Attributes:
-        measured: the loss as a t-distribution.
-        errs: it takes a part of the error rate.
-    """
+    """A loss that was measured with an error, as a t-distribution."""
 
     measured: Prediction
     errs: bool = True
@@ -164,12 +157,7 @@ class MeasuredLoss:
 
 @dataclass(frozen=True, slots=True)
 class IntervalLoss:
-    """A loss of which only the 95 % interval is known, which decides whatever the error rates.
-
-    Attributes:
-        loss: with its interval.
-        errs: it takes a part of the error rate.
-    """
+    """A loss of which only the 95 % interval is known, which decides whatever the error rates."""
 
     loss: Estimate
     errs: bool = True
@@ -194,14 +182,7 @@ class IntervalLoss:
 
 @dataclass(frozen=True, slots=True)
 class PairedLoss:
-    """Right answers to the same rows.
-
-    Attributes:
-        only_base: rows that the base alone has right.
-        only_candidate: rows that the candidate alone has right.
-        rows: rows that both answered, at least one.
-        errs: it takes a part of the error rate.
-    """
+    """Right answers to the same rows: by the base alone, by the candidate alone, and all rows."""
 
     only_base: int
     only_candidate: int
@@ -235,13 +216,7 @@ class PairedLoss:
 
 @dataclass(frozen=True, slots=True)
 class CountedLoss:
-    """A difference of counted shares whose noise is not known: only a large one decides.
-
-    Attributes:
-        change: what the candidate has more of.
-        least: the least change that counts.
-        errs: it takes no part of the error rate.
-    """
+    """A difference of counted shares whose noise is not known: only above `least` it decides."""
 
     change: float
     least: float

@@ -106,17 +106,17 @@ class ClosedLoopClients:
         batch = Batch(self._head, self._head + count)
         self._head = batch.stop
         self._in_flight += count
-        gone = 0
+        emptied = 0
         for due_ns, here in self._coming:
             taken = min(here, count)
             self._due_ns.append(due_ns)
             self._counts.append(taken)
             count -= taken
             if taken < here:
-                self._coming[gone] = (due_ns, here - taken)
+                self._coming[emptied] = (due_ns, here - taken)
                 break
-            gone += 1
+            emptied += 1
             if not count:
                 break
-        del self._coming[:gone]
+        del self._coming[:emptied]
         return batch

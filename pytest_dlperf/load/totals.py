@@ -136,13 +136,7 @@ class ReplicaUse:
 
 @dataclass(frozen=True, slots=True)
 class TimerLateness:
-    """How late idle replicas woke for the next request.
-
-    Attributes:
-        count: number of wake-ups.
-        late: wake-ups later than `quality.LATE_NS`.
-        worst_ns: greatest lateness.
-    """
+    """Number of wake-ups of idle replicas, of those later than `quality.LATE_NS`, and the worst."""
 
     count: int
     late: int

@@ -48,10 +48,10 @@ class AnswerEvaluation:
         data: rows and labels.
         order: order in which rows are sent, shape `(rows,)`.
         longest: the largest batch size.
-        shape: shape of one answer.
-        scorer: scores answers; None if labels fit no accuracy and no loss, or there are none.
+        shape: of one answer.
+        scorer: None if labels fit no accuracy and no loss, or there are none.
         reference: answers to single rows, by position in `order`; None skips the comparison.
-        clock: the clock of the load.
+        clock: of the load.
         by_user: names of the users' metrics to measure; needs labels.
     """
 

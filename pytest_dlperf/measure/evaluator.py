@@ -1,4 +1,4 @@
-"""What the `dlperf` fixture needs of whatever measures and judges: a run alone, or a duel."""
+"""Interfaces between the `dlperf` fixture and what measures and judges: a run alone, or a duel."""
 
 from __future__ import annotations
 

@@ -59,13 +59,9 @@ _DRAIN_SECONDS: Final = 1.0  # at least, for the answers to what came just befor
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """Clock, meters and progress display of a session; tests bring their own.
+    """Clock, meter, progress display and GPUs of a session; tests bring their own.
 
-    Attributes:
-        clock: clock of all measurements.
-        meter: resource usage of the process and the machine.
-        progress: progress display.
-        gpus: the GPUs of the machine; None if there are none, or no driver answers.
+    `gpus` is None if there are none, or no driver answers.
     """
 
     clock: Clock
@@ -78,16 +74,9 @@ class Instruments:
 class LoadResult:
     """Result of one load, with its answers scored.
 
-    Attributes:
-        seconds: how long requests were planned to arrive.
-        totals: totals of the run.
-        score: scores of the answers; None if they are not scored.
-        errors: kinds of errors among the answers, the most frequent first.
-        resident: resident bytes at each tick.
-        used: processor time used by the run.
-        busy_cores: processors that this process kept busy, on average.
-        gpus: use of the GPUs during the run.
-        timed_out: message about a call that never returned; empty if all did.
+    `seconds` is how long requests were planned to arrive; `errors` are kinds of errors, the most
+    frequent first; `resident` holds resident bytes at each tick; `busy_cores` is a mean;
+    `timed_out` is a message about a call that never returned, else empty.
     """
 
     seconds: float
@@ -106,15 +95,11 @@ class PreparedLoad:
     """A prepared target with its rows and the plan of its load.
 
     Attributes:
-        prepared: the target.
-        data: rows and labels.
         order: order in which rows are sent, shape `(rows,)`.
         scorer: scores answers; None without labels, or if these fit users' metrics only.
         by_user: names of the users' metrics to measure.
         reference: answers to single rows; None if they cannot tell rows apart.
         remark: note on the reference; may be empty.
-        plan: the load.
-        instruments: clock, meters and progress display.
     """
 
     prepared: Prepared

@@ -64,12 +64,8 @@ class Window(Protocol):
 class SearchSettings:
     """Range and length of a search.
 
-    Attributes:
-        share: share of the requests that must be within the limit.
-        start: the first rate to try.
-        slowest: the lowest rate to try.
-        fastest: the highest rate to try.
-        windows: the most windows of all probes together.
+    `share` of the requests must be within the limit; rates begin with `start`, between `slowest`
+    and `fastest`; all probes together take at most `windows`.
     """
 
     share: float

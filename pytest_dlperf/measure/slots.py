@@ -29,9 +29,8 @@ class Slot:
         within: good requests within the `slo`.
         bad: requests with an error, and rejected ones.
         seconds: from the end of the guard time to the last answer; positive.
-        latencies: latencies of the good queries in seconds, and the length of the slot for each
-            request that still waited at its end, shape `(n,)`; empty if latencies have no
-            meaning in the scenario.
+        latencies: of the good queries in seconds, and the length of the slot for each request that
+            still waited at its end, shape `(n,)`; empty if the scenario has none.
     """
 
     good: int
@@ -74,13 +73,9 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Four slots in the order ABBA or BAAB, chosen by a fair coin; two of each side.
+    """Four slots in the order ABBA or BAAB, chosen by a fair coin; two of each side, joined.
 
-    Attributes:
-        base: the two slots of the base, joined.
-        candidate: the two slots of the candidate, joined.
-        pair: number of the pair of processes.
-        seconds: wall-clock time, including hand-overs and guard times.
+    `seconds` is wall-clock time, including hand-overs and guard times.
     """
 
     base: Slot

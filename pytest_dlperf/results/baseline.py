@@ -68,13 +68,8 @@ def short(commit: str) -> str:
 class BaselineSession:
     """What one session measured of accepted code.
 
-    Attributes:
-        metrics: estimates by the metric's name.
-        environment: the software that it ran with.
-        revision: the code, and when.
-        yardstick: seconds per request of the reference model in the same session; None if it was
-            not measured.
-        blocks: how evenly the session went; None if it was too short to tell.
+    `yardstick` is seconds per request of the reference model, None if it was not measured; `blocks`
+    says how evenly the session went, None if it was too short.
     """
 
     metrics: Mapping[str, Estimate]

@@ -158,16 +158,11 @@ class GpuReading:
 
 @dataclass(frozen=True, slots=True)
 class GpuUse:
-    """Use of one GPU during a run; fields that the driver does not report are None.
+    """Use of one GPU during a run; fields as in `GpuReading`, None if the driver reports none.
 
     Attributes:
-        index: the driver's number of the GPU.
-        name: its model.
         utilisation: mean share of the time in which it computed.
-        peak_bytes: largest memory in use by all processes, including what a framework reserves
-            in advance.
-        lowest_clock_hz: clock of its processors.
-        highest_clock_hz: clock of its processors.
+        peak_bytes: largest memory in use, including what a framework reserves in advance.
         throttled: reasons for which the clock was throttled, sorted.
         others: number of other processes that computed on it; None if processes cannot be
             identified, as in containers, where the driver reports other ids or none.

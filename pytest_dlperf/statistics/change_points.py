@@ -37,8 +37,7 @@ class Step:
 
     Attributes:
         at: likeliest index of the first value of the new level.
-        low: first index of its 95 % confidence interval.
-        high: last index of it.
+        low, high: ends of its 95 % confidence interval.
         change: median of the new level less that of the old, up to the neighbouring steps.
     """
 
@@ -58,7 +57,7 @@ def find_steps(
     either side. By ranks, its distribution is the same for all noise of independent values, heavy
     tails and outliers included. Its p-value is the share of random permutations that reach it
     (Fisher 1935), so a series without a step has a false one with a probability of at most
-    `alpha`. Each part beside a step is tested alike: with k true steps there are up to
+    `alpha`. Each part on either side of a step is tested alike: with k true steps there are up to
     `(k + 1) alpha` false ones.
 
     Consecutive sessions are often correlated, which looks like steps. So the statistic, as a

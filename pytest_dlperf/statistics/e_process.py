@@ -95,15 +95,12 @@ def _gain(psi: float | NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def lower_bound(d: NDArray[np.float64], alpha: float) -> float:
-    """A lower confidence bound that is valid at any stopping time.
+    """A lower confidence bound with one-sided error `alpha`, valid at any stopping time.
 
-    The largest `theta` against which the capital after the last block is `1 / alpha`. Below
-    that, the capital is larger. Where it is too small even at `FARTHEST` below the point estimate
-    (with fewer than about ten blocks), the bound is there.
-
-    Args:
-        d: log ratios of the blocks in the order of time, shape `(blocks,)`, at least one.
-        alpha: error probability of the bound, one-sided.
+    The largest `theta` against which the capital after the last block is `1 / alpha`. Below that,
+    the capital is larger. Where it is too small even at `FARTHEST` below the point estimate (with
+    fewer than about ten blocks), the bound is there. `d` holds the log ratios of at least one block
+    in the order of time.
     """
     enough = math.log(1 / alpha)
     ratios = d.tolist()
@@ -189,7 +186,7 @@ def blocks_needed(alpha: float, power: float) -> float:
     `power`. `c = 1` is fitted to simulations of `EProcess` with normal blocks (1,000 sessions for
     each of 16 settings): of K for alpha 0.001 to 0.05 and power 0.9 to 0.95 it gives 91 to 125 %
     at losses of 0.35 to 0.7 sigma. At one sigma a block is so clear that clipping costs: up to a
-    sixth more blocks are needed; and no loss whatever is proven in fewer than about ten.
+    sixth more blocks are needed; and no loss at all is proven in fewer than about ten.
     """
     z = NormalDist().inv_cdf(power)
     return float((z + math.sqrt(z * z + 2 * (math.log(1 / alpha) + _MIXTURE))) ** 2)

@@ -107,20 +107,12 @@ def second_opinion(  # noqa: PLR0913 - two sets of pairs, two limits, two rates
     FAIL if the fresh pairs alone prove a loss beyond `allowed`: the loss of the first ones was the
     reason to measure again, and so it is no evidence. PASS if all together exclude a loss of
     `line`. The looks after 3, 5 and 8 fresh pairs spend 60, 25 and 15 % of either error rate;
-    between them nothing is decided.
+    between them nothing is decided. `alpha` is the rate of a FAIL for pairs that lose no more than
+    `allowed`, `beta` that of a PASS for pairs that lose `line`.
 
     Simulated with blocks of 6 % noise, two first pairs and a `line` of 5 %: where pairs have a
     standard deviation of 1.4, 2.0 and 2.8 %, unchanged code fails in 12, 65 and 220 of 20,000
     sessions, and a loss of 5 % in 19,810, 19,347 and 18,121.
-
-    Args:
-        fresh: the log ratio of each fresh pair, shape `(P,)`.
-        first: those of the pairs before.
-        allowed: the loss that is allowed.
-        line: the loss that must be found.
-        alpha: error rate of a FAIL, for pairs that lose no more than `allowed`.
-        beta: error rate of a PASS, for pairs that lose `line`.
-        spread: between pairs.
     """
     if len(fresh) not in LOOKS:
         return None

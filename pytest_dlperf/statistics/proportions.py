@@ -94,26 +94,17 @@ def accuracy_decision(  # noqa: PLR0913 - three counts, and two lines with an er
 
     FAIL, where a loss beyond `allowed` is proven at `alpha`. Beyond 0, McNemar's exact test proves
     it. Beyond any other loss, Bonett and Price's one-sided end and Tango's score test (Tango 1998)
-    both have to, and where a loss is allowed McNemar's too. PASS, where these two exclude a loss
-    of `line` at `beta`. The interval's end alone errs too often where nearly every row that
-    differs is a loss: for a `beta` of 5 % in up to 9.7 % of cases, and with the score test in up
-    to 5.8 % (enumerated for 100 to 1,000 rows and lines of 0.5 to 5 points).
+    both have to, and where a loss is allowed McNemar's too. PASS, where these two exclude a loss of
+    `line` (at least `allowed`) at `beta`. The interval's end alone errs too often where nearly
+    every row that differs is a loss: for a `beta` of 5 % in up to 9.7 % of cases, and with the
+    score test in up to 5.8 % (enumerated for 100 to 1,000 rows and lines of 0.5 to 5 points).
 
     Where both models have the same rows right, nothing was lost on these, however few they are:
     PASS for any `line` above 0. That says little of rows beyond these: a model that loses just
     `line` of them and wins none passes so with a probability of `(1 - line)^rows`.
 
-    Args:
-        only_base: rows that the base alone answers rightly.
-        only_candidate: rows that the candidate alone answers rightly.
-        rows: rows that both answered; without any, nothing is proven.
-        allowed: the share of rows that may be lost; below 0 where a gain is demanded.
-        line: the loss that has to be excluded for a PASS, at least `allowed`.
-        alpha: error rate of a FAIL at a loss of `allowed`, below a half.
-        beta: error rate of a PASS at a loss of `line`, below a half.
-
-    Returns:
-        None where neither is proven.
+    Losses are shares of rows, below 0 where a gain is demanded; both rates are below a half. None
+    where neither is proven, as without rows.
     """
     if not rows:
         return None
@@ -168,17 +159,12 @@ class SeedComparison:
 
 
 def paired_seeds(base: NDArray[np.float64], candidate: NDArray[np.float64]) -> SeedComparison:
-    """Compare accuracies seed by seed.
+    """Compare accuracies seed by seed; both sides have shape `(k,)`, k >= 2, in the same order.
 
     The p-value is that of the sign-flip test (Fisher 1935): where the sides do not differ, each
     seed's difference is as likely to have the other sign, so it is the share of all `2^k` flips
-    with as large a sum. Beyond 12 seeds it comes from scipy's permutation test, which draws
-    flips, always the same ones, where there are more than 9,999. The interval is Student's, at
-    95 %.
-
-    Args:
-        base: accuracy for each seed, shape `(k,)`, k >= 2.
-        candidate: accuracy for the same seeds in the same order, shape `(k,)`.
+    with as large a sum. Beyond 12 seeds it comes from scipy's permutation test, which draws flips,
+    always the same ones, where there are more than 9,999. The interval is Student's, at 95 %.
 
     Raises:
         ValueError: for fewer than two seeds, sides of unequal length, or what is no number.

@@ -25,13 +25,13 @@ from pytest_dlperf.metrics import define, users_metric
     ],
 )
 def test_urls_are_taken_as_they_are(url: str) -> None:
-    """Which databases there are is not known here."""
+    """Any URL is accepted; whether its database exists is not checked here."""
     assert from_texts({"history": url}, "--dlperf-").history == url
 
 
 @pytest.mark.parametrize("text", ["geheim", "history.sqlite", "/geheim.db", "u:geheim@h/d", "://x"])
 def test_what_is_no_url_is_not_shown(text: str) -> None:
-    """It may be a part of one, with its password."""
+    """A wrong value is not shown, as it may contain a password."""
     with pytest.raises(UsageError, match="that is no URL of a database") as caught:
         from_texts({"history": text}, "--dlperf-")
 
@@ -40,8 +40,8 @@ def test_what_is_no_url_is_not_shown(text: str) -> None:
     assert "postgresql://USER@HOST/DATABASE" in caught.value.hint
 
 
-def test_options_do_not_show_it() -> None:
-    """Tracebacks print values."""
+def test_the_url_is_not_in_the_representation() -> None:
+    """The URL is not in the representation, which tracebacks print."""
     options = from_texts({"history": "postgresql://u:geheim@h/d"}, "")
 
     assert "geheim" not in repr(options)
@@ -49,7 +49,7 @@ def test_options_do_not_show_it() -> None:
 
 
 def test_files_are_the_default() -> None:
-    """Baselines are reviewed like code unless it is said otherwise."""
+    """By default baselines are files."""
     assert str(DEFAULTS.baseline) == "files"
     assert DEFAULTS.history is None
 
@@ -65,7 +65,7 @@ def test_files_are_the_default() -> None:
     ],
 )
 def test_sources_of_baselines(text: str, source: BaselineSource) -> None:
-    """Three forms, each of which reads back as it is written."""
+    """There are three forms, and each is written as it is read."""
     assert parse_baseline_source(text, "--dlperf-baseline") == source
     assert str(source) == text
 
@@ -87,7 +87,7 @@ def test_sources_of_baselines(text: str, source: BaselineSource) -> None:
     ],
 )
 def test_what_is_no_source(text: str) -> None:
-    """It is refused with the forms that there are."""
+    """The error names the valid forms."""
     with pytest.raises(UsageError) as caught:
         parse_baseline_source(text, "--dlperf-baseline")
     assert caught.value.problem == f"--dlperf-baseline={text!r}"
@@ -130,7 +130,7 @@ def test_losses_by_metric() -> None:
     ],
 )
 def test_what_is_no_loss(text: object, problem: str) -> None:
-    """Each says where it is written, what is wrong, and what is right."""
+    """The error names the option, the problem, and what was expected."""
     with pytest.raises(UsageError, match="dlperf_detect") as raised:
         parse_detect(text, "dlperf_detect")
 
@@ -157,7 +157,7 @@ def test_a_loss_of_a_metric_with_a_goal() -> None:
 
 @pytest.mark.usefixtures("own_metrics")
 def test_options_are_read_before_metrics_are_defined() -> None:
-    """What is not known yet is settled later, when its unit is."""
+    """A metric that is not known yet is resolved later, with its unit."""
     read = parse_detect("ndcg 0.5pt, throughput 3%", "dlperf_detect")
     wrong = parse_detect("ndcg 3%", "dlperf_detect")
     define(users_metric("ndcg", "share", "higher", 0.01))
@@ -172,7 +172,7 @@ def test_options_are_read_before_metrics_are_defined() -> None:
 
 
 def test_a_loss_of_no_metric() -> None:
-    """A misspelt name is found when the tests are collected."""
+    """A misspelt name is an error at collection."""
     read = parse_detect("troughput 3%", "dlperf_detect")
     with pytest.raises(UsageError, match="dlperf_detect: unknown metric 'troughput'") as raised:
         resolve_detect(read)

@@ -86,7 +86,7 @@ def test_scores_by_scipy() -> None:
 
 
 def test_the_other_direction() -> None:
-    """Of a share that is better when lower, more is a loss."""
+    """A share that is better when lower has a loss when it rises."""
     now = np.clip(BASE + 0.05, 0, 1)
     loss = lost_on_rows(
         metric_named("miss"), measurement_of("miss", now), measurement_of("miss", BASE)
@@ -117,7 +117,7 @@ def test_hits_are_judged_as_accuracy_is(name: str, sign: int) -> None:
 
 @pytest.mark.parametrize("scores", [BASE, np.round(BASE), np.array([0.3])])
 def test_unchanged_answers_have_lost_nothing(scores: NDArray[np.float64]) -> None:
-    """Exactly nothing, however few the rows are; also against what a file holds."""
+    """The loss of unchanged answers is exactly 0, for few rows and after storing too."""
     measurement = measurement_of("ndcg", scores)
     assert measurement.scores is not None
     stored = RowScores.from_json(measurement.scores.to_json())
@@ -129,7 +129,7 @@ def test_unchanged_answers_have_lost_nothing(scores: NDArray[np.float64]) -> Non
 
 
 def test_nothing_in_common() -> None:
-    """Other data, one row that differs, or another metric: rows say nothing."""
+    """Other data, a single row that differs, or another metric give no evidence."""
     metric = metric_named("ndcg")
     measurement, single_row = measurement_of("ndcg", BASE), measurement_of("ndcg", np.array([0.5]))
     for other in (
@@ -174,8 +174,8 @@ def test_verdicts_against_a_stored_baseline(
     assert other.verdict is (NEW if parsed[0].relative else verdict)
 
 
-def test_answers_are_judged_on_a_bad_day() -> None:
-    """Where the measuring of speed failed, what was answered still counts."""
+def test_answers_are_judged_though_speeds_are_invalid() -> None:
+    """Answers are judged even if the speeds of a run are invalid."""
     measurement = make_measurement(
         measurement_of("ndcg", BASE).metrics,
         scores=measurement_of("ndcg", BASE).scores,
@@ -188,8 +188,8 @@ def test_answers_are_judged_on_a_bad_day() -> None:
 @pytest.mark.parametrize(
     ("factor", "verdict"), [(1.0, PASS), (1.2, FAIL), (1.03, INCONCLUSIVE), (0.5, PASS)]
 )
-def test_what_is_no_share_is_judged_as_a_ratio(factor: float, verdict: Verdict) -> None:
-    """Of the same rows only what training again makes of them is noise, as of a loss."""
+def test_other_metrics_are_judged_as_ratios(factor: float, verdict: Verdict) -> None:
+    """On the same rows only the noise of training again counts, as for a loss."""
     ranks = 1 + np.random.default_rng(3).poisson(5, ROWS).astype(float)
     measurement, base = measurement_of("rank", ranks * factor), baseline_of("rank", ranks)
     (judgement,) = judge(measurement, [parse_budget("rank <= baseline")], base, ENVIRONMENT, "")
@@ -201,7 +201,7 @@ def test_what_is_no_share_is_judged_as_a_ratio(factor: float, verdict: Verdict) 
     [(BASE, "PASS"), (BASE - 0.05 + NOISE, "FAIL"), (SHUFFLED, None)],
 )
 def test_a_duel_decides_by_rows(now: NDArray[np.float64], decision: str | None) -> None:
-    """What fails is in doubt, for fresh pairs to confirm; the numbers are those of the rows."""
+    """A FAIL goes to fresh pairs for confirmation; the numbers are those of the rows."""
     measurement, base = measurement_of("ndcg", np.clip(now, 0, 1)), measurement_of("ndcg", BASE)
     budgets = [parse_budget("ndcg >= baseline"), parse_budget("ndcg >= 10%")]
 
@@ -219,7 +219,7 @@ def test_a_duel_decides_by_rows(now: NDArray[np.float64], decision: str | None) 
     [(BASE, PASS), (BASE - 0.05 + NOISE, FAIL), (SHUFFLED, INCONCLUSIVE)],
 )
 def test_a_comparison_decides_by_rows(now: NDArray[np.float64], verdict: Verdict) -> None:
-    """`pytest-dlperf compare` shows users' metrics without being asked, and judges them so."""
+    """`pytest-dlperf compare` shows and judges users' metrics by default."""
     place = MeasurementId("a.py::test_it", "", MACHINE)
     candidate = {place: baseline_of("ndcg", np.clip(now, 0, 1))}
 
@@ -233,7 +233,7 @@ def test_a_comparison_decides_by_rows(now: NDArray[np.float64], verdict: Verdict
 
 
 def test_unchanged_code_rarely_fails() -> None:
-    """Of models that differ by luck alone, no more than alpha are said to be worse."""
+    """Models that differ by chance FAIL no more often than alpha."""
     rng = np.random.default_rng(4)
     limits = LossLimits(0.0, 0.05)
     metric = metric_named("ndcg")
@@ -272,7 +272,7 @@ def judge_seeds(
 
 
 def test_seed_by_seed_a_small_loss_is_found() -> None:
-    """Each seed lost 3 points, give or take: lost among the seeds, clear between the pairs."""
+    """A loss of 3 points, hidden by the spread of seeds, is clear in the pairs."""
     worse = tuple(
         seed - loss for seed, loss in zip(SPREAD, (0.030, 0.032, 0.029, 0.031), strict=True)
     )
@@ -282,7 +282,7 @@ def test_seed_by_seed_a_small_loss_is_found() -> None:
 
 
 def test_the_interval_is_students_over_the_differences() -> None:
-    """Between a loss that it excludes and one that it does not, where scipy has its end."""
+    """A loss just inside the interval is open, one just outside passes; the end is scipy's."""
     losses = (0.004, -0.006, 0.010, 0.002)
     now = tuple(seed - loss for seed, loss in zip(SPREAD, losses, strict=True))
     _, high = stats.t.interval(0.95, 3, sum(losses) / 4, stats.sem(losses))
@@ -295,8 +295,8 @@ def test_the_interval_is_students_over_the_differences() -> None:
 
 
 @pytest.mark.parametrize("now", [(0.5, 0.5), (0.95, 0.95)])
-def test_two_seeds_tell_nothing(now: tuple[float, ...]) -> None:
-    """However much was lost, and if nothing was: it says how many it takes."""
+def test_two_seeds_are_too_few(now: tuple[float, ...]) -> None:
+    """Two seeds never decide; the reason says how many are needed."""
     judgement = judge_seeds(now, (0.95, 0.95))
 
     assert judgement.verdict is INCONCLUSIVE
@@ -304,10 +304,10 @@ def test_two_seeds_tell_nothing(now: tuple[float, ...]) -> None:
 
 
 def test_other_seeds_are_compared_by_their_intervals() -> None:
-    """A baseline that has no seeds, as one of the history: what is far below still FAILs."""
+    """Without seeds in the baseline only a large loss FAILs."""
     assert judge_seeds((0.3, 0.3, 0.3), (0.95,)).verdict is FAIL
 
 
-def test_what_has_no_seeds_is_written_as_before() -> None:
-    """Baselines of loads do not change."""
+def test_baselines_without_seeds() -> None:
+    """Baselines of loads have no key `seeds`."""
     assert "seeds" not in make_accepted().to_json()

@@ -86,7 +86,7 @@ def test_absolute(budget: str, low: float, high: float, verdict: Verdict) -> Non
 
 @pytest.mark.parametrize("operator", ["<", "<="])
 def test_strict_operator_at_the_line(operator: str) -> None:
-    """On the very line `<=` holds and `<` does not; an interval that only touches it likewise."""
+    """At the limit `<=` holds and `<` does not; an interval that only touches it likewise."""
     want = PASS if operator == "<=" else FAIL
     assert judge_value(f"peak_memory {operator} 1KiB", counted(1024.0)).verdict is want
     want = PASS if operator == "<=" else INCONCLUSIVE
@@ -151,7 +151,7 @@ def test_relative(budget: str, then: float, now: float, verdict: Verdict) -> Non
 
 
 def test_noise_widens_what_is_open() -> None:
-    """The same value with a wide interval, now or in the baseline, is no evidence any more."""
+    """The same value with a wide interval, now or in the baseline, is no evidence."""
     budget = "throughput >= baseline"
     assert judge_value(budget, estimate(800), estimate(1000)).verdict is FAIL
     assert judge_value(budget, estimate(800, 0.2), estimate(1000)).verdict is INCONCLUSIVE
@@ -215,7 +215,7 @@ def test_worse_is_never_judged_better(
 
 @given(_BUDGETS, st.floats(0.5, 1.5), st.floats(0.001, 0.2))
 def test_fails_at_is_where_it_fails(budget: tuple[str, float], value: float, reach: float) -> None:
-    """What an open verdict says it would have failed at is where, with this noise, it fails."""
+    """`fails_at` of an open verdict is the value at which it fails with this noise."""
     text, base = budget
     now, then = estimate(base * value, reach), estimate(base, 0.02)
     judgement = judge_value(text, now, then)
@@ -235,7 +235,7 @@ def test_fails_at_is_where_it_fails(budget: tuple[str, float], value: float, rea
 
 
 def test_improved() -> None:
-    """Better beyond the noise is said so, of either direction, and only then."""
+    """`improved` is set for a gain beyond the noise, in either direction, and only then."""
     assert judge_value("throughput >= baseline", counted(1220.0), counted(1000.0)).improved
     assert not judge_value("throughput >= baseline", counted(1200.0), counted(1000.0)).improved
     assert judge_value("p50 <= baseline", counted(0.008), counted(0.01)).improved
@@ -262,7 +262,7 @@ def test_metric_that_the_baseline_lacks_is_new() -> None:
 
 
 def test_refused_metric_is_invalid() -> None:
-    """A metric that was refused makes its budget INVALID for good, with the reason given."""
+    """A refused metric makes its budget INVALID for good, with the reason."""
     measurement = make_measurement({}, refused={"p99": "600 requests, p99 needs 662"})
     judgement = judge_one("p99 <= 1s", measurement, None)
     assert (judgement.verdict, judgement.lasting) == (INVALID, True)
@@ -332,7 +332,7 @@ def test_other_settings_cannot_be_compared(
 
 @pytest.mark.parametrize(("now", "verdict"), [(1500.0, PASS), (500.0, FAIL)])
 def test_other_versions_are_judged_with_a_remark(now: float, verdict: Verdict) -> None:
-    """A slower version is something to see: judged, and said; absolute budgets need no remark."""
+    """Other versions are judged with a remark; absolute budgets have none."""
     budgets = [parse_budget(b) for b in ("throughput >= baseline", "throughput >= 1/s")]
     environment = dataclasses.replace(ENVIRONMENT, tensorflow="2.19.0", numpy="2.2.0")
     relative, absolute = judge(
@@ -426,14 +426,10 @@ def _rates(
     spread: float = SPREAD,
     reach: float = 0.0,
 ) -> dict[Verdict, float]:
-    """How often each verdict is given after so many sessions, at 1 % and 5 %.
+    """Shares of the verdicts after `sessions` sessions, at error rates of 1 % and 5 %.
 
-    Args:
-        sessions: how many the baseline has.
-        budget: on throughput.
-        loss: share of the throughput that the code has lost since.
-        spread: standard deviation of the logarithm between sessions.
-        reach: half width of the intervals within sessions, as a share; it is noise as well.
+    `loss` is a share of the throughput, `spread` the standard deviation of its logarithm between
+    sessions, and `reach` the half width of the intervals within sessions, which is noise as well.
     """
     runs = 1500
     random = np.random.default_rng(sessions)
@@ -454,7 +450,7 @@ def _rates(
     return rates
 
 
-# Of 1,500 runs at 1 %, at most so many by chance, with a probability of 1 in 10,000.
+# The most of 1,500 runs at 1 %; chance exceeds it once in 10,000 times.
 MOST = float(stats.binom.ppf(1 - 1e-4, 1500, 0.01)) / 1500
 
 
@@ -467,13 +463,13 @@ def test_unchanged_code_rarely_fails(sessions: int, reach: float) -> None:
 
 @pytest.mark.parametrize("sessions", [8, 30])
 def test_the_error_rate_is_used(sessions: int) -> None:
-    """With some sessions it is not far below what is allowed either, or losses would be missed."""
+    """With several sessions it is not far below the allowed rate, which would cost power."""
     assert _rates(sessions)[FAIL] >= 0.002
 
 
 @pytest.mark.parametrize("sessions", [1, 8])
-def test_a_loss_of_the_limit_rarely_fails(sessions: int) -> None:
-    """Code that lost just what the budget allows fails no more often than unchanged code does."""
+def test_an_allowed_loss_rarely_fails(sessions: int) -> None:
+    """Code that lost just the allowed amount fails no more often than unchanged code."""
     assert _rates(sessions, "throughput >= 0.8 * baseline", loss=0.2)[FAIL] <= MOST
 
 
@@ -485,12 +481,12 @@ def test_unchanged_code_passes_a_wide_budget() -> None:
 
 
 @pytest.mark.parametrize(("sessions", "loss"), [(1, 0.45), (8, 0.3), (30, 0.25)])
-def test_a_great_loss_is_found(sessions: int, loss: float) -> None:
-    """The more sessions, the smaller the loss that is found nearly every time."""
+def test_a_large_loss_is_found(sessions: int, loss: float) -> None:
+    """The more sessions, the smaller the loss that is nearly always found."""
     assert _rates(sessions, loss=loss)[FAIL] >= 0.95
 
 
-def test_a_quiet_machine_sees_more() -> None:
+def test_a_quiet_machine_detects_more() -> None:
     """Sessions that agree outvote the prior: with 1 % between them, 8 % are found, and A/A pass."""
     assert _rates(30, loss=0.08, spread=0.01)[FAIL] >= 0.95
     assert _rates(30, spread=0.01)[PASS] >= 0.9
@@ -527,7 +523,7 @@ def test_speeds_are_left_open_in_other_conditions(conditions: MachineConditions)
 
 
 def test_a_slower_machine_is_allowed_for() -> None:
-    """What slowed the yardstick as much is no loss, and the limit is what it would be today."""
+    """A slowdown that the yardstick shares is no loss, and scales the limit."""
     scaled = frozenset({"throughput"})
 
     slow = _judged(MachineConditions(yardstick=1.2e-6, scaled=scaled), 1000 / 1.2)
@@ -545,7 +541,7 @@ def test_a_slower_machine_is_allowed_for() -> None:
 
 @pytest.mark.parametrize(("data", "verdict"), [("d", FAIL), ("another", INCONCLUSIVE)])
 def test_a_loss_on_the_same_rows(data: str, verdict: Verdict) -> None:
-    """How far it would differ on other rows is no noise where the rows are the same."""
+    """The variance between rows is no noise where the rows are the same."""
     wide = Estimate(0.1, 0.07, 0.13)
     accepted = make_accepted({"loss": wide}, rows=make_rows([1, 0]))
     measurement = make_measurement(
@@ -566,7 +562,7 @@ def test_sessions_without_the_metric_are_left_out() -> None:
 
 
 def test_the_baseline_is_the_mean_of_its_sessions() -> None:
-    """One session off does not make the baseline."""
+    """One outlying session does not make the baseline."""
     earlier = tuple(
         BaselineSession({"throughput": estimate(value)}, ENVIRONMENT, REVISION)
         for value in (1000.0, 1000.0, 1210.0)
@@ -588,7 +584,7 @@ def test_the_baseline_is_the_mean_of_its_sessions() -> None:
 def test_a_goal_that_was_never_reached(
     budget: str, limit: float | None, baseline: BaselineEntry | None
 ) -> None:
-    """FAIL with what came nearest: there is no time that would be short enough."""
+    """A goal that was never reached is a FAIL, with the nearest value."""
     why = "never reached 95 %: 93.1 % at best, after epoch 4"
     measurement = make_measurement(missed={"train.time_to_accuracy(95%)": why}, invalid="unquiet")
 
@@ -601,7 +597,7 @@ def test_a_goal_that_was_never_reached(
 
 
 def test_a_goal_that_was_reached() -> None:
-    """Is a time as others are, by whatever name it is asked for."""
+    """A time to a goal is judged like other times, by any spelling of its name."""
     measurement = make_measurement({"train.time_to_accuracy(95%)": estimate(20.0)})
 
     assert judge_one("train.time_to_accuracy(0.95) <= 30s", measurement).verdict is PASS
@@ -609,8 +605,8 @@ def test_a_goal_that_was_reached() -> None:
 
 
 @pytest.mark.parametrize("name", ["train.time", "train.time_to_accuracy(95%)"])
-def test_training_on_another_day(name: str) -> None:
-    """A machine that is not what it was leaves the times of a training open, and scales none."""
+def test_training_on_a_changed_machine(name: str) -> None:
+    """A changed or noisy machine leaves training times open, and scales none."""
     now, then = make_measurement({name: estimate(20.0)}), make_accepted({name: estimate(10.0)})
     for conditions in (
         MachineConditions(speed_changed="it is slower"),

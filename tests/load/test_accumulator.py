@@ -103,7 +103,7 @@ def runs(draw: st.DrawFn) -> Samples:
 def test_where_a_run_is_cut_makes_no_difference(
     samples: Samples, places: list[int], exact: int, seconds: float
 ) -> None:
-    """Segments of any cutting give the totals of the whole, exact or folded, early or late."""
+    """Segments cut anywhere give the totals of the whole run, exact or bucketed."""
     settings = {"seconds": seconds, "replicas": 2, "slo": 0.004}
     exact = 0 if exact < len(samples.outcome) else exact
     whole = totals_of(samples, exact=exact, **settings)
@@ -117,7 +117,7 @@ def test_where_a_run_is_cut_makes_no_difference(
 def test_when_a_run_is_folded_makes_no_difference(
     samples: Samples, places: list[int], exact: int
 ) -> None:
-    """A run that is folded in the middle is as one that is folded from the start."""
+    """A run that is bucketed midway has the totals of one bucketed from the start."""
     exact = min(exact, len(samples.outcome) - 1)
 
     late = totals_of(*segments(samples, places), exact=exact, replicas=2, seconds=0.01)
@@ -127,7 +127,7 @@ def test_when_a_run_is_folded_makes_no_difference(
 
 @given(runs(), st.floats(1e-3, 3))
 def test_folding_loses_a_thousandth_at_most(samples: Samples, seconds: float) -> None:
-    """Counts, sums and curves are exact in a folded run; percentiles and medians are to 0.1 %."""
+    """Counts, sums and curves of a bucketed run are exact; percentiles and medians are to 0.1 %."""
     settings = {"seconds": seconds, "replicas": 2, "slo": 0.004}
     exact, folded = totals_of(samples, **settings), totals_of(samples, exact=0, **settings)
 
@@ -177,7 +177,7 @@ def test_a_folded_run_has_the_metrics_of_an_exact_one() -> None:
 
 @pytest.mark.parametrize("exact", [0, 10**6])
 def test_a_run_that_overran(exact: int) -> None:
-    """A run of a hundred times its time is cut into blocks and points all the same, and few."""
+    """A run of a hundred times its planned length has blocks and points, and few of them."""
     totals = totals_of(steady(10_000), seconds=0.1, exact=exact)
 
     assert len(totals.blocks) == 20
@@ -213,8 +213,8 @@ def test_many_batch_sizes_are_folded(sizes: range, shown: dict[int, int]) -> Non
     assert few_sizes(dict.fromkeys(sizes, 1)) == shown
 
 
-def test_nothing_happened() -> None:
-    """A run without a call has a totals too: of nothing."""
+def test_a_run_without_a_call() -> None:
+    """A run without a call has empty totals."""
     totals = totals_of(make_samples([], [], unfinished=2))
 
     assert (totals.calls, totals.answered, totals.queries, totals.total) == (0, 0, 0, 2)
@@ -251,7 +251,7 @@ def test_every_time_has_its_bucket(seconds: float, started: int, offsets: list[i
 
 @given(st.floats(1e-6, 1e5), st.integers(1, 10**15), st.integers(1, 10**15))
 def test_reaching_step_by_step(seconds: float, near: int, far: int) -> None:
-    """How the buckets came to reach so far makes no difference."""
+    """Widening in steps gives the same buckets as widening at once."""
     at_once, by_steps = TimeBuckets(0, seconds), TimeBuckets(0, seconds)
 
     by_steps.reach(min(near, far))

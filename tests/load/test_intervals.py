@@ -34,7 +34,7 @@ def test_blocks_are_equally_long() -> None:
 
 
 def test_blocks_of_a_pause() -> None:
-    """An interval in which nothing ended is no block of its own."""
+    """An interval in which nothing ended is no block."""
     assert blocks_of(np.array([10, 20, 1000]), 0, 10).tolist() == [0, 0, 1]
 
 
@@ -45,7 +45,7 @@ def test_blocks_of_an_instant() -> None:
 
 
 def test_calls_by_hand() -> None:
-    """What each call carried, how it fared, and how long its requests queued."""
+    """Counts, latencies and queueing times of each call."""
     samples = make_samples(
         [2, 1],
         [50, 90],
@@ -96,7 +96,7 @@ def test_a_query_ends_with_its_last_request() -> None:
 
 
 def test_columns_of_one_length() -> None:
-    """Stretches whose columns differ in length are refused."""
+    """Intervals whose columns differ in length are refused."""
     column = np.zeros(2, np.int64)
     with pytest.raises(ValueError, match="differ in length"):
         type(no_intervals(0))(*(column for _ in range(8)), np.zeros(3, np.int64))

@@ -31,7 +31,7 @@ def closed_loop(milliseconds: np.ndarray) -> LoadTotals:
 
 
 @pytest.mark.parametrize(("last", "change"), [(1.5, "-3"), (0.7, "+3")])
-def test_a_drift_is_said(last: float, change: str) -> None:
+def test_drift(last: float, change: str) -> None:
     """A target that gets slower or faster during the run was not in a steady state."""
     noise = np.random.default_rng(0).normal(1, 0.02, 2000)
 
@@ -41,7 +41,7 @@ def test_a_drift_is_said(last: float, change: str) -> None:
 
 
 def test_a_small_drift_is_left_alone() -> None:
-    """3 % over the run is a trend, but none to speak of."""
+    """A trend of 3 % is not reported."""
     assert drift(closed_loop(np.linspace(1, 1.03, 2000))) == ""
 
 
@@ -55,7 +55,7 @@ def test_noise_is_no_drift() -> None:
 
 
 def test_two_intervals_are_no_trend() -> None:
-    """Too short a run says nothing."""
+    """A run that is too short has no drift."""
     assert drift(closed_loop(np.array([1.0, 9.0]))) == ""
 
 
@@ -78,7 +78,7 @@ def test_keeping_up_is_not_mentioned() -> None:
     assert shortfall(open_loop(0.9)) == ""
 
 
-def test_overload_is_said_with_both_rates() -> None:
+def test_overload_names_both_rates() -> None:
     """2 ms a request: half of them are answered while requests come."""
     assert shortfall(open_loop(2.0)) == "overloaded: 1,000/s came, 500/s were answered in time"
 
@@ -108,7 +108,7 @@ def test_other_memory_is_no_leak(resident: list[int]) -> None:
 
 
 def test_text_by_hand() -> None:
-    """Median queue and service times, mean batch and busy cores are said, with units."""
+    """The text has median queue and service times, mean batch and busy cores, with units."""
     samples = make_samples(
         [3, 1],
         [10 * MS, 20 * MS],
@@ -131,8 +131,8 @@ def test_text_by_hand() -> None:
         (1, 0.0, False),  # hardly in the target at all: it is the load that waits
     ],
 )
-def test_waiting_is_told_from_computing(service_ms: int, busy_cores: float, *, waits: bool) -> None:
-    """A target that is busy while no processor is waits, and that is said."""
+def test_waiting_targets(service_ms: int, busy_cores: float, *, waits: bool) -> None:
+    """A target that is busy while no processor is has a note that it waits."""
     starts = [10 * MS * i for i in range(10)]
     samples = make_samples(
         [1] * 10, [start + service_ms * MS for start in starts], dispatched_ns=starts

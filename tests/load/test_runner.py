@@ -78,12 +78,9 @@ def single_server(utilisation: float, seconds: float, seed: int) -> Samples:
 
 @pytest.mark.parametrize(("utilisation", "seconds"), [(0.5, 400), (0.8, 2_000), (0.95, 40_000)])
 def test_waiting_time_of_a_single_server(utilisation: float, seconds: float) -> None:
-    """M/D/1: the mean waiting time is `rho s / (2 (1 - rho))` (Pollaczek-Khinchine), within 2 %.
-
-    By Lindley's recursion, which the engine follows request by request:
-    `test_waiting_times_are_lindleys`. A mean within 2 % takes longer runs than the engine has time
-    for, the longer the busier the server.
-    """
+    """M/D/1: the mean waiting time is `rho s / (2 (1 - rho))` (Pollaczek-Khinchine), within 2 %."""
+    # By Lindley's recursion, which the engine follows exactly (`test_waiting_times_are_lindleys`):
+    # a mean within 2 % takes longer runs than the engine has time for.
     waits = []
     for seed in range(8):
         due = arrivals(Server(utilisation * 1000), seconds / 8, seed)
@@ -292,8 +289,8 @@ def test_a_full_queue_rejects() -> None:
     assert samples.total == len(arrivals(Server(1250), 80, 0))
 
 
-def test_who_comes_first_gets_the_room() -> None:
-    """Three places: of five that come during one call, the first three wait for it."""
+def test_first_come_first_queued() -> None:
+    """With room for three, the first three of five that come during one call wait for it."""
     target = fixed()
     start = target.clock.now
     times = Trace((0.0, 1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 0.1))
@@ -406,7 +403,7 @@ def test_answers_reach_their_own_requests() -> None:
 
 
 def test_replicas_work_at_the_same_time() -> None:
-    """Two replicas each wait for the other's call to begin: only together do they get on."""
+    """Two replicas each wait for the other's call to begin, so they must overlap."""
     both = threading.Barrier(2, timeout=30)
 
     class Together:
@@ -482,10 +479,8 @@ def test_a_bug_in_the_source_is_raised_not_swallowed() -> None:
 @pytest.mark.parametrize(
     "scenario", [Server(2500), Server(5000), ClosedLoop(50), MultiStream(7), Offline()], ids=str
 )
-def test_what_is_given_away_is_the_whole_run(
-    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Segments that a load gives away while it runs, joined, are what it would have kept."""
+def test_segments_are_the_whole_run(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The segments that a load hands over, joined, are what it would have kept."""
     serving = Serving(3, replicas=2, queue_limit=9 if isinstance(scenario, Server) else None)
 
     def targets() -> list[TimedTarget]:

@@ -62,7 +62,7 @@ def test_text(setting: Scenario | Serving, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         (Server(rate=2000), Server(rate=2000.0)),
         (Server(rate=2000.0), Server(rate=np.float64(2000))),
@@ -74,7 +74,7 @@ def test_text(setting: Scenario | Serving, text: str) -> None:
 def test_equal_settings_have_equal_texts(
     first: Scenario | Serving, second: Scenario | Serving
 ) -> None:
-    """Settings that are equal read equal, since baselines are told apart by the text."""
+    """Equal settings have equal texts, by which baselines are compared."""
     assert first == second
     assert str(first) == str(second)
 

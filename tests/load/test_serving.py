@@ -16,7 +16,7 @@ def test_devices_are_kept_as_names() -> None:
 
 
 def test_texts_of_new_settings() -> None:
-    """Settings that are not used leave the text alone that baselines hold."""
+    """Settings at their defaults do not change the text that baselines store."""
     assert str(Serving(devices=None, allowed_batch_sizes=None)) == "Serving()"
     assert str(Serving(devices="cpu:0")) == "Serving(devices=('cpu:0',))"
     assert str(Serving(8, allowed_batch_sizes=[1, 8])) == (

@@ -158,7 +158,7 @@ def test_each_row_counts_once() -> None:
 
 
 def test_asking_more_often_is_no_more_evidence() -> None:
-    """Asking the same rows again leaves the interval of the accuracy as wide as it was."""
+    """Sending the same rows again does not narrow the interval of the accuracy."""
     once = summarise_score(_score([1] * 50, [1, 0] * 25, [0.5] * 50))
     often = summarise_score(_score([40] * 50, [40, 0] * 25, [20.0] * 50))
     assert once == often
@@ -231,6 +231,6 @@ def test_a_share_stays_one() -> None:
 
 @pytest.mark.usefixtures("own_metrics")
 def test_one_row_of_what_is_no_share() -> None:
-    """Is counted, as its loss would be."""
+    """One row of a metric that is no share has no interval, as for a loss."""
     define(users_metric("rank", "1", "lower", 0.05))
     assert mean_score("rank", np.array([7.0])) == counted(7.0)

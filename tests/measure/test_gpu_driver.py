@@ -117,8 +117,8 @@ def test_idle_and_set_clocks_are_no_throttling() -> None:
     assert readings.throttled == frozenset()
 
 
-def test_what_the_driver_does_not_tell_is_none() -> None:
-    """Parts of a GPU (MIG) tell no utilisation: every question may fail by itself."""
+def test_failed_queries_are_none() -> None:
+    """Each query may fail separately: parts of a GPU (MIG) have no utilisation."""
     library = FakeNvml(mute=True)
 
     assert look(library) == (GpuReading(0, "H200", None, None, None, frozenset(), frozenset()),)
@@ -126,7 +126,7 @@ def test_what_the_driver_does_not_tell_is_none() -> None:
 
 
 def test_without_a_driver_or_a_gpu_there_is_nothing() -> None:
-    """Neither is an error: most machines are so."""
+    """Neither is an error, as most machines have none."""
     assert open_library(FakeNvml(driver=False)) is None
     assert open_library(FakeNvml(gpus=0)) is None
 

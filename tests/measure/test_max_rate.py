@@ -77,7 +77,7 @@ def test_fixed_service() -> None:
 
 
 def test_what_is_measured_besides() -> None:
-    """Errors, accuracy and loss over all that was asked, memory and compiling; no latencies."""
+    """Errors, accuracy and loss over all requests, memory and compile time; no latencies."""
     measurement = measured(fixed(), "p99 <= 5ms", duration=5.0)
 
     assert list(measurement.metrics) == [
@@ -106,7 +106,7 @@ def test_a_limit_below_the_service_time() -> None:
 
 
 def test_a_limit_that_always_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A target that is never the bottleneck: the rates stop, and the answer says at which."""
+    """A target that is never the bottleneck stops the search at the fastest rate, with a note."""
     monkeypatch.setattr("pytest_dlperf.measure.max_rate._MOST_REQUESTS", 2_000)
     measurement = measured(fixed(service_ns=20_000), "p99 <= 1ms", duration=1.0)
 
@@ -195,7 +195,7 @@ def test_a_call_that_hangs_ends_the_search() -> None:
 
 
 def test_a_late_generator_makes_the_search_invalid() -> None:
-    """A rate that failed while the machine woke late may have failed for that."""
+    """A rate may have failed because the generator woke late."""
     measurement = measured(
         fixed(FakeClock(oversleep_ns=6 * MILLISECOND)), "p99 <= 5ms", duration=2.0
     )

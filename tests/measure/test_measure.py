@@ -89,11 +89,9 @@ def test_batching_shows_in_throughput() -> None:
 
 
 def test_where_intervals_come_from() -> None:
-    """Exact ranks where each query had a call of its own; blocks where queries queued.
-
-    The first target takes 1 to 2 ms at random: p50 is the 500th of 1,000 latencies or so, and its
-    interval reaches about 31 ranks to both sides, a thirtieth of a millisecond.
-    """
+    """Order statistics where each query had a call of its own; blocks where queries queued."""
+    # 1 to 2 ms at random: p50 is about the 500th of 1,000 latencies, and its interval reaches about
+    # 31 ranks to both sides, a thirtieth of a millisecond.
     clock = FakeClock()
     random = np.random.default_rng(5)
     target = TimedTarget(clock, lambda _: int(random.integers(MILLISECOND, 2 * MILLISECOND)))
@@ -184,8 +182,8 @@ def test_a_busy_machine_is_reported() -> None:
     )
 
 
-def test_the_record_says_what_the_run_used() -> None:
-    """Processor seconds a request, memory in the end and at the most, and the shares of others."""
+def test_usage_of_the_run() -> None:
+    """Processor time a request, resident and peak memory, and the shares of others."""
 
     class Growing(FakeMeter):
         """Two processor seconds and one MiB more at each reading."""
@@ -216,7 +214,7 @@ def test_the_record_says_what_the_run_used() -> None:
     assert (measurement.usage.others, measurement.usage.stolen) == (0.0, 0.0)
 
 
-def test_the_record_says_what_gpus_did() -> None:
+def test_gpus_of_the_run() -> None:
     """A GPU that this process was seen on, and a note on the other processes on it."""
 
     class OneGpu:
@@ -240,13 +238,13 @@ def test_the_record_says_what_gpus_did() -> None:
 
 
 def test_callables_have_no_threads_of_ours() -> None:
-    """A callable cannot be sent to another process, and the error says what to do instead."""
+    """A callable cannot run in another process; the error says what to do instead."""
     with pytest.raises(UsageError, match="set the threads in the runtime"):
         measured(exact(), Options(serving=Serving(intra_op_threads=1), duration=1.0))
 
 
 def test_a_late_generator_makes_the_run_invalid() -> None:
-    """When the machine wake_ups the generator late, the speeds are not the target's."""
+    """If the generator wakes late, the speeds are invalid."""
     clock = FakeClock(oversleep_ns=3 * MILLISECOND)
 
     measurement = measured(exact(1000, clock), Options(scenario=Server(300), duration=1.0))
@@ -285,12 +283,7 @@ def test_a_target_that_never_settles_is_reported() -> None:
 
 
 def test_a_target_that_slows_down_half_way() -> None:
-    """Ten times slower from the middle on: the drift is named, and nothing passes or fails on it.
-
-    Its throughput is neither the fast half's nor the slow half's: a budget between the two is
-    INCONCLUSIVE, one that even the slow half holds passes, one that not even the fast half holds
-    fails.
-    """
+    """A target that slows down midway: the drift is named, budgets between both rates stay open."""
     clock = FakeClock()
     began: list[int] = []
 
@@ -324,7 +317,7 @@ def hanging(clock: FakeClock, never: threading.Event) -> TimedTarget:
 
 
 def test_a_call_that_hangs_ends_the_run() -> None:
-    """The run ends, the requests of the call are errors that say where it is, the rest counts."""
+    """The requests of the call are errors that say where it hangs; the others count."""
     clock = FakeClock()
     never = threading.Event()
 
@@ -509,8 +502,8 @@ def test_no_load_lasts_for_ever() -> None:
     assert "p99" in measurement.refused
 
 
-def test_making_the_schedule_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing the arrivals, however slow, does not make the first of them late."""
+def test_drawing_arrivals_delays_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing arrivals, however slow, delays no request."""
     clock = FakeClock()
 
     def slowly(*arguments: object, **options: object) -> object:
@@ -524,7 +517,7 @@ def test_making_the_schedule_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> N
     assert measurement["max"].value < 0.001
 
 
-def test_what_reports_draw_from() -> None:
+def test_columns_for_reports() -> None:
     """64 clients, batches of 32, 1 ms each: half of them wait, and every curve is flat."""
     options = Options(scenario=ClosedLoop(64), serving=Serving(32), duration=2.0)
 
@@ -597,7 +590,7 @@ def test_a_long_load_is_measured_as_a_short_one(
     assert (folded.requests, folded.seconds) == (kept.requests, kept.seconds)
 
 
-def test_folding_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cutting_delays_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cutting a segment, however slow, delays no request."""
     clock = FakeClock()
     cut, cuts = CallLog.cut, []
@@ -638,8 +631,8 @@ def _mostly_well() -> Callable[[NDArray[Any]], object]:
         (5, "callable "),
     ],
 )
-def test_a_target_may_say_what_it_is(description: object, shown: str) -> None:
-    """A text `description` stands in the reports; anything else by that name is left alone."""
+def test_description_of_a_target(description: object, shown: str) -> None:
+    """A text `description` is shown in reports; any other value of that name is ignored."""
     target = exact()
     target.description = description  # type: ignore[attr-defined]
 
@@ -662,8 +655,8 @@ def test_padding_costs_no_accuracy() -> None:
     assert measurement.serving == "Serving(max_batch_size=8, allowed_batch_sizes=(4, 8))"
 
 
-def test_devices_that_nobody_verified_are_noted() -> None:
-    """The figures of a callable carry the note that it places itself."""
+def test_devices_that_were_not_verified_are_noted() -> None:
+    """A callable on a given device has a note that its placement was not verified."""
     measurement = measured(exact(), Options(serving=Serving(64, devices="cpu:0"), duration=1.0))
 
     assert measurement.notes == ("the target places itself: that it ran on cpu:0 was not verified",)
@@ -718,7 +711,7 @@ def test_a_users_metric_beside_accuracy() -> None:
 
 @pytest.mark.usefixtures("own_metrics")
 def test_what_a_users_metric_cannot_do() -> None:
-    """Without labels, with labels that its function or a budget on accuracy cannot take."""
+    """It needs labels that its function, and budgets on accuracy, can take."""
     dlperf_metric(unit="share")(overlap)
     options = Options(scenario=ClosedLoop(8), duration=1.0, budgets=("overlap >= 10%",))
     with pytest.raises(UsageError, match="'overlap >= 10%' cannot be judged: the data has no lab"):
@@ -734,7 +727,7 @@ def test_what_a_users_metric_cannot_do() -> None:
 
 @pytest.mark.usefixtures("own_metrics")
 def test_only_good_answers_are_scored() -> None:
-    """A target that answers some rows with NaN has no score of these, as it has no accuracy."""
+    """Rows answered with NaN have no score, as they have no accuracy."""
     dlperf_metric(unit="share")(overlap)
     clock = FakeClock()
     bad = {tuple(row) for row in INPUTS[:50]}

@@ -71,10 +71,7 @@ def exact(clock: FakeClock) -> TimedTarget:
 
 @pytest.mark.parametrize("seconds", [0.01, 0.0095, 0.0091, 0.0305])
 def test_only_whole_calls_count(seconds: float) -> None:
-    """However the slot's end falls into a call: 8 requests a millisecond, exactly.
-
-    A call that began in the slot is waited for, and its time counts with its answers.
-    """
+    """Wherever the slot ends, the rate is exact: calls in flight are waited for."""
     clock = FakeClock()
     with slots_of(exact(clock), EIGHT, clock) as runner:
         begun = clock.now
@@ -89,7 +86,7 @@ def test_only_whole_calls_count(seconds: float) -> None:
 
 
 def test_a_call_longer_than_the_slot() -> None:
-    """One call at least, of which the time is its own and not the slot's."""
+    """A slot has at least one call, and lasts until it has ended."""
     clock = FakeClock()
     with slots_of(TimedTarget(clock, lambda _: 300 * MILLISECOND), EIGHT, clock) as runner:
         slot = runner.slot(0.01, 0)
@@ -101,7 +98,7 @@ def test_a_call_longer_than_the_slot() -> None:
     ("scenario", "rate"), [(SingleStream(), 1000), (MultiStream(4), 4000), (Offline(), 8000)]
 )
 def test_scenarios(scenario: Scenario, rate: int) -> None:
-    """Each fills its calls as it says; latencies are of queries, and offline there are none."""
+    """Each scenario fills its calls; latencies are of queries, and offline there are none."""
     clock = FakeClock()
     options = Options(scenario=scenario, serving=Serving(max_batch_size=8))
     with slots_of(exact(clock), options, clock) as runner:
@@ -112,7 +109,7 @@ def test_scenarios(scenario: Scenario, rate: int) -> None:
 
 
 def test_open_loop() -> None:
-    """Requests come by their own clock: one each 2 ms, each answered 1 ms after it was due."""
+    """One request each 2 ms, each answered 1 ms after it was due."""
     clock = FakeClock()
     with slots_of(exact(clock), Options(scenario=Constant(500)), clock) as runner:
         slot = runner.slot(0.1, 0)
@@ -122,10 +119,7 @@ def test_open_loop() -> None:
 
 
 def test_an_open_loop_that_is_too_fast_is_late() -> None:
-    """Five times the load that the target can serve: latencies grow, from due and not from sent.
-
-    What comes is worked off for twice the slot's length at the most.
-    """
+    """Five times the capacity: latencies grow, and the slot ends after twice its length."""
     clock = FakeClock()
     options = Options(scenario=Constant(5000), serving=Serving(max_batch_size=1))
     with slots_of(exact(clock), options, clock) as runner:
@@ -194,7 +188,7 @@ def test_exceptions_are_bad() -> None:
 
 
 def test_slots_of_one_number_ask_the_same() -> None:
-    """The same rows at the same times; another number, other ones."""
+    """Slots of one number send the same rows at the same times; other numbers do not."""
     clock = FakeClock()
     seen: list[tuple[int, list[float]]] = []
     target = Moody(clock)
@@ -218,8 +212,8 @@ def test_slots_of_one_number_ask_the_same() -> None:
     assert [when for when, _ in sent[2]] != [when for when, _ in sent[0]]
 
 
-def test_all_rows_come_up() -> None:
-    """Short slots begin with other rows each, so that none is left out for good."""
+def test_all_rows_are_sent() -> None:
+    """Short slots start with different rows, so that every row is sent."""
     clock = FakeClock()
     seen: set[float] = set()
     target = Moody(clock)
@@ -326,7 +320,7 @@ def test_several_at_a_time(clients: Any) -> None:  # noqa: ANN401 - a literal
 
 
 def test_all_slots_are_in_one_thread_which_ends() -> None:
-    """A runtime keeps much for each thread that calls it; and nothing is left behind."""
+    """All slots run in one thread, as runtimes keep state per thread; it ends with the runner."""
     clock = FakeClock()
     callers: set[threading.Thread] = set()
     target = Moody(clock)
@@ -346,7 +340,7 @@ def test_all_slots_are_in_one_thread_which_ends() -> None:
     assert caller is not threading.current_thread()
 
 
-def test_what_is_not_the_targets_fault_comes_through() -> None:
+def test_interrupts_end_the_slot() -> None:
     """Ctrl-C inside the target ends the slot, not only a call."""
     clock = FakeClock()
     target = Moody(clock)

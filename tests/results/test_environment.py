@@ -60,12 +60,12 @@ def test_environment_round_trip(environment: Environment) -> None:
 
 @given(_ENVIRONMENTS, _ENVIRONMENTS)
 def test_changes_are_what_differs(now: Environment, base: Environment) -> None:
-    """Nothing is said of equal environments, and each field that differs once."""
+    """Each field that differs is listed once; equal environments have no changes."""
     fields = [f.name for f in dataclasses.fields(Environment)]
     differing = [f for f in fields if getattr(now, f) != getattr(base, f)]
     changes = now.changes(base)
-    said = [*changes["blocking"], *changes["warning"]]
-    assert sorted(text.split(" ", 1)[0] for text in said) == sorted(differing)
+    texts = [*changes["blocking"], *changes["warning"]]
+    assert sorted(text.split(" ", 1)[0] for text in texts) == sorted(differing)
     assert now.changes(now) == {"blocking": (), "warning": ()}
 
 
@@ -81,7 +81,7 @@ _MACHINES = st.builds(
 
 @given(_MACHINES, st.lists(_MACHINES))
 def test_the_nearest_machine(machine: MachineClass, others: list[MachineClass]) -> None:
-    """None has fewer fields that block, nor as many and fewer others, in whatever order."""
+    """No other class has fewer differences, blocking ones first, in any order of the classes."""
     nearest = machine.nearest(others)
     assert nearest == machine.nearest(reversed(others))
     if nearest is None:

@@ -127,7 +127,7 @@ def test_round_trip(record: Record) -> None:
 
 
 def test_rows_round_trip() -> None:
-    """The evidence for accuracy travels too, even of no rows at all."""
+    """The evidence for accuracy survives JSON, even for no rows at all."""
     for right in ([1, 0, 1], []):
         record = make_record(measurement=make_measurement(rows=make_rows(right, data="abc")))
         back = record_from_json(json.loads(json.dumps(record_to_json(record)))).measurement.rows
@@ -193,7 +193,7 @@ def test_missing_field(field: str) -> None:
         record_from_json(value)
 
 
-def test_what_reports_draw_from_by_hand() -> None:
+def test_columns_by_hand() -> None:
     """Batch sizes, utilisation and series are plain columns and keys."""
     series = Series((0.0, 0.1), (5.0, 0.0), (1e-3, None), (2e-3, None), (0.0, None))
     measurement = make_measurement(batch_sizes={8: 3}, utilisation=(0.5,), series=series)
@@ -227,8 +227,8 @@ def _own_record() -> Record:
 
 
 @pytest.mark.usefixtures("own_metrics")
-def test_users_metrics_travel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that has never heard of them reads what they mean, and the scores of all rows."""
+def test_users_metrics_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process without the definitions reads them, and the scores of all rows."""
     record = _own_record()
     value = json.loads(json.dumps(record_to_json(record), allow_nan=False))
     monkeypatch.setattr("pytest_dlperf.metrics._defined", {})
@@ -248,8 +248,8 @@ def test_users_metrics_travel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("own_metrics")
-def test_a_metric_that_means_something_else_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its figures are left out; a verdict on it cannot be shown at all."""
+def test_a_redefined_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its values are left out; a record with a verdict on it is refused."""
     value = record_to_json(_own_record())
     monkeypatch.setattr("pytest_dlperf.metrics._defined", {})
     define(users_metric("ndcg", "1", "higher", 0.02))

@@ -54,7 +54,7 @@ def _columns(rows: int) -> st.SearchStrategy[tuple[list[float], list[float]]]:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 20).flatmap(_columns))
 def test_scores_round_trip(columns: tuple[list[float], list[float]]) -> None:
-    """What is read is what was written, to the last bit, and what was measured but for rounding."""
+    """Scores are read as they were written, and as they were measured but for rounding."""
     ndcg, rank = columns
     scores = scores_of(ndcg, rank=rank)
     back = RowScores.from_json(written(scores))
@@ -71,7 +71,7 @@ def test_scores_round_trip(columns: tuple[list[float], list[float]]) -> None:
 
 
 def test_zeros_and_ones_are_bits() -> None:
-    """Eight rows a byte; what lies between takes two, and no share four."""
+    """Scores of 0 and 1 take a bit a row, other shares two bytes, others four."""
     bits = scores_of([1, 0] * 500, rank=[3.0] * 1000).to_json()["metrics"]
     floats = scores_of([1, 0.5] * 500).to_json()["metrics"]
 
@@ -81,7 +81,7 @@ def test_zeros_and_ones_are_bits() -> None:
 
 
 def test_pairs_are_of_rows_that_both_answered() -> None:
-    """In their order, and only of the same data and as many rows."""
+    """Pairs keep the order of rows, and need the same data and number of rows."""
     nan = float("nan")
     now, base = scores_of([0.25, nan, 0.5, 1.0]), scores_of([0.75, 0.5, nan, 0.0])
 
@@ -100,13 +100,13 @@ def test_pairs_are_of_rows_that_both_answered() -> None:
 
 
 def test_scores_cannot_be_changed() -> None:
-    """They are evidence."""
+    """Scores are read-only."""
     with pytest.raises(ValueError, match="read-only"):
         scores_of([0.5]).scores["ndcg"][0] = 1.0
 
 
-def test_without_some() -> None:
-    """What means something else by now is left out."""
+def test_without() -> None:
+    """`without` leaves out the given metrics."""
     scores = scores_of([0.5], rank=[2.0])
     rest = scores.without({"ndcg"})
     assert rest is not None
@@ -133,7 +133,7 @@ def test_without_some() -> None:
     ],
 )
 def test_damaged_scores(change: dict[str, object]) -> None:
-    """What cannot be the rows' scores is refused, not made up."""
+    """Damaged scores are refused."""
     value = {**written(scores_of([0.5, 0.25])), **change}
     with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
         RowScores.from_json(value)
@@ -193,7 +193,7 @@ def test_eight_rows_a_byte() -> None:
     ],
 )
 def test_bits_that_do_not_make_up_the_rows(change: dict[str, object]) -> None:
-    """Bits that cannot be the rows' are a ValueError, not rows made up."""
+    """Bits that do not fit the number of rows are a ValueError."""
     value = {**make_rows([1] * 9).to_json(), **change}
     with pytest.raises(ValueError, match=r".+"):
         Rows.from_json(value)

@@ -39,7 +39,7 @@ def test_points_by_hand(exact: int) -> None:
 
 
 def test_a_short_rest_joins_the_last_point() -> None:
-    """A call that ends just after a border makes no point of its own, whose rate would be wild."""
+    """A call that ends just after a border joins the last point, whose rate would be wild alone."""
     samples = make_samples([1] * 11, [20 * MS * (i + 1) for i in range(10)] + [201 * MS])
 
     series = series_of(totals_of(samples, seconds=0.2), latencies=True)
@@ -51,8 +51,8 @@ def test_a_short_rest_joins_the_last_point() -> None:
 @pytest.mark.parametrize(
     ("seconds", "points"), [(0.3, 3), (5, 50), (7, 70), (20, 200), (60, 200), (3600, 200)]
 )
-def test_as_many_points_as_can_be_drawn(seconds: float, points: int) -> None:
-    """Ten a second, and 200 for a run of 20 s or longer."""
+def test_number_of_points(seconds: float, points: int) -> None:
+    """There are ten points a second, and 200 in a run of 20 s or longer."""
     samples = make_samples([1], [int(seconds * 1e9)])
 
     assert len(series_of(totals_of(samples, seconds=seconds), latencies=True).rate) == points

@@ -68,7 +68,7 @@ def test_ratio_covers() -> None:
     st.sampled_from(PERCENTS),
 )
 def test_point_is_an_order_statistic(values: list[int], blocks: int, percent: float) -> None:
-    """The point is a value that somebody had: the order statistic, inside its interval."""
+    """The point is a measured value, the order statistic, inside its interval."""
     array = np.array(values, np.float64)
     block = np.unique(np.arange(len(array)) % blocks, return_inverse=True)[1]
     got = block_percentiles(array, block, (percent,))[percent]
@@ -128,10 +128,7 @@ def test_bootstrap_by_brute_force() -> None:
 
 
 def test_block_bootstrap_covers() -> None:
-    """Where requests of a block share their luck, the interval holds the true median still.
-
-    An interval that takes the same requests for independent ones misses it most of the time.
-    """
+    """With correlated blocks the interval covers the median; one for independent values fails."""
     generator = np.random.default_rng(5)
     blocks, each, runs = 20, 60, 200
     held = naive = 0

@@ -61,14 +61,14 @@ def test_a_wrong_sign_never_pays(d: np.ndarray, theta0: float) -> None:
 
 
 @given(RATIOS, st.floats(0.01, 100))
-def test_the_size_of_all_blocks_together_means_nothing(d: np.ndarray, times: float) -> None:
-    """In another unit, the evidence is the same."""
+def test_the_unit_does_not_matter(d: np.ndarray, times: float) -> None:
+    """The evidence does not depend on the unit."""
     d = d[np.abs(d) > 1e-3]
     assert log_evidence(d * times, 0.0) == pytest.approx(log_evidence(d, 0.0))
 
 
-def test_nothing_ever_happens() -> None:
-    """Blocks that are all alike say nothing against what they are, and all against less."""
+def test_equal_blocks() -> None:
+    """Equal blocks are no evidence against their value, and much against smaller ones."""
     same = np.full(20, 0.05)
 
     assert log_evidence(same, 0.05)[-1] == 0.0
@@ -78,7 +78,7 @@ def test_nothing_ever_happens() -> None:
     assert bounds.high - bounds.low < 1e-6
 
 
-def test_many_zeros_then_something() -> None:
+def test_a_block_after_zeros() -> None:
     """Where the scale is zero, a block that is not counts as 2.5 deviations, and no more."""
     d = np.array([0.0] * 9 + [0.2])
 
@@ -98,7 +98,7 @@ def test_the_peak_stays() -> None:
 
 @given(RATIOS)
 def test_hodges_lehmann_is_the_median_of_walsh_averages(d: np.ndarray) -> None:
-    """As counted one by one."""
+    """The median is that of all averages, counted one by one."""
     row, column = np.tril_indices(len(d))
     plainly = np.median((d[row] + d[column]) / 2)
 
@@ -114,7 +114,7 @@ def test_the_interval_is_what_the_evidence_has_not_refuted(
     d = noisy(blocks, loss, seed)
     bounds = interval(d)
     width = bounds.high - bounds.low
-    # A hundredth of the width beside each end shows an end that is only roughly right.
+    # A hundredth of the width next to each end shows an end that is only roughly right.
     shares = [-1, -0.3, -0.01, 0.01, 0.25, 0.5, 0.75, 0.99, 1.01, 1.3, 2]
 
     for share in shares:

@@ -29,7 +29,7 @@ from pytest_dlperf.statistics.pair_effects import (
 )
 
 FIVE = math.log(1.05)
-NOBODY = np.zeros(0)
+NO_PAIRS = np.zeros(0)
 SPENT = {3: 0.6, 5: 0.25, 8: 0.15}
 """Shares of the error rates, by the number of fresh pairs."""
 
@@ -38,7 +38,7 @@ effects_of_pairs = st.lists(st.floats(-0.2, 0.2), min_size=1, max_size=10).map(n
 
 def opinion(
     fresh: np.ndarray,
-    first: np.ndarray = NOBODY,
+    first: np.ndarray = NO_PAIRS,
     *,
     allowed: float = 0.0,
     spread: Spread = NOTHING_KNOWN,
@@ -180,8 +180,8 @@ def test_a_look_is_a_t_test_at_its_share(pairs: int, allowed: float) -> None:
 
 
 @pytest.mark.parametrize("pairs", sorted({*range(12)} - set(LOOKS)))
-def test_between_the_looks_nothing_is_said(pairs: int) -> None:
-    """However plain it is."""
+def test_between_the_looks_nothing_is_decided(pairs: int) -> None:
+    """Between the looks nothing is decided, however clear it is."""
     assert opinion(np.full(pairs, 1.0), spread=Spread()) is None
     assert opinion(np.full(pairs, -1.0), spread=Spread()) is None
 
@@ -205,7 +205,7 @@ def test_what_the_first_pairs_lost_proves_nothing_any_more() -> None:
     """A FAIL is by the fresh pairs alone; the first ones can neither make it nor prevent it."""
     lost, even = np.full(3, 0.08), np.full(3, 0.02)
 
-    for first in (NOBODY, np.full(2, -0.2), np.full(2, 0.2)):
+    for first in (NO_PAIRS, np.full(2, -0.2), np.full(2, 0.2)):
         assert opinion(lost, first, spread=Spread()) == "FAIL"
         assert opinion(even, first, spread=Spread()) != "FAIL"
 
@@ -227,9 +227,11 @@ def test_slower_pairs_never_turn_a_fail_into_a_pass(effects: list[float]) -> Non
     fresh = np.array(effects)
     order = ["PASS", None, "FAIL"]
 
-    said = [order.index(opinion(fresh + loss, spread=Spread())) for loss in (-0.3, -0.02, 0, 0.3)]
+    order_of_decisions = [
+        order.index(opinion(fresh + loss, spread=Spread())) for loss in (-0.3, -0.02, 0, 0.3)
+    ]
 
-    assert said == sorted(said)
+    assert order_of_decisions == sorted(order_of_decisions)
     assert opinion(np.full(len(fresh), 0.3), spread=Spread()) == "FAIL"
 
 
@@ -243,11 +245,7 @@ def test_pairs_for_a_screen() -> None:
 
 @pytest.mark.parametrize("detect", [0.03, 0.05, 0.1])
 def test_a_screen_of_so_many_pairs_settles_most_unchanged_code(detect: float) -> None:
-    """Pairs that seem slower by a standard deviation of their mean still exclude the loss.
-
-    One pair fewer does not. So pairs that differ as the prior has it settle five sessions in six,
-    give or take what a spread that is itself estimated does to that.
-    """
+    """Pairs that seem slower by one standard error exclude the loss; one pair fewer does not."""
     line = math.log1p(detect)
     pairs = pairs_needed(line)
 

@@ -140,10 +140,7 @@ def test_errors_of_sessions_widen_it(sessions: int) -> None:
     ("sessions", "least", "most"), [(1, 0.0, 0.002), (8, 0.003, 0.011), (30, 0.005, 0.014)]
 )
 def test_unchanged_code_fails_at_alpha(sessions: int, least: float, most: float) -> None:
-    """With the right prior, 1 % of sessions fail at an alpha of 1 %, and fewer while few are known.
-
-    With the sessions' own errors as large as what they differ by, too.
-    """
+    """With the right prior, 1 % of sessions fail at an alpha of 1 %, fewer after few sessions."""
     for error in (0.0, _NOISE):
         assert least <= _failed(_simulated(sessions, _NOISE, 4000, error), 0.01) <= most
 
@@ -278,7 +275,7 @@ def test_reference_change() -> None:
 
 
 def test_what_cannot_be_predicted() -> None:
-    """No history, and noise that is none, are refused, and said so."""
+    """An empty history and an invalid noise are refused."""
     now = Session(1.0, 0.01)
     with pytest.raises(ValueError, match="at least one"):
         predict([], now, 0.05)
