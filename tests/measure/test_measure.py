@@ -23,7 +23,6 @@ from pytest_dlperf.load.request_log import CallLog
 from pytest_dlperf.load.request_queue import RequestQueue, request_queue_for
 from pytest_dlperf.load.scenarios import (
     ClosedLoop,
-    Constant,
     MultiStream,
     Offline,
     Scenario,
@@ -78,16 +77,6 @@ def test_throughput_and_latency_of_a_known_target() -> None:
     assert measurement.requests == 64_000
 
 
-def test_batching_shows_in_throughput() -> None:
-    """The same clients with batches of 8 get an eighth of the throughput."""
-    options = Options(scenario=ClosedLoop(64), serving=Serving(8), duration=1.0)
-
-    measurement = measured(exact(), options)
-
-    assert measurement.throughput == pytest.approx(8_000, rel=1e-3)
-    assert measurement.p50 == pytest.approx(0.008)
-
-
 def test_where_intervals_come_from() -> None:
     """Order statistics where each query had a call of its own; blocks where queries queued."""
     # 1 to 2 ms at random: p50 is about the 500th of 1,000 latencies, and its interval reaches about
@@ -125,24 +114,6 @@ def test_offline_measures_no_latency() -> None:
     assert measurement.throughput == pytest.approx(64_000, rel=1e-3)
     with pytest.raises(AttributeError, match="not measured here"):
         _ = measurement.p99
-
-
-def test_percentiles_with_too_few_requests_are_refused() -> None:
-    """100 requests carry a p90 and no p99, and the reason names the number needed."""
-    measurement = measured(exact(10 * MILLISECOND), Options(scenario=SingleStream(), duration=1.0))
-
-    assert measurement.p90 == pytest.approx(0.01)
-    assert "p99" not in measurement.metrics
-    assert measurement.refused["p99"] == "100 requests, p99 needs 662: lengthen duration="
-
-
-def test_too_few_calls_refuse_every_speed() -> None:
-    """Five calls say nothing about how a run varies."""
-    measurement = measured(exact(200 * MILLISECOND), Options(scenario=SingleStream(), duration=1.0))
-
-    assert "throughput" in measurement.refused
-    assert "5 calls" in measurement.refused["throughput"]
-    assert measurement.accuracy == 1.0
 
 
 def test_an_overloaded_server_is_seen() -> None:
@@ -499,7 +470,7 @@ def test_no_load_lasts_for_ever() -> None:
     measurement = measured(exact(50 * MILLISECOND), options)
 
     assert measurement.seconds == pytest.approx(1.0)
-    assert "p99" in measurement.refused
+    assert measurement.refused["p99"] == "20 requests, p99 needs 662: lengthen duration="
 
 
 def test_drawing_arrivals_delays_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -531,33 +502,6 @@ def test_columns_for_reports() -> None:
     assert measurement.series.p99 == pytest.approx([0.002] * 20, rel=0.001)
     assert measurement.series.queue[1:] == pytest.approx([0.001] * 19)
     assert "replica 100 % busy" in measurement.diagnosis
-
-
-def test_idling_shows_in_the_utilisation() -> None:
-    """One request every 4 ms, 1 ms of work: it is in the target a quarter of the time."""
-    measurement = measured(exact(), Options(scenario=Constant(250), duration=1.0))
-
-    assert measurement.utilisation == pytest.approx((0.25,), rel=0.01)
-    assert measurement.batch_sizes == {1: 250}
-
-
-def test_a_target_that_slows_down_shows_in_the_series() -> None:
-    """Ten times slower half way: the rate falls to a tenth there, and the latency rises."""
-    clock = FakeClock()
-    full = itertools.count()
-
-    def service(rows: int) -> int:
-        # Of the calls before the load, one is full.
-        return (10 if rows == 8 and next(full) > 150 else 1) * MILLISECOND
-
-    target = TimedTarget(clock, service)
-    options = Options(scenario=ClosedLoop(8), serving=Serving(8), quick=True)
-
-    series = measured(target, options).series
-
-    assert series.rate == pytest.approx([8000, 4400, 800])
-    assert series.p50[0] == pytest.approx(0.001, rel=0.001)
-    assert series.p50[2] == pytest.approx(0.01, rel=0.001)
 
 
 @pytest.mark.parametrize("scenario", [ClosedLoop(64), Server(20_000), MultiStream(8), Offline()])

@@ -21,9 +21,10 @@ from pytest_dlperf.results.usage import (
 OTHERS = "the machine was not quiet: other processes"
 
 
-def test_since() -> None:
-    """Each counter is subtracted."""
+def test_differences_and_sums() -> None:
+    """Each counter is subtracted and added."""
     assert Usage(5, 9, 2, 40).since(Usage(1, 3, 1, 20)) == Usage(4, 6, 1, 20)
+    assert Usage(1, 2, 3, 4).plus(Usage(10, 20, 30, 40)) == Usage(11, 22, 33, 44)
 
 
 @pytest.mark.parametrize(
@@ -46,11 +47,6 @@ def test_since() -> None:
 def test_disturbance(used: Usage, text: str) -> None:
     """Other processes and the host are named with their shares, each from its threshold on."""
     assert disturbance(used) == text
-
-
-def test_plus() -> None:
-    """The use in two periods is the sum of each counter."""
-    assert Usage(1, 2, 3, 4).plus(Usage(10, 20, 30, 40)) == Usage(11, 22, 33, 44)
 
 
 def test_consumption_by_hand() -> None:
