@@ -106,30 +106,28 @@ def unpaired_loss(metric: Metric, base: Estimate, now: Estimate) -> tuple[float,
     return cost(metric, now.value) - cost(metric, base.value), math.hypot(present, then)
 
 
+def values_of(metric: Metric, side: BaselineEntry) -> list[tuple[Estimate, float | None]]:
+    """The metric's value in each session that has it, oldest first, with the yardstick."""
+    return [
+        (session.metrics[metric.name], session.yardstick)
+        for session in side.sessions
+        if metric.name in session.metrics
+    ]
+
+
 def unpaired(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> Prediction:
     """The loss of a share between the newest sessions of both sides, by their intervals."""
-    old, new = (
-        next(s.metrics[metric.name] for s in reversed(side.sessions) if metric.name in s.metrics)
-        for side in (base, candidate)
-    )
+    old, new = (values_of(metric, side)[-1][0] for side in (base, candidate))
     lost, reach = unpaired_loss(metric, old, new)
     return Prediction(lost, reach / NORMAL_REACH, _MANY)
 
 
 def contrast_of(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> Prediction:
     """The loss of a speed or a size between the sessions of two sides; a session of each has it."""
-    then, now = (
-        [
-            (session.metrics[metric.name], session.yardstick)
-            for session in side.sessions
-            if metric.name in session.metrics
-        ]
-        for side in (base, candidate)
-    )
     return loss_of_sessions(
         metric,
-        then,
-        now,
+        values_of(metric, base),
+        values_of(metric, candidate),
         scaled=metric.name in scaled_metrics_of(candidate.scenario),
         paired=same_rows(metric, candidate, base),
     )

@@ -21,6 +21,7 @@ from pytest_dlperf.judge.contrasts import (
     lost_share,
     same_rows,
     unpaired_loss,
+    values_of,
 )
 from pytest_dlperf.judge.losses import (
     VERDICTS,
@@ -208,7 +209,7 @@ def _since(
 ) -> tuple[float, IntervalLoss | MeasuredLoss]:
     """The baseline's value, as it would be today, and what is known of the loss since."""
     now = measurement.metrics[metric.name]
-    values = [s.metrics[metric.name] for s in baseline.sessions if metric.name in s.metrics]
+    values = [value for value, _ in values_of(metric, baseline)]
     if metric.unit == "share":
         loss = lost_share(metric, measurement, baseline)
         if loss is None:
@@ -233,11 +234,7 @@ def prediction_of(
     """
     return loss_of_sessions(
         metric,
-        [
-            (session.metrics[metric.name], session.yardstick)
-            for session in baseline.sessions
-            if metric.name in session.metrics
-        ],
+        values_of(metric, baseline),
         [(measurement.metrics[metric.name], conditions.yardstick)],
         scaled=metric.name in conditions.scaled,
         paired=same_rows(metric, measurement, baseline),

@@ -19,9 +19,7 @@ _LARGE: Final = 0.1
 _KEPT_UP: Final = 0.99  # of the requests, answered before the last one was due
 _LEAK_BYTES: Final = 64 << 20
 _NS: Final = 1e-9
-_WAITING_SHARE: Final = (
-    0.25  # cores busy per replica in a call; a target that computes has 1 or more
-)
+_WAITING_SHARE: Final = 0.25  # cores busy per replica in a call; one that computes has 1 or more
 _BUSY_SHARE: Final = 0.2  # below it the generator's own processor time blurs that share
 LATE_NS: Final = 1_000_000
 """An idle replica that wakes later than this for a request distorts its latency."""

@@ -278,19 +278,6 @@ def test_a_buffer_that_is_used_again_does_not_look_random() -> None:
     np.testing.assert_allclose(reference.answers, ANSWERS)
 
 
-def test_scoring_takes_no_time_from_the_load() -> None:
-    """The clock of the load stands still while it is stopped, and sleeps past the stop."""
-    outside = FakeClock(now=100)
-    clock = StoppableClock(outside)
-
-    with clock.stopped():
-        outside.now += 50
-    assert clock.now_ns() == 100
-
-    clock.sleep_until_ns(130)
-    assert (clock.now_ns(), outside.now) == (130, 180)
-
-
 class Unspeakable(Exception):  # noqa: N818 - made up
     """An exception whose text fails."""
 
