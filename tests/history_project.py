@@ -10,7 +10,8 @@ from builders import estimate
 from entries import TEST, make_entry, make_run
 from git_repositories import git
 
-from pytest_dlperf.history.store import default_url, open_history
+from pytest_dlperf.history.store import open_history
+from pytest_dlperf.history.url import default_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

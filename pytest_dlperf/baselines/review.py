@@ -55,8 +55,8 @@ class Proposal:
     @property
     def accepted(self) -> BaselineEntry:
         """The new baseline: this session alone, as its own anchor."""
-        found = self.entry.found
-        return dataclasses.replace(found, sessions=(found.newest,)).anchored()
+        result = self.entry.result
+        return dataclasses.replace(result, sessions=(result.newest,)).anchored()
 
 
 def of_newest_runs(newest_first: Iterable[Entry]) -> tuple[Entry, ...]:
@@ -85,12 +85,12 @@ def proposals(
     """
     pairs = [(entry, accepted.get((entry.test, entry.name))) for entry in entries]
     open_pairs = [
-        (entry, old) for entry, old in pairs if old is None or not _settled(entry.found, old)
+        (entry, old) for entry, old in pairs if old is None or not _settled(entry.result, old)
     ]
     known = {_place(entry): (entry, old) for entry, old in open_pairs if old is not None}
     compared = compare_sides(
         {place: old for place, (_, old) in known.items()},
-        {place: entry.found for place, (entry, _) in known.items()},
+        {place: entry.result for place, (entry, _) in known.items()},
     )
     rows = {measurement.place: measurement for measurement in compared.measurements}
     proposed = (_proposal(entry, old, rows.get(_place(entry))) for entry, old in open_pairs)
@@ -124,7 +124,7 @@ def _proposal(entry: Entry, old: BaselineEntry | None, compared: Compared | None
     if old is None or compared is None:
         return Proposal(entry, old, ("there is no baseline yet",))
     reasons = []
-    if not entry.found.comparable(old):
+    if not entry.result.comparable(old):
         reasons.append("it was measured under other conditions")
     worse = [row.metric for row in compared.rows if row.verdict is Verdict.FAIL]
     better = [row.metric for row in compared.rows if row.improved]
@@ -150,13 +150,13 @@ def proposal_lines(proposal: Proposal, number: int, count: int) -> Iterator[str]
     """
     entry, old = proposal.entry, proposal.old
     yield f"{number} of {count}: {title_of(entry.test, entry.name)}"
-    yield f"  measured: {entry.found.revision}, {entry.verdict.value}"
+    yield f"  measured: {entry.result.revision}, {entry.verdict.value}"
     if old is not None:
         several = f", {len(old.sessions)} sessions" if len(old.sessions) > 1 else ""
         yield f"  baseline: {old.revision}{several}"
     for reason in proposal.reasons:
         yield from (f"  {line}" for line in wrapped(reason))
-    lines = figure_lines(entry.found) if old is None else change_lines(old, entry.found, COMPARED)
+    lines = figure_lines(entry.result) if old is None else change_lines(old, entry.result, COMPARED)
     for text in lines:
         yield from (f"    {line}" for line in wrapped(text))
 
@@ -180,7 +180,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _newest(history: History, machine: str, text: str) -> tuple[Entry, ...]:
     """The measurements of the newest run of each test; at least one."""
     entries: list[Entry] = []
-    for place in history.places(Query(machine=machine)):
+    for place in history.measurements(Query(machine=machine)):
         if text in place.test:
             query = Query(test=place.test, name=place.name, machine=machine, limit=1)
             entries += history.entries(query)

@@ -101,8 +101,8 @@ def history_json(chronicle: Timeline) -> dict[str, object]:
         "test": newest.test,
         "name": newest.name,
         "machine": newest.run.machine.slug,
-        "scenario": newest.found.scenario,
-        "serving": newest.found.serving,
+        "scenario": newest.result.scenario,
+        "serving": newest.result.serving,
         "left_out": list(chronicle.left_out),
         "alpha": chronicle.alpha,
         "runs": [
@@ -143,7 +143,7 @@ def _heading(chronicle: Timeline) -> Iterator[str]:
     yield f"{runs}, {days}, on {entries[-1].run.machine.slug}"
     branches = Counter(entry.run.revision.branch or "no branch" for entry in entries)
     yield "branches: " + ", ".join(f"{name} ({runs})" for name, runs in branches.most_common(5))
-    yield f"{entries[-1].found.scenario}, {entries[-1].found.serving}"
+    yield f"{entries[-1].result.scenario}, {entries[-1].result.serving}"
     for left_out in chronicle.left_out:
         yield f"left out: {left_out}"
 

@@ -45,8 +45,8 @@ class HistoryLocation:
             UsageError, HistoryError: if it cannot be used.
         """
         from pytest_dlperf.git import hide_history
-        from pytest_dlperf.history.store import default_url, open_history
-        from pytest_dlperf.history.url import FILE
+        from pytest_dlperf.history.store import open_history
+        from pytest_dlperf.history.url import FILE, default_url
 
         file = self.root / FILE
         if not self.url and not file.exists():

@@ -71,7 +71,7 @@ def compare() -> Compare:
         left_out=("2 INVALID measurements of main",),
     )
     both = tuple(
-        dataclasses.replace(e, found=with_session(e.found, environment=NEWER))
+        dataclasses.replace(e, result=with_session(e.result, environment=NEWER))
         for e in candidate.entries
     )
     return _compare(old, dataclasses.replace(candidate, entries=both + new.entries))

@@ -12,7 +12,8 @@ from git_repositories import git
 
 from pytest_dlperf.errors import HistoryError
 from pytest_dlperf.history.entries import Entry, Query
-from pytest_dlperf.history.store import SqlHistory, default_url, open_history
+from pytest_dlperf.history.store import History, open_history
+from pytest_dlperf.history.url import default_url
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def test_every_run_is_kept(
     ]
     assert len({one.run.key for one in found}) == 2
     assert {one.verdict for one in found} == {Verdict.PASS}
-    assert all(one.found.metrics["throughput"].value > 0 for one in found)
+    assert all(one.result.metrics["throughput"].value > 0 for one in found)
     assert not any(one.renews for one in found)
 
 
@@ -195,14 +196,14 @@ def test_what_could_not_be_written_is_written_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A database that was away for a while misses nothing."""
-    add, away = SqlHistory.add, [True]
+    add, away = History.add, [True]
 
-    def sometimes(history: SqlHistory, entry: Entry) -> None:
+    def sometimes(history: History, entry: Entry) -> None:
         if away.pop() if away else False:
             raise HistoryError("there", "it is away", "wait")
         add(history, entry)
 
-    monkeypatch.setattr(SqlHistory, "add", sometimes)
+    monkeypatch.setattr(History, "add", sometimes)
 
     result = run(TWO, f"--dlperf-history={default_url(pytester.path)}")
 

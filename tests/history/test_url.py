@@ -1,4 +1,4 @@
-"""The history's URL: which database it means, and that no part of a secret is ever shown."""
+"""The history's URL: which database it names, and that no part of a secret is ever shown."""
 
 from __future__ import annotations
 
@@ -142,8 +142,12 @@ def test_a_password_that_was_not_coded_is_not_shown(form: str, password: str) ->
         ("postgresql://us/er:secret@host/base", "more than one way"),
         ("mysql://user:secret@host/base", "cannot be kept with 'mysql'"),
         ("postgresql+psycopg2://user:secret@host/base", "kept with 'postgresql[+]psycopg2'"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("sqlite://x/y", "names no file"),
         ("sqlite:///a?mode=secret", "has parameters"),
-        ("sqlite:///a%00b", "a file that cannot be"),
+        ("sqlite:///a%00b", "a file that cannot exist"),
     ],
 )
 def test_what_means_no_database(url: str, problem: str) -> None:
