@@ -18,6 +18,7 @@ from pytest_dlperf.history.compare_report import Compare, comparison_lines
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.history.sources import side_of, without_invalid, without_shared
 from pytest_dlperf.metrics import metric_named
+from pytest_dlperf.report.hints import COMPARABLE
 from pytest_dlperf.results.measurement import title_of
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _FORMATS: Final = ("text", "markdown", "json", "csv")
-_SOURCE: Final = (
-    "a commit, a branch, a file of --dlperf-json, or latest (the newest run in the history)"
-)
+_SOURCE: Final = f"{COMPARABLE} (the newest run in the history)"
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from pytest_dlperf._files import locked
 from pytest_dlperf.errors import HistoryError, UsageError
 from pytest_dlperf.history.schema import VERSION, DamagedError, create_tables, stored_version
 from pytest_dlperf.history.url import MASK, parse_url
+from pytest_dlperf.report.hints import NAME_ANOTHER_HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ _LONGEST: Final = 300  # characters of a driver's message
 _DAMAGE_HINT: Final = "restore it from a copy, or move it away to begin a new history"
 _FILE_HINT: Final = (
     "check that its folder is writable, the disk has space, and no other process holds it open "
-    "(fuser FILE), or name another: --dlperf-history=URL; what was stored before is kept"
+    f"(fuser FILE), or {NAME_ANOTHER_HISTORY}; what was stored before is kept"
 )
 _CONNECTION_HINT: Final = (
     "check that the server is up, and the URL's host, port, user, password and database "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.history.entries import Entry, MeasurementId, Run, baseline_of, entry_of
+from pytest_dlperf.report.hints import COMPARABLE, MEASURE_COMPARABLY
 from pytest_dlperf.results.baseline import MOST_SESSIONS, Revision
 from pytest_dlperf.results.verdict import Verdict
 
@@ -90,7 +91,7 @@ def without_shared(base: Source, candidate: Source) -> tuple[Source, Source]:
     if _WIDTH[base.kind] == _WIDTH[candidate.kind]:
         raise UsageError(
             f"{base.given} and {candidate.given} are the same {base.kind}",
-            "name two that differ: a commit, a branch, a file of --dlperf-json, or latest",
+            f"name two that differ: {COMPARABLE}",
         )
     other, wide = sorted((base, candidate), key=lambda source: _WIDTH[source.kind])
     kept = tuple(entry for entry in wide.entries if identity(entry) not in shared)
@@ -156,7 +157,7 @@ def source_of_report(
         raise UsageError(
             f"{given} holds nothing that can be compared"
             + (f", only {left_out}" if unusable else ""),
-            "run pytest --dlperf-json without --dlperf-quick and --dlperf-against",
+            MEASURE_COMPARABLY,
         )
     return Source(given, "file", tuple(entries), (left_out,) if unusable else ())
 

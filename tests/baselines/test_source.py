@@ -21,7 +21,7 @@ from pytest_dlperf.git import current_revision
 from pytest_dlperf.history.entries import Entry, Run
 from pytest_dlperf.history.store import History, open_history
 from pytest_dlperf.history.url import default_url
-from pytest_dlperf.report.baseline_advice import OF_FILES
+from pytest_dlperf.report.hints import OF_FILES
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
