@@ -47,7 +47,7 @@ COMPARED: Final = (
 )
 """Metrics compared by default, with users' metrics, those with a goal, and errors above zero."""
 
-_NOTABLE_CHANGE: Final = 0.02
+_NOTABLE_CHANGE: Final = 0.02  # of the machine's speed
 _HIDDEN: Final = "the noise hides a loss of this size"
 
 
@@ -158,7 +158,9 @@ def compare_sides(
         obstacle = _obstacle(new, old, key.machine, on_machines)
         speed_changed, note = _machine_speed(new, old)
         if old is not None:
-            warnings.update(dict.fromkeys(_warnings(new, old)))
+            software = new.environment.changes(old.environment)["warning"]
+            if software:
+                warnings[f"since the base: {', '.join(software)}"] = None
         rows: list[Row | _Open] = [
             _row(metric, new, old, obstacle or (speed_changed if metric.is_speed else ""))
             if on_machines
@@ -253,12 +255,6 @@ def _obstacle(
     return f"since the base: {', '.join(blocking)}" if blocking else ""
 
 
-def _warnings(new: BaselineEntry, old: BaselineEntry) -> Iterator[str]:
-    changes = new.environment.changes(old.environment)["warning"]
-    if changes:
-        yield f"since the base: {', '.join(changes)}"
-
-
 def _machine_speed(new: BaselineEntry, old: BaselineEntry | None) -> tuple[str, str]:
     """Why the machine's speed leaves speeds undecided, and a note on what was allowed for."""
     if old is None:
@@ -281,7 +277,7 @@ def _row(
     metric: Metric, new: BaselineEntry, old: BaselineEntry | None, obstacle: str
 ) -> Row | _Open:
     name = metric.name
-    if old is not None and name not in _metrics_of(old):
+    if old is not None and not any(name in session.metrics for session in old.sessions):
         return _new(metric, new, f"the base has no {name}")
     row = Row(
         metric=name,

@@ -90,13 +90,13 @@ class Reader:
         self._opened = open_history(self._url)
         return self._opened
 
-    def source(self, given: str, text: str, *, accepted: bool) -> Source:
+    def source(self, name: str, text: str, *, accepted: bool) -> Source:
         """The source of a name: `latest`, a report's file, a branch, or a commit.
 
         A branch of the history takes precedence over a commit, unless it is a full hash.
 
         Args:
-            given: the name.
+            name: the name.
             text: part of the titles of the measurements to read.
             accepted: read only those measurements of a branch that may be a baseline.
 
@@ -104,25 +104,25 @@ class Reader:
             UsageError: if it names nothing that was measured.
             HistoryError: if the history cannot be read.
         """
-        if given.endswith(".json"):
-            return _with(self._file(given), text)
-        if given == _LATEST:
+        if name.endswith(".json"):
+            return _with(self._file(name), text)
+        if name == _LATEST:
             return _with(self._latest(), text)
-        if not _HASH.fullmatch(given) and self._is_branch(given):
-            return _with(self._branch(given, text, accepted=accepted), text)
-        commit = self._commit_of(given)
+        if not _HASH.fullmatch(name) and self._is_branch(name):
+            return _with(self._branch(name, text, accepted=accepted), text)
+        commit = self._commit_of(name)
         if commit:
-            return _with(self._commit(given, commit), text)
-        if _is_file(given):
-            return _with(self._file(given), text)
+            return _with(self._commit(name, commit), text)
+        if _is_file(name):
+            return _with(self._file(name), text)
         raise UsageError(
-            f"{given} is no branch, commit or run that was measured: there is no such name in "
+            f"{name} is no branch, commit or run that was measured: there is no such name in "
             f"{self.history.place}, nor in git",
             self._known(),
         )
 
-    def _file(self, given: str) -> Source:
-        path = Path(given)
+    def _file(self, name: str) -> Source:
+        path = Path(name)
         report = read_report(path)
         try:
             machine = MachineClass.from_json(report.content["machine"])
@@ -131,8 +131,8 @@ class Reader:
         except UNREADABLE as error:
             raise damaged(path, error) from error
         if self.machine not in {None, machine.slug}:
-            raise UsageError(f"{given} was measured on {machine.slug}, not on {self.machine}")
-        return source_of_report(given, report.records, machine, environment, commit)
+            raise UsageError(f"{name} was measured on {machine.slug}, not on {self.machine}")
+        return source_of_report(name, report.records, machine, environment, commit)
 
     def _latest(self) -> Source:
         runs = self.history.runs(Query(machine=self.machine, limit=1))
@@ -141,23 +141,23 @@ class Reader:
             raise UsageError(f"{self.history.place} has no run{where}", self._known())
         return Source(_LATEST, "run", self.history.entries(Query(run=runs[0].key)))
 
-    def _is_branch(self, given: str) -> bool:
-        return bool(given and self.history.runs(Query(branch=given, limit=1)))
+    def _is_branch(self, name: str) -> bool:
+        return bool(name and self.history.runs(Query(branch=name, limit=1)))
 
-    def _branch(self, given: str, text: str, *, accepted: bool) -> Source:
-        query = Query(branch=given, machine=self.machine, acceptable=accepted)
+    def _branch(self, name: str, text: str, *, accepted: bool) -> Source:
+        query = Query(branch=name, machine=self.machine, acceptable=accepted)
         entries: list[Entry] = []
         keys = self.history.measurements(query)
         titles = dict.fromkeys(title_of(key.test, key.name) for key in keys)
         if titles and not any(text in title for title in titles):
-            raise _no_test(given, text, titles)
+            raise _no_test(name, text, titles)
         for key in keys:
             if text in title_of(key.test, key.name):
                 entries += self._sessions(
                     replace(query, test=key.test, name=key.name, machine=key.machine.slug)
                 )
         entries.sort(key=lambda entry: entry.run.began, reverse=True)
-        return self._checked(Source(given, "branch", tuple(entries)))
+        return self._checked(Source(name, "branch", tuple(entries)))
 
     def _sessions(self, query: Query) -> list[Entry]:
         """The newest entries of a measurement, at least as many as a baseline may have.
@@ -174,34 +174,34 @@ class Reader:
                 return kept
             limit *= 4
 
-    def _commit_of(self, given: str) -> str:
+    def _commit_of(self, name: str) -> str:
         """The full hash; empty if git and the history know no such commit."""
-        if _HASH.fullmatch(given):
-            return given
+        if _HASH.fullmatch(name):
+            return name
         commit = git(
-            self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{given}^{{commit}}"
+            self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
         )
-        if commit or not _PREFIX.fullmatch(given):
+        if commit or not _PREFIX.fullmatch(name):
             return commit
         # A shallow clone may lack a commit that the history has.
         hashes = {run.revision.commit.rstrip("+") for run in self.history.runs(Query())}
-        matching = sorted(commit for commit in hashes if commit.startswith(given))
+        matching = sorted(commit for commit in hashes if commit.startswith(name))
         if len(matching) > 1:
             raise UsageError(
-                f"{given} is the beginning of {len(matching)} commits in {self.history.place}",
+                f"{name} is the beginning of {len(matching)} commits in {self.history.place}",
                 _first(matching),
             )
         return matching[0] if matching else ""
 
-    def _commit(self, given: str, commit: str) -> Source:
+    def _commit(self, name: str, commit: str) -> Source:
         query = Query(commits=(commit,), machine=self.machine)
         entries = self.history.entries(query)
         if not entries and self.history.runs(Query(commits=(f"{commit}+",), limit=1)):
             raise UsageError(
-                f"{given} ({short(commit)}) was measured with uncommitted changes only",
+                f"{name} ({short(commit)}) was measured with uncommitted changes only",
                 "measure it without: git stash, and run pytest again",
             )
-        return self._checked(Source(given, "commit", entries))
+        return self._checked(Source(name, "commit", entries))
 
     def _checked(self, source: Source) -> Source:
         if source.entries:
@@ -231,9 +231,9 @@ class Reader:
         return "; ".join(parts) or "nothing was measured yet: run pytest"
 
 
-def _is_file(given: str) -> bool:
+def _is_file(name: str) -> bool:
     try:
-        return Path(given).is_file()
+        return Path(name).is_file()
     except OSError:  # for example, a name that is too long
         return False
 
@@ -247,8 +247,8 @@ def _with(source: Source, text: str) -> Source:
     return replace(source, entries=entries)
 
 
-def _no_test(given: str, text: str, titles: Collection[str]) -> UsageError:
-    return UsageError(f"{given} has no test with {text!r:.80} in its name", _first(titles))
+def _no_test(name: str, text: str, titles: Collection[str]) -> UsageError:
+    return UsageError(f"{name} has no test with {text!r:.80} in its name", _first(titles))
 
 
 def _first(names: Collection[str]) -> str:
