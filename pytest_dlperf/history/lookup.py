@@ -171,6 +171,7 @@ class Reader:
             accepted = baseline_of(kept, MOST_SESSIONS)
             enough = accepted is not None and len(accepted.sessions) == MOST_SESSIONS
             if enough or len(entries) < limit or any(entry.renews for entry in kept):
+                # With those before an accepted change, which the other side may be.
                 return kept
             limit *= 4
 

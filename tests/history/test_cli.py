@@ -171,22 +171,6 @@ def test_machine_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert (other["machine"], other["left_out"]) == (bigger.slug, [])
 
 
-def test_what_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Runs that cannot be compared with the newest are counted."""
-    project = HistoryProject(tmp_path)
-    project.measure(1000, commit="a" * 40, scenario="Offline()", sessions=3)
-    project.measure(1000, commit="b" * 40, verdict=Verdict.INVALID)
-    project.measure(1000, commit="c" * 40)
-
-    (measurement,) = _json(project, capsys, "fast")
-
-    assert measurement["left_out"] == [
-        "1 run whose measuring failed (INVALID)",
-        "3 runs with scenario Offline()",
-    ]
-    assert len(measurement["runs"]) == 1
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -209,13 +193,6 @@ def test_nothing_to_show(
     project.measure(1000, commit="a" * 40, tests=("a.py::test_bad",), verdict=Verdict.INVALID)
     text = " ".join(" ".join(_refused(project, capsys, *words)).split())
     assert message.format(tmp_path) in text
-
-
-def test_no_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Reading does not create one."""
-    project = HistoryProject(tmp_path)
-    assert "there is no history at" in _refused(project, capsys, "fast")[0]
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("words", [("fast", "--limit", "0"), ("fast", "--limit", "x"), ()])

@@ -382,9 +382,12 @@ def test_a_file_of_another_machine_class(
     assert f"was measured on {MACHINE.slug}, not on {BIGGER.slug}" in text
 
 
-def test_no_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("words", [("compare", "a", "b"), ("history", "test_fast")])
+def test_no_history(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
     """Reading does not create a history; the message says where it would be."""
-    assert main(["compare", "a", "b", "--rootdir", str(tmp_path)]) == 2
+    assert main([*words, "--rootdir", str(tmp_path)]) == 2
     assert f"there is no history at {tmp_path}/.dlperf/history.sqlite" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -369,29 +368,26 @@ def test_recording_in_ci_is_always_on(recorded: Recorded, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("baseline", "message"),
+    ("options", "message"),
     [
-        ("history", "expected files, history:BRANCH (history:main) or history:merge-base"),
-        ("history:", "expected files, history:BRANCH"),
-        ("database", "--dlperf-baseline='database'"),
+        (
+            ["--dlperf-baseline=history"],
+            "expected files, history:BRANCH (history:main) or history:merge-base",
+        ),
+        (
+            ["--dlperf-baseline=history:main", "--dlperf-history=none"],
+            "takes baselines from the history, and dlperf-history is none",
+        ),
     ],
 )
-def test_a_wrong_baseline(
-    run: Callable[..., pytest.RunResult], baseline: str, message: str
+def test_refused_options(
+    run: Callable[..., pytest.RunResult], options: list[str], message: str
 ) -> None:
-    """It is refused before anything runs."""
-    result = run(ONE, f"--dlperf-baseline={baseline}")
+    """They are an error before anything runs."""
+    result = run(ONE, *options)
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert message in text(result)
-
-
-def test_baselines_without_a_history(run: Callable[..., pytest.RunResult]) -> None:
-    """Options that contradict each other are refused."""
-    result = run(ONE, "--dlperf-baseline=history:main", "--dlperf-history=none")
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "takes baselines from the history, and dlperf-history is none" in text(result)
 
 
 @pytest.mark.parametrize(
@@ -407,27 +403,6 @@ def test_an_unknown_branch_point(
     assert result.ret == code
     assert ("git finds no commit in" in text(result)) is (code == 4)
     assert "Traceback" not in text(result)
-
-
-@pytest.mark.subprocess
-def test_a_shallow_clone(recorded: Recorded, pytester: pytest.Pytester) -> None:
-    """The message says what to do in a workflow."""
-    recorded.project.commit()
-    clone = pytester.path / "clone"
-    git(pytester.path, "clone", "--quiet", "--depth=1", f"file://{recorded.project.top}", "clone")
-
-    done = subprocess.run(  # noqa: S603 - our own interpreter
-        [*pytester._getpytestargs(), "-p", "no:benchmark", "--dlperf-baseline=history:merge-base"],  # noqa: SLF001 - pytester's own way of running it
-        cwd=clone,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    output = " ".join((done.stdout + done.stderr).split())
-    for part in ("clone is shallow", "git fetch --unshallow", "fetch-depth: 0", "GIT_DEPTH: 0"):
-        assert part in output
 
 
 @pytest.mark.subprocess
