@@ -17,7 +17,7 @@ from pytest_dlperf.history.compare import COMPARED, compare_sides, is_compared
 from pytest_dlperf.history.entries import MeasurementId, Query
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.metrics import in_order, metric_named
-from pytest_dlperf.report.budget_table import wrapped
+from pytest_dlperf.report.tables import wrap_message
 from pytest_dlperf.results.codec import ends_of
 from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
@@ -155,10 +155,10 @@ def proposal_lines(proposal: Proposal, number: int, count: int) -> Iterator[str]
         several = f", {len(old.sessions)} sessions" if len(old.sessions) > 1 else ""
         yield f"  baseline: {old.revision}{several}"
     for reason in proposal.reasons:
-        yield from (f"  {line}" for line in wrapped(reason))
+        yield from (f"  {line}" for line in wrap_message(reason))
     lines = figure_lines(entry.found) if old is None else change_lines(old, entry.found, COMPARED)
     for text in lines:
-        yield from (f"    {line}" for line in wrapped(text))
+        yield from (f"    {line}" for line in wrap_message(text))
 
 
 def figure_lines(entry: BaselineEntry) -> list[str]:

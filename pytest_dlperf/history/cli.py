@@ -17,7 +17,7 @@ from pytest_dlperf.history.compare_formats import (
     comparison_json,
     comparison_markdown,
 )
-from pytest_dlperf.history.compare_report import Compare, comparison_lines
+from pytest_dlperf.history.compare_report import ComparedSources, comparison_lines
 from pytest_dlperf.history.entries import Query
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.history.sources import apart, side_of, sound
@@ -204,7 +204,7 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _compared(given: argparse.Namespace) -> Compare:
+def _compared(given: argparse.Namespace) -> ComparedSources:
     with Reader(given) as reader:
         base = sound(reader.source(given.base, given.test, accepted=True))
         candidate = sound(reader.source(given.candidate, given.test, accepted=False))
@@ -225,10 +225,10 @@ def _compared(given: argparse.Namespace) -> Compare:
             f"{given.candidate} measured none of {', '.join(metrics or COMPARED)}",
             "choose others with --metric",
         )
-    return Compare(base, candidate, base_side, side, found)
+    return ComparedSources(base, candidate, base_side, side, found)
 
 
-def _compare_lines(compare: Compare, kind: str) -> Iterable[str]:
+def _compare_lines(compare: ComparedSources, kind: str) -> Iterable[str]:
     match kind:
         case "markdown":
             return comparison_markdown(compare)
@@ -241,7 +241,7 @@ def _compare_lines(compare: Compare, kind: str) -> Iterable[str]:
 
 def _compare_run(given: argparse.Namespace) -> CommandResult:
     compare = _compared(given)
-    failing = given.fail_on == "regression" and compare.found.failed
+    failing = given.fail_on == "regression" and compare.comparison.failed
     return CommandResult(_compare_lines(compare, given.format), lambda: int(failing))
 
 
