@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.report.hints import PRUNE_COMMAND, rename_command
 from pytest_dlperf.report.tables import limited, wrap_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-
-PRUNE_COMMAND: Final = "pytest-dlperf baselines prune"
 
 _ALIKE: Final = 0.6  # share of equal text from which two node ids look like one test
 _MOST_PAIRS: Final = 5000  # comparing them takes half a second
@@ -120,13 +118,6 @@ def _likeness(old: str, new: str) -> float:
     return difflib.SequenceMatcher(None, old, new, autojunk=False).ratio()
 
 
-def rename_command(unused: Unused) -> str:
-    """The command that gives a baseline to the test of the likely new name."""
-    return (
-        f"pytest-dlperf baselines rename {shlex.quote(unused.test)} {shlex.quote(unused.renamed)}"
-    )
-
-
 def unused_lines(unused: Sequence[Unused]) -> list[str]:
     """The unused baselines, those that look renamed first, and the commands that help.
 
@@ -137,10 +128,10 @@ def unused_lines(unused: Sequence[Unused]) -> list[str]:
     baselines = "1 baseline" if len(unused) == 1 else f"{len(unused)} baselines"
     ordered = sorted(unused, key=lambda baseline: not baseline.renamed)
     blocks = [
-        f"{baseline.test}\n  looks renamed:\n  {rename_command(baseline)}"
-        if baseline.renamed
-        else baseline.test
-        for baseline in ordered
+        f"{each.test}\n  looks renamed:\n  {rename_command(each.test, each.renamed)}"
+        if each.renamed
+        else each.test
+        for each in ordered
     ]
     return [
         "",

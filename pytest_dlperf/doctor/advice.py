@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.doctor.detectable_loss import POWER, SECONDS, loss_by_pair_effects
 from pytest_dlperf.judge.error_rates import ALPHA
+from pytest_dlperf.report.hints import loss_found_by_pairs
 from pytest_dlperf.results.usage import disturbance
 from pytest_dlperf.statistics.e_process import smallest_loss
 from pytest_dlperf.units import format_percent, format_quantity
@@ -96,6 +97,6 @@ def _more_pairs(noise_figure: float, spread: float) -> Iterator[str]:
     )
     yield (
         f"pairs of processes differ by {format_percent(math.expm1(spread))}, which no further "
-        f"second of the same pair takes away: --dlperf-pairs={enough} finds a loss of "
-        f"{with_enough} in {seconds:.0f} s, one pair {with_one}"
+        f"second of the same pair takes away: {loss_found_by_pairs(enough, with_enough)} in "
+        f"{seconds:.0f} s, one pair {with_one}"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import asdict
@@ -15,6 +14,7 @@ import numpy as np
 from pytest_dlperf.history.timeline import FALSE_ALARMS
 from pytest_dlperf.judge.error_rates import SLOTTED
 from pytest_dlperf.metrics import metric_named
+from pytest_dlperf.report.hints import judge_alone, judge_in_turn
 from pytest_dlperf.report.tables import Column, table, wrap, wrap_message
 from pytest_dlperf.results.baseline import short
 from pytest_dlperf.results.measurement import title_of
@@ -299,15 +299,13 @@ def bisection(test: str, metric: str, change: LevelChange) -> Iterator[str]:
     yield f"{_RUN} sh"
     worse = metric_named(metric)
     if metric not in IN_TURN and not (worse.by_user and worse.unit == "share"):
-        yield shlex.quote(test)
-        yield shlex.quote(f"--dlperf-budgets={budget_between(worse, change)}")
+        yield from judge_alone(test, budget_between(worse, change))
         return
-    yield f"{shlex.quote(test)} --dlperf-against={good}"
     sign = "<=" if worse.better == "lower" else ">="
-    yield shlex.quote(f"--dlperf-budgets={metric} {sign} baseline")
-    loss = max(_LEAST_DETECT, _loss(worse, change))
+    loss, detect = max(_LEAST_DETECT, _loss(worse, change)), ""
     if loss < worse.detect:
-        yield shlex.quote(f"--dlperf-detect={metric} {loss * 100:.2g}{change_unit(worse.unit)}")
+        detect = f"{metric} {loss * 100:.2g}{change_unit(worse.unit)}"
+    yield from judge_in_turn(test, good, f"{metric} {sign} baseline", detect)
 
 
 def budget_between(metric: Metric, change: LevelChange) -> str:
