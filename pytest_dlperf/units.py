@@ -110,8 +110,6 @@ def format_interval(low: float, high: float, dimension: Dimension) -> str:
 
     >>> format_interval(0.001, 0.002, "s")
     '1 to 2 ms'
-    >>> format_interval(0.0005, 0.002, "s")
-    '500 us to 2 ms'
     """
     first, last = format_quantity(low, dimension), format_quantity(high, dimension)
     number, unit = _split(first)
@@ -124,11 +122,7 @@ def _split(quantity: str) -> tuple[str, str]:
 
 
 def format_percent(share: float) -> str:
-    """A share of one in percent, with one decimal.
-
-    >>> format_percent(0.0123)
-    '1.2 %'
-    """
+    """A share of one in percent, with one decimal."""
     return f"{share * 100:.1f} %"
 
 
@@ -147,10 +141,6 @@ def format_change(change: float, dimension: Dimension, digits: int | None = None
 
     >>> format_change(-0.1234, "s")
     '-12.3 %'
-    >>> format_change(0.005, "share")
-    '+0.50 pt'
-    >>> format_change(12, "s")
-    '>+1000 %'
     """
     return f"{signed(change, dimension, digits)} {change_unit(dimension)}"
 
@@ -158,11 +148,7 @@ def format_change(change: float, dimension: Dimension, digits: int | None = None
 def format_change_interval(
     low: float, high: float, dimension: Dimension, digits: int | None = None
 ) -> str:
-    """The ends of a change's interval, without their unit.
-
-    >>> format_change_interval(-0.15, 0.002, "s")
-    '-15.0 to +0.2'
-    """
+    """The ends of a change's interval, without their unit."""
     return f"{signed(low, dimension, digits)} to {signed(high, dimension, digits)}"
 
 

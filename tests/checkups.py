@@ -47,7 +47,6 @@ def noise_of(blocks: Iterable[IdenticalBlock], **fields: object) -> NoiseMeasure
     """The measurement of a quiet machine, except for these fields."""
     quiet = NoiseMeasurement(
         blocks=list(blocks),
-        handovers=[0.001, 0.002, 0.009],
         used=QUIET,
         starting=[5.0, 6.0, 9.0],
         timer=QUIET_TIMER,

@@ -157,12 +157,12 @@ def proposal_lines(proposal: Proposal, number: int, count: int) -> Iterator[str]
         yield f"  baseline: {old.revision}{several}"
     for reason in proposal.reasons:
         yield from (f"  {line}" for line in wrap_message(reason))
-    lines = figure_lines(entry.found) if old is None else change_lines(old, entry.found, COMPARED)
+    lines = metric_lines(entry.found) if old is None else change_lines(old, entry.found, COMPARED)
     for text in lines:
         yield from (f"    {line}" for line in wrap_message(text))
 
 
-def figure_lines(entry: BaselineEntry) -> list[str]:
+def metric_lines(entry: BaselineEntry) -> list[str]:
     """The newest session's usual metrics with their values."""
     return [
         f"{name} {format_quantity(entry.metrics[name].value, metric_named(name).unit)}"

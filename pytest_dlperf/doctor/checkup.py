@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.doctor.noise_measurement import Host, NoiseMeasurement, Timer
+    from pytest_dlperf.measure.slots import Block
 
 
 _SD_OF_MAD: Final = 1.166  # of the scaled MAD of n normal values over its value, times sqrt(n)
@@ -71,7 +72,7 @@ class Checkup:
             little was measured to tell.
         others: share that other processes took; None likewise.
         starting: median of the seconds that a pair took to start.
-        handover: median of the seconds of a slot that are not measured.
+        handover: median of the seconds of a slot that are not measured: hand-over and guard time.
         lengths: the noise of each slot length, the shortest first.
         best: the length to use, in seconds.
         pairs: number of pairs.
@@ -174,7 +175,7 @@ def check_up(measurement: NoiseMeasurement) -> Checkup:
         stolen=measurement.used.stolen_share,
         others=measurement.used.others_share,
         starting=float(np.median(measurement.starting)),
-        handover=float(np.median(measurement.handovers)),
+        handover=float(np.median([_handover(each.block) for each in blocks])),
         lengths=lengths,
         best=best.length,
         pairs=len(pairs),
@@ -186,6 +187,11 @@ def check_up(measurement: NoiseMeasurement) -> Checkup:
         advice=tuple(advice(measurement, best.figure, sure_spread)),
         seconds=measurement.seconds,
     )
+
+
+def _handover(block: Block) -> float:
+    """The mean over its four slots."""
+    return max(0.0, block.seconds - block.base.seconds - block.candidate.seconds) / 4
 
 
 def _length_noise(

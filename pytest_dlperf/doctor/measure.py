@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.duel.scheduler import SlotSource
     from pytest_dlperf.duel.worker_handle import Role
-    from pytest_dlperf.measure.slots import Slot
     from pytest_dlperf.measure.telemetry import Meter, Progress
 
 LENGTHS: Final = (0.005, 0.01, 0.02, 0.05, 0.1)
@@ -75,8 +74,7 @@ class PairSampler:
         progress: progress display.
 
     Attributes:
-        blocks: as in `NoiseMeasurement`, as are `handovers`, `starting` and `used`.
-        handovers: seconds of each slot that were not measured.
+        blocks: as in `NoiseMeasurement`, as are `starting` and `used`.
         starting: seconds that each pair took to start.
         used: processor time while blocks were measured.
     """
@@ -93,7 +91,6 @@ class PairSampler:
         self._rng = rng
         self._progress = progress
         self.blocks: list[IdenticalBlock] = []
-        self.handovers: list[float] = []
         self.starting: list[float] = []
         self.used = Usage(0.0, 0.0, 0.0, 0.0)
 
@@ -121,16 +118,13 @@ class PairSampler:
 
     def _measure_pair(self, pair: ProcessPair, number: int, seconds: float, end_ns: int) -> None:
         """Measure blocks of all slot lengths in turn, each length for the same time."""
-        base, candidate = (
-            _TimedSource(worker, self._clock, self.handovers) for worker in pair.workers
-        )
         spent = dict.fromkeys(LENGTHS, 0.0)
         until_ns = self._clock.now_ns() + int(seconds / _NS)
         while self._clock.now_ns() < until_ns or not all(spent.values()):
             self._progress.show(f"measuring pair {number + 1}", self._left(end_ns))
             length = min(LENGTHS, key=lambda length: spent[length])
             block = measure_block(
-                *(base, candidate, self._clock, self._rng),
+                *(*pair.workers, self._clock, self._rng),
                 pair=number,
                 number=len(self.blocks),
                 length=length,
@@ -140,22 +134,6 @@ class PairSampler:
 
     def _left(self, end_ns: int) -> float:
         return max(0.0, (end_ns - self._clock.now_ns()) * _NS)
-
-
-@dataclass(frozen=True, slots=True)
-class _TimedSource:
-    """A worker; notes how much of each slot was not measured."""
-
-    worker: SlotSource
-    clock: Clock
-    handovers: list[float]
-
-    def slot(self, seconds: float, number: int) -> Slot:
-        begun_ns = self.clock.now_ns()
-        slot = self.worker.slot(seconds, number)
-        took = (self.clock.now_ns() - begun_ns) * _NS
-        self.handovers.append(max(0.0, took - slot.seconds))
-        return slot
 
 
 def measure_noise(
@@ -188,7 +166,6 @@ def measure_noise(
         sampler.measure(seconds)
     return NoiseMeasurement(
         blocks=sampler.blocks,
-        handovers=sampler.handovers,
         used=sampler.used,
         starting=sampler.starting,
         timer=timer,

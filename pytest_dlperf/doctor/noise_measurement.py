@@ -71,7 +71,6 @@ class NoiseMeasurement:
 
     Attributes:
         blocks: of at least two pairs, in the order of time.
-        handovers: seconds of each slot that were not measured: hand-over and guard time.
         used: processor time while blocks were measured, of all pairs together.
         starting: seconds that each pair took to start.
         timer: of the machine.
@@ -80,7 +79,6 @@ class NoiseMeasurement:
     """
 
     blocks: Sequence[IdenticalBlock]
-    handovers: Sequence[float]
     used: Usage
     starting: Sequence[float]
     timer: Timer

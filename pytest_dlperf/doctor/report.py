@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.doctor.detectable_loss import PAIRS, POWER
 from pytest_dlperf.judge.error_rates import ALPHA
-from pytest_dlperf.report.tables import Column, styled, table, wrap_labelled
+from pytest_dlperf.report.tables import Column, styled, table, wrap, wrap_labelled
 from pytest_dlperf.units import format_percent, format_quantity
 
 if TYPE_CHECKING:
@@ -34,7 +34,11 @@ def doctor_lines(checkup: Checkup, *, colour: bool) -> list[str]:
     """
     power, alarms = f"{POWER * 100:.0f} % power", f"{ALPHA * 100:.0f} % false alarms"
     lines = [
-        *wrap_labelled(_facts(checkup), _LABEL, _WIDTH),
+        line
+        for label, text in _facts(checkup)
+        for line in wrap_labelled(label, text, _LABEL, _WIDTH)
+    ]
+    lines += [
         "",
         "noise of a block of four slots, by the length of a slot:",
         *_lengths(checkup, colour=colour),
@@ -46,7 +50,8 @@ def doctor_lines(checkup: Checkup, *, colour: bool) -> list[str]:
     ]
     if checkup.advice:
         lines.append("to find smaller ones:")
-        lines += wrap_labelled((("-", advice) for advice in checkup.advice), len("- "), _WIDTH)
+        for advice in checkup.advice:
+            lines += wrap(advice, "- ", "  ", _WIDTH)
     else:
         lines.append("nothing was measured that should be changed")
     return [*lines, "", f"measured in {checkup.seconds:.0f} s"]

@@ -94,12 +94,21 @@ def comparison_json(compared: ComparedSources) -> dict[str, object]:
     }
 
 
-def comparison_csv(compared: ComparedSources) -> Iterator[str]:
+def comparison_csv(compared: ComparedSources) -> list[str]:
     """A line with the names of the columns, then one for each metric of each measurement."""
-    yield _csv_line(CSV_COLUMNS)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
     for measurement in compared.comparison.measurements:
+        shared = _measurement(measurement)
         for row in measurement.rows:
-            yield _csv_line(_csv_row(measurement, row))
+            values = {**shared, **_row(row), "improved": int(row.improved)}
+            if row.change:
+                values["change"] = rounded(row.change.value)
+                values["change_low"] = rounded(row.change.low)
+                values["change_high"] = rounded(row.change.high)
+            writer.writerow(values)
+    return text.getvalue().removesuffix("\n").split("\n")
 
 
 def _title(measurement: Compared, *, several: bool) -> str:
@@ -158,28 +167,5 @@ def _row(row: Row) -> dict[str, object]:
     }
 
 
-def _csv_row(measurement: Compared, row: Row) -> tuple[object, ...]:
-    metric, change = metric_named(row.metric), row.change
-    ends = (change.value, change.low, change.high) if change else (None, None, None)
-    return (
-        *(measurement.place.machine.slug, measurement.place.test, measurement.place.name),
-        *(metric.name, metric.unit, metric.better),
-        *(
-            measurement.base.commit if measurement.base else "",
-            measurement.base_sessions,
-            _rounded(row.base),
-        ),
-        *(measurement.candidate.commit, measurement.sessions, _rounded(row.candidate)),
-        *map(_rounded, ends),
-        *(row.verdict.value, int(row.improved), row.reason),
-    )
-
-
 def _rounded(value: float | None) -> float | None:
     return None if value is None else rounded(value)
-
-
-def _csv_line(values: tuple[object, ...]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(values)
-    return line.getvalue()

@@ -76,7 +76,8 @@ def comparison_lines(compared: ComparedSources, width: int, *, colour: bool) -> 
         colour: whether to emit ANSI colours.
     """
     comparison = compared.comparison
-    yield from wrap_labelled(headings(compared), _LABEL)
+    for label, text in headings(compared):
+        yield from wrap_labelled(label, text, _LABEL)
     several = machines_of(comparison) > 1
     for number, measurement in enumerate(comparison.measurements):
         yield ""

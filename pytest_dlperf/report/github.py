@@ -125,15 +125,20 @@ def code_cell(text: str) -> str:
 
 def _code(text: str) -> str:
     plain = _one_line(text)
-    fence = "`" * (1 + max(map(len, re.findall("`+", plain)), default=0))
+    fence = _fence(plain, 1)
     pad = " " if "`" in plain else ""
     return f"{fence}{pad}{plain}{pad}{fence}"
 
 
 def _fenced(lines: Sequence[str]) -> list[str]:
     text = "\n".join(lines)
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    fence = _fence(text, 3)
     return [f"{fence}text", text, fence]
+
+
+def _fence(text: str, least: int) -> str:
+    """More backticks than stand in a row anywhere in the text."""
+    return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
 def _one_line(text: str) -> str:

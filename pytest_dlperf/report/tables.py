@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.text import Text
 
@@ -100,29 +100,24 @@ def markdown_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> 
     return [f"| {' | '.join(row)} |" for row in (headings, marks, *rows)]
 
 
-def wrap(text: str, indent: str = "", width: int = LINE) -> list[str]:
-    """Text in lines that fit, all but the first indented by two more columns.
+def wrap(text: str, first: str = "", rest: str = "  ", width: int = LINE) -> list[str]:
+    """Text in lines that fit.
 
     Args:
         text: line ends in it count as blanks.
-        indent: what each line begins with.
-        width: columns of a line, its indent included.
-    """
-    return _wrap(text, indent, f"{indent}  ", width)
-
-
-def wrap_labelled(
-    rows: Iterable[tuple[str, str]], label_width: int, width: int = LINE
-) -> Iterator[str]:
-    """Texts aligned to the right of their labels.
-
-    Args:
-        rows: label and text.
-        label_width: columns before each text, the gap included.
+        first: what the first line begins with.
+        rest: what each further line begins with.
         width: columns of a line.
     """
-    for label, text in rows:
-        yield from _wrap(text, f"{label:<{label_width}}", " " * label_width, width)
+    # Options and node ids hold hyphens: broken there, they could not be copied.
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+    )
+
+
+def wrap_labelled(label: str, text: str, label_width: int, width: int = LINE) -> list[str]:
+    """Text in lines that fit, to the right of a label of at most `label_width - 1` columns."""
+    return wrap(text, f"{label:<{label_width}}", " " * label_width, width)
 
 
 def wrap_message(message: str) -> list[str]:
@@ -134,15 +129,8 @@ def wrap_message(message: str) -> list[str]:
     lines = wrap(sentence, width=MESSAGE)
     for line in further:
         command = line.startswith("pytest")
-        lines += [f"  {line}"] if command else wrap(line.strip(), "  ", MESSAGE)
+        lines += [f"  {line}"] if command else wrap(line.strip(), "  ", "    ", MESSAGE)
     return lines
-
-
-def _wrap(text: str, first: str, rest: str, width: int) -> list[str]:
-    # Options and node ids hold hyphens: broken there, they could not be copied.
-    return textwrap.wrap(
-        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
-    )
 
 
 def limited(items: Sequence[str], limit: int) -> list[str]:

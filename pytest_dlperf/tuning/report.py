@@ -61,14 +61,14 @@ def table_lines(tuned: Tuned) -> Iterator[str]:
     for number, trial in shown:
         yield _row(mark(tuned, number, trial, on_front), cells(trial, names), names)
         differences = f"{words_of(tuned, trial.configuration)}{_role(tuned, trial.configuration)}"
-        yield from wrap(differences, " " * (_NUMBER + 1))
+        yield from wrap(differences, " " * (_NUMBER + 1), " " * (_NUMBER + 3))
     yield ""
     for line in legend(tuned, len(shown)):
         yield from wrap(line)
     yield ""
     yield from wrap(recommendation(tuned))
     for one in tuned.finalists:
-        yield from wrap(finalist_line(tuned, one), "  ")
+        yield from wrap(finalist_line(tuned, one), "  ", "    ")
 
 
 def heading(tuned: Tuned) -> str:
@@ -271,7 +271,7 @@ def effect_lines(tuned: Tuned) -> Iterator[str]:
             if len(label) < _KNOB:
                 yield f"{label:<{_KNOB}}{cells_}".rstrip()
             else:
-                yield from wrap(label.strip(), "  ")
+                yield from wrap(label.strip(), "  ", "    ")
                 yield f"{'':<{_KNOB}}{cells_}".rstrip()
     yield ""
     yield from wrap(basis_words(tuned.effects))

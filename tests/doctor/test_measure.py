@@ -159,14 +159,6 @@ def test_each_length_gets_its_time() -> None:
         assert max(spent.values()) - min(spent.values()) < 4 * 0.102 + 1e-6
 
 
-def test_handovers() -> None:
-    """The part of a slot that is not measured: 3 ms here."""
-    sampler = FakeStarter().measure()
-
-    assert sampler.handovers == pytest.approx([0.003] * len(sampler.handovers))
-    assert len(sampler.handovers) == 4 * len(sampler.blocks)
-
-
 def test_usage_is_that_of_measuring() -> None:
     """Starting does not count."""
     sampler = FakeStarter().measure()

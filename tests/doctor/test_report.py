@@ -124,6 +124,7 @@ def test_plain_values() -> None:
     assert values["schema"] == 1
     assert values["spread"] == FIVE
     assert values["lengths"][1]["blocks"] == 15
+    assert values["launches"] == [0.02, 0.01, 0.005]
     assert values["findable"][0]["by_pairs"][2] == math.log(1.012)
     assert values["host"]["turbo"] is True
     assert values["others"] is None

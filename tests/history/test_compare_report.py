@@ -1,4 +1,4 @@
-"""The comparison's report: tables that fit, for terminals, pull requests and programs."""
+"""The comparison as text, Markdown, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _words(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         f"base main: branch, 1 to 8 sessions up to {commit_of(7)[:8]}, 2025-12-01",
         f"candidate commit: commit, 1 to 5 sessions of {commit_of(24)[:8]}, 2025-12-18",
@@ -106,13 +106,13 @@ def _words(text: str) -> str:
         "A PASS excludes a loss of 5 % (throughput, p50, peak_memory), 25 % (p99), 1 pt (accuracy)",
     ],
 )
-def test_what_the_text_says(compare: ComparedSources, said: str) -> None:
-    """What was taken, each figure with its unit, each verdict, and why one is open."""
-    assert said in _words(_text(compare))
+def test_text(compare: ComparedSources, text: str) -> None:
+    """Both sources, each value with its unit, each verdict, and why it is open."""
+    assert text in _words(_text(compare))
 
 
 def test_the_text_fits(compare: ComparedSources) -> None:
-    """Lines have 80 columns at the most, also with long names, extreme figures and two machines."""
+    """Lines have 80 columns at most, even with long names, extreme values and two machines."""
     assert max(map(len, _text(compare).splitlines())) <= 80
     long = "tests/a_folder/" + "very_" * 30 + "long.py::test_it"
     extreme = [
@@ -136,7 +136,7 @@ def test_the_text_fits(compare: ComparedSources) -> None:
     assert "4cpu" in text
 
 
-def test_columns_stand_below_one_another(compare: ComparedSources) -> None:
+def test_columns_are_aligned(compare: ComparedSources) -> None:
     """Tables of all measurements have the same columns, under one header."""
     rows = [line for line in _text(compare).splitlines() if re.match("metric |throughput ", line)]
     assert len(rows) == 3
@@ -153,17 +153,17 @@ def test_colours(compare: ComparedSources) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "numbers", "said"),
+    ("kind", "numbers", "text"),
     [
         ("branch", range(3), f"main: branch, 3 sessions up to {commit_of(2)[:8]}, 2025-11-26"),
         ("commit", range(1), f"commit: commit, 1 session of {commit_of(0)[:8]}, 2025-11-24"),
         ("run", range(1), f"latest: run, 1 session of {commit_of(0)[:8]}, 2025-11-24"),
     ],
 )
-def test_what_was_taken(kind: Kind, numbers: range, said: str) -> None:
-    """It is said what a name was taken for, and how many sessions that has."""
+def test_described(kind: Kind, numbers: range, text: str) -> None:
+    """The kind of a source, its number of sessions and its code."""
     source = _source(kind, numbers)
-    assert described(source, side_of(source)) == said
+    assert described(source, side_of(source)) == text
 
 
 def test_a_file_without_a_commit() -> None:
@@ -175,7 +175,7 @@ def test_a_file_without_a_commit() -> None:
 
 
 def test_markdown_for_a_pull_request(compare: ComparedSources) -> None:
-    """A heading, and one table whose cells hold whatever is in a test's name."""
+    """A heading, and one table whose cells hold any name of a test."""
     lines = list(comparison_markdown(compare))
 
     assert lines[0] == "### dlperf: `commit` against `main`"
@@ -189,8 +189,8 @@ def test_markdown_for_a_pull_request(compare: ComparedSources) -> None:
     assert "Gone, only the base has it: t.py::gone" in lines
 
 
-def test_json_says_it_all(compare: ComparedSources) -> None:
-    """Finite plain values, from which the table can be made again."""
+def test_json(compare: ComparedSources) -> None:
+    """Finite plain values, with all that the table shows."""
     text = json.dumps(comparison_json(compare), allow_nan=False)
     read = json.loads(text)
 
@@ -222,7 +222,7 @@ def test_json_says_it_all(compare: ComparedSources) -> None:
 
 
 def test_csv_has_a_row_a_metric(compare: ComparedSources) -> None:
-    """Plain numbers in base units; what is not there is empty."""
+    """Plain numbers in base units; missing values are empty."""
     header, *rows = csv.reader(comparison_csv(compare))
 
     assert tuple(header) == CSV_COLUMNS
@@ -239,8 +239,8 @@ def test_csv_has_a_row_a_metric(compare: ComparedSources) -> None:
     assert all(math.isfinite(float(row["candidate"])) for row in named)
 
 
-def test_nothing_gone_nothing_changed() -> None:
-    """What there is nothing to say of is not there."""
+def test_optional_lines() -> None:
+    """Nothing is gone, changed or left out, so no line is about it."""
     same = _compare(_source("branch", range(8)), _source("commit", range(20, 28)))
     for text in (_text(same), "\n".join(comparison_markdown(same))):
         assert "gone" not in text.lower()
@@ -252,13 +252,14 @@ def test_nothing_gone_nothing_changed() -> None:
 
 @pytest.mark.parametrize("metric", ["train.time_to_accuracy(99.5%)", "train.peak_memory"])
 def test_a_long_name_fits(compare: ComparedSources, metric: str) -> None:
-    """It takes several lines: the table stays within the terminal, and no figure is cut off."""
-    (one, *_) = compare.comparison.measurements
-    rows = (dataclasses.replace(one.rows[0], metric=metric),)
-    found = dataclasses.replace(
-        compare.comparison, measurements=(dataclasses.replace(one, rows=rows),)
+    """It takes several lines: the table stays within the terminal, and no value is cut off."""
+    (first, *_) = compare.comparison.measurements
+    row = dataclasses.replace(first.rows[0], metric=metric)
+    comparison = dataclasses.replace(
+        compare.comparison, measurements=(dataclasses.replace(first, rows=(row,)),)
     )
-    lines = list(comparison_lines(dataclasses.replace(compare, comparison=found), 80, colour=False))
+    compare = dataclasses.replace(compare, comparison=comparison)
+    lines = list(comparison_lines(compare, 80, colour=False))
     assert max(map(len, lines)) <= 80
     table = lines[lines.index(next(line for line in lines if line.startswith("metric"))) :]
     joined = "".join(line.split("  ")[0] for line in table[1:4])

@@ -118,7 +118,10 @@ def test_headline_of_other_verdicts() -> None:
 def test_failure_text() -> None:
     """A failure has the headline, the test, the table, the target and the duration."""
     measurement = make_measurement(
-        name="big", target="Sequential on CPU", diagnosis="median 3 ms in the queue"
+        name="big",
+        target="Sequential on CPU",
+        diagnosis="median 3 ms in the queue",
+        errors=(ErrorCount("ValueError", 1, "long " * 60),),
     )
     text = failure_text(make_record(SLOWER, OPEN, measurement=measurement), [SLOWER])
     lines = text.split("\n")
@@ -194,16 +197,6 @@ def test_open_verdicts_name_where_they_fail(
     assert explanation.startswith(f"{metric}: noise; ")
     assert text in explanation
     assert explanation.endswith("it would have been a FAIL")
-
-
-def test_long_explanations_are_wrapped() -> None:
-    """A long error is broken into lines that fit, with nothing lost."""
-    example = " ".join(f"word{i}" for i in range(60))
-    measurement = make_measurement(errors=(ErrorCount("ValueError", 1, example),))
-    lines = explanations(make_record(measurement=measurement))
-    assert max(map(len, lines)) <= MESSAGE
-    assert example in " ".join(line.strip() for line in lines)
-    assert all(line.startswith("  ") for line in lines[1:])
 
 
 def test_the_next_step_with_a_known_base() -> None:

@@ -16,7 +16,6 @@ from pytest_dlperf.report.exports import (
     BenchmarkEntry,
     BenchmarkMetadata,
     benchmark_entries,
-    own_name,
     properties,
     seconds_per_item,
     valid_metrics,
@@ -172,9 +171,3 @@ def test_json_round_trip() -> None:
     for value in (metadata, entry):
         read = json.loads(json.dumps(fields_to_json(value)))
         assert fields_from_json(type(value), read) == value
-
-
-def test_own_name() -> None:
-    """Colons within the parameters do not matter."""
-    assert own_name("a/b.py::TestX::test_it[c::d]") == "test_it[c::d]"
-    assert own_name("a/b.py::test_it") == "test_it"

@@ -84,13 +84,15 @@ def test_wrap() -> None:
     """Further lines are indented; words with hyphens stay whole, and line ends are blanks."""
     text = "pytest --dlperf-against=main\nand so on"
     assert wrap(text, width=24) == ["pytest", "  --dlperf-against=main", "  and so on"]
-    assert wrap("a b c", " ", width=4) == [" a b", "   c"]
+    assert wrap("a b c", "- ", "   ", 5) == ["- a b", "   c"]
 
 
 def test_wrap_labelled() -> None:
-    """Texts begin in the same column, on further lines too."""
-    lines = wrap_labelled([("base", "main: branch"), ("candidate", "HEAD")], 11, 18)
-    assert list(lines) == ["base       main:", "           branch", "candidate  HEAD"]
+    """All lines of the text begin in the same column."""
+    assert wrap_labelled("base", "main: branch", 11, 18) == [
+        "base       main:",
+        "           branch",
+    ]
 
 
 def test_commands_of_a_message_stay_whole() -> None:
