@@ -33,7 +33,7 @@ KNOWN_BY = {
     "pynvml": ("measure.gpu_driver",),
     "pytest": ("pytest_plugin.",),
     "pytest_benchmark": ("pytest_plugin.pytest_benchmark",),
-    "rich": ("report.", "history.compare_report", "history.timeline_report", "doctor.report"),
+    "rich": ("report.tables",),
     "scipy": ("statistics.", "doctor.checkup", "tuning.effects"),
     "sklearn": ("data.digits",),
     "sqlalchemy": ("history.",),

@@ -17,8 +17,8 @@ from pytest_dlperf.history.compare import COMPARED, compare_sides, is_compared
 from pytest_dlperf.history.entries import MeasurementId, Query
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.metrics import in_order, metric_named
-from pytest_dlperf.report.budget_table import wrapped
 from pytest_dlperf.report.hints import REVIEW_COMMAND
+from pytest_dlperf.report.tables import wrap_message
 from pytest_dlperf.results.codec import ends_of
 from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
@@ -156,13 +156,13 @@ def proposal_lines(proposal: Proposal, number: int, count: int) -> Iterator[str]
         several = f", {len(old.sessions)} sessions" if len(old.sessions) > 1 else ""
         yield f"  baseline: {old.revision}{several}"
     for reason in proposal.reasons:
-        yield from (f"  {line}" for line in wrapped(reason))
-    lines = figure_lines(entry.result) if old is None else change_lines(old, entry.result, COMPARED)
+        yield from (f"  {line}" for line in wrap_message(reason))
+    lines = metric_lines(entry.result) if old is None else change_lines(old, entry.result, COMPARED)
     for text in lines:
-        yield from (f"    {line}" for line in wrapped(text))
+        yield from (f"    {line}" for line in wrap_message(text))
 
 
-def figure_lines(entry: BaselineEntry) -> list[str]:
+def metric_lines(entry: BaselineEntry) -> list[str]:
     """The newest session's usual metrics with their values."""
     return [
         f"{name} {format_quantity(entry.metrics[name].value, metric_named(name).unit)}"

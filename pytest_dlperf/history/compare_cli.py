@@ -14,7 +14,7 @@ from pytest_dlperf.history.compare_formats import (
     comparison_json,
     comparison_markdown,
 )
-from pytest_dlperf.history.compare_report import Compare, comparison_lines
+from pytest_dlperf.history.compare_report import ComparedSources, comparison_lines
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.history.sources import side_of, without_invalid, without_shared
 from pytest_dlperf.metrics import metric_named
@@ -53,12 +53,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(given: argparse.Namespace) -> CommandResult:
-    compare = _compare(given)
-    failing = given.fail_on == "regression" and compare.found.failed
-    return CommandResult(_lines(compare, given.format), lambda: int(failing))
+    compared = _compare(given)
+    failing = given.fail_on == "regression" and compared.comparison.failed
+    return CommandResult(_lines(compared, given.format), lambda: int(failing))
 
 
-def _compare(given: argparse.Namespace) -> Compare:
+def _compare(given: argparse.Namespace) -> ComparedSources:
     with Reader(given) as reader:
         base = without_invalid(reader.source(given.base, given.test, accepted=True))
         candidate = without_invalid(reader.source(given.candidate, given.test, accepted=False))
@@ -79,18 +79,18 @@ def _compare(given: argparse.Namespace) -> Compare:
             f"{given.candidate} measured none of {', '.join(metrics or COMPARED)}",
             "choose others with --metric",
         )
-    return Compare(base, candidate, base_side, side, comparison)
+    return ComparedSources(base, candidate, base_side, side, comparison)
 
 
-def _lines(compare: Compare, kind: str) -> Iterable[str]:
+def _lines(compared: ComparedSources, kind: str) -> Iterable[str]:
     match kind:
         case "markdown":
-            return comparison_markdown(compare)
+            return comparison_markdown(compared)
         case "json":
-            return [json.dumps(comparison_json(compare), indent=2, allow_nan=False)]
+            return [json.dumps(comparison_json(compared), indent=2, allow_nan=False)]
         case "csv":
-            return comparison_csv(compare)
-    return comparison_lines(compare, WIDTH, colour=sys.stdout.isatty())
+            return comparison_csv(compared)
+    return comparison_lines(compared, WIDTH, colour=sys.stdout.isatty())
 
 
 COMPARE: Final = Command(
