@@ -14,7 +14,7 @@ from pytest_dlperf.baselines.diff import change_lines
 from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.history.compare import COMPARED, compare_sides, is_compared
-from pytest_dlperf.history.entries import MeasurementId, Query
+from pytest_dlperf.history.entries import Query
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.metrics import in_order, metric_named
 from pytest_dlperf.report.hints import REVIEW_COMMAND
@@ -88,18 +88,14 @@ def proposals(
     open_pairs = [
         (entry, old) for entry, old in pairs if old is None or not _settled(entry.result, old)
     ]
-    known = {_place(entry): (entry, old) for entry, old in open_pairs if old is not None}
+    known = {entry.key: (entry, old) for entry, old in open_pairs if old is not None}
     compared = compare_sides(
-        {place: old for place, (_, old) in known.items()},
-        {place: entry.result for place, (entry, _) in known.items()},
+        {key: old for key, (_, old) in known.items()},
+        {key: entry.result for key, (entry, _) in known.items()},
     )
-    rows = {measurement.place: measurement for measurement in compared.measurements}
-    proposed = (_proposal(entry, old, rows.get(_place(entry))) for entry, old in open_pairs)
+    rows = {measurement.key: measurement for measurement in compared.measurements}
+    proposed = (_proposal(entry, old, rows.get(entry.key)) for entry, old in open_pairs)
     return tuple(proposal for proposal in proposed if proposal.reasons)
-
-
-def _place(entry: Entry) -> MeasurementId:
-    return MeasurementId(entry.test, entry.name, entry.run.machine)
 
 
 def _settled(new: BaselineEntry, old: BaselineEntry) -> bool:
@@ -181,9 +177,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _newest(history: History, machine: str, text: str) -> tuple[Entry, ...]:
     """The measurements of the newest run of each test; at least one."""
     entries: list[Entry] = []
-    for place in history.measurements(Query(machine=machine)):
-        if text in place.test:
-            query = Query(test=place.test, name=place.name, machine=machine, limit=1)
+    for key in history.measurements(Query(machine=machine)):
+        if text in key.test:
+            query = Query(test=key.test, name=key.name, machine=machine, limit=1)
             entries += history.entries(query)
     if not entries:
         of = f" of a test with {text!r:.80} in its node id" if text else ""

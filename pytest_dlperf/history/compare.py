@@ -27,7 +27,6 @@ from pytest_dlperf.judge.losses import (
     unpaired,
 )
 from pytest_dlperf.metrics import in_order, is_usual, metric_named
-from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.prediction import Session, reference_change
 
@@ -83,7 +82,7 @@ class Compared:
     """One measurement of both sides, on one machine class.
 
     Attributes:
-        place: which measurement.
+        key: which measurement.
         base: revision of the base's newest session; None if it has none.
         candidate: revision of the candidate's newest session.
         base_sessions: number of the base's sessions.
@@ -92,7 +91,7 @@ class Compared:
         note: by how much the machine's speed changed, if that was allowed for.
     """
 
-    place: MeasurementId
+    key: MeasurementId
     base: Revision | None
     candidate: Revision
     base_sessions: int
@@ -168,7 +167,7 @@ def compare_sides(
             for metric in map(metric_named, _names(new, old, metrics))
         ]
         compared = Compared(
-            place=key,
+            key=key,
             base=old.revision if old else None,
             candidate=new.revision,
             base_sessions=len(old.sessions) if old else 0,
@@ -192,10 +191,6 @@ def compare_sides(
 
 def _order(key: MeasurementId) -> tuple[str, str, str]:
     return key.test, key.name, key.machine.slug
-
-
-def _title(key: MeasurementId) -> str:
-    return title_of(key.test, key.name)
 
 
 def _names(
@@ -225,14 +220,14 @@ def _metrics_of(entry: BaselineEntry) -> tuple[str, ...]:
 
 def _gone(base: Side, candidate: Side, metrics: Collection[str] | None) -> tuple[str, ...]:
     """What only the base has: whole measurements, or metrics of one."""
-    titles = {_title(key) for key in candidate}
-    gone = dict.fromkeys(t for t in map(_title, sorted(base, key=_order)) if t not in titles)
+    titles = {key.title for key in candidate}
+    gone = dict.fromkeys(key.title for key in sorted(base, key=_order) if key.title not in titles)
     for key in sorted(candidate.keys() & base.keys(), key=_order):
         kept = _metrics_of(candidate[key])
         for name in _metrics_of(base[key]):
             wanted = is_compared(name) if metrics is None else name in metrics
             if wanted and name not in kept:
-                gone[f"{name} of {_title(key)}"] = None
+                gone[f"{name} of {key.title}"] = None
     return tuple(gone)
 
 

@@ -19,7 +19,6 @@ from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.history.sources import side_of, without_invalid, without_shared
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.hints import COMPARABLE
-from pytest_dlperf.results.measurement import title_of
 
 if TYPE_CHECKING:
     import argparse
@@ -66,8 +65,8 @@ def _compare(given: argparse.Namespace) -> ComparedSources:
     metrics = [metric_named(name).name for name in given.metric or ()] or None
     base, candidate = without_shared(base, candidate)
     base_side, side = side_of(base), side_of(candidate)
-    titles = {title_of(key.test, key.name) for key in base_side}
-    if not any(title_of(key.test, key.name) in titles for key in side):
+    titles = {key.title for key in base_side}
+    if not any(key.title in titles for key in side):
         raise UsageError(
             f"{given.base} and {given.candidate} have no test in common",
             f"{given.base} has {min(titles)}"

@@ -21,7 +21,6 @@ from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.github import code_cell, text_cell
 from pytest_dlperf.report.tables import Column, markdown_table
 from pytest_dlperf.results.codec import rounded
-from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -112,9 +111,8 @@ def comparison_csv(compared: ComparedSources) -> list[str]:
 
 
 def _title(measurement: Compared, *, several: bool) -> str:
-    place = measurement.place
-    title = code_cell(title_of(place.test, place.name))
-    return f"{title} on {text_cell(place.machine.slug)}" if several else title
+    title = code_cell(measurement.key.title)
+    return f"{title} on {text_cell(measurement.key.machine.slug)}" if several else title
 
 
 def _markdown_cells(row: Row) -> tuple[str, ...]:
@@ -139,9 +137,9 @@ def _source(source: Source, side: Side) -> dict[str, object]:
 
 def _measurement(measurement: Compared) -> dict[str, object]:
     return {
-        "test": measurement.place.test,
-        "name": measurement.place.name,
-        "machine": measurement.place.machine.slug,
+        "test": measurement.key.test,
+        "name": measurement.key.name,
+        "machine": measurement.key.machine.slug,
         "base_commit": measurement.base.commit if measurement.base else None,
         "base_sessions": measurement.base_sessions,
         "candidate_commit": measurement.candidate.commit,

@@ -18,7 +18,6 @@ from pytest_dlperf.report.tables import (
 )
 from pytest_dlperf.report.terminal import COLOURS
 from pytest_dlperf.results.baseline import short
-from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.units import (
     change_unit,
@@ -81,9 +80,8 @@ def comparison_lines(compared: ComparedSources, width: int, *, colour: bool) -> 
     several = machines_of(comparison) > 1
     for number, measurement in enumerate(comparison.measurements):
         yield ""
-        place = measurement.place
-        title = title_of(place.test, place.name)
-        yield from wrap_message(f"{title} on {place.machine.slug}" if several else title)
+        key = measurement.key
+        yield from wrap_message(f"{key.title} on {key.machine.slug}" if several else key.title)
         rows = (
             (
                 *cells(row),
@@ -107,7 +105,7 @@ def headings(compared: ComparedSources) -> Iterator[tuple[str, str]]:
     yield "candidate", described(compared.candidate, compared.side)
     comparison = compared.comparison
     if machines_of(comparison) == 1:
-        yield "machine", comparison.measurements[0].place.machine.slug
+        yield "machine", comparison.measurements[0].key.machine.slug
     for warning in comparison.warnings:
         yield "software", warning
     for left_out in (*compared.base.left_out, *compared.candidate.left_out):
@@ -133,7 +131,7 @@ def described(source: Source, side: Side) -> str:
 
 def machines_of(comparison: Comparison) -> int:
     """The number of machine classes."""
-    return len({measurement.place.machine for measurement in comparison.measurements})
+    return len({measurement.key.machine for measurement in comparison.measurements})
 
 
 def gone(comparison: Comparison) -> str:

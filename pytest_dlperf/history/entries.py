@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.results.baseline import accept
+from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.usage import noise_note
 from pytest_dlperf.results.verdict import Verdict
 
@@ -44,6 +45,20 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasurementId:
+    """What identifies a measurement over all runs: test, name (may be empty) and machine class."""
+
+    test: str
+    name: str
+    machine: MachineClass
+
+    @property
+    def title(self) -> str:
+        """Test and name as shown to users."""
+        return title_of(self.test, self.name)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One measurement of one run. A run has at most one of each test and name.
 
@@ -66,6 +81,11 @@ class Entry:
     noise: str = ""
 
     @property
+    def key(self) -> MeasurementId:
+        """Which measurement it is of."""
+        return MeasurementId(self.test, self.name, self.run.machine)
+
+    @property
     def acceptable(self) -> bool:
         """Whether later runs may be compared with it.
 
@@ -74,15 +94,6 @@ class Entry:
         """
         sound = self.verdict in SOUND and not self.noise
         return self.renews or (sound and not self.run.revision.changed)
-
-
-@dataclass(frozen=True, slots=True)
-class MeasurementId:
-    """What identifies a measurement over all runs: test, name (may be empty) and machine class."""
-
-    test: str
-    name: str
-    machine: MachineClass
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from pytest_dlperf.history.url import default_url, parse_url
 from pytest_dlperf.report.json_report import UNREADABLE, damaged, read_report
 from pytest_dlperf.results.baseline import MOST_SESSIONS, short
 from pytest_dlperf.results.environment import Environment, MachineClass
-from pytest_dlperf.results.measurement import title_of
 
 if TYPE_CHECKING:
     import argparse
@@ -148,11 +147,11 @@ class Reader:
         query = Query(branch=name, machine=self.machine, acceptable=accepted)
         entries: list[Entry] = []
         keys = self.history.measurements(query)
-        titles = dict.fromkeys(title_of(key.test, key.name) for key in keys)
+        titles = dict.fromkeys(key.title for key in keys)
         if titles and not any(text in title for title in titles):
             raise _no_test(name, text, titles)
         for key in keys:
-            if text in title_of(key.test, key.name):
+            if text in key.title:
                 entries += self._sessions(
                     replace(query, test=key.test, name=key.name, machine=key.machine.slug)
                 )
@@ -241,9 +240,9 @@ def _is_file(name: str) -> bool:
 
 def _with(source: Source, text: str) -> Source:
     """The source's measurements whose title contains a text."""
-    entries = tuple(entry for entry in source.entries if text in title_of(entry.test, entry.name))
+    entries = tuple(entry for entry in source.entries if text in entry.key.title)
     if not entries:
-        titles = dict.fromkeys(title_of(entry.test, entry.name) for entry in source.entries)
+        titles = dict.fromkeys(entry.key.title for entry in source.entries)
         raise _no_test(source.given, text, titles)
     return replace(source, entries=entries)
 

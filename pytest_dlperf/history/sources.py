@@ -109,8 +109,7 @@ def side_of(source: Source) -> Side:
     """The sessions of each measurement: of a branch those since the last accepted change."""
     entries_by_key: dict[MeasurementId, list[Entry]] = {}
     for entry in source.entries:
-        key = MeasurementId(entry.test, entry.name, entry.run.machine)
-        entries_by_key.setdefault(key, []).append(entry)
+        entries_by_key.setdefault(entry.key, []).append(entry)
     side = {}
     for key, entries in entries_by_key.items():
         if source.kind == "branch":

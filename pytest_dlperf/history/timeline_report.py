@@ -17,7 +17,6 @@ from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.hints import judge_alone, judge_in_turn
 from pytest_dlperf.report.tables import Column, table, wrap, wrap_message
 from pytest_dlperf.results.baseline import short
-from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.statistics.change_points import SHORTEST
 from pytest_dlperf.units import change_unit, format_change, format_quantity, signed
 
@@ -67,7 +66,7 @@ def history_lines(
         colour: whether to emit ANSI colours.
     """
     entries = timeline.entries
-    yield from wrap_message(title_of(entries[0].test, entries[0].name))
+    yield from wrap_message(entries[0].key.title)
     for line in _heading(timeline):
         yield from wrap(line)
     yield ""

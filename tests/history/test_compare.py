@@ -298,7 +298,7 @@ def test_two_machine_classes() -> None:
         for value in (1000, 700)
     ]
     comparison = compare_sides(*sides)
-    verdicts = {m.place.machine.cores: m.rows[0].verdict for m in comparison.measurements}
+    verdicts = {m.key.machine.cores: m.rows[0].verdict for m in comparison.measurements}
     assert verdicts == {4: Verdict.FAIL, 8: Verdict.PASS}
     assert comparison.failed
 
@@ -319,7 +319,7 @@ def test_new_and_gone() -> None:
     comparison = compare_sides(base, candidate)
 
     rows = {
-        (measurement.place.test, row.metric): (row.verdict, row.reason)
+        (measurement.key.test, row.metric): (row.verdict, row.reason)
         for measurement in comparison.measurements
         for row in measurement.rows
     }
