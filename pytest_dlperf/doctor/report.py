@@ -53,7 +53,7 @@ def doctor_lines(checkup: Checkup, *, colour: bool) -> list[str]:
         for advice in checkup.advice:
             lines += wrap(advice, "- ", "  ", _WIDTH)
     else:
-        lines.append("nothing was measured that should be changed")
+        lines.append("nothing that was measured needs a change")
     return [*lines, "", f"measured in {checkup.seconds:.0f} s"]
 
 
@@ -84,11 +84,11 @@ def _facts(checkup: Checkup) -> Iterator[tuple[str, str]]:
     yield "hand-over", f"{handover} of a slot are not measured, guard time included"
     differ = f"{checkup.pairs} fresh pairs of identical processes differ by {_loss(checkup.spread)}"
     bound = f"95 % sure: by less than {_loss(checkup.spread_high)}"
-    counted = ""
+    assumed = ""
     if checkup.spread_counted > checkup.spread:
-        counted = f", so that {_loss(checkup.spread_counted)} is counted, as if nothing were known"
+        assumed = f", so that {_loss(checkup.spread_counted)} is assumed"
     start = f"a pair took {format_quantity(checkup.starting, 's')} to start"
-    yield "launches", f"{differ} beyond the noise of their blocks ({bound}){counted}; {start}"
+    yield "launches", f"{differ} beyond the noise of their blocks ({bound}){assumed}; {start}"
 
 
 def _lengths(checkup: Checkup, *, colour: bool) -> list[str]:

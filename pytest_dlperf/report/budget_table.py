@@ -66,7 +66,7 @@ def budget_table(judgements: Iterable[Judgement], width: int) -> list[str]:
 
 
 def budget_cells(judgement: Judgement) -> tuple[str, str, str]:
-    """Measured with its interval, limit, and baseline with commit and date; each of some lines."""
+    """Measured with its interval, limit, and baseline with commit and date, as lines of text."""
     unit = metric_named(judgement.metric).unit
     limit = "-" if judgement.limit is None else format_quantity(judgement.limit, unit)
     baseline = "-"

@@ -106,15 +106,15 @@ def test_unknown_values() -> None:
 
     assert "governor not shown, turbo not shown" in text
     assert "no quota" in text
-    assert "nothing was measured that should be changed" in text
+    assert "nothing that was measured needs a change" in text
 
 
-def test_a_counted_spread() -> None:
+def test_an_assumed_spread() -> None:
     """A spread that may be 0 is shown with the one that the table is computed with."""
-    assert "is counted" not in words(CHECKUP)
+    assert "is assumed" not in words(CHECKUP)
     hidden = replace(CHECKUP, spread=0.0, spread_counted=math.log(1.014))
     assert "differ by 0.0 %" in words(hidden)
-    assert "(95 % sure: by less than 20.0 %), so that 1.4 % is counted" in words(hidden)
+    assert "(95 % sure: by less than 20.0 %), so that 1.4 % is assumed" in words(hidden)
 
 
 def test_plain_values() -> None:

@@ -15,10 +15,11 @@ from pytest_dlperf.report.budget_table import (
     explanations,
     failure_text,
     headline,
+    next_steps,
 )
 from pytest_dlperf.report.tables import MESSAGE
 from pytest_dlperf.results.measurement import ErrorCount
-from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate
 
 SLOWER = make_judgement(
@@ -134,14 +135,47 @@ def test_failure_text() -> None:
     assert max(map(len, lines)) <= MESSAGE
 
 
-def test_next_steps() -> None:
-    """A loss against a baseline can be accepted, a first one recorded; else there is no step."""
-    against = failure_text(make_record(SLOWER), [SLOWER])
-    fresh = failure_text(make_record(FRESH), [FRESH])
-    absolute = failure_text(make_record(LATE), [LATE])
-    assert "pytest tests/test_model.py::test_fast --dlperf-update=all" in against
-    assert "pytest tests/test_model.py::test_fast --dlperf-update=new" in fresh
-    assert "--dlperf-update" not in absolute
+BASE = {"base": "0123456789abcdef"}
+OF_HISTORY = {"basis": "history:main"}
+TEST = "tests/test_model.py::test_fast"
+
+
+@pytest.mark.parametrize(
+    ("judgement", "fields", "commands"),
+    [
+        (LATE, {}, []),
+        (SLOWER, {}, [f"pytest {TEST}", f"pytest {TEST} --dlperf-update=all"]),
+        (
+            SLOWER,
+            BASE,
+            [f"pytest {TEST} --dlperf-against=01234567", f"pytest {TEST} --dlperf-update=all"],
+        ),
+        (
+            dataclasses.replace(SLOWER, change=Estimate(0.8, 0.7, 0.9)),  # in a duel
+            {},
+            ["git diff 01234567"],
+        ),
+        (OPEN, BASE, [f"pytest {TEST} --dlperf-against=01234567"]),
+        (FRESH, {}, [f"pytest {TEST} --dlperf-update=new"]),
+        (FRESH, OF_HISTORY, []),  # every run records
+    ],
+)
+def test_next_steps(judgement: Judgement, fields: dict[str, str], commands: list[str]) -> None:
+    """Measuring again, a duel with a known base, or accepting: what can change the verdict."""
+    record = dataclasses.replace(make_record(judgement), **fields)  # type: ignore[arg-type]
+
+    assert [step.strip() for step in next_steps(record) if step.startswith("  ")] == commands
+    assert all(command in failure_text(record, [judgement]) for command in commands)
+
+
+def test_accepting_a_loss_in_the_history() -> None:
+    """`--dlperf-update` works only where sessions are recorded, which is said."""
+    of_files = make_record(SLOWER)
+    of_history = dataclasses.replace(of_files, basis="history:main")
+
+    assert "or accept it as the new baseline:" in next_steps(of_files)
+    where = " where its sessions are recorded:"
+    assert f"or accept it as the new baseline{where}" in next_steps(of_history)
 
 
 @pytest.mark.parametrize("test", ["t.py::a", "t.py::a[x y]", 't.py::a["x"]', "t.py::a[$HOME]"])
@@ -199,35 +233,6 @@ def test_open_verdicts_name_where_they_fail(
     assert explanation.endswith("it would have been a FAIL")
 
 
-def test_the_next_step_with_a_known_base() -> None:
-    """If the baseline's commit is known, it is measured in turn with the present code."""
-    record = dataclasses.replace(make_record(SLOWER), base="0123456789abcdef")
-
-    text = failure_text(record, [SLOWER])
-
-    test = record.measurement.test
-    assert f"  pytest {test} --dlperf-against=01234567\n" in text
-    assert f"  pytest {test} --dlperf-update=all" in text
-    assert "measure again, alone" not in text
-
-
-def test_the_next_step_after_a_duel() -> None:
-    """The diff: measuring again or accepting a baseline would add nothing to a duel."""
-    lost = dataclasses.replace(SLOWER, change=Estimate(0.8, 0.7, 0.9))
-
-    text = failure_text(make_record(lost), [lost])
-
-    assert text.endswith("  git diff 01234567")
-    assert "--dlperf" not in text
-
-
-def test_an_open_budget_that_fails_the_test() -> None:
-    """With `inconclusive=fail`, the next step is a duel too."""
-    record = dataclasses.replace(make_record(OPEN), base="0123456789abcdef")
-
-    assert failure_text(record, [OPEN]).endswith("--dlperf-against=01234567")
-
-
 def test_a_goal_that_was_never_reached() -> None:
     """The headline has the best value, and the table none; both fit."""
     missed = make_judgement(
@@ -243,14 +248,3 @@ def test_a_goal_that_was_never_reached() -> None:
     lines = budget_table([missed], MESSAGE)
     assert re.split(r"\s{2,}", lines[1])[1:] == ["-", "30 s", "-", "FAIL"]
     assert max(map(len, lines)) <= MESSAGE
-
-
-def test_next_steps_with_baselines_of_the_history() -> None:
-    """There `--dlperf-update` works only where sessions are recorded, and every run records."""
-    of_files = make_record(SLOWER)
-    of_history = dataclasses.replace(of_files, basis="history:main")
-    where = " where its sessions are recorded:"
-    assert f"or accept it as the new baseline{where}" in failure_text(of_history, [SLOWER])
-    assert "or accept it as the new baseline:" in failure_text(of_files, [SLOWER])
-    fresh = dataclasses.replace(make_record(FRESH), basis="history:main")
-    assert "--dlperf-update" not in failure_text(fresh, [FRESH])
