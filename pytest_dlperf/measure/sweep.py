@@ -15,6 +15,7 @@ from pytest_dlperf.measure.max_rate import PooledEvaluation
 from pytest_dlperf.measure.measure import quiet_gc
 from pytest_dlperf.measure.prepared import Instruments, prepare_load
 from pytest_dlperf.metrics import metric_named
+from pytest_dlperf.report.tables import LINE, Column, table
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -91,15 +92,10 @@ class Sweep:
 
     def __str__(self) -> str:
         knee = self.knee
-        rows = [["clients", *_COLUMNS, "batch", "errors", ""]]
-        rows += [[*_cells(point), "<- knee" if point is knee else ""] for point in self.points]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = (
-            "  ".join(cell.rjust(width) for cell, width in zip(row[:-1], widths, strict=False))
-            + f"  {row[-1]}"
-            for row in rows
-        )
-        return "\n".join(line.rstrip() for line in lines)
+        names = ("clients", *_COLUMNS, "batch", "errors")
+        rows = [[*_cells(point), "<- knee" if point is knee else ""] for point in self.points]
+        columns = (*(Column(name, right=True) for name in names), Column(""))
+        return "\n".join(table(columns, rows, LINE, colour=False))
 
 
 def point(clients: int, metrics: Mapping[str, Estimate], batch: float) -> Point:
