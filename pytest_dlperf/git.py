@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.report.hints import COMPARE_WITH_BRANCH, COMPARE_WITH_FILES
 from pytest_dlperf.results.baseline import Revision
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ class Ancestry:
 
     Attributes:
         branch: the target branch or the default branch, such as `origin/main`.
-        commits: full hashes: the branch point, which may be HEAD itself, then its first parents,
-            nearest first.
+        commits: full hashes: the branch point, which may be HEAD, then its first parents, in order.
         ahead: whether HEAD differs from the branch point.
         cut: whether the clone is shallow, so that earlier commits are missing.
     """
@@ -72,9 +72,7 @@ class Ancestry:
 def ancestry(root: Path, variables: Mapping[str, str]) -> Ancestry:
     """The branch point of HEAD and the branch that it is to be merged into.
 
-    Args:
-        root: root of the project.
-        variables: environment variables, in which CI names that branch.
+    CI names that branch in environment variables.
 
     Raises:
         UsageError: if it cannot be determined; the hint says what to do.
@@ -83,7 +81,7 @@ def ancestry(root: Path, variables: Mapping[str, str]) -> Ancestry:
     if not head:
         raise UsageError(
             f"git finds no commit in {root}, so there is no branch point",
-            "git status there says why; or compare with files: --dlperf-baseline=files",
+            f"git status there says why; or {COMPARE_WITH_FILES}",
         )
     shallow = git(root, "rev-parse", "--is-shallow-repository") == "true"
     ref = _target(root, variables) or _default(root, variables)
@@ -95,7 +93,7 @@ def ancestry(root: Path, variables: Mapping[str, str]) -> Ancestry:
     if not point:
         raise UsageError(
             f"HEAD ({head[:8]}) and {branch} have no commit in common",
-            "compare with what a branch measured: --dlperf-baseline=history:BRANCH",
+            COMPARE_WITH_BRANCH,
         )
     listed = git(root, "rev-list", "--first-parent", f"--max-count={MOST_COMMITS}", point).split()
     cut = shallow and len(listed) < MOST_COMMITS
@@ -128,7 +126,7 @@ def _default(root: Path, variables: Mapping[str, str]) -> str:
         raise UsageError(
             "git does not know the default branch: there is no origin/HEAD, origin/main, "
             "origin/master, main or master",
-            "git remote set-head origin --auto tells it; in a shallow clone " + _DEEPEN,
+            "git remote set-head origin --auto sets it; in a shallow clone " + _DEEPEN,
         )
     return ref
 
@@ -146,9 +144,7 @@ def _first_here(root: Path, refs: Iterable[str]) -> str:
 def current_revision(root: Path, variables: Mapping[str, str] = os.environ) -> Revision:
     """Commit, branch and date; commit and branch are empty outside a repository.
 
-    Args:
-        root: root of the project.
-        variables: environment variables, in which CI names the branch of a detached HEAD.
+    CI names the branch of a detached HEAD in variables.
     """
     commit = git(root, "rev-parse", "HEAD")
     branch = git(root, "symbolic-ref", "--short", "-q", "HEAD") if commit else ""

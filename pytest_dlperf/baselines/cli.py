@@ -20,9 +20,10 @@ from pytest_dlperf.baselines.files import (
     read_each,
     rename_baseline,
 )
-from pytest_dlperf.baselines.review import REVIEW, figure_lines
-from pytest_dlperf.baselines.unused import nearest_names, not_there, rename_command, with_new_names
+from pytest_dlperf.baselines.review import REVIEW, metric_lines
+from pytest_dlperf.baselines.unused import nearest_names, not_there, with_new_names
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.report.hints import rename_command
 from pytest_dlperf.results.measurement import title_of
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _renamed(
     for unused in with_new_names({test: frozenset() for test in gone}, fresh):
         if unused.renamed:
             yield f"{unused.test} looks renamed; to keep its baselines:"
-            yield f"  {rename_command(unused)}"
+            yield f"  {rename_command(unused.test, unused.renamed)}"
 
 
 def _agreed(count: int) -> bool:
@@ -222,7 +223,7 @@ def _measurement(title: str, entry: BaselineEntry) -> Iterator[str]:
     count = len(entry.sessions)
     sessions = f", {count} sessions" if count > 1 else ""
     yield f"  {title}  ({entry.revision}{sessions})"
-    yield f"    {', '.join(figure_lines(entry))}"
+    yield f"    {', '.join(metric_lines(entry))}"
     if entry.anchor is not None and entry.changes:
         since = f"{entry.changes} accepted change{'s' if entry.changes > 1 else ''}"
         yield f"    anchor: {entry.anchor.revision}, {since} ago"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.report.budget_table import wrapped
+from pytest_dlperf.report.hints import PRUNE_COMMAND, rename_command
+from pytest_dlperf.report.tables import limited, wrap_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-
-PRUNE_COMMAND: Final = "pytest-dlperf baselines prune"
 
 _ALIKE: Final = 0.6  # share of equal text from which two node ids look like one test
 _MOST_PAIRS: Final = 5000  # comparing them takes half a second
@@ -120,13 +118,6 @@ def _likeness(old: str, new: str) -> float:
     return difflib.SequenceMatcher(None, old, new, autojunk=False).ratio()
 
 
-def rename_command(unused: Unused) -> str:
-    """The command that gives a baseline to the test of the likely new name."""
-    return (
-        f"pytest-dlperf baselines rename {shlex.quote(unused.test)} {shlex.quote(unused.renamed)}"
-    )
-
-
 def unused_lines(unused: Sequence[Unused]) -> list[str]:
     """The unused baselines, those that look renamed first, and the commands that help.
 
@@ -135,12 +126,16 @@ def unused_lines(unused: Sequence[Unused]) -> list[str]:
     if not unused:
         return []
     baselines = "1 baseline" if len(unused) == 1 else f"{len(unused)} baselines"
-    lines = ["", *wrapped(f"{baselines} of tests that were not collected:")]
     ordered = sorted(unused, key=lambda baseline: not baseline.renamed)
-    for baseline in ordered[:_NAMED]:
-        lines.append(f"  {baseline.test}")
-        if baseline.renamed:
-            lines += ["    looks renamed:", f"    {rename_command(baseline)}"]
-    if len(unused) > _NAMED:
-        lines.append(f"  and {len(unused) - _NAMED} more")
-    return [*lines, *wrapped(f"{PRUNE_COMMAND} removes what is not needed any more")]
+    blocks = [
+        f"{each.test}\n  looks renamed:\n  {rename_command(each.test, each.renamed)}"
+        if each.renamed
+        else each.test
+        for each in ordered
+    ]
+    return [
+        "",
+        *wrap_message(f"{baselines} of tests that were not collected:"),
+        *(f"  {line}" for block in limited(blocks, _NAMED) for line in block.split("\n")),
+        *wrap_message(f"{PRUNE_COMMAND} removes what is not needed any more"),
+    ]

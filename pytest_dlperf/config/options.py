@@ -33,6 +33,8 @@ QUIET: Final = (
     ":pytest.PytestAssertRewriteWarning"
 )
 """A warning filter: that our modules are imported before pytest registers them does not matter."""
+PREFIX: Final = "--dlperf-"
+"""Of options on the command line."""
 MEASURES: Final = "dlperf"
 """The marker of a test that measures."""
 TUNES: Final = "dlperf_sweep"
@@ -45,8 +47,7 @@ class Spec:
 
     Attributes:
         help: one sentence for `--help` and `--markers`.
-        kind: `text`, `texts` (may be repeated), `flag`, or `value` (a Python object, which only a
-            marker or a call can give).
+        kind: `texts` may be repeated; a `value` is a Python object, only of a marker or a call.
         choices: the allowed texts; empty allows all.
         marker: whether the marker takes it.
     """
@@ -131,7 +132,7 @@ class Options:
     logical_cpus: int | None = field(
         default=None,
         metadata=_spec(
-            "split the CPU into so many devices of TensorFlow (they share its threads), to try "
+            "split the CPU into this many devices of TensorFlow (they share its threads), to try "
             "code for several devices on any machine"
         ),
     )
@@ -256,6 +257,11 @@ def specs() -> dict[str, Spec]:
     return {field.name: field.metadata["spec"] for field in dataclasses.fields(Options)}
 
 
+def option_string(name: str) -> str:
+    """An option on the command line, such as `--dlperf-update-in-ci`, by field name."""
+    return PREFIX + name.replace("_", "-")
+
+
 def overlay(layers: Iterable[Options]) -> Options:
     """The nearest value of each field; layers come nearest first."""
     layers = tuple(layers)
@@ -269,11 +275,9 @@ def overlay(layers: Iterable[Options]) -> Options:
 
 
 def from_texts(texts: Mapping[str, object], prefix: str) -> Options:
-    """Options of the command line or an ini file.
+    """Options of the command line or an ini file, by field name; None and empty mean not given.
 
-    Args:
-        texts: field name to text, texts or flag; None and empty mean not given.
-        prefix: of the options' spelling, for messages (`--dlperf-` or `dlperf_`).
+    `prefix` is of the options' spelling, for messages (`--dlperf-` or `dlperf_`).
 
     Raises:
         UsageError: for a value that is not allowed.

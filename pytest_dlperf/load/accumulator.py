@@ -48,13 +48,9 @@ _FINEST: Final = 8  # a tenth of a second in nanoseconds is divisible by 2^8
 class Accumulator:
     """Takes the segments of a run, in order, and returns their totals.
 
-    Args:
-        started_ns: clock reading at the start of the run.
-        seconds: how long requests arrive.
-        replicas: number of replicas; real clients are added as they are needed.
-        open_loop: whether requests arrive independently of answers.
-        slo: seconds within which an answer counts towards goodput; None counts none.
-        exact: the most requests whose samples are kept.
+    Requests arrive for `seconds`. An answer within `slo` seconds counts towards goodput; None
+    counts none. The samples of at most `exact` requests are kept. Replicas beyond `replicas`, as
+    coroutines are, are added as they are used.
     """
 
     def __init__(  # noqa: PLR0913 - the plan of the run
@@ -232,12 +228,8 @@ def _median(columns: Sequence[NDArray[np.int64]]) -> float:
 class TimeBuckets:
     """Equal time buckets, and points of the curves over time, of several buckets each.
 
-    A run of its planned length has about 200 buckets, and ten points a second but at most 200.
-    If it lasts longer, buckets double in width as often as needed.
-
-    Args:
-        started_ns: start of the run.
-        seconds: planned length of the run.
+    A run of its planned length (`seconds`) has about 200 buckets, and ten points a second but at
+    most 200. If it lasts longer, buckets double in width as often as needed.
     """
 
     def __init__(self, started_ns: int, seconds: float) -> None:
@@ -294,12 +286,7 @@ class RequestCounts:
 
 
 class BucketedCounts:
-    """Counts segments by time bucket.
-
-    Args:
-        buckets: may widen between two segments.
-        slo: seconds within which an answer counts towards goodput; None counts none.
-    """
+    """Counts segments by time bucket; the buckets may widen between two segments."""
 
     def __init__(self, buckets: TimeBuckets, slo: float | None) -> None:
         self._buckets = buckets
