@@ -7,7 +7,7 @@ import math
 import random
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.duel.questions import UNASKED
+from pytest_dlperf.duel.questions import DEFAULT_METRICS
 from pytest_dlperf.duel.run_one_test import OneTestDuel, WorkerPair
 from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.duel.worktree import submodules
@@ -252,7 +252,7 @@ class _FailureLog:
 
 def _relative_budgets(measuring: Iterable[Fields]) -> int:
     """How many budgets share the error rate: those of the tests that measure."""
-    return sum(len(test["budgets"]) or len(UNASKED) for test in measuring)
+    return sum(len(test["budgets"]) or len(DEFAULT_METRICS) for test in measuring)
 
 
 def _smallest_detect(measuring: Iterable[Fields]) -> float:
@@ -262,7 +262,9 @@ def _smallest_detect(measuring: Iterable[Fields]) -> float:
         by_metric = {metric: detect for _, metric, detect in test["budgets"]}
         if not by_metric:
             detects = dict(test["detect"])
-            by_metric = {metric.name: detects.get(metric.name, metric.detect) for metric in UNASKED}
+            by_metric = {
+                metric.name: detects.get(metric.name, metric.detect) for metric in DEFAULT_METRICS
+            }
         losses += [detect for metric, detect in by_metric.items() if metric in SLOTTED]
     return min(losses, default=METRICS["throughput"].detect)
 

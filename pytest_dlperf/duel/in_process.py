@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.duel.opening import Opening, duel_record, duel_settings, measure_opening
+from pytest_dlperf.duel.opening import Opening, duel_settings, measure_opening
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
-from pytest_dlperf.duel.verdicts import Base, compare
+from pytest_dlperf.duel.verdicts import compare
 from pytest_dlperf.machine import environment
 from pytest_dlperf.measure.measure import ready
 from pytest_dlperf.results.baseline import Revision
@@ -57,9 +56,10 @@ class DuelCandidate:
         with ready(self.target, self.data, self.plan, bench) as subject:
             yield subject
 
-    def informed(self, found: Measurement) -> Measurement:
-        """A measurement of it, with the metrics that were known before."""
-        return dataclasses.replace(found, metrics=MappingProxyType({**found.metrics, **self.known}))
+    def with_known(self, measurement: Measurement) -> Measurement:
+        """Its measurement, with the metrics that were known before."""
+        metrics = MappingProxyType({**measurement.metrics, **self.known})
+        return replace(measurement, metrics=metrics)
 
 
 def duel_models(  # noqa: PLR0913 - what, with what, how, and under which name
@@ -146,20 +146,20 @@ def duel_candidates(  # noqa: PLR0913 - who, how, and under which names
 
     quick = candidate.plan.quick
     with prepared() as (base_target, candidate_target, pair):
-        before = base.informed(measure_opening(base_target, base.plan, *key, whole=False))
-        after = candidate.informed(
+        before = base.with_known(measure_opening(base_target, base.plan, *key, whole=False))
+        after = candidate.with_known(
             measure_opening(candidate_target, candidate.plan, *key, whole=True)
         )
         software = environment()  # after the load, when all that is used has been imported
         base_opening = Opening.of(before, base.plan, software, slotted=True)
         opening = Opening.of(after, candidate.plan, software, slotted=True)
         settings = duel_settings(base_opening, opening, rates)
-        result = compare(
-            after,
-            Base(before, software, Revision("", "", base_name)),
-            opening.budgets,
+        record, _ = compare(
+            opening,
+            base_opening,
+            Revision("", "", base_name),
             SlotScheduler(instruments.clock, rng, instruments.progress, settings),
             () if quick else (pair,),
             fresh=fresh_pair,
         )
-        return duel_record(result, quick=quick)
+        return replace(record, quick=quick)

@@ -6,9 +6,9 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pytest_dlperf.duel.opening import Opening, duel_record, duel_settings
+from pytest_dlperf.duel.opening import Opening, duel_settings
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
-from pytest_dlperf.duel.verdicts import Base, compare
+from pytest_dlperf.duel.verdicts import compare
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.results.record import Record, record_to_json
@@ -191,19 +191,19 @@ class OneTestDuel:
         """The record of a candidate that was measured in turn with its base."""
         services = self.services
         settings = duel_settings(base, opening, self.rates)
-        result = compare(
-            opening.measurement,
-            Base(base.measurement, base.environment, services.revision),
-            opening.budgets,
+        record, statistics = compare(
+            opening,
+            base,
+            services.revision,
             SlotScheduler(services.clock, services.new_rng(), services.progress, settings),
             list(self._ready_pairs(present)) if opening.slotted and base.slotted else [],
             fresh=lambda: self._confirming_pair(name),
             earlier=services.cache.recall(self.test, name),
         )
-        if result.course.blocks:
-            self.statistics.append(result.course)
-            services.cache.add(self.test, name, result.course.effects)
-        return record_to_json(duel_record(result))
+        if statistics.blocks:
+            self.statistics.append(statistics)
+            services.cache.add(self.test, name, statistics.effects)
+        return record_to_json(record)
 
     def _ready_pairs(self, present: Sequence[WorkerHandle]) -> Iterator[Pair]:
         """Pairs that are ready for slots; the first has been measured already, and is warm."""

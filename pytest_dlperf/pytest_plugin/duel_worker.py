@@ -38,7 +38,7 @@ class DuelWorkerPlugin:
         self._channel = channel
         self.role = role
         self.cache = cache
-        self.corner = WorkerEvaluator(channel, environment)
+        self.evaluator = WorkerEvaluator(channel, environment)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:

@@ -93,7 +93,7 @@ class DlperfSession:
             UsageError: if there is no such source of baselines here.
         """
         if self.side is not None:
-            return self.side.corner
+            return self.side.evaluator
         from pytest_dlperf.baselines.evaluate import BaselineEvaluator
         from pytest_dlperf.clock import MonotonicClock
         from pytest_dlperf.git import reachable

@@ -120,7 +120,7 @@ def measure_default(
     candidate = DuelCandidate(model.target, model.data, plan, model.known)
     with candidate.ready(instruments) as prepared:
         measurement = prepared.measure(study.test, study.name, plan.load_seconds)
-    measurement = candidate.informed(measurement)
+    measurement = candidate.with_known(measurement)
     judgements = judge(measurement, plan.judged, None, environment, "")
     return Record(measurement, judgements, (reason,), quick=plan.quick, environment=environment)
 

@@ -57,7 +57,7 @@ class Hall:
         noise: standard deviation of a slot's log cost.
         bad: of the candidate's requests, one in so many ends badly; 0 if none does.
         lost: rows that each fresh candidate does not have right, of 100.
-        paired: whether fresh pairs answer the same rows.
+        paired: whether fresh pairs outcome the same rows.
         tail_every: of so many requests the latency of one is told.
     """
 
@@ -134,20 +134,20 @@ class Runner:
         return Slot(good, good, bad, calls * each, np.full(-(-good // hall.tail_every), each))
 
 
-def asked(*texts: str) -> tuple[BudgetTest, ...]:
+def budgets(*texts: str) -> tuple[BudgetTest, ...]:
     """Budgets that blocks decide."""
     return budget_tests(map(parse_budget, texts), make_measurement(), ErrorRates(len(texts)))
 
 
-def doubt(lost: float) -> SuspectedLoss:
+def suspect(lost: float) -> SuspectedLoss:
     """A loss of accuracy that the first pair showed."""
     return SuspectedLoss(parse_budget("accuracy >= baseline"), LossLimits(0.0, 0.01), counted(lost))
 
 
-def contest(
+def duel(
     hall: Hall,
     *texts: str,
-    doubts: tuple[SuspectedLoss, ...] = (),
+    suspected: tuple[SuspectedLoss, ...] = (),
     seconds: float = 30.0,
     seed: int = 0,
     progress: FakeProgress | None = None,
@@ -156,7 +156,7 @@ def contest(
     settings = DuelSettings(0.005, METRICS["throughput"], seconds, ErrorRates(max(1, len(texts))))
     rng = np.random.default_rng(seed)
     scheduler = SlotScheduler(hall.clock, rng, progress or FakeProgress(), settings)
-    return scheduler.contest(asked(*texts), doubts, hall.pairs(), hall.fresh)
+    return scheduler.run(budgets(*texts), suspected, hall.pairs(), hall.fresh)
 
 
 def orders(hall: Hall) -> list[str]:
@@ -170,14 +170,14 @@ def test_ten_percent_slower_fails(text: str) -> None:
     """A loss of 10 % is found, and confirmed on fresh pairs; the estimate is 10 %."""
     hall = Hall(loss=math.log(1.1))
 
-    course = contest(hall, text)
+    statistics = duel(hall, text)
 
-    answer = course.answers[text]
-    assert answer.decision == "FAIL"
-    assert answer.loss.value == pytest.approx(math.log(1.1), abs=0.01)
-    assert answer.loss.low > 0.05
-    assert course.fresh == hall.opened >= 3
-    assert answer.reason == f"confirmed on {course.fresh} fresh pairs"
+    outcome = statistics.outcomes[text]
+    assert outcome.decision == "FAIL"
+    assert outcome.loss.value == pytest.approx(math.log(1.1), abs=0.01)
+    assert outcome.loss.low > 0.05
+    assert statistics.fresh == hall.opened >= 3
+    assert outcome.reason == f"confirmed on {statistics.fresh} fresh pairs"
 
 
 @pytest.mark.parametrize("text", [THROUGHPUT, MEAN])
@@ -186,58 +186,58 @@ def test_equal_or_faster_passes(text: str, loss: float) -> None:
     """Nothing is started to confirm a PASS."""
     hall = Hall(loss=loss)
 
-    course = contest(hall, text)
+    statistics = duel(hall, text)
 
-    assert course.answers[text].decision == "PASS"
-    assert course.answers[text].loss.value == pytest.approx(loss, abs=0.02)
-    assert course.fresh == hall.opened == 0
-    assert course.starting == 0.0
+    assert statistics.outcomes[text].decision == "PASS"
+    assert statistics.outcomes[text].loss.value == pytest.approx(loss, abs=0.02)
+    assert statistics.fresh == hall.opened == 0
+    assert statistics.starting == 0.0
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_labels_decide(seed: int) -> None:
     """The same two players with the labels exchanged: the one verdict becomes the other."""
-    slower = contest(Hall(loss=0.1), THROUGHPUT, seed=seed)
-    faster = contest(Hall(loss=-0.1), THROUGHPUT, seed=seed)
+    slower = duel(Hall(loss=0.1), THROUGHPUT, seed=seed)
+    faster = duel(Hall(loss=-0.1), THROUGHPUT, seed=seed)
 
-    assert slower.answers[THROUGHPUT].decision == "FAIL"
-    assert faster.answers[THROUGHPUT].decision == "PASS"
+    assert slower.outcomes[THROUGHPUT].decision == "FAIL"
+    assert faster.outcomes[THROUGHPUT].decision == "PASS"
 
 
 def test_one_unlucky_launch_is_no_fail() -> None:
     """Equal code whose first pair is 8 % off for all its life: fresh pairs do not confirm it."""
     hall = Hall(first=(0.08,))
 
-    course = contest(hall, THROUGHPUT)
+    statistics = duel(hall, THROUGHPUT)
 
-    answer = course.answers[THROUGHPUT]
-    assert answer.decision != "FAIL"
-    assert course.fresh >= 3
-    assert f"{course.fresh} fresh pairs" in answer.reason
-    assert answer.loss.value < 0.02
+    outcome = statistics.outcomes[THROUGHPUT]
+    assert outcome.decision != "FAIL"
+    assert statistics.fresh >= 3
+    assert f"{statistics.fresh} fresh pairs" in outcome.reason
+    assert outcome.loss.value < 0.02
 
 
 def test_fresh_pairs_are_measured_one_after_the_other() -> None:
     """Only one is there at a time, each has as many blocks, and all are given back."""
     hall = Hall(loss=0.1)
 
-    course = contest(hall, THROUGHPUT)
+    statistics = duel(hall, THROUGHPUT)
 
     assert hall.most_open == 1
     assert hall.open == 0
     blocks = Counter(turn.pair for turn in hall.turns if turn.pair >= 100)
-    assert len(blocks) == course.fresh
+    assert len(blocks) == statistics.fresh
     assert len(set(blocks.values())) == 1
-    assert course.starting == pytest.approx(2.0 * course.fresh)
+    assert statistics.starting == pytest.approx(2.0 * statistics.fresh)
 
 
 def test_blocks_are_abba_or_baab() -> None:
     """Four slots of one number and one length; no other order, and no other number twice."""
     hall = Hall(loss=0.1)
 
-    course = contest(hall, THROUGHPUT)
+    statistics = duel(hall, THROUGHPUT)
 
-    assert len(hall.turns) == 4 * course.blocks
+    assert len(hall.turns) == 4 * statistics.blocks
     assert set(orders(hall)) == {"ABBA", "BAAB"}
     blocks = [hall.turns[at : at + 4] for at in range(0, len(hall.turns), 4)]
     for number, block in enumerate(blocks):
@@ -251,7 +251,7 @@ def test_the_coin_is_fair_and_the_generators() -> None:
     seen = []
     for seed in (0, 1):
         hall = Hall(noise=0.5, loss=0.02)
-        contest(hall, THROUGHPUT, seconds=30.0, seed=seed)
+        duel(hall, THROUGHPUT, seconds=30.0, seed=seed)
         seen.append(orders(hall))
 
     for blocks in seen:
@@ -264,7 +264,7 @@ def test_one_works_at_a_time() -> None:
     """No two slots overlap, of whichever pair."""
     hall = Hall(loss=0.1, first=(0.0, 0.001))
 
-    contest(hall, THROUGHPUT)
+    duel(hall, THROUGHPUT)
 
     for before, after in zip(hall.turns, hall.turns[1:], strict=False):
         assert before.end_ns <= after.start_ns
@@ -274,7 +274,7 @@ def test_blocks_go_round_the_pairs() -> None:
     """Each pair has its turn before any has its next."""
     hall = Hall(first=(0.0, 0.001, -0.001))
 
-    contest(hall, THROUGHPUT)
+    duel(hall, THROUGHPUT)
 
     played = [turn.pair for turn in hall.turns[::4]]
     assert len(played) >= 6
@@ -285,41 +285,41 @@ def test_undecided_when_the_time_is_up() -> None:
     """Noise that hides the loss: no decision, the reason, the loss to be seen, and no overtime."""
     hall = Hall(noise=0.5, loss=0.02)
 
-    course = contest(hall, THROUGHPUT, seconds=3.0)
+    statistics = duel(hall, THROUGHPUT, seconds=3.0)
 
-    answer = course.answers[THROUGHPUT]
-    assert answer.decision is None
-    assert answer.reason == "not decided in 3 s of measuring (dlperf-budget-time)"
-    assert answer.visible > 0.05
-    assert answer.loss.low < 0 < answer.loss.high
-    assert 3.0 <= course.measuring < 3.0 + 1.0
-    assert course.fresh == 0
+    outcome = statistics.outcomes[THROUGHPUT]
+    assert outcome.decision is None
+    assert outcome.reason == "not decided in 3 s of measuring (dlperf-budget-time)"
+    assert outcome.visible > 0.05
+    assert outcome.loss.low < 0 < outcome.loss.high
+    assert 3.0 <= statistics.measuring < 3.0 + 1.0
+    assert statistics.fresh == 0
 
 
 def test_no_time_at_all() -> None:
     """Nothing is measured, and it says so."""
-    course = contest(Hall(), THROUGHPUT, seconds=0.0)
+    statistics = duel(Hall(), THROUGHPUT, seconds=0.0)
 
-    assert course.blocks == 0
-    assert course.answers[THROUGHPUT].decision is None
-    assert course.answers[THROUGHPUT].reason == "there was no time to measure it"
+    assert statistics.blocks == 0
+    assert statistics.outcomes[THROUGHPUT].decision is None
+    assert statistics.outcomes[THROUGHPUT].reason == "there was no time to measure it"
 
 
 def test_nothing_to_decide() -> None:
-    """Without questions and doubts no slot is measured."""
+    """Without questions and suspected no slot is measured."""
     hall = Hall()
 
-    course = contest(hall)
+    statistics = duel(hall)
 
-    assert (course.blocks, course.answers, hall.turns) == (0, {}, [])
+    assert (statistics.blocks, statistics.outcomes, hall.turns) == (0, {}, [])
 
 
 def test_measuring_ends_when_the_last_is_decided() -> None:
     """Two budgets share their blocks: both are answered, by no more than the harder one needs."""
-    alone = contest(Hall(), THROUGHPUT, seed=3)
-    both = contest(Hall(), THROUGHPUT, MEAN, seed=3)
+    alone = duel(Hall(), THROUGHPUT, seed=3)
+    both = duel(Hall(), THROUGHPUT, MEAN, seed=3)
 
-    assert {text: answer.decision for text, answer in both.answers.items()} == {
+    assert {text: outcome.decision for text, outcome in both.outcomes.items()} == {
         THROUGHPUT: "PASS",
         MEAN: "PASS",
     }
@@ -327,55 +327,55 @@ def test_measuring_ends_when_the_last_is_decided() -> None:
 
 
 def test_only_what_failed_is_confirmed() -> None:
-    """A budget that allows the loss passes on the first pairs, and keeps that answer."""
+    """A budget that allows the loss passes on the first pairs, and keeps that outcome."""
     generous = "mean <= 1.5 * baseline"
 
-    course = contest(Hall(loss=0.1), THROUGHPUT, generous)
+    statistics = duel(Hall(loss=0.1), THROUGHPUT, generous)
 
-    assert course.answers[THROUGHPUT].decision == "FAIL"
-    assert course.answers[generous].decision == "PASS"
-    assert "fresh" not in course.answers[generous].reason
+    assert statistics.outcomes[THROUGHPUT].decision == "FAIL"
+    assert statistics.outcomes[generous].decision == "PASS"
+    assert "fresh" not in statistics.outcomes[generous].reason
 
 
 def test_time_is_of_blocks() -> None:
     """What is reported as measured is the time of all slots, starts of fresh pairs left out."""
     hall = Hall(loss=0.1)
 
-    course = contest(hall, THROUGHPUT)
+    statistics = duel(hall, THROUGHPUT)
 
     spent = sum(turn.end_ns - turn.start_ns for turn in hall.turns) * 1e-9
-    assert course.measuring == pytest.approx(spent)
-    assert course.noise_figure is None or 0 < course.noise_figure < 0.01
+    assert statistics.measuring == pytest.approx(spent)
+    assert statistics.noise_figure is None or 0 < statistics.noise_figure < 0.01
 
 
 def test_bad_answers_are_counted_of_the_candidate() -> None:
     """One in ten of its requests; the base's are not counted."""
-    course = contest(Hall(bad=10), "throughput >= 0.5 * baseline")
+    statistics = duel(Hall(bad=10), "throughput >= 0.5 * baseline")
 
-    assert course.requests > 0
-    assert course.bad / course.requests == pytest.approx(0.1, abs=0.02)
+    assert statistics.requests > 0
+    assert statistics.bad / statistics.requests == pytest.approx(0.1, abs=0.02)
 
 
 def test_a_loss_of_accuracy_that_is_the_same_again() -> None:
     """Two fresh pairs that lose just as many rows are enough; no slot is measured for it."""
     hall = Hall(lost=(5,))
 
-    course = contest(hall, doubts=(doubt(0.05),))
+    statistics = duel(hall, suspected=(suspect(0.05),))
 
-    assert course.answers["accuracy >= baseline"].decision == "FAIL"
-    assert course.fresh == hall.loads == 2
+    assert statistics.outcomes["accuracy >= baseline"].decision == "FAIL"
+    assert statistics.fresh == hall.loads == 2
     assert hall.turns == []
-    assert course.answers["accuracy >= baseline"].loss == counted(0.05)
+    assert statistics.outcomes["accuracy >= baseline"].loss == counted(0.05)
 
 
 def test_a_loss_of_accuracy_that_fresh_pairs_do_not_have() -> None:
     """A model that was trained unluckily once: no FAIL."""
     hall = Hall(lost=(0,))
 
-    course = contest(hall, doubts=(doubt(0.05),))
+    statistics = duel(hall, suspected=(suspect(0.05),))
 
-    assert course.answers["accuracy >= baseline"].decision != "FAIL"
-    assert course.fresh == hall.loads >= 2
+    assert statistics.outcomes["accuracy >= baseline"].decision != "FAIL"
+    assert statistics.fresh == hall.loads >= 2
 
 
 def test_a_loss_of_accuracy_that_differs_from_launch_to_launch() -> None:
@@ -383,11 +383,11 @@ def test_a_loss_of_accuracy_that_differs_from_launch_to_launch() -> None:
 
     The less they agree, the more of them are asked.
     """
-    losing = contest(Hall(lost=(4, 5, 6, 5)), doubts=(doubt(0.05),))
-    changing = contest(Hall(lost=(6, 0, 0, 5)), doubts=(doubt(0.05),))
+    losing = duel(Hall(lost=(4, 5, 6, 5)), suspected=(suspect(0.05),))
+    changing = duel(Hall(lost=(6, 0, 0, 5)), suspected=(suspect(0.05),))
 
-    assert losing.answers["accuracy >= baseline"].decision == "FAIL"
-    assert changing.answers["accuracy >= baseline"].decision != "FAIL"
+    assert losing.outcomes["accuracy >= baseline"].decision == "FAIL"
+    assert changing.outcomes["accuracy >= baseline"].decision != "FAIL"
     assert 2 < losing.fresh <= changing.fresh
 
 
@@ -395,7 +395,7 @@ def test_progress_is_told() -> None:
     """Which block is measured, and that fresh pairs confirm."""
     progress = FakeProgress()
 
-    contest(Hall(loss=0.1), THROUGHPUT, progress=progress)
+    duel(Hall(loss=0.1), THROUGHPUT, progress=progress)
 
     assert progress.phases[0] == "in turn with the base, block 1"
     assert any("fresh pair 1" in phase for phase in progress.phases)
@@ -404,7 +404,7 @@ def test_progress_is_told() -> None:
 def test_a_side_that_is_lost_ends_the_contest() -> None:
     """Its error comes through, and the fresh pair that it was of is given back."""
     hall = Hall(loss=0.1)
-    whole = contest(Hall(loss=0.1), THROUGHPUT)
+    whole = duel(Hall(loss=0.1), THROUGHPUT)
     fails_at = 4 * (whole.blocks - 2)
 
     def slot(self: Runner, seconds: float, number: int) -> Slot:
@@ -416,7 +416,7 @@ def test_a_side_that_is_lost_ends_the_contest() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Runner, "slot", slot)
         with pytest.raises(TargetError, match="had not returned"):
-            contest(hall, THROUGHPUT)
+            duel(hall, THROUGHPUT)
 
     assert hall.opened >= 1
     assert hall.open == 0
@@ -427,30 +427,30 @@ def test_a_tail_that_cannot_have_enough_requests_is_not_waited_for() -> None:
     hall = Hall(noise=0.001)
     hall.tail_every = 400
 
-    course = contest(hall, THROUGHPUT, "p99.9 <= baseline", seconds=30.0)
+    statistics = duel(hall, THROUGHPUT, "p99.9 <= baseline", seconds=30.0)
 
-    answer = course.answers["p99.9 <= baseline"]
-    assert course.answers[THROUGHPUT].decision == "PASS"
-    assert course.measuring < 6
-    assert answer.decision is None
-    assert "p99.9 needs 100000 requests of a side: about " in answer.reason
-    assert "more than 30 s of measuring (dlperf-budget-time)" in answer.reason
+    outcome = statistics.outcomes["p99.9 <= baseline"]
+    assert statistics.outcomes[THROUGHPUT].decision == "PASS"
+    assert statistics.measuring < 6
+    assert outcome.decision is None
+    assert "p99.9 needs 100000 requests of a side: about " in outcome.reason
+    assert "more than 30 s of measuring (dlperf-budget-time)" in outcome.reason
 
 
 def test_noisy_blocks_leave_time_for_a_look() -> None:
     """Where blocks are so noisy that one pair could take all the time, three pairs share it."""
-    course = contest(Hall(loss=1.0, noise=0.6), THROUGHPUT, seconds=5.0)
+    statistics = duel(Hall(loss=1.0, noise=0.6), THROUGHPUT, seconds=5.0)
 
-    assert course.answers[THROUGHPUT].decision == "FAIL"
-    assert course.fresh >= 3
+    assert statistics.outcomes[THROUGHPUT].decision == "FAIL"
+    assert statistics.fresh >= 3
 
 
 def test_rows_that_cannot_be_paired_are_no_evidence() -> None:
-    """A fresh pair that did not answer the same rows neither confirms a loss nor takes it away."""
+    """A fresh pair that did not outcome the same rows neither confirms a loss nor takes it away."""
     hall = Hall(lost=(5,))
     hall.paired = False
 
-    course = contest(hall, doubts=(doubt(0.05),))
+    statistics = duel(hall, suspected=(suspect(0.05),))
 
-    assert course.answers["accuracy >= baseline"].decision is None
-    assert course.fresh == 8
+    assert statistics.outcomes["accuracy >= baseline"].decision is None
+    assert statistics.fresh == 8

@@ -15,14 +15,14 @@ from builders import ENVIRONMENT, REVISION, estimate, make_accepted, make_measur
 from fakes import FakeClock, FakeProgress
 
 from pytest_dlperf.config.budgets import parse_budget
+from pytest_dlperf.duel.opening import Opening
 from pytest_dlperf.duel.questions import NOTHING, BudgetOutcome, DuelSettings, DuelStatistics
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
 from pytest_dlperf.duel.verdicts import (
-    Base,
     compare,
-    course_note,
     judge_duel,
     judge_rows,
+    slots_note,
     with_slots,
 )
 from pytest_dlperf.judge.error_rates import ErrorRates
@@ -37,8 +37,8 @@ from pytest_dlperf.statistics.estimate import Estimate, counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_dlperf.duel.verdicts import Result
     from pytest_dlperf.results.measurement import Measurement
+    from pytest_dlperf.results.record import Record
     from pytest_dlperf.results.row_evidence import Rows
     from pytest_dlperf.results.verdict import Judgement
     from pytest_dlperf.statistics.estimate import Decision
@@ -275,10 +275,10 @@ def test_accuracy_is_decided_row_by_row(lost: int, won: int, decision: Decision 
     """A clear loss, none, hardly any, too few rows to tell, and a gain."""
     found, base = rows_that_lose(lost, won)
 
-    answers, _ = judge_rows(found, base, [parse_budget(ACCURACY)], RATES)
+    outcomes, _ = judge_rows(found, base, [parse_budget(ACCURACY)], RATES)
 
-    assert answers[ACCURACY].decision == decision
-    assert answers[ACCURACY].loss.value == pytest.approx((lost - won) / 1000)
+    assert outcomes[ACCURACY].decision == decision
+    assert outcomes[ACCURACY].loss.value == pytest.approx((lost - won) / 1000)
 
 
 def test_a_loss_that_is_allowed() -> None:
@@ -286,10 +286,10 @@ def test_a_loss_that_is_allowed() -> None:
     found, base = rows_that_lose(30, 0)
     none, ten = parse_budget(ACCURACY), parse_budget("accuracy >= baseline - 10pt")
 
-    answers, _ = judge_rows(found, base, [none, ten], RATES)
+    outcomes, _ = judge_rows(found, base, [none, ten], RATES)
 
-    assert answers[none.text].decision == "FAIL"
-    assert answers[ten.text].decision == "PASS"
+    assert outcomes[none.text].decision == "FAIL"
+    assert outcomes[ten.text].decision == "PASS"
 
 
 def test_who_did_not_answer_the_same_rows() -> None:
@@ -326,11 +326,11 @@ def test_a_failed_accuracy_is_in_doubt() -> None:
     found, base = rows_that_lose(60, 5)
     budgets = [parse_budget(t) for t in (THROUGHPUT, ACCURACY, "accuracy >= baseline - 20pt")]
 
-    _, (doubt,) = judge_rows(found, base, budgets, RATES)
+    _, (suspect,) = judge_rows(found, base, budgets, RATES)
 
-    assert doubt.budget.text == ACCURACY
-    assert doubt.limits == LossLimits(0.0, 0.01)
-    assert doubt.loss.value == pytest.approx(0.055)
+    assert suspect.budget.text == ACCURACY
+    assert suspect.limits == LossLimits(0.0, 0.01)
+    assert suspect.loss.value == pytest.approx(0.055)
 
 
 def test_the_judgement_on_accuracy() -> None:
@@ -339,8 +339,8 @@ def test_the_judgement_on_accuracy() -> None:
     budget = parse_budget(ACCURACY)
     accepted = make_accepted(base.metrics, rows=base.rows)
 
-    answers, _ = judge_rows(found, base, [budget], RATES)
-    (judgement,) = judge_duel(found, accepted, [budget], answers)
+    outcomes, _ = judge_rows(found, base, [budget], RATES)
+    (judgement,) = judge_duel(found, accepted, [budget], outcomes)
 
     assert judgement.verdict is Verdict.FAIL
     assert judgement.change is not None
@@ -353,18 +353,19 @@ def test_an_open_accuracy_says_at_which_share_it_fails() -> None:
     """In shares of one, below the base's."""
     found, base = rows_that_lose(12, 6)
     budget = parse_budget(ACCURACY)
-    answers, _ = judge_rows(found, base, [budget], RATES)
+    outcomes, _ = judge_rows(found, base, [budget], RATES)
 
-    (judgement,) = judge_duel(found, make_accepted(base.metrics, rows=base.rows), [budget], answers)
+    accepted = make_accepted(base.metrics, rows=base.rows)
+    (judgement,) = judge_duel(found, accepted, [budget], outcomes)
 
     assert judgement.verdict is Verdict.INCONCLUSIVE
-    assert judgement.fails_at == pytest.approx(0.994 - answers[ACCURACY].visible)
+    assert judgement.fails_at == pytest.approx(0.994 - outcomes[ACCURACY].visible)
 
 
-def course(**fields: Any) -> DuelStatistics:  # noqa: ANN401 - any field
+def statistics(**fields: Any) -> DuelStatistics:  # noqa: ANN401 - any field
     """How a contest went."""
     given: dict[str, Any] = {
-        "answers": MappingProxyType({}),
+        "outcomes": MappingProxyType({}),
         "blocks": 40,
         "slot_seconds": 0.01,
         "noise_figure": 0.00025,
@@ -384,7 +385,7 @@ def test_errors_in_slots_are_errors() -> None:
         {**METRICS, "errors": counted(0.0002)}, errors=(ErrorCount("ValueError", 2, "no"),)
     )
 
-    found = with_slots(opening, course(bad=18))
+    found = with_slots(opening, statistics(bad=18))
 
     assert found.requests == 20_000
     assert found["errors"] == counted(20 / 20_000)
@@ -398,18 +399,18 @@ def test_slots_without_errors_leave_the_measurement() -> None:
     opening = make_measurement(METRICS, notes=("one",))
 
     assert with_slots(opening, NOTHING) == opening
-    after = with_slots(opening, course())
-    assert after.notes == ("one", course_note(course()))
+    after = with_slots(opening, statistics())
+    assert after.notes == ("one", slots_note(statistics()))
     assert dataclasses.replace(after, notes=("one",)) == opening
 
 
 def test_the_note() -> None:
     """How many blocks of what, on which pairs, in what time, with which noise."""
-    assert course_note(course(fresh=3)) == (
+    assert slots_note(statistics(fresh=3)) == (
         "measured in turn with the base: 40 blocks of 4 slots of 10 ms on 2 pairs and 3 fresh "
         "ones in 1.6 s, noise figure S = 0.00025 s"
     )
-    assert course_note(course(pairs=1, noise_figure=None)).endswith("on 1 pair in 1.6 s")
+    assert slots_note(statistics(pairs=1, noise_figure=None)).endswith("on 1 pair in 1.6 s")
 
 
 NO_SLOWER = "throughput >= baseline"
@@ -417,7 +418,7 @@ NO_SLOWER = "throughput >= baseline"
 
 @dataclass
 class Runner:
-    """One side: answers on a clock of the test, at a known cost."""
+    """One side: outcomes on a clock of the test, at a known cost."""
 
     clock: FakeClock
     cost: float
@@ -452,6 +453,7 @@ class SimulatedDuel:
     clock: FakeClock = field(default_factory=FakeClock)
     fresh_pairs: int = 0
     runners: list[Runner] = field(default_factory=list)
+    statistics: DuelStatistics = NOTHING
 
     def pair(self) -> Pair:
         """A pair that is measured."""
@@ -476,17 +478,23 @@ class SimulatedDuel:
         base: Measurement,
         *texts: str,
         pairs: int = 1,
-    ) -> Result:
+    ) -> Record:
         """Judge a candidate."""
         settings = DuelSettings(0.005, metric_named("throughput"), 20.0, ErrorRates(1))
-        return compare(
-            found,
-            Base(base, ENVIRONMENT, REVISION),
-            [parse_budget(text) for text in texts],
+        budgets = tuple(map(parse_budget, texts))
+        candidate_side, base_side = (
+            Opening(side, ENVIRONMENT, budgets, 0.005, True, False, 20.0)  # noqa: FBT003 - a duel's
+            for side in (found, base)
+        )
+        record, self.statistics = compare(
+            candidate_side,
+            base_side,
+            REVISION,
             SlotScheduler(self.clock, np.random.default_rng(0), FakeProgress(), settings),
             [self.pair() for _ in range(pairs)],
             fresh=self.fresh,
         )
+        return record
 
 
 def opening(lost: int = 0, **fields: Any) -> Measurement:  # noqa: ANN401 - any field
@@ -501,29 +509,30 @@ def opening(lost: int = 0, **fields: Any) -> Measurement:  # noqa: ANN401 - any 
     return make_measurement(metrics, rows=rows, **fields)
 
 
-def verdicts_of(result: Result) -> list[Verdict]:
+def verdicts_of(record: Record) -> list[Verdict]:
     """Of each budget."""
-    return [judgement.verdict for judgement in result.judgements]
+    return [judgement.verdict for judgement in record.judgements]
 
 
-def only(result: Result) -> Judgement:
+def only(record: Record) -> Judgement:
     """The only judgement."""
-    (judgement,) = result.judgements
+    (judgement,) = record.judgements
     return judgement
 
 
 @pytest.mark.parametrize(("cost", "verdict"), [(1.0, Verdict.PASS), (1.1, Verdict.FAIL)])
 def test_slots_tell_the_speed(cost: float, verdict: Verdict) -> None:
     """The openings are equal here: what slots say is the verdict, the change, and in a note."""
-    result = SimulatedDuel(cost=cost).compare(opening(), opening(), NO_SLOWER)
+    duel = SimulatedDuel(cost=cost)
+    record = duel.compare(opening(), opening(), NO_SLOWER)
 
-    judgement = only(result)
+    judgement = only(record)
     assert judgement.verdict is verdict
     assert judgement.change is not None
     assert judgement.change.value == pytest.approx(1 / cost, abs=0.02)
     assert judgement.revision == str(REVISION)
-    assert result.course.blocks > 0
-    assert any("measured in turn with the base" in note for note in result.measurement.notes)
+    assert duel.statistics.blocks > 0
+    assert any("measured in turn with the base" in note for note in record.measurement.notes)
 
 
 @pytest.mark.parametrize(("lost", "verdict"), [(0, Verdict.PASS), (50, Verdict.FAIL)])
@@ -531,9 +540,9 @@ def test_rows_tell_the_accuracy(lost: int, verdict: Verdict) -> None:
     """A loss of accuracy is confirmed on fresh pairs; none needs no pair and no slot."""
     duel = SimulatedDuel(lost=lost)
 
-    result = duel.compare(opening(lost), opening(), ACCURACY)
+    record = duel.compare(opening(lost), opening(), ACCURACY)
 
-    assert only(result).verdict is verdict
+    assert only(record).verdict is verdict
     assert duel.fresh_pairs == (2 if lost else 0)
     assert duel.slots == 0
 
@@ -542,14 +551,14 @@ def test_a_loss_of_accuracy_that_is_not_confirmed() -> None:
     """Fresh pairs do not have it: the rows of the first one are not the last word."""
     duel = SimulatedDuel(lost=0)
 
-    result = duel.compare(opening(50), opening(), ACCURACY)
+    record = duel.compare(opening(50), opening(), ACCURACY)
 
-    assert only(result).verdict is not Verdict.FAIL
+    assert only(record).verdict is not Verdict.FAIL
     assert duel.fresh_pairs >= 2
 
 
 def test_speed_and_accuracy_are_judged_apart() -> None:
-    """A candidate that is slower and answers as well, and one that is fast and answers worse."""
+    """A candidate that is slower and outcomes as well, and one that is fast and outcomes worse."""
     slower = SimulatedDuel(cost=1.1).compare(opening(), opening(), NO_SLOWER, ACCURACY)
     worse = SimulatedDuel(lost=50).compare(opening(50), opening(), NO_SLOWER, ACCURACY)
 
@@ -561,9 +570,9 @@ def test_absolute_budgets_are_the_candidates_own() -> None:
     """Judged by its load, without a slot."""
     duel = SimulatedDuel(cost=2.0)
 
-    result = duel.compare(opening(), opening(), "p99 <= 10ms", "throughput >= 9000/s")
+    record = duel.compare(opening(), opening(), "p99 <= 10ms", "throughput >= 9000/s")
 
-    assert verdicts_of(result) == [Verdict.FAIL, Verdict.PASS]
+    assert verdicts_of(record) == [Verdict.FAIL, Verdict.PASS]
     assert duel.slots == 0
 
 
@@ -572,11 +581,11 @@ def test_another_scenario_is_not_measured() -> None:
     duel = SimulatedDuel(cost=2.0)
     found = opening(scenario="Offline()")
 
-    result = duel.compare(found, opening(), NO_SLOWER, "p99 <= 10ms")
+    record = duel.compare(found, opening(), NO_SLOWER, "p99 <= 10ms")
 
-    assert verdicts_of(result) == [Verdict.INCONCLUSIVE, Verdict.FAIL]
-    assert "scenario" in result.judgements[0].reason
-    assert (result.course, result.measurement) == (NOTHING, found)
+    assert verdicts_of(record) == [Verdict.INCONCLUSIVE, Verdict.FAIL]
+    assert "scenario" in record.judgements[0].reason
+    assert (duel.statistics, record.measurement) == (NOTHING, found)
     assert duel.slots == 0
 
 
@@ -584,10 +593,10 @@ def test_a_load_that_hung_is_not_measured_further() -> None:
     """INVALID, and not a slot: it would hang again."""
     duel = SimulatedDuel()
 
-    result = duel.compare(opening(hung="a call had not returned"), opening(), NO_SLOWER, ACCURACY)
+    record = duel.compare(opening(hung="a call had not returned"), opening(), NO_SLOWER, ACCURACY)
 
-    assert verdicts_of(result) == [Verdict.INVALID, Verdict.INVALID]
-    assert result.course == NOTHING
+    assert verdicts_of(record) == [Verdict.INVALID, Verdict.INVALID]
+    assert duel.statistics == NOTHING
     assert duel.slots == 0
 
 
@@ -596,10 +605,10 @@ def test_without_pairs_the_openings_are_compared() -> None:
     duel = SimulatedDuel()
     slow = make_measurement({"throughput": estimate(5_000.0)})
 
-    result = duel.compare(slow, opening(), "throughput >= 0.9 * baseline", pairs=0)
+    record = duel.compare(slow, opening(), "throughput >= 0.9 * baseline", pairs=0)
 
-    assert only(result).verdict is Verdict.FAIL
-    assert only(result).change is None
+    assert only(record).verdict is Verdict.FAIL
+    assert only(record).change is None
     assert duel.slots == 0
 
 
@@ -607,18 +616,19 @@ def test_another_serving_is_compared_and_noted() -> None:
     """What a commit changes may be its batching."""
     found = opening(serving="Serving(max_batch_size=1)")
 
-    result = SimulatedDuel(cost=1.2).compare(found, opening(), NO_SLOWER)
+    record = SimulatedDuel(cost=1.2).compare(found, opening(), NO_SLOWER)
 
-    assert only(result).verdict is Verdict.FAIL
-    assert "the base was served by Serving()" in result.measurement.notes
+    assert only(record).verdict is Verdict.FAIL
+    assert "the base was served by Serving()" in record.measurement.notes
 
 
 def test_errors_in_slots_fail_the_test() -> None:
-    """A candidate that answers badly only in slots: its errors are counted, and judged."""
+    """A candidate that outcomes badly only in slots: its errors are counted, and judged."""
     half = "throughput >= 0.5 * baseline"
     well = SimulatedDuel().compare(opening(), opening(), half, "errors == 0")
-    badly = SimulatedDuel(bad=1).compare(opening(), opening(), half, "errors == 0")
+    erring = SimulatedDuel(bad=1)
+    badly = erring.compare(opening(), opening(), half, "errors == 0")
 
     assert verdicts_of(well) == [Verdict.PASS, Verdict.PASS]
     assert verdicts_of(badly) == [Verdict.PASS, Verdict.FAIL]
-    assert badly.measurement.errors[-1].requests == badly.course.bad > 0
+    assert badly.measurement.errors[-1].requests == erring.statistics.bad > 0
