@@ -48,8 +48,9 @@ class DuelController:
         self._wanted = pairs
         self._on_message = on_message
         self._pairs: list[WorkerPair] = []
-        self._logs: dict[int, _FailureLog] = {}
-        self._tests_of: dict[int, frozenset[str]] = {}
+        # Of every worker that runs, from its start on: also of those that are in no pair yet.
+        self._logs: dict[WorkerHandle, _FailureLog] = {}
+        self._tests_of: dict[WorkerHandle, frozenset[str]] = {}
         self._order: tuple[str, ...] = ()
         self._measuring: frozenset[str] = frozenset()
         self._without_base = ""
@@ -115,18 +116,20 @@ class DuelController:
 
     def end(self) -> None:
         """Let every session end by itself."""
-        for worker in self._workers():
+        for worker in self._logs:
             with contextlib.suppress(WorkerLost):
                 worker.end()
 
     def close(self) -> None:
-        """End all workers."""
-        for worker in self._workers():
-            worker.kill()
+        """Kill all workers."""
+        for worker in tuple(self._logs):
+            self._kill(worker)
         self._pairs = []
 
-    def _workers(self) -> Iterator[WorkerHandle]:
-        return (worker for pair in self._pairs for worker in pair.workers)
+    def _kill(self, worker: WorkerHandle) -> None:
+        worker.kill()
+        del self._logs[worker]
+        self._tests_of.pop(worker, None)
 
     def _start_pair(self, only: str | None = None, *, lead: bool = True) -> WorkerPair:
         """Start two workers at once, in random order: the first one may be slower for ever."""
@@ -138,7 +141,7 @@ class DuelController:
         for role in roles:
             log = _FailureLog(self._on_message if lead and role == "candidate" else None)
             workers[role] = self._workspace.start(role, log, only)
-            self._logs[id(workers[role])] = log
+            self._logs[workers[role]] = log
         return WorkerPair(workers.get("base"), workers["candidate"])
 
     def _start_further(self) -> None:
@@ -163,19 +166,19 @@ class DuelController:
             self._without_base = f"nothing of what is run exists at {self._services.ref}"
             return pair
         if self._without_base:
-            pair.base.kill()
+            self._kill(pair.base)
             return WorkerPair(None, pair.candidate)
         try:
             self._remember_tests(pair.base, pair.base.collected())
         except WorkerLost as lost:
             last = lost.output.splitlines()[-1:]
             self._without_base = f"no test can be run at {self._services.ref}: {''.join(last)}"
-            pair.base.kill()
+            self._kill(pair.base)
             return WorkerPair(None, pair.candidate)
         return pair
 
     def _remember_tests(self, worker: WorkerHandle, collected: Fields) -> None:
-        self._tests_of[id(worker)] = frozenset(test["test"] for test in collected["tests"])
+        self._tests_of[worker] = frozenset(test["test"] for test in collected["tests"])
 
     def _pairs_with(self, test: str) -> list[WorkerPair]:
         """The pairs that run a test; one that measures nothing is run by the first candidate."""
@@ -188,12 +191,12 @@ class DuelController:
         return pairs
 
     def _has(self, worker: WorkerHandle | None, test: str) -> bool:
-        return worker is not None and test in self._tests_of[id(worker)]
+        return worker is not None and test in self._tests_of[worker]
 
     def _why_no_base(self, test: str) -> str:
         """Why a test has no base, where it has none."""
         base, file = self._pairs[0].base, test.partition("::")[0]
-        why = self._logs[id(base)].uncollected.get(file) if base is not None else None
+        why = self._logs[base].uncollected.get(file) if base is not None else None
         if why:
             return f"{file} cannot be collected at {self._services.ref}: {why}"
         return self._without_base or f"the test does not exist at {self._services.ref}"
@@ -203,11 +206,11 @@ class DuelController:
         later = self._order[self._order.index(test) + 1 :]
         if worker is self._pairs[0].candidate:
             return later[0] if later else None
-        known = self._tests_of[id(worker)] & self._measuring
+        known = self._tests_of[worker] & self._measuring
         return next((name for name in later if name in known), None)
 
     def _why_failed(self, worker: WorkerHandle) -> str:
-        why = self._logs[id(worker)].failure
+        why = self._logs[worker].failure
         if not why or worker.role != "base":
             return why
         empty = submodules(self._workspace.repo, self._workspace.commit)
@@ -222,7 +225,7 @@ class DuelController:
             yield pair
         finally:
             for worker in pair.workers:
-                worker.kill()
+                self._kill(worker)
 
 
 class _FailureLog:

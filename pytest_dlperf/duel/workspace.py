@@ -131,14 +131,18 @@ class Workspace:
         )
         paths = spec.paths if only is None else (str(spec.root / only.partition("::")[0]),)
         worker = WorkerHandle(process, role, on_message, self.request.timeout)
-        worker.begin(
-            {
-                "role": role,
-                "arguments": [*spec.options, *paths],
-                "path": str(spec.folder) if self.request.in_path else None,
-                "cache": None if cache is None else str(cache),
-            }
-        )
+        try:
+            worker.begin(
+                {
+                    "role": role,
+                    "arguments": [*spec.options, *paths],
+                    "path": str(spec.folder) if self.request.in_path else None,
+                    "cache": None if cache is None else str(cache),
+                }
+            )
+        except BaseException:
+            worker.kill()  # the caller has no handle of it yet
+            raise
         return worker
 
     def check(self, base: WorkerState, candidate: WorkerState) -> None:

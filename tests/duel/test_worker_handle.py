@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -19,7 +20,8 @@ import pytest
 from pytest_dlperf.duel import worker_handle
 from pytest_dlperf.duel.channel import VARIABLE, Channel, Message, connect
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
-from pytest_dlperf.duel.worker_handle import WorkerLost, WorkerProcess
+from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerLost, WorkerProcess
+from pytest_dlperf.duel.workspace import WorkerSpec, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,6 +166,24 @@ def test_a_side_that_takes_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
         side.receive(TIMEOUT, "starting")
         with pytest.raises(WorkerLost, match=r"takes no message within 0\.05 s"):
             side.send({}, bytes(5_000_000))
+
+
+def test_a_side_that_takes_no_first_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is killed, since whoever starts it does not have it yet."""
+    ends = []
+
+    def refuse(worker: WorkerHandle, _: object) -> None:
+        ends.append(os.pidfd_open(worker._process.pid))  # noqa: SLF001 - to see its end
+        raise WorkerLost("takes no message", "")
+
+    monkeypatch.setattr(WorkerHandle, "begin", refuse)
+    spec = WorkerSpec(sys.executable, Path.cwd(), Path.cwd(), (), (), environment())
+    with CleanupProcess() as cleanup:
+        request = SimpleNamespace(cache=None, timeout=TIMEOUT, in_path=False)
+        workspace: Any = SimpleNamespace(specs={"base": spec}, request=request, cleanup=cleanup)
+        with pytest.raises(WorkerLost, match="takes no message"):
+            Workspace.start(workspace, "base", print)
+        assert wait_for(ends[0])
 
 
 def test_a_side_that_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
