@@ -16,7 +16,7 @@ import scipy.special
 import scipy.stats
 import sqlalchemy.dialects.postgresql.psycopg
 import sqlalchemy.dialects.sqlite
-from fakes import FakeClock, FakeMeter
+from fakes import FakeClock, FakeMeter, SimulatedClock
 from plugin_projects import HEADER
 
 import pytest_dlperf
@@ -35,27 +35,12 @@ for _module in pkgutil.walk_packages(pytest_dlperf.__path__, "pytest_dlperf."):
     importlib.import_module(_module.name)
 
 
-LOOK_NS = 5_000
-
-
 @pytest.fixture(autouse=True)
 def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the plugin does must not depend on where its own tests run."""
     github = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE")
     for name in ("CI", "DLPERF_HISTORY", *github):
         monkeypatch.delenv(name, raising=False)
-
-
-class SimulatedClock(FakeClock):
-    """Passes only while a target works, and a little with each look at it.
-
-    So a load ends whose target takes no time.
-    """
-
-    def now_ns(self) -> int:
-        """The present."""
-        self.now += LOOK_NS
-        return self.now
 
 
 @pytest.fixture(autouse=True)

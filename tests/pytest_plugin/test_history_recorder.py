@@ -425,7 +425,7 @@ def test_a_shallow_clone(recorded: Recorded, pytester: pytest.Pytester) -> None:
     git(pytester.path, "clone", "--quiet", "--depth=1", f"file://{recorded.project.top}", "clone")
 
     done = subprocess.run(  # noqa: S603 - our own interpreter
-        [*pytester._getpytestargs(), "-p", "no:benchmark", "--dlperf-baseline=history:merge-base"],  # noqa: SLF001 - pytester's own way of running it
+        [*pytester._getpytestargs(), "-p", "dlperf", "--dlperf-baseline=history:merge-base"],  # noqa: SLF001 - pytester's own way of running it
         cwd=clone,
         capture_output=True,
         text=True,
