@@ -31,8 +31,12 @@ class DuelController:
     Args:
         workspace: starts the workers.
         services: of the session.
-        pairs: how many pairs of workers are wanted; None: as many as the finest `detect` needs.
+        pairs: number of pairs of workers; None: as many as the finest `detect` needs.
         on_message: takes the notices of the worker whose tests are reported.
+
+    Attributes:
+        rates: error rates of each relative budget.
+        pair_count: pairs of workers that are started together.
     """
 
     def __init__(
@@ -56,15 +60,13 @@ class DuelController:
         self._without_base = ""
         """Why no test has a base; empty if some may have one."""
         self.rates = ErrorRates(1)
-        """Error rates of each relative budget."""
         self.pair_count = 0
-        """How many pairs of workers were started together."""
 
     def start(self) -> Fields:
         """Start all workers; returns what the candidate has collected.
 
         Raises:
-            UsageError: if the candidate's session does not start; in pytest's words.
+            UsageError: if the candidate's session does not start.
         """
         self._services.progress.show("starting the two sides", None)
         first = self._start_pair()
@@ -86,11 +88,16 @@ class DuelController:
         return collected
 
     def run(self, test: str) -> list[DuelStatistics]:
-        """Run a test on all workers that have it; returns how its measurements in turn went.
+        """Run a test on all workers that have it.
+
+        After an error all workers are killed, and the next test is run by fresh ones.
+
+        Returns:
+            Statistics of each measurement that was made in turn.
 
         Raises:
-            WorkerLost: if a worker is lost; the next test is run by fresh ones.
-            DuelError: if the duel comes to nothing.
+            WorkerLost: if a worker is lost.
+            DuelError: if a fresh pair does not reach a measurement.
             UsageError: if the two sides run the same code.
         """
         for log in self._logs.values():
@@ -132,7 +139,10 @@ class DuelController:
         self._tests_of.pop(worker, None)
 
     def _start_pair(self, only: str | None = None, *, lead: bool = True) -> WorkerPair:
-        """Start two workers at once, in random order: the first one may be slower for ever."""
+        """Start two workers at once.
+
+        In random order: the first of them may be slower for all its life.
+        """
         workers: dict[Role, WorkerHandle] = {}
         roles: list[Role] = ["candidate"]
         if not self._workspace.base_is_empty:
@@ -154,7 +164,6 @@ class DuelController:
             self._pairs.append(self._with_base(pair))
 
     def _restart(self) -> None:
-        """After a loss: start all workers anew, which have to find the same tests again."""
         first = self._start_pair()
         self._remember_tests(first.candidate, first.candidate.collected())
         self._pairs = [self._with_base(first)]
@@ -194,7 +203,6 @@ class DuelController:
         return worker is not None and test in self._tests_of[worker]
 
     def _why_no_base(self, test: str) -> str:
-        """Why a test has no base, where it has none."""
         base, file = self._pairs[0].base, test.partition("::")[0]
         why = self._logs[base].uncollected.get(file) if base is not None else None
         if why:
@@ -229,7 +237,7 @@ class DuelController:
 
 
 class _FailureLog:
-    """Takes the notices of a worker, keeps its failures, and may pass all on.
+    """Takes the notices of a worker, keeps its failures, and passes all on if asked to.
 
     Attributes:
         failure: why a test last failed; empty if none did.
@@ -254,7 +262,6 @@ class _FailureLog:
 
 
 def _relative_budgets(measuring: Iterable[Fields]) -> int:
-    """How many budgets share the error rate: those of the tests that measure."""
     return sum(len(test["budgets"]) or len(DEFAULT_METRICS) for test in measuring)
 
 
@@ -273,7 +280,6 @@ def _smallest_detect(measuring: Iterable[Fields]) -> float:
 
 
 def _first_line(longrepr: object) -> str:
-    """Why a test failed, from its serialised report."""
     if isinstance(longrepr, dict):
         crash = longrepr.get("reprcrash") or {}
         text = str(crash.get("message", ""))

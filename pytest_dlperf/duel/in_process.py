@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DuelCandidate:
-    """One of the two models of a duel; the base is described in the same way.
+    """One of the two models of a duel.
 
     Attributes:
         target: the model, as `dlperf(target, data)` takes it.
-        data: what it is asked. Both models answer the same rows, each with its own preparation.
+        data: both models answer the same rows, each with its own preparation.
         plan: its load, and the candidate's budgets. Serving may differ between the two models, the
             scenario may not.
         known: metrics known before any load, such as what training took.
@@ -72,20 +72,7 @@ def duel_models(  # noqa: PLR0913 - what, with what, how, and under which name
     rng: np.random.Generator,
     key: tuple[str, str],
 ) -> Record:
-    """Compare two models that are asked and served in the same way.
-
-    Args:
-        models: the base and the candidate, as targets.
-        data: what both are asked.
-        plan: the load, and the candidate's budgets.
-        instruments: clock, meter and progress display.
-        rates: error rates of each budget.
-        rng: chooses the order of each block.
-        key: pytest's node id and the name of the measurement.
-
-    Raises:
-        UsageError, DataError, TargetError: if one of them cannot be measured.
-    """
+    """Compare two models, the base first, under the same load: see `duel_candidates`."""
     base, candidate = (DuelCandidate(model, data, plan) for model in models)
     return duel_candidates(
         base, candidate, instruments, rates=rates, rng=rng, key=key, base_name="the base model"
@@ -107,13 +94,13 @@ def duel_candidates(  # noqa: PLR0913 - who, how, and under which names
     A FAIL is confirmed on both, compiled anew: that places them elsewhere in memory.
 
     Args:
-        base: the model that is the measure.
+        base: the model to compare with.
         candidate: the model that is judged.
-        instruments: clock, meter and progress display.
-        rates: error rates of each budget.
+        instruments: for both.
+        rates: of each budget.
         rng: chooses the order of each block.
         key: pytest's node id and the name of the measurement.
-        base_name: the base, for people.
+        base_name: shown in place of the base's commit.
 
     Raises:
         UsageError, DataError, TargetError: if one of them cannot be measured.

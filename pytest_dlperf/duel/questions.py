@@ -88,9 +88,8 @@ class BudgetOutcome:
     """The outcome of one budget.
 
     Attributes:
-        decision: what is proven; None if nothing is.
-        loss: `log(cost of the candidate / cost of the base)`, of shares the difference, with its
-            interval.
+        decision: None if nothing is proven.
+        loss: `log(cost of the candidate / cost of the base)`; of shares, the difference.
         visible: the smallest loss that would have been a FAIL with this noise.
         reason: why nothing is proven, or a remark; may be empty.
     """
@@ -119,16 +118,16 @@ class DuelStatistics:
         effects: the log ratio of each pair, by the text of the budget.
     """
 
-    outcomes: Mapping[str, BudgetOutcome]
-    blocks: int
-    slot_seconds: float
-    noise_figure: float | None
-    pairs: int
-    fresh: int
-    measuring: float
-    starting: float
-    requests: int
-    bad: int
+    outcomes: Mapping[str, BudgetOutcome] = field(default_factory=lambda: MappingProxyType({}))
+    blocks: int = 0
+    slot_seconds: float = 0.0
+    noise_figure: float | None = None
+    pairs: int = 0
+    fresh: int = 0
+    measuring: float = 0.0
+    starting: float = 0.0
+    requests: int = 0
+    bad: int = 0
     effects: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def to_json(self) -> dict[str, object]:
@@ -145,11 +144,7 @@ class DuelStatistics:
 
 
 def duel_budgets(plan: Plan, measurement: Measurement) -> tuple[Budget, ...]:
-    """The budgets of a test in a duel.
-
-    If none of its own is relative, it is judged too by no loss of throughput, of p95 and of
-    accuracy, as far as it measures these.
-    """
+    """The budgets of a test in a duel, with defaults for what it measures if none is relative."""
     if any(budget.relative for budget in plan.budgets):
         return plan.judged
     measured = {*measurement.metrics, *measurement.refused}
@@ -197,16 +192,5 @@ def budget_tests(
     return tuple(tests)
 
 
-NOTHING: Final = DuelStatistics(
-    outcomes=MappingProxyType({}),
-    blocks=0,
-    slot_seconds=0.0,
-    noise_figure=None,
-    pairs=0,
-    fresh=0,
-    measuring=0.0,
-    starting=0.0,
-    requests=0,
-    bad=0,
-)
+NOTHING: Final = DuelStatistics()
 """Of a duel without slots."""

@@ -129,7 +129,7 @@ def _judgement(
 
 
 def _share(loss: Estimate) -> Estimate:
-    """A share cannot change by more than 1."""
+    # A share cannot change by more than 1.
     return Estimate(loss.value, max(loss.low, -1.0), min(loss.high, 1.0))
 
 

@@ -27,7 +27,7 @@ class WorkerEvaluator:
     """The evaluator of a worker: the controller decides what is measured, and judges it.
 
     Args:
-        channel: to the controller; `worker_handle` lists the messages.
+        channel: `worker_handle` lists the messages.
         environment: looks up the software of this process.
     """
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.duel.cleanup_process import CleanupProcess
     from pytest_dlperf.duel.controller import DuelController
-    from pytest_dlperf.duel.evidence_cache import NoPairEffects, PairEffectFiles
+    from pytest_dlperf.duel.evidence_cache import PairEffectCache
     from pytest_dlperf.duel.questions import DuelStatistics
     from pytest_dlperf.duel.worker_handle import Fields
     from pytest_dlperf.duel.workspace import DuelRequest, Workspace
@@ -131,15 +131,15 @@ class DuelControllerPlugin:
         )
         return DuelController(workspace, services, pairs=options.pairs, on_message=self._on_message)
 
-    def _pair_effects(self, workspace: Workspace) -> PairEffectFiles | NoPairEffects:
+    def _pair_effects(self, workspace: Workspace) -> PairEffectCache:
         """The cache of what duels of the same two versions have shown on this machine."""
-        from pytest_dlperf.duel.evidence_cache import NoPairEffects, PairEffectFiles
+        from pytest_dlperf.duel.evidence_cache import PairEffectCache
         from pytest_dlperf.duel.worktree import content_key
         from pytest_dlperf.machine import environment, machine_class
 
         cache, options = self._session.cache_folder, self._session.options
         if cache is None:
-            return NoPairEffects()
+            return PairEffectCache(None)
         software = environment().to_json()
         versions = (
             workspace.commit,
@@ -148,7 +148,7 @@ class DuelControllerPlugin:
             *(f"{name}={software[name]}" for name in sorted(software)),
             options.against_python or "",
         )
-        return PairEffectFiles(cache / "evidence", versions)
+        return PairEffectCache(cache / "evidence", versions)
 
     def _request(self) -> DuelRequest:
         from pytest_dlperf.config.options import DEFAULTS

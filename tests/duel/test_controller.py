@@ -10,7 +10,7 @@ import pytest
 from fakes import FakeClock, FakeProgress
 
 from pytest_dlperf.duel.controller import DuelController
-from pytest_dlperf.duel.evidence_cache import NoPairEffects
+from pytest_dlperf.duel.evidence_cache import PairEffectCache
 from pytest_dlperf.duel.run_one_test import DuelServices
 from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.judge.error_rates import ErrorRates
@@ -73,7 +73,7 @@ def controller_of(workspace: FakeWorkspace) -> DuelController:
         clock=FakeClock(),
         progress=FakeProgress(),
         new_rng=lambda: np.random.default_rng(0),
-        cache=NoPairEffects(),
+        cache=PairEffectCache(None),
     )
     return DuelController(
         workspace,  # type: ignore[arg-type]  # as much of one as is needed
