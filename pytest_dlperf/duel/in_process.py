@@ -16,6 +16,7 @@ from pytest_dlperf.results.baseline import Revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     import numpy as np
 
@@ -50,33 +51,14 @@ class DuelCandidate:
         # The two could choose different paddings, and so differ by more than their code.
         object.__setattr__(self, "plan", replace(self.plan, tries_padding=False))
 
-    @contextlib.contextmanager
-    def ready(self, bench: Instruments) -> Iterator[PreparedTarget]:
-        """The model, compiled."""
-        with ready(self.target, self.data, self.plan, bench) as subject:
-            yield subject
+    def ready(self, instruments: Instruments) -> AbstractContextManager[PreparedTarget]:
+        """The model, compiled, for as long as the context lasts."""
+        return ready(self.target, self.data, self.plan, instruments)
 
     def with_known(self, measurement: Measurement) -> Measurement:
         """Its measurement, with the metrics that were known before."""
         metrics = MappingProxyType({**measurement.metrics, **self.known})
         return replace(measurement, metrics=metrics)
-
-
-def duel_models(  # noqa: PLR0913 - what, with what, how, and under which name
-    models: tuple[object, object],
-    data: Data,
-    plan: Plan,
-    instruments: Instruments,
-    *,
-    rates: ErrorRates,
-    rng: np.random.Generator,
-    key: tuple[str, str],
-) -> Record:
-    """Compare two models, the base first, under the same load: see `duel_candidates`."""
-    base, candidate = (DuelCandidate(model, data, plan) for model in models)
-    return duel_candidates(
-        base, candidate, instruments, rates=rates, rng=rng, key=key, base_name="the base model"
-    )
 
 
 def duel_candidates(  # noqa: PLR0913 - who, how, and under which names
@@ -87,7 +69,7 @@ def duel_candidates(  # noqa: PLR0913 - who, how, and under which names
     rates: ErrorRates,
     rng: np.random.Generator,
     key: tuple[str, str],
-    base_name: str,
+    base_name: str = "the base model",
 ) -> Record:
     """Compare a candidate with a base, and judge it by the budgets of its plan.
 

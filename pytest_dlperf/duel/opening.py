@@ -48,11 +48,11 @@ def measure_opening(
     if whole and needs_whole_load(plan):
         return target.measure(test, name, plan.load_seconds)
     measurement = target.measure(test, name, brief)
-    complete = measurement.rows is None or bool(measurement.rows.answered.all())
-    complete = complete and (measurement.scores is None or measurement.scores.complete)
-    if not complete and brief < plan.load_seconds:
-        return target.measure(test, name, plan.load_seconds)
-    return measurement
+    rows, scores = measurement.rows, measurement.scores
+    complete = (rows is None or bool(rows.answered.all())) and (scores is None or scores.complete)
+    if complete or brief >= plan.load_seconds:
+        return measurement
+    return target.measure(test, name, plan.load_seconds)
 
 
 @dataclass(frozen=True, slots=True)

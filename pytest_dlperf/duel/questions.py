@@ -34,7 +34,7 @@ DEFAULT_METRICS: Final = tuple(budget.metric for budget in _DEFAULT_BUDGETS)
 
 @dataclass(frozen=True, slots=True)
 class BudgetTest:
-    """One relative budget that blocks can decide, and the losses between which they decide it."""
+    """One relative budget that blocks can decide, and the losses that they tell apart."""
 
     budget: Budget
     bounds: Bounds
@@ -60,7 +60,7 @@ class DuelSettings:
 
     Attributes:
         shortest: seconds of the shortest slot.
-        noise_metric: a metric that every block has, by which the noise of slots is estimated.
+        noise_metric: estimates the noise of slots; every block has it.
         seconds: limit of each of the two stages.
         rates: of each budget.
     """

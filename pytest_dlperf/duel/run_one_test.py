@@ -101,6 +101,7 @@ class OneTestDuel:
             UsageError: if the two sides run the same code.
         """
         workers = [worker for pair in self.pairs for worker in pair.workers]
+        # All run before any is waited for: what comes before the first measurement is not measured.
         for worker in workers:
             worker.run(self.test, following(worker))
         for worker in workers:
@@ -144,6 +145,7 @@ class OneTestDuel:
             )
         for worker in present:
             record = records.get(worker.role)
+            # One whose target could not be prepared has gone on already.
             if worker.state.at == "arrived" and worker.state.name == name:
                 if record:
                     worker.conclude(record)

@@ -60,10 +60,7 @@ class Pair:
     """Two sides that are measured against each other.
 
     Attributes:
-        base: the one whose cost is the measure.
-        candidate: the one that is judged.
-        measured: puts the base and the candidate under their opening load, and returns their
-            measurements.
+        measured: measures the base and the candidate under their opening load.
     """
 
     base: SlotSource
@@ -72,13 +69,7 @@ class Pair:
 
 
 class SlotScheduler:
-    """Measures the blocks of one duel.
-
-    Args:
-        clock: of this process.
-        rng: chooses the order of each block.
-        settings: slot length, time and error rates.
-    """
+    """Measures the blocks of one duel; `rng` chooses the order of each."""
 
     def __init__(
         self, clock: Clock, rng: np.random.Generator, progress: Progress, settings: DuelSettings
@@ -179,7 +170,7 @@ class SlotScheduler:
     def _confirm(
         self, confirmation: Confirmation, fresh: Callable[[], AbstractContextManager[Pair]]
     ) -> tuple[int, float]:
-        """Measure fresh pairs; returns how many were started, and how long that took."""
+        """Measure fresh pairs; returns their number, and the seconds that starting them took."""
         end = self._seconds + self._settings.seconds
         started: list[Pair] = []
         starting = 0.0
@@ -203,7 +194,7 @@ class SlotScheduler:
 
     @property
     def _fresh_blocks(self) -> int:
-        """Blocks of a fresh pair: few enough to leave time for the pairs of the first look."""
+        """Blocks of a fresh pair: few enough that the first look's pairs fit into the time."""
         room = int(self._settings.seconds / LOOKS[0] / self._lengths.block_seconds)
         return max(FEWEST_BLOCKS, min(self._enough_blocks, room))
 

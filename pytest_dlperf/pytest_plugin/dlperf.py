@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.config.budgets import parse_limit
 from pytest_dlperf.config.options import Clients, from_call
 from pytest_dlperf.data.dataset import as_data
-from pytest_dlperf.duel.in_process import duel_models
+from pytest_dlperf.duel.in_process import DuelCandidate, duel_candidates
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.load.scenarios import ClosedLoop, Server
@@ -245,10 +245,9 @@ class Dlperf:
         self._check(name)
         rows = as_data(data)
         with self._session.evaluator.exclusive():
-            record = duel_models(
-                (base, candidate),
-                rows,
-                plan,
+            record = duel_candidates(
+                DuelCandidate(base, rows, plan),
+                DuelCandidate(candidate, rows, plan),
                 self._session.instruments,
                 rates=self._session.error_rates(),
                 rng=self._session.coins(),

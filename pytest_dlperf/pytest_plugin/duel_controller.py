@@ -186,7 +186,7 @@ class DuelControllerPlugin:
         hook.pytest_runtest_logfinish(nodeid=name, location=location)
 
     def _on_message(self, fields: Fields) -> None:
-        """Give the notices of the candidate's session to this session's plugins."""
+        """Pass the notices of the candidate's session to this session's plugins."""
         hook = self._config.hook
         match fields["is"]:
             case "report":
@@ -227,7 +227,7 @@ def refuse(config: pytest.Config, session: DlperfSession) -> None:
     """Refuse options that a duel cannot be combined with.
 
     Raises:
-        pytest.UsageError: naming the option, and what to do.
+        pytest.UsageError: if one is given.
     """
     problems = {
         "--dlperf-update": session.options.update,
@@ -279,7 +279,7 @@ def _warning(fields: Fields) -> warnings.WarningMessage:
 def duel_lines(
     duels: Sequence[DuelStatistics], *, against: str, pairs: int, starting: float, seed: int
 ) -> list[str]:
-    """What was compared, how long that took, and how much had to be confirmed.
+    """The summary: what was compared, how long that took, and how much had to be confirmed.
 
     Args:
         duels: of each measurement that was made in turn.

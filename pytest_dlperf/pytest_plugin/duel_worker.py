@@ -28,7 +28,7 @@ class DuelWorkerPlugin:
     Args:
         channel: to the controller.
         role: `base` or `candidate`.
-        cache: where trained models are kept between sessions; None if nowhere.
+        cache: folder of trained models.
     """
 
     def __init__(self, channel: Channel, role: str, cache: Path | None) -> None:
