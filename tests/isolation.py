@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,17 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+TIMEOUT = 60.0
+"""Seconds for what is bound to happen."""
+
+
+def wait_for(descriptor: int) -> bool:
+    """Whether a process ends in time, by its descriptor (`os.pidfd_open`), which is closed."""
+    ended, _, _ = select.select([descriptor], [], [], TIMEOUT)
+    os.close(descriptor)
+    return bool(ended)
 
 
 @pytest.fixture

@@ -79,19 +79,6 @@ def suspect(lost: float) -> SuspectedLoss:
     return SuspectedLoss(parse_budget(ACCURACY), LossLimits(0.0, 0.01), counted(lost))
 
 
-def doubted(first: float, *fresh: float) -> tuple[Confirmation, int]:
-    """Fresh pairs that lost so much accuracy, as long as one is wanted."""
-    confirmation = Confirmation((), [suspect(first)], RATES)
-    pairs = 0
-    for lost in fresh:
-        if not confirmation.needs_pair(pairs):
-            break
-        confirmation.add_loss(suspect(first), lost)
-        confirmation.look()
-        pairs += 1
-    return confirmation, pairs
-
-
 def test_a_loss_is_confirmed() -> None:
     """Fresh pairs lose as much: FAIL at the first look, with their estimate."""
     confirmation = Confirmation([screened(0.10, 0.11)], (), RATES)
@@ -219,40 +206,30 @@ def test_earlier_duels_of_the_same_code_count() -> None:
     assert screened(LINE - PAIR_NOISE, **AT_THE_LINE, earlier=earlier).settled
 
 
-def test_the_same_loss_of_accuracy_again() -> None:
-    """Two fresh pairs that lose just as many rows as the first: FAIL."""
-    confirmation, pairs = doubted(0.05, *[0.05] * 8)
+@pytest.mark.parametrize(
+    ("fresh", "pairs", "decision"),
+    [
+        ([0.05] * 8, 2, "FAIL"),  # two that lose as many rows as the first
+        ([0.02] * 2, 2, None),  # two alike, but not like the first
+        ([0.0] * 8, 3, "PASS"),  # the first model was trained unluckily
+        ([0.048, 0.052, 0.05, 0.049, 0.051], 3, "FAIL"),  # always lost, though never the same
+        ([0.05, 0.0, 0.04, 0.0, 0.0, 0.06, 0.0, 0.05], LOOKS[-1], None),  # lost in some
+    ],
+)
+def test_a_loss_of_accuracy(fresh: list[float], pairs: int, decision: str | None) -> None:
+    """Pairs are measured as long as one is needed; the loss that is shown is the first pair's."""
+    confirmation = Confirmation((), [suspect(0.05)], RATES)
+    measured = 0
+    while measured < len(fresh) and confirmation.needs_pair(measured):
+        confirmation.add_loss(suspect(0.05), fresh[measured])
+        confirmation.look()
+        measured += 1
 
     outcome = confirmation.outcomes()[ACCURACY]
-    assert (pairs, outcome.decision) == (2, "FAIL")
-    assert outcome.reason == "confirmed on 2 fresh pairs"
-    assert outcome.loss == counted(0.05)
-
-
-def test_no_loss_of_accuracy() -> None:
-    """The first model was trained unluckily, the fresh ones are as good as the base: PASS."""
-    confirmation, pairs = doubted(0.05, *[0.0] * 8)
-
-    assert (pairs, confirmation.outcomes()[ACCURACY].decision) == (3, "PASS")
-
-
-def test_a_loss_of_accuracy_that_varies() -> None:
-    """Always there, though never the same: FAIL; only in some: open."""
-    always, _ = doubted(0.05, 0.048, 0.052, 0.05, 0.049, 0.051)
-    sometimes, pairs = doubted(0.05, 0.05, 0.0, 0.04, 0.0, 0.0, 0.06, 0.0, 0.05)
-
-    assert always.outcomes()[ACCURACY].decision == "FAIL"
-    assert sometimes.outcomes()[ACCURACY].decision is None
-    assert pairs == LOOKS[-1]
-
-
-def test_two_that_agree_with_each_other_only() -> None:
-    """Two fresh pairs alike, but not like the first: that is no confirmation yet."""
-    confirmation, _ = doubted(0.05, 0.02, 0.02)
-
-    assert confirmation.needs_pair(2)
+    assert (measured, outcome.decision, outcome.loss) == (pairs, decision, counted(0.05))
+    assert f"{pairs} fresh pairs" in outcome.reason
+    assert confirmation.needs_pair(2) is (decision is None)
     assert not confirmation.needs_pair(LOOKS[-1])
-    assert confirmation.outcomes()[ACCURACY].decision is None
 
 
 def test_rows_need_no_blocks() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from isolation import TIMEOUT, wait_for
 
 from pytest_dlperf.duel import worker_handle
 from pytest_dlperf.duel.channel import VARIABLE, Channel, Message, connect
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
-TIMEOUT = 60.0
 START = "from pytest_dlperf.duel.channel import Message, connect; channel = connect()\n"
 ECHO = START + "while True: channel.send(channel.receive(None), 60)"
 BUSY = START + "channel.send(Message({}), 60)\nwhile True: pass"
@@ -253,13 +252,6 @@ def test_a_process_that_is_no_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(KeyError, match=VARIABLE):
         connect()
-
-
-def wait_for(descriptor: int) -> bool:
-    """Whether a process ends in time, by its descriptor."""
-    gone, _, _ = select.select([descriptor], [], [], TIMEOUT)
-    os.close(descriptor)
-    return bool(gone)
 
 
 @pytest.mark.parametrize("state", ["running", "paused"])

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from duel_projects import MODEL, Project, junit_cases, text
+
+from pytest_dlperf.duel.questions import NOTHING
+from pytest_dlperf.pytest_plugin.duel_controller import duel_lines
 
 pytestmark = pytest.mark.subprocess
 
@@ -358,3 +362,32 @@ def test_environment_of_its_own_for_each_side(project: Project) -> None:
     result.assert_outcomes(passed=1)
     assert "1 measured in turn" in text(result)
     assert not project.leftovers()
+
+
+MEASURED = replace(NOTHING, blocks=40, pairs=2, measuring=1.25)
+CONFIRMED = replace(MEASURED, fresh=3, measuring=4.5, starting=31.0)
+
+
+def summary(*duels: object, pairs: int = 2) -> str:
+    """As one line."""
+    lines = duel_lines(duels, against="HEAD~1", pairs=pairs, starting=9.64, seed=7)  # type: ignore[arg-type]  # all are DuelStatistics
+    assert all(len(line) <= 80 for line in lines)
+    return " ".join(line.strip() for line in lines if line)
+
+
+def test_what_it_took() -> None:
+    """The base, the pairs, the time to start and to measure, and the seed to see it again."""
+    assert summary(MEASURED, MEASURED) == (
+        "against HEAD~1: 2 pairs of processes, started in 9.6 s; 2 measured in turn in 2.5 s; "
+        "seed 7"
+    )
+    assert "1 pair of processes" in summary(MEASURED, pairs=1)
+
+
+def test_confirmations_are_counted() -> None:
+    """How many measurements were looked at again, with how many pairs, and what that cost."""
+    lines = summary(MEASURED, CONFIRMED, CONFIRMED)
+
+    assert "3 measured in turn in 10.2 s" in lines
+    assert "looked at again on fresh processes: 2, with 6 pairs that took 62.0 s" in lines
+    assert "looked at again" not in summary(MEASURED)
