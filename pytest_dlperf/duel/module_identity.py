@@ -117,16 +117,16 @@ def shared_modules(  # noqa: PLR0913 - two sides, and four facts about where the
         Sorted by name; empty if all is well.
     """
     own = own_modules(repo_files, prefix)
-    found = {}
+    shared = {}
     for name, file in candidate_modules.items():
         if _below(file, worktree):
-            found[name] = Shared(name, file, SharingReason.CANDIDATE_IN_WORKTREE)
+            shared[name] = Shared(name, file, SharingReason.CANDIDATE_IN_WORKTREE)
     for name, file in base_modules.items():
         if _below(file, toplevel) and not _below(file, worktree):
-            found[name] = Shared(name, file, SharingReason.BASE_IN_WORKING_TREE)
+            shared[name] = Shared(name, file, SharingReason.BASE_IN_WORKING_TREE)
         elif candidate_modules.get(name) == file and _is_own(name, own):
-            found[name] = Shared(name, file, SharingReason.SAME_FILE)
-    return tuple(found[name] for name in sorted(found) if not _is_own(name, {_EXEMPT}))
+            shared[name] = Shared(name, file, SharingReason.SAME_FILE)
+    return tuple(shared[name] for name in sorted(shared) if not _is_own(name, {_EXEMPT}))
 
 
 def sharing_error(shared: tuple[Shared, ...]) -> UsageError:

@@ -132,15 +132,8 @@ class DuelStatistics:
 
     def to_json(self) -> dict[str, object]:
         """The costs as plain values; the outcomes are in the judgements."""
-        return {
-            "blocks": self.blocks,
-            "slot_seconds": self.slot_seconds,
-            "noise_figure": self.noise_figure,
-            "pairs": self.pairs,
-            "fresh": self.fresh,
-            "measuring": self.measuring,
-            "starting": self.starting,
-        }
+        counts = ("blocks", "slot_seconds", "noise_figure", "pairs", "fresh")
+        return {name: getattr(self, name) for name in (*counts, "measuring", "starting")}
 
 
 def duel_budgets(plan: Plan, measurement: Measurement) -> tuple[Budget, ...]:

@@ -34,11 +34,11 @@ _FINDERS: Final = '''\
 import site
 import sys
 
-standard = [one for one in sys.meta_path if getattr(one, "__module__", "").startswith("_frozen_")]
-own = [one for one in sys.meta_path if one not in standard]
+standard = [finder for finder in sys.meta_path if getattr(finder, "__module__", "").startswith("_frozen_")]
+own = [finder for finder in sys.meta_path if finder not in standard]
 for folder in {folders!r}:
     site.addsitedir(folder)
-others = [one for one in sys.meta_path if one not in own and one not in standard]
+others = [finder for finder in sys.meta_path if finder not in own + standard]
 sys.meta_path[:] = own + standard + others
 '''
 _ASK: Final = (

@@ -144,6 +144,7 @@ class WorkerHandle:
     def slot(self, seconds: float, number: int) -> Slot:
         """Have it measure a slot; a worker that leaves its measurement is lost."""
         self._send({"do": "slot", "seconds": seconds, "number": number})
+        # Not by _ask: a notice is no prelude here, but the report of a test that has failed.
         answer = self._process.receive(self._timeout, "measuring a slot")
         self._process.pause()
         fields: Fields = answer.fields
@@ -183,7 +184,7 @@ class WorkerHandle:
         return None
 
     def _send(self, fields: Fields) -> None:
-        self._process.resume()
+        self._process.resume()  # first, since a stopped process reads nothing
         self._process.send(fields)
 
     def _expect(self, expected: str, step: str) -> Message:

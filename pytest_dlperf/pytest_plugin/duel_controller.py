@@ -103,6 +103,7 @@ class DuelControllerPlugin:
 
     def pytest_unconfigure(self) -> None:
         """End all workers, and remove worktrees and environments."""
+        # The workers first: what they write must not come back into folders that are being removed.
         if self._controller is not None:
             self._controller.close()
         if self._cleanup is not None:
