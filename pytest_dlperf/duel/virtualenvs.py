@@ -35,7 +35,10 @@ _FINDERS: Final = '''\
 import site
 import sys
 
-standard = [finder for finder in sys.meta_path if getattr(finder, "__module__", "").startswith("_frozen_")]
+def is_standard(finder):
+    return getattr(finder, "__module__", "").startswith("_frozen_")
+
+standard = [finder for finder in sys.meta_path if is_standard(finder)]
 own = [finder for finder in sys.meta_path if finder not in standard]
 for folder in {folders!r}:
     site.addsitedir(folder)
