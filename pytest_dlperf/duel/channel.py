@@ -16,7 +16,7 @@ import struct
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,9 +31,9 @@ _PR_SET_PDEATHSIG: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: values that JSON can hold, and raw bytes."""
+    """A received message: values that JSON can hold, and raw bytes."""
 
-    fields: Mapping[str, object]
+    fields: Mapping[str, Any]
     tail: bytes = b""
 
 
@@ -44,16 +44,18 @@ class Channel:
         self._socket = end
         self._buffer = bytearray()
 
-    def send(self, message: Message, seconds: float | None = None) -> None:
+    def send(
+        self, fields: Mapping[str, object], tail: bytes = b"", seconds: float | None = None
+    ) -> None:
         """Send a message.
 
         Raises:
             TimeoutError: if the other end does not read it within `seconds`.
             ConnectionError: if the other end is closed.
         """
-        text = json.dumps(message.fields).encode()
+        text = json.dumps(fields).encode()
         self._socket.settimeout(seconds)
-        self._socket.sendall(_LENGTHS.pack(len(text), len(message.tail)) + text + message.tail)
+        self._socket.sendall(_LENGTHS.pack(len(text), len(tail)) + text + tail)
 
     def receive(self, seconds: float | None = None) -> Message:
         """Wait for a message; one that has arrived in part is kept for the next call.

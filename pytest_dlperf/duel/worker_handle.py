@@ -147,11 +147,10 @@ class WorkerHandle:
         # Not by _ask: a notice is no prelude here, but the report of a test that has failed.
         answer = self._process.receive(self._timeout, "measuring a slot")
         self._process.pause()
-        fields: Fields = answer.fields
-        if fields["is"] != "slot":
-            why = _crash(fields)
+        if answer.fields["is"] != "slot":
+            why = _crash(answer.fields)
             raise self._process.lost(f"left its measurement while a slot was measured{why}")
-        return Slot.from_message(fields, answer.tail)
+        return Slot.from_message(answer.fields, answer.tail)
 
     def conclude(self, record: Fields) -> None:
         """Have the test's call return or raise by a record; and wait for the next stop."""
@@ -271,7 +270,7 @@ class WorkerProcess:
             WorkerLost: if it is dead, or reads no message.
         """
         try:
-            self._channel.send(Message(fields, tail), _SEND_SECONDS)
+            self._channel.send(fields, tail, _SEND_SECONDS)
         except TimeoutError:
             raise self.lost(f"takes no message within {_SEND_SECONDS:g} s") from None
         except OSError:

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
-START = "from pytest_dlperf.duel.channel import Message, connect; channel = connect()\n"
-ECHO = START + "while True: channel.send(channel.receive(None), 60)"
-BUSY = START + "channel.send(Message({}), 60)\nwhile True: pass"
-SILENT = START + "channel.send(Message({}), 60)\nchannel.receive(None)"
+START = "from pytest_dlperf.duel.channel import connect; channel = connect()\n"
+ECHO = START + "while True: got = channel.receive(); channel.send(got.fields, got.tail)"
+BUSY = START + "channel.send({})\nwhile True: pass"
+SILENT = START + "channel.send({})\nchannel.receive()"
 PARENT = """
 import json, os, sys, threading
 from pathlib import Path
@@ -44,7 +44,7 @@ for code in json.loads(sys.argv[1]):
     command = [sys.executable, "-c", code]
     side = WorkerProcess("base", command, folder=Path(), environment=os.environ, cleanup=cleanup)
     sides.append(side)
-    if "Message" in code:
+    if "send" in code:
         side.receive(60, "starting")
 if sys.argv[2] == "paused":
     for side in sides:
@@ -89,7 +89,7 @@ def test_a_message_in_pieces() -> None:
     here, there = socket.socketpair()
     whole, far = socket.socketpair()
     with contextlib.closing(Channel(whole)) as sender, far:
-        sender.send(Message({"a": 1}, b"tail"), TIMEOUT)
+        sender.send({"a": 1}, b"tail", TIMEOUT)
         said = far.recv(1 << 16)
     with contextlib.closing(Channel(here)) as channel, there:
         for byte in said[:-1]:
@@ -232,10 +232,10 @@ def test_what_a_side_has() -> None:
     code = f"""
 import os, subprocess, sys
 ask = "import os; print({VARIABLE!r} in os.environ, len(os.listdir('/proc/self/fd')), end='')"
-channel.send(Message({{
+channel.send({{
     "session": os.getsid(0), "input": sys.stdin.read(), "parent": os.getppid(),
     "child": subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True).stdout,
-}}), 60)
+}})
 """
     with running(START + code) as side:
         found = side.receive(TIMEOUT, "starting").fields

@@ -117,6 +117,7 @@ def test_a_lost_side_costs_one_test(
     state = project.state()
     leaping = LeapingTime(hangs)
     monkeypatch.setattr(worker_handle, "time", leaping)
+    monkeypatch.setattr(worker_handle, "_LOOK_SECONDS", 0.05)
     monkeypatch.setattr(WorkerProcess, "receive", lambda *args: leaping.receive(*args))  # noqa: PLW0108 - a bound method would not get the process
 
     result = project.duel("-v")
