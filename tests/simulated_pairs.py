@@ -1,4 +1,4 @@
-"""Pairs of simulated sides, for the scheduler of duels."""
+"""Blocks, and pairs of simulated sides that make them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from builders import make_measurement, make_rows
 from fakes import FakeClock
 
 from pytest_dlperf.duel.scheduler import Pair
-from pytest_dlperf.measure.slots import Slot
+from pytest_dlperf.measure.slots import Block, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,20 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.measurement import Measurement
 
 SECONDS_EACH = 0.0001
+
+
+def make_block(ratio: float, pair: int = 0, length: float = 1.0) -> Block:
+    """A block of four slots whose candidate is dearer by a log ratio."""
+    base, candidate = (
+        Slot(100, 100, 0, 2 * length * cost, np.full(100, 0.001 * cost))
+        for cost in (1.0, math.exp(ratio))
+    )
+    return Block(base, candidate, pair, 4 * length)
+
+
+def swapped(block: Block) -> Block:
+    """The same with the other labels."""
+    return Block(block.candidate, block.base, block.pair, block.seconds)
 
 
 @dataclass(frozen=True)

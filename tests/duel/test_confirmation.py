@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from simulated_pairs import make_block
 
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.duel.confirmation import (
@@ -19,9 +20,11 @@ from pytest_dlperf.duel.questions import SuspectedLoss
 from pytest_dlperf.duel.sequential_test import Bounds, sequential_test_for
 from pytest_dlperf.judge.error_rates import BETA, ErrorRates
 from pytest_dlperf.judge.losses import LossLimits
-from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.statistics.estimate import counted
 from pytest_dlperf.statistics.pair_effects import LOOKS, PAIR_NOISE
+
+if TYPE_CHECKING:
+    from pytest_dlperf.measure.slots import Block
 
 LINE = math.log(1.05)
 RATES = ErrorRates(1)
@@ -32,18 +35,10 @@ FRESH = (0.003, -0.004, 0.006, -0.002, 0.001, -0.005, 0.004, 0.0)
 """What eight launches of unchanged code differ by."""
 
 
-def block(ratio: float, pair: int) -> Block:
-    """A block whose candidate is dearer by a log ratio."""
-    sides = [
-        Slot(100, 100, 0, dearer, np.full(100, 0.001 * dearer)) for dearer in (1, math.exp(ratio))
-    ]
-    return Block(sides[0], sides[1], pair, 4.0)
-
-
 def blocks(effect: float, pair: int, count: int = 20) -> list[Block]:
     """Blocks of a pair with this effect, 1 % of noise; as many above it as below."""
     noise = 0.01 * np.abs(np.random.default_rng(pair).standard_normal(count))
-    return [block(effect + (-1) ** n * size, pair) for n, size in enumerate(noise)]
+    return [make_block(effect + (-1) ** n * size, pair) for n, size in enumerate(noise)]
 
 
 def screened(

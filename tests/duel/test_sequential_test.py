@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from simulated_duels import log_evidence
+from simulated_pairs import swapped
 
 from pytest_dlperf.duel.sequential_test import Bounds, sequential_test_for, smallest_visible
 from pytest_dlperf.judge.error_rates import SLOTTED
@@ -34,11 +35,6 @@ def slot(
 ) -> Slot:
     """What a side did in a block."""
     return Slot(good, good if within is None else within, 0, seconds, np.array(latencies, float))
-
-
-def swapped(block: Block) -> Block:
-    """The same with the other labels."""
-    return Block(block.candidate, block.base, block.pair, block.seconds)
 
 
 def block_of(base: Slot, candidate: Slot, pair: int = 0) -> Block:

@@ -56,7 +56,7 @@ class TestAll:
     def test_base_crashes_in_slots(self, dlperf):
         dlperf(crashes, DATA)
 
-    @pytest.mark.dlperf(call_timeout="0.5s")
+    @pytest.mark.dlperf(call_timeout="1s")
     def test_candidate_hangs_in_slots(self, dlperf):
         dlperf(hangs, DATA)
 
