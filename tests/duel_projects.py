@@ -7,6 +7,8 @@ import tempfile
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from plugin_projects import text
+
 from pytest_dlperf.clock import MonotonicClock
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ INI = """
 pythonpath = .
 filterwarnings = error::pytest.PytestWarning
 """
+
+__all__ = ["Project", "junit_cases", "text"]
 
 OPTIONS = ("-p", "no:benchmark", "--dlperf-against=HEAD", "--dlperf-pairs=1", "--dlperf-seed=1")
 
@@ -150,9 +154,3 @@ def junit_cases(path: Path) -> dict[tuple[str, str], tuple[list[str], list[str]]
         named = [one.attrib["name"] for one in case.iter("property")]
         found[case.attrib["classname"], case.attrib["name"]] = (ends, named)
     return found
-
-
-def text(result: pytest.RunResult) -> str:
-    """What a run printed, as one line."""
-    lines = (line.removeprefix("E").strip() for line in result.outlines + result.errlines)
-    return " ".join(" ".join(lines).split())

@@ -104,10 +104,7 @@ def test_only_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     ],
 )
 def test_what_is_not_there(
-    project: Project,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
+    project: Project, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     """A test or a name that has no baseline is an error that names those that have."""
     before = project.files.path(TEST).read_bytes()

@@ -165,10 +165,7 @@ def test_a_collection_that_is_not_whole(
 
 @pytest.mark.parametrize("options", ["-m 'not dlperf' -k nothing --dlperf-skip -q -n2", "-v"])
 def test_what_addopts_leaves_out_is_there(
-    project: Path,
-    prune: Callable[..., list[str]],
-    monkeypatch: pytest.MonkeyPatch,
-    options: str,
+    project: Path, prune: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, options: str
 ) -> None:
     """Baselines of tests that a project deselects are kept, and its warning filters do not matter.
 

@@ -22,7 +22,7 @@ from plugin_projects import HEADER
 import pytest_dlperf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from plugin_projects import Run
 
 ALONE = ("-p", "no:benchmark", "-p", "no:codspeed")
 """Most tests are about this plugin only; those about other plugins name them."""
@@ -76,7 +76,7 @@ def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Fa
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
+def run(pytester: pytest.Pytester) -> Run:
     """Write a test module below the common header, and run pytest on it in this process."""
 
     def run_module(source: str, *options: str) -> pytest.RunResult:
@@ -87,7 +87,7 @@ def run(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
 
 
 @pytest.fixture
-def again(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
+def again(pytester: pytest.Pytester) -> Run:
     """Run pytest once more on what is there."""
 
     def run_again(*options: str) -> pytest.RunResult:

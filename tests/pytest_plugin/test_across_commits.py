@@ -10,9 +10,8 @@ from git_repositories import git
 from pytest_dlperf.cli import main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pytest
+    from plugin_projects import Run
 
 MODULE = """
 def slow(batch):
@@ -25,9 +24,7 @@ def test_speed(dlperf):
 
 
 def test_from_runs_to_verdicts(
-    pytester: pytest.Pytester,
-    run: Callable[..., pytest.RunResult],
-    capsys: pytest.CaptureFixture[str],
+    pytester: pytest.Pytester, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of two commits one is ten times as slow: files and history agree that it is a loss."""
     git(pytester.path, "init", "-q", "-b", "main")

@@ -12,7 +12,7 @@ from pytest_dlperf.targets import keras
 from pytest_dlperf.targets import local_devices as devices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from plugin_projects import Run
 
 ONE = """
 def test_it(dlperf, dlperf_devices):
@@ -34,9 +34,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_nothing_changes_without_the_option(
-    run: Callable[..., pytest.RunResult], looks: list[str]
-) -> None:
+def test_nothing_changes_without_the_option(run: Run, looks: list[str]) -> None:
     """No suffix, no devices, and nobody looks which there are."""
     result = run(ONE, "-v", "-rP")
 
@@ -45,9 +43,7 @@ def test_nothing_changes_without_the_option(
 
 
 @pytest.mark.parametrize("option", ["--dlperf-devices=all", "--dlperf-devices=cpu,cpu:1"])
-def test_each_test_runs_on_each_device(
-    run: Callable[..., pytest.RunResult], option: str, looks: list[str]
-) -> None:
+def test_each_test_runs_on_each_device(run: Run, option: str, looks: list[str]) -> None:
     """One test a device, named after it, its serving there; looked up once a session."""
     result = run(ONE + "def test_plain(): pass\n", "-v", "-rP", option)
 
@@ -62,9 +58,7 @@ def test_each_test_runs_on_each_device(
     assert looks == ["looked"]
 
 
-def test_the_nearest_that_names_devices_wins(
-    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
-) -> None:
+def test_the_nearest_that_names_devices_wins(run: Run, pytester: pytest.Pytester) -> None:
     """Command line over marker over class over ini; an empty tuple asks for none."""
     pytester.makeini("[pytest]\ndlperf_devices = cpu:1\n")
     source = """
@@ -96,7 +90,7 @@ def test_none(dlperf): pass
     assert collected("--dlperf-devices=cpu:1") == [f"{name}[cpu:1]" for name in names]
 
 
-def test_an_absent_device_is_skipped(run: Callable[..., pytest.RunResult]) -> None:
+def test_an_absent_device_is_skipped(run: Run) -> None:
     """The reason names it and those that are here; the model is not made for nothing."""
     source = """
 @pytest.fixture(scope="module")
@@ -113,7 +107,7 @@ def test_it(model, dlperf): pass
     result.stdout.fnmatch_lines(["*there is no cpu:5 here, only cpu:0, cpu:1*"])
 
 
-def test_a_required_device_must_be_there(run: Callable[..., pytest.RunResult]) -> None:
+def test_a_required_device_must_be_there(run: Run) -> None:
     """With `--dlperf-devices-required` the test of the absent device fails, the others run."""
     result = run(ONE, "--dlperf-devices=cpu:0,gpu", "--dlperf-devices-required")
 
@@ -122,7 +116,7 @@ def test_a_required_device_must_be_there(run: Callable[..., pytest.RunResult]) -
 
 
 @pytest.mark.parametrize("words", ["tpu", "cpu:x", "cpu,", "cpu:0,cpu:0"])
-def test_unknown_words_stop_the_run(run: Callable[..., pytest.RunResult], words: str) -> None:
+def test_unknown_words_stop_the_run(run: Run, words: str) -> None:
     """A misspelt device is a usage error before anything runs, from wherever it comes."""
     option = run(ONE, f"--dlperf-devices={words}")
     marker = run(f"@pytest.mark.dlperf(devices={words!r})\ndef test_it(dlperf): pass\n")
@@ -132,9 +126,7 @@ def test_unknown_words_stop_the_run(run: Callable[..., pytest.RunResult], words:
         assert f"{spelt}={words!r}" in "\n".join(result.errlines)
 
 
-def test_a_serving_that_names_devices_keeps_them(
-    run: Callable[..., pytest.RunResult], looks: list[str]
-) -> None:
+def test_a_serving_that_names_devices_keeps_them(run: Run, looks: list[str]) -> None:
     """Such a test is one test, on its own devices, whatever the command line says."""
     source = """
 @pytest.mark.dlperf(serving=Serving(8, devices="cpu:1"))
@@ -147,7 +139,7 @@ def test_marker(dlperf):
     assert looks == []
 
 
-def test_a_calls_serving(run: Callable[..., pytest.RunResult]) -> None:
+def test_a_calls_serving(run: Run) -> None:
     """It runs on the test's device; a test named `[cpu:0]` measures nothing else."""
     source = """
 def test_here(dlperf):
@@ -163,7 +155,7 @@ def test_there(dlperf):
     result.stdout.fnmatch_lines(["*in a test that is for cpu:0*", "*name devices in the marker's*"])
 
 
-def test_devices_and_parameters(run: Callable[..., pytest.RunResult]) -> None:
+def test_devices_and_parameters(run: Run) -> None:
     """Both multiply; whoever parametrises the fixture by hand is left alone."""
     source = """
 @pytest.mark.parametrize("units", [8, 16])
@@ -180,9 +172,7 @@ def test_by_hand(dlperf, dlperf_devices):
     result.stdout.fnmatch_lines(["*test_both[[]8-cpu:1]*", "*test_by_hand[[]mine] PASSED*"])
 
 
-def test_the_fixture_can_be_overridden(
-    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
-) -> None:
+def test_the_fixture_can_be_overridden(run: Run, pytester: pytest.Pytester) -> None:
     """What a conftest says the devices are is where the test runs; nonsense is said in words."""
     source = """
 def test_it(dlperf):
@@ -199,7 +189,7 @@ def test_it(dlperf):
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
-def test_selecting_by_device(run: Callable[..., pytest.RunResult]) -> None:
+def test_selecting_by_device(run: Run) -> None:
     """`-k` and node ids take the names of devices."""
     assert_one = {"passed": 1, "deselected": 1}
     run(ONE, "--dlperf-devices=all", "-k", "cpu:1").assert_outcomes(**assert_one)
@@ -208,9 +198,7 @@ def test_selecting_by_device(run: Callable[..., pytest.RunResult]) -> None:
     result.assert_outcomes(passed=1)
 
 
-def test_baselines_are_kept_by_device(
-    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
-) -> None:
+def test_baselines_are_kept_by_device(run: Run, pytester: pytest.Pytester) -> None:
     """Each device has a baseline of its own."""
     result = run(ONE, "--dlperf-devices=all", "--dlperf-update=new")
 
@@ -219,9 +207,7 @@ def test_baselines_are_kept_by_device(
 
 
 @pytest.mark.subprocess
-def test_devices_under_xdist(
-    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
-) -> None:
+def test_devices_under_xdist(run: Run, pytester: pytest.Pytester) -> None:
     """Each worker finds the same tests, and the skips reach the controller."""
     pytester.makeconftest(
         "from pytest_dlperf.targets import local_devices\n"
@@ -233,9 +219,7 @@ def test_devices_under_xdist(
     result.stdout.fnmatch_lines(["*there is no gpu here, only cpu:0*"])
 
 
-def test_the_cpu_is_split_before_anything_else(
-    run: Callable[..., pytest.RunResult], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cpu_is_split_before_anything_else(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--dlperf-logical-cpus` splits at the start of the session; without it nothing is split."""
     split: list[int] = []
     monkeypatch.setattr(keras, "split_cpu", split.append)
@@ -247,9 +231,7 @@ def test_the_cpu_is_split_before_anything_else(
     assert split == [2]
 
 
-def test_a_cpu_that_cannot_be_split_any_more(
-    run: Callable[..., pytest.RunResult], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cpu_that_cannot_be_split_any_more(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where TensorFlow runs already the run ends with a usage error in words."""
 
     def too_late(parts: int) -> None:
@@ -267,10 +249,7 @@ def test_a_cpu_that_cannot_be_split_any_more(
 
 @pytest.mark.parametrize(("theirs", "holds"), [(None, "true"), ("false", "false")])
 def test_gpu_memory_grows(
-    run: Callable[..., pytest.RunResult],
-    monkeypatch: pytest.MonkeyPatch,
-    theirs: str | None,
-    holds: str,
+    run: Run, monkeypatch: pytest.MonkeyPatch, theirs: str | None, holds: str
 ) -> None:
     """GPUs take memory as they need it, unless somebody has said otherwise."""
     monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)

@@ -14,6 +14,8 @@ from pytest_dlperf.machine import machine_class
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from plugin_projects import Run
+
 QUICK = """
 def test_digits(dlperf):
     dlperf(identity, DATA, **SHORT)
@@ -51,14 +53,12 @@ def recorded(pytester: pytest.Pytester) -> Callable[..., None]:
     return record
 
 
-def quick(run: Callable[..., pytest.RunResult], *options: str) -> pytest.RunResult:
+def quick(run: Run, *options: str) -> pytest.RunResult:
     """A smoke run of the tests above."""
     return run(QUICK, "--dlperf-quick", *options)
 
 
-def test_a_whole_run_names_them(
-    run: Callable[..., pytest.RunResult], recorded: Callable[..., None]
-) -> None:
+def test_a_whole_run_names_them(run: Run, recorded: Callable[..., None]) -> None:
     """What is there is not named; what is not is, with what to do."""
     recorded("test_module.py::test_digits", "test_module.py::test_sizes[1]", GONE)
 
@@ -75,9 +75,7 @@ def test_a_whole_run_names_them(
     assert "rename" not in text(result)
 
 
-def test_a_renamed_test_is_offered(
-    run: Callable[..., pytest.RunResult], recorded: Callable[..., None]
-) -> None:
+def test_a_renamed_test_is_offered(run: Run, recorded: Callable[..., None]) -> None:
     """One that is much alike and has measurements of the same names, with the whole command."""
     recorded("test_module.py::test_digit")
     recorded("test_module.py::test_size[1]", "test_module.py::test_size[2]", names=("one", "two"))
@@ -96,9 +94,7 @@ def test_a_renamed_test_is_offered(
     )
 
 
-def test_many_are_counted(
-    run: Callable[..., pytest.RunResult], recorded: Callable[..., None]
-) -> None:
+def test_many_are_counted(run: Run, recorded: Callable[..., None]) -> None:
     """Five are named, those that look renamed first."""
     recorded(*(f"test_module.py::test_{n}" for n in range(7)), "test_module.py::test_zdigits")
 
@@ -127,7 +123,7 @@ def test_many_are_counted(
     ],
 )
 def test_a_part_of_the_tests_says_nothing(
-    run: Callable[..., pytest.RunResult], recorded: Callable[..., None], options: list[str]
+    run: Run, recorded: Callable[..., None], options: list[str]
 ) -> None:
     """Where not all was collected, or not all of it run, nobody knows what is gone."""
     recorded(GONE)
@@ -136,9 +132,7 @@ def test_a_part_of_the_tests_says_nothing(
 
 
 def test_what_cannot_be_collected_says_nothing(
-    run: Callable[..., pytest.RunResult],
-    recorded: Callable[..., None],
-    pytester: pytest.Pytester,
+    run: Run, recorded: Callable[..., None], pytester: pytest.Pytester
 ) -> None:
     """The baseline's test may be in the module that is broken."""
     recorded(GONE, "test_broken.py::test_it")
@@ -152,9 +146,7 @@ def test_what_cannot_be_collected_says_nothing(
 
 
 def test_a_test_that_must_be_named_is_not_gone(
-    run: Callable[..., pytest.RunResult],
-    recorded: Callable[..., None],
-    pytester: pytest.Pytester,
+    run: Run, recorded: Callable[..., None], pytester: pytest.Pytester
 ) -> None:
     """A file outside of testpaths is collected only when it is named; a removed one is gone."""
     pytester.makeini("[pytest]\ntestpaths = test_module.py\n")
@@ -168,7 +160,7 @@ def test_a_test_that_must_be_named_is_not_gone(
 
 
 def test_started_elsewhere(
-    run: Callable[..., pytest.RunResult],
+    run: Run,
     recorded: Callable[..., None],
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
@@ -187,18 +179,14 @@ def test_started_elsewhere(
     assert SAID not in text(result)
 
 
-def test_a_device_is_no_other_test(
-    run: Callable[..., pytest.RunResult], recorded: Callable[..., None]
-) -> None:
+def test_a_device_is_no_other_test(run: Run, recorded: Callable[..., None]) -> None:
     """Which devices tests run on is said for each run."""
     recorded("test_module.py::test_digits[cpu:0]", "test_module.py::test_sizes[gpu:1-2]")
 
     assert SAID not in text(quick(run))
 
 
-def test_baselines_of_other_machines_are_theirs(
-    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
-) -> None:
+def test_baselines_of_other_machines_are_theirs(run: Run, pytester: pytest.Pytester) -> None:
     """This machine's run says nothing of them, and a damaged file stops nobody."""
     here = pytester.path / FOLDER / machine_class().slug
     other = pytester.path / FOLDER / "other-machine"
@@ -214,9 +202,7 @@ def test_baselines_of_other_machines_are_theirs(
     assert "Traceback" not in text(result)
 
 
-def test_the_last_test_that_measured_is_gone(
-    run: Callable[..., pytest.RunResult], recorded: Callable[..., None]
-) -> None:
+def test_the_last_test_that_measured_is_gone(run: Run, recorded: Callable[..., None]) -> None:
     """It is said below a heading, though nothing was measured."""
     recorded(GONE)
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from plugin_projects import Run
 
 pytestmark = pytest.mark.real_time  # an event loop knows of no other clock
 
 
-def test_threads(run: Callable[..., pytest.RunResult]) -> None:
+def test_threads(run: Run) -> None:
     """Four threads call at the same time, each with one row and without the batch axis."""
     result = run("""
 import threading
@@ -36,7 +36,7 @@ def test_it(dlperf):
     result.assert_outcomes(passed=1)
 
 
-def test_coroutines(run: Callable[..., pytest.RunResult]) -> None:
+def test_coroutines(run: Run) -> None:
     """40 coroutines that wait 20 ms each answer more than one at a time could."""
     result = run("""
 import asyncio
@@ -58,7 +58,7 @@ def test_it(dlperf):
     result.assert_outcomes(passed=1)
 
 
-def test_coroutines_in_an_open_loop(run: Callable[..., pytest.RunResult]) -> None:
+def test_coroutines_in_an_open_loop(run: Run) -> None:
     """All that came is answered, from the due time on, in the one event loop of its sessions."""
     result = run("""
 import asyncio
@@ -81,7 +81,7 @@ def test_it(dlperf):
     result.assert_outcomes(passed=1)
 
 
-def test_what_does_not_fit_together(run: Callable[..., pytest.RunResult]) -> None:
+def test_what_does_not_fit_together(run: Run) -> None:
     """A plain function is no coroutine, and an unknown kind of client is refused at collection."""
     result = run("""
 def test_it(dlperf):
@@ -100,7 +100,7 @@ def test_it(dlperf):
     result.stderr.fnmatch_lines(["*clients='fibers'*", "*one of virtual, threads, async*"])
 
 
-def test_a_client_that_raises(run: Callable[..., pytest.RunResult]) -> None:
+def test_a_client_that_raises(run: Run) -> None:
     """Errors of real clients are counted by type, as those of virtual ones."""
     result = run("""
 import asyncio

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from plugin_projects import Run
 
 
 CANNED = """
@@ -42,7 +42,7 @@ def build():
 """
 
 
-def test_a_training_that_holds(run: Callable[..., pytest.RunResult]) -> None:
+def test_a_training_that_holds(run: Run) -> None:
     """Judged by its budgets, and in columns of its own where nothing else was measured."""
     result = run(
         CANNED
@@ -68,7 +68,7 @@ def test_it(dlperf):
     )
 
 
-def test_a_training_that_does_not(run: Callable[..., pytest.RunResult]) -> None:
+def test_a_training_that_does_not(run: Run) -> None:
     """The report says what it was, in steps, and how near a goal came that was missed."""
     result = run(
         CANNED
@@ -92,9 +92,7 @@ def test_it(dlperf):
     )
 
 
-def test_a_baseline_of_seeds(
-    run: Callable[..., pytest.RunResult], again: Callable[..., pytest.RunResult]
-) -> None:
+def test_a_baseline_of_seeds(run: Run, again: Run) -> None:
     """Recorded, and then compared seed by seed: the same accuracies are no loss."""
     result = run(
         CANNED
@@ -113,7 +111,7 @@ def test_it(dlperf):
     result.stdout.re_match_lines([r"test_it +6,39\d/s +500 ms +94\.50 % +PASS"])
 
 
-def test_a_smoke_run(run: Callable[..., pytest.RunResult]) -> None:
+def test_a_smoke_run(run: Run) -> None:
     """One short epoch says nothing of an accuracy: no budget on it is judged."""
     result = run(
         CANNED
@@ -140,9 +138,7 @@ def test_it(dlperf):
         ("errors == 0", "train(build, DATA, devices='tpu')", "'tpu' is no device"),
     ],
 )
-def test_what_makes_no_sense(
-    run: Callable[..., pytest.RunResult], budget: str, call: str, problem: str
-) -> None:
+def test_what_makes_no_sense(run: Run, budget: str, call: str, problem: str) -> None:
     """Said in words, without a frame of ours."""
     dotted = call if call.startswith("(") else f".{call}"
     result = run(
