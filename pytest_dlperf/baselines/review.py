@@ -55,8 +55,8 @@ class Proposal:
     @property
     def accepted(self) -> BaselineEntry:
         """The new baseline: this session alone, as its own anchor."""
-        found = self.entry.found
-        return dataclasses.replace(found, sessions=(found.newest,)).anchored()
+        entry = self.entry.found
+        return dataclasses.replace(entry, sessions=(entry.newest,)).anchored()
 
 
 def of_newest_runs(newest_first: Iterable[Entry]) -> tuple[Entry, ...]:
@@ -73,15 +73,11 @@ def of_newest_runs(newest_first: Iterable[Entry]) -> tuple[Entry, ...]:
 def proposals(
     entries: Iterable[Entry], accepted: Mapping[tuple[str, str], BaselineEntry]
 ) -> tuple[Proposal, ...]:
-    """The measurements worth a review.
+    """The measurements worth a review: of one machine class, at most one of each test and name.
 
     Left out are those that were accepted already, are older than the baseline, or differ only by
     the noise between sessions. The error rate is that of one comparison (`history/compare.py`): of
     reviews in which nothing has changed, 1 % propose a loss.
-
-    Args:
-        entries: of one machine class, at most one of each test and name.
-        accepted: its baselines, by test and name.
     """
     pairs = [(entry, accepted.get((entry.test, entry.name))) for entry in entries]
     open_pairs = [
@@ -143,10 +139,7 @@ def _proposal(entry: Entry, old: BaselineEntry | None, compared: Compared | None
 def proposal_lines(proposal: Proposal, number: int, count: int) -> Iterator[str]:
     """The revisions, the verdict, the reasons, and the metrics before and after.
 
-    Args:
-        proposal: to show.
-        number: of the proposal, from 1.
-        count: of all proposals.
+    `number` is that of the proposal, from 1 to `count`.
     """
     entry, old = proposal.entry, proposal.old
     yield f"{number} of {count}: {title_of(entry.test, entry.name)}"

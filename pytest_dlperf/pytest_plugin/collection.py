@@ -42,11 +42,8 @@ def parametrize_devices(metafunc: pytest.Metafunc, here: Callable[[], Sequence[s
     """Make one test per device that the options of a test ask for.
 
     A test whose `Serving` names devices, or that is parametrised by hand, is left alone. The test
-    of an absent device is skipped; with `--dlperf-devices-required` it fails.
-
-    Args:
-        metafunc: the test.
-        here: returns the devices of this machine; called only if devices are asked for.
+    of an absent device is skipped; with `--dlperf-devices-required` it fails. `here`, which
+    returns the devices of this machine, is called only if a test asks for devices.
     """
     if DEVICES not in metafunc.fixturenames or _parametrised(metafunc.definition):
         return
@@ -81,10 +78,8 @@ def _case(name: str, here: Sequence[str], *, required: bool) -> ParameterSet:
 def check_items(items: list[pytest.Item]) -> list[str]:
     """Settle the plan of every test that measures, and mark it.
 
-    A wrong marker or an absent required device is kept with its test too.
-
-    Returns:
-        The problems of markers, each once.
+    Returns the problems of markers, each once; they, and absent devices that are required, are
+    kept with their tests too.
     """
     problems: dict[str, None] = {}
     for item in items:
