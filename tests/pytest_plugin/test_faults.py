@@ -95,6 +95,7 @@ def test_a_model_server_that_is_overloaded_at_times(run: Run, clock: FakeClock) 
             "connection refused: nothing listens at 127.0.0.1:",
         ),
         ("answer, DATA", "is a coroutine function clients='async' calls it"),
+        ("identity, DATA, clients='async'", "is no coroutine function"),
         ("Model, DATA", "is a class"),
         ("in_place, DATA", "read-only"),  # an error of the target, not of later requests
         ("identity, (BAD, LABELS)", "DataError: inputs: row 42 has a value that is not finite"),

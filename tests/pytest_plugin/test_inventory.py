@@ -117,6 +117,7 @@ def test_many_are_counted(run: Run, recorded: Callable[..., None]) -> None:
         ["test_module.py::test_digits"],
         ["--lf"],
         ["--ignore=elsewhere"],
+        ["--ignore-glob=elsewhere*"],
         ["-o", "python_functions=test_d*"],
         ["--collect-only"],
         ["--dlperf-skip"],
