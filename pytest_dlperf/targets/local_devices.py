@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_dlperf._values import absence, expand
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.report.hints import ASK_FOR_DEVICES
 from pytest_dlperf.targets import keras
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ def resolve(names: Iterable[str], what: str = "Serving(devices)") -> tuple[str, 
         if name not in present:
             raise UsageError(
                 f"{what}: {absence(name, present)}",
-                "to skip a test where a device is absent, ask for it with --dlperf-devices or "
-                "the marker's devices=",
+                f"to skip a test where a device is absent, {ASK_FOR_DEVICES}",
             )
     return expanded
