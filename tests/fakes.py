@@ -1,4 +1,4 @@
-"""Stand-ins for what comes from outside: time, processes, terminals, and models."""
+"""Fakes of time, processes, terminals and models."""
 
 from __future__ import annotations
 
@@ -100,5 +100,5 @@ class NoObserver:
 
 
 def fake_bench(clock: FakeClock) -> Instruments:
-    """A instruments on a fake clock."""
+    """Instruments on a fake clock."""
     return Instruments(clock, FakeMeter(), FakeProgress())

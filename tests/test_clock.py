@@ -49,7 +49,7 @@ def test_margin_is_bounded_and_recovers() -> None:
 
 
 def test_no_sleep_ends_early() -> None:
-    """The clock shows the time that was waited for, or a later one, whatever it has learnt."""
+    """The clock never shows an earlier time than the one slept until."""
     clock = MonotonicClock()
     for wait_ns in [0, 1_000, 60_000, 200_000] * 25:
         when = clock.now_ns() + wait_ns
@@ -71,7 +71,7 @@ def test_it_stands_still_and_goes_on() -> None:
 
 
 def test_stopping_a_stopped_clock() -> None:
-    """It goes on when the first who stopped it lets it, and nothing is lost twice."""
+    """It goes on at the end of the outer block, and no time is lost twice."""
     outside = FakeClock(now=100)
     clock = StoppableClock(outside)
 

@@ -15,15 +15,10 @@ from pytest_dlperf.git import MOST_COMMITS, ancestry, current_revision, hide_his
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("git_of_nobody")
+
 NOTHING: dict[str, str] = {}
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(autouse=True)
-def _plain_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ignore the git settings of the user."""
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
 
 
 def commit(folder: Path, count: int = 1) -> list[str]:
@@ -68,7 +63,7 @@ def test_a_branch_leaves_at_its_branch_point(server: Path) -> None:
 
 
 def test_on_the_default_branch_the_present_commit_is_the_point(server: Path) -> None:
-    """With a remote and without one; whether or not files were changed is the run's to know."""
+    """With a remote and without one; uncommitted changes do not matter."""
     for folder, branch in ((server, "main"), (cloned(server), "origin/main")):
         origin = ancestry(folder, NOTHING)
         assert list(origin.commits) == commit(folder, 0)
@@ -100,7 +95,7 @@ def test_detached_as_ci_checks_out(server: Path) -> None:
 
 
 def test_only_the_first_parents_of_a_merge(server: Path) -> None:
-    """What came with a merge was measured as the merge, if it was."""
+    """Commits of a merged branch are not used: the merge commit was measured."""
     before = commit(server, 0)
     git(server, "switch", "--quiet", "-c", "side")
     side = commit(server, 2)
@@ -156,7 +151,7 @@ def test_a_local_target_will_do(server: Path) -> None:
 
 @pytest.mark.parametrize("feature", [True, False])
 def test_a_clone_that_is_too_shallow(server: Path, *, feature: bool) -> None:
-    """Without ancestors there is nothing to compare with: it is said, with what to do."""
+    """Without ancestors there is nothing to compare with: the error says what to do."""
     if feature:
         git(server, "switch", "--quiet", "-c", "feature")
         commit(server, 2)
@@ -192,7 +187,7 @@ def test_the_first_commit_of_all_is_no_shallow_clone(tmp_path: Path) -> None:
 
 
 def test_not_all_of_a_long_history(tmp_path: Path) -> None:
-    """No more commits than a database is asked for at once."""
+    """No more commits than fit into one database query."""
     git(tmp_path, "init", "--quiet", "--initial-branch=main")
     fast = "".join(
         "commit refs/heads/main\ncommitter n <e@e> 1700000000 +0000\ndata 1\nm\n"
@@ -234,27 +229,18 @@ def test_no_commit_at_all(tmp_path: Path, *, empty: bool) -> None:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def repository(tmp_path: Path) -> Path:
     """One commit with a file."""
-    for who in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{who}_NAME", "Somebody")
-        monkeypatch.setenv(f"GIT_{who}_EMAIL", "somebody@example.org")
     (tmp_path / "a.py").write_text("")
     for command in (["init", "--quiet"], ["add", "-A"], ["commit", "--quiet", "-m", "one"]):
-        subprocess.run(["git", *command], cwd=tmp_path, check=True)  # noqa: S603, S607 - fixed
+        git(tmp_path, *command)
     return tmp_path
 
 
 def test_what_can_be_checked_out(repository: Path) -> None:
     """A commit that is here; none that is not, had changes, is a file, or is an option."""
     commit = current_revision(repository).commit
-    tree = subprocess.run(
-        ["git", "rev-parse", "HEAD^{tree}"],  # noqa: S607 - the user's git
-        cwd=repository,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
+    tree = git(repository, "rev-parse", "HEAD^{tree}").strip()
 
     assert reachable(repository, commit)
     for other in ("", "0" * 40, commit + "+", tree, "--batch", "HEAD:a.py"):
@@ -262,13 +248,13 @@ def test_what_can_be_checked_out(repository: Path) -> None:
 
 
 def test_outside_of_a_repository(tmp_path: Path) -> None:
-    """There is nothing to be checked out."""
+    """No commit can be checked out."""
     assert not reachable(tmp_path, "0123456789abcdef")
 
 
 def detached(repository: Path) -> str:
     """Have no branch checked out, as CI does; returns the commit."""
-    subprocess.run(["git", "checkout", "--quiet", "--detach"], cwd=repository, check=True)  # noqa: S607 - the user's git
+    git(repository, "checkout", "--quiet", "--detach")
     return current_revision(repository, {}).commit
 
 
@@ -294,7 +280,7 @@ def detached(repository: Path) -> str:
 def test_the_branch_of_a_detached_checkout(
     repository: Path, variables: dict[str, str], branch: str
 ) -> None:
-    """CI checks out commits, and says in variables of what branch."""
+    """CI checks out commits, and names their branch in variables."""
     commit = detached(repository)
     in_ci = {name: commit if value == "HEAD" else value for name, value in variables.items()}
 
@@ -310,7 +296,7 @@ def test_a_branch_that_is_checked_out_is_the_branch(repository: Path) -> None:
 
 
 def test_the_history_is_hidden_from_git(repository: Path) -> None:
-    """Its files, and the file that hides them; baselines are seen. Once written it stays."""
+    """Its files and the `.gitignore` itself; baselines are visible. An existing file stays."""
     folder = repository / ".dlperf"
     hide_history(folder)
     for name in ("history.sqlite", "history.sqlite-wal", "history.sqlite-shm"):
@@ -318,13 +304,7 @@ def test_the_history_is_hidden_from_git(repository: Path) -> None:
     (folder / "baselines").mkdir()
     (folder / "baselines" / "a.json").touch()
 
-    listed = subprocess.run(
-        ["git", "status", "--porcelain", "-uall"],  # noqa: S607 - the user's git
-        cwd=repository,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.splitlines()
+    listed = git(repository, "status", "--porcelain", "-uall").splitlines()
     assert listed == ["?? .dlperf/baselines/a.json"]
 
     (folder / ".gitignore").write_text("mine")
@@ -333,7 +313,7 @@ def test_the_history_is_hidden_from_git(repository: Path) -> None:
 
 
 def test_where_nothing_can_be_written_nothing_is_hidden(tmp_path: Path) -> None:
-    """Whoever opens the history then says what is wrong."""
+    """The error is left to opening the history."""
     (tmp_path / ".dlperf").touch()
 
     hide_history(tmp_path / ".dlperf")

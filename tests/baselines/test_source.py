@@ -32,14 +32,9 @@ if TYPE_CHECKING:
 TEST = "tests/test_model.py::test_fast"
 MAIN = BaselineSource(in_history=True, branch="main")
 BRANCH_POINT = BaselineSource(in_history=True)
+pytestmark = pytest.mark.usefixtures("git_of_nobody")
+
 NOTHING: dict[str, str] = {}
-
-
-@pytest.fixture(autouse=True)
-def _plain_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ignore the git settings of the user."""
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
 
 
 @dataclasses.dataclass

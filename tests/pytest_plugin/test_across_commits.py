@@ -1,4 +1,4 @@
-"""Across commits, end to end: what runs of pytest leave behind is what the program reads."""
+"""Across commits, end to end: the program reads what runs of pytest have recorded."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_from_runs_to_verdicts(
     for base, candidate in ((commits[0], commits[1]), ("0.002.json", "0.02.json")):
         words = ["compare", base, candidate, "--metric", "throughput", "--metric", "accuracy"]
         status = main([*words, "--format", "json", "--fail-on", "regression", *root])
-        (one,) = json.loads(capsys.readouterr().out)["measurements"]
-        verdicts[base] = status, {row["metric"]: row["verdict"] for row in one["metrics"]}
+        (measurement,) = json.loads(capsys.readouterr().out)["measurements"]
+        verdicts[base] = status, {row["metric"]: row["verdict"] for row in measurement["metrics"]}
     status = main(["compare", "main", "latest", *root])
     shown = capsys.readouterr().out
 
