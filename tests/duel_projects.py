@@ -52,7 +52,7 @@ def spend(seconds):
     CLOCK.sleep_until_ns(CLOCK.now_ns() + int(seconds * 1e9))
 
 """
-"""Begins each module of tests. `HALF` leaves a verdict to nobody's noise."""
+"""Begins each module of tests. Limits as wide as `HALF` are not decided by noise."""
 
 INI = """
 [pytest]
@@ -79,8 +79,8 @@ class Project:
         self.top = pytester.mkdir("project")
         self.temporary = pytester.mkdir("temporary")
         for who in ("AUTHOR", "COMMITTER"):
-            monkeypatch.setenv(f"GIT_{who}_NAME", "somebody")
-            monkeypatch.setenv(f"GIT_{who}_EMAIL", "somebody@example.org")
+            monkeypatch.setenv(f"GIT_{who}_NAME", "n")
+            monkeypatch.setenv(f"GIT_{who}_EMAIL", "e@e")
         for name, value in {"NOSYSTEM": "1", "GLOBAL": "/dev/null"}.items():
             monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
         monkeypatch.setenv("TMPDIR", str(self.temporary))
@@ -118,7 +118,7 @@ class Project:
     def state(self) -> tuple[object, ...]:
         """What a duel must leave as it was."""
         folder = self.top / ".git"
-        asked = (
+        commands = (
             ("rev-parse", "HEAD"),
             ("symbolic-ref", "HEAD"),
             ("stash", "list"),
@@ -129,7 +129,7 @@ class Project:
             ("--no-optional-locks", "status", "--porcelain"),
         )
         index = (folder / "index").read_bytes()
-        return (index, (folder / "worktrees").exists(), *(self.git(*words) for words in asked))
+        return (index, (folder / "worktrees").exists(), *(self.git(*words) for words in commands))
 
     def leftovers(self) -> list[str]:
         """What duels left in the folder for temporary files."""

@@ -145,7 +145,7 @@ def move_anchors(path: Path, names: Collection[str]) -> Baseline:
             str(path), f"it cannot be written: {error.strerror or error}", "nothing was changed"
         ) from None
     except (KeyError, TypeError, ValueError) as error:
-        raise BaselineError(str(path), f"it is damaged: machine: {error}", _REPAIR) from None
+        raise _damaged(path, f"machine: {error}") from None
     return baseline
 
 
@@ -197,10 +197,10 @@ def read_baseline(path: Path) -> Baseline | None:
         problem = f"it cannot be read: {error.strerror or error}"
         raise BaselineError(str(path), problem, "check its permissions") from None
     except (RecursionError, ValueError) as error:
-        raise BaselineError(str(path), f"it is damaged: {error}", _REPAIR) from None
+        raise _damaged(path, str(error)) from None
     schema = value.get("schema") if isinstance(value, dict) else None
     if not isinstance(schema, int) or schema < 1:
-        raise BaselineError(str(path), f"it is damaged: schema {schema!r}", _REPAIR)
+        raise _damaged(path, f"schema {schema!r}")
     if schema != SCHEMA:
         newer = schema > SCHEMA
         raise BaselineError(
@@ -214,7 +214,11 @@ def read_baseline(path: Path) -> Baseline | None:
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         missing = isinstance(error, KeyError)
         problem = f"there is no {error}" if missing else f"{type(error).__name__}: {error}"
-        raise BaselineError(str(path), f"it is damaged: {problem}", _REPAIR) from None
+        raise _damaged(path, problem) from None
+
+
+def _damaged(path: Path, problem: str) -> BaselineError:
+    return BaselineError(str(path), f"it is damaged: {problem}", _REPAIR)
 
 
 def _write(path: Path, value: object) -> None:

@@ -90,9 +90,10 @@ def check_items(items: list[pytest.Item]) -> list[str]:
             place = f"{path}:{(line or 0) + 1}: {getattr(item, 'originalname', item.name)}"
             item.stash[PROBLEMS] = f"{place}: {error}"
             problems[item.stash[PROBLEMS]] = None
-        absent = _absent_device(item)
-        if absent:
-            item.stash[PROBLEMS] = absent
+        callspec = getattr(item, "callspec", None)
+        device = callspec.params.get(DEVICES) if callspec is not None else None
+        if isinstance(device, UsageError):  # absent, but required
+            item.stash[PROBLEMS] = str(device)
     return list(problems)
 
 
@@ -100,12 +101,6 @@ def count_relative(items: list[pytest.Item]) -> int:
     """The number of relative budgets; a test that measures counts as one at least."""
     plans = [item.stash[PLANS] for item in items if PLANS in item.stash]
     return sum(max(1, sum(budget.relative for budget in plan.budgets)) for plan in plans)
-
-
-def _absent_device(item: pytest.Item) -> str:
-    callspec = getattr(item, "callspec", None)
-    device = callspec.params.get(DEVICES) if callspec is not None else None
-    return str(device) if isinstance(device, UsageError) else ""
 
 
 def plan_of(item: pytest.Item) -> Plan:

@@ -129,8 +129,8 @@ def test_a_session_more_changes_no_judgement() -> None:
     assert decision.hint == "session 2 of the baseline recorded"
 
 
-def test_a_first_session_of_an_unquiet_machine() -> None:
-    """It is recorded, since there is none, and people are warned to record it again."""
+def test_a_first_session_of_a_busy_machine() -> None:
+    """It is recorded, since there is none, with the advice to record it again."""
     decision = decide_acceptance(
         "new", MEASUREMENT, (FRESH,), BaselineComparison(noise="others worked")
     )
@@ -147,7 +147,7 @@ def test_a_first_session_of_an_unquiet_machine() -> None:
 def test_a_quiet_machine_is_no_reason_for_caution(
     update: str | None, comparison: BaselineComparison
 ) -> None:
-    """Whatever is kept of a quiet machine, nobody is warned."""
+    """Sessions of a quiet machine bring no warning."""
     decision = decide_acceptance(update, MEASUREMENT, (HELD_AGAINST,), comparison)  # type: ignore[arg-type]
 
     assert not decision.caution
@@ -169,10 +169,7 @@ def test_the_command_can_be_pasted() -> None:
     ],
 )
 def test_other_conditions(hint: str, *, anchored: bool) -> None:
-    """They begin a baseline, never join one, and the anchor that goes with the old is spoken of.
-
-    Not even without a budget that compares, which would have told.
-    """
+    """They begin a baseline, even without a relative budget; a lost anchor is mentioned."""
     other = BaselineComparison(1, unchanged=True, other_conditions=True, anchored=anchored)
 
     replaced = decide_acceptance("all", MEASUREMENT, (HELD,), other)
@@ -182,8 +179,8 @@ def test_other_conditions(hint: str, *, anchored: bool) -> None:
     assert decide_acceptance(None, MEASUREMENT, (HELD,), other).hint == ""
 
 
-def test_unquiet_is_said() -> None:
-    """People learn why nothing was recorded."""
+def test_a_busy_machine() -> None:
+    """The hint says why nothing was recorded."""
     comparison = BaselineComparison(1, unchanged=True, noise="the machine was not quiet")
     decision = decide_acceptance("all", MEASUREMENT, (OPEN,), comparison)
 
@@ -204,10 +201,10 @@ def test_unquiet_is_said() -> None:
 )
 def test_unchanged(budget: str, now: float, *, same: bool) -> None:
     """A session that differs by more than the noise is another code's, though it be allowed."""
-    found = make_measurement({"throughput": estimate(now)})
+    measurement = make_measurement({"throughput": estimate(now)})
     budgets = [parse_budget(budget)]
 
-    assert unchanged(found, budgets, make_accepted(), UNKNOWN_CONDITIONS) is same
+    assert unchanged(measurement, budgets, make_accepted(), UNKNOWN_CONDITIONS) is same
 
 
 def test_another_machine_is_a_change() -> None:
@@ -284,7 +281,7 @@ def test_accepted_judgements() -> None:
 
 
 def test_accepted_has_no_line_to_fail_at() -> None:
-    """Once accepted, nothing is said of where the old baseline would have failed it."""
+    """Once accepted, the line at which the old baseline would fail is gone."""
     judgement = make_judgement(Verdict.INCONCLUSIVE, baseline=1000.0, fails_at=900.0)
     for comparison in (CHANGED, GROWN):
         decision = decide_acceptance("all", MEASUREMENT, (judgement,), comparison)
@@ -333,7 +330,7 @@ def test_hint_leads_on(update: str | None) -> None:
 
 
 @pytest.mark.parametrize(("update", "known"), [*itertools.product(UPDATES, (True, False))])
-def test_saving_is_said(update: str | None, *, known: bool) -> None:
+def test_saving_has_a_hint(update: str | None, *, known: bool) -> None:
     """Whenever a baseline is written, a hint says so, and otherwise it does not."""
     decision = decide_acceptance(update, MEASUREMENT, (BETTER,), GROWN if known else NONE_YET)  # type: ignore[arg-type]
     said = "recorded" in decision.hint or decision.hint == "baseline replaced"

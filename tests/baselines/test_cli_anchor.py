@@ -66,7 +66,7 @@ def test_it_moves(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_other_machine_classes(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """They are left as they are, unless all are asked for."""
+    """They are left as they are without `--all`."""
     other = BaselineFiles(project.root / FOLDER, ELSEWHERE)
     other.save(TEST, "", dataclasses.replace(OLD, anchor=OLD.sessions[0]))
 

@@ -17,7 +17,7 @@ from pytest_dlperf.baselines.unused import (
     with_new_names,
 )
 
-NOBODY: frozenset[str] = frozenset()
+NOTHING: frozenset[str] = frozenset()
 ONE = frozenset({""})
 FILE = "tests/test_model.py"
 
@@ -68,8 +68,8 @@ def test_what_was_collected_is_there(tests: set[str], here: set[str]) -> None:
     """Exactly the tests that were not collected are gone, sorted and each once."""
     present = collected(*here)
 
-    assert list(not_there([*tests, *tests], present, NOBODY)) == sorted(tests - here)
-    assert not_there(tests, Collected(frozenset(here), NOBODY), NOBODY) == ()
+    assert list(not_there([*tests, *tests], present, NOTHING)) == sorted(tests - here)
+    assert not_there(tests, Collected(frozenset(here), NOTHING), NOTHING) == ()
 
 
 def test_a_renamed_test_is_found() -> None:
@@ -91,7 +91,7 @@ def test_names_that_are_not_known_do_not_matter() -> None:
     old, new = f"{FILE}::test_digits", f"{FILE}::test_digit"
 
     assert with_new_names({old: ONE}, {new: None}) == (Unused(old, new),)
-    assert with_new_names({old: ONE}, {new: NOBODY}) == (Unused(old),)
+    assert with_new_names({old: ONE}, {new: NOTHING}) == (Unused(old),)
 
 
 def test_nothing_alike() -> None:

@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 ONE = """
 def test_it(dlperf, dlperf_devices):
-    found = dlperf(identity, DATA, **SHORT)
-    print("ran on", dlperf_devices, found.serving)
+    m = dlperf(identity, DATA, **SHORT)
+    print("ran on", dlperf_devices, m.serving)
 """
 
 
 @pytest.fixture(autouse=True)
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Two CPUs are here; an entry for each time that somebody looks."""
-    found: list[str] = []
+    """Two CPUs; the list has an entry for each query of devices."""
+    queries: list[str] = []
 
     def devices_here() -> tuple[str, ...]:
-        found.append("looked")
+        queries.append("looked")
         return "cpu:0", "cpu:1"
 
     monkeypatch.setattr(devices, "devices_here", devices_here)
-    return found
+    return queries
 
 
 def test_nothing_changes_without_the_option(run: Run, looks: list[str]) -> None:
-    """No suffix, no devices, and nobody looks which there are."""
+    """No suffix, no devices, and no query of devices."""
     result = run(ONE, "-v", "-rP")
 
     result.stdout.fnmatch_lines(["*::test_it PASSED*", "ran on () Serving()"])
@@ -91,7 +91,7 @@ def test_none(dlperf): pass
 
 
 def test_an_absent_device_is_skipped(run: Run) -> None:
-    """The reason names it and those that are here; the model is not made for nothing."""
+    """The reason names it and the present ones; fixtures are not set up."""
     source = """
 @pytest.fixture(scope="module")
 def model():
@@ -143,8 +143,8 @@ def test_a_calls_serving(run: Run) -> None:
     """It runs on the test's device; a test named `[cpu:0]` measures nothing else."""
     source = """
 def test_here(dlperf):
-    found = dlperf(identity, DATA, **SHORT, serving=Serving(8))
-    assert "cpu:0" in found.serving and "cpu:1" not in found.serving
+    m = dlperf(identity, DATA, **SHORT, serving=Serving(8))
+    assert "cpu:0" in m.serving and "cpu:1" not in m.serving
 
 def test_there(dlperf):
     dlperf(identity, DATA, **SHORT, serving=Serving(8, devices="cpu:1"))
@@ -156,7 +156,7 @@ def test_there(dlperf):
 
 
 def test_devices_and_parameters(run: Run) -> None:
-    """Both multiply; whoever parametrises the fixture by hand is left alone."""
+    """Both multiply; a test that parametrises the fixture by hand is left alone."""
     source = """
 @pytest.mark.parametrize("units", [8, 16])
 def test_both(dlperf, units): pass
@@ -173,7 +173,7 @@ def test_by_hand(dlperf, dlperf_devices):
 
 
 def test_the_fixture_can_be_overridden(run: Run, pytester: pytest.Pytester) -> None:
-    """What a conftest says the devices are is where the test runs; nonsense is said in words."""
+    """A conftest's devices are where the test runs; nonsense is an error in words."""
     source = """
 def test_it(dlperf):
     assert "cpu:1" in dlperf(identity, DATA, **SHORT).serving
@@ -251,7 +251,7 @@ def test_a_cpu_that_cannot_be_split_any_more(run: Run, monkeypatch: pytest.Monke
 def test_gpu_memory_grows(
     run: Run, monkeypatch: pytest.MonkeyPatch, theirs: str | None, holds: str
 ) -> None:
-    """GPUs take memory as they need it, unless somebody has said otherwise."""
+    """GPUs take memory as they need it, unless the environment says otherwise."""
     monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
     if theirs is not None:
         monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", theirs)

@@ -52,7 +52,7 @@ def target(batch):
     ],
 )
 def test_wrong_answers(run: Run, source: str, measured: str, error: str) -> None:
-    """Swapped rows, NaN and exceptions are errors, told apart by kind, though the speed is fine."""
+    """Swapped rows, NaN and exceptions are errors of different kinds, though the speed is fine."""
     marker = '"p99 <= 10s", "accuracy >= 50%", **SHORT'
     result = run(source + measuring(marker, "dlperf(target, DATA)"))
 

@@ -1,4 +1,4 @@
-"""Baselines whose tests are gone are named after a whole run, and after no other."""
+"""Unused baselines are listed after a run of all tests, and after no other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from builders import make_accepted
-from duel_projects import text
+from plugin_projects import text
 
 from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
 from pytest_dlperf.machine import machine_class
@@ -58,8 +58,8 @@ def quick(run: Run, *options: str) -> pytest.RunResult:
     return run(QUICK, "--dlperf-quick", *options)
 
 
-def test_a_whole_run_names_them(run: Run, recorded: Callable[..., None]) -> None:
-    """What is there is not named; what is not is, with what to do."""
+def test_a_whole_run_lists_them(run: Run, recorded: Callable[..., None]) -> None:
+    """Only baselines without a test are listed, with what to do."""
     recorded("test_module.py::test_digits", "test_module.py::test_sizes[1]", GONE)
 
     result = quick(run)
@@ -126,7 +126,7 @@ def test_many_are_counted(run: Run, recorded: Callable[..., None]) -> None:
 def test_a_part_of_the_tests_says_nothing(
     run: Run, recorded: Callable[..., None], options: list[str]
 ) -> None:
-    """Where not all was collected, or not all of it run, nobody knows what is gone."""
+    """Where not all was collected or run, it is unknown which tests are gone."""
     recorded(GONE)
 
     assert SAID not in text(quick(run, *options))
@@ -181,14 +181,14 @@ def test_started_elsewhere(
 
 
 def test_a_device_is_no_other_test(run: Run, recorded: Callable[..., None]) -> None:
-    """Which devices tests run on is said for each run."""
+    """Devices are chosen for each run, so they make no other test."""
     recorded("test_module.py::test_digits[cpu:0]", "test_module.py::test_sizes[gpu:1-2]")
 
     assert SAID not in text(quick(run))
 
 
 def test_baselines_of_other_machines_are_theirs(run: Run, pytester: pytest.Pytester) -> None:
-    """This machine's run says nothing of them, and a damaged file stops nobody."""
+    """They are not listed, and a damaged file does no harm."""
     here = pytester.path / FOLDER / machine_class().slug
     other = pytester.path / FOLDER / "other-machine"
     for folder in (here, other):
@@ -204,7 +204,7 @@ def test_baselines_of_other_machines_are_theirs(run: Run, pytester: pytest.Pytes
 
 
 def test_the_last_test_that_measured_is_gone(run: Run, recorded: Callable[..., None]) -> None:
-    """It is said below a heading, though nothing was measured."""
+    """It is listed below a heading, though nothing was measured."""
     recorded(GONE)
 
     result = run("def test_it(): pass")

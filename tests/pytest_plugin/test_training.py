@@ -1,4 +1,4 @@
-"""`dlperf.train(...)` as a user of pytest sees it, with a training that Keras has no part in."""
+"""`dlperf.train(...)` as a user of pytest sees it, with a training without Keras."""
 
 from __future__ import annotations
 
