@@ -74,7 +74,7 @@ class UnusedBaselines(Inventory):
             terminalreporter.write_line(line)
 
     def _unused(self) -> Sequence[Unused]:
-        """The unused baselines; none unless this run collected all tests and deselected none."""
+        """The unused baselines; none unless all tests were collected and none deselected."""
         if self.deselected or self.failed or not self.measuring or narrowing(self._config):
             return ()
         from pytest_dlperf.baselines.files import FOLDER, absent_modules
