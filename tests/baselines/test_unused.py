@@ -174,6 +174,7 @@ def test_five_are_named(count: int) -> None:
     assert len(named) == 5
     assert named[0] == f"  a.py::test_{count - 1:02}"
     assert (f"  and {count - 5} more" in lines) is (count > 5)
+    assert max(map(len, lines)) <= 80
 
 
 def test_commands_can_be_copied() -> None:
