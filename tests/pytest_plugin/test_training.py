@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from plugin_projects import assert_no_frame_of_ours, measuring
 
 if TYPE_CHECKING:
     from plugin_projects import Run
@@ -12,10 +13,8 @@ if TYPE_CHECKING:
 
 CANNED = """
 import contextlib
-from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.load.summary import Score, summarise_score
-from pytest_dlperf.training.summary import TrainingRun
-from pytest_dlperf.training.summary import Epoch, Steps
+from pytest_dlperf.training.summary import Epoch, Steps, TrainingRun
 from pytest_dlperf.training import train
 
 def trained(job, plan, monitor, seed):
@@ -131,27 +130,18 @@ def test_it(dlperf):
 @pytest.mark.parametrize(
     ("budget", "call", "problem"),
     [
-        ("p99 <= 1ms", "train(build, DATA)", r"dlperf\.train\(\.\.\.\) does not measure p99"),
+        ("p99 <= 1ms", ".train(build, DATA)", r"dlperf\.train\(\.\.\.\) does not measure p99"),
         ("train.time <= 1s", "(identity, DATA)", r"dlperf\(\.\.\.\) does not measure train\.time"),
-        ("errors == 0", "train(3, DATA)", "build=int builds no model"),
-        ("errors == 0", "train(build, DATA, name=3)", "name=3"),
-        ("errors == 0", "train(build, DATA, devices='tpu')", "'tpu' is no device"),
+        ("errors == 0", ".train(3, DATA)", "build=int builds no model"),
+        ("errors == 0", ".train(build, DATA, name=3)", "name=3"),
+        ("errors == 0", ".train(build, DATA, devices='tpu')", "'tpu' is no device"),
     ],
 )
 def test_what_makes_no_sense(run: Run, budget: str, call: str, problem: str) -> None:
-    """Said in words, without a frame of ours."""
-    dotted = call if call.startswith("(") else f".{call}"
-    result = run(
-        f"""
-def build():
-    raise NotImplementedError
-
-@pytest.mark.dlperf("{budget}")
-def test_it(dlperf):
-    dlperf{dotted}
-"""
-    )
+    """The error is in words, without a frame of ours."""
+    build = "def build():\n    raise NotImplementedError\n"
+    result = run(build + measuring(f'"{budget}"', f"dlperf{call}"))
 
     assert result.ret == 1
     result.stdout.re_match_lines([rf"E +.*{problem}"])
-    result.stdout.no_re_match_line(r".*pytest_dlperf/.*\.py:\d+: ")
+    assert_no_frame_of_ours(result)
