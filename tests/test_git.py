@@ -40,7 +40,7 @@ def server(tmp_path: Path) -> Path:
 
 
 def cloned(server: Path, *options: str) -> Path:
-    """A clone of the server, beside it."""
+    """A clone of the server, next to it."""
     folder = server.parent / "clone"
     git(server.parent, "clone", "--quiet", *options, f"file://{server}", str(folder))
     return folder
@@ -63,7 +63,7 @@ def test_a_branch_leaves_at_its_branch_point(server: Path) -> None:
 
 
 def test_on_the_default_branch_the_present_commit_is_the_point(server: Path) -> None:
-    """With a remote and without one; uncommitted changes do not matter."""
+    """With a remote and without one; whether or not files were changed is the run's to know."""
     for folder, branch in ((server, "main"), (cloned(server), "origin/main")):
         origin = ancestry(folder, NOTHING)
         assert list(origin.commits) == commit(folder, 0)
@@ -95,7 +95,7 @@ def test_detached_as_ci_checks_out(server: Path) -> None:
 
 
 def test_only_the_first_parents_of_a_merge(server: Path) -> None:
-    """Commits of a merged branch are not used: the merge commit was measured."""
+    """Commits that a merge brought are left out, as sessions measure the merge."""
     before = commit(server, 0)
     git(server, "switch", "--quiet", "-c", "side")
     side = commit(server, 2)
@@ -151,7 +151,7 @@ def test_a_local_target_will_do(server: Path) -> None:
 
 @pytest.mark.parametrize("feature", [True, False])
 def test_a_clone_that_is_too_shallow(server: Path, *, feature: bool) -> None:
-    """Without ancestors there is nothing to compare with: the error says what to do."""
+    """A clone without ancestors is an error that says what to do."""
     if feature:
         git(server, "switch", "--quiet", "-c", "feature")
         commit(server, 2)
@@ -168,7 +168,7 @@ def test_a_clone_that_is_too_shallow(server: Path, *, feature: bool) -> None:
 
 
 def test_a_shallow_clone_that_has_some_ancestors(server: Path) -> None:
-    """They are used, and it is known that there are more."""
+    """The ancestors that are there are used, and `cut` is set."""
     all_of_them = commit(server, 0)
 
     origin = ancestry(cloned(server, "--depth=3"), NOTHING)
@@ -187,7 +187,7 @@ def test_the_first_commit_of_all_is_no_shallow_clone(tmp_path: Path) -> None:
 
 
 def test_not_all_of_a_long_history(tmp_path: Path) -> None:
-    """No more commits than fit into one database query."""
+    """No more commits than a database is asked for at once."""
     git(tmp_path, "init", "--quiet", "--initial-branch=main")
     fast = "".join(
         "commit refs/heads/main\ncommitter n <e@e> 1700000000 +0000\ndata 1\nm\n"
@@ -232,8 +232,9 @@ def test_no_commit_at_all(tmp_path: Path, *, empty: bool) -> None:
 def repository(tmp_path: Path) -> Path:
     """One commit with a file."""
     (tmp_path / "a.py").write_text("")
-    for command in (["init", "--quiet"], ["add", "-A"], ["commit", "--quiet", "-m", "one"]):
-        git(tmp_path, *command)
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "--quiet", "-m", "one")
     return tmp_path
 
 
@@ -245,17 +246,7 @@ def test_what_can_be_checked_out(repository: Path) -> None:
     assert reachable(repository, commit)
     for other in ("", "0" * 40, commit + "+", tree, "--batch", "HEAD:a.py"):
         assert not reachable(repository, other)
-
-
-def test_outside_of_a_repository(tmp_path: Path) -> None:
-    """No commit can be checked out."""
-    assert not reachable(tmp_path, "0123456789abcdef")
-
-
-def detached(repository: Path) -> str:
-    """Have no branch checked out, as CI does; returns the commit."""
-    git(repository, "checkout", "--quiet", "--detach")
-    return current_revision(repository, {}).commit
+    assert not reachable(repository.parent, commit)  # outside of the repository
 
 
 @pytest.mark.parametrize(
@@ -280,8 +271,9 @@ def detached(repository: Path) -> str:
 def test_the_branch_of_a_detached_checkout(
     repository: Path, variables: dict[str, str], branch: str
 ) -> None:
-    """CI checks out commits, and names their branch in variables."""
-    commit = detached(repository)
+    """CI checks out a commit without a branch, and names the branch in variables."""
+    git(repository, "checkout", "--quiet", "--detach")
+    commit = current_revision(repository, {}).commit
     in_ci = {name: commit if value == "HEAD" else value for name, value in variables.items()}
 
     assert current_revision(repository, in_ci).branch == branch
@@ -296,7 +288,7 @@ def test_a_branch_that_is_checked_out_is_the_branch(repository: Path) -> None:
 
 
 def test_the_history_is_hidden_from_git(repository: Path) -> None:
-    """Its files and the `.gitignore` itself; baselines are visible. An existing file stays."""
+    """Git ignores the files of the history, but not baselines; an existing file stays."""
     folder = repository / ".dlperf"
     hide_history(folder)
     for name in ("history.sqlite", "history.sqlite-wal", "history.sqlite-shm"):
@@ -313,7 +305,7 @@ def test_the_history_is_hidden_from_git(repository: Path) -> None:
 
 
 def test_where_nothing_can_be_written_nothing_is_hidden(tmp_path: Path) -> None:
-    """The error is left to opening the history."""
+    """A folder that cannot be made is left to the error of opening the history."""
     (tmp_path / ".dlperf").touch()
 
     hide_history(tmp_path / ".dlperf")

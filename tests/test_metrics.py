@@ -30,18 +30,18 @@ from pytest_dlperf.units import Dimension
 
 def test_metrics_of_training() -> None:
     """Their units and directions; and no load measures them."""
-    training = {
+    metrics = {
         name: (metric.unit, metric.better) for name, metric in METRICS.items() if metric.of_training
     }
 
-    assert training == {
+    assert metrics == {
         "train.time": ("s", "lower"),
         "train.throughput": ("1/s", "higher"),
         "train.peak_memory": ("bytes", "lower"),
     }
-    assert training.keys() < TRAIN_METRICS
+    assert metrics.keys() < TRAIN_METRICS
     assert ANSWER_METRICS < TRAIN_METRICS
-    assert not training.keys() & (LOAD_METRICS | RATE_METRICS)
+    assert not metrics.keys() & (LOAD_METRICS | RATE_METRICS)
     assert {"throughput", "p99", "accuracy", "compile_time"} < LOAD_METRICS
 
 
@@ -78,7 +78,7 @@ def test_a_goal_has_one_name(name: str, canonical: str, goal: float) -> None:
     ],
 )
 def test_what_is_no_metric(name: str, hint: str) -> None:
-    """The error lists the metrics."""
+    """An unknown name is refused with the known ones."""
     assert find_metric(name) is None
     with pytest.raises(UsageError, match="unknown metric") as raised:
         metric_named(name)
@@ -147,25 +147,25 @@ def test_defined_twice() -> None:
     )
 )
 def test_definitions_travel(metrics: dict[str, tuple[Dimension, Better, float]]) -> None:
-    """Definitions in a file make users' metrics known where they are not defined."""
+    """What a file says of users' metrics makes them known where they are not defined."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pytest_dlperf.metrics._defined", {})
         patch.setattr("pytest_dlperf.metrics._read", {})
         made = {name: users_metric(name, *fields) for name, fields in metrics.items()}
         for metric in made.values():
             define(metric)
-        stored = json.dumps(definitions_of([*metrics, "throughput", "train.time_to_accuracy(95%)"]))
+        text = json.dumps(definitions_of([*metrics, "throughput", "train.time_to_accuracy(95%)"]))
         patch.setattr("pytest_dlperf.metrics._defined", {})
         assert not any(map(find_metric, metrics))
 
-        assert read_definitions(json.loads(stored)) == frozenset()
+        assert read_definitions(json.loads(text)) == frozenset()
 
         assert {name: metric_named(name) for name in metrics} == made
 
 
 @pytest.mark.usefixtures("own_metrics")
 def test_a_definition_that_has_changed() -> None:
-    """The definition here counts; a file's metric of other meaning is another metric."""
+    """What is defined here holds; what a file means by the name is another metric."""
     stored = {"mrr": {"unit": "share", "better": "higher", "detect": 0.05}}
     define(users_metric("mrr", "share", "higher", 0.01))
     assert read_definitions(stored) == frozenset()
@@ -186,7 +186,7 @@ def test_a_definition_that_has_changed() -> None:
 )
 @pytest.mark.usefixtures("own_metrics")
 def test_damaged_definitions(stored: dict[str, object]) -> None:
-    """Nothing is defined by a damaged file."""
+    """Nothing is learned from what cannot be read, as of any damaged file."""
     with pytest.raises((KeyError, TypeError, ValueError)):
         read_definitions(stored)  # type: ignore[arg-type]  # damaged
     assert find_metric("mrr") is None

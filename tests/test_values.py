@@ -85,18 +85,18 @@ def test_no_device_is_meant_twice_and_none_is_lost(names: list[str], here: list[
 
 
 def test_absence_says_what_is_here() -> None:
-    """The message about an absent device lists those that are present."""
+    """The message on a missing device lists the devices of the machine."""
     assert absence("gpu:1", ("cpu:0", "gpu:0")) == "there is no gpu:1 here, only cpu:0, gpu:0"
 
 
 def test_parameters_stay_short() -> None:
     """Numbers and texts stay; of an array with a million numbers there is a line."""
-    short = short_values(
+    plain = short_values(
         {"a": 1, "b": "text", "c": None, "d": np.zeros(1_000_000), "e": list(range(10**5))}
     )
 
-    assert {name: short[name] for name in "abc"} == {"a": 1, "b": "text", "c": None}
-    assert len(json.dumps(short)) < 300
+    assert {name: plain[name] for name in "abc"} == {"a": 1, "b": "text", "c": None}
+    assert len(json.dumps(plain)) < 300
 
 
 def test_extra_information_stays_whole() -> None:
