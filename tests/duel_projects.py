@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from plugin_projects import text
+
 from pytest_dlperf.clock import MonotonicClock
 
 if TYPE_CHECKING:
@@ -51,13 +53,15 @@ def spend(seconds):
     CLOCK.sleep_until_ns(CLOCK.now_ns() + int(seconds * 1e9))
 
 """
-"""Begins each module of tests. `HALF` leaves a verdict to nobody's noise."""
+"""Begins each module of tests. Limits as wide as `HALF` are not decided by noise."""
 
 INI = """
 [pytest]
 pythonpath = .
 filterwarnings = error::pytest.PytestWarning
 """
+
+__all__ = ["Project", "junit_cases", "text"]
 
 PLUGINS = ("-p", "dlperf", "-p", "simulated_time")
 AGAINST = ("--dlperf-against=HEAD", "--dlperf-pairs=1", "--dlperf-seed=1")
@@ -86,8 +90,8 @@ class Project:
         self.top = pytester.mkdir("project")
         self.temporary = pytester.mkdir("temporary")
         for who in ("AUTHOR", "COMMITTER"):
-            monkeypatch.setenv(f"GIT_{who}_NAME", "somebody")
-            monkeypatch.setenv(f"GIT_{who}_EMAIL", "somebody@example.org")
+            monkeypatch.setenv(f"GIT_{who}_NAME", "n")
+            monkeypatch.setenv(f"GIT_{who}_EMAIL", "e@e")
         for name, value in {"NOSYSTEM": "1", "GLOBAL": "/dev/null"}.items():
             monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
         simulate_workers(monkeypatch)
@@ -126,7 +130,7 @@ class Project:
     def state(self) -> tuple[object, ...]:
         """What a duel must leave as it was."""
         folder = self.top / ".git"
-        asked = (
+        commands = (
             ("rev-parse", "HEAD"),
             ("symbolic-ref", "HEAD"),
             ("stash", "list"),
@@ -137,7 +141,7 @@ class Project:
             ("--no-optional-locks", "status", "--porcelain"),
         )
         index = (folder / "index").read_bytes()
-        return (index, (folder / "worktrees").exists(), *(self.git(*words) for words in asked))
+        return (index, (folder / "worktrees").exists(), *(self.git(*words) for words in commands))
 
     def leftovers(self) -> list[str]:
         """What duels left in the folder for temporary files."""
@@ -166,9 +170,3 @@ def junit_cases(path: Path) -> dict[tuple[str, str], tuple[list[str], list[str]]
         named = [one.attrib["name"] for one in case.iter("property")]
         found[case.attrib["classname"], case.attrib["name"]] = (ends, named)
     return found
-
-
-def text(result: pytest.RunResult) -> str:
-    """What a run printed, as one line."""
-    lines = (line.removeprefix("E").strip() for line in result.outlines + result.errlines)
-    return " ".join(" ".join(lines).split())

@@ -1,4 +1,4 @@
-"""Stand-ins for what comes from outside: time, processes, terminals, and models."""
+"""Fakes of time, processes, terminals and models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several tests of the engine want of their surroundings."""
+"""Fixtures that isolate a test from its surroundings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def wait_for(descriptor: int) -> bool:
 
 @pytest.fixture
 def git_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Git is configured as it comes, and knows of no repository but those of the tests."""
+    """Git without the user's settings and without any repository but those of the tests."""
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)

@@ -199,7 +199,7 @@ def test_a_function_without_variables_goes_anywhere() -> None:
 
 
 def test_a_function_that_chooses_its_device() -> None:
-    """Whose answer is made elsewhere than asked for is found out before any load."""
+    """An answer from another device than the requested one is an error before any load."""
 
     @tf.function
     def pinned(batch: Any) -> Any:  # noqa: ANN401 - a tensor
@@ -229,9 +229,11 @@ def test_both_devices_in_one_load() -> None:
     labels = np.asarray(model(BATCH, training=False)).argmax(axis=1)
     serving = Serving(4, devices="cpu", replicas=2)
     options = Options(scenario=ClosedLoop(32), serving=serving, duration=0.4)
-    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
+    instruments = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
 
-    found = measure(model, as_data((BATCH, labels)), plan([options]), bench, test="t", name="")
+    found = measure(
+        model, as_data((BATCH, labels)), plan([options]), instruments, test="t", name=""
+    )
 
     assert found.errors == ()
     assert found.accuracy == 1.0

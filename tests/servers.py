@@ -1,4 +1,4 @@
-"""Servers on loopback that do as a test says, the wrong things included."""
+"""Servers on loopback whose replies a test chooses, right or wrong."""
 
 from __future__ import annotations
 
@@ -116,9 +116,9 @@ def serve(answer: Callable[[Asked], Reply]) -> Iterator[Server]:
 
 def free_port() -> int:
     """A port of loopback on which nothing listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return int(unused.getsockname()[1])
 
 
 def wait_for(url: str, process: subprocess.Popen[Any], seconds: float = 60.0) -> None:

@@ -65,8 +65,8 @@ def searched(
 ) -> list[TrialResult]:
     """All trials that a search asks for."""
     history: list[TrialResult] = []
-    while (asked := search.ask(history)) is not None:
-        history.append(measure(asked))
+    while (request := search.ask(history)) is not None:
+        history.append(measure(request))
         assert len(history) <= most
     return history
 

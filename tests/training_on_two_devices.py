@@ -52,14 +52,14 @@ def test_two_devices_learn_what_one_does() -> None:
     for one, other in zip(together.get_weights(), alone.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-3)
     (note,) = (note for note in found.notes if "devices" in note)
-    told = re.fullmatch(
+    note = re.fullmatch(
         r"2 devices: [0-9.]+ x the rows a second of cpu:0 alone; "
         r"accuracy ([0-9.]+) %, alone ([0-9.]+) %",
         note,
     )
-    assert told is not None
-    assert float(told[1]) == pytest.approx(found.accuracy * 100, abs=0.01)
-    assert found["accuracy"].low <= float(told[2]) / 100 <= found["accuracy"].high
+    assert note is not None
+    assert float(note[1]) == pytest.approx(found.accuracy * 100, abs=0.01)
+    assert found["accuracy"].low <= float(note[2]) / 100 <= found["accuracy"].high
     assert found.serving == "on cpu:0, cpu:1"
 
 

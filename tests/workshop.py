@@ -1,4 +1,4 @@
-"""A study whose models are made of nothing: they take a known time, and answer as they are told."""
+"""A study of fake models, which take a known time and give known answers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Workshop:
     made: list[str] = field(default_factory=list)
 
     def __call__(self, setup: Setup) -> ServableModel:
-        """Note what was asked for, and make it."""
+        """Record the request, and build."""
         self.made.append(setup.trained)
         given = dict(setup.arguments)
         if given.get("broken") == "yes":
