@@ -22,8 +22,7 @@ from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
 from pytest_dlperf.measure.prepared import Instruments
-from pytest_dlperf.targets import keras as ours
-from pytest_dlperf.targets.local_devices import devices_here
+from pytest_dlperf.targets.local_devices import devices_here, split_cpu
 from pytest_dlperf.targets.target import Prepared, placed, prepare
 
 if TYPE_CHECKING:
@@ -243,6 +242,6 @@ def test_the_devices_that_are_here() -> None:
     """Two CPUs; another number cannot be had any more, the same one can."""
     assert [name for name in devices_here() if name.startswith("cpu")] == ["cpu:0", "cpu:1"]
 
-    ours.split_cpu(2)
+    split_cpu(2)
     with pytest.raises(UsageError, match="TensorFlow has been started with 2 already"):
-        ours.split_cpu(3)
+        split_cpu(3)

@@ -45,7 +45,7 @@ def padded(infer: Infer, sizes: Sequence[int]) -> Infer:
             return infer(batch)
         filled = np.zeros((size, *batch.shape[1:]), batch.dtype)
         filled[:rows] = batch
-        filled.flags.writeable = False
+        filled.flags.writeable = False  # as other batches are: a target must not write into it
         outputs = np.asarray(infer(filled))
         # An answer with too few rows must be detected, not cut to the right shape.
         return outputs[:rows] if outputs.shape[:1] == (size,) else outputs
@@ -65,7 +65,7 @@ def trial_batches(sample: NDArray[Any], largest: int) -> list[NDArray[Any]]:
 
 
 def faster(plain: Infer, filled: Infer, batches: Iterable[NDArray[Any]], clock: Clock) -> Infer:
-    """The faster of two callables on the same batches in turn; `plain` unless clearly slower."""
+    """The faster of two callables on the same batches in turn; `filled` only if clearly faster."""
     ratios = []
     for batch in batches:
         times: dict[bool, list[int]] = {False: [], True: []}

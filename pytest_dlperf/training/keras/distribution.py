@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.targets.keras import device_names
-from pytest_dlperf.targets.local_devices import resolve
+from pytest_dlperf.targets.local_devices import devices_here, resolve
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def gpu_peaks() -> Iterator[dict[str, int]]:
     import tensorflow as tf
 
     peaks: dict[str, int] = {}
-    gpus = [name for name in device_names() if name.startswith("gpu:")]
+    gpus = [name for name in devices_here() if name.startswith("gpu:")]
     for name in gpus:
         tf.config.experimental.reset_memory_stats(name.upper())
     yield peaks
