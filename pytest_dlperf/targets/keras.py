@@ -40,9 +40,7 @@ class Model(Protocol):
 
     def __call__(self, inputs: object, *, training: bool) -> Any: ...  # noqa: ANN401, D102 - a tensor
 
-    def fit(self, *args: object, **kwargs: object) -> Any: ...  # noqa: ANN401, D102 - a History
-
-    def save(self, path: str) -> None: ...  # noqa: D102
+    def __getattr__(self, name: str) -> Any: ...  # noqa: ANN401
 
 
 class Placed(Protocol):

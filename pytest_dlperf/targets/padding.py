@@ -31,12 +31,7 @@ def powers_of_two(largest: int) -> tuple[int, ...]:
 
 
 def padded(infer: Infer, sizes: Sequence[int]) -> Infer:
-    """A callable that passes only batches of certain sizes to another one.
-
-    Args:
-        infer: the other one.
-        sizes: increasing; the last is the largest batch to come.
-    """
+    """A callable that pads batches to the next of the ascending sizes; the last fits any batch."""
 
     def infer_padded(batch: NDArray[Any]) -> object:
         rows = len(batch)

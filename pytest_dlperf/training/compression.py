@@ -32,8 +32,7 @@ class MagnitudePruning(Described):
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
-        _check_share(self.share, "MagnitudePruning(share)")
-        _check_epochs(self.epochs, "MagnitudePruning(epochs)")
+        _check_pruning(self.share, self.epochs, "MagnitudePruning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,7 @@ class NeuronPruning(Described):
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
-        _check_share(self.share, "NeuronPruning(share)")
-        _check_epochs(self.epochs, "NeuronPruning(epochs)")
+        _check_pruning(self.share, self.epochs, "NeuronPruning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +121,13 @@ def split_steps(
     return tuple(steps), None
 
 
-def _check_share(share: object, what: str) -> None:
+def _check_pruning(share: object, epochs: object, what: str) -> None:
     __tracebackhide__ = True
-    check_number(share, what, above=0)
+    check_number(share, f"{what}(share)", above=0)
     if not isinstance(share, int | float) or share >= 1:
-        raise UsageError(f"{what}={share!r:.80}", "expected less than 1")
-
-
-def _check_epochs(epochs: object, what: str) -> None:
-    __tracebackhide__ = True
+        raise UsageError(f"{what}(share)={share!r:.80}", "expected less than 1")
     if epochs != 0 or isinstance(epochs, bool):
-        check_count(epochs, what)
+        check_count(epochs, f"{what}(epochs)")
 
 
 class PostTrainingStep(Protocol):

@@ -36,5 +36,5 @@ def test_what_cannot_be_used_is_refused(inputs: np.ndarray, labels: np.ndarray, 
 
 def test_the_parts_of_a_split_have_rows_of_one_shape() -> None:
     """A model that learns from rows of one shape cannot be asked others."""
-    with pytest.raises(DataError, match=r"of shape \(2,\) to learn from, but of shape \(3,\)"):
+    with pytest.raises(DataError, match=r"training rows of shape \(2,\), but test rows of \(3,\)"):
         Split(Examples(np.zeros((4, 2)), np.zeros(4)), Examples(np.zeros((4, 3)), np.zeros(4)))

@@ -294,7 +294,7 @@ def test_against_numpy() -> None:
 
     np.testing.assert_allclose(found.values, expected[1:])
     assert found.freedom == 4
-    assert found.told.all()
+    assert found.identifiable.all()
 
 
 def test_the_interval_of_two_groups() -> None:
@@ -315,7 +315,7 @@ def test_changes_that_came_together_only() -> None:
     together = FACTORIAL[:, [0, 0, 2]]
     found = main_effects(together, np.arange(8.0))
 
-    assert found.told.tolist() == [False, False, True]
+    assert found.identifiable.tolist() == [False, False, True]
     assert found.values[2] == pytest.approx(1.0)
 
 
@@ -324,4 +324,4 @@ def test_no_trial_is_left_for_the_residuals(trials: int) -> None:
     """Nothing is told of four coefficients by four trials or fewer."""
     chosen = FACTORIAL[[0, 1, 2, 4]][:trials]
 
-    assert not main_effects(chosen, np.zeros(trials)).told.any()
+    assert not main_effects(chosen, np.zeros(trials)).identifiable.any()

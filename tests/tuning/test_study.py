@@ -254,7 +254,7 @@ def test_a_comparison_that_comes_to_nothing_is_told() -> None:
     )
 
     assert finalist.verdict is Verdict.INVALID
-    assert finalist.reason == "nothing came of the comparison: OSError: disk full"
+    assert finalist.reason == "the comparison failed: OSError: disk full"
     assert record is None
 
 

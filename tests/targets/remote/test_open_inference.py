@@ -157,7 +157,7 @@ def test_a_first_call_that_fails_names_the_server(scheme: str) -> None:
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_without_tritonclient(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     """What to install is said when the target is made."""
-    monkeypatch.setitem(sys.modules, "tritonclient", None)
+    monkeypatch.setitem(sys.modules, f"tritonclient.{scheme}", None)
 
     with pytest.raises(UsageError, match=rf"{scheme} needs.*\n.*'pytest-dlperf\[remote\]'"):
         OpenInference(f"{scheme}://localhost:8000", "echo")

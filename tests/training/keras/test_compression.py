@@ -278,7 +278,8 @@ def test_a_student_of_the_labels_alone_is_trained_as_ever() -> None:
     """With all weight on the labels it is what plain training makes of it."""
     from pytest_dlperf.training.keras.fit import fit
 
-    plain = fit(chain(4), TRAIN, None, RECIPE, MonotonicClock(), lambda _: None, 3).model
+    plain = chain(4)
+    fit(plain, TRAIN, None, RECIPE, MonotonicClock(), lambda _: None, 3)
 
     made = done(chain(), Distillation({"units": 4}, weight=1), lambda given: chain(**given))  # type: ignore[arg-type]
 
