@@ -32,16 +32,17 @@ BATCH = np.random.default_rng(0).random((16, 4)).astype(np.float32)
 
 
 def prepared(target: object, **serving: Any) -> Prepared:  # noqa: ANN401 - any field
-    """Prepared for batches of up to 16."""
-    made = placed(target, plan([Options(serving=Serving(16, **serving))]))
-    return prepare(target, BATCH, made, MonotonicClock())
+    """Prepared for batches of 16."""
+    given = Serving(16, **{"allowed_batch_sizes": (16,), **serving})
+    the_plan = placed(target, plan([Options(serving=given)]))
+    return prepare(target, BATCH, the_plan, MonotonicClock())
 
 
-def homes(found: Prepared) -> list[set[str]]:
+def devices_of(target: Prepared) -> list[set[str]]:
     """Where the weights of each replica are."""
     return [
         {weight.device.rpartition("/device:")[2] for weight in replica.weights}  # type: ignore[attr-defined]
-        for replica in found.replicas
+        for replica in target.replicas
     ]
 
 
@@ -108,9 +109,9 @@ def test_a_model_gets_weights_of_its_own_on_each_device(build: Callable[[], kera
 
     found = prepared(model, devices="all", replicas=2)
 
-    assert sorted(map(sorted, homes(found))) == [["CPU:0"], ["CPU:0"], ["CPU:1"], ["CPU:1"]]
+    assert sorted(map(sorted, devices_of(found))) == [["CPU:0"], ["CPU:0"], ["CPU:1"], ["CPU:1"]]
     own = {id(getattr(variable, "value", variable)) for variable in model.variables}
-    assert not own & {id(weight) for one in found.replicas for weight in one.weights}  # type: ignore[attr-defined]
+    assert not own & {id(weight) for replica in found.replicas for weight in replica.weights}  # type: ignore[attr-defined]
     expected = prepared(model).replicas[0].infer(BATCH)
     for replica in found.replicas:
         np.testing.assert_allclose(np.asarray(replica.infer(BATCH)), expected, rtol=1e-5)
@@ -118,14 +119,14 @@ def test_a_model_gets_weights_of_its_own_on_each_device(build: Callable[[], kera
 
 def test_an_unbuilt_model_is_built() -> None:
     """A model that was never called is measured all the same."""
-    assert homes(prepared(Subclassed((5,)), devices="cpu:1")) == [{"CPU:1"}]
+    assert devices_of(prepared(Subclassed((5,)), devices="cpu:1")) == [{"CPU:1"}]
 
 
 def test_without_devices_a_model_stays_where_it_is() -> None:
     """No copies; the replicas read the model's own weights."""
     found = prepared(sequential(), replicas=2)
 
-    assert homes(found) == [set(), set()]
+    assert devices_of(found) == [set(), set()]
     assert " on " not in found.description
 
 
@@ -142,9 +143,7 @@ def test_state_is_kept_from_call_to_call() -> None:
             return inputs * 0 + self.calls
 
     layer = Counting()
-    (replica,) = prepared(
-        keras.Sequential([keras.Input((4,)), layer]), devices="cpu:1", allowed_batch_sizes=(16,)
-    ).replicas
+    (replica,) = prepared(keras.Sequential([keras.Input((4,)), layer]), devices="cpu:1").replicas
 
     first, second = (float(np.asarray(replica.infer(BATCH))[0, 0]) for _ in range(2))
     assert second == first + 1
@@ -227,7 +226,7 @@ def test_both_devices_in_one_load() -> None:
     model = sequential()
     labels = np.asarray(model(BATCH, training=False)).argmax(axis=1)
     serving = Serving(4, devices="cpu", replicas=2)
-    options = Options(scenario=ClosedLoop(32), serving=serving, duration=0.4)
+    options = Options(scenario=ClosedLoop(32), serving=serving, duration=0.2)
     bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
 
     found = measure(model, as_data((BATCH, labels)), plan([options]), bench, test="t", name="")
