@@ -33,8 +33,8 @@ BATCH = np.random.default_rng(0).random((16, 4)).astype(np.float32)
 
 def prepared(target: object, **serving: Any) -> Prepared:  # noqa: ANN401 - any field
     """Prepared for batches of 16."""
-    given = Serving(16, **{"allowed_batch_sizes": (16,), **serving})
-    the_plan = placed(target, plan([Options(serving=given)]))
+    serving_ = Serving(16, **{"allowed_batch_sizes": (16,), **serving})
+    the_plan = placed(target, plan([Options(serving=serving_)]))
     return prepare(target, BATCH, the_plan, MonotonicClock())
 
 
@@ -107,13 +107,13 @@ def test_a_model_gets_weights_of_its_own_on_each_device(build: Callable[[], kera
     for weight in model.weights:
         weight.assign(random.random(weight.shape).astype(np.float32) + 0.1)
 
-    found = prepared(model, devices="all", replicas=2)
+    target = prepared(model, devices="all", replicas=2)
 
-    assert sorted(map(sorted, devices_of(found))) == [["CPU:0"], ["CPU:0"], ["CPU:1"], ["CPU:1"]]
+    assert sorted(map(sorted, devices_of(target))) == [["CPU:0"], ["CPU:0"], ["CPU:1"], ["CPU:1"]]
     own = {id(getattr(variable, "value", variable)) for variable in model.variables}
-    assert not own & {id(weight) for replica in found.replicas for weight in replica.weights}  # type: ignore[attr-defined]
+    assert not own & {id(weight) for replica in target.replicas for weight in replica.weights}  # type: ignore[attr-defined]
     expected = prepared(model).replicas[0].infer(BATCH)
-    for replica in found.replicas:
+    for replica in target.replicas:
         np.testing.assert_allclose(np.asarray(replica.infer(BATCH)), expected, rtol=1e-5)
 
 
@@ -124,10 +124,10 @@ def test_an_unbuilt_model_is_built() -> None:
 
 def test_without_devices_a_model_stays_where_it_is() -> None:
     """No copies; the replicas read the model's own weights."""
-    found = prepared(sequential(), replicas=2)
+    target = prepared(sequential(), replicas=2)
 
-    assert devices_of(found) == [set(), set()]
-    assert " on " not in found.description
+    assert devices_of(target) == [set(), set()]
+    assert " on " not in target.description
 
 
 def test_state_is_kept_from_call_to_call() -> None:
@@ -185,15 +185,15 @@ def test_a_function_without_variables_goes_anywhere() -> None:
     def double(batch: Any) -> Any:  # noqa: ANN401 - a tensor
         return batch * 2
 
-    found = prepared(double, devices="cpu:0,cpu:1")
+    target = prepared(double, devices="cpu:0,cpu:1")
 
-    for replica in found.replicas:
+    for replica in target.replicas:
         np.testing.assert_array_equal(np.asarray(replica.infer(BATCH)), BATCH * 2)
     for name in ("cpu:0", "cpu:1"):
         with tf.device(name):
             seen.add(double(tf.constant(BATCH)).device.rpartition("/device:")[2])
     assert seen == {"CPU:0", "CPU:1"}
-    assert found.description.startswith("tf.function double on cpu:0, cpu:1, batches")
+    assert target.description.startswith("tf.function double on cpu:0, cpu:1, batches")
 
 
 def test_a_function_that_chooses_its_device() -> None:
@@ -227,14 +227,18 @@ def test_both_devices_in_one_load() -> None:
     labels = np.asarray(model(BATCH, training=False)).argmax(axis=1)
     serving = Serving(4, devices="cpu", replicas=2)
     options = Options(scenario=ClosedLoop(32), serving=serving, duration=0.2)
-    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
+    instruments = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
 
-    found = measure(model, as_data((BATCH, labels)), plan([options]), bench, test="t", name="")
+    measurement = measure(
+        model, as_data((BATCH, labels)), plan([options]), instruments, test="t", name=""
+    )
 
-    assert found.errors == ()
-    assert found.accuracy == 1.0
-    assert " on cpu:0, cpu:1, " in found.target
-    assert found.serving == ("Serving(max_batch_size=4, replicas=2, devices=('cpu:0', 'cpu:1'))")
+    assert measurement.errors == ()
+    assert measurement.accuracy == 1.0
+    assert " on cpu:0, cpu:1, " in measurement.target
+    assert measurement.serving == (
+        "Serving(max_batch_size=4, replicas=2, devices=('cpu:0', 'cpu:1'))"
+    )
 
 
 def test_the_devices_that_are_here() -> None:

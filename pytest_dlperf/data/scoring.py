@@ -101,15 +101,7 @@ def _file_of(function: ScoreFunction) -> str:
 def user_scores(
     outputs: NDArray[Any], labels: NDArray[Any], names: Iterable[str]
 ) -> dict[str, NDArray[np.float64]]:
-    """The scores of users' metrics.
-
-    Args:
-        outputs: finite answers, shape `(n, ...)`.
-        labels: of the same rows, shape `(n, ...)`.
-        names: of the metrics.
-
-    Returns:
-        By name, a score of each row, shape `(n,)`.
+    """The scores of each row by users' metrics, shape `(n,)`, for finite outputs `(n, ...)`.
 
     Raises:
         UsageError: for a metric that is not defined in this process, whose function raises, or
@@ -215,13 +207,9 @@ class Scorer:
 
 
 def scorer_for(outputs: NDArray[Any], labels: NDArray[Any]) -> Scorer:
-    """The scorer that fits labels and a sample of the outputs.
+    """The scorer that fits labels and a sample of the outputs, both `(n, ...)`.
 
     Scores count as probabilities when they are within 0 and 1 and, for classes, sum to 1.
-
-    Args:
-        outputs: answers to some rows, shape `(n, ...)`.
-        labels: all labels, one a row.
 
     Raises:
         DataError: if labels and outputs do not fit together.

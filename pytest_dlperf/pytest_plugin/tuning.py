@@ -77,10 +77,8 @@ def known_knobs(config: pytest.Config) -> Mapping[str, Knob]:
 def study_of(item: pytest.Item, plan: Plan, seconds: float | None) -> TuningPlan | None:
     """The plan of a test's `dlperf_sweep` marker; None without one.
 
-    Args:
-        item: the test.
-        plan: of its dlperf markers, whose budgets are constraints too, and the options.
-        seconds: duration of a measurement by these; None if they set none.
+    The budgets of its dlperf markers, in `plan`, are constraints too; `seconds` is None if they set
+    no duration.
 
     Raises:
         UsageError: for a wrong marker.

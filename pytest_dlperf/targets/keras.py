@@ -114,13 +114,8 @@ def compile_target(
 ) -> CompiledTarget:
     """Trace a model or function once, with a free batch axis.
 
-    Args:
-        target: a Keras model or a `tf.function`.
-        sample: rows like those to come, as many as the largest batch has.
-        plan: batch sizes, and the timeout of all trial calls together.
-        clock: times the trial calls.
-        device: such as `cpu:0`; a model's weights are copied there. None leaves the placement to
-            TensorFlow.
+    A model's weights are copied to the device, such as `cpu:0`; None leaves the placement to
+    TensorFlow. `sample` has as many rows as the largest batch.
 
     Raises:
         UsageError: if it has several outputs, or variables on another device.
@@ -236,8 +231,7 @@ def readable(outputs: object) -> object:
     import tensorflow as tf
 
     if isinstance(outputs, tf.Tensor) and outputs.dtype == tf.bfloat16:
-        single: object = tf.cast(outputs, tf.float32)
-        return single
+        return tf.cast(outputs, tf.float32)
     return outputs
 
 

@@ -111,13 +111,10 @@ def copied(
     clone: Callable[[Layer], Layer],
     weights: Mapping[int, list[NDArray[Any]]],
 ) -> Model:
-    """A copy of a model, compiled like it, that shares no layer or weight with it.
+    """A copy of a built model, compiled like it, that shares no layer or weight with it.
 
-    Args:
-        model: a built Keras model.
-        sample: at least one row that it takes.
-        clone: makes each layer of the copy.
-        weights: initial weights by the `id` of the original layer; all others are copied.
+    `clone` makes each layer of the copy. Its weights are those of `weights`, by the `id` of the
+    original layer, or else copied. `sample` is at least one row that the model takes.
 
     Raises:
         UsageError: if a layer has no `get_config()`.
@@ -151,7 +148,7 @@ def _cloned(model: Layer, clone: Callable[[Layer], Layer]) -> Layer:
     )
 
 
-def compiled_alike(copy: Layer, model: Layer) -> Model:
+def compiled_alike(copy: Model, model: Model) -> Model:
     """Compile a built copy as its model is compiled, with a fresh optimizer."""
     if model.compiled:
         # The objects themselves: Keras' get_compile_config() cannot serialise a user's own loss.
@@ -161,8 +158,7 @@ def compiled_alike(copy: Layer, model: Layer) -> Model:
         copy.compile(**config)
         # Loading a model that was saved without these warns that they are missing.
         copy.optimizer.build(copy.trainable_variables)
-    made: Model = copy
-    return made
+    return copy
 
 
 def answers(model: Model, inputs: NDArray[Any]) -> NDArray[Any]:

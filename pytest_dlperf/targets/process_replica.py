@@ -41,17 +41,9 @@ class IsolatedTarget:
 def isolate(
     target: object, sample: NDArray[Any], plan: Plan, threads: int, clock: Clock
 ) -> tuple[tuple[IsolatedTarget, ...], str]:
-    """A process for each replica of a model or function.
+    """A process for each replica of a model or function, with this many intra-op threads.
 
-    Args:
-        target: a Keras model or a `tf.function`.
-        sample: rows like those to come, as many as the largest batch has.
-        plan: replicas, batch sizes and the timeout of trial calls.
-        threads: that TensorFlow uses for one operation (intra-op).
-        clock: times the trial calls.
-
-    Returns:
-        The replicas, and their description.
+    `sample` has as many rows as the largest batch. Returns the replicas, and their description.
 
     Raises:
         UsageError: if it has several outputs.

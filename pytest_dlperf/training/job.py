@@ -91,16 +91,7 @@ def training_job(  # noqa: PLR0913, PLR0917 - as the user gives them
     seeds: object,
     devices: tuple[str, ...],
 ) -> TrainingJob:
-    """Check a user's arguments.
-
-    Args:
-        build: a callable without arguments.
-        data: `(inputs, labels)`, an object with `.inputs` and `.labels`, or one with `.train` and
-            `.test`, each of them one of the former.
-        test: `(inputs, labels)` or an object with both; None takes `data.test` if there is one.
-        recipe: None keeps the compiled model's settings.
-        seeds: number of trainings.
-        devices: returned by `placed_by`.
+    """Check a user's arguments; `data` may have `.train` and `.test`, where `test` is None.
 
     Raises:
         UsageError: for a wrong builder, recipe or number of seeds.

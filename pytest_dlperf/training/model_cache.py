@@ -72,16 +72,10 @@ def cache_key(**parts: object) -> str:
 def cached(
     folder: Path, key: str, build: Callable[[], Trained], warn: Callable[[str], None]
 ) -> Trained:
-    """The trained model of a key, from the cache if possible, else built and kept.
+    """The trained model of a key, from the cache in `folder` if possible, else built and kept.
 
     A damaged entry is built anew, and an entry that cannot be written is not kept; `warn` gets a
     sentence about either.
-
-    Args:
-        folder: the cache; made if missing.
-        key: returned by `cache_key`.
-        build: trains the model.
-        warn: takes one sentence.
     """
     entry = folder / key
     if entry.is_dir():

@@ -21,29 +21,13 @@ if TYPE_CHECKING:
 
 BUILT_IN: Final[Mapping[str, Callable[..., Knob]]] = MappingProxyType(
     {
-        maker.__name__: maker
-        for maker in (
-            built_in.cleaning,
-            built_in.normalisation,
-            built_in.normalisation_in_graph,
-            built_in.augmentation,
-            built_in.units,
-            built_in.layers,
-            built_in.activation,
-            built_in.distillation,
-            built_in.pruning,
-            built_in.quantisation,
-            built_in.optimizer,
-            built_in.learning_rate,
-            built_in.batch_size,
-            built_in.epochs,
-            built_in.precision,
-            built_in.steps_per_execution,
-            built_in.max_batch_size,
-            built_in.batch_timeout,
-            built_in.replicas,
-            built_in.intra_op_threads,
-            built_in.runtime,
+        name: getattr(built_in, name)
+        for name in (
+            *("cleaning", "normalisation", "normalisation_in_graph", "augmentation"),
+            *("units", "layers", "activation", "distillation", "pruning", "quantisation"),
+            *("optimizer", "learning_rate", "batch_size", "epochs", "precision"),
+            *("steps_per_execution", "max_batch_size", "batch_timeout", "replicas"),
+            *("intra_op_threads", "runtime"),
         )
     }
 )
@@ -200,13 +184,7 @@ def suitable(
     parameters: Parameters,
     base: Setup,
 ) -> tuple[Knob, ...]:
-    """The knobs of a study, each with the value without tuning first.
-
-    Args:
-        requested: knobs of the marker or the call; None tries the usual ones that suit.
-        known: of `catalogue`.
-        parameters: of the function that builds the model.
-        base: the setup without tuning.
+    """The requested knobs, or else the usual ones that suit; each has the value of `base` first.
 
     Raises:
         UsageError: if a requested knob does not suit, or has only one value.

@@ -52,14 +52,6 @@ def compared(  # noqa: PLR0913 - a configuration, its study, and what a duel tak
     Measures for at most the plan's `budget_time`: half of it on the first pair, half on fresh
     ones. Starting those takes extra time.
 
-    Args:
-        configuration: a candidate.
-        study: its study.
-        make: makes the model of a setup.
-        instruments: clock, meters and progress display.
-        rates: error rates of each claim.
-        rng: draws the order of each block.
-
     Returns:
         The finalist; and its record for reports, None if the comparison failed.
     """
@@ -100,13 +92,6 @@ def measure_default(
     reason: str,
 ) -> Record:
     """Measure the setup without tuning, and judge it by the absolute constraints.
-
-    Args:
-        study: its study.
-        make: makes the model of a setup.
-        instruments: clock, meters and progress display.
-        environment: the software of this process.
-        reason: why this setup is recommended.
 
     Raises:
         UsageError, DataError, TargetError: if it cannot be measured.

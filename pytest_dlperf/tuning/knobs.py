@@ -21,7 +21,7 @@ from pytest_dlperf.units import parse_duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_dlperf.tuning.configuration import Setup
+    from pytest_dlperf.tuning.configuration import Setup, Stage
 
 T = TypeVar("T")
 Pruning: TypeAlias = MagnitudePruning | NeuronPruning
@@ -206,13 +206,8 @@ def max_batch_size(*values: object) -> Knob:
 
 def batch_timeout(*values: object) -> Knob:
     """The longest wait for a batch to fill: seconds, or text such as `2ms`."""
-
-    def apply(setup: Setup, value: object) -> Setup:
-        serving = dataclasses.replace(setup.serving, batch_timeout=_seconds(value))
-        return dataclasses.replace(setup, serving=serving)
-
-    given = tuple(map(_seconds, values)) or (0.0, 0.001, 0.005)
-    return Knob("batch_timeout", given, "serving", apply, lambda setup: setup.serving.batch_timeout)
+    knob = _serving("batch_timeout", tuple(map(_seconds, values)) or (0.0, 0.001, 0.005))
+    return dataclasses.replace(knob, apply=lambda setup, value: knob.apply(setup, _seconds(value)))
 
 
 def replicas(*values: object) -> Knob:
@@ -236,19 +231,21 @@ def runtime(*values: object) -> Knob:
 
 
 def _recipe(name: str, values: tuple[object, ...]) -> Knob:
-    def apply(setup: Setup, value: object) -> Setup:
-        recipe = dataclasses.replace(setup.recipe, **{name: value})  # type: ignore[arg-type]  # checked there
-        return dataclasses.replace(setup, recipe=recipe)
-
-    return Knob(name, values, "training", apply, lambda setup: getattr(setup.recipe, name))
+    return _field("recipe", "training", name, values)
 
 
 def _serving(name: str, values: tuple[object, ...]) -> Knob:
-    def apply(setup: Setup, value: object) -> Setup:
-        serving = dataclasses.replace(setup.serving, **{name: value})  # type: ignore[arg-type]  # checked there
-        return dataclasses.replace(setup, serving=serving)
+    return _field("serving", "serving", name, values)
 
-    return Knob(name, values, "serving", apply, lambda setup: getattr(setup.serving, name))
+
+def _field(part: str, stage: Stage, name: str, values: tuple[object, ...]) -> Knob:
+    """A knob that sets a field of a part of the setup, which checks the value."""
+
+    def apply(setup: Setup, value: object) -> Setup:
+        changed = dataclasses.replace(getattr(setup, part), **{name: value})
+        return dataclasses.replace(setup, **{part: changed})
+
+    return Knob(name, values, stage, apply, lambda setup: getattr(getattr(setup, part), name))
 
 
 def _seconds(value: object) -> float:

@@ -64,15 +64,8 @@ class Pipeline:
     """Makes models of setups; each is trained once, however it is served.
 
     The key of a trained model is all that it depends on: the setup without its serving, the rows,
-    the architecture, the source of the build function, the seed, TensorFlow and Keras.
-
-    Args:
-        build: the user's function; takes a setup's arguments by keyword, returns a compiled model.
-        split: the rows before any preparation.
-        seed: of weights, of the order of rows, and of random layers.
-        folder: cache of trained models between runs; None keeps them in memory only.
-        instruments: clock, meters and progress display.
-        warn: called with one sentence if the cache is unusable.
+    the architecture, the source of the build function, the seed, TensorFlow and Keras. `folder`
+    keeps them between runs; with None they are kept in memory only. `warn` takes one sentence.
     """
 
     def __init__(  # noqa: PLR0913 - what a training takes

@@ -82,12 +82,7 @@ class Overrides:
 def tuning_plan(
     args: Iterable[object], kwargs: Mapping[str, object], known: Mapping[str, Knob]
 ) -> TuningPlan:
-    """Parse the arguments of one `@pytest.mark.dlperf_sweep(...)`.
-
-    Args:
-        args: an objective and budgets.
-        kwargs: all other arguments.
-        known: all knobs that have a name here.
+    """Parse an objective, budgets and options: the arguments of one `dlperf_sweep` marker.
 
     Raises:
         BudgetSyntaxError: for an objective or a budget that cannot be read.
@@ -128,14 +123,10 @@ def check_measured(goal: Goal) -> None:
 
 
 def checked_knobs(knobs: object, known: Mapping[str, Knob]) -> tuple[Knob, ...] | None:
-    """The knobs of a marker or a call; None if it gives none.
-
-    Args:
-        knobs: several knobs, names of them, or texts such as `units=512,64`.
-        known: all knobs that have a name here.
+    """The knobs of a marker or a call: knobs, names, or texts such as `units=512,64`; None if none.
 
     Raises:
-        UsageError: for anything else, an unknown name, or two of one name.
+        UsageError: for anything else, a name that is not `known`, or two of one name.
     """
     if knobs is None:
         return None

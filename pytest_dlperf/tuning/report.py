@@ -53,10 +53,11 @@ def table_lines(tuned: Tuned) -> Iterator[str]:
     yield ""
     shown, on_front = shown_trials(tuned), front_numbers(tuned)
     names = columns_of(tuned)
-    yield _row("", headings(names), names)
+    yield _row("", [HEADINGS.get(name, name) for name in names], names)
     for number, trial in shown:
         yield _row(mark(tuned, number, trial, on_front), cells(trial, names), names)
-        differences = f"{words_of(tuned, trial.configuration)}{_role(tuned, trial.configuration)}"
+        role = "  <- recommended" if trial.configuration == tuned.recommended else ""
+        differences = f"{words_of(tuned, trial.configuration)}{role}"
         yield from filled(differences, " " * (_NUMBER + 1))
     yield ""
     for line in legend(tuned, len(shown)):
@@ -127,11 +128,6 @@ def columns_of(tuned: Tuned) -> tuple[str, ...]:
     return in_order(kept)
 
 
-def headings(names: Sequence[str]) -> list[str]:
-    """The columns' headings of metrics."""
-    return [HEADINGS.get(name, name) for name in names]
-
-
 def cells(trial: TrialResult, names: Sequence[str]) -> list[str]:
     """Metrics with intervals; a dash for unknown ones."""
     return [
@@ -159,10 +155,6 @@ def words_of(tuned: Tuned, configuration: Configuration) -> str:
     if not changed:
         return "without tuning"
     return ", ".join(f"{name}={value}" for name, value in changed.items())
-
-
-def _role(tuned: Tuned, configuration: Configuration) -> str:
-    return "  <- recommended" if configuration == tuned.recommended else ""
 
 
 def legend(tuned: Tuned, shown: int) -> Iterator[str]:

@@ -79,18 +79,8 @@ class Tuner:
     ) -> tuple[Tuned, Record]:
         """Try configurations, judge the best against the setup without tuning, recommend one.
 
-        Args:
-            build: the user's function; returns a compiled model.
-            data: the rows, as the user gave them.
-            tuning_plan: of the test's `dlperf_sweep` marker; None without one.
-            plan: of its `dlperf` marker and the options.
-            test: pytest's node id.
-            name: distinguishes several studies of one test.
-            setup: the setup without tuning; None takes the defaults.
-            knobs: replace the marker's; None keeps these.
-
-        Returns:
-            The study, and the record of the recommended setup for reports.
+        The arguments are those of `dlperf.tune`, and the plans of the test's markers. Returns the
+        study, and the record of the recommended setup for reports.
 
         Raises:
             UsageError: for a wrong argument.
@@ -140,7 +130,7 @@ class Tuner:
             instruments=instruments,
             warn=_warn,
         )
-        explored = explore(
+        explored, resumed = explore(
             study,
             _search(tuning_plan, study.knobs, trials),
             trials,
@@ -161,13 +151,13 @@ class Tuner:
             goal=study.goal,
             knobs=study.knobs,
             base=study.base,
-            trials=explored.trials,
+            trials=explored,
             finalists=[finalist for finalist, _ in judged],
             scenario=str(study.plan.scenario),
             search=f"{tuning_plan.search}, seed {tuning_plan.seed}",
             seconds=(instruments.clock.now_ns() - start_ns) * 1e-9,
-            resumed=explored.resumed,
-            notes=_notes(explored.resumed, quick=quick),
+            resumed=resumed,
+            notes=_notes(resumed, quick=quick),
         )
         if quick:
             tuned = replace(tuned, reason="a smoke run compares nothing")

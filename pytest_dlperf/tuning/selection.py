@@ -30,11 +30,6 @@ def finalists_of(
     the comparison uses the same rows, so it cannot resolve an open accuracy. Within such a tier
     the objective counts; a configuration that another of its tier or an earlier one dominates
     in the metrics of the goal is left out.
-
-    Args:
-        trials: the first is the setup without tuning.
-        goal: objective and constraints.
-        count: the most to choose.
     """
     base = trials[0].measured
     if base is None:

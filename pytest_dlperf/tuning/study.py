@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.errors import TargetError
@@ -31,17 +31,6 @@ _MINUTE: Final = 60.0
 _LONGEST_LABEL: Final = 40  # characters: half a line
 
 
-@dataclass(frozen=True, slots=True)
-class Explored:
-    """All trials of a study in their order, and how many were taken over from an earlier run.
-
-    The first trial is the setup without tuning.
-    """
-
-    trials: tuple[TrialResult, ...]
-    resumed: int
-
-
 def explore(  # noqa: PLR0913 - a study, its search, and what trials take
     study: Study,
     search: Search,
@@ -50,18 +39,11 @@ def explore(  # noqa: PLR0913 - a study, its search, and what trials take
     make: ModelFactory,
     instruments: Instruments,
     journal: Journal | None,
-) -> Explored:
+) -> tuple[tuple[TrialResult, ...], int]:
     """Try configurations until the search has no further one.
 
     Each trial is written to the journal before the next one begins; those of the journal count.
-
-    Args:
-        study: to be explored.
-        search: chooses the configurations.
-        trials: the most to make.
-        make: makes the model of a setup.
-        instruments: clock, meters and progress display.
-        journal: of the study; None keeps nothing.
+    Returns all trials, the setup without tuning first, and how many of them are the journal's.
 
     Raises:
         TargetError: if the setup without tuning cannot be measured.
@@ -84,11 +66,11 @@ def explore(  # noqa: PLR0913 - a study, its search, and what trials take
             journal.add(trial_to_json(result))
     # Two concurrent runs may have written theirs in any order.
     ordered = sorted(history, key=lambda trial: trial.configuration != default)
-    return Explored(tuple(ordered), resumed)
+    return tuple(ordered), resumed
 
 
 def judge_finalists(  # noqa: PLR0913 - a study, its trials, and what comparisons take
-    explored: Explored,
+    trials: Sequence[TrialResult],
     study: Study,
     count: int,
     *,
@@ -100,7 +82,7 @@ def judge_finalists(  # noqa: PLR0913 - a study, its trials, and what comparison
 
     Returns what `compared` returns for each finalist; `rng` makes a generator for each comparison.
     """
-    chosen = finalists_of(explored.trials, study.goal, count)
+    chosen = finalists_of(trials, study.goal, count)
     progress = StudyProgress(instruments.progress)
     instruments = replace(instruments, progress=progress)
     rates = rates_for(study, len(chosen))

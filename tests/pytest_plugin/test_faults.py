@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from servers import Asked, Reply, free_port, http, serve
+from servers import ReceivedRequest, Reply, free_port, http, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ def test_a_model_server_that_is_overloaded_at_times(
 ) -> None:
     """Errors of a server are counted by what it said, and are no Python exceptions to a reader."""
 
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: ReceivedRequest) -> Reply:
         clock.now += 500_000
         if asked.number % 100 == 99:
             return http({"error": "no worker is free"}, "503 Service Unavailable")

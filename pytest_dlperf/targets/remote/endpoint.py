@@ -38,13 +38,9 @@ class Endpoint:
 
 
 def read_url(url: object, what: str, ports: Mapping[str, int | None], example: str) -> Endpoint:
-    """Parse and check a URL.
+    """Parse and check a user's URL.
 
-    Args:
-        url: from the user.
-        what: whose URL it is, for messages.
-        ports: the default port of each allowed scheme; None if it has none.
-        example: a valid URL, for messages.
+    `what` names its owner in messages; `ports` has the default port of each allowed scheme.
 
     Raises:
         UsageError: naming the part that cannot be understood or would be ignored.

@@ -36,18 +36,10 @@ def with_step(  # noqa: PLR0913 - a model, a step, and what training takes
     clock: Clock,
     seed: int,
 ) -> Model:
-    """A copy of a model after a post-training step; the model itself does not change.
+    """A copy of a trained model after a post-training step, compiled as it is.
 
-    Further training follows the recipe, with a fresh optimizer and schedule.
-
-    Args:
-        model: a trained Keras model.
-        step: the step.
-        build: builds another compiled model, with these arguments over the model's own.
-        train: training rows, as the model takes them.
-        recipe: how the model was trained.
-        clock: times the training.
-        seed: of the order of the rows and of random layers.
+    Further training follows the recipe, with a fresh optimizer and schedule. `build` makes another
+    compiled model, with these arguments over the model's own.
 
     Raises:
         UsageError: if the step does not apply to the model.

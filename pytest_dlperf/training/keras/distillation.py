@@ -89,16 +89,9 @@ def distilled(  # noqa: PLR0913 - two models, and what training takes
     clock: Clock,
     seed: int,
 ) -> Model:
-    """Train a smaller model on labels and on the trained one's answers to the same rows.
+    """Train a compiled student on labels and on the teacher's answers to the same rows.
 
-    Args:
-        teacher: trained.
-        student: compiled, not trained; it is trained in place and keeps its compile settings.
-        distillation: weight of the labels, and temperature.
-        train: training rows.
-        recipe: how the student is trained.
-        clock: times the training.
-        seed: of the order of the rows and of random layers.
+    It is trained in place and keeps its compile settings.
 
     Raises:
         UsageError: if the two are no classifiers, or have different classes.

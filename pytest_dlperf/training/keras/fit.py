@@ -106,16 +106,9 @@ def fit(  # noqa: PLR0913, PLR0917 - a training has this many parts
     on_epoch_end: Callable[[Epoch], None],
     seed: int,
 ) -> TrainingRun:
-    """Fit a compiled model in place, and time its steps.
+    """Fit a compiled model in place, from a seed, and time its steps.
 
-    Args:
-        model: compiled; its optimizer is used as it is.
-        train: training rows.
-        test: rows that are evaluated after each epoch with the clock stopped; may be None.
-        recipe: epochs and batch size.
-        clock: times the steps.
-        on_epoch_end: takes each epoch when it ends.
-        seed: of the order of the rows and of random layers.
+    The test rows, if any, are evaluated after each epoch with the clock stopped.
 
     Raises:
         TrainingError: as soon as the loss or an answer is not finite.
@@ -177,36 +170,29 @@ def _refuse_limits() -> None:
             )
 
 
-def optimizer_for(recipe: Recipe, present: Any) -> object | None:  # noqa: ANN401 - Keras has no types
+def optimizer_for(recipe: Recipe, present: Any) -> object:  # noqa: ANN401 - Keras has no types
     """The optimizer of a recipe; None if it keeps the present one."""
-    import keras
+    from keras import optimizers
 
-    rate: dict[str, object] = {}
-    if isinstance(recipe.learning_rate, Schedule):
-        rate["learning_rate"] = schedule_for(recipe.learning_rate)
-    elif recipe.learning_rate is not None:
-        rate["learning_rate"] = float(recipe.learning_rate)
-    momentum = {"momentum": recipe.momentum} if recipe.momentum is not None else {}
-    decay = {"weight_decay": recipe.weight_decay} if recipe.weight_decay is not None else {}
-    match recipe.optimizer:
-        case None if not rate:
-            return None
-        case None:
-            # For mixed_float16, Keras has wrapped it in a LossScaleOptimizer, and will again.
-            inner = getattr(present, "inner_optimizer", present)
-            again: object = type(inner).from_config({**inner.get_config(), **rate})
-            return again
-        case "gradient_descent":  # `fit` gives it all rows in one step
-            made: object = keras.optimizers.SGD(**rate)
-        case "sgd":
-            made = keras.optimizers.SGD(**rate, **momentum)
-        case "rmsprop":
-            made = keras.optimizers.RMSprop(**rate, **momentum)
-        case "adam":
-            made = keras.optimizers.Adam(**rate)
-        case "adamw":
-            made = keras.optimizers.AdamW(**rate, **decay)
-    return made
+    rate = recipe.learning_rate
+    settings = {
+        "learning_rate": schedule_for(rate) if isinstance(rate, Schedule) else rate and float(rate),
+        "momentum": recipe.momentum,
+        "weight_decay": recipe.weight_decay,
+    }
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if recipe.optimizer is None:
+        # For mixed_float16, Keras has wrapped it in a LossScaleOptimizer, and will again.
+        inner = getattr(present, "inner_optimizer", present)
+        return type(inner).from_config({**inner.get_config(), **settings}) if settings else None
+    kinds = {
+        "gradient_descent": optimizers.SGD,  # `fit` gives it all rows in one step
+        "sgd": optimizers.SGD,
+        "rmsprop": optimizers.RMSprop,
+        "adam": optimizers.Adam,
+        "adamw": optimizers.AdamW,
+    }
+    return kinds[recipe.optimizer](**settings)
 
 
 def schedule_for(schedule: Schedule) -> object:
@@ -219,17 +205,15 @@ def schedule_for(schedule: Schedule) -> object:
 
     match schedule:
         case ExponentialDecay(initial, factor, steps):
-            made: object = schedules.ExponentialDecay(initial, steps, factor)
+            return schedules.ExponentialDecay(initial, steps, factor)
         case CosineDecay(initial, steps, 0):
-            made = schedules.CosineDecay(initial, steps)
+            return schedules.CosineDecay(initial, steps)
         case CosineDecay(initial, steps, warm_up):
-            made = schedules.CosineDecay(0.0, steps, warmup_target=initial, warmup_steps=warm_up)
+            return schedules.CosineDecay(0.0, steps, warmup_target=initial, warmup_steps=warm_up)
         case PiecewiseConstant(steps, rates):
-            made = schedules.PiecewiseConstantDecay(list(steps), list(rates))
-        case _:
-            raise UsageError(
-                f"Recipe(learning_rate={schedule!r:.80}): no schedule that Keras has",
-                "use ExponentialDecay, CosineDecay or PiecewiseConstant, or compile the model in "
-                "build() with a schedule of Keras' own",
-            )
-    return made
+            return schedules.PiecewiseConstantDecay(list(steps), list(rates))
+    raise UsageError(
+        f"Recipe(learning_rate={schedule!r:.80}): no schedule that Keras has",
+        "use ExponentialDecay, CosineDecay or PiecewiseConstant, or compile the model in build() "
+        "with a schedule of Keras' own",
+    )

@@ -33,11 +33,7 @@ def with_graph_layers(model: Model, graph_layers: Sequence[GraphLayer], train: E
     """A model that applies graph layers to its rows first, compiled like the given model.
 
     It shares layers and weights with the given model, and is that model if the layers do nothing.
-
-    Args:
-        model: a Keras model with one input.
-        graph_layers: in the order in which rows pass them.
-        train: training rows, before the first layer.
+    `train` are the training rows before the first layer.
 
     Raises:
         UsageError: if a layer does not fit the rows, the other layers or the model.
@@ -61,13 +57,17 @@ def with_graph_layers(model: Model, graph_layers: Sequence[GraphLayer], train: E
     front = keras.Model(inputs, outputs, name=_free_name("front", model))
     if type(inner) is keras.Sequential:
         # It stays a Sequential model with its layers side by side, which pruning and export expect.
-        whole = keras.Sequential([inputs, front, *inner.layers], name=model.name)
+        whole: Model = keras.Sequential([inputs, front, *inner.layers], name=model.name)
     else:
         if type(inner) is type(front):
             # Not compiled: Keras would save the inner optimizer too, and miss it on loading.
             inner = keras.Model(inner.input, inner.output, name=model.name)
         whole = keras.Model(inputs, inner(front(inputs)), name=f"{model.name}_behind_fronts")
-    return _compiled_alike(whole, model)
+    if model.compiled:
+        # The objects themselves: Keras' get_compile_config() cannot serialise a user's own loss.
+        # The optimizer too, as graph layers have no weights.
+        whole.compile(**model._compile_config.config)  # noqa: SLF001
+    return whole
 
 
 def _keras_layers(
@@ -210,12 +210,3 @@ def _free_name(name: str, model: Model) -> str:
     taken = {layer.name for layer in model.layers}
     names = (name, *(f"{name}_{number}" for number in range(2, len(taken) + 2)))
     return next(free for free in names if free not in taken)
-
-
-def _compiled_alike(whole: Any, model: Model) -> Model:  # noqa: ANN401 - Keras has no types
-    if model.compiled:
-        # The objects themselves: Keras' get_compile_config() cannot serialise a user's own loss.
-        # The optimizer too, as graph layers have no weights.
-        whole.compile(**model._compile_config.config)  # noqa: SLF001
-    made: Model = whole
-    return made
