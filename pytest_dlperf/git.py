@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.report.hints import COMPARE_WITH_BRANCH, COMPARE_WITH_FILES
 from pytest_dlperf.results.baseline import Revision
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def ancestry(root: Path, variables: Mapping[str, str]) -> Ancestry:
     if not head:
         raise UsageError(
             f"git finds no commit in {root}, so there is no branch point",
-            "git status there says why; or compare with files: --dlperf-baseline=files",
+            f"git status there says why; or {COMPARE_WITH_FILES}",
         )
     shallow = git(root, "rev-parse", "--is-shallow-repository") == "true"
     ref = _target(root, variables) or _default(root, variables)
@@ -95,7 +96,7 @@ def ancestry(root: Path, variables: Mapping[str, str]) -> Ancestry:
     if not point:
         raise UsageError(
             f"HEAD ({head[:8]}) and {branch} have no commit in common",
-            "compare with what a branch measured: --dlperf-baseline=history:BRANCH",
+            COMPARE_WITH_BRANCH,
         )
     listed = git(root, "rev-list", "--first-parent", f"--max-count={MOST_COMMITS}", point).split()
     cut = shallow and len(listed) < MOST_COMMITS

@@ -1,4 +1,4 @@
-"""The rules of the house: who imports whom, who does I/O, where third parties are known."""
+"""The rules of the house: who imports whom, does I/O, knows third parties and the command line."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ LIGHT = {"numpy", "pytest", "_pytest"}
 
 ORDER = (
     *("errors", "_values", "units", "_processes", "clock", "_files", "metrics", "statistics"),
-    *("load", "results", "config", "git", "judge", "report", "history", "targets", "machine"),
+    *("load", "results", "config", "judge", "report", "git", "history", "targets", "machine"),
     *("data", "measure", "baselines", "duel", "doctor", "training", "tuning", "_command", "cli"),
     "pytest_plugin",
 )
@@ -74,6 +74,11 @@ DOES_IO = (
     *("load.request_queue", "measure.prepared"),
 )
 """How the names of the modules begin that may use them."""
+
+ADVICE = re.compile(r"--dlperf-|pytest-dlperf [a-z{]")
+"""An option or a command of ours; `pytest-dlperf (schema 3)` is only the program's name."""
+ADVISES = ("_command", "config.options", "errors", "pytest_plugin.", "report.")
+"""How the names of the modules begin that may give advice with one; each `cli` may too."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +193,33 @@ def impure(module: str, source: str) -> list[str]:
     ]
 
 
+def advice(module: str, source: str) -> list[str]:
+    """Texts, but no docstrings, in which a module that does not know the command line names it."""
+    if f"{module}.".startswith(ADVISES) or module.endswith("cli"):
+        return []
+    tree = ast.parse(source)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        f"{module}:{node.lineno}: {text}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in docstrings
+        if ADVICE.search(text := _text(node))
+    ]
+
+
+def _text(node: ast.expr) -> str:
+    """A literal's text; values in f-strings are `{}`."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=values):
+            return "".join(_text(value) for value in values)
+        case ast.FormattedValue():
+            return "{}"
+        case _:
+            return ""
+
+
 @pytest.mark.parametrize("module", SOURCES)
 def test_imports_go_one_way(module: str) -> None:
     """A package imports only packages that stand before it."""
@@ -243,6 +275,43 @@ def test_a_name_says_whether_a_module_does_io(module: str) -> None:
 def test_io_out_of_place_is_found(module: str, source: str) -> None:
     """Each kind of offence is seen."""
     assert impure(module, source)
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_options_are_named_where_the_command_line_is_known(module: str) -> None:
+    """Who renames an option, or looks for what users are advised to do, looks in few places."""
+    assert advice(module, SOURCES[module]) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("duel.virtualenvs", 'raise UsageError("no Python", "--dlperf-against-python= names one")'),
+        ("doctor.advice", 'hint = f"{seconds} s: --dlperf-pairs={pairs}"'),
+        ("baselines.files", 'def f():\n    return f"pytest-dlperf {command}"'),
+        ("baselines.unused", 'LISTED = "so that "  "pytest-dlperf " "baselines lists it"'),
+        ("history.cli_report", 'WHAT = "a file of --dlperf-json"'),
+    ],
+)
+def test_advice_out_of_place_is_found(module: str, source: str) -> None:
+    """Each kind of offence is seen."""
+    assert advice(module, source)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("config.plan", '"""Of `--dlperf-devices`."""\nMOST = 3\n"""Of --dlperf-devices."""'),
+        ("results.record", 'def f():\n    """The content of `--dlperf-json`."""'),
+        ("baselines.files", 'problem = f"written by pytest-dlperf (schema {schema})"'),
+        ("history.database", 'hint = "upgrade pytest-dlperf"  # not --dlperf-history'),
+        ("baselines.cli", 'hint = "record them: pytest --dlperf-update=new"'),
+        ("report.hints", 'PRUNE = "pytest-dlperf baselines prune"'),
+    ],
+)
+def test_no_advice_out_of_place(module: str, source: str) -> None:
+    """Docstrings, the program's name, and advice in its place are none."""
+    assert advice(module, source) == []
 
 
 @pytest.mark.parametrize("module", SOURCES)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.judge.judge import prediction_of
 from pytest_dlperf.metrics import metric_named
-from pytest_dlperf.report.baseline_advice import OF_FILES, BaselineAdvice, hold_gain, record_again
+from pytest_dlperf.report.hints import OF_FILES, BaselineAdvice, hold_gain, record_again
 from pytest_dlperf.results.baseline import MOST_SESSIONS
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.units import format_quantity

@@ -15,7 +15,7 @@ import numpy as np
 from pytest_dlperf.judge.conditions import ALIKE
 from pytest_dlperf.judge.losses import session_of, unpaired_loss
 from pytest_dlperf.metrics import metric_named
-from pytest_dlperf.report.baseline_advice import look_into_loss
+from pytest_dlperf.report.hints import look_into_loss
 from pytest_dlperf.statistics.estimate import NORMAL_REACH
 from pytest_dlperf.statistics.prediction import PRIOR_FREEDOM
 

@@ -21,8 +21,9 @@ from pytest_dlperf.baselines.files import (
     rename_baseline,
 )
 from pytest_dlperf.baselines.review import REVIEW, figure_lines
-from pytest_dlperf.baselines.unused import nearest_names, not_there, rename_command, with_new_names
+from pytest_dlperf.baselines.unused import nearest_names, not_there, with_new_names
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.report.hints import rename_command
 from pytest_dlperf.results.measurement import title_of
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _renamed(
     for unused in with_new_names({test: frozenset() for test in gone}, fresh):
         if unused.renamed:
             yield f"{unused.test} looks renamed; to keep its baselines:"
-            yield f"  {rename_command(unused)}"
+            yield f"  {rename_command(unused.test, unused.renamed)}"
 
 
 def _agreed(count: int) -> bool:

@@ -20,7 +20,7 @@ from pytest_dlperf.judge.error_rates import BETA
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.measure.evaluator import Evaluation
 from pytest_dlperf.metrics import metric_named
-from pytest_dlperf.report.baseline_advice import measure_in_turn
+from pytest_dlperf.report.hints import measure_in_turn
 from pytest_dlperf.results.baseline import accept
 from pytest_dlperf.results.record import Record
 from pytest_dlperf.results.verdict import Judgement, Verdict

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf._files import locked, write_atomically
 from pytest_dlperf.errors import BaselineError
+from pytest_dlperf.report.hints import RECORD_ANEW
 from pytest_dlperf.results.baseline import SCHEMA, Baseline, BaselineEntry
 from pytest_dlperf.results.environment import MachineClass
 
@@ -27,9 +28,7 @@ _LINE: Final = 140  # columns
 _READABLE: Final = 120  # characters of a test's name that its file name keeps
 _LARGEST: Final = 16 << 20  # bytes; a larger file is no baseline
 _LARGEST_SEARCHED: Final = 1 << 20  # bytes of a file that is read for a remark only
-_REPAIR: Final = (
-    "restore it from version control, or delete it and record anew (--dlperf-update=new)"
-)
+_REPAIR: Final = f"restore it from version control, or delete it and {RECORD_ANEW}"
 
 
 class BaselineFiles:

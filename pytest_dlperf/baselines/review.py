@@ -18,6 +18,7 @@ from pytest_dlperf.history.entries import MeasurementId, Query
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.metrics import in_order, metric_named
 from pytest_dlperf.report.budget_table import wrapped
+from pytest_dlperf.report.hints import REVIEW_COMMAND
 from pytest_dlperf.results.codec import ends_of
 from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
@@ -246,7 +247,7 @@ def _accept(proposal: Proposal, files: BaselineFiles) -> str:
     if (now.accepted.get(name) if now else None) != proposal.old:
         raise UsageError(
             f"the baseline of {test} is not what was shown any more",
-            "look again: pytest-dlperf baselines review",
+            f"look again: {REVIEW_COMMAND}",
         )
     files.save(test, name, proposal.accepted)
     return f"accepted: {files.path(test)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pytest_dlperf.report.baseline_advice import (
+from pytest_dlperf.report.hints import (
     OF_FILES,
     BaselineAdvice,
     advice_of_history,

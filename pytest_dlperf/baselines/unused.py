@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.report.budget_table import wrapped
+from pytest_dlperf.report.hints import PRUNE_COMMAND, rename_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-
-PRUNE_COMMAND: Final = "pytest-dlperf baselines prune"
 
 _ALIKE: Final = 0.6  # share of equal text from which two node ids look like one test
 _MOST_PAIRS: Final = 5000  # comparing them takes half a second
@@ -120,13 +118,6 @@ def _likeness(old: str, new: str) -> float:
     return difflib.SequenceMatcher(None, old, new, autojunk=False).ratio()
 
 
-def rename_command(unused: Unused) -> str:
-    """The command that gives a baseline to the test of the likely new name."""
-    return (
-        f"pytest-dlperf baselines rename {shlex.quote(unused.test)} {shlex.quote(unused.renamed)}"
-    )
-
-
 def unused_lines(unused: Sequence[Unused]) -> list[str]:
     """The unused baselines, those that look renamed first, and the commands that help.
 
@@ -140,7 +131,8 @@ def unused_lines(unused: Sequence[Unused]) -> list[str]:
     for baseline in ordered[:_NAMED]:
         lines.append(f"  {baseline.test}")
         if baseline.renamed:
-            lines += ["    looks renamed:", f"    {rename_command(baseline)}"]
+            command = rename_command(baseline.test, baseline.renamed)
+            lines += ["    looks renamed:", f"    {command}"]
     if len(unused) > _NAMED:
         lines.append(f"  and {len(unused) - _NAMED} more")
     return [*lines, *wrapped(f"{PRUNE_COMMAND} removes what is not needed any more")]

@@ -33,6 +33,8 @@ QUIET: Final = (
     ":pytest.PytestAssertRewriteWarning"
 )
 """A warning filter: that our modules are imported before pytest registers them does not matter."""
+PREFIX: Final = "--dlperf-"
+"""Of options on the command line."""
 MEASURES: Final = "dlperf"
 """The marker of a test that measures."""
 TUNES: Final = "dlperf_sweep"
@@ -254,6 +256,11 @@ DEFAULTS: Final = Options(
 def specs() -> dict[str, Spec]:
     """The table of options, by field name."""
     return {field.name: field.metadata["spec"] for field in dataclasses.fields(Options)}
+
+
+def option_string(name: str) -> str:
+    """An option on the command line, such as `--dlperf-update-in-ci`, by field name."""
+    return PREFIX + name.replace("_", "-")
 
 
 def overlay(layers: Iterable[Options]) -> Options:

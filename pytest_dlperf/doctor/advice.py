@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.doctor.detectable_loss import POWER, SECONDS, loss_by_pair_effects
 from pytest_dlperf.judge.error_rates import ALPHA
+from pytest_dlperf.report.hints import loss_found_by_pairs
 from pytest_dlperf.results.usage import disturbance
 from pytest_dlperf.statistics.e_process import smallest_loss
 from pytest_dlperf.units import format_quantity
@@ -95,7 +96,7 @@ def _more_pairs(noise_figure: float, spread: float) -> Iterator[str]:
     )
     yield (
         f"pairs of processes differ by {_percent(math.expm1(spread))}, which no further second of "
-        f"the same pair takes away: --dlperf-pairs={enough} finds a loss of {_percent(many)} in "
+        f"the same pair takes away: {loss_found_by_pairs(enough, _percent(many))} in "
         f"{seconds:.0f} s, one pair {_percent(one)}"
     )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_dlperf.config.options import option_string
 from pytest_dlperf.duel.workspace import without_paths
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.results.record import record_from_json
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
 
 _FLAGS: Final = frozenset(
     {
-        *("--dlperf-escalate", "--dlperf-quick", "--pdb", "--trace", "--lf", "--last-failed"),
-        *("--ff", "--failed-first", "--nf", "--new-first", "--sw", "--stepwise", "--sw-skip"),
-        *("--stepwise-skip", "--cache-clear", "--dlperf-update-in-ci"),
+        *map(option_string, ("escalate", "quick", "update_in_ci")),
+        *("--pdb", "--trace", "--lf", "--last-failed", "--ff", "--failed-first", "--nf"),
+        *("--new-first", "--sw", "--stepwise", "--sw-skip", "--stepwise-skip", "--cache-clear"),
     }
 )
 """Options that are not for the duel and take no value."""
 
 _WITH_VALUE: Final = frozenset(
     {
-        *("--dlperf-update", "--dlperf-json", "--dlperf-against", "--junitxml", "--junit-xml"),
-        *("--report-log", "--html", "--pdbcls", "--lfnf", "--last-failed-no-failures"),
-        *("-n", "--numprocesses", "--dist"),
+        *map(option_string, ("update", "json", "against")),
+        *("--junitxml", "--junit-xml", "--report-log", "--html", "--pdbcls", "--lfnf"),
+        *("--last-failed-no-failures", "-n", "--numprocesses", "--dist"),
     }
 )
 """Options that are not for the duel and take a value, in the same argument or the next."""
@@ -113,7 +114,8 @@ class Escalation:
                     sys.executable,
                     *(() if self.in_path else ("-P",)),
                     *("-m", "pytest", *self.options, *_WITHOUT_REPORTERS),
-                    *(f"--dlperf-against={commit}", f"--dlperf-json={report}"),
+                    f"{option_string('against')}={commit}",
+                    f"{option_string('json')}={report}",
                     self._argument(test),
                 ],
                 cwd=self.folder,

@@ -15,6 +15,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.report.hints import INSTALL_EACH_SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -154,8 +155,7 @@ def sharing_error(shared: tuple[Shared, ...]) -> UsageError:
         f"would be compared with itself, which always passes:{shown}{rest}",
         "most often the project is installed in this environment, which both sides use. Either "
         'let pytest find it in each tree: pythonpath = ["src"] (or ["."]) under '
-        "[tool.pytest.ini_options], without absolute paths in PYTHONPATH; or give each side an "
-        'environment of its own: --dlperf-against-install="pip install -e ."',
+        f"[tool.pytest.ini_options], without absolute paths in PYTHONPATH; or {INSTALL_EACH_SIDE}",
     )
 
 

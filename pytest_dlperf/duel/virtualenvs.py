@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.report.hints import CHANGE_INSTALL, NAME_PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,8 +92,7 @@ def make_environment(
     if code != 0:
         raise UsageError(
             f"the project cannot be installed in {tree}: {_failure(words, code, lines)}",
-            "change the command of --dlperf-against-install, or compare with a commit that "
-            "can be installed",
+            f"{CHANGE_INSTALL}, or compare with a commit that can be installed",
         )
     return python
 
@@ -140,10 +140,7 @@ def check_interpreter(path: str) -> Path:
     """
     program = shutil.which(path)
     if program is None:
-        raise UsageError(
-            f"{path!r} is no program that can be run",
-            "--dlperf-against-python= is the path of a Python, such as .venv-base/bin/python",
-        )
+        raise UsageError(f"{path!r} is no program that can be run", NAME_PYTHON)
     python = Path(os.path.abspath(program))  # noqa: PTH100 - resolve() would leave the environment
     ours = importlib.metadata.version(_DISTRIBUTION)
     hint = f"install it there: {shlex.quote(str(python))} -m pip install {_DISTRIBUTION}=={ours}"

@@ -15,6 +15,7 @@ from pytest_dlperf._files import locked
 from pytest_dlperf.errors import HistoryError, UsageError
 from pytest_dlperf.history.schema import VERSION, DamagedError, create_tables, stored_version
 from pytest_dlperf.history.url import MASK, parse_url
+from pytest_dlperf.report.hints import NAME_ANOTHER_HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,8 +38,7 @@ _LONGEST: Final = 300  # characters of a driver's message
 _DAMAGE_HINT: Final = "restore it from a copy, or move it away to begin a new history"
 _SQLITE_HINT: Final = (
     "make it a SQLite file in a writable folder on a disk with space, let other processes that "
-    "have it open end (fuser FILE), or name another: --dlperf-history=URL; what was stored before "
-    "is kept"
+    f"have it open end (fuser FILE), or {NAME_ANOTHER_HISTORY}; what was stored before is kept"
 )
 _POSTGRES_HINT: Final = (
     "check that the server is up, the URL's host, port, user, password and database, and the "

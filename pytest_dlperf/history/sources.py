@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.history.entries import Entry, MeasurementId, Run, baseline_of, entry_of
+from pytest_dlperf.report.hints import COMPARABLE, MEASURE_COMPARABLY
 from pytest_dlperf.results.baseline import MOST_SESSIONS, Revision
 from pytest_dlperf.results.verdict import Verdict
 
@@ -89,7 +90,7 @@ def apart(base: Source, candidate: Source) -> tuple[Source, Source]:
     if _WIDTH[base.kind] == _WIDTH[candidate.kind]:
         raise UsageError(
             f"{base.given} and {candidate.given} are the same {base.kind}",
-            "name two that differ: a commit, a branch, a file of --dlperf-json, or latest",
+            f"name two that differ: {COMPARABLE}",
         )
     other, wide = sorted((base, candidate), key=lambda source: _WIDTH[source.kind])
     kept = tuple(e for e in wide.entries if identity(e) not in shared)
@@ -157,7 +158,7 @@ def source_of_report(
     if not entries:
         raise UsageError(
             f"{given} holds nothing that can be compared" + (f", only {said}" if unusable else ""),
-            "run pytest --dlperf-json without --dlperf-quick and --dlperf-against",
+            MEASURE_COMPARABLY,
         )
     return Source(given, "file", tuple(entries), (said,) if unusable else ())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import textwrap
 from bisect import bisect_right
 from collections import Counter
@@ -18,6 +17,7 @@ from pytest_dlperf.history.timeline import FALSE_ALARMS
 from pytest_dlperf.judge.error_rates import SLOTTED
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.budget_table import wrapped
+from pytest_dlperf.report.hints import judge_alone, judge_in_turn
 from pytest_dlperf.report.tables import render
 from pytest_dlperf.results.baseline import short
 from pytest_dlperf.results.measurement import title_of
@@ -303,16 +303,14 @@ def bisection(test: str, metric: str, change: LevelChange) -> Iterator[str]:
     yield f"{_RUN} sh"
     of = metric_named(metric)
     if metric not in IN_TURN and not (of.by_user and of.unit == "share"):
-        yield shlex.quote(test)
-        yield shlex.quote(f"--dlperf-budgets={budget_between(of, change)}")
+        yield from judge_alone(test, budget_between(of, change))
         return
-    yield f"{shlex.quote(test)} --dlperf-against={good}"
     sign = "<=" if of.better == "lower" else ">="
-    yield shlex.quote(f"--dlperf-budgets={metric} {sign} baseline")
-    loss = _loss(of, change)
+    loss, detect = _loss(of, change), ""
     if loss < of.detect:
         unit = "pt" if of.unit == "share" else "%"
-        yield shlex.quote(f"--dlperf-detect={metric} {max(_LEAST_DETECT, loss) * 100:.2g}{unit}")
+        detect = f"{metric} {max(_LEAST_DETECT, loss) * 100:.2g}{unit}"
+    yield from judge_in_turn(test, good, f"{metric} {sign} baseline", detect)
 
 
 def budget_between(metric: Metric, change: LevelChange) -> str:

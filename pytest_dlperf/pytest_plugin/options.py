@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_dlperf.config.options import Options, from_marker, from_texts, overlay, specs
+from pytest_dlperf.config.options import (
+    PREFIX,
+    Options,
+    from_marker,
+    from_texts,
+    option_string,
+    overlay,
+    specs,
+)
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +25,6 @@ if TYPE_CHECKING:
 SIDE: Final = "dlperf-side"
 """Name of the plugin by which a process is one side of a duel."""
 
-_CLI: Final = "--dlperf-"
 _INI: Final = "dlperf_"
 _COLLECTS: Final = re.compile("(testpaths|norecursedirs|python_(files|classes|functions))=")
 """An ini key that decides what is collected."""
@@ -29,7 +36,7 @@ def add_options(parser: pytest.Parser) -> None:
     for name, spec in specs().items():
         if spec.kind == "value":
             continue
-        flag, dest = _CLI + name.replace("_", "-"), _INI + name
+        flag, dest = option_string(name), _INI + name
         text = spec.help.replace("%", "%%")  # argparse formats it
         choices = spec.choices or None
         if spec.kind == "flag":
@@ -73,7 +80,7 @@ def command_line(config: pytest.Config) -> Options:
     Raises:
         pytest.UsageError: for a value that is not allowed.
     """
-    return _read(_CLI, {name: config.getoption(_INI + name) for name in _textual()})
+    return _read(PREFIX, {name: config.getoption(_INI + name) for name in _textual()})
 
 
 def ini_file(config: pytest.Config) -> Options:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_dlperf._values import KINDS, absence, expand
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.report.hints import ASK_FOR_DEVICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,8 +38,7 @@ def resolve(names: Iterable[str], what: str = "Serving(devices)") -> tuple[str, 
         if name not in present:
             raise UsageError(
                 f"{what}: {absence(name, present)}",
-                "to skip a test where a device is absent, ask for it with --dlperf-devices or "
-                "the marker's devices=",
+                f"to skip a test where a device is absent, {ASK_FOR_DEVICES}",
             )
     return expanded
 

@@ -20,7 +20,7 @@ from pytest_dlperf.errors import HistoryError, UsageError
 from pytest_dlperf.git import current_revision
 from pytest_dlperf.history.entries import Entry, Run
 from pytest_dlperf.history.store import SqlHistory, default_url, open_history
-from pytest_dlperf.report.baseline_advice import OF_FILES
+from pytest_dlperf.report.hints import OF_FILES
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from pytest_dlperf.baselines.unused import (
     Unused,
     nearest_names,
     not_there,
-    rename_command,
     unused_lines,
     with_new_names,
 )
@@ -183,4 +182,6 @@ def test_commands_can_be_copied() -> None:
     """A shell reads them as they are meant, whatever the tests are called."""
     unused = Unused("a.py::test_x[a b'$HOME]", "a.py::test_y[*]")
 
-    assert shlex.split(rename_command(unused))[-2:] == [unused.test, unused.renamed]
+    *_, command, _ = unused_lines([unused])
+
+    assert shlex.split(command)[-2:] == [unused.test, unused.renamed]

@@ -1,10 +1,37 @@
-"""What users can do about a baseline: sentences and commands for hints and notes."""
+"""Hints: what users can do, with an option or a command of ours, for errors, notes and reports.
+
+Constants are clauses: the sentence is where the error is raised.
+"""
 
 from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COMPARE_WITH_FILES: Final = "compare with files: --dlperf-baseline=files"
+COMPARE_WITH_BRANCH: Final = "compare with what a branch measured: --dlperf-baseline=history:BRANCH"
+
+NAME_ANOTHER_HISTORY: Final = "name another: --dlperf-history=URL"
+COMPARABLE: Final = "a commit, a branch, a file of --dlperf-json, or latest"
+MEASURE_COMPARABLY: Final = "run pytest --dlperf-json without --dlperf-quick and --dlperf-against"
+
+ASK_FOR_DEVICES: Final = "ask for it with --dlperf-devices or the marker's devices="
+
+RECORD_ANEW: Final = "record anew (--dlperf-update=new)"
+PRUNE_COMMAND: Final = "pytest-dlperf baselines prune"
+REVIEW_COMMAND: Final = "pytest-dlperf baselines review"
+
+INSTALL_EACH_SIDE: Final = (
+    'give each side an environment of its own: --dlperf-against-install="pip install -e ."'
+)
+CHANGE_INSTALL: Final = "change the command of --dlperf-against-install"
+NAME_PYTHON: Final = (
+    "--dlperf-against-python= is the path of a Python, such as .venv-base/bin/python"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +103,34 @@ def look_into_loss(loss: str, test: str, name: str) -> str:
         f"pytest-dlperf history {quoted}\n"
         f"pytest-dlperf baselines anchor {quoted}{named}"
     )
+
+
+def rename_command(old: str, new: str) -> str:
+    """The command that gives a baseline to the test of the new name."""
+    return f"pytest-dlperf baselines rename {shlex.quote(old)} {shlex.quote(new)}"
+
+
+def loss_found_by_pairs(pairs: int, loss: str) -> str:
+    """How small a loss more pairs of processes would find."""
+    return f"--dlperf-pairs={pairs} finds a loss of {loss}"
+
+
+def judge_alone(test: str, budget: str) -> Iterator[str]:
+    """Arguments of pytest, as lines of a command, that hold a test to an absolute budget."""
+    yield shlex.quote(test)
+    yield shlex.quote(f"--dlperf-budgets={budget}")
+
+
+def judge_in_turn(test: str, commit: str, budget: str, detect: str) -> Iterator[str]:
+    """Arguments of pytest, as lines of a command, that compare a test with a commit.
+
+    Args:
+        test: pytest's node id.
+        commit: the base.
+        budget: relative to it.
+        detect: the loss that must be found; empty for the default.
+    """
+    yield f"{shlex.quote(test)} --dlperf-against={commit}"
+    yield shlex.quote(f"--dlperf-budgets={budget}")
+    if detect:
+        yield shlex.quote(f"--dlperf-detect={detect}")

@@ -8,7 +8,7 @@ import pytest
 from builders import make_judgement, make_measurement
 
 from pytest_dlperf.baselines.acceptance import BaselineComparison, decide_acceptance
-from pytest_dlperf.report.baseline_advice import OF_FILES, advice_of_history
+from pytest_dlperf.report.hints import OF_FILES, advice_of_history
 from pytest_dlperf.results.verdict import Judgement, Verdict
 
 FRESH = make_judgement(Verdict.NEW, reason="nothing yet")
