@@ -98,8 +98,7 @@ class Cleaning(Described):
                 _refuse(np.isnan(values), what, "is missing", "Cleaning(missing=...) may fill it")
         if not seen.kept.any():
             raise DataError(f"no training row of {len(seen.train)} is left by {self}")
-        clipped = self.outliers is not None and self.outliers[0] == "clip"
-        limits = seen.limits if clipped else None
+        limits = seen.limits if self.outliers and self.outliers[0] == "clip" else None
         train, test = _clipped(seen.train[seen.kept], limits), _clipped(seen.test, limits)
         if np.isnan(train).any() or np.isnan(test).any():
             average = np.nanmedian if self.missing == "median" else np.nanmean
