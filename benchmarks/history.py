@@ -33,7 +33,8 @@ from pytest_dlperf.history.rows import (
     run_row,
 )
 from pytest_dlperf.history.schema import tables
-from pytest_dlperf.history.store import HistoryBaselines, default_url, open_history
+from pytest_dlperf.history.store import HistoryBaselines, open_history
+from pytest_dlperf.history.url import default_url
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, Revision
 from pytest_dlperf.results.environment import Environment, MachineClass
@@ -66,8 +67,8 @@ def entry(run: Run, test: str, chance: random.Random) -> Entry:
     values = {name: chance.lognormvariate(0, 0.03) for name in METRICS_EACH}
     metrics = {name: Estimate(v, 0.98 * v, 1.02 * v) for name, v in values.items()}
     session = BaselineSession(metrics, ENVIRONMENT, run.revision, yardstick=1e-5)
-    found = BaselineEntry("ClosedLoop(clients=64)", "Serving()", (session,), ROWS)
-    return Entry(run, test, "", Verdict.PASS, found)
+    result = BaselineEntry("ClosedLoop(clients=64)", "Serving()", (session,), ROWS)
+    return Entry(run, test, "", Verdict.PASS, result)
 
 
 def fill(url: str, count: int) -> None:
@@ -100,7 +101,7 @@ def fill(url: str, count: int) -> None:
             metrics = [
                 row
                 for n, (_, e) in zip(numbers, entries, strict=True)
-                for row in metric_rows(e.found.metrics, n)
+                for row in metric_rows(e.result.metrics, n)
             ]
             connection.execute(insert(of.metrics), metrics)
             connection.execute(insert(of.rows), [bits_row(ROWS, n) for n in numbers])
@@ -121,7 +122,7 @@ def round_of(url: str, count: int) -> dict[str, float]:
         "merge base": lambda: load(Selection(None, ancestors)),
         "unknown base": lambda: load(Selection(None, foreign)),
         "latest run": lambda: history.runs(Query(limit=1)),
-        "all tests": lambda: history.places(Query()),
+        "all tests": lambda: history.measurements(Query()),
         "500 sessions": lambda: history.entries(Query(test=TESTS[1], branch="main", limit=500)),
     }
 

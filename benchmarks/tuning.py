@@ -32,14 +32,14 @@ from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.cleaning import Cleaning
 from pytest_dlperf.data.dataset import Examples, Split
-from pytest_dlperf.history.compare_report import interval, sized
 from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.measure.telemetry import ProcessMeter
 from pytest_dlperf.metrics import metric_named
-from pytest_dlperf.report.github import code_cell, table, text_cell
+from pytest_dlperf.report.github import code_cell, text_cell
 from pytest_dlperf.report.progress import NoProgress
+from pytest_dlperf.report.tables import Column, markdown_table
 from pytest_dlperf.training.compression import Distillation, MagnitudePruning, NeuronPruning
 from pytest_dlperf.training.graph_layers import Augmentation
 from pytest_dlperf.training.model_cache import cache_key
@@ -53,7 +53,7 @@ from pytest_dlperf.tuning.journal import Journal
 from pytest_dlperf.tuning.pipeline import Pipeline, source_hash, split_hash
 from pytest_dlperf.tuning.result_json import trial_from_json, trial_to_json
 from pytest_dlperf.tuning.screening import Study, screened
-from pytest_dlperf.units import format_quantity
+from pytest_dlperf.units import format_change, format_change_interval, format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -329,9 +329,11 @@ def _cell(effect: Effect | None) -> str:
     if effect is None:
         return "-"
     unit = metric_named(effect.metric).unit
-    if effect.change.low == effect.change.high:
-        return text_cell(sized(effect.change.value, unit))
-    return text_cell(f"{sized(effect.change.value, unit)} ({interval(effect.change, unit)})")
+    change = effect.change
+    text = format_change(change.value, unit)
+    if change.low != change.high:
+        text += f" ({format_change_interval(change.low, change.high, unit)})"
+    return text_cell(text)
 
 
 def base_line(scene: Scene, trials: Trials) -> str:
@@ -363,9 +365,13 @@ def main() -> None:
     scene = SCENES[given.scene]()
     trials = Trials(given.scene, scene, given.seconds)
     trials.run(given.seeds, [name for name in given.only.split(",") if name])
-    header = ("recommendation", "knob", "throughput", "p99", "training time", scene.quality)
+    metrics = ("throughput", "p99", "training time", scene.quality)
+    columns = (
+        *(Column("recommendation"), Column("knob")),
+        *(Column(name, right=True) for name in metrics),
+    )
     print(base_line(scene, trials), end="\n\n")
-    print("\n".join(table(header, rows(scene, trials), frozenset(header[:2]))))
+    print("\n".join(markdown_table(columns, rows(scene, trials))))
     for trouble in sorted(set(trials.troubles())):
         print(f"\n{trouble}")
 

@@ -17,14 +17,9 @@ WIDTH: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of the program.
+    """A command of the program: adds its arguments to a parser, and runs with the parsed ones.
 
-    Attributes:
-        name: name on the command line.
-        help: one sentence.
-        arguments: adds its arguments to a parser.
-        run: runs it with the parsed arguments.
-        parts: subcommands, each of which runs in its place.
+    Each of its `parts`, subcommands, runs in its place.
     """
 
     name: str
@@ -36,12 +31,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """Output and exit status of a command.
-
-    Attributes:
-        lines: lines to print as they come.
-        status: returns the exit status, after all lines were printed.
-    """
+    """Output of a command, printed as it comes, and the exit status, known after all lines."""
 
     lines: Iterable[str]
     status: Callable[[], int] = lambda: 0

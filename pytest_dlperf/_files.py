@@ -43,6 +43,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        # mkstemp makes files that only their owner can read; baselines are for all.
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:

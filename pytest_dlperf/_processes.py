@@ -1,8 +1,4 @@
-"""Timeouts for calls in threads, and the ends of child processes.
-
-`call_with_timeout` and `give_up` abandon calls that do not return; `exit_code`, `ending` and
-`last_lines` report how a child process ended.
-"""
+"""Timeouts for calls in threads, and the ends of child processes."""
 
 from __future__ import annotations
 
@@ -143,13 +139,7 @@ def exit_code(pid: int, seconds: float) -> int | None:
 
 
 def last_lines(log: int, count: int, size: int = 4096) -> list[str]:
-    """The last lines of an open file, which another process may be writing.
-
-    Args:
-        log: descriptor of the file.
-        count: the most lines to return.
-        size: the most bytes to read.
-    """
+    """The last lines, at most `size` bytes, of an open file that another process may write."""
     # pread, since a seek would move the other process's write position.
     written = os.pread(log, size, max(0, os.fstat(log).st_size - size))
     return written.decode(errors="replace").splitlines()[-count:]

@@ -32,9 +32,8 @@ _WHOLE: Final = 1e15  # larger whole numbers are written as floats
 def device_names(value: object, what: str) -> tuple[str, ...]:
     """Names of devices, checked and in small letters.
 
-    Args:
-        value: one text, with commas between several names, or several texts.
-        what: name of the value, for messages.
+    `value` is one text, with commas between several names, or several texts; `what` is its name in
+    messages.
 
     Raises:
         UsageError: for a name of no device, or one that occurs twice.
@@ -65,9 +64,7 @@ def explicit(names: Iterable[str]) -> bool:
 def expand(names: Iterable[str], here: Sequence[str]) -> tuple[str, ...]:
     """The single devices that names stand for, each once; names of no device here stay.
 
-    Args:
-        names: of `device_names`; `cpu` and `gpu` stand for all of a kind, `all` for all.
-        here: the devices of this machine.
+    `cpu` and `gpu` stand for all of a kind, `all` for all.
     """
     expanded: dict[str, None] = {}
     for name in names:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.baselines.cli import BASELINES
 from pytest_dlperf.doctor.cli import DOCTOR
 from pytest_dlperf.errors import DlperfError
-from pytest_dlperf.history.cli import COMPARE, HISTORY
+from pytest_dlperf.history.cli import HISTORY
+from pytest_dlperf.history.compare_cli import COMPARE
 from pytest_dlperf.report.json_report import REPORT
 from pytest_dlperf.tuning.cli import TUNE
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LONGEST_SPIN_NS: Final = 50_000
-_STEP_NS: Final = 250
+_LONGEST_SPIN_NS: Final = 50_000  # the kernel's default timer slack; beyond it spinning is wasted
+_STEP_NS: Final = 250  # small, so that one interruption hardly moves the quantile
 _IN_TIME: Final = 9  # sleeps that end in time, for each one that ends late
 _PR_SET_TIMERSLACK: Final = 29  # linux/prctl.h
 _SLACK_NS: Final = 1_000

@@ -53,8 +53,7 @@ class Ancestry:
 
     Attributes:
         branch: the target branch or the default branch, such as `origin/main`.
-        commits: full hashes: the branch point, which may be HEAD itself, then its first parents,
-            nearest first.
+        commits: full hashes: the branch point, which may be HEAD, then its first parents, in order.
         ahead: whether HEAD differs from the branch point.
         cut: whether the clone is shallow, so that earlier commits are missing.
     """
@@ -73,9 +72,7 @@ class Ancestry:
 def ancestry(root: Path, variables: Mapping[str, str]) -> Ancestry:
     """The branch point of HEAD and the branch that it is to be merged into.
 
-    Args:
-        root: root of the project.
-        variables: environment variables, in which CI names that branch.
+    CI names that branch in environment variables.
 
     Raises:
         UsageError: if it cannot be determined; the hint says what to do.
@@ -129,7 +126,7 @@ def _default(root: Path, variables: Mapping[str, str]) -> str:
         raise UsageError(
             "git does not know the default branch: there is no origin/HEAD, origin/main, "
             "origin/master, main or master",
-            "git remote set-head origin --auto tells it; in a shallow clone " + _DEEPEN,
+            "git remote set-head origin --auto sets it; in a shallow clone " + _DEEPEN,
         )
     return ref
 
@@ -147,9 +144,7 @@ def _first_here(root: Path, refs: Iterable[str]) -> str:
 def current_revision(root: Path, variables: Mapping[str, str] = os.environ) -> Revision:
     """Commit, branch and date; commit and branch are empty outside a repository.
 
-    Args:
-        root: root of the project.
-        variables: environment variables, in which CI names the branch of a detached HEAD.
+    CI names the branch of a detached HEAD in variables.
     """
     commit = git(root, "rev-parse", "HEAD")
     branch = git(root, "symbolic-ref", "--short", "-q", "HEAD") if commit else ""

@@ -27,11 +27,7 @@ _THREAD_VARIABLES: Final = (
 
 
 def machine_class(root: Path = Path("/")) -> MachineClass:
-    """This machine's class.
-
-    Args:
-        root: root of the file system whose `proc` and `sys` are read.
-    """
+    """This machine's class, from `proc` and `sys` below `root`."""
     import psutil
 
     accelerators = Counter(
@@ -52,11 +48,7 @@ def machine_class(root: Path = Path("/")) -> MachineClass:
 
 
 def environment(variables: Mapping[str, str] = os.environ) -> Environment:
-    """Software versions and thread settings of this process.
-
-    Args:
-        variables: environment variables, for the thread settings.
-    """
+    """Software versions of this process, and thread settings of the environment variables."""
     return Environment(
         python=".".join(platform.python_version_tuple()[:2]),
         tensorflow=_version("tensorflow"),
@@ -71,6 +63,7 @@ def _cores(root: Path) -> int:
     usable = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
+    # A container's quota; without one the file says `max`.
     quota = _read(root / "sys/fs/cgroup/cpu.max").split()
     if len(quota) == 2 and quota[0].isdigit():  # noqa: PLR2004 - quota and period
         return max(1, min(usable, int(quota[0]) // int(quota[1])))

@@ -262,9 +262,6 @@ def definitions_of(names: Iterable[str]) -> dict[str, dict[str, object]]:
 def read_definitions(value: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
     """Register the users' metrics of a file; those defined in this process take precedence.
 
-    Args:
-        value: as `definitions_of` gives it.
-
     Returns:
         Names that have another unit or another direction in this process.
 

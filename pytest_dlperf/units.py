@@ -1,4 +1,4 @@
-"""Units of measure: the one place where quantities are parsed and formatted.
+"""Units of measure: the one place where quantities and changes are parsed and formatted.
 
 Values inside the package are floats in the base unit of their dimension: seconds (`s`), events a
 second (`1/s`), a share of one (`share`), bytes (`bytes`), or a bare number (`1`).
@@ -49,17 +49,14 @@ _MINUTE_S: Final = 60.0
 _LONGEST_S: Final = 1e9
 _LARGE: Final = 100.0
 _MILLION: Final = 1e6
+_LARGEST_CHANGE: Final = 10.0  # as a ratio minus one; larger ones are rarely known any better
 
 
 def parse_duration(value: object, what: str) -> float:
     """Seconds from a number of seconds or from text such as `5`, `500ms` or `2min`.
 
-    Args:
-        value: as the user wrote it.
-        what: name of the option, for the message.
-
     Raises:
-        UsageError: if it is no positive, finite time.
+        UsageError: if it is no positive, finite time; names the option `what`.
 
     >>> parse_duration("500ms", "duration")
     0.5
@@ -102,6 +99,63 @@ def format_quantity(value: float, dimension: Dimension) -> str:
             return _format_bytes(value)
         case "1":
             return f"{value:.4g}"
+
+
+def format_interval(low: float, high: float, dimension: Dimension) -> str:
+    """Two values, with their unit once if it is the same.
+
+    >>> format_interval(0.001, 0.002, "s")
+    '1 to 2 ms'
+    """
+    first, last = format_quantity(low, dimension), format_quantity(high, dimension)
+    number, unit = _split(first)
+    return f"{number if unit == _split(last)[1] else first} to {last}"
+
+
+def _split(quantity: str) -> tuple[str, str]:
+    number = quantity.rstrip("/ %ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+    return number, quantity[len(number) :]
+
+
+def format_percent(share: float) -> str:
+    """A share of one in percent, with one decimal."""
+    return f"{share * 100:.1f} %"
+
+
+def change_unit(dimension: Dimension) -> str:
+    """Changes are shown in percent, those of shares in percentage points."""
+    return "pt" if dimension == "share" else "%"
+
+
+def format_change(change: float, dimension: Dimension, digits: int | None = None) -> str:
+    """A change with its sign and unit.
+
+    Args:
+        change: a ratio minus one; of shares a difference.
+        dimension: of the values that are compared.
+        digits: after the decimal point; by default 1 for percent and 2 for points.
+
+    >>> format_change(-0.1234, "s")
+    '-12.3 %'
+    """
+    return f"{signed(change, dimension, digits)} {change_unit(dimension)}"
+
+
+def format_change_interval(
+    low: float, high: float, dimension: Dimension, digits: int | None = None
+) -> str:
+    """The ends of a change's interval, without their unit."""
+    return f"{signed(low, dimension, digits)} to {signed(high, dimension, digits)}"
+
+
+def signed(change: float, dimension: Dimension, digits: int | None = None) -> str:
+    """A change as `format_change` shows it, without its unit."""
+    if change > _LARGEST_CHANGE:
+        return f">{_LARGEST_CHANGE * 100:+.0f}"
+    if digits is None:
+        digits = 2 if dimension == "share" else 1
+    # Plus 0, so that nothing is shown as -0.
+    return f"{round(change * 100, digits) + 0.0:+.{digits}f}"
 
 
 def _format_seconds(value: float) -> str:

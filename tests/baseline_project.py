@@ -11,7 +11,8 @@ from builders import MACHINE, REVISION, continued, estimate, make_accepted
 
 from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
 from pytest_dlperf.history.entries import Entry, Run
-from pytest_dlperf.history.store import default_url, open_history
+from pytest_dlperf.history.store import open_history
+from pytest_dlperf.history.url import default_url
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -142,14 +142,14 @@ def make_samples(  # noqa: PLR0913 - columns
     )
 
 
-def tally_of(
+def totals_of(
     *segments: Samples,
     seconds: float | None = None,
     replicas: int = 1,
     slo: float | None = None,
     exact: int = EXACT,
 ) -> LoadTotals:
-    """The totals of a run's segments; it was to last as long as it did, unless given."""
+    """Totals of the segments of a run; its planned length is its real one, unless given."""
     started_ns = segments[0].started_ns
     if seconds is None:
         ended_ns = max(int(segment.done_ns.max(initial=started_ns)) for segment in segments)

@@ -30,12 +30,12 @@ def commit_of(number: int) -> str:
 
 def make_run(
     number: int = 0,
-    *,
     commit: str | None = None,
     branch: str = "main",
+    *,
     machine: MachineClass = MACHINE,
 ) -> Run:
-    """A run, one a day; each of a commit of its own unless one is given."""
+    """A run on the day of its number, by default of a commit of its own."""
     began = _BEGAN + number * _DAY
     date = datetime.fromtimestamp(began, tz=UTC).date().isoformat()
     revision = Revision(commit_of(number) if commit is None else commit, branch, date)
@@ -50,9 +50,10 @@ def make_entry(  # noqa: PLR0913 - what a test may care about
     name: str = "",
     verdict: Verdict = Verdict.PASS,
     renews: bool = False,
-    **fields: Any,  # noqa: ANN401 - any field of what was found
+    noise: str = "",
+    **fields: Any,  # noqa: ANN401 - any field of its result
 ) -> Entry:
-    """An entry."""
-    of = run or make_run()
-    found = make_accepted(metrics, revision=of.revision, **fields)
-    return Entry(of, test, name, verdict, found, renews)
+    """An entry of a run."""
+    run = run or make_run()
+    result = make_accepted(metrics, revision=run.revision, **fields)
+    return Entry(run, test, name, verdict, result, renews, noise)

@@ -99,6 +99,6 @@ class NoObserver:
         """Do nothing."""
 
 
-def fake_bench(clock: FakeClock) -> Instruments:
-    """A instruments on a fake clock."""
+def fake_instruments(clock: FakeClock) -> Instruments:
+    """Instruments on a fake clock."""
     return Instruments(clock, FakeMeter(), FakeProgress())

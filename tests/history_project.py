@@ -10,7 +10,8 @@ from builders import estimate
 from entries import TEST, make_entry, make_run
 from git_repositories import git
 
-from pytest_dlperf.history.store import default_url, open_history
+from pytest_dlperf.history.store import open_history
+from pytest_dlperf.history.url import default_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class HistoryProject:
-    """One on disk.
+    """A project with a history.
 
     Args:
-        root: its folder, in which there is nothing yet.
-        commits: how many the repository has; without any it is no repository.
+        root: its folder, empty.
+        commits: number of commits; without any it is no repository.
     """
 
     def __init__(self, root: Path, commits: int = 0) -> None:
@@ -57,7 +58,7 @@ class HistoryProject:
         tests: Iterable[str] = (TEST,),
         **fields: Any,  # noqa: ANN401 - any field of an entry
     ) -> None:
-        """Add runs that are alike but for a noise of 1 %, each after all others so far."""
+        """Add runs with a noise of 1 %, each after all others."""
         random = np.random.default_rng(self._runs)
         entries = []
         for _ in range(sessions):

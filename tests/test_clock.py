@@ -58,7 +58,7 @@ def test_no_sleep_ends_early() -> None:
 
 
 def test_it_stands_still_and_goes_on() -> None:
-    """While it is stopped it shows one time, and goes on from there."""
+    """A stopped clock shows one time and goes on from there; sleeps last past the stop."""
     outside = FakeClock(now=100)
     clock = StoppableClock(outside)
 
@@ -66,12 +66,14 @@ def test_it_stands_still_and_goes_on() -> None:
         outside.now += 50
         assert clock.now_ns() == 100
     outside.now += 7
-
     assert clock.now_ns() == 107
+
+    clock.sleep_until_ns(130)
+    assert (clock.now_ns(), outside.now) == (130, 180)
 
 
 def test_stopping_a_stopped_clock() -> None:
-    """It goes on when the first who stopped it lets it, and nothing is lost twice."""
+    """A nested stop has no effect of its own."""
     outside = FakeClock(now=100)
     clock = StoppableClock(outside)
 

@@ -55,7 +55,7 @@ def test_others_may_read(tmp_path: Path) -> None:
 
 
 def test_reader_of_the_old_file_is_not_disturbed(tmp_path: Path) -> None:
-    """Who has the old file open reads the old content to its end."""
+    """A reader that has the old file open reads the old content to its end."""
     path = tmp_path / "a.json"
     write_atomically(path, b"old content")
     with path.open("rb") as file:

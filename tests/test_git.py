@@ -45,7 +45,7 @@ def server(tmp_path: Path) -> Path:
 
 
 def cloned(server: Path, *options: str) -> Path:
-    """A clone of the server, beside it."""
+    """A clone of the server, next to it."""
     folder = server.parent / "clone"
     git(server.parent, "clone", "--quiet", *options, f"file://{server}", str(folder))
     return folder
@@ -100,7 +100,7 @@ def test_detached_as_ci_checks_out(server: Path) -> None:
 
 
 def test_only_the_first_parents_of_a_merge(server: Path) -> None:
-    """What came with a merge was measured as the merge, if it was."""
+    """Commits that a merge brought are left out, as sessions measure the merge."""
     before = commit(server, 0)
     git(server, "switch", "--quiet", "-c", "side")
     side = commit(server, 2)
@@ -156,7 +156,7 @@ def test_a_local_target_will_do(server: Path) -> None:
 
 @pytest.mark.parametrize("feature", [True, False])
 def test_a_clone_that_is_too_shallow(server: Path, *, feature: bool) -> None:
-    """Without ancestors there is nothing to compare with: it is said, with what to do."""
+    """A clone without ancestors is an error that says what to do."""
     if feature:
         git(server, "switch", "--quiet", "-c", "feature")
         commit(server, 2)
@@ -173,7 +173,7 @@ def test_a_clone_that_is_too_shallow(server: Path, *, feature: bool) -> None:
 
 
 def test_a_shallow_clone_that_has_some_ancestors(server: Path) -> None:
-    """They are used, and it is known that there are more."""
+    """The ancestors that are there are used, and `cut` is set."""
     all_of_them = commit(server, 0)
 
     origin = ancestry(cloned(server, "--depth=3"), NOTHING)
@@ -234,42 +234,24 @@ def test_no_commit_at_all(tmp_path: Path, *, empty: bool) -> None:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def repository(tmp_path: Path) -> Path:
     """One commit with a file."""
-    for who in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{who}_NAME", "Somebody")
-        monkeypatch.setenv(f"GIT_{who}_EMAIL", "somebody@example.org")
     (tmp_path / "a.py").write_text("")
-    for command in (["init", "--quiet"], ["add", "-A"], ["commit", "--quiet", "-m", "one"]):
-        subprocess.run(["git", *command], cwd=tmp_path, check=True)  # noqa: S603, S607 - fixed
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "--quiet", "-m", "one")
     return tmp_path
 
 
 def test_what_can_be_checked_out(repository: Path) -> None:
     """A commit that is here; none that is not, had changes, is a file, or is an option."""
     commit = current_revision(repository).commit
-    tree = subprocess.run(
-        ["git", "rev-parse", "HEAD^{tree}"],  # noqa: S607 - the user's git
-        cwd=repository,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
+    tree = git(repository, "rev-parse", "HEAD^{tree}").strip()
 
     assert reachable(repository, commit)
     for other in ("", "0" * 40, commit + "+", tree, "--batch", "HEAD:a.py"):
         assert not reachable(repository, other)
-
-
-def test_outside_of_a_repository(tmp_path: Path) -> None:
-    """There is nothing to be checked out."""
-    assert not reachable(tmp_path, "0123456789abcdef")
-
-
-def detached(repository: Path) -> str:
-    """Have no branch checked out, as CI does; returns the commit."""
-    subprocess.run(["git", "checkout", "--quiet", "--detach"], cwd=repository, check=True)  # noqa: S607 - the user's git
-    return current_revision(repository, {}).commit
+    assert not reachable(repository.parent, commit)  # outside of the repository
 
 
 @pytest.mark.parametrize(
@@ -294,8 +276,9 @@ def detached(repository: Path) -> str:
 def test_the_branch_of_a_detached_checkout(
     repository: Path, variables: dict[str, str], branch: str
 ) -> None:
-    """CI checks out commits, and says in variables of what branch."""
-    commit = detached(repository)
+    """CI checks out a commit without a branch, and names the branch in variables."""
+    git(repository, "checkout", "--quiet", "--detach")
+    commit = current_revision(repository, {}).commit
     in_ci = {name: commit if value == "HEAD" else value for name, value in variables.items()}
 
     assert current_revision(repository, in_ci).branch == branch
@@ -310,7 +293,7 @@ def test_a_branch_that_is_checked_out_is_the_branch(repository: Path) -> None:
 
 
 def test_the_history_is_hidden_from_git(repository: Path) -> None:
-    """Its files, and the file that hides them; baselines are seen. Once written it stays."""
+    """Git ignores the files of the history, but not baselines; an existing file stays."""
     folder = repository / ".dlperf"
     hide_history(folder)
     for name in ("history.sqlite", "history.sqlite-wal", "history.sqlite-shm"):
@@ -318,13 +301,7 @@ def test_the_history_is_hidden_from_git(repository: Path) -> None:
     (folder / "baselines").mkdir()
     (folder / "baselines" / "a.json").touch()
 
-    listed = subprocess.run(
-        ["git", "status", "--porcelain", "-uall"],  # noqa: S607 - the user's git
-        cwd=repository,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.splitlines()
+    listed = git(repository, "status", "--porcelain", "-uall").splitlines()
     assert listed == ["?? .dlperf/baselines/a.json"]
 
     (folder / ".gitignore").write_text("mine")
@@ -333,7 +310,7 @@ def test_the_history_is_hidden_from_git(repository: Path) -> None:
 
 
 def test_where_nothing_can_be_written_nothing_is_hidden(tmp_path: Path) -> None:
-    """Whoever opens the history then says what is wrong."""
+    """A folder that cannot be made is left to the error of opening the history."""
     (tmp_path / ".dlperf").touch()
 
     hide_history(tmp_path / ".dlperf")

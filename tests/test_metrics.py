@@ -30,18 +30,18 @@ from pytest_dlperf.units import Dimension
 
 def test_metrics_of_training() -> None:
     """Their units and directions; and no load measures them."""
-    found = {
+    metrics = {
         name: (metric.unit, metric.better) for name, metric in METRICS.items() if metric.of_training
     }
 
-    assert found == {
+    assert metrics == {
         "train.time": ("s", "lower"),
         "train.throughput": ("1/s", "higher"),
         "train.peak_memory": ("bytes", "lower"),
     }
-    assert found.keys() < TRAIN_METRICS
+    assert metrics.keys() < TRAIN_METRICS
     assert ANSWER_METRICS < TRAIN_METRICS
-    assert not found.keys() & (LOAD_METRICS | RATE_METRICS)
+    assert not metrics.keys() & (LOAD_METRICS | RATE_METRICS)
     assert {"throughput", "p99", "accuracy", "compile_time"} < LOAD_METRICS
 
 
@@ -57,12 +57,12 @@ def test_metrics_of_training() -> None:
 )
 def test_a_goal_has_one_name(name: str, canonical: str, goal: float) -> None:
     """However it is written, budgets, files and reports say the same."""
-    found = metric_named(name)
+    metric = metric_named(name)
 
-    assert (found.name, found.goal) == (canonical, pytest.approx(goal))
-    assert metric_named(canonical) == found
-    assert measured_by(TRAIN_METRICS, found)
-    assert not measured_by(LOAD_METRICS, found)
+    assert (metric.name, metric.goal) == (canonical, pytest.approx(goal))
+    assert metric_named(canonical) == metric
+    assert measured_by(TRAIN_METRICS, metric)
+    assert not measured_by(LOAD_METRICS, metric)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_goal_has_one_name(name: str, canonical: str, goal: float) -> None:
     ],
 )
 def test_what_is_no_metric(name: str, hint: str) -> None:
-    """It is said what there is."""
+    """An unknown name is refused with the known ones."""
     assert find_metric(name) is None
     with pytest.raises(UsageError, match="unknown metric") as raised:
         metric_named(name)
@@ -151,14 +151,14 @@ def test_definitions_travel(metrics: dict[str, tuple[Dimension, Better, float]])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pytest_dlperf.metrics._defined", {})
         patch.setattr("pytest_dlperf.metrics._read", {})
-        made = {name: users_metric(name, *one) for name, one in metrics.items()}
-        for one in made.values():
-            define(one)
-        told = json.dumps(definitions_of([*metrics, "throughput", "train.time_to_accuracy(95%)"]))
+        made = {name: users_metric(name, *fields) for name, fields in metrics.items()}
+        for metric in made.values():
+            define(metric)
+        text = json.dumps(definitions_of([*metrics, "throughput", "train.time_to_accuracy(95%)"]))
         patch.setattr("pytest_dlperf.metrics._defined", {})
         assert not any(map(find_metric, metrics))
 
-        assert read_definitions(json.loads(told)) == frozenset()
+        assert read_definitions(json.loads(text)) == frozenset()
 
         assert {name: metric_named(name) for name in metrics} == made
 

@@ -12,7 +12,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.units import UNITS, format_quantity, parse_duration
+from pytest_dlperf.units import (
+    UNITS,
+    format_change,
+    format_interval,
+    format_quantity,
+    parse_duration,
+    signed,
+)
 
 if TYPE_CHECKING:
     from pytest_dlperf.units import Dimension
@@ -125,6 +132,43 @@ def test_parse_duration_of_any_text(text: str) -> None:
 def test_format_quantity(value: float, dimension: Dimension, text: str) -> None:
     """A value is shown with three digits or so, in the unit that fits its size."""
     assert format_quantity(value, dimension) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dimension", "text"),
+    [
+        (0.001, 0.002, "s", "1 to 2 ms"),
+        (0.0005, 0.002, "s", "500 us to 2 ms"),
+        (1.0, 2.0, "s", "1 to 2 s"),
+        (0.5, 2.0, "s", "500 ms to 2 s"),
+        (0.9, 0.95, "share", "90.00 to 95.00 %"),
+        (900.0, 1100.0, "1/s", "900 to 1,100/s"),
+        (1.5e6, 2.5e6, "1/s", "1.50 to 2.50M/s"),
+        (9e5, 2.5e6, "1/s", "900,000/s to 2.50M/s"),
+        (2.0**20, 2.0**21, "bytes", "1 to 2 MiB"),
+    ],
+)
+def test_format_interval(low: float, high: float, dimension: Dimension, text: str) -> None:
+    """An interval names its unit once, or twice where the ends have different ones."""
+    assert format_interval(low, high, dimension) == text
+
+
+@pytest.mark.parametrize(
+    ("change", "dimension", "text"),
+    [
+        (-0.0004, "s", "+0.0"),
+        (0.123, "s", "+12.3"),
+        (-1.0, "1/s", "-100.0"),
+        (10.01, "s", ">+1000"),
+        (-0.00004, "share", "+0.00"),
+        (-0.005, "share", "-0.50"),
+    ],
+)
+def test_changes(change: float, dimension: Dimension, text: str) -> None:
+    """A sign always, never -0, a bound instead of a very large change; shares are in points."""
+    assert signed(change, dimension) == text
+    unit = "pt" if dimension == "share" else "%"
+    assert format_change(change, dimension) == f"{text} {unit}"
 
 
 _WRITTEN = re.compile(r"(-?[0-9.,e+-]+) ?(\S+)")

@@ -85,18 +85,18 @@ def test_no_device_is_meant_twice_and_none_is_lost(names: list[str], here: list[
 
 
 def test_absence_says_what_is_here() -> None:
-    """Who asks for a device that is absent learns which are there."""
+    """The message on a missing device lists the devices of the machine."""
     assert absence("gpu:1", ("cpu:0", "gpu:0")) == "there is no gpu:1 here, only cpu:0, gpu:0"
 
 
 def test_parameters_stay_short() -> None:
     """Numbers and texts stay; of an array with a million numbers there is a line."""
-    found = short_values(
+    plain = short_values(
         {"a": 1, "b": "text", "c": None, "d": np.zeros(1_000_000), "e": list(range(10**5))}
     )
 
-    assert {name: found[name] for name in "abc"} == {"a": 1, "b": "text", "c": None}
-    assert len(json.dumps(found)) < 300
+    assert {name: plain[name] for name in "abc"} == {"a": 1, "b": "text", "c": None}
+    assert len(json.dumps(plain)) < 300
 
 
 def test_extra_information_stays_whole() -> None:
@@ -105,10 +105,10 @@ def test_extra_information_stays_whole() -> None:
     ring.append(ring)
     values = {"a": {"b": [1, 2.5, None]}, 3: {4}, "c": ring, "d": {("k",): 1}}
 
-    found = plain_values(values)  # type: ignore[arg-type]
+    plain = plain_values(values)  # type: ignore[arg-type]
 
-    assert found["a"] == {"b": [1, 2.5, None]}
-    assert found["3"] == "{4}"
-    assert isinstance(found["c"], str)
-    assert found["d"] == {}
-    json.dumps(found)
+    assert plain["a"] == {"b": [1, 2.5, None]}
+    assert plain["3"] == "{4}"
+    assert isinstance(plain["c"], str)
+    assert plain["d"] == {}
+    json.dumps(plain)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.judge.conditions import ALIKE
-from pytest_dlperf.judge.losses import session_of, unpaired_loss
+from pytest_dlperf.judge.contrasts import session_of, unpaired_loss
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.hints import look_into_loss
 from pytest_dlperf.statistics.estimate import NORMAL_REACH

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.metrics import in_order, metric_named
-from pytest_dlperf.units import format_quantity
+from pytest_dlperf.units import format_change, format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -111,8 +111,7 @@ def _line(change: MetricDiff) -> str:
     line = f"{change.metric} {old} -> {new}"
     if change.relative is None:
         return line
-    by = f"{change.relative * 100:+.1f} {'pt' if unit == 'share' else '%'}"
-    return f"{line} ({by})"
+    return f"{line} ({format_change(change.relative, unit, digits=1)})"
 
 
 def _conditions(old: BaselineEntry, new: BaselineEntry) -> list[str]:

@@ -14,11 +14,11 @@ from pytest_dlperf.baselines.diff import change_lines
 from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.history.compare import COMPARED, compare_sides, is_compared
-from pytest_dlperf.history.entries import MeasurementId, Query
+from pytest_dlperf.history.entries import Query
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.metrics import in_order, metric_named
-from pytest_dlperf.report.budget_table import wrapped
 from pytest_dlperf.report.hints import REVIEW_COMMAND
+from pytest_dlperf.report.tables import wrap_message
 from pytest_dlperf.results.codec import ends_of
 from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
@@ -56,8 +56,8 @@ class Proposal:
     @property
     def accepted(self) -> BaselineEntry:
         """The new baseline: this session alone, as its own anchor."""
-        found = self.entry.found
-        return dataclasses.replace(found, sessions=(found.newest,)).anchored()
+        result = self.entry.result
+        return dataclasses.replace(result, sessions=(result.newest,)).anchored()
 
 
 def of_newest_runs(newest_first: Iterable[Entry]) -> tuple[Entry, ...]:
@@ -86,20 +86,16 @@ def proposals(
     """
     pairs = [(entry, accepted.get((entry.test, entry.name))) for entry in entries]
     open_pairs = [
-        (entry, old) for entry, old in pairs if old is None or not _settled(entry.found, old)
+        (entry, old) for entry, old in pairs if old is None or not _settled(entry.result, old)
     ]
-    known = {_place(entry): (entry, old) for entry, old in open_pairs if old is not None}
+    known = {entry.key: (entry, old) for entry, old in open_pairs if old is not None}
     compared = compare_sides(
-        {place: old for place, (_, old) in known.items()},
-        {place: entry.found for place, (entry, _) in known.items()},
+        {key: old for key, (_, old) in known.items()},
+        {key: entry.result for key, (entry, _) in known.items()},
     )
-    rows = {measurement.place: measurement for measurement in compared.measurements}
-    proposed = (_proposal(entry, old, rows.get(_place(entry))) for entry, old in open_pairs)
+    rows = {measurement.key: measurement for measurement in compared.measurements}
+    proposed = (_proposal(entry, old, rows.get(entry.key)) for entry, old in open_pairs)
     return tuple(proposal for proposal in proposed if proposal.reasons)
-
-
-def _place(entry: Entry) -> MeasurementId:
-    return MeasurementId(entry.test, entry.name, entry.run.machine)
 
 
 def _settled(new: BaselineEntry, old: BaselineEntry) -> bool:
@@ -125,7 +121,7 @@ def _proposal(entry: Entry, old: BaselineEntry | None, compared: Compared | None
     if old is None or compared is None:
         return Proposal(entry, old, ("there is no baseline yet",))
     reasons = []
-    if not entry.found.comparable(old):
+    if not entry.result.comparable(old):
         reasons.append("it was measured under other conditions")
     worse = [row.metric for row in compared.rows if row.verdict is Verdict.FAIL]
     better = [row.metric for row in compared.rows if row.improved]
@@ -151,18 +147,18 @@ def proposal_lines(proposal: Proposal, number: int, count: int) -> Iterator[str]
     """
     entry, old = proposal.entry, proposal.old
     yield f"{number} of {count}: {title_of(entry.test, entry.name)}"
-    yield f"  measured: {entry.found.revision}, {entry.verdict.value}"
+    yield f"  measured: {entry.result.revision}, {entry.verdict.value}"
     if old is not None:
         several = f", {len(old.sessions)} sessions" if len(old.sessions) > 1 else ""
         yield f"  baseline: {old.revision}{several}"
     for reason in proposal.reasons:
-        yield from (f"  {line}" for line in wrapped(reason))
-    lines = figure_lines(entry.found) if old is None else change_lines(old, entry.found, COMPARED)
+        yield from (f"  {line}" for line in wrap_message(reason))
+    lines = metric_lines(entry.result) if old is None else change_lines(old, entry.result, COMPARED)
     for text in lines:
-        yield from (f"    {line}" for line in wrapped(text))
+        yield from (f"    {line}" for line in wrap_message(text))
 
 
-def figure_lines(entry: BaselineEntry) -> list[str]:
+def metric_lines(entry: BaselineEntry) -> list[str]:
     """The newest session's usual metrics with their values."""
     return [
         f"{name} {format_quantity(entry.metrics[name].value, metric_named(name).unit)}"
@@ -181,9 +177,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _newest(history: History, machine: str, text: str) -> tuple[Entry, ...]:
     """The measurements of the newest run of each test; at least one."""
     entries: list[Entry] = []
-    for place in history.places(Query(machine=machine)):
-        if text in place.test:
-            query = Query(test=place.test, name=place.name, machine=machine, limit=1)
+    for key in history.measurements(Query(machine=machine)):
+        if text in key.test:
+            query = Query(test=key.test, name=key.name, machine=machine, limit=1)
             entries += history.entries(query)
     if not entries:
         of = f" of a test with {text!r:.80} in its node id" if text else ""

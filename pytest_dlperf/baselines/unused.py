@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.report.budget_table import wrapped
 from pytest_dlperf.report.hints import PRUNE_COMMAND, rename_command
+from pytest_dlperf.report.tables import limited, wrap_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -126,13 +126,16 @@ def unused_lines(unused: Sequence[Unused]) -> list[str]:
     if not unused:
         return []
     baselines = "1 baseline" if len(unused) == 1 else f"{len(unused)} baselines"
-    lines = ["", *wrapped(f"{baselines} of tests that were not collected:")]
     ordered = sorted(unused, key=lambda baseline: not baseline.renamed)
-    for baseline in ordered[:_NAMED]:
-        lines.append(f"  {baseline.test}")
-        if baseline.renamed:
-            command = rename_command(baseline.test, baseline.renamed)
-            lines += ["    looks renamed:", f"    {command}"]
-    if len(unused) > _NAMED:
-        lines.append(f"  and {len(unused) - _NAMED} more")
-    return [*lines, *wrapped(f"{PRUNE_COMMAND} removes what is not needed any more")]
+    blocks = [
+        f"{each.test}\n  looks renamed:\n  {rename_command(each.test, each.renamed)}"
+        if each.renamed
+        else each.test
+        for each in ordered
+    ]
+    return [
+        "",
+        *wrap_message(f"{baselines} of tests that were not collected:"),
+        *(f"  {line}" for block in limited(blocks, _NAMED) for line in block.split("\n")),
+        *wrap_message(f"{PRUNE_COMMAND} removes what is not needed any more"),
+    ]

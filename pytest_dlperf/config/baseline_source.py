@@ -33,11 +33,7 @@ FILES: Final = BaselineSource()
 
 
 def parse_baseline_source(value: object, spelt: str) -> BaselineSource:
-    """Read `files`, `history:BRANCH` or `history:merge-base`.
-
-    Args:
-        value: the option's value.
-        spelt: the option's spelling, for messages.
+    """Read `files`, `history:BRANCH` or `history:merge-base`; `spelt` is the option, for messages.
 
     Raises:
         UsageError: for anything else.

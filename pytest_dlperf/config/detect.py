@@ -41,13 +41,9 @@ class Detect:
 def parse_detect(value: object, spelt: str) -> tuple[Detect, ...]:
     """Read losses by metric from a text such as `throughput 3%, accuracy 0.5pt`.
 
-    Args:
-        value: the option's value.
-        spelt: the option's spelling, for messages.
-
     Raises:
-        UsageError: for any other text, or a wrong unit: shares need points, all else percent.
-            Units of metrics that are not known yet are checked by `resolve_detect`.
+        UsageError: for any other text, or a wrong unit: shares need points, all else percent. Units
+            of metrics that are not known yet are checked by `resolve_detect`.
     """
     if not isinstance(value, str):
         raise UsageError(f"{spelt}={value!r:.80} is no text", _EXAMPLE)

@@ -37,10 +37,6 @@ def _counted(least: int, most: int) -> Callable[[object, str], int]:
 def parse_history(value: object, spelt: str) -> str:
     """Check a database's URL. It may hold a password, so it is never shown.
 
-    Args:
-        value: the option's value.
-        spelt: the option's spelling, for messages.
-
     Raises:
         UsageError: if it is neither a URL nor `none`.
     """

@@ -47,8 +47,7 @@ class Spec:
 
     Attributes:
         help: one sentence for `--help` and `--markers`.
-        kind: `text`, `texts` (may be repeated), `flag`, or `value` (a Python object, which only a
-            marker or a call can give).
+        kind: `texts` may be repeated; a `value` is a Python object, only of a marker or a call.
         choices: the allowed texts; empty allows all.
         marker: whether the marker takes it.
     """
@@ -133,7 +132,7 @@ class Options:
     logical_cpus: int | None = field(
         default=None,
         metadata=_spec(
-            "split the CPU into so many devices of TensorFlow (they share its threads), to try "
+            "split the CPU into this many devices of TensorFlow (they share its threads), to try "
             "code for several devices on any machine"
         ),
     )
@@ -276,11 +275,9 @@ def overlay(layers: Iterable[Options]) -> Options:
 
 
 def from_texts(texts: Mapping[str, object], prefix: str) -> Options:
-    """Options of the command line or an ini file.
+    """Options of the command line or an ini file, by field name; None and empty mean not given.
 
-    Args:
-        texts: field name to text, texts or flag; None and empty mean not given.
-        prefix: of the options' spelling, for messages (`--dlperf-` or `dlperf_`).
+    `prefix` is of the options' spelling, for messages (`--dlperf-` or `dlperf_`).
 
     Raises:
         UsageError: for a value that is not allowed.

@@ -226,10 +226,7 @@ class Plan:
     def limited_to(self, metrics: Collection[str], call: str, hint: str) -> Plan:
         """The plan with only the budgets on metrics that a call measures.
 
-        Args:
-            metrics: that the call measures.
-            call: as the user writes it.
-            hint: what to do with other budgets.
+        `hint` says what to do with other budgets.
 
         Raises:
             UsageError: naming the first budget of the test itself that would be dropped; budgets
@@ -253,11 +250,9 @@ class Plan:
 
 
 def plan(layers: Sequence[Options], *, run_wide: Collection[int] = ()) -> Plan:
-    """The plan from all layers of options.
+    """The plan from all layers of options, nearest first.
 
-    Args:
-        layers: nearest first.
-        run_wide: indices of the layers for all tests.
+    `run_wide` are the indices of the layers for all tests.
 
     Raises:
         BudgetSyntaxError: for a budget that cannot be read.

@@ -1,1 +1,1 @@
-"""How much noise this machine has, and what can be seen beside it."""
+"""The noise of this machine, and the smallest losses that duels detect on it."""

@@ -1,4 +1,4 @@
-"""Advice: what to change on a machine, each only where its cause was measured."""
+"""What to change on a machine; each piece of advice only if its cause was measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_dlperf.judge.error_rates import ALPHA
 from pytest_dlperf.report.hints import loss_found_by_pairs
 from pytest_dlperf.results.usage import disturbance
 from pytest_dlperf.statistics.e_process import smallest_loss
-from pytest_dlperf.units import format_quantity
+from pytest_dlperf.units import format_percent, format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,43 +21,43 @@ _STOLEN: Final = 0.02
 _OTHERS: Final = 0.1
 _LATE: Final = 0.25e-3
 _LATE_P99: Final = 2e-3
-_TWO: Final = 2
+_ENOUGH_PROCESSORS: Final = 2
 _MOST_PAIRS: Final = 8
-_WANDERING: Final = frozenset({"powersave", "ondemand", "conservative", "schedutil"})
+_VARYING: Final = frozenset({"powersave", "ondemand", "conservative", "schedutil"})
 
 
-def advice(figures: NoiseMeasurement, noise_figure: float, spread: float) -> Iterator[str]:
+def advice(measurement: NoiseMeasurement, noise_figure: float, spread: float) -> Iterator[str]:
     """Sentences, the most important cause first.
 
     Args:
-        figures: of the machine.
+        measurement: of the machine.
         noise_figure: S of the slot length to use, in seconds.
-        spread: standard deviation of what pairs surely differ by, as a log ratio; 0 if they may
-            not differ at all.
+        spread: standard deviation of the effects of pairs, as a log ratio; 0 unless they surely
+            differ.
     """
-    host, timer = figures.host, figures.timer
-    stolen, others = figures.used.stolen_share, figures.used.others_share
+    host, timer, used = measurement.host, measurement.timer, measurement.used
+    stolen, others = used.stolen_share, used.others_share
     if stolen is not None and stolen > _STOLEN:
         yield (
-            f"the host took {_percent(stolen)} of the processors: take a machine "
-            "whose processors are its own, or another time of the day"
+            f"the host took {format_percent(stolen)} of the processors: use a machine "
+            "with processors of its own, or another time of the day"
         )
     if others is not None and others > _OTHERS:
         yield (
-            f"other processes took {_percent(others)} of the processors: stop them while tests "
-            "measure, and run this again; the noise and the launches above are partly theirs"
+            f"other processes took {format_percent(others)} of the processors: stop them while "
+            "tests measure, and run this again; the noise and the launches above are partly theirs"
         )
     if timer.late > _LATE or timer.late_p99 > _LATE_P99:
         yield (
             f"a sleep of 1 ms ends {format_quantity(timer.late, 's')} late, one in a hundred "
-            f"{format_quantity(timer.late_p99, 's')}: open loops send late; run less beside the "
-            "tests, and keep the processors out of deep idle states"
+            f"{format_quantity(timer.late_p99, 's')}: open loops send late; run fewer other "
+            "processes, and keep the processors out of deep idle states"
         )
-    wandering = sorted(_WANDERING & set(host.governors))
-    if wandering:
+    varying = sorted(_VARYING & set(host.governors))
+    if varying:
         yield (
-            f"the frequency governor is {', '.join(wandering)}: with performance the speed "
-            "wanders less (cpupower frequency-set --governor performance)"
+            f"the frequency governor is {', '.join(varying)}: with performance the speed "
+            "varies less (cpupower frequency-set --governor performance)"
         )
     if host.turbo:
         yield (
@@ -66,13 +66,13 @@ def advice(figures: NoiseMeasurement, noise_figure: float, spread: float) -> Ite
             "/sys/devices/system/cpu)"
         )
     usable = host.cores if host.quota is None else min(host.cores, host.quota)
-    if usable < _TWO:
+    if usable < _ENOUGH_PROCESSORS:
         yield (
-            f"of processors there is {usable:.3g} to use: with two, whatever else must run does "
-            "not have to take its time from the model"
+            f"this process may use {usable:.3g} processors: with two, other processes need not "
+            "take their time from the model"
         )
-    # What others took may be all that pairs seem to differ by.
-    if not disturbance(figures.used):
+    # Other processes may be the only cause of what pairs differ by.
+    if not disturbance(used):
         yield from _more_pairs(noise_figure, spread)
     if host.accelerators:
         yield (
@@ -82,24 +82,21 @@ def advice(figures: NoiseMeasurement, noise_figure: float, spread: float) -> Ite
 
 
 def _more_pairs(noise_figure: float, spread: float) -> Iterator[str]:
-    """Where launches, not seconds, say what is found: how many pairs make up for it."""
+    """How many pairs to use, if their differences and not seconds limit what is detected."""
     seconds = SECONDS[1]
     blocks = smallest_loss(seconds, noise_figure, ALPHA, POWER)
     if loss_by_pair_effects(spread, 1) <= blocks:
         return
-    counts = range(_TWO, _MOST_PAIRS + 1)
+    counts = range(2, _MOST_PAIRS + 1)
     enough = next(
-        (one for one in counts if loss_by_pair_effects(spread, one) <= blocks), _MOST_PAIRS
+        (count for count in counts if loss_by_pair_effects(spread, count) <= blocks), _MOST_PAIRS
     )
-    one, many = (
-        math.expm1(math.hypot(blocks, loss_by_pair_effects(spread, count))) for count in (1, enough)
+    with_one, with_enough = (
+        format_percent(math.expm1(math.hypot(blocks, loss_by_pair_effects(spread, count))))
+        for count in (1, enough)
     )
     yield (
-        f"pairs of processes differ by {_percent(math.expm1(spread))}, which no further second of "
-        f"the same pair takes away: {loss_found_by_pairs(enough, _percent(many))} in "
-        f"{seconds:.0f} s, one pair {_percent(one)}"
+        f"pairs of processes differ by {format_percent(math.expm1(spread))}, which no further "
+        f"second of the same pair takes away: {loss_found_by_pairs(enough, with_enough)} in "
+        f"{seconds:.0f} s, one pair {with_one}"
     )
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.1f} %"

@@ -1,4 +1,4 @@
-"""`pytest-dlperf doctor`: how small a loss can be found on this machine."""
+"""`pytest-dlperf doctor`: how small a loss can be detected on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found there too")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the result to this file too"
+    )
 
 
 def _doctor_lines(path: Path | None) -> Iterator[str]:
@@ -26,7 +28,7 @@ def _doctor_lines(path: Path | None) -> Iterator[str]:
 
     from pytest_dlperf._files import write_atomically
     from pytest_dlperf.doctor.checkup import check_up
-    from pytest_dlperf.doctor.measure import examine
+    from pytest_dlperf.doctor.measure import measure_noise
     from pytest_dlperf.doctor.report import doctor_json, doctor_lines
     from pytest_dlperf.report.progress import LineProgress, NoProgress
 
@@ -34,15 +36,15 @@ def _doctor_lines(path: Path | None) -> Iterator[str]:
         line = LineProgress(os.dup(sys.stderr.fileno()), lambda: WIDTH - 1)
         with contextlib.closing(line):
             try:
-                figures = examine(line, np.random.default_rng())
+                measurement = measure_noise(line, np.random.default_rng())
             finally:
                 line.clear()
     else:
-        figures = examine(NoProgress(), np.random.default_rng())
-    found = check_up(figures)
-    yield from doctor_lines(found, colour=sys.stdout.isatty())
+        measurement = measure_noise(NoProgress(), np.random.default_rng())
+    checkup = check_up(measurement)
+    yield from doctor_lines(checkup, colour=sys.stdout.isatty())
     if path is not None:
-        content = json.dumps(doctor_json(found), indent=1, allow_nan=False)
+        content = json.dumps(doctor_json(checkup), indent=1, allow_nan=False)
         try:
             write_atomically(path, f"{content}\n".encode())
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Doctor: measures how noisy this machine is, on pairs of processes with identical code."""
+"""Measuring how noisy this machine is, with pairs of processes that run identical code."""
 
 from __future__ import annotations
 
@@ -33,17 +33,16 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.duel.scheduler import SlotSource
     from pytest_dlperf.duel.worker_handle import Role
-    from pytest_dlperf.measure.slots import Slot
     from pytest_dlperf.measure.telemetry import Meter, Progress
 
 LENGTHS: Final = (0.005, 0.01, 0.02, 0.05, 0.1)
-"""Slot lengths that are tried, in seconds."""
+"""Slot lengths to try, in seconds."""
 
 SECONDS: Final = 60.0
-"""About how long a checkup takes."""
+"""Approximate duration of a checkup."""
 
 _NS: Final = 1e-9
-_PATIENCE: Final = 120.0
+_TIMEOUT: Final = 120.0  # importing TensorFlow and building the model take the longest
 _START: Final = "from pytest_dlperf.doctor.worker import main; main()"
 _READINGS: Final = 10_000
 _SLEEPS: Final = 500
@@ -57,126 +56,99 @@ class ProcessPair:
     """Two fresh processes with identical code, warm.
 
     Attributes:
-        players: them.
-        meter: what they and this process use.
+        workers: base and candidate.
+        meter: processor time of the workers and of this process.
     """
 
-    players: tuple[SlotSource, SlotSource]
+    workers: tuple[SlotSource, SlotSource]
     meter: Meter
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PairSamples:
-    """What was measured of all pairs; see `NoiseMeasurement`."""
-
-    probes: tuple[IdenticalBlock, ...]
-    handovers: tuple[float, ...]
-    used: Usage
-    starting: tuple[float, ...]
 
 
 class PairSampler:
     """Measures pairs, one after the other.
 
     Args:
-        start: starts a pair, which lives as long as the context lasts.
+        start: starts a pair, for as long as the context lasts.
         clock: of this process.
-        coins: choose the order of each block.
-        progress: somebody to tell.
+        rng: chooses the order of each block.
+        progress: progress display.
+
+    Attributes:
+        blocks: as in `NoiseMeasurement`, as are `starting` and `used`.
+        starting: seconds that each pair took to start.
+        used: processor time while blocks were measured.
     """
 
     def __init__(
         self,
         start: Callable[[], AbstractContextManager[ProcessPair]],
         clock: Clock,
-        coins: np.random.Generator,
+        rng: np.random.Generator,
         progress: Progress,
     ) -> None:
         self._start = start
         self._clock = clock
-        self._coins = coins
+        self._rng = rng
         self._progress = progress
-        self._probes: list[IdenticalBlock] = []
-        self._handovers: list[float] = []
-        self._starting: list[float] = []
-        self._used = Usage(0.0, 0.0, 0.0, 0.0)
+        self.blocks: list[IdenticalBlock] = []
+        self.starting: list[float] = []
+        self.used = Usage(0.0, 0.0, 0.0, 0.0)
 
-    def measure(self, seconds: float) -> PairSamples:
+    def measure(self, seconds: float) -> None:
         """Measure three or four pairs.
 
         Args:
-            seconds: that all of it shall take, starting included.
+            seconds: in total, starting included.
 
         Raises:
             DlperfError: if a process is lost.
         """
         end_ns = self._clock.now_ns() + int(seconds / _NS)
-        number, starting = 0, 0.0
-        while wants_pair(number, self._left(end_ns), starting):
+        while wants_pair(
+            number := len(self.starting), self._left(end_ns), max(self.starting, default=0.0)
+        ):
             self._progress.show(f"starting pair {number + 1}", self._left(end_ns))
-            asked_ns = self._clock.now_ns()
-            with self._start() as launch:
-                self._starting.append((self._clock.now_ns() - asked_ns) * _NS)
-                starting = max(self._starting)
-                part = pair_seconds(number, self._left(end_ns), starting)
-                before = launch.meter.usage()
-                self._measure_pair(launch, number, part, end_ns)
-                self._used = self._used.plus(launch.meter.usage().since(before))
-            number += 1
-        return PairSamples(
-            tuple(self._probes), tuple(self._handovers), self._used, tuple(self._starting)
-        )
+            begun_ns = self._clock.now_ns()
+            with self._start() as pair:
+                self.starting.append((self._clock.now_ns() - begun_ns) * _NS)
+                part = pair_seconds(number, self._left(end_ns), max(self.starting))
+                before = pair.meter.usage()
+                self._measure_pair(pair, number, part, end_ns)
+                self.used = self.used.plus(pair.meter.usage().since(before))
 
-    def _measure_pair(self, launch: ProcessPair, number: int, seconds: float, end_ns: int) -> None:
-        """Blocks of all slot lengths in turn, of each for as long as of the others."""
-        one, other = (_Timed(each, self._clock, self._handovers) for each in launch.players)
+    def _measure_pair(self, pair: ProcessPair, number: int, seconds: float, end_ns: int) -> None:
+        """Measure blocks of all slot lengths in turn, each length for the same time."""
         spent = dict.fromkeys(LENGTHS, 0.0)
         until_ns = self._clock.now_ns() + int(seconds / _NS)
         while self._clock.now_ns() < until_ns or not all(spent.values()):
             self._progress.show(f"measuring pair {number + 1}", self._left(end_ns))
             length = min(LENGTHS, key=lambda length: spent[length])
             block = measure_block(
-                *(one, other, self._clock, self._coins),
+                *(*pair.workers, self._clock, self._rng),
                 pair=number,
-                number=len(self._probes),
+                number=len(self.blocks),
                 length=length,
             )
-            self._probes.append(IdenticalBlock(length, block))
+            self.blocks.append(IdenticalBlock(length, block))
             spent[length] += block.seconds
 
     def _left(self, end_ns: int) -> float:
         return max(0.0, (end_ns - self._clock.now_ns()) * _NS)
 
 
-@dataclass(frozen=True, slots=True)
-class _Timed:
-    """A player of whom it is written down how much of each slot was not measured."""
-
-    player: SlotSource
-    clock: Clock
-    handovers: list[float]
-
-    def slot(self, seconds: float, number: int) -> Slot:
-        asked_ns = self.clock.now_ns()
-        slot = self.player.slot(seconds, number)
-        took = (self.clock.now_ns() - asked_ns) * _NS
-        self.handovers.append(max(0.0, took - slot.seconds))
-        return slot
-
-
-def examine(
-    progress: Progress, coins: np.random.Generator, seconds: float = SECONDS
+def measure_noise(
+    progress: Progress, rng: np.random.Generator, seconds: float = SECONDS
 ) -> NoiseMeasurement:
     """Measure this machine, on the reference architecture.
 
     Args:
-        progress: somebody to tell.
-        coins: choose the order of each block.
-        seconds: that it shall take, about.
+        progress: progress display.
+        rng: chooses the order of each block.
+        seconds: approximate duration.
 
     Raises:
         UsageError: if TensorFlow is not installed.
-        WorkerLost: if a process dies or hangs; with what it last wrote.
+        WorkerLost: if a process dies or hangs; with its last output.
     """
     if find_spec("tensorflow") is None:
         raise UsageError(
@@ -186,17 +158,16 @@ def examine(
         )
     clock = MonotonicClock()
     begun_ns = clock.now_ns()
-    host = look_at_host()
-    progress.show("looking at the timer", None)
-    timer = look_at_timer(time.perf_counter_ns, time.sleep)
-    with CleanupProcess() as keeper:
-        rounder = PairSampler(lambda: fresh_pair(keeper, coins), clock, coins, progress)
-        found = rounder.measure(seconds)
+    host = read_host()
+    progress.show("measuring the timer", None)
+    timer = measure_timer(time.perf_counter_ns, time.sleep)
+    with CleanupProcess() as cleanup:
+        sampler = PairSampler(lambda: fresh_pair(cleanup, rng), clock, rng, progress)
+        sampler.measure(seconds)
     return NoiseMeasurement(
-        probes=found.probes,
-        handovers=found.handovers,
-        used=found.used,
-        starting=found.starting,
+        blocks=sampler.blocks,
+        used=sampler.used,
+        starting=sampler.starting,
         timer=timer,
         host=host,
         seconds=(clock.now_ns() - begun_ns) * _NS,
@@ -204,69 +175,67 @@ def examine(
 
 
 @contextlib.contextmanager
-def fresh_pair(keeper: CleanupProcess, coins: np.random.Generator) -> Iterator[ProcessPair]:
+def fresh_pair(cleanup: CleanupProcess, rng: np.random.Generator) -> Iterator[ProcessPair]:
     """Two processes, for as long as the context lasts.
 
-    They start at the same time, as in a duel, and in an order by chance: the first one may be
-    slower for ever.
-
     Args:
-        keeper: ends them at the latest.
-        coins: choose the order.
+        cleanup: kills them if this process cannot.
+        rng: chooses the order in which they start.
 
     Raises:
-        WorkerLost: if one of them dies or hangs; with what it last wrote.
-        DuelError: if one does not come to its measurement.
+        WorkerLost: if one of them dies or hangs; with its last output.
+        DuelError: if one ends before its measurement.
     """
     roles: list[Role] = ["base", "candidate"]
-    sides: dict[Role, WorkerHandle] = {}
-    processes: list[int] = []
+    workers: dict[Role, WorkerHandle] = {}
+    pids: list[int] = []
     with contextlib.ExitStack() as stack:
-        for number in coins.permutation(len(roles)):
+        # The first process may be slower for as long as it lives, so the order is random.
+        for number in rng.permutation(len(roles)):
             role = roles[number]
             process = WorkerProcess(
                 f"doctor's {role}",
                 [sys.executable, "-P", "-c", _START],
                 folder=Path(tempfile.gettempdir()),
-                environment=side_environment(os.environ),
-                cleanup=keeper,
+                environment=worker_environment(os.environ),
+                cleanup=cleanup,
             )
             stack.callback(process.kill)
-            processes.append(process.pid)
-            sides[role] = WorkerHandle(process, role, _ignore, _PATIENCE)
-        for side in sides.values():
-            side.proceed()
+            pids.append(process.pid)
+            workers[role] = WorkerHandle(process, role, _ignore, _TIMEOUT)
+        for worker in workers.values():
+            worker.proceed()
         for prepare in (WorkerHandle.enter, WorkerHandle.warm):
-            for side in sides.values():
-                if not prepare(side):
-                    raise DuelError(f"the doctor's {side.role} side left its measurement")
-        meter = FamilyMeter(ProcessMeter(), processes)
-        yield ProcessPair((sides["base"], sides["candidate"]), meter)
+            for worker in workers.values():
+                if not prepare(worker):
+                    raise DuelError(f"the doctor's {worker.role} side left its measurement")
+        meter = FamilyMeter(ProcessMeter(), pids)
+        yield ProcessPair((workers["base"], workers["candidate"]), meter)
 
 
-def side_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a fresh process: its memory lies elsewhere, and it sees no GPU.
+def worker_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a fresh process: with another memory layout, and without GPUs.
 
     Args:
         variables: of this process.
     """
-    found = with_random_layout(variables)
-    found.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    found["KERAS_BACKEND"] = "tensorflow"
-    found["CUDA_VISIBLE_DEVICES"] = found["HIP_VISIBLE_DEVICES"] = "-1"
-    return found
+    environment = with_random_layout(variables)
+    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    environment["KERAS_BACKEND"] = "tensorflow"
+    environment["CUDA_VISIBLE_DEVICES"] = environment["HIP_VISIBLE_DEVICES"] = "-1"
+    return environment
 
 
 def _ignore(fields: Mapping[str, object]) -> None:
-    """A doctor's side runs no test, so that it has nothing else to say."""
+    """A doctor's worker runs no test, so it has no reports to forward."""
 
 
-def look_at_timer(now_ns: Callable[[], int], sleep: Callable[[float], None]) -> Timer:
-    """How finely time can be told, and how late a sleep of 1 ms ends.
+def measure_timer(now_ns: Callable[[], int], sleep: Callable[[float], None]) -> Timer:
+    """Measure the resolution of the clock, and how late a sleep of 1 ms ends.
 
     Args:
-        now_ns: the clock.
-        sleep: waits for so many seconds.
+        now_ns: the clock, in nanoseconds.
+        sleep: sleeps for a number of seconds.
     """
     readings = np.array([now_ns() for _ in range(_READINGS)])
     steps = np.diff(readings)
@@ -276,16 +245,16 @@ def look_at_timer(now_ns: Callable[[], int], sleep: Callable[[float], None]) -> 
         sleep(_SLEEP)
         late.append((now_ns() - begun_ns) * _NS - _SLEEP)
     median, p99 = np.quantile(late, (0.5, 0.99))
-    moved = steps[steps > 0]
-    step = int(moved.min()) if len(moved) else 0
+    forward = steps[steps > 0]
+    step = int(forward.min()) if len(forward) else 0
     return Timer(step * _NS, max(0.0, float(median)), max(0.0, float(p99)))
 
 
-def look_at_host(root: Path = Path("/")) -> Host:
-    """The machine, as far as it shows itself.
+def read_host(root: Path = Path("/")) -> Host:
+    """Read what the operating system shows of the machine.
 
     Args:
-        root: of the file system whose `proc` and `sys` are read.
+        root: folder with `proc` and `sys`.
     """
     machine = machine_class(root)
     governors = {
@@ -313,12 +282,12 @@ def _turbo(root: Path) -> bool | None:
 
 
 def _quota(root: Path) -> float | None:
-    """Of control groups, the second version or the first."""
+    """The limit of the control group, of version 2 or 1."""
     limit = _read(root / _CGROUP / "cpu.max").split() or [
         _read(root / _CGROUP / "cpu/cpu.cfs_quota_us"),
         _read(root / _CGROUP / "cpu/cpu.cfs_period_us"),
     ]
-    if len(limit) == 2 and all(one.isdigit() and int(one) for one in limit):  # noqa: PLR2004
+    if len(limit) == 2 and all(part.isdigit() and int(part) for part in limit):  # noqa: PLR2004
         return int(limit[0]) / int(limit[1])
     return None
 

@@ -1,7 +1,4 @@
-"""Figures: what the doctor measures of a machine.
-
-All of it on pairs of processes that run identical code, so that every difference is noise.
-"""
+"""What the doctor measures: pairs of processes with identical code, so each difference is noise."""
 
 from __future__ import annotations
 
@@ -17,17 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The machine, as far as it shows itself.
+    """The machine, as far as the operating system shows it.
 
     Attributes:
         cpu: model of the processor.
-        processors: that the machine has.
-        cores: processors that this process may use.
-        quota: processors that its control group may keep busy; None if there is no limit.
-        load: processes that wanted to run in the minute before.
-        governors: who sets the processors' frequency; empty where that is not shown.
-        turbo: whether they may clock higher for a while; None where that is not shown.
-        accelerators: model and number; empty if there is none.
+        processors: number of the machine's processors.
+        cores: number of processors that this process may use.
+        quota: number of processors that its control group may keep busy; None without a limit.
+        load: average number of runnable processes in the minute before.
+        governors: frequency governors of the processors; empty where they are not shown.
+        turbo: whether turbo frequencies are enabled; None where that is not shown.
+        accelerators: number and model; empty if there is none.
     """
 
     cpu: str
@@ -42,12 +39,12 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """How finely time can be told and waited for, in seconds.
+    """Resolution of the clock and lateness of sleeps, in seconds.
 
     Attributes:
         step: the smallest step of the clock that was seen.
-        late: how late a sleep of 1 ms ends, the median.
-        late_p99: the same, the 99th percentile.
+        late: median lateness of a sleep of 1 ms.
+        late_p99: 99th percentile of the same.
     """
 
     step: float
@@ -61,7 +58,7 @@ class IdenticalBlock:
 
     Attributes:
         length: of its slots, in seconds.
-        block: what was measured.
+        block: its measurement.
     """
 
     length: float
@@ -70,20 +67,18 @@ class IdenticalBlock:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NoiseMeasurement:
-    """What was measured of a machine.
+    """Blocks of all pairs, and the state of the machine meanwhile.
 
     Attributes:
-        probes: blocks of two pairs at least, in the order of time.
-        handovers: seconds of each slot that were not measured: hand-over and guard time.
-        used: processor time while blocks were measured, all pairs together.
+        blocks: of at least two pairs, in the order of time.
+        used: processor time while blocks were measured, of all pairs together.
         starting: seconds that each pair took to start.
         timer: of the machine.
         host: the machine.
-        seconds: that all of it took.
+        seconds: of the whole measurement.
     """
 
-    probes: Sequence[IdenticalBlock]
-    handovers: Sequence[float]
+    blocks: Sequence[IdenticalBlock]
     used: Usage
     starting: Sequence[float]
     timer: Timer

@@ -1,7 +1,7 @@
-"""Doctor side: a process that measures the reference architecture wherever it is told to.
+"""A worker of the doctor: a process that measures the reference architecture.
 
-It speaks as any side of a duel does, so that what the doctor finds holds for duels. Nothing is
-trained or loaded: random weights are as fast as any others.
+It is a duel's worker, so that the noise it shows is that of duels. Nothing is trained or loaded:
+random weights are as fast as any others.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _SECONDS: Final = 1.0
 
 
 def main() -> None:
-    """Be at a measurement until this process is ended."""
+    """Serve one measurement until this process is killed."""
     channel = connect()
     from pytest_dlperf.targets.keras_models import dense_classifier
 
     model = dense_classifier(_FEATURES, _UNITS, _CLASSES, _SEED)
     rows = np.random.default_rng(_SEED).random((_ROWS, _FEATURES), np.float32)
-    settled = plan([from_call(duration=_SECONDS)])
-    bench = Instruments(MonotonicClock(), ProcessMeter(), NoProgress())
-    subject = ready(model, as_data((rows, None)), settled, bench)
-    WorkerEvaluator(channel, environment).evaluate(subject, settled, "doctor", "")
+    settings = plan([from_call(duration=_SECONDS)])
+    instruments = Instruments(MonotonicClock(), ProcessMeter(), NoProgress())
+    target = ready(model, as_data((rows, None)), settings, instruments)
+    WorkerEvaluator(channel, environment).evaluate(target, settings, "doctor", "")

@@ -22,7 +22,7 @@ from pytest_dlperf.duel.confirmation import (
 from pytest_dlperf.duel.questions import NOTHING, BudgetOutcome, DuelStatistics
 from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, sequential_test_for
 from pytest_dlperf.duel.slot_length import SlotLengths
-from pytest_dlperf.judge.losses import lost_on_rows
+from pytest_dlperf.judge.contrasts import lost_on_rows
 from pytest_dlperf.measure.slots import Block
 from pytest_dlperf.statistics.e_process import FARTHEST
 from pytest_dlperf.statistics.estimate import Estimate

@@ -15,13 +15,9 @@ from pytest_dlperf.duel.questions import (
     budget_tests,
     pass_rate,
 )
+from pytest_dlperf.judge.contrasts import loss_on_rows
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.judge.losses import (
-    VERDICTS,
-    LossLimits,
-    loss_on_rows,
-    metric_after,
-)
+from pytest_dlperf.judge.losses import VERDICTS, LossLimits, metric_after
 from pytest_dlperf.results.baseline import accept
 from pytest_dlperf.results.measurement import ErrorCount
 from pytest_dlperf.results.verdict import Judgement

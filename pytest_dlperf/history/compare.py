@@ -1,7 +1,7 @@
-"""Comparison: what sessions of one commit, branch or run say beside those of another.
+"""Comparison of the sessions of one commit, branch or run with those of another.
 
 Each metric is judged as by a budget that allows no loss (`throughput >= baseline`, `p99 <=
-baseline`): FAIL when a loss is proven, PASS when one of the metric's `detect` is excluded.
+baseline`): FAIL if a loss is proven, PASS if a loss of the metric's `detect` is excluded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.history.entries import condition_changes
 from pytest_dlperf.judge.conditions import ALIKE
+from pytest_dlperf.judge.contrasts import contrast_of, loss_on_rows, unpaired
 from pytest_dlperf.judge.error_rates import ALPHA, BETA
 from pytest_dlperf.judge.losses import (
     VERDICTS,
@@ -21,12 +23,8 @@ from pytest_dlperf.judge.losses import (
     MeasuredLoss,
     change_by,
     changed_by,
-    contrast_of,
-    loss_on_rows,
-    unpaired,
 )
 from pytest_dlperf.metrics import in_order, is_usual, metric_named
-from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.prediction import Session, reference_change
 
@@ -44,10 +42,9 @@ COMPARED: Final = (
     *("throughput", "goodput", "max_rate", "p50", "p95", "p99", "accuracy", "peak_memory"),
     *("train.time", "train.throughput", "train.peak_memory"),
 )
-"""Metrics that are compared unless others are named; users' metrics, those with a goal, and errors
-above zero are compared too."""
+"""Metrics compared by default, with users' metrics, those with a goal, and errors above zero."""
 
-_WORTH_SAYING: Final = 0.02
+_NOTABLE_CHANGE: Final = 0.02  # of the machine's speed
 _HIDDEN: Final = "the noise hides a loss of this size"
 
 
@@ -56,16 +53,16 @@ class Row:
     """One metric of one measurement.
 
     Attributes:
-        metric: its name.
-        base: the geometric mean of the base's sessions in the metric's base unit, or the newest
-            share; None if it has none.
+        metric: name.
+        base: geometric mean of the base's sessions in the metric's base unit; of a share, the
+            newest session's; None if it has none.
         candidate: the same of the candidate.
-        change: from base to candidate, above 0 where the value is larger: a ratio minus one, or
-            of shares the difference; with its interval. None if they cannot be compared.
+        change: from base to candidate with its interval, above 0 if the value is larger: a ratio
+            minus one, or of shares the difference. None if they cannot be compared.
         verdict: as of a budget that allows no loss.
-        improved: whether it is proven to be better.
+        improved: whether a gain is proven.
         reason: why the verdict is neither PASS nor FAIL.
-        fails_at: the change at which it would have been a FAIL; None unless the noise hides it.
+        fails_at: the change that would be a FAIL, if the verdict is open because of noise.
     """
 
     metric: str
@@ -83,16 +80,16 @@ class Compared:
     """One measurement of both sides, on one machine class.
 
     Attributes:
-        place: which.
-        base: code of the base's newest session; None if it has none.
-        candidate: code of the candidate's newest session.
-        base_sessions: how many the base has.
-        sessions: how many the candidate has.
-        rows: a row for each metric.
-        note: what the machine's speed was allowed for; may be empty.
+        key: which measurement.
+        base: revision of the base's newest session; None if it has none.
+        candidate: revision of the candidate's newest session.
+        base_sessions: number of the base's sessions.
+        sessions: number of the candidate's sessions.
+        rows: one for each metric.
+        note: by how much the machine's speed changed, if that was allowed for.
     """
 
-    place: MeasurementId
+    key: MeasurementId
     base: Revision | None
     candidate: Revision
     base_sessions: int
@@ -106,10 +103,10 @@ class Comparison:
     """All measurements of two sides.
 
     Attributes:
-        measurements: of the candidate, in the order of tests, names and machine classes.
-        gone: measurements and metrics that only the base has, for people.
-        warnings: software that changed in between.
-        alpha: of metrics that did not change, the share that may have a FAIL, each: 1 % for all.
+        measurements: the candidate's, sorted by test, name and machine class.
+        gone: titles of measurements and metrics that only the base has.
+        warnings: changes of software between them.
+        alpha: error rate of a FAIL for each metric, 1 % in total.
     """
 
     measurements: tuple[Compared, ...]
@@ -120,12 +117,16 @@ class Comparison:
     @property
     def failed(self) -> bool:
         """Whether any loss is proven."""
-        return any(row.verdict is Verdict.FAIL for one in self.measurements for row in one.rows)
+        return any(
+            row.verdict is Verdict.FAIL
+            for measurement in self.measurements
+            for row in measurement.rows
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """A row that has yet to be decided: the error rate depends on how many there are."""
+    """A row to be decided when the number of such rows, and so the error rate, is known."""
 
     row: Row
     metric: Metric
@@ -135,39 +136,40 @@ class _Open:
 def compare_sides(
     base: Side, candidate: Side, metrics: Collection[str] | None = None
 ) -> Comparison:
-    """Compare each metric of each measurement that the candidate has.
+    """Compare each metric of each measurement of the candidate.
 
     Args:
-        base: what is compared with.
-        candidate: what is compared.
-        metrics: names of the metrics to compare; None takes the usual ones.
+        base: what to compare with.
+        candidate: what to compare.
+        metrics: names of the metrics to compare; None for the default ones.
     """
     drafts: list[tuple[Compared, list[Row | _Open]]] = []
-    gone = _gone(base, candidate, metrics)
     warnings: dict[str, None] = {}
-    old_by_machine: dict[tuple[str, str], dict[MachineClass, BaselineEntry]] = {}
-    for place, accepted in base.items():
-        old_by_machine.setdefault((place.test, place.name), {})[place.machine] = accepted
-    for place in sorted(candidate, key=_order):
-        found = candidate[place]
-        elsewhere = old_by_machine.get((place.test, place.name), {})
-        old = elsewhere.get(place.machine)
-        obstacle = _obstacle(found, old, place.machine, elsewhere)
-        change, note = _machine_change(found, old)
+    base_by_machine: dict[tuple[str, str], dict[MachineClass, BaselineEntry]] = {}
+    for key, entry in base.items():
+        base_by_machine.setdefault((key.test, key.name), {})[key.machine] = entry
+    for key in sorted(candidate, key=_order):
+        new = candidate[key]
+        on_machines = base_by_machine.get((key.test, key.name), {})
+        old = on_machines.get(key.machine)
+        obstacle = _obstacle(new, old, key.machine, on_machines)
+        speed_changed, note = _machine_speed(new, old)
         if old is not None:
-            warnings.update(dict.fromkeys(_warnings(found, old)))
+            software = new.environment.changes(old.environment)["warning"]
+            if software:
+                warnings[f"since the base: {', '.join(software)}"] = None
         rows: list[Row | _Open] = [
-            _row(metric, found, old, obstacle or (change if metric.is_speed else ""))
-            if elsewhere
-            else _new(metric, found, "only the candidate has this measurement")
-            for metric in map(metric_named, _names(found, old, metrics))
+            _row(metric, new, old, obstacle or (speed_changed if metric.is_speed else ""))
+            if on_machines
+            else _new(metric, new, "only the candidate has this measurement")
+            for metric in map(metric_named, _names(new, old, metrics))
         ]
         compared = Compared(
-            place=place,
+            key=key,
             base=old.revision if old else None,
-            candidate=found.revision,
+            candidate=new.revision,
             base_sessions=len(old.sessions) if old else 0,
-            sessions=len(found.sessions),
+            sessions=len(new.sessions),
             rows=(),
             note=note,
         )
@@ -179,34 +181,29 @@ def compare_sides(
             dataclasses.replace(compared, rows=tuple(_decided(row, alpha) for row in rows))
             for compared, rows in drafts
         ),
-        gone=gone,
+        gone=_gone(base, candidate, metrics),
         warnings=tuple(warnings),
         alpha=alpha,
     )
 
 
-def _order(place: MeasurementId) -> tuple[str, str, str]:
-    return place.test, place.name, place.machine.slug
-
-
-def _title(place: MeasurementId) -> str:
-    return title_of(place.test, place.name)
+def _order(key: MeasurementId) -> tuple[str, str, str]:
+    return key.test, key.name, key.machine.slug
 
 
 def _names(
-    found: BaselineEntry, old: BaselineEntry | None, metrics: Collection[str] | None
+    new: BaselineEntry, old: BaselineEntry | None, metrics: Collection[str] | None
 ) -> Iterator[str]:
     """The metrics of the candidate that are compared, in the order of the table of metrics."""
-    for name in in_order(name for session in found.sessions for name in session.metrics):
-        values = [
-            session.metrics[name].value
-            for side in (found, old)
-            if side is not None
-            for session in side.sessions
-            if name in session.metrics
-        ]
-        wanted = is_compared(name) or (name == "errors" and any(values))
-        if wanted if metrics is None else name in metrics:
+    sessions = (*new.sessions, *(old.sessions if old else ()))
+    for name in _metrics_of(new):
+        if metrics is not None:
+            wanted = name in metrics
+        elif name == "errors":
+            wanted = any(s.metrics[name].value for s in sessions if name in s.metrics)
+        else:
+            wanted = is_compared(name)
+        if wanted:
             yield name
 
 
@@ -215,94 +212,83 @@ def is_compared(name: str) -> bool:
     return name in COMPARED or is_usual(name)
 
 
-def _has(side: BaselineEntry, name: str) -> bool:
-    return any(name in session.metrics for session in side.sessions)
+def _metrics_of(entry: BaselineEntry) -> tuple[str, ...]:
+    return in_order(name for session in entry.sessions for name in session.metrics)
 
 
 def _gone(base: Side, candidate: Side, metrics: Collection[str] | None) -> tuple[str, ...]:
-    """What the base alone has: whole measurements, or metrics of one."""
-    there = {_title(place) for place in candidate}
-    lost = dict.fromkeys(_title(p) for p in sorted(base, key=_order) if _title(p) not in there)
-    for place in sorted(candidate, key=_order):
-        old = base.get(place)
-        if old is None:
-            continue
-        for name in in_order(name for session in old.sessions for name in session.metrics):
+    """What only the base has: whole measurements, or metrics of one."""
+    titles = {key.title for key in candidate}
+    gone = dict.fromkeys(key.title for key in sorted(base, key=_order) if key.title not in titles)
+    for key in sorted(candidate.keys() & base.keys(), key=_order):
+        kept = _metrics_of(candidate[key])
+        for name in _metrics_of(base[key]):
             wanted = is_compared(name) if metrics is None else name in metrics
-            if wanted and not _has(candidate[place], name):
-                lost[f"{name} of {_title(place)}"] = None
-    return tuple(lost)
+            if wanted and name not in kept:
+                gone[f"{name} of {key.title}"] = None
+    return tuple(gone)
 
 
 def _obstacle(
-    found: BaselineEntry,
+    new: BaselineEntry,
     old: BaselineEntry | None,
     machine: MachineClass,
-    elsewhere: Mapping[MachineClass, BaselineEntry],
+    on_machines: Mapping[MachineClass, BaselineEntry],
 ) -> str:
-    """Why nothing of two measurements can be compared; empty if it can."""
+    """Why two measurements cannot be compared; empty if they can."""
     if old is None:
-        nearest = machine.nearest(elsewhere)
+        nearest = machine.nearest(on_machines)
         if nearest is None:
             return ""
         return f"the base was measured on another machine class: {machine.differs(nearest)}"
-    for what, now, then in (
-        ("scenario", found.scenario, old.scenario),
-        ("serving", found.serving, old.serving),
-    ):
-        if now != then:
-            return f"the base's {what} was {then}, the candidate's is {now}"
-    blocking = found.environment.changes(old.environment)["blocking"]
+    for name, before, after in condition_changes(old, new):
+        if name != "slo":  # which only goodput depends on
+            return f"the base's {name} was {before}, the candidate's is {after}"
+    blocking = new.environment.changes(old.environment)["blocking"]
     return f"since the base: {', '.join(blocking)}" if blocking else ""
 
 
-def _warnings(found: BaselineEntry, old: BaselineEntry) -> Iterator[str]:
-    changes = found.environment.changes(old.environment)["warning"]
-    if changes:
-        yield f"since the base: {', '.join(changes)}"
-
-
-def _machine_change(found: BaselineEntry, old: BaselineEntry | None) -> tuple[str, str]:
-    """Why speeds cannot be compared, and what was allowed for; of the machine's own speed."""
+def _machine_speed(new: BaselineEntry, old: BaselineEntry | None) -> tuple[str, str]:
+    """Why the machine's speed leaves speeds undecided, and a note on what was allowed for."""
     if old is None:
         return "", ""
     sides = [
         [Session(0.0, 0.0, math.log(s.yardstick) if s.yardstick else None) for s in side.sessions]
-        for side in (old, found)
+        for side in (old, new)
     ]
     change = reference_change(sides[0], *sides[1])
-    if change is None or abs(change - 1) < _WORTH_SAYING:
+    if change is None or abs(change - 1) < _NOTABLE_CHANGE:
         return "", ""
-    said = f"the reference model took {change:.2f} times as long as with the base"
+    took = f"the reference model took {change:.2f} times as long as with the base"
     least, most = ALIKE
     if least <= change <= most:
-        return "", f"{said}, which was allowed for"
-    return f"the machine is not what it was: {said}", ""
+        return "", f"{took}, which was allowed for"
+    return f"the machine is not what it was: {took}", ""
 
 
 def _row(
-    metric: Metric, found: BaselineEntry, old: BaselineEntry | None, obstacle: str
+    metric: Metric, new: BaselineEntry, old: BaselineEntry | None, obstacle: str
 ) -> Row | _Open:
     name = metric.name
-    if old is not None and not _has(old, name):
-        return _new(metric, found, f"the base has no {name}")
+    if old is not None and not any(name in session.metrics for session in old.sessions):
+        return _new(metric, new, f"the base has no {name}")
     row = Row(
         metric=name,
         base=_value(metric, old) if old is not None else None,
-        candidate=_value(metric, found),
+        candidate=_value(metric, new),
         change=None,
         verdict=Verdict.INCONCLUSIVE,
     )
-    if old is not None and name == "goodput" and found.slo != old.slo:
+    if old is not None and name == "goodput" and new.slo != old.slo:
         obstacle = obstacle or "the base's goodput was for another slo"
     if obstacle or old is None:
         return dataclasses.replace(row, reason=obstacle)
-    evidence, remark = _evidence(metric, found, old)
+    evidence, remark = _evidence(metric, new, old)
     return _Open(dataclasses.replace(row, reason=remark), metric, evidence)
 
 
-def _new(metric: Metric, found: BaselineEntry, reason: str) -> Row:
-    return Row(metric.name, None, _value(metric, found), None, Verdict.NEW, reason=reason)
+def _new(metric: Metric, new: BaselineEntry, reason: str) -> Row:
+    return Row(metric.name, None, _value(metric, new), None, Verdict.NEW, reason=reason)
 
 
 def _value(metric: Metric, side: BaselineEntry) -> float:
@@ -316,16 +302,16 @@ def _value(metric: Metric, side: BaselineEntry) -> float:
     return math.exp(math.fsum(map(math.log, values)) / len(values))
 
 
-def _evidence(metric: Metric, found: BaselineEntry, old: BaselineEntry) -> tuple[LossEvidence, str]:
-    """What the sessions say of a loss, and what to know of it."""
+def _evidence(metric: Metric, new: BaselineEntry, old: BaselineEntry) -> tuple[LossEvidence, str]:
+    """The sessions' evidence of a loss, and a remark on it."""
     if metric.name == "errors":
-        return CountedLoss(_value(metric, found) - _value(metric, old), metric.detect), ""
+        return CountedLoss(_value(metric, new) - _value(metric, old), metric.detect), ""
     if metric.unit != "share":
-        return MeasuredLoss(contrast_of(metric, old, found)), ""
-    on_rows = loss_on_rows(metric, found, old)
+        return MeasuredLoss(contrast_of(metric, old, new)), ""
+    on_rows = loss_on_rows(metric, new, old)
     if on_rows is not None:
         return on_rows, ""
-    return MeasuredLoss(unpaired(metric, old, found)), "not of the same rows"
+    return MeasuredLoss(unpaired(metric, old, new)), "not of the same rows"
 
 
 def _decided(draft: Row | _Open, alpha: float) -> Row:

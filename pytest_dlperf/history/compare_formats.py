@@ -1,4 +1,4 @@
-"""Comparison formats: the same table as Markdown for a pull request, as JSON and as CSV."""
+"""The comparison of two sources as Markdown for a pull request, as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.history.compare_report import (
     COLUMNS,
-    GONE,
     cells,
+    gone,
     headings,
     machines_of,
     remarks,
-    some,
     summary,
     verdict_of,
 )
 from pytest_dlperf.metrics import metric_named
-from pytest_dlperf.report.github import code_cell, table, text_cell
+from pytest_dlperf.report.github import code_cell, text_cell
+from pytest_dlperf.report.tables import Column, markdown_table
 from pytest_dlperf.results.codec import rounded
-from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_dlperf.history.compare import Compared, Row
-    from pytest_dlperf.history.compare_report import Compare
+    from pytest_dlperf.history.compare_report import ComparedSources
     from pytest_dlperf.history.sources import Side, Source
 
 SCHEMA: Final = 1
@@ -45,66 +44,75 @@ differences."""
 _LOUD: Final = frozenset({Verdict.FAIL, Verdict.INCONCLUSIVE})
 
 
-def comparison_markdown(compare: Compare) -> Iterator[str]:
-    """A heading, what was taken, one table, and what is to be said of it."""
-    found = compare.found
-    base, candidate = code_cell(compare.base.given), code_cell(compare.candidate.given)
+def comparison_markdown(compared: ComparedSources) -> Iterator[str]:
+    """A heading, both sources, one table, remarks and a summary."""
+    comparison = compared.comparison
+    base, candidate = code_cell(compared.base.given), code_cell(compared.candidate.given)
     yield f"### dlperf: {candidate} against {base}"
     yield ""
-    yield from (f"- {label}: {text_cell(text)}" for label, text in headings(compare))
+    yield from (f"- {label}: {text_cell(text)}" for label, text in headings(compared))
     yield ""
-    several = machines_of(found) > 1
+    several = machines_of(comparison) > 1
     rows = [
-        (_title(one, several=several), *_markdown_cells(row))
-        for one in found.measurements
-        for row in one.rows
+        (_title(measurement, several=several), *_markdown_cells(row))
+        for measurement in comparison.measurements
+        for row in measurement.rows
     ]
-    left = frozenset({"test", "metric", "verdict"})
-    yield from table(("test", *COLUMNS), rows, left)
-    said = [
-        f"- {_title(one, several=several)}: {text_cell(remark)}"
-        for one in found.measurements
-        for remark in remarks(one)
+    yield from markdown_table((Column("test"), *COLUMNS), rows)
+    notes = [
+        f"- {_title(measurement, several=several)}: {text_cell(remark)}"
+        for measurement in comparison.measurements
+        for remark in remarks(measurement)
     ]
-    if said:
-        yield from ("", *said)
-    if found.gone:
+    if notes:
+        yield from ("", *notes)
+    if comparison.gone:
         yield ""
-        yield text_cell(f"{GONE.capitalize()}: {', '.join(some(found.gone))}")
+        text = gone(comparison)
+        yield text_cell(f"{text[0].upper()}{text[1:]}")
     yield ""
-    yield text_cell(summary(found))
+    yield text_cell(summary(comparison))
 
 
-def comparison_json(compare: Compare) -> dict[str, object]:
+def comparison_json(compared: ComparedSources) -> dict[str, object]:
     """Plain values: finite numbers, text, lists and dictionaries.
 
     Values are in the metric's base unit. Changes are ratios minus one, or of shares differences,
     above 0 where the candidate's value is larger.
     """
-    found = compare.found
+    comparison = compared.comparison
     return {
         "schema": SCHEMA,
-        "base": _source(compare.base, compare.base_side),
-        "candidate": _source(compare.candidate, compare.side),
-        "failed": found.failed,
-        "alpha": found.alpha,
-        "warnings": list(found.warnings),
-        "gone": list(found.gone),
-        "measurements": [_measurement(one) for one in found.measurements],
+        "base": _source(compared.base, compared.base_side),
+        "candidate": _source(compared.candidate, compared.side),
+        "failed": comparison.failed,
+        "alpha": comparison.alpha,
+        "warnings": list(comparison.warnings),
+        "gone": list(comparison.gone),
+        "measurements": [_measurement(measurement) for measurement in comparison.measurements],
     }
 
 
-def comparison_csv(compare: Compare) -> Iterator[str]:
+def comparison_csv(compared: ComparedSources) -> list[str]:
     """A line with the names of the columns, then one for each metric of each measurement."""
-    yield _csv_line(CSV_COLUMNS)
-    for one in compare.found.measurements:
-        for row in one.rows:
-            yield _csv_line(_csv_row(one, row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for measurement in compared.comparison.measurements:
+        shared = _measurement(measurement)
+        for row in measurement.rows:
+            values = {**shared, **_row(row), "improved": int(row.improved)}
+            if row.change:
+                values["change"] = rounded(row.change.value)
+                values["change_low"] = rounded(row.change.low)
+                values["change_high"] = rounded(row.change.high)
+            writer.writerow(values)
+    return text.getvalue().removesuffix("\n").split("\n")
 
 
-def _title(one: Compared, *, several: bool) -> str:
-    title = code_cell(title_of(one.place.test, one.place.name))
-    return f"{title} on {text_cell(one.place.machine.slug)}" if several else title
+def _title(measurement: Compared, *, several: bool) -> str:
+    title = code_cell(measurement.key.title)
+    return f"{title} on {text_cell(measurement.key.machine.slug)}" if several else title
 
 
 def _markdown_cells(row: Row) -> tuple[str, ...]:
@@ -127,17 +135,17 @@ def _source(source: Source, side: Side) -> dict[str, object]:
     }
 
 
-def _measurement(one: Compared) -> dict[str, object]:
+def _measurement(measurement: Compared) -> dict[str, object]:
     return {
-        "test": one.place.test,
-        "name": one.place.name,
-        "machine": one.place.machine.slug,
-        "base_commit": one.base.commit if one.base else None,
-        "base_sessions": one.base_sessions,
-        "candidate_commit": one.candidate.commit,
-        "candidate_sessions": one.sessions,
-        "note": one.note,
-        "metrics": [_row(row) for row in one.rows],
+        "test": measurement.key.test,
+        "name": measurement.key.name,
+        "machine": measurement.key.machine.slug,
+        "base_commit": measurement.base.commit if measurement.base else None,
+        "base_sessions": measurement.base_sessions,
+        "candidate_commit": measurement.candidate.commit,
+        "candidate_sessions": measurement.sessions,
+        "note": measurement.note,
+        "metrics": [_row(row) for row in measurement.rows],
     }
 
 
@@ -147,34 +155,15 @@ def _row(row: Row) -> dict[str, object]:
         "metric": row.metric,
         "unit": metric_named(row.metric).unit,
         "better": metric_named(row.metric).better,
-        "base": _figure(row.base),
-        "candidate": _figure(row.candidate),
+        "base": _rounded(row.base),
+        "candidate": _rounded(row.candidate),
         "change": {end: rounded(value) for end, value in ends.items()} if ends else None,
         "verdict": row.verdict.value,
         "improved": row.improved,
         "reason": row.reason,
-        "fails_at": _figure(row.fails_at),
+        "fails_at": _rounded(row.fails_at),
     }
 
 
-def _csv_row(one: Compared, row: Row) -> tuple[object, ...]:
-    metric, change = metric_named(row.metric), row.change
-    ends = (change.value, change.low, change.high) if change else (None, None, None)
-    return (
-        *(one.place.machine.slug, one.place.test, one.place.name),
-        *(metric.name, metric.unit, metric.better),
-        *(one.base.commit if one.base else "", one.base_sessions, _figure(row.base)),
-        *(one.candidate.commit, one.sessions, _figure(row.candidate)),
-        *map(_figure, ends),
-        *(row.verdict.value, int(row.improved), row.reason),
-    )
-
-
-def _figure(value: float | None) -> float | None:
+def _rounded(value: float | None) -> float | None:
     return None if value is None else rounded(value)
-
-
-def _csv_line(values: tuple[object, ...]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(values)
-    return line.getvalue()

@@ -1,11 +1,8 @@
-"""The history's database: a SQLite file or a PostgreSQL server, in transactions.
-
-The two differ in what keeps readers and writers apart, so each begins its transactions with
-statements of its own.
-"""
+"""Transactions on the history's database, a SQLite file or a PostgreSQL server, and its errors."""
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,62 +33,57 @@ _SET_UP_LOCK: Final = 0x646C70657266  # "dlperf": an advisory lock of PostgreSQL
 
 _LONGEST: Final = 300  # characters of a driver's message
 _DAMAGE_HINT: Final = "restore it from a copy, or move it away to begin a new history"
-_SQLITE_HINT: Final = (
-    "make it a SQLite file in a writable folder on a disk with space, let other processes that "
-    f"have it open end (fuser FILE), or {NAME_ANOTHER_HISTORY}; what was stored before is kept"
+_FILE_HINT: Final = (
+    "check that its folder is writable, the disk has space, and no other process holds it open "
+    f"(fuser FILE), or {NAME_ANOTHER_HISTORY}; what was stored before is kept"
 )
-_POSTGRES_HINT: Final = (
-    "check that the server is up, the URL's host, port, user, password and database, and the "
-    "user's rights: CREATE on the schema; SELECT, INSERT, UPDATE, DELETE on its tables; what was "
-    "stored before is kept"
+_CONNECTION_HINT: Final = (
+    "check that the server is up, and the URL's host, port, user, password and database "
+    "(createdb NAME makes a new one); what was stored before is kept"
+)
+_SERVER_HINT: Final = (
+    "check locks of other sessions, the server's log, and the user's rights: CREATE on the schema; "
+    "SELECT, INSERT, UPDATE, DELETE on its tables; what was stored before is kept"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A database that holds a history, or will.
+    """The database of a history.
 
     Attributes:
         engine: SQLAlchemy's.
-        place: the database, for people, without any secret.
-        secrets: texts that no message may show, whoever wrote it.
-        hint: what to check when the database refuses.
-        to_read: first statements of a transaction that sees one state of the whole.
-        to_write: first statements of a transaction that changes something.
-        to_set_up: first statements of the only transaction that creates the tables.
+        place: the database as shown to users, without secrets.
+        secrets: texts to mask in all messages, including the driver's.
+        hint: what to do about an error of the driver.
+        to_read: first statements of a transaction that reads one consistent state.
+        to_write: first statements of a transaction that writes.
+        to_set_up: first statements of the transaction that creates the tables.
         setup_lock: held while creating the tables.
     """
 
     engine: Engine
     place: str
     secrets: tuple[str, ...]
-    hint: str
+    hint: Callable[[BaseException], str]
     to_read: tuple[str, ...]
     to_write: tuple[str, ...]
     to_set_up: tuple[str, ...]
     setup_lock: Callable[[], AbstractContextManager[None]]
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """A transaction that changes nothing.
-
-        Raises:
-            HistoryError: if the database cannot be read.
-        """
+        """A transaction that only reads; raises HistoryError."""
         return self._transaction(self.to_read)
 
     def writing(self) -> AbstractContextManager[Connection]:
-        """A transaction that is kept as a whole when it ends, or not at all.
-
-        Raises:
-            HistoryError: if the database cannot be written to; nothing is changed then.
-        """
+        """A transaction that is committed at the end, or rolled back; raises HistoryError."""
         return self._transaction(self.to_write)
 
     def make_ready(self) -> None:
         """Create the tables unless they exist.
 
         Raises:
-            HistoryError: if that fails, or if the tables are of another version.
+            HistoryError: if they cannot be created, or are of another version.
         """
         with self.reading() as connection:
             version = stored_version(connection)
@@ -117,10 +109,10 @@ class Database:
 
     @contextmanager
     def explained_errors(self) -> Iterator[None]:
-        """Turn errors of the database or the disk into a `HistoryError` without any secret.
+        """Turn errors of the database or the disk into a `HistoryError` with the driver's message.
 
         Raises:
-            HistoryError: with the driver's own message.
+            HistoryError: without secrets.
         """
         from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -129,17 +121,13 @@ class Database:
         except DamagedError as error:
             raise self.damaged(str(error)) from None
         except (SQLAlchemyError, OSError) as error:
-            original = error.orig if isinstance(error, DBAPIError) else error
+            original = (error.orig if isinstance(error, DBAPIError) else None) or error
+            problem = f"it cannot be used: {self._masked(original)}"
             # `from None`: a traceback with the original error would show its secrets.
-            problem = f"it cannot be used: {self._masked(original or error)}"
-            raise HistoryError(self.place, problem, self.hint) from None
+            raise HistoryError(self.place, problem, self.hint(original)) from None
 
     def damaged(self, problem: str) -> HistoryError:
-        """The error of rows that cannot be read.
-
-        Args:
-            problem: which rows, and what is wrong with them.
-        """
+        """The error to raise for rows that cannot be decoded."""
         return HistoryError(self.place, f"it is damaged: {self._masked(problem)}", _DAMAGE_HINT)
 
     def _masked(self, message: object) -> str:
@@ -157,10 +145,11 @@ class Database:
 
 
 def database_of(url: str) -> Database:
-    """The database of a URL; nothing is connected to yet.
+    """The database of a URL, not connected to yet.
 
     Raises:
-        UsageError: if the URL means none, or the driver is not installed.
+        UsageError: if the URL names none, or the driver is not installed.
+        HistoryError: if the folder of a SQLite file cannot be created, or the file is truncated.
     """
     parsed = parse_url(url)
     return _sqlite(parsed) if isinstance(parsed, Path) else _postgres(parsed)
@@ -171,7 +160,7 @@ def _sqlite(path: Path) -> Database:
 
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
-        # Transactions begin where they are said to.
+        # Else sqlite3 begins transactions itself, and not before the first write.
         connect_args={"timeout": LOCK_SECONDS, "isolation_level": None},
         hide_parameters=True,
     )
@@ -179,28 +168,33 @@ def _sqlite(path: Path) -> Database:
 
     @contextmanager
     def setup_lock() -> Iterator[None]:
-        # Two processes that ask for the write-ahead log at once would not wait for each other.
+        # SQLite's timeout does not cover the change to the write-ahead log: of two processes that
+        # make it at once, one would fail.
         with locked(path.parent):
             with engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
             yield
 
-    # To ask for the lock only when something is to be written fails where another has written
-    # since the first reading.
+    # A transaction that reads first and takes the lock later fails if another has written between.
     writes = ("BEGIN IMMEDIATE",)
-    database = Database(engine, str(path), (), _SQLITE_HINT, ("BEGIN",), writes, writes, setup_lock)
+    database = Database(engine, str(path), (), _sqlite_hint, ("BEGIN",), writes, writes, setup_lock)
     with database.explained_errors():
         path.parent.mkdir(parents=True, exist_ok=True)
-        if _is_cut_off(path):
+        if _is_truncated(path):
             raise DamagedError("its end is cut off")
     return database
 
 
-def _is_cut_off(path: Path) -> bool:
-    """Whether a file ends within a page; SQLite would take the rest of the page for zeros."""
+def _sqlite_hint(error: BaseException) -> str:
+    # sqlite3 raises this class itself, not a subclass, for a damaged file and a foreign one.
+    return _DAMAGE_HINT if type(error) is sqlite3.DatabaseError else _FILE_HINT
+
+
+def _is_truncated(path: Path) -> bool:
+    """Whether a file ends within a page, whose rest SQLite would read as zeros."""
     log = path.with_name(f"{path.name}-wal")
     if not path.is_file() or (log.exists() and log.stat().st_size):
-        return False  # what the write-ahead log has is not read from the file
+        return False  # pages in the write-ahead log are not read from the file
     with path.open("rb") as file:
         header = file.read(_PAGE_SIZE_ENDS)
     page = int.from_bytes(header[-2:])
@@ -208,13 +202,10 @@ def _is_cut_off(path: Path) -> bool:
 
 
 def _set_pragmas(connection: DBAPIConnection, _: object) -> None:
-    """What SQLite does not keep in the file.
-
-    With the write-ahead log, `synchronous = NORMAL` would outlive the end of a process, but not
-    that of the machine. An entry is written after seconds of measuring: that it is on the disk is
-    worth the milliseconds.
-    """
+    """Settings of a connection, which SQLite does not store in the file."""
     cursor = connection.cursor()
+    # With a write-ahead log, NORMAL would lose entries if the machine failed. FULL takes
+    # milliseconds, after seconds of measuring.
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
@@ -231,7 +222,7 @@ def _postgres(server: ServerUrl) -> Database:
             server.url,
             connect_args=parameters,
             hide_parameters=True,
-            pool_pre_ping=True,  # minutes may pass between two entries
+            pool_pre_ping=True,  # the server may end a connection between two entries
         )
     except ImportError:
         raise UsageError(
@@ -243,9 +234,14 @@ def _postgres(server: ServerUrl) -> Database:
         engine=engine,
         place=server.place,
         secrets=server.secrets,
-        hint=_POSTGRES_HINT,
+        hint=_postgres_hint,
         to_read=("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",),
         to_write=writes,
         to_set_up=(*writes, f"SELECT pg_advisory_xact_lock({_SET_UP_LOCK})"),
         setup_lock=nullcontext,
     )
+
+
+def _postgres_hint(error: BaseException) -> str:
+    # Only the server's errors have a SQLSTATE; libpq's are failures to connect.
+    return _SERVER_HINT if getattr(error, "sqlstate", None) else _CONNECTION_HINT

@@ -1,4 +1,4 @@
-"""History: what every run measured, whether or not it was accepted, as plain values."""
+"""Runs, entries and queries of the history, as plain values."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.results.baseline import accept
+from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.usage import noise_note
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pytest_dlperf.results.baseline import BaselineEntry, Revision
     from pytest_dlperf.results.environment import MachineClass
     from pytest_dlperf.results.record import Record
 
 SOUND: Final = (Verdict.PASS, Verdict.NEW, Verdict.INCONCLUSIVE)
-"""Verdicts of what nothing speaks against."""
+"""Verdicts of measurements that later runs may be compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,10 @@ class Run:
     """One run of pytest.
 
     Attributes:
-        key: of this run and no other: 32 hexadecimal digits.
+        key: unique: 32 hexadecimal digits.
         began: seconds since 1970 in UTC.
-        machine: the class of the machine that it ran on.
-        revision: the code, and the day.
+        machine: machine class.
+        revision: code and date.
     """
 
     key: str
@@ -44,56 +45,60 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasurementId:
+    """What identifies a measurement over all runs: test, name (may be empty) and machine class."""
+
+    test: str
+    name: str
+    machine: MachineClass
+
+    @property
+    def title(self) -> str:
+        """Test and name as shown to users."""
+        return title_of(self.test, self.name)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One measurement of one run. A run has at most one of each test and name.
 
     Attributes:
-        run: when, where and of what code.
+        run: the run.
         test: pytest's node id.
-        name: tells several measurements of one test apart; may be empty.
-        verdict: the gravest of its budgets.
-        found: what was measured, as a session; with one session, whose revision is the run's.
-        renews: whether it was accepted as a change: sessions before it say nothing of it.
-        unquiet: what else the machine did, if that was too much for speeds to be judged.
+        name: name of the measurement within its test; may be empty.
+        verdict: the worst verdict of its budgets.
+        result: what was measured: one session, whose revision is the run's.
+        renews: whether it was accepted as a change, which makes it the first session of a baseline.
+        noise: other work on the machine that kept speeds from being judged; empty if none did.
     """
 
     run: Run
     test: str
     name: str
     verdict: Verdict
-    found: BaselineEntry
+    result: BaselineEntry
     renews: bool = False
-    unquiet: str = ""
+    noise: str = ""
+
+    @property
+    def key(self) -> MeasurementId:
+        """Which measurement it is of."""
+        return MeasurementId(self.test, self.name, self.run.machine)
 
     @property
     def acceptable(self) -> bool:
         """Whether later runs may be compared with it.
 
-        Code with uncommitted changes is what nobody else has, and what broke a budget, or had not
-        the machine for itself, is no measure; but what was accepted as a change was meant.
+        Not if it broke a budget, shared the machine with other work, or measured uncommitted
+        changes, unless it was accepted as a change.
         """
-        sound = self.verdict in SOUND and not self.unquiet
+        sound = self.verdict in SOUND and not self.noise
         return self.renews or (sound and not self.run.revision.changed)
 
 
 @dataclass(frozen=True, slots=True)
-class MeasurementId:
-    """Which measurement on which machine class.
-
-    Attributes:
-        test: pytest's node id.
-        name: of the measurement; may be empty.
-        machine: the machine class.
-    """
-
-    test: str
-    name: str
-    machine: MachineClass
-
-
-@dataclass(frozen=True, slots=True)
 class Selection:
-    """Whose sessions are the baseline: those of a branch, or those of some commits.
+    """Whose sessions are the baseline: those of a branch or those of commits.
 
     Attributes:
         branch: name; None if commits are given.
@@ -110,18 +115,18 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which entries are asked for; None allows all.
+    """A filter of entries; None matches all.
 
     Attributes:
         test: node id.
-        name: of the measurement.
-        machine: the machine class, as its slug.
-        branch: the branch that was measured.
-        commits: full hashes, one of which was measured, without changes.
+        name: name of the measurement.
+        machine: slug of the machine class.
+        branch: branch of the run.
+        commits: full hashes; one with uncommitted changes has a `+`.
         run: key of the run.
-        verdicts: one of which it was given.
-        acceptable: whether only those are asked for that later runs may be compared with.
-        limit: the most entries, the newest of them.
+        verdicts: any of these.
+        acceptable: only entries that later runs may be compared with.
+        limit: at most this many, the newest.
     """
 
     test: str | None = None
@@ -136,44 +141,52 @@ class Query:
 
 
 def entry_of(record: Record, run: Run) -> Entry | None:
-    """What the history keeps of a record; None for what says nothing of speed.
+    """The entry of a record; None for smoke runs and duels, which are not recorded.
 
-    Those are smoke runs, and duels, whose figures are of slots, so that no environment goes with
-    them. One whose doubts were settled by a duel is an ordinary measurement.
+    A duel's record has no environment, since its metrics are those of slots. A measurement that
+    was settled by a duel has one, and is recorded.
     """
     if record.quick or record.environment is None:
         return None
     measured = record.measurement
-    found = accept(measured, record.environment, run.revision, record.yardstick)
-    # What it may be an anchor of, the store knows.
-    found = dataclasses.replace(found, anchor=None)
+    result = accept(measured, record.environment, run.revision, record.yardstick)
     return Entry(
         run=run,
         test=measured.test,
         name=measured.name,
         verdict=Verdict.INVALID if measured.invalid else record.verdict,
-        found=found,
+        result=dataclasses.replace(result, anchor=None),  # the history has no anchors
         renews=record.kept == "renew",
-        unquiet=noise_note(measured.usage) if measured.usage else "",
+        noise=noise_note(measured.usage) if measured.usage else "",
     )
 
 
+def condition_changes(
+    old: BaselineEntry, new: BaselineEntry
+) -> Iterator[tuple[str, object, object]]:
+    """The conditions that differ (scenario, serving, slo): name, old and new value."""
+    names = ("scenario", "serving", "slo")
+    for name, before, after in zip(names, old.conditions, new.conditions, strict=True):
+        if before != after:
+            yield name, before, after
+
+
 def baseline_of(newest_first: Iterable[Entry], most: int) -> BaselineEntry | None:
-    """The newest entry with those before it as its sessions, back to the last accepted change.
+    """The baseline that entries make: their sessions since the last accepted change.
 
     Sessions under other conditions (scenario, serving, slo) than the newest's are left out.
 
     Args:
-        newest_first: entries of one measurement on one machine class; taken no further than they
-            are needed.
-        most: so many sessions at the most.
+        newest_first: entries of one measurement on one machine class; consumed only as far as
+            needed.
+        most: maximum number of sessions.
     """
     newest: BaselineEntry | None = None
     sessions = []
     for entry in newest_first:
-        newest = newest or entry.found
-        if entry.found.conditions == newest.conditions:
-            sessions.append(entry.found.newest)
+        newest = newest or entry.result
+        if entry.result.conditions == newest.conditions:
+            sessions.append(entry.result.newest)
         if entry.renews or len(sessions) == most:
             break
     if newest is None:

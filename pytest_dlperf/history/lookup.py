@@ -1,4 +1,4 @@
-"""Sources: what `compare` and `history` read, found by how the user names it."""
+"""Find what the user names on the command line: a report, a run, a branch or a commit."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from pytest_dlperf.errors import UsageError
 from pytest_dlperf.git import git
 from pytest_dlperf.history.entries import Query, baseline_of
 from pytest_dlperf.history.sources import Source, committed, source_of_report
-from pytest_dlperf.history.store import default_url, open_history
-from pytest_dlperf.history.url import parse_url
+from pytest_dlperf.history.store import open_history
+from pytest_dlperf.history.url import default_url, parse_url
 from pytest_dlperf.report.json_report import UNREADABLE, damaged, read_report
 from pytest_dlperf.results.baseline import MOST_SESSIONS, short
 from pytest_dlperf.results.environment import Environment, MachineClass
-from pytest_dlperf.results.measurement import title_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection
     from types import TracebackType
 
     from pytest_dlperf.history.entries import Entry
@@ -33,11 +32,11 @@ if TYPE_CHECKING:
 _LATEST: Final = "latest"
 _HASH: Final = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _PREFIX: Final = re.compile("[0-9a-f]{4,63}")
-_NAMED: Final = 5
+_LISTED: Final = 5  # names in a message
 
 
 def add_history_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say which history is read, and of which machine class."""
+    """Add `--history`, `--rootdir` and `--machine`."""
     parser.add_argument(
         "--history",
         metavar="URL",
@@ -48,10 +47,10 @@ def add_history_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class Reader:
-    """What is read from the history, which is opened when something is asked of it.
+    """Reads sources; opens the history on first use and closes it at the end of the context.
 
     Args:
-        given: what `add_history_arguments` has read.
+        given: parsed arguments of `add_history_arguments`.
     """
 
     def __init__(self, given: argparse.Namespace) -> None:
@@ -74,55 +73,55 @@ class Reader:
 
     @cached_property
     def history(self) -> History:
-        """The history.
+        """The opened history.
 
         Raises:
-            UsageError: if there is none.
+            UsageError: if it does not exist.
             HistoryError: if it cannot be read.
         """
-        place = parse_url(self._url)
-        if isinstance(place, Path) and not place.exists():
-            # One that is only read must not come into being by that.
+        database = parse_url(self._url)
+        if isinstance(database, Path) and not database.exists():
+            # Opening would create it.
             raise UsageError(
-                f"there is no history at {place}",
+                f"there is no history at {database}",
                 "every run of pytest that measures writes it; or name another one: --history URL",
             )
         self._opened = open_history(self._url)
         return self._opened
 
-    def source(self, given: str, text: str, *, accepted: bool) -> Source:
-        """What the user names: `latest`, a report's file, a branch, or a commit.
+    def source(self, name: str, text: str, *, accepted: bool) -> Source:
+        """The source of a name: `latest`, a report's file, a branch, or a commit.
 
-        A branch of the history wins over a commit, unless that is given in full.
+        A branch of the history takes precedence over a commit, unless it is a full hash.
 
         Args:
-            given: the name.
-            text: what the title of each measurement must contain.
-            accepted: of a branch: whether only what later runs may be compared with counts.
+            name: the name.
+            text: part of the titles of the measurements to read.
+            accepted: read only those measurements of a branch that may be a baseline.
 
         Raises:
             UsageError: if it names nothing that was measured.
             HistoryError: if the history cannot be read.
         """
-        if given.endswith(".json"):
-            return _with(self._file(given), text)
-        if given == _LATEST:
+        if name.endswith(".json"):
+            return _with(self._file(name), text)
+        if name == _LATEST:
             return _with(self._latest(), text)
-        if not _HASH.fullmatch(given) and self._is_branch(given):
-            return _with(self._branch(given, text, accepted=accepted), text)
-        commit = self._commit_of(given)
+        if not _HASH.fullmatch(name) and self._is_branch(name):
+            return _with(self._branch(name, text, accepted=accepted), text)
+        commit = self._commit_of(name)
         if commit:
-            return _with(self._commit(given, commit), text)
-        if _is_file(given):
-            return _with(self._file(given), text)
+            return _with(self._commit(name, commit), text)
+        if _is_file(name):
+            return _with(self._file(name), text)
         raise UsageError(
-            f"{given} is no branch, commit or run that was measured: there is no such name in "
+            f"{name} is no branch, commit or run that was measured: there is no such name in "
             f"{self.history.place}, nor in git",
             self._known(),
         )
 
-    def _file(self, given: str) -> Source:
-        path = Path(given)
+    def _file(self, name: str) -> Source:
+        path = Path(name)
         report = read_report(path)
         try:
             machine = MachineClass.from_json(report.content["machine"])
@@ -131,8 +130,8 @@ class Reader:
         except UNREADABLE as error:
             raise damaged(path, error) from error
         if self.machine not in {None, machine.slug}:
-            raise UsageError(f"{given} was measured on {machine.slug}, not on {self.machine}")
-        return source_of_report(given, report.records, machine, environment, commit)
+            raise UsageError(f"{name} was measured on {machine.slug}, not on {self.machine}")
+        return source_of_report(name, report.records, machine, environment, commit)
 
     def _latest(self) -> Source:
         runs = self.history.runs(Query(machine=self.machine, limit=1))
@@ -141,67 +140,68 @@ class Reader:
             raise UsageError(f"{self.history.place} has no run{where}", self._known())
         return Source(_LATEST, "run", self.history.entries(Query(run=runs[0].key)))
 
-    def _is_branch(self, given: str) -> bool:
-        return bool(given and self.history.runs(Query(branch=given, limit=1)))
+    def _is_branch(self, name: str) -> bool:
+        return bool(name and self.history.runs(Query(branch=name, limit=1)))
 
-    def _branch(self, given: str, text: str, *, accepted: bool) -> Source:
-        query = Query(branch=given, machine=self.machine, acceptable=accepted)
-        found: list[Entry] = []
-        places = self.history.places(query)
-        titles = dict.fromkeys(title_of(place.test, place.name) for place in places)
+    def _branch(self, name: str, text: str, *, accepted: bool) -> Source:
+        query = Query(branch=name, machine=self.machine, acceptable=accepted)
+        entries: list[Entry] = []
+        keys = self.history.measurements(query)
+        titles = dict.fromkeys(key.title for key in keys)
         if titles and not any(text in title for title in titles):
-            raise _no_test(given, text, titles)
-        for place in places:
-            if text not in title_of(place.test, place.name):
-                continue
-            of_place = replace(query, test=place.test, name=place.name, machine=place.machine.slug)
-            found += self._sessions(of_place)
-        found.sort(key=lambda entry: entry.run.began, reverse=True)
-        return self._checked(Source(given, "branch", tuple(found)))
+            raise _no_test(name, text, titles)
+        for key in keys:
+            if text in key.title:
+                entries += self._sessions(
+                    replace(query, test=key.test, name=key.name, machine=key.machine.slug)
+                )
+        entries.sort(key=lambda entry: entry.run.began, reverse=True)
+        return self._checked(Source(name, "branch", tuple(entries)))
 
     def _sessions(self, query: Query) -> list[Entry]:
-        """The newest entries of a measurement, as many as a branch stands for, or more.
+        """The newest entries of a measurement, at least as many as a baseline may have.
 
-        Uncommitted changes do not count, but for those that were accepted: they were meant.
+        Entries of uncommitted code are left out unless they were accepted as a change.
         """
-        limit = MOST_SESSIONS + 1  # one may be what the branch is compared with
+        limit = MOST_SESSIONS + 1  # one may be shared with the other side of the comparison
         while True:
-            some = self.history.entries(replace(query, limit=limit))
-            kept = [entry for entry in some if entry.renews or committed(entry.run)]
+            entries = self.history.entries(replace(query, limit=limit))
+            kept = [entry for entry in entries if entry.renews or committed(entry.run)]
             accepted = baseline_of(kept, MOST_SESSIONS)
             enough = accepted is not None and len(accepted.sessions) == MOST_SESSIONS
-            if enough or len(some) < limit or any(entry.renews for entry in kept):
+            if enough or len(entries) < limit or any(entry.renews for entry in kept):
+                # With those before an accepted change, which the other side may be.
                 return kept
             limit *= 4
 
-    def _commit_of(self, given: str) -> str:
-        """The full hash; empty if there is no such commit."""
-        if _HASH.fullmatch(given):
-            return given
-        known = git(
-            self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{given}^{{commit}}"
+    def _commit_of(self, name: str) -> str:
+        """The full hash; empty if git and the history know no such commit."""
+        if _HASH.fullmatch(name):
+            return name
+        commit = git(
+            self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
         )
-        if known or not _PREFIX.fullmatch(given):
-            return known
-        # Of code that is not here, as in a shallow clone, the history still knows the commit.
+        if commit or not _PREFIX.fullmatch(name):
+            return commit
+        # A shallow clone may lack a commit that the history has.
         hashes = {run.revision.commit.rstrip("+") for run in self.history.runs(Query())}
-        matching = sorted(commit for commit in hashes if commit.startswith(given))
+        matching = sorted(commit for commit in hashes if commit.startswith(name))
         if len(matching) > 1:
             raise UsageError(
-                f"{given} is the beginning of {len(matching)} commits in {self.history.place}",
-                ", ".join(matching[:_NAMED]),
+                f"{name} is the beginning of {len(matching)} commits in {self.history.place}",
+                _first(matching),
             )
         return matching[0] if matching else ""
 
-    def _commit(self, given: str, commit: str) -> Source:
+    def _commit(self, name: str, commit: str) -> Source:
         query = Query(commits=(commit,), machine=self.machine)
-        found = self.history.entries(query)
-        if not found and self.history.runs(Query(commits=(f"{commit}+",), limit=1)):
+        entries = self.history.entries(query)
+        if not entries and self.history.runs(Query(commits=(f"{commit}+",), limit=1)):
             raise UsageError(
-                f"{given} ({short(commit)}) was measured with uncommitted changes only",
+                f"{name} ({short(commit)}) was measured with uncommitted changes only",
                 "measure it without: git stash, and run pytest again",
             )
-        return self._checked(Source(given, "commit", found))
+        return self._checked(Source(name, "commit", entries))
 
     def _checked(self, source: Source) -> Source:
         if source.entries:
@@ -214,13 +214,13 @@ class Reader:
         )
 
     def _known(self) -> str:
-        """What was measured, to choose from."""
+        """A hint that lists what was measured."""
         runs = self.history.runs(Query(limit=1000))
         branches = dict.fromkeys(run.revision.branch for run in runs if run.revision.branch)
         commits = dict.fromkeys(short(run.revision.commit) for run in runs if committed(run))
         machines = dict.fromkeys(run.machine.slug for run in runs)
         parts = [
-            f"{what}: {', '.join(list(names)[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
+            f"{what}: {_first(names)}"
             for what, names in (
                 ("branches", branches),
                 ("commits", commits),
@@ -231,31 +231,26 @@ class Reader:
         return "; ".join(parts) or "nothing was measured yet: run pytest"
 
 
-def _is_file(given: str) -> bool:
+def _is_file(name: str) -> bool:
     try:
-        return Path(given).is_file()
-    except OSError:  # such as a name that is too long for one
+        return Path(name).is_file()
+    except OSError:  # for example, a name that is too long
         return False
 
 
 def _with(source: Source, text: str) -> Source:
-    """The source with the measurements whose title contains a text."""
-    found = tuple(entry for entry in source.entries if text in title_of(entry.test, entry.name))
-    if not found:
-        titles = dict.fromkeys(title_of(entry.test, entry.name) for entry in source.entries)
+    """The source's measurements whose title contains a text."""
+    entries = tuple(entry for entry in source.entries if text in entry.key.title)
+    if not entries:
+        titles = dict.fromkeys(entry.key.title for entry in source.entries)
         raise _no_test(source.given, text, titles)
-    return Source(source.given, source.kind, found, source.left_out)
+    return replace(source, entries=entries)
 
 
-def _no_test(given: str, text: str, titles: Iterable[str]) -> UsageError:
-    return UsageError(
-        f"{given} has no test with {text!r:.80} in its name", ", ".join(_some(titles))
-    )
+def _no_test(name: str, text: str, titles: Collection[str]) -> UsageError:
+    return UsageError(f"{name} has no test with {text!r:.80} in its name", _first(titles))
 
 
-def _some(titles: Iterable[str]) -> Iterator[str]:
-    for number, title in enumerate(titles):
-        if number == _NAMED:
-            yield "..."
-            return
-        yield title
+def _first(names: Collection[str]) -> str:
+    more = ", ..." if len(names) > _LISTED else ""
+    return f"{', '.join(list(names)[:_LISTED])}{more}"

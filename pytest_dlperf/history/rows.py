@@ -1,4 +1,4 @@
-"""Entries of the history as rows of its tables, and back."""
+"""Entries of the history as rows of its tables and back, and the queries for them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_dlperf.history.entries import SOUND, Entry, Run
 from pytest_dlperf.history.schema import tables
 from pytest_dlperf.metrics import definitions_of, in_order, read_definitions
-from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, BlockSummary, Revision
+from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, Revision
 from pytest_dlperf.results.codec import check_metrics, check_yardstick
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.row_evidence import Rows, RowScores
+from pytest_dlperf.results.series import BlockSummary
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate
 
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 
 
 UNREADABLE: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
-"""What reading rows raises that this package did not write."""
+"""Errors of decoding rows that this package did not write."""
 
 
 def digest_of(test: str) -> str:
-    """By which a node id is found."""
+    """The key of a node id."""
     return hashlib.sha256(test.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -48,9 +49,9 @@ def run_row(run: Run) -> dict[str, object]:
 
 
 def measurement_row(entry: Entry, run_id: int, test_id: int) -> dict[str, object]:
-    """The row of a measurement, without its number, metrics and bits."""
-    found = entry.found
-    blocks = found.newest.blocks
+    """The row of a measurement, without its id."""
+    result = entry.result
+    blocks = result.newest.blocks
     return {
         "run_id": run_id,
         "test_id": test_id,
@@ -58,14 +59,14 @@ def measurement_row(entry: Entry, run_id: int, test_id: int) -> dict[str, object
         "name": entry.name,
         "verdict": entry.verdict.value,
         "renews": entry.renews,
-        "unquiet": entry.unquiet,
-        "scenario": found.scenario,
-        "serving": found.serving,
-        "slo": found.slo,
-        "yardstick": found.newest.yardstick,
-        "environment": json.dumps(found.environment.to_json()),
+        "unquiet": entry.noise,
+        "scenario": result.scenario,
+        "serving": result.serving,
+        "slo": result.slo,
+        "yardstick": result.newest.yardstick,
+        "environment": json.dumps(result.environment.to_json()),
         "blocks": json.dumps(blocks.to_json()) if blocks else None,
-        "seeds": json.dumps(found.seeds) if found.seeds else None,
+        "seeds": json.dumps(result.seeds) if result.seeds else None,
     }
 
 
@@ -91,10 +92,10 @@ def bits_row(rows: Rows, measurement_id: int) -> dict[str, object]:
     return {"measurement_id": measurement_id, **value}
 
 
-def users_rows(found: BaselineEntry, measurement_id: int) -> list[dict[str, object]]:
-    """The rows of a measurement's users' metrics: what each means, and the scores of its rows."""
-    scores = found.scores.to_json() if found.scores is not None else {}
-    kept: Any = scores.get("metrics", {})
+def users_metric_rows(result: BaselineEntry, measurement_id: int) -> list[dict[str, object]]:
+    """The rows of a measurement's users' metrics: their definitions and scores."""
+    scores = result.scores.to_json() if result.scores is not None else {}
+    scored: Any = scores.get("metrics", {})
     return [
         {
             "measurement_id": measurement_id,
@@ -102,100 +103,79 @@ def users_rows(found: BaselineEntry, measurement_id: int) -> list[dict[str, obje
             **definition,
             "data": scores.get("data", ""),
             "rows": scores.get("rows", 0),
-            "kind": kept[name]["kind"] if name in kept else "",
-            "scores": bytes.fromhex(kept[name]["scores"]) if name in kept else b"",
+            "kind": scored[name]["kind"] if name in scored else "",
+            "scores": bytes.fromhex(scored[name]["scores"]) if name in scored else b"",
         }
-        for name, definition in definitions_of(found.metrics).items()
+        for name, definition in definitions_of(result.metrics).items()
     ]
-
-
-def others_of(rows: Iterable[Row[Any]]) -> frozenset[str]:
-    """Learn of users' metrics; returns those that mean something else by now.
-
-    Raises:
-        UNREADABLE: if a row is no metric.
-    """
-    return read_definitions(
-        {row.metric: {"unit": row.unit, "better": row.better, "detect": row.detect} for row in rows}
-    )
-
-
-def scores_of(rows: Iterable[Row[Any]], others: Collection[str]) -> RowScores | None:
-    """The scores of the users' metrics of a measurement, without those of others.
-
-    Raises:
-        UNREADABLE: if a row has none that this package wrote.
-    """
-    kept = [row for row in rows if row.kind and row.metric not in others]
-    if not kept:
-        return None
-    metrics = {one.metric: {"kind": one.kind, "scores": bytes(one.scores).hex()} for one in kept}
-    return RowScores.from_json({"data": kept[0].data, "rows": kept[0].rows, "metrics": metrics})
-
-
-def metrics_of(rows: Iterable[Row[Any]], others: Collection[str]) -> Mapping[str, Estimate]:
-    """The metrics of one measurement in the order of the table, without those of others.
-
-    Raises:
-        UNREADABLE: if a row is no metric.
-    """
-    found = {row.metric: Estimate(row.value, row.low, row.high) for row in rows}
-    check_metrics(found)
-    return MappingProxyType({name: found[name] for name in in_order(found) if name not in others})
 
 
 def entry_of_row(
     row: Row[Any], metrics: Iterable[Row[Any]], users: Sequence[Row[Any]] = ()
 ) -> Entry:
-    """An entry from the row of a measurement, joined with its run, test and bits.
+    """The entry of a row of `select_entries`.
+
+    Defines the users' metrics that it has; those that are defined differently by now are left out.
 
     Args:
-        row: of the measurement.
-        metrics: of its metrics.
-        users: of its users' metrics.
+        row: measurement, joined with its run, test and bits.
+        metrics: its metrics.
+        users: its users' metrics.
 
     Raises:
-        UNREADABLE: if a row is none that this package wrote.
+        UNREADABLE: if a row is not one that this package writes.
     """
-    others = others_of(users)
+    redefined = read_definitions(
+        {
+            user.metric: {"unit": user.unit, "better": user.better, "detect": user.detect}
+            for user in users
+        }
+    )
     run = run_of_row(row)
     session = BaselineSession(
-        metrics=metrics_of(metrics, others),
+        metrics=_metrics(metrics, redefined),
         environment=Environment.from_json(json.loads(row.environment)),
         revision=run.revision,
         yardstick=check_yardstick(row.yardstick),
         blocks=BlockSummary.from_json(json.loads(row.blocks)) if row.blocks else None,
     )
-    found = BaselineEntry(
+    result = BaselineEntry(
         scenario=row.scenario,
         serving=row.serving,
         sessions=(session,),
         rows=_bits(row),
-        scores=scores_of(users, others),
+        scores=_scores(users, redefined),
         slo=float(row.slo) if row.slo is not None else None,
         seeds=tuple(map(float, json.loads(row.seeds))) if row.seeds else (),
     )
     verdict, renews = Verdict(row.verdict), bool(row.renews)
-    return Entry(run, row.test, row.name, verdict, found, renews, row.unquiet)
+    return Entry(run, row.test, row.name, verdict, result, renews, row.unquiet)
 
 
 def run_of_row(row: Row[Any]) -> Run:
-    """A run from its row.
-
-    Raises:
-        UNREADABLE: if the row is none that this package wrote.
-    """
+    """The run of a row; raises UNREADABLE."""
     revision = Revision(row.commit, row.branch, row.date)
     return Run(row.key, float(row.began), machine_of_row(row), revision)
 
 
 def machine_of_row(row: Row[Any]) -> MachineClass:
-    """The machine class from the row of a run.
-
-    Raises:
-        UNREADABLE: if the row is none that this package wrote.
-    """
+    """The machine class of a run's row; raises UNREADABLE."""
     return MachineClass.from_json(json.loads(row.machine))
+
+
+def _metrics(rows: Iterable[Row[Any]], redefined: Collection[str]) -> Mapping[str, Estimate]:
+    metrics = {row.metric: Estimate(row.value, row.low, row.high) for row in rows}
+    check_metrics(metrics)
+    names = (name for name in in_order(metrics) if name not in redefined)
+    return MappingProxyType({name: metrics[name] for name in names})
+
+
+def _scores(users: Iterable[Row[Any]], redefined: Collection[str]) -> RowScores | None:
+    rows = [row for row in users if row.kind and row.metric not in redefined]
+    if not rows:
+        return None
+    metrics = {row.metric: {"kind": row.kind, "scores": bytes(row.scores).hex()} for row in rows}
+    return RowScores.from_json({"data": rows[0].data, "rows": rows[0].rows, "metrics": metrics})
 
 
 def _bits(row: Row[Any]) -> Rows | None:
@@ -206,8 +186,8 @@ def _bits(row: Row[Any]) -> Rows | None:
     return Rows.from_json(value)
 
 
-def asked_for(query: Query) -> Select[Any]:
-    """Measurements, each with its run, test and bits, the newest first."""
+def select_entries(query: Query) -> Select[Any]:
+    """Measurements joined with run, test and bits, newest first."""
     from sqlalchemy import select
 
     of = tables()
@@ -219,32 +199,31 @@ def asked_for(query: Query) -> Select[Any]:
     ]
     return (
         select(*columns)
-        .select_from(_whole().outerjoin(of.rows))
-        .where(*_about_runs(query), *_about_measurements(query))
+        .select_from(_joined().outerjoin(of.rows))
+        .where(*_of_runs(query), *_of_measurements(query))
         .order_by(of.measurements.c.began.desc(), of.measurements.c.id.desc())
         .limit(query.limit)
     )
 
 
-def of_measurements(table: Table, numbers: list[int]) -> Select[Any]:
-    """The rows of a table of parts that belong to some measurements."""
+def select_parts(table: Table, measurement_ids: list[int]) -> Select[Any]:
+    """The rows of a table that belong to measurements."""
     from sqlalchemy import select
 
-    return select(table).where(table.c.measurement_id.in_(numbers))
+    return select(table).where(table.c.measurement_id.in_(measurement_ids))
 
 
-def names_of(test: str) -> Select[Any]:
-    """The names of the measurements of a test, in no order."""
+def select_names(test: str) -> Select[Any]:
+    """The names of a test's measurements, unordered."""
     from sqlalchemy import select
 
     of = tables()
-    whole = of.measurements.join(of.tests)
-    named = select(of.measurements.c.name).select_from(whole)
-    return named.where(of.tests.c.digest == digest_of(test)).distinct()
+    names = select(of.measurements.c.name).select_from(of.measurements.join(of.tests))
+    return names.where(of.tests.c.digest == digest_of(test)).distinct()
 
 
-def runs_asked_for(query: Query) -> Select[Any]:
-    """The runs that have a measurement that is asked for, the newest first."""
+def select_runs(query: Query) -> Select[Any]:
+    """The runs that have a measurement of the query, newest first."""
     from sqlalchemy import exists, select
 
     of = tables()
@@ -252,29 +231,28 @@ def runs_asked_for(query: Query) -> Select[Any]:
     of_run = of.measurements.c.run_id == of.runs.c.id
     return (
         select(of.runs)
-        .where(*_about_runs(query), measured.where(of_run, *_about_measurements(query)))
+        .where(*_of_runs(query), measured.where(of_run, *_of_measurements(query)))
         .order_by(of.runs.c.began.desc(), of.runs.c.id.desc())
         .limit(query.limit)
     )
 
 
-def places_asked_for(query: Query) -> Select[Any]:
-    """Tests, names and machines of what is asked for, in no order."""
+def select_measurements(query: Query) -> Select[Any]:
+    """Tests, names and machines of the query's measurements, unordered."""
     from sqlalchemy import select
 
     of = tables()
     columns = [of.tests.c.test, of.measurements.c.name, of.runs.c.machine]
-    asked = select(*columns).select_from(_whole())
-    return asked.where(*_about_runs(query), *_about_measurements(query)).distinct()
+    keys = select(*columns).select_from(_joined())
+    return keys.where(*_of_runs(query), *_of_measurements(query)).distinct()
 
 
-def _whole() -> Join:
-    """Measurements, each with its run and test."""
+def _joined() -> Join:
     of = tables()
     return of.measurements.join(of.runs).join(of.tests)
 
 
-def _about_runs(query: Query) -> Iterator[ColumnElement[bool]]:
+def _of_runs(query: Query) -> Iterator[ColumnElement[bool]]:
     run = tables().runs.c
     if query.machine is not None:
         yield run.slug == query.machine
@@ -286,7 +264,7 @@ def _about_runs(query: Query) -> Iterator[ColumnElement[bool]]:
         yield run.commit.in_(query.commits)
 
 
-def _about_measurements(query: Query) -> Iterator[ColumnElement[bool]]:
+def _of_measurements(query: Query) -> Iterator[ColumnElement[bool]]:
     from sqlalchemy import or_
 
     of = tables()

@@ -1,4 +1,4 @@
-"""Sources: what a commit, a branch, a run or a file says of each measurement, to be compared."""
+"""The two sides of a comparison: the sessions of a commit, a branch, a run or a file."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["branch", "commit", "run", "file"]
 
 _WIDTH: Final[Mapping[Kind, int]] = {"branch": 2, "commit": 1, "run": 0, "file": 0}
-"""Kinds that may hold others have more; of two that overlap the wider one gives way."""
+"""Of two sources that overlap, the wider one loses what they share."""
 
-_NO_RUN: Final = "0" * 32  # the key of a run that only a file tells of
+_NO_RUN: Final = "0" * 32  # key of a file's run, since a report has none
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One of the two things that are compared.
+    """One side of a comparison.
 
     Attributes:
-        given: how the user names it.
-        kind: what it was taken for.
+        given: its name as the user gave it.
+        kind: what the name stands for.
         entries: its measurements, newest first.
-        left_out: what does not count, for people.
+        left_out: messages on measurements that were left out.
     """
 
     given: str
@@ -47,42 +47,43 @@ class Source:
 
 
 Side: TypeAlias = "Mapping[MeasurementId, BaselineEntry]"
-"""What a source says of each measurement: its sessions, the newest last."""
+"""The sessions of a source by measurement."""
 
 
 def committed(run: Run) -> bool:
-    """Whether a run was of code that git can name: without uncommitted changes."""
+    """Whether a run measured a commit, without uncommitted changes."""
     return bool(run.revision.commit) and not run.revision.changed
 
 
-def sound(source: Source) -> Source:
-    """The source without the measurements whose measuring failed, which say nothing of speed.
+def without_invalid(source: Source) -> Source:
+    """The source without INVALID measurements.
 
     Raises:
-        UsageError: if nothing is left.
+        UsageError: if no measurement is left.
     """
     kept = tuple(entry for entry in source.entries if entry.verdict is not Verdict.INVALID)
     failed = len(source.entries) - len(kept)
     if not failed:
         return source
-    said = f"{_counted(failed, 'INVALID measurement')} of {source.given}"
+    left_out = f"{_counted(failed, 'INVALID measurement')} of {source.given}"
     if not kept:
         raise UsageError(
-            f"there is nothing to compare but {said}", "pytest's report says why they are INVALID"
+            f"there is nothing to compare but {left_out}",
+            "pytest's report says why they are INVALID",
         )
-    return dataclasses.replace(source, entries=kept, left_out=(*source.left_out, said))
+    return dataclasses.replace(source, entries=kept, left_out=(*source.left_out, left_out))
 
 
-def apart(base: Source, candidate: Source) -> tuple[Source, Source]:
-    """Both without what they have in common: the wider one leaves it to the other.
+def without_shared(base: Source, candidate: Source) -> tuple[Source, Source]:
+    """Both sides, the wider one without the measurements that the other has too.
 
     So a branch is compared with its latest run as it was before that run.
 
     Raises:
-        UsageError: if they are the same, or if there is nothing but what they have in common.
+        UsageError: if both are the same, or the wider one has no other measurement.
     """
-    # A file does not say which run it is of, but no two runs find exactly the same.
-    identity = _figures if "file" in {base.kind, candidate.kind} else _key
+    # A file does not name its run, but no two runs measure exactly the same values.
+    identity = _values if "file" in {base.kind, candidate.kind} else _key
     base_keys, keys = (set(map(identity, source.entries)) for source in (base, candidate))
     shared = base_keys & keys
     if not shared:
@@ -93,35 +94,31 @@ def apart(base: Source, candidate: Source) -> tuple[Source, Source]:
             f"name two that differ: {COMPARABLE}",
         )
     other, wide = sorted((base, candidate), key=lambda source: _WIDTH[source.kind])
-    kept = tuple(e for e in wide.entries if identity(e) not in shared)
+    kept = tuple(entry for entry in wide.entries if identity(entry) not in shared)
     if not kept:
         raise UsageError(
             f"{wide.given} has no session that is not one of {other.given}",
             "name a commit or a branch that was measured in other runs",
         )
-    said = f"{_counted(len(shared), 'measurement')} of {wide.given} that {other.given} has too"
-    reduced = dataclasses.replace(wide, entries=kept, left_out=(*wide.left_out, said))
+    left_out = f"{_counted(len(shared), 'measurement')} of {wide.given} that {other.given} has too"
+    reduced = dataclasses.replace(wide, entries=kept, left_out=(*wide.left_out, left_out))
     return (reduced, candidate) if wide is base else (base, reduced)
 
 
 def side_of(source: Source) -> Side:
-    """What a source says of each measurement.
-
-    Of a branch the sessions since the last accepted change, of a commit all of them.
-    """
-    entries_by_place: dict[MeasurementId, list[Entry]] = {}
+    """The sessions of each measurement: of a branch those since the last accepted change."""
+    entries_by_key: dict[MeasurementId, list[Entry]] = {}
     for entry in source.entries:
-        place = MeasurementId(entry.test, entry.name, entry.run.machine)
-        entries_by_place.setdefault(place, []).append(entry)
+        entries_by_key.setdefault(entry.key, []).append(entry)
     side = {}
-    for place, entries in entries_by_place.items():
+    for key, entries in entries_by_key.items():
         if source.kind == "branch":
             accepted = baseline_of(entries, MOST_SESSIONS)
         else:
-            meant = (dataclasses.replace(entry, renews=False) for entry in entries)
-            accepted = baseline_of(meant, len(entries))
+            all_sessions = (dataclasses.replace(entry, renews=False) for entry in entries)
+            accepted = baseline_of(all_sessions, len(entries))
         if accepted is not None:
-            side[place] = accepted
+            side[key] = accepted
     return MappingProxyType(side)
 
 
@@ -132,44 +129,49 @@ def source_of_report(
     environment: Environment,
     commit: str,
 ) -> Source:
-    """What `--dlperf-json` wrote, as a source.
+    """The source of a report that `--dlperf-json` wrote.
 
     Args:
-        given: the file, for people.
-        records: of the report.
-        machine: that it ran on.
-        environment: the software of the run, for records that do not say it.
-        commit: that was measured.
+        given: path of the report, for messages.
+        records: the report's.
+        machine: machine class of the run.
+        environment: software of the run, for records without their own.
+        commit: commit of the run.
 
     Raises:
-        UsageError: if there is nothing in it that could be compared.
+        UsageError: if no record can be compared.
     """
     run = Run(_NO_RUN, 0.0, machine, Revision(commit, "", ""))
     entries, unusable = [], 0
     for record in records:
-        # The first reports of this schema said it of the run only; of a duel none does.
+        # The first reports of this schema have it for the run only; a duel's record has none.
         known = record.environment or (environment if record.duel is None else None)
         entry = entry_of(dataclasses.replace(record, environment=known), run)
         if entry is None:
             unusable += 1
         else:
             entries.append(entry)
-    said = f"{_counted(unusable, 'measurement')} of smoke runs or duels in {given}"
+    left_out = f"{_counted(unusable, 'measurement')} of smoke runs or duels in {given}"
     if not entries:
         raise UsageError(
-            f"{given} holds nothing that can be compared" + (f", only {said}" if unusable else ""),
+            f"{given} holds nothing that can be compared"
+            + (f", only {left_out}" if unusable else ""),
             MEASURE_COMPARABLY,
         )
-    return Source(given, "file", tuple(entries), (said,) if unusable else ())
+    return Source(given, "file", tuple(entries), (left_out,) if unusable else ())
 
 
 def _key(entry: Entry) -> tuple[object, ...]:
     return entry.run.key, entry.test, entry.name
 
 
-def _figures(entry: Entry) -> tuple[object, ...]:
-    figures = sorted((name, f"{one.value:.6g}") for name, one in entry.found.metrics.items())
-    return entry.test, entry.name, *figures
+def _values(entry: Entry) -> tuple[object, ...]:
+    metrics = entry.result.metrics
+    return (
+        entry.test,
+        entry.name,
+        *((name, f"{metrics[name].value:.6g}") for name in sorted(metrics)),
+    )
 
 
 def _counted(number: int, what: str) -> str:

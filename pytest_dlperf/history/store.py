@@ -1,33 +1,33 @@
-"""History: what every run measured, in a database that outlives it."""
+"""The history: what every run measured, in a SQL database."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf.history.database import database_of
 from pytest_dlperf.history.entries import Entry, MeasurementId, Query, baseline_of
 from pytest_dlperf.history.rows import (
     UNREADABLE,
-    asked_for,
     bits_row,
     digest_of,
     entry_of_row,
     machine_of_row,
     measurement_row,
     metric_rows,
-    names_of,
-    of_measurements,
-    places_asked_for,
     run_of_row,
     run_row,
-    runs_asked_for,
-    users_rows,
+    select_entries,
+    select_measurements,
+    select_names,
+    select_parts,
+    select_runs,
+    users_metric_rows,
 )
 from pytest_dlperf.history.schema import tables
-from pytest_dlperf.history.url import default_url
 from pytest_dlperf.results.baseline import MOST_SESSIONS, Baseline, BaselineEntry
 from pytest_dlperf.results.verdict import Verdict
 
@@ -39,70 +39,18 @@ if TYPE_CHECKING:
     from pytest_dlperf.history.database import Database
     from pytest_dlperf.history.entries import Run, Selection
 
-__all__ = ["History", "HistoryBaselines", "SqlHistory", "default_url", "open_history"]
-
-_AT_ONCE: Final = 500  # so many values are bound to one statement; databases have limits
+_BATCH: Final = 500  # databases limit how many values one statement may have
 
 
-class History(Protocol):
-    """What every run measured."""
-
-    @property
-    def place(self) -> str:
-        """The database, for people, without any secret."""
-
-    def add(self, entry: Entry) -> None:
-        """Keep an entry; it takes the place of one of the same run, test and name.
-
-        Raises:
-            HistoryError: if it cannot be written; nothing is changed then.
-        """
-
-    def entries(self, query: Query) -> tuple[Entry, ...]:
-        """The entries asked for, the newest first: by when their runs began, then as added.
-
-        Raises:
-            HistoryError: if they cannot be read.
-        """
-
-    def names(self, test: str) -> tuple[str, ...]:
-        """The names of all measurements of a test, sorted.
-
-        Raises:
-            HistoryError: if they cannot be read.
-        """
-
-    def runs(self, query: Query) -> tuple[Run, ...]:
-        """The runs that have any of the entries asked for, the newest first.
-
-        The limit is one of runs here.
-
-        Raises:
-            HistoryError: if they cannot be read.
-        """
-
-    def places(self, query: Query) -> tuple[MeasurementId, ...]:
-        """Which measurements the entries asked for are of, on which machine classes.
-
-        Sorted by test and name; the limit does not count.
-
-        Raises:
-            HistoryError: if they cannot be read.
-        """
-
-    def close(self) -> None:
-        """Let go of the database."""
-
-
-def open_history(url: str) -> SqlHistory:
-    """Open a history; where there is none, it is created, with the folder of a SQLite file.
+def open_history(url: str) -> History:
+    """Open a history; create it, with the folder of a SQLite file, if it does not exist.
 
     Args:
         url: SQLAlchemy's, of a SQLite file or a PostgreSQL server; may hold a password.
 
     Raises:
-        UsageError: if the URL means no database that can be used.
-        HistoryError: if the database cannot be used as it stands.
+        UsageError: if the URL names no supported database.
+        HistoryError: if the database cannot be used.
     """
     database = database_of(url)
     try:
@@ -110,14 +58,16 @@ def open_history(url: str) -> SqlHistory:
     except BaseException:
         database.engine.dispose()
         raise
-    return SqlHistory(database)
+    return History(database)
 
 
-class SqlHistory:
-    """A history in a SQL database; see `History`.
+class History:
+    """What every run measured.
+
+    All methods raise `HistoryError` if the database cannot be read or written.
 
     Args:
-        database: whose tables are there.
+        database: with its tables.
     """
 
     def __init__(self, database: Database) -> None:
@@ -125,139 +75,111 @@ class SqlHistory:
 
     @property
     def place(self) -> str:
-        """The database, for people, without any secret."""
+        """The database as shown to users, without secrets."""
         return self._database.place
 
     def add(self, entry: Entry) -> None:
-        """Keep an entry; it takes the place of one of the same run, test and name.
-
-        Raises:
-            HistoryError: if it cannot be written; nothing is changed then.
-        """
+        """Store an entry in place of any of the same run, test and name; all of it or nothing."""
         from sqlalchemy import delete, insert
 
-        of, found = tables(), entry.found
+        of, result = tables(), entry.result
         with self._database.writing() as connection:
             test = {"digest": digest_of(entry.test), "test": entry.test}
-            test_id = _number(connection, of.tests, "digest", test)
-            run_id = _number(connection, of.runs, "key", run_row(entry.run))
+            test_id = _id_of(connection, of.tests, "digest", test)
+            run_id = _id_of(connection, of.runs, "key", run_row(entry.run))
             row = measurement_row(entry, run_id, test_id)
             keys = ("run_id", "test_id", "name")
             same = [of.measurements.c[key] == row[key] for key in keys]
             connection.execute(delete(of.measurements).where(*same))
-            made = connection.execute(insert(of.measurements).values(row))
-            number = made.inserted_primary_key[0]  # type: ignore[index]  # a row was added
-            if found.metrics:
-                connection.execute(insert(of.metrics), metric_rows(found.metrics, number))
-            if found.rows is not None:
-                connection.execute(insert(of.rows), bits_row(found.rows, number))
-            users = users_rows(found, number)
+            inserted = connection.execute(insert(of.measurements).values(row))
+            number = inserted.inserted_primary_key[0]  # type: ignore[index]  # a row was added
+            if result.metrics:
+                connection.execute(insert(of.metrics), metric_rows(result.metrics, number))
+            if result.rows is not None:
+                connection.execute(insert(of.rows), bits_row(result.rows, number))
+            users = users_metric_rows(result, number)
             if users:
                 connection.execute(insert(of.users), users)
 
     def entries(self, query: Query) -> tuple[Entry, ...]:
-        """The entries asked for, the newest first: by when their runs began, then as added.
-
-        Raises:
-            HistoryError: if they cannot be read.
-        """
+        """The entries of a query, newest first: by start of their runs, then as added."""
         with self._database.reading() as connection:
-            rows = connection.execute(asked_for(query)).all()
-            numbers = [row.id for row in rows]
-            metrics = _of_measurements(connection, tables().metrics, numbers)
-            users = _of_measurements(connection, tables().users, numbers)
-        return tuple(self._entry(row, metrics[row.id], users[row.id]) for row in rows)
+            rows = connection.execute(select_entries(query)).all()
+            ids = [row.id for row in rows]
+            metrics = _parts(connection, tables().metrics, ids)
+            users = _parts(connection, tables().users, ids)
+        entries = []
+        for row in rows:
+            with self._decoding(f"measurement {row.id} ({row.test}, run {row.key})"):
+                entries.append(entry_of_row(row, metrics[row.id], users[row.id]))
+        return tuple(entries)
 
     def names(self, test: str) -> tuple[str, ...]:
-        """The names of all measurements of a test, sorted.
-
-        Raises:
-            HistoryError: if they cannot be read.
-        """
+        """The names of all measurements of a test, sorted."""
         with self._database.reading() as connection:
-            return tuple(sorted(connection.scalars(names_of(test))))
+            return tuple(sorted(connection.scalars(select_names(test))))
 
     def runs(self, query: Query) -> tuple[Run, ...]:
-        """The runs that have any of the entries asked for, the newest first.
-
-        The limit is one of runs here.
-
-        Raises:
-            HistoryError: if they cannot be read.
-        """
+        """The runs that have an entry of a query, newest first; its limit counts runs."""
         with self._database.reading() as connection:
-            rows = connection.execute(runs_asked_for(query)).all()
-        return tuple(map(self._run, rows))
+            rows = connection.execute(select_runs(query)).all()
+        runs = []
+        for row in rows:
+            with self._decoding(f"run {row.id} ({row.key})"):
+                runs.append(run_of_row(row))
+        return tuple(runs)
 
-    def places(self, query: Query) -> tuple[MeasurementId, ...]:
-        """Which measurements the entries asked for are of, on which machine classes.
-
-        Sorted by test and name; the limit does not count.
-
-        Raises:
-            HistoryError: if they cannot be read.
-        """
+    def measurements(self, query: Query) -> tuple[MeasurementId, ...]:
+        """Which measurements a query has entries of, sorted; its limit is ignored."""
         with self._database.reading() as connection:
-            rows = connection.execute(places_asked_for(query)).all()
-        found = {self._place(row) for row in rows}
-        return tuple(sorted(found, key=lambda one: (one.test, one.name, one.machine.slug)))
+            rows = connection.execute(select_measurements(query)).all()
+        ids = set()
+        for row in rows:
+            with self._decoding(f"the machine of {row.test}"):
+                ids.add(MeasurementId(row.test, row.name, machine_of_row(row)))
+        return tuple(sorted(ids, key=lambda key: (key.test, key.name, key.machine.slug)))
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connections to the database."""
         self._database.engine.dispose()
 
-    def _entry(self, row: Row[Any], metrics: list[Row[Any]], users: list[Row[Any]]) -> Entry:
+    @contextmanager
+    def _decoding(self, what: str) -> Iterator[None]:
         try:
-            return entry_of_row(row, metrics, users)
+            yield
         except UNREADABLE as error:
-            which = f"measurement {row.id} ({row.test}, run {row.key})"
-            raise self._database.damaged(f"{which}: {error}") from None
-
-    def _run(self, row: Row[Any]) -> Run:
-        try:
-            return run_of_row(row)
-        except UNREADABLE as error:
-            raise self._database.damaged(f"run {row.id} ({row.key}): {error}") from None
-
-    def _place(self, row: Row[Any]) -> MeasurementId:
-        try:
-            return MeasurementId(row.test, row.name, machine_of_row(row))
-        except UNREADABLE as error:
-            raise self._database.damaged(f"the machine of {row.test}: {error}") from None
+            raise self._database.damaged(f"{what}: {error}") from None
 
 
-def _of_measurements(
-    connection: Connection, table: Table, numbers: list[int]
-) -> dict[int, list[Row[Any]]]:
-    """The rows of a table that belong to some measurements, by the numbers of these."""
-    found: dict[int, list[Row[Any]]] = defaultdict(list)
-    for start in range(0, len(numbers), _AT_ONCE):
-        asked = of_measurements(table, numbers[start : start + _AT_ONCE])
-        for row in connection.execute(asked):
-            found[row.measurement_id].append(row)
-    return found
+def _parts(connection: Connection, table: Table, ids: list[int]) -> dict[int, list[Row[Any]]]:
+    """The rows of a table that belong to measurements, by the measurement's id."""
+    parts: dict[int, list[Row[Any]]] = defaultdict(list)
+    for start in range(0, len(ids), _BATCH):
+        for row in connection.execute(select_parts(table, ids[start : start + _BATCH])):
+            parts[row.measurement_id].append(row)
+    return parts
 
 
-def _number(connection: Connection, table: Table, key: str, row: Mapping[str, object]) -> int:
-    """The number of a run or a test, which is added if it is not there."""
+def _id_of(connection: Connection, table: Table, key: str, row: Mapping[str, object]) -> int:
+    """The id of a run or a test, which is added unless it exists."""
     from sqlalchemy import select
     from sqlalchemy.dialects import postgresql, sqlite
 
     of_postgres = connection.dialect.name == postgresql.dialect.name
-    adding = postgresql.insert(table) if of_postgres else sqlite.insert(table)
-    connection.execute(adding.values(row).on_conflict_do_nothing())
-    # Locked, where the database has locks of rows: two may be about to replace the same entry.
-    asked = select(table.c.id).where(table.c[key] == row[key]).with_for_update()
-    return int(connection.execute(asked).scalar_one())
+    insertion = postgresql.insert(table) if of_postgres else sqlite.insert(table)
+    connection.execute(insertion.values(row).on_conflict_do_nothing())
+    # Locked, where the database locks rows: another process may replace the same entry.
+    selection = select(table.c.id).where(table.c[key] == row[key]).with_for_update()
+    return int(connection.execute(selection).scalar_one())
 
 
 class HistoryBaselines:
     """The history's sessions as baselines; see `BaselineStore`.
 
     Args:
-        history: what earlier runs measured.
-        run: the run that asks; what it measured itself is no baseline of it.
-        selection: whose sessions they are.
+        history: with earlier runs.
+        run: the current run; its own measurements are not its baseline.
+        selection: whose sessions are the baseline.
     """
 
     def __init__(self, history: History, run: Run, selection: Selection) -> None:
@@ -271,48 +193,52 @@ class HistoryBaselines:
         Raises:
             HistoryError: if it cannot be read.
         """
-        found: dict[str, BaselineEntry] = {}
+        accepted: dict[str, BaselineEntry] = {}
         for name in self._history.names(test):
-            accepted = baseline_of(self._newest_first(test, name), MOST_SESSIONS)
-            if accepted is not None:
-                found[name] = accepted
-        return Baseline(test, MappingProxyType(found)) if found else None
+            entry = baseline_of(self._newest_first(test, name), MOST_SESSIONS)
+            if entry is not None:
+                accepted[name] = entry
+        return Baseline(test, MappingProxyType(accepted)) if accepted else None
 
     def save(self, test: str, name: str, accepted: BaselineEntry) -> None:
-        """Keep the newest session; where none went before it, those of earlier runs are left.
+        """Store the newest session; if it is the only one, it starts a new baseline.
 
         Raises:
             HistoryError: if it cannot be written.
         """
         session = replace(accepted.newest, revision=self._run.revision)
-        found = replace(accepted, sessions=(session,))
+        result = replace(accepted, sessions=(session,))
         renews = len(accepted.sessions) == 1
-        self._history.add(Entry(self._run, test, name, Verdict.NEW, found, renews))
+        self._history.add(Entry(self._run, test, name, Verdict.NEW, result, renews))
 
     def _newest_first(self, test: str, name: str) -> Iterator[Entry]:
-        """What may be sessions of the baseline, read as far as it is asked for."""
+        """Entries that may be sessions of the baseline, read from the database as needed."""
         machine = self._run.machine.slug
         query = Query(test=test, name=name, machine=machine, acceptable=True)
         branch, commits = self._selection.branch, self._selection.commits
-        found = self._of_branch(query, branch) if branch is not None else self._of(query, commits)
-        return (entry for entry in found if entry.run.key != self._run.key)
+        entries = (
+            self._of_branch(query, branch)
+            if branch is not None
+            else self._of_commits(query, commits)
+        )
+        return (entry for entry in entries if entry.run.key != self._run.key)
 
     def _of_branch(self, query: Query, branch: str) -> Iterator[Entry]:
         limit, seen = MOST_SESSIONS + 1, set[str]()
         while True:
-            some = self._history.entries(replace(query, branch=branch, limit=limit))
-            yield from (entry for entry in some if entry.run.key not in seen)
-            if len(some) < limit:
+            entries = self._history.entries(replace(query, branch=branch, limit=limit))
+            yield from (entry for entry in entries if entry.run.key not in seen)
+            if len(entries) < limit:
                 return
-            seen.update(entry.run.key for entry in some)
+            seen.update(entry.run.key for entry in entries)
             limit *= 4
 
-    def _of(self, query: Query, commits: tuple[str, ...]) -> Iterator[Entry]:
+    def _of_commits(self, query: Query, commits: tuple[str, ...]) -> Iterator[Entry]:
         """Nearest commit first, then the newest."""
-        some, others = commits[:MOST_SESSIONS], commits[MOST_SESSIONS:]
-        while some:
-            found = self._history.entries(replace(query, commits=some))
-            order = {commit: place for place, commit in enumerate(some)}
-            yield from sorted(found, key=lambda entry: order[entry.run.revision.commit])
-            more = 4 * len(some)
-            some, others = others[:more], others[more:]
+        start, count = 0, MOST_SESSIONS
+        while start < len(commits):
+            nearest = commits[start : start + count]
+            entries = self._history.entries(replace(query, commits=nearest))
+            order = {commit: position for position, commit in enumerate(nearest)}
+            yield from sorted(entries, key=lambda entry: order[entry.run.revision.commit])
+            start, count = start + count, 4 * count

@@ -1,4 +1,4 @@
-"""Chronicle: a measurement over all its runs, and where the level of its metrics changed."""
+"""A measurement over all its runs, and where the level of its metrics changed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pytest_dlperf.history.entries import condition_changes
 from pytest_dlperf.history.sources import committed
 from pytest_dlperf.judge.conditions import scaled_metrics_of
-from pytest_dlperf.judge.losses import change_by, log_cost, session_of
+from pytest_dlperf.judge.contrasts import session_of
+from pytest_dlperf.judge.losses import change_by, log_cost
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.change_points import find_steps
@@ -26,24 +28,25 @@ if TYPE_CHECKING:
 
 
 FALSE_ALARMS: Final = 0.002
-"""Of histories in which nothing changed, the share that may be said to have a change."""
+"""Share of histories without a change that are reported to have one."""
 
 
 @dataclass(frozen=True, slots=True)
 class LevelChange:
-    """One change of the level of a metric.
+    """A change of the level of a metric.
 
     Attributes:
-        run: index of the first run of the new level, as far as can be told.
-        low: the first run that it may be, with 95 % confidence.
-        high: the last one.
-        change: of the metric's own value, above 0 where it is larger now: a ratio minus one, or
-            of shares the difference; with its interval.
+        run: index of the most likely first run of the new level.
+        low: lower end of its 95 % confidence interval.
+        high: upper end.
+        change: of the metric's value with its interval, above 0 if it is larger now: a ratio minus
+            one, or of shares the difference.
         worse: whether the new level is worse.
-        before: the level before, in the metric's base unit.
-        after: the level since.
-        good: commit of the last run that was surely before it; empty if none was of committed code.
-        bad: commit of the first run that surely was not; empty likewise.
+        before: level before, in the metric's base unit.
+        after: level since.
+        good: commit of the last run that is certainly before the change; empty if no run before it
+            was of committed code.
+        bad: commit of the first run that is certainly after it; empty likewise.
         software: what else changed between these two runs.
     """
 
@@ -64,11 +67,11 @@ class Curve:
     """One metric over all runs that have it.
 
     Attributes:
-        metric: its name.
-        runs: indices of the runs, in order of time.
-        values: what they measured, in the metric's base unit, shape `(runs,)`.
-        changes: where its level changed.
-        adjusted: whether the machine's speed of the day was allowed for.
+        metric: name.
+        runs: indices of the runs, oldest first.
+        values: in the metric's base unit, shape `(runs,)`.
+        changes: of its level.
+        adjusted: whether changes were sought in values adjusted by the machine's speed.
     """
 
     metric: str
@@ -83,10 +86,10 @@ class Timeline:
     """One measurement over all its runs on one machine class, under the newest one's conditions.
 
     Attributes:
-        entries: one of each run, the oldest first.
-        curves: one of each metric.
-        left_out: what does not count, for people.
-        alpha: how often one curve without a change is said to have one.
+        entries: one for each run, oldest first.
+        curves: one for each metric.
+        left_out: messages on runs that were left out.
+        alpha: false alarm rate of each curve.
     """
 
     entries: tuple[Entry, ...]
@@ -95,11 +98,13 @@ class Timeline:
     alpha: float
 
 
-def alike(newest_first: Sequence[Entry]) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
-    """The entries that can be compared with the newest, the oldest first; and what is left out.
+def comparable_entries(
+    newest_first: Sequence[Entry],
+) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """The entries that can be compared with the newest, oldest first; and messages on the others.
 
-    Those are on its machine class, under its scenario, serving and slo, with its threads and
-    precision, and of a run whose measuring did not fail.
+    Entries are comparable on the same machine class, with the same scenario, serving, slo, thread
+    settings and precision. INVALID ones are not.
 
     Args:
         newest_first: entries of one measurement, at least one.
@@ -110,15 +115,15 @@ def alike(newest_first: Sequence[Entry]) -> tuple[tuple[Entry, ...], tuple[str, 
     if len(valid) < len(newest_first):
         reasons["whose measuring failed (INVALID)"] = len(newest_first) - len(valid)
     for entry in valid:
-        reason = _unlike(entry, valid[0])
+        reason = _difference(entry, valid[0])
         if reason:
             reasons[reason] = reasons.get(reason, 0) + 1
         else:
             kept.append(entry)
-    said = tuple(
+    left_out = tuple(
         f"{number} run{'s' if number > 1 else ''} {reason}" for reason, number in reasons.items()
     )
-    return tuple(reversed(kept)), said
+    return tuple(reversed(kept)), left_out
 
 
 def timeline_of(
@@ -128,46 +133,40 @@ def timeline_of(
     alpha: float,
     rng: np.random.Generator,
 ) -> Timeline:
-    """Follow metrics over runs.
+    """Find the changes of level of each metric.
 
     Args:
-        entries: of one measurement under the same conditions, the oldest first.
-        left_out: what does not count, for people.
-        metrics: names of those to follow; what no run has is left out.
-        alpha: how often one curve without a change may be said to have one.
-        rng: of the search for changes.
+        entries: of one measurement under the same conditions, oldest first.
+        left_out: messages on runs that were left out.
+        metrics: names; those that no run has are ignored.
+        alpha: false alarm rate of each curve.
+        rng: for the permutations of the search.
     """
-    names = [name for name in metrics if any(name in entry.found.metrics for entry in entries)]
+    names = [name for name in metrics if any(name in entry.result.metrics for entry in entries)]
     curves = tuple(_curve(name, entries, alpha, rng) for name in names)
     return Timeline(entries, curves, left_out, alpha)
 
 
-def _unlike(entry: Entry, newest: Entry) -> str:
-    found, now = entry.found, newest.found
+def _difference(entry: Entry, newest: Entry) -> str:
+    """Why an entry cannot be compared with the newest; empty if it can."""
     if entry.run.machine != newest.run.machine:
         return f"on {entry.run.machine.slug}"
-    for what, then, today in (
-        ("scenario", found.scenario, now.scenario),
-        ("serving", found.serving, now.serving),
-        ("slo", found.slo, now.slo),
-    ):
-        if then != today:
-            return f"with {what} {then}"
-    blocking = now.environment.changes(found.environment)["blocking"]
+    for condition, before, _ in condition_changes(entry.result, newest.result):
+        return f"with {condition} {before}"
+    blocking = newest.result.environment.changes(entry.result.environment)["blocking"]
     return f"before {', '.join(blocking)}" if blocking else ""
 
 
 def _curve(name: str, entries: tuple[Entry, ...], alpha: float, rng: np.random.Generator) -> Curve:
     metric = metric_named(name)
-    runs = tuple(at for at, entry in enumerate(entries) if name in entry.found.metrics)
-    values = np.array([entries[at].found.metrics[name].value for at in runs])
+    runs = tuple(at for at, entry in enumerate(entries) if name in entry.result.metrics)
+    values = np.array([entries[at].result.metrics[name].value for at in runs])
     costs, adjusted = _costs(name, [entries[at] for at in runs])
     steps = find_steps(costs, alpha, rng)
     edges = [0, *(step.at for step in steps), len(runs)]
     changes = []
-    for number, step in enumerate(steps):
-        before, after = (values[edges[i] : edges[i + 1]] for i in (number, number + 1))
-        ends = _ends(entries, runs, step)
+    for step, start, end in zip(steps, edges[:-2], edges[2:], strict=True):
+        good, bad = _committed_neighbours(entries, runs, step)
         changes.append(
             LevelChange(
                 run=runs[step.at],
@@ -175,52 +174,46 @@ def _curve(name: str, entries: tuple[Entry, ...], alpha: float, rng: np.random.G
                 high=runs[step.high],
                 change=change_by(metric, step.change),
                 worse=step.change.value > 0,
-                before=float(np.median(before)),
-                after=float(np.median(after)),
-                good=ends[0].run.revision.commit if ends[0] else "",
-                bad=ends[1].run.revision.commit if ends[1] else "",
-                software=_software(ends),
+                before=float(np.median(values[start : step.at])),
+                after=float(np.median(values[step.at : end])),
+                good=good.run.revision.commit if good else "",
+                bad=bad.run.revision.commit if bad else "",
+                software=bad.result.environment.changes(good.result.environment)["warning"]
+                if good and bad
+                else (),
             )
         )
     return Curve(name, runs, values, tuple(changes), adjusted)
 
 
 def _costs(name: str, entries: Sequence[Entry]) -> tuple[NDArray[np.float64], bool]:
-    """What each run cost, so that more is worse; and whether the machine was allowed for.
+    """The cost of each run, where more is worse, and whether the machine's speed was adjusted for.
 
-    Logarithms, less what the yardstick shows of the machine's speed that day where every run has
-    one; of shares the values themselves.
+    Logarithms, adjusted by the yardstick if every run has one; of shares the values themselves.
     """
     metric = metric_named(name)
-    values = [entry.found.metrics[name].value for entry in entries]
+    values = [entry.result.metrics[name].value for entry in entries]
     if metric.unit == "share":
         return np.array(values) * (1.0 if metric.better == "lower" else -1.0), False
     costs = np.array([log_cost(metric, value) for value in values])
-    scaled = name in scaled_metrics_of(entries[-1].found.scenario)
-    if not scaled or any(entry.found.newest.yardstick is None for entry in entries):
+    scaled = name in scaled_metrics_of(entries[-1].result.scenario)
+    if not scaled or any(entry.result.newest.yardstick is None for entry in entries):
         return costs, False
     sessions = [
-        session_of(metric, entry.found.metrics[name], entry.found.newest.yardstick)
+        session_of(metric, entry.result.metrics[name], entry.result.newest.yardstick)
         for entry in entries
     ]
     machine = np.array([session.yardstick for session in sessions])
     return costs - shrinkage(sessions) * machine, True
 
 
-def _ends(
+def _committed_neighbours(
     entries: tuple[Entry, ...], runs: tuple[int, ...], step: Step
 ) -> tuple[Entry | None, Entry | None]:
-    """The nearest runs of committed code that are surely before and after a step."""
+    """The nearest runs of committed code that are certainly before and after a step."""
     before = (entries[at] for at in reversed(runs[: step.low]))
     after = (entries[at] for at in runs[step.high :])
     good, bad = (
         next((entry for entry in side if committed(entry.run)), None) for side in (before, after)
     )
     return good, bad
-
-
-def _software(ends: tuple[Entry | None, Entry | None]) -> tuple[str, ...]:
-    good, bad = ends
-    if good is None or bad is None:
-        return ()
-    return bad.found.environment.changes(good.found.environment)["warning"]

@@ -1,9 +1,8 @@
-"""History: a measurement over all its runs as sparklines, and where its level changed."""
+"""The timeline of a measurement as sparklines and as JSON: its runs and changes of level."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import asdict
@@ -12,17 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.history.compare_report import signed, sized
 from pytest_dlperf.history.timeline import FALSE_ALARMS
 from pytest_dlperf.judge.error_rates import SLOTTED
 from pytest_dlperf.metrics import metric_named
-from pytest_dlperf.report.budget_table import wrapped
 from pytest_dlperf.report.hints import judge_alone, judge_in_turn
-from pytest_dlperf.report.tables import render
+from pytest_dlperf.report.tables import Column, table, wrap, wrap_message
 from pytest_dlperf.results.baseline import short
-from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.statistics.change_points import SHORTEST
-from pytest_dlperf.units import format_quantity
+from pytest_dlperf.units import change_unit, format_change, format_quantity, signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,74 +33,72 @@ SCHEMA: Final = 1
 """Version of the JSON."""
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
-_LINE: Final = 79
-_VALUE: Final = 10  # columns of a figure
+_VALUE: Final = 10  # columns of a value
 _NAME: Final = 11
 
-
 IN_TURN: Final = SLOTTED | {"accuracy"}
-"""Metrics that two commits measured in turn can tell apart; and users' shares."""
+"""Metrics that a duel can judge; users' shares too."""
 _UNITS: Final = {"s": "s", "1/s": "/s", "bytes": "B", "share": "", "1": ""}
-_DIGITS: Final = 12  # of a commit, so that it means no other one
+_DIGITS: Final = 12  # of a commit, so that it is unique
 _LEAST_DETECT: Final = 1e-4
 _MOST_DETECT: Final = 0.5
 _RUN: Final = """'pytest "$@"; s=$?; [ $s -gt 1 ] && s=125; exit $s'"""
-"""For git 0 is good, 125 is to be skipped, and anything else up to 127 is bad. pytest ends with 1
-where a test fails, and with more where it did not run: then nothing is known of the commit."""
+"""git takes 0 for good, 125 for skip, and all else up to 127 for bad. pytest exits with 1 if a test
+fails, and with more if it could not run, which says nothing about the commit."""
 LEGEND: Final = (
     "A commit whose test cannot run is skipped; one that stays INCONCLUSIVE counts as good."
 )
 
 
 def history_lines(
-    chronicle: Timeline,
+    timeline: Timeline,
     width: int,
     commits_between: Callable[[str, str], int | None],
     *,
     colour: bool,
 ) -> Iterator[str]:
-    """What was measured when, a line for each metric, and each change of its level.
+    """The runs, a line for each metric, and each change of level with its command.
 
     Args:
-        chronicle: of one measurement.
+        timeline: of one measurement.
         width: columns.
-        commits_between: asks how many commits a commit is ahead of another; None if not known.
+        commits_between: number of commits from one to another; None if it is not known.
         colour: whether to emit ANSI colours.
     """
-    entries = chronicle.entries
-    yield from wrapped(title_of(entries[0].test, entries[0].name))
-    for line in _heading(chronicle):
-        yield from textwrap.wrap(line, _LINE, subsequent_indent="  ", break_on_hyphens=False)
+    entries = timeline.entries
+    yield from wrap_message(entries[0].key.title)
+    for line in _heading(timeline):
+        yield from wrap(line)
     yield ""
-    yield from _table(chronicle, width, colour=colour)
+    yield from _table(timeline, width, colour=colour)
     bisections = False
-    for curve in chronicle.curves:
+    for curve in timeline.curves:
         for change in curve.changes:
             yield ""
-            yield from _change_lines(chronicle, curve, change, commits_between)
+            yield from _change_lines(timeline, curve, change, commits_between)
             bisections |= bool(_can_bisect(change))
     yield ""
     if bisections:
-        yield from wrapped(LEGEND)
-    for line in _conclusion(chronicle):
-        yield from wrapped(line)
+        yield from wrap_message(LEGEND)
+    for line in _conclusion(timeline):
+        yield from wrap_message(line)
 
 
-def history_json(chronicle: Timeline) -> dict[str, object]:
+def history_json(timeline: Timeline) -> dict[str, object]:
     """Plain values: finite numbers, text, lists and dictionaries.
 
     Values are in the metric's base unit; runs are counted from 0, the oldest; changes are ratios
     minus one, or of shares differences, above 0 where the value is larger since.
     """
-    newest = chronicle.entries[-1]
+    newest = timeline.entries[-1]
     return {
         "test": newest.test,
         "name": newest.name,
         "machine": newest.run.machine.slug,
-        "scenario": newest.found.scenario,
-        "serving": newest.found.serving,
-        "left_out": list(chronicle.left_out),
-        "alpha": chronicle.alpha,
+        "scenario": newest.result.scenario,
+        "serving": newest.result.serving,
+        "left_out": list(timeline.left_out),
+        "alpha": timeline.alpha,
         "runs": [
             {
                 "key": entry.run.key,
@@ -113,14 +107,14 @@ def history_json(chronicle: Timeline) -> dict[str, object]:
                 "branch": entry.run.revision.branch,
                 "verdict": entry.verdict.value,
             }
-            for entry in chronicle.entries
+            for entry in timeline.entries
         ],
-        "metrics": [_curve_json(newest.test, curve) for curve in chronicle.curves],
+        "metrics": [_curve_json(newest.test, curve) for curve in timeline.curves],
     }
 
 
 def sparkline(values: NDArray[np.float64], width: int) -> str:
-    """Values as blocks from the lowest to the highest; of more than fit, medians of neighbours.
+    """Values as blocks from the lowest to the highest; neighbours share a median if too many.
 
     Args:
         values: finite, in order of time, at least one.
@@ -135,37 +129,36 @@ def sparkline(values: NDArray[np.float64], width: int) -> str:
     return "".join(_BLOCKS[height] for height in heights)
 
 
-def _heading(chronicle: Timeline) -> Iterator[str]:
-    entries = chronicle.entries
+def _heading(timeline: Timeline) -> Iterator[str]:
+    entries = timeline.entries
     first, last = entries[0].run.revision, entries[-1].run.revision
     runs = f"{len(entries)} run{'s' if len(entries) > 1 else ''}"
     days = f"{first.date} to {last.date}" if first.date != last.date else first.date
     yield f"{runs}, {days}, on {entries[-1].run.machine.slug}"
     branches = Counter(entry.run.revision.branch or "no branch" for entry in entries)
     yield "branches: " + ", ".join(f"{name} ({runs})" for name, runs in branches.most_common(5))
-    yield f"{entries[-1].found.scenario}, {entries[-1].found.serving}"
-    for left_out in chronicle.left_out:
+    yield f"{entries[-1].result.scenario}, {entries[-1].result.serving}"
+    for left_out in timeline.left_out:
         yield f"left out: {left_out}"
 
 
-def _table(chronicle: Timeline, width: int, *, colour: bool) -> list[str]:
-    from rich.table import Table
-
-    longest = max((len(curve.metric) for curve in chronicle.curves), default=0)
+def _table(timeline: Timeline, width: int, *, colour: bool) -> list[str]:
+    longest = max((len(curve.metric) for curve in timeline.curves), default=0)
     room = max(1, width - max(_NAME, longest) - 3 * _VALUE - 4 * 2 - 1)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("metric", no_wrap=True, min_width=_NAME)
-    table.add_column("oldest to newest", no_wrap=True, min_width=room)
-    for column in ("first", "median", "last"):
-        table.add_column(column, no_wrap=True, justify="right", min_width=_VALUE)
-    for curve in chronicle.curves:
+    columns = (
+        Column("metric", min_width=_NAME),
+        Column("oldest to newest", min_width=room),
+        *(Column(name, right=True, min_width=_VALUE) for name in ("first", "median", "last")),
+    )
+    rows = []
+    for curve in timeline.curves:
         unit, values = metric_named(curve.metric).unit, curve.values
-        figures = (float(values[0]), float(np.median(values)), float(values[-1]))
-        cells = [format_quantity(figure, unit) for figure in figures]
-        table.add_row(curve.metric, sparkline(values, room), *cells)
+        shown = (float(values[0]), float(np.median(values)), float(values[-1]))
+        cells = (format_quantity(value, unit) for value in shown)
+        rows.append((curve.metric, sparkline(values, room), *cells))
         if curve.changes:
-            table.add_row("", _marks(curve, room))
-    return render(table, width, colour=colour)
+            rows.append(("", _marks(curve, room)))
+    return table(columns, rows, width, colour=colour)
 
 
 def _marks(curve: Curve, room: int) -> str:
@@ -178,22 +171,22 @@ def _marks(curve: Curve, room: int) -> str:
 
 
 def _edges(values: int, width: int) -> list[int]:
-    """Where the values of each column begin, and where the last one's end."""
+    """Index of the first value of each column, and the number of values."""
     columns = min(width, values)
     return [values * column // columns for column in range(columns + 1)]
 
 
 def _change_lines(
-    chronicle: Timeline,
+    timeline: Timeline,
     curve: Curve,
     change: LevelChange,
     commits_between: Callable[[str, str], int | None],
 ) -> Iterator[str]:
-    yield from wrapped(f"{curve.metric} {_size(curve, change)}, {_when(chronicle, change)}")
+    yield from wrap_message(f"{curve.metric} {_size(curve, change)}, {_when(timeline, change)}")
     for line in _blame(change, commits_between):
-        yield from (f"  {part}" for part in wrapped(line))
+        yield from (f"  {part}" for part in wrap_message(line))
     if _can_bisect(change):
-        first, *more = bisection(chronicle.entries[0].test, curve.metric, change)
+        first, *more = bisection(timeline.entries[0].test, curve.metric, change)
         yield "  find it:"
         parts = [f"    {first}", *(f"      {part}" for part in more)]
         yield from (f"{part} \\" for part in parts[:-1])
@@ -201,23 +194,25 @@ def _change_lines(
 
 
 def _size(curve: Curve, change: LevelChange) -> str:
-    """How large a change is, and in which direction."""
+    """The size of a change with its interval, its direction, and both levels."""
     unit = metric_named(curve.metric).unit
     low, high = (signed(end, unit) for end in (change.change.low, change.change.high))
-    sure = f"; 95 %: {low} to {high}" if low != high else ""
+    interval = f"; 95 %: {low} to {high}" if low != high else ""
     levels = f"{format_quantity(change.before, unit)} to {format_quantity(change.after, unit)}"
     direction = "worse" if change.worse else "better"
-    return f"{sized(change.change.value, unit)} ({direction}{sure}), {levels}"
+    return f"{format_change(change.change.value, unit)} ({direction}{interval}), {levels}"
 
 
-def _when(chronicle: Timeline, change: LevelChange) -> str:
-    runs = f"run {change.run + 1} of {len(chronicle.entries)}"
-    sure = f" (95 %: {change.low + 1} to {change.high + 1})" if change.low < change.high else ""
-    return f"from {runs}{sure}, {chronicle.entries[change.run].run.revision}"
+def _when(timeline: Timeline, change: LevelChange) -> str:
+    runs = f"run {change.run + 1} of {len(timeline.entries)}"
+    interval = ""
+    if change.low < change.high:
+        interval = f" (95 %: {change.low + 1} to {change.high + 1})"
+    return f"from {runs}{interval}, {timeline.entries[change.run].run.revision}"
 
 
 def _blame(change: LevelChange, commits_between: Callable[[str, str], int | None]) -> Iterator[str]:
-    """Which commits it can have come with."""
+    """The commits that can have caused it, and the software that changed with them."""
     good, bad = change.good, change.bad
     what = "the first bad commit" if change.worse else "the first better commit"
     if not good or not bad:
@@ -243,17 +238,17 @@ def _can_bisect(change: LevelChange) -> bool:
     return bool(change.worse and change.good and change.bad and change.good != change.bad)
 
 
-def _conclusion(chronicle: Timeline) -> Iterator[str]:
-    steady = [curve.metric for curve in chronicle.curves if not curve.changes]
-    if len(chronicle.entries) < 2 * SHORTEST:
+def _conclusion(timeline: Timeline) -> Iterator[str]:
+    steady = [curve.metric for curve in timeline.curves if not curve.changes]
+    if len(timeline.entries) < 2 * SHORTEST:
         yield (
-            f"{len(chronicle.entries)} of {2 * SHORTEST} runs: too few to tell a change of level "
+            f"{len(timeline.entries)} of {2 * SHORTEST} runs: too few to tell a change of level "
             "from noise"
         )
         return
     if steady:
         yield f"no change of level beyond the noise: {', '.join(steady)}"
-    adjusted = [curve.metric for curve in chronicle.curves if curve.adjusted]
+    adjusted = [curve.metric for curve in timeline.curves if curve.adjusted]
     if adjusted:
         yield (
             f"what the reference model shows of the machine's speed was allowed for: "
@@ -295,26 +290,25 @@ def bisection(test: str, metric: str, change: LevelChange) -> Iterator[str]:
 
     Args:
         test: pytest's node id.
-        metric: that became worse.
-        change: with a good and a bad commit.
+        metric: the metric that became worse.
+        change: of its level, with a good and a bad commit.
     """
     good, bad = change.good[:_DIGITS], change.bad[:_DIGITS]
     yield f"git bisect start {bad} {good} && git bisect run sh -c"
     yield f"{_RUN} sh"
-    of = metric_named(metric)
-    if metric not in IN_TURN and not (of.by_user and of.unit == "share"):
-        yield from judge_alone(test, budget_between(of, change))
+    worse = metric_named(metric)
+    if metric not in IN_TURN and not (worse.by_user and worse.unit == "share"):
+        yield from judge_alone(test, budget_between(worse, change))
         return
-    sign = "<=" if of.better == "lower" else ">="
-    loss, detect = _loss(of, change), ""
-    if loss < of.detect:
-        unit = "pt" if of.unit == "share" else "%"
-        detect = f"{metric} {max(_LEAST_DETECT, loss) * 100:.2g}{unit}"
+    sign = "<=" if worse.better == "lower" else ">="
+    loss, detect = max(_LEAST_DETECT, _loss(worse, change)), ""
+    if loss < worse.detect:
+        detect = f"{metric} {loss * 100:.2g}{change_unit(worse.unit)}"
     yield from judge_in_turn(test, good, f"{metric} {sign} baseline", detect)
 
 
 def budget_between(metric: Metric, change: LevelChange) -> str:
-    """A budget that the level before holds and the level since breaks, halfway between both."""
+    """A budget halfway between both levels: kept by the one before, broken by the one since."""
     before, after = change.before, change.after
     if metric.unit == "share" or min(before, after) <= 0:
         between = (before + after) / 2
@@ -325,7 +319,7 @@ def budget_between(metric: Metric, change: LevelChange) -> str:
 
 
 def _loss(metric: Metric, change: LevelChange) -> float:
-    """What was lost: a share, or how much more a request costs, as a ratio minus one."""
+    """The loss as a difference of shares, or of costs as a ratio minus one."""
     value = change.change.value
     if metric.unit == "share":
         return abs(value)

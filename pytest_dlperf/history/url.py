@@ -1,4 +1,4 @@
-"""The history's URL: which database it means, and what of it may be shown."""
+"""The history's URL: which database it names, and its text without secrets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
 FILE: Final = ".dlperf/history.sqlite"
-"""Where the history is unless another place is named, below pytest's root directory."""
+"""The default history, below pytest's root directory."""
 
 MASK: Final = "***"
-"""What stands in the place of a secret."""
+"""Shown in place of a secret."""
 
 _FORMS: Final = "expected sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
 _QUOTING: Final = "in a name or password: %40 is @, %2F is /, %3A is :, %3F is ?, %25 is %"
@@ -26,7 +26,7 @@ _SQLITE: Final = re.compile(r"sqlite(?:\+pysqlite)?:(?P<rest>.*)", re.DOTALL)
 _PLAIN: Final = frozenset(
     {"host", "hostaddr", "port", "dbname", "user", "sslmode", "connect_timeout", "application_name"}
 )
-"""Parameters of a PostgreSQL URL whose values may be shown; all others may hold a secret."""
+"""Parameters of a PostgreSQL URL whose values are shown; any other may be a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class ServerUrl:
     """A database of a PostgreSQL server.
 
     Attributes:
-        url: with every secret.
-        place: the same for people, without any.
+        url: with secrets.
+        place: the URL as shown to users, without secrets.
         secrets: texts that must never be shown.
     """
 
@@ -48,26 +48,22 @@ class ServerUrl:
 
 
 def default_url(root: Path) -> str:
-    """The URL of the history below pytest's root directory: a SQLite file.
-
-    Args:
-        root: pytest's root directory.
-    """
+    """The URL of the default history below pytest's root directory, a SQLite file."""
     return f"sqlite:///{quote(str(root / FILE), safe='/', errors='surrogateescape')}"
 
 
 def parse_url(url: str) -> Path | ServerUrl:
-    """Which SQLite file or which server's database a URL means.
+    """The SQLite file, or the database of a server, that a URL names.
 
     Args:
-        url: as SQLAlchemy has it; the path of a file is relative to the working directory, unless
-            it begins with a fourth slash.
+        url: SQLAlchemy's; the path of a file is relative to the working directory unless it begins
+            with a fourth slash.
 
     Raises:
-        UsageError: if it means neither; no part of it is in the text, since it may hold a secret.
+        UsageError: if it names neither; the message has no part of it, which may be a secret.
     """
-    of_file = _SQLITE.fullmatch(url)
-    return _file_of(of_file["rest"]) if of_file else _server_of(url)
+    match = _SQLITE.fullmatch(url)
+    return _file_of(match["rest"]) if match else _server_of(url)
 
 
 def _file_of(rest: str) -> Path:
@@ -81,7 +77,7 @@ def _file_of(rest: str) -> Path:
             f"{hint}\n  write ? in a name as %3F",
         )
     if "\0" in path:
-        raise UsageError("the history's URL names a file that cannot be", hint)
+        raise UsageError("the history's URL names a file that cannot exist", hint)
     return Path(path).absolute()
 
 
@@ -90,35 +86,36 @@ def _server_of(url: str) -> ServerUrl:
     from sqlalchemy.exc import ArgumentError
 
     try:
-        read = make_url(url)
+        parsed = make_url(url)
     except (ArgumentError, ValueError):
-        # Its cause may quote the whole.
+        # `from None`: the cause may quote the URL.
         raise UsageError("the history's URL cannot be read", f"{_FORMS}\n  {_QUOTING}") from None
-    if read.drivername not in _POSTGRES:
-        raise UsageError(f"the history cannot be kept with {read.drivername!r:.40}", _FORMS)
+    if parsed.drivername not in _POSTGRES:
+        raise UsageError(f"the history cannot be kept with {parsed.drivername!r:.40}", _FORMS)
     authority, *others = re.split("[/?]", url.partition("://")[2])
     if authority.count("@") > 1 or any("@" in other for other in others):
-        # A part of the password would be taken for a host, a database or a parameter.
+        # A part of the password may have been read as host, database or parameter.
         raise UsageError("the history's URL can be read in more than one way", _QUOTING)
-    shown = read.set(drivername="postgresql", query={})
+    shown = parsed.set(drivername="postgresql", query={})
     parameters = [
         f"{name}={value if name in _PLAIN else MASK}"
-        for name, values in sorted(read.query.items())
+        for name, values in sorted(parsed.query.items())
         for value in ([values] if isinstance(values, str) else values)
     ]
     place = shown.render_as_string(hide_password=True)
     return ServerUrl(
-        url=read.set(drivername="postgresql+psycopg"),
+        url=parsed.set(drivername="postgresql+psycopg"),
         place="?".join(filter(None, (place, "&".join(parameters)))),
-        secrets=_secrets_of(read),
+        secrets=_secrets_of(parsed),
     )
 
 
-def _secrets_of(read: URL) -> tuple[str, ...]:
-    """The longest first, so that a secret within another one leaves nothing of it."""
-    found = {str(read.password)} if read.password else set()
-    for name, values in read.query.items():
+def _secrets_of(url: URL) -> tuple[str, ...]:
+    """The longest first, so that masking one does not leave a part of another."""
+    secrets = {str(url.password)} if url.password else set()
+    for name, values in url.query.items():
         if name not in _PLAIN:
-            found.update([values] if isinstance(values, str) else values)
-    found.discard("")
-    return tuple(sorted(found | {quote(secret, safe="") for secret in found}, key=len)[::-1])
+            secrets.update([values] if isinstance(values, str) else values)
+    secrets.discard("")
+    quoted = {quote(secret, safe="") for secret in secrets}
+    return tuple(sorted(secrets | quoted, key=len)[::-1])

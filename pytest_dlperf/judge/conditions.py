@@ -36,7 +36,7 @@ _WORTH_SAYING: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class MachineConditions:
-    """What the machine was like during a session, and the error rates of judging by it.
+    """The machine during a session, and the error rates of judging by it.
 
     Attributes:
         yardstick: seconds a request of the reference model; None if it was not measured.
@@ -44,8 +44,8 @@ class MachineConditions:
         noisy: which other work kept speeds from being judged; empty if none did.
         speed_changed: by how much the machine's speed changed, if by too much to judge speeds.
         note: by how much the machine's speed changed, if that was allowed for.
-        alpha: of sessions on unchanged code, the share that may FAIL, per budget.
-        beta: of losses that a budget must find, the share that may pass.
+        alpha: share of sessions on unchanged code that may FAIL, per budget.
+        beta: share of losses that a budget must find that may PASS.
     """
 
     yardstick: float | None = None
@@ -94,18 +94,10 @@ def conditions_of(  # noqa: PLR0913 - the sources of the conditions, and two err
     alpha: float,
     beta: float,
 ) -> MachineConditions:
-    """The conditions of a session.
+    """The conditions of a session; `yardstick` is in seconds a request of the reference model.
 
     Speeds are not judged if the yardstick is outside of 0.8 to 1.25 times that of the accepted
     sessions, or if the host took 5 % of the machine or other processes 20 %.
-
-    Args:
-        plan: of the measurement.
-        measurement: of this session.
-        accepted: the baseline, if there is one.
-        yardstick: seconds a request of the reference model, if it was measured.
-        alpha: error rate of a FAIL.
-        beta: error rate of a PASS.
     """
     change = _change(accepted, yardstick)
     times = f"{change:.2f} times as long as in the baseline's sessions" if change else ""

@@ -15,7 +15,7 @@ SLOTTED: Final = frozenset({"throughput", "goodput", "mean", "p50", "p90", "p95"
 """Names of the metrics that slots can decide."""
 
 _SCREEN: Final = 0.05
-_CONFIRM: Final = 0.05
+_CONFIRM: Final = 0.05  # at most, even where the product would allow more
 _SCREENED: Final = 0.1  # of unchanged code, the share that fails the screen at the most
 
 

@@ -15,19 +15,22 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.judge.conditions import UNKNOWN_CONDITIONS
-from pytest_dlperf.judge.losses import (
+from pytest_dlperf.judge.contrasts import (
     FEWEST_SEEDS,
+    loss_of_sessions,
+    lost_share,
+    same_rows,
+    unpaired_loss,
+    values_of,
+)
+from pytest_dlperf.judge.losses import (
     VERDICTS,
     IntervalLoss,
     LossLimits,
     MeasuredLoss,
     log_cost,
-    loss_of_sessions,
-    lost_share,
     metric_after,
     oriented,
-    same_rows,
-    unpaired_loss,
 )
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate
@@ -56,15 +59,11 @@ def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
     missing: str,
     conditions: MachineConditions = UNKNOWN_CONDITIONS,
 ) -> tuple[Judgement, ...]:
-    """Judge each budget.
+    """Judge each budget of a measurement.
 
-    Args:
-        measurement: of the metric of each budget, or with the reason why there is none.
-        budgets: to judge.
-        baseline: accepted before, if any.
-        environment: software of the measurement.
-        missing: why there is no baseline, for the report.
-        conditions: of the machine, with the error rates of a relative budget.
+    The measurement has the metric of each budget, or the reason why it has none; `missing` is the
+    reason to report without a baseline. The error rates of relative budgets are those of the
+    conditions.
     """
     obstacle, remark = _comparability(measurement, baseline, environment)
     judgements = []
@@ -182,7 +181,7 @@ def _against(
     if name == "goodput" and measurement.slo != baseline.slo:
         obstacle = "the baseline's goodput was for another slo"
     if name == "accuracy" and 0 < len(measurement.seeds) < FEWEST_SEEDS:
-        few = f"{len(measurement.seeds)} seeds do not tell what seeds differ by"
+        few = f"{len(measurement.seeds)} seeds do not show how much seeds differ"
         obstacle = obstacle or f"{few}: train from at least {FEWEST_SEEDS}, or from one"
     if obstacle:
         return dataclasses.replace(undecided, reason=obstacle, lasting=True)
@@ -210,7 +209,7 @@ def _since(
 ) -> tuple[float, IntervalLoss | MeasuredLoss]:
     """The baseline's value, as it would be today, and what is known of the loss since."""
     now = measurement.metrics[metric.name]
-    values = [s.metrics[metric.name] for s in baseline.sessions if metric.name in s.metrics]
+    values = [value for value, _ in values_of(metric, baseline)]
     if metric.unit == "share":
         loss = lost_share(metric, measurement, baseline)
         if loss is None:
@@ -231,19 +230,11 @@ def prediction_of(
 ) -> Prediction:
     """The loss of a speed or a size since the baseline, as a logarithm of its cost.
 
-    Args:
-        metric: one that the measurement and a session of the baseline have; no share.
-        measurement: of this session.
-        baseline: the sessions before.
-        conditions: the machine's conditions in this session.
+    The measurement and a session of the baseline must have the metric.
     """
     return loss_of_sessions(
         metric,
-        [
-            (session.metrics[metric.name], session.yardstick)
-            for session in baseline.sessions
-            if metric.name in session.metrics
-        ],
+        values_of(metric, baseline),
         [(measurement.metrics[metric.name], conditions.yardstick)],
         scaled=metric.name in conditions.scaled,
         paired=same_rows(metric, measurement, baseline),

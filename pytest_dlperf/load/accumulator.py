@@ -48,12 +48,8 @@ _FINEST: Final = 8  # a tenth of a second in nanoseconds is divisible by 2^8
 class Accumulator:
     """Takes the segments of a run, in order, and returns their totals.
 
-    Args:
-        started_ns: clock reading at the start of the run.
-        seconds: how long requests arrive.
-        replicas: number of replicas.
-        slo: seconds within which an answer counts towards goodput; None counts none.
-        exact: the most requests whose samples are kept.
+    Requests arrive for `seconds`. An answer within `slo` seconds counts towards goodput; None
+    counts none. The samples of at most `exact` requests are kept.
     """
 
     def __init__(
@@ -211,12 +207,8 @@ def _median(columns: Sequence[NDArray[np.int64]]) -> float:
 class TimeBuckets:
     """Equal time buckets, and points of the curves over time, of several buckets each.
 
-    A run of its planned length has about 200 buckets, and ten points a second but at most 200.
-    If it lasts longer, buckets double in width as often as needed.
-
-    Args:
-        started_ns: start of the run.
-        seconds: planned length of the run.
+    A run of its planned length (`seconds`) has about 200 buckets, and ten points a second but at
+    most 200. If it lasts longer, buckets double in width as often as needed.
     """
 
     def __init__(self, started_ns: int, seconds: float) -> None:
@@ -273,12 +265,7 @@ class RequestCounts:
 
 
 class BucketedCounts:
-    """Counts segments by time bucket.
-
-    Args:
-        buckets: may widen between two segments.
-        slo: seconds within which an answer counts towards goodput; None counts none.
-    """
+    """Counts segments by time bucket; the buckets may widen between two segments."""
 
     def __init__(self, buckets: TimeBuckets, slo: float | None) -> None:
         self._buckets = buckets

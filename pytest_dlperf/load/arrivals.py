@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_MOST: Final = 200_000_000
+_MOST: Final = 200_000_000  # more is a mistyped rate
 CHUNK: Final = 1 << 20
 """The most arrivals that are drawn at a time."""
 
@@ -27,17 +27,14 @@ def arrivals(scenario: OpenLoop, duration: float, seed: int) -> NDArray[np.int64
 def arrival_chunks(
     scenario: OpenLoop, duration: float, seed: int, size: int = CHUNK
 ) -> Iterator[NDArray[np.int64]]:
-    """Due times of an open loop, drawn on demand.
+    """Due times of an open loop before `duration` seconds, drawn on demand.
 
-    Args:
-        scenario: the traffic; a `Trace` with its times, not with a file.
-        duration: seconds; every time lies before it.
-        seed: the same seed gives the same times on every machine and for every chunk size.
-        size: the most times in a chunk.
+    A `Trace` must hold its times, not a file. The same seed gives the same times on every machine
+    and for every chunk `size`.
 
     Returns:
-        Nanoseconds from the start, non-decreasing, in arrays of shape `(n,)`, n > 0; possibly no
-        array.
+        Nanoseconds from the start, non-decreasing, in arrays of shape `(n,)`, 0 < n <= size;
+        possibly no array.
 
     Raises:
         UsageError: for more than 200 million requests.

@@ -33,12 +33,9 @@ _EARLY_NS: Final = 1_200_000  # event loops wake up to a millisecond late
 
 
 class EventLoop:
-    """An event loop in a thread of its own, for all calls of one target.
+    """Runs an event loop in a thread of its own, for all calls of one target.
 
     Sessions and locks that a target creates are bound to one loop.
-
-    Args:
-        loop: not running yet.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -88,16 +85,10 @@ class CoroutineTarget:
 
 
 class CoroutineLoad:
-    """One run of a load whose clients are coroutines.
+    """One run of a load whose clients are coroutines, at most `clients` requests in flight.
 
-    Args:
-        target: answers requests.
-        clients: the most requests in flight at once.
-        clock: the clock of the event loop.
-        log: the requests.
-        call_seconds: a call that takes longer is cancelled; one that blocks the event loop for
-            twice as long ends the run.
-        observer: called about every 50 ms.
+    A call that takes longer than `call_seconds` is cancelled; one that blocks the event loop for
+    twice as long ends the run.
     """
 
     def __init__(  # noqa: PLR0913 - target, requests and limits
@@ -246,7 +237,7 @@ class CoroutineLoad:
                 error = AnswerError(NO_ANSWER, f"a call had not returned after {waited}")
         except asyncio.CancelledError:
             error = AnswerError("cancelled", "the coroutine was cancelled, or awaited what was")
-        done_ns = self._clock.now_ns()
+        done_ns = self._clock.now_ns()  # before the lock, which is not the target's time
         with self._log.changed:
             if self._in_flight.pop(batch, None) is None:
                 return  # timed out meanwhile, and recorded as failed

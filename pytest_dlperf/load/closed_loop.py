@@ -21,14 +21,9 @@ if TYPE_CHECKING:
 
 
 class ClosedLoopClients:
-    """`PendingRequests` of virtual clients.
+    """`PendingRequests` of `count` virtual clients; all send their first request at `start_ns`.
 
-    Args:
-        count: number of clients; all send their first request at `start_ns`.
-        start_ns: start of the load.
-        end_ns: no request becomes due, and no batch is sent, at or after it.
-        serving: batch size and batch timeout.
-        think_ns: time from an answer to the next request.
+    No request becomes due, and no batch is sent, at or after `end_ns`.
     """
 
     closed_loop = True
@@ -47,6 +42,7 @@ class ClosedLoopClients:
         self._head = 0
         # Requests that were taken and not forgotten: due times, and the number due at each.
         self._base = 0
+        # Arrays, not lists: 8 bytes an entry, and numpy reads them without a loop.
         self._due_ns = array("q")
         self._counts = array("q")
 
@@ -110,17 +106,17 @@ class ClosedLoopClients:
         batch = Batch(self._head, self._head + count)
         self._head = batch.stop
         self._in_flight += count
-        gone = 0
+        emptied = 0
         for due_ns, here in self._coming:
             taken = min(here, count)
             self._due_ns.append(due_ns)
             self._counts.append(taken)
             count -= taken
             if taken < here:
-                self._coming[gone] = (due_ns, here - taken)
+                self._coming[emptied] = (due_ns, here - taken)
                 break
-            gone += 1
+            emptied += 1
             if not count:
                 break
-        del self._coming[:gone]
+        del self._coming[:emptied]
         return batch

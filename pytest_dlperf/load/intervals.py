@@ -52,20 +52,11 @@ class Intervals:
         return len(self.calls)
 
     def seconds(self, started_ns: int) -> NDArray[np.float64]:
-        """Length of each interval, from the end of the one before it, shape `(intervals,)`.
-
-        Args:
-            started_ns: start of the first interval.
-        """
+        """Length of each interval, from the end of the one before it, shape `(intervals,)`."""
         return np.diff(self.ends_ns, prepend=started_ns).astype(np.float64) * _NS
 
     def grouped(self, group: NDArray[np.intp], groups: int) -> Intervals:
-        """Join intervals into groups.
-
-        Args:
-            group: the group of each interval, shape `(intervals,)`.
-            groups: number of groups; one that is not in `group` is empty.
-        """
+        """Join intervals into groups, which may be empty; `group` has shape `(intervals,)`."""
         ends = np.full(groups, _NEVER)
         np.maximum.at(ends, group, self.ends_ns)
         sums = []
@@ -92,12 +83,13 @@ def no_intervals(count: int) -> Intervals:
 def blocks_of(ends_ns: NDArray[np.int64], started_ns: int, count: int) -> NDArray[np.intp]:
     """The block of each interval; blocks are equally long, and numbered without gaps.
 
-    A block ends with the end of an interval, so it holds whole intervals only.
+    A block ends with the end of an interval, so it holds whole intervals only. Blocks in which no
+    interval ended are left out.
 
     Args:
         ends_ns: when each interval ended, in any order, shape `(intervals,)`.
         started_ns: start of the run.
-        count: the most blocks; blocks in which no interval ended are left out.
+        count: the most blocks.
     """
     span = max(1, int(ends_ns.max(initial=started_ns)) - started_ns)
     borders = started_ns + span * np.arange(1, count) / count
@@ -120,11 +112,7 @@ class Answers:
 
 
 class Reading:
-    """Evaluates the segments of a run in order; a query may span several segments.
-
-    Args:
-        slo: seconds within which an answer counts towards goodput; None counts none.
-    """
+    """Evaluates the segments of a run in order; a query may span several segments."""
 
     def __init__(self, slo: float | None) -> None:
         self._slo_ns = None if slo is None else round(slo * 1e9)
@@ -172,15 +160,10 @@ class Reading:
 def whole_queries(
     latency_ns: NDArray[np.int64], good: NDArray[np.bool_], per_query: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Latency of each query, and whether all its requests have good answers.
+    """Latency of each query, its slowest request's, and whether all its requests have good answers.
 
-    Args:
-        latency_ns: latencies of the requests of whole queries, shape `(queries * per_query,)`.
-        good: whether each of these requests has a good answer.
-        per_query: consecutive requests that form one query; its latency is its slowest request's.
-
-    Returns:
-        Two arrays of shape `(queries,)`.
+    Arguments are of the requests of whole queries, shape `(queries * per_query,)`; results have the
+    shape `(queries,)`.
     """
     shape = (-1, per_query)
     ended: NDArray[np.int64] = latency_ns.reshape(shape).max(axis=1, initial=0)

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 _LARGE: Final = 0.1
-_KEPT_UP: Final = 0.99
+_KEPT_UP: Final = 0.99  # of the requests, answered before the last one was due
 _LEAK_BYTES: Final = 64 << 20
 _NS: Final = 1e-9
-_WAITING_SHARE: Final = 0.25
-_BUSY_SHARE: Final = 0.2
+_WAITING_SHARE: Final = 0.25  # cores busy per replica in a call; one that computes has 1 or more
+_BUSY_SHARE: Final = 0.2  # below it the generator's own processor time blurs that share
 LATE_NS: Final = 1_000_000
 """An idle replica that wakes later than this for a request distorts its latency."""
 ALLOWED_SHARE: Final = 0.01
@@ -28,11 +28,7 @@ ALLOWED_SHARE: Final = 0.01
 
 
 def drift(totals: LoadTotals) -> str:
-    """Message if the rate of answers rose or fell by 10 % or more over the run, else empty.
-
-    Args:
-        totals: totals of a closed loop; the rate of an open loop is that of its arrivals.
-    """
+    """Message if the rate of answers of a closed loop rose or fell by 10 % or more, else empty."""
     rates = totals.blocks.requests / np.maximum(totals.blocks.seconds(totals.started_ns), _NS)
     change = relative_trend(rates)
     if abs(change) < _LARGE:
@@ -55,10 +51,7 @@ def growth(resident: Sequence[int], requests: int) -> str:
     """Message if memory grew steadily, by 64 MiB or more, else empty.
 
     The first quarter of the run is left out: memory that is allocated once is not a leak.
-
-    Args:
-        resident: resident bytes of the process, at equal distances of time.
-        requests: requests that were answered meanwhile.
+    `resident` holds the process's resident bytes at equal distances of time.
     """
     grown = trend(np.array(resident[len(resident) // 4 :], np.float64))
     if grown < _LEAK_BYTES:
@@ -71,9 +64,7 @@ def growth(resident: Sequence[int], requests: int) -> str:
 def diagnose(totals: LoadTotals, busy_cores: float) -> str:
     """Queueing and service time, batch size, and whether the target computes or waits.
 
-    Args:
-        totals: totals with at least one call.
-        busy_cores: processors that the process kept busy, on average.
+    The totals need at least one call; `busy_cores` is a mean over the run.
     """
     queue = format_quantity(totals.queue_ns * 1e-9, "s")
     service = format_quantity(totals.service_ns * 1e-9, "s")

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from pytest_dlperf.load.batch import Batch, PendingRequests, Wait
 
 
+# A segment ends with either: few enough to cut in milliseconds, many enough to cut seldom.
 _CALLS: Final = 1 << 16
 _REQUESTS: Final = 1 << 18
-_COLUMNS: Final = 5
+_COLUMNS: Final = 5  # columns of integers: no object per call for the garbage collector to visit
 
 
 class SampleSink(Protocol):
     """Receives the segments of a run while it lasts."""
 
     def __call__(self, cut: Callable[[], Samples]) -> None:
-        """Take a segment; called with a lock held when many requests have ended.
+        """Take a segment from `cut`; called with a lock held when many requests have ended.
 
-        Args:
-            cut: returns the next segment; takes milliseconds, for which the load's clock may stop.
+        Cutting takes milliseconds, for which the load's clock may stop.
         """
         ...
 
@@ -70,12 +70,8 @@ class InFlightBatch:
 class RequestLog:
     """Hands batches to replicas or clients, and records when and how they end.
 
-    Args:
-        queue: the requests.
-        source: provides their rows, and takes their answers.
-        started_ns: when the load began.
-        deadline_ns: no batch is sent at or after it, even if requests are left.
-        sink: takes segments of the run; None keeps the run whole.
+    No batch is sent at or after `deadline_ns`, even if requests are left. Without a `sink` the run
+    is kept whole.
 
     Attributes:
         changed: lock of the queue and the records; notified when either changes.
@@ -157,11 +153,7 @@ class RequestLog:
 
 
 class CallLog:
-    """When each call began and ended, as columns; not thread-safe.
-
-    Args:
-        started_ns: when the run began.
-    """
+    """When each call began and ended, as columns; not thread-safe."""
 
     def __init__(self, started_ns: int) -> None:
         self._started_ns = started_ns
@@ -192,11 +184,7 @@ class CallLog:
     def cut(self, queue: PendingRequests) -> Samples:
         """Remove and return all calls before the first request that is still in flight.
 
-        Args:
-            queue: knows the due times of requests, and forgets those that are returned.
-
-        Returns:
-            The next segment of the run, with OK for every outcome.
+        The queue forgets the requests that are returned. Every outcome is OK.
         """
         starts, stops, replicas, dispatched, done = self._sorted()
         ended = int(np.argmin(np.append(starts == np.append(self._first, stops[:-1]), False)))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.load.serving import Serving
 
-_ROOM: Final = 1 << 14
+_ROOM: Final = 1 << 14  # due times to allocate at first; more is appended in bulk
 
 
 class RequestQueue:
@@ -204,12 +204,9 @@ class RearmPolicy(Protocol):
     """When the clients of a closed loop send their next requests."""
 
     def __call__(self, answered: int, done_ns: int, outstanding: int) -> NDArray[np.int64]:
-        """Due times of the next requests, non-decreasing.
+        """Due times of the next requests after an answer to some, non-decreasing.
 
-        Args:
-            answered: number of requests that were just answered.
-            done_ns: when they were answered.
-            outstanding: number of requests that are known and not yet answered.
+        `outstanding` requests are known and not yet answered.
         """
         ...
 
@@ -223,15 +220,9 @@ def request_queue_for(  # noqa: PLR0913 - traffic, serving and time
     *,
     pause: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> PendingRequests:
-    """The requests of a scenario that starts at `start_ns`.
+    """The requests of a scenario that starts at `start_ns` and lasts `duration` seconds.
 
-    Args:
-        scenario: the traffic.
-        serving: batching and queue limit.
-        start_ns: start of the scenario.
-        duration: seconds during which requests arrive.
-        seed: seed of arrivals and think times.
-        pause: entered while arrivals are drawn; stops the clock of the load.
+    `pause` is entered while arrivals are drawn; it stops the clock of the load.
 
     Raises:
         UsageError: if the file of a trace cannot be read.

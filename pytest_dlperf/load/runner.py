@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.load.samples import Samples
 
 
-_NEAR_NS: Final = 100_000  # a thread that waits for a condition wake_ups less late than this
+_NEAR_NS: Final = 100_000  # a thread that waits for a condition wakes up less late than this
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,13 +33,9 @@ class Replica:
 
 
 class Load:
-    """One run of a load.
+    """One run of a load, with a thread for each replica.
 
-    Args:
-        replicas: copies of the target, a thread each.
-        log: the requests.
-        call_seconds: a call that takes longer is abandoned, and ends the run.
-        observer: called about every 50 ms.
+    A call that takes longer than `call_seconds` is abandoned, and ends the run.
     """
 
     def __init__(
@@ -175,6 +171,7 @@ class Load:
         except Exception as raised:  # noqa: BLE001 - whatever a target raises is a result
             # The traceback would keep the call's arrays alive until the end of the run.
             error = raised.with_traceback(None)
+        # Read before the lock is taken: waiting for it is not the target's time.
         done_ns = replica.clock.now_ns()
         with self._log.changed:
             if self._in_flight.pop(replica, None) is not call:

@@ -177,11 +177,7 @@ class Trace:
 
 
 def checked_times(times: object, what: str) -> tuple[float, ...]:
-    """Times of a trace as floats.
-
-    Args:
-        times: an iterable of numbers.
-        what: the argument that holds them, for the message.
+    """Times of a trace as floats; `what` names their argument in messages.
 
     Raises:
         UsageError: if there are none, or one is not a time, or they decrease.

@@ -74,11 +74,10 @@ class Summary:
 
 
 def summarise_load(totals: LoadTotals, *, latencies: bool) -> Summary:
-    """Throughput, latencies and errors; throughput and latencies are of good answers.
+    """Throughput, latencies and errors of a load with at least one call.
 
-    Args:
-        totals: totals with at least one call.
-        latencies: whether latencies have a meaning in the scenario.
+    Throughput and latencies are of good answers; `latencies` says whether they have a meaning in
+    the scenario.
     """
     metrics: dict[str, Estimate] = {}
     refused: dict[str, str] = {}
@@ -147,11 +146,9 @@ def summarise_score(score: Score) -> dict[str, Estimate]:
 
 
 def mean_score(name: str, scores: NDArray[np.float64]) -> Estimate:
-    """A user's metric over rows, with Wilson's interval if all scores are 0 or 1, else Student's.
+    """A user's metric over at least one row.
 
-    Args:
-        name: name of the metric.
-        scores: scores of at least one row, shape `(rows,)`.
+    With Wilson's interval if all scores are 0 or 1, else Student's.
     """
     share = metric_named(name).unit == "share"
     if are_bits(scores):

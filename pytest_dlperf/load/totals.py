@@ -46,15 +46,7 @@ class Latencies(Protocol):
         ...
 
     def within(self, ns: float, blocks: int) -> NDArray[np.int64]:
-        """Number of queries in each block whose latency is at most `ns`.
-
-        Args:
-            ns: the longest latency that counts.
-            blocks: number of blocks.
-
-        Returns:
-            Shape `(blocks,)`.
-        """
+        """Number of queries in each block whose latency is at most `ns`, shape `(blocks,)`."""
         ...
 
 
@@ -104,11 +96,7 @@ class EachLatency:
 
 @dataclass(frozen=True, slots=True)
 class CountedLatencies:
-    """Latencies counted in bins, exact to 0.1 %.
-
-    Attributes:
-        by_block: histogram with a row per block.
-    """
+    """Latencies counted in bins, exact to 0.1 %; the histogram has a row per block."""
 
     by_block: Histogram
 
@@ -139,13 +127,7 @@ class CountedLatencies:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaUse:
-    """Use of one replica.
-
-    Attributes:
-        busy_ns: total service time of its calls.
-        calls: number of its calls.
-        requests: number of requests in these calls.
-    """
+    """Use of one replica: service time, number, and requests of its calls."""
 
     busy_ns: int
     calls: int
@@ -154,13 +136,7 @@ class ReplicaUse:
 
 @dataclass(frozen=True, slots=True)
 class TimerLateness:
-    """How late idle replicas woke for the next request.
-
-    Attributes:
-        count: number of wake-ups.
-        late: wake-ups later than `quality.LATE_NS`.
-        worst_ns: greatest lateness.
-    """
+    """Number of wake-ups of idle replicas, of those later than `quality.LATE_NS`, and the worst."""
 
     count: int
     late: int
@@ -247,11 +223,9 @@ class LoadTotals:
 
 
 def few_sizes(calls_by_size: Mapping[int, int]) -> dict[int, int]:
-    """Calls by batch size, folded to as few sizes as a report can show.
+    """Calls by batch size; with more than 32 sizes by powers of two.
 
-    Returns:
-        The same mapping for at most 32 sizes; else each key is a power of two, and stands for the
-        sizes up to it and above the power before it.
+    Each power then stands for the sizes up to it and above the power before it.
     """
     if len(calls_by_size) <= _MOST_SIZES:
         return dict(calls_by_size)

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 _KEPT_BYTES: Final = 32 << 20
-_CHUNK_ROWS: Final = 1 << 14
+_CHUNK_ROWS: Final = 1 << 14  # scored at a time, so that scoring needs little memory
 _SHOWN_ROWS: Final = 5
-_SEARCHED: Final = 64
+_SEARCHED: Final = 64  # wrong answers whose owner is searched; each search scans all references
 _SHOWN_TEXT: Final = 200
 _REFERENCE_ROWS: Final = 256
 _REFERENCE_SECONDS: Final = 0.5
-_REPEATED_ROWS: Final = 8
+_REPEATED_ROWS: Final = 8  # asked twice, to see whether the target is deterministic
 _TOLERANCE: Final = 0.05
 
 
@@ -48,10 +48,10 @@ class AnswerEvaluation:
         data: rows and labels.
         order: order in which rows are sent, shape `(rows,)`.
         longest: the largest batch size.
-        shape: shape of one answer.
-        scorer: scores answers; None if labels fit no accuracy and no loss, or there are none.
+        shape: of one answer.
+        scorer: None if labels fit no accuracy and no loss, or there are none.
         reference: answers to single rows, by position in `order`; None skips the comparison.
-        clock: the clock of the load.
+        clock: of the load.
         by_user: names of the users' metrics to measure; needs labels.
     """
 
@@ -122,14 +122,9 @@ class AnswerEvaluation:
             self._score_oldest(_CHUNK_ROWS)
 
     def outcomes(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Score the answers kept, and return the outcomes of the next requests.
+        """Score the answers kept; returns the next requests' `Outcome`, shape `(stop - start,)`.
 
-        Args:
-            start: the first request whose outcome was not returned yet.
-            stop: the request after the last.
-
-        Returns:
-            The `Outcome` of each, shape `(stop - start,)`.
+        Each outcome is returned once: `start` is the `stop` of the call before.
         """
         self.finish()
         outcome = np.full(stop - start, Outcome.OK, np.uint8)
@@ -272,9 +267,7 @@ class ReferenceAnswers:
     def wrong(self, outputs: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.intp]:
         """Indices of the answers that differ from their row's; a row without a reference passes.
 
-        Args:
-            outputs: finite answers, flattened, shape `(n, width)`.
-            rows: row of each answer, shape `(n,)`.
+        Answers are finite and flattened, shape `(n, width)`; `rows` has shape `(n,)`.
         """
         known = np.flatnonzero(rows < len(self.answers))
         gap = np.abs(outputs[known] - self.answers[rows[known]]).max(axis=1, initial=0)
@@ -291,13 +284,9 @@ class ReferenceAnswers:
 def ask_alone(
     target: Target, inputs: NDArray[Any], width: int, clock: Clock
 ) -> tuple[ReferenceAnswers | None, str]:
-    """Ask for single rows, at most 256 and for at most half a second.
+    """Ask for single rows in the order of the load, at most 256 and for at most half a second.
 
-    Args:
-        target: the target.
-        inputs: rows in the order in which the load will send them.
-        width: number of elements of one answer.
-        clock: clock of the time limit.
+    Answers have `width` elements.
 
     Returns:
         The answers, or None with the reason why they cannot tell rows apart.

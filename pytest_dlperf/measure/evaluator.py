@@ -1,4 +1,4 @@
-"""What the `dlperf` fixture needs of whatever measures and judges: a run alone, or a duel."""
+"""Interfaces between the `dlperf` fixture and what measures and judges: a run alone, or a duel."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Measurable(Protocol):
         ...
 
     def warm_up(self) -> str:
-        """Run the load until its speed settles; returns a note if it does not."""
+        """Run the load until its speed is steady; returns a note if it is not."""
         ...
 
     def slots(self) -> SlotRunner | None:
-        """Runs slots of its load; None if this kind of load cannot be cut into slots."""
+        """Runner of slots of its load; None if this kind of load cannot be cut into slots."""
         ...
 
 
@@ -52,13 +52,7 @@ class Evaluator(Protocol):
     def evaluate(
         self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
     ) -> Evaluation:
-        """Measure and judge.
-
-        Args:
-            subject: prepares the target on entry, and releases it on exit.
-            plan: the load and the budgets.
-            test: pytest's node id.
-            name: of the measurement, unique within the test.
+        """Measure and judge; `subject` prepares the target on entry, and releases it on exit.
 
         Raises:
             DlperfError: if the target cannot be measured.

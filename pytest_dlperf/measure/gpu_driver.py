@@ -40,11 +40,7 @@ class Library(Protocol):
 
 
 class Nvml:
-    """The GPUs of this machine.
-
-    Args:
-        library: the module, initialised.
-    """
+    """The GPUs of this machine, read through the initialised module."""
 
     def __init__(self, library: Library) -> None:
         self._library = library

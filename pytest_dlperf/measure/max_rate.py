@@ -86,7 +86,7 @@ class _Prober:
 
 @dataclass(frozen=True, slots=True)
 class RateSearch:
-    """A search that is ready to begin; the attributes are `measure_max_rate`'s arguments."""
+    """A search that is ready to begin."""
 
     target: object
     data: Data
@@ -130,21 +130,10 @@ def measure_max_rate(  # noqa: PLR0913 - target, load and name
 
     Starts at half the throughput of full batches back to back. A window lasts as long as the plan
     says, or 100 times the limit if that is longer; a search takes at most 20 windows, and a smoke
-    run 6 short ones.
-
-    Args:
-        target: the target.
-        data: rows and labels.
-        plan: budgets, serving and duration; its scenario is not used.
-        instruments: clock, meters and progress display.
-        limit: the latency limit.
-        test: pytest's node id.
-        name: distinguishes several measurements of one test.
+    run 6 short ones. The plan's scenario is not used. Raises as `prepare_load`.
 
     Raises:
-        UsageError: if the target cannot be measured, or a budget needs missing labels.
-        TargetError: if the target's first call fails, or a call does not return.
-        DataError: if the labels do not fit the answers.
+        TargetError: if no request is answered well, or a call does not return.
     """
     # Without the queue limit, as all requests of an offline load wait from the start.
     full = replace(plan, scenario=Offline(), serving=replace(plan.serving, queue_limit=None))
@@ -224,11 +213,7 @@ def _scenario(limit: LatencyLimit) -> str:
 
 
 class PooledEvaluation:
-    """Runs loads of one target, and pools the metrics that do not depend on the load.
-
-    Args:
-        load: the target.
-    """
+    """Runs loads of one target, and pools the metrics that do not depend on the load."""
 
     def __init__(self, load: PreparedLoad) -> None:
         self._load = load

@@ -18,35 +18,34 @@ from pytest_dlperf.measure.prepared import (
     LoadResult,
     PreparedLoad,
     prepare_load,
-    sufficient_seconds,
 )
 from pytest_dlperf.measure.slot_runner import SlotRunner
 from pytest_dlperf.results.measurement import ErrorCount, Measurement
 from pytest_dlperf.results.row_evidence import Rows, RowScores
 from pytest_dlperf.results.series import series_of
 from pytest_dlperf.results.usage import consumption, disturbance, gpu_notes
+from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS
 from pytest_dlperf.statistics.estimate import counted
+from pytest_dlperf.statistics.percentiles import required_requests
 from pytest_dlperf.targets.keras_models import Tracings
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.load.totals import LoadTotals
 
 _LONGEST: Final = 10  # longest load, in multiples of the requested duration
+_MARGIN: Final = 1.2  # of a longer load, whose requests may come more slowly
+_UNTIMED: Final = frozenset({"errors", "peak_memory", "compile_time"})
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedTarget:
-    """A `Measurable` target.
-
-    Attributes:
-        load: the target with its plan.
-        tracings: counts the tracings of `tf.function`s in this process.
-    """
+    """A `Measurable` target, and the count of the tracings of `tf.function`s in this process."""
 
     load: PreparedLoad
     tracings: Tracings
@@ -62,14 +61,11 @@ class PreparedTarget:
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
         """Warm the target up, and measure it under load.
 
-        Args:
-            test: pytest's node id.
-            name: distinguishes several measurements of one test.
-            seconds: how long requests arrive; up to ten times as long if the budgets need more
-                requests.
+        Requests arrive for `seconds`, or up to ten times as long if the budgets need more requests.
         """
         load, plan = self.load, self.load.plan
         warm_up_note = self.warm_up()
+        # After the warm-up, whose tracings are expected.
         before = self.tracings.count()
         run = run_once(load, seconds)
         longer = 0.0 if plan.quick else sufficient_seconds(run.totals, plan.judged)
@@ -86,17 +82,34 @@ class PreparedTarget:
         return _measurement(load, run, test=test, name=name, notes=notes)
 
 
+def sufficient_seconds(totals: LoadTotals, budgets: Iterable[Budget]) -> float:
+    """How long the same load must last to measure the metrics of the budgets.
+
+    Depends on the number of requests only, never on their latencies, so that measuring longer does
+    not favour a verdict.
+
+    Returns:
+        Seconds, with a margin of a fifth; 0 if the load was long enough, or had no good answer, so
+        that a longer one would not help.
+    """
+    metrics = (budget.metric for budget in budgets)
+    timed = [m for m in metrics if m.name not in _UNTIMED and not m.of_answers]
+    queries = totals.queries
+    if not timed or not queries:
+        return 0.0
+    # Twice the blocks that are needed, as calls do not fall evenly into them.
+    factor = 2 * MIN_BLOCKS / totals.calls
+    for metric in timed:
+        if metric.percentile is not None:
+            factor = max(factor, required_requests(metric.percentile) / queries)
+    return _MARGIN * factor * totals.span_ns * 1e-9 if factor > 1 else 0.0
+
+
 @contextlib.contextmanager
 def ready(
     target: object, data: Data, plan: Plan, instruments: Instruments
 ) -> Iterator[PreparedTarget]:
-    """Prepare a target, with the garbage collector off inside the block.
-
-    Raises:
-        UsageError: if the target cannot be measured, or a budget needs missing labels.
-        TargetError: if the target's first call fails.
-        DataError: if the labels do not fit the answers.
-    """
+    """Prepare a target, and switch the garbage collector off; raises as `prepare_load`."""
     load = prepare_load(target, data, plan, instruments)
     tracings = Tracings()
     with contextlib.closing(load), quiet_gc():
@@ -106,7 +119,7 @@ def ready(
 def measure(  # noqa: PLR0913 - target, load and name
     target: object, data: Data, plan: Plan, instruments: Instruments, *, test: str, name: str
 ) -> Measurement:
-    """Measure a target under the load of a plan; raises as `ready`."""
+    """Measure a target under the load of a plan; raises as `prepare_load`."""
     with ready(target, data, plan, instruments) as subject:
         return subject.measure(test, name, plan.load_seconds)
 
@@ -144,13 +157,7 @@ def _measurement(
 
 
 def run_once(load: PreparedLoad, seconds: float, phase: str = "", seed: int = SEED) -> LoadResult:
-    """Put a load's target under load.
-
-    Args:
-        load: the target with its plan.
-        seconds: how long requests arrive.
-        phase: text of the progress display; default: the scenario.
-        seed: seed of the arrivals.
+    """Put a load's target under load for `seconds`; `phase` is shown instead of the scenario.
 
     Raises:
         UsageError: if no request became due.
@@ -204,6 +211,7 @@ def summarise_answers(score: Score | None) -> Summary:
 def quiet_gc() -> Iterator[None]:
     """Switch the garbage collector off, so that it takes no time from the target."""
     enabled = gc.isenabled()
+    # Frozen, since `run_once` collects between loads: that must not scan a whole framework again.
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -1,7 +1,7 @@
 """Prepared loads: a target with its rows, ready to be put under the load of a plan.
 
 `prepare_load` compiles the target, and asks it for single rows as a reference; `PreparedLoad` warms
-it up and runs loads. `sufficient_seconds` says how long a load must last for its budgets.
+it up and runs loads.
 """
 
 from __future__ import annotations
@@ -25,19 +25,16 @@ from pytest_dlperf.load.runner import Load, Replica
 from pytest_dlperf.measure.answers import AnswerEvaluation, ReferenceAnswers, ask_alone
 from pytest_dlperf.measure.telemetry import FamilyMeter, Telemetry
 from pytest_dlperf.results.usage import GpuUse, summarise_gpus
-from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS
-from pytest_dlperf.statistics.percentiles import required_requests
 from pytest_dlperf.statistics.trend import relative_trend
 from pytest_dlperf.targets.target import Prepared, placed, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from pytest_dlperf._processes import LoadObserver
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.load.samples import Samples
@@ -52,25 +49,19 @@ if TYPE_CHECKING:
 SEED: Final = 0
 """Seed of the arrivals and of the order of rows, so that all runs are alike."""
 
-_WARM_UP_SEED: Final = 1
+_WARM_UP_SEED: Final = 1  # other arrivals than those to measure
 _WARM_UP_SECONDS: Final = 0.25  # a warm-up window
 _WARM_UP_WINDOWS: Final = 8  # at most
-_STEADY_WINDOWS: Final = 3
+_STEADY_WINDOWS: Final = 3  # fewer could agree by chance
 _LARGE_TREND: Final = 0.1
-_DRAIN_SECONDS: Final = 1.0
-_MARGIN: Final = 1.2
-_UNTIMED: Final = frozenset({"errors", "peak_memory", "compile_time"})
+_DRAIN_SECONDS: Final = 1.0  # at least, for the answers to what came just before the end
 
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """Clock, meters and progress display of a session; tests bring their own.
+    """Clock, meter, progress display and GPUs of a session; tests bring their own.
 
-    Attributes:
-        clock: clock of all measurements.
-        meter: resource usage of the process and the machine.
-        progress: progress display.
-        gpus: the GPUs of the machine; None if there are none, or no driver answers.
+    `gpus` is None if there are none, or no driver answers.
     """
 
     clock: Clock
@@ -83,16 +74,9 @@ class Instruments:
 class LoadResult:
     """Result of one load, with its answers scored.
 
-    Attributes:
-        seconds: how long requests were planned to arrive.
-        totals: totals of the run.
-        score: scores of the answers; None if they are not scored.
-        errors: kinds of errors among the answers, the most frequent first.
-        resident: resident bytes at each tick.
-        used: processor time used by the run.
-        busy_cores: processors that this process kept busy, on average.
-        gpus: use of the GPUs during the run.
-        timed_out: message about a call that never returned; empty if all did.
+    `seconds` is how long requests were planned to arrive; `errors` are kinds of errors, the most
+    frequent first; `resident` holds resident bytes at each tick; `busy_cores` is a mean;
+    `timed_out` is a message about a call that never returned, else empty.
     """
 
     seconds: float
@@ -111,15 +95,11 @@ class PreparedLoad:
     """A prepared target with its rows and the plan of its load.
 
     Attributes:
-        prepared: the target.
-        data: rows and labels.
         order: order in which rows are sent, shape `(rows,)`.
         scorer: scores answers; None without labels, or if these fit users' metrics only.
         by_user: names of the users' metrics to measure.
         reference: answers to single rows; None if they cannot tell rows apart.
         remark: note on the reference; may be empty.
-        plan: the load.
-        instruments: clock, meters and progress display.
     """
 
     prepared: Prepared
@@ -175,6 +155,7 @@ class PreparedLoad:
         )
 
         def take(cut: Callable[[], Samples]) -> None:
+            # Cutting and scoring take milliseconds, in which no request may become due.
             with clock.stopped():
                 segment = cut()
                 stop = segment.first + len(segment.outcome)
@@ -190,6 +171,7 @@ class PreparedLoad:
         )
         runner = self.runner(log, clock, telemetry)
         rest = runner.run()
+        # Before the rest is scored, whose processor time is not the target's.
         used, busy_cores = telemetry.finish()
         take(lambda: rest)
         own_processes = frozenset({os.getpid(), *self.prepared.processes})
@@ -228,9 +210,7 @@ class PreparedLoad:
         self.prepared.close()
 
     def warm_up(self) -> str:
-        """Run the load until its speed is steady; returns a note if it is not.
-
-        Does nothing in a smoke run.
+        """Run the load, except in a smoke run, until its speed is steady; a note if it is not.
 
         Raises:
             TargetError: if a call does not return.
@@ -339,39 +319,10 @@ def _refuse_budgets(plan: Plan, needs: Callable[[Metric], bool], problem: str) -
             )
 
 
-def sufficient_seconds(totals: LoadTotals, budgets: Iterable[Budget]) -> float:
-    """How long the same load must last to measure the metrics of the budgets.
-
-    Depends on the number of requests only, never on their latencies, so that measuring longer
-    does not favour a verdict.
-
-    Args:
-        totals: totals of a load that has ended.
-        budgets: budgets to judge.
-
-    Returns:
-        Seconds, with a margin of a fifth; 0 if the load was long enough, or had no good answer,
-        so that a longer one would not help.
-    """
-    metrics = (budget.metric for budget in budgets)
-    timed = [m for m in metrics if m.name not in _UNTIMED and not m.of_answers]
-    queries = totals.queries
-    if not timed or not queries:
-        return 0.0
-    # Twice the blocks that are needed, as calls do not fall evenly into them.
-    factor = 2 * MIN_BLOCKS / totals.calls
-    for metric in timed:
-        if metric.percentile is not None:
-            factor = max(factor, required_requests(metric.percentile) / queries)
-    return _MARGIN * factor * totals.span_ns * 1e-9 if factor > 1 else 0.0
-
-
 def warm_up(window: Callable[[], NDArray[np.float64]]) -> str:
     """Run windows until the last three show no trend of 10 % or more, at most eight.
 
-    Args:
-        window: runs one window, and returns the service time per request in each of its
-            intervals, shape `(intervals,)`.
+    `window` returns the service time per request in each of its intervals, shape `(intervals,)`.
 
     Returns:
         A note if the load did not become steady, else an empty text.

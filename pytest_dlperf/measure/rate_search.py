@@ -53,11 +53,9 @@ class Window(Protocol):
     """Puts the target under load for one window of a probe."""
 
     def __call__(self, rate: float, number: int) -> Attainment:
-        """Requests of the window within the limit.
+        """Requests of the window within the limit, at a mean of `rate` arrivals a second.
 
-        Args:
-            rate: mean arrivals a second.
-            number: number of the window in its probe, from 0; each draws other arrivals.
+        Each window of a probe, numbered from 0, draws other arrivals.
         """
         ...
 
@@ -66,12 +64,8 @@ class Window(Protocol):
 class SearchSettings:
     """Range and length of a search.
 
-    Attributes:
-        share: share of the requests that must be within the limit.
-        start: the first rate to try.
-        slowest: the lowest rate to try.
-        fastest: the highest rate to try.
-        windows: the most windows of all probes together.
+    `share` of the requests must be within the limit; rates begin with `start`, between `slowest`
+    and `fastest`; all probes together take at most `windows`.
     """
 
     share: float
@@ -98,12 +92,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class RateInterval:
-    """Result of a search.
-
-    Attributes:
-        probes: at least one, in the order of the search.
-        reason: why the search ended.
-    """
+    """Result of a search: at least one probe, in the order of the search, and why it ended."""
 
     probes: tuple[Probe, ...]
     reason: str
@@ -122,10 +111,8 @@ class RateInterval:
     def estimate(self) -> Estimate | None:
         """The highest rate that held, with the lowest that failed as its upper bound.
 
-        If none held, the value is 0; if none failed, the upper bound is `FASTEST`.
-
-        Returns:
-            None if nothing is proven.
+        Where none held the value is 0, and where none failed the bound is `FASTEST`; without either
+        there is no estimate.
         """
         if self.held is None and self.failed is None:
             return None
@@ -145,10 +132,6 @@ def slowest_rate(share: float, seconds: float) -> float:
 
     The lower bound of Wilson's interval at a share of 1 is `n / (n + z^2)`; and a probe needs
     enough requests for its blocks.
-
-    Args:
-        share: share of the requests that must be within the limit.
-        seconds: length of one window.
     """
     z = NormalDist().inv_cdf((1 + _CONFIDENCE) / 2)
     requests = max(z * z * share / (1 - share), LONGEST * MIN_BLOCKS)
@@ -162,10 +145,6 @@ def search(window: Window, settings: SearchSettings) -> RateInterval:
     until the confidence interval of its share of requests within the limit excludes the required
     share, at most four windows. An undecided probe moves no bound: the search goes on at both
     sides of it.
-
-    Args:
-        window: puts the target under load.
-        settings: range and length of the search.
     """
     probes: list[Probe] = []
     while True:
@@ -179,14 +158,11 @@ def search(window: Window, settings: SearchSettings) -> RateInterval:
 
 
 def within_limit(totals: LoadTotals) -> Attainment:
-    """Good requests of a run within its `slo`, by block.
+    """Good requests of an open loop within its `slo`, by block; the run has at least one call.
 
     Unfinished requests miss the limit in the last block. Rejected ones, whose times are not known,
     miss it in proportion to the queueing time of each block. The first block is left out, as the
     queue starts empty.
-
-    Args:
-        totals: totals of an open loop with at least one call.
     """
     slo_ns = (totals.slo or 0.0) * 1e9
     blocks = totals.blocks
@@ -245,6 +221,7 @@ def _bisect(held: float, failed: float, undecided: list[float]) -> float | str:
             return "converged"
         first, last = _rate(min(between)), _rate(max(between))
         return f"undecided {f'at {first}' if first == last else f'between {first} and {last}'}"
+    # The geometric mean, since `WIDTH` is a ratio.
     return math.sqrt(low * high)
 
 

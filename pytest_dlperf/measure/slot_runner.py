@@ -28,16 +28,13 @@ if TYPE_CHECKING:
     from pytest_dlperf.load.samples import Samples
     from pytest_dlperf.measure.prepared import PreparedLoad
 
-_ATTEMPTS: Final = 20
+_ATTEMPTS: Final = 20  # several, as slots of an open loop may hold no request by chance
 
 
 class SlotRunner:
     """Runs slots of a target after its warm-up.
 
     Only the shapes of answers are checked: the load before the slots has scored them.
-
-    Args:
-        load: the target with its plan.
     """
 
     def __init__(self, load: PreparedLoad) -> None:
@@ -46,11 +43,9 @@ class SlotRunner:
         self._slot_thread = _SlotThread() if load.plan.lanes == 1 else None
 
     def slot(self, seconds: float, number: int) -> Slot:
-        """Put the target under its load for `seconds`.
+        """Put the target under its load for `seconds`, and wait for the calls in flight.
 
-        Args:
-            seconds: how long requests arrive; calls in flight are waited for.
-            number: slots with the same number send the same rows at the same times.
+        Slots with the same number send the same rows at the same times.
 
         Raises:
             TargetError: if a call does not return, or no request became due.
@@ -179,11 +174,10 @@ class _SlotThread:
         self._thread.start()
 
     def run(self, work: Callable[[], Samples], call_seconds: float) -> Samples:
-        """Run `work` in the thread, with `2 * call_seconds` as its timeout.
+        """Run `work` in the thread; raises what it raises.
 
         Raises:
-            TargetError: if a call does not return.
-            BaseException: whatever `work` raises.
+            TargetError: if it has not returned after `2 * call_seconds`.
         """
         self._work.put(work)
         try:

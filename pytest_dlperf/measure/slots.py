@@ -29,9 +29,8 @@ class Slot:
         within: good requests within the `slo`.
         bad: requests with an error, and rejected ones.
         seconds: from the end of the guard time to the last answer; positive.
-        latencies: latencies of the good queries in seconds, and the length of the slot for each
-            request that still waited at its end, shape `(n,)`; empty if latencies have no
-            meaning in the scenario.
+        latencies: of the good queries in seconds, and the length of the slot for each request that
+            still waited at its end, shape `(n,)`; empty if the scenario has none.
     """
 
     good: int
@@ -52,11 +51,7 @@ class Slot:
 
     @classmethod
     def from_message(cls, numbers: Mapping[str, Any], latencies: bytes) -> Slot:
-        """The inverse of `to_message`.
-
-        Raises:
-            KeyError, ValueError: if it is not such a message.
-        """
+        """The inverse of `to_message`; raises KeyError or ValueError for another message."""
         return cls(
             good=numbers["good"],
             within=numbers["within"],
@@ -78,13 +73,9 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Four slots in the order ABBA or BAAB, chosen by a fair coin; two of each side.
+    """Four slots in the order ABBA or BAAB, chosen by a fair coin; two of each side, joined.
 
-    Attributes:
-        base: the two slots of the base, joined.
-        candidate: the two slots of the candidate, joined.
-        pair: number of the pair of processes.
-        seconds: wall-clock time, including hand-overs and guard times.
+    `seconds` is wall-clock time, including hand-overs and guard times.
     """
 
     base: Slot
@@ -94,16 +85,14 @@ class Block:
 
 
 def slot_of(samples: Samples, slo: float | None, *, latencies: bool) -> Slot:
-    """Result of a short run, without its guard time.
+    """Result of a run with at least one call, without its guard time.
 
     The first calls find the processor's caches full of the other side's work: on a reference
     model the first call took 2.5 times as long, the second 1.3 times, all others less than 1.15
     times. So two calls are left out, but at most a third of all.
 
-    Args:
-        samples: a whole run with at least one call.
-        slo: seconds within which an answer counts towards goodput; None if there is no limit.
-        latencies: whether latencies have a meaning in the scenario.
+    An answer within `slo` seconds counts towards goodput, every one if it is None; `latencies` says
+    whether latencies have a meaning in the scenario.
     """
     calls = len(samples.stop)
     order = np.argsort(samples.dispatched_ns, kind="stable")

@@ -15,6 +15,7 @@ from pytest_dlperf.measure.max_rate import PooledEvaluation
 from pytest_dlperf.measure.measure import quiet_gc
 from pytest_dlperf.measure.prepared import Instruments, prepare_load
 from pytest_dlperf.metrics import metric_named
+from pytest_dlperf.report.tables import LINE, Column, table
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -35,16 +36,10 @@ _COLUMNS: Final = ("throughput", "p50", "p99", "mean")
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Result for one number of clients; metrics with too few requests are None.
+    """Result for one number of clients of a closed loop without think time.
 
-    Attributes:
-        clients: number of clients of a closed loop without think time.
-        throughput: good answers a second.
-        p50: median latency, seconds.
-        p99: 99th percentile of the latency, seconds.
-        mean: mean latency, seconds.
-        batch: mean batch size.
-        errors: share of requests with an error.
+    Metrics with too few requests are None; `batch` is the mean batch size, `errors` the share of
+    requests with an error.
     """
 
     clients: int
@@ -97,15 +92,10 @@ class Sweep:
 
     def __str__(self) -> str:
         knee = self.knee
-        rows = [["clients", *_COLUMNS, "batch", "errors", ""]]
-        rows += [[*_cells(point), "<- knee" if point is knee else ""] for point in self.points]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = (
-            "  ".join(cell.rjust(width) for cell, width in zip(row[:-1], widths, strict=False))
-            + f"  {row[-1]}"
-            for row in rows
-        )
-        return "\n".join(line.rstrip() for line in lines)
+        names = ("clients", *_COLUMNS, "batch", "errors")
+        rows = [[*_cells(point), "<- knee" if point is knee else ""] for point in self.points]
+        columns = (*(Column(name, right=True) for name in names), Column(""))
+        return "\n".join(table(columns, rows, LINE, colour=False))
 
 
 def point(clients: int, metrics: Mapping[str, Estimate], batch: float) -> Point:
@@ -155,22 +145,13 @@ def measure_sweep(  # noqa: PLR0913 - target, load and name
     clients: tuple[int, ...],
     test: str,
 ) -> Sweep:
-    """Measure a target under closed loops of each number of clients, one after the other.
+    """Measure a target under closed loops of each number of clients, given in increasing order.
 
-    It is compiled, asked for single rows and warmed up once, with the most clients.
-
-    Args:
-        target: the target.
-        data: rows and labels.
-        plan: serving, and duration of each load; its scenario is not used.
-        instruments: clock, meters and progress display.
-        clients: at least one number of clients, increasing.
-        test: pytest's node id.
+    It is compiled, asked for single rows and warmed up once, with the most clients. The plan's
+    scenario is not used. Raises as `prepare_load`.
 
     Raises:
-        UsageError: if the target cannot be measured.
-        TargetError: if the target's first call fails, or a call does not return.
-        DataError: if the labels do not fit the answers.
+        TargetError: if a call does not return.
     """
     load = prepare_load(target, data, replace(plan, scenario=ClosedLoop(clients[-1])), instruments)
     pool = PooledEvaluation(load)

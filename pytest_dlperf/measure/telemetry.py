@@ -62,13 +62,9 @@ class ProcessMeter:
 
 
 class FamilyMeter:
-    """Meter of this process together with its worker processes.
+    """Meter of this process together with its worker processes, given by their ids.
 
     Memory shared by processes, such as the code of libraries, counts in each of them.
-
-    Args:
-        meter: meter of this process and the machine.
-        processes: ids of the workers.
     """
 
     def __init__(self, meter: Meter, processes: Iterable[int]) -> None:
@@ -112,13 +108,7 @@ class Gpus(Protocol):
 class Telemetry:
     """`LoadObserver` of one load.
 
-    Args:
-        meter: resource usage.
-        clock: clock of the countdown.
-        progress: progress display.
-        phase: text of the progress display.
-        end_ns: expected end; None if the load is too short for a countdown.
-        gpus: read four times a second; None if there are none.
+    GPUs are read four times a second. Without `end_ns` the display has no countdown.
     """
 
     def __init__(  # noqa: PLR0913 - meters and display

@@ -19,20 +19,18 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import Clock
 
 _FEATURES: Final = 64
-_UNITS: Final = 512
+_UNITS: Final = 512  # as many as the reference model has
 _CLASSES: Final = 10
 _BATCH: Final = 64
 _SLOTS: Final = 6
-_SLOT_NS: Final = 50_000_000
+_SLOT_NS: Final = 50_000_000  # short, so that the best one was hardly interrupted
 _WARM_UP_NS: Final = 200_000_000
 
 
 class Yardstick:
     """Measures the reference benchmark, which it makes on first use.
 
-    Args:
-        clock: clock of the measurement.
-        make: makes the function to call once a batch, or returns None while that is impossible.
+    `make` returns the function to call once a batch, or None while that is impossible.
     """
 
     def __init__(
@@ -43,12 +41,10 @@ class Yardstick:
         self._call: Callable[[], object] | None = None
 
     def seconds(self) -> float | None:
-        """Seconds a request, in the best of a few short slots; takes about 0.3 s.
+        """Seconds a request, in the best of a few short slots; None if TensorFlow is not loaded.
 
-        The best, because interruptions by other processes do not belong to the machine's speed.
-
-        Returns:
-            None if TensorFlow is not loaded.
+        Takes about 0.3 s. The best, because interruptions by other processes do not belong to the
+        machine's speed.
         """
         if self._call is None:
             self._call = self._make()

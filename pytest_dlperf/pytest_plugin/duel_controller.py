@@ -14,7 +14,7 @@ import pytest
 from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.errors import DuelError, UsageError
 from pytest_dlperf.pytest_plugin.options import arguments_given, finds_modules_here, paths_given
-from pytest_dlperf.report.budget_table import wrapped
+from pytest_dlperf.report.tables import wrap_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -290,14 +290,14 @@ def duel_lines(
     """
     measuring = sum(duel.measuring for duel in duels)
     confirmed = [duel for duel in duels if duel.fresh]
-    lines = wrapped(
+    lines = wrap_message(
         f"against {against}: {pairs} pair{'s' if pairs > 1 else ''} of processes, started in "
         f"{starting:.1f} s; {len(duels)} measured in turn in {measuring:.1f} s; seed {seed}"
     )
     if confirmed:
         fresh = sum(duel.fresh for duel in confirmed)
         seconds = sum(duel.starting for duel in confirmed)
-        lines += wrapped(
+        lines += wrap_message(
             f"looked at again on fresh processes: {len(confirmed)}, with {fresh} pairs that took "
             f"{seconds:.1f} s to start"
         )

@@ -1,4 +1,4 @@
-"""Writes the measurements of a run into the history, as soon as each test is done."""
+"""Records the measurements of each test in the history when the test ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HistoryLocation:
     """The database of the history.
 
     Attributes:
-        url: for SQLAlchemy; may hold a password; empty for the file in the project.
+        url: SQLAlchemy's, which may hold a password; empty for the default file.
         root: pytest's root folder.
     """
 
@@ -39,14 +39,10 @@ class HistoryLocation:
     root: Path
 
     def open(self) -> History:
-        """Open it; a new file in the project is hidden from git.
-
-        Raises:
-            UsageError, HistoryError: if it cannot be used.
-        """
+        """Open it; git ignores the default file. Raises UsageError or HistoryError."""
         from pytest_dlperf.git import hide_history
-        from pytest_dlperf.history.store import default_url, open_history
-        from pytest_dlperf.history.url import FILE
+        from pytest_dlperf.history.store import open_history
+        from pytest_dlperf.history.url import FILE, default_url
 
         file = self.root / FILE
         if not self.url and not file.exists():
@@ -57,15 +53,12 @@ class HistoryLocation:
 def history_location(
     options: Options, variables: Mapping[str, str], root: Path
 ) -> HistoryLocation | None:
-    """Where a run is recorded; None if nowhere.
+    """Where a run is recorded; None if recording is turned off.
 
-    Args:
-        options: of the run.
-        variables: environment variables; an option and the ini file win over them.
-        root: pytest's root folder.
+    The environment variable is used unless an option or the ini file names a history.
 
     Raises:
-        UsageError: if the environment variable is no URL.
+        UsageError: if the environment variable is not a URL.
     """
     from pytest_dlperf.config.option_values import parse_history
 
@@ -75,14 +68,14 @@ def history_location(
 
 
 class HistoryRecorder:
-    """The history of one pytest session: opened on first use, closed at the end.
+    """The history of one pytest session, opened on first use and closed at the end.
 
-    A plugin in the process that reports.
+    A plugin of the process that reports, under pytest-xdist the controller.
 
     Args:
         location: the database.
         machine: returns this machine's class.
-        revision: returns the code that is measured.
+        revision: returns the measured revision.
     """
 
     def __init__(
@@ -111,7 +104,7 @@ class HistoryRecorder:
         return self._run
 
     def history(self) -> History:
-        """The history; a failed attempt to open it is not repeated for each test.
+        """The opened history; an error of opening it is raised again, not retried for each test.
 
         Raises:
             UsageError, HistoryError: if it cannot be used.
@@ -127,7 +120,7 @@ class HistoryRecorder:
         return self._history
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Record what a test measured; what cannot be written is retried at the end of the run."""
+        """Record the measurements of a test; those that fail are retried at the end of the run."""
         records = records_of(report)
         if not records:
             return
@@ -139,7 +132,7 @@ class HistoryRecorder:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Retry what could not be written; if the user named the history, a failure is an error."""
+        """Retry what was not written; if the user named the history, a failure fails the run."""
         if self._pending:
             self._open_error = None
             self._write()
@@ -148,7 +141,7 @@ class HistoryRecorder:
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Tell how much was not recorded, and why."""
+        """Print how many measurements were not recorded, and why."""
         if not self._pending:
             return
         named = bool(self._location.url)
@@ -164,7 +157,7 @@ class HistoryRecorder:
             self._history.close()
 
     def _write(self) -> None:
-        """Write the pending entries in order, up to the first that cannot be written."""
+        """Write pending entries in order until one fails."""
         try:
             while self._pending:
                 self.history().add(self._pending[0])

@@ -20,6 +20,7 @@ from pytest_dlperf.errors import DlperfWarning
 from pytest_dlperf.pytest_plugin.options import arguments_given, run_options
 from pytest_dlperf.pytest_plugin.report_transport import metadata_of, records_of
 from pytest_dlperf.report.exports import BenchmarkEntry, BenchmarkMetadata, benchmark_entries
+from pytest_dlperf.results.codec import fields_from_json, fields_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -185,7 +186,7 @@ class ForwardedBenchmarks:
         if report.when == "teardown" and fixture is not None:
             entry = entry_in(fixture)
             if entry is not None:
-                vars(report)[_ATTRIBUTE] = json.dumps(entry.to_json())
+                vars(report)[_ATTRIBUTE] = json.dumps(fields_to_json(entry))
         return report
 
 
@@ -204,7 +205,9 @@ class BenchmarkEntries:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect the entries of a test; of several attempts the last one counts."""
         metadata, forwarded = metadata_of(report), vars(report).get(_ATTRIBUTE)
-        entries = [] if forwarded is None else [BenchmarkEntry.from_json(json.loads(forwarded))]
+        entries = []
+        if forwarded is not None:
+            entries.append(fields_from_json(BenchmarkEntry, json.loads(forwarded)))
         self._forwarded = self._forwarded or bool(entries)
         if metadata is not None:
             entries += benchmark_entries(records_of(report), metadata)

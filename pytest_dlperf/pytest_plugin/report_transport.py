@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from pytest_dlperf.report.exports import BenchmarkMetadata, properties
+from pytest_dlperf.results.codec import fields_from_json, fields_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ def load_records(item: pytest.Item, records: Sequence[Record], metadata: Benchma
     item.stash.setdefault(_ATTRIBUTES, {}).update(
         {
             _RECORDS: [json.dumps(record_to_json(record)) for record in records],
-            _METADATA: json.dumps(metadata.to_json()),
+            _METADATA: json.dumps(fields_to_json(metadata)),
         }
     )
 
@@ -74,7 +75,7 @@ def _decoded(texts: tuple[str, ...]) -> tuple[Record, ...]:
 def metadata_of(report: pytest.TestReport) -> BenchmarkMetadata | None:
     """The metadata of a test; None for all reports but its last one."""
     text = vars(report).get(_METADATA)
-    return None if text is None else BenchmarkMetadata.from_json(json.loads(text))
+    return None if text is None else fields_from_json(BenchmarkMetadata, json.loads(text))
 
 
 def studies_of(report: pytest.TestReport) -> list[Mapping[str, Any]]:

@@ -282,7 +282,7 @@ class DlperfSession:
         """Show the section with one row per measurement."""
         if not self._records:
             return
-        from pytest_dlperf.report.budget_table import wrapped
+        from pytest_dlperf.report.tables import wrap_message
         from pytest_dlperf.report.terminal import summary_lines
 
         writer = terminalreporter._tw  # noqa: SLF001 - the only way to its width and colours
@@ -291,7 +291,7 @@ class DlperfSession:
         for line in summary_lines(self.records, width, colour=writer.hasmarkup):
             terminalreporter.write_line(line)
         if any(record.basis for record in self.records):
-            for line in ("", *wrapped(self.baselines.heading)):
+            for line in ("", *wrap_message(self.baselines.heading)):
                 terminalreporter.write_line(line)
 
     def pytest_unconfigure(self) -> None:

@@ -1,4 +1,4 @@
-"""Budgets: the table of one measurement's budgets, and what to do about them."""
+"""The table of one measurement's budgets, and what to do about them."""
 
 from __future__ import annotations
 
@@ -7,94 +7,102 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.metrics import metric_named
-from pytest_dlperf.report.tables import render
+from pytest_dlperf.report.tables import MESSAGE, Column, table, wrap_message
 from pytest_dlperf.results.verdict import Judgement, Verdict
-from pytest_dlperf.units import Dimension, format_quantity
+from pytest_dlperf.units import (
+    format_change,
+    format_change_interval,
+    format_interval,
+    format_quantity,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pytest_dlperf.results.record import Record
-    from pytest_dlperf.statistics.estimate import Estimate
+    from pytest_dlperf.units import Dimension
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,40}")
-_UNBOUNDED: Final = 1000  # percent
-_WORD: Final = 13  # columns, so that no metric with its comparison is broken
-WIDTH: Final = 72
-"""Columns of a failure: pytest puts eight in front of it."""
+COLUMNS: Final = (
+    Column("budget", folds=True, min_width=13),  # no metric with its comparison is broken
+    *(Column(name, right=True) for name in ("measured", "limit", "baseline")),
+    Column("verdict"),
+)
 
 
 def failure_text(record: Record, broken: Sequence[Judgement]) -> str:
     """Why a test fails: its budgets, where the time went, and what to run next."""
-    found = record.measurement
-    asked = "steps" if found.of_training else "requests"
-    intervals = "intervals" if found.of_training else "percentile intervals"
+    measurement = record.measurement
+    of_training = measurement.of_training
+    unit, intervals = (
+        ("steps", "intervals") if of_training else ("requests", "percentile intervals")
+    )
     lines = [
         headline(broken),
-        f"{found.title}",
+        measurement.title,
         "",
-        *budget_table(record.judgements, WIDTH),
+        *budget_table(record.judgements, MESSAGE),
         "",
         *explanations(record),
-        *wrapped(f"{found.target}; {found.scenario}, {found.serving}"),
-        *wrapped(f"{found.requests:,} {asked} in {found.seconds:.1f} s: {found.diagnosis}"),
-        *(wrapped(f"{intervals}: {found.intervals}") if found.intervals else ()),
+        *wrap_message(f"{measurement.target}; {measurement.scenario}, {measurement.serving}"),
+        *wrap_message(
+            f"{measurement.requests:,} {unit} in {measurement.seconds:.1f} s: "
+            f"{measurement.diagnosis}"
+        ),
     ]
+    if measurement.intervals:
+        lines += wrap_message(f"{intervals}: {measurement.intervals}")
     steps = list(next_steps(record))
     return "\n".join([*lines, *(["", *steps] if steps else [])])
 
 
 def budget_table(judgements: Iterable[Judgement], width: int) -> list[str]:
-    """One row a budget: measured with its interval, limit, baseline with commit and date."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    table.add_column("budget", ratio=1, overflow="fold", min_width=_WORD)
-    for column in ("measured", "limit", "baseline"):
-        table.add_column(column, no_wrap=True, justify="right")
-    table.add_column("verdict", no_wrap=True)
-    for judgement in judgements:
-        table.add_row(judgement.budget, *budget_cells(judgement), judgement.verdict.value)
-    return render(table, width, colour=False)
+    """A row for each budget: measured with its interval, limit, baseline with commit and date."""
+    rows = (
+        (judgement.budget, *budget_cells(judgement), judgement.verdict.value)
+        for judgement in judgements
+    )
+    return table(COLUMNS, rows, width, colour=False)
 
 
 def budget_cells(judgement: Judgement) -> tuple[str, str, str]:
-    """Measured with its interval, limit, and baseline with commit and date; each of some lines."""
+    """Measured with its interval, limit, and baseline with commit and date, as lines of text."""
     unit = metric_named(judgement.metric).unit
     limit = "-" if judgement.limit is None else format_quantity(judgement.limit, unit)
-    return _measured(judgement, unit), limit, _baseline(judgement, unit)
+    baseline = "-"
+    if judgement.baseline is not None:
+        value = format_quantity(judgement.baseline, unit)
+        baseline = "\n".join([value, *judgement.revision.split(", ")])
+    return _measured(judgement, unit), limit, baseline
 
 
 def judged_line(judgement: Judgement) -> str:
-    """One budget in one line."""
+    """A budget and its verdict in one line."""
     named = zip(("measured", "limit", "baseline"), budget_cells(judgement), strict=True)
-    facts = [f"{name} {cell.replace(chr(10), ', ')}" for name, cell in named if cell != "-"]
-    return "; ".join([f"{judgement.budget}: {judgement.verdict}", *facts])
+    values = [f"{name} {cell.replace(chr(10), ', ')}" for name, cell in named if cell != "-"]
+    return "; ".join([f"{judgement.budget}: {judgement.verdict}", *values])
 
 
 def explanations(record: Record) -> list[str]:
-    """What a reader must know beside the figures: errors by kind, and each open verdict."""
-    found = record.measurement
+    """Errors by kind, the reason for each open verdict, and notes."""
+    measurement = record.measurement
     lines: list[str] = []
-    for error in found.errors:
-        share = f"{error.requests:,} of {found.requests:,} requests"
-        lines += wrapped(f"error: {error.kind}, {share}: {error.example}")
+    for error in measurement.errors:
+        share = f"{error.requests:,} of {measurement.requests:,} requests"
+        lines += wrap_message(f"error: {error.kind}, {share}: {error.example}")
     metrics_by_reason: dict[str, list[str]] = {}
     for judgement in record.judgements:
         if judgement.reason:
             metrics_by_reason.setdefault(reason_of(judgement), []).append(judgement.metric)
     for reason, metrics in metrics_by_reason.items():
-        lines += wrapped(f"{', '.join(metrics)}: {reason}")
-    for note in found.notes:
-        lines += wrapped(f"note: {note}")
+        lines += wrap_message(f"{', '.join(metrics)}: {reason}")
+    for note in measurement.notes:
+        lines += wrap_message(f"note: {note}")
     return lines
 
 
 def headline(broken: Iterable[Judgement]) -> str:
-    """The broken budgets in one line, with what was measured.
-
-    What pytest's short summary shows of a failure.
-    """
+    """The broken budgets in one line, with what was measured: for pytest's short summary."""
     parts = []
     for judgement in broken:
         unit = metric_named(judgement.metric).unit
@@ -111,10 +119,18 @@ def reason_of(judgement: Judgement) -> str:
     """Why a verdict is open, with the value at which it would have been a FAIL."""
     if judgement.fails_at is None:
         return judgement.reason
-    unit, better = metric_named(judgement.metric).unit, metric_named(judgement.metric).better
-    worse = "below" if better == "higher" else "above"
-    at = f"{format_quantity(judgement.fails_at, unit)}{_change(judgement, unit)}"
+    metric = metric_named(judgement.metric)
+    worse = "below" if metric.better == "higher" else "above"
+    at = format_quantity(judgement.fails_at, metric.unit)
+    if judgement.baseline:
+        at += f" ({_change_to(judgement.fails_at, judgement.baseline, metric.unit)})"
     return f"{judgement.reason}; {worse} {at} it would have been a FAIL"
+
+
+def _change_to(value: float, baseline: float, unit: Dimension) -> str:
+    if unit == "share":
+        return format_change(value - baseline, unit, digits=1)
+    return format_change(value / baseline - 1, unit, digits=0)
 
 
 def next_steps(record: Record) -> Iterable[str]:
@@ -150,77 +166,20 @@ def next_steps(record: Record) -> Iterable[str]:
 
 
 def _measured(judgement: Judgement, unit: Dimension) -> str:
-    """The value with its interval; in a duel also what it is beside the base."""
-    value = _with_interval(judgement.measured, unit) if judgement.measured else "-"
-    change = judgement.change
-    if change is None:
-        return value
-    if unit == "share":
-        parts = [f"{end * 100:+.1f}" for end in (change.value, change.low, change.high)]
-        return f"{value}\n{parts[0]} pt\n{parts[1]} to {parts[2]}"
-    parts = [_percent(end) for end in (change.value, change.low, change.high)]
-    return f"{value}\n{parts[0]} %\n{parts[1]} to {parts[2]}"
-
-
-def _percent(ratio: float) -> str:
-    """A ratio as a change; one that few blocks could not bound is only said to be great."""
-    change = (ratio - 1) * 100
-    return f"{change:+.1f}" if change < _UNBOUNDED else f">{_UNBOUNDED:+d}"
-
-
-def _with_interval(measured: Estimate, unit: Dimension) -> str:
-    value = format_quantity(measured.value, unit)
-    if measured.low == measured.high:
-        return value
-    low, high = format_quantity(measured.low, unit), format_quantity(measured.high, unit)
-    return f"{value}\n{_without_repeated_unit(low, high)}"
-
-
-def _split(quantity: str) -> tuple[str, str]:
-    number = quantity.rstrip("/ %ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-    return number, quantity[len(number) :]
-
-
-def _without_repeated_unit(low: str, high: str) -> str:
-    number, unit = _split(low)
-    return f"{number if unit == _split(high)[1] else low} to {high}"
-
-
-def _baseline(judgement: Judgement, unit: Dimension) -> str:
-    if judgement.baseline is None:
-        return "-"
-    value = format_quantity(judgement.baseline, unit)
-    return "\n".join([value, *judgement.revision.split(", ")])
-
-
-def _change(judgement: Judgement, unit: Dimension) -> str:
-    base, at = judgement.baseline, judgement.fails_at
-    if not base or at is None:
-        return ""
-    if unit == "share":
-        return f" ({(at - base) * 100:+.1f} pt)"
-    return f" ({(at / base - 1) * 100:+.0f} %)"
-
-
-def wrapped(text: str) -> list[str]:
-    """A sentence in lines that fit, the further ones indented.
-
-    What follows it in lines of its own is indented too; commands stay whole, so that they can be
-    copied.
-    """
-    import textwrap
-
-    sentence, *further = text.split("\n")
-    lines = textwrap.wrap(sentence, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-    for line in further:
-        if line.startswith("pytest"):
-            lines.append(f"  {line}")
-        else:
-            lines += textwrap.wrap(
-                line.strip(),
-                WIDTH,
-                initial_indent="  ",
-                subsequent_indent="    ",
-                break_on_hyphens=False,
-            )
-    return lines
+    """The value with its interval; in a duel with its change against the base."""
+    measured, change = judgement.measured, judgement.change
+    lines = ["-"]
+    if measured:
+        lines = [format_quantity(measured.value, unit)]
+        if measured.low != measured.high:
+            lines.append(format_interval(measured.low, measured.high, unit))
+    if change is not None:
+        # The change of a share is a difference already, that of all else a ratio.
+        value, low, high = (
+            end if unit == "share" else end - 1 for end in (change.value, change.low, change.high)
+        )
+        lines += [
+            format_change(value, unit, digits=1),
+            format_change_interval(low, high, unit, digits=1),
+        ]
+    return "\n".join(lines)

@@ -1,11 +1,10 @@
-"""Exports: what other people's tools are told of a measurement, as plain values."""
+"""Measurements as plain values for other tools: pytest-benchmark and JUnit."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.codec import metrics_to_json, rounded
@@ -20,19 +19,17 @@ if TYPE_CHECKING:
     from pytest_dlperf.statistics.estimate import Estimate
 
 SCHEMA: Final = 1
-"""Version of what is put into `extra_info["dlperf"]`."""
+"""Version of `extra_info["dlperf"]`."""
 
 _HALF_AN_ITEM: Final = 0.5  # rates are rounded, so that one answer may seem to be less
-
-_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkMetadata:
-    """What is known of a test only where it runs.
+    """What only the process that runs a test knows about it.
 
     Attributes:
-        group: that the test has in pytest-benchmark's tables; None if in none.
+        group: of the test in pytest-benchmark's tables; None if in none.
         param: id of its parameters; None if it has none.
         params: its parameters by name, as plain values; None if it has none.
         extra_info: what the test itself gave pytest-benchmark, as plain values.
@@ -45,36 +42,15 @@ class BenchmarkMetadata:
     group: str | None = None
     param: str | None = None
     params: Mapping[str, object] | None = None
-    extra_info: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
+    extra_info: Mapping[str, object] = field(default_factory=dict)
     benchmarked: bool = False
     missing: Leniency = "pass"
     inconclusive: Leniency = "warn"
 
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return {
-            "group": self.group,
-            "param": self.param,
-            "params": None if self.params is None else dict(self.params),
-            "extra_info": dict(self.extra_info),
-            "benchmarked": self.benchmarked,
-            "missing": self.missing,
-            "inconclusive": self.inconclusive,
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> BenchmarkMetadata:
-        """The inverse of `to_json`.
-
-        Raises:
-            TypeError: if the values are not of this shape.
-        """
-        return cls(**value)
-
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkEntry:
-    """A measurement as pytest-benchmark has it, whoever made it.
+    """An entry of pytest-benchmark's session, by whichever plugin.
 
     Attributes:
         name: of the test.
@@ -82,9 +58,9 @@ class BenchmarkEntry:
         group: as in `BenchmarkMetadata`, as are `param` and `params`.
         param: id of the parameters.
         params: parameters by name.
-        seconds: how long an item took, one figure for each stretch of the load.
+        seconds: time per item in each interval of the load.
         extra_info: all else, as plain values.
-        iterations: that each of these figures is the mean of.
+        iterations: number of calls that each of `seconds` is the mean of.
     """
 
     name: str
@@ -96,57 +72,44 @@ class BenchmarkEntry:
     extra_info: Mapping[str, object]
     iterations: int = 1
 
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return {column.name: getattr(self, column.name) for column in fields(self)}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> BenchmarkEntry:
-        """The inverse of `to_json`.
-
-        Raises:
-            TypeError: if the values are not of this shape.
-        """
-        return cls(**value)
-
 
 def benchmark_entries(
-    records: Iterable[Record], facts: BenchmarkMetadata
+    records: Iterable[Record], metadata: BenchmarkMetadata
 ) -> Iterator[BenchmarkEntry]:
-    """What pytest-benchmark's session is told of the measurements of one test.
+    """The measurements of one test as entries of pytest-benchmark's session.
 
-    A measurement without a speed is left out: one that answered nothing, a smoke run, or one
-    whose measuring failed.
+    A measurement without a valid speed is left out: one without answers, a smoke run, or an
+    INVALID one.
     """
     for record in records:
-        found = record.measurement
-        seconds = () if _says_no_speed(record) else seconds_an_item(found)
+        measurement = record.measurement
+        seconds = seconds_per_item(measurement) if _has_valid_speeds(record) else ()
         if not seconds:
             continue
-        name = found.name or ("dlperf" if facts.benchmarked else "")
+        name = measurement.name or ("dlperf" if metadata.benchmarked else "")
         suffix = f"::{name}" if name else ""
         yield BenchmarkEntry(
-            name=f"{own_name(found.test)}{suffix}",
-            fullname=f"{found.test}{suffix}",
-            group=facts.group,
-            param=facts.param,
-            params=facts.params,
+            name=f"{own_name(measurement.test)}{suffix}",
+            fullname=f"{measurement.test}{suffix}",
+            group=metadata.group,
+            param=metadata.param,
+            params=metadata.params,
             seconds=seconds,
-            extra_info={**facts.extra_info, "dlperf": extra_info(record)},
+            extra_info={**metadata.extra_info, "dlperf": extra_info(record)},
         )
 
 
 def extra_info(record: Record) -> dict[str, object]:
-    """What pytest-benchmark's entry has no place for, as plain values."""
-    found = record.measurement
+    """What pytest-benchmark's entry has no field for, as plain values."""
+    measurement = record.measurement
     return {
         "schema": SCHEMA,
-        "name": found.name,
-        "scenario": found.scenario,
-        "serving": found.serving,
-        "slo": found.slo,
-        "requests": found.requests,
-        "metrics": metrics_to_json(found.metrics),
+        "name": measurement.name,
+        "scenario": measurement.scenario,
+        "serving": measurement.serving,
+        "slo": measurement.slo,
+        "requests": measurement.requests,
+        "metrics": metrics_to_json(measurement.metrics),
         "verdict": record.verdict.value,
         "budgets": [
             {"budget": judgement.budget, "verdict": judgement.verdict.value}
@@ -155,29 +118,27 @@ def extra_info(record: Record) -> dict[str, object]:
     }
 
 
-def seconds_an_item(found: Measurement) -> tuple[float, ...]:
-    """How long an item took, in seconds; one figure for each stretch of the load.
+def seconds_per_item(measurement: Measurement) -> tuple[float, ...]:
+    """Seconds per item in each interval of the load; empty if there is no rate.
 
-    The figures are to each other as the stretches' times an item were, and their mean is one over
-    the throughput: the mean of stretches alone would give slow ones too much weight. A stretch in
-    which nothing was answered is joined to the next one. Of a search for the highest rate there is
-    one figure. Empty if there is no rate.
+    They are scaled so that their mean is one over the throughput: an unweighted mean of intervals
+    would give slow ones too much weight. An interval without an answer is joined to the next one.
+    A search for the highest rate has one value.
     """
-    rate = found.metrics.get("throughput", found.metrics.get("max_rate"))
+    rate = measurement.metrics.get("throughput", measurement.metrics.get("max_rate"))
     if rate is None or not rate.value > 0:
         return ()
-    level = 1 / rate.value
-    stretches = (
-        list(_stretches(found.series, found.seconds)) if "throughput" in found.metrics else []
-    )
-    if not stretches:
-        return (level,)
-    scale = level / (math.fsum(stretches) / len(stretches))
-    return tuple(scale * seconds for seconds in stretches)
+    mean = 1 / rate.value
+    if "throughput" not in measurement.metrics:
+        return (mean,)
+    intervals = list(_seconds_by_interval(measurement.series, measurement.seconds))
+    if not intervals:
+        return (mean,)
+    scale = mean / (math.fsum(intervals) / len(intervals))
+    return tuple(scale * seconds for seconds in intervals)
 
 
-def _stretches(series: Series, seconds: float) -> Iterator[float]:
-    """Seconds an item of each stretch with an answer."""
+def _seconds_by_interval(series: Series, seconds: float) -> Iterator[float]:
     waited = 0.0
     ends = (*series.seconds, seconds)[1:]
     for start, end, rate in zip(series.seconds, ends, series.rate, strict=True):
@@ -189,29 +150,33 @@ def _stretches(series: Series, seconds: float) -> Iterator[float]:
             waited = 0.0
 
 
-def telling_metrics(record: Record) -> Mapping[str, Estimate]:
-    """The metrics that say something: of a smoke run and a failed measuring, not the speeds."""
+def valid_metrics(record: Record) -> Mapping[str, Estimate]:
+    """The metrics without the speeds of a smoke run or of an INVALID measurement."""
     metrics = record.measurement.metrics
-    if not _says_no_speed(record):
+    if _has_valid_speeds(record):
         return metrics
     return {
         name: metrics[name] for name in metrics if name == "errors" or metric_named(name).of_answers
     }
 
 
-def properties(records: Iterable[Record]) -> list[tuple[str, object]]:
-    """Each metric and verdict as a property of the test, as JUnit has them.
+def _has_valid_speeds(record: Record) -> bool:
+    return not (record.quick or record.measurement.invalid)
 
-    They are called `dlperf.METRIC`, or `dlperf.NAME.METRIC` for a measurement that has a name.
+
+def properties(records: Iterable[Record]) -> list[tuple[str, object]]:
+    """Each metric and verdict as a property of the test, as in JUnit's XML.
+
+    Their names are `dlperf.METRIC`, or `dlperf.NAME.METRIC` for a measurement with a name.
     """
-    found: list[tuple[str, object]] = []
+    pairs: list[tuple[str, object]] = []
     for record in records:
         name = _printable(record.measurement.name)
         prefix = f"dlperf.{name}." if name else "dlperf."
-        metrics = telling_metrics(record)
-        found += [(f"{prefix}{metric}", rounded(metrics[metric].value)) for metric in metrics]
-        found.append((f"{prefix}verdict", record.verdict.value))
-    return found
+        metrics = valid_metrics(record)
+        pairs += [(f"{prefix}{metric}", rounded(metrics[metric].value)) for metric in metrics]
+        pairs.append((f"{prefix}verdict", record.verdict.value))
+    return pairs
 
 
 def own_name(test: str) -> str:
@@ -220,10 +185,6 @@ def own_name(test: str) -> str:
     return name.rsplit("::", 1)[-1] + bracket + parameters
 
 
-def _says_no_speed(record: Record) -> bool:
-    return record.quick or bool(record.measurement.invalid)
-
-
 def _printable(text: str) -> str:
-    """What XML cannot hold, as pytest writes it elsewhere."""
+    """Text without characters that XML cannot hold; pytest escapes them the same way."""
     return "".join(letter if letter.isprintable() else f"#x{ord(letter):02X}" for letter in text)

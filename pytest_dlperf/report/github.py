@@ -1,4 +1,4 @@
-"""Markdown: the measurements of a run, as GitHub shows them below a workflow run."""
+"""GitHub Actions: the summary of a run as Markdown, and annotations of tests."""
 
 from __future__ import annotations
 
@@ -9,43 +9,47 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.config.options import MEASURES
 from pytest_dlperf.report.budget_table import (
+    COLUMNS,
     budget_cells,
     explanations,
     judged_line,
     next_steps,
     reason_of,
 )
-from pytest_dlperf.report.terminal import cells, columns, figure_lines, short_title
+from pytest_dlperf.report.tables import markdown_table
+from pytest_dlperf.report.terminal import (
+    QUICK,
+    cells,
+    metrics_shown,
+    other_metrics,
+    short_title,
+    summary_columns,
+)
 from pytest_dlperf.results.verdict import Verdict, consequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_dlperf.results.record import Record
     from pytest_dlperf.results.verdict import Leniency
 
-
 _OPEN: Final = frozenset({Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INVALID})
-_BUDGETS: Final = ("budget", "measured", "limit", "baseline", "verdict")
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#|~&$])")
 _CUT: Final = "The rest did not fit: see the log."
-
-
 _LEVELS: Final[dict[Leniency, str]] = {"fail": "error", "warn": "warning"}
 
 
 def run_markdown(records: Sequence[Record], machine: str, most_bytes: int) -> str:
-    """A table of the measurements, then every one with a failed or an open budget.
+    """A table of the measurements, then the budgets of each that has failed or open ones.
 
     Args:
-        records: what was measured.
+        records: the measurements.
         machine: the machine class.
-        most_bytes: of the text in UTF-8; what would be beyond is left out, and that is said. If
-            there is no room to say it, there is no text.
+        most_bytes: limit of the text in UTF-8. What exceeds it is left out, and a note says so; if
+            not even the note fits, the text is empty.
     """
-    whole = [f"### dlperf: {text_cell(machine)}", *_table_of(records)]
-    parts = ["\n".join(whole)]
-    parts += ["\n".join(_details(one)) for one in records if one.verdict in _OPEN]
+    parts = ["\n".join([f"### dlperf: {text_cell(machine)}", *_summary(records)])]
+    parts += ["\n".join(_details(record)) for record in records if record.verdict in _OPEN]
     room = most_bytes - len(f"{_CUT}\n".encode())
     if room < 0:
         return ""
@@ -59,59 +63,48 @@ def run_markdown(records: Sequence[Record], machine: str, most_bytes: int) -> st
     return "\n\n".join(kept) + "\n"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: frozenset[str]) -> list[str]:
-    """The lines of a table.
-
-    Args:
-        header: names of the columns.
-        rows: what is in each column, as Markdown.
-        left: columns that are not set to the right.
-    """
-    marks = ["---" if name in left else "--:" for name in header]
-    return [f"| {' | '.join(row)} |" for row in (header, marks, *rows)]
-
-
-def _table_of(records: Sequence[Record]) -> list[str]:
-    names = columns(records)
-    rows = [
-        [code_cell(short_title(one)), *map(text_cell, cells(one, names)), _verdict(one.verdict)]
-        for one in records
+def _summary(records: Sequence[Record]) -> list[str]:
+    names = metrics_shown(records)
+    rows = (
+        (
+            code_cell(short_title(record)),
+            *map(text_cell, cells(record, names)),
+            _verdict(record.verdict),
+        )
+        for record in records
+    )
+    others = [
+        f"- {code_cell(short_title(record))}: {text_cell(' '.join(lines))}"
+        for record in records
+        if (lines := other_metrics(record))
     ]
-    header = ("measurement", *names, "verdict")
-    told = [
-        f"- {code_cell(short_title(one))}: {text_cell(' '.join(lines))}"
-        for one in records
-        if (lines := figure_lines(one))
-    ]
-    quick = any(record.quick for record in records)
-    note = "quick: only errors and absolute budgets on answers were judged"
     return [
         "",
-        *table(header, rows, frozenset({"measurement", "verdict"})),
-        *(["", *told] if told else []),
-        *(["", note] if quick else []),
+        *markdown_table(summary_columns(names), rows),
+        *(["", *others] if others else []),
+        *(["", QUICK] if any(record.quick for record in records) else []),
     ]
 
 
 def _details(record: Record) -> list[str]:
-    judged = [judgement for judgement in record.judgements if judgement.verdict in _OPEN]
-    rows = [
-        [
+    rows = (
+        (
             code_cell(judgement.budget),
             *("<br>".join(map(text_cell, cell.split("\n"))) for cell in budget_cells(judgement)),
             _verdict(judgement.verdict),
-        ]
-        for judgement in judged
-    ]
-    found = record.measurement
-    said = [*explanations(record), f"{found.target}; {found.scenario}, {found.serving}"]
+        )
+        for judgement in record.judgements
+        if judgement.verdict in _OPEN
+    )
+    measurement = record.measurement
+    load = f"{measurement.target}; {measurement.scenario}, {measurement.serving}"
     steps = list(next_steps(record))
     return [
-        f"#### {record.verdict}: {_code(found.title)}",
+        f"#### {record.verdict}: {_code(measurement.title)}",
         "",
-        *table(_BUDGETS, rows, frozenset({"budget", "verdict"})),
+        *markdown_table(COLUMNS, rows),
         "",
-        *_fenced([*said, *(["", *steps] if steps else [])]),
+        *_fenced([*explanations(record), load, *(["", *steps] if steps else [])]),
     ]
 
 
@@ -120,27 +113,32 @@ def _verdict(verdict: Verdict) -> str:
 
 
 def text_cell(text: str) -> str:
-    """Text that means itself, in one line."""
+    """Text with Markdown's special characters escaped, in one line."""
     return _SPECIAL.sub(r"\\\1", _one_line(text))
 
 
 def code_cell(text: str) -> str:
-    """Text as code in a table, where a stroke ends the cell even inside of code."""
+    """Text as code in a cell."""
+    # A stroke ends the cell even inside of code.
     return _code(text).replace("|", "\\|")
 
 
 def _code(text: str) -> str:
-    """Text as code, whatever is in it."""
     plain = _one_line(text)
-    fence = "`" * (1 + max(map(len, re.findall("`+", plain)), default=0))
+    fence = _fence(plain, 1)
     pad = " " if "`" in plain else ""
     return f"{fence}{pad}{plain}{pad}{fence}"
 
 
 def _fenced(lines: Sequence[str]) -> list[str]:
     text = "\n".join(lines)
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    fence = _fence(text, 3)
     return [f"{fence}text", text, fence]
+
+
+def _fence(text: str, least: int) -> str:
+    """More backticks than stand in a row anywhere in the text."""
+    return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
 def _one_line(text: str) -> str:
@@ -148,11 +146,11 @@ def _one_line(text: str) -> str:
 
 
 def marker_line(source: str, first: int) -> int:
-    r"""The line of a test's own dlperf marker, else that of its `def`, else the one given.
+    r"""The line of a test's own dlperf marker, else that of its `def`, else `first`.
 
     Args:
         source: of the module.
-        first: the line at which the test's function begins, its decorators included.
+        first: the first line of the test's function, its decorators included.
 
     >>> marker_line("@pytest.mark.slow\n@pytest.mark.dlperf('p99 <= 1s')\ndef test_it(): ...", 1)
     2
@@ -164,9 +162,10 @@ def marker_line(source: str, first: int) -> int:
     for node in ast.walk(tree):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        if first in {node.lineno, *(one.lineno for one in node.decorator_list)}:
-            marks = (one.lineno for one in node.decorator_list if _name(one) == MEASURES)
-            return next(marks, node.lineno)
+        decorators = node.decorator_list
+        if first in {node.lineno, *(decorator.lineno for decorator in decorators)}:
+            markers = (decorator.lineno for decorator in decorators if _name(decorator) == MEASURES)
+            return next(markers, node.lineno)
     return first
 
 
@@ -183,8 +182,8 @@ class SourceLocation:
     """A line of a file.
 
     Attributes:
-        file: its path from the top of the repository, with slashes.
-        line: the first is 1.
+        file: path from the top of the repository, with slashes.
+        line: counted from 1.
     """
 
     file: str
@@ -192,7 +191,7 @@ class SourceLocation:
 
 
 def workflow_commands(
-    record: Record, place: SourceLocation, *, missing: Leniency, inconclusive: Leniency
+    record: Record, location: SourceLocation, *, missing: Leniency, inconclusive: Leniency
 ) -> Iterator[str]:
     """Workflow commands, one a line: an error if budgets fail the test, a warning if some warn.
 
@@ -200,36 +199,34 @@ def workflow_commands(
 
     Args:
         record: the measurement.
-        place: of the test's marker.
+        location: of the test's marker.
         missing: what a relative budget without a baseline does to the test.
         inconclusive: what a budget that noise leaves open does to the test.
     """
+    # What this run has recorded is not missing any more.
+    missing = "pass" if record.kept else missing
     steps = list(next_steps(record))
     for level, command in _LEVELS.items():
-        found = [
+        judgements = [
             judgement
             for judgement in record.judgements
-            if consequence(
-                judgement,
-                # What was recorded is not missing any more.
-                missing="pass" if record.kept else missing,
-                inconclusive=inconclusive,
-            )
-            == level
+            if consequence(judgement, missing=missing, inconclusive=inconclusive) == level
         ]
-        if not found:
+        if not judgements:
             continue
-        reasons = dict.fromkeys(reason_of(judgement) for judgement in found if judgement.reason)
-        lines = [*map(judged_line, found), *reasons, *steps]
-        steps = []  # said once
+        reasons = dict.fromkeys(
+            reason_of(judgement) for judgement in judgements if judgement.reason
+        )
+        lines = [*map(judged_line, judgements), *reasons, *steps]
+        steps = []  # only in the first command
         yield (
-            f"::{command} file={_property(place.file)},line={place.line},"
+            f"::{command} file={_property(location.file)},line={location.line},"
             f"title={_property(f'dlperf: {short_title(record)}')}::{_data(chr(10).join(lines))}"
         )
 
 
 def _data(text: str) -> str:
-    """A message as GitHub's runner reads it, in one line."""
+    """A message of several lines in one, as GitHub's runner decodes it."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

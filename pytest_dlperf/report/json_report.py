@@ -1,4 +1,4 @@
-"""Report files: what `--dlperf-json` wrote, read back."""
+"""Report files: reading what `--dlperf-json` wrote, and `pytest-dlperf report`."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.results.record import Record
 
-
-HINT: Final = "expected a file that pytest --dlperf-json wrote"
+_HINT: Final = "expected a file that pytest --dlperf-json wrote"
 UNREADABLE: Final = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
-"""What reading values raises that `--dlperf-json` did not write."""
+"""What reading values of another shape raises."""
 
 _LARGEST: Final = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ReportFile:
-    """What a file holds.
+    """A report file.
 
     Attributes:
-        records: the measurements.
-        content: the whole, as plain values.
+        records: its measurements.
+        content: all of it, as plain values.
     """
 
     records: tuple[Record, ...]
@@ -40,21 +39,21 @@ class ReportFile:
 
 
 def read_report(path: Path) -> ReportFile:
-    """Read what `--dlperf-json` wrote.
+    """Read a report file.
 
     Raises:
         UsageError: if it cannot be read, is damaged, or was written by a newer version.
     """
     try:
         if path.stat().st_size > _LARGEST:
-            raise UsageError(f"{path} is far too large for a report", HINT)
+            raise UsageError(f"{path} is far too large for a report", _HINT)
         content = json.loads(path.read_bytes())
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}", HINT) from error
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}", _HINT) from error
     except (RecursionError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError(f"{path} is no JSON: {error}", HINT) from error
+        raise UsageError(f"{path} is no JSON: {error}", _HINT) from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise UsageError(f"{path} was written by a newer pytest-dlperf", "upgrade pytest-dlperf")
@@ -66,20 +65,17 @@ def read_report(path: Path) -> ReportFile:
 
 
 def damaged(path: Path, error: Exception) -> UsageError:
-    """The error of a file whose values are not of the right shape."""
-    return UsageError(f"{path} is no report: {type(error).__name__}: {error}", HINT)
+    """The error of a file whose values have another shape."""
+    return UsageError(f"{path} is no report: {type(error).__name__}: {error}", _HINT)
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path)
 
 
-def _report_lines(path: Path) -> list[str]:
-    return summary_lines(read_report(path).records, WIDTH, colour=sys.stdout.isatty())
-
-
 def _run(given: argparse.Namespace) -> CommandResult:
-    return CommandResult(_report_lines(given.file))
+    records = read_report(given.file).records
+    return CommandResult(summary_lines(records, WIDTH, colour=sys.stdout.isatty()))
 
 
 REPORT: Final = Command("report", "show what --dlperf-json wrote", _arguments, _run)

@@ -1,9 +1,9 @@
-"""OpenMetrics: all measurements as text that Prometheus and GitLab read.
+"""All measurements as text that Prometheus and GitLab read.
 
-The text is at once OpenMetrics (GitLab's `artifacts:reports:metrics`) and Prometheus' older text
-format (the textfile collector of node_exporter, which refuses timestamps). Only gauges are the same
-in both. No blank stands outside of quotes but that before the value, at which GitLab splits; it
-also cuts lines at a `#`, so that it does not see a test that has one in its id.
+The text is valid both as OpenMetrics (GitLab's `artifacts:reports:metrics`) and as Prometheus'
+older text format (the textfile collector of node_exporter, which refuses timestamps); only gauges
+are the same in both. GitLab splits a line at blanks outside of quotes, so the only one is before
+the value. It also cuts lines at a `#`, so it misses a test with one in its id.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.metrics import in_order, metric_named
-from pytest_dlperf.report.exports import telling_metrics
+from pytest_dlperf.report.exports import valid_metrics
 from pytest_dlperf.results.codec import rounded
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ _UNITS: Final[dict[Dimension, str]] = {
     "1": "",
 }
 _ENDS: Final = {"": "value", "low": "low", "high": "high"}
-"""Which end of an estimate a gauge shows, by what is put into its name."""
-
+"""Field of an estimate, by what its gauge has in its name."""
 _HELP: Final = {
     "": "what was measured",
     "low": "lower end of its 95 % interval",
@@ -40,16 +39,15 @@ _HELP: Final = {
 
 
 def openmetrics_text(records: Iterable[Record]) -> str:
-    """One gauge a metric, and one for each end of its interval if it has one.
+    """One gauge for each metric, and one for each end of its interval if it has one.
 
-    Their labels are test, name and scenario: what stays the same from commit to commit.
-
-    A smoke run and a measuring that failed say nothing of speed, so they have no such gauges.
-    `dlperf_verdict` is 1 for the gravest verdict of each measurement.
+    Their labels are test, name and scenario, which stay the same from commit to commit. The speeds
+    of smoke runs and of INVALID measurements are left out. `dlperf_verdict` is 1 for the gravest
+    verdict of each measurement.
     """
     records = list(records)
     lines: list[str] = []
-    for name in in_order(name for one in records for name in one.measurement.metrics):
+    for name in in_order(name for record in records for name in record.measurement.metrics):
         for end in _ENDS:
             lines += _family(metric_named(name), end, records)
     if records:
@@ -66,8 +64,8 @@ def _family(metric: Metric, end: str, records: Iterable[Record]) -> list[str]:
     samples = [
         _sample(name, _labels(record), getattr(estimate, _ENDS[end]))
         for record in records
-        for estimate in [telling_metrics(record).get(metric.name)]
-        # What was counted has no interval.
+        for estimate in [valid_metrics(record).get(metric.name)]
+        # Counted values have no interval.
         if estimate is not None and (not end or estimate.low < estimate.high)
     ]
     return [*_head(name, unit, f"{metric.name}, {_HELP[end]}"), *samples] if samples else []
@@ -81,12 +79,16 @@ def _head(name: str, unit: str, text: str) -> Iterator[str]:
 
 
 def _labels(record: Record) -> dict[str, str]:
-    found = record.measurement
-    return {"test": found.test, "name": found.name, "scenario": found.scenario}
+    measurement = record.measurement
+    return {
+        "test": measurement.test,
+        "name": measurement.name,
+        "scenario": measurement.scenario,
+    }
 
 
 def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
-    # A label that is empty is the same as none.
+    # To Prometheus, an empty label is the same as none.
     shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items() if text)
     return f"{name}{{{shown}}} {rounded(value)!r}"
 

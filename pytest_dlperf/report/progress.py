@@ -1,4 +1,4 @@
-"""Progress: one line that comes and goes while a test measures."""
+"""The progress display: one line, shown while a test measures."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ if TYPE_CHECKING:
 
 _SAVE, _RESTORE, _ERASE = "\x1b7", "\x1b8", "\x1b[K"
 _EVERY_SECONDS: Final = 0.2
-_LEAST_ROOM: Final = 12
+_LEAST_ROOM: Final = 12  # columns; in less, no phase can be read
 
 
 class NoProgress:
     """Shows nothing."""
 
     def show(self, phase: str, remaining: float | None) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def clear(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class LineProgress:
-    """Writes behind what pytest has written on the line, and puts the cursor back.
+    """Writes after what pytest has written on the line, and restores the cursor.
 
     Args:
-        descriptor: file descriptor of the terminal, open past pytest's capturing.
-        room: columns that are left on the line.
-        now: seconds of any monotonic clock.
+        descriptor: file descriptor of the terminal, not captured by pytest; closed by `close`.
+        room: number of columns left on the line.
+        now: monotonic clock, in seconds.
     """
 
     def __init__(
@@ -51,19 +51,19 @@ class LineProgress:
         if phase == self._phase and now - self._shown_at < _EVERY_SECONDS:
             return
         self._shown_at, self._phase = now, phase
-        left = "" if remaining is None else f", {remaining:.0f} s left"
+        seconds = "" if remaining is None else f", {remaining:.0f} s left"
         room = self._room()
         if room >= _LEAST_ROOM:
-            phase = phase[: max(0, room - len(left) - 1)]
-            self._write(f"{_SAVE} {phase}{left}{_ERASE}{_RESTORE}")
+            phase = phase[: max(0, room - len(seconds) - 1)]
+            self._write(f"{_SAVE} {phase}{seconds}{_ERASE}{_RESTORE}")
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         self._phase = ""
         self._write(f"{_SAVE}{_ERASE}{_RESTORE}")
 
     def close(self) -> None:
-        """Let go of the terminal."""
+        """Close the file descriptor."""
         os.close(self._descriptor)
 
     def _write(self, text: str) -> None:

@@ -1,15 +1,15 @@
-"""Terminal: the section that pytest's summary shows."""
+"""The section that pytest's summary shows: tables of measurements, remarks and hints."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.metrics import in_order, metric_named
-from pytest_dlperf.report.budget_table import explanations, wrapped
+from pytest_dlperf.report.budget_table import explanations
 from pytest_dlperf.report.exports import own_name
-from pytest_dlperf.report.tables import render
+from pytest_dlperf.report.tables import Column, limited, styled, table, wrap_message
 from pytest_dlperf.results.verdict import Verdict
-from pytest_dlperf.units import format_quantity
+from pytest_dlperf.units import format_interval, format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = ("throughput", "p50", "p99", "accuracy")
 _RARE: Final = ("max_rate", "train.throughput", "train.time")
-"""Columns that are there when a measurement has them."""
+"""Columns that are shown if a measurement has them."""
 _NAMED: Final = 4  # tests that a hint lists
 COLOURS: Final = {
     Verdict.PASS: "green",
@@ -27,38 +27,47 @@ COLOURS: Final = {
     Verdict.INVALID: "yellow",
     Verdict.NEW: "cyan",
 }
-"""How each verdict is shown, where there are colours."""
+"""The style of each verdict."""
+QUICK: Final = "quick: only errors and absolute budgets on answers were judged"
+"""The remark on a smoke run."""
 
 
 def summary_lines(records: Sequence[Record], width: int, *, colour: bool) -> list[str]:
-    """One row a measurement, then what is to be said about it and the hints.
+    """A row for each measurement, then remarks and hints.
 
-    Trainings have a table of their own: the columns of both beside each other take a whole line.
+    Trainings have a table of their own: with the columns of both, a table would not fit.
     """
     loads = [record for record in records if not record.measurement.of_training]
     trainings = [record for record in records if record.measurement.of_training]
-    tables = [_table(some, width, colour=colour) for some in (loads, trainings) if some]
-    lines = [line for one in tables for line in ("", *one)]
+    tables = [_table(rows, width, colour=colour) for rows in (loads, trainings) if rows]
+    lines = [line for table_lines in tables for line in ("", *table_lines)]
     return [*lines[1:], *_remarks(records)]
 
 
 def _table(records: Sequence[Record], width: int, *, colour: bool) -> list[str]:
-    from rich.table import Table
-    from rich.text import Text
+    names = metrics_shown(records)
+    return table(
+        summary_columns(names),
+        (
+            [
+                short_title(record),
+                *cells(record, names),
+                styled(record.verdict.value, COLOURS[record.verdict]),
+            ]
+            for record in records
+        ),
+        width,
+        colour=colour,
+    )
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("measurement", ratio=1, overflow="fold")
-    names = columns(records)
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for record in records:
-        verdict = Text(record.verdict.value, style=COLOURS[record.verdict])
-        table.add_row(short_title(record), *cells(record, names), verdict)
-    return render(table, width, colour=colour)
+
+def summary_columns(names: Iterable[str]) -> tuple[Column, ...]:
+    """The columns of a summary that shows these metrics."""
+    metrics = (Column(name, right=True) for name in names)
+    return (Column("measurement", folds=True), *metrics, Column("verdict"))
 
 
-def columns(records: Sequence[Record]) -> tuple[str, ...]:
+def metrics_shown(records: Sequence[Record]) -> tuple[str, ...]:
     """The metrics that a summary of these measurements shows."""
     rare = (name for name in _RARE if any(_shows(record, name) for record in records))
     usual = any(not record.measurement.of_training for record in records)
@@ -66,13 +75,13 @@ def columns(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def _shows(record: Record, name: str) -> bool:
-    """What was tuned knows its training time too, but it is the load that was measured."""
-    found = record.measurement
-    return name in found.metrics and metric_named(name).of_training == found.of_training
+    # A tuned model has a training time too, but it is its load that was measured.
+    measurement = record.measurement
+    return name in measurement.metrics and metric_named(name).of_training == measurement.of_training
 
 
 def cells(record: Record, names: Iterable[str]) -> list[str]:
-    """What a measurement came to in each of these metrics."""
+    """The values of these metrics; a dash for those that were not measured."""
     metrics = record.measurement.metrics
     return [
         format_quantity(metrics[name].value, metric_named(name).unit) if name in metrics else "-"
@@ -82,31 +91,33 @@ def cells(record: Record, names: Iterable[str]) -> list[str]:
 
 def short_title(record: Record) -> str:
     """The test's own name, with the measurement's name if it has one."""
-    found = record.measurement
-    function = own_name(found.test)
-    return f"{function} [{found.name}]" if found.name else function
+    measurement = record.measurement
+    function = own_name(measurement.test)
+    return f"{function} [{measurement.name}]" if measurement.name else function
 
 
-def figure_lines(record: Record) -> list[str]:
-    """What has no column in the summary: users' metrics, and those of a training."""
+def other_metrics(record: Record) -> list[str]:
+    """Users' metrics and those of a training, which have no column, in lines that fit."""
     metrics = record.measurement.metrics
-    told = []
-    for one in map(metric_named, in_order(metrics)):
-        if one.by_user or (one.of_training and one.name not in _RARE):
-            ends = (getattr(metrics[one.name], end) for end in ("value", "low", "high"))
-            value, low, high = (format_quantity(end, one.unit) for end in ends)
-            told.append(f"{one.name} {value}" + (f" ({low} to {high})" if low != high else ""))
-    return wrapped(", ".join(told)) if told else []
+    parts = []
+    for metric in map(metric_named, in_order(metrics)):
+        if metric.by_user or (metric.of_training and metric.name not in _RARE):
+            estimate, unit = metrics[metric.name], metric.unit
+            part = f"{metric.name} {format_quantity(estimate.value, unit)}"
+            if estimate.low != estimate.high:
+                part += f" ({format_interval(estimate.low, estimate.high, unit)})"
+            parts.append(part)
+    return wrap_message(", ".join(parts)) if parts else []
 
 
 def _remarks(records: Sequence[Record]) -> list[str]:
     lines: list[str] = []
     for record in records:
-        # A failed test has said all this in its own report.
+        # The report of a failed test holds all of this.
         failed = record.verdict is Verdict.FAIL
-        said = [] if failed else figure_lines(record) + explanations(record) + _gaps(record)
-        if said:
-            lines += ["", f"{short_title(record)}:", *(f"  {line}" for line in said)]
+        remarks = [] if failed else other_metrics(record) + explanations(record) + _gaps(record)
+        if remarks:
+            lines += ["", f"{short_title(record)}:", *(f"  {line}" for line in remarks)]
     titles_by_hint: dict[str, dict[str, None]] = {}
     for record in records:
         for hint in record.hints:
@@ -114,16 +125,14 @@ def _remarks(records: Sequence[Record]) -> list[str]:
     if titles_by_hint:
         lines.append("")
     for hint, titles in titles_by_hint.items():
-        named = ", ".join(list(titles)[:_NAMED])
-        more = f" and {len(titles) - _NAMED} more" if len(titles) > _NAMED else ""
-        lines += wrapped(f"{named}{more}: {hint}")
+        lines += wrap_message(f"{', '.join(limited(list(titles), _NAMED))}: {hint}")
     if any(record.quick for record in records):
-        lines += ["", "quick: only errors and absolute budgets on answers were judged"]
+        lines += ["", QUICK]
     return lines
 
 
 def _gaps(record: Record) -> list[str]:
-    """Why a column is empty, where no budget has said it already."""
+    """Why columns are empty, unless a budget on the metric has said so."""
     judged = {judgement.metric for judgement in record.judgements}
     names_by_reason: dict[str, list[str]] = {}
     for name, reason in record.measurement.refused.items():
@@ -132,5 +141,5 @@ def _gaps(record: Record) -> list[str]:
     return [
         line
         for reason, names in names_by_reason.items()
-        for line in wrapped(f"{', '.join(names)}: {reason}")
+        for line in wrap_message(f"{', '.join(names)}: {reason}")
     ]

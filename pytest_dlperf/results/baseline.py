@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
 
 from pytest_dlperf.metrics import definitions_of, metric_named, read_definitions
 from pytest_dlperf.results.codec import (
@@ -20,15 +17,13 @@ from pytest_dlperf.results.codec import (
 )
 from pytest_dlperf.results.environment import Environment
 from pytest_dlperf.results.row_evidence import Rows, RowScores
-from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS
-from pytest_dlperf.statistics.estimate import deviation
+from pytest_dlperf.results.series import BlockSummary, block_summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_dlperf.results.environment import MachineClass
     from pytest_dlperf.results.measurement import Measurement
-    from pytest_dlperf.results.series import Series
     from pytest_dlperf.statistics.estimate import Estimate
 
 
@@ -39,7 +34,6 @@ MOST_SESSIONS: Final = 30
 """The most accepted sessions that are kept of one measurement; older code predicts less."""
 
 _SHORT: Final = 8  # digits of a commit
-_SHAPE: Final = '{"count": 50, "spread": 0.02}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +41,7 @@ class Revision:
     """The measured code, and the day.
 
     Attributes:
-        commit: full hash, empty outside a repository; ends in `+` if there were uncommitted
-            changes.
+        commit: full hash, with a `+` for uncommitted changes; empty outside a repository.
         branch: name, empty if detached or outside a repository.
         date: day in UTC, as 2026-11-23.
     """
@@ -75,13 +68,8 @@ def short(commit: str) -> str:
 class BaselineSession:
     """What one session measured of accepted code.
 
-    Attributes:
-        metrics: estimates by the metric's name.
-        environment: the software that it ran with.
-        revision: the code, and when.
-        yardstick: seconds per request of the reference model in the same session; None if it was
-            not measured.
-        blocks: how evenly the session went; None if it was too short to tell.
+    `yardstick` is seconds per request of the reference model, None if it was not measured; `blocks`
+    says how evenly the session went, None if it was too short.
     """
 
     metrics: Mapping[str, Estimate]
@@ -107,15 +95,9 @@ class BaselineSession:
     def from_json(
         cls, value: dict[str, Any], previous: Environment | None, redefined: frozenset[str]
     ) -> BaselineSession:
-        """The inverse of `to_json`.
+        """The inverse of `to_json`; `previous` stands for an environment that is not written.
 
-        Args:
-            value: as read.
-            previous: environment of the previous session, which stands for one that is not given.
-            redefined: users' metrics that now have another unit or direction; they are left out.
-
-        Raises:
-            KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
+        Metrics in `redefined`, which now have another unit or direction, are left out.
         """
         check_metrics(value["metrics"])
         if previous is None or "environment" in value:
@@ -191,11 +173,11 @@ class BaselineEntry:
         return self.scenario, self.serving, self.slo
 
     def following(self, stored: BaselineEntry | None) -> BaselineEntry:
-        """This entry as what comes after the stored one: its next session, or a change.
+        """This entry as it follows the stored one: as its next session, or as a change.
 
-        One with several sessions is a next session. It follows what is stored by now, which
+        An entry with several sessions is a next session. It follows what is stored by now, which
         another run may have written meanwhile, and keeps the stored anchor. One with a single
-        session is a change; it keeps the anchor if it can be compared with it.
+        session is a change; it keeps the anchor if the two can be compared.
         """
         if stored is None or stored.newest == self.newest:
             return self
@@ -252,11 +234,7 @@ class BaselineEntry:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> BaselineEntry:
-        """The inverse of `to_json`.
-
-        Raises:
-            KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
-        """
+        """The inverse of `to_json`."""
         redefined = read_definitions(value.get("definitions", {}))
         written = value["sessions"]
         if not 0 < len(written) <= MOST_SESSIONS:
@@ -347,12 +325,7 @@ def accept(
 ) -> BaselineEntry:
     """The entry of a measurement that becomes the baseline, or its next session.
 
-    Args:
-        measurement: what was measured.
-        environment: the software that it ran with.
-        revision: the code, and when.
-        yardstick: seconds per request of the reference model.
-        earlier: accepted sessions that it follows; none if it is the first, or a change.
+    Without `earlier` accepted sessions it is the first one, or a change.
     """
     blocks = block_summary(measurement.series)
     newest = BaselineSession(measurement.metrics, environment, revision, yardstick, blocks)
@@ -367,51 +340,3 @@ def accept(
         seeds=measurement.seeds,
         scores=measurement.scores,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class BlockSummary:
-    """How much the answer rate varied between the blocks of a session.
-
-    Attributes:
-        count: number of blocks, each as long as a point of the session's series.
-        spread: robust standard deviation of the log rates: 0.02 is about 2 %.
-    """
-
-    count: int
-    spread: float
-
-    def __post_init__(self) -> None:
-        if self.count < 1 or not 0 <= self.spread < math.inf:
-            raise ValueError(
-                f"{self.count} blocks with a spread of {self.spread}: expected some, and 0 or more"
-            )
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return {"count": self.count, "spread": rounded(self.spread)}
-
-    @classmethod
-    def from_json(cls, value: Any) -> BlockSummary:  # noqa: ANN401 - of a file
-        """The inverse of `to_json`.
-
-        Raises:
-            ValueError: if the values are not of this shape.
-        """
-        match value:
-            case {"count": int(count), "spread": int() | float() as spread}:
-                return cls(count, float(spread))
-        raise ValueError(f"{value!r:.80} is no summary of blocks: expected such as {_SHAPE}")
-
-
-def block_summary(series: Series) -> BlockSummary | None:
-    """The summary of a session's blocks; None if there are too few for one.
-
-    `spread = 1.4826 median |log r - median(log r)|` over the rates `r` of the blocks in which
-    anything was answered.
-    """
-    rates = np.array([rate for rate in series.rate if rate > 0])
-    if len(rates) < MIN_BLOCKS:
-        return None
-    costs = np.log(rates)
-    return BlockSummary(len(rates), deviation(np.abs(costs - np.median(costs))))

@@ -1,4 +1,8 @@
-"""Plain values of files and reports: dataclasses, estimates and metrics, and back."""
+"""Plain values of files and reports: dataclasses, estimates and metrics, and back.
+
+Values of another shape raise KeyError, TypeError, ValueError, OverflowError or AttributeError here
+and in every `from_json` of this package; readers of files turn them into a message.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +32,7 @@ def fields_to_json(value: DataclassInstance) -> dict[str, object]:
 
 
 def fields_from_json(kind: type[_Plain], value: Mapping[str, Any]) -> _Plain:
-    """The inverse of `fields_to_json`.
-
-    Raises:
-        KeyError: if a field is missing.
-        TypeError, ValueError: if a field is of another type.
-    """
+    """The inverse of `fields_to_json`."""
     return kind(**{field.name: _read(field.type, value[field.name]) for field in fields(kind)})
 
 
@@ -56,11 +55,7 @@ def ends_of(estimate: Estimate) -> float | list[float]:
 
 
 def estimate_of(metric: Any) -> Estimate:  # noqa: ANN401 - of a file
-    """The inverse of `ends_of`.
-
-    Raises:
-        TypeError, ValueError, OverflowError: for anything else.
-    """
+    """The inverse of `ends_of`."""
     match metric:
         case int() | float():
             return counted(float(metric))
@@ -106,19 +101,11 @@ def metrics_to_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, obje
 
 
 def metrics_from_json(value: dict[str, dict[str, Any]]) -> Mapping[str, Estimate]:
-    """The inverse of `metrics_to_json`.
-
-    Raises:
-        KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
-    """
+    """The inverse of `metrics_to_json`."""
     check_metrics(value)
     return MappingProxyType({name: estimate_from_json(metric) for name, metric in value.items()})
 
 
 def estimate_from_json(value: dict[str, Any]) -> Estimate:
-    """An estimate from its `value`, `low` and `high`.
-
-    Raises:
-        KeyError, TypeError, ValueError: if the values are not of this shape.
-    """
+    """An estimate from its `value`, `low` and `high`."""
     return Estimate(float(value["value"]), float(value["low"]), float(value["high"]))

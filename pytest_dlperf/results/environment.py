@@ -47,11 +47,7 @@ class MachineClass:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> MachineClass:
-        """The inverse of `to_json`.
-
-        Raises:
-            KeyError, TypeError, ValueError: if the values are not of this shape.
-        """
+        """The inverse of `to_json`."""
         return fields_from_json(cls, value)
 
     def changes(self, base: MachineClass) -> dict[Severity, tuple[str, ...]]:
@@ -68,11 +64,7 @@ class MachineClass:
         return ", ".join((*changes["blocking"], *changes["warning"]))
 
     def nearest(self, others: Iterable[MachineClass]) -> MachineClass | None:
-        """The class with the fewest differences, blocking ones first; None without others.
-
-        Args:
-            others: without this one.
-        """
+        """The other class with the fewest differences, blocking ones first; None without others."""
 
         def distance(other: MachineClass) -> tuple[int, int, str]:
             changes = self.changes(other)
@@ -107,11 +99,7 @@ class Environment:
 
     @classmethod
     def from_json(cls, value: dict[str, object]) -> Environment:
-        """The inverse of `to_json`.
-
-        Raises:
-            KeyError, TypeError: if the values are not of this shape.
-        """
+        """The inverse of `to_json`."""
         return fields_from_json(cls, value)
 
     def changes(self, base: Environment) -> dict[Severity, tuple[str, ...]]:

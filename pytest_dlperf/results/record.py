@@ -45,17 +45,16 @@ class Record:
     """One measurement with its verdicts.
 
     Attributes:
-        measurement: what was measured.
+        measurement: metrics and evidence.
         judgements: the verdict of each budget.
-        hints: what the user may want to do next.
+        hints: next steps for the user.
         quick: whether this was a smoke run, whose speeds mean nothing.
         base: the baseline's commit, if a duel with it would settle more; else empty.
         duel: statistics of a duel, as JSON; None without one.
         environment: the software that it ran with; None if unknown.
         yardstick: seconds per request of the reference model in the same session, if measured.
         kept: whether it became the baseline, or its next session.
-        basis: where in the history the baseline comes from, as `history:main`; empty for baselines
-            that are files.
+        basis: source of the baseline in the history, such as `history:main`; empty for files.
     """
 
     measurement: Measurement
@@ -220,11 +219,7 @@ def judgement_to_json(judgement: Judgement) -> dict[str, object]:
 
 
 def judgement_from_json(value: dict[str, Any]) -> Judgement:
-    """The inverse of `judgement_to_json`.
-
-    Raises:
-        KeyError, TypeError, ValueError: if the values are not of this shape.
-    """
+    """The inverse of `judgement_to_json`."""
     change = value["change"]
     return Judgement(
         budget=value["budget"],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _BITS: Final = "bits"
 _FLOATS: Final = MappingProxyType({"f2": "<f2", "f4": "<f4"})
-_LARGEST: Final = float(np.finfo(np.float32).max)
+_LARGEST: Final = float(np.finfo(np.float32).max)  # beyond it a stored score would be infinite
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,7 @@ class RowScores:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> RowScores:
-        """The inverse of `to_json`; the metrics are known.
-
-        Raises:
-            AttributeError, KeyError, TypeError, ValueError: if the values are not of this shape.
-        """
+        """The inverse of `to_json`; the metrics must be known."""
         rows = value["rows"]
         if not isinstance(rows, int) or isinstance(rows, bool):
             raise ValueError(f"rows={rows!r:.80} is no number")  # noqa: TRY004 - a bad file
@@ -156,10 +152,7 @@ class Rows:
         return only_base, only_self, int(both.sum())
 
     def lost(self, base: Rows) -> Estimate | None:
-        """The loss of accuracy on the rows that both answered, in shares of one.
-
-        None if there are no such rows.
-        """
+        """The loss of accuracy on the rows that both answered; None if there are none."""
         if not self.pairable(base):
             return None
         only_base, only_self, both = self.pairs(base)
@@ -176,12 +169,7 @@ class Rows:
 
     @classmethod
     def from_json(cls, value: dict[str, object]) -> Rows:
-        """The inverse of `to_json`.
-
-        Raises:
-            ValueError: if the bits do not make up the rows.
-            KeyError: if a field is missing.
-        """
+        """The inverse of `to_json`."""
         rows = value["rows"]
         if not isinstance(rows, int):
             raise ValueError(f"rows={rows!r} is no number")  # noqa: TRY004 - a bad file, not a bug
@@ -189,13 +177,7 @@ class Rows:
 
 
 def loss_of_pairs(lost: int, won: int, both: int) -> Estimate:
-    """The loss of accuracy, in shares of one.
-
-    Args:
-        lost: rows that only the base has right.
-        won: rows that only the other has right.
-        both: rows that both answered, at least one.
-    """
+    """The loss of accuracy over `both` rows; `lost` and `won` are right on one side only."""
     # With every row right or wrong as before the loss is exactly 0, without an interval.
     return paired_loss(lost, won, both) if lost or won else counted(0.0)
 

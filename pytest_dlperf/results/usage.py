@@ -9,16 +9,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
+# From these shares of the processors on, a run is noted as disturbed.
 _OTHERS: Final = 0.1
 _STOLEN: Final = 0.02
+# From these on, its speeds are not judged.
 _TOO_MUCH_OTHERS: Final = 0.2
 _TOO_MUCH_STOLEN: Final = 0.05
-_SHORTEST: Final = 1.0
+_SHORTEST: Final = 1.0  # seconds of processor time; the counters have steps of 10 ms
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Processor time, in seconds summed over all processors: since the start, or a difference.
+    """Processor time in seconds, summed over all processors: since the start, or a difference.
 
     Attributes:
         process: used by this process, and by those of its replicas.
@@ -92,14 +94,7 @@ class Consumption:
 def consumption(
     used: Usage, busy_cores: float, resident: Sequence[int], requests: int
 ) -> Consumption:
-    """The consumption of a run.
-
-    Args:
-        used: processor time during the run.
-        busy_cores: processors that the process kept busy, on average.
-        resident: readings of its memory in bytes, at least one.
-        requests: at least one.
-    """
+    """The consumption of a run: at least one reading of its memory in bytes, and one request."""
     return Consumption(
         cpu_per_request=used.process / requests,
         busy_cores=busy_cores,
@@ -163,16 +158,11 @@ class GpuReading:
 
 @dataclass(frozen=True, slots=True)
 class GpuUse:
-    """Use of one GPU during a run; fields that the driver does not report are None.
+    """Use of one GPU during a run; fields as in `GpuReading`, None if the driver reports none.
 
     Attributes:
-        index: the driver's number of the GPU.
-        name: its model.
         utilisation: mean share of the time in which it computed.
-        peak_bytes: largest memory in use by all processes, including what a framework reserves
-            in advance.
-        lowest_clock_hz: clock of its processors.
-        highest_clock_hz: clock of its processors.
+        peak_bytes: largest memory in use, including what a framework reserves in advance.
         throttled: reasons for which the clock was throttled, sorted.
         others: number of other processes that computed on it; None if processes cannot be
             identified, as in containers, where the driver reports other ids or none.
@@ -191,13 +181,9 @@ class GpuUse:
 def summarise_gpus(
     samples: Iterable[Sequence[GpuReading]], own: frozenset[int]
 ) -> tuple[GpuUse, ...]:
-    """The use of each GPU that the run's own processes computed on.
+    """The use of each GPU that the processes in `own` computed on, from readings at several times.
 
     If processes cannot be identified, of each GPU that computed at all.
-
-    Args:
-        samples: readings of all GPUs, one sequence per point in time.
-        own: ids of the run's processes.
     """
     by_gpu: dict[int, list[GpuReading]] = {}
     for sample in samples:

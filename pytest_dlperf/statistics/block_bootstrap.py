@@ -15,8 +15,8 @@ MIN_BLOCKS: Final = 10
 """Fewer blocks say too little about how the run varied."""
 
 _RESAMPLES: Final = 1000
-_PARTS: Final = 20
-_SEED: Final = 0
+_PARTS: Final = 20  # of the resamples, one in memory at a time
+_SEED: Final = 0  # fixed: the same latencies must have the same interval
 _TAIL: Final = (1 - CONFIDENCE) / 2
 
 
@@ -46,14 +46,14 @@ def block_percentiles(
     """Percentiles with a bootstrap over blocks (percentile method).
 
     Whole blocks are drawn again with replacement, so that dependence inside a block (a queue, a
-    burst of other work) widens the interval as it should. The point estimate is the order
-    statistic of all values; resampled percentiles are read off a histogram whose bins are 0.2 %
-    wide, joined to the point so that it always lies within.
+    burst of other work) widens the interval as it should. The point estimate is the order statistic
+    of all values; resampled percentiles are read off a histogram whose bins are 0.2 % wide, joined
+    to the point so that it always lies within.
 
     Args:
         values: positive numbers, shape `(n,)`.
         block: block of each value, shape `(n,)`, 0 to k - 1.
-        percents: percentiles wanted, in percent.
+        percents: percentiles to compute.
     """
     k = int(block.max()) + 1
     edges = _geometric_edges(float(values.min()), float(values.max()))
@@ -74,12 +74,8 @@ def binned_percentiles(
 ) -> dict[float, Estimate]:
     """`block_percentiles` of values of which only a histogram was kept.
 
-    The point estimate is the middle of the bin that holds the order statistic.
-
-    Args:
-        counts: values in each bin, shape `(k, bins)`; at least one value.
-        middles: of the bins, shape `(bins,)`, increasing.
-        percents: percentiles wanted, in percent.
+    The point estimate is the middle of the bin that holds the order statistic. `counts` has shape
+    `(k, bins)` and at least one value; `middles` are increasing, shape `(bins,)`.
     """
     cumulative = np.cumsum(counts.sum(axis=0))
     total = int(cumulative[-1])

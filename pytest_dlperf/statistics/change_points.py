@@ -23,9 +23,9 @@ SHORTEST: Final = 5
 
 _BEYOND: Final = 3  # draws of the permutations that reach a statistic of p = alpha
 _AT_ONCE: Final = 1 << 19  # values of permutations in memory
-_ROUNDING: Final = 1e-9
+_ROUNDING: Final = 1e-9  # permutations that differ by rounding only reach the same statistic
 _ROUNDS: Final = 10  # of refining the places of all steps
-_MOST_ALIKE: Final = 0.95
+_MOST_ALIKE: Final = 0.95  # with 1 no step could ever be found
 _FREEDOM: Final = 5.0  # of the t-distribution by which a place is judged
 _INTERVAL: Final = -math.log(1 - math.sqrt(0.95))
 _Z: Final = 1.96
@@ -37,8 +37,7 @@ class Step:
 
     Attributes:
         at: likeliest index of the first value of the new level.
-        low: first index of its 95 % confidence interval.
-        high: last index of it.
+        low, high: ends of its 95 % confidence interval.
         change: median of the new level less that of the old, up to the neighbouring steps.
     """
 
@@ -58,7 +57,7 @@ def find_steps(
     either side. By ranks, its distribution is the same for all noise of independent values, heavy
     tails and outliers included. Its p-value is the share of random permutations that reach it
     (Fisher 1935), so a series without a step has a false one with a probability of at most
-    `alpha`. Each part beside a step is tested alike: with k true steps there are up to
+    `alpha`. Each part on either side of a step is tested alike: with k true steps there are up to
     `(k + 1) alpha` false ones.
 
     Consecutive sessions are often correlated, which looks like steps. So the statistic, as a
@@ -105,8 +104,8 @@ def _splits(
     """The indices at which to split the series, in order.
 
     A place that was found before its neighbours were known may be wrong by some values, and then a
-    second one is found next to it. So each is searched again between its neighbours, and dropped
-    if it is not found there again (as Inclan and Tiao 1994 do).
+    second one is found next to it. So each is searched again between its neighbours, and dropped if
+    it is not found there again (as Inclan and Tiao 1994 do).
     """
     known: dict[tuple[int, int], int | None] = {}
 

@@ -95,15 +95,12 @@ def _gain(psi: float | NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def lower_bound(d: NDArray[np.float64], alpha: float) -> float:
-    """A lower confidence bound that is valid at any stopping time.
+    """A lower confidence bound with one-sided error `alpha`, valid at any stopping time.
 
-    The largest `theta` against which the capital after the last block is `1 / alpha`. Below
-    that, the capital is larger. Where it is too small even at `FARTHEST` below the point estimate
-    (with fewer than about ten blocks), the bound is there.
-
-    Args:
-        d: log ratios of the blocks in the order of time, shape `(blocks,)`, at least one.
-        alpha: error probability of the bound, one-sided.
+    The largest `theta` against which the capital after the last block is `1 / alpha`. Below that,
+    the capital is larger. Where it is too small even at `FARTHEST` below the point estimate (with
+    fewer than about ten blocks), the bound is there. `d` holds the log ratios of at least one block
+    in the order of time.
     """
     enough = math.log(1 / alpha)
     ratios = d.tolist()
@@ -142,15 +139,12 @@ def _edge(refuted: Callable[[float], bool], point: float, step: float) -> float:
 
 
 def interval(d: NDArray[np.float64], confidence: float = CONFIDENCE) -> Estimate:
-    """The log ratio with an interval that is valid at any stopping time.
+    """The log ratio with a two-sided interval that is valid at any stopping time.
 
     The interval holds each `theta` that the evidence refutes neither from above nor from below, at
     half of the error probability each (a confidence sequence: Howard et al. 2021). The point is
-    Hodges and Lehmann's; an end without a bound is `FARTHEST` from it.
-
-    Args:
-        d: log ratios of the blocks in the order of time, shape `(blocks,)`, at least one.
-        confidence: two-sided.
+    Hodges and Lehmann's; an end without a bound is `FARTHEST` from it. `d` holds the log ratios of
+    one block or more in the order of time, shape `(blocks,)`.
     """
     alpha = (1 - confidence) / 2
     low, high = sorted((lower_bound(d, alpha), -lower_bound(-d, alpha)))
@@ -160,11 +154,8 @@ def interval(d: NDArray[np.float64], confidence: float = CONFIDENCE) -> Estimate
 def hodges_lehmann(d: NDArray[np.float64]) -> float:
     """The median of the means of all pairs, each value with itself too (Hodges, Lehmann 1963).
 
-    The means are not computed: the number of means below a value is counted in the ordered
-    values, and the value is found by bisection, in n log n.
-
-    Args:
-        d: shape `(n,)`, at least one.
+    The means are not computed: the number of means below a value is counted in the ordered values,
+    and the value is found by bisection, in n log n. `d` has shape `(n,)`, n >= 1.
     """
     ordered = np.sort(d)
     # The mean of two values may be rounded past both, so the range is a hair wider.
@@ -195,11 +186,7 @@ def blocks_needed(alpha: float, power: float) -> float:
     `power`. `c = 1` is fitted to simulations of `EProcess` with normal blocks (1,000 sessions for
     each of 16 settings): of K for alpha 0.001 to 0.05 and power 0.9 to 0.95 it gives 91 to 125 %
     at losses of 0.35 to 0.7 sigma. At one sigma a block is so clear that clipping costs: up to a
-    sixth more blocks are needed; and no loss whatever is proven in fewer than about ten.
-
-    Args:
-        alpha: of the evidence.
-        power: probability that so many blocks are enough.
+    sixth more blocks are needed; and no loss at all is proven in fewer than about ten.
     """
     z = NormalDist().inv_cdf(power)
     return float((z + math.sqrt(z * z + 2 * (math.log(1 / alpha) + _MIXTURE))) ** 2)
@@ -208,15 +195,8 @@ def blocks_needed(alpha: float, power: float) -> float:
 def smallest_loss(
     seconds: float, noise_figure: float, alpha: float = 0.01, power: float = 0.95
 ) -> float:
-    """The smallest loss that is proven in a time of measuring: `sqrt(K S / seconds)`.
+    """The smallest loss beyond the allowed one, a log ratio, that is proven in a time of measuring.
 
-    Args:
-        seconds: of measuring, positive.
-        noise_figure: S, in seconds.
-        alpha: of the evidence.
-        power: probability that this time is enough.
-
-    Returns:
-        The loss beyond what is allowed, as a log ratio.
+    `sqrt(K S / seconds)`, with the noise figure S in seconds and K of `blocks_needed`.
     """
     return math.sqrt(blocks_needed(alpha, power) * noise_figure / seconds)

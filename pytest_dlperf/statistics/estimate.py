@@ -59,9 +59,8 @@ def deviation(sizes: NDArray[np.float64]) -> float:
 def noise_figure(sizes: NDArray[np.float64], seconds: NDArray[np.float64]) -> float:
     """The noise figure of blocks, `S = sigma_block^2 t_block`, in seconds.
 
-    Args:
-        sizes: how far each block's log ratio is from the middle, shape `(blocks,)`.
-        seconds: that each took, shape `(blocks,)`.
+    `sizes` are the distances of the blocks' log ratios from the middle, `seconds` their durations,
+    both of shape `(blocks,)`.
     """
     import numpy as np
 

@@ -21,11 +21,7 @@ class Histogram:
     """Durations in integer nanoseconds, counted by row.
 
     Bin 0 holds durations of 0 (or less); bin i holds those from `1.002^(i - 1)` to `1.002^i` ns,
-    whose geometric middle is less than 0.1 % from each of them.
-
-    Args:
-        rows: how many distributions there are, side by side.
-        bins: to allocate at once.
+    whose geometric middle is less than 0.1 % from each of them. `bins` are allocated at once.
     """
 
     def __init__(self, rows: int, bins: range = range(0)) -> None:
@@ -34,7 +30,7 @@ class Histogram:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """How many durations fell into each bin, shape `(rows, bins)`."""
+        """Number of durations in each bin, shape `(rows, bins)`."""
         return self._counts
 
     @property
@@ -44,12 +40,7 @@ class Histogram:
         return np.where(bins > 0, np.exp((bins - 0.5) / _BINS_A_FOLD), 0.0)
 
     def add(self, row: NDArray[np.intp], ns: NDArray[np.int64]) -> None:
-        """Count durations.
-
-        Args:
-            row: the row of each, shape `(n,)`.
-            ns: nanoseconds, shape `(n,)`.
-        """
+        """Count durations; `row` and `ns` have shape `(n,)`."""
         if not len(ns):
             return
         bins = _bin(ns)
@@ -61,23 +52,14 @@ class Histogram:
         self._counts[top:bottom] += counts.reshape(bottom - top, width)
 
     def grouped(self, group: NDArray[np.intp], groups: int) -> Histogram:
-        """The same durations in other rows.
-
-        Args:
-            group: the new row of each row, shape `(rows,)`.
-            groups: how many rows there will be.
-        """
+        """The same durations in `groups` rows; `group` is the new row of each row."""
         joined = Histogram(groups, range(self._first, self._first + self._counts.shape[1]))
         for counts, whole in zip(self._counts, group.tolist(), strict=True):
             joined.counts[whole] += counts
         return joined
 
     def quantile_ns(self, share: float) -> NDArray[np.float64]:
-        """The order statistic of each row, shape `(rows,)`; NaN where a row is empty.
-
-        Args:
-            share: of the row's durations that lie before it, from 0 to 1.
-        """
+        """The order statistic of each row at a share from 0 to 1; NaN for an empty row."""
         cumulative = np.cumsum(self._counts, axis=1)
         if not cumulative.size:
             return np.full(len(cumulative), np.nan)

@@ -58,14 +58,9 @@ class Spread:
     freedom: int = PRIOR_FREEDOM
 
     def reach(self, effects: NDArray[np.float64], tail: float) -> float:
-        """One-sided reach of the interval of the mean of these pairs.
+        """One-sided reach, with error probability `tail`, of the interval of the mean of P pairs.
 
-        `t(1 - tail, freedom + P - 1) s / sqrt(P)`, one-sided; infinite for one pair without a
-        prior.
-
-        Args:
-            effects: the log ratio of each pair, shape `(P,)`, P >= 1.
-            tail: error probability.
+        `t(1 - tail, freedom + P - 1) s / sqrt(P)`; infinite for one pair without a prior.
         """
         from scipy.special import stdtrit
 
@@ -83,28 +78,17 @@ NOTHING_KNOWN: Final = Spread(0.0, 0)
 
 
 def spread_of(metric: Metric, errors: NDArray[np.float64]) -> Spread:
-    """The prior spread of measured pair effects.
+    """The prior spread of measured pair effects, from the standard error of each, shape `(P,)`.
 
     That of the pairs themselves is two fifths of the metric's `detect`, at least 2 %, since tails
     of latencies vary more from process to process than the middle. The error of each is added.
-
-    Args:
-        metric: what is measured.
-        errors: the standard error of each pair's effect, shape `(P,)`, P >= 1.
     """
     between = max(PAIR_NOISE, _OF_DETECT * METRICS[metric.name].detect)
     return Spread(math.hypot(between, float(np.sqrt(np.mean(errors**2)))))
 
 
 def excludes(effects: NDArray[np.float64], line: float, beta: float, spread: Spread) -> bool:
-    """Whether pairs exclude a loss of `line`, the variance between pairs included.
-
-    Args:
-        effects: the log ratio of each pair, shape `(P,)`, P >= 1.
-        line: the loss, as a log ratio.
-        beta: error rate for pairs with such a loss.
-        spread: between pairs.
-    """
+    """Whether pairs exclude a loss of `line`, the variance between them included."""
     return float(effects.mean()) + spread.reach(effects, beta) < line
 
 
@@ -123,20 +107,12 @@ def second_opinion(  # noqa: PLR0913 - two sets of pairs, two limits, two rates
     FAIL if the fresh pairs alone prove a loss beyond `allowed`: the loss of the first ones was the
     reason to measure again, and so it is no evidence. PASS if all together exclude a loss of
     `line`. The looks after 3, 5 and 8 fresh pairs spend 60, 25 and 15 % of either error rate;
-    between them nothing is decided.
+    between them nothing is decided. `alpha` is the rate of a FAIL for pairs that lose no more than
+    `allowed`, `beta` that of a PASS for pairs that lose `line`.
 
     Simulated with blocks of 6 % noise, two first pairs and a `line` of 5 %: where pairs have a
     standard deviation of 1.4, 2.0 and 2.8 %, unchanged code fails in 12, 65 and 220 of 20,000
     sessions, and a loss of 5 % in 19,810, 19,347 and 18,121.
-
-    Args:
-        fresh: the log ratio of each fresh pair, shape `(P,)`.
-        first: those of the pairs before.
-        allowed: the loss that is allowed.
-        line: the loss that must be found.
-        alpha: error rate of a FAIL, for pairs that lose no more than `allowed`.
-        beta: error rate of a PASS, for pairs that lose `line`.
-        spread: between pairs.
     """
     if len(fresh) not in LOOKS:
         return None
@@ -151,13 +127,9 @@ def pairs_needed(detect: float, noise: float = PAIR_NOISE) -> int:
     """Number of pairs of a duel's first stage: from 1 to 8.
 
     Unchanged code that seems slower by one standard deviation of their mean then still excludes a
-    loss of `detect` at 5 %. With two pairs and 5 %, one session in five needs fresh
-    ones; with one it would be every second, with three one in eleven (simulated, as for
+    loss of `detect` (a positive log ratio) at 5 %. With two pairs and 5 %, one session in five
+    needs fresh ones; with one it would be every second, with three one in eleven (simulated, as for
     `second_opinion`, with a standard deviation of 2 %).
-
-    Args:
-        detect: the loss to find beyond the allowed one, as a log ratio, positive.
-        noise: standard deviation between pairs, as a log ratio.
 
     >>> [pairs_needed(math.log1p(loss)) for loss in (0.02, 0.03, 0.05, 0.10)]
     [8, 4, 2, 1]
@@ -172,14 +144,9 @@ def pairs_needed(detect: float, noise: float = PAIR_NOISE) -> int:
 
 
 def with_pair_effects(interval: Estimate, effects: NDArray[np.float64], spread: Spread) -> Estimate:
-    """The interval over blocks, widened by the variance between pairs.
+    """The interval over blocks, widened by the variance between P >= 1 pairs.
 
     Each side is added in quadrature to that of the mean over pairs (MOVER: Zou and Donner 2008).
-
-    Args:
-        interval: of the log ratio, from the blocks alone.
-        effects: the log ratio of each pair, shape `(P,)`, P >= 1.
-        spread: between pairs.
     """
     reach = spread.reach(effects, _TAIL)
     return Estimate(
@@ -190,14 +157,10 @@ def with_pair_effects(interval: Estimate, effects: NDArray[np.float64], spread: 
 
 
 def between_pair_spread(effects: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
-    """The standard deviation between pairs beyond their own errors.
+    """The standard deviation between pairs beyond their own standard errors; 0 for one pair.
 
     `sqrt(max(0, var(effects) - mean(errors^2)))`, the moment estimate of a random effect
-    (DerSimonian, Laird 1986, with equal weights); 0 for one pair.
-
-    Args:
-        effects: the log ratio of each pair, shape `(P,)`.
-        errors: the standard error of each, shape `(P,)`.
+    (DerSimonian, Laird 1986, with equal weights).
     """
     if len(effects) < 2:  # noqa: PLR2004 - one value has no spread
         return 0.0

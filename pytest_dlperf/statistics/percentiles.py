@@ -47,12 +47,9 @@ def required_requests(percent: float) -> int:
 
 
 def independent(values: NDArray[np.float64]) -> bool:
-    """Whether consecutive values show no clusters, as those of a queue do.
+    """Whether consecutive values, in the order of time, show no clusters, as those of a queue do.
 
     Wald and Wolfowitz' runs test about the median (Wald, Wolfowitz 1940), one-sided at 1 %.
-
-    Args:
-        values: in the order of time, shape `(n,)`.
     """
     if not len(values):
         return True
@@ -62,6 +59,7 @@ def independent(values: NDArray[np.float64]) -> bool:
     if not above or not below:
         return True
     runs = 1 + int((high[1:] != high[:-1]).sum())
+    # The moments of the number of runs, if every order of high and low is equally likely.
     expected = 2 * above * below / n + 1
     variance = (expected - 1) * (expected - 2) / max(1, n - 1)
     return variance <= 0 or (runs - expected) / variance**0.5 > _CLUSTERED
@@ -72,11 +70,8 @@ def percentile_interval(ordered: NDArray[np.float64], percent: float) -> Estimat
 
     The number of values below the percentile is binomial; so the values whose ranks are the
     binomial's 2.5 % and 97.5 % points enclose it with at least 95 %, whatever the distribution
-    (David, Nagaraja: Order Statistics, 2003, 7.1).
-
-    Args:
-        ordered: ascending, shape `(n,)`, at least as many as `required_requests` says.
-        percent: of the percentile, between 0 and 100.
+    (David, Nagaraja: Order Statistics, 2003, 7.1). `ordered` is ascending, and has at least as many
+    values as `required_requests` says.
     """
     from scipy.special import bdtrik
 

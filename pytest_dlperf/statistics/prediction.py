@@ -32,13 +32,7 @@ _LEAST_NOISE: Final = 0.005  # sessions that agree better than this agree by cha
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One metric in one session.
-
-    Attributes:
-        cost: its log cost, so that more is worse.
-        error: the standard error of `cost` within the session, not negative.
-        yardstick: log cost of the reference model in the same session, if it was measured.
-    """
+    """One metric in one session: log cost, its standard error, and the yardstick's log cost."""
 
     cost: float
     error: float

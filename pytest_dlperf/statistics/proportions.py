@@ -24,7 +24,7 @@ _ALL_FLIPS: Final = 12  # seeds whose 4,096 flips of signs are all enumerated
 _SOME_FLIPS: Final = 9999
 _ROUNDING: Final = 1e-12  # relative: sums that differ by less are tied
 _FEWEST_SEEDS: Final = 2
-_LEAST_VARIANCE: Final = 1e-300
+_LEAST_VARIANCE: Final = 1e-300  # where no row differs and the loss is 0: 0 / 0 is to be 0
 
 
 def _quantile(confidence: float) -> float:
@@ -34,10 +34,8 @@ def _quantile(confidence: float) -> float:
 def wilson(right: float, rows: float, confidence: float = CONFIDENCE) -> Estimate:
     """The share of right answers with Wilson's score interval (Wilson 1927).
 
-    Args:
-        right: rows answered rightly; a row that is right only sometimes counts in part.
-        rows: distinct rows that were answered, more than none; dependent ones count in part.
-        confidence: of the two-sided interval.
+    A row that is right only sometimes counts in part in `right`, dependent rows in `rows` (above
+    0).
     """
     share = right / rows
     z = _quantile(confidence)
@@ -53,14 +51,8 @@ def mcnemar(only_base: int, only_candidate: int) -> float:
     """McNemar's exact one-sided p-value that the candidate is worse on the same rows.
 
     `P[Bin(b + c, 1/2) >= b]` (McNemar 1947, with the exact binomial): where neither model is
-    better, each row that one alone has right is equally likely the base's or the candidate's.
-
-    Args:
-        only_base: rows that the base alone answers rightly (b).
-        only_candidate: rows that the candidate alone answers rightly (c).
-
-    Returns:
-        1 where the models differ on no row.
+    better, each row that one alone has right is equally likely the base's (b) or the candidate's
+    (c). 1 where the models differ on no row.
 
     >>> round(mcnemar(5, 1), 6), mcnemar(0, 0)
     (0.109375, 1.0)
@@ -74,17 +66,12 @@ def mcnemar(only_base: int, only_candidate: int) -> float:
 def paired_loss(
     only_base: float, only_candidate: float, rows: int, confidence: float = CONFIDENCE
 ) -> Estimate:
-    """The loss of accuracy on the same rows, with Bonett and Price's interval.
+    """The loss of accuracy on the same rows, at least one, with Bonett and Price's interval.
 
     The interval is the adjusted Wald one for paired proportions (Bonett and Price 2012): with
     `p1 = (b + 1) / (n + 2)` and `p2 = (c + 1) / (n + 2)`,
-    `(p1 - p2) +- z sqrt((p1 + p2 - (p1 - p2)^2) / (n + 2))`.
-
-    Args:
-        only_base: rows that the base alone answers rightly (b).
-        only_candidate: rows that the candidate alone answers rightly (c).
-        rows: rows that both answered, at least one.
-        confidence: of the two-sided interval; one end of it errs half as often as both.
+    `(p1 - p2) +- z sqrt((p1 + p2 - (p1 - p2)^2) / (n + 2))`. `b` rows are right in the base alone,
+    `c` in the candidate alone. One end of the interval errs half as often as both.
     """
     first, second = (only_base + 1) / (rows + 2), (only_candidate + 1) / (rows + 2)
     middle = first - second
@@ -107,26 +94,17 @@ def accuracy_decision(  # noqa: PLR0913 - three counts, and two lines with an er
 
     FAIL, where a loss beyond `allowed` is proven at `alpha`. Beyond 0, McNemar's exact test proves
     it. Beyond any other loss, Bonett and Price's one-sided end and Tango's score test (Tango 1998)
-    both have to, and where a loss is allowed McNemar's too. PASS, where these two exclude a loss
-    of `line` at `beta`. The interval's end alone errs too often where nearly every row that
-    differs is a loss: for a `beta` of 5 % in up to 9.7 % of cases, and with the score test in up
-    to 5.8 % (enumerated for 100 to 1,000 rows and lines of 0.5 to 5 points).
+    both have to, and where a loss is allowed McNemar's too. PASS, where these two exclude a loss of
+    `line` (at least `allowed`) at `beta`. The interval's end alone errs too often where nearly
+    every row that differs is a loss: for a `beta` of 5 % in up to 9.7 % of cases, and with the
+    score test in up to 5.8 % (enumerated for 100 to 1,000 rows and lines of 0.5 to 5 points).
 
     Where both models have the same rows right, nothing was lost on these, however few they are:
     PASS for any `line` above 0. That says little of rows beyond these: a model that loses just
     `line` of them and wins none passes so with a probability of `(1 - line)^rows`.
 
-    Args:
-        only_base: rows that the base alone answers rightly.
-        only_candidate: rows that the candidate alone answers rightly.
-        rows: rows that both answered; without any, nothing is proven.
-        allowed: the share of rows that may be lost; below 0 where a gain is demanded.
-        line: the loss that has to be excluded for a PASS, at least `allowed`.
-        alpha: error rate of a FAIL at a loss of `allowed`, below a half.
-        beta: error rate of a PASS at a loss of `line`, below a half.
-
-    Returns:
-        None where neither is proven.
+    Losses are shares of rows, below 0 where a gain is demanded; both rates are below a half. None
+    where neither is proven, as without rows.
     """
     if not rows:
         return None
@@ -152,10 +130,10 @@ def _exceeds(only_base: int, only_candidate: int, rows: int, loss: float, error:
 
 
 def _score(only_base: int, only_candidate: int, rows: int, loss: float) -> float:
-    """How far the observed loss is above a loss, in standard deviations under it (Tango 1998).
+    """Distance of the observed loss from `loss`, in standard deviations under it (Tango 1998).
 
-    These take the likeliest share of rows that the candidate alone has right, given that the
-    loss is as said: the larger root of a quadratic equation.
+    These take the likeliest share of rows that the candidate alone has right, given that loss: the
+    larger root of a quadratic equation.
     """
     b, c, n = only_base, only_candidate, rows
     linear = (2 * n - b + c) * loss - b - c
@@ -181,17 +159,12 @@ class SeedComparison:
 
 
 def paired_seeds(base: NDArray[np.float64], candidate: NDArray[np.float64]) -> SeedComparison:
-    """Compare accuracies seed by seed.
+    """Compare accuracies seed by seed; both sides have shape `(k,)`, k >= 2, in the same order.
 
     The p-value is that of the sign-flip test (Fisher 1935): where the sides do not differ, each
     seed's difference is as likely to have the other sign, so it is the share of all `2^k` flips
-    with as large a sum. Beyond 12 seeds it comes from scipy's permutation test, which draws
-    flips, always the same ones, where there are more than 9,999. The interval is Student's, at
-    95 %.
-
-    Args:
-        base: accuracy for each seed, shape `(k,)`, k >= 2.
-        candidate: accuracy for the same seeds in the same order, shape `(k,)`.
+    with as large a sum. Beyond 12 seeds it comes from scipy's permutation test, which draws flips,
+    always the same ones, where there are more than 9,999. The interval is Student's, at 95 %.
 
     Raises:
         ValueError: for fewer than two seeds, sides of unequal length, or what is no number.

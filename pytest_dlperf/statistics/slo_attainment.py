@@ -67,11 +67,9 @@ class Attainment:
     def share(self, confidence: float) -> Estimate | None:
         """The share within the limit, with Wilson's interval on the effective requests.
 
-        These are corrected for having estimated the variance from k blocks, by the squared ratio
-        of the normal to Student's quantile (Korn and Graubard 1998).
-
-        Returns:
-            None if the blocks are too few to estimate the correlation of requests.
+        These are corrected for having estimated the variance from k blocks, by the squared ratio of
+        the normal to Student's quantile (Korn and Graubard 1998). None if the blocks are too few to
+        estimate the correlation of requests.
         """
         from scipy.special import stdtrit
 

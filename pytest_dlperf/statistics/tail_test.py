@@ -25,12 +25,12 @@ _NS: Final = 1e9
 _FEWEST: Final = 100  # expected latencies of a side beyond the percentile
 _GROUPS: Final = 64  # groups of blocks for each pair
 _RESAMPLES: Final = 1000
-_SEED: Final = 0
+_SEED: Final = 0  # fixed: the same latencies must have the same interval
 _TAIL: Final = (1 - CONFIDENCE) / 2
 
 
 def needed_requests(percent: float) -> int:
-    """Latencies of a side that a percentile needs to be judged: 100 expected beyond it.
+    """Latencies that each side needs for a percentile to be judged: 100 expected beyond it.
 
     >>> [needed_requests(percent) for percent in (90, 95, 99, 99.9)]
     [1000, 2000, 10000, 100000]
@@ -44,10 +44,6 @@ class Exceedances:
     The candidate's latencies are divided by `exp(theta0)`; then both sides' percentiles are equal
     where the loss is `theta0`. With the sides, and the sign of `theta0`, exchanged it is evidence
     against `theta >= theta0`. The first block only sets the threshold.
-
-    Args:
-        percent: of the percentile, between 0 and 100.
-        theta0: the largest difference under the null hypothesis.
     """
 
     __slots__ = ("_evidence", "_percent", "_pooled", "_requests", "_shrink")
@@ -90,15 +86,11 @@ class Exceedances:
         return self.admission == 1
 
     def add(self, base: NDArray[np.float64], candidate: NDArray[np.float64]) -> None:
-        """Take one more block.
+        """Take one more block: latencies in seconds, shapes `(n_b,)` and `(n_c,)`.
 
         The evidence is `(x_c n_b - x_b n_c) / (n_b + n_c)`, x of n latencies being above the
-        threshold: for equal n, half the difference of the counts; else the difference of the
-        shares with Mantel and Haenszel's weight (1959), which is 0 for a side without latencies.
-
-        Args:
-            base: its latencies in seconds, shape `(n_b,)`.
-            candidate: its latencies in seconds, shape `(n_c,)`.
+        threshold: for equal n, half the difference of the counts; else the difference of the shares
+        with Mantel and Haenszel's weight (1959), which is 0 for a side without latencies.
         """
         candidate = candidate * self._shrink
         both = len(base) + len(candidate)
@@ -134,10 +126,7 @@ class _Pair:
 class Tails:
     """Both sides' latencies, for estimates: histograms of groups of consecutive blocks.
 
-    The groups of a pair grow so that there are at most 64; so memory does not grow with a duel.
-
-    Args:
-        percent: of the percentile, between 0 and 100.
+    The groups of a pair grow so that there are at most 64, which bounds the memory of a duel.
     """
 
     __slots__ = ("_pairs", "_percent", "_sides")
@@ -148,13 +137,7 @@ class Tails:
         self._pairs: dict[int, _Pair] = {}
 
     def add(self, pair: int, base: NDArray[np.float64], candidate: NDArray[np.float64]) -> None:
-        """Take one more block.
-
-        Args:
-            pair: number of the pair of processes.
-            base: its latencies in seconds, shape `(n_b,)`.
-            candidate: its latencies in seconds, shape `(n_c,)`.
-        """
+        """Take one more block of a pair of processes: latencies in seconds."""
         if pair not in self._pairs:
             rows = self._rows
             self._regroup(np.arange(rows), rows + _GROUPS)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.judge.losses import lost_on_rows
+from pytest_dlperf.judge.contrasts import lost_on_rows
 from pytest_dlperf.metrics import Metric, metric_named
 from pytest_dlperf.statistics.estimate import CONFIDENCE, NORMAL_REACH, Estimate
 from pytest_dlperf.tuning.result import WEIGHED, Basis, Effect, TrialResult

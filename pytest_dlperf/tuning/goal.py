@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.config.budgets import Budget, parse_budget
 from pytest_dlperf.errors import BudgetSyntaxError, UsageError
-from pytest_dlperf.judge.losses import LossLimits, cost, lost_on_rows, unpaired_loss
+from pytest_dlperf.judge.contrasts import lost_on_rows, unpaired_loss
+from pytest_dlperf.judge.losses import LossLimits, cost
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.statistics.estimate import counted
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import textwrap
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.history.compare_report import signed
 from pytest_dlperf.metrics import in_order, metric_named
+from pytest_dlperf.report.tables import LINE, wrap
 from pytest_dlperf.tuning.code import marker_code, setup_code
 from pytest_dlperf.tuning.result import WEIGHED
 from pytest_dlperf.tuning.selection import common_metrics, front, half_width
-from pytest_dlperf.units import format_quantity
+from pytest_dlperf.units import (
+    change_unit,
+    format_change,
+    format_change_interval,
+    format_quantity,
+    signed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +27,6 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.result import Effect, Finalist, TrialResult, Tuned
     from pytest_dlperf.units import Dimension
 
-WIDTH: Final = 79
 HEADINGS: Final = {"model_size": "memory", "train.time": "training"}
 """Headings of columns that are not the name of the metric."""
 
@@ -49,7 +53,7 @@ def with_table(tuned: Tuned) -> Tuned:
 
 def table_lines(tuned: Tuned) -> Iterator[str]:
     """Trials, the front and the recommendation, as plain text."""
-    yield from filled(heading(tuned))
+    yield from wrap(heading(tuned))
     yield ""
     shown, on_front = shown_trials(tuned), front_numbers(tuned)
     names = columns_of(tuned)
@@ -58,14 +62,14 @@ def table_lines(tuned: Tuned) -> Iterator[str]:
         yield _row(mark(tuned, number, trial, on_front), cells(trial, names), names)
         role = "  <- recommended" if trial.configuration == tuned.recommended else ""
         differences = f"{words_of(tuned, trial.configuration)}{role}"
-        yield from filled(differences, " " * (_NUMBER + 1))
+        yield from wrap(differences, " " * (_NUMBER + 1), " " * (_NUMBER + 3))
     yield ""
     for line in legend(tuned, len(shown)):
-        yield from filled(line)
+        yield from wrap(line)
     yield ""
-    yield from filled(recommendation(tuned))
+    yield from wrap(recommendation(tuned))
     for finalist in tuned.finalists:
-        yield from filled(finalist_line(tuned, finalist), "  ")
+        yield from wrap(finalist_line(tuned, finalist), "  ", "    ")
 
 
 def heading(tuned: Tuned) -> str:
@@ -119,7 +123,7 @@ def columns_of(tuned: Tuned) -> tuple[str, ...]:
     Metrics that no trial has measured are left out.
     """
     known = {name for trial in tuned.trials for name in trial.metrics}
-    room = WIDTH - _NUMBER
+    room = LINE - _NUMBER
     kept = set()
     for name in dict.fromkeys((*tuned.goal.metrics, *WEIGHED)):
         room -= _width(name) + 1 if name in known else 0
@@ -200,9 +204,8 @@ def gain_words(tuned: Tuned, finalist: Finalist) -> str:
     if gain is None:
         return f"{metric.name} not compared"
     if metric.unit == "share":
-        ends = (f"{value * 100:+.2f}" for value in (gain.value, gain.low, gain.high))
-        value, low, high = ends
-        return f"{metric.name} {value} pt ({low} to {high})"
+        interval = format_change_interval(gain.low, gain.high, metric.unit)
+        return f"{metric.name} {format_change(gain.value, metric.unit)} ({interval})"
     return f"{metric.name} {gain.value:.3g} x ({gain.low:.3g} to {gain.high:.3g})"
 
 
@@ -212,14 +215,6 @@ def finalist_line(tuned: Tuned, finalist: Finalist) -> str:
     reason = f"; {finalist.reason}" if finalist.reason else ""
     gain = gain_words(tuned, finalist)
     return f"{finalist.verdict} #{number} against the setup without tuning: {gain}{reason}"
-
-
-def filled(text: str, indent: str = "") -> list[str]:
-    """Wrap text, with a hanging indent."""
-    hanging = f"{indent}  "
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=indent, subsequent_indent=hanging, break_on_hyphens=False
-    )
 
 
 def _width(name: str) -> int:
@@ -255,17 +250,17 @@ def effect_lines(tuned: Tuned) -> Iterator[str]:
         effects = [effect for effect in tuned.effects if effect.knob == knob.name]
         if not effects:
             continue
-        yield from filled(f"{knob.name}, instead of {knob.default}")
+        yield from wrap(f"{knob.name}, instead of {knob.default}")
         for value in dict.fromkeys(effect.value for effect in effects):
             by_metric = {effect.metric: effect for effect in effects if effect.value == value}
             cells_ = "".join(f"{effect_cell(by_metric.get(name)):>{_EFFECT}}" for name in columns)
             label = f"  {value}"
             if len(label) >= _KNOB:
-                yield from filled(label.strip(), "  ")
+                yield from wrap(label.strip(), "  ", "    ")
                 label = ""
             yield f"{label:<{_KNOB}}{cells_}".rstrip()
     yield ""
-    yield from filled(basis_words(tuned.effects))
+    yield from wrap(basis_words(tuned.effects))
 
 
 def effect_metrics(tuned: Tuned) -> tuple[str, ...]:
@@ -301,5 +296,4 @@ def basis_words(effects: Sequence[Effect]) -> str:
 
 
 def _heading(name: str) -> str:
-    unit = "pt" if metric_named(name).unit == "share" else "%"
-    return f"{HEADINGS.get(name, name)}, {unit}"
+    return f"{HEADINGS.get(name, name)}, {change_unit(metric_named(name).unit)}"

@@ -19,7 +19,8 @@ from pytest_dlperf.config.baseline_source import BaselineSource
 from pytest_dlperf.errors import HistoryError, UsageError
 from pytest_dlperf.git import current_revision
 from pytest_dlperf.history.entries import Entry, Run
-from pytest_dlperf.history.store import SqlHistory, default_url, open_history
+from pytest_dlperf.history.store import History, open_history
+from pytest_dlperf.history.url import default_url
 from pytest_dlperf.report.hints import OF_FILES
 from pytest_dlperf.results.verdict import Verdict
 
@@ -47,7 +48,7 @@ class Project:
     """A repository with a history."""
 
     root: Path
-    history: SqlHistory
+    history: History
     runs: int = 0
 
     def commit(self) -> str:
@@ -272,7 +273,7 @@ def test_this_machine_is_no_other_one(tmp_path: Path) -> None:
 def test_a_history_that_cannot_be_used_is_an_error_of_the_test(project: Project) -> None:
     """It is opened when a baseline is asked for, and what is wrong reaches whoever asks."""
 
-    def refuse() -> SqlHistory:
+    def refuse() -> History:
         raise HistoryError("there", "it is closed", "open it")
 
     found = baselines_of_history(MAIN, project.run(), refuse, project.root, NOTHING)

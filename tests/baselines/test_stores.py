@@ -248,7 +248,7 @@ def test_killed_writers_lose_nothing(where: str) -> None:
         with closing(open_history(where)) as history:
             entries = history.entries(Query(test=TEST))
         # Older ones than a baseline has are kept as well.
-        assert {entry.found.newest.yardstick for entry in entries} >= set(told["reported"])
+        assert {entry.result.newest.yardstick for entry in entries} >= set(told["reported"])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -124,7 +124,7 @@ def test_good_budget(
 
 @pytest.mark.parametrize(("text", "marked", "problem"), BAD)
 def test_bad_budget_is_marked(text: str, marked: str, problem: str) -> None:
-    """What cannot be read is refused with the very characters marked and the problem named."""
+    """An error marks the wrong characters and names the problem."""
     with pytest.raises(BudgetSyntaxError) as caught:
         parse_budget(text)
     error = caught.value
@@ -265,7 +265,7 @@ def test_users_metrics(text: str, factor: float | None, offset: float) -> None:
 
 @pytest.mark.usefixtures("own_metrics")
 def test_a_users_metric_before_and_after_it_is_defined() -> None:
-    """Before, it is no metric; and the wrong direction is refused by its own."""
+    """An undefined metric is unknown; a defined one is refused in the wrong direction."""
     with pytest.raises(BudgetSyntaxError, match=r"unknown metric 'mae'.*[\s\S]*dlperf.metric"):
         parse_budget("mae <= 3")
     define(users_metric("mae", "1", "lower", 0.05))
@@ -275,7 +275,7 @@ def test_a_users_metric_before_and_after_it_is_defined() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "percent", "seconds", "said"),
+    ("text", "percent", "seconds", "canonical"),
     [
         ("p99 <= 10ms", 99, 0.01, "p99 <= 10ms"),
         ("p99<0.01s", 99, 0.01, "p99 <= 10ms"),
@@ -283,12 +283,12 @@ def test_a_users_metric_before_and_after_it_is_defined() -> None:
         ("p50 <= 1min", 50, 60, "p50 <= 60000ms"),
     ],
 )
-def test_limits(text: str, percent: float, seconds: float, said: str) -> None:
+def test_limits(text: str, percent: float, seconds: float, canonical: str) -> None:
     """However it is written, equal limits have equal texts, and other ones have others."""
     limit = parse_limit(text)
 
     assert (limit.percent, limit.seconds) == (percent, pytest.approx(seconds))
-    assert str(limit) == said
+    assert str(limit) == canonical
     assert limit.share == pytest.approx(percent / 100)
 
 
@@ -304,7 +304,7 @@ def test_limits(text: str, percent: float, seconds: float, said: str) -> None:
     ],
 )
 def test_what_is_no_limit(text: object, problem: str) -> None:
-    """What cannot be held is refused in words."""
+    """Anything but an absolute budget on a percentile is refused."""
     with pytest.raises(UsageError, match=problem):
         parse_limit(text)
 

@@ -1,4 +1,4 @@
-"""Options: layers of what was said, and what may be said where."""
+"""Options: layers, and where each option can be given."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _LAYERS = st.builds(
 
 
 @given(st.lists(_LAYERS, max_size=4))
-def test_overlay_takes_the_nearest_that_says_anything(layers: list[Options]) -> None:
-    """Each option is what the first layer says that says anything about it, False included."""
+def test_overlay_takes_the_nearest_value(layers: list[Options]) -> None:
+    """Each option comes from the first layer that gives it, False included."""
     merged = overlay(layers)
     for field in dataclasses.fields(Options):
-        said = [v for layer in layers if (v := getattr(layer, field.name)) is not None]
-        assert getattr(merged, field.name) == (said[0] if said else None)
+        given = [v for layer in layers if (v := getattr(layer, field.name)) is not None]
+        assert getattr(merged, field.name) == (given[0] if given else None)
 
 
 @given(_LAYERS, _LAYERS, _LAYERS)
@@ -45,12 +45,12 @@ def test_overlay_may_be_done_in_steps(a: Options, b: Options, c: Options) -> Non
     assert overlay((overlay((a, b)), c)) == overlay((a, b, c)) == overlay((a, overlay((b, c))))
 
 
-def test_everything_has_a_default_but_what_is_asked_for() -> None:
-    """Only what must be asked for has none; the documented defaults are the real ones."""
+def test_defaults() -> None:
+    """Options have the documented defaults, except those without any."""
     unsaid = {n for n in specs() if getattr(DEFAULTS, n) is None}
-    asked = {"against", "against_install", "against_python", "pairs", "seed"}
+    of_a_duel = {"against", "against_install", "against_python", "pairs", "seed"}
     files = {"json", "metrics"}
-    assert unsaid == {"update", "history", "slo", "devices", "logical_cpus", *files, *asked}
+    assert unsaid == {"update", "history", "slo", "devices", "logical_cpus", *files, *of_a_duel}
     assert DEFAULTS.scenario == ClosedLoop(clients=64)
     assert (DEFAULTS.duration, DEFAULTS.missing, DEFAULTS.inconclusive) == (5.0, "pass", "warn")
 
@@ -83,8 +83,8 @@ def test_marker_takes() -> None:
     )
 
 
-def test_bare_marker_says_nothing() -> None:
-    """A marker without arguments leaves all to the other layers, budgets too."""
+def test_bare_marker() -> None:
+    """A marker without arguments leaves every option to the other layers."""
     assert from_marker((), {}) == Options()
 
 
@@ -103,7 +103,7 @@ def test_bare_marker_says_nothing() -> None:
     ],
 )
 def test_marker_refuses_names(name: str) -> None:
-    """What only a whole run can say, and what is misspelt, is no argument of a marker."""
+    """Options of a whole run and misspelt names are no arguments of a marker."""
     with pytest.raises(UsageError, match=f"takes no argument '{name}'") as caught:
         from_marker((), {name: "new"})
     assert "scenario" in caught.value.hint
@@ -144,7 +144,7 @@ def test_texts_take() -> None:
 
 
 def test_texts_that_are_not_given() -> None:
-    """None, empty text, an empty list and a flag that is off leave an option unsaid."""
+    """None, empty text, an empty list and a flag that is off mean not given."""
     assert from_texts({"duration": "", "budgets": [], "quick": False, "json": None}, "") == (
         Options()
     )

@@ -37,8 +37,8 @@ def _judged(made: Plan) -> set[str]:
     return {budget.text for budget in made.judged}
 
 
-def test_nothing_said_is_the_defaults() -> None:
-    """Without any option a plan is what the defaults say, with no budgets."""
+def test_defaults() -> None:
+    """Without options a plan has the defaults and no budgets."""
     made = plan([])
     assert made.budgets == ()
     assert (made.scenario, made.serving) == (DEFAULTS.scenario, DEFAULTS.serving)
@@ -47,7 +47,7 @@ def test_nothing_said_is_the_defaults() -> None:
 
 
 def test_nearest_layer_wins() -> None:
-    """Each setting comes from the nearest layer that says it."""
+    """Each setting comes from the nearest layer that gives it."""
     near, far = Options(duration=1.0), Options(duration=2.0, scenario=Server(rate=5), quick=True)
     made = plan([near, far])
     assert (made.duration, made.scenario, made.quick) == (1.0, Server(rate=5), True)
@@ -86,6 +86,22 @@ def test_offline_has_no_latency(name: str) -> None:
         plan([Options(budgets=budgets, scenario=Offline())])
     with pytest.raises(UsageError, match="Offline"):
         plan([Options(budgets=budgets)]).override(Options(scenario=Offline()))
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (Options(budgets=("goodput >= 5/s",)), "say which: slo="),
+        (
+            Options(scenario=ClosedLoop(8), serving=Serving(queue_limit=4)),
+            "needs requests that come by themselves",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other(options: Options, problem: str) -> None:
+    """Goodput needs a limit, and in a closed loop no more requests wait than there are clients."""
+    with pytest.raises(UsageError, match=problem):
+        plan([options])
 
 
 def test_offline_with_other_budgets() -> None:
@@ -156,7 +172,7 @@ def test_real_clients(scenario: Scenario, serving: Serving, clients: int) -> Non
 def test_serving_that_real_clients_do_not_have(
     scenario: Scenario, serving: Serving, problem: str
 ) -> None:
-    """What would do nothing is refused."""
+    """Settings without effect are refused."""
     with pytest.raises(UsageError, match=problem):
         plan([Options(scenario=scenario, serving=serving, clients="async")])
 
@@ -206,7 +222,7 @@ def test_budgets_for_all_tests_hold_where_they_can() -> None:
 
 
 def test_only_absolute_budgets_on_errors() -> None:
-    """What is left when nothing else is judged."""
+    """`only_errors` keeps absolute budgets on errors, or the default one."""
     texts = ("errors <= 1%", "errors <= baseline", "p99 <= 1s")
 
     assert [b.text for b in plan([Options(budgets=texts)]).only_errors().judged] == ["errors <= 1%"]
@@ -220,17 +236,17 @@ def test_what_each_call_measures() -> None:
     """Users' metrics are measured by all, training by its own call, goals by their family."""
     define(users_metric("ndcg", "share", "higher", 0.01))
     budgets = ("ndcg >= 1%", "train.time_to_accuracy(95%) <= 30s", "accuracy >= 9%")
-    asked = plan([Options(budgets=budgets)])
+    planned = plan([Options(budgets=budgets)])
 
-    assert len(asked.limited_to(TRAIN_METRICS, "dlperf.train(...)", "").budgets) == 3
+    assert len(planned.limited_to(TRAIN_METRICS, "dlperf.train(...)", "").budgets) == 3
     with pytest.raises(UsageError, match=r"dlperf\(...\) does not measure train.time_to") as raised:
-        asked.limited_to(LOAD_METRICS, "dlperf(...)", "other")
+        planned.limited_to(LOAD_METRICS, "dlperf(...)", "other")
     assert "measure it with dlperf.train(...)" in str(raised.value)
 
 
 @pytest.mark.usefixtures("own_metrics")
 def test_quick_judges_users_metrics() -> None:
-    """They tell of answers, which a smoke run has; training takes longer than that."""
+    """A smoke run judges users' metrics, which are of answers, but no training."""
     define(users_metric("ndcg", "share", "higher", 0.01))
     budgets = ("ndcg >= 1%", "ndcg >= baseline", "train.time <= 30s")
     judged = plan([Options(budgets=budgets, quick=True)]).judged
@@ -239,7 +255,7 @@ def test_quick_judges_users_metrics() -> None:
 
 @pytest.mark.usefixtures("own_metrics")
 def test_detect_of_a_users_metric() -> None:
-    """What an ini file says of a metric holds, though it was read before the metric was defined."""
+    """`detect` of the ini file holds for a metric that is defined later."""
     detect = parse_detect("ndcg 0.2pt", "dlperf_detect")
     define(users_metric("ndcg", "share", "higher", 0.01))
     made = plan([Options(budgets=("ndcg >= baseline",)), Options(detect=detect)])

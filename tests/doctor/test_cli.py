@@ -1,4 +1,4 @@
-"""`pytest-dlperf doctor` as its user sees it, with the measuring itself replaced."""
+"""`pytest-dlperf doctor`, with a measurement of known noise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from checkups import drawn, figures
+from checkups import drawn, noise_of
 
 from pytest_dlperf.cli import main
 from pytest_dlperf.doctor import measure as doctor
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def _measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = figures(list(drawn((0.01, -0.01, 0.01), {0.005: 0.02, 0.01: 0.01}, 50)))
-    monkeypatch.setattr(doctor, "examine", lambda *_: found)
+    measurement = noise_of(drawn((0.01, -0.01, 0.01), {0.005: 0.02, 0.01: 0.01}, 50))
+    monkeypatch.setattr(doctor, "measure_noise", lambda *_: measurement)
 
 
 @pytest.mark.usefixtures("_measured")
 def test_a_report_and_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The report is printed, the same figures are in the file, and the exit status is 0."""
+    """The report is printed, the file has the same values, and the exit status is 0."""
     file = tmp_path / "new" / "doctor.json"
     assert main(["doctor", "--json", str(file)]) == 0
 
@@ -37,7 +37,7 @@ def test_a_report_and_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.usefixtures("_measured")
 def test_a_file_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is said, but the report, which took a minute, has been shown before."""
+    """An error, but only after the report, which took a minute."""
     assert main(["doctor", "--json", str(tmp_path)]) == 2
 
     printed = capsys.readouterr()
@@ -46,16 +46,16 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (KeyboardInterrupt(), 130, "pytest-dlperf: interrupted\n"),
         (WorkerLost("the base side died", "why"), 2, "pytest-dlperf: the base side died"),
     ],
 )
-def test_what_goes_wrong(
+def test_errors(
     error: BaseException,
     code: int,
-    said: str,
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -64,6 +64,6 @@ def test_what_goes_wrong(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(doctor, "examine", fail)
+    monkeypatch.setattr(doctor, "measure_noise", fail)
     assert main(["doctor"]) == code
-    assert capsys.readouterr().err.startswith(said)
+    assert capsys.readouterr().err.startswith(message)

@@ -1,4 +1,4 @@
-"""The doctor at work: on fake processes and a fake clock, and once on real ones."""
+"""Measuring noise: on fake processes and a fake clock, and once on real ones."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from pytest_dlperf.doctor import measure as doctor
 from pytest_dlperf.doctor.measure import (
     LENGTHS,
     PairSampler,
-    PairSamples,
     ProcessPair,
-    examine,
     fresh_pair,
-    look_at_host,
-    look_at_timer,
-    side_environment,
+    measure_noise,
+    measure_timer,
+    read_host,
+    worker_environment,
 )
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
 from pytest_dlperf.duel.worker_handle import WorkerLost
@@ -38,57 +37,59 @@ NS = 1_000_000_000
 
 
 @dataclass
-class Hospital:
-    """Starts fake pairs, and remembers what was asked of them."""
+class FakeStarter:
+    """Starts fake pairs, and records their slots."""
 
     starting: float = 5.0
     fails_at: int | None = None
     clock: FakeClock = field(default_factory=FakeClock)
-    asked: list[tuple[int, str, float, int]] = field(default_factory=list)
+    slots: list[tuple[int, str, float, int]] = field(default_factory=list)
     """Pair, process, seconds and number of each slot."""
     open: int = 0
     started: int = 0
 
     @contextlib.contextmanager
     def start(self) -> Iterator[ProcessPair]:
-        """A pair whose start takes so long."""
+        """Start a pair, which takes `starting` seconds."""
         pair, self.started = self.started, self.started + 1
         self.clock.now += int(self.starting * NS)
         self.open += 1
         try:
-            players = (FakePlayer(self, pair, "A"), FakePlayer(self, pair, "B"))
-            yield ProcessPair(players, FakeFamily(self.clock))
+            workers = (FakeWorker(self, pair, "A"), FakeWorker(self, pair, "B"))
+            yield ProcessPair(workers, FakeMeter(self.clock))
         finally:
             self.open -= 1
 
-    def rounds(self, seconds: float = 60.0) -> PairSamples:
-        """All pairs measured."""
-        coins = np.random.default_rng(0)
-        return PairSampler(self.start, self.clock, coins, FakeProgress()).measure(seconds)
+    def measure(self, seconds: float = 60.0) -> PairSampler:
+        """Measure all pairs."""
+        rng = np.random.default_rng(0)
+        sampler = PairSampler(self.start, self.clock, rng, FakeProgress())
+        sampler.measure(seconds)
+        return sampler
 
 
 @dataclass
-class FakePlayer:
-    """Measures all of a slot but 1 ms, and is back 2 ms after it."""
+class FakeWorker:
+    """Measures all of a slot but 1 ms, and returns 2 ms after it."""
 
-    hospital: Hospital
+    starter: FakeStarter
     pair: int
     name: str
 
     def slot(self, seconds: float, number: int) -> Slot:
         """Let the time pass."""
-        asked = self.hospital.asked
-        if len(asked) == self.hospital.fails_at:
+        slots = self.starter.slots
+        if len(slots) == self.starter.fails_at:
             raise WorkerLost("the base side died", "")
-        asked.append((self.pair, self.name, seconds, number))
-        self.hospital.clock.now += round((seconds + 0.002) * NS)
+        slots.append((self.pair, self.name, seconds, number))
+        self.starter.clock.now += round((seconds + 0.002) * NS)
         good = 1000 if self.name == "A" else 500
         return Slot(good, good, 0, seconds - 0.001, np.zeros(0))
 
 
 @dataclass
-class FakeFamily:
-    """Two processors: one of them is used, the host takes a tenth of the other."""
+class FakeMeter:
+    """Two processors: one is used, and the host takes a tenth of the other."""
 
     clock: FakeClock
 
@@ -103,86 +104,78 @@ class FakeFamily:
 
 
 def test_four_pairs_in_a_minute() -> None:
-    """Quick starts: four pairs, each measured for as long, in the time that was given."""
-    hospital = Hospital()
-    begun = hospital.clock.now
-    found = hospital.rounds()
+    """If they start quickly, four pairs are measured in the given time."""
+    starter = FakeStarter()
+    begun = starter.clock.now
+    sampler = starter.measure()
 
-    assert found.starting == pytest.approx([5.0] * 4)
-    assert {probe.block.pair for probe in found.probes} == {0, 1, 2, 3}
-    assert (hospital.clock.now - begun) / NS == pytest.approx(60.0, abs=2.0)
-    assert hospital.open == 0
+    assert sampler.starting == pytest.approx([5.0] * 4)
+    assert {sample.block.pair for sample in sampler.blocks} == {0, 1, 2, 3}
+    assert (starter.clock.now - begun) / NS == pytest.approx(60.0, abs=2.0)
+    assert starter.open == 0
 
 
 def test_three_pairs_where_starting_takes_long() -> None:
-    """Three pairs are measured whatever it takes, each for 4 s."""
-    hospital = Hospital(starting=30.0)
-    found = hospital.rounds()
+    """Three pairs are measured in any case, each for 4 s."""
+    starter = FakeStarter(starting=30.0)
+    sampler = starter.measure()
 
-    assert len(found.starting) == 3
+    assert len(sampler.starting) == 3
     seconds = Counter[int]()
-    for probe in found.probes:
-        seconds[probe.block.pair] += probe.block.seconds
+    for sample in sampler.blocks:
+        seconds[sample.block.pair] += sample.block.seconds
     assert list(seconds.values()) == pytest.approx([4.0] * 3, abs=0.5)
 
 
-def test_blocks_are_four_slots_by_a_coin() -> None:
-    """ABBA and BAAB come up alike; the four slots have one length and one number, its own."""
-    hospital = Hospital()
-    found = hospital.rounds()
+def test_blocks_are_four_slots_in_random_order() -> None:
+    """ABBA and BAAB are equally frequent; the four slots have one length and number."""
+    starter = FakeStarter()
+    sampler = starter.measure()
 
-    asked = hospital.asked
-    blocks = [asked[start : start + 4] for start in range(0, len(asked), 4)]
+    slots = starter.slots
+    blocks = [slots[start : start + 4] for start in range(0, len(slots), 4)]
     orders = Counter("".join(name for _, name, _, _ in block) for block in blocks)
     assert set(orders) == {"ABBA", "BAAB"}
     assert abs(orders["ABBA"] - orders["BAAB"]) < 4 * len(blocks) ** 0.5
     assert all(len({slot[2:] for slot in block}) == 1 for block in blocks)
-    assert [block[0][3] for block in blocks] == list(range(len(found.probes)))
+    assert [block[0][3] for block in blocks] == list(range(len(sampler.blocks)))
 
 
-def test_sides_stay_apart() -> None:
-    """What A did is the base's in every block, whichever came first."""
-    for probe in Hospital().rounds().probes:
-        assert (probe.block.base.good, probe.block.candidate.good) == (2000, 1000)
+def test_base_and_candidate_in_any_order() -> None:
+    """A is the base in every block, whichever came first."""
+    for sample in FakeStarter().measure().blocks:
+        assert (sample.block.base.good, sample.block.candidate.good) == (2000, 1000)
 
 
 def test_each_length_gets_its_time() -> None:
-    """In each pair all lengths are measured for as long, to within one block."""
-    found = Hospital().rounds()
+    """In each pair, all lengths are measured for the same time, to within one block."""
+    sampler = FakeStarter().measure()
     for pair in range(4):
         spent = dict.fromkeys(LENGTHS, 0.0)
-        for probe in found.probes:
-            if probe.block.pair == pair:
-                assert probe.block.seconds == pytest.approx(4 * (probe.length + 0.002))
-                spent[probe.length] += probe.block.seconds
+        for sample in sampler.blocks:
+            if sample.block.pair == pair:
+                assert sample.block.seconds == pytest.approx(4 * (sample.length + 0.002))
+                spent[sample.length] += sample.block.seconds
         assert max(spent.values()) - min(spent.values()) < 4 * 0.102 + 1e-6
 
 
-def test_what_is_not_measured_of_a_slot() -> None:
-    """The hand-over is what a slot takes beyond what it measures: 3 ms here."""
-    found = Hospital().rounds()
-
-    assert found.handovers == pytest.approx([0.003] * len(found.handovers))
-    assert len(found.handovers) == 4 * len(found.probes)
-
-
 def test_usage_is_that_of_measuring() -> None:
-    """The time that starting takes is left out."""
-    found = Hospital().rounds()
-    measuring = sum(probe.block.seconds for probe in found.probes)
+    """Starting does not count."""
+    sampler = FakeStarter().measure()
+    measuring = sum(sample.block.seconds for sample in sampler.blocks)
 
-    assert found.used.process == pytest.approx(measuring)
-    assert found.used.stolen_share == pytest.approx(0.05)
+    assert sampler.used.process == pytest.approx(measuring)
+    assert sampler.used.stolen_share == pytest.approx(0.05)
 
 
-def test_a_lost_process_ends_it_all() -> None:
-    """The loss is told, and the pair is given back."""
-    hospital = Hospital(fails_at=10)
+def test_a_lost_process() -> None:
+    """It is an error, and the pair is closed."""
+    starter = FakeStarter(fails_at=10)
     with pytest.raises(WorkerLost, match="the base side died"):
-        hospital.rounds()
+        starter.measure()
 
-    assert hospital.open == 0
-    assert hospital.started == 1
+    assert starter.open == 0
+    assert starter.started == 1
 
 
 def test_timer_by_hand() -> None:
@@ -199,18 +192,18 @@ def test_timer_by_hand() -> None:
         sleeps += 1
         now += round((seconds + (3e-3 if sleeps % 50 == 0 else 70e-6)) * NS)
 
-    found = look_at_timer(now_ns, sleep)
+    timer = measure_timer(now_ns, sleep)
 
-    assert found.step == pytest.approx(40e-9)
-    assert found.late == pytest.approx(70e-6, abs=1e-7)
-    assert found.late_p99 == pytest.approx(3e-3, abs=1e-7)
+    assert timer.step == pytest.approx(40e-9)
+    assert timer.late == pytest.approx(70e-6, abs=1e-7)
+    assert timer.late_p99 == pytest.approx(3e-3, abs=1e-7)
 
 
 def test_a_clock_that_stands_still() -> None:
-    """Has no step, and no sleep on it is late."""
-    found = look_at_timer(lambda: 5, lambda _: None)
+    """It has no step, and no sleep is late."""
+    timer = measure_timer(lambda: 5, lambda _: None)
 
-    assert (found.step, found.late, found.late_p99) == (0.0, 0.0, 0.0)
+    assert (timer.step, timer.late, timer.late_p99) == (0.0, 0.0, 0.0)
 
 
 def _files(root: Path, files: dict[str, str]) -> Path:
@@ -224,7 +217,7 @@ def _files(root: Path, files: dict[str, str]) -> Path:
 CPU = "sys/devices/system/cpu"
 
 
-def test_a_host_that_shows_itself(tmp_path: Path) -> None:
+def test_host(tmp_path: Path) -> None:
     """Model, load, governors of all processors, and GPUs."""
     root = _files(
         tmp_path,
@@ -236,19 +229,19 @@ def test_a_host_that_shows_itself(tmp_path: Path) -> None:
             f"{CPU}/cpu1/cpufreq/scaling_governor": "performance\n",
         },
     )
-    found = look_at_host(root)
+    host = read_host(root)
 
-    assert (found.cpu, found.load, found.accelerators) == ("Test", 0.75, "1x Test GPU")
-    assert found.governors == ("performance", "powersave")
+    assert (host.cpu, host.load, host.accelerators) == ("Test", 0.75, "1x Test GPU")
+    assert host.governors == ("performance", "powersave")
 
 
 def test_a_host_that_shows_nothing(tmp_path: Path) -> None:
-    """Nothing is made up."""
-    found = look_at_host(tmp_path)
+    """Values are unknown or neutral."""
+    host = read_host(tmp_path)
 
-    assert (found.governors, found.turbo, found.quota) == ((), None, None)
-    assert (found.load, found.accelerators) == (0.0, "")
-    assert 1 <= found.cores <= found.processors
+    assert (host.governors, host.turbo, host.quota) == ((), None, None)
+    assert (host.load, host.accelerators) == (0.0, "")
+    assert 1 <= host.cores <= host.processors
 
 
 @pytest.mark.parametrize(
@@ -263,7 +256,7 @@ def test_a_host_that_shows_nothing(tmp_path: Path) -> None:
 )
 def test_turbo(tmp_path: Path, name: str, content: str, turbo: bool | None) -> None:  # noqa: FBT001
     """Intel's file says whether it is off, the general one whether it is on."""
-    assert look_at_host(_files(tmp_path, {f"{CPU}/{name}": content})).turbo is turbo
+    assert read_host(_files(tmp_path, {f"{CPU}/{name}": content})).turbo is turbo
 
 
 @pytest.mark.parametrize(
@@ -279,38 +272,38 @@ def test_quota(tmp_path: Path, files: dict[str, str], quota: float | None) -> No
     """Of control groups of either version, with its fraction."""
     root = _files(tmp_path, {f"sys/fs/cgroup/{name}": text for name, text in files.items()})
 
-    assert look_at_host(root).quota == quota
+    assert read_host(root).quota == quota
 
 
 def test_without_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said at once that TensorFlow is missing, where, and what to do."""
+    """An error at once, with the interpreter and what to do."""
     monkeypatch.setattr(doctor, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match="TensorFlow is not installed") as caught:
-        examine(FakeProgress(), np.random.default_rng(0))
+        measure_noise(FakeProgress(), np.random.default_rng(0))
 
     assert caught.value.hint == "install it there: python -m pip install tensorflow"
 
 
-def test_processes_have_other_environments() -> None:
-    """What the user has set stays; GPUs are hidden, and every process has its memory elsewhere."""
-    made = [side_environment({"HOME": "/home", "PYTHONHASHSEED": "1"}) for _ in range(10)]
+def test_environments_of_workers() -> None:
+    """The user's variables stay; GPUs are hidden, and the memory layout is random."""
+    environments = [worker_environment({"HOME": "/home", "PYTHONHASHSEED": "1"}) for _ in range(10)]
 
-    assert {one["HOME"] for one in made} == {"/home"}
-    assert {one["PYTHONHASHSEED"] for one in made} == {"1"}
-    assert {one["CUDA_VISIBLE_DEVICES"] for one in made} == {"-1"}
-    assert len({len(one["DLPERF_PADDING"]) for one in made}) > 1
-    assert len({side_environment({})["PYTHONHASHSEED"] for _ in range(10)}) > 1
+    assert {environment["HOME"] for environment in environments} == {"/home"}
+    assert {environment["PYTHONHASHSEED"] for environment in environments} == {"1"}
+    assert {environment["CUDA_VISIBLE_DEVICES"] for environment in environments} == {"-1"}
+    assert len({len(environment["DLPERF_PADDING"]) for environment in environments}) > 1
+    assert len({worker_environment({})["PYTHONHASHSEED"] for _ in range(10)}) > 1
 
 
 @pytest.mark.tensorflow
 def test_real_processes() -> None:
     """A fresh pair measures slots of the reference architecture, and leaves nothing behind."""
-    with CleanupProcess() as keeper:
-        with fresh_pair(keeper, np.random.default_rng(0)) as launch:
-            slots = [player.slot(0.02, 1) for player in launch.players]
-            used = launch.meter.usage()
+    with CleanupProcess() as cleanup:
+        with fresh_pair(cleanup, np.random.default_rng(0)) as pair:
+            slots = [worker.slot(0.02, 1) for worker in pair.workers]
+            used = pair.meter.usage()
         assert [slot.bad for slot in slots] == [0, 0]
         assert all(slot.good > 0 and slot.seconds > 0 for slot in slots)
         assert used.process > 1.0
-        assert [one.pid for one in psutil.Process().children()] == [keeper.pid]
+        assert [child.pid for child in psutil.Process().children()] == [cleanup.pid]
     assert psutil.Process().children() == []

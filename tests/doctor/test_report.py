@@ -1,4 +1,4 @@
-"""The doctor's report: what was found, in lines that fit, and as plain values."""
+"""A checkup as text and as plain values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_dlperf.doctor.noise_measurement import Host, Timer
 from pytest_dlperf.doctor.report import doctor_json, doctor_lines
 
 FIVE = math.log(1.05)
-FOUND = Checkup(
+CHECKUP = Checkup(
     host=Host(
         cpu="Test CPU",
         processors=4,
@@ -39,23 +39,23 @@ FOUND = Checkup(
     spread=FIVE,
     spread_high=math.log(1.2),
     spread_counted=FIVE,
-    findable=(
+    detectable=(
         DetectableLoss(10.0, math.log(1.011), (math.log(1.014), math.log(1.013), math.log(1.012))),
         DetectableLoss(60.0, math.log(1.001), (math.log(1.004), math.log(1.003), math.log(1.002))),
     ),
-    launches=(0.02, 0.01, 0.005),
+    pair_limits=(0.02, 0.01, 0.005),
     advice=("change " + "this and that and " * 12, "change the other thing"),
     seconds=61.4,
 )
 
 
-def words(found: Checkup) -> str:
+def words(checkup: Checkup) -> str:
     """The report on one line, blanks as one."""
-    return " ".join(" ".join(doctor_lines(found, colour=False)).split())
+    return " ".join(" ".join(doctor_lines(checkup, colour=False)).split())
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "Test CPU: 2 of 4 processors, quota 1.5, load 0.25 before",
         "governor powersave, schedutil, turbo on",
@@ -77,14 +77,14 @@ def words(found: Checkup) -> str:
         "measured in 61 s",
     ],
 )
-def test_what_is_said(said: str) -> None:
-    """Every figure is there, with its unit."""
-    assert said in words(FOUND)
+def test_text(text: str) -> None:
+    """Every value is there, with its unit."""
+    assert text in words(CHECKUP)
 
 
 def test_lines_fit() -> None:
     """No line is longer than 80 columns, none ends in blanks; advice is indented as a list."""
-    lines = doctor_lines(FOUND, colour=False)
+    lines = doctor_lines(CHECKUP, colour=False)
 
     assert max(map(len, lines)) <= 80
     assert all(line == line.rstrip() for line in lines)
@@ -92,38 +92,39 @@ def test_lines_fit() -> None:
     assert lines[first + 1].startswith("  ")
 
 
-def test_colour_is_asked_for() -> None:
+def test_colour() -> None:
     """Without it there is no escape sequence; with it the best length is bold."""
-    assert not any("\x1b" in line for line in doctor_lines(FOUND, colour=False))
-    (best,) = (line for line in doctor_lines(FOUND, colour=True) if "24.4 ms" in line)
+    assert not any("\x1b" in line for line in doctor_lines(CHECKUP, colour=False))
+    (best,) = (line for line in doctor_lines(CHECKUP, colour=True) if "24.4 ms" in line)
     assert "\x1b[1m" in best
 
 
-def test_what_is_not_known() -> None:
-    """What the machine does not show is said to be so; without advice, that is said."""
-    host = replace(FOUND.host, governors=(), turbo=None, quota=None)
-    said = words(replace(FOUND, host=host, advice=()))
+def test_unknown_values() -> None:
+    """What the machine does not show is marked; so is that there is no advice."""
+    host = replace(CHECKUP.host, governors=(), turbo=None, quota=None)
+    text = words(replace(CHECKUP, host=host, advice=()))
 
-    assert "governor not shown, turbo not shown" in said
-    assert "no quota" in said
-    assert "nothing was measured that should be changed" in said
+    assert "governor not shown, turbo not shown" in text
+    assert "no quota" in text
+    assert "nothing that was measured needs a change" in text
 
 
-def test_what_is_counted_instead() -> None:
-    """A spread that may be none is told with what the table counts; else nothing is added."""
-    assert "is counted" not in words(FOUND)
-    unseen = replace(FOUND, spread=0.0, spread_counted=math.log(1.014))
-    assert "differ by 0.0 %" in words(unseen)
-    assert "(95 % sure: by less than 20.0 %), so that 1.4 % is counted" in words(unseen)
+def test_an_assumed_spread() -> None:
+    """A spread that may be 0 is shown with the one that the table is computed with."""
+    assert "is assumed" not in words(CHECKUP)
+    hidden = replace(CHECKUP, spread=0.0, spread_counted=math.log(1.014))
+    assert "differ by 0.0 %" in words(hidden)
+    assert "(95 % sure: by less than 20.0 %), so that 1.4 % is assumed" in words(hidden)
 
 
 def test_plain_values() -> None:
-    """The JSON has a schema and every field, as numbers, and comes back as it was."""
-    found = json.loads(json.dumps(doctor_json(FOUND), allow_nan=False))
+    """The JSON has a schema and every field as plain values."""
+    values = json.loads(json.dumps(doctor_json(CHECKUP), allow_nan=False))
 
-    assert found["schema"] == 1
-    assert found["spread"] == FIVE
-    assert found["lengths"][1]["blocks"] == 15
-    assert found["findable"][0]["by_pairs"][2] == math.log(1.012)
-    assert found["host"]["turbo"] is True
-    assert found["others"] is None
+    assert values["schema"] == 1
+    assert values["spread"] == FIVE
+    assert values["lengths"][1]["blocks"] == 15
+    assert values["launches"] == [0.02, 0.01, 0.005]
+    assert values["findable"][0]["by_pairs"][2] == math.log(1.012)
+    assert values["host"]["turbo"] is True
+    assert values["others"] is None

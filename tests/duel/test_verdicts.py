@@ -25,8 +25,9 @@ from pytest_dlperf.duel.verdicts import (
     judge_rows,
     with_slots,
 )
+from pytest_dlperf.judge.contrasts import lost_on_rows
 from pytest_dlperf.judge.error_rates import ErrorRates
-from pytest_dlperf.judge.losses import LossLimits, lost_on_rows
+from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.measure.slots import Slot
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.measurement import ErrorCount

@@ -1,4 +1,4 @@
-"""`pytest-dlperf history`: which test is meant, and what its runs show."""
+"""`pytest-dlperf history`: which test, runs and metrics it shows."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def _json(
     status = main(["history", *words, "--rootdir", str(project.root), "--format", "json"])
     out, err = capsys.readouterr()
     assert (status, err) == (0, "")
-    read = json.loads(out)
-    assert read["schema"] == 1
-    found: list[dict[str, Any]] = read["measurements"]
-    return found
+    content = json.loads(out)
+    assert content["schema"] == 1
+    measurements: list[dict[str, Any]] = content["measurements"]
+    return measurements
 
 
 def _refused(project: HistoryProject, capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
@@ -55,11 +55,11 @@ def test_five_hundred_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
     assert main(["history", "test_fast", "--rootdir", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    (found,) = _json(project, capsys, "test_fast")
+    (measurement,) = _json(project, capsys, "test_fast")
 
     assert max(map(len, out.splitlines())) <= 80
     assert "git bisect run" in out
-    for curve in found["metrics"]:
+    for curve in measurement["metrics"]:
         (change,) = curve["changes"]
         assert abs(change["run"] - 300) <= 10
         assert change["low"] <= 300 <= change["high"]
@@ -70,7 +70,7 @@ def test_five_hundred_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_part_of_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A part will do if only one test has it; a whole name is that test, whatever begins so."""
+    """A part is enough if only one test has it; a whole name is that test and no longer one."""
     project = HistoryProject(tmp_path)
     project.measure(1000, commit="a" * 40, tests=(TEST, OTHER, f"{TEST}er"))
 
@@ -83,8 +83,8 @@ def test_a_part_of_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
-def test_names_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The nearest are listed, and of many only the first."""
+def test_unknown_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Similar names are listed, but not more than ten."""
     project = HistoryProject(tmp_path)
     project.measure(1000, commit="a" * 40, tests=[f"a.py::test_{n:02}" for n in range(12)])
 
@@ -101,21 +101,21 @@ def test_names_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_measurements_of_one_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each name is a history of its own."""
+    """Each name has a timeline of its own, and a share of the false alarms."""
     project = HistoryProject(tmp_path)
     project.measure(1000, commit="a" * 40, sessions=2)
     project.measure(2000, commit="b" * 40, name="batched")
 
-    found = _json(project, capsys, "test_fast")
+    measurements = _json(project, capsys, "test_fast")
     assert main(["history", "test_fast", "--rootdir", str(tmp_path)]) == 0
 
-    assert [(one["name"], len(one["runs"])) for one in found] == [("", 2), ("batched", 1)]
-    assert {one["alpha"] for one in found} == {0.002 / 4}
+    assert [(m["name"], len(m["runs"])) for m in measurements] == [("", 2), ("batched", 1)]
+    assert {m["alpha"] for m in measurements} == {0.002 / 4}
     assert f"\n\n{TEST} [batched]\n" in capsys.readouterr().out
 
 
 def test_branch_limit_and_metric(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is asked for is what is shown."""
+    """Options restrict the runs and metrics that are shown."""
     project = HistoryProject(tmp_path)
     for number in range(6):
         project.measure(1000, commit=commit_of(number), branch="main" if number % 2 else "feature")
@@ -135,7 +135,7 @@ def test_branch_limit_and_metric(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_metrics_of_all_kinds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of training, with a goal and users' are shown, also where nobody defines them."""
+    """Those of training, with a goal and users' are shown, even if undefined in this process."""
     define(users_metric("ndcg", "share", "higher", 0.01))
     names = ("train.time", "train.time_to_accuracy(95%)", "ndcg")
     metrics = {name: estimate(0.5) for name in names}
@@ -157,7 +157,7 @@ def test_metrics_of_all_kinds(
 
 
 def test_machine_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """That of the newest run, unless another is asked for; the others are told."""
+    """That of the newest run, unless another is given; the others are named."""
     bigger = dataclasses.replace(MACHINE, cores=8)
     project = HistoryProject(tmp_path)
     project.measure(1000, commit="a" * 40, machine=bigger)
@@ -171,24 +171,8 @@ def test_machine_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert (other["machine"], other["left_out"]) == (bigger.slug, [])
 
 
-def test_what_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Runs that cannot be compared with the newest are counted."""
-    project = HistoryProject(tmp_path)
-    project.measure(1000, commit="a" * 40, scenario="Offline()", sessions=3)
-    project.measure(1000, commit="b" * 40, verdict=Verdict.INVALID)
-    project.measure(1000, commit="c" * 40)
-
-    (found,) = _json(project, capsys, "fast")
-
-    assert found["left_out"] == [
-        "1 run whose measuring failed (INVALID)",
-        "3 runs with scenario Offline()",
-    ]
-    assert len(found["runs"]) == 1
-
-
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (
             ("fast", "--branch", "nix"),
@@ -201,34 +185,27 @@ def test_what_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     ],
 )
 def test_nothing_to_show(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
 ) -> None:
-    """It is said what was looked for, and where."""
+    """The message says what was looked for, and where."""
     project = HistoryProject(tmp_path)
     project.measure(1000, commit="a" * 40)
     project.measure(1000, commit="a" * 40, tests=("a.py::test_bad",), verdict=Verdict.INVALID)
     text = " ".join(" ".join(_refused(project, capsys, *words)).split())
-    assert said.format(tmp_path) in text
-
-
-def test_no_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Reading makes none."""
-    project = HistoryProject(tmp_path)
-    assert "there is no history at" in _refused(project, capsys, "fast")[0]
-    assert list(tmp_path.iterdir()) == []
+    assert message.format(tmp_path) in text
 
 
 @pytest.mark.parametrize("words", [("fast", "--limit", "0"), ("fast", "--limit", "x"), ()])
-def test_what_makes_no_sense(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
-    """It is refused as argparse does, with an exit status of 2."""
+def test_wrong_arguments(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    """They are refused by argparse, with an exit status of 2."""
     with pytest.raises(SystemExit) as ended:
         main(["history", *words])
     assert ended.value.code == 2
     assert "usage: pytest-dlperf history" in capsys.readouterr().err
 
 
-def test_git_knows_how_many_commits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In a repository, the commits that it can be are counted; if it is one, it is named."""
+def test_number_of_commits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a repository the commits of a change are counted; a single one is named."""
     project = HistoryProject(tmp_path, commits=25)
     for number, commit in enumerate(project.commits):
         if number in {12, 13, 14}:

@@ -1,4 +1,4 @@
-"""Comparison: what is proven of two sides, what is not, and why."""
+"""Verdicts of a comparison of two sides, and their reasons."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from pytest_dlperf.results.baseline import BaselineEntry
 
@@ -42,9 +42,9 @@ BIGGER = dataclasses.replace(MACHINE, cores=8, driver="560.1")
 
 
 def _accepted(*sessions: Mapping[str, Estimate], **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any
-    """Sessions of these metrics, the newest last."""
+    """Sessions of these metrics, newest last."""
     *earlier, newest = (make_accepted(metrics, **fields) for metrics in sessions)
-    return continued([one.newest for one in earlier], newest)
+    return continued([entry.newest for entry in earlier], newest)
 
 
 def _throughputs(*values: float, **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any
@@ -56,16 +56,13 @@ def _compared(base: BaselineEntry, candidate: BaselineEntry, *metrics: str) -> C
 
 
 def _row(base: BaselineEntry, candidate: BaselineEntry, metric: str = "throughput") -> Row:
-    (one,) = _compared(base, candidate, metric).measurements
-    (row,) = one.rows
+    (measurement,) = _compared(base, candidate, metric).measurements
+    (row,) = measurement.rows
     return row
 
 
 def test_a_loss_a_gain_and_neither() -> None:
-    """Eight sessions on both sides prove 15 % in either direction, and exclude 5 % where none is.
-
-    In the metric's own direction: more throughput is better, more latency is worse.
-    """
+    """Eight sessions a side prove 15 % either way, of any metric, and otherwise exclude 5 %."""
     for metric, sign in (("throughput", 1), ("p50", -1)):
         base = _accepted(*({metric: estimate(v)} for v in (990, 1010) * 4))
         worse, better, same = (
@@ -84,15 +81,15 @@ def test_a_loss_a_gain_and_neither() -> None:
 
 
 def test_what_noise_hides() -> None:
-    """One session on each side cannot tell 5 %: it says which loss it could have told."""
+    """One session a side does not prove 5 %; the row has the change that it would prove."""
     row = _row(_throughputs(1000), _throughputs(950))
     assert row.verdict is Verdict.INCONCLUSIVE
     assert row.reason == "the noise hides a loss of this size"
     assert row.fails_at is not None
-    beyond = _throughputs(1000 * (1 + row.fails_at) * 0.999)
-    within = _throughputs(1000 * (1 + row.fails_at) * 1.001)
-    assert _row(_throughputs(1000), beyond).verdict is Verdict.FAIL
-    assert _row(_throughputs(1000), within).verdict is Verdict.INCONCLUSIVE
+    larger = _throughputs(1000 * (1 + row.fails_at) * 0.999)
+    smaller = _throughputs(1000 * (1 + row.fails_at) * 1.001)
+    assert _row(_throughputs(1000), larger).verdict is Verdict.FAIL
+    assert _row(_throughputs(1000), smaller).verdict is Verdict.INCONCLUSIVE
 
 
 @given(
@@ -121,7 +118,7 @@ def test_one_session_is_judged_as_pytest_does(values: list[float], now: float, m
 
 
 def test_the_error_rate_is_shared() -> None:
-    """Twice as many metrics have half the error rate each; those that cannot err do not count."""
+    """It is divided by the number of metrics that are judged and can err."""
     metrics = {"throughput": estimate(1000.0), "p50": estimate(0.01), "p95": estimate(0.02)}
     side = _accepted({**metrics, "errors": counted(0.001)})
     assert _compared(side, side, "throughput").alpha == ALPHA
@@ -149,10 +146,7 @@ def test_unchanged_code_fails_in_one_table_of_a_hundred() -> None:
 
 
 def test_accuracy_row_by_row() -> None:
-    """The same rows are paired: ten that only the base has right prove a loss of one in a hundred.
-
-    The intervals of both accuracies are far too wide for that.
-    """
+    """Paired rows prove a loss that the intervals of both accuracies do not."""
     right = np.ones(1000, int)
     lost = right.copy()
     lost[:20] = 0
@@ -173,7 +167,7 @@ def test_accuracy_row_by_row() -> None:
 
 
 def test_accuracy_of_other_rows() -> None:
-    """Other data is compared by intervals, and that is said."""
+    """Accuracies on different data are compared by their intervals, with a remark."""
     wide = {"accuracy": Estimate(0.98, 0.96, 1.0)}
     base, candidate = (_accepted(wide, rows=make_rows([1] * 9, data=d)) for d in "ab")
     row = _row(base, candidate, "accuracy")
@@ -193,15 +187,15 @@ def test_accuracy_of_other_rows() -> None:
     ],
 )
 def test_errors(then: float, now: float, verdict: Verdict) -> None:
-    """Errors are counted, and nobody knows their noise: only 0.1 pt more of them are a loss."""
+    """Errors have no interval: only 0.1 pt more of them are a loss."""
     row = _row(_accepted({"errors": counted(then)}), _accepted({"errors": counted(now)}), "errors")
     assert row.verdict is verdict
     assert row.change == counted(now - then)
     assert row.improved is (then - now > 0.001)
 
 
-def test_the_usual_metrics() -> None:
-    """Errors are among them only where there are any; others only if asked for."""
+def test_default_metrics() -> None:
+    """Errors are compared by default if there are any, other metrics only if named."""
     metrics = {name: estimate(1.0) for name in METRICS if METRICS[name].unit != "share"}
     metrics |= {"accuracy": estimate(0.9), "errors": counted(0.0)}
     none, some = (_accepted({**metrics, "errors": counted(e)}) for e in (0.0, 0.01))
@@ -212,8 +206,8 @@ def test_the_usual_metrics() -> None:
     assert names(none, none) == [name for name in METRICS if name in COMPARED]
     assert names(some, none) == [name for name in METRICS if name in {*COMPARED, "errors"}]
     assert names(none, some) == names(some, none)
-    (one,) = _compared(none, none, "mean", "errors").measurements
-    assert [row.metric for row in one.rows] == ["mean", "errors"]
+    (measurement,) = _compared(none, none, "mean", "errors").measurements
+    assert [row.metric for row in measurement.rows] == ["mean", "errors"]
 
 
 @pytest.mark.parametrize(
@@ -234,19 +228,19 @@ def test_the_usual_metrics() -> None:
     ],
 )
 def test_what_cannot_be_compared(then: dict[str, Any], now: dict[str, Any], reason: str) -> None:
-    """Other conditions, or another machine speed, leave it open, and it is said why."""
+    """Other conditions, or another machine speed, leave the verdict open with the reason."""
     row = _row(_throughputs(1000, **then), _throughputs(500, **now))
     assert row.verdict is Verdict.INCONCLUSIVE
     assert row.reason.startswith(reason)
     assert (row.base, row.candidate, row.change, row.fails_at) == (1000, 500, None, None)
 
 
-def test_what_a_slower_machine_leaves_judged() -> None:
-    """Answers and memory are not the machine's speed."""
+def test_metrics_judged_on_a_slower_machine() -> None:
+    """A machine's speed does not affect memory."""
     metrics = {"throughput": estimate(1000.0), "peak_memory": estimate(1e9)}
     base, candidate = (_accepted(*[metrics] * 8, yardstick=seconds) for seconds in (1e-6, 2e-6))
-    (one,) = _compared(base, candidate).measurements
-    assert {row.metric: row.verdict for row in one.rows} == {
+    (measurement,) = _compared(base, candidate).measurements
+    assert {row.metric: row.verdict for row in measurement.rows} == {
         "throughput": Verdict.INCONCLUSIVE,
         "peak_memory": Verdict.PASS,
     }
@@ -257,27 +251,24 @@ def test_what_a_slower_machine_leaves_judged() -> None:
     [("ClosedLoop(clients=64)", Verdict.PASS), ("Server(rate=100)", Verdict.FAIL)],
 )
 def test_the_machine_s_speed_is_allowed_for(scenario: str, verdict: Verdict) -> None:
-    """A machine that is slower by 20 % explains a throughput that is; not if requests come by rate.
-
-    Which is said.
-    """
+    """A machine slower by 20 % explains a lower throughput, except in an open loop."""
     base, candidate = (
         _accepted(*[{"throughput": estimate(value)}] * 10, yardstick=y, scenario=scenario)
         for value, y in ((1000.0, 1e-6), (1000 / 1.2, 1.2e-6))
     )
-    (one,) = _compared(base, candidate).measurements
-    assert one.note == (
+    (measurement,) = _compared(base, candidate).measurements
+    assert measurement.note == (
         "the reference model took 1.20 times as long as with the base, which was allowed for"
     )
-    assert one.rows[0].verdict is verdict
+    assert measurement.rows[0].verdict is verdict
 
 
 def test_another_slo() -> None:
-    """Goodput for another limit is another metric; the rest is compared."""
+    """Goodput for another SLO is not compared, other metrics are."""
     metrics = {"throughput": estimate(1000.0), "goodput": estimate(900.0)}
     base, candidate = (_accepted(*[metrics] * 8, slo=slo) for slo in (0.01, 0.02))
-    (one,) = _compared(base, candidate).measurements
-    verdicts = {row.metric: (row.verdict, row.reason) for row in one.rows}
+    (measurement,) = _compared(base, candidate).measurements
+    verdicts = {row.metric: (row.verdict, row.reason) for row in measurement.rows}
     assert verdicts == {
         "throughput": (Verdict.PASS, ""),
         "goodput": (Verdict.INCONCLUSIVE, "the base's goodput was for another slo"),
@@ -285,20 +276,20 @@ def test_another_slo() -> None:
 
 
 def test_another_machine_class() -> None:
-    """Speeds of another machine class say nothing: what differs from the nearest one is said."""
+    """It is not compared with; the reason has the differences from the nearest class."""
     base = {MeasurementId(TEST, "", BIGGER): _throughputs(1000)}
-    found = compare_sides(base, {PLACE: _throughputs(500)})
-    (one,) = found.measurements
-    assert one.rows[0].verdict is Verdict.INCONCLUSIVE
-    assert one.rows[0].reason == (
+    comparison = compare_sides(base, {PLACE: _throughputs(500)})
+    (measurement,) = comparison.measurements
+    assert measurement.rows[0].verdict is Verdict.INCONCLUSIVE
+    assert measurement.rows[0].reason == (
         "the base was measured on another machine class: cores 8 -> 4, driver 560.1 -> none"
     )
-    assert (one.base, one.base_sessions) == (None, 0)
-    assert found.gone == ()
+    assert (measurement.base, measurement.base_sessions) == (None, 0)
+    assert comparison.gone == ()
 
 
-def test_each_machine_class_by_itself() -> None:
-    """What both measured on two machine classes is compared on each."""
+def test_two_machine_classes() -> None:
+    """A measurement on two machine classes is compared on each."""
     sides = [
         {
             PLACE: _throughputs(*[value] * 8),
@@ -306,14 +297,14 @@ def test_each_machine_class_by_itself() -> None:
         }
         for value in (1000, 700)
     ]
-    found = compare_sides(*sides)
-    verdicts = {one.place.machine.cores: one.rows[0].verdict for one in found.measurements}
+    comparison = compare_sides(*sides)
+    verdicts = {m.key.machine.cores: m.rows[0].verdict for m in comparison.measurements}
     assert verdicts == {4: Verdict.FAIL, 8: Verdict.PASS}
-    assert found.failed
+    assert comparison.failed
 
 
-def test_what_is_new_and_what_is_gone() -> None:
-    """Measurements and metrics that one side alone has are named, and judged by nothing."""
+def test_new_and_gone() -> None:
+    """Measurements and metrics that only one side has are NEW, or listed as gone."""
     base = {
         PLACE: _accepted(
             {"throughput": estimate(1.0), "p50": estimate(1.0), "mean": estimate(1.0)}
@@ -325,36 +316,38 @@ def test_what_is_new_and_what_is_gone() -> None:
         MeasurementId("t.py::new", "", MACHINE): _throughputs(1),
     }
 
-    found = compare_sides(base, candidate)
+    comparison = compare_sides(base, candidate)
 
     rows = {
-        (one.place.test, row.metric): (row.verdict, row.reason)
-        for one in found.measurements
-        for row in one.rows
+        (measurement.key.test, row.metric): (row.verdict, row.reason)
+        for measurement in comparison.measurements
+        for row in measurement.rows
     }
     assert rows[TEST, "p95"] == (Verdict.NEW, "the base has no p95")
     assert rows["t.py::new", "throughput"] == (
         Verdict.NEW,
         "only the candidate has this measurement",
     )
-    assert found.gone == ("t.py::old [b]", f"p50 of {TEST}")
-    assert not found.failed
+    assert comparison.gone == ("t.py::old [b]", f"p50 of {TEST}")
+    assert not comparison.failed
 
 
-def test_a_change_of_software_is_told() -> None:
-    """An upgrade is compared, for it is what one wants to see; once, whatever tests there are."""
+def test_changed_software() -> None:
+    """An upgrade is compared, with one warning for all tests."""
     newer = dataclasses.replace(ENVIRONMENT, tensorflow="2.19.0", numpy="2.2.0")
     places = [PLACE, MeasurementId(TEST, "b", MACHINE)]
     base = dict.fromkeys(places, _throughputs(*[1000] * 8))
     candidate = dict.fromkeys(places, _throughputs(*[1000] * 8, environment=newer))
-    found = compare_sides(base, candidate)
-    assert found.warnings == ("since the base: tensorflow 2.18.0 -> 2.19.0, numpy 2.1.0 -> 2.2.0",)
-    assert all(one.rows[0].verdict is Verdict.PASS for one in found.measurements)
+    comparison = compare_sides(base, candidate)
+    assert comparison.warnings == (
+        "since the base: tensorflow 2.18.0 -> 2.19.0, numpy 2.1.0 -> 2.2.0",
+    )
+    assert all(m.rows[0].verdict is Verdict.PASS for m in comparison.measurements)
 
 
 @pytest.mark.parametrize(("then", "now", "verdict"), [(500, 0, "FAIL"), (0, 500, "PASS")])
-def test_no_rate_at_all(then: float, now: float, verdict: str) -> None:
-    """A rate of none is a loss like no other, and one where there was none a gain."""
+def test_a_rate_of_zero(then: float, now: float, verdict: str) -> None:
+    """A fall to zero is a loss, a rise from zero a gain, with finite changes."""
     base, candidate = (_accepted(*[{"max_rate": counted(value)}] * 3) for value in (then, now))
     row = _row(base, candidate, "max_rate")
     assert (row.verdict, row.base, row.candidate) == (verdict, then, now)
@@ -367,15 +360,14 @@ def test_no_rate_at_all(then: float, now: float, verdict: str) -> None:
     st.dictionaries(st.sampled_from(sorted(METRICS)), st.floats(0, 1), min_size=1),
     st.floats(0, 1),
 )
-def test_figures_are_finite_whatever_was_measured(
-    then: dict[str, float], now: dict[str, float], reach: float
-) -> None:
-    """Any figures at all have verdicts, intervals that hold their change, and no infinity."""
+def test_any_values(then: dict[str, float], now: dict[str, float], reach: float) -> None:
+    """Any values have rows with finite numbers."""
     base, candidate = (
         _accepted({n: Estimate(v, v * (1 - reach), v * (1 + reach)) for n, v in side.items()})
         for side in (then, now)
     )
-    rows = _rows(compare_sides({PLACE: base}, {PLACE: candidate}, METRICS))
+    (measurement,) = compare_sides({PLACE: base}, {PLACE: candidate}, METRICS).measurements
+    rows = measurement.rows
     assert {row.metric for row in rows} == set(now)
     for row in rows:
         figures = [row.candidate, row.base, row.fails_at]
@@ -384,11 +376,7 @@ def test_figures_are_finite_whatever_was_measured(
         assert (row.change is None) == (row.metric not in then)
 
 
-def _rows(found: Comparison) -> Iterable[Row]:
-    return [row for one in found.measurements for row in one.rows]
-
-
-def test_sides_may_be_read_only() -> None:
-    """What is compared is not changed."""
+def test_sides_are_not_changed() -> None:
+    """Sides may be read-only."""
     side = MappingProxyType({PLACE: _throughputs(1000)})
     assert len(compare_sides(side, side).measurements) == 1

@@ -1,4 +1,4 @@
-"""The comparison's report: tables that fit, for terminals, pull requests and programs."""
+"""The comparison as text, Markdown, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pytest_dlperf.history.compare_formats import (
     comparison_json,
     comparison_markdown,
 )
-from pytest_dlperf.history.compare_report import Compare, comparison_lines, described, signed
+from pytest_dlperf.history.compare_report import ComparedSources, comparison_lines, described
 from pytest_dlperf.history.sources import Kind, Source, side_of
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate, counted
@@ -54,13 +54,13 @@ def _source(
     return Source({"branch": "main", "run": "latest"}.get(kind, kind), kind, tuple(entries))
 
 
-def _compare(base: Source, candidate: Source) -> Compare:
+def _compare(base: Source, candidate: Source) -> ComparedSources:
     sides = side_of(base), side_of(candidate)
-    return Compare(base, candidate, *sides, compare_sides(*sides))
+    return ComparedSources(base, candidate, *sides, compare_sides(*sides))
 
 
 @pytest.fixture
-def compare() -> Compare:
+def compare() -> ComparedSources:
     """Eight sessions against five that are slower by 20 %, one test of which is new."""
     base, candidate = _source("branch", range(8)), _source("commit", range(20, 25), 1.2)
     new = _source("commit", range(20, 21), test=PIPED, environment=NEWER)
@@ -71,13 +71,13 @@ def compare() -> Compare:
         left_out=("2 INVALID measurements of main",),
     )
     both = tuple(
-        dataclasses.replace(e, found=with_session(e.found, environment=NEWER))
+        dataclasses.replace(e, result=with_session(e.result, environment=NEWER))
         for e in candidate.entries
     )
     return _compare(old, dataclasses.replace(candidate, entries=both + new.entries))
 
 
-def _text(compare: Compare) -> str:
+def _text(compare: ComparedSources) -> str:
     return "\n".join(comparison_lines(compare, 80, colour=False))
 
 
@@ -86,7 +86,7 @@ def _words(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         f"base main: branch, 1 to 8 sessions up to {commit_of(7)[:8]}, 2025-12-01",
         f"candidate commit: commit, 1 to 5 sessions of {commit_of(24)[:8]}, 2025-12-18",
@@ -106,13 +106,13 @@ def _words(text: str) -> str:
         "A PASS excludes a loss of 5 % (throughput, p50, peak_memory), 25 % (p99), 1 pt (accuracy)",
     ],
 )
-def test_what_the_text_says(compare: Compare, said: str) -> None:
-    """What was taken, each figure with its unit, each verdict, and why one is open."""
-    assert said in _words(_text(compare))
+def test_text(compare: ComparedSources, text: str) -> None:
+    """Both sources, each value with its unit, each verdict, and why it is open."""
+    assert text in _words(_text(compare))
 
 
-def test_the_text_fits(compare: Compare) -> None:
-    """Lines have 80 columns at the most, also with long names, extreme figures and two machines."""
+def test_the_text_fits(compare: ComparedSources) -> None:
+    """Lines have 80 columns at most, even with long names, extreme values and two machines."""
     assert max(map(len, _text(compare).splitlines())) <= 80
     long = "tests/a_folder/" + "very_" * 30 + "long.py::test_it"
     extreme = [
@@ -136,7 +136,7 @@ def test_the_text_fits(compare: Compare) -> None:
     assert "4cpu" in text
 
 
-def test_columns_stand_below_one_another(compare: Compare) -> None:
+def test_columns_are_aligned(compare: ComparedSources) -> None:
     """Tables of all measurements have the same columns, under one header."""
     rows = [line for line in _text(compare).splitlines() if re.match("metric |throughput ", line)]
     assert len(rows) == 3
@@ -144,7 +144,7 @@ def test_columns_stand_below_one_another(compare: Compare) -> None:
     assert first.index("FAIL") == second.index("NEW") == header.index("verdict")
 
 
-def test_colours(compare: Compare) -> None:
+def test_colours(compare: ComparedSources) -> None:
     """On a terminal a FAIL is red, and a gain is green."""
     text = "\n".join(comparison_lines(compare, 80, colour=True))
     assert "\x1b[31mFAIL" in text
@@ -153,17 +153,17 @@ def test_colours(compare: Compare) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "numbers", "said"),
+    ("kind", "numbers", "text"),
     [
         ("branch", range(3), f"main: branch, 3 sessions up to {commit_of(2)[:8]}, 2025-11-26"),
         ("commit", range(1), f"commit: commit, 1 session of {commit_of(0)[:8]}, 2025-11-24"),
         ("run", range(1), f"latest: run, 1 session of {commit_of(0)[:8]}, 2025-11-24"),
     ],
 )
-def test_what_was_taken(kind: Kind, numbers: range, said: str) -> None:
-    """It is said what a name was taken for, and how many sessions that has."""
+def test_described(kind: Kind, numbers: range, text: str) -> None:
+    """The kind of a source, its number of sessions and its code."""
     source = _source(kind, numbers)
-    assert described(source, side_of(source)) == said
+    assert described(source, side_of(source)) == text
 
 
 def test_a_file_without_a_commit() -> None:
@@ -174,24 +174,8 @@ def test_a_file_without_a_commit() -> None:
     assert described(source, side_of(source)) == "a.json: file, 1 session"
 
 
-@pytest.mark.parametrize(
-    ("change", "unit", "text"),
-    [
-        (-0.0004, "s", "+0.0"),
-        (0.123, "s", "+12.3"),
-        (-1.0, "1/s", "-100.0"),
-        (10.01, "s", ">+1000"),
-        (-0.00004, "share", "+0.00"),
-        (-0.005, "share", "-0.50"),
-    ],
-)
-def test_changes_as_text(change: float, unit: Any, text: str) -> None:  # noqa: ANN401 - a literal
-    """A sign always, never -0, and what is out of bounds is only said to be great."""
-    assert signed(change, unit) == text
-
-
-def test_markdown_for_a_pull_request(compare: Compare) -> None:
-    """A heading, and one table whose cells hold whatever is in a test's name."""
+def test_markdown_for_a_pull_request(compare: ComparedSources) -> None:
+    """A heading, and one table whose cells hold any name of a test."""
     lines = list(comparison_markdown(compare))
 
     assert lines[0] == "### dlperf: `commit` against `main`"
@@ -205,8 +189,8 @@ def test_markdown_for_a_pull_request(compare: Compare) -> None:
     assert "Gone, only the base has it: t.py::gone" in lines
 
 
-def test_json_says_it_all(compare: Compare) -> None:
-    """Finite plain values, from which the table can be made again."""
+def test_json(compare: ComparedSources) -> None:
+    """Finite plain values, with all that the table shows."""
     text = json.dumps(comparison_json(compare), allow_nan=False)
     read = json.loads(text)
 
@@ -237,8 +221,8 @@ def test_json_says_it_all(compare: Compare) -> None:
     assert second["metrics"][0]["change"] is None
 
 
-def test_csv_has_a_row_a_metric(compare: Compare) -> None:
-    """Plain numbers in base units; what is not there is empty."""
+def test_csv_has_a_row_a_metric(compare: ComparedSources) -> None:
+    """Plain numbers in base units; missing values are empty."""
     header, *rows = csv.reader(comparison_csv(compare))
 
     assert tuple(header) == CSV_COLUMNS
@@ -255,8 +239,8 @@ def test_csv_has_a_row_a_metric(compare: Compare) -> None:
     assert all(math.isfinite(float(row["candidate"])) for row in named)
 
 
-def test_nothing_gone_nothing_changed() -> None:
-    """What there is nothing to say of is not there."""
+def test_optional_lines() -> None:
+    """Nothing is gone, changed or left out, so no line is about it."""
     same = _compare(_source("branch", range(8)), _source("commit", range(20, 28)))
     for text in (_text(same), "\n".join(comparison_markdown(same))):
         assert "gone" not in text.lower()
@@ -267,12 +251,15 @@ def test_nothing_gone_nothing_changed() -> None:
 
 
 @pytest.mark.parametrize("metric", ["train.time_to_accuracy(99.5%)", "train.peak_memory"])
-def test_a_long_name_fits(compare: Compare, metric: str) -> None:
-    """It takes several lines: the table stays within the terminal, and no figure is cut off."""
-    (one, *_) = compare.found.measurements
-    rows = (dataclasses.replace(one.rows[0], metric=metric),)
-    found = dataclasses.replace(compare.found, measurements=(dataclasses.replace(one, rows=rows),))
-    lines = list(comparison_lines(dataclasses.replace(compare, found=found), 80, colour=False))
+def test_a_long_name_fits(compare: ComparedSources, metric: str) -> None:
+    """It takes several lines: the table stays within the terminal, and no value is cut off."""
+    (first, *_) = compare.comparison.measurements
+    row = dataclasses.replace(first.rows[0], metric=metric)
+    comparison = dataclasses.replace(
+        compare.comparison, measurements=(dataclasses.replace(first, rows=(row,)),)
+    )
+    compare = dataclasses.replace(compare, comparison=comparison)
+    lines = list(comparison_lines(compare, 80, colour=False))
     assert max(map(len, lines)) <= 80
     table = lines[lines.index(next(line for line in lines if line.startswith("metric"))) :]
     joined = "".join(line.split("  ")[0] for line in table[1:4])

@@ -1,4 +1,4 @@
-"""Sources: which sessions a branch, a commit, a run or a file stands for."""
+"""Which sessions a branch, a commit, a run or a file stands for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from entries import TEST, commit_of, make_entry, make_run
 
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.history.entries import MeasurementId
-from pytest_dlperf.history.sources import Source, apart, committed, side_of, sound, source_of_report
+from pytest_dlperf.history.sources import (
+    Source,
+    committed,
+    side_of,
+    source_of_report,
+    without_invalid,
+    without_shared,
+)
 from pytest_dlperf.results.baseline import MOST_SESSIONS, short
 from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
@@ -19,7 +26,7 @@ PLACE = MeasurementId(TEST, "", MACHINE)
 
 
 def _source(kind: str, *numbers: int, given: str = "") -> Source:
-    """A source with an entry of each of some runs, the newest first."""
+    """A source with an entry of each run, the newest first."""
     entries = tuple(
         make_entry({"throughput": estimate(1000.0 + n)}, run=make_run(n)) for n in numbers
     )
@@ -31,12 +38,12 @@ def _numbers(source: Source) -> list[int]:
 
 
 def test_titles() -> None:
-    """A measurement is called by its test, and by its name if it has one."""
+    """A title is the test's node id, and the name of the measurement if it has one."""
     assert (title_of("a.py::t", ""), title_of("a.py::t", "b")) == ("a.py::t", "a.py::t [b]")
 
 
 def test_commits() -> None:
-    """They are named as git does; uncommitted changes, which it cannot name, have a sign."""
+    """Commits are shortened as git does; those with uncommitted changes are not committed."""
     assert [short(commit) for commit in ("0123456789abcdef", "0123456789abcdef+", "")] == [
         "01234567",
         "01234567+",
@@ -47,66 +54,66 @@ def test_commits() -> None:
 
 
 def test_nothing_in_common() -> None:
-    """Sources of different runs are left as they are."""
+    """Sources without a common run are not changed."""
     base, candidate = _source("branch", 3, 2), _source("commit", 1)
-    assert apart(base, candidate) == (base, candidate)
+    assert without_shared(base, candidate) == (base, candidate)
 
 
 @pytest.mark.parametrize(
     ("wide", "narrow"), [("branch", "commit"), ("branch", "run"), ("commit", "run")]
 )
 def test_the_wider_one_gives_way(wide: str, narrow: str) -> None:
-    """A branch is compared with its own run as it was before it; on either side, and it is said."""
+    """A branch is compared with its own run as it was before it, on either side."""
     whole, part = _source(wide, 3, 2, 1), _source(narrow, 3)
 
-    base, candidate = apart(whole, part)
+    base, candidate = without_shared(whole, part)
 
     assert (_numbers(base), _numbers(candidate)) == ([2, 1], [3])
     assert base.left_out == (f"1 measurement of {wide} that {narrow} has too",)
     assert candidate.left_out == ()
-    assert [_numbers(one) for one in apart(part, whole)] == [[3], [2, 1]]
+    assert [_numbers(side) for side in without_shared(part, whole)] == [[3], [2, 1]]
 
 
-def test_a_file_is_known_by_its_figures() -> None:
-    """A file does not name its run: what has the same six digits in every metric is the same."""
+def test_a_file_is_recognised_by_its_values() -> None:
+    """A file has no run's key: the same six digits in every metric are the same run."""
     branch = _source("branch", 3, 2)
-    told = make_entry({"throughput": estimate(1003.0000004)}, run=make_run(77))
-    base, _ = apart(branch, Source("a.json", "file", (told,)))
+    same = make_entry({"throughput": estimate(1003.0000004)}, run=make_run(77))
+    base, _ = without_shared(branch, Source("a.json", "file", (same,)))
     assert _numbers(base) == [2]
     other = make_entry({"throughput": estimate(1003.01)}, run=make_run(77))
-    assert apart(branch, Source("a.json", "file", (other,)))[0] is branch
+    assert without_shared(branch, Source("a.json", "file", (other,)))[0] is branch
 
 
 @pytest.mark.parametrize("kind", ["branch", "commit", "run", "file"])
-def test_what_is_compared_with_itself(kind: str) -> None:
-    """The same on both sides is refused, and said."""
+def test_a_comparison_with_itself(kind: str) -> None:
+    """The same source on both sides is refused."""
     with pytest.raises(UsageError, match=f"x and y are the same {kind}"):
-        apart(_source(kind, 1, given="x"), _source(kind, 1, given="y"))
+        without_shared(_source(kind, 1, given="x"), _source(kind, 1, given="y"))
 
 
 def test_nothing_but_what_they_share() -> None:
-    """A branch whose only run is what it is compared with has nothing to say."""
+    """A branch whose only run is the other side is refused."""
     with pytest.raises(UsageError, match="main has no session that is not one of latest"):
-        apart(_source("branch", 1, given="main"), _source("run", 1, given="latest"))
+        without_shared(_source("branch", 1, given="main"), _source("run", 1, given="latest"))
 
 
 def test_failed_measurements_do_not_count() -> None:
-    """An INVALID measurement says nothing of speed; if there is no other, that is an error."""
+    """INVALID measurements are left out; a source without others is refused."""
     bad = make_entry(run=make_run(5), verdict=Verdict.INVALID)
     good = _source("commit", 1)
     mixed = dataclasses.replace(good, entries=(bad, *good.entries))
 
-    kept = sound(mixed)
+    kept = without_invalid(mixed)
 
     assert kept.entries == good.entries
     assert kept.left_out == ("1 INVALID measurement of commit",)
-    assert sound(good) is good
+    assert without_invalid(good) is good
     with pytest.raises(UsageError, match="nothing to compare but 1 INVALID measurement"):
-        sound(dataclasses.replace(good, entries=(bad,)))
+        without_invalid(dataclasses.replace(good, entries=(bad,)))
 
 
-def test_of_a_branch_what_follows_the_last_accepted_change() -> None:
-    """Sessions before it are of another level."""
+def test_an_accepted_change_of_a_branch() -> None:
+    """A branch has the sessions since its last accepted change, a commit all of them."""
     newest_first = _source("branch", 5, 4, 3, 2, 1)
     entries = tuple(
         dataclasses.replace(e, renews=int(e.run.key, 16) == 3) for e in newest_first.entries
@@ -126,15 +133,15 @@ def test_of_a_branch_what_follows_the_last_accepted_change() -> None:
     assert branch.revision.commit == commit_of(5)
 
 
-def test_of_a_branch_no_more_than_a_baseline_has() -> None:
-    """Older code says less of today's."""
+def test_sessions_of_a_branch_are_limited() -> None:
+    """A branch has at most as many sessions as a baseline, a commit all of them."""
     numbers = range(MOST_SESSIONS + 5, 0, -1)
     assert len(side_of(_source("branch", *numbers))[PLACE].sessions) == MOST_SESSIONS
     assert len(side_of(_source("commit", *numbers))[PLACE].sessions) == MOST_SESSIONS + 5
 
 
-def test_measurements_are_told_apart() -> None:
-    """By test, by name and by machine class."""
+def test_measurements_are_distinguished() -> None:
+    """By test, name and machine class."""
     other = dataclasses.replace(MACHINE, cores=8)
     entries = (
         make_entry(run=make_run(4)),
@@ -155,7 +162,7 @@ def test_measurements_are_told_apart() -> None:
 
 
 def test_sessions_under_other_conditions_are_left_out() -> None:
-    """Those of the newest one's scenario are what is compared."""
+    """Only sessions of the newest one's scenario are compared."""
     entries = (
         make_entry(run=make_run(3)),
         make_entry(run=make_run(2), scenario="Offline()"),
@@ -165,24 +172,21 @@ def test_sessions_under_other_conditions_are_left_out() -> None:
 
 
 def test_a_report_is_a_source() -> None:
-    """What a run wrote is compared as one session of its commit; with its software."""
+    """A report is one session of its commit, each record with its own software."""
     known = dataclasses.replace(ENVIRONMENT, tensorflow="2.19.0")
     plain = make_record(make_judgement())
-    told = dataclasses.replace(plain, environment=known, measurement=make_measurement(name="b"))
+    newer = dataclasses.replace(plain, environment=known, measurement=make_measurement(name="b"))
 
-    source = source_of_report("a.json", [plain, told], MACHINE, ENVIRONMENT, "abc")
+    source = source_of_report("a.json", [plain, newer], MACHINE, ENVIRONMENT, "abc")
 
     assert (source.given, source.kind, source.left_out) == ("a.json", "file", ())
-    assert [entry.found.environment for entry in source.entries] == [ENVIRONMENT, known]
+    assert [entry.result.environment for entry in source.entries] == [ENVIRONMENT, known]
     assert {entry.run.revision.commit for entry in source.entries} == {"abc"}
     assert source.entries[0].run.machine == MACHINE
 
 
 def test_smoke_runs_and_duels_are_no_sessions() -> None:
-    """Their figures are of an instant, or of slots: they are left out, and if all are, refused.
-
-    A measurement whose doubts a duel settled is an ordinary one.
-    """
+    """They are left out, and refused if there is nothing else; one settled by a duel is kept."""
     quick = make_record(make_judgement(), quick=True)
     duel = dataclasses.replace(make_record(make_judgement()), duel={"blocks": 6})
     usual = make_record(make_judgement())

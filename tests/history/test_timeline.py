@@ -1,4 +1,4 @@
-"""Chronicle: which runs are followed, and which commits a change is laid to."""
+"""Which runs a timeline has, and which commits a change of level is attributed to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import pytest
 from builders import ENVIRONMENT, MACHINE, estimate
 from entries import commit_of, make_entry, make_run
 
-from pytest_dlperf.history.timeline import FALSE_ALARMS, LevelChange, Timeline, alike, timeline_of
+from pytest_dlperf.history.timeline import (
+    FALSE_ALARMS,
+    LevelChange,
+    Timeline,
+    comparable_entries,
+    timeline_of,
+)
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import counted
 
@@ -43,19 +49,18 @@ def _noisy(*levels: tuple[float, int], seed: int = 0) -> list[float]:
     return drawn
 
 
-def _told(entries: tuple[Entry, ...], *metrics: str, alpha: float = FALSE_ALARMS) -> Timeline:
-    wanted = metrics or ("throughput",)
-    return timeline_of(entries, (), wanted, alpha, np.random.default_rng(0))
+def _timeline(entries: tuple[Entry, ...], *metrics: str, alpha: float = FALSE_ALARMS) -> Timeline:
+    return timeline_of(entries, (), metrics or ("throughput",), alpha, np.random.default_rng(0))
 
 
 def _change(entries: tuple[Entry, ...], metric: str = "throughput") -> LevelChange:
-    (curve,) = _told(entries, metric).curves
+    (curve,) = _timeline(entries, metric).curves
     (change,) = curve.changes
     return change
 
 
-def test_runs_that_are_followed() -> None:
-    """Those that can be compared with the newest, the oldest first; the others are counted."""
+def test_comparable_runs() -> None:
+    """Runs that can be compared with the newest are kept, oldest first; the others are counted."""
     newest_first = (
         make_entry(run=make_run(9)),
         make_entry(run=make_run(8), verdict=Verdict.INVALID),
@@ -69,7 +74,7 @@ def test_runs_that_are_followed() -> None:
         make_entry(run=make_run(0), scenario="Offline()"),
     )
 
-    kept, left_out = alike(newest_first)
+    kept, left_out = comparable_entries(newest_first)
 
     assert [int(entry.run.key, 16) for entry in kept] == [1, 6, 9]
     assert left_out == (
@@ -82,19 +87,19 @@ def test_runs_that_are_followed() -> None:
     )
 
 
-def test_conditions_are_those_of_the_newest_that_counts() -> None:
-    """An INVALID newest run does not say what the others are compared with."""
+def test_conditions_of_an_invalid_run() -> None:
+    """An INVALID newest run does not set the conditions."""
     newest_first = (
         make_entry(run=make_run(2), verdict=Verdict.INVALID, scenario="Offline()"),
         make_entry(run=make_run(1)),
     )
-    kept, _ = alike(newest_first)
+    kept, _ = comparable_entries(newest_first)
     assert len(kept) == 1
-    assert alike(newest_first[:1]) == ((), ("1 run whose measuring failed (INVALID)",))
+    assert comparable_entries(newest_first[:1]) == ((), ("1 run whose measuring failed (INVALID)",))
 
 
-def test_a_change_is_laid_to_commits() -> None:
-    """The last commit that was surely before it and the first that surely was not."""
+def test_a_change_is_between_two_commits() -> None:
+    """The last that is certainly before it and the first that is certainly after it."""
     change = _change(_entries(_noisy((1000, 30), (900, 20))))
 
     assert change.low <= change.run <= change.high
@@ -119,7 +124,7 @@ def test_what_is_worse(metric: str, after: float, *, worse: bool) -> None:
     assert math.copysign(1, change.change.value) == math.copysign(1, after - 1000)
 
 
-def test_what_changed_with_it() -> None:
+def test_changed_software() -> None:
     """Software that differs between the two commits is named."""
     values = _noisy((1000, 30), (900, 20))
     old = _entries(values[:30])
@@ -128,7 +133,7 @@ def test_what_changed_with_it() -> None:
 
 
 def test_uncommitted_code_is_no_end_of_a_range() -> None:
-    """Runs of it count, but git cannot name what they measured."""
+    """Its runs are on the curve, but git cannot name them."""
     values = _noisy((1000, 30), (900, 20))
     entries = tuple(
         make_entry(
@@ -143,7 +148,7 @@ def test_uncommitted_code_is_no_end_of_a_range() -> None:
 
 @pytest.mark.parametrize("commit", ["", "abc+"])
 def test_no_commit_at_all(commit: str) -> None:
-    """Outside of a repository a change is told without a name."""
+    """Outside of a repository a change has no commits."""
     entries = tuple(
         make_entry({"throughput": estimate(value)}, run=make_run(at, commit=commit))
         for at, value in enumerate(_noisy((1000, 30), (900, 20)))
@@ -153,7 +158,7 @@ def test_no_commit_at_all(commit: str) -> None:
 
 
 def test_metrics_that_only_some_runs_have() -> None:
-    """A curve is of the runs that have the metric; its changes are places among all runs."""
+    """A curve has the runs with the metric; its changes are indices among all runs."""
     values = iter(_noisy((1000, 20), (900, 20)))
     entries = tuple(
         make_entry(
@@ -163,18 +168,18 @@ def test_metrics_that_only_some_runs_have() -> None:
         for at in range(80)
     )
 
-    told = _told(entries, "throughput", "p99", "p50")
+    timeline = _timeline(entries, "throughput", "p99", "p50")
 
-    assert [curve.metric for curve in told.curves] == ["throughput", "p50"]
-    assert told.curves[0].runs == tuple(range(1, 80, 2))
-    assert told.curves[1].changes == ()
-    (change,) = told.curves[0].changes
+    assert [curve.metric for curve in timeline.curves] == ["throughput", "p50"]
+    assert timeline.curves[0].runs == tuple(range(1, 80, 2))
+    assert timeline.curves[1].changes == ()
+    (change,) = timeline.curves[0].changes
     assert abs(change.run - 41) <= 2
     assert change.run % 2 == 1
 
 
 def test_shares_change_in_points() -> None:
-    """An accuracy that falls from 97 to 96 % has lost a point."""
+    """An accuracy that falls from 97 to 96 % loses a point."""
     entries = _entries([0.97] * 20 + [0.96] * 20, "accuracy")
     change = _change(entries, "accuracy")
     assert change.worse
@@ -197,11 +202,11 @@ def _with_machine(
     ("scenario", "changes"), [("ClosedLoop(clients=64)", 0), ("Server(rate=1000)", 1)]
 )
 def test_a_slower_machine_is_no_slower_code(scenario: str, changes: int) -> None:
-    """What the reference model shows of the machine is allowed for, but not in open loops."""
+    """A slower reference model explains a lower throughput, but not in an open loop."""
     speeds = [1e-6] * 25 + [1.1e-6] * 25
     values = [v / (s / 1e-6) for v, s in zip(_noisy((1000, 50)), speeds, strict=True)]
 
-    (curve,) = _told(_with_machine(values, speeds, scenario)).curves
+    (curve,) = _timeline(_with_machine(values, speeds, scenario)).curves
 
     assert len(curve.changes) == changes
     assert curve.adjusted is (changes == 0)
@@ -209,12 +214,12 @@ def test_a_slower_machine_is_no_slower_code(scenario: str, changes: int) -> None
 
 
 def test_slower_code_on_a_machine_that_varies() -> None:
-    """A loss of 4 % is seen where the machine's speed differs by 8 % from day to day."""
+    """A loss of 4 % is found on a machine whose speed varies by 8 %."""
     speeds = (1e-6 * np.exp(np.random.default_rng(1).normal(0, 0.08, 80))).tolist()
     levels = _noisy((1000, 50), (960, 30))
     values = [v / (s / 1e-6) for v, s in zip(levels, speeds, strict=True)]
 
-    (plain,) = _told(_entries(values)).curves
+    (plain,) = _timeline(_entries(values)).curves
     change = _change(_with_machine(values, speeds, "ClosedLoop(clients=64)"))
 
     assert plain.changes == ()
@@ -223,25 +228,25 @@ def test_slower_code_on_a_machine_that_varies() -> None:
 
 
 def test_yardsticks_that_some_runs_lack() -> None:
-    """Like is compared with like: then none is allowed for."""
+    """Then no run is adjusted."""
     speeds = [None, *[1e-6] * 24, *[1.1e-6] * 25]
     values = [v / ((s or 1e-6) / 1e-6) for v, s in zip(_noisy((1000, 50)), speeds, strict=True)]
-    (curve,) = _told(_with_machine(values, speeds, "ClosedLoop(clients=64)")).curves
+    (curve,) = _timeline(_with_machine(values, speeds, "ClosedLoop(clients=64)")).curves
     assert len(curve.changes) == 1
     assert not curve.adjusted
 
 
 def test_no_change_in_noise() -> None:
-    """Histories without a change are told to have none, but for one in five hundred."""
-    found = [
-        bool(_told(_entries(_noisy((1000, 60), seed=seed))).curves[0].changes)
+    """At most one in five hundred histories without a change is reported to have one."""
+    alarms = [
+        bool(_timeline(_entries(_noisy((1000, 60), seed=seed))).curves[0].changes)
         for seed in range(100)
     ]
-    assert sum(found) <= 2
+    assert sum(alarms) <= 2
 
 
 def test_a_rate_of_none() -> None:
-    """A search that found no rate is a low level, not an error."""
+    """A search that found no rate is a level of 0, not an error."""
     entries = _entries([500.0] * 10 + [0.0] * 10, "max_rate")
     change = _change(entries, "max_rate")
     assert change.worse

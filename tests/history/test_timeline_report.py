@@ -1,4 +1,4 @@
-"""The history's report: sparklines, and for each change when it came and how to find its commit."""
+"""The report of a timeline: sparklines, and when and how each level changed."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def _entries(
 ) -> tuple[Entry, ...]:
     random = np.random.default_rng(0)
     entries = []
-    for at, level in enumerate(levels):
+    for number, level in enumerate(levels):
         noise = np.exp(random.normal(0, 0.01, 2))
         metrics = {
             "throughput": estimate(float(level * noise[0])),
             "p50": estimate(float(0.002 * noise[1])),
         }
-        run = make_run(at, commit=commits(at), branch="main" if at % 10 else "feature")
+        run = make_run(number, commit=commits(number), branch="main" if number % 10 else "feature")
         entries.append(make_entry(metrics, run=run, **fields))
     return tuple(entries)
 
 
-def _told(
+def _timeline(
     entries: tuple[Entry, ...],
     metrics: Sequence[str] = ("throughput", "p50"),
     left_out: tuple[str, ...] = (),
@@ -50,12 +50,12 @@ def _told(
     return timeline_of(entries, left_out, metrics, 0.001, np.random.default_rng(0))
 
 
-def _text(told: Timeline, commits: int | None = None) -> str:
-    return "\n".join(history_lines(told, 80, lambda *_: commits, colour=False))
+def _text(timeline: Timeline, commits: int | None = None) -> str:
+    return "\n".join(history_lines(timeline, 80, lambda *_: commits, colour=False))
 
 
-def _words(told: Timeline, commits: int | None = None) -> str:
-    return " ".join(_text(told, commits).split())
+def _words(timeline: Timeline, commits: int | None = None) -> str:
+    return " ".join(_text(timeline, commits).split())
 
 
 SLOWER = [1000.0] * 60 + [900.0] * 40
@@ -63,7 +63,7 @@ SLOWER = [1000.0] * 60 + [900.0] * 40
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=50), st.integers(1, 60))
 def test_a_sparkline_fits(values: list[float], width: int) -> None:
-    """As many blocks as there are values, or as there is room; the extremes are the ends."""
+    """A block for each value if there is room; the extremes are the lowest and highest block."""
     line = sparkline(np.array(values), width)
     assert len(line) == min(width, len(values))
     assert set(line) <= set("▁▂▃▄▅▆▇█")
@@ -73,14 +73,14 @@ def test_a_sparkline_fits(values: list[float], width: int) -> None:
 
 
 def test_sparklines_by_hand() -> None:
-    """Heights are proportional, equal values are level, and neighbours share a median."""
+    """Heights are proportional, equal values are level, neighbours share a median if too many."""
     assert sparkline(np.arange(8.0), 8) == "▁▂▃▄▅▆▇█"
     assert sparkline(np.full(3, 7.0), 8) == "▅▅▅"
     assert sparkline(np.array([0.0, 1, 0, 7, 7, 0]), 2) == "▁█"
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         TEST,
         "100 runs, 2025-11-24 to 2026-03-03, on test-cpu-2.4ghz-4cpu-16gib",
@@ -96,18 +96,18 @@ def test_sparklines_by_hand() -> None:
         "A level is 5 runs or more. Of histories in which nothing changed, 0.2 % show a change.",
     ],
 )
-def test_what_the_text_says(said: str) -> None:
-    """What was measured when, the figures, the change and what to do about it."""
-    told = _told(_entries(SLOWER), left_out=("2 runs with scenario Offline()",))
-    assert said in _words(told)
+def test_text(text: str) -> None:
+    """The runs, the values, the change, and what to do about it."""
+    timeline = _timeline(_entries(SLOWER), left_out=("2 runs with scenario Offline()",))
+    assert text in _words(timeline)
 
 
 def test_the_text_fits() -> None:
-    """Lines have 80 columns at the most; commands are whole all the same."""
-    told = _told(_entries(SLOWER))
-    text = _text(told)
+    """Lines have 80 columns at most; commands can be copied nevertheless."""
+    timeline = _timeline(_entries(SLOWER))
+    text = _text(timeline)
     assert max(map(len, text.splitlines())) <= 80
-    (change,) = told.curves[0].changes
+    (change,) = timeline.curves[0].changes
     command = text[text.index("git bisect") : text.index("\n\nA commit whose")]
     words = shlex.split(command.replace("\\\n", ""))
     assert words[:5] == ["git", "bisect", "start", change.bad[:12], change.good[:12]]
@@ -119,46 +119,46 @@ def test_the_text_fits() -> None:
 
 
 def test_the_mark_is_below_the_change() -> None:
-    """Each change has a mark in the column where its runs are."""
-    lines = _text(_told(_entries(SLOWER))).splitlines()
-    row = next(at for at, line in enumerate(lines) if line.startswith("throughput "))
+    """Each change has a mark in the column of its run."""
+    lines = _text(_timeline(_entries(SLOWER))).splitlines()
+    row = next(index for index, line in enumerate(lines) if line.startswith("throughput "))
     spark, mark = lines[row].split()[1], lines[row + 1]
     column = mark.index("^") - lines[row].index(spark)
     assert column == pytest.approx(0.6 * len(spark), abs=1)
 
 
 def test_a_gain() -> None:
-    """What became better is told, but there is nothing to bisect."""
-    told = _told(_entries([900.0] * 60 + [1000.0] * 40))
-    assert "(better; 95 %:" in _words(told)
-    assert "the first better commit is in " in _words(told)
-    assert "bisect" not in _text(told)
+    """A gain is reported, but there is nothing to bisect."""
+    timeline = _timeline(_entries([900.0] * 60 + [1000.0] * 40))
+    assert "(better; 95 %:" in _words(timeline)
+    assert "the first better commit is in " in _words(timeline)
+    assert "bisect" not in _text(timeline)
 
 
-@pytest.mark.parametrize(("commits", "said"), [(12, " (12 commits)"), (None, "")])
-def test_how_many_commits_it_can_be(commits: int | None, said: str) -> None:
-    """Where git knows, their number is told."""
-    told = _told(_entries(SLOWER))
-    (change,) = told.curves[0].changes
-    wanted = f"the first bad commit is in {change.good[:8]}..{change.bad[:8]}{said} find it"
-    assert wanted in _words(told, commits)
+@pytest.mark.parametrize(("commits", "number"), [(12, " (12 commits)"), (None, "")])
+def test_a_range_of_commits(commits: int | None, number: str) -> None:
+    """It has the number of commits, if git knows it."""
+    timeline = _timeline(_entries(SLOWER))
+    (change,) = timeline.curves[0].changes
+    expected = f"the first bad commit is in {change.good[:8]}..{change.bad[:8]}{number} find it"
+    assert expected in _words(timeline, commits)
 
 
-def test_only_one_commit_can_be_it() -> None:
-    """Then it is named."""
-    told = _told(_entries(SLOWER))
-    (change,) = told.curves[0].changes
-    assert f"the first bad commit is {change.bad[:8]} find it" in _words(told, 1)
+def test_a_single_commit() -> None:
+    """It is named."""
+    timeline = _timeline(_entries(SLOWER))
+    (change,) = timeline.curves[0].changes
+    assert f"the first bad commit is {change.bad[:8]} find it" in _words(timeline, 1)
 
 
 def test_the_same_commit_before_and_after() -> None:
-    """Where the code did not change, it was not the code; and what else changed is told."""
+    """The code is not the cause; the software that changed is named."""
     upgraded = dataclasses.replace(ENVIRONMENT, tensorflow="2.19.0")
     old, new = (
         _entries(SLOWER, commits=lambda _: "a" * 40, environment=environment)
         for environment in (ENVIRONMENT, upgraded)
     )
-    words = _words(_told((*old[:60], *new[60:])))
+    words = _words(_timeline((*old[:60], *new[60:])))
     assert "aaaaaaaa was measured before and after it: the code did not change" in words
     assert "what else changed there: tensorflow 2.18.0 -> 2.19.0" in words
     assert "bisect" not in words
@@ -168,35 +168,35 @@ def test_the_same_commit_before_and_after() -> None:
     ("commits", "side"),
     [
         (lambda _: "", "before"),
-        (lambda at: f"{commit_of(at)}+" if at < 60 else commit_of(at), "before"),
-        (lambda at: f"{commit_of(at)}+" if at > 50 else commit_of(at), "after"),
+        (lambda n: f"{commit_of(n)}+" if n < 60 else commit_of(n), "before"),
+        (lambda n: f"{commit_of(n)}+" if n > 50 else commit_of(n), "after"),
     ],
 )
-def test_commits_that_cannot_be_named(commits: Callable[[int], str], side: str) -> None:
+def test_unknown_commits(commits: Callable[[int], str], side: str) -> None:
     """Outside of a repository, or with uncommitted changes."""
-    words = _words(_told(_entries(SLOWER, commits=commits)))
+    words = _words(_timeline(_entries(SLOWER, commits=commits)))
     assert f"the first bad commit cannot be named: no run {side} it was of committed code" in words
     assert "bisect" not in words
 
 
 def test_too_few_runs() -> None:
-    """What so few runs cannot tell is not promised."""
-    words = _words(_told(_entries([1000.0, 500.0, 500.0])))
+    """No error rate is claimed."""
+    words = _words(_timeline(_entries([1000.0, 500.0, 500.0])))
     assert "3 of 10 runs: too few to tell a change of level from noise" in words
     assert "0.2 %" not in words
-    assert "1 run, 2025-11-24, on" in _words(_told(_entries([1000.0])))
+    assert "1 run, 2025-11-24, on" in _words(_timeline(_entries([1000.0])))
 
 
-def test_the_machine_was_allowed_for() -> None:
-    """It is said of which metrics."""
-    told = _told(_entries(SLOWER, yardstick=1e-6))
-    assert "machine's speed was allowed for: throughput, p50" in _words(told)
+def test_adjusted_metrics() -> None:
+    """The report names those that were adjusted for the machine's speed."""
+    timeline = _timeline(_entries(SLOWER, yardstick=1e-6))
+    assert "machine's speed was allowed for: throughput, p50" in _words(timeline)
 
 
-def test_json_says_it_all() -> None:
+def test_json() -> None:
     """Finite plain values: each run, each metric's values and changes."""
-    told = _told(_entries(SLOWER), left_out=("something",))
-    read = json.loads(json.dumps(history_json(told), allow_nan=False))
+    timeline = _timeline(_entries(SLOWER), left_out=("something",))
+    read = json.loads(json.dumps(history_json(timeline), allow_nan=False))
 
     assert (read["test"], read["name"], read["left_out"]) == (TEST, "", ["something"])
     assert len(read["runs"]) == 100

@@ -47,12 +47,12 @@ def _conditions(
     ],
 )
 def test_the_yardstick(yardstick: float, *, alike: bool, noted: bool) -> None:
-    """Up to a quarter slower is allowed for, and said; beyond that nothing is judged."""
+    """A machine up to a quarter slower is allowed for, with a note; beyond it nothing is judged."""
     conditions = _conditions(yardstick)
 
     assert (not conditions.speed_changed, bool(conditions.note)) == (alike, noted)
-    said = f"{yardstick * 1e6:.2f} times as long" in conditions.speed_changed + conditions.note
-    assert said is (noted or not alike)
+    named = f"{yardstick * 1e6:.2f} times as long" in conditions.speed_changed + conditions.note
+    assert named is (noted or not alike)
 
 
 @pytest.mark.parametrize(("now", "then"), [(None, 1e-6), (9e-6, None), (None, None)])
@@ -67,10 +67,10 @@ def test_the_yardstick_of_all_sessions() -> None:
     """It is held against their geometric mean."""
     first = make_accepted(yardstick=1e-6)
     accepted = make_accepted(yardstick=4e-6, earlier=first.sessions)
-    found = make_measurement()
+    measurement = make_measurement()
 
     for yardstick, alike in ((2e-6, True), (1e-6, False), (4e-6, False)):
-        conditions = conditions_of(_plan(), found, accepted, yardstick, alpha=0.01, beta=0.05)
+        conditions = conditions_of(_plan(), measurement, accepted, yardstick, alpha=0.01, beta=0.05)
         assert (not conditions.speed_changed) is alike
 
 
@@ -83,7 +83,7 @@ def test_a_noisy_machine() -> None:
 
 
 def test_what_the_machine_scales() -> None:
-    """Speeds, but neither sizes nor answers, nor the rate of requests that come by themselves."""
+    """Speeds, but neither sizes nor answers, nor the rate of an open loop."""
     closed, opened = scaled_metrics(_plan()), scaled_metrics(_plan(scenario=Server(100.0)))
 
     assert {"throughput", "p50", "p99", "mean", "max_rate", "goodput"} <= closed
@@ -104,6 +104,6 @@ def test_what_the_machine_scales() -> None:
         ([], False),
     ],
 )
-def test_who_needs_a_yardstick(budgets: list[str], *, needed: bool) -> None:
+def test_needs_yardstick(budgets: list[str], *, needed: bool) -> None:
     """Relative budgets on speed, of a load or a training, and no others."""
     assert needs_yardstick(_plan(*budgets)) is needed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,7 +14,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.judge.conditions import MachineConditions, scaled_metrics_of
+from pytest_dlperf.judge.conditions import (
+    UNKNOWN_CONDITIONS,
+    MachineConditions,
+    scaled_metrics_of,
+)
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession
@@ -21,22 +26,31 @@ from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.statistics.proportions import wilson
 
+if TYPE_CHECKING:
+    from pytest_dlperf.results.measurement import Measurement
+
 PASS, FAIL, INCONCLUSIVE, INVALID, NEW = Verdict
 ORDER = [PASS, INCONCLUSIVE, FAIL]
 MISSING = "no baseline yet here"
 
 
-def _one(
+def judge_one(
     budget: str,
-    now: Estimate,
-    then: Estimate | None = None,
+    measurement: Measurement,
+    baseline: BaselineEntry | None = None,
+    conditions: MachineConditions = UNKNOWN_CONDITIONS,
 ) -> Judgement:
-    """The judgement on one metric, now and (if given) in the baseline."""
-    parsed = parse_budget(budget)
-    name = parsed.metric.name
-    baseline = None if then is None else make_accepted({name: then})
-    (judgement,) = judge(make_measurement({name: now}), [parsed], baseline, ENVIRONMENT, MISSING)
+    """The judgement on one budget."""
+    parsed = [parse_budget(budget)]
+    (judgement,) = judge(measurement, parsed, baseline, ENVIRONMENT, MISSING, conditions)
     return judgement
+
+
+def judge_value(budget: str, now: Estimate, then: Estimate | None = None) -> Judgement:
+    """The judgement on one metric, now and (if given) in the baseline."""
+    name = parse_budget(budget).metric.name
+    baseline = None if then is None else make_accepted({name: then})
+    return judge_one(budget, make_measurement({name: now}), baseline)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +77,7 @@ def _one(
 )
 def test_absolute(budget: str, low: float, high: float, verdict: Verdict) -> None:
     """An absolute budget fails or passes if the whole interval does, and is open otherwise."""
-    judgement = _one(budget, Estimate((low + high) / 2, low, high))
+    judgement = judge_value(budget, Estimate((low + high) / 2, low, high))
     assert judgement.verdict is verdict
     assert judgement.limit == parse_budget(budget).limit(0)
     assert judgement.baseline is None
@@ -72,11 +86,11 @@ def test_absolute(budget: str, low: float, high: float, verdict: Verdict) -> Non
 
 @pytest.mark.parametrize("operator", ["<", "<="])
 def test_strict_operator_at_the_line(operator: str) -> None:
-    """On the very line `<=` holds and `<` does not; an interval that only touches it likewise."""
+    """At the limit `<=` holds and `<` does not; an interval that only touches it likewise."""
     want = PASS if operator == "<=" else FAIL
-    assert _one(f"peak_memory {operator} 1KiB", counted(1024.0)).verdict is want
+    assert judge_value(f"peak_memory {operator} 1KiB", counted(1024.0)).verdict is want
     want = PASS if operator == "<=" else INCONCLUSIVE
-    assert _one(f"p99 {operator} 20ms", Estimate(0.019, 0.018, 0.02)).verdict is want
+    assert judge_value(f"p99 {operator} 20ms", Estimate(0.019, 0.018, 0.02)).verdict is want
 
 
 # After one session the prior says what sessions differ by: sqrt(2) log(1.05) = 0.0690 for
@@ -114,35 +128,34 @@ RELATIVE = [
     ("loss <= baseline", 0.3, 0.31, INCONCLUSIVE),
     ("loss <= baseline", 0.3, 0.313, FAIL),
     ("loss <= baseline + 0.02", 0.3, 0.31, PASS),
+    # A demanded gain passes only where it is proven: 1,800/s with a noise of 19 % may be 2,000/s.
+    ("throughput >= 2 * baseline", 1000, 2500, PASS),
+    ("throughput >= 2 * baseline", 1000, 1800, INCONCLUSIVE),
+    ("throughput >= 2 * baseline", 1000, 1500, FAIL),
+    ("accuracy == baseline", 0.666667, 2 / 3, PASS),  # a file rounds to six digits
+    ("loss <= baseline", 0.0, 0.0, PASS),
+    ("loss <= baseline", 0.0, 0.1, FAIL),
+    ("throughput >= baseline", 10.0, 0.0, FAIL),
 ]
 
 
 @pytest.mark.parametrize(("budget", "then", "now", "verdict"), RELATIVE)
 def test_relative(budget: str, then: float, now: float, verdict: Verdict) -> None:
     """A relative budget is judged on the loss since the baseline, with the noise of sessions."""
-    judgement = _one(budget, counted(now), counted(then))
+    judgement = judge_value(budget, counted(now), counted(then))
     assert judgement.verdict is verdict
-    assert judgement.baseline == then
-    assert judgement.limit == pytest.approx(parse_budget(budget).limit(then))
+    assert judgement.baseline == pytest.approx(then, rel=0, abs=1e-11)
+    assert judgement.limit == pytest.approx(parse_budget(budget).limit(then), abs=1e-11)
     assert judgement.revision == "01234567, 2026-11-23"
     assert bool(judgement.reason) is (verdict is INCONCLUSIVE)
 
 
-def test_demanded_gain() -> None:
-    """A budget that asks for more than the baseline does not pass short of what it asks for."""
-    then = counted(1000.0)
-    assert _one("throughput >= 2 * baseline", counted(2500.0), then).verdict is PASS
-    assert _one("throughput >= 2 * baseline", counted(1500.0), then).verdict is FAIL
-    # 1,800/s with a noise of 19 % may be 2,000/s or not.
-    assert _one("throughput >= 2 * baseline", counted(1800.0), then).verdict is INCONCLUSIVE
-
-
 def test_noise_widens_what_is_open() -> None:
-    """The same value with a wide interval, now or in the baseline, is no evidence any more."""
+    """The same value with a wide interval, now or in the baseline, is no evidence."""
     budget = "throughput >= baseline"
-    assert _one(budget, estimate(800), estimate(1000)).verdict is FAIL
-    assert _one(budget, estimate(800, 0.2), estimate(1000)).verdict is INCONCLUSIVE
-    assert _one(budget, estimate(800), estimate(1000, 0.2)).verdict is INCONCLUSIVE
+    assert judge_value(budget, estimate(800), estimate(1000)).verdict is FAIL
+    assert judge_value(budget, estimate(800, 0.2), estimate(1000)).verdict is INCONCLUSIVE
+    assert judge_value(budget, estimate(800), estimate(1000, 0.2)).verdict is INCONCLUSIVE
 
 
 @given(
@@ -154,12 +167,17 @@ def test_noise_widens_what_is_open() -> None:
 def test_two_directions(budget: str, ratio: float, reach: float, base_reach: float) -> None:
     """Requests a second judged higher-better and seconds a request judged lower-better agree."""
 
-    def inverse(one: Estimate) -> Estimate:
-        return Estimate(1 / one.value, 1 / one.high, 1 / one.low)
+    def inverse(rate: Estimate) -> Estimate:
+        return Estimate(1 / rate.value, 1 / rate.high, 1 / rate.low)
 
     now, then = estimate(ratio * 1000, reach), estimate(1000, base_reach)
-    twin = {"throughput >= baseline": "mean <= baseline"}.get(budget, "mean <= 1.25 * baseline")
-    high, low = _one(budget, now, then), _one(twin, inverse(now), inverse(then))
+    inverse_budget = {"throughput >= baseline": "mean <= baseline"}.get(
+        budget, "mean <= 1.25 * baseline"
+    )
+    high, low = (
+        judge_value(budget, now, then),
+        judge_value(inverse_budget, inverse(now), inverse(then)),
+    )
     assert (high.verdict, high.improved) == (low.verdict, low.improved)
     if high.fails_at is not None:
         assert low.fails_at == pytest.approx(1 / high.fails_at)
@@ -181,15 +199,15 @@ _BUDGETS = st.sampled_from(
 
 @given(_BUDGETS, st.floats(0.3, 1.9), st.floats(0.3, 1.9), st.floats(0, 0.2))
 def test_worse_is_never_judged_better(
-    budget: tuple[str, float], one: float, other: float, reach: float
+    budget: tuple[str, float], first: float, second: float, reach: float
 ) -> None:
     """Of two measurements with the same noise, the worse one never has the better verdict."""
     text, base = budget
-    low, high = sorted((one, other))
+    low, high = sorted((first, second))
     better = METRICS[text.split()[0]].better
     good, bad = (high, low) if better == "higher" else (low, high)
     verdicts = [
-        ORDER.index(_one(text, estimate(base * value, reach), estimate(base, 0.02)).verdict)
+        ORDER.index(judge_value(text, estimate(base * value, reach), estimate(base, 0.02)).verdict)
         for value in (good, bad)
     ]
     assert verdicts == sorted(verdicts)
@@ -197,10 +215,10 @@ def test_worse_is_never_judged_better(
 
 @given(_BUDGETS, st.floats(0.5, 1.5), st.floats(0.001, 0.2))
 def test_fails_at_is_where_it_fails(budget: tuple[str, float], value: float, reach: float) -> None:
-    """What an open verdict says it would have failed at is where, with this noise, it fails."""
+    """`fails_at` of an open verdict is the value at which it fails with this noise."""
     text, base = budget
     now, then = estimate(base * value, reach), estimate(base, 0.02)
-    judgement = _one(text, now, then)
+    judgement = judge_value(text, now, then)
     assert (judgement.fails_at is not None) is (judgement.verdict is INCONCLUSIVE)
     if judgement.fails_at is None:
         return
@@ -213,16 +231,16 @@ def test_fails_at_is_where_it_fails(budget: tuple[str, float], value: float, rea
             if logarithmic
             else Estimate(at, at - now.value + now.low, at - now.value + now.high)
         )
-        assert (_one(text, moved, then).verdict is FAIL) is fails
+        assert (judge_value(text, moved, then).verdict is FAIL) is fails
 
 
 def test_improved() -> None:
-    """Better beyond the noise is said so, of either direction, and only then."""
-    assert _one("throughput >= baseline", counted(1220.0), counted(1000.0)).improved
-    assert not _one("throughput >= baseline", counted(1200.0), counted(1000.0)).improved
-    assert _one("p50 <= baseline", counted(0.008), counted(0.01)).improved
-    assert not _one("p50 <= baseline", counted(0.012), counted(0.01)).improved
-    assert not _one("throughput >= 900/s", counted(1200.0), counted(1000.0)).improved
+    """`improved` is set for a gain beyond the noise, in either direction, and only then."""
+    assert judge_value("throughput >= baseline", counted(1220.0), counted(1000.0)).improved
+    assert not judge_value("throughput >= baseline", counted(1200.0), counted(1000.0)).improved
+    assert judge_value("p50 <= baseline", counted(0.008), counted(0.01)).improved
+    assert not judge_value("p50 <= baseline", counted(0.012), counted(0.01)).improved
+    assert not judge_value("throughput >= 900/s", counted(1200.0), counted(1000.0)).improved
 
 
 def test_no_baseline_is_new() -> None:
@@ -244,9 +262,9 @@ def test_metric_that_the_baseline_lacks_is_new() -> None:
 
 
 def test_refused_metric_is_invalid() -> None:
-    """A metric that was refused makes its budget INVALID for good, with the reason given."""
+    """A refused metric makes its budget INVALID for good, with the reason."""
     measurement = make_measurement({}, refused={"p99": "600 requests, p99 needs 662"})
-    (judgement,) = judge(measurement, [parse_budget("p99 <= 1s")], None, ENVIRONMENT, MISSING)
+    judgement = judge_one("p99 <= 1s", measurement, None)
     assert (judgement.verdict, judgement.lasting) == (INVALID, True)
     assert judgement.reason == "600 requests, p99 needs 662"
     assert judgement.measured is None
@@ -314,7 +332,7 @@ def test_other_settings_cannot_be_compared(
 
 @pytest.mark.parametrize(("now", "verdict"), [(1500.0, PASS), (500.0, FAIL)])
 def test_other_versions_are_judged_with_a_remark(now: float, verdict: Verdict) -> None:
-    """A slower version is something to see: judged, and said; absolute budgets need no remark."""
+    """Other versions are judged with a remark; absolute budgets have none."""
     budgets = [parse_budget(b) for b in ("throughput >= baseline", "throughput >= 1/s")]
     environment = dataclasses.replace(ENVIRONMENT, tensorflow="2.19.0", numpy="2.2.0")
     relative, absolute = judge(
@@ -341,8 +359,7 @@ def _accuracy(budget: str, lost: int, won: int, rows: int = 1000, data: str = "d
     measurement = make_measurement(
         {"accuracy": wilson(float(now.sum()), rows)}, rows=make_rows(now.tolist(), data=data)
     )
-    (judgement,) = judge(measurement, [parse_budget(budget)], accepted, ENVIRONMENT, MISSING)
-    return judgement
+    return judge_one(budget, measurement, accepted)
 
 
 @pytest.mark.parametrize(
@@ -380,27 +397,12 @@ def test_accuracy_improved() -> None:
 def test_accuracy_without_rows() -> None:
     """A baseline without rows, or with none answered in common, is compared by shares."""
     now, then = wilson(930, 1000), wilson(950, 1000)
-    assert _one("accuracy >= baseline", now, then).verdict is INCONCLUSIVE
+    assert judge_value("accuracy >= baseline", now, then).verdict is INCONCLUSIVE
     half = [1] * 500 + [0] * 500
     measurement = make_measurement({"accuracy": now}, rows=make_rows(half, half))
     accepted = make_accepted({"accuracy": then}, rows=make_rows(half[::-1], half[::-1]))
-    (judgement,) = judge(
-        measurement, [parse_budget("accuracy >= baseline")], accepted, ENVIRONMENT, MISSING
-    )
+    judgement = judge_one("accuracy >= baseline", measurement, accepted)
     assert judgement.verdict is INCONCLUSIVE
-
-
-def test_exact_equality_survives_the_file() -> None:
-    """A share that a baseline file rounds to six digits still equals itself."""
-    judgement = _one("accuracy == baseline", counted(2 / 3), counted(0.666667))
-    assert judgement.verdict is PASS
-
-
-def test_zero_in_the_baseline() -> None:
-    """A baseline of zero is judged like any other number, not divided by."""
-    assert _one("loss <= baseline", counted(0.0), counted(0.0)).verdict is PASS
-    assert _one("loss <= baseline", counted(0.1), counted(0.0)).verdict is FAIL
-    assert _one("throughput >= baseline", counted(0.0), counted(10.0)).verdict is FAIL
 
 
 def test_budgets_keep_their_order() -> None:
@@ -424,35 +426,31 @@ def _rates(
     spread: float = SPREAD,
     reach: float = 0.0,
 ) -> dict[Verdict, float]:
-    """How often each verdict is given after so many sessions, at 1 % and 5 %.
+    """Shares of the verdicts after `sessions` sessions, at error rates of 1 % and 5 %.
 
-    Args:
-        sessions: how many the baseline has.
-        budget: on throughput.
-        loss: share of the throughput that the code has lost since.
-        spread: standard deviation of the logarithm between sessions.
-        reach: half width of the intervals within sessions, as a share; it is noise as well.
+    `loss` is a share of the throughput, `spread` the standard deviation of its logarithm between
+    sessions, and `reach` the half width of the intervals within sessions, which is noise as well.
     """
     runs = 1500
     random = np.random.default_rng(sessions)
     noise = random.normal(0, spread, (runs, sessions + 1))
     noise += random.normal(0, reach / stats.norm.ppf(0.975), (runs, sessions + 1))
     noise[:, -1] += math.log(1 - loss)
-    found = dict.fromkeys(Verdict, 0.0)
+    rates = dict.fromkeys(Verdict, 0.0)
     parsed = [parse_budget(budget)]
     for row in 1000 * np.exp(noise):
         *before, now = [
             {"throughput": Estimate(v, v * math.exp(-reach), v * math.exp(reach))} for v in row
         ]
-        earlier = tuple(BaselineSession(one, ENVIRONMENT, REVISION) for one in before[:-1])
+        earlier = tuple(BaselineSession(metrics, ENVIRONMENT, REVISION) for metrics in before[:-1])
         accepted = make_accepted(before[-1], earlier=earlier)
         conditions = MachineConditions(alpha=0.01, beta=0.05)
         (judged,) = judge(make_measurement(now), parsed, accepted, ENVIRONMENT, "", conditions)
-        found[judged.verdict] += 1 / runs
-    return found
+        rates[judged.verdict] += 1 / runs
+    return rates
 
 
-# Of 1,500 runs at 1 %, at most so many by chance, with a probability of 1 in 10,000.
+# The most of 1,500 runs at 1 %; chance exceeds it once in 10,000 times.
 MOST = float(stats.binom.ppf(1 - 1e-4, 1500, 0.01)) / 1500
 
 
@@ -465,30 +463,30 @@ def test_unchanged_code_rarely_fails(sessions: int, reach: float) -> None:
 
 @pytest.mark.parametrize("sessions", [8, 30])
 def test_the_error_rate_is_used(sessions: int) -> None:
-    """With some sessions it is not far below what is allowed either, or losses would be missed."""
+    """With several sessions it is not far below the allowed rate, which would cost power."""
     assert _rates(sessions)[FAIL] >= 0.002
 
 
 @pytest.mark.parametrize("sessions", [1, 8])
-def test_a_loss_of_the_limit_rarely_fails(sessions: int) -> None:
-    """Code that lost just what the budget allows fails no more often than unchanged code does."""
+def test_an_allowed_loss_rarely_fails(sessions: int) -> None:
+    """Code that lost just the allowed amount fails no more often than unchanged code."""
     assert _rates(sessions, "throughput >= 0.8 * baseline", loss=0.2)[FAIL] <= MOST
 
 
 def test_unchanged_code_passes_a_wide_budget() -> None:
     """A budget of 0.6 of the baseline passes unchanged code nearly always and never fails it."""
-    found = _rates(1, "throughput >= 0.6 * baseline")
-    assert found[FAIL] == 0
-    assert found[PASS] >= 0.99
+    rates = _rates(1, "throughput >= 0.6 * baseline")
+    assert rates[FAIL] == 0
+    assert rates[PASS] >= 0.99
 
 
 @pytest.mark.parametrize(("sessions", "loss"), [(1, 0.45), (8, 0.3), (30, 0.25)])
-def test_a_great_loss_is_found(sessions: int, loss: float) -> None:
-    """The more sessions, the smaller the loss that is found nearly every time."""
+def test_a_large_loss_is_found(sessions: int, loss: float) -> None:
+    """The more sessions, the smaller the loss that is nearly always found."""
     assert _rates(sessions, loss=loss)[FAIL] >= 0.95
 
 
-def test_a_quiet_machine_sees_more() -> None:
+def test_a_quiet_machine_detects_more() -> None:
     """Sessions that agree outvote the prior: with 1 % between them, 8 % are found, and A/A pass."""
     assert _rates(30, loss=0.08, spread=0.01)[FAIL] >= 0.95
     assert _rates(30, spread=0.01)[PASS] >= 0.9
@@ -503,9 +501,8 @@ def _judged(
         yardstick=1e-6,
     )
     budget = f"{metric} {'>=' if metric == 'throughput' else '<='} baseline"
-    found = make_measurement({metric: estimate(now)})
-    (judgement,) = judge(found, [parse_budget(budget)], accepted, ENVIRONMENT, "", conditions)
-    return judgement
+    measurement = make_measurement({metric: estimate(now)})
+    return judge_one(budget, measurement, accepted, conditions)
 
 
 @pytest.mark.parametrize(
@@ -526,7 +523,7 @@ def test_speeds_are_left_open_in_other_conditions(conditions: MachineConditions)
 
 
 def test_a_slower_machine_is_allowed_for() -> None:
-    """What slowed the yardstick as much is no loss, and the limit is what it would be today."""
+    """A slowdown that the yardstick shares is no loss, and scales the limit."""
     scaled = frozenset({"throughput"})
 
     slow = _judged(MachineConditions(yardstick=1.2e-6, scaled=scaled), 1000 / 1.2)
@@ -544,13 +541,13 @@ def test_a_slower_machine_is_allowed_for() -> None:
 
 @pytest.mark.parametrize(("data", "verdict"), [("d", FAIL), ("another", INCONCLUSIVE)])
 def test_a_loss_on_the_same_rows(data: str, verdict: Verdict) -> None:
-    """How far it would differ on other rows is no noise where the rows are the same."""
+    """The variance between rows is no noise where the rows are the same."""
     wide = Estimate(0.1, 0.07, 0.13)
     accepted = make_accepted({"loss": wide}, rows=make_rows([1, 0]))
-    found = make_measurement(
+    measurement = make_measurement(
         {"loss": Estimate(0.11, 0.08, 0.14)}, rows=make_rows([1, 0], data=data)
     )
-    (judgement,) = judge(found, [parse_budget("loss <= baseline")], accepted, ENVIRONMENT, "")
+    judgement = judge_one("loss <= baseline", measurement, accepted)
 
     assert judgement.verdict is verdict
 
@@ -559,24 +556,19 @@ def test_sessions_without_the_metric_are_left_out() -> None:
     """A metric that came later is held against the sessions that have it."""
     lacking = BaselineSession({"throughput": estimate(1.0)}, ENVIRONMENT, REVISION)
     accepted = make_accepted({"p99": estimate(0.01)}, earlier=(lacking,))
-    budget = parse_budget("p99 <= 2 * baseline")
-
-    for found, verdict in ((0.01, PASS), (0.1, FAIL)):
-        measured = make_measurement({"p99": estimate(found)})
-        (judgement,) = judge(measured, [budget], accepted, ENVIRONMENT, MISSING)
-        assert judgement.verdict is verdict
+    for p99, verdict in ((0.01, PASS), (0.1, FAIL)):
+        measured = make_measurement({"p99": estimate(p99)})
+        assert judge_one("p99 <= 2 * baseline", measured, accepted).verdict is verdict
 
 
 def test_the_baseline_is_the_mean_of_its_sessions() -> None:
-    """One session off does not make the baseline."""
+    """One outlying session does not make the baseline."""
     earlier = tuple(
         BaselineSession({"throughput": estimate(value)}, ENVIRONMENT, REVISION)
         for value in (1000.0, 1000.0, 1210.0)
     )
     accepted = make_accepted({"throughput": estimate(1210.0)}, earlier=earlier)
-    (judgement,) = judge(
-        make_measurement(), [parse_budget("throughput >= baseline")], accepted, ENVIRONMENT, ""
-    )
+    judgement = judge_one("throughput >= baseline", make_measurement(), accepted)
 
     assert judgement.baseline == pytest.approx(1100)
 
@@ -592,38 +584,33 @@ def test_the_baseline_is_the_mean_of_its_sessions() -> None:
 def test_a_goal_that_was_never_reached(
     budget: str, limit: float | None, baseline: BaselineEntry | None
 ) -> None:
-    """FAIL with what came nearest: there is no time that would be short enough."""
+    """A goal that was never reached is a FAIL, with the nearest value."""
     why = "never reached 95 %: 93.1 % at best, after epoch 4"
-    found = make_measurement(missed={"train.time_to_accuracy(95%)": why}, invalid="unquiet")
+    measurement = make_measurement(missed={"train.time_to_accuracy(95%)": why}, invalid="unquiet")
 
-    (judgement,) = judge(found, [parse_budget(budget)], baseline, ENVIRONMENT, MISSING)
+    judgement = judge_one(budget, measurement, baseline)
 
     assert (judgement.verdict, judgement.reason) == (FAIL, why)
     assert (judgement.measured, judgement.limit) == (None, limit)
     with pytest.raises(KeyError, match="never reached 95 %"):
-        found["train.time_to_accuracy(0.95)"]
+        measurement["train.time_to_accuracy(0.95)"]
 
 
 def test_a_goal_that_was_reached() -> None:
-    """Is a time as others are, by whatever name it is asked for."""
-    found = make_measurement({"train.time_to_accuracy(95%)": estimate(20.0)})
-    budget = parse_budget("train.time_to_accuracy(0.95) <= 30s")
+    """A time to a goal is judged like other times, by any spelling of its name."""
+    measurement = make_measurement({"train.time_to_accuracy(95%)": estimate(20.0)})
 
-    (judgement,) = judge(found, [budget], None, ENVIRONMENT, MISSING)
-
-    assert judgement.verdict is PASS
-    assert found["train.time_to_accuracy(0.95)"].value == 20.0
+    assert judge_one("train.time_to_accuracy(0.95) <= 30s", measurement).verdict is PASS
+    assert measurement["train.time_to_accuracy(0.95)"].value == 20.0
 
 
 @pytest.mark.parametrize("name", ["train.time", "train.time_to_accuracy(95%)"])
-def test_training_on_another_day(name: str) -> None:
-    """A machine that is not what it was leaves the times of a training open, and scales none."""
+def test_training_on_a_changed_machine(name: str) -> None:
+    """A changed or noisy machine leaves training times open, and scales none."""
     now, then = make_measurement({name: estimate(20.0)}), make_accepted({name: estimate(10.0)})
     for conditions in (
         MachineConditions(speed_changed="it is slower"),
         MachineConditions(noisy="others took 30 %"),
     ):
-        budget = parse_budget(f"{name} <= baseline")
-        (judgement,) = judge(now, [budget], then, ENVIRONMENT, MISSING, conditions)
-        assert judgement.verdict is INCONCLUSIVE
+        assert judge_one(f"{name} <= baseline", now, then, conditions).verdict is INCONCLUSIVE
     assert name not in scaled_metrics_of("ClosedLoop(clients=8)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from builders import make_samples, tally_of
+from builders import make_samples, totals_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,12 +103,12 @@ def runs(draw: st.DrawFn) -> Samples:
 def test_where_a_run_is_cut_makes_no_difference(
     samples: Samples, places: list[int], exact: int, seconds: float
 ) -> None:
-    """Segments of any cutting give the totals of the whole, exact or folded, early or late."""
+    """Segments cut anywhere give the totals of the whole run, exact or bucketed."""
     settings = {"seconds": seconds, "replicas": 2, "slo": 0.004}
     exact = 0 if exact < len(samples.outcome) else exact
-    whole = tally_of(samples, exact=exact, **settings)
+    whole = totals_of(samples, exact=exact, **settings)
 
-    cut = tally_of(*segments(samples, places), exact=exact, **settings)
+    cut = totals_of(*segments(samples, places), exact=exact, **settings)
 
     assert plain(cut) == plain(whole)
 
@@ -117,19 +117,19 @@ def test_where_a_run_is_cut_makes_no_difference(
 def test_when_a_run_is_folded_makes_no_difference(
     samples: Samples, places: list[int], exact: int
 ) -> None:
-    """A run that is folded in the middle is as one that is folded from the start."""
+    """A run that is bucketed midway has the totals of one bucketed from the start."""
     exact = min(exact, len(samples.outcome) - 1)
 
-    late = tally_of(*segments(samples, places), exact=exact, replicas=2, seconds=0.01)
+    late = totals_of(*segments(samples, places), exact=exact, replicas=2, seconds=0.01)
 
-    assert plain(late) == plain(tally_of(samples, exact=0, replicas=2, seconds=0.01))
+    assert plain(late) == plain(totals_of(samples, exact=0, replicas=2, seconds=0.01))
 
 
 @given(runs(), st.floats(1e-3, 3))
 def test_folding_loses_a_thousandth_at_most(samples: Samples, seconds: float) -> None:
-    """Counts, sums and curves are exact in a folded run; percentiles and medians are to 0.1 %."""
+    """Counts, sums and curves of a bucketed run are exact; percentiles and medians are to 0.1 %."""
     settings = {"seconds": seconds, "replicas": 2, "slo": 0.004}
-    exact, folded = tally_of(samples, **settings), tally_of(samples, exact=0, **settings)
+    exact, folded = totals_of(samples, **settings), totals_of(samples, exact=0, **settings)
 
     assert isinstance(exact.latencies, EachLatency)
     assert isinstance(folded.latencies, CountedLatencies)
@@ -162,8 +162,8 @@ def test_a_folded_run_has_the_metrics_of_an_exact_one() -> None:
     """Throughput and mean agree in value and interval, percentiles within 0.2 % in both."""
     samples = steady(20_000)
 
-    exact = summarise_load(tally_of(samples), latencies=True).metrics
-    folded = summarise_load(tally_of(samples, exact=0), latencies=True).metrics
+    exact = summarise_load(totals_of(samples), latencies=True).metrics
+    folded = summarise_load(totals_of(samples, exact=0), latencies=True).metrics
 
     assert folded.keys() == exact.keys()
     for name in ("throughput", "mean", "max", "errors"):
@@ -177,8 +177,8 @@ def test_a_folded_run_has_the_metrics_of_an_exact_one() -> None:
 
 @pytest.mark.parametrize("exact", [0, 10**6])
 def test_a_run_that_overran(exact: int) -> None:
-    """A run of a hundred times its time is cut into blocks and points all the same, and few."""
-    totals = tally_of(steady(10_000), seconds=0.1, exact=exact)
+    """A run of a hundred times its planned length has blocks and points, and few of them."""
+    totals = totals_of(steady(10_000), seconds=0.1, exact=exact)
 
     assert len(totals.blocks) == 20
     assert totals.blocks.requests.tolist() == pytest.approx([5000] * 20, rel=0.1)
@@ -190,7 +190,7 @@ def test_each_replicas_work_by_hand() -> None:
     """Busy time, calls, requests and share of the run, one that had nothing to do included."""
     samples = make_samples([3, 1, 2], [40, 90, 100], dispatched_ns=[0, 40, 70], replica=[0, 0, 2])
 
-    totals = tally_of(samples, replicas=3)
+    totals = totals_of(samples, replicas=3)
 
     assert [(work.busy_ns, work.calls, work.requests) for work in totals.replicas] == [
         (90, 2, 4),
@@ -213,9 +213,9 @@ def test_many_batch_sizes_are_folded(sizes: range, shown: dict[int, int]) -> Non
     assert few_sizes(dict.fromkeys(sizes, 1)) == shown
 
 
-def test_nothing_happened() -> None:
-    """A run without a call has a totals too: of nothing."""
-    totals = tally_of(make_samples([], [], unfinished=2))
+def test_a_run_without_a_call() -> None:
+    """A run without a call has empty totals."""
+    totals = totals_of(make_samples([], [], unfinished=2))
 
     assert (totals.calls, totals.answered, totals.queries, totals.total) == (0, 0, 0, 2)
     assert totals.span_ns == 0
@@ -227,7 +227,7 @@ def test_errors_within_the_limit_are_no_goodput() -> None:
         [4], [1000], intended_ns=[0, 500, 700, 800], outcome=[0, 0, Outcome.EXCEPTION, 0]
     )
 
-    totals = tally_of(samples, slo=500e-9)
+    totals = totals_of(samples, slo=500e-9)
 
     assert totals.blocks.within.tolist() == [2]
 
@@ -251,7 +251,7 @@ def test_every_time_has_its_bucket(seconds: float, started: int, offsets: list[i
 
 @given(st.floats(1e-6, 1e5), st.integers(1, 10**15), st.integers(1, 10**15))
 def test_reaching_step_by_step(seconds: float, near: int, far: int) -> None:
-    """How the buckets came to reach so far makes no difference."""
+    """Widening in steps gives the same buckets as widening at once."""
     at_once, by_steps = TimeBuckets(0, seconds), TimeBuckets(0, seconds)
 
     by_steps.reach(min(near, far))

@@ -43,7 +43,7 @@ def test_a_seed_fixes_the_times(scenario: OpenLoop) -> None:
 
 
 def test_the_times_of_a_seed_are_these() -> None:
-    """The same on every machine and with every version: these very nanoseconds."""
+    """The times of a seed are the same on every machine and with every version."""
     assert arrivals(Server(1000), 1, 0)[:3].tolist() == [679931, 1699529, 1719335]
 
 

@@ -155,7 +155,7 @@ def test_answers_belong_to_their_requests() -> None:
 
 
 def test_a_call_that_takes_too_long_is_cancelled() -> None:
-    """It is an error by itself, and the load goes on."""
+    """It is an error of its own kind, and the load goes on."""
     source = EchoSource(np.arange(1 << 16))
 
     async def stalls(row: np.int64) -> np.int64:
@@ -189,7 +189,7 @@ def test_an_exception_is_its_requests_own() -> None:
 
 
 def test_a_coroutine_that_is_cancelled() -> None:
-    """It is an error by itself: no request is lost, and the load goes on with all clients."""
+    """It is an error of its own kind: no request is lost, and the load goes on with all clients."""
     source = EchoSource(np.arange(1 << 16))
 
     async def shares(row: np.int64) -> np.int64:
@@ -246,7 +246,7 @@ def test_each_client_has_its_own_utilisation() -> None:
 
 
 def test_work_of_the_target_is_no_lateness() -> None:
-    """A wake-up beside a call says nothing of the generator: the call may have held it up."""
+    """A wake-up during a call is not counted as late: the call may have delayed it."""
     clock = FakeClock()
 
     async def works(row: np.int64) -> np.int64:

@@ -37,7 +37,7 @@ def played(
             busy.append((now_ns + services_left.popleft(), batch))
             continue
         # What comes next: an answer, or the time that was named.
-        busy.sort(key=lambda one: one[0])
+        busy.sort(key=lambda call: call[0])
         if busy and (batch.until_ns is None or busy[0][0] <= batch.until_ns):
             done_ns, answered = busy.pop(0)
             now_ns = max(now_ns, done_ns)

@@ -1,4 +1,4 @@
-"""Intervals: sums over intervals of time."""
+"""Samples of requests, and sums over intervals of time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_blocks_are_equally_long() -> None:
 
 
 def test_blocks_of_a_pause() -> None:
-    """An interval in which nothing ended is no block of its own."""
+    """An interval in which nothing ended is no block."""
     assert blocks_of(np.array([10, 20, 1000]), 0, 10).tolist() == [0, 0, 1]
 
 
@@ -44,17 +44,38 @@ def test_blocks_of_an_instant() -> None:
     assert blocks_of(np.zeros(0, np.int64), 5, 20).tolist() == []
 
 
-def test_calls_by_hand() -> None:
-    """What each call carried, how it fared, and how long its requests queued."""
-    samples = make_samples(
-        [2, 1],
-        [50, 90],
-        dispatched_ns=[20, 60],
-        intended_ns=[5, 10, 40],
-        outcome=[0, Outcome.NOT_FINITE, 0],
-    )
+SAMPLES = make_samples(
+    [2, 1],
+    [50, 90],
+    dispatched_ns=[20, 60],
+    intended_ns=[5, 10, 40],
+    outcome=[0, Outcome.NOT_FINITE, 0],
+)
 
-    answers = Reading(slo=47e-9).read(samples)
+
+def test_samples_by_hand() -> None:
+    """Latency runs from due to done, queueing from due to dispatched, service in between."""
+    assert SAMPLES.size.tolist() == [2, 1]
+    assert SAMPLES.latency_ns.tolist() == [45, 40, 50]
+    assert SAMPLES.queue_ns.tolist() == [15, 10, 20]
+    assert SAMPLES.service_ns.tolist() == [30, 30]
+    assert SAMPLES.ok.tolist() == [True, False, True]
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 1_000_000)), min_size=1, max_size=60))
+def test_latency_is_queue_plus_service(batches: list[tuple[int, int]]) -> None:
+    """For every request, latency is its time in the queue plus its batch's service time."""
+    sizes = [size for size, _ in batches]
+    dispatched = np.cumsum([gap for _, gap in batches])
+    samples = make_samples(sizes, dispatched + 7, dispatched_ns=dispatched, started_ns=0)
+    service = np.repeat(samples.service_ns, samples.size)
+    assert np.array_equal(samples.latency_ns, samples.queue_ns + service)
+    assert samples.size.tolist() == sizes
+
+
+def test_calls_by_hand() -> None:
+    """Counts, latencies and queueing times of each call."""
+    answers = Reading(slo=47e-9).read(SAMPLES)
 
     assert answers.latency_ns.tolist() == [45, 50]
     assert answers.call.tolist() == [0, 1]
@@ -96,7 +117,7 @@ def test_a_query_ends_with_its_last_request() -> None:
 
 
 def test_columns_of_one_length() -> None:
-    """Stretches whose columns differ in length are refused."""
+    """Intervals whose columns differ in length are refused."""
     column = np.zeros(2, np.int64)
     with pytest.raises(ValueError, match="differ in length"):
         type(no_intervals(0))(*(column for _ in range(8)), np.zeros(3, np.int64))

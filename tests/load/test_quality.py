@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from builders import make_samples, tally_of
+from builders import make_samples, totals_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ def closed_loop(milliseconds: np.ndarray) -> LoadTotals:
     """One request a call, back to back, with these service times."""
     done = np.cumsum(milliseconds * 1e6).astype(np.int64)
     begun = np.concatenate([[0], done[:-1]])
-    return tally_of(
+    return totals_of(
         make_samples(
             [1] * len(done), done.tolist(), dispatched_ns=begun.tolist(), intended_ns=begun.tolist()
         )
@@ -31,7 +31,7 @@ def closed_loop(milliseconds: np.ndarray) -> LoadTotals:
 
 
 @pytest.mark.parametrize(("last", "change"), [(1.5, "-3"), (0.7, "+3")])
-def test_a_drift_is_said(last: float, change: str) -> None:
+def test_drift(last: float, change: str) -> None:
     """A target that gets slower or faster during the run was not in a steady state."""
     noise = np.random.default_rng(0).normal(1, 0.02, 2000)
 
@@ -41,7 +41,7 @@ def test_a_drift_is_said(last: float, change: str) -> None:
 
 
 def test_a_small_drift_is_left_alone() -> None:
-    """3 % over the run is a trend, but none to speak of."""
+    """A trend of 3 % is not reported."""
     assert drift(closed_loop(np.linspace(1, 1.03, 2000))) == ""
 
 
@@ -55,7 +55,7 @@ def test_noise_is_no_drift() -> None:
 
 
 def test_two_intervals_are_no_trend() -> None:
-    """Too short a run says nothing."""
+    """A run that is too short has no drift."""
     assert drift(closed_loop(np.array([1.0, 9.0]))) == ""
 
 
@@ -70,7 +70,7 @@ def open_loop(service_ms: float) -> LoadTotals:
         dispatched_ns=(done - int(service_ms * 1e6)).tolist(),
         intended_ns=due.tolist(),
     )
-    return tally_of(samples, seconds=1.0)
+    return totals_of(samples, seconds=1.0)
 
 
 def test_keeping_up_is_not_mentioned() -> None:
@@ -78,7 +78,7 @@ def test_keeping_up_is_not_mentioned() -> None:
     assert shortfall(open_loop(0.9)) == ""
 
 
-def test_overload_is_said_with_both_rates() -> None:
+def test_overload_names_both_rates() -> None:
     """2 ms a request: half of them are answered while requests come."""
     assert shortfall(open_loop(2.0)) == "overloaded: 1,000/s came, 500/s were answered in time"
 
@@ -108,7 +108,7 @@ def test_other_memory_is_no_leak(resident: list[int]) -> None:
 
 
 def test_text_by_hand() -> None:
-    """Median queue and service times, mean batch and busy cores are said, with units."""
+    """The text has median queue and service times, mean batch and busy cores, with units."""
     samples = make_samples(
         [3, 1],
         [10 * MS, 20 * MS],
@@ -116,7 +116,7 @@ def test_text_by_hand() -> None:
         intended_ns=[0, 1 * MS, 2 * MS, 11 * MS],
     )
     # Queues: 4, 3, 2 and 1 ms; service: 6 and 8 ms.
-    assert diagnose(tally_of(samples), 1.5) == (
+    assert diagnose(totals_of(samples), 1.5) == (
         "median 2.5 ms in the queue and 7 ms in the target, 2.0 requests a call, "
         "replica 70 % busy, 1.50 cores busy"
     )
@@ -131,18 +131,18 @@ def test_text_by_hand() -> None:
         (1, 0.0, False),  # hardly in the target at all: it is the load that waits
     ],
 )
-def test_waiting_is_told_from_computing(service_ms: int, busy_cores: float, *, waits: bool) -> None:
-    """A target that is busy while no processor is waits, and that is said."""
+def test_waiting_targets(service_ms: int, busy_cores: float, *, waits: bool) -> None:
+    """A target that is busy while no processor is has a note that it waits."""
     starts = [10 * MS * i for i in range(10)]
     samples = make_samples(
         [1] * 10, [start + service_ms * MS for start in starts], dispatched_ns=starts
     )
-    assert ("rather than computes" in diagnose(tally_of(samples), busy_cores)) is waits
+    assert ("rather than computes" in diagnose(totals_of(samples), busy_cores)) is waits
 
 
 def test_an_instant() -> None:
     """A run that took no time is described, not divided by."""
-    assert diagnose(tally_of(make_samples([1], [0])), 0.0).startswith("median 0 ns")
+    assert diagnose(totals_of(make_samples([1], [0])), 0.0).startswith("median 0 ns")
 
 
 @pytest.mark.parametrize(
@@ -161,13 +161,13 @@ def test_an_instant() -> None:
 def test_bound(calls: int, late_ns: list[int], *, late: bool) -> None:
     """More than one call in a hundred woken more than 1 ms late spoils the run."""
     samples = make_samples([1] * calls, list(range(1, calls + 1)), late_ns=late_ns)
-    assert bool(lateness(tally_of(samples))) is late
+    assert bool(lateness(totals_of(samples))) is late
 
 
 def test_text() -> None:
     """The reason names how many calls were late and the worst of them."""
     samples = make_samples([1] * 50, list(range(1, 51)), late_ns=[2 * MS, 30 * MS, 0])
-    text = lateness(tally_of(samples))
+    text = lateness(totals_of(samples))
     assert "for 2 of 50 calls" in text
     assert "worst 30 ms" in text
 
@@ -177,5 +177,5 @@ def test_a_busy_target_is_not_late(late_ns: list[int], calls: int) -> None:
     """Only waking counts: however long requests queue, the run is as valid as its wake-ups are."""
     quick = make_samples([1] * calls, [1] * calls, late_ns=late_ns)
     slow = make_samples([1] * calls, [10**12] * calls, late_ns=late_ns)
-    assert lateness(tally_of(quick)) == lateness(tally_of(slow))
-    assert bool(lateness(tally_of(quick))) is (sum(ns > MS for ns in late_ns) > calls / 100)
+    assert lateness(totals_of(quick)) == lateness(totals_of(slow))
+    assert bool(lateness(totals_of(quick))) is (sum(ns > MS for ns in late_ns) > calls / 100)

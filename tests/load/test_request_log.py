@@ -57,8 +57,8 @@ def test_segments_follow_one_another(
     assert requests == [batch.stop for batch in batches]
 
 
-def test_wakes_and_rejections_are_given_away_once() -> None:
-    """Each is in one segment only."""
+def test_wake_ups_and_rejections_are_in_one_segment() -> None:
+    """Each wake-up and rejection is in one segment only."""
     queue = RequestQueue(np.zeros(5, np.int64), 1 << 40, Serving(1, queue_limit=2))
     call_log = CallLog(0)
     batch = queue.take(0)
@@ -89,7 +89,7 @@ def test_full_by_calls_or_requests(limit: str, value: int, monkeypatch: pytest.M
 
 
 def test_a_slow_call_does_not_keep_it_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the first call lasts nothing can be given away; it is tried again with many more."""
+    """While the first call lasts nothing can be cut; the log is full again only after many more."""
     monkeypatch.setattr("pytest_dlperf.load.request_log._CALLS", 3)
     queue, batches = taken([1] * 8)
     call_log = CallLog(0)

@@ -118,7 +118,7 @@ def test_scenarios_begin_with_their_clients() -> None:
 
 
 def test_server_arrivals_are_the_same_for_the_same_seed() -> None:
-    """The same seed asks at the same times, another seed at others."""
+    """The same seed gives the same times, another seed others."""
     waits = [request_queue_for(Server(1000), Serving(), 0, 1.0, seed).take(0) for seed in (3, 3, 4)]
 
     assert waits[0] == waits[1] != waits[2]
@@ -204,7 +204,7 @@ def test_a_closed_loop_forgets() -> None:
 
 
 def test_an_overload_is_not_drawn_before_it_is_served() -> None:
-    """Of requests that only wait, those that may fill the next batch are enough to know."""
+    """Of waiting requests, only those that may fill the next batch are drawn."""
     drawn = []
 
     def more() -> Iterator[NDArray[np.int64]]:

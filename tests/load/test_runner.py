@@ -39,21 +39,26 @@ if TYPE_CHECKING:
 SERVICE_NS = 1_000_000
 
 
+def fixed(service_ns: int = SERVICE_NS, clock: FakeClock | None = None) -> TimedTarget:
+    """A target that answers with its inputs after a known time."""
+    return TimedTarget(clock or FakeClock(), lambda _: service_ns)
+
+
 def run(  # noqa: PLR0913 - the knobs of a load
     scenario: Scenario,
     serving: Serving,
     seconds: float,
+    target: TimedTarget | None = None,
     *,
-    clock: FakeClock,
-    target: TimedTarget,
     drain_ns: int = 1 << 50,
     seed: int = 0,
     source: EchoSource | None = None,
 ) -> Samples:
-    """One load with a single replica on a fake clock."""
-    start = clock.now
+    """One load with a single replica on the fake clock of its target."""
+    target = target or fixed()
+    start = target.clock.now
     return Load(
-        replicas=[Replica(target, clock)],
+        replicas=[Replica(target, target.clock)],
         log=RequestLog(
             queue=request_queue_for(scenario, serving, start, seconds, seed),
             source=source or EchoSource(np.arange(1 << 22)),
@@ -67,20 +72,15 @@ def run(  # noqa: PLR0913 - the knobs of a load
 
 def single_server(utilisation: float, seconds: float, seed: int) -> Samples:
     """M/D/1: Poisson arrivals, one request at a time, 1 ms each."""
-    clock = FakeClock()
-    target = TimedTarget(clock, lambda _: SERVICE_NS)
     rate = utilisation / (SERVICE_NS * 1e-9)
-    return run(Server(rate), Serving(1), seconds, clock=clock, target=target, seed=seed)
+    return run(Server(rate), Serving(1), seconds, seed=seed)
 
 
 @pytest.mark.parametrize(("utilisation", "seconds"), [(0.5, 400), (0.8, 2_000), (0.95, 40_000)])
 def test_waiting_time_of_a_single_server(utilisation: float, seconds: float) -> None:
-    """M/D/1: the mean waiting time is `rho s / (2 (1 - rho))` (Pollaczek-Khinchine), within 2 %.
-
-    By Lindley's recursion, which the engine follows request by request:
-    `test_waiting_times_are_lindleys`. A mean within 2 % takes longer runs than the engine has time
-    for, the longer the busier the server.
-    """
+    """M/D/1: the mean waiting time is `rho s / (2 (1 - rho))` (Pollaczek-Khinchine), within 2 %."""
+    # By Lindley's recursion, which the engine follows exactly (`test_waiting_times_are_lindleys`):
+    # a mean within 2 % takes longer runs than the engine has time for.
     waits = []
     for seed in range(8):
         due = arrivals(Server(utilisation * 1000), seconds / 8, seed)
@@ -218,10 +218,9 @@ def crommelin(servers: int, load: float) -> float:
 
 def test_multi_stream_waits_for_the_whole_query() -> None:
     """8 samples, batches of 3, 1 ms each: every query takes 3 ms, and the next one follows."""
-    clock = FakeClock()
-    target = TimedTarget(clock, lambda _: SERVICE_NS)
+    target = fixed()
 
-    samples = run(MultiStream(8), Serving(3), 0.3, clock=clock, target=target)
+    samples = run(MultiStream(8), Serving(3), 0.3, target)
 
     latency = Reading(None).read(samples).latency_ns
     assert target.batches == [3, 3, 2] * 100
@@ -260,10 +259,7 @@ def test_random_thinking_is_a_machine_repair_model() -> None:
 
 def test_constant_arrivals_below_capacity_never_wait() -> None:
     """D/D/1: one every 2 ms, 1 ms each."""
-    clock = FakeClock()
-    target = TimedTarget(clock, lambda _: SERVICE_NS)
-
-    samples = run(Constant(500), Serving(1), 2.0, clock=clock, target=target)
+    samples = run(Constant(500), Serving(1), 2.0)
 
     assert len(samples.stop) == 1000
     assert samples.queue_ns.max() == 0
@@ -271,11 +267,10 @@ def test_constant_arrivals_below_capacity_never_wait() -> None:
 
 def test_a_trace_is_replayed() -> None:
     """Requests are due when they were recorded, and wait for each other."""
-    clock = FakeClock()
-    start = clock.now
-    target = TimedTarget(clock, lambda _: SERVICE_NS)
+    target = fixed()
+    start = target.clock.now
 
-    samples = run(Trace((0.0, 0.0005, 0.1)), Serving(1), 1.0, clock=clock, target=target)
+    samples = run(Trace((0.0, 0.0005, 0.1)), Serving(1), 1.0, target)
 
     assert (samples.intended_ns - start).tolist() == [0, 500_000, 100_000_000]
     assert samples.queue_ns.tolist() == [0, 500_000, 0]
@@ -294,14 +289,13 @@ def test_a_full_queue_rejects() -> None:
     assert samples.total == len(arrivals(Server(1250), 80, 0))
 
 
-def test_who_comes_first_gets_the_room() -> None:
-    """Three places: of five that come during one call, the first three wait for it."""
-    clock = FakeClock()
-    start = clock.now
-    target = TimedTarget(clock, lambda _: SERVICE_NS)
+def test_first_come_first_queued() -> None:
+    """With room for three, the first three of five that come during one call wait for it."""
+    target = fixed()
+    start = target.clock.now
     times = Trace((0.0, 1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 0.1))
 
-    samples = run(times, Serving(1, queue_limit=3), 1.0, clock=clock, target=target)
+    samples = run(times, Serving(1, queue_limit=3), 1.0, target)
 
     assert samples.rejected == 2
     due = ((samples.intended_ns - start) / 1e5).round().astype(int)
@@ -321,10 +315,9 @@ def test_waiting_times_are_lindleys(utilisation: float) -> None:
 
 def test_closed_loop_throughput_is_clients_over_cycle() -> None:
     """With 8 clients, batches of 8, 1 ms of work and 3 ms of thinking: 8 requests each 4 ms."""
-    clock = FakeClock()
-    target = TimedTarget(clock, lambda _: SERVICE_NS)
+    target = fixed()
 
-    samples = run(ClosedLoop(8, think_time=0.003), Serving(8), 1.0, clock=clock, target=target)
+    samples = run(ClosedLoop(8, think_time=0.003), Serving(8), 1.0, target)
 
     assert set(target.batches) == {8}
     assert len(target.batches) == 250
@@ -333,10 +326,7 @@ def test_closed_loop_throughput_is_clients_over_cycle() -> None:
 
 def test_closed_loop_queues_when_batches_are_small() -> None:
     """8 clients and batches of 2: each waits for three other batches, by Little's law."""
-    clock = FakeClock()
-    target = TimedTarget(clock, lambda _: SERVICE_NS)
-
-    samples = run(ClosedLoop(8), Serving(2), 1.0, clock=clock, target=target)
+    samples = run(ClosedLoop(8), Serving(2), 1.0)
 
     assert set(samples.latency_ns[8:]) == {4 * SERVICE_NS}
     assert len(samples.intended_ns) == 2000
@@ -344,10 +334,9 @@ def test_closed_loop_queues_when_batches_are_small() -> None:
 
 def test_single_stream_sends_one_at_a_time() -> None:
     """Back to back, whatever the largest batch."""
-    clock = FakeClock()
-    target = TimedTarget(clock, lambda _: SERVICE_NS)
+    target = fixed()
 
-    samples = run(SingleStream(), Serving(64), 0.5, clock=clock, target=target)
+    samples = run(SingleStream(), Serving(64), 0.5, target)
 
     assert set(target.batches) == {1}
     assert len(samples.stop) == 500
@@ -356,10 +345,9 @@ def test_single_stream_sends_one_at_a_time() -> None:
 
 def test_offline_sends_full_batches_only() -> None:
     """Every batch is as large as allowed."""
-    clock = FakeClock()
-    target = TimedTarget(clock, lambda _: SERVICE_NS)
+    target = fixed()
 
-    samples = run(Offline(), Serving(16), 0.5, clock=clock, target=target)
+    samples = run(Offline(), Serving(16), 0.5, target)
 
     assert set(target.batches) == {16}
     assert len(samples.intended_ns) == 500 * 16
@@ -367,10 +355,7 @@ def test_offline_sends_full_batches_only() -> None:
 
 def test_overload_is_counted_not_hidden() -> None:
     """Latency of an open loop runs from the due time, and what never was sent is counted."""
-    clock = FakeClock()
-    target = TimedTarget(clock, lambda _: 10 * SERVICE_NS)
-
-    samples = run(Server(1000), Serving(1), 1.0, clock=clock, target=target, drain_ns=10**9)
+    samples = run(Server(1000), Serving(1), 1.0, fixed(10 * SERVICE_NS), drain_ns=10**9)
 
     assert len(samples.stop) == 200  # two seconds at 10 ms each
     assert samples.latency_ns.max() > 1.5e9
@@ -382,10 +367,9 @@ def test_overload_is_counted_not_hidden() -> None:
 
 def test_a_late_generator_is_recorded() -> None:
     """Waking late for a request is noted for each wake-up."""
-    clock = FakeClock(oversleep_ns=2_000_000)
-    target = TimedTarget(clock, lambda _: 1000)
+    target = fixed(1000, FakeClock(oversleep_ns=2_000_000))
 
-    samples = run(Server(100), Serving(1), 1.0, clock=clock, target=target)
+    samples = run(Server(100), Serving(1), 1.0, target)
 
     assert len(samples.late_ns) > 50
     assert set(samples.late_ns) == {2_000_000}
@@ -393,7 +377,6 @@ def test_a_late_generator_is_recorded() -> None:
 
 def test_an_exception_ends_its_batch_only() -> None:
     """A target that raises is reported with the requests it was asked; the load goes on."""
-    clock = FakeClock()
     calls = iter(range(10**9))
 
     def answer(batch: object) -> object:
@@ -401,9 +384,9 @@ def test_an_exception_ends_its_batch_only() -> None:
             raise RuntimeError("boom")
         return batch
 
-    target = TimedTarget(clock, lambda _: SERVICE_NS, answer)
+    target = TimedTarget(FakeClock(), lambda _: SERVICE_NS, answer)
     source = EchoSource(np.arange(1 << 16))
-    run(ClosedLoop(4), Serving(4), 0.01, clock=clock, target=target, source=source)
+    run(ClosedLoop(4), Serving(4), 0.01, target, source=source)
 
     assert [(start, stop) for start, stop, _ in source.errors] == [(12, 16)]
     assert len(source.answers) == 9
@@ -411,17 +394,16 @@ def test_an_exception_ends_its_batch_only() -> None:
 
 def test_answers_reach_their_own_requests() -> None:
     """What is asked and what is answered belong to the same request numbers."""
-    clock = FakeClock()
-    target = TimedTarget(clock, lambda rows: rows * 1000, lambda batch: batch * 2)
+    target = TimedTarget(FakeClock(), lambda rows: rows * 1000, lambda batch: batch * 2)
     source = EchoSource(np.arange(1 << 16))
-    run(Server(5000), Serving(8), 1.0, clock=clock, target=target, source=source)
+    run(Server(5000), Serving(8), 1.0, target, source=source)
 
     for start, stop, outputs in source.answers:
         np.testing.assert_array_equal(outputs, 2 * np.arange(start, stop))
 
 
 def test_replicas_work_at_the_same_time() -> None:
-    """Two replicas each wait for the other's call to begin: only together do they get on."""
+    """Two replicas each wait for the other's call to begin, so they must overlap."""
     both = threading.Barrier(2, timeout=30)
 
     class Together:
@@ -497,10 +479,8 @@ def test_a_bug_in_the_source_is_raised_not_swallowed() -> None:
 @pytest.mark.parametrize(
     "scenario", [Server(2500), Server(5000), ClosedLoop(50), MultiStream(7), Offline()], ids=str
 )
-def test_what_is_given_away_is_the_whole_run(
-    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Segments that a load gives away while it runs, joined, are what it would have kept."""
+def test_segments_are_the_whole_run(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The segments that a load hands over, joined, are what it would have kept."""
     serving = Serving(3, replicas=2, queue_limit=9 if isinstance(scenario, Server) else None)
 
     def targets() -> list[TimedTarget]:

@@ -54,6 +54,12 @@ if TYPE_CHECKING:
         (Serving(max_batch_size=8, replicas=2), "Serving(max_batch_size=8, replicas=2)"),
         (Serving(batch_timeout=0.01), "Serving(batch_timeout=0.01)"),
         (Serving(intra_op_threads=1), "Serving(intra_op_threads=1)"),
+        (Serving(devices=None, allowed_batch_sizes=None), "Serving()"),
+        (Serving(devices="cpu:0"), "Serving(devices=('cpu:0',))"),
+        (
+            Serving(8, allowed_batch_sizes=[1, 8]),
+            "Serving(max_batch_size=8, allowed_batch_sizes=(1, 8))",
+        ),
     ],
 )
 def test_text(setting: Scenario | Serving, text: str) -> None:
@@ -62,7 +68,7 @@ def test_text(setting: Scenario | Serving, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "second"),
     [
         (Server(rate=2000), Server(rate=2000.0)),
         (Server(rate=2000.0), Server(rate=np.float64(2000))),
@@ -72,17 +78,17 @@ def test_text(setting: Scenario | Serving, text: str) -> None:
     ],
 )
 def test_equal_settings_have_equal_texts(
-    one: Scenario | Serving, other: Scenario | Serving
+    first: Scenario | Serving, second: Scenario | Serving
 ) -> None:
-    """Settings that are equal read equal, since baselines are told apart by the text."""
-    assert one == other
-    assert str(one) == str(other)
+    """Equal settings have equal texts, by which baselines are compared."""
+    assert first == second
+    assert str(first) == str(second)
 
 
 @given(st.floats(1e-3, 1e6), st.floats(1e-3, 1e6))
-def test_different_settings_have_different_texts(one: float, other: float) -> None:
+def test_different_settings_have_different_texts(first: float, second: float) -> None:
     """Settings that differ read differently, however little it is."""
-    assert (str(Server(rate=one)) == str(Server(rate=other))) is (one == other)
+    assert (str(Server(rate=first)) == str(Server(rate=second))) is (first == second)
 
 
 @pytest.mark.parametrize("clients", [0, -1, 1.5, True, "64", None, float("nan")])
@@ -162,3 +168,51 @@ def test_traces_are_told_apart_by_their_times() -> None:
     """Equal times have equal texts, however they were given; others have not."""
     assert str(Trace((0, 1))) == str(Trace([0.0, 1.0]))  # type: ignore[arg-type]  # what users do
     assert str(Trace((0, 1))) != str(Trace((0, 2)))
+
+
+def test_devices_are_kept_as_names() -> None:
+    """One text, a list and a tuple say the same; no devices are none."""
+    assert Serving(devices="cpu:0,cpu:1") == Serving(devices=["cpu:0", "cpu:1"])
+    assert Serving(devices=("cpu:0",)).devices == Serving(devices="CPU:0").devices == ("cpu:0",)
+    assert Serving(devices=()) == Serving()
+
+
+def test_replicas_are_counted_on_each_device() -> None:
+    """Two replicas on each of two devices are four."""
+    assert Serving(replicas=2).everywhere == 2
+    assert Serving(replicas=2, devices="cpu:0,cpu:1").everywhere == 4
+
+
+def test_unknown_devices() -> None:
+    """A misspelt device is refused where it is written."""
+    with pytest.raises(UsageError, match=r"Serving\(devices\)='cpu:x': 'cpu:x' is no device"):
+        Serving(devices="cpu:x")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "problem"),
+    [
+        ((), "does not end with max_batch_size=64"),
+        ((1, 8), "does not end with max_batch_size=64"),
+        ((1, 64, 128), "does not end with max_batch_size=64"),
+        ((8, 1, 64), "expected increasing sizes"),
+        ((8, 8, 64), "expected increasing sizes"),
+        ((0, 64), "expected a whole number"),
+        ((1.5, 64), "expected a whole number"),
+        ("1,64", "expected a whole number"),
+        (64, "expected sizes of batches"),
+    ],
+)
+def test_sizes_that_are_refused(sizes: object, problem: str) -> None:
+    """Allowed sizes increase and end with the largest batch, as in TensorFlow Serving."""
+    with pytest.raises(UsageError) as caught:
+        Serving(allowed_batch_sizes=sizes)  # type: ignore[arg-type]  # which is the point
+
+    assert str(caught.value).startswith("Serving(allowed_batch_sizes)=")
+    assert problem in str(caught.value)
+
+
+def test_processes_and_devices() -> None:
+    """A replica cannot be in a process of its own and on a device of this one."""
+    with pytest.raises(UsageError, match=r"intra_op_threads=1\) with devices=\('cpu:0',\)"):
+        Serving(intra_op_threads=1, devices="cpu:0")

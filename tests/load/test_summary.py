@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import make_samples, tally_of
+from builders import make_samples, totals_of
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -29,7 +29,7 @@ def _steady(calls: int = 1000, size: int = 10, outcome: list[int] | None = None)
 
 def test_steady_load_by_hand() -> None:
     """Ten requests every millisecond: 10,000/s, every latency 4 ms, no errors, no doubt."""
-    metrics = summarise_load(tally_of(_steady()), latencies=True).metrics
+    metrics = summarise_load(totals_of(_steady()), latencies=True).metrics
     assert metrics["throughput"].value == pytest.approx(10_000)
     assert metrics["throughput"].low == pytest.approx(10_000)
     for name in LATENCIES:
@@ -41,14 +41,14 @@ def test_steady_load_by_hand() -> None:
 
 def test_every_timed_metric_is_measured_or_refused() -> None:
     """Throughput, errors and all latencies are accounted for, each once."""
-    summary = summarise_load(tally_of(_steady(calls=50)), latencies=True)
+    summary = summarise_load(totals_of(_steady(calls=50)), latencies=True)
     assert not summary.metrics.keys() & summary.refused.keys()
     assert summary.metrics.keys() | summary.refused.keys() == {"throughput", "errors", *LATENCIES}
 
 
 def test_offline_has_no_latencies() -> None:
     """Where latencies mean nothing there are none, not even refused ones."""
-    summary = summarise_load(tally_of(_steady()), latencies=False)
+    summary = summarise_load(totals_of(_steady()), latencies=False)
     assert summary.metrics.keys() == {"throughput", "errors"}
     assert summary.refused == {}
 
@@ -58,7 +58,7 @@ def test_throughput_counts_good_answers_only() -> None:
     bad = [Outcome.WRONG_SHAPE if i % 4 == 0 else Outcome.OK for i in range(10_000)]
     samples = _steady(outcome=bad)
     samples.intended_ns[::4] -= 500 * MS
-    metrics = summarise_load(tally_of(samples), latencies=True).metrics
+    metrics = summarise_load(totals_of(samples), latencies=True).metrics
     assert metrics["throughput"].value == pytest.approx(7500)
     assert metrics["errors"].value == pytest.approx(0.25)
     assert metrics["max"].value == pytest.approx(0.004)
@@ -67,7 +67,7 @@ def test_throughput_counts_good_answers_only() -> None:
 def test_unfinished_requests_are_errors() -> None:
     """Requests that were due and never answered count among the errors."""
     done = [(i + 1) * MS for i in range(30)]
-    summary = summarise_load(tally_of(make_samples([1] * 30, done, unfinished=10)), latencies=True)
+    summary = summarise_load(totals_of(make_samples([1] * 30, done, unfinished=10)), latencies=True)
     assert summary.metrics["errors"].value == pytest.approx(0.25)
 
 
@@ -75,7 +75,7 @@ def test_unfinished_requests_are_errors() -> None:
 def test_percentiles_need_their_requests(calls: int) -> None:
     """A percentile with too few requests is refused with the number needed, others are not."""
     calls = max(calls, 40)
-    summary = summarise_load(tally_of(_steady(calls=calls, size=1)), latencies=True)
+    summary = summarise_load(totals_of(_steady(calls=calls, size=1)), latencies=True)
     for name, metric in METRICS.items():
         if metric.percentile is None:
             continue
@@ -89,7 +89,7 @@ def test_percentiles_need_their_requests(calls: int) -> None:
 def test_too_few_intervals() -> None:
     """Fewer than ten intervals with calls in them say nothing about the noise: no speeds."""
     done = [(i + 1) * 10 * MS for i in range(9)]
-    summary = summarise_load(tally_of(make_samples([500] * 9, done)), latencies=True)
+    summary = summarise_load(totals_of(make_samples([500] * 9, done)), latencies=True)
     assert summary.refused.keys() == {"throughput", *LATENCIES}
     assert "9 calls in 9 of 20 intervals" in summary.refused["p50"]
     assert summary.metrics.keys() == {"errors"}
@@ -98,7 +98,7 @@ def test_too_few_intervals() -> None:
 def test_no_good_answer() -> None:
     """Where every request went wrong the speeds are refused and the errors are 100 %."""
     summary = summarise_load(
-        tally_of(_steady(outcome=[Outcome.EXCEPTION] * 10_000)), latencies=True
+        totals_of(_steady(outcome=[Outcome.EXCEPTION] * 10_000)), latencies=True
     )
     assert summary.metrics["errors"].value == 1
     assert set(summary.refused.values()) == {"no request was answered well"}
@@ -108,7 +108,7 @@ def test_no_good_answer() -> None:
 def test_good_answers_in_one_interval_only() -> None:
     """A target that dies at once leaves every latency measured or refused, none forgotten."""
     outcome = [Outcome.OK] * 200 + [Outcome.EXCEPTION] * 9800
-    summary = summarise_load(tally_of(_steady(outcome=outcome)), latencies=True)
+    summary = summarise_load(totals_of(_steady(outcome=outcome)), latencies=True)
     assert summary.metrics.keys() | summary.refused.keys() == {"throughput", "errors", *LATENCIES}
 
 
@@ -118,7 +118,7 @@ def test_latencies_by_numpy() -> None:
     done = np.cumsum(generator.integers(MS // 2, 2 * MS, 8000))
     latency = (generator.lognormal(1, 0.5, 8000) * MS).astype(np.int64)
     samples = make_samples([1] * 8000, done, intended_ns=done - latency)
-    metrics = summarise_load(tally_of(samples), latencies=True).metrics
+    metrics = summarise_load(totals_of(samples), latencies=True).metrics
     seconds = latency * 1e-9
     for percent, name in ((50, "p50"), (90, "p90"), (95, "p95"), (99, "p99"), (99.9, "p99.9")):
         bracket = np.quantile(seconds, percent / 100 + np.array([-2e-4, 2e-4]))
@@ -131,10 +131,10 @@ def test_latencies_by_numpy() -> None:
 
 def test_throughput_knows_its_noise() -> None:
     """A machine that was slow for a while makes the interval of the throughput wide."""
-    steady = summarise_load(tally_of(_steady()), latencies=False).metrics["throughput"]
+    steady = summarise_load(totals_of(_steady()), latencies=False).metrics["throughput"]
     gaps = np.where(np.arange(1000) % 500 < 250, MS, 2 * MS)
     samples = make_samples([10] * 1000, np.cumsum(gaps))
-    uneven = summarise_load(tally_of(samples), latencies=False)
+    uneven = summarise_load(totals_of(samples), latencies=False)
     got = uneven.metrics["throughput"]
     assert got.value == pytest.approx(10_000 / 1.5)
     assert got.high - got.low > 0.1 * got.value
@@ -158,7 +158,7 @@ def test_each_row_counts_once() -> None:
 
 
 def test_asking_more_often_is_no_more_evidence() -> None:
-    """Asking the same rows again leaves the interval of the accuracy as wide as it was."""
+    """Sending the same rows again does not narrow the interval of the accuracy."""
     once = summarise_score(_score([1] * 50, [1, 0] * 25, [0.5] * 50))
     often = summarise_score(_score([40] * 50, [40, 0] * 25, [20.0] * 50))
     assert once == often
@@ -173,9 +173,9 @@ def test_regression_has_no_accuracy() -> None:
 
 def test_one_row_and_none() -> None:
     """One row has a loss without an interval; no row has nothing."""
-    one = summarise_score(_score([2, 0], [2, 0], [3, 0]))
-    assert (one["loss"].low, one["loss"].value, one["loss"].high) == (1.5, 1.5, 1.5)
-    assert one["accuracy"].value == 1
+    metrics = summarise_score(_score([2, 0], [2, 0], [3, 0]))
+    assert (metrics["loss"].low, metrics["loss"].value, metrics["loss"].high) == (1.5, 1.5, 1.5)
+    assert metrics["accuracy"].value == 1
     assert summarise_score(_score([0, 0], [0, 0], [0, 0])) == {}
 
 
@@ -231,6 +231,6 @@ def test_a_share_stays_one() -> None:
 
 @pytest.mark.usefixtures("own_metrics")
 def test_one_row_of_what_is_no_share() -> None:
-    """Is counted, as its loss would be."""
+    """One row of a metric that is no share has no interval, as for a loss."""
     define(users_metric("rank", "1", "lower", 0.05))
     assert mean_score("rank", np.array([7.0])) == counted(7.0)

@@ -48,6 +48,6 @@ def test_what_is_no_trace_is_refused(tmp_path: Path, text: str, message: str) ->
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    """A file that is not there is a mistake of the user's."""
+    """A missing file is a usage error."""
     with pytest.raises(UsageError, match=r"nowhere\.csv.*cannot be read"):
         read_times(tmp_path / "nowhere.csv")

@@ -29,7 +29,7 @@ class FakeNvml:
     mute: bool = False
     reasons: int = 0
     name: str | bytes = "H200"
-    asked: list[str] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
     NVMLError: type[Exception] = DriverError
     NVML_CLOCK_SM: int = 1
 
@@ -82,7 +82,7 @@ class FakeNvml:
         return [SimpleNamespace(pid=42, usedGpuMemory=None)]
 
     def _ask(self, what: str) -> None:
-        self.asked.append(what)
+        self.queries.append(what)
         if self.mute:
             raise DriverError
 
@@ -117,16 +117,16 @@ def test_idle_and_set_clocks_are_no_throttling() -> None:
     assert readings.throttled == frozenset()
 
 
-def test_what_the_driver_does_not_tell_is_none() -> None:
-    """Parts of a GPU (MIG) tell no utilisation: every question may fail by itself."""
+def test_failed_queries_are_none() -> None:
+    """Each query may fail separately: parts of a GPU (MIG) have no utilisation."""
     library = FakeNvml(mute=True)
 
     assert look(library) == (GpuReading(0, "H200", None, None, None, frozenset(), frozenset()),)
-    assert library.asked == ["utilisation", "memory", "clock", "reasons", "processes"]
+    assert library.queries == ["utilisation", "memory", "clock", "reasons", "processes"]
 
 
 def test_without_a_driver_or_a_gpu_there_is_nothing() -> None:
-    """Neither is an error: most machines are so."""
+    """Neither is an error, as most machines have none."""
     assert open_library(FakeNvml(driver=False)) is None
     assert open_library(FakeNvml(gpus=0)) is None
 

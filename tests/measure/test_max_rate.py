@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from builders import ENVIRONMENT
-from fakes import FakeClock, FakeProgress, TimedTarget, fake_bench
+from fakes import FakeClock, FakeProgress, TimedTarget, fake_instruments
 from queues import fixed_service_share, random_service_limit
 
 from pytest_dlperf.config.budgets import LatencyLimit, parse_limit
@@ -44,7 +44,7 @@ def measured(
     held = parse_limit(limit) if isinstance(limit, str) else limit
     given = {"serving": Serving(1), **options}
     data = as_data((INPUTS, labels))
-    instruments = fake_bench(target.clock)
+    instruments = fake_instruments(target.clock)
     return measure_max_rate(
         target, data, plan([Options(**given)]), instruments, held, test="t", name=""
     )
@@ -77,7 +77,7 @@ def test_fixed_service() -> None:
 
 
 def test_what_is_measured_besides() -> None:
-    """Errors, accuracy and loss over all that was asked, memory and compiling; no latencies."""
+    """Errors, accuracy and loss over all requests, memory and compile time; no latencies."""
     measurement = measured(fixed(), "p99 <= 5ms", duration=5.0)
 
     assert list(measurement.metrics) == [
@@ -106,7 +106,7 @@ def test_a_limit_below_the_service_time() -> None:
 
 
 def test_a_limit_that_always_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A target that is never the bottleneck: the rates stop, and the answer says at which."""
+    """A target that is never the bottleneck stops the search at the fastest rate, with a note."""
     monkeypatch.setattr("pytest_dlperf.measure.max_rate._MOST_REQUESTS", 2_000)
     measurement = measured(fixed(service_ns=20_000), "p99 <= 1ms", duration=1.0)
 
@@ -114,20 +114,6 @@ def test_a_limit_that_always_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert measurement.notes == (
         "max_rate: 2,000/s held, none failed, 1 rate tried: no limit found up to 2,000/s",
     )
-
-
-def test_budgets_are_judged_on_the_interval() -> None:
-    """Held: PASS; failed: FAIL; between the two: INCONCLUSIVE."""
-    measurement = measured(fixed(), "p99 <= 5ms", duration=5.0)
-    low, high = measurement["max_rate"].low, measurement["max_rate"].high
-
-    def verdict(rate: float) -> Verdict:
-        budgets = plan([Options(budgets=(f"max_rate >= {rate:.3f}/s",))]).judged
-        return judge(measurement, budgets, None, ENVIRONMENT, "")[0].verdict
-
-    assert verdict(0.99 * low) is Verdict.PASS
-    assert verdict((low + high) / 2) is Verdict.INCONCLUSIVE
-    assert verdict(1.01 * high) is Verdict.FAIL
 
 
 def test_a_full_queue_counts_against_the_limit() -> None:
@@ -195,7 +181,7 @@ def test_a_call_that_hangs_ends_the_search() -> None:
 
 
 def test_a_late_generator_makes_the_search_invalid() -> None:
-    """A rate that failed while the machine woke late may have failed for that."""
+    """A rate may have failed because the generator woke late."""
     measurement = measured(
         fixed(FakeClock(oversleep_ns=6 * MILLISECOND)), "p99 <= 5ms", duration=2.0
     )
@@ -214,7 +200,7 @@ def test_windows_are_long_enough_for_the_limit() -> None:
 def test_each_rate_is_announced() -> None:
     """The progress display shows which rate is tried."""
     target = fixed()
-    instruments = replace(fake_bench(target.clock), progress=FakeProgress())
+    instruments = replace(fake_instruments(target.clock), progress=FakeProgress())
     data = as_data((INPUTS, LABELS))
     the_plan = plan([Options(serving=Serving(1), duration=5.0)])
     measure_max_rate(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from builders import make_samples, tally_of
-from fakes import FakeClock, TimedTarget, fake_bench
+from builders import make_samples, totals_of
+from fakes import FakeClock, TimedTarget, fake_instruments
 
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.config.options import Options
@@ -18,7 +18,8 @@ from pytest_dlperf.load.samples import Outcome
 from pytest_dlperf.load.scenarios import ClosedLoop, MultiStream, Offline, Scenario, Server
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.load.summary import summarise_load
-from pytest_dlperf.measure.prepared import prepare_load, sufficient_seconds
+from pytest_dlperf.measure.measure import sufficient_seconds
+from pytest_dlperf.measure.prepared import prepare_load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,17 +50,17 @@ CALL_NS = 1_000_000
     ],
 )
 def test_seconds_by_hand(budget: str, calls: int, seconds: float) -> None:
-    """What a percentile or a rate needs, at the rate that was seen, with a fifth on top."""
+    """The requests that a percentile or a rate needs, at the measured rate, plus a fifth."""
     samples = make_samples([1] * calls, [10 * MS * (i + 1) for i in range(calls)])
 
-    assert sufficient_seconds(tally_of(samples), [parse_budget(budget)]) == pytest.approx(seconds)
+    assert sufficient_seconds(totals_of(samples), [parse_budget(budget)]) == pytest.approx(seconds)
 
 
 def test_more_of_nothing_is_not_asked_for() -> None:
     """A load without a good answer is not made longer."""
     samples = make_samples([1] * 5, [10 * MS] * 5, outcome=[Outcome.EXCEPTION] * 5)
 
-    assert sufficient_seconds(tally_of(samples), [parse_budget("p99 <= 1s")]) == 0.0
+    assert sufficient_seconds(totals_of(samples), [parse_budget("p99 <= 1s")]) == 0.0
 
 
 def echo(batch: NDArray[Any]) -> NDArray[Any]:
@@ -83,7 +84,7 @@ def run(scenario: Scenario, answer: Answer, calls: int) -> tuple[LoadResult, int
     target = TimedTarget(clock, lambda _: CALL_NS)
     options = Options(scenario=scenario, serving=Serving(SIZE), duration=calls * CALL_NS * 1e-9)
     the_plan = plan([options])
-    load = prepare_load(target, as_data((INPUTS, None)), the_plan, fake_bench(clock))
+    load = prepare_load(target, as_data((INPUTS, None)), the_plan, fake_instruments(clock))
     target.answer = answer
     tracemalloc.start()
     try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from builders import tally_of
+from builders import totals_of
 from hypothesis import given
 from hypothesis import strategies as st
 from queues import random_service_limit, single_server
@@ -103,8 +103,8 @@ def test_no_rate_holds() -> None:
     assert (interval.estimate.value, interval.estimate.high) == (0, 20)
 
 
-def test_nothing_can_be_told() -> None:
-    """Shares at the very line leave every probe open, and then there is no answer at all."""
+def test_undecided_everywhere() -> None:
+    """Shares at the limit leave every probe undecided, and then there is no estimate."""
     interval = search(window(lambda _: 0.99), settings(slowest=60.0))
 
     assert interval.estimate is None
@@ -116,7 +116,7 @@ def test_nothing_can_be_told() -> None:
 
 
 def test_an_open_probe_moves_no_bound() -> None:
-    """Between 290/s and 310/s nothing can be told: both ends are proven outside, and near."""
+    """Between 290/s and 310/s probes are undecided: the bounds are proven just outside."""
 
     def share(rate: float) -> float:
         return 0.99 if 290 <= rate <= 310 else below(300)(rate)
@@ -172,11 +172,8 @@ def test_the_slowest_rate_can_be_judged() -> None:
 
 @pytest.mark.parametrize("utilisation", [0.5, 0.8])
 def test_how_often_the_answer_is_right(utilisation: float) -> None:
-    """M/M/1, p99, 10,000 requests a window: the interval holds the true rate in 38 of 40 searches.
-
-    `P[T > t] = exp(-(mu - lambda) t)` says which rate that is. Half of the intervals are at most
-    a third wide, so that this is no empty promise.
-    """
+    """M/M/1, p99, 10,000 requests a window: 38 of 40 intervals hold the true rate."""
+    # The true rate follows from `P[T > t] = exp(-(mu - lambda) t)`.
     random = np.random.default_rng(11)
     service_rate = 1000.0
     true_rate = utilisation * service_rate
@@ -185,7 +182,9 @@ def test_how_often_the_answer_is_right(utilisation: float) -> None:
 
     def run(rate: float, number: int) -> Attainment:
         del number
-        return within_limit(tally_of(single_server(rate, service_rate, seconds, random), slo=limit))
+        return within_limit(
+            totals_of(single_server(rate, service_rate, seconds, random), slo=limit)
+        )
 
     right, widths = 0, []
     for _ in range(40):
@@ -200,8 +199,8 @@ def test_how_often_the_answer_is_right(utilisation: float) -> None:
     assert np.median(widths) <= 0.34
 
 
-def test_terms_are_checked() -> None:
-    """A search that could not begin, or never end, is refused."""
+def test_settings_are_checked() -> None:
+    """Settings with which a search could not begin or never end are refused."""
     with pytest.raises(ValueError, match="between the slowest and the fastest"):
         settings(start=0.5)
     with pytest.raises(ValueError, match="nothing can be found out"):

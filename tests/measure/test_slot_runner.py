@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,8 +43,11 @@ EIGHT = Options(scenario=ClosedLoop(8), serving=Serving(max_batch_size=8))
 
 
 @contextlib.contextmanager
-def slots_of(target: object, options: Options, clock: Clock) -> Iterator[SlotRunner]:
-    """A slot runner of a target, closed at the end."""
+def slots_of(
+    target: TimedTarget | Moody | Callable[[NDArray[Any]], object], options: Options
+) -> Iterator[SlotRunner]:
+    """A slot runner of a target, on its fake clock or in real time; closed at the end."""
+    clock: Clock = getattr(target, "clock", None) or MonotonicClock()
     instruments = Instruments(clock, FakeMeter(), FakeProgress())
     load = prepare_load(target, as_data((ROWS, None)), plan([options]), instruments)
     with contextlib.closing(load), contextlib.closing(SlotRunner(load)) as runner:
@@ -55,7 +58,7 @@ def slots_of(target: object, options: Options, clock: Clock) -> Iterator[SlotRun
 class Moody:
     """Answers after 1 ms, with what `mood` makes of the batch if it is set."""
 
-    clock: FakeClock
+    clock: FakeClock = field(default_factory=FakeClock)
     mood: Callable[[NDArray[Any]], object] | None = None
 
     def infer(self, batch: NDArray[Any]) -> object:
@@ -64,19 +67,16 @@ class Moody:
         return batch if self.mood is None else self.mood(batch)
 
 
-def exact(clock: FakeClock) -> TimedTarget:
+def exact(clock: FakeClock | None = None) -> TimedTarget:
     """A target that answers with its inputs after 1 ms."""
-    return TimedTarget(clock, lambda _: MILLISECOND)
+    return TimedTarget(clock or FakeClock(), lambda _: MILLISECOND)
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.0095, 0.0091, 0.0305])
 def test_only_whole_calls_count(seconds: float) -> None:
-    """However the slot's end falls into a call: 8 requests a millisecond, exactly.
-
-    A call that began in the slot is waited for, and its time counts with its answers.
-    """
+    """Wherever the slot ends, the rate is exact: calls in flight are waited for."""
     clock = FakeClock()
-    with slots_of(exact(clock), EIGHT, clock) as runner:
+    with slots_of(exact(clock), EIGHT) as runner:
         begun = clock.now
         slot = runner.slot(seconds, 0)
 
@@ -89,9 +89,8 @@ def test_only_whole_calls_count(seconds: float) -> None:
 
 
 def test_a_call_longer_than_the_slot() -> None:
-    """One call at least, of which the time is its own and not the slot's."""
-    clock = FakeClock()
-    with slots_of(TimedTarget(clock, lambda _: 300 * MILLISECOND), EIGHT, clock) as runner:
+    """A slot has at least one call, and lasts until it has ended."""
+    with slots_of(TimedTarget(FakeClock(), lambda _: 300 * MILLISECOND), EIGHT) as runner:
         slot = runner.slot(0.01, 0)
 
     assert (slot.good, slot.seconds) == (8, pytest.approx(0.3))
@@ -101,10 +100,9 @@ def test_a_call_longer_than_the_slot() -> None:
     ("scenario", "rate"), [(SingleStream(), 1000), (MultiStream(4), 4000), (Offline(), 8000)]
 )
 def test_scenarios(scenario: Scenario, rate: int) -> None:
-    """Each fills its calls as it says; latencies are of queries, and offline there are none."""
-    clock = FakeClock()
+    """Each scenario fills its calls; latencies are of queries, and offline there are none."""
     options = Options(scenario=scenario, serving=Serving(max_batch_size=8))
-    with slots_of(exact(clock), options, clock) as runner:
+    with slots_of(exact(), options) as runner:
         slot = runner.slot(0.02, 0)
 
     assert slot.good / slot.seconds == pytest.approx(rate)
@@ -112,9 +110,8 @@ def test_scenarios(scenario: Scenario, rate: int) -> None:
 
 
 def test_open_loop() -> None:
-    """Requests come by their own clock: one each 2 ms, each answered 1 ms after it was due."""
-    clock = FakeClock()
-    with slots_of(exact(clock), Options(scenario=Constant(500)), clock) as runner:
+    """One request each 2 ms, each answered 1 ms after it was due."""
+    with slots_of(exact(), Options(scenario=Constant(500))) as runner:
         slot = runner.slot(0.1, 0)
 
     assert slot.good == pytest.approx(50 - 2, abs=1)
@@ -122,13 +119,10 @@ def test_open_loop() -> None:
 
 
 def test_an_open_loop_that_is_too_fast_is_late() -> None:
-    """Five times the load that the target can serve: latencies grow, from due and not from sent.
-
-    What comes is worked off for twice the slot's length at the most.
-    """
+    """Five times the capacity: latencies grow, and the slot ends after twice its length."""
     clock = FakeClock()
     options = Options(scenario=Constant(5000), serving=Serving(max_batch_size=1))
-    with slots_of(exact(clock), options, clock) as runner:
+    with slots_of(exact(clock), options) as runner:
         begun = clock.now
         slot = runner.slot(0.1, 0)
 
@@ -138,11 +132,10 @@ def test_an_open_loop_that_is_too_fast_is_late() -> None:
 
 def test_the_limit_counts() -> None:
     """`slo` is the plan's."""
-    clock = FakeClock()
     options = Options(
         scenario=Constant(2000), serving=Serving(max_batch_size=1), slo=0.02, duration=1.0
     )
-    with slots_of(exact(clock), options, clock) as runner:
+    with slots_of(exact(), options) as runner:
         slot = runner.slot(0.1, 0)
 
     assert 0 < slot.within < slot.good
@@ -159,9 +152,8 @@ def test_the_limit_counts() -> None:
 )
 def test_another_shape_is_bad(mood: Callable[[NDArray[Any]], object]) -> None:
     """Too few rows or columns, or no array at all: none of these is a good answer."""
-    clock = FakeClock()
-    target = Moody(clock)
-    with slots_of(target, EIGHT, clock) as runner:
+    target = Moody()
+    with slots_of(target, EIGHT) as runner:
         well = runner.slot(0.01, 0)
         target.mood = mood
         slot = runner.slot(0.01, 1)
@@ -173,8 +165,7 @@ def test_another_shape_is_bad(mood: Callable[[NDArray[Any]], object]) -> None:
 
 def test_exceptions_are_bad() -> None:
     """Every third call raises: its requests are bad, the others good; the next slot is whole."""
-    clock = FakeClock()
-    target = Moody(clock)
+    target = Moody()
     calls = iter(range(1000))
 
     def mood(batch: NDArray[Any]) -> object:
@@ -182,7 +173,7 @@ def test_exceptions_are_bad() -> None:
             raise ValueError("no")
         return batch
 
-    with slots_of(target, EIGHT, clock) as runner:
+    with slots_of(target, EIGHT) as runner:
         target.mood = mood
         slot = runner.slot(0.012, 0)
         target.mood = None
@@ -194,7 +185,7 @@ def test_exceptions_are_bad() -> None:
 
 
 def test_slots_of_one_number_ask_the_same() -> None:
-    """The same rows at the same times; another number, other ones."""
+    """Slots of one number send the same rows at the same times; other numbers do not."""
     clock = FakeClock()
     seen: list[tuple[int, list[float]]] = []
     target = Moody(clock)
@@ -203,32 +194,31 @@ def test_slots_of_one_number_ask_the_same() -> None:
         seen.append((clock.now - begun, batch[:, 0].tolist()))
         return batch
 
-    asked = []
+    sent = []
     options = Options(scenario=Server(800), serving=Serving(max_batch_size=4))
-    with slots_of(target, options, clock) as runner:
+    with slots_of(target, options) as runner:
         target.mood = mood
         for number in (3, 3, 4):
             seen.clear()
             begun = clock.now
             runner.slot(0.05, number)
-            asked.append(list(seen))
+            sent.append(list(seen))
 
-    assert asked[0] == asked[1]
-    assert [rows for _, rows in asked[2]] != [rows for _, rows in asked[0]]
-    assert [when for when, _ in asked[2]] != [when for when, _ in asked[0]]
+    assert sent[0] == sent[1]
+    assert [rows for _, rows in sent[2]] != [rows for _, rows in sent[0]]
+    assert [when for when, _ in sent[2]] != [when for when, _ in sent[0]]
 
 
-def test_all_rows_come_up() -> None:
-    """Short slots begin with other rows each, so that none is left out for good."""
-    clock = FakeClock()
+def test_all_rows_are_sent() -> None:
+    """Short slots start with different rows, so that every row is sent."""
     seen: set[float] = set()
-    target = Moody(clock)
+    target = Moody()
 
     def mood(batch: NDArray[Any]) -> object:
         seen.update(batch[:, 0].tolist())
         return batch
 
-    with slots_of(target, Options(scenario=SingleStream()), clock) as runner:
+    with slots_of(target, Options(scenario=SingleStream())) as runner:
         target.mood = mood
         for number in range(20):
             runner.slot(0.001, number)
@@ -238,14 +228,13 @@ def test_all_rows_come_up() -> None:
 
 def test_rows_are_read_only() -> None:
     """A target that changes its input would change it for the other side: its calls are bad."""
-    clock = FakeClock()
-    target = Moody(clock)
+    target = Moody()
 
     def mood(batch: NDArray[Any]) -> object:
         batch += 1
         return batch
 
-    with slots_of(target, EIGHT, clock) as runner:
+    with slots_of(target, EIGHT) as runner:
         target.mood = mood
         slot = runner.slot(0.01, 0)
 
@@ -254,9 +243,8 @@ def test_rows_are_read_only() -> None:
 
 def test_no_request_became_due() -> None:
     """A rate so low that a slot has none: an error that says what to do, not an empty slot."""
-    clock = FakeClock()
     with (
-        slots_of(exact(clock), Options(scenario=Trace((10.0,))), clock) as runner,
+        slots_of(exact(), Options(scenario=Trace((10.0,)))) as runner,
         pytest.raises(TargetError, match="in 20 slots of 5 ms no request became due: raise"),
     ):
         runner.slot(0.005, 0)
@@ -278,7 +266,7 @@ class BusyClock(FakeClock):
 def test_a_slot_that_passed_unseen_is_tried_again() -> None:
     """The machine ran something else for all of it: the next attempt counts."""
     clock = BusyClock()
-    with slots_of(exact(clock), EIGHT, clock) as runner:
+    with slots_of(exact(clock), EIGHT) as runner:
         clock.stalls = 12
         slot = runner.slot(0.01, 0)
 
@@ -301,7 +289,7 @@ def test_a_call_that_never_returns(replicas: int) -> None:
         scenario=ClosedLoop(8), serving=Serving(4, replicas=replicas), call_timeout=0.3
     )
     try:
-        with slots_of(stuck, options, MonotonicClock()) as runner:
+        with slots_of(stuck, options) as runner:
             assert runner.slot(0.005, 0).good > 0
             hang.set()
             with pytest.raises(TargetError, match=r"had not returned after .*test_slot_runner"):
@@ -317,7 +305,7 @@ def test_several_at_a_time(clients: Any) -> None:  # noqa: ANN401 - a literal
     options = Options(scenario=ClosedLoop(2), serving=Serving(1, replicas=2), clients=clients)
     if clients == "threads":
         options = Options(scenario=ClosedLoop(2), clients=clients)
-    with slots_of(lambda batch: batch.copy(), options, MonotonicClock()) as runner:
+    with slots_of(lambda batch: batch.copy(), options) as runner:
         slot = runner.slot(0.01, 0)
 
     assert slot.good > 0
@@ -326,16 +314,15 @@ def test_several_at_a_time(clients: Any) -> None:  # noqa: ANN401 - a literal
 
 
 def test_all_slots_are_in_one_thread_which_ends() -> None:
-    """A runtime keeps much for each thread that calls it; and nothing is left behind."""
-    clock = FakeClock()
+    """All slots run in one thread, as runtimes keep state per thread; it ends with the runner."""
     callers: set[threading.Thread] = set()
-    target = Moody(clock)
+    target = Moody()
 
     def mood(batch: NDArray[Any]) -> object:
         callers.add(threading.current_thread())
         return batch
 
-    with slots_of(target, EIGHT, clock) as runner:
+    with slots_of(target, EIGHT) as runner:
         target.mood = mood
         for number in range(3):
             runner.slot(0.005, number)
@@ -346,16 +333,15 @@ def test_all_slots_are_in_one_thread_which_ends() -> None:
     assert caller is not threading.current_thread()
 
 
-def test_what_is_not_the_targets_fault_comes_through() -> None:
+def test_interrupts_end_the_slot() -> None:
     """Ctrl-C inside the target ends the slot, not only a call."""
-    clock = FakeClock()
-    target = Moody(clock)
+    target = Moody()
 
     def mood(batch: NDArray[Any]) -> object:
         del batch
         raise KeyboardInterrupt
 
-    with slots_of(target, EIGHT, clock) as runner:
+    with slots_of(target, EIGHT) as runner:
         target.mood = mood
         with pytest.raises(KeyboardInterrupt):
             runner.slot(0.01, 0)

@@ -69,11 +69,9 @@ def test_slow_first_calls_change_nothing() -> None:
     assert slot.latencies == pytest.approx(1e-3)
 
 
-def test_first_is_who_was_sent_first() -> None:
-    """Of several replicas the calls are in the order of their answers: the first sent is left out.
-
-    The last two in the columns were sent first here, took 9 ms, and do not count.
-    """
+def test_guard_calls_are_those_sent_first() -> None:
+    """With several replicas the guard calls are those sent first, not those answered first."""
+    # The last two in the columns were sent first, and took 9 ms.
     sent = [2, 3, 4, 5, 0, 1]
     samples = make_samples(
         [1] * 6,
@@ -91,7 +89,7 @@ def test_first_is_who_was_sent_first() -> None:
 
 @pytest.mark.parametrize("how", [Outcome.EXCEPTION, Outcome.WRONG_SHAPE])
 def test_bad_answers(how: Outcome) -> None:
-    """They are no good ones and have no latency, but their time counts; even in the guard time."""
+    """Bad answers are not good, have no latency, but take time; even in the guard time."""
     slot = slot_of(
         back_to_back(8, outcome=outcomes(32, bad=[0, 20, 21], how=how)), None, latencies=True
     )
@@ -117,7 +115,7 @@ def test_latencies_count_from_when_requests_were_due() -> None:
         [2, 2, 2, 2],
         [10 * MILLISECOND, 11 * MILLISECOND, 12 * MILLISECOND, 13 * MILLISECOND],
         dispatched_ns=[9 * MILLISECOND, 10 * MILLISECOND, 11 * MILLISECOND, 12 * MILLISECOND],
-        intended_ns=[one * MILLISECOND for one in due],
+        intended_ns=[when * MILLISECOND for when in due],
     )
 
     slot = slot_of(samples, 0.0105, latencies=True)
@@ -191,8 +189,8 @@ def test_joined() -> None:
     assert both.latencies.tolist() == [0.1, 0.2, 0.3]
 
 
-def test_who_still_waits_has_waited_so_long() -> None:
-    """Requests that were not answered in time count with all of it: a slow side's tail shows."""
+def test_unanswered_requests_have_the_slots_length() -> None:
+    """Unanswered requests count with the length of the slot: a slow side's tail shows."""
     samples = replace(back_to_back(8), unfinished=3)
 
     slot = slot_of(samples, None, latencies=True)
@@ -203,6 +201,6 @@ def test_who_still_waits_has_waited_so_long() -> None:
     assert not len(slot_of(samples, None, latencies=False).latencies)
 
 
-def test_who_was_turned_away_was_not_served() -> None:
-    """Requests that found the queue full are bad ones."""
+def test_rejected_requests_are_bad() -> None:
+    """Rejected requests are bad."""
     assert slot_of(replace(back_to_back(8), rejected=5), None, latencies=True).bad == 5

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from builders import estimate, make_measurement
-from fakes import FakeClock, FakeMeter, FakeProgress, TimedTarget, fake_bench
+from fakes import FakeClock, FakeMeter, FakeProgress, TimedTarget, fake_instruments
 
 from pytest_dlperf.clock import MonotonicClock
 from pytest_dlperf.config.options import Options
@@ -58,7 +58,7 @@ def test_power() -> None:
 
 
 def test_points_without_a_throughput_are_no_knee() -> None:
-    """What too few requests do not tell is left out; without any there is no knee."""
+    """Points with too few requests are left out; without others there is no knee."""
     unknown = Point(1, None, None, None, None, 1.0, 0.0)
 
     assert sweep(unknown).knee is None
@@ -78,7 +78,7 @@ def test_the_table() -> None:
 
 
 def test_points_rise() -> None:
-    """A curve with two points at one place is none."""
+    """A curve needs increasing numbers of clients."""
     with pytest.raises(ValueError, match="rising numbers of clients"):
         sweep(replicas_of_one(1, 2), replicas_of_one(1, 2))
     with pytest.raises(ValueError, match="rising numbers of clients"):
@@ -99,8 +99,8 @@ def test_clients_are_sorted() -> None:
         (64, "expected numbers"),
     ],
 )
-def test_what_are_no_clients(clients: object, problem: str) -> None:
-    """Numbers that are none are refused in words."""
+def test_invalid_clients(clients: object, problem: str) -> None:
+    """Anything but positive whole numbers is refused."""
     with pytest.raises(UsageError, match=problem):
         checked_clients(clients)  # type: ignore[arg-type]  # the mistake
 
@@ -111,7 +111,7 @@ def swept(
     """Sweep with batches of 8, a second each."""
     the_plan = plan([Options(serving=Serving(8), duration=1.0)])
     data = as_data((INPUTS, LABELS))
-    instruments = instruments or fake_bench(target.clock)
+    instruments = instruments or fake_instruments(target.clock)
     return measure_sweep(target, data, the_plan, instruments, clients=clients, test="test")
 
 
@@ -134,7 +134,7 @@ def test_the_curve_of_batches_of_eight() -> None:
 def test_a_target_is_made_ready_once() -> None:
     """Compiled, asked alone and warmed up before the first point, and never again."""
     target = TimedTarget(FakeClock(), lambda _: MILLISECOND)
-    instruments = fake_bench(target.clock)
+    instruments = fake_instruments(target.clock)
     swept(target, (1, 4), instruments)
 
     assert isinstance(instruments.progress, FakeProgress)

@@ -54,7 +54,7 @@ def test_the_best_slot_counts() -> None:
 
 
 def test_made_once_it_can_be() -> None:
-    """Asked again and again until there is something to make it of, and made once."""
+    """The benchmark is made at the first call at which it can be, and only once."""
     clock = FakeClock()
     made: list[int] = []
 
@@ -71,7 +71,7 @@ def test_made_once_it_can_be() -> None:
 
 
 def test_it_takes_a_third_of_a_second() -> None:
-    """No test waits long for it."""
+    """It takes 0.3 s, plus 0.2 s at first."""
     clock = FakeClock()
     yardstick = Yardstick(clock, lambda: _timed(clock, _steady(100_000)))
     yardstick.seconds()

@@ -51,7 +51,7 @@ def test_bad(dlperf):
             r"E +pytest_dlperf.BudgetFailure: overlap >= 90%, was \d\d\.\d\d %",
             r"E +overlap >= 90% .*90.00 % .*FAIL",
             r"test_good .*PASS",
-            r"  overlap \d\d\.\d\d % \(\d\d\.\d\d % to \d\d\.\d\d %\)",
+            r"  overlap \d\d\.\d\d % \(\d\d\.\d\d to \d\d\.\d\d %\)",
         ]
     )
 

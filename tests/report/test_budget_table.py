@@ -1,4 +1,4 @@
-"""The report of one measurement's budgets."""
+"""The table of budgets, and the report of a failed test."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import pytest
 from builders import estimate, make_judgement, make_measurement, make_record
 
 from pytest_dlperf.report.budget_table import (
-    WIDTH,
+    budget_cells,
     budget_table,
     explanations,
     failure_text,
     headline,
+    next_steps,
 )
+from pytest_dlperf.report.tables import MESSAGE
 from pytest_dlperf.results.measurement import ErrorCount
-from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate
 
 SLOWER = make_judgement(
@@ -62,37 +64,31 @@ def test_table_row() -> None:
         assert shown in text
 
 
-def test_table_of_what_is_not_there() -> None:
-    """What was not measured, has no limit or no baseline is a dash; an exact value no interval."""
-    lines = budget_table([FRESH, LATE], WIDTH)
+def test_table_with_dashes() -> None:
+    """Dashes where there is no measurement, limit or baseline; no interval of an exact value."""
+    lines = budget_table([FRESH, LATE], MESSAGE)
     assert re.split(r"\s{2,}", lines[1]) == ["p99 <= baseline", "-", "-", "-", "NEW"]
     assert re.split(r"\s{2,}", lines[2]) == ["p99 <= 20ms", "25 ms", "20 ms", "-", "FAIL"]
     assert len(lines) == 3
 
 
 @pytest.mark.parametrize(
-    ("metric", "low", "high", "text"),
+    ("metric", "change", "lines"),
     [
-        ("p99", 0.001, 0.002, "1 to 2 ms"),
-        ("p99", 0.0005, 0.002, "500 us to 2 ms"),
-        ("p99", 1.0, 2.0, "1 to 2 s"),
-        ("p99", 0.5, 2.0, "500 ms to 2 s"),
-        ("accuracy", 0.9, 0.95, "90.00 to 95.00 %"),
-        ("throughput", 900.0, 1100.0, "900 to 1,100/s"),
-        ("throughput", 1.5e6, 2.5e6, "1.50 to 2.50M/s"),
-        ("throughput", 9e5, 2.5e6, "900,000/s to 2.50M/s"),
-        ("peak_memory", 2.0**20, 2.0**21, "1 to 2 MiB"),
+        ("p99", Estimate(1.125, 0.98, 1.31), ["25 ms", "+12.5 %", "-2.0 to +31.0"]),
+        ("p99", Estimate(2.0, 0.9996, 50.0), ["25 ms", "+100.0 %", "+0.0 to >+1000"]),
+        ("accuracy", Estimate(-0.0123, -0.02, 0.001), ["2.50 %", "-1.2 pt", "-2.0 to +0.1"]),
     ],
 )
-def test_interval(metric: str, low: float, high: float, text: str) -> None:
-    """An interval names its unit once, or twice where the ends have different ones."""
-    judgement = make_judgement(metric=metric, measured=Estimate((low + high) / 2, low, high))
-    assert text in [line.strip() for line in budget_table([judgement], WIDTH)]
+def test_changes_in_a_duel(metric: str, change: Estimate, lines: list[str]) -> None:
+    """Below the value stands its change against the base, in percent or points."""
+    judgement = make_judgement(metric=metric, measured=estimate(0.025), change=change)
+    assert budget_cells(judgement)[0].split("\n") == lines
 
 
 @pytest.mark.parametrize("width", [76, 100])
 def test_table_fits(width: int) -> None:
-    """The table is never wider than the place for it, long budgets included."""
+    """The table is not wider than it may be, even with long budgets."""
     long = make_judgement(
         Verdict.INCONCLUSIVE,
         budget="throughput >= 0.123456789 * baseline - 1234567.891/s" * 2,
@@ -115,15 +111,18 @@ def test_headline() -> None:
 
 
 def test_headline_of_other_verdicts() -> None:
-    """A budget that fails the test without being broken says what it is instead."""
+    """A budget that is not broken but fails the test has its verdict in front."""
     assert headline([OPEN]) == "INCONCLUSIVE: accuracy >= baseline, was 95.00 %"
     assert headline([FRESH]) == "NEW: p99 <= baseline"
 
 
 def test_failure_text() -> None:
-    """A failure begins with the headline and holds the test, the table, the target and the time."""
+    """A failure has the headline, the test, the table, the target and the duration."""
     measurement = make_measurement(
-        name="big", target="Sequential on CPU", diagnosis="median 3 ms in the queue"
+        name="big",
+        target="Sequential on CPU",
+        diagnosis="median 3 ms in the queue",
+        errors=(ErrorCount("ValueError", 1, "long " * 60),),
     )
     text = failure_text(make_record(SLOWER, OPEN, measurement=measurement), [SLOWER])
     lines = text.split("\n")
@@ -133,22 +132,55 @@ def test_failure_text() -> None:
     assert "10,000 requests in 5.0 s: median 3 ms in the queue" in text
     assert "INCONCLUSIVE" in text
     assert "accuracy: the noise hides a loss of this size" in text
-    assert max(map(len, lines)) <= WIDTH
+    assert max(map(len, lines)) <= MESSAGE
 
 
-def test_next_steps() -> None:
-    """What was lost against a baseline may be accepted, a first one recorded; else nothing."""
-    against = failure_text(make_record(SLOWER), [SLOWER])
-    fresh = failure_text(make_record(FRESH), [FRESH])
-    absolute = failure_text(make_record(LATE), [LATE])
-    assert "pytest tests/test_model.py::test_fast --dlperf-update=all" in against
-    assert "pytest tests/test_model.py::test_fast --dlperf-update=new" in fresh
-    assert "--dlperf-update" not in absolute
+BASE = {"base": "0123456789abcdef"}
+OF_HISTORY = {"basis": "history:main"}
+TEST = "tests/test_model.py::test_fast"
+
+
+@pytest.mark.parametrize(
+    ("judgement", "fields", "commands"),
+    [
+        (LATE, {}, []),
+        (SLOWER, {}, [f"pytest {TEST}", f"pytest {TEST} --dlperf-update=all"]),
+        (
+            SLOWER,
+            BASE,
+            [f"pytest {TEST} --dlperf-against=01234567", f"pytest {TEST} --dlperf-update=all"],
+        ),
+        (
+            dataclasses.replace(SLOWER, change=Estimate(0.8, 0.7, 0.9)),  # in a duel
+            {},
+            ["git diff 01234567"],
+        ),
+        (OPEN, BASE, [f"pytest {TEST} --dlperf-against=01234567"]),
+        (FRESH, {}, [f"pytest {TEST} --dlperf-update=new"]),
+        (FRESH, OF_HISTORY, []),  # every run records
+    ],
+)
+def test_next_steps(judgement: Judgement, fields: dict[str, str], commands: list[str]) -> None:
+    """Measuring again, a duel with a known base, or accepting: what can change the verdict."""
+    record = dataclasses.replace(make_record(judgement), **fields)  # type: ignore[arg-type]
+
+    assert [step.strip() for step in next_steps(record) if step.startswith("  ")] == commands
+    assert all(command in failure_text(record, [judgement]) for command in commands)
+
+
+def test_accepting_a_loss_in_the_history() -> None:
+    """`--dlperf-update` works only where sessions are recorded, which is said."""
+    of_files = make_record(SLOWER)
+    of_history = dataclasses.replace(of_files, basis="history:main")
+
+    assert "or accept it as the new baseline:" in next_steps(of_files)
+    where = " where its sessions are recorded:"
+    assert f"or accept it as the new baseline{where}" in next_steps(of_history)
 
 
 @pytest.mark.parametrize("test", ["t.py::a", "t.py::a[x y]", 't.py::a["x"]', "t.py::a[$HOME]"])
 def test_next_steps_can_be_pasted(test: str) -> None:
-    """The command that is printed runs the test when pasted into a shell, whatever its name."""
+    """Pasted into a shell, the command runs the test, whatever its name."""
     text = failure_text(make_record(SLOWER, measurement=make_measurement(test=test)), [SLOWER])
     commands = [shlex.split(line) for line in text.split("\n") if line.startswith("  pytest ")]
     assert commands == [["pytest", test], ["pytest", test, "--dlperf-update=all"]]
@@ -157,7 +189,7 @@ def test_next_steps_can_be_pasted(test: str) -> None:
 
 
 def test_explanations() -> None:
-    """Errors by kind, each reason once with its metrics, and notes are explained."""
+    """Errors by kind, each reason once with its metrics, and notes."""
     record = make_record(
         make_judgement(Verdict.NEW, metric="p99", reason="no baseline yet"),
         make_judgement(Verdict.NEW, metric="p50", reason="no baseline yet"),
@@ -174,7 +206,7 @@ def test_explanations() -> None:
 
 
 def test_nothing_to_explain() -> None:
-    """A clean PASS needs no words."""
+    """A PASS has no explanation."""
     assert explanations(make_record(make_judgement(Verdict.PASS))) == []
 
 
@@ -188,73 +220,21 @@ def test_nothing_to_explain() -> None:
         ("errors", 0.0, 0.01, "above 1.00 % it"),
     ],
 )
-def test_open_verdict_says_what_it_could_have_seen(
+def test_open_verdicts_name_where_they_fail(
     metric: str, baseline: float | None, fails_at: float, text: str
 ) -> None:
-    """An open verdict names the value at which it would have failed, and the change to it."""
+    """The value at which it would have been a FAIL, and the change from the baseline to it."""
     judgement = make_judgement(
         Verdict.INCONCLUSIVE, metric=metric, baseline=baseline, fails_at=fails_at, reason="noise"
     )
-    said = " ".join(explanations(make_record(judgement)))
-    assert said.startswith(f"{metric}: noise; ")
-    assert text in said
-    assert said.endswith("it would have been a FAIL")
-
-
-def test_long_explanations_are_wrapped() -> None:
-    """A long error is broken into lines that fit, with nothing lost."""
-    example = " ".join(f"word{i}" for i in range(60))
-    measurement = make_measurement(errors=(ErrorCount("ValueError", 1, example),))
-    lines = explanations(make_record(measurement=measurement))
-    assert max(map(len, lines)) <= WIDTH
-    assert example in " ".join(line.strip() for line in lines)
-    assert all(line.startswith("  ") for line in lines[1:])
-
-
-def test_commands_stay_whole() -> None:
-    """A note may end in commands, which can be copied; other lines of it are wrapped as it is."""
-    command = "pytest-dlperf baselines anchor " + "tests/some_folder/" * 8 + "test_model.py::test"
-    note = f"{'word ' * 30}\n{command}\n{'further ' * 20}"
-
-    lines = explanations(make_record(measurement=make_measurement(notes=(note,))))
-
-    assert f"  {command}" in lines
-    assert all(len(line) <= WIDTH for line in lines if command not in line)
-    assert all(line.startswith("  ") for line in lines[1:])
-    assert " ".join(" ".join(lines).split()) == " ".join(f"note: {note}".split())
-
-
-def test_a_base_that_is_here_is_the_next_step() -> None:
-    """A loss against a stored baseline whose commit is known is to be measured in turn with it."""
-    record = dataclasses.replace(make_record(SLOWER), base="0123456789abcdef")
-
-    text = failure_text(record, [SLOWER])
-
-    test = record.measurement.test
-    assert f"  pytest {test} --dlperf-against=01234567\n" in text
-    assert f"  pytest {test} --dlperf-update=all" in text
-    assert "measure again, alone" not in text
-
-
-def test_after_a_duel_the_change_is_what_to_look_at() -> None:
-    """Neither measuring again nor a stored baseline has anything to add to a duel."""
-    lost = dataclasses.replace(SLOWER, change=Estimate(0.8, 0.7, 0.9))
-
-    text = failure_text(make_record(lost), [lost])
-
-    assert text.endswith("  git diff 01234567")
-    assert "--dlperf" not in text
-
-
-def test_an_open_budget_that_fails_the_test() -> None:
-    """With `inconclusive=fail`, a duel is the way on too."""
-    record = dataclasses.replace(make_record(OPEN), base="0123456789abcdef")
-
-    assert failure_text(record, [OPEN]).endswith("--dlperf-against=01234567")
+    explanation = " ".join(explanations(make_record(judgement)))
+    assert explanation.startswith(f"{metric}: noise; ")
+    assert text in explanation
+    assert explanation.endswith("it would have been a FAIL")
 
 
 def test_a_goal_that_was_never_reached() -> None:
-    """The headline says what came nearest, and the table has no figure; both fit."""
+    """The headline has the best value, and the table none; both fit."""
     missed = make_judgement(
         Verdict.FAIL,
         budget="train.time_to_accuracy(95%) <= 30s",
@@ -265,6 +245,6 @@ def test_a_goal_that_was_never_reached() -> None:
     assert headline([missed]) == (
         "train.time_to_accuracy(95%) <= 30s, never reached 95 %: 93.1 % at best, after epoch 4"
     )
-    table = budget_table([missed], WIDTH)
-    assert re.split(r"\s{2,}", table[1])[1:] == ["-", "30 s", "-", "FAIL"]
-    assert max(map(len, table)) <= WIDTH
+    lines = budget_table([missed], MESSAGE)
+    assert re.split(r"\s{2,}", lines[1])[1:] == ["-", "30 s", "-", "FAIL"]
+    assert max(map(len, lines)) <= MESSAGE

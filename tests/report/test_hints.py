@@ -32,13 +32,13 @@ OTHER = make_judgement(Verdict.INCONCLUSIVE, baseline=1000.0, lasting=True)
     ],
 )
 def test_hints(obstacle: str, judgement: Judgement, sessions: int, hint: str) -> None:
-    """They say what works there: a run of the right code, not an option that writes files."""
+    """They name what works: a run of the right code, not an option that writes files."""
     comparison = BaselineComparison(sessions, advice=advice_of_history("branch main", obstacle))
 
-    said = decide_acceptance(None, make_measurement(), (judgement,), comparison).hint
+    text = decide_acceptance(None, make_measurement(), (judgement,), comparison).hint
 
-    assert said.startswith(hint)
-    assert ("--dlperf-update" in said) is (judgement is BETTER and not obstacle)
+    assert text.startswith(hint)
+    assert ("--dlperf-update" in text) is (judgement is BETTER and not obstacle)
 
 
 def test_advice_of_files() -> None:

@@ -1,4 +1,4 @@
-"""OpenMetrics text, as its readers read it."""
+"""OpenMetrics text, as its readers parse it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_both_parsers_read_it(read: Callable[[str], Iterable[Metric]]) -> None:
 
 
 def test_labels_stay_the_same_from_commit_to_commit() -> None:
-    """Test, name and scenario; what is empty is left out; the verdict is its own gauge."""
+    """Test, name and scenario; empty ones are left out; the verdict has its own gauge."""
     samples = [
         sample
         for family in openmetrics.text_string_to_metric_families(openmetrics_text([RECORD, NAMED]))
@@ -80,7 +80,7 @@ def test_labels_stay_the_same_from_commit_to_commit() -> None:
     ]
 
 
-def test_units_are_told() -> None:
+def test_units() -> None:
     """OpenMetrics has the unit as metadata too."""
     families = openmetrics.text_string_to_metric_families(openmetrics_text([RECORD]))
 
@@ -107,23 +107,23 @@ def gitlab(text: str) -> dict[str, str]:
     As `Gitlab::Ci::Parsers::Metrics::Generic` does: without what follows a `#`, a line is split
     as a shell would, and the first two words are name and value.
     """
-    found = {}
+    values = {}
     for line in text.splitlines():
         words = shlex.split(re.sub("#.*$", "", line))
         if len(words) > 1:
-            found[words[0]] = words[1]
-    return found
+            values[words[0]] = words[1]
+    return values
 
 
 def test_gitlab_reads_each_value() -> None:
-    """No blank in a label ends a name too early."""
+    """A blank in a label does not end the name."""
     measurement = make_measurement({"p99": counted(0.5)}, test="a.py::test_it[a b]", name="x y")
 
-    found = gitlab(openmetrics_text([RECORD, make_record(measurement=measurement)]))
+    values = gitlab(openmetrics_text([RECORD, make_record(measurement=measurement)]))
 
     scenario = "scenario=ClosedLoop(clients=64)"
-    assert found[f"dlperf_p99_seconds{{test=a.py::test_it,{scenario}}}"] == "2.0"
-    assert found[f"dlperf_p99_seconds{{test=a.py::test_it[a b],name=x y,{scenario}}}"] == "0.5"
+    assert values[f"dlperf_p99_seconds{{test=a.py::test_it,{scenario}}}"] == "2.0"
+    assert values[f"dlperf_p99_seconds{{test=a.py::test_it[a b],name=x y,{scenario}}}"] == "0.5"
 
 
 @pytest.mark.parametrize("read", READERS)
@@ -149,7 +149,7 @@ def test_names_that_are_no_unicode() -> None:
 
 
 def test_a_smoke_run_has_no_speeds() -> None:
-    """What is nothing to go by reaches no dashboard."""
+    """Its speeds are not valid."""
     families = openmetrics.text_string_to_metric_families(
         openmetrics_text([make_record(measurement=make_measurement(ALL), quick=True)])
     )
@@ -160,16 +160,16 @@ def test_a_smoke_run_has_no_speeds() -> None:
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_nothing_was_measured(read: Callable[[str], Iterable[Metric]]) -> None:
-    """A run without measurements has a whole file too."""
+def test_no_measurements(read: Callable[[str], Iterable[Metric]]) -> None:
+    """The file is complete without measurements too."""
     assert list(read(openmetrics_text([]))) == []
     assert openmetrics_text([]) == "# EOF\n"
 
 
 @pytest.mark.usefixtures("own_metrics")
 @pytest.mark.parametrize("read", READERS)
-def test_names_of_all_kinds(read: Callable[[str], Iterable[Metric]]) -> None:
-    """Those of training, those with a goal, and users' are names that both formats allow."""
+def test_names_of_metrics(read: Callable[[str], Iterable[Metric]]) -> None:
+    """Both formats allow the names of training, with a goal, and of users."""
     define(users_metric("MRR10", "share", "higher", 0.01))
     names = ("train.time", "train.time_to_accuracy(99.5%)", "MRR10")
     record = make_record(measurement=make_measurement({name: counted(0.5) for name in names}))

@@ -1,4 +1,4 @@
-"""The progress line: there while something runs, gone without a trace."""
+"""The progress line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAVE, RESTORE, ERASE = "\x1b7", "\x1b8", "\x1b[K"
 
 
 class Terminal:
-    """A pipe in the place of a terminal, and a clock."""
+    """A pipe instead of a terminal, and a clock."""
 
     def __init__(self, room: int) -> None:
         self._read, write = os.pipe()
@@ -24,7 +24,7 @@ class Terminal:
         self.progress = LineProgress(write, lambda: room, lambda: self.now)
 
     def written(self) -> str:
-        """What was written since last asked."""
+        """The text since the last call."""
         os.set_blocking(self._read, False)
         try:
             return os.read(self._read, 1 << 16).decode()
@@ -40,13 +40,13 @@ class Terminal:
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
     """A terminal with 30 columns left."""
-    made = Terminal(30)
-    yield made
-    made.close()
+    terminal = Terminal(30)
+    yield terminal
+    terminal.close()
 
 
-def test_the_line_is_written_behind_and_the_cursor_put_back(terminal: Terminal) -> None:
-    """What pytest has written on the line stays, and pytest goes on where it was."""
+def test_the_cursor_is_restored(terminal: Terminal) -> None:
+    """What pytest writes next follows what it wrote before."""
     terminal.progress.show("warming up", None)
 
     assert terminal.written() == f"{SAVE} warming up{ERASE}{RESTORE}"
@@ -60,7 +60,7 @@ def test_the_seconds_left_are_shown(terminal: Terminal) -> None:
 
 
 def test_a_long_phase_leaves_room_for_the_seconds(terminal: Terminal) -> None:
-    """The line never gets longer than what is left of it."""
+    """The text is not longer than the rest of the line."""
     terminal.progress.show("a very long name of a phase that does not fit", 2.0)
 
     line = terminal.written().removeprefix(SAVE).removesuffix(f"{ERASE}{RESTORE}")
@@ -69,7 +69,7 @@ def test_a_long_phase_leaves_room_for_the_seconds(terminal: Terminal) -> None:
 
 
 def test_it_is_not_written_more_often_than_five_times_a_second(terminal: Terminal) -> None:
-    """Ticks of the load cost nothing in between; another phase is shown at once."""
+    """Another phase is shown at once."""
     terminal.progress.show("one", 2.0)
     terminal.written()
 
@@ -85,8 +85,8 @@ def test_it_is_not_written_more_often_than_five_times_a_second(terminal: Termina
     assert "two" in terminal.written()
 
 
-def test_it_leaves_no_trace(terminal: Terminal) -> None:
-    """Cleared, the line is as pytest left it."""
+def test_clear(terminal: Terminal) -> None:
+    """The line is as pytest left it."""
     terminal.progress.show("one", None)
     terminal.written()
 
@@ -95,8 +95,8 @@ def test_it_leaves_no_trace(terminal: Terminal) -> None:
     assert terminal.written() == f"{SAVE}{ERASE}{RESTORE}"
 
 
-def test_a_line_without_room_is_left_alone() -> None:
-    """Where nothing fits, nothing is written."""
+def test_a_line_without_room() -> None:
+    """Nothing is written."""
     narrow = Terminal(5)
     narrow.progress.show("one", None)
 

@@ -22,7 +22,7 @@ METRICS = {
 
 @pytest.mark.parametrize("verdict", Verdict)
 def test_row(verdict: Verdict) -> None:
-    """Each measurement is a row: name, the four figures most asked for, and the verdict."""
+    """Each measurement is a row: name, four metrics, and the verdict."""
     record = make_record(make_judgement(verdict), measurement=make_measurement(METRICS))
     lines = summary_lines([record], 100, colour=False)
     assert re.split(r"\s{2,}", lines[0]) == [
@@ -43,8 +43,8 @@ def test_row(verdict: Verdict) -> None:
     ]
 
 
-def test_what_was_not_measured() -> None:
-    """A figure that was not measured is a dash."""
+def test_a_metric_that_was_not_measured() -> None:
+    """It is a dash."""
     (_, row) = summary_lines([make_record()], 100, colour=False)
     assert re.split(r"\s{2,}", row) == ["test_fast", "1,000/s", "-", "-", "-", "PASS"]
 
@@ -57,7 +57,7 @@ def test_rows_keep_their_order() -> None:
 
 
 def test_trainings_have_a_table_of_their_own() -> None:
-    """Columns of loads and of trainings are not beside each other; both tables fit 80 columns."""
+    """Loads and trainings have different columns; both tables fit 80 columns."""
     trained = {
         "train.throughput": estimate(28_547.0, 0.1),
         "train.time": estimate(7.04, 0.1),
@@ -99,7 +99,7 @@ def test_short_title(test: str, name: str, title: str) -> None:
 
 @pytest.mark.parametrize("colour", [True, False])
 def test_colour(monkeypatch: pytest.MonkeyPatch, *, colour: bool) -> None:
-    """Verdicts are coloured, a FAIL red, only where the terminal takes it."""
+    """Verdicts are coloured, a FAIL red, only if the caller wants colours."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     records = [make_record(make_judgement(v)) for v in (Verdict.FAIL, Verdict.PASS)]
     text = "\n".join(summary_lines(records, 100, colour=colour))
@@ -109,27 +109,27 @@ def test_colour(monkeypatch: pytest.MonkeyPatch, *, colour: bool) -> None:
 
 
 def test_remarks() -> None:
-    """What is open is explained below the table, by the test's name."""
+    """Open verdicts are explained below the table, by the test's name."""
     judgement = make_judgement(Verdict.NEW, reason="no baseline yet")
     lines = summary_lines([make_record(judgement)], 100, colour=False)
     assert lines[2:] == ["", "test_fast:", "  throughput: no baseline yet"]
 
 
 def test_failed_test_is_not_explained_twice() -> None:
-    """A failed test has said everything in its own report; here it is a row only."""
+    """A failed test has its own report; here it is a row only."""
     judgements = [make_judgement(Verdict.FAIL), make_judgement(Verdict.NEW, reason="none yet")]
     assert len(summary_lines([make_record(*judgements)], 100, colour=False)) == 2
 
 
-def test_hints_are_said_once() -> None:
-    """Hints come last, each once."""
+def test_hints() -> None:
+    """They come last, each once."""
     records = [make_record(hints=("record it",)), make_record(hints=("record it", "hold it"))]
     lines = summary_lines(records, 100, colour=False)
     assert lines[3:] == ["", "test_fast: record it", "test_fast: hold it"]
 
 
 def test_a_hint_of_several_lines() -> None:
-    """What a replaced baseline lost and won is a line each, and a command stays whole."""
+    """Each change of a replaced baseline stays on its own line."""
     hint = "baseline replaced\nthroughput 1,000/s -> 900/s (-10.0 %)\np50 1 ms -> 2 ms (+100.0 %)"
     lines = summary_lines([make_record(hints=(hint,))], 100, colour=False)
     assert lines[2:] == [
@@ -141,8 +141,8 @@ def test_a_hint_of_several_lines() -> None:
 
 
 @pytest.mark.parametrize("quick", [True, False])
-def test_quick_is_said(*, quick: bool) -> None:
-    """A smoke run says that speeds were not judged."""
+def test_a_smoke_run_is_marked(*, quick: bool) -> None:
+    """A remark says that speeds were not judged."""
     text = "\n".join(summary_lines([make_record(quick=quick)], 100, colour=False))
     assert ("quick: only errors and absolute budgets" in text) is quick
 
@@ -159,7 +159,7 @@ def test_lines_fit(width: int) -> None:
 
 
 def test_a_hint_for_many_tests_names_a_few() -> None:
-    """A suite of a hundred tests gets one line of it, not a hundred."""
+    """A hundred tests with the same hint have one line, not a hundred."""
     records = [
         make_record(hints=("record it",), measurement=make_measurement(test=f"t.py::test_{n}"))
         for n in range(100)
@@ -167,12 +167,12 @@ def test_a_hint_for_many_tests_names_a_few() -> None:
 
     lines = summary_lines(records, 100, colour=False)
 
-    hint = "test_0, test_1, test_2, test_3 and 96 more: record it"
+    hint = "test_0, test_1, test_2, test_3, and 96 more: record it"
     assert [line for line in lines if "record it" in line] == [hint]
 
 
 def test_a_highest_rate_has_its_column() -> None:
-    """Where a search was made there is a column for it; measurements without have a dash."""
+    """A search adds a column; measurements without one have a dash."""
     rate = make_measurement({"max_rate": Estimate(5200.0, 5200.0, 5440.0)})
     lines = summary_lines([make_record(measurement=rate), make_record()], 100, colour=False)
 
@@ -185,21 +185,21 @@ def test_a_highest_rate_has_its_column() -> None:
 
 
 @pytest.mark.usefixtures("own_metrics")
-def test_what_has_no_column() -> None:
-    """Users' metrics and goals stand below the table, of a failed test in its own report."""
+def test_metrics_without_a_column() -> None:
+    """Users' metrics and goals stand below the table, but not those of a failed test."""
     define(users_metric("ndcg", "share", "higher", 0.01))
-    found = make_measurement(
+    measurement = make_measurement(
         {
             **METRICS,
             "ndcg": Estimate(0.7312, 0.7, 0.76),
             "train.time_to_accuracy(95%)": counted(12.5),
         }
     )
-    lines = summary_lines([make_record(measurement=found)], 80, colour=False)
+    lines = summary_lines([make_record(measurement=measurement)], 80, colour=False)
     assert lines[2:] == [
         "",
         "test_fast:",
-        "  train.time_to_accuracy(95%) 12.5 s, ndcg 73.12 % (70.00 % to 76.00 %)",
+        "  train.time_to_accuracy(95%) 12.5 s, ndcg 73.12 % (70.00 to 76.00 %)",
     ]
-    failed = make_record(make_judgement(Verdict.FAIL), measurement=found)
+    failed = make_record(make_judgement(Verdict.FAIL), measurement=measurement)
     assert len(summary_lines([failed], 80, colour=False)) == 2

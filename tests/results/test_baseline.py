@@ -29,13 +29,12 @@ from pytest_dlperf.results.baseline import (
     Baseline,
     BaselineEntry,
     BaselineSession,
-    BlockSummary,
     Revision,
     accept,
 )
 from pytest_dlperf.results.environment import Environment
 from pytest_dlperf.results.row_evidence import RowScores
-from pytest_dlperf.results.series import Series
+from pytest_dlperf.results.series import BlockSummary, Series
 from pytest_dlperf.statistics.estimate import Estimate, counted
 
 if TYPE_CHECKING:
@@ -56,6 +55,7 @@ _UNANCHORED = st.builds(
     serving=st.text(),
     sessions=st.lists(_SESSIONS, min_size=1, max_size=4).map(tuple),
     rows=_ROWS,
+    seeds=st.lists(st.sampled_from([0.5, 0.75]), max_size=3).map(tuple),
 )
 
 
@@ -113,7 +113,7 @@ def test_round_trip(baseline: Baseline) -> None:
         for read, written in zip(now.sessions, was.sessions, strict=True):
             _assert_like(read, written)
         assert (now.anchor is None) is (was.anchor is None)
-        assert now.changes == was.changes
+        assert (now.changes, now.seeds) == (was.changes, was.seeds)
         if now.anchor is not None and was.anchor is not None:
             _assert_like(now.anchor, was.anchor)
         assert (now.rows is None) is (was.rows is None)
@@ -123,14 +123,14 @@ def test_round_trip(baseline: Baseline) -> None:
 
 
 def test_measurements_are_sorted() -> None:
-    """Measurements stand in the order of their names, whichever was recorded first."""
-    one, other = make_accepted(), make_accepted()
-    value = Baseline("t", {"b": one, "": other, "a": one}).to_json(MACHINE)
+    """Measurements are sorted by name."""
+    first, second = make_accepted(), make_accepted()
+    value = Baseline("t", {"b": first, "": second, "a": first}).to_json(MACHINE)
     assert list(value["measurements"]) == ["", "a", "b"]  # type: ignore[call-overload]
 
 
 def test_file_can_be_reviewed() -> None:
-    """A file carries its schema, its test, the machine, and each figure's unit and direction."""
+    """A file has its schema, test and machine, and each value's unit."""
     value = Baseline("t.py::a", {"": make_accepted({"p99": estimate(0.0123456789)})}).to_json(
         MACHINE
     )
@@ -159,7 +159,7 @@ def test_revision_text(revision: Revision, text: str) -> None:
 
 
 def test_accept_keeps_what_is_compared() -> None:
-    """What is kept of a measurement is all that a later one is compared with."""
+    """A baseline keeps all that a later measurement is compared with."""
     rows = make_rows([1, 0])
     measurement = make_measurement(scenario="Offline()", serving="Serving(replicas=2)", rows=rows)
     accepted = accept(measurement, ENVIRONMENT, REVISION)
@@ -170,8 +170,8 @@ def test_accept_keeps_what_is_compared() -> None:
 
 
 @pytest.mark.parametrize("sessions", [0, MOST_SESSIONS + 1])
-def test_as_many_sessions_as_are_kept(sessions: int) -> None:
-    """A file without a session, or with more than are ever kept, is none of ours."""
+def test_number_of_sessions(sessions: int) -> None:
+    """A file without a session, or with more than are kept, is refused."""
     value: Any = Baseline("t", {"": make_accepted()}).to_json(MACHINE)
     value["measurements"][""]["sessions"] *= sessions
 
@@ -191,7 +191,7 @@ def test_a_session_follows_what_is_stored_by_now() -> None:
 
     following = meant.following(stored)
 
-    assert [one.revision.commit for one in following.sessions] == ["a", "b", "c"]
+    assert [session.revision.commit for session in following.sessions] == ["a", "b", "c"]
     assert following.following(following) == following
     assert third.following(stored) == third
     assert meant.following(None) == meant
@@ -201,13 +201,13 @@ ANCHORED = accept(make_measurement(), ENVIRONMENT, dataclasses.replace(REVISION,
 
 
 def _next(commit: str, **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any field
-    """A session of another commit, as it is accepted by itself."""
+    """A session of another commit, accepted on its own."""
     revision = dataclasses.replace(REVISION, commit=commit)
     return accept(make_measurement(**fields), ENVIRONMENT, revision)
 
 
 def test_the_first_session_is_the_anchor() -> None:
-    """What is recorded first is what later runs are measured by in the long term."""
+    """The first session is the reference for gradual changes."""
     assert ANCHORED.anchor == ANCHORED.newest
     assert ANCHORED.to_json()["sessions"][0]["anchor"] is True  # type: ignore[index]
 
@@ -240,7 +240,7 @@ def test_the_anchor_stays() -> None:
     ids=["scenario", "serving", "slo", "precision"],
 )
 def test_other_conditions_have_another_anchor(other: BaselineEntry) -> None:
-    """What cannot be compared with the anchor is the new one."""
+    """An entry that cannot be compared with the anchor becomes the new one."""
     changed = _next("c1").following(ANCHORED)
 
     assert not other.comparable(changed)
@@ -249,7 +249,7 @@ def test_other_conditions_have_another_anchor(other: BaselineEntry) -> None:
 
 
 def test_another_version_keeps_the_anchor() -> None:
-    """A slower TensorFlow is what a user wants to see."""
+    """A new version of TensorFlow keeps the anchor, so that a slowdown shows."""
     upgraded = with_session(
         _next("c1"), environment=dataclasses.replace(ENVIRONMENT, tensorflow="2.19.0")
     )
@@ -302,7 +302,7 @@ def _apart(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_blocks_are_summed_up() -> None:
-    """A session says how evenly it went, unless it was too short to tell."""
+    """A session has a summary of its blocks, unless it was too short."""
     rates = tuple(1000.0 * (1.01 if number % 2 else 0.99) for number in range(50))
     nothing = (None,) * 50
     series = Series(tuple(map(float, range(50))), rates, nothing, nothing, nothing)
@@ -329,7 +329,7 @@ def _with_ndcg() -> Baseline:
 
 @pytest.mark.usefixtures("own_metrics")
 def test_users_metrics_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what they mean, for those who do not define them, and with the scores of all rows."""
+    """Users' metrics are stored with their definitions and the scores of all rows."""
     baseline = _with_ndcg()
     text = json.dumps(baseline.to_json(MACHINE))
     monkeypatch.setattr("pytest_dlperf.metrics._defined", {})
@@ -348,8 +348,8 @@ def test_users_metrics_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("own_metrics")
-def test_a_metric_that_is_another_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The baseline has none of that name: the verdict will be NEW, never a guess."""
+def test_a_redefined_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A metric with another direction by now is left out, so its verdict is NEW."""
     value = json.loads(json.dumps(_with_ndcg().to_json(MACHINE)))
     monkeypatch.setattr("pytest_dlperf.metrics._defined", {})
     define(users_metric("ndcg", "share", "lower", 0.02))
@@ -365,7 +365,7 @@ def test_a_metric_that_is_another_by_now(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not now.anchor.metrics
 
 
-def test_without_users_metrics_files_are_as_they_were() -> None:
-    """Nobody's baselines change because others have metrics of their own."""
+def test_files_without_users_metrics() -> None:
+    """Without users' metrics the file has no key for them."""
     stored = make_accepted().to_json()
     assert not {"definitions", "scores", "seeds"} & stored.keys()

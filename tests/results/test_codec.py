@@ -35,20 +35,20 @@ def test_round_trip(ends: list[float]) -> None:
     assert estimate_of(ends_of(written)) == written
 
 
-def test_what_was_counted_is_one_figure() -> None:
-    """A value without uncertainty is no list of three equal ones."""
+def test_counted_values() -> None:
+    """A value without uncertainty is one number."""
     assert ends_of(counted(0.25)) == 0.25
     assert ends_of(Estimate(2.0, 1.0, 3.0)) == [2.0, 1.0, 3.0]
 
 
 @pytest.mark.parametrize("value", [None, "1", [1], [1, 2], {"value": 1}, [2, 3, 4, 5]])
-def test_what_is_no_figure(value: object) -> None:
+def test_invalid_estimates(value: object) -> None:
     """Anything else is refused, with what was expected."""
     with pytest.raises(ValueError, match="is no figure: expected one, or value, low and high"):
         estimate_of(value)
 
 
 def test_an_unknown_metric() -> None:
-    """A metric of another version is named."""
+    """An unknown metric is refused by name."""
     with pytest.raises(ValueError, match="there is no metric 'joules'"):
         metrics_from_json({"joules": {"value": 1.0, "low": 1.0, "high": 1.0}})

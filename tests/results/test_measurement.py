@@ -23,7 +23,7 @@ def test_metrics_by_name() -> None:
     ],
 )
 def test_metric_that_is_not_there(metric: str, reason: str) -> None:
-    """What was not measured is missed with the reason, by key and by attribute."""
+    """A missing metric raises an error with the reason, by key and by attribute."""
     measurement = make_measurement(
         {"p50": estimate(0.01)}, refused={"p99": "600 requests, p99 needs 662"}
     )

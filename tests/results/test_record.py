@@ -40,8 +40,8 @@ def _series(points: int) -> st.SearchStrategy[Series]:
     def column(numbers: st.SearchStrategy[float | None]) -> st.SearchStrategy[tuple[object, ...]]:
         return st.lists(numbers, min_size=points, max_size=points).map(tuple)
 
-    some = column(st.none() | _NUMBERS)
-    return st.builds(Series, column(_NUMBERS), column(_NUMBERS), some, some, some)
+    optional = column(st.none() | _NUMBERS)
+    return st.builds(Series, column(_NUMBERS), column(_NUMBERS), optional, optional, optional)
 
 
 _METRICS = st.dictionaries(st.sampled_from(list(METRICS)), _estimates(_EXACT))
@@ -81,6 +81,7 @@ _MEASUREMENTS = st.builds(
     hung=st.text(),
     batch_sizes=st.dictionaries(st.integers(1, 10**6), st.integers(1, 10**9), max_size=3),
     utilisation=st.lists(_NUMBERS, max_size=3).map(tuple),
+    seeds=st.lists(_NUMBERS, max_size=3).map(tuple),
     series=st.integers(0, 3).flatmap(_series),
     usage=st.none()
     | st.builds(
@@ -126,7 +127,7 @@ def test_round_trip(record: Record) -> None:
 
 
 def test_rows_round_trip() -> None:
-    """The evidence for accuracy travels too, even of no rows at all."""
+    """The evidence for accuracy survives JSON, even for no rows at all."""
     for right in ([1, 0, 1], []):
         record = make_record(measurement=make_measurement(rows=make_rows(right, data="abc")))
         back = record_from_json(json.loads(json.dumps(record_to_json(record)))).measurement.rows
@@ -192,12 +193,12 @@ def test_missing_field(field: str) -> None:
         record_from_json(value)
 
 
-def test_what_reports_draw_from_by_hand() -> None:
+def test_columns_by_hand() -> None:
     """Batch sizes, utilisation and series are plain columns and keys."""
     series = Series((0.0, 0.1), (5.0, 0.0), (1e-3, None), (2e-3, None), (0.0, None))
-    found = make_measurement(batch_sizes={8: 3}, utilisation=(0.5,), series=series)
+    measurement = make_measurement(batch_sizes={8: 3}, utilisation=(0.5,), series=series)
 
-    value = record_to_json(make_record(measurement=found))
+    value = record_to_json(make_record(measurement=measurement))
 
     assert value["batch_sizes"] == {"8": 3}
     assert value["utilisation"] == [0.5]
@@ -215,19 +216,19 @@ def _own_record() -> Record:
     for name in ("ndcg", "recall"):
         define(users_metric(name, "share", "higher", 0.02))
     scores = RowScores("d", {"ndcg": np.array([0.5, 0.25, np.nan])})
-    found = make_measurement(
+    measurement = make_measurement(
         {"ndcg": Estimate(0.375, 0.25, 0.5)},
         scores=scores,
         refused={"recall": "no request was answered well"},
         missed={"train.time_to_accuracy(95%)": "never reached 95 %"},
     )
     verdict = make_judgement(Verdict.FAIL, budget="recall >= 1%", metric="recall")
-    return make_record(verdict, measurement=found)
+    return make_record(verdict, measurement=measurement)
 
 
 @pytest.mark.usefixtures("own_metrics")
-def test_users_metrics_travel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that has never heard of them reads what they mean, and the scores of all rows."""
+def test_users_metrics_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process without the definitions reads them, and the scores of all rows."""
     record = _own_record()
     value = json.loads(json.dumps(record_to_json(record), allow_nan=False))
     monkeypatch.setattr("pytest_dlperf.metrics._defined", {})
@@ -247,8 +248,8 @@ def test_users_metrics_travel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("own_metrics")
-def test_a_metric_that_means_something_else_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its figures are left out; a verdict on it cannot be shown at all."""
+def test_a_redefined_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its values are left out; a record with a verdict on it is refused."""
     value = record_to_json(_own_record())
     monkeypatch.setattr("pytest_dlperf.metrics._defined", {})
     define(users_metric("ndcg", "1", "higher", 0.02))

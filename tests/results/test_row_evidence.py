@@ -1,4 +1,4 @@
-"""Row scores: what users' metrics say of each row, as files hold it."""
+"""Evidence of rows: the scores of users' metrics and the bits of accuracy, as files hold them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from builders import make_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_dlperf.metrics import define, users_metric
-from pytest_dlperf.results.row_evidence import RowScores
+from pytest_dlperf.results.row_evidence import Rows, RowScores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ def _metrics(own_metrics: None) -> None:
 def scores_of(ndcg: Sequence[float], data: str = "d", **others: Sequence[float]) -> RowScores:
     """Scores of one metric, and of others."""
     given = {"ndcg": ndcg, **others}
-    return RowScores(data, {name: np.array(one, float) for name, one in given.items()})
+    return RowScores(data, {name: np.array(column, float) for name, column in given.items()})
 
 
 def written(scores: RowScores) -> dict[str, Any]:
@@ -44,14 +45,16 @@ def written(scores: RowScores) -> dict[str, Any]:
 
 
 def _columns(rows: int) -> st.SearchStrategy[tuple[list[float], list[float]]]:
-    return st.tuples(*(st.lists(one, min_size=rows, max_size=rows) for one in (_SHARES, _ANY)))
+    return st.tuples(
+        *(st.lists(scores, min_size=rows, max_size=rows) for scores in (_SHARES, _ANY))
+    )
 
 
 # The metrics are the same for all examples.
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 20).flatmap(_columns))
-def test_round_trip(columns: tuple[list[float], list[float]]) -> None:
-    """What is read is what was written, to the last bit, and what was measured but for rounding."""
+def test_scores_round_trip(columns: tuple[list[float], list[float]]) -> None:
+    """Scores are read as they were written, and as they were measured but for rounding."""
     ndcg, rank = columns
     scores = scores_of(ndcg, rank=rank)
     back = RowScores.from_json(written(scores))
@@ -68,7 +71,7 @@ def test_round_trip(columns: tuple[list[float], list[float]]) -> None:
 
 
 def test_zeros_and_ones_are_bits() -> None:
-    """Eight rows a byte; what lies between takes two, and no share four."""
+    """Scores of 0 and 1 take a bit a row, other shares two bytes, others four."""
     bits = scores_of([1, 0] * 500, rank=[3.0] * 1000).to_json()["metrics"]
     floats = scores_of([1, 0.5] * 500).to_json()["metrics"]
 
@@ -78,13 +81,13 @@ def test_zeros_and_ones_are_bits() -> None:
 
 
 def test_pairs_are_of_rows_that_both_answered() -> None:
-    """In their order, and only of the same data and as many rows."""
+    """Pairs keep the order of rows, and need the same data and number of rows."""
     nan = float("nan")
     now, base = scores_of([0.25, nan, 0.5, 1.0]), scores_of([0.75, 0.5, nan, 0.0])
 
     both = now.pairs(base, "ndcg")
     assert both is not None
-    assert [one.tolist() for one in both] == [[0.25, 1.0], [0.75, 0.0]]
+    assert [side.tolist() for side in both] == [[0.25, 1.0], [0.75, 0.0]]
     for other in (
         scores_of([0.75, 0.5, nan, 0.0], data="other"),
         scores_of([0.75, 0.5, nan]),
@@ -97,13 +100,13 @@ def test_pairs_are_of_rows_that_both_answered() -> None:
 
 
 def test_scores_cannot_be_changed() -> None:
-    """They are evidence."""
+    """Scores are read-only."""
     with pytest.raises(ValueError, match="read-only"):
         scores_of([0.5]).scores["ndcg"][0] = 1.0
 
 
-def test_without_some() -> None:
-    """What means something else by now is left out."""
+def test_without() -> None:
+    """`without` leaves out the given metrics."""
     scores = scores_of([0.5], rank=[2.0])
     rest = scores.without({"ndcg"})
     assert rest is not None
@@ -130,7 +133,76 @@ def test_without_some() -> None:
     ],
 )
 def test_damaged_scores(change: dict[str, object]) -> None:
-    """What cannot be the rows' scores is refused, not made up."""
+    """Damaged scores are refused."""
     value = {**written(scores_of([0.5, 0.25])), **change}
     with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
         RowScores.from_json(value)
+
+
+_BITS = st.lists(st.tuples(*[st.integers(0, 1)] * 4), max_size=40)
+
+
+@given(_BITS)
+def test_pairs_of_rows_by_brute_force(bits: list[tuple[int, int, int, int]]) -> None:
+    """Pairs count rows that both answered: what only the base, and only the other has right."""
+    now = make_rows([r for r, *_ in bits], [a for _, a, *_ in bits])
+    base = make_rows([r for *_, r, _ in bits], [a for *_, a in bits])
+    both = [(r, br) for r, a, br, ba in bits if a and ba]
+    assert now.pairs(base) == (both.count((0, 1)), both.count((1, 0)), len(both))
+
+
+def test_pairs_of_rows_have_a_direction() -> None:
+    """A row that was right before and is wrong now is the base's alone."""
+    now, base = make_rows([0, 0, 1, 1]), make_rows([1, 1, 0, 1])
+    assert now.pairs(base) == (2, 1, 4)
+    assert base.pairs(now) == (1, 2, 4)
+
+
+@given(_BITS, st.text())
+def test_rows_round_trip(bits: list[tuple[int, int, int, int]], data: str) -> None:
+    """Rows survive being written as JSON, at any number of rows."""
+    rows = make_rows([r for r, *_ in bits], [a for _, a, *_ in bits], data)
+    back = Rows.from_json(json.loads(json.dumps(rows.to_json())))
+    assert back.data == data
+    assert np.array_equal(back.right, rows.right)
+    assert np.array_equal(back.answered, rows.answered)
+    assert back.right.dtype == bool
+
+
+def test_eight_rows_a_byte() -> None:
+    """A thousand rows take 250 digits, not thousands."""
+    value = make_rows([1, 0] * 500).to_json()
+    assert value["rows"] == 1000
+    assert value["right"] == "aa" * 125
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": 17},
+        {"rows": 8},
+        {"rows": -9},
+        {"rows": "9"},
+        {"rows": None},
+        {"rows": 9.0},
+        {"right": "f"},
+        {"right": "zz"},
+        {"right": ""},
+        {"answered": "ffff00"},
+        {"answered": None},
+    ],
+)
+def test_bits_that_do_not_make_up_the_rows(change: dict[str, object]) -> None:
+    """Bits that do not fit the number of rows are a ValueError."""
+    value = {**make_rows([1] * 9).to_json(), **change}
+    with pytest.raises(ValueError, match=r".+"):
+        Rows.from_json(value)
+
+
+@pytest.mark.parametrize("field", ["data", "rows", "answered", "right"])
+def test_rows_need_every_field(field: str) -> None:
+    """Every field is needed."""
+    value = make_rows([1]).to_json()
+    del value[field]
+    with pytest.raises(KeyError, match=field):
+        Rows.from_json(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from builders import make_samples, tally_of
+from builders import make_samples, totals_of
 
 from pytest_dlperf.load.samples import Outcome
 from pytest_dlperf.results.series import Series, series_of
@@ -28,7 +28,7 @@ def test_points_by_hand(exact: int) -> None:
         outcome=[0, 0, 0, Outcome.EXCEPTION, 0],
     )
 
-    series = series_of(tally_of(samples, seconds=1.0, exact=exact), latencies=True)
+    series = series_of(totals_of(samples, seconds=1.0, exact=exact), latencies=True)
 
     # 350 ms round to four points; the last one is half as long.
     assert series.seconds == pytest.approx((0.0, 0.1, 0.2, 0.3))
@@ -39,10 +39,10 @@ def test_points_by_hand(exact: int) -> None:
 
 
 def test_a_short_rest_joins_the_last_point() -> None:
-    """A call that ends just after a border makes no point of its own, whose rate would be wild."""
+    """A call that ends just after a border joins the last point, whose rate would be wild alone."""
     samples = make_samples([1] * 11, [20 * MS * (i + 1) for i in range(10)] + [201 * MS])
 
-    series = series_of(tally_of(samples, seconds=0.2), latencies=True)
+    series = series_of(totals_of(samples, seconds=0.2), latencies=True)
 
     assert series.seconds == (0.0, 0.1)
     assert series.rate == pytest.approx((50.0, 6 / 0.101), rel=1e-4)
@@ -51,16 +51,16 @@ def test_a_short_rest_joins_the_last_point() -> None:
 @pytest.mark.parametrize(
     ("seconds", "points"), [(0.3, 3), (5, 50), (7, 70), (20, 200), (60, 200), (3600, 200)]
 )
-def test_as_many_points_as_can_be_drawn(seconds: float, points: int) -> None:
-    """Ten a second, and 200 for a run of 20 s or longer."""
+def test_number_of_points(seconds: float, points: int) -> None:
+    """There are ten points a second, and 200 in a run of 20 s or longer."""
     samples = make_samples([1], [int(seconds * 1e9)])
 
-    assert len(series_of(tally_of(samples, seconds=seconds), latencies=True).rate) == points
+    assert len(series_of(totals_of(samples, seconds=seconds), latencies=True).rate) == points
 
 
 def test_no_latencies_where_they_mean_nothing() -> None:
     """Offline, where everything waits from the start, there is a rate only."""
-    series = series_of(tally_of(make_samples([4], [100 * MS])), latencies=False)
+    series = series_of(totals_of(make_samples([4], [100 * MS])), latencies=False)
 
     assert series.rate == (40.0,)
     assert (series.p50, series.p99, series.queue) == ((None,), (None,), (None,))

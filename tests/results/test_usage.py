@@ -21,9 +21,10 @@ from pytest_dlperf.results.usage import (
 OTHERS = "the machine was not quiet: other processes"
 
 
-def test_a_difference_of_readings() -> None:
-    """Each counter by itself."""
+def test_differences_and_sums() -> None:
+    """Each counter is subtracted and added."""
     assert Usage(5, 9, 2, 40).since(Usage(1, 3, 1, 20)) == Usage(4, 6, 1, 20)
+    assert Usage(1, 2, 3, 4).plus(Usage(10, 20, 30, 40)) == Usage(11, 22, 33, 44)
 
 
 @pytest.mark.parametrize(
@@ -43,21 +44,16 @@ def test_a_difference_of_readings() -> None:
         (Usage(8, 7.9, 0, 20), ""),  # the two counters never agree to the last step
     ],
 )
-def test_who_disturbed(used: Usage, text: str) -> None:
-    """Others and the host are named with their shares, each only when it was enough."""
+def test_disturbance(used: Usage, text: str) -> None:
+    """Other processes and the host are named with their shares, each from its threshold on."""
     assert disturbance(used) == text
-
-
-def test_two_stretches_of_time() -> None:
-    """What was used in both is the sum, each kind by itself."""
-    assert Usage(1, 2, 3, 4).plus(Usage(10, 20, 30, 40)) == Usage(11, 22, 33, 44)
 
 
 def test_consumption_by_hand() -> None:
     """Processor time a request, memory in the end and at the most, and the shares of others."""
-    found = consumption(Usage(8, 12, 1, 20), 1.6, [100, 300, 200], requests=4000)
+    used_by_run = consumption(Usage(8, 12, 1, 20), 1.6, [100, 300, 200], requests=4000)
 
-    assert found == Consumption(
+    assert used_by_run == Consumption(
         cpu_per_request=0.002,
         busy_cores=1.6,
         resident_bytes=200,
@@ -69,9 +65,9 @@ def test_consumption_by_hand() -> None:
 
 def test_a_short_run_says_nothing_of_others() -> None:
     """Below a second of processor time the counters are too coarse for shares."""
-    found = consumption(Usage(0.4, 0.9, 0, 0.9), 1.0, [100], requests=1)
+    used_by_run = consumption(Usage(0.4, 0.9, 0, 0.9), 1.0, [100], requests=1)
 
-    assert (found.others, found.stolen) == (None, None)
+    assert (used_by_run.others, used_by_run.stolen) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -83,8 +79,8 @@ def test_a_short_run_says_nothing_of_others() -> None:
         (0.0, 0.07, "the machine was not quiet: its host took 7%"),
     ],
 )
-def test_too_much_unrest(others: float | None, stolen: float | None, text: str) -> None:
-    """A run is spoilt for comparisons from 20 % of others or 5 % of the host on, and not before."""
+def test_noise_note(others: float | None, stolen: float | None, text: str) -> None:
+    """Speeds are not judged from 20 % of others or 5 % of the host on."""
     assert noise_note(Consumption(0.001, 1.0, 1, 1, others, stolen)) == text
 
 
@@ -127,8 +123,8 @@ def test_readings_are_folded() -> None:
     )
 
 
-def test_what_a_gpu_does_not_tell_is_left_out() -> None:
-    """One answer of two is enough; none is None, never zero."""
+def test_missing_gpu_fields() -> None:
+    """Fields that no reading has are None, never zero; one reading of two is enough."""
     looks = [
         [reading(utilisation=None, used_bytes=None, clock_hz=None)],
         [reading(utilisation=None, used_bytes=7, clock_hz=None)],
@@ -140,14 +136,14 @@ def test_what_a_gpu_does_not_tell_is_left_out() -> None:
 
 
 def test_only_the_gpus_that_were_used_count() -> None:
-    """Those with the run's own processes on them, whatever the others do."""
+    """Only GPUs with the run's own processes count."""
     others = reading(index=1, utilisation=1.0, processes=frozenset({77}))
 
     assert [use.index for use in summarise_gpus([[others, reading()]], MINE)] == [0]
 
 
-def test_in_a_container_processes_cannot_be_told_apart() -> None:
-    """There, the driver's numbers are the host's: busy GPUs count, and nobody is accused."""
+def test_gpus_in_a_container() -> None:
+    """In a container process ids are the host's: busy GPUs count, without a note on others."""
     strange = frozenset({4711})
     look = [reading(processes=strange), reading(index=1, utilisation=0.0, processes=strange)]
 
@@ -158,12 +154,12 @@ def test_in_a_container_processes_cannot_be_told_apart() -> None:
 
 
 def test_nothing_was_read() -> None:
-    """A run too short for a look has no GPUs."""
+    """A run too short for a reading has no GPUs."""
     assert summarise_gpus([], MINE) == ()
 
 
 def test_notes_name_the_gpu_and_the_reason() -> None:
-    """Other processes and throttling are said; a quiet GPU is not mentioned."""
+    """Other processes and throttling are noted; a quiet GPU is not mentioned."""
     looks = [
         [
             reading(processes=frozenset({10, 77, 78}), throttled=frozenset({"power cap"})),

@@ -40,11 +40,11 @@ def test_ratio_by_hand() -> None:
 )
 def test_ratio_scales(numerators: np.ndarray, denominators: np.ndarray) -> None:
     """Counting in other units only scales the estimate, which lies inside its interval."""
-    one = ratio_of_sums(numerators, denominators)
-    other = ratio_of_sums(numerators * 8, denominators * 2)
-    assert 0 <= one.low <= one.value <= one.high
-    assert one.value == pytest.approx(numerators.sum() / denominators.sum())
-    assert (other.value, other.high) == pytest.approx((4 * one.value, 4 * one.high))
+    ratio = ratio_of_sums(numerators, denominators)
+    scaled = ratio_of_sums(numerators * 8, denominators * 2)
+    assert 0 <= ratio.low <= ratio.value <= ratio.high
+    assert ratio.value == pytest.approx(numerators.sum() / denominators.sum())
+    assert (scaled.value, scaled.high) == pytest.approx((4 * ratio.value, 4 * ratio.high))
 
 
 def test_ratio_covers() -> None:
@@ -68,7 +68,7 @@ def test_ratio_covers() -> None:
     st.sampled_from(PERCENTS),
 )
 def test_point_is_an_order_statistic(values: list[int], blocks: int, percent: float) -> None:
-    """The point is a value that somebody had: the order statistic, inside its interval."""
+    """The point is a measured value, the order statistic, inside its interval."""
     array = np.array(values, np.float64)
     block = np.unique(np.arange(len(array)) % blocks, return_inverse=True)[1]
     got = block_percentiles(array, block, (percent,))[percent]
@@ -128,10 +128,7 @@ def test_bootstrap_by_brute_force() -> None:
 
 
 def test_block_bootstrap_covers() -> None:
-    """Where requests of a block share their luck, the interval holds the true median still.
-
-    An interval that takes the same requests for independent ones misses it most of the time.
-    """
+    """With correlated blocks the interval covers the median; one for independent values fails."""
     generator = np.random.default_rng(5)
     blocks, each, runs = 20, 60, 200
     held = naive = 0

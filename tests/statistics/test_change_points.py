@@ -29,7 +29,7 @@ def _noise(seed: int, n: int, kind: str = "normal") -> NDArray[np.float64]:
     return _NOISE * drawn
 
 
-def _moody(seed: int, n: int, alike: float) -> NDArray[np.float64]:
+def _autocorrelated(seed: int, n: int, alike: float) -> NDArray[np.float64]:
     """Noise each of whose values remembers the one before (autoregressive, of order 1)."""
     values = _noise(seed, n)
     fresh = math.sqrt(1 - alike**2)
@@ -48,24 +48,26 @@ def _stepped(
 
 @pytest.mark.parametrize("kind", ["normal", "heavy"])
 def test_no_step_where_there_is_none(kind: str) -> None:
-    """Of 200 histories of 500 runs without a step, at most 2 are said to have one."""
+    """At most 2 of 200 histories of 500 runs without a step have a false one."""
     false = sum(bool(_steps(_noise(seed, 500, kind), seed=seed)) for seed in range(200))
     assert false <= 2
 
 
 @pytest.mark.parametrize("n", [20, 60])
-def test_the_false_alarm_rate_is_what_is_asked_for(n: int) -> None:
-    """At 5 %, about 5 % of 600 short series are said to have a step, and hardly more."""
+def test_the_false_alarm_rate(n: int) -> None:
+    """At an alpha of 5 % about 5 % of 600 short series have a false step."""
     false = sum(bool(_steps(_noise(seed, n), 0.05, seed)) for seed in range(600))
-    assert 6 <= false <= 46  # 30 expected at the most; 46 is beyond 99.8 % of the binomial
+    # 30 are expected at most, and 46 exceeded once in 500 times; twice the rate has more.
+    assert 6 <= false <= 46
 
 
 @pytest.mark.parametrize(("kind", "least"), [("normal", 27), ("heavy", 25)])
 def test_a_step_is_found_and_placed(kind: str, least: int) -> None:
     """A step of 4 % in a noise of 3 % is found in all of 30 histories, mostly within 10 runs."""
-    found = [_steps(_stepped(seed, kind=kind)) for seed in range(30)]
+    histories = [_steps(_stepped(seed, kind=kind)) for seed in range(30)]
 
-    nearest = [min(steps, key=lambda step: abs(step.at - 300)) for steps in found if steps]
+    nearest = [min(steps, key=lambda step: abs(step.at - 300)) for steps in histories if steps]
+    # Intervals of 80 % fall below: those of the place with heavy tails, those of the size without.
     assert len(nearest) == 30
     assert sum(abs(step.at - 300) <= 10 for step in nearest) >= least
     assert sum(step.low <= 300 <= step.high for step in nearest) >= 27
@@ -73,19 +75,17 @@ def test_a_step_is_found_and_placed(kind: str, least: int) -> None:
 
 
 @pytest.mark.parametrize(("alike", "most"), [(0.3, 4), (0.5, 4)])
-def test_moods_of_the_machine_are_seldom_taken_for_steps(alike: float, most: int) -> None:
-    """Where runs resemble those before, false steps stay near 1 %; untreated, 9 and 28 % have one.
-
-    4 of 80 are 99.8 % of the binomial with 1 %.
-    """
-    false = sum(bool(_steps(_moody(seed, 500, alike), seed=seed)) for seed in range(80))
+def test_autocorrelation_is_rarely_taken_for_steps(alike: float, most: int) -> None:
+    """With autocorrelated runs false steps stay near 1 %; uncorrected, 9 and 28 % have one."""
+    # 4 of 80 are 99.8 % of the binomial with 1 %; half the correction has more at 0.5.
+    false = sum(bool(_steps(_autocorrelated(seed, 500, alike), seed=seed)) for seed in range(80))
     assert false <= most
 
 
-def test_a_step_is_found_in_moods() -> None:
+def test_a_step_is_found_in_autocorrelated_noise() -> None:
     """Correcting for autocorrelation does not hide a step."""
     for seed in range(10):
-        values = _moody(seed, 500, 0.3)
+        values = _autocorrelated(seed, 500, 0.3)
         values[300:] += _STEP
         assert any(abs(step.at - 300) <= 30 for step in _steps(values))
 
@@ -93,15 +93,15 @@ def test_a_step_is_found_in_moods() -> None:
 @pytest.mark.parametrize("step", [0.12, -0.12])
 def test_the_last_five_runs(step: float) -> None:
     """A clear change is seen as soon as five runs show it, without waiting for more."""
-    found = [_steps(_stepped(seed, 100, 100 - SHORTEST, step)) for seed in range(20)]
-    assert sum(bool(steps) for steps in found) >= 18
-    assert all(steps[-1].at >= 93 for steps in found if steps)
+    histories = [_steps(_stepped(seed, 100, 100 - SHORTEST, step)) for seed in range(20)]
+    assert sum(bool(steps) for steps in histories) >= 18
+    assert all(steps[-1].at >= 93 for steps in histories if steps)
 
 
 def test_a_large_step_among_few_runs() -> None:
-    """Twenty runs are enough for a step that everybody sees, whatever their noise looks like."""
-    found = [[step.at for step in _steps(_stepped(seed, 20, 12, 0.3))] for seed in range(60)]
-    assert found.count([12]) >= 54
+    """Twenty runs are enough for an obvious step."""
+    histories = [[step.at for step in _steps(_stepped(seed, 20, 12, 0.3))] for seed in range(60)]
+    assert histories.count([12]) >= 54
 
 
 def test_up_and_down_again() -> None:
@@ -120,16 +120,16 @@ def test_up_and_down_again() -> None:
 
 def test_steps_beside_one_another_keep_their_order() -> None:
     """Of a staircase, each stair is found, and no place is beyond that of the next."""
-    found = []
+    histories = []
     for seed in range(12):
         steps = _steps(np.repeat(np.arange(5) * 0.2, 12) + _noise(seed, 60))
-        found.append([step.at for step in steps])
-        assert found[-1] == sorted(found[-1])
-    assert found.count([12, 24, 36, 48]) >= 10
+        histories.append([step.at for step in steps])
+        assert histories[-1] == sorted(histories[-1])
+    assert histories.count([12, 24, 36, 48]) >= 10
 
 
 def test_wild_values_are_no_steps() -> None:
-    """Fewer than five runs that went wrong, however far they are off, are no change of level."""
+    """Fewer than five outliers, however far off, are no change of level."""
     for seed in range(20):
         values = _noise(seed, 200)
         values[[20, 90, 91, 150]] += 100
@@ -190,7 +190,7 @@ def test_both_directions_are_alike(seed: int) -> None:
 
 
 def test_the_same_generator_finds_the_same() -> None:
-    """Nothing but what is given is random."""
+    """The result depends on the generator only."""
     values = _stepped(5, 100, 50, 0.03)
     assert _steps(values) == _steps(values)
 
@@ -207,6 +207,6 @@ def test_the_same_generator_finds_the_same() -> None:
     ],
 )
 def test_what_cannot_be_searched(values: NDArray[np.float64], alpha: float, wrong: str) -> None:
-    """What is no series, and what is no rate, is refused."""
+    """Values that are no series, and an alpha that is no probability, are refused."""
     with pytest.raises(ValueError, match=wrong):
         _steps(values, alpha)

@@ -78,8 +78,8 @@ def test_grouped_rows_hold_both(durations: list[tuple[int, int]]) -> None:
     whole.add(row, ns)
     joined.add(group[row], ns)
 
-    found = whole.grouped(group, 2)
-    np.testing.assert_array_equal(found.quantile_ns(0.6), joined.quantile_ns(0.6))
+    grouped = whole.grouped(group, 2)
+    np.testing.assert_array_equal(grouped.quantile_ns(0.6), joined.quantile_ns(0.6))
 
 
 def test_an_empty_row_has_no_percentiles() -> None:

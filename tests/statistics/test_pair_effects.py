@@ -29,7 +29,7 @@ from pytest_dlperf.statistics.pair_effects import (
 )
 
 FIVE = math.log(1.05)
-NOBODY = np.zeros(0)
+NO_PAIRS = np.zeros(0)
 SPENT = {3: 0.6, 5: 0.25, 8: 0.15}
 """Shares of the error rates, by the number of fresh pairs."""
 
@@ -38,7 +38,7 @@ effects_of_pairs = st.lists(st.floats(-0.2, 0.2), min_size=1, max_size=10).map(n
 
 def opinion(
     fresh: np.ndarray,
-    first: np.ndarray = NOBODY,
+    first: np.ndarray = NO_PAIRS,
     *,
     allowed: float = 0.0,
     spread: Spread = NOTHING_KNOWN,
@@ -61,20 +61,18 @@ def test_without_a_prior_it_is_students_interval(pairs: int, tail: float) -> Non
 
 
 def test_one_pair_reaches_as_far_as_the_prior() -> None:
-    """`t(0.95, 4) 2 %` with the prior; without one, nobody knows how far."""
-    one = np.array([0.1])
+    """`t(0.95, 4) 2 %` with the prior; infinite without one."""
+    pair = np.array([0.1])
 
-    assert Spread(0.02, 4).reach(one, 0.05) == pytest.approx(0.02 * stats.t.ppf(0.95, 4))
-    assert NOTHING_KNOWN.reach(one, 0.05) == math.inf
+    assert Spread(0.02, 4).reach(pair, 0.05) == pytest.approx(0.02 * stats.t.ppf(0.95, 4))
+    assert NOTHING_KNOWN.reach(pair, 0.05) == math.inf
 
 
 @pytest.mark.parametrize("pairs", [1, 2, 5])
 @pytest.mark.parametrize("prior", [Spread(), Spread(0.04, 9)])
-def test_it_is_what_bayes_says(pairs: int, prior: Spread) -> None:
-    """The truth lies beyond in a share `tail` of what is believed, integrated over variances.
-
-    Before the pairs, every mean is as likely, and the variance is scaled inverse chi-square.
-    """
+def test_the_posterior_mass_beyond_the_reach(pairs: int, prior: Spread) -> None:
+    """The posterior mass beyond the reach is `tail`, integrated over variances."""
+    # The prior of the mean is flat, that of the variance a scaled inverse chi-square.
     effects = np.random.default_rng(pairs).normal(0.0, 0.03, pairs)
     logs = np.linspace(math.log(1e-8), math.log(10.0), 20_001)
     variance = np.exp(logs)
@@ -112,7 +110,7 @@ def test_reach_knows_neither_place_nor_order(
 
 
 def test_the_tails_of_latencies_differ_more() -> None:
-    """2 % for what shall find 5 %, two fifths of what shall find more; a user's is not asked."""
+    """The prior is 2 % for a `detect` of 5 %, two fifths of larger ones; never the user's own."""
     exact = np.zeros(2)
     noise = {name: spread_of(METRICS[name], exact).noise for name in SLOTTED}
 
@@ -123,32 +121,32 @@ def test_the_tails_of_latencies_differ_more() -> None:
     assert spread_of(sharp, exact) == spread_of(METRICS["p95"], exact)
 
 
-def test_what_measuring_left_is_joined_by_squares() -> None:
-    """2 % between launches and errors of 1 and 2 %, whose mean square is 2.5 / 10,000."""
-    found = spread_of(METRICS["throughput"], np.array([0.01, 0.02]))
+def test_errors_are_joined_by_squares() -> None:
+    """2 % between pairs and errors of 1 and 2 %, whose mean square is 2.5 / 10,000."""
+    spread = spread_of(METRICS["throughput"], np.array([0.01, 0.02]))
 
-    assert found.noise == pytest.approx(math.sqrt(0.0004 + 0.00025))
-    assert found.freedom == PRIOR_FREEDOM
+    assert spread.noise == pytest.approx(math.sqrt(0.0004 + 0.00025))
+    assert spread.freedom == PRIOR_FREEDOM
 
 
 def test_what_is_excluded_is_beyond_the_upper_end() -> None:
     """By SciPy's one-sided t-test of one sample, without a prior."""
     random = np.random.default_rng(0)
-    found = []
+    decisions = []
     for _ in range(200):
         effects = random.normal(0.02, 0.02, 4)
         plainly = stats.ttest_1samp(effects, FIVE, alternative="less").pvalue < 0.05
         assert excludes(effects, FIVE, 0.05, NOTHING_KNOWN) == plainly
-        found.append(plainly)
+        decisions.append(plainly)
 
-    assert 0 < sum(found) < 200
+    assert 0 < sum(decisions) < 200
 
 
 @given(effects_of_pairs, st.floats(0.001, 0.2), st.floats(0.0, 0.1))
 def test_better_effects_exclude_what_worse_ones_do(
     effects: np.ndarray, line: float, better: float
 ) -> None:
-    """And the more so, the larger the loss and the error that may be made."""
+    """So do a larger loss and a larger error rate."""
     if excludes(effects, line, 0.05, Spread()):
         assert excludes(effects - better - 1e-9, line, 0.05, Spread())
         assert excludes(effects, line + better, 0.05, Spread())
@@ -156,7 +154,7 @@ def test_better_effects_exclude_what_worse_ones_do(
 
 
 def test_one_pair_may_exclude_a_loss_only_with_a_prior() -> None:
-    """One that is 5 % faster does, where pairs are known to differ by 2 %."""
+    """A pair that is 5 % faster does, if pairs are known to differ by 2 %."""
     assert excludes(np.array([-0.05]), FIVE, 0.05, Spread())
     assert not excludes(np.array([-0.05]), FIVE, 0.05, NOTHING_KNOWN)
 
@@ -167,21 +165,21 @@ def test_a_look_is_a_t_test_at_its_share(pairs: int, allowed: float) -> None:
     """Without a prior and first pairs: SciPy's tests at 60, 25 and 15 % of 5 %, FAIL first."""
     random = np.random.default_rng(pairs)
     level = 0.05 * SPENT[pairs]
-    found = []
+    decisions = []
     for _ in range(150):
         fresh = random.normal(random.choice([0.0, 0.03, 0.08]), 0.02, pairs)
         loss = stats.ttest_1samp(fresh, allowed, alternative="greater").pvalue < level
         no_loss = stats.ttest_1samp(fresh, FIVE, alternative="less").pvalue < level
         expected = "FAIL" if loss else "PASS" if no_loss else None
         assert opinion(fresh, allowed=allowed) == expected
-        found.append(expected)
+        decisions.append(expected)
 
-    assert set(found) == {"FAIL", "PASS", None}
+    assert set(decisions) == {"FAIL", "PASS", None}
 
 
 @pytest.mark.parametrize("pairs", sorted({*range(12)} - set(LOOKS)))
-def test_between_the_looks_nothing_is_said(pairs: int) -> None:
-    """However plain it is."""
+def test_between_the_looks_nothing_is_decided(pairs: int) -> None:
+    """Between the looks nothing is decided, however clear it is."""
     assert opinion(np.full(pairs, 1.0), spread=Spread()) is None
     assert opinion(np.full(pairs, -1.0), spread=Spread()) is None
 
@@ -201,17 +199,17 @@ def test_the_looks_spend_the_whole_rate_and_no_more() -> None:
     assert spent == pytest.approx(0.05, rel=1e-3)
 
 
-def test_what_the_first_pairs_lost_proves_nothing_any_more() -> None:
-    """A FAIL is by the fresh pairs alone; the first ones can neither make it nor prevent it."""
+def test_the_loss_of_the_first_pairs_is_no_evidence() -> None:
+    """A FAIL is decided by the fresh pairs alone."""
     lost, even = np.full(3, 0.08), np.full(3, 0.02)
 
-    for first in (NOBODY, np.full(2, -0.2), np.full(2, 0.2)):
+    for first in (NO_PAIRS, np.full(2, -0.2), np.full(2, 0.2)):
         assert opinion(lost, first, spread=Spread()) == "FAIL"
         assert opinion(even, first, spread=Spread()) != "FAIL"
 
 
 def test_no_loss_is_by_all_pairs() -> None:
-    """Three fresh pairs about 2.5 % tell nothing; two first ones at 0 make a PASS, at 5 % not."""
+    """Three fresh pairs about 2.5 % are open; with two first ones at 0 they PASS, at 5 % not."""
     fresh = np.array([0.005, 0.025, 0.045])
 
     assert opinion(fresh, spread=Spread()) is None
@@ -227,14 +225,16 @@ def test_slower_pairs_never_turn_a_fail_into_a_pass(effects: list[float]) -> Non
     fresh = np.array(effects)
     order = ["PASS", None, "FAIL"]
 
-    said = [order.index(opinion(fresh + loss, spread=Spread())) for loss in (-0.3, -0.02, 0, 0.3)]
+    order_of_decisions = [
+        order.index(opinion(fresh + loss, spread=Spread())) for loss in (-0.3, -0.02, 0, 0.3)
+    ]
 
-    assert said == sorted(said)
+    assert order_of_decisions == sorted(order_of_decisions)
     assert opinion(np.full(len(fresh), 0.3), spread=Spread()) == "FAIL"
 
 
 def test_pairs_for_a_screen() -> None:
-    """The finer the loss, the more launches; never fewer than one or more than eight."""
+    """The smaller the loss, the more pairs; from one to eight."""
     assert [pairs_needed(math.log1p(loss)) for loss in (0.01, 0.02, 0.03, 0.05, 0.1)] == [
         *(8, 8, 4, 2, 1)
     ]
@@ -243,11 +243,7 @@ def test_pairs_for_a_screen() -> None:
 
 @pytest.mark.parametrize("detect", [0.03, 0.05, 0.1])
 def test_a_screen_of_so_many_pairs_settles_most_unchanged_code(detect: float) -> None:
-    """Pairs that seem slower by a standard deviation of their mean still exclude the loss.
-
-    One pair fewer does not. So pairs that differ as the prior has it settle five sessions in six,
-    give or take what a spread that is itself estimated does to that.
-    """
+    """Pairs that seem slower by one standard error exclude the loss; one pair fewer does not."""
     line = math.log1p(detect)
     pairs = pairs_needed(line)
 
@@ -265,42 +261,42 @@ def test_a_screen_of_so_many_pairs_settles_most_unchanged_code(detect: float) ->
 
 
 def test_pairs_are_joined_with_the_blocks() -> None:
-    """By squares, each side by itself: 3 % down and 1 % up, with 4 % for a pair."""
+    """Each side is joined by squares: 3 % down and 1 % up, with 4 % for a pair."""
     known = Spread(0.04 / stats.norm.ppf(0.975), 10**9)
 
-    found = with_pair_effects(Estimate(0.05, 0.02, 0.06), np.array([0.05]), known)
+    widened = with_pair_effects(Estimate(0.05, 0.02, 0.06), np.array([0.05]), known)
 
-    assert found.value == 0.05
-    assert found.low == pytest.approx(0.0, abs=1e-9)
-    assert found.high == pytest.approx(0.05 + math.hypot(0.01, 0.04))
+    assert widened.value == 0.05
+    assert widened.low == pytest.approx(0.0, abs=1e-9)
+    assert widened.high == pytest.approx(0.05 + math.hypot(0.01, 0.04))
     halved = with_pair_effects(Estimate(0.05, 0.05, 0.05), np.full(4, 0.05), known)
     assert halved.high - 0.05 == pytest.approx(0.04 / 2)
 
 
 def test_pairs_alone_are_a_t_interval() -> None:
-    """Where blocks add nothing and nothing is known before: SciPy's."""
+    """Without block noise and prior it is SciPy's t-interval."""
     effects = np.array([0.01, 0.03, 0.05, 0.07, 0.09])
     low, high = stats.t.interval(0.95, 4, 0.05, stats.sem(effects))
 
-    found = with_pair_effects(Estimate(0.05, 0.05, 0.05), effects, NOTHING_KNOWN)
+    widened = with_pair_effects(Estimate(0.05, 0.05, 0.05), effects, NOTHING_KNOWN)
 
-    assert (found.low, found.high) == pytest.approx((low, high))
+    assert (widened.low, widened.high) == pytest.approx((low, high))
 
 
 @given(effects_of_pairs, st.floats(-0.2, 0.2), st.floats(0.0, 0.2), st.floats(0.0, 0.2))
 def test_no_side_becomes_narrower(
     effects: np.ndarray, value: float, down: float, up: float
 ) -> None:
-    """Nor does the point move."""
-    found = with_pair_effects(Estimate(value, value - down, value + up), effects, Spread())
+    """The interval widens on both sides, and the point stays."""
+    widened = with_pair_effects(Estimate(value, value - down, value + up), effects, Spread())
 
-    assert found.low < value - down + 1e-12
-    assert found.value == value
-    assert found.high > value + up - 1e-12
+    assert widened.low < value - down + 1e-12
+    assert widened.value == value
+    assert widened.high > value + up - 1e-12
 
 
-def test_the_spread_of_launches() -> None:
-    """What is left of the variance without the pairs' own errors; never below 0."""
+def test_the_spread_between_pairs() -> None:
+    """The variance between pairs without their own errors; never below 0."""
     random = np.random.default_rng(0)
     errors = np.full(2000, 0.01)
     effects = random.normal(0, 0.02, 2000) + random.normal(0, 0.01, 2000)

@@ -28,7 +28,7 @@ _PAIRS = st.tuples(st.integers(0, 200), st.integers(0, 200), st.integers(0, 200)
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_is_scipys(counts: tuple[int, int]) -> None:
-    """The interval of a share is Wilson's, as scipy computes it; at 95 % unless it is said."""
+    """The interval of a share is Wilson's, as scipy computes it; by default at 95 %."""
     right, rows = counts
     for got, confidence in ((wilson(right, rows), 0.95), (wilson(right, rows, 0.99), 0.99)):
         want = stats.binomtest(right, rows).proportion_ci(confidence, "wilson")
@@ -65,13 +65,15 @@ def test_paired_loss_of_a_worse_model() -> None:
 
 @given(_PAIRS)
 def test_paired_loss_has_two_sides(counts: tuple[int, int, int]) -> None:
-    """Whoever is called the base, the same evidence is found, with the sign turned."""
+    """With the sides exchanged the evidence has the opposite sign."""
     only_base, only_candidate, agreed = counts
     rows = only_base + only_candidate + agreed
-    one = paired_loss(only_base, only_candidate, rows)
-    other = paired_loss(only_candidate, only_base, rows)
-    assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low))
-    assert one.low <= one.value <= one.high
+    there = paired_loss(only_base, only_candidate, rows)
+    back = paired_loss(only_candidate, only_base, rows)
+    assert (there.value, there.low, there.high) == pytest.approx(
+        (-back.value, -back.high, -back.low)
+    )
+    assert there.low <= there.value <= there.high
 
 
 @pytest.mark.parametrize("rows", [30, 60])
@@ -106,7 +108,7 @@ def test_pairing_sees_more() -> None:
 def test_paired_loss_widens_with_confidence(
     counts: tuple[int, int, int], less: float, part: float
 ) -> None:
-    """The surer an interval shall be, the wider it is; unless it is said, it is at 95 %."""
+    """The interval widens with the confidence, which is 95 % by default."""
     only_base, only_candidate, agreed = counts
     rows = only_base + only_candidate + agreed
     narrow = paired_loss(only_base, only_candidate, rows, less)
@@ -167,11 +169,7 @@ def test_a_model_no_worse_fails_no_more_than_alpha(rows: int, alpha: float) -> N
 @pytest.mark.parametrize("rows", [150, 400])
 @pytest.mark.parametrize("loss", [0.02, 0.05])
 def test_errors_at_the_lines(rows: int, loss: float) -> None:
-    """Enumerated: of models at `line`, 5 % pass; of models at `allowed`, 1 % fail.
-
-    However many rows differ, from as few as make up the loss to six times as many; give or take a
-    fifth, for the tests are not exact. Models that differ on no row at all are another promise.
-    """
+    """Enumerated: of models at `line`, 5 % pass; of models at `allowed`, 1 % fail; plus a fifth."""
     tables = _tables(rows, 160 if rows == 400 else 120)
     differs = tables.sum(axis=1) > 0
     bounds = {"alpha": 0.01, "beta": 0.05}
@@ -268,7 +266,7 @@ def test_more_losses_never_help(
     before, after = (
         order[
             accuracy_decision(
-                only_base + one,
+                only_base + more,
                 only_candidate,
                 rows,
                 allowed=allowed,
@@ -277,7 +275,7 @@ def test_more_losses_never_help(
                 beta=0.05,
             )
         ]
-        for one in (0, 1)
+        for more in (0, 1)
     )
     assert before <= after
 
@@ -367,6 +365,6 @@ def test_seeds_of_equal_models_fail_no_more_than_alpha(seeds: int) -> None:
 def test_seeds_that_cannot_be_compared(
     base: list[float], candidate: list[float], wrong: str
 ) -> None:
-    """What is no pair of seeds is refused, and said so; nothing is proven from it."""
+    """Sides that cannot be paired are refused."""
     with pytest.raises(ValueError, match=wrong):
         paired_seeds(np.array(base), np.array(candidate))

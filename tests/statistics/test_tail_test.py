@@ -44,13 +44,13 @@ def test_labels_only_change_the_sign() -> None:
     """With both sides exchanged in a block, its bet is the opposite one: thresholds are alike."""
     random = np.random.default_rng(1)
     rows = [(latencies(random), latencies(random, 0.2)) for _ in range(2)]
-    one, other = Exceedances(95, 0.0), Exceedances(95, 0.0)
+    slower, faster = Exceedances(95, 0.0), Exceedances(95, 0.0)
     for base, candidate in rows:
-        one.add(base, candidate)
-        other.add(candidate, base)
+        slower.add(base, candidate)
+        faster.add(candidate, base)
 
-    assert one.log_e > 0 > other.log_e
-    assert math.exp(one.log_e) + math.exp(other.log_e) == pytest.approx(2)
+    assert slower.log_e > 0 > faster.log_e
+    assert math.exp(slower.log_e) + math.exp(faster.log_e) == pytest.approx(2)
 
 
 def test_the_first_block_only_sets_the_threshold() -> None:
@@ -105,18 +105,19 @@ def test_admission() -> None:
 
 
 def test_an_estimate_covers() -> None:
-    """Of 60 duels of 20 blocks at 5 %, at least 52 intervals of p95 hold it."""
+    """Of 60 duels of 20 blocks at 5 %, at least 54 intervals of p95 hold it."""
     random = np.random.default_rng(2)
     held = 0
     for _ in range(60):
         tails = Tails(95)
         for _ in range(20):
             tails.add(0, latencies(random), latencies(random, 0.05))
-        found = tails.estimate()
-        held += found.low <= 0.05 <= found.high
-        assert found.high - found.low < 0.1
+        estimate = tails.estimate()
+        held += estimate.low <= 0.05 <= estimate.high
+        assert estimate.high - estimate.low < 0.1
 
-    assert held >= 52
+    # 56 do; of 90 % intervals 52 would, of 80 % ones 45.
+    assert held >= 54
 
 
 def test_pairs_are_told_apart() -> None:

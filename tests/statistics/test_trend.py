@@ -23,9 +23,9 @@ def test_no_trend(values: list[float]) -> None:
 def test_noise_is_rarely_taken_for_a_trend() -> None:
     """Of 2,000 rows of 20 random values, about 1 % pass the test (counted: 0.9 % in the seed)."""
     random = np.random.default_rng(0)
-    found = sum(trend(random.random(20)) != 0 for _ in range(2000))
+    trends = sum(trend(random.random(20)) != 0 for _ in range(2000))
 
-    assert 10 <= found <= 30
+    assert 10 <= trends <= 30
 
 
 def test_a_share_of_the_median() -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import worker_loaders
-from fakes import FakeClock, FakeMeter, fake_bench
+from fakes import FakeClock, FakeMeter, fake_instruments
 
 from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf.config.options import Options
@@ -253,7 +253,7 @@ def test_a_worker_that_dies_under_load() -> None:
     with working(worker_loaders.times) as worker:
         target = Doomed(worker, clock, lives=250)
         data = as_data((inputs, None))
-        measurement = measure(target, data, the_plan, fake_bench(clock), test="t", name="")
+        measurement = measure(target, data, the_plan, fake_instruments(clock), test="t", name="")
 
     (error,) = measurement.errors
     assert error.kind == "replica died"

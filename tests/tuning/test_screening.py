@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes import FakeClock, fake_bench
+from fakes import FakeClock, fake_instruments
 from workshop import Workshop, argument, batch, study
 
 from pytest_dlperf.errors import UsageError
@@ -24,7 +24,7 @@ def tried(a_study: Study, chosen: dict[str, object], clock: FakeClock | None = N
     """One configuration, screened."""
     clock = clock or FakeClock()
     configuration = configured(a_study.knobs, chosen)
-    return screened(configuration, a_study, Workshop(clock), fake_bench(clock))
+    return screened(configuration, a_study, Workshop(clock), fake_instruments(clock))
 
 
 def test_a_configuration_is_measured() -> None:
@@ -73,7 +73,7 @@ def test_whatever_the_users_function_raises_is_a_failed_trial() -> None:
         raise ZeroDivisionError("units=0")
 
     configuration = configured((argument("work", 1, 2),))
-    result = screened(configuration, study(argument("work", 1, 2)), trips, fake_bench(clock))
+    result = screened(configuration, study(argument("work", 1, 2)), trips, fake_instruments(clock))
 
     assert result.failed == "ZeroDivisionError: units=0"
 
@@ -97,7 +97,7 @@ def test_one_whose_requests_go_wrong_is_a_failed_trial() -> None:
 
     configuration = configured((argument("work", 1, 2),))
     a_study = study(argument("work", 1, 2))
-    result = screened(configuration, a_study, Failing(clock), fake_bench(clock))
+    result = screened(configuration, a_study, Failing(clock), fake_instruments(clock))
 
     assert "OSError" in result.failed
     assert "no space left" in result.failed
@@ -115,7 +115,7 @@ def test_what_does_not_go_together_is_skipped() -> None:
     workshop = Workshop(clock)
     a_study = study(Knob("odd", ("yes", "no"), "model", refuse))
     configuration = configured(a_study.knobs, {"odd": "no"})
-    result = screened(configuration, a_study, workshop, fake_bench(clock))
+    result = screened(configuration, a_study, workshop, fake_instruments(clock))
 
     assert "odd=no: this goes with nothing" in result.skipped
     assert result.failed == ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from fakes import FakeClock, FakeProgress, fake_bench
+from fakes import FakeClock, FakeProgress, fake_instruments
 from workshop import Workshop, argument, batch, study
 
 from pytest_dlperf.errors import TargetError
@@ -42,14 +42,14 @@ def explored(
 ) -> tuple[tuple[TrialResult, ...], int]:
     """All trials, by a search of all combinations."""
     search = Grid(a_study.knobs, trials)
-    bench = fake_bench(workshop.clock)
+    bench = fake_instruments(workshop.clock)
     return explore(a_study, search, trials, make=workshop, instruments=bench, journal=kept)
 
 
 def tuned(a_study: Study, count: int, finalists: int = 3) -> Tuned:
     """A whole study without a journal."""
     workshop = Workshop(FakeClock())
-    bench = fake_bench(workshop.clock)
+    bench = fake_instruments(workshop.clock)
     trials, _ = explored(a_study, count, workshop, None)
     coins = iter(range(100))
     judged = judge_finalists(
@@ -177,7 +177,7 @@ def test_progress_tells_how_far_it_is_and_what_is_left() -> None:
     """The number of the trial, of how many, and from the second one on the time left."""
     workshop = Workshop(FakeClock())
     progress = FakeProgress()
-    bench = replace(fake_bench(workshop.clock), progress=progress)
+    bench = replace(fake_instruments(workshop.clock), progress=progress)
     a_study = study(WORK)
     explore(a_study, Random(a_study.knobs, 3), 3, make=workshop, instruments=bench, journal=None)
 
@@ -255,7 +255,7 @@ def test_a_comparison_that_comes_to_nothing_is_told() -> None:
         a_study,
         3,
         make=broken,
-        instruments=fake_bench(workshop.clock),
+        instruments=fake_instruments(workshop.clock),
         rng=lambda: np.random.default_rng(0),
     )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from builders import ENVIRONMENT
-from fakes import FakeClock, FakeMeter, FakeProgress, fake_bench
+from fakes import FakeClock, FakeMeter, FakeProgress, fake_instruments
 from servers import free_port
 
 from pytest_dlperf import ClosedLoop, OpenInference, RemoteError, Serving, TensorFlowServing
@@ -177,7 +177,7 @@ def killed_and_started_again(source: str, make: Callable[[int], Target]) -> dict
     the_plan = plan([Options(scenario=ClosedLoop(8), serving=Serving(8), quick=True)])
     server.start(last=100)
     try:
-        measurement = measure(target, DATA, the_plan, fake_bench(clock), test="test", name="")
+        measurement = measure(target, DATA, the_plan, fake_instruments(clock), test="test", name="")
     finally:
         server.stop()
 

@@ -1,4 +1,4 @@
-"""Losses on the rows that both sides answered, and what they prove."""
+"""Losses row by row and seed by seed, and the verdicts on them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,15 @@ from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.duel.verdicts import judge_rows
 from pytest_dlperf.history.compare import compare_sides
 from pytest_dlperf.history.entries import MeasurementId
+from pytest_dlperf.judge.contrasts import loss_on_rows, lost_on_rows
 from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.judge.losses import (
-    LossLimits,
-    MeasuredLoss,
-    PairedLoss,
-    loss_on_rows,
-    lost_on_rows,
-)
+from pytest_dlperf.judge.losses import LossLimits, MeasuredLoss, PairedLoss
 from pytest_dlperf.load.summary import mean_score
 from pytest_dlperf.metrics import define, metric_named, users_metric
 from pytest_dlperf.results.row_evidence import RowScores
-from pytest_dlperf.results.verdict import Verdict
-from pytest_dlperf.statistics.estimate import counted
+from pytest_dlperf.results.verdict import Judgement, Verdict
+from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.statistics.proportions import accuracy_decision, paired_loss
 
 if TYPE_CHECKING:
@@ -52,31 +47,31 @@ def _metrics(own_metrics: None) -> None:
     define(users_metric("rank", "1", "lower", 0.05))
 
 
-def found_of(name: str, scores: NDArray[np.float64], data: str = "d") -> Measurement:
+def measurement_of(name: str, scores: NDArray[np.float64], data: str = "d") -> Measurement:
     """A measurement of one users' metric."""
     kept = RowScores(data, {name: scores})
     return make_measurement({name: mean_score(name, kept.scores[name])}, scores=kept)
 
 
-def base_of(name: str, scores: NDArray[np.float64]) -> BaselineEntry:
+def baseline_of(name: str, scores: NDArray[np.float64]) -> BaselineEntry:
     """The same as a baseline."""
-    found = found_of(name, scores)
-    return make_accepted(found.metrics, scores=found.scores)
+    measurement = measurement_of(name, scores)
+    return make_accepted(measurement.metrics, scores=measurement.scores)
 
 
 def test_scores_by_scipy() -> None:
     """Mean, interval and both one-sided ends are those of scipy's paired t-test."""
     now = np.clip(BASE - 0.01 + NOISE, 0, 1)
-    found, base = found_of("ndcg", now), found_of("ndcg", BASE)
+    measurement, base = measurement_of("ndcg", now), measurement_of("ndcg", BASE)
     metric = metric_named("ndcg")
-    assert found.scores is not None
+    assert measurement.scores is not None
     assert base.scores is not None
-    kept = found.scores.scores["ndcg"], base.scores.scores["ndcg"]
+    kept = measurement.scores.scores["ndcg"], base.scores.scores["ndcg"]
     wanted = stats.ttest_rel(kept[1], kept[0])
     interval = wanted.confidence_interval(0.95)
 
-    loss = lost_on_rows(metric, found, base)
-    evidence = loss_on_rows(metric, found, base)
+    loss = lost_on_rows(metric, measurement, base)
+    evidence = loss_on_rows(metric, measurement, base)
 
     assert loss is not None
     assert isinstance(evidence, MeasuredLoss)
@@ -85,15 +80,17 @@ def test_scores_by_scipy() -> None:
     worse = stats.ttest_rel(kept[1], kept[0], alternative="greater").confidence_interval(0.99)
     assert evidence.measured.low(0.01) == pytest.approx(worse.low)
     # The other way round it is the gain.
-    gain = lost_on_rows(metric, base, found)
+    gain = lost_on_rows(metric, base, measurement)
     assert gain is not None
     assert (gain.value, gain.low) == pytest.approx((-loss.value, -loss.high))
 
 
 def test_the_other_direction() -> None:
-    """Of a share that is better when lower, more is a loss."""
+    """A share that is better when lower has a loss when it rises."""
     now = np.clip(BASE + 0.05, 0, 1)
-    loss = lost_on_rows(metric_named("miss"), found_of("miss", now), found_of("miss", BASE))
+    loss = lost_on_rows(
+        metric_named("miss"), measurement_of("miss", now), measurement_of("miss", BASE)
+    )
     assert loss is not None
     assert loss.value > 0.03
 
@@ -105,10 +102,10 @@ def test_hits_are_judged_as_accuracy_is(name: str, sign: int) -> None:
     base = np.ones(200)
     now = base.copy()
     now[:9], base[9:11] = 0, 0
-    found, before = found_of(name, now), found_of(name, base)
+    measurement, before = measurement_of(name, now), measurement_of(name, base)
     pairs = (9, 2, 200) if sign == 1 else (2, 9, 200)
 
-    evidence = loss_on_rows(metric, found, before)
+    evidence = loss_on_rows(metric, measurement, before)
     assert evidence == PairedLoss(*pairs)
     assert evidence.loss == paired_loss(*pairs)
     decision = accuracy_decision(*pairs, allowed=0.0, line=0.02, alpha=0.05, beta=0.05)
@@ -120,29 +117,29 @@ def test_hits_are_judged_as_accuracy_is(name: str, sign: int) -> None:
 
 @pytest.mark.parametrize("scores", [BASE, np.round(BASE), np.array([0.3])])
 def test_unchanged_answers_have_lost_nothing(scores: NDArray[np.float64]) -> None:
-    """Exactly nothing, however few the rows are; also against what a file holds."""
-    found = found_of("ndcg", scores)
-    assert found.scores is not None
-    stored = RowScores.from_json(found.scores.to_json())
-    base = make_accepted(found.metrics, scores=stored)
-    evidence = loss_on_rows(metric_named("ndcg"), found, base)
+    """The loss of unchanged answers is exactly 0, for few rows and after storing too."""
+    measurement = measurement_of("ndcg", scores)
+    assert measurement.scores is not None
+    stored = RowScores.from_json(measurement.scores.to_json())
+    base = make_accepted(measurement.metrics, scores=stored)
+    evidence = loss_on_rows(metric_named("ndcg"), measurement, base)
     assert evidence is not None
     assert evidence.loss == counted(0.0)
     assert evidence.decision(LossLimits(0.0, 0.01), 0.01, 0.05) == "PASS"
 
 
 def test_nothing_in_common() -> None:
-    """Other data, one row that differs, or another metric: rows say nothing."""
+    """Other data, a single row that differs, or another metric give no evidence."""
     metric = metric_named("ndcg")
-    found, one = found_of("ndcg", BASE), found_of("ndcg", np.array([0.5]))
+    measurement, single_row = measurement_of("ndcg", BASE), measurement_of("ndcg", np.array([0.5]))
     for other in (
-        found_of("ndcg", BASE, data="other"),
-        found_of("miss", BASE),
+        measurement_of("ndcg", BASE, data="other"),
+        measurement_of("miss", BASE),
         make_measurement(),
     ):
-        assert lost_on_rows(metric, found, other) is None
-        assert lost_on_rows(metric, other, found) is None
-    assert lost_on_rows(metric, one, found_of("ndcg", np.array([0.25]))) is None
+        assert lost_on_rows(metric, measurement, other) is None
+        assert lost_on_rows(metric, other, measurement) is None
+    assert lost_on_rows(metric, single_row, measurement_of("ndcg", np.array([0.25]))) is None
 
 
 # As good, but by other rows.
@@ -165,35 +162,37 @@ def test_verdicts_against_a_stored_baseline(
     budget: str, now: NDArray[np.float64], verdict: Verdict
 ) -> None:
     """A share that a user has defined is judged row by row."""
-    found = found_of("ndcg", np.clip(now, 0, 1))
+    measurement = measurement_of("ndcg", np.clip(now, 0, 1))
     parsed = [parse_budget(budget)]
 
-    (judgement,) = judge(found, parsed, base_of("ndcg", BASE), ENVIRONMENT, "")
+    (judgement,) = judge(measurement, parsed, baseline_of("ndcg", BASE), ENVIRONMENT, "")
 
     assert judgement.verdict is verdict
-    (first,) = judge(found, parsed, None, ENVIRONMENT, "no baseline yet")
+    (first,) = judge(measurement, parsed, None, ENVIRONMENT, "no baseline yet")
     assert first.verdict is (NEW if parsed[0].relative else verdict)
-    (other,) = judge(found, parsed, make_accepted(), ENVIRONMENT, "")
+    (other,) = judge(measurement, parsed, make_accepted(), ENVIRONMENT, "")
     assert other.verdict is (NEW if parsed[0].relative else verdict)
 
 
-def test_answers_are_judged_on_a_bad_day() -> None:
-    """Where the measuring of speed failed, what was answered still counts."""
-    found = make_measurement(
-        found_of("ndcg", BASE).metrics, scores=found_of("ndcg", BASE).scores, invalid="late"
+def test_answers_are_judged_though_speeds_are_invalid() -> None:
+    """Answers are judged even if the speeds of a run are invalid."""
+    measurement = make_measurement(
+        measurement_of("ndcg", BASE).metrics,
+        scores=measurement_of("ndcg", BASE).scores,
+        invalid="late",
     )
-    (judgement,) = judge(found, [parse_budget("ndcg >= 60%")], None, ENVIRONMENT, "")
+    (judgement,) = judge(measurement, [parse_budget("ndcg >= 60%")], None, ENVIRONMENT, "")
     assert judgement.verdict is PASS
 
 
 @pytest.mark.parametrize(
     ("factor", "verdict"), [(1.0, PASS), (1.2, FAIL), (1.03, INCONCLUSIVE), (0.5, PASS)]
 )
-def test_what_is_no_share_is_judged_as_a_ratio(factor: float, verdict: Verdict) -> None:
-    """Of the same rows only what training again makes of them is noise, as of a loss."""
+def test_other_metrics_are_judged_as_ratios(factor: float, verdict: Verdict) -> None:
+    """On the same rows only the noise of training again counts, as for a loss."""
     ranks = 1 + np.random.default_rng(3).poisson(5, ROWS).astype(float)
-    found, base = found_of("rank", ranks * factor), base_of("rank", ranks)
-    (judgement,) = judge(found, [parse_budget("rank <= baseline")], base, ENVIRONMENT, "")
+    measurement, base = measurement_of("rank", ranks * factor), baseline_of("rank", ranks)
+    (judgement,) = judge(measurement, [parse_budget("rank <= baseline")], base, ENVIRONMENT, "")
     assert judgement.verdict is verdict
 
 
@@ -202,17 +201,17 @@ def test_what_is_no_share_is_judged_as_a_ratio(factor: float, verdict: Verdict) 
     [(BASE, "PASS"), (BASE - 0.05 + NOISE, "FAIL"), (SHUFFLED, None)],
 )
 def test_a_duel_decides_by_rows(now: NDArray[np.float64], decision: str | None) -> None:
-    """What fails is in doubt, for fresh pairs to confirm; the numbers are those of the rows."""
-    found, base = found_of("ndcg", np.clip(now, 0, 1)), found_of("ndcg", BASE)
+    """A FAIL goes to fresh pairs for confirmation; the numbers are those of the rows."""
+    measurement, base = measurement_of("ndcg", np.clip(now, 0, 1)), measurement_of("ndcg", BASE)
     budgets = [parse_budget("ndcg >= baseline"), parse_budget("ndcg >= 10%")]
 
-    answers, suspected = judge_rows(found, base, budgets, ErrorRates(1))
+    answers, suspected = judge_rows(measurement, base, budgets, ErrorRates(1))
 
     assert answers.keys() == {"ndcg >= baseline"}
     answer = answers["ndcg >= baseline"]
     assert answer.decision == decision
-    assert answer.loss == lost_on_rows(metric_named("ndcg"), found, base)
-    assert [one.budget.text for one in suspected] == ["ndcg >= baseline"] * (decision == "FAIL")
+    assert answer.loss == lost_on_rows(metric_named("ndcg"), measurement, base)
+    assert [loss.budget.text for loss in suspected] == ["ndcg >= baseline"] * (decision == "FAIL")
 
 
 @pytest.mark.parametrize(
@@ -220,30 +219,95 @@ def test_a_duel_decides_by_rows(now: NDArray[np.float64], decision: str | None) 
     [(BASE, PASS), (BASE - 0.05 + NOISE, FAIL), (SHUFFLED, INCONCLUSIVE)],
 )
 def test_a_comparison_decides_by_rows(now: NDArray[np.float64], verdict: Verdict) -> None:
-    """`pytest-dlperf compare` shows users' metrics without being asked, and judges them so."""
+    """`pytest-dlperf compare` shows and judges users' metrics by default."""
     place = MeasurementId("a.py::test_it", "", MACHINE)
-    candidate = {place: base_of("ndcg", np.clip(now, 0, 1))}
+    candidate = {place: baseline_of("ndcg", np.clip(now, 0, 1))}
 
-    compared = compare_sides({place: base_of("ndcg", BASE)}, candidate)
+    compared = compare_sides({place: baseline_of("ndcg", BASE)}, candidate)
 
     (row,) = compared.measurements[0].rows
     assert (row.metric, row.verdict) == ("ndcg", verdict)
     assert row.change is not None
-    mean = candidate[place].metrics["ndcg"].value - base_of("ndcg", BASE).metrics["ndcg"].value
+    mean = candidate[place].metrics["ndcg"].value - baseline_of("ndcg", BASE).metrics["ndcg"].value
     assert row.change.value == pytest.approx(mean)
 
 
 def test_unchanged_code_rarely_fails() -> None:
-    """Of models that differ by luck alone, no more than alpha are said to be worse."""
+    """Models that differ by chance FAIL no more often than alpha."""
     rng = np.random.default_rng(4)
     limits = LossLimits(0.0, 0.05)
     metric = metric_named("ndcg")
     failed = 0
     for _ in range(400):
-        one, two = np.clip(BASE + rng.normal(0, 0.1, (2, ROWS)), 0, 1)
-        found, base = found_of("ndcg", one), found_of("ndcg", two)
-        evidence = loss_on_rows(metric, found, base)
+        now, then = np.clip(BASE + rng.normal(0, 0.1, (2, ROWS)), 0, 1)
+        candidate, base = measurement_of("ndcg", now), measurement_of("ndcg", then)
+        evidence = loss_on_rows(metric, candidate, base)
         assert evidence is not None
         failed += evidence.decision(limits, 0.05, 0.05) == "FAIL"
     # Binomial: more than 34 of 400 have a probability of 0.2 %, fewer than 8 one of 0.1 %.
     assert 8 <= failed <= 34
+
+
+NO_LOSS = "accuracy >= baseline - 1pt"
+SPREAD = (0.90, 0.93, 0.96, 0.94)
+"""Seeds differ by more than what is allowed to be lost."""
+
+
+def judge_seeds(
+    now: tuple[float, ...], then: tuple[float, ...], budget: str = NO_LOSS
+) -> Judgement:
+    """An accuracy of several seeds against another."""
+    measured, base = (
+        {"accuracy": Estimate(sum(seeds) / len(seeds), min(seeds) - 0.05, max(seeds))}
+        for seeds in (now, then)
+    )
+    (judgement,) = judge(
+        make_measurement(measured, seeds=now),
+        [parse_budget(budget)],
+        make_accepted(base, seeds=then),
+        ENVIRONMENT,
+        "",
+    )
+    return judgement
+
+
+def test_seed_by_seed_a_small_loss_is_found() -> None:
+    """A loss of 3 points, hidden by the spread of seeds, is clear in the pairs."""
+    worse = tuple(
+        seed - loss for seed, loss in zip(SPREAD, (0.030, 0.032, 0.029, 0.031), strict=True)
+    )
+
+    assert judge_seeds(worse, SPREAD).verdict is FAIL
+    assert judge_seeds(SPREAD, SPREAD).verdict is PASS
+
+
+def test_the_interval_is_students_over_the_differences() -> None:
+    """A loss just inside the interval is open, one just outside passes; the end is scipy's."""
+    losses = (0.004, -0.006, 0.010, 0.002)
+    now = tuple(seed - loss for seed, loss in zip(SPREAD, losses, strict=True))
+    _, high = stats.t.interval(0.95, 3, sum(losses) / 4, stats.sem(losses))
+    assert 0.01 < high < 0.1
+
+    above, below = (f"accuracy >= baseline - {high * 100 + step:.3f}pt" for step in (0.01, -0.01))
+
+    assert judge_seeds(now, SPREAD, above).verdict is PASS
+    assert judge_seeds(now, SPREAD, below).verdict is INCONCLUSIVE
+
+
+@pytest.mark.parametrize("now", [(0.5, 0.5), (0.95, 0.95)])
+def test_two_seeds_are_too_few(now: tuple[float, ...]) -> None:
+    """Two seeds never decide; the reason says how many are needed."""
+    judgement = judge_seeds(now, (0.95, 0.95))
+
+    assert judgement.verdict is INCONCLUSIVE
+    assert "train from at least 3" in judgement.reason
+
+
+def test_other_seeds_are_compared_by_their_intervals() -> None:
+    """Without seeds in the baseline only a large loss FAILs."""
+    assert judge_seeds((0.3, 0.3, 0.3), (0.95,)).verdict is FAIL
+
+
+def test_baselines_without_seeds() -> None:
+    """Baselines of loads have no key `seeds`."""
+    assert "seeds" not in make_accepted().to_json()

@@ -1,7 +1,8 @@
-"""The history's URL: which database it means, and that no part of a secret is ever shown."""
+"""The history's URL: which database it names, and that no part of a secret is ever shown."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from pytest_dlperf.history.database import database_of
 from pytest_dlperf.history.store import open_history
 from pytest_dlperf.history.url import ServerUrl, default_url, parse_url
 
-# None of its characters is in the texts around it, so that any part of it would be seen.
+# None of these characters is in the texts around a secret, so that any part of it is noticed.
 _SECRETS = st.text("QXZ73@:/?#%&=+ $Ψ\\'\"", min_size=4, max_size=20).filter(
     lambda secret: re.search("[QXZ73Ψ]{2}", secret)
 )
@@ -28,7 +29,7 @@ def _server(url: str) -> ServerUrl:
 
 
 def _leaks(secret: str, text: str) -> bool:
-    """Whether any two characters of a secret stand together in a text."""
+    """Whether a text has any two adjacent characters of a secret."""
     parts = {secret[at : at + 2] for at in range(len(secret) - 1)}
     return any(part in text for part in parts if re.fullmatch("[QXZ73Ψ]{2}", part))
 
@@ -43,7 +44,7 @@ def _leaks(secret: str, text: str) -> bool:
     ],
 )
 def test_a_file(url: str, path: str) -> None:
-    """After three slashes there is a path, in which % begins a code."""
+    """After three slashes there is a percent-encoded path."""
     assert parse_url(url) == Path(path)
 
 
@@ -55,45 +56,45 @@ def test_a_file_below_the_working_directory(
     assert parse_url("sqlite:///a/h.sqlite") == tmp_path / "a" / "h.sqlite"
 
 
-@given(st.text(st.characters(exclude_characters="\0/"), min_size=1).filter(lambda t: ".." not in t))
-def test_any_root_has_its_default_place(name: str) -> None:
-    """The default URL means the file below the root directory, whatever that is called."""
-    root = Path("/somewhere") / name
+@given(st.binary(min_size=1).filter(lambda name: not re.search(rb"[\0/]|\.\.", name)))
+def test_the_default_url(name: bytes) -> None:
+    """It names the file below the root directory, whatever its name."""
+    root = Path("/somewhere") / os.fsdecode(name)
     assert parse_url(default_url(root)) == root / ".dlperf" / "history.sqlite"
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
 def test_a_server(scheme: str) -> None:
-    """PostgreSQL is always spoken to by the third psycopg."""
-    found = _server(f"{scheme}://user:pass%40word@host:5433/base?sslmode=require")
-    assert found.url.drivername == "postgresql+psycopg"
-    assert found.url.password == "pass@word"  # noqa: S105 - of the test
-    assert found.place == "postgresql://user:***@host:5433/base?sslmode=require"
+    """PostgreSQL is always used with psycopg 3."""
+    server = _server(f"{scheme}://user:pass%40word@host:5433/base?sslmode=require")
+    assert server.url.drivername == "postgresql+psycopg"
+    assert server.url.password == "pass@word"  # noqa: S105 - of the test
+    assert server.place == "postgresql://user:***@host:5433/base?sslmode=require"
 
 
 @given(_SECRETS, _SECRETS)
-def test_places_hold_no_secret(password: str, other: str) -> None:
-    """Neither the password nor what a parameter says that may be one is in what is shown."""
+def test_shown_urls_have_no_secret(password: str, other: str) -> None:
+    """Neither the password nor a parameter that may be secret is shown."""
     coded, parameter = quote(password, safe=""), quote(other, safe="")
-    found = _server(
+    server = _server(
         f"postgresql://user:{coded}@host/base?password={parameter}&sslpassword={parameter}"
         f"&passfile={parameter}&x={parameter}&x={parameter}&host=h"
     )
-    assert found.url.password == password
-    for shown in (found.place, repr(found), str(found)):
+    assert server.url.password == password
+    for shown in (server.place, repr(server), str(server)):
         assert not _leaks(password, shown)
         assert not _leaks(other, shown)
-    assert found.place.endswith("?host=h&passfile=***&password=***&sslpassword=***&x=***&x=***")
+    assert server.place.endswith("?host=h&passfile=***&password=***&sslpassword=***&x=***&x=***")
 
 
 @given(_SECRETS, _SECRETS)
-def test_what_drivers_say_holds_no_secret(password: str, other: str) -> None:
-    """A secret is masked in whatever a driver or a server says, coded or not."""
+def test_messages_of_drivers_have_no_secret(password: str, other: str) -> None:
+    """A secret is masked in messages of the driver and the server, encoded or not."""
     url = f"postgresql://user:{quote(password, safe='')}@host/base?y={quote(other, safe='')}"
     database = database_of(url)
-    for said in (password, other, quote(password, safe=""), f"<{other}{password}>", url):
+    for message in (password, other, quote(password, safe=""), f"<{other}{password}>", url):
         with pytest.raises(HistoryError) as caught, database.explained_errors():
-            raise OSError(said)
+            raise OSError(message)
         assert not _leaks(password, str(caught.value))
         assert not _leaks(other, str(caught.value))
 
@@ -116,11 +117,8 @@ def test_what_drivers_say_holds_no_secret(password: str, other: str) -> None:
     ),
     _SECRETS,
 )
-def test_a_password_that_was_not_coded_is_not_shown(form: str, password: str) -> None:
-    """Whether the URL can be read or not: no part of it is taken for something to be shown.
-
-    A password that holds @, / or : can be taken for a part of a host, a port or a database.
-    """
+def test_an_unencoded_password_is_not_shown(form: str, password: str) -> None:
+    """Even if a part of it, after @, / or :, could be read as host, port or database."""
     shown = ""
     try:
         parsed = parse_url(form.format(password))
@@ -142,12 +140,16 @@ def test_a_password_that_was_not_coded_is_not_shown(form: str, password: str) ->
         ("postgresql://us/er:secret@host/base", "more than one way"),
         ("mysql://user:secret@host/base", "cannot be kept with 'mysql'"),
         ("postgresql+psycopg2://user:secret@host/base", "kept with 'postgresql[+]psycopg2'"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("sqlite://x/y", "names no file"),
         ("sqlite:///a?mode=secret", "has parameters"),
-        ("sqlite:///a%00b", "a file that cannot be"),
+        ("sqlite:///a%00b", "a file that cannot exist"),
     ],
 )
-def test_what_means_no_database(url: str, problem: str) -> None:
-    """The error says what is wrong and what is expected, and nothing of what was given."""
+def test_refused_urls(url: str, problem: str) -> None:
+    """The error says what is wrong and what is expected, without any part of the URL."""
     with pytest.raises(UsageError, match=problem) as caught:
         open_history(url)
     assert "expected" in caught.value.hint or "%40" in caught.value.hint
@@ -156,7 +158,7 @@ def test_what_means_no_database(url: str, problem: str) -> None:
 
 
 def test_without_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without psycopg the error names the extra that brings it."""
+    """Without psycopg the error names the extra that installs it."""
     monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
     with pytest.raises(UsageError, match="needs the package psycopg") as caught:
         database_of("postgresql://user:secret@host/base")

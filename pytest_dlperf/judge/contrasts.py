@@ -1,0 +1,187 @@
+"""The loss between two sides: row by row, seed by seed, or between sessions."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from pytest_dlperf.judge.conditions import scaled_metrics_of
+from pytest_dlperf.judge.losses import MeasuredLoss, PairedLoss, cost, log_cost
+from pytest_dlperf.statistics.estimate import NORMAL_REACH, Estimate, counted
+from pytest_dlperf.statistics.prediction import Prediction, Session, contrast
+from pytest_dlperf.statistics.proportions import are_bits, paired_seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from pytest_dlperf.metrics import Metric
+    from pytest_dlperf.results.baseline import BaselineEntry
+    from pytest_dlperf.results.row_evidence import Rows, RowScores
+
+
+FEWEST_SEEDS: Final = 3
+"""Trainings from fewer seeds do not show whether accuracy was lost."""
+
+_MANY: Final = 1_000_000  # degrees of freedom of what is as good as normal
+
+
+class Answered(Protocol):
+    """What has answered rows: a measurement, or what is stored of one."""
+
+    @property
+    def rows(self) -> Rows | None:
+        """The evidence for accuracy."""
+
+    @property
+    def scores(self) -> RowScores | None:
+        """The evidence for users' metrics."""
+
+    @property
+    def seeds(self) -> tuple[float, ...]:
+        """The accuracy from each seed, of trainings from several."""
+
+
+def loss_on_rows(
+    metric: Metric, candidate: Answered, base: Answered
+) -> PairedLoss | MeasuredLoss | None:
+    """What is known of the loss of a share from the rows that both sides answered.
+
+    Rows that are right or wrong are counted. The mean loss of other scores has Student's t for
+    pairs (Student 1908): with `d` the n losses of rows, `mean(d)` and its standard error
+    `sd(d) / sqrt(n)`, n - 1 degrees of freedom. Where no score differs, nothing was lost on these
+    rows, and there is no error.
+
+    Returns:
+        None where the rows are not the same, or a single one leaves its noise unknown.
+    """
+    if metric.name == "accuracy":
+        if candidate.rows is None or base.rows is None or not candidate.rows.pairable(base.rows):
+            return None
+        pairs = candidate.rows.pairs(base.rows)
+        return PairedLoss(*pairs) if pairs[-1] else None
+    both = _scores(metric, candidate, base)
+    return _loss_in_scores(metric, *both) if both is not None else None
+
+
+def _loss_in_scores(
+    metric: Metric, now: NDArray[np.float64], then: NDArray[np.float64]
+) -> PairedLoss | MeasuredLoss | None:
+    losses = then - now if metric.better == "higher" else now - then
+    rows = len(losses)
+    if are_bits(now) and are_bits(then):
+        return PairedLoss(int((losses > 0).sum()), int((losses < 0).sum()), rows)
+    if not losses.any():
+        return MeasuredLoss(Prediction(0.0, 0.0, max(1, rows - 1)))
+    if rows == 1:
+        return None
+    error = float(np.std(losses, ddof=1)) / math.sqrt(rows)
+    return MeasuredLoss(Prediction(float(losses.mean()), error, rows - 1))
+
+
+def lost_on_rows(metric: Metric, candidate: Answered, base: Answered) -> Estimate | None:
+    """The loss of a share on the rows that both sides answered; None if there are no such rows."""
+    evidence = loss_on_rows(metric, candidate, base)
+    return evidence.loss if evidence is not None else None
+
+
+def lost_share(metric: Metric, candidate: Answered, base: Answered) -> Estimate | None:
+    """The loss of a share, row by row or seed by seed; None if neither are the same."""
+    on_rows = lost_on_rows(metric, candidate, base)
+    if on_rows is not None:
+        return on_rows
+    if metric.name == "accuracy" and len(candidate.seeds) == len(base.seeds) >= FEWEST_SEEDS:
+        return paired_seeds(np.array(base.seeds), np.array(candidate.seeds)).loss
+    return None
+
+
+def unpaired_loss(metric: Metric, base: Estimate, now: Estimate) -> tuple[float, float]:
+    """The loss between two independent intervals, and its reach to either side."""
+    then, present = (
+        abs(cost(metric, side.high) - cost(metric, side.low)) / 2 for side in (base, now)
+    )
+    return cost(metric, now.value) - cost(metric, base.value), math.hypot(present, then)
+
+
+def values_of(metric: Metric, side: BaselineEntry) -> list[tuple[Estimate, float | None]]:
+    """The metric's value in each session that has it, oldest first, with the yardstick."""
+    return [
+        (session.metrics[metric.name], session.yardstick)
+        for session in side.sessions
+        if metric.name in session.metrics
+    ]
+
+
+def unpaired(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> Prediction:
+    """The loss of a share between the newest sessions of both sides, by their intervals."""
+    old, new = (values_of(metric, side)[-1][0] for side in (base, candidate))
+    lost, reach = unpaired_loss(metric, old, new)
+    return Prediction(lost, reach / NORMAL_REACH, _MANY)
+
+
+def contrast_of(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> Prediction:
+    """The loss of a speed or a size between the sessions of two sides; a session of each has it."""
+    return loss_of_sessions(
+        metric,
+        values_of(metric, base),
+        values_of(metric, candidate),
+        scaled=metric.name in scaled_metrics_of(candidate.scenario),
+        paired=same_rows(metric, candidate, base),
+    )
+
+
+def loss_of_sessions(
+    metric: Metric,
+    then: Iterable[tuple[Estimate, float | None]],
+    now: Iterable[tuple[Estimate, float | None]],
+    *,
+    scaled: bool,
+    paired: bool,
+) -> Prediction:
+    """The loss of a speed or a size, see `contrast`.
+
+    Each session of `then` and `now` is a value, and the yardstick's seconds if it was measured.
+    `scaled` allows for the machine's speed; `paired` says that both sides answered the same rows.
+    """
+    base, candidate = (
+        [
+            session_of(
+                metric,
+                # The interval of a mean over rows is about other rows than these.
+                counted(measured.value) if paired else measured,
+                yardstick if scaled else None,
+            )
+            for measured, yardstick in side
+        ]
+        for side in (then, now)
+    )
+    return contrast(base, candidate, math.log1p(metric.run_noise))
+
+
+def session_of(metric: Metric, measured: Estimate, yardstick: float | None) -> Session:
+    """One metric in one session, as a logarithm of its cost; `yardstick` is in seconds."""
+    low, high = log_cost(metric, measured.low), log_cost(metric, measured.high)
+    return Session(
+        cost=log_cost(metric, measured.value),
+        error=abs(high - low) / (2 * NORMAL_REACH),
+        yardstick=math.log(yardstick) if yardstick is not None else None,
+    )
+
+
+def same_rows(metric: Metric, candidate: Answered, base: Answered) -> bool:
+    """Whether a metric of answers, no share, is the mean over the same rows on both sides."""
+    if metric.by_user:
+        return _scores(metric, candidate, base) is not None
+    rows, before = candidate.rows, base.rows
+    return metric.name == "loss" and bool(rows and before and rows.pairable(before))
+
+
+def _scores(
+    metric: Metric, candidate: Answered, base: Answered
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    if not metric.by_user or candidate.scores is None or base.scores is None:
+        return None
+    return candidate.scores.pairs(base.scores, metric.name)
