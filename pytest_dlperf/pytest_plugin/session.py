@@ -246,7 +246,7 @@ class DlperfSession:
         parts = self.options.logical_cpus
         if parts is None or self.leads_duel:
             return
-        from pytest_dlperf.targets.keras import split_cpu
+        from pytest_dlperf.targets.local_devices import split_cpu
 
         try:
             split_cpu(parts)

@@ -9,7 +9,6 @@ import pytest
 from plugin_projects import measuring, text
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.targets import keras
 from pytest_dlperf.targets import local_devices as devices
 
 if TYPE_CHECKING:
@@ -221,7 +220,7 @@ def test_devices_under_xdist(run: Run, pytester: pytest.Pytester) -> None:
 def test_the_cpu_is_split_before_anything_else(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--dlperf-logical-cpus` splits at the start of the session; without it nothing is split."""
     split: list[int] = []
-    monkeypatch.setattr(keras, "split_cpu", split.append)
+    monkeypatch.setattr(devices, "split_cpu", split.append)
 
     run("def test_it(): pass").assert_outcomes(passed=1)
     assert split == []
@@ -236,7 +235,7 @@ def test_a_cpu_that_cannot_be_split_any_more(run: Run, monkeypatch: pytest.Monke
     def too_late(parts: int) -> None:
         raise UsageError(f"the CPU cannot be split into {parts} devices")
 
-    monkeypatch.setattr(keras, "split_cpu", too_late)
+    monkeypatch.setattr(devices, "split_cpu", too_late)
 
     result = run("def test_it(): pass", "--dlperf-logical-cpus=2")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from plugin_projects import assert_no_frame_of_ours, measuring, text
-from servers import Asked, Reply, free_port, http, serve
+from servers import ReceivedRequest, Reply, free_port, http, serve
 
 if TYPE_CHECKING:
     from fakes import FakeClock
@@ -71,7 +71,7 @@ def test_errors_within_their_budget_pass(run: Run) -> None:
 def test_a_model_server_that_is_overloaded_at_times(run: Run, clock: FakeClock) -> None:
     """Errors of a server are counted by what it answered, not shown as Python exceptions."""
 
-    def answer(request: Asked) -> Reply:
+    def answer(request: ReceivedRequest) -> Reply:
         clock.now += 500_000
         if request.number % 100 == 99:
             return http({"error": "no worker is free"}, "503 Service Unavailable")
