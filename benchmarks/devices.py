@@ -18,7 +18,8 @@ from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.digits import load_digits
 from pytest_dlperf.load.scenarios import ClosedLoop, Offline
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.targets import keras, keras_models
+from pytest_dlperf.targets import keras_models
+from pytest_dlperf.targets.local_devices import split_cpu
 
 SIDES = {
     "one device": ("cpu:0",),
@@ -44,7 +45,7 @@ def two_devices(seconds: float, rounds: int) -> None:
 
 def on_devices(folder: Path, seconds: float) -> dict[str, float]:
     """Requests a second, by load and devices."""
-    keras.split_cpu(len(SIDES["two devices"]))
+    split_cpu(len(SIDES["two devices"]))
     model = keras_models.load(folder / "model.keras")
     data = as_data(load_digits().test)
     figures = {}

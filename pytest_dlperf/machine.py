@@ -33,10 +33,14 @@ def machine_class(root: Path = Path("/")) -> MachineClass:
     accelerators = Counter(
         match[1].strip()
         for path in sorted(root.glob("proc/driver/nvidia/gpus/*/information"))
-        if (match := re.search(r"^Model:(.*)$", _read(path), re.MULTILINE))
+        if (match := re.search(r"^Model:(.*)$", read_or_empty(path), re.MULTILINE))
     )
-    driver = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", _read(root / "proc/driver/nvidia/version"))
-    model = re.search(r"^model name\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    driver = re.search(
+        r"\b(\d+\.\d+(?:\.\d+)?)\b", read_or_empty(root / "proc/driver/nvidia/version")
+    )
+    model = re.search(
+        r"^model name\s*:\s*(.+)$", read_or_empty(root / "proc/cpuinfo"), re.MULTILINE
+    )
     memory = _limit(root, psutil.virtual_memory().total)
     return MachineClass(
         cpu=_plain(model[1]) if model else platform.processor() or platform.machine(),
@@ -64,14 +68,14 @@ def _cores(root: Path) -> int:
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     # A container's quota; without one the file says `max`.
-    quota = _read(root / "sys/fs/cgroup/cpu.max").split()
+    quota = read_or_empty(root / "sys/fs/cgroup/cpu.max").split()
     if len(quota) == 2 and quota[0].isdigit():  # noqa: PLR2004 - quota and period
         return max(1, min(usable, int(quota[0]) // int(quota[1])))
     return usable
 
 
 def _limit(root: Path, total: int) -> int:
-    limit = _read(root / "sys/fs/cgroup/memory.max").strip()
+    limit = read_or_empty(root / "sys/fs/cgroup/memory.max")
     return min(total, int(limit)) if limit.isdigit() else total
 
 
@@ -87,8 +91,9 @@ def _version(package: str) -> str:
         return ""
 
 
-def _read(path: Path) -> str:
+def read_or_empty(path: Path) -> str:
+    """The text of a file of `proc` or `sys`, stripped; empty if it cannot be read."""
     try:
-        return path.read_text(errors="replace")
+        return path.read_text(errors="replace").strip()
     except OSError:
         return ""

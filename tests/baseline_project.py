@@ -24,10 +24,10 @@ TEST = "tests/test_model.py::test_fast"
 
 
 class Terminal(io.StringIO):
-    """Somebody who types these lines, and then nothing more."""
+    """A terminal on which these lines are typed."""
 
     def isatty(self) -> bool:
-        """It is one."""
+        """True."""
         return True
 
 
@@ -43,33 +43,32 @@ class Project:
         self.files = BaselineFiles(root / FOLDER, MACHINE)
         self._runs = 0
 
-    def accept(self, found: BaselineEntry, test: str = TEST, name: str = "") -> None:
-        """Make it the baseline, as a run with `--dlperf-update=all` does."""
-        anchor = found.sessions[0]
-        self.files.save(test, name, dataclasses.replace(found, anchor=anchor))
+    def accept(self, entry: BaselineEntry, test: str = TEST, name: str = "") -> None:
+        """Make an entry the baseline, as a run with `--dlperf-update=all` does."""
+        self.files.save(test, name, dataclasses.replace(entry, anchor=entry.sessions[0]))
 
     def baseline(self, test: str = TEST, name: str = "") -> BaselineEntry | None:
-        """What is accepted."""
+        """The accepted entry."""
         baseline = self.files.load(test)
         return baseline.accepted.get(name) if baseline else None
 
     def ran(
         self,
-        found: BaselineEntry,
+        entry: BaselineEntry,
         verdict: Verdict = Verdict.PASS,
         tests: tuple[str, ...] = (TEST,),
         name: str = "",
     ) -> None:
-        """Record a run, later than those before it, in which some tests measured the same."""
+        """Record a run, later than earlier ones, in which each of these tests measured the same."""
         self._runs += 1
-        run = Run(f"{self._runs:032x}", 1e9 + self._runs, MACHINE, found.revision)
+        run = Run(f"{self._runs:032x}", 1e9 + self._runs, MACHINE, entry.revision)
         with contextlib.closing(open_history(default_url(self.root))) as history:
             for test in tests:
-                history.add(Entry(run, test, name, verdict, found))
+                history.add(Entry(run, test, name, verdict, entry))
 
 
 def session(throughput: float, commit: str = "c0ffee00", date: str = "2026-11-24") -> BaselineEntry:
-    """What a session measured."""
+    """An entry of one session."""
     revision = dataclasses.replace(REVISION, commit=commit, date=date)
     return make_accepted({"throughput": estimate(throughput, 0.005)}, revision=revision)
 

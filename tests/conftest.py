@@ -1,6 +1,8 @@
-"""Shared by all tests; that it is here also lets them import the modules beside it."""
+"""Shared by all tests; its place also lets them import the modules in this folder."""
 
 import os
+import sys
+from unittest.mock import MagicMock
 
 import pytest
 from hypothesis import settings
@@ -14,16 +16,14 @@ pytest_plugins = ["pytester", "isolation", "postgres_server"]
 settings.register_profile("dlperf", deadline=None, derandomize=True, database=None)
 settings.load_profile("dlperf")
 
-# The processes that tests start are nobody's workers, also where the tests themselves are some's.
+# Processes that tests start are no xdist workers, even if the tests themselves run in one.
 for _name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
     os.environ.pop(_name, None)
 
 
-STARTERS = frozenset({"subprocess", "multiprocessing", "WorkerProcess"})
+STARTS_PROCESSES = frozenset({"subprocess", "multiprocessing", "WorkerProcess"})
 """A module of tests that has one of these starts processes ..."""
-COLLECTS = "baselines/test_cli.py"
-"""... or, as this one, has a command of ours collect tests ..."""
-SAY_IT_THEMSELVES = frozenset({"pytest_plugin", "test_architecture.py"})
+MARKED_ONE_BY_ONE = frozenset({"pytest_plugin", "test_architecture.py"})
 """... unless its tests are marked one by one."""
 
 
@@ -31,21 +31,25 @@ SAY_IT_THEMSELVES = frozenset({"pytest_plugin", "test_architecture.py"})
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of modules that start processes, for `make quick`."""
     for item in items:
-        if SAY_IT_THEMSELVES & {item.path.name, item.path.parent.name}:
+        if MARKED_ONE_BY_ONE & {item.path.name, item.path.parent.name}:
             continue
         names = vars(getattr(item, "module", None) or pytest)
         fixtures = getattr(item, "fixturenames", ())
-        if (
-            STARTERS & names.keys()
-            or item.path.match(COLLECTS)
-            or any("postgres" in name for name in fixtures)
-        ):
+        if STARTS_PROCESSES & names.keys() or any("postgres" in name for name in fixtures):
             item.add_marker("subprocess")
 
 
 @pytest.fixture
 def own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No metrics of users, and none of those that the test defines afterwards."""
+    """No metrics of users before the test, and none of its own after it."""
     monkeypatch.setattr(metrics, "_defined", {})
     monkeypatch.setattr(metrics, "_read", {})
     monkeypatch.setattr(user_metrics, "_functions", {})
+
+
+@pytest.fixture(autouse=True)
+def _no_full_collections(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure without a full garbage collection, which takes half of a short run's time."""
+    measuring = sys.modules.get("pytest_dlperf.measure.measure")
+    if measuring is not None and request.node.get_closest_marker("real_time") is None:
+        monkeypatch.setattr(measuring, "gc", MagicMock())

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
+
+from plugin_projects import text
 
 from pytest_dlperf.clock import MonotonicClock
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 MODEL = """
-import time
+import random
+from pytest_dlperf.clock import MonotonicClock
 
 SECONDS = 100e-6
+CLOCK = MonotonicClock()
+JITTER = random.Random(7)
 
 def infer(batch):
-    end = time.perf_counter() + SECONDS
-    while time.perf_counter() < end:
-        pass
+    CLOCK.sleep_until_ns(CLOCK.now_ns() + int(SECONDS * 1e9 * JITTER.gauss(1, 0.01)))
     return batch.copy()
 """
 
@@ -50,7 +53,7 @@ def spend(seconds):
     CLOCK.sleep_until_ns(CLOCK.now_ns() + int(seconds * 1e9))
 
 """
-"""Begins each module of tests. `HALF` leaves a verdict to nobody's noise."""
+"""Begins each module of tests. Limits as wide as `HALF` are not decided by noise."""
 
 INI = """
 [pytest]
@@ -58,7 +61,19 @@ pythonpath = .
 filterwarnings = error::pytest.PytestWarning
 """
 
-OPTIONS = ("-p", "no:benchmark", "--dlperf-against=HEAD", "--dlperf-pairs=1", "--dlperf-seed=1")
+__all__ = ["Project", "junit_cases", "text"]
+
+PLUGINS = ("-p", "dlperf", "-p", "simulated_time")
+AGAINST = ("--dlperf-against=HEAD", "--dlperf-pairs=1", "--dlperf-seed=1")
+
+
+def simulate_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processes that pytest starts find `PLUGINS`, and load no others.
+
+    Importing all plugins that are installed would take a third of the time in which they start.
+    """
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
 
 
 class Project:
@@ -75,10 +90,11 @@ class Project:
         self.top = pytester.mkdir("project")
         self.temporary = pytester.mkdir("temporary")
         for who in ("AUTHOR", "COMMITTER"):
-            monkeypatch.setenv(f"GIT_{who}_NAME", "somebody")
-            monkeypatch.setenv(f"GIT_{who}_EMAIL", "somebody@example.org")
+            monkeypatch.setenv(f"GIT_{who}_NAME", "n")
+            monkeypatch.setenv(f"GIT_{who}_EMAIL", "e@e")
         for name, value in {"NOSYSTEM": "1", "GLOBAL": "/dev/null"}.items():
             monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+        simulate_workers(monkeypatch)
         monkeypatch.setenv("TMPDIR", str(self.temporary))
         monkeypatch.setattr(tempfile, "tempdir", str(self.temporary))
         monkeypatch.chdir(self.top)
@@ -114,7 +130,7 @@ class Project:
     def state(self) -> tuple[object, ...]:
         """What a duel must leave as it was."""
         folder = self.top / ".git"
-        asked = (
+        commands = (
             ("rev-parse", "HEAD"),
             ("symbolic-ref", "HEAD"),
             ("stash", "list"),
@@ -125,7 +141,7 @@ class Project:
             ("--no-optional-locks", "status", "--porcelain"),
         )
         index = (folder / "index").read_bytes()
-        return (index, (folder / "worktrees").exists(), *(self.git(*words) for words in asked))
+        return (index, (folder / "worktrees").exists(), *(self.git(*words) for words in commands))
 
     def leftovers(self) -> list[str]:
         """What duels left in the folder for temporary files."""
@@ -133,13 +149,17 @@ class Project:
 
     def plain(self, *options: str) -> pytest.RunResult:
         """Run pytest without a duel."""
-        return self._pytester.runpytest_inprocess("-p", "no:benchmark", *options)
+        return self._pytester.runpytest_inprocess("-p", "dlperf", *options)
 
     def duel(self, *options: str) -> pytest.RunResult:
-        """Run pytest against the last commit; the sides are processes, so time is real."""
+        """Run pytest against the last commit, with simulated time in all processes."""
+        return self._pytester.runpytest_inprocess(*PLUGINS, *AGAINST, *options)
+
+    def duel_in_real_time(self, *options: str) -> pytest.RunResult:
+        """Run pytest against the last commit."""
         with self._monkeypatch.context() as patch:
             patch.setattr("pytest_dlperf.clock.MonotonicClock", MonotonicClock)
-            return self._pytester.runpytest_inprocess(*OPTIONS, *options)
+            return self._pytester.runpytest_inprocess("-p", "dlperf", *AGAINST, *options)
 
 
 def junit_cases(path: Path) -> dict[tuple[str, str], tuple[list[str], list[str]]]:
@@ -150,9 +170,3 @@ def junit_cases(path: Path) -> dict[tuple[str, str], tuple[list[str], list[str]]
         named = [one.attrib["name"] for one in case.iter("property")]
         found[case.attrib["classname"], case.attrib["name"]] = (ends, named)
     return found
-
-
-def text(result: pytest.RunResult) -> str:
-    """What a run printed, as one line."""
-    lines = (line.removeprefix("E").strip() for line in result.outlines + result.errlines)
-    return " ".join(" ".join(lines).split())

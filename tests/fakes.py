@@ -1,4 +1,4 @@
-"""Stand-ins for what comes from outside: time, processes, terminals, and models."""
+"""Fakes of time, processes, terminals and models."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+LOOK_NS = 5_000
+
+
 @dataclass
 class FakeClock:
     """Time that passes only while something sleeps or works."""
@@ -29,6 +32,15 @@ class FakeClock:
     def sleep_until_ns(self, when_ns: int) -> None:
         """Advance to `when_ns`, or `oversleep_ns` past it."""
         self.now = max(self.now, when_ns + self.oversleep_ns)
+
+
+class SimulatedClock(FakeClock):
+    """Passes a little with each look at it too, so that a load whose target takes no time ends."""
+
+    def now_ns(self) -> int:
+        """Current time."""
+        self.now += LOOK_NS
+        return self.now
 
 
 @dataclass

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What git says, to the letter; it changes nothing that it was not asked to."""
-    nobody = ("-c", "user.name=n", "-c", "user.email=e@e")
+    """The output of git, which takes no optional locks."""
+    author = ("-c", "user.name=n", "-c", "user.email=e@e")
     done = subprocess.run(  # noqa: S603 - fixed arguments
-        ["git", *nobody, *arguments],  # noqa: S607 - the git that is there
+        ["git", *author, *arguments],  # noqa: S607 - the git that is there
         cwd=folder,
         capture_output=True,
         text=True,

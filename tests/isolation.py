@@ -1,10 +1,11 @@
-"""What several tests of the engine want of their surroundings."""
+"""Fixtures that isolate a test from its surroundings."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import os
+import select
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+TIMEOUT = 60.0
+"""Seconds for what is bound to happen."""
+
+
+def wait_for(descriptor: int) -> bool:
+    """Whether a process ends in time, by its descriptor (`os.pidfd_open`), which is closed."""
+    ended, _, _ = select.select([descriptor], [], [], TIMEOUT)
+    os.close(descriptor)
+    return bool(ended)
+
+
 @pytest.fixture
 def git_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Git is configured as it comes, and knows of no repository but those of the tests."""
+    """Git without the user's settings and without any repository but those of the tests."""
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)

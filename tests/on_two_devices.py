@@ -22,8 +22,7 @@ from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
 from pytest_dlperf.measure.prepared import Instruments
-from pytest_dlperf.targets import keras as ours
-from pytest_dlperf.targets.local_devices import devices_here
+from pytest_dlperf.targets.local_devices import devices_here, split_cpu
 from pytest_dlperf.targets.target import Prepared, placed, prepare
 
 if TYPE_CHECKING:
@@ -33,16 +32,17 @@ BATCH = np.random.default_rng(0).random((16, 4)).astype(np.float32)
 
 
 def prepared(target: object, **serving: Any) -> Prepared:  # noqa: ANN401 - any field
-    """Prepared for batches of up to 16."""
-    made = placed(target, plan([Options(serving=Serving(16, **serving))]))
-    return prepare(target, BATCH, made, MonotonicClock())
+    """Prepared for batches of 16."""
+    serving_ = Serving(16, **{"allowed_batch_sizes": (16,), **serving})
+    the_plan = placed(target, plan([Options(serving=serving_)]))
+    return prepare(target, BATCH, the_plan, MonotonicClock())
 
 
-def homes(found: Prepared) -> list[set[str]]:
+def devices_of(target: Prepared) -> list[set[str]]:
     """Where the weights of each replica are."""
     return [
         {weight.device.rpartition("/device:")[2] for weight in replica.weights}  # type: ignore[attr-defined]
-        for replica in found.replicas
+        for replica in target.replicas
     ]
 
 
@@ -107,27 +107,27 @@ def test_a_model_gets_weights_of_its_own_on_each_device(build: Callable[[], kera
     for weight in model.weights:
         weight.assign(random.random(weight.shape).astype(np.float32) + 0.1)
 
-    found = prepared(model, devices="all", replicas=2)
+    target = prepared(model, devices="all", replicas=2)
 
-    assert sorted(map(sorted, homes(found))) == [["CPU:0"], ["CPU:0"], ["CPU:1"], ["CPU:1"]]
+    assert sorted(map(sorted, devices_of(target))) == [["CPU:0"], ["CPU:0"], ["CPU:1"], ["CPU:1"]]
     own = {id(getattr(variable, "value", variable)) for variable in model.variables}
-    assert not own & {id(weight) for one in found.replicas for weight in one.weights}  # type: ignore[attr-defined]
+    assert not own & {id(weight) for replica in target.replicas for weight in replica.weights}  # type: ignore[attr-defined]
     expected = prepared(model).replicas[0].infer(BATCH)
-    for replica in found.replicas:
+    for replica in target.replicas:
         np.testing.assert_allclose(np.asarray(replica.infer(BATCH)), expected, rtol=1e-5)
 
 
 def test_an_unbuilt_model_is_built() -> None:
     """A model that was never called is measured all the same."""
-    assert homes(prepared(Subclassed((5,)), devices="cpu:1")) == [{"CPU:1"}]
+    assert devices_of(prepared(Subclassed((5,)), devices="cpu:1")) == [{"CPU:1"}]
 
 
 def test_without_devices_a_model_stays_where_it_is() -> None:
     """No copies; the replicas read the model's own weights."""
-    found = prepared(sequential(), replicas=2)
+    target = prepared(sequential(), replicas=2)
 
-    assert homes(found) == [set(), set()]
-    assert " on " not in found.description
+    assert devices_of(target) == [set(), set()]
+    assert " on " not in target.description
 
 
 def test_state_is_kept_from_call_to_call() -> None:
@@ -143,9 +143,7 @@ def test_state_is_kept_from_call_to_call() -> None:
             return inputs * 0 + self.calls
 
     layer = Counting()
-    (replica,) = prepared(
-        keras.Sequential([keras.Input((4,)), layer]), devices="cpu:1", allowed_batch_sizes=(16,)
-    ).replicas
+    (replica,) = prepared(keras.Sequential([keras.Input((4,)), layer]), devices="cpu:1").replicas
 
     first, second = (float(np.asarray(replica.infer(BATCH))[0, 0]) for _ in range(2))
     assert second == first + 1
@@ -187,19 +185,19 @@ def test_a_function_without_variables_goes_anywhere() -> None:
     def double(batch: Any) -> Any:  # noqa: ANN401 - a tensor
         return batch * 2
 
-    found = prepared(double, devices="cpu:0,cpu:1")
+    target = prepared(double, devices="cpu:0,cpu:1")
 
-    for replica in found.replicas:
+    for replica in target.replicas:
         np.testing.assert_array_equal(np.asarray(replica.infer(BATCH)), BATCH * 2)
     for name in ("cpu:0", "cpu:1"):
         with tf.device(name):
             seen.add(double(tf.constant(BATCH)).device.rpartition("/device:")[2])
     assert seen == {"CPU:0", "CPU:1"}
-    assert found.description.startswith("tf.function double on cpu:0, cpu:1, batches")
+    assert target.description.startswith("tf.function double on cpu:0, cpu:1, batches")
 
 
 def test_a_function_that_chooses_its_device() -> None:
-    """Whose answer is made elsewhere than asked for is found out before any load."""
+    """An answer from another device than the requested one is an error before any load."""
 
     @tf.function
     def pinned(batch: Any) -> Any:  # noqa: ANN401 - a tensor
@@ -228,21 +226,25 @@ def test_both_devices_in_one_load() -> None:
     model = sequential()
     labels = np.asarray(model(BATCH, training=False)).argmax(axis=1)
     serving = Serving(4, devices="cpu", replicas=2)
-    options = Options(scenario=ClosedLoop(32), serving=serving, duration=0.4)
-    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
+    options = Options(scenario=ClosedLoop(32), serving=serving, duration=0.2)
+    instruments = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
 
-    found = measure(model, as_data((BATCH, labels)), plan([options]), bench, test="t", name="")
+    measurement = measure(
+        model, as_data((BATCH, labels)), plan([options]), instruments, test="t", name=""
+    )
 
-    assert found.errors == ()
-    assert found.accuracy == 1.0
-    assert " on cpu:0, cpu:1, " in found.target
-    assert found.serving == ("Serving(max_batch_size=4, replicas=2, devices=('cpu:0', 'cpu:1'))")
+    assert measurement.errors == ()
+    assert measurement.accuracy == 1.0
+    assert " on cpu:0, cpu:1, " in measurement.target
+    assert measurement.serving == (
+        "Serving(max_batch_size=4, replicas=2, devices=('cpu:0', 'cpu:1'))"
+    )
 
 
 def test_the_devices_that_are_here() -> None:
     """Two CPUs; another number cannot be had any more, the same one can."""
     assert [name for name in devices_here() if name.startswith("cpu")] == ["cpu:0", "cpu:1"]
 
-    ours.split_cpu(2)
+    split_cpu(2)
     with pytest.raises(UsageError, match="TensorFlow has been started with 2 already"):
-        ours.split_cpu(3)
+        split_cpu(3)

@@ -1,4 +1,4 @@
-"""Servers on loopback that do as a test says, the wrong things included."""
+"""Servers on loopback whose replies a test chooses, right or wrong."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """A request as a server saw it."""
 
     method: str
@@ -55,10 +55,10 @@ def http(body: bytes | object, status: str = "200 OK", **headers: str) -> Reply:
 
 @dataclass
 class Server:
-    """A server that is up, and what it was asked."""
+    """A running server, and the requests it received."""
 
     port: int
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[ReceivedRequest] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
 
     @property
@@ -68,7 +68,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(answer: Callable[[Asked], Reply]) -> Iterator[Server]:
+def serve(answer: Callable[[ReceivedRequest], Reply]) -> Iterator[Server]:
     """Serve HTTP on a free port until the end of the block, a thread for each connection."""
     lock = threading.Lock()
 
@@ -84,16 +84,16 @@ def serve(answer: Callable[[Asked], Reply]) -> Iterator[Server]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             with lock:
-                asked = Asked(
+                request = ReceivedRequest(
                     self.command,
                     self.path,
                     body,
                     {name.lower(): text for name, text in self.headers.items()},
                     self.connection_number,
-                    len(server.asked),
+                    len(server.requests),
                 )
-                server.asked.append(asked)
-            reply = answer(asked)
+                server.requests.append(request)
+            reply = answer(request)
             self.close_connection = reply.close or reply.raw is None
             self.wfile.write(reply.raw or b"")
 
@@ -116,9 +116,9 @@ def serve(answer: Callable[[Asked], Reply]) -> Iterator[Server]:
 
 def free_port() -> int:
     """A port of loopback on which nothing listens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def wait_for(url: str, process: subprocess.Popen[Any], seconds: float = 60.0) -> None:

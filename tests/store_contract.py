@@ -1,4 +1,4 @@
-"""What the tests of all stores of baselines share with the processes that they end."""
+"""Shared by the tests of all stores of baselines and the processes that they kill."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def open_shelf(where: str) -> Shelf:
 
 
 def of_name(stored: Baseline | None, name: str) -> BaselineEntry | None:
-    """What is stored under a name."""
+    """The stored entry of a name."""
     return stored.accepted.get(name) if stored else None
 
 
@@ -94,8 +94,8 @@ def append(shelf: Shelf, number: int, commit: str = REVISION.commit) -> None:
 
 def numbers(shelf: Shelf) -> list[int]:
     """The numbers of the sessions that are stored, oldest first."""
-    found = of_name(shelf.store(MACHINE, REVISION).load(TEST), "")
-    return [int(session.yardstick or 0) for session in found.sessions] if found else []
+    entry = of_name(shelf.store(MACHINE, REVISION).load(TEST), "")
+    return [int(session.yardstick or 0) for session in entry.sessions] if entry else []
 
 
 def appended(shelf: Shelf) -> Iterator[int]:

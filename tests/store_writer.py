@@ -59,16 +59,16 @@ def kill(rounds: int, early: float, places: list[str]) -> None:
     missing: list[int] = []
     for number in range(rounds):
         place = places[number % len(places)]
-        found = killed(place, early=random.random() < early)  # noqa: S311 - no secret
+        written = killed(place, early=random.random() < early)  # noqa: S311 - no secret
         shelf = open_shelf(place)
         there = numbers(shelf)
         shelf.close()
-        missing += sorted(set(found[-_LOOKED_AT:]) - set(there))
-        reported += found
+        missing += sorted(set(written[-_LOOKED_AT:]) - set(there))
+        reported += written
     sys.stdout.write(json.dumps({"reported": reported, "missing": missing}))
 
 
-def append_when_told(place: str, commit: str, count: int) -> None:
+def append_after_signal(place: str, commit: str, count: int) -> None:
     """Append sessions, once all writers are ready."""
     shelf = open_shelf(place)
     sys.stdout.write("ready\n")
@@ -82,7 +82,7 @@ def append_when_told(place: str, commit: str, count: int) -> None:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["append", place, commit, count]:
-            append_when_told(place, commit, int(count))
+            append_after_signal(place, commit, int(count))
         case ["kill", rounds, early, *places]:
             kill(int(rounds), float(early), places)
         case arguments:

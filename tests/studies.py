@@ -37,10 +37,11 @@ def a_trial(
     configuration: Configuration, metrics: Mapping[str, float | Estimate], **fields: object
 ) -> TrialResult:
     """A trial; plain figures are counted."""
-    found = {
-        name: one if isinstance(one, Estimate) else counted(one) for name, one in metrics.items()
+    estimates = {
+        name: value if isinstance(value, Estimate) else counted(value)
+        for name, value in metrics.items()
     }
-    return TrialResult(configuration, MappingProxyType(found), **fields)  # type: ignore[arg-type]
+    return TrialResult(configuration, MappingProxyType(estimates), **fields)  # type: ignore[arg-type]
 
 
 def trials_of(
@@ -50,7 +51,7 @@ def trials_of(
 ) -> list[TrialResult]:
     """A trial of each of these configurations, as a formula measures it."""
     chosen = [configured(knobs, values) for values in configurations]
-    return [a_trial(one, measure(one.values)) for one in chosen]
+    return [a_trial(configuration, measure(configuration.values)) for configuration in chosen]
 
 
 def noisy(value: float, error: float, generator: np.random.Generator) -> Estimate:
@@ -65,8 +66,8 @@ def searched(
 ) -> list[TrialResult]:
     """All trials that a search asks for."""
     history: list[TrialResult] = []
-    while (asked := search.ask(history)) is not None:
-        history.append(measure(asked))
+    while (configuration := search.ask(history)) is not None:
+        history.append(measure(configuration))
         assert len(history) <= most
     return history
 
@@ -79,14 +80,14 @@ def a_study(
     **fields: object,
 ) -> Tuned:
     """What came of some trials."""
-    given: dict[str, object] = {
+    defaults: dict[str, object] = {
         "test": "tests/test_tuning.py::test_digits",
         "base": Setup(),
         "scenario": "ClosedLoop(clients=64)",
         "search": "random search, seed 0",
         "seconds": 75.0,
     }
-    whole = {**given, **fields}
+    whole = {**defaults, **fields}
     return with_table(
         concluded(goal=goal, knobs=knobs, trials=trials, finalists=finalists, **whole)
     )  # type: ignore[arg-type]

@@ -38,7 +38,8 @@ KNOWN_BY = {
     "sklearn": ("data.digits",),
     "sqlalchemy": ("history.",),
     "tensorflow": (
-        *("targets.keras", "targets.conversion", "targets.process_replica", "training.keras."),
+        *("targets.keras", "targets.local_devices", "targets.conversion"),
+        *("targets.process_replica", "training.keras."),
     ),
     "tritonclient": ("targets.remote.open_inference",),
 }

@@ -68,7 +68,7 @@ def test_reader_of_the_old_file_is_not_disturbed(tmp_path: Path) -> None:
 def test_content_is_flushed_before_it_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the disk is asked to keep the content, the old file is still in place."""
+    """At the time of `fsync` the old file is still in place."""
     path = tmp_path / "a.json"
     path.write_bytes(b"old")
     seen = []

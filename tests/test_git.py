@@ -15,15 +15,10 @@ from pytest_dlperf.git import MOST_COMMITS, ancestry, current_revision, hide_his
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("git_of_nobody")
+
 NOTHING: dict[str, str] = {}
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(autouse=True)
-def _plain_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ignore the git settings of the user."""
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
 
 
 def commit(folder: Path, count: int = 1) -> list[str]:

@@ -35,7 +35,7 @@ def test_a_machine_with_two_gpus(tmp_path: Path) -> None:
     assert detected.slug == "intel-xeon-e5-2680-v4-1cpu-8gib-2x-nvidia-h200-570.86.15"
 
 
-def test_a_machine_that_says_nothing(tmp_path: Path) -> None:
+def test_an_unreadable_machine(tmp_path: Path) -> None:
     """Where nothing can be read there is still a class, without accelerators."""
     detected = machine_class(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Models of noise: each has the size, the shape and the memory that its fields say."""
+"""Models of noise: each has the size, shape and autocorrelation of its fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls that return, raise, wait for ever, or loop for ever."""
+"""Calls with a timeout: they return, raise, wait for ever, or loop for ever."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_call_that_raises() -> None:
 
 
 def test_a_call_that_waits_for_ever() -> None:
-    """It is given up, and the error says where it was."""
+    """The error says where the call was."""
     never = threading.Event()
 
     with pytest.raises(AnswerError, match=r"test_processes.py:\d+ <lambda>, threading.py:\d+ wa"):
@@ -37,7 +37,7 @@ def test_a_call_that_waits_for_ever() -> None:
 
 
 def test_a_call_that_spins_for_ever() -> None:
-    """A loop of Python code ends when it is given up, so that it takes no processor any more."""
+    """A loop of Python code is ended, so that it uses no processor any more."""
     ended = threading.Event()
 
     def spin() -> None:

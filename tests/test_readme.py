@@ -28,7 +28,7 @@ def code_blocks(language: str, page: str) -> list[str]:
 
 @pytest.mark.tensorflow
 def test_the_copied_test_runs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a reader copies passes in an empty folder; a smoke run keeps this one short."""
+    """The first example passes in an empty folder, here as a smoke run."""
     monkeypatch.delenv("CI", raising=False)
     pytester.makepyfile(test_copied=code_blocks("python", README)[0])
 
@@ -79,7 +79,7 @@ def test_every_metric_and_verdict_is_explained(word: str) -> None:
 def _anchors(page: Path) -> set[str]:
     """The names of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^a-z0-9 _-]", "", one.lower()).replace(" ", "-") for one in headings}
+    return {re.sub(r"[^a-z0-9 _-]", "", text.lower()).replace(" ", "-") for text in headings}
 
 
 @pytest.mark.parametrize("page", [*OTHERS, *DOCS], ids=lambda page: str(page.relative_to(TOP)))
@@ -96,7 +96,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
 def test_every_page_is_linked_from_the_readme(page: Path) -> None:
-    """Whoever reads the README finds all pages."""
+    """The README links to all pages."""
     assert f"](docs/{page.name})" in README
 
 

@@ -130,7 +130,7 @@ def test_parse_duration_of_any_text(text: str) -> None:
     ],
 )
 def test_format_quantity(value: float, dimension: Dimension, text: str) -> None:
-    """A value is shown with three digits or so, in the unit that fits its size."""
+    """A value is shown with about three digits, in a unit that fits its size."""
     assert format_quantity(value, dimension) == text
 
 
@@ -186,7 +186,7 @@ _QUANTITIES = st.one_of(
 @example(("1/s", 1_499_999.0))
 @example(("bytes", 1023.7 * 1024))
 def test_what_is_shown_is_what_was_measured(quantity: tuple[Dimension, float]) -> None:
-    """What people read stands for the value within half a percent of it."""
+    """The text is within half a percent of the value."""
     dimension, value = quantity
     match = _WRITTEN.fullmatch(format_quantity(value, dimension))
     assert match is not None

@@ -47,30 +47,30 @@ def measured(devices: object, recipe: Recipe = RECIPE) -> tuple[Measurement, lis
 
 def test_two_devices_learn_what_one_does() -> None:
     """The same accuracy within the interval, and the weights but for rounding; a note has both."""
-    found, (together, alone) = measured("cpu:0,cpu:1")
+    measurement, (together, alone) = measured("cpu:0,cpu:1")
 
-    for one, other in zip(together.get_weights(), alone.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-3)
-    (note,) = (note for note in found.notes if "devices" in note)
-    told = re.fullmatch(
+    for weight, other in zip(together.get_weights(), alone.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, other, rtol=1e-2, atol=1e-3)
+    (note,) = (note for note in measurement.notes if "devices" in note)
+    figures = re.fullmatch(
         r"2 devices: [0-9.]+ x the rows a second of cpu:0 alone; "
         r"accuracy ([0-9.]+) %, alone ([0-9.]+) %",
         note,
     )
-    assert told is not None
-    assert float(told[1]) == pytest.approx(found.accuracy * 100, abs=0.01)
-    assert found["accuracy"].low <= float(told[2]) / 100 <= found["accuracy"].high
-    assert found.serving == "on cpu:0, cpu:1"
+    assert figures is not None
+    assert float(figures[1]) == pytest.approx(measurement.accuracy * 100, abs=0.01)
+    assert measurement["accuracy"].low <= float(figures[2]) / 100 <= measurement["accuracy"].high
+    assert measurement.serving == "on cpu:0, cpu:1"
 
 
 def test_one_device() -> None:
     """Weights and what the optimizer remembers are on it, and there is nothing to compare with."""
-    found, (model,) = measured("cpu:1")
+    measurement, (model,) = measured("cpu:1")
 
-    kept = [one.value.device for one in (*model.weights, *model.optimizer.variables[2:])]
+    kept = [weight.value.device for weight in (*model.weights, *model.optimizer.variables[2:])]
     assert {place.rpartition("/device:")[2] for place in kept} == {"CPU:1"}
-    assert found.serving == "on cpu:1"
-    assert not any("devices" in note for note in found.notes)
+    assert measurement.serving == "on cpu:1"
+    assert not any("devices" in note for note in measurement.notes)
 
 
 def test_all_devices() -> None:

@@ -97,19 +97,16 @@ def surroundings() -> Infer:
     return lambda _: np.array([[os.getsid(0), os.getppid()]])
 
 
-def threads_of_tensorflow(folder: str, intra_op_threads: int) -> Infer:
-    """Loads a saved function as replicas do, and answers with TensorFlow's threads."""
+def with_threads(folder: str, intra_op_threads: int) -> Infer:
+    """Loads a saved function as replicas do; TensorFlow's threads are two more columns."""
     import tensorflow as tf
 
     from pytest_dlperf.targets.process_replica import load_function
 
-    load_function(folder, intra_op_threads)
-    threading = tf.config.threading
-    found = [
-        threading.get_intra_op_parallelism_threads(),
-        threading.get_inter_op_parallelism_threads(),
-    ]
-    return lambda _: np.array([found])
+    function = load_function(folder, intra_op_threads)
+    config = tf.config.threading
+    threads = [config.get_intra_op_parallelism_threads(), config.get_inter_op_parallelism_threads()]
+    return lambda batch: np.column_stack([function(batch), np.tile(threads, (len(batch), 1))])
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A study whose models are made of nothing: they take a known time, and answer as they are told."""
+"""A study of fake models, which take a known time and give known answers."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def batch(*values: int) -> Knob:
 
 
 def answering(wrong: int) -> Any:  # noqa: ANN401 - a function of arrays
-    """Right for all rows but so many of 200, which it knows by their content."""
+    """Right for all rows but the first ones of 200, which it knows by their content."""
     bad = INPUTS[:wrong]
 
     def answer(rows: NDArray[Any]) -> NDArray[Any]:
-        found = (rows[:, None, :] == bad[None]).all(axis=2).any(axis=1)
-        return np.where(found[:, None], -rows, rows)
+        known = (rows[:, None, :] == bad[None]).all(axis=2).any(axis=1)
+        return np.where(known[:, None], -rows, rows)
 
     return answer
 
@@ -70,19 +70,19 @@ class Workshop:
     made: list[str] = field(default_factory=list)
 
     def __call__(self, setup: Setup) -> ServableModel:
-        """Note what was asked for, and make it."""
+        """Record the request, and build."""
         self.made.append(setup.trained)
-        given = dict(setup.arguments)
-        if given.get("broken") == "yes":
+        arguments = dict(setup.arguments)
+        if arguments.get("broken") == "yes":
             raise TrainingError("the loss is nan in epoch 1 of 5", "Adam, learning rate 10")
         noise = np.random.default_rng(7)
 
         def service_ns(rows: int) -> int:
             del rows
-            work = float(given.get("work", 1.0))  # type: ignore[arg-type]  # as knobs give it
+            work = float(arguments.get("work", 1.0))  # type: ignore[arg-type]  # as knobs give it
             return int(work * MILLISECOND * np.exp(0.01 * noise.standard_normal()))
 
-        target = TimedTarget(self.clock, service_ns, answering(int(given.get("wrong", 0))))  # type: ignore[call-overload]  # as knobs give it
+        target = TimedTarget(self.clock, service_ns, answering(int(arguments.get("wrong", 0))))  # type: ignore[call-overload]  # as knobs give it
         known = {"train.time": counted(1.0), "model_size": counted(1000.0)}
         return ServableModel(target, as_data((INPUTS, LABELS)), MappingProxyType(known), fresh=True)
 

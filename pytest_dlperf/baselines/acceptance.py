@@ -35,7 +35,7 @@ class BaselineComparison:
     Attributes:
         sessions: how many the baseline has; 0 if there is none.
         unchanged: whether noise explains every difference; see `unchanged`.
-        noise: what else the machine did, if that was too much for a session to mean anything.
+        noise: what disturbed the machine, if too much for a session to count.
         other_conditions: whether it was measured under other conditions.
         anchored: whether the baseline has an anchor.
         advice: what users can do about the baseline.
@@ -54,11 +54,11 @@ class Acceptance:
     """Whether a measurement becomes the baseline.
 
     Attributes:
-        keep: whether to write it, and whether the sessions before it stay.
-        judgements: after the decision: what failed only against the old baseline is NEW once the
-            new one is accepted.
+        keep: whether to write it, and whether earlier sessions stay.
+        judgements: after the decision: a FAIL against the old baseline only is NEW once the new
+            one is accepted.
         hint: one sentence, and perhaps a command on a line of its own; may be empty.
-        caution: why what is kept should be taken with care; may be empty.
+        caution: a warning about the new baseline; may be empty.
     """
 
     keep: Keeping
@@ -68,11 +68,7 @@ class Acceptance:
 
 
 def in_ci(variables: Mapping[str, str]) -> bool:
-    """Whether this is a run in CI, where nothing is accepted unless forced.
-
-    Args:
-        variables: environment variables.
-    """
+    """Whether the environment is that of CI, where nothing is accepted unless forced."""
     return variables.get("CI", "").lower() not in {"", "0", "false"}
 
 
@@ -86,18 +82,11 @@ def decide_acceptance(
 
     Never accepted: a run whose measuring failed, or one that breaks a budget that does not
     depend on the baseline. A session of a noisy machine is accepted only as the first one, with a
-    caution.
-
-    Args:
-        update: what the user allowed.
-        measurement: of this run.
-        judgements: against the old baseline.
-        comparison: with the old baseline.
+    caution. `judgements` and `comparison` are against the old baseline.
     """
     keep = _wanted(update, judgements, comparison)
     if not keep:
-        hint = _hint(update, measurement, judgements, comparison)
-        return Acceptance("", judgements, hint)
+        return Acceptance("", judgements, _hint(update, measurement, judgements, comparison))
     obstacle = _obstacle(update, measurement, judgements, comparison)
     if obstacle:
         return Acceptance("", judgements, f"not recorded: {obstacle}")
@@ -112,7 +101,7 @@ def decide_acceptance(
 def _wanted(
     update: Update | None, judgements: tuple[Judgement, ...], comparison: BaselineComparison
 ) -> Keeping:
-    """What the user's `update` allows, before the measurement itself is looked at."""
+    """What the user's `update` allows, whatever the measurement itself."""
     if update is None:
         return ""
     if not comparison.sessions:
@@ -199,7 +188,6 @@ def _hint(
     judgements: tuple[Judgement, ...],
     comparison: BaselineComparison,
 ) -> str:
-    """What to do about a baseline that stays as it is."""
     advice = comparison.advice
     if any(judgement.verdict is Verdict.NEW for judgement in judgements):
         return advice.complete if comparison.sessions else advice.record
@@ -230,12 +218,6 @@ def unchanged(
 
     It is not if a metric with a relative budget differs from the sessions before it in either
     direction, even by an allowed amount: a mean over different code predicts nothing.
-
-    Args:
-        measurement: of this run.
-        budgets: of its test.
-        baseline: the sessions before; None if there are none.
-        conditions: of the machine.
     """
     if baseline is None or conditions.speed_changed:
         return False

@@ -39,7 +39,7 @@ _PRESENT: Final = 5  # sessions whose mean is the present; older ones lag behind
 
 @dataclass(frozen=True, slots=True)
 class GradualLoss:
-    """What one metric has lost since the anchor.
+    """The loss of one metric since the anchor.
 
     Attributes:
         metric: its name.
@@ -79,11 +79,8 @@ def gradual_loss(
 
     Args:
         present: the sessions up to the one just measured, and the anchor.
-        budgets: of the test.
+        budgets: their order is that of the result.
         conditions: of the machine.
-
-    Returns:
-        In the order of the budgets; empty without an anchor.
     """
     anchor = present.anchor
     if anchor is None or anchor == present.newest:
@@ -111,14 +108,7 @@ def gradual_loss(
 def gradual_loss_note(
     losses: Sequence[GradualLoss], present: BaselineEntry, test: str, name: str
 ) -> str:
-    """The message, and the commands that help, each on a line of its own.
-
-    Args:
-        losses: at least one.
-        present: with the anchor.
-        test: pytest's node id.
-        name: of the measurement; may be empty.
-    """
+    """The message about at least one loss, and the commands that help, each on its own line."""
     anchor = present.anchor.revision if present.anchor else ""
     count = present.changes
     changes = f", after {count} accepted change{'s' if count > 1 else ''}" if count else ""

@@ -44,10 +44,6 @@ def collect_tests(root: Path, variables: Mapping[str, str] = os.environ) -> Proj
 
     Tests that `addopts` deselects (`-m "not slow"`) are included.
 
-    Args:
-        root: pytest's root folder.
-        variables: environment of the process.
-
     Raises:
         UsageError: if collection fails, is incomplete, or finds nothing.
     """

@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MetricDiff:
-    """One metric before and after.
-
-    Attributes:
-        metric: its name.
-        old: in the base unit; None if it was not measured.
-        new: None if it is no longer measured.
-    """
+    """One metric before and after, in its base unit; None where it was not measured."""
 
     metric: str
     old: float | None
@@ -53,16 +47,9 @@ class MetricDiff:
 def changes_between(
     old: BaselineEntry, new: BaselineEntry, shown: Collection[str]
 ) -> tuple[MetricDiff, ...]:
-    """The metrics that differ visibly, and those that are always shown.
+    """The metrics that differ visibly, and those in `shown`, in the order of the metrics table.
 
-    Args:
-        old: accepted before. Of several sessions the geometric mean counts, of shares the
-            newest session.
-        new: accepted now; likewise.
-        shown: metrics that are listed even if they do not differ.
-
-    Returns:
-        In the order of the table of metrics.
+    Of several sessions the geometric mean counts, of shares the newest session.
     """
     sessions = (*old.sessions, *new.sessions)
     names = in_order(name for session in sessions for name in session.metrics)
@@ -84,13 +71,7 @@ def _level(entry: BaselineEntry, name: str) -> float | None:
 
 
 def change_lines(old: BaselineEntry, new: BaselineEntry, shown: Collection[str]) -> list[str]:
-    """The changes of metrics, conditions of the measurement, and software, one a line.
-
-    Args:
-        old: accepted before.
-        new: accepted now.
-        shown: metrics that are listed even if they do not differ.
-    """
+    """Lines of the changes of metrics (and those in `shown`), conditions and software."""
     environment = new.environment.changes(old.environment)
     return [
         *map(_line, changes_between(old, new, shown)),

@@ -68,12 +68,7 @@ class BaselineEvaluator:
     def evaluate(
         self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
     ) -> Evaluation:
-        """Measure, and judge against the stored baseline.
-
-        Raises:
-            BaselineError, HistoryError: if the stored baseline cannot be read.
-            UsageError, DataError, TargetError: if the target cannot be measured.
-        """
+        """Measure, and judge against the stored baseline."""
         __tracebackhide__ = True
         # Read before measuring, so that a damaged file costs no measuring time.
         stored = None if plan.quick else self.baselines.store.load(test)
@@ -92,11 +87,7 @@ class BaselineEvaluator:
         return nullcontext()
 
     def accept(self, test: str, name: str, accepted: BaselineEntry) -> None:
-        """Write a baseline.
-
-        Raises:
-            BaselineError: if it cannot be written.
-        """
+        """Write a baseline."""
         self.baselines.store.save(test, name, accepted)
 
     def _evaluation(
@@ -182,7 +173,7 @@ def _no_yardstick() -> None:
 def _with_notes(
     measurement: Measurement, note: str, judgements: tuple[Judgement, ...]
 ) -> Measurement:
-    """The measurement with one more note, and without notes that repeat a verdict's reason."""
+    """The measurement with one more note, but without notes that repeat a verdict's reason."""
     reasons = {judgement.reason for judgement in judgements}
     notes = (text for text in (*measurement.notes, note) if text and text not in reasons)
     return replace(measurement, notes=tuple(notes))
@@ -214,7 +205,6 @@ def _doubtful(judgement: Judgement) -> bool:
 
 
 def _after_duel(record: Record, duel: Record | None) -> Record:
-    """The record with the duel's judgements in place of those in doubt."""
     if duel is None:
         return record
     by_budget = {judgement.budget: judgement for judgement in duel.judgements}

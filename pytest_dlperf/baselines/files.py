@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -32,12 +33,7 @@ _REPAIR: Final = f"restore it from version control, or delete it and {RECORD_ANE
 
 
 class BaselineFiles:
-    """One file per test, in one folder per machine class.
-
-    Args:
-        root: the folder of all machine classes.
-        machine: the class that is read and written.
-    """
+    """One file per test, in the folder of a machine class below `root`."""
 
     def __init__(self, root: Path, machine: MachineClass) -> None:
         self._root = root
@@ -67,8 +63,8 @@ class BaselineFiles:
         A next session follows all that are stored by now, those of concurrent runs included.
 
         Raises:
-            BaselineError: if an existing file cannot be read, which is left as it is, or if
-                the new one cannot be written.
+            BaselineError: if an existing file cannot be read, or the new one cannot be written;
+                what was there is kept.
         """
         path = self.path(test)
         try:
@@ -149,7 +145,7 @@ def move_anchors(path: Path, names: Collection[str]) -> Baseline:
             str(path), f"it cannot be written: {error.strerror or error}", "nothing was changed"
         ) from None
     except (KeyError, TypeError, ValueError) as error:
-        raise BaselineError(str(path), f"it is damaged: machine: {error}", _REPAIR) from None
+        raise _damaged(path, f"machine: {error}") from None
     return baseline
 
 
@@ -159,7 +155,7 @@ def files_of(folder: Path, test: str, machine: str = "") -> list[Path]:
     Args:
         folder: of all machine classes.
         test: pytest's node id.
-        machine: the class, as its slug; empty for all.
+        machine: the slug of a class; empty for all.
     """
     return sorted(folder.glob(f"{glob.escape(machine) or '*'}/{glob.escape(file_name(test))}"))
 
@@ -180,12 +176,7 @@ def read_each(paths: Iterable[Path]) -> tuple[dict[Path, Baseline], list[Baselin
 
 
 def absent_modules(root: Path, tests: Iterable[str]) -> frozenset[str]:
-    """The test files that no longer exist.
-
-    Args:
-        root: pytest's root folder.
-        tests: node ids.
-    """
+    """The files of these tests that no longer exist below pytest's root folder."""
     modules = {test.partition("::")[0] for test in tests}
     return frozenset(module for module in modules if not (root / module).exists())
 
@@ -206,10 +197,10 @@ def read_baseline(path: Path) -> Baseline | None:
         problem = f"it cannot be read: {error.strerror or error}"
         raise BaselineError(str(path), problem, "check its permissions") from None
     except (RecursionError, ValueError) as error:
-        raise BaselineError(str(path), f"it is damaged: {error}", _REPAIR) from None
+        raise _damaged(path, str(error)) from None
     schema = value.get("schema") if isinstance(value, dict) else None
     if not isinstance(schema, int) or schema < 1:
-        raise BaselineError(str(path), f"it is damaged: schema {schema!r}", _REPAIR)
+        raise _damaged(path, f"schema {schema!r}")
     if schema != SCHEMA:
         newer = schema > SCHEMA
         raise BaselineError(
@@ -223,7 +214,11 @@ def read_baseline(path: Path) -> Baseline | None:
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         missing = isinstance(error, KeyError)
         problem = f"there is no {error}" if missing else f"{type(error).__name__}: {error}"
-        raise BaselineError(str(path), f"it is damaged: {problem}", _REPAIR) from None
+        raise _damaged(path, problem) from None
+
+
+def _damaged(path: Path, problem: str) -> BaselineError:
+    return BaselineError(str(path), f"it is damaged: {problem}", _REPAIR)
 
 
 def _write(path: Path, value: object) -> None:
@@ -255,22 +250,13 @@ def all_files(root: Path) -> list[Path]:
 
 
 def machines_with(folder: Path, test: str, name: str) -> list[MachineClass]:
-    """The machine classes that have a baseline of a measurement; unreadable files are skipped.
-
-    Args:
-        folder: of all machine classes.
-        test: pytest's node id.
-        name: of the measurement.
-    """
-    machines = (_machine_of(path, name) for path in files_of(folder, test))
-    return [machine for machine in machines if machine is not None]
-
-
-def _machine_of(path: Path, name: str) -> MachineClass | None:
-    try:
-        if path.stat().st_size > _LARGEST_SEARCHED:
-            return None
-        value: Any = json.loads(path.read_bytes())
-        return MachineClass.from_json(value["machine"]) if name in value["measurements"] else None
-    except (OSError, RecursionError, ValueError, KeyError, TypeError):
-        return None  # runs on that machine report what is wrong with it
+    """The machine classes that have a baseline of a measurement; unreadable files are skipped."""
+    machines = []
+    for path in files_of(folder, test):
+        # Runs on that machine report what is wrong with its files.
+        with suppress(OSError, RecursionError, ValueError, KeyError, TypeError):
+            if path.stat().st_size <= _LARGEST_SEARCHED:
+                value: Any = json.loads(path.read_bytes())
+                if name in value["measurements"]:
+                    machines.append(MachineClass.from_json(value["machine"]))
+    return machines

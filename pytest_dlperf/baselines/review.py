@@ -74,15 +74,11 @@ def of_newest_runs(newest_first: Iterable[Entry]) -> tuple[Entry, ...]:
 def proposals(
     entries: Iterable[Entry], accepted: Mapping[tuple[str, str], BaselineEntry]
 ) -> tuple[Proposal, ...]:
-    """The measurements worth a review.
+    """The measurements worth a review: of one machine class, at most one of each test and name.
 
     Left out are those that were accepted already, are older than the baseline, or differ only by
     the noise between sessions. The error rate is that of one comparison (`history/compare.py`): of
     reviews in which nothing has changed, 1 % propose a loss.
-
-    Args:
-        entries: of one machine class, at most one of each test and name.
-        accepted: its baselines, by test and name.
     """
     pairs = [(entry, accepted.get((entry.test, entry.name))) for entry in entries]
     open_pairs = [
@@ -140,10 +136,7 @@ def _proposal(entry: Entry, old: BaselineEntry | None, compared: Compared | None
 def proposal_lines(proposal: Proposal, number: int, count: int) -> Iterator[str]:
     """The revisions, the verdict, the reasons, and the metrics before and after.
 
-    Args:
-        proposal: to show.
-        number: of the proposal, from 1.
-        count: of all proposals.
+    `number` is that of the proposal, from 1 to `count`.
     """
     entry, old = proposal.entry, proposal.old
     yield f"{number} of {count}: {title_of(entry.test, entry.name)}"

@@ -66,13 +66,7 @@ class BaselineProvider:
 
 
 def baselines_of_files(root: Path, machine: MachineClass, guard: str) -> BaselineProvider:
-    """Baselines that are files.
-
-    Args:
-        root: pytest's root folder.
-        machine: this machine's class.
-        guard: why none may be written; empty if they may.
-    """
+    """Baselines that are files; `guard` says why none may be written, empty if they may."""
     from pytest_dlperf.baselines.files import FOLDER, BaselineFiles, machines_with
 
     folder = root / FOLDER
@@ -96,12 +90,12 @@ def baselines_of_history(
     Args:
         source: whose sessions.
         run: the present one.
-        history: opens it; raises HistoryError or UsageError whenever it cannot.
+        history: opens it; raises HistoryError or UsageError if it cannot.
         root: pytest's root folder.
-        variables: environment variables, in which CI names branches.
+        variables: of the environment, in which CI names branches.
 
     Raises:
-        UsageError: if the branch point is asked for and cannot be told.
+        UsageError: if the branch point is the source, and git does not know it.
     """
     from pytest_dlperf.history.entries import Query
 
@@ -130,11 +124,11 @@ def baselines_of_history(
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """Whose sessions are the baseline, and the messages about them.
+    """The sessions that are the baseline, and the messages about them.
 
     Attributes:
         selection: for the history.
-        where: what must be measured to add to them.
+        where: the branch to measure on to add to them.
         heading: whose they are.
         absence: that there are none.
         obstacle: why this run adds none; empty if it does.

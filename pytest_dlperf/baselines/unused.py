@@ -53,12 +53,7 @@ def not_there(
     """The tests that no longer exist, in order.
 
     A test exists if it does on any device (`test_x[cpu:0]`) or without one, since devices are
-    chosen on pytest's command line.
-
-    Args:
-        tests: node ids.
-        collected: the present tests.
-        absent: test files that do not exist at all.
+    chosen on pytest's command line. `absent` are test files that do not exist at all.
     """
     anywhere = frozenset(map(_anywhere, collected.tests))
 
@@ -92,7 +87,7 @@ def with_new_names(
 
     Args:
         unused: node ids of tests that do not exist, with the names of their measurements.
-        fresh: node ids of tests without a baseline, with those names; None if unknown.
+        fresh: node ids of tests without a baseline, likewise; None for unknown names.
     """
     if len(unused) * len(fresh) > _MOST_PAIRS:
         fresh = {}

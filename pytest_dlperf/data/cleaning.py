@@ -1,4 +1,4 @@
-"""Cleaning: what becomes of missing values, outliers, and rows that are there twice."""
+"""Cleaning: missing values, outliers, and rows that occur twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ Repeated: TypeAlias = Literal["keep", "drop"]
 _QUARTILES: Final = (25, 75)
 _WHOLE: Final = "biu"  # numpy's kinds of whole numbers
 
-
 Limits: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.float64]]"
 _MISSING: Final = MappingProxyType(
     {
@@ -45,23 +44,21 @@ _REPEATED: Final = MappingProxyType({"keep": "kept", "drop": "dropped"})
 class Cleaning(Described):
     """Rules for rows that a model should not learn from as they are.
 
-    They are applied in this order: leaks, duplicates, outliers, missing values. What a rule
-    needs to know, it learns from the training rows that the rules before it have left. Rows held
-    back are never dropped, as requests cannot be; they are filled and clipped as a service would
-    do with a request.
+    They are applied in this order: leaks, duplicates, outliers, missing values. Each learns from
+    the training rows that the rules before it have left. Test rows are never dropped, as requests
+    cannot be; they are filled and clipped as a service would do with a request.
 
     Attributes:
         missing: what becomes of values that are not a number. `fail`: an error names the first
             row. `mean` and `median`: of the feature, in all rows. `drop`: training rows are
             dropped; test rows get the feature's mean.
         outliers: None, or what becomes of values more than `k` interquartile ranges below the
-            first or above the third quartile (Tukey 1977), such as `("clip", 1.5)`. `clip`: the
-            limit takes their place in all rows. `drop`: training rows are dropped; test rows
-            stay as they are, since a request like them must be answered too. A feature whose
-            middle half is one value has no range to judge by, and is left alone. Limits of whole
-            numbers are whole, rounded outwards.
-        duplicates: whether training rows that repeat an earlier one, label and all, stay.
-        leaks: whether training rows stay whose inputs are those of a test row.
+            first or above the third quartile (Tukey 1977), such as `("clip", 1.5)`. `clip`: they
+            are set to the limit in all rows. `drop`: training rows are dropped; test rows stay.
+            Features whose quartiles are equal have no limits. Limits of integers are rounded
+            outwards.
+        duplicates: whether training rows that repeat an earlier one, with its label, stay.
+        leaks: whether training rows with the inputs of a test row stay.
     """
 
     missing: Missing = "fail"
@@ -81,31 +78,31 @@ class Cleaning(Described):
         except (TypeError, ValueError):
             raise UsageError(
                 f"Cleaning(outliers={self.outliers!r:.80})",
-                "expected what to do and how many interquartile ranges, such as ('clip', 1.5)",
+                "expected an action and a number of interquartile ranges, such as ('clip', 1.5)",
             ) from None
         check_choice(action, get_args(Beyond), "Cleaning(outliers): what to do")
         check_number(k, "Cleaning(outliers): interquartile ranges", above=0)
         object.__setattr__(self, "outliers", (action, float(k)))
 
     def __call__(self, split: Split) -> Split:
-        """The rows as these rules leave them; types stay as they are.
+        """Apply the rules; types stay as they are.
 
         Raises:
             DataError: if a value is missing and may not be, or is infinite, or no training row
                 is left; names the first bad row.
         """
         __tracebackhide__ = True
-        seen = self._look(split)
+        seen = self._examined(split)
         if self.missing == "fail":
-            for rows, what in ((seen.train, "training inputs"), (seen.test, "test inputs")):
-                _refuse(np.isnan(rows), what, "is missing", "Cleaning(missing=...) may fill it")
+            for values, what in ((seen.train, "training inputs"), (seen.test, "test inputs")):
+                _refuse(np.isnan(values), what, "is missing", "Cleaning(missing=...) may fill it")
         if not seen.kept.any():
             raise DataError(f"no training row of {len(seen.train)} is left by {self}")
-        clipped = self.outliers is not None and self.outliers[0] == "clip"
-        limits = seen.limits if clipped else None
+        limits = seen.limits if self.outliers and self.outliers[0] == "clip" else None
         train, test = _clipped(seen.train[seen.kept], limits), _clipped(seen.test, limits)
         if np.isnan(train).any() or np.isnan(test).any():
-            filling = _filling(train, self.missing)
+            average = np.nanmedian if self.missing == "median" else np.nanmean
+            filling = average(train.astype(np.float64), axis=0)
             train, test = _filled(train, filling), _filled(test, filling)
         return Split(
             Examples(train.reshape(-1, *seen.shape), split.train.labels[seen.kept]),
@@ -113,13 +110,13 @@ class Cleaning(Described):
         )
 
     def report(self, split: Split) -> CleaningReport:
-        """What each rule finds in these rows, and would do; `print` shows it.
+        """How many rows each rule applies to; `print` shows it.
 
         Raises:
             DataError: if a value is infinite, or a feature has no value at all.
         """
         __tracebackhide__ = True
-        seen = self._look(split)
+        seen = self._examined(split)
         return CleaningReport(
             rules=self,
             train_rows=len(seen.train),
@@ -133,7 +130,7 @@ class Cleaning(Described):
             left=int(seen.kept.sum()),
         )
 
-    def _look(self, split: Split) -> _Seen:
+    def _examined(self, split: Split) -> _Examined:
         __tracebackhide__ = True
         parts = (split.train, split.test)
         train, test = (part.inputs.reshape(len(part.inputs), -1) for part in parts)
@@ -142,15 +139,15 @@ class Cleaning(Described):
             _refuse(np.isinf(rows), f"{name} inputs", "is infinite", hint)
             check_finite(part.labels, f"{name} labels")
         common = np.result_type(train, test)
-        asked = set(_keys(test, common))
+        test_keys = set(_keys(test, common))
         keys = _keys(train, common)
-        leaks = np.array([key in asked for key in keys])
+        leaks = np.array([key in test_keys for key in keys])
         labels = split.train.labels
         duplicates, contradictions = _repeated(keys, _keys(labels, labels.dtype))
         kept = np.ones(len(train), dtype=np.bool_)
-        for found, rule in ((leaks, self.leaks), (duplicates, self.duplicates)):
+        for rows, rule in ((leaks, self.leaks), (duplicates, self.duplicates)):
             if rule == "drop":
-                kept &= ~found
+                kept &= ~rows
         limits = None
         _refuse_empty(train[kept])
         if self.outliers is not None and kept.any():
@@ -162,28 +159,20 @@ class Cleaning(Described):
         if self.missing == "drop":
             kept &= ~np.isnan(train).any(axis=1)
         _refuse_empty(train[kept])
-        return _Seen(
-            train=train,
-            test=test,
-            shape=split.train.inputs.shape[1:],
-            leaks=leaks,
-            duplicates=duplicates,
-            contradictions=contradictions,
-            limits=limits,
-            kept=kept,
-        )
+        shape = split.train.inputs.shape[1:]
+        return _Examined(train, test, shape, leaks, duplicates, contradictions, limits, kept)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Seen:
-    """What rules see in rows, before they act.
+class _Examined:
+    """Rows before the rules act.
 
     Attributes:
         train, test: inputs, shape `(rows, features)`.
         shape: of one row as it was given.
         leaks, duplicates: whether a training row is one.
         contradictions: training rows with an earlier one's inputs, and another label.
-        limits: the lowest and highest value of each feature that is no outlier, where asked for.
+        limits: the lowest and highest value of each feature that is no outlier; None without rule.
         kept: whether a training row is left.
     """
 
@@ -198,16 +187,16 @@ class _Seen:
 
 
 def _keys(rows: NDArray[Any], dtype: DTypeLike) -> Sequence[bytes]:
-    """One key a row; equal numbers have equal ones, whatever the sign of a zero."""
     values = rows.reshape(len(rows), -1).astype(dtype)
     if values.dtype.kind == "f":
+        # Equal values need equal bytes: zeros have two signs, NaNs have many payloads.
         values[values == 0] = 0.0
         values[np.isnan(values)] = np.nan
     return [row.tobytes() for row in values]
 
 
 def _repeated(inputs: Sequence[bytes], labels: Sequence[bytes]) -> tuple[NDArray[np.bool_], int]:
-    """Whether a row repeats an earlier one with its label; how many contradict an earlier one."""
+    """Which rows repeat an earlier one with its label; how many have another label than it."""
     first: dict[bytes, bytes] = {}
     known: set[tuple[bytes, bytes]] = set()
     repeats = np.zeros(len(inputs), dtype=np.bool_)
@@ -220,7 +209,7 @@ def _repeated(inputs: Sequence[bytes], labels: Sequence[bytes]) -> tuple[NDArray
 
 
 def _limits(rows: NDArray[Any], k: float, *, whole: bool) -> Limits:
-    # The quartiles of what is there: a filled value would make the range too small.
+    # Missing values are left out: if they were filled, the range would be too small.
     low, high = np.nanpercentile(rows.astype(np.float64), _QUARTILES, axis=0)
     reach = np.where(high > low, k * (high - low), np.inf)
     low, high = low - reach, high + reach
@@ -244,16 +233,8 @@ def _clipped(rows: NDArray[Any], limits: Limits | None) -> NDArray[Any]:
     return clipped
 
 
-def _filling(rows: NDArray[Any], rule: Missing) -> NDArray[np.float64]:
-    values = rows.astype(np.float64)
-    filling: NDArray[np.float64] = (np.nanmedian if rule == "median" else np.nanmean)(
-        values, axis=0
-    )
-    return filling
-
-
 def _filled(rows: NDArray[Any], filling: NDArray[np.float64]) -> NDArray[Any]:
-    # Rows of whole numbers have nothing missing, and stay what they are.
+    # Rows of integers have nothing missing, and keep their type.
     missing = np.isnan(rows)
     return np.where(missing, filling.astype(rows.dtype), rows) if missing.any() else rows
 
@@ -289,13 +270,7 @@ def _refuse_empty(rows: NDArray[Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CleaningFinding:
-    """How much of one kind there is.
-
-    Attributes:
-        values: in all rows.
-        train_rows: training rows with at least one.
-        test_rows: test rows with at least one.
-    """
+    """Number of values of one kind, and of training and test rows with at least one."""
 
     values: int
     train_rows: int
@@ -312,18 +287,18 @@ class CleaningFinding:
 
 @dataclass(frozen=True, slots=True)
 class CleaningReport:
-    """What rules of cleaning find in a split, and do.
+    """How many rows and values the rules of a cleaning apply to.
 
     Attributes:
-        rules: which rules.
+        rules: the cleaning.
         train_rows: before.
         test_rows: before and after.
-        leaks: training rows whose inputs are those of a test row.
-        duplicates: training rows that repeat an earlier one, label and all.
+        leaks: training rows with the inputs of a test row.
+        duplicates: training rows that repeat an earlier one, with its label.
         contradictions: training rows with an earlier one's inputs, and another label; no rule
-            is about them, since it is not known which label is right.
-        outliers: values beyond the limits, where limits are asked for.
-        without_range: features that no limit is known for.
+            removes them, since it is not known which label is right.
+        outliers: values beyond the limits, if there is a rule.
+        without_range: features without limits.
         missing: values that are not a number.
         left: training rows afterwards.
     """
@@ -343,35 +318,32 @@ class CleaningReport:
         rows = _counted(self.train_rows, "training row")
         lines = [
             f"{self.left:,} of {rows} left, {_counted(self.test_rows, 'test row')}",
-            self._repeated("leaks", self.leaks, "with the inputs of a test row", self.rules.leaks),
-            self._repeated(
+            _repeated_line("leaks", self.leaks, "with the inputs of a test row", self.rules.leaks),
+            _repeated_line(
                 "duplicates", self.duplicates, "like an earlier one", self.rules.duplicates
             ),
         ]
         if self.contradictions:
             rows = _counted(self.contradictions, "training row")
             lines.append(f"contradictions: {rows} like an earlier one, with another label; kept")
-        lines += [*self._outliers(), f"missing: {self.missing}"]
+        if self.rules.outliers is not None:
+            action, k = self.rules.outliers
+            lines.append(f"outliers: {self.outliers}")
+            if self.outliers.values:
+                lines.append(f"  beyond {k:g} interquartile ranges; {_OUTLIERS[action]}")
+            if self.without_range:
+                features = _counted(self.without_range, "feature")
+                lines.append(f"  {features} without a range left alone")
+        lines.append(f"missing: {self.missing}")
         if self.missing.values:
             lines.append(f"  {_MISSING[self.rules.missing]}")
         return "\n".join(lines)
 
-    @staticmethod
-    def _repeated(name: str, count: int, like: str, rule: str) -> str:
-        if not count:
-            return f"{name}: none"
-        return f"{name}: {_counted(count, 'training row')} {like}; {_REPEATED[rule]}"
 
-    def _outliers(self) -> list[str]:
-        if self.rules.outliers is None:
-            return []
-        action, k = self.rules.outliers
-        lines = [f"outliers: {self.outliers}"]
-        if self.outliers.values:
-            lines.append(f"  beyond {k:g} interquartile ranges; {_OUTLIERS[action]}")
-        if self.without_range:
-            lines.append(f"  {_counted(self.without_range, 'feature')} without a range left alone")
-        return lines
+def _repeated_line(name: str, count: int, like: str, rule: str) -> str:
+    if not count:
+        return f"{name}: none"
+    return f"{name}: {_counted(count, 'training row')} {like}; {_REPEATED[rule]}"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Data: rows to ask and the labels that go with them, checked once."""
+"""Data sets: inputs with their labels, checked once."""
 
 from __future__ import annotations
 
@@ -30,13 +30,10 @@ class Data:
 
 
 def as_data(value: object) -> Data:
-    """Read what the user gave as data.
-
-    Args:
-        value: `(inputs, labels)`, or an object with `.inputs` and `.labels`; labels may be None.
+    """Read the user's data: `(inputs, labels)`, or an object with both; labels may be None.
 
     Raises:
-        DataError: if it is neither, or if rows and labels do not match; names the first bad row.
+        DataError: if it is neither, or if inputs and labels do not match; names the first bad row.
     """
     parts = parts_of(value)
     if parts is None:
@@ -57,7 +54,7 @@ def as_data(value: object) -> Data:
 
 
 def parts_of(value: object) -> tuple[Any, Any] | None:
-    """Inputs and labels of a pair of them, or of an object that has both; None of anything else."""
+    """Inputs and labels of a pair, or of an object that has both; None of anything else."""
     if hasattr(value, "inputs") and hasattr(value, "labels"):
         return value.inputs, value.labels
     if isinstance(value, tuple | list) and len(value) == 2:  # noqa: PLR2004 - a pair
@@ -66,11 +63,7 @@ def parts_of(value: object) -> tuple[Any, Any] | None:
 
 
 def check_finite(values: NDArray[Any], what: str) -> None:
-    """Refuse values that are not finite.
-
-    Raises:
-        DataError: naming the first bad row.
-    """
+    """Raise a DataError that names the first row with a value that is not finite."""
     if values.dtype.kind != "f":
         return
     bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
@@ -80,7 +73,7 @@ def check_finite(values: NDArray[Any], what: str) -> None:
 
 
 def content_hash(*arrays: NDArray[Any] | None) -> str:
-    """SHA-256 of the types, shapes and contents, 16 hexadecimal digits of it."""
+    """The first 16 hexadecimal digits of the SHA-256 of types, shapes and contents."""
     digest = hashlib.sha256()
     for array in arrays:
         if array is None:
@@ -92,7 +85,7 @@ def content_hash(*arrays: NDArray[Any] | None) -> str:
 
 
 def as_rows(value: object, what: str) -> NDArray[Any]:
-    """Read numbers with one leading axis of rows; they may be missing (not a number).
+    """Read numbers with one leading axis of rows; values may be missing (not a number).
 
     Raises:
         DataError: naming `what`, if it is no array of numbers, or has no rows.
@@ -112,10 +105,8 @@ def as_rows(value: object, what: str) -> NDArray[Any]:
 class Examples:
     """Rows with their labels.
 
-    Values may be missing (not a number) until they are cleaned.
-
     Attributes:
-        inputs: shape `(rows, ...)`, numeric.
+        inputs: shape `(rows, ...)`, numeric; values may be missing (not a number).
         labels: shape `(rows, ...)`.
     """
 
@@ -134,31 +125,24 @@ class Examples:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """What a model learns from, and what it is asked.
-
-    Attributes:
-        train: rows to learn from.
-        test: rows held back, of the same shape.
-    """
+    """Training and test rows, of the same shape."""
 
     train: Examples
     test: Examples
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
-        learnt, asked = self.train.inputs.shape[1:], self.test.inputs.shape[1:]
-        if learnt != asked:
-            raise DataError(
-                f"Split: rows of shape {learnt} to learn from, but of shape {asked} held back"
-            )
+        train, test = self.train.inputs.shape[1:], self.test.inputs.shape[1:]
+        if train != test:
+            raise DataError(f"Split: training rows of shape {train}, but test rows of {test}")
 
 
 class Preparation(Protocol):
     """A step of data preprocessing, such as cleaning or normalising.
 
-    Its `str()` tells it from every other one: trained models are kept under it.
+    Different steps have different `str()`, since it is a part of the trained model's cache key.
     """
 
     def __call__(self, split: Split) -> Split:
-        """Rows as this step makes them; what it learns, it learns from the training rows only."""
+        """Transform all rows, by parameters that are learnt from the training rows only."""
         ...

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pytest_dlperf.data.dataset import check_finite, content_hash
+from pytest_dlperf.data.dataset import Examples, check_finite, content_hash
 from pytest_dlperf.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,21 +18,8 @@ _SEED: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Rows with their labels.
-
-    Attributes:
-        inputs: float32, shape `(rows, features)`, normalised.
-        labels: int64, shape `(rows,)`.
-    """
-
-    inputs: NDArray[np.float32]
-    labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
 class Schema:
-    """What a row must look like before it is normalised.
+    """The format of raw rows.
 
     Attributes:
         features: values in a row.
@@ -49,17 +36,19 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceData:
-    """A data set to train the reference model with, and to ask it.
+    """Training and test rows for the reference model.
+
+    Inputs are float32 of shape `(rows, features)`, labels int64 of shape `(rows,)`.
 
     Attributes:
-        train: rows to learn from; each feature has mean 0 and variance 1 over them.
-        test: rows held back, normalised with the training rows' mean and variance.
-        schema: what the raw rows were checked for.
+        train: each feature has mean 0 and variance 1 over these rows.
+        test: normalised with the training rows' mean and variance.
+        schema: of the raw rows.
         hash: of the content of both parts.
     """
 
-    train: Part
-    test: Part
+    train: Examples
+    test: Examples
     schema: Schema
     hash: str
 
@@ -68,13 +57,8 @@ DIGITS: Final = Schema(features=64, low=0.0, high=16.0, classes=10)
 """The 8 x 8 grey-scale digits that ship in scikit-learn (UCI Optical Recognition, test part)."""
 
 
-def clean(inputs: object, labels: object, schema: Schema) -> Part:
-    """Check raw rows against a schema and give them their types.
-
-    Args:
-        inputs: array-like, shape `(rows, features)`.
-        labels: array-like, shape `(rows,)`.
-        schema: what a row must look like.
+def clean(inputs: object, labels: object, schema: Schema) -> Examples:
+    """Check raw rows against a schema and convert them to float32, their labels to int64.
 
     Raises:
         DataError: naming the first bad row.
@@ -93,7 +77,7 @@ def clean(inputs: object, labels: object, schema: Schema) -> Part:
     if len(bad):
         row = int(bad[0])
         raise DataError(f"row {row}: label {classes[row]}; expected 0 to {schema.classes - 1}")
-    return Part(values, classes.astype(np.int64))
+    return Examples(values, classes.astype(np.int64))
 
 
 def _check_range(values: NDArray[Any], schema: Schema) -> None:
@@ -109,7 +93,7 @@ def _check_range(values: NDArray[Any], schema: Schema) -> None:
 
 
 def load_digits() -> ReferenceData:
-    """The handwritten digits: 1,437 rows to learn from and 360 held back, classes balanced."""
+    """The handwritten digits: 1,437 training and 360 test rows, classes balanced."""
     from sklearn.datasets import load_digits as raw_digits
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import StandardScaler
@@ -126,8 +110,8 @@ def load_digits() -> ReferenceData:
     scaler = StandardScaler().fit(train)
     train, test = (scaler.transform(part).astype(np.float32) for part in (train, test))
     return ReferenceData(
-        train=Part(train, train_labels),
-        test=Part(test, test_labels),
+        train=Examples(train, train_labels),
+        test=Examples(test, test_labels),
         schema=DIGITS,
         hash=content_hash(train, train_labels, test, test_labels),
     )

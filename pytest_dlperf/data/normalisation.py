@@ -1,4 +1,4 @@
-"""Normalisation: features of like size, by what is learnt from the training rows."""
+"""Normalisation: features scaled by what is learnt from the training rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EPSILON: Final = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True, slots=True)
 class Normalisation(Described):
-    """Every feature moved and scaled alike in all rows, ahead of time.
+    """Scales each feature in all rows, ahead of time.
 
     Attributes:
         kind: `standard` (mean 0 and variance 1 over the training rows), `min-max` (from 0 to 1
@@ -34,11 +34,7 @@ class Normalisation(Described):
         check_choice(self.kind, get_args(Kind), "Normalisation(kind)")
 
     def __call__(self, split: Split) -> Split:
-        """All rows, scaled by what is learnt from the training rows; of type float32.
-
-        Raises:
-            DataError: if a value is missing or not finite; names the first bad row.
-        """
+        """All rows, scaled, as float32; a DataError if a value is missing or not finite."""
         __tracebackhide__ = True
         if self.kind == "none":
             return split
@@ -54,12 +50,7 @@ class Normalisation(Described):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scaling:
-    """`(row - centre) / spread`, feature by feature.
-
-    Attributes:
-        centre: what becomes 0, shape of one row.
-        spread: what becomes 1 from there, shape of one row, above 0.
-    """
+    """`(row - centre) / spread` of each feature; both have the shape of a row, `spread` above 0."""
 
     centre: NDArray[np.float64]
     spread: NDArray[np.float64]
@@ -70,15 +61,11 @@ class Scaling:
 
 
 def learnt_scaling(kind: Literal["standard", "min-max"], rows: NDArray[Any]) -> Scaling:
-    """What these rows say of every feature; one that is constant keeps its spread of 1.
+    """The scaling of these rows, shape `(rows, ...)`; a constant feature has a spread of 1.
 
     The limits under which a feature is constant but for rounding are those of scikit-learn's
     `StandardScaler` and `MinMaxScaler`; the former's come from Chan, Golub and LeVeque 1983,
     "Algorithms for computing the sample variance".
-
-    Args:
-        kind: of normalisation.
-        rows: shape `(rows, ...)`.
 
     Raises:
         DataError: if a value is missing or not finite; names the first bad row.

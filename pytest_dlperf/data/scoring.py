@@ -1,4 +1,4 @@
-"""User metrics: functions that score the answers to rows, and what they say of some answers."""
+"""Scores of answers: accuracy and loss, and users' metrics."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ F = TypeVar("F", bound=ScoreFunction)
 _SHOWN: Final = 200
 _EXPECTED: Final = "expected one finite number of at least 0 for each row"
 
-# The functions of the metrics that this process has defined, as `metrics.py` has their names.
+# By name, as in `metrics.py`.
 _functions: dict[str, ScoreFunction] = {}
-
 
 Task: TypeAlias = Literal["classes", "one-hot", "binary", "regression"]
 _TINY: Final = 1e-7  # as Keras clips probabilities
 _SUM_TOLERANCE: Final = 1e-3
-_SHORT_TOLERANCE: Final = 0.02  # of 16 bits, of which bfloat16 has 8 for the digits
-_SHORT: Final = 2
+_SHORT_TOLERANCE: Final = 0.02  # of 16-bit floats; a significand of bfloat16 has 8 bits
+_SHORT: Final = 2  # bytes
 
 
 def metric(
@@ -92,7 +91,7 @@ def metric(
 
 
 def _file_of(function: ScoreFunction) -> str:
-    """Where a function is from; a module that is imported twice defines the same one again."""
+    # Compared instead of the functions: a module that is imported twice makes them anew.
     code = getattr(function, "__code__", None)
     if code is not None:
         return str(code.co_filename)
@@ -102,38 +101,26 @@ def _file_of(function: ScoreFunction) -> str:
 def user_scores(
     outputs: NDArray[Any], labels: NDArray[Any], names: Iterable[str]
 ) -> dict[str, NDArray[np.float64]]:
-    """What users' metrics say of some answers.
-
-    Args:
-        outputs: finite answers, shape `(n, ...)`.
-        labels: of the same rows, shape `(n, ...)`.
-        names: of the metrics.
-
-    Returns:
-        By name, a score of each row, shape `(n,)`.
+    """The scores of each row by users' metrics, shape `(n,)`, for finite outputs `(n, ...)`.
 
     Raises:
         UsageError: for a metric that is not defined in this process, whose function raises, or
-            answers anything but one score a row.
+            returns anything but one score a row.
     """
     __tracebackhide__ = True
     return {name: _scored(name, outputs, labels) for name in names}
 
 
 def defined_here(name: str) -> Metric:
-    """A user's metric that can be measured in this process.
-
-    Raises:
-        UsageError: if it is only known from a file.
-    """
+    """A user's metric; a UsageError if this process has no function for it."""
     __tracebackhide__ = True
-    found = find_metric(name)
-    if found is None or name not in _functions:
+    defined = find_metric(name)
+    if defined is None or name not in _functions:
         raise UsageError(
             f"metric {name!r} is not defined here, so it cannot be measured",
             "import the module that has its @pytest_dlperf.metric in the test's, or in a conftest",
         )
-    return found
+    return defined
 
 
 def _scored(name: str, outputs: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float64]:
@@ -158,15 +145,14 @@ def _scored(name: str, outputs: NDArray[Any], labels: NDArray[Any]) -> NDArray[n
             f"{rows} row{'s' if rows > 1 else ''}",
             f"{_EXPECTED}, shape ({rows},), for {shapes}",
         )
-    found = scores.astype(np.float64)
-    bad = ~(np.isfinite(found) & (found >= 0) & ((found <= 1) | (not share)))
-    if bad.any():
-        one = int(np.flatnonzero(bad)[0])
+    scores = scores.astype(np.float64)
+    bad = scores[~(np.isfinite(scores) & (scores >= 0) & ((scores <= 1) | (not share)))]
+    if len(bad):
         most = ", of a share at most 1" if share else ""
         raise UsageError(
-            f"metric {name!r}: its function answered {found[one]:g} to a row", _EXPECTED + most
+            f"metric {name!r}: its function answered {bad[0]:g} to a row", _EXPECTED + most
         )
-    return found
+    return scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +207,9 @@ class Scorer:
 
 
 def scorer_for(outputs: NDArray[Any], labels: NDArray[Any]) -> Scorer:
-    """The scorer that fits labels and a sample of the outputs.
+    """The scorer that fits labels and a sample of the outputs, both `(n, ...)`.
 
     Scores count as probabilities when they are within 0 and 1 and, for classes, sum to 1.
-
-    Args:
-        outputs: answers to some rows, shape `(n, ...)`.
-        labels: all labels, one a row.
 
     Raises:
         DataError: if labels and outputs do not fit together.
@@ -268,7 +250,7 @@ def _check_classes(labels: NDArray[Any], classes: int) -> None:
 
 
 def _flat(values: NDArray[Any]) -> NDArray[Any]:
-    """Rows by elements; -1 would not do, as there may be no row."""
+    # With reshape(rows, -1), numpy could not infer the width of no rows.
     return values.reshape(len(values), int(np.prod(values.shape[1:], dtype=np.int64)))
 
 

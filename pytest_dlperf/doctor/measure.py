@@ -22,7 +22,7 @@ from pytest_dlperf.duel.scheduler import measure_block
 from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess
 from pytest_dlperf.duel.workspace import with_random_layout
 from pytest_dlperf.errors import DuelError, UsageError
-from pytest_dlperf.machine import machine_class
+from pytest_dlperf.machine import machine_class, read_or_empty
 from pytest_dlperf.measure.telemetry import FamilyMeter, ProcessMeter
 from pytest_dlperf.results.usage import Usage
 
@@ -258,9 +258,9 @@ def read_host(root: Path = Path("/")) -> Host:
     """
     machine = machine_class(root)
     governors = {
-        _read(path) for path in root.glob(f"{_CPU}/cpu[0-9]*/cpufreq/scaling_governor")
+        read_or_empty(path) for path in root.glob(f"{_CPU}/cpu[0-9]*/cpufreq/scaling_governor")
     } - {""}
-    load = _read(root / "proc/loadavg").split()
+    load = read_or_empty(root / "proc/loadavg").split()
     return Host(
         cpu=machine.cpu,
         processors=os.cpu_count() or machine.cores,
@@ -274,8 +274,8 @@ def read_host(root: Path = Path("/")) -> Host:
 
 
 def _turbo(root: Path) -> bool | None:
-    no_turbo = _read(root / _CPU / "intel_pstate/no_turbo")
-    boost = _read(root / _CPU / "cpufreq/boost")
+    no_turbo = read_or_empty(root / _CPU / "intel_pstate/no_turbo")
+    boost = read_or_empty(root / _CPU / "cpufreq/boost")
     if no_turbo in {"0", "1"}:
         return no_turbo == "0"
     return boost == "1" if boost in {"0", "1"} else None
@@ -283,17 +283,10 @@ def _turbo(root: Path) -> bool | None:
 
 def _quota(root: Path) -> float | None:
     """The limit of the control group, of version 2 or 1."""
-    limit = _read(root / _CGROUP / "cpu.max").split() or [
-        _read(root / _CGROUP / "cpu/cpu.cfs_quota_us"),
-        _read(root / _CGROUP / "cpu/cpu.cfs_period_us"),
+    limit = read_or_empty(root / _CGROUP / "cpu.max").split() or [
+        read_or_empty(root / _CGROUP / "cpu/cpu.cfs_quota_us"),
+        read_or_empty(root / _CGROUP / "cpu/cpu.cfs_period_us"),
     ]
     if len(limit) == 2 and all(part.isdigit() and int(part) for part in limit):  # noqa: PLR2004
         return int(limit[0]) / int(limit[1])
     return None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""

@@ -16,7 +16,7 @@ import struct
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,53 +31,37 @@ _PR_SET_PDEATHSIG: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message.
+    """A received message: values that JSON can hold, and raw bytes."""
 
-    Attributes:
-        fields: values that JSON can hold.
-        tail: raw bytes; may be empty.
-    """
-
-    fields: Mapping[str, object]
+    fields: Mapping[str, Any]
     tail: bytes = b""
 
 
 class Channel:
-    """One end of a pair of sockets that carries messages; for one thread at a time.
-
-    Args:
-        end: one of the sockets; the channel owns it from now on.
-    """
+    """One end of a pair of sockets, which it owns; for one thread at a time."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._buffer = bytearray()
 
-    def send(self, message: Message, seconds: float | None = None) -> None:
+    def send(
+        self, fields: Mapping[str, object], tail: bytes = b"", seconds: float | None = None
+    ) -> None:
         """Send a message.
 
-        Args:
-            message: what is sent.
-            seconds: how long the other end may take to read it; None: for ever.
-
         Raises:
-            TimeoutError: if the other end has not read it by then.
+            TimeoutError: if the other end does not read it within `seconds`.
             ConnectionError: if the other end is closed.
         """
-        text = json.dumps(message.fields).encode()
+        text = json.dumps(fields).encode()
         self._socket.settimeout(seconds)
-        self._socket.sendall(_LENGTHS.pack(len(text), len(message.tail)) + text + message.tail)
+        self._socket.sendall(_LENGTHS.pack(len(text), len(tail)) + text + tail)
 
     def receive(self, seconds: float | None = None) -> Message:
-        """Wait for a message.
-
-        One that has arrived in part when the time is over is not lost: call this again.
-
-        Args:
-            seconds: how long; None: for ever.
+        """Wait for a message; one that has arrived in part is kept for the next call.
 
         Raises:
-            TimeoutError: if none has arrived by then.
+            TimeoutError: if none arrives within `seconds`.
             ConnectionError: if the other end is closed.
         """
         deadline = None if seconds is None else time.monotonic() + seconds
@@ -109,9 +93,9 @@ class Channel:
 def connect() -> Channel:
     """In a worker: the channel to the controller; from now on this process dies with it.
 
-    To be called once, by the first code that runs. Three things end this process when the
-    controller's is gone: the kernel; a thread that sees the channel closed, also if that happened
-    on purpose; and, even while this process is stopped, the cleanup process.
+    To be called once, by the first code that runs. When the controller is gone, this process is
+    ended by the kernel; by a thread that sees the channel closed, also on purpose; and by the
+    cleanup process, even while this one is stopped.
 
     Raises:
         KeyError: if this process was not started as a worker.

@@ -41,11 +41,7 @@ class CleanupRegister:
         self._folders: dict[str, None] = {}
 
     def note(self, word: str, *arguments: str) -> None:
-        """Register what one line names.
-
-        Args:
-            word: `group`, `forget`, `tree` or `folder`.
-            arguments: a process number; or, of a tree, its repository and its path; or a path.
+        """Register what one line (see the module) names.
 
         Raises:
             ValueError: if the line is invalid.
@@ -92,8 +88,8 @@ def signal_group(number: int, which: signal.Signals) -> None:
 def remove_worktree(repository: str, path: str) -> None:
     """Remove a worktree, whole, half made or half removed, and no other.
 
-    What `git worktree remove --force` and `git worktree prune` do, except that the former refuses
-    a half-made worktree, and the latter also removes worktrees that are away for the moment.
+    `git worktree remove --force` refuses a half-made worktree, and `git worktree prune` also
+    removes worktrees that are away for the moment.
 
     Args:
         repository: the folder that holds `.git`.
@@ -155,7 +151,7 @@ def _stat(number: int | str) -> list[str]:
 
 
 def _started(number: int) -> str:
-    """When a process started, which distinguishes it from a later one with the same number."""
+    """When a process started: tells it from a later one with the same number."""
     fields = _stat(number)
     return fields[19] if fields else ""
 
@@ -170,8 +166,8 @@ class CleanupProcess:
     """Starts the cleanup process, and registers what it is to remove; a context manager.
 
     If the cleanup process is itself killed, this process cleans up on closing. If this process is
-    killed, the cleanup process sees the end of its input, or the end of this process in case a
-    fork of it holds the input open.
+    killed, the cleanup process sees the end of its input, or of this process if a fork of it holds
+    the input open.
     """
 
     def __init__(self) -> None:
@@ -231,15 +227,9 @@ class CleanupProcess:
     ) -> tuple[int | None, list[str]]:
         """Run a program, and kill it after a time limit; it does not outlive this process.
 
-        Args:
-            command: the program and its arguments.
-            folder: the working directory.
-            environment: all of it.
-            seconds: how long it may take.
-
         Returns:
-            Its exit code, negative for a signal and None if it took too long, and the last lines
-            that it wrote.
+            Its exit code, negative for a signal and None if it took longer than `seconds`; and the
+            last lines that it wrote.
         """
         import subprocess
         import tempfile
@@ -332,7 +322,7 @@ def _lines(parent: int) -> Iterator[list[str]]:
 
 
 def main() -> None:
-    """Run the cleanup process. Its argument is the number of the process that started it."""
+    """Run the cleanup process, whose argument is the number of its parent."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     register = CleanupRegister()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.duel.questions import BudgetOutcome, BudgetTest, SuspectedLoss
+from pytest_dlperf.duel.questions import BudgetOutcome, SuspectedLoss
 from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, sequential_test_for
 from pytest_dlperf.judge.error_rates import BETA, ErrorRates
 from pytest_dlperf.statistics.estimate import Estimate
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.duel.sequential_test import SequentialTest
+    from pytest_dlperf.config.budgets import Budget
+    from pytest_dlperf.duel.sequential_test import Bounds, SequentialTest
     from pytest_dlperf.measure.slots import Block
     from pytest_dlperf.statistics.estimate import Decision
 
@@ -47,9 +48,9 @@ _NO_EFFECTS: Final[NDArray[np.float64]] = np.zeros(0)
 
 
 def blocks_of_a_pair(block_noise: float | None, block_seconds: float = 0.0) -> int:
-    """Blocks of a pair that make the error of its effect small beside the spread between pairs.
+    """Blocks that make the error of a pair's effect small compared with the spread between pairs.
 
-    More blocks of the same pair would tell about that pair only (Kalibera and Jones 2013: repeat
+    More blocks of the same pair would only describe that pair (Kalibera and Jones 2013: repeat
     where the variance is).
 
     Args:
@@ -70,31 +71,26 @@ class ScreenedBudget:
     """A budget that blocks decide, with the evidence of the first pairs.
 
     Attributes:
-        question: the budget and its bounds.
-        trial: the test on the first pairs.
+        test: of the blocks of the first pairs.
         earlier: log ratios of the pairs of earlier duels of the same code, shape `(P,)`.
     """
 
-    question: BudgetTest
-    trial: SequentialTest
+    budget: Budget
+    bounds: Bounds
+    test: SequentialTest
     earlier: NDArray[np.float64]
 
     @property
-    def text(self) -> str:
-        """The budget as written."""
-        return self.question.budget.text
-
-    @property
-    def known(self) -> NDArray[np.float64]:
+    def effects(self) -> NDArray[np.float64]:
         """The log ratio of each pair so far, shape `(P,)`."""
-        return np.concatenate([self.earlier, self.trial.effects()])
+        return np.concatenate([self.earlier, self.test.effects()])
 
     @property
     def settled(self) -> bool:
         """Whether it passes, and the variance between pairs does not explain it."""
-        spread = spread_of(self.question.budget.metric, self.trial.errors())
-        return self.trial.decision == "PASS" and excludes(
-            self.known, self.question.bounds.limits.line, self.question.bounds.beta, spread
+        spread = spread_of(self.budget.metric, self.test.errors())
+        return self.test.decision == "PASS" and excludes(
+            self.effects, self.bounds.limits.line, self.bounds.beta, spread
         )
 
 
@@ -108,8 +104,8 @@ def more_blocks(budgets: Sequence[ScreenedBudget], blocks_each: int, enough: int
     """
     if blocks_each < min(enough, _FIRM):
         return True
-    passing = (budget for budget in budgets if budget.trial.decision == "PASS")
-    return blocks_each < enough and any(not budget.settled for budget in passing)
+    passing = (screened for screened in budgets if screened.test.decision == "PASS")
+    return blocks_each < enough and any(not screened.settled for screened in passing)
 
 
 class Confirmation:
@@ -117,40 +113,43 @@ class Confirmation:
 
     Args:
         budgets: those that blocks decide.
-        doubts: losses of accuracy and of users' shares.
-        rates: error rates.
+        suspected: losses of accuracy and of users' shares.
+        rates: of each budget.
     """
 
     def __init__(
-        self, budgets: Sequence[ScreenedBudget], doubts: Sequence[SuspectedLoss], rates: ErrorRates
+        self,
+        budgets: Sequence[ScreenedBudget],
+        suspected: Sequence[SuspectedLoss],
+        rates: ErrorRates,
     ) -> None:
-        self.doubts = doubts
+        self.suspected = suspected
         self._budgets = budgets
         self._rates = rates
         self._tests = {
-            budget.text: sequential_test_for(budget.question.budget.metric, budget.question.bounds)
-            for budget in budgets
+            screened.budget.text: sequential_test_for(screened.budget.metric, screened.bounds)
+            for screened in budgets
         }
-        self._lost: dict[str, list[float]] = {doubt.budget.text: [] for doubt in doubts}
+        self._losses: dict[str, list[float]] = {suspect.budget.text: [] for suspect in suspected}
         self._outcomes: dict[str, BudgetOutcome] = {}
 
-    def wanted(self, pairs: int) -> bool:
+    def needs_pair(self, pairs: int) -> bool:
         """Whether another pair is needed after `pairs` of them."""
-        return (self.about_speed or self.about_rows) and pairs < LOOKS[-1]
+        return (self.needs_blocks or self.needs_rows) and pairs < LOOKS[-1]
 
     @property
-    def about_speed(self) -> bool:
+    def needs_blocks(self) -> bool:
         """Whether blocks of a fresh pair are needed."""
-        return any(budget.text not in self._outcomes for budget in self._budgets)
+        return any(screened.budget.text not in self._outcomes for screened in self._budgets)
 
     @property
-    def about_rows(self) -> bool:
+    def needs_rows(self) -> bool:
         """Whether a fresh pair's loss on the rows is needed."""
-        return any(doubt.budget.text not in self._outcomes for doubt in self.doubts)
+        return any(suspect.budget.text not in self._outcomes for suspect in self.suspected)
 
-    def lost(self, doubt: SuspectedLoss, loss: float) -> None:
+    def add_loss(self, suspect: SuspectedLoss, loss: float) -> None:
         """Take a fresh pair's loss of a suspected share, in shares of one."""
-        self._lost[doubt.budget.text].append(loss)
+        self._losses[suspect.budget.text].append(loss)
 
     def add(self, block: Block) -> None:
         """Take a block of a fresh pair."""
@@ -159,76 +158,78 @@ class Confirmation:
 
     def look(self) -> None:
         """Decide what can be decided, after a fresh pair has been measured."""
-        for budget in self._budgets:
-            test = self._tests[budget.text]
-            if budget.text not in self._outcomes and test.blocks:
-                decision = self._decide_speed(budget, test)
+        # A decision is final: other budgets may need further pairs, which must not change it.
+        for screened in self._budgets:
+            test = self._tests[screened.budget.text]
+            if screened.budget.text not in self._outcomes and test.blocks:
+                decision = self._decide_speed(screened, test)
                 if decision is not None:
-                    self._outcomes[budget.text] = _outcome(decision, budget, test)
-        for doubt in self.doubts:
-            if doubt.budget.text not in self._outcomes:
-                decision = self._decide_share(doubt)
+                    self._outcomes[screened.budget.text] = _outcome(decision, screened, test)
+        for suspect in self.suspected:
+            if suspect.budget.text not in self._outcomes:
+                decision = self._decide_share(suspect)
                 if decision is not None:
-                    self._outcomes[doubt.budget.text] = self._share_outcome(doubt, decision)
+                    self._outcomes[suspect.budget.text] = self._share_outcome(suspect, decision)
 
-    def answers(self) -> Mapping[str, BudgetOutcome]:
+    def outcomes(self) -> Mapping[str, BudgetOutcome]:
         """The outcomes at the end, by the text of the budget."""
         outcomes = dict(self._outcomes)
-        for budget in self._budgets:
-            outcomes.setdefault(budget.text, _outcome(None, budget, self._tests[budget.text]))
-        for doubt in self.doubts:
-            outcomes.setdefault(doubt.budget.text, self._share_outcome(doubt, None))
+        for screened in self._budgets:
+            text = screened.budget.text
+            outcomes.setdefault(text, _outcome(None, screened, self._tests[text]))
+        for suspect in self.suspected:
+            outcomes.setdefault(suspect.budget.text, self._share_outcome(suspect, None))
         return outcomes
 
     def effects(self) -> Mapping[str, NDArray[np.float64]]:
         """The log ratio of each fresh pair, by the text of the budget."""
         return {text: test.effects() for text, test in self._tests.items() if test.blocks}
 
-    def _decide_speed(self, budget: ScreenedBudget, test: SequentialTest) -> Decision | None:
-        bounds = budget.question.bounds
+    def _decide_speed(self, screened: ScreenedBudget, test: SequentialTest) -> Decision | None:
+        bounds = screened.bounds
         return second_opinion(
             test.effects(),
-            budget.known,
+            screened.effects,
             allowed=bounds.limits.allowed,
             line=bounds.limits.line,
             alpha=self._rates.confirm,
             beta=bounds.beta,
-            spread=spread_of(budget.question.budget.metric, test.errors()),
+            spread=spread_of(screened.budget.metric, test.errors()),
         )
 
-    def _decide_share(self, doubt: SuspectedLoss) -> Decision | None:
-        lost = np.array(self._lost[doubt.budget.text])
-        if len(lost) >= _SAME and set(lost.tolist()) == {doubt.loss.value}:
+    def _decide_share(self, suspect: SuspectedLoss) -> Decision | None:
+        losses = np.array(self._losses[suspect.budget.text])
+        if len(losses) >= _SAME and set(losses.tolist()) == {suspect.loss.value}:
             return "FAIL"
         return second_opinion(
-            lost,
+            losses,
             _NO_EFFECTS,
-            allowed=doubt.limits.allowed,
-            line=doubt.limits.line,
+            allowed=suspect.limits.allowed,
+            line=suspect.limits.line,
             alpha=self._rates.confirm,
             beta=BETA,
             spread=NOTHING_KNOWN,
         )
 
-    def _share_outcome(self, doubt: SuspectedLoss, decision: Decision | None) -> BudgetOutcome:
-        reason = _reason(decision, "FAIL", len(self._lost[doubt.budget.text]))
-        return BudgetOutcome(decision, doubt.loss, doubt.loss.value, reason)
+    def _share_outcome(self, suspect: SuspectedLoss, decision: Decision | None) -> BudgetOutcome:
+        reason = _reason(decision, "FAIL", len(self._losses[suspect.budget.text]))
+        return BudgetOutcome(decision, suspect.loss, suspect.loss.value, reason)
 
 
 def _outcome(
-    decision: Decision | None, budget: ScreenedBudget, test: SequentialTest
+    decision: Decision | None, screened: ScreenedBudget, test: SequentialTest
 ) -> BudgetOutcome:
     # The estimate is that of the fresh pairs alone. The loss of the first ones was a reason to
     # measure again, and so it is on average too large.
-    shown = test if test.blocks else budget.trial
-    spread = spread_of(budget.question.budget.metric, shown.errors())
-    loss = with_pair_effects(_about_pairs(shown), shown.effects(), spread)
+    shown = test if test.blocks else screened.test
+    spread = spread_of(screened.budget.metric, shown.errors())
+    loss = with_pair_effects(_estimate_over_pairs(shown), shown.effects(), spread)
     pairs = len(test.effects()) if test.blocks else 0
-    visible = budget.question.bounds.limits.allowed + (loss.value - loss.low)
-    return BudgetOutcome(decision, loss, visible, _reason(decision, budget.trial.decision, pairs))
+    visible = screened.bounds.limits.allowed + (loss.value - loss.low)
+    return BudgetOutcome(decision, loss, visible, _reason(decision, screened.test.decision, pairs))
 
 
-def _about_pairs(test: SequentialTest) -> Estimate:
+def _estimate_over_pairs(test: SequentialTest) -> Estimate:
     """The interval over blocks, moved to the mean of the pairs, by which the decision is made."""
     blocks = test.estimate()
     shift = float(test.effects().mean()) - blocks.value

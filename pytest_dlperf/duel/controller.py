@@ -7,7 +7,7 @@ import math
 import random
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.duel.questions import UNASKED
+from pytest_dlperf.duel.questions import DEFAULT_METRICS
 from pytest_dlperf.duel.run_one_test import OneTestDuel, WorkerPair
 from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.duel.worktree import submodules
@@ -31,8 +31,12 @@ class DuelController:
     Args:
         workspace: starts the workers.
         services: of the session.
-        pairs: how many pairs of workers are wanted; None: as many as the finest `detect` needs.
+        pairs: number of pairs of workers; None: as many as the finest `detect` needs.
         on_message: takes the notices of the worker whose tests are reported.
+
+    Attributes:
+        rates: error rates of each relative budget.
+        pair_count: pairs of workers that are started together.
     """
 
     def __init__(
@@ -48,22 +52,21 @@ class DuelController:
         self._wanted = pairs
         self._on_message = on_message
         self._pairs: list[WorkerPair] = []
-        self._logs: dict[int, _FailureLog] = {}
-        self._tests_of: dict[int, frozenset[str]] = {}
+        # Of every worker that runs, from its start on: also of those that are in no pair yet.
+        self._logs: dict[WorkerHandle, _FailureLog] = {}
+        self._tests_of: dict[WorkerHandle, frozenset[str]] = {}
         self._order: tuple[str, ...] = ()
         self._measuring: frozenset[str] = frozenset()
         self._without_base = ""
         """Why no test has a base; empty if some may have one."""
         self.rates = ErrorRates(1)
-        """Error rates of each relative budget."""
         self.pair_count = 0
-        """How many pairs of workers were started together."""
 
     def start(self) -> Fields:
         """Start all workers; returns what the candidate has collected.
 
         Raises:
-            UsageError: if the candidate's session does not start; in pytest's words.
+            UsageError: if the candidate's session does not start.
         """
         self._services.progress.show("starting the two sides", None)
         first = self._start_pair()
@@ -85,11 +88,16 @@ class DuelController:
         return collected
 
     def run(self, test: str) -> list[DuelStatistics]:
-        """Run a test on all workers that have it; returns how its measurements in turn went.
+        """Run a test on all workers that have it.
+
+        After an error all workers are killed, and the next test is run by fresh ones.
+
+        Returns:
+            Statistics of each measurement that was made in turn.
 
         Raises:
-            WorkerLost: if a worker is lost; the next test is run by fresh ones.
-            DuelError: if the duel comes to nothing.
+            WorkerLost: if a worker is lost.
+            DuelError: if a fresh pair does not reach a measurement.
             UsageError: if the two sides run the same code.
         """
         for log in self._logs.values():
@@ -115,21 +123,26 @@ class DuelController:
 
     def end(self) -> None:
         """Let every session end by itself."""
-        for worker in self._workers():
+        for worker in self._logs:
             with contextlib.suppress(WorkerLost):
                 worker.end()
 
     def close(self) -> None:
-        """End all workers."""
-        for worker in self._workers():
-            worker.kill()
+        """Kill all workers."""
+        for worker in tuple(self._logs):
+            self._kill(worker)
         self._pairs = []
 
-    def _workers(self) -> Iterator[WorkerHandle]:
-        return (worker for pair in self._pairs for worker in pair.workers)
+    def _kill(self, worker: WorkerHandle) -> None:
+        worker.kill()
+        del self._logs[worker]
+        self._tests_of.pop(worker, None)
 
     def _start_pair(self, only: str | None = None, *, lead: bool = True) -> WorkerPair:
-        """Start two workers at once, in random order: the first one may be slower for ever."""
+        """Start two workers at once.
+
+        In random order: the first of them may be slower for all its life.
+        """
         workers: dict[Role, WorkerHandle] = {}
         roles: list[Role] = ["candidate"]
         if not self._workspace.base_is_empty:
@@ -138,7 +151,7 @@ class DuelController:
         for role in roles:
             log = _FailureLog(self._on_message if lead and role == "candidate" else None)
             workers[role] = self._workspace.start(role, log, only)
-            self._logs[id(workers[role])] = log
+            self._logs[workers[role]] = log
         return WorkerPair(workers.get("base"), workers["candidate"])
 
     def _start_further(self) -> None:
@@ -151,7 +164,6 @@ class DuelController:
             self._pairs.append(self._with_base(pair))
 
     def _restart(self) -> None:
-        """After a loss: start all workers anew, which have to find the same tests again."""
         first = self._start_pair()
         self._remember_tests(first.candidate, first.candidate.collected())
         self._pairs = [self._with_base(first)]
@@ -163,19 +175,19 @@ class DuelController:
             self._without_base = f"nothing of what is run exists at {self._services.ref}"
             return pair
         if self._without_base:
-            pair.base.kill()
+            self._kill(pair.base)
             return WorkerPair(None, pair.candidate)
         try:
             self._remember_tests(pair.base, pair.base.collected())
         except WorkerLost as lost:
             last = lost.output.splitlines()[-1:]
             self._without_base = f"no test can be run at {self._services.ref}: {''.join(last)}"
-            pair.base.kill()
+            self._kill(pair.base)
             return WorkerPair(None, pair.candidate)
         return pair
 
     def _remember_tests(self, worker: WorkerHandle, collected: Fields) -> None:
-        self._tests_of[id(worker)] = frozenset(test["test"] for test in collected["tests"])
+        self._tests_of[worker] = frozenset(test["test"] for test in collected["tests"])
 
     def _pairs_with(self, test: str) -> list[WorkerPair]:
         """The pairs that run a test; one that measures nothing is run by the first candidate."""
@@ -188,12 +200,11 @@ class DuelController:
         return pairs
 
     def _has(self, worker: WorkerHandle | None, test: str) -> bool:
-        return worker is not None and test in self._tests_of[id(worker)]
+        return worker is not None and test in self._tests_of[worker]
 
     def _why_no_base(self, test: str) -> str:
-        """Why a test has no base, where it has none."""
         base, file = self._pairs[0].base, test.partition("::")[0]
-        why = self._logs[id(base)].uncollected.get(file) if base is not None else None
+        why = self._logs[base].uncollected.get(file) if base is not None else None
         if why:
             return f"{file} cannot be collected at {self._services.ref}: {why}"
         return self._without_base or f"the test does not exist at {self._services.ref}"
@@ -203,11 +214,11 @@ class DuelController:
         later = self._order[self._order.index(test) + 1 :]
         if worker is self._pairs[0].candidate:
             return later[0] if later else None
-        known = self._tests_of[id(worker)] & self._measuring
+        known = self._tests_of[worker] & self._measuring
         return next((name for name in later if name in known), None)
 
     def _why_failed(self, worker: WorkerHandle) -> str:
-        why = self._logs[id(worker)].failure
+        why = self._logs[worker].failure
         if not why or worker.role != "base":
             return why
         empty = submodules(self._workspace.repo, self._workspace.commit)
@@ -222,11 +233,11 @@ class DuelController:
             yield pair
         finally:
             for worker in pair.workers:
-                worker.kill()
+                self._kill(worker)
 
 
 class _FailureLog:
-    """Takes the notices of a worker, keeps its failures, and may pass all on.
+    """Takes the notices of a worker, keeps its failures, and passes all on if asked to.
 
     Attributes:
         failure: why a test last failed; empty if none did.
@@ -251,8 +262,7 @@ class _FailureLog:
 
 
 def _relative_budgets(measuring: Iterable[Fields]) -> int:
-    """How many budgets share the error rate: those of the tests that measure."""
-    return sum(len(test["budgets"]) or len(UNASKED) for test in measuring)
+    return sum(len(test["budgets"]) or len(DEFAULT_METRICS) for test in measuring)
 
 
 def _smallest_detect(measuring: Iterable[Fields]) -> float:
@@ -262,13 +272,14 @@ def _smallest_detect(measuring: Iterable[Fields]) -> float:
         by_metric = {metric: detect for _, metric, detect in test["budgets"]}
         if not by_metric:
             detects = dict(test["detect"])
-            by_metric = {metric.name: detects.get(metric.name, metric.detect) for metric in UNASKED}
+            by_metric = {
+                metric.name: detects.get(metric.name, metric.detect) for metric in DEFAULT_METRICS
+            }
         losses += [detect for metric, detect in by_metric.items() if metric in SLOTTED]
     return min(losses, default=METRICS["throughput"].detect)
 
 
 def _first_line(longrepr: object) -> str:
-    """Why a test failed, from its serialised report."""
     if isinstance(longrepr, dict):
         crash = longrepr.get("reprcrash") or {}
         text = str(crash.get("message", ""))

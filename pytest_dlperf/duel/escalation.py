@@ -1,4 +1,4 @@
-"""Settles a doubt about a stored baseline by a duel, in a pytest of its own."""
+"""Settles a suspected loss since a stored baseline by a duel, in a pytest of its own."""
 
 from __future__ import annotations
 
@@ -40,12 +40,7 @@ _WITH_VALUE: Final = frozenset(
 """Options that are not for the duel and take a value, in the same argument or the next."""
 
 _WITHOUT_REPORTERS: Final = (
-    "-p",
-    "no:dlperf-entries",
-    "-p",
-    "no:dlperf-metrics",
-    "-p",
-    "no:dlperf-github",
+    *("-p", "no:dlperf-entries", "-p", "no:dlperf-metrics", "-p", "no:dlperf-github"),
 )
 """Leaves reporting to other programs to this run."""
 
@@ -59,7 +54,7 @@ def carried_over(arguments: Sequence[str], paths: Sequence[str]) -> tuple[str, .
     Left out are paths to collect, options that a duel refuses, and files that this run writes.
 
     Args:
-        arguments: as given.
+        arguments: all of the run.
         paths: those of them that name what is to be collected.
     """
     kept: list[str] = []
@@ -83,7 +78,7 @@ class Escalation:
     Attributes:
         folder: where pytest was started.
         root: pytest's root folder.
-        options: pytest's arguments that hold for the duel.
+        options: see `carried_over`.
         in_path: whether modules are found in the working directory, as with `python -m`.
         variables: the environment of this process.
     """
@@ -96,10 +91,6 @@ class Escalation:
 
     def duel(self, test: str, commit: str) -> dict[str, Record]:
         """Measure a test in turn with the same test at a commit.
-
-        Args:
-            test: pytest's node id.
-            commit: its hash.
 
         Returns:
             The record of each measurement of the test, by its name.

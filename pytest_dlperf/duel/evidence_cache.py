@@ -18,37 +18,27 @@ _SCHEMA: Final = 1
 _NOTHING: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType({})
 
 
-class NoPairEffects:
-    """For a run without a cache: remembers nothing."""
-
-    def recall(self, test: str, name: str) -> Mapping[str, tuple[float, ...]]:
-        """Nothing."""
-        del test, name
-        return _NOTHING
-
-    def add(self, test: str, name: str, effects: Mapping[str, tuple[float, ...]]) -> None:
-        """Forget it."""
-
-
-class PairEffectFiles:
-    """One file for each measurement, in a folder for the two versions.
+class PairEffectCache:
+    """Log ratios of the pairs of earlier duels: a file for each measurement of two versions.
 
     A run that is repeated without a change of the code is not a new chance to pass: it continues
     from the pairs that were measured before. A file that cannot be read counts as absent, since
     it is a cache of this machine, not an accepted baseline.
 
     Args:
-        folder: of caches.
+        folder: of caches; None keeps nothing.
         versions: identifiers of both versions of the code and of their software.
     """
 
-    def __init__(self, folder: Path, versions: tuple[str, ...]) -> None:
-        self._folder = folder / _digest(*versions)
+    def __init__(self, folder: Path | None, versions: tuple[str, ...] = ()) -> None:
+        self._folder = None if folder is None else folder / _digest(*versions)
 
     def recall(self, test: str, name: str) -> Mapping[str, tuple[float, ...]]:
         """Log ratios of all pairs so far, by the text of the budget."""
+        if self._folder is None:
+            return _NOTHING
         try:
-            content = json.loads(self._path(test, name).read_bytes())
+            content = json.loads((self._folder / _file(test, name)).read_bytes())
             if content["schema"] != _SCHEMA:
                 return _NOTHING
             effects_of = {
@@ -62,6 +52,8 @@ class PairEffectFiles:
 
     def add(self, test: str, name: str, effects: Mapping[str, tuple[float, ...]]) -> None:
         """Append those of another duel; nothing is kept where nothing can be written."""
+        if self._folder is None:
+            return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with locked(self._folder):
@@ -71,12 +63,14 @@ class PairEffectFiles:
                     for text in {**before, **effects}
                 }
                 content = {"schema": _SCHEMA, "test": test, "name": name, "effects": merged}
-                write_atomically(self._path(test, name), json.dumps(content, indent=1).encode())
+                path = self._folder / _file(test, name)
+                write_atomically(path, json.dumps(content, indent=1).encode())
         except OSError:
             return
 
-    def _path(self, test: str, name: str) -> Path:
-        return self._folder / f"{_digest(test, name)}.json"
+
+def _file(test: str, name: str) -> str:
+    return f"{_digest(test, name)}.json"
 
 
 def _digest(*parts: str) -> str:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.duel.opening import Opening, duel_record, duel_settings, measure_opening
+from pytest_dlperf.duel.opening import Opening, duel_settings, measure_opening
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
-from pytest_dlperf.duel.verdicts import Base, compare
+from pytest_dlperf.duel.verdicts import compare
 from pytest_dlperf.machine import environment
 from pytest_dlperf.measure.measure import ready
 from pytest_dlperf.results.baseline import Revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     import numpy as np
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DuelCandidate:
-    """One of the two models of a duel; the base is described in the same way.
+    """One of the two models of a duel.
 
     Attributes:
         target: the model, as `dlperf(target, data)` takes it.
-        data: what it is asked. Both models answer the same rows, each with its own preparation.
+        data: both models answer the same rows, each with its own preparation.
         plan: its load, and the candidate's budgets. Serving may differ between the two models, the
             scenario may not.
         known: metrics known before any load, such as what training took.
@@ -51,45 +51,14 @@ class DuelCandidate:
         # The two could choose different paddings, and so differ by more than their code.
         object.__setattr__(self, "plan", replace(self.plan, tries_padding=False))
 
-    @contextlib.contextmanager
-    def ready(self, bench: Instruments) -> Iterator[PreparedTarget]:
-        """The model, compiled."""
-        with ready(self.target, self.data, self.plan, bench) as subject:
-            yield subject
+    def ready(self, instruments: Instruments) -> AbstractContextManager[PreparedTarget]:
+        """The model, compiled, for as long as the context lasts."""
+        return ready(self.target, self.data, self.plan, instruments)
 
-    def informed(self, found: Measurement) -> Measurement:
-        """A measurement of it, with the metrics that were known before."""
-        return dataclasses.replace(found, metrics=MappingProxyType({**found.metrics, **self.known}))
-
-
-def duel_models(  # noqa: PLR0913 - what, with what, how, and under which name
-    models: tuple[object, object],
-    data: Data,
-    plan: Plan,
-    instruments: Instruments,
-    *,
-    rates: ErrorRates,
-    rng: np.random.Generator,
-    key: tuple[str, str],
-) -> Record:
-    """Compare two models that are asked and served in the same way.
-
-    Args:
-        models: the base and the candidate, as targets.
-        data: what both are asked.
-        plan: the load, and the candidate's budgets.
-        instruments: clock, meter and progress display.
-        rates: error rates of each budget.
-        rng: chooses the order of each block.
-        key: pytest's node id and the name of the measurement.
-
-    Raises:
-        UsageError, DataError, TargetError: if one of them cannot be measured.
-    """
-    base, candidate = (DuelCandidate(model, data, plan) for model in models)
-    return duel_candidates(
-        base, candidate, instruments, rates=rates, rng=rng, key=key, base_name="the base model"
-    )
+    def with_known(self, measurement: Measurement) -> Measurement:
+        """Its measurement, with the metrics that were known before."""
+        metrics = MappingProxyType({**measurement.metrics, **self.known})
+        return replace(measurement, metrics=metrics)
 
 
 def duel_candidates(  # noqa: PLR0913 - who, how, and under which names
@@ -100,20 +69,20 @@ def duel_candidates(  # noqa: PLR0913 - who, how, and under which names
     rates: ErrorRates,
     rng: np.random.Generator,
     key: tuple[str, str],
-    base_name: str,
+    base_name: str = "the base model",
 ) -> Record:
     """Compare a candidate with a base, and judge it by the budgets of its plan.
 
     A FAIL is confirmed on both, compiled anew: that places them elsewhere in memory.
 
     Args:
-        base: the model that is the measure.
+        base: the model to compare with.
         candidate: the model that is judged.
-        instruments: clock, meter and progress display.
-        rates: error rates of each budget.
+        instruments: for both.
+        rates: of each budget.
         rng: chooses the order of each block.
         key: pytest's node id and the name of the measurement.
-        base_name: the base, for people.
+        base_name: shown in place of the base's commit.
 
     Raises:
         UsageError, DataError, TargetError: if one of them cannot be measured.
@@ -146,20 +115,20 @@ def duel_candidates(  # noqa: PLR0913 - who, how, and under which names
 
     quick = candidate.plan.quick
     with prepared() as (base_target, candidate_target, pair):
-        before = base.informed(measure_opening(base_target, base.plan, *key, whole=False))
-        after = candidate.informed(
+        before = base.with_known(measure_opening(base_target, base.plan, *key, whole=False))
+        after = candidate.with_known(
             measure_opening(candidate_target, candidate.plan, *key, whole=True)
         )
         software = environment()  # after the load, when all that is used has been imported
         base_opening = Opening.of(before, base.plan, software, slotted=True)
         opening = Opening.of(after, candidate.plan, software, slotted=True)
         settings = duel_settings(base_opening, opening, rates)
-        result = compare(
-            after,
-            Base(before, software, Revision("", "", base_name)),
-            opening.budgets,
+        record, _ = compare(
+            opening,
+            base_opening,
+            Revision("", "", base_name),
             SlotScheduler(instruments.clock, rng, instruments.progress, settings),
             () if quick else (pair,),
             fresh=fresh_pair,
         )
-        return duel_record(result, quick=quick)
+        return replace(record, quick=quick)

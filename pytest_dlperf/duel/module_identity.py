@@ -41,13 +41,7 @@ class SharingReason(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A module of the project that both sides share, or that one took from the other's tree.
-
-    Attributes:
-        module: its dotted name.
-        file: where it was loaded from.
-        why: which side loaded it from where.
-    """
+    """A module that both sides loaded from one file, or one side from the other's tree."""
 
     module: str
     file: str
@@ -68,8 +62,8 @@ def loaded_modules() -> dict[str, str]:
 def own_modules(repo_files: Iterable[str], prefix: str = "") -> frozenset[str]:
     """Import names of the project's topmost packages and modules.
 
-    They are looked for at the top of the repository and of the root folder, and in `src`, `lib`
-    and `python` of both. Names that projects do not install (`tests`, `setup`) are left out.
+    Those at the top of the repository and of the root folder, and in `src`, `lib` and `python` of
+    both. Names that projects do not install (`tests`, `setup`) are left out.
 
     Args:
         repo_files: tracked Python files, relative to the top folder, with `/`.
@@ -113,35 +107,31 @@ def shared_modules(  # noqa: PLR0913 - two sides, and four facts about where the
     the working tree is not part of the project; nor is this plugin ever.
 
     Args:
-        base_modules: names of the base's modules, and their files without symbolic links.
+        base_modules: the base's modules and their files; all paths are without symbolic links.
         candidate_modules: likewise.
-        repo_files: tracked Python files, relative to the top folder, with `/`.
-        toplevel: the working tree's top folder, without symbolic links.
-        worktree: the worktree's top folder, likewise.
+        repo_files: see `own_modules`.
+        toplevel: the working tree's top folder.
+        worktree: the worktree's top folder.
         prefix: from the top folder to pytest's root folder.
 
     Returns:
         Sorted by name; empty if all is well.
     """
     own = own_modules(repo_files, prefix)
-    found = {}
+    shared = {}
     for name, file in candidate_modules.items():
         if _below(file, worktree):
-            found[name] = Shared(name, file, SharingReason.CANDIDATE_IN_WORKTREE)
+            shared[name] = Shared(name, file, SharingReason.CANDIDATE_IN_WORKTREE)
     for name, file in base_modules.items():
         if _below(file, toplevel) and not _below(file, worktree):
-            found[name] = Shared(name, file, SharingReason.BASE_IN_WORKING_TREE)
+            shared[name] = Shared(name, file, SharingReason.BASE_IN_WORKING_TREE)
         elif candidate_modules.get(name) == file and _is_own(name, own):
-            found[name] = Shared(name, file, SharingReason.SAME_FILE)
-    return tuple(found[name] for name in sorted(found) if not _is_own(name, {_EXEMPT}))
+            shared[name] = Shared(name, file, SharingReason.SAME_FILE)
+    return tuple(shared[name] for name in sorted(shared) if not _is_own(name, {_EXEMPT}))
 
 
 def sharing_error(shared: tuple[Shared, ...]) -> UsageError:
-    """The error for shared modules, of which there is at least one.
-
-    Args:
-        shared: as found by `shared_modules`.
-    """
+    """The error for shared modules, of which there is at least one."""
     names = {each.module for each in shared}
     # A package stands for its modules.
     first = [each for each in shared if not _is_own(each.module.rpartition(".")[0], names)]

@@ -1,4 +1,4 @@
-"""How a duel over one measurement opens: each side's load before the slots, and what it tells."""
+"""The load that each side of a duel is put under before the slots."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.duel.verdicts import Result
     from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.measure.evaluator import Measurable
     from pytest_dlperf.results.measurement import Measurement
@@ -39,34 +38,31 @@ def measure_opening(
     the brief one does not answer every row, because accuracy is compared row by row.
 
     Args:
-        target: the side, ready to be measured.
+        target: the side.
         plan: its load and budgets.
         test: pytest's node id.
         name: of the measurement.
-        whole: whether budgets are judged by this load alone, which then must not be brief.
+        whole: whether absolute budgets are judged by this load, which then must not be brief.
     """
     brief = opening_seconds(plan)
     if whole and needs_whole_load(plan):
         return target.measure(test, name, plan.load_seconds)
     measurement = target.measure(test, name, brief)
-    complete = measurement.rows is None or bool(measurement.rows.answered.all())
-    complete = complete and (measurement.scores is None or measurement.scores.complete)
-    if not complete and brief < plan.load_seconds:
-        return target.measure(test, name, plan.load_seconds)
-    return measurement
+    rows, scores = measurement.rows, measurement.scores
+    complete = (rows is None or bool(rows.answered.all())) and (scores is None or scores.complete)
+    if complete or brief >= plan.load_seconds:
+        return measurement
+    return target.measure(test, name, plan.load_seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What one side tells before the slots.
+    """One side, as its load before the slots shows it.
 
     Attributes:
-        measurement: of its opening load.
-        environment: the software that it runs with.
-        budgets: what the duel judges.
+        budgets: of the duel.
         shortest_slot: the shortest slot that is worth a hand-over, in seconds.
         slotted: whether its load can be cut into slots.
-        open_loop: whether requests arrive at a rate of their own.
         budget_time: the most that may be measured in slots, in seconds.
     """
 
@@ -82,7 +78,7 @@ class Opening:
     def of(
         cls, measurement: Measurement, plan: Plan, environment: Environment, *, slotted: bool
     ) -> Self:
-        """The opening of a side that was measured by a plan."""
+        """Of a side that was measured by a plan."""
         return cls(
             measurement=measurement,
             environment=environment,
@@ -94,7 +90,7 @@ class Opening:
         )
 
     def to_json(self) -> dict[str, object]:
-        """As a worker sends it to the controller."""
+        """As plain values, for the channel."""
         return {
             "record": record_to_json(Record(self.measurement, (), (), quick=False)),
             "environment": self.environment.to_json(),
@@ -125,21 +121,10 @@ def _budget(text: str, detect: float) -> Budget:
 
 
 def duel_settings(base: Opening, candidate: Opening, rates: ErrorRates) -> DuelSettings:
-    """How long slots and the duel may be, and how often its verdicts may err."""
+    """The settings that both sides have in common."""
     return DuelSettings(
         shortest=max(base.shortest_slot, candidate.shortest_slot),
         noise_metric=noise_metric(open_loop=candidate.open_loop),
         seconds=candidate.budget_time,
         rates=rates,
-    )
-
-
-def duel_record(result: Result, *, quick: bool = False) -> Record:
-    """The record of a candidate that was compared with its base."""
-    return Record(
-        measurement=result.measurement,
-        judgements=result.judgements,
-        hints=(),
-        quick=quick,
-        duel=result.course.to_json(),
     )

@@ -24,22 +24,17 @@ if TYPE_CHECKING:
 _OPENING: Final = 1.0
 _BRIEFLY: Final = frozenset({"errors", "compile_time"})  # a brief load shows them as well
 
-_WANTED: Final = tuple(
+_DEFAULT_BUDGETS: Final = tuple(
     map(parse_budget, ("throughput >= baseline", "p95 <= baseline", "accuracy >= baseline"))
 )
 
-UNASKED: Final = tuple(budget.metric for budget in _WANTED)
+DEFAULT_METRICS: Final = tuple(budget.metric for budget in _DEFAULT_BUDGETS)
 """Metrics that a duel judges where a test has no relative budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetTest:
-    """One relative budget that blocks can decide.
-
-    Attributes:
-        budget: the condition.
-        bounds: the losses that it allows and must find, with an error rate for each.
-    """
+    """One relative budget that blocks can decide, and the losses that they tell apart."""
 
     budget: Budget
     bounds: Bounds
@@ -50,9 +45,8 @@ class SuspectedLoss:
     """A loss of a share, such as accuracy, that fresh pairs have to confirm.
 
     Attributes:
-        budget: the condition.
-        limits: the losses that it allows and must find, in shares of one.
-        loss: of the first pair, with its interval.
+        limits: the losses that the budget allows and must find, in shares of one.
+        loss: of the first pair.
     """
 
     budget: Budget
@@ -66,9 +60,9 @@ class DuelSettings:
 
     Attributes:
         shortest: seconds of the shortest slot.
-        noise_metric: a metric that every block has, by which the noise of slots is estimated.
-        seconds: limit of the first stage, and of the second.
-        rates: error rates.
+        noise_metric: estimates the noise of slots; every block has it.
+        seconds: limit of each of the two stages.
+        rates: of each budget.
     """
 
     shortest: float
@@ -78,12 +72,7 @@ class DuelSettings:
 
 
 def pass_rate(allowed: float, rates: ErrorRates) -> float:
-    """The error rate of a PASS.
-
-    Args:
-        allowed: the loss that the budget allows; below 0 it demands a gain.
-        rates: error rates of the run.
-    """
+    """The error rate of a PASS on a budget that allows a loss; below 0 it demands a gain."""
     # A budget that demands a gain makes its claim by a PASS, as others do by a FAIL.
     return rates.stored if allowed < 0 else BETA
 
@@ -99,9 +88,8 @@ class BudgetOutcome:
     """The outcome of one budget.
 
     Attributes:
-        decision: what is proven; None if nothing is.
-        loss: `log(cost of the candidate / cost of the base)`, of shares the difference, with its
-            interval.
+        decision: None if nothing is proven.
+        loss: `log(cost of the candidate / cost of the base)`; of shares, the difference.
         visible: the smallest loss that would have been a FAIL with this noise.
         reason: why nothing is proven, or a remark; may be empty.
     """
@@ -117,12 +105,12 @@ class DuelStatistics:
     """Outcomes and costs of the slots of a duel.
 
     Attributes:
-        answers: outcomes by the text of the budget.
+        outcomes: by the text of the budget.
         blocks: number of blocks, those of fresh pairs included.
         slot_seconds: length of a slot.
         noise_figure: `S = sigma_block^2 * t_block`, in seconds; None if there were too few blocks.
         pairs: pairs of processes or targets of the first stage.
-        fresh: further pairs that were started to confirm a FAIL.
+        fresh: further pairs, started to confirm a FAIL.
         measuring: seconds that blocks took, hand-overs included.
         starting: seconds that fresh pairs took to start.
         requests: of the candidate's slots.
@@ -130,49 +118,35 @@ class DuelStatistics:
         effects: the log ratio of each pair, by the text of the budget.
     """
 
-    answers: Mapping[str, BudgetOutcome]
-    blocks: int
-    slot_seconds: float
-    noise_figure: float | None
-    pairs: int
-    fresh: int
-    measuring: float
-    starting: float
-    requests: int
-    bad: int
+    outcomes: Mapping[str, BudgetOutcome] = field(default_factory=lambda: MappingProxyType({}))
+    blocks: int = 0
+    slot_seconds: float = 0.0
+    noise_figure: float | None = None
+    pairs: int = 0
+    fresh: int = 0
+    measuring: float = 0.0
+    starting: float = 0.0
+    requests: int = 0
+    bad: int = 0
     effects: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def to_json(self) -> dict[str, object]:
         """The costs as plain values; the outcomes are in the judgements."""
-        return {
-            "blocks": self.blocks,
-            "slot_seconds": self.slot_seconds,
-            "noise_figure": self.noise_figure,
-            "pairs": self.pairs,
-            "fresh": self.fresh,
-            "measuring": self.measuring,
-            "starting": self.starting,
-        }
+        counts = ("blocks", "slot_seconds", "noise_figure", "pairs", "fresh")
+        return {name: getattr(self, name) for name in (*counts, "measuring", "starting")}
 
 
 def duel_budgets(plan: Plan, measurement: Measurement) -> tuple[Budget, ...]:
-    """The budgets of a test in a duel.
-
-    If none of its own is relative, it is judged too by no loss of throughput, of p95 and of
-    accuracy, as far as it measures these.
-    """
+    """The budgets of a test in a duel, with defaults for what it measures if none is relative."""
     if any(budget.relative for budget in plan.budgets):
         return plan.judged
     measured = {*measurement.metrics, *measurement.refused}
-    wanted = (budget for budget in _WANTED if budget.metric.name in measured)
-    return (*plan.judged, *(with_detect(budget, plan.detect) for budget in wanted))
+    defaults = (budget for budget in _DEFAULT_BUDGETS if budget.metric.name in measured)
+    return (*plan.judged, *(with_detect(budget, plan.detect) for budget in defaults))
 
 
 def opening_seconds(plan: Plan) -> float:
-    """Seconds of the load before the slots, where no budget is judged by it alone.
-
-    It shows the answers, and about how long a call takes; the slots show the speed.
-    """
+    """Seconds of the load before the slots, where no budget is judged by it alone."""
     return min(plan.load_seconds, _OPENING)
 
 
@@ -191,8 +165,8 @@ def budget_tests(
 
     Args:
         budgets: all of a test.
-        base: of the base, for limits that are not multiples of it.
-        rates: error rates of each budget.
+        base: the base's measurement, for limits that are not multiples of it.
+        rates: of each budget.
     """
     tests = []
     for budget in budgets:
@@ -211,16 +185,5 @@ def budget_tests(
     return tuple(tests)
 
 
-NOTHING: Final = DuelStatistics(
-    answers=MappingProxyType({}),
-    blocks=0,
-    slot_seconds=0.0,
-    noise_figure=None,
-    pairs=0,
-    fresh=0,
-    measuring=0.0,
-    starting=0.0,
-    requests=0,
-    bad=0,
-)
+NOTHING: Final = DuelStatistics()
 """Of a duel without slots."""

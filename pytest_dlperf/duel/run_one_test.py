@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.duel.opening import Opening, duel_record, duel_settings
+from pytest_dlperf.duel.opening import Opening, duel_settings
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
-from pytest_dlperf.duel.verdicts import Base, compare
+from pytest_dlperf.duel.verdicts import compare
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.results.record import Record, record_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     import numpy as np
 
     from pytest_dlperf.clock import Clock
+    from pytest_dlperf.duel.evidence_cache import PairEffectCache
     from pytest_dlperf.duel.questions import DuelStatistics
     from pytest_dlperf.duel.worker_handle import Fields, WorkerHandle, WorkerState
     from pytest_dlperf.judge.error_rates import ErrorRates
@@ -33,32 +34,15 @@ _SILENT: Final = "the test does not make this measurement at {ref}"
 
 @dataclass(frozen=True, slots=True)
 class WorkerPair:
-    """Two workers that were started together.
-
-    Attributes:
-        base: None if there is nothing to be run at the base.
-        candidate: the other one.
-    """
+    """Two workers that were started together; no base if it has nothing to run."""
 
     base: WorkerHandle | None
     candidate: WorkerHandle
 
     @property
     def workers(self) -> tuple[WorkerHandle, ...]:
-        """Those that there are, the candidate first."""
+        """Both, or the candidate alone; the candidate first."""
         return (self.candidate,) if self.base is None else (self.candidate, self.base)
-
-
-class PairEffectCache(Protocol):
-    """Remembers what pairs of the same two versions of the code have shown."""
-
-    def recall(self, test: str, name: str) -> Mapping[str, tuple[float, ...]]:
-        """Log ratios of all pairs so far, by the text of the budget."""
-        ...
-
-    def add(self, test: str, name: str, effects: Mapping[str, tuple[float, ...]]) -> None:
-        """Append those of another duel."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +51,7 @@ class DuelServices:
 
     Attributes:
         ref: the base, as the user calls it.
-        revision: the base's code.
-        clock: of this process.
-        progress: progress display.
+        revision: of the base.
         new_rng: makes the generator that orders the blocks of one measurement.
         cache: pairs of earlier duels of the same code.
     """
@@ -89,7 +71,6 @@ class OneTestDuel:
     Attributes:
         test: pytest's node id.
         pairs: all pairs that run it; pytest reports what the first one's candidate does.
-        services: of the session.
         rates: error rates of each relative budget.
         no_base: why there is no base, where there is none.
         check: refuses a base and a candidate that run the same code.
@@ -116,10 +97,11 @@ class OneTestDuel:
 
         Raises:
             WorkerLost: if a worker is lost.
-            DuelError: if a fresh pair does not come to the measurement.
+            DuelError: if a fresh pair does not reach the measurement.
             UsageError: if the two sides run the same code.
         """
         workers = [worker for pair in self.pairs for worker in pair.workers]
+        # All run before any is waited for: what comes before the first measurement is not measured.
         for worker in workers:
             worker.run(self.test, following(worker))
         for worker in workers:
@@ -140,7 +122,7 @@ class OneTestDuel:
 
         Args:
             name: of the measurement.
-            present: the workers that have come to it, beside the lead.
+            present: the workers that have reached it, besides the lead.
         """
         lead, base = self.pairs[0].candidate, self.pairs[0].base
         if base not in present:
@@ -163,6 +145,7 @@ class OneTestDuel:
             )
         for worker in present:
             record = records.get(worker.role)
+            # One whose target could not be prepared has gone on already.
             if worker.state.at == "arrived" and worker.state.name == name:
                 if record:
                     worker.conclude(record)
@@ -191,22 +174,22 @@ class OneTestDuel:
         """The record of a candidate that was measured in turn with its base."""
         services = self.services
         settings = duel_settings(base, opening, self.rates)
-        result = compare(
-            opening.measurement,
-            Base(base.measurement, base.environment, services.revision),
-            opening.budgets,
+        record, statistics = compare(
+            opening,
+            base,
+            services.revision,
             SlotScheduler(services.clock, services.new_rng(), services.progress, settings),
             list(self._ready_pairs(present)) if opening.slotted and base.slotted else [],
             fresh=lambda: self._confirming_pair(name),
             earlier=services.cache.recall(self.test, name),
         )
-        if result.course.blocks:
-            self.statistics.append(result.course)
-            services.cache.add(self.test, name, result.course.effects)
-        return record_to_json(duel_record(result))
+        if statistics.blocks:
+            self.statistics.append(statistics)
+            services.cache.add(self.test, name, statistics.effects)
+        return record_to_json(record)
 
     def _ready_pairs(self, present: Sequence[WorkerHandle]) -> Iterator[Pair]:
-        """Pairs that are ready for slots; the first has been measured already, and is warm."""
+        """Pairs that are ready for slots; the first is warm from its opening load."""
         first, *further = self.pairs
         if first.base is not None:
             yield _slot_pair(first.base, first.candidate)
@@ -224,7 +207,7 @@ class OneTestDuel:
 
     @contextlib.contextmanager
     def _confirming_pair(self, name: str) -> Iterator[Pair]:
-        """A fresh pair that has come to a measurement, and is warm."""
+        """A fresh pair that has reached a measurement, and is warm."""
         with self.fresh_pair(self.test) as pair:
             for worker in pair.workers:
                 worker.run(self.test, None)
@@ -242,14 +225,14 @@ class OneTestDuel:
 
 
 def _reach(worker: WorkerHandle, name: str) -> bool:
-    """Let a worker go on until it is at a measurement; false if its test ends before."""
+    """Let a worker go on until it reaches a measurement; false if its test ends before."""
     while worker.state.at != "done":
         if worker.state.at == "exclusive":
             worker.grant_exclusive()
         elif worker.state.name == name:
             return True
         elif worker.enter():
-            # Nobody compares this measurement, but the test's code needs a result to go on.
+            # The other side does not make this measurement; the test needs a result to go on.
             opened = worker.open(whole=False)
             if opened is not None:
                 worker.conclude(opened["record"])

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _NS: Final = 1e-9
 _SOON: Final = 5.0
-"""Seconds after which a budget is given up that cannot have enough rare requests in time."""
+"""Seconds after which a budget that cannot have enough rare requests in time is given up."""
 
 _UNKNOWN: Final = Estimate(0.0, -FARTHEST, FARTHEST)
 
@@ -60,10 +60,7 @@ class Pair:
     """Two sides that are measured against each other.
 
     Attributes:
-        base: the one whose cost is the measure.
-        candidate: the one that is judged.
-        measured: puts the base and the candidate under their opening load, and returns their
-            measurements.
+        measured: measures the base and the candidate under their opening load.
     """
 
     base: SlotSource
@@ -71,23 +68,8 @@ class Pair:
     measured: Callable[[], tuple[Measurement, Measurement]]
 
 
-class PairFactory(Protocol):
-    """Starts further pairs."""
-
-    def __call__(self) -> AbstractContextManager[Pair]:
-        """A fresh pair, for as long as the context lasts."""
-        ...
-
-
 class SlotScheduler:
-    """Measures the blocks of one duel.
-
-    Args:
-        clock: of this process.
-        rng: chooses the order of each block.
-        progress: progress display.
-        settings: slot length, time and error rates.
-    """
+    """Measures the blocks of one duel; `rng` chooses the order of each."""
 
     def __init__(
         self, clock: Clock, rng: np.random.Generator, progress: Progress, settings: DuelSettings
@@ -107,21 +89,21 @@ class SlotScheduler:
         """Error rates of each budget."""
         return self._settings.rates
 
-    def contest(
+    def run(
         self,
-        questions: Sequence[BudgetTest],
-        doubts: Sequence[SuspectedLoss],
+        tests: Sequence[BudgetTest],
+        suspected: Sequence[SuspectedLoss],
         pairs: Sequence[Pair],
-        fresh: PairFactory,
+        fresh: Callable[[], AbstractContextManager[Pair]],
         earlier: Mapping[str, tuple[float, ...]] = NOTHING.effects,
     ) -> DuelStatistics:
         """Measure until every budget is decided, and confirm what failed.
 
         Args:
-            questions: budgets that blocks decide.
-            doubts: losses of shares that have to be confirmed.
-            pairs: what is measured first, at least one.
-            fresh: starts pairs to confirm a FAIL with.
+            tests: budgets that blocks decide.
+            suspected: losses of shares that have to be confirmed.
+            pairs: to measure first, at least one.
+            fresh: starts a pair to confirm a FAIL with, for as long as its context lasts.
             earlier: log ratios of the pairs of earlier duels of the same code, by the text of the
                 budget; a run that is repeated continues from them.
 
@@ -130,24 +112,25 @@ class SlotScheduler:
         """
         screened = [
             ScreenedBudget(
-                question,
-                sequential_test_for(question.budget.metric, question.bounds),
-                np.array(earlier.get(question.budget.text, ())),
+                test.budget,
+                test.bounds,
+                sequential_test_for(test.budget.metric, test.bounds),
+                np.array(earlier.get(test.budget.text, ())),
             )
-            for question in questions
+            for test in tests
         ]
         self._screen(screened, pairs)
-        answers = {budget.text: self._outcome(budget) for budget in screened}
-        decided = [budget for budget in screened if budget.trial.decision]
-        unsettled = [budget for budget in decided if not budget.settled]
-        confirmation = Confirmation(unsettled, doubts, self._settings.rates)
+        outcomes = {each.budget.text: self._outcome(each) for each in screened}
+        decided = [each for each in screened if each.test.decision]
+        unsettled = [each for each in decided if not each.settled]
+        confirmation = Confirmation(unsettled, suspected, self._settings.rates)
         started, starting = self._confirm(confirmation, fresh)
-        answers |= confirmation.answers()
-        effects = {budget.text: tuple(budget.trial.effects().tolist()) for budget in decided}
+        outcomes |= confirmation.outcomes()
+        effects = {each.budget.text: tuple(each.test.effects().tolist()) for each in decided}
         for text, further in confirmation.effects().items():
             effects[text] += tuple(further.tolist())
         return DuelStatistics(
-            answers=answers,
+            outcomes=outcomes,
             blocks=self._blocks,
             slot_seconds=self._lengths.next,
             noise_figure=self._lengths.figure,
@@ -162,9 +145,9 @@ class SlotScheduler:
 
     def _screen(self, screened: Sequence[ScreenedBudget], pairs: Sequence[Pair]) -> None:
         """Measure until all is decided, and each pair's own effect is known well enough."""
-        trials = [budget.trial for budget in screened]
+        tests = [each.test for each in screened]
         while screened and (
-            any(trial.decision is None and self._decidable(trial) for trial in trials)
+            any(test.decision is None and self._decidable(test) for test in tests)
             or self._lengths.block_noise is None
             or more_blocks(screened, self._blocks // len(pairs), self._enough_blocks)
         ):
@@ -175,33 +158,35 @@ class SlotScheduler:
             length = self._lengths.next
             block = self._block(pairs, self._blocks % len(pairs), length)
             self._lengths.add(length, block)
-            for trial in trials:
-                trial.add(block)
+            for test in tests:
+                test.add(block)
 
-    def _decidable(self, trial: SequentialTest) -> bool:
+    def _decidable(self, test: SequentialTest) -> bool:
         """Whether a test can have the requests that it needs before the time is up."""
         if self._seconds < _SOON:
             return True
-        return trial.admission * self._settings.seconds >= self._seconds
+        return test.admission * self._settings.seconds >= self._seconds
 
-    def _confirm(self, confirmation: Confirmation, fresh: PairFactory) -> tuple[int, float]:
-        """Measure fresh pairs; returns how many were started, and how long that took."""
+    def _confirm(
+        self, confirmation: Confirmation, fresh: Callable[[], AbstractContextManager[Pair]]
+    ) -> tuple[int, float]:
+        """Measure fresh pairs; returns their number, and the seconds that starting them took."""
         end = self._seconds + self._settings.seconds
         started: list[Pair] = []
         starting = 0.0
-        while confirmation.wanted(len(started)) and self._seconds < end:
+        while confirmation.needs_pair(len(started)) and self._seconds < end:
             self._progress.show(f"looking again on fresh pair {len(started) + 1}", None)
             begun_ns = self._clock.now_ns()
             with fresh() as pair:
                 starting += (self._clock.now_ns() - begun_ns) * _NS
                 started.append(pair)
-                if confirmation.about_rows:
+                if confirmation.needs_rows:
                     base, candidate = pair.measured()
-                    for doubt in confirmation.doubts:
-                        loss = lost_on_rows(doubt.budget.metric, candidate, base)
+                    for suspect in confirmation.suspected:
+                        loss = lost_on_rows(suspect.budget.metric, candidate, base)
                         if loss is not None:
-                            confirmation.lost(doubt, loss.value)
-                if confirmation.about_speed:
+                            confirmation.add_loss(suspect, loss.value)
+                if confirmation.needs_blocks:
                     for _ in range(self._fresh_blocks):
                         confirmation.add(self._block(started, len(started) - 1, self._lengths.next))
             confirmation.look()
@@ -209,7 +194,7 @@ class SlotScheduler:
 
     @property
     def _fresh_blocks(self) -> int:
-        """Blocks of a fresh pair: few enough to leave time for the pairs of the first look."""
+        """Blocks of a fresh pair: few enough that the first look's pairs fit into the time."""
         room = int(self._settings.seconds / LOOKS[0] / self._lengths.block_seconds)
         return max(FEWEST_BLOCKS, min(self._enough_blocks, room))
 
@@ -233,20 +218,20 @@ class SlotScheduler:
         return block
 
     def _outcome(self, screened: ScreenedBudget) -> BudgetOutcome:
-        trial = screened.trial
-        if not trial.blocks:
+        test = screened.test
+        if not test.blocks:
             return BudgetOutcome(None, _UNKNOWN, FARTHEST, "there was no time to measure it")
-        spread = spread_of(screened.question.budget.metric, trial.errors())
-        loss = with_pair_effects(trial.estimate(), trial.effects(), spread)
-        reason = "" if trial.decision else self._undecided(trial)
-        return BudgetOutcome(trial.decision, loss, trial.visible(), reason)
+        spread = spread_of(screened.budget.metric, test.errors())
+        loss = with_pair_effects(test.estimate(), test.effects(), spread)
+        reason = "" if test.decision else self._why_undecided(test)
+        return BudgetOutcome(test.decision, loss, test.visible(), reason)
 
-    def _undecided(self, trial: SequentialTest) -> str:
+    def _why_undecided(self, test: SequentialTest) -> str:
         limit = f"{self._settings.seconds:g} s of measuring (dlperf-budget-time)"
-        if 0 < trial.admission < 1:
-            needed = self._seconds / trial.admission
-            return f"{trial.lacking}: about {needed:.0f} s, more than {limit}"
-        return trial.lacking or f"not decided in {limit}"
+        if 0 < test.admission < 1:
+            needed = self._seconds / test.admission
+            return f"{test.lacking}: about {needed:.0f} s, more than {limit}"
+        return test.lacking or f"not decided in {limit}"
 
 
 def measure_block(  # noqa: PLR0913 - who, by which clock and coin, and which block
@@ -264,10 +249,10 @@ def measure_block(  # noqa: PLR0913 - who, by which clock and coin, and which bl
     Args:
         base: one side.
         candidate: the other one.
-        clock: tells how long the block takes.
+        clock: times the block, hand-overs included.
         rng: chooses the order.
         pair: index of the pair.
-        number: of the block, which names the rows that its slots ask for.
+        number: of the block; all of its slots request the same rows.
         length: of each slot, in seconds.
     """
     base_first = bool(rng.integers(2))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import numpy as np
 
@@ -46,10 +46,9 @@ _Z: Final = 1.96
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The two losses that a test tells apart, and its error rates.
+    """The two losses (log ratios) that a test tells apart, and its error rates.
 
     Attributes:
-        limits: the losses, as log ratios.
         alpha: of code that loses no more than `limits.allowed`, the share that may FAIL.
         beta: of code that loses `limits.line` or more, the share that may PASS.
     """
@@ -65,50 +64,6 @@ class Bounds:
         for name, value in (("alpha", self.alpha), ("beta", self.beta)):
             if not 0 < value < 1:
                 raise ValueError(f"{name} is {value}: a probability between 0 and 1")
-
-
-class SequentialTest(Protocol):
-    """A test of one budget, block by block."""
-
-    @property
-    def blocks(self) -> int:
-        """Number of blocks."""
-        ...
-
-    @property
-    def decision(self) -> Decision | None:
-        """FAIL or PASS, which is final; None while neither is proven."""
-        ...
-
-    @property
-    def lacking(self) -> str:
-        """Why the test cannot be decided yet, whatever the evidence; empty if it can."""
-        ...
-
-    @property
-    def admission(self) -> float:
-        """Requests so far, as a share of those needed; at most 1."""
-        ...
-
-    def add(self, block: Block) -> None:
-        """Take one more block."""
-        ...
-
-    def estimate(self) -> Estimate:
-        """The log ratio with its interval over blocks; after at least one block."""
-        ...
-
-    def effects(self) -> NDArray[np.float64]:
-        """The log ratio of each pair, ordered by its number, shape `(pairs,)`."""
-        ...
-
-    def errors(self) -> NDArray[np.float64]:
-        """The standard error of each pair's effect, shape `(pairs,)`."""
-        ...
-
-    def visible(self) -> float:
-        """Smallest loss (log ratio) detectable with the blocks so far."""
-        ...
 
 
 class _TestState(Protocol):
@@ -129,7 +84,11 @@ class RatioTest:
 
     Args:
         cost: the log costs of the base and the candidate in a block.
-        bounds: what to tell apart.
+        bounds: the losses to tell apart.
+
+    Attributes:
+        admission: requests so far, as a share of those needed; at most 1.
+        decision: final; None while neither FAIL nor PASS is proven.
     """
 
     admission = 1.0
@@ -204,7 +163,11 @@ class TailTest:
 
     Args:
         percent: of the percentile, between 0 and 100.
-        bounds: what to tell apart.
+        bounds: the losses to tell apart.
+
+    Attributes:
+        blocks: number of blocks.
+        decision: final; None while neither FAIL nor PASS is proven.
     """
 
     def __init__(self, percent: float, bounds: Bounds) -> None:
@@ -252,16 +215,17 @@ class TailTest:
         return self._tails.errors()
 
     def visible(self) -> float:
-        """Smallest loss (log ratio) detectable with the blocks so far.
-
-        From the standard error of the estimate, and the blocks that an e-process needs for it
-        (`blocks_needed`).
-        """
+        """Smallest loss (log ratio) detectable with the blocks so far."""
+        # From the standard error, and the blocks that an e-process needs for such a loss.
         estimate = self.estimate()
         error = (estimate.high - estimate.low) / (2 * _Z)
         return self._bounds.limits.allowed + error * math.sqrt(
             blocks_needed(self._bounds.alpha, _POWER)
         )
+
+
+SequentialTest: TypeAlias = "RatioTest | TailTest"
+"""A test of one budget, block by block."""
 
 
 def _too_few_blocks(blocks: int) -> str:
@@ -336,12 +300,8 @@ def log_ratio(metric: Metric, block: Block) -> float:
 def sequential_test_for(metric: Metric, bounds: Bounds) -> SequentialTest:
     """The test that decides a metric.
 
-    Args:
-        metric: one of `SLOTTED`.
-        bounds: what to tell apart, as log ratios.
-
     Raises:
-        ValueError: if slots cannot decide it.
+        ValueError: if the metric is not one of `SLOTTED`.
     """
     if metric.name in _COSTS:
         return RatioTest(_COSTS[metric.name], bounds)

@@ -41,10 +41,6 @@ class SlotLengths:
 
     The choice depends on the sizes of differences only, not on their signs. So it favours neither
     side, and the blocks that it was made from are evidence like all others.
-
-    Args:
-        shortest: seconds.
-        noise_metric: a metric that every block has.
     """
 
     def __init__(self, shortest: float, noise_metric: Metric) -> None:
@@ -101,10 +97,6 @@ def shortest_slot(plan: Plan, opening: Measurement) -> float:
 
     Eight calls of the target, 5 ms at least. In an open loop, whose latencies are judged by their
     tails: forty arrivals, 50 ms at least.
-
-    Args:
-        plan: the load.
-        opening: of the load before the slots.
     """
     if plan.open_loop:
         rate = opening.requests / max(opening.seconds, _SHORTEST)

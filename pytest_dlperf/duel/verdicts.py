@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -20,19 +19,21 @@ from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.judge.losses import VERDICTS, LossLimits, metric_after
 from pytest_dlperf.results.baseline import accept
 from pytest_dlperf.results.measurement import ErrorCount
+from pytest_dlperf.results.record import Record
 from pytest_dlperf.results.verdict import Judgement
 from pytest_dlperf.statistics.e_process import FARTHEST
 from pytest_dlperf.statistics.estimate import Estimate, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from pytest_dlperf.config.budgets import Budget
+    from pytest_dlperf.duel.opening import Opening
     from pytest_dlperf.duel.questions import DuelStatistics
-    from pytest_dlperf.duel.scheduler import Pair, PairFactory, SlotScheduler
+    from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
     from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.results.baseline import BaselineEntry, Revision
-    from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.measurement import Measurement
 
 
@@ -72,64 +73,64 @@ def judge_duel(
     measurement: Measurement,
     base: BaselineEntry,
     budgets: Sequence[Budget],
-    answers: Mapping[str, BudgetOutcome],
+    outcomes: Mapping[str, BudgetOutcome],
 ) -> tuple[Judgement, ...]:
     """Judge each budget: by its outcome in the duel, or else as against a stored baseline.
 
     Args:
         measurement: of the candidate.
-        base: what the base measured, by the same rules.
+        base: the base's measurement, as a baseline.
         budgets: of the test.
-        answers: outcomes by slots and by rows, by the text of the budget.
+        outcomes: of slots and of rows, by the text of the budget.
     """
     if measurement.hung:
-        answers = {}
+        outcomes = {}
     # Different software and serving may be the very change that is compared.
-    alike = dataclasses.replace(base, serving=measurement.serving)
-    others = [budget for budget in budgets if budget.text not in answers]
+    alike = replace(base, serving=measurement.serving)
+    others = [budget for budget in budgets if budget.text not in outcomes]
     judged = iter(judge(measurement, others, alike, base.environment, ""))
     return tuple(
-        _answered(budget, answers[budget.text], measurement, base)
-        if budget.text in answers
+        _judgement(budget, outcomes[budget.text], measurement, base)
+        if budget.text in outcomes
         else next(judged)
         for budget in budgets
     )
 
 
-def _answered(
-    budget: Budget, answer: BudgetOutcome, measurement: Measurement, base: BaselineEntry
+def _judgement(
+    budget: Budget, outcome: BudgetOutcome, measurement: Measurement, base: BaselineEntry
 ) -> Judgement:
     metric = budget.metric
     value = base.metrics[metric.name].value if metric.name in base.metrics else None
     if metric.unit == "share":
         measured = measurement.metrics.get(metric.name)
-        change = _negated(_share(answer.loss))
+        change = _negated(_share(outcome.loss))
     else:
-        change = _ratio(_negated(answer.loss) if metric.better == "higher" else answer.loss)
+        change = _ratio(_negated(outcome.loss) if metric.better == "higher" else outcome.loss)
         measured = (
             _scaled(change, value) if value is not None else measurement.metrics.get(metric.name)
         )
-    open_question = answer.decision is None
-    shown = value is not None and answer.visible < FARTHEST
+    undecided = outcome.decision is None
+    shown = value is not None and outcome.visible < FARTHEST
     return Judgement(
         budget=budget.text,
         metric=metric.name,
-        verdict=VERDICTS[answer.decision],
+        verdict=VERDICTS[outcome.decision],
         measured=measured,
         limit=budget.limit(value) if value is not None else None,
         baseline=value,
         fails_at=(
-            metric_after(metric, value or 0.0, answer.visible) if open_question and shown else None
+            metric_after(metric, value or 0.0, outcome.visible) if undecided and shown else None
         ),
-        reason=answer.reason or ("the noise hides a loss of this size" if open_question else ""),
+        reason=outcome.reason or ("the noise hides a loss of this size" if undecided else ""),
         revision=str(base.revision),
-        improved=answer.decision == "PASS" and answer.loss.high < 0,
+        improved=outcome.decision == "PASS" and outcome.loss.high < 0,
         change=change,
     )
 
 
 def _share(loss: Estimate) -> Estimate:
-    """A share cannot change by more than 1."""
+    # A share cannot change by more than 1.
     return Estimate(loss.value, max(loss.low, -1.0), min(loss.high, 1.0))
 
 
@@ -146,20 +147,20 @@ def _scaled(ratio: Estimate, by: float) -> Estimate:
     return Estimate(ratio.value * by, ratio.low * by, ratio.high * by)
 
 
-def with_slots(measurement: Measurement, course: DuelStatistics) -> Measurement:
+def with_slots(measurement: Measurement, statistics: DuelStatistics) -> Measurement:
     """The candidate's measurement with the errors of its slots and a note on them."""
-    notes = (*measurement.notes, course_note(course)) if course.blocks else measurement.notes
-    if not course.bad:
-        return dataclasses.replace(measurement, notes=notes)
-    bad = sum(error.requests for error in measurement.errors) + course.bad
-    errors = counted(bad / (measurement.requests + course.requests))
+    notes = (*measurement.notes, slots_note(statistics)) if statistics.blocks else measurement.notes
+    if not statistics.bad:
+        return replace(measurement, notes=notes)
+    bad = sum(error.requests for error in measurement.errors) + statistics.bad
+    errors = counted(bad / (measurement.requests + statistics.requests))
     example = "raised, or answered with another shape, while measured in turn with the base"
-    return dataclasses.replace(
+    return replace(
         measurement,
         notes=notes,
-        requests=measurement.requests + course.requests,
+        requests=measurement.requests + statistics.requests,
         metrics=MappingProxyType({**measurement.metrics, "errors": errors}),
-        errors=(*measurement.errors, ErrorCount("in a slot", course.bad, example)),
+        errors=(*measurement.errors, ErrorCount("in a slot", statistics.bad, example)),
     )
 
 
@@ -171,92 +172,66 @@ def with_judged(measurement: Measurement, judgements: Iterable[Judgement]) -> Me
         if judgement.change is not None and judgement.measured is not None
     }
     metrics = {name: judged.get(name, estimate) for name, estimate in measurement.metrics.items()}
-    return dataclasses.replace(measurement, metrics=MappingProxyType(metrics))
+    return replace(measurement, metrics=MappingProxyType(metrics))
 
 
-def course_note(course: DuelStatistics) -> str:
+def slots_note(statistics: DuelStatistics) -> str:
     """Blocks, pairs, time and noise of a duel, in a sentence."""
-    figure = f", noise figure S = {course.noise_figure:.2g} s" if course.noise_figure else ""
-    ones = "one" if course.fresh == 1 else "ones"
-    fresh = f" and {course.fresh} fresh {ones}" if course.fresh else ""
+    figure = (
+        f", noise figure S = {statistics.noise_figure:.2g} s" if statistics.noise_figure else ""
+    )
+    ones = "one" if statistics.fresh == 1 else "ones"
+    fresh = f" and {statistics.fresh} fresh {ones}" if statistics.fresh else ""
     return (
-        f"measured in turn with the base: {course.blocks} blocks of 4 slots of "
-        f"{course.slot_seconds * 1e3:.0f} ms on {course.pairs} "
-        f"pair{'s' if course.pairs > 1 else ''}{fresh} in {course.measuring:.1f} s{figure}"
+        f"measured in turn with the base: {statistics.blocks} blocks of 4 slots of "
+        f"{statistics.slot_seconds * 1e3:.0f} ms on {statistics.pairs} "
+        f"pair{'s' if statistics.pairs > 1 else ''}{fresh} in {statistics.measuring:.1f} s{figure}"
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
-    """The side that a candidate is compared with.
-
-    Attributes:
-        measurement: of its opening load.
-        environment: its software.
-        revision: its code.
-    """
-
-    measurement: Measurement
-    environment: Environment
-    revision: Revision
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The result of comparing a candidate with its base.
-
-    Attributes:
-        measurement: of the candidate, with its slots.
-        judgements: on each budget.
-        course: outcomes and costs of the slots.
-    """
-
-    measurement: Measurement
-    judgements: tuple[Judgement, ...]
-    course: DuelStatistics
-
-
-def compare(  # noqa: PLR0913 - two sides, budgets, and what measures them
-    opening: Measurement,
-    base: Base,
-    budgets: Sequence[Budget],
+def compare(  # noqa: PLR0913 - two sides, and what measures them
+    candidate: Opening,
+    base: Opening,
+    revision: Revision,
     scheduler: SlotScheduler,
     pairs: Sequence[Pair],
     *,
-    fresh: PairFactory,
+    fresh: Callable[[], AbstractContextManager[Pair]],
     earlier: Mapping[str, tuple[float, ...]] = NOTHING.effects,
-) -> Result:
+) -> tuple[Record, DuelStatistics]:
     """Judge a candidate by its rows, by slots in turn with its base, and by its opening load.
 
     Args:
-        opening: the candidate's opening load.
-        base: the base, with its opening load.
-        budgets: of the test.
+        candidate: its budgets are judged.
+        base: the side that it is compared with.
+        revision: the base's code.
         scheduler: measures the slots.
         pairs: to measure first; none if the load has no slots.
-        fresh: starts pairs to confirm a FAIL with.
+        fresh: starts a pair to confirm a FAIL with.
         earlier: log ratios of the pairs of earlier duels of the same code, by the text of the
             budget.
+
+    Returns:
+        The candidate's record, with its slots; and the outcomes and costs of these.
 
     Raises:
         DlperfError: if a side cannot be measured any more.
     """
-    accepted = accept(base.measurement, base.environment, base.revision)
-    if opening.hung or opening.scenario != base.measurement.scenario:
-        return Result(opening, judge_duel(opening, accepted, budgets, {}), NOTHING)
-    rates = scheduler.rates
-    by_rows, suspected = judge_rows(opening, base.measurement, budgets, rates)
-    course = scheduler.contest(
-        budget_tests(budgets, base.measurement, rates) if pairs else (),
-        suspected,
-        pairs,
-        fresh,
-        earlier,
-    )
-    measurement = with_slots(opening, course)
-    if measurement.serving != base.measurement.serving:
-        note = f"the base was served by {base.measurement.serving}"
-        measurement = dataclasses.replace(measurement, notes=(*measurement.notes, note))
-    answers = {**by_rows, **course.answers}
-    judgements = judge_duel(measurement, accepted, budgets, answers)
-    return Result(with_judged(measurement, judgements), judgements, course)
+    opening, before, budgets = candidate.measurement, base.measurement, candidate.budgets
+    baseline = accept(before, base.environment, revision)
+    if opening.hung or opening.scenario != before.scenario:
+        judgements = judge_duel(opening, baseline, budgets, {})
+        return Record(opening, judgements, (), quick=False, duel=NOTHING.to_json()), NOTHING
+    by_rows, suspected = judge_rows(opening, before, budgets, scheduler.rates)
+    tests = budget_tests(budgets, before, scheduler.rates) if pairs else ()
+    statistics = scheduler.run(tests, suspected, pairs, fresh, earlier)
+    measurement = with_slots(opening, statistics)
+    if measurement.serving != before.serving:
+        note = f"the base was served by {before.serving}"
+        measurement = replace(measurement, notes=(*measurement.notes, note))
+    # A suspected loss is in both: the decision of the fresh pairs replaces that of the rows.
+    outcomes = {**by_rows, **statistics.outcomes}
+    judgements = judge_duel(measurement, baseline, budgets, outcomes)
+    measurement = with_judged(measurement, judgements)
+    record = Record(measurement, judgements, (), quick=False, duel=statistics.to_json())
+    return record, statistics

@@ -35,11 +35,14 @@ _FINDERS: Final = '''\
 import site
 import sys
 
-standard = [one for one in sys.meta_path if getattr(one, "__module__", "").startswith("_frozen_")]
-own = [one for one in sys.meta_path if one not in standard]
+def is_standard(finder):
+    return getattr(finder, "__module__", "").startswith("_frozen_")
+
+standard = [finder for finder in sys.meta_path if is_standard(finder)]
+own = [finder for finder in sys.meta_path if finder not in standard]
 for folder in {folders!r}:
     site.addsitedir(folder)
-others = [one for one in sys.meta_path if one not in own and one not in standard]
+others = [finder for finder in sys.meta_path if finder not in own + standard]
 sys.meta_path[:] = own + standard + others
 '''
 _ASK: Final = (
@@ -57,10 +60,10 @@ def make_environment(
     install only the project; what it installs takes precedence.
 
     Args:
-        folder: where to make it; must not exist yet.
+        folder: must not exist yet.
         tree: where the command runs.
-        command: what installs the project, such as `pip install -e .`; its words are those of a
-            shell, but no shell runs it. `python` and `pip` are the new environment's.
+        command: such as `pip install -e .`; split as by a shell, but no shell runs it. `python`
+            and `pip` are the new environment's.
         environment: the variables that it runs with.
         cleanup: removes the environment at the end.
 
@@ -98,12 +101,7 @@ def make_environment(
 
 
 def activated(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a process that runs in a virtual environment.
-
-    Args:
-        folder: of the virtual environment.
-        environment: the variables outside of it.
-    """
+    """The variables of a process that runs in the virtual environment of a folder."""
     variables = dict(environment)
     variables.pop("PYTHONHOME", None)
     variables["VIRTUAL_ENV"] = str(folder)
@@ -115,7 +113,7 @@ def inherit(packages: Path, folders: Sequence[str]) -> None:
     """Make the packages of some folders importable in an environment, after its own.
 
     Its own come first in all cases: also where its editable installs use import hooks, which
-    Python would ask after all paths, or where those of the folders would be asked first.
+    Python tries after all paths, or where those of the folders would be tried first.
 
     Args:
         packages: the environment's folder of packages.
@@ -127,7 +125,7 @@ def inherit(packages: Path, folders: Sequence[str]) -> None:
 
 
 def check_interpreter(path: str) -> Path:
-    """Check that a side can run with a Python: it must have this plugin, in this version.
+    """Check that a Python has this plugin, in this version.
 
     Args:
         path: of the interpreter, or its name if it is in PATH.

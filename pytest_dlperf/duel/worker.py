@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from pytest_dlperf.duel.channel import Message
 from pytest_dlperf.duel.module_identity import loaded_modules
 from pytest_dlperf.duel.opening import Opening, measure_opening
 from pytest_dlperf.errors import DuelError, UsageError
@@ -27,7 +26,7 @@ class WorkerEvaluator:
     """The evaluator of a worker: the controller decides what is measured, and judges it.
 
     Args:
-        channel: to the controller; `worker_handle` lists the messages.
+        channel: `worker_handle` lists the messages.
         environment: looks up the software of this process.
     """
 
@@ -47,21 +46,21 @@ class WorkerEvaluator:
         """
         __tracebackhide__ = True
         self._send_arrival("arrived", name)
-        command = self._receive()
+        command = self._channel.receive().fields
         if command["do"] != "enter":
             return _evaluation(command)
         with contextlib.ExitStack() as stack:
             target = stack.enter_context(subject)
-            self._send({"is": "ready"})
+            self._channel.send({"is": "ready"})
             runner = target.slots()
             if runner is not None:
                 stack.enter_context(contextlib.closing(runner))
             while True:
-                command = self._receive()
+                command = self._channel.receive().fields
                 match command["do"]:
                     case "warm":
                         target.warm_up()
-                        self._send({"is": "warm"})
+                        self._channel.send({"is": "warm"})
                     case "open":
                         measurement = measure_opening(
                             target, plan, test, name, whole=command["whole"]
@@ -70,11 +69,11 @@ class WorkerEvaluator:
                         opening = Opening.of(
                             measurement, plan, self._environment(), slotted=slotted
                         )
-                        self._send({"is": "opened", **opening.to_json()})
+                        self._channel.send({"is": "opened", **opening.to_json()})
                     case "slot" if runner is not None:
                         slot = runner.slot(command["seconds"], command["number"])
                         numbers, latencies = slot.to_message()
-                        self._send({"is": "slot", **numbers}, latencies)
+                        self._channel.send({"is": "slot", **numbers}, latencies)
                     case _:
                         return _evaluation(command)
 
@@ -82,13 +81,13 @@ class WorkerEvaluator:
     def exclusive(self) -> Iterator[None]:
         """Wait until no other worker measures, and keep it so inside."""
         self._send_arrival("exclusive", "")
-        command = self._receive()
+        command = self._channel.receive().fields
         if command["do"] != "go":
             _evaluation(command)
         try:
             yield
         finally:
-            self._send({"is": "over"})
+            self._channel.send({"is": "over"})
 
     def accept(self, test: str, name: str, accepted: BaselineEntry) -> None:
         """Refused: a duel writes no baselines."""
@@ -98,13 +97,7 @@ class WorkerEvaluator:
         # The modules once only: at the first measurement the project's code has been imported.
         modules = None if self._has_sent_modules else loaded_modules()
         self._has_sent_modules = True
-        self._send({"is": where, "name": name, "modules": modules})
-
-    def _send(self, fields: Mapping[str, object], tail: bytes = b"") -> None:
-        self._channel.send(Message(fields, tail))
-
-    def _receive(self) -> Mapping[str, Any]:
-        return self._channel.receive().fields
+        self._channel.send({"is": where, "name": name, "modules": modules})
 
 
 def _evaluation(command: Mapping[str, Any]) -> Evaluation:

@@ -1,4 +1,4 @@
-"""The controller's end of a worker: what it can ask of it, and the process itself.
+"""The controller's end of a worker: its messages, and its process.
 
 A worker runs tests in its own process, and stops wherever one measures. The controller's messages
 are `{"do": ...}`, the worker's are `{"is": ...}`:
@@ -57,7 +57,7 @@ class WorkerLost(DlperfError):  # noqa: N818 - what has happened, as in the repo
 
     Attributes:
         problem: which side, in which step, and how it ended.
-        output: the last lines that it wrote; may be empty.
+        output: the last lines that it wrote.
     """
 
     def __init__(self, problem: str, output: str) -> None:
@@ -72,7 +72,7 @@ class WorkerState:
     """Where a worker waits.
 
     Attributes:
-        at: `arrived` at a measurement, `exclusive` to measure by itself, or `done` with the test.
+        at: `arrived` at a measurement, `exclusive` to measure alone, or `done` with the test.
         name: of the measurement.
         modules: names and files of the modules that the worker has loaded, at its first stop.
     """
@@ -86,10 +86,10 @@ class WorkerHandle:
     """One worker, as the controller uses it. Each method may raise `WorkerLost`.
 
     Args:
-        process: the worker.
-        role: which side of the duel it is.
+        process: of the worker.
+        role: its side.
         on_message: takes its notices.
-        timeout: seconds for which it may send nothing while it is being asked.
+        timeout: seconds within which it must answer.
     """
 
     def __init__(
@@ -137,24 +137,20 @@ class WorkerHandle:
         return self._ask({"do": "warm"}, "warm", "warming up") is not None
 
     def open(self, *, whole: bool) -> Fields | None:
-        """Have it measure its opening load; None if that fails, and it has gone on without.
-
-        Args:
-            whole: whether budgets are judged by this load alone, which then must not be brief.
-        """
+        """Have it measure its opening load; None if that fails, and it has gone on without."""
         answer = self._ask({"do": "open", "whole": whole}, "opened", "measuring")
         return None if answer is None else answer.fields
 
     def slot(self, seconds: float, number: int) -> Slot:
-        """Have it measure a slot; its target failing for good counts as a lost worker."""
+        """Have it measure a slot; a worker that leaves its measurement is lost."""
         self._send({"do": "slot", "seconds": seconds, "number": number})
+        # Not by _ask: a notice is no prelude here, but the report of a test that has failed.
         answer = self._process.receive(self._timeout, "measuring a slot")
         self._process.pause()
-        fields: Fields = answer.fields
-        if fields["is"] != "slot":
-            why = _crash(fields)
+        if answer.fields["is"] != "slot":
+            why = _crash(answer.fields)
             raise self._process.lost(f"left its measurement while a slot was measured{why}")
-        return Slot.from_message(fields, answer.tail)
+        return Slot.from_message(answer.fields, answer.tail)
 
     def conclude(self, record: Fields) -> None:
         """Have the test's call return or raise by a record; and wait for the next stop."""
@@ -175,19 +171,19 @@ class WorkerHandle:
         """End the process."""
         self._process.kill()
 
-    def _ask(self, question: Fields, expected: str, step: str) -> Message | None:
-        """The answer; None if the worker stops elsewhere instead, which `state` then tells."""
-        self._send(question)
+    def _ask(self, request: Fields, expected: str, step: str) -> Message | None:
+        """The answer; None if the worker stops elsewhere, which `state` then says."""
+        self._send(request)
         answer = self._next_answer(step)
         if answer.fields["is"] == expected:
-            # Whatever threads it has must not work while the others are measured.
+            # None of its threads may work while other workers are measured.
             self._process.pause()
             return answer
         self.state = _state(answer.fields)
         return None
 
     def _send(self, fields: Fields) -> None:
-        self._process.resume()
+        self._process.resume()  # first, since a stopped process reads nothing
         self._process.send(fields)
 
     def _expect(self, expected: str, step: str) -> Message:
@@ -209,24 +205,22 @@ def _state(fields: Fields) -> WorkerState:
 
 
 def _crash(fields: Fields) -> str:
-    """The first line of the error in a report; empty if there is none."""
     longrepr = fields.get("data", {}).get("longrepr")
     crash = longrepr.get("reprcrash") if isinstance(longrepr, dict) else None
     return f": {crash['message'].splitlines()[0]}" if crash and crash["message"] else ""
 
 
 class WorkerProcess:
-    """The process of a worker.
+    """The process of a worker, which must call `channel.connect` first of all.
 
-    It calls `channel.connect` first of all. It has a session of its own, an empty standard input,
-    and writes to a file without a name. It must be started by a thread that lives as long as the
-    duel, such as the main one: the kernel ends it with that thread.
+    It has a session of its own, an empty standard input, and writes to an unnamed file. It must be
+    started by a thread that lives as long as the duel: the kernel ends it with that thread.
 
     Args:
-        name: for people: `base` or `candidate`.
+        name: `base` or `candidate`, for messages.
         command: the program and its arguments.
         folder: the working directory.
-        environment: all of its environment variables.
+        environment: all variables.
         cleanup: ends it at the latest.
     """
 
@@ -276,21 +270,17 @@ class WorkerProcess:
             WorkerLost: if it is dead, or reads no message.
         """
         try:
-            self._channel.send(Message(fields, tail), _SEND_SECONDS)
+            self._channel.send(fields, tail, _SEND_SECONDS)
         except TimeoutError:
             raise self.lost(f"takes no message within {_SEND_SECONDS:g} s") from None
         except OSError:
             raise self.lost(self.ended()) from None
 
     def receive(self, seconds: float, step: str) -> Message:
-        """Wait for a message.
-
-        Args:
-            seconds: how long.
-            step: what it is doing meanwhile, for people: `while STEP`.
+        """Wait for a message, while it does a `step`.
 
         Raises:
-            WorkerLost: if it is dead, or sends nothing in that time.
+            WorkerLost: if it is dead, or sends nothing within `seconds`.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -301,7 +291,7 @@ class WorkerProcess:
                 dead = exit_code(self.pid, 0) is not None
                 if left > _LOOK_SECONDS and not dead:
                     continue
-                if dead:  # and a fork of it holds its end open
+                if dead:  # and a fork of it holds the channel open
                     raise self.lost(f"{self.ended()}, while {step}") from None
                 limit = format_quantity(seconds, "s")
                 raise self.lost(f"has said nothing for {limit} while {step}") from None
@@ -309,7 +299,7 @@ class WorkerProcess:
                 raise self.lost(f"{self.ended()}, while {step}") from None
 
     def pause(self) -> None:
-        """Stop all its threads, and what it started in its group, until it is resumed."""
+        """Stop its process group until it is resumed."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -321,27 +311,23 @@ class WorkerProcess:
         return "" if self._killed else "\n".join(last_lines(self._log.fileno(), _SHOWN_LINES))
 
     def ended(self) -> str:
-        """How it ended, in words; for a process that is known to have ended or hung up."""
+        """How it ended, of a process that is known to have ended or hung up."""
         if self._killed:
             return "was closed"
         code = exit_code(self.pid, _DEATH_SECONDS)
         return "closed its end of the channel" if code is None else ending(code)
 
     def kill(self) -> None:
-        """End it, and what it started in its group. The second time there is nothing to do."""
+        """End its process group. The second time there is nothing to do."""
         self._killed = True
         self._cleanup.end(self._process)
         self._resources.close()
 
     def lost(self, what: str) -> WorkerLost:
-        """The error to raise when it cannot go on.
-
-        Args:
-            what: how it ended, as a predicate: `the base side WHAT`.
-        """
+        """The error to raise when it cannot go on: `the base side WHAT`."""
         return WorkerLost(f"the {self.name} side {what}", self.last_output())
 
     def _signal(self, which: signal.Signals) -> None:
-        # Until kill() reaps it, no other process can have its number.
+        # Until kill() reaps it, its number cannot be reused.
         if not self._killed:
             signal_group(self.pid, which)

@@ -1,4 +1,4 @@
-"""What a duel works in: the two trees, and how worker processes are started in them."""
+"""The two trees of a duel, and how worker processes are started in them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _HASH_SEEDS: Final = 2**32
 
 @dataclass(frozen=True, slots=True)
 class DuelRequest:
-    """What the user asks for.
+    """A duel, as the user has requested it.
 
     Attributes:
         ref: the base.
@@ -46,11 +46,11 @@ class DuelRequest:
         python: interpreter of the base; empty for this one.
         folder: where pytest was started.
         root: pytest's root folder.
-        options: pytest's arguments that are no paths.
-        paths: what is to be collected.
+        options: pytest's arguments without `paths`.
+        paths: to collect.
         in_path: whether modules are found in the working directory, as with `python -m`.
-        cache: where trained models are kept between sessions; None if nowhere.
-        timeout: seconds for which a worker may send nothing.
+        cache: folder of trained models.
+        timeout: seconds within which a worker must answer.
     """
 
     ref: str
@@ -67,14 +67,9 @@ class DuelRequest:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """How the workers of one side are started.
+    """How the workers of one side are started: a `DuelRequest`, as it reads in this tree.
 
     Attributes:
-        python: the interpreter.
-        folder: the working directory.
-        root: pytest's root folder.
-        options: pytest's arguments that are no paths, as they read in this tree.
-        paths: what is collected; empty leaves it to pytest.
         variables: all environment variables.
     """
 
@@ -88,16 +83,7 @@ class WorkerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Two trees, and the workers that run in them.
-
-    Attributes:
-        request: what the user asked for.
-        repo: the candidate's tree.
-        tree: the base's tree.
-        commit: the base's commit.
-        specs: how the workers of each side are started.
-        cleanup: ends the workers at the latest.
-    """
+    """The trees of the candidate (`repo`) and of the base (`tree`), and how workers start there."""
 
     request: DuelRequest
     repo: Repository
@@ -119,7 +105,7 @@ class Workspace:
         Args:
             role: its side.
             on_message: takes its notices, such as reports.
-            only: the node id of the only test that is needed, whose file alone is then collected.
+            only: a test (node id) whose file alone is collected.
         """
         spec, cache = self.specs[role], self.request.cache
         process = WorkerProcess(
@@ -131,14 +117,18 @@ class Workspace:
         )
         paths = spec.paths if only is None else (str(spec.root / only.partition("::")[0]),)
         worker = WorkerHandle(process, role, on_message, self.request.timeout)
-        worker.begin(
-            {
-                "role": role,
-                "arguments": [*spec.options, *paths],
-                "path": str(spec.folder) if self.request.in_path else None,
-                "cache": None if cache is None else str(cache),
-            }
-        )
+        try:
+            worker.begin(
+                {
+                    "role": role,
+                    "arguments": [*spec.options, *paths],
+                    "path": str(spec.folder) if self.request.in_path else None,
+                    "cache": None if cache is None else str(cache),
+                }
+            )
+        except BaseException:
+            worker.kill()  # the caller has no handle of it yet
+            raise
         return worker
 
     def check(self, base: WorkerState, candidate: WorkerState) -> None:
@@ -164,7 +154,7 @@ class Workspace:
 def prepare_workspace(
     request: DuelRequest, variables: Mapping[str, str], cleanup: CleanupProcess
 ) -> Workspace:
-    """Check the base out, and make the environments that were asked for.
+    """Check the base out, and make the virtual environments that were requested.
 
     Args:
         request: of the user.
@@ -182,7 +172,7 @@ def prepare_workspace(
         )
     commit = resolve(repo, request.ref)
     folder = Path(tempfile.gettempdir()) / f"dlperf-{secrets.token_hex(6)}"
-    cleanup.folder(folder)
+    cleanup.folder(folder)  # before it is made: this process may be killed at any moment
     folder.mkdir(mode=0o700)
     tree = add_worktree(repo, commit, folder / "base" / repo.top.name, cleanup)
     specs: dict[Role, WorkerSpec] = {
@@ -228,12 +218,7 @@ def _paths_at_base(paths: Iterable[str], repo: Repository, tree: Repository) -> 
 
 
 def without_paths(arguments: Iterable[str], paths: Iterable[str]) -> tuple[str, ...]:
-    """The arguments of a pytest run that do not name what is to be collected.
-
-    Args:
-        arguments: all of them.
-        paths: those that do, as often as they were given.
-    """
+    """The arguments of a pytest run without the paths, each as often as it was given."""
     kept = list(arguments)
     for path in paths:
         if path in kept:
@@ -244,7 +229,7 @@ def without_paths(arguments: Iterable[str], paths: Iterable[str]) -> tuple[str, 
 def with_random_layout(variables: Mapping[str, str]) -> dict[str, str]:
     """Environment variables by which a process places its memory at random.
 
-    Variables of a random length move the stack, and a random hash seed changes the order of
+    A variable of random length moves the stack, and a random hash seed changes the order of
     whatever is hashed. So no two processes of equal code are slow or fast for the same reason.
     """
     changed = dict(variables)
@@ -254,13 +239,7 @@ def with_random_layout(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def variables_in_tree(variables: Mapping[str, str], repo: Repository, tree: Path) -> dict[str, str]:
-    """A process' environment, as it reads in a worktree.
-
-    Args:
-        variables: of this process.
-        repo: the repository that it works in.
-        tree: the worktree's top folder.
-    """
+    """A process' environment, as it reads in the worktree whose top folder is `tree`."""
     changed = without_git(variables)
     if "PYTHONPATH" in changed:
         entries = changed["PYTHONPATH"].split(os.pathsep)

@@ -85,14 +85,10 @@ def repository(root: Path) -> Repository:
 
 
 def resolve(repo: Repository, ref: str) -> str:
-    """The commit that a reference names.
-
-    Args:
-        repo: where it is looked up.
-        ref: whatever git resolves to a commit, or `A...B` for the merge base of A and B.
+    """The commit that a reference names; of `A...B`, the merge base of A and B.
 
     Raises:
-        UsageError: if it names none here.
+        UsageError: if it names none in this repository.
     """
     first, dots, second = ref.partition("...")
     if not dots:
@@ -144,21 +140,19 @@ def add_worktree(
 ) -> Repository:
     """Check a commit out into a folder of its own, which is removed at the end.
 
-    Submodules stay empty, as they do in every worktree: see `submodules`.
+    The repository's index, branches, reflogs and files stay as they are. Submodules stay empty, as
+    they do in every worktree: see `submodules`.
 
     Args:
-        repo: whose commit it is. Its index, branches, reflogs and files stay as they are.
+        repo: whose commit it is.
         commit: its hash.
-        folder: where; must not exist yet.
-        cleanup: removes it; notified before it is made.
-
-    Returns:
-        The worktree, with the folder in it that tests are run from.
+        folder: must not exist yet.
+        cleanup: removes it.
 
     Raises:
         UsageError: if git refuses, in git's words; or if the commit lacks the root folder.
     """
-    cleanup.tree(repo.top, folder)
+    cleanup.tree(repo.top, folder)  # before it is made: this process may be killed at any moment
     code, lines = cleanup.run(
         [
             *("git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"),
@@ -183,10 +177,7 @@ def add_worktree(
 
 
 def submodules(repo: Repository, commit: str) -> tuple[str, ...]:
-    """Paths of a commit's submodules, which are empty folders in a worktree of it.
-
-    That is no error, since most tests do not need them; but it may be why a test fails there.
-    """
+    """Paths of a commit's submodules: empty in a worktree, which may be why a test fails there."""
     pattern = ("--get-regexp", r"^submodule\..*\.path$")
     done = _git(repo.top, "config", "-z", "--blob", f"{commit}:.gitmodules", *pattern)
     entries = done.stdout.split("\0")
@@ -205,16 +196,11 @@ def commit_day(repo: Repository, commit: str) -> str:
 
 
 def rebase(argument: str, repo: Repository, tree: Path) -> str:
-    """A command-line argument, or an entry of PYTHONPATH, as it reads in a worktree.
+    """A command-line argument, or an entry of PYTHONPATH, as it reads in a worktree at `tree`.
 
-    Each absolute path in the repository becomes the same path in the worktree, also
-    behind an option (`--opt=/repo/a`) and before a test's name (`/repo/tests/x.py::t`). A virtual
+    Each absolute path in the repository becomes the same path in the worktree, also after an
+    option (`--opt=/repo/a`) and before a test's name (`/repo/tests/x.py::t`). A virtual
     environment in the repository is not in the worktree: paths into one stay.
-
-    Args:
-        argument: as given for the repository.
-        repo: the repository.
-        tree: the worktree's top folder.
     """
     tops = sorted({str(repo.top), str(repo.spelled)}, key=len, reverse=True)
     # Neither the end nor the beginning of another path.
@@ -241,8 +227,7 @@ def content_key(repo: Repository) -> str:
     """A hash of the working tree's content: committed, changed and new files.
 
     Files that git ignores do not count, nor do those in `.dlperf`. Of new files the first 256 MiB
-    are read, and beyond that their sizes and times stand for them. Nothing is written to the
-    repository, its index included.
+    are read; beyond that, sizes and times stand for them. Nothing is written, not even the index.
 
     Raises:
         UsageError: if git refuses, in git's words.
@@ -264,7 +249,7 @@ def content_key(repo: Repository) -> str:
 
 
 def _feed_file(key: hashlib._Hash, name: str, path: Path, left: int) -> int:
-    """Add a file to a hash; returns how many bytes of it were read."""
+    """Add a file to a hash; returns the number of bytes read."""
     try:
         status = path.lstat()
         key.update(

@@ -16,6 +16,7 @@ from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.history.timeline import FALSE_ALARMS, comparable_entries, timeline_of
 from pytest_dlperf.history.timeline_report import SCHEMA, history_json, history_lines
 from pytest_dlperf.metrics import USUAL, in_order, is_usual, metric_named
+from pytest_dlperf.report.tables import limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,8 +117,7 @@ def _keys_of_test(
     if len(matching) == 1:
         return tuple(key for key in keys if key.test == matching[0])
     listed = matching or difflib.get_close_matches(text, tests, n=_LISTED, cutoff=0.3) or tests
-    more = f"\n  and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    hint = "\n  ".join(listed[:_LISTED]) + more
+    hint = "\n  ".join(limited(listed, _LISTED))
     if matching:
         raise UsageError(f"{text!r:.200} is a part of {len(matching)} tests:", hint)
     filters = [

@@ -42,11 +42,8 @@ def parametrize_devices(metafunc: pytest.Metafunc, here: Callable[[], Sequence[s
     """Make one test per device that the options of a test ask for.
 
     A test whose `Serving` names devices, or that is parametrised by hand, is left alone. The test
-    of an absent device is skipped; with `--dlperf-devices-required` it fails.
-
-    Args:
-        metafunc: the test.
-        here: returns the devices of this machine; called only if devices are asked for.
+    of an absent device is skipped; with `--dlperf-devices-required` it fails. `here`, which
+    returns the devices of this machine, is called only if a test asks for devices.
     """
     if DEVICES not in metafunc.fixturenames or _parametrised(metafunc.definition):
         return
@@ -81,10 +78,8 @@ def _case(name: str, here: Sequence[str], *, required: bool) -> ParameterSet:
 def check_items(items: list[pytest.Item]) -> list[str]:
     """Settle the plan of every test that measures, and mark it.
 
-    A wrong marker or an absent required device is kept with its test too.
-
-    Returns:
-        The problems of markers, each once.
+    Returns the problems of markers, each once; they, and absent devices that are required, are
+    kept with their tests too.
     """
     problems: dict[str, None] = {}
     for item in items:
@@ -95,9 +90,10 @@ def check_items(items: list[pytest.Item]) -> list[str]:
             place = f"{path}:{(line or 0) + 1}: {getattr(item, 'originalname', item.name)}"
             item.stash[PROBLEMS] = f"{place}: {error}"
             problems[item.stash[PROBLEMS]] = None
-        absent = _absent_device(item)
-        if absent:
-            item.stash[PROBLEMS] = absent
+        callspec = getattr(item, "callspec", None)
+        device = callspec.params.get(DEVICES) if callspec is not None else None
+        if isinstance(device, UsageError):  # absent, but required
+            item.stash[PROBLEMS] = str(device)
     return list(problems)
 
 
@@ -105,12 +101,6 @@ def count_relative(items: list[pytest.Item]) -> int:
     """The number of relative budgets; a test that measures counts as one at least."""
     plans = [item.stash[PLANS] for item in items if PLANS in item.stash]
     return sum(max(1, sum(budget.relative for budget in plan.budgets)) for plan in plans)
-
-
-def _absent_device(item: pytest.Item) -> str:
-    callspec = getattr(item, "callspec", None)
-    device = callspec.params.get(DEVICES) if callspec is not None else None
-    return str(device) if isinstance(device, UsageError) else ""
 
 
 def plan_of(item: pytest.Item) -> Plan:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.config.budgets import parse_limit
 from pytest_dlperf.config.options import Clients, from_call
 from pytest_dlperf.data.dataset import as_data
-from pytest_dlperf.duel.in_process import duel_models
-from pytest_dlperf.errors import UsageError
+from pytest_dlperf.duel.in_process import DuelCandidate, duel_candidates
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.load.scenarios import ClosedLoop, Server
 from pytest_dlperf.measure.evaluator import Evaluation
@@ -17,19 +15,17 @@ from pytest_dlperf.measure.max_rate import rate_search
 from pytest_dlperf.measure.measure import ready
 from pytest_dlperf.measure.sweep import CLIENTS, checked_clients, measure_sweep
 from pytest_dlperf.metrics import LOAD_METRICS, RATE_METRICS, TRAIN_METRICS
-from pytest_dlperf.pytest_plugin.outcome import fail_or_warn, without_our_frames
+from pytest_dlperf.pytest_plugin.measurements import Measurements, fail_or_warn, without_our_frames
 from pytest_dlperf.results.record import Record
 from pytest_dlperf.training.job import placed_by, training_job
 from pytest_dlperf.training.train import training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.load.scenarios import Scenario
     from pytest_dlperf.load.serving import Serving
-    from pytest_dlperf.measure.evaluator import Measurable
     from pytest_dlperf.measure.sweep import Sweep
     from pytest_dlperf.pytest_plugin.session import DlperfSession
     from pytest_dlperf.results.measurement import Measurement
@@ -38,7 +34,6 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.plan import TuningPlan
     from pytest_dlperf.tuning.result import Tuned
 
-_LONGEST_NAME: Final = 100
 _BY_LOAD: Final = "measure it with dlperf(...)"
 _BY_RATE: Final = "measure it with dlperf.max_rate(...)"
 
@@ -49,7 +44,7 @@ class Dlperf:
     Args:
         test: pytest's node id.
         plan: the test's marker and the options, merged.
-        session: evaluator, instruments and random numbers of this pytest session.
+        session: the evaluator, instruments and random numbers.
         tuning_plan: of its `dlperf_sweep` marker; None without one.
     """
 
@@ -61,14 +56,13 @@ class Dlperf:
         self._session = session
         self._tuning_plan = tuning_plan
         self.tuned: list[Tuned] = []
-        """Results of `tune`, in the order of the calls."""
-        self._evaluations: dict[str, Evaluation] = {}
+        self._measurements = Measurements(test, session)
         self._swept = False
 
     @property
     def measured(self) -> bool:
         """Whether anything was measured yet."""
-        return self._swept or bool(self._evaluations)
+        return self._swept or bool(self._measurements)
 
     @without_our_frames
     def __call__(  # noqa: PLR0913 - each overrides one argument of the marker
@@ -82,7 +76,7 @@ class Dlperf:
         duration: float | str | None = None,
         name: str = "",
     ) -> Measurement:
-        """Put a target under load, judge the test's budgets, and return what was measured.
+        """Put a target under load, judge the test's budgets, and return the measurement.
 
         Args:
             target: a Keras model, a `tf.function`, an object with a method `infer(batch)`, or a
@@ -91,14 +85,14 @@ class Dlperf:
                 `(rows, ...)`; labels may be None, then there is no accuracy and no loss.
             scenario: the traffic; wins over the marker's.
             serving: batching and replicas; wins over the marker's.
-            clients: `"threads"` for a callable that takes one row, without the batch axis, and
-                `"async"` for a coroutine function that does; wins over the marker's.
+            clients: `"threads"` for a callable that takes one row, without the batch axis;
+                `"async"` for a coroutine function of one row; wins over the marker's.
             duration: seconds, or text such as `"5s"`; wins over the marker's.
             name: tells several measurements of one test apart.
 
         Raises:
             BudgetFailure: if a budget is not held.
-            UsageError: if what was asked for makes no sense.
+            UsageError: if an argument makes no sense.
             DataError: if the data cannot be used.
             TargetError: if the target cannot be called at all.
             BaselineError: if the stored baseline cannot be read.
@@ -107,10 +101,10 @@ class Dlperf:
         plan = self._plan.override(
             from_call(scenario=scenario, serving=serving, clients=clients, duration=duration)
         ).limited_to(LOAD_METRICS, "dlperf(...)", _BY_RATE)
-        self._check(name)
+        self._measurements.check(name)
         subject = ready(target, as_data(data), plan, self._session.instruments)
-        self._evaluate(subject, plan, name)
-        return self._conclude(name, plan)
+        evaluation = self._session.evaluator.evaluate(subject, plan, self._test, name)
+        return self._measurements.conclude(name, evaluation, plan)
 
     @without_our_frames
     def max_rate(  # noqa: PLR0913 - each overrides one argument of the marker
@@ -140,7 +134,7 @@ class Dlperf:
 
         Raises:
             BudgetFailure: if a budget is not held.
-            UsageError: if what was asked for makes no sense.
+            UsageError: if an argument makes no sense.
             DataError: if the data cannot be used.
             TargetError: if the target cannot be called at all, or a call does not return.
             BaselineError: if the stored baseline cannot be read.
@@ -150,10 +144,10 @@ class Dlperf:
         plan = self._plan.override(
             from_call(scenario=Server(1.0), serving=serving, duration=duration)
         ).limited_to(RATE_METRICS, "dlperf.max_rate(...)", _BY_LOAD)
-        self._check(name)
+        self._measurements.check(name)
         subject = rate_search(target, as_data(data), plan, self._session.instruments, limit)
-        self._evaluate(subject, plan, name)
-        return self._conclude(name, plan)
+        evaluation = self._session.evaluator.evaluate(subject, plan, self._test, name)
+        return self._measurements.conclude(name, evaluation, plan)
 
     @without_our_frames
     def train(  # noqa: PLR0913 - what, on what, how, and under which name
@@ -167,27 +161,27 @@ class Dlperf:
         devices: object = None,
         name: str = "",
     ) -> Measurement:
-        """Train a model, judge the test's budgets on that, and return what was measured.
+        """Train a model, judge the test's budgets, and return the measurement.
 
-        The first step of each size of batch, which traces and compiles, is `compile_time` and
-        counts nowhere else; nor does asking the test rows after each epoch.
+        The first step of each batch size, which traces and compiles, counts as `compile_time`
+        only; scoring the test rows after each epoch does not count.
 
         Args:
             build: returns a Keras model that is compiled at least with its loss; called once for
                 each seed, with that seed set.
             data: rows to learn from, `(inputs, labels)` or an object with `.inputs` and `.labels`;
-                or an object with `.train` and `.test`, each of them such.
-            test: rows whose answers are scored; without any, those that it learns from are.
-            recipe: how it is trained; what it does not say is as `build` has it.
-            seeds: so many trainings, from the seeds 0, 1, ...; three or more tell whether accuracy
-                was lost since a baseline that was trained from the same ones.
+                or an object whose `.train` and `.test` are each one of these.
+            test: rows whose answers are scored; by default those that it learns from.
+            recipe: how it is trained; what it leaves out is as `build` has it.
+            seeds: number of trainings, from the seeds 0, 1, ...; three or more show whether
+                accuracy was lost since a baseline that was trained from the same ones.
             devices: `"cpu:0,cpu:1"`, `"gpu"` or `"all"`, or several names: they share each batch.
-                What they bring beside the first of them alone is told in a note.
+                A note compares them with the first of them alone.
             name: tells several measurements of one test apart.
 
         Raises:
             BudgetFailure: if a budget is not held.
-            UsageError: if what was asked for makes no sense.
+            UsageError: if an argument makes no sense.
             DataError: if the data cannot be used.
             TargetError: if the model cannot be fitted to the rows.
             TrainingError: if the training diverges, as soon as that is seen.
@@ -195,12 +189,13 @@ class Dlperf:
         """
         __tracebackhide__ = True
         plan = self._plan.limited_to(TRAIN_METRICS | {"errors"}, "dlperf.train(...)", _BY_LOAD)
-        self._check(name)
+        self._measurements.check(name)
         job = training_job(build, data, test, recipe, seeds, placed_by(devices, plan))
         if plan.quick:
             plan = plan.only_errors()
-        self._evaluate(training(job, plan, self._session.instruments), plan, name)
-        return self._conclude(name, plan)
+        subject = training(job, plan, self._session.instruments)
+        evaluation = self._session.evaluator.evaluate(subject, plan, self._test, name)
+        return self._measurements.conclude(name, evaluation, plan)
 
     @without_our_frames
     def duel(  # noqa: PLR0913 - each overrides one argument of the marker
@@ -216,13 +211,13 @@ class Dlperf:
     ) -> Measurement:
         """Measure two models of this process in turn, and judge the candidate by the base.
 
-        `baseline` in the test's budgets is the base; a test without a relative budget asks for
-        no loss of throughput, p95 and accuracy.
+        `baseline` in the test's budgets is the base; without a relative budget, throughput, p95
+        and accuracy must not be worse.
 
         Args:
             base: a target, as for `dlperf(...)`.
             candidate: the target that is judged.
-            data: what both are asked, as for `dlperf(...)`.
+            data: for both, as for `dlperf(...)`.
             scenario: the traffic; wins over the marker's.
             serving: batching and replicas; wins over the marker's.
             duration: of the load before the slots, seconds or text such as `"5s"`; wins over the
@@ -230,11 +225,11 @@ class Dlperf:
             name: tells several measurements of one test apart.
 
         Returns:
-            What the candidate was measured to be.
+            The candidate's measurement.
 
         Raises:
             BudgetFailure: if a budget is not held.
-            UsageError: if what was asked for makes no sense.
+            UsageError: if an argument makes no sense.
             DataError: if the data cannot be used.
             TargetError: if a target cannot be called at all, or a call does not return.
         """
@@ -242,20 +237,18 @@ class Dlperf:
         plan = self._plan.override(
             from_call(scenario=scenario, serving=serving, duration=duration)
         ).limited_to(LOAD_METRICS, "dlperf.duel(...)", _BY_RATE)
-        self._check(name)
+        self._measurements.check(name)
         rows = as_data(data)
         with self._session.evaluator.exclusive():
-            record = duel_models(
-                (base, candidate),
-                rows,
-                plan,
+            record = duel_candidates(
+                DuelCandidate(base, rows, plan),
+                DuelCandidate(candidate, rows, plan),
                 self._session.instruments,
                 rates=self._session.error_rates(),
                 rng=self._session.coins(),
                 key=(self._test, name),
             )
-        self._evaluations[name] = Evaluation(record, None)
-        return self._conclude(name, plan)
+        return self._measurements.conclude(name, Evaluation(record, None), plan)
 
     @without_our_frames
     def tune(
@@ -267,7 +260,7 @@ class Dlperf:
         knobs: Sequence[Knob | str] | None = None,
         name: str = "",
     ) -> Tuned:
-        """Look for a better setup, as `@pytest.mark.dlperf_sweep(...)` says what better is.
+        """Look for a better setup by the objective of `@pytest.mark.dlperf_sweep(...)`.
 
         Configurations are tried briefly; the best of them are measured in turn with the setup
         without tuning, and one is recommended if it is proven better within every constraint. If
@@ -279,21 +272,18 @@ class Dlperf:
                 the model give it.
             data: an object with `.train` and `.test`, each `(inputs, labels)` or an object with
                 `.inputs` and `.labels`.
-            setup: what there is without tuning; its serving wins over the marker's.
-            knobs: what is tried, knobs or names of them; wins over the marker's.
+            setup: the setup without tuning; its serving wins over the marker's.
+            knobs: to try, or their names; wins over the marker's.
             name: tells several studies of one test apart.
 
-        Returns:
-            What was tried, what came of it, and what is recommended.
-
         Raises:
-            BudgetFailure: if what is recommended breaks a constraint.
-            UsageError: if what was asked for makes no sense.
+            BudgetFailure: if the recommended setup breaks a constraint.
+            UsageError: if an argument makes no sense.
             DataError: if the data cannot be used.
             TargetError: if the setup without tuning cannot be measured.
         """
         __tracebackhide__ = True
-        self._check(name)
+        self._measurements.check(name)
         with self._session.evaluator.exclusive():
             tuned, record = self._session.tuner.tune(
                 build,
@@ -306,8 +296,7 @@ class Dlperf:
                 knobs=knobs,
             )
         self.tuned.append(tuned)
-        self._evaluations[name] = Evaluation(record, None)
-        self._conclude(name, self._plan)
+        self._measurements.conclude(name, Evaluation(record, None), self._plan)
         return tuned
 
     @without_our_frames
@@ -322,7 +311,7 @@ class Dlperf:
     ) -> Sweep:
         """Throughput and latency over the number of clients, and where the curve bends.
 
-        No budget is judged but those on errors, and nothing is recorded.
+        Only budgets on errors are judged, and nothing is recorded.
 
         Args:
             target: as for `dlperf(...)`.
@@ -332,13 +321,13 @@ class Dlperf:
             duration: of each load, seconds or text such as `"5s"`; wins over the marker's.
 
         Raises:
-            BudgetFailure: if requests ended badly.
-            UsageError: if what was asked for makes no sense.
+            BudgetFailure: if requests failed.
+            UsageError: if an argument makes no sense.
             DataError: if the data cannot be used.
             TargetError: if the target cannot be called at all, or a call does not return.
         """
         __tracebackhide__ = True
-        self._check_machine()
+        self._measurements.check_machine()
         counts = checked_clients(clients)
         plan = self._plan.override(
             from_call(scenario=ClosedLoop(counts[0]), serving=serving, duration=duration)
@@ -354,55 +343,5 @@ class Dlperf:
         return sweep
 
     def finish(self, *, passed: bool) -> Iterator[Record]:
-        """Yield the records of the test once it has ended; writes accepted baselines.
-
-        Args:
-            passed: whether the test passed; a failed test records no baseline.
-
-        Raises:
-            BaselineError: if a baseline cannot be written.
-        """
-        for name, evaluation in self._evaluations.items():
-            record = evaluation.record
-            if evaluation.accepted is not None and passed:
-                self._session.evaluator.accept(self._test, name, evaluation.accepted)
-            elif evaluation.accepted is not None:
-                record = replace(record, hints=("not recorded: the test failed",), kept="")
-            yield record
-
-    def _check_machine(self) -> None:
-        __tracebackhide__ = True
-        if self._session.obstacle:
-            raise UsageError(self._session.obstacle)
-
-    def _check(self, name: str) -> None:
-        """Check that this test may measure something of this name.
-
-        Raises:
-            UsageError: if it may not.
-        """
-        __tracebackhide__ = True
-        self._check_machine()
-        if not isinstance(name, str) or len(name) > _LONGEST_NAME:
-            raise UsageError(
-                f"name={name!r:.80}", f"expected a text of at most {_LONGEST_NAME} characters"
-            )
-        if name in self._evaluations:
-            raise UsageError(
-                f"this test has a measurement {name!r} already"
-                if name
-                else "this test has a measurement already",
-                "tell them apart: dlperf(..., name='...')",
-            )
-
-    def _evaluate(self, subject: AbstractContextManager[Measurable], plan: Plan, name: str) -> None:
-        __tracebackhide__ = True
-        evaluator = self._session.evaluator
-        self._evaluations[name] = evaluator.evaluate(subject, plan, self._test, name)
-
-    def _conclude(self, name: str, plan: Plan) -> Measurement:
-        """Fail or warn by the verdicts; to be called by a public method itself."""
-        __tracebackhide__ = True
-        evaluation = self._evaluations[name]
-        fail_or_warn(evaluation, plan, stacklevel=4)  # the method, its wrapper, the test
-        return evaluation.record.measurement
+        """The records of the test once it has ended; see `Measurements.finish`."""
+        return self._measurements.finish(passed=passed)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.duel.cleanup_process import CleanupProcess
     from pytest_dlperf.duel.controller import DuelController
-    from pytest_dlperf.duel.evidence_cache import NoPairEffects, PairEffectFiles
+    from pytest_dlperf.duel.evidence_cache import PairEffectCache
     from pytest_dlperf.duel.questions import DuelStatistics
     from pytest_dlperf.duel.worker_handle import Fields
     from pytest_dlperf.duel.workspace import DuelRequest, Workspace
@@ -103,6 +103,7 @@ class DuelControllerPlugin:
 
     def pytest_unconfigure(self) -> None:
         """End all workers, and remove worktrees and environments."""
+        # The workers first: what they write must not come back into folders that are being removed.
         if self._controller is not None:
             self._controller.close()
         if self._cleanup is not None:
@@ -131,15 +132,15 @@ class DuelControllerPlugin:
         )
         return DuelController(workspace, services, pairs=options.pairs, on_message=self._on_message)
 
-    def _pair_effects(self, workspace: Workspace) -> PairEffectFiles | NoPairEffects:
+    def _pair_effects(self, workspace: Workspace) -> PairEffectCache:
         """The cache of what duels of the same two versions have shown on this machine."""
-        from pytest_dlperf.duel.evidence_cache import NoPairEffects, PairEffectFiles
+        from pytest_dlperf.duel.evidence_cache import PairEffectCache
         from pytest_dlperf.duel.worktree import content_key
         from pytest_dlperf.machine import environment, machine_class
 
         cache, options = self._session.cache_folder, self._session.options
         if cache is None:
-            return NoPairEffects()
+            return PairEffectCache(None)
         software = environment().to_json()
         versions = (
             workspace.commit,
@@ -148,7 +149,7 @@ class DuelControllerPlugin:
             *(f"{name}={software[name]}" for name in sorted(software)),
             options.against_python or "",
         )
-        return PairEffectFiles(cache / "evidence", versions)
+        return PairEffectCache(cache / "evidence", versions)
 
     def _request(self) -> DuelRequest:
         from pytest_dlperf.config.options import DEFAULTS
@@ -186,7 +187,7 @@ class DuelControllerPlugin:
         hook.pytest_runtest_logfinish(nodeid=name, location=location)
 
     def _on_message(self, fields: Fields) -> None:
-        """Give the notices of the candidate's session to this session's plugins."""
+        """Pass the notices of the candidate's session to this session's plugins."""
         hook = self._config.hook
         match fields["is"]:
             case "report":
@@ -227,7 +228,7 @@ def refuse(config: pytest.Config, session: DlperfSession) -> None:
     """Refuse options that a duel cannot be combined with.
 
     Raises:
-        pytest.UsageError: naming the option, and what to do.
+        pytest.UsageError: if one is given.
     """
     problems = {
         "--dlperf-update": session.options.update,
@@ -279,7 +280,7 @@ def _warning(fields: Fields) -> warnings.WarningMessage:
 def duel_lines(
     duels: Sequence[DuelStatistics], *, against: str, pairs: int, starting: float, seed: int
 ) -> list[str]:
-    """What was compared, how long that took, and how much had to be confirmed.
+    """The summary: what was compared, how long that took, and how much had to be confirmed.
 
     Args:
         duels: of each measurement that was made in turn.

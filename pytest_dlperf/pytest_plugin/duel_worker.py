@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_dlperf.config.options import QUIET
-from pytest_dlperf.duel.channel import Channel, Message, connect
+from pytest_dlperf.duel.channel import Channel, connect
 from pytest_dlperf.duel.worker import WorkerEvaluator
 from pytest_dlperf.pytest_plugin import pytest_benchmark as neighbours
 from pytest_dlperf.pytest_plugin.collection import PLANS, measures
@@ -28,7 +28,7 @@ class DuelWorkerPlugin:
     Args:
         channel: to the controller.
         role: `base` or `candidate`.
-        cache: where trained models are kept between sessions; None if nowhere.
+        cache: folder of trained models.
     """
 
     def __init__(self, channel: Channel, role: str, cache: Path | None) -> None:
@@ -38,7 +38,7 @@ class DuelWorkerPlugin:
         self._channel = channel
         self.role = role
         self.cache = cache
-        self.corner = WorkerEvaluator(channel, environment)
+        self.evaluator = WorkerEvaluator(channel, environment)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
@@ -56,25 +56,25 @@ class DuelWorkerPlugin:
         items = {item.nodeid: item for item in session.items}
         failed = bool(session.testsfailed)
         tests = [_described(item) for item in session.items]
-        self._send({"is": "collected", "tests": tests, "failed": failed})
-        while (command := self._receive())["do"] == "run":
+        self._channel.send({"is": "collected", "tests": tests, "failed": failed})
+        while (command := self._channel.receive().fields)["do"] == "run":
             item, following = items[command["test"]], items.get(command["next"])
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            self._send({"is": "done"})
+            self._channel.send({"is": "done"})
         return True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Pass a report on."""
-        self._send({"is": "report", "data": self._serialised(report)})
+        self._channel.send({"is": "report", "data": self._serialised(report)})
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Pass on what could not be collected, or was skipped as a whole."""
         if not report.passed:
-            self._send({"is": "collectreport", "data": self._serialised(report)})
+            self._channel.send({"is": "collectreport", "data": self._serialised(report)})
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Pass on which tests were left out."""
-        self._send({"is": "deselected", "tests": [item.nodeid for item in items]})
+        self._channel.send({"is": "deselected", "tests": [item.nodeid for item in items]})
 
     def pytest_warning_recorded(
         self,
@@ -85,7 +85,7 @@ class DuelWorkerPlugin:
     ) -> None:
         """Pass a warning on."""
         category = warning_message.category
-        self._send(
+        self._channel.send(
             {
                 "is": "warning",
                 "text": str(warning_message.message),
@@ -104,12 +104,6 @@ class DuelWorkerPlugin:
         self._config = config
         if neighbours.is_there(config):
             config.pluginmanager.register(neighbours.ForwardedBenchmarks(), "dlperf-passing")
-
-    def _send(self, fields: Mapping[str, object]) -> None:
-        self._channel.send(Message(fields))
-
-    def _receive(self) -> Mapping[str, Any]:
-        return self._channel.receive().fields
 
     def _serialised(self, report: pytest.TestReport | pytest.CollectReport) -> Mapping[str, Any]:
         hook = self._config.hook
@@ -137,11 +131,11 @@ def _described(item: pytest.Item) -> dict[str, object]:
 def main() -> None:
     """Run the session that the controller's first message describes, and send its exit code."""
     channel = connect()
-    start: Mapping[str, Any] = channel.receive().fields
+    start = channel.receive().fields
     if start["path"] is not None:
         sys.path.insert(0, start["path"])
     cache = Path(start["cache"]) if start["cache"] else None
     plugin = DuelWorkerPlugin(channel, start["role"], cache)
     sys.argv = ["pytest", *start["arguments"]]
     code = pytest.main([*start["arguments"], "-W", QUIET], plugins=[plugin])
-    channel.send(Message({"is": "ended", "code": int(code)}))
+    channel.send({"is": "ended", "code": int(code)})

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def dlperf_devices(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """The devices of this test, such as `("cpu:0",)`; empty if none were asked for.
+    """The devices of this test, such as `("cpu:0",)`; empty without the option.
 
     `--dlperf-devices` and the marker's `devices=` make one test per device. Models are placed
     there; a callable has to place itself.
@@ -102,5 +102,5 @@ def reference_model(_trained_reference: Trained) -> Model:
 
 @pytest.fixture(scope="session")
 def reference_training(_trained_reference: Trained) -> TrainingSettings:
-    """How the reference model was trained: history, seconds, samples and steps a second."""
+    """The training of the reference model: history, seconds, samples and steps per second."""
     return _trained_reference.training

@@ -17,7 +17,4 @@ def pytest_dlperf_knobs(config: pytest.Config) -> Iterable[Knob]:  # type: ignor
     """Knobs of your own, which `@pytest.mark.dlperf_sweep(..., knobs=("name",))` may name.
 
     A knob with the name of a built-in one replaces it. Called once, if a test is to be tuned.
-
-    Args:
-        config: pytest's.
     """

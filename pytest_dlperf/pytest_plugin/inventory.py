@@ -53,12 +53,7 @@ class Inventory:
 
 
 class UnusedBaselines(Inventory):
-    """Names the baseline files of this machine class whose tests were not collected.
-
-    Args:
-        config: pytest's.
-        session: has the records and the machine class.
-    """
+    """Names the baseline files of this machine class whose tests were not collected."""
 
     def __init__(self, config: pytest.Config, session: DlperfSession) -> None:
         super().__init__()
@@ -79,17 +74,16 @@ class UnusedBaselines(Inventory):
             terminalreporter.write_line(line)
 
     def _unused(self) -> Sequence[Unused]:
-        """The unused baselines; none unless this run collected all tests and deselected none."""
-        partial = self.deselected or self.failed or not self.measuring or narrowing(self._config)
-        if partial:
+        """The unused baselines; none unless all tests were collected and none deselected."""
+        if self.deselected or self.failed or not self.measuring or narrowing(self._config):
             return ()
         from pytest_dlperf.baselines.files import FOLDER, absent_modules
         from pytest_dlperf.baselines.unused import not_there, with_new_names
 
         root = self._config.rootpath
+        # The machine class takes time to find out.
         if not (root / FOLDER).is_dir():
             return ()
-
         folder = root / FOLDER / self._session.machine.slug
         names = self._names_by_test(folder)
         gone = not_there(names, self.collected, absent_modules(root, names))
@@ -105,7 +99,7 @@ class UnusedBaselines(Inventory):
         paths = (path for path in sorted(folder.glob("*.json")) if path.name not in used)
         # `pytest-dlperf baselines` reports those that cannot be read.
         baselines, _ = read_each(paths)
-        return {one.test: frozenset(one.accepted) for one in baselines.values()}
+        return {baseline.test: frozenset(baseline.accepted) for baseline in baselines.values()}
 
     def _fresh(self, folder: Path) -> dict[str, frozenset[str] | None]:
         """The names of the measurements of tests that have no baseline yet."""

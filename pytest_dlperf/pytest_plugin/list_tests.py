@@ -17,17 +17,12 @@ from pytest_dlperf.pytest_plugin.options import narrowing
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the plugin, with the file that the program names."""
+    """Register the plugin with the file that the program names."""
     config.pluginmanager.register(ListTests(config, Path(os.environ[FILE])), "dlperf-listing")
 
 
 class ListTests(Inventory):
-    """Writes the inventory of a collection.
-
-    Args:
-        config: pytest's.
-        file: to write.
-    """
+    """Writes the inventory of a collection to a file."""
 
     def __init__(self, config: pytest.Config, file: Path) -> None:
         super().__init__()

@@ -75,25 +75,21 @@ def sweep_marker_line() -> str:
 
 
 def command_line(config: pytest.Config) -> Options:
-    """The options of the command line.
-
-    Raises:
-        pytest.UsageError: for a value that is not allowed.
-    """
+    """The options of the command line."""
     return _read(PREFIX, {name: config.getoption(_INI + name) for name in _textual()})
 
 
 def ini_file(config: pytest.Config) -> Options:
-    """The options of the ini file.
-
-    Raises:
-        pytest.UsageError: for a value that is not allowed.
-    """
+    """The options of the ini file."""
     return _read(_INI, {name: config.getini(_INI + name) for name in _textual()})
 
 
 def run_options(config: pytest.Config) -> Options:
-    """The options of the whole run: command line over ini file."""
+    """The options of the whole run: command line over ini file.
+
+    Raises:
+        pytest.UsageError: for a value that is not allowed.
+    """
     return overlay((command_line(config), ini_file(config)))
 
 

@@ -26,12 +26,7 @@ _SUMMARY_BYTES: Final = 1 << 20
 
 
 class OutputFile:
-    """Writes a file that an option names, when the run ends.
-
-    Args:
-        option: as on the command line.
-        path: the file.
-        text: returns its content.
+    """Writes a file that an option names, with the content that `text` returns, at the run's end.
 
     Raises:
         pytest.UsageError: if the file is a folder.
@@ -59,7 +54,7 @@ class OutputFile:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Tell why the file was not written."""
+        """Report why the file was not written."""
         if self._problem:
             terminalreporter.write_line(self._problem, red=True)
 
@@ -69,7 +64,7 @@ class GitHubOutput:
 
     Args:
         root: pytest's root folder, to which the locations of tests are relative.
-        variables: environment variables.
+        variables: of the environment.
     """
 
     def __init__(self, root: Path, variables: Mapping[str, str]) -> None:

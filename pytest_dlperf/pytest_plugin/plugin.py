@@ -129,7 +129,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Attach what a test measured to its last report."""
+    """Attach the records of a test to its last report."""
     report = yield
     attach(item, report)
     return report

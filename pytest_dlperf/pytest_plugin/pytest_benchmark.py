@@ -1,7 +1,7 @@
 """pytest-benchmark: every measurement is an entry of its session too.
 
 A test that measures requests its fixture, so that `--benchmark-only` and `--benchmark-skip` apply
-to it. Where the plugin is not installed, or makes its entries in another way, all else works.
+to it. Without the plugin, or with a version that makes its entries in another way, all else works.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan
 
 _ATTRIBUTE: Final = "dlperf_benchmark"
-"""Of the report that carries an entry out of a side of a duel."""
+"""Attribute of a report that carries an entry out of a duel's worker."""
 _REPORTING_OPTIONS: Final[dict[str, object]] = {
     "benchmark_autosave": None,
     "benchmark_compare": [],
@@ -39,20 +39,15 @@ _REPORTING_OPTIONS: Final[dict[str, object]] = {
 }
 """Options of pytest-benchmark for the process that reports, and the values that turn them off."""
 _TIMER: Final = "pytest_dlperf"
-"""Stands as the timer of our entries, which tells them from others."""
+"""The timer named in our entries, which tells them from others."""
 _TRIAL: Final = BenchmarkEntry("trial", "trial", None, None, None, (1.0, 3.0), {"a": 1.0})
 
 
 class BenchmarkSession(Protocol):
-    """The part of pytest-benchmark's session that is used here.
-
-    Attributes:
-        benchmarks: the entries so far.
-        quiet: whether it shows no table.
-    """
+    """The part of pytest-benchmark's session that is used here."""
 
     benchmarks: list[object]
-    quiet: bool
+    quiet: bool  # shows no table
 
 
 class BenchmarkRecord(Protocol):
@@ -95,10 +90,7 @@ def heed_disabling(config: pytest.Config) -> None:
 
 
 def leave_to_reporter(config: pytest.Config) -> None:
-    """Have pytest-benchmark compare and write nothing in a side of a duel.
-
-    To be called before it reads its options.
-    """
+    """Have pytest-benchmark compare and write nothing; to be called before it reads its options."""
     if is_there(config):
         vars(config.option).update(_REPORTING_OPTIONS)
 
@@ -109,11 +101,7 @@ def fixtures(config: pytest.Config) -> WithPytestBenchmark | WithoutPytestBenchm
 
 
 class WithPytestBenchmark:
-    """The fixture where pytest-benchmark is installed.
-
-    Args:
-        config: pytest's.
-    """
+    """The fixture where pytest-benchmark is installed."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -153,7 +141,7 @@ class WithoutPytestBenchmark:
 
 
 def metadata_about(item: pytest.Item, plan: Plan, benchmark: object) -> BenchmarkMetadata:
-    """What the reporting process must know of a test beside its records.
+    """The metadata of a test for the process that reports.
 
     Args:
         item: the test.
@@ -174,7 +162,7 @@ def metadata_about(item: pytest.Item, plan: Plan, benchmark: object) -> Benchmar
 
 
 class ForwardedBenchmarks:
-    """In a side of a duel: entries of the fixture `benchmark` travel on a test's last report."""
+    """In a duel's worker: attaches entries of the fixture `benchmark` to a test's last report."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -191,11 +179,7 @@ class ForwardedBenchmarks:
 
 
 class BenchmarkEntries:
-    """In the process that reports: adds the measurements to pytest-benchmark's session.
-
-    Args:
-        config: pytest's.
-    """
+    """In the process that reports: adds the measurements to pytest-benchmark's session."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -220,7 +204,7 @@ class BenchmarkEntries:
         session = _enabled(self._config)
         entries = [entry for entries in self._entries.values() for entry in entries]
         if session is not None and entries and not obstacle(session):
-            # Our own table has the same figures: theirs is shown only to users of theirs.
+            # Our own table has the same values: theirs is shown only to users of theirs.
             if not session.benchmarks and not self._forwarded and not _any_option(self._config):
                 session.quiet = True
             session.benchmarks.extend(map(make_entry, entries))
@@ -241,16 +225,11 @@ def _any_option(config: pytest.Config) -> bool:
 
 
 def obstacle(session: object) -> str:
-    """Why this pytest-benchmark takes no entries; empty if it does.
-
-    Args:
-        session: its session.
-    """
+    """Why pytest-benchmark's session takes no entries; empty if it does."""
     if not isinstance(getattr(session, "benchmarks", None), list):
         return "its session has no list of benchmarks"
     try:
-        entry = make_entry(_TRIAL).as_dict(include_data=True)
-        match entry:
+        match entry := make_entry(_TRIAL).as_dict(include_data=True):
             case {
                 "fullname": "trial",
                 "extra_info": {"a": 1.0},
@@ -267,7 +246,7 @@ def make_entry(entry: BenchmarkEntry) -> BenchmarkRecord:
 
     Raises:
         ImportError, AttributeError, TypeError: if this pytest-benchmark makes them in another
-            way; `obstacle` tells that before.
+            way, which `obstacle` finds out beforehand.
     """
     from pytest_benchmark import stats
 
@@ -289,11 +268,7 @@ def make_entry(entry: BenchmarkEntry) -> BenchmarkRecord:
 
 
 def entry_in(fixture: object) -> BenchmarkEntry | None:
-    """What a test measured with the fixture `benchmark`; None if nothing, or if it failed.
-
-    Args:
-        fixture: pytest-benchmark's, or a replacement of it.
-    """
+    """The entry of a test's fixture `benchmark`; None if it measured nothing, or failed."""
     stats: Any = getattr(fixture, "stats", None)
     if getattr(stats, "has_error", True):
         return None

@@ -1,7 +1,7 @@
-"""What a test measured travels on its last report, to every process that reports.
+"""Records, metadata and studies of a test, attached to its last report.
 
-An attribute of a report reaches the controller of pytest-xdist and that of a duel, as its user
-properties do; but unlike these it is not in the JUnit file, which is for people.
+Attributes of reports reach the controllers of pytest-xdist and of duels, as user properties do;
+unlike these they are not in the JUnit file, which is for people.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PROPERTY_PREFIX: Final = "dlperf."
 
 
 def load_records(item: pytest.Item, records: Sequence[Record], metadata: BenchmarkMetadata) -> None:
-    """Have a test's last report carry its records and metadata, and set its user properties."""
+    """Attach records and metadata to a test's last report, and set its user properties."""
     from pytest_dlperf.results.record import record_to_json
 
     # A test that is run again is another attempt, not another measurement.
@@ -45,16 +45,16 @@ def load_records(item: pytest.Item, records: Sequence[Record], metadata: Benchma
 
 
 def load_studies(item: pytest.Item, studies: Sequence[Mapping[str, object]]) -> None:
-    """Have a test's last report carry its studies, as plain values."""
+    """Attach studies, as plain values, to a test's last report."""
     if studies:
         texts = [json.dumps(study) for study in studies]
         item.stash.setdefault(_ATTRIBUTES, {})[_TUNED] = texts
 
 
 def attach(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Put what a test has loaded on its last report."""
+    """Put the loaded attributes on a test's last report."""
     if report.when == "teardown" and _ATTRIBUTES in item.stash:
-        attributes = item.stash[_ATTRIBUTES]
+        attributes = item.stash[_ATTRIBUTES]  # its type is lost in an argument
         vars(report).update(attributes)
 
 

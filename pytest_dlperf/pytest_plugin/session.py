@@ -49,12 +49,7 @@ _XDIST: Final = (
 
 
 class DlperfSession:
-    """One pytest session, registered as a plugin of its own.
-
-    Args:
-        config: pytest's.
-        variables: environment variables.
-    """
+    """One pytest session, registered as a plugin of its own."""
 
     def __init__(self, config: pytest.Config, variables: Mapping[str, str]) -> None:
         self._config = config
@@ -87,13 +82,9 @@ class DlperfSession:
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """Measures and judges for all tests.
-
-        Raises:
-            UsageError: if there is no such source of baselines here.
-        """
+        """Measures and judges for all tests."""
         if self.side is not None:
-            return self.side.corner
+            return self.side.evaluator
         from pytest_dlperf.baselines.evaluate import BaselineEvaluator
         from pytest_dlperf.clock import MonotonicClock
         from pytest_dlperf.git import reachable
@@ -114,7 +105,7 @@ class DlperfSession:
 
     @property
     def obstacle(self) -> str:
-        """Why nothing may be measured in this process; empty if it may."""
+        """Why this process must not measure; empty if it may."""
         workers = getattr(self._config, "workerinput", {}).get("workercount", 1)
         if workers > 1 and not self.options.quick:
             return _XDIST.format(workers=workers)
@@ -156,11 +147,7 @@ class DlperfSession:
 
     @cached_property
     def tuner(self) -> Tuner:
-        """Runs the studies of all tests that tune.
-
-        Raises:
-            UsageError: if a hook `pytest_dlperf_knobs` returns anything but knobs.
-        """
+        """Runs the studies of all tests that tune."""
         from pytest_dlperf.tuning.plan import Overrides
         from pytest_dlperf.tuning.run import Tuner
 
@@ -237,7 +224,7 @@ class DlperfSession:
         return baselines_of_history(source, run, history, root, self._variables)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Find the baselines before anything is measured, so that an error ends the run at once."""
+        """Find the baselines before measuring, so that an error ends the run at once."""
         elsewhere = hasattr(self._config, "workerinput") or self.leads_duel
         if elsewhere or self._config.option.collectonly or not any(map(measures, session.items)):
             return
@@ -259,7 +246,7 @@ class DlperfSession:
         parts = self.options.logical_cpus
         if parts is None or self.leads_duel:
             return
-        from pytest_dlperf.targets.keras import split_cpu
+        from pytest_dlperf.targets.local_devices import split_cpu
 
         try:
             split_cpu(parts)

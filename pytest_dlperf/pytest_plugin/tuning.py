@@ -1,7 +1,7 @@
-"""Tests that tune: their `dlperf_sweep` marker, and how their results reach people.
+"""Tests that tune: their `dlperf_sweep` marker, and the transport of their results.
 
-The first part belongs to the plugin; the hooks below `TuningResults` are a plugin of their own,
-by which the program `pytest-dlperf tune` runs pytest (`-p`, see `tuning/cli.py`).
+The hooks below `TuningResults` make this module a plugin of its own, with which the program
+`pytest-dlperf tune` runs pytest (`-p`, see `tuning/cli.py`).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.result import Tuned
 
 STUDIES: Final[pytest.StashKey[TuningPlan]] = pytest.StashKey()
-"""Where a test keeps the plan of its `dlperf_sweep` marker."""
+"""Of a test: the plan of its `dlperf_sweep` marker."""
 
 OVERRIDES: Final[pytest.StashKey[Overrides]] = pytest.StashKey()
-"""Where pytest's config keeps what the command line says for all studies."""
+"""Of pytest's config: the command line's options for all studies."""
 
 SKIPPED: Final = "tuning compares configurations of one version: it has no part in --dlperf-against"
 
@@ -77,15 +77,11 @@ def known_knobs(config: pytest.Config) -> Mapping[str, Knob]:
 def study_of(item: pytest.Item, plan: Plan, seconds: float | None) -> TuningPlan | None:
     """The plan of a test's `dlperf_sweep` marker; None without one.
 
-    The budgets of its dlperf markers are constraints too.
-
-    Args:
-        item: the test.
-        plan: of its dlperf markers and the options.
-        seconds: duration of a measurement by these; None if they set none.
+    The budgets of its dlperf markers, in `plan`, are constraints too; `seconds` is None if they set
+    no duration.
 
     Raises:
-        UsageError: for a marker that makes no sense.
+        UsageError: for a wrong marker.
     """
     mark = item.get_closest_marker(TUNES)
     if mark is None:
@@ -95,7 +91,7 @@ def study_of(item: pytest.Item, plan: Plan, seconds: float | None) -> TuningPlan
     known = known_knobs(item.config)
     study = tuning_plan(mark.args, mark.kwargs, known)
     study = item.config.stash.get(OVERRIDES, Overrides()).on(study, known)
-    own = tuple(one for one in plan.budgets if one.metric.name not in plan.run_wide)
+    own = tuple(budget for budget in plan.budgets if budget.metric.name not in plan.run_wide)
     goal = dataclasses.replace(study.goal, constraints=(*study.goal.constraints, *own))
     check_measured(goal)
     study = dataclasses.replace(study, goal=goal)
@@ -103,7 +99,7 @@ def study_of(item: pytest.Item, plan: Plan, seconds: float | None) -> TuningPlan
 
 
 def report_studies(item: pytest.Item, studies: Iterable[Tuned]) -> None:
-    """Have a test's last report carry its studies, as text and as plain values."""
+    """Attach studies to a test's last report, as text and as plain values."""
     from pytest_dlperf.tuning.report import tuning_lines
     from pytest_dlperf.tuning.result_json import tuning_json
 
@@ -114,7 +110,7 @@ def report_studies(item: pytest.Item, studies: Iterable[Tuned]) -> None:
 
 
 class TuningResults:
-    """The plugin of the reporting process: shows the studies of all tests."""
+    """The plugin of the reporting process, which shows the studies of all tests."""
 
     def __init__(self) -> None:
         self._studies: dict[str, Sequence[Mapping[str, Any]]] = {}
@@ -147,7 +143,7 @@ class TuningResults:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Take over the options of the program's command line."""
+    """Read the options of the program's command line."""
     config.stash[OVERRIDES] = _options().overrides
 
 
@@ -180,7 +176,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Any:  # noqa: ANN401 - as plug
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
-    """Tell what to do next where there is no table."""
+    """Say why there is no table, or no file."""
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         terminalreporter.write_line(
             f"no test here has a marker @pytest.mark.{TUNES}(...): see pytest --markers"

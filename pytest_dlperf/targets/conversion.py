@@ -87,7 +87,7 @@ def as_target(
 
     Raises:
         UsageError: for an unknown runtime, one whose packages are not installed or that excludes
-            the quantisation, and for what is no model or has several outputs.
+            the quantisation, and for anything but a model with one output.
         TargetError: if the model cannot be converted, or run in the runtime.
     """
     __tracebackhide__ = True
@@ -126,7 +126,7 @@ def size_of(target: object) -> int:
     if isinstance(target, LiteRTTarget | OnnxTarget | XlaTarget):
         return target.size
     raise UsageError(
-        f"size_of({target!r:.80}): how large it is, is not known",
+        f"size_of({target!r:.80}): its size is not known",
         "expected a Keras model, a concrete tf.function, or what as_target() returned",
     )
 
@@ -144,7 +144,7 @@ class XlaTarget:
         infer: numpy in, numpy out, with batches padded to powers of two.
         size: bytes of its variables.
         description: the target in words.
-        source: the model or function, which keeps the variables alive.
+        source: the model or function; a concrete function does not keep its variables alive.
     """
 
     infer: Infer
@@ -168,7 +168,7 @@ def _check(model: object, runtime: Runtime, quantisation: Quantisation | None) -
     if quantisation is not None and not converts:
         raise UsageError(
             f"{quantisation} for the runtime {runtime}",
-            'here Keras is who rounds weights, before: model.quantize("int8")',
+            'have Keras round the weights first: model.quantize("int8")',
         )
     if converts and is_rounded(model):
         raise UsageError(
@@ -224,7 +224,7 @@ def _converted(
     if any(getattr(layer, "compute_dtype", _SINGLE) != _SINGLE for layer in leaves(model)):
         # A model trained in mixed precision has its weights in single precision anyway.
         model = copied(model, sample, _single, {})
-    # Keras casts all floats to single precision; the other runtimes must be told.
+    # Keras casts all floats to single precision; other runtimes take the type of the signature.
     dtype = _SINGLE if sample.dtype.kind == "f" else sample.dtype.name
     signature = [keras3.InputSpec(shape=(None, *sample.shape[1:]), dtype=dtype)]
     options: dict[str, object] = {}

@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_dlperf._processes import call_with_timeout
-from pytest_dlperf._values import KINDS
 from pytest_dlperf.errors import TargetError, UsageError
 from pytest_dlperf.targets.padding import (
     faster,
@@ -35,15 +34,13 @@ if TYPE_CHECKING:
 
 
 class Model(Protocol):
-    """The methods of a Keras model that this package calls."""
+    """A Keras model; Keras itself has no types."""
 
     name: str
 
     def __call__(self, inputs: object, *, training: bool) -> Any: ...  # noqa: ANN401, D102 - a tensor
 
-    def fit(self, *args: object, **kwargs: object) -> Any: ...  # noqa: ANN401, D102 - a History
-
-    def save(self, path: str) -> None: ...  # noqa: D102
+    def __getattr__(self, name: str) -> Any: ...  # noqa: ANN401
 
 
 class Placed(Protocol):
@@ -108,45 +105,6 @@ def precision() -> str:
     return str(module.config.dtype_policy().name) if module is not None else "float32"
 
 
-def device_names() -> tuple[str, ...]:
-    """Each CPU and visible GPU of this process, such as `cpu:0`; initialises none of them."""
-    import tensorflow as tf
-
-    names = []
-    for kind in KINDS:
-        devices = tf.config.get_visible_devices(kind.upper())
-        count = sum(
-            len(tf.config.get_logical_device_configuration(device) or (None,)) for device in devices
-        )
-        names += [f"{kind}:{number}" for number in range(count)]
-    return tuple(names)
-
-
-def split_cpu(parts: int) -> None:
-    """Split the CPU into logical devices, which share its threads.
-
-    Raises:
-        UsageError: if TensorFlow has started with another number of them.
-    """
-    import tensorflow as tf
-
-    (cpu,) = tf.config.get_visible_devices("CPU")
-    present = tf.config.get_logical_device_configuration(cpu) or (None,)
-    if len(present) == parts:
-        return
-    try:
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(parts)]
-        )
-    except RuntimeError as error:
-        raise UsageError(
-            f"the CPU cannot be split into {parts} devices: TensorFlow has been started "
-            f"with {len(present)} already ({error})",
-            "have nothing make tensors or models before the session starts: a plugin, or a "
-            "conftest.py at its top level",
-        ) from None
-
-
 def compile_target(
     target: Any,  # noqa: ANN401 - a Keras model or a tf.function
     sample: NDArray[Any],
@@ -156,13 +114,8 @@ def compile_target(
 ) -> CompiledTarget:
     """Trace a model or function once, with a free batch axis.
 
-    Args:
-        target: a Keras model or a `tf.function`.
-        sample: rows like those to come, as many as the largest batch has.
-        plan: batch sizes, and the timeout of all trial calls together.
-        clock: times the trial calls.
-        device: where it computes, such as `cpu:0`; a model's weights are copied there. None
-            leaves the placement to TensorFlow.
+    A model's weights are copied to the device, such as `cpu:0`; None leaves the placement to
+    TensorFlow. `sample` has as many rows as the largest batch.
 
     Raises:
         UsageError: if it has several outputs, or variables on another device.
@@ -186,7 +139,8 @@ def compile_target(
         infer, batches = batched(caller(concrete, device), sample, plan, clock)
         return CompiledTarget(infer, batches, remark, weights)
 
-    # Tracing needs the caller's thread; calls run in another one, which a timeout can abandon.
+    # Tracing stays in the caller's thread, because Keras keeps its dtype policy per thread; calls
+    # run in another one, which a timeout can abandon.
     return call_with_timeout(plan.compile_timeout, check_and_try)
 
 
@@ -218,6 +172,7 @@ def _with_own_weights(
     import tensorflow as tf
 
     ensure_built(model, sample)
+    # Not `weights`: it leaves out the states of random seeds, which layers may change.
     originals = model.variables
     copies = tuple(tf.Variable(variable.value, name=variable.name) for variable in originals)
 
@@ -235,11 +190,7 @@ def _with_own_weights(
 
 
 def trace(target: Any, sample: NDArray[Any]) -> Concrete:  # noqa: ANN401 - a model or a function
-    """The concrete function of a Keras model or a `tf.function`, with a free batch axis.
-
-    Raises:
-        UsageError: if it has several outputs.
-    """
+    """The concrete function of a Keras model or a `tf.function`, with a free batch axis."""
     function = partial(target, training=False) if is_model(target) else target
     return _traced(function, sample, name_of(target))
 
@@ -259,7 +210,10 @@ def _traced(
 
     if not is_function(function):
         plain = function
+        # As in Keras' own functions: AutoGraph would rewrite the Python of the user's layers.
         function = tf.function(lambda batch: readable(plain(batch)), autograph=False)
+    # One concrete function for all batch sizes: a `tf.function` is traced anew for each shape, and
+    # looks up the trace in each call.
     if not isinstance(function, tf.types.experimental.ConcreteFunction):
         spec = tf.TensorSpec((None, *sample.shape[1:]), tf.as_dtype(sample.dtype))
         function = function.get_concrete_function(spec)
@@ -277,8 +231,7 @@ def readable(outputs: object) -> object:
     import tensorflow as tf
 
     if isinstance(outputs, tf.Tensor) and outputs.dtype == tf.bfloat16:
-        single: object = tf.cast(outputs, tf.float32)
-        return single
+        return tf.cast(outputs, tf.float32)
     return outputs
 
 
@@ -334,7 +287,7 @@ def caller(concrete: Concrete, device: str | None = None) -> Infer:
 
 
 def batched(direct: Infer, sample: NDArray[Any], plan: Plan, clock: Clock) -> tuple[Infer, str]:
-    """The call with its batches padded where that pays, and how they are padded in words.
+    """The call with its batches padded where that pays, and the padding in words.
 
     Batches are padded to the allowed sizes. Without any, they are padded to powers of two if that
     is clearly faster here, as with runtimes that prepare code for each shape.

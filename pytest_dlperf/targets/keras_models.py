@@ -1,4 +1,4 @@
-"""Keras models: built, saved, loaded, copied and asked; and a counter of retraced functions."""
+"""Keras models: built, saved, loaded, copied and called; and a counter of retraced functions."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-Layer = Any
-"""A layer of Keras, which has no types."""
+Layer = Any  # Keras has no types
 
 _BATCH_ROWS: Final = 256
 _MAX_LENGTH: Final = 300
@@ -43,9 +42,7 @@ def dense_classifier(features: int, units: int, classes: int, seed: int) -> Mode
         ],
         name="reference_model",
     )
-    model.compile(  # type: ignore[attr-defined]  # only here is a model compiled for training
-        optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -114,16 +111,13 @@ def copied(
     clone: Callable[[Layer], Layer],
     weights: Mapping[int, list[NDArray[Any]]],
 ) -> Model:
-    """A copy of a model, compiled like it, that shares no layer or weight with it.
+    """A copy of a built model, compiled like it, that shares no layer or weight with it.
 
-    Args:
-        model: a built Keras model.
-        sample: at least one row that it takes.
-        clone: makes each layer of the copy.
-        weights: initial weights by the `id` of the original layer; all others are copied.
+    `clone` makes each layer of the copy. Its weights are those of `weights`, by the `id` of the
+    original layer, or else copied. `sample` is at least one row that the model takes.
 
     Raises:
-        UsageError: if it cannot be copied.
+        UsageError: if a layer has no `get_config()`.
     """
     import keras
 
@@ -133,7 +127,7 @@ def copied(
         for old, new in zip(leaves(model), leaves(copy), strict=True):
             new.set_weights(weights.get(id(old)) or old.get_weights())
             if isinstance(new, keras.layers.Normalization):
-                new.finalize_state()  # derives the values that it computes with from its weights
+                new.finalize_state()  # set_weights does not update the values derived from them
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         raise UsageError(
             f"{name_of(model)} cannot be copied: {clean_keras_message(error)}",
@@ -154,20 +148,17 @@ def _cloned(model: Layer, clone: Callable[[Layer], Layer]) -> Layer:
     )
 
 
-def compiled_alike(copy: Layer, model: Layer) -> Model:
-    """Compile a built copy like its model, with a fresh optimizer; not at all if that is not."""
+def compiled_alike(copy: Model, model: Model) -> Model:
+    """Compile a built copy as its model is compiled, with a fresh optimizer."""
     if model.compiled:
         # The objects themselves: Keras' get_compile_config() cannot serialise a user's own loss.
         config = dict(model._compile_config.config)  # noqa: SLF001
-        optimizer = getattr(
-            model.optimizer, "inner_optimizer", model.optimizer
-        )  # of a LossScaleOptimizer
-        config["optimizer"] = same(optimizer)
+        # For mixed_float16, compile() wraps the inner one in a LossScaleOptimizer again.
+        config["optimizer"] = same(getattr(model.optimizer, "inner_optimizer", model.optimizer))
         copy.compile(**config)
         # Loading a model that was saved without these warns that they are missing.
         copy.optimizer.build(copy.trainable_variables)
-    made: Model = copy
-    return made
+    return copy
 
 
 def answers(model: Model, inputs: NDArray[Any]) -> NDArray[Any]:
@@ -178,12 +169,10 @@ def answers(model: Model, inputs: NDArray[Any]) -> NDArray[Any]:
 def answerer(model: Model, sample: NDArray[Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """A function from inputs to outputs, traced once, that uses the model's present weights.
 
-    Args:
-        model: with one output.
-        sample: at least one row like those to come.
+    `sample` is at least one row like those to come.
 
     Raises:
-        UsageError: if it has several outputs.
+        UsageError: if the model has several outputs.
         TargetError: if it does not take such rows.
     """
     try:

@@ -59,10 +59,6 @@ class LiteRTTarget:
 
     Interpreters are not thread-safe but release the GIL, so each call takes an idle one or makes
     one. Each computes in one thread, LiteRT's default.
-
-    Attributes:
-        content: the converted model.
-        description: the target in words.
     """
 
     content: bytes
@@ -75,7 +71,7 @@ class LiteRTTarget:
         return len(self.content)
 
     def infer(self, batch: NDArray[Any]) -> object:
-        """Answer a batch; both have one leading batch axis."""
+        """Answer a batch."""
         try:
             # The one used last, whose memory is still in the caches.
             interpreter = self._idle.pop()
@@ -88,12 +84,7 @@ class LiteRTTarget:
 
 
 def litert_target(content: bytes, sample: NDArray[Any], description: str) -> LiteRTTarget:
-    """A target that serves a converted model; it has answered one row.
-
-    Args:
-        content: the converted model.
-        sample: at least one row like those to come.
-        description: the target in words.
+    """A target that serves a converted model; it has answered one row of the sample.
 
     Raises:
         UsageError: if it has several outputs.

@@ -67,29 +67,23 @@ class OnnxTarget:
     description: str
 
     def infer(self, batch: NDArray[Any]) -> object:
-        """Answer a batch; both have one leading batch axis."""
+        """Answer a batch."""
         feeds = {self.input_name: np.ascontiguousarray(batch, self.dtype)}
         return self.session.run([self.output_name], feeds)[0]
 
 
 def onnx_target(content: bytes, sample: NDArray[Any], description: str) -> OnnxTarget:
-    """A target that serves a converted model; it has answered one row.
-
-    Each call computes in the caller's thread: so replicas add up, and no idle thread spins while
-    it waits, which would take processor time from the others.
-
-    Args:
-        content: the converted model.
-        sample: at least one row like those to come.
-        description: the target in words.
+    """A target that serves a converted model; it has answered one row of the sample.
 
     Raises:
-        UsageError: if it has several outputs.
+        UsageError: if it has several inputs or outputs.
         TargetError: if ONNX Runtime cannot run it.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    # In the caller's thread: replicas add up, and no idle thread spins, as those of ONNX Runtime
+    # do while they wait, at the cost of the others.
     options.intra_op_num_threads = 1
     options.log_severity_level = _ERRORS
     try:

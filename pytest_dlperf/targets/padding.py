@@ -31,12 +31,7 @@ def powers_of_two(largest: int) -> tuple[int, ...]:
 
 
 def padded(infer: Infer, sizes: Sequence[int]) -> Infer:
-    """A callable that passes only batches of certain sizes to another one.
-
-    Args:
-        infer: the other one.
-        sizes: increasing; the last is the largest batch to come.
-    """
+    """A callable that pads batches to the next of the ascending sizes; the last fits any batch."""
 
     def infer_padded(batch: NDArray[Any]) -> object:
         rows = len(batch)
@@ -45,7 +40,7 @@ def padded(infer: Infer, sizes: Sequence[int]) -> Infer:
             return infer(batch)
         filled = np.zeros((size, *batch.shape[1:]), batch.dtype)
         filled[:rows] = batch
-        filled.flags.writeable = False
+        filled.flags.writeable = False  # as other batches are: a target must not write into it
         outputs = np.asarray(infer(filled))
         # An answer with too few rows must be detected, not cut to the right shape.
         return outputs[:rows] if outputs.shape[:1] == (size,) else outputs
@@ -65,7 +60,7 @@ def trial_batches(sample: NDArray[Any], largest: int) -> list[NDArray[Any]]:
 
 
 def faster(plain: Infer, filled: Infer, batches: Iterable[NDArray[Any]], clock: Clock) -> Infer:
-    """The faster of two callables on the same batches in turn; `plain` unless clearly slower."""
+    """The faster of two callables on the same batches in turn; `filled` only if clearly faster."""
     ratios = []
     for batch in batches:
         times: dict[bool, list[int]] = {False: [], True: []}

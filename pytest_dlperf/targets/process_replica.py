@@ -28,12 +28,7 @@ _INTER_OP_THREADS: Final = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IsolatedTarget:
-    """One replica in a process of its own.
-
-    Attributes:
-        infer: sends a batch to the process, padded if need be.
-        worker: the process.
-    """
+    """One replica in a process of its own; `infer` sends it a batch, padded if need be."""
 
     infer: Infer
     worker: Worker
@@ -46,17 +41,9 @@ class IsolatedTarget:
 def isolate(
     target: object, sample: NDArray[Any], plan: Plan, threads: int, clock: Clock
 ) -> tuple[tuple[IsolatedTarget, ...], str]:
-    """A process for each replica of a model or function.
+    """A process for each replica of a model or function, with this many intra-op threads.
 
-    Args:
-        target: a Keras model or a `tf.function`.
-        sample: rows like those to come, as many as the largest batch has.
-        plan: replicas, batch sizes and the timeout of trial calls.
-        threads: of an operation of TensorFlow (intra-op).
-        clock: times the trial calls.
-
-    Returns:
-        The replicas, and their description.
+    `sample` has as many rows as the largest batch. Returns the replicas, and their description.
 
     Raises:
         UsageError: if it has several outputs.
@@ -90,15 +77,13 @@ def isolate(
 def save_function(concrete: Any, model: object | None, folder: str) -> None:  # noqa: ANN401
     """Save a concrete function of one argument, with the variables that it reads.
 
-    Args:
-        concrete: the function.
-        model: the Keras model that it was traced from, which holds its lookup tables; or None.
-        folder: destination.
+    `model` is the Keras model that it was traced from, which holds its lookup tables; or None.
     """
     import tensorflow as tf
 
     module = tf.Module()
     module.answer = concrete
+    # saved_model.save refuses a function that reads variables which the module does not track.
     module.variables_read = list(concrete.variables)
     if model is not None:
         module.model = model
@@ -123,15 +108,14 @@ class LoadedFunction:
 
 
 def load_function(folder: str, intra_op_threads: int) -> LoadedFunction:
-    """Start TensorFlow with this many intra-op threads, and load what `save_function` wrote.
-
-    Operations run one after the other, as each replica answers one batch at a time. GPU memory
-    grows as needed, because the parent process uses the same GPU.
-    """
+    """Start TensorFlow with this many intra-op threads, and load what `save_function` wrote."""
     import tensorflow as tf
 
+    # Before the first operation: TensorFlow fixes its thread pools and GPU memory at its start.
+    # Operations run one after the other, as each replica answers one batch at a time.
     tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
     tf.config.threading.set_inter_op_parallelism_threads(_INTER_OP_THREADS)
+    # By default TensorFlow takes a GPU's whole memory, which the parent process needs too.
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, enable=True)
     module = tf.saved_model.load(folder)

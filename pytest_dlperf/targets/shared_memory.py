@@ -38,10 +38,7 @@ class SharedArray:
         self._readable: mmap.mmap | None = None
 
     def put(self, array: NDArray[Any]) -> bytes:
-        """Write an array over the one before.
-
-        Returns:
-            Its layout (type and shape), for `get` in the other process.
+        """Write an array over the one before; return its layout for `get` in the other process.
 
         Raises:
             TypeError: if its type has no meaning in another process, such as `object`.
@@ -59,11 +56,7 @@ class SharedArray:
         return " ".join((array.dtype.str, *map(str, array.shape))).encode()
 
     def get(self, layout: bytes) -> NDArray[Any]:
-        """The array written last, read-only and in place: the next `put` overwrites it.
-
-        Args:
-            layout: returned by `put` in the other process.
-        """
+        """The array of a layout, read-only and in place: the next `put` overwrites it."""
         code, *lengths = layout.decode().split(" ")
         dtype, shape = np.dtype(code), tuple(map(int, lengths))
         size = dtype.itemsize

@@ -1,4 +1,4 @@
-"""Brings every kind of target to one interface, `infer(batch) -> outputs`, and warms it."""
+"""Brings every kind of target to the interface `infer(batch) -> outputs`, and warms it up."""
 
 from __future__ import annotations
 
@@ -88,27 +88,24 @@ def placed(target: object, plan: Plan) -> Plan:
     """The plan with each device by name, as `prepare` needs it.
 
     A callable chooses its own device: devices that are named for it are not looked up.
-
-    Raises:
-        UsageError: naming a device that does not exist.
     """
     from pytest_dlperf.targets import keras
-    from pytest_dlperf.targets import local_devices as devices
+    from pytest_dlperf.targets.local_devices import resolve
 
     names = plan.serving.devices
     compiled = keras.is_model(target) or keras.is_function(target)
     if names is None or (explicit(names) and not compiled):
         return plan
-    return replace(plan, serving=replace(plan.serving, devices=devices.resolve(names)))
+    return replace(plan, serving=replace(plan.serving, devices=resolve(names)))
 
 
 def prepare(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> Prepared:
-    """Build and warm the replicas of a target.
+    """Build the replicas of a target and warm them up.
 
     Args:
         target: a Keras model, a `tf.function` or concrete function, an object with a method
             `infer(batch)` and perhaps a text `description`, or a callable `infer(batch)`.
-        sample: rows to warm it with, at least one, shape `(rows, ...)`.
+        sample: rows for the first calls, at least one, shape `(rows, ...)`.
         plan: replicas, devices (see `placed`), batch sizes and kind of clients.
         clock: time.
 

@@ -38,13 +38,7 @@ _SHOWN_LINES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """A function that returns, in the worker, `infer(batch) -> outputs`.
-
-    Attributes:
-        module: that defines it.
-        function: its name.
-        arguments: by keyword.
-    """
+    """Names `function` of a `module`, which returns `infer(batch) -> outputs` in the worker."""
 
     module: str
     function: str
@@ -54,12 +48,8 @@ class Loader:
 class Worker:
     """A process that answers one batch at a time; it ends with `close` or with this process.
 
-    It is a new interpreter, not a fork, because TensorFlow's threads do not survive a fork; and
-    `multiprocessing` would import `__main__`, which is pytest. It inherits the environment, the
-    working directory and `sys.path`, but no path comes before the standard library.
-
-    Args:
-        loader: makes the function that answers.
+    It inherits the environment, the working directory and `sys.path`, but no path comes before
+    the standard library.
     """
 
     def __init__(self, loader: Loader) -> None:
@@ -81,7 +71,9 @@ class Worker:
                     "questions": self._questions.descriptor,
                     "answers": self._answers.descriptor,
                 }
-                # The worker sees this process end when its standard input is closed.
+                # A new interpreter: TensorFlow's threads do not survive a fork, and
+                # `multiprocessing` would import `__main__`, which is pytest.
+                # It sees this process end when its standard input is closed.
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
                     [sys.executable, "-P", "-c", _START, json.dumps(job)],
                     bufsize=0,
@@ -150,7 +142,6 @@ class Worker:
             self._resources.close()
 
     def _end(self) -> str:
-        """How the process ended, for messages."""
         if self._closed:
             return "was closed"
         try:
@@ -167,8 +158,7 @@ class Worker:
 def start_workers(loader: Loader, count: int, seconds: float) -> tuple[Worker, ...]:
     """Start workers in parallel, and wait at most `seconds` for each to load.
 
-    Raises:
-        TargetError: if one fails; all others are closed.
+    If one fails, all are closed, and its TargetError is raised.
     """
     with contextlib.ExitStack() as undo:
         workers = tuple(

@@ -39,15 +39,11 @@ class Job(TypedDict):
 
 
 class WorkerPipe(Protocol):
-    """A connection to the other process that preserves message boundaries."""
+    """The part of `multiprocessing.connection.Connection` that `serve` uses."""
 
-    def send_bytes(self, buf: bytes) -> None:
-        """Send one message."""
-        ...
+    def send_bytes(self, buf: bytes) -> None: ...  # noqa: D102
 
-    def recv_bytes(self) -> bytes:
-        """Receive one message; raises EOFError when the other side has closed."""
-        ...
+    def recv_bytes(self) -> bytes: ...  # noqa: D102
 
 
 def main(job: Job) -> None:
@@ -88,4 +84,4 @@ def _end_with_parent() -> None:
     """End the process at once when the parent's end of standard input is closed."""
     while os.read(sys.stdin.fileno(), 1):
         pass
-    os._exit(1)
+    os._exit(1)  # sys.exit() would end this thread only, and the main thread may be computing

@@ -16,7 +16,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class MagnitudePruning(Described):
+class _Pruning(Described):
+    share: float
+    epochs: int = 1
+
+    def __post_init__(self) -> None:
+        __tracebackhide__ = True
+        name = type(self).__name__
+        check_number(self.share, f"{name}(share)", above=0)
+        if not isinstance(self.share, int | float) or self.share >= 1:
+            raise UsageError(f"{name}(share)={self.share!r:.80}", "expected less than 1")
+        if self.epochs != 0 or isinstance(self.epochs, bool):
+            check_count(self.epochs, f"{name}(epochs)")
+
+
+@dataclass(frozen=True, slots=True)
+class MagnitudePruning(_Pruning):
     """Sets the smallest weights of each kernel to zero, and trains the others on.
 
     A compressed file shrinks. No runtime here gets faster, as zeros are multiplied like other
@@ -27,17 +42,9 @@ class MagnitudePruning(Described):
         epochs: of training afterwards, in which zeros stay zero; may be 0.
     """
 
-    share: float
-    epochs: int = 1
-
-    def __post_init__(self) -> None:
-        __tracebackhide__ = True
-        _check_share(self.share, "MagnitudePruning(share)")
-        _check_epochs(self.epochs, "MagnitudePruning(epochs)")
-
 
 @dataclass(frozen=True, slots=True)
-class NeuronPruning(Described):
+class NeuronPruning(_Pruning):
     """Removes whole units of hidden Dense layers, and trains the smaller model on.
 
     It removes the units of the smallest norm `(||w_in||^2 + b^2) ||w_out||^2`, batch normalisation
@@ -48,14 +55,6 @@ class NeuronPruning(Described):
         share: of the units of each hidden Dense layer, above 0 and below 1; one unit stays.
         epochs: of training afterwards; may be 0.
     """
-
-    share: float
-    epochs: int = 1
-
-    def __post_init__(self) -> None:
-        __tracebackhide__ = True
-        _check_share(self.share, "NeuronPruning(share)")
-        _check_epochs(self.epochs, "NeuronPruning(epochs)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +120,6 @@ def split_steps(
     if isinstance(last, Quantisation) and runtime in CONVERTED:
         return tuple(steps[:-1]), last
     return tuple(steps), None
-
-
-def _check_share(share: object, what: str) -> None:
-    __tracebackhide__ = True
-    check_number(share, what, above=0)
-    if not isinstance(share, int | float) or share >= 1:
-        raise UsageError(f"{what}={share!r:.80}", "expected less than 1")
-
-
-def _check_epochs(epochs: object, what: str) -> None:
-    __tracebackhide__ = True
-    if epochs != 0 or isinstance(epochs, bool):
-        check_count(epochs, what)
 
 
 class PostTrainingStep(Protocol):

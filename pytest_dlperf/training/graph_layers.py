@@ -1,4 +1,4 @@
-"""Layers in front of a model, in its graph, as values: normalisation and augmentation."""
+"""Graph layers as values: normalisation and augmentation in front of a model, in its graph."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Augmentation:
     __slots__ = ()
 
     def __new__(cls, *_arguments: object, **_named: object) -> Self:
-        """Only the three kinds can be made."""
+        """Refuse to make the base class."""
         __tracebackhide__ = True
         if cls is Augmentation:
             raise UsageError(
@@ -59,7 +59,7 @@ class Augmentation:
         zoom: float = 0.0,
         shape: Sequence[int] | None = None,
     ) -> ImageAugmentation:
-        """Images shifted, rotated and zoomed at random, uniformly within limits.
+        """Shift, rotate and zoom images at random, uniformly within limits.
 
         Args:
             shift: at most this share of height and width, each way.
@@ -76,7 +76,7 @@ class Augmentation:
 
     @staticmethod
     def text(*, dropout: float, unknown: int = 1) -> TextAugmentation:
-        """Words of texts replaced at random ("word dropout", Iyyer et al. 2015).
+        """Replace words of texts at random ("word dropout", Iyyer et al. 2015).
 
         Args:
             dropout: share of token ids that are replaced; the padding id 0 stays.
@@ -90,14 +90,11 @@ class Augmentation:
 
     @staticmethod
     def noise(*, deviation: float) -> NoiseAugmentation:
-        """Normal noise on every feature.
+        """Add normal noise to every feature.
 
         Args:
-            deviation: its standard deviation, in the unit of the rows that reach the layer; after
-                `Normalisation`, in standard deviations of the feature.
-
-        Raises:
-            UsageError: if it is not above 0.
+            deviation: its standard deviation, above 0, in the unit of the rows that reach the
+                layer; after `Normalisation`, in standard deviations of the feature.
         """
         __tracebackhide__ = True
         return NoiseAugmentation(deviation)

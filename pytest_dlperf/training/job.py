@@ -26,7 +26,7 @@ _QUICK_ROWS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """A model to train, its data, and how.
+    """A model to train, its data, and the settings.
 
     Attributes:
         build: returns a compiled Keras model.
@@ -52,9 +52,9 @@ class TrainingJob:
     @property
     def scenario(self) -> str:
         """The job as a scenario's text, which always has the epochs."""
-        named = describe(self.recipe).removeprefix("Recipe(").removesuffix(")")
+        settings = describe(self.recipe).removeprefix("Recipe(").removesuffix(")")
         epochs = f"epochs={self.recipe.epochs}"
-        rest = named.removeprefix(epochs).removeprefix(", ")
+        rest = settings.removeprefix(epochs).removeprefix(", ")
         seeds = f"seeds={self.seeds}" if self.seeds > 1 else ""
         return f"train({', '.join(filter(None, (epochs, rest, seeds)))})"
 
@@ -91,16 +91,7 @@ def training_job(  # noqa: PLR0913, PLR0917 - as the user gives them
     seeds: object,
     devices: tuple[str, ...],
 ) -> TrainingJob:
-    """Check a user's arguments.
-
-    Args:
-        build: a callable without arguments.
-        data: `(inputs, labels)`, an object with `.inputs` and `.labels`, or one with `.train` and
-            `.test`, each of them one of the former.
-        test: `(inputs, labels)` or an object with both; None takes `data.test` if there is one.
-        recipe: None keeps the compiled model's settings.
-        seeds: number of trainings.
-        devices: returned by `placed_by`.
+    """Check a user's arguments; `data` may have `.train` and `.test`, where `test` is None.
 
     Raises:
         UsageError: for a wrong builder, recipe or number of seeds.
@@ -128,11 +119,7 @@ def training_job(  # noqa: PLR0913, PLR0917 - as the user gives them
 
 
 def placed_by(devices: object, plan: Plan) -> tuple[str, ...]:
-    """The devices of a call, or else those of its test.
-
-    Raises:
-        UsageError: for a name of no device, and for devices other than the test's.
-    """
+    """The devices of a call, or else those of its test; a UsageError if the two differ."""
     if devices is None:
         return plan.devices
     names = device_names(devices, "devices")

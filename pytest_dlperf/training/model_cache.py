@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf.data.dataset import Examples
 from pytest_dlperf.targets import keras, keras_models
 from pytest_dlperf.training.keras.fit import BATCH_SIZE, fit
 from pytest_dlperf.training.recipe import Recipe
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.data.digits import Part
+    from pytest_dlperf.data.dataset import Examples
 
 _MODEL: Final = "model.keras"
 _RECORD: Final = "training.json"
@@ -54,19 +53,14 @@ class Trained:
     training: TrainingSettings
 
 
-def train(model: keras.Model, part: Part, epochs: int, clock: Clock, seed: int) -> Trained:
+def train(model: keras.Model, rows: Examples, epochs: int, clock: Clock, seed: int) -> Trained:
     """Fit a compiled model; raises as `fit` does."""
-    recipe, examples = Recipe(epochs), Examples(part.inputs, part.labels)
-    fitted = fit(model, examples, None, recipe, clock, lambda _: None, seed)
-    seconds = max(1e-9, fitted.first_step_seconds + fitted.seconds)
-    rows = len(part.inputs)
-    history = {
-        name: [float(epoch.logs[name]) for epoch in fitted.epochs] for name in fitted.epochs[0].logs
-    }
-    steps = epochs * -(-rows // BATCH_SIZE)
-    return Trained(
-        model, TrainingSettings(history, seconds, epochs * rows / seconds, steps / seconds)
-    )
+    run = fit(model, rows, None, Recipe(epochs), clock, lambda _: None, seed)
+    seconds = max(1e-9, run.first_step_seconds + run.steps.seconds)
+    count = len(rows.inputs)
+    steps = epochs * -(-count // BATCH_SIZE)
+    rates = epochs * count / seconds, steps / seconds
+    return Trained(model, TrainingSettings(run.history, seconds, *rates))
 
 
 def cache_key(**parts: object) -> str:
@@ -78,16 +72,10 @@ def cache_key(**parts: object) -> str:
 def cached(
     folder: Path, key: str, build: Callable[[], Trained], warn: Callable[[str], None]
 ) -> Trained:
-    """The trained model of a key, from the cache if it is there and whole, else built and kept.
+    """The trained model of a key, from the cache in `folder` if possible, else built and kept.
 
     A damaged entry is built anew, and an entry that cannot be written is not kept; `warn` gets a
     sentence about either.
-
-    Args:
-        folder: the cache; made if missing.
-        key: returned by `cache_key`.
-        build: trains the model.
-        warn: takes one sentence.
     """
     entry = folder / key
     if entry.is_dir():
@@ -111,7 +99,8 @@ def _read(entry: Path) -> Trained:
 
 
 def _write(entry: Path, trained: Trained) -> None:
-    """Write the entry elsewhere, then move it into place atomically."""
+    # Moved into place when it is complete, as other sessions may read it meanwhile. A folder
+    # cannot replace a full one, so the old entry is moved away first.
     entry.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=entry.parent) as scratch:
         fresh = Path(scratch) / "fresh"

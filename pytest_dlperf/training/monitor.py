@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 class TrainingMonitor:
     """Samples every 50 ms in a thread of its own, because compiling blocks the training's.
 
-    Args:
-        instruments: clock, meters and progress display.
-        trainings: how many there will be.
-        epochs: of each training.
+    `trainings` and their `epochs` are for the estimate of the remaining time.
     """
 
     def __init__(self, instruments: Instruments, trainings: int, epochs: int) -> None:

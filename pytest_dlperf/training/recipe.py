@@ -29,7 +29,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def at(self, step: int) -> float:
-        """The rate of a step; the first step is 0."""
+        """The rate of a step, counted from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class ExponentialDecay(Described, Schedule):
         check_count(self.steps, "ExponentialDecay(steps)")
 
     def at(self, step: int) -> float:
-        """The rate of a step; the first step is 0."""
+        """The rate of a step, counted from 0."""
         return float(self.initial * self.factor ** (step / self.steps))
 
 
@@ -84,7 +84,7 @@ class CosineDecay(Described, Schedule):
             check_count(self.warm_up, "CosineDecay(warm_up)")
 
     def at(self, step: int) -> float:
-        """The rate of a step; the first step is 0."""
+        """The rate of a step, counted from 0."""
         if step < self.warm_up:
             return self.initial * step / self.warm_up
         done = min(1.0, (step - self.warm_up) / self.steps)
@@ -125,7 +125,7 @@ class PiecewiseConstant(Described, Schedule):
             )
 
     def at(self, step: int) -> float:
-        """The rate of a step; the first step is 0."""
+        """The rate of a step, counted from 0."""
         return self.rates[sum(step > last for last in self.steps)]
 
 

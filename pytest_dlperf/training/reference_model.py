@@ -26,11 +26,8 @@ def reference_model(
 ) -> Trained:
     """Dense 512 relu, Dense 10 softmax, adam, sparse categorical cross-entropy, 5 epochs.
 
-    Args:
-        data: training rows.
-        folder: cache between sessions; None trains it every time.
-        warn: takes a sentence if the cache cannot be used.
-        clock: times the training.
+    `folder` is the cache between sessions; None trains the model every time. `warn` takes a
+    sentence if the cache cannot be used.
     """
 
     def build() -> Trained:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -73,7 +74,7 @@ class TrainingRun:
 
     Attributes:
         epochs: in order.
-        first_step_seconds: of the first step of each batch size.
+        first_step_seconds: of the first step of each batch size, which traces and compiles.
         steps: all others.
         answers: metrics of the trained model's answers, by name.
     """
@@ -81,7 +82,13 @@ class TrainingRun:
     epochs: tuple[Epoch, ...]
     first_step_seconds: float
     steps: Steps
-    answers: Mapping[str, Estimate]
+    answers: Mapping[str, Estimate] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """Each of Keras' logs after each epoch."""
+        names = self.epochs[0].logs
+        return {name: [float(epoch.logs[name]) for epoch in self.epochs] for name in names}
 
 
 @dataclass(slots=True)
@@ -176,7 +183,7 @@ def _add_goal(summary: TrainSummary, runs: Sequence[TrainingRun], metric: Metric
 
 
 def _scaled(steps: Steps, seconds: float) -> Estimate:
-    """A part of the training time, with the relative interval of the whole."""
+    """A part of the training time, with the relative interval of all of it."""
     if len(steps.rows) < _MIN_STEPS:
         return counted(seconds)
     whole = _seconds(steps)
@@ -185,13 +192,12 @@ def _scaled(steps: Steps, seconds: float) -> Estimate:
 
 
 def _rate(steps: Steps) -> Estimate:
-    """Rows a second."""
     rows, seconds = _groups(steps)
     return ratio_of_sums(rows, seconds)
 
 
 def _seconds(steps: Steps) -> Estimate:
-    """Of all steps, with the interval of the time of a row."""
+    """Time of all steps, with the relative interval of the time of a row."""
     rows, seconds = _groups(steps)
     a_row, total = ratio_of_sums(seconds, rows), float(rows.sum())
     value = steps.seconds

@@ -25,7 +25,7 @@ from pytest_dlperf.training.job import labels_of
 from pytest_dlperf.training.keras.distribution import gpu_peaks, peak_notes, sharing, under
 from pytest_dlperf.training.keras.fit import batch_size, built, fit, sized_name_of, weights_of
 from pytest_dlperf.training.monitor import TrainingMonitor
-from pytest_dlperf.training.summary import TrainingRun, TrainSummary, summarise_training
+from pytest_dlperf.training.summary import summarise_training
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.training.job import TrainingJob
+    from pytest_dlperf.training.summary import TrainingRun, TrainSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,13 @@ class PreparedTraining:
 
 @contextlib.contextmanager
 def training(job: TrainingJob, plan: Plan, instruments: Instruments) -> Iterator[PreparedTraining]:
-    """A training that is ready to begin, on devices that exist.
+    """A training that is ready to begin.
 
     Raises:
         UsageError: naming a device that does not exist, or for XLA on several devices.
 
     Measuring raises:
-        UsageError: if the model that `build` returns cannot be trained as the recipe says.
+        UsageError: if the model that `build` returns cannot be trained with the recipe.
         TargetError: if it cannot be fitted to the rows.
         TrainingError: as soon as a loss is not finite.
         DataError: if the labels do not fit the answers.
@@ -172,7 +173,7 @@ def _trained(job: TrainingJob, plan: Plan, monitor: TrainingMonitor, seed: int) 
         if initial:
             # Labels that do not fit are reported before the training, not after it.
             _score(answers(model, evaluated.inputs), evaluated, plan)
-        fitted = fit(
+        run = fit(
             model,
             Examples(job.train.inputs, labels_of(job.train)),
             Examples(evaluated.inputs, labels_of(evaluated)),
@@ -183,12 +184,7 @@ def _trained(job: TrainingJob, plan: Plan, monitor: TrainingMonitor, seed: int) 
         )
         score = _score(answers(model, evaluated.inputs), evaluated, plan)
     return _Trained(
-        run=TrainingRun(
-            fitted.epochs,
-            fitted.first_step_seconds,
-            fitted.steps,
-            MappingProxyType(summarise_score(score)),
-        ),
+        run=replace(run, answers=MappingProxyType(summarise_score(score))),
         score=score,
         name=sized_name_of(model),
         initial_hash=content_hash(*initial) if initial else "",
@@ -197,12 +193,7 @@ def _trained(job: TrainingJob, plan: Plan, monitor: TrainingMonitor, seed: int) 
 
 
 def _score(outputs: NDArray[Any], data: Data, plan: Plan) -> Score:
-    """Score the answers to all rows.
-
-    Raises:
-        UsageError: if a budget's metric does not fit the answers and labels.
-        DataError: if no metric fits them.
-    """
+    """Score the answers to all rows; a UsageError or DataError if no metric fits them."""
     scorer = scorer_of(outputs, data, plan)
     nothing = np.zeros(len(outputs))
     right, losses = scorer.score(outputs, labels_of(data)) if scorer else (nothing, None)
@@ -216,13 +207,11 @@ def _score(outputs: NDArray[Any], data: Data, plan: Plan) -> Score:
 
 
 def _steps(job: TrainingJob) -> int:
-    """Steps in an epoch."""
     rows = len(job.train.inputs)
     return -(-rows // batch_size(job.recipe, rows))
 
 
 def _accuracies(trained: list[_Trained]) -> tuple[float, ...]:
-    """The accuracy of each seed, for comparisons seed by seed; empty with one seed."""
     if len(trained) == 1 or not trained[0].score.classifies:
         return ()
     return tuple(training.run.answers["accuracy"].value for training in trained)
@@ -247,7 +236,6 @@ def _notes(job: TrainingJob, trained: list[_Trained], *, quick: bool) -> Iterato
 
 
 def _speed_up(run: TrainingRun, alone: TrainingRun, devices: tuple[str, ...]) -> str:
-    """Several devices compared with the first one alone."""
     ratio = run.steps.rows_per_second / max(alone.steps.rows_per_second, 1e-9)
     note = f"{len(devices)} devices: {ratio:.2f} x the rows a second of {devices[0]} alone"
     if "accuracy" not in run.answers:

@@ -1,4 +1,4 @@
-"""Catalogue: the named knobs, and which of them suit a function that builds models."""
+"""Catalogue: knobs by name, and whether they suit a function that builds models."""
 
 from __future__ import annotations
 
@@ -21,29 +21,13 @@ if TYPE_CHECKING:
 
 BUILT_IN: Final[Mapping[str, Callable[..., Knob]]] = MappingProxyType(
     {
-        maker.__name__: maker
-        for maker in (
-            built_in.cleaning,
-            built_in.normalisation,
-            built_in.normalisation_in_graph,
-            built_in.augmentation,
-            built_in.units,
-            built_in.layers,
-            built_in.activation,
-            built_in.distillation,
-            built_in.pruning,
-            built_in.quantisation,
-            built_in.optimizer,
-            built_in.learning_rate,
-            built_in.batch_size,
-            built_in.epochs,
-            built_in.precision,
-            built_in.steps_per_execution,
-            built_in.max_batch_size,
-            built_in.batch_timeout,
-            built_in.replicas,
-            built_in.intra_op_threads,
-            built_in.runtime,
+        name: getattr(built_in, name)
+        for name in (
+            *("cleaning", "normalisation", "normalisation_in_graph", "augmentation"),
+            *("units", "layers", "activation", "distillation", "pruning", "quantisation"),
+            *("optimizer", "learning_rate", "batch_size", "epochs", "precision"),
+            *("steps_per_execution", "max_batch_size", "batch_timeout", "replicas"),
+            *("intra_op_threads", "runtime"),
         )
     }
 )
@@ -57,13 +41,13 @@ USUAL: Final = ("units", "layers", "max_batch_size", "batch_timeout", "runtime")
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What a function that builds models takes by keyword.
+    """The keyword parameters of a function that builds models.
 
     Attributes:
         name: of the function.
         defaults: of the parameters that have one.
-        required: parameters that have none.
-        any_name: whether it takes whatever is given (`**keywords`).
+        required: parameters without default.
+        any_name: whether it takes any keyword (`**keywords`).
     """
 
     name: str
@@ -77,7 +61,7 @@ class Parameters:
 
 
 def parameters_of(build: Callable[..., object]) -> Parameters:
-    """What a function takes by keyword.
+    """The keyword parameters of a function.
 
     Raises:
         UsageError: if it is no function, or needs an argument by position.
@@ -87,32 +71,32 @@ def parameters_of(build: Callable[..., object]) -> Parameters:
         raise UsageError(f"build={build!r:.80}", "expected a function that builds a model")
     name = getattr(build, "__name__", type(build).__name__)
     try:
-        found = inspect.signature(build).parameters.values()
+        parameters = inspect.signature(build).parameters.values()
     except (TypeError, ValueError):  # some callables of C have no signature
         return Parameters(name, {}, any_name=True)
-    named = [one for one in found if one.kind in {one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY}]
-    for one in found:
-        if one.kind is one.POSITIONAL_ONLY and one.default is one.empty:
+    named = [p for p in parameters if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}]
+    for p in parameters:
+        if p.kind is p.POSITIONAL_ONLY and p.default is p.empty:
             raise UsageError(
-                f"{name}({one.name}, /) needs an argument by position",
+                f"{name}({p.name}, /) needs an argument by position",
                 "a function that builds a model is called with keywords",
             )
     return Parameters(
         name=name,
-        defaults={one.name: one.default for one in named if one.default is not one.empty},
-        required=tuple(one.name for one in named if one.default is one.empty),
-        any_name=any(one.kind is one.VAR_KEYWORD for one in found),
+        defaults={p.name: p.default for p in named if p.default is not p.empty},
+        required=tuple(p.name for p in named if p.default is p.empty),
+        any_name=any(p.kind is p.VAR_KEYWORD for p in parameters),
     )
 
 
 def catalogue(users: Iterable[Knob] = ()) -> dict[str, Knob]:
-    """All knobs that have a name; a user's own takes the place of the built-in one.
+    """The built-in knobs and a user's own by name; these replace built-in ones of the same name.
 
     Raises:
-        UsageError: if two of the users' have one name, or something among them is no knob.
+        UsageError: if two of the user's have the same name, or one is no knob.
     """
     __tracebackhide__ = True
-    found = {name: maker() for name, maker in BUILT_IN.items()}
+    known = {name: maker() for name, maker in BUILT_IN.items()}
     own: set[str] = set()
     for knob in users:
         if not isinstance(knob, Knob):
@@ -120,16 +104,12 @@ def catalogue(users: Iterable[Knob] = ()) -> dict[str, Knob]:
         if knob.name in own:
             raise UsageError(f"two knobs are named {knob.name}", "give one of them another name")
         own.add(knob.name)
-        found[knob.name] = knob
-    return found
+        known[knob.name] = knob
+    return known
 
 
 def chosen(requests: Iterable[object], known: Mapping[str, Knob]) -> tuple[Knob, ...]:
-    """The requested knobs.
-
-    Args:
-        requests: names, texts such as `units=512,64`, or knobs themselves.
-        known: of `catalogue`.
+    """The requested knobs: names, texts such as `units=512,64`, or knobs themselves.
 
     Raises:
         UsageError: for an unknown name, what is no knob, two of one name, or none at all.
@@ -141,7 +121,7 @@ def chosen(requests: Iterable[object], known: Mapping[str, Knob]) -> tuple[Knob,
     for request in requests:
         knob = _requested(request, known)
         if knob.name in knobs:
-            raise UsageError(f"knob {knob.name} is asked for twice", "give all its values at once")
+            raise UsageError(f"knob {knob.name} is requested twice", "give all its values at once")
         knobs[knob.name] = knob
     if not knobs:
         raise UsageError("there are no knobs", f"knobs: {' '.join(known)}")
@@ -185,10 +165,7 @@ def _read(text: str) -> object:
 
 
 def problem_of(knob: Knob, parameters: Parameters, base: Setup) -> str:
-    """Why a knob does not suit a function that builds models; empty if it does.
-
-    A knob does not suit if it sets arguments that the function does not take.
-    """
+    """Which argument the knob sets that the function does not take, in words; empty if none."""
     for value in knob.values[1:]:
         try:
             changed = setup_of(base, configured((knob,), {knob.name: value}), (knob,))
@@ -207,13 +184,7 @@ def suitable(
     parameters: Parameters,
     base: Setup,
 ) -> tuple[Knob, ...]:
-    """The knobs of a study, each with the value without tuning first.
-
-    Args:
-        requested: knobs of the marker or the call; None tries the usual ones that suit.
-        known: of `catalogue`.
-        parameters: of the function that builds the model.
-        base: the setup without tuning.
+    """The requested knobs, or else the usual ones that suit; each has the value of `base` first.
 
     Raises:
         UsageError: if a requested knob does not suit, or has only one value.
@@ -230,7 +201,7 @@ def suitable(
     for knob in anchors:
         if len(knob.values) == 1:
             raise UsageError(
-                f"knob {knob.name}: {knob.default} is what is there without tuning",
+                f"knob {knob.name}: {knob.default} is its value without tuning",
                 "give it another value to try",
             )
     return anchors

@@ -1,4 +1,4 @@
-"""`pytest-dlperf tune`: run the tests with a `dlperf_sweep` marker, in a pytest of its own."""
+"""`pytest-dlperf tune`: run the tests with a `dlperf_sweep` marker, in a new pytest process."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ ASKED: Final = "DLPERF_TUNE"
 
 _PLUGIN: Final = "pytest_dlperf.pytest_plugin.tuning"
 _EXIT_STATUS: Final = (
-    "Exit status: 0 if each study came to its end, whether or not something better was found; 1 "
-    "if a test failed, such as by a constraint that even the setup without tuning breaks; 2 for "
-    "what cannot be used, and if no test has the marker; 130 after Ctrl-C. What was tried is kept "
-    "in pytest's cache: the same command goes on from there."
+    "Exit status: 0 if each study was completed, whether or not something better was found; 1 if "
+    "a test failed, such as by a constraint that even the setup without tuning breaks; 2 for "
+    "usage errors, and if no test has the marker; 130 after Ctrl-C. Trials are kept in pytest's "
+    "cache: the same command continues from there."
 )
 
 
@@ -84,11 +84,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _options(given: argparse.Namespace) -> TuneOptions:
-    """Check the arguments as far as possible without the project.
-
-    Raises:
-        UsageError: if one makes no sense.
-    """
+    """Check the arguments as far as possible without the project."""
     for name, least in (("trials", 2), ("seed", 0)):
         value = getattr(given, name)
         if value is not None:
@@ -123,24 +119,14 @@ TUNE: Final = Command(
 
 
 def command(tests: Sequence[str]) -> list[str]:
-    """The arguments by which pytest runs the tests that tune.
-
-    Args:
-        tests: paths and node ids to look in; none looks where pytest does.
-    """
+    """The command line by which pytest runs the tests that tune, among paths and node ids."""
     return [sys.executable, "-m", "pytest", "-m", TUNES, "-p", _PLUGIN, "-W", QUIET, *tests]
 
 
 def become_pytest(
     tests: Sequence[str], options: TuneOptions, variables: Mapping[str, str] = os.environ
 ) -> NoReturn:
-    """Replace this process by pytest, which keeps its terminal, signals and exit status.
-
-    Args:
-        tests: paths and node ids to look in.
-        options: of the program.
-        variables: environment variables.
-    """
+    """Replace this process by pytest, which keeps its terminal, signals and exit status."""
     sys.stdout.flush()
     arguments = command(tests)
     os.execve(arguments[0], arguments, {**variables, ASKED: options.to_text()})  # noqa: S606 - our own interpreter

@@ -1,4 +1,4 @@
-"""Code to paste: a setup as Python, and a marker that holds a test to what it reached."""
+"""Code to paste: a setup as Python, and a marker with budgets that the setup meets."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def call_code(value: object) -> str:
     if parts is None:
         return _plain(value)
     opened, items, closed = parts
-    inside = ", ".join(f"{label}{call_code(one)}" for label, one in items)
+    inside = ", ".join(f"{label}{call_code(item)}" for label, item in items)
     comma = "," if opened == "(" and len(items) == 1 else ""
     return f"{opened}{inside}{comma}{closed}"
 
@@ -59,9 +59,8 @@ def call_code(value: object) -> str:
 def imports_of(*values: object) -> list[str]:
     """The imports that the code of these values needs, a statement for each module."""
     names: dict[str, set[str]] = {}
-    for one in _all_in(values):
-        home = _home(one)
-        if home is not None:
+    for value in _all_in(values):
+        if home := _home(value):
             module, name = home
             names.setdefault(module, set()).add(name)
     return [_import(module, sorted(names[module])) for module in sorted(names)]
@@ -75,14 +74,14 @@ def _import(module: str, names: Sequence[str]) -> str:
 
 
 def _code(value: object, column: int, indent: int) -> str:
-    """A value that begins in a column; in several lines if one does not hold it."""
+    """A value that begins in a column; in several lines if it is too long for one."""
     flat, parts = call_code(value), _parts(value)
     if column + len(flat) < _WIDTH or parts is None or not parts[1]:
         return flat
     opened, items, closed = parts
     inner = indent + _STEP
     lines = [
-        f"{' ' * inner}{label}{_code(one, inner + len(label), inner)}," for label, one in items
+        f"{' ' * inner}{label}{_code(item, inner + len(label), inner)}," for label, item in items
     ]
     return "\n".join((opened, *lines, f"{' ' * indent}{closed}"))
 
@@ -92,11 +91,11 @@ def _parts(value: object) -> tuple[str, Sequence[tuple[str, object]], str] | Non
     if _is_call(value):
         return f"{type(value).__name__}(", _fields(value), ")"
     if isinstance(value, Mapping):
-        return "{", [(f"{_plain(key)}: ", one) for key, one in value.items()], "}"
+        return "{", [(f"{_plain(key)}: ", item) for key, item in value.items()], "}"
     if type(value) is tuple:
-        return "(", [("", one) for one in value], ")"
+        return "(", [("", item) for item in value], ")"
     if type(value) is list:
-        return "[", [("", one) for one in value], "]"
+        return "[", [("", item) for item in value], "]"
     return None
 
 
@@ -111,11 +110,11 @@ def _fields(value: object) -> list[tuple[str, object]]:
     """The fields that differ from their defaults."""
     fields = []
     for field in dataclasses.fields(value):  # type: ignore[arg-type]  # checked by _is_call
-        one = getattr(value, field.name)
+        content = getattr(value, field.name)
         factory = field.default_factory
         default = field.default if factory is dataclasses.MISSING else factory()
-        if one != default:
-            fields.append((f"{field.name}=", one))
+        if content != default:
+            fields.append((f"{field.name}=", content))
     return fields
 
 
@@ -150,25 +149,25 @@ def _home(value: object) -> tuple[str, str] | None:
 
 
 def _all_in(values: Sequence[object]) -> Iterator[object]:
-    """The values, and all that stand in their code."""
+    """The values, and those that they contain."""
     for value in values:
         yield value
         parts = _parts(value)
         if parts is not None:
-            yield from _all_in([one for _, one in parts[1]])
+            yield from _all_in([item for _, item in parts[1]])
 
 
 def _unwritable(value: object) -> Iterator[str]:
-    for one in _all_in([value]):
-        if _parts(one) is None and _plain(one) == _UNKNOWN:
-            yield " ".join(repr(one).split())
+    for item in _all_in([value]):
+        if _parts(item) is None and _plain(item) == _UNKNOWN:
+            yield " ".join(repr(item).split())
 
 
 def marker_code(tuned: Tuned) -> str:
-    """The dlperf marker of a test that holds what is recommended to what it reached.
+    """The dlperf marker of a test that holds the recommended setup to what it reached.
 
-    Its budgets are those of the goal. The objective becomes the measured value, less a tenth or
-    the default detectable loss of the metric if that is more. Metrics of training are left out.
+    Its budgets are those of the goal. The objective becomes the measured value, with a margin of a
+    tenth or the metric's default detectable loss, if that is more. Training's metrics are left out.
     """
     wanted = [_reached(tuned), *(budget.text for budget in tuned.goal.constraints)]
     metrics = [tuned.goal.objective, *(budget.metric for budget in tuned.goal.constraints)]
@@ -187,26 +186,15 @@ def marker_code(tuned: Tuned) -> str:
     serving = call_code(tuned.setup.serving)
     if serving != "Serving()":
         arguments.append(f"serving={serving}")
-    names = sorted(
-        {
-            name
-            for one in arguments
-            if "=" in one
-            for name in _CLASS_NAME.findall(_argument_code(one))
-        }
-    )
+    code = [argument for argument in arguments if not argument.startswith('"')]
+    names = sorted({name for argument in code for name in _CLASS_NAME.findall(argument)})
     imports = ["import pytest", "", *([f"from {PACKAGE} import {', '.join(names)}"] * bool(names))]
-    body = [f"    {line}" for line in (*comments, *(f"{one}," for one in arguments))]
+    body = [f"    {line}" for line in (*comments, *(f"{argument}," for argument in arguments))]
     return "\n".join((*imports, "", "@pytest.mark.dlperf(", *body, ")"))
 
 
-def _argument_code(argument: str) -> str:
-    """An argument that is code, not text."""
-    return "" if argument.startswith('"') else argument
-
-
 def _reached(tuned: Tuned) -> str:
-    """A budget on the objective that the recommended setup held; empty if it was not measured."""
+    """A budget on the objective that the recommended setup met; empty if it was not measured."""
     metric = tuned.goal.objective
     winner = tuned.winner
     known = tuned.trial_of(tuned.recommended).metrics
@@ -222,7 +210,6 @@ def _reached(tuned: Tuned) -> str:
 
 
 def _quantity(value: float, metric: Metric) -> str:
-    """As a budget writes it, with three digits."""
     match metric.unit:
         case "s":
             return f"{_short(value)}s" if value >= 1 else f"{_short(value * 1e3)}ms"

@@ -1,4 +1,4 @@
-"""Setup, knobs, and configurations: a value for each knob, which together make a setup."""
+"""Setups, knobs, and configurations: a value for each knob, which together make a setup."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pytest_dlperf.training.graph_layers import GraphLayer
 
 Stage: TypeAlias = Literal["data", "model", "training", "serving"]
-"""What a knob changes; setups that differ in serving only share a trained model."""
+"""The part of a setup that a knob changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """One whole way to prepare data, build and train a model, and serve it.
+    """A way to prepare data, to build and train a model, and to serve it.
 
     Attributes:
         preparations: steps of data preprocessing, in their order, ahead of time.
@@ -64,7 +64,7 @@ class Setup:
 
     @property
     def trained(self) -> str:
-        """Everything that the trained model depends on, as text: serving is left out."""
+        """Everything that the trained model depends on, as text; neither runtime nor serving."""
         parts = (
             *map(str, self.preparations),
             *map(str, self.fronts),
@@ -77,13 +77,13 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """One thing to try.
+    """A setting to tune.
 
     Attributes:
         name: as in tables and in code to paste; a Python identifier.
         values: to try, the value without tuning first; at least two, with different `str()`. One
             is enough with `read`.
-        stage: what it changes.
+        stage: the part of a setup that it changes.
         apply: returns the setup with this value.
         read: returns the value of a setup, which then comes first among the values of a study.
             None leaves the values as they are.
@@ -119,11 +119,7 @@ class Knob:
         return self.values[0]
 
     def value_of(self, text: str) -> object:
-        """The value with this text.
-
-        Raises:
-            ValueError: if there is none.
-        """
+        """The value with this text; a ValueError if there is none."""
         for value in self.values:
             if str(value) == text:
                 return value
@@ -134,8 +130,7 @@ class Knob:
 class Configuration:
     """A value for each knob of a study; equal where the texts of all values are.
 
-    Attributes:
-        values: by the name of the knob, in the order of the knobs.
+    `values` is by the name of the knob, in the order of the knobs.
     """
 
     values: Mapping[str, object]
@@ -145,7 +140,7 @@ class Configuration:
 
     @property
     def key(self) -> str:
-        """All of it as text: `max_batch_size=64, units=512`, by name."""
+        """As text, sorted by name: `max_batch_size=64, units=512`."""
         return ", ".join(f"{name}={value}" for name, value in sorted(self.texts().items()))
 
     def texts(self) -> dict[str, str]:
@@ -153,7 +148,7 @@ class Configuration:
         return {name: str(value) for name, value in self.values.items()}
 
     def differences(self, other: Configuration) -> dict[str, object]:
-        """The values that are not those of another configuration of the same knobs."""
+        """The values that differ from another configuration of the same knobs."""
         others = other.texts()
         return {
             name: value for name, value in self.values.items() if str(value) != others.get(name)
@@ -176,11 +171,7 @@ def configured(knobs: Sequence[Knob], chosen: Mapping[str, object] | None = None
 
 
 def configuration_from_texts(texts: Mapping[str, str], knobs: Sequence[Knob]) -> Configuration:
-    """The inverse of `Configuration.texts`.
-
-    Raises:
-        ValueError: if knobs or values are others.
-    """
+    """The inverse of `Configuration.texts`; a ValueError if knobs or values are others."""
     if set(texts) != {knob.name for knob in knobs}:
         raise ValueError(f"{', '.join(texts)} are not the knobs of this study")
     return Configuration({knob.name: knob.value_of(texts[knob.name]) for knob in knobs})
@@ -235,10 +226,7 @@ def anchored(
 ) -> tuple[Knob, ...]:
     """The knobs with the value of the base first, where they can read it.
 
-    Args:
-        knobs: of a study.
-        base: the setup without tuning.
-        parameters: defaults of the function that builds the model.
+    `parameters` are the defaults of the function that builds the model.
     """
     whole = dataclasses.replace(base, arguments={**parameters, **base.arguments})
     return tuple(_anchored(knob, whole) for knob in knobs)

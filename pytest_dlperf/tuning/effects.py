@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.configuration import Knob
     from pytest_dlperf.tuning.goal import Goal, Measured
 
-_SMALLEST: Final = 1e-9  # a standard error of zero would weigh infinitely
+_SMALLEST: Final = 1e-9  # a standard error of zero would have infinite weight
 _ESTIMABLE: Final = 1e-8  # how far rounding may move a unit vector out of the row space
 
 
@@ -36,13 +36,13 @@ class MainEffects:
     Attributes:
         values: shape `(changes,)`.
         reach: how far the interval of each goes to either side; not a number where there is none.
-        told: whether the trials determine a coefficient and its interval.
+        identifiable: whether the trials determine a coefficient and its interval.
         freedom: degrees of freedom of the residuals.
     """
 
     values: NDArray[np.float64]
     reach: NDArray[np.float64]
-    told: NDArray[np.bool_]
+    identifiable: NDArray[np.bool_]
     freedom: int
 
 
@@ -68,20 +68,14 @@ class _Group:
 
     @property
     def scatter(self) -> float:
-        """Weighed squares about the mean, of `len - 1` degrees of freedom."""
+        """Weighted squares about the mean, of `len - 1` degrees of freedom."""
         return float((self.weights * (self.differences - self.mean) ** 2).sum())
 
 
 def effects_of(
     trials: Sequence[TrialResult], knobs: Sequence[Knob], goal: Goal | None = None
 ) -> tuple[Effect, ...]:
-    """The effect of each value, by knob, value and metric; what cannot be estimated is left out.
-
-    Args:
-        trials: all of them.
-        knobs: of the study.
-        goal: its metrics are included.
-    """
+    """The effect of each value, by knob, value and metric; what cannot be estimated is left out."""
     names = dict.fromkeys((*WEIGHED, *(goal.metrics if goal else ())))
     effects = {
         _id(effect): effect
@@ -102,13 +96,8 @@ def worth_of(
 ) -> tuple[Effect, ...]:
     """The effect of each value in a study, from the trial of that value alone where there is one.
 
-    The effect of a value often depends on the other values, so a trial that differs from the setup
-    without tuning in this value alone says more about it than all others.
-
-    Args:
-        trials: all of them; the first is the setup without tuning.
-        knobs: of the study.
-        goal: its metrics are included.
+    The effect of a value often depends on the other values, so a trial that differs from the first
+    one, the setup without tuning, in this value alone says more about it than all others.
     """
     default = trials[0].configuration
     single = [trial for trial in trials if len(trial.configuration.differences(default)) <= 1]
@@ -135,7 +124,7 @@ def _of_metric(
         if (group := _pairs(measured_trials, knob, str(value), metric)) is not None
     }
     columns, fit = _fit(measured_trials, knobs, metric)
-    places = {column: place for place, column in enumerate(columns) if fit.told[place]}
+    places = {column: place for place, column in enumerate(columns) if fit.identifiable[place]}
     inflation, quantile = _pooled(list(groups.values()), fit.freedom)
     for knob in knobs:
         for value in map(str, knob.values[1:]):
@@ -179,12 +168,12 @@ def _pairs(
     return _Group(differences, errors)
 
 
-def _difference(one: Measured, base: Measured, metric: Metric) -> tuple[float, float]:
+def _difference(measured: Measured, base: Measured, metric: Metric) -> tuple[float, float]:
     """The difference of two trials and its standard error; of the same rows, by their pairs."""
-    mine, its = one.metrics[metric.name], base.metrics[metric.name]
+    mine, its = measured.metrics[metric.name], base.metrics[metric.name]
     if mine == its:
         return 0.0, 0.0  # the same training, or equal in every figure
-    lost = lost_on_rows(metric, one, base) if metric.unit == "share" else None
+    lost = lost_on_rows(metric, measured, base) if metric.unit == "share" else None
     if lost is not None:
         sign = -1 if metric.better == "higher" else 1
         return sign * lost.value, (lost.high - lost.low) / 2 / NORMAL_REACH
@@ -205,14 +194,12 @@ def _error(metric: Metric, estimate: Estimate) -> float:
 def _pooled(groups: Sequence[_Group], residual: int) -> tuple[float, float]:
     """Inflation of the standard errors, and the quantile of the interval.
 
-    Birge's ratio (1932), pooled over all values that have several pairs: the root of the weighed
+    Birge's ratio (1932), pooled over all values that have several pairs: the root of the weighted
     squares over their number, at least 1. Where trials scatter more than their own errors say,
     the interval is Student's, else the normal one.
 
-    Args:
-        groups: pairs of each value.
-        residual: degrees of freedom of the residuals of main effects. Pairs of several values
-            share trials, so their scatter cannot have more, but at least the one of two pairs.
+    `residual` is the degrees of freedom of the residuals of main effects. Pairs of several values
+    share trials, so their scatter cannot have more, but at least the one of two pairs.
     """
     from scipy.special import stdtrit
 
@@ -233,7 +220,8 @@ def _fit(
     training = {knob.name for knob in knobs if knob.stage != "serving"}
     # One training is one observation, however often it was served.
     seen = {
-        (_key(texts, training), one.metrics[metric.name]): texts for texts, one in measured_trials
+        (_key(texts, training), measured.metrics[metric.name]): texts
+        for texts, measured in measured_trials
     }
     columns = [
         (knob.name, str(value))
@@ -243,8 +231,8 @@ def _fit(
     ]
     rows = [[texts[name] == value for name, value in columns] for texts in seen.values()]
     changed = np.array(rows, bool).reshape(len(seen), len(columns))
-    measured = np.array([_scaled(metric, estimate.value) for _, estimate in seen])
-    return columns, main_effects(changed, measured)
+    values = np.array([_scaled(metric, estimate.value) for _, estimate in seen])
+    return columns, main_effects(changed, values)
 
 
 def _key(texts: dict[str, str], names: set[str]) -> tuple[str, ...]:
@@ -261,8 +249,8 @@ def _change(metric: Metric, value: float, reach: float) -> Estimate:
 def main_effects(changed: NDArray[np.bool_], measured: NDArray[np.float64]) -> MainEffects:
     """Least squares on an indicator for each change, with Student's interval.
 
-    A coefficient can be told if its unit vector lies in the row space of the design (Searle 1971,
-    "Linear Models", section 5.4), and its interval if a trial is left for the residuals.
+    A coefficient is identifiable if its unit vector lies in the row space of the design (Searle
+    1971, "Linear Models", section 5.4), and its interval if a trial is left for the residuals.
 
     Args:
         changed: whether each trial had each change, shape `(trials, changes)`.

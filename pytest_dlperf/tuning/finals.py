@@ -32,15 +32,13 @@ BASE: Final = "the setup without tuning"
 
 
 def rates_for(study: Study, finalists: int) -> ErrorRates:
-    """Error rates by which at most 1 % of studies in which nothing is better recommend something.
-
-    That 1 % is split over the finalists, and over the relative claims about each of them.
-    """
+    """Error rates by which at most 1 % of studies without a better setup recommend another one."""
+    # Split over the finalists, and over the relative claims about each of them.
     relative = sum(budget.relative for budget in study.goal.constraints)
     return ErrorRates(finalists * (1 + relative))
 
 
-def compared(  # noqa: PLR0913 - who with whom, for what, and by what means
+def compared(  # noqa: PLR0913 - a configuration, its study, and what a duel takes
     configuration: Configuration,
     study: Study,
     make: ModelFactory,
@@ -53,14 +51,6 @@ def compared(  # noqa: PLR0913 - who with whom, for what, and by what means
 
     Measures for at most the plan's `budget_time`: half of it on the first pair, half on fresh
     ones. Starting those takes extra time.
-
-    Args:
-        configuration: what is compared.
-        study: what it belongs to.
-        make: makes the model of a setup.
-        instruments: clock, meters and progress display.
-        rates: error rates of each claim.
-        rng: draws the order of each block.
 
     Returns:
         The finalist; and its record for reports, None if the comparison failed.
@@ -86,7 +76,7 @@ def compared(  # noqa: PLR0913 - who with whom, for what, and by what means
             base_name=BASE,
         )
     except Exception as error:  # noqa: BLE001 - the user's function and model may raise anything
-        reason = f"nothing came of the comparison: {in_words(error)}"
+        reason = f"the comparison failed: {in_words(error)}"
         finalist = Finalist(configuration, None, Verdict.INVALID, reason=reason)
     else:
         finalist = _finalist(configuration, study, record)
@@ -103,13 +93,6 @@ def measure_default(
 ) -> Record:
     """Measure the setup without tuning, and judge it by the absolute constraints.
 
-    Args:
-        study: what it belongs to.
-        make: makes the model of a setup.
-        instruments: clock, meters and progress display.
-        environment: the software of this process.
-        reason: why it is what is recommended, for people.
-
     Raises:
         UsageError, DataError, TargetError: if it cannot be measured.
     """
@@ -120,17 +103,17 @@ def measure_default(
     candidate = DuelCandidate(model.target, model.data, plan, model.known)
     with candidate.ready(instruments) as prepared:
         measurement = prepared.measure(study.test, study.name, plan.load_seconds)
-    measurement = candidate.informed(measurement)
+    measurement = candidate.with_known(measurement)
     judgements = judge(measurement, plan.judged, None, environment, "")
     return Record(measurement, judgements, (reason,), quick=plan.quick, environment=environment)
 
 
 def _finalist(configuration: Configuration, study: Study, record: Record) -> Finalist:
     text = study.goal.gain.text
-    on_objective = next(one for one in record.judgements if one.budget == text)
+    objective = next(judgement for judgement in record.judgements if judgement.budget == text)
     return Finalist(
         configuration,
-        gain=_gain(on_objective, study.goal.objective),
+        gain=_gain(objective, study.goal.objective),
         verdict=record.verdict,
         judgements=record.judgements,
         metrics=record.measurement.metrics,

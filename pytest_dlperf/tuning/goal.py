@@ -1,10 +1,10 @@
 """Goal of tuning: an objective and constraints, read from texts.
 
-maximize METRIC | minimize METRIC      the objective, exactly one
-METRIC OP VALUE                        budgets as constraints, any number
+    maximize METRIC | minimize METRIC      the objective, exactly one
+    METRIC OP VALUE                        budgets as constraints, any number
 
 Several may stand in one text: `maximize throughput subject to p99 <= 20ms, accuracy >= 95%`.
-`baseline` is the setup as it is without tuning.
+`baseline` is the setup without tuning.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ _LEAST_GAIN: Final = 1e-9  # relative: any proven gain is enough
 
 @dataclass(frozen=True, slots=True)
 class ConstraintMargin:
-    """By how much one constraint is held or broken.
+    """By how much one constraint is met or broken.
 
     Attributes:
         budget: the constraint.
         limit: in the metric's base unit; None if it depends on an unknown baseline.
         excess: by how much it is broken, a logarithm of the cost or shares of one; at most 0 if
-            it is held. None if the metric or the limit is not known.
+            it is met. None if the metric or the limit is not known.
         reach: half the interval of the excess.
-        room: what the judge lets pass beyond the limit, since it is less than the loss that a
-            budget on this metric has to find.
+        room: by how much the judge lets a constraint be broken, since that is less than the loss
+            that a budget on this metric has to detect.
     """
 
     budget: Budget
@@ -58,12 +58,12 @@ class ConstraintMargin:
 
     @property
     def sure(self) -> bool:
-        """Whether it is held beyond the noise, as far as the judge asks."""
+        """Whether it is met beyond the noise, within the room."""
         return self.excess is not None and self.excess + self.reach <= self.room
 
     @property
     def holds(self) -> bool:
-        """Whether it is held by the values, whatever the noise."""
+        """Whether the values meet it, whatever the noise."""
         if self.excess is None:
             return False
         strict = self.budget.operator in {"<", ">"}
@@ -80,9 +80,9 @@ class Measured:
     """The measurements that constraints are checked on.
 
     Attributes:
-        metrics: what was measured.
+        metrics: by name.
         rows: which rows were answered rightly, if that is known.
-        scores: what users' metrics say of each row, if there are any.
+        scores: of each row by users' metrics, if there are any.
         seeds: none; models that are tuned are trained from one.
     """
 
@@ -94,12 +94,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Objective and constraints of tuning.
-
-    Attributes:
-        objective: the metric to make better.
-        constraints: what must hold.
-    """
+    """Objective and constraints of tuning."""
 
     objective: Metric
     constraints: tuple[Budget, ...] = ()
@@ -117,10 +112,8 @@ class Goal:
 
     @property
     def gain(self) -> Budget:
-        """The objective as a budget of a duel: better than the base, by however little.
-
-        A demanded gain passes only when it is proven (`judge.losses.loss_to_find`).
-        """
+        """The objective as a budget of a duel: better than the base, by however little."""
+        # The judge passes a demanded gain only when it is proven.
         higher = self.objective.better == "higher"
         return Budget(
             text=f"{self.objective.name} {'>' if higher else '<'} baseline",
@@ -131,20 +124,15 @@ class Goal:
         )
 
     def cost(self, metrics: Mapping[str, Estimate]) -> float:
-        """What the objective costs: a logarithm, or of a share its shortfall; less is better.
+        """The cost of the objective, less is better: a logarithm, or of a share its shortfall.
 
-        Infinite where it was not measured.
+        Infinite if it was not measured.
         """
         measured = metrics.get(self.objective.name)
         return math.inf if measured is None else cost(self.objective, measured.value)
 
     def slacks(self, measured: Measured, base: Measured | None) -> tuple[ConstraintMargin, ...]:
-        """The margin of each constraint.
-
-        Args:
-            measured: what is asked about.
-            base: the setup without tuning, if it was measured.
-        """
+        """The margin of each constraint; `base` is the setup without tuning, if it was measured."""
         return tuple(_slack(budget, measured, base) for budget in self.constraints)
 
     def __str__(self) -> str:
@@ -193,7 +181,7 @@ def _objective(text: str, start: int, match: re.Match[str]) -> Metric:
     name, place = match["metric"], start + match.start("metric")
     if not name:
         raise BudgetSyntaxError(
-            text, place, 1, "which metric?", f"{match['verb']} throughput, for one"
+            text, place, 1, "which metric?", f"such as {match['verb']} throughput"
         )
     try:
         metric = metric_named(name)
@@ -217,11 +205,9 @@ def _constraint(text: str, start: int, piece: str) -> Budget:
     try:
         return parse_budget(piece)
     except BudgetSyntaxError as error:
-        # The mark belongs under the whole text, as the user wrote it.
+        # Mark the place in the whole text, as the user wrote it.
         problem = error.problem.partition("\n    ")[0]
-        hint = error.hint
-        if not piece.split():
-            hint = _EXAMPLE
+        hint = error.hint if piece.split() else _EXAMPLE
         raise BudgetSyntaxError(text, start + error.start, error.length, problem, hint) from None
 
 
@@ -248,7 +234,7 @@ def _reach(
     now: Estimate,
     then: Estimate | None,
 ) -> float:
-    """Half the interval of what was lost; the same rows tell more than two shares."""
+    """Half the interval of the loss; paired by rows where possible, which is narrower."""
     measured, base = both
     lost = lost_on_rows(metric, measured, base) if base and then is not None else None
     if lost is not None:

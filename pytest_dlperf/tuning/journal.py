@@ -18,12 +18,8 @@ _VERSION: Final = 1
 class Journal:
     """An append-only file; each line is on the disk before the next trial begins.
 
-    Several processes may add to it. A process killed while writing leaves half a line, which is
-    ignored. A journal only saves time, so an unusable one causes a warning and no error.
-
-    Args:
-        path: the file, unique to one study.
-        warn: called with one sentence if the file is unusable.
+    Several processes may add to it. A journal only saves time, so if it cannot be used, that is a
+    warning and no error: `warn` takes one sentence.
     """
 
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
@@ -43,11 +39,7 @@ class Journal:
         return tuple(_readable(content))
 
     def add(self, fields: Mapping[str, object]) -> None:
-        """Add a line, and sync it to the disk.
-
-        Args:
-            fields: plain values.
-        """
+        """Add a line of plain values, and sync it to the disk."""
         if self._given_up:
             return
         text = json.dumps({"version": _VERSION, **fields}, allow_nan=False)
@@ -66,7 +58,7 @@ class Journal:
             self._give_up("written", error)
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Remove the file."""
         try:
             self._path.unlink(missing_ok=True)
         except OSError as error:
@@ -82,6 +74,6 @@ class Journal:
 def _readable(content: bytes) -> Iterator[dict[str, Any]]:
     for line in content.split(b"\n"):
         with contextlib.suppress(ValueError):
-            fields = json.loads(line)
+            fields = json.loads(line)  # half a line, of a process killed while writing, raises
             if isinstance(fields, dict) and fields.pop("version", None) == _VERSION:
                 yield fields

@@ -1,7 +1,6 @@
-"""Built-in knobs, each with default values.
+"""Built-in knobs: `knobs.units(512, 128, 64)` tries these values, `knobs.units()` default ones.
 
-`knobs.units(512, 128, 64)` tries these values, `knobs.units()` the defaults. Whatever the order,
-the value of the setup without tuning comes first.
+Whatever their order, the value of the setup without tuning comes first.
 """
 
 from __future__ import annotations
@@ -20,38 +19,46 @@ from pytest_dlperf.tuning.configuration import Knob
 from pytest_dlperf.units import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from pytest_dlperf.tuning.configuration import Setup
+    from pytest_dlperf.tuning.configuration import Setup, Stage
 
 T = TypeVar("T")
 Pruning: TypeAlias = MagnitudePruning | NeuronPruning
 
 _SMALLER: Final = (512, 256, 128, 64, 32)
 _FINISHES: Final = (Distillation, MagnitudePruning, NeuronPruning, Quantisation)
-"""In the order of their application: the steps that make a smaller model come first."""
+"""In the order of their application: steps that make a smaller model come first."""
 
 
 def cleaning(*values: object) -> Knob:
     """Rules by which training rows are cleaned: `Cleaning(...)`, or None for rows as they are."""
     given = values or (None, Cleaning(missing="median"), Cleaning(duplicates="drop"))
     _check_kinds("cleaning", given, (Cleaning, type(None)))
-    return Knob("cleaning", given, "data", _clean, _reader(_preparation, Cleaning))
+
+    def apply(setup: Setup, value: object) -> Setup:
+        first = (value,) if isinstance(value, Cleaning) else ()
+        preparations = (*first, *_without(setup.preparations, Cleaning))
+        return dataclasses.replace(setup, preparations=preparations)
+
+    def read(setup: Setup) -> object:
+        return _first(setup.preparations, Cleaning)
+
+    return Knob("cleaning", given, "data", apply, read)
 
 
 def normalisation(*values: object) -> Knob:
     """Feature scaling ahead of time: `none`, `standard` or `min-max`."""
 
     def apply(setup: Setup, value: object) -> Setup:
-        rest = [one for one in setup.preparations if not isinstance(one, Normalisation)]
+        rest = _without(setup.preparations, Normalisation)
         if value != "none":
             _check_once(setup.fronts, InGraphNormalisation)
             rest.append(Normalisation(value))  # type: ignore[arg-type]  # checked there
         return dataclasses.replace(setup, preparations=tuple(rest))
 
     def read(setup: Setup) -> object:
-        found = _preparation(setup, Normalisation)
-        return found.kind if found else "none"
+        return getattr(_first(setup.preparations, Normalisation), "kind", "none")
 
     return Knob("normalisation", values or ("none", "standard", "min-max"), "data", apply, read)
 
@@ -60,15 +67,14 @@ def normalisation_in_graph(*values: object) -> Knob:
     """Feature scaling in the served model, so that requests carry raw rows."""
 
     def apply(setup: Setup, value: object) -> Setup:
-        rest = [one for one in setup.fronts if not isinstance(one, InGraphNormalisation)]
+        rest = _without(setup.fronts, InGraphNormalisation)
         if value != "none":
             _check_once(setup.preparations, Normalisation)
             rest.insert(0, InGraphNormalisation(value))  # type: ignore[arg-type]  # checked there
         return dataclasses.replace(setup, fronts=tuple(rest))
 
     def read(setup: Setup) -> object:
-        found = _front(setup, InGraphNormalisation)
-        return found.kind if found else "none"
+        return getattr(_first(setup.fronts, InGraphNormalisation), "kind", "none")
 
     given = values or ("none", "standard", "min-max")
     return Knob("normalisation_in_graph", given, "data", apply, read)
@@ -83,11 +89,14 @@ def augmentation(*values: object) -> Knob:
     _check_kinds("augmentation", given, (Augmentation, type(None)))
 
     def apply(setup: Setup, value: object) -> Setup:
-        rest = [one for one in setup.fronts if not isinstance(one, Augmentation)]
         added = () if value is None else (value,)
-        return dataclasses.replace(setup, fronts=(*rest, *added))
+        fronts = (*_without(setup.fronts, Augmentation), *added)
+        return dataclasses.replace(setup, fronts=fronts)
 
-    return Knob("augmentation", given, "data", apply, _reader(_front, Augmentation))
+    def read(setup: Setup) -> object:
+        return _first(setup.fronts, Augmentation)
+
+    return Knob("augmentation", given, "data", apply, read)
 
 
 def argument(name: str, *values: object) -> Knob:
@@ -197,13 +206,8 @@ def max_batch_size(*values: object) -> Knob:
 
 def batch_timeout(*values: object) -> Knob:
     """The longest wait for a batch to fill: seconds, or text such as `2ms`."""
-
-    def apply(setup: Setup, value: object) -> Setup:
-        serving = dataclasses.replace(setup.serving, batch_timeout=_seconds(value))
-        return dataclasses.replace(setup, serving=serving)
-
-    given = tuple(map(_seconds, values)) or (0.0, 0.001, 0.005)
-    return Knob("batch_timeout", given, "serving", apply, lambda setup: setup.serving.batch_timeout)
+    knob = _serving("batch_timeout", tuple(map(_seconds, values)) or (0.0, 0.001, 0.005))
+    return dataclasses.replace(knob, apply=lambda setup, value: knob.apply(setup, _seconds(value)))
 
 
 def replicas(*values: object) -> Knob:
@@ -227,38 +231,38 @@ def runtime(*values: object) -> Knob:
 
 
 def _recipe(name: str, values: tuple[object, ...]) -> Knob:
-    def apply(setup: Setup, value: object) -> Setup:
-        # What no recipe takes, it refuses.
-        recipe = dataclasses.replace(setup.recipe, **{name: value})  # type: ignore[arg-type]
-        return dataclasses.replace(setup, recipe=recipe)
-
-    return Knob(name, values, "training", apply, lambda setup: getattr(setup.recipe, name))
+    return _field("recipe", "training", name, values)
 
 
 def _serving(name: str, values: tuple[object, ...]) -> Knob:
-    def apply(setup: Setup, value: object) -> Setup:
-        serving = dataclasses.replace(setup.serving, **{name: value})  # type: ignore[arg-type]
-        return dataclasses.replace(setup, serving=serving)
+    return _field("serving", "serving", name, values)
 
-    return Knob(name, values, "serving", apply, lambda setup: getattr(setup.serving, name))
+
+def _field(part: str, stage: Stage, name: str, values: tuple[object, ...]) -> Knob:
+    """A knob that sets a field of a part of the setup, which checks the value."""
+
+    def apply(setup: Setup, value: object) -> Setup:
+        changed = dataclasses.replace(getattr(setup, part), **{name: value})
+        return dataclasses.replace(setup, **{part: changed})
+
+    return Knob(name, values, stage, apply, lambda setup: getattr(getattr(setup, part), name))
 
 
 def _seconds(value: object) -> float:
     __tracebackhide__ = True
-    # Serving refuses what is no number.
-    return parse_duration(value, "batch_timeout") if isinstance(value, str) else value  # type: ignore[return-value]
+    return parse_duration(value, "batch_timeout") if isinstance(value, str) else value  # type: ignore[return-value]  # checked by Serving
 
 
 def _finish(name: str, values: tuple[object, ...], kinds: tuple[type, ...]) -> Knob:
     _check_kinds(name, values, (*kinds, type(None)))
 
     def apply(setup: Setup, value: object) -> Setup:
-        kept = [one for one in setup.finishes if not isinstance(one, kinds)]
-        finishes = sorted((*kept, *(() if value is None else (value,))), key=_place)
+        added = () if value is None else (value,)
+        finishes = sorted((*_without(setup.finishes, kinds), *added), key=_place)
         return dataclasses.replace(setup, finishes=tuple(finishes))
 
     def read(setup: Setup) -> object:
-        return next((one for one in setup.finishes if isinstance(one, kinds)), None)
+        return _first(setup.finishes, kinds)
 
     return Knob(name, values, "model", apply, read)
 
@@ -270,29 +274,17 @@ def _place(finish: object) -> int:
     )
 
 
-def _clean(setup: Setup, value: object) -> Setup:
-    rest = (one for one in setup.preparations if not isinstance(one, Cleaning))
-    first = (value,) if isinstance(value, Cleaning) else ()
-    return dataclasses.replace(setup, preparations=(*first, *rest))
+def _first(steps: Sequence[object], kind: type | tuple[type, ...]) -> object:
+    return next((step for step in steps if isinstance(step, kind)), None)
 
 
-def _preparation(setup: Setup, kind: type[T]) -> T | None:
-    return next((one for one in setup.preparations if isinstance(one, kind)), None)
-
-
-def _front(setup: Setup, kind: type[T]) -> T | None:
-    return next((one for one in setup.fronts if isinstance(one, kind)), None)
-
-
-def _reader(
-    find: Callable[[Setup, type[T]], T | None], kind: type[T]
-) -> Callable[[Setup], T | None]:
-    return lambda setup: find(setup, kind)
+def _without(steps: Sequence[T], kind: type | tuple[type, ...]) -> list[T]:
+    return [step for step in steps if not isinstance(step, kind)]
 
 
 def _check_once(steps: Sequence[object], kind: type) -> None:
     __tracebackhide__ = True
-    if any(isinstance(one, kind) and str(getattr(one, "kind", "")) != "none" for one in steps):
+    if getattr(_first(steps, kind), "kind", "none") != "none":
         raise UsageError(
             "rows would be normalised twice, ahead of time and in the graph", "choose one of them"
         )

@@ -1,8 +1,8 @@
 """Bayesian search by Optuna.
 
 Tree-structured Parzen estimators (Bergstra, Bardenet, Bengio and Kegl 2011) with constraints.
-No state is kept: each proposal builds the model anew from the history, so that an interrupted
-study goes on as it would have.
+Each proposal builds the model anew from the history, so that an interrupted study continues as
+it would have.
 """
 
 from __future__ import annotations
@@ -27,17 +27,14 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.goal import Goal, Measured
     from pytest_dlperf.tuning.result import TrialResult
 
-_TRIES: Final = 32  # proposals; they repeat themselves where few configurations are left
+_TRIES: Final = 32  # proposals; the model repeats them where few configurations are left
 _STARTUP: Final = 10  # Optuna's default: random trials before the model
 _UNKNOWN: Final = 10.0  # violation of a constraint whose metric was not measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bayesian(Search):
-    """Configurations that promise a better objective within the constraints.
-
-    Attributes:
-        goal: objective and constraints.
+    """Configurations that promise a better objective within the constraints of the goal.
 
     Raises:
         UsageError: if Optuna is not installed.
@@ -56,7 +53,7 @@ class Bayesian(Search):
             ) from None
 
     def candidates(self, history: Sequence[TrialResult]) -> Iterator[Configuration]:
-        """Proposals of the model; where they repeat themselves, random configurations."""
+        """Proposals of the model, then random configurations."""
         yield from self._proposals(history)
         yield from random_configurations(self.knobs, self.seed)
 
@@ -99,7 +96,7 @@ class Bayesian(Search):
         base: Measured | None,
         spaces: dict[str, optuna.distributions.BaseDistribution],
     ) -> optuna.trial.FrozenTrial:
-        """A trial as Optuna keeps it; one without a result is pruned, worse than all others."""
+        """A trial as Optuna keeps it; without a result it is pruned, worse than all others."""
         import optuna
 
         texts = trial.configuration.texts()

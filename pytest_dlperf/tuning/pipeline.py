@@ -19,7 +19,7 @@ from pytest_dlperf.errors import DataError
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.training.compression import split_steps
 from pytest_dlperf.training.model_cache import cache_key
-from pytest_dlperf.training.summary import TrainingRun, summarise_training
+from pytest_dlperf.training.summary import summarise_training
 from pytest_dlperf.tuning.plan import TRAINING_METRICS
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ _IN_MEMORY: Final = 4  # models; others are read from the cache again
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServableModel:
-    """What a setup makes: something to put under load.
+    """The model of a setup, to put under load.
 
     Attributes:
         target: as `dlperf(target, data)` takes it.
-        data: the test rows, prepared as the setup says.
+        data: the test rows, prepared as the setup requires.
         known: metrics of its training, and its size.
         fresh: whether its model was trained just now.
     """
@@ -56,30 +56,19 @@ class ModelFactory(Protocol):
     """Makes the model of a setup."""
 
     def __call__(self, setup: Setup) -> ServableModel:
-        """Build the model, train it or load it from the cache, and convert it to its runtime.
-
-        Raises:
-            Exception: whatever the user's function or its model raises.
-        """
+        """Make a setup's model; raises whatever the user's function or its model raises."""
         ...
 
 
 class Pipeline:
     """Makes models of setups; each is trained once, however it is served.
 
-    A trained model is kept under all that it depends on: the setup without its serving, the rows,
-    the architecture, the source of the build function, the seed, TensorFlow and Keras.
-
-    Args:
-        build: the user's function; takes a setup's arguments by keyword, returns a compiled model.
-        split: the rows as they came.
-        seed: of weights, of the order of rows, and of what layers draw.
-        folder: where trained models are kept between runs; None keeps them in memory only.
-        instruments: clock, meters and progress display.
-        warn: called with one sentence if the cache is unusable.
+    The key of a trained model is all that it depends on: the setup without its serving, the rows,
+    the architecture, the source of the build function, the seed, TensorFlow and Keras. `folder`
+    keeps them between runs; with None they are kept in memory only. `warn` takes one sentence.
     """
 
-    def __init__(  # noqa: PLR0913 - of what, from what, and with what
+    def __init__(  # noqa: PLR0913 - what a training takes
         self,
         build: Callable[..., object],
         split: Split,
@@ -129,7 +118,7 @@ class Pipeline:
         return self._prepared[1]
 
     def _test_rows(self, prepared: Split) -> Data:
-        """The test rows; keep the hash of the raw ones, so that answers are compared row by row."""
+        """The test rows, with the raw rows' hash, so that answers are compared row by row."""
         data, raw = as_data(prepared.test), self._split.test
         if len(data.inputs) != len(raw.inputs):
             raise DataError(
@@ -172,6 +161,7 @@ class Pipeline:
         return with_graph_layers(model, setup.fronts, prepared.train)
 
     def _fitted(self, model: Model, setup: Setup, prepared: Split) -> Trained:
+        from pytest_dlperf.training.keras.compression import with_step
         from pytest_dlperf.training.keras.fit import fit
         from pytest_dlperf.training.model_cache import Trained, TrainingSettings
 
@@ -186,13 +176,10 @@ class Pipeline:
             return self._built(replace(setup, arguments=merged), prepared)
 
         progress.show("training", None)
-        fitted = fit(model, prepared.train, None, recipe, clock, on_epoch, self._seed)
-        run = TrainingRun(fitted.epochs, fitted.first_step_seconds, fitted.steps, {})
+        run = fit(model, prepared.train, None, recipe, clock, on_epoch, self._seed)
         metrics = summarise_training([run], ()).metrics
-        model, begun_ns = fitted.model, clock.now_ns()
+        begun_ns = clock.now_ns()
         for finish in setup.finishes:
-            from pytest_dlperf.training.keras.compression import with_step
-
             progress.show(str(finish), None)
             model = with_step(
                 model,
@@ -205,21 +192,16 @@ class Pipeline:
             )
         # Post-training steps count as training time.
         more = (clock.now_ns() - begun_ns) * 1e-9 if setup.finishes else 0.0
-        if "train.time" in metrics:
-            metrics["train.time"] = _plus(metrics["train.time"], more)
-        steps = fitted.steps
-        history = {
-            name: [float(epoch.logs[name]) for epoch in fitted.epochs]
-            for name in fitted.epochs[0].logs
-        }
+        if time := metrics.get("train.time"):
+            metrics["train.time"] = Estimate(time.value + more, time.low + more, time.high + more)
         training = TrainingSettings(
-            history,
-            seconds=fitted.seconds + more,
-            samples_per_second=steps.rows_per_second,
-            steps_per_second=len(steps.ns) / max(1e-9, steps.seconds),
+            run.history,
+            seconds=run.steps.seconds + more,
+            samples_per_second=run.steps.rows_per_second,
+            steps_per_second=len(run.steps.ns) / max(1e-9, run.steps.seconds),
             metrics={
-                name: [one.value, one.low, one.high]
-                for name, one in metrics.items()
+                name: [estimate.value, estimate.low, estimate.high]
+                for name, estimate in metrics.items()
                 if name in TRAINING_METRICS
             },
         )
@@ -237,10 +219,6 @@ class Pipeline:
         )
 
 
-def _plus(seconds: Estimate, more: float) -> Estimate:
-    return Estimate(seconds.value + more, seconds.low + more, seconds.high + more)
-
-
 def split_hash(split: Split) -> str:
     """Hash of all rows and labels."""
     train, test = split.train, split.test
@@ -248,16 +226,12 @@ def split_hash(split: Split) -> str:
 
 
 def architecture(model: Model) -> str:
-    """A model's JSON by Keras, with layers numbered by position.
-
-    Keras numbers layers across all models of a process, so their names depend on earlier models.
-    Empty for a model that Keras cannot serialise; its source identifies it.
-    """
-    given: Any = model
+    """A model's JSON by Keras, with layers numbered by position; empty if it has none."""
     try:
-        content = json.loads(given.to_json())
+        content = json.loads(model.to_json())
     except (NotImplementedError, TypeError, ValueError):
         return ""
+    # Keras numbers layers across all models of a process, so their names depend on earlier models.
     names: dict[str, str] = {}
     _name_layers(content, names)
     return json.dumps(_renamed(content, names), sort_keys=True)
@@ -269,11 +243,11 @@ def _name_layers(part: object, names: dict[str, str]) -> None:
             match part.get("config"):
                 case {"name": str(name)}:
                     names.setdefault(name, f"layer {len(names)}")
-            for one in part.values():
-                _name_layers(one, names)
+            for child in part.values():
+                _name_layers(child, names)
         case list():
-            for one in part:
-                _name_layers(one, names)
+            for child in part:
+                _name_layers(child, names)
 
 
 def _renamed(part: object, names: Mapping[str, str]) -> object:
@@ -281,9 +255,9 @@ def _renamed(part: object, names: Mapping[str, str]) -> object:
         case str():
             return names.get(part, part)
         case dict():
-            return {key: _renamed(one, names) for key, one in part.items()}
+            return {key: _renamed(child, names) for key, child in part.items()}
         case list():
-            return [_renamed(one, names) for one in part]
+            return [_renamed(child, names) for child in part]
     return part
 
 

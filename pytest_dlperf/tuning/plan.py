@@ -1,4 +1,4 @@
-"""Tuning plan: the arguments of `@pytest.mark.dlperf_sweep(...)`, read and checked."""
+"""Tuning plan: the arguments of `@pytest.mark.dlperf_sweep(...)`, parsed and checked."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _FEWEST: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class TuningPlan:
-    """How a study is made.
+    """The settings of a study.
 
     Attributes:
         goal: objective and constraints.
-        knobs: what is tried; None tries the usual ones that suit.
+        knobs: None tries the usual ones that suit.
         search: how configurations are chosen.
-        trials: how many are tried, the setup without tuning among them.
-        finalists: how many of them the judge compares with it.
+        trials: number of configurations, the setup without tuning included.
+        finalists: how many of them the judge compares with it at most.
         seed: of the search, of weights and of the order of rows.
-        seconds: how long each of them is under load before the comparison.
+        seconds: duration of the load on each configuration before the comparison.
     """
 
     goal: Goal
@@ -51,15 +51,15 @@ class TuningPlan:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Options of the command line for all studies of a run; None leaves it to the test.
+    """Options of the command line for all studies of a run; None keeps the test's.
 
     Attributes:
         search: how configurations are chosen.
-        trials: how many are tried.
+        trials: number of configurations.
         seed: of the search and of training.
-        knobs: names, or texts such as `units=512,64`, in the place of the test's of that name or
-            beside them.
-        fresh: whether to forget what earlier runs have tried.
+        knobs: names, or texts such as `units=512,64`; they replace the test's knobs of the same
+            names, or are added to them.
+        fresh: whether to ignore the trials of earlier runs.
     """
 
     search: SearchName | None = None
@@ -69,17 +69,9 @@ class Overrides:
     fresh: bool = False
 
     def on(self, plan: TuningPlan, known: Mapping[str, Knob]) -> TuningPlan:
-        """A test's plan with these overrides.
-
-        Args:
-            plan: the test's.
-            known: all knobs that have a name here.
-
-        Raises:
-            UsageError: for an unknown knob or value.
-        """
-        numbers = {name: getattr(self, name) for name in ("search", "trials", "seed")}
-        changes = {name: value for name, value in numbers.items() if value is not None}
+        """A test's plan with these overrides; a UsageError for a knob that is not `known`."""
+        names = [n for n in ("search", "trials", "seed") if getattr(self, n) is not None]
+        changes = {name: getattr(self, name) for name in names}
         if self.knobs:
             own = {knob.name: knob for knob in plan.knobs or ()}
             given = {knob.name: knob for knob in chosen(self.knobs, {**known, **own})}
@@ -90,12 +82,7 @@ class Overrides:
 def tuning_plan(
     args: Iterable[object], kwargs: Mapping[str, object], known: Mapping[str, Knob]
 ) -> TuningPlan:
-    """Read the arguments of one `@pytest.mark.dlperf_sweep(...)`.
-
-    Args:
-        args: an objective and budgets.
-        kwargs: all else.
-        known: all knobs that have a name here.
+    """Parse an objective, budgets and options: the arguments of one `dlperf_sweep` marker.
 
     Raises:
         BudgetSyntaxError: for an objective or a budget that cannot be read.
@@ -108,8 +95,10 @@ def tuning_plan(
             f"it takes an objective, budgets and {', '.join(_ARGUMENTS)}; scenario=, serving= and "
             "duration= belong to the dlperf marker of the same test",
         )
-    goal = parse_goal(args)  # type: ignore[arg-type]  # it says what is no text
+    goal = parse_goal(args)  # type: ignore[arg-type]  # checked there
     check_measured(goal)
+    search = kwargs.get("search", _SEARCH)
+    check_choice(search, get_args(SearchName), "search")
     given = {
         name: check_whole(kwargs[name], f"{name}=", least)
         for name, least in (("trials", _FEWEST), ("finalists", 1), ("seed", 0))
@@ -118,17 +107,13 @@ def tuning_plan(
     return TuningPlan(
         goal,
         knobs=checked_knobs(kwargs.get("knobs"), known),
-        search=_checked_search(kwargs.get("search", _SEARCH)),
+        search=cast("SearchName", search),
         **given,
     )
 
 
 def check_measured(goal: Goal) -> None:
-    """Refuse a goal with a metric that a study does not measure.
-
-    Raises:
-        UsageError: naming the first such metric.
-    """
+    """Raise a UsageError that names the first metric of a goal that a study does not measure."""
     for metric in (goal.objective, *(budget.metric for budget in goal.constraints)):
         if metric.name not in TRAINING_METRICS and not measured_by(LOAD_METRICS, metric):
             raise UsageError(
@@ -138,14 +123,10 @@ def check_measured(goal: Goal) -> None:
 
 
 def checked_knobs(knobs: object, known: Mapping[str, Knob]) -> tuple[Knob, ...] | None:
-    """The knobs of a marker or a call; None if it gives none.
-
-    Args:
-        knobs: several knobs, names of them, or texts such as `units=512,64`.
-        known: all knobs that have a name here.
+    """The knobs of a marker or a call: knobs, names, or texts such as `units=512,64`; None if none.
 
     Raises:
-        UsageError: for anything else, an unknown name, or two of one name.
+        UsageError: for anything else, a name that is not `known`, or two of one name.
     """
     if knobs is None:
         return None
@@ -155,17 +136,8 @@ def checked_knobs(knobs: object, known: Mapping[str, Knob]) -> tuple[Knob, ...] 
     return chosen((knobs,) if isinstance(knobs, str | Knob) else knobs, known)
 
 
-def _checked_search(search: object) -> SearchName:
-    check_choice(search, get_args(SearchName), "search")
-    return cast("SearchName", search)
-
-
 def check_whole(value: object, label: str, least: int) -> int:
-    """A whole number.
-
-    Raises:
-        UsageError: if it is none, or too small.
-    """
+    """An integer of at least `least`; a UsageError for anything else."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= least:
         return value
     raise UsageError(f"{label}{value!r:.80}", f"expected a whole number, {least} or more")

@@ -42,33 +42,34 @@ _KNOB: Final = 15  # width of the column
 _EFFECT: Final = 16  # width of a column
 _COLUMNS: Final = 4
 _INDENT: Final = "    "
-_FARTHEST: Final = 1000.0  # percent; wider intervals tell nothing
+_FARTHEST: Final = 1000.0  # percent; the limits of wider intervals are not shown
 _NONE: Final = 0.005  # percent or points
 
 
 def with_table(tuned: Tuned) -> Tuned:
-    """The study with its table, which `print` shows."""
+    """The study with its table."""
     return replace(tuned, table="\n".join(table_lines(tuned)))
 
 
 def table_lines(tuned: Tuned) -> Iterator[str]:
-    """What was tried, the front, and what is recommended; plain text."""
+    """Trials, the front and the recommendation, as plain text."""
     yield from wrap(heading(tuned))
     yield ""
     shown, on_front = shown_trials(tuned), front_numbers(tuned)
     names = columns_of(tuned)
-    yield _row("", headings(names), names)
+    yield _row("", [HEADINGS.get(name, name) for name in names], names)
     for number, trial in shown:
         yield _row(mark(tuned, number, trial, on_front), cells(trial, names), names)
-        differences = f"{words_of(tuned, trial.configuration)}{_role(tuned, trial.configuration)}"
+        role = "  <- recommended" if trial.configuration == tuned.recommended else ""
+        differences = f"{words_of(tuned, trial.configuration)}{role}"
         yield from wrap(differences, " " * (_NUMBER + 1), " " * (_NUMBER + 3))
     yield ""
     for line in legend(tuned, len(shown)):
         yield from wrap(line)
     yield ""
     yield from wrap(recommendation(tuned))
-    for one in tuned.finalists:
-        yield from wrap(finalist_line(tuned, one), "  ", "    ")
+    for finalist in tuned.finalists:
+        yield from wrap(finalist_line(tuned, finalist), "  ", "    ")
 
 
 def heading(tuned: Tuned) -> str:
@@ -88,13 +89,10 @@ def heading(tuned: Tuned) -> str:
 
 
 def shown_trials(tuned: Tuned) -> tuple[tuple[int, TrialResult], ...]:
-    """Numbered trials: without tuning, the finalists, and the front.
-
-    Of a large front, the best by the objective.
-    """
+    """Numbered trials: without tuning, the finalists, and the best of the front by objective."""
     numbered = [(n, t) for n, t in enumerate(tuned.trials, start=1) if t.measured is not None]
     on_front = front_numbers(tuned)
-    compared = {one.configuration for one in tuned.finalists}
+    compared = {finalist.configuration for finalist in tuned.finalists}
     always = {n for n, t in numbered if n == 1 or t.configuration in compared}
     ranked = sorted(
         (n for n, _ in numbered if n in on_front - always),
@@ -106,10 +104,10 @@ def shown_trials(tuned: Tuned) -> tuple[tuple[int, TrialResult], ...]:
 
 def front_numbers(tuned: Tuned) -> frozenset[int]:
     """The numbers of the trials on the front, by the metrics that all of them have."""
-    able = [(n, t) for n, t in enumerate(tuned.trials, start=1) if t.measured is not None]
-    points = [trial.metrics for _, trial in able]
+    measured = [(n, t) for n, t in enumerate(tuned.trials, start=1) if t.measured is not None]
+    points = [trial.metrics for _, trial in measured]
     names = common_metrics(points, dict.fromkeys((*WEIGHED, *tuned.goal.metrics)))
-    return frozenset(able[place][0] for place in front(points, names))
+    return frozenset(measured[place][0] for place in front(points, names))
 
 
 def mark(tuned: Tuned, number: int, trial: TrialResult, on_front: frozenset[int]) -> str:
@@ -134,11 +132,6 @@ def columns_of(tuned: Tuned) -> tuple[str, ...]:
     return in_order(kept)
 
 
-def headings(names: Sequence[str]) -> list[str]:
-    """The headings of these metrics."""
-    return [HEADINGS.get(name, name) for name in names]
-
-
 def cells(trial: TrialResult, names: Sequence[str]) -> list[str]:
     """Metrics with intervals; a dash for unknown ones."""
     return [
@@ -151,7 +144,7 @@ def with_interval(estimate: Estimate, name: str) -> str:
     unit = metric_named(name).unit
     text, reach = format_quantity(estimate.value, unit), half_width(estimate)
     if unit == "share":
-        # Two digits of the value would claim more than the interval allows.
+        # With an interval, two decimals would claim a precision that the value does not have.
         short = f"{estimate.value * 100:.1f} %"
         return f"{short} ±{reach * 100:.1f} pt" if reach > _SMALL else text
     relative = reach / abs(estimate.value) if estimate.value else 0.0
@@ -166,10 +159,6 @@ def words_of(tuned: Tuned, configuration: Configuration) -> str:
     if not changed:
         return "without tuning"
     return ", ".join(f"{name}={value}" for name, value in changed.items())
-
-
-def _role(tuned: Tuned, configuration: Configuration) -> str:
-    return "  <- recommended" if configuration == tuned.recommended else ""
 
 
 def legend(tuned: Tuned, shown: int) -> Iterator[str]:
@@ -223,9 +212,9 @@ def gain_words(tuned: Tuned, finalist: Finalist) -> str:
 def finalist_line(tuned: Tuned, finalist: Finalist) -> str:
     """The verdict on a finalist."""
     number = tuned.trials.index(tuned.trial_of(finalist.configuration)) + 1
-    said = f"{finalist.verdict} #{number} against the setup without tuning: "
     reason = f"; {finalist.reason}" if finalist.reason else ""
-    return f"{said}{gain_words(tuned, finalist)}{reason}"
+    gain = gain_words(tuned, finalist)
+    return f"{finalist.verdict} #{number} against the setup without tuning: {gain}{reason}"
 
 
 def _width(name: str) -> int:
@@ -242,14 +231,12 @@ def tuning_lines(tuned: Tuned) -> Iterator[str]:
     yield from table_lines(tuned)
     yield ""
     yield from effect_lines(tuned)
-    yield ""
-    yield "As code:"
-    yield ""
-    yield from (f"{_INDENT}{line}".rstrip() for line in setup_code(tuned.setup).splitlines())
-    yield ""
-    yield "As a marker:"
-    yield ""
-    yield from (f"{_INDENT}{line}".rstrip() for line in marker_code(tuned).splitlines())
+    for heading, code in (
+        ("As code:", setup_code(tuned.setup)),
+        ("As a marker:", marker_code(tuned)),
+    ):
+        yield from ("", heading, "")
+        yield from (f"{_INDENT}{line}".rstrip() for line in code.splitlines())
 
 
 def effect_lines(tuned: Tuned) -> Iterator[str]:
@@ -260,19 +247,18 @@ def effect_lines(tuned: Tuned) -> Iterator[str]:
     headings = "".join(f"{_heading(name):>{_EFFECT}}" for name in columns)
     yield f"{'':<{_KNOB}}{headings}".rstrip()
     for knob in tuned.knobs:
-        effects = [one for one in tuned.effects if one.knob == knob.name]
+        effects = [effect for effect in tuned.effects if effect.knob == knob.name]
         if not effects:
             continue
         yield from wrap(f"{knob.name}, instead of {knob.default}")
-        for value in dict.fromkeys(one.value for one in effects):
-            by_metric = {one.metric: one for one in effects if one.value == value}
+        for value in dict.fromkeys(effect.value for effect in effects):
+            by_metric = {effect.metric: effect for effect in effects if effect.value == value}
             cells_ = "".join(f"{effect_cell(by_metric.get(name)):>{_EFFECT}}" for name in columns)
             label = f"  {value}"
-            if len(label) < _KNOB:
-                yield f"{label:<{_KNOB}}{cells_}".rstrip()
-            else:
+            if len(label) >= _KNOB:
                 yield from wrap(label.strip(), "  ", "    ")
-                yield f"{'':<{_KNOB}}{cells_}".rstrip()
+                label = ""
+            yield f"{label:<{_KNOB}}{cells_}".rstrip()
     yield ""
     yield from wrap(basis_words(tuned.effects))
 
@@ -298,14 +284,15 @@ def effect_cell(effect: Effect | None) -> str:
 
 def basis_words(effects: Sequence[Effect]) -> str:
     """How the effects were estimated."""
-    bases = {one.basis for one in effects}
+    bases = {effect.basis for effect in effects}
     pairs = (
         "From pairs of trials that differ in this knob alone; the intervals allow for the noise "
         "within trials, and between them where a value has several pairs."
     )
     fitted = "~ from all trials together, by least squares on main effects."
-    said = [text for basis, text in (("pairs", pairs), ("least squares", fitted)) if basis in bases]
-    return " ".join(said) or "The trials do not tell."
+    texts = {"pairs": pairs, "least squares": fitted}
+    words = " ".join(text for basis, text in texts.items() if basis in bases)
+    return words or "The trials do not tell."
 
 
 def _heading(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Result: what a study tried, what it found, and what it recommends."""
+"""Results of a study: its trials, finalists, effects and recommendation."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.goal import Goal
 
 WEIGHED: Final = ("throughput", "p99", "accuracy", "model_size", "train.time")
-"""The metrics between which a setup is a trade-off."""
+"""The metrics of the Pareto front."""
 
 Basis: TypeAlias = Literal["pairs", "least squares"]
 
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """One configuration, tried: measured, failed, or skipped.
+    """The trial of one configuration: measured, failed, or skipped.
 
     Attributes:
-        configuration: what was tried.
-        metrics: what was measured, by name; empty if it failed or was skipped.
+        configuration: of the trial.
+        metrics: by name; empty if it failed or was skipped.
         failed: why it has no metrics, such as a training that diverged; empty if it has.
         skipped: why there is no such setup, since its values do not go together.
-        seconds: that the trial took.
+        seconds: duration of the trial.
         rows: which rows were answered rightly; the evidence for accuracy.
-        scores: what users' metrics say of each row.
+        scores: of each row by users' metrics.
         notes: for readers.
     """
 
@@ -58,18 +58,18 @@ class TrialResult:
 
 @dataclass(frozen=True, slots=True)
 class Finalist:
-    """One configuration that the judge compared with the setup without tuning.
+    """A configuration that the judge compared with the setup without tuning.
 
     Attributes:
-        configuration: what was compared.
+        configuration: of the finalist.
         gain: the objective over that of the setup without tuning, as a ratio; of a share the
-            difference. None if nothing came of the comparison.
+            difference. None if it could not be compared.
         verdict: PASS if it is proven better and within the constraints, FAIL if it is proven
             worse or breaks a constraint, else why that is open.
         judgements: on the objective and on each constraint.
-        metrics: as the comparison measured them; empty if it did not.
-        reason: why it is no PASS, or what to know about it.
-        seconds: that the comparison took.
+        metrics: as measured in the comparison; may be empty.
+        reason: why it is no PASS; may be empty.
+        seconds: duration of the comparison.
     """
 
     configuration: Configuration
@@ -94,7 +94,7 @@ class Effect:
         knob: its name.
         value: the value, as text.
         default: the value without tuning, as text.
-        metric: what it changed.
+        metric: its name.
         change: the ratio of the metric minus one; of a share the difference.
         basis: how it was estimated.
         count: pairs of trials that differ in this value alone, or trials with this value.
@@ -111,25 +111,25 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What a study found; `print` shows it as a table.
+    """The result of a study; `print` shows it as a table.
 
     Attributes:
         test: pytest's node id of the test, with the study's name if it has one.
         goal: objective and constraints.
-        knobs: what was tried, each with what is there without tuning first.
+        knobs: each with its value without tuning first.
         base: the setup without tuning.
-        trials: all of them, in their order; the first is the setup without tuning.
-        finalists: those that the judge compared with it.
-        recommended: what to use; the setup without tuning if nothing is proven better.
-        setup: the setup of that.
-        reason: why that, in words.
+        trials: in their order; the first is the setup without tuning.
+        finalists: configurations that the judge compared with it.
+        recommended: the best finalist; the setup without tuning if none is proven better.
+        setup: of the recommended configuration.
+        reason: why it is recommended, in words.
         effects: of each value of a knob on each metric.
         scenario: the traffic, as text.
         search: how configurations were chosen, as text.
-        seconds: that the study took.
+        seconds: duration of the study.
         resumed: number of trials taken over from an earlier run.
         notes: for readers.
-        table: the trials as text, as `print` shows them.
+        table: the trials as text.
     """
 
     test: str
@@ -161,17 +161,13 @@ class Tuned:
 
     @property
     def winner(self) -> Finalist | None:
-        """The comparison of what is recommended; None if that is the setup without tuning."""
+        """The recommended finalist; None if the setup without tuning is recommended."""
         if not self.improved:
             return None
-        return next(one for one in self.finalists if one.configuration == self.recommended)
+        return next(f for f in self.finalists if f.configuration == self.recommended)
 
     def trial_of(self, configuration: Configuration) -> TrialResult:
-        """The trial of a configuration.
-
-        Raises:
-            KeyError: if it was not tried.
-        """
+        """The trial of a configuration; a KeyError if there is none."""
         for trial in self.trials:
             if trial.configuration == configuration:
                 return trial

@@ -1,4 +1,4 @@
-"""JSON of a study: the whole for people's programs, and single trials for the journal."""
+"""JSON of a study: all of it for other programs, and single trials for the journal."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.results.verdict import Judgement
     from pytest_dlperf.statistics.estimate import Estimate
-    from pytest_dlperf.tuning.configuration import Knob
-    from pytest_dlperf.tuning.result import Effect, Finalist, Tuned
+    from pytest_dlperf.tuning.configuration import Configuration, Knob
+    from pytest_dlperf.tuning.result import Finalist, Tuned
 
 SCHEMA: Final = 1
 """Version of the JSON."""
@@ -56,7 +56,7 @@ def tuning_json(tuned: Tuned) -> dict[str, object]:
             _trial(number, trial, on_front=number in on_front)
             for number, trial in enumerate(tuned.trials, start=1)
         ],
-        "finalists": [_finalist(tuned, one) for one in tuned.finalists],
+        "finalists": [_finalist(tuned, finalist) for finalist in tuned.finalists],
         "recommended": {
             "trial": _number(tuned, tuned.recommended),
             "configuration": tuned.recommended.texts(),
@@ -65,12 +65,12 @@ def tuning_json(tuned: Tuned) -> dict[str, object]:
             "setup": setup_code(tuned.setup),
             "marker": marker_code(tuned),
         },
-        "effects": [_effect(one) for one in tuned.effects],
+        "effects": [{**asdict(e), "change": _ends(e.change)} for e in tuned.effects],
     }
 
 
 def trial_to_json(trial: TrialResult) -> dict[str, object]:
-    """Plain values; figures in full, so that a study goes on as if it had not been cut short."""
+    """Plain values; figures are not rounded, so that a study continues as if not interrupted."""
     return {
         "configuration": trial.configuration.texts(),
         "metrics": {name: [e.value, e.low, e.high] for name, e in trial.metrics.items()},
@@ -85,10 +85,6 @@ def trial_to_json(trial: TrialResult) -> dict[str, object]:
 
 def trial_from_json(value: Mapping[str, Any], knobs: Sequence[Knob]) -> TrialResult:
     """The inverse of `trial_to_json`.
-
-    Args:
-        value: of a journal.
-        knobs: of the study; values are found by their texts.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape, or
@@ -108,12 +104,8 @@ def trial_from_json(value: Mapping[str, Any], knobs: Sequence[Knob]) -> TrialRes
     )
 
 
-def _number(tuned: Tuned, configuration: object) -> int:
-    return next(
-        number
-        for number, trial in enumerate(tuned.trials, start=1)
-        if trial.configuration == configuration
-    )
+def _number(tuned: Tuned, configuration: Configuration) -> int:
+    return [trial.configuration for trial in tuned.trials].index(configuration) + 1
 
 
 def _trial(number: int, trial: TrialResult, *, on_front: bool) -> dict[str, object]:
@@ -135,7 +127,7 @@ def _finalist(tuned: Tuned, finalist: Finalist) -> dict[str, object]:
         "verdict": finalist.verdict.value,
         "gain": _ends(finalist.gain),
         "reason": finalist.reason,
-        "judgements": [_judgement(one) for one in finalist.judgements],
+        "judgements": [_judgement(judgement) for judgement in finalist.judgements],
         "metrics": metrics_to_json(finalist.metrics),
         "seconds": rounded(finalist.seconds),
     }
@@ -151,10 +143,6 @@ def _judgement(judgement: Judgement) -> dict[str, object]:
         "change": _ends(judgement.change),
         "reason": judgement.reason,
     }
-
-
-def _effect(effect: Effect) -> dict[str, object]:
-    return {**asdict(effect), "change": _ends(effect.change)}
 
 
 def _ends(estimate: Estimate | None) -> dict[str, float] | None:

@@ -1,4 +1,4 @@
-"""Run: `dlperf.tune(...)` from its arguments to the recommendation."""
+"""Runs a study: `dlperf.tune(...)` from its arguments to the recommendation."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Tuner:
     """Runs the studies of a session.
 
     Attributes:
-        folder: where trained models and trials are kept between runs; None keeps nothing.
+        folder: cache of trained models and trials; None keeps nothing.
         machine: this machine's class, as text.
-        overrides: what the command line says for all studies.
+        overrides: of the command line.
         known: all knobs that have a name in this run.
         instruments: clock, meters and progress display.
         environment: returns the software of this process.
@@ -79,27 +79,17 @@ class Tuner:
     ) -> tuple[Tuned, Record]:
         """Try configurations, judge the best against the setup without tuning, recommend one.
 
-        Args:
-            build: the user's function; returns a compiled model.
-            data: the rows, as the user gave them.
-            tuning_plan: of the test's `dlperf_sweep` marker; None without one.
-            plan: of its `dlperf` marker and the options.
-            test: pytest's node id.
-            name: tells several studies of one test apart.
-            setup: the setup without tuning; None takes the defaults.
-            knobs: replace the marker's; None keeps these.
-
-        Returns:
-            The study, and the record of the recommended setup for reports.
+        The arguments are those of `dlperf.tune`, and the plans of the test's markers. Returns the
+        study, and the record of the recommended setup for reports.
 
         Raises:
-            UsageError: if an argument makes no sense.
+            UsageError: for a wrong argument.
             DataError: if the data cannot be used.
             TargetError: if the setup without tuning cannot be measured.
         """
         if tuning_plan is None:
             raise UsageError(
-                f"dlperf.tune(...) needs to be told what for: the test has no {TUNES} marker",
+                f"dlperf.tune(...) needs an objective: the test has no {TUNES} marker",
                 f"@pytest.mark.{TUNES}('maximize throughput', 'accuracy >= baseline - 0.5pt')",
             )
         split = as_split(data)
@@ -140,7 +130,7 @@ class Tuner:
             instruments=instruments,
             warn=_warn,
         )
-        explored = explore(
+        explored, resumed = explore(
             study,
             _search(tuning_plan, study.knobs, trials),
             trials,
@@ -148,30 +138,26 @@ class Tuner:
             instruments=instruments,
             journal=None if quick else self._journal(study, build, split, tuning_plan),
         )
-        judged = (
-            ()
-            if quick
-            else judge_finalists(
-                explored,
-                study,
-                tuning_plan.finalists,
-                make=pipeline,
-                instruments=instruments,
-                rng=self.rng,
-            )
+        judged = judge_finalists(
+            explored,
+            study,
+            0 if quick else tuning_plan.finalists,
+            make=pipeline,
+            instruments=instruments,
+            rng=self.rng,
         )
         tuned = concluded(
             test=title_of(study.test, study.name),
             goal=study.goal,
             knobs=study.knobs,
             base=study.base,
-            trials=explored.trials,
+            trials=explored,
             finalists=[finalist for finalist, _ in judged],
             scenario=str(study.plan.scenario),
             search=f"{tuning_plan.search}, seed {tuning_plan.seed}",
             seconds=(instruments.clock.now_ns() - start_ns) * 1e-9,
-            resumed=explored.resumed,
-            notes=_notes(explored.resumed, quick=quick),
+            resumed=resumed,
+            notes=_notes(resumed, quick=quick),
         )
         if quick:
             tuned = replace(tuned, reason="a smoke run compares nothing")
@@ -185,7 +171,7 @@ class Tuner:
     def _journal(
         self, study: Study, build: Callable[..., object], split: Split, tuning_plan: TuningPlan
     ) -> Journal | None:
-        """The journal of this very study: everything that trials depend on is in its name."""
+        """The journal of this study; its name is a hash of all that trials depend on."""
         if self.folder is None:
             return None
         plan = study.plan
@@ -208,14 +194,12 @@ class Tuner:
 
 
 def as_split(value: object) -> Split:
-    """Read the user's training and test rows.
+    """Read the user's rows: an object with `.train` and `.test`.
 
-    Args:
-        value: an object with `.train` and `.test`, each `(inputs, labels)` or an object with
-            `.inputs` and `.labels`.
+    Each is `(inputs, labels)` or an object with `.inputs` and `.labels`.
 
     Raises:
-        DataError: if it is anything else.
+        DataError: for anything else.
     """
     if isinstance(value, Split):
         return value

@@ -1,4 +1,4 @@
-"""Screening: make one configuration, put it under load briefly, and keep what was measured."""
+"""Screening: trials of single configurations under a short load."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Study:
 
     Attributes:
         test: pytest's node id.
-        name: tells several studies of one test apart.
+        name: distinguishes several studies of one test.
         goal: objective and constraints.
-        knobs: what is tried, the value without tuning first.
+        knobs: each with its value without tuning first.
         base: the setup without tuning.
         plan: the load; its serving and its budgets are not used.
-        seconds: how long each configuration is under load.
+        seconds: duration of the load on each configuration.
     """
 
     test: str
@@ -47,38 +47,20 @@ class Study:
     seconds: float
 
     def setup(self, configuration: Configuration) -> Setup:
-        """The setup of a configuration.
-
-        Raises:
-            UsageError: if its values do not go together.
-        """
+        """The setup of a configuration; a UsageError if its values do not go together."""
         return setup_of(self.base, configuration, self.knobs)
 
     def plan_for(self, setup: Setup, budgets: tuple[Budget, ...]) -> Plan:
-        """The load of a setup, with these budgets.
-
-        Raises:
-            UsageError: if the setup cannot be served under this load.
-        """
-        # Two configurations could find different paddings faster, and so differ by more than
-        # their knobs.
+        """The load of a setup, with these budgets; a UsageError if it cannot be served under it."""
+        # Without trials of padding: two configurations could find different ones faster, and so
+        # differ by more than their knobs.
         return replace(self.plan, serving=setup.serving, budgets=budgets, tries_padding=False)
 
 
 def screened(
     configuration: Configuration, study: Study, make: ModelFactory, instruments: Instruments
 ) -> TrialResult:
-    """Try one configuration.
-
-    One that cannot be made or measured is a result too, with the reason: a study must not end
-    with its first bad configuration.
-
-    Args:
-        configuration: what is tried.
-        study: what it belongs to.
-        make: makes the model of a setup.
-        instruments: clock, meters and progress display.
-    """
+    """Try one configuration; if it cannot be made or measured, the result has the reason."""
     budgets = (study.goal.gain, *study.goal.constraints)
     of_load = tuple(budget for budget in budgets if measured_by(LOAD_METRICS, budget.metric))
     start_ns = instruments.clock.now_ns()
@@ -91,26 +73,24 @@ def screened(
         model = make(setup)
         with ready(model.target, model.data, plan, instruments) as prepared:
             measurement = prepared.measure(study.test, study.name, plan.load_seconds)
-    except Exception as error:  # noqa: BLE001 - the user's function and model may raise anything
-        result = TrialResult(configuration, failed=in_words(error))
-    else:
         failed = _failure(measurement)
-        result = (
-            TrialResult(configuration, failed=failed)
-            if failed
-            else TrialResult(
-                configuration,
-                metrics=MappingProxyType({**measurement.metrics, **model.known}),
-                rows=measurement.rows,
-                scores=measurement.scores,
-                notes=tuple(filter(None, (measurement.invalid,))),
-            )
+    except Exception as error:  # noqa: BLE001 - the user's function and model may raise anything
+        failed = in_words(error)
+    if failed:
+        result = TrialResult(configuration, failed=failed)
+    else:
+        result = TrialResult(
+            configuration,
+            metrics=MappingProxyType({**measurement.metrics, **model.known}),
+            rows=measurement.rows,
+            scores=measurement.scores,
+            notes=tuple(filter(None, (measurement.invalid,))),
         )
     return replace(result, seconds=(instruments.clock.now_ns() - start_ns) * 1e-9)
 
 
 def in_words(error: Exception) -> str:
-    """The whole message of an exception on one line; of others' errors with their type."""
+    """The message of an exception on one line; with its type, unless it is ours."""
     text = str(error) if isinstance(error, DlperfError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:_LONGEST]
 

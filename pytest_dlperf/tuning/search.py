@@ -1,7 +1,7 @@
-"""Search: which configuration to try next.
+"""Search: the order in which configurations are tried.
 
-Every search opens alike: the setup without tuning, then one change at a time (at most half of
-the trials), so that each knob's worth can be told; what is left is the search's own.
+Every search starts with the setup without tuning, then one change at a time (at most half of
+the trials), so that the effect of each knob can be estimated.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DRAWS: Final = 1000  # candidates of a search; then the untried configurations 
 class Search(ABC):
     """Chooses the next configuration, from the trials so far alone.
 
-    So a run that was cut short goes on as it would have.
+    So an interrupted run continues as it would have.
 
     Attributes:
         knobs: of the study.
@@ -44,14 +44,10 @@ class Search(ABC):
     seed: int = 0
 
     def ask(self, history: Sequence[TrialResult]) -> Configuration | None:
-        """The next configuration: none that was tried or found impossible before.
+        """The next configuration; none that was tried or found impossible before.
 
-        Candidates of the search follow the opening; where the first thousand have all been
-        tried, any untried configuration follows. None once all trials are made, or nothing is
-        left to try.
-
-        Args:
-            history: all trials so far, in their order.
+        Candidates of the search follow the opening; if the first thousand have all been tried, any
+        untried configuration follows. None once all trials are made, or nothing is left to try.
         """
         tried = {trial.configuration for trial in history}
         if made(history) >= self.trials or len(tried) >= combinations_of(self.knobs):
@@ -61,7 +57,7 @@ class Search(ABC):
             itertools.islice(self.candidates(history), _DRAWS),
             _all_of(self.knobs),
         )
-        return next((one for one in configurations if one not in tried), None)
+        return next((each for each in configurations if each not in tried), None)
 
     @abstractmethod
     def candidates(self, history: Sequence[TrialResult]) -> Iterator[Configuration]:
@@ -69,7 +65,7 @@ class Search(ABC):
 
 
 class Grid(Search):
-    """All combinations; if they are more than the trials, an even spread of them."""
+    """All combinations; if there are more of them than trials, an even spread."""
 
     __slots__ = ()
 
@@ -91,16 +87,14 @@ class Random(Search):
 
 
 def combinations_of(knobs: Iterable[Knob]) -> int:
-    """How many configurations there are."""
+    """The number of configurations."""
     return math.prod(len(knob.values) for knob in knobs)
 
 
 def opening(knobs: Sequence[Knob], trials: int) -> tuple[Configuration, ...]:
     """The setup without tuning, then single changes: each knob's first one, each one's second ...
 
-    Args:
-        knobs: of the study.
-        trials: in all; at most half of them are single changes.
+    At most half of the trials are single changes.
     """
     default = configured(knobs)
     most = max(len(knob.values) for knob in knobs) if knobs else 0
@@ -114,7 +108,7 @@ def opening(knobs: Sequence[Knob], trials: int) -> tuple[Configuration, ...]:
 
 
 def made(history: Iterable[TrialResult]) -> int:
-    """How many trials count towards their number: impossible configurations do not."""
+    """The number of trials that count: impossible configurations do not."""
     return sum(not trial.skipped for trial in history)
 
 
@@ -140,7 +134,7 @@ def _spread(knobs: Sequence[Knob], generator: np.random.Generator) -> Iterator[C
 
 
 def _column(knob: Knob, length: int, generator: np.random.Generator) -> list[object]:
-    """Values in a random order, over and over, up to a length."""
+    """Repeated random permutations of the values, cut to a length and shuffled."""
     orders = (generator.permutation(len(knob.values)) for _ in itertools.count())
     places = itertools.islice(itertools.chain.from_iterable(orders), length)
     chosen = [knob.values[int(place)] for place in places]

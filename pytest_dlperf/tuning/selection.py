@@ -26,15 +26,10 @@ def finalists_of(
     """The best configurations, to be compared with the setup without tuning.
 
     None breaks a constraint, or has a worse objective than without tuning, beyond the noise.
-    Those that hold every constraint come first, and of them those that hold it beyond the noise:
+    Those that meet every constraint come first, and of them those that meet it beyond the noise:
     the comparison uses the same rows, so it cannot resolve an open accuracy. Within such a tier
     the objective counts; a configuration that another of its tier or an earlier one dominates
     in the metrics of the goal is left out.
-
-    Args:
-        trials: all of them; the first is the setup without tuning.
-        goal: objective and constraints.
-        count: the most to choose.
     """
     base = trials[0].measured
     if base is None:
@@ -52,7 +47,7 @@ def finalists_of(
         best = [
             trial
             for trial, measured in tiers[tier]
-            if not any(dominates(one.metrics, measured.metrics, metrics) for one in up_to_tier)
+            if not any(dominates(other.metrics, measured.metrics, metrics) for other in up_to_tier)
         ]
         ranked += sorted(best, key=lambda trial: goal.cost(trial.metrics))
     return tuple(trial.configuration for trial in ranked[:count])
@@ -70,7 +65,7 @@ def _may_win(measured: Measured, base: Measured, goal: Goal) -> bool:
 
 
 def _tier(measured: Measured, base: Measured, goal: Goal) -> tuple[bool, bool]:
-    """Whether a constraint does not hold, and whether one does not do so beyond the noise."""
+    """Whether a constraint is not met, and whether one is not met beyond the noise."""
     slacks = goal.slacks(measured, base)
     return not all(slack.holds for slack in slacks), not all(slack.sure for slack in slacks)
 
@@ -78,11 +73,12 @@ def _tier(measured: Measured, base: Measured, goal: Goal) -> tuple[bool, bool]:
 def recommended(finalists: Iterable[Finalist], goal: Goal) -> Finalist | None:
     """The finalist with the largest gain of those that are proven better; None if none is."""
     sign = 1.0 if goal.objective.better == "higher" else -1.0
-    proven = [one for one in finalists if one.proven and one.gain is not None]
-    return max(proven, key=lambda one: sign * one.gain.value if one.gain else 0.0, default=None)
+    proven = [(f, f.gain.value) for f in finalists if f.proven and f.gain is not None]
+    best = max(proven, key=lambda pair: sign * pair[1], default=None)
+    return best[0] if best else None
 
 
-def concluded(  # noqa: PLR0913 - what a study was, and what it found
+def concluded(  # noqa: PLR0913 - the fields of Tuned
     *,
     test: str,
     goal: Goal,
@@ -96,21 +92,7 @@ def concluded(  # noqa: PLR0913 - what a study was, and what it found
     resumed: int = 0,
     notes: Sequence[str] = (),
 ) -> Tuned:
-    """What a study found, with its recommendation.
-
-    Args:
-        test: pytest's node id of the test, with the study's name if it has one.
-        goal: objective and constraints.
-        knobs: what was tried.
-        base: the setup without tuning.
-        trials: all of them; the first is the setup without tuning.
-        finalists: with the judge's verdicts.
-        scenario: the traffic, as text.
-        search: how configurations were chosen, as text.
-        seconds: that the study took.
-        resumed: number of trials taken over from an earlier run.
-        notes: for readers.
-    """
+    """The result of a study, with its recommendation; see `Tuned` for the fields."""
     best = recommended(finalists, goal)
     choice = best.configuration if best else trials[0].configuration
     return Tuned(
@@ -136,53 +118,48 @@ def _reason(
     best: Finalist | None, trials: Sequence[TrialResult], finalists: Sequence[Finalist]
 ) -> str:
     if best is not None:
-        others = sum(one.proven for one in finalists) - 1
+        others = sum(finalist.proven for finalist in finalists) - 1
         more = f"; so {'is' if others == 1 else 'are'} {others} more" if others else ""
         return f"proven better than the setup without tuning, within every constraint{more}"
     if trials[0].measured is None:
         return f"the setup without tuning failed: {trials[0].failed or trials[0].skipped}"
     if not finalists:
         return "no other configuration that was tried is as good within every constraint"
-    worse = sum(one.verdict is Verdict.FAIL for one in finalists)
+    worse = sum(finalist.verdict is Verdict.FAIL for finalist in finalists)
     failed = f", {worse} of them FAIL" if worse else ""
     return f"none of {len(finalists)} compared is proven better within every constraint{failed}"
 
 
 def front(points: Sequence[Mapping[str, Estimate]], metrics: Iterable[str]) -> tuple[int, ...]:
-    """The indices of the points that no other one dominates.
-
-    Args:
-        points: metrics by name; one that lacks a metric is neither dominated nor dominates.
-        metrics: to compare by.
-    """
+    """The indices of the points that no other one dominates; a point that lacks a metric stays."""
     names = [metric_named(name) for name in metrics]
     return tuple(
         place
-        for place, one in enumerate(points)
-        if not any(dominates(other, one, names) for other in points if other is not one)
+        for place, point in enumerate(points)
+        if not any(dominates(other, point, names) for other in points if other is not point)
     )
 
 
 def common_metrics(
     points: Sequence[Mapping[str, Estimate]], metrics: Iterable[str]
 ) -> tuple[str, ...]:
-    """Those of the metrics that every point has."""
+    """The metrics that every point has."""
     return tuple(name for name in metrics if all(name in point for point in points))
 
 
 def dominates(
-    one: Mapping[str, Estimate], other: Mapping[str, Estimate], metrics: Iterable[Metric]
+    point: Mapping[str, Estimate], other: Mapping[str, Estimate], metrics: Iterable[Metric]
 ) -> bool:
-    """Whether one is at least as good in every metric, and better in one by more than the noise.
+    """Whether a point is as good in every metric, and better in one by more than the noise.
 
     The noise of a difference is taken from both intervals, as of independent measurements; a
-    figure that both share, such as the time of a training they have in common, has none.
+    figure that both share, such as the time of a common training, has none.
     """
     beyond = False
     for metric in metrics:
-        if metric.name not in one or metric.name not in other:
+        if metric.name not in point or metric.name not in other:
             return False
-        mine, its = one[metric.name], other[metric.name]
+        mine, its = point[metric.name], other[metric.name]
         gain = mine.value - its.value if metric.better == "higher" else its.value - mine.value
         if gain < 0:
             return False
@@ -191,5 +168,5 @@ def dominates(
 
 
 def half_width(estimate: Estimate) -> float:
-    """How far an interval reaches, its longer side."""
+    """The longer side of an interval."""
     return max(estimate.high - estimate.value, estimate.value - estimate.low)

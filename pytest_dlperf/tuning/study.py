@@ -1,8 +1,8 @@
-"""Study: trial after trial until the search is done, then the finals."""
+"""Study: trials until the search is done, then the comparison of the finalists."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.errors import TargetError
@@ -31,20 +31,7 @@ _MINUTE: Final = 60.0
 _LONGEST_LABEL: Final = 40  # characters: half a line
 
 
-@dataclass(frozen=True, slots=True)
-class Explored:
-    """All trials of a study.
-
-    Attributes:
-        trials: in their order; the first is the setup without tuning.
-        resumed: number of trials taken over from an earlier run.
-    """
-
-    trials: tuple[TrialResult, ...]
-    resumed: int
-
-
-def explore(  # noqa: PLR0913 - what, how many, and by what means
+def explore(  # noqa: PLR0913 - a study, its search, and what trials take
     study: Study,
     search: Search,
     trials: int,
@@ -52,18 +39,11 @@ def explore(  # noqa: PLR0913 - what, how many, and by what means
     make: ModelFactory,
     instruments: Instruments,
     journal: Journal | None,
-) -> Explored:
+) -> tuple[tuple[TrialResult, ...], int]:
     """Try configurations until the search has no further one.
 
     Each trial is written to the journal before the next one begins; those of the journal count.
-
-    Args:
-        study: what is tuned.
-        search: chooses the configurations.
-        trials: the most to make.
-        make: makes the model of a setup.
-        instruments: clock, meters and progress display.
-        journal: of the study; None keeps nothing.
+    Returns all trials, the setup without tuning first, and how many of them are the journal's.
 
     Raises:
         TargetError: if the setup without tuning cannot be measured.
@@ -86,11 +66,11 @@ def explore(  # noqa: PLR0913 - what, how many, and by what means
             journal.add(trial_to_json(result))
     # Two concurrent runs may have written theirs in any order.
     ordered = sorted(history, key=lambda trial: trial.configuration != default)
-    return Explored(tuple(ordered), resumed)
+    return tuple(ordered), resumed
 
 
-def judge_finalists(  # noqa: PLR0913 - who, for what, and by what means
-    explored: Explored,
+def judge_finalists(  # noqa: PLR0913 - a study, its trials, and what comparisons take
+    trials: Sequence[TrialResult],
     study: Study,
     count: int,
     *,
@@ -98,20 +78,11 @@ def judge_finalists(  # noqa: PLR0913 - who, for what, and by what means
     instruments: Instruments,
     rng: Callable[[], np.random.Generator],
 ) -> list[tuple[Finalist, Record | None]]:
-    """Have the judge compare the best configurations with the setup without tuning.
+    """Have the judge compare the `count` best configurations with the setup without tuning.
 
-    Args:
-        explored: all trials.
-        study: what is tuned.
-        count: the most to compare.
-        make: makes the model of a setup.
-        instruments: clock, meters and progress display.
-        rng: returns a new random generator for each comparison.
-
-    Returns:
-        As `compared` does, for each finalist.
+    Returns what `compared` returns for each finalist; `rng` makes a generator for each comparison.
     """
-    chosen = finalists_of(explored.trials, study.goal, count)
+    chosen = finalists_of(trials, study.goal, count)
     progress = StudyProgress(instruments.progress)
     instruments = replace(instruments, progress=progress)
     rates = rates_for(study, len(chosen))
@@ -123,14 +94,7 @@ def judge_finalists(  # noqa: PLR0913 - who, for what, and by what means
 
 
 class StudyProgress:
-    """Progress display that puts the stage of the study before each phase.
-
-    Args:
-        progress: the display below.
-
-    Attributes:
-        stage: such as `trial 2 of 20, 5 s left`.
-    """
+    """Progress display that puts the stage, such as `trial 2 of 20`, before each phase."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -159,7 +123,7 @@ def _journaled(study: Study, journal: Journal | None, trials: int) -> Iterator[T
 
 
 def _time_left(history: Sequence[TrialResult], trials: int) -> str:
-    """Expected time of the remaining trials, from the mean of those made."""
+    """Expected duration of the remaining trials, from the mean of those made."""
     seconds = [trial.seconds for trial in history if not trial.skipped]
     if not seconds:
         return ""

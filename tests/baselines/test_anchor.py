@@ -1,4 +1,4 @@
-"""Anchor: a slow creep is told of, and unchanged code hardly ever."""
+"""Anchor: gradual losses are reported, and unchanged code hardly ever."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _present(
     """Sessions of these log costs, oldest first, and an anchor."""
     given: Sequence[float | None] = yardsticks or [None] * (len(costs) + 1)
     first, *of_session = given
-    sessions = [_session(*one) for one in zip(costs, of_session, strict=True)]
+    sessions = [_session(*pair) for pair in zip(costs, of_session, strict=True)]
     newest = sessions[-1]
     return make_accepted(
         newest.metrics,
@@ -54,14 +54,14 @@ def _share(trial: Callable[[np.random.Generator], bool], trials: int) -> float:
 
 
 def test_ten_changes_of_two_percent() -> None:
-    """Each was too small to see or was accepted; together they are told of, by their size."""
+    """Each was too small to see or was accepted; together they are reported, by their size."""
     present = _present([ACCEPTED * STEP, ACCEPTED * STEP], 0.0)
 
-    (found,) = gradual_loss(present, BUDGETS, UNKNOWN_CONDITIONS)
+    (loss,) = gradual_loss(present, BUDGETS, UNKNOWN_CONDITIONS)
 
-    assert found.metric == "throughput"
-    assert found.loss == pytest.approx(ACCEPTED * STEP)
-    assert str(found) == "throughput is 18 % below"
+    assert loss.metric == "throughput"
+    assert loss.loss == pytest.approx(ACCEPTED * STEP)
+    assert str(loss) == "throughput is 18 % below"
 
 
 @pytest.mark.parametrize(("noise", "power"), [(0.01, 0.98), (0.02, 0.9), (0.05, 0.4)])
@@ -77,7 +77,7 @@ def test_power_after_the_tenth_change(noise: float, power: float) -> None:
     assert _share(trial, 300) >= power
 
 
-def test_creep_within_the_sessions() -> None:
+def test_gradual_loss_within_the_sessions() -> None:
     """It is seen too where each session was so like the others that it joined them."""
 
     def trial(generator: np.random.Generator) -> bool:
@@ -92,7 +92,7 @@ def test_creep_within_the_sessions() -> None:
     [(1, False, 0.002), (7, False, 0.006), (2, True, 0.01), (8, True, 0.01), (29, True, 0.01)],
 )
 def test_false_alarms(sessions: int, most: float, *, apart: bool) -> None:
-    """Unchanged code whose sessions differ by 5 % is told of once in some hundred sessions."""
+    """Unchanged code whose sessions differ by 5 % is reported once in some hundred sessions."""
 
     def trial(generator: np.random.Generator) -> bool:
         anchor, *costs = generator.normal(0, 0.05, sessions + 1)
@@ -103,7 +103,7 @@ def test_false_alarms(sessions: int, most: float, *, apart: bool) -> None:
 
 
 def test_false_alarms_in_sixty_nights() -> None:
-    """Of tests of unchanged code that are run night by night, one in about a hundred is told of."""
+    """Of tests of unchanged code run each night, about one in a hundred is reported."""
 
     def trial(generator: np.random.Generator) -> bool:
         anchor = generator.normal(0, 0.05)
@@ -118,20 +118,20 @@ def test_false_alarms_in_sixty_nights() -> None:
     assert _share(trial, 300) <= 0.03
 
 
-def test_a_slower_machine_is_no_creep() -> None:
+def test_a_slower_machine_is_no_gradual_loss() -> None:
     """What the yardstick lost as well is the machine's, where all sessions have one."""
-    day = MachineConditions(yardstick=1.2e-5, scaled=frozenset({"throughput"}))
+    conditions = MachineConditions(yardstick=1.2e-5, scaled=frozenset({"throughput"}))
     costs = [math.log(1.22), math.log(1.22)]
 
     slower = _present(costs, 0.0, [1.0e-5, 1.22e-5, 1.22e-5])
 
-    assert not gradual_loss(slower, BUDGETS, day)
-    assert gradual_loss(slower, BUDGETS, dataclasses.replace(day, scaled=frozenset()))
-    assert gradual_loss(_present(costs, 0.0), BUDGETS, day)
+    assert not gradual_loss(slower, BUDGETS, conditions)
+    assert gradual_loss(slower, BUDGETS, dataclasses.replace(conditions, scaled=frozenset()))
+    assert gradual_loss(_present(costs, 0.0), BUDGETS, conditions)
 
 
 @pytest.mark.parametrize(
-    "day",
+    "conditions",
     [
         MachineConditions(noisy="the machine was not quiet"),
         MachineConditions(speed_changed="the machine is not what it was"),
@@ -139,26 +139,26 @@ def test_a_slower_machine_is_no_creep() -> None:
         MachineConditions(yardstick=0.79e-5),
     ],
 )
-def test_a_strange_day_tells_nothing(day: MachineConditions) -> None:
+def test_a_changed_machine_reports_nothing(conditions: MachineConditions) -> None:
     """A machine that is not what it was says nothing about the code."""
     present = _present([1.0, 1.0], 0.0, [1.0e-5, 1.0e-5, 1.0e-5])
 
     assert gradual_loss(present, BUDGETS, dataclasses.replace(UNKNOWN_CONDITIONS, yardstick=1.0e-5))
-    assert not gradual_loss(present, BUDGETS, day)
+    assert not gradual_loss(present, BUDGETS, conditions)
 
 
 @pytest.mark.parametrize("budget", ["throughput >= 100/s", "p50 <= baseline", "errors <= baseline"])
-def test_only_what_a_relative_budget_is_about(budget: str) -> None:
-    """Without a budget that compares, nobody asked; a metric that was not measured is left out."""
+def test_only_metrics_with_relative_budgets(budget: str) -> None:
+    """Metrics without a relative budget, and those that were not measured, are left out."""
     assert not gradual_loss(_present([1.0, 1.0], 0.0), [parse_budget(budget)], UNKNOWN_CONDITIONS)
 
 
-def test_a_gain_is_no_creep() -> None:
+def test_a_gain_is_no_gradual_loss() -> None:
     """Faster than the anchor is as it should be."""
     assert not gradual_loss(_present([-1.0, -1.0], 0.0), BUDGETS, UNKNOWN_CONDITIONS)
 
 
-def test_less_than_detect_is_not_told_of() -> None:
+def test_less_than_detect_is_not_reported() -> None:
     """However well it is known, a loss that no budget had to find is not worth a warning."""
     sessions = 30
     just_below = math.log1p(METRICS["throughput"].detect) * 0.99
@@ -168,7 +168,7 @@ def test_less_than_detect_is_not_told_of() -> None:
 
 
 def test_without_an_anchor() -> None:
-    """Nothing is told of where there is none, or where the newest session is it."""
+    """Nothing is reported where there is none, or where the newest session is it."""
     present = _present([1.0, 1.0], 0.0)
 
     assert not gradual_loss(dataclasses.replace(present, anchor=None), BUDGETS, UNKNOWN_CONDITIONS)
@@ -176,35 +176,35 @@ def test_without_an_anchor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("then", "now", "told"),
+    ("then", "now", "reported"),
     [
         (Estimate(0.97, 0.95, 0.98), Estimate(0.90, 0.88, 0.92), True),
         (Estimate(0.97, 0.95, 0.98), Estimate(0.94, 0.92, 0.96), False),
         (Estimate(0.97, 0.97, 0.97), Estimate(0.965, 0.965, 0.965), False),
     ],
 )
-def test_accuracy(then: Estimate, now: Estimate, *, told: bool) -> None:
+def test_accuracy(then: Estimate, now: Estimate, *, reported: bool) -> None:
     """An accuracy that crept down by more than both intervals explain, and by a point at least."""
     anchor = BaselineSession({"accuracy": then}, ENVIRONMENT, REVISION)
     present = make_accepted({"accuracy": now}, anchor=anchor)
 
-    found = gradual_loss(present, [parse_budget("accuracy >= baseline")], UNKNOWN_CONDITIONS)
+    losses = gradual_loss(present, [parse_budget("accuracy >= baseline")], UNKNOWN_CONDITIONS)
 
-    assert bool(found) is told
-    assert [str(one) for one in found] == (["accuracy is 7.0 pt below"] if told else [])
+    assert bool(losses) is reported
+    assert [str(loss) for loss in losses] == (["accuracy is 7.0 pt below"] if reported else [])
 
 
 def test_the_note() -> None:
-    """People learn how much, since when, over how many changes, and what to run."""
+    """It says how much, since when, over how many changes, and what to run."""
     anchor = dataclasses.replace(
         _session(0.0), revision=Revision("abc1234567890", "main", "2026-01-02")
     )
     present = dataclasses.replace(_present([0.2], 0.0), anchor=anchor)
     lost = [GradualLoss("throughput", 0.2, 0.01), GradualLoss("p50", 0.2, 0.01)]
 
-    said, *commands = gradual_loss_note(lost, present, "t.py::test_it[a b]", "big").splitlines()
+    message, *commands = gradual_loss_note(lost, present, "t.py::test_it[a b]", "big").splitlines()
 
-    assert said == (
+    assert message == (
         "throughput is 18 % below and p50 is 22 % above the anchor of abc12345, 2026-01-02, after "
         "10 accepted changes: look for where it came from, or accept it by moving the anchor:"
     )
@@ -214,9 +214,11 @@ def test_the_note() -> None:
     ]
 
 
-@pytest.mark.parametrize(("changes", "said"), [(0, "2026-11-23:"), (1, "after 1 accepted change:")])
-def test_the_note_counts(changes: int, said: str) -> None:
-    """One change is no plural, and none is not spoken of."""
+@pytest.mark.parametrize(
+    ("changes", "message"), [(0, "2026-11-23:"), (1, "after 1 accepted change:")]
+)
+def test_the_note_counts(changes: int, message: str) -> None:
+    """One change is singular, and none is left out."""
     present = dataclasses.replace(_present([0.2], 0.0), changes=changes)
 
-    assert said in gradual_loss_note([GradualLoss("throughput", 0.2, 0.01)], present, "t", "")
+    assert message in gradual_loss_note([GradualLoss("throughput", 0.2, 0.01)], present, "t", "")

@@ -36,7 +36,7 @@ from pytest_dlperf.statistics.estimate import counted
 def test_visible(
     metric: str, old: float | None, new: float | None, relative: float | None, *, visible: bool
 ) -> None:
-    """What a relative budget must find is visible, and so is what comes or goes."""
+    """What a relative budget must find is visible, and so are metrics that come or go."""
     change = MetricDiff(metric, old, new)
 
     assert change.relative == (None if relative is None else pytest.approx(relative))
@@ -50,27 +50,27 @@ _METRICS = st.dictionaries(
 
 @given(_METRICS, _METRICS, st.sets(st.sampled_from(list(METRICS))))
 def test_nothing_is_left_out(
-    old: dict[str, object], new: dict[str, object], about: set[str]
+    old: dict[str, object], new: dict[str, object], shown: set[str]
 ) -> None:
-    """All that differs visibly is told, and all that is asked for and there; nothing else."""
-    told = {c.metric for c in changes_between(make_accepted(old), make_accepted(new), about)}  # type: ignore[arg-type]
+    """Visible changes and the requested metrics that exist are listed; nothing else."""
+    listed = {c.metric for c in changes_between(make_accepted(old), make_accepted(new), shown)}  # type: ignore[arg-type]
 
-    assert (old.keys() ^ new.keys()) | (about & new.keys()) <= told
-    assert told <= old.keys() | new.keys()
+    assert (old.keys() ^ new.keys()) | (shown & new.keys()) <= listed
+    assert listed <= old.keys() | new.keys()
 
 
 @given(_METRICS, st.sets(st.sampled_from(list(METRICS))))
-def test_the_same_is_told_only_if_asked_for(same: dict[str, object], about: set[str]) -> None:
-    """What has not changed is there for those who ask about it."""
+def test_unchanged_metrics_are_listed_on_request(same: dict[str, object], shown: set[str]) -> None:
+    """An unchanged metric is listed only on request."""
     accepted = make_accepted(same)  # type: ignore[arg-type]
 
-    told = {change.metric for change in changes_between(accepted, accepted, about)}
+    listed = {change.metric for change in changes_between(accepted, accepted, shown)}
 
-    assert told == about & same.keys()
+    assert listed == shown & same.keys()
 
 
 def test_the_sessions_count_together() -> None:
-    """What there was is the mean of its sessions; of a share it is the newest session."""
+    """The old value is the mean of the sessions; of a share it is the newest session's."""
     sessions = [
         make_accepted({"throughput": estimate(value), "accuracy": estimate(share)})
         for value, share in ((100.0, 0.5), (400.0, 0.9))
@@ -78,10 +78,10 @@ def test_the_sessions_count_together() -> None:
     old = make_accepted(sessions[1].metrics, earlier=sessions[0].sessions)
     new = make_accepted({"throughput": estimate(100.0), "accuracy": estimate(0.8)})
 
-    found = {change.metric: change.old for change in changes_between(old, new, ())}
+    olds = {change.metric: change.old for change in changes_between(old, new, ())}
 
-    assert found["throughput"] == pytest.approx(math.sqrt(100.0 * 400.0))
-    assert found["accuracy"] == 0.9
+    assert olds["throughput"] == pytest.approx(math.sqrt(100.0 * 400.0))
+    assert olds["accuracy"] == 0.9
 
 
 def test_lines() -> None:
@@ -120,7 +120,7 @@ def test_lines() -> None:
 
 
 def test_conditions_and_software() -> None:
-    """What it was measured with is told where it differs, what blocks a comparison first."""
+    """Conditions and software are listed where they differ, blocking fields first."""
     old = make_accepted(slo=0.02)
     new = make_accepted(
         scenario="Offline()",
@@ -138,7 +138,7 @@ def test_conditions_and_software() -> None:
 
 
 def test_nothing_differs() -> None:
-    """What is the same has no lines, unless it was asked for."""
+    """Equal entries have no lines, except those requested."""
     same = make_accepted()
 
     assert change_lines(same, same, ()) == []

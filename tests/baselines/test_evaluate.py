@@ -1,4 +1,4 @@
-"""A test's life against its stored baseline, with measurements that are made up."""
+"""Runs of one test against its stored baseline, with made-up measurements."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from builders import ENVIRONMENT, MACHINE, REVISION, estimate, make_measurement
 
+from pytest_dlperf.baselines.acceptance import ENOUGH_SESSIONS
 from pytest_dlperf.baselines.evaluate import BaselineEvaluator
 from pytest_dlperf.baselines.source import baselines_of_files
 from pytest_dlperf.config.options import Options
@@ -32,18 +33,18 @@ TEST = make_measurement().test
 
 
 class MadeUp:
-    """A subject that was measured already."""
+    """A subject with a given measurement."""
 
-    def __init__(self, found: Measurement) -> None:
-        self._found = found
+    def __init__(self, measurement: Measurement) -> None:
+        self._measurement = measurement
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
-        """What was made up."""
+        """The given measurement."""
         assert seconds > 0
-        return dataclasses.replace(self._found, test=test, name=name)
+        return dataclasses.replace(self._measurement, test=test, name=name)
 
     def warm_up(self) -> str:
-        """Not asked for."""
+        """Not used."""
         raise NotImplementedError
 
     def slots(self) -> None:
@@ -67,11 +68,11 @@ class Life:
         throughput: float = 1000.0,
         **fields: Any,  # noqa: ANN401 - any field
     ) -> Evaluation:
-        """Run it once, and keep what is accepted, as a passing test does."""
+        """Run it once, and accept as a passing test does."""
         self._runs += 1
         metrics = {"throughput": estimate(throughput, 0.005), "errors": counted(0.0)}
-        found = make_measurement(metrics, **fields)
-        arena = BaselineEvaluator(
+        measurement = make_measurement(metrics, **fields)
+        evaluator = BaselineEvaluator(
             baselines=self._baselines,
             environment=lambda: ENVIRONMENT,
             revision=lambda: dataclasses.replace(REVISION, commit=f"commit{self._runs}"),
@@ -81,14 +82,14 @@ class Life:
             reachable=lambda _: False,
             duel=None,
         )
-        finding = arena.evaluate(contextlib.nullcontext(MadeUp(found)), PLAN, TEST, "")
-        if finding.accepted is not None:
-            arena.accept(TEST, "", finding.accepted)
-        return finding
+        evaluation = evaluator.evaluate(contextlib.nullcontext(MadeUp(measurement)), PLAN, TEST, "")
+        if evaluation.accepted is not None:
+            evaluator.accept(TEST, "", evaluation.accepted)
+        return evaluation
 
     @property
     def accepted(self) -> BaselineEntry:
-        """What is stored."""
+        """The stored entry."""
         baseline = self._baselines.store.load(TEST)
         assert baseline is not None
         return baseline.accepted[""]
@@ -96,48 +97,49 @@ class Life:
 
 @pytest.fixture
 def life(tmp_path: Path) -> Life:
-    """One that has not begun."""
+    """No runs yet."""
     return Life(tmp_path)
 
 
-def _crept(finding: Evaluation) -> bool:
-    notes = finding.record.measurement.notes
-    told = any("the anchor of" in note for note in notes)
-    assert told is any("the anchor of" in caution for caution in finding.cautions)
-    return told
+def _crept(evaluation: Evaluation) -> bool:
+    """Whether a gradual loss is reported, in a note and in a warning."""
+    notes = evaluation.record.measurement.notes
+    reported = any("the anchor of" in note for note in notes)
+    assert reported is any("the anchor of" in caution for caution in evaluation.cautions)
+    return reported
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_ten_accepted_changes(life: Life, seed: int) -> None:
-    """Ten changes of 2 % that were all accepted are told of, at the latest in the next run."""
+    """Ten changes of 2 % that were all accepted are reported, at the latest in the next run."""
     noise = np.random.default_rng(seed)
     life.run("new")
-    told = False
+    reported = False
     for change in range(1, 11):
         level = 1000.0 * 0.98**change * math.exp(noise.normal(0, 0.005))
-        finding = life.run("all", level)
-        assert finding.record.verdict != "FAIL"
-        told = told or _crept(finding)
+        evaluation = life.run("all", level)
+        assert evaluation.record.verdict != "FAIL"
+        reported = reported or _crept(evaluation)
 
     assert life.accepted.anchor is not None
     assert life.accepted.anchor.revision.commit == "commit1"
-    assert told or _crept(life.run(None, 1000.0 * 0.98**10))
-    assert told or life.accepted.changes
+    assert reported or _crept(life.run(None, 1000.0 * 0.98**10))
+    assert reported or life.accepted.changes
 
 
 def test_unchanged_code_does_not_creep(tmp_path: Path) -> None:
-    """Nights of unchanged code whose sessions differ by 5 % are told of hardly ever."""
+    """Unchanged code whose sessions differ by 5 % is hardly ever reported."""
     noise = np.random.default_rng(11)
-    told = 0
+    reported = 0
     for number in range(20):
         life = Life(tmp_path / str(number))
         nights = (life.run("new", 1000.0 * math.exp(noise.normal(0, 0.05))) for _ in range(10))
-        told += sum(map(_crept, nights)) > 0
-    assert told <= 1
+        reported += sum(map(_crept, nights)) > 0
+    assert reported <= 1
 
 
 def test_a_moved_anchor_is_quiet(life: Life) -> None:
-    """Once the loss is accepted, nothing is told of until there is another."""
+    """Once the loss is accepted, nothing is reported until there is another."""
     life.run("new")
     life.run("all", 600.0)
     assert _crept(life.run(None, 600.0))
@@ -150,7 +152,7 @@ def test_a_moved_anchor_is_quiet(life: Life) -> None:
 
 
 def test_a_replaced_baseline_is_a_diff(life: Life) -> None:
-    """What was, what is, and the difference, in lines of the hint; a session more is no change."""
+    """The hint has the old and new values and the difference; another session is no change."""
     life.run("new")
     assert life.run("new", 1001.0).record.hints == ("session 2 of the baseline recorded",)
 
@@ -160,15 +162,15 @@ def test_a_replaced_baseline_is_a_diff(life: Life) -> None:
 
 
 def test_other_conditions(life: Life) -> None:
-    """They are compared with nothing that was there, and have an anchor of their own."""
+    """They are not compared with earlier sessions, and have an anchor of their own."""
     life.run("new")
 
-    finding = life.run("all", 100.0, serving="Serving(replicas=2)")
+    evaluation = life.run("all", 100.0, serving="Serving(replicas=2)")
 
-    (hint,) = finding.record.hints
+    (hint,) = evaluation.record.hints
     assert "and its anchor with it" in hint
     assert "serving Serving() -> Serving(replicas=2)" in hint
-    assert not _crept(finding)
+    assert not _crept(evaluation)
     assert life.accepted.anchor == life.accepted.newest
 
 
@@ -184,14 +186,24 @@ def test_what_was_not_measured_does_not_creep(life: Life, update: Update | None)
 
 
 def test_a_sudden_loss_does_not_creep(life: Life) -> None:
-    """What the judge sees, or the budget allows, in one step is not told of as many."""
+    """A loss in one step, judged or allowed by the budget, is no gradual loss."""
     life.run("new")
 
     assert not _crept(life.run(None, 600.0))
     assert not _crept(life.run(None, 100.0))
 
 
-def test_an_unquiet_first_session(life: Life) -> None:
+def test_a_settled_baseline(life: Life) -> None:
+    """Unchanged sessions join a young baseline; then `new` leaves it as it is."""
+    for _ in range(ENOUGH_SESSIONS + 2):
+        life.run("new")
+
+    assert len(life.accepted.sessions) == ENOUGH_SESSIONS
+    life.run("all")
+    assert len(life.accepted.sessions) == ENOUGH_SESSIONS + 1
+
+
+def test_a_busy_first_session(life: Life) -> None:
     """It is recorded with a warning; the next one is simply not recorded."""
     busy = Consumption(0.001, 1.0, 1, 1, others=0.3, stolen=None)
 

@@ -65,12 +65,9 @@ def test_names_that_read_alike(tmp_path: Path) -> None:
 
 
 def test_file_name_can_be_read(tmp_path: Path) -> None:
-    """People find the file of a test by its name."""
-    assert (
-        BaselineFiles(tmp_path, MACHINE)
-        .path("tests/test_model.py::test_fast[1]")
-        .name.startswith("tests.test_model.py--test_fast[1]-")
-    )
+    """The file's name begins with that of the test."""
+    path = BaselineFiles(tmp_path, MACHINE).path("tests/test_model.py::test_fast[1]")
+    assert path.name.startswith("tests.test_model.py--test_fast[1]-")
 
 
 def test_other_measurements_stay(store: BaselineFiles) -> None:
@@ -241,14 +238,16 @@ def test_metric_that_is_not_known(store: BaselineFiles) -> None:
         assert "joules" in _session(json.loads(path.read_bytes()))["metrics"]
 
 
-@pytest.mark.parametrize("schema", [1, 2])
-def test_older_schema(store: BaselineFiles, schema: int) -> None:
-    """A file of an older version is refused, with the advice to record it anew."""
+@pytest.mark.parametrize(
+    ("schema", "age", "hint"), [(1, "an older", "record anew"), (99, "a newer", "upgrade")]
+)
+def test_another_schema(store: BaselineFiles, schema: int, age: str, hint: str) -> None:
+    """A file of another version is refused, with the advice to record it anew or to upgrade."""
     error = _refused(store, json.dumps({"schema": schema, "tests": []}).encode())
     assert error.problem == (
-        f"it was written by an older pytest-dlperf (schema {schema}, this reads {SCHEMA})"
+        f"it was written by {age} pytest-dlperf (schema {schema}, this reads {SCHEMA})"
     )
-    assert "record anew" in error.hint
+    assert hint in error.hint
 
 
 def test_file_of_another_test(store: BaselineFiles) -> None:
@@ -293,15 +292,15 @@ def test_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
     assert (tmp_path / MACHINE.slug).read_bytes() == b"mine"
 
 
+def _full(_: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_full_disk(store: BaselineFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk is a BaselineError, and loses nothing that was accepted."""
     path = store.path(TEST)
     before = path.read_bytes()
-
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", _full)
     with pytest.raises(BaselineError, match="cannot be written: No space left") as caught:
         store.save(TEST, "", make_accepted(scenario="Offline()"))
     assert caught.value.hint == "nothing was changed"
@@ -331,7 +330,7 @@ def _whole(number: int) -> BaselineEntry:
 
 
 def test_a_session_more_is_a_block_of_lines(store: BaselineFiles) -> None:
-    """Who reviews sees what was added, a line a metric, and no other line changed."""
+    """A review shows what was added, a line per metric, and no other line changed."""
     one = _whole(0)
     store.save(TEST, "", one)
     before = store.path(TEST).read_text().splitlines()
@@ -365,7 +364,7 @@ def test_a_grown_baseline_is_small(store: BaselineFiles) -> None:
 
 
 def _replaced(store: BaselineFiles, changes: int) -> None:
-    """Accept so many changes, one after the other."""
+    """Accept a number of changes, one after the other."""
     for number in range(changes):
         changed = _whole(number + 1)
         store.save(TEST, "", dataclasses.replace(changed, anchor=changed.newest))
@@ -391,7 +390,7 @@ def test_the_anchor_outlives_changes(store: BaselineFiles) -> None:
 
 
 def test_two_runs_that_accept_a_change_each(tmp_path: Path, store: BaselineFiles) -> None:
-    """Both are counted, though both had looked before the other wrote."""
+    """Both are counted, though each was read before the other was written."""
     store.save(TEST, "", dataclasses.replace(MEASURED, anchor=MEASURED.newest))
     old = store.load(TEST)
     assert old is not None
@@ -423,7 +422,7 @@ def test_moving_an_anchor(store: BaselineFiles) -> None:
 
 
 def test_moving_an_anchor_is_two_lines(store: BaselineFiles) -> None:
-    """Who reviews sees where it was and where it is, and nothing else."""
+    """A review shows the old and the new place, and nothing else."""
     first = dataclasses.replace(MEASURED, anchor=MEASURED.newest)
     store.save(TEST, "", first)
     store.save(TEST, "", continued(first.sessions, _whole(1)))
@@ -460,13 +459,9 @@ def test_moving_an_anchor_of_a_damaged_file(store: BaselineFiles, damage: bytes)
 def test_moving_an_anchor_on_a_full_disk(
     store: BaselineFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is lost, and the reason is said."""
+    """Nothing is lost, and the error has the reason."""
     before = store.path(TEST).read_bytes()
-
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", _full)
     with pytest.raises(BaselineError, match="cannot be written: No space left"):
         move_anchors(store.path(TEST), {""})
     assert store.path(TEST).read_bytes() == before

@@ -22,21 +22,20 @@ if TYPE_CHECKING:
 
 
 def _entry(
-    found: BaselineEntry,
+    measured: BaselineEntry,
     run: int = 1,
     test: str = "t",
     name: str = "",
     verdict: Verdict = Verdict.PASS,
 ) -> Entry:
-    return Entry(
-        Run(f"{run:032x}", float(run), MACHINE, found.revision), test, name, verdict, found
-    )
+    at = Run(f"{run:032x}", float(run), MACHINE, measured.revision)
+    return Entry(at, test, name, verdict, measured)
 
 
-def _found(**metrics: float) -> BaselineEntry:
+def _measured(**metrics: float) -> BaselineEntry:
     commit = dataclasses.replace(REVISION, commit="new", date="2026-11-24")
-    found = {name: estimate(value, 0.005) for name, value in metrics.items()}
-    return make_accepted(found, revision=commit)
+    values = {name: estimate(value, 0.005) for name, value in metrics.items()}
+    return make_accepted(values, revision=commit)
 
 
 OLD = make_accepted(
@@ -53,34 +52,40 @@ OLD = make_accepted(
 )
 
 
-def _proposed(found: BaselineEntry, verdict: Verdict = Verdict.PASS) -> tuple[Proposal, ...]:
-    return proposals([_entry(found, verdict=verdict)], {("t", ""): OLD})
+SAME = _measured(throughput=1000.0, p50=0.01)
+
+
+def _proposed(measured: BaselineEntry, verdict: Verdict = Verdict.PASS) -> tuple[Proposal, ...]:
+    return proposals([_entry(measured, verdict=verdict)], {("t", ""): OLD})
 
 
 @pytest.mark.parametrize(
-    ("found", "reasons"),
+    ("measured", "reasons"),
     [
-        (_found(throughput=1000.0, p50=0.01), ()),
-        (_found(throughput=2000.0, p50=0.01), ("better beyond the noise: throughput",)),
-        (_found(throughput=1000.0, p50=0.02), ("worse beyond the noise: p50",)),
+        (SAME, ()),
+        (_measured(throughput=2000.0, p50=0.01), ("better beyond the noise: throughput",)),
+        (_measured(throughput=1000.0, p50=0.02), ("worse beyond the noise: p50",)),
         (
-            _found(throughput=500.0, p50=0.005),
+            _measured(throughput=500.0, p50=0.005),
             ("worse beyond the noise: throughput", "better beyond the noise: p50"),
         ),
         (
-            dataclasses.replace(_found(throughput=1000.0, p50=0.01), serving="Serving(replicas=2)"),
+            dataclasses.replace(
+                _measured(throughput=1000.0, p50=0.01), serving="Serving(replicas=2)"
+            ),
             ("it was measured under other conditions",),
         ),
     ],
 )
-def test_reasons(found: BaselineEntry, reasons: tuple[str, ...]) -> None:
+def test_reasons(measured: BaselineEntry, reasons: tuple[str, ...]) -> None:
     """Losses, gains and other conditions are worth a look; the noise is not."""
-    assert tuple(one for proposal in _proposed(found) for one in proposal.reasons) == reasons
+    given = (reason for proposal in _proposed(measured) for reason in proposal.reasons)
+    assert tuple(given) == reasons
 
 
 def test_a_failed_test_is_worth_a_look() -> None:
     """Though no metric differs: its budgets may."""
-    (proposal,) = _proposed(_found(throughput=1000.0, p50=0.01), Verdict.FAIL)
+    (proposal,) = _proposed(SAME, Verdict.FAIL)
 
     assert not proposal.obstacle
     assert "its test failed" in proposal.reasons[0]
@@ -88,23 +93,23 @@ def test_a_failed_test_is_worth_a_look() -> None:
 
 def test_what_says_nothing_cannot_be_accepted() -> None:
     """However it compares."""
-    (proposal,) = _proposed(_found(throughput=2000.0), Verdict.INVALID)
+    (proposal,) = _proposed(_measured(throughput=2000.0), Verdict.INVALID)
     assert proposal.obstacle
 
 
 def test_what_was_accepted_already_is_settled() -> None:
     """Even rounded, as files keep it, and even where its sessions since differ from it."""
-    found = _found(throughput=2000.123456789, p50=0.005)
+    measured = _measured(throughput=2000.123456789, p50=0.005)
     rounded = with_session(
-        found,
-        metrics={**found.metrics, "throughput": Estimate(2000.12, 1990.12, 2010.12)},
+        measured,
+        metrics={**measured.metrics, "throughput": Estimate(2000.12, 1990.12, 2010.12)},
     )
     exact = Estimate(2000.1249, 1990.1151, 2010.1199)
-    found = with_session(found, metrics={**found.metrics, "throughput": exact})
+    measured = with_session(measured, metrics={**measured.metrics, "throughput": exact})
     accepted = continued((*OLD.sessions[:-1], rounded.newest), OLD)
 
-    assert not proposals([_entry(found)], {("t", ""): accepted})
-    assert proposals([_entry(found)], {("t", ""): OLD})
+    assert not proposals([_entry(measured)], {("t", ""): accepted})
+    assert proposals([_entry(measured)], {("t", ""): OLD})
 
 
 def test_unchanged_code_is_hardly_ever_proposed() -> None:
@@ -113,7 +118,7 @@ def test_unchanged_code_is_hardly_ever_proposed() -> None:
 
     def session() -> BaselineEntry:
         value = 1000.0 * math.exp(generator.normal(0, 0.05))
-        return _found(throughput=value, p50=0.01 * math.exp(generator.normal(0, 0.05)))
+        return _measured(throughput=value, p50=0.01 * math.exp(generator.normal(0, 0.05)))
 
     shown = 0
     for _ in range(200):
@@ -144,13 +149,13 @@ def test_the_newest_run_of_each_test(runs: list[list[tuple[str, str]]]) -> None:
 
 def test_what_becomes_of_it() -> None:
     """One session, which is its own anchor until it follows on what is stored."""
-    found = dataclasses.replace(continued(OLD.sessions, _found(throughput=2000.0)), changes=3)
-    (proposal,) = proposals([_entry(found)], {})
+    measured = dataclasses.replace(continued(OLD.sessions, _measured(throughput=2000.0)), changes=3)
+    (proposal,) = proposals([_entry(measured)], {})
 
     accepted = proposal.accepted
 
-    assert accepted.sessions == (found.newest,)
-    assert (accepted.anchor, accepted.changes) == (found.newest, 0)
+    assert accepted.sessions == (measured.newest,)
+    assert (accepted.anchor, accepted.changes) == (measured.newest, 0)
     anchored = dataclasses.replace(OLD, anchor=OLD.sessions[0], changes=4)
     assert accepted.following(anchored).anchor == OLD.sessions[0]
     assert accepted.following(anchored).changes == 5

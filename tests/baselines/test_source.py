@@ -1,4 +1,4 @@
-"""Footing: whose sessions are the baselines of a run, and what is said where there are none."""
+"""The source of baselines: whose sessions they are, and the messages if there are none."""
 
 from __future__ import annotations
 
@@ -33,14 +33,9 @@ if TYPE_CHECKING:
 TEST = "tests/test_model.py::test_fast"
 MAIN = BaselineSource(in_history=True, branch="main")
 BRANCH_POINT = BaselineSource(in_history=True)
+pytestmark = pytest.mark.usefixtures("git_of_nobody")
+
 NOTHING: dict[str, str] = {}
-
-
-@pytest.fixture(autouse=True)
-def _plain_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No settings of whoever runs the tests."""
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
 
 
 @dataclasses.dataclass
@@ -64,26 +59,26 @@ class Project:
         (self.root / "model.py").write_text(f"SIZE = {self.runs}\n")
 
     def run(self, machine: MachineClass = MACHINE) -> Run:
-        """A run of the present code, later than those before it."""
+        """A run of the present code, later than the runs before it."""
         self.runs += 1
         return Run(f"{self.runs:032x}", 1e9 + self.runs, machine, current_revision(self.root, {}))
 
     def record(self, throughput: float, machine: MachineClass = MACHINE, name: str = "") -> None:
-        """What a run of the present code measured."""
-        found = make_accepted({"throughput": estimate(throughput)}, environment=ENVIRONMENT)
+        """Record a measurement of the present code."""
+        entry = make_accepted({"throughput": estimate(throughput)}, environment=ENVIRONMENT)
         run = self.run(machine)
-        found = with_session(found, revision=run.revision)
-        self.history.add(Entry(run, TEST, name, Verdict.PASS, found))
+        entry = with_session(entry, revision=run.revision)
+        self.history.add(Entry(run, TEST, name, Verdict.PASS, entry))
 
     def provider(
-        self, basis: BaselineSource, variables: Mapping[str, str] = NOTHING
+        self, source: BaselineSource, variables: Mapping[str, str] = NOTHING
     ) -> BaselineProvider:
-        """That of a run of the present code."""
-        return baselines_of_history(basis, self.run(), lambda: self.history, self.root, variables)
+        """The provider of a run of the present code."""
+        return baselines_of_history(source, self.run(), lambda: self.history, self.root, variables)
 
-    def sessions(self, basis: BaselineSource) -> list[float]:
+    def sessions(self, source: BaselineSource) -> list[float]:
         """The throughputs of the baseline, the oldest first."""
-        stored = self.provider(basis).store.load(TEST)
+        stored = self.provider(source).store.load(TEST)
         if stored is None:
             return []
         sessions = stored.accepted[""].sessions
@@ -92,19 +87,19 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    """A repository with one commit on main, and an empty history beside it."""
+    """A repository with one commit on main, and an empty history."""
     root = tmp_path / "project"
     root.mkdir()
     git(root, "init", "--quiet", "--initial-branch=main")
     history = open_history(default_url(tmp_path))
-    found = Project(root, history)
-    found.commit()
-    yield found
+    project = Project(root, history)
+    project.commit()
+    yield project
     history.close()
 
 
 def test_the_last_sessions_of_a_branch(project: Project) -> None:
-    """From any branch; what other branches measured is none of them."""
+    """From any branch; the sessions of other branches are not used."""
     project.record(100)
     project.commit()
     project.record(101)
@@ -118,7 +113,7 @@ def test_the_last_sessions_of_a_branch(project: Project) -> None:
 
 
 def test_the_nearest_commits_before_the_branch_point(project: Project) -> None:
-    """What main did since is not looked at, and the branch point's sessions are the newest."""
+    """Later commits of main are not used; the branch point's sessions are the newest."""
     project.record(100)
     project.commit()
     project.record(101)
@@ -155,12 +150,12 @@ def test_a_detached_checkout(project: Project) -> None:
     git(project.root, "checkout", "--quiet", "--detach", head)
 
     assert project.sessions(BRANCH_POINT) == [100]
-    told = project.provider(BRANCH_POINT, {"GITHUB_BASE_REF": "main"})
-    assert told.store.load(TEST) is not None
+    provider = project.provider(BRANCH_POINT, {"GITHUB_BASE_REF": "main"})
+    assert provider.store.load(TEST) is not None
 
 
-def test_a_branch_point_that_cannot_be_told(project: Project) -> None:
-    """It is an error when the baselines are asked for, before anything is measured."""
+def test_an_unknown_branch_point(project: Project) -> None:
+    """It is an error when the provider is made, before anything is measured."""
     git(project.root, "branch", "--quiet", "-m", "main", "trunk")
 
     with pytest.raises(UsageError, match="does not know the default branch"):
@@ -168,8 +163,8 @@ def test_a_branch_point_that_cannot_be_told(project: Project) -> None:
     assert project.provider(MAIN).store.load(TEST) is None  # a branch needs no git
 
 
-def test_what_is_said_on_a_branch(project: Project) -> None:
-    """There the run says what was looked for, who can record it, and accepts nothing."""
+def test_messages_on_a_branch(project: Project) -> None:
+    """They say what was looked for and where to record it; the run accepts nothing."""
     base = project.commit()
     git(project.root, "switch", "--quiet", "-c", "feature")
     project.commit()
@@ -183,30 +178,32 @@ def test_what_is_said_on_a_branch(project: Project) -> None:
     assert branch.missing(TEST, "") == (
         f"the history has no session of branch main on this machine class ({MACHINE.slug})"
     )
-    for found in (point, branch):
-        assert found.advice.record == "run it on branch main with the same --dlperf-history"
-        assert not found.advice.ratchets
-        assert "--dlperf-update changes nothing" in found.guard
+    for provider in (point, branch):
+        assert provider.advice.record == "run it on branch main with the same --dlperf-history"
+        assert not provider.advice.ratchets
+        assert "--dlperf-update changes nothing" in provider.guard
     assert (point.source, branch.source) == ("history:merge-base", "history:main")
 
 
-@pytest.mark.parametrize("basis", [MAIN, BRANCH_POINT])
-def test_what_is_said_where_sessions_count(project: Project, basis: BaselineSource) -> None:
-    """On the branch itself a run is one of the next run's sessions, and may accept changes."""
-    found = project.provider(basis)
+@pytest.mark.parametrize("source", [MAIN, BRANCH_POINT])
+def test_messages_where_sessions_count(project: Project, source: BaselineSource) -> None:
+    """On the branch itself a run adds a session for the next run, and may accept changes."""
+    provider = project.provider(source)
 
-    assert found.guard == ""
-    assert found.advice.record == "recorded in the history: the next run is compared with this one"
-    assert found.advice.ratchets
+    assert provider.guard == ""
+    assert (
+        provider.advice.record == "recorded in the history: the next run is compared with this one"
+    )
+    assert provider.advice.ratchets
 
     project.change()
-    found = project.provider(basis)
-    assert "code with uncommitted changes is no baseline" in found.guard
-    assert not found.advice.ratchets
+    provider = project.provider(source)
+    assert "code with uncommitted changes is no baseline" in provider.guard
+    assert not provider.advice.ratchets
 
 
 def test_a_shallow_clone_may_be_why_there_is_nothing(project: Project, tmp_path: Path) -> None:
-    """Commits that are not here were not looked for."""
+    """The clone lacks commits that may have sessions."""
     project.record(100)
     for _ in range(3):
         project.commit()
@@ -225,7 +222,7 @@ OTHER = dataclasses.replace(MACHINE, cpu="Other CPU", cores=8)
 
 
 def test_another_machine_class_in_the_history(project: Project) -> None:
-    """The nearest one that has it is named by what differs; of this measurement only."""
+    """The nearest class with this measurement is named by what differs."""
     project.record(100, OTHER)
     project.record(100, BIGGER)
     project.record(100, MACHINE, "another")
@@ -240,30 +237,28 @@ def test_another_machine_class_in_the_history(project: Project) -> None:
 
 
 def test_another_machine_class_in_files(tmp_path: Path) -> None:
-    """The same for files; one that cannot be read is not looked at."""
+    """The same for files; unreadable ones are skipped."""
     for machine in (OTHER, BIGGER):
         BaselineFiles(tmp_path / FOLDER, machine).save(f"{TEST}[a-b]", "", make_accepted())
-    found = baselines_of_files(tmp_path, MACHINE, "not here")
+    provider = baselines_of_files(tmp_path, MACHINE, "not here")
 
-    assert found.missing(f"{TEST}[a-b]", "") == (
+    assert provider.missing(f"{TEST}[a-b]", "") == (
         f"no baseline yet on this machine class ({MACHINE.slug}); "
         "there is one for another: memory 32 -> 16 GiB, driver 560.1 -> none"
     )
-    assert found.missing(TEST, "") == f"no baseline yet on this machine class ({MACHINE.slug})"
-    assert "for another" not in found.missing(f"{TEST}[a-b]", "another name")
-    assert (found.guard, found.advice, found.source, found.heading) == (
-        "not here",
-        OF_FILES,
-        "",
-        "",
-    )
+    assert provider.missing(TEST, "") == f"no baseline yet on this machine class ({MACHINE.slug})"
+    assert "for another" not in provider.missing(f"{TEST}[a-b]", "another name")
+    assert (provider.guard, provider.advice) == ("not here", OF_FILES)
+    assert (provider.source, provider.heading) == ("", "")
 
     BaselineFiles(tmp_path / FOLDER, BIGGER).path(f"{TEST}[a-b]").write_text("[1")
-    assert "cpu Other CPU -> Test CPU @ 2.4GHz, cores 8 -> 4" in found.missing(f"{TEST}[a-b]", "")
+    assert "cpu Other CPU -> Test CPU @ 2.4GHz, cores 8 -> 4" in provider.missing(
+        f"{TEST}[a-b]", ""
+    )
 
 
 def test_this_machine_is_no_other_one(tmp_path: Path) -> None:
-    """That it has a baseline of another measurement of the test is no news."""
+    """Another measurement of the test on this class is not suggested."""
     BaselineFiles(tmp_path / FOLDER, MACHINE).save(TEST, "one", make_accepted())
 
     assert "for another" not in baselines_of_files(tmp_path, MACHINE, "").missing(TEST, "two")
@@ -271,15 +266,15 @@ def test_this_machine_is_no_other_one(tmp_path: Path) -> None:
 
 
 def test_a_history_that_cannot_be_used_is_an_error_of_the_test(project: Project) -> None:
-    """It is opened when a baseline is asked for, and what is wrong reaches whoever asks."""
+    """It is opened when a baseline is loaded, which raises its error."""
 
     def refuse() -> History:
         raise HistoryError("there", "it is closed", "open it")
 
-    found = baselines_of_history(MAIN, project.run(), refuse, project.root, NOTHING)
+    provider = baselines_of_history(MAIN, project.run(), refuse, project.root, NOTHING)
 
     with pytest.raises(HistoryError, match="it is closed"):
-        found.store.load(TEST)
+        provider.store.load(TEST)
 
 
 def test_what_is_accepted_is_kept_by_the_run(project: Project) -> None:

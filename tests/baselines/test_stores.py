@@ -71,7 +71,7 @@ def shelf(where: str) -> Iterator[Shelf]:
 
 
 def the_file(where: str) -> Path:
-    """The file in which what `append` stored is."""
+    """The file that `append` writes to."""
     kind, _, rest = where.partition(":")
     if kind == "files":
         (path,) = all_files(Path(rest))
@@ -100,7 +100,7 @@ _SESSIONS = st.builds(
     rows=_ROWS,
     environment=_ENVIRONMENTS,
     yardstick=st.none() | st.floats(1e-9, 1.0),
-    # Code with changes that nobody else has is stored, but a history does not compare with it.
+    # Uncommitted code is stored, but a history does not compare with it.
     revision=st.builds(Revision, _WORDS.map(lambda t: t.rstrip("+")), _WORDS, _WORDS),
 )
 _SAVES = st.lists(
@@ -193,9 +193,9 @@ def _check(
     for (which, test), by_name in wanted.items():
         for name, sessions in by_name.items():
             store = shelf.store(machines[which], sessions[-1].revision)
-            found = of_name(store.load(test), name)
-            assert found is not None
-            _assert_stored(found, sessions)
+            stored = of_name(store.load(test), name)
+            assert stored is not None
+            _assert_stored(stored, sessions)
     store = shelf.store(machines[0], REVISION)
     assert store.load("a test that was never saved") is None
 
@@ -231,24 +231,24 @@ def _writer(*arguments: object) -> subprocess.Popen[str]:
 def _killed(rounds: int, early: float, *places: str) -> dict[str, list[int]]:
     """What writers reported that were killed, and what of it is missing."""
     answer, _ = _writer("kill", rounds, early, *places).communicate()
-    told: dict[str, list[int]] = json.loads(answer)
-    return told
+    report: dict[str, list[int]] = json.loads(answer)
+    return report
 
 
 def test_killed_writers_lose_nothing(where: str) -> None:
     """A writer is killed again and again, at any moment: what it had stored is there."""
-    told = _killed(KILLS, 0.1, where)
+    report = _killed(KILLS, 0.1, where)
 
-    assert told["missing"] == []
+    assert report["missing"] == []
     # Nine of ten were killed after their first session at the earliest.
-    assert len(told["reported"]) > KILLS / 2
+    assert len(report["reported"]) > KILLS / 2
     with closing(open_shelf(where)) as shelf:
-        assert max(numbers(shelf)) >= max(told["reported"])
+        assert max(numbers(shelf)) >= max(report["reported"])
     if not where.startswith("files:"):
         with closing(open_history(where)) as history:
             entries = history.entries(Query(test=TEST))
         # Older ones than a baseline has are kept as well.
-        assert {entry.result.newest.yardstick for entry in entries} >= set(told["reported"])
+        assert {entry.result.newest.yardstick for entry in entries} >= set(report["reported"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -262,7 +262,7 @@ def test_killed_while_the_place_is_made(
 
 
 def _write_at_once(where: str, each: int) -> None:
-    """Two processes append so many sessions each, of commits `a` and `b`."""
+    """Two processes append `each` sessions, of commits `a` and `b`."""
     writers = [_writer("append", where, commit, each) for commit in ("a", "b")]
     for writer in writers:
         assert writer.stdout is not None
@@ -283,10 +283,10 @@ def test_two_writers_lose_nothing(where: str) -> None:
         append(shelf, 1)  # what both follow
     _write_at_once(where, each)
     with closing(open_shelf(where)) as shelf:
-        found = of_name(shelf.store(MACHINE, REVISION).load(TEST), "")
-    assert found is not None
+        stored = of_name(shelf.store(MACHINE, REVISION).load(TEST), "")
+    assert stored is not None
     for commit in ("a", "b"):
-        mine = [s.yardstick for s in found.sessions if s.revision.commit == commit]
+        mine = [s.yardstick for s in stored.sessions if s.revision.commit == commit]
         assert mine == list(range(1, each + 1))
 
 
@@ -401,7 +401,7 @@ def test_cut_off(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> N
 
 
 def _make_newer(where: str, request: pytest.FixtureRequest) -> None:
-    """What a version of the future would have written."""
+    """Change the stored version to that of a later schema."""
     if where.startswith("files:"):
         path = the_file(where)
         value: dict[str, Any] = json.loads(path.read_bytes())

@@ -17,13 +17,13 @@ from pytest_dlperf.baselines.unused import (
     with_new_names,
 )
 
-NOBODY: frozenset[str] = frozenset()
+NOTHING: frozenset[str] = frozenset()
 ONE = frozenset({""})
 FILE = "tests/test_model.py"
 
 
 def collected(*tests: str, modules: tuple[str, ...] = (FILE,)) -> Collected:
-    """What a collection found."""
+    """A collection of these tests and modules."""
     return Collected(frozenset(tests), frozenset(modules))
 
 
@@ -45,19 +45,17 @@ def collected(*tests: str, modules: tuple[str, ...] = (FILE,)) -> Collected:
         (f"{FILE}::test_sizes[gpu:1]", False),
         (f"{FILE}::test_placed[cpu:1]", True),
         (f"{FILE}::test_placed", True),
-        # Nobody looked into it.
+        # Its file was not collected.
         ("perf/test_other.py::test_fast", True),
-        # It is not there.
+        # Its file does not exist.
         ("tests/test_removed.py::test_fast", False),
     ],
 )
 def test_which_tests_are_there(test: str, *, there: bool) -> None:
-    """A test is gone if its file is, or if that was looked into and does not have it."""
-    found = collected(
-        f"{FILE}::test_fast", f"{FILE}::test_sizes[64]", f"{FILE}::test_placed[cpu:0]"
-    )
+    """A test is gone if its file is, or if that was collected without it."""
+    here = collected(f"{FILE}::test_fast", f"{FILE}::test_sizes[64]", f"{FILE}::test_placed[cpu:0]")
 
-    gone = not_there([test], found, frozenset({"tests/test_removed.py"}))
+    gone = not_there([test], here, frozenset({"tests/test_removed.py"}))
 
     assert gone == (() if there else (test,))
 
@@ -68,10 +66,10 @@ _TESTS = st.sets(st.sampled_from([f"{FILE}::test_{n}" for n in "abcdef"]))
 @given(_TESTS, _TESTS)
 def test_what_was_collected_is_there(tests: set[str], here: set[str]) -> None:
     """Exactly the tests that were not collected are gone, sorted and each once."""
-    found = collected(*here)
+    present = collected(*here)
 
-    assert list(not_there([*tests, *tests], found, NOBODY)) == sorted(tests - here)
-    assert not_there(tests, Collected(frozenset(here), NOBODY), NOBODY) == ()
+    assert list(not_there([*tests, *tests], present, NOTHING)) == sorted(tests - here)
+    assert not_there(tests, Collected(frozenset(here), NOTHING), NOTHING) == ()
 
 
 def test_a_renamed_test_is_found() -> None:
@@ -93,7 +91,7 @@ def test_names_that_are_not_known_do_not_matter() -> None:
     old, new = f"{FILE}::test_digits", f"{FILE}::test_digit"
 
     assert with_new_names({old: ONE}, {new: None}) == (Unused(old, new),)
-    assert with_new_names({old: ONE}, {new: NOBODY}) == (Unused(old),)
+    assert with_new_names({old: ONE}, {new: NOTHING}) == (Unused(old),)
 
 
 def test_nothing_alike() -> None:
@@ -106,11 +104,11 @@ def test_nothing_alike() -> None:
 
 def test_no_test_is_taken_for_two() -> None:
     """The best pair of all comes first; the other baseline takes the next best, or none."""
-    found = with_new_names({"test_a1": ONE, "test_a2": ONE}, {"test_a2x": ONE})
-    assert found == (Unused("test_a1"), Unused("test_a2", "test_a2x"))
+    result = with_new_names({"test_a1": ONE, "test_a2": ONE}, {"test_a2x": ONE})
+    assert result == (Unused("test_a1"), Unused("test_a2", "test_a2x"))
 
-    found = with_new_names({"test_a1": ONE, "test_a2": ONE}, {"test_a2x": ONE, "test_bb": ONE})
-    assert found == (Unused("test_a1", "test_bb"), Unused("test_a2", "test_a2x"))
+    result = with_new_names({"test_a1": ONE, "test_a2": ONE}, {"test_a2x": ONE, "test_bb": ONE})
+    assert result == (Unused("test_a1", "test_bb"), Unused("test_a2", "test_a2x"))
 
 
 _NAMED = st.dictionaries(
@@ -123,12 +121,12 @@ def test_every_unused_baseline_is_there_once(
     unused: dict[str, frozenset[str]], fresh: dict[str, frozenset[str] | None]
 ) -> None:
     """Guesses are fresh tests, each of one baseline, with the same names of measurements."""
-    found = with_new_names(unused, fresh)
+    result = with_new_names(unused, fresh)
 
-    assert [one.test for one in found] == sorted(unused)
-    guesses = [one for one in found if one.renamed]
-    assert len({one.renamed for one in guesses}) == len(guesses)
-    assert all(fresh[one.renamed] == unused[one.test] for one in guesses)
+    assert [baseline.test for baseline in result] == sorted(unused)
+    guesses = [baseline for baseline in result if baseline.renamed]
+    assert len({guess.renamed for guess in guesses}) == len(guesses)
+    assert all(fresh[guess.renamed] == unused[guess.test] for guess in guesses)
 
 
 def test_too_many_to_guess() -> None:
@@ -136,11 +134,11 @@ def test_too_many_to_guess() -> None:
     unused = {f"test_{n}": ONE for n in range(100)}
     fresh = {f"test_{n}x": ONE for n in range(100)}
 
-    assert not any(one.renamed for one in with_new_names(unused, fresh))
+    assert not any(baseline.renamed for baseline in with_new_names(unused, fresh))
 
 
 def test_nearest_names() -> None:
-    """What somebody may have meant, best first."""
+    """The most similar names, best first."""
     known = [f"{FILE}::test_fast", f"{FILE}::test_faster", "other.py::x"]
 
     assert nearest_names(f"{FILE}::test_fas", known) == known[:2]
@@ -148,7 +146,7 @@ def test_nearest_names() -> None:
 
 
 def test_nothing_is_unused() -> None:
-    """Nothing is said."""
+    """Without unused baselines there are no lines."""
     assert unused_lines(()) == []
 
 
@@ -176,6 +174,7 @@ def test_five_are_named(count: int) -> None:
     assert len(named) == 5
     assert named[0] == f"  a.py::test_{count - 1:02}"
     assert (f"  and {count - 5} more" in lines) is (count > 5)
+    assert max(map(len, lines)) <= 80
 
 
 def test_commands_can_be_copied() -> None:

@@ -1,4 +1,4 @@
-"""Data: checked once, with the first bad row named."""
+"""Data, examples and splits: checked once, with the first bad row named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pytest_dlperf.data.dataset import as_data, check_finite, content_hash
+from pytest_dlperf.data.dataset import Examples, Split, as_data, check_finite, content_hash
 from pytest_dlperf.errors import DataError
 
 INPUTS = np.arange(12.0).reshape(4, 3)
@@ -129,3 +129,34 @@ def test_hash_is_stable() -> None:
     array = np.array([[1.0, 2.0], [3.0, 4.0]])
     assert content_hash(array, np.array([0, 1], np.int64)) == "4a9701ffff62b3ff"
     assert content_hash(array, None) == "a8752c4cd1f69011"
+
+
+def test_lists_become_arrays_and_missing_values_may_be_there() -> None:
+    """What people write by hand is read as numpy reads it; cleaning comes later."""
+    examples = Examples([[1.0, np.nan], [3.0, 4.0]], [0, 1])  # type: ignore[arg-type]  # what users do
+
+    np.testing.assert_array_equal(examples.inputs, [[1.0, np.nan], [3.0, 4.0]])
+    np.testing.assert_array_equal(examples.labels, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "said"),
+    [
+        (np.zeros((3, 2)), np.zeros(2), "3 rows of inputs, but 2 labels"),
+        (np.array([["a"]]), np.zeros(1), "Examples(inputs) are of type <U1; expected numbers"),
+        (np.zeros((1, 2)), np.array([None]), "Examples(labels) are of type object"),
+        (np.zeros((0, 2)), np.zeros(0), "Examples(inputs) of shape (0, 2) have no rows"),
+    ],
+)
+def test_examples_that_cannot_be_used(inputs: np.ndarray, labels: np.ndarray, said: str) -> None:
+    """Rows without labels, no numbers or no rows: the message says which of the two it is."""
+    with pytest.raises(DataError) as refused:
+        Examples(inputs, labels)
+
+    assert said in str(refused.value)
+
+
+def test_the_parts_of_a_split_have_rows_of_one_shape() -> None:
+    """A model that learns from rows of one shape cannot be asked others."""
+    with pytest.raises(DataError, match=r"training rows of shape \(2,\), but test rows of \(3,\)"):
+        Split(Examples(np.zeros((4, 2)), np.zeros(4)), Examples(np.zeros((4, 3)), np.zeros(4)))

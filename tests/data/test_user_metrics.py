@@ -25,8 +25,8 @@ LABELS = np.array([1, 2])
 
 def top1(outputs: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
     """Whether the highest score is the label's."""
-    found: NDArray[Any] = outputs.argmax(axis=1) == labels
-    return found
+    hits: NDArray[Any] = outputs.argmax(axis=1) == labels
+    return hits
 
 
 def from_file(path: str, answer: float) -> Callable[..., Any]:
@@ -42,11 +42,11 @@ def test_a_function_becomes_a_metric() -> None:
     """Its name is the function's, the function stays as it was, and its scores are rows'."""
     assert dlperf.metric(unit="share", better="higher", detect=0.02)(top1) is top1
 
-    found = metric_named("top1")
-    assert (found.unit, found.better, found.detect) == ("share", "higher", 0.02)
-    assert found.by_user
-    assert found.of_answers
-    assert not found.is_speed
+    metric = metric_named("top1")
+    assert (metric.unit, metric.better, metric.detect) == ("share", "higher", 0.02)
+    assert metric.by_user
+    assert metric.of_answers
+    assert not metric.is_speed
     scores = user_scores(OUTPUTS, LABELS, ["top1"])
     assert scores["top1"].tolist() == [1.0, 0.0]
     assert scores["top1"].dtype == np.float64

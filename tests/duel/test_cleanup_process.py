@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from git_repositories import git
+from isolation import TIMEOUT, wait_for
 
 from pytest_dlperf.duel import cleanup_process
 from pytest_dlperf.duel.cleanup_process import CleanupProcess, CleanupRegister, remove_worktree
@@ -22,7 +22,6 @@ from pytest_dlperf.duel.cleanup_process import CleanupProcess, CleanupRegister, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TIMEOUT = 60.0
 WAIT = "import threading; threading.Event().wait()"
 PARENT = f"""
 import json, os, signal, subprocess, sys, threading
@@ -66,13 +65,6 @@ def repository(tmp_path: Path) -> Path:
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "-m", "first")
     return folder
-
-
-def wait_for(descriptor: int) -> bool:
-    """Whether a process ends in time, by its descriptor."""
-    gone, _, _ = select.select([descriptor], [], [], TIMEOUT)
-    os.close(descriptor)
-    return bool(gone)
 
 
 @contextlib.contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from simulated_pairs import make_block
 
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.duel.confirmation import (
@@ -14,63 +16,52 @@ from pytest_dlperf.duel.confirmation import (
     blocks_of_a_pair,
     more_blocks,
 )
-from pytest_dlperf.duel.questions import BudgetTest, SuspectedLoss
+from pytest_dlperf.duel.questions import SuspectedLoss
 from pytest_dlperf.duel.sequential_test import Bounds, sequential_test_for
 from pytest_dlperf.judge.error_rates import BETA, ErrorRates
 from pytest_dlperf.judge.losses import LossLimits
-from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.statistics.estimate import counted
 from pytest_dlperf.statistics.pair_effects import LOOKS, PAIR_NOISE
+
+if TYPE_CHECKING:
+    from pytest_dlperf.measure.slots import Block
 
 LINE = math.log(1.05)
 RATES = ErrorRates(1)
 ACCURACY = "accuracy >= baseline"
+THROUGHPUT = "throughput >= baseline"
+AT_THE_LINE: dict[str, Any] = {"text": "throughput >= 0.951 * baseline", "allowed": LINE}
 FRESH = (0.003, -0.004, 0.006, -0.002, 0.001, -0.005, 0.004, 0.0)
 """What eight launches of unchanged code differ by."""
-
-
-def block(ratio: float, pair: int) -> Block:
-    """A block whose candidate is dearer by a log ratio."""
-    sides = [
-        Slot(100, 100, 0, dearer, np.full(100, 0.001 * dearer)) for dearer in (1, math.exp(ratio))
-    ]
-    return Block(sides[0], sides[1], pair, 4.0)
 
 
 def blocks(effect: float, pair: int, count: int = 20) -> list[Block]:
     """Blocks of a pair with this effect, 1 % of noise; as many above it as below."""
     noise = 0.01 * np.abs(np.random.default_rng(pair).standard_normal(count))
-    return [block(effect + (-1) ** n * size, pair) for n, size in enumerate(noise)]
+    return [make_block(effect + (-1) ** n * size, pair) for n, size in enumerate(noise)]
 
 
-def question(text: str = "throughput >= baseline", allowed: float = 0.0) -> BudgetTest:
-    """A budget that blocks decide."""
-    line = max(allowed, LINE)
-    return BudgetTest(parse_budget(text), Bounds(LossLimits(allowed, line), RATES.screen, BETA))
-
-
-def asked(
-    *first: float,
-    about: BudgetTest | None = None,
-    earlier: tuple[float, ...] = (),
+def screened(
+    *first: float, text: str = THROUGHPUT, allowed: float = 0.0, earlier: tuple[float, ...] = ()
 ) -> ScreenedBudget:
     """A budget, with first pairs that have these effects."""
-    about = about or question()
-    test = sequential_test_for(about.budget.metric, about.bounds)
+    budget = parse_budget(text)
+    bounds = Bounds(LossLimits(allowed, max(allowed, LINE)), RATES.screen, BETA)
+    test = sequential_test_for(budget.metric, bounds)
     by_pair = [blocks(effect, pair) for pair, effect in enumerate(first)]
     for turn in zip(*by_pair, strict=True):
         for one in turn:
             test.add(one)
-    return ScreenedBudget(about, test, np.array(earlier))
+    return ScreenedBudget(budget, bounds, test, np.array(earlier))
 
 
 def looked(confirmation: Confirmation, *effects: float, count: int = 20) -> int:
     """Measure fresh pairs with these effects, as long as one is wanted; how many it were."""
     pairs = 0
     for number, effect in enumerate(effects):
-        if not confirmation.wanted(pairs):
+        if not confirmation.needs_pair(pairs):
             break
-        if confirmation.about_speed:
+        if confirmation.needs_blocks:
             for one in blocks(effect, number, count):
                 confirmation.add(one)
         confirmation.look()
@@ -78,114 +69,101 @@ def looked(confirmation: Confirmation, *effects: float, count: int = 20) -> int:
     return pairs
 
 
-def doubt(lost: float) -> SuspectedLoss:
+def suspect(lost: float) -> SuspectedLoss:
     """A loss of accuracy that the first pair had."""
     return SuspectedLoss(parse_budget(ACCURACY), LossLimits(0.0, 0.01), counted(lost))
 
 
-def doubted(first: float, *fresh: float) -> tuple[Confirmation, int]:
-    """Fresh pairs that lost so much accuracy, as long as one is wanted."""
-    confirmation = Confirmation((), [doubt(first)], RATES)
-    pairs = 0
-    for lost in fresh:
-        if not confirmation.wanted(pairs):
-            break
-        confirmation.lost(doubt(first), lost)
-        confirmation.look()
-        pairs += 1
-    return confirmation, pairs
-
-
 def test_a_loss_is_confirmed() -> None:
     """Fresh pairs lose as much: FAIL at the first look, with their estimate."""
-    confirmation = Confirmation([asked(0.10, 0.11)], (), RATES)
+    confirmation = Confirmation([screened(0.10, 0.11)], (), RATES)
 
     pairs = looked(confirmation, *(0.1 + effect for effect in FRESH))
 
-    answer = confirmation.answers()["throughput >= baseline"]
-    assert (pairs, answer.decision) == (LOOKS[0], "FAIL")
-    assert answer.reason == "confirmed on 3 fresh pairs"
-    assert answer.loss.value == pytest.approx(0.1, abs=0.01)
-    assert answer.loss.low > 0.03
+    outcome = confirmation.outcomes()[THROUGHPUT]
+    assert (pairs, outcome.decision) == (LOOKS[0], "FAIL")
+    assert outcome.reason == "confirmed on 3 fresh pairs"
+    assert outcome.loss.value == pytest.approx(0.1, abs=0.01)
+    assert outcome.loss.low > 0.03
 
 
 def test_a_loss_that_fresh_pairs_do_not_have() -> None:
     """The first pair was unlucky in its launch: PASS, and the estimate is that of the others."""
-    confirmation = Confirmation([asked(0.06)], (), RATES)
+    confirmation = Confirmation([screened(0.06)], (), RATES)
 
     pairs = looked(confirmation, *FRESH)
 
-    answer = confirmation.answers()["throughput >= baseline"]
-    assert answer.decision == "PASS"
-    assert answer.reason == f"the first pairs did not settle it; {pairs} fresh pairs did"
-    assert answer.loss.value == pytest.approx(0.0, abs=0.01)
+    outcome = confirmation.outcomes()[THROUGHPUT]
+    assert outcome.decision == "PASS"
+    assert outcome.reason == f"the first pairs did not settle it; {pairs} fresh pairs did"
+    assert outcome.loss.value == pytest.approx(0.0, abs=0.01)
 
 
 def test_what_stays_open() -> None:
     """Pairs that differ too much to say: after the last look none is wanted, and it says so."""
-    confirmation = Confirmation([asked(0.06)], (), RATES)
+    confirmation = Confirmation([screened(0.06)], (), RATES)
 
     pairs = looked(confirmation, 0.12, -0.05, 0.1, -0.06, 0.13, -0.04, 0.11, -0.03, 0.1)
 
-    answer = confirmation.answers()["throughput >= baseline"]
-    assert (pairs, answer.decision) == (LOOKS[-1], None)
-    assert answer.reason == (
+    outcome = confirmation.outcomes()[THROUGHPUT]
+    assert (pairs, outcome.decision) == (LOOKS[-1], None)
+    assert outcome.reason == (
         "the first pairs lost too much, and 8 fresh pairs did not settle it either"
     )
-    assert answer.visible > LINE
+    assert outcome.visible > LINE
 
 
 def test_the_first_pairs_are_no_evidence_of_a_loss() -> None:
     """However much they lost: FAIL is said on the fresh ones alone."""
-    little, much = (Confirmation([asked(loss)], (), RATES) for loss in (0.06, 0.8))
+    little, much = (Confirmation([screened(loss)], (), RATES) for loss in (0.06, 0.8))
     for confirmation in (little, much):
         looked(confirmation, *FRESH)
 
-    assert little.answers()["throughput >= baseline"].decision == "PASS"
-    assert much.answers()["throughput >= baseline"].decision != "FAIL"
+    assert little.outcomes()[THROUGHPUT].decision == "PASS"
+    assert much.outcomes()[THROUGHPUT].decision != "FAIL"
 
 
 def test_it_is_said_at_looks_only() -> None:
     """Between them nothing is decided, so that looking often does not err more often."""
-    confirmation = Confirmation([asked(0.2)], (), RATES)
+    confirmation = Confirmation([screened(0.2)], (), RATES)
     for number in range(LOOKS[0]):
-        assert confirmation.wanted(number)
-        assert confirmation.about_speed
-        assert confirmation.answers()["throughput >= baseline"].decision is None
+        assert confirmation.needs_pair(number)
+        assert confirmation.needs_blocks
+        assert confirmation.outcomes()[THROUGHPUT].decision is None
         for one in blocks(0.2 + FRESH[number], number):
             confirmation.add(one)
         confirmation.look()
 
-    assert not confirmation.wanted(LOOKS[0])
-    assert not confirmation.about_speed
+    assert not confirmation.needs_pair(LOOKS[0])
+    assert not confirmation.needs_blocks
 
 
 def test_what_was_said_stays() -> None:
-    """Another budget may need further pairs: they do not change an answer that was given."""
-    mean = question("mean <= 1.1 * baseline", math.log(1.1))
-    confirmation = Confirmation([asked(0.1), asked(0.1, about=mean)], (), RATES)
+    """Another budget may need further pairs: they do not change an outcome that was given."""
+    mean = screened(0.1, text="mean <= 1.1 * baseline", allowed=math.log(1.1))
+    confirmation = Confirmation([screened(0.1), mean], (), RATES)
 
     pairs = looked(confirmation, *[0.1] * 8)
 
-    answers = confirmation.answers()
+    outcomes = confirmation.outcomes()
     assert pairs > LOOKS[0]
-    assert answers["throughput >= baseline"].decision == "FAIL"
-    assert answers["throughput >= baseline"].reason == "confirmed on 3 fresh pairs"
-    assert answers["mean <= 1.1 * baseline"].decision is None
+    assert outcomes[THROUGHPUT].decision == "FAIL"
+    assert outcomes[THROUGHPUT].reason == "confirmed on 3 fresh pairs"
+    assert outcomes["mean <= 1.1 * baseline"].decision is None
 
 
 def test_without_a_fresh_pair() -> None:
     """There was no time to start one: nothing is decided, and what was seen is told."""
-    answer = Confirmation([asked(0.1)], (), RATES).answers()["throughput >= baseline"]
+    outcome = Confirmation([screened(0.1)], (), RATES).outcomes()[THROUGHPUT]
 
-    assert answer.decision is None
-    assert "0 fresh pairs did not settle it" in answer.reason
-    assert answer.loss.value == pytest.approx(0.1, abs=0.01)
+    assert outcome.decision is None
+    assert "0 fresh pairs did not settle it" in outcome.reason
+    assert outcome.loss.value == pytest.approx(0.1, abs=0.01)
 
 
 def test_effects_are_told() -> None:
     """What each fresh pair lost, in order; of budgets that had none, nothing."""
-    confirmation = Confirmation([asked(0.1)], (), RATES)
+    confirmation = Confirmation([screened(0.1)], (), RATES)
     assert confirmation.effects() == {}
 
     looked(confirmation, 0.09, 0.11, 0.10)
@@ -203,95 +181,85 @@ def test_a_pass_that_launches_cannot_explain_is_settled(
     settled: bool,  # noqa: FBT001 - a case
 ) -> None:
     """Neither slower nor near the line; a loss never is settled by the first pairs."""
-    assert asked(*first).settled is settled
+    assert screened(*first).settled is settled
 
 
 def test_a_pass_by_luck_is_not_settled() -> None:
     """The blocks exclude the line, but a launch could have brought the pair so far below it."""
-    lucky = asked(LINE - PAIR_NOISE, about=question("throughput >= 0.951 * baseline", LINE))
+    lucky = screened(LINE - PAIR_NOISE, **AT_THE_LINE)
 
-    assert lucky.trial.decision == "PASS"
+    assert lucky.test.decision == "PASS"
     assert not lucky.settled
-    assert asked(LINE - 6 * PAIR_NOISE, about=lucky.question).settled
+    assert screened(LINE - 6 * PAIR_NOISE, **AT_THE_LINE).settled
 
 
 def test_earlier_duels_of_the_same_code_count() -> None:
     """A pair that passed by luck is settled with others that were far from the line."""
-    about = question("throughput >= 0.951 * baseline", LINE)
+    earlier = (0.0, 0.004, -0.003)
 
-    assert not asked(LINE - PAIR_NOISE, about=about).settled
-    assert asked(LINE - PAIR_NOISE, about=about, earlier=(0.0, 0.004, -0.003)).settled
-
-
-def test_the_same_loss_of_accuracy_again() -> None:
-    """Two fresh pairs that lose just as many rows as the first: FAIL."""
-    confirmation, pairs = doubted(0.05, *[0.05] * 8)
-
-    answer = confirmation.answers()[ACCURACY]
-    assert (pairs, answer.decision) == (2, "FAIL")
-    assert answer.reason == "confirmed on 2 fresh pairs"
-    assert answer.loss == counted(0.05)
+    assert not screened(LINE - PAIR_NOISE, **AT_THE_LINE).settled
+    assert screened(LINE - PAIR_NOISE, **AT_THE_LINE, earlier=earlier).settled
 
 
-def test_no_loss_of_accuracy() -> None:
-    """The first model was trained unluckily, the fresh ones are as good as the base: PASS."""
-    confirmation, pairs = doubted(0.05, *[0.0] * 8)
+@pytest.mark.parametrize(
+    ("fresh", "pairs", "decision"),
+    [
+        ([0.05] * 8, 2, "FAIL"),  # two that lose as many rows as the first
+        ([0.02] * 2, 2, None),  # two alike, but not like the first
+        ([0.0] * 8, 3, "PASS"),  # the first model was trained unluckily
+        ([0.048, 0.052, 0.05, 0.049, 0.051], 3, "FAIL"),  # always lost, though never the same
+        ([0.05, 0.0, 0.04, 0.0, 0.0, 0.06, 0.0, 0.05], LOOKS[-1], None),  # lost in some
+    ],
+)
+def test_a_loss_of_accuracy(fresh: list[float], pairs: int, decision: str | None) -> None:
+    """Pairs are measured as long as one is needed; the loss that is shown is the first pair's."""
+    confirmation = Confirmation((), [suspect(0.05)], RATES)
+    measured = 0
+    while measured < len(fresh) and confirmation.needs_pair(measured):
+        confirmation.add_loss(suspect(0.05), fresh[measured])
+        confirmation.look()
+        measured += 1
 
-    assert (pairs, confirmation.answers()[ACCURACY].decision) == (3, "PASS")
-
-
-def test_a_loss_of_accuracy_that_varies() -> None:
-    """Always there, though never the same: FAIL; only in some: open."""
-    always, _ = doubted(0.05, 0.048, 0.052, 0.05, 0.049, 0.051)
-    sometimes, pairs = doubted(0.05, 0.05, 0.0, 0.04, 0.0, 0.0, 0.06, 0.0, 0.05)
-
-    assert always.answers()[ACCURACY].decision == "FAIL"
-    assert sometimes.answers()[ACCURACY].decision is None
-    assert pairs == LOOKS[-1]
-
-
-def test_two_that_agree_with_each_other_only() -> None:
-    """Two fresh pairs alike, but not like the first: that is no confirmation yet."""
-    confirmation, _ = doubted(0.05, 0.02, 0.02)
-
-    assert confirmation.wanted(2)
-    assert not confirmation.wanted(LOOKS[-1])
-    assert confirmation.answers()[ACCURACY].decision is None
+    outcome = confirmation.outcomes()[ACCURACY]
+    assert (measured, outcome.decision, outcome.loss) == (pairs, decision, counted(0.05))
+    assert f"{pairs} fresh pairs" in outcome.reason
+    assert confirmation.needs_pair(2) is (decision is None)
+    assert not confirmation.needs_pair(LOOKS[-1])
 
 
 def test_rows_need_no_blocks() -> None:
     """Where only accuracy is in doubt, no slot is measured."""
-    assert not Confirmation((), [doubt(0.05)], RATES).about_speed
+    assert not Confirmation((), [suspect(0.05)], RATES).needs_blocks
 
 
 def test_nothing_to_confirm() -> None:
     """No pair is wanted."""
     confirmation = Confirmation((), (), RATES)
 
-    assert not confirmation.wanted(0)
-    assert confirmation.answers() == {}
+    assert not confirmation.needs_pair(0)
+    assert confirmation.outcomes() == {}
 
 
 def test_what_is_answered_is_not_asked_again() -> None:
     """Accuracy is no more measured once its loss is confirmed, though speed is still open."""
-    confirmation = Confirmation([asked(0.1)], [doubt(0.05)], RATES)
-    assert confirmation.about_rows
+    confirmation = Confirmation([screened(0.1)], [suspect(0.05)], RATES)
+    assert confirmation.needs_rows
     for number in range(2):
-        confirmation.lost(doubt(0.05), 0.05)
+        confirmation.add_loss(suspect(0.05), 0.05)
         for one in blocks(0.1 + FRESH[number], number):
             confirmation.add(one)
         confirmation.look()
 
-    assert not confirmation.about_rows
-    assert confirmation.about_speed
-    assert confirmation.wanted(2)
+    assert not confirmation.needs_rows
+    assert confirmation.needs_blocks
+    assert confirmation.needs_pair(2)
 
 
 def test_more_blocks_where_they_help() -> None:
     """A few in any case, and as long as a PASS is not settled; never for a FAIL."""
-    fails, settled, unsure = asked(0.2, 0.2), asked(0.0, 0.0), asked(0.0, earlier=(0.06,))
-    assert (fails.trial.decision, settled.settled) == ("FAIL", True)
-    assert (unsure.trial.decision, unsure.settled) == ("PASS", False)
+    fails, settled, unsure = screened(0.2, 0.2), screened(0.0, 0.0), screened(0.0, earlier=(0.06,))
+    assert (fails.test.decision, settled.settled) == ("FAIL", True)
+    assert (unsure.test.decision, unsure.settled) == ("PASS", False)
 
     assert more_blocks([settled], 5, 6)
     assert not more_blocks([fails, settled], 30, 200)
@@ -318,11 +286,11 @@ def test_rates(loss: float, least: int, most: int) -> None:
     Pairs differ by 1.4 %.
     """
     random = np.random.default_rng(11)
-    first = asked(0.1)
+    first = screened(0.1)
     failed = 0
     for _ in range(50):
         confirmation = Confirmation([first], (), RATES)
         looked(confirmation, *random.normal(loss, 0.014, LOOKS[-1]), count=8)
-        failed += confirmation.answers()[first.text].decision == "FAIL"
+        failed += confirmation.outcomes()[first.budget.text].decision == "FAIL"
 
     assert least <= failed <= most

@@ -6,36 +6,40 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from fakes import FakeClock, FakeProgress
 
 from pytest_dlperf.duel.controller import DuelController
-from pytest_dlperf.duel.evidence_cache import NoPairEffects
+from pytest_dlperf.duel.evidence_cache import PairEffectCache
 from pytest_dlperf.duel.run_one_test import DuelServices
+from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.results.baseline import Revision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ORDINARY = {"measures": False, "budgets": [], "detect": []}
-UNASKED = {"measures": True, "budgets": [], "detect": []}
-ASKED = {
+PLAIN = {"measures": False, "budgets": [], "detect": []}
+WITHOUT_BUDGET = {"measures": True, "budgets": [], "detect": []}
+MEASURED = {
     "measures": True,
     "budgets": [["throughput >= baseline", "throughput", 0.05]],
     "detect": [],
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeWorker:
-    """A worker that has collected some tests."""
+    """A worker that has collected some tests, or is lost while it collects."""
 
     role: str
-    tests: list[Mapping[str, Any]]
+    tests: list[Mapping[str, Any]] | None
     killed: bool = False
 
     def collected(self) -> Mapping[str, Any]:
         """What it was made with."""
+        if self.tests is None:
+            raise WorkerLost("the candidate side was killed by SIGKILL", "")
         return {"tests": self.tests, "failed": False}
 
     def kill(self) -> None:
@@ -47,15 +51,36 @@ class FakeWorker:
 class FakeWorkspace:
     """Starts fake workers, and remembers them."""
 
-    tests: list[Mapping[str, Any]]
+    tests: list[Mapping[str, Any]] | None
     base_is_empty: bool = False
+    broken: str = ""
     workers: list[FakeWorker] = field(default_factory=list)
 
     def start(self, role: str, on_message: object, only: str | None) -> FakeWorker:
         """A worker that has collected the tests."""
         del on_message, only
+        if role == self.broken:
+            raise OSError("no more processes")
         self.workers.append(FakeWorker(role, self.tests))
         return self.workers[-1]
+
+
+def controller_of(workspace: FakeWorkspace) -> DuelController:
+    """A controller that has started nothing yet."""
+    services = DuelServices(
+        ref="HEAD~1",
+        revision=Revision("0123abc", "", "2026-11-24"),
+        clock=FakeClock(),
+        progress=FakeProgress(),
+        new_rng=lambda: np.random.default_rng(0),
+        cache=PairEffectCache(None),
+    )
+    return DuelController(
+        workspace,  # type: ignore[arg-type]  # as much of one as is needed
+        services,
+        pairs=None,
+        on_message=lambda _: None,
+    )
 
 
 def started(*tests: Mapping[str, Any]) -> tuple[DuelController, FakeWorkspace]:
@@ -63,46 +88,62 @@ def started(*tests: Mapping[str, Any]) -> tuple[DuelController, FakeWorkspace]:
     workspace = FakeWorkspace(
         [{**test, "test": f"test_{number}"} for number, test in enumerate(tests)]
     )
-    services = DuelServices(
-        ref="HEAD~1",
-        revision=Revision("0123abc", "", "2026-11-24"),
-        clock=FakeClock(),
-        progress=FakeProgress(),
-        new_rng=lambda: np.random.default_rng(0),
-        cache=NoPairEffects(),
-    )
-    controller = DuelController(
-        workspace,  # type: ignore[arg-type]  # as much of one as is needed
-        services,
-        pairs=None,
-        on_message=lambda _: None,
-    )
+    controller = controller_of(workspace)
     controller.start()
     return controller, workspace
 
 
 def test_ordinary_tests_take_nothing_of_the_error_rate() -> None:
     """A hundred tests that measure nothing leave the one that does all of it."""
-    alone, _ = started(ASKED)
-    among_many, _ = started(*[ORDINARY] * 100, ASKED)
+    alone, _ = started(MEASURED)
+    among_many, _ = started(*[PLAIN] * 100, MEASURED)
 
     assert alone.rates == among_many.rates == ErrorRates(1)
 
 
 def test_each_budget_has_its_share() -> None:
     """One for each relative budget, and three for a test that has none and is judged by three."""
-    controller, _ = started(ASKED, UNASKED, ORDINARY)
+    controller, _ = started(MEASURED, WITHOUT_BUDGET, PLAIN)
 
     assert controller.rates == ErrorRates(4)
 
 
 def test_workers_are_started_in_pairs() -> None:
     """As many pairs as a loss of 5 % needs; where nothing measures, the base ends at once."""
-    measured, workspace = started(ASKED)
-    plain, lonely = started(ORDINARY)
+    measured, workspace = started(MEASURED)
+    plain, lonely = started(PLAIN)
 
     assert measured.pair_count == 2
     assert sorted(worker.role for worker in workspace.workers) == ["base"] * 2 + ["candidate"] * 2
     assert [worker.killed for worker in lonely.workers if worker.role == "base"] == [True]
     plain.close()
     assert all(worker.killed for worker in lonely.workers)
+
+
+def test_workers_that_are_lost_while_they_collect_again_are_killed() -> None:
+    """After a loss all are started anew; if that fails too, none of them is left running."""
+    controller, workspace = started(MEASURED)
+    controller.close()
+    workspace.tests = None
+
+    with pytest.raises(WorkerLost):
+        controller.run("test_0")
+
+    assert len(workspace.workers) == 6
+    assert all(worker.killed for worker in workspace.workers)
+
+
+@pytest.mark.parametrize("role", ["base", "candidate"])
+def test_a_side_that_does_not_start_leaves_no_other(
+    role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The side that was started first is killed when the other cannot be."""
+    monkeypatch.setattr("random.shuffle", lambda roles: roles.sort(key=lambda each: each == role))
+    workspace = FakeWorkspace([{**MEASURED, "test": "test_0"}], broken=role)
+    controller = controller_of(workspace)
+
+    with pytest.raises(OSError, match="no more processes"):
+        controller.start()
+    controller.close()
+
+    assert [worker.killed for worker in workspace.workers] == [True]

@@ -33,12 +33,12 @@ from simulated_duels import (
     spread,
     unchanged,
 )
+from simulated_pairs import make_block
 
 from pytest_dlperf.duel.confirmation import blocks_of_a_pair
 from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, Bounds, sequential_test_for
 from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.judge.losses import LossLimits
-from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.e_process import EProcess, interval
 from pytest_dlperf.statistics.pair_effects import (
@@ -165,8 +165,7 @@ def test_decisions_at_once_are_those_of_a_trial() -> None:
     tests = [sequential_test_for(METRICS["throughput"], bounds) for _ in d]
     for test, row in zip(tests, d, strict=True):
         for number, ratio in enumerate(row.tolist()):
-            base, candidate = (Slot(1, 1, 0, cost, np.empty(0)) for cost in (1, math.exp(ratio)))
-            test.add(Block(base, candidate, number % 3, 2.0))
+            test.add(make_block(ratio, number % 3))
 
     decisions = [test.decision or "" for test in tests]
     assert decisions == decided(d)[0].tolist()

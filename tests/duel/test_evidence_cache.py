@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dlperf.duel.evidence_cache import NoPairEffects, PairEffectFiles
+from pytest_dlperf.duel.evidence_cache import PairEffectCache
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,9 +17,9 @@ TEST = "tests/test_model.py::test_fast"
 VERSIONS = ("0123abc", "content", "a-machine")
 
 
-def files(folder: Path, *versions: str) -> PairEffectFiles:
+def files(folder: Path, *versions: str) -> PairEffectCache:
     """The cache of two versions of the code."""
-    return PairEffectFiles(folder, versions or VERSIONS)
+    return PairEffectCache(folder, versions or VERSIONS)
 
 
 def test_a_run_goes_on_with_what_was_measured(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_two_at_once_lose_nothing(tmp_path: Path) -> None:
 
 def test_without_a_cache_nothing_is_remembered() -> None:
     """Where pytest keeps no cache, each run begins anew."""
-    cache = NoPairEffects()
+    cache = PairEffectCache(None)
 
     cache.add(TEST, "", {"a": (0.01,)})
 

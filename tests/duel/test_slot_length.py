@@ -9,31 +9,18 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 from builders import make_measurement
+from simulated_pairs import make_block, swapped
 
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.duel.slot_length import FACTORS, TRIED, SlotLengths, shortest_slot
-from pytest_dlperf.load.scenarios import ClosedLoop, Scenario, Server
+from pytest_dlperf.load.scenarios import ClosedLoop, Server
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.metrics import METRICS
 
 SHORTEST = 0.005
 LENGTHS = [SHORTEST * factor for factor in FACTORS]
 SCALE = 1.4826
-
-
-def block(ratio: float, length: float) -> Block:
-    """A block whose candidate is dearer by a log ratio; it takes four slots."""
-    base = Slot(100, 100, 0, 2 * length, np.full(100, 0.001))
-    dearer = math.exp(ratio)
-    candidate = Slot(100, 100, 0, 2 * length * dearer, np.full(100, 0.001 * dearer))
-    return Block(base, candidate, 0, 4 * length)
-
-
-def swapped(one: Block) -> Block:
-    """The same with the other labels."""
-    return Block(one.candidate, one.base, one.pair, one.seconds)
 
 
 def tried(noise: dict[float, float], loss: float = 0.0) -> SlotLengths:
@@ -42,7 +29,7 @@ def tried(noise: dict[float, float], loss: float = 0.0) -> SlotLengths:
     for number in range(TRIED * len(LENGTHS)):
         length = lengths.next
         sign = 1 if number // len(LENGTHS) % 2 else -1
-        lengths.add(length, block(loss + sign * noise[length], length))
+        lengths.add(length, make_block(loss + sign * noise[length], length=length))
     return lengths
 
 
@@ -54,7 +41,7 @@ def test_all_lengths_are_tried_alike() -> None:
         assert lengths.figure is None
         assert lengths.block_noise is None
         seen.append(lengths.next)
-        lengths.add(lengths.next, block(0.01, lengths.next))
+        lengths.add(lengths.next, make_block(0.01, length=lengths.next))
 
     assert Counter(seen) == dict.fromkeys(LENGTHS, TRIED)
     assert sorted(seen[: len(LENGTHS)]) == LENGTHS
@@ -95,7 +82,7 @@ def test_labels_do_not_choose(seed: int) -> None:
     other = SlotLengths(SHORTEST, METRICS["throughput"])
     while plain.figure is None:
         assert plain.next == other.next
-        one = block(random.normal(0.02, 0.05), plain.next)
+        one = make_block(random.normal(0.02, 0.05), length=plain.next)
         other.add(other.next, swapped(one) if random.integers(2) else one)
         plain.add(plain.next, one)
 
@@ -106,7 +93,7 @@ def test_the_choice_stays() -> None:
     """Once chosen, a length is kept, however noisy it becomes."""
     lengths = tried(dict.fromkeys(LENGTHS, 0.02))
     for sign in (1, -1) * 20:
-        lengths.add(lengths.next, block(sign * 0.5, lengths.next))
+        lengths.add(lengths.next, make_block(sign * 0.5, length=lengths.next))
 
     assert lengths.next == LENGTHS[0]
     assert lengths.figure == pytest.approx((SCALE * 0.5) ** 2 * 4 * SHORTEST)
@@ -116,45 +103,40 @@ def test_the_choice_stays() -> None:
 def test_seconds_are_known_from_the_first_block(seconds_a_block: float) -> None:
     """Of a length without a block it is what the others took."""
     lengths = SlotLengths(SHORTEST, METRICS["throughput"])
-    lengths.add(LENGTHS[0], block(0.0, seconds_a_block / 4))
+    lengths.add(LENGTHS[0], make_block(0.0, length=seconds_a_block / 4))
 
     assert lengths.next == LENGTHS[1]
     assert lengths.block_seconds == pytest.approx(seconds_a_block)
 
 
 @pytest.mark.parametrize(
-    ("busy", "calls", "seconds"),
+    ("utilisation", "calls", "seconds"),
     [
-        (0.8, 1000, 8 * 0.8 * 5 / 1000),  # 4 ms a call: eight of them
-        (0.9, 100_000, 0.005),  # 45 us a call: 5 ms
-        (1.0, 2, 5.0),  # 2.5 s a call: 5 s at the most
+        ((0.8,), 1000, 8 * 0.8 * 5 / 1000),  # 4 ms a call: eight of them
+        ((0.8, 0.8), 1000, 8 * 1.6 * 5 / 1000 / 2),  # two replicas share the calls
+        ((0.9,), 100_000, 0.005),  # 45 us a call: 5 ms
+        ((1.0,), 2, 5.0),  # 2.5 s a call: 5 s at the most
     ],
 )
-def test_shortest_is_eight_calls(busy: float, calls: int, seconds: float) -> None:
+def test_shortest_is_eight_calls(
+    utilisation: tuple[float, ...], calls: int, seconds: float
+) -> None:
     """From 5 ms to 5 s."""
-    found = make_measurement(
-        utilisation=(busy,), batch_sizes=MappingProxyType({64: calls - 1, 1: 1}), seconds=5.0
+    opening = make_measurement(
+        utilisation=utilisation,
+        batch_sizes=MappingProxyType({64: calls - 1, 1: 1}),
+        seconds=5.0,
     )
+    serving = Serving(replicas=len(utilisation))
 
-    closed = plan([Options(scenario=ClosedLoop(64))])
+    closed = plan([Options(scenario=ClosedLoop(64), serving=serving)])
 
-    assert shortest_slot(closed, found) == pytest.approx(seconds)
-
-
-def test_replicas_share_the_calls() -> None:
-    """Two replicas do eight calls in half of the time."""
-    options = Options(scenario=ClosedLoop(64), serving=Serving(replicas=2))
-    found = make_measurement(
-        utilisation=(0.8, 0.8), batch_sizes=MappingProxyType({32: 1000}), seconds=5.0
-    )
-
-    assert shortest_slot(plan([options]), found) == pytest.approx(8 * 1.6 * 5 / 1000 / 2)
+    assert shortest_slot(closed, opening) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(100.0, 0.4), (10_000.0, 0.05), (1.0, 5.0)])
 def test_shortest_of_an_open_loop_is_forty_arrivals(rate: float, seconds: float) -> None:
     """From 50 ms to 5 s, by what came and not by how long calls take."""
-    scenario: Scenario = Server(rate)
-    found = make_measurement(requests=int(rate * 5), seconds=5.0, utilisation=(0.1,))
+    opening = make_measurement(requests=int(rate * 5), seconds=5.0, utilisation=(0.1,))
 
-    assert shortest_slot(plan([Options(scenario=scenario)]), found) == pytest.approx(seconds)
+    assert shortest_slot(plan([Options(scenario=Server(rate))]), opening) == pytest.approx(seconds)

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from builders import ENVIRONMENT, REVISION, estimate, make_accepted, make_measurement, make_rows
-from fakes import FakeClock, FakeProgress
+from fakes import FakeProgress
+from simulated_pairs import SimulatedPairs
 
 from pytest_dlperf.config.budgets import parse_budget
+from pytest_dlperf.duel.opening import Opening
 from pytest_dlperf.duel.questions import NOTHING, BudgetOutcome, DuelSettings, DuelStatistics
-from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
+from pytest_dlperf.duel.scheduler import SlotScheduler
 from pytest_dlperf.duel.verdicts import (
-    Base,
     compare,
-    course_note,
     judge_duel,
     judge_rows,
+    slots_note,
     with_slots,
 )
 from pytest_dlperf.judge.contrasts import lost_on_rows
 from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.judge.losses import LossLimits
-from pytest_dlperf.measure.slots import Slot
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.measurement import ErrorCount
 from pytest_dlperf.results.verdict import Verdict
@@ -36,10 +33,8 @@ from pytest_dlperf.statistics.e_process import FARTHEST
 from pytest_dlperf.statistics.estimate import Estimate, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pytest_dlperf.duel.verdicts import Result
     from pytest_dlperf.results.measurement import Measurement
+    from pytest_dlperf.results.record import Record
     from pytest_dlperf.results.row_evidence import Rows
     from pytest_dlperf.results.verdict import Judgement
     from pytest_dlperf.statistics.estimate import Decision
@@ -51,13 +46,13 @@ RATES = ErrorRates(1)
 METRICS = {"throughput": estimate(1000.0), "p99": estimate(0.02), "errors": counted(0.0)}
 
 
-def answer(
+def outcome(
     decision: Decision | None,
     loss: float = 0.0,
     reach: float = 0.01,
     **fields: Any,  # noqa: ANN401 - any field
 ) -> BudgetOutcome:
-    """What a contest said."""
+    """The outcome of a budget."""
     given: dict[str, Any] = {"visible": 0.04, "reason": ""}
     return BudgetOutcome(
         decision, Estimate(loss, loss - reach, loss + reach), **{**given, **fields}
@@ -66,7 +61,7 @@ def answer(
 
 def judged(
     text: str,
-    said: BudgetOutcome | None,
+    decided: BudgetOutcome | None,
     *,
     base: dict[str, Any] | None = None,
     **fields: Any,  # noqa: ANN401 - any field
@@ -76,61 +71,56 @@ def judged(
         make_measurement(METRICS, **fields),
         make_accepted(METRICS, **(base or {})),
         [parse_budget(text)],
-        {} if said is None else {text: said},
+        {} if decided is None else {text: decided},
     )
     return judgement
 
 
 @pytest.mark.parametrize(
-    ("decision", "verdict"),
-    [("FAIL", Verdict.FAIL), ("PASS", Verdict.PASS), (None, Verdict.INCONCLUSIVE)],
+    ("decision", "loss", "verdict", "improved"),
+    [
+        ("FAIL", 0.1, Verdict.FAIL, False),
+        ("FAIL", -0.1, Verdict.FAIL, False),
+        ("PASS", 0.0, Verdict.PASS, False),
+        ("PASS", -0.1, Verdict.PASS, True),
+        (None, 0.1, Verdict.INCONCLUSIVE, False),
+        (None, -0.1, Verdict.INCONCLUSIVE, False),
+    ],
 )
-def test_the_verdict_is_what_the_contest_decided(
-    decision: Decision | None, verdict: Verdict
+def test_the_verdict_is_what_was_decided(
+    decision: Decision | None,
+    loss: float,
+    verdict: Verdict,
+    improved: bool,  # noqa: FBT001 - a case
 ) -> None:
-    """Whatever the openings measured: here they are equal."""
-    assert judged(THROUGHPUT, answer(decision, 0.1)).verdict is verdict
+    """Whatever the openings measured; a PASS whose whole interval is a gain is an improvement."""
+    judgement = judged(THROUGHPUT, outcome(decision, loss, 0.02))
 
-
-def test_change_of_a_rate() -> None:
-    """A log loss of 0.1 is 0.905 of the base's throughput, with the interval's ends in order."""
-    found = judged(THROUGHPUT, answer("FAIL", 0.1, 0.02))
-
-    assert found.change is not None
-    assert found.change.value == pytest.approx(math.exp(-0.1))
-    assert found.change.low == pytest.approx(math.exp(-0.12))
-    assert found.change.high == pytest.approx(math.exp(-0.08))
-    assert found.measured is not None
-    assert found.measured.value == pytest.approx(1000 * math.exp(-0.1))
-    assert (found.baseline, found.limit) == (1000.0, 950.0)
-    assert not found.improved
-
-
-def test_change_of_a_latency() -> None:
-    """A log loss of 0.1 is 1.105 times the base's latency."""
-    found = judged(P99, answer("FAIL", 0.1, 0.02))
-
-    assert found.change is not None
-    assert found.change.value == pytest.approx(math.exp(0.1))
-    assert found.change.low == pytest.approx(math.exp(0.08))
-    assert found.measured is not None
-    assert found.measured.high == pytest.approx(0.02 * math.exp(0.12))
-    assert found.limit == pytest.approx(0.02)
+    assert (judgement.verdict, judgement.improved) == (verdict, improved)
+    assert judgement.revision == "01234567, 2026-11-23"
 
 
 @pytest.mark.parametrize(
-    ("decision", "loss", "improved"),
-    [("PASS", -0.1, True), ("PASS", 0.0, False), ("FAIL", -0.1, False), (None, -0.1, False)],
+    ("text", "base", "sign", "limit"),
+    [(THROUGHPUT, 1000.0, -1, 950.0), (P99, 0.02, 1, 0.02)],
+    ids=["a rate", "a latency"],
 )
-def test_improved(decision: Decision | None, loss: float, improved: bool) -> None:  # noqa: FBT001 - a case
-    """A PASS whose whole interval is a gain, and nothing else."""
-    assert judged(THROUGHPUT, answer(decision, loss, 0.02)).improved is improved
+def test_the_change(text: str, base: float, sign: int, limit: float) -> None:
+    """A log loss of 0.1 is 0.905 of the base's throughput, and 1.105 times its latency."""
+    judgement = judged(text, outcome("FAIL", 0.1, 0.02))
+
+    ends = sorted([math.exp(sign * 0.08), math.exp(sign * 0.12)])
+    for shown, scale in ((judgement.change, 1.0), (judgement.measured, base)):
+        assert shown is not None
+        assert shown.value == pytest.approx(scale * math.exp(sign * 0.1))
+        assert [shown.low, shown.high] == pytest.approx([scale * end for end in ends])
+    assert (judgement.baseline, judgement.limit) == (base, pytest.approx(limit))
 
 
 def test_an_open_question_says_what_could_have_been_seen() -> None:
     """The value at which it would have failed, in the metric's own unit, and a reason."""
-    slower = judged(THROUGHPUT, answer(None, visible=0.08))
-    later = judged(P99, answer(None, visible=0.08, reason="there was no time"))
+    slower = judged(THROUGHPUT, outcome(None, visible=0.08))
+    later = judged(P99, outcome(None, visible=0.08, reason="there was no time"))
 
     assert slower.fails_at == pytest.approx(1000 * math.exp(-0.08))
     assert slower.reason == "the noise hides a loss of this size"
@@ -139,18 +129,17 @@ def test_an_open_question_says_what_could_have_been_seen() -> None:
 
 
 @pytest.mark.parametrize("decision", ["FAIL", "PASS"])
-def test_what_is_decided_needs_no_such_value(decision: Decision) -> None:
-    """No smallest visible change, and only the contest's reason."""
-    found = judged(THROUGHPUT, answer(decision, reason="confirmed on 4 fresh pairs"))
+@pytest.mark.parametrize("reason", ["confirmed on 4 fresh pairs", ""])
+def test_what_is_decided_needs_no_such_value(decision: Decision, reason: str) -> None:
+    """No smallest visible change, and only the reason of the duel."""
+    judgement = judged(THROUGHPUT, outcome(decision, reason=reason))
 
-    assert found.fails_at is None
-    assert found.reason == "confirmed on 4 fresh pairs"
-    assert judged(THROUGHPUT, answer(decision)).reason == ""
+    assert (judgement.fails_at, judgement.reason) == (None, reason)
 
 
 def test_no_change_could_have_been_seen() -> None:
     """A loss beyond all bounds is no number to print."""
-    assert judged(THROUGHPUT, answer(None, visible=FARTHEST)).fails_at is None
+    assert judged(THROUGHPUT, outcome(None, visible=FARTHEST)).fails_at is None
 
 
 def test_a_base_without_the_value() -> None:
@@ -159,7 +148,7 @@ def test_a_base_without_the_value() -> None:
     found = make_measurement({**METRICS, "p99.9": estimate(0.05)})
 
     (judgement,) = judge_duel(
-        found, make_accepted(METRICS), [parse_budget(text)], {text: answer("FAIL", 0.3)}
+        found, make_accepted(METRICS), [parse_budget(text)], {text: outcome("FAIL", 0.3)}
     )
 
     assert judgement.verdict is Verdict.FAIL
@@ -167,11 +156,6 @@ def test_a_base_without_the_value() -> None:
     assert judgement.measured == estimate(0.05)
     assert judgement.change is not None
     assert judgement.change.value == pytest.approx(math.exp(0.3))
-
-
-def test_the_revision_is_the_bases() -> None:
-    """People see which commit it was measured against."""
-    assert judged(THROUGHPUT, answer("PASS")).revision == "01234567, 2026-11-23"
 
 
 def test_absolute_budgets_are_judged_on_the_candidate() -> None:
@@ -211,7 +195,7 @@ def test_what_slots_do_not_decide_is_judged_as_against_a_baseline(
 
 def test_invalid_where_a_call_never_returned() -> None:
     """A load that was cut short says nothing, whatever slots said."""
-    found = judged(THROUGHPUT, answer("PASS"), hung="a call had not returned after 1 s")
+    found = judged(THROUGHPUT, outcome("PASS"), hung="a call had not returned after 1 s")
 
     assert found.verdict is Verdict.INVALID
     assert "cut short" in found.reason
@@ -235,7 +219,7 @@ def test_another_serving_or_software_is_what_is_compared() -> None:
         "environment": dataclasses.replace(ENVIRONMENT, tensorflow="2.17.0"),
     }
 
-    assert judged(THROUGHPUT, answer("FAIL", 0.1), base=base).verdict is Verdict.FAIL
+    assert judged(THROUGHPUT, outcome("FAIL", 0.1), base=base).verdict is Verdict.FAIL
     assert judged("p99 <= 2 * baseline", None, base=base).verdict is Verdict.PASS
 
 
@@ -246,7 +230,7 @@ def test_budgets_keep_their_order() -> None:
         make_measurement(METRICS),
         make_accepted(METRICS),
         [parse_budget(text) for text in texts],
-        {THROUGHPUT: answer("FAIL"), P99: answer("PASS")},
+        {THROUGHPUT: outcome("FAIL"), P99: outcome("PASS")},
     )
 
     assert [one.budget for one in found] == texts
@@ -276,10 +260,10 @@ def test_accuracy_is_decided_row_by_row(lost: int, won: int, decision: Decision 
     """A clear loss, none, hardly any, too few rows to tell, and a gain."""
     found, base = rows_that_lose(lost, won)
 
-    answers, _ = judge_rows(found, base, [parse_budget(ACCURACY)], RATES)
+    outcomes, _ = judge_rows(found, base, [parse_budget(ACCURACY)], RATES)
 
-    assert answers[ACCURACY].decision == decision
-    assert answers[ACCURACY].loss.value == pytest.approx((lost - won) / 1000)
+    assert outcomes[ACCURACY].decision == decision
+    assert outcomes[ACCURACY].loss.value == pytest.approx((lost - won) / 1000)
 
 
 def test_a_loss_that_is_allowed() -> None:
@@ -287,10 +271,10 @@ def test_a_loss_that_is_allowed() -> None:
     found, base = rows_that_lose(30, 0)
     none, ten = parse_budget(ACCURACY), parse_budget("accuracy >= baseline - 10pt")
 
-    answers, _ = judge_rows(found, base, [none, ten], RATES)
+    outcomes, _ = judge_rows(found, base, [none, ten], RATES)
 
-    assert answers[none.text].decision == "FAIL"
-    assert answers[ten.text].decision == "PASS"
+    assert outcomes[none.text].decision == "FAIL"
+    assert outcomes[ten.text].decision == "PASS"
 
 
 def test_who_did_not_answer_the_same_rows() -> None:
@@ -327,11 +311,11 @@ def test_a_failed_accuracy_is_in_doubt() -> None:
     found, base = rows_that_lose(60, 5)
     budgets = [parse_budget(t) for t in (THROUGHPUT, ACCURACY, "accuracy >= baseline - 20pt")]
 
-    _, (doubt,) = judge_rows(found, base, budgets, RATES)
+    _, (suspect,) = judge_rows(found, base, budgets, RATES)
 
-    assert doubt.budget.text == ACCURACY
-    assert doubt.limits == LossLimits(0.0, 0.01)
-    assert doubt.loss.value == pytest.approx(0.055)
+    assert suspect.budget.text == ACCURACY
+    assert suspect.limits == LossLimits(0.0, 0.01)
+    assert suspect.loss.value == pytest.approx(0.055)
 
 
 def test_the_judgement_on_accuracy() -> None:
@@ -340,8 +324,8 @@ def test_the_judgement_on_accuracy() -> None:
     budget = parse_budget(ACCURACY)
     accepted = make_accepted(base.metrics, rows=base.rows)
 
-    answers, _ = judge_rows(found, base, [budget], RATES)
-    (judgement,) = judge_duel(found, accepted, [budget], answers)
+    outcomes, _ = judge_rows(found, base, [budget], RATES)
+    (judgement,) = judge_duel(found, accepted, [budget], outcomes)
 
     assert judgement.verdict is Verdict.FAIL
     assert judgement.change is not None
@@ -354,29 +338,18 @@ def test_an_open_accuracy_says_at_which_share_it_fails() -> None:
     """In shares of one, below the base's."""
     found, base = rows_that_lose(12, 6)
     budget = parse_budget(ACCURACY)
-    answers, _ = judge_rows(found, base, [budget], RATES)
+    outcomes, _ = judge_rows(found, base, [budget], RATES)
 
-    (judgement,) = judge_duel(found, make_accepted(base.metrics, rows=base.rows), [budget], answers)
+    accepted = make_accepted(base.metrics, rows=base.rows)
+    (judgement,) = judge_duel(found, accepted, [budget], outcomes)
 
     assert judgement.verdict is Verdict.INCONCLUSIVE
-    assert judgement.fails_at == pytest.approx(0.994 - answers[ACCURACY].visible)
+    assert judgement.fails_at == pytest.approx(0.994 - outcomes[ACCURACY].visible)
 
 
-def course(**fields: Any) -> DuelStatistics:  # noqa: ANN401 - any field
-    """How a contest went."""
-    given: dict[str, Any] = {
-        "answers": MappingProxyType({}),
-        "blocks": 40,
-        "slot_seconds": 0.01,
-        "noise_figure": 0.00025,
-        "pairs": 2,
-        "fresh": 0,
-        "measuring": 1.6,
-        "starting": 0.0,
-        "requests": 10_000,
-        "bad": 0,
-    }
-    return DuelStatistics(**{**given, **fields})
+STATISTICS = DuelStatistics(
+    blocks=40, slot_seconds=0.01, noise_figure=0.00025, pairs=2, measuring=1.6, requests=10_000
+)
 
 
 def test_errors_in_slots_are_errors() -> None:
@@ -385,7 +358,7 @@ def test_errors_in_slots_are_errors() -> None:
         {**METRICS, "errors": counted(0.0002)}, errors=(ErrorCount("ValueError", 2, "no"),)
     )
 
-    found = with_slots(opening, course(bad=18))
+    found = with_slots(opening, dataclasses.replace(STATISTICS, bad=18))
 
     assert found.requests == 20_000
     assert found["errors"] == counted(20 / 20_000)
@@ -399,227 +372,160 @@ def test_slots_without_errors_leave_the_measurement() -> None:
     opening = make_measurement(METRICS, notes=("one",))
 
     assert with_slots(opening, NOTHING) == opening
-    after = with_slots(opening, course())
-    assert after.notes == ("one", course_note(course()))
+    after = with_slots(opening, STATISTICS)
+    assert after.notes == ("one", slots_note(STATISTICS))
     assert dataclasses.replace(after, notes=("one",)) == opening
 
 
 def test_the_note() -> None:
     """How many blocks of what, on which pairs, in what time, with which noise."""
-    assert course_note(course(fresh=3)) == (
+    assert slots_note(dataclasses.replace(STATISTICS, fresh=3)) == (
         "measured in turn with the base: 40 blocks of 4 slots of 10 ms on 2 pairs and 3 fresh "
         "ones in 1.6 s, noise figure S = 0.00025 s"
     )
-    assert course_note(course(pairs=1, noise_figure=None)).endswith("on 1 pair in 1.6 s")
+    assert slots_note(dataclasses.replace(STATISTICS, pairs=1, noise_figure=None)).endswith(
+        "on 1 pair in 1.6 s"
+    )
 
 
 NO_SLOWER = "throughput >= baseline"
 
 
-@dataclass
-class Runner:
-    """One side: answers on a clock of the test, at a known cost."""
-
-    clock: FakeClock
-    cost: float
-    bad: int = 0
-    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
-    slots: int = 0
-
-    def slot(self, seconds: float, number: int) -> Slot:
-        """Answer as long as requests come."""
-        del number
-        self.slots += 1
-        each = 1e-4 * self.cost * math.exp(0.01 * self.random.standard_normal())
-        calls = math.ceil(seconds / each)
-        self.clock.now += round(calls * each * 1e9)
-        good = calls - self.bad
-        return Slot(good, good, self.bad, calls * each, np.full(good, each))
-
-
-@dataclass
-class SimulatedDuel:
-    """A duel on a fake clock.
-
-    Attributes:
-        cost: of the candidate's requests, as a multiple of the base's.
-        lost: rows that fresh candidates do not have right, of 1000.
-        bad: requests of each slot of the candidate that end badly.
-    """
-
-    cost: float = 1.0
-    lost: int = 0
-    bad: int = 0
-    clock: FakeClock = field(default_factory=FakeClock)
-    fresh_pairs: int = 0
-    runners: list[Runner] = field(default_factory=list)
-
-    def pair(self) -> Pair:
-        """A pair that is measured."""
-        base, candidate = Runner(self.clock, 1.0), Runner(self.clock, self.cost, self.bad)
-        self.runners += [base, candidate]
-        return Pair(base, candidate, lambda: (opening(0), opening(self.lost)))
-
-    @contextlib.contextmanager
-    def fresh(self) -> Iterator[Pair]:
-        """A further one."""
-        self.fresh_pairs += 1
-        yield self.pair()
-
-    @property
-    def slots(self) -> int:
-        """How many slots were measured."""
-        return sum(runner.slots for runner in self.runners)
-
-    def compare(
-        self,
-        found: Measurement,
-        base: Measurement,
-        *texts: str,
-        pairs: int = 1,
-    ) -> Result:
-        """Judge a candidate."""
-        settings = DuelSettings(0.005, metric_named("throughput"), 20.0, ErrorRates(1))
-        return compare(
-            found,
-            Base(base, ENVIRONMENT, REVISION),
-            [parse_budget(text) for text in texts],
-            SlotScheduler(self.clock, np.random.default_rng(0), FakeProgress(), settings),
-            [self.pair() for _ in range(pairs)],
-            fresh=self.fresh,
-        )
+def compared(
+    pairs: SimulatedPairs,
+    candidate: Measurement,
+    *texts: str,
+    slots: bool = True,
+) -> tuple[Record, DuelStatistics]:
+    """Judge a candidate by a base with `opening()`."""
+    settings = DuelSettings(0.005, metric_named("throughput"), 20.0, ErrorRates(1))
+    budgets = tuple(map(parse_budget, texts))
+    sides = (
+        Opening(side, ENVIRONMENT, budgets, 0.005, slots, open_loop=False, budget_time=20.0)
+        for side in (candidate, opening())
+    )
+    return compare(
+        *sides,
+        REVISION,
+        SlotScheduler(pairs.clock, np.random.default_rng(0), FakeProgress(), settings),
+        pairs.pairs() if slots else (),
+        fresh=pairs.fresh,
+    )
 
 
 def opening(lost: int = 0, **fields: Any) -> Measurement:  # noqa: ANN401 - any field
-    """What an opening load found: the same speed always, and so many rows lost of 1000."""
+    """An opening load: always the same speed, and these rows lost of 100."""
     metrics = {
         "throughput": estimate(10_000.0),
         "p99": estimate(0.02),
         "errors": counted(0.0),
-        "accuracy": estimate(1 - lost / 1000),
+        "accuracy": estimate(1 - lost / 100),
     }
-    rows = make_rows([0] * lost + [1] * (1000 - lost))
-    return make_measurement(metrics, rows=rows, **fields)
+    return make_measurement(metrics, rows=make_rows([0] * lost + [1] * (100 - lost)), **fields)
 
 
-def verdicts_of(result: Result) -> list[Verdict]:
+def verdicts_of(record: Record) -> list[Verdict]:
     """Of each budget."""
-    return [judgement.verdict for judgement in result.judgements]
-
-
-def only(result: Result) -> Judgement:
-    """The only judgement."""
-    (judgement,) = result.judgements
-    return judgement
+    return [judgement.verdict for judgement in record.judgements]
 
 
 @pytest.mark.parametrize(("cost", "verdict"), [(1.0, Verdict.PASS), (1.1, Verdict.FAIL)])
-def test_slots_tell_the_speed(cost: float, verdict: Verdict) -> None:
-    """The openings are equal here: what slots say is the verdict, the change, and in a note."""
-    result = SimulatedDuel(cost=cost).compare(opening(), opening(), NO_SLOWER)
+def test_slots_decide_the_speed(cost: float, verdict: Verdict) -> None:
+    """The openings are equal here: the verdict, the change and a note are those of the slots."""
+    pairs = SimulatedPairs(loss=math.log(cost))
 
-    judgement = only(result)
-    assert judgement.verdict is verdict
-    assert judgement.change is not None
-    assert judgement.change.value == pytest.approx(1 / cost, abs=0.02)
-    assert judgement.revision == str(REVISION)
-    assert result.course.blocks > 0
-    assert any("measured in turn with the base" in note for note in result.measurement.notes)
+    record, statistics = compared(pairs, opening(), NO_SLOWER, ACCURACY)
 
-
-@pytest.mark.parametrize(("lost", "verdict"), [(0, Verdict.PASS), (50, Verdict.FAIL)])
-def test_rows_tell_the_accuracy(lost: int, verdict: Verdict) -> None:
-    """A loss of accuracy is confirmed on fresh pairs; none needs no pair and no slot."""
-    duel = SimulatedDuel(lost=lost)
-
-    result = duel.compare(opening(lost), opening(), ACCURACY)
-
-    assert only(result).verdict is verdict
-    assert duel.fresh_pairs == (2 if lost else 0)
-    assert duel.slots == 0
+    speed, accuracy = record.judgements
+    assert (speed.verdict, accuracy.verdict) == (verdict, Verdict.PASS)
+    assert speed.change is not None
+    assert speed.change.value == pytest.approx(1 / cost, abs=0.02)
+    assert speed.revision == str(REVISION)
+    assert statistics.blocks > 0
+    assert record.duel == statistics.to_json()
+    assert any("measured in turn with the base" in note for note in record.measurement.notes)
 
 
-def test_a_loss_of_accuracy_that_is_not_confirmed() -> None:
-    """Fresh pairs do not have it: the rows of the first one are not the last word."""
-    duel = SimulatedDuel(lost=0)
+@pytest.mark.parametrize(
+    ("lost", "again", "verdict", "fresh"),
+    [(0, 0, Verdict.PASS, 0), (5, 5, Verdict.FAIL, 2), (5, 0, Verdict.PASS, 3)],
+)
+def test_rows_decide_the_accuracy(lost: int, again: int, verdict: Verdict, fresh: int) -> None:
+    """A loss is confirmed on fresh pairs, or is not; no loss needs no pair; none needs a slot."""
+    pairs = SimulatedPairs(lost=(again,))
 
-    result = duel.compare(opening(50), opening(), ACCURACY)
+    record, statistics = compared(pairs, opening(lost), ACCURACY)
 
-    assert only(result).verdict is not Verdict.FAIL
-    assert duel.fresh_pairs >= 2
-
-
-def test_speed_and_accuracy_are_judged_apart() -> None:
-    """A candidate that is slower and answers as well, and one that is fast and answers worse."""
-    slower = SimulatedDuel(cost=1.1).compare(opening(), opening(), NO_SLOWER, ACCURACY)
-    worse = SimulatedDuel(lost=50).compare(opening(50), opening(), NO_SLOWER, ACCURACY)
-
-    assert verdicts_of(slower) == [Verdict.FAIL, Verdict.PASS]
-    assert verdicts_of(worse) == [Verdict.PASS, Verdict.FAIL]
+    assert verdicts_of(record) == [verdict]
+    assert statistics.fresh == pairs.opened == fresh
+    assert not pairs.turns
 
 
-def test_absolute_budgets_are_the_candidates_own() -> None:
-    """Judged by its load, without a slot."""
-    duel = SimulatedDuel(cost=2.0)
+def test_a_fast_candidate_that_answers_worse() -> None:
+    """Speed and accuracy are judged apart."""
+    record, _ = compared(SimulatedPairs(lost=(5,)), opening(5), NO_SLOWER, ACCURACY)
 
-    result = duel.compare(opening(), opening(), "p99 <= 10ms", "throughput >= 9000/s")
-
-    assert verdicts_of(result) == [Verdict.FAIL, Verdict.PASS]
-    assert duel.slots == 0
+    assert verdicts_of(record) == [Verdict.PASS, Verdict.FAIL]
 
 
-def test_another_scenario_is_not_measured() -> None:
-    """INCONCLUSIVE with the reason: two loads tell nothing of one another; not a slot is lost."""
-    duel = SimulatedDuel(cost=2.0)
-    found = opening(scenario="Offline()")
+@pytest.mark.parametrize(
+    ("budgets", "fields", "verdicts"),
+    [
+        (("p99 <= 10ms", "throughput >= 9000/s"), {}, [Verdict.FAIL, Verdict.PASS]),
+        (
+            (NO_SLOWER, "p99 <= 10ms"),
+            {"scenario": "Offline()"},
+            [Verdict.INCONCLUSIVE, Verdict.FAIL],
+        ),
+        ((NO_SLOWER, ACCURACY), {"hung": "a call had not returned"}, [Verdict.INVALID] * 2),
+    ],
+    ids=["absolute budgets", "another scenario", "a call that hung"],
+)
+def test_without_a_slot(
+    budgets: tuple[str, ...], fields: dict[str, str], verdicts: list[Verdict]
+) -> None:
+    """Judged by the opening load, where slots could add nothing."""
+    pairs, candidate = SimulatedPairs(loss=math.log(2)), opening(**fields)
 
-    result = duel.compare(found, opening(), NO_SLOWER, "p99 <= 10ms")
+    record, statistics = compared(pairs, candidate, *budgets)
 
-    assert verdicts_of(result) == [Verdict.INCONCLUSIVE, Verdict.FAIL]
-    assert "scenario" in result.judgements[0].reason
-    assert (result.course, result.measurement) == (NOTHING, found)
-    assert duel.slots == 0
-
-
-def test_a_load_that_hung_is_not_measured_further() -> None:
-    """INVALID, and not a slot: it would hang again."""
-    duel = SimulatedDuel()
-
-    result = duel.compare(opening(hung="a call had not returned"), opening(), NO_SLOWER, ACCURACY)
-
-    assert verdicts_of(result) == [Verdict.INVALID, Verdict.INVALID]
-    assert result.course == NOTHING
-    assert duel.slots == 0
+    assert verdicts_of(record) == verdicts
+    assert not pairs.turns
+    assert record.measurement == candidate
+    assert statistics.outcomes == {}
+    if "scenario" in fields:
+        assert "scenario" in record.judgements[0].reason
 
 
-def test_without_pairs_the_openings_are_compared() -> None:
-    """A load that has no slots: judged as against a stored baseline, with the noise of runs."""
-    duel = SimulatedDuel()
-    slow = make_measurement({"throughput": estimate(5_000.0)})
+def test_a_load_that_has_no_slots() -> None:
+    """Judged as against a stored baseline, with the noise of runs."""
+    pairs, slow = SimulatedPairs(), make_measurement({"throughput": estimate(5_000.0)})
+    budget = "throughput >= 0.9 * baseline"
 
-    result = duel.compare(slow, opening(), "throughput >= 0.9 * baseline", pairs=0)
+    record, _ = compared(pairs, slow, budget, slots=False)
 
-    assert only(result).verdict is Verdict.FAIL
-    assert only(result).change is None
-    assert duel.slots == 0
+    assert verdicts_of(record) == [Verdict.FAIL]
+    assert record.judgements[0].change is None
+    assert not pairs.turns
 
 
 def test_another_serving_is_compared_and_noted() -> None:
     """What a commit changes may be its batching."""
-    found = opening(serving="Serving(max_batch_size=1)")
+    candidate = opening(serving="Serving(max_batch_size=1)")
 
-    result = SimulatedDuel(cost=1.2).compare(found, opening(), NO_SLOWER)
+    record, _ = compared(SimulatedPairs(loss=math.log(1.2)), candidate, NO_SLOWER)
 
-    assert only(result).verdict is Verdict.FAIL
-    assert "the base was served by Serving()" in result.measurement.notes
+    assert verdicts_of(record) == [Verdict.FAIL]
+    assert "the base was served by Serving()" in record.measurement.notes
 
 
-def test_errors_in_slots_fail_the_test() -> None:
-    """A candidate that answers badly only in slots: its errors are counted, and judged."""
+@pytest.mark.parametrize(("bad", "verdict"), [(0, Verdict.PASS), (10, Verdict.FAIL)])
+def test_errors_in_slots_fail_the_test(bad: int, verdict: Verdict) -> None:
+    """Errors of a candidate that fails in slots only are counted, and judged."""
     half = "throughput >= 0.5 * baseline"
-    well = SimulatedDuel().compare(opening(), opening(), half, "errors == 0")
-    badly = SimulatedDuel(bad=1).compare(opening(), opening(), half, "errors == 0")
 
-    assert verdicts_of(well) == [Verdict.PASS, Verdict.PASS]
-    assert verdicts_of(badly) == [Verdict.PASS, Verdict.FAIL]
-    assert badly.measurement.errors[-1].requests == badly.course.bad > 0
+    record, statistics = compared(SimulatedPairs(bad=bad), opening(), half, "errors == 0")
+
+    assert verdicts_of(record) == [Verdict.PASS, verdict]
+    assert sum(error.requests for error in record.measurement.errors) == statistics.bad
+    assert (statistics.bad > 0) == (bad > 0)

@@ -5,32 +5,33 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from isolation import TIMEOUT, wait_for
 
 from pytest_dlperf.duel import worker_handle
 from pytest_dlperf.duel.channel import VARIABLE, Channel, Message, connect
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
-from pytest_dlperf.duel.worker_handle import WorkerLost, WorkerProcess
+from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerLost, WorkerProcess
+from pytest_dlperf.duel.workspace import WorkerSpec, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
-TIMEOUT = 60.0
-START = "from pytest_dlperf.duel.channel import Message, connect; channel = connect()\n"
-ECHO = START + "while True: channel.send(channel.receive(None), 60)"
-BUSY = START + "channel.send(Message({}), 60)\nwhile True: pass"
-SILENT = START + "channel.send(Message({}), 60)\nchannel.receive(None)"
+START = "from pytest_dlperf.duel.channel import connect; channel = connect()\n"
+ECHO = START + "while True: got = channel.receive(); channel.send(got.fields, got.tail)"
+BUSY = START + "channel.send({})\nwhile True: pass"
+SILENT = START + "channel.send({})\nchannel.receive()"
 PARENT = """
 import json, os, sys, threading
 from pathlib import Path
@@ -43,7 +44,7 @@ for code in json.loads(sys.argv[1]):
     command = [sys.executable, "-c", code]
     side = WorkerProcess("base", command, folder=Path(), environment=os.environ, cleanup=cleanup)
     sides.append(side)
-    if "Message" in code:
+    if "send" in code:
         side.receive(60, "starting")
 if sys.argv[2] == "paused":
     for side in sides:
@@ -88,7 +89,7 @@ def test_a_message_in_pieces() -> None:
     here, there = socket.socketpair()
     whole, far = socket.socketpair()
     with contextlib.closing(Channel(whole)) as sender, far:
-        sender.send(Message({"a": 1}, b"tail"), TIMEOUT)
+        sender.send({"a": 1}, b"tail", TIMEOUT)
         said = far.recv(1 << 16)
     with contextlib.closing(Channel(here)) as channel, there:
         for byte in said[:-1]:
@@ -166,6 +167,24 @@ def test_a_side_that_takes_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
             side.send({}, bytes(5_000_000))
 
 
+def test_a_side_that_takes_no_first_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is killed, since whoever starts it does not have it yet."""
+    ends = []
+
+    def refuse(worker: WorkerHandle, _: object) -> None:
+        ends.append(os.pidfd_open(worker._process.pid))  # noqa: SLF001 - to see its end
+        raise WorkerLost("takes no message", "")
+
+    monkeypatch.setattr(WorkerHandle, "begin", refuse)
+    spec = WorkerSpec(sys.executable, Path.cwd(), Path.cwd(), (), (), environment())
+    with CleanupProcess() as cleanup:
+        request = SimpleNamespace(cache=None, timeout=TIMEOUT, in_path=False)
+        workspace: Any = SimpleNamespace(specs={"base": spec}, request=request, cleanup=cleanup)
+        with pytest.raises(WorkerLost, match="takes no message"):
+            Workspace.start(workspace, "base", print)
+        assert wait_for(ends[0])
+
+
 def test_a_side_that_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that closed its end but lives on is lost too, as a program that is no side is."""
     monkeypatch.setattr(worker_handle, "_DEATH_SECONDS", 0.05)
@@ -213,10 +232,10 @@ def test_what_a_side_has() -> None:
     code = f"""
 import os, subprocess, sys
 ask = "import os; print({VARIABLE!r} in os.environ, len(os.listdir('/proc/self/fd')), end='')"
-channel.send(Message({{
+channel.send({{
     "session": os.getsid(0), "input": sys.stdin.read(), "parent": os.getppid(),
     "child": subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True).stdout,
-}}), 60)
+}})
 """
     with running(START + code) as side:
         found = side.receive(TIMEOUT, "starting").fields
@@ -233,13 +252,6 @@ def test_a_process_that_is_no_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(KeyError, match=VARIABLE):
         connect()
-
-
-def wait_for(descriptor: int) -> bool:
-    """Whether a process ends in time, by its descriptor."""
-    gone, _, _ = select.select([descriptor], [], [], TIMEOUT)
-    os.close(descriptor)
-    return bool(gone)
 
 
 @pytest.mark.parametrize("state", ["running", "paused"])

@@ -1,4 +1,4 @@
-"""Pytest runs in this process, on a simulated clock: an hour of load takes no time."""
+"""Fixtures that run pytest in this process, on a simulated clock: load takes no time."""
 
 from __future__ import annotations
 
@@ -16,56 +16,40 @@ import scipy.special
 import scipy.stats
 import sqlalchemy.dialects.postgresql.psycopg
 import sqlalchemy.dialects.sqlite
-from fakes import FakeClock, FakeMeter
+from fakes import FakeClock, FakeMeter, SimulatedClock
 from plugin_projects import HEADER
 
 import pytest_dlperf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from plugin_projects import Run
 
 ALONE = ("-p", "no:benchmark", "-p", "no:codspeed")
-"""Most tests are about this plugin only; those about other plugins name them."""
+"""Tests load this plugin only, unless they are about another one."""
 
-# Pytester drops what a run in this process has imported: extension modules bear no second import,
-# importing the package again takes most of a run's time, and what a test replaces in a module
-# must be what the run uses. So all of it is here before the first run.
+# Pytester drops modules that a run in this process has imported. But extension modules cannot be
+# imported twice, importing the package again takes most of a run's time, and what a test replaces
+# in a module must be what the run uses. So all of it is imported before the first run.
 LOADED_ONCE = (psutil, psycopg, rich, scipy.special, scipy.stats, sqlalchemy.dialects)
 for _module in pkgutil.walk_packages(pytest_dlperf.__path__, "pytest_dlperf."):
     importlib.import_module(_module.name)
 
 
-LOOK_NS = 5_000
-
-
 @pytest.fixture(autouse=True)
 def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the plugin does must not depend on where its own tests run."""
+    """Run outside of CI, wherever these tests run."""
     github = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE")
     for name in ("CI", "DLPERF_HISTORY", *github):
         monkeypatch.delenv(name, raising=False)
 
 
-class SimulatedClock(FakeClock):
-    """Passes only while a target works, and a little with each look at it.
-
-    So a load ends whose target takes no time.
-    """
-
-    def now_ns(self) -> int:
-        """The present."""
-        self.now += LOOK_NS
-        return self.now
-
-
 @pytest.fixture(autouse=True)
 def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FakeClock | None:
-    """The clock of runs in this process; the machine uses nothing meanwhile.
+    """The simulated clock of runs in this process, and a meter that shows no usage.
 
-    A test that is marked `real_time` has neither, and no
-    process that is started has.
+    Not for tests marked `real_time`, and not in other processes.
     """
-    # It measures how fast TensorFlow is, if an earlier test has loaded it.
+    # The yardstick would measure TensorFlow, if an earlier test has loaded it.
     monkeypatch.setattr("pytest_dlperf.measure.yardstick.reference_call", lambda: None)
     if request.node.get_closest_marker("real_time") is not None:
         return None
@@ -76,7 +60,7 @@ def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Fa
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
+def run(pytester: pytest.Pytester) -> Run:
     """Write a test module below the common header, and run pytest on it in this process."""
 
     def run_module(source: str, *options: str) -> pytest.RunResult:
@@ -87,7 +71,7 @@ def run(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
 
 
 @pytest.fixture
-def again(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
+def again(pytester: pytest.Pytester) -> Run:
     """Run pytest once more on what is there."""
 
     def run_again(*options: str) -> pytest.RunResult:

@@ -1,4 +1,4 @@
-"""Across commits, end to end: what runs of pytest leave behind is what the program reads."""
+"""Across commits, end to end: the program reads what runs of pytest have recorded."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from git_repositories import git
 from pytest_dlperf.cli import main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pytest
+    from plugin_projects import Run
 
 MODULE = """
 def slow(batch):
@@ -25,9 +24,7 @@ def test_speed(dlperf):
 
 
 def test_from_runs_to_verdicts(
-    pytester: pytest.Pytester,
-    run: Callable[..., pytest.RunResult],
-    capsys: pytest.CaptureFixture[str],
+    pytester: pytest.Pytester, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of two commits one is ten times as slow: files and history agree that it is a loss."""
     git(pytester.path, "init", "-q", "-b", "main")
@@ -46,8 +43,8 @@ def test_from_runs_to_verdicts(
     for base, candidate in ((commits[0], commits[1]), ("0.002.json", "0.02.json")):
         words = ["compare", base, candidate, "--metric", "throughput", "--metric", "accuracy"]
         status = main([*words, "--format", "json", "--fail-on", "regression", *root])
-        (one,) = json.loads(capsys.readouterr().out)["measurements"]
-        verdicts[base] = status, {row["metric"]: row["verdict"] for row in one["metrics"]}
+        (measurement,) = json.loads(capsys.readouterr().out)["measurements"]
+        verdicts[base] = status, {row["metric"]: row["verdict"] for row in measurement["metrics"]}
     status = main(["compare", "main", "latest", *root])
     shown = capsys.readouterr().out
 

@@ -38,8 +38,8 @@ def test_an_entry_is_as_pytest_benchmark_makes_them() -> None:
     assert saved["stats"]["iterations"] == 1
 
 
-def test_the_plugin_that_is_here_is_as_expected() -> None:
-    """The version that is installed can be told measurements."""
+def test_the_installed_version() -> None:
+    """The installed version takes our entries."""
     assert not obstacle(SESSION)
 
 
@@ -61,7 +61,7 @@ class WithoutData:
 def test_another_version_is_no_reason_to_fail(
     monkeypatch: pytest.MonkeyPatch, changed: object
 ) -> None:
-    """Whatever has become of its internals: a reason in words, no exception."""
+    """Other internals give a reason in words, no exception."""
     monkeypatch.setattr("pytest_benchmark.stats.Metadata", changed)
 
     assert obstacle(SESSION)
@@ -69,12 +69,12 @@ def test_another_version_is_no_reason_to_fail(
 
 @pytest.mark.parametrize("session", [None, SimpleNamespace(benchmarks={})])
 def test_another_session_is_no_reason_to_fail(session: object) -> None:
-    """Where entries cannot be put, it is said."""
+    """A session that cannot take entries gives a reason."""
     assert obstacle(session) == "its session has no list of benchmarks"
 
 
 def test_what_the_fixture_measured() -> None:
-    """A test's own benchmark is read as it stands, and made again elsewhere the same."""
+    """A test's own benchmark is read, and made again elsewhere the same."""
     node = SimpleNamespace(
         name="n",
         fullname="f",
@@ -103,5 +103,5 @@ def test_what_the_fixture_measured() -> None:
 
 @pytest.mark.parametrize("fixture", [None, object(), SimpleNamespace(stats=None)])
 def test_a_fixture_that_measured_nothing(fixture: object) -> None:
-    """One that was not used, or stands in for it, has no entry."""
+    """An unused fixture, or one in its place, has no entry."""
     assert entry_in(fixture) is None

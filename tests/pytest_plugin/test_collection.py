@@ -1,14 +1,18 @@
-"""What is wrong with a marker or an option is said before anything runs."""
+"""Markers and options: errors are reported before anything runs, nearer ones win."""
 
 from __future__ import annotations
 
 import fnmatch
+import re
 from typing import TYPE_CHECKING
 
 import pytest
+from plugin_projects import assert_no_frame_of_ours, measuring, text
+
+from pytest_dlperf.config.options import specs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from plugin_projects import Run
 
 
 @pytest.mark.parametrize(
@@ -20,77 +24,59 @@ if TYPE_CHECKING:
         ('missing="perhaps"', "*missing='perhaps'*"),
         ("64", "*takes budgets as text, not 64*"),
         ('"p99 <= 20ms", scenario=Offline()', "*needs a latency, and Offline() measures none*"),
+        ('clients="fibers"', "*clients='fibers'*one of virtual, threads, async*"),
     ],
 )
-def test_wrong_markers(run: Callable[..., pytest.RunResult], arguments: str, message: str) -> None:
+def test_wrong_markers(run: Run, arguments: str, message: str) -> None:
     """A marker that makes no sense stops the run at collection, with file, line and test."""
-    result = run(f"""
-@pytest.mark.dlperf({arguments})
-def test_it(dlperf):
-    dlperf(identity, DATA)
-""")
+    result = run(measuring(arguments))
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    said = " ".join(result.errlines)
-    assert fnmatch.fnmatch(said, message)
-    assert "test_module.py:" in said
-    assert "Traceback" not in said + " ".join(result.outlines)
+    assert fnmatch.fnmatch(" ".join(result.errlines), message)
+    assert re.search(r"test_module.py:\d+: test_it", text(result))
+    assert_no_frame_of_ours(result)
 
 
-def test_the_place_in_a_budget_is_marked(run: Callable[..., pytest.RunResult]) -> None:
+def test_the_place_in_a_budget_is_marked(run: Run) -> None:
     """A caret points at the first wrong character."""
-    result = run("""
-@pytest.mark.dlperf("throughput >= 0.95 * base")
-def test_it(dlperf):
-    dlperf(identity, DATA)
-""")
+    result = run(measuring('"throughput >= 0.95 * base"'))
 
-    lines = [line for line in result.errlines if "base" in line or "^" in line]
-    budget = next(line for line in lines if line.endswith("* base"))
-    caret = next(line for line in lines if "^" in line)
+    budget = next(line for line in result.errlines if line.endswith("* base"))
+    caret = next(line for line in result.errlines if "^" in line)
     assert caret.index("^") == budget.index("base")
 
 
-def test_every_wrong_marker_is_listed_once(run: Callable[..., pytest.RunResult]) -> None:
-    """All mistakes in one go, and a parametrised test only once."""
-    result = run("""
+def test_every_wrong_marker_is_listed_once(run: Run) -> None:
+    """All mistakes in one run, and a parametrised test only once."""
+    result = run(
+        """
 @pytest.mark.dlperf("p9 <= 1ms")
 @pytest.mark.parametrize("n", range(5))
 def test_one(dlperf, n):
     dlperf(identity, DATA)
+"""
+        + measuring('"p98 <= 1ms"')
+    )
 
-@pytest.mark.dlperf("p98 <= 1ms")
-def test_two(dlperf):
-    dlperf(identity, DATA)
-""")
-
-    said = "\n".join(result.errlines)
-    assert said.count("unknown metric 'p9'") == 1
-    assert said.count("unknown metric 'p98'") == 1
+    assert text(result).count("unknown metric 'p9'") == 1
+    assert text(result).count("unknown metric 'p98'") == 1
 
 
-def test_a_marker_without_the_fixture(run: Callable[..., pytest.RunResult]) -> None:
+def test_a_marker_without_the_fixture(run: Run) -> None:
     """A marker on a test that cannot measure is a mistake, not a green test."""
-    result = run("""
-@pytest.mark.dlperf("p99 <= 1s")
-def test_it():
-    pass
-""")
+    result = run(measuring('"p99 <= 1s"', "pass").replace("(dlperf):", "():"))
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "never measures" in " ".join(result.errlines)
+    assert "never measures" in text(result)
 
 
-def test_a_scenario_that_cannot_be(run: Callable[..., pytest.RunResult]) -> None:
+def test_an_impossible_scenario(run: Run) -> None:
     """A scenario is checked where it is written, without frames of ours."""
-    result = run("""
-BAD = ClosedLoop(clients=0)
-def test_it(): pass
-""")
+    result = run("BAD = ClosedLoop(clients=0)")
 
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(["*ClosedLoop(clients)=0: expected a whole number of at least 1*"])
-    result.stdout.no_fnmatch_line("*scenarios.py*")
+    assert_no_frame_of_ours(result)
 
 
 @pytest.mark.parametrize(
@@ -103,30 +89,26 @@ def test_it(): pass
         (["--dlperf-budgets=p9 <= 1s"], "unknown metric 'p9'"),
     ],
 )
-def test_wrong_options(
-    run: Callable[..., pytest.RunResult], options: list[str], message: str
-) -> None:
+def test_wrong_options(run: Run, options: list[str], message: str) -> None:
     """An option that makes no sense is a usage error."""
-    result = run("def test_it(dlperf): dlperf(identity, DATA)", *options)
+    result = run(measuring(), *options)
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert message in " ".join(result.errlines + result.outlines)
+    assert message in text(result)
 
 
-def test_wrong_ini_values(run: Callable[..., pytest.RunResult], pytester: pytest.Pytester) -> None:
+def test_wrong_ini_values(run: Run, pytester: pytest.Pytester) -> None:
     """An ini key that makes no sense is a usage error that names it."""
     pytester.makeini("[pytest]\ndlperf_missing = perhaps\n")
 
     result = run("def test_it(): pass")
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "dlperf_missing='perhaps'" in " ".join(result.errlines)
+    assert "dlperf_missing='perhaps'" in text(result)
 
 
-def test_nearer_budgets_win(
-    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
-) -> None:
-    """Marker over class over module over ini, metric by metric."""
+def test_nearer_budgets_win(run: Run, again: Run, pytester: pytest.Pytester) -> None:
+    """Command line over marker over class over module over ini, metric by metric."""
     pytester.makeini("[pytest]\ndlperf_budgets =\n  p50 <= 1ns\n  errors <= 1%\n")
 
     result = run("""
@@ -149,25 +131,11 @@ def test_plain():
 """)
 
     result.assert_outcomes(passed=2, failed=2)
-    said = "\n".join(result.outlines)
-    assert "BudgetFailure: p50 <= 2ns" in said
-    assert "BudgetFailure: p50 <= 3ns" in said
-    assert "errors <= 1%" in said
-    assert "BudgetFailure: p50 <= 1ns" not in said
+    for budget in ("BudgetFailure: p50 <= 2ns", "BudgetFailure: p50 <= 3ns", "errors <= 1%"):
+        assert budget in text(result)
+    assert "BudgetFailure: p50 <= 1ns" not in text(result)
 
-
-def test_the_command_line_wins_over_markers(run: Callable[..., pytest.RunResult]) -> None:
-    """`--dlperf-budgets` is the nearest of all."""
-    result = run(
-        """
-@pytest.mark.dlperf("p50 <= 1ns", **SHORT)
-def test_it(dlperf):
-    dlperf(identity, DATA)
-""",
-        "--dlperf-budgets=p50 <= 10s",
-    )
-
-    result.assert_outcomes(passed=1)
+    again("--dlperf-budgets=p50 <= 10s").assert_outcomes(passed=4)
 
 
 @pytest.mark.parametrize(
@@ -179,9 +147,7 @@ def test_it(dlperf):
         (["-m", "not dlperf"], {"passed": 2, "deselected": 1}),
     ],
 )
-def test_selection(
-    run: Callable[..., pytest.RunResult], options: list[str], outcomes: dict[str, int]
-) -> None:
+def test_selection(run: Run, options: list[str], outcomes: dict[str, int]) -> None:
     """Tests that measure can be run alone or left out, with or without a marker of their own."""
     result = run(
         """
@@ -198,23 +164,13 @@ def test_two(): pass
     result.assert_outcomes(**outcomes)
 
 
-def test_everything_is_documented(run: Callable[..., pytest.RunResult]) -> None:
+def test_everything_is_documented(run: Run) -> None:
     """`--markers` shows the marker with its arguments, `--help` every option and ini key."""
-    markers = "\n".join(run("", "--markers").outlines)
-    assert "@pytest.mark.dlperf(*budgets, scenario=, serving=, clients=, duration=" in markers
+    arguments = "*budgets, scenario=, serving=, clients=, duration="
+    assert f"@pytest.mark.dlperf({arguments}" in text(run("", "--markers"))
 
-    text = "\n".join(run("", "--help").outlines)
-    for name in (
-        "budgets",
-        "duration",
-        "missing",
-        "inconclusive",
-        "update",
-        "update-in-ci",
-        "quick",
-        "json",
-        "only",
-        "skip",
-    ):
-        assert f"--dlperf-{name}" in text
-        assert f"dlperf_{name.replace('-', '_')}" in text
+    shown = text(run("", "--help"))
+    for name, spec in specs().items():
+        if spec.kind != "value":
+            assert f"--dlperf-{name.replace('_', '-')}" in shown
+            assert f"dlperf_{name}" in shown

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
-from duel_projects import OPTIONS, Project
+from duel_projects import AGAINST, PLUGINS, Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,9 @@ import os
 import sys
 import threading
 from pathlib import Path
+from pytest_dlperf.clock import MonotonicClock
 
+CLOCK = MonotonicClock()
 SECONDS = 50e-6
 MARKS = Path(os.environ["MARKS"])
 LAST = int(os.environ["LAST"])
@@ -40,12 +42,9 @@ def stop_here(moment):
         threading.Event().wait()
 
 def infer(batch):
-    import time
     if threading.current_thread().name == "dlperf slots" and os.environ["MOMENT"] == "slots":
         stop_here("slots")
-    end = time.perf_counter() + SECONDS
-    while time.perf_counter() < end:
-        pass
+    CLOCK.sleep_until_ns(CLOCK.now_ns() + int(SECONDS * 1e9))
     return batch.copy()
 
 if os.environ["MOMENT"] == "start":
@@ -77,7 +76,7 @@ class Run:
         self._marks.mkdir()
         where, last = MOMENTS[moment]
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-m", "pytest", *OPTIONS],
+            [sys.executable, "-m", "pytest", *PLUGINS, *AGAINST],
             cwd=project.top,
             env={**os.environ, "MARKS": str(self._marks), "MOMENT": where, "LAST": str(last)},
             stdout=subprocess.PIPE,

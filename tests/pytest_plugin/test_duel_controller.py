@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from duel_projects import Project, junit_cases, text
+from duel_projects import MODEL, Project, junit_cases, text
+
+from pytest_dlperf.duel.questions import NOTHING
+from pytest_dlperf.pytest_plugin.duel_controller import duel_lines
 
 pytestmark = pytest.mark.subprocess
 
@@ -64,7 +68,7 @@ def test_is_one_ordinary_run(project: Project) -> None:
     notes.write_text("")
     state = project.state()
 
-    result = project.duel(f"--junitxml={duel}")
+    result = project.duel_in_real_time(f"--junitxml={duel}")
 
     assert result.ret == alone.ret == pytest.ExitCode.TESTS_FAILED
     assert result.parseoutcomes() == alone.parseoutcomes()
@@ -100,13 +104,13 @@ def test_selections_and_early_ends(project: Project) -> None:
     module = project.tests(SEVERAL)
     project.commit()
 
-    assert project.duel("-k", "first").parseoutcomes() == {"passed": 1, "deselected": 2}
-    project.duel(f"{module}::test_third").assert_outcomes(failed=1)
-    stopped = project.duel("-x")
-    stopped.assert_outcomes(passed=1, failed=1)
+    project.duel(f"{module}::test_first", f"{module}::test_third").assert_outcomes(
+        passed=1, failed=1
+    )
+    stopped = project.duel("-k", "not first", "-x")
+    assert stopped.parseoutcomes() == {"failed": 1, "deselected": 1}
     assert "stopping after 1 failures" in text(stopped)
-    again = project.duel("--lf")
-    again.assert_outcomes(failed=2)
+    project.duel("--lf").assert_outcomes(failed=2)
 
 
 def test_candidate_that_cannot_be_collected(project: Project) -> None:
@@ -124,49 +128,10 @@ def test_candidate_that_cannot_be_collected(project: Project) -> None:
     going.assert_outcomes(errors=1, passed=1)
 
 
-NEW = """
-@pytest.mark.dlperf("throughput >= baseline", "p99 <= 10s", **SHORT)
-def test_it(dlperf):
-    dlperf(model.infer, DATA)
-"""
-
-
-def test_base_that_cannot_be_collected(project: Project) -> None:
-    """Relative budgets are NEW, with why there is no base; absolute ones are judged."""
-    project.write("model.py", "raise RuntimeError('not finished')")
-    project.tests(NEW)
-    project.commit()
-    project.write("model.py", "def infer(batch):\n    return batch.copy()\n")
-
-    result = project.duel("--dlperf-missing=warn")
-
-    result.assert_outcomes(passed=1, warnings=1)
-    assert re.search(r"NEW: throughput >= baseline: .*not finished", text(result))
-
-
-def test_test_that_the_base_does_not_have(project: Project) -> None:
-    """What is untracked or changed belongs to the candidate, and is NEW."""
-    project.tests(NEW)
-    project.commit()
-    project.write("extra.py", "from model import infer")
-    project.tests("import extra\n" + NEW.replace("model.", "extra."), "test_untracked.py")
-    project.tests(NEW + NEW.replace("test_it", "test_added"))
-
-    result = project.duel("--dlperf-missing=warn", "-k", "untracked or added")
-
-    result.assert_outcomes(passed=2, warnings=2, deselected=1)
-    new = "NEW: throughput >= baseline: the test does not exist at HEAD"
-    assert text(result).count(new) == 2
-
-
 VERDICTS = """
-@pytest.mark.dlperf("throughput >= 0.7 * baseline", detect="throughput 50%", **SHORT)
-def test_slower(dlperf):
+@pytest.mark.dlperf("throughput >= 0.7 * baseline", "accuracy >= baseline", **HALF)
+def test_worse(dlperf):
     dlperf(model.infer, DATA)
-
-@pytest.mark.dlperf("accuracy >= baseline", **HALF)
-def test_wrong(dlperf):
-    dlperf(model.answer, DATA)
 
 @pytest.mark.dlperf("throughput >= 0.01 * baseline", detect="throughput 95%", **SHORT)
 def test_equal(dlperf):
@@ -175,29 +140,26 @@ def test_equal(dlperf):
 
 
 def test_each_verdict(project: Project) -> None:
-    """A candidate that is 10 times slower and one that is wrong FAIL; an equal one is a PASS."""
-    answer = "\ndef answer(batch):\n    return batch.copy()\n"
-    project.write("model.py", (project.top / "model.py").read_text() + answer)
+    """A candidate that is 10 times slower and wrong FAILs twice; an equal one is a PASS."""
     project.tests(VERDICTS)
     project.commit()
-    changed = (project.top / "model.py").read_text().replace("100e-6", "1e-3")
-    project.write("model.py", changed.replace(answer, answer.replace("batch.copy", "-batch.copy")))
+    project.write("model.py", MODEL.replace("100e-6", "1e-3").replace("batch.copy", "-batch.copy"))
 
     result = project.duel()
 
-    result.assert_outcomes(failed=2, passed=1)
+    result.assert_outcomes(failed=1, passed=1)
     said = text(result)
     found = re.search(r"throughput >= 0.7 \* ([\d,]+)/s ([\d,]+)/s ([\d,]+)/s FAIL", said)
     assert found is not None
     measured, limit, base = (int(one.replace(",", "")) for one in found.groups())
     assert 0 < measured < limit < base
-    assert "BudgetFailure: accuracy >= baseline, was 0.00 %" in said
-    assert re.search(r"throughput: confirmed on \d fresh pairs", said)
-    assert re.search(r"accuracy: confirmed on \d fresh pairs?", said)
+    assert re.search(r"BudgetFailure: throughput .*; accuracy >= baseline, was 0.00 %", said)
+    assert "throughput: confirmed on 3 fresh pairs" in said
+    assert "accuracy: confirmed on 2 fresh pairs" in said
     assert re.search(r"test_equal .*PASS", said)
 
 
-FAILS = """
+WITHOUT_BASE = """
 @pytest.mark.dlperf("throughput >= baseline", "p99 <= 10s", **SHORT)
 def test_fails_there(dlperf):
     assert not AT_BASE, "the base cannot do it"
@@ -216,20 +178,33 @@ def test_quiet_there(dlperf):
         dlperf(model.infer, DATA)
 """
 
+NEW = """
+@pytest.mark.dlperf("throughput >= baseline", **SHORT)
+def test_new(dlperf):
+    dlperf(model.infer, DATA)
+"""
 
-def test_base_that_fails(project: Project) -> None:
-    """Without a measurement at REF, relative budgets are NEW, and the others judged."""
-    project.tests(FAILS)
+
+def test_measurements_that_the_base_does_not_have(project: Project) -> None:
+    """Relative budgets are NEW, with why there is no base; absolute ones are judged."""
+    project.write("draft.py", "raise RuntimeError('not finished')")
+    project.tests(WITHOUT_BASE)
+    project.tests("import draft\n" + NEW, "test_draft.py")
     project.commit()
+    project.write("draft.py", "")
+    project.tests(WITHOUT_BASE + NEW)
+    project.tests(NEW, "test_untracked.py")
 
     result = project.duel("--dlperf-missing=warn")
 
-    result.assert_outcomes(passed=2, failed=1, warnings=2)
+    result.assert_outcomes(passed=5, failed=1, warnings=5)
     said = text(result)
-    why = "the test fails at HEAD: AssertionError: the base cannot do it"
-    assert f"NEW: throughput >= baseline: {why}" in said
     assert "BudgetFailure: p99 <= 1us" in said
-    assert "NEW: throughput >= baseline: the test does not make this measurement at HEAD" in said
+    new = "NEW: throughput >= baseline: "
+    assert f"{new}the test fails at HEAD: AssertionError: the base cannot do it" in said
+    assert f"{new}the test does not make this measurement at HEAD" in said
+    assert f"{new}test_draft.py cannot be collected at HEAD: RuntimeError: not finished" in said
+    assert said.count(f"{new}the test does not exist at HEAD") == 2
 
 
 KINDS = """
@@ -255,7 +230,7 @@ def test_each_way_to_measure(project: Project) -> None:
     project.tests(KINDS)
     project.commit()
 
-    result = project.duel("--dlperf-budget-time=0.01s", "-rw")
+    result = project.duel("--dlperf-budget-time=20us", "-rw")
 
     result.assert_outcomes(passed=3)
     said = text(result)
@@ -274,7 +249,7 @@ def pytest_addoption(parser):
 
 
 def test_coverage(project: Project) -> None:
-    """Code is not traced while it is measured; `--no-cov` lets a run with `--cov` go on."""
+    """Code is not traced while it is measured; with `--no-cov` it is the base that is asked for."""
     project.write("conftest.py", COVERAGE)
     project.tests("def test_it(): pass")
     project.commit()
@@ -282,7 +257,8 @@ def test_coverage(project: Project) -> None:
     refused = project.duel("--cov=.")
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
     assert "--cov with --dlperf-against" in text(refused)
-    project.duel("--cov=.", "--no-cov").assert_outcomes(passed=1)
+    allowed = project.duel("--cov=.", "--no-cov", "--dlperf-against=no-such-branch")
+    assert "'no-such-branch' names no commit" in text(allowed)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +268,7 @@ def test_coverage(project: Project) -> None:
         (["--dlperf-update=new"], "--dlperf-update with --dlperf-against"),
         (["--dlperf-quick"], "--dlperf-quick with --dlperf-against"),
         (["--pdb"], "--pdb with --dlperf-against"),
-        (["-n2"], "-n with --dlperf-against"),
+        (["-p", "xdist", "-n2"], "-n with --dlperf-against"),
         (["--dlperf-against-python=/no/python"], "'/no/python' is no program that can be run"),
         (["--dlperf-against-install=false"], "the project cannot be installed in"),
     ],
@@ -386,3 +362,32 @@ def test_environment_of_its_own_for_each_side(project: Project) -> None:
     result.assert_outcomes(passed=1)
     assert "1 measured in turn" in text(result)
     assert not project.leftovers()
+
+
+MEASURED = replace(NOTHING, blocks=40, pairs=2, measuring=1.25)
+CONFIRMED = replace(MEASURED, fresh=3, measuring=4.5, starting=31.0)
+
+
+def summary(*duels: object, pairs: int = 2) -> str:
+    """As one line."""
+    lines = duel_lines(duels, against="HEAD~1", pairs=pairs, starting=9.64, seed=7)  # type: ignore[arg-type]  # all are DuelStatistics
+    assert all(len(line) <= 80 for line in lines)
+    return " ".join(line.strip() for line in lines if line)
+
+
+def test_what_it_took() -> None:
+    """The base, the pairs, the time to start and to measure, and the seed to see it again."""
+    assert summary(MEASURED, MEASURED) == (
+        "against HEAD~1: 2 pairs of processes, started in 9.6 s; 2 measured in turn in 2.5 s; "
+        "seed 7"
+    )
+    assert "1 pair of processes" in summary(MEASURED, pairs=1)
+
+
+def test_confirmations_are_counted() -> None:
+    """How many measurements were looked at again, with how many pairs, and what that cost."""
+    lines = summary(MEASURED, CONFIRMED, CONFIRMED)
+
+    assert "3 measured in turn in 10.2 s" in lines
+    assert "looked at again on fresh processes: 2, with 6 pairs that took 62.0 s" in lines
+    assert "looked at again" not in summary(MEASURED)

@@ -37,82 +37,68 @@ def duel(run: Callable[..., pytest.RunResult]) -> Callable[..., pytest.RunResult
     return run_duel
 
 
-def test_equal_models_pass(duel: Callable[..., pytest.RunResult]) -> None:
-    """The same work: green, with the change and the base as what it was measured against."""
-    result = duel(
-        """
+VERDICTS = """
+def measured_in_turn(measurement):
+    return any("measured in turn with the base" in note for note in measurement.notes)
+
 @pytest.mark.dlperf("throughput >= baseline", **SLOTTED)
-def test_it(dlperf):
-    m = dlperf.duel(working(1), working(1), DATA)
+@pytest.mark.parametrize("work", [(1, 1), (1, 1.1), (1.1, 1)], ids=["equal", "slower", "faster"])
+def test_work(dlperf, work):
+    base, candidate = work
+    m = dlperf.duel(working(base), working(candidate), DATA)
     assert m.accuracy == 1.0
     assert m.throughput > 0
-    assert any("measured in turn with the base" in note for note in m.notes)
-"""
-    )
+    assert measured_in_turn(m)
 
-    result.assert_outcomes(passed=1)
-    result.stdout.re_match_lines([r"test_it .*PASS"])
+@pytest.mark.dlperf("accuracy >= baseline", "throughput >= 0.5 * baseline", **SLOTTED)
+def test_wrong(dlperf):
+    dlperf.duel(working(1), working(1, wrong), DATA)
 
-
-def test_a_slower_candidate_fails(duel: Callable[..., pytest.RunResult]) -> None:
-    """A tenth more work: the test fails at the user's line, and says by what it was judged.
-
-    With the two exchanged, the faster candidate passes.
-    """
-    result = duel(
-        """
-@pytest.mark.dlperf("throughput >= baseline", **SLOTTED)
-@pytest.mark.parametrize("work", [(1.0, 1.1), (1.1, 1.0)], ids=["slower", "faster"])
-def test_it(dlperf, work):
-    base, candidate = work
+@pytest.mark.dlperf("p50 <= 2ms", "throughput >= 0.1 * baseline", **SLOTTED)
+@pytest.mark.parametrize("slower", ["base", "candidate"])
+def test_absolute(dlperf, slower):
+    base, candidate = (4, 1) if slower == "base" else (1, 4)
     dlperf.duel(working(base), working(candidate), DATA)
-"""
-    )
 
-    result.assert_outcomes(passed=1, failed=1)
+@pytest.mark.dlperf("throughput >= 0.8 * baseline", **SLOTTED)
+def test_names(dlperf):
+    dlperf.duel(working(1), working(1), DATA, name="same")
+    dlperf.duel(working(1), working(1.1), DATA, name="allowed")
+"""
+
+
+def test_verdicts(duel: Callable[..., pytest.RunResult]) -> None:
+    """A tenth more work fails where no loss is allowed, at the user's line; wrong answers fail.
+
+    Absolute budgets are the candidate's; two duels of a test are told apart by name.
+    """
+    result = duel(VERDICTS)
+
+    result.assert_outcomes(passed=4, failed=3)
     result.stdout.re_match_lines(
         [
-            r">       dlperf\.duel\(working\(base\), working\(candidate\), DATA\)",
+            r">       m = dlperf\.duel\(working\(base\), working\(candidate\), DATA\)",
             r"E       pytest_dlperf.BudgetFailure: throughput >= baseline",
             r"E       throughp.*FAIL",
-        ]
-    )
-    result.stdout.re_match_lines_random([r"test_it\[slower\] .*FAIL", r"test_it\[faster\] .*PASS"])
-    result.stdout.fnmatch_lines(["*confirmed on * fresh pairs*"])
-    result.stdout.no_fnmatch_line("*measuring.py*")
-
-
-def test_a_loss_that_is_allowed_passes(duel: Callable[..., pytest.RunResult]) -> None:
-    """A tenth more work, where a fifth of the throughput may be lost: the limit is what counts."""
-    result = duel(
-        """
-@pytest.mark.dlperf("throughput >= 0.8 * baseline", **SLOTTED)
-def test_it(dlperf):
-    dlperf.duel(working(1), working(1.1), DATA)
-"""
-    )
-
-    result.assert_outcomes(passed=1)
-
-
-def test_wrong_answers_fail(duel: Callable[..., pytest.RunResult]) -> None:
-    """As fast as the base and never right: the accuracy is what fails."""
-    result = duel(
-        """
-@pytest.mark.dlperf("accuracy >= baseline", "throughput >= 0.5 * baseline", **SLOTTED)
-def test_it(dlperf):
-    dlperf.duel(working(1), working(1, wrong), DATA)
-"""
-    )
-
-    result.assert_outcomes(failed=1)
-    result.stdout.re_match_lines(
-        [
+            r"E       .*confirmed on \d fresh pairs",
             r"E       pytest_dlperf.BudgetFailure: accuracy >= baseline",
             r"E       accuracy .*FAIL",
             r"E       throughp.*PASS",
+            r"E  .*p50 <= 2ms .*FAIL",
         ]
     )
+    result.stdout.re_match_lines_random(
+        [
+            r"test_work\[equal\] .*PASS",
+            r"test_work\[slower\] .*FAIL",
+            r"test_work\[faster\] .*PASS",
+            r"test_absolute\[base\] .*PASS",
+            r"test_absolute\[candidate\] .*FAIL",
+            r"test_names \[same\] .*PASS",
+            r"test_names \[allowed\] .*PASS",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*pytest_plugin/dlperf.py*")
 
 
 def test_without_a_marker_no_loss_is_asked_for(duel: Callable[..., pytest.RunResult]) -> None:
@@ -132,39 +118,6 @@ def test_it(dlperf):
             r"E       accuracy .*PASS",
         ]
     )
-
-
-def test_absolute_budgets_are_the_candidates(duel: Callable[..., pytest.RunResult]) -> None:
-    """The base would break this one, the candidate holds it; and the other way round."""
-    result = duel(
-        """
-@pytest.mark.dlperf("p50 <= 2ms", "throughput >= 0.1 * baseline", **SLOTTED)
-@pytest.mark.parametrize("slower", ["base", "candidate"])
-def test_it(dlperf, slower):
-    base, candidate = (4, 1) if slower == "base" else (1, 4)
-    dlperf.duel(working(base), working(candidate), DATA)
-"""
-    )
-
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.re_match_lines_random(
-        [r"test_it\[base\] .*PASS", r"test_it\[candidate\] .*FAIL", r"E  .*p50 <= 2ms .*FAIL"]
-    )
-
-
-def test_names(duel: Callable[..., pytest.RunResult]) -> None:
-    """Two duels in one test are told apart by name, beside a plain measurement."""
-    result = duel(
-        """
-@pytest.mark.dlperf("throughput >= 0.5 * baseline", **SLOTTED)
-def test_it(dlperf):
-    dlperf.duel(working(1), working(1), DATA, name="same")
-    dlperf.duel(working(1), working(1.5), DATA, name="more")
-"""
-    )
-
-    result.assert_outcomes(passed=1)
-    result.stdout.re_match_lines_random([r"test_it \[same\] .*PASS", r"test_it \[more\] .*PASS"])
 
 
 def test_a_smoke_run_judges_answers_only(duel: Callable[..., pytest.RunResult]) -> None:

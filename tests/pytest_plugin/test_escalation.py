@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from builders import make_judgement, make_measurement, make_record
+from duel_projects import PLUGINS, simulate_workers
+from git_repositories import git
 
 from pytest_dlperf.duel.escalation import Escalation
 from pytest_dlperf.results.verdict import Verdict
@@ -32,30 +33,10 @@ def test_it(dlperf):
 """
 
 
-@pytest.fixture(autouse=True)
-def _identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    for who in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{who}_NAME", "Somebody")
-        monkeypatch.setenv(f"GIT_{who}_EMAIL", "somebody@example.org")
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """What git says."""
-    done = subprocess.run(  # noqa: S603 - fixed arguments
-        ["git", *arguments],  # noqa: S607
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout.strip()
-
-
-def commit(folder: Path) -> str:
-    """Commit all, and tell its hash."""
-    git(folder, "add", "-A")
-    git(folder, "commit", "--quiet", "--allow-empty", "-m", "a commit")
-    return git(folder, "rev-parse", "HEAD")
+def baseline_file(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The only file of baselines, and its content."""
+    (path,) = folder.glob(".dlperf/baselines/*/*.json")
+    return path, json.loads(path.read_text())
 
 
 @pytest.fixture
@@ -71,10 +52,11 @@ def recorded(
         (pytester.path / ".gitignore").write_text("__pycache__\n.dlperf\n")
         pytester.makepyfile(test_module="")
         run(SOURCE, "--collect-only")
-        base = commit(pytester.path)
+        git(pytester.path, "add", "-A")
+        git(pytester.path, "commit", "--quiet", "--allow-empty", "-m", "a commit")
+        base = git(pytester.path, "rev-parse", "HEAD").strip()
         run(SOURCE, "--dlperf-update=new").assert_outcomes(passed=1)
-        (path,) = pytester.path.glob(".dlperf/baselines/*/*.json")
-        value = json.loads(path.read_text())
+        path, value = baseline_file(pytester.path)
         (session,) = value["measurements"][""]["sessions"]
         assert session["commit"] == base
         ends = session["metrics"]["throughput"]
@@ -118,8 +100,7 @@ def test_a_commit_that_is_gone_is_not_offered(
 ) -> None:
     """A way that does not work is no advice."""
     recorded(10.0)
-    (path,) = pytester.path.glob(".dlperf/baselines/*/*.json")
-    value = json.loads(path.read_text())
+    path, value = baseline_file(pytester.path)
     value["measurements"][""]["sessions"][0]["commit"] = "0" * 40
     path.write_text(json.dumps(value))
 
@@ -144,14 +125,15 @@ def test_a_fail_that_the_duel_does_not_confirm_is_green(
     summary = pytester.path / "summary.md"
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    simulate_workers(monkeypatch)
 
-    result = again("--dlperf-escalate", "--dlperf-pairs=1", "--dlperf-json=out.json")
+    result = again(*PLUGINS, "--dlperf-escalate", "--dlperf-pairs=1", "--dlperf-json=out.json")
 
     result.assert_outcomes(passed=1)
     assert result.ret == 0
     result.stdout.re_match_lines(
         [
-            r"test_it .*(PASS|INCONCLUSIVE)",
+            r"test_it .*PASS",
             r".*against the stored baseline: throughput FAIL; so both",
             r".*measured in turn with the base: \d+ blocks",
         ]
@@ -227,8 +209,7 @@ def test_one_duel_settles_all_measurements_of_a_test(
 ) -> None:
     """A test is run in turn once, however many of its measurements are in doubt."""
     recorded(10.0)
-    (path,) = pytester.path.glob(".dlperf/baselines/*/*.json")
-    value = json.loads(path.read_text())
+    path, value = baseline_file(pytester.path)
     (entry,) = value["measurements"].values()
     value["measurements"] = {"a": entry, "b": entry}
     path.write_text(json.dumps(value))

@@ -7,138 +7,146 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from servers import Asked, Reply, free_port, http, serve
+from plugin_projects import assert_no_frame_of_ours, measuring, text
+from servers import ReceivedRequest, Reply, free_port, http, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fakes import FakeClock
+    from plugin_projects import Run
 
 
-def text(result: pytest.RunResult) -> str:
-    """What the run printed, as one line."""
-    return " ".join(line.removeprefix("E").strip() for line in result.outlines)
-
-
-def test_rows_swapped_in_a_batch(run: Callable[..., pytest.RunResult]) -> None:
-    """A target that swaps two rows of a batch is red although its speed is fine."""
-    result = run("""
-def swaps(batch):
+SWAPS = """
+def target(batch):
+    spend(200e-6)
     out = batch.copy()
     if len(out) > 1:
         out[[0, 1]] = out[[1, 0]]
     return out
-
-@pytest.mark.dlperf("p99 <= 10s", **SHORT)
-def test_it(dlperf):
-    dlperf(swaps, DATA)
-""")
-
-    result.assert_outcomes(failed=1)
-    said = text(result)
-    assert "BudgetFailure: errors == 0, was" in said
-    assert re.search(r"error: rows mixed up, .* row \d+ got the answer of row \d+", said)
-
-
-def test_one_row_in_a_hundred_is_nan(run: Callable[..., pytest.RunResult]) -> None:
-    """NaN answers are errors, with the rows that they come from."""
-    result = run("""
+"""
+SOMETIMES_NAN = """
 BAD = INPUTS[[17, 133]]
 
-def sometimes_nan(batch):
+def target(batch):
+    spend(200e-6)
     out = batch.copy()
     out[(batch[:, None] == BAD).all(axis=2).any(axis=1)] = np.nan
     return out
-
-@pytest.mark.dlperf("accuracy >= 90%", **SHORT)
-def test_it(dlperf):
-    dlperf(sometimes_nan, DATA)
-""")
-
-    result.assert_outcomes(failed=1)
-    said = text(result)
-    assert "BudgetFailure: errors == 0, was 1.00 %" in said
-    assert re.search(r"error: not finite, .* for rows 17, 133", said)
-
-
-def test_every_hundredth_call_raises(run: Callable[..., pytest.RunResult]) -> None:
-    """Exceptions are errors, counted by type, with the first message."""
-    result = run("""
+"""
+SOMETIMES_RAISES = """
 calls = iter(range(10**9))
 
-def raises(batch):
+def target(batch):
+    spend(200e-6)
     if next(calls) % 100 == 99:
         raise ConnectionError("the shard is gone")
     return batch.copy()
+"""
 
-@pytest.mark.dlperf("p99 <= 10s", **SHORT)
-def test_it(dlperf):
-    dlperf(raises, DATA)
-""")
+
+@pytest.mark.parametrize(
+    ("source", "measured", "error"),
+    [
+        (SWAPS, "", r"rows mixed up, .* row \d+ got the answer of row \d+"),
+        (SOMETIMES_NAN, r" 1\.0\d %", "not finite, .* for rows 17, 133"),
+        (SOMETIMES_RAISES, "", "ConnectionError, .*: the shard is gone"),
+    ],
+)
+def test_wrong_answers(run: Run, source: str, measured: str, error: str) -> None:
+    """Swapped rows, NaN and exceptions are errors of different kinds, though the speed is fine."""
+    marker = '"p99 <= 10s", "accuracy >= 50%", **SHORT'
+    result = run(source + measuring(marker, "dlperf(target, DATA)"))
 
     result.assert_outcomes(failed=1)
-    said = text(result)
-    assert "BudgetFailure: errors == 0, was" in said
-    assert re.search(r"error: ConnectionError, .*: the shard is gone", said)
+    assert re.search(f"BudgetFailure: errors == 0, was{measured}", text(result))
+    assert re.search(f"error: {error}", text(result))
 
 
-def test_a_model_server_that_is_overloaded_at_times(
-    run: Callable[..., pytest.RunResult], clock: FakeClock
-) -> None:
-    """Errors of a server are counted by what it said, and are no Python exceptions to a reader."""
+def test_errors_within_their_budget_pass(run: Run) -> None:
+    """A budget on errors replaces the rule that there must be none."""
+    source = SOMETIMES_NAN + measuring('"errors <= 5%", **SHORT', "dlperf(target, DATA)")
 
-    def answer(asked: Asked) -> Reply:
+    run(source).assert_outcomes(passed=1)
+
+
+def test_a_model_server_that_is_overloaded_at_times(run: Run, clock: FakeClock) -> None:
+    """Errors of a server are counted by what it answered, not shown as Python exceptions."""
+
+    def answer(request: ReceivedRequest) -> Reply:
         clock.now += 500_000
-        if asked.number % 100 == 99:
+        if request.number % 100 == 99:
             return http({"error": "no worker is free"}, "503 Service Unavailable")
-        return http({"predictions": asked.json["instances"]})
+        return http({"predictions": request.json["instances"]})
 
     with serve(answer) as server:
-        result = run(f"""
-@pytest.mark.dlperf("p50 <= 10s", **SHORT)
-def test_it(dlperf):
-    dlperf(TensorFlowServing("{server.url}", "digits"), DATA)
-""")
+        call = f'dlperf(TensorFlowServing("{server.url}", "digits"), DATA)'
+        result = run(measuring('"p50 <= 10s", **SHORT', call))
 
     result.assert_outcomes(failed=1)
-    said = text(result)
-    assert "BudgetFailure: errors == 0, was" in said
-    assert re.search(r"error: status 503, .*: no worker is free", said)
-    assert f"model digits of TensorFlow Serving at {server.url}" in said
+    assert "BudgetFailure: errors == 0, was" in text(result)
+    assert re.search(r"error: status 503, .*: no worker is free", text(result))
+    assert f"model digits of TensorFlow Serving at {server.url}" in text(result)
 
 
-def test_a_model_server_that_is_not_there(run: Callable[..., pytest.RunResult]) -> None:
-    """The test is red with the URL and what to check, without a traceback of ours."""
-    result = run(f"""
-def test_it(dlperf):
-    dlperf(TensorFlowServing("http://127.0.0.1:{free_port()}", "digits"), DATA)
-""")
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            'TensorFlowServing("http://127.0.0.1:{port}", "digits"), DATA',
+            "connection refused: nothing listens at 127.0.0.1:",
+        ),
+        ("answer, DATA", "is a coroutine function clients='async' calls it"),
+        ("identity, DATA, clients='async'", "is no coroutine function"),
+        ("Model, DATA", "is a class"),
+        ("in_place, DATA", "read-only"),  # an error of the target, not of later requests
+        ("identity, (BAD, LABELS)", "DataError: inputs: row 42 has a value that is not finite"),
+        ('identity, DATA, name="x" * 101', "expected a text of at most 100 characters"),
+        ("identity, DATA, name='a'); dlperf(identity, DATA, name='a'", "tell them apart"),
+    ],
+)
+def test_calls_that_cannot_be_measured(run: Run, call: str, message: str) -> None:
+    """The test is red with what was wrong, without a traceback of ours."""
+    result = run(
+        """
+BAD = INPUTS.copy()
+BAD[42, 1] = np.nan
+
+async def answer(batch):
+    return batch
+
+class Model:
+    def infer(self, batch):
+        return batch
+
+def in_place(batch):
+    batch /= 2
+    return batch
+"""
+        + measuring(call=f"dlperf({call.format(port=free_port())})")
+    )
 
     result.assert_outcomes(failed=1)
-    assert "connection refused: nothing listens at 127.0.0.1:" in text(result)
-    result.stdout.no_fnmatch_line("*http_pool.py*")
-    result.stdout.no_fnmatch_line("*target.py*")
+    assert message in text(result)
+    assert_no_frame_of_ours(result)
 
 
-def test_the_target_sleeps(run: Callable[..., pytest.RunResult]) -> None:
+def test_the_target_sleeps(run: Run) -> None:
     """A target that waits instead of computing is slow, and the report says that it waits."""
-    result = run("""
+    result = run(
+        """
 def sleeps(batch):
     spend(0.02)
     return batch.copy()
-
-@pytest.mark.dlperf("p50 <= 5ms", scenario=ClosedLoop(clients=8), duration="0.5s")
-def test_it(dlperf):
-    dlperf(sleeps, DATA)
-""")
+"""
+        + measuring('"p50 <= 5ms", **SHORT', "dlperf(sleeps, DATA, duration='0.5s')")
+    )
 
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines([r".*BudgetFailure: p50 <= 5ms, was \d\d.*ms"])
     assert "the target waits (sleep, I/O, a lock) rather than computes" in text(result)
 
 
-def test_the_target_hangs(run: Callable[..., pytest.RunResult]) -> None:
-    """A call that never returns ends the run at its time limit; its thread does not go on."""
+def test_the_target_hangs(run: Run) -> None:
+    """A call that never returns ends the run at its time limit, and its thread ends."""
     result = run(
         """
 calls = iter(range(10**9))
@@ -148,22 +156,17 @@ def hangs(batch):
         while True:
             spend(0.01)
     return batch.copy()
-
-@pytest.mark.dlperf(call_timeout="0.5s", **SHORT)
-def test_it(dlperf):
-    dlperf(hangs, DATA)
-""",
+"""
+        + measuring('call_timeout="0.5s", **SHORT', "dlperf(hangs, DATA)"),
         "--dlperf-quick",
     )
 
     result.assert_outcomes(failed=1)
-    said = text(result)
-    assert "BudgetFailure: INVALID: errors == 0, was" in said
-    assert "the load was cut short" in said
+    assert "BudgetFailure: INVALID: errors == 0, was" in text(result)
+    assert "the load was cut short" in text(result)
     assert re.search(
-        r"error: no answer, .* had not returned after 500 ms; it was in "
-        r"test_module.py:\d+ hangs",
-        said,
+        r"error: no answer, .* had not returned after 500 ms; it was in test_module.py:\d+ hangs",
+        text(result),
     )
     for thread in threading.enumerate():
         if thread.name.startswith("dlperf"):
@@ -171,102 +174,15 @@ def test_it(dlperf):
             assert not thread.is_alive()
 
 
-def test_errors_within_their_budget_pass(run: Callable[..., pytest.RunResult]) -> None:
-    """A budget on errors replaces the rule that there must be none."""
-    result = run("""
-def sometimes_nan(batch):
-    out = batch.copy()
-    out[(batch == INPUTS[17]).all(axis=1)] = np.nan
-    return out
-
-@pytest.mark.dlperf("errors <= 5%", **SHORT)
-def test_it(dlperf):
-    dlperf(sometimes_nan, DATA)
-""")
-
-    result.assert_outcomes(passed=1)
-
-
-def test_a_target_that_changes_its_input(run: Callable[..., pytest.RunResult]) -> None:
-    """The batch is read-only: changing it is an error of the target, not of later requests."""
-    result = run("""
-def in_place(batch):
-    batch /= 2
-    return batch
-
-def test_it(dlperf):
-    dlperf(in_place, DATA)
-""")
-
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*failed on its first call*read-only*"])
-
-
-def test_bad_data_names_the_row(run: Callable[..., pytest.RunResult]) -> None:
-    """Data with NaN is refused before anything is measured, without a traceback of ours."""
-    result = run("""
-def test_it(dlperf):
-    bad = INPUTS.copy()
-    bad[42, 1] = np.nan
-    dlperf(identity, (bad, LABELS))
-""")
-
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*DataError: inputs: row 42 has a value that is not finite*"])
-    result.stdout.no_fnmatch_line("*data/dataset.py*")
-
-
-def test_budgets_that_are_never_judged_are_red(run: Callable[..., pytest.RunResult]) -> None:
+def test_budgets_that_are_never_judged_are_red(run: Run) -> None:
     """A test with budgets that forgets to measure does not pass."""
-    result = run("""
-@pytest.mark.dlperf("p99 <= 10s")
-def test_it(dlperf):
-    pass
-""")
+    result = run(measuring('"p99 <= 10s"', "pass"))
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*dlperf(...) measured nothing*"])
 
 
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        ("answer", "is a coroutine function clients='async' calls it"),
-        ("Model", "is a class"),
-    ],
-)
-def test_what_only_looks_like_a_target(
-    run: Callable[..., pytest.RunResult], target: str, message: str
-) -> None:
-    """A coroutine function and a class can be called, but give no answers."""
-    result = run(f"""
-async def answer(batch):
-    return batch
-
-class Model:
-    def infer(self, batch):
-        return batch
-
-def test_it(dlperf):
-    dlperf({target}, DATA)
-""")
-
-    result.assert_outcomes(failed=1)
-    assert message in text(result)
-
-
-def test_a_name_is_a_text(run: Callable[..., pytest.RunResult]) -> None:
-    """Anything else would never be found again in a baseline."""
-    result = run("""
-def test_it(dlperf):
-    dlperf(identity, DATA, name="x" * 101, **SHORT)
-""")
-
-    result.assert_outcomes(failed=1)
-    assert "expected a text of at most 100 characters" in text(result)
-
-
-def test_the_fixture_can_be_asked_for_late(run: Callable[..., pytest.RunResult]) -> None:
+def test_the_fixture_can_be_requested_late(run: Run) -> None:
     """`request.getfixturevalue` works as for any fixture."""
     result = run("""
 def test_it(request):
@@ -278,16 +194,29 @@ def test_it(request):
     result.stdout.re_match_lines([r"test_it .*PASS"])
 
 
-def test_empty_columns_are_explained(run: Callable[..., pytest.RunResult]) -> None:
-    """Why a percentile is missing is said even if no budget asks for it."""
-    result = run("""
+@pytest.mark.parametrize(
+    ("budget", "outcomes", "lines"),
+    [
+        ("", {"passed": 1}, [r"  p99: \d+ requests, p99 needs 662: lengthen duration="]),
+        (
+            '"p99.9 <= 1s", ',
+            {"failed": 1},
+            [r".*BudgetFailure: INVALID: p99.9 <= 1s", r".*p99.9: \d+ requests, p99.9 needs 6636"],
+        ),
+    ],
+)
+def test_too_few_requests(
+    run: Run, budget: str, outcomes: dict[str, int], lines: list[str]
+) -> None:
+    """A percentile without enough requests is left out with the reason; its budget is INVALID."""
+    result = run(
+        """
 def slow(batch):
     spend(0.01)
     return batch.copy()
+"""
+        + measuring(f'{budget}scenario=SingleStream(), duration="0.3s"', "dlperf(slow, DATA)")
+    )
 
-def test_it(dlperf):
-    dlperf(slow, DATA, scenario=SingleStream(), duration=0.3)
-""")
-
-    result.assert_outcomes(passed=1)
-    result.stdout.re_match_lines([r"  p99: \d+ requests, p99 needs 662: lengthen duration="])
+    result.assert_outcomes(**outcomes)
+    result.stdout.re_match_lines(lines)

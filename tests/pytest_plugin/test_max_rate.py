@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from plugin_projects import assert_no_frame_of_ours, measuring, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from plugin_projects import Run
 
 
 NAPPING = """
@@ -17,23 +18,21 @@ def napping(batch):
     return batch.copy()
 """
 
-HELD = f"""{NAPPING}
-@pytest.mark.dlperf("max_rate >= 1/s", "accuracy >= 90%", duration="0.1s")
-def test_rate(dlperf):
-    m = dlperf.max_rate(napping, DATA, slo="p50 <= 1ms")
-    assert m.max_rate == m["max_rate"].low < m["max_rate"].high
-"""
+# Small batches make for low rates, and those for few requests.
+SEARCH = 'dlperf.max_rate(napping, DATA, slo="p50 <= 1ms", serving=Serving(4))'
 
 
-def test_a_rate_that_holds(run: Callable[..., pytest.RunResult], pytester: pytest.Pytester) -> None:
+def test_a_rate_that_holds(run: Run, pytester: pytest.Pytester) -> None:
     """Judged, shown in a column of its own, and in the JSON like any measurement."""
-    result = run(HELD, "--dlperf-json=out.json")
+    marker = '"max_rate >= 1/s", "accuracy >= 90%", duration="0.1s"'
+    checked = f"m = {SEARCH}; assert m.max_rate == m['max_rate'].low < m['max_rate'].high"
+    result = run(NAPPING + measuring(marker, checked), "--dlperf-json=out.json")
 
     result.assert_outcomes(passed=1)
     result.stdout.re_match_lines(
         [
             r"measurement +max_rate .*verdict",
-            r"test_rate +[\d.,]+M?/s .*PASS",
+            r"test_it +[\d.,]+M?/s .*PASS",
             r".*note: max_rate: .*",
         ]
     )
@@ -42,53 +41,41 @@ def test_a_rate_that_holds(run: Callable[..., pytest.RunResult], pytester: pytes
     assert measurement["verdicts"][0]["verdict"] == "PASS"
 
 
-def test_a_rate_that_fails(run: Callable[..., pytest.RunResult]) -> None:
+def test_a_rate_that_fails(run: Run) -> None:
     """A rate out of reach: red, at the user's line, with how the search ended."""
-    result = run(f"""{NAPPING}
-@pytest.mark.dlperf("max_rate >= 900000000/s", duration="0.1s")
-def test_rate(dlperf):
-    dlperf.max_rate(napping, DATA, slo="p50 <= 1ms")
-""")
+    result = run(NAPPING + measuring('"max_rate >= 900000000/s", duration="0.1s"', SEARCH))
 
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines(
         [
-            r">       dlperf.max_rate\(napping, DATA, slo=\"p50 <= 1ms\"\)",
+            r">       dlperf.max_rate\(napping, DATA, slo=\"p50 <= 1ms\", serving=Serving\(4\)\)",
             r"E       pytest_dlperf.BudgetFailure: max_rate >= 900000000/s, was .*/s",
             r"E       max_rate >= .* FAIL",
             r"E       note: max_rate: .*",
             r"test_module.py:\d+: BudgetFailure",
         ]
     )
-    result.stdout.no_fnmatch_line("*measuring.py*")
+    assert_no_frame_of_ours(result)
 
 
-def test_a_rate_as_a_baseline(
-    run: Callable[..., pytest.RunResult], again: Callable[..., pytest.RunResult]
-) -> None:
+def test_a_rate_as_a_baseline(run: Run, again: Run) -> None:
     """Recorded as a baseline and compared with it; another limit is not compared."""
-    source = f"""{NAPPING}
-@pytest.mark.dlperf("max_rate >= 0.01 * baseline", duration="0.1s")
-def test_rate(dlperf):
-    dlperf.max_rate(napping, DATA, slo="p50 <= 1ms")
-"""
+    source = NAPPING + measuring('"max_rate >= 0.01 * baseline", duration="0.1s"', SEARCH)
     run(source, "--dlperf-update=new").stdout.re_match_lines([r".*baseline recorded"])
-    again().stdout.re_match_lines([r"test_rate .*PASS"])
+    again().stdout.re_match_lines([r"test_it .*PASS"])
     other = run(source.replace("1ms", "1.5ms"))
 
     other.stdout.re_match_lines(
-        [r"test_rate .*INCONCLUSIVE", r".*the baseline's scenario was max_rate\(p50 <= 1ms\)"]
+        [r"test_it .*INCONCLUSIVE", r".*the baseline's scenario was max_rate\(p50 <= 1ms\)"]
     )
 
 
-def test_no_rate_is_no_baseline(
-    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
-) -> None:
+def test_no_rate_is_no_baseline(run: Run, pytester: pytest.Pytester) -> None:
     """Where not even the slowest rate holds there is nothing to hold a later one against."""
     result = run(
         f"""{NAPPING}
 def test_rate(dlperf):
-    m = dlperf.max_rate(napping, DATA, slo="p90 <= 1ns", duration="0.1s")
+    m = dlperf.max_rate(napping, DATA, slo="p90 <= 1ns", serving=Serving(4), duration="0.1s")
     assert m.max_rate == 0
 """,
         "--dlperf-update=new",
@@ -105,56 +92,44 @@ def test_rate(dlperf):
         (
             "p99 <= 20ms",
             "dlperf.max_rate(napping, DATA, slo='p99 <= 10ms')",
-            "*budget 'p99 <= 20ms': dlperf.max_rate(...) does not measure p99*",
+            "budget 'p99 <= 20ms': dlperf.max_rate(...) does not measure p99",
         ),
         (
             "max_rate >= 5000/s",
             "dlperf(identity, DATA)",
-            "*budget 'max_rate >= 5000/s': dlperf(...) does not measure max_rate*",
+            "budget 'max_rate >= 5000/s': dlperf(...) does not measure max_rate",
         ),
         (
             "errors <= 1%",
             "dlperf.max_rate(napping, DATA, slo='throughput >= 5/s')",
-            "*slo='throughput >= 5/s': throughput is no percentile*",
+            "slo='throughput >= 5/s': throughput is no percentile",
         ),
+        ("errors <= 1%", "dlperf.max_rate(napping, DATA, slo='20ms')", "slo='20ms'"),
+        ("errors <= 1%", "dlperf.sweep(identity, DATA, clients=())", "sweep(clients=()) has no"),
         (
             "errors <= 1%",
-            "dlperf.sweep(identity, DATA, clients=())",
-            "*sweep(clients=()) has no points*",
+            "dlperf.sweep(identity, DATA, clients='threads')",
+            "clients that are real: the marker",
+        ),
+        ("errors <= 1%", "dlperf(identity, DATA, clients=8)", "scenario=ClosedLoop(clients=8)"),
+        # Budgets that only a sweep follows have not been judged.
+        (
+            "p99 <= 1s",
+            "dlperf.sweep(identity, DATA, clients=(1,))",
+            "this test has dlperf budgets, but dlperf(...) measured nothing",
         ),
     ],
 )
-def test_wrong_calls(
-    run: Callable[..., pytest.RunResult], budget: str, call: str, message: str
-) -> None:
+def test_wrong_calls(run: Run, budget: str, call: str, message: str) -> None:
     """A budget that a call does not measure is refused in words, as is a wrong argument."""
-    result = run(f"""{NAPPING}
-@pytest.mark.dlperf("{budget}", duration="0.1s")
-def test_it(dlperf):
-    {call}
-""")
+    result = run(NAPPING + measuring(f'"{budget}", duration="0.1s"', call))
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([message])
-    result.stdout.no_fnmatch_line("*measuring.py*")
+    assert message in text(result)
+    assert_no_frame_of_ours(result)
 
 
-def test_warnings_point_at_the_test(run: Callable[..., pytest.RunResult]) -> None:
-    """An open verdict warns with the line of the test, not with one of ours."""
-    result = run(
-        f"""{NAPPING}
-@pytest.mark.dlperf("max_rate >= 0.5 * baseline", duration="0.1s")
-def test_rate(dlperf):
-    dlperf.max_rate(napping, DATA, slo="p50 <= 1ms")
-""",
-        "--dlperf-missing=warn",
-    )
-
-    result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.re_match_lines([r".*test_module.py:\d+: DlperfWarning: NEW: max_rate.*"])
-
-
-def test_sweep(run: Callable[..., pytest.RunResult]) -> None:
+def test_sweep(run: Run) -> None:
     """The curve is returned and can be printed; nothing is recorded."""
     result = run(
         """
@@ -174,7 +149,7 @@ def test_curve(dlperf):
     result.stdout.no_fnmatch_line("*= dlperf:*")
 
 
-def test_errors_in_a_sweep_fail_the_test(run: Callable[..., pytest.RunResult]) -> None:
+def test_errors_in_a_sweep_fail_the_test(run: Run) -> None:
     """As in a plain measurement, unless a budget allows them."""
     source = """
 class Sometimes:
@@ -192,7 +167,7 @@ def test_strict(dlperf):
 
 @pytest.mark.dlperf("errors <= 10%", duration="0.3s")
 def test_lenient(dlperf):
-    dlperf(identity, DATA)
+    dlperf(identity, DATA, **SHORT)
     dlperf.sweep(Sometimes(), DATA, clients=(1,))
 """
     result = run(source)
@@ -203,21 +178,7 @@ def test_lenient(dlperf):
     )
 
 
-def test_a_sweep_judges_no_budget(run: Callable[..., pytest.RunResult]) -> None:
-    """A test with budgets that only sweeps has not been judged, and is not green."""
-    result = run("""
-@pytest.mark.dlperf("p99 <= 1s", duration="0.3s")
-def test_curve(dlperf):
-    dlperf.sweep(identity, DATA, clients=(1,))
-""")
-
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["*this test has dlperf budgets, but dlperf(...) measured nothing*"]
-    )
-
-
-def test_budgets_for_all_tests(run: Callable[..., pytest.RunResult]) -> None:
+def test_budgets_for_all_tests(run: Run) -> None:
     """A budget of the command line holds where it can, and breaks no search and no sweep."""
     result = run(
         """
@@ -225,7 +186,7 @@ def test_load(dlperf):
     dlperf(identity, DATA, **SHORT)
 
 def test_rate(dlperf):
-    dlperf.max_rate(identity, DATA, slo="p90 <= 1ms", duration="0.1s")
+    dlperf.max_rate(identity, DATA, slo="p90 <= 1ms", serving=Serving(4), duration="0.1s")
 
 def test_sweep(dlperf):
     dlperf.sweep(identity, DATA, clients=(1, 4), duration="0.1s")
@@ -235,24 +196,3 @@ def test_sweep(dlperf):
     )
 
     result.assert_outcomes(passed=3)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        ('dlperf.sweep(identity, DATA, clients="threads")', "clients that are real: the marker"),
-        ('dlperf.max_rate(identity, DATA, slo="20ms")', "slo='20ms'"),
-        ("dlperf(identity, DATA, clients=8)", "scenario=ClosedLoop(clients=8)"),
-    ],
-)
-def test_what_is_easily_confused(
-    run: Callable[..., pytest.RunResult], call: str, message: str
-) -> None:
-    """The message says what was meant where, and how it is written."""
-    result = run(f"""
-def test_it(dlperf):
-    {call}
-""")
-
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"*{message}*"])

@@ -1,4 +1,4 @@
-"""Beside the real pytest-benchmark: every measurement is an entry of its session."""
+"""With the real pytest-benchmark: every measurement is an entry of its session."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from duel_projects import Project, text
-from plugin_projects import HEADER
+from plugin_projects import HEADER, measuring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    Run = Callable[..., pytest.RunResult]
+    from plugin_projects import Run
 
-ONE = """
-@pytest.mark.dlperf("p99 <= 10s", **SHORT)
-def test_it(dlperf):
-    dlperf(identity, DATA)
+
+ONE = measuring('"p99 <= 10s", **SHORT')
+OWN = """
+def test_own(benchmark):
+    benchmark.pedantic(sum, ((1, 2),), rounds=2)
 """
 
 MIXED = (
@@ -33,12 +33,10 @@ MIXED = (
 def test_rows(dlperf, rows):
     dlperf(identity, (INPUTS[:rows], None))
 
-def test_own(benchmark):
-    benchmark(sum, (1, 2))
-
 def test_plain():
     pass
 """
+    + OWN
 )
 
 BESIDE = ("-p", "no:codspeed", "-W", "error::pytest.PytestWarning")
@@ -75,49 +73,55 @@ def test_json(beside: Run, pytester: pytest.Pytester) -> None:
     result = beside(MIXED, "--benchmark-json=out.json")
 
     result.assert_outcomes(passed=5)
-    found = entries(pytester.path / "out.json")
-    assert sorted(found) == [
+    by_name = entries(pytester.path / "out.json")
+    assert sorted(by_name) == [
         "test_module.py::test_it",
         "test_module.py::test_own",
         "test_module.py::test_rows[100]",
         "test_module.py::test_rows[50]",
     ]
-    one, rows = found["test_module.py::test_it"], found["test_module.py::test_rows[50]"]
-    told = one["extra_info"]["dlperf"]
-    assert one["name"] == "test_it"
-    assert one["stats"]["ops"] == pytest.approx(told["metrics"]["throughput"]["value"])
-    assert one["stats"]["rounds"] == len(one["stats"]["data"]) <= 10
-    assert told["verdict"] == "PASS"
-    assert told["budgets"][0] == {"budget": "p99 <= 10s", "verdict": "PASS"}
-    assert told["scenario"] == "ClosedLoop(clients=8)"
+    entry, rows = by_name["test_module.py::test_it"], by_name["test_module.py::test_rows[50]"]
+    ours = entry["extra_info"]["dlperf"]
+    assert entry["name"] == "test_it"
+    assert entry["stats"]["ops"] == pytest.approx(ours["metrics"]["throughput"]["value"])
+    assert entry["stats"]["rounds"] == len(entry["stats"]["data"]) <= 10
+    assert ours["verdict"] == "PASS"
+    assert ours["budgets"][0] == {"budget": "p99 <= 10s", "verdict": "PASS"}
+    assert ours["scenario"] == "ClosedLoop(clients=8)"
     assert (rows["group"], rows["param"], rows["params"]) == ("rows", "50", {"rows": 50})
 
 
-def test_its_table_is_for_who_asks(beside: Run) -> None:
-    """The same figures are in our own; an option of theirs, or a test of theirs, shows both."""
+def test_its_table_is_shown_on_request(beside: Run) -> None:
+    """An option of pytest-benchmark or a test with its fixture shows its table as well."""
     assert "OPS" not in beside(ONE).stdout.str()
     assert "OPS" in beside(ONE, "--benchmark-sort=name").stdout.str()
-    assert "OPS" in beside(ONE + "\ndef test_own(benchmark): benchmark(sum, (1, 2))\n").stdout.str()
+    assert (
+        "OPS"
+        in beside(
+            ONE + "\ndef test_own(benchmark): benchmark.pedantic(sum, ((1, 2),), rounds=2)\n"
+        ).stdout.str()
+    )
 
 
 def test_several_measurements_of_a_test(beside: Run, pytester: pytest.Pytester) -> None:
-    """A name makes an entry of its own; so does a search, whose speed is the rate that it found."""
+    """A name makes an entry of its own; so does a search, with the rate it found."""
     beside(
         """
 def test_it(dlperf):
-    dlperf(identity, DATA)
-    dlperf(identity, DATA, name="warm")
-    dlperf.max_rate(identity, DATA, slo="p50 <= 1ms", duration="0.1s", name="most")
+    dlperf(identity, DATA, **SHORT)
+    dlperf(identity, DATA, name="warm", **SHORT)
+    dlperf.max_rate(
+        identity, DATA, slo="p50 <= 1ms", serving=Serving(4), duration="0.1s", name="most"
+    )
 """,
-        "--dlperf-duration=0.3s",
         "--benchmark-json=out.json",
     ).assert_outcomes(passed=1)
 
-    found = entries(pytester.path / "out.json")
+    by_name = entries(pytester.path / "out.json")
     test = "test_module.py::test_it"
-    assert {test, f"{test}::warm"} <= set(found) <= {test, f"{test}::warm", f"{test}::most"}
-    assert found[f"{test}::warm"]["name"] == "test_it::warm"
-    for entry in found.values():
+    assert {test, f"{test}::warm"} <= set(by_name) <= {test, f"{test}::warm", f"{test}::most"}
+    assert by_name[f"{test}::warm"]["name"] == "test_it::warm"
+    for entry in by_name.values():
         metrics = entry["extra_info"]["dlperf"]["metrics"]
         rate = metrics.get("throughput", metrics.get("max_rate"))["value"]
         assert entry["stats"]["ops"] == pytest.approx(rate)
@@ -155,10 +159,8 @@ def test_what_a_smoke_run_cannot_do_is_refused(beside: Run, option: str) -> None
     result = beside(ONE, "--benchmark-disable", option)
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    said = "\n".join(result.errlines)
-    assert "--benchmark-disable" in said
-    assert option.partition("=")[0] in said
-    assert "--benchmark-enable" in said
+    for name in ("--benchmark-disable", option.partition("=")[0], "--benchmark-enable"):
+        assert name in text(result)
 
 
 @pytest.mark.parametrize(
@@ -230,32 +232,25 @@ def test_columns_groups_and_order(beside: Run) -> None:
 
 
 @pytest.mark.subprocess
-def test_histogram(pytester: pytest.Pytester) -> None:
-    """`--benchmark-histogram` draws our entries."""
+def test_histogram_and_program(beside: Run, pytester: pytest.Pytester) -> None:
+    """`--benchmark-histogram` draws our entries; `pytest-benchmark compare` prints them."""
     pytester.makepyfile(test_module=HEADER + ONE)
+    # Drawing may change for good how a process finds packages.
+    options = ("--benchmark-histogram=drawn/it", "--benchmark-save=first")
+    pytester.runpytest_subprocess(*BESIDE, *options).assert_outcomes(passed=1)
+    beside(ONE, "--benchmark-save=second")
+    program = (
+        "import sys; from pytest_benchmark.cli import main; sys.argv[1:] = ['compare']; main(); "
+        "sys.argv[1:] = ['compare', '--between=ops,mean']; main()"
+    )
 
-    # What draws it may change how this process finds packages, for good.
-    result = pytester.runpytest_subprocess(*BESIDE, "--benchmark-histogram=drawn/it")
-
-    result.assert_outcomes(passed=1)
+    compared = pytester.run(sys.executable, "-c", program)
 
     (drawing,) = pytester.path.glob("drawn/*.svg")
     assert "test_it" in drawing.read_text()
-
-
-@pytest.mark.subprocess
-def test_the_program_compares_our_entries(beside: Run, pytester: pytest.Pytester) -> None:
-    """`pytest-benchmark compare` prints them, side by side too."""
-    for name in ("first", "second"):
-        beside(ONE, f"--benchmark-save={name}")
-    program = (sys.executable, "-m", "pytest_benchmark")
-
-    compared = pytester.run(*program, "compare")
-    between = pytester.run(*program, "compare", "--between=ops,mean")
-
-    assert compared.ret == between.ret == 0
+    assert compared.ret == 0
     compared.stdout.re_match_lines_random([r"test_it \(0001_first\) ", r"test_it \(0002_second\) "])
-    between.stdout.re_match_lines([r".*1 tests, 2 sources", r"test_it "])
+    compared.stdout.re_match_lines([r".*1 tests, 2 sources", r"test_it "])
 
 
 def test_a_test_that_uses_both(beside: Run, pytester: pytest.Pytester) -> None:
@@ -265,18 +260,18 @@ def test_a_test_that_uses_both(beside: Run, pytester: pytest.Pytester) -> None:
 def test_it(dlperf, benchmark):
     benchmark.group = "mine"
     benchmark.extra_info["note"] = "text"
-    dlperf(identity, DATA, duration="0.3s")
-    benchmark(sum, (1, 2))
+    dlperf(identity, DATA, **SHORT)
+    benchmark.pedantic(sum, ((1, 2),), rounds=2)
 """,
         "--benchmark-json=out.json",
     ).assert_outcomes(passed=1)
 
-    found = entries(pytester.path / "out.json")
-    assert set(found) == {"test_module.py::test_it", "test_module.py::test_it::dlperf"}
-    ours = found["test_module.py::test_it::dlperf"]
+    by_name = entries(pytester.path / "out.json")
+    assert set(by_name) == {"test_module.py::test_it", "test_module.py::test_it::dlperf"}
+    ours = by_name["test_module.py::test_it::dlperf"]
     assert ours["group"] == "mine"
     assert ours["extra_info"]["note"] == "text"
-    assert "dlperf" not in found["test_module.py::test_it"]["extra_info"]
+    assert "dlperf" not in by_name["test_module.py::test_it"]["extra_info"]
 
 
 def test_a_failed_budget_is_an_entry_with_its_verdict(
@@ -319,17 +314,12 @@ def test_without_pytest_benchmark(run: Run) -> None:
 
 
 @pytest.mark.subprocess
-@pytest.mark.parametrize("options", [["-n1"], ["-n2", "--dlperf-quick"]])
-def test_under_xdist(beside: Run, pytester: pytest.Pytester, options: list[str]) -> None:
-    """pytest-benchmark turns itself off, and says so; tests are judged as ever."""
-    result = beside(
-        ONE + "\ndef test_other(): pass\n",
-        "--benchmark-json=out.json",
-        *("-W", "default::pytest.PytestWarning"),
-        *options,
-    )
+def test_under_xdist(beside: Run, pytester: pytest.Pytester) -> None:
+    """pytest-benchmark turns itself off, with a warning; tests are judged as ever."""
+    options = ("--benchmark-json=out.json", "-W", "default::pytest.PytestWarning", "-n1")
+    result = beside(ONE, *options)
 
-    result.assert_outcomes(passed=2)
+    result.assert_outcomes(passed=1)
     result.stdout.re_match_lines([r"test_it .*PASS"])
     assert not (pytester.path / "out.json").exists()
 
@@ -351,28 +341,30 @@ def test_a_version_that_is_not_known(
     )
 
     result.assert_outcomes(passed=2)
-    said = [line for line in result.outlines if "not passed on to pytest-benchmark" in line]
-    assert len(said) == 1
+    lines = [line for line in result.outlines if "not passed on to pytest-benchmark" in line]
+    assert len(lines) == 1
     assert not (pytester.path / "out.json").exists()
     assert len(json.loads((pytester.path / "ours.json").read_text())["measurements"]) == 2
 
 
-def test_the_last_attempt_is_the_entry(beside: Run, pytester: pytest.Pytester) -> None:
-    """A plugin that runs a test again gets one entry."""
+def test_the_last_attempt_counts(beside: Run, pytester: pytest.Pytester) -> None:
+    """A plugin that runs a failed test again gets one record and one entry, of the last attempt."""
     pytester.makeconftest("""
 from _pytest.runner import runtestprotocol
 
 def pytest_runtest_protocol(item, nextitem):
-    for attempt in range(2):
+    for attempt in range(3):
         for report in runtestprotocol(item, nextitem=nextitem, log=False):
+            if attempt < 2 and report.when == "call":
+                report.outcome = "rerun"
             item.ihook.pytest_runtest_logreport(report=report)
     return True
 """)
 
-    beside(ONE, "--benchmark-json=out.json")
+    beside(ONE, "--benchmark-json=out.json", "--dlperf-json=ours.json")
 
-    content = json.loads((pytester.path / "out.json").read_text())
-    assert len(content["benchmarks"]) == 1
+    for name, key in (("out.json", "benchmarks"), ("ours.json", "measurements")):
+        assert len(json.loads((pytester.path / name).read_text())[key]) == 1
 
 
 def github_action_benchmark(content: str) -> list[dict[str, Any]]:
@@ -380,19 +372,16 @@ def github_action_benchmark(content: str) -> list[dict[str, Any]]:
 
     As `extractPytestResult` in its `src/extract.ts` does.
     """
-    found = []
-    for bench in json.loads(content)["benchmarks"]:
-        stats = bench["stats"]
-        found.append(
-            {
-                "name": bench["fullname"],
-                "value": stats["ops"],
-                "unit": "iter/sec",
-                "range": f"stddev: {stats['stddev']}",
-                "extra": (stats["mean"], stats["rounds"]),
-            }
-        )
-    return found
+    return [
+        {
+            "name": entry["fullname"],
+            "value": entry["stats"]["ops"],
+            "unit": "iter/sec",
+            "range": f"stddev: {entry['stats']['stddev']}",
+            "extra": (entry["stats"]["mean"], entry["stats"]["rounds"]),
+        }
+        for entry in json.loads(content)["benchmarks"]
+    ]
 
 
 def bencher(content: str) -> dict[str, dict[str, tuple[float, float, float]]]:
@@ -400,14 +389,14 @@ def bencher(content: str) -> dict[str, dict[str, tuple[float, float, float]]]:
 
     As `Pytest::convert` in its `lib/bencher_adapter/src/adapters/python/pytest.rs` does.
     """
-    found = {}
-    for bench in json.loads(content)["benchmarks"]:
+    by_name = {}
+    for entry in json.loads(content)["benchmarks"]:
         by_average = {}
         for average, spread in (("mean", "stddev"), ("median", "iqr")):
-            value, reach = (bench["stats"][name] * 1e9 for name in (average, spread))
+            value, reach = (entry["stats"][name] * 1e9 for name in (average, spread))
             by_average[average] = value, value - reach, value + reach
-        found[bench["fullname"]] = by_average
-    return found
+        by_name[entry["fullname"]] = by_average
+    return by_name
 
 
 def test_services_read_our_entries(beside: Run, pytester: pytest.Pytester) -> None:
@@ -430,59 +419,74 @@ def test_services_read_our_entries(beside: Run, pytester: pytest.Pytester) -> No
     assert {type(bound) for bound in named[1]["median"]} == {float}
 
 
-DUEL = """
-@pytest.mark.benchmark(group="slow")
-@pytest.mark.parametrize("rows", [50])
-@pytest.mark.dlperf("throughput >= 0.1 * baseline", **HALF)
-def test_speed(dlperf, rows):
-    dlperf(model.infer, (INPUTS[:rows], None))
-
-def test_own(benchmark):
-    benchmark(sum, (1, 2))
-"""
-
-
 @pytest.mark.subprocess
 def test_duel(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The candidate's measurements are entries of the run, beside what tests benchmark."""
+    """The controller writes all output once: entries, metrics, GitHub's summary and annotations."""
     project = Project(pytester, monkeypatch)
-    project.tests(DUEL)
+    project.tests(
+        """
+@pytest.mark.benchmark(group="slow")
+@pytest.mark.parametrize("rows", [50])
+@pytest.mark.dlperf("throughput >= 0.1 * baseline", "p99 <= 1ns", **HALF)
+def test_speed(dlperf, rows):
+    dlperf(model.infer, (INPUTS[:rows], None))
+"""
+        + OWN
+    )
     project.commit()
-    path = project.top.parent / "out.json"
+    json_file, metrics, summary = (
+        project.top.parent / name for name in ("out.json", "out.prom", "summary.md")
+    )
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(project.top))
 
     result = project.duel(
-        *("-p", "benchmark", "-p", "no:codspeed"),
-        *(f"--benchmark-json={path}", "--benchmark-save=it", "--benchmark-group-by=group"),
+        *("-p", "benchmark", "-p", "no:codspeed", f"--dlperf-metrics={metrics}"),
+        *(f"--benchmark-json={json_file}", "--benchmark-save=it", "--benchmark-group-by=group"),
     )
 
-    result.assert_outcomes(passed=2)
-    found = entries(path)
-    assert set(found) == {"test_module.py::test_speed[50]", "test_module.py::test_own"}
-    speed = found["test_module.py::test_speed[50]"]
+    result.assert_outcomes(passed=1, failed=1)
+    assert "1 measured in turn" in text(result)
+    assert not project.leftovers()
+
+    by_name = entries(json_file)
+    test = "test_module.py::test_speed[50]"
+    assert set(by_name) == {test, "test_module.py::test_own"}
+    speed = by_name[test]
     assert (speed["group"], speed["params"]) == ("slow", {"rows": 50})
     throughput = speed["extra_info"]["dlperf"]["metrics"]["throughput"]["value"]
     assert speed["stats"]["ops"] == pytest.approx(throughput)
-    assert found["test_module.py::test_own"]["stats"]["rounds"] > 1
-    assert len(list(project.top.glob(".benchmarks/*/*.json"))) == 1
-    assert not project.leftovers()
-    assert "1 measured in turn" in text(result)
+    assert by_name["test_module.py::test_own"]["stats"]["rounds"] > 1
+    assert len(saved(project.top)) == 1
+
+    (error,) = (line for line in result.outlines if line.startswith("::"))
+    lines = (project.top / "test_module.py").read_text().splitlines()
+    marker = next(number for number, line in enumerate(lines, 1) if "dlperf(" in line)
+    assert error.startswith(f"::error file=test_module.py,line={marker},")
+    assert summary.read_text().count("#### FAIL") == 1
+    (verdict,) = (line for line in metrics.read_text().splitlines() if "dlperf_verdict{" in line)
+    assert f'test="{test}"' in verdict
+    assert 'verdict="FAIL"' in verdict
 
 
 @pytest.mark.subprocess
 @pytest.mark.skipif(find_spec("pytest_codspeed") is None, reason="pytest-codspeed is not installed")
-@pytest.mark.parametrize("options", [[], ["--codspeed"], ["-p", "no:benchmark"]])
-def test_beside_codspeed(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: list[str]
-) -> None:
+def test_beside_codspeed(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """pytest-codspeed takes the fixture's place or not: tests are measured and judged as ever."""
     for name in list(os.environ):
         if name.startswith("CODSPEED_"):
             monkeypatch.delenv(name)
     source = ONE.replace("p99 <= 10s", "p99 <= 1ns").replace("test_it", "test_slow")
     pytester.makepyfile(test_module=HEADER + ONE + source)
+    runs = (
+        "import pytest; [pytest.main(words) for words in ([], ['--codspeed'], ['-pno:benchmark'])]"
+    )
 
-    result = pytester.runpytest_subprocess(*options)
+    lines = pytester.run(sys.executable, "-c", runs).outlines
 
-    assert "codspeed:" in "\n".join(result.outlines)
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.re_match_lines([r"test_it .*PASS", r"test_slow .*FAIL"])
+    for beginning, count in (("codspeed:", 3), ("test_it ", 3), ("test_slow ", 3)):
+        assert sum(line.startswith(beginning) for line in lines) == count
+    assert sum(" 1 failed, 1 passed" in line for line in lines) == 3
+    assert all(line.endswith("PASS") for line in lines if line.startswith("test_it "))
+    assert all(line.endswith("FAIL") for line in lines if line.startswith("test_slow "))

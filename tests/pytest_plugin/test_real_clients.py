@@ -1,4 +1,4 @@
-"""Clients that are real: threads and coroutines, for targets that take one request at a time."""
+"""Real clients: threads and coroutines, for targets that take one request at a time."""
 
 from __future__ import annotations
 
@@ -7,36 +7,43 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from plugin_projects import Run
 
 pytestmark = pytest.mark.real_time  # an event loop knows of no other clock
 
 
-def test_threads(run: Callable[..., pytest.RunResult]) -> None:
+def test_threads(run: Run) -> None:
     """Four threads call at the same time, each with one row and without the batch axis."""
     result = run("""
 import threading
-together = threading.Barrier(4, timeout=60)
-calls = iter(range(10**9))
+import time
+
+lock = threading.Lock()
+inside = most = 0
 
 def one(row):
+    global inside, most
     assert row.shape == (4,)
-    # The first calls come one by one: from the main thread and from the rows that are asked alone.
-    if 300 < next(calls) <= 700:
-        together.wait()
+    with lock:
+        inside += 1
+        most = max(most, inside)
+    time.sleep(0.005)
+    with lock:
+        inside -= 1
     return row
 
 @pytest.mark.dlperf("accuracy >= 99%", scenario=ClosedLoop(clients=4), clients="threads")
 def test_it(dlperf):
-    found = dlperf(one, DATA, duration="0.5s")
-    assert found.serving == "Serving(max_batch_size=1, replicas=4), clients=threads"
-    assert found.p50 > 0
+    m = dlperf(one, DATA, duration="0.5s")
+    assert m.serving == "Serving(max_batch_size=1, replicas=4), clients=threads"
+    assert m.p50 >= 0.005
+    assert most == 4
 """)
 
     result.assert_outcomes(passed=1)
 
 
-def test_coroutines(run: Callable[..., pytest.RunResult]) -> None:
+def test_coroutines(run: Run) -> None:
     """40 coroutines that wait 20 ms each answer more than one at a time could."""
     result = run("""
 import asyncio
@@ -47,19 +54,19 @@ async def one(row):
     return row
 
 def test_it(dlperf):
-    found = dlperf(
+    m = dlperf(
         one, DATA, scenario=ClosedLoop(clients=40), clients="async", duration="0.5s"
     )
-    assert found.accuracy == 1.0
-    assert found.throughput > 100
-    assert found.p50 > 0.02
+    assert m.accuracy == 1.0
+    assert m.throughput > 100
+    assert m.p50 > 0.02
 """)
 
     result.assert_outcomes(passed=1)
 
 
-def test_coroutines_in_an_open_loop(run: Callable[..., pytest.RunResult]) -> None:
-    """All that came is answered, from the due time on, in the one event loop of its sessions."""
+def test_coroutines_in_an_open_loop(run: Run) -> None:
+    """Every request is answered, from its due time on, in one event loop."""
     result = run("""
 import asyncio
 loops = set()
@@ -72,35 +79,16 @@ class Service:
         return batch
 
 def test_it(dlperf):
-    found = dlperf(Service(), DATA, scenario=Constant(200), clients="async", duration="0.5s")
-    assert found.requests == 100
-    assert found.errors == ()
+    m = dlperf(Service(), DATA, scenario=Constant(200), clients="async", duration="0.5s")
+    assert m.requests == 100
+    assert m.errors == ()
     assert len(loops) == 1
 """)
 
     result.assert_outcomes(passed=1)
 
 
-def test_what_does_not_fit_together(run: Callable[..., pytest.RunResult]) -> None:
-    """A plain function is no coroutine, and an unknown kind of client is refused at collection."""
-    result = run("""
-def test_it(dlperf):
-    dlperf(identity, DATA, clients="async")
-""")
-
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*is no coroutine function*", "*clients='threads' calls a plain*"])
-
-    result = run("""
-@pytest.mark.dlperf(clients="fibers")
-def test_it(dlperf):
-    dlperf(identity, DATA)
-""")
-
-    result.stderr.fnmatch_lines(["*clients='fibers'*", "*one of virtual, threads, async*"])
-
-
-def test_a_client_that_raises(run: Callable[..., pytest.RunResult]) -> None:
+def test_a_client_that_raises(run: Run) -> None:
     """Errors of real clients are counted by type, as those of virtual ones."""
     result = run("""
 import asyncio

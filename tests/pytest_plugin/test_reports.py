@@ -1,27 +1,26 @@
-"""What others read: JSON, JUnit, xdist's controller, the terminal."""
+"""Reports for other programs: JSON, JUnit, xdist's controller; and what stays unimported."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 import pytest
+from plugin_projects import measuring, text
+
+from pytest_dlperf.cli import main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from plugin_projects import Run
 
-ONE_WORKER = pytest.param(["-n1"], marks=pytest.mark.subprocess)
-
-ONE = """
-@pytest.mark.dlperf("p99 <= 10s", "throughput >= 0.5 * baseline", **SHORT)
-def test_it(dlperf):
-    dlperf(identity, DATA)
-"""
+ONE = measuring('"p99 <= 10s", "throughput >= 0.5 * baseline", **SHORT')
+BAD = measuring('"p99 <= 1ns", **SHORT', name="test_bad")
 
 
-def test_json(run: Callable[..., pytest.RunResult], pytester: pytest.Pytester) -> None:
+def test_json(run: Run, pytester: pytest.Pytester) -> None:
     """`--dlperf-json` holds machine, environment, metrics and verdicts."""
     run(ONE, "--dlperf-json=deep/out.json").assert_outcomes(passed=1)
 
@@ -41,68 +40,43 @@ def test_json(run: Callable[..., pytest.RunResult], pytester: pytest.Pytester) -
     assert verdicts["throughput >= 0.5 * baseline"]["baseline"] is None
 
 
-def test_json_that_cannot_be_written(run: Callable[..., pytest.RunResult]) -> None:
-    """A path that cannot be written ends the run with that message, not with a traceback."""
-    result = run(ONE, "--dlperf-json=/proc/nowhere/out.json")
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    said = "\n".join(result.outlines)
-    assert "--dlperf-json=/proc/nowhere/out.json: it cannot be written" in said
-    result.assert_outcomes(passed=1)
-    result.stdout.re_match_lines([r"test_it .*NEW"])
-
-
-@pytest.mark.subprocess
 def test_the_program_shows_the_report_and_the_baselines(
-    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+    run: Run, pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`pytest-dlperf report FILE` and `pytest-dlperf baselines` show what pytest wrote."""
+    """`report` and `baselines` show what pytest wrote; a damaged file does not hide the others."""
     run(ONE, "--dlperf-json=out.json", "--dlperf-update=new")
-    program = [
-        sys.executable,
-        "-c",
-        "import sys; from pytest_dlperf.cli import main; sys.exit(main())",
-    ]
+    capsys.readouterr()
 
-    report = pytester.run(*program, "report", "out.json")
-    assert report.ret == 0
-    report.stdout.re_match_lines([r"measurement .*verdict", r"test_it .*NEW"])
+    assert main(["report", "out.json"]) == 0
+    assert re.search(r"measurement .*verdict\n(.*\n)*test_it .*NEW", capsys.readouterr().out)
 
-    baselines = pytester.run(*program, "baselines")
-    assert baselines.ret == 0
-    baselines.stdout.re_match_lines([r"  test_module.py::test_it ", r"    throughput .*p50"])
+    listed = r"  test_module.py::test_it .*\n    throughput .*p50"
+    assert main(["baselines"]) == 0
+    assert re.search(listed, capsys.readouterr().out)
+
+    (path,) = pytester.path.glob(".dlperf/baselines/*/*.json")
+    (path.parent / "a.json").write_text("{")
+    assert main(["baselines"]) == 2
+    printed = capsys.readouterr()
+    assert re.search(listed, printed.out)
+    assert "a.json" in printed.err
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", '{"schema": 99}', '{"measurements": [1]}'])
+@pytest.mark.parametrize("content", [None, "", "[]", '{"schema": 99}', '{"measurements": [1]}'])
 def test_the_program_refuses_what_is_no_report(
-    pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str], text: str | None
+    pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str], content: str | None
 ) -> None:
     """A file that is missing, damaged, foreign or too new: status 2 and one sentence."""
-    from pytest_dlperf.cli import main
-
     path = pytester.path / "out.json"
-    if text is not None:
-        path.write_text(text)
+    if content is not None:
+        path.write_text(content)
 
     assert main(["report", str(path)]) == 2
     assert "out.json" in capsys.readouterr().err
 
 
-def test_no_baselines_is_an_answer(
-    pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Where nothing was recorded, the program says how to."""
-    from pytest_dlperf.cli import main
-
-    assert main(["baselines", "--rootdir", str(pytester.path)]) == 2
-    assert "--dlperf-update=new" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("options", [[], ONE_WORKER])
-def test_junit_has_each_metric(
-    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester, options: list[str]
-) -> None:
-    """JUnit XML has metrics and verdict as properties, and beside them what the test recorded."""
+def test_junit_has_each_metric(run: Run, pytester: pytest.Pytester) -> None:
+    """JUnit XML has metrics and verdicts as properties, and a broken budget as a failure."""
     run(
         """
 @pytest.mark.dlperf("p99 <= 10s", **SHORT)
@@ -110,85 +84,36 @@ def test_it(dlperf, record_property):
     record_property("mine", 1)
     dlperf(identity, DATA)
     dlperf(identity, DATA, name="warm")
-""",
+"""
+        + BAD,
         "--junitxml=junit.xml",
-        *options,
-    ).assert_outcomes(passed=1)
+    ).assert_outcomes(passed=1, failed=1)
 
     tree = ET.parse(pytester.path / "junit.xml")  # noqa: S314 - pytest's own file
-    found = {one.attrib["name"]: one.attrib["value"] for one in tree.iterfind(".//property")}
-    assert found["mine"] == "1"
-    assert float(found["dlperf.throughput"]) > 0
-    assert 0 < float(found["dlperf.warm.p99"]) <= 10
-    assert found["dlperf.verdict"] == found["dlperf.warm.verdict"] == "PASS"
-    assert all(len(value) < 30 for value in found.values())
-
-
-def test_a_broken_budget_is_a_failure_in_junit(
-    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
-) -> None:
-    """Other tools see a failed test, with the budget in its message."""
-    run(
-        """
-@pytest.mark.dlperf("p99 <= 1ns", **SHORT)
-def test_it(dlperf):
-    dlperf(identity, DATA)
-""",
-        "--junitxml=junit.xml",
-    )
-
-    tree = ET.parse(pytester.path / "junit.xml")  # noqa: S314 - pytest's own file
-    failure = tree.find(".//failure")
-    assert failure is not None
+    good, bad = tree.iterfind(".//testcase")
+    properties = {item.attrib["name"]: item.attrib["value"] for item in good.iter("property")}
+    assert properties["mine"] == "1"
+    assert float(properties["dlperf.throughput"]) > 0
+    assert 0 < float(properties["dlperf.warm.p99"]) <= 10
+    assert properties["dlperf.verdict"] == properties["dlperf.warm.verdict"] == "PASS"
+    assert all(len(value) < 30 for value in properties.values())
+    (failure,) = bad.iter("failure")
     assert "p99 <= 1ns" in failure.attrib["message"]
 
 
-def test_last_failed_runs_a_broken_budget_again(
-    run: Callable[..., pytest.RunResult], again: Callable[..., pytest.RunResult]
-) -> None:
+def test_last_failed_runs_a_broken_budget_again(run: Run, again: Run) -> None:
     """`--lf` selects the test whose budget broke."""
-    run(
-        ONE
-        + """
-@pytest.mark.dlperf("p99 <= 1ns", **SHORT)
-def test_bad(dlperf):
-    dlperf(identity, DATA)
-"""
-    )
+    run(ONE + BAD)
 
     again("--lf").assert_outcomes(failed=1)
 
 
-def test_eighty_columns_without_colour(run: Callable[..., pytest.RunResult]) -> None:
-    """Redirected output is plain and fits 80 columns."""
-    result = run("""
-@pytest.mark.dlperf("p99 <= 1ns", "throughput >= 0.95 * baseline", "accuracy >= baseline - 0.5pt",
-                    **SHORT)
-def test_with_a_rather_long_name_that_does_not_fit(dlperf):
-    dlperf(identity, DATA)
-""")
-
-    start = next(i for i, line in enumerate(result.outlines) if line.startswith("E "))
-    for line in result.outlines[start:]:
-        assert "\x1b" not in line
-        if "BudgetFailure" not in line and "FAILED" not in line and "--dlperf-update" not in line:
-            assert len(line) <= 80, line
-
-
-def test_quick_judges_answers_only(run: Callable[..., pytest.RunResult]) -> None:
+def test_quick_judges_answers_only(run: Run) -> None:
     """A smoke run leaves speeds and baselines alone, and says so."""
-    result = run(
-        """
-@pytest.mark.dlperf("p99 <= 1ns", "throughput >= 0.5 * baseline", "accuracy >= 90%", **SHORT)
-def test_fast(dlperf):
-    dlperf(identity, DATA)
-
-@pytest.mark.dlperf("accuracy >= 90%", **SHORT)
-def test_wrong(dlperf):
-    dlperf(lambda batch: -batch, DATA)
-""",
-        "--dlperf-quick",
-    )
+    budgets = '"p99 <= 1ns", "throughput >= 0.5 * baseline", "accuracy >= 90%"'
+    fast = measuring(f"{budgets}, **SHORT", name="test_fast")
+    wrong = measuring('"accuracy >= 90%", **SHORT', "dlperf(lambda batch: -batch, DATA)")
+    result = run(fast + wrong, "--dlperf-quick")
 
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.re_match_lines(
@@ -197,9 +122,7 @@ def test_wrong(dlperf):
 
 
 @pytest.mark.subprocess
-def test_several_xdist_workers_do_not_measure(
-    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
-) -> None:
+def test_several_xdist_workers_do_not_measure(pytester: pytest.Pytester, run: Run) -> None:
     """With workers side by side a measurement is refused, with what to do; quick runs go on."""
     source = ONE + "\ndef test_other(): pass\n"
     result = run(source, "-n2")
@@ -213,28 +136,12 @@ def test_several_xdist_workers_do_not_measure(
 
 
 @pytest.mark.subprocess
-def test_one_xdist_worker_measures(run: Callable[..., pytest.RunResult]) -> None:
-    """A single worker is alone on the machine; its records reach the controller."""
-    result = run(ONE, "-n1")
-
-    result.assert_outcomes(passed=1)
-    result.stdout.re_match_lines([r"test_it .*NEW"])
-
-
-@pytest.mark.subprocess
-def test_wrong_markers_under_xdist(run: Callable[..., pytest.RunResult]) -> None:
+def test_wrong_markers_under_xdist(run: Run) -> None:
     """The message reaches the user from a worker too."""
-    result = run(
-        """
-@pytest.mark.dlperf("p9 <= 1s")
-def test_it(dlperf):
-    dlperf(identity, DATA)
-""",
-        "-n2",
-    )
+    result = run(measuring('"p9 <= 1s"'), "-n1")
 
     assert result.ret != 0
-    assert "unknown metric 'p9'" in "\n".join(result.outlines + result.errlines)
+    assert "unknown metric 'p9'" in text(result)
 
 
 NEIGHBOURS = ("-p", "no:hypothesispytest", "-p", "no:codspeed")
@@ -244,8 +151,7 @@ HEAVY = ("tensorflow", "keras", "scipy", "rich", "sklearn", "numpy", "sqlalchemy
 
 
 @pytest.mark.subprocess
-@pytest.mark.parametrize("options", [["--help"], ["--markers"], ["--collect-only"], []])
-def test_nothing_heavy_is_imported(pytester: pytest.Pytester, options: list[str]) -> None:
+def test_nothing_heavy_is_imported(pytester: pytest.Pytester) -> None:
     """Help, markers, collecting, and suites that do not measure stay light."""
     pytester.makepyfile(
         test_module="""
@@ -260,77 +166,14 @@ def test_it(dlperf):
     raise AssertionError("deselected")
 """
     )
-    probe = (
-        "import sys, pytest; code = pytest.main(sys.argv[1:]); "
-        f"print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules]); sys.exit(code)"
-    )
+    probe = f"""
+import sys, pytest
+for option in ("--help", "--markers", "--collect-only", "--verbose"):
+    code = pytest.main([*sys.argv[1:], option])
+    print("HEAVY", code, option, [name for name in {HEAVY!r} if name in sys.modules])
+"""
 
-    result = pytester.run(sys.executable, "-c", probe, *NEIGHBOURS, "-k", "plain", *options)
+    result = pytester.run(sys.executable, "-c", probe, *NEIGHBOURS, "-k", "plain")
 
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(["HEAVY []"])
-
-
-def test_a_second_attempt_replaces_the_first(
-    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
-) -> None:
-    """A plugin that runs a failed test again gets one record, of the last attempt."""
-    pytester.makeconftest("""
-from _pytest.runner import runtestprotocol
-
-def pytest_runtest_protocol(item, nextitem):
-    for attempt in range(3):
-        reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        for report in reports:
-            if attempt < 2 and report.when == "call":
-                report.outcome = "rerun"
-            item.ihook.pytest_runtest_logreport(report=report)
-    return True
-""")
-
-    run(ONE, "--dlperf-json=out.json")
-
-    content = json.loads((pytester.path / "out.json").read_text())
-    assert len(content["measurements"]) == 1
-
-
-def test_json_into_a_folder_is_refused_at_once(
-    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
-) -> None:
-    """Nothing is measured for a report that has no place."""
-    (pytester.path / "out").mkdir()
-
-    result = run(ONE, "--dlperf-json=out")
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "out is a folder" in " ".join(result.errlines)
-
-
-def test_collecting_leaves_an_old_report_alone(
-    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
-) -> None:
-    """`--collect-only` has nothing to report, so it writes nothing."""
-    (pytester.path / "out.json").write_text("old")
-
-    run(ONE, "--dlperf-json=out.json", "--collect-only")
-
-    assert (pytester.path / "out.json").read_text() == "old"
-
-
-def test_a_damaged_baseline_does_not_hide_the_others(
-    run: Callable[..., pytest.RunResult],
-    pytester: pytest.Pytester,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """`pytest-dlperf baselines` lists what it can read, and ends with what it cannot."""
-    from pytest_dlperf.cli import main
-
-    run(ONE, "--dlperf-update=new")
-    (path,) = pytester.path.glob(".dlperf/baselines/*/*.json")
-    (path.parent / "a.json").write_text("{")
-    capsys.readouterr()
-
-    assert main(["baselines", "--rootdir", str(pytester.path)]) == 2
-    said = capsys.readouterr()
-    assert "test_module.py::test_it" in said.out
-    assert "a.json" in said.err
+    options = ("--help", "--markers", "--collect-only", "--verbose")
+    result.stdout.fnmatch_lines([f"HEAVY 0 {option} [[][]]" for option in options])

@@ -1,21 +1,20 @@
-"""`dlperf.train(...)` as a user of pytest sees it, with a training that Keras has no part in."""
+"""`dlperf.train(...)` as a user of pytest sees it, with a training without Keras."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from plugin_projects import assert_no_frame_of_ours, measuring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from plugin_projects import Run
 
 
 CANNED = """
 import contextlib
-from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.load.summary import Score, summarise_score
-from pytest_dlperf.training.summary import TrainingRun
-from pytest_dlperf.training.summary import Epoch, Steps
+from pytest_dlperf.training.summary import Epoch, Steps, TrainingRun
 from pytest_dlperf.training import train
 
 def trained(job, plan, monitor, seed):
@@ -42,7 +41,7 @@ def build():
 """
 
 
-def test_a_training_that_holds(run: Callable[..., pytest.RunResult]) -> None:
+def test_a_training_that_holds(run: Run) -> None:
     """Judged by its budgets, and in columns of its own where nothing else was measured."""
     result = run(
         CANNED
@@ -68,7 +67,7 @@ def test_it(dlperf):
     )
 
 
-def test_a_training_that_does_not(run: Callable[..., pytest.RunResult]) -> None:
+def test_a_training_that_does_not(run: Run) -> None:
     """The report says what it was, in steps, and how near a goal came that was missed."""
     result = run(
         CANNED
@@ -92,9 +91,7 @@ def test_it(dlperf):
     )
 
 
-def test_a_baseline_of_seeds(
-    run: Callable[..., pytest.RunResult], again: Callable[..., pytest.RunResult]
-) -> None:
+def test_a_baseline_of_seeds(run: Run, again: Run) -> None:
     """Recorded, and then compared seed by seed: the same accuracies are no loss."""
     result = run(
         CANNED
@@ -113,7 +110,7 @@ def test_it(dlperf):
     result.stdout.re_match_lines([r"test_it +6,39\d/s +500 ms +94\.50 % +PASS"])
 
 
-def test_a_smoke_run(run: Callable[..., pytest.RunResult]) -> None:
+def test_a_smoke_run(run: Run) -> None:
     """One short epoch says nothing of an accuracy: no budget on it is judged."""
     result = run(
         CANNED
@@ -133,29 +130,18 @@ def test_it(dlperf):
 @pytest.mark.parametrize(
     ("budget", "call", "problem"),
     [
-        ("p99 <= 1ms", "train(build, DATA)", r"dlperf\.train\(\.\.\.\) does not measure p99"),
+        ("p99 <= 1ms", ".train(build, DATA)", r"dlperf\.train\(\.\.\.\) does not measure p99"),
         ("train.time <= 1s", "(identity, DATA)", r"dlperf\(\.\.\.\) does not measure train\.time"),
-        ("errors == 0", "train(3, DATA)", "build=int builds no model"),
-        ("errors == 0", "train(build, DATA, name=3)", "name=3"),
-        ("errors == 0", "train(build, DATA, devices='tpu')", "'tpu' is no device"),
+        ("errors == 0", ".train(3, DATA)", "build=int builds no model"),
+        ("errors == 0", ".train(build, DATA, name=3)", "name=3"),
+        ("errors == 0", ".train(build, DATA, devices='tpu')", "'tpu' is no device"),
     ],
 )
-def test_what_makes_no_sense(
-    run: Callable[..., pytest.RunResult], budget: str, call: str, problem: str
-) -> None:
-    """Said in words, without a frame of ours."""
-    dotted = call if call.startswith("(") else f".{call}"
-    result = run(
-        f"""
-def build():
-    raise NotImplementedError
-
-@pytest.mark.dlperf("{budget}")
-def test_it(dlperf):
-    dlperf{dotted}
-"""
-    )
+def test_what_makes_no_sense(run: Run, budget: str, call: str, problem: str) -> None:
+    """The error is in words, without a frame of ours."""
+    build = "def build():\n    raise NotImplementedError\n"
+    result = run(build + measuring(f'"{budget}"', f"dlperf{call}"))
 
     assert result.ret == 1
     result.stdout.re_match_lines([rf"E +.*{problem}"])
-    result.stdout.no_re_match_line(r".*pytest_dlperf/.*\.py:\d+: ")
+    assert_no_frame_of_ours(result)

@@ -26,6 +26,7 @@ def build(units=8):
     raise AssertionError("never built")
 
 """
+TUNES = "def test_it(dlperf):\n    dlperf.tune(build, DATA)\n"
 
 DIGITS = """
 import keras
@@ -55,9 +56,9 @@ def test_it(dlperf, reference_data):
 """
 
 
-MADE_OF_NOTHING = """
+SIMULATED = """
 def build(work=1.0, wrong=0):
-    raise AssertionError("a workshop makes it")
+    raise AssertionError("never built")
 
 SPLIT = Split(Examples(*DATA), Examples(*DATA))
 
@@ -74,13 +75,15 @@ def test_it(dlperf):
 
 @pytest.fixture
 def tuning(
-    run: Callable[..., pytest.RunResult], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., pytest.RunResult],
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., pytest.RunResult]:
-    """Tune models that are made of nothing."""
+    """Tune models that only take time on the fake clock."""
     monkeypatch.setattr("pytest_dlperf.tuning.run.Pipeline", lambda *_, **__: Workshop(clock))
 
     def tuned(works: str, constraints: str = "", *options: str) -> pytest.RunResult:
-        source = MADE_OF_NOTHING.format(works=works, constraints=constraints)
+        source = SIMULATED.format(works=works, constraints=constraints)
         return run(source, "-s", "--dlperf-seed=1", *options)
 
     return tuned
@@ -95,32 +98,42 @@ def test_the_better_one_is_recommended_with_a_verdict(
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*recommended: work=0.5", "*dlperf tune: *::test_it*"])
     (record,) = json.loads((pytester.path / "out.json").read_text())["measurements"]
-    verdicts = {one["budget"]: one["verdict"] for one in record["verdicts"]}
-    assert {*verdicts} == {"throughput > baseline", "p99 <= 20ms", "errors == 0"}
-    assert {*verdicts.values()} == {"PASS"}
-    change = next(one["change"] for one in record["verdicts"] if one["change"])
+    assert {judgement["budget"]: judgement["verdict"] for judgement in record["verdicts"]} == {
+        "throughput > baseline": "PASS",
+        "p99 <= 20ms": "PASS",
+        "errors == 0": "PASS",
+    }
+    change = next(judgement["change"] for judgement in record["verdicts"] if judgement["change"])
     assert change["low"] > 1
     assert change["value"] == pytest.approx(2, rel=0.05)
 
 
-def test_where_nothing_is_better_the_test_passes_with_the_default(
+@pytest.mark.parametrize(
+    ("works", "constraint", "outcome", "lines"),
+    [
+        (
+            *("1.0, 2.0", "'p99 <= 20ms',", "passed"),
+            ["*recommended: work=1.0", "recommended: the setup as it is*"],
+        ),
+        (
+            *("1.0, 0.5", "'p99 <= 0.1ms',", "failed"),
+            ["*p99 <= 0.1ms*FAIL*", "*dlperf tune: *::test_it*"],
+        ),
+    ],
+    ids=["nothing is better", "even the default breaks the constraint"],
+)
+def test_the_default_is_recommended_unless_something_is_better(
     tuning: Callable[..., pytest.RunResult],
+    works: str,
+    constraint: str,
+    outcome: str,
+    lines: list[str],
 ) -> None:
-    """Twice the work: the setup without tuning is recommended, and nothing is wrong with it."""
-    result = tuning("1.0, 2.0", "'p99 <= 20ms',")
+    """The test is green with it, and red where it breaks a constraint; the table is shown."""
+    result = tuning(works, constraint)
 
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*recommended: work=1.0", "recommended: the setup as it is*"])
-
-
-def test_a_constraint_that_even_the_default_breaks_fails_the_test(
-    tuning: Callable[..., pytest.RunResult],
-) -> None:
-    """Nothing comes within 0.1 ms: red, by the budget, with the table of what was tried."""
-    result = tuning("1.0, 0.5", "'p99 <= 0.1ms',")
-
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*p99 <= 0.1ms*FAIL*", "*dlperf tune: *::test_it*"])
+    result.assert_outcomes(**{outcome: 1})
+    result.stdout.fnmatch_lines(lines)
 
 
 def test_a_smoke_run_tries_two_and_compares_nothing(
@@ -137,10 +150,10 @@ def test_a_smoke_run_tries_two_and_compares_nothing(
 def test_a_second_run_goes_on_with_the_trials_of_the_first(
     tuning: Callable[..., pytest.RunResult],
 ) -> None:
-    """They are found by what they depend on: another knob value begins a study of its own."""
-    assert "by an earlier run" not in tuning("1.0, 0.5").stdout.str()
-    assert "2 of them by an earlier run" in " ".join(tuning("1.0, 0.5").outlines)
-    assert "by an earlier run" not in tuning("1.0, 0.75").stdout.str()
+    """Unless another value of a knob makes it another study."""
+    for works, resumes in (("1.0, 0.5", False), ("1.0, 0.5", True), ("1.0, 0.75", False)):
+        resumed = "2 of them by an earlier run" in " ".join(tuning(works).outlines)
+        assert resumed is resumes
 
 
 def test_the_marker_is_documented(run: Callable[..., pytest.RunResult]) -> None:
@@ -164,14 +177,7 @@ def test_a_wrong_marker_is_said_at_collection(
     run: Callable[..., pytest.RunResult], marker: str, message: str
 ) -> None:
     """With file, line and test, before anything runs."""
-    result = run(
-        f"""
-{NEVER}
-@pytest.mark.dlperf_sweep({marker})
-def test_it(dlperf):
-    dlperf.tune(build, DATA)
-"""
-    )
+    result = run(f"{NEVER}\n@pytest.mark.dlperf_sweep({marker})\n{TUNES}")
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.re_match_lines([r"ERROR: test_module.py:\d+: test_it: .*"])
@@ -180,15 +186,8 @@ def test_it(dlperf):
 
 def test_budgets_of_the_dlperf_marker_are_constraints(run: Callable[..., pytest.RunResult]) -> None:
     """So one that tuning does not measure is refused there too."""
-    result = run(
-        f"""
-{NEVER}
-@pytest.mark.dlperf("max_rate >= 1/s")
-@pytest.mark.dlperf_sweep("maximize throughput")
-def test_it(dlperf):
-    dlperf.tune(build, DATA)
-"""
-    )
+    markers = "@pytest.mark.dlperf('max_rate >= 1/s')\n@pytest.mark.dlperf_sweep('minimize p99')"
+    result = run(f"{NEVER}\n{markers}\n{TUNES}")
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "tuning does not measure max_rate" in result.stderr.str()
@@ -204,22 +203,25 @@ def test_a_marker_without_the_fixture_is_said_at_collection(
     assert "it has a dlperf_sweep marker, but never tunes" in result.stderr.str()
 
 
-def test_a_marker_without_a_call_fails(run: Callable[..., pytest.RunResult]) -> None:
-    """A test that asks to be tuned and tunes nothing is red, as with budgets."""
-    result = run(
-        "@pytest.mark.dlperf_sweep('maximize throughput')\ndef test_it(dlperf): pass",
-    )
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "@pytest.mark.dlperf_sweep('maximize throughput')\ndef test_it(dlperf): pass",
+            "dlperf_sweep marker, but dlperf.tune(...) tuned nothing",
+        ),
+        (f"{NEVER}{TUNES}", "the test has no dlperf_sweep marker"),
+    ],
+    ids=["no call", "no marker"],
+)
+def test_marker_and_call_need_each_other(
+    run: Callable[..., pytest.RunResult], source: str, message: str
+) -> None:
+    """A test with only one of them is red, and the message names the other."""
+    result = run(source)
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*dlperf_sweep marker, but dlperf.tune(...) tuned nothing*"])
-
-
-def test_a_call_without_a_marker_fails(run: Callable[..., pytest.RunResult]) -> None:
-    """The message shows the marker that is missing."""
-    result = run(f"{NEVER}\ndef test_it(dlperf):\n    dlperf.tune(build, DATA)")
-
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*the test has no dlperf_sweep marker*"])
+    assert message in result.stdout.str()
 
 
 @pytest.mark.parametrize(
@@ -249,7 +251,7 @@ def test_it(dlperf):
 
     result.assert_outcomes(failed=1)
     assert message in result.stdout.str()
-    assert "pytest_dlperf/tune.py" not in result.stdout.str()
+    assert "pytest_dlperf/tuning/" not in result.stdout.str()
 
 
 def test_knobs_of_a_conftest_have_names(
@@ -324,7 +326,7 @@ def test_a_tiny_model_is_tuned(pytester: pytest.Pytester) -> None:
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*dlperf tune: *::test_it*", "As code:"])
     folder = pytester.path / ".pytest_cache/d/dlperf"
-    assert len([one for one in (folder / "tuned").iterdir() if one.is_dir()]) == 2
+    assert sum(path.is_dir() for path in (folder / "tuned").iterdir()) == 2
     (record,) = json.loads((pytester.path / "out.json").read_text())["measurements"]
     assert {"train.time", "model_size", "throughput"} <= {*record["metrics"]}
     assert record["verdicts"]

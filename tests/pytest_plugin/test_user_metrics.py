@@ -119,7 +119,7 @@ def test_it(dlperf):
             r"E +it was given",
         ]
     )
-    result.stdout.no_fnmatch_line("*user_metrics.py*")
+    result.stdout.no_fnmatch_line("*data/scoring.py*")
 
 
 def test_a_name_that_is_taken(run: Callable[..., pytest.RunResult]) -> None:

@@ -1,4 +1,4 @@
-"""The real thing: Keras models, `tf.function`s, training and the model cache."""
+"""Keras models and `tf.function`s under load on the real clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 from fakes import FakeMeter, FakeProgress
 
@@ -25,20 +24,14 @@ from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
 from pytest_dlperf.measure.prepared import Instruments
-from pytest_dlperf.training.reference_model import reference_model
+from pytest_dlperf.targets.keras_models import answers, dense_classifier
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.results.measurement import Measurement
-    from pytest_dlperf.training.model_cache import Trained
 
 pytestmark = pytest.mark.tensorflow
-
-
-def no_warning(text: str) -> None:
-    """Fail if there is anything to warn of."""
-    pytest.fail(text)
 
 
 @pytest.fixture(scope="module")
@@ -48,118 +41,56 @@ def digits() -> ReferenceData:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model cache."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def trained(digits: ReferenceData, folder: Path) -> Trained:
-    """The reference model, trained here."""
-    return reference_model(digits, folder, no_warning, MonotonicClock())
+def model(digits: ReferenceData) -> Any:  # noqa: ANN401 - Keras has no types
+    """A small classifier, trained."""
+    model = dense_classifier(64, 64, 10, seed=0)
+    model.fit(digits.train.inputs, digits.train.labels, epochs=8, verbose=0)
+    return model
 
 
 def measured(target: object, data: object, **options: Any) -> Measurement:  # noqa: ANN401 - any option
     """A short measurement on the real clock."""
-    chosen = {"scenario": ClosedLoop(16), "duration": 0.4, **options}
+    chosen = {"scenario": ClosedLoop(16), "duration": 0.2, **options}
     bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
     return measure(target, as_data(data), plan([Options(**chosen)]), bench, test="t", name="")
 
 
-def test_the_reference_model_is_the_seed_model(trained: Trained, digits: ReferenceData) -> None:
-    """Dense 512 relu, Dense 10 softmax, adam, 5 epochs; at least 95 % right on rows held back."""
-    model: Any = trained.model
-
-    layers = [
-        (type(layer).__name__, layer.units, layer.activation.__name__) for layer in model.layers
-    ]
-    assert layers == [("Dense", 512, "relu"), ("Dense", 10, "softmax")]
-    assert type(model.optimizer).__name__ == "Adam"
-    assert model.loss == "sparse_categorical_crossentropy"
-    answers = np.asarray(model(digits.test.inputs)).argmax(axis=1)
-    assert (answers == digits.test.labels).mean() >= 0.95
-
-
-def test_the_training_is_recorded(trained: Trained, digits: ReferenceData) -> None:
-    """Five values a metric, and speeds that fit the time it took."""
-    training = trained.training
-
-    assert [len(values) for values in training.history.values()] == [5] * len(training.history)
-    assert training.history["accuracy"][-1] > training.history["accuracy"][0]
-    rows = len(digits.train.inputs)
-    assert training.samples_per_second * training.seconds == pytest.approx(5 * rows)
-    assert training.steps_per_second * training.seconds == pytest.approx(5 * -(-rows // 32))
-    assert not training.cached
-
-
-def test_the_second_session_takes_it_from_the_cache(
-    trained: Trained, digits: ReferenceData, folder: Path
+@pytest.mark.parametrize(
+    ("kind", "serving", "description"),
+    [
+        ("model", Serving(), "Keras model reference_model, batches "),
+        ("model", Serving(8, replicas=2), "Keras model reference_model, batches "),
+        (
+            *("model", Serving(16, allowed_batch_sizes=(1, 12, 16))),
+            "Keras model reference_model, batches padded to 1, 12, 16",
+        ),
+        ("function", Serving(), "tf.function"),
+        ("concrete function", Serving(), "tf.function"),
+    ],
+)
+def test_every_row_gets_its_own_answer(
+    model: Any,  # noqa: ANN401 - Keras has no types
+    digits: ReferenceData,
+    kind: str,
+    serving: Serving,
+    description: str,
 ) -> None:
-    """The same data, architecture, settings and versions: the same weights, without training."""
-    again = reference_model(digits, folder, no_warning, MonotonicClock())
-
-    assert again.training.cached
-    assert again.training.history == trained.training.history
-    np.testing.assert_array_equal(
-        np.asarray(again.model(digits.test.inputs, training=False)),
-        np.asarray(trained.model(digits.test.inputs, training=False)),
-    )
-
-
-@pytest.mark.parametrize("damage", ["truncate", "garbage", "no record"])
-def test_a_damaged_cache_is_trained_anew(
-    trained: Trained, digits: ReferenceData, folder: Path, damage: str
-) -> None:
-    """Damage costs a warning and the training, and the entry is whole again after it."""
-    del trained
-    (entry,) = (path for path in folder.iterdir() if path.is_dir())
-    model = entry / "model.keras"
-    if damage == "truncate":
-        model.write_bytes(model.read_bytes()[:1000])
-    elif damage == "garbage":
-        model.write_bytes(b"no model")
-    else:
-        (entry / "training.json").unlink()
-    warnings: list[str] = []
-
-    anew = reference_model(digits, folder, warnings.append, MonotonicClock())
-
-    assert not anew.training.cached
-    assert len(warnings) == 1
-    assert "is damaged" in warnings[0]
-    assert reference_model(digits, folder, no_warning, MonotonicClock()).training.cached
-
-
-def test_a_keras_model_under_load(trained: Trained, digits: ReferenceData) -> None:
-    """Accuracy under load is the model's own accuracy, and no row is mixed up."""
-    found = measured(trained.model, digits.test)
-
-    answers = np.asarray(trained.model(digits.test.inputs, training=False)).argmax(axis=1)
-    assert found.accuracy == pytest.approx(float((answers == digits.test.labels).mean()))
-    assert found.errors == ()
-    assert "Keras model reference_model" in found.target
-    assert found.compile_time > 0
-
-
-def test_replicas_answer_the_same(trained: Trained, digits: ReferenceData) -> None:
-    """Two replicas in two threads: still every row its own answer."""
-    found = measured(trained.model, digits.test, serving=Serving(8, replicas=2))
-
-    assert found.errors == ()
-    assert found.accuracy >= 0.95
-
-
-def test_a_tf_function_under_load(trained: Trained, digits: ReferenceData) -> None:
-    """A `tf.function` and its concrete function are measured as a model is."""
+    """None is mixed up: with the model's answers as labels all are right."""
     import tensorflow as tf
 
-    function = tf.function(lambda x: trained.model(x, training=False))
-    concrete = function.get_concrete_function(tf.TensorSpec((None, 64), tf.float32))
+    target = model
+    if kind != "model":
+        target = tf.function(lambda x: model(x, training=False))
+    if kind == "concrete function":
+        target = target.get_concrete_function(tf.TensorSpec((None, 64), tf.float32))
+    rows = digits.test.inputs
 
-    for target in (function, concrete):
-        found = measured(target, digits.test)
-        assert found.accuracy >= 0.95
-        assert "tf.function" in found.target
+    measurement = measured(target, (rows, answers(model, rows).argmax(axis=1)), serving=serving)
+
+    assert measurement.accuracy == 1.0
+    assert measurement.errors == ()
+    assert measurement.target.startswith(description)
+    assert measurement.compile_time > 0
 
 
 def test_several_outputs_are_refused(digits: ReferenceData) -> None:
@@ -173,10 +104,10 @@ def test_several_outputs_are_refused(digits: ReferenceData) -> None:
         measured(model, digits.test)
 
 
-def test_the_wrong_input_shape_is_named(trained: Trained, digits: ReferenceData) -> None:
+def test_the_wrong_input_shape_is_named(model: Any, digits: ReferenceData) -> None:  # noqa: ANN401
     """Data that the model cannot take: an error with the shape, before any load."""
     with pytest.raises(Exception, match=r"could not be compiled for inputs of shape \(batch, 3\)"):
-        measured(trained.model, (digits.test.inputs[:, :3], digits.test.labels))
+        measured(model, (digits.test.inputs[:, :3], digits.test.labels))
 
 
 def test_placement_on_two_devices() -> None:
@@ -198,17 +129,6 @@ def test_placement_on_two_devices() -> None:
     assert re.search(r"^\d+ passed in", done.stdout, re.MULTILINE)
 
 
-def test_allowed_sizes_replace_the_trial(trained: Trained, digits: ReferenceData) -> None:
-    """A model is called with the sizes that are allowed, and nothing is tried out."""
-    found = measured(
-        trained.model, digits.test, serving=Serving(16, allowed_batch_sizes=(1, 12, 16))
-    )
-
-    assert found.target == "Keras model reference_model, batches padded to 1, 12, 16"
-    assert found.errors == ()
-    assert found.accuracy >= 0.95
-
-
 def test_retracing_inside_a_callable_is_reported(digits: ReferenceData) -> None:
     """A `tf.function` that a callable hides is found, and so is one that each call makes anew."""
     import tensorflow as tf
@@ -219,15 +139,15 @@ def test_retracing_inside_a_callable_is_reported(digits: ReferenceData) -> None:
 
     calls = itertools.count(1)
 
-    def answers(batch: NDArray[Any]) -> NDArray[Any]:
+    def infer(batch: NDArray[Any]) -> NDArray[Any]:
         answer: NDArray[Any] = scaled(tf.constant(batch), float(next(calls))).numpy() * 0 + batch
         return answer
 
-    found = measured(answers, digits.test)
+    measurement = measured(infer, digits.test)
 
     assert any(
         re.match(r"tf.function traced again while it was measured: scaled \d+ times", note)
-        for note in found.notes
+        for note in measurement.notes
     )
 
 
@@ -239,9 +159,9 @@ def test_no_retracing_is_nothing_to_report(digits: ReferenceData) -> None:
     def same(batch: object) -> object:
         return batch
 
-    found = measured(lambda batch: same(batch).numpy(), digits.test)
+    measurement = measured(lambda batch: same(batch).numpy(), digits.test)
 
-    assert not any("traced again" in note for note in found.notes)
+    assert not any("traced again" in note for note in measurement.notes)
 
 
 def test_a_function_that_hangs_while_it_is_tried_out(digits: ReferenceData) -> None:

@@ -1,7 +1,8 @@
-"""Padding: what is filled up is cut off again, and it is done where it pays."""
+"""Padding: answers are cut to the rows of the batch, and it is done only where it pays."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from fakes import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.targets.keras import batched
 from pytest_dlperf.targets.padding import faster, padded, powers_of_two
 
 if TYPE_CHECKING:
@@ -82,3 +86,20 @@ def test_answers_that_lack_rows_are_not_cut_right() -> None:
     answer = padded(lambda batch: batch[:-1], (8,))(np.ones((5, 1)))
 
     assert np.shape(answer) == (7, 1)
+
+
+@pytest.mark.parametrize(
+    ("tries", "words"),
+    [(True, "batches padded to powers of two"), (False, "batches sent as they are")],
+)
+def test_a_duel_does_not_try(*, tries: bool, words: str) -> None:
+    """Padding that is much faster is chosen; in a duel both sides send batches as they are."""
+    clock = FakeClock()
+
+    def direct(batch: NDArray[Any]) -> object:
+        clock.now += 1_000_000 if len(batch) & (len(batch) - 1) == 0 else 9_000_000
+        return batch
+
+    the_plan = replace(plan([Options()]), tries_padding=tries)
+
+    assert batched(direct, np.ones((64, 4), np.float32), the_plan, clock)[1] == words

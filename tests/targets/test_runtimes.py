@@ -142,17 +142,17 @@ def test_a_runtime_is_measured_as_any_target(
     runtime: Runtime, targets: dict[Any, Any], digits: ReferenceData, expected: NDArray[Any]
 ) -> None:
     """With two replicas no request fails, and the accuracy is that of the model."""
-    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
+    instruments = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
     chosen = Options(scenario=ClosedLoop(16), duration=0.3, serving=Serving(16, replicas=2))
 
-    found = measure(
-        targets[runtime, None], as_data(digits.test), plan([chosen]), bench, test="t", name=""
+    measurement = measure(
+        targets[runtime, None], as_data(digits.test), plan([chosen]), instruments, test="t", name=""
     )
 
-    assert found.errors == ()
-    assert "sequential" in found.target
+    assert measurement.errors == ()
+    assert "sequential" in measurement.target
     right = (expected.argmax(axis=1) == digits.test.labels).mean()
-    assert found.metrics["accuracy"].value == pytest.approx(right, abs=0.02)
+    assert measurement.metrics["accuracy"].value == pytest.approx(right, abs=0.02)
 
 
 def test_tf_function_is_the_model_itself(model: Any, digits: ReferenceData) -> None:  # noqa: ANN401
@@ -186,7 +186,7 @@ def test_sizes_are_known(model: Any, targets: dict[Any, Any], digits: ReferenceD
     assert size_of(targets["xla", None]) == weights
     for runtime in ("litert", "onnx"):
         assert weights < size_of(targets[runtime, None]) < weights + 3000
-    with pytest.raises(UsageError, match="how large it is, is not known"):
+    with pytest.raises(UsageError, match="its size is not known"):
         size_of(np.zeros(3))
 
 

@@ -43,10 +43,10 @@ def test_round_trip(sides: tuple[SharedArray, SharedArray], array: NDArray[Any])
     """Type, shape and values arrive, of any layout in memory."""
     writer, reader = sides
 
-    found = reader.get(writer.put(array))
+    view = reader.get(writer.put(array))
 
-    assert found.dtype == array.dtype
-    np.testing.assert_array_equal(found, array)
+    assert view.dtype == array.dtype
+    np.testing.assert_array_equal(view, array)
 
 
 def test_room_grows_on_both_sides(sides: tuple[SharedArray, SharedArray]) -> None:
@@ -61,32 +61,32 @@ def test_room_grows_on_both_sides(sides: tuple[SharedArray, SharedArray]) -> Non
 def test_a_reading_is_in_place(sides: tuple[SharedArray, SharedArray]) -> None:
     """Nothing is copied for a reader: the next array shows through what was read before."""
     writer, reader = sides
-    found = reader.get(writer.put(np.array([1, 2])))
+    view = reader.get(writer.put(np.array([1, 2])))
 
     writer.put(np.array([3, 4]))
 
-    assert found.tolist() == [3, 4]
+    assert view.tolist() == [3, 4]
 
 
 def test_a_reader_cannot_write(sides: tuple[SharedArray, SharedArray]) -> None:
     """Who changes what it was sent is told so."""
     writer, reader = sides
-    found = reader.get(writer.put(np.zeros(3)))
+    view = reader.get(writer.put(np.zeros(3)))
 
     with pytest.raises(ValueError, match="read-only"):
-        found[0] = 1
+        view[0] = 1
 
 
 def test_what_was_read_outlives_the_room() -> None:
     """An answer that somebody still holds stays valid when both sides are closed."""
     writer = SharedArray()
     reader = SharedArray(os.dup(writer.descriptor))
-    found = reader.get(writer.put(np.arange(1000)))
+    view = reader.get(writer.put(np.arange(1000)))
 
     writer.close()
     reader.close()
 
-    assert found.sum() == 499_500
+    assert view.sum() == 499_500
 
 
 @pytest.mark.parametrize("array", [np.array([object()]), np.zeros(2, dtype="V3")])

@@ -37,8 +37,10 @@ class Doubler:
 
 def prepared(target: object, serving: Serving, **options: Any) -> tuple[Prepared, Plan]:  # noqa: ANN401 - any option
     """Prepared on a fake clock, with the plan that it was prepared for."""
-    made = placed(target, plan([Options(serving=serving, **options)]))
-    return prepare(target, SAMPLE[: made.served.max_batch_size], made, FakeClock()), made
+    the_plan = placed(target, plan([Options(serving=serving, **options)]))
+    return prepare(
+        target, SAMPLE[: the_plan.served.max_batch_size], the_plan, FakeClock()
+    ), the_plan
 
 
 @pytest.fixture
@@ -48,25 +50,25 @@ def _two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _no_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "devices_here", lambda: pytest.fail("nobody needs to know"))
+    monkeypatch.setattr(devices, "devices_here", lambda: pytest.fail("no device is looked up"))
 
 
 @pytest.mark.usefixtures("_no_look")
-def test_without_devices_nobody_asks_which_are_here() -> None:
+def test_without_devices_none_is_looked_up() -> None:
     """Replicas as many as were asked for, and nothing to remark."""
-    found, made = prepared(Doubler(), Serving(8, replicas=3))
+    ready, the_plan = prepared(Doubler(), Serving(8, replicas=3))
 
-    assert len(found.replicas) == 3
-    assert (made.serving, found.remark) == (Serving(8, replicas=3), "")
+    assert len(ready.replicas) == 3
+    assert (the_plan.serving, ready.remark) == (Serving(8, replicas=3), "")
 
 
 @pytest.mark.usefixtures("_no_look")
 def test_a_callable_on_devices_that_are_named() -> None:
     """Replicas on each; that they are there cannot be verified, and the report will say so."""
-    found, _ = prepared(Doubler(), Serving(8, replicas=2, devices="cpu:0,gpu:3"))
+    ready, _ = prepared(Doubler(), Serving(8, replicas=2, devices="cpu:0,gpu:3"))
 
-    assert len(found.replicas) == 4
-    assert found.remark == (
+    assert len(ready.replicas) == 4
+    assert ready.remark == (
         "the target places itself: that it ran on cpu:0, gpu:3 was not verified"
     )
 
@@ -76,18 +78,18 @@ def test_threads_that_are_clients_are_not_multiplied() -> None:
     """Five clients stay five, on however many devices they are served."""
     serving = Serving(1, devices="cpu:0,cpu:1")
 
-    found, _ = prepared(Doubler(), serving, clients="threads", scenario=ClosedLoop(5))
+    ready, _ = prepared(Doubler(), serving, clients="threads", scenario=ClosedLoop(5))
 
-    assert len(found.replicas) == 5
+    assert len(ready.replicas) == 5
 
 
 @pytest.mark.usefixtures("_two_cpus")
 def test_words_become_names() -> None:
     """What is measured on `all` devices is told by their names."""
-    found, made = prepared(Doubler(), Serving(8, devices="all"))
+    ready, the_plan = prepared(Doubler(), Serving(8, devices="all"))
 
-    assert made.serving == Serving(8, devices="cpu:0,cpu:1")
-    assert len(found.replicas) == 2
+    assert the_plan.serving == Serving(8, devices="cpu:0,cpu:1")
+    assert len(ready.replicas) == 2
 
 
 @pytest.mark.usefixtures("_two_cpus")
@@ -103,12 +105,12 @@ def test_a_device_that_is_absent() -> None:
 def test_only_allowed_sizes_reach_a_callable() -> None:
     """From the first call on; the answers are those of the rows."""
     target = Doubler()
-    found, _ = prepared(target, Serving(32, allowed_batch_sizes=(4, 16, 32)))
+    ready, _ = prepared(target, Serving(32, allowed_batch_sizes=(4, 16, 32)))
 
     for rows in (1, 4, 5, 17):
-        np.testing.assert_array_equal(found.replicas[0].infer(SAMPLE[:rows]), SAMPLE[:rows] * 2)
+        np.testing.assert_array_equal(ready.replicas[0].infer(SAMPLE[:rows]), SAMPLE[:rows] * 2)
     assert target.sizes == [4, 16, 32, 4, 4, 16, 32]
-    assert found.description == "callable Doubler.infer, batches padded to 4, 16, 32"
+    assert ready.description == "callable Doubler.infer, batches padded to 4, 16, 32"
 
 
 def test_a_first_call_that_fails_names_the_allowed_size() -> None:

@@ -19,11 +19,11 @@ SECOND = 1_000_000_000
 class Listener:
     """Remembers what it was told last, with the seconds left."""
 
-    told: list[tuple[str, float | None]] = field(default_factory=list)
+    shown: list[tuple[str, float | None]] = field(default_factory=list)
 
     def show(self, phase: str, remaining: float | None) -> None:
         """Remember."""
-        self.told.append((phase, remaining))
+        self.shown.append((phase, remaining))
 
 
 class GrowingMeter(FakeMeter):
@@ -47,21 +47,21 @@ def test_progress() -> None:
     clock, listener = FakeClock(), Listener()
     monitor = TrainingMonitor(Instruments(clock, FakeMeter(), listener), trainings=2, epochs=5)
 
-    def told() -> tuple[str, float | None]:
+    def shown() -> tuple[str, float | None]:
         monitor.telemetry.tick(clock.now_ns())
-        return listener.told[-1]
+        return listener.shown[-1]
 
-    assert told() == ("building the model", None)
+    assert shown() == ("building the model", None)
     monitor.begins("seed 0 of 2")
-    assert told() == ("seed 0 of 2: compiling, epoch 1", None)
+    assert shown() == ("seed 0 of 2: compiling, epoch 1", None)
     clock.now += 3 * SECOND
     monitor.epoch_ended(Epoch(1, 5, 2.0, {"loss": 0.51234, "accuracy": 0.9, "val_accuracy": 0.875}))
-    assert told() == (
+    assert shown() == (
         "seed 0 of 2: epoch 1 of 5, loss 0.512, accuracy 87.50 %",
         pytest.approx(9 * 3),
     )
     clock.now += 2 * SECOND
-    assert told()[1] == pytest.approx(9 * 3 - 2)
+    assert shown()[1] == pytest.approx(9 * 3 - 2)
 
 
 def test_an_epoch_without_accuracy() -> None:
@@ -75,7 +75,7 @@ def test_an_epoch_without_accuracy() -> None:
     monitor.epoch_ended(Epoch(1, 1, 1.0, {"loss": 2.0}))
     monitor.telemetry.tick(0)
 
-    assert listener.told[-1][0] == "epoch 1 of 1, loss 2"
+    assert listener.shown[-1][0] == "epoch 1 of 1, loss 2"
 
 
 def test_it_looks_on_while_nobody_calls_it() -> None:
@@ -88,4 +88,6 @@ def test_it_looks_on_while_nobody_calls_it() -> None:
         assert meter.seen.wait(30)
 
     assert max(monitor.telemetry.resident) == meter.held
-    assert not [one for one in threading.enumerate() if one.name == "dlperf training monitor"]
+    assert not [
+        thread for thread in threading.enumerate() if thread.name == "dlperf training monitor"
+    ]

@@ -46,21 +46,21 @@ def run(
     accuracy: Estimate | None = None,
 ) -> TrainingRun:
     """A training."""
-    found = counted(accuracies[-1]) if accuracy is None else accuracy
-    return TrainingRun(epochs(*accuracies), 0.5, steps_of(took_ms), {"accuracy": found})
+    share = counted(accuracies[-1]) if accuracy is None else accuracy
+    return TrainingRun(epochs(*accuracies), 0.5, steps_of(took_ms), {"accuracy": share})
 
 
 def test_steps_that_all_take_as_long() -> None:
     """40 steps of 32 rows at 2 ms: 80 ms and 16,000 rows a second, without any doubt."""
-    found = summarise_training([run()], [])
+    summary = summarise_training([run()], [])
 
-    assert found.metrics["train.time"].value == pytest.approx(0.08)
-    assert found.metrics["train.throughput"].value == pytest.approx(16_000)
-    assert found.metrics["train.time"].high == pytest.approx(0.08)
-    assert found.metrics["compile_time"] == counted(0.5)
-    assert found.metrics["accuracy"] == counted(0.95)
-    assert not found.refused
-    assert not found.missed
+    assert summary.metrics["train.time"].value == pytest.approx(0.08)
+    assert summary.metrics["train.throughput"].value == pytest.approx(16_000)
+    assert summary.metrics["train.time"].high == pytest.approx(0.08)
+    assert summary.metrics["compile_time"] == counted(0.5)
+    assert summary.metrics["accuracy"] == counted(0.95)
+    assert not summary.refused
+    assert not summary.missed
 
 
 def test_the_interval_is_students_over_stretches() -> None:
@@ -69,29 +69,29 @@ def test_the_interval_is_students_over_stretches() -> None:
     stretches = took.reshape(20, 2).sum(axis=1) * 1e-3
     low, high = stats.t.interval(0.95, 19, stretches.mean(), stats.sem(stretches))
 
-    found = summarise_training([run(took)], []).metrics["train.time"]
+    time = summarise_training([run(took)], []).metrics["train.time"]
 
-    assert found.low == pytest.approx(20 * low, rel=1e-5)
-    assert found.high == pytest.approx(20 * high, rel=1e-5)
+    assert time.low == pytest.approx(20 * low, rel=1e-5)
+    assert time.high == pytest.approx(20 * high, rel=1e-5)
 
 
 def test_seconds_and_rows_a_second_are_of_the_same_steps() -> None:
     """Their product is all rows, whatever the steps; a shorter last batch counts as it is."""
     steps = Steps(np.array([32, 32, 10] * 5), np.arange(1, 16) * MILLISECOND)
-    found = summarise_training([TrainingRun(epochs(0.9), 0.1, steps, {})], []).metrics
+    metrics = summarise_training([TrainingRun(epochs(0.9), 0.1, steps, {})], []).metrics
 
-    both = found["train.time"].value * found["train.throughput"].value
+    both = metrics["train.time"].value * metrics["train.throughput"].value
     assert both == pytest.approx(steps.rows.sum())
 
 
-@pytest.mark.parametrize(("steps", "told"), [(0, "no step"), (1, "1 step")])
-def test_too_few_steps(steps: int, told: str) -> None:
+@pytest.mark.parametrize(("steps", "steps_"), [(0, "no step"), (1, "1 step")])
+def test_too_few_steps(steps: int, steps_: str) -> None:
     """Where there was nothing but the first step, there is no speed, and the reason is told."""
-    found = summarise_training([run([1.0] * steps)], [])
+    summary = summarise_training([run([1.0] * steps)], [])
 
-    assert set(found.refused) == {"train.time", "train.throughput"}
-    assert found.refused["train.time"].startswith(f"{told} after the first one")
-    assert "accuracy" in found.metrics
+    assert set(summary.refused) == {"train.time", "train.throughput"}
+    assert summary.refused["train.time"].startswith(f"{steps_} after the first one")
+    assert "accuracy" in summary.metrics
 
 
 def test_several_seeds_are_a_mean_with_students_interval() -> None:
@@ -100,10 +100,10 @@ def test_several_seeds_are_a_mean_with_students_interval() -> None:
     low, high = stats.t.interval(0.95, 2, np.mean(accuracies), stats.sem(accuracies))
     runs = [run(accuracy=counted(accuracy)) for accuracy in accuracies]
 
-    found = summarise_training(runs, []).metrics["accuracy"]
+    mean = summarise_training(runs, []).metrics["accuracy"]
 
-    assert found.value == pytest.approx(np.mean(accuracies))
-    assert (found.low, found.high) == pytest.approx((low, high))
+    assert mean.value == pytest.approx(np.mean(accuracies))
+    assert (mean.low, mean.high) == pytest.approx((low, high))
 
 
 def test_the_wider_interval_counts() -> None:
@@ -127,9 +127,9 @@ def test_time_to_an_accuracy() -> None:
     assert reached(epochs(0.5, 0.9), 0.9) == 2.0
     assert reached(epochs(0.5, 0.89), 0.9) is None
 
-    found = summarise_training([run()], [TO_90])
+    summary = summarise_training([run()], [TO_90])
 
-    assert found.metrics[TO_90.name].value == pytest.approx(2.0)
+    assert summary.metrics[TO_90.name].value == pytest.approx(2.0)
 
 
 def test_a_goal_is_as_uncertain_as_the_time() -> None:
@@ -139,9 +139,9 @@ def test_a_goal_is_as_uncertain_as_the_time() -> None:
     whole = summarise_training([trained], []).metrics["train.time"]
     half = TrainingRun(epochs(0.95, seconds=whole.value / 2), 0.1, trained.steps, {})
 
-    found = summarise_training([half], [TO_90]).metrics[TO_90.name]
+    half_time = summarise_training([half], [TO_90]).metrics[TO_90.name]
 
-    assert found.high - found.low == pytest.approx((whole.high - whole.low) / 2)
+    assert half_time.high - half_time.low == pytest.approx((whole.high - whole.low) / 2)
 
 
 def test_a_goal_that_is_never_reached() -> None:

@@ -63,78 +63,82 @@ def measured(  # noqa: PLR0913 - as a user gives them
     quick: bool = False,
 ) -> Measurement:
     """Train as a test with these budgets does."""
-    asked = plan([Options(budgets=budgets, quick=quick)])
-    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
-    with training(training_job(build, data, test, recipe, seeds, ()), asked, bench) as subject:
-        assert subject.slots() is None
-        return subject.measure("t", "", 1.0)
+    the_plan = plan([Options(budgets=budgets, quick=quick)])
+    instruments = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
+    with training(
+        training_job(build, data, test, recipe, seeds, ()), the_plan, instruments
+    ) as prepared:
+        assert prepared.slots() is None
+        return prepared.measure("t", "", 1.0)
 
 
 def test_what_is_measured() -> None:
     """Every figure of a training, on the test rows where answers are concerned."""
     goal = "train.time_to_accuracy(70%)"
 
-    found = measured(f"{goal} <= 60s", "sure_of_it >= 10%")
+    measurement = measured(f"{goal} <= 60s", "sure_of_it >= 10%")
 
-    assert set(found.metrics) == {
+    assert set(measurement.metrics) == {
         *("train.time", "train.throughput", "train.peak_memory", "compile_time"),
         *("accuracy", "loss", "errors", goal, "sure_of_it"),
     }
-    assert found.rows is not None
-    assert len(found.rows.right) == 100
-    assert found.accuracy == found.rows.right.mean()
-    assert found.scores is not None
-    kept = found.scores.scores["sure_of_it"].mean()
-    assert found["sure_of_it"].value == pytest.approx(kept, rel=1e-3)
-    assert found["train.peak_memory"].value == 1 << 20
-    assert found[goal].value <= found["train.time"].value
-    assert found.requests == 4 * 10
-    assert found.scenario == ("train(epochs=4, batch_size=30, optimizer=adam, learning_rate=0.05)")
-    assert found.target.endswith(", 15 parameters")
-    assert not any("training rows" in note for note in found.notes)
+    assert measurement.rows is not None
+    assert len(measurement.rows.right) == 100
+    assert measurement.accuracy == measurement.rows.right.mean()
+    assert measurement.scores is not None
+    kept = measurement.scores.scores["sure_of_it"].mean()
+    assert measurement["sure_of_it"].value == pytest.approx(kept, rel=1e-3)
+    assert measurement["train.peak_memory"].value == 1 << 20
+    assert measurement[goal].value <= measurement["train.time"].value
+    assert measurement.requests == 4 * 10
+    assert measurement.scenario == (
+        "train(epochs=4, batch_size=30, optimizer=adam, learning_rate=0.05)"
+    )
+    assert measurement.target.endswith(", 15 parameters")
+    assert not any("training rows" in note for note in measurement.notes)
 
 
 def test_without_test_rows() -> None:
     """Those that it learns from are asked, and the measurement says so."""
-    found = measured(data=(INPUTS, LABELS))
+    measurement = measured(data=(INPUTS, LABELS))
 
-    assert found.rows is not None
-    assert len(found.rows.right) == 400
-    assert any("those of the training rows" in note for note in found.notes)
+    assert measurement.rows is not None
+    assert len(measurement.rows.right) == 400
+    assert any("those of the training rows" in note for note in measurement.notes)
 
 
 def test_as_it_was_compiled() -> None:
     """Without a recipe: five epochs of batches of 32, as Keras has it."""
-    found = measured(recipe=None)
+    measurement = measured(recipe=None)
 
-    assert found.scenario == "train(epochs=5)"
-    assert found.requests == 5 * 10
+    assert measurement.scenario == "train(epochs=5)"
+    assert measurement.requests == 5 * 10
 
 
 def test_a_goal_that_is_not_reached_fails() -> None:
     """A budget on the time to an accuracy that the model never has is broken, and says why."""
     budget = "train.time_to_accuracy(100%) <= 60s"
 
-    found = measured(budget, recipe=Recipe(1, optimizer="sgd", learning_rate=1e-6))
+    measurement = measured(budget, recipe=Recipe(1, optimizer="sgd", learning_rate=1e-6))
 
-    (judgement,) = judge(found, [parse_budget(budget)], None, ENVIRONMENT, "")
+    (judgement,) = judge(measurement, [parse_budget(budget)], None, ENVIRONMENT, "")
     assert judgement.verdict is Verdict.FAIL
     assert "never reached" in judgement.reason
-    told = record_from_json(record_to_json(Record(found, (judgement,), (), quick=False)))
-    assert told.measurement.missed == found.missed
+    read_back = record_from_json(record_to_json(Record(measurement, (judgement,), (), quick=False)))
+    assert read_back.measurement.missed == measurement.missed
 
 
 def test_several_seeds() -> None:
     """The mean of their accuracies, each of them kept; no rows, as they differ by seed."""
-    found = measured(seeds=3)
+    measurement = measured(seeds=3)
 
-    assert len(set(found.seeds)) > 1
-    assert found.accuracy == pytest.approx(np.mean(found.seeds))
-    assert found.rows is None
-    assert found.requests == 3 * 4 * 10
-    assert found.scenario.endswith(", seeds=3)")
-    assert "over 3 seeds" in found.intervals
-    assert not any("seed" in note for note in found.notes)
+    assert len(set(measurement.seeds)) > 1
+    assert measurement.accuracy == pytest.approx(np.mean(measurement.seeds))
+    assert measurement.rows is None
+    assert measurement.requests == 3 * 4 * 10
+    assert measurement.scenario.endswith(", seeds=3)")
+    assert "over 3 seeds" in measurement.intervals
+    assert not any("seed" in note for note in measurement.notes)
 
 
 def test_a_builder_with_a_seed_of_its_own() -> None:
@@ -154,11 +158,11 @@ def test_a_builder_with_a_seed_of_its_own() -> None:
 
 def test_a_smoke_run() -> None:
     """One epoch of a few batches, from one seed, and the measurement says so."""
-    found = measured(recipe=Recipe(50, batch_size=10), seeds=3, quick=True)
+    measurement = measured(recipe=Recipe(50, batch_size=10), seeds=3, quick=True)
 
-    assert found.requests == 8
-    assert found.scenario == "train(epochs=1, batch_size=10)"
-    assert any("smoke run: 1 epoch of 80 rows" in note for note in found.notes)
+    assert measurement.requests == 8
+    assert measurement.scenario == "train(epochs=1, batch_size=10)"
+    assert any("smoke run: 1 epoch of 80 rows" in note for note in measurement.notes)
 
 
 def test_a_regression() -> None:
@@ -173,9 +177,9 @@ def test_a_regression() -> None:
 
     data = (INPUTS, INPUTS.sum(axis=1, keepdims=True))
 
-    found = measured(build=build, data=data, recipe=Recipe(1))
-    assert found.loss > 0
-    assert "accuracy" in found.refused
+    measurement = measured(build=build, data=data, recipe=Recipe(1))
+    assert measurement.loss > 0
+    assert "accuracy" in measurement.refused
     with pytest.raises(UsageError, match="fit no classification"):
         measured("accuracy >= 50%", build=build, data=data, recipe=Recipe(10**6))
 

@@ -105,7 +105,7 @@ def test_a_users_knob_is_applied_with_values_from_text() -> None:
     ("asked", "problem"),
     [
         (["unitz"], "unknown knob 'unitz'"),
-        (["units", "units=1,2"], "units is asked for twice"),
+        (["units", "units=1,2"], "units is requested twice"),
         ([], "there are no knobs"),
         ([3], "knob 3"),
         (["units="], "has no value ''"),
@@ -175,7 +175,7 @@ def test_one_value_is_no_choice() -> None:
     """If it is what is there already, there is nothing to try."""
     asked = chosen(["units=128"], KNOWN)
 
-    with pytest.raises(UsageError, match="units: 128 is what is there without tuning"):
+    with pytest.raises(UsageError, match="units: 128 is its value without tuning"):
         suitable(asked, KNOWN, parameters_of(build), Setup())
     with pytest.raises(UsageError, match="expected at least two"):
         chosen(["width=2"], {"width": WIDTH})

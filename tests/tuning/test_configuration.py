@@ -37,31 +37,31 @@ BOTH = (UNITS, LAYERS)
 
 def test_defaults_fill_in() -> None:
     """What is not chosen is as it is without tuning."""
-    found = configured(BOTH, {"layers": 2})
+    configuration = configured(BOTH, {"layers": 2})
 
-    assert found.values == {"units": 64, "layers": 2}
-    assert str(found) == "units=64, layers=2"
-    assert found.differences(configured(BOTH)) == {"layers": 2}
+    assert configuration.values == {"units": 64, "layers": 2}
+    assert str(configuration) == "units=64, layers=2"
+    assert configuration.differences(configured(BOTH)) == {"layers": 2}
 
 
 def test_configurations_are_equal_by_their_texts() -> None:
     """In whatever order, and whether read back or made; other values make another one."""
-    one = Configuration({"units": 64, "layers": 2})
+    configuration = Configuration({"units": 64, "layers": 2})
     same = Configuration({"layers": "2", "units": 64})
 
-    assert one == same
-    assert len({one, same, configured(BOTH)}) == 2
-    assert one != "units=64, layers=2"
+    assert configuration == same
+    assert len({configuration, same, configured(BOTH)}) == 2
+    assert configuration != "units=64, layers=2"
 
 
 @given(st.sampled_from(UNITS.values), st.sampled_from(LAYERS.values))
 def test_texts_lead_back(units: object, layers: object) -> None:
     """A configuration that was written down is the same when it is read, values and all."""
-    one = configured(BOTH, {"units": units, "layers": layers})
-    back = configuration_from_texts(one.texts(), BOTH)
+    configuration = configured(BOTH, {"units": units, "layers": layers})
+    back = configuration_from_texts(configuration.texts(), BOTH)
 
-    assert back == one
-    assert dict(back.values) == dict(one.values)
+    assert back == configuration
+    assert dict(back.values) == dict(configuration.values)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_what_is_there_comes_first() -> None:
     """Whatever the order of the values, the setup's own is the default, and none is lost."""
     base = Setup(recipe=Recipe(epochs=7), arguments={"units": 128})
     study = (knobs.units(512, 128), knobs.layers(1, 2), knobs.epochs(5, 10), UNITS)
-    found = anchored(study, base, {"units": 256, "layers": 2})
+    knobs_ = anchored(study, base, {"units": 256, "layers": 2})
 
-    assert [knob.values for knob in found] == [(128, 512), (2, 1), (7, 5, 10), (64, 32, 16)]
+    assert [knob.values for knob in knobs_] == [(128, 512), (2, 1), (7, 5, 10), (64, 32, 16)]
 
 
 def test_an_argument_without_a_default() -> None:
@@ -204,7 +204,7 @@ def test_serving_does_not_touch_the_trained_model() -> None:
         dataclasses.replace(base, runtime="litert"),
     )
 
-    assert {one.trained for one in others} == {base.trained}
+    assert {setup.trained for setup in others} == {base.trained}
 
 
 @pytest.mark.parametrize(
@@ -227,9 +227,9 @@ def test_all_else_makes_another_model(change: dict[str, object]) -> None:
 
 def test_a_setup_does_not_change_with_what_it_was_made_of() -> None:
     """Arguments are copied: a dictionary that is changed later changes no setup."""
-    given = {"units": 64}
-    setup = Setup(arguments=given)
-    given["units"] = 32
+    arguments = {"units": 64}
+    setup = Setup(arguments=arguments)
+    arguments["units"] = 32
 
     assert setup.arguments == {"units": 64}
 

@@ -16,7 +16,10 @@ from pytest_dlperf.tuning.goal import Goal, Measured, parse_goal
 def measured(**metrics: float | Estimate) -> Measured:
     """Metrics; plain figures are counted."""
     return Measured(
-        {name: one if isinstance(one, Estimate) else counted(one) for name, one in metrics.items()}
+        {
+            name: value if isinstance(value, Estimate) else counted(value)
+            for name, value in metrics.items()
+        }
     )
 
 
@@ -98,10 +101,10 @@ def test_what_is_no_text() -> None:
 )
 def test_less_cost_is_better(goal: str, good: dict[str, float], bad: dict[str, float]) -> None:
     """Whichever way the metric is better; what was not measured costs infinitely much."""
-    one = parse_goal([goal])
+    parsed = parse_goal([goal])
 
-    assert one.cost(measured(**good).metrics) < one.cost(measured(**bad).metrics)
-    assert one.cost({}) == math.inf
+    assert parsed.cost(measured(**good).metrics) < parsed.cost(measured(**bad).metrics)
+    assert parsed.cost({}) == math.inf
 
 
 def slack_of(budget: str, now: Measured, base: Measured | None = None) -> tuple[bool, bool]:
@@ -111,49 +114,49 @@ def slack_of(budget: str, now: Measured, base: Measured | None = None) -> tuple[
     return slack.holds, slack.broken
 
 
+HOLDS, OPEN, BROKEN = (True, False), (False, False), (False, True)
+RELATIVE = "throughput >= 0.9 * baseline"
+NOISY = measured(throughput=estimate(1000.0, 0.04))
+
+
 @pytest.mark.parametrize(
-    ("now", "holds", "broken"),
+    ("now", "expected"),
     [
-        (Estimate(0.019, 0.018, 0.020), True, False),
-        (Estimate(0.019, 0.015, 0.024), True, False),
-        (Estimate(0.021, 0.019, 0.023), False, False),
-        (Estimate(0.030, 0.028, 0.032), False, True),
-        (counted(0.020), True, False),
-        (counted(0.0201), False, True),
+        (Estimate(0.019, 0.018, 0.020), HOLDS),
+        (Estimate(0.019, 0.015, 0.024), HOLDS),
+        (Estimate(0.021, 0.019, 0.023), OPEN),
+        (Estimate(0.030, 0.028, 0.032), BROKEN),
+        (counted(0.020), HOLDS),
+        (counted(0.0201), BROKEN),
     ],
 )
-def test_an_absolute_constraint(now: Estimate, holds: bool, broken: bool) -> None:  # noqa: FBT001 - what is expected
+def test_an_absolute_constraint(now: Estimate, expected: tuple[bool, bool]) -> None:
     """By its value it holds or not; it is broken only where the whole interval is beyond."""
-    assert slack_of("p99 <= 20ms", measured(p99=now)) == (holds, broken)
+    assert slack_of("p99 <= 20ms", measured(p99=now)) == expected
 
 
-def test_a_strict_constraint() -> None:
-    """`<` is not held by the limit itself."""
-    assert slack_of("p99 < 20ms", measured(p99=0.02)) == (False, False)
-    assert slack_of("p99 <= 20ms", measured(p99=0.02)) == (True, False)
-
-
-def test_a_constraint_to_be_equal() -> None:
-    """Errors that are none are equal to none, others are not."""
-    assert slack_of("errors == 0", measured(errors=0.0)) == (True, False)
-    assert slack_of("errors == 0", measured(errors=0.01)) == (False, True)
-
-
-def test_a_relative_constraint() -> None:
-    """`baseline` is the setup without tuning: 0.9 of 1000/s is 900/s, whatever the direction."""
-    base = measured(throughput=1000.0)
-
-    assert slack_of("throughput >= 0.9 * baseline", measured(throughput=901.0), base)[0]
-    assert slack_of("throughput >= 0.9 * baseline", measured(throughput=899.0), base)[1]
-
-
-def test_both_intervals_count() -> None:
-    """The noise of a difference is that of both: 3 % and 4 % are 5 %."""
-    base = measured(throughput=estimate(1000.0, 0.04))
-    budget = "throughput >= baseline"
-
-    assert slack_of(budget, measured(throughput=estimate(960.0, 0.03)), base) == (False, False)
-    assert slack_of(budget, measured(throughput=estimate(940.0, 0.03)), base) == (False, True)
+@pytest.mark.parametrize(
+    ("budget", "now", "base", "expected"),
+    [
+        ("p99 < 20ms", measured(p99=0.02), None, OPEN),
+        ("errors == 0", measured(errors=0.0), None, HOLDS),
+        ("errors == 0", measured(errors=0.01), None, BROKEN),
+        (RELATIVE, measured(throughput=901.0), measured(throughput=1000.0), HOLDS),
+        (RELATIVE, measured(throughput=899.0), measured(throughput=1000.0), BROKEN),
+        # The noise of a difference is that of both: 3 % and 4 % are 5 %.
+        ("throughput >= baseline", measured(throughput=estimate(960.0, 0.03)), NOISY, OPEN),
+        ("throughput >= baseline", measured(throughput=estimate(940.0, 0.03)), NOISY, BROKEN),
+        # What was not measured is broken.
+        ("p99 <= 20ms", measured(throughput=1.0), None, BROKEN),
+        ("p99 <= baseline", measured(p99=0.01), None, BROKEN),
+        ("p99 <= baseline", measured(p99=0.01), measured(loss=0.1), BROKEN),
+    ],
+)
+def test_other_constraints(
+    budget: str, now: Measured, base: Measured | None, expected: tuple[bool, bool]
+) -> None:
+    """Strict ones, equality, and those relative to the setup without tuning."""
+    assert slack_of(budget, now, base) == expected
 
 
 def test_the_same_rows_tell_more_than_two_shares() -> None:
@@ -167,13 +170,6 @@ def test_the_same_rows_tell_more_than_two_shares() -> None:
 
     assert paired == (False, True)
     assert slack_of(budget, Measured(now), Measured(base)) == (False, False)
-
-
-def test_what_was_not_measured_is_broken() -> None:
-    """Nothing is held that nobody looked at, nor against a baseline that is not there."""
-    assert slack_of("p99 <= 20ms", measured(throughput=1.0)) == (False, True)
-    assert slack_of("p99 <= baseline", measured(p99=0.01), None) == (False, True)
-    assert slack_of("p99 <= baseline", measured(p99=0.01), measured(loss=0.1)) == (False, True)
 
 
 @pytest.mark.parametrize(

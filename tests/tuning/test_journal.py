@@ -52,24 +52,24 @@ def test_a_torn_or_strange_line_spoils_no_other(tmp_path: Path, torn: bytes) -> 
 
 def test_to_forget_is_to_begin_anew(tmp_path: Path) -> None:
     """What was forgotten is not read again, and new lines are."""
-    one = journal(tmp_path / "study.jsonl")
-    one.add({"trial": 1})
-    one.forget()
-    one.add({"trial": 2})
+    kept = journal(tmp_path / "study.jsonl")
+    kept.add({"trial": 1})
+    kept.forget()
+    kept.add({"trial": 2})
 
-    assert one.lines() == ({"trial": 2},)
+    assert kept.lines() == ({"trial": 2},)
 
 
 def test_one_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     """It says so once, and raises nothing."""
     (tmp_path / "file").write_text("")
-    said: list[str] = []
-    one = Journal(tmp_path / "file" / "study.jsonl", said.append)
+    warnings: list[str] = []
+    kept = Journal(tmp_path / "file" / "study.jsonl", warnings.append)
 
-    one.add({"trial": 1})
-    one.add({"trial": 2})
+    kept.add({"trial": 1})
+    kept.add({"trial": 2})
 
-    (sentence,) = said
+    (sentence,) = warnings
     assert "the trials are not kept" in sentence
     assert "File exists" in sentence
 
@@ -97,12 +97,12 @@ def test_two_writers_that_are_killed_leave_whole_lines(tmp_path: Path) -> None:
         for number in range(2)
     ]
     acknowledged = []
-    for one in writers:
-        assert one.stdout is not None
-        acknowledged.append([int(one.stdout.readline()) for _ in range(20)][-1])
-    for one in writers:
-        os.kill(one.pid, signal.SIGKILL)
-        one.communicate()
+    for writer in writers:
+        assert writer.stdout is not None
+        acknowledged.append([int(writer.stdout.readline()) for _ in range(20)][-1])
+    for writer in writers:
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.communicate()
 
     journal(path).add({"by": 2, "number": 0})
     lines = journal(path).lines()

@@ -65,7 +65,7 @@ SCHEDULE = CosineDecay(0.01, 100)
         (knobs.intra_op_threads(), 2, "serving", Setup(serving=Serving(intra_op_threads=2))),
         (knobs.runtime(), "litert", "serving", Setup(runtime="litert")),
     ],
-    ids=lambda one: one.name if hasattr(one, "apply") else "",
+    ids=lambda item: item.name if hasattr(item, "apply") else "",
 )
 def test_what_a_knob_does(knob: Knob, value: object, stage: str, expected: Setup) -> None:
     """It changes this one thing, and belongs to this stage."""
@@ -199,7 +199,7 @@ def test_values_of_another_kind(make: object, values: tuple[object, ...]) -> Non
         (knobs.runtime(), "abacus"),
         (knobs.normalisation(), "bold"),
     ],
-    ids=lambda one: one.name if hasattr(one, "apply") else str(one),
+    ids=lambda item: item.name if hasattr(item, "apply") else str(item),
 )
 def test_values_that_make_no_setup(knob: Knob, value: object) -> None:
     """They are refused by what they would be a part of."""

@@ -46,7 +46,8 @@ def best(history: list[TrialResult]) -> float:
     return max(
         trial.metrics["throughput"].value
         for trial in history
-        if (found := trial.measured) and all(slack.holds for slack in GOAL.slacks(found, base))
+        if (measured_ := trial.measured)
+        and all(slack.holds for slack in GOAL.slacks(measured_, base))
     )
 
 
@@ -75,10 +76,10 @@ def test_it_goes_on_as_if_it_had_not_been_cut_short(cut: int) -> None:
     whole = searched(Bayesian(KNOBS, 16, 7, goal=GOAL), measured)
     resumed = whole[:cut]
     anew = Bayesian(KNOBS, 16, 7, goal=GOAL)
-    while (asked := anew.ask(resumed)) is not None:
-        resumed.append(measured(asked))
+    while (configuration := anew.ask(resumed)) is not None:
+        resumed.append(measured(configuration))
 
-    assert [one.configuration for one in resumed] == [one.configuration for one in whole]
+    assert [trial.configuration for trial in resumed] == [trial.configuration for trial in whole]
 
 
 def test_all_of_few_combinations() -> None:
@@ -92,7 +93,7 @@ def test_all_of_few_combinations() -> None:
 
     tried = searched(Bayesian(few, 100, goal=GOAL), measure)
 
-    assert len({one.configuration for one in tried}) == len(tried) == 6
+    assert len({trial.configuration for trial in tried}) == len(tried) == 6
 
 
 def test_what_fails_or_is_impossible() -> None:
@@ -110,12 +111,15 @@ def test_what_fails_or_is_impossible() -> None:
     history = searched(Bayesian(KNOBS, 20, goal=GOAL), measure)
 
     assert made(history) == 20
-    assert len({one.configuration for one in history}) == len(history)
+    assert len({trial.configuration for trial in history}) == len(history)
 
 
 def test_nothing_works() -> None:
     """A study in which even the setup without tuning fails ends all the same."""
-    history = searched(Bayesian(KNOBS, 12, goal=GOAL), lambda one: TrialResult(one, failed="no"))
+    history = searched(
+        Bayesian(KNOBS, 12, goal=GOAL),
+        lambda configuration: TrialResult(configuration, failed="no"),
+    )
 
     assert len(history) == 12
 

@@ -62,14 +62,14 @@ def test_what_differs_in_serving_only_shares_its_training(tmp_path: Path) -> Non
     """
     served = replace(BASE, serving=Serving(max_batch_size=8))
     doubled = replace(BASE, serving=Serving(replicas=2))
-    one = pipeline(tmp_path)
+    make = pipeline(tmp_path)
 
-    assert [one(setup).fresh for setup in (BASE, served, doubled)] == [True, False, False]
+    assert [make(setup).fresh for setup in (BASE, served, doubled)] == [True, False, False]
 
     another = pipeline(tmp_path)
     again = another(BASE)
     assert not again.fresh
-    assert again.known == one(BASE).known
+    assert again.known == make(BASE).known
     assert {"train.time", "train.throughput", "model_size"} == {*again.known}
     assert another(replace(BASE, arguments={"units": 8})).fresh
     assert pipeline(tmp_path, seed=1)(BASE).fresh
@@ -79,15 +79,15 @@ def test_what_differs_in_serving_only_shares_its_training(tmp_path: Path) -> Non
 
 def test_without_a_folder_each_is_trained_once_all_the_same() -> None:
     """Models are kept in memory."""
-    one = pipeline(None)
+    make = pipeline(None)
 
-    assert [one(BASE).fresh, one(BASE).fresh] == [True, False]
+    assert [make(BASE).fresh, make(BASE).fresh] == [True, False]
 
 
 def test_prepared_rows_are_the_same_rows() -> None:
     """Answers to rows that were normalised are compared with those to raw ones, row by row."""
-    one = pipeline(None)
-    raw, prepared = one(BASE), one(replace(BASE, preparations=(Normalisation("standard"),)))
+    make = pipeline(None)
+    raw, prepared = make(BASE), make(replace(BASE, preparations=(Normalisation("standard"),)))
 
     assert prepared.data.hash == raw.data.hash
     assert prepared.data.inputs.mean() == pytest.approx(0, abs=0.2)
@@ -108,8 +108,8 @@ def test_a_preparation_that_drops_test_rows_is_refused() -> None:
 
 def test_a_finish_is_a_part_of_training() -> None:
     """A pruned model is smaller, took longer to train, and is another one in the cache."""
-    one = pipeline(None)
-    whole, pruned = one(BASE), one(replace(BASE, finishes=(NeuronPruning(0.5, epochs=1),)))
+    make = pipeline(None)
+    whole, pruned = make(BASE), make(replace(BASE, finishes=(NeuronPruning(0.5, epochs=1),)))
 
     assert pruned.fresh
     assert pruned.known["model_size"].value < whole.known["model_size"].value
@@ -119,11 +119,11 @@ def test_a_finish_is_a_part_of_training() -> None:
 def test_a_training_that_diverges_is_not_kept(tmp_path: Path) -> None:
     """It says so each time."""
     wild = replace(BASE, recipe=Recipe(epochs=2, optimizer="sgd", learning_rate=1e9))
-    one = pipeline(tmp_path)
+    make = pipeline(tmp_path)
 
     for _ in range(2):
         with pytest.raises(TrainingError, match="diverged"):
-            one(wild)
+            make(wild)
     assert list(tmp_path.iterdir()) == []
 
 

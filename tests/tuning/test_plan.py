@@ -95,11 +95,11 @@ def test_a_command_line_wins_over_the_test() -> None:
     """Numbers and the search are replaced; knobs of the same name too, others are added."""
     plan = read(*GOAL, knobs=("colour", "units=512,64"), trials=5)
     overrides = Overrides("random", 9, 4, ("units=512,32,16", "replicas=1,2"))
-    found = overrides.on(plan, KNOWN)
+    overridden = overrides.on(plan, KNOWN)
 
-    assert (found.search, found.trials, found.seed) == ("random", 9, 4)
-    assert found.knobs is not None
-    assert [(knob.name, knob.values) for knob in found.knobs] == [
+    assert (overridden.search, overridden.trials, overridden.seed) == ("random", 9, 4)
+    assert overridden.knobs is not None
+    assert [(knob.name, knob.values) for knob in overridden.knobs] == [
         ("colour", ("red", "green")),
         ("units", (512, 32, 16)),
         ("replicas", (1, 2)),
@@ -115,9 +115,9 @@ def test_a_command_line_that_says_nothing_changes_nothing() -> None:
 
 def test_a_command_line_names_a_tests_own_knob_by_its_values() -> None:
     """`--knob colour=green,red`: values are known by their texts."""
-    found = Overrides(knobs=("colour=green,red",)).on(read(*GOAL, knobs=("colour",)), KNOWN)
+    overridden = Overrides(knobs=("colour=green,red",)).on(read(*GOAL, knobs=("colour",)), KNOWN)
 
-    assert found.knobs is not None
-    assert found.knobs[0].values == ("green", "red")
+    assert overridden.knobs is not None
+    assert overridden.knobs[0].values == ("green", "red")
     with pytest.raises(UsageError, match="unknown knob 'color'"):
         Overrides(knobs=("color=green,red",)).on(read(*GOAL), KNOWN)

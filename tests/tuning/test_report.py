@@ -284,28 +284,28 @@ def test_json() -> None:
 
     assert value["schema"] == 1
     assert value["goal"]["objective"] == "maximize throughput"
-    assert [one["number"] for one in value["trials"]] == [1, 2, 3, 4]
+    assert [entry["number"] for entry in value["trials"]] == [1, 2, 3, 4]
     assert value["trials"][3]["failed"] == "diverged"
     assert value["trials"][1]["metrics"]["throughput"]["value"] == 90_000.0
-    assert [one["front"] for one in value["trials"]] == [True, True, True, False]
+    assert [entry["front"] for entry in value["trials"]] == [True, True, True, False]
     assert value["finalists"][0]["gain"] == {"value": 1.5, "low": 1.4, "high": 1.6}
     assert value["finalists"][0]["judgements"][0]["measured"]["value"] == 90_000.0
     assert value["recommended"]["trial"] == 2
     assert value["recommended"]["configuration"]["units"] == "128"
     assert value["recommended"]["improved"] is True
     assert "Setup(" in value["recommended"]["setup"]
-    assert {one["knob"] for one in value["effects"]} == {"units", "runtime"}
+    assert {entry["knob"] for entry in value["effects"]} == {"units", "runtime"}
     assert value["knobs"][0] == {"name": "units", "stage": "model", "values": ["512", "128"]}
 
 
 def test_json_without_a_winner() -> None:
     """The setup without tuning is what is recommended then, by its number."""
     trials = [a_trial(configured(TWO_KNOBS), {"throughput": 1.0})]
-    found = tuning_json(a_study(trials, TWO_KNOBS, []))
+    report = tuning_json(a_study(trials, TWO_KNOBS, []))
 
-    assert found["recommended"]["trial"] == 1  # type: ignore[index]
-    assert found["recommended"]["improved"] is False  # type: ignore[index]
-    assert found["finalists"] == []
+    assert report["recommended"]["trial"] == 1  # type: ignore[index]
+    assert report["recommended"]["improved"] is False  # type: ignore[index]
+    assert report["finalists"] == []
 
 
 def test_a_finalist_of_which_nothing_came() -> None:

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.result import TrialResult
 
 
-pytestmark = pytest.mark.usefixtures("no_collection")
-
-
 def tried(a_study: Study, chosen: dict[str, object], clock: FakeClock | None = None) -> TrialResult:
     """One configuration, screened."""
     clock = clock or FakeClock()

@@ -45,10 +45,10 @@ def texts(trials: list[TrialResult]) -> list[str]:
 def test_the_opening() -> None:
     """Without tuning, then one change at a time: each knob's first, then each one's second."""
     default = configured(KNOBS)
-    found = opening(KNOBS, 10)
+    configurations = opening(KNOBS, 10)
 
-    assert found[0] == default
-    assert [one.differences(default) for one in found[1:]] == [
+    assert configurations[0] == default
+    assert [configuration.differences(default) for configuration in configurations[1:]] == [
         {"units": 256},
         {"max_batch_size": 128},
         {"runtime": "xla"},
@@ -91,8 +91,8 @@ def test_a_search_goes_on_as_if_it_had_not_been_cut_short(
     whole = searched(kind(KNOBS, 12, seed), measured)
     resumed = whole[:cut]
     anew = kind(KNOBS, 12, seed)
-    while (asked := anew.ask(resumed)) is not None:
-        resumed.append(measured(asked))
+    while (configuration := anew.ask(resumed)) is not None:
+        resumed.append(measured(configuration))
 
     assert texts(resumed) == texts(whole)
 
@@ -121,7 +121,9 @@ def test_impossible_configurations_do_not_count(kind: type[Grid | Random]) -> No
 @SEARCHES
 def test_failed_trials_count(kind: type[Grid | Random]) -> None:
     """A search ends even if nothing works."""
-    history = searched(kind(KNOBS, 8), lambda one: TrialResult(one, failed="diverged"))
+    history = searched(
+        kind(KNOBS, 8), lambda configuration: TrialResult(configuration, failed="diverged")
+    )
 
     assert len(history) == 8
 
@@ -144,7 +146,7 @@ def test_chance_is_fair() -> None:
     drawn = list(itertools.islice(random_configurations(knobs, 0), 800))
 
     for knob in knobs:
-        counts = Counter(one.values[knob.name] for one in drawn)
+        counts = Counter(configuration.values[knob.name] for configuration in drawn)
         # Each value in a quarter of the draws, within four standard deviations.
         assert all(abs(count - 200) < 4 * (800 * 3 / 16) ** 0.5 for count in counts.values())
 

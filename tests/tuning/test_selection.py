@@ -47,7 +47,7 @@ def trial(units: int, throughput: float, accuracy: float = 0.97, p99: float = 0.
 
 def chosen(*trials: TrialResult, count: int = 3) -> list[object]:
     """The units of the finalists."""
-    return [one.values["units"] for one in finalists_of(trials, GOAL, count)]
+    return [configuration.values["units"] for configuration in finalists_of(trials, GOAL, count)]
 
 
 def test_a_value_is_told_of_by_itself() -> None:
@@ -56,8 +56,8 @@ def test_a_value_is_told_of_by_itself() -> None:
     knobs = (UNITS, other)
 
     def tried(units: int, layers: int, throughput: float) -> TrialResult:
-        found = {"throughput": estimate(throughput, 0.01)}
-        return a_trial(configured(knobs, {"units": units, "layers": layers}), found)
+        metrics = {"throughput": estimate(throughput, 0.01)}
+        return a_trial(configured(knobs, {"units": units, "layers": layers}), metrics)
 
     trials = [
         tried(512, 1, 1000.0),
@@ -66,50 +66,60 @@ def test_a_value_is_told_of_by_itself() -> None:
         tried(256, 2, 1500.0),
         tried(128, 2, 1000.0),
     ]
-    found = {one.value: one for one in worth_of(trials, knobs, GOAL) if one.knob == "units"}
+    metrics = {
+        effect.value: effect for effect in worth_of(trials, knobs, GOAL) if effect.knob == "units"
+    }
 
-    assert found["256"].change.value == pytest.approx(0.2)
-    assert found["256"].change.high - found["256"].change.low < 0.1
-    assert found["128"].change.value == pytest.approx(1.0)
+    assert metrics["256"].change.value == pytest.approx(0.2)
+    assert metrics["256"].change.high - metrics["256"].change.low < 0.1
+    assert metrics["128"].change.value == pytest.approx(1.0)
 
 
 BASE = trial(512, 1000.0)
 
 
-def test_the_best_come_first() -> None:
-    """By the objective, the base never among them, and no more than were asked for."""
-    trials = (
-        *(BASE, trial(256, 1200, 0.971), trial(128, 1500, 0.970)),
-        *(trial(64, 1400, 0.9705), trial(32, 1100, 0.972)),
-    )
-
-    assert chosen(*trials) == [128, 64, 256]
-    assert chosen(*trials, count=1) == [128]
-
-
-def test_what_breaks_a_constraint_is_out() -> None:
-    """However fast it is."""
-    assert chosen(BASE, trial(256, 5000, 0.95), trial(128, 1500)) == [128]
-    assert chosen(BASE, trial(256, 5000, p99=0.021), trial(128, 1500)) == [128]
-
-
-def test_what_is_beaten_is_out() -> None:
-    """One that another beats in all that the goal is about needs no comparison."""
-    slower = trial(256, 1200, 0.969, 0.003)
-
-    assert chosen(BASE, slower, trial(128, 1500)) == [128]
-    assert chosen(BASE, slower) == [256]
-
-
-def test_what_breaks_a_constraint_beats_nothing() -> None:
-    """A faster one that may not be used takes no place from one that may."""
-    assert chosen(BASE, trial(256, 5000, p99=0.0001, accuracy=0.95), trial(128, 1500)) == [128]
-
-
-def test_what_is_worse_than_without_tuning_is_out() -> None:
-    """Beyond the noise; what is within it may win yet."""
-    assert chosen(BASE, trial(256, 950, 0.99)) == []
-    assert chosen(BASE, trial(256, 990, 0.99)) == [256]
+@pytest.mark.parametrize(
+    ("trials", "finalists"),
+    [
+        pytest.param(
+            [trial(256, 1200, 0.971), trial(128, 1500), trial(64, 1400, 0.9705)],
+            [128, 64, 256],
+            id="by the objective, without the base",
+        ),
+        pytest.param(
+            [trial(256, 5000, 0.95), trial(128, 1500)], [128], id="breaks a relative constraint"
+        ),
+        pytest.param(
+            [trial(256, 5000, p99=0.021), trial(128, 1500)],
+            [128],
+            id="breaks an absolute constraint",
+        ),
+        pytest.param(
+            [trial(256, 1200, 0.969, 0.003), trial(128, 1500)], [128], id="beaten in every metric"
+        ),
+        pytest.param([trial(256, 1200, 0.969, 0.003)], [256], id="beaten by none"),
+        pytest.param(
+            [trial(256, 5000, p99=0.0001, accuracy=0.95), trial(128, 1500)],
+            [128],
+            id="what breaks a constraint beats nothing",
+        ),
+        pytest.param([trial(256, 950, 0.99)], [], id="worse than without tuning"),
+        pytest.param([trial(256, 990, 0.99)], [256], id="worse within the noise"),
+        pytest.param(
+            [
+                TrialResult(of(256), failed="diverged"),
+                TrialResult(of(128), skipped="does not go together"),
+            ],
+            [],
+            id="failed and skipped",
+        ),
+    ],
+)
+def test_finalists(trials: list[TrialResult], finalists: list[int]) -> None:
+    """The best within the constraints that no other one beats, beyond the noise."""
+    assert chosen(BASE, *trials) == finalists
+    assert chosen(BASE, *trials, count=1) == finalists[:1]
+    assert chosen(TrialResult(of(512), failed="diverged"), *trials) == []
 
 
 def test_doubtful_ones_come_last() -> None:
@@ -131,26 +141,17 @@ def test_sure_ones_come_before_unsure_ones() -> None:
     rows, level = [1] * 970 + [0] * 30, {"throughput": 2000.0, "p99": 0.001}
     shares = {name: Estimate(name, name - 0.01, name + 0.01) for name in (0.97, 0.966)}
 
-    def asked(units: int, right: Sequence[int], throughput: float) -> TrialResult:
-        found = sum(right) / 1000
-        metrics = {**level, "throughput": estimate(throughput, 0.01), "accuracy": shares[found]}
+    def scored(units: int, right: Sequence[int], throughput: float) -> TrialResult:
+        share = sum(right) / 1000
+        metrics = {**level, "throughput": estimate(throughput, 0.01), "accuracy": shares[share]}
         return a_trial(of(units), metrics, rows=make_rows(right))
 
     # Four rows less of a thousand: one way only, or as the sum of many that changed.
     few = [0] * 4 + rows[4:]
     many = [0] * 34 + rows[34:970] + [1] * 30
-    base = asked(512, rows, 1000.0)
+    base = scored(512, rows, 1000.0)
 
-    assert chosen(base, asked(256, many, 2000.0), asked(128, few, 1500.0)) == [128, 256]
-
-
-def test_failed_trials_are_no_finalists() -> None:
-    """Neither failed nor skipped ones, nor any where the setup without tuning failed."""
-    failed = TrialResult(of(256), failed="diverged")
-    skipped = TrialResult(of(128), skipped="does not go together")
-
-    assert chosen(BASE, failed, skipped) == []
-    assert chosen(TrialResult(of(512), failed="diverged"), trial(128, 1500)) == []
+    assert chosen(base, scored(256, many, 2000.0), scored(128, few, 1500.0)) == [128, 256]
 
 
 def test_the_recommendation_is_the_best_that_is_proven() -> None:
@@ -185,7 +186,7 @@ def test_what_a_study_concludes() -> None:
     assert tuned.setup.arguments == {"units": 128}
     assert tuned.winner is finalists[0]
     assert tuned.reason.startswith("proven better")
-    assert {one.knob for one in tuned.effects} == {"units"}
+    assert {effect.knob for effect in tuned.effects} == {"units"}
 
 
 @pytest.mark.parametrize(
@@ -230,35 +231,36 @@ def point(throughput: float, p99: float, noise: float = 0.0) -> Point:
     return {"throughput": estimate(throughput, noise), "p99": estimate(p99, noise)}
 
 
-def test_known_front() -> None:
-    """More throughput or less latency each have their place; what has neither is off the front."""
-    points = [point(100, 1), point(200, 2), point(150, 3), point(300, 5), point(90, 1)]
-
-    assert front(points, BOTH) == (0, 1, 3)
-
-
-def test_one_metric() -> None:
-    """The front of one metric is its best value, and all that equal it."""
-    points = [point(100, 1), point(200, 2), point(200, 3)]
-
-    assert front(points, ["throughput"]) == (1, 2)
-    assert front(points, ["p99"]) == (0,)
-
-
-def test_noise_keeps_a_point_on_the_front() -> None:
-    """Better by 4 % is better where intervals reach 1 %, and not where they reach 5 %."""
-    assert front([point(100, 1, 0.01), point(104, 1, 0.01)], BOTH) == (1,)
-    assert front([point(100, 1, 0.05), point(104, 1, 0.05)], BOTH) == (0, 1)
-
-
-def test_a_worse_value_is_not_made_up_for() -> None:
-    """Twice the throughput at a latency that is a little longer beats nothing."""
-    assert front([point(100, 1.0), point(200, 1.0001)], BOTH) == (0, 1)
-
-
-def test_equal_points() -> None:
-    """Two that are the same are both on the front."""
-    assert front([point(100, 1), point(100, 1)], BOTH) == (0, 1)
+@pytest.mark.parametrize(
+    ("points", "metrics", "places"),
+    [
+        pytest.param([], BOTH, (), id="no point"),
+        pytest.param(
+            [point(100, 1), point(200, 2), point(150, 3), point(300, 5), point(90, 1)],
+            BOTH,
+            (0, 1, 3),
+            id="known",
+        ),
+        pytest.param(
+            [point(100, 1), point(200, 2), point(200, 3)],
+            ["throughput"],
+            (1, 2),
+            id="of one metric the best, and its equals",
+        ),
+        pytest.param([point(100, 1), point(200, 2)], ["p99"], (0,), id="less is better"),
+        pytest.param([point(100, 1, 0.01), point(104, 1, 0.01)], BOTH, (1,), id="beyond the noise"),
+        pytest.param(
+            [point(100, 1, 0.05), point(104, 1, 0.05)], BOTH, (0, 1), id="within the noise"
+        ),
+        pytest.param(
+            [point(100, 1.0), point(200, 1.0001)], BOTH, (0, 1), id="a loss is not made up for"
+        ),
+        pytest.param([point(100, 1), point(100, 1)], BOTH, (0, 1), id="equal"),
+    ],
+)
+def test_front(points: list[Point], metrics: Sequence[str], places: tuple[int, ...]) -> None:
+    """The points that none beats in one metric, without being worse in another."""
+    assert front(points, metrics) == places
 
 
 def test_a_metric_that_is_not_known() -> None:
@@ -268,11 +270,6 @@ def test_a_metric_that_is_not_known() -> None:
     assert front(points, BOTH) == (0, 1)
     assert common_metrics(points, BOTH) == ("throughput",)
     assert front(points, common_metrics(points, BOTH)) == (0,)
-
-
-def test_nothing() -> None:
-    """No points have no front."""
-    assert front([], BOTH) == ()
 
 
 values = st.floats(0.5, 2.0)
@@ -294,7 +291,7 @@ def test_a_front_is_its_own_front(given_points: list[Point]) -> None:
 
     assert kept
     assert front(kept, WEIGHED) == tuple(range(len(kept)))
-    assert not any(dominates(other, one, metrics) for one in kept for other in given_points)
+    assert not any(dominates(other, point, metrics) for point in kept for other in given_points)
 
 
 @given(points)

@@ -17,15 +17,14 @@ from pytest_dlperf.tuning.journal import Journal
 from pytest_dlperf.tuning.result_json import trial_to_json
 from pytest_dlperf.tuning.search import Grid, Random
 from pytest_dlperf.tuning.selection import concluded
-from pytest_dlperf.tuning.study import Explored, explore, judge_finalists
+from pytest_dlperf.tuning.study import explore, judge_finalists
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_dlperf.tuning.result import Tuned
+    from pytest_dlperf.tuning.result import TrialResult, Tuned
     from pytest_dlperf.tuning.screening import Study
 
-pytestmark = pytest.mark.usefixtures("no_collection")
 
 WORK = argument("work", 1.0, 0.5, 2.0)
 WRONG = argument("wrong", 0, 30)
@@ -37,21 +36,23 @@ def journal(path: Path) -> Journal:
     return Journal(path, pytest.fail)
 
 
-def explored(a_study: Study, trials: int, workshop: Workshop, kept: Journal | None) -> Explored:
+def explored(
+    a_study: Study, trials: int, workshop: Workshop, kept: Journal | None
+) -> tuple[tuple[TrialResult, ...], int]:
     """All trials, by a search of all combinations."""
     search = Grid(a_study.knobs, trials)
     bench = fake_instruments(workshop.clock)
     return explore(a_study, search, trials, make=workshop, instruments=bench, journal=kept)
 
 
-def tuned(a_study: Study, trials: int, finalists: int = 3) -> Tuned:
+def tuned(a_study: Study, count: int, finalists: int = 3) -> Tuned:
     """A whole study without a journal."""
     workshop = Workshop(FakeClock())
     bench = fake_instruments(workshop.clock)
-    found = explored(a_study, trials, workshop, None)
+    trials, _ = explored(a_study, count, workshop, None)
     coins = iter(range(100))
     judged = judge_finalists(
-        found,
+        trials,
         a_study,
         finalists,
         make=workshop,
@@ -63,7 +64,7 @@ def tuned(a_study: Study, trials: int, finalists: int = 3) -> Tuned:
         goal=a_study.goal,
         knobs=a_study.knobs,
         base=a_study.base,
-        trials=found.trials,
+        trials=trials,
         finalists=[finalist for finalist, _ in judged],
         scenario="ClosedLoop(clients=8)",
         search="grid, seed 0",
@@ -73,11 +74,13 @@ def tuned(a_study: Study, trials: int, finalists: int = 3) -> Tuned:
 
 def test_all_combinations_are_tried_the_default_first(tmp_path: Path) -> None:
     """Six combinations, each once; a run that was not cut short resumes nothing."""
-    found = explored(study(WORK, WRONG), 20, Workshop(FakeClock()), journal(tmp_path / "study"))
+    trials, resumed = explored(
+        study(WORK, WRONG), 20, Workshop(FakeClock()), journal(tmp_path / "study")
+    )
 
-    assert found.resumed == 0
-    assert len({trial.configuration for trial in found.trials}) == len(found.trials) == 6
-    assert found.trials[0].configuration.values == {"work": 1.0, "wrong": 0}
+    assert resumed == 0
+    assert len({trial.configuration for trial in trials}) == len(trials) == 6
+    assert trials[0].configuration.values == {"work": 1.0, "wrong": 0}
 
 
 class Killed(BaseException):
@@ -103,27 +106,25 @@ def test_a_run_that_is_cut_short_goes_on_where_it_was(tmp_path: Path) -> None:
         file.write(b'{"version": 1, "configuration": {"wo')
 
     workshop = Workshop(FakeClock())
-    found = explored(a_study, 6, workshop, journal(path))
-    whole = explored(a_study, 6, Workshop(FakeClock()), None)
+    trials, resumed = explored(a_study, 6, workshop, journal(path))
+    whole, _ = explored(a_study, 6, Workshop(FakeClock()), None)
 
-    assert found.resumed == 2
+    assert resumed == 2
     assert len(workshop.made) == 4
-    assert [one.configuration for one in found.trials] == [
-        one.configuration for one in whole.trials
-    ]
-    assert all(one.metrics["throughput"].value > 0 for one in found.trials)
+    assert [trial.configuration for trial in trials] == [trial.configuration for trial in whole]
+    assert all(trial.metrics["throughput"].value > 0 for trial in trials)
 
 
 def test_a_run_that_is_whole_makes_nothing_again(tmp_path: Path) -> None:
     """The second time there are the same trials, to the last digit, and nothing is made."""
     a_study, path = study(WORK, WRONG), tmp_path / "study"
-    first = explored(a_study, 6, Workshop(FakeClock()), journal(path))
+    first, _ = explored(a_study, 6, Workshop(FakeClock()), journal(path))
     workshop = Workshop(FakeClock())
-    second = explored(a_study, 6, workshop, journal(path))
+    second, resumed = explored(a_study, 6, workshop, journal(path))
 
-    assert second.resumed == 6
+    assert resumed == 6
     assert workshop.made == []
-    assert list(map(trial_to_json, second.trials)) == list(map(trial_to_json, first.trials))
+    assert list(map(trial_to_json, second)) == list(map(trial_to_json, first))
 
 
 def test_fewer_trials_than_there_are_take_the_first(tmp_path: Path) -> None:
@@ -131,30 +132,32 @@ def test_fewer_trials_than_there_are_take_the_first(tmp_path: Path) -> None:
     a_study, path = study(WORK, WRONG), tmp_path / "study"
     explored(a_study, 6, Workshop(FakeClock()), journal(path))
 
-    assert len(explored(a_study, 2, Workshop(FakeClock()), journal(path)).trials) == 2
+    assert len(explored(a_study, 2, Workshop(FakeClock()), journal(path))[0]) == 2
 
 
 def test_trials_of_two_runs_at_once_count_once(tmp_path: Path) -> None:
     """Two that were started together write each trial twice, and the default not first."""
     a_study, path = study(WORK, WRONG), tmp_path / "study"
-    made = explored(a_study, 6, Workshop(FakeClock()), None).trials
+    written, _ = explored(a_study, 6, Workshop(FakeClock()), None)
     kept = journal(path)
-    for trial in (made[3], made[0], made[3], made[0]):
+    for trial in (written[3], written[0], written[3], written[0]):
         kept.add(trial_to_json(trial))
 
-    found = explored(a_study, 6, Workshop(FakeClock()), kept)
+    trials, resumed = explored(a_study, 6, Workshop(FakeClock()), kept)
 
-    assert found.resumed == 2
-    assert len({trial.configuration for trial in found.trials}) == len(found.trials) == 6
-    assert found.trials[0].configuration == made[0].configuration
+    assert resumed == 2
+    assert len({trial.configuration for trial in trials}) == len(trials) == 6
+    assert trials[0].configuration == written[0].configuration
 
 
 def test_a_bad_configuration_does_not_end_the_study() -> None:
     """The one that diverges fails with its reason; the others are measured."""
-    found = explored(study(WORK, argument("broken", "no", "yes")), 6, Workshop(FakeClock()), None)
+    trials, _ = explored(
+        study(WORK, argument("broken", "no", "yes")), 6, Workshop(FakeClock()), None
+    )
 
-    failed = [trial for trial in found.trials if trial.failed]
-    assert len(found.trials) == 6
+    failed = [trial for trial in trials if trial.failed]
+    assert len(trials) == 6
     assert {trial.configuration.values["broken"] for trial in failed} == {"yes"}
     assert len(failed) == 3
 
@@ -186,16 +189,16 @@ def test_progress_tells_how_far_it_is_and_what_is_left() -> None:
 
 def test_the_better_one_is_proven_and_recommended() -> None:
     """Half the work: twice the throughput, within the interval of a proven verdict."""
-    found = tuned(study(WORK, goal=PAIRED), 3)
+    study_ = tuned(study(WORK, goal=PAIRED), 3)
 
-    assert found.recommended.values == {"work": 0.5}
-    winner = found.winner
+    assert study_.recommended.values == {"work": 0.5}
+    winner = study_.winner
     assert winner is not None
     assert winner.verdict is Verdict.PASS
     assert winner.gain is not None
     assert winner.gain.low > 1
     assert winner.gain.value == pytest.approx(2.0, rel=0.05)
-    assert {one.budget for one in winner.judgements} == {
+    assert {judgement.budget for judgement in winner.judgements} == {
         "throughput > baseline",
         "accuracy >= baseline - 0.5pt",
         "errors == 0",
@@ -210,42 +213,44 @@ def test_faster_but_less_accurate_is_not_recommended() -> None:
         work = 0.5 if value else 1.0
         return replace(setup, arguments={"wrong": value, "work": work})
 
-    found = tuned(study(replace(cheap, apply=linked), goal=PAIRED), 2)
+    study_ = tuned(study(replace(cheap, apply=linked), goal=PAIRED), 2)
 
-    assert not found.improved
-    assert found.trials[1].metrics["throughput"].value > found.trials[0].metrics["throughput"].value
+    assert not study_.improved
+    assert (
+        study_.trials[1].metrics["throughput"].value > study_.trials[0].metrics["throughput"].value
+    )
 
 
 def test_what_is_not_better_is_not_recommended() -> None:
     """The same work in other words: nothing is proven, so the default stays."""
-    found = tuned(study(argument("name", "a", "b"), goal=PAIRED), 2)
+    study_ = tuned(study(argument("name", "a", "b"), goal=PAIRED), 2)
 
-    assert not found.improved
-    assert found.recommended.values == {"name": "a"}
-    assert all(one.verdict is not Verdict.PASS for one in found.finalists)
+    assert not study_.improved
+    assert study_.recommended.values == {"name": "a"}
+    assert all(finalist.verdict is not Verdict.PASS for finalist in study_.finalists)
 
 
 def test_finalists_may_be_served_in_another_way() -> None:
     """Batches of eight against batches of one, eight clients: eight times the throughput."""
-    found = tuned(study(batch(1, 8), goal=PAIRED), 2)
+    study_ = tuned(study(batch(1, 8), goal=PAIRED), 2)
 
-    assert found.recommended.values == {"batch": 8}
-    assert found.winner is not None
-    assert found.winner.gain is not None
-    assert found.winner.gain.value == pytest.approx(8.0, rel=0.1)
+    assert study_.recommended.values == {"batch": 8}
+    assert study_.winner is not None
+    assert study_.winner.gain is not None
+    assert study_.winner.gain.value == pytest.approx(8.0, rel=0.1)
 
 
 def test_a_comparison_that_comes_to_nothing_is_told() -> None:
     """A model that cannot be made again is no winner, and ends nothing."""
     workshop = Workshop(FakeClock())
     a_study = study(WORK)
-    found = explored(a_study, 3, workshop, None)
+    trials, _ = explored(a_study, 3, workshop, None)
 
     def broken(setup: object) -> None:
         raise OSError(f"disk full: {setup}"[:9])
 
     ((finalist, record), *_) = judge_finalists(
-        found,
+        trials,
         a_study,
         3,
         make=broken,
@@ -254,7 +259,7 @@ def test_a_comparison_that_comes_to_nothing_is_told() -> None:
     )
 
     assert finalist.verdict is Verdict.INVALID
-    assert finalist.reason == "nothing came of the comparison: OSError: disk full"
+    assert finalist.reason == "the comparison failed: OSError: disk full"
     assert record is None
 
 

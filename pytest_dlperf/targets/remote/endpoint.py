@@ -1,4 +1,4 @@
-"""Endpoint: where a model server listens, read from a URL that a user gives."""
+"""The endpoint of a model server, read from a URL."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pytest_dlperf.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PATH: Final = "/%!$&'()*+,;=:@"  # what RFC 3986 allows in a path, beside what quote keeps anyway
+_PATH: Final = "/%!$&'()*+,;=:@"  # RFC 3986 allows these in a path; quote() keeps the others
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One server.
+    """The address of a server.
 
     Attributes:
         scheme: `http`, `https` or `grpc`.
         host: a name or an address, IPv6 without brackets.
         port: where it listens.
-        path: what goes before every path, without a slash at its end; mostly empty.
+        path: prefix of every path, without a slash at its end; usually empty.
     """
 
     scheme: str
@@ -38,16 +38,12 @@ class Endpoint:
 
 
 def read_url(url: object, what: str, ports: Mapping[str, int | None], example: str) -> Endpoint:
-    """Take a URL apart.
+    """Parse and check a user's URL.
 
-    Args:
-        url: what the user gave.
-        what: whose URL it is, for messages.
-        ports: the schemes that may be, each with its usual port; None if it has none.
-        example: a good URL, for messages.
+    `what` names its owner in messages; `ports` has the default port of each allowed scheme.
 
     Raises:
-        UsageError: naming what cannot be understood or would be ignored.
+        UsageError: naming the part that cannot be understood or would be ignored.
     """
     __tracebackhide__ = True
     problem, hint = f"{what}(url={url!r:.200})", f"expected a URL such as {example!r}"
@@ -71,11 +67,7 @@ def read_url(url: object, what: str, ports: Mapping[str, int | None], example: s
 
 
 def check_model(what: str, model: object, timeout: object) -> None:
-    """Refuse a model without a name, and seconds that no request can be answered in.
-
-    Raises:
-        UsageError: naming `what` and the value.
-    """
+    """Refuse an empty model name, and a timeout that is not above 0, in the arguments of `what`."""
     __tracebackhide__ = True
     if not isinstance(model, str) or not model:
         raise UsageError(f"{what}(model={model!r:.80})", "expected the model's name on the server")

@@ -24,10 +24,10 @@ _EXAMPLE: Final = "http://localhost:8000 or grpc://localhost:8001"
 class OpenInference:
     """A model of a server that speaks the Open Inference Protocol (KServe V2).
 
-    What the model takes and gives is asked for once, before the first request. A request that
-    fails is an error of the measurement, counted by its kind, and never sent again. Over gRPC
-    tensors travel in binary; over HTTP so they do if the server's metadata names the extension
-    `binary_tensor_data`, otherwise as JSON numbers.
+    The model's metadata is requested once, before the first batch. A request that fails is an
+    error of the measurement, counted by its kind, and never sent again. Tensors are sent in binary
+    over gRPC, and over HTTP if the server's metadata names the extension `binary_tensor_data`,
+    otherwise as JSON numbers.
 
     Attributes:
         url: of the server: `http://`, `https://` or `grpc://` (without encryption).
@@ -64,28 +64,25 @@ class OpenInference:
 
     @property
     def description(self) -> str:
-        """What it is, in words."""
+        """The model and its server, for reports."""
         version = f" version {self.version}" if self.version else ""
         return f"model {self.model}{version} of the Open Inference server at {self.url}"
 
     def infer(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Ask for the answers to a batch.
+        """Request the answers to a batch.
 
         Args:
-            batch: rows, shape `(rows, ...)`; sent in the type that the model takes.
-
-        Returns:
-            The output, shape `(rows, ...)` if the server does as it should.
+            batch: shape `(rows, ...)`; sent in the type of the model's input.
 
         Raises:
-            RemoteError: if there is no good answer.
-            UsageError: if the input or output is not to be told from the server's metadata, or
-                the batch cannot be brought to the input's type.
+            RemoteError: if there is no valid response.
+            UsageError: if the metadata does not determine the input or output, or the batch cannot
+                be converted to the input's type.
         """
         if not self._known:
-            self._known.append(self._ask())
-        asked, output = self._known[0]
-        tensor, rows = _fit(batch, asked)
+            self._known.append(self._input_and_output())
+        expected, output = self._known[0]
+        tensor, rows = _fit(batch, expected)
         return self._wire.infer(tensor, rows, output)
 
     def _connect(self, endpoint: Endpoint) -> Wire:
@@ -97,14 +94,14 @@ class OpenInference:
 
         return HttpWire(endpoint, self.model, self.version, self.timeout)
 
-    def _ask(self) -> tuple[Tensor, str]:
-        found = self._wire.metadata()
-        asked = self._choose("input", self.input_name, found.inputs)
-        if asked is None:
+    def _input_and_output(self) -> tuple[Tensor, str]:
+        metadata = self._wire.metadata()
+        input_ = self._choose("input", self.input_name, metadata.inputs)
+        if input_ is None:
             problem = f"{self.description} does not say what its inputs are"
             raise UsageError(problem, "name the one to send: OpenInference(..., input_name=...)")
-        output = self._choose("output", self.output_name, found.outputs)
-        return asked, output.name if output else ""
+        output = self._choose("output", self.output_name, metadata.outputs)
+        return input_, output.name if output else ""
 
     def _choose(self, side: str, given: str, offered: tuple[Tensor, ...]) -> Tensor | None:
         if not offered:
@@ -120,21 +117,21 @@ class OpenInference:
         raise UsageError(f"{self.description} has {problem}; it has: {names}", hint)
 
 
-def _fit(batch: NDArray[Any], asked: Tensor) -> tuple[Tensor, NDArray[Any]]:
-    """Bring a batch to the type of an input; whole numbers are never rounded on the way."""
+def _fit(batch: NDArray[Any], expected: Tensor) -> tuple[Tensor, NDArray[Any]]:
+    """Convert a batch to the type of an input; integers are never rounded."""
     from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
     own = np_to_triton_dtype(batch.dtype)
-    if asked.datatype in {"", own}:
+    if expected.datatype in {"", own}:
         if own is None:
             raise UsageError(f"inputs of type {batch.dtype} cannot be sent")
-        return Tensor(asked.name, own), batch
-    wanted = triton_to_np_dtype(asked.datatype)
+        return Tensor(expected.name, own), batch
+    wanted = triton_to_np_dtype(expected.datatype)
     if wanted is not None and np.dtype(wanted).kind in "biuf":
         rows = batch.astype(wanted)
         if rows.dtype.kind == "f" or np.array_equal(rows, batch):
-            return asked, rows
+            return expected, rows
     raise UsageError(
-        f"input {asked.name!r} of the model takes {asked.datatype}, the data is {batch.dtype}",
+        f"input {expected.name!r} of the model takes {expected.datatype}, not {batch.dtype}",
         "convert the data",
     )

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_dlperf.errors import RemoteError
 from pytest_dlperf.targets.remote.endpoint import segment
 from pytest_dlperf.targets.remote.http import HttpPool, HttpRequest
-from pytest_dlperf.targets.remote.open_inference_tensors import ModelMetadata, Tensor, missing, pick
+from pytest_dlperf.targets.remote.open_inference_tensors import (
+    ModelMetadata,
+    Tensor,
+    pick,
+    triton_client,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,28 +25,15 @@ _LENGTH: Final = "Inference-Header-Content-Length"
 
 
 class HttpWire:
-    """Asks a model over HTTP.
+    """A model over HTTP. See `OpenInference`.
 
-    `tritonclient` writes and reads the messages. It does not send them: its client lives on gevent,
-    whose sockets belong to the thread that made them, and older releases of it send a request
-    again when a connection turns out to be closed. `HttpPool` does neither.
-
-    Args:
-        endpoint: the server.
-        model: its name there.
-        version: empty leaves the choice to the server.
-        timeout: seconds for each request.
-
-    Raises:
-        UsageError: if `tritonclient[http]` is not installed.
+    `tritonclient` encodes and decodes the messages, but does not send them: its client uses
+    gevent, whose sockets belong to the thread that made them, and older releases send a request
+    again on a closed connection. `HttpPool` does neither.
     """
 
     def __init__(self, endpoint: Endpoint, model: str, version: str, timeout: float) -> None:
-        try:
-            from tritonclient import http, utils
-        except (ImportError, RuntimeError):  # the latter if its extra is missing
-            raise missing("http") from None
-        self._client = http
+        self._client, utils = triton_client("http")
         self._malformed = (
             *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
             utils.InferenceServerException,
@@ -53,9 +45,9 @@ class HttpWire:
         self._binary = False
 
     def metadata(self) -> ModelMetadata:
-        """Ask what the model takes and gives, and whether the server takes binary tensors."""
-        model, server = self._ask(self._path), self._ask("/v2")
-        # An extension that servers announce; one that has never heard of it answers with 500.
+        """Request the model's metadata, and whether the server takes binary tensors."""
+        model, server = self._get(self._path), self._get("/v2")
+        # Servers without this extension answer binary tensors with status 500.
         self._binary = _BINARY in (server.get("extensions") or ())
         try:
             return ModelMetadata(_tensors(model.get("inputs")), _tensors(model.get("outputs")))
@@ -63,13 +55,13 @@ class HttpWire:
             detail = f"metadata of the model: {type(error).__name__}: {error}"
             raise RemoteError("malformed answer", detail) from None
 
-    def infer(self, asked: Tensor, batch: NDArray[Any], output: str) -> NDArray[Any]:
-        """Ask for one output; an empty name means the only one."""
+    def infer(self, tensor: Tensor, batch: NDArray[Any], output: str) -> NDArray[Any]:
+        """Request one output for a batch; an empty name means the only output."""
         http = self._client
-        tensor = http.InferInput(asked.name, list(batch.shape), asked.datatype)
-        tensor.set_data_from_numpy(batch, binary_data=self._binary)
+        inputs = http.InferInput(tensor.name, list(batch.shape), tensor.datatype)
+        inputs.set_data_from_numpy(batch, binary_data=self._binary)
         wanted = [http.InferRequestedOutput(output, binary_data=self._binary)] if output else None
-        body, length = http.InferenceServerClient.generate_request_body([tensor], outputs=wanted)
+        body, length = http.InferenceServerClient.generate_request_body([inputs], outputs=wanted)
         headers = {"Content-Type": "application/json"}
         if length is not None:
             headers = {"Content-Type": "application/octet-stream", _LENGTH: str(length)}
@@ -79,14 +71,14 @@ class HttpWire:
             result = http.InferResult.from_response_body(
                 answer.body, header_length=None if header is None else int(header)
             )
-            names = [str(one["name"]) for one in result.get_response()["outputs"]]
+            names = [str(offered["name"]) for offered in result.get_response()["outputs"]]
             answers: NDArray[Any] = result.as_numpy(pick(names, output))
         except self._malformed as error:
             detail = f"{type(error).__name__}: {error!s:.120}"
             raise RemoteError("malformed answer", detail) from None
         return answers
 
-    def _ask(self, path: str) -> dict[str, Any]:
+    def _get(self, path: str) -> dict[str, Any]:
         body = self._pool.exchange(HttpRequest("GET", path)).body
         try:
             document: object = json.loads(body)
@@ -98,4 +90,4 @@ class HttpWire:
 
 
 def _tensors(described: list[dict[str, str]] | None) -> tuple[Tensor, ...]:
-    return tuple(Tensor(one["name"], one.get("datatype", "")) for one in described or ())
+    return tuple(Tensor(tensor["name"], tensor.get("datatype", "")) for tensor in described or ())

@@ -1,7 +1,8 @@
-"""What the Open Inference Protocol says, whether it travels over HTTP or over gRPC."""
+"""The parts of the Open Inference Protocol that HTTP and gRPC share."""
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -9,6 +10,7 @@ from pytest_dlperf.errors import RemoteError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
     from numpy.typing import NDArray
 
@@ -19,7 +21,7 @@ class Tensor:
 
     Attributes:
         name: on the server; empty for the only one there is.
-        datatype: in the protocol's words, such as `FP32`; empty if the server does not say.
+        datatype: in the protocol's words, such as `FP32`; empty if the server does not name it.
     """
 
     name: str
@@ -28,37 +30,29 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """What a server says about a model; many say nothing about inputs and outputs."""
+    """Inputs and outputs of a model; empty on servers that do not describe them."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
 
 class Wire(Protocol):
-    """A way to a model."""
+    """A connection to one model. Its methods raise RemoteError without a valid response."""
 
     def metadata(self) -> ModelMetadata:
-        """Ask what the model takes and gives.
-
-        Raises:
-            RemoteError: if there is no good answer.
-        """
+        """Request the model's metadata."""
         ...
 
-    def infer(self, asked: Tensor, batch: NDArray[Any], output: str) -> NDArray[Any]:
-        """Ask for one output; an empty name means the only one.
-
-        Raises:
-            RemoteError: if there is no good answer.
-        """
+    def infer(self, tensor: Tensor, batch: NDArray[Any], output: str) -> NDArray[Any]:
+        """Request one output for a batch; an empty name means the only output."""
         ...
 
 
 def pick(offered: Sequence[str], wanted: str) -> str:
-    """The name of the output to read: the wanted one, or the only one.
+    """The name of the output to read: the wanted one, or else the only one.
 
     Raises:
-        RemoteError: if it is not among those that the server answered with.
+        RemoteError: if the response has no such output.
     """
     if wanted in offered:
         return wanted
@@ -69,9 +63,17 @@ def pick(offered: Sequence[str], wanted: str) -> str:
     raise RemoteError("malformed answer", f"outputs: {names}; {expected}")
 
 
-def missing(part: str) -> UsageError:
-    """What to say when `tritonclient` or a part of it is not installed."""
-    return UsageError(
-        f"OpenInference over {part} needs tritonclient[{part}], which is not installed",
-        "pip install 'pytest-dlperf[remote]'",
-    )
+def triton_client(protocol: str) -> tuple[ModuleType, ModuleType]:
+    """The modules `tritonclient.http` or `.grpc`, and `tritonclient.utils`.
+
+    Raises:
+        UsageError: if they are not installed.
+    """
+    try:
+        client = importlib.import_module(f"tritonclient.{protocol}")
+        return client, importlib.import_module("tritonclient.utils")
+    except (ImportError, RuntimeError):  # the latter if only tritonclient's extra is missing
+        raise UsageError(
+            f"OpenInference over {protocol} needs tritonclient[{protocol}], which is not installed",
+            "pip install 'pytest-dlperf[remote]'",
+        ) from None

@@ -23,7 +23,7 @@ _HEADERS: Final = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True, slots=True)
 class TensorFlowServing:
-    """A model of a TensorFlow Serving server, asked over REST (`POST .../models/NAME:predict`).
+    """A model of a TensorFlow Serving server, over REST (`POST .../models/NAME:predict`).
 
     The model has one input and one output, both with a leading batch axis. A request that fails
     is an error of the measurement, counted by its kind, and never sent again.
@@ -51,26 +51,19 @@ class TensorFlowServing:
 
     @property
     def description(self) -> str:
-        """What it is, in words."""
+        """The model and its server, for reports."""
         version = "" if self.version is None else f" version {self.version}"
         return f"model {self.model}{version} of TensorFlow Serving at {self.url}"
 
     def infer(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Ask for the answers to a batch.
-
-        Numbers travel as decimal text that reads back as the very same float32 or float64.
-
-        Args:
-            batch: rows, shape `(rows, ...)`.
-
-        Returns:
-            The predictions, shape `(rows, ...)` if the server does as it should.
+        """Request the predictions for a batch, shape `(rows, ...)`.
 
         Raises:
-            RemoteError: if there is no good answer.
+            RemoteError: if there is no valid response.
         """
         version = "" if self.version is None else f"/versions/{self.version}"
         path = f"/v1/models/{segment(self.model)}{version}:predict"
+        # Decimal text by repr: it reads back as the same float32 or float64.
         body = json.dumps({"instances": batch.tolist()}).encode()
         return _predictions(self._pool.exchange(HttpRequest("POST", path, body, _HEADERS)).body)
 
@@ -89,7 +82,7 @@ def _predictions(body: bytes) -> NDArray[Any]:
         raise RemoteError("wrong shape", detail)
     try:
         answers = np.array(predictions)
-        # What JSON has no number for, servers write as NaN or as null; null is read as NaN too.
+        # JSON has no NaN: servers write it as NaN or as null.
         return answers.astype(np.float64) if answers.dtype == object else answers
     except (ValueError, TypeError) as error:
         raise RemoteError("wrong shape", f"predictions make no array: {error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.data.scoring import scorer_for
 from pytest_dlperf.errors import DataError, TrainingError
 from pytest_dlperf.targets.keras_models import answerer
-from pytest_dlperf.training.summary import Epoch, Steps
+from pytest_dlperf.training.summary import Epoch, Steps, TrainingRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,37 +29,9 @@ if TYPE_CHECKING:
 _CHECK_NS: Final = 250_000_000  # not in each step, as reading the loss waits for the device
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
-    """A fitted model, with its epochs and steps.
-
-    Attributes:
-        model: trained.
-        epochs: in order.
-        first_step_seconds: of the first step of each batch size, which traces and compiles.
-        steps: all others.
-    """
-
-    model: Model
-    epochs: tuple[Epoch, ...]
-    first_step_seconds: float
-    steps: Steps
-
-    @property
-    def seconds(self) -> float:
-        """Training time without evaluation and without the first steps."""
-        return self.steps.seconds
-
-
 @dataclass(frozen=True, slots=True)
 class TrainingSpec:
-    """The dimensions of a training.
-
-    Attributes:
-        recipe: the training settings.
-        rows: in an epoch.
-        batch_size: rows of one step.
-    """
+    """Recipe of a training, rows in an epoch, and rows of one step."""
 
     recipe: Recipe
     rows: int
@@ -111,9 +83,7 @@ class TrainingCallback:
         self._calls.append((self._epoch, step, now_ns))
         if now_ns >= self._next_check_ns and step:
             with self._clock.stopped():
-                loss = next(
-                    metric for metric in cast("Any", self._model).metrics if metric.name == "loss"
-                )
+                loss = next(metric for metric in self._model.metrics if metric.name == "loss")
                 self._check({"loss": float(loss.result())}, f", before step {step + 1}")
             self._next_check_ns = now_ns + _CHECK_NS
 
@@ -135,15 +105,15 @@ class TrainingCallback:
             self._epochs.append(epoch)
             self._on_epoch_end(epoch)
 
-    def fitted(self) -> Fitted:
-        """The result, once the training is over."""
+    def run(self) -> TrainingRun:
+        """The epochs and steps, once the training is over."""
         first, steps = self._timed()
-        return Fitted(self._model, tuple(self._epochs), first * 1e-9, steps)
+        return TrainingRun(tuple(self._epochs), first * 1e-9, steps)
 
     def _timed(self) -> tuple[int, Steps]:
         """Nanoseconds of the first step of each batch size, and all other steps."""
         spec = self._spec
-        steps_per_call = max(1, int(cast("Any", self._model).steps_per_execution))
+        steps_per_call = max(1, int(self._model.steps_per_execution))
         epoch, step, started = np.array(self._calls, dtype=np.int64).T
         ends = np.append(started[1:], self._ended_ns)
         started[0] = self._started_ns
@@ -184,7 +154,7 @@ class TrainingCallback:
 
     def _settings(self) -> str:
         recipe = self._spec.recipe
-        optimizer: Any = getattr(self._model, "optimizer", None)
+        optimizer = getattr(self._model, "optimizer", None)
         if optimizer is None:
             return describe(recipe)
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
@@ -197,9 +167,10 @@ class TrainingCallback:
 
 
 def keras_callback(callback: TrainingCallback) -> object:
-    """A Keras callback. It has no on_train_batch_end: for that Keras would read each loss."""
+    """A Keras callback that reports to ours."""
     import keras
 
+    # Without on_train_batch_end: for it, Keras would wait for the device and read each loss.
     class Callback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
             del logs

@@ -1,4 +1,4 @@
-"""Carries out post-training steps on Keras models: pruning, distillation, quantisation."""
+"""Applies post-training steps to Keras models: pruning, distillation, quantisation."""
 
 from __future__ import annotations
 
@@ -36,21 +36,10 @@ def with_step(  # noqa: PLR0913 - a model, a step, and what training takes
     clock: Clock,
     seed: int,
 ) -> Model:
-    """A copy of a model after a post-training step; the model itself does not change.
+    """A copy of a trained model after a post-training step, compiled as it is.
 
-    Further training follows the recipe, with a fresh optimizer and schedule.
-
-    Args:
-        model: a trained Keras model.
-        step: the step.
-        build: builds another compiled model, with these arguments over the model's own.
-        train: training rows, as the model takes them.
-        recipe: how the model was trained.
-        clock: times the training.
-        seed: of the order of the rows and of random layers.
-
-    Returns:
-        A model that is compiled like the given one, and can be saved in Keras' format.
+    Further training follows the recipe, with a fresh optimizer and schedule. `build` makes another
+    compiled model, with these arguments over the model's own.
 
     Raises:
         UsageError: if the step does not apply to the model.
@@ -60,43 +49,32 @@ def with_step(  # noqa: PLR0913 - a model, a step, and what training takes
         case Quantisation():
             return quantised(model, train.inputs)
         case Distillation(arguments):
-            output_kind(
-                model
-            )  # refuses a model that cannot be distilled before the student is built
+            output_kind(model)  # refuse the model before a student is built for nothing
+            student = build(arguments)
             return distilled(
-                model,
-                build(arguments),
-                step,
-                train=train,
-                recipe=recipe,
-                clock=clock,
-                seed=seed,
+                model, student, step, train=train, recipe=recipe, clock=clock, seed=seed
             )
         case MagnitudePruning(share, epochs):
             pruned = copied(model, train.inputs, same, {})
             masked = masks(pruned, share)
             for weight in masked:
                 weight.hold()
-            _train_on(pruned, epochs, train=train, recipe=recipe, clock=clock, seed=seed)
-            for weight in masked:
-                weight.release()
-            return pruned
         case NeuronPruning(share, epochs):
-            pruned = without_units(model, share, train.inputs)
-            _train_on(pruned, epochs, train=train, recipe=recipe, clock=clock, seed=seed)
-            return pruned
-    raise UsageError(
-        f"{step!r:.80} cannot be done to a model",
-        "expected Quantisation, MagnitudePruning, NeuronPruning or Distillation",
-    )
+            masked, pruned = [], without_units(model, share, train.inputs)
+        case _:
+            raise UsageError(
+                f"{step!r:.80} cannot be done to a model",
+                "expected Quantisation, MagnitudePruning, NeuronPruning or Distillation",
+            )
+    if epochs:
+        fit(pruned, train, None, replace(recipe, epochs=epochs), clock, lambda _: None, seed)
+    for weight in masked:
+        weight.release()
+    return pruned
 
 
 def quantised(model: Model, sample: NDArray[Any]) -> Model:
-    """A copy with the kernels in 8 bits, by Keras' own dynamic quantisation.
-
-    Raises:
-        UsageError: if it has no layer that Keras quantises.
-    """
+    """A copy with the kernels in 8 bits, by Keras' own dynamic quantisation."""
     rounded: Any = copied(model, sample, same, {})
     with quiet():
         rounded.quantize("int8")
@@ -106,11 +84,5 @@ def quantised(model: Model, sample: NDArray[Any]) -> Model:
             "Keras does it with Dense, EinsumDense and Embedding; with runtime 'litert' the "
             "converter does it with convolutions too",
         )
-    return compiled_alike(rounded, model)  # for fewer trainable weights
-
-
-def _train_on(  # noqa: PLR0913 - what training takes
-    model: Model, epochs: int, *, train: Examples, recipe: Recipe, clock: Clock, seed: int
-) -> None:
-    if epochs:
-        fit(model, train, None, replace(recipe, epochs=epochs), clock, lambda _: None, seed)
+    # Compiled again, since the optimizer was built for weights that are no longer trainable.
+    return compiled_alike(rounded, model)

@@ -1,4 +1,4 @@
-"""Distillation with Keras: trains a smaller model on labels and on a larger model's answers."""
+"""Distillation: trains a smaller Keras model on labels and on a larger model's answers."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.training.compression import Distillation
     from pytest_dlperf.training.recipe import Recipe
 
-_EPSILON: Final = 1e-7
-"""Distance of probabilities from 0 and 1, as in Keras' losses."""
+_EPSILON: Final = 1e-7  # distance of probabilities from 0 and 1, as in Keras' losses
 
 _SPARSE: Final = "sparsecategoricalcrossentropy"
 _ONE_HOT: Final = "categoricalcrossentropy"
@@ -65,11 +64,10 @@ class OutputKind:
 
 
 def output_kind(model: Model) -> OutputKind:
-    """How a classifier answers; a UsageError if it is not compiled with a cross-entropy."""
+    """The output kind of a classifier; a UsageError if its loss is no cross-entropy."""
     import keras
 
-    keras_model: Any = model
-    loss_given: Any = keras_model.loss if keras_model.compiled else None
+    loss_given: Any = model.loss if model.compiled else None
     loss = keras.losses.get(loss_given) if isinstance(loss_given, str) else loss_given
     name = getattr(loss, "__name__", type(loss).__name__).replace("_", "").lower()
     if name not in {_SPARSE, _ONE_HOT, _BINARY}:
@@ -91,30 +89,21 @@ def distilled(  # noqa: PLR0913 - two models, and what training takes
     clock: Clock,
     seed: int,
 ) -> Model:
-    """Train a smaller model on labels and on the trained one's answers to the same rows.
+    """Train a compiled student on labels and on the teacher's answers to the same rows.
 
-    Args:
-        teacher: trained.
-        student: compiled, not trained; it is trained in place and keeps its compile settings.
-        distillation: weight of the labels, and temperature.
-        train: training rows.
-        recipe: how the student is trained.
-        clock: times the training.
-        seed: of the order of the rows and of random layers.
+    It is trained in place and keeps its compile settings.
 
     Raises:
         UsageError: if the two are no classifiers, or have different classes.
-        TrainingError: if the loss is not finite.
     """
     loss = blended(output_kind(student), distillation)
     targets = _targets(teacher, student, distillation, train)
-    keras_model: Any = student
-    own = {**keras_model._compile_config.config, "optimizer": keras_model.optimizer}  # noqa: SLF001
+    own = {**student._compile_config.config, "optimizer": student.optimizer}  # noqa: SLF001
     # The targets are no labels, so the user's metrics cannot score them.
     without = {"loss_weights": None, "metrics": None, "weighted_metrics": None}
-    keras_model.compile(**{**own, **without, "loss": loss})
+    student.compile(**{**own, **without, "loss": loss})
     fit(student, replace(train, labels=targets), None, recipe, clock, lambda _: None, seed)
-    keras_model.compile(**own)
+    student.compile(**own)
     return student
 
 
@@ -122,6 +111,7 @@ def _targets(
     teacher: Model, student: Model, distillation: Distillation, train: Examples
 ) -> NDArray[np.float32]:
     """Labels, then the teacher's answers at the temperature; shape `(rows, 2 * classes)`."""
+    # In one array, since Keras hands a loss one tensor of targets.
     from keras import ops
 
     outputs = answers(teacher, train.inputs)
@@ -145,9 +135,8 @@ def blended(kind: OutputKind, distillation: Distillation) -> Callable[[Any, Any]
     `weight * CE(labels, student) + (1 - weight) * T^2 * KL(teacher at T || student at T)`, Hinton,
     Vinyals and Dean (2015). T squared compensates for gradients that shrink by it.
 
-    Returns:
-        A function of targets, shape `(rows, 2 * classes)`, and answers; its values have shape
-        `(rows,)`.
+    Its arguments are targets, shape `(rows, 2 * classes)`, and answers; its values have shape
+    `(rows,)`.
     """
     from keras import ops
 

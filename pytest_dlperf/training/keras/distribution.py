@@ -1,12 +1,11 @@
-"""Devices of a Keras training: one, or several that share each batch; and their peak memory."""
+"""Devices of a Keras training, one or several that share each batch; and their peak memory."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.targets.keras import device_names
-from pytest_dlperf.targets.local_devices import resolve
+from pytest_dlperf.targets.local_devices import devices_here, resolve
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -15,11 +14,7 @@ if TYPE_CHECKING:
 
 
 def sharing(devices: Sequence[str]) -> tuple[str, ...]:
-    """The single devices that share a training; with GPUs, `all` leaves the CPU out.
-
-    Raises:
-        UsageError: naming a device that does not exist.
-    """
+    """The single devices that share a training; with GPUs, `all` leaves the CPU out."""
     if not devices:
         return ()
     names = resolve(devices, "devices")
@@ -28,11 +23,7 @@ def sharing(devices: Sequence[str]) -> tuple[str, ...]:
 
 
 def under(devices: Sequence[str]) -> AbstractContextManager[object]:
-    """A scope in which models are built and fitted on these devices; empty leaves the choice.
-
-    Each of several devices has a copy of the weights and computes a part of each batch; their
-    gradients are summed (`tf.distribute.MirroredStrategy`).
-    """
+    """A scope in which models are built and fitted on these devices; empty leaves the choice."""
     import tensorflow as tf
 
     if not devices:
@@ -41,17 +32,19 @@ def under(devices: Sequence[str]) -> AbstractContextManager[object]:
     if len(names) == 1:
         alone: AbstractContextManager[object] = tf.device(names[0])
         return alone
+    # Each device has a copy of the weights and computes a part of each batch; their gradients are
+    # summed.
     together: AbstractContextManager[object] = tf.distribute.MirroredStrategy(names).scope()
     return together
 
 
 @contextlib.contextmanager
 def gpu_peaks() -> Iterator[dict[str, int]]:
-    """Peak bytes of tensors inside, by GPU; filled in when the block ends."""
+    """Peak bytes of tensors inside the block, by GPU; filled in when it ends."""
     import tensorflow as tf
 
     peaks: dict[str, int] = {}
-    gpus = [name for name in device_names() if name.startswith("gpu:")]
+    gpus = [name for name in devices_here() if name.startswith("gpu:")]
     for name in gpus:
         tf.config.experimental.reset_memory_stats(name.upper())
     yield peaks
@@ -60,7 +53,7 @@ def gpu_peaks() -> Iterator[dict[str, int]]:
 
 
 def peak_notes(peaks: dict[str, int]) -> Iterator[str]:
-    """The peaks of GPUs that were used, in words."""
+    """The peaks of GPUs that were used, as notes."""
     for name, peak in peaks.items():
         if peak:
             yield f"tensors took {format_quantity(peak, 'bytes')} of {name} at the most"

@@ -1,4 +1,4 @@
-"""Builds, compiles and fits Keras models as a recipe says."""
+"""Builds, compiles and fits Keras models according to a recipe."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from pytest_dlperf.errors import DlperfError, TargetError, UsageError
 from pytest_dlperf.targets.keras import Model, is_model, name_of
 from pytest_dlperf.targets.keras_models import clean_keras_message
-from pytest_dlperf.training.keras.callback import (
-    Fitted,
-    TrainingCallback,
-    TrainingSpec,
-    keras_callback,
-)
+from pytest_dlperf.training.keras.callback import TrainingCallback, TrainingSpec, keras_callback
 from pytest_dlperf.training.recipe import CosineDecay, ExponentialDecay, PiecewiseConstant, Schedule
 
 if TYPE_CHECKING:
@@ -24,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.data.dataset import Examples
     from pytest_dlperf.training.recipe import Recipe
-    from pytest_dlperf.training.summary import Epoch
+    from pytest_dlperf.training.summary import Epoch, TrainingRun
 
 
 BATCH_SIZE: Final = 32
@@ -34,17 +29,12 @@ BATCH_SIZE: Final = 32
 def built(
     build: Callable[..., object], arguments: Mapping[str, object], recipe: Recipe, seed: int
 ) -> Model:
-    """Build a model and compile it as a recipe says; all other settings stay.
+    """Build a model from a seed and compile it according to a recipe.
 
-    Args:
-        build: returns a compiled Keras model.
-        arguments: of `build`, by keyword.
-        recipe: the training settings.
-        seed: of the initial weights.
+    `build` returns a compiled Keras model; it takes `arguments` by keyword.
 
     Raises:
-        UsageError: if `build` returns no compiled Keras model, or one that the recipe does not
-            apply to.
+        UsageError: if it returns anything else, or a model that the recipe does not apply to.
     """
     import keras
 
@@ -60,37 +50,33 @@ def built(
 
 
 def compiled(model: Model, recipe: Recipe) -> Model:
-    """The same model, compiled anew where a recipe differs; loss and metrics stay.
+    """The same model, compiled anew where the recipe differs; loss and metrics stay.
 
     Raises:
         UsageError: if it was not compiled, or the recipe does not apply to it.
     """
-    keras_model: Any = model
-    if not keras_model.compiled:
+    if not model.compiled:
         raise UsageError(
             f"{name_of(model)} was built, but not compiled: its loss is not known",
             "call model.compile(loss=..., metrics=[...]) in build(); a recipe may choose the rest",
         )
     wanted = {
-        name: value
-        for name, value in (
-            ("optimizer", optimizer_for(recipe, keras_model.optimizer)),
-            ("steps_per_execution", recipe.steps_per_execution),
-            ("jit_compile", recipe.jit_compile),
-        )
-        if value is not None
+        "optimizer": optimizer_for(recipe, model.optimizer),
+        "steps_per_execution": recipe.steps_per_execution,
+        "jit_compile": recipe.jit_compile,
     }
+    wanted = {name: value for name, value in wanted.items() if value is not None}
     if wanted:
         # The objects themselves: Keras' get_compile_config() cannot serialise a user's own loss.
-        arguments = {**keras_model._compile_config.config, **wanted}  # noqa: SLF001
+        arguments = {**model._compile_config.config, **wanted}  # noqa: SLF001
         try:
-            keras_model.compile(**arguments)
+            model.compile(**arguments)
         except TypeError as error:
             raise UsageError(
                 f"{name_of(model)} cannot be compiled with {', '.join(wanted)}: {error}",
                 "a compile() of its own must take what Keras' takes; or leave it out of the recipe",
             ) from error
-    if recipe.jit_compile and not keras_model.jit_compile:
+    if recipe.jit_compile and not model.jit_compile:
         raise UsageError(
             f"{name_of(model)} cannot be compiled by XLA: a layer does not support it",
             "leave jit_compile out of the recipe",
@@ -100,7 +86,6 @@ def compiled(model: Model, recipe: Recipe) -> Model:
 
 @contextlib.contextmanager
 def _precision(recipe: Recipe) -> Iterator[None]:
-    """Set the recipe's precision for layers made inside."""
     import keras
 
     before = keras.config.dtype_policy()
@@ -120,17 +105,10 @@ def fit(  # noqa: PLR0913, PLR0917 - a training has this many parts
     clock: Clock,
     on_epoch_end: Callable[[Epoch], None],
     seed: int,
-) -> Fitted:
-    """Fit a compiled model, and time its steps.
+) -> TrainingRun:
+    """Fit a compiled model in place, from a seed, and time its steps.
 
-    Args:
-        model: compiled; its optimizer is used as it is.
-        train: training rows.
-        test: rows that are evaluated after each epoch with the clock stopped; may be None.
-        recipe: epochs and batch size.
-        clock: times the steps.
-        on_epoch_end: takes each epoch when it ends.
-        seed: of the order of the rows and of random layers.
+    The test rows, if any, are evaluated after each epoch with the clock stopped.
 
     Raises:
         TrainingError: as soon as the loss or an answer is not finite.
@@ -141,7 +119,7 @@ def fit(  # noqa: PLR0913, PLR0917 - a training has this many parts
 
     _refuse_limits()
     size = batch_size(recipe, len(train.inputs))
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(seed)  # Keras shuffles by the global generators
     spec = TrainingSpec(recipe, len(train.inputs), size)
     callback = TrainingCallback(model, clock, spec, test, on_epoch_end)
     try:
@@ -160,7 +138,7 @@ def fit(  # noqa: PLR0913, PLR0917 - a training has this many parts
         raise TargetError(
             f"{name_of(model)} could not be fitted: {clean_keras_message(error)}"
         ) from error
-    return callback.fitted()
+    return callback.run()
 
 
 def batch_size(recipe: Recipe, rows: int) -> int:
@@ -170,14 +148,13 @@ def batch_size(recipe: Recipe, rows: int) -> int:
 
 def sized_name_of(model: Model) -> str:
     """A built model in words, with its size."""
-    parameters = cast("Any", model).count_params()
+    parameters = model.count_params()
     return f"{name_of(model)}, {parameters:,} parameters"
 
 
 def weights_of(model: Model) -> list[NDArray[Any]]:
     """Copies of the weights; empty for a model that is not built yet."""
-    keras_model: Any = model
-    weights: list[NDArray[Any]] = keras_model.get_weights() if keras_model.built else []
+    weights: list[NDArray[Any]] = model.get_weights() if model.built else []
     return weights
 
 
@@ -193,42 +170,29 @@ def _refuse_limits() -> None:
             )
 
 
-def optimizer_for(recipe: Recipe, present: Any) -> object | None:  # noqa: ANN401 - Keras has no types
-    """The optimizer of a recipe; None if it keeps the present one.
+def optimizer_for(recipe: Recipe, present: Any) -> object:  # noqa: ANN401 - Keras has no types
+    """The optimizer of a recipe; None if it keeps the present one."""
+    from keras import optimizers
 
-    Plain gradient descent is Keras' SGD without momentum; `fit` gives it all rows in one step.
-
-    Raises:
-        UsageError: for a schedule of a user's own class.
-    """
-    import keras
-
-    rate = {}
-    if recipe.learning_rate is not None:
-        given_rate = recipe.learning_rate
-        rate["learning_rate"] = (
-            schedule_for(given_rate) if isinstance(given_rate, Schedule) else float(given_rate)
-        )
-    momentum = {"momentum": recipe.momentum} if recipe.momentum is not None else {}
-    decay = {"weight_decay": recipe.weight_decay} if recipe.weight_decay is not None else {}
-    match recipe.optimizer:
-        case None if not rate:
-            return None
-        case None:
-            inner = getattr(present, "inner_optimizer", present)  # of a LossScaleOptimizer
-            again: object = type(inner).from_config({**inner.get_config(), **rate})
-            return again
-        case "gradient_descent":
-            made: object = keras.optimizers.SGD(**rate)
-        case "sgd":
-            made = keras.optimizers.SGD(**rate, **momentum)
-        case "rmsprop":
-            made = keras.optimizers.RMSprop(**rate, **momentum)
-        case "adam":
-            made = keras.optimizers.Adam(**rate)
-        case "adamw":
-            made = keras.optimizers.AdamW(**rate, **decay)
-    return made
+    rate = recipe.learning_rate
+    settings = {
+        "learning_rate": schedule_for(rate) if isinstance(rate, Schedule) else rate and float(rate),
+        "momentum": recipe.momentum,
+        "weight_decay": recipe.weight_decay,
+    }
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if recipe.optimizer is None:
+        # For mixed_float16, Keras has wrapped it in a LossScaleOptimizer, and will again.
+        inner = getattr(present, "inner_optimizer", present)
+        return type(inner).from_config({**inner.get_config(), **settings}) if settings else None
+    kinds = {
+        "gradient_descent": optimizers.SGD,  # `fit` gives it all rows in one step
+        "sgd": optimizers.SGD,
+        "rmsprop": optimizers.RMSprop,
+        "adam": optimizers.Adam,
+        "adamw": optimizers.AdamW,
+    }
+    return kinds[recipe.optimizer](**settings)
 
 
 def schedule_for(schedule: Schedule) -> object:
@@ -241,17 +205,15 @@ def schedule_for(schedule: Schedule) -> object:
 
     match schedule:
         case ExponentialDecay(initial, factor, steps):
-            made: object = schedules.ExponentialDecay(initial, steps, factor)
+            return schedules.ExponentialDecay(initial, steps, factor)
         case CosineDecay(initial, steps, 0):
-            made = schedules.CosineDecay(initial, steps)
+            return schedules.CosineDecay(initial, steps)
         case CosineDecay(initial, steps, warm_up):
-            made = schedules.CosineDecay(0.0, steps, warmup_target=initial, warmup_steps=warm_up)
+            return schedules.CosineDecay(0.0, steps, warmup_target=initial, warmup_steps=warm_up)
         case PiecewiseConstant(steps, rates):
-            made = schedules.PiecewiseConstantDecay(list(steps), list(rates))
-        case _:
-            raise UsageError(
-                f"Recipe(learning_rate={schedule!r:.80}): no schedule that Keras has",
-                "use ExponentialDecay, CosineDecay or PiecewiseConstant, or compile the model in "
-                "build() with a schedule of Keras' own",
-            )
-    return made
+            return schedules.PiecewiseConstantDecay(list(steps), list(rates))
+    raise UsageError(
+        f"Recipe(learning_rate={schedule!r:.80}): no schedule that Keras has",
+        "use ExponentialDecay, CosineDecay or PiecewiseConstant, or compile the model in build() "
+        "with a schedule of Keras' own",
+    )

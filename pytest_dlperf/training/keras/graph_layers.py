@@ -32,15 +32,8 @@ if TYPE_CHECKING:
 def with_graph_layers(model: Model, graph_layers: Sequence[GraphLayer], train: Examples) -> Model:
     """A model that applies graph layers to its rows first, compiled like the given model.
 
-    It shares layers and weights with the given model.
-
-    Args:
-        model: a Keras model with one input.
-        graph_layers: in the order in which rows pass them.
-        train: training rows, before the first layer.
-
-    Returns:
-        The given model itself if the layers do nothing.
+    It shares layers and weights with the given model, and is that model if the layers do nothing.
+    `train` are the training rows before the first layer.
 
     Raises:
         UsageError: if a layer does not fit the rows, the other layers or the model.
@@ -64,13 +57,17 @@ def with_graph_layers(model: Model, graph_layers: Sequence[GraphLayer], train: E
     front = keras.Model(inputs, outputs, name=_free_name("front", model))
     if type(inner) is keras.Sequential:
         # It stays a Sequential model with its layers side by side, which pruning and export expect.
-        whole = keras.Sequential([inputs, front, *inner.layers], name=model.name)
+        whole: Model = keras.Sequential([inputs, front, *inner.layers], name=model.name)
     else:
         if type(inner) is type(front):
             # Not compiled: Keras would save the inner optimizer too, and miss it on loading.
             inner = keras.Model(inner.input, inner.output, name=model.name)
         whole = keras.Model(inputs, inner(front(inputs)), name=f"{model.name}_behind_fronts")
-    return _compiled_alike(whole, model)
+    if model.compiled:
+        # The objects themselves: Keras' get_compile_config() cannot serialise a user's own loss.
+        # The optimizer too, as graph layers have no weights.
+        whole.compile(**model._compile_config.config)  # noqa: SLF001
+    return whole
 
 
 def _keras_layers(
@@ -173,7 +170,7 @@ def _text(
 
 
 def _dtype(graph_layers: Sequence[GraphLayer], rows: NDArray[Any]) -> str:
-    """The input type of the first layer; Keras casts rows of other types."""
+    # Of the first layer's input; Keras casts rows of other types.
     ids = rows.dtype.kind in "iu" and all(
         isinstance(each, TextAugmentation) for each in graph_layers
     )
@@ -189,14 +186,13 @@ def _check_model(model: Model, graph_layers: Sequence[GraphLayer]) -> None:
             "would pass by",
             "put these layers into the model itself",
         )
-    keras_model: Any = model
-    inputs = getattr(keras_model, "inputs", None)  # known once the model is built
+    inputs = getattr(model, "inputs", None)  # known once the model is built
     if inputs and len(inputs) != 1:
         raise UsageError(
             f"{name_of(model)} has {len(inputs)} inputs", "fronts are for models with one"
         )
     images = [layer for layer in graph_layers if isinstance(layer, ImageAugmentation)]
-    if images and keras_model.compiled and keras_model.jit_compile:
+    if images and model.compiled and model.jit_compile:
         # Keras would train without XLA, with only a warning.
         raise UsageError(
             f"{images[0]} cannot be compiled by XLA, as {name_of(model)} is to be",
@@ -211,19 +207,6 @@ def _overridden(model: Model, name: str) -> bool:
 
 
 def _free_name(name: str, model: Model) -> str:
-    taken = {layer.name for layer in cast("Any", model).layers}
-    number = 2
-    free = name
-    while free in taken:
-        free, number = f"{name}_{number}", number + 1
-    return free
-
-
-def _compiled_alike(whole: Any, model: Model) -> Model:  # noqa: ANN401 - Keras has no types
-    keras_model: Any = model
-    if keras_model.compiled:
-        # The objects themselves: Keras' get_compile_config() cannot serialise a user's own loss.
-        # The optimizer too, as graph layers have no weights.
-        whole.compile(**keras_model._compile_config.config)  # noqa: SLF001
-    made: Model = whole
-    return made
+    taken = {layer.name for layer in model.layers}
+    names = (name, *(f"{name}_{number}" for number in range(2, len(taken) + 2)))
+    return next(free for free in names if free not in taken)

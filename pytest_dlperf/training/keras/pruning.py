@@ -1,9 +1,9 @@
-"""Prunes Keras models: the smallest weights, or whole units."""
+"""Pruning of Keras models: the smallest weights, or whole units."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_KERNEL_AXES = 2  # at least; biases have one
+_KERNEL_AXES: Final = 2  # at least; biases have one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,18 +50,13 @@ class Masked:
 
 
 def masks(model: Model, share: float) -> list[Masked]:
-    """Masks of the smallest weights of each kernel by magnitude; of equal ones the first.
-
-    Args:
-        model: a built Keras model.
-        share: of the weights of each kernel.
+    """Masks of the smallest weights of each kernel by magnitude, the first ones among equals.
 
     Raises:
-        UsageError: if it has no kernel, or the share rounds to no weight.
+        UsageError: if the model has no kernel, or the share of them rounds to no weight.
     """
-    keras_model: Any = model
     masked = []
-    for variable in keras_model.trainable_variables:
+    for variable in model.trainable_variables:
         values = np.asarray(variable.numpy())
         count = round(share * values.size)
         if values.ndim < _KERNEL_AXES or not count:
@@ -105,12 +100,9 @@ class _Hidden:
 
 
 def without_units(model: Model, share: float, sample: NDArray[Any]) -> Model:
-    """A smaller model: hidden Dense layers without the units of the smallest norm.
+    """A smaller model: hidden Dense layers without the share of their units with the smallest norm.
 
-    Args:
-        model: a built Keras model.
-        share: of the units of each layer; one unit stays.
-        sample: at least one row that it takes.
+    One unit of each layer stays. `sample` is at least one row that the model takes.
 
     Raises:
         UsageError: if it has no hidden Dense layer, or the share rounds to no unit.

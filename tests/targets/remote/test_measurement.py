@@ -46,7 +46,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 port, last = map(int, sys.argv[1:])
 tensor = {"name": "rows", "datatype": "FP32", "shape": [-1, 4]}
-asked = 0
+received = 0
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -56,10 +56,10 @@ class Handler(BaseHTTPRequestHandler):
         self.reply({"inputs": [tensor], "outputs": [tensor], "extensions": []})
 
     def do_POST(self):
-        global asked
+        global received
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        asked += 1
-        if asked == last:
+        received += 1
+        if received == last:
             os._exit(1)
         self.reply({"predictions": body.get("instances"), "outputs": body.get("inputs")})
 
@@ -85,7 +85,7 @@ import grpc
 from tritonclient.grpc import service_pb2 as messages, service_pb2_grpc as service
 
 port, last = map(int, sys.argv[1:])
-asked = 0
+received = 0
 
 class Model(service.GRPCInferenceServiceServicer):
     def ModelMetadata(self, request, context):
@@ -93,9 +93,9 @@ class Model(service.GRPCInferenceServiceServicer):
         return messages.ModelMetadataResponse(inputs=[tensor], outputs=[tensor])
 
     def ModelInfer(self, request, context):
-        global asked
-        asked += 1
-        if asked == last:
+        global received
+        received += 1
+        if received == last:
             os._exit(1)
         output = {"name": "rows", "datatype": "FP32", "shape": request.inputs[0].shape}
         raw = request.raw_input_contents
@@ -177,16 +177,16 @@ def killed_and_started_again(source: str, make: Callable[[int], Target]) -> dict
     the_plan = plan([Options(scenario=ClosedLoop(8), serving=Serving(8), quick=True)])
     server.start(last=100)
     try:
-        found = measure(target, DATA, the_plan, fake_instruments(clock), test="test", name="")
+        measurement = measure(target, DATA, the_plan, fake_instruments(clock), test="test", name="")
     finally:
         server.stop()
 
     assert target.restarts == 1
-    assert found.requests > 1000
-    assert found.accuracy == 1.0
-    judged = judge(found, the_plan.judged, None, ENVIRONMENT, "")
+    assert measurement.requests > 1000
+    assert measurement.accuracy == 1.0
+    judged = judge(measurement, the_plan.judged, None, ENVIRONMENT, "")
     assert [(j.metric, j.verdict) for j in judged] == [("errors", Verdict.FAIL)]
-    return {error.kind: error.requests for error in found.errors}
+    return {error.kind: error.requests for error in measurement.errors}
 
 
 @pytest.mark.parametrize("make", [TensorFlowServing, OpenInference])
@@ -255,7 +255,7 @@ def test_a_served_keras_model(tmp_path: Path) -> None:
     with wsgi(app) as url:
         target = TensorFlowServing(url, "digits")
         np.testing.assert_allclose(target.infer(ROWS), expected, rtol=1e-5)
-        found = measure(
+        measurement = measure(
             target,
             as_data((ROWS, expected.argmax(axis=1))),
             plan([Options(scenario=ClosedLoop(8), serving=Serving(4, replicas=2), duration=0.5)]),
@@ -264,5 +264,5 @@ def test_a_served_keras_model(tmp_path: Path) -> None:
             name="",
         )
 
-    assert found.errors == ()
-    assert found.accuracy == 1.0
+    assert measurement.errors == ()
+    assert measurement.accuracy == 1.0

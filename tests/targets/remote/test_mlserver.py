@@ -123,7 +123,7 @@ def url(urls: dict[str, str], request: pytest.FixtureRequest) -> str:
 
 
 def test_a_model_answers(url: str) -> None:
-    """The output that is asked for comes back; the input is found in the server's metadata."""
+    """The requested output comes back; the input is found in the server's metadata."""
     answers = OpenInference(url, "softmax", output_name="scores").infer(ROWS)
 
     assert answers.dtype == np.float32
@@ -222,7 +222,7 @@ def test_a_measurement(url: str) -> None:
     """Under load from two replicas every answer is right, and belongs to its row."""
     chosen = Options(scenario=ClosedLoop(8), serving=Serving(4, replicas=2), duration=0.3)
     clock = MonotonicClock()
-    found = measure(
+    measurement = measure(
         OpenInference(url, "softmax", output_name="scores"),
         as_data((ROWS, ROWS.argmax(axis=1))),
         plan([chosen]),
@@ -231,7 +231,7 @@ def test_a_measurement(url: str) -> None:
         name="",
     )
 
-    assert found.errors == ()
-    assert found.accuracy == 1.0
-    assert found.requests > 8
-    assert found.target == f"model softmax of the Open Inference server at {url}"
+    assert measurement.errors == ()
+    assert measurement.accuracy == 1.0
+    assert measurement.requests > 8
+    assert measurement.target == f"model softmax of the Open Inference server at {url}"

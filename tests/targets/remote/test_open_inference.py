@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from servers import Asked, Reply, free_port, http, serve
+from servers import ReceivedRequest, Reply, free_port, http, serve
 
 from pytest_dlperf import OpenInference, RemoteError, UsageError
 from pytest_dlperf.clock import MonotonicClock
@@ -28,17 +28,17 @@ ECHOED = {"name": "rows", "datatype": "FP32", "shape": [3, 4], "data": ROWS.rave
 
 
 def over_http(
-    infer: Callable[[Asked], Reply],
+    infer: Callable[[ReceivedRequest], Reply],
     *,
     model: object = MODEL,
     extensions: tuple[str, ...] = (),
-) -> Callable[[Asked], Reply]:
+) -> Callable[[ReceivedRequest], Reply]:
     """A server's answers to metadata and inference requests."""
 
-    def answer(asked: Asked) -> Reply:
-        if asked.method == "POST":
-            return infer(asked)
-        return http({"extensions": extensions} if asked.path == "/v2" else model)
+    def answer(request: ReceivedRequest) -> Reply:
+        if request.method == "POST":
+            return infer(request)
+        return http({"extensions": extensions} if request.path == "/v2" else model)
 
     return answer
 
@@ -49,12 +49,12 @@ def fault_over_http(reply: Reply, timeout: float = 10.0) -> RemoteError:
         target = OpenInference(server.url, "echo", timeout=timeout)
         with pytest.raises(RemoteError) as raised:
             target.infer(ROWS)
-        assert sum(asked.method == "POST" for asked in server.asked) == 1
+        assert sum(request.method == "POST" for request in server.requests) == 1
     return raised.value
 
 
 def test_json_is_the_protocol_s() -> None:
-    """Without extensions tensors are JSON, and what the model takes is asked for only once."""
+    """Without extensions tensors are JSON; the model's metadata is requested only once."""
     with serve(over_http(lambda _: http({"outputs": [ECHOED]}))) as server:
         target = OpenInference(f"{server.url}/gateway", "my echo", "7")
         np.testing.assert_array_equal(target.infer(ROWS), ROWS)
@@ -62,9 +62,9 @@ def test_json_is_the_protocol_s() -> None:
 
     path = "/gateway/v2/models/my%20echo/versions/7"
     paths = [path, "/gateway/v2", f"{path}/infer", f"{path}/infer"]
-    assert [asked.path for asked in server.asked] == paths
+    assert [request.path for request in server.requests] == paths
     assert len(server.connections) == 1
-    sent = server.asked[-1].json
+    sent = server.requests[-1].json
     assert sent["inputs"] == [ECHOED]
     assert [output["name"] for output in sent["outputs"]] == ["rows"]
 
@@ -73,9 +73,9 @@ def test_binary_tensors_where_the_server_knows_them() -> None:
     """With the extension numbers travel as bytes both ways, behind a JSON header."""
     rows = np.array([[0.1, np.nan, np.inf, -0.0]], np.float32)
 
-    def infer(asked: Asked) -> Reply:
-        length = int(asked.headers["inference-header-content-length"])
-        header, tensor = json.loads(asked.body[:length]), asked.body[length:]
+    def infer(request: ReceivedRequest) -> Reply:
+        length = int(request.headers["inference-header-content-length"])
+        header, tensor = json.loads(request.body[:length]), request.body[length:]
         assert header["inputs"][0]["parameters"] == {"binary_data_size": len(tensor)}
         assert header["outputs"][0]["parameters"] == {"binary_data": True}
         output = {**TENSOR, "shape": [1, 4], "parameters": {"binary_data_size": len(tensor)}}
@@ -87,7 +87,7 @@ def test_binary_tensors_where_the_server_knows_them() -> None:
         answers = OpenInference(server.url, "echo").infer(rows)
 
     assert answers.tobytes() == rows.tobytes()
-    assert server.asked[-1].body.endswith(rows.tobytes())
+    assert server.requests[-1].body.endswith(rows.tobytes())
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_metadata_that_makes_no_sense(model: object) -> None:
 
 
 def test_metadata_are_asked_for_again_after_a_fault() -> None:
-    """A server that was not ready for the first request is asked anew by the next."""
+    """The next request asks again a server that was not ready for the first one."""
     replies = iter([http(b"", "503 Not Ready"), http(MODEL), http({}), http({"outputs": [ECHOED]})])
     with serve(lambda _: next(replies)) as server:
         target = OpenInference(server.url, "echo")
@@ -157,7 +157,7 @@ def test_a_first_call_that_fails_names_the_server(scheme: str) -> None:
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_without_tritonclient(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     """What to install is said when the target is made."""
-    monkeypatch.setitem(sys.modules, "tritonclient", None)
+    monkeypatch.setitem(sys.modules, f"tritonclient.{scheme}", None)
 
     with pytest.raises(UsageError, match=rf"{scheme} needs.*\n.*'pytest-dlperf\[remote\]'"):
         OpenInference(f"{scheme}://localhost:8000", "echo")
@@ -203,7 +203,7 @@ def test_data_that_the_model_does_not_take(datatype: str, rows: NDArray[Any]) ->
 
 
 def test_a_model_with_several_inputs() -> None:
-    """It cannot be asked with one batch, which is said with what to do."""
+    """It cannot be called with one batch; the message says what to do."""
     model = {**MODEL, "inputs": [TENSOR, {**TENSOR, "name": "columns"}]}
     with (
         serve(over_http(lambda _: http({}), model=model)) as server,

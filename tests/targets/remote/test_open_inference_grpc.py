@@ -28,10 +28,10 @@ TENSOR = {"name": "rows", "datatype": "FP32", "shape": [-1, 4]}
 
 @dataclass
 class Model(service.GRPCInferenceServiceServicer):  # type: ignore[misc]
-    """A model behind gRPC, and how often it was asked."""
+    """A model behind gRPC, and the requests it received."""
 
     answer: Callable[[Any, grpc.ServicerContext], object]
-    asked: list[Any] = field(default_factory=list)
+    requests: list[Any] = field(default_factory=list)
 
     def ModelMetadata(self, request: Any, _: grpc.ServicerContext) -> object:  # noqa: ANN401, N802
         """One input and one output."""
@@ -40,7 +40,7 @@ class Model(service.GRPCInferenceServiceServicer):  # type: ignore[misc]
 
     def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> object:  # noqa: ANN401, N802
         """Whatever the test wants."""
-        self.asked.append(request)
+        self.requests.append(request)
         return self.answer(request, context)
 
 
@@ -62,8 +62,8 @@ def echoed(request: Any, **fields: Any) -> object:  # noqa: ANN401 - messages wi
     output = messages.ModelInferResponse.InferOutputTensor(
         name="rows", datatype="FP32", shape=request.inputs[0].shape
     )
-    given = {"outputs": [output], "raw_output_contents": request.raw_input_contents, **fields}
-    return messages.ModelInferResponse(**given)
+    arguments = {"outputs": [output], "raw_output_contents": request.raw_input_contents, **fields}
+    return messages.ModelInferResponse(**arguments)
 
 
 def fault_over_grpc(
@@ -75,7 +75,7 @@ def fault_over_grpc(
         target = OpenInference(url, "echo", timeout=timeout)
         with pytest.raises(RemoteError) as raised:
             target.infer(ROWS)
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
     return raised.value
 
 
@@ -148,7 +148,7 @@ def test_no_answer_in_time_over_grpc() -> None:
             target.infer(ROWS)
 
     assert raised.value.kind == "timeout"
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
 
 
 @contextlib.contextmanager
@@ -231,4 +231,4 @@ def test_a_grpc_server_that_was_started_again() -> None:
 
     assert answers is not None
     np.testing.assert_array_equal(answers, ROWS)
-    assert len(model.asked) == 2
+    assert len(model.requests) == 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from servers import Asked, Reply, free_port, http, serve
+from servers import ReceivedRequest, Reply, free_port, http, serve
 
 import pytest_dlperf
 from pytest_dlperf import RemoteError, TensorFlowServing, UsageError
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 ROWS = np.random.default_rng(0).random((3, 4)).astype(np.float32)
 
 
-def echo(asked: Asked) -> Reply:
+def echo(request: ReceivedRequest) -> Reply:
     """A model that answers with its inputs."""
-    return http({"predictions": asked.json["instances"]})
+    return http({"predictions": request.json["instances"]})
 
 
-def ask(answer: Callable[[Asked], Reply], timeout: float = 10.0) -> NDArray[Any]:
+def ask(answer: Callable[[ReceivedRequest], Reply], timeout: float = 10.0) -> NDArray[Any]:
     """What one request to a server brings back."""
     with serve(answer) as server:
         return TensorFlowServing(server.url, "digits", timeout=timeout).infer(ROWS)
 
 
-def kind_of(answer: Callable[[Asked], Reply], timeout: float = 10.0) -> RemoteError:
-    """The error that one request to a server ends in, after which it was asked just once."""
+def kind_of(answer: Callable[[ReceivedRequest], Reply], timeout: float = 10.0) -> RemoteError:
+    """The error in which one request ends; the server received just this one."""
     with serve(answer) as server:
         with pytest.raises(RemoteError) as raised:
             TensorFlowServing(server.url, "digits", timeout=timeout).infer(ROWS)
-        assert len(server.asked) == 1
+        assert len(server.requests) == 1
     return raised.value
 
 
@@ -57,10 +57,10 @@ def test_the_request_is_the_api_s(version: int | None, path: str) -> None:
     with serve(echo) as server:
         TensorFlowServing(f"{server.url}/gateway/", "my digits", version).infer(ROWS)
 
-    asked = server.asked[0]
-    assert (asked.method, asked.path) == ("POST", f"/gateway{path}")
-    assert asked.headers["content-type"] == "application/json"
-    assert asked.json == {"instances": ROWS.tolist()}
+    request = server.requests[0]
+    assert (request.method, request.path) == ("POST", f"/gateway{path}")
+    assert request.headers["content-type"] == "application/json"
+    assert request.json == {"instances": ROWS.tolist()}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_connection_is_kept_for_the_next_request() -> None:
         target.infer(ROWS)
         target.infer(ROWS)
 
-    assert [asked.connection for asked in server.asked] == [0, 0, 0]
+    assert [request.connection for request in server.requests] == [0, 0, 0]
 
 
 def test_threads_never_share_a_connection() -> None:
@@ -114,10 +114,10 @@ def test_threads_never_share_a_connection() -> None:
     together = threading.Barrier(threads)
     wrong: list[int] = []
 
-    def answer(asked: Asked) -> Reply:
-        if asked.number < threads:
+    def answer(request: ReceivedRequest) -> Reply:
+        if request.number < threads:
             together.wait(10)
-        return echo(asked)
+        return echo(request)
 
     with serve(answer) as server:
         target = TensorFlowServing(server.url, "digits")
@@ -135,16 +135,16 @@ def test_threads_never_share_a_connection() -> None:
         target.infer(ROWS)
 
     assert wrong == []
-    assert len(server.asked) == threads * rounds + 1
+    assert len(server.requests) == threads * rounds + 1
     assert len(server.connections) == threads
 
 
 def test_a_connection_that_the_server_closed_meanwhile() -> None:
     """It is found out before anything is sent, so it costs no request and no error."""
 
-    def answer(asked: Asked) -> Reply:
+    def answer(request: ReceivedRequest) -> Reply:
         # Closed without "Connection: close", as servers do with idle connections.
-        return Reply(echo(asked).raw, close=asked.number == 0)
+        return Reply(echo(request).raw, close=request.number == 0)
 
     with serve(answer) as server:
         target = TensorFlowServing(server.url, "digits")
@@ -153,21 +153,21 @@ def test_a_connection_that_the_server_closed_meanwhile() -> None:
         assert idle.sock.recv(1) == b""
         target.infer(ROWS)
 
-    assert [asked.connection for asked in server.asked] == [0, 1]
+    assert [request.connection for request in server.requests] == [0, 1]
 
 
 def test_a_server_that_wants_no_connection_kept() -> None:
     """`Connection: close` is obeyed, and the answer is whole."""
 
-    def answer(asked: Asked) -> Reply:
-        return http({"predictions": asked.json["instances"]}, Connection="close")
+    def answer(request: ReceivedRequest) -> Reply:
+        return http({"predictions": request.json["instances"]}, Connection="close")
 
     with serve(answer) as server:
         target = TensorFlowServing(server.url, "digits")
         np.testing.assert_array_equal(target.infer(ROWS), ROWS)
         np.testing.assert_array_equal(target.infer(ROWS), ROWS)
 
-    assert [asked.connection for asked in server.asked] == [0, 1]
+    assert [request.connection for request in server.requests] == [0, 1]
 
 
 def test_an_answer_in_chunks() -> None:
@@ -208,12 +208,12 @@ def test_no_answer_in_time(begun: bytes) -> None:
     """A server that says nothing, or stops in the middle, is waited for only so long."""
     over = threading.Event()
 
-    def answer(_: Asked) -> Reply:
+    def answer(_: ReceivedRequest) -> Reply:
         over.wait(30)
         return Reply(None)
 
-    def half(asked: Asked) -> Reply:
-        return Reply(begun) if begun else answer(asked)
+    def half(request: ReceivedRequest) -> Reply:
+        return Reply(begun) if begun else answer(request)
 
     try:
         assert kind_of(half, timeout=0.2).kind == "timeout"
@@ -289,13 +289,13 @@ def test_what_makes_no_sense_is_refused_at_once(arguments: tuple[Any, ...], mess
 
 def test_targets_are_values() -> None:
     """Equal fields are equal targets, whose connections neither show nor count."""
-    one = TensorFlowServing("http://localhost:8501", "digits", timeout=2)
+    server = TensorFlowServing("http://localhost:8501", "digits", timeout=2)
 
-    assert one == TensorFlowServing("http://localhost:8501", "digits", timeout=2.0)
-    assert len({one, TensorFlowServing("http://localhost:8501", "digits")}) == 2
-    assert repr(one).endswith("model='digits', version=None, timeout=2)")
+    assert server == TensorFlowServing("http://localhost:8501", "digits", timeout=2.0)
+    assert len({server, TensorFlowServing("http://localhost:8501", "digits")}) == 2
+    assert repr(server).endswith("model='digits', version=None, timeout=2)")
     with pytest.raises(AttributeError):
-        one.model = "faces"  # type: ignore[misc]
+        server.model = "faces"  # type: ignore[misc]
 
 
 def test_connections_do_not_outlive_their_target() -> None:

@@ -68,9 +68,9 @@ def branched() -> Any:  # noqa: ANN401 - Keras has no types
     layers = keras.layers
     inner_rows = keras.Input((FEATURES,))
     hidden = layers.Dense(8, "relu", name="read_twice")(inner_rows)
-    one = layers.Dense(4, name="summed")(hidden)
-    other = layers.Dense(4, name="summed_too")(hidden)
-    inner = keras.Model(inner_rows, layers.Dense(3)(one + other))
+    left = layers.Dense(4, name="summed")(hidden)
+    right = layers.Dense(4, name="summed_too")(hidden)
+    inner = keras.Model(inner_rows, layers.Dense(3)(left + right))
     rows = keras.Input((FEATURES,))
     model = keras.Model(rows, inner(rows))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -115,28 +115,28 @@ FINISHES = (
 )
 
 
-@pytest.mark.parametrize("finish", FINISHES, ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize("finish", FINISHES, ids=lambda finish: type(finish).__name__)
 def test_a_finished_model_can_be_kept_and_the_given_one_is_as_before(
     finish: PostTrainingStep, tmp_path: Path
 ) -> None:
     """It answers the same once loaded again, is compiled as the given one, which did not change."""
     model = chain()
-    before = [np.array(one) for one in model.get_weights()]
+    before = [np.array(weight) for weight in model.get_weights()]
 
-    made = done(model, finish, lambda given: chain(**given))  # type: ignore[arg-type]
+    changed = done(model, finish, lambda given: chain(**given))  # type: ignore[arg-type]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        keras_models.save(made, tmp_path / "made.keras")
+        keras_models.save(changed, tmp_path / "made.keras")
         again: Any = keras_models.load(tmp_path / "made.keras")
 
-    np.testing.assert_array_equal(answers(again), answers(made))
-    assert made.loss == again.loss == "sparse_categorical_crossentropy"
+    np.testing.assert_array_equal(answers(again), answers(changed))
+    assert changed.loss == again.loss == "sparse_categorical_crossentropy"
     assert set(again.evaluate(ROWS, TRAIN.labels, verbose=0, return_dict=True)) == {
         "accuracy",
         "loss",
     }
-    assert (type(made.optimizer).__name__, made.optimizer.momentum) == ("SGD", 0.5)
-    assert not np.array_equal(answers(made), answers(model))
+    assert (type(changed.optimizer).__name__, changed.optimizer.momentum) == ("SGD", 0.5)
+    assert not np.array_equal(answers(changed), answers(model))
     for now, then in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
 
@@ -145,16 +145,16 @@ def test_quantised_weights_are_those_of_the_formula() -> None:
     """`round(w / (max|w| / 127))` for each unit, and the answers are nearly the same."""
     model = chain()
 
-    made = done(model, Quantisation())
+    changed = done(model, Quantisation())
 
-    for old, new in zip(model.layers, made.layers, strict=True):
+    for old, new in zip(model.layers, changed.layers, strict=True):
         if hasattr(old, "kernel"):
             kernel = np.asarray(old.kernel)
             steps = np.round(kernel / (np.abs(kernel).max(axis=0) / 127))
-            (stored,) = (one for one in new.get_weights() if one.dtype == np.int8)
+            (stored,) = (weight for weight in new.get_weights() if weight.dtype == np.int8)
             np.testing.assert_allclose(stored, steps, atol=1)
             assert (stored == steps).mean() > 0.9
-    assert np.abs(answers(made) - answers(model)).max() < 0.05
+    assert np.abs(answers(changed) - answers(model)).max() < 0.05
 
 
 @pytest.mark.parametrize("epochs", [0, 2])
@@ -162,9 +162,9 @@ def test_the_smallest_weights_are_zero_and_stay_zero(epochs: int) -> None:
     """Of each kernel exactly the smallest 3 in 4 weights by numpy; the others are trained on."""
     model = chain()
 
-    made = done(model, MagnitudePruning(0.75, epochs=epochs))
+    changed = done(model, MagnitudePruning(0.75, epochs=epochs))
 
-    for old, new in zip(model.trainable_variables, made.trainable_variables, strict=True):
+    for old, new in zip(model.trainable_variables, changed.trainable_variables, strict=True):
         before, after = np.asarray(old), np.asarray(new)
         if before.ndim < 2:
             continue
@@ -188,14 +188,16 @@ def test_dead_units_are_missed_by_nobody() -> None:
     kernel[[1, 2, 5, 6]] = 0
     last.set_weights([kernel, bias])
 
-    made = done(model, NeuronPruning(0.5, epochs=0))
+    changed = done(model, NeuronPruning(0.5, epochs=0))
 
-    assert [one.units for one in made.layers if hasattr(one, "units")] == [4, 4, 3]
-    np.testing.assert_allclose(answers(made), answers(model), atol=1e-6)
+    assert [layer.units for layer in changed.layers if hasattr(layer, "units")] == [4, 4, 3]
+    np.testing.assert_allclose(answers(changed), answers(model), atol=1e-6)
     alive = [1, 2, 5, 6]
-    np.testing.assert_array_equal(made.layers[0].get_weights()[0], first.get_weights()[0][:, alive])
     np.testing.assert_array_equal(
-        made.layers[4].get_weights()[0], second.get_weights()[0][alive][:, dead]
+        changed.layers[0].get_weights()[0], first.get_weights()[0][:, alive]
+    )
+    np.testing.assert_array_equal(
+        changed.layers[4].get_weights()[0], second.get_weights()[0][alive][:, dead]
     )
 
 
@@ -203,15 +205,15 @@ def test_only_units_that_dense_layers_alone_read_are_pruned() -> None:
     """Of a functional model, what a sum reads keeps its size; what is read twice shrinks."""
     model = branched()
 
-    made = done(model, NeuronPruning(0.75, epochs=1))
+    changed = done(model, NeuronPruning(0.75, epochs=1))
 
-    inner = made.layers[1]
-    units = {one.name: one.units for one in inner.layers if hasattr(one, "units")}
+    inner = changed.layers[1]
+    units = {layer.name: layer.units for layer in inner.layers if hasattr(layer, "units")}
     assert units.pop("read_twice") == 2
     assert sorted(units.values()) == [3, 4, 4]
     kernel, bias = model.layers[1].get_layer("read_twice").get_weights()
     readers = [model.layers[1].get_layer(name) for name in ("summed", "summed_too")]
-    out = sum((np.asarray(one.kernel) ** 2).sum(axis=1) for one in readers)
+    out = sum((np.asarray(layer.kernel) ** 2).sum(axis=1) for layer in readers)
     score = ((kernel**2).sum(axis=0) + bias**2) * out
     untrained = done(model, NeuronPruning(0.75, epochs=0)).layers[1].get_layer("read_twice")
     np.testing.assert_array_equal(
@@ -241,9 +243,9 @@ def test_a_model_that_shares_its_optimizer_with_another_is_loaded_quietly(tmp_pa
 
 def test_one_unit_stays() -> None:
     """However large the share, a layer keeps its strongest unit."""
-    made = done(chain(), NeuronPruning(0.99, epochs=0))
+    changed = done(chain(), NeuronPruning(0.99, epochs=0))
 
-    assert [one.units for one in made.layers if hasattr(one, "units")] == [1, 1, 3]
+    assert [layer.units for layer in changed.layers if hasattr(layer, "units")] == [1, 1, 3]
 
 
 def np_softmax(logits: NDArray[Any]) -> NDArray[Any]:
@@ -266,24 +268,25 @@ def test_the_loss_of_distillation_is_the_papers(loss: str, *, from_logits: bool)
     teacher = np_softmax(RNG.normal(size=(7, classes)))
     outputs = logits if from_logits else (np_softmax(every)[:, 1:] if two else np_softmax(every))
 
-    found = blended(OutputKind(loss, from_logits), finish)(np.hstack([labels, teacher]), outputs)
+    values = blended(OutputKind(loss, from_logits), finish)(np.hstack([labels, teacher]), outputs)
 
     student = np_softmax(every / 2.5)
     hard = -(labels * np.log(np_softmax(every))).sum(axis=1)
     soft = (teacher * np.log(teacher / student)).sum(axis=1)
-    np.testing.assert_allclose(np.asarray(found), 0.3 * hard + 0.7 * 2.5**2 * soft, rtol=1e-4)
+    np.testing.assert_allclose(np.asarray(values), 0.3 * hard + 0.7 * 2.5**2 * soft, rtol=1e-4)
 
 
 def test_a_student_of_the_labels_alone_is_trained_as_ever() -> None:
     """With all weight on the labels it is what plain training makes of it."""
     from pytest_dlperf.training.keras.fit import fit
 
-    plain = fit(chain(4), TRAIN, None, RECIPE, MonotonicClock(), lambda _: None, 3).model
+    plain = chain(4)
+    fit(plain, TRAIN, None, RECIPE, MonotonicClock(), lambda _: None, 3)
 
-    made = done(chain(), Distillation({"units": 4}, weight=1), lambda given: chain(**given))  # type: ignore[arg-type]
+    changed = done(chain(), Distillation({"units": 4}, weight=1), lambda given: chain(**given))  # type: ignore[arg-type]
 
-    assert made.layers[0].units == 4
-    np.testing.assert_allclose(answers(made), answers(plain), atol=1e-4)
+    assert changed.layers[0].units == 4
+    np.testing.assert_allclose(answers(changed), answers(plain), atol=1e-4)
 
 
 def test_a_student_of_the_teacher_alone_sees_no_labels() -> None:
@@ -295,11 +298,12 @@ def test_a_student_of_the_teacher_alone_sees_no_labels() -> None:
     def student(given: Mapping[str, object]) -> Any:  # noqa: ANN401 - Keras has no types
         return chain(**given)  # type: ignore[arg-type]
 
-    made = answers(done(teacher, finish, student))
+    changed = answers(done(teacher, finish, student))
 
-    np.testing.assert_array_equal(answers(done(teacher, finish, student, wrong)), made)
+    np.testing.assert_array_equal(answers(done(teacher, finish, student, wrong)), changed)
     assert (
-        np.abs(made - answers(teacher)).mean() < np.abs(answers(chain(4)) - answers(teacher)).mean()
+        np.abs(changed - answers(teacher)).mean()
+        < np.abs(answers(chain(4)) - answers(teacher)).mean()
     )
 
 

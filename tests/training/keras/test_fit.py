@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.training.keras.callback import Fitted
-    from pytest_dlperf.training.summary import Epoch
+    from pytest_dlperf.training.summary import Epoch, TrainingRun
 
 pytestmark = pytest.mark.tensorflow
 
@@ -39,7 +38,7 @@ INPUTS = _RANDOM.normal(size=(ROWS, FEATURES)).astype(np.float32)
 LABELS = _RANDOM.integers(0, CLASSES, ROWS)
 DATA = Examples(INPUTS, LABELS)
 HUGE = Examples(INPUTS * np.float32(1e30), LABELS)
-"""Rows that nobody has normalised."""
+"""Rows that are not normalised."""
 
 
 def regression(**compiling: Any) -> Any:  # noqa: ANN401 - a Keras model
@@ -53,14 +52,9 @@ def regression(**compiling: Any) -> Any:  # noqa: ANN401 - a Keras model
     return model
 
 
-def loosely(model: object) -> Any:  # noqa: ANN401 - Keras has no types
-    """A model whose attributes nobody checks."""
-    return model
-
-
 @dataclass
 class CountingClock:
-    """Time that passes whenever somebody looks at it."""
+    """Time that passes with each reading."""
 
     step_ns: int = 1_000_000
     now: int = 0
@@ -71,25 +65,32 @@ class CountingClock:
         return self.now
 
     def sleep_until_ns(self, when_ns: int) -> None:
-        """Nobody sleeps here."""
+        """Never called."""
         raise NotImplementedError
 
 
-def trained(
+def trained(  # noqa: PLR0913, PLR0917 - what `fit` takes
     recipe: Recipe,
     test: Examples | None = None,
     clock: CountingClock | None = None,
-    heard: Callable[[Epoch], None] = lambda _: None,
+    on_epoch_end: Callable[[Epoch], None] = lambda _: None,
     data: Examples = DATA,
-) -> Fitted:
-    """Softmax regression, trained from seed 0."""
-    model = built(regression, {}, recipe, 0)
-    return fit(model, data, test, recipe, clock or MonotonicClock(), heard, 0)
+    seed: int = 0,
+) -> tuple[Any, TrainingRun]:
+    """Softmax regression and its training."""
+    model = built(regression, {}, recipe, seed)
+    return model, fit(model, data, test, recipe, clock or MonotonicClock(), on_epoch_end, seed)
 
 
 def weights(model: Any) -> list[NDArray[np.float64]]:  # noqa: ANN401 - a Keras model
     """In double precision."""
-    return [np.asarray(one, dtype=np.float64) for one in model.get_weights()]
+    return [np.asarray(weight, dtype=np.float64) for weight in model.get_weights()]
+
+
+def assert_same_weights(model: object, expected: list[NDArray[np.float64]], rtol: float) -> None:
+    """Each weight is as expected, up to rounding."""
+    for weight, wanted in zip(weights(model), expected, strict=True):
+        np.testing.assert_allclose(weight, wanted, rtol=rtol, atol=1e-5)
 
 
 def gradients(weights: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
@@ -175,29 +176,30 @@ def test_an_optimizer_goes_where_numpy_goes(
     """Step by step, each over all rows: every weight is where the formula has it."""
     whole = {} if fields["optimizer"] == "gradient_descent" else {"batch_size": ROWS}
     recipe = Recipe(STEPS, learning_rate=RATE, **whole, **fields)
-    expected = weights(built(regression, {}, recipe, 0))
-    seen: list[list[NDArray[np.float64]]] = []
     model: Any = built(regression, {}, recipe, 0)
-
-    fit(model, DATA, None, recipe, MonotonicClock(), lambda _: seen.append(weights(model)), 0)
-
+    expected = weights(model)
     rules = [rule() for _ in expected]
-    assert len(seen) == STEPS
-    for step, found in enumerate(seen, 1):
+    steps = []
+
+    def compare(epoch: Epoch) -> None:
         slopes = gradients(expected)
-        expected = [
-            one(step, weight, slope)
-            for one, weight, slope in zip(rules, expected, slopes, strict=True)
+        expected[:] = [
+            update(epoch.number, weight, slope)
+            for update, weight, slope in zip(rules, expected, slopes, strict=True)
         ]
-        for weight, wanted in zip(found, expected, strict=True):
-            np.testing.assert_allclose(weight, wanted, rtol=1e-4, atol=1e-5)
+        assert_same_weights(model, expected, rtol=1e-4)
+        steps.append(epoch.number)
+
+    fit(model, DATA, None, recipe, MonotonicClock(), compare, 0)
+
+    assert steps == [1, 2, 3, 4]
 
 
 def test_gradient_descent_takes_all_rows_at_once() -> None:
     """One step an epoch, whatever the number of rows."""
-    found = trained(Recipe(3, optimizer="gradient_descent"))
+    _, run = trained(Recipe(3, optimizer="gradient_descent"))
 
-    assert found.steps.rows.tolist() == [ROWS, ROWS]
+    assert run.steps.rows.tolist() == [ROWS, ROWS]
 
 
 SCHEDULES = [
@@ -224,13 +226,12 @@ def test_a_schedule_is_followed() -> None:
     recipe = Recipe(3, optimizer="gradient_descent", learning_rate=schedule)
     expected = weights(built(regression, {}, recipe, 0))
 
-    found = trained(recipe)
+    model, _ = trained(recipe)
 
     for step in range(3):
         slopes = gradients(expected)
         expected = [w - schedule.at(step) * g for w, g in zip(expected, slopes, strict=True)]
-    for weight, wanted in zip(weights(found.model), expected, strict=True):
-        np.testing.assert_allclose(weight, wanted, rtol=1e-3, atol=1e-5)
+    assert_same_weights(model, expected, rtol=1e-3)
 
 
 def test_a_schedule_of_a_users_own() -> None:
@@ -248,36 +249,32 @@ def test_a_schedule_of_a_users_own() -> None:
 
 def test_batches() -> None:
     """Of ten rows, and what is left; the first step of each size is not among the others."""
-    found = trained(Recipe(2, batch_size=10), clock=CountingClock())
+    _, run = trained(Recipe(2, batch_size=10), clock=CountingClock())
 
-    assert found.steps.rows.tolist() == [10, 10, 10, 10, 10, 2]
-    assert len(found.epochs) == 2
-    assert found.first_step_seconds > 0
-    assert sum(one.seconds for one in found.epochs) == pytest.approx(found.seconds)
+    assert run.steps.rows.tolist() == [10, 10, 10, 10, 10, 2]
+    assert len(run.epochs) == 2
+    assert run.first_step_seconds > 0
+    assert sum(epoch.seconds for epoch in run.epochs) == pytest.approx(run.steps.seconds)
 
 
 def test_steps_in_one_call() -> None:
     """Two steps of eight rows at a time, and the same weights as one at a time."""
     recipe = Recipe(2, batch_size=8)
-    alone, together = trained(recipe), trained(replace(recipe, steps_per_execution=2))
+    model, singly = trained(recipe)
+    other, in_pairs = trained(replace(recipe, steps_per_execution=2))
 
-    assert alone.steps.rows.tolist() == [8] * 7
-    assert together.steps.rows.tolist() == [16] * 3
-    for one, other in zip(weights(alone.model), weights(together.model), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4)
+    assert singly.steps.rows.tolist() == [8] * 7
+    assert in_pairs.steps.rows.tolist() == [16] * 3
+    assert_same_weights(other, weights(model), rtol=1e-4)
 
 
 def test_xla() -> None:
-    """The step is one that XLA compiles, and the weights are as without."""
-    plain = trained(Recipe(2, batch_size=16))
-    model: Any = built(regression, {}, Recipe(2, batch_size=16, jit_compile=True), 0)
-    assert model.jit_compile is True
-    assert loosely(plain.model).jit_compile is False
+    """XLA compiles the step, and the weights are as without."""
+    plain, _ = trained(Recipe(2, batch_size=16))
+    model, _ = trained(Recipe(2, batch_size=16, jit_compile=True))
 
-    found = fit(model, DATA, None, Recipe(2, batch_size=16), MonotonicClock(), lambda _: None, 0)
-
-    for one, other in zip(weights(plain.model), weights(found.model), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+    assert (plain.jit_compile, model.jit_compile) == (False, True)
+    assert_same_weights(model, weights(plain), rtol=1e-3)
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
@@ -326,54 +323,50 @@ def test_what_a_recipe_does_not_say_stays() -> None:
 
     recipe = Recipe(1, learning_rate=0.25)
     model: Any = built(build, {}, recipe, 0)
-    kept = {key: model.optimizer.get_config()[key] for key in ("momentum", "nesterov")}
+    config = model.optimizer.get_config()
 
-    assert kept == {"momentum": 0.7, "nesterov": True}
+    assert (config["momentum"], config["nesterov"]) == (0.7, True)
     assert float(model.optimizer.learning_rate) == 0.25
-    found = fit(model, DATA, None, recipe, MonotonicClock(), lambda _: None, 0)
-    assert set(found.epochs[0].logs) == {"loss", "hit"}
+    run = fit(model, DATA, None, recipe, MonotonicClock(), lambda _: None, 0)
+    assert set(run.epochs[0].logs) == {"loss", "hit"}
     untouched: Any = regression()
     before = untouched.optimizer
-    assert loosely(compiled(untouched, Recipe(epochs=9))).optimizer is before
+    assert compiled(untouched, Recipe(epochs=9)).optimizer is before
 
 
 def test_a_seed_makes_the_same_model_again() -> None:
     """First weights and the order of rows; another seed makes another one."""
-    recipe = Recipe(1, batch_size=5)
-    models = [
-        fit(built(regression, {}, recipe, n), DATA, None, recipe, MonotonicClock(), print, n).model
-        for n in (7, 7, 8)
-    ]
+    runs = [trained(Recipe(1, batch_size=5), seed=seed) for seed in (7, 7, 8)]
 
-    first, same, other = (weights(model)[0] for model in models)
+    first, same, other = (weights(model)[0] for model, _ in runs)
     np.testing.assert_array_equal(first, same)
     assert np.abs(first - other).max() > 0
 
 
 def test_asking_the_test_rows_takes_no_time() -> None:
     """On a clock that counts its readings, training takes as long with test rows as without."""
-    recipe, heard = Recipe(3, batch_size=8), list[Any]()
-    without = trained(recipe, clock=CountingClock())
+    recipe, epochs = Recipe(3, batch_size=8), list[Any]()
+    _, without = trained(recipe, clock=CountingClock())
 
-    found = trained(recipe, DATA, CountingClock(), heard.append)
+    model, run = trained(recipe, DATA, CountingClock(), epochs.append)
 
-    assert found.seconds == without.seconds
-    assert [(one.number, one.of) for one in heard] == [(1, 3), (2, 3), (3, 3)]
-    scores = weights(found.model)
-    right = (INPUTS @ scores[0] + scores[1]).argmax(axis=1) == LABELS
-    assert heard[-1].logs["val_accuracy"] == pytest.approx(right.mean())
+    assert run.steps.seconds == without.steps.seconds
+    assert [(epoch.number, epoch.of) for epoch in epochs] == [(1, 3), (2, 3), (3, 3)]
+    kernel, bias = weights(model)
+    right = (INPUTS @ kernel + bias).argmax(axis=1) == LABELS
+    assert epochs[-1].logs["val_accuracy"] == pytest.approx(right.mean())
     assert "val_loss" not in without.epochs[0].logs
 
 
 def test_what_diverges_ends_at_once() -> None:
     """In the epoch in which the loss is no number any more, with what it was trained with."""
-    heard: list[Epoch] = []
+    epochs: list[Epoch] = []
     recipe = Recipe(50, optimizer="gradient_descent", learning_rate=1e9)
 
     with pytest.raises(TrainingError, match=r"the loss is nan in epoch \d of 50") as caught:
-        trained(recipe, heard=heard.append, data=HUGE)
+        trained(recipe, on_epoch_end=epochs.append, data=HUGE)
 
-    assert len(heard) < 10
+    assert len(epochs) < 10
     assert "trained with SGD, learning rate 1e+09, batches of 32" in str(caught.value)
     assert str(recipe) in str(caught.value)
 

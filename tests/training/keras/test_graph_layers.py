@@ -48,8 +48,8 @@ def build(*, ids: bool = False, loss: object = "sparse_categorical_crossentropy"
 
 def answers(model: Any, rows: NDArray[Any], *, training: bool = False) -> NDArray[Any]:  # noqa: ANN401 - Keras has no types
     """What a model makes of rows."""
-    made: NDArray[Any] = model(rows, training=training).numpy()
-    return made
+    outputs: NDArray[Any] = model(rows, training=training).numpy()
+    return outputs
 
 
 def front_alone(front: GraphLayer, examples: Examples) -> Any:  # noqa: ANN401 - Keras has no types
@@ -241,8 +241,8 @@ def test_a_functional_model_is_kept_with_its_optimizer(tmp_path: Path) -> None:
         answers(loaded, FLAT.inputs), answers(model, normalised), rtol=1e-4, atol=1e-5
     )
     assert int(loaded.optimizer.iterations) == 2
-    for one, other in zip(loaded.optimizer.variables, whole.optimizer.variables, strict=True):
-        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    for variable, other in zip(loaded.optimizer.variables, whole.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), other.numpy())
 
 
 def _compiled_by_xla() -> Any:  # noqa: ANN401 - Keras has no types

@@ -1,4 +1,4 @@
-"""`pytest-dlperf baselines anchor`: the newest session becomes the anchor, on request only."""
+"""`pytest-dlperf baselines` lists baselines; `anchor` makes the newest session the anchor."""
 
 from __future__ import annotations
 
@@ -23,9 +23,69 @@ def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pytest_dlperf.machine.machine_class", lambda: MACHINE)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["baselines"],
+        ["baselines", "--rootdir", "{}"],
+        ["baselines", "list", "--rootdir", "{}"],
+        ["baselines", "--rootdir", "{}", "list"],
+    ],
+)
+def test_listing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    """Each measurement with its revision and values, by machine class; the folder by default."""
+    monkeypatch.chdir(tmp_path)
+    project = Project(tmp_path)
+    project.accept(OLD)
+    project.accept(session(900.0), name="big")
+
+    assert main([word.format(tmp_path) for word in words]) == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        MACHINE.slug,
+        f"  {TEST}  (01dc0de0, 2026-11-20, 10 sessions)",
+        "    throughput 1,010/s",
+        f"  {TEST} [big]  (c0ffee00, 2026-11-24)",
+        "    throughput 900/s",
+    ]
+
+
+def test_an_anchor_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An anchor that is older than the sessions is shown, with the changes since."""
+    project = Project(tmp_path)
+    project.accept(OLD)
+    project.accept(session(900.0))
+
+    assert main(["baselines", "--rootdir", str(tmp_path)]) == 0
+    assert "    anchor: c0ffee00, 2026-11-19, 1 accepted change ago" in capsys.readouterr().out
+
+    project.accept(session(800.0))
+    assert main(["baselines", "--rootdir", str(tmp_path)]) == 0
+    assert "2 accepted changes ago" in capsys.readouterr().out
+
+
+def test_no_baselines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message says how to record one."""
+    assert main(["baselines", "--rootdir", str(tmp_path)]) == 2
+    assert "--dlperf-update=new" in capsys.readouterr().err
+
+
+def test_a_folder_is_no_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A word that is no command is refused, with the names of the commands."""
+    with pytest.raises(SystemExit) as ended:
+        main(["baselines", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "choose from" in capsys.readouterr().err
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """With a baseline that was replaced twice, of two measurements."""
+    """A project whose baseline, of two measurements, was replaced twice."""
     project = Project(tmp_path)
     for name in ("", "big"):
         project.accept(OLD, name=name)
@@ -35,12 +95,12 @@ def project(tmp_path: Path) -> Project:
 
 
 def anchor(project: Project, *arguments: str) -> int:
-    """Run it."""
+    """Run the command."""
     return main(["baselines", "anchor", "--rootdir", str(project.root), *arguments])
 
 
 def test_it_moves(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """All measurements of the test, unless one is named; the program says from where to where."""
+    """All measurements of the test, unless one is named; the old and new anchors are printed."""
     before = project.baseline(name="big")
     assert before is not None
     assert before.changes == 2
@@ -66,7 +126,7 @@ def test_it_moves(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_other_machine_classes(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """They are left as they are, unless all are asked for."""
+    """They are left as they are without `--all`."""
     other = BaselineFiles(project.root / FOLDER, ELSEWHERE)
     other.save(TEST, "", dataclasses.replace(OLD, anchor=OLD.sessions[0]))
 
@@ -104,10 +164,7 @@ def test_only_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     ],
 )
 def test_what_is_not_there(
-    project: Project,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
+    project: Project, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     """A test or a name that has no baseline is an error that names those that have."""
     before = project.files.path(TEST).read_bytes()
@@ -119,7 +176,7 @@ def test_what_is_not_there(
 
 
 def test_a_damaged_file(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is named, and stays."""
+    """The error says so, and the file stays."""
     project.files.path(TEST).write_bytes(b"{")
 
     assert anchor(project, TEST) == 2
