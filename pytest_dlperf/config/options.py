@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Update: TypeAlias = Literal["new", "improved", "all"]
 Clients: TypeAlias = Literal["virtual", "threads", "async"]
+Task: TypeAlias = Literal["classification", "binary", "multilabel", "regression"]
+"""What a model is for."""
 Kind: TypeAlias = Literal["text", "texts", "flag", "value"]
 
 
@@ -84,6 +86,14 @@ class Options:
         metadata=_marker(
             "virtual (default), or real ones for callables that take one request: threads, async",
             choices=get_args(Clients),
+        ),
+    )
+    task: Task | None = field(
+        default=None,
+        metadata=_marker(
+            "what labels and answers are for, where both leave it open: classification, binary, "
+            "multilabel, regression",
+            choices=get_args(Task),
         ),
     )
     duration: float | None = field(

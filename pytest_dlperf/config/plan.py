@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf._values import device_names
 from pytest_dlperf.config.budgets import Budget, parse_budget
 from pytest_dlperf.config.detect import resolve_detect, with_detect
-from pytest_dlperf.config.options import DEFAULTS, Clients, Options, overlay
+from pytest_dlperf.config.options import DEFAULTS, Clients, Options, Task, overlay
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.scenarios import (
     ClosedLoop,
@@ -49,6 +49,7 @@ class Plan:
         serving: batching and replicas.
         clients: rows of an array, or real threads or coroutines with one request each.
         devices: of the replicas, unless the serving names devices; empty leaves it to the target.
+        task: what labels and answers are for; None infers it from both.
         duration: seconds of measuring.
         slo: seconds within which an answer counts towards goodput; None measures no goodput.
         call_timeout: seconds after which a call of the target is given up.
@@ -68,6 +69,7 @@ class Plan:
     serving: Serving
     clients: Clients
     devices: tuple[str, ...]
+    task: Task | None
     duration: float
     slo: float | None
     call_timeout: float
@@ -218,7 +220,7 @@ class Plan:
         __tracebackhide__ = True
         given = {
             name: value
-            for name in ("scenario", "serving", "clients", "duration")
+            for name in ("scenario", "serving", "clients", "task", "duration")
             if (value := getattr(call, name)) is not None
         }
         devices = call.serving.devices if call.serving else None

@@ -12,10 +12,11 @@ from pytest_dlperf.errors import DataError, DlperfError, UsageError
 from pytest_dlperf.metrics import Better, Metric, define, find_metric, users_metric
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from pytest_dlperf.config.options import Task
     from pytest_dlperf.units import Dimension
 
 
@@ -30,7 +31,16 @@ _EXPECTED: Final = "expected one finite number of at least 0 for each row"
 # By name, as in `metrics.py`.
 _functions: dict[str, ScoreFunction] = {}
 
-Task: TypeAlias = Literal["classes", "one-hot", "binary", "regression"]
+Reading: TypeAlias = Literal["classes", "one-hot", "numbers", "binary", "multilabel", "regression"]
+_TASKS: Final[dict[Reading, Task]] = {
+    "classes": "classification",
+    "one-hot": "classification",
+    "numbers": "classification",
+    "binary": "binary",
+    "multilabel": "multilabel",
+    "regression": "regression",
+}
+_EVEN_ODDS: Final = 0.5
 _TINY: Final = 1e-7  # as Keras clips probabilities
 _SUM_TOLERANCE: Final = 1e-3
 _SHORT_TOLERANCE: Final = 0.02  # of 16-bit floats; a significand of bfloat16 has 8 bits
@@ -160,37 +170,50 @@ class Scorer:
     """How the answers of one measurement are scored.
 
     Attributes:
-        task: `classes` (integer labels, a score for each class), `one-hot` (labels of the
-            outputs' shape with one 1 a row), `binary` (0/1 labels, one score) or `regression`.
+        reading: what labels and answers are: `classes` (class numbers, a score for each class),
+            `one-hot` (labels of the answers' shape with one 1 a row), `numbers` (class numbers,
+            and answers that are class numbers), `binary` (0/1 labels, one score), `multilabel`
+            (0/1 labels of the answers' shape) or `regression`.
         logits: whether scores are logits; otherwise they are probabilities.
+        assumed: a note on a reading that is in doubt; may be empty.
     """
 
-    task: Task
+    reading: Reading
     logits: bool
+    assumed: str = ""
 
     @property
     def classifies(self) -> bool:
         """Whether an answer is right or wrong, so that there is an accuracy."""
-        return self.task != "regression"
+        return self.reading != "regression"
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether answers tell how far off they are."""
+        return self.reading != "numbers"
 
     def score(
         self, outputs: NDArray[Any], labels: NDArray[Any]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Whether each answer is right (1 or 0) and its loss, both of shape `(n,)`.
 
-        The loss is the cross-entropy, or the squared error of a regression (whose answers are
-        never called right).
+        With several labels a row, an answer is right if all of them are. The loss is the
+        cross-entropy, or the squared error of a regression (whose answers are never called right),
+        and 0 for answers that are class numbers.
         """
         rows = len(outputs)
         scores = _flat(outputs).astype(np.float64)
-        if self.task == "regression":
+        if self.reading == "regression":
             errors = scores - _flat(labels)
             return np.zeros(rows), np.mean(errors * errors, axis=1)
-        if self.task == "binary":
-            return self._binary(scores[:, 0], labels.reshape(rows))
+        if self.reading == "numbers":
+            return (scores[:, 0] == labels.reshape(rows)).astype(np.float64), np.zeros(rows)
+        if self.reading in {"binary", "multilabel"}:
+            hits, losses = self._binary(scores, _flat(labels))
+            return np.asarray(hits.all(axis=1), np.float64), np.mean(losses, axis=1)
         classes = (
             _flat(labels).argmax(axis=1)
-            if self.task == "one-hot"
+            if self.reading == "one-hot"
             else labels.reshape(rows).astype(np.intp)
         )
         log_shares = _log_softmax(scores) if self.logits else np.log(np.maximum(scores, _TINY))
@@ -199,43 +222,87 @@ class Scorer:
 
     def _binary(
         self, scores: NDArray[np.float64], labels: NDArray[Any]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         shares = 1 / (1 + np.exp(-np.clip(scores, -50, 50))) if self.logits else scores
-        right = (shares > 0.5) == (labels > 0.5)  # noqa: PLR2004 - the even odds
-        of_label = np.where(labels > 0.5, shares, 1 - shares)  # noqa: PLR2004
-        return right.astype(np.float64), -np.log(np.maximum(of_label, _TINY))
+        of_label = np.where(labels > _EVEN_ODDS, shares, 1 - shares)
+        return (shares > _EVEN_ODDS) == (labels > _EVEN_ODDS), -np.log(np.maximum(of_label, _TINY))
 
 
-def scorer_for(outputs: NDArray[Any], labels: NDArray[Any]) -> Scorer:
+def scorer_for(outputs: NDArray[Any], labels: NDArray[Any], task: Task | None = None) -> Scorer:
     """The scorer that fits labels and a sample of the outputs, both `(n, ...)`.
 
-    Scores count as probabilities when they are within 0 and 1 and, for classes, sum to 1.
+    Whole numbers are classes, whatever their type. Scores count as probabilities when they are
+    within 0 and 1 and, for classes, sum to 1.
+
+    Args:
+        outputs: a sample of the answers.
+        labels: of all rows.
+        task: what they are for; None infers it from both.
 
     Raises:
-        DataError: if labels and outputs do not fit together.
+        DataError: if labels and outputs do not fit together, or not the task.
     """
-    answers = _flat(outputs)
-    width = answers.shape[1]
-    scores = answers[np.isfinite(answers).all(axis=1)]
-    bounded = bool(((scores >= 0) & (scores <= 1)).all())
-    tolerance = _SHORT_TOLERANCE if scores.dtype.itemsize <= _SHORT else _SUM_TOLERANCE
-    sums = scores.astype(np.float64).sum(axis=1)
-    shares = bounded and bool(np.allclose(sums, 1, atol=tolerance))
-    whole = labels.dtype.kind in "iub"
+    fitting = tuple(_readings(outputs, labels))
+    readings = [reading for reading in fitting if task in {None, _TASKS[reading]}]
+    if not readings:
+        of_task = f" of task={task!r}" if task else ""
+        raise DataError(
+            f"labels of shape {labels.shape} and type {labels.dtype} do not fit answers of shape "
+            f"(batch, {', '.join(map(str, outputs.shape[1:]))}) and type {outputs.dtype}{of_task}\n"
+            "  expected class numbers for a score a class, 0/1 for one score, or the answers' shape"
+        )
+    reading = readings[0]
+    if reading == "classes":
+        _check_classes(labels, _flat(outputs).shape[1])
+    finite = _flat(outputs)[np.isfinite(_flat(outputs)).all(axis=1)]
+    bounded = bool(((finite >= 0) & (finite <= 1)).all())
+    tolerance = _SHORT_TOLERANCE if finite.dtype.itemsize <= _SHORT else _SUM_TOLERANCE
+    shares = bool(np.allclose(finite.astype(np.float64).sum(axis=1), 1, atol=tolerance))
+    sums_to_one = reading in {"classes", "one-hot"}
+    tasks = tuple(dict.fromkeys(_TASKS[other] for other in fitting))
+    doubt = task is None and len(tasks) > 1 and reading not in {"classes", "one-hot"}
+    clear = labels.dtype.kind in "iub" and reading != "regression"
+    return Scorer(
+        reading,
+        logits=reading not in {"numbers", "regression"}
+        and not (bounded and (shares or not sums_to_one)),
+        assumed=_assumption(labels, tasks) if doubt and not clear else "",
+    )
+
+
+def _readings(outputs: NDArray[Any], labels: NDArray[Any]) -> Iterator[Reading]:
+    """All that labels and answers can be, the likeliest first."""
+    width = _flat(outputs).shape[1]
     flat = labels.ndim == 1 or labels.shape[1:] == (1,)
-    if whole and flat and width > 1:
-        _check_classes(labels, width)
-        return Scorer("classes", logits=not shares)
-    if whole and flat and width == 1 and set(np.unique(labels)) <= {0, 1}:
-        return Scorer("binary", logits=not bounded)
-    if width > 1 and labels.shape[1:] == outputs.shape[1:] and _one_hot(_flat(labels)):
-        return Scorer("one-hot", logits=not shares)
+    bits = bool(np.isin(labels, (0, 1)).all())
+    if flat and _whole(labels):
+        if width > 1:
+            yield "classes"
+        elif outputs.dtype.kind in "biu":
+            yield "numbers"
+        elif bits:
+            yield "binary"
+    if width > 1 and labels.shape[1:] == outputs.shape[1:] and bits:
+        if (_flat(labels).sum(axis=1) == 1).all():
+            yield "one-hot"
+        yield "multilabel"
     if int(np.prod(labels.shape[1:], dtype=np.int64)) == width:
-        return Scorer("regression", logits=False)
-    raise DataError(
-        f"labels of shape {labels.shape} and type {labels.dtype} do not fit answers of shape "
-        f"(batch, {', '.join(map(str, outputs.shape[1:]))})\n"
-        "  expected class numbers for a score a class, 0/1 for one score, or the answers' shape"
+        yield "regression"
+        if flat and _whole(labels) and _whole(outputs):
+            yield "numbers"  # class numbers in a float column
+
+
+def _whole(values: NDArray[Any]) -> bool:
+    return values.dtype.kind in "iub" or bool(
+        values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.rint(values)).all()
+    )
+
+
+def _assumption(labels: NDArray[Any], tasks: Sequence[Task]) -> str:
+    others = " or ".join(f"task={task!r}" for task in tasks[1:])
+    return (
+        f"labels are whole numbers of type {labels.dtype}: taken for task={tasks[0]!r}, though "
+        f"{others} would fit as well; name one"
     )
 
 
@@ -252,10 +319,6 @@ def _check_classes(labels: NDArray[Any], classes: int) -> None:
 def _flat(values: NDArray[Any]) -> NDArray[Any]:
     # With reshape(rows, -1), numpy could not infer the width of no rows.
     return values.reshape(len(values), int(np.prod(values.shape[1:], dtype=np.int64)))
-
-
-def _one_hot(labels: NDArray[Any]) -> bool:
-    return bool((labels.sum(axis=1) == 1).all() and np.isin(labels, (0, 1)).all())
 
 
 def _log_softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:

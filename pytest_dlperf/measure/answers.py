@@ -174,7 +174,7 @@ class AnswerEvaluation:
         return Score(
             answered=self._answered[place],
             right=self._right[place],
-            loss=self._loss[place] if self._scorer is not None else None,
+            loss=self._loss[place] if self._scorer is not None and self._scorer.has_loss else None,
             classifies=self._scorer is not None and self._scorer.classifies,
             by_user={name: sums[place] for name, sums in self._by_user.items()},
         )

@@ -266,7 +266,7 @@ class PooledEvaluation:
         """
         load, answers = self._load, summarise_answers(self._score)
         busy_cores = self._used.process / max(self._seconds, 1e-9)
-        notes = (load.prepared.remark, load.remark, disturbance(self._used), *self._gpu_notes)
+        notes = (load.prepared.remark, *load.remarks, disturbance(self._used), *self._gpu_notes)
         metrics = {
             "errors": counted(self._bad / self._answered),
             **answers.metrics,

@@ -78,7 +78,7 @@ class PreparedTarget:
             if run.seconds > seconds
             else ""
         )
-        notes = (warm_up_note, load.prepared.remark, load.remark, retraced, longer_note)
+        notes = (warm_up_note, load.prepared.remark, *load.remarks, retraced, longer_note)
         return _measurement(load, run, test=test, name=name, notes=notes)
 
 

@@ -99,7 +99,7 @@ class PreparedLoad:
         scorer: scores answers; None without labels, or if these fit users' metrics only.
         by_user: names of the users' metrics to measure.
         reference: answers to single rows; None if they cannot tell rows apart.
-        remark: note on the reference; may be empty.
+        remarks: notes on how answers are read and compared.
     """
 
     prepared: Prepared
@@ -108,7 +108,7 @@ class PreparedLoad:
     scorer: Scorer | None
     by_user: tuple[str, ...]
     reference: ReferenceAnswers | None
-    remark: str
+    remarks: tuple[str, ...]
     plan: Plan
     instruments: Instruments
 
@@ -279,8 +279,9 @@ def prepare_load(target: object, data: Data, plan: Plan, instruments: Instrument
                 f"{prepared.description} hung when asked for single rows: {error}"
             ) from None
         undo.pop_all()
+    remarks = tuple(filter(None, (scorer.assumed if scorer else "", remark)))
     return PreparedLoad(
-        prepared, data, order, scorer, by_user, reference, remark, plan, instruments
+        prepared, data, order, scorer, by_user, reference, remarks, plan, instruments
     )
 
 
@@ -300,7 +301,7 @@ def scorer_of(answer: NDArray[Any], data: Data, plan: Plan) -> Scorer | None:
     if data.labels is None:
         return None
     try:
-        scorer = scorer_for(answer, data.labels)
+        scorer = scorer_for(answer, data.labels, plan.task)
     except DataError:
         built_in = any(b.metric.of_answers and not b.metric.by_user for b in plan.judged)
         if built_in or not measured_by_users(plan):

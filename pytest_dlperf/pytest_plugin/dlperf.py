@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.config.budgets import parse_limit
-from pytest_dlperf.config.options import Clients, from_call
+from pytest_dlperf.config.options import Clients, Task, from_call
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.duel.in_process import DuelCandidate, duel_candidates
 from pytest_dlperf.judge.judge import judge
@@ -73,6 +73,7 @@ class Dlperf:
         scenario: Scenario | None = None,
         serving: Serving | None = None,
         clients: Clients | None = None,
+        task: Task | None = None,
         duration: float | str | None = None,
         name: str = "",
     ) -> Measurement:
@@ -87,6 +88,8 @@ class Dlperf:
             serving: batching and replicas; wins over the marker's.
             clients: `"threads"` for a callable that takes one row, without the batch axis;
                 `"async"` for a coroutine function of one row; wins over the marker's.
+            task: `"classification"`, `"binary"`, `"multilabel"` or `"regression"`, where labels
+                and answers leave it open; wins over the marker's.
             duration: seconds, or text such as `"5s"`; wins over the marker's.
             name: tells several measurements of one test apart.
 
@@ -99,7 +102,9 @@ class Dlperf:
         """
         __tracebackhide__ = True
         plan = self._plan.override(
-            from_call(scenario=scenario, serving=serving, clients=clients, duration=duration)
+            from_call(
+                scenario=scenario, serving=serving, clients=clients, task=task, duration=duration
+            )
         ).limited_to(LOAD_METRICS, "dlperf(...)", _BY_RATE)
         self._measurements.check(name)
         subject = ready(target, as_data(data), plan, self._session.instruments)

@@ -196,11 +196,11 @@ def _score(outputs: NDArray[Any], data: Data, plan: Plan) -> Score:
     """Score the answers to all rows; a UsageError or DataError if no metric fits them."""
     scorer = scorer_of(outputs, data, plan)
     nothing = np.zeros(len(outputs))
-    right, losses = scorer.score(outputs, labels_of(data)) if scorer else (nothing, None)
+    right, losses = scorer.score(outputs, labels_of(data)) if scorer else (nothing, nothing)
     return Score(
         answered=np.ones(len(outputs), dtype=np.int64),
         right=right,
-        loss=losses,
+        loss=losses if scorer is not None and scorer.has_loss else None,
         classifies=scorer is not None and scorer.classifies,
         by_user=user_scores(outputs, labels_of(data), measured_by_users(plan)),
     )

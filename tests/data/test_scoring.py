@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from sklearn import metrics
 
 from pytest_dlperf.data.scoring import Scorer, scorer_for
 from pytest_dlperf.errors import DataError
+
+if TYPE_CHECKING:
+    from pytest_dlperf.config.options import Task
 
 SHARES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4], [0.6, 0.3, 0.1]])
 CLASSES = np.array([0, 1, 0, 2])
@@ -29,7 +33,7 @@ def test_classes(outputs: np.ndarray, labels: np.ndarray) -> None:
     """Class numbers: right where the highest score is, with sklearn's cross-entropy."""
     scorer = scorer_for(outputs, labels)
     right, loss = scorer.score(outputs, labels)
-    assert (scorer.task, scorer.classifies) == ("classes", True)
+    assert (scorer.reading, scorer.classifies) == ("classes", True)
     assert scorer.logits is (outputs is LOGITS)
     assert right.tolist() == [1, 1, 0, 0]
     want = metrics.log_loss(CLASSES, SHARES, labels=[0, 1, 2])
@@ -42,7 +46,7 @@ def test_one_hot(outputs: np.ndarray, kind: type) -> None:
     """One-hot labels score as the class numbers that they stand for."""
     labels = ONE_HOT.astype(kind)
     scorer = scorer_for(outputs, labels)
-    assert scorer.task == "one-hot"
+    assert scorer.reading == "one-hot"
     for got, want in zip(
         scorer.score(outputs, labels),
         scorer_for(outputs, CLASSES).score(outputs, CLASSES),
@@ -57,7 +61,7 @@ def test_binary(outputs: np.ndarray, labels: np.ndarray) -> None:
     """0/1 labels and one score: right at even odds, with sklearn's cross-entropy."""
     scorer = scorer_for(outputs, labels)
     right, loss = scorer.score(outputs, labels)
-    assert scorer.task == "binary"
+    assert scorer.reading == "binary"
     assert scorer.logits is bool((outputs < 0).any())
     assert right.tolist() == [1, 1, 0, 0]
     assert loss.mean() == pytest.approx(metrics.log_loss(BITS, ODDS[:, 0]))
@@ -80,7 +84,7 @@ def test_regression(shape: tuple[int, ...]) -> None:
     outputs, labels = generator.normal(size=shape), generator.normal(size=shape)
     scorer = scorer_for(outputs, labels)
     right, loss = scorer.score(outputs, labels)
-    assert (scorer.task, scorer.classifies) == ("regression", False)
+    assert (scorer.reading, scorer.classifies) == ("regression", False)
     assert not right.any()
     assert loss.shape == (5,)
     assert loss.mean() == pytest.approx(
@@ -93,7 +97,7 @@ def test_regression_of_ones() -> None:
     outputs, labels = np.array([[0.1], [0.5]]), np.ones((2, 1))
     scorer = scorer_for(outputs, labels)
     right, loss = scorer.score(outputs, labels)
-    assert scorer.task != "one-hot"
+    assert scorer.reading != "one-hot"
     assert loss[0] > loss[1] > 0
     assert right.sum() < 2
 
@@ -163,7 +167,7 @@ def test_label_that_is_no_class() -> None:
         scorer_for(SHARES, np.array([-1, 1, 0, 2]))
 
 
-@pytest.mark.parametrize("labels", [np.zeros((4, 2)), np.zeros((4, 4)), np.zeros(4)])
+@pytest.mark.parametrize("labels", [np.zeros((4, 2)), np.zeros((4, 4)), np.full(4, 0.5)])
 def test_labels_that_do_not_fit(labels: np.ndarray) -> None:
     """Labels that fit no reading of the answers are refused with both shapes."""
     with pytest.raises(DataError, match="do not fit answers of shape"):
@@ -184,3 +188,78 @@ def test_softmax_changes_nothing(logits: np.ndarray, labels: list[int]) -> None:
     clear = ordered[:, -1] - ordered[:, -2] > 1e-9  # equal to rounding: either may be the first
     assert np.array_equal(loose[0][clear], tight[0][clear])
     assert np.minimum(loose[1], cap) == pytest.approx(tight[1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "reading", "assumed"),
+    [
+        (SHARES, CLASSES.astype(float), "classes", ""),
+        (ODDS, BITS.astype(float), "binary", "taken for task='binary', though task='regression'"),
+        (ODDS, BITS, "binary", ""),
+        (ODDS, np.array([3, 1, 4, 1]), "regression", ""),
+        (CLASSES, np.array([0, 1, 1, 2]), "numbers", ""),
+        (CLASSES.astype(float), CLASSES, "regression", "though task='classification' would fit"),
+        (SHARES, np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 0, 1]]), "multilabel", ""),
+        (SHARES, np.array([[0.5, 1, 0]] * 4), "regression", ""),
+    ],
+)
+def test_the_reading_is_inferred_from_labels_and_answers_together(
+    outputs: np.ndarray, labels: np.ndarray, reading: str, assumed: str
+) -> None:
+    """Whole numbers are classes, whatever their type; a reading that is in doubt is reported."""
+    scorer = scorer_for(outputs, labels)
+
+    assert scorer.reading == reading
+    assert assumed in scorer.assumed
+    assert bool(scorer.assumed) is bool(assumed)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "task", "reading"),
+    [
+        (ODDS, BITS.astype(float), "regression", "regression"),
+        (ODDS, BITS.astype(float), "binary", "binary"),
+        (CLASSES.astype(float), CLASSES, "classification", "numbers"),
+        (SHARES, ONE_HOT, "multilabel", "multilabel"),
+        (SHARES, ONE_HOT, "classification", "one-hot"),
+        (SHARES, ONE_HOT, "regression", "regression"),
+    ],
+)
+def test_a_task_that_is_given_decides(
+    outputs: np.ndarray, labels: np.ndarray, task: Task, reading: str
+) -> None:
+    """Nothing is assumed then."""
+    scorer = scorer_for(outputs, labels, task)
+
+    assert (scorer.reading, scorer.assumed) == (reading, "")
+
+
+def test_a_task_that_does_not_fit() -> None:
+    """It is refused with the shapes."""
+    with pytest.raises(DataError, match=r"\(4,\) .* \(batch, 3\) .* of task='multilabel'"):
+        scorer_for(SHARES, CLASSES, "multilabel")
+
+
+def test_answers_that_are_class_numbers() -> None:
+    """They are right or wrong, and tell no loss."""
+    scorer = scorer_for(np.array([0, 1, 0, 0]), CLASSES)
+
+    assert scorer.score(np.array([0, 1, 0, 0]), CLASSES)[0].tolist() == [1, 1, 1, 0]
+    assert scorer.classifies
+    assert not scorer.has_loss
+
+
+@pytest.mark.parametrize(
+    "outputs", [np.array([[0.9, 0.2], [0.7, 0.6]]), np.array([[2, -2], [1, 1]])]
+)
+def test_several_labels_a_row(outputs: np.ndarray) -> None:
+    """A row is right if all its labels are; its loss is the mean of their cross-entropies."""
+    labels = np.array([[1, 0], [1, 0]])
+    scorer = scorer_for(outputs.astype(float), labels, "multilabel")
+    right, loss = scorer.score(outputs, labels)
+
+    shares = special.expit(outputs) if scorer.logits else outputs
+    assert right.tolist() == [1, 0]
+    assert loss == pytest.approx(
+        [metrics.log_loss(row, share) for row, share in zip(labels, shares, strict=True)]
+    )

@@ -139,7 +139,7 @@ class TrainingCallback:
         except DataError:
             return {}  # only a user's metric can score such labels
         right, losses = scorer.score(outputs, test.labels)
-        logs = {"val_loss": float(losses.mean())}
+        logs = {"val_loss": float(losses.mean())} if scorer.has_loss else {}
         return {**logs, "val_accuracy": float(right.mean())} if scorer.classifies else logs
 
     def _check(self, losses: Mapping[str, float], when: str) -> None:
