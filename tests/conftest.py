@@ -59,4 +59,3 @@ def _no_walks_of_the_heap(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     if measuring is not None and not real:
         monkeypatch.setattr(measuring, "gc", MagicMock())
         monkeypatch.setattr(measuring, "Tracings", lambda: MagicMock(count=Counter))
-
