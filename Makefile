@@ -21,7 +21,7 @@ test: $(VENV)/.installed-dev
 
 quick: $(VENV)/.installed-dev
 	$(BIN)/pytest -n logical --maxprocesses=4 --dist=worksteal --durations=25 \
-		-m 'not (real_time or subprocess or tensorflow)'
+		-m 'not (real_time or simulation or subprocess or tensorflow)'
 
 # No test may be red because the machine is busy: all of them, three times, beside two processes
 # that spin for all the time.

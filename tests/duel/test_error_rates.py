@@ -51,6 +51,8 @@ from pytest_dlperf.statistics.tail_test import Exceedances
 if TYPE_CHECKING:
     from pytest_dlperf.statistics.estimate import Decision
 
+pytestmark = pytest.mark.simulation
+
 RATES = ErrorRates(1)
 
 

@@ -170,6 +170,7 @@ def test_the_slowest_rate_can_be_judged() -> None:
     assert not decided(rate / 2)
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("utilisation", [0.5, 0.8])
 def test_how_often_the_answer_is_right(utilisation: float) -> None:
     """M/M/1, p99, 10,000 requests a window: 38 of 40 intervals hold the true rate."""

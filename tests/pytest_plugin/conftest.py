@@ -24,7 +24,7 @@ import pytest_dlperf
 if TYPE_CHECKING:
     from plugin_projects import Run
 
-ALONE = ("-p", "no:benchmark", "-p", "no:codspeed")
+ALONE = ("-p", "dlperf")
 """Tests load this plugin only, unless they are about another one."""
 
 # Pytester drops modules that a run in this process has imported. But extension modules cannot be
@@ -60,8 +60,9 @@ def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Fa
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester) -> Run:
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Write a test module below the common header, and run pytest on it in this process."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run_module(source: str, *options: str) -> pytest.RunResult:
         pytester.makepyfile(test_module=HEADER + source)
@@ -71,8 +72,9 @@ def run(pytester: pytest.Pytester) -> Run:
 
 
 @pytest.fixture
-def again(pytester: pytest.Pytester) -> Run:
+def again(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run pytest once more on what is there."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run_again(*options: str) -> pytest.RunResult:
         return pytester.runpytest_inprocess(*ALONE, *options)

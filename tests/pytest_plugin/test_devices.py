@@ -211,7 +211,7 @@ def test_devices_under_xdist(run: Run, pytester: pytest.Pytester) -> None:
         "from pytest_dlperf.targets import local_devices\n"
         "local_devices.devices_here = lambda: ('cpu:0',)\n"
     )
-    result = run(ONE, "-n2", "--dlperf-quick", "--dlperf-devices=all,gpu", "-rs")
+    result = run(ONE, "-p", "xdist", "-n2", "--dlperf-quick", "--dlperf-devices=all,gpu", "-rs")
 
     result.assert_outcomes(passed=1, skipped=1)
     result.stdout.fnmatch_lines(["*there is no gpu here, only cpu:0*"])

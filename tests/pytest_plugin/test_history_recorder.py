@@ -212,7 +212,7 @@ def test_one_worker_records_once(
     run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
 ) -> None:
     """Under pytest-xdist only the controller records."""
-    run(TWO, "-n1").assert_outcomes(passed=2)
+    run(TWO, "-p", "xdist", "-n1").assert_outcomes(passed=2)
 
     recorded = entries(pytester.path)
     assert len(recorded) == 4
@@ -408,7 +408,7 @@ def test_an_unknown_branch_point(
 @pytest.mark.subprocess
 def test_an_unknown_branch_point_under_xdist(run: Callable[..., pytest.RunResult]) -> None:
     """The tests fail with the message, since a worker that exits prints nothing."""
-    result = run(ONE, "-n1", "--dlperf-baseline=history:merge-base")
+    result = run(ONE, "-p", "xdist", "-n1", "--dlperf-baseline=history:merge-base")
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "git finds no commit in" in text(result)

@@ -76,7 +76,7 @@ def test_github(run: Run, pytester: pytest.Pytester, summary: Path) -> None:
 def test_one_xdist_worker(run: Run, pytester: pytest.Pytester, summary: Path) -> None:
     """A single worker may measure; the controller writes all output, once."""
     files = ("--junitxml=junit.xml", "--dlperf-metrics=out.prom", "--dlperf-json=out.json")
-    result = run(ONE + BAD, *MARKER, "-n1", *files)
+    result = run(ONE + BAD, *MARKER, "-p", "xdist", "-n1", *files)
 
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.re_match_lines([r"test_it .*NEW"])

@@ -125,12 +125,12 @@ def test_quick_judges_answers_only(run: Run) -> None:
 def test_several_xdist_workers_do_not_measure(pytester: pytest.Pytester, run: Run) -> None:
     """With workers side by side a measurement is refused, with what to do; quick runs go on."""
     source = ONE + "\ndef test_other(): pass\n"
-    result = run(source, "-n2")
+    result = run(source, "-p", "xdist", "-n2")
 
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*nothing can be measured while 2 pytest-xdist workers*", "*-n0*"])
 
-    quick = pytester.runpytest_inprocess("-p", "no:benchmark", "-n2", "--dlperf-quick")
+    quick = pytester.runpytest_inprocess("-p", "dlperf", "-p", "xdist", "-n2", "--dlperf-quick")
     quick.assert_outcomes(passed=2)
     quick.stdout.re_match_lines([r"test_it .*PASS"])
 
@@ -138,7 +138,7 @@ def test_several_xdist_workers_do_not_measure(pytester: pytest.Pytester, run: Ru
 @pytest.mark.subprocess
 def test_wrong_markers_under_xdist(run: Run) -> None:
     """The message reaches the user from a worker too."""
-    result = run(measuring('"p9 <= 1s"'), "-n1")
+    result = run(measuring('"p9 <= 1s"'), "-p", "xdist", "-n1")
 
     assert result.ret != 0
     assert "unknown metric 'p9'" in text(result)

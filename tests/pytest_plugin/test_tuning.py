@@ -313,7 +313,6 @@ def test_the_program_refuses_what_makes_no_sense(
     assert message in result.stderr.str()
 
 
-@pytest.mark.real_time
 @pytest.mark.subprocess
 @pytest.mark.tensorflow
 def test_a_tiny_model_is_tuned(pytester: pytest.Pytester) -> None:

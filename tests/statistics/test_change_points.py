@@ -15,6 +15,8 @@ from pytest_dlperf.statistics.change_points import SHORTEST, Step, find_steps
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.simulation
+
 _NOISE = 0.03
 _STEP = math.log(1.04)
 

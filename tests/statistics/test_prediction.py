@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.simulation
+
 _NOISE = 0.02
 _FINITE = st.floats(-5, 5)
 

@@ -11,6 +11,8 @@ from pytest_dlperf.measure.rate_search import within_limit
 from pytest_dlperf.statistics.proportions import wilson
 from pytest_dlperf.statistics.slo_attainment import Attainment
 
+pytestmark = pytest.mark.simulation
+
 MILLISECOND = 1_000_000
 DONE = [(call + 1) * MILLISECOND for call in range(20)]
 

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from simulated_duels import (
     HEAVY_TAILS,
     LONG_CAP,
@@ -21,6 +22,8 @@ from pytest_dlperf.duel.confirmation import blocks_of_a_pair
 from pytest_dlperf.duel.questions import pass_rate
 from pytest_dlperf.judge.error_rates import BETA, ErrorRates
 from pytest_dlperf.statistics.pair_effects import LOOKS, excludes, second_opinion
+
+pytestmark = pytest.mark.simulation
 
 STUDIES = 600
 LAUNCH = 0.02
