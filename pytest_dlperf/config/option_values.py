@@ -41,6 +41,8 @@ def parse_history(value: object, spelt: str) -> str:
         UsageError: if it is neither a URL nor `none`.
     """
     text = str(value)
+    if not text:
+        raise UsageError(f"{spelt} is given, and empty", "give a URL or none, or leave it out")
     if text != NO_HISTORY and not _URL.match(text):
         raise UsageError(
             f"{spelt}: that is no URL of a database (it is not shown, for it may hold a password)",

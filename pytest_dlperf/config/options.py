@@ -284,16 +284,24 @@ def overlay(layers: Iterable[Options]) -> Options:
     )
 
 
-def from_texts(texts: Mapping[str, object], prefix: str) -> Options:
-    """Options of the command line or an ini file, by field name; None and empty mean not given.
+def from_texts(
+    texts: Mapping[str, object], spelling: Callable[[str], str] = option_string
+) -> Options:
+    """Options of the command line or an ini file, by field name.
 
-    `prefix` is of the options' spelling, for messages (`--dlperf-` or `dlperf_`).
+    None and a flag that is off mean not given. `spelling` of an option's name is for messages.
 
     Raises:
-        UsageError: for a value that is not allowed.
+        UsageError: for a value that is not allowed, or empty: a variable of CI that is not set
+            would else turn off what it was to turn on.
     """
-    given = {name: value for name, value in texts.items() if value not in (None, "", [], False)}
-    return _checked(given, lambda name: f"{prefix}{name}")
+    given = {name: value for name, value in texts.items() if value not in (None, False)}
+    for name, value in given.items():
+        if not value or value == [""]:
+            raise UsageError(
+                f"{spelling(name)} is given, and empty", "give a value, or leave the option out"
+            )
+    return _checked(given, spelling)
 
 
 def from_marker(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Options:

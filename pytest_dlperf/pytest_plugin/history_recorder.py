@@ -62,8 +62,9 @@ def history_location(
     """
     from pytest_dlperf.config.option_values import parse_history
 
-    variable = variables.get(HISTORY_VARIABLE, "")
-    url = options.history or (parse_history(variable, HISTORY_VARIABLE) if variable else "")
+    variable = variables.get(HISTORY_VARIABLE)
+    of_variable = "" if variable is None else parse_history(variable, HISTORY_VARIABLE)
+    url = options.history or of_variable
     return None if url == NO_HISTORY else HistoryLocation(url, root)
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from pytest_dlperf.config.options import (
-    PREFIX,
     Options,
     from_marker,
     from_texts,
@@ -20,7 +19,7 @@ from pytest_dlperf.config.options import (
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 SIDE: Final = "dlperf-side"
 """Name of the plugin by which a process is one side of a duel."""
@@ -36,7 +35,7 @@ def add_options(parser: pytest.Parser) -> None:
     for name, spec in specs().items():
         if spec.kind == "value":
             continue
-        flag, dest = option_string(name), _INI + name
+        flag, dest = option_string(name), ini_key(name)
         text = spec.help.replace("%", "%%")  # argparse formats it
         choices = spec.choices or None
         if spec.kind == "flag":
@@ -47,10 +46,10 @@ def add_options(parser: pytest.Parser) -> None:
             group.addoption(
                 flag, dest=dest, action="append", default=None, metavar="TEXT", help=text
             )
-            parser.addini(dest, f"{spec.help} (twin of {flag})", type="linelist", default=[])
+            parser.addini(dest, f"{spec.help} (twin of {flag})", type="linelist", default=None)
         else:
             group.addoption(flag, dest=dest, choices=choices, default=None, help=text)
-            parser.addini(dest, f"{spec.help} (twin of {flag})", type="string", default="")
+            parser.addini(dest, f"{spec.help} (twin of {flag})", type="string", default=None)
 
 
 def marker_line() -> str:
@@ -76,12 +75,18 @@ def sweep_marker_line() -> str:
 
 def command_line(config: pytest.Config) -> Options:
     """The options of the command line."""
-    return _read(PREFIX, {name: config.getoption(_INI + name) for name in _textual()})
+    return _read(option_string, {name: config.getoption(ini_key(name)) for name in _textual()})
 
 
 def ini_file(config: pytest.Config) -> Options:
     """The options of the ini file."""
-    return _read(_INI, {name: config.getini(_INI + name) for name in _textual()})
+    texts = {name: config.getini(ini_key(name)) for name in _textual()}
+    return _read(ini_key, texts)
+
+
+def ini_key(name: str) -> str:
+    """The ini key of an option, by field name."""
+    return _INI + name
 
 
 def run_options(config: pytest.Config) -> Options:
@@ -142,8 +147,8 @@ def _textual() -> Iterable[str]:
     return (name for name, spec in specs().items() if spec.kind != "value")
 
 
-def _read(prefix: str, texts: dict[str, object]) -> Options:
+def _read(spelling: Callable[[str], str], texts: dict[str, object]) -> Options:
     try:
-        return from_texts(texts, prefix)
+        return from_texts(texts, spelling)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None

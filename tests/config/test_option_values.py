@@ -26,14 +26,14 @@ from pytest_dlperf.metrics import define, users_metric
 )
 def test_urls_are_taken_as_they_are(url: str) -> None:
     """Any URL is accepted; whether its database exists is not checked here."""
-    assert from_texts({"history": url}, "--dlperf-").history == url
+    assert from_texts({"history": url}).history == url
 
 
 @pytest.mark.parametrize("text", ["geheim", "history.sqlite", "/geheim.db", "u:geheim@h/d", "://x"])
 def test_what_is_no_url_is_not_shown(text: str) -> None:
     """A wrong value is not shown, as it may contain a password."""
     with pytest.raises(UsageError, match="that is no URL of a database") as caught:
-        from_texts({"history": text}, "--dlperf-")
+        from_texts({"history": text})
 
     assert str(caught.value).startswith("--dlperf-history: ")
     assert "geheim" not in str(caught.value)
@@ -42,7 +42,7 @@ def test_what_is_no_url_is_not_shown(text: str) -> None:
 
 def test_the_url_is_not_in_the_representation() -> None:
     """The URL is not in the representation, which tracebacks print."""
-    options = from_texts({"history": "postgresql://u:geheim@h/d"}, "")
+    options = from_texts({"history": "postgresql://u:geheim@h/d"})
 
     assert "geheim" not in repr(options)
     assert options != Options()

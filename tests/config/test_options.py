@@ -50,7 +50,8 @@ def test_defaults() -> None:
     unsaid = {n for n in specs() if getattr(DEFAULTS, n) is None}
     of_a_duel = {"against", "against_install", "against_python", "pairs", "seed"}
     files = {"json", "metrics"}
-    assert unsaid == {"update", "history", "slo", "devices", "logical_cpus", *files, *of_a_duel}
+    own = {"update", "history", "slo", "task", "devices", "logical_cpus"}
+    assert unsaid == {*own, *files, *of_a_duel}
     assert DEFAULTS.scenario == ClosedLoop(clients=64)
     assert (DEFAULTS.duration, DEFAULTS.missing, DEFAULTS.inconclusive) == (5.0, "pass", "warn")
 
@@ -137,27 +138,31 @@ def test_marker_refuses_positions(arg: object) -> None:
 def test_texts_take() -> None:
     """The command line and the ini file give texts, lists of texts and flags."""
     options = from_texts(
-        {"budgets": ["p99 <= 1ms"], "duration": "2s", "update": "new", "quick": True},
-        "--dlperf-",
+        {"budgets": ["p99 <= 1ms"], "duration": "2s", "update": "new", "quick": True}
     )
     assert options == Options(budgets=("p99 <= 1ms",), duration=2.0, update="new", quick=True)
 
 
 def test_texts_that_are_not_given() -> None:
-    """None, empty text, an empty list and a flag that is off mean not given."""
-    assert from_texts({"duration": "", "budgets": [], "quick": False, "json": None}, "") == (
-        Options()
-    )
+    """None and a flag that is off mean not given."""
+    assert from_texts({"duration": None, "budgets": None, "quick": False}) == Options()
+
+
+@pytest.mark.parametrize("value", ["", [], [""]])
+def test_texts_that_are_given_and_empty(value: object) -> None:
+    """They are refused: a variable of CI that is not set must not turn off what it gives."""
+    with pytest.raises(UsageError, match="--dlperf-update-in-ci is given, and empty"):
+        from_texts({"update_in_ci": value})
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("update", "none"), ("missing", "x"), ("duration", "0")]
+    ("name", "value"), [("update", "none"), ("missing", "x"), ("call_timeout", "0")]
 )
 def test_texts_refuse(name: str, value: str) -> None:
     """A wrong text is refused with the option's spelling on that level."""
     with pytest.raises(UsageError) as caught:
-        from_texts({name: value}, "--dlperf-")
-    assert caught.value.problem.startswith(f"--dlperf-{name}='{value}'")
+        from_texts({name: value})
+    assert caught.value.problem.startswith(f"--dlperf-{name.replace('_', '-')}='{value}'")
 
 
 def test_call_takes_what_is_not_none() -> None:
@@ -176,11 +181,11 @@ def test_options_cannot_change() -> None:
 
 def test_devices_from_texts_and_markers() -> None:
     """The command line names devices with commas between them, a marker as it likes."""
-    assert from_texts({"devices": "cpu,gpu:1"}, "--dlperf-").devices == ("cpu", "gpu:1")
+    assert from_texts({"devices": "cpu,gpu:1"}).devices == ("cpu", "gpu:1")
     assert from_marker((), {"devices": ("cpu:0", "cpu:1")}).devices == ("cpu:0", "cpu:1")
     assert from_marker((), {"devices": ()}).devices == ()
     with pytest.raises(UsageError, match="--dlperf-devices='tpu': 'tpu' is no device"):
-        from_texts({"devices": "tpu"}, "--dlperf-")
+        from_texts({"devices": "tpu"})
 
 
 def test_a_marker_names_devices_once() -> None:
@@ -191,7 +196,7 @@ def test_a_marker_names_devices_once() -> None:
 
 def test_logical_cpus_are_counted() -> None:
     """The CPU is split into a number of parts, from 1 to 64."""
-    assert from_texts({"logical_cpus": "2"}, "").logical_cpus == 2
+    assert from_texts({"logical_cpus": "2"}).logical_cpus == 2
     for wrong in ("0", "65", "two", "1.5", "-1"):
         with pytest.raises(UsageError, match="expected a number from 1 to 64"):
-            from_texts({"logical_cpus": wrong}, "--dlperf-")
+            from_texts({"logical_cpus": wrong})
