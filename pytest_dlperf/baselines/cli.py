@@ -23,6 +23,7 @@ from pytest_dlperf.baselines.files import (
 from pytest_dlperf.baselines.review import REVIEW, metric_lines
 from pytest_dlperf.baselines.unused import nearest_names, not_there, with_new_names
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.metrics import is_usual
 from pytest_dlperf.report.hints import rename_command
 from pytest_dlperf.results.measurement import title_of
 
@@ -223,7 +224,7 @@ def _measurement(title: str, entry: BaselineEntry) -> Iterator[str]:
     count = len(entry.sessions)
     sessions = f", {count} sessions" if count > 1 else ""
     yield f"  {title}  ({entry.revision}{sessions})"
-    yield f"    {', '.join(metric_lines(entry))}"
+    yield f"    {', '.join(metric_lines(entry, is_usual))}"
     if entry.anchor is not None and entry.changes:
         since = f"{entry.changes} accepted change{'s' if entry.changes > 1 else ''}"
         yield f"    anchor: {entry.anchor.revision}, {since} ago"

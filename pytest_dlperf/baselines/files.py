@@ -29,7 +29,8 @@ _LINE: Final = 140  # columns
 _READABLE: Final = 120  # characters of a test's name that its file name keeps
 _LARGEST: Final = 16 << 20  # bytes; a larger file is no baseline
 _LARGEST_SEARCHED: Final = 1 << 20  # bytes of a file that is read for a remark only
-_REPAIR: Final = f"restore it from version control, or delete it and {RECORD_ANEW}"
+_REPLACE: Final = f"delete it and {RECORD_ANEW}"
+_REPAIR: Final = f"restore it from version control, or {_REPLACE}"
 
 
 class BaselineFiles:
@@ -207,7 +208,7 @@ def read_baseline(path: Path) -> Baseline | None:
             str(path),
             f"it was written by {'a newer' if newer else 'an older'} pytest-dlperf "
             f"(schema {schema}, this reads {SCHEMA})",
-            "upgrade pytest-dlperf" if newer else _REPAIR,
+            "upgrade pytest-dlperf" if newer else _REPLACE,
         )
     try:
         return Baseline.from_json(value)

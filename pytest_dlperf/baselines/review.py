@@ -26,7 +26,7 @@ from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_dlperf.history.compare import Compared
     from pytest_dlperf.history.entries import Entry
@@ -146,17 +146,18 @@ def proposal_lines(proposal: Proposal, number: int, count: int) -> Iterator[str]
         yield f"  baseline: {old.revision}{several}"
     for reason in proposal.reasons:
         yield from (f"  {line}" for line in wrap_message(reason))
-    lines = metric_lines(entry.result) if old is None else change_lines(old, entry.result, COMPARED)
+    result = entry.result
+    lines = change_lines(old, result, COMPARED) if old else metric_lines(result, is_compared)
     for text in lines:
         yield from (f"    {line}" for line in wrap_message(text))
 
 
-def metric_lines(entry: BaselineEntry) -> list[str]:
-    """The newest session's usual metrics with their values."""
+def metric_lines(entry: BaselineEntry, shown: Callable[[str], bool]) -> list[str]:
+    """The newest session's values of the metrics that are shown, by name."""
     return [
         f"{name} {format_quantity(entry.metrics[name].value, metric_named(name).unit)}"
         for name in in_order(entry.metrics)
-        if is_compared(name)
+        if shown(name)
     ]
 
 

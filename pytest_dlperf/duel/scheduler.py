@@ -1,8 +1,8 @@
 """Which slot is measured when, until every budget is decided or the time is up.
 
 One process works at a time. A block is four slots, in the order ABBA or BAAB at random; blocks go
-round the pairs, so that no single pair of processes decides. A FAIL is confirmed on pairs that are
-started for it.
+round the pairs, so that no single pair of processes decides. A FAIL, and a PASS that may be luck,
+is confirmed on pairs that are started for it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SlotSource(Protocol):
     """One side, ready to be measured."""
 
     def slot(self, seconds: float, number: int) -> Slot:
-        """Be under load for `seconds`; slots of the same number ask for the same rows."""
+        """Measure under load for `seconds`; slots of the same number send the same rows."""
         ...
 
 
@@ -103,7 +103,7 @@ class SlotScheduler:
             tests: budgets that blocks decide.
             suspected: losses of shares that have to be confirmed.
             pairs: to measure first, at least one.
-            fresh: starts a pair to confirm a FAIL with, for as long as its context lasts.
+            fresh: starts a pair to confirm a decision with, for as long as its context lasts.
             earlier: log ratios of the pairs of earlier duels of the same code, by the text of the
                 budget; a run that is repeated continues from them.
 

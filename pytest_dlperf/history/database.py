@@ -32,7 +32,9 @@ _PAGE_SIZE_ENDS: Final = len(_MAGIC) + 2
 _SET_UP_LOCK: Final = 0x646C70657266  # "dlperf": an advisory lock of PostgreSQL, of all histories
 
 _LONGEST: Final = 300  # characters of a driver's message
-_DAMAGE_HINT: Final = "restore it from a copy, or move it away to begin a new history"
+_DAMAGE_HINT: Final = (
+    f"restore it from a copy, or move it away to begin a new history, or {NAME_ANOTHER_HISTORY}"
+)
 _FILE_HINT: Final = (
     "check that its folder is writable, the disk has space, and no other process holds it open "
     f"(fuser FILE), or {NAME_ANOTHER_HISTORY}; what was stored before is kept"

@@ -38,7 +38,7 @@ def log_cost(metric: Metric, value: float) -> float:
 
 
 def cost(metric: Metric, value: float) -> float:
-    """What losses of a metric are differences of: a share as it is, of other metrics `log_cost`."""
+    """The scale on which losses are differences: a share itself, of other metrics `log_cost`."""
     return oriented(metric, value) if metric.unit == "share" else log_cost(metric, value)
 
 
@@ -74,7 +74,7 @@ class LossLimits:
 
     Attributes:
         allowed: FAIL when more is proven; below 0 where a gain is demanded.
-        line: PASS when this much is excluded; at least `allowed`.
+        line: the loss that a PASS excludes; at least `allowed`.
     """
 
     allowed: float
@@ -108,11 +108,11 @@ class LossEvidence(Protocol):
 
     @property
     def errs(self) -> bool:
-        """Whether it takes a part of the error rate."""
+        """Whether its decision can be wrong by chance, so that it uses up error rate."""
         ...
 
     def decision(self, limits: LossLimits, alpha: float, beta: float) -> Decision | None:
-        """What is proven of a budget; None if neither is.
+        """What is proven of a budget; None if neither FAIL nor PASS is.
 
         `alpha` is how often a loss of `limits.allowed` may FAIL, `beta` how often one of
         `limits.line` may PASS; both are below a half.
@@ -124,7 +124,7 @@ class LossEvidence(Protocol):
         ...
 
     def visible(self, alpha: float) -> float | None:
-        """The loss beyond what is allowed that would have been a FAIL; None if not known."""
+        """By how much a loss must exceed the allowed one to FAIL; None if that is not known."""
         ...
 
 
@@ -216,7 +216,10 @@ class PairedLoss:
 
 @dataclass(frozen=True, slots=True)
 class CountedLoss:
-    """A difference of counted shares whose noise is not known: only above `least` it decides."""
+    """A loss of counted shares whose noise is unknown: a FAIL only if it exceeds `least`.
+
+    The budget's limits do not count: without a loss it is a PASS, in between nothing is proven.
+    """
 
     change: float
     least: float

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from baseline_project import OLD, TEST, Project, session
-from builders import MACHINE
+from builders import MACHINE, REVISION, make_accepted
 
 from pytest_dlperf.baselines.files import FOLDER, BaselineFiles
 from pytest_dlperf.cli import main
+from pytest_dlperf.statistics.estimate import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,10 @@ def test_listing(
     monkeypatch.chdir(tmp_path)
     project = Project(tmp_path)
     project.accept(OLD)
-    project.accept(session(900.0), name="big")
+    values = {"throughput": 900.0, "p95": 0.01, "peak_memory": 1e6, "accuracy": 0.9}
+    project.accept(
+        make_accepted({name: counted(value) for name, value in values.items()}), name="big"
+    )
 
     assert main([word.format(tmp_path) for word in words]) == 0
 
@@ -50,8 +54,8 @@ def test_listing(
         MACHINE.slug,
         f"  {TEST}  (01dc0de0, 2026-11-20, 10 sessions)",
         "    throughput 1,010/s",
-        f"  {TEST} [big]  (c0ffee00, 2026-11-24)",
-        "    throughput 900/s",
+        f"  {TEST} [big]  ({REVISION})",
+        "    throughput 900/s, accuracy 90.00 %",
     ]
 
 
