@@ -88,6 +88,7 @@ def proposals(
     compared = compare_sides(
         {key: old for key, (_, old) in known.items()},
         {key: entry.result for key, (entry, _) in known.items()},
+        noise={key: entry.noise for key, (entry, _) in known.items() if entry.noise},
     )
     rows = {measurement.key: measurement for measurement in compared.measurements}
     proposed = (_proposal(entry, old, rows.get(entry.key)) for entry, old in open_pairs)

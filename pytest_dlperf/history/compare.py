@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.history.entries import condition_changes
@@ -134,7 +135,10 @@ class _Open:
 
 
 def compare_sides(
-    base: Side, candidate: Side, metrics: Collection[str] | None = None
+    base: Side,
+    candidate: Side,
+    metrics: Collection[str] | None = None,
+    noise: Mapping[MeasurementId, str] = MappingProxyType({}),
 ) -> Comparison:
     """Compare each metric of each measurement of the candidate.
 
@@ -142,6 +146,7 @@ def compare_sides(
         base: what to compare with.
         candidate: what to compare.
         metrics: names of the metrics to compare; None for the default ones.
+        noise: why speeds of a measurement cannot be compared.
     """
     drafts: list[tuple[Compared, list[Row | _Open]]] = []
     warnings: dict[str, None] = {}
@@ -154,12 +159,13 @@ def compare_sides(
         old = on_machines.get(key.machine)
         obstacle = _obstacle(new, old, key.machine, on_machines)
         speed_changed, note = _machine_speed(new, old)
+        of_speeds = noise.get(key, "") or speed_changed
         if old is not None:
             software = new.environment.changes(old.environment)["warning"]
             if software:
                 warnings[f"since the base: {', '.join(software)}"] = None
         rows: list[Row | _Open] = [
-            _row(metric, new, old, obstacle or (speed_changed if metric.is_speed else ""))
+            _row(metric, new, old, obstacle or (of_speeds if metric.is_speed else ""))
             if on_machines
             else _new(metric, new, "only the candidate has this measurement")
             for metric in map(metric_named, _names(new, old, metrics))

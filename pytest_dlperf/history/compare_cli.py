@@ -16,7 +16,13 @@ from pytest_dlperf.history.compare_formats import (
 )
 from pytest_dlperf.history.compare_report import ComparedSources, comparison_lines
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
-from pytest_dlperf.history.sources import side_of, without_invalid, without_shared
+from pytest_dlperf.history.sources import (
+    noise_of,
+    side_of,
+    without_invalid,
+    without_noisy,
+    without_shared,
+)
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.hints import COMPARABLE
 
@@ -63,7 +69,7 @@ def _compare(given: argparse.Namespace) -> ComparedSources:
         candidate = without_invalid(reader.source(given.candidate, given.test, accepted=False))
     # Only now: reading the sources has defined the users' metrics in them.
     metrics = [metric_named(name).name for name in given.metric or ()] or None
-    base, candidate = without_shared(base, candidate)
+    base, candidate = map(without_noisy, without_shared(base, candidate))
     base_side, side = side_of(base), side_of(candidate)
     titles = {key.title for key in base_side}
     if not any(key.title in titles for key in side):
@@ -72,7 +78,7 @@ def _compare(given: argparse.Namespace) -> ComparedSources:
             f"{given.base} has {min(titles)}"
             + (f" and {len(titles) - 1} more" if len(titles) > 1 else ""),
         )
-    comparison = compare_sides(base_side, side, metrics)
+    comparison = compare_sides(base_side, side, metrics, noise_of(base, candidate))
     if not any(measurement.rows for measurement in comparison.measurements):
         raise UsageError(
             f"{given.candidate} measured none of {', '.join(metrics or COMPARED)}",

@@ -74,6 +74,27 @@ def without_invalid(source: Source) -> Source:
     return dataclasses.replace(source, entries=kept, left_out=(*source.left_out, left_out))
 
 
+def without_noisy(source: Source) -> Source:
+    """The source without measurements on a machine that was not quiet, where it has others."""
+    quiet = {entry.key for entry in source.entries if not entry.noise}
+    kept = tuple(entry for entry in source.entries if not entry.noise or entry.key not in quiet)
+    noisy = len(source.entries) - len(kept)
+    if not noisy:
+        return source
+    left_out = f"{_counted(noisy, 'measurement')} of {source.given} on a machine that was not quiet"
+    return dataclasses.replace(source, entries=kept, left_out=(*source.left_out, left_out))
+
+
+def noise_of(*sources: Source) -> Mapping[MeasurementId, str]:
+    """Why speeds of a measurement cannot be compared, where a machine was not quiet."""
+    return {
+        entry.key: f"{entry.noise} ({source.given})"
+        for source in sources
+        for entry in source.entries
+        if entry.noise
+    }
+
+
 def without_shared(base: Source, candidate: Source) -> tuple[Source, Source]:
     """Both sides, the wider one without the measurements that the other has too.
 

@@ -127,6 +127,15 @@ def test_unchanged_code_is_hardly_ever_proposed() -> None:
     assert shown <= 8
 
 
+def test_a_slower_session_on_a_machine_that_was_not_quiet() -> None:
+    """It is no proposal: nothing is known of the code."""
+    slower = _entry(_measured(throughput=300.0, p50=0.03))
+    noisy = dataclasses.replace(slower, noise="the machine was not quiet")
+
+    assert proposals([slower], {("t", ""): OLD})
+    assert not proposals([noisy], {("t", ""): OLD})
+
+
 _RUNS = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["", "x"])), unique=True)
 
 

@@ -263,6 +263,20 @@ def test_the_machine_s_speed_is_allowed_for(scenario: str, verdict: Verdict) -> 
     assert measurement.rows[0].verdict is verdict
 
 
+def test_speeds_of_a_machine_that_was_not_quiet() -> None:
+    """They are left open with the reason; answers are judged."""
+    values = {"throughput": estimate(1000.0), "accuracy": counted(0.9)}
+    slower = {"throughput": estimate(300.0), "accuracy": counted(0.9)}
+    base, candidate = ({PLACE: _accepted(each)} for each in (values, slower))
+
+    comparison = compare_sides(base, candidate, noise={PLACE: "the machine was not quiet"})
+
+    rows = {row.metric: row for row in comparison.measurements[0].rows}
+    assert rows["throughput"].verdict is Verdict.INCONCLUSIVE
+    assert rows["throughput"].reason == "the machine was not quiet"
+    assert rows["accuracy"].verdict is not Verdict.INCONCLUSIVE
+
+
 def test_another_slo() -> None:
     """Goodput for another SLO is not compared, other metrics are."""
     metrics = {"throughput": estimate(1000.0), "goodput": estimate(900.0)}

@@ -13,9 +13,11 @@ from pytest_dlperf.history.entries import MeasurementId
 from pytest_dlperf.history.sources import (
     Source,
     committed,
+    noise_of,
     side_of,
     source_of_report,
     without_invalid,
+    without_noisy,
     without_shared,
 )
 from pytest_dlperf.results.baseline import MOST_SESSIONS, short
@@ -110,6 +112,24 @@ def test_failed_measurements_do_not_count() -> None:
     assert without_invalid(good) is good
     with pytest.raises(UsageError, match="nothing to compare but 1 INVALID measurement"):
         without_invalid(dataclasses.replace(good, entries=(bad,)))
+
+
+def test_a_machine_that_was_not_quiet() -> None:
+    """Its measurements are left out where others remain; else they say why speeds do not count."""
+    quiet = _source("commit", 1)
+    (entry,) = quiet.entries
+    noisy = dataclasses.replace(
+        entry, run=make_run(2), noise="the machine was not quiet: other processes took 89 %"
+    )
+
+    kept = without_noisy(dataclasses.replace(quiet, entries=(noisy, entry)))
+    assert kept.entries == (entry,)
+    assert kept.left_out == ("1 measurement of commit on a machine that was not quiet",)
+    assert noise_of(kept) == {}
+
+    alone = dataclasses.replace(quiet, entries=(noisy,))
+    assert without_noisy(alone) is alone
+    assert noise_of(kept, alone) == {entry.key: f"{noisy.noise} (commit)"}
 
 
 def test_an_accepted_change_of_a_branch() -> None:
