@@ -71,7 +71,7 @@ def without_invalid(source: Source) -> Source:
             f"there is nothing to compare but {left_out}",
             "pytest's report says why they are INVALID",
         )
-    return dataclasses.replace(source, entries=kept, left_out=(*source.left_out, left_out))
+    return _reduced(source, kept, left_out)
 
 
 def without_noisy(source: Source) -> Source:
@@ -82,7 +82,7 @@ def without_noisy(source: Source) -> Source:
     if not noisy:
         return source
     left_out = f"{_counted(noisy, 'measurement')} of {source.given} on a machine that was not quiet"
-    return dataclasses.replace(source, entries=kept, left_out=(*source.left_out, left_out))
+    return _reduced(source, kept, left_out)
 
 
 def noise_of(*sources: Source) -> Mapping[MeasurementId, str]:
@@ -122,8 +122,12 @@ def without_shared(base: Source, candidate: Source) -> tuple[Source, Source]:
             "name a commit or a branch that was measured in other runs",
         )
     left_out = f"{_counted(len(shared), 'measurement')} of {wide.given} that {other.given} has too"
-    reduced = dataclasses.replace(wide, entries=kept, left_out=(*wide.left_out, left_out))
+    reduced = _reduced(wide, kept, left_out)
     return (reduced, candidate) if wide is base else (base, reduced)
+
+
+def _reduced(source: Source, kept: tuple[Entry, ...], left_out: str) -> Source:
+    return dataclasses.replace(source, entries=kept, left_out=(*source.left_out, left_out))
 
 
 def side_of(source: Source) -> Side:
