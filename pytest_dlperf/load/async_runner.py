@@ -255,7 +255,7 @@ def one_row(
     """Make a coroutine function for batches of one row from one for single rows."""
 
     async def ask(batch: NDArray[Any]) -> object:
-        return np.asarray(await function(batch[0]))[np.newaxis]
+        return np.asarray(read_outputs(await function(batch[0])))[np.newaxis]
 
     return ask
 

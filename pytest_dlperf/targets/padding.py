@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_dlperf.load.outputs import read_outputs
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -41,7 +43,7 @@ def padded(infer: Infer, sizes: Sequence[int]) -> Infer:
         filled = np.zeros((size, *batch.shape[1:]), batch.dtype)
         filled[:rows] = batch
         filled.flags.writeable = False  # as other batches are: a target must not write into it
-        outputs = np.asarray(infer(filled))
+        outputs = np.asarray(read_outputs(infer(filled)))
         # An answer with too few rows must be detected, not cut to the right shape.
         return outputs[:rows] if outputs.shape[:1] == (size,) else outputs
 

@@ -238,7 +238,7 @@ def _callable(target: object, clients: Clients) -> Callable[..., Any]:
 
 def _one_row(function: Callable[[NDArray[Any]], object]) -> Callable[[NDArray[Any]], object]:
     def infer(batch: NDArray[Any]) -> object:
-        return np.asarray(function(batch[0]))[np.newaxis]
+        return np.asarray(read_outputs(function(batch[0])))[np.newaxis]
 
     return infer
 

@@ -103,3 +103,21 @@ def test_a_duel_does_not_try(*, tries: bool, words: str) -> None:
     the_plan = replace(plan([Options()]), tries_padding=tries)
 
     assert batched(direct, np.ones((64, 4), np.float32), the_plan, clock)[1] == words
+
+
+def test_answers_of_another_device_are_read_as_elsewhere() -> None:
+    """An answer that numpy converts only once it is on the CPU is cut like any other."""
+
+    class OnDevice:
+        def __init__(self, values: NDArray[np.float64]) -> None:
+            self._values = values
+
+        def cpu(self) -> NDArray[np.float64]:
+            return self._values
+
+        def __array__(self, dtype: object = None, copy: object = None) -> object:
+            raise TypeError("use Tensor.cpu() to copy the tensor to host memory first")
+
+    answer = padded(OnDevice, (4,))(np.ones((3, 1)))
+
+    np.testing.assert_array_equal(answer, np.ones((3, 1)))
