@@ -34,6 +34,18 @@ def _counted(least: int, most: int) -> Callable[[object, str], int]:
     return lambda value, spelt: _count(value, spelt, least, most)
 
 
+def check_not_empty(value: object, spelt: str) -> None:
+    """Refuse what is given and empty, as a variable of CI that is not set.
+
+    It would turn off in silence what it was to turn on.
+
+    Raises:
+        UsageError: naming the option, ini key or variable.
+    """
+    if not value or value == [""]:
+        raise UsageError(f"{spelt} is given, and empty", "give a value, or leave it out")
+
+
 def parse_history(value: object, spelt: str) -> str:
     """Check a database's URL. It may hold a password, so it is never shown.
 
@@ -41,8 +53,7 @@ def parse_history(value: object, spelt: str) -> str:
         UsageError: if it is neither a URL nor `none`.
     """
     text = str(value)
-    if not text:
-        raise UsageError(f"{spelt} is given, and empty", "give a URL or none, or leave it out")
+    check_not_empty(text, spelt)
     if text != NO_HISTORY and not _URL.match(text):
         raise UsageError(
             f"{spelt}: that is no URL of a database (it is not shown, for it may hold a password)",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from pytest_dlperf.config.baseline_source import FILES, BaselineSource
-from pytest_dlperf.config.option_values import PARSERS
+from pytest_dlperf.config.option_values import PARSERS, check_not_empty
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.scenarios import ClosedLoop, Scenario
 from pytest_dlperf.load.serving import Serving
@@ -292,15 +292,11 @@ def from_texts(
     None and a flag that is off mean not given. `spelling` of an option's name is for messages.
 
     Raises:
-        UsageError: for a value that is not allowed, or empty: a variable of CI that is not set
-            would else turn off what it was to turn on.
+        UsageError: for a value that is not allowed, or empty.
     """
     given = {name: value for name, value in texts.items() if value not in (None, False)}
     for name, value in given.items():
-        if not value or value == [""]:
-            raise UsageError(
-                f"{spelling(name)} is given, and empty", "give a value, or leave the option out"
-            )
+        check_not_empty(value, spelling(name))
     return _checked(given, spelling)
 
 
