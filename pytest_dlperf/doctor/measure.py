@@ -19,7 +19,7 @@ from pytest_dlperf.doctor.checkup import pair_seconds, wants_pair
 from pytest_dlperf.doctor.noise_measurement import Host, IdenticalBlock, NoiseMeasurement, Timer
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
 from pytest_dlperf.duel.scheduler import measure_block
-from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess
+from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess, spawn
 from pytest_dlperf.duel.workspace import with_random_layout
 from pytest_dlperf.errors import DuelError, UsageError
 from pytest_dlperf.machine import machine_class, read_or_empty
@@ -195,10 +195,12 @@ def fresh_pair(cleanup: CleanupProcess, rng: np.random.Generator) -> Iterator[Pr
             role = roles[number]
             process = WorkerProcess(
                 f"doctor's {role}",
-                [sys.executable, "-P", "-c", _START],
-                folder=Path(tempfile.gettempdir()),
-                environment=worker_environment(os.environ),
-                cleanup=cleanup,
+                spawn(
+                    [sys.executable, "-P", "-c", _START],
+                    Path(tempfile.gettempdir()),
+                    worker_environment(os.environ),
+                ),
+                cleanup,
             )
             stack.callback(process.kill)
             pids.append(process.pid)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 VARIABLE: Final = "DLPERF_SIDE"
 """Environment variable by which a worker finds its controller: `DESCRIPTOR:PROCESS`."""
@@ -85,6 +85,31 @@ class Channel:
                 raise ConnectionError("the other end is closed")
             self._buffer += piece
 
+    def send_descriptors(self, descriptors: Sequence[int]) -> None:
+        """Send open files, to an end that waits in `receive_descriptors`.
+
+        Raises:
+            ConnectionError: if the other end is closed.
+        """
+        self._socket.settimeout(None)
+        socket.send_fds(self._socket, [b"."], list(descriptors))
+
+    def receive_descriptors(self, count: int) -> list[int]:
+        """Wait for open files, of which `send_descriptors` has sent so many at once.
+
+        Raises:
+            ConnectionError: if the other end is closed.
+        """
+        self._socket.settimeout(None)
+        mark, descriptors, _, _ = socket.recv_fds(self._socket, 1, count)
+        if not mark:
+            raise ConnectionError("the other end is closed")
+        return descriptors
+
+    def fileno(self) -> int:
+        """Descriptor of the socket."""
+        return self._socket.fileno()
+
     def close(self) -> None:
         """Close this end; the other end sees that."""
         self._socket.close()
@@ -100,6 +125,16 @@ def connect() -> Channel:
     Raises:
         KeyError: if this process was not started as a worker.
     """
+    channel = connect_without_thread()
+    threading.Thread(target=_exit_on_hang_up, args=(channel.fileno(),), daemon=True).start()
+    return channel
+
+
+def connect_without_thread() -> Channel:
+    """`connect` for a process that has to stay without threads, since it forks.
+
+    It has to end itself when the channel is closed on purpose.
+    """
     # Removed, so that processes that this one starts do not take themselves for workers.
     descriptor, _, controller = os.environ.pop(VARIABLE).partition(":")
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -107,7 +142,6 @@ def connect() -> Channel:
         os._exit(1)
     end = socket.socket(fileno=int(descriptor))
     end.set_inheritable(False)
-    threading.Thread(target=_exit_on_hang_up, args=(end.fileno(),), daemon=True).start()
     return Channel(end)
 
 

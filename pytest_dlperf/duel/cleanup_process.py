@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import subprocess
@@ -30,6 +30,24 @@ GROUP_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 60.0
 _GATE: Final = 'read -r go && exec "$@"'
 _SHOWN_LINES: Final = 20
+
+
+class ChildProcess(Protocol):
+    """A child of this process, as `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int:
+        """Its number, and that of its process group."""
+        ...
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended; None until it was waited for."""
+        ...
+
+    def wait(self) -> int:
+        """Wait for its end, and reap it."""
+        ...
 
 
 class CleanupRegister:
@@ -255,14 +273,16 @@ class CleanupProcess:
                 code = exit_code(process.pid, seconds)
             finally:
                 self.end(process)
+                if process.stdin is not None:
+                    process.stdin.close()
             return code, last_lines(log.fileno(), _SHOWN_LINES)
 
-    def end(self, process: subprocess.Popen[bytes]) -> None:
+    def end(self, process: ChildProcess) -> None:
         """Kill a process and its group, reap it, and forget the group."""
         if process.returncode is None:
             # Until its leader is reaped, no other group can have this number.
             signal_group(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
         self.forget(process.pid)
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_dlperf.duel.questions import DEFAULT_METRICS
 from pytest_dlperf.duel.run_one_test import OneTestDuel, WorkerPair
-from pytest_dlperf.duel.worker_handle import WorkerLost
+from pytest_dlperf.duel.worker_handle import UnforkableError, WorkerLost
 from pytest_dlperf.duel.worktree import submodules
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.judge.error_rates import SLOTTED, ErrorRates
@@ -68,6 +68,13 @@ class DuelController:
         Raises:
             UsageError: if the candidate's session does not start.
         """
+        try:
+            return self._start()
+        except UnforkableError as error:
+            self._stop_forking(error)
+            return self._start()
+
+    def _start(self) -> Fields:
         self._services.progress.show("starting the two sides", None)
         first = self._start_pair()
         try:
@@ -100,6 +107,18 @@ class DuelController:
             DuelError: if a fresh pair does not reach a measurement.
             UsageError: if the two sides run the same code.
         """
+        try:
+            return self._run(test)
+        except UnforkableError as error:
+            self._stop_forking(error)
+            return self._run(test)
+
+    def _stop_forking(self, error: UnforkableError) -> None:
+        """Have workers started as new processes from now on; all that run are killed."""
+        self.close()
+        self._workspace.stop_forking(str(error))
+
+    def _run(self, test: str) -> list[DuelStatistics]:
         for log in self._logs.values():
             log.failure = ""
         try:

@@ -28,11 +28,18 @@ class WorkerEvaluator:
     Args:
         channel: `worker_handle` lists the messages.
         environment: looks up the software of this process.
+        on_arrival: called at the first measurement, when the project's code has been imported.
     """
 
-    def __init__(self, channel: Channel, environment: Callable[[], Environment]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        environment: Callable[[], Environment],
+        on_arrival: Callable[[], None],
+    ) -> None:
         self._channel = channel
         self._environment = environment
+        self._on_arrival = on_arrival
         self._has_sent_modules = False
 
     def evaluate(
@@ -96,6 +103,8 @@ class WorkerEvaluator:
     def _send_arrival(self, where: str, name: str) -> None:
         # The modules once only: at the first measurement the project's code has been imported.
         modules = None if self._has_sent_modules else loaded_modules()
+        if not self._has_sent_modules:
+            self._on_arrival()
         self._has_sent_modules = True
         self._channel.send({"is": where, "name": name, "modules": modules})
 

@@ -14,7 +14,8 @@ end                         the session ends
 
 A worker that comes to a measurement sends `arrived` and waits; one that wants to measure by itself
 sends `exclusive`, waits for `go`, and sends `over`. In between it sends notices (`report`,
-`warning`, `collectreport`, `deselected`), which are no answers.
+`warning`, `collectreport`, `deselected`), which are no answers. One that was forked may send
+`unforkable` in place of an answer, and waits to be killed.
 """
 
 from __future__ import annotations
@@ -40,9 +41,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from pytest_dlperf.duel.cleanup_process import CleanupProcess
+    from pytest_dlperf.duel.cleanup_process import ChildProcess, CleanupProcess
 
 Fields: TypeAlias = "Mapping[str, Any]"
+Launch: TypeAlias = "Callable[[int, int], ChildProcess]"
+"""Starts a worker with the descriptors of its channel and its log."""
 Role: TypeAlias = Literal["base", "candidate"]
 
 _NOTICES: Final = frozenset({"report", "warning", "collectreport", "deselected"})
@@ -50,6 +53,10 @@ _DEATH_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 1.0
 _SEND_SECONDS: Final = 60.0
 _SHOWN_LINES: Final = 20
+
+
+class UnforkableError(DlperfError):
+    """A worker is no longer what a new process would be, since it is a fork; says why."""
 
 
 class WorkerLost(DlperfError):  # noqa: N818 - what has happened, as in the report
@@ -195,6 +202,8 @@ class WorkerHandle:
     def _next_answer(self, step: str) -> Message:
         while True:
             message = self._process.receive(self._timeout, step)
+            if message.fields["is"] == "unforkable":
+                raise UnforkableError(message.fields["why"])
             if message.fields["is"] not in _NOTICES:
                 return message
             self._on_message(message.fields)
@@ -210,6 +219,31 @@ def _crash(fields: Fields) -> str:
     return f": {crash['message'].splitlines()[0]}" if crash and crash["message"] else ""
 
 
+def spawn(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Launch:
+    """Starts a worker as a new program.
+
+    Args:
+        command: the program and its arguments.
+        folder: the working directory.
+        environment: all variables.
+    """
+
+    def launch(channel: int, log: int) -> ChildProcess:
+        return subprocess.Popen(  # noqa: S603 - what the caller asked for
+            command,
+            bufsize=0,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**environment, VARIABLE: f"{channel}:{os.getpid()}"},
+            pass_fds=(channel,),
+            start_new_session=True,  # Ctrl-C is for this process, which then ends it
+        )
+
+    return launch
+
+
 class WorkerProcess:
     """The process of a worker, which must call `channel.connect` first of all.
 
@@ -218,21 +252,11 @@ class WorkerProcess:
 
     Args:
         name: `base` or `candidate`, for messages.
-        command: the program and its arguments.
-        folder: the working directory.
-        environment: all variables.
+        launch: starts it.
         cleanup: ends it at the latest.
     """
 
-    def __init__(
-        self,
-        name: str,
-        command: Sequence[str],
-        *,
-        folder: Path,
-        environment: Mapping[str, str],
-        cleanup: CleanupProcess,
-    ) -> None:
+    def __init__(self, name: str, launch: Launch, cleanup: CleanupProcess) -> None:
         self.name = name
         self._cleanup = cleanup
         self._killed = False
@@ -244,17 +268,7 @@ class WorkerProcess:
                 # Should this process be killed before the cleanup process knows of the worker, the
                 # worker ends itself: until that line it is never stopped, and so can see this end
                 # closed.
-                self._process = subprocess.Popen(  # noqa: S603 - what the caller asked for
-                    command,
-                    bufsize=0,
-                    stdin=subprocess.DEVNULL,
-                    stdout=self._log,
-                    stderr=subprocess.STDOUT,
-                    cwd=folder,
-                    env={**environment, VARIABLE: f"{theirs.fileno()}:{os.getpid()}"},
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,  # Ctrl-C is for this process, which then ends it
-                )
+                self._process = launch(theirs.fileno(), self._log.fileno())
             cleanup.group(self._process.pid)
             self._resources = stack.pop_all()
 
@@ -273,6 +287,17 @@ class WorkerProcess:
             self._channel.send(fields, tail, _SEND_SECONDS)
         except TimeoutError:
             raise self.lost(f"takes no message within {_SEND_SECONDS:g} s") from None
+        except OSError:
+            raise self.lost(self.ended()) from None
+
+    def send_descriptors(self, descriptors: Sequence[int]) -> None:
+        """Send it open files; see `Channel`.
+
+        Raises:
+            WorkerLost: if it is dead.
+        """
+        try:
+            self._channel.send_descriptors(descriptors)
         except OSError:
             raise self.lost(self.ended()) from None
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.duel.fork_server import START, ForkServer, frameworks_in
 from pytest_dlperf.duel.module_identity import shared_modules, sharing_error
 from pytest_dlperf.duel.virtualenvs import activated, check_interpreter, make_environment
-from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess
+from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess, spawn
 from pytest_dlperf.duel.worktree import (
     add_worktree,
     python_files,
@@ -34,6 +35,8 @@ _START: Final = "from pytest_dlperf.pytest_plugin.duel_worker import main; main(
 _TOLERANT: Final = "--continue-on-collection-errors"
 _PADDING: Final = 4096
 _HASH_SEEDS: Final = 2**32
+_CUSTOMIZE: Final = ("sitecustomize", "usercustomize")
+_READ_FILES: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ class Workspace:
     commit: str
     specs: Mapping[Role, WorkerSpec]
     cleanup: CleanupProcess
+    fork_server: ForkServer | None
 
     @property
     def base_is_empty(self) -> bool:
@@ -108,13 +112,11 @@ class Workspace:
             only: a test (node id) whose file alone is collected.
         """
         spec, cache = self.specs[role], self.request.cache
-        process = WorkerProcess(
-            role,
-            [spec.python, "-P", "-c", _START],
-            folder=spec.folder,
-            environment=with_random_layout(spec.variables),
-            cleanup=self.cleanup,
-        )
+        command = [spec.python, "-P", "-c", _START]
+        launch = spawn(command, spec.folder, with_random_layout(spec.variables))
+        if self.fork_server is not None:
+            launch = self.fork_server.launch(spec.folder, spec.variables, launch)
+        process = WorkerProcess(role, launch, self.cleanup)
         paths = spec.paths if only is None else (str(spec.root / only.partition("::")[0]),)
         worker = WorkerHandle(process, role, on_message, self.request.timeout)
         try:
@@ -130,6 +132,11 @@ class Workspace:
             worker.kill()  # the caller has no handle of it yet
             raise
         return worker
+
+    def stop_forking(self, why: str) -> None:
+        """Start further workers as new processes."""
+        if self.fork_server is not None:
+            self.fork_server.retire(why)
 
     def check(self, base: WorkerState, candidate: WorkerState) -> None:
         """Refuse workers that run the same code; once, when both have sent their modules.
@@ -198,7 +205,33 @@ def prepare_workspace(
         for role, top in tops.items():
             environment = folder / f"{role}-environment"
             specs[role] = _installed(specs[role], environment, top, request.install, cleanup)
-    return Workspace(request, repo, tree, commit, specs, cleanup)
+    server = _fork_server(specs, repo, cleanup)
+    return Workspace(request, repo, tree, commit, specs, cleanup, server)
+
+
+def _fork_server(
+    specs: Mapping[Role, WorkerSpec], repo: Repository, cleanup: CleanupProcess
+) -> ForkServer | None:
+    """A server that forks the workers of both sides; None if these differ in how Python starts."""
+    base, candidate = specs["base"], specs["candidate"]
+    names = {*base.variables, *candidate.variables} - {"PYTHONPATH"}
+    if base.python != candidate.python or any(
+        base.variables.get(name) != candidate.variables.get(name) for name in names
+    ):
+        return None
+    entries = [
+        Path(spec.folder, entry)
+        for spec in specs.values()
+        for entry in spec.variables.get("PYTHONPATH", "").split(os.pathsep)
+    ]
+    if any((entry / f"{name}.py").exists() for entry in entries for name in _CUSTOMIZE):
+        return None
+    command = [candidate.python, "-P", "-c", START]
+    environment = with_random_layout(candidate.variables)
+    process = WorkerProcess("fork", spawn(command, Path("/"), environment), cleanup)
+    sources = (repo.top / name for name in python_files(repo)[:_READ_FILES])
+    modules = frameworks_in(source.read_bytes() for source in sources if source.is_file())
+    return ForkServer(process, modules, (repo.top,))
 
 
 def _installed(

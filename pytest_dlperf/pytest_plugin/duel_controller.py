@@ -48,6 +48,7 @@ class DuelControllerPlugin:
         self._statistics: list[DuelStatistics] = []
         self._start_seconds = 0.0
         self._cleanup: CleanupProcess | None = None
+        self._workspace: Workspace | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
@@ -106,6 +107,8 @@ class DuelControllerPlugin:
         # The workers first: what they write must not come back into folders that are being removed.
         if self._controller is not None:
             self._controller.close()
+        if self._workspace is not None:
+            self._workspace.stop_forking("the duel is over")
         if self._cleanup is not None:
             self._cleanup.close()
 
@@ -120,7 +123,7 @@ class DuelControllerPlugin:
 
         options = self._session.options
         cleanup = self._cleanup = CleanupProcess().start()
-        workspace = prepare_workspace(self._request(), os.environ, cleanup)
+        workspace = self._workspace = prepare_workspace(self._request(), os.environ, cleanup)
         commit_date = commit_day(workspace.repo, workspace.commit)
         services = DuelServices(
             ref=options.against or "",

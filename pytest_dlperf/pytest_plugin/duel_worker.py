@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from pytest_dlperf.config.options import QUIET
 from pytest_dlperf.duel.channel import Channel, connect
+from pytest_dlperf.duel.fork_server_process import EnvironmentWatch
 from pytest_dlperf.duel.worker import WorkerEvaluator
 from pytest_dlperf.pytest_plugin import pytest_benchmark as neighbours
 from pytest_dlperf.pytest_plugin.collection import PLANS, measures
@@ -19,7 +21,7 @@ from pytest_dlperf.pytest_plugin.options import SIDE
 
 if TYPE_CHECKING:
     import warnings
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class DuelWorkerPlugin:
@@ -29,16 +31,19 @@ class DuelWorkerPlugin:
         channel: to the controller.
         role: `base` or `candidate`.
         cache: folder of trained models.
+        on_arrival: called at the first measurement.
     """
 
-    def __init__(self, channel: Channel, role: str, cache: Path | None) -> None:
+    def __init__(
+        self, channel: Channel, role: str, cache: Path | None, on_arrival: Callable[[], None]
+    ) -> None:
         from pytest_dlperf.machine import environment
 
         self.__name__ = SIDE  # by which other parts of the plugin find it
         self._channel = channel
         self.role = role
         self.cache = cache
-        self.evaluator = WorkerEvaluator(channel, environment)
+        self.evaluator = WorkerEvaluator(channel, environment, on_arrival)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
@@ -129,13 +134,34 @@ def _described(item: pytest.Item) -> dict[str, object]:
 
 
 def main() -> None:
-    """Run the session that the controller's first message describes, and send its exit code."""
+    """Run a worker in a new process."""
+    _work(connect(), _nothing)
+
+
+def main_of_fork() -> None:
+    """Run a worker in a fork, which gives up if it is not what a new process would be."""
     channel = connect()
+
+    def give_up(variable: str) -> NoReturn:
+        why = f"{variable} is set after what may read it was imported"
+        channel.send({"is": "unforkable", "why": why})
+        while True:
+            signal.pause()  # until the controller kills this process
+
+    _work(channel, EnvironmentWatch(sys.modules, give_up).end)
+
+
+def _nothing() -> None:
+    """On arrival of a new process."""
+
+
+def _work(channel: Channel, on_arrival: Callable[[], None]) -> None:
+    """Run the session that the controller's first message describes, and send its exit code."""
     start = channel.receive().fields
     if start["path"] is not None:
         sys.path.insert(0, start["path"])
     cache = Path(start["cache"]) if start["cache"] else None
-    plugin = DuelWorkerPlugin(channel, start["role"], cache)
+    plugin = DuelWorkerPlugin(channel, start["role"], cache, on_arrival)
     sys.argv = ["pytest", *start["arguments"]]
     code = pytest.main([*start["arguments"], "-W", QUIET], plugins=[plugin])
     channel.send({"is": "ended", "code": int(code)})

@@ -20,7 +20,7 @@ from isolation import TIMEOUT, wait_for
 from pytest_dlperf.duel import worker_handle
 from pytest_dlperf.duel.channel import VARIABLE, Channel, Message, connect
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
-from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerLost, WorkerProcess
+from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerLost, WorkerProcess, spawn
 from pytest_dlperf.duel.workspace import WorkerSpec, Workspace
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ PARENT = """
 import json, os, sys, threading
 from pathlib import Path
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
-from pytest_dlperf.duel.worker_handle import WorkerProcess
+from pytest_dlperf.duel.worker_handle import WorkerProcess, spawn
 
 cleanup = CleanupProcess().start()
 sides = []
 for code in json.loads(sys.argv[1]):
     command = [sys.executable, "-c", code]
-    side = WorkerProcess("base", command, folder=Path(), environment=os.environ, cleanup=cleanup)
+    side = WorkerProcess("base", spawn(command, Path(), os.environ), cleanup)
     sides.append(side)
     if "send" in code:
         side.receive(60, "starting")
@@ -64,9 +64,7 @@ def running(code: str) -> Iterator[WorkerProcess]:
     """A side that runs some code."""
     command = [sys.executable, "-c", code]
     with CleanupProcess() as cleanup:
-        side = WorkerProcess(
-            "base", command, folder=Path.cwd(), environment=environment(), cleanup=cleanup
-        )
+        side = WorkerProcess("base", spawn(command, Path.cwd(), environment()), cleanup)
         with contextlib.ExitStack() as stack:
             stack.callback(side.kill)
             yield side
@@ -179,7 +177,9 @@ def test_a_side_that_takes_no_first_message(monkeypatch: pytest.MonkeyPatch) -> 
     spec = WorkerSpec(sys.executable, Path.cwd(), Path.cwd(), (), (), environment())
     with CleanupProcess() as cleanup:
         request = SimpleNamespace(cache=None, timeout=TIMEOUT, in_path=False)
-        workspace: Any = SimpleNamespace(specs={"base": spec}, request=request, cleanup=cleanup)
+        workspace: Any = SimpleNamespace(
+            specs={"base": spec}, request=request, cleanup=cleanup, fork_server=None
+        )
         with pytest.raises(WorkerLost, match="takes no message"):
             Workspace.start(workspace, "base", print)
         assert wait_for(ends[0])
@@ -275,9 +275,7 @@ def test_a_side_that_is_not_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CleanupProcess, "group", lambda *_: None)
     cleanup = CleanupProcess()
     command = [sys.executable, "-c", BUSY]
-    side = WorkerProcess(
-        "base", command, folder=Path.cwd(), environment=environment(), cleanup=cleanup
-    )
+    side = WorkerProcess("base", spawn(command, Path.cwd(), environment()), cleanup)
     side.receive(TIMEOUT, "starting")
     ends = os.pidfd_open(side.pid)
     side._channel.close()  # noqa: SLF001 - as the kernel does when this process is killed

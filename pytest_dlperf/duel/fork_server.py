@@ -1,0 +1,139 @@
+"""The controller's end of a process that imports frameworks once and forks the workers of a duel.
+
+Importing a framework takes most of a worker's start. The server (`fork_server_process`) imports and
+does nothing else: no device is looked for and no thread is started, so that a fork of it is as good
+as a new interpreter. A worker is forked twice and adopted by the controller, which waits for it as
+for any child. The messages:
+
+prepare     modules, outside     imports; answers `ready`, or `refused` with the reason
+fork        variables, folder,   answers `listening`, takes descriptors of the worker's channel and
+            controller           log, and answers `forked` with its process
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+from typing import TYPE_CHECKING, Final
+
+from pytest_dlperf.duel.worker_handle import WorkerLost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_dlperf.duel.cleanup_process import ChildProcess
+    from pytest_dlperf.duel.worker_handle import Launch, WorkerProcess
+
+START: Final = "from pytest_dlperf.duel.fork_server_process import main; main()"
+"""The program of the process."""
+
+FRAMEWORKS: Final = ("numpy", "scipy", "sklearn", "tensorflow", "keras", "torch", "jax")
+"""What is worth importing once, if the project imports it."""
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_PREPARE_SECONDS: Final = 180.0
+_FORK_SECONDS: Final = 60.0
+_IMPORTS: Final = re.compile(
+    rf"^\s*(?:from|import)\s+({'|'.join(FRAMEWORKS)})\b".encode(), re.MULTILINE
+)
+
+
+def frameworks_in(sources: Iterable[bytes]) -> tuple[str, ...]:
+    """Those of `FRAMEWORKS` that any of some Python files imports."""
+    imported = {name.decode() for source in sources for name in _IMPORTS.findall(source)}
+    return tuple(name for name in FRAMEWORKS if name in imported)
+
+
+class ForkedProcess:
+    """A child of this process that a fork server has forked; as `subprocess.Popen`."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def wait(self) -> int:
+        """Wait for its end, and reap it and what it has left behind in its group."""
+        if self.returncode is None:
+            _, status = os.waitpid(self.pid, 0)
+            self.returncode = os.waitstatus_to_exitcode(status)
+            # Orphans of it were adopted too, and nobody else waits for them.
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-self.pid, os.WNOHANG)[0]:
+                    pass
+        return self.returncode
+
+
+class ForkServer:
+    """Forks workers, until it is lost or retired.
+
+    Args:
+        process: of the server.
+        modules: to import.
+        outside: folders of which no file may be imported: these differ between the sides.
+    """
+
+    def __init__(
+        self, process: WorkerProcess, modules: Sequence[str], outside: Sequence[Path]
+    ) -> None:
+        _adopt_orphans(1)
+        self._process = process
+        self._is_ready = False
+        self.refusal = ""
+        """Why it forks no workers; empty if it does."""
+        # The answer is waited for by the first fork: importing takes seconds.
+        with self._refused_if_lost():
+            folders = [os.path.realpath(folder) for folder in outside]
+            process.send({"do": "prepare", "modules": list(modules), "outside": folders})
+
+    @property
+    def forks(self) -> bool:
+        """Whether it is ready to fork; waits until that is known."""
+        if not self.refusal and not self._is_ready:
+            with self._refused_if_lost():
+                answer = self._process.receive(_PREPARE_SECONDS, "importing frameworks").fields
+                self._is_ready = answer["is"] == "ready"
+                self.refusal = answer.get("why", "")
+        return not self.refusal
+
+    def launch(self, folder: Path, variables: Mapping[str, str], spawned: Launch) -> Launch:
+        """Starts a worker as a fork.
+
+        Args:
+            folder: its working directory.
+            variables: all of its environment.
+            spawned: starts it in another way, if the server cannot.
+        """
+
+        def fork(channel: int, log: int) -> ChildProcess:
+            fields = {"variables": dict(variables), "folder": str(folder)}
+            with self._refused_if_lost():
+                if self.forks:
+                    self._process.send({"do": "fork", "controller": os.getpid(), **fields})
+                    self._process.receive(_FORK_SECONDS, "forking")
+                    self._process.send_descriptors([channel, log])
+                    forked = self._process.receive(_FORK_SECONDS, "forking")
+                    return ForkedProcess(forked.fields["pid"])
+            return spawned(channel, log)
+
+        return fork
+
+    def retire(self, why: str) -> None:
+        """Fork no more workers, and end the process."""
+        self.refusal = self.refusal or why
+        self._process.kill()
+        _adopt_orphans(0)
+
+    @contextlib.contextmanager
+    def _refused_if_lost(self) -> Iterator[None]:
+        try:
+            yield
+        except WorkerLost as lost:
+            self.refusal = str(lost)
+
+
+def _adopt_orphans(value: int) -> None:
+    """With 1, become the parent of descendants that lose theirs, as forked workers do."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, value, 0, 0, 0)
