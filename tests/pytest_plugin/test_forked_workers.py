@@ -113,17 +113,22 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> list[ForkServer]:
     return started
 
 
-@pytest.mark.parametrize("place", ["conftest", "test"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "os.environ['NPY_SOMETHING'] = '1'\n",
+        (
+            "@pytest.fixture(autouse=True)\ndef early(monkeypatch):\n"
+            "    monkeypatch.setenv('NPY_SOMETHING', '1')\n"
+        ),
+    ],
+    ids=["module", "fixture"],
+)
 def test_a_variable_that_a_framework_reads(
-    project: Project, servers: list[ForkServer], place: str
+    project: Project, servers: list[ForkServer], setting: str
 ) -> None:
     """Whoever sets it before the first measurement gets new processes, in which it is read."""
-    setting = "import os\nos.environ['NPY_SOMETHING'] = '1'\n"
-    if place == "conftest":
-        project.write("conftest.py", setting)
-    else:
-        body = "def pytest_runtest_setup():\n    " + setting.replace("\n", "\n    ")
-        project.write("conftest.py", body)
+    project.tests(setting + TESTS.format(folder=str(project.top.parent)))
     project.commit()
 
     result = project.duel()
