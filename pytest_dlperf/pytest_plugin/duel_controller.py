@@ -58,6 +58,8 @@ class DuelControllerPlugin:
             collected = self._controller.start()
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
+        except OSError as error:
+            raise pytest.UsageError(_cannot_prepare(error)) from None
         self._tests = collected["tests"]
         session.testscollected = len(self._tests)
         self._start_seconds = time.monotonic() - begun
@@ -120,13 +122,14 @@ class DuelControllerPlugin:
 
         options = self._session.options
         cleanup = self._cleanup = CleanupProcess().start()
-        workspace = prepare_workspace(self._request(), os.environ, cleanup)
+        progress = self._session.progress
+        workspace = prepare_workspace(self._request(), os.environ, cleanup, progress)
         commit_date = commit_day(workspace.repo, workspace.commit)
         services = DuelServices(
             ref=options.against or "",
             revision=Revision(workspace.commit, "", commit_date),
             clock=MonotonicClock(),
-            progress=self._session.progress,
+            progress=progress,
             new_rng=self._session.coins,
             cache=self._pair_effects(workspace),
         )
@@ -167,6 +170,8 @@ class DuelControllerPlugin:
             options=without_paths(arguments_given(self._config), paths),
             paths=paths,
             in_path=finds_modules_here(),
+            ini_file=self._config.inipath,
+            carry=options.against_carry or (),
             cache=self._session.cache_folder,
             timeout=_TIMEOUT_CALLS * call_timeout,
         )
@@ -249,6 +254,15 @@ def refuse(config: pytest.Config, session: DlperfSession) -> None:
         if given:
             reason = reasons.get(option, "tests run in other processes: leave one of them out")
             raise pytest.UsageError(f"{option} with --dlperf-against\n  {reason}")
+
+
+def _cannot_prepare(error: OSError) -> str:
+    place = f" ({error.filename})" if error.filename else ""
+    return (
+        f"the two sides cannot be prepared: {error.strerror or error}{place}\n"
+        "  a duel writes to the repository's own folder .git and to the one for temporary files "
+        "(TMPDIR)"
+    )
 
 
 def _error(test: str, location: tuple[str, int | None, str], text: str) -> pytest.TestReport:
