@@ -18,6 +18,7 @@ from pytest_dlperf.report.tables import wrap_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from pytest_dlperf.duel.cleanup_process import CleanupProcess
     from pytest_dlperf.duel.controller import DuelController
@@ -48,6 +49,8 @@ class DuelControllerPlugin:
         self._statistics: list[DuelStatistics] = []
         self._start_seconds = 0.0
         self._cleanup: CleanupProcess | None = None
+        self._cache: Path | None = None
+        self._remark = ""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
@@ -100,6 +103,8 @@ class DuelControllerPlugin:
             starting=self._start_seconds,
             seed=self._session.seed,
         )
+        if self._remark:
+            lines += wrap_message(self._remark)
         for line in lines:
             terminalreporter.write_line(line)
 
@@ -121,6 +126,10 @@ class DuelControllerPlugin:
         from pytest_dlperf.results.baseline import Revision
 
         options = self._session.options
+        try:
+            self._cache = self._session.cache_folder
+        except OSError as error:  # a convenience, without which all can be measured
+            self._remark = f"nothing is kept for the next run: pytest's cache: {error}"
         cleanup = self._cleanup = CleanupProcess().start()
         progress = self._session.progress
         workspace = prepare_workspace(self._request(), os.environ, cleanup, progress)
@@ -141,7 +150,7 @@ class DuelControllerPlugin:
         from pytest_dlperf.duel.worktree import content_key
         from pytest_dlperf.machine import environment, machine_class
 
-        cache, options = self._session.cache_folder, self._session.options
+        cache, options = self._cache, self._session.options
         if cache is None:
             return PairEffectCache(None)
         software = environment().to_json()
@@ -172,7 +181,7 @@ class DuelControllerPlugin:
             in_path=finds_modules_here(),
             ini_file=self._config.inipath,
             carry=options.against_carry or (),
-            cache=self._session.cache_folder,
+            cache=self._cache,
             timeout=_TIMEOUT_CALLS * call_timeout,
         )
 
