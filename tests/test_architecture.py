@@ -63,8 +63,9 @@ IO = {"os", "pathlib", "random", "socket", "subprocess", "tempfile", "threading"
 DOES_IO = (
     *("_command", "_files", "_processes", "cli", "clock", "git", "machine", "baselines.cli"),
     *("baselines.collect_tests", "baselines.review", "doctor.cli", "doctor.measure"),
-    *("duel.channel", "duel.cleanup_process", "duel.controller", "duel.escalation"),
-    *("duel.module_identity", "duel.virtualenvs", "duel.worker_handle", "duel.workspace"),
+    *("duel.carried_files", "duel.channel", "duel.cleanup_process", "duel.controller"),
+    *("duel.escalation", "duel.missing_files", "duel.module_identity", "duel.submodules"),
+    *("duel.virtualenvs", "duel.worker_handle", "duel.workspace"),
     *("duel.worktree", "history.cli", "history.database", "history.lookup", "history.url"),
     *("load.async_runner", "load.request_log", "load.runner", "measure.slot_runner"),
     *("measure.telemetry", "report.json_report", "report.progress", "targets.conversion"),

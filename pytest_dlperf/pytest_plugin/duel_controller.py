@@ -18,6 +18,7 @@ from pytest_dlperf.report.tables import wrap_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from pytest_dlperf.duel.cleanup_process import CleanupProcess
     from pytest_dlperf.duel.controller import DuelController
@@ -48,6 +49,8 @@ class DuelControllerPlugin:
         self._statistics: list[DuelStatistics] = []
         self._start_seconds = 0.0
         self._cleanup: CleanupProcess | None = None
+        self._cache: Path | None = None
+        self._remark = ""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
@@ -58,6 +61,8 @@ class DuelControllerPlugin:
             collected = self._controller.start()
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
+        except OSError as error:
+            raise pytest.UsageError(_cannot_prepare(error)) from None
         self._tests = collected["tests"]
         session.testscollected = len(self._tests)
         self._start_seconds = time.monotonic() - begun
@@ -98,6 +103,8 @@ class DuelControllerPlugin:
             starting=self._start_seconds,
             seed=self._session.seed,
         )
+        if self._remark:
+            lines += wrap_message(self._remark)
         for line in lines:
             terminalreporter.write_line(line)
 
@@ -119,14 +126,19 @@ class DuelControllerPlugin:
         from pytest_dlperf.results.baseline import Revision
 
         options = self._session.options
+        try:
+            self._cache = self._session.cache_folder
+        except OSError as error:  # a convenience, without which all can be measured
+            self._remark = f"nothing is kept for the next run: pytest's cache: {error}"
         cleanup = self._cleanup = CleanupProcess().start()
-        workspace = prepare_workspace(self._request(), os.environ, cleanup)
+        progress = self._session.progress
+        workspace = prepare_workspace(self._request(), os.environ, cleanup, progress)
         commit_date = commit_day(workspace.repo, workspace.commit)
         services = DuelServices(
             ref=options.against or "",
             revision=Revision(workspace.commit, "", commit_date),
             clock=MonotonicClock(),
-            progress=self._session.progress,
+            progress=progress,
             new_rng=self._session.coins,
             cache=self._pair_effects(workspace),
         )
@@ -138,7 +150,7 @@ class DuelControllerPlugin:
         from pytest_dlperf.duel.worktree import content_key
         from pytest_dlperf.machine import environment, machine_class
 
-        cache, options = self._session.cache_folder, self._session.options
+        cache, options = self._cache, self._session.options
         if cache is None:
             return PairEffectCache(None)
         software = environment().to_json()
@@ -167,7 +179,9 @@ class DuelControllerPlugin:
             options=without_paths(arguments_given(self._config), paths),
             paths=paths,
             in_path=finds_modules_here(),
-            cache=self._session.cache_folder,
+            ini_file=self._config.inipath,
+            carry=options.against_carry or (),
+            cache=self._cache,
             timeout=_TIMEOUT_CALLS * call_timeout,
         )
 
@@ -249,6 +263,15 @@ def refuse(config: pytest.Config, session: DlperfSession) -> None:
         if given:
             reason = reasons.get(option, "tests run in other processes: leave one of them out")
             raise pytest.UsageError(f"{option} with --dlperf-against\n  {reason}")
+
+
+def _cannot_prepare(error: OSError) -> str:
+    place = f" ({error.filename})" if error.filename else ""
+    return (
+        f"the two sides cannot be prepared: {error.strerror or error}{place}\n"
+        "  a duel writes to the repository's own folder .git and to the one for temporary files "
+        "(TMPDIR)"
+    )
 
 
 def _error(test: str, location: tuple[str, int | None, str], text: str) -> pytest.TestReport:

@@ -111,7 +111,11 @@ class GitHubOutput:
             source = self._source(location)
             for record in records:
                 for line in workflow_commands(
-                    record, source, missing=metadata.missing, inconclusive=metadata.inconclusive
+                    record,
+                    source,
+                    missing=metadata.missing,
+                    inconclusive=metadata.inconclusive,
+                    base_broken=metadata.base_broken,
                 ):
                     terminalreporter.write_line(line)
 
