@@ -129,12 +129,12 @@ class OneTestDuel:
             base = None
         if base is not None:
             self.check(base.state, lead.state)
-        opened = lead.open(whole=True) if lead.enter() else None
+        opened = _opened(lead, name, whole=True)
         if opened is None:
             for worker in present:
                 worker.abandon("the candidate could not be measured")
             return
-        base_opened = base.open(whole=False) if base is not None and base.enter() else None
+        base_opened = None if base is None else _opened(base, name, whole=False)
         records = {}
         if base_opened is None:
             records["candidate"] = self._judged_alone(Opening.from_json(opened))
@@ -237,6 +237,19 @@ def _reach(worker: WorkerHandle, name: str) -> bool:
             if opened is not None:
                 worker.conclude(opened["record"])
     return False
+
+
+def _opened(worker: WorkerHandle, name: str, *, whole: bool) -> Fields | None:
+    """Measure the opening load; None if the worker's test has gone on without.
+
+    A test that fails there may be run again, as by pytest-rerunfailures, and arrive again.
+    """
+    while worker.state.at == "arrived" and worker.state.name == name:
+        if worker.enter():
+            opened = worker.open(whole=whole)
+            if opened is not None:
+                return opened
+    return None
 
 
 def _slot_pair(base: WorkerHandle, candidate: WorkerHandle) -> Pair:

@@ -14,7 +14,7 @@ end                         the session ends
 
 A worker that comes to a measurement sends `arrived` and waits; one that wants to measure by itself
 sends `exclusive`, waits for `go`, and sends `over`. In between it sends notices (`report`,
-`warning`, `collectreport`, `deselected`), which are no answers.
+`warning`, `collectreport`, `deselected`, `stop`), which are no answers.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 Fields: TypeAlias = "Mapping[str, Any]"
 Role: TypeAlias = Literal["base", "candidate"]
 
-_NOTICES: Final = frozenset({"report", "warning", "collectreport", "deselected"})
+_NOTICES: Final = frozenset({"report", "warning", "collectreport", "deselected", "stop"})
 _DEATH_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 1.0
 _SEND_SECONDS: Final = 60.0

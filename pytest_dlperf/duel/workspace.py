@@ -51,6 +51,7 @@ class DuelRequest:
         in_path: whether modules are found in the working directory, as with `python -m`.
         cache: folder of trained models.
         timeout: seconds within which a worker must answer.
+        session: what the worker's session is told besides, as plain values.
     """
 
     ref: str
@@ -63,6 +64,7 @@ class DuelRequest:
     in_path: bool
     cache: Path | None
     timeout: float
+    session: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,12 @@ class Workspace:
         return bool(self.request.paths) and not self.specs["base"].paths
 
     def start(
-        self, role: Role, on_message: Callable[[Fields], None], only: str | None = None
+        self,
+        role: Role,
+        on_message: Callable[[Fields], None],
+        only: str | None = None,
+        *,
+        lead: bool = False,
     ) -> WorkerHandle:
         """Start a worker.
 
@@ -106,6 +113,7 @@ class Workspace:
             role: its side.
             on_message: takes its notices, such as reports.
             only: a test (node id) whose file alone is collected.
+            lead: whether its tests are the ones that are reported.
         """
         spec, cache = self.specs[role], self.request.cache
         process = WorkerProcess(
@@ -124,6 +132,8 @@ class Workspace:
                     "arguments": [*spec.options, *paths],
                     "path": str(spec.folder) if self.request.in_path else None,
                     "cache": None if cache is None else str(cache),
+                    "lead": lead,
+                    **self.request.session,
                 }
             )
         except BaseException:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +15,13 @@ import pytest
 
 from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.errors import DuelError, UsageError
-from pytest_dlperf.pytest_plugin.options import arguments_given, finds_modules_here, paths_given
+from pytest_dlperf.pytest_plugin.options import (
+    VARIABLES,
+    arguments_given,
+    finds_modules_here,
+    paths_given,
+)
+from pytest_dlperf.pytest_plugin.side_options import held_files, shared_options
 from pytest_dlperf.report.tables import wrap_message
 
 if TYPE_CHECKING:
@@ -47,6 +55,7 @@ class DuelControllerPlugin:
         self._controller: DuelController | None = None
         self._statistics: list[DuelStatistics] = []
         self._start_seconds = 0.0
+        self._running: pytest.Session | None = None
         self._cleanup: CleanupProcess | None = None
 
     @pytest.hookimpl(tryfirst=True)
@@ -72,6 +81,7 @@ class DuelControllerPlugin:
             raise session.Interrupted(
                 f"{errors} error{'s' if errors > 1 else ''} during collection"
             )
+        self._running = session
         for test in self._tests:
             self._run(test)
             if session.shouldfail:
@@ -120,7 +130,9 @@ class DuelControllerPlugin:
 
         options = self._session.options
         cleanup = self._cleanup = CleanupProcess().start()
-        workspace = prepare_workspace(self._request(), os.environ, cleanup)
+        # Not what this session's plugins and conftests have set since: a side has its own.
+        variables = self._config.stash.get(VARIABLES, os.environ)
+        workspace = prepare_workspace(self._request(), variables, cleanup)
         commit_date = commit_day(workspace.repo, workspace.commit)
         services = DuelServices(
             ref=options.against or "",
@@ -169,7 +181,26 @@ class DuelControllerPlugin:
             in_path=finds_modules_here(),
             cache=self._session.cache_folder,
             timeout=_TIMEOUT_CALLS * call_timeout,
+            session=self._told_to_sides(),
         )
+
+    def _told_to_sides(self) -> Fields:
+        """What the session of each side has to know of this one."""
+        config = self._config
+        cache = getattr(config, "cache", None)
+        factory = getattr(config, "_tmp_path_factory", None)  # what pytest-xdist asks, too
+        if factory is not None:
+            temporary = factory.getbasetemp()
+        else:
+            temporary = Path(tempfile.mkdtemp(prefix="dlperf-"))
+            if self._cleanup is not None:
+                self._cleanup.folder(temporary)
+        return {
+            "temporary": str(temporary),
+            "values": None if cache is None else str(cache.mkdir("dlperf").parent.parent),
+            "shared": shared_options(config.option),
+            "held": held_files(list(Path("/proc/self/fd").iterdir())),
+        }
 
     def _run(self, test: Fields) -> None:
         controller = self._controller
@@ -199,6 +230,12 @@ class DuelControllerPlugin:
             case "deselected":
                 items = [SimpleNamespace(nodeid=test) for test in fields["tests"]]
                 hook.pytest_deselected(items=items)
+            case "stop":
+                running, reason = self._running, fields["reason"]
+                if running is not None and fields["failed"]:
+                    running.shouldfail = reason
+                elif running is not None:
+                    running.shouldstop = reason
             case "warning":
                 hook.pytest_warning_recorded.call_historic(
                     kwargs={
@@ -236,13 +273,22 @@ def refuse(config: pytest.Config, session: DlperfSession) -> None:
         "--pdb": config.getoption("usepdb", default=False),
         "--trace": config.getoption("trace", default=False),
         "-n": config.getoption("numprocesses", default=None),
+        "--tx": config.getoption("dist", default="no") != "no"
+        and config.getoption("tx", default=None),
+        "--snapshot-update": config.getoption("update_snapshots", default=False),
+        "--snapshot-update-new-only": config.getoption("update_new_snapshots_only", default=False),
         "--cov": config.getoption("cov_source", default=None)
         and not config.getoption("no_cov", default=False),
     }
+    disturb = "would disturb what is measured"
+    snapshots = "a duel writes no snapshots of syrupy: update them in a run of its own"
     reasons = {
         "--dlperf-update": "a duel writes no baselines: record them in a run of its own",
         "--dlperf-quick": "a smoke run compares nothing: leave one of them out",
-        "-n": "its processes would disturb each other: run with -n0",
+        "-n": f"the processes of pytest-xdist {disturb}: run with -n0",
+        "--tx": f"the processes of pytest-xdist {disturb}: run with --dist=no",
+        "--snapshot-update": snapshots,
+        "--snapshot-update-new-only": snapshots,
         "--cov": "what is traced is slow, and by no steady factor: add --no-cov",
     }
     for option, given in problems.items():
