@@ -303,6 +303,18 @@ def test_logs_are_those_of_the_tests_that_are_reported(project: Project) -> None
     assert list(junit_cases(junit)) == [("test_module", "test_speed")]
 
 
+def test_a_test_that_ends_the_session(project: Project) -> None:
+    """`pytest.exit` in a side costs that test, and is said."""
+    project.tests("def test_one():\n    pytest.exit('enough')\n\ndef test_two():\n    pass\n")
+    project.commit()
+
+    result = project.duel()
+
+    result.assert_outcomes(errors=1, passed=1)
+    assert "the candidate side ended its session while running the test" in text(result)
+    assert "Exit: enough" in text(result)
+
+
 RERUN = """
 import pytest
 from _pytest.runner import runtestprotocol
@@ -318,7 +330,7 @@ def pytest_runtest_protocol(item, nextitem):
             item.ihook.pytest_runtest_logreport(report=report)
         if not again:
             break
-        item._request._pyfuncitem._initrequest()
+        item._initrequest()
     return True
 """
 
