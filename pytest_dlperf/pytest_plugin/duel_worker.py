@@ -126,10 +126,19 @@ class DuelWorkerPlugin:
             }
         )
 
-    @pytest.hookimpl(tryfirst=True, optionalhook=True)
-    def pytest_timeout_set_timer(self, item: pytest.Item, settings: object) -> None:
+    @pytest.hookimpl(wrapper=True, optionalhook=True)
+    def pytest_timeout_set_timer(
+        self, item: pytest.Item, settings: object
+    ) -> Generator[None, object, object]:
         """Remember the timer that pytest-timeout starts for a test."""
         self._timer = item, settings
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, optionalhook=True)
+    def pytest_timeout_cancel_timer(self) -> Generator[None, object, object]:
+        """Forget the timer."""
+        self._timer = None
+        return (yield)
 
     @contextlib.contextmanager
     def _without_timer(self) -> Iterator[None]:
@@ -147,11 +156,6 @@ class DuelWorkerPlugin:
             yield
         finally:
             hook.pytest_timeout_set_timer(item=item, settings=settings)
-
-    @pytest.hookimpl(tryfirst=True, optionalhook=True)
-    def pytest_timeout_cancel_timer(self) -> None:
-        """Forget the timer."""
-        self._timer = None
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
