@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -126,15 +126,21 @@ def durations(project: Project, outcome: Outcome) -> None:
     """Durations of each test that was run."""
     file = project.top / ".test_durations"
     stored = json.loads(file.read_text())
-    assert sorted(name.partition("::")[2] for name in stored) == ["test_equal", "test_own", "test_slower"]
+    assert sorted(name.partition("::")[2] for name in stored) == [
+        "test_equal",
+        "test_own",
+        "test_slower",
+    ]
     assert outcome.said.count("Stored test durations") == 1
     file.unlink()
 
 
 def same_data(project: Project, outcome: Outcome) -> None:
-    """All processes draw the same numbers, from the seed in the header."""
+    """All processes draw the same numbers for a test, from the seed in the header."""
     file = project.top.parent / "drawn"
-    assert len(set(file.read_text().split())) == 1
+    drawn = file.read_text().splitlines()
+    assert len(set(drawn)) == 3
+    assert len(drawn) == (11 if "dlperf: against" in outcome.said else 3)
     assert len(re.findall(r"Using --randomly-seed=\d+", outcome.said)) == 1
     file.unlink()
 
@@ -191,13 +197,11 @@ ROWS: Final = {
         ("randomly",),
         """
 import random
-DRAWN = Path(__file__).parent.parent / "drawn"
 
-@pytest.fixture(autouse=True, scope="session")
-def drawn():
-    path = Path({path!r})
-    with path.open("a") as file:
-        file.write(f"{random.random()}\\n")
+@pytest.fixture(autouse=True)
+def drawn(request):
+    with Path({path!r}).open("a") as file:
+        file.write(f"{request.node.name} {random.random()}\\n")
 
 def test_own():
     pass
@@ -264,6 +268,7 @@ async def test_own(dlperf):
     await asyncio.sleep(0)
     dlperf(model.infer, DATA)
 """,
+        ini="asyncio_default_fixture_loop_scope = function\n",
     ),
     "anyio": Row(
         ("anyio",),
@@ -283,7 +288,8 @@ async def test_own(dlperf):
     ),
     "pytest-html": Row(
         ("html", "html_fixtures", "metadata"),
-        "def test_own(extras):\n    extras.append({'format_type': 'text', 'content': 'noted'})\n",
+        "import pytest_html\n\ndef test_own(extras):\n"
+        "    extras.append(pytest_html.extras.text('noted by the test'))\n",
         ("--html=report.html", "--self-contained-html"),
         check=html_report,
     ),
@@ -343,9 +349,7 @@ def test_own(subtests):
         "def test_own():\n    assert os.environ['SIZE'] == 'small'\n",
         ini="env =\n    D:SIZE=small\n",
     ),
-    "pytest-instafail": Row(
-        ("instafail",), "def test_own():\n    pass\n", ("--instafail",)
-    ),
+    "pytest-instafail": Row(("instafail",), "def test_own():\n    pass\n", ("--instafail",)),
 }
 
 
@@ -412,3 +416,63 @@ def test_beside(project: Project, name: str) -> None:
     row.check(project, duel)
     assert project.git("status", "--porcelain") == state
     assert not project.leftovers()
+
+
+def quick(name: str) -> Row:
+    """A row in processes of pytest-xdist, without what is written for one process."""
+    row = ROWS[name]
+    return replace(row, plugins=(*row.plugins, "xdist"), options=(*row.options, "-n2"))
+
+
+@pytest.mark.parametrize("name", ["pytest-rerunfailures", "pytest-html", "pytest-metadata"])
+def test_distributed(project: Project, name: str) -> None:
+    """Under `-n 2` there are smoke runs; what measures says why it does not."""
+    row = quick(name)
+    project.tests(row.tests + MEASURED)
+    project.write("model.py", MODEL + SLOWER.format(times=1))
+
+    smoke = run(row, "--dlperf-quick", *row.options)
+
+    assert smoke.counts == {"passed": row.passed, **dict(row.others)}, smoke.said
+    row.check(project, smoke)
+    measured = run(row, *row.options)
+    assert measured.counts["failed"] == 2
+    assert "2 pytest-xdist workers share the machine" in measured.said
+
+
+@pytest.mark.parametrize(
+    ("plugin", "options", "ini", "said"),
+    [
+        ("xdist", ("-n2",), "", ("pytest-xdist", "-n0")),
+        ("xdist", (), "addopts = -n2\n", ("pytest-xdist", "-n0")),
+        ("xdist", ("-d", "--tx=2*popen"), "", ("pytest-xdist", "--dist=no")),
+        ("syrupy", ("--snapshot-update",), "", ("syrupy", "in a run of its own")),
+        ("pytest_cov", ("--cov=model",), "", ("--cov", "--no-cov")),
+    ],
+)
+def test_what_cannot_be_combined_with_a_duel(
+    project: Project, plugin: str, options: tuple[str, ...], ini: str, said: tuple[str, ...]
+) -> None:
+    """The error names the plugin and the way out, before anything runs."""
+    project.write("pytest.ini", INI + ini)
+    project.tests("def test_own():\n    raise AssertionError\n")
+    project.commit()
+
+    duel = run(Row((plugin,)), *AGAINST, *options)
+
+    assert duel.code == pytest.ExitCode.USAGE_ERROR, duel.said
+    assert "with --dlperf-against" in duel.said
+    assert all(text in duel.said for text in said)
+    assert "AssertionError" not in duel.said
+
+
+def test_the_way_out(project: Project) -> None:
+    """`-n0` wins over `addopts`."""
+    project.write("pytest.ini", INI + "addopts = -n2\n")
+    project.write("model.py", MODEL + SLOWER.format(times=1))
+    project.tests(MEASURED)
+    project.commit()
+
+    duel = run(Row(("xdist",)), *AGAINST, "-n0")
+
+    assert duel.counts == {"passed": 2}, duel.said
