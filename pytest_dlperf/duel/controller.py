@@ -170,8 +170,9 @@ class DuelController:
             roles.append("base")
         random.shuffle(roles)
         for role in roles:
-            log = _FailureLog(self._forward if lead and role == "candidate" else None)
-            workers[role] = self._workspace.start(role, log, only)
+            leads = lead and role == "candidate"
+            log = _FailureLog(self._forward if leads else None)
+            workers[role] = self._workspace.start(role, log, only, lead=leads)
             self._logs[workers[role]] = log
         return WorkerPair(workers.get("base"), workers["candidate"])
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +15,13 @@ import pytest
 
 from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.errors import DuelError, UsageError
-from pytest_dlperf.pytest_plugin.options import arguments_given, finds_modules_here, paths_given
+from pytest_dlperf.pytest_plugin.options import (
+    VARIABLES,
+    arguments_given,
+    finds_modules_here,
+    paths_given,
+)
+from pytest_dlperf.pytest_plugin.side_options import held_files, shared_options
 from pytest_dlperf.report.tables import wrap_message
 
 if TYPE_CHECKING:
@@ -48,6 +56,7 @@ class DuelControllerPlugin:
         self._controller: DuelController | None = None
         self._statistics: list[DuelStatistics] = []
         self._start_seconds = 0.0
+        self._running: pytest.Session | None = None
         self._cleanup: CleanupProcess | None = None
         self._cache: Path | None = None
         self._remark = ""
@@ -77,6 +86,7 @@ class DuelControllerPlugin:
             raise session.Interrupted(
                 f"{errors} error{'s' if errors > 1 else ''} during collection"
             )
+        self._running = session
         for test in self._tests:
             self._run(test)
             if session.shouldfail:
@@ -131,8 +141,10 @@ class DuelControllerPlugin:
         except OSError as error:  # a convenience, without which all can be measured
             self._remark = f"nothing is kept for the next run: pytest's cache: {error}"
         cleanup = self._cleanup = CleanupProcess().start()
+        # Not what this session's plugins and conftests have set since: a side has its own.
+        variables = self._config.stash.get(VARIABLES, os.environ)
         progress = self._session.progress
-        workspace = prepare_workspace(self._request(), os.environ, cleanup, progress)
+        workspace = prepare_workspace(self._request(), variables, cleanup, progress)
         commit_date = commit_day(workspace.repo, workspace.commit)
         services = DuelServices(
             ref=options.against or "",
@@ -183,7 +195,25 @@ class DuelControllerPlugin:
             carry=options.against_carry or (),
             cache=self._cache,
             timeout=_TIMEOUT_CALLS * call_timeout,
+            session=self._told_to_sides(),
         )
+
+    def _told_to_sides(self) -> Fields:
+        """What the session of each side has to know of this one."""
+        config = self._config
+        factory = getattr(config, "_tmp_path_factory", None)  # what pytest-xdist asks, too
+        if factory is not None:
+            temporary = factory.getbasetemp()
+        else:
+            temporary = Path(tempfile.mkdtemp(prefix="dlperf-"))
+            if self._cleanup is not None:
+                self._cleanup.folder(temporary)
+        return {
+            "temporary": str(temporary),
+            "values": None if self._cache is None else str(self._cache.parent.parent),
+            "shared": shared_options(config.option),
+            "held": held_files(list(Path("/proc/self/fd").iterdir())),
+        }
 
     def _run(self, test: Fields) -> None:
         controller = self._controller
@@ -213,6 +243,12 @@ class DuelControllerPlugin:
             case "deselected":
                 items = [SimpleNamespace(nodeid=test) for test in fields["tests"]]
                 hook.pytest_deselected(items=items)
+            case "stop":
+                running, reason = self._running, fields["reason"]
+                if running is not None and fields["failed"]:
+                    running.shouldfail = reason
+                elif running is not None:
+                    running.shouldstop = reason
             case "warning":
                 hook.pytest_warning_recorded.call_historic(
                     kwargs={
@@ -250,13 +286,22 @@ def refuse(config: pytest.Config, session: DlperfSession) -> None:
         "--pdb": config.getoption("usepdb", default=False),
         "--trace": config.getoption("trace", default=False),
         "-n": config.getoption("numprocesses", default=None),
+        "--tx": config.getoption("dist", default="no") != "no"
+        and config.getoption("tx", default=None),
+        "--snapshot-update": config.getoption("update_snapshots", default=False),
+        "--snapshot-update-new-only": config.getoption("update_new_snapshots_only", default=False),
         "--cov": config.getoption("cov_source", default=None)
         and not config.getoption("no_cov", default=False),
     }
+    disturb = "would disturb what is measured"
+    snapshots = "a duel writes no snapshots of syrupy: update them in a run of its own"
     reasons = {
         "--dlperf-update": "a duel writes no baselines: record them in a run of its own",
         "--dlperf-quick": "a smoke run compares nothing: leave one of them out",
-        "-n": "its processes would disturb each other: run with -n0",
+        "-n": f"the processes of pytest-xdist {disturb}: run with -n0",
+        "--tx": f"the processes of pytest-xdist {disturb}: run with --dist=no",
+        "--snapshot-update": snapshots,
+        "--snapshot-update-new-only": snapshots,
         "--cov": "what is traced is slow, and by no steady factor: add --no-cov",
     }
     for option, given in problems.items():
