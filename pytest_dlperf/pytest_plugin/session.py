@@ -112,10 +112,14 @@ class DlperfSession:
         return ""
 
     def environment(self) -> Environment:
-        """The software of this process."""
+        """The software of this process, and what still traced it while it measured last."""
+        from dataclasses import replace
+
         from pytest_dlperf.machine import environment
 
-        return environment()
+        here, left = environment(), self.instruments.instrumentation.left
+        both = ", ".join(filter(None, (here.instrumentation, left)))
+        return replace(here, instrumentation=both)
 
     def _duel(self, test: str, commit: str) -> dict[str, Record]:
         """Measure a test in a duel against a commit, in another process."""

@@ -1,0 +1,160 @@
+"""Other conditions of measuring: coverage, debuggers, and what else slows Python code down."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from plugin_projects import HEADER, measuring, text
+
+if TYPE_CHECKING:
+    from plugin_projects import Run
+
+TRACED = """
+import sys, threading
+
+def tracer(frame, event, arg):
+    return None
+
+def seen_by(batch):
+    SEEN.update({sys.gettrace(), threading.gettrace()})
+    return identity(batch)
+
+SEEN = set()
+
+@pytest.fixture(autouse=True)
+def traced():
+    before = sys.gettrace(), threading.gettrace()
+    threading.settrace(tracer)
+    sys.settrace(tracer)
+    yield
+    assert (sys.gettrace(), threading.gettrace()) == (tracer, tracer)
+    threading.settrace(before[1])
+    sys.settrace(before[0])
+"""
+NOTE = "test_module was suspended while measuring"
+RELATIVE = "'throughput >= 0.9 * baseline', 'throughput >= 1/s', **SHORT"
+"""A budget against the baseline, and one that always holds."""
+CONTEXT = "since the baseline: instrumentation"
+
+
+def verdicts(pytester: pytest.Pytester) -> list[str]:
+    """The verdicts on throughput in the JSON report, in the order of the budgets."""
+    report = json.loads((pytester.path / "report.json").read_text())
+    (measurement,) = report["measurements"]
+    return [one["verdict"] for one in measurement["verdicts"] if one["metric"] == "throughput"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "dlperf(seen_by, DATA)",
+        "dlperf.max_rate(seen_by, DATA, slo='p99 <= 50ms', serving=Serving(1))",
+        "dlperf.duel(seen_by, seen_by, DATA)",
+    ],
+)
+def test_what_traces_a_test_does_not_trace_its_target(run: Run, call: str) -> None:
+    """However it is measured; and the report says so, also if a budget breaks."""
+    result = run(TRACED + measuring("", f"{call}; assert SEEN == {{None}}"))
+
+    result.assert_outcomes(passed=1)
+    assert NOTE in text(result)
+
+
+def test_a_broken_budget_restores_the_tracer(run: Run) -> None:
+    """The exception leaves it as it was."""
+    broken = measuring("'throughput >= 1e12/s', **SHORT")
+    result = run(TRACED + broken)
+
+    result.assert_outcomes(failed=1)
+    assert NOTE in text(result)
+
+
+def test_a_debugger_is_no_baseline(
+    run: Run, again: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recorded under one: refused. Compared with a baseline without one: left open."""
+    monkeypatch.setenv("PYTHONMALLOC", "debug")
+    refused = run(measuring(RELATIVE), "--dlperf-update=all", "--dlperf-json=report.json")
+    assert "not recorded: measured under PYTHONMALLOC=debug" in text(refused)
+    assert not list(pytester.path.glob(".dlperf/baselines/*/*"))
+    assert verdicts(pytester) == ["NEW", "PASS"]
+
+    monkeypatch.delenv("PYTHONMALLOC")
+    again("--dlperf-update=all").assert_outcomes(passed=1)
+    (stored,) = pytester.path.glob(".dlperf/baselines/*/*.json")
+    before = stored.read_text()
+
+    monkeypatch.setenv("PYTHONMALLOC", "debug")
+    compared = again("--dlperf-update=all", "--dlperf-json=report.json")
+    assert f"{CONTEXT} none -> PYTHONMALLOC=debug" in text(compared)
+    assert verdicts(pytester) == ["INCONCLUSIVE", "PASS"]
+    assert stored.read_text() == before
+
+
+def test_a_target_in_a_traced_thread(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that began while everything was traced: its speeds are those of another program."""
+    monkeypatch.setattr("pytest_dlperf.instrumentation._BUSY", 0.0)
+    monkeypatch.setattr("pytest_dlperf.instrumentation._SHORTEST_NS", 0)
+    pool = """
+from concurrent.futures import ThreadPoolExecutor
+
+def each_line(frame, event, arg):
+    return each_line
+
+@pytest.fixture
+def pool():
+    threading.settrace(each_line)
+    pool = ThreadPoolExecutor(1, thread_name_prefix="pool")
+    pool.submit(identity, INPUTS).result()
+    yield pool
+    pool.shutdown()
+
+@pytest.mark.dlperf("throughput >= 1e12/s", **SHORT)
+def test_it(dlperf, pool):
+    dlperf(lambda batch: pool.submit(identity, batch).result(), DATA)
+"""
+    result = run(TRACED.replace("== (tracer, tracer)", "[0] is tracer") + pool)
+
+    assert "INCONCLUSIVE" in text(result)
+    assert "measured under test_module in the thread pool_0" in text(result)
+
+
+@pytest.mark.subprocess
+@pytest.mark.real_time
+@pytest.mark.skipif(importlib.util.find_spec("pytest_cov") is None, reason="needs pytest-cov")
+@pytest.mark.parametrize("arguments", [["--cov=."], ["--cov=.", "--cov-branch"]])
+def test_coverage(pytester: pytest.Pytester, arguments: list[str]) -> None:
+    """It sees the test's lines before and after a measurement, and not those of the target."""
+    source = """
+def slow(batch):
+    for _ in range(3):
+        pass
+    return batch
+
+@pytest.mark.dlperf(**SHORT)
+def test_it(dlperf):
+    before = 1
+    dlperf(slow, DATA)
+    after = before + 1
+    assert after == 2
+"""
+    path = pytester.makepyfile(test_module=HEADER + source)
+    written = path.read_text().splitlines()
+    missed = {number for number, line in enumerate(written, 1) if "for _ in" in line}
+
+    result = pytester.run(
+        *(sys.executable, "-m", "pytest", "-p", "pytest_cov"),
+        *(*arguments, "--cov-report=json", "--dlperf-history=none"),
+    )
+
+    result.assert_outcomes(passed=1)
+    assert "coverage was suspended while measuring" in text(result)
+    report = json.loads((pytester.path / "coverage.json").read_text())
+    unseen = set(report["files"]["test_module.py"]["missing_lines"])
+    assert missed <= unseen
+    assert not any(re.search("after|before", written[number - 1]) for number in unseen)
