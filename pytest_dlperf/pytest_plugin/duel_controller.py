@@ -14,6 +14,7 @@ import pytest
 from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.errors import DuelError, UsageError
 from pytest_dlperf.pytest_plugin.options import arguments_given, finds_modules_here, paths_given
+from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
 from pytest_dlperf.report.tables import wrap_message
 
 if TYPE_CHECKING:
@@ -98,8 +99,7 @@ class DuelControllerPlugin:
             starting=self._start_seconds,
             seed=self._session.seed,
         )
-        for line in lines:
-            terminalreporter.write_line(line)
+        write_lines(terminalreporter, lines)
 
     def pytest_unconfigure(self) -> None:
         """End all workers, and remove worktrees and environments."""

@@ -21,6 +21,7 @@ from pytest_dlperf.pytest_plugin.options import (
     run_options,
 )
 from pytest_dlperf.pytest_plugin.report_transport import records_of
+from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
 from pytest_dlperf.pytest_plugin.tuning import OVERRIDES, known_knobs
 
 if TYPE_CHECKING:
@@ -279,11 +280,26 @@ class DlperfSession:
         writer = terminalreporter._tw  # noqa: SLF001 - the only way to its width and colours
         terminalreporter.section(f"dlperf: {self.machine.slug}")
         width = min(writer.fullwidth, 120)
-        for line in summary_lines(self.records, width, colour=writer.hasmarkup):
-            terminalreporter.write_line(line)
+        write_lines(terminalreporter, summary_lines(self.records, width, colour=writer.hasmarkup))
         if any(record.basis for record in self.records):
-            for line in ("", *wrap_message(self.baselines.heading)):
-                terminalreporter.write_line(line)
+            write_lines(terminalreporter, ("", *wrap_message(self.baselines.heading)))
+        missing = self._without_commit()
+        if missing:
+            write_lines(terminalreporter, ("", *wrap_message(missing)), yellow=True)
+
+    def _without_commit(self) -> str:
+        """A warning that measurements were recorded without a commit; empty if none were."""
+        from pytest_dlperf.git import in_repository, why_no_commit
+
+        root = self._config.rootpath
+        accepted = any(record.kept for record in self.records)
+        recorded = self.history_recorder is not None and not self.options.quick
+        # Whoever uses no git knows; but a baseline is for others too.
+        wanted = accepted or (recorded and in_repository(root))
+        if self.leads_duel or not wanted or self.revision.commit:
+            return ""
+        what = "the baseline" if accepted else "the history"
+        return f"{what} does not say which commit was measured: {why_no_commit(root)}"
 
     def pytest_unconfigure(self) -> None:
         """Close the progress display."""

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from git_repositories import git
 from plugin_projects import HEADER, measuring, text
 
 if TYPE_CHECKING:
@@ -122,6 +123,35 @@ def test_it(dlperf, pool):
 
     assert "INCONCLUSIVE" in text(result)
     assert "measured under test_module in the thread pool_0" in text(result)
+
+
+@pytest.mark.parametrize("update", ["all", ""])
+def test_a_commit_that_git_does_not_tell(
+    run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, update: str
+) -> None:
+    """Said once a run, in git's own words, with the remedy."""
+    git(pytester.path, "init", "--quiet")
+    git(pytester.path, "commit", "--quiet", "--allow-empty", "--message=first")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    both = measuring() + measuring(name="test_again")
+
+    result = run(both, *([f"--dlperf-update={update}"] if update else ["-q"]))
+
+    result.assert_outcomes(passed=2)
+    what = "the baseline" if update else "the history"
+    said = text(result)
+    assert said.count("dubious ownership") == 1
+    assert f"{what} does not say which commit was measured: detected dubious ownership" in said
+    assert f"git config --global --add safe.directory {pytester.path}" in said
+
+
+@pytest.mark.parametrize("options", [[], ["--dlperf-update=all"], ["--dlperf-quick"]])
+def test_a_project_without_git(run: Run, pytester: pytest.Pytester, options: list[str]) -> None:
+    """Only who records a baseline, which is for others too, is told."""
+    result = run(measuring(), *options)
+
+    told = f"does not say which commit was measured: {pytester.path} is in no git repository"
+    assert (told in text(result)) is (options == ["--dlperf-update=all"])
 
 
 @pytest.mark.subprocess
