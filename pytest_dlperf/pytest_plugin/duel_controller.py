@@ -149,7 +149,7 @@ class DuelControllerPlugin:
             *(f"{name}={software[name]}" for name in sorted(software)),
             options.against_python or "",
         )
-        return PairEffectCache(cache / "evidence", versions)
+        return PairEffectCache(cache / "evidence", versions, self._session.warn)
 
     def _request(self) -> DuelRequest:
         from pytest_dlperf.config.options import DEFAULTS

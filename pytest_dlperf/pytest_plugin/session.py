@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_dlperf.errors import UsageError
+from pytest_dlperf.errors import DlperfWarning, HistoryError, UsageError
 from pytest_dlperf.pytest_plugin.collection import measures
 from pytest_dlperf.pytest_plugin.history_recorder import HistoryRecorder, history_location
 from pytest_dlperf.pytest_plugin.options import (
@@ -196,7 +197,26 @@ class DlperfSession:
         if self.side is not None:
             return self.side.cache
         cache = getattr(self._config, "cache", None)
-        return cache.mkdir("dlperf") if cache is not None else None
+        if cache is None:
+            return None
+        try:
+            folder: Path = cache.mkdir("dlperf")
+        except OSError as error:
+            self.warn(f"pytest's cache cannot be used, so trained models are not kept: {error}")
+            return None
+        return folder
+
+    def warn(self, text: str) -> None:
+        """Warn that a convenience fails: never an error, also where `filterwarnings` makes some."""
+        message = warnings.WarningMessage(DlperfWarning(text), DlperfWarning, "pytest-dlperf", 1)
+        self._config.hook.pytest_warning_recorded.call_historic(
+            kwargs={
+                "warning_message": message,
+                "when": "runtest",
+                "nodeid": "",
+                "location": None,
+            }
+        )
 
     @cached_property
     def machine(self) -> MachineClass:
@@ -229,13 +249,15 @@ class DlperfSession:
         return baselines_of_history(source, run, history, root, self._variables)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Find the baselines before measuring, so that an error ends the run at once."""
+        """Find baselines and history before measuring, so that an error ends the run at once."""
         elsewhere = hasattr(self._config, "workerinput") or self.leads_duel
         if elsewhere or self._config.option.collectonly or not any(map(measures, session.items)):
             return
         try:
             _ = self.baselines
-        except UsageError as error:
+            if self.history_recorder is not None and not self.options.quick:
+                self.history_recorder.check()
+        except (UsageError, HistoryError) as error:
             raise pytest.UsageError(str(error)) from None
 
     @cached_property

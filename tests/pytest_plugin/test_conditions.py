@@ -154,6 +154,50 @@ def test_a_project_without_git(run: Run, pytester: pytest.Pytester, options: lis
     assert (told in text(result)) is (options == ["--dlperf-update=all"])
 
 
+STRICT = "error::pytest_dlperf.errors.DlperfWarning"
+TRAINED = """
+import pytest_dlperf.training.reference_model as of
+from pytest_dlperf.training.model_cache import Trained, TrainingSettings
+
+@pytest.fixture(autouse=True, scope="session")
+def quickly():
+    def train(*_):
+        return Trained("a model", TrainingSettings({}, 1.0, 1.0, 1.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(of, "dense_classifier", lambda *_: None)
+        patch.setattr(of, "train", train)
+        patch.setattr("pytest_dlperf.targets.keras_models.save", lambda _, path: path.touch())
+        yield
+
+def test_it(reference_model, reference_training):
+    assert reference_model == "a model"
+"""
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_cache_that_cannot_be_written(
+    run: Run, pytester: pytest.Pytester, *, strict: bool
+) -> None:
+    """A file in its way is a warning, also where warnings are errors; the model is trained."""
+    (pytester.path / "taken").write_text("in the way")
+
+    options = ["-o", "cache_dir=taken/cache", *(["-W", STRICT] if strict else [])]
+    result = run(TRAINED, *options)
+
+    assert result.parseoutcomes()["passed"] == 1
+    assert "DlperfWarning: pytest's cache cannot be used, so trained models are not kept" in text(
+        result
+    )
+
+
+def test_no_cache_at_all(run: Run) -> None:
+    """Who switches it off is not warned."""
+    result = run(TRAINED, "-p", "no:cacheprovider", "-W", STRICT)
+
+    result.assert_outcomes(passed=1)
+    assert "DlperfWarning" not in text(result)
+
+
 @pytest.mark.subprocess
 @pytest.mark.real_time
 @pytest.mark.skipif(importlib.util.find_spec("pytest_cov") is None, reason="needs pytest-cov")
