@@ -22,6 +22,7 @@ from pytest_dlperf.pytest_plugin.options import (
     paths_given,
 )
 from pytest_dlperf.pytest_plugin.side_options import held_files, shared_options
+from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
 from pytest_dlperf.report.tables import wrap_message
 
 if TYPE_CHECKING:
@@ -59,7 +60,6 @@ class DuelControllerPlugin:
         self._running: pytest.Session | None = None
         self._cleanup: CleanupProcess | None = None
         self._cache: Path | None = None
-        self._remark = ""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
@@ -113,10 +113,7 @@ class DuelControllerPlugin:
             starting=self._start_seconds,
             seed=self._session.seed,
         )
-        if self._remark:
-            lines += wrap_message(self._remark)
-        for line in lines:
-            terminalreporter.write_line(line)
+        write_lines(terminalreporter, lines)
 
     def pytest_unconfigure(self) -> None:
         """End all workers, and remove worktrees and environments."""
@@ -136,10 +133,7 @@ class DuelControllerPlugin:
         from pytest_dlperf.results.baseline import Revision
 
         options = self._session.options
-        try:
-            self._cache = self._session.cache_folder
-        except OSError as error:  # a convenience, without which all can be measured
-            self._remark = f"nothing is kept for the next run: pytest's cache: {error}"
+        self._cache = self._session.cache_folder
         cleanup = self._cleanup = CleanupProcess().start()
         # Not what this session's plugins and conftests have set since: a side has its own.
         variables = self._config.stash.get(VARIABLES, os.environ)
@@ -173,7 +167,7 @@ class DuelControllerPlugin:
             *(f"{name}={software[name]}" for name in sorted(software)),
             options.against_python or "",
         )
-        return PairEffectCache(cache / "evidence", versions)
+        return PairEffectCache(cache / "evidence", versions, self._session.warn)
 
     def _request(self) -> DuelRequest:
         from pytest_dlperf.config.options import DEFAULTS
