@@ -40,4 +40,4 @@ def main() -> None:
     settings = plan([from_call(duration=_SECONDS)])
     instruments = Instruments(MonotonicClock(), ProcessMeter(), NoProgress())
     target = ready(model, as_data((rows, None)), settings, instruments)
-    WorkerEvaluator(channel, environment, lambda: None).evaluate(target, settings, "doctor", "")
+    WorkerEvaluator(channel, environment).evaluate(target, settings, "doctor", "")

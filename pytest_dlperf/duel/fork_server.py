@@ -16,19 +16,21 @@ import contextlib
 import ctypes
 import os
 import re
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.duel.worker_handle import WorkerLost
+from pytest_dlperf.duel.worker_handle import WorkerLost, WorkerProcess, spawn
+from pytest_dlperf.duel.worker_spec import with_random_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
-    from pytest_dlperf.duel.cleanup_process import ChildProcess
-    from pytest_dlperf.duel.worker_handle import Launch, WorkerProcess
+    from pytest_dlperf.duel.cleanup_process import ChildProcess, CleanupProcess
+    from pytest_dlperf.duel.worker_handle import Launch
+    from pytest_dlperf.duel.worker_spec import WorkerSpec
 
-START: Final = "from pytest_dlperf.duel.fork_server_process import main; main()"
-"""The program of the process."""
+_START: Final = "from pytest_dlperf.duel.fork_server_process import main; main()"
 
 FRAMEWORKS: Final = ("numpy", "scipy", "sklearn", "tensorflow", "keras", "torch", "jax")
 """What is worth importing once, if the project imports it."""
@@ -36,6 +38,8 @@ FRAMEWORKS: Final = ("numpy", "scipy", "sklearn", "tensorflow", "keras", "torch"
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PREPARE_SECONDS: Final = 180.0
 _FORK_SECONDS: Final = 60.0
+_READ_FILES: Final = 5000
+_CUSTOMIZE: Final = ("sitecustomize", "usercustomize")  # which only a new process runs
 _IMPORTS: Final = re.compile(
     rf"^\s*(?:from|import)\s+({'|'.join(FRAMEWORKS)})\b".encode(), re.MULTILINE
 )
@@ -72,12 +76,10 @@ class ForkServer:
     Args:
         process: of the server.
         modules: to import.
-        outside: folders of which no file may be imported: these differ between the sides.
+        outside: a folder of which no file may be imported: these differ between the sides.
     """
 
-    def __init__(
-        self, process: WorkerProcess, modules: Sequence[str], outside: Sequence[Path]
-    ) -> None:
+    def __init__(self, process: WorkerProcess, modules: Sequence[str], outside: Path) -> None:
         _adopt_orphans(1)
         self._process = process
         self._is_ready = False
@@ -85,8 +87,8 @@ class ForkServer:
         """Why it forks no workers; empty if it does."""
         # The answer is waited for by the first fork: importing takes seconds.
         with self._refused_if_lost():
-            folders = [os.path.realpath(folder) for folder in outside]
-            process.send({"do": "prepare", "modules": list(modules), "outside": folders})
+            folder = os.path.realpath(outside)
+            process.send({"do": "prepare", "modules": list(modules), "outside": folder})
 
     @property
     def forks(self) -> bool:
@@ -137,3 +139,37 @@ class ForkServer:
 def _adopt_orphans(value: int) -> None:
     """With 1, become the parent of descendants that lose theirs, as forked workers do."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, value, 0, 0, 0)
+
+
+def start_fork_server(
+    base: WorkerSpec,
+    candidate: WorkerSpec,
+    sources: Iterable[Path],
+    outside: Path,
+    cleanup: CleanupProcess,
+) -> ForkServer | None:
+    """A server that forks the workers of both sides; None if Python starts otherwise in each.
+
+    Args:
+        base: how its workers are started.
+        candidate: how its workers are started.
+        sources: Python files of the project, which import frameworks.
+        outside: the repository, of which nothing may be imported.
+        cleanup: ends the process at the latest.
+    """
+    names = {*base.variables, *candidate.variables} - {"PYTHONPATH"}
+    if base.python != candidate.python or any(
+        base.variables.get(name) != candidate.variables.get(name) for name in names
+    ):
+        return None
+    entries = [
+        Path(spec.folder, entry)
+        for spec in (base, candidate)
+        for entry in spec.variables.get("PYTHONPATH", "").split(os.pathsep)
+    ]
+    if any((entry / f"{name}.py").exists() for entry in entries for name in _CUSTOMIZE):
+        return None
+    command = [candidate.python, "-P", "-c", _START]
+    launch = spawn(command, Path("/"), with_random_layout(candidate.variables))
+    read = (source.read_bytes() for source in islice(sources, _READ_FILES) if source.is_file())
+    return ForkServer(WorkerProcess("fork", launch, cleanup), frameworks_in(read), outside)

@@ -55,7 +55,7 @@ def main() -> None:
     importlib.import_module(_WORKER).main_of_fork()
 
 
-def prepare(modules: Sequence[str], outside: Sequence[str]) -> str:
+def prepare(modules: Sequence[str], outside: str) -> str:
     """Import modules that are installed; returns why no worker can be forked now, or nothing."""
     for name in (*modules, _WORKER):
         try:
@@ -72,14 +72,13 @@ def prepare(modules: Sequence[str], outside: Sequence[str]) -> str:
     return why
 
 
-def unforkable(modules: Mapping[str, ModuleType], outside: Iterable[str]) -> str:
+def unforkable(modules: Mapping[str, ModuleType], outside: str) -> str:
     """Why a fork of this process would not be as a new process; empty if it would."""
-    folders = tuple(folder + os.sep for folder in outside)
     for name, module in tuple(modules.items()):
         file = getattr(module, "__dict__", {}).get("__file__")
         if name.partition(".")[0] == _OURS or not isinstance(file, str):
             continue
-        if os.path.realpath(file).startswith(folders):
+        if os.path.realpath(file).startswith(outside + os.sep):
             return f"{name} is a module of the project"
     if threading.active_count() > 1:
         names = ", ".join(thread.name for thread in threading.enumerate()[1:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 import tempfile
@@ -10,10 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.duel.fork_server import START, ForkServer, frameworks_in
+from pytest_dlperf.duel.carried_files import copy_carried, find_carried
+from pytest_dlperf.duel.fork_server import start_fork_server
+from pytest_dlperf.duel.missing_files import MissingFiles, lfs_pointers
 from pytest_dlperf.duel.module_identity import shared_modules, sharing_error
+from pytest_dlperf.duel.no_base import ModuleSources
+from pytest_dlperf.duel.submodules import add_submodules
 from pytest_dlperf.duel.virtualenvs import activated, check_interpreter, make_environment
 from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess, spawn
+from pytest_dlperf.duel.worker_spec import WorkerSpec, variables_in_tree, with_random_layout
 from pytest_dlperf.duel.worktree import (
     add_worktree,
     python_files,
@@ -23,20 +27,19 @@ from pytest_dlperf.duel.worktree import (
     without_git,
 )
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.report.hints import NAME_ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_dlperf.duel.cleanup_process import CleanupProcess
+    from pytest_dlperf.duel.fork_server import ForkServer
     from pytest_dlperf.duel.worker_handle import Fields, Role, WorkerState
     from pytest_dlperf.duel.worktree import Repository
+    from pytest_dlperf.measure.telemetry import Progress
 
 _START: Final = "from pytest_dlperf.pytest_plugin.duel_worker import main; main()"
 _TOLERANT: Final = "--continue-on-collection-errors"
-_PADDING: Final = 4096
-_HASH_SEEDS: Final = 2**32
-_CUSTOMIZE: Final = ("sitecustomize", "usercustomize")
-_READ_FILES: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,11 @@ class DuelRequest:
         options: pytest's arguments without `paths`.
         paths: to collect.
         in_path: whether modules are found in the working directory, as with `python -m`.
+        ini_file: pytest's configuration file, if it has one.
+        carry: files and folders to copy into the base's tree, relative to `root`.
         cache: folder of trained models.
         timeout: seconds within which a worker must answer.
+        session: what the worker's session is told besides, as plain values.
     """
 
     ref: str
@@ -64,29 +70,21 @@ class DuelRequest:
     options: tuple[str, ...]
     paths: tuple[str, ...]
     in_path: bool
+    ini_file: Path | None
+    carry: tuple[str, ...]
     cache: Path | None
     timeout: float
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSpec:
-    """How the workers of one side are started: a `DuelRequest`, as it reads in this tree.
-
-    Attributes:
-        variables: all environment variables.
-    """
-
-    python: str
-    folder: Path
-    root: Path
-    options: tuple[str, ...]
-    paths: tuple[str, ...]
-    variables: Mapping[str, str]
+    session: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """The trees of the candidate (`repo`) and of the base (`tree`), and how workers start there."""
+    """The trees of the candidate (`repo`) and of the base (`tree`), and how workers start there.
+
+    Attributes:
+        missing: compares the two, to explain why something fails at the base.
+        unmeasurable: why nothing can be measured at the base; empty if something may.
+    """
 
     request: DuelRequest
     repo: Repository
@@ -95,6 +93,14 @@ class Workspace:
     specs: Mapping[Role, WorkerSpec]
     cleanup: CleanupProcess
     fork_server: ForkServer | None
+    missing: MissingFiles
+    unmeasurable: str = ""
+
+    def sources(self, test: str) -> ModuleSources:
+        """The file of a test on both sides."""
+        file = test.partition("::")[0]
+        base, candidate = (_text(self.specs[role].root / file) for role in ("base", "candidate"))
+        return ModuleSources(base, base == candidate)
 
     @property
     def base_is_empty(self) -> bool:
@@ -102,7 +108,12 @@ class Workspace:
         return bool(self.request.paths) and not self.specs["base"].paths
 
     def start(
-        self, role: Role, on_message: Callable[[Fields], None], only: str | None = None
+        self,
+        role: Role,
+        on_message: Callable[[Fields], None],
+        only: str | None = None,
+        *,
+        lead: bool = False,
     ) -> WorkerHandle:
         """Start a worker.
 
@@ -110,6 +121,7 @@ class Workspace:
             role: its side.
             on_message: takes its notices, such as reports.
             only: a test (node id) whose file alone is collected.
+            lead: whether its tests are the ones that are reported.
         """
         spec, cache = self.specs[role], self.request.cache
         command = [spec.python, "-P", "-c", _START]
@@ -126,6 +138,8 @@ class Workspace:
                     "arguments": [*spec.options, *paths],
                     "path": str(spec.folder) if self.request.in_path else None,
                     "cache": None if cache is None else str(cache),
+                    "lead": lead,
+                    **self.request.session,
                 }
             )
         except BaseException:
@@ -159,7 +173,10 @@ class Workspace:
 
 
 def prepare_workspace(
-    request: DuelRequest, variables: Mapping[str, str], cleanup: CleanupProcess
+    request: DuelRequest,
+    variables: Mapping[str, str],
+    cleanup: CleanupProcess,
+    progress: Progress,
 ) -> Workspace:
     """Check the base out, and make the virtual environments that were requested.
 
@@ -167,21 +184,33 @@ def prepare_workspace(
         request: of the user.
         variables: the environment of this process.
         cleanup: removes all of it at the end.
+        progress: shows what takes long.
 
     Raises:
-        UsageError: if there is no such commit, or an environment cannot be made.
+        UsageError: if there is no such commit, or the base's tree or an environment cannot be made.
     """
     repo = repository(request.folder)
-    if not request.root.resolve().is_relative_to(repo.top):
-        raise UsageError(
-            f"pytest's root folder {request.root} is outside of the repository {repo.top}",
-            "run pytest inside of the repository that holds the tests",
-        )
+    root = request.root.resolve()
+    if not root.is_relative_to(repo.top):
+        raise _outside(request, repo)
     commit = resolve(repo, request.ref)
+    carried = find_carried(repo, root, request.carry)
     folder = Path(tempfile.gettempdir()) / f"dlperf-{secrets.token_hex(6)}"
     cleanup.folder(folder)  # before it is made: this process may be killed at any moment
-    folder.mkdir(mode=0o700)
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise UsageError(
+            f"no folder can be made in {folder.parent}: {error.strerror or error}",
+            "let TMPDIR name a folder that can be written to",
+        ) from None
+    progress.show(f"checking out {request.ref}", None)
     tree = add_worktree(repo, commit, folder / "base" / repo.top.name, cleanup)
+    missing = MissingFiles(repo, tree, root, add_submodules(repo.top, tree.top, cleanup))
+    pointers = lfs_pointers(repo, tree, cleanup)
+    if carried.names:
+        progress.show(f"copying {carried.size / 1e9:.2f} GB into the tree of {request.ref}", None)
+        copy_carried(repo, tree, carried)
     specs: dict[Role, WorkerSpec] = {
         "candidate": WorkerSpec(
             python=sys.executable,
@@ -195,7 +224,11 @@ def prepare_workspace(
             python=str(check_interpreter(request.python)) if request.python else sys.executable,
             folder=tree.root,
             root=Path(rebase(str(request.root.resolve()), repo, tree.top)),
-            options=(*(rebase(each, repo, tree.top) for each in request.options), _TOLERANT),
+            options=(
+                *(rebase(each, repo, tree.top) for each in request.options),
+                *_own_ini_file(request, repo),
+                _TOLERANT,
+            ),
             paths=_paths_at_base(request.paths, repo, tree),
             variables=variables_in_tree(variables, repo, tree.top),
         ),
@@ -205,33 +238,45 @@ def prepare_workspace(
         for role, top in tops.items():
             environment = folder / f"{role}-environment"
             specs[role] = _installed(specs[role], environment, top, request.install, cleanup)
-    server = _fork_server(specs, repo, cleanup)
-    return Workspace(request, repo, tree, commit, specs, cleanup, server)
+    unmeasurable = _without_content(pointers, request.ref, commit) if pointers else ""
+    files = (repo.top / name for name in python_files(repo))
+    server = start_fork_server(specs["base"], specs["candidate"], files, repo.top, cleanup)
+    return Workspace(request, repo, tree, commit, specs, cleanup, server, missing, unmeasurable)
 
 
-def _fork_server(
-    specs: Mapping[Role, WorkerSpec], repo: Repository, cleanup: CleanupProcess
-) -> ForkServer | None:
-    """A server that forks the workers of both sides; None if these differ in how Python starts."""
-    base, candidate = specs["base"], specs["candidate"]
-    names = {*base.variables, *candidate.variables} - {"PYTHONPATH"}
-    if base.python != candidate.python or any(
-        base.variables.get(name) != candidate.variables.get(name) for name in names
-    ):
+def _outside(request: DuelRequest, repo: Repository) -> UsageError:
+    ini_file = request.ini_file
+    found = f", where it found {ini_file.name}," if ini_file is not None else ""
+    kept = f" (which keeps {ini_file})" if ini_file is not None else ""
+    return UsageError(
+        f"pytest's root folder {request.root}{found} is outside of the repository {repo.top}, "
+        "and only the repository is checked out",
+        f"name a root folder in it: {NAME_ROOT}={repo.top}{kept}; or a configuration file of its "
+        f"own: -c {repo.top / 'pytest.ini'}",
+    )
+
+
+def _own_ini_file(request: DuelRequest, repo: Repository) -> tuple[str, ...]:
+    """Options by which the base reads a configuration file that is above the repository."""
+    ini_file = request.ini_file
+    if ini_file is None or ini_file.resolve().is_relative_to(repo.top):
+        return ()
+    return ("-c", str(ini_file.resolve()))
+
+
+def _without_content(pointers: Sequence[str], ref: str, commit: str) -> str:
+    more = f" and {len(pointers) - 1} more" if len(pointers) > 1 else ""
+    return (
+        f"{pointers[0]}{more} at {ref} is a pointer of Git LFS instead of the file's content\n"
+        f"fetch it, then run again: git lfs install --local && git lfs fetch origin {commit}"
+    )
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return None
-    entries = [
-        Path(spec.folder, entry)
-        for spec in specs.values()
-        for entry in spec.variables.get("PYTHONPATH", "").split(os.pathsep)
-    ]
-    if any((entry / f"{name}.py").exists() for entry in entries for name in _CUSTOMIZE):
-        return None
-    command = [candidate.python, "-P", "-c", START]
-    environment = with_random_layout(candidate.variables)
-    process = WorkerProcess("fork", spawn(command, Path("/"), environment), cleanup)
-    sources = (repo.top / name for name in python_files(repo)[:_READ_FILES])
-    modules = frameworks_in(source.read_bytes() for source in sources if source.is_file())
-    return ForkServer(process, modules, (repo.top,))
 
 
 def _installed(
@@ -257,24 +302,3 @@ def without_paths(arguments: Iterable[str], paths: Iterable[str]) -> tuple[str, 
         if path in kept:
             kept.remove(path)
     return tuple(kept)
-
-
-def with_random_layout(variables: Mapping[str, str]) -> dict[str, str]:
-    """Environment variables by which a process places its memory at random.
-
-    A variable of random length moves the stack, and a random hash seed changes the order of
-    whatever is hashed. So no two processes of equal code are slow or fast for the same reason.
-    """
-    changed = dict(variables)
-    changed.setdefault("PYTHONHASHSEED", str(secrets.randbelow(_HASH_SEEDS)))
-    changed["DLPERF_PADDING"] = "." * secrets.randbelow(_PADDING)
-    return changed
-
-
-def variables_in_tree(variables: Mapping[str, str], repo: Repository, tree: Path) -> dict[str, str]:
-    """A process' environment, as it reads in the worktree whose top folder is `tree`."""
-    changed = without_git(variables)
-    if "PYTHONPATH" in changed:
-        entries = changed["PYTHONPATH"].split(os.pathsep)
-        changed["PYTHONPATH"] = os.pathsep.join(rebase(entry, repo, tree) for entry in entries)
-    return changed

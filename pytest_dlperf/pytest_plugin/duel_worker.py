@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -18,10 +20,13 @@ from pytest_dlperf.duel.worker import WorkerEvaluator
 from pytest_dlperf.pytest_plugin import pytest_benchmark as neighbours
 from pytest_dlperf.pytest_plugin.collection import PLANS, measures
 from pytest_dlperf.pytest_plugin.options import SIDE
+from pytest_dlperf.pytest_plugin.side_options import mute
 
 if TYPE_CHECKING:
     import warnings
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+
+    from pytest_dlperf.duel.worker_handle import Fields
 
 
 class DuelWorkerPlugin:
@@ -29,31 +34,51 @@ class DuelWorkerPlugin:
 
     Args:
         channel: to the controller.
-        role: `base` or `candidate`.
-        cache: folder of trained models.
-        on_arrival: called at the first measurement.
+        start: the controller's first message.
+        folder: of temporary files, for this process alone.
+        on_arrival: called at each measurement.
     """
 
     def __init__(
-        self, channel: Channel, role: str, cache: Path | None, on_arrival: Callable[[], None]
+        self, channel: Channel, start: Fields, folder: Path, on_arrival: Callable[[], None]
     ) -> None:
         from pytest_dlperf.machine import environment
 
         self.__name__ = SIDE  # by which other parts of the plugin find it
         self._channel = channel
-        self.role = role
-        self.cache = cache
-        self.evaluator = WorkerEvaluator(channel, environment, on_arrival)
+        self.role: str = start["role"]
+        self.cache = Path(start["cache"]) if start["cache"] else None
+        self._lead: bool = start["lead"]
+        self._start = start
+        self._folder = folder
+        self._on_arrival = on_arrival
+        self._timer: tuple[pytest.Item, object] | None = None
+        self.evaluator = WorkerEvaluator(channel, environment, self._waiting)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_cmdline_main(self, config: pytest.Config) -> None:
-        """Pretend to be an xdist worker, so that plugins leave reporting to the controller."""
-        config.workerinput = {"workerid": self.role, "workercount": 1}  # type: ignore[attr-defined]
-        neighbours.leave_to_reporter(config)
-        basetemp = config.option.basetemp
-        if basetemp:  # pytest empties it before it uses it, so each process needs one of its own
-            Path(basetemp).mkdir(parents=True, exist_ok=True)
-            config.option.basetemp = str(Path(basetemp) / f"{self.role}-{os.getpid()}")
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # a wrapper, to be before all that read options
+    def pytest_cmdline_main(
+        self, config: pytest.Config
+    ) -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
+        """Leave reports and files to the controller, and have a folder for temporary ones."""
+        mute(config.option, self._start["shared"], self._start["held"], lead=self._lead)
+        if hasattr(config.option, "basetemp"):
+            # Not the folder itself: tests may share data in the parent of their base folder.
+            config.option.basetemp = str(self._folder / "tmp")
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
+        """Deselect nothing but in the lead, which decides what is run.
+
+        What a plugin leaves out may depend on how many tests there are, or on earlier runs.
+        """
+        every = list(items)
+        yield
+        if not self._lead:
+            kept = set(items)
+            items += [item for item in every if item not in kept]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -65,6 +90,10 @@ class DuelWorkerPlugin:
         while (command := self._channel.receive().fields)["do"] == "run":
             item, following = items[command["test"]], items.get(command["next"])
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            reason = session.shouldfail or session.shouldstop
+            if reason:  # given by a plugin or a fixture
+                failed = bool(session.shouldfail)
+                self._channel.send({"is": "stop", "failed": failed, "reason": str(reason)})
             self._channel.send({"is": "done"})
         return True
 
@@ -102,6 +131,38 @@ class DuelWorkerPlugin:
                 "location": location,
             }
         )
+
+    @pytest.hookimpl(wrapper=True, optionalhook=True)
+    def pytest_timeout_set_timer(
+        self, item: pytest.Item, settings: object
+    ) -> Generator[None, object, object]:
+        """Remember the timer that pytest-timeout starts for a test."""
+        self._timer = item, settings
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, optionalhook=True)
+    def pytest_timeout_cancel_timer(self) -> Generator[None, object, object]:
+        """Forget the timer."""
+        self._timer = None
+        return (yield)
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """While the controller decides what is measured: pytest-timeout's timer is stopped.
+
+        A test waits here for as long as all its workers take, by the rules of the duel.
+        """
+        self._on_arrival()
+        timer, hook = self._timer, self._config.hook
+        if timer is None:
+            yield
+            return
+        item, settings = timer
+        hook.pytest_timeout_cancel_timer(item=item)
+        try:
+            yield
+        finally:
+            hook.pytest_timeout_set_timer(item=item, settings=settings)
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -160,8 +221,28 @@ def _work(channel: Channel, on_arrival: Callable[[], None]) -> None:
     start = channel.receive().fields
     if start["path"] is not None:
         sys.path.insert(0, start["path"])
-    cache = Path(start["cache"]) if start["cache"] else None
-    plugin = DuelWorkerPlugin(channel, start["role"], cache, on_arrival)
+    folder = Path(start["temporary"]) / f"{start['role']}-{os.getpid()}"
+    folder.mkdir(parents=True)
+    arguments = [*start["arguments"], "-W", QUIET]
+    if start["values"] is not None:
+        arguments += ["-o", f"cache_dir={_own_cache(folder, start)}"]
+    plugin = DuelWorkerPlugin(channel, start, folder, on_arrival)
     sys.argv = ["pytest", *start["arguments"]]
-    code = pytest.main([*start["arguments"], "-W", QUIET], plugins=[plugin])
+    code = pytest.main(arguments, plugins=[plugin])
     channel.send({"is": "ended", "code": int(code)})
+
+
+def _own_cache(folder: Path, start: Fields) -> Path:
+    """A cache of pytest for this process alone.
+
+    The candidate's begins with the values of the user's, which choose tests (`--lf`), and has the
+    user's folders. The base's is empty, as that of any fresh checkout.
+    """
+    cache, users = folder / "cache", Path(start["values"])
+    cache.mkdir()
+    if start["role"] == "candidate" and users.is_dir():
+        (users / "d").mkdir(exist_ok=True)
+        (cache / "d").symlink_to(users / "d")
+        if (users / "v").is_dir():
+            shutil.copytree(users / "v", cache / "v")
+    return cache

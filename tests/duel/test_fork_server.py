@@ -66,7 +66,7 @@ def module(name: str, **attributes: Any) -> dict[str, ModuleType]:  # noqa: ANN4
 )
 def test_modules_that_forbid_a_fork(modules: dict[str, ModuleType], why: str) -> None:
     """Those of the project differ between the sides, and devices do not survive a fork."""
-    assert unforkable(modules, ["/project"]) == why
+    assert unforkable(modules, "/project") == why
 
 
 def test_threads_and_tracers_forbid_a_fork() -> None:
@@ -75,14 +75,14 @@ def test_threads_and_tracers_forbid_a_fork() -> None:
     thread = threading.Thread(target=end.wait, name="pool", daemon=True)
     thread.start()
     try:
-        assert unforkable({}, []) == "importing has started threads: pool"
+        assert unforkable({}, "/project") == "importing has started threads: pool"
     finally:
         end.set()
         thread.join()
     before = sys.getprofile()
     sys.setprofile(lambda *_: None)
     try:
-        assert unforkable({}, []) == "Python code is traced or profiled"
+        assert unforkable({}, "/project") == "Python code is traced or profiled"
     finally:
         sys.setprofile(before)
 
@@ -94,11 +94,11 @@ def test_what_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("gc.freeze", lambda: None)
 
-    assert prepare(["no_such_framework"], []) == ""
+    assert prepare(["no_such_framework"], "/project") == ""
     why = "broken_framework cannot be imported: RuntimeError: no driver"
-    assert prepare(["broken_framework"], []) == why
+    assert prepare(["broken_framework"], "/project") == why
     why = "half_framework cannot be imported: No module named 'not_there'"
-    assert prepare(["half_framework"], []) == why
+    assert prepare(["half_framework"], "/project") == why
 
 
 @pytest.fixture

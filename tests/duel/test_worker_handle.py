@@ -21,7 +21,8 @@ from pytest_dlperf.duel import worker_handle
 from pytest_dlperf.duel.channel import VARIABLE, Channel, Message, connect
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
 from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerLost, WorkerProcess, spawn
-from pytest_dlperf.duel.workspace import WorkerSpec, Workspace
+from pytest_dlperf.duel.worker_spec import WorkerSpec
+from pytest_dlperf.duel.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,7 +177,7 @@ def test_a_side_that_takes_no_first_message(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(WorkerHandle, "begin", refuse)
     spec = WorkerSpec(sys.executable, Path.cwd(), Path.cwd(), (), (), environment())
     with CleanupProcess() as cleanup:
-        request = SimpleNamespace(cache=None, timeout=TIMEOUT, in_path=False)
+        request = SimpleNamespace(cache=None, timeout=TIMEOUT, in_path=False, session={})
         workspace: Any = SimpleNamespace(
             specs={"base": spec}, request=request, cleanup=cleanup, fork_server=None
         )

@@ -65,7 +65,7 @@ def seen(project: Project) -> dict[str, dict[str, Any]]:
 
 def spawned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start all workers as new processes."""
-    monkeypatch.setattr(workspace, "_fork_server", lambda *_: None)
+    monkeypatch.setattr(workspace, "start_fork_server", lambda *_: None)
 
 
 def without_tree(value: object) -> object:
