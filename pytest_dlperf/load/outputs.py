@@ -26,6 +26,7 @@ def read_outputs(outputs: object) -> object:
     Raises:
         Exception: whatever the outputs raise when they are read.
     """
+    __tracebackhide__ = True
     if isinstance(outputs, np.ndarray):
         return outputs
     while isinstance(outputs, Mapping) and len(outputs) == 1:

@@ -30,7 +30,7 @@ from pytest_dlperf.statistics.estimate import counted
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
     from pytest_dlperf.config.budgets import LatencyLimit
     from pytest_dlperf.config.plan import Plan
@@ -93,12 +93,15 @@ class RateSearch:
     plan: Plan
     instruments: Instruments
     limit: LatencyLimit
+    remark: str = ""
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
         """Search; the length of windows is the plan's, not `seconds`."""
         del seconds
         given = (self.target, self.data, self.plan, self.instruments, self.limit)
-        return measure_max_rate(*given, test=test, name=name)
+        measurement = measure_max_rate(*given, test=test, name=name)
+        notes = (*measurement.notes, *filter(None, [self.remark]))
+        return replace(measurement, notes=notes)
 
     def warm_up(self) -> str:
         """Do nothing: the search warms the target up."""
@@ -109,11 +112,13 @@ class RateSearch:
         return
 
 
+@contextlib.contextmanager
 def rate_search(
     target: object, data: Data, plan: Plan, instruments: Instruments, limit: LatencyLimit
-) -> AbstractContextManager[RateSearch]:
-    """A search for the highest rate that holds a limit; see `measure_max_rate`."""
-    return contextlib.nullcontext(RateSearch(target, data, plan, instruments, limit))
+) -> Iterator[RateSearch]:
+    """A search without tracers for the highest rate that holds a limit; see `measure_max_rate`."""
+    with instruments.without_tracers(plan) as suspended:
+        yield RateSearch(target, data, plan, instruments, limit, suspended)
 
 
 def measure_max_rate(  # noqa: PLR0913 - target, load and name

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from pytest_dlperf._processes import NO_ANSWER, call_with_timeout
 from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.data.scoring import Scorer, scorer_for, user_scores
 from pytest_dlperf.errors import AnswerError, DataError, TargetError, UsageError
+from pytest_dlperf.instrumentation import Instrumentation
 from pytest_dlperf.load.accumulator import EXACT, Accumulator
 from pytest_dlperf.load.async_runner import CoroutineLoad, CoroutineTarget
 from pytest_dlperf.load.request_log import RequestLog
@@ -32,6 +33,7 @@ from pytest_dlperf.targets.target import Prepared, placed, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -70,6 +72,14 @@ class Instruments:
     meter: Meter
     progress: Progress
     gpus: Gpus | None = None
+    instrumentation: Instrumentation = field(default_factory=Instrumentation)
+
+    def without_tracers(self, plan: Plan) -> AbstractContextManager[str]:
+        """Suspend tracers and profilers for a block, and yield a note that says so.
+
+        Not in a smoke run, whose speeds are not judged: there they see the target's lines.
+        """
+        return contextlib.nullcontext("") if plan.quick else self.instrumentation.suspended()
 
 
 @dataclass(frozen=True, slots=True)

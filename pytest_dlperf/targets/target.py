@@ -156,6 +156,7 @@ def _only_item(infer: Infer) -> Infer:
     """A callable that returns the only item of its list or tuple."""
 
     def infer_item(batch: NDArray[Any]) -> object:
+        __tracebackhide__ = True
         outputs = infer(batch)
         return outputs[0] if isinstance(outputs, list | tuple) and len(outputs) == 1 else outputs
 
@@ -279,10 +280,10 @@ def _one_row(function: Callable[[NDArray[Any]], object]) -> Callable[[NDArray[An
     return infer
 
 
-def _answers_here(replica: Target, batch: NDArray[Any]) -> bool:
+def _answers_here(replica: Target, batch: NDArray[Any], error: Exception) -> bool:
     """Whether a target that failed in a thread of the load answers in the caller's thread."""
-    if isinstance(replica, CoroutineTarget | IsolatedTarget):
-        return False  # both have one thread for all calls
+    if isinstance(error, Warning) or isinstance(replica, CoroutineTarget | IsolatedTarget):
+        return False  # a warning is raised once; the others have one thread for all calls
     try:
         read_outputs(replica.infer(batch))
     except Exception:  # noqa: BLE001 - the target may raise anything
@@ -294,19 +295,25 @@ def _first_call(
     replica: Target, batch: NDArray[Any], description: str, timeout: float
 ) -> NDArray[Any]:
     __tracebackhide__ = True
+
+    def answer() -> tuple[object, object]:
+        __tracebackhide__ = True
+        returned = replica.infer(batch)
+        return returned, read_outputs(returned)
+
     failed = (
         f"{description} failed on its first call, with a batch of shape {batch.shape} and "
         f"type {batch.dtype}"
     )
     try:
-        returned, read = call_with_timeout(timeout, lambda: _asked(replica, batch))
+        returned, read = call_with_timeout(timeout, answer)
     except UsageError:
         raise
     except RemoteError as error:
         raise TargetError(f"{failed}: {error}\n  {_CHECK_SERVER}") from None
     except Exception as error:  # noqa: BLE001 - the target may raise anything
         trace = error.__traceback__
-        of_this_thread = f"\n  {_OF_ONE_THREAD}" if _answers_here(replica, batch) else ""
+        of_this_thread = f"\n  {_OF_ONE_THREAD}" if _answers_here(replica, batch, error) else ""
         raise TargetError(f"{failed}: {kind_of(error)}: {error}{of_this_thread}") from (
             error if trace and trace.tb_next else None  # the target's frames, if any
         )
@@ -323,11 +330,6 @@ def _first_call(
         f"{describe_outputs(returned)}; expected one numeric array with one row a request, shape "
         f"({rows}, ...){_hint(returned, outputs)}"
     )
-
-
-def _asked(replica: Target, batch: NDArray[Any]) -> tuple[object, object]:
-    returned = replica.infer(batch)
-    return returned, read_outputs(returned)
 
 
 def _hint(returned: object, outputs: NDArray[Any]) -> str:
