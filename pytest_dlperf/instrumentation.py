@@ -14,6 +14,7 @@ import threading
 import time
 import tracemalloc
 from dataclasses import dataclass
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -112,9 +113,10 @@ class Instrumentation:
                 each.restore()
             if trace is not None:
                 sys.settrace(trace)
-                # Coverage's tracer in C takes over at the next call. It must see this function end,
-                # since it has seen it begin, or it would take the caller's lines for ours.
-                _call_nothing()
+                if not isinstance(trace, FunctionType | MethodType):
+                    # Coverage's tracer in C takes over at the next call. It must see this function
+                    # end, since it has seen it begin, or it would take the caller's lines for ours.
+                    _call_nothing()
 
 
 def _call_nothing() -> None:
