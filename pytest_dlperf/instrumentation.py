@@ -273,7 +273,9 @@ def _without_tools(monitoring: Monitoring) -> Iterator[_Suspended]:
             if (callback := monitoring.register_callback(tool, event, None)) is not None
         }
         if events or callbacks:
-            yield _Suspended(name, _Tool(monitoring, tool, name, events, callbacks).restore)
+            yield _Suspended(
+                name.removesuffix(".py"), _Tool(monitoring, tool, name, events, callbacks).restore
+            )
 
 
 @dataclass(frozen=True, slots=True)
