@@ -317,7 +317,10 @@ def test_names() -> None:
     debugger = type("Wrapped", (pdb.Pdb,), {"__module__": "_pytest.debugging"})()
     assert name_of(debugger.trace_dispatch) == "pdb"
     assert name_of(bdb.Bdb().trace_dispatch) == "bdb"
+    main = {"__module__": "__main__"}
     assert name_of(cProfile.Profile()) == "cProfile"
+    assert name_of(type("Profile", (cProfile.Profile,), main)()) == "cProfile"
+    assert name_of(type("Trace", (Counter,), main)().__call__) == "Trace"
     assert name_of(Counter()) == OWN
     assert name_of(work) == OWN
 
