@@ -347,8 +347,11 @@ class DlperfSession:
         if reporter is None or hasattr(self._config, "workerinput") or not sys.stdout.isatty():
             return NoProgress()
         writer = reporter._tw  # noqa: SLF001 - the only way to what is on the line already
-        # A copy of the terminal: while tests run, pytest captures the original.
-        terminal = os.dup(sys.stdout.fileno())
+        try:
+            # A copy of the terminal: while tests run, pytest captures the original.
+            terminal = os.dup(sys.stdout.fileno())
+        except OSError:  # a stand-in for a terminal, without a file descriptor
+            return NoProgress()
         return LineProgress(terminal, lambda: writer.fullwidth - writer.width_of_current_line)
 
 
