@@ -208,7 +208,9 @@ class DlperfSession:
 
     def warn(self, text: str) -> None:
         """Warn that a convenience fails: never an error, also where `filterwarnings` makes some."""
-        message = warnings.WarningMessage(DlperfWarning(text), DlperfWarning, "pytest-dlperf", 1)
+        # With an empty line, as there is no source to show.
+        warning = DlperfWarning(text)
+        message = warnings.WarningMessage(warning, DlperfWarning, "pytest-dlperf", 0, line="")
         self._config.hook.pytest_warning_recorded.call_historic(
             kwargs={
                 "warning_message": message,
