@@ -42,7 +42,7 @@ def check_not_empty(value: object, spelt: str) -> None:
     Raises:
         UsageError: naming the option, ini key or variable.
     """
-    if not value or value == [""]:
+    if not value or (isinstance(value, list) and "" in value):
         raise UsageError(f"{spelt} is given, and empty", "give a value, or leave it out")
 
 

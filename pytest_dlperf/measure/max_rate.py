@@ -231,6 +231,7 @@ class PooledEvaluation:
         self._resident: list[int] = []
         self._gpus: tuple[GpuUse, ...] = ()
         self._gpu_notes: dict[str, None] = {}
+        self._remark = ""
         self._used = Usage(0.0, 0.0, 0.0, 0.0)
 
     def run(
@@ -255,6 +256,7 @@ class PooledEvaluation:
         self._resident = [max(self._resident + run.resident), run.resident[-1]]
         self._gpus = run.gpus
         self._gpu_notes |= dict.fromkeys(gpu_notes(run.gpus))
+        self._remark = self._remark or run.remark
         self._used = self._used.plus(run.used)
         for error in run.errors:
             first = self._errors.get(error.kind, replace(error, requests=0))
@@ -271,7 +273,8 @@ class PooledEvaluation:
         """
         load, answers = self._load, summarise_answers(self._score)
         busy_cores = self._used.process / max(self._seconds, 1e-9)
-        notes = (load.prepared.remark, *load.remarks, disturbance(self._used), *self._gpu_notes)
+        found = (self._remark, disturbance(self._used), *self._gpu_notes)
+        notes = (load.prepared.remark, *load.remarks, *found)
         metrics = {
             "errors": counted(self._bad / self._answered),
             **answers.metrics,

@@ -168,7 +168,7 @@ def run_once(load: PreparedLoad, seconds: float, phase: str = "", seed: int = SE
     run = load.run(seconds, phase or str(load.plan.scenario), seed)
     if not run.totals.calls:
         raise UsageError("no request became due", "raise the rate or the duration")
-    return run
+    return load.checked(run)
 
 
 def _retraced(counts: Counter[str]) -> str:
@@ -180,6 +180,7 @@ def _retraced(counts: Counter[str]) -> str:
 
 
 def _notes(plan: Plan, run: LoadResult) -> Iterator[str]:
+    yield run.remark
     yield disturbance(run.used)
     yield from gpu_notes(run.gpus)
     yield growth(run.resident, run.totals.answered)

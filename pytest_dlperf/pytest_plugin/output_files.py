@@ -112,7 +112,11 @@ class GitHubOutput:
             source = self._source(location)
             for record in records:
                 commands = workflow_commands(
-                    record, source, missing=metadata.missing, inconclusive=metadata.inconclusive
+                    record,
+                    source,
+                    missing=metadata.missing,
+                    inconclusive=metadata.inconclusive,
+                    base_broken=metadata.base_broken,
                 )
                 write_lines(terminalreporter, commands)
 

@@ -252,7 +252,8 @@ class DlperfSession:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Find baselines and history before measuring, so that an error ends the run at once."""
-        elsewhere = hasattr(self._config, "workerinput") or self.leads_duel
+        elsewhere = self.side is not None or hasattr(self._config, "workerinput")
+        elsewhere = elsewhere or self.leads_duel
         if elsewhere or self._config.option.collectonly or not any(map(measures, session.items)):
             return
         try:
@@ -346,7 +347,7 @@ class DlperfSession:
         from pytest_dlperf.report.progress import LineProgress, NoProgress
 
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is None or hasattr(self._config, "workerinput") or not sys.stdout.isatty():
+        if reporter is None or not sys.stdout.isatty():  # as in a worker of whatever kind
             return NoProgress()
         writer = reporter._tw  # noqa: SLF001 - the only way to what is on the line already
         try:

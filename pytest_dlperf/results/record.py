@@ -226,6 +226,7 @@ def judgement_to_json(judgement: Judgement) -> dict[str, object]:
         "lasting": judgement.lasting,
         "improved": judgement.improved,
         "change": fields_to_json(judgement.change) if judgement.change else None,
+        "base_broken": judgement.base_broken,
     }
 
 
@@ -245,4 +246,5 @@ def judgement_from_json(value: dict[str, Any]) -> Judgement:
         lasting=value["lasting"],
         improved=value["improved"],
         change=estimate_from_json(change) if change else None,
+        base_broken=value["base_broken"],
     )
