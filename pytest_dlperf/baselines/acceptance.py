@@ -159,7 +159,8 @@ def _renewed(comparison: BaselineComparison) -> tuple[str, str]:
         return f"baseline replaced{anchor}", ""
     if not comparison.noise:
         return "baseline recorded", ""
-    caution = f"the baseline was recorded although {comparison.noise}"
+    # How busy it was is in the report; without it, many tests share one hint.
+    caution = f"the baseline was recorded although {comparison.noise.partition(':')[0]}"
     return record_again(caution), caution
 
 

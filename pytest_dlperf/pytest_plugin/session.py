@@ -208,7 +208,9 @@ class DlperfSession:
 
     def warn(self, text: str) -> None:
         """Warn that a convenience fails: never an error, also where `filterwarnings` makes some."""
-        message = warnings.WarningMessage(DlperfWarning(text), DlperfWarning, "pytest-dlperf", 1)
+        # With an empty line, as there is no source to show.
+        warning = DlperfWarning(text)
+        message = warnings.WarningMessage(warning, DlperfWarning, "pytest-dlperf", 0, line="")
         self._config.hook.pytest_warning_recorded.call_historic(
             kwargs={
                 "warning_message": message,
@@ -348,8 +350,11 @@ class DlperfSession:
         if reporter is None or not sys.stdout.isatty():  # as in a worker of whatever kind
             return NoProgress()
         writer = reporter._tw  # noqa: SLF001 - the only way to what is on the line already
-        # A copy of the terminal: while tests run, pytest captures the original.
-        terminal = os.dup(sys.stdout.fileno())
+        try:
+            # A copy of the terminal: while tests run, pytest captures the original.
+            terminal = os.dup(sys.stdout.fileno())
+        except OSError:  # a stand-in for a terminal, without a file descriptor
+            return NoProgress()
         return LineProgress(terminal, lambda: writer.fullwidth - writer.width_of_current_line)
 
 
