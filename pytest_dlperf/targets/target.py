@@ -119,6 +119,7 @@ def prepare(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> P
         TargetError: if its first call fails, does not return, or returns no numeric array.
     """
     from pytest_dlperf.targets import keras
+    from pytest_dlperf.targets.keras_models import eager_models, remark_on_eager
 
     started_ns = clock.now_ns()
     if keras.is_model(target) or keras.is_function(target):
@@ -130,18 +131,18 @@ def prepare(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> P
     if not sizes:
         raise UsageError("the data has no rows, so there is nothing to ask")
     try:
-        try:
-            sample_answer = _first_calls(resolved, sample, sizes, plan.compile_timeout)
-        except _NestedError:
-            resolved = _resolve_callable(target, plan, _only_item)
-            sample_answer = _first_calls(resolved, sample, sizes, plan.compile_timeout)
+        with eager_models() as eager:
+            try:
+                sample_answer = _first_calls(resolved, sample, sizes, plan.compile_timeout)
+            except _NestedError:
+                resolved = _resolve_callable(target, plan, _only_item)
+                sample_answer = _first_calls(resolved, sample, sizes, plan.compile_timeout)
     except BaseException:
         _close(resolved.replicas)
         raise
     seconds = (clock.now_ns() - started_ns) * 1e-9
-    return Prepared(
-        resolved.replicas, resolved.description, resolved.remark, seconds, sample_answer
-    )
+    remark = "; ".join(filter(None, (resolved.remark, remark_on_eager(eager))))
+    return Prepared(resolved.replicas, resolved.description, remark, seconds, sample_answer)
 
 
 class _NestedError(TargetError):

@@ -217,3 +217,22 @@ def test_a_function_that_hangs_while_it_is_tried_out(digits: ReferenceData) -> N
     with pytest.raises(TargetError, match=r"could not be compiled .* no answer: the call had"):
         measured(blocks, digits.test, call_timeout=0.05)
     never.set()
+
+
+def test_a_callable_that_runs_keras_eagerly(
+    model: Any,  # noqa: ANN401 - Keras has no types
+    digits: ReferenceData,
+) -> None:
+    """It gets a note; the model in a `tf.function` gets none, and Keras is as it was."""
+    import keras
+    import tensorflow as tf
+
+    before = keras.layers.Layer.__call__
+    compiled = tf.function(model)
+
+    def outputs(call: Any) -> Any:  # noqa: ANN401 - as above
+        return measured(lambda batch: call(tf.constant(batch)).numpy(), digits.test)
+
+    assert any("runs Keras eagerly, op by op" in note for note in outputs(model).notes)
+    assert not any("eagerly" in note for note in outputs(compiled).notes)
+    assert keras.layers.Layer.__call__ is before
