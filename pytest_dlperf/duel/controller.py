@@ -88,7 +88,7 @@ class DuelController:
         self._order = tuple(test["test"] for test in tests)
         measuring = [test for test in tests if test["measures"]]
         self._measuring = frozenset(test["test"] for test in measuring)
-        if not self._measuring or collected["failed"]:
+        if not self._measuring:
             self._without_base = BaseCollection()
         elif self._workspace.unmeasurable:
             self._without_base = _nothing(self._workspace.unmeasurable)

@@ -61,14 +61,17 @@ class MissingFiles:
         if named:
             return "\n".join(self._told(named))
         lines = [f"submodule {one.path} is empty there: {one.reason}" for one in self.submodules]
+        return "\n".join((*lines, *self.untracked_note()))
+
+    def untracked_note(self) -> Iterator[str]:
+        """A sentence on what the base's tree lacks, if it lacks anything."""
         if self.untracked:
             shown = ", ".join(self.untracked[:_SHOWN])
             more = ", ..." if len(self.untracked) > _SHOWN else ""
-            lines.append(
+            yield (
                 f"git does not track {shown}{more}: the base's tree lacks that; if the test needs "
                 f"it, {carry_along(self.untracked[:1])}"
             )
-        return "\n".join(lines)
 
     def shortened(self, text: str) -> str:
         """A text of the base's side, with paths from its top folder."""

@@ -157,6 +157,7 @@ class DuelControllerPlugin:
         versions = (
             workspace.commit,
             content_key(workspace.repo),
+            workspace.carried.key,
             machine_class().slug,
             *(f"{name}={software[name]}" for name in sorted(software)),
             options.against_python or "",
