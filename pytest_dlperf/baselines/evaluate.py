@@ -22,7 +22,7 @@ from pytest_dlperf.measure.evaluator import Evaluation
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.hints import measure_in_turn
 from pytest_dlperf.results.baseline import accept
-from pytest_dlperf.results.record import Record
+from pytest_dlperf.results.record import Record, with_judged
 from pytest_dlperf.results.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
@@ -228,9 +228,11 @@ def _after_duel(record: Record, duel: Record | None) -> Record:
         f"against the stored baseline: {was}; so both commits were measured in turn",
         *(note for note in duel.measurement.notes if note.startswith("measured in turn")),
     )
+    settled = (by_budget[j.budget] for j in doubtful if j.budget in by_budget)
     return replace(
         record,
-        measurement=replace(record.measurement, notes=notes),
+        # The metrics of the table are those that the verdicts are about.
+        measurement=with_judged(replace(record.measurement, notes=notes), settled),
         judgements=judgements,
         hints=(),
         base="",

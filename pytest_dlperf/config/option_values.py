@@ -62,6 +62,21 @@ def parse_history(value: object, spelt: str) -> str:
     return text
 
 
+def chosen_history(given: str | None, spelt: str, variable: str | None) -> str:
+    """The history's URL from an option, or else from the environment variable; empty if neither.
+
+    Args:
+        given: the option's value.
+        spelt: the option as the user writes it.
+        variable: the environment variable's value, checked whether or not it is used.
+
+    Raises:
+        UsageError: as `parse_history`.
+    """
+    of_variable = "" if variable is None else parse_history(variable, HISTORY_VARIABLE)
+    return parse_history(given, spelt) if given is not None else of_variable
+
+
 PARSERS: Final[Mapping[str, Callable[[object, str], object]]] = {
     "duration": parse_duration,
     "slo": parse_duration,

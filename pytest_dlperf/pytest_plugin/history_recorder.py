@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_dlperf.config.option_values import HISTORY_VARIABLE, NO_HISTORY
+from pytest_dlperf.config.option_values import HISTORY_VARIABLE, NO_HISTORY, chosen_history
+from pytest_dlperf.config.options import option_string
 from pytest_dlperf.errors import DlperfError, HistoryError, UsageError
 from pytest_dlperf.pytest_plugin.report_transport import records_of
 
@@ -60,11 +61,8 @@ def history_location(
     Raises:
         UsageError: if the environment variable is not a URL.
     """
-    from pytest_dlperf.config.option_values import parse_history
-
     variable = variables.get(HISTORY_VARIABLE)
-    of_variable = "" if variable is None else parse_history(variable, HISTORY_VARIABLE)
-    url = options.history or of_variable
+    url = chosen_history(options.history or None, option_string("history"), variable)
     return None if url == NO_HISTORY else HistoryLocation(url, root)
 
 

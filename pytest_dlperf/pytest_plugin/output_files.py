@@ -29,16 +29,18 @@ class OutputFile:
     """Writes a file that an option names, with the content that `text` returns, at the run's end.
 
     Raises:
-        pytest.UsageError: if the file is a folder.
+        pytest.UsageError: if the file cannot be written.
     """
 
     def __init__(self, option: str, path: Path, text: Callable[[], str]) -> None:
+        from pytest_dlperf._files import why_unwritable
+
         self._named = f"{option}={path}"
         self._path = path
         self._text = text
         self._problem = ""
-        if path.is_dir():
-            raise pytest.UsageError(f"{self._named} is a folder; name a file")
+        if reason := why_unwritable(path):
+            raise pytest.UsageError(f"{self._named} {reason}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -50,7 +52,7 @@ class OutputFile:
             write_atomically(self._path, content)
         except OSError as error:
             # Not raised, so that the results of the run are still shown.
-            self._problem = f"{self._named}: it cannot be written: {error.strerror or error}"
+            self._problem = f"{self._named} cannot be written: {error.strerror or error}"
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
