@@ -119,7 +119,7 @@ class MissingFiles:
         return environment or module or bool(_CACHES & set(parts)) or name.endswith(_CACHE_ENDS)
 
     def _is_absent(self, name: str) -> bool:
-        return not (self.tree.top / name).exists()
+        return not _exists(self.tree.top / name)
 
     def _is_ignored(self, name: str) -> bool:
         return run_git(self.repo.top, "check-ignore", "--quiet", "--", name).returncode == 0
@@ -133,7 +133,7 @@ class MissingFiles:
                 continue
             for folder in (self.repo.prefix, str(self._prefix), "", str(test_folder)):
                 name = self._inside(text, folder)
-                if name and self._is_absent(name) and (self.repo.top / name).exists():
+                if name and self._is_absent(name) and _exists(self.repo.top / name):
                     if not self._is_cache(name):
                         yield name
                     break
@@ -190,6 +190,13 @@ class MissingFiles:
         return os.path.relpath(self.repo.top / name, self.root) + slash
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # too long, or not to be seen
+        return False
+
+
 def _lines(text: str) -> Iterator[str]:
     return (line for line in text.split("\0") if line)
 
@@ -217,7 +224,7 @@ def _unlike(repo: Repository, tree: Repository) -> tuple[str, ...]:
     shared = {name for name in pointers if _is_pointer(repo.top / name)}
     lacking = (name for name in pointers if name not in shared)
     # One that is gone from the candidate counts only if that has the content of its own.
-    return tuple(name for name in lacking if not shared or (repo.top / name).exists())
+    return tuple(name for name in lacking if not shared or _exists(repo.top / name))
 
 
 def _pointers(top: Path) -> Iterator[str]:

@@ -305,6 +305,7 @@ def test_nothing_is_lacking(tmp_path: Path, cleanup: CleanupProcess) -> None:
 
     assert missing.lacks == ""
     assert missing.explain("OSError: 'file.txt' and '.pytest_cache' and 'gone'", "t::t") == ""
+    assert missing.explain(f"OSError: '{'long' * 999}'", "t::t") == ""
 
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 9\n"
