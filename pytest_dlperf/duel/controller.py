@@ -138,6 +138,11 @@ class DuelController:
             self.close()
         return duel.statistics
 
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Files and folders without which the base is measured, since git does not track them."""
+        return self._workspace.missing.untracked
+
     def _forward(self, fields: Fields) -> None:
         # Workers that are started again collect again, which has been told.
         if not (self._has_collected and fields["is"] in {"collectreport", "deselected"}):

@@ -27,6 +27,7 @@ _CACHES: Final = frozenset(
         *("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".dlperf"),
         *(".tox", ".nox", ".venv", "venv", "env", "node_modules", ".git", ".idea", ".vscode"),
         *(".ipynb_checkpoints", ".benchmarks", ".DS_Store", ".eggs", "htmlcov", ".coverage"),
+        *("build", "dist", ".env", ".envrc", ".gitignore"),
     }
 )
 _CACHE_ENDS: Final = (".pyc", ".egg-info", ".egg-info/", ".swp", "~", ".log")

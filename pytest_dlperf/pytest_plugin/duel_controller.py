@@ -14,6 +14,7 @@ import pytest
 from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.errors import DuelError, UsageError
 from pytest_dlperf.pytest_plugin.options import arguments_given, finds_modules_here, paths_given
+from pytest_dlperf.report.hints import without_untracked
 from pytest_dlperf.report.tables import wrap_message
 
 if TYPE_CHECKING:
@@ -103,6 +104,9 @@ class DuelControllerPlugin:
             starting=self._start_seconds,
             seed=self._session.seed,
         )
+        lacking = self._controller.lacking if self._statistics else ()
+        if lacking:
+            lines += wrap_message(f"the base was measured {without_untracked(lacking)}")
         if self._remark:
             lines += wrap_message(self._remark)
         for line in lines:

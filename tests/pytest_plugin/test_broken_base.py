@@ -173,6 +173,7 @@ def test_markers_at_the_base(project: Project) -> None:
     assert f"{open_budget}the test is marked xfail at HEAD: known" in said
     assert "the test is skipped at HEAD: no GPU" in said
     assert "note: the two sides were given different data; git does not track notes.npy: " in said
+    assert "the base was measured without notes.npy, which git does not track" in said
     selected = project.duel("-m", "speed")
     selected.assert_outcomes(failed=1, deselected=3)
     assert "the options of this run leave the test out at HEAD" in text(selected)

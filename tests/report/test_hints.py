@@ -60,3 +60,12 @@ def test_advice_of_a_history() -> None:
     assert "the next run is compared with this one" in here.record
     assert elsewhere.record == "run it on branch main with the same --dlperf-history"
     assert (here.ratchets, elsewhere.ratchets) == (True, False)
+
+
+def test_what_git_does_not_track() -> None:
+    """The first names, and the option for one of them."""
+    names = ("data/", "weights.h5", "a", "b")
+    assert hints.without_untracked(names) == (
+        "without data/, weights.h5, a, and 1 more, which git does not track; if a test reads it, "
+        "bring it along: --dlperf-against-carry=data/"
+    )
