@@ -103,7 +103,8 @@ class BaselineEvaluator:
         test, name = measurement.test, measurement.name
         missing = self.baselines.missing(test, name) if old is None else ""
         judgements = judge(measurement, plan.judged, old, environment, missing, conditions)
-        measurement = _with_notes(measurement, conditions.note, judgements)
+        notes = (conditions.note, environment.distortion)
+        measurement = _with_notes(measurement, notes, judgements)
         if plan.quick:
             return Evaluation(Record(measurement, judgements, (), quick=True), None)
         revision = self.revision()
@@ -119,6 +120,7 @@ class BaselineEvaluator:
                 noise=conditions.noisy,
                 other_conditions=old is not None and not new.comparable(old),
                 anchored=old is not None and old.anchor is not None,
+                distortion=environment.distortion,
                 advice=self.baselines.advice,
             ),
         )
@@ -171,11 +173,11 @@ def _no_yardstick() -> None:
 
 
 def _with_notes(
-    measurement: Measurement, note: str, judgements: tuple[Judgement, ...]
+    measurement: Measurement, more: tuple[str, ...], judgements: tuple[Judgement, ...]
 ) -> Measurement:
-    """The measurement with one more note, but without notes that repeat a verdict's reason."""
+    """The measurement with more notes, but without notes that repeat a verdict's reason."""
     reasons = {judgement.reason for judgement in judgements}
-    notes = (text for text in (*measurement.notes, note) if text and text not in reasons)
+    notes = (text for text in (*measurement.notes, *more) if text and text not in reasons)
     return replace(measurement, notes=tuple(notes))
 
 

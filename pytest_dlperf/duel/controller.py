@@ -175,8 +175,9 @@ class DuelController:
             roles.append("base")
         random.shuffle(roles)
         for role in roles:
-            log = _FailureLog(self._forward if lead and role == "candidate" else None)
-            workers[role] = self._workspace.start(role, log, only)
+            leads = lead and role == "candidate"
+            log = _FailureLog(self._forward if leads else None)
+            workers[role] = self._workspace.start(role, log, only, lead=leads)
             self._logs[workers[role]] = log
         return WorkerPair(workers.get("base"), workers["candidate"])
 
@@ -293,9 +294,7 @@ class _FailureLog:
 
     def __call__(self, fields: Fields) -> None:
         data = fields.get("data", {})
-        if fields["is"] == "deselected":
-            self.collection.deselected.update(fields["tests"])
-        elif data.get("outcome") in {"failed", "skipped"}:
+        if data.get("outcome") in {"failed", "skipped"}:
             problem = problem_of(data)
             if fields["is"] == "report":
                 self.problem = self.problem or problem

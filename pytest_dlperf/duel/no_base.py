@@ -109,7 +109,6 @@ class BaseCollection:
     Attributes:
         tests: node ids.
         measuring: of those, the tests that ask for measurements.
-        deselected: node ids that its options leave out.
         failed: by node id of a file, folder or class, why it could not be collected.
         skipped: likewise, why it was skipped as a whole.
         whole: why nothing could be collected; None if something could.
@@ -117,7 +116,6 @@ class BaseCollection:
 
     tests: frozenset[str] = frozenset()
     measuring: frozenset[str] = frozenset()
-    deselected: set[str] = field(default_factory=set)
     failed: dict[str, Problem] = field(default_factory=dict)
     skipped: dict[str, Problem] = field(default_factory=dict)
     whole: Problem | None = None
@@ -175,8 +173,6 @@ def _left_out(
     test: str, sources: ModuleSources, collection: BaseCollection, lacks: Callable[[], str]
 ) -> str:
     """Why a test is not among those that the base has collected; empty if it is not there."""
-    if test in collection.deselected:
-        return "the options of this run leave the test out"
     whole = test.partition("[")[0]
     alike = [each for each in collection.tests if each.partition("[")[0] == whole]
     if alike and all(each.startswith(whole + _EMPTY) for each in alike):

@@ -155,13 +155,13 @@ class OneTestDuel:
             base = None
         if base is not None:
             self.check(base.state, lead.state)
-        opened = lead.open(whole=True) if lead.enter() else None
+        opened = _opened(lead, name, whole=True)
         if opened is None:
             self._go_on(present, name, {}, "the candidate could not be measured")
             return
         records = {}
         with self._noting_loss():
-            base_opened = base.open(whole=False) if base is not None and base.enter() else None
+            base_opened = None if base is None else _opened(base, name, whole=False)
             if base_opened is not None:
                 self._measured_at_base = True
                 records = {
@@ -302,6 +302,19 @@ def _data_of(measurement: Measurement) -> str | None:
     """The hash of its inputs and labels, if it has labels."""
     evidence = measurement.rows or measurement.scores
     return evidence.data if evidence else None
+
+
+def _opened(worker: WorkerHandle, name: str, *, whole: bool) -> Fields | None:
+    """Measure the opening load; None if the worker's test has gone on without.
+
+    A test that fails there may be run again, as by pytest-rerunfailures, and arrive again.
+    """
+    while worker.state.at == "arrived" and worker.state.name == name:
+        if worker.enter():
+            opened = worker.open(whole=whole)
+            if opened is not None:
+                return opened
+    return None
 
 
 def _slot_pair(base: WorkerHandle, candidate: WorkerHandle) -> Pair:

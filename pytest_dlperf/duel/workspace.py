@@ -60,6 +60,7 @@ class DuelRequest:
         carry: files and folders to copy into the base's tree, relative to `root`.
         cache: folder of trained models.
         timeout: seconds within which a worker must answer.
+        session: what the worker's session is told besides, as plain values.
     """
 
     ref: str
@@ -74,6 +75,7 @@ class DuelRequest:
     carry: tuple[str, ...]
     cache: Path | None
     timeout: float
+    session: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,12 @@ class Workspace:
         return bool(self.request.paths) and not self.specs["base"].paths
 
     def start(
-        self, role: Role, on_message: Callable[[Fields], None], only: str | None = None
+        self,
+        role: Role,
+        on_message: Callable[[Fields], None],
+        only: str | None = None,
+        *,
+        lead: bool = False,
     ) -> WorkerHandle:
         """Start a worker.
 
@@ -132,6 +139,7 @@ class Workspace:
             role: its side.
             on_message: takes its notices, such as reports.
             only: a test (node id) whose file alone is collected.
+            lead: whether its tests are the ones that are reported.
         """
         spec, cache = self.specs[role], self.request.cache
         process = WorkerProcess(
@@ -150,6 +158,8 @@ class Workspace:
                     "arguments": [*spec.options, *paths],
                     "path": str(spec.folder) if self.request.in_path else None,
                     "cache": None if cache is None else str(cache),
+                    "lead": lead,
+                    **self.request.session,
                 }
             )
         except BaseException:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from pytest_dlperf._command import add_rootdir, rootdir
 from pytest_dlperf.config.option_values import HISTORY_VARIABLE, chosen_history
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.git import git
+from pytest_dlperf.git import git, in_repository, why_no_commit
 from pytest_dlperf.history.entries import Query, baseline_of
 from pytest_dlperf.history.sources import Source, committed, source_of_report
 from pytest_dlperf.history.store import open_history
@@ -116,10 +116,11 @@ class Reader:
             return _with(self._commit(name, commit), text)
         if _is_file(name):
             return _with(self._file(name), text)
+        refused = not git(self.root, "rev-parse", "--git-dir") and in_repository(self.root)
         raise UsageError(
             f"{name} is no branch, commit or run that was measured: there is no such name in "
             f"{self.history.place}, nor in git",
-            self._known(),
+            f"{why_no_commit(self.root)}\n  {self._known()}" if refused else self._known(),
         )
 
     def _file(self, name: str) -> Source:

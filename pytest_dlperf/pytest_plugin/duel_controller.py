@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final
 
@@ -13,13 +15,19 @@ import pytest
 
 from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.errors import DuelError, UsageError
-from pytest_dlperf.pytest_plugin.options import arguments_given, finds_modules_here, paths_given
+from pytest_dlperf.pytest_plugin.options import (
+    VARIABLES,
+    arguments_given,
+    finds_modules_here,
+    paths_given,
+)
+from pytest_dlperf.pytest_plugin.side_options import held_files, shared_options
+from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
 from pytest_dlperf.report.hints import without_untracked
 from pytest_dlperf.report.tables import wrap_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from pytest_dlperf.duel.cleanup_process import CleanupProcess
     from pytest_dlperf.duel.controller import DuelController
@@ -49,9 +57,9 @@ class DuelControllerPlugin:
         self._controller: DuelController | None = None
         self._statistics: list[DuelStatistics] = []
         self._start_seconds = 0.0
+        self._running: pytest.Session | None = None
         self._cleanup: CleanupProcess | None = None
         self._cache: Path | None = None
-        self._remark = ""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
@@ -78,6 +86,7 @@ class DuelControllerPlugin:
             raise session.Interrupted(
                 f"{errors} error{'s' if errors > 1 else ''} during collection"
             )
+        self._running = session
         for test in self._tests:
             self._run(test)
             if session.shouldfail:
@@ -107,10 +116,7 @@ class DuelControllerPlugin:
         lacking = self._controller.lacking if self._statistics else ()
         if lacking:
             lines += wrap_message(f"the base was measured {without_untracked(lacking)}")
-        if self._remark:
-            lines += wrap_message(self._remark)
-        for line in lines:
-            terminalreporter.write_line(line)
+        write_lines(terminalreporter, lines)
 
     def pytest_unconfigure(self) -> None:
         """End all workers, and remove worktrees and environments."""
@@ -130,13 +136,12 @@ class DuelControllerPlugin:
         from pytest_dlperf.results.baseline import Revision
 
         options = self._session.options
-        try:
-            self._cache = self._session.cache_folder
-        except OSError as error:  # a convenience, without which all can be measured
-            self._remark = f"nothing is kept for the next run: pytest's cache: {error}"
+        self._cache = self._session.cache_folder
         cleanup = self._cleanup = CleanupProcess().start()
+        # Not what this session's plugins and conftests have set since: a side has its own.
+        variables = self._config.stash.get(VARIABLES, os.environ)
         progress = self._session.progress
-        workspace = prepare_workspace(self._request(), os.environ, cleanup, progress)
+        workspace = prepare_workspace(self._request(), variables, cleanup, progress)
         commit_date = commit_day(workspace.repo, workspace.commit)
         services = DuelServices(
             ref=options.against or "",
@@ -166,7 +171,7 @@ class DuelControllerPlugin:
             *(f"{name}={software[name]}" for name in sorted(software)),
             options.against_python or "",
         )
-        return PairEffectCache(cache / "evidence", versions)
+        return PairEffectCache(cache / "evidence", versions, self._session.warn)
 
     def _request(self) -> DuelRequest:
         from pytest_dlperf.config.options import DEFAULTS
@@ -188,7 +193,25 @@ class DuelControllerPlugin:
             carry=options.against_carry or (),
             cache=self._cache,
             timeout=_TIMEOUT_CALLS * call_timeout,
+            session=self._told_to_sides(),
         )
+
+    def _told_to_sides(self) -> Fields:
+        """What the session of each side has to know of this one."""
+        config = self._config
+        factory = getattr(config, "_tmp_path_factory", None)  # what pytest-xdist asks, too
+        if factory is not None:
+            temporary = factory.getbasetemp()
+        else:
+            temporary = Path(tempfile.mkdtemp(prefix="dlperf-"))
+            if self._cleanup is not None:
+                self._cleanup.folder(temporary)
+        return {
+            "temporary": str(temporary),
+            "values": None if self._cache is None else str(self._cache.parent.parent),
+            "shared": shared_options(config.option),
+            "held": held_files(list(Path("/proc/self/fd").iterdir())),
+        }
 
     def _run(self, test: Fields) -> None:
         controller = self._controller
@@ -218,6 +241,12 @@ class DuelControllerPlugin:
             case "deselected":
                 items = [SimpleNamespace(nodeid=test) for test in fields["tests"]]
                 hook.pytest_deselected(items=items)
+            case "stop":
+                running, reason = self._running, fields["reason"]
+                if running is not None and fields["failed"]:
+                    running.shouldfail = reason
+                elif running is not None:
+                    running.shouldstop = reason
             case "warning":
                 hook.pytest_warning_recorded.call_historic(
                     kwargs={
@@ -255,13 +284,22 @@ def refuse(config: pytest.Config, session: DlperfSession) -> None:
         "--pdb": config.getoption("usepdb", default=False),
         "--trace": config.getoption("trace", default=False),
         "-n": config.getoption("numprocesses", default=None),
+        "--tx": config.getoption("dist", default="no") != "no"
+        and config.getoption("tx", default=None),
+        "--snapshot-update": config.getoption("update_snapshots", default=False),
+        "--snapshot-update-new-only": config.getoption("update_new_snapshots_only", default=False),
         "--cov": config.getoption("cov_source", default=None)
         and not config.getoption("no_cov", default=False),
     }
+    disturb = "would disturb what is measured"
+    snapshots = "a duel writes no snapshots of syrupy: update them in a run of its own"
     reasons = {
         "--dlperf-update": "a duel writes no baselines: record them in a run of its own",
         "--dlperf-quick": "a smoke run compares nothing: leave one of them out",
-        "-n": "its processes would disturb each other: run with -n0",
+        "-n": f"the processes of pytest-xdist {disturb}: run with -n0",
+        "--tx": f"the processes of pytest-xdist {disturb}: run with --dist=no",
+        "--snapshot-update": snapshots,
+        "--snapshot-update-new-only": snapshots,
         "--cov": "what is traced is slow, and by no steady factor: add --no-cov",
     }
     for option, given in problems.items():

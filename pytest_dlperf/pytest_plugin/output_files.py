@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import pytest
 
 from pytest_dlperf.pytest_plugin.report_transport import metadata_of, records_of
+from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -110,14 +111,14 @@ class GitHubOutput:
         for records, metadata, location in self._tests.values():
             source = self._source(location)
             for record in records:
-                for line in workflow_commands(
+                commands = workflow_commands(
                     record,
                     source,
                     missing=metadata.missing,
                     inconclusive=metadata.inconclusive,
                     base_broken=metadata.base_broken,
-                ):
-                    terminalreporter.write_line(line)
+                )
+                write_lines(terminalreporter, commands)
 
     def _source(self, location: _Location) -> SourceLocation:
         """The line of the test's marker; the path from the top of the repository where possible."""

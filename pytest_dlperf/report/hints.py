@@ -24,6 +24,11 @@ MEASURE_COMPARABLY: Final = "run pytest --dlperf-json without --dlperf-quick and
 ASK_FOR_DEVICES: Final = "ask for it with --dlperf-devices or the marker's devices="
 
 RECORD_ANEW: Final = "record anew (--dlperf-update=new)"
+RESOLVE_CONFLICT: Final = (
+    'keep the entries of both sides in "sessions", the older ones first, or take one side (git '
+    "checkout --ours or --theirs, and its path) and record the other's session again "
+    "(--dlperf-update=new)"
+)
 PRUNE_COMMAND: Final = "pytest-dlperf baselines prune"
 REVIEW_COMMAND: Final = "pytest-dlperf baselines review"
 

@@ -71,10 +71,9 @@ def test_a_base_that_collects_nothing() -> None:
 
 
 def test_collected_without_the_test() -> None:
-    """It is new, unless its function is there or the options leave it out."""
+    """It is new, unless its function is there."""
     assert kind(BaseCollection(), base="def test_other(): ...") == "absent"
     assert kind(BaseCollection()) == "broken"
-    assert kind(BaseCollection(deselected={TEST}), base="") == "broken"
 
 
 def test_other_parameters() -> None:

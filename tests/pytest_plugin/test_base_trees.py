@@ -244,7 +244,7 @@ def test_a_repository_that_cannot_be_written_to(project: Project) -> None:
 
 
 def test_a_cache_that_cannot_be_written_to(project: Project) -> None:
-    """All is measured, and a remark says that nothing is kept."""
+    """All is measured, and a warning says that nothing is kept."""
     project.tests(READS.partition("\n\n")[2])
     project.write(".pytest_cache", "a file where pytest has to make a folder")
     project.commit()
@@ -253,7 +253,7 @@ def test_a_cache_that_cannot_be_written_to(project: Project) -> None:
 
     result.assert_outcomes(passed=1)
     assert "1 measured in turn" in text(result)
-    assert "nothing is kept for the next run: pytest's cache: " in text(result)
+    assert "pytest's cache cannot be used, so trained models are not kept" in text(result)
 
 
 def test_no_folder_for_temporary_files(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

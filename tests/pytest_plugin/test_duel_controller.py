@@ -347,7 +347,7 @@ def test_absolute_path_in_pythonpath(project: Project, monkeypatch: pytest.Monke
 
     result.assert_outcomes(passed=1)
     assert "1 measured in turn" in text(result)
-    assert len(list(folder.glob("*/test_it0"))) == 2, "each side has its own folder"
+    assert len(list(folder.glob("*/tmp/test_it0"))) == 2, "each side has its own folder"
 
 
 INSTALL = """
