@@ -88,7 +88,7 @@ class DuelController:
         self._order = tuple(test["test"] for test in tests)
         measuring = [test for test in tests if test["measures"]]
         self._measuring = frozenset(test["test"] for test in measuring)
-        if not self._measuring or collected["failed"]:
+        if not self._measuring:
             self._without_base = BaseCollection()
         elif self._workspace.unmeasurable:
             self._without_base = _nothing(self._workspace.unmeasurable)
@@ -137,6 +137,11 @@ class DuelController:
         if duel.lost is not None:
             self.close()
         return duel.statistics
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Files and folders without which the base is measured, since git does not track them."""
+        return self._workspace.missing.untracked
 
     def _forward(self, fields: Fields) -> None:
         # Workers that are started again collect again, which has been told.
@@ -289,9 +294,7 @@ class _FailureLog:
 
     def __call__(self, fields: Fields) -> None:
         data = fields.get("data", {})
-        if fields["is"] == "deselected":
-            self.collection.deselected.update(fields["tests"])
-        elif data.get("outcome") in {"failed", "skipped"}:
+        if data.get("outcome") in {"failed", "skipped"}:
             problem = problem_of(data)
             if fields["is"] == "report":
                 self.problem = self.problem or problem

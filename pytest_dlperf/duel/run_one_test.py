@@ -226,6 +226,11 @@ class OneTestDuel:
     ) -> Fields:
         """The record of a candidate that was measured in turn with its base."""
         services = self.services
+        if _data_of(opening.measurement) != _data_of(base.measurement):
+            lacks = "".join(f"; {sentence}" for sentence in self.explain("").splitlines())
+            note = f"the two sides were given different data{lacks}"
+            notes = (*opening.measurement.notes, note)
+            opening = replace(opening, measurement=replace(opening.measurement, notes=notes))
         settings = duel_settings(base, opening, self.rates)
         record, statistics = compare(
             opening,
@@ -291,6 +296,12 @@ class OneTestDuel:
                     self._measured_at_base |= worker is self.pairs[0].base
                     worker.conclude(opened["record"])
         return False
+
+
+def _data_of(measurement: Measurement) -> str | None:
+    """The hash of its inputs and labels, if it has labels."""
+    evidence = measurement.rows or measurement.scores
+    return evidence.data if evidence else None
 
 
 def _opened(worker: WorkerHandle, name: str, *, whole: bool) -> Fields | None:

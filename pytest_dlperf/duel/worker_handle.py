@@ -198,7 +198,9 @@ class WorkerHandle:
     def _expect(self, expected: str, step: str) -> Message:
         answer = self._next_answer(step)
         if answer.fields["is"] != expected:
-            raise self._process.lost(f"said {answer.fields['is']!r} while {step}")
+            said = answer.fields
+            what = f"said {said['is']!r}" if said["is"] != "ended" else "ended its session"
+            raise self._process.lost(f"{what} while {step}")
         return answer
 
     def _next_answer(self, step: str) -> Message:

@@ -31,6 +31,7 @@ from pytest_dlperf.report.hints import NAME_ROOT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from pytest_dlperf.duel.carried_files import CarriedFiles
     from pytest_dlperf.duel.cleanup_process import CleanupProcess
     from pytest_dlperf.duel.worker_handle import Fields, Role, WorkerState
     from pytest_dlperf.duel.worktree import Repository
@@ -99,6 +100,7 @@ class Workspace:
 
     Attributes:
         missing: compares the two, to explain why something fails at the base.
+        carried: files that were copied into the tree of the base.
         unmeasurable: why nothing can be measured at the base; empty if something may.
     """
 
@@ -109,6 +111,7 @@ class Workspace:
     specs: Mapping[Role, WorkerSpec]
     cleanup: CleanupProcess
     missing: MissingFiles
+    carried: CarriedFiles
     unmeasurable: str = ""
 
     def sources(self, test: str) -> ModuleSources:
@@ -251,7 +254,7 @@ def prepare_workspace(
             environment = folder / f"{role}-environment"
             specs[role] = _installed(specs[role], environment, top, request.install, cleanup)
     unmeasurable = _without_content(pointers, request.ref, commit) if pointers else ""
-    return Workspace(request, repo, tree, commit, specs, cleanup, missing, unmeasurable)
+    return Workspace(request, repo, tree, commit, specs, cleanup, missing, carried, unmeasurable)
 
 
 def _outside(request: DuelRequest, repo: Repository) -> UsageError:

@@ -127,6 +127,12 @@ def test_candidate_that_cannot_be_collected(project: Project) -> None:
     going = project.duel("--continue-on-collection-errors")
     going.assert_outcomes(errors=1, passed=1)
 
+    project.tests(IDENTITY)
+    project.git("commit", "--quiet", "--message=measuring", "test_module.py")
+    compared = project.duel("--continue-on-collection-errors")
+    compared.assert_outcomes(errors=1, passed=1)
+    assert "1 measured in turn" in text(compared)
+
 
 VERDICTS = """
 @pytest.mark.dlperf("throughput >= 0.7 * baseline", "accuracy >= baseline", **HALF)
