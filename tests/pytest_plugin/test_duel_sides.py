@@ -1,4 +1,4 @@
-"""A side of a duel is an ordinary pytest process to plugins and fixtures, but it reports nothing."""
+"""A side of a duel is an ordinary pytest process to plugins and fixtures, but reports nothing."""
 
 from __future__ import annotations
 
@@ -67,6 +67,16 @@ def test_nothing_of_xdist(project: Project) -> None:
 
     ordinary = ["master", True, False, None]
     assert lines(notes) == [["base", *ordinary], ["candidate", *ordinary]]
+
+
+@pytest.mark.parametrize("plugin", ["dlperf", "pytest_dlperf"])
+def test_no_warnings_of_ours(project: Project, plugin: str) -> None:
+    """Where every warning is an error, also that modules of plugins were imported too early."""
+    project.write("pytest.ini", "[pytest]\npythonpath = .\nfilterwarnings = error\n")
+    project.tests(MEASURED)
+    project.commit()
+
+    project.duel("-p", plugin).assert_outcomes(passed=1)
 
 
 ONCE = """
@@ -170,7 +180,7 @@ def test_others():
 
 
 def test_pytests_cache_is_the_controllers(project: Project) -> None:
-    """A side reads the user's cache, and its values are dropped: one process writes the last ones."""
+    """A side reads the user's cache, and its own values are dropped: one process writes them."""
     project.tests(CACHE + MEASURED)
     project.commit()
     values = project.top / ".pytest_cache" / "v"
@@ -265,7 +275,8 @@ class AtEnd:
             file.writelines(self.tests)
 
 def pytest_configure(config):
-    for kind, path in (Stream, config.option.unheard_of_stream), (AtEnd, config.option.unheard_of_report):
+    stream, report = config.option.unheard_of_stream, config.option.unheard_of_report
+    for kind, path in (Stream, stream), (AtEnd, report):
         if path:
             config.pluginmanager.register(kind(path))
 """

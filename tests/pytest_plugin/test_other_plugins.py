@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from duel_projects import AGAINST, HEADER, INI, MODEL, PLUGINS, Project, junit_cases
+from duel_projects import AGAINST, INI, MODEL, PLUGINS, Project, junit_cases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
