@@ -29,7 +29,7 @@ KNOWN_BY = {
     "numpy": ("",),
     "onnxruntime": ("targets.onnx",),
     "optuna": ("tuning.optuna_search",),
-    "psutil": ("machine", "measure.telemetry"),
+    "psutil": ("duel.servers", "machine", "measure.telemetry"),
     "pynvml": ("measure.gpu_driver",),
     "pytest": ("pytest_plugin.",),
     "pytest_benchmark": ("pytest_plugin.pytest_benchmark",),

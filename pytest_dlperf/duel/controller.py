@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_dlperf.duel.questions import DEFAULT_METRICS
 from pytest_dlperf.duel.run_one_test import OneTestDuel, WorkerPair
+from pytest_dlperf.duel.servers import check_failure, check_servers, sockets_of
 from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.duel.worktree import submodules
 from pytest_dlperf.errors import UsageError
@@ -17,7 +18,7 @@ from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.pair_effects import pairs_needed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_dlperf.duel.questions import DuelStatistics
     from pytest_dlperf.duel.run_one_test import DuelServices
@@ -114,6 +115,7 @@ class DuelController:
                 check=self._workspace.check,
                 fresh_pair=self._fresh_pair,
                 why_failed=self._why_failed,
+                check_servers=self._check_servers,
             )
             duel.run(lambda worker: self._following(test, worker))
         except BaseException:
@@ -153,6 +155,7 @@ class DuelController:
             log = _FailureLog(self._on_message if leads else None)
             workers[role] = self._workspace.start(role, log, only, lead=leads)
             self._logs[workers[role]] = log
+            workers[role].watch = lambda: self._check_servers(tuple(self._logs))
         return WorkerPair(workers.get("base"), workers["candidate"])
 
     def _start_further(self) -> None:
@@ -224,6 +227,18 @@ class DuelController:
             return why
         empty = submodules(self._workspace.repo, self._workspace.commit)
         return f"{why} (submodules are empty there: {', '.join(empty)})" if empty else why
+
+    def _check_servers(self, workers: Sequence[WorkerHandle]) -> None:
+        """Refuse workers of which one asks a server of another, or fails for want of its port."""
+        if len(workers) == 1:
+            return
+        sides = {worker.pid: worker.role for worker in workers}
+        sockets = sockets_of(sides)
+        check_servers(sockets, sides)
+        for worker in workers:
+            why = self._logs[worker].failure
+            if why and worker.state.at == "done":
+                check_failure(worker.pid, why, sockets, sides)
 
     @contextlib.contextmanager
     def _fresh_pair(self, test: str) -> Iterator[WorkerPair]:

@@ -76,6 +76,7 @@ class OneTestDuel:
         check: refuses a base and a candidate that run the same code.
         fresh_pair: starts a pair that collects one test only.
         why_failed: how the test last failed in a worker; empty if it did not.
+        check_servers: refuses workers that ask each other's servers.
         statistics: of each measurement that was made in turn.
     """
 
@@ -87,6 +88,7 @@ class OneTestDuel:
     check: Callable[[WorkerState, WorkerState], None]
     fresh_pair: Callable[[str], AbstractContextManager[WorkerPair]]
     why_failed: Callable[[WorkerHandle], str]
+    check_servers: Callable[[Sequence[WorkerHandle]], None]
     statistics: list[DuelStatistics] = field(default_factory=list)
 
     def run(self, following: Callable[[WorkerHandle], str | None]) -> None:
@@ -97,7 +99,8 @@ class OneTestDuel:
 
         Raises:
             WorkerLost: if a worker is lost.
-            DuelError: if a fresh pair does not reach the measurement.
+            DuelError: if a fresh pair does not reach the measurement, or a worker asks a server of
+                another one.
             UsageError: if the two sides run the same code.
         """
         workers = [worker for pair in self.pairs for worker in pair.workers]
@@ -106,6 +109,7 @@ class OneTestDuel:
             worker.run(self.test, following(worker))
         for worker in workers:
             worker.proceed()
+        self.check_servers(workers)
         lead, *others = workers
         while lead.state.at != "done":
             if lead.state.at == "exclusive":
@@ -135,6 +139,7 @@ class OneTestDuel:
                 worker.abandon("the candidate could not be measured")
             return
         base_opened = None if base is None else _opened(base, name, whole=False)
+        self.check_servers([lead, *present])  # whose targets have made their connections
         records = {}
         if base_opened is None:
             records["candidate"] = self._judged_alone(Opening.from_json(opened))

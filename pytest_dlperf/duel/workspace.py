@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.duel.module_identity import shared_modules, sharing_error
+from pytest_dlperf.duel.servers import PADDING
 from pytest_dlperf.duel.virtualenvs import activated, check_interpreter, make_environment
 from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess
 from pytest_dlperf.duel.worktree import (
@@ -244,7 +245,7 @@ def with_random_layout(variables: Mapping[str, str]) -> dict[str, str]:
     """
     changed = dict(variables)
     changed.setdefault("PYTHONHASHSEED", str(secrets.randbelow(_HASH_SEEDS)))
-    changed["DLPERF_PADDING"] = "." * secrets.randbelow(_PADDING)
+    changed[PADDING] = secrets.token_hex(8) + "." * secrets.randbelow(_PADDING)
     return changed
 
 
