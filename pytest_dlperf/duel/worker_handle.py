@@ -59,9 +59,11 @@ class WorkerLost(DlperfError):  # noqa: N818 - what has happened, as in the repo
     Attributes:
         problem: which side, in which step, and how it ended.
         output: the last lines that it wrote.
+        role: its side.
     """
 
-    def __init__(self, problem: str, output: str) -> None:
+    def __init__(self, problem: str, output: str, role: str = "") -> None:
+        self.role = role
         self.problem = problem
         self.output = output
         lines = "".join(f"\n    {line}" for line in output.splitlines())
@@ -342,7 +344,7 @@ class WorkerProcess:
 
     def lost(self, what: str) -> WorkerLost:
         """The error to raise when it cannot go on: `the base side WHAT`."""
-        return WorkerLost(f"the {self.name} side {what}", self.last_output())
+        return WorkerLost(f"the {self.name} side {what}", self.last_output(), self.name)
 
     def _signal(self, which: signal.Signals) -> None:
         # Until kill() reaps it, its number cannot be reused.

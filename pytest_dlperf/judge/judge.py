@@ -71,6 +71,7 @@ def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
         judgement = _refusal(budget, measurement)
         if judgement is None and not budget.relative:
             judgement = _absolute(budget, measurement.metrics[budget.metric.name])
+            judgement = _undistorted(judgement, budget.metric, environment.distortion)
         if judgement is None:
             judgement = _against(budget, measurement, baseline, conditions, (obstacle, missing))
             if remark:
@@ -137,6 +138,16 @@ def _absolute(budget: Budget, measured: Estimate) -> Judgement:
         verdict=Verdict.INCONCLUSIVE,
         fails_at=limit + oriented(metric, max(abs(measured.value - best), reach)),
         reason="the interval holds the limit",
+    )
+
+
+def _undistorted(judgement: Judgement, metric: Metric, distortion: str) -> Judgement:
+    """A FAIL is left open where the interpreter may be its cause; a PASS holds all the more."""
+    affected = metric.is_speed or metric.name.endswith("peak_memory")
+    if not distortion or not affected or judgement.verdict is not Verdict.FAIL:
+        return judgement
+    return dataclasses.replace(
+        judgement, verdict=Verdict.INCONCLUSIVE, reason=distortion, lasting=True
     )
 
 

@@ -22,6 +22,7 @@ from pytest_dlperf.pytest_plugin.options import (
     paths_given,
 )
 from pytest_dlperf.pytest_plugin.side_options import held_files, shared_options
+from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
 from pytest_dlperf.report.tables import wrap_message
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class DuelControllerPlugin:
         self._start_seconds = 0.0
         self._running: pytest.Session | None = None
         self._cleanup: CleanupProcess | None = None
+        self._cache: Path | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
@@ -67,6 +69,8 @@ class DuelControllerPlugin:
             collected = self._controller.start()
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
+        except OSError as error:
+            raise pytest.UsageError(_cannot_prepare(error)) from None
         self._tests = collected["tests"]
         session.testscollected = len(self._tests)
         self._start_seconds = time.monotonic() - begun
@@ -108,8 +112,7 @@ class DuelControllerPlugin:
             starting=self._start_seconds,
             seed=self._session.seed,
         )
-        for line in lines:
-            terminalreporter.write_line(line)
+        write_lines(terminalreporter, lines)
 
     def pytest_unconfigure(self) -> None:
         """End all workers, and remove worktrees and environments."""
@@ -129,16 +132,18 @@ class DuelControllerPlugin:
         from pytest_dlperf.results.baseline import Revision
 
         options = self._session.options
+        self._cache = self._session.cache_folder
         cleanup = self._cleanup = CleanupProcess().start()
         # Not what this session's plugins and conftests have set since: a side has its own.
         variables = self._config.stash.get(VARIABLES, os.environ)
-        workspace = prepare_workspace(self._request(), variables, cleanup)
+        progress = self._session.progress
+        workspace = prepare_workspace(self._request(), variables, cleanup, progress)
         commit_date = commit_day(workspace.repo, workspace.commit)
         services = DuelServices(
             ref=options.against or "",
             revision=Revision(workspace.commit, "", commit_date),
             clock=MonotonicClock(),
-            progress=self._session.progress,
+            progress=progress,
             new_rng=self._session.coins,
             cache=self._pair_effects(workspace),
         )
@@ -150,7 +155,7 @@ class DuelControllerPlugin:
         from pytest_dlperf.duel.worktree import content_key
         from pytest_dlperf.machine import environment, machine_class
 
-        cache, options = self._session.cache_folder, self._session.options
+        cache, options = self._cache, self._session.options
         if cache is None:
             return PairEffectCache(None)
         software = environment().to_json()
@@ -161,7 +166,7 @@ class DuelControllerPlugin:
             *(f"{name}={software[name]}" for name in sorted(software)),
             options.against_python or "",
         )
-        return PairEffectCache(cache / "evidence", versions)
+        return PairEffectCache(cache / "evidence", versions, self._session.warn)
 
     def _request(self) -> DuelRequest:
         from pytest_dlperf.config.options import DEFAULTS
@@ -179,7 +184,9 @@ class DuelControllerPlugin:
             options=without_paths(arguments_given(self._config), paths),
             paths=paths,
             in_path=finds_modules_here(),
-            cache=self._session.cache_folder,
+            ini_file=self._config.inipath,
+            carry=options.against_carry or (),
+            cache=self._cache,
             timeout=_TIMEOUT_CALLS * call_timeout,
             session=self._told_to_sides(),
         )
@@ -187,7 +194,6 @@ class DuelControllerPlugin:
     def _told_to_sides(self) -> Fields:
         """What the session of each side has to know of this one."""
         config = self._config
-        cache = getattr(config, "cache", None)
         factory = getattr(config, "_tmp_path_factory", None)  # what pytest-xdist asks, too
         if factory is not None:
             temporary = factory.getbasetemp()
@@ -197,7 +203,7 @@ class DuelControllerPlugin:
                 self._cleanup.folder(temporary)
         return {
             "temporary": str(temporary),
-            "values": None if cache is None else str(cache.mkdir("dlperf").parent.parent),
+            "values": None if self._cache is None else str(self._cache.parent.parent),
             "shared": shared_options(config.option),
             "held": held_files(list(Path("/proc/self/fd").iterdir())),
         }
@@ -295,6 +301,15 @@ def refuse(config: pytest.Config, session: DlperfSession) -> None:
         if given:
             reason = reasons.get(option, "tests run in other processes: leave one of them out")
             raise pytest.UsageError(f"{option} with --dlperf-against\n  {reason}")
+
+
+def _cannot_prepare(error: OSError) -> str:
+    place = f" ({error.filename})" if error.filename else ""
+    return (
+        f"the two sides cannot be prepared: {error.strerror or error}{place}\n"
+        "  a duel writes to the repository's own folder .git and to the one for temporary files "
+        "(TMPDIR)"
+    )
 
 
 def _error(test: str, location: tuple[str, int | None, str], text: str) -> pytest.TestReport:

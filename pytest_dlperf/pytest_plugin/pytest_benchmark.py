@@ -152,6 +152,7 @@ def metadata_about(item: pytest.Item, plan: Plan, benchmark: object) -> Benchmar
         benchmarked=bool(getattr(benchmark, "_mode", None)),
         missing=plan.missing,
         inconclusive=plan.inconclusive,
+        base_broken=plan.base_broken,
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_dlperf.errors import UsageError
+from pytest_dlperf.errors import DlperfWarning, UsageError
 from pytest_dlperf.pytest_plugin.history_recorder import HistoryRecorder, history_location
 from pytest_dlperf.pytest_plugin.options import (
     SIDE,
@@ -110,10 +111,14 @@ class DlperfSession:
         return ""
 
     def environment(self) -> Environment:
-        """The software of this process."""
+        """The software of this process, and what still traced it while it measured last."""
+        from dataclasses import replace
+
         from pytest_dlperf.machine import environment
 
-        return environment()
+        here, left = environment(), self.instruments.instrumentation.left
+        both = ", ".join(filter(None, (here.instrumentation, left)))
+        return replace(here, instrumentation=both)
 
     def _duel(self, test: str, commit: str) -> dict[str, Record]:
         """Measure a test in a duel against a commit, in another process."""
@@ -189,7 +194,26 @@ class DlperfSession:
         if self.side is not None:
             return self.side.cache
         cache = getattr(self._config, "cache", None)
-        return cache.mkdir("dlperf") if cache is not None else None
+        if cache is None:
+            return None
+        try:
+            folder: Path = cache.mkdir("dlperf")
+        except OSError as error:
+            self.warn(f"pytest's cache cannot be used, so trained models are not kept: {error}")
+            return None
+        return folder
+
+    def warn(self, text: str) -> None:
+        """Warn that a convenience fails: never an error, also where `filterwarnings` makes some."""
+        message = warnings.WarningMessage(DlperfWarning(text), DlperfWarning, "pytest-dlperf", 1)
+        self._config.hook.pytest_warning_recorded.call_historic(
+            kwargs={
+                "warning_message": message,
+                "when": "runtest",
+                "nodeid": "",
+                "location": None,
+            }
+        )
 
     @cached_property
     def machine(self) -> MachineClass:
@@ -236,6 +260,20 @@ class DlperfSession:
     def add(self, test: str, records: list[Record]) -> None:
         """Take the records of a test; of several attempts the last one counts."""
         self._records[test] = records
+
+    def without_commit(self) -> str:
+        """A warning that measurements were recorded without a commit; empty if none were."""
+        from pytest_dlperf.git import in_repository, why_no_commit
+
+        root = self._config.rootpath
+        accepted = any(record.kept for record in self.records)
+        recorded = self.history_recorder is not None and not self.options.quick
+        # Whoever uses no git knows; but a baseline is for others too.
+        wanted = accepted or (recorded and in_repository(root))
+        if self.leads_duel or not wanted or self.revision.commit:
+            return ""
+        what = "the baseline" if accepted else "the history"
+        return f"{what} does not say which commit was measured: {why_no_commit(root)}"
 
     def _make_history_recorder(self) -> HistoryRecorder | None:
         try:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dlperf.errors import UsageError
+from pytest_dlperf.errors import HistoryError, UsageError
 from pytest_dlperf.pytest_plugin.collection import measures
 from pytest_dlperf.pytest_plugin.report_transport import records_of
+from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
 
 if TYPE_CHECKING:
     from pytest_dlperf.pytest_plugin.session import DlperfSession
@@ -42,14 +43,16 @@ class SessionHooks:
             raise pytest.UsageError(str(error)) from None
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Find the baselines before measuring, so that an error ends the run at once."""
+        """Find baselines and history before measuring, so that an error ends the run at once."""
         ours, config = self._session, session.config
         elsewhere = ours.side is not None or hasattr(config, "workerinput") or ours.leads_duel
         if elsewhere or config.option.collectonly or not any(map(measures, session.items)):
             return
         try:
             _ = ours.baselines
-        except UsageError as error:
+            if ours.history_recorder is not None and not ours.options.quick:
+                ours.history_recorder.check()
+        except (UsageError, HistoryError) as error:
             raise pytest.UsageError(str(error)) from None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -69,11 +72,12 @@ class SessionHooks:
         writer = terminalreporter._tw  # noqa: SLF001 - the only way to its width and colours
         terminalreporter.section(f"dlperf: {session.machine.slug}")
         width = min(writer.fullwidth, 120)
-        for line in summary_lines(records, width, colour=writer.hasmarkup):
-            terminalreporter.write_line(line)
+        write_lines(terminalreporter, summary_lines(records, width, colour=writer.hasmarkup))
         if any(record.basis for record in records):
-            for line in ("", *wrap_message(session.baselines.heading)):
-                terminalreporter.write_line(line)
+            write_lines(terminalreporter, ("", *wrap_message(session.baselines.heading)))
+        missing = session.without_commit()
+        if missing:
+            write_lines(terminalreporter, ("", *wrap_message(missing)), yellow=True)
 
     def pytest_unconfigure(self) -> None:
         """Close the progress display."""

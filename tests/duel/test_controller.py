@@ -54,6 +54,7 @@ class FakeWorkspace:
     tests: list[Mapping[str, Any]] | None
     base_is_empty: bool = False
     broken: str = ""
+    unmeasurable: str = ""
     workers: list[FakeWorker] = field(default_factory=list)
 
     def start(self, role: str, on_message: object, only: str | None, *, lead: bool) -> FakeWorker:

@@ -1,4 +1,4 @@
-"""A side of a duel is an ordinary pytest process to plugins and fixtures, but reports nothing."""
+"""A side of a duel is an ordinary pytest process to plugins and fixtures, and reports nothing."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_others():
 
 
 def test_pytests_cache_is_the_controllers(project: Project) -> None:
-    """A side reads the user's cache, and its own values are dropped: one process writes them."""
+    """A side reads the user's cache; its values are dropped: one process writes the last ones."""
     project.tests(CACHE + MEASURED)
     project.commit()
     values = project.top / ".pytest_cache" / "v"
@@ -275,8 +275,8 @@ class AtEnd:
             file.writelines(self.tests)
 
 def pytest_configure(config):
-    stream, report = config.option.unheard_of_stream, config.option.unheard_of_report
-    for kind, path in (Stream, stream), (AtEnd, report):
+    option = config.option
+    for kind, path in (Stream, option.unheard_of_stream), (AtEnd, option.unheard_of_report):
         if path:
             config.pluginmanager.register(kind(path))
 """
