@@ -93,6 +93,11 @@ class WorkerHandle:
         role: its side.
         on_message: takes its notices.
         timeout: seconds within which it must answer.
+
+    Attributes:
+        role: its side.
+        state: where it has stopped.
+        watch: is called now and then while it is waited for; may raise.
     """
 
     def __init__(
@@ -107,6 +112,12 @@ class WorkerHandle:
         self._timeout = timeout
         self.role = role
         self.state = WorkerState("done")
+        self.watch: Callable[[], None] = lambda: None
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
 
     def begin(self, fields: Fields) -> None:
         """Send what its session is started with."""
@@ -148,7 +159,7 @@ class WorkerHandle:
         """Have it measure a slot; a worker that leaves its measurement is lost."""
         self._send({"do": "slot", "seconds": seconds, "number": number})
         # Not by _ask: a notice is no prelude here, but the report of a test that has failed.
-        answer = self._process.receive(self._timeout, "measuring a slot")
+        answer = self._process.receive(self._timeout, "measuring a slot", self.watch)
         self._process.pause()
         if answer.fields["is"] != "slot":
             why = _crash(answer.fields)
@@ -205,7 +216,7 @@ class WorkerHandle:
 
     def _next_answer(self, step: str) -> Message:
         while True:
-            message = self._process.receive(self._timeout, step)
+            message = self._process.receive(self._timeout, step, self.watch)
             if message.fields["is"] not in _NOTICES:
                 return message
             self._on_message(message.fields)
@@ -283,8 +294,10 @@ class WorkerProcess:
         except OSError:
             raise self.lost(self.ended()) from None
 
-    def receive(self, seconds: float, step: str) -> Message:
-        """Wait for a message, while it does a `step`.
+    def receive(
+        self, seconds: float, step: str, watch: Callable[[], None] = lambda: None
+    ) -> Message:
+        """Wait for a message, while it does a `step`, and call `watch` every second.
 
         Raises:
             WorkerLost: if it is dead, or sends nothing within `seconds`.
@@ -297,6 +310,7 @@ class WorkerProcess:
             except TimeoutError:
                 dead = exit_code(self.pid, 0) is not None
                 if left > _LOOK_SECONDS and not dead:
+                    watch()
                     continue
                 if dead:  # and a fork of it holds the channel open
                     raise self.lost(f"{self.ended()}, while {step}") from None

@@ -14,6 +14,7 @@ from pytest_dlperf.duel.carried_files import copy_carried, find_carried
 from pytest_dlperf.duel.missing_files import MissingFiles, lfs_pointers
 from pytest_dlperf.duel.module_identity import shared_modules, sharing_error
 from pytest_dlperf.duel.no_base import ModuleSources
+from pytest_dlperf.duel.servers import PADDING
 from pytest_dlperf.duel.submodules import add_submodules
 from pytest_dlperf.duel.virtualenvs import activated, check_interpreter, make_environment
 from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess
@@ -325,7 +326,7 @@ def with_random_layout(variables: Mapping[str, str]) -> dict[str, str]:
     """
     changed = dict(variables)
     changed.setdefault("PYTHONHASHSEED", str(secrets.randbelow(_HASH_SEEDS)))
-    changed["DLPERF_PADDING"] = "." * secrets.randbelow(_PADDING)
+    changed[PADDING] = secrets.token_hex(8) + "." * secrets.randbelow(_PADDING)
     return changed
 
 

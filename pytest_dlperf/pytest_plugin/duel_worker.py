@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dlperf.config.options import QUIET
 from pytest_dlperf.duel.channel import Channel, connect
 from pytest_dlperf.duel.worker import WorkerEvaluator
 from pytest_dlperf.pytest_plugin import pytest_benchmark as neighbours
@@ -195,10 +194,10 @@ def main() -> None:
         sys.path.insert(0, start["path"])
     folder = Path(start["temporary"]) / f"{start['role']}-{os.getpid()}"
     folder.mkdir(parents=True)
-    arguments = [*start["arguments"], "-W", QUIET]
+    arguments = list(start["arguments"])
+    sys.argv = ["pytest", *arguments]
     if start["values"] is not None:
         arguments += ["-o", f"cache_dir={_own_cache(folder, start)}"]
-    sys.argv = ["pytest", *start["arguments"]]
     code = pytest.main(arguments, plugins=[DuelWorkerPlugin(channel, start, folder)])
     channel.send({"is": "ended", "code": int(code)})
 
