@@ -34,6 +34,7 @@ from pytest_dlperf.judge.losses import (
 )
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate
+from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,7 +82,10 @@ def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
 
 
 def _refusal(budget: Budget, measurement: Measurement) -> Judgement | None:
-    """INVALID if measuring itself failed; FAIL if a goal was never reached; else None."""
+    """INVALID if measuring itself failed; FAIL if a goal was never reached; else None.
+
+    Of a metric with a lower bound only: FAIL if that is beyond the limit, else INCONCLUSIVE.
+    """
     name = budget.metric.name
     measured = measurement.metrics.get(name)
     if measurement.hung:
@@ -91,13 +95,24 @@ def _refusal(budget: Budget, measurement: Measurement) -> Judgement | None:
         limit = None if budget.relative else budget.limit(0.0)
         reason = measurement.missed[name]
         return Judgement(budget.text, name, Verdict.FAIL, limit=limit, reason=reason, lasting=True)
-    if measured is None:
+    of_the_machine = not budget.metric.of_answers and name != "errors"
+    if measured is None and name not in measurement.at_least:
         reason = measurement.refused[name]
         return Judgement(budget.text, name, Verdict.INVALID, reason=reason, lasting=True)
-    of_the_machine = not budget.metric.of_answers and name != "errors"
     if measurement.invalid and of_the_machine:
         return Judgement(budget.text, name, Verdict.INVALID, measured, reason=measurement.invalid)
-    return None
+    return _bounded(budget, measurement) if measured is None else None
+
+
+def _bounded(budget: Budget, measurement: Measurement) -> Judgement:
+    name = budget.metric.name
+    bound, reason = measurement.at_least[name], measurement.refused[name]
+    limit = None if budget.relative else budget.limit(0.0)
+    broken = limit is not None and bound.low > limit and budget.operator not in {">", ">="}
+    if bound.beyond or broken:
+        reason = f"more than {format_quantity(bound.low, budget.metric.unit)}: {reason}"
+    verdict = Verdict.FAIL if broken else Verdict.INCONCLUSIVE
+    return Judgement(budget.text, name, verdict, limit=limit, reason=reason, lasting=True)
 
 
 def _comparability(

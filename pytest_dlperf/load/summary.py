@@ -10,9 +10,11 @@ import numpy as np
 from pytest_dlperf.load.totals import BLOCKS
 from pytest_dlperf.metrics import METRICS, metric_named
 from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS, ratio_of_sums
-from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.statistics.estimate import Estimate, LowerBound, counted
+from pytest_dlperf.statistics.histogram import ERROR
 from pytest_dlperf.statistics.percentiles import required_requests
 from pytest_dlperf.statistics.proportions import are_bits, wilson
+from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.load.totals import LoadTotals
+    from pytest_dlperf.statistics.percentiles import Percentile
 
 _NS: Final = 1e-9
+_MARGIN: Final = 1.5  # of a longer run, whose requests may hang together more
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +71,15 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Measured metrics, and the reason for each metric that cannot be given."""
+    """Measured metrics, the reason for each without an estimate, and lower bounds of some of these.
+
+    `longer` says how many times as long the load had to be for a refused percentile, roughly.
+    """
 
     metrics: dict[str, Estimate]
     refused: dict[str, str]
+    at_least: dict[str, LowerBound] = field(default_factory=dict)
+    longer: dict[str, float] = field(default_factory=dict)
 
 
 def summarise_load(totals: LoadTotals, *, latencies: bool) -> Summary:
@@ -79,23 +88,23 @@ def summarise_load(totals: LoadTotals, *, latencies: bool) -> Summary:
     Throughput and latencies are of good answers; `latencies` says whether they have a meaning in
     the scenario.
     """
-    metrics: dict[str, Estimate] = {}
-    refused: dict[str, str] = {}
+    summary = Summary({}, {})
+    metrics, refused = summary.metrics, summary.refused
     blocks, good = totals.blocks, totals.good
     timed = ("throughput", *(name for name, m in METRICS.items() if m.latency and latencies))
     timed += ("goodput",) if totals.slo is not None else ()
     if len(blocks) < MIN_BLOCKS or not good:
         few = f"{totals.calls} calls in {len(blocks)} of {BLOCKS} intervals of the run"
         why = f"{few}, at least {MIN_BLOCKS} needed: lengthen duration="
-        refused = dict.fromkeys(timed, why if good else "no request was answered well")
+        refused.update(dict.fromkeys(timed, why if good else "no request was answered well"))
     else:
         metrics["throughput"] = _rate(totals, blocks.good)
         if totals.slo is not None:
             metrics["goodput"] = _rate(totals, blocks.within)
         if latencies:
-            _add_latencies(metrics, refused, totals)
+            _add_latencies(summary, totals)
     metrics["errors"] = counted(1 - good / totals.total)
-    return Summary(metrics, refused)
+    return summary
 
 
 def _rate(totals: LoadTotals, counts: NDArray[np.int64]) -> Estimate:
@@ -105,28 +114,74 @@ def _rate(totals: LoadTotals, counts: NDArray[np.int64]) -> Estimate:
     return ratio_of_sums(counts.astype(np.float64), seconds * totals.counted_ns / totals.span_ns)
 
 
-def _add_latencies(
-    metrics: dict[str, Estimate], refused: dict[str, str], totals: LoadTotals
-) -> None:
-    percents = {m.percentile: name for name, m in METRICS.items() if m.percentile is not None}
+def _add_latencies(summary: Summary, totals: LoadTotals) -> None:
+    refused = summary.refused
     # Blocks without a good answer have no latencies.
     filled = totals.blocks.queries > 0
     if filled.sum() < MIN_BLOCKS:
         why = f"good answers in {filled.sum()} of {BLOCKS} intervals of the run only"
         refused.update(dict.fromkeys((name for name, m in METRICS.items() if m.latency), why))
         return
+    _add_percentiles(summary, totals)
+    seconds = totals.blocks.latency_ns[filled].astype(np.float64) * _NS
+    mean = ratio_of_sums(seconds, totals.blocks.queries[filled].astype(np.float64))
+    unanswered, longest = totals.unanswered, totals.longest_ns * _NS
+    if not unanswered.queries:
+        summary.metrics["mean"] = mean
+        summary.metrics["max"] = counted(longest)
+        return
+    waited = unanswered.waited_ns * _NS
+    count = totals.queries + unanswered.queries
+    least = (mean.value * totals.queries + waited * unanswered.queries) / count
+    for name, value in (("mean", least), ("max", max(longest, waited))):
+        summary.at_least[name] = LowerBound(value, value, beyond=True)
+        refused[name] = _unanswered(totals)
+
+
+def _add_percentiles(summary: Summary, totals: LoadTotals) -> None:
+    percents = {m.percentile: name for name, m in METRICS.items() if m.percentile is not None}
+    unanswered = totals.unanswered
+    count = totals.queries + unanswered.queries
     enough = []
     for percent, name in percents.items():
         needed = required_requests(percent)
-        if totals.queries >= needed:
+        if count >= needed:
             enough.append(percent)
         else:
-            refused[name] = f"{totals.queries} requests, {name} needs {needed}: lengthen duration="
-    estimates = totals.latencies.percentiles(tuple(enough))
-    metrics.update({percents[percent]: estimate for percent, estimate in estimates.items()})
-    seconds = totals.blocks.latency_ns[filled].astype(np.float64) * _NS
-    metrics["mean"] = ratio_of_sums(seconds, totals.blocks.queries[filled].astype(np.float64))
-    metrics["max"] = counted(totals.longest_ns * _NS)
+            why = f"{count} requests, {name} needs {needed}: lengthen duration="
+            summary.refused[name] = why
+    for percent, found in totals.latencies.percentiles(tuple(enough), unanswered).items():
+        name, waited = percents[percent], unanswered.waited_ns * _NS
+        if unanswered.queries and found.value >= waited * (1 - ERROR):
+            least = min(found.value, waited)
+            summary.at_least[name] = LowerBound(least, least, beyond=True)
+            summary.refused[name] = _unanswered(totals)
+        elif found.high is None or (unanswered.queries and found.high >= waited * (1 - ERROR)):
+            summary.at_least[name] = LowerBound(found.low, found.value, beyond=False)
+            summary.refused[name] = _too_short(totals, name, found)
+            summary.longer[name] = found.longer
+        else:
+            summary.metrics[name] = Estimate(found.value, found.low, found.high)
+
+
+def _unanswered(totals: LoadTotals) -> str:
+    waited = format_quantity(totals.unanswered.waited_ns * _NS, "s")
+    return (
+        f"{totals.unfinished:,} of {totals.total:,} requests had no answer when the run ended, "
+        f"{waited} after they were due or later"
+    )
+
+
+def _too_short(totals: LoadTotals, name: str, found: Percentile) -> str:
+    if not totals.kept_up:
+        return f"the target is slower than the load, so that {name} grows with its duration"
+    seconds = found.longer * _MARGIN * totals.span_ns * _NS
+    needed = format_quantity(float(f"{max(seconds, 1.0):.1g}"), "s")
+    value = format_quantity(found.value, "s")
+    return (
+        f"{value} in this run, but late requests came together: "
+        f"{name} needs about {needed} of this load for an interval"
+    )
 
 
 def summarise_score(score: Score) -> dict[str, Estimate]:

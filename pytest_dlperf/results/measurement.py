@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.results.row_evidence import Rows, RowScores
     from pytest_dlperf.results.usage import Consumption, GpuUse
-    from pytest_dlperf.statistics.estimate import Estimate
+    from pytest_dlperf.statistics.estimate import Estimate, LowerBound
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class Measurement:
         requests: number of requests that were answered or failed.
         metrics: estimates by the metric's name.
         refused: metrics that could not be measured, with the reason.
+        at_least: lower bounds of refused metrics, such as of a percentile beyond all answers.
         missed: metrics with a goal that was never reached, with the nearest value: budgets on
             them are broken.
         errors: kinds of errors, the most frequent first.
@@ -95,6 +96,7 @@ class Measurement:
     scores: RowScores | None = None
     missed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     seeds: tuple[float, ...] = ()
+    at_least: Mapping[str, LowerBound] = field(default_factory=lambda: MappingProxyType({}))
 
     def __getitem__(self, metric: str) -> Estimate:
         """The estimate of a metric.

@@ -44,6 +44,25 @@ class Estimate:
             raise ValueError(f"{self.value} is not within the interval {self.low} to {self.high}")
 
 
+@dataclass(frozen=True, slots=True)
+class LowerBound:
+    """What is known of a value that has no interval, in the metric's base unit.
+
+    Attributes:
+        low: the one-sided 97.5 % bound, at most `value`.
+        value: the value of the run itself.
+        beyond: whether the run's own value may be larger still.
+    """
+
+    low: float
+    value: float
+    beyond: bool
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.value:
+            raise ValueError(f"the lower bound {self.low} of {self.value} is above it")
+
+
 def counted(value: float) -> Estimate:
     """An estimate without uncertainty."""
     return Estimate(value, value, value)

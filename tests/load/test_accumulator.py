@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from pytest_dlperf.load.accumulator import TimeBuckets
 from pytest_dlperf.load.samples import Outcome, Samples
 from pytest_dlperf.load.summary import summarise_load
-from pytest_dlperf.load.totals import CountedLatencies, EachLatency, LoadTotals, few_sizes
+from pytest_dlperf.load.totals import (
+    CountedLatencies,
+    EachLatency,
+    LoadTotals,
+    Unanswered,
+    few_sizes,
+)
 from pytest_dlperf.statistics.histogram import ERROR
 
 if TYPE_CHECKING:
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 
 MS = 1_000_000
 PERCENTS = (50.0, 90.0, 99.0)
+ALL = Unanswered(0, 0)
 
 
 def segments(samples: Samples, places: Sequence[int]) -> list[Samples]:
@@ -62,7 +69,7 @@ def plain(totals: LoadTotals) -> list[object]:
     return [
         *columns,
         str(curve),  # as text, since NaN differs from itself
-        totals.latencies.percentiles(PERCENTS) if totals.queries else None,
+        totals.latencies.percentiles(PERCENTS, ALL) if totals.queries else None,
         (totals.longest_ns, totals.point_ns, totals.queue_ns, totals.service_ns, totals.span_ns),
         dict(totals.batch_sizes),
         totals.replicas,
@@ -141,7 +148,7 @@ def test_folding_loses_a_thousandth_at_most(samples: Samples, seconds: float) ->
     np.testing.assert_array_equal(folded.points.requests, exact.points.requests)
     if not exact.queries:
         return
-    estimates, truth = folded.latencies.percentiles(PERCENTS), exact.latencies.percentiles(PERCENTS)
+    estimates, truth = (totals.latencies.percentiles(PERCENTS, ALL) for totals in (folded, exact))
     for percent in PERCENTS:
         assert estimates[percent].value == pytest.approx(truth[percent].value, rel=ERROR, abs=1e-9)
 
