@@ -12,7 +12,7 @@ from pytest_dlperf.metrics import METRICS, metric_named
 from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS, ratio_of_sums
 from pytest_dlperf.statistics.estimate import Estimate, LowerBound, counted
 from pytest_dlperf.statistics.histogram import ERROR
-from pytest_dlperf.statistics.percentiles import required_requests
+from pytest_dlperf.statistics.percentiles import mean, percentiles, required_requests
 from pytest_dlperf.statistics.proportions import are_bits, wilson
 from pytest_dlperf.units import format_quantity
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.load.totals import LoadTotals
     from pytest_dlperf.statistics.percentiles import Percentile
+    from pytest_dlperf.statistics.run_values import Values
 
 _NS: Final = 1e-9
 _MARGIN: Final = 1.5  # of a longer run, whose requests may hang together more
@@ -115,30 +116,35 @@ def _rate(totals: LoadTotals, counts: NDArray[np.int64]) -> Estimate:
 
 
 def _add_latencies(summary: Summary, totals: LoadTotals) -> None:
-    refused = summary.refused
     # Blocks without a good answer have no latencies.
     filled = totals.blocks.queries > 0
     if filled.sum() < MIN_BLOCKS:
         why = f"good answers in {filled.sum()} of {BLOCKS} intervals of the run only"
-        refused.update(dict.fromkeys((name for name, m in METRICS.items() if m.latency), why))
+        latencies = (name for name, m in METRICS.items() if m.latency)
+        summary.refused.update(dict.fromkeys(latencies, why))
         return
-    _add_percentiles(summary, totals)
-    seconds = totals.blocks.latency_ns[filled].astype(np.float64) * _NS
-    mean = ratio_of_sums(seconds, totals.blocks.queries[filled].astype(np.float64))
-    unanswered, longest = totals.unanswered, totals.longest_ns * _NS
+    unanswered = totals.unanswered
+    values = totals.latencies.seconds(unanswered)
+    _add_percentiles(summary, totals, values)
+    longest = totals.longest_ns * _NS
     if not unanswered.queries:
-        summary.metrics["mean"] = mean
+        # Exactly the mean, also of latencies that were counted in bins.
+        exact = float(totals.blocks.latency_ns.sum()) * _NS / totals.queries
+        around = mean(values)
+        low, high = exact - (around.value - around.low), exact + (around.high - around.value)
+        summary.metrics["mean"] = Estimate(exact, max(0.0, low), high)
         summary.metrics["max"] = counted(longest)
         return
     waited = unanswered.waited_ns * _NS
-    count = totals.queries + unanswered.queries
-    least = (mean.value * totals.queries + waited * unanswered.queries) / count
+    answered = float(totals.blocks.latency_ns.sum()) * _NS
+    least = answered + waited * unanswered.queries
+    least /= totals.queries + unanswered.queries
     for name, value in (("mean", least), ("max", max(longest, waited))):
         summary.at_least[name] = LowerBound(value, value, beyond=True)
-        refused[name] = _unanswered(totals)
+        summary.refused[name] = _unanswered(totals)
 
 
-def _add_percentiles(summary: Summary, totals: LoadTotals) -> None:
+def _add_percentiles(summary: Summary, totals: LoadTotals, values: Values) -> None:
     percents = {m.percentile: name for name, m in METRICS.items() if m.percentile is not None}
     unanswered = totals.unanswered
     count = totals.queries + unanswered.queries
@@ -150,7 +156,7 @@ def _add_percentiles(summary: Summary, totals: LoadTotals) -> None:
         else:
             why = f"{count} requests, {name} needs {needed}: lengthen duration="
             summary.refused[name] = why
-    for percent, found in totals.latencies.percentiles(tuple(enough), unanswered).items():
+    for percent, found in percentiles(values, tuple(enough)).items():
         name, waited = percents[percent], unanswered.waited_ns * _NS
         if unanswered.queries and found.value >= waited * (1 - ERROR):
             least = min(found.value, waited)
@@ -211,8 +217,8 @@ def mean_score(name: str, scores: NDArray[np.float64]) -> Estimate:
         return wilson(float(scores.sum()), len(scores))
     if share and len(scores) == 1:
         return Estimate(float(scores[0]), 0.0, 1.0)
-    mean = _mean(scores)
-    return Estimate(mean.value, mean.low, min(1.0, mean.high)) if share else mean
+    score = _mean(scores)
+    return Estimate(score.value, score.low, min(1.0, score.high)) if share else score
 
 
 def _mean(values: NDArray[np.float64]) -> Estimate:

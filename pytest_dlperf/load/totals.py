@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from pytest_dlperf.statistics.percentiles import BinnedValues, EachValue, percentiles
+from pytest_dlperf.statistics.run_values import BinnedValues, EachValue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.load.intervals import Intervals
     from pytest_dlperf.statistics.histogram import Histogram
-    from pytest_dlperf.statistics.percentiles import Percentile
+    from pytest_dlperf.statistics.run_values import Values
 
 BLOCKS: Final = 20
 """Number of blocks of whole calls that a run is cut into, to estimate its noise."""
@@ -34,10 +34,8 @@ _MOST_SIZES: Final = 32
 class Latencies(Protocol):
     """Latencies of the good queries of a run, by block."""
 
-    def percentiles(
-        self, percents: tuple[float, ...], unanswered: Unanswered
-    ) -> dict[float, Percentile]:
-        """Percentiles in seconds with their intervals; needs at least one query."""
+    def seconds(self, unanswered: Unanswered) -> Values:
+        """The latencies, in parts of the run, with the least ones of unanswered queries."""
         ...
 
     @property
@@ -72,10 +70,8 @@ class EachLatency:
     block: NDArray[np.intp]
     part: NDArray[np.intp]
 
-    def percentiles(
-        self, percents: tuple[float, ...], unanswered: Unanswered
-    ) -> dict[float, Percentile]:
-        """Percentiles that are order statistics, that is, measured latencies."""
+    def seconds(self, unanswered: Unanswered) -> EachValue:
+        """See `Latencies`; at most as many unanswered queries as there are others."""
         # With as many without an answer as with one the median is beyond all; more take memory.
         without = min(unanswered.queries, len(self.ns))
         ns = np.append(self.ns, np.full(without, unanswered.waited_ns))
@@ -84,7 +80,7 @@ class EachLatency:
         part = np.unique(np.append(self.part, last), return_inverse=True)[1]
         order = np.argsort(ns)
         seconds = np.maximum(ns[order].astype(np.float64) * _NS, _NS)
-        return percentiles(EachValue(seconds, part[order]), percents)
+        return EachValue(seconds, part[order])
 
     @property
     def median_ns(self) -> float:
@@ -103,15 +99,12 @@ class CountedLatencies:
     by_block: Histogram
     by_part: Histogram
 
-    def percentiles(
-        self, percents: tuple[float, ...], unanswered: Unanswered
-    ) -> dict[float, Percentile]:
-        """Percentiles that are at most 0.1 % from an order statistic."""
+    def seconds(self, unanswered: Unanswered) -> BinnedValues:
+        """See `Latencies`."""
         histogram, waited = self.by_part, max(unanswered.waited_ns * _NS, _NS)
         filled = int(np.flatnonzero(histogram.counts.any(axis=1)).max(initial=0)) + 1
         seconds = np.maximum(histogram.middles_ns * _NS, _NS)
-        values = BinnedValues(histogram.counts[:filled], seconds, unanswered.queries, waited)
-        return percentiles(values, percents)
+        return BinnedValues(histogram.counts[:filled], seconds, unanswered.queries, waited)
 
     @property
     def median_ns(self) -> float:

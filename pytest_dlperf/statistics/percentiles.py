@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.statistics.dependence import design_effects, reach
-from pytest_dlperf.statistics.estimate import CONFIDENCE
+from pytest_dlperf.statistics.dependence import design_effects, moved_on, reach
+from pytest_dlperf.statistics.estimate import CONFIDENCE, NORMAL_REACH, Estimate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from pytest_dlperf.statistics.run_values import Values
 
 _CONFIDENCE: Final = 0.99
 _TAIL: Final = (1 - CONFIDENCE) / 2
@@ -29,12 +31,10 @@ queue the fastest tenth did not wait: it shows the machine's speed, which all ot
 
 _WHITE: Final = 0.6  # prior probability that requests are independent
 _WHITE_WITNESS: Final = 0.95
-_CLUSTERED: Final = 2.0  # a larger design effect is no chance of estimating it
 _BLOCKS: Final = 16
 _FEWEST_BLOCKS: Final = 8
 _BEYOND: Final = 5  # requests beyond the percentile in each block
 _NEARLY_STEADY: Final = 0.05
-_SKEWNESS: Final = 2.0
 
 
 @cache
@@ -82,123 +82,6 @@ class Percentile:
     longer: float
 
 
-class Values(Protocol):
-    """Values of a run, divided into consecutive parts."""
-
-    @property
-    def total(self) -> NDArray[np.float64]:
-        """Number of values in each part, shape `(parts,)`."""
-        ...
-
-    def at(self, rank: int) -> float:
-        """The order statistic of a rank from 0."""
-        ...
-
-    def above(self, ranks: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Number of values in each part above each of these order statistics, ascending.
-
-        Shape `(ranks, parts)`.
-        """
-        ...
-
-    def of_blocks(self, block: NDArray[np.intp], share: float) -> NDArray[np.float64]:
-        """The order statistic of each block at a share; `block` is that of each part."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class EachValue:
-    """Values of which each is known: positive `values`, ascending, with the `part` of each."""
-
-    values: NDArray[np.float64]
-    part: NDArray[np.intp]
-
-    @property
-    def total(self) -> NDArray[np.float64]:
-        """See `Values`."""
-        return np.bincount(self.part).astype(np.float64)
-
-    def at(self, rank: int) -> float:
-        """See `Values`."""
-        return float(self.values[rank])
-
-    def above(self, ranks: NDArray[np.intp]) -> NDArray[np.float64]:
-        """See `Values`."""
-        first = self.values.searchsorted(self.values[ranks], side="right")
-        step = np.repeat(
-            np.arange(len(ranks) + 1), np.diff(first, prepend=0, append=len(self.part))
-        )
-        parts = int(self.part.max()) + 1
-        cells = np.bincount(step * parts + self.part, minlength=(len(ranks) + 1) * parts)
-        counts = cells.reshape(-1, parts)[:0:-1].cumsum(axis=0)[::-1]
-        return counts.astype(np.float64)
-
-    def of_blocks(self, block: NDArray[np.intp], share: float) -> NDArray[np.float64]:
-        """See `Values`."""
-        of_each = block[self.part]
-        blocks = (self.values[of_each == number] for number in range(int(block.max()) + 1))
-        return np.array([values[int(len(values) * share)] for values in blocks])
-
-
-@dataclass(frozen=True, slots=True)
-class BinnedValues:
-    """Values of which only a histogram was kept, exact to a bin; it is not copied, as it is large.
-
-    Attributes:
-        counts: shape `(parts, bins)`.
-        middles: the value that each bin stands for, increasing, shape `(bins,)`.
-        late: number of further values in the last part, all of them equal.
-        late_value: what these are.
-    """
-
-    counts: NDArray[np.int64]
-    middles: NDArray[np.float64]
-    late: int = 0
-    late_value: float = 0.0
-
-    @property
-    def total(self) -> NDArray[np.float64]:
-        """See `Values`."""
-        total: NDArray[np.float64] = self.counts.sum(axis=1).astype(np.float64)
-        total[-1] += self.late
-        return total
-
-    def at(self, rank: int) -> float:
-        """See `Values`."""
-        (place,) = self._places(np.array([rank]))
-        return float(np.insert(self.middles, self._late_place, self.late_value)[place])
-
-    def above(self, ranks: NDArray[np.intp]) -> NDArray[np.float64]:
-        """See `Values`."""
-        places = self._places(ranks)
-        counts = np.empty((len(ranks), len(self.counts)))
-        rest, begin = self.counts.sum(axis=1), 0
-        for row, place in enumerate(places.tolist()):
-            end = place if place >= self._late_place else place + 1
-            rest = rest - self.counts[:, begin:end].sum(axis=1)
-            counts[row], begin = rest, end
-        counts[places < self._late_place, -1] += self.late
-        return counts
-
-    def of_blocks(self, block: NDArray[np.intp], share: float) -> NDArray[np.float64]:
-        """See `Values`."""
-        first = np.flatnonzero(np.diff(block, prepend=-1))
-        cumulative = np.add.reduceat(self.counts, first, axis=0).cumsum(axis=1)
-        rank = (cumulative[:, -1:] * share).astype(np.int64)
-        values: NDArray[np.float64] = self.middles[np.argmax(cumulative > rank, axis=1)]
-        return values
-
-    @property
-    def _late_place(self) -> int:
-        return int(self.middles.searchsorted(self.late_value))
-
-    def _places(self, ranks: NDArray[np.intp]) -> NDArray[np.intp]:
-        """The bin of each rank, where the further values are a bin of their own."""
-        counts = np.insert(self.counts.sum(axis=0), self._late_place, self.late)
-        cumulative: NDArray[np.int64] = counts.cumsum()
-        return cumulative.searchsorted(ranks, side="right")
-
-
 def percentiles(values: Values, percents: tuple[float, ...]) -> dict[float, Percentile]:
     """Percentiles with intervals that hold the percentile of endless time.
 
@@ -234,6 +117,30 @@ def percentiles(values: Values, percents: tuple[float, ...]) -> dict[float, Perc
         search = _Bounds(share, requests, levels, above.sum(axis=1), own, max(seen[:before]))
         found[percent] = _percentile(values, search)
     return found
+
+
+def mean(values: Values) -> Estimate:
+    """The mean with an interval that holds the mean of endless time.
+
+    As of a percentile, but of the sums of the parts. At least as wide as with the design effect of
+    the levels that show memory best; moved on to above for the skewness of clusters.
+    """
+    total, sums = values.total, values.sums(1)
+    filled = total > 0
+    total, sums = total[filled], sums[filled]
+    requests = float(total.sum())
+    value = float(sums.sum()) / requests
+    variance = float(values.sums(2).sum()) / requests - value**2
+    residuals = sums - value * total
+    if variance <= 0 or not residuals.any():
+        return Estimate(value, value, value)
+    above = values.above(_ranks(int(requests), np.array(_WITNESSES)))[:, filled]
+    single = variance / requests  # of the mean of independent requests
+    own = (float(reach(residuals[np.newaxis], _WHITE)[0]) / requests / NORMAL_REACH) ** 2 / single
+    effect = max(1.0, own, *design_effects(total, above, _WHITE_WITNESS).tolist())
+    half = NORMAL_REACH * math.sqrt(single * effect)
+    above_it = half * moved_on(effect, requests / effect)
+    return Estimate(value, max(0.0, value - half), value + above_it)
 
 
 def _ranks(requests: int, shares: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -290,8 +197,7 @@ class _Bounds:
 
     def _skewed(self, effect: float) -> float:
         beyond = self.requests / effect * min(self.share, 1 - self.share)
-        excess = max(0.0, 1 - _CLUSTERED / effect)
-        return float(effect * (1 + _SKEWNESS * excess / math.sqrt(beyond)) ** 2)
+        return float(effect * moved_on(effect, beyond) ** 2)
 
     def _rank(self, effect: float, probability: float) -> float | None:
         """Point of the binomial distribution of the effective requests, as a rank of all."""

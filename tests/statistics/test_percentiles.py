@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.statistics.percentiles import (
-    BinnedValues,
-    EachValue,
-    Percentile,
-    percentiles,
-    required_requests,
-)
+from pytest_dlperf.statistics.percentiles import Percentile, mean, percentiles, required_requests
+from pytest_dlperf.statistics.run_values import BinnedValues, EachValue
 
 PERCENTS = (50.0, 90.0, 99.0)
 PARTS = 256
@@ -195,3 +190,31 @@ def test_slow_drift_of_a_steady_target() -> None:
 
     assert found.high is not None
     assert found.high / found.low < 1.05
+
+
+def test_mean_of_independent_values() -> None:
+    """The mean of independent values has nearly Student's interval; in bins it is the same."""
+    values = np.random.default_rng(8).integers(1, 60, 10_000)
+    part = np.arange(10_000) * PARTS // 10_000
+    counts = np.zeros((PARTS, 60), np.int64)
+    np.add.at(counts, (part, values), 1)
+    order = np.argsort(values)
+
+    found = mean(EachValue(values[order].astype(float), part[order]))
+
+    low, high = stats.t.interval(0.95, 9_999, loc=values.mean(), scale=stats.sem(values))
+    assert found.value == pytest.approx(values.mean())
+    assert 0.9 <= (found.high - found.low) / (high - low) <= 1.4
+    binned = mean(BinnedValues(counts, np.arange(60.0)))
+    assert (binned.low, binned.high) == pytest.approx((found.low, found.high))
+
+
+def test_mean_of_a_wandering_target() -> None:
+    """The interval of the mean is that of the slow changes, not of the requests between them."""
+    random = np.random.default_rng(9)
+    wander = np.repeat(random.normal(1, 0.1, 20), 500)
+    values = wander + random.normal(0, 0.01, 10_000)
+    order = np.argsort(values)
+    found = mean(EachValue(values[order], order * PARTS // 10_000))
+
+    assert found.high - found.low > 2 * 1.96 * 0.1 / 20**0.5 * 0.7
