@@ -221,12 +221,13 @@ def count(number: int, runs: int, seed: int) -> dict[str, list[int]]:
         spent += time.process_time() - begun
         for name, (above, below, refused) in counts.items():
             found = metrics.get(name)
+            if found is None or math.isinf(found.high):
+                counts[name] = [above, below, refused + 1]
+                continue
             # A nanosecond, to which latencies are rounded.
-            counts[name] = [
-                above + (found is not None and truth[name] > found.high + 1e-9),
-                below + (found is not None and truth[name] < found.low - 1e-9),
-                refused + (found is None),
-            ]
+            missed_above = truth[name] > found.high + 1e-9
+            missed_below = truth[name] < found.low - 1e-9
+            counts[name] = [above + missed_above, below + missed_below, refused]
     return {**counts, "ms": [round(1000 * spent / runs)]}
 
 

@@ -130,9 +130,12 @@ def _obstacle(
         return missing or measurement.invalid
     if any(judgement.verdict is Verdict.INVALID for judgement in judgements):
         return "not all was measured"
+    for name in (judgement.metric for judgement in judgements):
+        if name in measurement.at_least:
+            return f"{name} is not known: {measurement.refused[name]}"
     for judgement in judgements:
-        if judgement.metric in measurement.at_least:
-            return f"{judgement.metric} is not known: {measurement.refused[judgement.metric]}"
+        if judgement.verdict is Verdict.NEW and judgement.metric in measurement.unbounded:
+            return measurement.unbounded[judgement.metric]
     broken = [judgement for judgement in judgements if judgement.verdict is Verdict.FAIL]
     if broken and (update != "all" or any(judgement.baseline is None for judgement in broken)):
         return f"{broken[0].budget} is broken"

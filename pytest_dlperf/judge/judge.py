@@ -71,7 +71,7 @@ def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
     for budget in budgets:
         judgement = _refusal(budget, measurement)
         if judgement is None and not budget.relative:
-            judgement = _absolute(budget, measurement.metrics[budget.metric.name])
+            judgement = _absolute(budget, measurement)
         if judgement is None:
             judgement = _against(budget, measurement, baseline, conditions, (obstacle, missing))
             if remark:
@@ -84,7 +84,7 @@ def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
 def _refusal(budget: Budget, measurement: Measurement) -> Judgement | None:
     """INVALID if measuring itself failed; FAIL if a goal was never reached; else None.
 
-    Of a metric with a lower bound only: FAIL if that is beyond the limit, else INCONCLUSIVE.
+    Of a metric that exceeds something for certain: FAIL if that is the limit, else INCONCLUSIVE.
     """
     name = budget.metric.name
     measured = measurement.metrics.get(name)
@@ -101,16 +101,15 @@ def _refusal(budget: Budget, measurement: Measurement) -> Judgement | None:
         return Judgement(budget.text, name, Verdict.INVALID, reason=reason, lasting=True)
     if measurement.invalid and of_the_machine:
         return Judgement(budget.text, name, Verdict.INVALID, measured, reason=measurement.invalid)
-    return _bounded(budget, measurement) if measured is None else None
+    return _exceeding(budget, measurement) if measured is None else None
 
 
-def _bounded(budget: Budget, measurement: Measurement) -> Judgement:
+def _exceeding(budget: Budget, measurement: Measurement) -> Judgement:
     name = budget.metric.name
-    bound, reason = measurement.at_least[name], measurement.refused[name]
+    least = measurement.at_least[name]
+    reason = f"> {format_quantity(least, budget.metric.unit)}: {measurement.refused[name]}"
     limit = None if budget.relative else budget.limit(0.0)
-    broken = limit is not None and bound.low > limit and budget.operator not in {">", ">="}
-    if bound.beyond or broken:
-        reason = f"more than {format_quantity(bound.low, budget.metric.unit)}: {reason}"
+    broken = limit is not None and least > limit and budget.operator not in {">", ">="}
     verdict = Verdict.FAIL if broken else Verdict.INCONCLUSIVE
     return Judgement(budget.text, name, verdict, limit=limit, reason=reason, lasting=True)
 
@@ -133,8 +132,9 @@ def _comparability(
     return "", f"since the baseline: {', '.join(changes['warning'])}" if changes["warning"] else ""
 
 
-def _absolute(budget: Budget, measured: Estimate) -> Judgement:
+def _absolute(budget: Budget, measurement: Measurement) -> Judgement:
     limit, metric = budget.limit(0.0), budget.metric
+    measured = measurement.metrics[metric.name]
     base = Judgement(budget.text, metric.name, Verdict.PASS, measured, limit)
     if budget.operator == "==":
         held = _within(budget, measured.value, limit)
@@ -146,12 +146,26 @@ def _absolute(budget: Budget, measured: Estimate) -> Judgement:
         return dataclasses.replace(base, verdict=Verdict.FAIL)
     if _within(budget, worst, limit):
         return base
+    if not measured.bounded:
+        return dataclasses.replace(_unbounded(budget, measurement), limit=limit)
     reach = (measured.high - measured.low) / 2
     return dataclasses.replace(
         base,
         verdict=Verdict.INCONCLUSIVE,
         fails_at=limit + oriented(metric, max(abs(measured.value - best), reach)),
         reason="the interval holds the limit",
+    )
+
+
+def _unbounded(budget: Budget, measurement: Measurement) -> Judgement:
+    name = budget.metric.name
+    return Judgement(
+        budget=budget.text,
+        metric=name,
+        verdict=Verdict.INCONCLUSIVE,
+        measured=measurement.metrics[name],
+        reason=measurement.unbounded.get(name, "the run was too short for an upper bound"),
+        lasting=True,
     )
 
 
@@ -182,6 +196,8 @@ def _against(
     if baseline is None or not any(name in session.metrics for session in baseline.sessions):
         reason = missing if baseline is None else f"the baseline has no {name}"
         return Judgement(budget.text, name, Verdict.NEW, measured, reason=reason)
+    if not measured.bounded:
+        return _unbounded(budget, measurement)
     base, evidence = _since(budget.metric, measurement, baseline, conditions)
     limit = budget.limit(base)
     undecided = Judgement(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,7 @@ import numpy as np
 from pytest_dlperf.load.totals import BLOCKS
 from pytest_dlperf.metrics import METRICS, metric_named
 from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS, ratio_of_sums
-from pytest_dlperf.statistics.estimate import Estimate, LowerBound, counted
+from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.statistics.histogram import ERROR
 from pytest_dlperf.statistics.percentiles import mean, percentiles, required_requests
 from pytest_dlperf.statistics.proportions import are_bits, wilson
@@ -72,15 +73,21 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Measured metrics, the reason for each without an estimate, and lower bounds of some of these.
+    """Measured metrics, and the reason for each metric that cannot be given.
 
-    `longer` says how many times as long the load had to be for a refused percentile, roughly.
+    Attributes:
+        metrics: estimates by name.
+        refused: reasons by name.
+        unbounded: what an estimate without an upper bound needs to have one.
+        longer: how many times as long the load had to be for that, roughly.
+        at_least: of refused metrics, what they exceed for certain.
     """
 
     metrics: dict[str, Estimate]
     refused: dict[str, str]
-    at_least: dict[str, LowerBound] = field(default_factory=dict)
+    unbounded: dict[str, str] = field(default_factory=dict)
     longer: dict[str, float] = field(default_factory=dict)
+    at_least: dict[str, float] = field(default_factory=dict)
 
 
 def summarise_load(totals: LoadTotals, *, latencies: bool) -> Summary:
@@ -139,8 +146,8 @@ def _add_latencies(summary: Summary, totals: LoadTotals) -> None:
     answered = float(totals.blocks.latency_ns.sum()) * _NS
     least = answered + waited * unanswered.queries
     least /= totals.queries + unanswered.queries
-    for name, value in (("mean", least), ("max", max(longest, waited))):
-        summary.at_least[name] = LowerBound(value, value, beyond=True)
+    for name, value in (("mean", least), ("max", waited)):
+        summary.at_least[name] = value
         summary.refused[name] = _unanswered(totals)
 
 
@@ -156,25 +163,24 @@ def _add_percentiles(summary: Summary, totals: LoadTotals, values: Values) -> No
         else:
             why = f"{count} requests, {name} needs {needed}: lengthen duration="
             summary.refused[name] = why
+    waited = unanswered.waited_ns * _NS
     for percent, found in percentiles(values, tuple(enough)).items():
-        name, waited = percents[percent], unanswered.waited_ns * _NS
-        if unanswered.queries and found.value >= waited * (1 - ERROR):
-            least = min(found.value, waited)
-            summary.at_least[name] = LowerBound(least, least, beyond=True)
+        name = percents[percent]
+        if int(count * percent / 100) >= totals.queries:
+            summary.at_least[name] = waited
             summary.refused[name] = _unanswered(totals)
         elif found.high is None or (unanswered.queries and found.high >= waited * (1 - ERROR)):
-            summary.at_least[name] = LowerBound(found.low, found.value, beyond=False)
-            summary.refused[name] = _too_short(totals, name, found)
+            summary.metrics[name] = Estimate(found.value, found.low, math.inf)
+            summary.unbounded[name] = _too_short(totals, name, found)
             summary.longer[name] = found.longer
         else:
             summary.metrics[name] = Estimate(found.value, found.low, found.high)
 
 
 def _unanswered(totals: LoadTotals) -> str:
-    waited = format_quantity(totals.unanswered.waited_ns * _NS, "s")
     return (
-        f"{totals.unfinished:,} of {totals.total:,} requests had no answer when the run ended, "
-        f"{waited} after they were due or later"
+        f"{totals.unfinished:,} of {totals.total:,} requests had no answer when the run ended, and "
+        "count as later than all others"
     )
 
 
@@ -183,11 +189,7 @@ def _too_short(totals: LoadTotals, name: str, found: Percentile) -> str:
         return f"the target is slower than the load, so that {name} grows with its duration"
     seconds = found.longer * _MARGIN * totals.span_ns * _NS
     needed = format_quantity(float(f"{max(seconds, 1.0):.1g}"), "s")
-    value = format_quantity(found.value, "s")
-    return (
-        f"{value} in this run, but late requests came together: "
-        f"{name} needs about {needed} of this load for an interval"
-    )
+    return f"late requests came together: {name} needs about {needed} of this load for a bound"
 
 
 def summarise_score(score: Score) -> dict[str, Estimate]:

@@ -216,9 +216,13 @@ class LoadTotals:
 
     @property
     def unanswered(self) -> Unanswered:
-        """Requests that were due and not answered; each was due within `seconds`."""
+        """Requests that were due and not answered.
+
+        Each was due within `seconds`, so it has waited since. Requests are sent in the order in
+        which they are due: those that were not answered are later than the answered ones.
+        """
         waited_ns = self.span_ns - int(self.seconds / _NS)
-        return Unanswered(self.unfinished, max(0, waited_ns))
+        return Unanswered(self.unfinished, max(self.longest_ns, waited_ns))
 
     @property
     def span_ns(self) -> int:

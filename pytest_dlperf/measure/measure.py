@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -143,6 +143,7 @@ def _measurement(
         requests=totals.total,
         metrics=MappingProxyType(summary.metrics),
         refused=MappingProxyType(summary.refused),
+        unbounded=MappingProxyType(summary.unbounded),
         at_least=MappingProxyType(summary.at_least),
         errors=(*run.errors, *_unanswered(totals)),
         rows=rows_of(load.data, run.score),
@@ -207,7 +208,7 @@ def _summary(load: PreparedLoad, run: LoadResult) -> Summary:
         "peak_memory": counted(float(max(run.resident))),
         "compile_time": counted(load.prepared.compile_seconds),
     }
-    return Summary(metrics, {**speeds.refused, **answers.refused}, speeds.at_least, speeds.longer)
+    return replace(speeds, metrics=metrics, refused={**speeds.refused, **answers.refused})
 
 
 def summarise_answers(score: Score | None) -> Summary:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from pytest_dlperf.metrics import find_metric
 from pytest_dlperf.results.series import NO_SERIES, Series
+from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_dlperf.results.row_evidence import Rows, RowScores
     from pytest_dlperf.results.usage import Consumption, GpuUse
-    from pytest_dlperf.statistics.estimate import Estimate, LowerBound
+    from pytest_dlperf.statistics.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ class Measurement:
         requests: number of requests that were answered or failed.
         metrics: estimates by the metric's name.
         refused: metrics that could not be measured, with the reason.
-        at_least: lower bounds of refused metrics, such as of a percentile beyond all answers.
+        unbounded: metrics whose interval has no upper bound, with what they need to have one.
+        at_least: of refused metrics, what they exceed for certain, such as a percentile that lies
+            beyond all answers.
         missed: metrics with a goal that was never reached, with the nearest value: budgets on
             them are broken.
         errors: kinds of errors, the most frequent first.
@@ -96,7 +99,8 @@ class Measurement:
     scores: RowScores | None = None
     missed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     seeds: tuple[float, ...] = ()
-    at_least: Mapping[str, LowerBound] = field(default_factory=lambda: MappingProxyType({}))
+    unbounded: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    at_least: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def __getitem__(self, metric: str) -> Estimate:
         """The estimate of a metric.
@@ -111,6 +115,8 @@ class Measurement:
         reason = self.refused.get(name) or self.missed.get(name)
         if reason is None:
             reason = "not measured here" if known is not None else "there is no such metric"
+        if known is not None and name in self.at_least:
+            reason = f"more than {format_quantity(self.at_least[name], known.unit)}: {reason}"
         raise KeyError(f"{metric}: {reason}; measured: {', '.join(self.metrics)}")
 
     def __getattr__(self, metric: str) -> float:

@@ -20,7 +20,6 @@ from pytest_dlperf.results.row_evidence import Rows, RowScores
 from pytest_dlperf.results.series import Series
 from pytest_dlperf.results.usage import Consumption, GpuUse
 from pytest_dlperf.results.verdict import Judgement, Verdict
-from pytest_dlperf.statistics.estimate import LowerBound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -91,7 +90,8 @@ def record_to_json(record: Record) -> dict[str, object]:
         "quick": record.quick,
         "metrics": metrics_to_json(measurement.metrics),
         "refused": dict(measurement.refused),
-        "at_least": {name: fields_to_json(b) for name, b in measurement.at_least.items()},
+        "unbounded": dict(measurement.unbounded),
+        "at_least": dict(measurement.at_least),
         "missed": dict(measurement.missed),
         "errors": [fields_to_json(error) for error in measurement.errors],
         "rows": measurement.rows.to_json() if measurement.rows else None,
@@ -166,8 +166,9 @@ def record_from_json(value: dict[str, Any]) -> Record:
         gpus=tuple(fields_from_json(GpuUse, gpu) for gpu in value["gpus"]),
         scores=scores.without(redefined) if scores else None,
         missed=MappingProxyType(dict(value["missed"])),
+        unbounded=MappingProxyType(dict(value["unbounded"])),
         at_least=MappingProxyType(
-            {name: fields_from_json(LowerBound, b) for name, b in value["at_least"].items()}
+            {name: float(least) for name, least in value["at_least"].items()}
         ),
         seeds=tuple(map(float, value["seeds"])),
     )
@@ -211,7 +212,7 @@ def judgement_to_json(judgement: Judgement) -> dict[str, object]:
         "verdict": judgement.verdict.value,
         "value": measured.value if measured else None,
         "low": measured.low if measured else None,
-        "high": measured.high if measured else None,
+        "high": measured.high if measured and measured.bounded else None,
         "limit": judgement.limit,
         "baseline": judgement.baseline,
         "baseline_revision": judgement.revision,

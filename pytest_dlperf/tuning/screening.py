@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.errors import DlperfError, UsageError
 from pytest_dlperf.measure.measure import ready
 from pytest_dlperf.metrics import LOAD_METRICS, measured_by
+from pytest_dlperf.statistics.estimate import Estimate
 from pytest_dlperf.tuning.configuration import setup_of
 from pytest_dlperf.tuning.result import TrialResult
 
@@ -81,12 +82,27 @@ def screened(
     else:
         result = TrialResult(
             configuration,
-            metrics=MappingProxyType({**measurement.metrics, **model.known}),
+            metrics=MappingProxyType(
+                {
+                    **{name: closed(value) for name, value in measurement.metrics.items()},
+                    **model.known,
+                }
+            ),
             rows=measurement.rows,
             scores=measurement.scores,
             notes=tuple(filter(None, (measurement.invalid,))),
         )
     return replace(result, seconds=(instruments.clock.now_ns() - start_ns) * 1e-9)
+
+
+def closed(estimate: Estimate) -> Estimate:
+    """An estimate with an upper bound: as far above as the lower one is below if it has none.
+
+    Screening and reports only rank by it.
+    """
+    if estimate.bounded:
+        return estimate
+    return Estimate(estimate.value, estimate.low, 2 * estimate.value - estimate.low)
 
 
 def in_words(error: Exception) -> str:

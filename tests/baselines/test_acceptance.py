@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -277,6 +278,34 @@ def test_failed_measuring_is_not_recorded(update: str, fields: dict[str, object]
     decision = decide_acceptance(update, measurement, (HELD,), NONE_YET)  # type: ignore[arg-type]
     assert not decision.keep
     assert decision.hint in {"not recorded: late", "not recorded: too few"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "fields", "reason"),
+    [
+        (
+            Verdict.INCONCLUSIVE,
+            {"at_least": {"p99": 5.0}, "refused": {"p99": "9 of 10 had no answer"}},
+            "p99 is not known: 9 of 10 had no answer",
+        ),
+        (Verdict.NEW, {"unbounded": {"p99": "p99 needs about 60 s"}}, "p99 needs about 60 s"),
+    ],
+)
+def test_no_baseline_of_a_percentile_without_a_bound(
+    verdict: Verdict, fields: dict[str, object], reason: str
+) -> None:
+    """What later measurements could not be compared with is not recorded, and the hint says why."""
+    judgement = make_judgement(verdict, budget="p99 <= baseline", metric="p99")
+    acceptance = decide_acceptance("new", make_measurement(**fields), (judgement,), NONE_YET)
+    assert acceptance.keep == ""
+    assert acceptance.hint == f"not recorded: {reason}"
+
+
+def test_an_open_interval_is_not_stored() -> None:
+    """A session has the metrics that have both bounds."""
+    metrics = {"throughput": estimate(9.0), "p99": Estimate(2.0, 1.0, math.inf)}
+    entry = accept(make_measurement(metrics), ENVIRONMENT, REVISION)
+    assert entry.metrics.keys() == {"throughput"}
 
 
 def test_accepted_judgements() -> None:

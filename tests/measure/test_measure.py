@@ -13,6 +13,7 @@ import pytest
 from builders import ENVIRONMENT
 from fakes import FakeClock, FakeMeter, FakeProgress, TimedTarget, fake_instruments
 
+from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.data.dataset import as_data
@@ -121,10 +122,14 @@ def test_an_overloaded_server_is_seen() -> None:
     measurement = measured(exact(2 * MILLISECOND), options)
 
     assert measurement.throughput == pytest.approx(500, rel=0.01)
-    assert "p50" not in measurement.metrics
-    assert measurement.at_least["p50"].value > 0.3
+    with pytest.raises(
+        AttributeError, match=r"p99: more than 1\.\d+ s: 9\d\d of 1,977 requests had"
+    ):
+        _ = measurement.p99
     assert [error.kind for error in measurement.errors] == ["unfinished"]
     assert measurement["errors"].value == pytest.approx(0.5, abs=0.05)
+    (judgement,) = judge(measurement, [parse_budget("p99 <= 100ms")], None, ENVIRONMENT, "")
+    assert judgement.verdict is Verdict.FAIL
     assert measurement.notes == ("overloaded: 1,977/s came, 499/s were answered in time",)
 
 
