@@ -217,11 +217,11 @@ def count(number: int, runs: int, seed: int) -> dict[str, list[int]]:
         accumulator.add(run)
         totals = accumulator.totals()
         begun = time.process_time()
-        metrics = summarise_load(totals, latencies=True).metrics
+        summary = summarise_load(totals, latencies=True)
         spent += time.process_time() - begun
         for name, (above, below, refused) in counts.items():
-            found = metrics.get(name)
-            if found is None or math.isinf(found.high):
+            found = summary.metrics.get(name)
+            if found is None or name in summary.unbounded:
                 counts[name] = [above, below, refused + 1]
                 continue
             # A nanosecond, to which latencies are rounded.

@@ -72,6 +72,8 @@ def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
         judgement = _refusal(budget, measurement)
         if judgement is None and not budget.relative:
             judgement = _absolute(budget, measurement)
+        if judgement is None and budget.metric.name in measurement.unbounded:
+            judgement = _unbounded(budget, measurement)
         if judgement is None:
             judgement = _against(budget, measurement, baseline, conditions, (obstacle, missing))
             if remark:
@@ -146,7 +148,7 @@ def _absolute(budget: Budget, measurement: Measurement) -> Judgement:
         return dataclasses.replace(base, verdict=Verdict.FAIL)
     if _within(budget, worst, limit):
         return base
-    if not measured.bounded:
+    if metric.name in measurement.unbounded:
         return dataclasses.replace(_unbounded(budget, measurement), limit=limit)
     reach = (measured.high - measured.low) / 2
     return dataclasses.replace(
@@ -164,7 +166,7 @@ def _unbounded(budget: Budget, measurement: Measurement) -> Judgement:
         metric=name,
         verdict=Verdict.INCONCLUSIVE,
         measured=measurement.metrics[name],
-        reason=measurement.unbounded.get(name, "the run was too short for an upper bound"),
+        reason=measurement.unbounded[name],
         lasting=True,
     )
 
@@ -196,8 +198,6 @@ def _against(
     if baseline is None or not any(name in session.metrics for session in baseline.sessions):
         reason = missing if baseline is None else f"the baseline has no {name}"
         return Judgement(budget.text, name, Verdict.NEW, measured, reason=reason)
-    if not measured.bounded:
-        return _unbounded(budget, measurement)
     base, evidence = _since(budget.metric, measurement, baseline, conditions)
     limit = budget.limit(base)
     undecided = Judgement(

@@ -13,7 +13,7 @@ from pytest_dlperf.metrics import METRICS, metric_named
 from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS, ratio_of_sums
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.statistics.histogram import ERROR
-from pytest_dlperf.statistics.percentiles import mean, percentiles, required_requests
+from pytest_dlperf.statistics.percentiles import FAR, mean, percentiles, required_requests
 from pytest_dlperf.statistics.proportions import are_bits, wilson
 from pytest_dlperf.units import format_quantity
 
@@ -78,7 +78,7 @@ class Summary:
     Attributes:
         metrics: estimates by name.
         refused: reasons by name.
-        unbounded: what an estimate without an upper bound needs to have one.
+        unbounded: what estimates need whose upper bound the run is too short for.
         longer: how many times as long the load had to be for that, roughly.
         at_least: of refused metrics, what they exceed for certain.
     """
@@ -170,7 +170,10 @@ def _add_percentiles(summary: Summary, totals: LoadTotals, values: Values) -> No
             summary.at_least[name] = waited
             summary.refused[name] = _unanswered(totals)
         elif found.high is None or (unanswered.queries and found.high >= waited * (1 - ERROR)):
-            summary.metrics[name] = Estimate(found.value, found.low, math.inf)
+            # Nothing shows that a target which does not keep up ends anywhere.
+            far = math.inf if unanswered.queries or not totals.kept_up else FAR
+            high = far * totals.longest_ns * _NS
+            summary.metrics[name] = Estimate(found.value, found.low, high)
             summary.unbounded[name] = _too_short(totals, name, found)
             summary.longer[name] = found.longer
         else:

@@ -329,7 +329,8 @@ def accept(
     bound are left out.
     """
     blocks = block_summary(measurement.series)
-    known = {name: value for name, value in measurement.metrics.items() if value.bounded}
+    unknown = measurement.unbounded
+    known = {name: value for name, value in measurement.metrics.items() if name not in unknown}
     metrics = MappingProxyType(known)
     newest = BaselineSession(metrics, environment, revision, yardstick, blocks)
     sessions = (*earlier, newest)

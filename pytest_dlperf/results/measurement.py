@@ -50,7 +50,8 @@ class Measurement:
         requests: number of requests that were answered or failed.
         metrics: estimates by the metric's name.
         refused: metrics that could not be measured, with the reason.
-        unbounded: metrics whose interval has no upper bound, with what they need to have one.
+        unbounded: metrics whose upper bound the run was too short for, with what they need to have
+            one; the interval then ends far away.
         at_least: of refused metrics, what they exceed for certain, such as a percentile that lies
             beyond all answers.
         missed: metrics with a goal that was never reached, with the nearest value: budgets on

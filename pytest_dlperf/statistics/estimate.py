@@ -33,7 +33,7 @@ class Estimate:
     """A measured value and its two-sided 95 % confidence interval, in the metric's base unit.
 
     A value that was counted rather than estimated has `low == value == high`. `high` is infinite if
-    a run was too short for an upper bound.
+    nothing bounds it.
     """
 
     value: float

@@ -37,6 +37,11 @@ _BEYOND: Final = 5  # requests beyond the percentile in each block
 _NEARLY_STEADY: Final = 0.05
 
 
+FAR: Final = 10
+"""How far beyond all that was measured a bound is that a run is too short for, as a factor: a limit
+beyond it is met or broken for certain enough."""
+
+
 @cache
 def required_requests(percent: float) -> int:
     """The least number of requests for a percentile: MLPerf LoadGen's early-stopping floor.
@@ -71,7 +76,7 @@ class Percentile:
 
     Attributes:
         value: the order statistic.
-        low: lower bound; 0 if there is none.
+        low: lower bound; a tenth of the least value if the run is too short for one.
         high: upper bound; None if the run is too short for one.
         longer: how many times as long a run needs to be to have both bounds, roughly; 1 if it has.
     """
@@ -166,14 +171,17 @@ class _Bounds:
         return int(self.levels.searchsorted(self.share))
 
     def low(self) -> int | None:
-        """Rank of the lower bound; None if there is none."""
-        rank = None
-        effect = self.witnessed
+        """Rank of the lower bound; None if there is none.
+
+        Far below the percentile dependence may be small: hardly any request of an overload is fast.
+        """
+        effect = max(self.witnessed, self.effects[self.start])
         for place in range(self.start, -1, -1):
-            effect = max(effect, self.effects[place])
             rank = self._rank(effect, _TAIL)
-            if rank is None or self.requests - self.above[place] <= rank:
-                break
+            if rank is not None and self.requests - self.above[place] <= rank:
+                return max(0, math.ceil(rank) - 1)
+            effect = max(self.effects[place], self.effects[max(0, place - 1)])
+        rank = self._rank(effect, _TAIL)
         return None if rank is None else max(0, math.ceil(rank) - 1)
 
     def high(self) -> tuple[int | None, float]:
@@ -212,7 +220,7 @@ class _Bounds:
 def _percentile(values: Values, search: _Bounds) -> Percentile:
     value = values.at(int(_ranks(search.requests, np.array([search.share]))[0]))
     low, (high, effect) = search.low(), search.high()
-    lowest = 0.0 if low is None else min(value, values.at(low))
+    lowest = values.at(0) / FAR if low is None else min(value, values.at(low))
     if low is not None and high is not None:
         return Percentile(value, lowest, max(value, values.at(high)), 1.0)
     steady = _steady(values, search.share, value)

@@ -116,7 +116,7 @@ def _finalist(configuration: Configuration, study: Study, record: Record) -> Fin
         gain=_gain(objective, study.goal.objective),
         verdict=record.verdict,
         judgements=record.judgements,
-        metrics={name: closed(value) for name, value in record.measurement.metrics.items()},
+        metrics=closed(record.measurement),
         reason=_why_not_proven(record.judgements),
     )
 

@@ -14,6 +14,8 @@ from pytest_dlperf.tuning.configuration import setup_of
 from pytest_dlperf.tuning.result import TrialResult
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.measure.prepared import Instruments
@@ -82,12 +84,7 @@ def screened(
     else:
         result = TrialResult(
             configuration,
-            metrics=MappingProxyType(
-                {
-                    **{name: closed(value) for name, value in measurement.metrics.items()},
-                    **model.known,
-                }
-            ),
+            metrics=MappingProxyType({**closed(measurement), **model.known}),
             rows=measurement.rows,
             scores=measurement.scores,
             notes=tuple(filter(None, (measurement.invalid,))),
@@ -95,14 +92,17 @@ def screened(
     return replace(result, seconds=(instruments.clock.now_ns() - start_ns) * 1e-9)
 
 
-def closed(estimate: Estimate) -> Estimate:
-    """An estimate with an upper bound: as far above as the lower one is below if it has none.
+def closed(measurement: Measurement) -> Mapping[str, Estimate]:
+    """The metrics, those without an upper bound as if it were as far away as the lower one.
 
-    Screening and reports only rank by it.
+    Screening and reports only rank by them.
     """
-    if estimate.bounded:
-        return estimate
-    return Estimate(estimate.value, estimate.low, 2 * estimate.value - estimate.low)
+    return {
+        name: Estimate(value.value, value.low, 2 * value.value - value.low)
+        if name in measurement.unbounded
+        else value
+        for name, value in measurement.metrics.items()
+    }
 
 
 def in_words(error: Exception) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Any
 
 import pytest
@@ -288,7 +287,11 @@ def test_failed_measuring_is_not_recorded(update: str, fields: dict[str, object]
             {"at_least": {"p99": 5.0}, "refused": {"p99": "9 of 10 had no answer"}},
             "p99 is not known: 9 of 10 had no answer",
         ),
-        (Verdict.NEW, {"unbounded": {"p99": "p99 needs about 60 s"}}, "p99 needs about 60 s"),
+        (
+            Verdict.INCONCLUSIVE,
+            {"unbounded": {"p99": "p99 needs about 60 s"}},
+            "p99 needs about 60 s",
+        ),
     ],
 )
 def test_no_baseline_of_a_percentile_without_a_bound(
@@ -301,10 +304,11 @@ def test_no_baseline_of_a_percentile_without_a_bound(
     assert acceptance.hint == f"not recorded: {reason}"
 
 
-def test_an_open_interval_is_not_stored() -> None:
+def test_what_a_run_cannot_bound_is_not_stored() -> None:
     """A session has the metrics that have both bounds."""
-    metrics = {"throughput": estimate(9.0), "p99": Estimate(2.0, 1.0, math.inf)}
-    entry = accept(make_measurement(metrics), ENVIRONMENT, REVISION)
+    metrics = {"throughput": estimate(9.0), "p99": Estimate(2.0, 1.0, 90.0)}
+    measurement = make_measurement(metrics, unbounded={"p99": "p99 needs about 60 s"})
+    entry = accept(measurement, ENVIRONMENT, REVISION)
     assert entry.metrics.keys() == {"throughput"}
 
 
