@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.targets.conversion import Quantisation as Quantisation
     from pytest_dlperf.targets.conversion import as_target as as_target
     from pytest_dlperf.targets.conversion import size_of as size_of
+    from pytest_dlperf.targets.remote.access import TLS as TLS
     from pytest_dlperf.targets.remote.open_inference import OpenInference as OpenInference
     from pytest_dlperf.targets.remote.tensorflow_serving import (
         TensorFlowServing as TensorFlowServing,
@@ -102,6 +103,7 @@ _HOMES = {
     "Split": "pytest_dlperf.data.dataset",
     "Sweep": "pytest_dlperf.measure.sweep",
     "TargetError": "pytest_dlperf.errors",
+    "TLS": "pytest_dlperf.targets.remote.access",
     "TensorFlowServing": "pytest_dlperf.targets.remote.tensorflow_serving",
     "Trace": "pytest_dlperf.load.scenarios",
     "TrainingError": "pytest_dlperf.errors",

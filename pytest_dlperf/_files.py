@@ -30,6 +30,21 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def why_unwritable(path: Path) -> str:
+    """Why a file could not be written now, such as `is a folder; name a file`; empty if it could.
+
+    To ask before work whose result is to be written; the folder of the file is made.
+    """
+    if path.is_dir():
+        return "is a folder; name a file"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            return ""
+    except OSError as error:
+        return f"cannot be written: {error.strerror or error}"
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file by renaming a complete, flushed temporary one over it.
 

@@ -54,10 +54,12 @@ def call_with_timeout(seconds: float, call: Callable[[], _T]) -> _T:
         AnswerError: if it has not returned by then; says where it was.
         BaseException: whatever the call raises.
     """
+    __tracebackhide__ = True
     returned: list[_T] = []
     raised: list[BaseException] = []
 
     def work() -> None:
+        __tracebackhide__ = True
         try:
             returned.append(call())
         except BaseException as error:  # noqa: BLE001 - raised in the caller's thread

@@ -13,6 +13,7 @@ from pytest_dlperf.doctor.cli import DOCTOR
 from pytest_dlperf.errors import DlperfError
 from pytest_dlperf.history.cli import HISTORY
 from pytest_dlperf.history.compare_cli import COMPARE
+from pytest_dlperf.report.characters import printable
 from pytest_dlperf.report.json_report import REPORT
 from pytest_dlperf.tuning.cli import TUNE
 
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _print(lines: Iterable[str]) -> None:
     try:
         for line in lines:
-            sys.stdout.write(f"{line}\n")
+            sys.stdout.write(f"{printable(line, sys.stdout.encoding)}\n")
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader closed the pipe; Python must not flush stdout again at exit.

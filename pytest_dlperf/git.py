@@ -80,8 +80,8 @@ def ancestry(root: Path, variables: Mapping[str, str]) -> Ancestry:
     head = git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     if not head:
         raise UsageError(
-            f"git finds no commit in {root}, so there is no branch point",
-            f"git status there says why; or {COMPARE_WITH_FILES}",
+            f"git finds no commit in {root}, so there is no branch point: {why_no_commit(root)}",
+            COMPARE_WITH_FILES,
         )
     shallow = git(root, "rev-parse", "--is-shallow-repository") == "true"
     ref = _target(root, variables) or _default(root, variables)
@@ -144,14 +144,37 @@ def _first_here(root: Path, refs: Iterable[str]) -> str:
 def current_revision(root: Path, variables: Mapping[str, str] = os.environ) -> Revision:
     """Commit, branch and date; commit and branch are empty outside a repository.
 
-    CI names the branch of a detached HEAD in variables.
+    CI names the branch of a detached HEAD in variables. Changes that git cannot look for, as when
+    that takes too long, are taken to be there.
     """
-    commit = git(root, "rev-parse", "HEAD")
+    commit = git(root, "rev-parse", "--verify", "--quiet", "HEAD")
     branch = git(root, "symbolic-ref", "--short", "-q", "HEAD") if commit else ""
-    # Baselines are written during a run, and do not change the measured code.
-    dirty = commit and git(root, "status", "--porcelain", "-uno", "--", ".", ":!.dlperf")
+    dirty = False
+    if commit:
+        # Baselines are written during a run, and do not change the measured code.
+        done = _run(root, "status", "--porcelain", "-uno", "--", ".", ":!.dlperf")
+        dirty = done.returncode != 0 or bool(done.stdout.strip())
     today = datetime.now(tz=UTC).date().isoformat()
     return Revision(f"{commit}+" if dirty else commit, branch or _in_ci(commit, variables), today)
+
+
+def in_repository(root: Path) -> bool:
+    """Whether a folder is in the working tree of a repository, even of one that git refuses."""
+    folder = root.absolute()
+    return "GIT_DIR" in os.environ or any(
+        (above / ".git").exists() for above in (folder, *folder.parents)
+    )
+
+
+def why_no_commit(root: Path) -> str:
+    """Why git tells no commit of a folder: its own words, with the remedy on further lines."""
+    if not in_repository(root):
+        return f"{root} is in no git repository"
+    done = _run(root, "rev-parse", "--git-dir")
+    if done.returncode == 0:
+        return "the repository has no commit yet"
+    lines = filter(None, map(str.strip, done.stderr.splitlines()))
+    return "\n  ".join(lines).removeprefix("fatal: ") or f"git ends with {done.returncode}"
 
 
 def _in_ci(commit: str, variables: Mapping[str, str]) -> str:
@@ -188,9 +211,16 @@ def hide_history(folder: Path) -> None:
 
 def git(root: Path, *args: str) -> str:
     """Output of a git command; empty if it fails, or git is not installed."""
+    done = _run(root, *args)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _run(root: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run git; a failure is in its exit code and on its standard error."""
+    command = ["git", *args]
     try:
-        result = subprocess.run(  # noqa: S603 - no shell
-            ["git", *args],  # noqa: S607 - the user's git
+        return subprocess.run(  # noqa: S603 - no shell
+            command,
             cwd=root,
             capture_output=True,
             encoding="utf-8",
@@ -198,6 +228,9 @@ def git(root: Path, *args: str) -> str:
             timeout=_SECONDS,
             check=False,
         )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return result.stdout.strip() if result.returncode == 0 else ""
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"no answer within {_SECONDS} s")
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(command, 1, "", "git is not installed")
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 1, "", str(error))

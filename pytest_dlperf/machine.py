@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.instrumentation import lasting_instrumentation
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.targets.keras import precision
 
@@ -60,6 +61,7 @@ def environment(variables: Mapping[str, str] = os.environ) -> Environment:
         numpy=_version("numpy"),
         threads=" ".join(f"{v}={variables[v]}" for v in _THREAD_VARIABLES if variables.get(v)),
         precision=precision(),
+        instrumentation=lasting_instrumentation(variables),
     )
 
 

@@ -5,18 +5,34 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import subprocess
 import threading
 import time
 import urllib.request
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+KEYS = Path(__file__).parent / "tls"
+"""A CA of these tests, and certificates by it for `models.example` and `localhost`, to 2126."""
+
+
+def encrypted(*, clients: bool = False) -> ssl.SSLContext:
+    """TLS of a server with a certificate by the tests' own CA; it may want one of its clients."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(KEYS / "server.pem", KEYS / "server.key")
+    if clients:
+        context.load_verify_locations(KEYS / "ca.pem")
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 @dataclass(frozen=True)
@@ -58,17 +74,20 @@ class Server:
     """A running server, and the requests it received."""
 
     port: int
+    scheme: str = "http"
     requests: list[ReceivedRequest] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
 
 @contextlib.contextmanager
-def serve(answer: Callable[[ReceivedRequest], Reply]) -> Iterator[Server]:
+def serve(
+    answer: Callable[[ReceivedRequest], Reply], tls: ssl.SSLContext | None = None
+) -> Iterator[Server]:
     """Serve HTTP on a free port until the end of the block, a thread for each connection."""
     lock = threading.Lock()
 
@@ -76,6 +95,8 @@ def serve(answer: Callable[[ReceivedRequest], Reply]) -> Iterator[Server]:
         protocol_version = "HTTP/1.1"
 
         def setup(self) -> None:
+            if tls is not None:  # here, as each connection has a thread
+                self.request = tls.wrap_socket(self.request, server_side=True)
             super().setup()
             with lock:
                 server.connections.append(len(server.connections))
@@ -104,7 +125,8 @@ def serve(answer: Callable[[ReceivedRequest], Reply]) -> Iterator[Server]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         httpd.daemon_threads = True
-        server = Server(httpd.server_address[1])
+        httpd.handle_error = lambda *_: None  # type: ignore[method-assign]  # refused handshakes
+        server = Server(httpd.server_address[1], "https" if tls else "http")
         thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
         thread.start()
         try:

@@ -49,7 +49,8 @@ LIGHT = {"numpy", "pytest", "_pytest"}
 
 
 ORDER = (
-    *("errors", "_values", "units", "_processes", "clock", "_files", "metrics", "statistics"),
+    *("errors", "_values", "units", "_processes", "instrumentation", "clock", "_files"),
+    *("metrics", "statistics"),
     *("load", "results", "config", "judge", "report", "git", "history", "targets", "machine"),
     *("data", "measure", "baselines", "duel", "doctor", "training", "tuning", "_command", "cli"),
     "pytest_plugin",
@@ -61,10 +62,12 @@ ENTRANCES = {"", "_command"}
 IO = {"os", "pathlib", "random", "socket", "subprocess", "tempfile", "threading", "time"}
 """Parts of the standard library by which a module reaches out of the process, or waits."""
 DOES_IO = (
-    *("_command", "_files", "_processes", "cli", "clock", "git", "machine", "baselines.cli"),
+    *("_command", "_files", "_processes", "instrumentation", "cli", "clock", "git", "machine"),
+    *("baselines.cli",),
     *("baselines.collect_tests", "baselines.review", "doctor.cli", "doctor.measure"),
-    *("duel.channel", "duel.cleanup_process", "duel.controller", "duel.escalation"),
-    *("duel.module_identity", "duel.virtualenvs", "duel.worker_handle", "duel.workspace"),
+    *("duel.carried_files", "duel.channel", "duel.cleanup_process", "duel.controller"),
+    *("duel.escalation", "duel.missing_files", "duel.module_identity", "duel.submodules"),
+    *("duel.virtualenvs", "duel.worker_handle", "duel.workspace"),
     *("duel.worktree", "history.cli", "history.database", "history.lookup", "history.url"),
     *("load.async_runner", "load.request_log", "load.runner", "measure.slot_runner"),
     *("measure.telemetry", "report.json_report", "report.progress", "targets.conversion"),

@@ -10,7 +10,15 @@ import pytest
 from git_repositories import git
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.git import MOST_COMMITS, ancestry, current_revision, hide_history, reachable
+from pytest_dlperf.git import (
+    MOST_COMMITS,
+    ancestry,
+    current_revision,
+    hide_history,
+    in_repository,
+    reachable,
+    why_no_commit,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +52,39 @@ def cloned(server: Path, *options: str) -> Path:
     folder = server.parent / "clone"
     git(server.parent, "clone", "--quiet", *options, f"file://{server}", str(folder))
     return folder
+
+
+def test_why_git_tells_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In git's own words, with the remedy."""
+    assert why_no_commit(tmp_path) == f"{tmp_path} is in no git repository"
+    assert not in_repository(tmp_path)
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    assert in_repository(folder)
+    assert why_no_commit(folder) == "the repository has no commit yet"
+    commit(tmp_path)
+
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert not current_revision(folder, NOTHING).commit
+    first, *_, last = why_no_commit(folder).splitlines()
+    assert first.startswith(f"detected dubious ownership in repository at '{tmp_path}")
+    assert last == f"  git config --global --add safe.directory {tmp_path}"
+    with pytest.raises(UsageError, match="dubious ownership"):
+        ancestry(folder, NOTHING)
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert why_no_commit(folder) == "git is not installed"
+
+
+def test_changes_that_git_cannot_look_for(server: Path) -> None:
+    """Code of which nobody knows whether it was changed is not taken for the commit's."""
+    (head, *_) = commit(server)
+    assert current_revision(server, NOTHING).commit == head
+    index = server / ".git/index"
+    index.write_bytes(b"damaged")
+
+    assert current_revision(server, NOTHING).commit == f"{head}+"
 
 
 def test_a_branch_leaves_at_its_branch_point(server: Path) -> None:

@@ -38,6 +38,7 @@ class BaselineComparison:
         noise: what disturbed the machine, if too much for a session to count.
         other_conditions: whether it was measured under other conditions.
         anchored: whether the baseline has an anchor.
+        distortion: why speeds of this run are not those of the code; empty if they are.
         advice: what users can do about the baseline.
     """
 
@@ -46,6 +47,7 @@ class BaselineComparison:
     noise: str = ""
     other_conditions: bool = False
     anchored: bool = False
+    distortion: str = ""
     advice: BaselineAdvice = OF_FILES
 
 
@@ -80,10 +82,14 @@ def decide_acceptance(
 ) -> Acceptance:
     """Decide whether to write a measurement as the baseline.
 
-    Never accepted: a run whose measuring failed, or one that breaks a budget that does not
-    depend on the baseline. A session of a noisy machine is accepted only as the first one, with a
-    caution. `judgements` and `comparison` are against the old baseline.
+    Never accepted: a run whose measuring failed, one under a debugger that could not be suspended,
+    or one that breaks a budget that does not depend on the baseline. A session of a noisy machine
+    is accepted only as the first one, with a caution. `judgements` and `comparison` are against
+    the old baseline.
     """
+    if comparison.distortion:
+        hint = f"not recorded: {comparison.distortion}" if update else ""
+        return Acceptance("", judgements, hint)
     keep = _wanted(update, judgements, comparison)
     if not keep:
         return Acceptance("", judgements, _hint(update, measurement, judgements, comparison))

@@ -22,7 +22,7 @@ from pytest_dlperf.measure.evaluator import Evaluation
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.hints import measure_in_turn
 from pytest_dlperf.results.baseline import accept
-from pytest_dlperf.results.record import Record
+from pytest_dlperf.results.record import Record, with_judged
 from pytest_dlperf.results.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ class BaselineEvaluator:
         test, name = measurement.test, measurement.name
         missing = self.baselines.missing(test, name) if old is None else ""
         judgements = judge(measurement, plan.judged, old, environment, missing, conditions)
-        measurement = _with_notes(measurement, conditions.note, judgements)
+        notes = (conditions.note, environment.distortion)
+        measurement = _with_notes(measurement, notes, judgements)
         if plan.quick:
             return Evaluation(Record(measurement, judgements, (), quick=True), None)
         revision = self.revision()
@@ -119,6 +120,7 @@ class BaselineEvaluator:
                 noise=conditions.noisy,
                 other_conditions=old is not None and not new.comparable(old),
                 anchored=old is not None and old.anchor is not None,
+                distortion=environment.distortion,
                 advice=self.baselines.advice,
             ),
         )
@@ -171,11 +173,11 @@ def _no_yardstick() -> None:
 
 
 def _with_notes(
-    measurement: Measurement, note: str, judgements: tuple[Judgement, ...]
+    measurement: Measurement, more: tuple[str, ...], judgements: tuple[Judgement, ...]
 ) -> Measurement:
-    """The measurement with one more note, but without notes that repeat a verdict's reason."""
+    """The measurement with more notes, but without notes that repeat a verdict's reason."""
     reasons = {judgement.reason for judgement in judgements}
-    notes = (text for text in (*measurement.notes, note) if text and text not in reasons)
+    notes = (text for text in (*measurement.notes, *more) if text and text not in reasons)
     return replace(measurement, notes=tuple(notes))
 
 
@@ -204,10 +206,19 @@ def _doubtful(judgement: Judgement) -> bool:
     return is_open or judgement.verdict is Verdict.FAIL
 
 
+def _is_open(judgement: Judgement) -> bool:
+    return judgement.verdict in {Verdict.NEW, Verdict.INCONCLUSIVE}
+
+
 def _after_duel(record: Record, duel: Record | None) -> Record:
     if duel is None:
         return record
     by_budget = {judgement.budget: judgement for judgement in duel.judgements}
+    # Without a base the duel has settled nothing.
+    alone = [one for one in duel.judgements if one.baseline is None and _is_open(one)]
+    if alone:
+        reason = f"both commits cannot be measured in turn: {alone[0].reason}"
+        return replace(record, hints=(*record.hints, reason))
     doubtful = [judgement for judgement in record.judgements if _doubtful(judgement)]
     judgements = tuple(
         by_budget.get(judgement.budget, judgement) if judgement in doubtful else judgement
@@ -219,9 +230,11 @@ def _after_duel(record: Record, duel: Record | None) -> Record:
         f"against the stored baseline: {was}; so both commits were measured in turn",
         *(note for note in duel.measurement.notes if note.startswith("measured in turn")),
     )
+    settled = (by_budget[j.budget] for j in doubtful if j.budget in by_budget)
     return replace(
         record,
-        measurement=replace(record.measurement, notes=notes),
+        # The metrics of the table are those that the verdicts are about.
+        measurement=with_judged(replace(record.measurement, notes=notes), settled),
         judgements=judgements,
         hints=(),
         base="",

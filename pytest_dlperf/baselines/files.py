@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf._files import locked, write_atomically
 from pytest_dlperf.errors import BaselineError
-from pytest_dlperf.report.hints import RECORD_ANEW
+from pytest_dlperf.report.hints import RECORD_ANEW, RESOLVE_CONFLICT
 from pytest_dlperf.results.baseline import SCHEMA, Baseline, BaselineEntry
+from pytest_dlperf.results.codec import as_object
 from pytest_dlperf.results.environment import MachineClass
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _LINE: Final = 140  # columns
 _READABLE: Final = 120  # characters of a test's name that its file name keeps
 _LARGEST: Final = 16 << 20  # bytes; a larger file is no baseline
 _LARGEST_SEARCHED: Final = 1 << 20  # bytes of a file that is read for a remark only
+_CONFLICT: Final = re.compile(rb"(<{7}|\|{7}|>{7})( |$)|={7}$")
+_MARKS: Final = 9  # line numbers that are listed
 _REPLACE: Final = f"delete it and {RECORD_ANEW}"
 _REPAIR: Final = f"restore it from version control, or {_REPLACE}"
 
@@ -134,7 +137,7 @@ def move_anchors(path: Path, names: Collection[str]) -> Baseline:
             baseline = read_baseline(path)
             if baseline is None:
                 raise BaselineError(str(path), "it is not there any more", "nothing was changed")
-            machine = MachineClass.from_json(json.loads(path.read_bytes())["machine"])
+            machine = MachineClass.from_json(as_object(json.loads(path.read_bytes())["machine"]))
             moved = {
                 name: entry.anchored() if name in names else entry
                 for name, entry in baseline.accepted.items()
@@ -146,7 +149,7 @@ def move_anchors(path: Path, names: Collection[str]) -> Baseline:
             str(path), f"it cannot be written: {error.strerror or error}", "nothing was changed"
         ) from None
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, f"machine: {error}") from None
+        raise _damaged(path, f"machine: {_said(error)}") from None
     return baseline
 
 
@@ -191,17 +194,21 @@ def read_baseline(path: Path) -> Baseline | None:
     try:
         if path.stat().st_size > _LARGEST:
             raise BaselineError(str(path), "it is far too large for a baseline", _REPAIR)
-        value: Any = json.loads(path.read_bytes())
+        content = path.read_bytes()
+        value: Any = json.loads(content)
     except FileNotFoundError:
         return None
     except OSError as error:
         problem = f"it cannot be read: {error.strerror or error}"
         raise BaselineError(str(path), problem, "check its permissions") from None
     except (RecursionError, ValueError) as error:
-        raise _damaged(path, str(error)) from None
-    schema = value.get("schema") if isinstance(value, dict) else None
+        raise _conflict(path, content) or _damaged(path, str(error)) from None
+    try:
+        schema = as_object(value)["schema"]
+    except (KeyError, ValueError) as error:
+        raise _damaged(path, _said(error)) from None
     if not isinstance(schema, int) or schema < 1:
-        raise _damaged(path, f"schema {schema!r}")
+        raise _damaged(path, f"schema: expected a number, not {schema!r:.80}")
     if schema != SCHEMA:
         newer = schema > SCHEMA
         raise BaselineError(
@@ -212,10 +219,22 @@ def read_baseline(path: Path) -> Baseline | None:
         )
     try:
         return Baseline.from_json(value)
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        missing = isinstance(error, KeyError)
-        problem = f"there is no {error}" if missing else f"{type(error).__name__}: {error}"
-        raise _damaged(path, problem) from None
+    except (KeyError, ValueError) as error:
+        raise _damaged(path, _said(error)) from None
+
+
+def _said(error: Exception) -> str:
+    return f"there is no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _conflict(path: Path, content: bytes) -> BaselineError | None:
+    """The error of a file in which git has left a merge conflict; None without one."""
+    marks = [n for n, line in enumerate(content.splitlines(), 1) if _CONFLICT.match(line)]
+    if not marks:
+        return None
+    lines = ", ".join(map(str, marks[:_MARKS])) + (", ..." if len(marks) > _MARKS else "")
+    problem = f"it is damaged: it has the marks of a merge conflict (lines {lines})"
+    return BaselineError(str(path), problem, RESOLVE_CONFLICT)
 
 
 def _damaged(path: Path, problem: str) -> BaselineError:

@@ -42,7 +42,7 @@ def check_not_empty(value: object, spelt: str) -> None:
     Raises:
         UsageError: naming the option, ini key or variable.
     """
-    if not value or value == [""]:
+    if not value or (isinstance(value, list) and "" in value):
         raise UsageError(f"{spelt} is given, and empty", "give a value, or leave it out")
 
 
@@ -60,6 +60,21 @@ def parse_history(value: object, spelt: str) -> str:
             "expected sqlite:///FILE, postgresql://USER@HOST/DATABASE, or none",
         )
     return text
+
+
+def chosen_history(given: str | None, spelt: str, variable: str | None) -> str:
+    """The history's URL from an option, or else from the environment variable; empty if neither.
+
+    Args:
+        given: the option's value.
+        spelt: the option as the user writes it.
+        variable: the environment variable's value, checked whether or not it is used.
+
+    Raises:
+        UsageError: as `parse_history`.
+    """
+    of_variable = "" if variable is None else parse_history(variable, HISTORY_VARIABLE)
+    return parse_history(given, spelt) if given is not None else of_variable
 
 
 PARSERS: Final[Mapping[str, Callable[[object, str], object]]] = {

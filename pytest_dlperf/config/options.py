@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 Update: TypeAlias = Literal["new", "improved", "all"]
+BaseBroken: TypeAlias = Literal["fail", "warn"]
 Clients: TypeAlias = Literal["virtual", "threads", "async"]
 Task: TypeAlias = Literal["classification", "binary", "multilabel", "regression"]
 """What a model is for."""
@@ -135,6 +136,14 @@ class Options:
             choices=get_args(Leniency),
         ),
     )
+    base_broken: BaseBroken | None = field(
+        default=None,
+        metadata=_marker(
+            "a test that exists at the base of --dlperf-against and could not be measured there: "
+            "fail (default) or warn; the verdict is INCONCLUSIVE",
+            choices=get_args(BaseBroken),
+        ),
+    )
     devices_required: bool | None = field(
         default=None,
         metadata=_spec("fail tests on a device that is not here, instead of skipping them", "flag"),
@@ -163,6 +172,14 @@ class Options:
     against_python: str | None = field(
         default=None,
         metadata=_spec("run the base of --dlperf-against with this interpreter"),
+    )
+    against_carry: tuple[str, ...] | None = field(
+        default=None,
+        metadata=_spec(
+            "copy this file or folder, which git does not track, into the base's tree of "
+            "--dlperf-against; a path or a pattern such as 'data/*.npy', relative to --rootdir",
+            "texts",
+        ),
     )
     budget_time: float | None = field(
         default=None,
@@ -253,6 +270,7 @@ DEFAULTS: Final = Options(
     baseline=FILES,
     missing="pass",
     inconclusive="warn",
+    base_broken="fail",
     devices_required=False,
     escalate=False,
     update_in_ci=False,

@@ -55,6 +55,7 @@ class Plan:
         call_timeout: seconds after which a call of the target is given up.
         missing: consequence of a relative budget without a baseline.
         inconclusive: consequence of a budget that noise leaves open.
+        base_broken: consequence of a base that could not be measured.
         quick: whether this is a smoke run.
         detect: losses to detect that differ from the metrics' own; the metrics of `budgets`
             have them already.
@@ -75,6 +76,7 @@ class Plan:
     call_timeout: float
     missing: Leniency
     inconclusive: Leniency
+    base_broken: Leniency
     quick: bool
     detect: tuple[Detect, ...]
     budget_time: float

@@ -26,12 +26,14 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _doctor_lines(path: Path | None) -> Iterator[str]:
     import numpy as np
 
-    from pytest_dlperf._files import write_atomically
+    from pytest_dlperf._files import why_unwritable, write_atomically
     from pytest_dlperf.doctor.checkup import check_up
     from pytest_dlperf.doctor.measure import measure_noise
     from pytest_dlperf.doctor.report import doctor_json, doctor_lines
     from pytest_dlperf.report.progress import LineProgress, NoProgress
 
+    if path is not None and (reason := why_unwritable(path)):
+        raise UsageError(f"--json {path} {reason}")
     if sys.stderr.isatty():
         line = LineProgress(os.dup(sys.stderr.fileno()), lambda: WIDTH - 1)
         with contextlib.closing(line):

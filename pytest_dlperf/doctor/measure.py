@@ -22,6 +22,7 @@ from pytest_dlperf.duel.scheduler import measure_block
 from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess
 from pytest_dlperf.duel.workspace import with_random_layout
 from pytest_dlperf.errors import DuelError, UsageError
+from pytest_dlperf.instrumentation import Instrumentation
 from pytest_dlperf.machine import machine_class, read_or_empty
 from pytest_dlperf.measure.telemetry import FamilyMeter, ProcessMeter
 from pytest_dlperf.results.usage import Usage
@@ -160,7 +161,8 @@ def measure_noise(
     begun_ns = clock.now_ns()
     host = read_host()
     progress.show("measuring the timer", None)
-    timer = measure_timer(time.perf_counter_ns, time.sleep)
+    with Instrumentation().suspended():
+        timer = measure_timer(time.perf_counter_ns, time.sleep)
     with CleanupProcess() as cleanup:
         sampler = PairSampler(lambda: fresh_pair(cleanup, rng), clock, rng, progress)
         sampler.measure(seconds)

@@ -92,7 +92,7 @@ def remove_worktree(repository: str, path: str) -> None:
     removes worktrees that are away for the moment.
 
     Args:
-        repository: the folder that holds `.git`.
+        repository: the folder that holds `.git`, or the repository's own folder.
         path: of the worktree.
     """
     records = _common_folder(Path(repository)) / "worktrees"
@@ -108,6 +108,8 @@ def remove_worktree(repository: str, path: str) -> None:
 def _common_folder(repository: Path) -> Path:
     """The repository's own folder, also where `repository` is itself a worktree or a submodule."""
     folder = repository / ".git"
+    if not folder.exists():  # it is that folder itself: that of a submodule without a working tree
+        folder = repository
     if folder.is_file():
         folder = repository / _read(folder).removeprefix("gitdir: ")
     return folder / _read(folder / "commondir")

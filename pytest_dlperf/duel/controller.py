@@ -7,10 +7,18 @@ import math
 import random
 from typing import TYPE_CHECKING
 
+from pytest_dlperf.duel.no_base import (
+    BaseCollection,
+    NoBase,
+    Problem,
+    last_words,
+    problem_of,
+    why_not_collected,
+    why_not_measured,
+)
 from pytest_dlperf.duel.questions import DEFAULT_METRICS
 from pytest_dlperf.duel.run_one_test import OneTestDuel, WorkerPair
 from pytest_dlperf.duel.worker_handle import WorkerLost
-from pytest_dlperf.duel.worktree import submodules
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.judge.error_rates import SLOTTED, ErrorRates
 from pytest_dlperf.metrics import METRICS
@@ -51,14 +59,14 @@ class DuelController:
         self._services = services
         self._wanted = pairs
         self._on_message = on_message
+        self._has_collected = False
         self._pairs: list[WorkerPair] = []
         # Of every worker that runs, from its start on: also of those that are in no pair yet.
         self._logs: dict[WorkerHandle, _FailureLog] = {}
-        self._tests_of: dict[WorkerHandle, frozenset[str]] = {}
         self._order: tuple[str, ...] = ()
         self._measuring: frozenset[str] = frozenset()
-        self._without_base = ""
-        """Why no test has a base; empty if some may have one."""
+        self._without_base: BaseCollection | None = None
+        """Why no test has a base; None if some may have one."""
         self.rates = ErrorRates(1)
         self.pair_count = 0
 
@@ -74,13 +82,16 @@ class DuelController:
             collected = first.candidate.collected()
         except WorkerLost as lost:
             raise UsageError(f"the tests cannot be run: {lost}") from None
+        self._has_collected = True
         self._remember_tests(first.candidate, collected)
         tests = collected["tests"]
         self._order = tuple(test["test"] for test in tests)
         measuring = [test for test in tests if test["measures"]]
         self._measuring = frozenset(test["test"] for test in measuring)
         if not self._measuring or collected["failed"]:
-            self._without_base = "no test measures"
+            self._without_base = BaseCollection()
+        elif self._workspace.unmeasurable:
+            self._without_base = _nothing(self._workspace.unmeasurable)
         self._pairs = [self._with_base(first)]
         self.rates = ErrorRates(_relative_budgets(measuring))
         self.pair_count = self._wanted or pairs_needed(math.log1p(_smallest_detect(measuring)))
@@ -90,18 +101,19 @@ class DuelController:
     def run(self, test: str) -> list[DuelStatistics]:
         """Run a test on all workers that have it.
 
-        After an error all workers are killed, and the next test is run by fresh ones.
+        After an error, or when a base is lost, all workers are killed, and the next test is run by
+        fresh ones.
 
         Returns:
             Statistics of each measurement that was made in turn.
 
         Raises:
-            WorkerLost: if a worker is lost.
+            WorkerLost: if a candidate is lost.
             DuelError: if a fresh pair does not reach a measurement.
             UsageError: if the two sides run the same code.
         """
         for log in self._logs.values():
-            log.failure = ""
+            log.problem = None
         try:
             if not self._pairs:
                 self._restart()
@@ -110,16 +122,26 @@ class DuelController:
                 pairs=self._pairs_with(test),
                 services=self._services,
                 rates=self.rates,
-                no_base=self._why_no_base(test),
+                no_base=lambda: self._why_no_base(test),
+                why_silent=lambda others: self._why_silent(test, others=others),
+                explain=lambda error: self._workspace.missing.explain(error, test),
+                shortened=self._workspace.missing.shortened,
                 check=self._workspace.check,
                 fresh_pair=self._fresh_pair,
-                why_failed=self._why_failed,
+                problem=lambda worker: self._logs[worker].problem,
             )
             duel.run(lambda worker: self._following(test, worker))
         except BaseException:
             self.close()
             raise
+        if duel.lost is not None:
+            self.close()
         return duel.statistics
+
+    def _forward(self, fields: Fields) -> None:
+        # Workers that are started again collect again, which has been told.
+        if not (self._has_collected and fields["is"] in {"collectreport", "deselected"}):
+            self._on_message(fields)
 
     def end(self) -> None:
         """Let every session end by itself."""
@@ -136,7 +158,6 @@ class DuelController:
     def _kill(self, worker: WorkerHandle) -> None:
         worker.kill()
         del self._logs[worker]
-        self._tests_of.pop(worker, None)
 
     def _start_pair(self, only: str | None = None, *, lead: bool = True) -> WorkerPair:
         """Start two workers at once.
@@ -149,8 +170,9 @@ class DuelController:
             roles.append("base")
         random.shuffle(roles)
         for role in roles:
-            log = _FailureLog(self._on_message if lead and role == "candidate" else None)
-            workers[role] = self._workspace.start(role, log, only)
+            leads = lead and role == "candidate"
+            log = _FailureLog(self._forward if leads else None)
+            workers[role] = self._workspace.start(role, log, only, lead=leads)
             self._logs[workers[role]] = log
         return WorkerPair(workers.get("base"), workers["candidate"])
 
@@ -172,22 +194,25 @@ class DuelController:
     def _with_base(self, pair: WorkerPair) -> WorkerPair:
         """The pair, without its base if that cannot be used."""
         if pair.base is None:
-            self._without_base = f"nothing of what is run exists at {self._services.ref}"
+            self._without_base = BaseCollection()
             return pair
-        if self._without_base:
+        if self._without_base is not None:
             self._kill(pair.base)
             return WorkerPair(None, pair.candidate)
         try:
             self._remember_tests(pair.base, pair.base.collected())
         except WorkerLost as lost:
-            last = lost.output.splitlines()[-1:]
-            self._without_base = f"no test can be run at {self._services.ref}: {''.join(last)}"
+            problem = f"{lost.problem}{last_words(lost.output)}"
+            reason = f"no test can be run at {self._services.ref}: {problem}"
+            self._without_base = _nothing(reason, lost.output)
             self._kill(pair.base)
             return WorkerPair(None, pair.candidate)
         return pair
 
     def _remember_tests(self, worker: WorkerHandle, collected: Fields) -> None:
-        self._tests_of[worker] = frozenset(test["test"] for test in collected["tests"])
+        collection, tests = self._logs[worker].collection, collected["tests"]
+        collection.tests = frozenset(test["test"] for test in tests)
+        collection.measuring = frozenset(test["test"] for test in tests if test["measures"])
 
     def _pairs_with(self, test: str) -> list[WorkerPair]:
         """The pairs that run a test; one that measures nothing is run by the first candidate."""
@@ -200,29 +225,42 @@ class DuelController:
         return pairs
 
     def _has(self, worker: WorkerHandle | None, test: str) -> bool:
-        return worker is not None and test in self._tests_of[worker]
+        return worker is not None and test in self._logs[worker].collection.tests
 
-    def _why_no_base(self, test: str) -> str:
-        base, file = self._pairs[0].base, test.partition("::")[0]
-        why = self._logs[base].uncollected.get(file) if base is not None else None
-        if why:
-            return f"{file} cannot be collected at {self._services.ref}: {why}"
-        return self._without_base or f"the test does not exist at {self._services.ref}"
+    def _why_no_base(self, test: str) -> tuple[NoBase, str | None]:
+        """Why a test is not run at the base, and the error behind it; None: it is explained."""
+        base, missing = self._pairs[0].base, self._workspace.missing
+        empty = missing.submodule_of(test.partition("::")[0])
+        if empty is not None:
+            return NoBase("broken", f"submodule {empty.path} is empty there: {empty.reason}"), None
+        collection = self._without_base if base is None else self._logs[base].collection
+        return why_not_collected(
+            test,
+            self._services.ref,
+            self._workspace.sources(test),
+            collection or BaseCollection(),
+            self._lacks,
+        )
+
+    def _why_silent(self, test: str, *, others: bool) -> NoBase:
+        """Why a test that was run at the base has not made a measurement there."""
+        base = self._pairs[0].base
+        measures = base is not None and test in self._logs[base].collection.measuring
+        sources = self._workspace.sources(test)
+        return why_not_measured(
+            self._services.ref, sources, measures=measures, others=others, lacks=self._lacks
+        )
+
+    def _lacks(self) -> str:
+        return self._workspace.missing.lacks
 
     def _following(self, test: str, worker: WorkerHandle) -> str | None:
         """The test that comes next in a worker, which keeps the fixtures that it needs."""
         later = self._order[self._order.index(test) + 1 :]
         if worker is self._pairs[0].candidate:
             return later[0] if later else None
-        known = self._tests_of[worker] & self._measuring
+        known = self._logs[worker].collection.tests & self._measuring
         return next((name for name in later if name in known), None)
-
-    def _why_failed(self, worker: WorkerHandle) -> str:
-        why = self._logs[worker].failure
-        if not why or worker.role != "base":
-            return why
-        empty = submodules(self._workspace.repo, self._workspace.commit)
-        return f"{why} (submodules are empty there: {', '.join(empty)})" if empty else why
 
     @contextlib.contextmanager
     def _fresh_pair(self, test: str) -> Iterator[WorkerPair]:
@@ -240,25 +278,33 @@ class _FailureLog:
     """Takes the notices of a worker, keeps its failures, and passes all on if asked to.
 
     Attributes:
-        failure: why a test last failed; empty if none did.
-        uncollected: modules that cannot be imported, and why.
+        problem: why the present test failed or was skipped; None if it was not.
+        collection: what was collected, and what was not.
     """
 
     def __init__(self, forward: Callable[[Fields], None] | None) -> None:
         self._forward = forward
-        self.failure = ""
-        self.uncollected: dict[str, str] = {}
+        self.problem: Problem | None = None
+        self.collection = BaseCollection()
 
     def __call__(self, fields: Fields) -> None:
         data = fields.get("data", {})
-        if data.get("outcome") == "failed":
-            why = _first_line(data.get("longrepr"))
+        if fields["is"] == "deselected":
+            self.collection.deselected.update(fields["tests"])
+        elif data.get("outcome") in {"failed", "skipped"}:
+            problem = problem_of(data)
             if fields["is"] == "report":
-                self.failure = why
+                self.problem = self.problem or problem
+            elif data["outcome"] == "failed":
+                self.collection.failed[data["nodeid"]] = problem
             else:
-                self.uncollected[data["nodeid"]] = why
+                self.collection.skipped[data["nodeid"]] = problem
         if self._forward is not None:
             self._forward(fields)
+
+
+def _nothing(reason: str, output: str | None = None) -> BaseCollection:
+    return BaseCollection(whole=Problem("cannot be run", reason, output))
 
 
 def _relative_budgets(measuring: Iterable[Fields]) -> int:
@@ -277,15 +323,3 @@ def _smallest_detect(measuring: Iterable[Fields]) -> float:
             }
         losses += [detect for metric, detect in by_metric.items() if metric in SLOTTED]
     return min(losses, default=METRICS["throughput"].detect)
-
-
-def _first_line(longrepr: object) -> str:
-    if isinstance(longrepr, dict):
-        crash = longrepr.get("reprcrash") or {}
-        text = str(crash.get("message", ""))
-    else:
-        text = str(longrepr or "")
-    lines = text.strip().splitlines()
-    # A collection that failed is reported as a text, in which these lines are the error.
-    errors = [line[1:].strip() for line in lines if line.startswith("E ")] or lines
-    return errors[0] if errors else "without a word"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf._files import locked, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 _SCHEMA: Final = 1
@@ -28,10 +28,18 @@ class PairEffectCache:
     Args:
         folder: of caches; None keeps nothing.
         versions: identifiers of both versions of the code and of their software.
+        warn: takes a sentence if the pairs cannot be kept.
     """
 
-    def __init__(self, folder: Path | None, versions: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        versions: tuple[str, ...] = (),
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._folder = None if folder is None else folder / _digest(*versions)
+        self._warn = warn
+        self._has_warned = False
 
     def recall(self, test: str, name: str) -> Mapping[str, tuple[float, ...]]:
         """Log ratios of all pairs so far, by the text of the budget."""
@@ -51,7 +59,7 @@ class PairEffectCache:
         return MappingProxyType(effects_of) if finite else _NOTHING
 
     def add(self, test: str, name: str, effects: Mapping[str, tuple[float, ...]]) -> None:
-        """Append those of another duel; nothing is kept where nothing can be written."""
+        """Append those of another duel; warns once where nothing can be written."""
         if self._folder is None:
             return
         try:
@@ -65,8 +73,13 @@ class PairEffectCache:
                 content = {"schema": _SCHEMA, "test": test, "name": name, "effects": merged}
                 path = self._folder / _file(test, name)
                 write_atomically(path, json.dumps(content, indent=1).encode())
-        except OSError:
-            return
+        except OSError as error:
+            if not self._has_warned:
+                self._has_warned = True
+                self._warn(
+                    f"a duel that is repeated does not continue from this one: {self._folder} "
+                    f"cannot be written: {error.strerror or error}"
+                )
 
 
 def _file(test: str, name: str) -> str:

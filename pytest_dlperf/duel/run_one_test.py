@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
+from pytest_dlperf.duel.no_base import NoBase, judged_without_base, last_words, why_failed
 from pytest_dlperf.duel.opening import Opening, duel_settings
+from pytest_dlperf.duel.questions import NOTHING
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
 from pytest_dlperf.duel.verdicts import compare
+from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.results.record import Record, record_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import numpy as np
 
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.duel.evidence_cache import PairEffectCache
+    from pytest_dlperf.duel.no_base import Problem
     from pytest_dlperf.duel.questions import DuelStatistics
     from pytest_dlperf.duel.worker_handle import Fields, WorkerHandle, WorkerState
     from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.measure.telemetry import Progress
     from pytest_dlperf.results.baseline import Revision
     from pytest_dlperf.results.measurement import Measurement
-
-_FAILS: Final = "the test fails at {ref}: {why}"
-_SILENT: Final = "the test does not make this measurement at {ref}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,14 @@ class OneTestDuel:
         test: pytest's node id.
         pairs: all pairs that run it; pytest reports what the first one's candidate does.
         rates: error rates of each relative budget.
-        no_base: why there is no base, where there is none.
+        no_base: says why there is no base, where there is none, and the text of the error.
+        why_silent: says why the base has not made a measurement; takes whether it made others.
+        explain: says what the base's tree lacks that may be the cause; takes the error's text.
+        shortened: shortens the paths in a text of the base.
         check: refuses a base and a candidate that run the same code.
         fresh_pair: starts a pair that collects one test only.
-        why_failed: how the test last failed in a worker; empty if it did not.
+        problem: why the test failed in a worker, or was skipped; None if it was not.
+        lost: how a base was lost; no worker can be used for another test then.
         statistics: of each measurement that was made in turn.
     """
 
@@ -83,11 +88,16 @@ class OneTestDuel:
     pairs: Sequence[WorkerPair]
     services: DuelServices
     rates: ErrorRates
-    no_base: str
+    no_base: Callable[[], tuple[NoBase, str | None]]
+    why_silent: Callable[[bool], NoBase]
+    explain: Callable[[str], str]
+    shortened: Callable[[str], str]
     check: Callable[[WorkerState, WorkerState], None]
     fresh_pair: Callable[[str], AbstractContextManager[WorkerPair]]
-    why_failed: Callable[[WorkerHandle], str]
+    problem: Callable[[WorkerHandle], Problem | None]
+    lost: WorkerLost | None = None
     statistics: list[DuelStatistics] = field(default_factory=list)
+    _measured_at_base: bool = False
 
     def run(self, following: Callable[[WorkerHandle], str | None]) -> None:
         """Run the test to its end.
@@ -96,26 +106,42 @@ class OneTestDuel:
             following: the test that comes next in a worker.
 
         Raises:
-            WorkerLost: if a worker is lost.
+            WorkerLost: if a candidate is lost.
             DuelError: if a fresh pair does not reach the measurement.
             UsageError: if the two sides run the same code.
         """
         workers = [worker for pair in self.pairs for worker in pair.workers]
         # All run before any is waited for: what comes before the first measurement is not measured.
         for worker in workers:
-            worker.run(self.test, following(worker))
+            with self._noting_loss():
+                worker.run(self.test, following(worker))
         for worker in workers:
-            worker.proceed()
+            with self._noting_loss():
+                worker.proceed()
         lead, *others = workers
         while lead.state.at != "done":
             if lead.state.at == "exclusive":
                 lead.grant_exclusive()
                 continue
-            name = lead.state.name
-            self._measure(name, [worker for worker in others if _reach(worker, name)])
+            name, present = lead.state.name, []
+            if self.lost is None:
+                with self._noting_loss():
+                    present = [worker for worker in others if self._reach(worker, name)]
+            self._measure(name, [] if self.lost else present)
         for worker in others:
-            while worker.state.at != "done":
-                worker.abandon("the candidate does not measure this")
+            while self.lost is None and worker.state.at != "done":
+                with self._noting_loss():
+                    worker.abandon("the candidate does not measure this")
+
+    @contextlib.contextmanager
+    def _noting_loss(self) -> Iterator[None]:
+        """Keep the loss of a base; the candidate goes on without."""
+        try:
+            yield
+        except WorkerLost as lost:
+            if lost.role != "base":
+                raise
+            self.lost = self.lost or lost
 
     def _measure(self, name: str, present: Sequence[WorkerHandle]) -> None:
         """Make and judge one measurement, and let all workers go on.
@@ -129,44 +155,71 @@ class OneTestDuel:
             base = None
         if base is not None:
             self.check(base.state, lead.state)
-        opened = lead.open(whole=True) if lead.enter() else None
+        opened = _opened(lead, name, whole=True)
         if opened is None:
-            for worker in present:
-                worker.abandon("the candidate could not be measured")
+            self._go_on(present, name, {}, "the candidate could not be measured")
             return
-        base_opened = base.open(whole=False) if base is not None and base.enter() else None
         records = {}
-        if base_opened is None:
-            records["candidate"] = self._judged_alone(Opening.from_json(opened))
-        else:
-            records["base"] = base_opened["record"]
-            records["candidate"] = self._judged_in_turn(
-                name, Opening.from_json(opened), Opening.from_json(base_opened), present
-            )
-        for worker in present:
-            record = records.get(worker.role)
-            # One whose target could not be prepared has gone on already.
-            if worker.state.at == "arrived" and worker.state.name == name:
-                if record:
-                    worker.conclude(record)
-                else:
-                    worker.abandon("there is no base")
+        with self._noting_loss():
+            base_opened = None if base is None else _opened(base, name, whole=False)
+            if base_opened is not None:
+                self._measured_at_base = True
+                records = {
+                    "base": base_opened["record"],
+                    "candidate": self._judged_in_turn(
+                        name, Opening.from_json(opened), Opening.from_json(base_opened), present
+                    ),
+                }
+        if not records:
+            no_base = self._why_no_base(reached=base is not None)
+            records["candidate"] = self._judged_alone(Opening.from_json(opened), no_base)
+        if self.lost is None:
+            self._go_on(present, name, records, "there is no base")
         lead.conclude(records["candidate"])
 
-    def _judged_alone(self, opening: Opening) -> Fields:
+    def _go_on(
+        self, workers: Sequence[WorkerHandle], name: str, records: Mapping[str, Fields], reason: str
+    ) -> None:
+        """End a measurement in all workers but the lead, by the record of their side if it has one.
+
+        One whose target could not be prepared has gone on already.
+        """
+        for worker in workers:
+            if worker.state.at == "arrived" and worker.state.name == name:
+                with self._noting_loss():
+                    if worker.role in records:
+                        worker.conclude(records[worker.role])
+                    else:
+                        worker.abandon(reason)
+
+    def _judged_alone(self, opening: Opening, no_base: NoBase) -> Fields:
         """The record of a candidate that has no base."""
         measurement = opening.measurement
-        judgements = judge(
-            measurement, opening.budgets, None, opening.environment, self._why_no_base()
-        )
-        return record_to_json(Record(measurement, judgements, (), quick=False))
+        judgements = judge(measurement, opening.budgets, None, opening.environment, no_base.reason)
+        judged = judged_without_base(judgements, opening.budgets, measurement, no_base)
+        return record_to_json(Record(measurement, judged, (), quick=False, duel=NOTHING.to_json()))
 
-    def _why_no_base(self) -> str:
+    def _why_no_base(self, *, reached: bool) -> NoBase:
         base = self.pairs[0].base
-        if base is None:
-            return self.no_base
-        why = self.why_failed(base)
-        return (_FAILS if why else _SILENT).format(ref=self.services.ref, why=why)
+        error: str | None = ""
+        problem = self.problem(base) if base is not None else None
+        if self.lost is not None:
+            last = last_words(self.lost.output)
+            wrote = f"; it last wrote:{last}" if last else ""
+            no_base = NoBase("broken", f"{self.lost.problem}{wrote}")
+            error = self.lost.output
+        elif base is None:
+            no_base, error = self.no_base()
+        elif problem is not None:
+            no_base, error = why_failed(problem, self.services.ref), problem.text
+        elif reached:
+            no_base = NoBase("broken", f"the target cannot be measured at {self.services.ref}")
+        else:
+            no_base = self.why_silent(self._measured_at_base)
+        reason = self.shortened(no_base.reason)
+        if no_base.kind == "broken" and error is not None:
+            reason = f"{reason}\n{self.explain(error)}".rstrip()
+        return replace(no_base, reason=reason)
 
     def _judged_in_turn(
         self, name: str, opening: Opening, base: Opening, present: Sequence[WorkerHandle]
@@ -214,29 +267,43 @@ class OneTestDuel:
             for worker in pair.workers:
                 worker.proceed()
             for worker in pair.workers:
-                if not (_reach(worker, name) and worker.enter() and worker.warm()):
+                if not (self._reach(worker, name) and worker.enter() and worker.warm()):
+                    problem = self.problem(worker)
                     raise DuelError(
                         f"a fresh {worker.role} side did not come to the measurement again: "
-                        f"{self.why_failed(worker) or 'the test ended before'}"
+                        f"{problem.line if problem else 'the test ended before'}"
                     )
             if pair.base is None:
                 raise DuelError("a fresh base side has not collected the test again")
             yield _slot_pair(pair.base, pair.candidate)
 
+    def _reach(self, worker: WorkerHandle, name: str) -> bool:
+        """Let a worker go on until it reaches a measurement; false if its test ends before."""
+        while worker.state.at != "done":
+            if worker.state.at == "exclusive":
+                worker.grant_exclusive()
+            elif worker.state.name == name:
+                return True
+            elif worker.enter():
+                # The other side does not make this measurement; the test needs a result to go on.
+                opened = worker.open(whole=False)
+                if opened is not None:
+                    self._measured_at_base |= worker is self.pairs[0].base
+                    worker.conclude(opened["record"])
+        return False
 
-def _reach(worker: WorkerHandle, name: str) -> bool:
-    """Let a worker go on until it reaches a measurement; false if its test ends before."""
-    while worker.state.at != "done":
-        if worker.state.at == "exclusive":
-            worker.grant_exclusive()
-        elif worker.state.name == name:
-            return True
-        elif worker.enter():
-            # The other side does not make this measurement; the test needs a result to go on.
-            opened = worker.open(whole=False)
+
+def _opened(worker: WorkerHandle, name: str, *, whole: bool) -> Fields | None:
+    """Measure the opening load; None if the worker's test has gone on without.
+
+    A test that fails there may be run again, as by pytest-rerunfailures, and arrive again.
+    """
+    while worker.state.at == "arrived" and worker.state.name == name:
+        if worker.enter():
+            opened = worker.open(whole=whole)
             if opened is not None:
-                worker.conclude(opened["record"])
-    return False
+                return opened
+    return None
 
 
 def _slot_pair(base: WorkerHandle, candidate: WorkerHandle) -> Pair:

@@ -19,7 +19,7 @@ from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.judge.losses import VERDICTS, LossLimits, metric_after
 from pytest_dlperf.results.baseline import accept
 from pytest_dlperf.results.measurement import ErrorCount
-from pytest_dlperf.results.record import Record
+from pytest_dlperf.results.record import Record, with_judged
 from pytest_dlperf.results.verdict import Judgement
 from pytest_dlperf.statistics.e_process import FARTHEST
 from pytest_dlperf.statistics.estimate import Estimate, counted
@@ -162,17 +162,6 @@ def with_slots(measurement: Measurement, statistics: DuelStatistics) -> Measurem
         metrics=MappingProxyType({**measurement.metrics, "errors": errors}),
         errors=(*measurement.errors, ErrorCount("in a slot", statistics.bad, example)),
     )
-
-
-def with_judged(measurement: Measurement, judgements: Iterable[Judgement]) -> Measurement:
-    """The measurement with the values that slots have measured."""
-    judged = {
-        judgement.metric: judgement.measured
-        for judgement in judgements
-        if judgement.change is not None and judgement.measured is not None
-    }
-    metrics = {name: judged.get(name, estimate) for name, estimate in measurement.metrics.items()}
-    return replace(measurement, metrics=MappingProxyType(metrics))
 
 
 def slots_note(statistics: DuelStatistics) -> str:

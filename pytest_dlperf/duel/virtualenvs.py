@@ -40,7 +40,7 @@ def is_standard(finder):
 
 standard = [finder for finder in sys.meta_path if is_standard(finder)]
 own = [finder for finder in sys.meta_path if finder not in standard]
-for folder in {folders!r}:
+for folder in {folders!a}:
     site.addsitedir(folder)
 others = [finder for finder in sys.meta_path if finder not in own + standard]
 sys.meta_path[:] = own + standard + others
@@ -197,5 +197,5 @@ def _add_pip(programs: Path, python: Path) -> None:
     # With -P, so that no module of the project hides one of pip's.
     script = f'#!/bin/sh\nexec {shlex.quote(str(python))} -P -m pip "$@"\n'
     for name in ("pip", "pip3"):
-        (programs / name).write_text(script)
+        (programs / name).write_bytes(os.fsencode(script))
         (programs / name).chmod(0o755)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_dlperf.duel.module_identity import loaded_modules
 from pytest_dlperf.duel.opening import Opening, measure_opening
@@ -12,11 +12,12 @@ from pytest_dlperf.measure.evaluator import Evaluation
 from pytest_dlperf.results.record import record_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.duel.channel import Channel
+    from pytest_dlperf.duel.worker_handle import Fields
     from pytest_dlperf.measure.evaluator import Measurable
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.environment import Environment
@@ -28,11 +29,19 @@ class WorkerEvaluator:
     Args:
         channel: `worker_handle` lists the messages.
         environment: looks up the software of this process.
+        waiting: entered while the controller decides what happens.
     """
 
-    def __init__(self, channel: Channel, environment: Callable[[], Environment]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        environment: Callable[[], Environment],
+        waiting: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
         self._channel = channel
         self._environment = environment
+        self._waiting = waiting
+        self._concluded: dict[tuple[str, str], Fields] = {}
         self._has_sent_modules = False
 
     def evaluate(
@@ -40,15 +49,28 @@ class WorkerEvaluator:
     ) -> Evaluation:
         """Do what the controller asks for, until it concludes the measurement.
 
+        A test that is run again, as by pytest-rerunfailures, gets the conclusion that it had: its
+        evidence has been confirmed already, and the other side has gone on.
+
         Raises:
             DuelError: if the controller abandons this measurement.
             DlperfError: if the target cannot be measured.
         """
         __tracebackhide__ = True
+        key = test, name
+        if key not in self._concluded:
+            with self._waiting():
+                self._concluded[key] = self._conclusion(subject, plan, test, name)
+        return _evaluation(self._concluded[key])
+
+    def _conclusion(
+        self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
+    ) -> Fields:
+        __tracebackhide__ = True
         self._send_arrival("arrived", name)
         command = self._channel.receive().fields
         if command["do"] != "enter":
-            return _evaluation(command)
+            return command
         with contextlib.ExitStack() as stack:
             target = stack.enter_context(subject)
             self._channel.send({"is": "ready"})
@@ -75,13 +97,14 @@ class WorkerEvaluator:
                         numbers, latencies = slot.to_message()
                         self._channel.send({"is": "slot", **numbers}, latencies)
                     case _:
-                        return _evaluation(command)
+                        return command
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
         """Wait until no other worker measures, and keep it so inside."""
-        self._send_arrival("exclusive", "")
-        command = self._channel.receive().fields
+        with self._waiting():
+            self._send_arrival("exclusive", "")
+            command = self._channel.receive().fields
         if command["do"] != "go":
             _evaluation(command)
         try:
@@ -100,7 +123,7 @@ class WorkerEvaluator:
         self._channel.send({"is": where, "name": name, "modules": modules})
 
 
-def _evaluation(command: Mapping[str, Any]) -> Evaluation:
+def _evaluation(command: Fields) -> Evaluation:
     __tracebackhide__ = True
     if command["do"] == "abandon":
         raise DuelError(command["reason"])

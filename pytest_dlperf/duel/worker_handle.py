@@ -14,7 +14,7 @@ end                         the session ends
 
 A worker that comes to a measurement sends `arrived` and waits; one that wants to measure by itself
 sends `exclusive`, waits for `go`, and sends `over`. In between it sends notices (`report`,
-`warning`, `collectreport`, `deselected`), which are no answers.
+`warning`, `collectreport`, `deselected`, `stop`), which are no answers.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 Fields: TypeAlias = "Mapping[str, Any]"
 Role: TypeAlias = Literal["base", "candidate"]
 
-_NOTICES: Final = frozenset({"report", "warning", "collectreport", "deselected"})
+_NOTICES: Final = frozenset({"report", "warning", "collectreport", "deselected", "stop"})
+_STOPS: Final = frozenset({"arrived", "exclusive", "done"})
 _DEATH_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 1.0
 _SEND_SECONDS: Final = 60.0
@@ -58,9 +59,11 @@ class WorkerLost(DlperfError):  # noqa: N818 - what has happened, as in the repo
     Attributes:
         problem: which side, in which step, and how it ended.
         output: the last lines that it wrote.
+        role: its side.
     """
 
-    def __init__(self, problem: str, output: str) -> None:
+    def __init__(self, problem: str, output: str, role: str = "") -> None:
+        self.role = role
         self.problem = problem
         self.output = output
         lines = "".join(f"\n    {line}" for line in output.splitlines())
@@ -119,7 +122,7 @@ class WorkerHandle:
 
     def proceed(self) -> WorkerState:
         """Wait until it stops."""
-        self.state = _state(self._next_answer("running the test").fields)
+        self.state = self._stopped(self._next_answer("running the test"), "running the test")
         return self.state
 
     def grant_exclusive(self) -> None:
@@ -179,8 +182,14 @@ class WorkerHandle:
             # None of its threads may work while other workers are measured.
             self._process.pause()
             return answer
-        self.state = _state(answer.fields)
+        self.state = self._stopped(answer, step)
         return None
+
+    def _stopped(self, answer: Message, step: str) -> WorkerState:
+        fields = answer.fields
+        if fields["is"] not in _STOPS:
+            raise self._process.lost(f"ended its session while {step}")
+        return WorkerState(fields["is"], fields.get("name", ""), fields.get("modules"))
 
     def _send(self, fields: Fields) -> None:
         self._process.resume()  # first, since a stopped process reads nothing
@@ -198,10 +207,6 @@ class WorkerHandle:
             if message.fields["is"] not in _NOTICES:
                 return message
             self._on_message(message.fields)
-
-
-def _state(fields: Fields) -> WorkerState:
-    return WorkerState(fields["is"], fields.get("name", ""), fields.get("modules"))
 
 
 def _crash(fields: Fields) -> str:
@@ -325,7 +330,7 @@ class WorkerProcess:
 
     def lost(self, what: str) -> WorkerLost:
         """The error to raise when it cannot go on: `the base side WHAT`."""
-        return WorkerLost(f"the {self.name} side {what}", self.last_output())
+        return WorkerLost(f"the {self.name} side {what}", self.last_output(), self.name)
 
     def _signal(self, which: signal.Signals) -> None:
         # Until kill() reaps it, its number cannot be reused.

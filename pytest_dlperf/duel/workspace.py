@@ -10,7 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.duel.carried_files import copy_carried, find_carried
+from pytest_dlperf.duel.missing_files import MissingFiles, lfs_pointers
 from pytest_dlperf.duel.module_identity import shared_modules, sharing_error
+from pytest_dlperf.duel.no_base import ModuleSources
+from pytest_dlperf.duel.submodules import add_submodules
 from pytest_dlperf.duel.virtualenvs import activated, check_interpreter, make_environment
 from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess
 from pytest_dlperf.duel.worktree import (
@@ -22,13 +26,15 @@ from pytest_dlperf.duel.worktree import (
     without_git,
 )
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.report.hints import NAME_ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_dlperf.duel.cleanup_process import CleanupProcess
     from pytest_dlperf.duel.worker_handle import Fields, Role, WorkerState
     from pytest_dlperf.duel.worktree import Repository
+    from pytest_dlperf.measure.telemetry import Progress
 
 _START: Final = "from pytest_dlperf.pytest_plugin.duel_worker import main; main()"
 _TOLERANT: Final = "--continue-on-collection-errors"
@@ -49,8 +55,11 @@ class DuelRequest:
         options: pytest's arguments without `paths`.
         paths: to collect.
         in_path: whether modules are found in the working directory, as with `python -m`.
+        ini_file: pytest's configuration file, if it has one.
+        carry: files and folders to copy into the base's tree, relative to `root`.
         cache: folder of trained models.
         timeout: seconds within which a worker must answer.
+        session: what the worker's session is told besides, as plain values.
     """
 
     ref: str
@@ -61,8 +70,11 @@ class DuelRequest:
     options: tuple[str, ...]
     paths: tuple[str, ...]
     in_path: bool
+    ini_file: Path | None
+    carry: tuple[str, ...]
     cache: Path | None
     timeout: float
+    session: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +95,12 @@ class WorkerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """The trees of the candidate (`repo`) and of the base (`tree`), and how workers start there."""
+    """The trees of the candidate (`repo`) and of the base (`tree`), and how workers start there.
+
+    Attributes:
+        missing: compares the two, to explain why something fails at the base.
+        unmeasurable: why nothing can be measured at the base; empty if something may.
+    """
 
     request: DuelRequest
     repo: Repository
@@ -91,6 +108,14 @@ class Workspace:
     commit: str
     specs: Mapping[Role, WorkerSpec]
     cleanup: CleanupProcess
+    missing: MissingFiles
+    unmeasurable: str = ""
+
+    def sources(self, test: str) -> ModuleSources:
+        """The file of a test on both sides."""
+        file = test.partition("::")[0]
+        base, candidate = (_text(self.specs[role].root / file) for role in ("base", "candidate"))
+        return ModuleSources(base, base == candidate)
 
     @property
     def base_is_empty(self) -> bool:
@@ -98,7 +123,12 @@ class Workspace:
         return bool(self.request.paths) and not self.specs["base"].paths
 
     def start(
-        self, role: Role, on_message: Callable[[Fields], None], only: str | None = None
+        self,
+        role: Role,
+        on_message: Callable[[Fields], None],
+        only: str | None = None,
+        *,
+        lead: bool = False,
     ) -> WorkerHandle:
         """Start a worker.
 
@@ -106,6 +136,7 @@ class Workspace:
             role: its side.
             on_message: takes its notices, such as reports.
             only: a test (node id) whose file alone is collected.
+            lead: whether its tests are the ones that are reported.
         """
         spec, cache = self.specs[role], self.request.cache
         process = WorkerProcess(
@@ -124,6 +155,8 @@ class Workspace:
                     "arguments": [*spec.options, *paths],
                     "path": str(spec.folder) if self.request.in_path else None,
                     "cache": None if cache is None else str(cache),
+                    "lead": lead,
+                    **self.request.session,
                 }
             )
         except BaseException:
@@ -152,7 +185,10 @@ class Workspace:
 
 
 def prepare_workspace(
-    request: DuelRequest, variables: Mapping[str, str], cleanup: CleanupProcess
+    request: DuelRequest,
+    variables: Mapping[str, str],
+    cleanup: CleanupProcess,
+    progress: Progress,
 ) -> Workspace:
     """Check the base out, and make the virtual environments that were requested.
 
@@ -160,21 +196,33 @@ def prepare_workspace(
         request: of the user.
         variables: the environment of this process.
         cleanup: removes all of it at the end.
+        progress: shows what takes long.
 
     Raises:
-        UsageError: if there is no such commit, or an environment cannot be made.
+        UsageError: if there is no such commit, or the base's tree or an environment cannot be made.
     """
     repo = repository(request.folder)
-    if not request.root.resolve().is_relative_to(repo.top):
-        raise UsageError(
-            f"pytest's root folder {request.root} is outside of the repository {repo.top}",
-            "run pytest inside of the repository that holds the tests",
-        )
+    root = request.root.resolve()
+    if not root.is_relative_to(repo.top):
+        raise _outside(request, repo)
     commit = resolve(repo, request.ref)
+    carried = find_carried(repo, root, request.carry)
     folder = Path(tempfile.gettempdir()) / f"dlperf-{secrets.token_hex(6)}"
     cleanup.folder(folder)  # before it is made: this process may be killed at any moment
-    folder.mkdir(mode=0o700)
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise UsageError(
+            f"no folder can be made in {folder.parent}: {error.strerror or error}",
+            "let TMPDIR name a folder that can be written to",
+        ) from None
+    progress.show(f"checking out {request.ref}", None)
     tree = add_worktree(repo, commit, folder / "base" / repo.top.name, cleanup)
+    missing = MissingFiles(repo, tree, root, add_submodules(repo.top, tree.top, cleanup))
+    pointers = lfs_pointers(repo, tree, cleanup)
+    if carried.names:
+        progress.show(f"copying {carried.size / 1e9:.2f} GB into the tree of {request.ref}", None)
+        copy_carried(repo, tree, carried)
     specs: dict[Role, WorkerSpec] = {
         "candidate": WorkerSpec(
             python=sys.executable,
@@ -188,7 +236,11 @@ def prepare_workspace(
             python=str(check_interpreter(request.python)) if request.python else sys.executable,
             folder=tree.root,
             root=Path(rebase(str(request.root.resolve()), repo, tree.top)),
-            options=(*(rebase(each, repo, tree.top) for each in request.options), _TOLERANT),
+            options=(
+                *(rebase(each, repo, tree.top) for each in request.options),
+                *_own_ini_file(request, repo),
+                _TOLERANT,
+            ),
             paths=_paths_at_base(request.paths, repo, tree),
             variables=variables_in_tree(variables, repo, tree.top),
         ),
@@ -198,7 +250,43 @@ def prepare_workspace(
         for role, top in tops.items():
             environment = folder / f"{role}-environment"
             specs[role] = _installed(specs[role], environment, top, request.install, cleanup)
-    return Workspace(request, repo, tree, commit, specs, cleanup)
+    unmeasurable = _without_content(pointers, request.ref, commit) if pointers else ""
+    return Workspace(request, repo, tree, commit, specs, cleanup, missing, unmeasurable)
+
+
+def _outside(request: DuelRequest, repo: Repository) -> UsageError:
+    ini_file = request.ini_file
+    found = f", where it found {ini_file.name}," if ini_file is not None else ""
+    kept = f" (which keeps {ini_file})" if ini_file is not None else ""
+    return UsageError(
+        f"pytest's root folder {request.root}{found} is outside of the repository {repo.top}, "
+        "and only the repository is checked out",
+        f"name a root folder in it: {NAME_ROOT}={repo.top}{kept}; or a configuration file of its "
+        f"own: -c {repo.top / 'pytest.ini'}",
+    )
+
+
+def _own_ini_file(request: DuelRequest, repo: Repository) -> tuple[str, ...]:
+    """Options by which the base reads a configuration file that is above the repository."""
+    ini_file = request.ini_file
+    if ini_file is None or ini_file.resolve().is_relative_to(repo.top):
+        return ()
+    return ("-c", str(ini_file.resolve()))
+
+
+def _without_content(pointers: Sequence[str], ref: str, commit: str) -> str:
+    more = f" and {len(pointers) - 1} more" if len(pointers) > 1 else ""
+    return (
+        f"{pointers[0]}{more} at {ref} is a pointer of Git LFS instead of the file's content\n"
+        f"fetch it, then run again: git lfs install --local && git lfs fetch origin {commit}"
+    )
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
 
 
 def _installed(

@@ -68,7 +68,7 @@ def repository(root: Path) -> Repository:
     """
     if shutil.which("git") is None:
         raise UsageError("a duel needs git, which is not installed", "install git")
-    done = _git(root, "rev-parse", "--show-toplevel", "--show-prefix")
+    done = run_git(root, "rev-parse", "--show-toplevel", "--show-prefix")
     if done.returncode:
         raise UsageError(
             f"{root} is not in the working tree of a git repository: {_message(done)}",
@@ -94,7 +94,7 @@ def resolve(repo: Repository, ref: str) -> str:
     if not dots:
         return _commit(repo, ref)
     ends = [_commit(repo, end or "HEAD") for end in (first, second)]
-    done = _git(repo.top, "merge-base", *ends)
+    done = run_git(repo.top, "merge-base", *ends)
     if done.returncode:
         raise UsageError(f"{ref}: the two have no commit in common", _missing_history(repo))
     return done.stdout.strip()
@@ -107,17 +107,17 @@ def _commit(repo: Repository, ref: str) -> str:
             "name a branch, a tag or a commit, such as origin/main",
         )
     # Older versions of git do not know --end-of-options here, hence no dash.
-    done = _git(repo.top, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+    done = run_git(repo.top, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
     if done.returncode:
         raise UsageError(f"{ref!r} names no commit in {repo.top}", _unknown(repo, ref))
     return done.stdout.strip()
 
 
 def _unknown(repo: Repository, ref: str) -> str:
-    remotes = _git(repo.top, "remote").stdout.split()
+    remotes = run_git(repo.top, "remote").stdout.split()
     for remote in remotes:
         there = f"refs/remotes/{remote}/{ref}^{{commit}}"
-        if _git(repo.top, "rev-parse", "--verify", "--quiet", there).returncode == 0:
+        if run_git(repo.top, "rev-parse", "--verify", "--quiet", there).returncode == 0:
             return f"there is {remote}/{ref}: compare with that"
     return _missing_history(repo) or (
         f"if it is on a server, fetch it: git fetch {remotes[0]} {ref}"
@@ -127,7 +127,7 @@ def _unknown(repo: Repository, ref: str) -> str:
 
 
 def _missing_history(repo: Repository) -> str:
-    if _git(repo.top, "rev-parse", "--is-shallow-repository").stdout.strip() != "true":
+    if run_git(repo.top, "rev-parse", "--is-shallow-repository").stdout.strip() != "true":
         return ""
     return (
         "this clone is shallow, so most commits are missing: run git fetch --unshallow first "
@@ -141,7 +141,7 @@ def add_worktree(
     """Check a commit out into a folder of its own, which is removed at the end.
 
     The repository's index, branches, reflogs and files stay as they are. Submodules stay empty, as
-    they do in every worktree: see `submodules`.
+    they do in every worktree: see `submodules.py`.
 
     Args:
         repo: whose commit it is.
@@ -152,20 +152,13 @@ def add_worktree(
     Raises:
         UsageError: if git refuses, in git's words; or if the commit lacks the root folder.
     """
-    cleanup.tree(repo.top, folder)  # before it is made: this process may be killed at any moment
-    code, lines = cleanup.run(
-        [
-            *("git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"),
-            *("worktree", "add", "--detach", "--quiet", str(folder), commit),
-        ],
-        folder=repo.top,
-        environment=_environment(),
-        seconds=CHECKOUT_SECONDS,
-    )
-    if code != 0:
-        took = f"it took longer than {CHECKOUT_SECONDS:.0f} s" if code is None else "git says:"
-        said = "".join(f"\n    {line}" for line in lines)
-        raise UsageError(f"commit {commit[:12]} cannot be checked out in {folder}: {took}{said}")
+    problem = check_out(repo.top, commit, folder, cleanup)
+    if problem:
+        raise UsageError(
+            f"commit {commit[:12]} cannot be checked out in {folder}: {problem}",
+            "a worktree needs space there, and a repository that can be written to (or a clone of "
+            "it: git clone --shared)",
+        )
     # Resolved now that it is there.
     tree = Repository(folder.resolve(), repo.prefix, folder)
     if not tree.root.is_dir():
@@ -176,23 +169,46 @@ def add_worktree(
     return tree
 
 
-def submodules(repo: Repository, commit: str) -> tuple[str, ...]:
-    """Paths of a commit's submodules: empty in a worktree, which may be why a test fails there."""
-    pattern = ("--get-regexp", r"^submodule\..*\.path$")
-    done = _git(repo.top, "config", "-z", "--blob", f"{commit}:.gitmodules", *pattern)
-    entries = done.stdout.split("\0")
-    return tuple(entry.partition("\n")[2] for entry in entries if entry)
+def check_out(
+    store: Path, commit: str, folder: Path, cleanup: CleanupProcess, *locating: str
+) -> str:
+    """Add a worktree of a repository, which is removed at the end.
+
+    Args:
+        store: a working tree of the repository, or its own folder with `locating`.
+        commit: its hash.
+        folder: of the worktree; must not exist yet, or be empty.
+        cleanup: removes it.
+        locating: options of git that say where the repository is.
+
+    Returns:
+        Why it cannot be made, in git's words; empty if it was.
+    """
+    cleanup.tree(store, folder)  # before it is made: this process may be killed at any moment
+    code, lines = cleanup.run(
+        [
+            *("git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", *locating),
+            *("worktree", "add", "--detach", "--quiet", str(folder), commit),
+        ],
+        folder=store,
+        environment=git_environment(),
+        seconds=CHECKOUT_SECONDS,
+    )
+    if code == 0:
+        return ""
+    took = f"it took longer than {CHECKOUT_SECONDS:.0f} s" if code is None else "git says:"
+    return took + "".join(f"\n    {line}" for line in lines)
 
 
 def python_files(repo: Repository) -> tuple[str, ...]:
-    """Tracked Python files, relative to the top folder, with `/`."""
-    listed = _git(repo.top, "ls-files", "-z", "--", "*.py").stdout.split("\0")
-    return tuple(filter(None, listed))
+    """Tracked Python files, also of submodules, relative to the top folder, with `/`."""
+    listed = run_git(repo.top, "ls-files", "-z", "--recurse-submodules", "--", "*.py")
+    return tuple(filter(None, listed.stdout.split("\0")))
 
 
 def commit_day(repo: Repository, commit: str) -> str:
     """The day of a commit, as 2026-11-24."""
-    return _git(repo.top, "show", "--no-patch", "--format=%cs", commit).stdout.strip()
+    return run_git(repo.top, "show", "--no-patch", "--format=%cs", commit).stdout.strip()
 
 
 def rebase(argument: str, repo: Repository, tree: Path) -> str:
@@ -273,20 +289,21 @@ def _feed(key: hashlib._Hash, file: IO[bytes]) -> None:
         key.update(piece)
 
 
-def _environment() -> dict[str, str]:
+def git_environment() -> dict[str, str]:
+    """The variables that git runs with."""
     # In English, since its messages are shown in ours; and without refreshing the user's index.
     ours = {"LC_ALL": "C.UTF-8", "LANGUAGE": "", "GIT_TERMINAL_PROMPT": "0"}
     return {**without_git(os.environ), **ours, "GIT_OPTIONAL_LOCKS": "0"}
 
 
 def _checked(repo: Repository, *arguments: str, into: IO[bytes] | None = None) -> str:
-    done = _git(repo.top, *arguments, into=into)
+    done = run_git(repo.top, *arguments, into=into)
     if done.returncode:
         raise UsageError(f"git {arguments[0]} fails in {repo.top}: {_message(done)}")
     return done.stdout or ""
 
 
-def _git(
+def run_git(
     folder: Path, *arguments: str, into: IO[bytes] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run git; a failure is in its exit code and on its standard error."""
@@ -300,7 +317,7 @@ def _git(
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="surrogateescape",
-            env=_environment(),
+            env=git_environment(),
             timeout=_SECONDS,
             check=False,
         )

@@ -69,7 +69,8 @@ class Entry:
         verdict: the worst verdict of its budgets.
         result: what was measured: one session, whose revision is the run's.
         renews: whether it was accepted as a change, which makes it the first session of a baseline.
-        noise: other work on the machine that kept speeds from being judged; empty if none did.
+        noise: what kept speeds from being judged: other work on the machine, or a debugger that
+            could not be suspended; empty if nothing did.
     """
 
     run: Run
@@ -157,7 +158,8 @@ def entry_of(record: Record, run: Run) -> Entry | None:
         verdict=Verdict.INVALID if measured.invalid else record.verdict,
         result=dataclasses.replace(result, anchor=None),  # the history has no anchors
         renews=record.kept == "renew",
-        noise=noise_note(measured.usage) if measured.usage else "",
+        noise=record.environment.distortion
+        or (noise_note(measured.usage) if measured.usage else ""),
     )
 
 

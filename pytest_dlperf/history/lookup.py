@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from pytest_dlperf._command import add_rootdir, rootdir
-from pytest_dlperf.config.option_values import HISTORY_VARIABLE, parse_history
+from pytest_dlperf.config.option_values import HISTORY_VARIABLE, chosen_history
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.git import git
+from pytest_dlperf.git import git, in_repository, why_no_commit
 from pytest_dlperf.history.entries import Query, baseline_of
 from pytest_dlperf.history.sources import Source, committed, source_of_report
 from pytest_dlperf.history.store import open_history
@@ -46,18 +46,6 @@ def add_history_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--machine", metavar="SLUG", help="only what this machine class measured")
 
 
-def _url(option: str | None, variable: str | None) -> str:
-    """The database's URL from `--history` or the environment variable; empty if neither is given.
-
-    Raises:
-        UsageError: if the one that counts is empty.
-    """
-    for value, spelt in ((option, "--history"), (variable, HISTORY_VARIABLE)):
-        if value is not None:
-            return parse_history(value, spelt)
-    return ""
-
-
 class Reader:
     """Reads sources; opens the history on first use and closes it at the end of the context.
 
@@ -68,7 +56,9 @@ class Reader:
     def __init__(self, given: argparse.Namespace) -> None:
         self.root = rootdir(given)
         self.machine: str | None = given.machine
-        self._url = _url(given.history, os.environ.get(HISTORY_VARIABLE)) or default_url(self.root)
+        variable = os.environ.get(HISTORY_VARIABLE)
+        url = chosen_history(given.history, "--history", variable)
+        self._url = url or default_url(self.root)
         self._opened: History | None = None
 
     def __enter__(self) -> Self:
@@ -126,10 +116,11 @@ class Reader:
             return _with(self._commit(name, commit), text)
         if _is_file(name):
             return _with(self._file(name), text)
+        refused = not git(self.root, "rev-parse", "--git-dir") and in_repository(self.root)
         raise UsageError(
             f"{name} is no branch, commit or run that was measured: there is no such name in "
             f"{self.history.place}, nor in git",
-            self._known(),
+            f"{why_no_commit(self.root)}\n  {self._known()}" if refused else self._known(),
         )
 
     def _file(self, name: str) -> Source:

@@ -75,13 +75,15 @@ def without_invalid(source: Source) -> Source:
 
 
 def without_noisy(source: Source) -> Source:
-    """The source without measurements on a machine that was not quiet, where it has others."""
+    """The source without measurements whose speeds mean nothing, where it has others."""
     quiet = {entry.key for entry in source.entries if not entry.noise}
     kept = tuple(entry for entry in source.entries if not entry.noise or entry.key not in quiet)
     noisy = len(source.entries) - len(kept)
     if not noisy:
         return source
     left_out = f"{_counted(noisy, 'measurement')} of {source.given} on a machine that was not quiet"
+    if any(entry.result.environment.distortion for entry in source.entries):
+        left_out += ", or under a debugger"
     return _reduced(source, kept, left_out)
 
 

@@ -72,6 +72,8 @@ def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
         judgement = _refusal(budget, measurement)
         if judgement is None and not budget.relative:
             judgement = _absolute(budget, measurement)
+        if judgement is not None and budget.metric.name not in measurement.missed:
+            judgement = _undistorted(judgement, budget.metric, environment.distortion)
         if judgement is None and budget.metric.name in measurement.unbounded:
             judgement = _unbounded(budget, measurement)
         if judgement is None:
@@ -168,6 +170,16 @@ def _unbounded(budget: Budget, measurement: Measurement) -> Judgement:
         measured=measurement.metrics[name],
         reason=measurement.unbounded[name],
         lasting=True,
+    )
+
+
+def _undistorted(judgement: Judgement, metric: Metric, distortion: str) -> Judgement:
+    """A FAIL is left open where the interpreter may be its cause; a PASS holds all the more."""
+    affected = metric.is_speed or metric.name.endswith("peak_memory")
+    if not distortion or not affected or judgement.verdict is not Verdict.FAIL:
+        return judgement
+    return dataclasses.replace(
+        judgement, verdict=Verdict.INCONCLUSIVE, reason=distortion, lasting=True
     )
 
 

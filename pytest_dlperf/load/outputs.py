@@ -22,6 +22,7 @@ def read_outputs(outputs: object) -> object:
     Raises:
         Exception: whatever the outputs raise when they are read.
     """
+    __tracebackhide__ = True
     if isinstance(outputs, np.ndarray):
         return outputs
     to_cpu = getattr(outputs, "cpu", None)

@@ -23,8 +23,6 @@ class Outcome(enum.IntEnum):
     EXCEPTION = 1
     WRONG_SHAPE = 2
     NOT_FINITE = 3
-    MIXED_UP = 4
-    CHANGED = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,20 +106,21 @@ def summarise_load(totals: LoadTotals, *, latencies: bool) -> Summary:
         why = f"{few}, at least {MIN_BLOCKS} needed: lengthen duration="
         refused.update(dict.fromkeys(timed, why if good else "no request was answered well"))
     else:
-        metrics["throughput"] = _rate(totals, blocks.good)
+        share = np.float64(good / (good + totals.spoiled))
+        metrics["throughput"] = _rate(totals, blocks.good * share)
         if totals.slo is not None:
-            metrics["goodput"] = _rate(totals, blocks.within)
+            metrics["goodput"] = _rate(totals, blocks.within * share)
         if latencies:
             _add_latencies(summary, totals)
     metrics["errors"] = counted(1 - good / totals.total)
     return summary
 
 
-def _rate(totals: LoadTotals, counts: NDArray[np.int64]) -> Estimate:
+def _rate(totals: LoadTotals, counts: NDArray[np.float64]) -> Estimate:
     """Rate of the requests counted in each block."""
     seconds = totals.blocks.seconds(totals.started_ns)
     # After the last request of an open loop has come, answers of requests in flight follow.
-    return ratio_of_sums(counts.astype(np.float64), seconds * totals.counted_ns / totals.span_ns)
+    return ratio_of_sums(counts, seconds * totals.counted_ns / totals.span_ns)
 
 
 def _add_latencies(summary: Summary, totals: LoadTotals) -> None:

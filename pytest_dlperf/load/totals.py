@@ -165,6 +165,7 @@ class LoadTotals:
         open_loop: whether requests came independently of answers.
         unfinished: requests that were due but not answered when the run ended.
         rejected: requests that found the queue full.
+        spoiled: answers that count as good in the blocks, and were found to be wrong after the run.
     """
 
     started_ns: int
@@ -188,6 +189,7 @@ class LoadTotals:
     open_loop: bool
     unfinished: int
     rejected: int
+    spoiled: int = 0
 
     @property
     def calls(self) -> int:
@@ -202,7 +204,7 @@ class LoadTotals:
     @property
     def good(self) -> int:
         """Requests with a good answer."""
-        return int(self.blocks.good.sum())
+        return int(self.blocks.good.sum()) - self.spoiled
 
     @property
     def queries(self) -> int:

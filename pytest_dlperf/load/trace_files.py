@@ -19,7 +19,7 @@ def read_times(path: Path) -> tuple[float, ...]:
         UsageError: if the file cannot be read, or a line holds no time.
     """
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             cells = [row[0].strip() for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"Trace({str(path)!r}) cannot be read: {error}") from None

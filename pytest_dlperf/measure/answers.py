@@ -1,23 +1,23 @@
 """Rows of requests, and the checks and scores of their answers.
 
-`AnswerEvaluation` is the request source of a load. `ask_alone` asks for single rows before it; an
-answer under load that differs from its row's own is an error: batches can mix rows up.
+`AnswerEvaluation` is the request source of a load. It keeps answers that differ from those to the
+same rows alone: batches can mix rows up. `row_check` finds out afterwards whether they did.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from pytest_dlperf.data.scoring import user_scores
 from pytest_dlperf.errors import AnswerError, kind_of
-from pytest_dlperf.load.outputs import is_shared, read_outputs
+from pytest_dlperf.load.outputs import is_shared
 from pytest_dlperf.load.samples import Outcome
 from pytest_dlperf.load.summary import Score
+from pytest_dlperf.measure.row_check import Exhibit, WrongAnswers
 from pytest_dlperf.results.measurement import ErrorCount
 
 if TYPE_CHECKING:
@@ -26,22 +26,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.clock import Clock, StoppableClock
+    from pytest_dlperf.clock import StoppableClock
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.data.scoring import Scorer
-    from pytest_dlperf.load.runner import Target
+    from pytest_dlperf.measure.reference_answers import ReferenceAnswers
 
 
 _KEPT_BYTES: Final = 32 << 20
 _LARGE_BYTES: Final = 1 << 16
 _CHUNK_ROWS: Final = 1 << 14  # scored at a time, so that scoring needs little memory
 _SHOWN_ROWS: Final = 5
-_SEARCHED: Final = 64  # wrong answers whose owner is searched; each search scans all references
 _SHOWN_TEXT: Final = 200
-_REFERENCE_ROWS: Final = 256
-_REFERENCE_SECONDS: Final = 0.5
-_REPEATED_ROWS: Final = 8  # asked twice, to see whether the target is deterministic
-_TOLERANCE: Final = 0.05
 
 
 class AnswerEvaluation:
@@ -85,6 +80,8 @@ class AnswerEvaluation:
         self._shape = shape
         self._scorer = scorer
         self._reference = reference
+        self.wrong = WrongAnswers()
+        """Answers scored so far that differ from those to the same rows alone."""
         self._kept: deque[tuple[int, NDArray[Any]]] = deque()
         self._kept_bytes = 0
         self._bad: list[tuple[NDArray[np.int64], Outcome]] = []
@@ -194,12 +191,18 @@ class AnswerEvaluation:
         while self._kept and rows > 0:
             start, array = self._kept.popleft()
             self._kept_bytes -= array.nbytes
-            starts.append(np.arange(start, start + len(array)))
+            starts.append(start)
             arrays.append(array)
             rows -= len(array)
-        self._score(np.concatenate(starts), np.concatenate(arrays))
+        first = np.array(starts, np.int64)
+        sizes = np.array([len(array) for array in arrays], np.int64)
+        requests = np.concatenate([np.arange(a, a + n) for a, n in zip(first, sizes, strict=True)])
+        batches = np.repeat(np.stack([first, first + sizes], axis=1), sizes, axis=0)
+        self._score(requests, batches, np.concatenate(arrays))
 
-    def _score(self, requests: NDArray[np.int64], outputs: NDArray[Any]) -> None:
+    def _score(
+        self, requests: NDArray[np.int64], batches: NDArray[np.int64], outputs: NDArray[Any]
+    ) -> None:
         positions = requests % self._rows
         flat = outputs.reshape(len(outputs), -1)
         finite = np.isfinite(flat).all(axis=1)
@@ -207,13 +210,30 @@ class AnswerEvaluation:
             self._count_not_finite(requests[~finite], positions[~finite])
         good = np.flatnonzero(finite)
         if self._reference is not None:
-            answers = flat[good].astype(np.float64)
-            wrong = self._reference.wrong(answers, positions[good])
-            if len(wrong):
-                # Scored all the same: mixed-up rows cost accuracy, which must show.
-                self._count_wrong(requests[good[wrong]], positions[good[wrong]], answers[wrong])
+            # Wrong answers are scored all the same: mixed-up rows cost accuracy, which must show.
+            self._compare(self._reference, flat[good], positions[good], batches[good])
         if self._labels is not None:
             self._score_finite(outputs[good], self._labels[positions[good]], positions[good])
+
+    def _compare(
+        self,
+        reference: ReferenceAnswers,
+        flat: NDArray[Any],
+        positions: NDArray[np.int64],
+        batches: NDArray[np.int64],
+    ) -> None:
+        known = np.flatnonzero(positions < len(reference.answers))
+        known = known[reference.known[positions[known]]]
+        answers, rows = reference.compared(flat[known]), positions[known]
+        away = np.abs(answers - reference.answers[rows])
+        wrong = np.flatnonzero((away > reference.tolerance[rows]).any(axis=1))
+        self.wrong.checked += len(known)
+        self.wrong.count += len(wrong)
+        for place in wrong[:_CHUNK_ROWS]:
+            start, stop = map(int, batches[known[place]])
+            row = int(rows[place])
+            if self.wrong.wants(start, row):
+                self.wrong.exhibits[row] = Exhibit(start, stop, row, answers[place].copy())
 
     def _score_finite(
         self, outputs: NDArray[Any], labels: NDArray[Any], positions: NDArray[np.int64]
@@ -233,21 +253,6 @@ class AnswerEvaluation:
         )
         example = f"NaN or infinity, for {'row' if len(rows) == 1 else 'rows'} {shown}"
         self._count(requests, Outcome.NOT_FINITE, "not finite", example)
-
-    def _count_wrong(
-        self,
-        requests: NDArray[np.int64],
-        positions: NDArray[np.int64],
-        answers: NDArray[np.float64],
-    ) -> None:
-        for position, answer in zip(positions[:_SEARCHED], answers, strict=False):
-            owner = self._reference.owner(answer) if self._reference else None
-            if owner is not None:
-                example = f"row {self._order[position]} got the answer of row {self._order[owner]}"
-                self._count(requests, Outcome.MIXED_UP, "rows mixed up", example)
-                return
-        example = f"row {self._order[positions[0]]} is answered otherwise under load than alone"
-        self._count(requests, Outcome.CHANGED, "answer changed", example)
 
 
 def repeated_rows(data: Data, order: NDArray[np.int64], longest: int) -> NDArray[Any]:
@@ -271,76 +276,3 @@ def _message(error: Exception) -> str:
 def _first_line(text: str) -> str:
     lines = text.splitlines()
     return lines[0][:_SHOWN_TEXT] if lines else ""
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceAnswers:
-    """The target's answers to the first rows, sent one at a time.
-
-    Attributes:
-        answers: flattened answers, shape `(rows, width)`; NaN for rows without an answer.
-        tolerance: an answer under load that differs by more than this in any element is wrong.
-            5 % of the range of all answers, so that rounding and 8-bit arithmetic, which may
-            depend on the batch, are left to the accuracy.
-    """
-
-    answers: NDArray[np.float64]
-    tolerance: float
-
-    def wrong(self, outputs: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Indices of the answers that differ from their row's; a row without a reference passes.
-
-        Answers are finite and flattened, shape `(n, width)`; `rows` has shape `(n,)`.
-        """
-        known = np.flatnonzero(rows < len(self.answers))
-        gap = np.abs(outputs[known] - self.answers[rows[known]]).max(axis=1, initial=0)
-        wrong: NDArray[np.intp] = known[gap > self.tolerance]  # NaN compares false
-        return wrong
-
-    def owner(self, output: NDArray[np.float64]) -> int | None:
-        """The first row with this answer; None if there is none."""
-        away = np.abs(self.answers - output).max(axis=1, initial=0)
-        close = np.flatnonzero(away <= self.tolerance)
-        return int(close[0]) if len(close) else None
-
-
-def ask_alone(
-    target: Target, inputs: NDArray[Any], width: int, clock: Clock
-) -> tuple[ReferenceAnswers | None, str]:
-    """Ask for single rows in the order of the load, at most 256 and for at most half a second.
-
-    Answers have `width` elements.
-
-    Returns:
-        The answers, or None with the reason why they cannot tell rows apart.
-    """
-    answers = np.full((min(_REFERENCE_ROWS, len(inputs)), width), np.nan)
-    end_ns = clock.now_ns() + int(_REFERENCE_SECONDS * 1e9)
-    for row in range(len(answers)):
-        answers[row] = _answer(target, inputs[row : row + 1], width)
-        if clock.now_ns() >= end_ns and row >= 1:
-            answers = answers[: row + 1]
-            break
-    known = answers[np.isfinite(answers).all(axis=1)]
-    if len(known) < 2:  # noqa: PLR2004 - one row cannot be mixed up with another
-        return None, "" if len(inputs) == 1 else "rows asked alone had no answer to compare with"
-    tolerance = _TOLERANCE * float(known.max() - known.min())
-    again = np.stack(
-        [
-            _answer(target, inputs[row : row + 1], width)
-            for row in range(min(_REPEATED_ROWS, len(known)))
-        ]
-    )
-    if (np.abs(again - answers[: len(again)]) > tolerance).any():
-        return None, "the target answers differently from call to call, so rows are not checked"
-    return (ReferenceAnswers(answers, tolerance), "") if tolerance > 0 else (None, "")
-
-
-def _answer(target: Target, batch: NDArray[Any], width: int) -> NDArray[np.float64]:
-    # A failure is not an error here: under load it is counted.
-    try:
-        # A copy, as the target may reuse its buffer for the next row.
-        answer = np.array(read_outputs(target.infer(batch)), np.float64).reshape(-1)
-    except Exception:  # noqa: BLE001
-        return np.full(width, np.nan)
-    return answer if len(answer) == width else np.full(width, np.nan)

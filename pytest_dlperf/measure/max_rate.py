@@ -30,7 +30,7 @@ from pytest_dlperf.statistics.estimate import counted
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
     from pytest_dlperf.config.budgets import LatencyLimit
     from pytest_dlperf.config.plan import Plan
@@ -93,12 +93,15 @@ class RateSearch:
     plan: Plan
     instruments: Instruments
     limit: LatencyLimit
+    remark: str = ""
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
         """Search; the length of windows is the plan's, not `seconds`."""
         del seconds
         given = (self.target, self.data, self.plan, self.instruments, self.limit)
-        return measure_max_rate(*given, test=test, name=name)
+        measurement = measure_max_rate(*given, test=test, name=name)
+        notes = (*measurement.notes, *filter(None, [self.remark]))
+        return replace(measurement, notes=notes)
 
     def warm_up(self) -> str:
         """Do nothing: the search warms the target up."""
@@ -109,11 +112,13 @@ class RateSearch:
         return
 
 
+@contextlib.contextmanager
 def rate_search(
     target: object, data: Data, plan: Plan, instruments: Instruments, limit: LatencyLimit
-) -> AbstractContextManager[RateSearch]:
-    """A search for the highest rate that holds a limit; see `measure_max_rate`."""
-    return contextlib.nullcontext(RateSearch(target, data, plan, instruments, limit))
+) -> Iterator[RateSearch]:
+    """A search without tracers for the highest rate that holds a limit; see `measure_max_rate`."""
+    with instruments.without_tracers(plan) as suspended:
+        yield RateSearch(target, data, plan, instruments, limit, suspended)
 
 
 def measure_max_rate(  # noqa: PLR0913 - target, load and name
@@ -226,6 +231,7 @@ class PooledEvaluation:
         self._resident: list[int] = []
         self._gpus: tuple[GpuUse, ...] = ()
         self._gpu_notes: dict[str, None] = {}
+        self._remark = ""
         self._used = Usage(0.0, 0.0, 0.0, 0.0)
 
     def run(
@@ -250,6 +256,7 @@ class PooledEvaluation:
         self._resident = [max(self._resident + run.resident), run.resident[-1]]
         self._gpus = run.gpus
         self._gpu_notes |= dict.fromkeys(gpu_notes(run.gpus))
+        self._remark = self._remark or run.remark
         self._used = self._used.plus(run.used)
         for error in run.errors:
             first = self._errors.get(error.kind, replace(error, requests=0))
@@ -266,7 +273,8 @@ class PooledEvaluation:
         """
         load, answers = self._load, summarise_answers(self._score)
         busy_cores = self._used.process / max(self._seconds, 1e-9)
-        notes = (load.prepared.remark, *load.remarks, disturbance(self._used), *self._gpu_notes)
+        found = (self._remark, disturbance(self._used), *self._gpu_notes)
+        notes = (load.prepared.remark, *load.remarks, *found)
         metrics = {
             "errors": counted(self._bad / self._answered),
             **answers.metrics,

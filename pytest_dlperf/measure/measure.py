@@ -113,11 +113,13 @@ def sufficient_seconds(totals: LoadTotals, budgets: Iterable[Budget]) -> float:
 def ready(
     target: object, data: Data, plan: Plan, instruments: Instruments
 ) -> Iterator[PreparedTarget]:
-    """Prepare a target, and switch the garbage collector off; raises as `prepare_load`."""
-    load = prepare_load(target, data, plan, instruments)
-    tracings = Tracings()
-    with contextlib.closing(load), quiet_gc():
-        yield PreparedTarget(load, tracings)
+    """Prepare a target without tracers and the garbage collector; raises as `prepare_load`."""
+    with instruments.without_tracers(plan) as suspended:
+        load = prepare_load(target, data, plan, instruments)
+        load = replace(load, remarks=(*load.remarks, suspended))
+        tracings = Tracings()
+        with contextlib.closing(load), quiet_gc():
+            yield PreparedTarget(load, tracings)
 
 
 def measure(  # noqa: PLR0913 - target, load and name
@@ -172,7 +174,7 @@ def run_once(load: PreparedLoad, seconds: float, phase: str = "", seed: int = SE
     run = load.run(seconds, phase or str(load.plan.scenario), seed)
     if not run.totals.calls:
         raise UsageError("no request became due", "raise the rate or the duration")
-    return run
+    return load.checked(run)
 
 
 def _retraced(counts: Counter[str]) -> str:
@@ -184,6 +186,7 @@ def _retraced(counts: Counter[str]) -> str:
 
 
 def _notes(plan: Plan, run: LoadResult) -> Iterator[str]:
+    yield run.remark
     yield disturbance(run.used)
     yield from gpu_notes(run.gpus)
     yield growth(run.resident, run.totals.answered)

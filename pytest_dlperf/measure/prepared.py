@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,12 +17,15 @@ from pytest_dlperf._processes import NO_ANSWER, call_with_timeout
 from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.data.scoring import Scorer, scorer_for, user_scores
 from pytest_dlperf.errors import AnswerError, DataError, TargetError, UsageError
+from pytest_dlperf.instrumentation import Instrumentation
 from pytest_dlperf.load.accumulator import EXACT, Accumulator
 from pytest_dlperf.load.async_runner import CoroutineLoad, CoroutineTarget
 from pytest_dlperf.load.request_log import RequestLog
 from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load, Replica
-from pytest_dlperf.measure.answers import AnswerEvaluation, ReferenceAnswers, ask_alone
+from pytest_dlperf.measure.answers import AnswerEvaluation
+from pytest_dlperf.measure.reference_answers import ReferenceAnswers, ask_alone
+from pytest_dlperf.measure.row_check import RowCheck, WrongAnswers
 from pytest_dlperf.measure.telemetry import FamilyMeter, Telemetry
 from pytest_dlperf.results.usage import GpuUse, summarise_gpus
 from pytest_dlperf.statistics.trend import relative_trend
@@ -30,6 +33,7 @@ from pytest_dlperf.targets.target import Prepared, placed, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -68,6 +72,14 @@ class Instruments:
     meter: Meter
     progress: Progress
     gpus: Gpus | None = None
+    instrumentation: Instrumentation = field(default_factory=Instrumentation)
+
+    def without_tracers(self, plan: Plan) -> AbstractContextManager[str]:
+        """Suspend tracers and profilers for a block, and yield a note that says so.
+
+        Not in a smoke run, whose speeds are not judged: there they see the target's lines.
+        """
+        return contextlib.nullcontext("") if plan.quick else self.instrumentation.suspended()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,8 @@ class LoadResult:
 
     `seconds` is how long requests were planned to arrive; `errors` are kinds of errors, the most
     frequent first; `resident` holds resident bytes at each tick; `busy_cores` is a mean;
-    `timed_out` is a message about a call that never returned, else empty.
+    `timed_out` is a message about a call that never returned, else empty; `wrong` are the answers
+    that differ from those to the same rows alone, and `remark` is a note about them.
     """
 
     seconds: float
@@ -88,6 +101,8 @@ class LoadResult:
     busy_cores: float
     gpus: tuple[GpuUse, ...]
     timed_out: str
+    wrong: WrongAnswers
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +202,39 @@ class PreparedLoad:
             busy_cores=busy_cores,
             gpus=summarise_gpus(telemetry.looks, own_processes),
             timed_out=runner.timed_out,
+            wrong=answers.wrong,
+        )
+
+    def checked(self, run: LoadResult) -> LoadResult:
+        """The result with its wrong answers explained: as errors if rows were mixed up.
+
+        Raises:
+            TargetError: if a call does not return.
+        """
+        if not run.wrong.count or self.reference is None or run.timed_out:
+            return run
+        clock, plan = self.instruments.clock, self.plan
+        check = RowCheck(
+            target=self.prepared.replicas[0],
+            reference=self.reference,
+            inputs=self.evaluation(StoppableClock(clock)).inputs,
+            order=self.order,
+            reach=plan.lanes * (plan.served.max_batch_size if plan.clients == "virtual" else 1),
+            width=self.prepared.sample_answer[0].size,
+            clock=clock,
+        )
+        try:
+            finding = call_with_timeout(plan.compile_timeout, lambda: check.explain(run.wrong))
+        except AnswerError as error:
+            raise TargetError(
+                f"{self.prepared.description} hung when asked for single rows again: {error}"
+            ) from None
+        if finding.error is None:
+            return replace(run, remark=finding.note)
+        return replace(
+            run,
+            totals=replace(run.totals, spoiled=finding.error.requests),
+            errors=tuple(sorted((*run.errors, finding.error), key=lambda one: -one.requests)),
         )
 
     def runner(
@@ -271,7 +319,7 @@ def prepare_load(target: object, data: Data, plan: Plan, instruments: Instrument
             reference, remark = call_with_timeout(
                 plan.compile_timeout,
                 lambda: ask_alone(
-                    prepared.replicas[0], rows[: len(order)], answer[0].size, instruments.clock
+                    prepared.replicas[0], rows[: len(order)], answer, instruments.clock
                 ),
             )
         except AnswerError as error:

@@ -153,9 +153,16 @@ def measure_sweep(  # noqa: PLR0913 - target, load and name
     Raises:
         TargetError: if a call does not return.
     """
-    load = prepare_load(target, data, replace(plan, scenario=ClosedLoop(clients[-1])), instruments)
+    plan = replace(plan, scenario=ClosedLoop(clients[-1]))
+    with instruments.without_tracers(plan) as suspended:
+        load = prepare_load(target, data, plan, instruments)
+        load = replace(load, remarks=(*load.remarks, suspended))
+        return _swept(load, clients, test)
+
+
+def _swept(load: PreparedLoad, clients: tuple[int, ...], test: str) -> Sweep:
     pool = PooledEvaluation(load)
-    seconds = plan.load_seconds
+    seconds = load.plan.load_seconds
 
     def measured(count: int) -> tuple[Point, str]:
         run = pool.run(_under(load, count), seconds)

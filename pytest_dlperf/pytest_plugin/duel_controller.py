@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +15,14 @@ import pytest
 
 from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.errors import DuelError, UsageError
-from pytest_dlperf.pytest_plugin.options import arguments_given, finds_modules_here, paths_given
+from pytest_dlperf.pytest_plugin.options import (
+    VARIABLES,
+    arguments_given,
+    finds_modules_here,
+    paths_given,
+)
+from pytest_dlperf.pytest_plugin.side_options import held_files, shared_options
+from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
 from pytest_dlperf.report.tables import wrap_message
 
 if TYPE_CHECKING:
@@ -47,7 +56,9 @@ class DuelControllerPlugin:
         self._controller: DuelController | None = None
         self._statistics: list[DuelStatistics] = []
         self._start_seconds = 0.0
+        self._running: pytest.Session | None = None
         self._cleanup: CleanupProcess | None = None
+        self._cache: Path | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
@@ -58,6 +69,8 @@ class DuelControllerPlugin:
             collected = self._controller.start()
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
+        except OSError as error:
+            raise pytest.UsageError(_cannot_prepare(error)) from None
         self._tests = collected["tests"]
         session.testscollected = len(self._tests)
         self._start_seconds = time.monotonic() - begun
@@ -72,6 +85,7 @@ class DuelControllerPlugin:
             raise session.Interrupted(
                 f"{errors} error{'s' if errors > 1 else ''} during collection"
             )
+        self._running = session
         for test in self._tests:
             self._run(test)
             if session.shouldfail:
@@ -98,8 +112,7 @@ class DuelControllerPlugin:
             starting=self._start_seconds,
             seed=self._session.seed,
         )
-        for line in lines:
-            terminalreporter.write_line(line)
+        write_lines(terminalreporter, lines)
 
     def pytest_unconfigure(self) -> None:
         """End all workers, and remove worktrees and environments."""
@@ -119,14 +132,18 @@ class DuelControllerPlugin:
         from pytest_dlperf.results.baseline import Revision
 
         options = self._session.options
+        self._cache = self._session.cache_folder
         cleanup = self._cleanup = CleanupProcess().start()
-        workspace = prepare_workspace(self._request(), os.environ, cleanup)
+        # Not what this session's plugins and conftests have set since: a side has its own.
+        variables = self._config.stash.get(VARIABLES, os.environ)
+        progress = self._session.progress
+        workspace = prepare_workspace(self._request(), variables, cleanup, progress)
         commit_date = commit_day(workspace.repo, workspace.commit)
         services = DuelServices(
             ref=options.against or "",
             revision=Revision(workspace.commit, "", commit_date),
             clock=MonotonicClock(),
-            progress=self._session.progress,
+            progress=progress,
             new_rng=self._session.coins,
             cache=self._pair_effects(workspace),
         )
@@ -138,7 +155,7 @@ class DuelControllerPlugin:
         from pytest_dlperf.duel.worktree import content_key
         from pytest_dlperf.machine import environment, machine_class
 
-        cache, options = self._session.cache_folder, self._session.options
+        cache, options = self._cache, self._session.options
         if cache is None:
             return PairEffectCache(None)
         software = environment().to_json()
@@ -149,7 +166,7 @@ class DuelControllerPlugin:
             *(f"{name}={software[name]}" for name in sorted(software)),
             options.against_python or "",
         )
-        return PairEffectCache(cache / "evidence", versions)
+        return PairEffectCache(cache / "evidence", versions, self._session.warn)
 
     def _request(self) -> DuelRequest:
         from pytest_dlperf.config.options import DEFAULTS
@@ -167,9 +184,29 @@ class DuelControllerPlugin:
             options=without_paths(arguments_given(self._config), paths),
             paths=paths,
             in_path=finds_modules_here(),
-            cache=self._session.cache_folder,
+            ini_file=self._config.inipath,
+            carry=options.against_carry or (),
+            cache=self._cache,
             timeout=_TIMEOUT_CALLS * call_timeout,
+            session=self._told_to_sides(),
         )
+
+    def _told_to_sides(self) -> Fields:
+        """What the session of each side has to know of this one."""
+        config = self._config
+        factory = getattr(config, "_tmp_path_factory", None)  # what pytest-xdist asks, too
+        if factory is not None:
+            temporary = factory.getbasetemp()
+        else:
+            temporary = Path(tempfile.mkdtemp(prefix="dlperf-"))
+            if self._cleanup is not None:
+                self._cleanup.folder(temporary)
+        return {
+            "temporary": str(temporary),
+            "values": None if self._cache is None else str(self._cache.parent.parent),
+            "shared": shared_options(config.option),
+            "held": held_files(list(Path("/proc/self/fd").iterdir())),
+        }
 
     def _run(self, test: Fields) -> None:
         controller = self._controller
@@ -199,6 +236,12 @@ class DuelControllerPlugin:
             case "deselected":
                 items = [SimpleNamespace(nodeid=test) for test in fields["tests"]]
                 hook.pytest_deselected(items=items)
+            case "stop":
+                running, reason = self._running, fields["reason"]
+                if running is not None and fields["failed"]:
+                    running.shouldfail = reason
+                elif running is not None:
+                    running.shouldstop = reason
             case "warning":
                 hook.pytest_warning_recorded.call_historic(
                     kwargs={
@@ -236,19 +279,37 @@ def refuse(config: pytest.Config, session: DlperfSession) -> None:
         "--pdb": config.getoption("usepdb", default=False),
         "--trace": config.getoption("trace", default=False),
         "-n": config.getoption("numprocesses", default=None),
+        "--tx": config.getoption("dist", default="no") != "no"
+        and config.getoption("tx", default=None),
+        "--snapshot-update": config.getoption("update_snapshots", default=False),
+        "--snapshot-update-new-only": config.getoption("update_new_snapshots_only", default=False),
         "--cov": config.getoption("cov_source", default=None)
         and not config.getoption("no_cov", default=False),
     }
+    disturb = "would disturb what is measured"
+    snapshots = "a duel writes no snapshots of syrupy: update them in a run of its own"
     reasons = {
         "--dlperf-update": "a duel writes no baselines: record them in a run of its own",
         "--dlperf-quick": "a smoke run compares nothing: leave one of them out",
-        "-n": "its processes would disturb each other: run with -n0",
+        "-n": f"the processes of pytest-xdist {disturb}: run with -n0",
+        "--tx": f"the processes of pytest-xdist {disturb}: run with --dist=no",
+        "--snapshot-update": snapshots,
+        "--snapshot-update-new-only": snapshots,
         "--cov": "what is traced is slow, and by no steady factor: add --no-cov",
     }
     for option, given in problems.items():
         if given:
             reason = reasons.get(option, "tests run in other processes: leave one of them out")
             raise pytest.UsageError(f"{option} with --dlperf-against\n  {reason}")
+
+
+def _cannot_prepare(error: OSError) -> str:
+    place = f" ({error.filename})" if error.filename else ""
+    return (
+        f"the two sides cannot be prepared: {error.strerror or error}{place}\n"
+        "  a duel writes to the repository's own folder .git and to the one for temporary files "
+        "(TMPDIR)"
+    )
 
 
 def _error(test: str, location: tuple[str, int | None, str], text: str) -> pytest.TestReport:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +18,13 @@ from pytest_dlperf.duel.worker import WorkerEvaluator
 from pytest_dlperf.pytest_plugin import pytest_benchmark as neighbours
 from pytest_dlperf.pytest_plugin.collection import PLANS, measures
 from pytest_dlperf.pytest_plugin.options import SIDE
+from pytest_dlperf.pytest_plugin.side_options import mute
 
 if TYPE_CHECKING:
     import warnings
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
+
+    from pytest_dlperf.duel.worker_handle import Fields
 
 
 class DuelWorkerPlugin:
@@ -27,28 +32,47 @@ class DuelWorkerPlugin:
 
     Args:
         channel: to the controller.
-        role: `base` or `candidate`.
-        cache: folder of trained models.
+        start: the controller's first message.
+        folder: of temporary files, for this process alone.
     """
 
-    def __init__(self, channel: Channel, role: str, cache: Path | None) -> None:
+    def __init__(self, channel: Channel, start: Fields, folder: Path) -> None:
         from pytest_dlperf.machine import environment
 
         self.__name__ = SIDE  # by which other parts of the plugin find it
         self._channel = channel
-        self.role = role
-        self.cache = cache
-        self.evaluator = WorkerEvaluator(channel, environment)
+        self.role: str = start["role"]
+        self.cache = Path(start["cache"]) if start["cache"] else None
+        self._lead: bool = start["lead"]
+        self._start = start
+        self._folder = folder
+        self._timer: tuple[pytest.Item, object] | None = None
+        self.evaluator = WorkerEvaluator(channel, environment, self._without_timer)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_cmdline_main(self, config: pytest.Config) -> None:
-        """Pretend to be an xdist worker, so that plugins leave reporting to the controller."""
-        config.workerinput = {"workerid": self.role, "workercount": 1}  # type: ignore[attr-defined]
-        neighbours.leave_to_reporter(config)
-        basetemp = config.option.basetemp
-        if basetemp:  # pytest empties it before it uses it, so each process needs one of its own
-            Path(basetemp).mkdir(parents=True, exist_ok=True)
-            config.option.basetemp = str(Path(basetemp) / f"{self.role}-{os.getpid()}")
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # a wrapper, to be before all that read options
+    def pytest_cmdline_main(
+        self, config: pytest.Config
+    ) -> Generator[None, int | pytest.ExitCode, int | pytest.ExitCode]:
+        """Leave reports and files to the controller, and have a folder for temporary ones."""
+        mute(config.option, self._start["shared"], self._start["held"], lead=self._lead)
+        if hasattr(config.option, "basetemp"):
+            # Not the folder itself: tests may share data in the parent of their base folder.
+            config.option.basetemp = str(self._folder / "tmp")
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
+        """Deselect nothing but in the lead, which decides what is run.
+
+        What a plugin leaves out may depend on how many tests there are, or on earlier runs.
+        """
+        every = list(items)
+        yield
+        if not self._lead:
+            kept = set(items)
+            items += [item for item in every if item not in kept]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -60,6 +84,10 @@ class DuelWorkerPlugin:
         while (command := self._channel.receive().fields)["do"] == "run":
             item, following = items[command["test"]], items.get(command["next"])
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            reason = session.shouldfail or session.shouldstop
+            if reason:  # given by a plugin or a fixture
+                failed = bool(session.shouldfail)
+                self._channel.send({"is": "stop", "failed": failed, "reason": str(reason)})
             self._channel.send({"is": "done"})
         return True
 
@@ -98,6 +126,37 @@ class DuelWorkerPlugin:
             }
         )
 
+    @pytest.hookimpl(wrapper=True, optionalhook=True)
+    def pytest_timeout_set_timer(
+        self, item: pytest.Item, settings: object
+    ) -> Generator[None, object, object]:
+        """Remember the timer that pytest-timeout starts for a test."""
+        self._timer = item, settings
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, optionalhook=True)
+    def pytest_timeout_cancel_timer(self) -> Generator[None, object, object]:
+        """Forget the timer."""
+        self._timer = None
+        return (yield)
+
+    @contextlib.contextmanager
+    def _without_timer(self) -> Iterator[None]:
+        """Stop pytest-timeout's timer, and start it anew afterwards.
+
+        A test waits here for as long as all its workers take, by the rules of the duel.
+        """
+        timer, hook = self._timer, self._config.hook
+        if timer is None:
+            yield
+            return
+        item, settings = timer
+        hook.pytest_timeout_cancel_timer(item=item)
+        try:
+            yield
+        finally:
+            hook.pytest_timeout_set_timer(item=item, settings=settings)
+
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Keep the configuration, whose hooks serialise reports; forward pytest-benchmark's."""
@@ -134,8 +193,27 @@ def main() -> None:
     start = channel.receive().fields
     if start["path"] is not None:
         sys.path.insert(0, start["path"])
-    cache = Path(start["cache"]) if start["cache"] else None
-    plugin = DuelWorkerPlugin(channel, start["role"], cache)
+    folder = Path(start["temporary"]) / f"{start['role']}-{os.getpid()}"
+    folder.mkdir(parents=True)
+    arguments = [*start["arguments"], "-W", QUIET]
+    if start["values"] is not None:
+        arguments += ["-o", f"cache_dir={_own_cache(folder, start)}"]
     sys.argv = ["pytest", *start["arguments"]]
-    code = pytest.main([*start["arguments"], "-W", QUIET], plugins=[plugin])
+    code = pytest.main(arguments, plugins=[DuelWorkerPlugin(channel, start, folder)])
     channel.send({"is": "ended", "code": int(code)})
+
+
+def _own_cache(folder: Path, start: Fields) -> Path:
+    """A cache of pytest for this process alone.
+
+    The candidate's begins with the values of the user's, which choose tests (`--lf`), and has the
+    user's folders. The base's is empty, as that of any fresh checkout.
+    """
+    cache, users = folder / "cache", Path(start["values"])
+    cache.mkdir()
+    if start["role"] == "candidate" and users.is_dir():
+        (users / "d").mkdir(exist_ok=True)
+        (cache / "d").symlink_to(users / "d")
+        if (users / "v").is_dir():
+            shutil.copytree(users / "v", cache / "v")
+    return cache

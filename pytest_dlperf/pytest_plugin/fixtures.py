@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dlperf.errors import BaselineError, DlperfWarning, UsageError
+from pytest_dlperf.errors import BaselineError, UsageError
 from pytest_dlperf.pytest_plugin.collection import PASSED, PLANS, plan_of
 from pytest_dlperf.pytest_plugin.pytest_benchmark import metadata_about
 from pytest_dlperf.pytest_plugin.report_transport import load_records
@@ -87,7 +86,7 @@ def _trained_reference(request: pytest.FixtureRequest, reference_data: Reference
     trained = reference_model(
         reference_data,
         session.cache_folder,
-        lambda text: warnings.warn(text, DlperfWarning, stacklevel=2),
+        session.warn,
         MonotonicClock(),
     )
     session.progress.clear()

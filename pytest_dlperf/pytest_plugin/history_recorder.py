@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_dlperf.config.option_values import HISTORY_VARIABLE, NO_HISTORY
+from pytest_dlperf.config.option_values import HISTORY_VARIABLE, NO_HISTORY, chosen_history
+from pytest_dlperf.config.options import option_string
 from pytest_dlperf.errors import DlperfError, HistoryError, UsageError
 from pytest_dlperf.pytest_plugin.report_transport import records_of
 
@@ -60,11 +61,8 @@ def history_location(
     Raises:
         UsageError: if the environment variable is not a URL.
     """
-    from pytest_dlperf.config.option_values import parse_history
-
     variable = variables.get(HISTORY_VARIABLE)
-    of_variable = "" if variable is None else parse_history(variable, HISTORY_VARIABLE)
-    url = options.history or of_variable
+    url = chosen_history(options.history or None, option_string("history"), variable)
     return None if url == NO_HISTORY else HistoryLocation(url, root)
 
 
@@ -131,26 +129,42 @@ class HistoryRecorder:
         if not self._problem:
             self._write()
 
+    def check(self) -> None:
+        """Open a history that the user has named.
+
+        Raises:
+            UsageError, HistoryError: if it cannot be used.
+        """
+        if self._location.url:
+            self.history()
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Retry what was not written; if the user named the history, a failure fails the run."""
+        """Retry what was not written; a named history that was never there fails the run.
+
+        One that fails later does not: what was measured and judged stays so.
+        """
         if self._pending:
             self._open_error = None
             self._write()
-        if self._pending and self._location.url:
+        if self._unusable:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    @property
+    def _unusable(self) -> bool:
+        """Whether nothing could be recorded in the history that the user has named."""
+        return bool(self._pending and self._location.url and self._history is None)
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print how many measurements were not recorded, and why."""
         if not self._pending:
             return
-        named = bool(self._location.url)
         count = len(self._pending)
         measurements = "1 measurement" if count == 1 else f"{count} measurements"
         lines = [*self._problem.splitlines(), f"  {measurements} not recorded; {_TURN_OFF}"]
         for line in lines:
-            terminalreporter.write_line(line, red=named, yellow=not named)
+            terminalreporter.write_line(line, red=self._unusable, yellow=not self._unusable)
 
     def pytest_unconfigure(self) -> None:
         """Close the database."""

@@ -10,6 +10,7 @@ import pytest
 from pytest_dlperf.baselines.unused import Collected
 from pytest_dlperf.pytest_plugin.collection import measures
 from pytest_dlperf.pytest_plugin.options import narrowing
+from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,8 +71,7 @@ class UnusedBaselines(Inventory):
 
         if not self._session.records:
             terminalreporter.section("dlperf")
-        for line in unused_lines(unused):
-            terminalreporter.write_line(line)
+        write_lines(terminalreporter, unused_lines(unused))
 
     def _unused(self) -> Sequence[Unused]:
         """The unused baselines; none unless all tests were collected and none deselected."""

@@ -115,7 +115,8 @@ def fail_or_warn(evaluation: Evaluation, plan: Plan, *, stacklevel: int) -> None
 
     Args:
         evaluation: of one measurement.
-        plan: says whether a missing baseline or an inconclusive verdict fails, warns or passes.
+        plan: says whether a missing baseline, an inconclusive verdict or a base that could not be
+            measured fails, warns or passes.
         stacklevel: of the test's line, counted from the caller.
 
     Raises:
@@ -127,7 +128,12 @@ def fail_or_warn(evaluation: Evaluation, plan: Plan, *, stacklevel: int) -> None
     missing = "pass" if evaluation.accepted is not None else plan.missing
     by_consequence: dict[str, list[Judgement]] = {"fail": [], "warn": [], "pass": []}
     for judgement in record.judgements:
-        what = consequence(judgement, missing=missing, inconclusive=plan.inconclusive)
+        what = consequence(
+            judgement,
+            missing=missing,
+            inconclusive=plan.inconclusive,
+            base_broken=plan.base_broken,
+        )
         by_consequence[what].append(judgement)
     broken = by_consequence["fail"]
     if broken:

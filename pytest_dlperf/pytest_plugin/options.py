@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SIDE: Final = "dlperf-side"
 """Name of the plugin by which a process is one side of a duel."""
 
+VARIABLES: Final = pytest.StashKey[dict[str, str]]()
+"""The environment as pytest was started with it, before plugins and conftests change it."""
+
 _INI: Final = "dlperf_"
 _COLLECTS: Final = re.compile("(testpaths|norecursedirs|python_(files|classes|functions))=")
 """An ini key that decides what is collected."""

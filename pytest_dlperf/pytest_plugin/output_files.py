@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import pytest
 
 from pytest_dlperf.pytest_plugin.report_transport import metadata_of, records_of
+from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,16 +30,18 @@ class OutputFile:
     """Writes a file that an option names, with the content that `text` returns, at the run's end.
 
     Raises:
-        pytest.UsageError: if the file is a folder.
+        pytest.UsageError: if the file cannot be written.
     """
 
     def __init__(self, option: str, path: Path, text: Callable[[], str]) -> None:
+        from pytest_dlperf._files import why_unwritable
+
         self._named = f"{option}={path}"
         self._path = path
         self._text = text
         self._problem = ""
-        if path.is_dir():
-            raise pytest.UsageError(f"{self._named} is a folder; name a file")
+        if reason := why_unwritable(path):
+            raise pytest.UsageError(f"{self._named} {reason}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -50,7 +53,7 @@ class OutputFile:
             write_atomically(self._path, content)
         except OSError as error:
             # Not raised, so that the results of the run are still shown.
-            self._problem = f"{self._named}: it cannot be written: {error.strerror or error}"
+            self._problem = f"{self._named} cannot be written: {error.strerror or error}"
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -108,10 +111,14 @@ class GitHubOutput:
         for records, metadata, location in self._tests.values():
             source = self._source(location)
             for record in records:
-                for line in workflow_commands(
-                    record, source, missing=metadata.missing, inconclusive=metadata.inconclusive
-                ):
-                    terminalreporter.write_line(line)
+                commands = workflow_commands(
+                    record,
+                    source,
+                    missing=metadata.missing,
+                    inconclusive=metadata.inconclusive,
+                    base_broken=metadata.base_broken,
+                )
+                write_lines(terminalreporter, commands)
 
     def _source(self, location: _Location) -> SourceLocation:
         """The line of the test's marker; the path from the top of the repository where possible."""

@@ -27,7 +27,12 @@ from pytest_dlperf.pytest_plugin.fixtures import (
     reference_training,
 )
 from pytest_dlperf.pytest_plugin.inventory import UnusedBaselines
-from pytest_dlperf.pytest_plugin.options import add_options, marker_line, sweep_marker_line
+from pytest_dlperf.pytest_plugin.options import (
+    VARIABLES,
+    add_options,
+    marker_line,
+    sweep_marker_line,
+)
 from pytest_dlperf.pytest_plugin.output_files import output_plugins
 from pytest_dlperf.pytest_plugin.report_transport import attach
 from pytest_dlperf.pytest_plugin.session import KEY, DlperfSession
@@ -51,6 +56,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
+    """Keep the environment as the user has set it, for other processes of pytest."""
+    early_config.stash[VARIABLES] = dict(os.environ)
+    return (yield)
+
+
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register the hooks that a conftest may implement."""
     pluginmanager.add_hookspecs(hookspecs)
@@ -65,15 +77,15 @@ def pytest_configure(config: pytest.Config) -> None:
     session = DlperfSession(config, os.environ)
     config.stash[KEY] = session
     config.pluginmanager.register(session, "dlperf-session")
-    reports = not (session.leads_duel or hasattr(config, "workerinput"))
-    if reports and not config.option.collectonly:
+    # Workers of pytest-xdist and sides of a duel report to another process.
+    elsewhere = session.side is not None or hasattr(config, "workerinput")
+    if not (elsewhere or session.leads_duel) and not config.option.collectonly:
         config.pluginmanager.register(UnusedBaselines(config, session), "dlperf-unused")
         TuningResults.register(config)
         if session.history_recorder is not None:
             config.pluginmanager.register(session.history_recorder, "dlperf-history")
     config.pluginmanager.register(pytest_benchmark.fixtures(config), "dlperf-pytest-benchmark")
-    # Workers of pytest-xdist and of a duel report to another process.
-    if not hasattr(config, "workerinput"):
+    if not elsewhere:
         outputs = output_plugins(config, session, os.environ)
         if not config.option.collectonly:
             entries = pytest_benchmark.BenchmarkEntries(config)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _ATTRIBUTE: Final = "dlperf_benchmark"
 """Attribute of a report that carries an entry out of a duel's worker."""
-_REPORTING_OPTIONS: Final[dict[str, object]] = {
+REPORTING_OPTIONS: Final[dict[str, object]] = {
     "benchmark_autosave": None,
     "benchmark_compare": [],
     "benchmark_compare_fail": None,
@@ -87,12 +87,6 @@ def heed_disabling(config: pytest.Config) -> None:
                 "  leave one of them out, or add --benchmark-enable"
             )
     config.option.dlperf_quick = True
-
-
-def leave_to_reporter(config: pytest.Config) -> None:
-    """Have pytest-benchmark compare and write nothing; to be called before it reads its options."""
-    if is_there(config):
-        vars(config.option).update(_REPORTING_OPTIONS)
 
 
 def fixtures(config: pytest.Config) -> WithPytestBenchmark | WithoutPytestBenchmark:
@@ -158,6 +152,7 @@ def metadata_about(item: pytest.Item, plan: Plan, benchmark: object) -> Benchmar
         benchmarked=bool(getattr(benchmark, "_mode", None)),
         missing=plan.missing,
         inconclusive=plan.inconclusive,
+        base_broken=plan.base_broken,
     )
 
 

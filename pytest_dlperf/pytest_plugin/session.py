@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_dlperf.errors import UsageError
+from pytest_dlperf.errors import DlperfWarning, HistoryError, UsageError
 from pytest_dlperf.pytest_plugin.collection import measures
 from pytest_dlperf.pytest_plugin.history_recorder import HistoryRecorder, history_location
 from pytest_dlperf.pytest_plugin.options import (
@@ -21,6 +22,7 @@ from pytest_dlperf.pytest_plugin.options import (
     run_options,
 )
 from pytest_dlperf.pytest_plugin.report_transport import records_of
+from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
 from pytest_dlperf.pytest_plugin.tuning import OVERRIDES, known_knobs
 
 if TYPE_CHECKING:
@@ -112,10 +114,14 @@ class DlperfSession:
         return ""
 
     def environment(self) -> Environment:
-        """The software of this process."""
+        """The software of this process, and what still traced it while it measured last."""
+        from dataclasses import replace
+
         from pytest_dlperf.machine import environment
 
-        return environment()
+        here, left = environment(), self.instruments.instrumentation.left
+        both = ", ".join(filter(None, (here.instrumentation, left)))
+        return replace(here, instrumentation=both)
 
     def _duel(self, test: str, commit: str) -> dict[str, Record]:
         """Measure a test in a duel against a commit, in another process."""
@@ -191,7 +197,26 @@ class DlperfSession:
         if self.side is not None:
             return self.side.cache
         cache = getattr(self._config, "cache", None)
-        return cache.mkdir("dlperf") if cache is not None else None
+        if cache is None:
+            return None
+        try:
+            folder: Path = cache.mkdir("dlperf")
+        except OSError as error:
+            self.warn(f"pytest's cache cannot be used, so trained models are not kept: {error}")
+            return None
+        return folder
+
+    def warn(self, text: str) -> None:
+        """Warn that a convenience fails: never an error, also where `filterwarnings` makes some."""
+        message = warnings.WarningMessage(DlperfWarning(text), DlperfWarning, "pytest-dlperf", 1)
+        self._config.hook.pytest_warning_recorded.call_historic(
+            kwargs={
+                "warning_message": message,
+                "when": "runtest",
+                "nodeid": "",
+                "location": None,
+            }
+        )
 
     @cached_property
     def machine(self) -> MachineClass:
@@ -224,13 +249,16 @@ class DlperfSession:
         return baselines_of_history(source, run, history, root, self._variables)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Find the baselines before measuring, so that an error ends the run at once."""
-        elsewhere = hasattr(self._config, "workerinput") or self.leads_duel
+        """Find baselines and history before measuring, so that an error ends the run at once."""
+        elsewhere = self.side is not None or hasattr(self._config, "workerinput")
+        elsewhere = elsewhere or self.leads_duel
         if elsewhere or self._config.option.collectonly or not any(map(measures, session.items)):
             return
         try:
             _ = self.baselines
-        except UsageError as error:
+            if self.history_recorder is not None and not self.options.quick:
+                self.history_recorder.check()
+        except (UsageError, HistoryError) as error:
             raise pytest.UsageError(str(error)) from None
 
     @cached_property
@@ -275,11 +303,26 @@ class DlperfSession:
         writer = terminalreporter._tw  # noqa: SLF001 - the only way to its width and colours
         terminalreporter.section(f"dlperf: {self.machine.slug}")
         width = min(writer.fullwidth, 120)
-        for line in summary_lines(self.records, width, colour=writer.hasmarkup):
-            terminalreporter.write_line(line)
+        write_lines(terminalreporter, summary_lines(self.records, width, colour=writer.hasmarkup))
         if any(record.basis for record in self.records):
-            for line in ("", *wrap_message(self.baselines.heading)):
-                terminalreporter.write_line(line)
+            write_lines(terminalreporter, ("", *wrap_message(self.baselines.heading)))
+        missing = self._without_commit()
+        if missing:
+            write_lines(terminalreporter, ("", *wrap_message(missing)), yellow=True)
+
+    def _without_commit(self) -> str:
+        """A warning that measurements were recorded without a commit; empty if none were."""
+        from pytest_dlperf.git import in_repository, why_no_commit
+
+        root = self._config.rootpath
+        accepted = any(record.kept for record in self.records)
+        recorded = self.history_recorder is not None and not self.options.quick
+        # Whoever uses no git knows; but a baseline is for others too.
+        wanted = accepted or (recorded and in_repository(root))
+        if self.leads_duel or not wanted or self.revision.commit:
+            return ""
+        what = "the baseline" if accepted else "the history"
+        return f"{what} does not say which commit was measured: {why_no_commit(root)}"
 
     def pytest_unconfigure(self) -> None:
         """Close the progress display."""
@@ -302,7 +345,7 @@ class DlperfSession:
         from pytest_dlperf.report.progress import LineProgress, NoProgress
 
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is None or hasattr(self._config, "workerinput") or not sys.stdout.isatty():
+        if reporter is None or not sys.stdout.isatty():  # as in a worker of whatever kind
             return NoProgress()
         writer = reporter._tw  # noqa: SLF001 - the only way to what is on the line already
         # A copy of the terminal: while tests run, pytest captures the original.

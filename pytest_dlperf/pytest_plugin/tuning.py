@@ -19,6 +19,7 @@ from pytest_dlperf._files import write_atomically
 from pytest_dlperf.config.options import TUNES
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.pytest_plugin.report_transport import load_studies, studies_of
+from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -137,8 +138,7 @@ class TuningResults:
         for test, studies in self._studies.items():
             for study in studies:
                 terminalreporter.section(f"dlperf tune: {test}")
-                for line in study["lines"]:
-                    terminalreporter.write_line(line)
+                write_lines(terminalreporter, study["lines"])
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -37,6 +37,7 @@ class BenchmarkMetadata:
             taken in pytest-benchmark's session.
         missing: what a relative budget without a baseline does to the test.
         inconclusive: what a budget that noise leaves open does to the test.
+        base_broken: what a base that could not be measured does to the test.
     """
 
     group: str | None = None
@@ -46,6 +47,7 @@ class BenchmarkMetadata:
     benchmarked: bool = False
     missing: Leniency = "pass"
     inconclusive: Leniency = "warn"
+    base_broken: Leniency = "fail"
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,7 +191,12 @@ class SourceLocation:
 
 
 def workflow_commands(
-    record: Record, location: SourceLocation, *, missing: Leniency, inconclusive: Leniency
+    record: Record,
+    location: SourceLocation,
+    *,
+    missing: Leniency,
+    inconclusive: Leniency,
+    base_broken: Leniency,
 ) -> Iterator[str]:
     """Workflow commands, one a line: an error if budgets fail the test, a warning if some warn.
 
@@ -202,6 +207,7 @@ def workflow_commands(
         location: of the test's marker.
         missing: what a relative budget without a baseline does to the test.
         inconclusive: what a budget that noise leaves open does to the test.
+        base_broken: what a base that could not be measured does to the test.
     """
     # What this run has recorded is not missing any more.
     missing = "pass" if record.kept else missing
@@ -210,7 +216,10 @@ def workflow_commands(
         judgements = [
             judgement
             for judgement in record.judgements
-            if consequence(judgement, missing=missing, inconclusive=inconclusive) == level
+            if consequence(
+                judgement, missing=missing, inconclusive=inconclusive, base_broken=base_broken
+            )
+            == level
         ]
         if not judgements:
             continue

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 COMPARE_WITH_FILES: Final = "compare with files: --dlperf-baseline=files"
 COMPARE_WITH_BRANCH: Final = "compare with what a branch measured: --dlperf-baseline=history:BRANCH"
@@ -22,6 +22,11 @@ MEASURE_COMPARABLY: Final = "run pytest --dlperf-json without --dlperf-quick and
 ASK_FOR_DEVICES: Final = "ask for it with --dlperf-devices or the marker's devices="
 
 RECORD_ANEW: Final = "record anew (--dlperf-update=new)"
+RESOLVE_CONFLICT: Final = (
+    'keep the entries of both sides in "sessions", the older ones first, or take one side (git '
+    "checkout --ours or --theirs, and its path) and record the other's session again "
+    "(--dlperf-update=new)"
+)
 PRUNE_COMMAND: Final = "pytest-dlperf baselines prune"
 REVIEW_COMMAND: Final = "pytest-dlperf baselines review"
 
@@ -29,6 +34,11 @@ INSTALL_EACH_SIDE: Final = (
     'give each side an environment of its own: --dlperf-against-install="pip install -e ."'
 )
 CHANGE_INSTALL: Final = "change the command of --dlperf-against-install"
+CARRY: Final = "--dlperf-against-carry"
+BUILD_EACH_SIDE: Final = (
+    'it is made by a build: build each side: --dlperf-against-install="pip install -e ."'
+)
+NAME_ROOT: Final = "--rootdir"
 NAME_PYTHON: Final = (
     "--dlperf-against-python= is the path of a Python, such as .venv-base/bin/python"
 )
@@ -71,6 +81,16 @@ def advice_of_history(where: str, obstacle: str) -> BaselineAdvice:
     return BaselineAdvice(
         elsewhere, elsewhere, elsewhere, f"each run on {where} adds one", ratchets=False
     )
+
+
+def carry_along(paths: Iterable[str]) -> str:
+    """How to bring files along that the base lacks."""
+    return "bring it along: " + " ".join(shlex.quote(f"{CARRY}={path}") for path in paths)
+
+
+def go_on_without_base(test: str) -> str:
+    """How to leave a comparison open whose base could not be measured."""
+    return f"pytest {shlex.quote(test)} --dlperf-base-broken=warn"
 
 
 def update_has_no_effect(obstacle: str) -> str:

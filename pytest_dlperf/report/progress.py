@@ -67,4 +67,4 @@ class LineProgress:
         os.close(self._descriptor)
 
     def _write(self, text: str) -> None:
-        os.write(self._descriptor, text.encode())
+        os.write(self._descriptor, text.encode(errors="replace"))

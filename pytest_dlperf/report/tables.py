@@ -18,6 +18,7 @@ LINE: Final = 79
 """Columns of a line of text: one less than most terminals have."""
 MESSAGE: Final = 72
 """Columns of a message: pytest puts eight in front of a failure."""
+_COMMANDS: Final = ("pytest", "git config ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +126,12 @@ def wrap_message(message: str) -> list[str]:
 
     Commands among these stay whole, so that they can be copied.
     """
-    sentence, *further = message.split("\n")
+    sentence, *rest = message.split("\n")
     lines = wrap(sentence, width=MESSAGE)
-    for line in further:
-        command = line.startswith("pytest")
-        lines += [f"  {line}"] if command else wrap(line.strip(), "  ", "    ", MESSAGE)
+    for line in rest:
+        further = line.strip()
+        command = further.startswith(_COMMANDS)
+        lines += [f"  {further}"] if command else wrap(further, "  ", "    ", MESSAGE)
     return lines
 
 

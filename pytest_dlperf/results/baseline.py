@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf.metrics import definitions_of, metric_named, read_definitions
 from pytest_dlperf.results.codec import (
+    as_list,
+    as_number,
+    as_object,
+    as_text,
+    at,
     check_metrics,
     check_yardstick,
     ends_of,
@@ -99,20 +104,28 @@ class BaselineSession:
 
         Metrics in `redefined`, which now have another unit or direction, are left out.
         """
-        check_metrics(value["metrics"])
+        value = as_object(value)
         if previous is None or "environment" in value:
-            previous = Environment.from_json(value["environment"])
-        metrics = {
-            name: estimate_of(metric)
-            for name, metric in value["metrics"].items()
-            if name not in redefined
-        }
+            with at("environment"):
+                previous = Environment.from_json(as_object(value["environment"]))
+        metrics = {}
+        with at("metrics"):
+            check_metrics(as_object(value["metrics"]))
+            for name, metric in value["metrics"].items():
+                with at(name):
+                    metrics[name] = estimate_of(metric)
+        described = []
+        for name in ("commit", "branch", "date"):
+            with at(name):
+                described.append(as_text(value[name]))
+        with at("blocks"):
+            blocks = BlockSummary.from_json(value["blocks"]) if "blocks" in value else None
         return cls(
-            metrics=MappingProxyType(metrics),
+            metrics=MappingProxyType({n: e for n, e in metrics.items() if n not in redefined}),
             environment=previous,
-            revision=Revision(str(value["commit"]), str(value["branch"]), str(value["date"])),
+            revision=Revision(*described),
             yardstick=check_yardstick(value.get("yardstick")),
-            blocks=BlockSummary.from_json(value["blocks"]) if "blocks" in value else None,
+            blocks=blocks,
         )
 
 
@@ -235,33 +248,49 @@ class BaselineEntry:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> BaselineEntry:
         """The inverse of `to_json`."""
-        redefined = read_definitions(value.get("definitions", {}))
-        written = value["sessions"]
-        if not 0 < len(written) <= MOST_SESSIONS:
-            raise ValueError(f"{len(written)} sessions: expected 1 to {MOST_SESSIONS}")
+        value = as_object(value)
+        with at("definitions"):
+            redefined = read_definitions(as_object(value.get("definitions", {})))
         sessions: list[BaselineSession] = []
         anchors: list[BaselineSession] = []
         changes = 0
-        for session in written:
-            previous = sessions[-1].environment if sessions else None
-            sessions.append(BaselineSession.from_json(session, previous, redefined))
-            if _is_anchor(session):
-                anchors.append(sessions[-1])
+        with at("sessions"):
+            written = as_list(value["sessions"])
+            if not 0 < len(written) <= MOST_SESSIONS:
+                raise ValueError(f"{len(written)} sessions: expected 1 to {MOST_SESSIONS}")
+            for number, session in enumerate(written):
+                previous = sessions[-1].environment if sessions else None
+                with at(number):
+                    sessions.append(BaselineSession.from_json(session, previous, redefined))
+                    if _is_anchor(session):
+                        anchors.append(sessions[-1])
         if "anchor" in value:
-            anchors.append(BaselineSession.from_json(value["anchor"], None, redefined))
-            changes = _changes(value["anchor"])
+            with at("anchor"):
+                anchors.append(BaselineSession.from_json(value["anchor"], None, redefined))
+                changes = _changes(value["anchor"])
         if len(anchors) > 1:
             raise ValueError(f"{len(anchors)} sessions are marked as the anchor: expected one")
-        scores = RowScores.from_json(value["scores"]) if "scores" in value else None
+        with at("rows"):
+            rows = Rows.from_json(as_object(value["rows"])) if value["rows"] is not None else None
+        with at("scores"):
+            scores = RowScores.from_json(as_object(value["scores"])) if "scores" in value else None
+        with at("scenario"):
+            scenario = as_text(value["scenario"])
+        with at("serving"):
+            serving = as_text(value["serving"])
+        with at("slo"):
+            slo = as_number(value["slo"]) if value["slo"] is not None else None
+        with at("seeds"):
+            seeds = tuple(map(as_number, as_list(value.get("seeds", []))))
         return cls(
-            scenario=str(value["scenario"]),
-            serving=str(value["serving"]),
+            scenario=scenario,
+            serving=serving,
             sessions=tuple(sessions),
-            rows=Rows.from_json(value["rows"]) if value["rows"] is not None else None,
-            slo=float(value["slo"]) if value["slo"] is not None else None,
+            rows=rows,
+            slo=slo,
             anchor=anchors[0] if anchors else None,
             changes=changes,
-            seeds=tuple(float(accuracy) for accuracy in value.get("seeds", ())),
+            seeds=seeds,
             scores=scores.without(redefined) if scores else None,
         )
 
@@ -308,12 +337,16 @@ class Baseline:
         """The inverse of `to_json`.
 
         Raises:
-            KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
+            MisplacedValueError: if the values are not of this shape; it names the place.
         """
-        entries = {
-            name: BaselineEntry.from_json(entry) for name, entry in value["measurements"].items()
-        }
-        return cls(str(value["test"]), MappingProxyType(entries))
+        with at("test"):
+            test = as_text(value["test"])
+        entries = {}
+        with at("measurements"):
+            for name, entry in as_object(value["measurements"]).items():
+                with at(name):
+                    entries[name] = BaselineEntry.from_json(entry)
+        return cls(test, MappingProxyType(entries))
 
 
 def accept(

@@ -6,6 +6,8 @@ and in every `from_json` of this package; readers of files turn them into a mess
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 from dataclasses import fields
 from types import MappingProxyType
@@ -15,14 +17,88 @@ from pytest_dlperf.metrics import find_metric, metric_named
 from pytest_dlperf.statistics.estimate import Estimate, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from _typeshed import DataclassInstance
 
 _Plain = TypeVar("_Plain", bound="DataclassInstance")
 
 _DIGITS: Final = 6  # significant digits that a file keeps
-_CONVERTED: Final = MappingProxyType({"str": str, "int": int, "float": float})
+_SHOWN: Final = 40  # characters of a wrong value
+
+
+class MisplacedValueError(ValueError):
+    """A value of a file that is not what is expected in its place.
+
+    Attributes:
+        problem: what was expected, and what is there.
+        place: keys and indices, from the outside.
+    """
+
+    def __init__(self, problem: str, place: tuple[str | int, ...] = ()) -> None:
+        self.problem = problem
+        self.place = place
+        path = "".join(map(_step, place)).removeprefix(".")
+        super().__init__(f"{path}: {problem}" if path else problem)
+
+
+def _step(key: str | int) -> str:
+    return f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{json.dumps(key)}]"
+
+
+@contextlib.contextmanager
+def at(key: str | int) -> Iterator[None]:
+    """Name the place of a value: what is raised inside becomes a MisplacedValueError there."""
+    try:
+        yield
+    except MisplacedValueError as error:
+        raise MisplacedValueError(error.problem, (key, *error.place)) from None
+    except KeyError as error:
+        raise MisplacedValueError(f"there is no {error}", (key,)) from None
+    except (OverflowError, ValueError) as error:
+        raise MisplacedValueError(str(error), (key,)) from None
+    except (AttributeError, TypeError):
+        # Their messages are about Python's types, not about the file.
+        raise MisplacedValueError("a value in it is of the wrong kind", (key,)) from None
+
+
+def as_object(value: Any) -> dict[str, Any]:  # noqa: ANN401 - of a file
+    """A JSON object; a MisplacedValueError if it is none."""
+    if isinstance(value, dict):
+        return value
+    raise _other("an object", value)
+
+
+def as_list(value: Any) -> list[Any]:  # noqa: ANN401 - of a file
+    """A JSON list; a MisplacedValueError if it is none."""
+    if isinstance(value, list):
+        return value
+    raise _other("a list", value)
+
+
+def as_text(value: Any) -> str:  # noqa: ANN401 - of a file
+    """A JSON string; a MisplacedValueError if it is none."""
+    if isinstance(value, str):
+        return value
+    raise _other("a text", value)
+
+
+def as_number(value: Any) -> float:  # noqa: ANN401 - of a file
+    """A finite number; a MisplacedValueError if it is none."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise _other("a number", value)
+
+
+def _other(expected: str, value: object) -> MisplacedValueError:
+    shown = json.dumps(value)
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    return MisplacedValueError(f"expected {expected}, not {shown}")
+
+
+_CONVERTED: Final[Mapping[str, Callable[[Any], object]]] = MappingProxyType(
+    {"str": as_text, "int": int, "float": float}
+)
 
 
 def fields_to_json(value: DataclassInstance) -> dict[str, object]:
@@ -60,7 +136,7 @@ def estimate_of(metric: Any) -> Estimate:  # noqa: ANN401 - of a file
         case int() | float():
             return counted(float(metric))
         case [value, low, high]:
-            return Estimate(float(value), float(low), float(high))
+            return Estimate(as_number(value), as_number(low), as_number(high))
     raise ValueError(f"{metric!r:.80} is no figure: expected one, or value, low and high")
 
 

@@ -84,6 +84,8 @@ class Environment:
         numpy: version.
         threads: settings that fix the number of threads, as in the environment variables.
         precision: Keras' default precision (dtype policy).
+        instrumentation: what slows Python code down and cannot be suspended, such as
+            `python -X dev`; empty if nothing does.
     """
 
     python: str
@@ -92,20 +94,31 @@ class Environment:
     numpy: str
     threads: str
     precision: str
+    instrumentation: str = ""
+
+    @property
+    def distortion(self) -> str:
+        """Why its speeds are not those of the code; empty if they are."""
+        slower = "which slows Python code down"
+        return f"measured under {self.instrumentation}, {slower}" if self.instrumentation else ""
 
     def to_json(self) -> dict[str, str]:
-        """Plain values."""
-        return cast("dict[str, str]", fields_to_json(self))
+        """Plain values; without `instrumentation` where there is none."""
+        plain = cast("dict[str, str]", fields_to_json(self))
+        if not self.instrumentation:
+            del plain["instrumentation"]
+        return plain
 
     @classmethod
     def from_json(cls, value: dict[str, object]) -> Environment:
         """The inverse of `to_json`."""
-        return fields_from_json(cls, value)
+        return fields_from_json(cls, {"instrumentation": "", **value})
 
     def changes(self, base: Environment) -> dict[Severity, tuple[str, ...]]:
         """The differences from the baseline's environment, by severity.
 
-        Thread settings and precision block a comparison, since they change what is measured.
+        Thread settings, precision and instrumentation block a comparison, since they change what
+        is measured.
         Versions only warn: users want to see that a new version is slower.
         """
         return _changes(base, self, _VERSIONS, {})

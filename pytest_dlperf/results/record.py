@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -72,6 +72,17 @@ class Record:
     def verdict(self) -> Verdict:
         """The gravest verdict of all budgets."""
         return max((j.verdict for j in self.judgements), key=_GRAVITY.index, default=Verdict.PASS)
+
+
+def with_judged(measurement: Measurement, judgements: Iterable[Judgement]) -> Measurement:
+    """The measurement with the values that slots have measured."""
+    judged = {
+        judgement.metric: judgement.measured
+        for judgement in judgements
+        if judgement.change is not None and judgement.measured is not None
+    }
+    metrics = {name: judged.get(name, estimate) for name, estimate in measurement.metrics.items()}
+    return replace(measurement, metrics=MappingProxyType(metrics))
 
 
 def record_to_json(record: Record) -> dict[str, object]:
@@ -221,6 +232,7 @@ def judgement_to_json(judgement: Judgement) -> dict[str, object]:
         "lasting": judgement.lasting,
         "improved": judgement.improved,
         "change": fields_to_json(judgement.change) if judgement.change else None,
+        "base_broken": judgement.base_broken,
     }
 
 
@@ -240,4 +252,5 @@ def judgement_from_json(value: dict[str, Any]) -> Judgement:
         lasting=value["lasting"],
         improved=value["improved"],
         change=estimate_from_json(change) if change else None,
+        base_broken=value["base_broken"],
     )

@@ -41,6 +41,7 @@ class Judgement:
         revision: the baseline's commit and date, as text; empty without one.
         improved: whether it is better than the baseline beyond the noise.
         change: ratio of candidate to base with its interval; of a duel only.
+        base_broken: whether the base of a duel has the test, and it could not be measured there.
     """
 
     budget: str
@@ -55,6 +56,7 @@ class Judgement:
     revision: str = ""
     improved: bool = False
     change: Estimate | None = None
+    base_broken: bool = False
 
     @property
     def incomparable(self) -> bool:
@@ -63,12 +65,15 @@ class Judgement:
         return open_verdict and self.baseline is not None and self.lasting
 
 
-def consequence(judgement: Judgement, *, missing: Leniency, inconclusive: Leniency) -> Leniency:
+def consequence(
+    judgement: Judgement, *, missing: Leniency, inconclusive: Leniency, base_broken: Leniency
+) -> Leniency:
     """The consequence of a judgement for its test.
 
     An INVALID because of noise is treated like INCONCLUSIVE: it says nothing about the code.
     One because of the test's own settings (too few requests) fails, since otherwise the test
-    would stay green without ever being judged.
+    would stay green without ever being judged. `base_broken` is the consequence of a base that
+    could not be measured.
     """
     match judgement.verdict:
         case Verdict.PASS:
@@ -78,6 +83,6 @@ def consequence(judgement: Judgement, *, missing: Leniency, inconclusive: Lenien
         case Verdict.NEW:
             return missing
         case Verdict.INCONCLUSIVE:
-            return inconclusive
+            return base_broken if judgement.base_broken else inconclusive
         case Verdict.INVALID:
             return "fail" if judgement.lasting else inconclusive

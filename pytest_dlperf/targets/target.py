@@ -243,10 +243,10 @@ def _one_row(function: Callable[[NDArray[Any]], object]) -> Callable[[NDArray[An
     return infer
 
 
-def _answers_here(replica: Target, batch: NDArray[Any]) -> bool:
+def _answers_here(replica: Target, batch: NDArray[Any], error: Exception) -> bool:
     """Whether a target that failed in a thread of the load answers in the caller's thread."""
-    if isinstance(replica, CoroutineTarget | IsolatedTarget):
-        return False  # both have one thread for all calls
+    if isinstance(error, Warning) or isinstance(replica, CoroutineTarget | IsolatedTarget):
+        return False  # a warning is raised once; the others have one thread for all calls
     try:
         read_outputs(replica.infer(batch))
     except Exception:  # noqa: BLE001 - the target may raise anything
@@ -258,19 +258,24 @@ def _first_call(
     replica: Target, batch: NDArray[Any], description: str, timeout: float
 ) -> NDArray[Any]:
     __tracebackhide__ = True
+
+    def answer() -> object:
+        __tracebackhide__ = True
+        return read_outputs(replica.infer(batch))
+
     failed = (
         f"{description} failed on its first call, with a batch of shape {batch.shape} and "
         f"type {batch.dtype}"
     )
     try:
-        outputs = np.array(call_with_timeout(timeout, lambda: read_outputs(replica.infer(batch))))
+        outputs = np.array(call_with_timeout(timeout, answer))
     except UsageError:
         raise
     except RemoteError as error:
         raise TargetError(f"{failed}: {error}\n  {_CHECK_SERVER}") from None
     except Exception as error:  # noqa: BLE001 - the target may raise anything
         trace = error.__traceback__
-        of_this_thread = f"\n  {_OF_ONE_THREAD}" if _answers_here(replica, batch) else ""
+        of_this_thread = f"\n  {_OF_ONE_THREAD}" if _answers_here(replica, batch, error) else ""
         raise TargetError(f"{failed}: {kind_of(error)}: {error}{of_this_thread}") from (
             error if trace and trace.tb_next else None  # the target's frames, if any
         )

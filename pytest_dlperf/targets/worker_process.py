@@ -10,6 +10,7 @@ import threading
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
+from pytest_dlperf.instrumentation import Instrumentation
 from pytest_dlperf.targets.shared_memory import SharedArray
 
 if TYPE_CHECKING:
@@ -49,12 +50,14 @@ class WorkerPipe(Protocol):
 def main(job: Job) -> None:
     """Load, report readiness, and answer until the parent has gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    load = getattr(importlib.import_module(job["module"]), job["function"])
-    infer = load(**job["arguments"])
-    channel = Connection(job["connection"])
-    with contextlib.suppress(EOFError, ConnectionError):
-        channel.send_bytes(b"ready")
-        serve(channel, SharedArray(job["questions"]), SharedArray(job["answers"]), infer)
+    # Tools such as coverage start in the child processes of whom they watch as well.
+    with Instrumentation().suspended():
+        load = getattr(importlib.import_module(job["module"]), job["function"])
+        infer = load(**job["arguments"])
+        channel = Connection(job["connection"])
+        with contextlib.suppress(EOFError, ConnectionError):
+            channel.send_bytes(b"ready")
+            serve(channel, SharedArray(job["questions"]), SharedArray(job["answers"]), infer)
 
 
 def serve(

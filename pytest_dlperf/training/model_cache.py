@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_dlperf.errors import in_a_line
 from pytest_dlperf.targets import keras, keras_models
 from pytest_dlperf.training.keras.fit import BATCH_SIZE, fit
 from pytest_dlperf.training.recipe import Recipe
@@ -75,20 +76,19 @@ def cached(
     """The trained model of a key, from the cache in `folder` if possible, else built and kept.
 
     A damaged entry is built anew, and an entry that cannot be written is not kept; `warn` gets a
-    sentence about either.
+    sentence about either. Neither is an error.
     """
     entry = folder / key
-    if entry.is_dir():
-        try:
+    try:
+        if entry.is_dir():
             return _read(entry)
-        except Exception as error:  # noqa: BLE001 - a damaged file may raise anything
-            problem = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            warn(f"the cached model {entry} is damaged ({problem:.200}); it is trained anew")
+    except Exception as error:  # noqa: BLE001 - a damaged file may raise anything
+        warn(f"the cached model {entry} is damaged ({in_a_line(error):.200}); it is trained anew")
     trained = build()
     try:
         _write(entry, trained)
-    except OSError as error:
-        warn(f"the trained model was not kept in {folder}: {error}")
+    except Exception as error:  # noqa: BLE001 - Keras wraps errors of the disk in its own
+        warn(f"the trained model was not kept in {folder}: {in_a_line(error)}")
     return trained
 
 

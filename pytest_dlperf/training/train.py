@@ -47,12 +47,14 @@ class PreparedTraining:
     job: TrainingJob
     plan: Plan
     instruments: Instruments
+    remark: str = ""
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
         """Train; the recipe decides how long that takes."""
         del seconds
         job = self.job.briefly() if self.plan.quick else self.job
-        return _measured(job, self.plan, self.instruments, test=test, name=name)
+        measurement = _measured(job, self.plan, self.instruments, test=test, name=name)
+        return replace(measurement, notes=(*measurement.notes, *filter(None, [self.remark])))
 
     def warm_up(self) -> str:
         """Do nothing: the first step is a metric of its own."""
@@ -65,7 +67,7 @@ class PreparedTraining:
 
 @contextlib.contextmanager
 def training(job: TrainingJob, plan: Plan, instruments: Instruments) -> Iterator[PreparedTraining]:
-    """A training that is ready to begin.
+    """A training that is ready to begin, without tracers.
 
     Raises:
         UsageError: naming a device that does not exist, or for XLA on several devices.
@@ -82,7 +84,8 @@ def training(job: TrainingJob, plan: Plan, instruments: Instruments) -> Iterator
             f"Recipe(jit_compile=True) on {', '.join(devices)}",
             "TensorFlow compiles no steps with XLA that several devices share: choose one of both",
         )
-    yield PreparedTraining(replace(job, devices=devices), plan, instruments)
+    with instruments.without_tracers(plan) as suspended:
+        yield PreparedTraining(replace(job, devices=devices), plan, instruments, suspended)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

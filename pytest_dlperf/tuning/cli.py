@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pytest_dlperf._command import Command, CommandResult
+from pytest_dlperf._files import why_unwritable
 from pytest_dlperf.config.options import QUIET, TUNES
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.tuning.plan import Overrides, check_whole
@@ -90,8 +91,8 @@ def _options(given: argparse.Namespace) -> TuneOptions:
         if value is not None:
             check_whole(value, f"--{name} ", least)
     path: Path | None = given.json
-    if path is not None and path.is_dir():
-        raise UsageError(f"--json {path} is a folder", "name a file")
+    if path is not None and (reason := why_unwritable(path)):
+        raise UsageError(f"--json {path} {reason}")
     overrides = Overrides(
         search=given.search,
         trials=given.trials,

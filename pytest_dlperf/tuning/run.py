@@ -110,7 +110,8 @@ class Tuner:
             plan=plan,
             seconds=tuning_plan.seconds,
         )
-        return self._run(study, build, split, tuning_plan, trials)
+        with self.instruments.without_tracers(plan):
+            return self._run(study, build, split, tuning_plan, trials)
 
     def _run(
         self,

@@ -83,6 +83,23 @@ def test_save(update: str | None, judgements: list[Judgement], *, known: bool, s
     assert bool(decision.keep) is save
 
 
+@pytest.mark.parametrize("update", ["new", "improved", "all"])
+@pytest.mark.parametrize("sessions", [0, 1])
+def test_nothing_is_accepted_under_a_debugger(update: Any, sessions: int) -> None:  # noqa: ANN401
+    """Whether it would be the first session, the next one or a change; and it is said."""
+    comparison = BaselineComparison(
+        sessions=sessions,
+        unchanged=True,
+        other_conditions=bool(sessions),
+        distortion="measured under python -X dev, which slows Python code down",
+    )
+    for judgements in ((HELD_AGAINST,), (BETTER,), ()):
+        decision = decide_acceptance(update, MEASUREMENT, judgements, comparison)
+        assert not decision.keep
+        assert decision.hint.startswith("not recorded: measured under python -X dev")
+        assert not decide_acceptance(None, MEASUREMENT, judgements, comparison).hint
+
+
 @pytest.mark.parametrize(
     ("update", "comparison", "judgements", "keep"),
     [

@@ -7,12 +7,15 @@ import difflib
 import errno
 import json
 import os
+import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from builders import MACHINE, continued, estimate, make_accepted, make_rows
+from builders import MACHINE, REVISION, continued, estimate, make_accepted, make_rows
+from git_repositories import git
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -195,6 +198,18 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "blocks none": lambda v: _session(v).update(blocks=None),
     "blocks without a spread": lambda v: _session(v).update(blocks={"count": 9}),
     "blocks endless": lambda v: _session(v).update(blocks={"count": 9, "spread": float("inf")}),
+    "commit none": lambda v: _session(v).update(commit=None),
+    "test number": lambda v: v.update(test=5),
+    "slo text": lambda v: _entry(v).update(slo="20ms"),
+    "slo nan": lambda v: _entry(v).update(slo=float("nan")),
+    "scenario none": lambda v: _entry(v).update(scenario=None),
+    "seeds number": lambda v: _entry(v).update(seeds=3),
+    "seeds of texts": lambda v: _entry(v).update(seeds=["x"]),
+    "definitions list": lambda v: _entry(v).update(definitions=[]),
+    "definition none": lambda v: _entry(v).update(definitions={"m": None}),
+    "scores list": lambda v: _entry(v).update(scores=[]),
+    "scores without metrics": lambda v: _entry(v).update(scores={"rows": 1}),
+    "scores of none": lambda v: _entry(v).update(scores={"rows": 1, "metrics": {"m": None}}),
     "rows list": lambda v: _entry(v).update(rows=[]),
     "rows text": lambda v: _entry(v).update(rows="ff"),
     "rows too many": lambda v: _entry(v)["rows"].update(rows=900),
@@ -221,6 +236,76 @@ def test_damaged_field(store: BaselineFiles, change: Callable[[dict[str, Any]], 
     error = _refused(store, json.dumps(value).encode())
     assert "damaged" in error.problem
     assert "version control" in error.hint
+    assert not re.search(r"Error|object has|NoneType|not subscriptable|argument", error.problem)
+
+
+_OF_A_SESSION = 'measurements[""].sessions[0]'
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("measurements list", "measurements: expected an object, not []"),
+        ("no measurements", "measurements: there is no 'measurements'"),
+        ("measurement none", 'measurements[""]: expected an object, not null'),
+        ("sessions none", 'measurements[""].sessions: expected a list, not null'),
+        ("session text", f'{_OF_A_SESSION}: expected an object, not "x"'),
+        ("metrics list", f"{_OF_A_SESSION}.metrics: expected an object, not [1]"),
+        ("environment none", f"{_OF_A_SESSION}.environment: expected an object, not null"),
+        ("environment incomplete", f"{_OF_A_SESSION}.environment: there is no 'threads'"),
+        ("anchor true", 'measurements[""].anchor: expected an object, not true'),
+        ("rows text", 'measurements[""].rows: expected an object, not "ff"'),
+        ("commit none", f"{_OF_A_SESSION}.commit: expected a text, not null"),
+        ("test number", "test: expected a text, not 5"),
+        ("slo text", 'measurements[""].slo: expected a number, not "20ms"'),
+        ("seeds number", 'measurements[""].seeds: expected a list, not 3'),
+        ("definitions list", 'measurements[""].definitions: expected an object, not []'),
+        ("scores list", 'measurements[""].scores: expected an object, not []'),
+        ("value text", f"{_OF_A_SESSION}.metrics.throughput: "),
+    ],
+)
+def test_the_place_of_a_damage(store: BaselineFiles, change: str, problem: str) -> None:
+    """Where it is, what was expected, and what is there."""
+    value = json.loads(store.path(TEST).read_bytes())
+    CHANGES[change](value)
+    error = _refused(store, json.dumps(value).encode())
+    assert error.problem.startswith(f"it is damaged: {problem}")
+
+
+@pytest.mark.parametrize("style", ["merge", "diff3"])
+def test_a_merge_conflict(tmp_path: Path, style: str) -> None:
+    """Two branches that both record: it is named, with its lines and how to solve it."""
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    git(tmp_path, "config", "merge.conflictStyle", style)
+    store = BaselineFiles(tmp_path, MACHINE)
+
+    def recorded(throughput: float, commit: str) -> None:
+        measured = make_accepted({"throughput": estimate(throughput)})
+        revision = dataclasses.replace(REVISION, commit=commit)
+        newest = dataclasses.replace(measured.newest, revision=revision)
+        store.save(TEST, "", dataclasses.replace(measured, sessions=(*measured.sessions, newest)))
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "--quiet", "--message", commit)
+
+    recorded(1000.0, "first")
+    git(tmp_path, "switch", "--quiet", "-c", "other")
+    recorded(1001.0, "theirs")
+    git(tmp_path, "switch", "--quiet", "main")
+    recorded(1002.0, "ours")
+    with pytest.raises(subprocess.CalledProcessError):
+        git(tmp_path, "merge", "other")
+    path = store.path(TEST)
+    lines = path.read_text().splitlines()
+    marks = {mark * 7 for mark in "<|=>"}
+    marked = [number for number, line in enumerate(lines, 1) if line[:7] in marks]
+
+    error = _refused(store, path.read_bytes())
+
+    assert len(marked) == (3 if style == "merge" else 4)
+    listed = ", ".join(map(str, marked))
+    assert error.problem == f"it is damaged: it has the marks of a merge conflict (lines {listed})"
+    assert 'keep the entries of both sides in "sessions"' in error.hint
+    assert "git checkout --ours" in error.hint
 
 
 def test_metric_that_is_not_known(store: BaselineFiles) -> None:

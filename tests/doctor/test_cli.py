@@ -37,12 +37,14 @@ def test_a_report_and_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.usefixtures("_measured")
 def test_a_file_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An error, but only after the report, which took a minute."""
+    """An error before anything is measured, since that takes a minute."""
     assert main(["doctor", "--json", str(tmp_path)]) == 2
+    assert main(["doctor", "--json", "/proc/nowhere/out"]) == 2
 
     printed = capsys.readouterr()
-    assert "best: slots of 10 ms" in printed.out
-    assert f"{tmp_path} cannot be written" in printed.err
+    assert printed.out == ""
+    assert f"--json {tmp_path} is a folder; name a file" in printed.err
+    assert "--json /proc/nowhere/out cannot be written: " in printed.err
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,12 @@ class FakeWorkspace:
     tests: list[Mapping[str, Any]] | None
     base_is_empty: bool = False
     broken: str = ""
+    unmeasurable: str = ""
     workers: list[FakeWorker] = field(default_factory=list)
 
-    def start(self, role: str, on_message: object, only: str | None) -> FakeWorker:
+    def start(self, role: str, on_message: object, only: str | None, *, lead: bool) -> FakeWorker:
         """A worker that has collected the tests."""
-        del on_message, only
+        del on_message, only, lead
         if role == self.broken:
             raise OSError("no more processes")
         self.workers.append(FakeWorker(role, self.tests))

@@ -84,13 +84,18 @@ def test_what_cannot_be_read_is_forgotten(tmp_path: Path, content: bytes) -> Non
 
 
 def test_where_nothing_can_be_written_nothing_is_kept(tmp_path: Path) -> None:
-    """A cache that cannot be written to fails no test."""
+    """A cache that cannot be written to fails no test; it is said once."""
     (tmp_path / "file").write_text("in the way")
-    cache = files(tmp_path / "file")
+    warnings: list[str] = []
+    cache = PairEffectCache(tmp_path / "file", VERSIONS, warnings.append)
 
-    cache.add(TEST, "", {"a": (0.01,)})
+    for name in ("", "again"):
+        cache.add(TEST, name, {"a": (0.01,)})
 
-    assert cache.recall(TEST, "") == {}
+        assert cache.recall(TEST, name) == {}
+    (warning,) = warnings
+    assert warning.startswith("a duel that is repeated does not continue from this one: ")
+    assert str(tmp_path / "file") in warning
 
 
 def test_two_at_once_lose_nothing(tmp_path: Path) -> None:

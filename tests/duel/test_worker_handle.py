@@ -178,7 +178,7 @@ def test_a_side_that_takes_no_first_message(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(WorkerHandle, "begin", refuse)
     spec = WorkerSpec(sys.executable, Path.cwd(), Path.cwd(), (), (), environment())
     with CleanupProcess() as cleanup:
-        request = SimpleNamespace(cache=None, timeout=TIMEOUT, in_path=False)
+        request = SimpleNamespace(cache=None, timeout=TIMEOUT, in_path=False, session={})
         workspace: Any = SimpleNamespace(specs={"base": spec}, request=request, cleanup=cleanup)
         with pytest.raises(WorkerLost, match="takes no message"):
             Workspace.start(workspace, "base", print)

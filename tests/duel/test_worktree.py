@@ -17,7 +17,6 @@ from pytest_dlperf.duel.worktree import (
     rebase,
     repository,
     resolve,
-    submodules,
     without_git,
 )
 from pytest_dlperf.errors import UsageError
@@ -210,16 +209,6 @@ def test_histories_that_never_met(top: Path) -> None:
     commit(top)
     with pytest.raises(UsageError, match="have no commit in common"):
         resolve(repository(top), "main...other")
-
-
-def test_submodules_are_named(top: Path) -> None:
-    """Their paths are those of the commit, not of the working tree."""
-    repo, before = repository(top), resolve(repository(top), "HEAD")
-    after = commit(
-        top, **{".gitmodules": '[submodule "a b"]\n\tpath = lib/a b\n\turl = https://example.org\n'}
-    )
-    assert submodules(repo, before) == ()
-    assert submodules(repo, after) == ("lib/a b",)
 
 
 REPO = Repository(Path("/r/repo"), "", Path("/home/link"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -224,3 +225,28 @@ def test_number_of_commits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert f"the first bad commit is in {good[:8]}..{bad[:8]} (4 commits)" in first
     assert git(tmp_path, "rev-list", "--count", f"{good}..{bad}").strip() == "4"
     assert f"the first bad commit is {bad[:8]}\n" in second
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_the_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """The curve of a history is drawn with others, as names of tests are."""
+    project = HistoryProject(tmp_path)
+    project.keep(
+        [
+            make_entry(
+                {"throughput": estimate(1000.0 + at)}, run=make_run(at), test="t.py::test_汉"
+            )
+            for at in range(12)
+        ]
+    )
+    screen = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr("sys.stdout", screen)
+
+    assert main(["history", "test_", "--rootdir", str(tmp_path)]) == 0
+
+    screen.seek(0)
+    out = screen.read()
+    assert "test_?" in out
+    assert "_..-~~==+**#" in out

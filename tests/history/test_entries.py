@@ -50,6 +50,21 @@ def test_key_of_a_run(key: str) -> None:
         dataclasses.replace(RUN, key=key)
 
 
+def test_what_was_measured_under_a_debugger_is_no_baseline() -> None:
+    """It is recorded, and later runs are not compared with it."""
+    environment = dataclasses.replace(ENVIRONMENT, instrumentation="tracemalloc")
+    traced, plain = (
+        entry_of(dataclasses.replace(make_record(), environment=each), RUN)
+        for each in (environment, ENVIRONMENT)
+    )
+
+    assert plain is not None
+    assert traced is not None
+    assert plain.acceptable
+    assert not traced.acceptable
+    assert traced.noise == "measured under tracemalloc, which slows Python code down"
+
+
 def test_sessions_of_a_baseline() -> None:
     """Oldest first, since the last accepted change, under the conditions of the newest."""
     assert baseline_of((), 30) is None

@@ -84,6 +84,48 @@ def test_absolute(budget: str, low: float, high: float, verdict: Verdict) -> Non
     assert bool(judgement.reason) is (verdict is INCONCLUSIVE)
 
 
+@pytest.mark.parametrize(
+    ("budget", "value", "verdict"),
+    [
+        ("throughput >= 900/s", 800, INCONCLUSIVE),
+        ("throughput >= 900/s", 1000, PASS),
+        ("p99 <= 20ms", 0.03, INCONCLUSIVE),
+        ("train.time <= 5s", 6, INCONCLUSIVE),
+        ("peak_memory <= 1GiB", 2**31, INCONCLUSIVE),
+        ("accuracy >= 97%", 0.9, FAIL),
+        ("errors == 0", 0.1, FAIL),
+    ],
+)
+def test_absolute_budgets_under_a_debugger(budget: str, value: float, verdict: Verdict) -> None:
+    """What a slow interpreter may have broken is left open; what held in spite of it held."""
+    name = parse_budget(budget).metric.name
+    environment = dataclasses.replace(ENVIRONMENT, instrumentation="python -X dev")
+    measurement = make_measurement({name: estimate(value)})
+
+    (judgement,) = judge(measurement, [parse_budget(budget)], None, environment, MISSING)
+
+    assert judgement.verdict is verdict
+    assert ("python -X dev" in judgement.reason) is (verdict is INCONCLUSIVE)
+
+
+@pytest.mark.parametrize("base_too", [False, True])
+def test_relative_budgets_under_a_debugger(*, base_too: bool) -> None:
+    """Only a baseline that was measured under the same one can be compared with."""
+    environment = dataclasses.replace(ENVIRONMENT, instrumentation="python -X dev")
+    baseline = make_accepted({"accuracy": Estimate(0.9, 0.9, 0.9)})
+    if base_too:
+        newest = dataclasses.replace(baseline.newest, environment=environment)
+        baseline = dataclasses.replace(baseline, sessions=(newest,))
+    measurement = make_measurement({"accuracy": Estimate(0.5, 0.49, 0.51)})
+    budgets = [parse_budget("accuracy >= baseline")]
+
+    for now, then in ((environment, baseline), (ENVIRONMENT, baseline)):
+        (judgement,) = judge(measurement, budgets, then, now, MISSING)
+        same = now == then.environment
+        assert judgement.verdict is (FAIL if same else INCONCLUSIVE)
+        assert ("python -X dev" in judgement.reason) is not same
+
+
 @pytest.mark.parametrize("operator", ["<", "<="])
 def test_strict_operator_at_the_line(operator: str) -> None:
     """At the limit `<=` holds and `<` does not; an interval that only touches it likewise."""

@@ -186,7 +186,7 @@ def test_new(dlperf):
 
 
 def test_measurements_that_the_base_does_not_have(project: Project) -> None:
-    """Relative budgets are NEW, with why there is no base; absolute ones are judged."""
+    """Relative budgets are NEW only where the test or its measurement is; absolute ones judged."""
     project.write("draft.py", "raise RuntimeError('not finished')")
     project.tests(WITHOUT_BASE)
     project.tests("import draft\n" + NEW, "test_draft.py")
@@ -195,16 +195,19 @@ def test_measurements_that_the_base_does_not_have(project: Project) -> None:
     project.tests(WITHOUT_BASE + NEW)
     project.tests(NEW, "test_untracked.py")
 
-    result = project.duel("--dlperf-missing=warn")
+    result = project.duel("--dlperf-missing=warn", "--dlperf-base-broken=warn")
 
     result.assert_outcomes(passed=5, failed=1, warnings=5)
     said = text(result)
     assert "BudgetFailure: p99 <= 1us" in said
-    new = "NEW: throughput >= baseline: "
-    assert f"{new}the test fails at HEAD: AssertionError: the base cannot do it" in said
+    new, broken = "NEW: throughput >= baseline: ", "INCONCLUSIVE: throughput >= baseline: "
+    assert f"{broken}the test fails at HEAD: AssertionError: the base cannot do it" in said
     assert f"{new}the test does not make this measurement at HEAD" in said
-    assert f"{new}test_draft.py cannot be collected at HEAD: RuntimeError: not finished" in said
+    assert f"{broken}test_draft.py cannot be collected at HEAD: RuntimeError: not finished" in said
     assert said.count(f"{new}the test does not exist at HEAD") == 2
+    assert "record a baseline" not in said
+
+    project.duel().assert_outcomes(passed=3, failed=3)
 
 
 KINDS = """
@@ -338,7 +341,7 @@ def test_absolute_path_in_pythonpath(project: Project, monkeypatch: pytest.Monke
 
     result.assert_outcomes(passed=1)
     assert "1 measured in turn" in text(result)
-    assert len(list(folder.glob("*/test_it0"))) == 2, "each side has its own folder"
+    assert len(list(folder.glob("*/tmp/test_it0"))) == 2, "each side has its own folder"
 
 
 INSTALL = """

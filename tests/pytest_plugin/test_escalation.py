@@ -154,6 +154,7 @@ def duels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             budget=budget,
             baseline=5000.0,
             change=Estimate(0.7, 0.6, 0.8),
+            measured=Estimate(4321.0, 4300.0, 4350.0),
             revision=f"{commit[:8]}, 2026-11-23",
         )
         found = make_measurement(test=test, notes=("measured in turn with the base: 9 blocks",))
@@ -186,6 +187,7 @@ def test_a_fail_that_the_duel_confirms_is_red(
     (measurement,) = json.loads((pytester.path / "out.json").read_text())["measurements"]
     verdict = next(one for one in measurement["verdicts"] if one["metric"] == "throughput")
     assert verdict["change"]["high"] == 0.8
+    assert measurement["metrics"]["throughput"]["value"] == 4321.0
     assert measurement["hints"] == []
 
 

@@ -87,6 +87,31 @@ def test_a_model_server_that_is_overloaded_at_times(run: Run, clock: FakeClock) 
     assert f"model digits of TensorFlow Serving at {server.url}" in text(result)
 
 
+def test_a_token_is_stored_and_shown_nowhere(run: Run, pytester: pytest.Pytester) -> None:
+    """Neither in the terminal, nor in a report, a baseline or the history."""
+    token = "s3cr3t-t0ken"  # noqa: S105 - of this test
+    headers = {"Host": "models.example", "Authorization": f"Bearer {token}"}
+
+    def answer(request: ReceivedRequest) -> Reply:
+        if request.number % 100 == 99:
+            return http({"error": request.headers["authorization"]}, "401 Unauthorized")
+        return http({"predictions": request.json["instances"]})
+
+    with serve(answer) as server:
+        call = f'dlperf(TensorFlowServing("{server.url}", "digits", headers=HEADERS), DATA)'
+        source = f"from secrets_of_ours import HEADERS\n{measuring('**SHORT', call)}"
+        pytester.makepyfile(secrets_of_ours=f"HEADERS = {headers}")
+        options = ("--dlperf-json=report.json", "--dlperf-update=all", "--junitxml=junit.xml")
+        result = run(source, *options, "--dlperf-history=sqlite:///history.sqlite")
+
+    assert "error: status 401" in text(result)
+    assert token not in text(result)
+    kept = [path for path in pytester.path.rglob("*") if path.is_file()]
+    assert {"report.json", "history.sqlite"} <= {path.name for path in kept}
+    holders = {path.name for path in kept if token.encode() in path.read_bytes()}
+    assert {name.partition(".")[0] for name in holders} == {"secrets_of_ours"}
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

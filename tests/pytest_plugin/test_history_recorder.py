@@ -155,20 +155,39 @@ def test_a_named_history_must_work(
     monkeypatch: pytest.MonkeyPatch,
     where: str,
 ) -> None:
-    """The results are shown, then the error once, without the password; the run fails."""
+    """Or nothing is measured: the error comes once, at the start, without the password."""
     options = [f"--dlperf-history={NOBODY}"] if where == "option" else []
     if where == "variable":
         monkeypatch.setenv("DLPERF_HISTORY", NOBODY)
 
     result = run(TWO, *options)
 
-    result.assert_outcomes(passed=2)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stdout.re_match_lines([r"test_it\[1\] \[small\] .*PASS"])
+    assert "test_it" not in text(result)
     assert text(result).count("history postgresql://u:***@127.0.0.1:1/d") == 1
     assert "Connection refused" in text(result)
-    assert "4 measurements not recorded; --dlperf-history=none records nothing" in text(result)
     assert SECRET not in text(result)
+    run(TWO, "--dlperf-quick", *options).assert_outcomes(passed=2)
+
+
+def test_a_named_history_that_fails_later(
+    run: Callable[..., pytest.RunResult],
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was measured and judged stays so; what was not recorded is said once."""
+
+    def gone(*_: object) -> None:
+        raise HistoryError("there", "it is away", "wait")
+
+    monkeypatch.setattr(History, "add", gone)
+
+    result = run(TWO, f"--dlperf-history={default_url(pytester.path)}")
+
+    result.assert_outcomes(passed=2)
+    assert result.ret == 0
+    assert text(result).count("it is away") == 1
+    assert "4 measurements not recorded; --dlperf-history=none records nothing" in text(result)
 
 
 def test_the_default_file_may_fail(
@@ -415,16 +434,15 @@ def test_an_unknown_branch_point_under_xdist(run: Callable[..., pytest.RunResult
     assert "source.py" not in text(result)
 
 
-def test_an_unreadable_history_fails_the_test(run: Callable[..., pytest.RunResult]) -> None:
+def test_an_unreadable_history_fails_the_test(
+    run: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
     """Without its baseline a test cannot pass; the error has no frame of the plugin."""
-    result = run(
-        ONE.replace(">= 1/s", ">= 0.5 * baseline"),
-        f"--dlperf-history={NOBODY}",
-        "--dlperf-baseline=history:main",
-    )
+    (pytester.path / ".dlperf" / "history.sqlite").mkdir(parents=True)
+
+    result = run(ONE.replace(">= 1/s", ">= 0.5 * baseline"), "--dlperf-baseline=history:main")
 
     result.assert_outcomes(failed=1)
     output = text(result)
-    assert "history postgresql://u:***@127.0.0.1:1/d" in output
+    assert "history.sqlite" in output
     assert "history_recorder.py" not in output
-    assert SECRET not in output

@@ -178,16 +178,19 @@ def test_metrics_file_from_the_ini_file(run: Run, pytester: pytest.Pytester) -> 
 
 @pytest.mark.parametrize("option", ["--dlperf-metrics", "--dlperf-json"])
 def test_files_that_cannot_be_written(run: Run, pytester: pytest.Pytester, option: str) -> None:
-    """The run's results are shown all the same; for a folder nothing is measured at all."""
-    result = run(ONE, *MARKER, f"{option}=/proc/nowhere/out")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.assert_outcomes(passed=1)
-    assert f"{option}=/proc/nowhere/out: it cannot be written" in text(result)
-
+    """Nothing is measured; results whose file was in order at the start are shown all the same."""
     (pytester.path / "out").mkdir()
-    result = run(ONE, *MARKER, f"{option}=out")
+    for path, reason in (("/proc/nowhere/out", "cannot be written"), ("out", "is a folder")):
+        result = run(ONE, *MARKER, f"{option}={path}")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        assert "passed" not in text(result)
+        assert f"{path} {reason}" in text(result)
+
+    became_a_folder = f"import os; os.makedirs({str(pytester.path / 'file')!r})"
+    result = run(f"{ONE}\ndef test_last():\n    {became_a_folder}\n", *MARKER, f"{option}=file")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "out is a folder" in text(result)
+    result.assert_outcomes(passed=2)
+    assert "file cannot be written: Is a directory" in text(result)
 
 
 def test_files_of_an_earlier_run(run: Run, pytester: pytest.Pytester) -> None:

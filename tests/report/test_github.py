@@ -180,7 +180,9 @@ def commands(
     """The commands for one measurement."""
     measurement = make_measurement(test=test or "tests/test_a.py::test_it")
     record = make_record(*judgements, measurement=measurement)
-    lines = workflow_commands(record, LOCATION, missing=missing, inconclusive=inconclusive)
+    lines = workflow_commands(
+        record, LOCATION, missing=missing, inconclusive=inconclusive, base_broken="fail"
+    )
     return [read(line) for line in lines]
 
 
@@ -233,6 +235,18 @@ def test_levels_follow_the_effect_on_the_test(
     ]
 
     assert levels == expected
+
+
+def test_a_base_that_could_not_be_measured_is_an_error() -> None:
+    """With the cause, and how to leave the comparison open."""
+    reason = "the test fails at main: FileNotFoundError: 'rows.npy'"
+    broken = make_judgement(Verdict.INCONCLUSIVE, reason=reason, base_broken=True)
+
+    (error,) = commands(broken)
+
+    assert error.command == "error"
+    assert reason in error.message.split("\n")
+    assert "  pytest tests/test_a.py::test_it --dlperf-base-broken=warn" in error.message
 
 
 def test_a_passed_test_has_no_annotation() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_dlperf.results.environment import Environment, MachineClass
 
 _TEXTS = st.text(max_size=8)
-_ENVIRONMENTS = st.builds(Environment, *[_TEXTS] * 6)
+_ENVIRONMENTS = st.builds(Environment, *[_TEXTS] * 7)
 
 
 def test_slug() -> None:
@@ -98,7 +98,10 @@ def test_the_nearest_machine(machine: MachineClass, others: list[MachineClass]) 
 
 @pytest.mark.parametrize(
     ("stored", "field"),
-    [(stored, f.name) for stored in (MACHINE, ENVIRONMENT) for f in dataclasses.fields(stored)],
+    [
+        *((MACHINE, f.name) for f in dataclasses.fields(MACHINE)),
+        *((ENVIRONMENT, f.name) for f in dataclasses.fields(ENVIRONMENT)[:-1]),
+    ],
 )
 def test_every_field_is_needed(stored: MachineClass | Environment, field: str) -> None:
     """A machine class or environment with a field missing is refused."""
@@ -106,6 +109,14 @@ def test_every_field_is_needed(stored: MachineClass | Environment, field: str) -
     del value[field]
     with pytest.raises(KeyError, match=field):
         type(stored).from_json(value)
+
+
+def test_instrumentation_is_written_where_there_is_some() -> None:
+    """A file of an ordinary run does not name it; what is not named is none."""
+    assert "instrumentation" not in ENVIRONMENT.to_json()
+    traced = dataclasses.replace(ENVIRONMENT, instrumentation="python -X dev")
+    assert Environment.from_json({**traced.to_json()}) == traced
+    assert traced.distortion == "measured under python -X dev, which slows Python code down"
 
 
 @pytest.mark.parametrize(
@@ -117,6 +128,7 @@ def test_every_field_is_needed(stored: MachineClass | Environment, field: str) -
         (ENVIRONMENT, "numpy", "2.2.0", "warning", "numpy 2.1.0 -> 2.2.0"),
         (ENVIRONMENT, "threads", "OMP=1", "blocking", "threads none -> OMP=1"),
         (ENVIRONMENT, "precision", "f16", "blocking", "precision f32 -> f16"),
+        (ENVIRONMENT, "instrumentation", "-X", "blocking", "instrumentation none -> -X"),
         (MACHINE, "cpu", "Other CPU", "blocking", "cpu Test CPU @ 2.4GHz -> Other CPU"),
         (MACHINE, "cores", 8, "blocking", "cores 4 -> 8"),
         (MACHINE, "accelerators", "1x A100", "blocking", "accelerators none -> 1x A100"),

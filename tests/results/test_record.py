@@ -196,6 +196,7 @@ def test_verdict_in_json_by_hand() -> None:
         "lasting": False,
         "improved": False,
         "change": None,
+        "base_broken": False,
     }
 
 

@@ -62,6 +62,16 @@ def test_batches_are_answered() -> None:
         np.testing.assert_array_equal(worker.infer(BATCH[:1]), BATCH[:1] * 3)
 
 
+def test_a_worker_is_not_traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by what starts in every Python process either, as coverage of subprocesses does."""
+    start = "import sys\nsys.settrace(lambda frame, event, arg: None)\n"
+    (tmp_path / "sitecustomize.py").write_text(start)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+    with working(worker_loaders.tracing) as worker:
+        assert not worker.infer(BATCH).any()
+
+
 def test_an_answer_is_there_until_the_next() -> None:
     """The answer is read in place: it outlives the worker, and the next one overwrites it."""
     with working(worker_loaders.times) as worker:

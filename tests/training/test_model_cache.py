@@ -111,3 +111,23 @@ def test_a_damaged_entry_is_made_anew(tmp_path: Path, damage: str) -> None:
     again = cached(tmp_path, "key", refuse, no_warning).training
     assert again.cached
     assert (again.history, again.metrics) == (RECORD.history, RECORD.metrics)
+
+
+def test_a_cache_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its files raise costs warnings and the training, and no error."""
+
+    def train() -> Trained:
+        return Trained(dense_classifier(4, 2, 2, seed=0), RECORD)
+
+    def refuse(*_: object) -> None:
+        raise ValueError("no space left on device")
+
+    (tmp_path / "file").write_text("in the way")
+    warnings: list[str] = []
+
+    assert cached(tmp_path / "file", "key", train, warnings.append).training == RECORD
+    monkeypatch.setattr("pytest_dlperf.targets.keras_models.save", refuse)
+    assert cached(tmp_path, "key", train, warnings.append).training == RECORD
+
+    assert ["was not kept in" in warning for warning in warnings] == [True, True]
+    assert "no space left on device" in warnings[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
@@ -12,6 +13,7 @@ from pytest_dlperf.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SECRETS: Final = re.compile(r"(?<=//)[^/@]*(?=@)|(?<=[?#]).*", re.DOTALL)
 _PATH: Final = "/%!$&'()*+,;=:@"  # RFC 3986 allows these in a path; quote() keeps the others
 
 
@@ -20,7 +22,7 @@ class Endpoint:
     """The address of a server.
 
     Attributes:
-        scheme: `http`, `https` or `grpc`.
+        scheme: `http`, `https`, `grpc` or `grpcs`.
         host: a name or an address, IPv6 without brackets.
         port: where it listens.
         path: prefix of every path, without a slash at its end; usually empty.
@@ -46,9 +48,10 @@ def read_url(url: object, what: str, ports: Mapping[str, int | None], example: s
         UsageError: naming the part that cannot be understood or would be ignored.
     """
     __tracebackhide__ = True
-    problem, hint = f"{what}(url={url!r:.200})", f"expected a URL such as {example!r}"
+    hint = f"expected a URL such as {example!r}"
     if not isinstance(url, str):
-        raise UsageError(problem, hint)
+        raise UsageError(f"{what}(url={url!r:.200})", hint)
+    problem = f"{what}(url={_SECRETS.sub('***', url)!r:.200})"
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -58,6 +61,7 @@ def read_url(url: object, what: str, ports: Mapping[str, int | None], example: s
         raise UsageError(problem, hint)
     if parts.username is not None or parts.query or parts.fragment:
         # Not shown: it may hold a password.
+        hint += "; a token or a user goes into headers={'Authorization': ...}"
         raise UsageError(f"{what}(url): a user, a query or a fragment cannot be sent", hint)
     if port is None:
         port = ports[parts.scheme]

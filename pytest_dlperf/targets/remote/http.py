@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import select
+import ssl
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -12,15 +13,18 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection, Incomple
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.errors import RemoteError
+from pytest_dlperf.targets.remote.access import advice_on, advice_on_tls
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
     from http.client import HTTPMessage, HTTPResponse
 
+    from pytest_dlperf.targets.remote.access import Access
     from pytest_dlperf.targets.remote.endpoint import Endpoint
 
 _OK: Final = 200
+_NOT_FOUND: Final = 404
 _CHUNK: Final = 1 << 18
 _SHOWN_TEXT: Final = 200
 
@@ -75,12 +79,18 @@ class HttpPool:
 
     Args:
         endpoint: the server.
+        access: headers of every request, and TLS settings.
         timeout: seconds from the start of a request to the end of its response, connecting
             included. (A server that sends its headers byte by byte can stretch it.)
     """
 
-    def __init__(self, endpoint: Endpoint, timeout: float) -> None:
+    def __init__(self, endpoint: Endpoint, access: Access, timeout: float) -> None:
         self._endpoint = endpoint
+        self._access = access
+        self._context: ssl.SSLContext | None = None
+        if endpoint.scheme == "https":
+            tls = access.tls
+            self._context = tls.context() if tls else ssl.create_default_context()
         self._timeout = timeout
         # A deque's append and pop are atomic, so threads need no lock.
         self._idle: deque[HTTPConnection] = deque()
@@ -109,8 +119,12 @@ class HttpPool:
         if connection.sock is not None:
             self._idle.append(connection)
         if response.status != _OK:
-            message = _error_message(body) or response.reason
-            raise RemoteError(f"status {response.status}", f"{request}: {message}")
+            message = self._access.redacted(_error_message(body) or response.reason)
+            # A model server says what it lacks in JSON, an ingress without a route does not.
+            lacks = response.status == _NOT_FOUND and body.lstrip().startswith(b"{")
+            advice = "" if lacks else advice_on(str(response.status), self._access)
+            detail = f"{request}: {message}" + (f" ({advice})" if advice else "")
+            raise RemoteError(f"status {response.status}", detail)
         return HttpResponse(response.headers, body)
 
     def _connection(self) -> HTTPConnection:
@@ -125,15 +139,21 @@ class HttpPool:
         return self._connect()
 
     def _connect(self) -> HTTPConnection:
-        kind = HTTPSConnection if self._endpoint.scheme == "https" else HTTPConnection
-        connection = kind(self._endpoint.host, self._endpoint.port, timeout=self._timeout)
-        address = self._endpoint.address
+        host, port, address = self._endpoint.host, self._endpoint.port, self._endpoint.address
+        connection: HTTPConnection
+        if self._context is None:
+            connection = HTTPConnection(host, port, timeout=self._timeout)
+        else:
+            name = (self._access.tls.server_name if self._access.tls else "") or host
+            connection = _NamedConnection(host, port, self._context, name, self._timeout)
         try:
             connection.connect()
         except ConnectionRefusedError:
             raise RemoteError("connection refused", f"nothing listens at {address}") from None
         except TimeoutError:
             raise self._timed_out(f"{address} did not accept a connection") from None
+        except ssl.SSLError as error:
+            raise _tls_failed(address, error) from None
         except OSError as error:
             raise RemoteError("connection failed", f"{address}: {error}") from None
         return connection
@@ -141,7 +161,8 @@ class HttpPool:
     def _send(
         self, request: HttpRequest, connection: HTTPConnection, deadline: _Deadline
     ) -> HTTPResponse:
-        path, headers = self._endpoint.path + request.path, request.headers or {}
+        path = self._endpoint.path + request.path
+        headers = {**self._access.headers, **(request.headers or {})}
         try:
             deadline.limit(connection.sock)
             connection.request(request.method, path, request.body, headers)
@@ -149,9 +170,12 @@ class HttpPool:
             return connection.getresponse()
         except TimeoutError:
             raise self._timed_out(f"{request}: no answer") from None
+        except ssl.SSLEOFError as error:
+            raise _closed(request, error) from None
+        except ssl.SSLError as error:  # a server that refuses a client says so after the handshake
+            raise _tls_failed(f"{request}", error) from None
         except OSError as error:
-            detail = f"{request}: closed without an answer ({type(error).__name__})"
-            raise RemoteError("connection closed", detail) from None
+            raise _closed(request, error) from None
         except HTTPException as error:
             detail = f"{request}: no HTTP: {type(error).__name__}: {error!s:.80}"
             raise RemoteError("malformed answer", detail) from None
@@ -174,6 +198,38 @@ class HttpPool:
 
     def _timed_out(self, detail: str) -> RemoteError:
         return RemoteError("timeout", f"{detail} within {self._timeout:g} s")
+
+
+class _NamedConnection(HTTPSConnection):
+    """A connection to a server whose certificate may have another name than its address."""
+
+    def __init__(
+        self, host: str, port: int, context: ssl.SSLContext, name: str, timeout: float
+    ) -> None:
+        super().__init__(host, port, timeout=timeout, context=context)
+        self._tls = context
+        self._name = name
+
+    def connect(self) -> None:
+        """Connect, and ask for the server by its name."""
+        HTTPConnection.connect(self)
+        plain = self.sock
+        try:
+            self.sock = self._tls.wrap_socket(plain, server_hostname=self._name)
+        except BaseException:
+            plain.close()
+            raise
+
+
+def _closed(request: HttpRequest, error: OSError) -> RemoteError:
+    detail = f"{request}: closed without an answer ({type(error).__name__})"
+    return RemoteError("connection closed", detail)
+
+
+def _tls_failed(where: str, error: ssl.SSLError) -> RemoteError:
+    advice = advice_on_tls(error)
+    reason = getattr(error, "verify_message", "") or error.reason or error
+    return RemoteError("TLS failed", f"{where}: {reason}" + (f" ({advice})" if advice else ""))
 
 
 def _ended(connection: HTTPConnection) -> bool:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.targets.remote.access import TLS, read_access
 from pytest_dlperf.targets.remote.endpoint import check_model, read_url
 from pytest_dlperf.targets.remote.open_inference_tensors import Tensor, Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
+    from pytest_dlperf.targets.remote.access import Access
     from pytest_dlperf.targets.remote.endpoint import Endpoint
 
-_PORTS: Final = {"http": 80, "https": 443, "grpc": None}
+_PORTS: Final = {"http": 80, "https": 443, "grpc": None, "grpcs": 443}
 _EXAMPLE: Final = "http://localhost:8000 or grpc://localhost:8001"
 
 
@@ -30,12 +35,15 @@ class OpenInference:
     otherwise as JSON numbers.
 
     Attributes:
-        url: of the server: `http://`, `https://` or `grpc://` (without encryption).
+        url: of the server: `http://`, `https://`, `grpc://` (without encryption) or `grpcs://`.
         model: its name there.
         version: which one; empty leaves the choice to the server.
         input_name: the model's input; empty if the server's metadata names one.
         output_name: the output that is measured; empty if there is only one.
         timeout: seconds within which a request must be answered.
+        headers: sent with every request (over gRPC as metadata), such as `Host` and
+            `Authorization`; their values are shown and stored nowhere.
+        tls: settings of `https://` and `grpcs://`; None for those of the system.
 
     Raises:
         UsageError: if `tritonclient` is not installed.
@@ -47,6 +55,10 @@ class OpenInference:
     input_name: str = ""
     output_name: str = ""
     timeout: float = 10.0
+    headers: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False, hash=False
+    )
+    tls: TLS | None = None
     _wire: Wire = field(init=False, repr=False, compare=False)
     _known: list[tuple[Tensor, str]] = field(
         init=False, repr=False, compare=False, default_factory=list
@@ -60,7 +72,8 @@ class OpenInference:
                 problem = f"OpenInference({name}={getattr(self, name)!r:.80})"
                 raise UsageError(problem, "expected a text")
         endpoint = read_url(self.url, "OpenInference", _PORTS, _EXAMPLE)
-        object.__setattr__(self, "_wire", self._connect(endpoint))
+        access = read_access("OpenInference", self.headers, self.tls, endpoint)
+        object.__setattr__(self, "_wire", self._connect(endpoint, access))
 
     @property
     def description(self) -> str:
@@ -85,14 +98,14 @@ class OpenInference:
         tensor, rows = _fit(batch, expected)
         return self._wire.infer(tensor, rows, output)
 
-    def _connect(self, endpoint: Endpoint) -> Wire:
-        if endpoint.scheme == "grpc":
+    def _connect(self, endpoint: Endpoint, access: Access) -> Wire:
+        if endpoint.scheme in {"grpc", "grpcs"}:
             from pytest_dlperf.targets.remote.open_inference_grpc import GrpcWire
 
-            return GrpcWire(endpoint, self.model, self.version, self.timeout)
+            return GrpcWire(endpoint, access, self.model, self.version, self.timeout)
         from pytest_dlperf.targets.remote.open_inference_http import HttpWire
 
-        return HttpWire(endpoint, self.model, self.version, self.timeout)
+        return HttpWire(endpoint, access, self.model, self.version, self.timeout)
 
     def _input_and_output(self) -> tuple[Tensor, str]:
         metadata = self._wire.metadata()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pytest_dlperf.errors import RemoteError
+from pytest_dlperf.targets.remote.access import advice_on
 from pytest_dlperf.targets.remote.open_inference_tensors import (
     ModelMetadata,
     Tensor,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_dlperf.targets.remote.access import Access
     from pytest_dlperf.targets.remote.endpoint import Endpoint
 
 _CHANNEL: Final = (
@@ -51,15 +53,32 @@ _KINDS: Final = (
     ("INTERNAL", "Exception deserializing response", "malformed answer"),
 )
 
+_OF_TLS: Final = ("Ssl handshake", "SSL_ERROR", "handshake failed", "certificate", "Verification")
+_CHECK_TLS: Final = (
+    "tls=TLS(ca=...) names the authority's file, server_name= the certificate's name, certificate= "
+    "the client's; a server without TLS: grpc://"
+)
+
 
 class GrpcWire:
     """A model over gRPC; all threads share one HTTP/2 connection. See `OpenInference`."""
 
-    def __init__(self, endpoint: Endpoint, model: str, version: str, timeout: float) -> None:
+    def __init__(
+        self, endpoint: Endpoint, access: Access, model: str, version: str, timeout: float
+    ) -> None:
         self._grpc, utils = triton_client("grpc")
         self._failed = utils.InferenceServerException
         self._dtype = utils.triton_to_np_dtype
-        self._client = self._grpc.InferenceServerClient(endpoint.address, channel_args=_CHANNEL)
+        self._access = access
+        tls = access.tls
+        self._client = self._grpc.InferenceServerClient(
+            endpoint.address,
+            channel_args=(*_CHANNEL, *_names(access)),
+            ssl=endpoint.scheme == "grpcs",
+            root_certificates=(tls.ca if tls else "") or None,
+            private_key=(tls.key or tls.certificate if tls else "") or None,
+            certificate_chain=(tls.certificate if tls else "") or None,
+        )
         self._model = model
         self._version = version
         self._timeout = timeout
@@ -68,10 +87,13 @@ class GrpcWire:
         """Request the model's metadata."""
         try:
             model = self._client.get_model_metadata(
-                self._model, self._version, client_timeout=self._timeout
+                self._model,
+                self._version,
+                headers=self._access.others,
+                client_timeout=self._timeout,
             )
         except self._failed as error:
-            raise _error(error.status(), error.message()) from None
+            raise _error(error.status(), error.message(), self._access) from None
         return ModelMetadata(_tensors(model.inputs), _tensors(model.outputs))
 
     def infer(self, tensor: Tensor, batch: NDArray[Any], output: str) -> NDArray[Any]:
@@ -85,10 +107,11 @@ class GrpcWire:
                 [inputs],
                 self._version,
                 outputs=wanted,
+                headers=self._access.others,
                 client_timeout=self._timeout,
             )
         except self._failed as error:
-            raise _error(error.status(), error.message()) from None
+            raise _error(error.status(), error.message(), self._access) from None
         name = pick([offered.name for offered in result.get_response().outputs], output)
         try:
             return self._array(result, name)
@@ -109,9 +132,22 @@ def _tensors(described: Iterable[Any]) -> tuple[Tensor, ...]:
     return tuple(Tensor(tensor.name, tensor.datatype) for tensor in described)
 
 
-def _error(status: str, message: str) -> RemoteError:
-    code = status.removeprefix("StatusCode.")
+def _names(access: Access) -> tuple[tuple[str, str], ...]:
+    """Channel arguments for the names by which the server is asked for."""
+    names = []
+    if access.host:
+        names.append(("grpc.default_authority", access.host))
+    if access.tls and access.tls.server_name:
+        names.append(("grpc.ssl_target_name_override", access.tls.server_name))
+    return tuple(names)
+
+
+def _error(status: str, message: str, access: Access) -> RemoteError:
+    code, message = status.removeprefix("StatusCode."), access.redacted(message)
+    if code == "UNAVAILABLE" and any(word in message for word in _OF_TLS):
+        return RemoteError("TLS failed", f"{message} ({_CHECK_TLS})")
     for known_code, text, kind in _KINDS:
         if code == known_code and text in message:
             return RemoteError(kind, message)
-    return RemoteError(f"status {code}", message)
+    advice = advice_on(code, access)
+    return RemoteError(f"status {code}", message + (f" ({advice})" if advice else ""))

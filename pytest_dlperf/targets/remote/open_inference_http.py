@@ -18,6 +18,7 @@ from pytest_dlperf.targets.remote.open_inference_tensors import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pytest_dlperf.targets.remote.access import Access
     from pytest_dlperf.targets.remote.endpoint import Endpoint
 
 _BINARY: Final = "binary_tensor_data"
@@ -32,13 +33,15 @@ class HttpWire:
     again on a closed connection. `HttpPool` does neither.
     """
 
-    def __init__(self, endpoint: Endpoint, model: str, version: str, timeout: float) -> None:
+    def __init__(
+        self, endpoint: Endpoint, access: Access, model: str, version: str, timeout: float
+    ) -> None:
         self._client, utils = triton_client("http")
         self._malformed = (
             *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
             utils.InferenceServerException,
         )
-        self._pool = HttpPool(endpoint, timeout)
+        self._pool = HttpPool(endpoint, access, timeout)
         self._path = f"/v2/models/{segment(model)}"
         if version:
             self._path += f"/versions/{segment(version)}"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from pytest_dlperf._values import check_count
 from pytest_dlperf.errors import RemoteError
+from pytest_dlperf.targets.remote.access import TLS, read_access
 from pytest_dlperf.targets.remote.endpoint import check_model, read_url, segment
 from pytest_dlperf.targets.remote.http import HttpPool, HttpRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -33,12 +37,19 @@ class TensorFlowServing:
         model: its name there.
         version: which one; None leaves the choice to the server.
         timeout: seconds within which a request must be answered.
+        headers: sent with every request, such as `Host` and `Authorization`; their values are
+            shown and stored nowhere.
+        tls: settings of `https://`; None for those of the system.
     """
 
     url: str
     model: str
     version: int | None = None
     timeout: float = 10.0
+    headers: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False, hash=False
+    )
+    tls: TLS | None = None
     _pool: HttpPool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -47,7 +58,8 @@ class TensorFlowServing:
         if self.version is not None:
             check_count(self.version, "TensorFlowServing(version)")
         endpoint = read_url(self.url, "TensorFlowServing", _PORTS, _EXAMPLE)
-        object.__setattr__(self, "_pool", HttpPool(endpoint, self.timeout))
+        access = read_access("TensorFlowServing", self.headers, self.tls, endpoint)
+        object.__setattr__(self, "_pool", HttpPool(endpoint, access, self.timeout))
 
     @property
     def description(self) -> str:

@@ -228,7 +228,11 @@ def test_no_answer_in_time(begun: bytes) -> None:
         ("404 Not Found", b'{"error": "Servable not found"}', "Servable not found"),
         ("500 Internal Server Error", b"<h1>it broke</h1>\n\n<p>", "<h1>it broke</h1> <p>"),
         ("502 Bad Gateway", b"", "Bad Gateway"),
-        ("301 Moved Permanently", b'["elsewhere"]', '["elsewhere"]'),
+        (
+            "301 Moved Permanently",
+            b'["elsewhere"]',
+            '["elsewhere"] (redirects are not followed: to https://, or to a login?)',
+        ),
     ],
 )
 def test_a_status_is_a_kind_of_its_own(status: str, body: bytes, detail: str) -> None:
@@ -293,7 +297,7 @@ def test_targets_are_values() -> None:
 
     assert server == TensorFlowServing("http://localhost:8501", "digits", timeout=2.0)
     assert len({server, TensorFlowServing("http://localhost:8501", "digits")}) == 2
-    assert repr(server).endswith("model='digits', version=None, timeout=2)")
+    assert repr(server).endswith("model='digits', version=None, timeout=2, tls=None)")
     with pytest.raises(AttributeError):
         server.model = "faces"  # type: ignore[misc]
 
