@@ -45,6 +45,7 @@ kills: $(VENV)/.installed-dev
 bench: $(BENCH_VENV)/.installed $(VENV)/.installed-dev
 	$(BENCH_VENV)/bin/python benchmarks/engine.py
 	$(BIN)/python benchmarks/replicas.py
+	$(BIN)/python benchmarks/coverage.py --more
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/overhead.py
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pytest_dlperf.load.totals import BLOCKS
 from pytest_dlperf.metrics import METRICS, metric_named
-from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS, ratio_of_sums
+from pytest_dlperf.statistics.blocks import MIN_BLOCKS, ratio_of_sums
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.statistics.histogram import ERROR
 from pytest_dlperf.statistics.percentiles import FAR, mean, percentiles, required_requests

@@ -24,7 +24,7 @@ from pytest_dlperf.results.measurement import ErrorCount, Measurement
 from pytest_dlperf.results.row_evidence import Rows, RowScores
 from pytest_dlperf.results.series import series_of
 from pytest_dlperf.results.usage import consumption, disturbance, gpu_notes
-from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS
+from pytest_dlperf.statistics.blocks import MIN_BLOCKS
 from pytest_dlperf.statistics.estimate import counted
 from pytest_dlperf.statistics.percentiles import required_requests
 from pytest_dlperf.targets.keras_models import Tracings

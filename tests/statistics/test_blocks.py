@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from pytest_dlperf.statistics.block_bootstrap import ratio_of_sums
+from pytest_dlperf.statistics.blocks import ratio_of_sums
 
 
 def test_ratio_of_equal_blocks_is_students_interval() -> None:
