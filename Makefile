@@ -76,6 +76,7 @@ versions: $(VERSIONS)-lowest/.installed $(VERSIONS)-newest/.installed
 bench: $(BENCH_VENV)/.installed $(VENV)/.installed-dev
 	$(BENCH_VENV)/bin/python benchmarks/engine.py
 	$(BIN)/python benchmarks/replicas.py
+	$(BIN)/python benchmarks/coverage.py --more
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/overhead.py
 

@@ -15,6 +15,7 @@ from pytest_dlperf.units import format_interval, format_quantity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.results.record import Record
 
 _COLUMNS: Final = ("throughput", "p50", "p99", "accuracy")
@@ -83,11 +84,15 @@ def _shows(record: Record, name: str) -> bool:
 
 def cells(record: Record, names: Iterable[str]) -> list[str]:
     """The values of these metrics; a dash for those that were not measured."""
-    metrics = record.measurement.metrics
-    return [
-        format_quantity(metrics[name].value, metric_named(name).unit) if name in metrics else "-"
-        for name in names
-    ]
+    return [_cell(record.measurement, name) for name in names]
+
+
+def _cell(measurement: Measurement, name: str) -> str:
+    unit = metric_named(name).unit
+    if name in measurement.at_least:
+        return f"> {format_quantity(measurement.at_least[name], unit)}"
+    measured = measurement.metrics.get(name)
+    return "-" if measured is None else format_quantity(measured.value, unit)
 
 
 def short_title(record: Record) -> str:

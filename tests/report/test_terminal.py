@@ -54,6 +54,13 @@ def test_a_metric_that_was_not_measured() -> None:
     assert re.split(r"\s{2,}", row) == ["test_fast", "1,000/s", "-", "-", "-", "PASS"]
 
 
+def test_a_percentile_beyond_all_answers() -> None:
+    """It is shown as what it exceeds."""
+    record = make_record(measurement=make_measurement(at_least={"p99": 5.0}))
+    (_, row) = summary_lines([record], 100, colour=False)
+    assert re.split(r"\s{2,}", row) == ["test_fast", "1,000/s", "-", "> 5 s", "-", "PASS"]
+
+
 def test_rows_keep_their_order() -> None:
     """Measurements are shown in the order in which they were made."""
     records = [make_record(measurement=make_measurement(name=name)) for name in "cab"]
