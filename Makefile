@@ -47,8 +47,6 @@ types: $(VENV)/.installed-dev
 kills: $(VENV)/.installed-dev
 	STORE_KILLS=200 $(BIN)/pytest tests/baselines/test_stores.py -k killed
 
-# The peers have an environment of their own: locust brings a pytest plugin, which would be in the
-# way of the tests.
 # Runs and duels beside each of the plugins of docs/ci.md. They have an environment of their own,
 # beside that of the tests, whose runs they would change: pytest loads what is installed.
 .PHONY: plugins
@@ -73,6 +71,8 @@ versions: $(VERSIONS)-lowest/.installed $(VERSIONS)-newest/.installed
 		$$made/bin/python -m pytest $(QUICK) && $$made/bin/python -m pytest $(DUEL) || exit 1; \
 	done
 
+# The peers have an environment of their own: locust brings a pytest plugin, which would be in the
+# way of the tests.
 bench: $(BENCH_VENV)/.installed $(VENV)/.installed-dev
 	$(BENCH_VENV)/bin/python benchmarks/engine.py
 	$(BIN)/python benchmarks/replicas.py

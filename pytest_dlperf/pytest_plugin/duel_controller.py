@@ -300,7 +300,7 @@ def refuse(config: pytest.Config, session: DlperfSession) -> None:
         "--tx": f"the processes of pytest-xdist {disturb}: run with --dist=no",
         "--snapshot-update": snapshots,
         "--snapshot-update-new-only": snapshots,
-        "--cov": "the tests run in the processes of the sides, whose coverage is not collected: add --no-cov",
+        "--cov": "the sides run the tests, and their coverage is not collected: add --no-cov",
     }
     for option, given in problems.items():
         if given:
