@@ -41,7 +41,7 @@ def slower(batch):
     return answer
 """
 OURS: Final = ("dlperf", "benchmark")
-ENDED: Final = re.compile(r"(\d+) (passed|failed|rerun|error|warning|deselected|snapshot)")
+ENDED: Final = re.compile(r"(\d+) (passed|failed|rerun|error|warning|deselected)")
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Outcome:
     @property
     def counts(self) -> dict[str, int]:
         """Of the last line; pytest-sugar writes several."""
-        _, _, last = self.said.rpartition("\nResults (")
-        last = last or self.said.strip().splitlines()[-1]
+        _, several, last = self.said.rpartition("\nResults (")
+        last = last if several else self.said.strip().splitlines()[-1]
         return {name: int(count) for count, name in ENDED.findall(last)}
 
 
