@@ -71,7 +71,9 @@ def parse_duration(value: object, what: str) -> float:
         seconds = float(match[1]) * factor
     else:
         seconds = as_number(value)
-    if not 0 < seconds <= _LONGEST_S:
+    if seconds <= 0:
+        raise UsageError(f"{what}={value!r}: expected more than 0", "write 5, '5s' or '500ms'")
+    if not seconds <= _LONGEST_S:
         raise problem
     return seconds
 

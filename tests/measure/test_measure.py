@@ -413,7 +413,7 @@ def test_what_is_no_target_is_refused(target: object) -> None:
 def test_answers_that_are_no_numbers_are_refused() -> None:
     """A target must answer with a numeric array."""
     with pytest.raises(TargetError, match="one numeric array with one row a request"):
-        measured(lambda batch: {"scores": batch}, Options())
+        measured(lambda batch: {"scores": batch, "text": "cat"}, Options())
 
 
 def test_labels_that_do_not_fit_are_refused() -> None:

@@ -180,7 +180,7 @@ def test_a_regression() -> None:
     measurement = measured(build=build, data=data, recipe=Recipe(1))
     assert measurement.loss > 0
     assert "accuracy" in measurement.refused
-    with pytest.raises(UsageError, match="fit no classification"):
+    with pytest.raises(UsageError, match="are a regression, which has no accuracy"):
         measured("accuracy >= 50%", build=build, data=data, recipe=Recipe(10**6))
 
 
