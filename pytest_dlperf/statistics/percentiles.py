@@ -185,7 +185,7 @@ class _Bounds:
     def _far_below(self) -> int | None:
         """Rank of a level that is far below for certain: an overload has hardly a fast request."""
         for place in range(int(self.levels.searchsorted(_FAR_BELOW)), -1, -1):
-            rank = self._rank(self.effects[: place + 2].max(), _TAIL)
+            rank = self._rank(float(self.effects[place]), _TAIL)
             if rank is not None and self.requests - self.above[place] <= rank:
                 return max(0, int(self.requests - self.above[place]) - 1)
         return None
@@ -218,7 +218,8 @@ class _Bounds:
         from scipy.special import bdtrik
 
         effective = self.requests / effect
-        if max(self.share, 1 - self.share) ** effective > _TAIL:
+        beyond = self.share if probability > _TAIL else 1 - self.share
+        if beyond**effective > _TAIL:
             return None
         return float(bdtrik(probability, effective, self.share)) * effect
 

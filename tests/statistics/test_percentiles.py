@@ -172,7 +172,7 @@ def test_width_of_independent_values(percent: float) -> None:
 
 
 def test_an_overload_has_a_lower_bound() -> None:
-    """Latencies that rise all the run have no upper bound; but hardly one is as low as the first."""
+    """Latencies that rise all the run have no upper bound, but hardly one is like the first."""
     for found in of_run(np.linspace(0.001, 10, 5_000)).values():
         assert found.high is None
         assert found.low > 0.05
