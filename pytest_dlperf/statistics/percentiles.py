@@ -31,6 +31,7 @@ queue the fastest tenth did not wait: it shows the machine's speed, which all ot
 
 _WHITE: Final = 0.6  # prior probability that requests are independent
 _WHITE_WITNESS: Final = 0.95
+_FAR_BELOW: Final = 0.03
 _BLOCKS: Final = 16
 _FEWEST_BLOCKS: Final = 8
 _BEYOND: Final = 5  # requests beyond the percentile in each block
@@ -171,18 +172,23 @@ class _Bounds:
         return int(self.levels.searchsorted(self.share))
 
     def low(self) -> int | None:
-        """Rank of the lower bound; None if there is none.
-
-        Far below the percentile dependence may be small: hardly any request of an overload is fast.
-        """
-        effect = max(self.witnessed, self.effects[self.start])
+        """Rank of the lower bound; None if there is none."""
+        rank = None
+        effect = self.witnessed
         for place in range(self.start, -1, -1):
+            effect = max(effect, self.effects[place])
             rank = self._rank(effect, _TAIL)
+            if rank is None or self.requests - self.above[place] <= rank:
+                break
+        return self._far_below() if rank is None else max(0, math.ceil(rank) - 1)
+
+    def _far_below(self) -> int | None:
+        """Rank of a level that is far below for certain: an overload has hardly a fast request."""
+        for place in range(int(self.levels.searchsorted(_FAR_BELOW)), -1, -1):
+            rank = self._rank(float(self.effects[place]), _TAIL)
             if rank is not None and self.requests - self.above[place] <= rank:
-                return max(0, math.ceil(rank) - 1)
-            effect = max(self.effects[place], self.effects[max(0, place - 1)])
-        rank = self._rank(effect, _TAIL)
-        return None if rank is None else max(0, math.ceil(rank) - 1)
+                return max(0, int(self.requests - self.above[place]) - 1)
+        return None
 
     def high(self) -> tuple[int | None, float]:
         """Rank of the upper bound, None if there is none, and the design effect there."""
@@ -212,7 +218,8 @@ class _Bounds:
         from scipy.special import bdtrik
 
         effective = self.requests / effect
-        if max(self.share, 1 - self.share) ** effective > _TAIL:
+        beyond = self.share if probability > _TAIL else 1 - self.share
+        if beyond**effective > _TAIL:
             return None
         return float(bdtrik(probability, effective, self.share)) * effect
 

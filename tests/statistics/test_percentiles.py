@@ -171,6 +171,13 @@ def test_width_of_independent_values(percent: float) -> None:
     assert 1 <= np.median(ratios) <= 1.3
 
 
+def test_an_overload_has_a_lower_bound() -> None:
+    """Latencies that rise all the run have no upper bound, but hardly one is like the first."""
+    for found in of_run(np.linspace(0.001, 10, 5_000)).values():
+        assert found.high is None
+        assert found.low > 0.05
+
+
 def test_a_burst_is_one_event() -> None:
     """A hundred slow requests in a row are not a hundred: p99 of them has no upper bound."""
     values = np.random.default_rng(6).lognormal(0, 0.1, 10_000)
