@@ -125,8 +125,9 @@ def test_ignored_files(project: Project) -> None:
     assert all(ends == ["failure"] for name, ends in junit.items() if name != "test_good")
 
     warned = project.duel("--dlperf-base-broken=warn", "-rw", "-k", "body or crash or good")
-    warned.assert_outcomes(passed=3, warnings=5, deselected=6)
-    assert "DlperfWarning: INCONCLUSIVE: throughput >= baseline: the test fails at" in text(warned)
+    warned.assert_outcomes(passed=3, warnings=2, deselected=6)
+    budgets = "throughput >= baseline, p95 <= baseline"
+    assert f"DlperfWarning: INCONCLUSIVE: {budgets}: the test fails at" in text(warned)
 
     carried = project.duel("--dlperf-against-carry=data", "--dlperf-against-carry=made")
     carried.assert_outcomes(failed=8, passed=1)
@@ -166,9 +167,10 @@ def test_markers_at_the_base(project: Project) -> None:
 
     result = project.duel("-rw")
 
-    result.assert_outcomes(passed=3, failed=1, warnings=7)
+    result.assert_outcomes(passed=3, failed=1, warnings=3)
     said = text(result)
-    open_budget = "DlperfWarning: INCONCLUSIVE: throughput >= baseline: "
+    budgets = "throughput >= baseline, p95 <= baseline, accuracy >= baseline"
+    open_budget = f"DlperfWarning: INCONCLUSIVE: {budgets}: "
     assert f"{open_budget}the test is skipped at HEAD: not there" in said
     assert f"{open_budget}the test is marked xfail at HEAD: known" in said
     assert "the test is skipped at HEAD: no GPU" in said
@@ -176,7 +178,7 @@ def test_markers_at_the_base(project: Project) -> None:
     assert "the base was measured without notes.npy, which git does not track" in said
     # The candidate says which tests are run.
     selected = project.duel("-m", "speed")
-    selected.assert_outcomes(passed=1, deselected=3, warnings=3)
+    selected.assert_outcomes(passed=1, deselected=3, warnings=1)
     assert f"{open_budget}the test is skipped at HEAD: not there" in text(selected)
 
 
