@@ -139,10 +139,6 @@ def _obstacle(
     for name in (judgement.metric for judgement in judgements):
         if name in measurement.at_least:
             return f"{name} is not known: {measurement.refused[name]}"
-    for judgement in judgements:
-        # An absolute budget has a limit of its own.
-        if judgement.metric in measurement.unbounded and judgement.limit is None:
-            return measurement.unbounded[judgement.metric]
     broken = [judgement for judgement in judgements if judgement.verdict is Verdict.FAIL]
     if broken and (update != "all" or any(judgement.baseline is None for judgement in broken)):
         return f"{broken[0].budget} is broken"

@@ -74,7 +74,8 @@ def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
             judgement = _absolute(budget, measurement)
         if judgement is not None and budget.metric.name not in measurement.missed:
             judgement = _undistorted(judgement, budget.metric, environment.distortion)
-        if judgement is None and budget.metric.name in measurement.unbounded:
+        known = baseline is not None and budget.metric.name in baseline.metrics
+        if judgement is None and known and budget.metric.name in measurement.unbounded:
             judgement = _unbounded(budget, measurement)
         if judgement is None:
             judgement = _against(budget, measurement, baseline, conditions, (obstacle, missing))

@@ -304,11 +304,6 @@ def test_failed_measuring_is_not_recorded(update: str, fields: dict[str, object]
             {"at_least": {"p99": 5.0}, "refused": {"p99": "9 of 10 had no answer"}},
             "p99 is not known: 9 of 10 had no answer",
         ),
-        (
-            Verdict.INCONCLUSIVE,
-            {"unbounded": {"p99": "p99 needs about 60 s"}},
-            "p99 needs about 60 s",
-        ),
     ],
 )
 def test_no_baseline_of_a_percentile_without_a_bound(
