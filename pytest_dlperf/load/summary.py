@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.statistics.run_values import Values
 
 _NS: Final = 1e-9
+_LONG: Final = 3600.0
 _MARGIN: Final = 1.5  # of a longer run, whose requests may hang together more
 
 
@@ -192,6 +193,8 @@ def _too_short(totals: LoadTotals, name: str, found: Percentile) -> str:
     if not totals.kept_up:
         return f"the target is slower than the load, so that {name} grows with its duration"
     seconds = found.longer * _MARGIN * totals.span_ns * _NS
+    if seconds > _LONG:
+        return f"late requests came together, so seldom that {name} has no bound in an hour's load"
     needed = format_quantity(float(f"{max(seconds, 1.0):.1g}"), "s")
     return f"late requests came together: {name} needs about {needed} of this load for a bound"
 
