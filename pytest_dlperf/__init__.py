@@ -2,6 +2,9 @@
 
 The names here are the public ones; they are loaded when they are first used, so that a test
 suite pays for what it uses only.
+
+PYTEST_DONT_REWRITE: commands and sides of a duel import this package before pytest registers it,
+which would be a warning, and an error under `filterwarnings = error`.
 """
 
 from __future__ import annotations

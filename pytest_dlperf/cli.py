@@ -6,11 +6,12 @@ import argparse
 import os
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.baselines.cli import BASELINES
 from pytest_dlperf.doctor.cli import DOCTOR
-from pytest_dlperf.errors import DlperfError
+from pytest_dlperf.errors import DlperfError, UsageError
 from pytest_dlperf.history.cli import HISTORY
 from pytest_dlperf.history.compare_cli import COMPARE
 from pytest_dlperf.report.characters import printable
@@ -18,7 +19,7 @@ from pytest_dlperf.report.json_report import REPORT
 from pytest_dlperf.tuning.cli import TUNE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import TypeAlias
 
     from pytest_dlperf._command import Command, CommandResult
@@ -54,13 +55,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        write = partial(sys.stdout.write, f"{printable(line, sys.stdout.encoding)}\n")
+        if not _is_read(write):
+            return
+    _is_read(sys.stdout.flush)
+
+
+def _is_read(write: Callable[[], object]) -> bool:
+    """Write, and return whether there still is a reader.
+
+    Raises:
+        UsageError: if the output cannot be written.
+    """
     try:
-        for line in lines:
-            sys.stdout.write(f"{printable(line, sys.stdout.encoding)}\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader closed the pipe; Python must not flush stdout again at exit.
+        write()
+    except OSError as error:
+        # Python must not flush stdout again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return False
+        raise UsageError(f"the output cannot be written: {error.strerror}") from None
+    return True
 
 
 def _add(commands: _Commands, command: Command) -> None:

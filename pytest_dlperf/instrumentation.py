@@ -14,6 +14,7 @@ import threading
 import time
 import tracemalloc
 from dataclasses import dataclass
+from types import FunctionType, MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _TOOLS: Final = range(6)  # of `sys.monitoring`; two more are sys.settrace and sys.setprofile
 _PAIRS: Final = (("disable", "enable"), ("pause", "resume"))
 """Methods of profilers that are written in C, whose function `sys.setprofile` cannot set again."""
+_KNOWN: Final = MappingProxyType({"pdb": "pdb", "bdb": "bdb", "_lsprof": "cProfile"})
+"""Modules of base classes, and what users call the tools that are made of them."""
 _ALLOCATORS: Final = frozenset({"", "default", "pymalloc"})
 """Values of PYTHONMALLOC that stand for the allocators that Python uses without it."""
 _BUSY: Final = 0.01  # share of the time, from which on a traced thread may slow a target down
@@ -112,9 +115,10 @@ class Instrumentation:
                 each.restore()
             if trace is not None:
                 sys.settrace(trace)
-                # Coverage's tracer in C takes over at the next call. It must see this function end,
-                # since it has seen it begin, or it would take the caller's lines for ours.
-                _call_nothing()
+                if not isinstance(trace, FunctionType | MethodType):
+                    # Coverage's tracer in C takes over at the next call. It must see this function
+                    # end, since it has seen it begin, or it would take the caller's lines for ours.
+                    _call_nothing()
 
 
 def _call_nothing() -> None:
@@ -154,16 +158,13 @@ def lasting_instrumentation(variables: Mapping[str, str] = os.environ) -> str:
 def name_of(hook: object) -> str:
     """The package of a tracer or a profiler, as its users know it."""
     owner = getattr(hook, "__self__", None)
-    kind = hook if isinstance(getattr(hook, "__module__", None), str) else type(hook)
-    if owner is not None and not isinstance(owner, type(sys)):
-        kind = type(owner)
-    module: str = getattr(kind, "__module__", "") or ""
-    package = module.partition(".")[0]
-    if package in {"", "builtins", "_lsprof"}:
-        return "cProfile" if "lsprof" in module else type(hook).__qualname__
-    # pdb's classes are wrapped by pytest in classes of its own.
+    kind = hook if isinstance(hook, FunctionType) else type(hook if owner is None else owner)
+    # pdb's classes are wrapped by pytest, and cProfile is `__main__` where it runs the tests.
     bases = {base.__module__ for base in getattr(kind, "__mro__", ())}
-    return next((name for name in ("pdb", "bdb") if name in bases), package)
+    known = next((name for module, name in _KNOWN.items() if module in bases), "")
+    module: str = getattr(kind, "__module__", None) or "__main__"
+    package = module.partition(".")[0]
+    return known or (kind.__qualname__ if package in {"__main__", "builtins"} else package)
 
 
 class _TracedThreads:
@@ -271,7 +272,9 @@ def _without_tools(monitoring: Monitoring) -> Iterator[_Suspended]:
             if (callback := monitoring.register_callback(tool, event, None)) is not None
         }
         if events or callbacks:
-            yield _Suspended(name, _Tool(monitoring, tool, name, events, callbacks).restore)
+            yield _Suspended(
+                name.removesuffix(".py"), _Tool(monitoring, tool, name, events, callbacks).restore
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,9 @@ def parse_duration(value: object, what: str) -> float:
         seconds = float(match[1]) * factor
     else:
         seconds = as_number(value)
-    if not 0 < seconds <= _LONGEST_S:
+    if seconds <= 0:
+        raise UsageError(f"{what}={value!r}: expected more than 0", "write 5, '5s' or '500ms'")
+    if not seconds <= _LONGEST_S:
         raise problem
     return seconds
 
@@ -106,7 +108,11 @@ def format_interval(low: float, high: float, dimension: Dimension) -> str:
 
     >>> format_interval(0.001, 0.002, "s")
     '1 to 2 ms'
+    >>> format_interval(0.001, math.inf, "s")
+    '1 ms or more'
     """
+    if math.isinf(high):
+        return f"{format_quantity(low, dimension)} or more"
     first, last = format_quantity(low, dimension), format_quantity(high, dimension)
     number, unit = _split(first)
     return f"{number if unit == _split(last)[1] else first} to {last}"

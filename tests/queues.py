@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 def single_server(
     rate: float, service_rate: float, seconds: float, random: np.random.Generator
 ) -> Samples:
-    """M/M/1 from an empty queue: Lindley's recursion, all at once."""
-    arrivals = _poisson(rate, seconds, random)
-    work = random.exponential(1 / service_rate, len(arrivals))
+    """M/M/1 from an empty queue."""
+    arrivals = poisson(rate, seconds, random)
+    return served(arrivals, random.exponential(1 / service_rate, len(arrivals)))
+
+
+def served(arrivals: NDArray[np.float64], work: NDArray[np.float64]) -> Samples:
+    """One server, first come first served, from an empty queue: Lindley's recursion."""
     done = np.cumsum(work)
     done += np.maximum.accumulate(arrivals - done + work)
     return Samples(
@@ -58,7 +62,8 @@ def fixed_service_share(rate: float, service: float, seconds: float) -> float:
     return (1 - rate * service) * sum(terms)
 
 
-def _poisson(rate: float, seconds: float, random: np.random.Generator) -> NDArray[np.float64]:
+def poisson(rate: float, seconds: float, random: np.random.Generator) -> NDArray[np.float64]:
+    """Times of Poisson arrivals."""
     expected = rate * seconds
     gaps = random.exponential(1 / rate, int(expected + 8 * expected**0.5) + 16)
     times: NDArray[np.float64] = np.cumsum(gaps)

@@ -29,7 +29,7 @@ KNOWN_BY = {
     "numpy": ("",),
     "onnxruntime": ("targets.onnx",),
     "optuna": ("tuning.optuna_search",),
-    "psutil": ("machine", "measure.telemetry"),
+    "psutil": ("duel.servers", "machine", "measure.telemetry"),
     "pynvml": ("measure.gpu_driver",),
     "pytest": ("pytest_plugin.",),
     "pytest_benchmark": ("pytest_plugin.pytest_benchmark",),
@@ -393,5 +393,5 @@ def test_every_extra_is_used() -> None:
     project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
     source = "\n".join(SOURCES.values())
 
-    assert project["optional-dependencies"].keys() - {"bench", "dev"} == EXTRAS.keys()
+    assert project["optional-dependencies"].keys() - {"bench", "dev", "plugins"} == EXTRAS.keys()
     assert [name for name, how in EXTRAS.items() if not re.search(how, source)] == []

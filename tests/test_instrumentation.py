@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +20,7 @@ from pytest_dlperf.instrumentation import (
     Instrumentation,
     lasting_instrumentation,
     name_of,
+    python_monitoring,
     suspension_note,
 )
 
@@ -260,7 +261,7 @@ def test_tools_of_sys_monitoring_get_no_events() -> None:
         assert not any(monitoring.sets.values())
         assert not monitoring.callbacks
 
-    assert note == "pydevd and coverage.py were suspended while measuring"
+    assert note == "pydevd and coverage were suspended while measuring"
     assert (monitoring.sets | {3: 0}, monitoring.callbacks) == (before[0] | {3: 0}, before[1])
     assert monitoring.restarts == 2
 
@@ -275,12 +276,51 @@ def test_a_tool_that_ends_meanwhile_gets_nothing_back() -> None:
     assert monitoring.sets == {2: 0}
 
 
+@pytest.mark.skipif(python_monitoring() is None, reason="Python 3.12 and later have it")
+def test_sys_monitoring_itself() -> None:
+    """A tool with an event of all code and one of `work` alone, as debuggers set breakpoints."""
+    monitoring: Any = python_monitoring()
+    events, seen = monitoring.events, []
+    tool = next(number for number in range(6) if monitoring.get_tool(number) is None)
+
+    def began(code: object, *_: object) -> None:
+        seen.extend(["call"] if code is work.__code__ else [])
+
+    def left(code: object, *_: object) -> None:
+        seen.extend(["return"] if code is work.__code__ else [])
+
+    monitoring.use_tool_id(tool, "pydevd")
+    try:
+        monitoring.register_callback(tool, events.PY_START, began)
+        monitoring.register_callback(tool, events.PY_RETURN, left)
+        monitoring.set_events(tool, events.PY_START)
+        monitoring.set_local_events(tool, work.__code__, events.PY_RETURN)
+
+        with Instrumentation().suspended() as note:
+            work()
+            in_a_thread()
+            inside = list(seen)
+        work()
+        in_a_thread()
+    finally:
+        monitoring.set_events(tool, 0)
+        monitoring.set_local_events(tool, work.__code__, 0)
+        monitoring.free_tool_id(tool)
+
+    assert "pydevd" in note
+    assert inside == []
+    assert seen == ["call", "return"] * 2
+
+
 def test_names() -> None:
     """Those that users know."""
     debugger = type("Wrapped", (pdb.Pdb,), {"__module__": "_pytest.debugging"})()
     assert name_of(debugger.trace_dispatch) == "pdb"
     assert name_of(bdb.Bdb().trace_dispatch) == "bdb"
+    main = {"__module__": "__main__"}
     assert name_of(cProfile.Profile()) == "cProfile"
+    assert name_of(type("Profile", (cProfile.Profile,), main)()) == "cProfile"
+    assert name_of(type("Trace", (Counter,), main)().__call__) == "Trace"
     assert name_of(Counter()) == OWN
     assert name_of(work) == OWN
 

@@ -87,8 +87,15 @@ def test_parse_duration_reads(given_value: object, seconds: float) -> None:
 )
 def test_parse_duration_refuses(value: object) -> None:
     """What is no positive, finite time is refused, by the name of the option and its value."""
-    with pytest.raises(UsageError, match=r"^duration=.* is not a length of time"):
+    with pytest.raises(UsageError, match=r"^duration=.*(is not a length of time|more than 0)"):
         parse_duration(value, "duration")
+
+
+@pytest.mark.parametrize("value", [0, 0.0, "0", "0ms", "0.0s"])
+def test_no_time_at_all_is_a_length_that_is_too_short(value: object) -> None:
+    """The message does not say that 0ms is no length of time."""
+    with pytest.raises(UsageError, match=r"^slo=.*: expected more than 0"):
+        parse_duration(value, "slo")
 
 
 @given(st.text(alphabet="0123456789_.eE+- mnuµsin", max_size=8))

@@ -136,6 +136,9 @@ def _obstacle(
         return missing or measurement.invalid
     if any(judgement.verdict is Verdict.INVALID for judgement in judgements):
         return "not all was measured"
+    for name in (judgement.metric for judgement in judgements):
+        if name in measurement.at_least:
+            return f"{name} is not known: {measurement.refused[name]}"
     broken = [judgement for judgement in judgements if judgement.verdict is Verdict.FAIL]
     if broken and (update != "all" or any(judgement.baseline is None for judgement in broken)):
         return f"{broken[0].budget} is broken"
@@ -159,7 +162,8 @@ def _renewed(comparison: BaselineComparison) -> tuple[str, str]:
         return f"baseline replaced{anchor}", ""
     if not comparison.noise:
         return "baseline recorded", ""
-    caution = f"the baseline was recorded although {comparison.noise}"
+    # How busy it was is in the report; without it, many tests share one hint.
+    caution = f"the baseline was recorded although {comparison.noise.partition(':')[0]}"
     return record_again(caution), caution
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf.baselines.unused import Collected
-from pytest_dlperf.config.options import QUIET
 from pytest_dlperf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def collect_tests(root: Path, variables: Mapping[str, str] = os.environ) -> Proj
     with tempfile.TemporaryDirectory(prefix="dlperf-") as folder:
         file = Path(folder) / "tests.json"
         done = subprocess.run(  # noqa: S603 - our own interpreter
-            [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", _PLUGIN, "-W", QUIET],
+            [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", _PLUGIN],
             cwd=root,
             env={**variables, FILE: str(file)},
             stdin=subprocess.DEVNULL,

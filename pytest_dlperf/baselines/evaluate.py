@@ -206,19 +206,20 @@ def _doubtful(judgement: Judgement) -> bool:
     return is_open or judgement.verdict is Verdict.FAIL
 
 
-def _is_open(judgement: Judgement) -> bool:
-    return judgement.verdict in {Verdict.NEW, Verdict.INCONCLUSIVE}
+def _without_base(judgement: Judgement) -> bool:
+    """Whether a duel had nothing to compare with."""
+    is_open = judgement.verdict is Verdict.INCONCLUSIVE and judgement.lasting
+    return judgement.baseline is None and (is_open or judgement.verdict is Verdict.NEW)
 
 
 def _after_duel(record: Record, duel: Record | None) -> Record:
     if duel is None:
         return record
     by_budget = {judgement.budget: judgement for judgement in duel.judgements}
-    # Without a base the duel has settled nothing.
-    alone = [one for one in duel.judgements if one.baseline is None and _is_open(one)]
-    if alone:
-        reason = f"both commits cannot be measured in turn: {alone[0].reason}"
-        return replace(record, hints=(*record.hints, reason))
+    alone = next(filter(_without_base, duel.judgements), None)
+    if alone is not None:  # it has settled nothing
+        reason = f"both commits cannot be measured in turn: {alone.reason}"
+        return replace(record, base="", hints=(*record.hints, reason))
     doubtful = [judgement for judgement in record.judgements if _doubtful(judgement)]
     judgements = tuple(
         by_budget.get(judgement.budget, judgement) if judgement in doubtful else judgement

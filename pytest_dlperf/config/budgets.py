@@ -38,6 +38,7 @@ _TOKEN: Final = re.compile(
     re.VERBOSE,
 )
 _LARGEST_FACTOR: Final = 1e6
+_PERCENT: Final = 100
 _COUNTED: Final = frozenset({"errors", "accuracy"})  # may be compared with ==
 _NAMES: Final[dict[Dimension, str]] = {
     "s": "units of time",
@@ -186,8 +187,17 @@ class _Parser:
 
     def _value(self, metric: Metric) -> tuple[float | None, float]:
         if self._take("word", "baseline"):
+            sign = self._take("sign", "*")
+            if sign:
+                number = self._take("number")
+                factor = number.text if number else "0.95"
+                self._fail(sign, "the factor comes first", f"write {factor} * baseline")
             return 1.0, self._offset(metric)
         number = self._number()
+        if self._percent_of_baseline():
+            share = self._float(number) / 100
+            problem = "a baseline is multiplied with a factor, not with a percentage"
+            self._fail(self._peek(), problem, f"write {share:g} * baseline")
         if self._take("sign", "*"):
             if not self._take("word", "baseline"):
                 self._fail(self._peek(), "only `baseline` can be multiplied", "K * baseline")
@@ -196,8 +206,15 @@ class _Parser:
             return float(number.text), self._offset(metric)
         limit = self._with_unit(number, metric, offset=False)
         if metric.unit == "share" and limit > 1:
-            self._fail(number, f"{metric.name} is a share: at most 100 %", "write 97% or 0.97")
+            bare = self._last is number and limit <= _PERCENT
+            example = f"write {number.text}%" if bare else "write 97% or 0.97"
+            self._fail(number, f"{metric.name} is a share: at most 100 %", example)
         return None, limit
+
+    def _percent_of_baseline(self) -> bool:
+        """Whether a percent sign follows, and a baseline after it."""
+        rest = self._tokens[self._next :]
+        return bool(rest) and rest[0].kind == "percent" and any(t.text == "baseline" for t in rest)
 
     def _number(self) -> _Token:
         token = self._take("number")
@@ -222,6 +239,11 @@ class _Parser:
             return 0.0
         return float(f"{sign.text}1") * self._with_unit(self._number(), metric, offset=True)
 
+    def _instead_of_percent(self, number: _Token, wanted: str, *, offset: bool) -> str:
+        if offset:
+            return "write a factor: 0.95 * baseline"
+        return f"{wanted}; {self._float(number) / 100:g} * baseline is a share of the baseline"
+
     def _with_unit(self, number: _Token, metric: Metric, *, offset: bool) -> float:
         token = self._take("word") or self._take("rate") or self._take("percent")
         wanted = (
@@ -238,8 +260,8 @@ class _Parser:
         if dimension is None:
             self._fail(token, f"unknown unit {unit!r}", wanted)
         if dimension != metric.unit:
-            if unit == "%" and offset:
-                wanted = "write a factor: 0.95 * baseline"
+            if unit == "%":
+                wanted = self._instead_of_percent(number, wanted, offset=offset)
             self._fail(token, f"{unit!r} is no unit of {metric.name}", wanted)
         if unit == "%" and offset:
             self._fail(

@@ -31,11 +31,6 @@ Task: TypeAlias = Literal["classification", "binary", "multilabel", "regression"
 Kind: TypeAlias = Literal["text", "texts", "flag", "value"]
 
 
-QUIET: Final = (
-    "ignore:Module already imported so cannot be rewritten; pytest_dlperf"
-    ":pytest.PytestAssertRewriteWarning"
-)
-"""A warning filter: that our modules are imported before pytest registers them does not matter."""
 PREFIX: Final = "--dlperf-"
 """Of options on the command line."""
 MEASURES: Final = "dlperf"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -28,10 +29,12 @@ class CarriedFiles:
     Attributes:
         names: paths of files and symbolic links from the repository's top folder, sorted.
         size: of all of them, in bytes.
+        key: changes with their names, sizes and times.
     """
 
-    names: tuple[str, ...] = ()
-    size: int = 0
+    names: tuple[str, ...]
+    size: int
+    key: str
 
 
 def find_carried(repo: Repository, root: Path, wanted: Iterable[str]) -> CarriedFiles:
@@ -58,7 +61,12 @@ def find_carried(repo: Repository, root: Path, wanted: Iterable[str]) -> Carried
             raise UsageError(f"{CARRY}={text}: there is no file in it")
         names |= found
     kept = tuple(sorted(names))
-    return CarriedFiles(kept, sum((repo.top / name).lstat().st_size for name in kept))
+    states = [(repo.top / name).lstat() for name in kept]
+    known = [
+        (name, state.st_size, state.st_mtime_ns) for name, state in zip(kept, states, strict=True)
+    ]
+    key = hashlib.sha256(repr(known).encode(errors="surrogateescape")).hexdigest()
+    return CarriedFiles(kept, sum(state.st_size for state in states), key)
 
 
 def _matches(repo: Repository, root: Path, text: str) -> list[Path]:
@@ -102,9 +110,15 @@ def _listed(repo: Repository, paths: Sequence[Path], which: str) -> Iterator[str
     """Files below some paths that git tracks, or does not; from the repository's top folder."""
     by_owner: dict[Path, list[str]] = {}
     for path in paths:
-        # Submodules, and repositories that are none, are asked themselves.
-        owner = next(folder for folder in path.parents if (folder / ".git").exists())
-        by_owner.setdefault(owner, []).append(f":(top,literal){path.relative_to(owner)}")
+        # A submodule is asked itself.
+        owner = next(
+            folder
+            for folder in (path, *path.parents)
+            if (folder / ".git").is_file() or (folder != path and (folder / ".git").exists())
+        )
+        by_owner.setdefault(owner, []).append(
+            ":(top,literal)" + ("" if path == owner else str(path.relative_to(owner)))
+        )
     for owner, specs in by_owner.items():
         for first in range(0, len(specs), _AT_ONCE):
             batch = specs[first : first + _AT_ONCE]

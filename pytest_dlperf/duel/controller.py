@@ -18,6 +18,7 @@ from pytest_dlperf.duel.no_base import (
 )
 from pytest_dlperf.duel.questions import DEFAULT_METRICS
 from pytest_dlperf.duel.run_one_test import OneTestDuel, WorkerPair
+from pytest_dlperf.duel.servers import check_failure, check_servers, sockets_of
 from pytest_dlperf.duel.worker_handle import UnforkableError, WorkerLost
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.judge.error_rates import SLOTTED, ErrorRates
@@ -25,7 +26,7 @@ from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.pair_effects import pairs_needed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_dlperf.duel.questions import DuelStatistics
     from pytest_dlperf.duel.run_one_test import DuelServices
@@ -95,7 +96,7 @@ class DuelController:
         self._order = tuple(test["test"] for test in tests)
         measuring = [test for test in tests if test["measures"]]
         self._measuring = frozenset(test["test"] for test in measuring)
-        if not self._measuring or collected["failed"]:
+        if not self._measuring:
             self._without_base = BaseCollection()
         elif self._workspace.unmeasurable:
             self._without_base = _nothing(self._workspace.unmeasurable)
@@ -148,6 +149,7 @@ class DuelController:
                 check=self._workspace.check,
                 fresh_pair=self._fresh_pair,
                 problem=lambda worker: self._logs[worker].problem,
+                check_servers=self._check_servers,
             )
             duel.run(lambda worker: self._following(test, worker))
         except BaseException:
@@ -156,6 +158,11 @@ class DuelController:
         if duel.lost is not None:
             self.close()
         return duel.statistics
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Files and folders without which the base is measured, since git does not track them."""
+        return self._workspace.missing.untracked
 
     def _forward(self, fields: Fields) -> None:
         # Workers that are started again collect again, which has been told.
@@ -193,6 +200,7 @@ class DuelController:
             log = _FailureLog(self._forward if leads else None)
             workers[role] = self._workspace.start(role, log, only, lead=leads)
             self._logs[workers[role]] = log
+            workers[role].watch = lambda: self._check_servers(tuple(self._logs))
         return WorkerPair(workers.get("base"), workers["candidate"])
 
     def _start_further(self) -> None:
@@ -281,6 +289,18 @@ class DuelController:
         known = self._logs[worker].collection.tests & self._measuring
         return next((name for name in later if name in known), None)
 
+    def _check_servers(self, workers: Sequence[WorkerHandle]) -> None:
+        """Refuse workers of which one asks a server of another, or fails for want of its port."""
+        if len(workers) == 1:
+            return
+        sides = {worker.pid: worker.role for worker in workers}
+        sockets = sockets_of({worker.pid: worker.padding for worker in workers})
+        check_servers(sockets, sides)
+        for worker in workers:
+            problem = self._logs[worker].problem
+            if problem is not None and worker.state.at == "done":
+                check_failure(worker.pid, problem.line, sockets, sides)
+
     @contextlib.contextmanager
     def _fresh_pair(self, test: str) -> Iterator[WorkerPair]:
         pair = self._start_pair(test, lead=False)
@@ -308,9 +328,7 @@ class _FailureLog:
 
     def __call__(self, fields: Fields) -> None:
         data = fields.get("data", {})
-        if fields["is"] == "deselected":
-            self.collection.deselected.update(fields["tests"])
-        elif data.get("outcome") in {"failed", "skipped"}:
+        if data.get("outcome") in {"failed", "skipped"}:
             problem = problem_of(data)
             if fields["is"] == "report":
                 self.problem = self.problem or problem

@@ -27,6 +27,7 @@ _CACHES: Final = frozenset(
         *("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".dlperf"),
         *(".tox", ".nox", ".venv", "venv", "env", "node_modules", ".git", ".idea", ".vscode"),
         *(".ipynb_checkpoints", ".benchmarks", ".DS_Store", ".eggs", "htmlcov", ".coverage"),
+        *("build", "dist", ".env", ".envrc", ".gitignore"),
     }
 )
 _CACHE_ENDS: Final = (".pyc", ".egg-info", ".egg-info/", ".swp", "~", ".log")
@@ -61,14 +62,17 @@ class MissingFiles:
         if named:
             return "\n".join(self._told(named))
         lines = [f"submodule {one.path} is empty there: {one.reason}" for one in self.submodules]
+        return "\n".join((*lines, *self.untracked_note()))
+
+    def untracked_note(self) -> Iterator[str]:
+        """A sentence on what the base's tree lacks, if it lacks anything."""
         if self.untracked:
             shown = ", ".join(self.untracked[:_SHOWN])
             more = ", ..." if len(self.untracked) > _SHOWN else ""
-            lines.append(
+            yield (
                 f"git does not track {shown}{more}: the base's tree lacks that; if the test needs "
                 f"it, {carry_along(self.untracked[:1])}"
             )
-        return "\n".join(lines)
 
     def shortened(self, text: str) -> str:
         """A text of the base's side, with paths from its top folder."""
@@ -116,7 +120,7 @@ class MissingFiles:
         return environment or module or bool(_CACHES & set(parts)) or name.endswith(_CACHE_ENDS)
 
     def _is_absent(self, name: str) -> bool:
-        return not (self.tree.top / name).exists()
+        return not _exists(self.tree.top / name)
 
     def _is_ignored(self, name: str) -> bool:
         return run_git(self.repo.top, "check-ignore", "--quiet", "--", name).returncode == 0
@@ -130,7 +134,7 @@ class MissingFiles:
                 continue
             for folder in (self.repo.prefix, str(self._prefix), "", str(test_folder)):
                 name = self._inside(text, folder)
-                if name and self._is_absent(name) and (self.repo.top / name).exists():
+                if name and self._is_absent(name) and _exists(self.repo.top / name):
                     if not self._is_cache(name):
                         yield name
                     break
@@ -187,6 +191,13 @@ class MissingFiles:
         return os.path.relpath(self.repo.top / name, self.root) + slash
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # too long, or not to be seen
+        return False
+
+
 def _lines(text: str) -> Iterator[str]:
     return (line for line in text.split("\0") if line)
 
@@ -214,7 +225,7 @@ def _unlike(repo: Repository, tree: Repository) -> tuple[str, ...]:
     shared = {name for name in pointers if _is_pointer(repo.top / name)}
     lacking = (name for name in pointers if name not in shared)
     # One that is gone from the candidate counts only if that has the content of its own.
-    return tuple(name for name in lacking if not shared or (repo.top / name).exists())
+    return tuple(name for name in lacking if not shared or _exists(repo.top / name))
 
 
 def _pointers(top: Path) -> Iterator[str]:

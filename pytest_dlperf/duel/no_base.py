@@ -23,6 +23,8 @@ _CRASH_LINES: Final = 6
 _LAST_LINES: Final = 3
 _NOISE: Final = "Extension modules: "
 
+_OURS: Final = "pytest_dlperf"  # has no tests to import
+
 Kind: TypeAlias = Literal["absent", "skipped", "broken"]
 
 _EMPTY: Final = "[NOTSET"
@@ -107,7 +109,6 @@ class BaseCollection:
     Attributes:
         tests: node ids.
         measuring: of those, the tests that ask for measurements.
-        deselected: node ids that its options leave out.
         failed: by node id of a file, folder or class, why it could not be collected.
         skipped: likewise, why it was skipped as a whole.
         whole: why nothing could be collected; None if something could.
@@ -115,7 +116,6 @@ class BaseCollection:
 
     tests: frozenset[str] = frozenset()
     measuring: frozenset[str] = frozenset()
-    deselected: set[str] = field(default_factory=set)
     failed: dict[str, Problem] = field(default_factory=dict)
     skipped: dict[str, Problem] = field(default_factory=dict)
     whole: Problem | None = None
@@ -173,8 +173,6 @@ def _left_out(
     test: str, sources: ModuleSources, collection: BaseCollection, lacks: Callable[[], str]
 ) -> str:
     """Why a test is not among those that the base has collected; empty if it is not there."""
-    if test in collection.deselected:
-        return "the options of this run leave the test out"
     whole = test.partition("[")[0]
     alike = [each for each in collection.tests if each.partition("[")[0] == whole]
     if alike and all(each.startswith(whole + _EMPTY) for each in alike):
@@ -182,7 +180,7 @@ def _left_out(
     if alike:
         return "the test has other parameters" if sources.same and lacks() else ""
     if defines(sources.base or "", function_of(test)):
-        return "its function is there, and it is not collected"
+        return "the test's function is there, but not collected,"
     return ""
 
 
@@ -246,9 +244,13 @@ def may_define(source: str, name: str) -> bool:
         return True
     return any(
         (isinstance(node, ast.ClassDef) and node.bases)
-        or (isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and _imports_all(node) and node.module != _OURS)
         for node in ast.walk(tree)
     )
+
+
+def _imports_all(node: ast.ImportFrom) -> bool:
+    return any(alias.name == "*" for alias in node.names)
 
 
 def _parsed(source: str) -> ast.Module | None:
@@ -278,6 +280,7 @@ def problem_of(data: Mapping[str, Any]) -> Problem:
     said = str(longrepr[-1]) if isinstance(longrepr, list | tuple) and longrepr else ""
     expected = data.get("wasxfail")
     if expected is not None:
+        expected = expected.removeprefix("[NOTRUN] ").removeprefix("reason: ")
         return Problem("is marked xfail", expected or _error_line(longrepr), text, declared=True)
     declared = "skip" in data.get("keywords", {}) and data.get("when") == "setup"
     line = said.removeprefix("Skipped: ").strip().partition("\n")[0]
@@ -307,7 +310,10 @@ def _error_line(longrepr: object) -> str:
     lines = text.strip().splitlines()
     # A collection that failed is reported as a text, in which these lines are the error.
     errors = [line[1:].strip() for line in lines if line.startswith("E ")] or lines
-    return errors[0] + where if errors else "without a word"
+    if not errors:
+        return "without a word"
+    # A syntax error begins with its place.
+    return (errors[-1] if errors[0].startswith("File ") else errors[0]) + where
 
 
 def _places(longrepr: Mapping[str, Any]) -> Iterable[tuple[str, int]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.config.detect import Detect, with_detect
 from pytest_dlperf.duel.questions import (
     DuelSettings,
+    default_note,
     duel_budgets,
     needs_whole_load,
     noise_metric,
@@ -79,8 +80,10 @@ class Opening:
         cls, measurement: Measurement, plan: Plan, environment: Environment, *, slotted: bool
     ) -> Self:
         """Of a side that was measured by a plan."""
+        note = "" if plan.quick else default_note(plan, measurement)
+        notes = (*measurement.notes, note) if note else measurement.notes
         return cls(
-            measurement=measurement,
+            measurement=replace(measurement, notes=notes),
             environment=environment,
             budgets=plan.judged if plan.quick else duel_budgets(plan, measurement),
             shortest_slot=shortest_slot(plan, measurement),

@@ -27,6 +27,10 @@ _BRIEFLY: Final = frozenset({"errors", "compile_time"})  # a brief load shows th
 _DEFAULT_BUDGETS: Final = tuple(
     map(parse_budget, ("throughput >= baseline", "p95 <= baseline", "accuracy >= baseline"))
 )
+_LOSS_BUDGET: Final = parse_budget("loss <= baseline")
+
+ACCURACY_BUDGET: Final = _DEFAULT_BUDGETS[-1].text
+DEFAULT_TEXTS: Final = frozenset(budget.text for budget in (*_DEFAULT_BUDGETS, _LOSS_BUDGET))
 
 DEFAULT_METRICS: Final = tuple(budget.metric for budget in _DEFAULT_BUDGETS)
 """Metrics that a duel judges where a test has no relative budget."""
@@ -137,12 +141,29 @@ class DuelStatistics:
 
 
 def duel_budgets(plan: Plan, measurement: Measurement) -> tuple[Budget, ...]:
-    """The budgets of a test in a duel, with defaults for what it measures if none is relative."""
+    """The budgets of a test in a duel, with defaults for what it measures if none is relative.
+
+    Where answers have a loss and no accuracy, the loss takes its place.
+    """
     if any(budget.relative for budget in plan.budgets):
         return plan.judged
     measured = {*measurement.metrics, *measurement.refused}
-    defaults = (budget for budget in _DEFAULT_BUDGETS if budget.metric.name in measured)
-    return (*plan.judged, *(with_detect(budget, plan.detect) for budget in defaults))
+    defaults = _DEFAULT_BUDGETS if "accuracy" in measured else (*_DEFAULT_BUDGETS, _LOSS_BUDGET)
+    asked = (budget for budget in defaults if budget.metric.name in measured)
+    return (*plan.judged, *(with_detect(budget, plan.detect) for budget in asked))
+
+
+def default_note(plan: Plan, measurement: Measurement) -> str:
+    """Why the accuracy is not among the default budgets; empty if it is, or there are none."""
+    measured = {*measurement.metrics, *measurement.refused}
+    if any(budget.relative for budget in plan.budgets) or "accuracy" in measured:
+        return ""
+    if "loss" in measured:
+        return (
+            "accuracy is not judged: labels and answers are read as a regression; the loss is "
+            "judged in its place (task= names another reading)"
+        )
+    return "accuracy is not judged: the data has no labels, or none that give an accuracy"
 
 
 def opening_seconds(plan: Plan) -> float:

@@ -80,6 +80,7 @@ class OneTestDuel:
         check: refuses a base and a candidate that run the same code.
         fresh_pair: starts a pair that collects one test only.
         problem: why the test failed in a worker, or was skipped; None if it was not.
+        check_servers: refuses workers that ask each other's servers.
         lost: how a base was lost; no worker can be used for another test then.
         statistics: of each measurement that was made in turn.
     """
@@ -95,6 +96,7 @@ class OneTestDuel:
     check: Callable[[WorkerState, WorkerState], None]
     fresh_pair: Callable[[str], AbstractContextManager[WorkerPair]]
     problem: Callable[[WorkerHandle], Problem | None]
+    check_servers: Callable[[Sequence[WorkerHandle]], None]
     lost: WorkerLost | None = None
     statistics: list[DuelStatistics] = field(default_factory=list)
     _measured_at_base: bool = False
@@ -107,7 +109,8 @@ class OneTestDuel:
 
         Raises:
             WorkerLost: if a candidate is lost.
-            DuelError: if a fresh pair does not reach the measurement.
+            DuelError: if a fresh pair does not reach the measurement, or a worker asks a server of
+                another one.
             UsageError: if the two sides run the same code.
         """
         workers = [worker for pair in self.pairs for worker in pair.workers]
@@ -118,6 +121,7 @@ class OneTestDuel:
         for worker in workers:
             with self._noting_loss():
                 worker.proceed()
+        self.check_servers(workers)
         lead, *others = workers
         while lead.state.at != "done":
             if lead.state.at == "exclusive":
@@ -162,6 +166,7 @@ class OneTestDuel:
         records = {}
         with self._noting_loss():
             base_opened = None if base is None else _opened(base, name, whole=False)
+            self.check_servers([lead, *present])  # whose targets have made their connections
             if base_opened is not None:
                 self._measured_at_base = True
                 records = {
@@ -226,6 +231,11 @@ class OneTestDuel:
     ) -> Fields:
         """The record of a candidate that was measured in turn with its base."""
         services = self.services
+        if _data_of(opening.measurement) != _data_of(base.measurement):
+            lacks = "".join(f"; {sentence}" for sentence in self.explain("").splitlines())
+            note = f"the two sides were given different data{lacks}"
+            notes = (*opening.measurement.notes, note)
+            opening = replace(opening, measurement=replace(opening.measurement, notes=notes))
         settings = duel_settings(base, opening, self.rates)
         record, statistics = compare(
             opening,
@@ -291,6 +301,12 @@ class OneTestDuel:
                     self._measured_at_base |= worker is self.pairs[0].base
                     worker.conclude(opened["record"])
         return False
+
+
+def _data_of(measurement: Measurement) -> str | None:
+    """The hash of its inputs and labels, if it has labels."""
+    evidence = measurement.rows or measurement.scores
+    return evidence.data if evidence else None
 
 
 def _opened(worker: WorkerHandle, name: str, *, whole: bool) -> Fields | None:

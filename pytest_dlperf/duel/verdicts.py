@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.duel.questions import (
+    ACCURACY_BUDGET,
+    DEFAULT_TEXTS,
     NOTHING,
     BudgetOutcome,
     SuspectedLoss,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.baseline import BaselineEntry, Revision
     from pytest_dlperf.results.measurement import Measurement
 
+_ROUNDING: Final = 1e-9  # of sums over the same rows in another order
+
 
 def judge_rows(
     measurement: Measurement, base: Measurement, budgets: Iterable[Budget], rates: ErrorRates
@@ -53,6 +57,9 @@ def judge_rows(
     for budget in budgets:
         metric = budget.metric
         value = base.metrics.get(metric.name)
+        if _same_loss(budget, measurement, base):
+            outcomes[budget.text] = BudgetOutcome("PASS", counted(0.0), visible=0.0)
+            continue
         share = metric.of_answers and metric.unit == "share"
         if not budget.relative or not share or budget.operator == "==" or value is None:
             continue
@@ -67,6 +74,16 @@ def judge_rows(
         if decision == "FAIL":
             suspected.append(SuspectedLoss(budget, limits, loss))
     return outcomes, tuple(suspected)
+
+
+def _same_loss(budget: Budget, measurement: Measurement, base: Measurement) -> bool:
+    """Whether a loss is the same, interval and all: answers that did not change lost nothing."""
+    now, then = measurement.metrics.get(budget.metric.name), base.metrics.get(budget.metric.name)
+    if budget.metric.name != "loss" or not budget.relative or now is None or then is None:
+        return False
+    pairs = ((now.value, then.value), (now.low, then.low), (now.high, then.high))
+    same = all(math.isclose(one, other, rel_tol=_ROUNDING) for one, other in pairs)
+    return same and budget.limit(then.value) >= then.value
 
 
 def judge_duel(
@@ -178,6 +195,25 @@ def slots_note(statistics: DuelStatistics) -> str:
     )
 
 
+def _with_lost_accuracy(
+    candidate: Opening, base: Opening
+) -> tuple[Measurement, tuple[Budget, ...]]:
+    """The candidate, and its budgets; with one on the accuracy that only the base still has.
+
+    By default the accuracy is compared: that the candidate has none must not pass.
+    """
+    opening, budgets = candidate.measurement, candidate.budgets
+    asked = [budget for budget in base.budgets if budget.text == ACCURACY_BUDGET]
+    by_default = any(budget.text in DEFAULT_TEXTS for budget in budgets)
+    known = {*opening.metrics, *opening.refused}
+    if not asked or not by_default or "accuracy" in known:
+        return opening, budgets
+    how = "a regression" if "loss" in known else "answers without labels that score them"
+    reason = f"the base's answers have an accuracy, the candidate's are read as {how}"
+    refused = MappingProxyType({**opening.refused, "accuracy": reason})
+    return replace(opening, refused=refused), (*budgets, *asked)
+
+
 def compare(  # noqa: PLR0913 - two sides, and what measures them
     candidate: Opening,
     base: Opening,
@@ -206,7 +242,8 @@ def compare(  # noqa: PLR0913 - two sides, and what measures them
     Raises:
         DlperfError: if a side cannot be measured any more.
     """
-    opening, before, budgets = candidate.measurement, base.measurement, candidate.budgets
+    before = base.measurement
+    opening, budgets = _with_lost_accuracy(candidate, base)
     baseline = accept(before, base.environment, revision)
     if opening.hung or opening.scenario != before.scenario:
         judgements = judge_duel(opening, baseline, budgets, {})

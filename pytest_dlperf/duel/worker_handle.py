@@ -100,6 +100,12 @@ class WorkerHandle:
         role: its side.
         on_message: takes its notices.
         timeout: seconds within which it must answer.
+
+    Attributes:
+        role: its side.
+        state: where it has stopped.
+        watch: is called now and then while it is waited for; may raise.
+        padding: its value of `servers.PADDING`, by which its daemons are known.
     """
 
     def __init__(
@@ -114,6 +120,13 @@ class WorkerHandle:
         self._timeout = timeout
         self.role = role
         self.state = WorkerState("done")
+        self.watch: Callable[[], None] = lambda: None
+        self.padding = ""
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
 
     def begin(self, fields: Fields) -> None:
         """Send what its session is started with."""
@@ -155,7 +168,7 @@ class WorkerHandle:
         """Have it measure a slot; a worker that leaves its measurement is lost."""
         self._send({"do": "slot", "seconds": seconds, "number": number})
         # Not by _ask: a notice is no prelude here, but the report of a test that has failed.
-        answer = self._process.receive(self._timeout, "measuring a slot")
+        answer = self._process.receive(self._timeout, "measuring a slot", self.watch)
         self._process.pause()
         if answer.fields["is"] != "slot":
             why = _crash(answer.fields)
@@ -205,12 +218,14 @@ class WorkerHandle:
     def _expect(self, expected: str, step: str) -> Message:
         answer = self._next_answer(step)
         if answer.fields["is"] != expected:
-            raise self._process.lost(f"said {answer.fields['is']!r} while {step}")
+            said = answer.fields
+            what = f"said {said['is']!r}" if said["is"] != "ended" else "ended its session"
+            raise self._process.lost(f"{what} while {step}")
         return answer
 
     def _next_answer(self, step: str) -> Message:
         while True:
-            message = self._process.receive(self._timeout, step)
+            message = self._process.receive(self._timeout, step, self.watch)
             if message.fields["is"] == "unforkable":
                 raise UnforkableError(message.fields["why"])
             if message.fields["is"] not in _NOTICES:
@@ -306,8 +321,10 @@ class WorkerProcess:
         except OSError:
             raise self.lost(self.ended()) from None
 
-    def receive(self, seconds: float, step: str) -> Message:
-        """Wait for a message, while it does a `step`.
+    def receive(
+        self, seconds: float, step: str, watch: Callable[[], None] = lambda: None
+    ) -> Message:
+        """Wait for a message, while it does a `step`, and call `watch` every second.
 
         Raises:
             WorkerLost: if it is dead, or sends nothing within `seconds`.
@@ -320,6 +337,7 @@ class WorkerProcess:
             except TimeoutError:
                 dead = exit_code(self.pid, 0) is not None
                 if left > _LOOK_SECONDS and not dead:
+                    watch()
                     continue
                 if dead:  # and a fork of it holds the channel open
                     raise self.lost(f"{self.ended()}, while {step}") from None

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.duel.servers import PADDING
 from pytest_dlperf.duel.worktree import rebase, without_git
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def with_random_layout(variables: Mapping[str, str]) -> dict[str, str]:
     """
     changed = dict(variables)
     changed.setdefault("PYTHONHASHSEED", str(secrets.randbelow(_HASH_SEEDS)))
-    changed["DLPERF_PADDING"] = "." * secrets.randbelow(_PADDING)
+    changed[PADDING] = secrets.token_hex(8) + "." * secrets.randbelow(_PADDING)
     return changed
 
 

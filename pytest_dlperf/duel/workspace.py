@@ -14,6 +14,7 @@ from pytest_dlperf.duel.fork_server import start_fork_server
 from pytest_dlperf.duel.missing_files import MissingFiles, lfs_pointers
 from pytest_dlperf.duel.module_identity import shared_modules, sharing_error
 from pytest_dlperf.duel.no_base import ModuleSources
+from pytest_dlperf.duel.servers import PADDING
 from pytest_dlperf.duel.submodules import add_submodules
 from pytest_dlperf.duel.virtualenvs import activated, check_interpreter, make_environment
 from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess, spawn
@@ -32,6 +33,7 @@ from pytest_dlperf.report.hints import NAME_ROOT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from pytest_dlperf.duel.carried_files import CarriedFiles
     from pytest_dlperf.duel.cleanup_process import CleanupProcess
     from pytest_dlperf.duel.fork_server import ForkServer
     from pytest_dlperf.duel.worker_handle import Fields, Role, WorkerState
@@ -83,6 +85,7 @@ class Workspace:
 
     Attributes:
         missing: compares the two, to explain why something fails at the base.
+        carried: files that were copied into the tree of the base.
         unmeasurable: why nothing can be measured at the base; empty if something may.
     """
 
@@ -94,6 +97,7 @@ class Workspace:
     cleanup: CleanupProcess
     fork_server: ForkServer | None
     missing: MissingFiles
+    carried: CarriedFiles
     unmeasurable: str = ""
 
     def sources(self, test: str) -> ModuleSources:
@@ -125,12 +129,14 @@ class Workspace:
         """
         spec, cache = self.specs[role], self.request.cache
         command = [spec.python, "-P", "-c", _START]
-        launch = spawn(command, spec.folder, with_random_layout(spec.variables))
+        variables = with_random_layout(spec.variables)
+        launch = spawn(command, spec.folder, variables)
         if self.fork_server is not None:
-            launch = self.fork_server.launch(spec.folder, spec.variables, launch)
+            launch = self.fork_server.launch(spec.folder, variables, launch)
         process = WorkerProcess(role, launch, self.cleanup)
         paths = spec.paths if only is None else (str(spec.root / only.partition("::")[0]),)
         worker = WorkerHandle(process, role, on_message, self.request.timeout)
+        worker.padding = variables[PADDING]
         try:
             worker.begin(
                 {
@@ -241,7 +247,9 @@ def prepare_workspace(
     unmeasurable = _without_content(pointers, request.ref, commit) if pointers else ""
     files = (repo.top / name for name in python_files(repo))
     server = start_fork_server(specs["base"], specs["candidate"], files, repo.top, cleanup)
-    return Workspace(request, repo, tree, commit, specs, cleanup, server, missing, unmeasurable)
+    return Workspace(
+        request, repo, tree, commit, specs, cleanup, server, missing, carried, unmeasurable
+    )
 
 
 def _outside(request: DuelRequest, repo: Repository) -> UsageError:

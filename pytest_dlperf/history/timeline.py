@@ -104,7 +104,8 @@ def comparable_entries(
     """The entries that can be compared with the newest, oldest first; and messages on the others.
 
     Entries are comparable on the same machine class, with the same scenario, serving, slo, thread
-    settings and precision. INVALID ones are not.
+    settings and precision. INVALID ones are not, and neither are those under a debugger, unless
+    there are no others.
 
     Args:
         newest_first: entries of one measurement, at least one.
@@ -114,8 +115,11 @@ def comparable_entries(
     valid = [entry for entry in newest_first if entry.verdict is not Verdict.INVALID]
     if len(valid) < len(newest_first):
         reasons["whose measuring failed (INVALID)"] = len(newest_first) - len(valid)
+    undistorted = [entry for entry in valid if not entry.result.environment.distortion]
     for entry in valid:
-        reason = _difference(entry, valid[0])
+        reason = _difference(entry, (undistorted or valid)[0])
+        if undistorted:
+            reason = entry.result.environment.distortion or reason
         if reason:
             reasons[reason] = reasons.get(reason, 0) + 1
         else:

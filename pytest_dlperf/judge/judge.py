@@ -34,6 +34,7 @@ from pytest_dlperf.judge.losses import (
 )
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate
+from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,8 +71,12 @@ def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
     for budget in budgets:
         judgement = _refusal(budget, measurement)
         if judgement is None and not budget.relative:
-            judgement = _absolute(budget, measurement.metrics[budget.metric.name])
+            judgement = _absolute(budget, measurement)
+        if judgement is not None and budget.metric.name not in measurement.missed:
             judgement = _undistorted(judgement, budget.metric, environment.distortion)
+        known = baseline is not None and budget.metric.name in baseline.metrics
+        if judgement is None and known and budget.metric.name in measurement.unbounded:
+            judgement = _unbounded(budget, measurement)
         if judgement is None:
             judgement = _against(budget, measurement, baseline, conditions, (obstacle, missing))
             if remark:
@@ -82,7 +87,10 @@ def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
 
 
 def _refusal(budget: Budget, measurement: Measurement) -> Judgement | None:
-    """INVALID if measuring itself failed; FAIL if a goal was never reached; else None."""
+    """INVALID if measuring itself failed; FAIL if a goal was never reached; else None.
+
+    Of a metric that exceeds something for certain: FAIL if that is the limit, else INCONCLUSIVE.
+    """
     name = budget.metric.name
     measured = measurement.metrics.get(name)
     if measurement.hung:
@@ -92,13 +100,23 @@ def _refusal(budget: Budget, measurement: Measurement) -> Judgement | None:
         limit = None if budget.relative else budget.limit(0.0)
         reason = measurement.missed[name]
         return Judgement(budget.text, name, Verdict.FAIL, limit=limit, reason=reason, lasting=True)
-    if measured is None:
+    of_the_machine = not budget.metric.of_answers and name != "errors"
+    if measured is None and name not in measurement.at_least:
         reason = measurement.refused[name]
         return Judgement(budget.text, name, Verdict.INVALID, reason=reason, lasting=True)
-    of_the_machine = not budget.metric.of_answers and name != "errors"
     if measurement.invalid and of_the_machine:
         return Judgement(budget.text, name, Verdict.INVALID, measured, reason=measurement.invalid)
-    return None
+    return _exceeding(budget, measurement) if measured is None else None
+
+
+def _exceeding(budget: Budget, measurement: Measurement) -> Judgement:
+    name = budget.metric.name
+    least = measurement.at_least[name]
+    reason = f"> {format_quantity(least, budget.metric.unit)}: {measurement.refused[name]}"
+    limit = None if budget.relative else budget.limit(0.0)
+    broken = limit is not None and least > limit and budget.operator not in {">", ">="}
+    verdict = Verdict.FAIL if broken else Verdict.INCONCLUSIVE
+    return Judgement(budget.text, name, verdict, limit=limit, reason=reason, lasting=True)
 
 
 def _comparability(
@@ -119,8 +137,9 @@ def _comparability(
     return "", f"since the baseline: {', '.join(changes['warning'])}" if changes["warning"] else ""
 
 
-def _absolute(budget: Budget, measured: Estimate) -> Judgement:
+def _absolute(budget: Budget, measurement: Measurement) -> Judgement:
     limit, metric = budget.limit(0.0), budget.metric
+    measured = measurement.metrics[metric.name]
     base = Judgement(budget.text, metric.name, Verdict.PASS, measured, limit)
     if budget.operator == "==":
         held = _within(budget, measured.value, limit)
@@ -132,12 +151,26 @@ def _absolute(budget: Budget, measured: Estimate) -> Judgement:
         return dataclasses.replace(base, verdict=Verdict.FAIL)
     if _within(budget, worst, limit):
         return base
+    if metric.name in measurement.unbounded:
+        return dataclasses.replace(_unbounded(budget, measurement), limit=limit)
     reach = (measured.high - measured.low) / 2
     return dataclasses.replace(
         base,
         verdict=Verdict.INCONCLUSIVE,
         fails_at=limit + oriented(metric, max(abs(measured.value - best), reach)),
         reason="the interval holds the limit",
+    )
+
+
+def _unbounded(budget: Budget, measurement: Measurement) -> Judgement:
+    name = budget.metric.name
+    return Judgement(
+        budget=budget.text,
+        metric=name,
+        verdict=Verdict.INCONCLUSIVE,
+        measured=measurement.metrics[name],
+        reason=measurement.unbounded[name],
+        lasting=True,
     )
 
 

@@ -17,6 +17,7 @@ from pytest_dlperf.load.intervals import Reading, blocks_of, no_intervals
 from pytest_dlperf.load.quality import LATE_NS
 from pytest_dlperf.load.totals import (
     BLOCKS,
+    PARTS,
     CountedLatencies,
     EachLatency,
     Latencies,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 EXACT: Final = 1 << 20
 """The most requests whose samples are kept; beyond, latencies are counted in bins of 0.2 %."""
 
-_WAITED: Final = 0.01  # share of queueing in all latency above which queries are not independent
 _BUCKETS: Final = 200
 _MOST: Final = 2 * _BUCKETS
 _POINT_NS: Final = 100_000_000
@@ -184,27 +184,25 @@ def _count_each(
 ) -> RequestCounts:
     """Count segments whose samples were kept: block borders and percentiles are exact."""
     reading = Reading(slo)
-    block_of_call = blocks_of(_joined([s.done_ns for s in segments]), buckets.started_ns, BLOCKS)
+    ends_ns = _joined([segment.done_ns for segment in segments])
+    block_of_call = blocks_of(ends_ns, buckets.started_ns, BLOCKS)
+    part_of_call = blocks_of(ends_ns, buckets.started_ns, PARTS)
     blocks = no_intervals(int(block_of_call.max(initial=-1)) + 1)
     points = no_intervals(buckets.points(span_ns))
     point_latencies = Histogram(len(points))
-    latencies, latency_blocks = [], []
+    latencies, latency_blocks, latency_parts = [], [], []
     for segment in segments:
         answers = reading.read(segment)
         block, block_of_call = np.split(block_of_call, [len(segment.stop)])
+        part, part_of_call = np.split(part_of_call, [len(segment.stop)])
         point = buckets.point(segment.done_ns, span_ns)
         blocks = blocks.plus(answers.calls.grouped(block, len(blocks)))
         points = points.plus(answers.calls.grouped(point, len(points)))
         point_latencies.add(point[answers.call], answers.latency_ns)
         latencies.append(answers.latency_ns)
         latency_blocks.append(block[answers.call])
-    waited, lasted = int(blocks.queue_ns.sum()), int(blocks.latency_ns.sum())
-    each = EachLatency(
-        ns=_joined(latencies),
-        block=_joined(latency_blocks),
-        separate=waited <= _WAITED * lasted
-        and int(blocks.calls.sum()) >= int(blocks.queries.sum()),
-    )
+        latency_parts.append(part[answers.call])
+    each = EachLatency(_joined(latencies), _joined(latency_blocks), _joined(latency_parts))
     return RequestCounts(
         blocks=blocks,
         latencies=each,
@@ -322,7 +320,9 @@ class BucketedCounts:
         point, points = buckets.point_of_buckets(span_ns), buckets.points(span_ns)
         return RequestCounts(
             blocks=self._intervals.grouped(block_of_bucket, blocks),
-            latencies=CountedLatencies(self._latencies.grouped(block_of_bucket, blocks)),
+            latencies=CountedLatencies(
+                self._latencies.grouped(block_of_bucket, blocks), self._latencies
+            ),
             longest_ns=self._longest_ns,
             points=self._intervals.grouped(point, points),
             point_latencies=self._latencies.grouped(point, points),

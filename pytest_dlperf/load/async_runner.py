@@ -9,12 +9,10 @@ from concurrent import futures
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import numpy as np
-
 from pytest_dlperf._processes import NO_ANSWER, TICK_SECONDS, give_up, is_abandonment
 from pytest_dlperf.errors import AnswerError
 from pytest_dlperf.load.batch import Batch
-from pytest_dlperf.load.outputs import read_outputs
+from pytest_dlperf.load.outputs import read_outputs, with_batch_axis
 from pytest_dlperf.load.request_log import InFlightBatch
 from pytest_dlperf.units import format_quantity
 
@@ -255,7 +253,7 @@ def one_row(
     """Make a coroutine function for batches of one row from one for single rows."""
 
     async def ask(batch: NDArray[Any]) -> object:
-        return np.asarray(read_outputs(await function(batch[0])))[np.newaxis]
+        return with_batch_axis(await function(batch[0]))
 
     return ask
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import numpy as np
 
+_SHOWN: Final = 4  # outputs by name, or lengths of rows
 _OWN_REFERENCES: Final = 2  # of the list that holds an array, and of `getrefcount`
 
 
 def read_outputs(outputs: object) -> object:
     """The outputs as a complete numpy array; what numpy cannot convert is returned as it is.
+
+    A mapping of one value is that value.
 
     JAX arrays, tensors on a GPU and futures are handles of a computation that may still run: only
     reading them waits for it.
@@ -25,6 +29,8 @@ def read_outputs(outputs: object) -> object:
     __tracebackhide__ = True
     if isinstance(outputs, np.ndarray):
         return outputs
+    while isinstance(outputs, Mapping) and len(outputs) == 1:
+        (outputs,) = outputs.values()
     to_cpu = getattr(outputs, "cpu", None)
     if callable(to_cpu):
         outputs = to_cpu()  # PyTorch does not convert tensors of other devices
@@ -46,3 +52,65 @@ def is_shared(held: list[object]) -> bool:
         return False
     # A target that keeps its buffer holds a reference to it, or returned a view.
     return held[0].base is not None or sys.getrefcount(held[0]) > _OWN_REFERENCES
+
+
+def describe_outputs(outputs: object) -> str:
+    """What a target returned, in words."""
+    kind = type(outputs).__name__
+    match outputs:
+        case None:
+            words = "None"
+        case str() | bytes():
+            words = "text"
+        case Mapping():
+            words = f"a {kind} of {_listed(outputs)}"
+        case list() | tuple():
+            words = _sequence(outputs)
+        case Iterator():
+            words = f"a {kind}, which has no values yet"
+        case _ if hasattr(outputs, "shape") and hasattr(outputs, "dtype"):
+            words = f"{_name(outputs.dtype)} of shape {_size(outputs.shape)}"
+        case _:
+            words = f"one {kind}" if np.isscalar(outputs) else f"an object of type {kind}"
+    return words
+
+
+def _name(dtype: object) -> str:
+    kind = getattr(dtype, "kind", "")
+    return {"O": "objects", "U": "text", "S": "text"}.get(kind, str(dtype))
+
+
+def _size(shape: Any) -> str:  # noqa: ANN401 - each framework has its own type
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _listed(outputs: Mapping[object, object]) -> str:
+    parts = [f"{name!r}: {describe_outputs(value)}" for name, value in outputs.items()]
+    more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
+    return f"{len(parts)} outputs ({'; '.join(parts[:_SHOWN])}{more})"
+
+
+def _sequence(outputs: list[object] | tuple[object, ...]) -> str:
+    kind = "list" if isinstance(outputs, list) else "tuple"
+    if all(hasattr(part, "shape") for part in outputs) and outputs:
+        shapes = "; ".join(describe_outputs(part) for part in outputs[:_SHOWN])
+        more = " ..." if len(outputs) > _SHOWN else ""
+        return f"a {kind} of {len(outputs)} array{'s' * (len(outputs) > 1)} ({shapes}{more})"
+    lengths = [len(part) for part in outputs if isinstance(part, list | tuple)]
+    if len(set(lengths)) > 1:
+        return f"a {kind} of rows of different lengths ({', '.join(map(str, lengths[:_SHOWN]))})"
+    types = ", ".join(dict.fromkeys(type(part).__name__ for part in outputs[:_SHOWN]))
+    return f"a {kind} of {len(outputs)} values" + (f" of type {types}" if types else "")
+
+
+def with_batch_axis(outputs: object) -> object:
+    """What a target returned for one row as the answer to a batch of one.
+
+    Anything but numbers stays as it is.
+    """
+    answer = read_outputs(outputs)
+    try:
+        array = np.asarray(answer)
+    except (TypeError, ValueError):  # rows of different lengths
+        return outputs
+    return array[np.newaxis] if array.dtype.kind in "biuf" else outputs

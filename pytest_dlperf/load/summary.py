@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -9,10 +10,12 @@ import numpy as np
 
 from pytest_dlperf.load.totals import BLOCKS
 from pytest_dlperf.metrics import METRICS, metric_named
-from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS, ratio_of_sums
+from pytest_dlperf.statistics.blocks import MIN_BLOCKS, ratio_of_sums
 from pytest_dlperf.statistics.estimate import Estimate, counted
-from pytest_dlperf.statistics.percentiles import required_requests
+from pytest_dlperf.statistics.histogram import ERROR
+from pytest_dlperf.statistics.percentiles import FAR, mean, percentiles, required_requests
 from pytest_dlperf.statistics.proportions import are_bits, wilson
+from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.load.totals import LoadTotals
+    from pytest_dlperf.statistics.percentiles import Percentile
+    from pytest_dlperf.statistics.run_values import Values
 
 _NS: Final = 1e-9
+_LONG: Final = 3600.0
+_MARGIN: Final = 1.5  # of a longer run, whose requests may hang together more
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +74,21 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Measured metrics, and the reason for each metric that cannot be given."""
+    """Measured metrics, and the reason for each metric that cannot be given.
+
+    Attributes:
+        metrics: estimates by name.
+        refused: reasons by name.
+        unbounded: what estimates need whose upper bound the run is too short for.
+        longer: how many times as long the load had to be for that, roughly.
+        at_least: of refused metrics, what they exceed for certain.
+    """
 
     metrics: dict[str, Estimate]
     refused: dict[str, str]
+    unbounded: dict[str, str] = field(default_factory=dict)
+    longer: dict[str, float] = field(default_factory=dict)
+    at_least: dict[str, float] = field(default_factory=dict)
 
 
 def summarise_load(totals: LoadTotals, *, latencies: bool) -> Summary:
@@ -79,24 +97,24 @@ def summarise_load(totals: LoadTotals, *, latencies: bool) -> Summary:
     Throughput and latencies are of good answers; `latencies` says whether they have a meaning in
     the scenario.
     """
-    metrics: dict[str, Estimate] = {}
-    refused: dict[str, str] = {}
+    summary = Summary({}, {})
+    metrics, refused = summary.metrics, summary.refused
     blocks, good = totals.blocks, totals.good
     timed = ("throughput", *(name for name, m in METRICS.items() if m.latency and latencies))
     timed += ("goodput",) if totals.slo is not None else ()
     if len(blocks) < MIN_BLOCKS or not good:
         few = f"{totals.calls} calls in {len(blocks)} of {BLOCKS} intervals of the run"
         why = f"{few}, at least {MIN_BLOCKS} needed: lengthen duration="
-        refused = dict.fromkeys(timed, why if good else "no request was answered well")
+        refused.update(dict.fromkeys(timed, why if good else "no request was answered well"))
     else:
         share = np.float64(good / (good + totals.spoiled))
         metrics["throughput"] = _rate(totals, blocks.good * share)
         if totals.slo is not None:
             metrics["goodput"] = _rate(totals, blocks.within * share)
         if latencies:
-            _add_latencies(metrics, refused, totals)
+            _add_latencies(summary, totals)
     metrics["errors"] = counted(1 - good / totals.total)
-    return Summary(metrics, refused)
+    return summary
 
 
 def _rate(totals: LoadTotals, counts: NDArray[np.float64]) -> Estimate:
@@ -106,28 +124,79 @@ def _rate(totals: LoadTotals, counts: NDArray[np.float64]) -> Estimate:
     return ratio_of_sums(counts, seconds * totals.counted_ns / totals.span_ns)
 
 
-def _add_latencies(
-    metrics: dict[str, Estimate], refused: dict[str, str], totals: LoadTotals
-) -> None:
-    percents = {m.percentile: name for name, m in METRICS.items() if m.percentile is not None}
+def _add_latencies(summary: Summary, totals: LoadTotals) -> None:
     # Blocks without a good answer have no latencies.
     filled = totals.blocks.queries > 0
     if filled.sum() < MIN_BLOCKS:
         why = f"good answers in {filled.sum()} of {BLOCKS} intervals of the run only"
-        refused.update(dict.fromkeys((name for name, m in METRICS.items() if m.latency), why))
+        latencies = (name for name, m in METRICS.items() if m.latency)
+        summary.refused.update(dict.fromkeys(latencies, why))
         return
+    unanswered = totals.unanswered
+    values = totals.latencies.seconds(unanswered)
+    _add_percentiles(summary, totals, values)
+    longest = totals.longest_ns * _NS
+    if not unanswered.queries:
+        # Exactly the mean, also of latencies that were counted in bins.
+        exact = float(totals.blocks.latency_ns.sum()) * _NS / totals.queries
+        around = mean(values)
+        low, high = exact - (around.value - around.low), exact + (around.high - around.value)
+        summary.metrics["mean"] = Estimate(exact, max(0.0, low), high)
+        summary.metrics["max"] = counted(longest)
+        return
+    waited = unanswered.waited_ns * _NS
+    answered = float(totals.blocks.latency_ns.sum()) * _NS
+    least = answered + waited * unanswered.queries
+    least /= totals.queries + unanswered.queries
+    for name, value in (("mean", least), ("max", waited)):
+        summary.at_least[name] = value
+        summary.refused[name] = _unanswered(totals)
+
+
+def _add_percentiles(summary: Summary, totals: LoadTotals, values: Values) -> None:
+    percents = {m.percentile: name for name, m in METRICS.items() if m.percentile is not None}
+    unanswered = totals.unanswered
+    count = totals.queries + unanswered.queries
     enough = []
     for percent, name in percents.items():
         needed = required_requests(percent)
-        if totals.queries >= needed:
+        if count >= needed:
             enough.append(percent)
         else:
-            refused[name] = f"{totals.queries} requests, {name} needs {needed}: lengthen duration="
-    estimates = totals.latencies.percentiles(tuple(enough))
-    metrics.update({percents[percent]: estimate for percent, estimate in estimates.items()})
-    seconds = totals.blocks.latency_ns[filled].astype(np.float64) * _NS
-    metrics["mean"] = ratio_of_sums(seconds, totals.blocks.queries[filled].astype(np.float64))
-    metrics["max"] = counted(totals.longest_ns * _NS)
+            why = f"{count} requests, {name} needs {needed}: lengthen duration="
+            summary.refused[name] = why
+    waited = unanswered.waited_ns * _NS
+    for percent, found in percentiles(values, tuple(enough)).items():
+        name = percents[percent]
+        if int(count * percent / 100) >= totals.queries:
+            summary.at_least[name] = waited
+            summary.refused[name] = _unanswered(totals)
+        elif found.high is None or (unanswered.queries and found.high >= waited * (1 - ERROR)):
+            # Nothing shows that a target which does not keep up ends anywhere.
+            far = math.inf if unanswered.queries or not totals.kept_up else FAR
+            high = far * totals.longest_ns * _NS
+            summary.metrics[name] = Estimate(found.value, found.low, high)
+            summary.unbounded[name] = _too_short(totals, name, found)
+            summary.longer[name] = found.longer
+        else:
+            summary.metrics[name] = Estimate(found.value, found.low, found.high)
+
+
+def _unanswered(totals: LoadTotals) -> str:
+    return (
+        f"{totals.unfinished:,} of {totals.total:,} requests had no answer when the run ended, and "
+        "count as later than all others"
+    )
+
+
+def _too_short(totals: LoadTotals, name: str, found: Percentile) -> str:
+    if not totals.kept_up:
+        return f"the target is slower than the load, so that {name} grows with its duration"
+    seconds = found.longer * _MARGIN * totals.span_ns * _NS
+    if seconds > _LONG:
+        return f"late requests came together, so seldom that {name} has no bound in an hour's load"
+    needed = format_quantity(float(f"{max(seconds, 1.0):.1g}"), "s")
+    return f"late requests came together: {name} needs about {needed} of this load for a bound"
 
 
 def summarise_score(score: Score) -> dict[str, Estimate]:
@@ -157,8 +226,8 @@ def mean_score(name: str, scores: NDArray[np.float64]) -> Estimate:
         return wilson(float(scores.sum()), len(scores))
     if share and len(scores) == 1:
         return Estimate(float(scores[0]), 0.0, 1.0)
-    mean = _mean(scores)
-    return Estimate(mean.value, mean.low, min(1.0, mean.high)) if share else mean
+    score = _mean(scores)
+    return Estimate(score.value, score.low, min(1.0, score.high)) if share else score
 
 
 def _mean(values: NDArray[np.float64]) -> Estimate:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from pytest_dlperf.statistics.block_bootstrap import binned_percentiles, block_percentiles
-from pytest_dlperf.statistics.percentiles import independent, percentile_interval
+from pytest_dlperf.statistics.run_values import BinnedValues, EachValue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,29 +16,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.load.intervals import Intervals
-    from pytest_dlperf.statistics.estimate import Estimate
     from pytest_dlperf.statistics.histogram import Histogram
+    from pytest_dlperf.statistics.run_values import Values
 
 BLOCKS: Final = 20
 """Number of blocks of whole calls that a run is cut into, to estimate its noise."""
+
+PARTS: Final = 256
+"""The most parts that a run is cut into, to see for how long its latencies are alike."""
 
 _NS: Final = 1e-9
 _KEPT_UP: Final = 0.99
 _SIGMAS: Final = 3
 _MOST_SIZES: Final = 32
-_BOOTSTRAP: Final = "a bootstrap over blocks"
 
 
 class Latencies(Protocol):
     """Latencies of the good queries of a run, by block."""
 
-    def percentiles(self, percents: tuple[float, ...]) -> dict[float, Estimate]:
-        """Percentiles in seconds, with confidence intervals; needs at least one query."""
-        ...
-
-    @property
-    def method(self) -> str:
-        """The method behind the confidence intervals, in words."""
+    def seconds(self, unanswered: Unanswered) -> Values:
+        """The latencies, in parts of the run, with the least ones of unanswered queries."""
         ...
 
     @property
@@ -53,38 +49,38 @@ class Latencies(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Queries without an answer when the run ended, and how long each had waited at the least."""
+
+    queries: int
+    waited_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class EachLatency:
     """Every latency of the run.
 
     Attributes:
         ns: latencies, shape `(queries,)`.
         block: block in which each query ended, shape `(queries,)`.
-        separate: whether each query had calls of its own and waited for no other; only then may
-            latencies be independent, and confidence intervals need no blocks.
+        part: part of the run in which each query ended, of at most `PARTS`, shape `(queries,)`.
     """
 
     ns: NDArray[np.int64]
     block: NDArray[np.intp]
-    separate: bool
+    part: NDArray[np.intp]
 
-    @property
-    def method(self) -> str:
-        """Order statistics for independent queries, blocks for queries that queued."""
-        return "order statistics" if self._independent else _BOOTSTRAP
-
-    @property
-    def _independent(self) -> bool:
-        return self.separate and independent(self.ns.astype(np.float64))
-
-    def percentiles(self, percents: tuple[float, ...]) -> dict[float, Estimate]:
-        """Percentiles that are order statistics, that is, measured latencies."""
-        if self._independent:
-            ordered = np.sort(np.maximum(self.ns.astype(np.float64) * _NS, _NS))
-            return {percent: percentile_interval(ordered, percent) for percent in percents}
-        # Blocks without a good answer have no latencies: number the others without gaps.
-        _, dense = np.unique(self.block, return_inverse=True)
-        seconds = np.maximum(self.ns.astype(np.float64) * _NS, _NS)
-        return block_percentiles(seconds, dense, percents)
+    def seconds(self, unanswered: Unanswered) -> EachValue:
+        """See `Latencies`; at most as many unanswered queries as there are others."""
+        # With as many without an answer as with one the median is beyond all; more take memory.
+        without = min(unanswered.queries, len(self.ns))
+        ns = np.append(self.ns, np.full(without, unanswered.waited_ns))
+        last = np.full(without, self.part.max(initial=0))
+        # Parts without a good answer have no latencies: number the others without gaps.
+        part = np.unique(np.append(self.part, last), return_inverse=True)[1]
+        order = np.argsort(ns)
+        seconds = np.maximum(ns[order].astype(np.float64) * _NS, _NS)
+        return EachValue(seconds, part[order])
 
     @property
     def median_ns(self) -> float:
@@ -98,20 +94,17 @@ class EachLatency:
 
 @dataclass(frozen=True, slots=True)
 class CountedLatencies:
-    """Latencies counted in bins, exact to 0.1 %; the histogram has a row per block."""
+    """Latencies counted in bins, exact to 0.1 %: histograms with a row per block, and per part."""
 
     by_block: Histogram
+    by_part: Histogram
 
-    @property
-    def method(self) -> str:
-        """Blocks."""
-        return _BOOTSTRAP
-
-    def percentiles(self, percents: tuple[float, ...]) -> dict[float, Estimate]:
-        """Percentiles that are at most 0.1 % from an order statistic."""
-        counts = self.by_block.counts
-        seconds = np.maximum(self.by_block.middles_ns * _NS, _NS)
-        return binned_percentiles(counts[counts.any(axis=1)], seconds, percents)
+    def seconds(self, unanswered: Unanswered) -> BinnedValues:
+        """See `Latencies`."""
+        histogram, waited = self.by_part, max(unanswered.waited_ns * _NS, _NS)
+        filled = int(np.flatnonzero(histogram.counts.any(axis=1)).max(initial=0)) + 1
+        seconds = np.maximum(histogram.middles_ns * _NS, _NS)
+        return BinnedValues(histogram.counts[:filled], seconds, unanswered.queries, waited)
 
     @property
     def median_ns(self) -> float:
@@ -222,6 +215,16 @@ class LoadTotals:
     def total(self) -> int:
         """All requests that became due."""
         return self.answered + self.unfinished + self.rejected
+
+    @property
+    def unanswered(self) -> Unanswered:
+        """Requests that were due and not answered.
+
+        Each was due within `seconds`, so it has waited since. Requests are sent in the order in
+        which they are due: those that were not answered are later than the answered ones.
+        """
+        waited_ns = self.span_ns - int(self.seconds / _NS)
+        return Unanswered(self.unfinished, max(self.longest_ns, waited_ns))
 
     @property
     def span_ns(self) -> int:

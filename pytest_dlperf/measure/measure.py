@@ -24,7 +24,7 @@ from pytest_dlperf.results.measurement import ErrorCount, Measurement
 from pytest_dlperf.results.row_evidence import Rows, RowScores
 from pytest_dlperf.results.series import series_of
 from pytest_dlperf.results.usage import consumption, disturbance, gpu_notes
-from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS
+from pytest_dlperf.statistics.blocks import MIN_BLOCKS
 from pytest_dlperf.statistics.estimate import counted
 from pytest_dlperf.statistics.percentiles import required_requests
 from pytest_dlperf.targets.keras_models import Tracings
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 10  # longest load, in multiples of the requested duration
 _MARGIN: Final = 1.2  # of a longer load, whose requests may come more slowly
+PERCENTILE_INTERVALS: Final = "ranks, with requests that are late together counted as fewer"
 _UNTIMED: Final = frozenset({"errors", "peak_memory", "compile_time"})
 
 
@@ -85,8 +86,8 @@ class PreparedTarget:
 def sufficient_seconds(totals: LoadTotals, budgets: Iterable[Budget]) -> float:
     """How long the same load must last to measure the metrics of the budgets.
 
-    Depends on the number of requests only, never on their latencies, so that measuring longer does
-    not favour a verdict.
+    Depends on the number of requests, and for percentiles on how far they hang together, never on
+    how late they were, so that measuring longer does not favour a verdict.
 
     Returns:
         Seconds, with a margin of a fifth; 0 if the load was long enough, or had no good answer, so
@@ -99,9 +100,12 @@ def sufficient_seconds(totals: LoadTotals, budgets: Iterable[Budget]) -> float:
         return 0.0
     # Twice the blocks that are needed, as calls do not fall evenly into them.
     factor = 2 * MIN_BLOCKS / totals.calls
-    for metric in timed:
-        if metric.percentile is not None:
-            factor = max(factor, required_requests(metric.percentile) / queries)
+    percentiles = [metric for metric in timed if metric.percentile is not None]
+    for metric in percentiles:
+        factor = max(factor, required_requests(metric.percentile or 0.0) / queries)
+    if percentiles and factor <= 1 and totals.kept_up:
+        longer = summarise_load(totals, latencies=True).longer
+        factor = max(factor, *(longer.get(metric.name, 0.0) for metric in percentiles))
     return _MARGIN * factor * totals.span_ns * 1e-9 if factor > 1 else 0.0
 
 
@@ -141,6 +145,8 @@ def _measurement(
         requests=totals.total,
         metrics=MappingProxyType(summary.metrics),
         refused=MappingProxyType(summary.refused),
+        unbounded=MappingProxyType(summary.unbounded),
+        at_least=MappingProxyType(summary.at_least),
         errors=(*run.errors, *_unanswered(totals)),
         rows=rows_of(load.data, run.score),
         scores=scores_of(load.data, run.score),
@@ -148,7 +154,7 @@ def _measurement(
         hung=run.timed_out,
         notes=tuple(filter(None, (*notes, *_notes(plan, run)))),
         diagnosis=diagnose(totals, run.busy_cores),
-        intervals=totals.latencies.method if plan.has_latencies else "",
+        intervals=PERCENTILE_INTERVALS if plan.has_latencies else "",
         slo=plan.slo,
         batch_sizes=MappingProxyType(few_sizes(totals.batch_sizes)),
         utilisation=totals.utilisation,
@@ -205,7 +211,7 @@ def _summary(load: PreparedLoad, run: LoadResult) -> Summary:
         "peak_memory": counted(float(max(run.resident))),
         "compile_time": counted(load.prepared.compile_seconds),
     }
-    return Summary(metrics, {**speeds.refused, **answers.refused})
+    return replace(speeds, metrics=metrics, refused={**speeds.refused, **answers.refused})
 
 
 def summarise_answers(score: Score | None) -> Summary:

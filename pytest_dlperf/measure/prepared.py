@@ -292,7 +292,8 @@ def prepare_load(target: object, data: Data, plan: Plan, instruments: Instrument
         DataError: if the labels do not fit the answers.
     """
     if data.labels is None:
-        _refuse_budgets(plan, lambda metric: metric.of_answers, "the data has no labels")
+        problem, hint = "the data has no labels", "give (inputs, labels), or drop the budget"
+        _refuse_budgets(plan, lambda metric: metric.of_answers, problem, hint)
     order = np.random.default_rng(SEED).permutation(len(data.inputs))
     longest = plan.served.max_batch_size
     rows = np.resize(data.inputs[order], (max(longest, len(order)), *data.inputs.shape[1:]))
@@ -356,18 +357,23 @@ def scorer_of(answer: NDArray[Any], data: Data, plan: Plan) -> Scorer | None:
             raise
         return None
     if not scorer.classifies:
-        problem = "answers and labels fit no classification"
-        _refuse_budgets(plan, lambda metric: metric.name == "accuracy", problem)
+        shape = f"({', '.join(map(str, ('batch', *answer.shape[1:])))})"
+        problem = (
+            f"answers of shape {shape} and labels of shape {data.labels.shape} and type "
+            f"{data.labels.dtype} are a regression, which has no accuracy"
+        )
+        hint = (
+            "a budget on loss judges it; for a classification: labels that are class numbers and "
+            "a score for each class, 0/1 labels and one score, or task="
+        )
+        _refuse_budgets(plan, lambda metric: metric.name == "accuracy", problem, hint)
     return scorer
 
 
-def _refuse_budgets(plan: Plan, needs: Callable[[Metric], bool], problem: str) -> None:
+def _refuse_budgets(plan: Plan, needs: Callable[[Metric], bool], problem: str, hint: str) -> None:
     for budget in plan.judged:
         if needs(budget.metric):
-            raise UsageError(
-                f"budget {budget.text!r} cannot be judged: {problem}",
-                "give (inputs, labels), or drop the budget",
-            )
+            raise UsageError(f"budget {budget.text!r} cannot be judged: {problem}", hint)
 
 
 def warm_up(window: Callable[[], NDArray[np.float64]]) -> str:

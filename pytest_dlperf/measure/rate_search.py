@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS
+from pytest_dlperf.statistics.blocks import MIN_BLOCKS
 from pytest_dlperf.statistics.estimate import Estimate
 from pytest_dlperf.statistics.slo_attainment import Attainment
 from pytest_dlperf.units import format_quantity

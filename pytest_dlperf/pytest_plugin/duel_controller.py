@@ -23,6 +23,7 @@ from pytest_dlperf.pytest_plugin.options import (
 )
 from pytest_dlperf.pytest_plugin.side_options import held_files, shared_options
 from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
+from pytest_dlperf.report.hints import without_untracked
 from pytest_dlperf.report.tables import wrap_message
 
 if TYPE_CHECKING:
@@ -113,6 +114,9 @@ class DuelControllerPlugin:
             starting=self._start_seconds,
             seed=self._session.seed,
         )
+        lacking = self._controller.lacking if self._statistics else ()
+        if lacking:
+            lines += wrap_message(f"the base was measured {without_untracked(lacking)}")
         write_lines(terminalreporter, lines)
 
     def pytest_unconfigure(self) -> None:
@@ -166,6 +170,7 @@ class DuelControllerPlugin:
         versions = (
             workspace.commit,
             content_key(workspace.repo),
+            workspace.carried.key,
             machine_class().slug,
             *(f"{name}={software[name]}" for name in sorted(software)),
             options.against_python or "",
@@ -299,7 +304,7 @@ def refuse(config: pytest.Config, session: DlperfSession) -> None:
         "--tx": f"the processes of pytest-xdist {disturb}: run with --dist=no",
         "--snapshot-update": snapshots,
         "--snapshot-update-new-only": snapshots,
-        "--cov": "what is traced is slow, and by no steady factor: add --no-cov",
+        "--cov": "the sides run the tests, and their coverage is not collected: add --no-cov",
     }
     for option, given in problems.items():
         if given:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_dlperf.config.options import QUIET
 from pytest_dlperf.duel.channel import Channel, connect
 from pytest_dlperf.duel.fork_server_process import EnvironmentWatch
 from pytest_dlperf.duel.worker import WorkerEvaluator
@@ -223,11 +222,11 @@ def _work(channel: Channel, on_arrival: Callable[[], None]) -> None:
         sys.path.insert(0, start["path"])
     folder = Path(start["temporary"]) / f"{start['role']}-{os.getpid()}"
     folder.mkdir(parents=True)
-    arguments = [*start["arguments"], "-W", QUIET]
+    arguments = list(start["arguments"])
+    sys.argv = ["pytest", *arguments]
     if start["values"] is not None:
         arguments += ["-o", f"cache_dir={_own_cache(folder, start)}"]
     plugin = DuelWorkerPlugin(channel, start, folder, on_arrival)
-    sys.argv = ["pytest", *start["arguments"]]
     code = pytest.main(arguments, plugins=[plugin])
     channel.send({"is": "ended", "code": int(code)})
 

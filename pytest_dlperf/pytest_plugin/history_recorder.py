@@ -93,7 +93,6 @@ class HistoryRecorder:
         self._pending: list[Entry] = []
         self._problem = ""
 
-    @property
     def run(self) -> Run:
         """This run, as the history stores it."""
         from pytest_dlperf.history.entries import Run
@@ -125,7 +124,7 @@ class HistoryRecorder:
             return
         from pytest_dlperf.history.entries import entry_of
 
-        self._pending += filter(None, (entry_of(record, self.run) for record in records))
+        self._pending += filter(None, (entry_of(record, self.run()) for record in records))
         if not self._problem:
             self._write()
 

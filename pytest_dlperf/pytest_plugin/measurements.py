@@ -138,8 +138,12 @@ def fail_or_warn(evaluation: Evaluation, plan: Plan, *, stacklevel: int) -> None
     broken = by_consequence["fail"]
     if broken:
         raise BudgetFailure(tuple(j.budget for j in broken), failure_text(record, broken))
+    budgets_by_cause: dict[tuple[str, str], list[str]] = {}
     for judgement in by_consequence["warn"]:
-        text = f"{judgement.verdict.value}: {judgement.budget}: {judgement.reason}"
+        cause = judgement.verdict.value, judgement.reason
+        budgets_by_cause.setdefault(cause, []).append(judgement.budget)
+    for (verdict, reason), budgets in budgets_by_cause.items():
+        text = f"{verdict}: {', '.join(budgets)}: {reason}"
         warnings.warn(text, DlperfWarning, stacklevel=stacklevel + 1)
     for caution in evaluation.cautions:
         warnings.warn(caution, DlperfWarning, stacklevel=stacklevel + 1)

@@ -83,8 +83,14 @@ def command_line(config: pytest.Config) -> Options:
 
 def ini_file(config: pytest.Config) -> Options:
     """The options of the ini file."""
-    texts = {name: config.getini(ini_key(name)) for name in _textual()}
-    return _read(ini_key, texts)
+    return _read(ini_key, {name: _ini_value(config, ini_key(name)) for name in _textual()})
+
+
+def _ini_value(config: pytest.Config, key: str) -> object:
+    try:
+        return config.getini(key)
+    except (TypeError, ValueError, pytest.UsageError) as error:  # which do not name the key
+        raise pytest.UsageError(f"{key}: {error}\n  expected true or false") from None
 
 
 def ini_key(name: str) -> str:

@@ -36,6 +36,7 @@ from pytest_dlperf.pytest_plugin.options import (
 from pytest_dlperf.pytest_plugin.output_files import output_plugins
 from pytest_dlperf.pytest_plugin.report_transport import attach
 from pytest_dlperf.pytest_plugin.session import KEY, DlperfSession
+from pytest_dlperf.pytest_plugin.session_hooks import SessionHooks
 from pytest_dlperf.pytest_plugin.tuning import SKIPPED, STUDIES, TuningResults
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
     pytest_benchmark.heed_disabling(config)
     session = DlperfSession(config, os.environ)
     config.stash[KEY] = session
-    config.pluginmanager.register(session, "dlperf-session")
+    config.pluginmanager.register(SessionHooks(session), "dlperf-session")
     # Workers of pytest-xdist and sides of a duel report to another process.
     elsewhere = session.side is not None or hasattr(config, "workerinput")
     if not (elsewhere or session.leads_duel) and not config.option.collectonly:

@@ -1,4 +1,4 @@
-"""The session: services that are set up once, and the summary of all records at the end."""
+"""The session: services that are set up once, and all records."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_dlperf.errors import DlperfWarning, HistoryError, UsageError
-from pytest_dlperf.pytest_plugin.collection import measures
+from pytest_dlperf.errors import DlperfWarning, UsageError
 from pytest_dlperf.pytest_plugin.history_recorder import HistoryRecorder, history_location
 from pytest_dlperf.pytest_plugin.options import (
     SIDE,
@@ -21,8 +20,6 @@ from pytest_dlperf.pytest_plugin.options import (
     paths_given,
     run_options,
 )
-from pytest_dlperf.pytest_plugin.report_transport import records_of
-from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
 from pytest_dlperf.pytest_plugin.tuning import OVERRIDES, known_knobs
 
 if TYPE_CHECKING:
@@ -51,7 +48,7 @@ _XDIST: Final = (
 
 
 class DlperfSession:
-    """One pytest session, registered as a plugin of its own."""
+    """One pytest session."""
 
     def __init__(self, config: pytest.Config, variables: Mapping[str, str]) -> None:
         self._config = config
@@ -208,7 +205,9 @@ class DlperfSession:
 
     def warn(self, text: str) -> None:
         """Warn that a convenience fails: never an error, also where `filterwarnings` makes some."""
-        message = warnings.WarningMessage(DlperfWarning(text), DlperfWarning, "pytest-dlperf", 1)
+        # With an empty line, as there is no source to show.
+        warning = DlperfWarning(text)
+        message = warnings.WarningMessage(warning, DlperfWarning, "pytest-dlperf", 0, line="")
         self._config.hook.pytest_warning_recorded.call_historic(
             kwargs={
                 "warning_message": message,
@@ -245,21 +244,8 @@ class DlperfSession:
                 "none",
                 "name a database, or take baselines from files",
             )
-        run, history = self.history_recorder.run, self.history_recorder.history
+        run, history = self.history_recorder.run(), self.history_recorder.history
         return baselines_of_history(source, run, history, root, self._variables)
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Find baselines and history before measuring, so that an error ends the run at once."""
-        elsewhere = self.side is not None or hasattr(self._config, "workerinput")
-        elsewhere = elsewhere or self.leads_duel
-        if elsewhere or self._config.option.collectonly or not any(map(measures, session.items)):
-            return
-        try:
-            _ = self.baselines
-            if self.history_recorder is not None and not self.options.quick:
-                self.history_recorder.check()
-        except (UsageError, HistoryError) as error:
-            raise pytest.UsageError(str(error)) from None
 
     @cached_property
     def revision(self) -> Revision:
@@ -268,49 +254,16 @@ class DlperfSession:
 
         return current_revision(self._config.rootpath, self._variables)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self) -> None:
-        """Split the CPU before anything starts TensorFlow, which fixes its devices then."""
-        parts = self.options.logical_cpus
-        if parts is None or self.leads_duel:
-            return
-        from pytest_dlperf.targets.local_devices import split_cpu
-
-        try:
-            split_cpu(parts)
-        except UsageError as error:
-            raise pytest.UsageError(str(error)) from None
-
     @property
     def records(self) -> list[Record]:
         """All records so far, in the order of the tests."""
         return [record for records in self._records.values() for record in records]
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect the records of a test, from this process or from an xdist worker."""
-        records = records_of(report)
-        if records:
-            # By test: of several attempts the last one counts.
-            self._records[report.nodeid] = records
+    def add(self, test: str, records: list[Record]) -> None:
+        """Take the records of a test; of several attempts the last one counts."""
+        self._records[test] = records
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Show the section with one row per measurement."""
-        if not self._records:
-            return
-        from pytest_dlperf.report.tables import wrap_message
-        from pytest_dlperf.report.terminal import summary_lines
-
-        writer = terminalreporter._tw  # noqa: SLF001 - the only way to its width and colours
-        terminalreporter.section(f"dlperf: {self.machine.slug}")
-        width = min(writer.fullwidth, 120)
-        write_lines(terminalreporter, summary_lines(self.records, width, colour=writer.hasmarkup))
-        if any(record.basis for record in self.records):
-            write_lines(terminalreporter, ("", *wrap_message(self.baselines.heading)))
-        missing = self._without_commit()
-        if missing:
-            write_lines(terminalreporter, ("", *wrap_message(missing)), yellow=True)
-
-    def _without_commit(self) -> str:
+    def without_commit(self) -> str:
         """A warning that measurements were recorded without a commit; empty if none were."""
         from pytest_dlperf.git import in_repository, why_no_commit
 
@@ -323,13 +276,6 @@ class DlperfSession:
             return ""
         what = "the baseline" if accepted else "the history"
         return f"{what} does not say which commit was measured: {why_no_commit(root)}"
-
-    def pytest_unconfigure(self) -> None:
-        """Close the progress display."""
-        from pytest_dlperf.report.progress import LineProgress
-
-        if isinstance(self.progress, LineProgress):
-            self.progress.close()
 
     def _make_history_recorder(self) -> HistoryRecorder | None:
         try:
@@ -348,8 +294,11 @@ class DlperfSession:
         if reporter is None or not sys.stdout.isatty():  # as in a worker of whatever kind
             return NoProgress()
         writer = reporter._tw  # noqa: SLF001 - the only way to what is on the line already
-        # A copy of the terminal: while tests run, pytest captures the original.
-        terminal = os.dup(sys.stdout.fileno())
+        try:
+            # A copy of the terminal: while tests run, pytest captures the original.
+            terminal = os.dup(sys.stdout.fileno())
+        except OSError:  # a stand-in for a terminal, without a file descriptor
+            return NoProgress()
         return LineProgress(terminal, lambda: writer.fullwidth - writer.width_of_current_line)
 
 

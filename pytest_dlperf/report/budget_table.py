@@ -18,7 +18,7 @@ from pytest_dlperf.units import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_dlperf.results.record import Record
     from pytest_dlperf.units import Dimension
@@ -86,20 +86,22 @@ def judged_line(judgement: Judgement) -> str:
 
 def explanations(record: Record) -> list[str]:
     """Errors by kind, the reason for each open verdict, and notes."""
+    return [line for message in explanation_messages(record) for line in wrap_message(message)]
+
+
+def explanation_messages(record: Record) -> Iterator[str]:
+    """The same as messages, which are not wrapped yet."""
     measurement = record.measurement
-    lines: list[str] = []
     for error in measurement.errors:
         share = f"{error.requests:,} of {measurement.requests:,} requests"
-        lines += wrap_message(f"error: {error.kind}, {share}: {error.example}")
+        yield f"error: {error.kind}, {share}: {error.example}"
     metrics_by_reason: dict[str, list[str]] = {}
     for judgement in record.judgements:
         if judgement.reason:
             metrics_by_reason.setdefault(reason_of(judgement), []).append(judgement.metric)
     for reason, metrics in metrics_by_reason.items():
-        lines += wrap_message(f"{', '.join(metrics)}: {reason}")
-    for note in measurement.notes:
-        lines += wrap_message(f"note: {note}")
-    return lines
+        yield f"{', '.join(metrics)}: {reason}"
+    yield from (f"note: {note}" for note in measurement.notes)
 
 
 def headline(broken: Iterable[Judgement]) -> str:

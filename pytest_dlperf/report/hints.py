@@ -9,8 +9,10 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.report.tables import limited
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 COMPARE_WITH_FILES: Final = "compare with files: --dlperf-baseline=files"
 COMPARE_WITH_BRANCH: Final = "compare with what a branch measured: --dlperf-baseline=history:BRANCH"
@@ -86,6 +88,12 @@ def advice_of_history(where: str, obstacle: str) -> BaselineAdvice:
 def carry_along(paths: Iterable[str]) -> str:
     """How to bring files along that the base lacks."""
     return "bring it along: " + " ".join(shlex.quote(f"{CARRY}={path}") for path in paths)
+
+
+def without_untracked(paths: Sequence[str]) -> str:
+    """That the base was measured without some files, and how to bring them along."""
+    shown, remedy = ", ".join(limited(paths, 3)), carry_along(paths[:1])
+    return f"without {shown}, which git does not track; if a test reads it, {remedy}"
 
 
 def go_on_without_base(test: str) -> str:

@@ -8,6 +8,7 @@ the value. It also cuts lines at a `#`, so it misses a test with one in its id.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -65,8 +66,10 @@ def _family(metric: Metric, end: str, records: Iterable[Record]) -> list[str]:
         _sample(name, _labels(record), getattr(estimate, _ENDS[end]))
         for record in records
         for estimate in [valid_metrics(record).get(metric.name)]
-        # Counted values have no interval.
-        if estimate is not None and (not end or estimate.low < estimate.high)
+        # Counted values have no interval, and some intervals no upper bound.
+        if estimate is not None
+        and (not end or estimate.low < estimate.high)
+        and math.isfinite(getattr(estimate, _ENDS[end]))
     ]
     return [*_head(name, unit, f"{metric.name}, {_HELP[end]}"), *samples] if samples else []
 

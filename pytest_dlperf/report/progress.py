@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, Final
@@ -67,4 +68,6 @@ class LineProgress:
         os.close(self._descriptor)
 
     def _write(self, text: str) -> None:
-        os.write(self._descriptor, text.encode(errors="replace"))
+        # A terminal that is gone ends no run.
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, text.encode(errors="replace"))

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.metrics import in_order, metric_named
-from pytest_dlperf.report.budget_table import explanations
+from pytest_dlperf.report.budget_table import explanation_messages
 from pytest_dlperf.report.exports import own_name
 from pytest_dlperf.report.tables import Column, limited, styled, table, wrap_message
+from pytest_dlperf.results.usage import UNQUIET
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.units import format_interval, format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.results.record import Record
 
 _COLUMNS: Final = ("throughput", "p50", "p99", "accuracy")
@@ -82,11 +84,15 @@ def _shows(record: Record, name: str) -> bool:
 
 def cells(record: Record, names: Iterable[str]) -> list[str]:
     """The values of these metrics; a dash for those that were not measured."""
-    metrics = record.measurement.metrics
-    return [
-        format_quantity(metrics[name].value, metric_named(name).unit) if name in metrics else "-"
-        for name in names
-    ]
+    return [_cell(record.measurement, name) for name in names]
+
+
+def _cell(measurement: Measurement, name: str) -> str:
+    unit = metric_named(name).unit
+    if name in measurement.at_least:
+        return f"> {format_quantity(measurement.at_least[name], unit)}"
+    measured = measurement.metrics.get(name)
+    return "-" if measured is None else format_quantity(measured.value, unit)
 
 
 def short_title(record: Record) -> str:
@@ -112,23 +118,78 @@ def other_metrics(record: Record) -> list[str]:
 
 def _remarks(records: Sequence[Record]) -> list[str]:
     lines: list[str] = []
-    for record in records:
-        # The report of a failed test holds all of this.
-        failed = record.verdict is Verdict.FAIL
-        remarks = [] if failed else other_metrics(record) + explanations(record) + _gaps(record)
+    # The report of a failed test holds all of this.
+    open_records = [record for record in records if record.verdict is not Verdict.FAIL]
+    noisy = _noisy(open_records)
+    messages = {
+        id(record): [*explanation_messages(record), *_gaps(record)] for record in open_records
+    }
+    if len(noisy) > 1:
+        for record in noisy:
+            messages[id(record)] = [m for m in messages[id(record)] if UNQUIET not in m]
+    titles_by_message = _titles(
+        (message, record) for record in open_records for message in messages[id(record)]
+    )
+    for record in open_records:
+        own = [m for m in messages[id(record)] if len(titles_by_message[m]) == 1]
+        remarks = [*other_metrics(record), *(line for m in own for line in wrap_message(m))]
         if remarks:
             lines += ["", f"{short_title(record)}:", *(f"  {line}" for line in remarks)]
-    titles_by_hint: dict[str, dict[str, None]] = {}
-    for record in records:
-        for hint in record.hints:
-            titles_by_hint.setdefault(hint, {})[short_title(record)] = None
-    if titles_by_hint:
-        lines.append("")
-    for hint, titles in titles_by_hint.items():
-        lines += wrap_message(f"{', '.join(limited(list(titles), _NAMED))}: {hint}")
+    shared = {m: titles for m, titles in titles_by_message.items() if len(titles) > 1}
+    hints = _titles((hint, record) for record in records for hint in record.hints)
+    for by_message in (_unquiet(noisy) if len(noisy) > 1 else {}, shared, hints):
+        if by_message:
+            lines.append("")
+        for message, titles in by_message.items():
+            lines += wrap_message(f"{', '.join(limited(titles, _NAMED))}: {message}")
     if any(record.quick for record in records):
         lines += ["", QUICK]
     return lines
+
+
+def _titles(messages: Iterable[tuple[str, Record]]) -> dict[str, list[str]]:
+    """The measurements that have the same message, each once."""
+    titles: dict[str, dict[str, None]] = {}
+    for message, record in messages:
+        titles.setdefault(message, {})[short_title(record)] = None
+    return {message: list(each) for message, each in titles.items()}
+
+
+def _noisy(records: Iterable[Record]) -> list[Record]:
+    """The measurements on a machine that was not quiet."""
+    return [
+        record
+        for record in records
+        if any(UNQUIET in message for message in explanation_messages(record))
+    ]
+
+
+def _unquiet(records: Sequence[Record]) -> dict[str, list[str]]:
+    """One message for all of them, and which verdicts their noise has left open."""
+    tests = list(dict.fromkeys(own_name(record.measurement.test) for record in records))
+    used = [usage for record in records if (usage := record.measurement.usage)]
+    others = _highest(use.others for use in used)
+    stolen = _highest(use.stolen for use in used)
+    parts = (
+        f"other processes took up to {others} of its processors" if others else "",
+        f"its host up to {stolen}" if stolen else "",
+    )
+    message = ": ".join(filter(None, (UNQUIET, " and ".join(filter(None, parts)))))
+    left_open = dict.fromkeys(
+        judgement.metric
+        for record in records
+        for judgement in record.judgements
+        if judgement.reason.startswith(UNQUIET)
+    )
+    if left_open:
+        message += f"; left open for that: {', '.join(in_order(left_open))}"
+    return {message: tests}
+
+
+def _highest(shares: Iterable[float | None]) -> str:
+    """The largest share; empty if it is less than a percent."""
+    most = max((share for share in shares if share is not None), default=0.0)
+    return f"{most:.0%}" if most >= 0.01 else ""  # noqa: PLR2004
 
 
 def _gaps(record: Record) -> list[str]:
@@ -138,8 +199,4 @@ def _gaps(record: Record) -> list[str]:
     for name, reason in record.measurement.refused.items():
         if name in _COLUMNS and name not in judged:
             names_by_reason.setdefault(reason, []).append(name)
-    return [
-        line
-        for reason, names in names_by_reason.items()
-        for line in wrap_message(f"{', '.join(names)}: {reason}")
-    ]
+    return [f"{', '.join(names)}: {reason}" for reason, names in names_by_reason.items()]

@@ -358,10 +358,14 @@ def accept(
 ) -> BaselineEntry:
     """The entry of a measurement that becomes the baseline, or its next session.
 
-    Without `earlier` accepted sessions it is the first one, or a change.
+    Without `earlier` accepted sessions it is the first one, or a change. Metrics without an upper
+    bound are left out.
     """
     blocks = block_summary(measurement.series)
-    newest = BaselineSession(measurement.metrics, environment, revision, yardstick, blocks)
+    unknown = measurement.unbounded
+    known = {name: value for name, value in measurement.metrics.items() if name not in unknown}
+    metrics = MappingProxyType(known)
+    newest = BaselineSession(metrics, environment, revision, yardstick, blocks)
     sessions = (*earlier, newest)
     return BaselineEntry(
         scenario=measurement.scenario,

@@ -168,7 +168,7 @@ def metrics_to_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, obje
         name: {
             "value": rounded(estimate.value),
             "low": rounded(estimate.low),
-            "high": rounded(estimate.high),
+            "high": rounded(estimate.high) if estimate.bounded else None,
             "unit": metric_named(name).unit,
             "better": metric_named(name).better,
         }
@@ -183,5 +183,6 @@ def metrics_from_json(value: dict[str, dict[str, Any]]) -> Mapping[str, Estimate
 
 
 def estimate_from_json(value: dict[str, Any]) -> Estimate:
-    """An estimate from its `value`, `low` and `high`."""
-    return Estimate(float(value["value"]), float(value["low"]), float(value["high"]))
+    """An estimate from its `value`, `low` and `high`, which is None without an upper bound."""
+    high = math.inf if value["high"] is None else float(value["high"])
+    return Estimate(float(value["value"]), float(value["low"]), high)

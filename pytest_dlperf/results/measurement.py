@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_dlperf.metrics import find_metric
 from pytest_dlperf.results.series import NO_SERIES, Series
+from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +50,10 @@ class Measurement:
         requests: number of requests that were answered or failed.
         metrics: estimates by the metric's name.
         refused: metrics that could not be measured, with the reason.
+        unbounded: metrics whose upper bound the run was too short for, with what they need to have
+            one; the interval then ends far away.
+        at_least: of refused metrics, what they exceed for certain, such as a percentile that lies
+            beyond all answers.
         missed: metrics with a goal that was never reached, with the nearest value: budgets on
             them are broken.
         errors: kinds of errors, the most frequent first.
@@ -95,6 +100,8 @@ class Measurement:
     scores: RowScores | None = None
     missed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     seeds: tuple[float, ...] = ()
+    unbounded: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    at_least: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def __getitem__(self, metric: str) -> Estimate:
         """The estimate of a metric.
@@ -109,6 +116,8 @@ class Measurement:
         reason = self.refused.get(name) or self.missed.get(name)
         if reason is None:
             reason = "not measured here" if known is not None else "there is no such metric"
+        if known is not None and name in self.at_least:
+            reason = f"more than {format_quantity(self.at_least[name], known.unit)}: {reason}"
         raise KeyError(f"{metric}: {reason}; measured: {', '.join(self.metrics)}")
 
     def __getattr__(self, metric: str) -> float:

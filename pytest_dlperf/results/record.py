@@ -101,6 +101,8 @@ def record_to_json(record: Record) -> dict[str, object]:
         "quick": record.quick,
         "metrics": metrics_to_json(measurement.metrics),
         "refused": dict(measurement.refused),
+        "unbounded": dict(measurement.unbounded),
+        "at_least": dict(measurement.at_least),
         "missed": dict(measurement.missed),
         "errors": [fields_to_json(error) for error in measurement.errors],
         "rows": measurement.rows.to_json() if measurement.rows else None,
@@ -175,6 +177,10 @@ def record_from_json(value: dict[str, Any]) -> Record:
         gpus=tuple(fields_from_json(GpuUse, gpu) for gpu in value["gpus"]),
         scores=scores.without(redefined) if scores else None,
         missed=MappingProxyType(dict(value["missed"])),
+        unbounded=MappingProxyType(dict(value["unbounded"])),
+        at_least=MappingProxyType(
+            {name: float(least) for name, least in value["at_least"].items()}
+        ),
         seeds=tuple(map(float, value["seeds"])),
     )
     environment, yardstick = value["environment"], value["yardstick"]
@@ -217,7 +223,7 @@ def judgement_to_json(judgement: Judgement) -> dict[str, object]:
         "verdict": judgement.verdict.value,
         "value": measured.value if measured else None,
         "low": measured.low if measured else None,
-        "high": measured.high if measured else None,
+        "high": measured.high if measured and measured.bounded else None,
         "limit": judgement.limit,
         "baseline": judgement.baseline,
         "baseline_revision": judgement.revision,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pytest_dlperf.results.codec import rounded
-from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS
+from pytest_dlperf.statistics.blocks import MIN_BLOCKS
 from pytest_dlperf.statistics.estimate import deviation
 
 if TYPE_CHECKING:

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
+UNQUIET: Final = "the machine was not quiet"
+"""Beginning of the notes on other load."""
+
 # From these shares of the processors on, a run is noted as disturbed.
 _OTHERS: Final = 0.1
 _STOLEN: Final = 0.02
@@ -129,7 +132,7 @@ def _noise(
         parts.append(f"other processes took {others:.0%} of its processors")
     if stolen is not None and stolen >= least_stolen:
         parts.append(f"its host took {stolen:.0%}")
-    return f"the machine was not quiet: {' and '.join(parts)}" if parts else ""
+    return f"{UNQUIET}: {' and '.join(parts)}" if parts else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ SD_OF_MEDIAN: Final = math.sqrt(math.pi / 2)
 class Estimate:
     """A measured value and its two-sided 95 % confidence interval, in the metric's base unit.
 
-    A value that was counted rather than estimated has `low == value == high`.
+    A value that was counted rather than estimated has `low == value == high`. `high` is infinite if
+    nothing bounds it.
     """
 
     value: float
@@ -40,8 +41,14 @@ class Estimate:
     high: float
 
     def __post_init__(self) -> None:
-        if not self.low <= self.value <= self.high or math.isinf(self.high - self.low):
+        finite = math.isfinite(self.low) and math.isfinite(self.value)
+        if not finite or not self.low <= self.value <= self.high:
             raise ValueError(f"{self.value} is not within the interval {self.low} to {self.high}")
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it has an upper bound."""
+        return math.isfinite(self.high)
 
 
 def counted(value: float) -> Estimate:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.statistics.block_bootstrap import MIN_BLOCKS
+from pytest_dlperf.statistics.blocks import MIN_BLOCKS
 from pytest_dlperf.statistics.proportions import wilson
 
 if TYPE_CHECKING:

@@ -218,18 +218,29 @@ def _traced(
         spec = tf.TensorSpec((None, *sample.shape[1:]), tf.as_dtype(sample.dtype))
         function = function.get_concrete_function(spec)
     concrete: Concrete = function
-    if not isinstance(concrete.structured_outputs, (tf.Tensor, tf.TensorSpec)):
+    outputs = concrete.structured_outputs
+    if isinstance(outputs, (tf.Tensor, tf.TensorSpec)):
+        return concrete
+    if len(tf.nest.flatten(outputs)) != 1:
         raise UsageError(
-            f"{name} has several outputs: {concrete.structured_outputs!r:.200}",
+            f"{name} has several outputs: {outputs!r:.200}",
             "wrap it in a callable infer(batch) that returns the one to be measured",
         )
-    return concrete
+    # Such as the signature of a SavedModel, whose only output has a name.
+    only = tf.function(lambda batch: readable(concrete(batch)), autograph=False)
+    return _traced(only, sample, name)
 
 
 def readable(outputs: object) -> object:
-    """Outputs of mixed precision as float32, since numpy has no bfloat16; others as they are."""
+    """Outputs of mixed precision as float32, since numpy has no bfloat16; others as they are.
+
+    A dict, list or tuple of one tensor is that tensor.
+    """
     import tensorflow as tf
 
+    leaves = tf.nest.flatten(outputs)
+    if len(leaves) == 1:
+        (outputs,) = leaves
     if isinstance(outputs, tf.Tensor) and outputs.dtype == tf.bfloat16:
         return tf.cast(outputs, tf.float32)
     return outputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import re
 import sys
@@ -16,7 +17,7 @@ from pytest_dlperf.errors import DlperfError, TargetError, UsageError
 from pytest_dlperf.targets.keras import Model, caller, ensure_built, name_of, trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -215,7 +216,10 @@ class Tracings:
         self._search()
         counts: Counter[str] = Counter()
         for function in self._functions.values():
-            counts[function.python_function.__name__] += function.experimental_get_tracing_count()
+            # A model has no `__name__`, but a name.
+            python = function.python_function
+            name = getattr(python, "__name__", getattr(python, "name", repr(python)))
+            counts[str(name)] += function.experimental_get_tracing_count()
         return counts
 
     def _search(self) -> None:
@@ -227,3 +231,37 @@ class Tracings:
         # By type: isinstance() would run the code of arbitrary objects.
         types = {cls for cls in set(map(type, objects)) if issubclass(cls, base)}
         self._functions.update((id(item), item) for item in objects if type(item) in types)
+
+
+@contextlib.contextmanager
+def eager_models() -> Iterator[list[str]]:
+    """Collects, inside, the names of Keras models that are run eagerly, op by op."""
+    names: list[str] = []
+    keras, tensorflow = sys.modules.get("keras"), sys.modules.get("tensorflow")
+    if keras is None or tensorflow is None:
+        yield names
+        return
+    layer_type: Layer = keras.layers.Layer
+    ordinary = layer_type.__call__
+
+    @functools.wraps(ordinary)
+    def call(layer: Layer, *arguments: object, **named: object) -> object:
+        eager = isinstance(layer, keras.Model) and tensorflow.executing_eagerly()
+        if eager and layer.name not in names:
+            names.append(layer.name)
+        return ordinary(layer, *arguments, **named)
+
+    layer_type.__call__ = call
+    try:
+        yield names
+    finally:
+        layer_type.__call__ = ordinary
+
+
+def remark_on_eager(names: Iterable[str]) -> str:
+    """What to do about models that are run eagerly; empty if there are none."""
+    shown = ", ".join(names)
+    return shown and (
+        f"the callable runs Keras eagerly, op by op ({shown}): measure the model itself, or call "
+        "it in a tf.function"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,7 @@ from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf._values import explicit
 from pytest_dlperf.errors import RemoteError, TargetError, UsageError, kind_of
 from pytest_dlperf.load.async_runner import CoroutineTarget, EventLoop, one_row
-from pytest_dlperf.load.outputs import read_outputs
+from pytest_dlperf.load.outputs import describe_outputs, read_outputs, with_batch_axis
 from pytest_dlperf.targets.padding import Infer, padded, padding_words, powers_of_two
 from pytest_dlperf.targets.process_replica import IsolatedTarget, isolate
 
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 _OF_ONE_THREAD: Final = (
     "the same call works in the test's own thread: what holds for one thread, such as "
     "torch.no_grad(), must be entered inside of the callable"
+)
+_BATCH_AXIS: Final = (
+    "answers keep the batch axis, for a batch of one row too; a function that takes one row "
+    "without it is called with clients='threads'"
 )
 _CHECK_SERVER: Final = (
     "check that the server runs and has loaded the model, and that the URL and the model's name "
@@ -114,29 +119,61 @@ def prepare(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> P
         TargetError: if its first call fails, does not return, or returns no numeric array.
     """
     from pytest_dlperf.targets import keras
+    from pytest_dlperf.targets.keras_models import eager_models, remark_on_eager
 
     started_ns = clock.now_ns()
     if keras.is_model(target) or keras.is_function(target):
         resolved = _resolve_compiled(target, sample, plan, clock)
     else:
-        resolved = _resolve_callable(target, plan)
+        resolved = _resolve_callable(target, plan, _as_returned)
     largest = min(plan.served.max_batch_size, len(sample))
-    sample_answer = None
+    sizes = plan.served.allowed_batch_sizes or powers_of_two(largest)
+    if not sizes:
+        raise UsageError("the data has no rows, so there is nothing to ask")
     try:
-        for replica in dict.fromkeys(resolved.replicas):
-            for size in plan.served.allowed_batch_sizes or powers_of_two(largest):
-                sample_answer = _first_call(
-                    replica, sample[:size], resolved.description, plan.compile_timeout
-                )
+        with eager_models() as eager:
+            try:
+                sample_answer = _first_calls(resolved, sample, sizes, plan.compile_timeout)
+            except _NestedError:
+                resolved = _resolve_callable(target, plan, _only_item)
+                sample_answer = _first_calls(resolved, sample, sizes, plan.compile_timeout)
     except BaseException:
         _close(resolved.replicas)
         raise
-    if sample_answer is None:
-        raise UsageError("the data has no rows, so there is nothing to ask")
     seconds = (clock.now_ns() - started_ns) * 1e-9
-    return Prepared(
-        resolved.replicas, resolved.description, resolved.remark, seconds, sample_answer
-    )
+    remark = "; ".join(filter(None, (resolved.remark, remark_on_eager(eager))))
+    return Prepared(resolved.replicas, resolved.description, remark, seconds, sample_answer)
+
+
+class _NestedError(TargetError):
+    """Answers are perhaps lists of one array, which only a batch of several rows shows."""
+
+
+def _as_returned(infer: Infer) -> Infer:
+    return infer
+
+
+def _only_item(infer: Infer) -> Infer:
+    """A callable that returns the only item of its list or tuple."""
+
+    def infer_item(batch: NDArray[Any]) -> object:
+        __tracebackhide__ = True
+        outputs = infer(batch)
+        return outputs[0] if isinstance(outputs, list | tuple) and len(outputs) == 1 else outputs
+
+    return infer_item
+
+
+def _first_calls(
+    resolved: _Resolved, sample: NDArray[Any], sizes: Iterable[int], timeout: float
+) -> NDArray[Any]:
+    """Call each replica with each size; returns the answer to the last one."""
+    __tracebackhide__ = True
+    answer = np.empty(0)
+    for replica in dict.fromkeys(resolved.replicas):
+        for size in sizes:
+            answer = _first_call(replica, sample[:size], resolved.description, timeout)
+    return answer
 
 
 def _close(replicas: Iterable[Target]) -> None:
@@ -178,7 +215,7 @@ def _resolve_compiled(target: object, sample: NDArray[Any], plan: Plan, clock: C
     return _Resolved(replicas, f"{name}{where}, {batches}", remark)
 
 
-def _resolve_callable(target: object, plan: Plan) -> _Resolved:
+def _resolve_callable(target: object, plan: Plan, returning: Callable[[Infer], Infer]) -> _Resolved:
     serving, clients = plan.served, plan.clients
     infer = _callable(target, clients)
     if serving.intra_op_threads is not None:
@@ -200,6 +237,7 @@ def _resolve_callable(target: object, plan: Plan) -> _Resolved:
         coroutine = one_row(infer) if takes_rows else infer
         replica = CoroutineTarget(coroutine, EventLoop(asyncio.new_event_loop()))
         return _Resolved((replica,), description, remark)
+    infer = returning(infer)
     if takes_rows:
         infer = _one_row(infer)
     elif serving.allowed_batch_sizes:
@@ -238,7 +276,7 @@ def _callable(target: object, clients: Clients) -> Callable[..., Any]:
 
 def _one_row(function: Callable[[NDArray[Any]], object]) -> Callable[[NDArray[Any]], object]:
     def infer(batch: NDArray[Any]) -> object:
-        return np.asarray(read_outputs(function(batch[0])))[np.newaxis]
+        return with_batch_axis(function(batch[0]))
 
     return infer
 
@@ -259,16 +297,17 @@ def _first_call(
 ) -> NDArray[Any]:
     __tracebackhide__ = True
 
-    def answer() -> object:
+    def answer() -> tuple[object, object]:
         __tracebackhide__ = True
-        return read_outputs(replica.infer(batch))
+        returned = replica.infer(batch)
+        return returned, read_outputs(returned)
 
     failed = (
         f"{description} failed on its first call, with a batch of shape {batch.shape} and "
         f"type {batch.dtype}"
     )
     try:
-        outputs = np.array(call_with_timeout(timeout, answer))
+        returned, read = call_with_timeout(timeout, answer)
     except UsageError:
         raise
     except RemoteError as error:
@@ -279,9 +318,31 @@ def _first_call(
         raise TargetError(f"{failed}: {kind_of(error)}: {error}{of_this_thread}") from (
             error if trace and trace.tb_next else None  # the target's frames, if any
         )
-    if outputs.dtype.kind not in "biuf" or not outputs.size or not outputs.ndim:
-        raise TargetError(
-            f"{description} answered with {outputs.dtype} of shape {outputs.shape}; "
-            "expected one numeric array with one row a request"
-        )
-    return outputs
+    try:
+        outputs = np.array(read)
+    except (TypeError, ValueError):  # rows of different lengths
+        outputs = np.empty(0, object)
+    rows = len(batch)
+    if outputs.dtype.kind in "biuf" and outputs.size and outputs.shape[:1] == (rows,):
+        return outputs
+    kind = _NestedError if rows > 1 and outputs.shape[:2] == (1, rows) else TargetError
+    raise kind(
+        f"{description} answered a batch of {rows} row{'s' * (rows > 1)} with "
+        f"{describe_outputs(returned)}; expected one numeric array with one row a request, shape "
+        f"({rows}, ...){_hint(returned, outputs)}"
+    )
+
+
+def _hint(returned: object, outputs: NDArray[Any]) -> str:
+    several = isinstance(returned, list) and any(getattr(part, "ndim", 0) > 1 for part in returned)
+    for applies, hint in (
+        (returned is None, "does the callable return its answer?"),
+        (isinstance(returned, Mapping), "choose one: lambda batch: target(batch)[NAME]"),
+        (isinstance(returned, tuple) or several, "choose one: lambda batch: target(batch)[NUMBER]"),
+        (inspect.isawaitable(returned), "a coroutine function is called with clients='async'"),
+        (isinstance(returned, Iterator), "list(...) makes values of it"),
+        (outputs.dtype.kind in "biuf" and outputs.size > 0, _BATCH_AXIS),
+    ):
+        if applies:
+            return f"\n  {hint}"
+    return ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.metrics import find_metric
-from pytest_dlperf.statistics.block_bootstrap import ratio_of_sums
+from pytest_dlperf.statistics.blocks import ratio_of_sums
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.units import format_quantity
 

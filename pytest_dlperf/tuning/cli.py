@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pytest_dlperf._command import Command, CommandResult
 from pytest_dlperf._files import why_unwritable
-from pytest_dlperf.config.options import QUIET, TUNES
+from pytest_dlperf.config.options import TUNES
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.tuning.plan import Overrides, check_whole
 from pytest_dlperf.tuning.search import SearchName
@@ -121,7 +121,7 @@ TUNE: Final = Command(
 
 def command(tests: Sequence[str]) -> list[str]:
     """The command line by which pytest runs the tests that tune, among paths and node ids."""
-    return [sys.executable, "-m", "pytest", "-m", TUNES, "-p", _PLUGIN, "-W", QUIET, *tests]
+    return [sys.executable, "-m", "pytest", "-m", TUNES, "-p", _PLUGIN, *tests]
 
 
 def become_pytest(

@@ -13,7 +13,7 @@ from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate
 from pytest_dlperf.tuning.configuration import configured
 from pytest_dlperf.tuning.result import Finalist
-from pytest_dlperf.tuning.screening import in_words
+from pytest_dlperf.tuning.screening import closed, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,7 +116,7 @@ def _finalist(configuration: Configuration, study: Study, record: Record) -> Fin
         gain=_gain(objective, study.goal.objective),
         verdict=record.verdict,
         judgements=record.judgements,
-        metrics=record.measurement.metrics,
+        metrics=closed(record.measurement),
         reason=_why_not_proven(record.judgements),
     )
 

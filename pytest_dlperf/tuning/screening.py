@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.errors import DlperfError, UsageError
 from pytest_dlperf.measure.measure import ready
 from pytest_dlperf.metrics import LOAD_METRICS, measured_by
+from pytest_dlperf.statistics.estimate import Estimate
 from pytest_dlperf.tuning.configuration import setup_of
 from pytest_dlperf.tuning.result import TrialResult
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.measure.prepared import Instruments
@@ -81,12 +84,25 @@ def screened(
     else:
         result = TrialResult(
             configuration,
-            metrics=MappingProxyType({**measurement.metrics, **model.known}),
+            metrics=MappingProxyType({**closed(measurement), **model.known}),
             rows=measurement.rows,
             scores=measurement.scores,
             notes=tuple(filter(None, (measurement.invalid,))),
         )
     return replace(result, seconds=(instruments.clock.now_ns() - start_ns) * 1e-9)
+
+
+def closed(measurement: Measurement) -> Mapping[str, Estimate]:
+    """The metrics, those without an upper bound as if it were as far away as the lower one.
+
+    Screening and reports only rank by them.
+    """
+    return {
+        name: Estimate(value.value, value.low, 2 * value.value - value.low)
+        if name in measurement.unbounded
+        else value
+        for name, value in measurement.metrics.items()
+    }
 
 
 def in_words(error: Exception) -> str:

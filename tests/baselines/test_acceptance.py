@@ -296,6 +296,34 @@ def test_failed_measuring_is_not_recorded(update: str, fields: dict[str, object]
     assert decision.hint in {"not recorded: late", "not recorded: too few"}
 
 
+@pytest.mark.parametrize(
+    ("verdict", "fields", "reason"),
+    [
+        (
+            Verdict.INCONCLUSIVE,
+            {"at_least": {"p99": 5.0}, "refused": {"p99": "9 of 10 had no answer"}},
+            "p99 is not known: 9 of 10 had no answer",
+        ),
+    ],
+)
+def test_no_baseline_of_a_percentile_without_a_bound(
+    verdict: Verdict, fields: dict[str, object], reason: str
+) -> None:
+    """What later measurements could not be compared with is not recorded, and the hint says why."""
+    judgement = make_judgement(verdict, budget="p99 <= baseline", metric="p99")
+    acceptance = decide_acceptance("new", make_measurement(**fields), (judgement,), NONE_YET)
+    assert acceptance.keep == ""
+    assert acceptance.hint == f"not recorded: {reason}"
+
+
+def test_what_a_run_cannot_bound_is_not_stored() -> None:
+    """A session has the metrics that have both bounds."""
+    metrics = {"throughput": estimate(9.0), "p99": Estimate(2.0, 1.0, 90.0)}
+    measurement = make_measurement(metrics, unbounded={"p99": "p99 needs about 60 s"})
+    entry = accept(measurement, ENVIRONMENT, REVISION)
+    assert entry.metrics.keys() == {"throughput"}
+
+
 def test_accepted_judgements() -> None:
     """What was broken or open only against the old baseline is NEW, with what it was before."""
     decision = decide_acceptance("all", MEASUREMENT, (WORSE, OPEN, BETTER, HELD), GROWN)

@@ -82,7 +82,7 @@ BAD = [
     ("throughput >= 0.95 *", " ", "only `baseline` can be multiplied"),
     ("throughput >= 0 * baseline", "0", "no sensible multiple"),
     ("throughput >= 1e305 * baseline", "1e305", "no sensible multiple"),
-    ("throughput >= baseline * 0.95", "*", "nothing may follow"),
+    ("throughput >= baseline * 0.95", "*", "the factor comes first"),
     ("p99 <= 20ms please", "please", "nothing may follow"),
     ("p99 <= 20ms, p50 <= 1ms", ",", "nothing may follow"),
     ("p99 <= baseline + ms", "ms", "expected a number"),
@@ -313,3 +313,28 @@ def test_a_limit_is_checked_when_it_is_built() -> None:
     """No module can pass on a limit that makes no sense."""
     with pytest.raises(UsageError, match="can never be held"):
         LatencyLimit(100, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("throughput >= 95% * baseline", "write 0.95 * baseline"),
+        ("throughput >= 95 % of baseline", "write 0.95 * baseline"),
+        ("throughput >= 95% baseline", "write 0.95 * baseline"),
+        ("accuracy >= 99.5% * baseline - 1pt", "write 0.995 * baseline"),
+        ("p99 <= 110% * baseline", "write 1.1 * baseline"),
+        ("p99 <= baseline * 1.1", "write 1.1 * baseline"),
+        ("throughput >= 95%", "0.95 * baseline is a share of the baseline"),
+        ("accuracy >= 90", "write 90%"),
+        ("accuracy >= 97.5", "write 97.5%"),
+        ("errors <= 5", "write 5%"),
+        ("accuracy >= 150%", "write 97% or 0.97"),
+        ("accuracy >= 900", "write 97% or 0.97"),
+    ],
+)
+def test_the_hint_is_what_was_meant(text: str, hint: str) -> None:
+    """A percentage of the baseline is a factor, and a bare percentage lacks its sign."""
+    with pytest.raises(BudgetSyntaxError) as caught:
+        parse_budget(text)
+
+    assert caught.value.hint.endswith(hint)

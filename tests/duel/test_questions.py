@@ -15,6 +15,7 @@ from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.duel.questions import (
     budget_tests,
+    default_note,
     duel_budgets,
     needs_whole_load,
     opening_seconds,
@@ -73,6 +74,28 @@ def test_no_loss_is_asked_for_of_what_is_measured() -> None:
     )
 
     assert texts(planned(), found)[1:] == ["throughput >= baseline", "p95 <= baseline"]
+
+
+@pytest.mark.parametrize(
+    ("budgets", "metrics", "asked", "note"),
+    [
+        ((), {"loss": 0.5}, ["loss <= baseline"], "read as a regression; the loss is judged"),
+        ((), {}, [], "the data has no labels, or none that give an accuracy"),
+        ((), {"loss": 0.5, "accuracy": 0.9}, ["accuracy >= baseline"], ""),
+        (("throughput >= baseline",), {"loss": 0.5}, [], ""),
+    ],
+)
+def test_the_accuracy_is_not_dropped_in_silence(
+    budgets: tuple[str, ...], metrics: dict[str, float], asked: list[str], note: str
+) -> None:
+    """The loss takes its place where there is one, and a note says why it is not judged."""
+    the_plan, found = planned(*budgets), measured(throughput=1000.0, p95=0.02, **metrics)
+
+    of_answers = {"accuracy >= baseline", "loss <= baseline"}
+    assert [text for text in texts(the_plan, found) if text in of_answers] == asked
+    said = default_note(the_plan, found)
+    assert note in said
+    assert bool(said) == bool(note)
 
 
 def test_the_loss_to_find_is_the_plans() -> None:

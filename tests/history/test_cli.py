@@ -5,7 +5,11 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from typing import TYPE_CHECKING, Any
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +21,6 @@ from history_project import HistoryProject
 from pytest_dlperf.cli import main
 from pytest_dlperf.metrics import define, users_metric
 from pytest_dlperf.results.verdict import Verdict
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 OTHER = "tests/test_model.py::test_other[a|b]"
 
@@ -250,3 +251,23 @@ def test_a_terminal_without_the_characters(
     out = screen.read()
     assert "test_?" in out
     assert "_..-~~==+**#" in out
+
+
+@pytest.mark.subprocess
+def test_a_full_disk_and_a_closed_pipe(tmp_path: Path) -> None:
+    """The first is an error in words; the second is none, as its reader has what it wanted."""
+    project = HistoryProject(tmp_path)
+    project.keep([make_entry(run=make_run(at)) for at in range(3)])
+    code = "import sys; from pytest_dlperf.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "history", "test_", "--rootdir", str(tmp_path)]
+    read, write = os.pipe()
+    os.close(read)
+
+    with Path("/dev/full").open("wb") as full:
+        on_disk = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)  # noqa: S603
+    in_pipe = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)  # noqa: S603
+    os.close(write)
+
+    problem = b"pytest-dlperf: the output cannot be written: No space left on device\n"
+    assert (on_disk.returncode, on_disk.stderr) == (2, problem)
+    assert (in_pipe.returncode, in_pipe.stderr) == (0, b"")

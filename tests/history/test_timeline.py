@@ -87,6 +87,22 @@ def test_comparable_runs() -> None:
     )
 
 
+def test_conditions_of_a_run_under_a_debugger() -> None:
+    """It does not set the conditions of the others; alone it is shown."""
+    traced = dataclasses.replace(ENVIRONMENT, instrumentation="python -X dev")
+    newest_first = (
+        make_entry(run=make_run(3), environment=traced),
+        make_entry(run=make_run(2)),
+        make_entry(run=make_run(1)),
+    )
+
+    kept, left_out = comparable_entries(newest_first)
+
+    assert [int(entry.run.key, 16) for entry in kept] == [1, 2]
+    assert left_out == ("1 run measured under python -X dev, which slows Python code down",)
+    assert comparable_entries(newest_first[:1]) == (newest_first[:1], ())
+
+
 def test_conditions_of_an_invalid_run() -> None:
     """An INVALID newest run does not set the conditions."""
     newest_first = (

@@ -312,6 +312,63 @@ def test_refused_metric_is_invalid() -> None:
     assert judgement.measured is None
 
 
+NEEDS = "late requests came together: p99 needs about 60 s of this load for a bound"
+
+
+@pytest.mark.parametrize(
+    ("budget", "verdict"),
+    [
+        ("p99 <= 9ms", FAIL),
+        ("p99 < 10ms", FAIL),
+        ("p99 <= 10ms", INCONCLUSIVE),
+        ("p99 <= 90ms", INCONCLUSIVE),
+        ("p99 <= baseline", INCONCLUSIVE),
+        ("p99 <= 90 * baseline", INCONCLUSIVE),
+    ],
+)
+@pytest.mark.parametrize("high", [math.inf, 0.2])
+def test_no_upper_bound_is_no_pass(budget: str, verdict: Verdict, high: float) -> None:
+    """A percentile that the run cannot bound fails by its lower bound, and else says its needs."""
+    now = Estimate(0.012, 0.010, high)
+    measurement = make_measurement({"p99": now}, unbounded={"p99": NEEDS})
+
+    judgement = judge_one(budget, measurement, make_accepted({"p99": counted(0.011)}))
+    alone = judge_one(budget, measurement)
+    assert alone.verdict is (NEW if "baseline" in budget else verdict)
+
+    assert judgement.verdict is verdict
+    assert judgement.measured == now
+    assert judgement.reason == ("" if verdict is FAIL else NEEDS)
+    assert judgement.fails_at is None
+
+
+def test_a_limit_that_is_far_away_holds() -> None:
+    """A limit beyond ten times the longest latency needs no longer run."""
+    now = Estimate(0.012, 0.010, 0.2)
+    measurement = make_measurement({"p99": now}, unbounded={"p99": NEEDS})
+    assert judge_one("p99 <= 1s", measurement).verdict is PASS
+
+
+@pytest.mark.parametrize(
+    ("budget", "verdict"),
+    [
+        ("p99 <= 4.9s", FAIL),
+        ("p99 < 5s", INCONCLUSIVE),
+        ("p99 <= 6s", INCONCLUSIVE),
+        ("p99 <= baseline", INCONCLUSIVE),
+    ],
+)
+def test_beyond_all_answers(budget: str, verdict: Verdict) -> None:
+    """What exceeds 5 s for certain fails a lower limit, and passes none."""
+    why = "50 of 100 requests had no answer"
+    measurement = make_measurement({}, refused={"p99": why}, at_least={"p99": 5.0})
+
+    judgement = judge_one(budget, measurement, make_accepted({"p99": counted(9.0)}))
+
+    assert (judgement.verdict, judgement.measured) == (verdict, None)
+    assert judgement.reason == f"> 5 s: {why}"
+
+
 def test_invalid_run_says_nothing_of_speed() -> None:
     """After a late generator speeds are INVALID, while answers and errors are judged."""
     metrics = {

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from pytest_dlperf.load.outputs import read_outputs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 VALUES = np.arange(6.0).reshape(2, 3)
 
@@ -27,13 +31,33 @@ class OnDevice:
 class OnCpu:
     """A tensor that knows nothing of numpy 2's argument `copy`."""
 
+    def __init__(self, values: NDArray[np.float64] = VALUES) -> None:
+        self.values = values
+
     def __array__(self, dtype: object = None) -> object:
         """The values."""
         del dtype
-        return VALUES
+        return self.values
 
 
-@pytest.mark.parametrize("outputs", [VALUES, VALUES.tolist(), list(VALUES), OnDevice(), OnCpu()])
+class Current(OnCpu):
+    """A tensor that knows it, and cannot be read without a copy."""
+
+    def __array__(self, dtype: object = None, copy: object = None) -> object:
+        """A copy of the values."""
+        del dtype
+        assert copy is not False
+        return self.values.copy()
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        *(VALUES, VALUES.tolist(), list(VALUES), OnDevice(), OnCpu(), Current()),
+        *([kind(row) for row in VALUES] for kind in (OnCpu, Current)),
+        tuple(map(OnCpu, VALUES)),
+    ],
+)
 def test_arrays(outputs: object) -> None:
     """Whatever holds an array is read, without a warning a call."""
     with warnings.catch_warnings():

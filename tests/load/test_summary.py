@@ -129,6 +129,40 @@ def test_latencies_by_numpy() -> None:
     assert metrics["max"].value == pytest.approx(seconds.max())
 
 
+@pytest.mark.parametrize("exact", [0, 10**6])
+def test_unanswered_requests_are_later_than_all_others(exact: int) -> None:
+    """Of 2,000 requests 100 had no answer: p90 is of the answered ones, and p95 beyond them all."""
+    samples = make_samples(
+        [1] * 1900,
+        [(i + 1) * MS for i in range(1900)],
+        intended_ns=[(i + 1) * MS - 2 * MS - i * 100 for i in range(1900)],
+        unfinished=100,
+    )
+    totals = totals_of(samples, exact=exact, seconds=1.0, open_loop=True)
+
+    summary = summarise_load(totals, latencies=True)
+
+    assert summary.metrics["p50"].value == pytest.approx(2.1e-3, rel=2e-3)
+    assert summary.metrics["p90"].value == pytest.approx(2.18e-3, rel=2e-3)
+    for name in ("p95", "p99", "max"):
+        assert name not in summary.metrics
+        assert summary.at_least[name] == pytest.approx(0.9)  # the drain after one second
+        assert summary.refused[name].startswith("100 of 2,000 requests had no answer")
+    answered = 1900 * 2e-3 + 1e-7 * 1900 * 1899 / 2
+    assert summary.at_least["mean"] == pytest.approx((answered + 100 * 0.9) / 2000)
+
+
+@pytest.mark.parametrize("exact", [0, 10**6])
+def test_more_unanswered_than_answered(exact: int) -> None:
+    """Then every percentile from the median on is beyond the longest latency."""
+    samples = make_samples([1] * 1000, [(i + 1) * MS for i in range(1000)], unfinished=5000)
+    summary = summarise_load(totals_of(samples, exact=exact, open_loop=True), latencies=True)
+
+    assert summary.metrics.keys() == {"throughput", "errors"}
+    assert set(summary.at_least.values()) > {1.0}
+    assert summary.at_least.keys() == LATENCIES - {"p99.9"}
+
+
 def test_throughput_knows_its_noise() -> None:
     """A machine that was slow for a while makes the interval of the throughput wide."""
     steady = summarise_load(totals_of(_steady()), latencies=False).metrics["throughput"]

@@ -51,7 +51,8 @@ CALL_NS = 1_000_000
 )
 def test_seconds_by_hand(budget: str, calls: int, seconds: float) -> None:
     """The requests that a percentile or a rate needs, at the measured rate, plus a fifth."""
-    samples = make_samples([1] * calls, [10 * MS * (i + 1) for i in range(calls)])
+    ends = [10 * MS * (i + 1) for i in range(calls)]
+    samples = make_samples([1] * calls, ends, intended_ns=[end - MS for end in ends])
 
     assert sufficient_seconds(totals_of(samples), [parse_budget(budget)]) == pytest.approx(seconds)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import git_repositories
 import pytest
-from duel_projects import MODEL, Project, text
+from duel_projects import INI, MODEL, Project, text
 
 from pytest_dlperf.duel import workspace
 
@@ -188,7 +188,9 @@ def test_carried_files(project: Project) -> None:
     (project.top / "large" / "one.bin").write_text("own")
     (project.top / "models" / "link.bin").symlink_to("../../store/one.bin")
 
-    result = project.duel("--dlperf-against-carry=large", "--dlperf-against-carry=models/*.bin")
+    project.write("pytest.ini", f"{INI}dlperf_against_carry =\n    large\n    models/*.bin\n")
+
+    result = project.duel()
 
     result.assert_outcomes(passed=1)
     assert "1 measured in turn" in text(result)

@@ -248,7 +248,7 @@ def test_a_busy_machine_is_a_warning(
 
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(
-        ["*DlperfWarning: the baseline was recorded although the machine was not quiet: *30%*"]
+        ["*DlperfWarning: the baseline was recorded although the machine was not quiet"]
     )
     again("--dlperf-update=new").stdout.fnmatch_lines(["*not recorded: the machine was not quiet*"])
     assert len(sessions(pytester)) == 1

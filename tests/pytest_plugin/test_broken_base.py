@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from duel_projects import MODEL, Project, junit_cases, text
+from duel_projects import INI, MODEL, Project, junit_cases, text
 
 pytestmark = pytest.mark.subprocess
 
@@ -125,10 +125,86 @@ def test_ignored_files(project: Project) -> None:
     assert all(ends == ["failure"] for name, ends in junit.items() if name != "test_good")
 
     warned = project.duel("--dlperf-base-broken=warn", "-rw", "-k", "body or crash or good")
-    warned.assert_outcomes(passed=3, warnings=5, deselected=6)
-    assert "DlperfWarning: INCONCLUSIVE: throughput >= baseline: the test fails at" in text(warned)
+    warned.assert_outcomes(passed=3, warnings=2, deselected=6)
+    budgets = "throughput >= baseline, p95 <= baseline"
+    assert f"DlperfWarning: INCONCLUSIVE: {budgets}: the test fails at" in text(warned)
 
     carried = project.duel("--dlperf-against-carry=data", "--dlperf-against-carry=made")
     carried.assert_outcomes(failed=8, passed=1)
     assert text(carried).count("BudgetFailure: throughput >= baseline, was") == 8
     assert not project.leftovers()
+
+
+MARKED = """
+AT = pytest.mark.skip(reason="not there") if AT_BASE else pytest.mark.speed
+
+@pytest.mark.dlperf(**SHORT)
+class TestAll:
+    @AT
+    def test_marked(self, dlperf):
+        dlperf(model.infer, DATA)
+
+    @pytest.mark.skipif(AT_BASE, reason="no GPU")
+    def test_on_condition(self, dlperf):
+        dlperf(model.infer, DATA)
+
+    @pytest.mark.xfail(AT_BASE, reason="known", run=False)
+    def test_known(self, dlperf):
+        dlperf(model.infer, DATA)
+
+    def test_other_data(self, dlperf):
+        rows = 100 if AT_BASE else 200
+        dlperf(lambda batch: batch.copy(), (INPUTS[:rows], DATA[1][:rows]))
+"""
+
+
+def test_markers_at_the_base(project: Project) -> None:
+    """One that skips in all cases is a wish, and no error; one on a condition hides a loss."""
+    project.write("pytest.ini", f"{INI}markers = speed\n")
+    project.tests(MARKED)
+    project.commit()
+    project.write("notes.npy", "what git does not track")
+
+    result = project.duel("-rw")
+
+    result.assert_outcomes(passed=3, failed=1, warnings=3)
+    said = text(result)
+    budgets = "throughput >= baseline, p95 <= baseline, accuracy >= baseline"
+    open_budget = f"DlperfWarning: INCONCLUSIVE: {budgets}: "
+    assert f"{open_budget}the test is skipped at HEAD: not there" in said
+    assert f"{open_budget}the test is marked xfail at HEAD: known" in said
+    assert "the test is skipped at HEAD: no GPU" in said
+    assert "note: the two sides were given different data; git does not track notes.npy: " in said
+    assert "the base was measured without notes.npy, which git does not track" in said
+    # The candidate says which tests are run.
+    selected = project.duel("-m", "speed")
+    selected.assert_outcomes(passed=1, deselected=3, warnings=1)
+    assert f"{open_budget}the test is skipped at HEAD: not there" in text(selected)
+
+
+@pytest.mark.parametrize(
+    "source", ["import secret", "import os, pytest\nif AT_BASE: os._exit(7)", "raise OSError(7)"]
+)
+def test_a_conftest_that_fails_at_the_base(project: Project, source: str) -> None:
+    """No test can be run there: those that it has are red, a new one is not."""
+    ignoring(project, "secret.py")
+    guard = "import os\nAT_BASE = 'dlperf-' in os.getcwd()\nif AT_BASE:\n    "
+    project.write("conftest.py", guard + source.replace("\n", "\n    ") + "\n")
+    project.tests(NEW.replace("new", "old"))
+    project.commit()
+    project.write("secret.py", "")
+    project.tests(NEW.replace("new", "old") + NEW)
+
+    result = project.duel()
+
+    result.assert_outcomes(failed=1, passed=1)
+    said = text(result)
+    assert "no test can be run at HEAD: the base side " in said
+    assert "the test does not exist at HEAD" in said
+
+
+NEW = """
+@pytest.mark.dlperf("throughput >= 0.1 * baseline", **HALF)
+def test_new(dlperf):
+    dlperf(model.infer, DATA)
+"""

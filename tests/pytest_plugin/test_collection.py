@@ -83,6 +83,8 @@ def test_an_impossible_scenario(run: Run) -> None:
     ("options", "message"),
     [
         (["--dlperf-duration=soon"], "--dlperf-duration='soon' is not a length of time"),
+        (["--dlperf-slo=0ms"], "--dlperf-slo='0ms': expected more than 0"),
+        (["-o", "dlperf_quick=maybe"], "dlperf_quick: invalid truth value 'maybe'"),
         (["--dlperf-update=yes"], "invalid choice: 'yes'"),
         (["--dlperf-quick", "--dlperf-update=new"], "too briefly for a baseline"),
         (["--dlperf-only", "--dlperf-skip"], "together leave no test"),

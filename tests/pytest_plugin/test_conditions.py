@@ -154,6 +154,26 @@ def test_a_project_without_git(run: Run, pytester: pytest.Pytester, options: lis
     assert (told in text(result)) is (options == ["--dlperf-update=all"])
 
 
+@pytest.mark.parametrize("signature", ["dtype=None", "dtype=None, copy=None"])
+@pytest.mark.parametrize("call", ["dlperf(tensors, DATA)", "dlperf.duel(tensors, tensors, DATA)"])
+def test_tensors_are_read_without_a_warning(run: Run, signature: str, call: str) -> None:
+    """PyTorch's know nothing of numpy's argument `copy`; not one call warns of it."""
+    tensors = f"""
+class Tensor:
+    def __init__(self, values):
+        self.values = values
+    def __array__(self, {signature}):
+        return self.values
+
+def tensors(batch):
+    return Tensor(identity(batch))
+"""
+    result = run(tensors + measuring(call=call), "-W", "error::DeprecationWarning")
+
+    result.assert_outcomes(passed=1)
+    assert "Deprecat" not in text(result)
+
+
 STRICT = "error::pytest_dlperf.errors.DlperfWarning"
 TRAINED = """
 import pytest_dlperf.training.reference_model as of

@@ -127,6 +127,12 @@ def test_candidate_that_cannot_be_collected(project: Project) -> None:
     going = project.duel("--continue-on-collection-errors")
     going.assert_outcomes(errors=1, passed=1)
 
+    project.tests(IDENTITY)
+    project.git("commit", "--quiet", "--message=measuring", "test_module.py")
+    compared = project.duel("--continue-on-collection-errors")
+    compared.assert_outcomes(errors=1, passed=1)
+    assert "1 measured in turn" in text(compared)
+
 
 VERDICTS = """
 @pytest.mark.dlperf("throughput >= 0.7 * baseline", "accuracy >= baseline", **HALF)
@@ -237,10 +243,9 @@ def test_each_way_to_measure(project: Project) -> None:
 
     result.assert_outcomes(passed=3)
     said = text(result)
-    assert "test_several [first]:" in said
-    assert "test_several [second]:" in said
-    assert said.count("DlperfWarning: INCONCLUSIVE: throughput >= baseline: ") == 2
-    assert said.count("DlperfWarning: INCONCLUSIVE: p95 <= baseline: ") == 2
+    assert "test_several [first], test_several [second]: throughput: 4 blocks" in said
+    budgets = "throughput >= baseline, p95 <= baseline"
+    assert said.count(f"DlperfWarning: INCONCLUSIVE: {budgets}: 4 blocks") == 2
     assert "DlperfWarning: INCONCLUSIVE: throughput >= 0.1 * baseline: " in said
 
 

@@ -14,6 +14,7 @@ from pytest_dlperf.duel import worker_handle
 from pytest_dlperf.duel.worker_handle import WorkerProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pytest_dlperf.duel.channel import Message
@@ -91,10 +92,12 @@ class LeapingTime:
         self._awaited = 0
         self._leaps = 0
 
-    def receive(self, process: WorkerProcess, seconds: float, step: str) -> Message:
+    def receive(
+        self, process: WorkerProcess, seconds: float, step: str, watch: Callable[[], None]
+    ) -> Message:
         """Wait for a message, as `WorkerProcess.receive` does."""
         self._awaited = process.pid
-        return RECEIVE(process, seconds, step)
+        return RECEIVE(process, seconds, step, watch)
 
     def monotonic(self) -> float:
         """Seconds."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from plugin_projects import text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,3 +230,42 @@ def test_it(dlperf):
 
     result.assert_outcomes(passed=1)
     result.stdout.re_match_lines([r"test_it .*(PASS|INCONCLUSIVE)"])
+
+
+ACCURACY = """
+REGRESSION = (INPUTS, INPUTS[:, :1].astype("float64"))
+THREE = (INPUTS, INPUTS[:, :3].argmax(axis=1).astype("float64"))
+
+def scores(batch):
+    return batch[:, :3].copy()
+
+def number(batch):
+    return batch[:, :1] * 2 + 0.1
+
+CASES = {
+    "same_loss": (number, number, REGRESSION),
+    "no_labels": (number, number, (INPUTS, None)),
+    "base_only": (scores, number, THREE),
+}
+
+@pytest.mark.dlperf(**SLOTTED)
+@pytest.mark.parametrize("case", CASES)
+def test_case(dlperf, case):
+    base, candidate, data = CASES[case]
+    m = dlperf.duel(working(1, base), working(1, candidate), data)
+    print("NOTES", case, m.notes)
+"""
+
+
+def test_a_default_accuracy_is_never_dropped_in_silence(
+    duel: Callable[..., pytest.RunResult],
+) -> None:
+    """The loss takes its place, or a note says why; and what only the base has is no PASS."""
+    result = duel(ACCURACY, "-s")
+
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*NOTES same_loss*the loss is judged in its place*"])
+    result.stdout.fnmatch_lines(["*NOTES no_labels*the data has no labels*"])
+    assert "read as a regression" in text(result)
+    assert "accuracy >= baseline" in text(result)
+    assert "INCONCLUSIVE" not in text(result)

@@ -69,6 +69,16 @@ def test_nothing_of_xdist(project: Project) -> None:
     assert lines(notes) == [["base", *ordinary], ["candidate", *ordinary]]
 
 
+@pytest.mark.parametrize("plugin", ["dlperf", "pytest_dlperf"])
+def test_no_warnings_of_ours(project: Project, plugin: str) -> None:
+    """Where every warning is an error, also that modules of plugins were imported too early."""
+    project.write("pytest.ini", "[pytest]\npythonpath = .\nfilterwarnings = error\n")
+    project.tests(MEASURED)
+    project.commit()
+
+    project.duel("-p", plugin).assert_outcomes(passed=1)
+
+
 ONCE = """
 import json
 from duel_projects import HEADER

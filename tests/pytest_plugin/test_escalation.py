@@ -191,6 +191,30 @@ def test_a_fail_that_the_duel_confirms_is_red(
     assert measurement["hints"] == []
 
 
+def test_a_duel_without_a_base_settles_nothing(
+    recorded: Callable[[float], str],
+    again: Callable[..., pytest.RunResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stored baseline's FAIL stays, and it is said why there is no duel."""
+    alone = make_judgement(
+        Verdict.INCONCLUSIVE,
+        budget="throughput >= 0.9 * baseline",
+        reason="the test fails at 0123abcd: OSError: no data",
+        lasting=True,
+        base_broken=True,
+    )
+    monkeypatch.setattr(Escalation, "duel", lambda *_: {"": make_record(alone)})
+    recorded(10.0)
+
+    result = again("--dlperf-escalate")
+
+    result.assert_outcomes(failed=1)
+    said = " ".join("\n".join(result.outlines).split())
+    assert "BudgetFailure: throughput >= 0.9 * baseline, was" in said
+    assert "both commits cannot be measured in turn: the test fails at 0123abcd: OSError" in said
+
+
 def test_what_is_in_no_doubt_is_not_measured_again(
     recorded: Callable[[float], str], again: Callable[..., pytest.RunResult], duels: list[str]
 ) -> None:

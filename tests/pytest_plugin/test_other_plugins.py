@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -17,12 +18,12 @@ from duel_projects import AGAINST, INI, MODEL, PLUGINS, Project, junit_cases
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [
-    pytest.mark.subprocess,
-    pytest.mark.skipif(
-        find_spec("pytest_randomly") is None, reason="the other plugins are not installed"
-    ),
-]
+pytestmark = pytest.mark.subprocess
+
+beside_others = pytest.mark.skipif(
+    find_spec("pytest_randomly") is None, reason="`make plugins` runs it: they are not installed"
+)
+DOCUMENTATION: Final = Path(__file__).parents[2] / "docs" / "ci.md"
 
 MEASURED: Final = """
 @pytest.mark.dlperf("throughput >= 0.1 * baseline", **HALF)
@@ -40,7 +41,7 @@ def slower(batch):
     return answer
 """
 OURS: Final = ("dlperf", "benchmark")
-ENDED: Final = re.compile(r"(\d+) (passed|failed|rerun|error|warning|deselected|snapshot)")
+ENDED: Final = re.compile(r"(\d+) (passed|failed|rerun|error|warning|deselected)")
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Outcome:
     @property
     def counts(self) -> dict[str, int]:
         """Of the last line; pytest-sugar writes several."""
-        _, _, last = self.said.rpartition("\nResults (")
-        last = last or self.said.strip().splitlines()[-1]
+        _, several, last = self.said.rpartition("\nResults (")
+        last = last if several else self.said.strip().splitlines()[-1]
         return {name: int(count) for count, name in ENDED.findall(last)}
 
 
@@ -378,6 +379,14 @@ def run(row: Row, *options: str) -> Outcome:
     return Outcome(done.returncode, done.stdout + done.stderr)
 
 
+def test_the_documentation_names_each_row() -> None:
+    """The table of the plugins that were tried is that of the matrix."""
+    section = DOCUMENTATION.read_text().partition("## Other plugins")[2].partition("\n## ")[0]
+    rows = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| ")]
+    assert [row.removeprefix("| ") for row in rows] == ["plugin", *ROWS]
+
+
+@beside_others
 @pytest.mark.parametrize("name", ROWS)
 def test_beside(project: Project, name: str) -> None:
     """The other plugin does its job, in an ordinary run and in a duel, which finds what is slower.
@@ -422,6 +431,7 @@ def quick(name: str) -> Row:
     return replace(row, plugins=(*row.plugins, "xdist"), options=(*row.options, "-n2"))
 
 
+@beside_others
 @pytest.mark.parametrize("name", ["pytest-rerunfailures", "pytest-html", "pytest-metadata"])
 def test_distributed(project: Project, name: str) -> None:
     """Under `-n 2` there are smoke runs; what measures says why it does not."""
@@ -438,6 +448,7 @@ def test_distributed(project: Project, name: str) -> None:
     assert "2 pytest-xdist workers share the machine" in measured.said
 
 
+@beside_others
 @pytest.mark.parametrize(
     ("plugin", "options", "ini", "said"),
     [
@@ -464,6 +475,7 @@ def test_what_cannot_be_combined_with_a_duel(
     assert "AssertionError" not in duel.said
 
 
+@beside_others
 def test_the_way_out(project: Project) -> None:
     """`-n0` wins over `addopts`."""
     project.write("pytest.ini", INI + "addopts = -n2\n")

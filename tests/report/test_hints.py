@@ -8,7 +8,7 @@ import pytest
 from builders import make_judgement, make_measurement
 
 from pytest_dlperf.baselines.acceptance import BaselineComparison, decide_acceptance
-from pytest_dlperf.report.hints import OF_FILES, advice_of_history
+from pytest_dlperf.report.hints import OF_FILES, advice_of_history, without_untracked
 from pytest_dlperf.results.verdict import Judgement, Verdict
 
 FRESH = make_judgement(Verdict.NEW, reason="nothing yet")
@@ -60,3 +60,12 @@ def test_advice_of_a_history() -> None:
     assert "the next run is compared with this one" in here.record
     assert elsewhere.record == "run it on branch main with the same --dlperf-history"
     assert (here.ratchets, elsewhere.ratchets) == (True, False)
+
+
+def test_what_git_does_not_track() -> None:
+    """The first names, and the option for one of them."""
+    names = ("data/", "weights.h5", "a", "b")
+    assert without_untracked(names) == (
+        "without data/, weights.h5, a, and 1 more, which git does not track; if a test reads it, "
+        "bring it along: --dlperf-against-carry=data/"
+    )

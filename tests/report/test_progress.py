@@ -102,3 +102,14 @@ def test_a_line_without_room() -> None:
 
     assert narrow.written() == ""
     narrow.close()
+
+
+def test_a_terminal_that_is_gone_ends_nothing() -> None:
+    """A convenience that fails is no error."""
+    read, write = os.pipe()
+    progress = LineProgress(write, lambda: 30, lambda: 0.0)
+    os.close(read)
+
+    progress.show("warming up", None)
+    progress.clear()
+    progress.close()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 from builders import counted, estimate, make_judgement, make_measurement, make_record
 
 from pytest_dlperf.metrics import define, users_metric
 from pytest_dlperf.report.terminal import short_title, summary_lines
+from pytest_dlperf.results.usage import Consumption
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate
+
+if TYPE_CHECKING:
+    from pytest_dlperf.results.record import Record
 
 METRICS = {
     "throughput": estimate(61_234.0, 0.01),
@@ -47,6 +52,13 @@ def test_a_metric_that_was_not_measured() -> None:
     """It is a dash."""
     (_, row) = summary_lines([make_record()], 100, colour=False)
     assert re.split(r"\s{2,}", row) == ["test_fast", "1,000/s", "-", "-", "-", "PASS"]
+
+
+def test_a_percentile_beyond_all_answers() -> None:
+    """It is shown as what it exceeds."""
+    record = make_record(measurement=make_measurement(at_least={"p99": 5.0}))
+    (_, row) = summary_lines([record], 100, colour=False)
+    assert re.split(r"\s{2,}", row) == ["test_fast", "1,000/s", "-", "> 5 s", "-", "PASS"]
 
 
 def test_rows_keep_their_order() -> None:
@@ -203,3 +215,75 @@ def test_metrics_without_a_column() -> None:
     ]
     failed = make_record(make_judgement(Verdict.FAIL), measurement=measurement)
     assert len(summary_lines([failed], 80, colour=False)) == 2
+
+
+BUSY = "the machine was not quiet: other processes took {:.0%} of its processors"
+
+
+def busy(test: str, name: str, share: float, *, leaves_open: bool) -> Record:
+    """A measurement beside other processes, noted or as the reason of two open verdicts."""
+    text = BUSY.format(share)
+    open_verdicts = [
+        make_judgement(Verdict.INCONCLUSIVE, metric=metric, reason=text)
+        for metric in ("p99", "p50")
+    ]
+    return make_record(
+        *(open_verdicts if leaves_open else ()),
+        measurement=make_measurement(
+            test=f"t.py::{test}",
+            name=name,
+            notes=() if leaves_open else (text, "of this one"),
+            usage=Consumption(0.001, 1.0, 1, 1, others=share, stolen=0.004),
+        ),
+    )
+
+
+def test_a_busy_machine_is_said_once() -> None:
+    """With the tests' names, not for each of three measurements of a test, nor each metric."""
+    records = [
+        busy(test, name, share, leaves_open=share > 0.2)
+        for test, first in (("test_a", 0.12), ("test_b", 0.3))
+        for name, share in (("x", first), ("y", first + 0.01), ("z", first + 0.02))
+    ]
+
+    lines = summary_lines(records, 100, colour=False)
+
+    remarks = lines[lines.index("") :]
+    assert " ".join(" ".join(remarks).split()).count("not quiet") == 1
+    assert (
+        "test_a, test_b: the machine was not quiet: other processes took up to 32% of its "
+        "processors; left open for that: p50, p99"
+    ) in " ".join(" ".join(remarks).split())
+    assert "test_a [x], test_a [y], test_a [z]: note: of this one" in remarks
+
+
+def test_one_busy_measurement_has_its_own_note() -> None:
+    """There is nothing to put together."""
+    quiet = make_record(measurement=make_measurement(test="t.py::test_b"))
+
+    lines = summary_lines([busy("test_a", "", 0.12, leaves_open=False), quiet], 100, colour=False)
+
+    assert lines[3:5] == ["", "test_a:"]
+    assert lines[5].startswith("  note: the machine was not quiet: other processes took 12%")
+
+
+def test_a_note_that_repeats_is_said_once() -> None:
+    """What is the same for several measurements, such as that coverage was suspended."""
+    records = [
+        make_record(
+            make_judgement(Verdict.NEW, reason="no baseline yet"),
+            measurement=make_measurement(
+                test=f"t.py::test_{n}", notes=("as the others", f"own {n}")
+            ),
+        )
+        for n in range(6)
+    ]
+    failed = make_record(
+        make_judgement(Verdict.FAIL), measurement=make_measurement(notes=("as the others",))
+    )
+
+    lines = summary_lines([*records, failed], 100, colour=False)
+
+    named = "test_0, test_1, test_2, test_3, and 2 more"
+    assert lines[-2:] == [f"{named}: throughput: no baseline yet", f"{named}: note: as the others"]
+    assert [line for line in lines if "own" in line] == [f"  note: own {n}" for n in range(6)]

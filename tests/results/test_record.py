@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -70,6 +71,8 @@ _MEASUREMENTS = st.builds(
     requests=st.integers(0, 10**9),
     metrics=_METRICS,
     refused=st.dictionaries(st.text(), st.text(), max_size=2),
+    unbounded=st.dictionaries(st.text(), st.text(), max_size=2),
+    at_least=st.dictionaries(st.text(), _NUMBERS, max_size=2),
     errors=st.lists(st.builds(ErrorCount, st.text(), st.integers(0), st.text()), max_size=2).map(
         tuple
     ),
@@ -123,6 +126,18 @@ _RECORDS = st.builds(
 def test_round_trip(record: Record) -> None:
     """A record survives JSON whole."""
     text = json.dumps(record_to_json(record), allow_nan=False)
+    assert record_from_json(json.loads(text)) == record
+
+
+def test_an_open_interval_survives_json() -> None:
+    """An estimate without an upper bound has `null` there, in metrics and in verdicts."""
+    estimate = Estimate(3.0, 2.0, math.inf)
+    judgement = make_judgement(Verdict.INCONCLUSIVE, measured=estimate)
+    record = make_record(judgement, measurement=make_measurement({"p99": estimate}))
+
+    text = json.dumps(record_to_json(record), allow_nan=False)
+
+    assert json.loads(text)["metrics"]["p99"]["high"] is None
     assert record_from_json(json.loads(text)) == record
 
 

@@ -104,6 +104,38 @@ def test_several_outputs_are_refused(digits: ReferenceData) -> None:
         measured(model, digits.test)
 
 
+@pytest.mark.parametrize("kind", ["model", "tf.function", "signature"])
+def test_a_structure_with_one_tensor_is_that_tensor(
+    kind: str,
+    model: Any,  # noqa: ANN401
+    digits: ReferenceData,
+    tmp_path: Path,
+) -> None:
+    """The only output of a model may have a name; that of a SavedModel's signature always has."""
+    import keras
+    import tensorflow as tf
+
+    rows = digits.test.inputs
+    target = keras.Model(model.inputs, {"scores": model.outputs[0]})
+    if kind == "tf.function":
+        target = tf.function(lambda batch: [model(batch, training=False)])
+    elif kind == "signature":
+        spec = tf.TensorSpec((None, 64), tf.float32)
+        module = tf.Module()
+        module.model = model
+        module.answer = tf.function(
+            lambda batch: {"scores": model(batch, training=False)}, input_signature=[spec]
+        )
+        tf.saved_model.save(module, str(tmp_path), signatures=module.answer)
+        loaded = tf.saved_model.load(str(tmp_path))
+        target = loaded.signatures["serving_default"]
+
+    measurement = measured(target, (rows, answers(model, rows).argmax(axis=1)))
+
+    assert measurement.accuracy == 1.0
+    assert measurement.errors == ()
+
+
 def test_the_wrong_input_shape_is_named(model: Any, digits: ReferenceData) -> None:  # noqa: ANN401
     """Data that the model cannot take: an error with the shape, before any load."""
     with pytest.raises(Exception, match=r"could not be compiled for inputs of shape \(batch, 3\)"):
@@ -185,3 +217,22 @@ def test_a_function_that_hangs_while_it_is_tried_out(digits: ReferenceData) -> N
     with pytest.raises(TargetError, match=r"could not be compiled .* no answer: the call had"):
         measured(blocks, digits.test, call_timeout=0.05)
     never.set()
+
+
+def test_a_callable_that_runs_keras_eagerly(
+    model: Any,  # noqa: ANN401 - Keras has no types
+    digits: ReferenceData,
+) -> None:
+    """It gets a note; the model in a `tf.function` gets none, and Keras is as it was."""
+    import keras
+    import tensorflow as tf
+
+    before = keras.layers.Layer.__call__
+    compiled = tf.function(model)
+
+    def outputs(call: Any) -> Any:  # noqa: ANN401 - as above
+        return measured(lambda batch: call(tf.constant(batch)).numpy(), digits.test)
+
+    assert any("runs Keras eagerly, op by op" in note for note in outputs(model).notes)
+    assert not any("eagerly" in note for note in outputs(compiled).notes)
+    assert keras.layers.Layer.__call__ is before

@@ -12,6 +12,7 @@ from fakes import FakeClock
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import Plan, plan
 from pytest_dlperf.errors import TargetError, UsageError
+from pytest_dlperf.load.outputs import read_outputs
 from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.targets import local_devices as devices
@@ -139,3 +140,97 @@ def test_a_setting_of_the_tests_own_thread_is_named() -> None:
         TargetError, match=r"requires grad\n.*must be entered inside of the callable"
     ):
         prepared(infer, Serving(8))
+
+
+def of_batch(batch: NDArray[Any]) -> list[NDArray[Any]]:
+    """A list of rows, each of which has an axis of its own."""
+    return [row[np.newaxis] for row in batch]
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda batch: {"scores": batch * 2},
+        lambda batch: {"outputs": {"scores": batch * 2}},
+        lambda batch: [batch * 2],
+        lambda batch: (batch * 2,),
+        lambda batch: (batch * 2).tolist(),
+        lambda batch: list(batch * 2),
+    ],
+)
+@pytest.mark.parametrize("sizes", [None, (1, 4, 8)])
+def test_a_structure_with_one_array_is_that_array(wrapped: Any, sizes: Any) -> None:  # noqa: ANN401
+    """For batches of every size; a list of one row stays a list of rows."""
+    ready, _ = prepared(wrapped, Serving(8, allowed_batch_sizes=sizes))
+
+    assert ready.sample_answer.shape == (8, 2)
+    for rows in (1, 3, 8):
+        answer = np.asarray(read_outputs(ready.replicas[0].infer(SAMPLE[:rows])))
+        np.testing.assert_array_equal(answer, SAMPLE[:rows] * 2)
+
+
+def test_a_list_of_rows_stays_one() -> None:
+    """Also for a batch of one row, where it could be taken for a list of one array."""
+    ready, _ = prepared(of_batch, Serving(8))
+
+    for rows in (1, 3):
+        answer = np.asarray(read_outputs(ready.replicas[0].infer(SAMPLE[:rows])))
+        assert answer.shape == (rows, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("infer", "got", "hint"),
+    [
+        (lambda _: None, "with None;", "does the callable return its answer?"),
+        (lambda b: {"a": b, "b": b}, r"a dict of 2 outputs \('a': float64 of shape", r"\[NAME\]"),
+        (lambda b: (b, b[:, 0]), r"a tuple of 2 arrays \(float64 of shape \(1, 2\)", r"\[NUMBER\]"),
+        (lambda b: [b, b], "a list of 2 arrays", r"\[NUMBER\]"),
+        (lambda b: (row for row in b), "a generator, which has no values yet", r"list\("),
+        (lambda _: [[1], [2, 3]], r"rows of different lengths \(1, 2\)", "shape"),
+        (lambda b: ["cat"] * len(b), "a list of 1 values of type str", ""),
+        (lambda b: np.array(["cat"] * len(b)), r"text of shape \(1,\)", ""),
+        (lambda _: "cat", "with text;", ""),
+        (lambda b: np.array([{}] * len(b)), r"objects of shape \(1,\)", ""),
+        (lambda _: object(), "an object of type object", ""),
+        (lambda _: 0.5, "one float;", "keep the batch axis"),
+        (lambda b: b.mean(), r"float64 of shape \(\)|one float64", "keep the batch axis"),
+        (lambda b: b[0], r"float64 of shape \(2,\)", "clients='threads'"),
+        (lambda b: b.T, r"float64 of shape \(2, 1\)", "keep the batch axis"),
+        (lambda b: np.vstack([b, b[:1]]), r"1 row with float64 of shape \(2, 2\)", ""),
+        (lambda b: b[:7], r"8 rows with float64 of shape \(7, 2\)", "keep the batch axis"),
+        (lambda b: b[np.newaxis], r"2 rows with float64 of shape \(1, 2, 2\)", ""),
+        (lambda b: b[:0], r"float64 of shape \(0, 2\)", ""),
+        (lambda _: {}, "a dict of 0 outputs", ""),
+        (lambda _: [], "a list of 0 values", ""),
+    ],
+)
+def test_answers_that_are_no_array_with_a_row_a_request(infer: Any, got: str, hint: str) -> None:  # noqa: ANN401
+    """The first call says what came and what was expected, and does not say that it failed."""
+    with pytest.raises(TargetError, match=f"(?s)answered a batch of .*{got}.*{hint}") as caught:
+        prepared(infer, Serving(8))
+
+    assert "expected one numeric array with one row a request, shape (" in str(caught.value)
+    assert "failed on its first call" not in str(caught.value)
+
+
+@pytest.mark.parametrize("row", [lambda row: {"a": row}, lambda row: row * 1.0, lambda row: [row]])
+def test_answers_to_single_rows(row: Any) -> None:  # noqa: ANN401
+    """A function of one row may answer with a structure of one array too."""
+    ready, _ = prepared(row, Serving(1), clients="threads", scenario=ClosedLoop(2))
+
+    assert ready.sample_answer.shape[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "got"),
+    [
+        (lambda _: None, "None"),
+        (lambda row: {"a": row, "b": row}, "a dict of 2 outputs|objects"),
+        (lambda _: "cat", "text"),
+        (lambda _: [[1], [2, 3]], "different lengths"),
+    ],
+)
+def test_answers_to_single_rows_that_are_no_numbers(row: Any, got: str) -> None:  # noqa: ANN401
+    """As for batches."""
+    with pytest.raises(TargetError, match=f"answered a batch of 1 row with .*({got})"):
+        prepared(row, Serving(1), clients="threads", scenario=ClosedLoop(2))

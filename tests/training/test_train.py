@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -180,7 +181,7 @@ def test_a_regression() -> None:
     measurement = measured(build=build, data=data, recipe=Recipe(1))
     assert measurement.loss > 0
     assert "accuracy" in measurement.refused
-    with pytest.raises(UsageError, match="fit no classification"):
+    with pytest.raises(UsageError, match="are a regression, which has no accuracy"):
         measured("accuracy >= 50%", build=build, data=data, recipe=Recipe(10**6))
 
 
@@ -218,3 +219,27 @@ def test_a_model_is_no_builder() -> None:
     """Whoever gives the model itself is told to give the function."""
     with pytest.raises(UsageError, match="give the function that builds and compiles the model"):
         measured(build=classifier())  # type: ignore[arg-type]  # the mistake
+
+
+def test_a_training_is_not_traced() -> None:
+    """Neither the model's construction nor its steps; and the note says what was suspended."""
+    seen: set[object] = set()
+
+    def tracer(*_: object) -> None:
+        """Trace nothing."""
+
+    def build() -> object:
+        seen.add(sys.gettrace())
+        return classifier()
+
+    before = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        notes = measured(build=build).notes
+        after = sys.gettrace()
+    finally:
+        sys.settrace(before)
+
+    assert seen == {None}
+    assert after is tracer
+    assert f"{__name__.partition('.')[0]} was suspended while measuring" in notes
