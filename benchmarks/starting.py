@@ -1,0 +1,165 @@
+"""Pairs of a duel, forked and started anew: seconds until both are warm, and what they measure.
+
+    python benchmarks/starting.py [--pairs 20] [--blocks 40] [--wider 576]
+
+The reference model's width is changed in the second part. Forked and new pairs take turns; each
+line has the mean of the pairs' log ratios with its standard error, and their spread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+import random
+import tempfile
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from live.variants import Repository
+from table import spread
+
+from pytest_dlperf.clock import MonotonicClock
+from pytest_dlperf.duel.cleanup_process import CleanupProcess
+from pytest_dlperf.duel.scheduler import measure_block
+from pytest_dlperf.duel.sequential_test import log_ratio
+from pytest_dlperf.duel.workspace import DuelRequest, Workspace, prepare_workspace
+from pytest_dlperf.metrics import METRICS
+from pytest_dlperf.report.progress import NoProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_dlperf.duel.worker_handle import Role, WorkerHandle
+
+SLOT_S: Final = 0.005
+UNITS: Final = 512
+TEST: Final = "test_speed.py"
+ROLES: Final[tuple[Role, Role]] = ("base", "candidate")
+
+
+@dataclass
+class Pairs:
+    """What pairs of one kind have shown."""
+
+    seconds: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--blocks", type=int, default=40)
+    parser.add_argument("--wider", type=int, default=576)
+    given = parser.parse_args()
+    print(f"{'':<24}{'start, s':>22}{'estimate, %':>18}{'spread of pairs, %':>22}")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, units in (("unchanged", UNITS), (f"{given.wider} units", given.wider)):
+            repository = Repository(Path(folder) / f"units-{units}")
+            if units != UNITS:
+                settings = repository.tree / "settings.py"
+                settings.write_text(settings.read_text().replace(f"UNITS = {UNITS}", f"UNITS = {units}"))
+            for kind, pairs in compared(repository, given.pairs, given.blocks).items():
+                show(f"{name}, {kind}", pairs)
+
+
+def compared(repository: Repository, count: int, blocks: int) -> dict[str, Pairs]:
+    """Measure pairs of both kinds in turn."""
+    found = {"forked": Pairs(), "new": Pairs()}
+    with workspace(repository.tree, repository.base) as forking:
+        started = {"forked": forking, "new": replace(forking, fork_server=None)}
+        with pair(forking):  # the server has to import first
+            pass
+        for _ in range(count):
+            for kind in random.sample(sorted(started), 2):
+                began = time.monotonic()
+                with pair(started[kind]) as workers:
+                    found[kind].seconds.append(time.monotonic() - began)
+                    found[kind].ratios.append(measured(workers, blocks))
+    return found
+
+
+@contextlib.contextmanager
+def workspace(tree: Path, base: str) -> Iterator[Workspace]:
+    """The working tree and a worktree of its base."""
+    with CleanupProcess() as cleanup, tempfile.TemporaryDirectory() as temporary:
+        session: dict[str, Any] = {"temporary": temporary, "values": None, "shared": {}, "held": []}
+        request = DuelRequest(
+            ref=base,
+            install="",
+            python="",
+            folder=tree,
+            root=tree,
+            options=("-p", "no:cacheprovider"),
+            paths=(TEST,),
+            in_path=False,
+            ini_file=tree / "pytest.ini",
+            carry=(),
+            cache=None,
+            timeout=120.0,
+            session=session,
+        )
+        made = prepare_workspace(request, os.environ, cleanup, NoProgress())
+        try:
+            yield made
+        finally:
+            made.stop_forking("the end")
+
+
+@contextlib.contextmanager
+def pair(trees: Workspace) -> Iterator[dict[Role, WorkerHandle]]:
+    """A base and a candidate that are warm."""
+    workers: dict[Role, WorkerHandle] = {}
+    try:
+        for role in random.sample(ROLES, 2):
+            workers[role] = trees.start(role, lambda _: None)
+        for worker in workers.values():
+            (test,) = (test["test"] for test in worker.collected()["tests"])
+            worker.run(test, None)
+        for worker in workers.values():
+            worker.proceed()
+        for role in random.sample(ROLES, 2):
+            if not (workers[role].enter() and workers[role].warm()):
+                raise SystemExit(f"the {role} side cannot be measured")
+        yield workers
+    finally:
+        for worker in workers.values():
+            worker.kill()
+
+
+def measured(workers: dict[Role, WorkerHandle], blocks: int) -> float:
+    """The median log ratio of a pair's blocks."""
+    rng, clock = np.random.default_rng(), MonotonicClock()
+    ratios = [
+        log_ratio(
+            METRICS["throughput"],
+            measure_block(
+                *(workers["base"], workers["candidate"], clock, rng),
+                pair=0,
+                number=number,
+                length=SLOT_S,
+            ),
+        )
+        for number in range(blocks)
+    ]
+    return float(np.median(ratios))
+
+
+def show(name: str, pairs: Pairs) -> None:
+    """Print a line."""
+    percents = np.expm1(pairs.ratios) * 100
+    error = percents.std(ddof=1) / math.sqrt(len(percents))
+    print(
+        f"{name:<24}{spread(pairs.seconds, '.2f'):>22}{percents.mean():>+11.2f} ±{error:5.2f}"
+        f"{percents.std(ddof=1):>22.2f}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
