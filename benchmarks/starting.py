@@ -63,7 +63,8 @@ def main() -> None:
             repository = Repository(Path(folder) / f"units-{units}")
             if units != UNITS:
                 settings = repository.tree / "settings.py"
-                settings.write_text(settings.read_text().replace(f"UNITS = {UNITS}", f"UNITS = {units}"))
+                text = settings.read_text()
+                settings.write_text(text.replace(f"UNITS = {UNITS}", f"UNITS = {units}"))
             for kind, pairs in compared(repository, given.pairs, given.blocks).items():
                 show(f"{name}, {kind}", pairs)
 

@@ -93,7 +93,11 @@ class LeapingTime:
         self._leaps = 0
 
     def receive(
-        self, process: WorkerProcess, seconds: float, step: str, watch: Callable[[], None]
+        self,
+        process: WorkerProcess,
+        seconds: float,
+        step: str,
+        watch: Callable[[], None] = lambda: None,
     ) -> Message:
         """Wait for a message, as `WorkerProcess.receive` does."""
         self._awaited = process.pid
