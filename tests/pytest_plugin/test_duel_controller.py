@@ -195,6 +195,11 @@ def test_measurements_that_the_base_does_not_have(project: Project) -> None:
     """Relative budgets are NEW only where the test or its measurement is; absolute ones judged."""
     project.write("draft.py", "raise RuntimeError('not finished')")
     project.tests(WITHOUT_BASE)
+
+@pytest.mark.dlperf("throughput >= baseline", **SHORT)
+def test_one_more_comes_first(dlperf):
+    for name in ("one",) if AT_BASE else ("new", "one"):
+        dlperf(model.infer, DATA, name=name)
     project.tests("import draft\n" + NEW, "test_draft.py")
     project.commit()
     project.write("draft.py", "")
@@ -203,17 +208,18 @@ def test_measurements_that_the_base_does_not_have(project: Project) -> None:
 
     result = project.duel("--dlperf-missing=warn", "--dlperf-base-broken=warn")
 
-    result.assert_outcomes(passed=5, failed=1, warnings=5)
+    result.assert_outcomes(passed=6, failed=1, warnings=7)
     said = text(result)
     assert "BudgetFailure: p99 <= 1us" in said
     new, broken = "NEW: throughput >= baseline: ", "INCONCLUSIVE: throughput >= baseline: "
     assert f"{broken}the test fails at HEAD: AssertionError: the base cannot do it" in said
-    assert f"{new}the test does not make this measurement at HEAD" in said
+    assert said.count(f"{new}the test does not make this measurement at HEAD") == 2
+    assert f"{broken}the test makes this measurement at HEAD, before one that is not" in said
     assert f"{broken}test_draft.py cannot be collected at HEAD: RuntimeError: not finished" in said
     assert said.count(f"{new}the test does not exist at HEAD") == 2
     assert "record a baseline" not in said
 
-    project.duel().assert_outcomes(passed=3, failed=3)
+    project.duel().assert_outcomes(passed=3, failed=4)
 
 
 KINDS = """
