@@ -135,6 +135,13 @@ def test_candidate_that_cannot_be_collected(project: Project) -> None:
 
 
 VERDICTS = """
+@pytest.fixture(scope="session", autouse=True)
+def server():
+    mark = Path(os.environ["MARKS"], str(os.getpid()))
+    mark.write_text("up")
+    yield
+    mark.write_text("down")
+
 @pytest.mark.dlperf("throughput >= 0.7 * baseline", "accuracy >= baseline", **HALF)
 def test_worse(dlperf):
     dlperf(model.infer, DATA)
@@ -145,8 +152,13 @@ def test_equal(dlperf):
 """
 
 
-def test_each_verdict(project: Project) -> None:
-    """A candidate that is 10 times slower and wrong FAILs twice; an equal one is a PASS."""
+def test_each_verdict(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A candidate that is 10 times slower and wrong FAILs twice; an equal one is a PASS.
+
+    All processes tear down their fixtures, also those that confirm a FAIL.
+    """
+    monkeypatch.setenv("MARKS", str(tmp_path))
+    monkeypatch.setattr("pytest_dlperf.duel.worker_handle._INTERRUPT_SECONDS", 1e3)
     project.tests(VERDICTS)
     project.commit()
     project.write("model.py", MODEL.replace("100e-6", "1e-3").replace("batch.copy", "-batch.copy"))
@@ -163,6 +175,7 @@ def test_each_verdict(project: Project) -> None:
     assert "throughput: confirmed on 3 fresh pairs" in said
     assert "accuracy: confirmed on 2 fresh pairs" in said
     assert re.search(r"test_equal .*PASS", said)
+    assert [mark.read_text() for mark in tmp_path.iterdir()] == ["down"] * 8
 
 
 WITHOUT_BASE = """
@@ -182,6 +195,11 @@ def test_quiet_there(dlperf):
         dlperf(model.infer, DATA, name="another")
     else:
         dlperf(model.infer, DATA)
+
+@pytest.mark.dlperf("throughput >= baseline", **SHORT)
+def test_one_more_comes_first(dlperf):
+    for name in ("one",) if AT_BASE else ("new", "one"):
+        dlperf(model.infer, DATA, name=name)
 """
 
 NEW = """
@@ -195,11 +213,6 @@ def test_measurements_that_the_base_does_not_have(project: Project) -> None:
     """Relative budgets are NEW only where the test or its measurement is; absolute ones judged."""
     project.write("draft.py", "raise RuntimeError('not finished')")
     project.tests(WITHOUT_BASE)
-
-@pytest.mark.dlperf("throughput >= baseline", **SHORT)
-def test_one_more_comes_first(dlperf):
-    for name in ("one",) if AT_BASE else ("new", "one"):
-        dlperf(model.infer, DATA, name=name)
     project.tests("import draft\n" + NEW, "test_draft.py")
     project.commit()
     project.write("draft.py", "")
