@@ -157,10 +157,19 @@ class DuelController:
                 worker.end()
 
     def close(self) -> None:
-        """Kill all workers."""
-        for worker in tuple(self._logs):
-            self._kill(worker)
+        """End all workers."""
+        self._interrupt(tuple(self._logs))
         self._pairs = []
+
+    def _interrupt(self, workers: Sequence[WorkerHandle]) -> None:
+        """End workers, which tear down their fixtures at the same time.
+
+        A server or a container that a fixture has started does not end with its process.
+        """
+        for worker in workers:
+            worker.interrupt()
+        for worker in workers:
+            self._kill(worker)
 
     def _kill(self, worker: WorkerHandle) -> None:
         worker.kill()
@@ -205,7 +214,7 @@ class DuelController:
             self._without_base = BaseCollection()
             return pair
         if self._without_base is not None:
-            self._kill(pair.base)
+            self._interrupt([pair.base])
             return WorkerPair(None, pair.candidate)
         try:
             self._remember_tests(pair.base, pair.base.collected())
@@ -290,8 +299,7 @@ class DuelController:
                 worker.collected()
             yield pair
         finally:
-            for worker in pair.workers:
-                self._kill(worker)
+            self._interrupt(pair.workers)
 
 
 class _FailureLog:
