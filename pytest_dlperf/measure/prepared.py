@@ -19,10 +19,12 @@ from pytest_dlperf.data.scoring import Scorer, user_scores
 from pytest_dlperf.errors import AnswerError, TargetError
 from pytest_dlperf.instrumentation import Instrumentation
 from pytest_dlperf.load.accumulator import EXACT, Accumulator
+from pytest_dlperf.load.arrivals import seconds_of_arrivals
 from pytest_dlperf.load.async_runner import CoroutineLoad, CoroutineTarget
 from pytest_dlperf.load.request_log import RequestLog
 from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load, Replica
+from pytest_dlperf.load.trace_files import with_times
 from pytest_dlperf.measure.answers import AnswerEvaluation
 from pytest_dlperf.measure.reference_answers import ReferenceAnswers, ask_alone
 from pytest_dlperf.measure.row_check import RowCheck, WrongAnswers
@@ -86,10 +88,11 @@ class Instruments:
 class LoadResult:
     """Result of one load, with its answers scored.
 
-    `seconds` is how long requests were planned to arrive; `errors` are kinds of errors, the most
-    frequent first; `resident` holds resident bytes at each tick; `busy_cores` is a mean;
-    `timed_out` is a message about a call that never returned, else empty; `wrong` are the answers
-    that differ from those to the same rows alone, and `remark` is a note about them.
+    `seconds` is the time in which requests were to come, less than planned if a trace is over
+    before; `errors` are kinds of errors, the most frequent first; `resident` holds resident bytes
+    at each tick; `busy_cores` is a mean; `timed_out` is a message about a call that never returned,
+    else empty; `wrong` are the answers that differ from those to the same rows alone, and `remark`
+    is a note about them.
     """
 
     seconds: float
@@ -146,12 +149,14 @@ class PreparedLoad:
         plan, instruments = self.plan, self.instruments
         clock = StoppableClock(instruments.clock)
         answers = self.evaluation(clock)
+        scenario = with_times(plan.scenario)
         start_ns = clock.now_ns()
         # Drawing the first arrivals can take longer than a request: stop the clock meanwhile.
         with clock.stopped():
             queue = request_queue_for(
-                plan.scenario, plan.served, start_ns, seconds, seed, pause=clock.stopped
+                scenario, plan.served, start_ns, seconds, seed, pause=clock.stopped
             )
+        coming = seconds_of_arrivals(scenario, seconds)
         end_ns = start_ns + int(seconds * 1e9)
         countdown = end_ns if seconds >= 1 else None
         telemetry = Telemetry(
@@ -164,7 +169,7 @@ class PreparedLoad:
         )
         accumulator = Accumulator(
             started_ns=start_ns,
-            seconds=seconds,
+            seconds=coming,
             replicas=1 if plan.clients == "async" else plan.lanes,
             open_loop=plan.open_loop,
             slo=plan.slo,
@@ -193,7 +198,7 @@ class PreparedLoad:
         take(lambda: rest)
         own_processes = frozenset({os.getpid(), *self.prepared.processes})
         return LoadResult(
-            seconds=seconds,
+            seconds=coming,
             totals=accumulator.totals(),
             score=answers.score,
             errors=answers.errors,
