@@ -18,7 +18,13 @@ from pytest_dlperf.duel.no_base import (
 )
 from pytest_dlperf.duel.questions import DEFAULT_METRICS
 from pytest_dlperf.duel.run_one_test import OneTestDuel, WorkerPair
-from pytest_dlperf.duel.servers import check_failure, check_servers, sockets_of
+from pytest_dlperf.duel.servers import (
+    check_connections,
+    check_failure,
+    check_servers,
+    connections,
+    sockets_of,
+)
 from pytest_dlperf.duel.worker_handle import WorkerLost
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.judge.error_rates import SLOTTED, ErrorRates
@@ -131,6 +137,7 @@ class DuelController:
                 fresh_pair=self._fresh_pair,
                 problem=lambda worker: self._logs[worker].problem,
                 check_servers=self._check_servers,
+                alone=self._alone,
             )
             duel.run(lambda worker: self._following(test, worker))
         except BaseException:
@@ -290,6 +297,14 @@ class DuelController:
             problem = self._logs[worker].problem
             if problem is not None and worker.state.at == "done":
                 check_failure(worker.pid, problem.line, sockets, sides)
+
+    @contextlib.contextmanager
+    def _alone(self, worker: WorkerHandle) -> Iterator[None]:
+        """Refuse a worker that asks a server of another one while all others wait."""
+        before = connections()
+        yield
+        sides = {worker.pid: worker.role for worker in self._logs}
+        check_connections(worker.pid, connections() - before, sockets_of(sides), sides)
 
     @contextlib.contextmanager
     def _fresh_pair(self, test: str) -> Iterator[WorkerPair]:

@@ -87,6 +87,7 @@ class OneTestDuel:
         fresh_pair: starts a pair that collects one test only.
         problem: why the test failed in a worker, or was skipped; None if it was not.
         check_servers: refuses workers that ask each other's servers.
+        alone: entered while one worker works alone; refuses one that asks a server of another.
         lost: how a base was lost; no worker can be used for another test then.
         statistics: of each measurement that was made in turn.
     """
@@ -103,6 +104,7 @@ class OneTestDuel:
     fresh_pair: Callable[[str], AbstractContextManager[WorkerPair]]
     problem: Callable[[WorkerHandle], Problem | None]
     check_servers: Callable[[Sequence[WorkerHandle]], None]
+    alone: Callable[[WorkerHandle], AbstractContextManager[None]]
     lost: WorkerLost | None = None
     statistics: list[DuelStatistics] = field(default_factory=list)
     _measured_at_base: bool = False
@@ -166,13 +168,17 @@ class OneTestDuel:
             base = None
         if base is not None:
             self.check(base.state, lead.state)
-        opened = _opened(lead, name, whole=True)
+        with self.alone(lead):
+            opened = _opened(lead, name, whole=True)
         if opened is None:
             self._go_on(present, name, {}, "the candidate could not be measured")
             return
         records = {}
         with self._noting_loss():
-            base_opened = None if base is None else _opened(base, name, whole=False)
+            base_opened = None
+            if base is not None:
+                with self.alone(base):
+                    base_opened = _opened(base, name, whole=False)
             self.check_servers([lead, *present])  # whose targets have made their connections
             if base_opened is not None:
                 self._measured_at_base = True

@@ -50,6 +50,7 @@ _NOTICES: Final = frozenset({"report", "warning", "collectreport", "deselected",
 _STOPS: Final = frozenset({"arrived", "exclusive", "done"})
 _DEATH_SECONDS: Final = 10.0
 _INTERRUPT_SECONDS: Final = 10.0
+_FIRST_LOOK_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 1.0
 _SEND_SECONDS: Final = 60.0
 _SHOWN_LINES: Final = 20
@@ -306,20 +307,25 @@ class WorkerProcess:
     def receive(
         self, seconds: float, step: str, watch: Callable[[], None] = lambda: None
     ) -> Message:
-        """Wait for a message, while it does a `step`, and call `watch` every second.
+        """Wait for a message, while it does a `step`, and call `watch` now and then.
+
+        After 0.1 s, and later less often, down to every second: a connection to a server of another
+        side may last for one call only.
 
         Raises:
             WorkerLost: if it is dead, or sends nothing within `seconds`.
         """
         deadline = time.monotonic() + seconds
+        look = min(_FIRST_LOOK_SECONDS, _LOOK_SECONDS)
         while True:
             left = deadline - time.monotonic()
             try:
-                return self._channel.receive(min(left, _LOOK_SECONDS))
+                return self._channel.receive(min(left, look))
             except TimeoutError:
                 dead = exit_code(self.pid, 0) is not None
-                if left > _LOOK_SECONDS and not dead:
+                if left > look and not dead:
                     watch()
+                    look = min(2 * look, _LOOK_SECONDS)
                     continue
                 if dead:  # and a fork of it holds the channel open
                     raise self.lost(f"{self.ended()}, while {step}") from None
