@@ -75,7 +75,7 @@ DOES_IO = (
     *("targets.onnx", "targets.process_replica", "targets.remote.http", "targets.shared_memory"),
     *("targets.worker", "targets.worker_process", "training.model_cache", "training.monitor"),
     *("training.train", "tuning.cli", "tuning.journal", "tuning.pipeline", "pytest_plugin."),
-    *("load.request_queue", "measure.prepared"),
+    *("load.trace_files", "measure.prepared"),
 )
 """How the names of the modules begin that may use them."""
 

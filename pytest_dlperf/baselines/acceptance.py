@@ -90,7 +90,7 @@ def decide_acceptance(
     if comparison.distortion:
         hint = f"not recorded: {comparison.distortion}" if update else ""
         return Acceptance("", judgements, hint)
-    keep = _wanted(update, judgements, comparison)
+    keep = _wanted(update, measurement, judgements, comparison)
     if not keep:
         return Acceptance("", judgements, _hint(update, measurement, judgements, comparison))
     obstacle = _obstacle(update, measurement, judgements, comparison)
@@ -98,14 +98,20 @@ def decide_acceptance(
         return Acceptance("", judgements, f"not recorded: {obstacle}")
     if keep == "renew":
         hint, caution = _renewed(comparison)
-        return Acceptance(keep, tuple(map(_accepted, judgements)), hint, caution)
+        accepted = tuple(_accepted(judgement, measurement) for judgement in judgements)
+        return Acceptance(keep, accepted, hint, caution)
     number = min(comparison.sessions + 1, MOST_SESSIONS)
-    joined = tuple(map(_joined, judgements)) if update == "all" else judgements
+    joined = judgements
+    if update == "all":
+        joined = tuple(_joined(judgement, measurement) for judgement in judgements)
     return Acceptance(keep, joined, f"session {number} of the baseline recorded")
 
 
 def _wanted(
-    update: Update | None, judgements: tuple[Judgement, ...], comparison: BaselineComparison
+    update: Update | None,
+    measurement: Measurement,
+    judgements: tuple[Judgement, ...],
+    comparison: BaselineComparison,
 ) -> Keeping:
     """What the user's `update` allows, whatever the measurement itself."""
     if update is None:
@@ -119,9 +125,17 @@ def _wanted(
     same = comparison.unchanged and not other and not failed
     if update == "all":
         return "follow" if same else "renew"
-    incomplete = any(judgement.verdict is Verdict.NEW for judgement in judgements)
+    incomplete = _brings_metrics(measurement, judgements)
     young = comparison.sessions < ENOUGH_SESSIONS
     return "follow" if same and young and not incomplete else ""
+
+
+def _brings_metrics(measurement: Measurement, judgements: tuple[Judgement, ...]) -> bool:
+    """Whether a measurement has metrics that the baseline lacks and could take over."""
+    return any(
+        judgement.verdict is Verdict.NEW and judgement.metric not in measurement.unbounded
+        for judgement in judgements
+    )
 
 
 def _obstacle(
@@ -167,7 +181,10 @@ def _renewed(comparison: BaselineComparison) -> tuple[str, str]:
     return record_again(caution), caution
 
 
-def _accepted(judgement: Judgement) -> Judgement:
+def _accepted(judgement: Judgement, measurement: Measurement) -> Judgement:
+    unbounded = measurement.unbounded.get(judgement.metric)
+    if unbounded and judgement.verdict is Verdict.NEW:
+        return dataclasses.replace(judgement, reason=f"not part of the baseline: {unbounded}")
     if judgement.verdict is Verdict.NEW:
         return dataclasses.replace(judgement, reason="recorded as the baseline")
     if judgement.baseline is None or judgement.verdict is Verdict.PASS:
@@ -181,15 +198,15 @@ def _accepted(judgement: Judgement) -> Judgement:
     )
 
 
-def _joined(judgement: Judgement) -> Judgement:
-    if judgement.verdict is Verdict.INCONCLUSIVE:
+def _joined(judgement: Judgement, measurement: Measurement) -> Judgement:
+    if judgement.verdict is Verdict.INCONCLUSIVE and judgement.metric not in measurement.unbounded:
         return dataclasses.replace(
             judgement,
             verdict=Verdict.NEW,
             reason="accepted as one more session of the baseline",
             fails_at=None,
         )
-    return _accepted(judgement) if judgement.verdict is Verdict.NEW else judgement
+    return _accepted(judgement, measurement) if judgement.verdict is Verdict.NEW else judgement
 
 
 def _hint(
@@ -199,8 +216,9 @@ def _hint(
     comparison: BaselineComparison,
 ) -> str:
     advice = comparison.advice
-    if any(judgement.verdict is Verdict.NEW for judgement in judgements):
-        return advice.complete if comparison.sessions else advice.record
+    first = not comparison.sessions and any(one.verdict is Verdict.NEW for one in judgements)
+    if first or _brings_metrics(measurement, judgements):
+        return advice.record if first else advice.complete
     other = update is not None and comparison.other_conditions
     if other or any(judgement.incomparable for judgement in judgements):
         return advice.accept
@@ -237,6 +255,7 @@ def unchanged(
         if budget.relative
         and budget.metric.unit != "share"
         and budget.metric.name in measurement.metrics
+        and budget.metric.name not in measurement.unbounded
         and any(budget.metric.name in session.metrics for session in baseline.sessions)
     }
     alpha = conditions.alpha

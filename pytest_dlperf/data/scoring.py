@@ -202,12 +202,13 @@ class Scorer:
         and 0 for answers that are class numbers.
         """
         rows = len(outputs)
+        if self.reading == "numbers":  # as they are: float64 has no odd numbers beyond 2**53
+            right = _flat(outputs)[:, 0] == labels.reshape(rows)
+            return right.astype(np.float64), np.zeros(rows)
         scores = _flat(outputs).astype(np.float64)
         if self.reading == "regression":
             errors = scores - _flat(labels)
             return np.zeros(rows), np.mean(errors * errors, axis=1)
-        if self.reading == "numbers":
-            return (scores[:, 0] == labels.reshape(rows)).astype(np.float64), np.zeros(rows)
         if self.reading in {"binary", "multilabel"}:
             hits, losses = self._binary(scores, _flat(labels))
             return np.asarray(hits.all(axis=1), np.float64), np.mean(losses, axis=1)
@@ -217,8 +218,8 @@ class Scorer:
             else labels.reshape(rows).astype(np.intp)
         )
         log_shares = _log_softmax(scores) if self.logits else np.log(np.maximum(scores, _TINY))
-        right = scores.argmax(axis=1) == classes
-        return right.astype(np.float64), -log_shares[np.arange(rows), classes]
+        hits = scores.argmax(axis=1) == classes
+        return hits.astype(np.float64), -log_shares[np.arange(rows), classes]
 
     def _binary(
         self, scores: NDArray[np.float64], labels: NDArray[Any]

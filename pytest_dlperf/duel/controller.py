@@ -18,7 +18,13 @@ from pytest_dlperf.duel.no_base import (
 )
 from pytest_dlperf.duel.questions import DEFAULT_METRICS
 from pytest_dlperf.duel.run_one_test import OneTestDuel, WorkerPair
-from pytest_dlperf.duel.servers import check_failure, check_servers, sockets_of
+from pytest_dlperf.duel.servers import (
+    check_connections,
+    check_failure,
+    check_servers,
+    connections,
+    sockets_of,
+)
 from pytest_dlperf.duel.worker_handle import UnforkableError, WorkerLost
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.judge.error_rates import SLOTTED, ErrorRates
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.duel.questions import DuelStatistics
     from pytest_dlperf.duel.run_one_test import DuelServices
+    from pytest_dlperf.duel.servers import Socket
     from pytest_dlperf.duel.worker_handle import Fields, Role, WorkerHandle
     from pytest_dlperf.duel.workspace import Workspace
 
@@ -150,6 +157,7 @@ class DuelController:
                 fresh_pair=self._fresh_pair,
                 problem=lambda worker: self._logs[worker].problem,
                 check_servers=self._check_servers,
+                alone=self._alone,
             )
             duel.run(lambda worker: self._following(test, worker))
         except BaseException:
@@ -176,10 +184,19 @@ class DuelController:
                 worker.end()
 
     def close(self) -> None:
-        """Kill all workers."""
-        for worker in tuple(self._logs):
-            self._kill(worker)
+        """End all workers."""
+        self._interrupt(tuple(self._logs))
         self._pairs = []
+
+    def _interrupt(self, workers: Sequence[WorkerHandle]) -> None:
+        """End workers, which tear down their fixtures at the same time.
+
+        A server or a container that a fixture has started does not end with its process.
+        """
+        for worker in workers:
+            worker.interrupt()
+        for worker in workers:
+            self._kill(worker)
 
     def _kill(self, worker: WorkerHandle) -> None:
         worker.kill()
@@ -224,7 +241,7 @@ class DuelController:
             self._without_base = BaseCollection()
             return pair
         if self._without_base is not None:
-            self._kill(pair.base)
+            self._interrupt([pair.base])
             return WorkerPair(None, pair.candidate)
         try:
             self._remember_tests(pair.base, pair.base.collected())
@@ -294,12 +311,25 @@ class DuelController:
         if len(workers) == 1:
             return
         sides = {worker.pid: worker.role for worker in workers}
-        sockets = sockets_of({worker.pid: worker.padding for worker in workers})
+        sockets = self._sockets(workers)
         check_servers(sockets, sides)
         for worker in workers:
             problem = self._logs[worker].problem
             if problem is not None and worker.state.at == "done":
                 check_failure(worker.pid, problem.line, sockets, sides)
+
+    @staticmethod
+    def _sockets(workers: Iterable[WorkerHandle]) -> list[Socket]:
+        return sockets_of({worker.pid: worker.padding for worker in workers})
+
+    @contextlib.contextmanager
+    def _alone(self, worker: WorkerHandle) -> Iterator[None]:
+        """Refuse a worker that asks a server of another one while all others wait."""
+        before = connections()
+        yield
+        sides = {worker.pid: worker.role for worker in self._logs}
+        sockets = self._sockets(self._logs)
+        check_connections(worker.pid, connections() - before, sockets, sides)
 
     @contextlib.contextmanager
     def _fresh_pair(self, test: str) -> Iterator[WorkerPair]:
@@ -309,8 +339,7 @@ class DuelController:
                 worker.collected()
             yield pair
         finally:
-            for worker in pair.workers:
-                self._kill(worker)
+            self._interrupt(pair.workers)
 
 
 class _FailureLog:

@@ -208,6 +208,12 @@ def why_not_measured(
     return NoBase("broken" if measures and sources.same and lacks() else "absent", silent)
 
 
+def made_in_other_order(ref: str) -> NoBase:
+    """Why there is no base for a measurement that the base's test made before the candidate's."""
+    silent = f"the test makes this measurement at {ref}, before one that is not made there"
+    return NoBase("broken", f"{silent}: make it first here as well")
+
+
 def last_words(output: str) -> str:
     """The end of what a process wrote; of Python's own report of a crash its beginning."""
     lines = [line for line in output.splitlines() if not line.startswith(_NOISE)]

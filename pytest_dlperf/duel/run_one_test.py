@@ -6,7 +6,13 @@ import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from pytest_dlperf.duel.no_base import NoBase, judged_without_base, last_words, why_failed
+from pytest_dlperf.duel.no_base import (
+    NoBase,
+    judged_without_base,
+    last_words,
+    made_in_other_order,
+    why_failed,
+)
 from pytest_dlperf.duel.opening import Opening, duel_settings
 from pytest_dlperf.duel.questions import NOTHING
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
@@ -81,6 +87,7 @@ class OneTestDuel:
         fresh_pair: starts a pair that collects one test only.
         problem: why the test failed in a worker, or was skipped; None if it was not.
         check_servers: refuses workers that ask each other's servers.
+        alone: entered while one worker works alone; refuses one that asks a server of another.
         lost: how a base was lost; no worker can be used for another test then.
         statistics: of each measurement that was made in turn.
     """
@@ -97,9 +104,11 @@ class OneTestDuel:
     fresh_pair: Callable[[str], AbstractContextManager[WorkerPair]]
     problem: Callable[[WorkerHandle], Problem | None]
     check_servers: Callable[[Sequence[WorkerHandle]], None]
+    alone: Callable[[WorkerHandle], AbstractContextManager[None]]
     lost: WorkerLost | None = None
     statistics: list[DuelStatistics] = field(default_factory=list)
     _measured_at_base: bool = False
+    _passed_at_base: set[str] = field(default_factory=set)
 
     def run(self, following: Callable[[WorkerHandle], str | None]) -> None:
         """Run the test to its end.
@@ -159,13 +168,17 @@ class OneTestDuel:
             base = None
         if base is not None:
             self.check(base.state, lead.state)
-        opened = _opened(lead, name, whole=True)
+        with self.alone(lead):
+            opened = _opened(lead, name, whole=True)
         if opened is None:
             self._go_on(present, name, {}, "the candidate could not be measured")
             return
         records = {}
         with self._noting_loss():
-            base_opened = None if base is None else _opened(base, name, whole=False)
+            base_opened = None
+            if base is not None:
+                with self.alone(base):
+                    base_opened = _opened(base, name, whole=False)
             self.check_servers([lead, *present])  # whose targets have made their connections
             if base_opened is not None:
                 self._measured_at_base = True
@@ -176,7 +189,7 @@ class OneTestDuel:
                     ),
                 }
         if not records:
-            no_base = self._why_no_base(reached=base is not None)
+            no_base = self._why_no_base(name, reached=base is not None)
             records["candidate"] = self._judged_alone(Opening.from_json(opened), no_base)
         if self.lost is None:
             self._go_on(present, name, records, "there is no base")
@@ -204,7 +217,7 @@ class OneTestDuel:
         judged = judged_without_base(judgements, opening.budgets, measurement, no_base)
         return record_to_json(Record(measurement, judged, (), quick=False, duel=NOTHING.to_json()))
 
-    def _why_no_base(self, *, reached: bool) -> NoBase:
+    def _why_no_base(self, name: str, *, reached: bool) -> NoBase:
         base = self.pairs[0].base
         error: str | None = ""
         problem = self.problem(base) if base is not None else None
@@ -219,6 +232,8 @@ class OneTestDuel:
             no_base, error = why_failed(problem, self.services.ref), problem.text
         elif reached:
             no_base = NoBase("broken", f"the target cannot be measured at {self.services.ref}")
+        elif name in self._passed_at_base:
+            no_base, error = made_in_other_order(self.services.ref), None
         else:
             no_base = self.why_silent(self._measured_at_base)
         reason = self.shortened(no_base.reason)
@@ -292,10 +307,14 @@ class OneTestDuel:
         while worker.state.at != "done":
             if worker.state.at == "exclusive":
                 worker.grant_exclusive()
-            elif worker.state.name == name:
+                continue
+            if worker.state.name == name:
                 return True
-            elif worker.enter():
-                # The other side does not make this measurement; the test needs a result to go on.
+            if worker is self.pairs[0].base:
+                self._passed_at_base.add(worker.state.name)
+            if worker.enter():
+                # The other side does not make this measurement, or not yet; the test needs a result
+                # to go on.
                 opened = worker.open(whole=False)
                 if opened is not None:
                     self._measured_at_base |= worker is self.pairs[0].base

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ PADDING: Final = "DLPERF_PADDING"
 """Environment variable by which daemons are known: no two workers have the same value."""
 
 _IN_USE: Final = re.compile(r"in use|EADDRINUSE|errno 98", re.IGNORECASE)
+_SEVERAL: Final = 5  # a few connections may be those of the server itself
 _ANY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - is compared, not bound to
 _ADVICE: Final = (
     "\n  each side needs a server of its own: let it bind to port 0, and ask it for the port it got"
@@ -51,6 +53,19 @@ class Socket:
         return f"port {self.port} ({self.address})"
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A TCP connection, by the ports of its ends."""
+
+    port: int
+    remote: int
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """Of both ends."""
+        return self.port, self.remote
+
+
 def check_servers(sockets: Sequence[Socket], workers: Mapping[int, str]) -> None:
     """Refuse workers of which one asks a server of another.
 
@@ -75,6 +90,33 @@ def check_servers(sockets: Sequence[Socket], workers: Mapping[int, str]) -> None
                     f"{_side(asking, workers)} is connected to {server.place}, where "
                     f"{_side(server, workers)} listens{_ADVICE}"
                 )
+
+
+def check_connections(
+    worker: int, new: Iterable[Connection], sockets: Sequence[Socket], workers: Mapping[int, str]
+) -> None:
+    """Refuse a worker that has asked a server of another one, with a connection for each call.
+
+    Args:
+        worker: that has worked while all others waited.
+        new: connections that were made meanwhile.
+        sockets: of all workers.
+        workers: process number -> side.
+
+    Raises:
+        DuelError: naming the port, the processes and what to do.
+    """
+    ports = Counter(port for connection in new for port in set(connection.ports))
+    own = {one.port for one in sockets if one.remote is None and one.worker == worker}
+    for server in sockets:
+        if server.remote is not None or server.worker == worker or server.port in own:
+            continue
+        if ports[server.port] >= _SEVERAL:
+            raise DuelError(
+                f"the {workers[worker]} side (process {worker}) has connected "
+                f"{ports[server.port]} times to {server.place}, where {_side(server, workers)} "
+                f"listens{_ADVICE}"
+            )
 
 
 def check_failure(
@@ -113,6 +155,17 @@ def _reaches(asking: Socket, server: Socket) -> bool:
     address = asking.remote[0]
     local = address in (asking.address, "::1") or address.startswith("127.")
     return address == server.address or (local and server.address in _ANY)
+
+
+def connections() -> frozenset[Connection]:
+    """All TCP connections of this machine; also those that were closed in the last minute."""
+    import psutil
+
+    return frozenset(
+        Connection(one.laddr.port, one.raddr.port)
+        for one in psutil.net_connections(kind="tcp")
+        if one.raddr
+    )
 
 
 def sockets_of(workers: Mapping[int, str]) -> list[Socket]:

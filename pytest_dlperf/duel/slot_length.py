@@ -32,6 +32,7 @@ _TRYING_SECONDS: Final = 10.0
 _SHORTEST: Final = 0.005
 _SHORTEST_OPEN: Final = 0.05
 _CALLS: Final = 8
+_BLOCKS_IN_TIME: Final = 24
 _ARRIVALS: Final = 40
 _LONGEST: Final = 5.0
 
@@ -95,12 +96,15 @@ class SlotLengths:
 def shortest_slot(plan: Plan, opening: Measurement) -> float:
     """The shortest slot that is worth a hand-over, in seconds.
 
-    Eight calls of the target, 5 ms at least. In an open loop, whose latencies are judged by their
-    tails: forty arrivals, 50 ms at least.
+    Eight calls of the target, 5 ms at least; fewer calls, but one at least, where the time would be
+    too short for 24 blocks. In an open loop, whose latencies are judged by their tails: forty
+    arrivals, 50 ms at least.
     """
     if plan.open_loop:
         rate = opening.requests / max(opening.seconds, _SHORTEST)
         return min(max(_SHORTEST_OPEN, _ARRIVALS / rate), _LONGEST)
     calls = max(1, sum(opening.batch_sizes.values()))
     busy = sum(opening.utilisation) * opening.seconds
-    return min(max(_SHORTEST, _CALLS * busy / calls / max(1, plan.lanes)), _LONGEST)
+    call = busy / calls / max(1, plan.lanes)
+    room = plan.budget_time / (_SLOTS * _BLOCKS_IN_TIME)
+    return min(max(_SHORTEST, min(_CALLS * call, max(call, room))), _LONGEST)

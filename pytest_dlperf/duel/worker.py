@@ -125,6 +125,8 @@ class WorkerEvaluator:
 
 def _evaluation(command: Fields) -> Evaluation:
     __tracebackhide__ = True
+    if command["do"] == "leave":
+        raise KeyboardInterrupt
     if command["do"] == "abandon":
         raise DuelError(command["reason"])
     return Evaluation(record_from_json(command["record"]), None)

@@ -11,6 +11,7 @@ slot        seconds, number measures a slot; answers `slot`, latencies in the ta
 conclude    record          the test's call returns or raises by this record
 abandon     reason          the test's call raises
 end                         the session ends
+leave                       the session ends as by Ctrl-C, also within a measurement
 
 A worker that comes to a measurement sends `arrived` and waits; one that wants to measure by itself
 sends `exclusive`, waits for `go`, and sends `over`. In between it sends notices (`report`,
@@ -51,6 +52,8 @@ Role: TypeAlias = Literal["base", "candidate"]
 _NOTICES: Final = frozenset({"report", "warning", "collectreport", "deselected", "stop"})
 _STOPS: Final = frozenset({"arrived", "exclusive", "done"})
 _DEATH_SECONDS: Final = 10.0
+_INTERRUPT_SECONDS: Final = 10.0
+_FIRST_LOOK_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 1.0
 _SEND_SECONDS: Final = 60.0
 _SHOWN_LINES: Final = 20
@@ -190,8 +193,12 @@ class WorkerHandle:
         self._send({"do": "end"})
         self._expect("ended", "ending its session")
 
+    def interrupt(self) -> None:
+        """Have the session end as by Ctrl-C, which tears down its fixtures; without waiting."""
+        self._process.interrupt()
+
     def kill(self) -> None:
-        """End the process."""
+        """End the process, at once or soon after `interrupt`."""
         self._process.kill()
 
     def _ask(self, request: Fields, expected: str, step: str) -> Message | None:
@@ -280,6 +287,9 @@ class WorkerProcess:
         self.name = name
         self._cleanup = cleanup
         self._killed = False
+        self._lost = False
+        self._paused = False
+        self._interrupted: float | None = None
         with contextlib.ExitStack() as stack:
             self._log = stack.enter_context(tempfile.TemporaryFile())
             ours, theirs = socket.socketpair()
@@ -324,20 +334,25 @@ class WorkerProcess:
     def receive(
         self, seconds: float, step: str, watch: Callable[[], None] = lambda: None
     ) -> Message:
-        """Wait for a message, while it does a `step`, and call `watch` every second.
+        """Wait for a message, while it does a `step`, and call `watch` now and then.
+
+        After 0.1 s, and later less often, down to every second: a connection to a server of another
+        side may last for one call only.
 
         Raises:
             WorkerLost: if it is dead, or sends nothing within `seconds`.
         """
         deadline = time.monotonic() + seconds
+        look = min(_FIRST_LOOK_SECONDS, _LOOK_SECONDS)
         while True:
             left = deadline - time.monotonic()
             try:
-                return self._channel.receive(min(left, _LOOK_SECONDS))
+                return self._channel.receive(min(left, look))
             except TimeoutError:
                 dead = exit_code(self.pid, 0) is not None
-                if left > _LOOK_SECONDS and not dead:
+                if left > look and not dead:
                     watch()
+                    look = min(2 * look, _LOOK_SECONDS)
                     continue
                 if dead:  # and a fork of it holds the channel open
                     raise self.lost(f"{self.ended()}, while {step}") from None
@@ -347,11 +362,13 @@ class WorkerProcess:
                 raise self.lost(f"{self.ended()}, while {step}") from None
 
     def pause(self) -> None:
-        """Stop its process group until it is resumed."""
+        """Stop its process group, which waits for a message, until it is resumed."""
+        self._paused = True
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
+        self._paused = False
         self._signal(signal.SIGCONT)
 
     def last_output(self) -> str:
@@ -365,14 +382,36 @@ class WorkerProcess:
         code = exit_code(self.pid, _DEATH_SECONDS)
         return "closed its end of the channel" if code is None else ending(code)
 
+    def interrupt(self) -> None:
+        """Have it end as by Ctrl-C, unless it is lost; without waiting."""
+        if self._killed or self._lost:
+            return
+        self._interrupted = time.monotonic()
+        if self._paused:
+            # It waits for a message. Of a process that wakes up, any thread may take the signal,
+            # and the main one would not notice.
+            with contextlib.suppress(WorkerLost):
+                self.resume()
+                self.send({"do": "leave"})
+        else:
+            os.kill(self.pid, signal.SIGINT)
+
     def kill(self) -> None:
-        """End its process group. The second time there is nothing to do."""
+        """End its process group; a process that was interrupted has some seconds to end by itself.
+
+        The second time there is nothing to do.
+        """
+        if self._interrupted is not None and not self._killed:
+            left = self._interrupted + _INTERRUPT_SECONDS - time.monotonic()
+            self._interrupted = None  # whoever interrupts this waits no more
+            exit_code(self.pid, max(left, 0.0))
         self._killed = True
         self._cleanup.end(self._process)
         self._resources.close()
 
     def lost(self, what: str) -> WorkerLost:
         """The error to raise when it cannot go on: `the base side WHAT`."""
+        self._lost = True
         return WorkerLost(f"the {self.name} side {what}", self.last_output(), self.name)
 
     def _signal(self, which: signal.Signals) -> None:

@@ -74,7 +74,7 @@ def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
             judgement = _absolute(budget, measurement)
         if judgement is not None and budget.metric.name not in measurement.missed:
             judgement = _undistorted(judgement, budget.metric, environment.distortion)
-        known = baseline is not None and budget.metric.name in baseline.metrics
+        known = baseline is not None and _has(baseline, budget.metric.name)
         if judgement is None and known and budget.metric.name in measurement.unbounded:
             judgement = _unbounded(budget, measurement)
         if judgement is None:
@@ -198,6 +198,10 @@ def _within(budget: Budget, value: float, limit: float) -> bool:
             return math.isclose(value, limit, rel_tol=_STORED, abs_tol=_LEAST_DIFFERENCE)
 
 
+def _has(baseline: BaselineEntry, name: str) -> bool:
+    return any(name in session.metrics for session in baseline.sessions)
+
+
 def _against(
     budget: Budget,
     measurement: Measurement,
@@ -208,8 +212,10 @@ def _against(
     obstacle, missing = reasons
     name = budget.metric.name
     measured = measurement.metrics[name]
-    if baseline is None or not any(name in session.metrics for session in baseline.sessions):
-        reason = missing if baseline is None else f"the baseline has no {name}"
+    if baseline is None or not _has(baseline, name):
+        lacking = f"the baseline has no {name}"
+        unbounded = measurement.unbounded.get(name, "")
+        reason = missing if baseline is None else "; ".join(filter(None, (lacking, unbounded)))
         return Judgement(budget.text, name, Verdict.NEW, measured, reason=reason)
     base, evidence = _since(budget.metric, measurement, baseline, conditions)
     limit = budget.limit(base)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_dlperf.load.scenarios import Scenario
+
 _MOST: Final = 200_000_000  # more is a mistyped rate
 CHUNK: Final = 1 << 20
 """The most arrivals that are drawn at a time."""
@@ -74,6 +76,19 @@ def _before(chunks: Iterable[NDArray[np.float64]], end: float) -> Iterator[NDArr
             yield early
         if len(early) < len(chunk):
             return
+
+
+def seconds_of_arrivals(scenario: Scenario, duration: float) -> float:
+    """The time in which requests come: `duration`, or less if a `Trace` is over before.
+
+    It must hold its times, and is over one mean gap after the last of them.
+    """
+    match scenario:
+        case Trace((first, *_, last)) if last > first:
+            gap = (last - first) / (len(scenario.times) - 1)
+            return min(duration, last + gap)
+        case _:
+            return duration
 
 
 def _expected(scenario: OpenLoop, duration: float) -> float:

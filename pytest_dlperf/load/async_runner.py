@@ -76,7 +76,10 @@ class CoroutineTarget:
 
     def infer(self, batch: NDArray[Any]) -> object:
         """Answer a batch, called from outside the event loop."""
-        return self.loop.submit(self.ask(batch)).result()
+        answer, ended = self.loop.submit(_without_exit(self.ask(batch))).result()
+        if ended is not None:
+            raise ended
+        return answer
 
     def close(self) -> None:
         """Stop the event loop."""
@@ -256,6 +259,16 @@ def one_row(
         return with_batch_axis(await function(batch[0]))
 
     return ask
+
+
+async def _without_exit(
+    coroutine: Coroutine[Any, Any, object],
+) -> tuple[object, BaseException | None]:
+    """The answer of a coroutine, or what would end the event loop if it were raised in it."""
+    try:
+        return await coroutine, None
+    except (SystemExit, KeyboardInterrupt) as error:
+        return None, error
 
 
 async def _cancel_all() -> None:

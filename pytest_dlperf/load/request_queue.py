@@ -8,7 +8,6 @@ need no array: `closed_loop.ClosedLoopClients`.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -23,9 +22,8 @@ from pytest_dlperf.load.scenarios import (
     Offline,
     Scenario,
     SingleStream,
-    Trace,
 )
-from pytest_dlperf.load.trace_files import read_times
+from pytest_dlperf.load.trace_files import with_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -232,7 +230,7 @@ def request_queue_for(  # noqa: PLR0913 - traffic, serving and time
     def at_once(clients: int) -> NDArray[np.int64]:
         return np.full(clients, start_ns, np.int64)
 
-    match scenario:
+    match with_times(scenario):
         case ClosedLoop(clients, think_time):
             if isinstance(think_time, Exponential):
                 again = _after_thinking(think_time.mean, seed)
@@ -248,10 +246,8 @@ def request_queue_for(  # noqa: PLR0913 - traffic, serving and time
             # Enough clients that each replica computes one full batch while another one waits.
             clients = 2 * serving.max_batch_size * serving.everywhere
             return ClosedLoopClients(clients, start_ns, end_ns, serving, 0)
-        case Trace(str() as path):
-            chunks = arrival_chunks(Trace(read_times(Path(path))), duration, seed, CHUNK)
-        case _:
-            chunks = arrival_chunks(scenario, duration, seed, CHUNK)
+        case open_loop:
+            chunks = arrival_chunks(open_loop, duration, seed, CHUNK)
     more = (start_ns + chunk for chunk in chunks)
     first = next(more, np.zeros(0, np.int64))
     return RequestQueue(first, end_ns, serving, more=more, pause=pause)

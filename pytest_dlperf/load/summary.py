@@ -13,7 +13,7 @@ from pytest_dlperf.metrics import METRICS, metric_named
 from pytest_dlperf.statistics.blocks import MIN_BLOCKS, ratio_of_sums
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.statistics.histogram import ERROR
-from pytest_dlperf.statistics.percentiles import FAR, mean, percentiles, required_requests
+from pytest_dlperf.statistics.percentiles import mean, percentiles, required_requests
 from pytest_dlperf.statistics.proportions import are_bits, wilson
 from pytest_dlperf.units import format_quantity
 
@@ -173,8 +173,7 @@ def _add_percentiles(summary: Summary, totals: LoadTotals, values: Values) -> No
             summary.refused[name] = _unanswered(totals)
         elif found.high is None or (unanswered.queries and found.high >= waited * (1 - ERROR)):
             # Nothing shows that a target which does not keep up ends anywhere.
-            far = math.inf if unanswered.queries or not totals.kept_up else FAR
-            high = far * totals.longest_ns * _NS
+            high = math.inf if unanswered.queries or not totals.kept_up else found.far
             summary.metrics[name] = Estimate(found.value, found.low, high)
             summary.unbounded[name] = _too_short(totals, name, found)
             summary.longer[name] = found.longer

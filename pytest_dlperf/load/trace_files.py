@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.load.scenarios import checked_times
+from pytest_dlperf.load.scenarios import Trace, checked_times
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pytest_dlperf.load.scenarios import Scenario
+
+
+def with_times(scenario: Scenario) -> Scenario:
+    """The scenario, with the times of a trace instead of its file; raises as `read_times`."""
+    match scenario:
+        case Trace(str() as path):
+            return Trace(read_times(Path(path)))
+        case _:
+            return scenario
 
 
 def read_times(path: Path) -> tuple[float, ...]:

@@ -28,6 +28,7 @@ from pytest_dlperf.statistics.blocks import MIN_BLOCKS
 from pytest_dlperf.statistics.estimate import counted
 from pytest_dlperf.statistics.percentiles import required_requests
 from pytest_dlperf.targets.keras_models import Tracings
+from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -68,17 +69,25 @@ class PreparedTarget:
         warm_up_note = self.warm_up()
         # After the warm-up, whose tracings are expected.
         before = self.tracings.count()
-        run = run_once(load, seconds)
+        planned = seconds
+        run = run_once(load, planned)
         longer = 0.0 if plan.quick else sufficient_seconds(run.totals, plan.judged)
-        if not run.timed_out and seconds < longer <= _LONGEST * seconds:
+        over = run.seconds < planned  # a trace, which has no more requests
+        if not run.timed_out and not over and seconds < longer <= _LONGEST * seconds:
             before = self.tracings.count()
-            run = run_once(load, longer)
+            planned = longer
+            run = run_once(load, planned)
         retraced = _retraced(self.tracings.count() - before)
         longer_note = (
             f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"
             if run.seconds > seconds
             else ""
         )
+        if run.seconds < min(planned, longer):
+            longer_note = (
+                f"the trace is over after {format_quantity(run.seconds, 's')}: a longer duration= "
+                "has no more requests"
+            )
         notes = (warm_up_note, load.prepared.remark, *load.remarks, retraced, longer_note)
         return _measurement(load, run, test=test, name=name, notes=notes)
 

@@ -9,23 +9,26 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pytest_dlperf._processes import NO_ANSWER, call_with_timeout
 from pytest_dlperf.clock import StoppableClock
-from pytest_dlperf.data.scoring import Scorer, scorer_for, user_scores
-from pytest_dlperf.errors import AnswerError, DataError, TargetError, UsageError
+from pytest_dlperf.data.scoring import Scorer, user_scores
+from pytest_dlperf.errors import AnswerError, TargetError
 from pytest_dlperf.instrumentation import Instrumentation
 from pytest_dlperf.load.accumulator import EXACT, Accumulator
+from pytest_dlperf.load.arrivals import seconds_of_arrivals
 from pytest_dlperf.load.async_runner import CoroutineLoad, CoroutineTarget
 from pytest_dlperf.load.request_log import RequestLog
 from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load, Replica
+from pytest_dlperf.load.trace_files import with_times
 from pytest_dlperf.measure.answers import AnswerEvaluation
 from pytest_dlperf.measure.reference_answers import ReferenceAnswers, ask_alone
 from pytest_dlperf.measure.row_check import RowCheck, WrongAnswers
+from pytest_dlperf.measure.scorer import measured_by_users, refuse_budgets, scorer_of
 from pytest_dlperf.measure.telemetry import FamilyMeter, Telemetry
 from pytest_dlperf.results.usage import GpuUse, summarise_gpus
 from pytest_dlperf.statistics.trend import relative_trend
@@ -45,7 +48,6 @@ if TYPE_CHECKING:
     from pytest_dlperf.load.summary import Score
     from pytest_dlperf.load.totals import LoadTotals
     from pytest_dlperf.measure.telemetry import Gpus, Meter, Progress
-    from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.measurement import ErrorCount
     from pytest_dlperf.results.usage import Usage
 
@@ -86,10 +88,11 @@ class Instruments:
 class LoadResult:
     """Result of one load, with its answers scored.
 
-    `seconds` is how long requests were planned to arrive; `errors` are kinds of errors, the most
-    frequent first; `resident` holds resident bytes at each tick; `busy_cores` is a mean;
-    `timed_out` is a message about a call that never returned, else empty; `wrong` are the answers
-    that differ from those to the same rows alone, and `remark` is a note about them.
+    `seconds` is the time in which requests were to come, less than planned if a trace is over
+    before; `errors` are kinds of errors, the most frequent first; `resident` holds resident bytes
+    at each tick; `busy_cores` is a mean; `timed_out` is a message about a call that never returned,
+    else empty; `wrong` are the answers that differ from those to the same rows alone, and `remark`
+    is a note about them.
     """
 
     seconds: float
@@ -146,12 +149,14 @@ class PreparedLoad:
         plan, instruments = self.plan, self.instruments
         clock = StoppableClock(instruments.clock)
         answers = self.evaluation(clock)
+        scenario = with_times(plan.scenario)
         start_ns = clock.now_ns()
         # Drawing the first arrivals can take longer than a request: stop the clock meanwhile.
         with clock.stopped():
             queue = request_queue_for(
-                plan.scenario, plan.served, start_ns, seconds, seed, pause=clock.stopped
+                scenario, plan.served, start_ns, seconds, seed, pause=clock.stopped
             )
+        coming = seconds_of_arrivals(scenario, seconds)
         end_ns = start_ns + int(seconds * 1e9)
         countdown = end_ns if seconds >= 1 else None
         telemetry = Telemetry(
@@ -164,7 +169,7 @@ class PreparedLoad:
         )
         accumulator = Accumulator(
             started_ns=start_ns,
-            seconds=seconds,
+            seconds=coming,
             replicas=1 if plan.clients == "async" else plan.lanes,
             open_loop=plan.open_loop,
             slo=plan.slo,
@@ -193,7 +198,7 @@ class PreparedLoad:
         take(lambda: rest)
         own_processes = frozenset({os.getpid(), *self.prepared.processes})
         return LoadResult(
-            seconds=seconds,
+            seconds=coming,
             totals=accumulator.totals(),
             score=answers.score,
             errors=answers.errors,
@@ -293,7 +298,7 @@ def prepare_load(target: object, data: Data, plan: Plan, instruments: Instrument
     """
     if data.labels is None:
         problem, hint = "the data has no labels", "give (inputs, labels), or drop the budget"
-        _refuse_budgets(plan, lambda metric: metric.of_answers, problem, hint)
+        refuse_budgets(plan, lambda metric: metric.of_answers, problem, hint)
     order = np.random.default_rng(SEED).permutation(len(data.inputs))
     longest = plan.served.max_batch_size
     rows = np.resize(data.inputs[order], (max(longest, len(order)), *data.inputs.shape[1:]))
@@ -332,48 +337,6 @@ def prepare_load(target: object, data: Data, plan: Plan, instruments: Instrument
     return PreparedLoad(
         prepared, data, order, scorer, by_user, reference, remarks, plan, instruments
     )
-
-
-def measured_by_users(plan: Plan) -> tuple[str, ...]:
-    """Names of the users' metrics in a plan's budgets, each once."""
-    named = (budget.metric.name for budget in plan.budgets if budget.metric.by_user)
-    return tuple(dict.fromkeys(named))
-
-
-def scorer_of(answer: NDArray[Any], data: Data, plan: Plan) -> Scorer | None:
-    """The scorer that fits answers and labels; None without labels, or for users' metrics only.
-
-    Raises:
-        UsageError: if a budget needs an accuracy that labels do not allow.
-        DataError: if labels do not fit the answers.
-    """
-    if data.labels is None:
-        return None
-    try:
-        scorer = scorer_for(answer, data.labels, plan.task)
-    except DataError:
-        built_in = any(b.metric.of_answers and not b.metric.by_user for b in plan.judged)
-        if built_in or not measured_by_users(plan):
-            raise
-        return None
-    if not scorer.classifies:
-        shape = f"({', '.join(map(str, ('batch', *answer.shape[1:])))})"
-        problem = (
-            f"answers of shape {shape} and labels of shape {data.labels.shape} and type "
-            f"{data.labels.dtype} are a regression, which has no accuracy"
-        )
-        hint = (
-            "a budget on loss judges it; for a classification: labels that are class numbers and "
-            "a score for each class, 0/1 labels and one score, or task="
-        )
-        _refuse_budgets(plan, lambda metric: metric.name == "accuracy", problem, hint)
-    return scorer
-
-
-def _refuse_budgets(plan: Plan, needs: Callable[[Metric], bool], problem: str, hint: str) -> None:
-    for budget in plan.judged:
-        if needs(budget.metric):
-            raise UsageError(f"budget {budget.text!r} cannot be judged: {problem}", hint)
 
 
 def warm_up(window: Callable[[], NDArray[np.float64]]) -> str:

@@ -90,6 +90,11 @@ def as_number(value: Any) -> float:  # noqa: ANN401 - of a file
     raise _other("a number", value)
 
 
+def number_or_none(value: Any) -> float | None:  # noqa: ANN401 - of a file
+    """A finite number, or None as it is; a MisplacedValueError if it is neither."""
+    return None if value is None else as_number(value)
+
+
 def _other(expected: str, value: object) -> MisplacedValueError:
     shown = json.dumps(value)
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
@@ -97,7 +102,10 @@ def _other(expected: str, value: object) -> MisplacedValueError:
 
 
 _CONVERTED: Final[Mapping[str, Callable[[Any], object]]] = MappingProxyType(
-    {"str": as_text, "int": int, "float": float}
+    {"str": as_text, "int": int, "float": float, "float | None": number_or_none}
+)
+_OF_TUPLES: Final[Mapping[str, Callable[[Any], object]]] = MappingProxyType(
+    {"tuple[float, ...]": as_number, "tuple[float | None, ...]": number_or_none}
 )
 
 
@@ -113,9 +121,11 @@ def fields_from_json(kind: type[_Plain], value: Mapping[str, Any]) -> _Plain:
 
 
 def _read(annotation: Any, value: Any) -> Any:  # noqa: ANN401 - of any field
-    if isinstance(value, list):
-        return tuple(value)
-    return _CONVERTED[annotation](value) if annotation in _CONVERTED else value
+    if annotation in _CONVERTED:
+        return _CONVERTED[annotation](value)
+    if annotation in _OF_TUPLES:
+        return tuple(map(_OF_TUPLES[annotation], as_list(value)))
+    return tuple(value) if isinstance(value, list) else value
 
 
 def rounded(value: float) -> float:
@@ -134,10 +144,17 @@ def estimate_of(metric: Any) -> Estimate:  # noqa: ANN401 - of a file
     """The inverse of `ends_of`."""
     match metric:
         case int() | float():
-            return counted(float(metric))
+            return counted(_not_negative(metric))
         case [value, low, high]:
-            return Estimate(as_number(value), as_number(low), as_number(high))
+            return Estimate(_not_negative(value), as_number(low), as_number(high))
     raise ValueError(f"{metric!r:.80} is no figure: expected one, or value, low and high")
+
+
+def _not_negative(value: Any) -> float:  # noqa: ANN401 - of a file
+    number = as_number(value)
+    if number < 0:
+        raise _other("a number of at least 0", value)
+    return number
 
 
 def check_yardstick(seconds: float | None) -> float | None:
@@ -184,5 +201,5 @@ def metrics_from_json(value: dict[str, dict[str, Any]]) -> Mapping[str, Estimate
 
 def estimate_from_json(value: dict[str, Any]) -> Estimate:
     """An estimate from its `value`, `low` and `high`, which is None without an upper bound."""
-    high = math.inf if value["high"] is None else float(value["high"])
+    high = math.inf if value["high"] is None else as_number(value["high"])
     return Estimate(float(value["value"]), float(value["low"]), high)

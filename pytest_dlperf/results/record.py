@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pytest_dlperf.metrics import definitions_of, read_definitions
 from pytest_dlperf.results.codec import (
+    as_text,
+    check_yardstick,
     estimate_from_json,
     fields_from_json,
     fields_to_json,
     metrics_from_json,
     metrics_to_json,
+    number_or_none,
 )
 from pytest_dlperf.results.environment import Environment
 from pytest_dlperf.results.measurement import ErrorCount, Measurement
@@ -142,18 +145,18 @@ def record_from_json(value: dict[str, Any]) -> Record:
     Raises:
         KeyError, TypeError, ValueError, AttributeError: if the values are not of this shape.
     """
-    test, name = value["test"], value["name"]
+    test, name = as_text(value["test"]), as_text(value["name"])
     redefined = read_definitions(value["definitions"])
-    judged = redefined & {verdict["metric"] for verdict in value["verdicts"]}
+    judged = redefined & {as_text(verdict["metric"]) for verdict in value["verdicts"]}
     if judged:
         raise ValueError(f"metric {min(judged)!r} has another unit or direction here")
     scores = RowScores.from_json(value["scores"]) if value["scores"] else None
     measurement = Measurement(
         test=test,
         name=name,
-        target=value["target"],
-        scenario=value["scenario"],
-        serving=value["serving"],
+        target=as_text(value["target"]),
+        scenario=as_text(value["scenario"]),
+        serving=as_text(value["serving"]),
         seconds=float(value["seconds"]),
         requests=int(value["requests"]),
         metrics=metrics_from_json(
@@ -162,12 +165,12 @@ def record_from_json(value: dict[str, Any]) -> Record:
         refused=MappingProxyType(dict(value["refused"])),
         errors=tuple(fields_from_json(ErrorCount, error) for error in value["errors"]),
         rows=Rows.from_json(value["rows"]) if value["rows"] else None,
-        invalid=value["invalid"],
-        notes=tuple(value["notes"]),
-        diagnosis=value["diagnosis"],
-        hung=value["hung"],
-        intervals=value["intervals"],
-        slo=value["slo"],
+        invalid=as_text(value["invalid"]),
+        notes=tuple(map(as_text, value["notes"])),
+        diagnosis=as_text(value["diagnosis"]),
+        hung=as_text(value["hung"]),
+        intervals=as_text(value["intervals"]),
+        slo=number_or_none(value["slo"]),
         batch_sizes=MappingProxyType(
             {int(size): calls for size, calls in value["batch_sizes"].items()}
         ),
@@ -187,12 +190,12 @@ def record_from_json(value: dict[str, Any]) -> Record:
     return Record(
         measurement=measurement,
         judgements=tuple(judgement_from_json(verdict) for verdict in value["verdicts"]),
-        hints=tuple(value["hints"]),
+        hints=tuple(map(as_text, value["hints"])),
         quick=bool(value["quick"]),
         base=value["base"],
         duel=value["duel"],
         environment=Environment.from_json(environment) if environment else None,
-        yardstick=None if yardstick is None else float(yardstick),
+        yardstick=check_yardstick(number_or_none(yardstick)),
         kept=value["kept"],
         basis=value["basis"],
     )
@@ -240,15 +243,15 @@ def judgement_from_json(value: dict[str, Any]) -> Judgement:
     """The inverse of `judgement_to_json`."""
     change = value["change"]
     return Judgement(
-        budget=value["budget"],
-        metric=value["metric"],
+        budget=as_text(value["budget"]),
+        metric=as_text(value["metric"]),
         verdict=Verdict(value["verdict"]),
         measured=estimate_from_json(value) if value["value"] is not None else None,
-        limit=value["limit"],
-        baseline=value["baseline"],
-        revision=value["baseline_revision"],
-        fails_at=value["fails_at"],
-        reason=value["reason"],
+        limit=number_or_none(value["limit"]),
+        baseline=number_or_none(value["baseline"]),
+        revision=as_text(value["baseline_revision"]),
+        fails_at=number_or_none(value["fails_at"]),
+        reason=as_text(value["reason"]),
         lasting=value["lasting"],
         improved=value["improved"],
         change=estimate_from_json(change) if change else None,

@@ -38,9 +38,9 @@ _BEYOND: Final = 5  # requests beyond the percentile in each block
 _NEARLY_STEADY: Final = 0.05
 
 
-FAR: Final = 10
-"""How far beyond all that was measured a bound is that a run is too short for, as a factor: a limit
-beyond it is met or broken for certain enough."""
+_FAR_BELOW_ALL: Final = 10
+_FAR_ABOVE: Final = 5
+_FAR_BLOCKS: Final = 20
 
 
 @cache
@@ -80,12 +80,14 @@ class Percentile:
         low: lower bound; a tenth of the least value if the run is too short for one.
         high: upper bound; None if the run is too short for one.
         longer: how many times as long a run needs to be to have both bounds, roughly; 1 if it has.
+        far: what the percentile does not exceed even if the run is too short for a bound.
     """
 
     value: float
     low: float
     high: float | None
     longer: float
+    far: float
 
 
 def percentiles(values: Values, percents: tuple[float, ...]) -> dict[float, Percentile]:
@@ -227,13 +229,33 @@ class _Bounds:
 def _percentile(values: Values, search: _Bounds) -> Percentile:
     value = values.at(int(_ranks(search.requests, np.array([search.share]))[0]))
     low, (high, effect) = search.low(), search.high()
-    lowest = values.at(0) / FAR if low is None else min(value, values.at(low))
+    lowest = values.at(0) / _FAR_BELOW_ALL if low is None else min(value, values.at(low))
     if low is not None and high is not None:
-        return Percentile(value, lowest, max(value, values.at(high)), 1.0)
+        highest = max(value, values.at(high))
+        return Percentile(value, lowest, highest, 1.0, highest)
     steady = _steady(values, search.share, value)
     if steady is not None:
         return steady
-    return Percentile(value, lowest, None, max(1.0, search.lasting(effect)))
+    longer = max(1.0, search.lasting(effect))
+    return Percentile(value, lowest, None, longer, _far(values, search.share))
+
+
+def _far(values: Values, share: float) -> float:
+    """Five times the largest percentile of 20 blocks.
+
+    By simulation (queues M/M/1 and M/D/1 at 50 to 95 % and 2 to 30 s, one with services whose
+    variance is infinite, one whose speed wanders; 200 runs each) the percentile of endless time
+    exceeds three times that in up to 13 % of the runs, and five times that in none of ten loads and
+    in 0.5 % of the eleventh. The longest value would do as well in a queue, but any pause of a
+    machine is one.
+    """
+    return _FAR_ABOVE * float(values.of_blocks(_blocks(values.total, _FAR_BLOCKS), share).max())
+
+
+def _blocks(total: NDArray[np.float64], most: int) -> NDArray[np.intp]:
+    """The block of each part: at most so many blocks, with about equally many values each."""
+    block = ((total.cumsum() - total / 2) / total.sum() * most).astype(np.intp)
+    return np.unique(np.minimum(block, most - 1), return_inverse=True)[1].astype(np.intp)
 
 
 def _steady(values: Values, share: float, value: float) -> Percentile | None:
@@ -243,12 +265,11 @@ def _steady(values: Values, share: float, value: float) -> Percentile | None:
     blocks = min(_BLOCKS, int(total.sum() * rarer / _BEYOND), int((total > 0).sum()))
     if blocks < _FEWEST_BLOCKS or value <= 0:
         return None
-    block = ((total.cumsum() - total / 2) / total.sum() * blocks).astype(np.intp)
-    block = np.unique(np.minimum(block, blocks - 1), return_inverse=True)[1]
-    logs = np.log(values.of_blocks(block, share))
+    logs = np.log(values.of_blocks(_blocks(total, blocks), share))
     middle = float(logs.mean())
     around = float(reach((logs - middle)[np.newaxis], _WHITE)[0]) / len(logs) if np.ptp(logs) else 0
     low, high = float(logs.min()) - around, float(logs.max()) + around
     if high - low > _NEARLY_STEADY:
         return None
-    return Percentile(value, min(value, math.exp(low)), max(value, math.exp(high)), 1.0)
+    highest = max(value, math.exp(high))
+    return Percentile(value, min(value, math.exp(low)), highest, 1.0, highest)

@@ -15,7 +15,7 @@ from pytest_dlperf.data.scoring import user_scores
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.summary import Score, summarise_score
 from pytest_dlperf.measure.measure import quiet_gc, rows_of, scores_of
-from pytest_dlperf.measure.prepared import measured_by_users, scorer_of
+from pytest_dlperf.measure.scorer import measured_by_users, scorer_of
 from pytest_dlperf.metrics import ANSWER_METRICS
 from pytest_dlperf.results.measurement import Measurement
 from pytest_dlperf.results.usage import consumption, disturbance, gpu_notes, summarise_gpus

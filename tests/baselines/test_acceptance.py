@@ -367,6 +367,22 @@ def test_hint_leads_on(update: str | None) -> None:
         assert decide_acceptance(value, MEASUREMENT, judgements, GROWN).keep  # type: ignore[arg-type]
 
 
+def test_a_percentile_without_a_bound_is_no_part_of_a_baseline() -> None:
+    """It is not said to be recorded; nor does it keep the other metrics from new sessions."""
+    why = "p99 needs about 5 min of this load for a bound"
+    measurement = make_measurement(unbounded={"p99": why})
+    lacking = make_judgement(Verdict.NEW, reason="the baseline has no p99", metric="p99")
+    for update, comparison in (("new", NONE_YET), ("all", YOUNG), ("all", CHANGED)):
+        decision = decide_acceptance(update, measurement, (HELD, lacking), comparison)  # type: ignore[arg-type]
+        assert decision.keep
+        assert decision.judgements[1].reason == f"not part of the baseline: {why}"
+    assert decide_acceptance("new", measurement, (HELD, lacking), YOUNG).keep == "follow"
+    assert "--dlperf-update" not in decide_acceptance(None, measurement, (lacking,), GROWN).hint
+    still_open = make_judgement(Verdict.INCONCLUSIVE, reason=why, metric="p99")
+    decision = decide_acceptance("all", measurement, (still_open,), YOUNG)
+    assert decision.judgements == (still_open,)
+
+
 @pytest.mark.parametrize(("update", "known"), [*itertools.product(UPDATES, (True, False))])
 def test_saving_has_a_hint(update: str | None, *, known: bool) -> None:
     """Whenever a baseline is written, a hint says so, and otherwise it does not."""

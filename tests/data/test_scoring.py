@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -247,6 +247,16 @@ def test_answers_that_are_class_numbers() -> None:
     assert scorer.score(np.array([0, 1, 0, 0]), CLASSES)[0].tolist() == [1, 1, 1, 0]
     assert scorer.classifies
     assert not scorer.has_loss
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64])
+def test_large_class_numbers(kind: type[np.integer[Any]]) -> None:
+    """Hashes as class numbers are told apart beyond the whole numbers of a float."""
+    labels = np.array([2**60, 2**60 + 1], kind)
+
+    hits, _ = scorer_for(labels, labels).score(labels[::-1], labels)
+
+    assert hits.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ class FakeWorker:
 
     role: str
     tests: list[Mapping[str, Any]] | None
+    interrupted: bool = False
     killed: bool = False
 
     def collected(self) -> Mapping[str, Any]:
@@ -42,9 +43,13 @@ class FakeWorker:
             raise WorkerLost("the candidate side was killed by SIGKILL", "")
         return {"tests": self.tests, "failed": False}
 
+    def interrupt(self) -> None:
+        """Begin to end."""
+        self.interrupted = True
+
     def kill(self) -> None:
-        """Be gone."""
-        self.killed = True
+        """Be gone, after a time to tear down what there is."""
+        self.killed = self.interrupted
 
 
 @dataclass

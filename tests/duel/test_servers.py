@@ -13,7 +13,9 @@ import pytest
 
 from pytest_dlperf.duel.servers import (
     PADDING,
+    Connection,
     Socket,
+    check_connections,
     check_failure,
     check_servers,
     sockets_of,
@@ -94,6 +96,24 @@ def test_a_side_that_fails(why: str, *, found: bool) -> None:
         assert said.startswith(f"the candidate side fails: {why}\n")
         assert "port 8500 (127.0.0.1) is held by the base side (process 1, with 10" in said
     check_failure(1, why, sockets, SIDES)
+
+
+@pytest.mark.parametrize(
+    ("worker", "times", "own", "refused"),
+    [(2, 5, (), True), (2, 4, (), False), (1, 50, (), False), (2, 50, (server(2),), False)],
+    ids=["asks", "a few", "asks its own", "has one of its own"],
+)
+def test_a_connection_for_each_call(
+    worker: int, times: int, own: tuple[Socket, ...], *, refused: bool
+) -> None:
+    """A worker that has made several of them asks the server, even if none is open any more."""
+    new = [Connection(40000 + number, 8500) for number in range(times)]
+    with (
+        pytest.raises(DuelError, match=r"has connected \d+ times to port 8500")
+        if refused
+        else (contextlib.nullcontext())
+    ):
+        check_connections(worker, new, [server(1), *own], SIDES)
 
 
 LISTENS = """

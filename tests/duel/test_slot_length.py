@@ -115,12 +115,12 @@ def test_seconds_are_known_from_the_first_block(seconds_a_block: float) -> None:
         ((0.8,), 1000, 8 * 0.8 * 5 / 1000),  # 4 ms a call: eight of them
         ((0.8, 0.8), 1000, 8 * 1.6 * 5 / 1000 / 2),  # two replicas share the calls
         ((0.9,), 100_000, 0.005),  # 45 us a call: 5 ms
-        ((1.0,), 2, 5.0),  # 2.5 s a call: 5 s at the most
+        ((1.0,), 20, 60 / 4 / 24),  # 0.25 s a call: 24 blocks have to fit into 60 s
+        ((1.0,), 2, 2.5),  # 2.5 s a call: one call
+        ((1.0,), 1, 5.0),  # 5 s a call: 5 s at the most
     ],
 )
-def test_shortest_is_eight_calls(
-    utilisation: tuple[float, ...], calls: int, seconds: float
-) -> None:
+def test_shortest_slots(utilisation: tuple[float, ...], calls: int, seconds: float) -> None:
     """From 5 ms to 5 s."""
     opening = make_measurement(
         utilisation=utilisation,

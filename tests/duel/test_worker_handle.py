@@ -71,6 +71,42 @@ def running(code: str) -> Iterator[WorkerProcess]:
             yield side
 
 
+@pytest.mark.parametrize("paused", [True, False])
+def test_an_interrupted_side_ends_by_itself(
+    tmp_path: Path,
+    paused: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """It runs what it has to do at its end, also while it waits or is stopped."""
+    left = tmp_path / "left"
+    code = f"{START}import pathlib\nleft = pathlib.Path({str(left)!r})\nleft.touch()\n"
+    code += "try: channel.send({}); channel.receive()\nfinally: left.unlink()"
+    with running(code) as side:
+        side.receive(TIMEOUT, "starting")
+        if paused:
+            side.pause()
+        side.interrupt()
+        side.kill()
+        assert not left.exists()
+
+
+def test_an_interrupted_side_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is killed after some seconds; one that is lost already, at once."""
+    code = START + "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    code += "channel.send({})\ntime.sleep(1000)"
+    with running(code) as side:
+        side.receive(TIMEOUT, "starting")
+        monkeypatch.setattr(worker_handle, "_INTERRUPT_SECONDS", 0.05)
+        side.interrupt()
+        side.kill()
+    monkeypatch.setattr(worker_handle, "_INTERRUPT_SECONDS", 1e6)
+    with running(code) as side:
+        side.receive(TIMEOUT, "starting")
+        with pytest.raises(WorkerLost):
+            side.receive(0.01, "sleeping")
+        side.interrupt()
+        side.kill()
+
+
 def test_messages_and_their_tails() -> None:
     """Fields and bytes come back as they were, also those larger than any buffer."""
     with running(ECHO) as side:

@@ -294,6 +294,19 @@ def test_no_baseline_is_new() -> None:
     assert absolute.verdict is FAIL
 
 
+@pytest.mark.parametrize("now", [0.001, 10.0])
+def test_a_percentile_without_a_bound_is_not_compared(now: float) -> None:
+    """Neither a gain nor a loss is seen, also where only earlier sessions have the percentile."""
+    fuller = make_accepted({"p99": counted(0.1), "throughput": counted(1.0)}).sessions
+    baseline = make_accepted({"throughput": counted(1.0)}, earlier=fuller)
+    why = "p99 needs about 5 min of this load for a bound"
+    measurement = make_measurement({"p99": Estimate(now, now, 10 * now)}, unbounded={"p99": why})
+
+    (p99,) = judge(measurement, [parse_budget("p99 <= baseline")], baseline, ENVIRONMENT, MISSING)
+
+    assert (p99.verdict, p99.reason) == (Verdict.INCONCLUSIVE, why)
+
+
 def test_metric_that_the_baseline_lacks_is_new() -> None:
     """A metric that was not measured when the baseline was accepted is NEW, with that reason."""
     measurement = make_measurement({"p99": counted(0.01), "throughput": counted(1.0)})
@@ -343,7 +356,7 @@ def test_no_upper_bound_is_no_pass(budget: str, verdict: Verdict, high: float) -
 
 
 def test_a_limit_that_is_far_away_holds() -> None:
-    """A limit beyond ten times the longest latency needs no longer run."""
+    """A limit beyond what a percentile does not exceed in any case needs no longer run."""
     now = Estimate(0.012, 0.010, 0.2)
     measurement = make_measurement({"p99": now}, unbounded={"p99": NEEDS})
     assert judge_one("p99 <= 1s", measurement).verdict is PASS

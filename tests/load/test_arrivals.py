@@ -9,8 +9,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.load.arrivals import arrival_chunks, arrivals
-from pytest_dlperf.load.scenarios import Burst, Constant, OpenLoop, Ramp, Server, Trace
+from pytest_dlperf.load.arrivals import arrival_chunks, arrivals, seconds_of_arrivals
+from pytest_dlperf.load.scenarios import (
+    Burst,
+    Constant,
+    Offline,
+    OpenLoop,
+    Ramp,
+    Scenario,
+    Server,
+    Trace,
+)
 
 SCENARIOS: list[OpenLoop] = [
     Server(500),
@@ -102,6 +111,24 @@ def test_a_trace_is_replayed_as_recorded() -> None:
     times = arrivals(Trace((0.0, 0.5, 0.5, 2.0, 3.0)), 2.5, 0)
 
     assert times.tolist() == [0, 500_000_000, 500_000_000, 2_000_000_000]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "seconds"),
+    [
+        (Trace((0.0, 0.5, 1.0, 1.5)), 2.0),
+        (Trace((1.0, 1.25, 1.5)), 1.75),
+        (Trace((0.0, 5.0, 9.0)), 4.0),
+        (Trace((1.0,)), 4.0),
+        (Trace((0.0, 0.0)), 4.0),
+        (Constant(5), 4.0),
+        (Offline(), 4.0),
+    ],
+    ids=str,
+)
+def test_a_trace_is_over_after_its_last_request(scenario: Scenario, seconds: float) -> None:
+    """Its rate is that of its requests: seconds of the run in which none come do not count."""
+    assert seconds_of_arrivals(scenario, 4.0) == seconds
 
 
 @pytest.mark.parametrize("scenario", [*SCENARIOS, Trace((0.0, 0.5, 0.5, 1.5, 3.0))], ids=str)

@@ -238,6 +238,20 @@ def test_a_coroutine_that_leaves_the_interpreter() -> None:
         run(leaves, ClosedLoop(4), 4)
 
 
+@pytest.mark.parametrize("leaving", [SystemExit, KeyboardInterrupt])
+def test_a_first_call_that_leaves_the_interpreter(leaving: type[BaseException]) -> None:
+    """It is raised to the caller, who would wait for ever for an event loop that it ended."""
+
+    async def leaves(_row: np.int64) -> np.int64:
+        raise leaving
+
+    target = CoroutineTarget(one_row(leaves), EventLoop(asyncio.new_event_loop()))
+    with contextlib.closing(target):
+        for _ in range(2):
+            with pytest.raises(leaving):
+                target.infer(np.zeros((1, 1)))
+
+
 def test_each_client_has_its_own_utilisation() -> None:
     """16 coroutines that are always under way are 16 that are busy, not one that is 16 times."""
     samples, _ = run(sleeps, ClosedLoop(16), 16)

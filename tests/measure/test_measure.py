@@ -29,6 +29,7 @@ from pytest_dlperf.load.scenarios import (
     Scenario,
     Server,
     SingleStream,
+    Trace,
 )
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
@@ -466,6 +467,19 @@ def test_a_load_lasts_as_long_as_its_budgets_need() -> None:
     assert measurement.p99 == pytest.approx(0.01)
     assert measurement.seconds == pytest.approx(1.2 * 6.62, abs=0.01)  # whole calls
     assert measurement.notes == ("measured for 8 s, so that there are enough requests to judge",)
+
+
+@pytest.mark.parametrize("duration", [1.0, 4.0])
+def test_a_trace_that_is_over_before_the_run(duration: float) -> None:
+    """Its throughput is that of its requests, however long the run; no longer run is tried."""
+    trace = Trace(tuple(0.01 * n for n in range(100)))
+    options = Options(budgets=("p99 <= 1s",), scenario=trace, duration=duration)
+
+    measurement = measured(exact(), options)
+
+    assert measurement["throughput"].value == pytest.approx(100)
+    (note,) = (note for note in measurement.notes if "trace" in note)
+    assert note == "the trace is over after 1 s: a longer duration= has no more requests"
 
 
 def test_no_load_lasts_for_ever() -> None:

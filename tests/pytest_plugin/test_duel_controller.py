@@ -135,6 +135,13 @@ def test_candidate_that_cannot_be_collected(project: Project) -> None:
 
 
 VERDICTS = """
+@pytest.fixture(scope="session", autouse=True)
+def server():
+    mark = Path(os.environ["MARKS"], str(os.getpid()))
+    mark.write_text("up")
+    yield
+    mark.write_text("down")
+
 @pytest.mark.dlperf("throughput >= 0.7 * baseline", "accuracy >= baseline", **HALF)
 def test_worse(dlperf):
     dlperf(model.infer, DATA)
@@ -145,8 +152,13 @@ def test_equal(dlperf):
 """
 
 
-def test_each_verdict(project: Project) -> None:
-    """A candidate that is 10 times slower and wrong FAILs twice; an equal one is a PASS."""
+def test_each_verdict(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A candidate that is 10 times slower and wrong FAILs twice; an equal one is a PASS.
+
+    All processes tear down their fixtures, also those that confirm a FAIL.
+    """
+    monkeypatch.setenv("MARKS", str(tmp_path))
+    monkeypatch.setattr("pytest_dlperf.duel.worker_handle._INTERRUPT_SECONDS", 1e3)
     project.tests(VERDICTS)
     project.commit()
     project.write("model.py", MODEL.replace("100e-6", "1e-3").replace("batch.copy", "-batch.copy"))
@@ -163,6 +175,7 @@ def test_each_verdict(project: Project) -> None:
     assert "throughput: confirmed on 3 fresh pairs" in said
     assert "accuracy: confirmed on 2 fresh pairs" in said
     assert re.search(r"test_equal .*PASS", said)
+    assert [mark.read_text() for mark in tmp_path.iterdir()] == ["down"] * 8
 
 
 WITHOUT_BASE = """
@@ -182,6 +195,11 @@ def test_quiet_there(dlperf):
         dlperf(model.infer, DATA, name="another")
     else:
         dlperf(model.infer, DATA)
+
+@pytest.mark.dlperf("throughput >= baseline", **SHORT)
+def test_one_more_comes_first(dlperf):
+    for name in ("one",) if AT_BASE else ("new", "one"):
+        dlperf(model.infer, DATA, name=name)
 """
 
 NEW = """
@@ -203,17 +221,18 @@ def test_measurements_that_the_base_does_not_have(project: Project) -> None:
 
     result = project.duel("--dlperf-missing=warn", "--dlperf-base-broken=warn")
 
-    result.assert_outcomes(passed=5, failed=1, warnings=5)
+    result.assert_outcomes(passed=6, failed=1, warnings=7)
     said = text(result)
     assert "BudgetFailure: p99 <= 1us" in said
     new, broken = "NEW: throughput >= baseline: ", "INCONCLUSIVE: throughput >= baseline: "
     assert f"{broken}the test fails at HEAD: AssertionError: the base cannot do it" in said
-    assert f"{new}the test does not make this measurement at HEAD" in said
+    assert said.count(f"{new}the test does not make this measurement at HEAD") == 2
+    assert f"{broken}the test makes this measurement at HEAD, before one that is not" in said
     assert f"{broken}test_draft.py cannot be collected at HEAD: RuntimeError: not finished" in said
     assert said.count(f"{new}the test does not exist at HEAD") == 2
     assert "record a baseline" not in said
 
-    project.duel().assert_outcomes(passed=3, failed=3)
+    project.duel().assert_outcomes(passed=3, failed=4)
 
 
 KINDS = """

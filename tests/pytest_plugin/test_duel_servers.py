@@ -48,7 +48,9 @@ def server():
             time.sleep(0.01)
         yield
         return
-    with subprocess.Popen([sys.executable, "-c", SOURCE], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", SOURCE], stdout=subprocess.PIPE, start_new_session={daemon}
+    ) as process:
         if not process.stdout.readline():
             raise OSError(98, "Address already in use")
         yield
@@ -80,18 +82,21 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize(
-    ("shared", "reuses", "problem"),
+    ("shared", "reuses", "daemon", "problem"),
     [
-        (False, False, "side fails: OSError: [Errno 98] Address already in use"),
-        (True, False, "both listen on port {port} (127.0.0.1)"),
-        (False, True, "is connected to port {port} (127.0.0.1), where the base side"),
+        (False, False, False, "side fails: OSError: [Errno 98] Address already in use"),
+        (True, False, False, "both listen on port {port} (127.0.0.1)"),
+        (False, True, False, "port {port} (127.0.0.1), where the base side"),
+        (False, True, True, "port {port} (127.0.0.1), where the base side"),
     ],
-    ids=["in use", "both listen", "reused"],
+    ids=["in use", "both listen", "reused", "reused, not stopped with its side"],
 )
-def test_fixed_port(project: Project, problem: str, *, shared: bool, reuses: bool) -> None:
+def test_fixed_port(
+    project: Project, problem: str, *, shared: bool, reuses: bool, daemon: bool
+) -> None:
     """Whether the second server fails, shares the port, or is not started: the test is an error."""
     port = free_port()
-    project.tests(SERVED.format(port=port, shared=shared, reuses=reuses))
+    project.tests(SERVED.format(port=port, shared=shared, reuses=reuses, daemon=daemon))
     project.commit()
 
     result = project.duel_in_real_time()
@@ -108,7 +113,7 @@ def test_fixed_port(project: Project, problem: str, *, shared: bool, reuses: boo
 
 def test_free_port(project: Project) -> None:
     """With a port of its own, each side asks its own server."""
-    source = SERVED.format(port=0, shared=False, reuses=False)
+    source = SERVED.format(port=0, shared=False, reuses=False, daemon=False)
     source = source.replace(
         "    with subprocess.Popen(", "    global PORT\n    with subprocess.Popen("
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from builders import estimate
 from hypothesis import given
@@ -45,6 +47,13 @@ def test_counted_values() -> None:
 def test_invalid_estimates(value: object) -> None:
     """Anything else is refused, with what was expected."""
     with pytest.raises(ValueError, match="is no figure: expected one, or value, low and high"):
+        estimate_of(value)
+
+
+@pytest.mark.parametrize("value", [-1, True, math.nan, math.inf, [-1, -2, 3]])
+def test_no_metric_is_below_zero(value: object) -> None:
+    """Whatever is measured would keep a budget against a throughput of -1."""
+    with pytest.raises(ValueError, match="expected a number"):
         estimate_of(value)
 
 

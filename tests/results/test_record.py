@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -206,6 +208,30 @@ def test_missing_field(field: str) -> None:
     value = record_to_json(make_record(make_judgement()))
     del value[field]
     with pytest.raises(KeyError, match=field):
+        record_from_json(value)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *(("test",), ("name",), ("hints", 0), ("notes", 0), ("usage", "others"), ("yardstick",)),
+        *(("verdicts", 0, "metric"), ("verdicts", 0, "reason"), ("verdicts", 0, "fails_at")),
+        ("series", "rate", 0),
+    ],
+)
+@pytest.mark.parametrize("wrong", [[], {"a": 1}, True])
+def test_a_value_of_another_kind(place: tuple[str | int, ...], wrong: object) -> None:
+    """It is refused when the file is read, not met with a traceback in a table later."""
+    usage = Consumption(0.0, 0.0, 0, 0, 0.0, 0.0)
+    series = Series((0.0,), (1.0,), (None,), (None,), (None,))
+    measurement = make_measurement(notes=("a note",), usage=usage, series=series)
+    record = dataclasses.replace(make_record(make_judgement()), hints=("a hint",))
+    value = record_to_json(dataclasses.replace(record, measurement=measurement))
+    inner: Any = value
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = wrong
+    with pytest.raises(ValueError, match="expected"):
         record_from_json(value)
 
 

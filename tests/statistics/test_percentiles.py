@@ -115,7 +115,7 @@ def test_the_order_of_the_parts_does() -> None:
 def test_nothing_varies() -> None:
     """Equal values have no width."""
     for found in of_run(np.full(1000, 0.005)).values():
-        assert found == Percentile(0.005, 0.005, 0.005, 1.0)
+        assert found == Percentile(0.005, 0.005, 0.005, 1.0, 0.005)
 
 
 def test_percentiles_of_one_run_are_in_order() -> None:
