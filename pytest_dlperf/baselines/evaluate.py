@@ -216,11 +216,12 @@ def _after_duel(record: Record, duel: Record | None) -> Record:
     if duel is None:
         return record
     by_budget = {judgement.budget: judgement for judgement in duel.judgements}
-    alone = next(filter(_without_base, duel.judgements), None)
+    doubtful = [judgement for judgement in record.judgements if _doubtful(judgement)]
+    answers = (by_budget[j.budget] for j in doubtful if j.budget in by_budget)
+    alone = next(filter(_without_base, answers), None)
     if alone is not None:  # it has settled nothing
         reason = f"both commits cannot be measured in turn: {alone.reason}"
         return replace(record, base="", hints=(*record.hints, reason))
-    doubtful = [judgement for judgement in record.judgements if _doubtful(judgement)]
     judgements = tuple(
         by_budget.get(judgement.budget, judgement) if judgement in doubtful else judgement
         for judgement in record.judgements

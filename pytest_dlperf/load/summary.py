@@ -173,12 +173,18 @@ def _add_percentiles(summary: Summary, totals: LoadTotals, values: Values) -> No
             summary.refused[name] = _unanswered(totals)
         elif found.high is None or (unanswered.queries and found.high >= waited * (1 - ERROR)):
             # Nothing shows that a target which does not keep up ends anywhere.
-            high = math.inf if unanswered.queries or not totals.kept_up else found.far
+            grows = unanswered.queries or not _is_bounded(totals)
+            high = math.inf if grows else found.far
             summary.metrics[name] = Estimate(found.value, found.low, high)
             summary.unbounded[name] = _too_short(totals, name, found)
             summary.longer[name] = found.longer
         else:
             summary.metrics[name] = Estimate(found.value, found.low, found.high)
+
+
+def _is_bounded(totals: LoadTotals) -> bool:
+    """Whether latencies do not grow with the duration: a full queue rejects what comes."""
+    return totals.kept_up or totals.rejected > 0
 
 
 def _unanswered(totals: LoadTotals) -> str:
@@ -189,7 +195,7 @@ def _unanswered(totals: LoadTotals) -> str:
 
 
 def _too_short(totals: LoadTotals, name: str, found: Percentile) -> str:
-    if not totals.kept_up:
+    if not _is_bounded(totals):
         return f"the target is slower than the load, so that {name} grows with its duration"
     seconds = found.longer * _MARGIN * totals.span_ns * _NS
     if seconds > _LONG:

@@ -287,6 +287,8 @@ def refuse(config: pytest.Config, session: DlperfSession) -> None:
         "--dlperf-quick": session.options.quick,
         "--pdb": config.getoption("usepdb", default=False),
         "--trace": config.getoption("trace", default=False),
+        "--setup-only": config.getoption("setuponly", default=False),
+        "--setup-plan": config.getoption("setupplan", default=False),
         "-n": config.getoption("numprocesses", default=None),
         "--tx": config.getoption("dist", default="no") != "no"
         and config.getoption("tx", default=None),

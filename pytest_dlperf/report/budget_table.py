@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.metrics import metric_named
-from pytest_dlperf.report.hints import go_on_without_base
+from pytest_dlperf.report.hints import GO_ON_WITHOUT_BASE
 from pytest_dlperf.report.tables import MESSAGE, Column, table, wrap_message
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.units import (
@@ -160,8 +160,7 @@ def next_steps(record: Record) -> Iterable[str]:
         yield f"or accept it as the new baseline{where}:"
         yield f"  pytest {test} --dlperf-update=all"
     elif any(judgement.base_broken for judgement in record.judgements):
-        yield "next: mend that, or leave the comparison open:"
-        yield f"  {go_on_without_base(record.measurement.test)}"
+        yield f"next: mend that, or {GO_ON_WITHOUT_BASE}"
     elif not (record.basis or record.duel) and any(
         j.verdict is Verdict.NEW for j in record.judgements
     ):

@@ -96,9 +96,7 @@ def without_untracked(paths: Sequence[str]) -> str:
     return f"without {shown}, which git does not track; if a test reads it, {remedy}"
 
 
-def go_on_without_base(test: str) -> str:
-    """How to leave a comparison open whose base could not be measured."""
-    return f"pytest {shlex.quote(test)} --dlperf-base-broken=warn"
+GO_ON_WITHOUT_BASE: Final = "leave the comparison open: add --dlperf-base-broken=warn"
 
 
 def update_has_no_effect(obstacle: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -130,13 +131,17 @@ def prepare(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> P
     sizes = plan.served.allowed_batch_sizes or powers_of_two(largest)
     if not sizes:
         raise UsageError("the data has no rows, so there is nothing to ask")
+    sample_answer: NDArray[Any] | None = None
     try:
         with eager_models() as eager:
-            try:
+            with contextlib.suppress(_NestedError):
                 sample_answer = _first_calls(resolved, sample, sizes, plan.compile_timeout)
-            except _NestedError:
+            if sample_answer is None:
                 resolved = _resolve_callable(target, plan, _only_item)
-                sample_answer = _first_calls(resolved, sample, sizes, plan.compile_timeout)
+                try:
+                    sample_answer = _first_calls(resolved, sample, sizes, plan.compile_timeout)
+                except _NestedError as error:
+                    raise TargetError(str(error)) from None
     except BaseException:
         _close(resolved.replicas)
         raise
@@ -311,7 +316,9 @@ def _first_call(
     except UsageError:
         raise
     except RemoteError as error:
-        raise TargetError(f"{failed}: {error}\n  {_CHECK_SERVER}") from None
+        # An error with a hint of its own knows better.
+        hint = "" if "\n" in str(error) else f"\n  {_CHECK_SERVER}"
+        raise TargetError(f"{failed}: {error}{hint}") from None
     except Exception as error:  # noqa: BLE001 - the target may raise anything
         trace = error.__traceback__
         of_this_thread = f"\n  {_OF_ONE_THREAD}" if _answers_here(replica, batch, error) else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from builders import make_samples, totals_of
@@ -268,3 +270,23 @@ def test_one_row_of_what_is_no_share() -> None:
     """One row of a metric that is no share has no interval, as for a loss."""
     define(users_metric("rank", "1", "lower", 0.05))
     assert mean_score("rank", np.array([7.0])) == counted(7.0)
+
+
+@pytest.mark.parametrize("rejected", [0, 5000])
+def test_a_queue_with_a_limit_keeps_latencies_bounded(rejected: int) -> None:
+    """A load that is too fast makes latencies grow without end, unless requests are rejected."""
+    done = np.arange(1, 1001) * MS
+    late = np.where(np.arange(1000) < 980, 4 * MS, 400 * MS)
+    samples = make_samples(
+        [10] * 1000,
+        done.tolist(),
+        intended_ns=np.repeat(done - late, 10),
+        dispatched_ns=(done - MS).tolist(),
+        rejected=rejected,
+    )
+
+    summary = summarise_load(totals_of(samples, seconds=0.5, open_loop=True), latencies=True)
+
+    reason = "".join(summary.unbounded.values())
+    assert ("slower than the load" in reason) is not bool(rejected)
+    assert math.isinf(summary.metrics["p90"].high) is not bool(rejected)

@@ -158,7 +158,15 @@ def duels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             revision=f"{commit[:8]}, 2026-11-23",
         )
         found = make_measurement(test=test, notes=("measured in turn with the base: 9 blocks",))
-        return {name: make_record(lost, measurement=found) for name in ("", "a", "b")}
+        # A budget of its own, which no comparison settles.
+        own = make_judgement(
+            Verdict.INCONCLUSIVE,
+            budget="p99 <= 20ms",
+            metric="p99",
+            reason="too short",
+            lasting=True,
+        )
+        return {name: make_record(own, lost, measurement=found) for name in ("", "a", "b")}
 
     monkeypatch.setattr(Escalation, "duel", duel)
     return asked

@@ -234,3 +234,12 @@ def test_answers_to_single_rows_that_are_no_numbers(row: Any, got: str) -> None:
     """As for batches."""
     with pytest.raises(TargetError, match=f"answered a batch of 1 row with .*({got})"):
         prepared(row, Serving(1), clients="threads", scenario=ClosedLoop(2))
+
+
+def test_lists_in_lists_are_refused_in_words() -> None:
+    """The error is one of the public ones, without another behind it."""
+    with pytest.raises(TargetError, match="expected one numeric array") as caught:
+        prepared(lambda batch: [[batch]], Serving(8))
+
+    assert type(caught.value) is TargetError
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
