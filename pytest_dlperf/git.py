@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from pytest_dlperf.results.baseline import Revision
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+    from typing import IO
 
 
 MOST_COMMITS: Final = 500
@@ -152,7 +154,7 @@ def current_revision(root: Path, variables: Mapping[str, str] = os.environ) -> R
     dirty = False
     if commit:
         # Baselines are written during a run, and do not change the measured code.
-        done = _run(root, "status", "--porcelain", "-uno", "--", ".", ":!.dlperf")
+        done = run_git(root, "status", "--porcelain", "-uno", "--", ".", ":!.dlperf")
         dirty = done.returncode != 0 or bool(done.stdout.strip())
     today = datetime.now(tz=UTC).date().isoformat()
     return Revision(f"{commit}+" if dirty else commit, branch or _in_ci(commit, variables), today)
@@ -170,7 +172,7 @@ def why_no_commit(root: Path) -> str:
     """Why git tells no commit of a folder: its own words, with the remedy on further lines."""
     if not in_repository(root):
         return f"{root} is in no git repository"
-    done = _run(root, "rev-parse", "--git-dir")
+    done = run_git(root, "rev-parse", "--git-dir")
     if done.returncode == 0:
         return "the repository has no commit yet"
     lines = filter(None, map(str.strip, done.stderr.splitlines()))
@@ -211,26 +213,49 @@ def hide_history(folder: Path) -> None:
 
 def git(root: Path, *args: str) -> str:
     """Output of a git command; empty if it fails, or git is not installed."""
-    done = _run(root, *args)
+    done = run_git(root, *args)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _run(root: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    """Run git; a failure is in its exit code and on its standard error."""
-    command = ["git", *args]
+def run_git(
+    folder: Path,
+    *arguments: str,
+    variables: Mapping[str, str] | None = None,
+    seconds: float = _SECONDS,
+    into: IO[bytes] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run git; a failure is in its exit code and on its standard error.
+
+    Args:
+        folder: where.
+        arguments: without `git`.
+        variables: all of its environment; None for that of this process.
+        seconds: after which it is ended.
+        into: takes its output in place of the result.
+    """
+    command = ["git", *arguments]
     try:
         return subprocess.run(  # noqa: S603 - no shell
             command,
-            cwd=root,
-            capture_output=True,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if into is None else into,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="surrogateescape",
-            timeout=_SECONDS,
+            env=variables,
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"no answer within {_SECONDS} s")
-    except FileNotFoundError:
-        return subprocess.CompletedProcess(command, 1, "", "git is not installed")
+        return subprocess.CompletedProcess(command, 1, "", f"no answer within {seconds:g} s")
+    except FileNotFoundError as error:
+        missing = "git is not installed" if shutil.which("git") is None else str(error)
+        return subprocess.CompletedProcess(command, 1, "", missing)
     except OSError as error:
         return subprocess.CompletedProcess(command, 1, "", str(error))
+
+
+def nul_entries(output: str) -> tuple[str, ...]:
+    """The entries of an output that git ends with NUL each (`-z`)."""
+    return tuple(filter(None, output.split("\0")))

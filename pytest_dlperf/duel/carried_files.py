@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.duel.worktree import run_git
+from pytest_dlperf.duel.worktree import isolated_git
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.git import nul_entries
 from pytest_dlperf.report.hints import CARRY
 
 if TYPE_CHECKING:
@@ -122,10 +123,10 @@ def _listed(repo: Repository, paths: Sequence[Path], which: str) -> Iterator[str
     for owner, specs in by_owner.items():
         for first in range(0, len(specs), _AT_ONCE):
             batch = specs[first : first + _AT_ONCE]
-            done = run_git(owner, "ls-files", which, "-z", "--", *batch)
+            done = isolated_git(owner, "ls-files", which, "-z", "--", *batch)
             if done.returncode:
                 raise UsageError(f"git ls-files fails in {owner}: {done.stderr.strip()}")
-            for name in filter(None, done.stdout.split("\0")):
+            for name in nul_entries(done.stdout):
                 for file in _whole(owner / name) if name.endswith("/") else (owner / name,):
                     yield file.relative_to(repo.top).as_posix()
 

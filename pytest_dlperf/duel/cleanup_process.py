@@ -113,7 +113,7 @@ def remove_worktree(repository: str, path: str) -> None:
         repository: the folder that holds `.git`, or the repository's own folder.
         path: of the worktree.
     """
-    records = _common_folder(Path(repository)) / "worktrees"
+    records = common_folder(Path(repository)) / "worktrees"
     ours = [record for record in _entries(records) if _is_record_of(record, Path(path))]
     _remove(path)
     for record in ours:
@@ -123,7 +123,7 @@ def remove_worktree(repository: str, path: str) -> None:
             records.rmdir()
 
 
-def _common_folder(repository: Path) -> Path:
+def common_folder(repository: Path) -> Path:
     """The repository's own folder, also where `repository` is itself a worktree or a submodule."""
     folder = repository / ".git"
     if not folder.exists():  # it is that folder itself: that of a submodule without a working tree

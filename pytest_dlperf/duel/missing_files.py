@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.duel.named_files import modules_in, paths_in
-from pytest_dlperf.duel.worktree import CHECKOUT_SECONDS, git_environment, run_git
+from pytest_dlperf.duel.worktree import CHECKOUT_SECONDS, git_environment, isolated_git
+from pytest_dlperf.git import nul_entries
 from pytest_dlperf.report.hints import BUILD_EACH_SIDE, carry_along
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _CACHES: Final = frozenset(
     }
 )
 _CACHE_ENDS: Final = (".pyc", ".egg-info", ".egg-info/", ".swp", "~", ".log")
+_MODULE: Final = ".py"
 _COMPILED: Final = (".so", ".pyd", ".dylib")
 
 
@@ -90,16 +92,13 @@ class MissingFiles:
 
         Of a folder in which git tracks nothing, the folder alone.
         """
-        listed = (
-            name
-            for which in (("--ignored",), ())
-            for name in _lines(
-                run_git(
-                    *(self.repo.top, "ls-files", "--others", "--exclude-standard", "--directory"),
-                    *("--no-empty-directory", "-z", *which),
-                ).stdout
-            )
+        command = (
+            *("ls-files", "--others", "--exclude-standard", "--directory"),
+            *("--no-empty-directory", "-z"),
         )
+        ignored = nul_entries(isolated_git(self.repo.top, *command, "--ignored").stdout)
+        new = nul_entries(isolated_git(self.repo.top, *command).stdout)
+        listed = (*ignored, *(name for name in new if not name.endswith(_MODULE)))
         kept = (name for name in listed if not self._is_cache(name) and self._is_absent(name))
         return tuple(sorted(map(self._from_root, kept)))
 
@@ -113,17 +112,19 @@ class MissingFiles:
         return ", ".join((*(one.path for one in self.submodules), *self.untracked[:_SHOWN]))
 
     def _is_cache(self, name: str) -> bool:
-        parts = PurePosixPath(name).parts
         environment = (self.repo.top / name / "pyvenv.cfg").is_file()
-        # New modules of the working tree are what the candidate has changed.
-        module = name.endswith(".py") and not self._is_ignored(name)
-        return environment or module or bool(_CACHES & set(parts)) or name.endswith(_CACHE_ENDS)
+        parts = PurePosixPath(name).parts
+        return environment or bool(_CACHES & set(parts)) or name.endswith(_CACHE_ENDS)
+
+    def _is_new_module(self, name: str) -> bool:
+        """Whether a file is code that the candidate has changed."""
+        return name.endswith(_MODULE) and not self._is_ignored(name)
 
     def _is_absent(self, name: str) -> bool:
         return not _exists(self.tree.top / name)
 
     def _is_ignored(self, name: str) -> bool:
-        return run_git(self.repo.top, "check-ignore", "--quiet", "--", name).returncode == 0
+        return isolated_git(self.repo.top, "check-ignore", "--quiet", "--", name).returncode == 0
 
     def _paths(self, error: str, test: str) -> Iterator[str]:
         """Existing paths of the candidate that an error of the base names and the base lacks."""
@@ -135,7 +136,7 @@ class MissingFiles:
             for folder in (self.repo.prefix, str(self._prefix), "", str(test_folder)):
                 name = self._inside(text, folder)
                 if name and self._is_absent(name) and _exists(self.repo.top / name):
-                    if not self._is_cache(name):
+                    if not (self._is_cache(name) or self._is_new_module(name)):
                         yield name
                     break
 
@@ -154,8 +155,8 @@ class MissingFiles:
             path = module.replace(".", "/")
             patterns = (f"{path}.py", f"{path}.*.so", f"{path}.so", f"{path}/*")
             specs = [f":(top,glob)**/{pattern}" for pattern in patterns]
-            listed = run_git(self.repo.top, "ls-files", "--others", "-z", "--", *specs)
-            names = [name for name in _lines(listed.stdout) if self._is_absent(name)]
+            listed = isolated_git(self.repo.top, "ls-files", "--others", "-z", "--", *specs)
+            names = [name for name in nul_entries(listed.stdout) if self._is_absent(name)]
             yield from names[:_SHOWN]
 
     def _told(self, names: Iterable[str]) -> Iterator[str]:
@@ -164,12 +165,12 @@ class MissingFiles:
             if submodule is not None:
                 yield f"submodule {submodule.path} is empty there: {submodule.reason}"
                 continue
-            if run_git(self.repo.top, "ls-files", "-z", "--", f":(top,literal){name}").stdout:
+            if isolated_git(self.repo.top, "ls-files", "-z", "--", f":(top,literal){name}").stdout:
                 continue  # a part of the commits: not there is what the base is
             ignored = "is ignored by git" if self._is_ignored(name) else "is not tracked by git"
             shown = self._from_root(name)
             yield f"{shown} {ignored}, so the base's tree lacks it"
-            if name.endswith((*_COMPILED, ".py")):
+            if name.endswith((*_COMPILED, _MODULE)):
                 yield f"{BUILD_EACH_SIDE}; or {carry_along([shown])}"
             else:
                 yield carry_along([self._from_root(self._widest(name))])
@@ -198,10 +199,6 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _lines(text: str) -> Iterator[str]:
-    return (line for line in text.split("\0") if line)
-
-
 def lfs_pointers(repo: Repository, tree: Repository, cleanup: CleanupProcess) -> tuple[str, ...]:
     """Files of Git LFS whose content the base's tree lacks, while the candidate has its own.
 
@@ -209,7 +206,7 @@ def lfs_pointers(repo: Repository, tree: Repository, cleanup: CleanupProcess) ->
     is the same to both.
     """
     lacking = _unlike(repo, tree)
-    if lacking and run_git(tree.top, "lfs", "version").returncode == 0:
+    if lacking and isolated_git(tree.top, "lfs", "version").returncode == 0:
         cleanup.run(
             ["git", "lfs", "pull"],
             folder=tree.top,
@@ -229,8 +226,8 @@ def _unlike(repo: Repository, tree: Repository) -> tuple[str, ...]:
 
 
 def _pointers(top: Path) -> Iterator[str]:
-    listed = run_git(top, "ls-files", "--recurse-submodules", "-z").stdout
-    return (name for name in _lines(listed) if _is_pointer(top / name))
+    listed = isolated_git(top, "ls-files", "--recurse-submodules", "-z").stdout
+    return (name for name in nul_entries(listed) if _is_pointer(top / name))
 
 
 def _is_pointer(path: Path) -> bool:

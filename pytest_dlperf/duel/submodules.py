@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.duel.worktree import check_out, run_git
+from pytest_dlperf.duel.cleanup_process import common_folder
+from pytest_dlperf.duel.worktree import check_out, isolated_git
+from pytest_dlperf.git import nul_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +85,7 @@ def add_submodules(
 
 def _links(tree: Path) -> Iterator[tuple[str, str]]:
     """Path and commit of each submodule."""
-    for entry in run_git(tree, "ls-files", "--stage", "-z").stdout.split("\0"):
+    for entry in nul_entries(isolated_git(tree, "ls-files", "--stage", "-z").stdout):
         described, _, path = entry.partition("\t")
         if described.startswith(_LINK):
             yield path, described.split()[1]
@@ -92,8 +94,8 @@ def _links(tree: Path) -> Iterator[tuple[str, str]]:
 def _names(tree: Path) -> dict[str, str]:
     """The name of each submodule, by its path."""
     pattern = ("--get-regexp", r"^submodule\..*\.path$")
-    done = run_git(tree, "config", "-z", "--file", ".gitmodules", *pattern)
-    entries = (entry.partition("\n") for entry in done.stdout.split("\0") if entry)
+    done = isolated_git(tree, "config", "-z", "--file", ".gitmodules", *pattern)
+    entries = (entry.partition("\n") for entry in nul_entries(done.stdout))
     return {path: key.removeprefix("submodule.").removesuffix(".path") for key, _, path in entries}
 
 
@@ -101,19 +103,13 @@ def _store(top: Path, path: str, name: str) -> _Store | None:
     if (top / path / ".git").exists():
         return _Store(top / path)
     # It is there under another path, or at the base only.
-    folder = _common_folder(top) / "modules" / name
+    folder = common_folder(top).resolve() / "modules" / name
     if not (folder / "HEAD").is_file():
         return None
     # Its configuration names a working tree that may not exist.
     return _Store(folder, (f"--git-dir={folder}", f"--work-tree={folder}"))
 
 
-def _common_folder(top: Path) -> Path:
-    if (top / "HEAD").is_file() and (top / "objects").is_dir():
-        return top
-    return (top / run_git(top, "rev-parse", "--git-common-dir").stdout.strip()).resolve()
-
-
 def _has(store: _Store, commit: str) -> bool:
-    found = run_git(store.folder, *store.locating, "cat-file", "-e", f"{commit}^{{commit}}")
+    found = isolated_git(store.folder, *store.locating, "cat-file", "-e", f"{commit}^{{commit}}")
     return found.returncode == 0

@@ -7,15 +7,16 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.git import nul_entries, run_git
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
     from typing import IO
 
@@ -68,7 +69,7 @@ def repository(root: Path) -> Repository:
     """
     if shutil.which("git") is None:
         raise UsageError("a duel needs git, which is not installed", "install git")
-    done = run_git(root, "rev-parse", "--show-toplevel", "--show-prefix")
+    done = isolated_git(root, "rev-parse", "--show-toplevel", "--show-prefix")
     if done.returncode:
         raise UsageError(
             f"{root} is not in the working tree of a git repository: {_message(done)}",
@@ -94,7 +95,7 @@ def resolve(repo: Repository, ref: str) -> str:
     if not dots:
         return _commit(repo, ref)
     ends = [_commit(repo, end or "HEAD") for end in (first, second)]
-    done = run_git(repo.top, "merge-base", *ends)
+    done = isolated_git(repo.top, "merge-base", *ends)
     if done.returncode:
         raise UsageError(f"{ref}: the two have no commit in common", _missing_history(repo))
     return done.stdout.strip()
@@ -107,17 +108,17 @@ def _commit(repo: Repository, ref: str) -> str:
             "name a branch, a tag or a commit, such as origin/main",
         )
     # Older versions of git do not know --end-of-options here, hence no dash.
-    done = run_git(repo.top, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+    done = isolated_git(repo.top, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
     if done.returncode:
         raise UsageError(f"{ref!r} names no commit in {repo.top}", _unknown(repo, ref))
     return done.stdout.strip()
 
 
 def _unknown(repo: Repository, ref: str) -> str:
-    remotes = run_git(repo.top, "remote").stdout.split()
+    remotes = isolated_git(repo.top, "remote").stdout.split()
     for remote in remotes:
         there = f"refs/remotes/{remote}/{ref}^{{commit}}"
-        if run_git(repo.top, "rev-parse", "--verify", "--quiet", there).returncode == 0:
+        if isolated_git(repo.top, "rev-parse", "--verify", "--quiet", there).returncode == 0:
             return f"there is {remote}/{ref}: compare with that"
     return _missing_history(repo) or (
         f"if it is on a server, fetch it: git fetch {remotes[0]} {ref}"
@@ -127,7 +128,7 @@ def _unknown(repo: Repository, ref: str) -> str:
 
 
 def _missing_history(repo: Repository) -> str:
-    if run_git(repo.top, "rev-parse", "--is-shallow-repository").stdout.strip() != "true":
+    if isolated_git(repo.top, "rev-parse", "--is-shallow-repository").stdout.strip() != "true":
         return ""
     return (
         "this clone is shallow, so most commits are missing: run git fetch --unshallow first "
@@ -202,13 +203,13 @@ def check_out(
 
 def python_files(repo: Repository) -> tuple[str, ...]:
     """Tracked Python files, also of submodules, relative to the top folder, with `/`."""
-    listed = run_git(repo.top, "ls-files", "-z", "--recurse-submodules", "--", "*.py")
-    return tuple(filter(None, listed.stdout.split("\0")))
+    listed = isolated_git(repo.top, "ls-files", "-z", "--recurse-submodules", "--", "*.py")
+    return nul_entries(listed.stdout)
 
 
 def commit_day(repo: Repository, commit: str) -> str:
     """The day of a commit, as 2026-11-24."""
-    return run_git(repo.top, "show", "--no-patch", "--format=%cs", commit).stdout.strip()
+    return isolated_git(repo.top, "show", "--no-patch", "--format=%cs", commit).stdout.strip()
 
 
 def rebase(argument: str, repo: Repository, tree: Path) -> str:
@@ -255,11 +256,9 @@ def content_key(repo: Repository) -> str:
         _checked(repo, "diff", "HEAD", "--no-color", *plain, "--", ".", _OURS, into=changes)
         changes.seek(0)
         _feed(key, changes)
-    listed = _checked(
-        repo, "ls-files", "--others", "--exclude-standard", "-z", "--", ".", _OURS
-    ).split("\0")
+    listed = _checked(repo, "ls-files", "--others", "--exclude-standard", "-z", "--", ".", _OURS)
     left = _READ_BYTES
-    for name in sorted(filter(None, listed)):
+    for name in sorted(nul_entries(listed)):
         left -= _feed_file(key, name, repo.top / name, left)
     return key.hexdigest()
 
@@ -297,34 +296,23 @@ def git_environment() -> dict[str, str]:
 
 
 def _checked(repo: Repository, *arguments: str, into: IO[bytes] | None = None) -> str:
-    done = run_git(repo.top, *arguments, into=into)
+    done = isolated_git(repo.top, *arguments, into=into)
     if done.returncode:
         raise UsageError(f"git {arguments[0]} fails in {repo.top}: {_message(done)}")
     return done.stdout or ""
 
 
-def run_git(
+def isolated_git(
     folder: Path, *arguments: str, into: IO[bytes] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run git; a failure is in its exit code and on its standard error."""
-    command = ["git", "-c", "core.fsmonitor=false", *arguments]
-    try:
-        return subprocess.run(  # noqa: S603 - no shell
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if into is None else into,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="surrogateescape",
-            env=git_environment(),
-            timeout=_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"no answer within {_SECONDS:.0f} s")
-    except OSError as error:
-        return subprocess.CompletedProcess(command, 1, "", str(error))
+    """`run_git` with `git_environment`."""
+    return run_git(
+        folder,
+        *("-c", "core.fsmonitor=false", *arguments),
+        variables=git_environment(),
+        seconds=_SECONDS,
+        into=into,
+    )
 
 
 def _message(done: subprocess.CompletedProcess[str]) -> str:
