@@ -16,9 +16,10 @@ from pytest_dlperf.duel.no_base import (
     why_not_collected,
     why_not_measured,
 )
-from pytest_dlperf.duel.questions import DEFAULT_METRICS
+from pytest_dlperf.duel.questions import relative_budgets, smallest_detect
 from pytest_dlperf.duel.run_one_test import OneTestDuel, WorkerPair
 from pytest_dlperf.duel.servers import (
+    asked_ports,
     check_connections,
     check_failure,
     check_servers,
@@ -27,8 +28,7 @@ from pytest_dlperf.duel.servers import (
 )
 from pytest_dlperf.duel.worker_handle import UnforkableError, WorkerLost
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.judge.error_rates import SLOTTED, ErrorRates
-from pytest_dlperf.metrics import METRICS
+from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.statistics.pair_effects import pairs_needed
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ class DuelController:
         elif self._workspace.unmeasurable:
             self._without_base = _nothing(self._workspace.unmeasurable)
         self._pairs = [self._with_base(first)]
-        self.rates = ErrorRates(_relative_budgets(measuring))
-        self.pair_count = self._wanted or pairs_needed(math.log1p(_smallest_detect(measuring)))
+        self.rates = ErrorRates(relative_budgets(measuring))
+        self.pair_count = self._wanted or pairs_needed(math.log1p(smallest_detect(measuring)))
         self._start_further()
         return collected
 
@@ -327,9 +327,10 @@ class DuelController:
         """Refuse a worker that asks a server of another one while all others wait."""
         before = connections()
         yield
-        sides = {worker.pid: worker.role for worker in self._logs}
-        sockets = self._sockets(self._logs)
-        check_connections(worker.pid, connections() - before, sockets, sides)
+        asked = asked_ports(connections() - before)
+        if asked:  # or there is no need to look whose the ports are
+            sides = {worker.pid: worker.role for worker in self._logs}
+            check_connections(worker.pid, asked, self._sockets(self._logs), sides)
 
     @contextlib.contextmanager
     def _fresh_pair(self, test: str) -> Iterator[WorkerPair]:
@@ -371,21 +372,3 @@ class _FailureLog:
 
 def _nothing(reason: str, output: str | None = None) -> BaseCollection:
     return BaseCollection(whole=Problem("cannot be run", reason, output))
-
-
-def _relative_budgets(measuring: Iterable[Fields]) -> int:
-    return sum(len(test["budgets"]) or len(DEFAULT_METRICS) for test in measuring)
-
-
-def _smallest_detect(measuring: Iterable[Fields]) -> float:
-    """The smallest loss of speed that any test has to find, as a ratio minus one."""
-    losses = []
-    for test in measuring:
-        by_metric = {metric: detect for _, metric, detect in test["budgets"]}
-        if not by_metric:
-            detects = dict(test["detect"])
-            by_metric = {
-                metric.name: detects.get(metric.name, metric.detect) for metric in DEFAULT_METRICS
-            }
-        losses += [detect for metric, detect in by_metric.items() if metric in SLOTTED]
-    return min(losses, default=METRICS["throughput"].detect)

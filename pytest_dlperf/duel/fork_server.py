@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.duel.fork_server_process import READ_AT_IMPORT
 from pytest_dlperf.duel.worker_handle import WorkerLost, WorkerProcess, spawn
 from pytest_dlperf.duel.worker_spec import with_random_layout
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _START: Final = "from pytest_dlperf.duel.fork_server_process import main; main()"
 
-FRAMEWORKS: Final = ("numpy", "scipy", "sklearn", "tensorflow", "keras", "torch", "jax")
+FRAMEWORKS: Final = tuple(READ_AT_IMPORT)
 """What is worth importing once, if the project imports it."""
 
 _PR_SET_CHILD_SUBREAPER: Final = 36

@@ -25,7 +25,7 @@ _POLL_SECONDS: Final = 0.0005
 _DESCRIPTORS: Final = 2
 _GPUS: Final = ("CUDA_", "NVIDIA_", "NCCL_", "HIP_", "ROCR_")
 _THREADS: Final = ("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "BLIS_", "LD_", "MALLOC_")
-_READ_BY: Final = MappingProxyType(
+READ_AT_IMPORT: Final = MappingProxyType(
     {
         "numpy": (*_THREADS, "NPY_", "NUMPY_"),
         "scipy": ("SCIPY_",),
@@ -36,7 +36,7 @@ _READ_BY: Final = MappingProxyType(
         "jax": (*_GPUS, "JAX_", "XLA_"),
     }
 )
-"""Framework -> how the names of variables begin that it may read when it is imported."""
+"""What is worth importing once -> how the names of variables begin that it may read then."""
 _READ_LATER: Final = frozenset({"TF_CPP_MIN_LOG_LEVEL", "TF_FORCE_GPU_ALLOW_GROWTH"})
 
 
@@ -192,7 +192,7 @@ class EnvironmentWatch:
 def is_read_at_import(variable: str, modules: Container[str]) -> bool:
     """Whether a framework among the imported modules may have read a variable at its import."""
     return variable not in _READ_LATER and any(
-        name in modules and variable.startswith(begins) for name, begins in _READ_BY.items()
+        name in modules and variable.startswith(begins) for name, begins in READ_AT_IMPORT.items()
     )
 
 

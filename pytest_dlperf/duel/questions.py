@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf.config.budgets import Budget, parse_budget
 from pytest_dlperf.config.detect import with_detect
@@ -204,6 +204,25 @@ def budget_tests(
         bounds = Bounds(limits, rates.screen, pass_rate(limits.allowed, rates))
         tests.append(BudgetTest(budget, bounds))
     return tuple(tests)
+
+
+def relative_budgets(measuring: Iterable[Mapping[str, Any]]) -> int:
+    """How many relative budgets tests have, as a worker describes them; defaults included."""
+    return sum(len(test["budgets"]) or len(DEFAULT_METRICS) for test in measuring)
+
+
+def smallest_detect(measuring: Iterable[Mapping[str, Any]]) -> float:
+    """The smallest loss of speed that any test has to find, as a ratio minus one."""
+    losses = []
+    for test in measuring:
+        by_metric = {metric: detect for _, metric, detect in test["budgets"]}
+        if not by_metric:
+            detects = dict(test["detect"])
+            by_metric = {
+                metric.name: detects.get(metric.name, metric.detect) for metric in DEFAULT_METRICS
+            }
+        losses += [detect for metric, detect in by_metric.items() if metric in SLOTTED]
+    return min(losses, default=METRICS["throughput"].detect)
 
 
 NOTHING: Final = DuelStatistics()

@@ -53,19 +53,6 @@ class Socket:
         return f"port {self.port} ({self.address})"
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """A TCP connection, by the ports of its ends."""
-
-    port: int
-    remote: int
-
-    @property
-    def ports(self) -> tuple[int, int]:
-        """Of both ends."""
-        return self.port, self.remote
-
-
 def check_servers(sockets: Sequence[Socket], workers: Mapping[int, str]) -> None:
     """Refuse workers of which one asks a server of another.
 
@@ -93,30 +80,38 @@ def check_servers(sockets: Sequence[Socket], workers: Mapping[int, str]) -> None
 
 
 def check_connections(
-    worker: int, new: Iterable[Connection], sockets: Sequence[Socket], workers: Mapping[int, str]
+    worker: int, asked: Mapping[int, int], sockets: Sequence[Socket], workers: Mapping[int, str]
 ) -> None:
     """Refuse a worker that has asked a server of another one, with a connection for each call.
 
     Args:
         worker: that has worked while all others waited.
-        new: connections that were made meanwhile.
+        asked: port -> number of connections that were made meanwhile; see `asked_ports`.
         sockets: of all workers.
         workers: process number -> side.
 
     Raises:
         DuelError: naming the port, the processes and what to do.
     """
-    ports = Counter(port for connection in new for port in set(connection.ports))
-    own = {one.port for one in sockets if one.remote is None and one.worker == worker}
-    for server in sockets:
-        if server.remote is not None or server.worker == worker or server.port in own:
-            continue
-        if ports[server.port] >= _SEVERAL:
+    listening = [one for one in sockets if one.remote is None and one.port in asked]
+    own = {one.port for one in listening if one.worker == worker}
+    for server in listening:
+        if server.port not in own:
             raise DuelError(
                 f"the {workers[worker]} side (process {worker}) has connected "
-                f"{ports[server.port]} times to {server.place}, where {_side(server, workers)} "
+                f"{asked[server.port]} times to {server.place}, where {_side(server, workers)} "
                 f"listens{_ADVICE}"
             )
+
+
+def asked_ports(new: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """Ports that have several of some connections, and how many.
+
+    Args:
+        new: the ports of both ends of each.
+    """
+    counts = Counter(port for ends in new for port in set(ends))
+    return {port: count for port, count in counts.items() if count >= _SEVERAL}
 
 
 def check_failure(
@@ -157,14 +152,15 @@ def _reaches(asking: Socket, server: Socket) -> bool:
     return address == server.address or (local and server.address in _ANY)
 
 
-def connections() -> frozenset[Connection]:
-    """All TCP connections of this machine; also those that were closed in the last minute."""
+def connections() -> frozenset[tuple[int, int]]:
+    """The ports of both ends of all TCP connections of this machine.
+
+    Also of those that were closed in the last minute.
+    """
     import psutil
 
     return frozenset(
-        Connection(one.laddr.port, one.raddr.port)
-        for one in psutil.net_connections(kind="tcp")
-        if one.raddr
+        (one.laddr.port, one.raddr.port) for one in psutil.net_connections(kind="tcp") if one.raddr
     )
 
 

@@ -78,15 +78,13 @@ def pytest_configure(config: pytest.Config) -> None:
     session = DlperfSession(config, os.environ)
     config.stash[KEY] = session
     config.pluginmanager.register(SessionHooks(session), "dlperf-session")
-    # Workers of pytest-xdist and sides of a duel report to another process.
-    elsewhere = session.side is not None or hasattr(config, "workerinput")
-    if not (elsewhere or session.leads_duel) and not config.option.collectonly:
+    if not (session.reports_elsewhere or session.leads_duel) and not config.option.collectonly:
         config.pluginmanager.register(UnusedBaselines(config, session), "dlperf-unused")
         TuningResults.register(config)
         if session.history_recorder is not None:
             config.pluginmanager.register(session.history_recorder, "dlperf-history")
     config.pluginmanager.register(pytest_benchmark.fixtures(config), "dlperf-pytest-benchmark")
-    if not elsewhere:
+    if not session.reports_elsewhere:
         outputs = output_plugins(config, session, os.environ)
         if not config.option.collectonly:
             entries = pytest_benchmark.BenchmarkEntries(config)

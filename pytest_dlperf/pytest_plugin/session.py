@@ -110,6 +110,11 @@ class DlperfSession:
             return _XDIST.format(workers=workers)
         return ""
 
+    @property
+    def reports_elsewhere(self) -> bool:
+        """Whether another process reports: of a worker of pytest-xdist, or a side of a duel."""
+        return self.side is not None or hasattr(self._config, "workerinput")
+
     def environment(self) -> Environment:
         """The software of this process, and what still traced it while it measured last."""
         from dataclasses import replace

@@ -45,7 +45,7 @@ class SessionHooks:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Find baselines and history before measuring, so that an error ends the run at once."""
         ours, config = self._session, session.config
-        elsewhere = ours.side is not None or hasattr(config, "workerinput") or ours.leads_duel
+        elsewhere = ours.reports_elsewhere or ours.leads_duel
         if elsewhere or config.option.collectonly or not any(map(measures, session.items)):
             return
         try:

@@ -13,8 +13,8 @@ import pytest
 
 from pytest_dlperf.duel.servers import (
     PADDING,
-    Connection,
     Socket,
+    asked_ports,
     check_connections,
     check_failure,
     check_servers,
@@ -107,13 +107,13 @@ def test_a_connection_for_each_call(
     worker: int, times: int, own: tuple[Socket, ...], *, refused: bool
 ) -> None:
     """A worker that has made several of them asks the server, even if none is open any more."""
-    new = [Connection(40000 + number, 8500) for number in range(times)]
+    asked = asked_ports([(40000 + number, 8500) for number in range(times)])
     with (
         pytest.raises(DuelError, match=r"has connected \d+ times to port 8500")
         if refused
         else (contextlib.nullcontext())
     ):
-        check_connections(worker, new, [server(1), *own], SIDES)
+        check_connections(worker, asked, [server(1), *own], SIDES)
 
 
 LISTENS = """
