@@ -68,7 +68,7 @@ DOES_IO = (
     *("duel.carried_files", "duel.channel", "duel.cleanup_process", "duel.controller"),
     *("duel.fork_server", "duel.fork_server_process", "duel.worker_spec"),
     *("duel.escalation", "duel.missing_files", "duel.module_identity", "duel.submodules"),
-    *("duel.virtualenvs", "duel.worker_handle", "duel.workspace"),
+    *("duel.virtualenvs", "duel.worker_process", "duel.workspace"),
     *("duel.worktree", "history.cli", "history.database", "history.lookup", "history.url"),
     *("load.async_runner", "load.request_log", "load.runner", "measure.slot_runner"),
     *("measure.telemetry", "report.json_report", "report.progress", "targets.conversion"),

@@ -19,7 +19,8 @@ from pytest_dlperf.doctor.checkup import pair_seconds, wants_pair
 from pytest_dlperf.doctor.noise_measurement import Host, IdenticalBlock, NoiseMeasurement, Timer
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
 from pytest_dlperf.duel.scheduler import measure_block
-from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess, spawn
+from pytest_dlperf.duel.worker_handle import WorkerHandle
+from pytest_dlperf.duel.worker_process import WorkerProcess, spawn
 from pytest_dlperf.duel.worker_spec import with_random_layout
 from pytest_dlperf.errors import DuelError, UsageError
 from pytest_dlperf.instrumentation import Instrumentation

@@ -26,7 +26,8 @@ from pytest_dlperf.duel.servers import (
     connections,
     sockets_of,
 )
-from pytest_dlperf.duel.worker_handle import UnforkableError, WorkerLost
+from pytest_dlperf.duel.worker_handle import UnforkableError
+from pytest_dlperf.duel.worker_process import WorkerLost
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.statistics.pair_effects import pairs_needed

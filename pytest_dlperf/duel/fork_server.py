@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.duel.fork_server_process import READ_AT_IMPORT
-from pytest_dlperf.duel.worker_handle import WorkerLost, WorkerProcess, spawn
+from pytest_dlperf.duel.worker_process import WorkerLost, WorkerProcess, spawn
 from pytest_dlperf.duel.worker_spec import with_random_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_dlperf.duel.cleanup_process import ChildProcess, CleanupProcess
-    from pytest_dlperf.duel.worker_handle import Launch
+    from pytest_dlperf.duel.worker_process import Launch
     from pytest_dlperf.duel.worker_spec import WorkerSpec
 
 _START: Final = "from pytest_dlperf.duel.fork_server_process import main; main()"

@@ -17,7 +17,7 @@ from pytest_dlperf.duel.opening import Opening, duel_settings
 from pytest_dlperf.duel.questions import NOTHING
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
 from pytest_dlperf.duel.verdicts import compare
-from pytest_dlperf.duel.worker_handle import WorkerLost
+from pytest_dlperf.duel.worker_process import WorkerLost
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.results.record import Record, record_to_json

@@ -17,7 +17,8 @@ from pytest_dlperf.duel.no_base import ModuleSources
 from pytest_dlperf.duel.servers import PADDING
 from pytest_dlperf.duel.submodules import add_submodules
 from pytest_dlperf.duel.virtualenvs import activated, check_interpreter, make_environment
-from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerProcess, spawn
+from pytest_dlperf.duel.worker_handle import WorkerHandle
+from pytest_dlperf.duel.worker_process import WorkerProcess, spawn
 from pytest_dlperf.duel.worker_spec import WorkerSpec, variables_in_tree, with_random_layout
 from pytest_dlperf.duel.worktree import (
     add_worktree,

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from pytest_dlperf.duel.worker_handle import WorkerLost
+from pytest_dlperf.duel.worker_process import WorkerLost
 from pytest_dlperf.errors import DuelError, UsageError
+from pytest_dlperf.pytest_plugin.duel_refusals import refuse
 from pytest_dlperf.pytest_plugin.options import (
     VARIABLES,
     arguments_given,
@@ -274,44 +275,6 @@ class DuelControllerPlugin:
             self._config.hook.pytest_report_from_serializable(config=self._config, data=data)
         )
         return report
-
-
-def refuse(config: pytest.Config, session: DlperfSession) -> None:
-    """Refuse options that a duel cannot be combined with.
-
-    Raises:
-        pytest.UsageError: if one is given.
-    """
-    problems = {
-        "--dlperf-update": session.options.update,
-        "--dlperf-quick": session.options.quick,
-        "--pdb": config.getoption("usepdb", default=False),
-        "--trace": config.getoption("trace", default=False),
-        "--setup-only": config.getoption("setuponly", default=False),
-        "--setup-plan": config.getoption("setupplan", default=False),
-        "-n": config.getoption("numprocesses", default=None),
-        "--tx": config.getoption("dist", default="no") != "no"
-        and config.getoption("tx", default=None),
-        "--snapshot-update": config.getoption("update_snapshots", default=False),
-        "--snapshot-update-new-only": config.getoption("update_new_snapshots_only", default=False),
-        "--cov": config.getoption("cov_source", default=None)
-        and not config.getoption("no_cov", default=False),
-    }
-    disturb = "would disturb what is measured"
-    snapshots = "a duel writes no snapshots of syrupy: update them in a run of its own"
-    reasons = {
-        "--dlperf-update": "a duel writes no baselines: record them in a run of its own",
-        "--dlperf-quick": "a smoke run compares nothing: leave one of them out",
-        "-n": f"the processes of pytest-xdist {disturb}: run with -n0",
-        "--tx": f"the processes of pytest-xdist {disturb}: run with --dist=no",
-        "--snapshot-update": snapshots,
-        "--snapshot-update-new-only": snapshots,
-        "--cov": "the sides run the tests, and their coverage is not collected: add --no-cov",
-    }
-    for option, given in problems.items():
-        if given:
-            reason = reasons.get(option, "tests run in other processes: leave one of them out")
-            raise pytest.UsageError(f"{option} with --dlperf-against\n  {reason}")
 
 
 def _cannot_prepare(error: OSError) -> str:

@@ -10,7 +10,7 @@ from checkups import drawn, noise_of
 
 from pytest_dlperf.cli import main
 from pytest_dlperf.doctor import measure as doctor
-from pytest_dlperf.duel.worker_handle import WorkerLost
+from pytest_dlperf.duel.worker_process import WorkerLost
 
 if TYPE_CHECKING:
     from pathlib import Path

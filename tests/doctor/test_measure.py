@@ -24,7 +24,7 @@ from pytest_dlperf.doctor.measure import (
     worker_environment,
 )
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
-from pytest_dlperf.duel.worker_handle import WorkerLost
+from pytest_dlperf.duel.worker_process import WorkerLost
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.measure.slots import Slot
 from pytest_dlperf.results.usage import Usage

@@ -12,7 +12,7 @@ from fakes import FakeClock, FakeProgress
 from pytest_dlperf.duel.controller import DuelController
 from pytest_dlperf.duel.evidence_cache import PairEffectCache
 from pytest_dlperf.duel.run_one_test import DuelServices
-from pytest_dlperf.duel.worker_handle import WorkerLost
+from pytest_dlperf.duel.worker_process import WorkerLost
 from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.results.baseline import Revision
 

@@ -17,10 +17,11 @@ import psutil
 import pytest
 from isolation import TIMEOUT, wait_for
 
-from pytest_dlperf.duel import worker_handle
+from pytest_dlperf.duel import worker_process
 from pytest_dlperf.duel.channel import VARIABLE, Channel, Message, connect
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
-from pytest_dlperf.duel.worker_handle import WorkerHandle, WorkerLost, WorkerProcess, spawn
+from pytest_dlperf.duel.worker_handle import WorkerHandle
+from pytest_dlperf.duel.worker_process import WorkerLost, WorkerProcess, spawn
 from pytest_dlperf.duel.worker_spec import WorkerSpec
 from pytest_dlperf.duel.workspace import Workspace
 
@@ -37,7 +38,7 @@ PARENT = """
 import json, os, sys, threading
 from pathlib import Path
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
-from pytest_dlperf.duel.worker_handle import WorkerProcess, spawn
+from pytest_dlperf.duel.worker_process import WorkerProcess, spawn
 
 cleanup = CleanupProcess().start()
 sides = []
@@ -95,10 +96,10 @@ def test_an_interrupted_side_that_does_not_end(monkeypatch: pytest.MonkeyPatch) 
     code += "channel.send({})\ntime.sleep(1000)"
     with running(code) as side:
         side.receive(TIMEOUT, "starting")
-        monkeypatch.setattr(worker_handle, "_INTERRUPT_SECONDS", 0.05)
+        monkeypatch.setattr(worker_process, "_INTERRUPT_SECONDS", 0.05)
         side.interrupt()
         side.kill()
-    monkeypatch.setattr(worker_handle, "_INTERRUPT_SECONDS", 1e6)
+    monkeypatch.setattr(worker_process, "_INTERRUPT_SECONDS", 1e6)
     with running(code) as side:
         side.receive(TIMEOUT, "starting")
         with pytest.raises(WorkerLost):
@@ -168,7 +169,7 @@ def test_a_side_that_dies(code: str, end: str) -> None:
 
 def test_a_side_that_dies_and_leaves_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its end is seen though a fork of it holds the channel open; the fork is ended with it."""
-    monkeypatch.setattr(worker_handle, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(worker_process, "_LOOK_SECONDS", 0.05)
     code = "import os, time\nchild = os.fork()\nif not child: time.sleep(1000)\n"
     code += "print(child, flush=True)\nos._exit(4)"
     with running(START + code) as side:
@@ -195,7 +196,7 @@ def test_a_side_that_hangs() -> None:
 
 def test_a_side_that_takes_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is not read does not block for ever."""
-    monkeypatch.setattr(worker_handle, "_SEND_SECONDS", 0.05)
+    monkeypatch.setattr(worker_process, "_SEND_SECONDS", 0.05)
     with running(BUSY) as side:
         side.receive(TIMEOUT, "starting")
         with pytest.raises(WorkerLost, match=r"takes no message within 0\.05 s"):
@@ -224,7 +225,7 @@ def test_a_side_that_takes_no_first_message(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_side_that_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that closed its end but lives on is lost too, as a program that is no side is."""
-    monkeypatch.setattr(worker_handle, "_DEATH_SECONDS", 0.05)
+    monkeypatch.setattr(worker_process, "_DEATH_SECONDS", 0.05)
     code = f"import os, time; os.close(int(os.environ[{VARIABLE!r}].split(':')[0]))"
     with (
         running(f"{code}; time.sleep(1000)") as side,

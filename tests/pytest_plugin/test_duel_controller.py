@@ -158,7 +158,7 @@ def test_each_verdict(project: Project, tmp_path: Path, monkeypatch: pytest.Monk
     All processes tear down their fixtures, also those that confirm a FAIL.
     """
     monkeypatch.setenv("MARKS", str(tmp_path))
-    monkeypatch.setattr("pytest_dlperf.duel.worker_handle._INTERRUPT_SECONDS", 1e3)
+    monkeypatch.setattr("pytest_dlperf.duel.worker_process._INTERRUPT_SECONDS", 1e3)
     project.tests(VERDICTS)
     project.commit()
     project.write("model.py", MODEL.replace("100e-6", "1e-3").replace("batch.copy", "-batch.copy"))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from duel_projects import Project, text
 
-from pytest_dlperf.duel import worker_handle
-from pytest_dlperf.duel.worker_handle import WorkerProcess
+from pytest_dlperf.duel import worker_process
+from pytest_dlperf.duel.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,8 +126,8 @@ def test_a_lost_side_costs_one_test(
     project.commit()
     state = project.state()
     leaping = LeapingTime(hangs)
-    monkeypatch.setattr(worker_handle, "time", leaping)
-    monkeypatch.setattr(worker_handle, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(worker_process, "time", leaping)
+    monkeypatch.setattr(worker_process, "_LOOK_SECONDS", 0.05)
     monkeypatch.setattr(WorkerProcess, "receive", lambda *args: leaping.receive(*args))  # noqa: PLW0108 - a bound method would not get the process
 
     result = project.duel("-v")

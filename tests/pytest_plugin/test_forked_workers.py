@@ -16,7 +16,7 @@ from pytest_dlperf.duel.fork_server import ForkServer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_dlperf.duel.worker_handle import WorkerProcess
+    from pytest_dlperf.duel.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.subprocess
 
