@@ -45,17 +45,17 @@ class Monitoring(Protocol):
     events: object
     """A name for each event, whose value is one bit."""
 
-    def get_tool(self, tool_id: int, /) -> str | None: ...  # noqa: D102
+    def get_tool(self, tool_id: int, /) -> str | None: ...  # noqa: D102 - Python documents it
 
-    def get_events(self, tool_id: int, /) -> int: ...  # noqa: D102
+    def get_events(self, tool_id: int, /) -> int: ...  # noqa: D102 - Python documents it
 
-    def set_events(self, tool_id: int, event_set: int, /) -> None: ...  # noqa: D102
+    def set_events(self, tool_id: int, event_set: int, /) -> None: ...  # noqa: D102 - Python documents it
 
-    def register_callback(  # noqa: D102
+    def register_callback(  # noqa: D102 - Python documents it
         self, tool_id: int, event: int, func: Hook | None, /
     ) -> Hook | None: ...
 
-    def restart_events(self) -> None: ...  # noqa: D102
+    def restart_events(self) -> None: ...  # noqa: D102 - Python documents it
 
 
 def python_monitoring() -> Monitoring | None:

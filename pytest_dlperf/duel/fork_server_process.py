@@ -123,7 +123,7 @@ def _forked(channel: Channel, fields: Mapping[str, Any], path: Sequence[str]) ->
     if os.fork():
         os._exit(0)
     os.setsid()
-    while os.getppid() == middle:
+    while os.getppid() == middle:  # the kernel gives this one to the controller when it has ended
         time.sleep(_POLL_SECONDS)
     if os.getppid() != fields["controller"]:
         os._exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,11 @@ import threading
 FOLDER = Path({folder!r})
 
 @pytest.mark.dlperf("throughput >= 0.8 * baseline", detect="throughput 50%", **SHORT)
-def test_it(dlperf, tmp_path_factory):
-    variables = dict(os.environ)
+def test_it(dlperf):
     seen = dict(
         folder=os.getcwd(), path=sys.path, arguments=sys.argv, parent=os.getppid(),
         leads=os.getpid() == os.getpgid(0) == os.getsid(0),
-        random=int(np.random.randint(2**31)), variables=variables,
+        random=int(np.random.randint(2**31)), variables=dict(os.environ),
         threads=sorted(thread.name for thread in threading.enumerate()),
         signals=[str(signal.getsignal(number)) for number in (2, 13, 15)],
         flags=[sys.flags.safe_path, sys.flags.utf8_mode, sys.dont_write_bytecode],
@@ -70,8 +70,6 @@ def spawned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def without_tree(value: object) -> object:
     """Without the name of the worktree, which is another one in each duel."""
-    import re
-
     return json.loads(re.sub(r"dlperf-[0-9a-f]{12}", "dlperf-tree", json.dumps(value)))
 
 
