@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -16,7 +17,7 @@ from pytest_dlperf.errors import AnswerError
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 TICK_SECONDS: Final = 0.05
@@ -138,6 +139,41 @@ def exit_code(pid: int, seconds: float) -> int | None:
     if status is None:
         return None
     return status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
+
+
+def usable_processors() -> frozenset[int]:
+    """The processors that this process may use; empty where it cannot be kept on some of them."""
+    return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else frozenset()
+
+
+def keep_on(pid: int, processors: frozenset[int]) -> None:
+    """Run all threads of a process on these processors from now on.
+
+    Threads that start later inherit them. One that ends meanwhile is left alone.
+    """
+    for thread in _threads(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(thread, processors)
+
+
+@contextlib.contextmanager
+def processors_restored() -> Iterator[None]:
+    """Give the threads of this process back the processors that they had before the context."""
+    usable = usable_processors()
+    if not usable:
+        yield
+        return
+    before = {thread: os.sched_getaffinity(thread) for thread in _threads(os.getpid())}
+    try:
+        yield
+    finally:
+        for thread in _threads(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(thread, before.get(thread, usable))
+
+
+def _threads(pid: int) -> list[int]:
+    return [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()]
 
 
 def last_lines(log: int, count: int, size: int = 4096) -> list[str]:

@@ -85,7 +85,6 @@ PARSERS: Final[Mapping[str, Callable[[object, str], object]]] = {
     "detect": parse_detect,
     "devices": device_names,
     "logical_cpus": _counted(1, 64),
-    "pairs": _counted(1, 8),
     "seed": _counted(0, 2**63 - 1),
     "baseline": parse_baseline_source,
     "history": parse_history,

@@ -180,13 +180,6 @@ class Options:
         default=None,
         metadata=_marker("the most seconds that --dlperf-against measures a test; default 60s"),
     )
-    pairs: int | None = field(
-        default=None,
-        metadata=_spec(
-            "pairs of processes that --dlperf-against measures each test in; default: as many as "
-            "the smallest detect needs"
-        ),
-    )
     seed: int | None = field(
         default=None,
         metadata=_spec("of the coins that --dlperf-against throws; default: drawn, and printed"),

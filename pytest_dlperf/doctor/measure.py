@@ -19,7 +19,7 @@ from pytest_dlperf.doctor.checkup import pair_seconds, wants_pair
 from pytest_dlperf.doctor.noise_measurement import Host, IdenticalBlock, NoiseMeasurement, Timer
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
 from pytest_dlperf.duel.scheduler import measure_block
-from pytest_dlperf.duel.worker_handle import WorkerHandle
+from pytest_dlperf.duel.worker_handle import STEPS, WorkerHandle
 from pytest_dlperf.duel.worker_process import WorkerProcess, spawn
 from pytest_dlperf.duel.worker_spec import with_random_layout
 from pytest_dlperf.errors import DuelError, UsageError
@@ -210,9 +210,11 @@ def fresh_pair(cleanup: CleanupProcess, rng: np.random.Generator) -> Iterator[Pr
             workers[role] = WorkerHandle(process, role, _ignore, _TIMEOUT)
         for worker in workers.values():
             worker.proceed()
-        for prepare in (WorkerHandle.enter, WorkerHandle.warm):
+        for step in STEPS:
             for worker in workers.values():
-                if not prepare(worker):
+                worker.start(step)
+            for worker in workers.values():
+                if not worker.finish(step):
                     raise DuelError(f"the doctor's {worker.role} side left its measurement")
         meter = FamilyMeter(ProcessMeter(), pids)
         yield ProcessPair((workers["base"], workers["candidate"]), meter)

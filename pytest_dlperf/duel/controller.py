@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import random
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from pytest_dlperf.duel.no_base import (
     why_not_collected,
     why_not_measured,
 )
-from pytest_dlperf.duel.questions import relative_budgets, smallest_detect
+from pytest_dlperf.duel.questions import relative_budgets
 from pytest_dlperf.duel.run_one_test import OneTestDuel, WorkerPair
 from pytest_dlperf.duel.servers import (
     asked_ports,
@@ -30,7 +29,6 @@ from pytest_dlperf.duel.worker_handle import UnforkableError
 from pytest_dlperf.duel.worker_process import WorkerLost
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.judge.error_rates import ErrorRates
-from pytest_dlperf.statistics.pair_effects import pairs_needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -48,28 +46,25 @@ class DuelController:
     Args:
         workspace: starts the workers.
         services: of the session.
-        pairs: number of pairs of workers; None: as many as the finest `detect` needs.
         on_message: takes the notices of the worker whose tests are reported.
 
     Attributes:
         rates: error rates of each relative budget.
-        pair_count: pairs of workers that are started together.
+        measures: whether any test measures.
     """
 
     def __init__(
         self,
         workspace: Workspace,
         services: DuelServices,
-        *,
-        pairs: int | None,
         on_message: Callable[[Fields], None],
     ) -> None:
         self._workspace = workspace
         self._services = services
-        self._wanted = pairs
         self._on_message = on_message
         self._has_collected = False
-        self._pairs: list[WorkerPair] = []
+        self._pair: WorkerPair | None = None
+        self._leaving: list[WorkerHandle] = []
         # Of every worker that runs, from its start on: also of those that are in no pair yet.
         self._logs: dict[WorkerHandle, _FailureLog] = {}
         self._order: tuple[str, ...] = ()
@@ -77,7 +72,7 @@ class DuelController:
         self._without_base: BaseCollection | None = None
         """Why no test has a base; None if some may have one."""
         self.rates = ErrorRates(1)
-        self.pair_count = 0
+        self.measures = False
 
     def start(self) -> Fields:
         """Start all workers; returns what the candidate has collected.
@@ -108,24 +103,23 @@ class DuelController:
             self._without_base = BaseCollection()
         elif self._workspace.unmeasurable:
             self._without_base = _nothing(self._workspace.unmeasurable)
-        self._pairs = [self._with_base(first)]
+        self._pair = self._with_base(first)
         self.rates = ErrorRates(relative_budgets(measuring))
-        self.pair_count = self._wanted or pairs_needed(math.log1p(smallest_detect(measuring)))
-        self._start_further()
+        self.measures = bool(measuring)
         return collected
 
     def run(self, test: str) -> list[DuelStatistics]:
-        """Run a test on all workers that have it.
+        """Run a test on both sides, if they have it, and measure it in turn on further pairs.
 
         After an error, or when a base is lost, all workers are killed, and the next test is run by
-        fresh ones.
+        new ones.
 
         Returns:
             Statistics of each measurement that was made in turn.
 
         Raises:
             WorkerLost: if a candidate is lost.
-            DuelError: if a fresh pair does not reach a measurement.
+            DuelError: if a further pair does not reach a measurement.
             UsageError: if the two sides run the same code.
         """
         try:
@@ -143,11 +137,9 @@ class DuelController:
         for log in self._logs.values():
             log.problem = None
         try:
-            if not self._pairs:
-                self._restart()
             duel = OneTestDuel(
                 test,
-                pairs=self._pairs_with(test),
+                pair=self._pair_with(test),
                 services=self._services,
                 rates=self.rates,
                 no_base=lambda: self._why_no_base(test),
@@ -186,18 +178,23 @@ class DuelController:
 
     def close(self) -> None:
         """End all workers."""
-        self._interrupt(tuple(self._logs))
-        self._pairs = []
+        self._dismiss(tuple(worker for worker in self._logs if worker not in self._leaving))
+        self._await_leaving()
+        self._pair = None
 
-    def _interrupt(self, workers: Sequence[WorkerHandle]) -> None:
-        """End workers, which tear down their fixtures at the same time.
+    def _dismiss(self, workers: Iterable[WorkerHandle]) -> None:
+        """Have workers tear down their fixtures and end, while others start.
 
         A server or a container that a fixture has started does not end with its process.
         """
         for worker in workers:
             worker.interrupt()
-        for worker in workers:
-            self._kill(worker)
+            self._leaving.append(worker)
+
+    def _await_leaving(self) -> None:
+        """Wait until those have ended, so that none works while others are measured."""
+        while self._leaving:
+            self._kill(self._leaving.pop())
 
     def _kill(self, worker: WorkerHandle) -> None:
         worker.kill()
@@ -221,20 +218,13 @@ class DuelController:
             workers[role].watch = lambda: self._check_servers(tuple(self._logs))
         return WorkerPair(workers.get("base"), workers["candidate"])
 
-    def _start_further(self) -> None:
-        if self._pairs[0].base is None:
-            return
-        # All are started before any is waited for, so that they collect at the same time.
-        further = [self._start_pair(lead=False) for _ in range(self.pair_count - 1)]
-        for pair in further:
-            self._remember_tests(pair.candidate, pair.candidate.collected())
-            self._pairs.append(self._with_base(pair))
-
-    def _restart(self) -> None:
-        first = self._start_pair()
-        self._remember_tests(first.candidate, first.candidate.collected())
-        self._pairs = [self._with_base(first)]
-        self._start_further()
+    def _running_pair(self) -> WorkerPair:
+        """The pair that runs all tests; a new one, if the last was lost."""
+        if self._pair is None:
+            first = self._start_pair()
+            self._remember_tests(first.candidate, first.candidate.collected())
+            self._pair = self._with_base(first)
+        return self._pair
 
     def _with_base(self, pair: WorkerPair) -> WorkerPair:
         """The pair, without its base if that cannot be used."""
@@ -242,7 +232,7 @@ class DuelController:
             self._without_base = BaseCollection()
             return pair
         if self._without_base is not None:
-            self._interrupt([pair.base])
+            self._dismiss([pair.base])
             return WorkerPair(None, pair.candidate)
         try:
             self._remember_tests(pair.base, pair.base.collected())
@@ -259,22 +249,19 @@ class DuelController:
         collection.tests = frozenset(test["test"] for test in tests)
         collection.measuring = frozenset(test["test"] for test in tests if test["measures"])
 
-    def _pairs_with(self, test: str) -> list[WorkerPair]:
-        """The pairs that run a test; one that measures nothing is run by the first candidate."""
-        first, *further = self._pairs
-        if test not in self._measuring:
-            return [WorkerPair(None, first.candidate)]
-        pairs = [WorkerPair(first.base if self._has(first.base, test) else None, first.candidate)]
-        both = (pair for pair in further if pair.base is not None)
-        pairs += [pair for pair in both if all(self._has(each, test) for each in pair.workers)]
-        return pairs
+    def _pair_with(self, test: str) -> WorkerPair:
+        """The workers that run a test; one that measures nothing is run by the candidate alone."""
+        pair = self._running_pair()
+        if test in self._measuring and self._has(pair.base, test):
+            return pair
+        return WorkerPair(None, pair.candidate)
 
     def _has(self, worker: WorkerHandle | None, test: str) -> bool:
         return worker is not None and test in self._logs[worker].collection.tests
 
     def _why_no_base(self, test: str) -> tuple[NoBase, str | None]:
         """Why a test is not run at the base, and the error behind it; None: it is explained."""
-        base, missing = self._pairs[0].base, self._workspace.missing
+        base, missing = self._running_pair().base, self._workspace.missing
         empty = missing.submodule_of(test.partition("::")[0])
         if empty is not None:
             return NoBase("broken", f"submodule {empty.path} is empty there: {empty.reason}"), None
@@ -289,7 +276,7 @@ class DuelController:
 
     def _why_silent(self, test: str, *, others: bool) -> NoBase:
         """Why a test that was run at the base has not made a measurement there."""
-        base = self._pairs[0].base
+        base = self._running_pair().base
         measures = base is not None and test in self._logs[base].collection.measuring
         sources = self._workspace.sources(test)
         return why_not_measured(
@@ -302,7 +289,7 @@ class DuelController:
     def _following(self, test: str, worker: WorkerHandle) -> str | None:
         """The test that comes next in a worker, which keeps the fixtures that it needs."""
         later = self._order[self._order.index(test) + 1 :]
-        if worker is self._pairs[0].candidate:
+        if worker is self._running_pair().candidate:
             return later[0] if later else None
         known = self._logs[worker].collection.tests & self._measuring
         return next((name for name in later if name in known), None)
@@ -339,9 +326,10 @@ class DuelController:
         try:
             for worker in pair.workers:
                 worker.collected()
+            self._await_leaving()
             yield pair
         finally:
-            self._interrupt(pair.workers)
+            self._dismiss(pair.workers)
 
 
 class _FailureLog:

@@ -1,4 +1,4 @@
-"""Files that keep the pair effects of duels between the same two versions of the code."""
+"""Files that keep the pair effects of the duels of each measurement on this machine."""
 
 from __future__ import annotations
 
@@ -6,57 +6,58 @@ import hashlib
 import json
 import math
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf._files import locked, write_atomically
+from pytest_dlperf.duel.questions import NO_EVIDENCE, EarlierEvidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-_SCHEMA: Final = 1
-_NOTHING: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType({})
+_SCHEMA: Final = 2
+_MOST_DUELS: Final = 40  # of a measurement; the oldest go first
 
 
 class PairEffectCache:
-    """Log ratios of the pairs of earlier duels: a file for each measurement of two versions.
+    """Log ratios of the pairs of earlier duels: a file for each measurement.
 
     A run that is repeated without a change of the code is not a new chance to pass: it continues
-    from the pairs that were measured before. A file that cannot be read counts as absent, since
-    it is a cache of this machine, not an accepted baseline.
+    from the pairs that were measured before. Duels of other versions show how much pairs of this
+    test differ. A file that cannot be read counts as absent, since it is a cache of this machine,
+    not an accepted baseline.
 
     Args:
         folder: of caches; None keeps nothing.
-        versions: identifiers of both versions of the code and of their software.
+        machine: identifiers of the machine and its software.
+        versions: identifiers of both versions of the code.
         warn: takes a sentence if the pairs cannot be kept.
     """
 
     def __init__(
         self,
         folder: Path | None,
+        machine: tuple[str, ...] = (),
         versions: tuple[str, ...] = (),
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._folder = None if folder is None else folder / _digest(*versions)
+        self._folder = None if folder is None else folder / _digest(*machine)
+        self._versions = _digest(*versions)
         self._warn = warn
         self._has_warned = False
 
-    def recall(self, test: str, name: str) -> Mapping[str, tuple[float, ...]]:
-        """Log ratios of all pairs so far, by the text of the budget."""
+    def recall(self, test: str, name: str) -> EarlierEvidence:
+        """What earlier duels of a measurement have shown."""
         if self._folder is None:
-            return _NOTHING
-        try:
-            content = json.loads((self._folder / _file(test, name)).read_bytes())
-            if content["schema"] != _SCHEMA:
-                return _NOTHING
-            effects_of = {
-                str(text): tuple(float(effect) for effect in effects)
-                for text, effects in content["effects"].items()
-            }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return _NOTHING
-        finite = all(math.isfinite(effect) for effects in effects_of.values() for effect in effects)
-        return MappingProxyType(effects_of) if finite else _NOTHING
+            return NO_EVIDENCE
+        duels = _read(self._folder / _file(test, name))
+        repeated: dict[str, tuple[float, ...]] = {}
+        for versions, effects in duels:
+            if versions == self._versions:
+                for text, of_pairs in effects.items():
+                    repeated[text] = (*repeated.get(text, ()), *of_pairs)
+        others = tuple(effects for versions, effects in duels if versions != self._versions)
+        return EarlierEvidence(MappingProxyType(repeated), others)
 
     def add(self, test: str, name: str, effects: Mapping[str, tuple[float, ...]]) -> None:
         """Append those of another duel; warns once where nothing can be written."""
@@ -65,14 +66,10 @@ class PairEffectCache:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with locked(self._folder):
-                before = self.recall(test, name)
-                merged = {
-                    text: [*before.get(text, ()), *effects.get(text, ())]
-                    for text in {**before, **effects}
-                }
-                content = {"schema": _SCHEMA, "test": test, "name": name, "effects": merged}
                 path = self._folder / _file(test, name)
-                write_atomically(path, json.dumps(content, indent=1).encode())
+                duels = [*_read(path), (self._versions, effects)][-_MOST_DUELS:]
+                content = {"schema": _SCHEMA, "test": test, "name": name, "duels": duels}
+                write_atomically(path, json.dumps(content, indent=1, default=dict).encode())
         except OSError as error:
             if not self._has_warned:
                 self._has_warned = True
@@ -80,6 +77,25 @@ class PairEffectCache:
                     f"a duel that is repeated does not continue from this one: {self._folder} "
                     f"cannot be written: {error.strerror or error}"
                 )
+
+
+def _read(path: Path) -> list[tuple[str, Mapping[str, tuple[float, ...]]]]:
+    try:
+        content = json.loads(path.read_bytes())
+        if content["schema"] != _SCHEMA:
+            return []
+        return [(str(versions), _effects(effects)) for versions, effects in content["duels"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def _effects(written: Mapping[str, Any]) -> Mapping[str, tuple[float, ...]]:
+    effects_of = {
+        str(text): tuple(float(effect) for effect in effects) for text, effects in written.items()
+    }
+    if not all(math.isfinite(effect) for effects in effects_of.values() for effect in effects):
+        raise ValueError("an effect is not finite")
+    return MappingProxyType(effects_of)
 
 
 def _file(test: str, name: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from pytest_dlperf._processes import processors_restored, usable_processors
 from pytest_dlperf.duel.opening import Opening, duel_settings, measure_opening
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
 from pytest_dlperf.duel.verdicts import compare
@@ -73,7 +74,7 @@ def duel_candidates(  # noqa: PLR0913 - who, how, and under which names
 ) -> Record:
     """Compare a candidate with a base, and judge it by the budgets of its plan.
 
-    A FAIL is confirmed on both, compiled anew: that places them elsewhere in memory.
+    Each further pair is both, compiled anew: that places them elsewhere in memory.
 
     Args:
         base: the model to compare with.
@@ -122,13 +123,15 @@ def duel_candidates(  # noqa: PLR0913 - who, how, and under which names
         software = environment()  # after the load, when all that is used has been imported
         base_opening = Opening.of(before, base.plan, software, slotted=True)
         opening = Opening.of(after, candidate.plan, software, slotted=True)
-        settings = duel_settings(base_opening, opening, rates)
-        record, _ = compare(
-            opening,
-            base_opening,
-            Revision("", "", base_name),
-            SlotScheduler(instruments.clock, rng, instruments.progress, settings),
-            () if quick else (pair,),
-            fresh=fresh_pair,
-        )
+        settings = duel_settings(base_opening, opening, usable_processors())
+        with processors_restored():
+            record, _ = compare(
+                opening,
+                base_opening,
+                Revision("", "", base_name),
+                rates,
+                SlotScheduler(instruments.clock, rng, instruments.progress, settings),
+                None if quick else pair,
+                fresh=fresh_pair,
+            )
         return replace(record, quick=quick)

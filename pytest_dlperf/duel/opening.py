@@ -9,13 +9,13 @@ from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.config.detect import Detect, with_detect
 from pytest_dlperf.duel.questions import (
     DuelSettings,
+    cost_metric,
     default_note,
     duel_budgets,
     needs_whole_load,
-    noise_metric,
     opening_seconds,
 )
-from pytest_dlperf.duel.slot_length import shortest_slot
+from pytest_dlperf.duel.slot_length import slot_seconds
 from pytest_dlperf.results.environment import Environment
 from pytest_dlperf.results.record import Record, record_from_json, record_to_json
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.measure.evaluator import Measurable
     from pytest_dlperf.results.measurement import Measurement
 
@@ -62,15 +61,15 @@ class Opening:
 
     Attributes:
         budgets: of the duel.
-        shortest_slot: the shortest slot that is worth a hand-over, in seconds.
+        slot_seconds: length of a slot that is worth a hand-over.
         slotted: whether its load can be cut into slots.
-        budget_time: the most that may be measured in slots, in seconds.
+        budget_time: the most that a duel may take, in seconds.
     """
 
     measurement: Measurement
     environment: Environment
     budgets: tuple[Budget, ...]
-    shortest_slot: float
+    slot_seconds: float
     slotted: bool
     open_loop: bool
     budget_time: float
@@ -86,7 +85,7 @@ class Opening:
             measurement=replace(measurement, notes=notes),
             environment=environment,
             budgets=plan.judged if plan.quick else duel_budgets(plan, measurement),
-            shortest_slot=shortest_slot(plan, measurement),
+            slot_seconds=slot_seconds(plan, measurement),
             slotted=slotted,
             open_loop=plan.open_loop,
             budget_time=plan.budget_time,
@@ -98,7 +97,7 @@ class Opening:
             "record": record_to_json(Record(self.measurement, (), (), quick=False)),
             "environment": self.environment.to_json(),
             "budgets": [[budget.text, budget.metric.detect] for budget in self.budgets],
-            "shortest_slot": self.shortest_slot,
+            "slot_seconds": self.slot_seconds,
             "slotted": self.slotted,
             "open_loop": self.open_loop,
             "budget_time": self.budget_time,
@@ -111,7 +110,7 @@ class Opening:
             measurement=record_from_json(fields["record"]).measurement,
             environment=Environment.from_json(fields["environment"]),
             budgets=tuple(_budget(text, detect) for text, detect in fields["budgets"]),
-            shortest_slot=fields["shortest_slot"],
+            slot_seconds=fields["slot_seconds"],
             slotted=fields["slotted"],
             open_loop=fields["open_loop"],
             budget_time=fields["budget_time"],
@@ -123,11 +122,11 @@ def _budget(text: str, detect: float) -> Budget:
     return with_detect(budget, [Detect(budget.metric.name, detect)])
 
 
-def duel_settings(base: Opening, candidate: Opening, rates: ErrorRates) -> DuelSettings:
-    """The settings that both sides have in common."""
+def duel_settings(base: Opening, candidate: Opening, processors: frozenset[int]) -> DuelSettings:
+    """The settings that both sides have in common; `processors` are those that may be used."""
     return DuelSettings(
-        shortest=max(base.shortest_slot, candidate.shortest_slot),
-        noise_metric=noise_metric(open_loop=candidate.open_loop),
+        slot_seconds=max(base.slot_seconds, candidate.slot_seconds),
+        cost_metric=cost_metric(open_loop=candidate.open_loop),
         seconds=candidate.budget_time,
-        rates=rates,
+        processors=processors,
     )

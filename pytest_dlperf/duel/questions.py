@@ -1,4 +1,4 @@
-"""What a duel asks: its budgets, the tests that blocks can make of them, and the outcomes."""
+"""What a duel asks: its budgets, what can decide them, and the outcomes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf.config.budgets import Budget, parse_budget
 from pytest_dlperf.config.detect import with_detect
-from pytest_dlperf.duel.sequential_test import Bounds
-from pytest_dlperf.judge.error_rates import BETA, SLOTTED, ErrorRates
+from pytest_dlperf.judge.error_rates import SLOTTED
 from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.metrics import METRICS
+from pytest_dlperf.statistics.pair_effects import PairBounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.judge.error_rates import ErrorRates
+    from pytest_dlperf.judge.losses import LossEvidence
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.statistics.estimate import Decision, Estimate
@@ -38,24 +40,33 @@ DEFAULT_METRICS: Final = tuple(budget.metric for budget in _DEFAULT_BUDGETS)
 
 @dataclass(frozen=True, slots=True)
 class BudgetTest:
-    """One relative budget that blocks can decide, and the losses that they tell apart."""
+    """One relative budget that pairs can decide by slots, and the losses that they tell apart."""
 
     budget: Budget
-    bounds: Bounds
+    bounds: PairBounds
 
 
 @dataclass(frozen=True, slots=True)
-class SuspectedLoss:
-    """A loss of a share, such as accuracy, that fresh pairs have to confirm.
+class ShareQuestion:
+    """A relative budget on a share, such as accuracy, with the evidence of the first pair's rows.
 
     Attributes:
         limits: the losses that the budget allows and must find, in shares of one.
-        loss: of the first pair.
+        evidence: of the rows that both sides of the first pair answered.
+        differs: whether the sides differ on any of these rows.
+        rates: of the budget.
     """
 
     budget: Budget
     limits: LossLimits
-    loss: Estimate
+    evidence: LossEvidence
+    differs: bool
+    rates: ErrorRates
+
+    @property
+    def bounds(self) -> PairBounds:
+        """The losses to tell apart, and the error rates."""
+        return bounds_of(self.limits, self.rates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +74,27 @@ class DuelSettings:
     """How slots are measured, and for how long.
 
     Attributes:
-        shortest: seconds of the shortest slot.
-        noise_metric: estimates the noise of slots; every block has it.
-        seconds: limit of each of the two stages.
-        rates: of each budget.
+        slot_seconds: length of a slot.
+        cost_metric: by which noise and the gain from more processors are seen; all blocks have it.
+        seconds: limit of the whole duel, from its first slot on.
+        processors: that may be used; empty where processes cannot be kept on some.
     """
 
-    shortest: float
-    noise_metric: Metric
+    slot_seconds: float
+    cost_metric: Metric
     seconds: float
-    rates: ErrorRates
+    processors: frozenset[int] = frozenset()
 
 
-def pass_rate(allowed: float, rates: ErrorRates) -> float:
-    """The error rate of a PASS on a budget that allows a loss; below 0 it demands a gain."""
+def bounds_of(limits: LossLimits, rates: ErrorRates) -> PairBounds:
+    """The losses that pairs tell apart for a budget, at the rates of the run."""
     # A budget that demands a gain makes its claim by a PASS, as others do by a FAIL.
-    return rates.stored if allowed < 0 else BETA
+    beta = rates.stored if limits.allowed < 0 else rates.missed
+    return PairBounds(limits.allowed, limits.line, rates.stored, beta)
 
 
-def noise_metric(*, open_loop: bool) -> Metric:
-    """The metric by which the noise of slots is estimated."""
+def cost_metric(*, open_loop: bool) -> Metric:
+    """The metric by which noise and the gain from more processors are seen."""
     # In an open loop the throughput is the rate of the arrivals.
     return METRICS["mean" if open_loop else "throughput"]
 
@@ -110,24 +122,22 @@ class DuelStatistics:
 
     Attributes:
         outcomes: by the text of the budget.
-        blocks: number of blocks, those of fresh pairs included.
+        pairs: pairs of processes or targets that were measured.
+        blocks: number of blocks of all pairs.
         slot_seconds: length of a slot.
-        noise_figure: `S = sigma_block^2 * t_block`, in seconds; None if there were too few blocks.
-        pairs: pairs of processes or targets of the first stage.
-        fresh: further pairs, started to confirm a FAIL.
+        processors: how many each pair was kept on; 0 if it was kept on none.
         measuring: seconds that blocks took, hand-overs included.
-        starting: seconds that fresh pairs took to start.
+        starting: seconds that all pairs but the first took to start.
         requests: of the candidate's slots.
         bad: requests of these that failed.
         effects: the log ratio of each pair, by the text of the budget.
     """
 
     outcomes: Mapping[str, BudgetOutcome] = field(default_factory=lambda: MappingProxyType({}))
+    pairs: int = 0
     blocks: int = 0
     slot_seconds: float = 0.0
-    noise_figure: float | None = None
-    pairs: int = 0
-    fresh: int = 0
+    processors: int = 0
     measuring: float = 0.0
     starting: float = 0.0
     requests: int = 0
@@ -136,8 +146,32 @@ class DuelStatistics:
 
     def to_json(self) -> dict[str, object]:
         """The costs as plain values; the outcomes are in the judgements."""
-        counts = ("blocks", "slot_seconds", "noise_figure", "pairs", "fresh")
-        return {name: getattr(self, name) for name in (*counts, "measuring", "starting")}
+        counts = ("pairs", "blocks", "slot_seconds", "processors", "measuring", "starting")
+        return {
+            **{name: getattr(self, name) for name in counts},
+            "effects": {text: list(effects) for text, effects in self.effects.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierEvidence:
+    """Effects of the pairs of earlier duels of a test, by the text of the budget.
+
+    Attributes:
+        repeated: of all duels of the same two versions; a run that is repeated continues from them.
+        others: of each duel of other versions: they show how much pairs differ.
+    """
+
+    repeated: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    others: tuple[Mapping[str, tuple[float, ...]], ...] = ()
+
+    def duels(self, text: str) -> list[tuple[float, ...]]:
+        """The effects of the pairs of each duel of other versions, on one budget."""
+        return [effects[text] for effects in self.others if text in effects]
+
+
+NO_EVIDENCE: Final = EarlierEvidence()
+"""Of a test whose first duel this is."""
 
 
 def duel_budgets(plan: Plan, measurement: Measurement) -> tuple[Budget, ...]:
@@ -201,28 +235,13 @@ def budget_tests(
         if not (budget.limit(level) > 0 and level > 0):
             continue
         limits = LossLimits.of(budget, level)
-        bounds = Bounds(limits, rates.screen, pass_rate(limits.allowed, rates))
-        tests.append(BudgetTest(budget, bounds))
+        tests.append(BudgetTest(budget, bounds_of(limits, rates)))
     return tuple(tests)
 
 
 def relative_budgets(measuring: Iterable[Mapping[str, Any]]) -> int:
     """How many relative budgets tests have, as a worker describes them; defaults included."""
     return sum(len(test["budgets"]) or len(DEFAULT_METRICS) for test in measuring)
-
-
-def smallest_detect(measuring: Iterable[Mapping[str, Any]]) -> float:
-    """The smallest loss of speed that any test has to find, as a ratio minus one."""
-    losses = []
-    for test in measuring:
-        by_metric = {metric: detect for _, metric, detect in test["budgets"]}
-        if not by_metric:
-            detects = dict(test["detect"])
-            by_metric = {
-                metric.name: detects.get(metric.name, metric.detect) for metric in DEFAULT_METRICS
-            }
-        losses += [detect for metric, detect in by_metric.items() if metric in SLOTTED]
-    return min(losses, default=METRICS["throughput"].detect)
 
 
 NOTHING: Final = DuelStatistics()

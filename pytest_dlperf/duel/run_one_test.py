@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,14 @@ from pytest_dlperf.duel.opening import Opening, duel_settings
 from pytest_dlperf.duel.questions import NOTHING
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
 from pytest_dlperf.duel.verdicts import compare
+from pytest_dlperf.duel.worker_handle import STEPS
 from pytest_dlperf.duel.worker_process import WorkerLost
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.results.record import Record, record_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     import numpy as np
@@ -32,7 +34,12 @@ if TYPE_CHECKING:
     from pytest_dlperf.duel.evidence_cache import PairEffectCache
     from pytest_dlperf.duel.no_base import Problem
     from pytest_dlperf.duel.questions import DuelStatistics
-    from pytest_dlperf.duel.worker_handle import Fields, WorkerHandle, WorkerState
+    from pytest_dlperf.duel.worker_handle import (
+        Fields,
+        Role,
+        WorkerHandle,
+        WorkerState,
+    )
     from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.measure.telemetry import Progress
     from pytest_dlperf.results.baseline import Revision
@@ -60,6 +67,7 @@ class DuelServices:
         ref: the base, as the user calls it.
         revision: of the base.
         new_rng: makes the generator that orders the blocks of one measurement.
+        processors: that may be used.
         cache: pairs of earlier duels of the same code.
     """
 
@@ -68,6 +76,7 @@ class DuelServices:
     clock: Clock
     progress: Progress
     new_rng: Callable[[], np.random.Generator]
+    processors: frozenset[int]
     cache: PairEffectCache
 
 
@@ -77,7 +86,7 @@ class OneTestDuel:
 
     Attributes:
         test: pytest's node id.
-        pairs: all pairs that run it; pytest reports what the first one's candidate does.
+        pair: runs it; pytest reports what its candidate does.
         rates: error rates of each relative budget.
         no_base: says why there is no base, where there is none, and the text of the error.
         why_silent: says why the base has not made a measurement; takes whether it made others.
@@ -93,7 +102,7 @@ class OneTestDuel:
     """
 
     test: str
-    pairs: Sequence[WorkerPair]
+    pair: WorkerPair
     services: DuelServices
     rates: ErrorRates
     no_base: Callable[[], tuple[NoBase, str | None]]
@@ -107,6 +116,7 @@ class OneTestDuel:
     alone: Callable[[WorkerHandle], AbstractContextManager[None]]
     lost: WorkerLost | None = None
     statistics: list[DuelStatistics] = field(default_factory=list)
+    _opened: dict[tuple[Role, str], Fields] = field(default_factory=dict)
     _measured_at_base: bool = False
     _passed_at_base: set[str] = field(default_factory=set)
 
@@ -122,29 +132,33 @@ class OneTestDuel:
                 another one.
             UsageError: if the two sides run the same code.
         """
-        workers = [worker for pair in self.pairs for worker in pair.workers]
-        # All run before any is waited for: what comes before the first measurement is not measured.
-        for worker in workers:
+        # Both run before one is waited for: what comes before a measurement is not measured.
+        for worker in self._in_any_order(self.pair):
             with self._noting_loss():
                 worker.run(self.test, following(worker))
-        for worker in workers:
+        for worker in self.pair.workers:
             with self._noting_loss():
                 worker.proceed()
-        self.check_servers(workers)
-        lead, *others = workers
+        self.check_servers(self.pair.workers)
+        lead, base = self.pair.candidate, self.pair.base
         while lead.state.at != "done":
             if lead.state.at == "exclusive":
                 lead.grant_exclusive()
                 continue
-            name, present = lead.state.name, []
-            if self.lost is None:
+            name, reached = lead.state.name, False
+            if self.lost is None and base is not None:
                 with self._noting_loss():
-                    present = [worker for worker in others if self._reach(worker, name)]
-            self._measure(name, [] if self.lost else present)
-        for worker in others:
-            while self.lost is None and worker.state.at != "done":
-                with self._noting_loss():
-                    worker.abandon("the candidate does not measure this")
+                    reached = self._reach(base, name)
+            self._measure(name, base if reached and self.lost is None else None)
+        while base is not None and self.lost is None and base.state.at != "done":
+            with self._noting_loss():
+                base.abandon("the candidate does not measure this")
+
+    def _in_any_order(self, pair: WorkerPair) -> list[WorkerHandle]:
+        """The workers by a coin: what is done first may be faster or slower for it."""
+        workers = list(pair.workers)
+        random.shuffle(workers)
+        return workers
 
     @contextlib.contextmanager
     def _noting_loss(self) -> Iterator[None]:
@@ -156,22 +170,20 @@ class OneTestDuel:
                 raise
             self.lost = self.lost or lost
 
-    def _measure(self, name: str, present: Sequence[WorkerHandle]) -> None:
-        """Make and judge one measurement, and let all workers go on.
+    def _measure(self, name: str, base: WorkerHandle | None) -> None:
+        """Make and judge one measurement, and let both workers go on.
 
         Args:
             name: of the measurement.
-            present: the workers that have reached it, besides the lead.
+            base: None if it has not reached the measurement.
         """
-        lead, base = self.pairs[0].candidate, self.pairs[0].base
-        if base not in present:
-            base = None
+        lead = self.pair.candidate
         if base is not None:
             self.check(base.state, lead.state)
         with self.alone(lead):
             opened = _opened(lead, name, whole=True)
         if opened is None:
-            self._go_on(present, name, {}, "the candidate could not be measured")
+            self._go_on(base, name, None, "the candidate could not be measured")
             return
         records = {}
         with self._noting_loss():
@@ -179,36 +191,37 @@ class OneTestDuel:
             if base is not None:
                 with self.alone(base):
                     base_opened = _opened(base, name, whole=False)
-            self.check_servers([lead, *present])  # whose targets have made their connections
+            if base is not None:
+                self.check_servers([lead, base])  # whose targets have made their connections
             if base_opened is not None:
                 self._measured_at_base = True
+                self._opened["base", name], self._opened["candidate", name] = base_opened, opened
                 records = {
                     "base": base_opened["record"],
                     "candidate": self._judged_in_turn(
-                        name, Opening.from_json(opened), Opening.from_json(base_opened), present
+                        name, Opening.from_json(opened), Opening.from_json(base_opened)
                     ),
                 }
         if not records:
             no_base = self._why_no_base(name, reached=base is not None)
             records["candidate"] = self._judged_alone(Opening.from_json(opened), no_base)
         if self.lost is None:
-            self._go_on(present, name, records, "there is no base")
+            self._go_on(base, name, records.get("base"), "there is no base")
         lead.conclude(records["candidate"])
 
     def _go_on(
-        self, workers: Sequence[WorkerHandle], name: str, records: Mapping[str, Fields], reason: str
+        self, base: WorkerHandle | None, name: str, record: Fields | None, reason: str
     ) -> None:
-        """End a measurement in all workers but the lead, by the record of their side if it has one.
+        """End a measurement in the base, by its record if it has one.
 
         One whose target could not be prepared has gone on already.
         """
-        for worker in workers:
-            if worker.state.at == "arrived" and worker.state.name == name:
-                with self._noting_loss():
-                    if worker.role in records:
-                        worker.conclude(records[worker.role])
-                    else:
-                        worker.abandon(reason)
+        if base is not None and base.state.at == "arrived" and base.state.name == name:
+            with self._noting_loss():
+                if record is not None:
+                    base.conclude(record)
+                else:
+                    base.abandon(reason)
 
     def _judged_alone(self, opening: Opening, no_base: NoBase) -> Fields:
         """The record of a candidate that has no base."""
@@ -218,7 +231,7 @@ class OneTestDuel:
         return record_to_json(Record(measurement, judged, (), quick=False, duel=NOTHING.to_json()))
 
     def _why_no_base(self, name: str, *, reached: bool) -> NoBase:
-        base = self.pairs[0].base
+        base = self.pair.base
         error: str | None = ""
         problem = self.problem(base) if base is not None else None
         if self.lost is not None:
@@ -241,9 +254,7 @@ class OneTestDuel:
             reason = f"{reason}\n{self.explain(error)}".rstrip()
         return replace(no_base, reason=reason)
 
-    def _judged_in_turn(
-        self, name: str, opening: Opening, base: Opening, present: Sequence[WorkerHandle]
-    ) -> Fields:
+    def _judged_in_turn(self, name: str, opening: Opening, base: Opening) -> Fields:
         """The record of a candidate that was measured in turn with its base."""
         services = self.services
         if _data_of(opening.measurement) != _data_of(base.measurement):
@@ -251,56 +262,61 @@ class OneTestDuel:
             note = f"the two sides were given different data{lacks}"
             notes = (*opening.measurement.notes, note)
             opening = replace(opening, measurement=replace(opening.measurement, notes=notes))
-        settings = duel_settings(base, opening, self.rates)
+        settings = duel_settings(base, opening, services.processors)
+        slotted = opening.slotted and base.slotted and self.pair.base is not None
         record, statistics = compare(
             opening,
             base,
             services.revision,
+            self.rates,
             SlotScheduler(services.clock, services.new_rng(), services.progress, settings),
-            list(self._ready_pairs(present)) if opening.slotted and base.slotted else [],
-            fresh=lambda: self._confirming_pair(name),
-            earlier=services.cache.recall(self.test, name),
+            self._slot_pair(self.pair) if slotted else None,
+            fresh=lambda: self._further_pair(name),
+            evidence=services.cache.recall(self.test, name),
         )
         if statistics.blocks:
             self.statistics.append(statistics)
             services.cache.add(self.test, name, statistics.effects)
         return record_to_json(record)
 
-    def _ready_pairs(self, present: Sequence[WorkerHandle]) -> Iterator[Pair]:
-        """Pairs that are ready for slots; the first is warm from its opening load."""
-        first, *further = self.pairs
-        if first.base is not None:
-            yield _slot_pair(first.base, first.candidate)
-        for pair in further:
-            if (
-                pair.base is not None
-                and pair.base in present
-                and pair.candidate in present
-                and pair.base.enter()
-                and pair.candidate.enter()
-                and pair.base.warm()
-                and pair.candidate.warm()
-            ):
-                yield _slot_pair(pair.base, pair.candidate)
-
     @contextlib.contextmanager
-    def _confirming_pair(self, name: str) -> Iterator[Pair]:
-        """A fresh pair that has reached a measurement, and is warm."""
+    def _further_pair(self, name: str) -> Iterator[Pair]:
+        """A new pair that has reached a measurement, and is warm."""
         with self.fresh_pair(self.test) as pair:
-            for worker in pair.workers:
+            for worker in self._in_any_order(pair):
                 worker.run(self.test, None)
             for worker in pair.workers:
                 worker.proceed()
-            for worker in pair.workers:
-                if not (self._reach(worker, name) and worker.enter() and worker.warm()):
+            reached = [self._reach(worker, name) for worker in pair.workers]
+            for step in STEPS if all(reached) else ():
+                for worker in self._in_any_order(pair):
+                    worker.start(step)
+                reached = [worker.finish(step) for worker in pair.workers]
+                if not all(reached):
+                    break
+            for worker, came in zip(pair.workers, reached, strict=True):
+                if not came:
                     problem = self.problem(worker)
                     raise DuelError(
-                        f"a fresh {worker.role} side did not come to the measurement again: "
+                        f"a further {worker.role} side did not come to the measurement again: "
                         f"{problem.line if problem else 'the test ended before'}"
                     )
             if pair.base is None:
-                raise DuelError("a fresh base side has not collected the test again")
-            yield _slot_pair(pair.base, pair.candidate)
+                raise DuelError("a further base side has not collected the test again")
+            yield self._slot_pair(pair)
+
+    @staticmethod
+    def _slot_pair(pair: WorkerPair) -> Pair:
+        base, candidate = pair.base, pair.candidate
+        assert base is not None  # noqa: S101 - both sides have reached the measurement
+
+        def measured() -> tuple[Measurement, Measurement]:
+            before, after = base.open(whole=False), candidate.open(whole=False)
+            if before is None or after is None:
+                raise DuelError("a further side could not be measured")
+            return Opening.from_json(before).measurement, Opening.from_json(after).measurement
+
+        return Pair(base, candidate, measured)
 
     def _reach(self, worker: WorkerHandle, name: str) -> bool:
         """Let a worker go on until it reaches a measurement; false if its test ends before."""
@@ -310,15 +326,17 @@ class OneTestDuel:
                 continue
             if worker.state.name == name:
                 return True
-            if worker is self.pairs[0].base:
+            if worker is self.pair.base:
                 self._passed_at_base.add(worker.state.name)
-            if worker.enter():
-                # The other side does not make this measurement, or not yet; the test needs a result
-                # to go on.
+            # This measurement was made by the first pair before, or is not made by the other side,
+            # or not yet; the test needs a result to go on.
+            opened = self._opened.get((worker.role, worker.state.name))
+            if opened is None and worker.enter():
                 opened = worker.open(whole=False)
                 if opened is not None:
-                    self._measured_at_base |= worker is self.pairs[0].base
-                    worker.conclude(opened["record"])
+                    self._measured_at_base |= worker is self.pair.base
+            if opened is not None:
+                worker.conclude(opened["record"])
         return False
 
 
@@ -339,13 +357,3 @@ def _opened(worker: WorkerHandle, name: str, *, whole: bool) -> Fields | None:
             if opened is not None:
                 return opened
     return None
-
-
-def _slot_pair(base: WorkerHandle, candidate: WorkerHandle) -> Pair:
-    def measured() -> tuple[Measurement, Measurement]:
-        before, after = base.open(whole=False), candidate.open(whole=False)
-        if before is None or after is None:
-            raise DuelError("a fresh side could not be measured")
-        return Opening.from_json(before).measurement, Opening.from_json(after).measurement
-
-    return Pair(base, candidate, measured)

@@ -1,50 +1,49 @@
 """Which slot is measured when, until every budget is decided or the time is up.
 
-One process works at a time. A block is four slots, in the order ABBA or BAAB at random; blocks go
-round the pairs, so that no single pair of processes decides. A FAIL, and a PASS that may be luck,
-is confirmed on pairs that are started for it.
+Evidence is pairs: each is measured for some blocks and then replaced by the next. One process works
+at a time. A block is four slots, in the order ABBA or BAAB at random.
+
+Where a target does not gain from several processors, both sides of a pair are kept on one, drawn
+for each pair: what a process keeps for its life is partly its processor, and two sides on one
+processor are disturbed alike. Where it does, they have all, as an ordinary run has.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from pytest_dlperf.duel.confirmation import (
-    Confirmation,
-    ScreenedBudget,
-    blocks_of_a_pair,
-    more_blocks,
-)
-from pytest_dlperf.duel.questions import NOTHING, BudgetOutcome, DuelStatistics
-from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS, sequential_test_for
-from pytest_dlperf.duel.slot_length import SlotLengths
-from pytest_dlperf.judge.contrasts import lost_on_rows
+from pytest_dlperf.duel.blocks_of_pair import PAIRS_IN_TIME, blocks_of_pair
+from pytest_dlperf.duel.budget_evidence import ShareEvidence, SpeedEvidence
+from pytest_dlperf.duel.pair_effect import log_ratio
+from pytest_dlperf.duel.processors import GainFromMore
+from pytest_dlperf.duel.questions import NO_EVIDENCE, DuelStatistics
+from pytest_dlperf.judge.contrasts import loss_on_rows
 from pytest_dlperf.measure.slots import Block
-from pytest_dlperf.statistics.e_process import FARTHEST
-from pytest_dlperf.statistics.estimate import Estimate
-from pytest_dlperf.statistics.pair_effects import LOOKS, spread_of, with_pair_effects
+from pytest_dlperf.statistics.pair_effects import spread_of
+from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.duel.questions import BudgetTest, DuelSettings, SuspectedLoss
-    from pytest_dlperf.duel.sequential_test import SequentialTest
-    from pytest_dlperf.judge.error_rates import ErrorRates
+    from pytest_dlperf.duel.questions import (
+        BudgetOutcome,
+        BudgetTest,
+        DuelSettings,
+        EarlierEvidence,
+        ShareQuestion,
+    )
     from pytest_dlperf.measure.slots import Slot
     from pytest_dlperf.measure.telemetry import Progress
     from pytest_dlperf.results.measurement import Measurement
 
 _NS: Final = 1e-9
-_SOON: Final = 5.0
-"""Seconds after which a budget that cannot have enough rare requests in time is given up."""
-
-_UNKNOWN: Final = Estimate(0.0, -FARTHEST, FARTHEST)
 
 
 class SlotSource(Protocol):
@@ -52,6 +51,10 @@ class SlotSource(Protocol):
 
     def slot(self, seconds: float, number: int) -> Slot:
         """Measure under load for `seconds`; slots of the same number send the same rows."""
+        ...
+
+    def keep_on(self, processors: frozenset[int]) -> None:
+        """Run on these processors from now on."""
         ...
 
 
@@ -67,9 +70,14 @@ class Pair:
     candidate: SlotSource
     measured: Callable[[], tuple[Measurement, Measurement]]
 
+    def keep_on(self, processors: frozenset[int]) -> None:
+        """Run both sides on these processors from now on."""
+        self.base.keep_on(processors)
+        self.candidate.keep_on(processors)
+
 
 class SlotScheduler:
-    """Measures the blocks of one duel; `rng` chooses the order of each."""
+    """Measures the pairs of one duel; `rng` chooses orders and processors."""
 
     def __init__(
         self, clock: Clock, rng: np.random.Generator, progress: Progress, settings: DuelSettings
@@ -78,160 +86,167 @@ class SlotScheduler:
         self._rng = rng
         self._progress = progress
         self._settings = settings
-        self._lengths = SlotLengths(settings.shortest, settings.noise_metric)
+        self._one_processor: bool | None = None
+        self._pairs = 0
         self._blocks = 0
-        self._seconds = 0.0
+        self._measuring = 0.0
+        self._starting = 0.0
         self._requests = 0
         self._bad = 0
-
-    @property
-    def rates(self) -> ErrorRates:
-        """Error rates of each budget."""
-        return self._settings.rates
 
     def run(
         self,
         tests: Sequence[BudgetTest],
-        suspected: Sequence[SuspectedLoss],
-        pairs: Sequence[Pair],
+        questions: Sequence[ShareQuestion],
+        first: Pair | None,
         fresh: Callable[[], AbstractContextManager[Pair]],
-        earlier: Mapping[str, tuple[float, ...]] = NOTHING.effects,
+        earlier: EarlierEvidence = NO_EVIDENCE,
     ) -> DuelStatistics:
-        """Measure until every budget is decided, and confirm what failed.
+        """Measure pair after pair until every budget is decided.
 
         Args:
-            tests: budgets that blocks decide.
-            suspected: losses of shares that have to be confirmed.
-            pairs: to measure first, at least one.
-            fresh: starts a pair to confirm a decision with, for as long as its context lasts.
-            earlier: log ratios of the pairs of earlier duels of the same code, by the text of the
-                budget; a run that is repeated continues from them.
+            tests: budgets that slots decide; none without a `first` pair.
+            questions: budgets on shares.
+            first: the pair whose rows are the evidence of the questions; None if the load has no
+                slots.
+            fresh: starts a further pair, for as long as its context lasts.
+            earlier: evidence of earlier duels of the test.
 
         Raises:
             DlperfError: if a side cannot be measured any more.
         """
-        screened = [
-            ScreenedBudget(
-                test.budget,
-                test.bounds,
-                sequential_test_for(test.budget.metric, test.bounds),
-                np.array(earlier.get(test.budget.text, ())),
+        speeds = [
+            SpeedEvidence(
+                test,
+                spread_of(test.budget.metric).learnt_from(earlier.duels(test.budget.text)),
+                earlier.repeated.get(test.budget.text, ()),
             )
             for test in tests
         ]
-        self._screen(screened, pairs)
-        outcomes = {each.budget.text: self._outcome(each) for each in screened}
-        decided = [each for each in screened if each.test.decision]
-        unsettled = [each for each in decided if not each.settled]
-        confirmation = Confirmation(unsettled, suspected, self._settings.rates)
-        started, starting = self._confirm(confirmation, fresh)
-        outcomes |= confirmation.outcomes()
-        effects = {each.budget.text: tuple(each.test.effects().tolist()) for each in decided}
-        for text, further in confirmation.effects().items():
-            effects[text] += tuple(further.tolist())
+        shares = [ShareEvidence(question) for question in questions]
+        begun_ns = self._clock.now_ns()
+        reason = f"not decided in {self._settings.seconds:g} s (dlperf-budget-time)"
+        if first is not None and speeds:
+            self._measure(first, speeds)
+        evidence: list[SpeedEvidence | ShareEvidence] = [*speeds, *shares]
+        while not all(each.outcome for each in evidence):
+            spent = (self._clock.now_ns() - begun_ns) * _NS
+            if spent + self._seconds_of_a_pair > self._settings.seconds and self._pairs > 1:
+                reason = self._out_of_time(reason)
+                break
+            left = max(0.0, self._settings.seconds - spent)
+            self._progress.show(f"in turn with the base, pair {self._pairs + 1}", left)
+            with self._started(fresh) as pair:
+                self._ask_again(pair, shares)
+                self._measure(pair, speeds)
         return DuelStatistics(
-            outcomes=outcomes,
+            outcomes=MappingProxyType(_outcomes(speeds, shares, reason)),
+            pairs=self._pairs,
             blocks=self._blocks,
-            slot_seconds=self._lengths.next,
-            noise_figure=self._lengths.figure,
-            pairs=len(pairs),
-            fresh=started,
-            measuring=self._seconds,
-            starting=starting,
+            slot_seconds=self._settings.slot_seconds,
+            processors=self._kept_on,
+            measuring=self._measuring,
+            starting=self._starting,
             requests=self._requests,
             bad=self._bad,
-            effects=MappingProxyType(effects),
+            effects=MappingProxyType({each.test.budget.text: each.effects for each in speeds}),
         )
 
-    def _screen(self, screened: Sequence[ScreenedBudget], pairs: Sequence[Pair]) -> None:
-        """Measure until all is decided, and each pair's own effect is known well enough."""
-        tests = [each.test for each in screened]
-        while screened and (
-            any(test.decision is None and self._decidable(test) for test in tests)
-            or self._lengths.block_noise is None
-            or more_blocks(screened, self._blocks // len(pairs), self._enough_blocks)
-        ):
-            left = self._settings.seconds - self._seconds
-            if left <= 0:
-                return
-            self._progress.show(f"in turn with the base, block {self._blocks + 1}", left)
-            length = self._lengths.next
-            block = self._block(pairs, self._blocks % len(pairs), length)
-            self._lengths.add(length, block)
-            for test in tests:
-                test.add(block)
-
-    def _decidable(self, test: SequentialTest) -> bool:
-        """Whether a test can have the requests that it needs before the time is up."""
-        if self._seconds < _SOON:
-            return True
-        return test.admission * self._settings.seconds >= self._seconds
-
-    def _confirm(
-        self, confirmation: Confirmation, fresh: Callable[[], AbstractContextManager[Pair]]
-    ) -> tuple[int, float]:
-        """Measure fresh pairs; returns their number, and the seconds that starting them took."""
-        end = self._seconds + self._settings.seconds
-        started: list[Pair] = []
-        starting = 0.0
-        while confirmation.needs_pair(len(started)) and self._seconds < end:
-            self._progress.show(f"looking again on fresh pair {len(started) + 1}", None)
-            begun_ns = self._clock.now_ns()
-            with fresh() as pair:
-                starting += (self._clock.now_ns() - begun_ns) * _NS
-                started.append(pair)
-                if confirmation.needs_rows:
-                    base, candidate = pair.measured()
-                    for suspect in confirmation.suspected:
-                        loss = lost_on_rows(suspect.budget.metric, candidate, base)
-                        if loss is not None:
-                            confirmation.add_loss(suspect, loss.value)
-                if confirmation.needs_blocks:
-                    for _ in range(self._fresh_blocks):
-                        confirmation.add(self._block(started, len(started) - 1, self._lengths.next))
-            confirmation.look()
-        return len(started), starting
+    @property
+    def _kept_on(self) -> int:
+        return 1 if self._one_processor else 0
 
     @property
-    def _fresh_blocks(self) -> int:
-        """Blocks of a fresh pair: few enough that the first look's pairs fit into the time."""
-        room = int(self._settings.seconds / LOOKS[0] / self._lengths.block_seconds)
-        return max(FEWEST_BLOCKS, min(self._enough_blocks, room))
+    def _seconds_of_a_pair(self) -> float:
+        """Seconds that a further pair takes, as those before did."""
+        further = max(1, self._pairs - 1)
+        return self._starting / further + self._measuring / max(1, self._pairs)
 
-    @property
-    def _enough_blocks(self) -> int:
-        """Blocks that make a pair's own effect known well enough; after at least one block."""
-        return blocks_of_a_pair(self._lengths.block_noise, self._lengths.block_seconds)
+    def _out_of_time(self, reason: str) -> str:
+        each = format_quantity(self._seconds_of_a_pair, "s")
+        return f"{self._pairs} pairs, of {each} each: {reason}"
 
-    def _block(self, pairs: Sequence[Pair], index: int, length: float) -> Block:
-        pair = pairs[index]
+    @contextlib.contextmanager
+    def _started(self, fresh: Callable[[], AbstractContextManager[Pair]]) -> Iterator[Pair]:
+        begun_ns = self._clock.now_ns()
+        with fresh() as pair:
+            self._starting += (self._clock.now_ns() - begun_ns) * _NS
+            yield pair
+
+    @staticmethod
+    def _ask_again(pair: Pair, shares: Sequence[ShareEvidence]) -> None:
+        """Measure the rows of a further pair, where they are needed."""
+        undecided = [share for share in shares if share.outcome is None]
+        if undecided:
+            base, candidate = pair.measured()
+            for share in undecided:
+                share.add(loss_on_rows(share.question.budget.metric, candidate, base))
+
+    def _measure(self, pair: Pair, speeds: Sequence[SpeedEvidence]) -> None:
+        """Measure the blocks of a pair, if any budget needs them."""
+        self._pairs += 1
+        if all(each.outcome for each in speeds):
+            return
+        self._choose_processors(pair)
+        blocks: list[Block] = []
+        seconds, most = 0.0, self._settings.seconds / PAIRS_IN_TIME
+        metric = self._settings.cost_metric
+        while True:
+            ratios = np.array([log_ratio(metric, block) for block in blocks])
+            wanted = blocks_of_pair(ratios, seconds, most)
+            lacks = any(each.lacks(blocks) for each in speeds)
+            if len(blocks) >= wanted and not (lacks and seconds < most):
+                break
+            block = self._block(pair)
+            blocks.append(block)
+            seconds += block.seconds
+        for each in speeds:
+            each.add(blocks)
+
+    def _choose_processors(self, pair: Pair) -> None:
+        """Keep both sides on one processor, if their target does not gain from more."""
+        processors = sorted(self._settings.processors)
+        if len(processors) < 2:  # noqa: PLR2004 - there is no choice
+            return
+        if self._one_processor is None:
+            self._one_processor = not self._gains_from_more(pair)
+        chosen = {int(self._rng.choice(processors))} if self._one_processor else processors
+        pair.keep_on(frozenset(chosen))
+
+    def _gains_from_more(self, pair: Pair) -> bool:
+        every = self._settings.processors
+        gain = GainFromMore(self._settings.cost_metric)
+        for _ in range(gain.ROUNDS):
+            one = frozenset({int(self._rng.choice(sorted(every)))})
+            blocks = {}
+            for number in self._rng.permutation(2):
+                pair.keep_on((one, every)[number])
+                blocks[int(number)] = self._block(pair)
+            gain.add(blocks[0], blocks[1])
+        return gain.worthwhile
+
+    def _block(self, pair: Pair) -> Block:
         block = measure_block(
             *(pair.base, pair.candidate, self._clock, self._rng),
-            pair=index,
+            pair=self._pairs,
             number=self._blocks,
-            length=length,
+            length=self._settings.slot_seconds,
         )
         self._blocks += 1
-        self._seconds += block.seconds
+        self._measuring += block.seconds
         self._requests += block.candidate.good + block.candidate.bad
         self._bad += block.candidate.bad
         return block
 
-    def _outcome(self, screened: ScreenedBudget) -> BudgetOutcome:
-        test = screened.test
-        if not test.blocks:
-            return BudgetOutcome(None, _UNKNOWN, FARTHEST, "there was no time to measure it")
-        spread = spread_of(screened.budget.metric, test.errors())
-        loss = with_pair_effects(test.estimate(), test.effects(), spread)
-        reason = "" if test.decision else self._why_undecided(test)
-        return BudgetOutcome(test.decision, loss, test.visible(), reason)
 
-    def _why_undecided(self, test: SequentialTest) -> str:
-        limit = f"{self._settings.seconds:g} s of measuring (dlperf-budget-time)"
-        if 0 < test.admission < 1:
-            needed = self._seconds / test.admission
-            return f"{test.lacking}: about {needed:.0f} s, more than {limit}"
-        return test.lacking or f"not decided in {limit}"
+def _outcomes(
+    speeds: Sequence[SpeedEvidence], shares: Sequence[ShareEvidence], reason: str
+) -> dict[str, BudgetOutcome]:
+    outcomes = {each.test.budget.text: each.outcome or each.open_outcome(reason) for each in speeds}
+    for share in shares:
+        text = share.question.budget.text
+        outcomes[text] = share.outcome or share.open_outcome(reason)
+    return outcomes
 
 
 def measure_block(  # noqa: PLR0913 - who, by which clock and coin, and which block

@@ -10,21 +10,26 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.duel.questions import (
     ACCURACY_BUDGET,
     DEFAULT_TEXTS,
+    NO_EVIDENCE,
     NOTHING,
     BudgetOutcome,
-    SuspectedLoss,
+    ShareQuestion,
     budget_tests,
-    pass_rate,
 )
 from pytest_dlperf.judge.contrasts import loss_on_rows
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.judge.losses import VERDICTS, LossLimits, metric_after
+from pytest_dlperf.judge.losses import (
+    VERDICTS,
+    LossLimits,
+    MeasuredLoss,
+    PairedLoss,
+    metric_after,
+)
 from pytest_dlperf.results.baseline import accept
 from pytest_dlperf.results.measurement import ErrorCount
 from pytest_dlperf.results.record import Record, with_judged
 from pytest_dlperf.results.verdict import Judgement
-from pytest_dlperf.statistics.e_process import FARTHEST
-from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.statistics.estimate import FARTHEST, Estimate, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.duel.opening import Opening
-    from pytest_dlperf.duel.questions import DuelStatistics
+    from pytest_dlperf.duel.questions import DuelStatistics, EarlierEvidence
     from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
     from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.results.baseline import BaselineEntry, Revision
@@ -43,17 +48,14 @@ _ROUNDING: Final = 1e-9  # of sums over the same rows in another order
 
 def judge_rows(
     measurement: Measurement, base: Measurement, budgets: Iterable[Budget], rates: ErrorRates
-) -> tuple[dict[str, BudgetOutcome], tuple[SuspectedLoss, ...]]:
-    """Decide the relative budgets on accuracy and users' shares by the rows that both answered.
-
-    By McNemar's exact test and Bonett and Price's interval, or Student's for pairs, at the rates
-    of the run.
+) -> tuple[dict[str, BudgetOutcome], tuple[ShareQuestion, ...]]:
+    """Decide the relative budgets on answers by the rows that both answered, or ask further pairs.
 
     Returns:
-        The outcomes by the text of the budget, without those whose rows are not the same; and the
-        losses that fresh pairs have to confirm.
+        The outcomes by the text of the budget; and the questions on accuracy and users' shares,
+        without those whose rows are not the same.
     """
-    outcomes, suspected = {}, []
+    outcomes, questions = {}, []
     for budget in budgets:
         metric = budget.metric
         value = base.metrics.get(metric.name)
@@ -64,16 +66,18 @@ def judge_rows(
         if not budget.relative or not share or budget.operator == "==" or value is None:
             continue
         evidence = loss_on_rows(metric, measurement, base)
-        if evidence is None:
-            continue
-        limits, loss = LossLimits.of(budget, value.value), evidence.loss
-        decision = evidence.decision(limits, rates.screen, pass_rate(limits.allowed, rates))
-        outcomes[budget.text] = BudgetOutcome(
-            decision, loss, visible=limits.allowed + (loss.value - loss.low)
-        )
-        if decision == "FAIL":
-            suspected.append(SuspectedLoss(budget, limits, loss))
-    return outcomes, tuple(suspected)
+        if evidence is not None:
+            limits = LossLimits.of(budget, value.value)
+            differs = _differs(evidence)
+            questions.append(ShareQuestion(budget, limits, evidence, differs, rates))
+    return outcomes, tuple(questions)
+
+
+def _differs(evidence: PairedLoss | MeasuredLoss) -> bool:
+    """Whether the two sides differ on any row."""
+    if isinstance(evidence, PairedLoss):
+        return bool(evidence.only_base or evidence.only_candidate)
+    return bool(evidence.measured.loss or evidence.measured.spread)
 
 
 def _same_loss(budget: Budget, measurement: Measurement, base: Measurement) -> bool:
@@ -182,16 +186,13 @@ def with_slots(measurement: Measurement, statistics: DuelStatistics) -> Measurem
 
 
 def slots_note(statistics: DuelStatistics) -> str:
-    """Blocks, pairs, time and noise of a duel, in a sentence."""
-    figure = (
-        f", noise figure S = {statistics.noise_figure:.2g} s" if statistics.noise_figure else ""
-    )
-    ones = "one" if statistics.fresh == 1 else "ones"
-    fresh = f" and {statistics.fresh} fresh {ones}" if statistics.fresh else ""
+    """Pairs, blocks, processors and time of a duel, in a sentence."""
+    pairs = "pair" if statistics.pairs == 1 else "pairs"
+    where = "one processor" if statistics.processors == 1 else "all processors"
     return (
-        f"measured in turn with the base: {statistics.blocks} blocks of 4 slots of "
-        f"{statistics.slot_seconds * 1e3:.0f} ms on {statistics.pairs} "
-        f"pair{'s' if statistics.pairs > 1 else ''}{fresh} in {statistics.measuring:.1f} s{figure}"
+        f"measured in turn with the base: {statistics.pairs} {pairs} on {where}, "
+        f"{statistics.blocks} blocks of 4 slots of {statistics.slot_seconds * 1e3:.0f} ms, "
+        f"in {statistics.measuring + statistics.starting:.1f} s"
     )
 
 
@@ -214,15 +215,16 @@ def _with_lost_accuracy(
     return replace(opening, refused=refused), (*budgets, *asked)
 
 
-def compare(  # noqa: PLR0913 - two sides, and what measures them
+def compare(  # noqa: PLR0913, PLR0917 - two sides, and what measures them
     candidate: Opening,
     base: Opening,
     revision: Revision,
+    rates: ErrorRates,
     scheduler: SlotScheduler,
-    pairs: Sequence[Pair],
+    first: Pair | None,
     *,
     fresh: Callable[[], AbstractContextManager[Pair]],
-    earlier: Mapping[str, tuple[float, ...]] = NOTHING.effects,
+    evidence: EarlierEvidence = NO_EVIDENCE,
 ) -> tuple[Record, DuelStatistics]:
     """Judge a candidate by its rows, by slots in turn with its base, and by its opening load.
 
@@ -230,11 +232,11 @@ def compare(  # noqa: PLR0913 - two sides, and what measures them
         candidate: its budgets are judged.
         base: the side that it is compared with.
         revision: the base's code.
+        rates: of each budget.
         scheduler: measures the slots.
-        pairs: to measure first; none if the load has no slots.
-        fresh: starts a pair to confirm a FAIL with.
-        earlier: log ratios of the pairs of earlier duels of the same code, by the text of the
-            budget.
+        first: the pair to begin with; None if the load has no slots.
+        fresh: starts a further pair.
+        evidence: of earlier duels of the test.
 
     Returns:
         The candidate's record, with its slots; and the outcomes and costs of these.
@@ -248,14 +250,13 @@ def compare(  # noqa: PLR0913 - two sides, and what measures them
     if opening.hung or opening.scenario != before.scenario:
         judgements = judge_duel(opening, baseline, budgets, {})
         return Record(opening, judgements, (), quick=False, duel=NOTHING.to_json()), NOTHING
-    by_rows, suspected = judge_rows(opening, before, budgets, scheduler.rates)
-    tests = budget_tests(budgets, before, scheduler.rates) if pairs else ()
-    statistics = scheduler.run(tests, suspected, pairs, fresh, earlier)
+    by_rows, questions = judge_rows(opening, before, budgets, rates)
+    tests = budget_tests(budgets, before, rates) if first is not None else ()
+    statistics = scheduler.run(tests, questions, first, fresh, evidence)
     measurement = with_slots(opening, statistics)
     if measurement.serving != before.serving:
         note = f"the base was served by {before.serving}"
         measurement = replace(measurement, notes=(*measurement.notes, note))
-    # A suspected loss is in both: the decision of the fresh pairs replaces that of the rows.
     outcomes = {**by_rows, **statistics.outcomes}
     judgements = judge_duel(measurement, baseline, budgets, outcomes)
     measurement = with_judged(measurement, judgements)

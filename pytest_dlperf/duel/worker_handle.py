@@ -22,6 +22,7 @@ send `unforkable` in place of an answer, and waits to be killed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pytest_dlperf.errors import DlperfError
@@ -35,9 +36,14 @@ if TYPE_CHECKING:
 
 Fields: TypeAlias = "Mapping[str, Any]"
 Role: TypeAlias = Literal["base", "candidate"]
+Step: TypeAlias = Literal["enter", "warm"]
 
 _NOTICES: Final = frozenset({"report", "warning", "collectreport", "deselected", "stop"})
 _STOPS: Final = frozenset({"arrived", "exclusive", "done"})
+STEPS: Final = MappingProxyType[Step, tuple[str, str]](
+    {"enter": ("ready", "preparing the target"), "warm": ("warm", "warming up")}
+)
+"""The steps until a side is warm, in their order: the answer to each, and what it does."""
 
 
 class UnforkableError(DlperfError):
@@ -120,11 +126,16 @@ class WorkerHandle:
 
     def enter(self) -> bool:
         """Have it prepare its target; false if that fails, and it has gone on without."""
-        return self._ask({"do": "enter"}, "ready", "preparing the target") is not None
+        self.start("enter")
+        return self.finish("enter")
 
-    def warm(self) -> bool:
-        """Have it warm up; false if that fails, and it has gone on without."""
-        return self._ask({"do": "warm"}, "warm", "warming up") is not None
+    def start(self, step: Step) -> None:
+        """Have it prepare its target or warm up, without waiting: `finish` does."""
+        self._send({"do": step})
+
+    def finish(self, step: Step) -> bool:
+        """Wait until it has; false if that fails, and it has gone on without."""
+        return self._answer(*STEPS[step]) is not None
 
     def open(self, *, whole: bool) -> Fields | None:
         """Have it measure its opening load; None if that fails, and it has gone on without."""
@@ -141,6 +152,10 @@ class WorkerHandle:
             why = _crash(answer.fields)
             raise self._process.lost(f"left its measurement while a slot was measured{why}")
         return Slot.from_message(answer.fields, answer.tail)
+
+    def keep_on(self, processors: frozenset[int]) -> None:
+        """Run its process on these processors from now on."""
+        self._process.keep_on(processors)
 
     def conclude(self, record: Fields) -> None:
         """Have the test's call return or raise by a record; and wait for the next stop."""
@@ -166,8 +181,11 @@ class WorkerHandle:
         self._process.kill()
 
     def _ask(self, request: Fields, expected: str, step: str) -> Message | None:
-        """The answer; None if the worker stops elsewhere, which `state` then says."""
         self._send(request)
+        return self._answer(expected, step)
+
+    def _answer(self, expected: str, step: str) -> Message | None:
+        """The answer; None if the worker stops elsewhere, which `state` then says."""
         answer = self._next_answer(step)
         if answer.fields["is"] == expected:
             # None of its threads may work while other workers are measured.

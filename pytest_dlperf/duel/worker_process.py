@@ -11,7 +11,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pytest_dlperf._processes import ending, exit_code, last_lines
+from pytest_dlperf._processes import ending, exit_code, keep_on, last_lines
 from pytest_dlperf.duel.channel import VARIABLE, Channel, Message
 from pytest_dlperf.duel.cleanup_process import signal_group
 from pytest_dlperf.errors import DlperfError
@@ -175,6 +175,17 @@ class WorkerProcess:
         """Let it go on."""
         self._paused = False
         self._signal(signal.SIGCONT)
+
+    def keep_on(self, processors: frozenset[int]) -> None:
+        """Run its threads on these processors from now on.
+
+        Raises:
+            WorkerLost: if it is dead.
+        """
+        try:
+            keep_on(self.pid, processors)
+        except OSError:
+            raise self.lost(self.ended()) from None
 
     def last_output(self) -> str:
         """The last lines that it wrote, on either stream."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pytest_dlperf._processes import give_up, is_abandonment
+from pytest_dlperf._processes import give_up, is_abandonment, keep_on
 from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.errors import TargetError
 from pytest_dlperf.load.request_log import RequestLog
@@ -18,6 +19,7 @@ from pytest_dlperf.load.runner import Load
 from pytest_dlperf.load.samples import Outcome
 from pytest_dlperf.measure.answers import repeated_rows
 from pytest_dlperf.measure.slots import Slot, slot_of
+from pytest_dlperf.measure.telemetry import RunQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +43,7 @@ class SlotRunner:
         self._load = load
         self._source = _SlotRequests(load)
         self._slot_thread = _SlotThread() if load.plan.lanes == 1 else None
+        self._run_queue = RunQueue()
 
     def slot(self, seconds: float, number: int) -> Slot:
         """Put the target under its load for `seconds`, and wait for the calls in flight.
@@ -51,7 +54,9 @@ class SlotRunner:
             TargetError: if a call does not return, or no request became due.
         """
         for _ in range(_ATTEMPTS):
+            before = self._run_queue.waited()
             samples = self._samples(seconds, number)
+            waited = self._run_queue.waited() - before
             # On a busy machine the whole slot may pass before this process runs.
             if len(samples.stop):
                 break
@@ -63,11 +68,18 @@ class SlotRunner:
         return slot_of(
             replace(samples, outcome=self._source.outcomes(len(samples.outcome))),
             slo=self._load.plan.slo,
+            waited=max(0.0, waited),
             latencies=self._load.plan.has_latencies,
         )
 
+    @staticmethod
+    def keep_on(processors: frozenset[int]) -> None:
+        """Run this process on these processors from now on."""
+        keep_on(os.getpid(), processors)
+
     def close(self) -> None:
         """End the thread."""
+        self._run_queue.close()
         if self._slot_thread is not None:
             self._slot_thread.close()
 

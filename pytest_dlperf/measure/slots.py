@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from pytest_dlperf.load.samples import Samples
 
 GUARD_CALLS: Final = 2
-"""Calls at the start of a slot that do not count."""
+"""Calls at the start of a slot that do not count, at least."""
+
+_GUARD_NS: Final = 3_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +33,8 @@ class Slot:
         seconds: from the end of the guard time to the last answer; positive.
         latencies: of the good queries in seconds, and the length of the slot for each request that
             still waited at its end, shape `(n,)`; empty if the scenario has none.
+        waited: seconds that its threads were ready to run while others had the processors, summed
+            over them; 0 where the system does not tell.
     """
 
     good: int
@@ -38,6 +42,7 @@ class Slot:
     bad: int
     seconds: float
     latencies: NDArray[np.float64]
+    waited: float = 0.0
 
     def to_message(self) -> tuple[dict[str, float], bytes]:
         """Numbers for JSON, and the latencies as bytes."""
@@ -46,6 +51,7 @@ class Slot:
             "within": self.within,
             "bad": self.bad,
             "seconds": self.seconds,
+            "waited": self.waited,
         }
         return numbers, self.latencies.tobytes()
 
@@ -58,6 +64,7 @@ class Slot:
             bad=numbers["bad"],
             seconds=numbers["seconds"],
             latencies=np.frombuffer(latencies, np.float64),
+            waited=numbers["waited"],
         )
 
     def joined(self, later: Slot) -> Slot:
@@ -68,6 +75,7 @@ class Slot:
             bad=self.bad + later.bad,
             seconds=self.seconds + later.seconds,
             latencies=np.concatenate([self.latencies, later.latencies]),
+            waited=self.waited + later.waited,
         )
 
 
@@ -84,12 +92,13 @@ class Block:
     seconds: float
 
 
-def slot_of(samples: Samples, slo: float | None, *, latencies: bool) -> Slot:
+def slot_of(samples: Samples, slo: float | None, waited: float, *, latencies: bool) -> Slot:
     """Result of a run with at least one call, without its guard time.
 
     The first calls find the processor's caches full of the other side's work: on a reference
     model the first call took 2.5 times as long, the second 1.3 times, all others less than 1.15
-    times. So two calls are left out, but at most a third of all.
+    times. So two calls are left out, and all that begin in the first 3 ms, but at most a third of
+    all. `waited` is in seconds, for the whole slot.
 
     An answer within `slo` seconds counts towards goodput, every one if it is None; `latencies` says
     whether latencies have a meaning in the scenario.
@@ -97,7 +106,8 @@ def slot_of(samples: Samples, slo: float | None, *, latencies: bool) -> Slot:
     calls = len(samples.stop)
     order = np.argsort(samples.dispatched_ns, kind="stable")
     kept = np.zeros(calls, np.bool_)
-    kept[order[min(GUARD_CALLS, calls // 3) :]] = True
+    early = int((samples.dispatched_ns < samples.started_ns + _GUARD_NS).sum())
+    kept[order[min(max(GUARD_CALLS, early), calls // 3) :]] = True
     ok = samples.ok
     counted = np.repeat(kept, samples.size)
     latency_ns = samples.latency_ns
@@ -117,4 +127,5 @@ def slot_of(samples: Samples, slo: float | None, *, latencies: bool) -> Slot:
         bad=int((~ok).sum()) + samples.rejected,
         seconds=max(1, ended - begun) * 1e-9,
         latencies=np.concatenate([answered, waiting]),
+        waited=waited,
     )

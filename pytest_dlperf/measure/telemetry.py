@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.usage import GpuReading
 
 _LOOK_NS: Final = 250_000_000  # the driver refreshes its figures no more often
+_TASKS: Final = "/proc/self/task"
+_STAT_BYTES: Final = 80  # three numbers
 
 
 class Meter(Protocol):
@@ -95,6 +99,48 @@ class FamilyMeter:
             except self._gone:
                 continue
         return total
+
+
+class RunQueue:
+    """How long the threads of this process have waited for a processor, as Linux counts it."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, int] = {}
+
+    def waited(self) -> float:
+        """Seconds in which threads were ready to run and others ran, summed over the threads.
+
+        0 where the kernel does not tell. A thread that has ended since the last reading counts no
+        more, so that the difference of two readings may be below 0.
+        """
+        try:
+            threads = os.listdir(_TASKS)  # noqa: PTH208 - twice a slot, so it must be quick
+        except OSError:
+            return 0.0
+        self._open(threads)
+        waited_ns = 0
+        for thread in threads:
+            try:
+                fields = os.pread(self._files[thread], _STAT_BYTES, 0).split()
+                waited_ns += int(fields[1])
+            except (KeyError, OSError, IndexError, ValueError):
+                continue  # it has ended, or the kernel has no such statistics
+        return waited_ns * 1e-9
+
+    def close(self) -> None:
+        """Close the files."""
+        for descriptor in self._files.values():
+            os.close(descriptor)
+        self._files.clear()
+
+    def _open(self, threads: list[str]) -> None:
+        for thread in self._files.keys() - threads:
+            os.close(self._files.pop(thread))
+        for thread in threads:
+            if thread not in self._files:
+                with contextlib.suppress(OSError):
+                    path = f"{_TASKS}/{thread}/schedstat"
+                    self._files[thread] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 class Gpus(Protocol):

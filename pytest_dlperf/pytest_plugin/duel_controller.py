@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from pytest_dlperf._processes import usable_processors
 from pytest_dlperf.duel.worker_process import WorkerLost
 from pytest_dlperf.errors import DuelError, UsageError
 from pytest_dlperf.pytest_plugin.duel_refusals import refuse
@@ -106,12 +107,11 @@ class DuelControllerPlugin:
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say how the duel went."""
-        if self._controller is None or not self._controller.pair_count:
+        if self._controller is None or not self._controller.measures:
             return
         lines = duel_lines(
             self._statistics,
             against=self._session.options.against or "",
-            pairs=self._controller.pair_count,
             starting=self._start_seconds,
             seed=self._session.seed,
         )
@@ -154,9 +154,10 @@ class DuelControllerPlugin:
             clock=MonotonicClock(),
             progress=progress,
             new_rng=self._session.coins,
+            processors=usable_processors(),
             cache=self._pair_effects(workspace),
         )
-        return DuelController(workspace, services, pairs=options.pairs, on_message=self._on_message)
+        return DuelController(workspace, services, self._on_message)
 
     def _pair_effects(self, workspace: Workspace) -> PairEffectCache:
         """The cache of what duels of the same two versions have shown on this machine."""
@@ -168,15 +169,13 @@ class DuelControllerPlugin:
         if cache is None:
             return PairEffectCache(None)
         software = environment().to_json()
-        versions = (
-            workspace.commit,
-            content_key(workspace.repo),
-            workspace.carried.key,
+        machine = (
             machine_class().slug,
             *(f"{name}={software[name]}" for name in sorted(software)),
             options.against_python or "",
         )
-        return PairEffectCache(cache / "evidence", versions, self._session.warn)
+        versions = (workspace.commit, content_key(workspace.repo), workspace.carried.key)
+        return PairEffectCache(cache / "evidence", machine, versions, self._session.warn)
 
     def _request(self) -> DuelRequest:
         from pytest_dlperf.config.options import DEFAULTS
@@ -313,28 +312,21 @@ def _warning(fields: Fields) -> warnings.WarningMessage:
 
 
 def duel_lines(
-    duels: Sequence[DuelStatistics], *, against: str, pairs: int, starting: float, seed: int
+    duels: Sequence[DuelStatistics], *, against: str, starting: float, seed: int
 ) -> list[str]:
-    """The summary: what was compared, how long that took, and how much had to be confirmed.
+    """The summary: what was compared, and how long that took.
 
     Args:
         duels: of each measurement that was made in turn.
         against: the base, as the user calls it.
-        pairs: of processes that were started together.
-        starting: seconds until they had collected the tests.
+        starting: seconds until both sides had collected the tests.
         seed: of the order of blocks.
     """
-    measuring = sum(duel.measuring for duel in duels)
-    confirmed = [duel for duel in duels if duel.fresh]
+    seconds = sum(duel.measuring + duel.starting for duel in duels)
+    pairs = sum(duel.pairs for duel in duels)
     lines = wrap_message(
-        f"against {against}: {pairs} pair{'s' if pairs > 1 else ''} of processes, started in "
-        f"{starting:.1f} s; {len(duels)} measured in turn in {measuring:.1f} s; seed {seed}"
+        f"against {against}: both sides started in {starting:.1f} s; {len(duels)} measured in "
+        f"turn, on {pairs} pair{'' if pairs == 1 else 's'} of processes in {seconds:.1f} s; "
+        f"seed {seed}"
     )
-    if confirmed:
-        fresh = sum(duel.fresh for duel in confirmed)
-        seconds = sum(duel.starting for duel in confirmed)
-        lines += wrap_message(
-            f"looked at again on fresh processes: {len(confirmed)}, with {fresh} pairs that took "
-            f"{seconds:.1f} s to start"
-        )
     return ["", *lines]

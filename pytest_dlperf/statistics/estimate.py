@@ -21,6 +21,9 @@ CONFIDENCE: Final = 0.95
 NORMAL_REACH: Final = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / 2)
 """Half the width of a normal value's interval, in standard errors."""
 
+FARTHEST: Final = math.log(1e6)
+"""A log ratio beyond anything that is measured, for an end that is not known."""
+
 SCALE: Final = 1.4826
 """The median of |x| times this is the standard deviation of a normal x."""
 

@@ -1,8 +1,13 @@
-"""Pair effects: the variance between pairs of processes, which longer measuring does not reduce.
+"""The decision by pair effects: FAIL and PASS by rules of the same strength.
 
 The place of a process' memory makes it faster or slower for all its life. So the effect of a pair
-of processes, one of each commit, is the true log ratio plus noise that no further block of the
-same pair takes away.
+of processes, one of each version, is the true log ratio plus noise that no further measuring of
+the same pair takes away, and what decides is a number of pairs.
+
+Pairs are looked at after 2, 3, 4, 5, 6, 8, 10, 13, 16 and 20 of them, and later whenever there are
+a third more. Each look spends a part of the error rate (Lan and DeMets 1983), nine tenths of it by
+the twentieth pair and the rest in all later ones, so that a duel may be continued for ever. At each
+look the mean of the effects has Student's t-distribution, whose variance a prior supports.
 """
 
 from __future__ import annotations
@@ -14,9 +19,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.statistics.estimate import CONFIDENCE, Estimate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from numpy.typing import NDArray
 
     from pytest_dlperf.metrics import Metric
@@ -25,135 +31,191 @@ if TYPE_CHECKING:
 PAIR_NOISE: Final = 0.02
 """Prior standard deviation of a pair's log ratio: 1.4 % of each of its two processes.
 
-On a virtual machine with two cores, sets of eight processes of one model had 0.4 to 3 %, most of
-them 1.5 to 2.5 % where nothing else ran.
+On a virtual machine with two cores, pairs of the reference model had 1.3 to 3.6 %.
 """
 
 PRIOR_FREEDOM: Final = 4
 """Degrees of freedom that the prior is worth."""
 
-LOOKS: Final = (3, 5, 8)
-"""Numbers of fresh pairs after which a decision is made."""
+LOOKS: Final = (2, 3, 4, 5, 6, 8, 10, 13, 16, 20)
+"""Numbers of pairs after which a decision may be made; later ones are each a third larger."""
 
-_SHARES: Final = (0.6, 0.25, 0.15)  # of the error rates, by look
+_BY_THE_LAST: Final = 0.9  # of an error rate, by the last of `LOOKS`
+_MORE: Final = 4 / 3
 _OF_DETECT: Final = 0.4
-_MISSED: Final = 0.05
-_SCREENING: Final = range(1, 9)
-_TAIL: Final = (1 - CONFIDENCE) / 2
+_MOST_LEARNT: Final = 12  # degrees of freedom: pairs of other days may have been quieter
+
+
+def next_look(pairs: int) -> int:
+    """The number of pairs at the first look after `pairs` of them.
+
+    >>> [next_look(pairs) for pairs in (0, 2, 6, 20, 27)]
+    [2, 3, 8, 27, 36]
+    """
+    for look in LOOKS:
+        if look > pairs:
+            return look
+    look = LOOKS[-1]
+    while look <= pairs:
+        look = math.ceil(look * _MORE)
+    return look
+
+
+def share_of_look(pairs: int) -> float:
+    """The part of an error rate that the look after `pairs` of them spends; 0 if it is none."""
+    if pairs < LOOKS[0]:
+        return 0.0
+    before = 0
+    while next_look(before) < pairs:
+        before = next_look(before)
+    return _spent(pairs) - _spent(before) if next_look(before) == pairs else 0.0
+
+
+def _spent(pairs: int) -> float:
+    last = LOOKS[-1]
+    if pairs <= last:
+        return _BY_THE_LAST * pairs / last
+    return 1 - (1 - _BY_THE_LAST) * last / pairs
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The spread between pairs, from a prior and the pairs measured.
-
-    The variance is the mean of the prior's and the sample's, weighted by the degrees of freedom,
-    as a scaled inverse chi-square prior has it (Gelman et al., Bayesian Data Analysis, 2013, 2.6).
+    """The standard deviation between pairs, before any of a duel's own is measured.
 
     Attributes:
-        noise: prior standard deviation between pairs, as a log ratio.
-        freedom: degrees of freedom that it is worth; 0 without a prior.
+        noise: as a log ratio, or in shares of one; above 0.
+        freedom: degrees of freedom that it is worth.
     """
 
     noise: float = PAIR_NOISE
     freedom: int = PRIOR_FREEDOM
 
-    def reach(self, effects: NDArray[np.float64], tail: float) -> float:
+    def __post_init__(self) -> None:
+        if not (0 < self.noise < math.inf and self.freedom > 0):
+            raise ValueError(f"a spread of {self.noise} with {self.freedom} degrees of freedom")
+
+    def reach(self, effects: NDArray[np.float64], tail: float, error: float = 0.0) -> float:
         """One-sided reach, with error probability `tail`, of the interval of the mean of P pairs.
 
-        `t(1 - tail, freedom + P - 1) s / sqrt(P)`; infinite for one pair without a prior.
+        `t(1 - tail, freedom + P - 1) sqrt(s^2 / P + error^2)`; `s^2` is the mean of the variances
+        of the prior and of the pairs, weighted by the degrees of freedom, as a scaled inverse
+        chi-square prior has it (Gelman et al., Bayesian Data Analysis, 2013, 2.6).
+
+        Args:
+            effects: shape `(P,)`, at least one.
+            tail: between 0 and 1.
+            error: standard error that all pairs share.
         """
         from scipy.special import stdtrit
 
         pairs = len(effects)
         freedom = self.freedom + pairs - 1
-        if not freedom:
-            return math.inf
         seen = (pairs - 1) * float(np.var(effects, ddof=1)) if pairs > 1 else 0.0
-        spread = math.sqrt((self.freedom * self.noise**2 + seen) / freedom)
-        return float(stdtrit(freedom, 1 - tail)) * spread / math.sqrt(pairs)
+        variance = (self.freedom * self.noise**2 + seen) / freedom
+        error = math.sqrt(variance / pairs + error**2)
+        return float(stdtrit(freedom, 1 - tail)) * error
+
+    def learnt_from(self, duels: Iterable[Sequence[float]]) -> Spread:
+        """This prior together with the pairs of earlier duels, of any versions.
+
+        The variances are weighted by their degrees of freedom; all duels together count for at most
+        12, since pairs of another day may have been quieter.
+
+        Args:
+            duels: the effects of each one's pairs.
+        """
+        squares, freedom = 0.0, 0
+        for effects in duels:
+            if len(effects) > 1:
+                squares += float(np.var(effects)) * len(effects)
+                freedom += len(effects) - 1
+        if not freedom:
+            return self
+        weight = min(freedom, _MOST_LEARNT)
+        total = self.freedom + weight
+        variance = (self.freedom * self.noise**2 + weight * squares / freedom) / total
+        return Spread(math.sqrt(variance), total)
 
 
-NOTHING_KNOWN: Final = Spread(0.0, 0)
-"""For losses without a prior, such as those of models that are trained anew."""
+def spread_of(metric: Metric) -> Spread:
+    """The prior spread of a metric's pairs: two fifths of its `detect`, at least 2 %.
 
-
-def spread_of(metric: Metric, errors: NDArray[np.float64]) -> Spread:
-    """The prior spread of measured pair effects, from the standard error of each, shape `(P,)`.
-
-    That of the pairs themselves is two fifths of the metric's `detect`, at least 2 %, since tails
-    of latencies vary more from process to process than the middle. The error of each is added.
+    Tails of latencies vary more from process to process than the middle.
     """
-    between = max(PAIR_NOISE, _OF_DETECT * METRICS[metric.name].detect)
-    return Spread(math.hypot(between, float(np.sqrt(np.mean(errors**2)))))
+    return Spread(max(PAIR_NOISE, _OF_DETECT * METRICS[metric.name].detect))
 
 
-def excludes(effects: NDArray[np.float64], line: float, beta: float, spread: Spread) -> bool:
-    """Whether pairs exclude a loss of `line`, the variance between them included."""
-    return float(effects.mean()) + spread.reach(effects, beta) < line
+@dataclass(frozen=True, slots=True)
+class PairBounds:
+    """The two losses that pairs tell apart, and the error rates.
 
-
-def second_opinion(  # noqa: PLR0913 - two sets of pairs, two limits, two rates
-    fresh: NDArray[np.float64],
-    first: NDArray[np.float64],
-    *,
-    allowed: float,
-    line: float,
-    alpha: float,
-    beta: float,
-    spread: Spread,
-) -> Decision | None:
-    """The decision of fresh pairs on a budget that the first ones did not settle.
-
-    FAIL if the fresh pairs alone prove a loss beyond `allowed`: the loss of the first ones was the
-    reason to measure again, and so it is no evidence. PASS if all together exclude a loss of
-    `line`. The looks after 3, 5 and 8 fresh pairs spend 60, 25 and 15 % of either error rate;
-    between them nothing is decided. `alpha` is the rate of a FAIL for pairs that lose no more than
-    `allowed`, `beta` that of a PASS for pairs that lose `line`.
-
-    Simulated with blocks of 6 % noise, two first pairs and a `line` of 5 %: where pairs have a
-    standard deviation of 1.4, 2.0 and 2.8 %, unchanged code fails in 12, 65 and 220 of 20,000
-    sessions, and a loss of 5 % in 19,810, 19,347 and 18,121.
+    Attributes:
+        allowed: FAIL when more is proven.
+        line: PASS when this loss is excluded; at least `allowed`.
+        alpha: of code that loses no more than `allowed`, the share that may FAIL.
+        beta: of code that loses `line` or more, the share that may PASS.
     """
-    if len(fresh) not in LOOKS:
-        return None
-    share = _SHARES[LOOKS.index(len(fresh))]
-    if float(fresh.mean()) - spread.reach(fresh, alpha * share) > allowed:
-        return "FAIL"
-    every = np.concatenate([first, fresh])
-    return "PASS" if excludes(every, line, beta * share, spread) else None
+
+    allowed: float
+    line: float
+    alpha: float
+    beta: float
+
+    def __post_init__(self) -> None:
+        if not -math.inf < self.allowed <= self.line < math.inf:
+            raise ValueError(f"allowed is {self.allowed} and line {self.line}: allowed <= line")
+        for name, value in (("alpha", self.alpha), ("beta", self.beta)):
+            if not 0 < value < 1:
+                raise ValueError(f"{name} is {value}: a probability between 0 and 1")
 
 
-def pairs_needed(detect: float, noise: float = PAIR_NOISE) -> int:
-    """Number of pairs of a duel's first stage: from 1 to 8.
+@dataclass(frozen=True, slots=True)
+class PairDecision:
+    """What a look at pairs proves.
 
-    Unchanged code that seems slower by one standard deviation of their mean then still excludes a
-    loss of `detect` (a positive log ratio) at 5 %. With two pairs and 5 %, one session in five
-    needs fresh ones; with one it would be every second, with three one in eleven (simulated, as for
-    `second_opinion`, with a standard deviation of 2 %).
-
-    >>> [pairs_needed(math.log1p(loss)) for loss in (0.02, 0.03, 0.05, 0.10)]
-    [8, 4, 2, 1]
+    Attributes:
+        decision: None if neither FAIL nor PASS is proven.
+        mean: of the effects.
+        low: the loss that is surely reached, at the rate that the look spends of `alpha`.
+        high: the loss that is excluded, at that of `beta`.
     """
-    from scipy.special import stdtrit
 
-    for pairs in _SCREENING:
-        quantile = float(stdtrit(PRIOR_FREEDOM + pairs - 1, 1 - _MISSED))
-        if (1 + quantile) * noise / math.sqrt(pairs) <= detect:
-            return pairs
-    return _SCREENING.stop - 1
+    decision: Decision | None
+    mean: float
+    low: float
+    high: float
 
 
-def with_pair_effects(interval: Estimate, effects: NDArray[np.float64], spread: Spread) -> Estimate:
-    """The interval over blocks, widened by the variance between P >= 1 pairs.
+def look_at(
+    effects: NDArray[np.float64], bounds: PairBounds, spread: Spread, error: float = 0.0
+) -> PairDecision:
+    """Decide by the effects of P pairs, shape `(P,)`, at least one.
 
-    Each side is added in quadrature to that of the mean over pairs (MOVER: Zou and Donner 2008).
+    FAIL if the lower end of the interval of their mean exceeds `allowed`, PASS if the upper end is
+    below `line`; at a number of pairs that is no look nothing is decided, and the ends are those of
+    the look that comes next.
+
+    Simulated with the prior of 2 %: where pairs have a standard deviation of 1.4, 2.0, 2.8 and
+    3.5 %, unchanged code fails in 0, 0.02, 0.25 and 0.7 % of duels (promised: 1 %), code that loses
+    5 % passes in as many, and a decision takes 4.7, 5.3, 6.5 and 7.8 pairs on average.
+
+    Args:
+        effects: the log ratio of each pair, or its loss in shares of one.
+        bounds: of the budget.
+        spread: prior of the standard deviation between pairs.
+        error: standard error that all pairs share, as that of the rows that all of them answer.
     """
-    reach = spread.reach(effects, _TAIL)
-    return Estimate(
-        interval.value,
-        interval.value - math.hypot(interval.value - interval.low, reach),
-        interval.value + math.hypot(interval.high - interval.value, reach),
-    )
+    share = share_of_look(len(effects))
+    ends = share or share_of_look(next_look(len(effects)))
+    mean = float(effects.mean())
+    low = mean - spread.reach(effects, bounds.alpha * ends, error)
+    high = mean + spread.reach(effects, bounds.beta * ends, error)
+    decision: Decision | None = None
+    if share and low > bounds.allowed:
+        decision = "FAIL"
+    elif share and high < bounds.line:
+        decision = "PASS"
+    return PairDecision(decision, mean, low, high)
 
 
 def between_pair_spread(effects: NDArray[np.float64], errors: NDArray[np.float64]) -> float:

@@ -49,8 +49,7 @@ def compared(  # noqa: PLR0913 - a configuration, its study, and what a duel tak
 ) -> tuple[Finalist, Record | None]:
     """Have the judge compare a configuration with the setup without tuning.
 
-    Measures for at most the plan's `budget_time`: half of it on the first pair, half on fresh
-    ones. Starting those takes extra time.
+    Measures for at most the plan's `budget_time`.
 
     Returns:
         The finalist; and its record for reports, None if the comparison failed.
@@ -61,7 +60,6 @@ def compared(  # noqa: PLR0913 - a configuration, its study, and what a duel tak
     def candidate(setup: Setup) -> DuelCandidate:
         model = make(setup)
         plan = study.plan_for(setup, budgets)
-        plan = replace(plan, budget_time=plan.budget_time / 2)
         return DuelCandidate(model.target, model.data, plan, model.known)
 
     record = None
