@@ -64,7 +64,7 @@ filterwarnings = error::pytest.PytestWarning
 __all__ = ["Project", "junit_cases", "text"]
 
 PLUGINS = ("-p", "dlperf", "-p", "simulated_time")
-AGAINST = ("--dlperf-against=HEAD", "--dlperf-pairs=1", "--dlperf-seed=1")
+AGAINST = ("--dlperf-against=HEAD", "--dlperf-seed=1")
 
 
 def simulate_workers(monkeypatch: pytest.MonkeyPatch) -> None:

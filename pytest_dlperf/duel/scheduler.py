@@ -126,7 +126,7 @@ class SlotScheduler:
         shares = [ShareEvidence(question) for question in questions]
         begun_ns = self._clock.now_ns()
         reason = f"not decided in {self._settings.seconds:g} s (dlperf-budget-time)"
-        if first is not None and speeds:
+        if first is not None:
             self._measure(first, speeds)
         evidence: list[SpeedEvidence | ShareEvidence] = [*speeds, *shares]
         while not all(each.outcome for each in evidence):

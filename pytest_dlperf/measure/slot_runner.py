@@ -65,12 +65,12 @@ class SlotRunner:
                 f"in {_ATTEMPTS} slots of {seconds * 1e3:.0f} ms no request became due: raise the "
                 "rate, or measure on a machine that is less busy"
             )
-        return slot_of(
+        slot = slot_of(
             replace(samples, outcome=self._source.outcomes(len(samples.outcome))),
             slo=self._load.plan.slo,
-            waited=max(0.0, waited),
             latencies=self._load.plan.has_latencies,
         )
+        return replace(slot, waited=max(0.0, waited))
 
     @staticmethod
     def keep_on(processors: frozenset[int]) -> None:
