@@ -175,7 +175,7 @@ def test_each_verdict(project: Project, tmp_path: Path, monkeypatch: pytest.Monk
     assert re.search(r"test_equal .*PASS", said)
     marks = [mark.read_text() for mark in tmp_path.iterdir()]
     assert set(marks) == {"down"}
-    assert len(marks) >= 8
+    assert len(marks) >= 6
 
 
 WITHOUT_BASE = """
@@ -262,7 +262,7 @@ def test_each_way_to_measure(project: Project) -> None:
 
     result.assert_outcomes(passed=3)
     said = text(result)
-    assert "test_several [first], test_several [second]: throughput: 4 blocks" in said
+    assert "test_several [first], test_several [second]: p95: 2 pairs, of" in said
     budgets = "throughput >= baseline, p95 <= baseline"
     assert said.count(f"DlperfWarning: INCONCLUSIVE: {budgets}: 4 blocks") == 2
     assert "DlperfWarning: INCONCLUSIVE: throughput >= 0.1 * baseline: " in said
@@ -365,7 +365,8 @@ def test_absolute_path_in_pythonpath(project: Project, monkeypatch: pytest.Monke
 
     result.assert_outcomes(passed=1)
     assert "1 measured in turn" in text(result)
-    assert len(list(folder.glob("*/tmp/test_it0"))) == 2, "each side has its own folder"
+    folders = list(folder.glob("*/tmp/test_it0"))
+    assert len(folders) >= 4, "each side of each pair has its own folder"
 
 
 INSTALL = """

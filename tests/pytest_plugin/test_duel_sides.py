@@ -115,7 +115,8 @@ def test_data_made_only_once_is_each_sides_own(project: Project, *, given: bool)
     result.assert_outcomes(passed=3)
     if given:
         found = sorted(path.parent.name.partition("-")[0] for path in folder.glob("*/data.json"))
-        assert found == ["base", "base", "candidate", "candidate"]
+        assert set(found) == {"base", "candidate"}
+        assert found.count("base") == found.count("candidate") >= 2
 
 
 ENVIRONMENT = """
@@ -157,7 +158,7 @@ def test_a_seed_that_is_drawn_is_the_same_on_all_sides(project: Project) -> None
     project.duel().assert_outcomes(passed=1)
 
     found = lines(notes)
-    assert [role for role, _ in found] == ["base", "base", "candidate", "candidate"]
+    assert {role for role, _ in found} == {"base", "candidate"}
     assert len({seed for _, seed in found}) == 1
 
 
