@@ -15,8 +15,8 @@ from pytest_dlperf.duel.fork_server_process import (
     EnvironmentWatch,
     is_read_at_import,
     prepare,
-    unforkable,
 )
+from pytest_dlperf.duel.shared_imports import unforkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
