@@ -181,8 +181,7 @@ class Forks:
             names = list(modules)
             before, (bad, *after) = names[: int(answer)], names[int(answer) :]
             import_ahead({name: modules[name] for name in before})
-            package = bad.partition(".")[0]
-            kept = (name for name in after if name.partition(".")[0] != package)
+            kept = (name for name in after if not name.startswith(f"{bad}."))
             modules = {name: modules[name] for name in kept}
 
     def _forked(self, fields: Mapping[str, Any]) -> bool:

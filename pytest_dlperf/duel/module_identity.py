@@ -61,11 +61,16 @@ def loaded_modules() -> dict[str, str]:
 
 
 def real_file(file: str) -> str:
-    """A module's file without symbolic links, as `os.path.realpath`; links of folders are kept.
+    """A module's file without symbolic links, as `os.path.realpath`.
 
-    A framework has thousands of modules in some hundred folders.
+    Kept, also for forks of this process: a framework has thousands of modules.
     """
-    folder, name = os.path.split(os.path.abspath(file))  # noqa: PTH100 - thousands of files
+    return _real_file(file if file.startswith(os.sep) else os.path.abspath(file))  # noqa: PTH100
+
+
+@functools.cache
+def _real_file(file: str) -> str:
+    folder, name = os.path.split(file)
     path = os.path.join(_real_folder(folder), name)  # noqa: PTH118 - thousands of files
     return os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114 - as above
 

@@ -61,6 +61,11 @@ def _installed_file(name: str, module: ModuleType, folders: Sequence[str]) -> st
     return "-" if loader in _WITHOUT_FILE else ""
 
 
+def _was_found(name: str) -> bool:
+    """Whether a module was imported, and not made by another one."""
+    return getattr(sys.modules[name], "__spec__", None) is not None
+
+
 def imported_alike(reports: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Of what workers report by `installed_modules`: what all have loaded from the same files."""
     first, *others = reports
@@ -86,8 +91,9 @@ def import_ahead(modules: Mapping[str, str]) -> int | None:
             importlib.import_module(name)
         except BaseException:  # noqa: BLE001 - a module may raise anything, and may try to exit
             return place
-        found = installed_modules(sys.modules, loaded)
-        if _state_of_process() != before or not found.items() <= modules.items():
+        found = installed_modules(sys.modules, loaded).items()
+        beside = [other for other, file in found if modules.get(other) != file]
+        if _state_of_process() != before or any(map(_was_found, beside)):
             return place
         loaded = frozenset(sys.modules)
     return None
