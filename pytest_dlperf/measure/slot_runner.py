@@ -217,24 +217,6 @@ class _SlotThread:
             raise result
         return result
 
-    def warm_up(self) -> None:
-        """Run slots until the time a request takes shows no trend, or else the load's warm-up.
-
-        Raises:
-            TargetError: if a call does not return.
-        """
-        plan = self._load.plan
-        costs: list[float] = []
-        # In an open loop the time between requests is given, and slots may have none.
-        slots = _WARM_UP_SLOTS if isinstance(plan.scenario, ClosedLoop) and not plan.quick else 0
-        for number in range(slots):
-            slot = self.slot(_WARM_UP_SECONDS, number)
-            costs.append(slot.seconds / max(slot.good, 1))
-            steady = np.array(costs[-_STEADY_SLOTS:])
-            if len(steady) == _STEADY_SLOTS and abs(relative_trend(steady)) < _LARGE_TREND:
-                return
-        self._load.warm_up()
-
     def close(self) -> None:
         """End the thread."""
         self._work.put(None)

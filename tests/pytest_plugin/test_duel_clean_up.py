@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import psutil
 import pytest
 from duel_projects import AGAINST, PLUGINS, Project
 
@@ -177,6 +178,34 @@ def test_signal_to_the_run(
         assert "KeyboardInterrupt" in said
     else:
         assert run.process.returncode == -signal.Signals[name]
+
+
+def oldest(program: str, temporary: Path) -> int:
+    """The first process that was started with a word in its command line; others are its forks."""
+    found = [
+        process
+        for process in map(psutil.Process, processes_in(temporary))
+        if any(program in argument for argument in process.cmdline())
+    ]
+    return min(found, key=lambda process: process.create_time()).pid
+
+
+@pytest.mark.parametrize("program", ["fork_server_process", "cleanup_process.py"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_helper(
+    project: Project, start: Callable[[str], Run], moment: str, program: str
+) -> None:
+    """Nothing of a run is left that has lost its fork server or cleanup process, and then ends."""
+    state = project.state()
+    run = start(moment)
+    run.reached()
+
+    os.kill(oldest(program, project.temporary), signal.SIGKILL)
+    os.killpg(run.process.pid, signal.SIGINT)
+    run.ended()
+
+    assert project.state() == state
+    assert run.process.returncode == pytest.ExitCode.INTERRUPTED
 
 
 @pytest.mark.parametrize("moment", ["in slots", "confirming"])
