@@ -111,7 +111,10 @@ class DuelController:
         self._pairs = [self._with_base(first)]
         self.rates = ErrorRates(relative_budgets(measuring))
         self.pair_count = self._wanted or pairs_needed(math.log1p(smallest_detect(measuring)))
-        self._start_further()
+        try:
+            self._start_further()
+        except WorkerLost as lost:
+            raise UsageError(f"the tests cannot be run: {lost}") from None
         return collected
 
     def run(self, test: str) -> list[DuelStatistics]:

@@ -61,6 +61,8 @@ def test_next():
 """
 MOMENTS: Final = {"starting": ("start", 1), "in slots": ("slots", 2), "confirming": ("slots", 3)}
 """At which call, and which process that comes there, by order, waits for its end."""
+SECOND_PAIR: Final = {"starting another pair": ("start", 3)}
+"""Likewise, with two pairs."""
 
 
 class Run:
@@ -75,9 +77,10 @@ class Run:
         self._project = project
         self._marks = project.top.parent / "marks"
         self._marks.mkdir()
-        where, last = MOMENTS[moment]
+        where, last = (MOMENTS | SECOND_PAIR)[moment]
+        pairs = ["--dlperf-pairs=2"] if moment in SECOND_PAIR else []
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-m", "pytest", *PLUGINS, *AGAINST],
+            [sys.executable, "-m", "pytest", *PLUGINS, *AGAINST, *pairs],
             cwd=project.top,
             env={**os.environ, "MARKS": str(self._marks), "MOMENT": where, "LAST": str(last)},
             stdout=subprocess.PIPE,
@@ -226,10 +229,16 @@ def test_killed_side(project: Project, start: Callable[[str], Run], moment: str)
         assert "1 failed, 1 passed" in said
 
 
-def test_killed_side_at_the_start(project: Project, start: Callable[[str], Run]) -> None:
-    """Without the candidate there is nothing to run, without the base nothing is compared."""
+@pytest.mark.parametrize("moment", ["starting", *SECOND_PAIR])
+def test_killed_side_at_the_start(
+    project: Project, start: Callable[[str], Run], moment: str
+) -> None:
+    """Without the candidate there is nothing to run, without the base nothing is compared.
+
+    Without the base of another pair the first one decides.
+    """
     state = project.state()
-    run = start("starting")
+    run = start(moment)
 
     os.kill(run.reached(), signal.SIGKILL)
     said = run.ended()
@@ -238,5 +247,6 @@ def test_killed_side_at_the_start(project: Project, start: Callable[[str], Run])
     if run.process.returncode == pytest.ExitCode.USAGE_ERROR:
         assert "the candidate side was killed by SIGKILL" in said
     else:
-        assert "the base side was killed by SIGKILL" in " ".join(said.split())
+        shown = " ".join(said.split())
+        assert ("FAIL" if moment in SECOND_PAIR else "the base side was killed by SIGKILL") in shown
         assert "1 failed, 1 passed" in said

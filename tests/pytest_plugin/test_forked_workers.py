@@ -204,14 +204,16 @@ def test_module_path_with_code_for_the_start_of_python(
 
 
 SETTINGS = {
-    "start method": "import multiprocessing\nmultiprocessing.set_start_method('spawn')\n",
+    "start method": "import multiprocessing; multiprocessing.set_start_method('spawn')",
     "thread": (
-        "import threading\n"
-        "threading.Thread(target=threading.Event().wait, daemon=True, name='early').start()\n"
+        "import threading; "
+        "threading.Thread(target=threading.Event().wait, daemon=True, name='early').start()"
     ),
-    "seed": "import numpy\nnumpy.random.seed(3)\n",
-    "variable": "import os\nos.environ['OF_THE_PROJECT'] = '1'\n",
+    "seed": "import numpy; numpy.random.seed(3)",
+    "variable": "os.environ['OF_THE_PROJECT'] = '1'",
 }
+IN_WORKERS = "import os\nif 'DLPERF_PADDING' in os.environ:\n    "
+"""Begins a conftest that leaves the controller, which is the process of this test, as it is."""
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -219,7 +221,7 @@ def test_conftests_that_change_their_process(
     project: Project, servers: list[ForkServer], setting: str
 ) -> None:
     """That happens in each fork as in a new process, and none is given up."""
-    project.write("conftest.py", SETTINGS[setting])
+    project.write("conftest.py", IN_WORKERS + SETTINGS[setting])
     project.commit()
 
     result = project.duel()
