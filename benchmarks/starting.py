@@ -2,9 +2,9 @@
 
     python benchmarks/starting.py [--pairs 20] [--blocks 20] [--wider 576]
 
-On a quiet machine of two cores it takes four minutes. Of unchanged code, and of a reference model
-that is wider than at the base, it shows by each way of starting: seconds until a pair is warm, the
-mean of the pairs' median log ratios with its standard error, how far pairs lie apart, and the
+On a quiet machine of two cores it takes about five minutes. Of unchanged code, and of a reference
+model that is wider than at the base, it shows by each way of starting: seconds until it is warm,
+the mean of the pairs' median log ratios with its standard error, how far pairs lie apart, and the
 seconds of it all; and between the ways the difference of the estimates and the ratio of the
 variances, each with its 95 % interval. Forked and new pairs take turns.
 """
