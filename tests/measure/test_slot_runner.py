@@ -347,3 +347,48 @@ def test_interrupts_end_the_slot() -> None:
             runner.slot(0.01, 0)
         target.mood = None
         assert runner.slot(0.01, 0).good == 56
+
+
+def test_a_steady_target_is_warm_after_six_slots() -> None:
+    """A closed loop of one speed takes 0.15 s, not three windows of 0.25 s."""
+    target = exact()
+    with slots_of(target, EIGHT) as runner:
+        begun = target.clock.now
+        runner.warm_up()
+
+    assert 0.15 <= (target.clock.now - begun) * 1e-9 < 0.2
+
+
+def test_a_target_that_becomes_faster_is_warmed_up_until_it_is_steady() -> None:
+    """For 0.2 s calls take ever less time; the slots end soon after that, and not before."""
+    clock = FakeClock()
+    begun = clock.now
+
+    def falling(_: int) -> int:
+        return MILLISECOND + max(0, 4 * MILLISECOND - (clock.now - begun) // 50)
+
+    with slots_of(TimedTarget(clock, falling), EIGHT) as runner:
+        begun = clock.now
+        runner.warm_up()
+
+    assert 0.25 <= (clock.now - begun) * 1e-9 < 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "slope"),
+    [(EIGHT, 0.02), (Options(scenario=Constant(100), serving=Serving(max_batch_size=8)), 0.0)],
+    ids=["never steady", "open loop"],
+)
+def test_the_warm_up_of_the_load(options: Options, slope: float) -> None:
+    """What slots cannot tell is left to the load: three windows of 0.25 s, or more."""
+    clock = FakeClock()
+    begun = clock.now
+
+    def slower(_: int) -> int:
+        return int(MILLISECOND + slope * (clock.now - begun))
+
+    with slots_of(TimedTarget(clock, slower), options) as runner:
+        begun = clock.now
+        runner.warm_up()
+
+    assert (clock.now - begun) * 1e-9 >= 0.7

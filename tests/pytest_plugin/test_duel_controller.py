@@ -409,4 +409,3 @@ def test_what_it_took() -> None:
         "in 7.5 s; seed 7"
     )
     assert "on 1 pair of processes" in summary(replace(MEASURED, pairs=1))
-

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pytest_dlperf.duel.confirmation import blocks_of_a_pair
 from simulated_duels import (
     HEAVY_TAILS,
     LONG_CAP,
@@ -18,7 +19,6 @@ from simulated_duels import (
     unchanged,
 )
 
-from pytest_dlperf.duel.confirmation import blocks_of_a_pair
 from pytest_dlperf.duel.questions import pass_rate
 from pytest_dlperf.judge.error_rates import BETA, ErrorRates
 from pytest_dlperf.statistics.pair_effects import LOOKS, excludes, second_opinion
