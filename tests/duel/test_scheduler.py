@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 THROUGHPUT = "throughput >= baseline"
 MEAN = "mean <= baseline"
 ACCURACY = "accuracy >= baseline"
-SUSPECT = SuspectedLoss(parse_budget(ACCURACY), LossLimits(0.0, 0.01), counted(0.05))
+SUSPECT = SuspectedLoss(parse_budget(ACCURACY), LossLimits(0.0, 0.01), counted(5 / 600))
 
 
 def duel(
@@ -223,7 +223,7 @@ def test_a_loss_of_accuracy_that_is_the_same_again() -> None:
     assert statistics.outcomes[ACCURACY].decision == "FAIL"
     assert statistics.fresh == pairs.loads == 2
     assert pairs.turns == []
-    assert statistics.outcomes[ACCURACY].loss == counted(0.05)
+    assert statistics.outcomes[ACCURACY].loss == counted(5 / 600)
 
 
 def test_progress_is_shown() -> None:
