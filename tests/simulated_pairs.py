@@ -58,7 +58,7 @@ class SimulatedPairs:
         later: effects of the further pairs, in turn.
         noise: standard deviation of a slot's log cost.
         bad: one of this number of the candidate's requests fails; 0 if none does.
-        lost: rows of 100 that the further candidates do not have right, in turn.
+        lost: rows of 600 that the further candidates do not have right, in turn.
         paired: whether further pairs answer the same rows.
         tail_every: one of this number of requests has a latency.
         starting: seconds that a further pair takes to start.
@@ -94,7 +94,7 @@ class SimulatedPairs:
 
         def measured() -> tuple[Measurement, Measurement]:
             self.loads += 1
-            base, candidate = [1] * 100, [0] * lost + [1] * (100 - lost)
+            base, candidate = [1] * 600, [0] * lost + [1] * (600 - lost)
             if not self.paired:
                 base = [1] * 99
             return make_measurement(rows=make_rows(base)), make_measurement(

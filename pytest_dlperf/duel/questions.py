@@ -53,14 +53,12 @@ class ShareQuestion:
     Attributes:
         limits: the losses that the budget allows and must find, in shares of one.
         evidence: of the rows that both sides of the first pair answered.
-        differs: whether the sides differ on any of these rows.
         rates: of the budget.
     """
 
     budget: Budget
     limits: LossLimits
     evidence: LossEvidence
-    differs: bool
     rates: ErrorRates
 
     @property

@@ -40,9 +40,7 @@ def speed(*effects: float, earlier: tuple[float, ...] = ()) -> SpeedEvidence:
 
 def question(only_base: int, only_candidate: int, rows: int) -> ShareQuestion:
     """Rows that one side alone has right."""
-    evidence = PairedLoss(only_base, only_candidate, rows)
-    differs = bool(only_base or only_candidate)
-    return ShareQuestion(ACCURACY, POINT, evidence, differs, RATES)
+    return ShareQuestion(ACCURACY, POINT, PairedLoss(only_base, only_candidate, rows), RATES)
 
 
 @pytest.mark.parametrize(("loss", "decision"), [(0.2, "FAIL"), (0.0, "PASS"), (-0.1, "PASS")])
@@ -112,7 +110,7 @@ def test_the_same_weights_decide_by_their_rows(counts: tuple[int, int, int], dec
     asked = question(*counts)
     evidence = ShareEvidence(asked)
 
-    assert (evidence.outcome is not None) == (not asked.differs)
+    assert (evidence.outcome is not None) == (not asked.evidence.differs)
     evidence.add(asked.evidence)
     assert evidence.outcome is not None
     assert evidence.outcome.decision == decision
@@ -155,7 +153,7 @@ def test_trainings_rarely_decide_wrongly(sd: float, rows: int, loss: float, wron
     sessions, errors = 400, 0
     for _ in range(sessions):
         first = trained(random, loss, sd, rows)
-        asked = ShareQuestion(ACCURACY, POINT, first, differs=True, rates=RATES)
+        asked = ShareQuestion(ACCURACY, POINT, first, RATES)
         evidence = ShareEvidence(asked)
         for _ in range(7):
             evidence.add(trained(random, loss, sd, rows))

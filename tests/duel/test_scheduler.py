@@ -38,11 +38,11 @@ TWO = frozenset({0, 1})
 
 
 def lost_rows(lost: int) -> tuple[ShareQuestion, ...]:
-    """The question on the accuracy of a candidate that has lost so many of 100 rows."""
+    """The question on the accuracy of a candidate that has lost so many of 600 rows."""
     base, found = (
         make_measurement(
-            {"accuracy": counted(1 - wrong / 100)},
-            rows=make_rows([0] * wrong + [1] * (100 - wrong)),
+            {"accuracy": counted(1 - wrong / 600)},
+            rows=make_rows([0] * wrong + [1] * (600 - wrong)),
         )
         for wrong in (0, lost)
     )
@@ -294,7 +294,7 @@ def test_a_loss_of_accuracy_that_is_the_same_again() -> None:
     assert statistics.outcomes[ACCURACY].decision == "FAIL"
     assert pairs.opened == pairs.loads == 1
     assert pairs.turns == []
-    assert statistics.outcomes[ACCURACY].loss.value == pytest.approx(0.1)
+    assert statistics.outcomes[ACCURACY].loss.value == pytest.approx(10 / 600)
 
 
 def test_no_row_has_changed() -> None:

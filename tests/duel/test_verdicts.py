@@ -330,7 +330,7 @@ def test_what_further_pairs_are_asked(lost: int, *, differs: bool) -> None:
     assert outcomes == {}
     assert (first.budget.text, first.limits) == (ACCURACY, LossLimits(0.0, 0.01))
     assert second.limits.allowed == pytest.approx(0.2)
-    assert first.differs is second.differs is differs
+    assert first.evidence.differs is second.evidence.differs is differs
     assert first.evidence.loss.value == pytest.approx(lost / 1000)
 
 
@@ -430,14 +430,14 @@ def compared(
 
 
 def opening(lost: int = 0, **fields: Any) -> Measurement:  # noqa: ANN401 - any field
-    """An opening load: always the same speed, and these rows lost of 100."""
+    """An opening load: always the same speed, and these rows lost of 600."""
     metrics = {
         "throughput": estimate(10_000.0),
         "p99": estimate(0.02),
         "errors": counted(0.0),
-        "accuracy": estimate(1 - lost / 100),
+        "accuracy": estimate(1 - lost / 600),
     }
-    return make_measurement(metrics, rows=make_rows([0] * lost + [1] * (100 - lost)), **fields)
+    return make_measurement(metrics, rows=make_rows([0] * lost + [1] * (600 - lost)), **fields)
 
 
 def verdicts_of(record: Record) -> list[Verdict]:
