@@ -2,7 +2,8 @@
 
 Every decision compares an interval with a limit. FAIL: the whole interval is beyond the limit.
 PASS: the whole interval is within it (a relative budget passes when a loss of its limit or of
-the metric's `detect`, whichever is larger, is excluded). Neither: INCONCLUSIVE.
+the metric's `detect`, whichever is larger, is excluded). Neither: INCONCLUSIVE. On a machine that
+was not quiet, or is not as fast as it was, no speed is a FAIL.
 
 The interval of a loss since the baseline is that of a prediction for another session of the same
 code (`statistics/prediction.py`); shares are compared with the newest session alone.
@@ -32,6 +33,7 @@ from pytest_dlperf.judge.losses import (
     metric_after,
     oriented,
 )
+from pytest_dlperf.results.usage import noise_note
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate
 from pytest_dlperf.units import format_quantity
@@ -74,6 +76,7 @@ def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
             judgement = _absolute(budget, measurement)
         if judgement is not None and budget.metric.name not in measurement.missed:
             judgement = _undistorted(judgement, budget.metric, environment.distortion)
+            judgement = _undisturbed(judgement, budget.metric, measurement, conditions)
         known = baseline is not None and _has(baseline, budget.metric.name)
         if judgement is None and known and budget.metric.name in measurement.unbounded:
             judgement = _unbounded(budget, measurement)
@@ -181,6 +184,25 @@ def _undistorted(judgement: Judgement, metric: Metric, distortion: str) -> Judge
         return judgement
     return dataclasses.replace(
         judgement, verdict=Verdict.INCONCLUSIVE, reason=distortion, lasting=True
+    )
+
+
+def _undisturbed(
+    judgement: Judgement, metric: Metric, measurement: Measurement, conditions: MachineConditions
+) -> Judgement:
+    """A FAIL on speed is left open where the machine may be its cause; a PASS holds all the more.
+
+    Other load is seen in the measurement itself, so that this holds for a duel's load too.
+    """
+    if judgement.verdict is not Verdict.FAIL or not metric.is_speed:
+        return judgement
+    noisy = noise_note(measurement.usage) if measurement.usage else ""
+    cause = noisy or conditions.speed_changed
+    if not cause:
+        return judgement
+    reason = "; ".join(filter(None, (cause, judgement.reason)))
+    return dataclasses.replace(
+        judgement, verdict=Verdict.INCONCLUSIVE, reason=reason, lasting=False
     )
 
 

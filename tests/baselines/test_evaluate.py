@@ -16,7 +16,7 @@ from pytest_dlperf.baselines.evaluate import BaselineEvaluator
 from pytest_dlperf.baselines.source import baselines_of_files
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
-from pytest_dlperf.judge.error_rates import ErrorRates
+from pytest_dlperf.judge.error_rates import AlphaSpending, ErrorRates
 from pytest_dlperf.results.usage import Consumption
 from pytest_dlperf.statistics.estimate import counted
 
@@ -78,7 +78,9 @@ class Life:
             revision=lambda: dataclasses.replace(REVISION, commit=f"commit{self._runs}"),
             update=update,
             rates=lambda: ErrorRates(1),
+            spending=lambda _: AlphaSpending(),
             yardstick=lambda: None,
+            rest=lambda: None,
             reachable=lambda _: False,
             duel=None,
         )
