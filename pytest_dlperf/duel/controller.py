@@ -49,6 +49,8 @@ class DuelController:
         workspace: starts the workers.
         services: of the session.
         pairs: number of pairs of workers; None: as many as the finest `detect` needs.
+        budgets: relative budgets of a run that this one is a part of, with which it shares the
+            error rates; 0 if it is none.
         on_message: takes the notices of the worker whose tests are reported.
 
     Attributes:
@@ -63,10 +65,12 @@ class DuelController:
         *,
         pairs: int | None,
         on_message: Callable[[Fields], None],
+        budgets: int = 0,
     ) -> None:
         self._workspace = workspace
         self._services = services
         self._wanted = pairs
+        self._budgets = budgets
         self._on_message = on_message
         self._has_collected = False
         self._pairs: list[WorkerPair] = []
@@ -109,7 +113,7 @@ class DuelController:
         elif self._workspace.unmeasurable:
             self._without_base = _nothing(self._workspace.unmeasurable)
         self._pairs = [self._with_base(first)]
-        self.rates = ErrorRates(relative_budgets(measuring))
+        self.rates = ErrorRates(max(self._budgets, relative_budgets(measuring)))
         self.pair_count = self._wanted or pairs_needed(math.log1p(smallest_detect(measuring)))
         self._start_further()
         return collected

@@ -140,6 +140,7 @@ class DlperfSession:
             options=carried_over(arguments_given(config), paths_given(config)),
             in_path=finds_modules_here(),
             variables=self._variables,
+            budgets=self.budgets,
         )
         self.progress.show(f"measuring in turn with {commit[:8]}", None)
         return escalation.duel(test, commit)
