@@ -32,6 +32,7 @@ from pytest_dlperf.judge.losses import (
     log_cost,
     metric_after,
     oriented,
+    with_bounds,
 )
 from pytest_dlperf.results.usage import noise_note
 from pytest_dlperf.results.verdict import Judgement, Verdict
@@ -263,12 +264,19 @@ def _against(
     if budget.metric.is_speed and (conditions.noisy or conditions.speed_changed):
         return dataclasses.replace(undecided, reason=conditions.noisy or conditions.speed_changed)
     limits = LossLimits.of(budget, base)
-    decision = evidence.decision(limits, conditions.alpha, conditions.beta)
+    rates = conditions.alpha, conditions.beta
+    decision = evidence.decision(limits, *rates)
+    judged = with_bounds(
+        dataclasses.replace(undecided, verdict=VERDICTS[decision]),
+        budget.metric,
+        evidence.interval(*rates),
+        limits,
+    )
     if decision is not None:
         improved = decision == "PASS" and evidence.improved(conditions.alpha)
-        return dataclasses.replace(undecided, verdict=VERDICTS[decision], improved=improved)
+        return dataclasses.replace(judged, improved=improved)
     return dataclasses.replace(
-        undecided,
+        judged,
         fails_at=metric_after(
             budget.metric, base, limits.allowed + evidence.visible(conditions.alpha)
         ),

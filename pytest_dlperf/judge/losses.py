@@ -7,18 +7,19 @@ metric it is the logarithm of the ratio of costs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from pytest_dlperf.results.row_evidence import loss_of_pairs
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate, counted
-from pytest_dlperf.statistics.proportions import accuracy_decision, mcnemar
+from pytest_dlperf.statistics.proportions import accuracy_decision, accuracy_interval, mcnemar
 
 if TYPE_CHECKING:
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.metrics import Metric
+    from pytest_dlperf.results.verdict import Judgement
     from pytest_dlperf.statistics.estimate import Decision
     from pytest_dlperf.statistics.prediction import Prediction
 
@@ -66,6 +67,41 @@ def change_by(metric: Metric, loss: Estimate) -> Estimate:
     """`changed_by`, with the interval."""
     low, high = sorted((changed_by(metric, loss.low), changed_by(metric, loss.high)))
     return Estimate(changed_by(metric, loss.value), low, high)
+
+
+def lost(metric: Metric, loss: float) -> float:
+    """A loss as a share of the metric's own value, or a difference of shares; below 0 a gain."""
+    return oriented(metric, changed_by(metric, loss)) + 0.0
+
+
+def with_bounds(
+    judgement: Judgement, metric: Metric, interval: Estimate, limits: LossLimits
+) -> Judgement:
+    """A judgement with what decided it: the change, and the loss that is proven or excluded.
+
+    The ends of the evidence's `interval` belong to the tests that decide. Where an end and its test
+    round differently, the verdict counts, so that the two never contradict each other.
+
+    Args:
+        judgement: PASS, FAIL or INCONCLUSIVE.
+        metric: of the budget.
+        interval: of the loss; `low` at the error rate of a FAIL, `high` at that of a PASS.
+        limits: of the budget.
+    """
+    failed, passed = judgement.verdict is Verdict.FAIL, judgement.verdict is Verdict.PASS
+    low = max(interval.low, limits.allowed) if failed else min(interval.low, limits.allowed)
+    high = min(interval.high, limits.line) if passed else interval.high
+    if not (failed or passed):
+        high = max(high, limits.line)
+    change = change_by(metric, Estimate(min(max(interval.value, low), high), low, high))
+    if metric.unit != "share":
+        change = Estimate(1 + change.value, 1 + change.low, 1 + change.high)
+    return replace(
+        judgement,
+        change=change,
+        proven=lost(metric, low) if failed else None,
+        excluded=lost(metric, high) if passed else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +155,14 @@ class LossEvidence(Protocol):
         """
         ...
 
+    def interval(self, alpha: float, beta: float) -> Estimate:
+        """The loss, with the ends that decide.
+
+        `low` is the largest loss that is proven at `alpha`: beyond the allowed loss, where that is
+        a FAIL. `high` is the smallest that is excluded at `beta`: within the line of a PASS.
+        """
+        ...
+
     def improved(self, alpha: float) -> bool:
         """Whether a gain is proven."""
         ...
@@ -146,6 +190,10 @@ class MeasuredLoss:
             return "FAIL"
         return "PASS" if self.measured.high(beta) < limits.line else None
 
+    def interval(self, alpha: float, beta: float) -> Estimate:
+        """The one-sided ends at either rate."""
+        return Estimate(self.measured.loss, self.measured.low(alpha), self.measured.high(beta))
+
     def improved(self, alpha: float) -> bool:
         """Whether the upper end is below 0."""
         return self.measured.high(alpha) < 0
@@ -168,6 +216,11 @@ class IntervalLoss:
         if self.loss.low > limits.allowed:
             return "FAIL"
         return "PASS" if self.loss.high < limits.line else None
+
+    def interval(self, alpha: float, beta: float) -> Estimate:
+        """The 95 % interval itself."""
+        del alpha, beta
+        return self.loss
 
     def improved(self, alpha: float) -> bool:
         """Whether the upper end is below 0."""
@@ -204,6 +257,11 @@ class PairedLoss:
             beta=beta,
         )
 
+    def interval(self, alpha: float, beta: float) -> Estimate:
+        """The losses between those that the exact tests prove and exclude."""
+        counts = self.only_base, self.only_candidate, self.rows
+        return accuracy_interval(*counts, alpha=alpha, beta=beta)
+
     def improved(self, alpha: float) -> bool:
         """Whether McNemar's test proves a gain."""
         return mcnemar(self.only_candidate, self.only_base) < alpha
@@ -236,6 +294,11 @@ class CountedLoss:
         if self.change > self.least:
             return "FAIL"
         return "PASS" if self.change <= 0 else None
+
+    def interval(self, alpha: float, beta: float) -> Estimate:
+        """The change, as its noise is not known."""
+        del alpha, beta
+        return self.loss
 
     def improved(self, alpha: float) -> bool:
         """Whether there is a gain that counts."""

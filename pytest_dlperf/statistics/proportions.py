@@ -15,6 +15,8 @@ import numpy as np
 from pytest_dlperf.statistics.estimate import CONFIDENCE, Estimate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from pytest_dlperf.statistics.estimate import Decision
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _ALL_FLIPS: Final = 12  # seeds whose 4,096 flips of signs are all enumerated
 _SOME_FLIPS: Final = 9999
+_CLOSE: Final = 1e-9  # of the ends of an interval
 _ROUNDING: Final = 1e-12  # relative: sums that differ by less are tied
 _FEWEST_SEEDS: Final = 2
 _LEAST_VARIANCE: Final = 1e-300  # where no row differs and the loss is 0: 0 / 0 is to be 0
@@ -114,6 +117,34 @@ def accuracy_decision(  # noqa: PLR0913 - three counts, and two lines with an er
         return "PASS"
     # A loss below the line is a gain of more than minus the line, for the other side.
     return "PASS" if _exceeds(only_candidate, only_base, rows, -line, beta) else None
+
+
+def accuracy_interval(
+    only_base: int, only_candidate: int, rows: int, *, alpha: float, beta: float
+) -> Estimate:
+    """The loss with the ends by which `accuracy_decision` decides; all losses without rows.
+
+    `low` is the largest loss that is proven at `alpha`, and `high` the smallest that is excluded at
+    `beta`: 0 where both models have the same rows right.
+    """
+    counts = only_base, only_candidate, rows
+    if not rows:
+        return Estimate(0.0, -1.0, 1.0)
+    value = (only_base - only_candidate) / rows
+    low = _turn(lambda loss: not _is_worse(*counts, loss, alpha), -1.0, value)
+    if only_base == only_candidate == 0:
+        return Estimate(0.0, low, 0.0)
+    excluded = only_candidate, only_base, rows
+    high = _turn(lambda loss: _exceeds(*excluded, -loss, beta), value, 1.0)
+    return Estimate(value, low, high)
+
+
+def _turn(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Where something begins to hold, between two losses; `high` where it never does."""
+    while high - low > _CLOSE:
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
 
 
 def _is_worse(only_base: int, only_candidate: int, rows: int, allowed: float, alpha: float) -> bool:

@@ -190,7 +190,7 @@ def test_what_slots_do_not_decide_is_judged_as_against_a_baseline(
     (judgement,) = judge_duel(found, base, [parse_budget("peak_memory <= 1.3 * baseline")], {})
 
     assert judgement.verdict is verdict
-    assert judgement.change is None
+    assert judgement.change is not None
 
 
 def test_invalid_where_a_call_never_returned() -> None:
@@ -505,7 +505,7 @@ def test_a_load_that_has_no_slots() -> None:
     record, _ = compared(pairs, slow, budget, slots=False)
 
     assert verdicts_of(record) == [Verdict.FAIL]
-    assert record.judgements[0].change is None
+    assert record.judgements[0].change is not None
     assert not pairs.turns
 
 
