@@ -89,7 +89,7 @@ def session_fails(rng: np.random.Generator, spending: AlphaSpending, known: list
 def test_eight_named_measurements(known: list[str]) -> None:
     """Of 2,000 sessions on unchanged code with eight of them, at most 1.3 % have a FAIL.
 
-    With the rate of a single one for each, 7 % have.
+    With the rate of a single one for each, 5.7 % have.
     """
     rng = np.random.default_rng(3)
     failed = sum(session_fails(rng, AlphaSpending(), known) for _ in range(2000))
