@@ -9,12 +9,12 @@ import pytest
 from builders import make_judgement, make_record
 from plugin_projects import assert_no_frame_of_ours, measuring, text
 
+from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
     from plugin_projects import Run
 
-    from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.results.record import Record
 
 RELATIVE = measuring('"throughput >= 0.5 * baseline", **SHORT')
@@ -243,3 +243,28 @@ def test_two(dlperf):
 
     result.assert_outcomes(passed=1)
     result.stdout.re_match_lines([r"test_two \[first\]"])
+
+
+def test_tests_of_other_jobs_share_the_error_rate(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is collected counts, whatever a job then leaves to others."""
+    counts: list[float] = []
+    shared = ErrorRates.shared
+
+    def seen(rates: ErrorRates, share: float) -> ErrorRates:
+        counts.append(rates.budgets)
+        return shared(rates, share)
+
+    monkeypatch.setattr(ErrorRates, "shared", seen)
+    source = "".join(
+        measuring("**SHORT", "dlperf.duel(identity, identity, DATA)", f"test_{name}")
+        for name in ("one", "two", "three")
+    )
+    monkeypatch.setattr(
+        "pytest_dlperf.pytest_plugin.dlperf.duel_candidates", lambda *_, **__: make_record()
+    )
+
+    run(source, "-k", "two").assert_outcomes(passed=1, deselected=2)
+
+    assert counts == [3]
