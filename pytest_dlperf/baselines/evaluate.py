@@ -18,6 +18,7 @@ from pytest_dlperf.errors import DuelError
 from pytest_dlperf.judge.conditions import conditions_of, needs_yardstick
 from pytest_dlperf.judge.error_rates import BETA
 from pytest_dlperf.judge.judge import judge
+from pytest_dlperf.judge.second_look import second_look_note, to_confirm, with_second_look
 from pytest_dlperf.measure.evaluator import Evaluation
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.hints import measure_in_turn
@@ -26,14 +27,15 @@ from pytest_dlperf.results.record import Record, with_judged
 from pytest_dlperf.results.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from pytest_dlperf.baselines.source import BaselineProvider
+    from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.config.options import Update
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.judge.conditions import MachineConditions
-    from pytest_dlperf.judge.error_rates import ErrorRates
+    from pytest_dlperf.judge.error_rates import AlphaSpending, ErrorRates
     from pytest_dlperf.measure.evaluator import Measurable
     from pytest_dlperf.results.baseline import BaselineEntry, Revision
     from pytest_dlperf.results.environment import Environment
@@ -50,7 +52,9 @@ class BaselineEvaluator:
         revision: returns the code that is being measured.
         update: which baselines to write.
         rates: returns the error rates of each relative budget.
+        spending: returns how a test divides these among its measurements.
         yardstick: measures the reference model: seconds per request, None if it cannot be.
+        rest: waits a moment before a second measurement, so that a disturbance can pass.
         reachable: whether a commit can be checked out.
         duel: measures a test in turn with a commit; None to leave open verdicts open.
     """
@@ -60,7 +64,9 @@ class BaselineEvaluator:
     revision: Callable[[], Revision]
     update: Update | None
     rates: Callable[[], ErrorRates]
+    spending: Callable[[str], AlphaSpending]
     yardstick: Callable[[], float | None]
+    rest: Callable[[], None]
     reachable: Callable[[str], bool]
     duel: Callable[[str, str], Mapping[str, Record]] | None
     _duels: dict[tuple[str, str], Mapping[str, Record]] = field(default_factory=dict)
@@ -72,15 +78,35 @@ class BaselineEvaluator:
         __tracebackhide__ = True
         # Read before measuring, so that a damaged file costs no measuring time.
         stored = None if plan.quick else self.baselines.store.load(test)
-        yardstick = self.yardstick if needs_yardstick(plan) else _no_yardstick
-        # Before and after, since the machine may change speed meanwhile.
-        with subject as ready:
-            before = yardstick()
-            measurement = ready.measure(test, name, plan.load_seconds)
-            after = yardstick()
-        seconds = sqrt(before * after) if before and after else None
         old = stored.accepted.get(name) if stored else None
-        return self._evaluation(measurement, plan, old, seconds)
+        request = _Request(
+            plan=plan,
+            test=test,
+            name=name,
+            old=old,
+            alpha=self._alpha(test, name, stored.accepted if stored else ()),
+            yardstick=self.yardstick if needs_yardstick(plan, old) else _no_yardstick,
+        )
+        with subject as ready:
+            first = _look(ready, request)
+            broken = to_confirm(first.measurement, plan.judged, self._judged(first, request))
+            second = None
+            if broken:
+                self.rest()
+                second = _look(ready, request)
+        return self._evaluation(first, request, broken, second)
+
+    def _alpha(self, test: str, name: str, known: Collection[str]) -> float:
+        """The error rate of a FAIL; only measurements with a baseline use any up."""
+        rates = self.rates()
+        if name not in known:
+            return rates.stored
+        return rates.shared(self.spending(test).share(name, known)).stored
+
+    def _judged(self, look: _Look, request: _Request) -> tuple[Judgement, ...]:
+        missing = self.baselines.missing(request.test, request.name) if request.old is None else ""
+        budgets, environment = request.plan.judged, self.environment()
+        return judge(look.measurement, budgets, request.old, environment, missing, look.conditions)
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Nothing to exclude: no other test measures meanwhile."""
@@ -91,20 +117,17 @@ class BaselineEvaluator:
         self.baselines.store.save(test, name, accepted)
 
     def _evaluation(
-        self,
-        measurement: Measurement,
-        plan: Plan,
-        old: BaselineEntry | None,
-        yardstick: float | None,
+        self, first: _Look, request: _Request, broken: Sequence[Budget], second: _Look | None
     ) -> Evaluation:
-        environment = self.environment()
-        alpha = self.rates().stored
-        conditions = conditions_of(plan, measurement, old, yardstick, alpha=alpha, beta=BETA)
-        test, name = measurement.test, measurement.name
-        missing = self.baselines.missing(test, name) if old is None else ""
-        judgements = judge(measurement, plan.judged, old, environment, missing, conditions)
-        notes = (conditions.note, environment.distortion)
-        measurement = _with_notes(measurement, notes, judgements)
+        plan, old, conditions = request.plan, request.old, first.conditions
+        environment, yardstick = self.environment(), conditions.yardstick
+        judgements = self._judged(first, request)
+        notes = [conditions.note, environment.distortion]
+        if second is not None:
+            again = zip(plan.judged, self._judged(second, request), strict=True)
+            judgements = with_second_look(judgements, [j for b, j in again if b in broken])
+            notes.append(second_look_note(broken, second.measurement))
+        measurement = _with_notes(first.measurement, notes, judgements)
         if plan.quick:
             return Evaluation(Record(measurement, judgements, (), quick=True), None)
         revision = self.revision()
@@ -168,12 +191,49 @@ class BaselineEvaluator:
             return replace(record, hints=(*record.hints, str(error)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is measured, and what it is judged by.
+
+    Attributes:
+        old: the stored baseline.
+        alpha: error rate of a FAIL.
+        yardstick: as in `BaselineEvaluator`, if the speed of the machine matters.
+    """
+
+    plan: Plan
+    test: str
+    name: str
+    old: BaselineEntry | None
+    alpha: float
+    yardstick: Callable[[], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A measurement, and the machine meanwhile."""
+
+    measurement: Measurement
+    conditions: MachineConditions
+
+
+def _look(ready: Measurable, request: _Request) -> _Look:
+    # Before and after, since the machine may change speed meanwhile.
+    before = request.yardstick()
+    measurement = ready.measure(request.test, request.name, request.plan.load_seconds)
+    after = request.yardstick()
+    seconds = sqrt(before * after) if before and after else None
+    plan, old = request.plan, request.old
+    conditions = conditions_of(plan, measurement, old, seconds, alpha=request.alpha, beta=BETA)
+    return _Look(measurement, conditions)
+
+
 def _no_yardstick() -> None:
     """For plans whose verdicts do not depend on the machine's speed."""
 
 
 def _with_notes(
-    measurement: Measurement, more: tuple[str, ...], judgements: tuple[Judgement, ...]
+    measurement: Measurement, more: Iterable[str], judgements: tuple[Judgement, ...]
 ) -> Measurement:
     """The measurement with more notes, but without notes that repeat a verdict's reason."""
     reasons = {judgement.reason for judgement in judgements}

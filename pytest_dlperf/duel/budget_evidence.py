@@ -10,6 +10,7 @@ import numpy as np
 from pytest_dlperf.duel.blocks_of_pair import PAIRS_IN_TIME
 from pytest_dlperf.duel.pair_effect import lacking, needed_requests, pair_effects
 from pytest_dlperf.duel.questions import BudgetOutcome
+from pytest_dlperf.judge.losses import decided_interval
 from pytest_dlperf.statistics.estimate import FARTHEST, NORMAL_REACH, Estimate
 from pytest_dlperf.statistics.pair_effects import Spread, look_at
 
@@ -149,7 +150,7 @@ class ShareEvidence:
     def _by_rows(self) -> BudgetOutcome:
         bounds, evidence = self.question.bounds, self.question.evidence
         decision = evidence.decision(self.question.limits, bounds.alpha, bounds.beta)
-        loss = evidence.loss
+        loss = decided_interval(evidence, bounds.alpha, bounds.beta)
         return BudgetOutcome(decision, loss, bounds.allowed + (loss.value - loss.low))
 
     def _look(self) -> PairDecision:

@@ -8,7 +8,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_dlperf._processes import processors_restored, usable_processors
-from pytest_dlperf.duel.opening import Opening, duel_settings, measure_opening
+from pytest_dlperf.duel.opening import (
+    Opening,
+    duel_settings,
+    measure_again,
+    measure_opening,
+)
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
 from pytest_dlperf.duel.verdicts import compare
 from pytest_dlperf.machine import environment
@@ -122,7 +127,8 @@ def duel_candidates(  # noqa: PLR0913 - who, how, and under which names
         )
         software = environment()  # after the load, when all that is used has been imported
         base_opening = Opening.of(before, base.plan, software, slotted=True)
-        opening = Opening.of(after, candidate.plan, software, slotted=True)
+        second = measure_again(candidate_target, candidate.plan, after, software)
+        opening = Opening.of(after, candidate.plan, software, slotted=True, second=second)
         settings = duel_settings(base_opening, opening, usable_processors())
         with processors_restored():
             record, _ = compare(

@@ -21,6 +21,7 @@ from pytest_dlperf.duel.verdicts import compare
 from pytest_dlperf.duel.worker_handle import STEPS
 from pytest_dlperf.duel.worker_process import WorkerLost
 from pytest_dlperf.errors import DuelError
+from pytest_dlperf.judge.error_rates import AlphaSpending
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.results.record import Record, record_to_json
 
@@ -117,6 +118,7 @@ class OneTestDuel:
     lost: WorkerLost | None = None
     statistics: list[DuelStatistics] = field(default_factory=list)
     _opened: dict[tuple[Role, str], Fields] = field(default_factory=dict)
+    _spending: AlphaSpending = field(default_factory=AlphaSpending)
     _measured_at_base: bool = False
     _passed_at_base: set[str] = field(default_factory=set)
 
@@ -263,12 +265,13 @@ class OneTestDuel:
             notes = (*opening.measurement.notes, note)
             opening = replace(opening, measurement=replace(opening.measurement, notes=notes))
         settings = duel_settings(base, opening, services.processors)
+        share = self._spending.share(name, services.cache.names(self.test))
         slotted = opening.slotted and base.slotted and self.pair.base is not None
         record, statistics = compare(
             opening,
             base,
             services.revision,
-            self.rates,
+            self.rates.shared(share),
             SlotScheduler(services.clock, services.new_rng(), services.progress, settings),
             self._slot_pair(self.pair) if slotted else None,
             fresh=lambda: self._further_pair(name),

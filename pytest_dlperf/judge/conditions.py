@@ -72,15 +72,18 @@ def scaled_metrics_of(scenario: str) -> frozenset[str]:
     return _SCALED_IN_OPEN_LOOP if open_loop else _SCALED
 
 
-def needs_yardstick(plan: Plan) -> bool:
+def needs_yardstick(plan: Plan, accepted: BaselineEntry | None = None) -> bool:
     """Whether the machine's speed matters to what a plan judges.
 
     Speeds of a load are corrected by it; those of a training are compared only if it is the same.
+    Absolute budgets on speed need it where the accepted sessions show what it was.
     """
+    known = accepted is not None and all(session.yardstick for session in accepted.sessions)
     scaled = scaled_metrics(plan)
     return any(
-        budget.relative
-        and (budget.metric.name in scaled or (budget.metric.of_training and budget.metric.is_speed))
+        budget.metric.name in scaled or (budget.metric.of_training and budget.metric.is_speed)
+        if budget.relative
+        else known and budget.metric.is_speed
         for budget in plan.judged
     )
 

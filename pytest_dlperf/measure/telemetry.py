@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from pytest_dlperf.results.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+    import psutil
 
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.results.usage import GpuReading
@@ -69,19 +71,26 @@ class FamilyMeter:
     """Meter of this process together with its worker processes, given by their ids.
 
     Memory shared by processes, such as the code of libraries, counts in each of them.
+
+    Args:
+        meter: of this process.
+        processes: its workers.
+        started: others that it has started, such as a server that a fixture runs: what they take of
+            the processors is no other load, but their memory is not counted.
     """
 
-    def __init__(self, meter: Meter, processes: Iterable[int]) -> None:
+    def __init__(self, meter: Meter, processes: Iterable[int], started: Iterable[int] = ()) -> None:
         import psutil
 
         self._meter = meter
         self._gone = psutil.Error
-        self._others = [psutil.Process(process) for process in processes]
-        self._seconds = [0.0] * len(self._others)
+        self._workers = [psutil.Process(process) for process in processes]
+        self._family = [*self._workers, *_living(started)]
+        self._seconds = [0.0] * len(self._family)
 
     def usage(self) -> Usage:
-        """Usage of this process, plus the processor time of the workers."""
-        for number, process in enumerate(self._others):
+        """Usage of this process, plus the processor time of its family."""
+        for number, process in enumerate(self._family):
             try:
                 times = process.cpu_times()
             except self._gone:
@@ -93,7 +102,7 @@ class FamilyMeter:
     def resident_bytes(self) -> int:
         """Sum of resident set sizes; 0 for a process that has ended."""
         total = self._meter.resident_bytes()
-        for process in self._others:
+        for process in self._workers:
             try:
                 total += int(process.memory_info().rss)
             except self._gone:
@@ -141,6 +150,21 @@ class RunQueue:
                 with contextlib.suppress(OSError):
                     path = f"{_TASKS}/{thread}/schedstat"
                     self._files[thread] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _living(processes: Iterable[int]) -> Iterator[psutil.Process]:
+    import psutil
+
+    for process in processes:
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            yield psutil.Process(process)
+
+
+def descendants() -> frozenset[int]:
+    """The ids of the processes that this one has started, and those that they have."""
+    import psutil
+
+    return frozenset(child.pid for child in psutil.Process().children(recursive=True))
 
 
 class Gpus(Protocol):

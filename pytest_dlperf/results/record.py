@@ -235,6 +235,8 @@ def judgement_to_json(judgement: Judgement) -> dict[str, object]:
         "lasting": judgement.lasting,
         "improved": judgement.improved,
         "change": fields_to_json(judgement.change) if judgement.change else None,
+        "excluded": judgement.excluded,
+        "proven": judgement.proven,
         "base_broken": judgement.base_broken,
     }
 
@@ -255,5 +257,7 @@ def judgement_from_json(value: dict[str, Any]) -> Judgement:
         lasting=value["lasting"],
         improved=value["improved"],
         change=estimate_from_json(change) if change else None,
+        excluded=number_or_none(value["excluded"]),
+        proven=number_or_none(value["proven"]),
         base_broken=value["base_broken"],
     )

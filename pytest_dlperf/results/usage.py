@@ -26,7 +26,7 @@ class Usage:
     """Processor time in seconds, summed over all processors: since the start, or a difference.
 
     Attributes:
-        process: used by this process, and by those of its replicas.
+        process: used by this process, and by those that it has started.
         busy: used by all processes, this one included.
         stolen: taken by the host of a virtual machine.
         total: used, stolen or idle.
@@ -77,8 +77,8 @@ class Consumption:
     """Resources that a run used, and how busy the rest of the machine was.
 
     Attributes:
-        cpu_per_request: seconds of processor time per request, of this process and those of its
-            replicas, the load generator included.
+        cpu_per_request: seconds of processor time per request, of this process and those that it
+            has started, the load generator included.
         busy_cores: processors that they kept busy, on average.
         resident_bytes: their memory at the end.
         peak_bytes: their largest memory.

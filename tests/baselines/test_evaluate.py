@@ -9,21 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from builders import ENVIRONMENT, MACHINE, REVISION, estimate, make_measurement
+from builders import (
+    ENVIRONMENT,
+    MACHINE,
+    REVISION,
+    estimate,
+    make_accepted,
+    make_measurement,
+)
 
 from pytest_dlperf.baselines.acceptance import ENOUGH_SESSIONS
 from pytest_dlperf.baselines.evaluate import BaselineEvaluator
 from pytest_dlperf.baselines.source import baselines_of_files
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
-from pytest_dlperf.judge.error_rates import ErrorRates
+from pytest_dlperf.judge.error_rates import AlphaSpending, ErrorRates
 from pytest_dlperf.results.usage import Consumption
 from pytest_dlperf.statistics.estimate import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pytest_dlperf.config.options import Update
+    from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.measure.evaluator import Evaluation
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement
@@ -33,15 +42,22 @@ TEST = make_measurement().test
 
 
 class MadeUp:
-    """A subject with a given measurement."""
+    """A subject with given measurements; the last one again and again.
 
-    def __init__(self, measurement: Measurement) -> None:
-        self._measurement = measurement
+    Attributes:
+        measured: how many times it was measured.
+    """
+
+    def __init__(self, *measurements: Measurement) -> None:
+        self._measurements = measurements
+        self.measured = 0
 
     def measure(self, test: str, name: str, seconds: float) -> Measurement:
-        """The given measurement."""
+        """The next of the given measurements."""
         assert seconds > 0
-        return dataclasses.replace(self._measurement, test=test, name=name)
+        given = self._measurements[min(self.measured, len(self._measurements) - 1)]
+        self.measured += 1
+        return dataclasses.replace(given, test=test, name=name)
 
     def warm_up(self) -> str:
         """Not used."""
@@ -61,6 +77,8 @@ class Life:
     def __init__(self, root: Path) -> None:
         self._baselines = baselines_of_files(root, MACHINE, "")
         self._runs = 0
+        self.yardstick: list[float] = []
+        self.rests = 0
 
     def run(
         self,
@@ -71,21 +89,37 @@ class Life:
         """Run it once, and accept as a passing test does."""
         self._runs += 1
         metrics = {"throughput": estimate(throughput, 0.005), "errors": counted(0.0)}
-        measurement = make_measurement(metrics, **fields)
+        subject = MadeUp(make_measurement(metrics, **fields))
+        evaluation = self.evaluate(subject, PLAN, "", update)
+        if evaluation.accepted is not None:
+            self._baselines.store.save(TEST, "", evaluation.accepted)
+        return evaluation
+
+    def evaluate(
+        self,
+        subject: MadeUp,
+        plan: Plan,
+        name: str,
+        update: Update | None = None,
+        spending: AlphaSpending | None = None,
+    ) -> Evaluation:
+        """Measure and judge, and accept nothing."""
         evaluator = BaselineEvaluator(
             baselines=self._baselines,
             environment=lambda: ENVIRONMENT,
             revision=lambda: dataclasses.replace(REVISION, commit=f"commit{self._runs}"),
             update=update,
             rates=lambda: ErrorRates(1),
-            yardstick=lambda: None,
+            spending=lambda _: spending or AlphaSpending(),
+            yardstick=lambda: self.yardstick.pop(0) if self.yardstick else None,
+            rest=self._rest,
             reachable=lambda _: False,
             duel=None,
         )
-        evaluation = evaluator.evaluate(contextlib.nullcontext(MadeUp(measurement)), PLAN, TEST, "")
-        if evaluation.accepted is not None:
-            evaluator.accept(TEST, "", evaluation.accepted)
-        return evaluation
+        return evaluator.evaluate(contextlib.nullcontext(subject), plan, TEST, name)
+
+    def _rest(self) -> None:
+        self.rests += 1
 
     @property
     def accepted(self) -> BaselineEntry:
@@ -93,6 +127,11 @@ class Life:
         baseline = self._baselines.store.load(TEST)
         assert baseline is not None
         return baseline.accepted[""]
+
+    def store(self, entries: Mapping[str, BaselineEntry]) -> None:
+        """Write a baseline of several measurements."""
+        for name, entry in entries.items():
+            self._baselines.store.save(TEST, name, entry)
 
 
 @pytest.fixture
@@ -215,3 +254,98 @@ def test_a_busy_first_session(life: Life) -> None:
     assert first.record.hints[0].startswith(caution)
     assert second.cautions == ()
     assert second.record.hints[0].startswith("not recorded: the machine was not quiet")
+
+
+ABSOLUTE = plan([Options(budgets=("throughput >= 900/s", "accuracy >= 97%"))])
+BUSY = Consumption(0.001, 1.0, 1, 1, others=0.3, stolen=None)
+
+
+def _load(
+    throughput: float, accuracy: float = 1.0, usage: Consumption | None = None
+) -> Measurement:
+    metrics = {
+        "throughput": estimate(throughput, 0.005),
+        "accuracy": counted(accuracy),
+        "errors": counted(0.0),
+    }
+    return make_measurement(metrics, usage=usage)
+
+
+@pytest.mark.parametrize(
+    ("loads", "looks", "verdict"),
+    [
+        ((_load(800.0), _load(810.0)), 2, "FAIL"),
+        ((_load(800.0), _load(1000.0)), 2, "INCONCLUSIVE"),
+        ((_load(800.0), _load(902.0)), 2, "INCONCLUSIVE"),
+        ((_load(800.0), _load(810.0, usage=BUSY)), 2, "INCONCLUSIVE"),
+        ((_load(800.0, usage=BUSY), _load(800.0)), 1, "INCONCLUSIVE"),
+        ((_load(1000.0, usage=BUSY), _load(800.0)), 1, "PASS"),
+        ((_load(902.0), _load(800.0)), 1, "INCONCLUSIVE"),
+        ((_load(1000.0), _load(800.0)), 1, "PASS"),
+        ((_load(1000.0, accuracy=0.5), _load(800.0)), 1, "PASS"),
+    ],
+)
+def test_a_second_look(
+    life: Life, loads: tuple[Measurement, ...], looks: int, verdict: str
+) -> None:
+    """A broken absolute budget on speed is measured again at once, and nothing else is.
+
+    What is recorded is the first load, with a note on the second.
+    """
+    subject = MadeUp(*loads)
+
+    record = life.evaluate(subject, ABSOLUTE, "").record
+
+    assert (subject.measured, life.rests) == (looks, looks - 1)
+    assert record.judgements[0].verdict == verdict
+    assert record.measurement.metrics == loads[0].metrics
+    assert any(note.startswith("measured again for 5 s") for note in record.measurement.notes) is (
+        looks == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("yardstick", "verdict", "left"),
+    [
+        ([1e-6] * 4, "FAIL", 0),
+        ([1.3e-6] * 4, "INCONCLUSIVE", 2),
+        ([1e-6, 1e-6, 2e-6, 2e-6], "INCONCLUSIVE", 0),
+    ],
+)
+def test_a_machine_of_another_speed(
+    life: Life, yardstick: list[float], verdict: str, left: int
+) -> None:
+    """Where the baseline says how fast it was, an absolute budget is not broken by a slower one."""
+    life.store({"": make_accepted(yardstick=1e-6)})
+    life.yardstick = list(yardstick)
+
+    record = life.evaluate(MadeUp(_load(800.0)), ABSOLUTE, "").record
+
+    assert record.judgements[0].verdict == verdict
+    assert len(life.yardstick) == left
+
+
+def test_without_a_baseline_there_is_no_yardstick(life: Life) -> None:
+    """An absolute budget needs none: there is no speed to hold it against."""
+    life.yardstick = [1e-6] * 4
+
+    life.evaluate(MadeUp(_load(800.0)), ABSOLUTE, "")
+
+    assert len(life.yardstick) == 4
+
+
+def test_measurements_of_one_test_share_its_error_rate(life: Life) -> None:
+    """As many as the baseline has: what alone is a FAIL is open as one of eight."""
+    relative = plan([Options(budgets=("throughput >= baseline",))])
+    names = [str(number) for number in range(8)]
+    entry = make_accepted({"throughput": counted(1000.0)})
+
+    def verdict(name: str, throughput: float) -> str:
+        return life.evaluate(MadeUp(_load(throughput)), relative, name).record.judgements[0].verdict
+
+    life.store({names[0]: entry})
+    lost = next(value for value in range(990, 1, -10) if verdict(names[0], value) == "FAIL")
+    life.store(dict.fromkeys(names, entry))
+
+    assert verdict(names[0], lost) == verdict(names[7], lost) == "INCONCLUSIVE"
+    assert verdict(names[0], lost / 2) == "FAIL"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import pytest
 from fakes import FakeClock, FakeMeter, FakeProgress
 
-from pytest_dlperf.measure.telemetry import Telemetry
+from pytest_dlperf.measure.telemetry import FamilyMeter, Telemetry, descendants
 from pytest_dlperf.results.usage import GpuReading
 
 READING = GpuReading(0, "H200", 0.5, 1, 1, frozenset(), frozenset())
@@ -44,3 +48,26 @@ def test_without_gpus_nothing_is_looked_at() -> None:
 
     assert telemetry.looks == []
     assert telemetry.resident == [1 << 20] * 2
+
+
+@pytest.mark.subprocess
+def test_what_was_started_is_no_other_load() -> None:
+    """A server of a fixture counts as this process' work, but not as its memory."""
+    with subprocess.Popen(
+        [sys.executable, "-c", "sum(range(10**6)); print(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        started = descendants()
+        meter = FamilyMeter(FakeMeter(), [], started)
+        busy = meter.usage().process
+        server.communicate(b"\n")
+
+    assert server.pid in started
+    assert busy > FakeMeter().usage().process
+    assert meter.usage().process >= busy
+    assert meter.resident_bytes() == FakeMeter().resident_bytes()
+    assert server.pid not in descendants()
+    FamilyMeter(FakeMeter(), [], started)  # of one that has ended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +167,8 @@ def duels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             reason="too short",
             lasting=True,
         )
-        return {name: make_record(own, lost, measurement=found) for name in ("", "a", "b")}
+        record = make_record(own, lost, measurement=found)
+        return dict.fromkeys(("", "a", "b"), dataclasses.replace(record, duel={"blocks": 9}))
 
     monkeypatch.setattr(Escalation, "duel", duel)
     return asked

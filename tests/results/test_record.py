@@ -198,6 +198,8 @@ def test_verdict_in_json_by_hand() -> None:
         "lasting": False,
         "improved": False,
         "change": None,
+        "excluded": None,
+        "proven": None,
         "base_broken": False,
     }
 
