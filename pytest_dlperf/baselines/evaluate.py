@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from math import sqrt
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.baselines.acceptance import BaselineComparison, decide_acceptance, unchanged
@@ -19,6 +18,7 @@ from pytest_dlperf.judge.conditions import conditions_of, needs_yardstick
 from pytest_dlperf.judge.error_rates import BETA
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.measure.evaluator import Evaluation
+from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.hints import measure_in_turn
 from pytest_dlperf.results.baseline import accept
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from pytest_dlperf.judge.conditions import MachineConditions
     from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.measure.evaluator import Measurable
+    from pytest_dlperf.measure.yardstick import SpeedCheck
     from pytest_dlperf.results.baseline import BaselineEntry, Revision
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.measurement import Measurement
+    from pytest_dlperf.statistics.machine_speed import Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class BaselineEvaluator:
         revision: returns the code that is being measured.
         update: which baselines to write.
         rates: returns the error rates of each relative budget.
-        yardstick: measures the reference model: seconds per request, None if it cannot be.
+        yardstick: makes what measures the machine around one load.
         reachable: whether a commit can be checked out.
         duel: measures a test in turn with a commit; None to leave open verdicts open.
     """
@@ -60,7 +62,7 @@ class BaselineEvaluator:
     revision: Callable[[], Revision]
     update: Update | None
     rates: Callable[[], ErrorRates]
-    yardstick: Callable[[], float | None]
+    yardstick: Callable[[], SpeedCheck]
     reachable: Callable[[str], bool]
     duel: Callable[[str, str], Mapping[str, Record]] | None
     _duels: dict[tuple[str, str], Mapping[str, Record]] = field(default_factory=dict)
@@ -72,15 +74,11 @@ class BaselineEvaluator:
         __tracebackhide__ = True
         # Read before measuring, so that a damaged file costs no measuring time.
         stored = None if plan.quick else self.baselines.store.load(test)
-        yardstick = self.yardstick if needs_yardstick(plan) else _no_yardstick
-        # Before and after, since the machine may change speed meanwhile.
+        speed = self.yardstick() if needs_yardstick(plan) and not plan.quick else NO_YARDSTICK
         with subject as ready:
-            before = yardstick()
-            measurement = ready.measure(test, name, plan.load_seconds)
-            after = yardstick()
-        seconds = sqrt(before * after) if before and after else None
+            measurement = ready.measure(test, name, plan.load_seconds, speed)
         old = stored.accepted.get(name) if stored else None
-        return self._evaluation(measurement, plan, old, seconds)
+        return self._evaluation(measurement, plan, old, speed.pace)
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Nothing to exclude: no other test measures meanwhile."""
@@ -95,7 +93,7 @@ class BaselineEvaluator:
         measurement: Measurement,
         plan: Plan,
         old: BaselineEntry | None,
-        yardstick: float | None,
+        yardstick: Pace | None,
     ) -> Evaluation:
         environment = self.environment()
         alpha = self.rates().stored
@@ -166,10 +164,6 @@ class BaselineEvaluator:
             return _after_duel(record, self._duels[key].get(record.measurement.name))
         except DuelError as error:
             return replace(record, hints=(*record.hints, str(error)))
-
-
-def _no_yardstick() -> None:
-    """For plans whose verdicts do not depend on the machine's speed."""
 
 
 def _with_notes(

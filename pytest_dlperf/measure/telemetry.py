@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_dlperf.results.usage import Usage
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.results.usage import GpuReading
 
+_NS: Final = 1e-9  # in seconds
 _LOOK_NS: Final = 250_000_000  # the driver refreshes its figures no more often
 
 
@@ -37,6 +39,35 @@ class Progress(Protocol):
         ...
 
 
+class ThreadWaits:
+    """How long the threads of a process were ready to run without a processor.
+
+    The run-queue delay of Linux, over all threads. One that ends counts up to the last look.
+    """
+
+    def __init__(self, process: int | str = "self", root: Path = Path("/proc")) -> None:
+        self._tasks = root / str(process) / "task"
+        self._last: dict[str, int] = {}
+        self._total_ns = 0
+
+    def seconds(self) -> float | None:
+        """Look now; None if the system does not say."""
+        try:
+            threads = [task.name for task in self._tasks.iterdir()]
+        except OSError:
+            threads = []
+        for thread in threads:
+            try:
+                waited_ns = int((self._tasks / thread / "schedstat").read_text().split()[1])
+            except (OSError, ValueError, IndexError):
+                continue  # it has ended, or this kernel does not count
+            # Less than before is of another thread with the same number.
+            before_ns = self._last.get(thread, 0)
+            self._total_ns += waited_ns - before_ns if waited_ns >= before_ns else waited_ns
+            self._last[thread] = waited_ns
+        return self._total_ns * _NS if self._last else None
+
+
 class ProcessMeter:
     """Meter of this process and its machine, from psutil."""
 
@@ -45,6 +76,7 @@ class ProcessMeter:
 
         self._process = psutil.Process()
         self._cpu_times = psutil.cpu_times
+        self._waits = ThreadWaits()
 
     def usage(self) -> Usage:
         """From `time.process_time` and the kernel's counters."""
@@ -54,7 +86,13 @@ class ProcessMeter:
         # The kernel counts guest time in user time as well.
         guests = float(getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0))
         total = float(sum(times)) - guests
-        return Usage(time.process_time(), total - idle - stolen, stolen, total)
+        return Usage(
+            process=time.process_time(),
+            busy=total - idle - stolen,
+            stolen=stolen,
+            total=total,
+            waited=self._waits.seconds(),
+        )
 
     def resident_bytes(self) -> int:
         """Resident set size."""
@@ -74,6 +112,7 @@ class FamilyMeter:
         self._gone = psutil.Error
         self._others = [psutil.Process(process) for process in processes]
         self._seconds = [0.0] * len(self._others)
+        self._waits = [ThreadWaits(process.pid) for process in self._others]
 
     def usage(self) -> Usage:
         """Usage of this process, plus the processor time of the workers."""
@@ -84,7 +123,13 @@ class FamilyMeter:
                 continue  # its last reading still counts
             self._seconds[number] = float(times.user + times.system)
         usage = self._meter.usage()
-        return replace(usage, process=usage.process + sum(self._seconds))
+        waits = [usage.waited, *(waits.seconds() for waits in self._waits)]
+        known = [waited for waited in waits if waited is not None]
+        return replace(
+            usage,
+            process=usage.process + sum(self._seconds),
+            waited=sum(known) if len(known) == len(waits) else None,
+        )
 
     def resident_bytes(self) -> int:
         """Sum of resident set sizes; 0 for a process that has ended."""
@@ -108,7 +153,7 @@ class Gpus(Protocol):
 class Telemetry:
     """`LoadObserver` of one load.
 
-    GPUs are read four times a second. Without `end_ns` the display has no countdown.
+    Usage and GPUs are read four times a second. Without `end_ns` the display has no countdown.
     """
 
     def __init__(  # noqa: PLR0913 - meters and display
@@ -138,8 +183,10 @@ class Telemetry:
     def tick(self, now_ns: int) -> None:
         """Record memory and GPUs, and show the remaining time."""
         self.resident.append(self._meter.resident_bytes())
-        if self._gpus is not None and now_ns >= self._next_look_ns:
-            self.looks.append(self._gpus.read())
+        if now_ns >= self._next_look_ns:
+            self._meter.usage()  # since the threads of the run end before its last reading
+            if self._gpus is not None:
+                self.looks.append(self._gpus.read())
             self._next_look_ns = now_ns + _LOOK_NS
         left = None if self._end_ns is None else max(0.0, (self._end_ns - now_ns) * 1e-9)
         self._progress.show(self._phase, left)

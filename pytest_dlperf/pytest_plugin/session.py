@@ -89,14 +89,14 @@ class DlperfSession:
         from pytest_dlperf.git import reachable
         from pytest_dlperf.measure.yardstick import Yardstick
 
-        options, root = self.options, self._config.rootpath
+        options, root, clock = self.options, self._config.rootpath, MonotonicClock()
         return BaselineEvaluator(
             baselines=self.baselines,
             environment=self.environment,
             revision=lambda: self.revision,
             update=options.update,
             rates=self.error_rates,
-            yardstick=Yardstick(MonotonicClock()).seconds,
+            yardstick=lambda: Yardstick(clock),
             reachable=lambda commit: reachable(root, commit),
             # A run that records baselines accepts what it measures.
             duel=self._duel if options.escalate and not options.update else None,

@@ -15,9 +15,10 @@ from pytest_dlperf.results.codec import (
     as_text,
     at,
     check_metrics,
-    check_yardstick,
     ends_of,
     estimate_of,
+    pace_from_json,
+    pace_to_json,
     rounded,
 )
 from pytest_dlperf.results.environment import Environment
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.environment import MachineClass
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.statistics.estimate import Estimate
+    from pytest_dlperf.statistics.machine_speed import Pace
 
 
 SCHEMA: Final = 3
@@ -73,14 +75,14 @@ def short(commit: str) -> str:
 class BaselineSession:
     """What one session measured of accepted code.
 
-    `yardstick` is seconds per request of the reference model, None if it was not measured; `blocks`
-    says how evenly the session went, None if it was too short.
+    `yardstick` is the machine's pace around the load, None if it was not measured; `blocks` says
+    how evenly the session went, None if it was too short.
     """
 
     metrics: Mapping[str, Estimate]
     environment: Environment
     revision: Revision
-    yardstick: float | None = None
+    yardstick: Pace | None = None
     blocks: BlockSummary | None = None
 
     def to_json(self, previous: Environment | None) -> dict[str, object]:
@@ -91,7 +93,7 @@ class BaselineSession:
             "branch": self.revision.branch,
             "date": self.revision.date,
             **({"environment": self.environment.to_json()} if self.environment != previous else {}),
-            **({"yardstick": rounded(yardstick)} if yardstick is not None else {}),
+            **({"yardstick": pace_to_json(yardstick)} if yardstick is not None else {}),
             **({"blocks": blocks.to_json()} if blocks is not None else {}),
             "metrics": {name: ends_of(estimate) for name, estimate in self.metrics.items()},
         }
@@ -120,11 +122,13 @@ class BaselineSession:
                 described.append(as_text(value[name]))
         with at("blocks"):
             blocks = BlockSummary.from_json(value["blocks"]) if "blocks" in value else None
+        with at("yardstick"):
+            yardstick = pace_from_json(value.get("yardstick"))
         return cls(
             metrics=MappingProxyType({n: e for n, e in metrics.items() if n not in redefined}),
             environment=previous,
             revision=Revision(*described),
-            yardstick=check_yardstick(value.get("yardstick")),
+            yardstick=yardstick,
             blocks=blocks,
         )
 
@@ -353,7 +357,7 @@ def accept(
     measurement: Measurement,
     environment: Environment,
     revision: Revision,
-    yardstick: float | None = None,
+    yardstick: Pace | None = None,
     earlier: tuple[BaselineSession, ...] = (),
 ) -> BaselineEntry:
     """The entry of a measurement that becomes the baseline, or its next session.

@@ -17,14 +17,17 @@ from pytest_dlperf.baselines.source import baselines_of_files
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.judge.error_rates import ErrorRates
+from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 from pytest_dlperf.results.usage import Consumption
 from pytest_dlperf.statistics.estimate import counted
+from pytest_dlperf.statistics.machine_speed import Pace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_dlperf.config.options import Update
     from pytest_dlperf.measure.evaluator import Evaluation
+    from pytest_dlperf.measure.yardstick import SpeedCheck
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement
 
@@ -38,9 +41,13 @@ class MadeUp:
     def __init__(self, measurement: Measurement) -> None:
         self._measurement = measurement
 
-    def measure(self, test: str, name: str, seconds: float) -> Measurement:
+    def measure(
+        self, test: str, name: str, seconds: float, speed: SpeedCheck = NO_YARDSTICK
+    ) -> Measurement:
         """The given measurement."""
         assert seconds > 0
+        speed.begin()
+        speed.again()
         return dataclasses.replace(self._measurement, test=test, name=name)
 
     def warm_up(self) -> str:
@@ -66,6 +73,7 @@ class Life:
         self,
         update: Update | None = None,
         throughput: float = 1000.0,
+        pace: Pace | None = None,
         **fields: Any,  # noqa: ANN401 - any field
     ) -> Evaluation:
         """Run it once, and accept as a passing test does."""
@@ -78,7 +86,7 @@ class Life:
             revision=lambda: dataclasses.replace(REVISION, commit=f"commit{self._runs}"),
             update=update,
             rates=lambda: ErrorRates(1),
-            yardstick=lambda: None,
+            yardstick=lambda: Slower(pace) if pace else NO_YARDSTICK,
             reachable=lambda _: False,
             duel=None,
         )
@@ -93,6 +101,27 @@ class Life:
         baseline = self._baselines.store.load(TEST)
         assert baseline is not None
         return baseline.accepted[""]
+
+
+class Slower:
+    """A machine whose pace is known."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._told: list[str] = []
+
+    @property
+    def pace(self) -> Pace | None:
+        """Known once a load was enclosed."""
+        return self._pace if self._told == ["begin", "again"] else None
+
+    def begin(self) -> None:
+        """Before the load."""
+        self._told.append("begin")
+
+    def again(self) -> None:
+        """After it."""
+        self._told.append("again")
 
 
 @pytest.fixture
@@ -125,6 +154,18 @@ def test_ten_accepted_changes(life: Life, seed: int) -> None:
     assert life.accepted.anchor.revision.commit == "commit1"
     assert reported or _crept(life.run(None, 1000.0 * 0.98**10))
     assert reported or life.accepted.changes
+
+
+def test_the_machine_s_pace_is_kept(life: Life) -> None:
+    """It is of the load's own time, in the record and in the baseline, and is allowed for."""
+    first, now = Pace(1e-4, 1e-3), Pace(1.1e-4, 1.1e-3)
+    life.run("new", pace=first)
+
+    record = life.run(None, 1000.0 / 1.1, pace=now).record
+
+    assert life.accepted.newest.yardstick == first
+    assert record.yardstick == now
+    assert any("took 1.10 times as long" in note for note in record.measurement.notes)
 
 
 def test_unchanged_code_does_not_creep(tmp_path: Path) -> None:
