@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from math import sqrt
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.baselines.acceptance import BaselineComparison, decide_acceptance, unchanged
@@ -20,6 +19,7 @@ from pytest_dlperf.judge.error_rates import BETA
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.judge.second_look import second_look_note, to_confirm, with_second_look
 from pytest_dlperf.measure.evaluator import Evaluation
+from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.hints import measure_in_turn
 from pytest_dlperf.results.baseline import accept
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.judge.conditions import MachineConditions
     from pytest_dlperf.judge.error_rates import AlphaSpending, ErrorRates
     from pytest_dlperf.measure.evaluator import Measurable
+    from pytest_dlperf.measure.yardstick import SpeedCheck
     from pytest_dlperf.results.baseline import BaselineEntry, Revision
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.measurement import Measurement
@@ -53,7 +54,7 @@ class BaselineEvaluator:
         update: which baselines to write.
         rates: returns the error rates of each relative budget.
         spending: returns how a test divides these among its measurements.
-        yardstick: measures the reference model: seconds per request, None if it cannot be.
+        yardstick: makes what measures the machine around one load.
         rest: waits a moment before a second measurement, so that a disturbance can pass.
         reachable: whether a commit can be checked out.
         duel: measures a test in turn with a commit; None to leave open verdicts open.
@@ -65,7 +66,7 @@ class BaselineEvaluator:
     update: Update | None
     rates: Callable[[], ErrorRates]
     spending: Callable[[str], AlphaSpending]
-    yardstick: Callable[[], float | None]
+    yardstick: Callable[[], SpeedCheck]
     rest: Callable[[], None]
     reachable: Callable[[str], bool]
     duel: Callable[[str, str], Mapping[str, Record]] | None
@@ -85,7 +86,7 @@ class BaselineEvaluator:
             name=name,
             old=old,
             alpha=self._alpha(test, name, stored.accepted if stored else ()),
-            yardstick=self.yardstick if needs_yardstick(plan, old) else _no_yardstick,
+            makes_yardstick=self.yardstick if needs_yardstick(plan, old) else None,
         )
         with subject as ready:
             first = _look(ready, request)
@@ -198,7 +199,7 @@ class _Request:
     Attributes:
         old: the stored baseline.
         alpha: error rate of a FAIL.
-        yardstick: as in `BaselineEvaluator`, if the speed of the machine matters.
+        makes_yardstick: as in `BaselineEvaluator`; None if the machine does not matter.
     """
 
     plan: Plan
@@ -206,7 +207,7 @@ class _Request:
     name: str
     old: BaselineEntry | None
     alpha: float
-    yardstick: Callable[[], float | None]
+    makes_yardstick: Callable[[], SpeedCheck] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,18 +219,11 @@ class _Look:
 
 
 def _look(ready: Measurable, request: _Request) -> _Look:
-    # Before and after, since the machine may change speed meanwhile.
-    before = request.yardstick()
-    measurement = ready.measure(request.test, request.name, request.plan.load_seconds)
-    after = request.yardstick()
-    seconds = sqrt(before * after) if before and after else None
     plan, old = request.plan, request.old
-    conditions = conditions_of(plan, measurement, old, seconds, alpha=request.alpha, beta=BETA)
+    speed = NO_YARDSTICK if request.makes_yardstick is None else request.makes_yardstick()
+    measurement = ready.measure(request.test, request.name, plan.load_seconds, speed)
+    conditions = conditions_of(plan, measurement, old, speed.pace, alpha=request.alpha, beta=BETA)
     return _Look(measurement, conditions)
-
-
-def _no_yardstick() -> None:
-    """For plans whose verdicts do not depend on the machine's speed."""
 
 
 def _with_notes(

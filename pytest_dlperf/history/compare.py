@@ -259,13 +259,12 @@ def _machine_speed(new: BaselineEntry, old: BaselineEntry | None) -> tuple[str, 
     if old is None:
         return "", ""
     sides = [
-        [Session(0.0, 0.0, math.log(s.yardstick) if s.yardstick else None) for s in side.sessions]
-        for side in (old, new)
+        [Session(0.0, 0.0, session.yardstick) for session in side.sessions] for side in (old, new)
     ]
     change = reference_change(sides[0], *sides[1])
     if change is None or abs(change - 1) < _NOTABLE_CHANGE:
         return "", ""
-    took = f"the reference model took {change:.2f} times as long as with the base"
+    took = f"the yardstick took {change:.2f} times as long as with the base"
     least, most = ALIKE
     if least <= change <= most:
         return "", f"{took}, which was allowed for"

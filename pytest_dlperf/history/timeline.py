@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,8 @@ from pytest_dlperf.judge.losses import change_by, log_cost
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.change_points import find_steps
-from pytest_dlperf.statistics.prediction import shrinkage
+from pytest_dlperf.statistics.machine_speed import follow, logs_of
+from pytest_dlperf.statistics.prediction import PRIOR_FREEDOM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -207,8 +209,9 @@ def _costs(name: str, entries: Sequence[Entry]) -> tuple[NDArray[np.float64], bo
         session_of(metric, entry.result.metrics[name], entry.result.newest.yardstick)
         for entry in entries
     ]
-    machine = np.array([session.yardstick for session in sessions])
-    return costs - shrinkage(sessions) * machine, True
+    logs = logs_of([session.yardstick for session in sessions if session.yardstick is not None])
+    noise = math.log1p(metric.run_noise)
+    return costs - follow([costs], [logs], noise=noise, worth=PRIOR_FREEDOM).expected(logs), True
 
 
 def _committed_neighbours(

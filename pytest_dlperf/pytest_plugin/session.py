@@ -91,7 +91,7 @@ class DlperfSession:
         from pytest_dlperf.git import reachable
         from pytest_dlperf.measure.yardstick import Yardstick
 
-        options, root = self.options, self._config.rootpath
+        options, root, clock = self.options, self._config.rootpath, MonotonicClock()
         return BaselineEvaluator(
             baselines=self.baselines,
             environment=self.environment,
@@ -99,7 +99,7 @@ class DlperfSession:
             update=options.update,
             rates=self.error_rates,
             spending=self.alpha_spending,
-            yardstick=Yardstick(MonotonicClock()).seconds,
+            yardstick=lambda: Yardstick(clock),
             rest=self._rest,
             reachable=lambda commit: reachable(root, commit),
             # A run that records baselines accepts what it measures.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pytest_dlperf.metrics import find_metric, metric_named
 from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.statistics.machine_speed import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -157,15 +158,28 @@ def _not_negative(value: Any) -> float:  # noqa: ANN401 - of a file
     return number
 
 
-def check_yardstick(seconds: float | None) -> float | None:
+def pace_to_json(pace: Pace) -> dict[str, float]:
+    """The yardstick's two parts, rounded."""
+    return {"compute": rounded(pace.compute), "memory": rounded(pace.memory)}
+
+
+def pace_from_json(value: Any) -> Pace | None:  # noqa: ANN401 - of a file
     """The yardstick of a session, None if it was not measured.
 
+    A plain number is of an earlier yardstick, which had one part and another unit: it is left out.
+
     Raises:
-        ValueError: if it is no time.
+        ValueError: if a part is no time.
     """
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise ValueError(f"yardstick {seconds!r}: expected seconds above 0")
-    return seconds
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        as_number(value)
+        return None
+    parts = [value.get(part) for part in ("compute", "memory")]
+    if None in parts:
+        raise _other("seconds of the parts compute and memory", value)
+    return Pace(*map(as_number, parts))
 
 
 def check_metrics(names: Mapping[str, object]) -> None:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from pytest_dlperf.metrics import definitions_of, read_definitions
 from pytest_dlperf.results.codec import (
     as_text,
-    check_yardstick,
     estimate_from_json,
     fields_from_json,
     fields_to_json,
     metrics_from_json,
     metrics_to_json,
     number_or_none,
+    pace_from_json,
+    pace_to_json,
 )
 from pytest_dlperf.results.environment import Environment
 from pytest_dlperf.results.measurement import ErrorCount, Measurement
@@ -26,6 +27,8 @@ from pytest_dlperf.results.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from pytest_dlperf.statistics.machine_speed import Pace
 
 
 SCHEMA: Final = 1
@@ -55,7 +58,7 @@ class Record:
         base: the baseline's commit, if a duel with it would settle more; else empty.
         duel: statistics of a duel, as JSON; None without one.
         environment: the software that it ran with; None if unknown.
-        yardstick: seconds per request of the reference model in the same session, if measured.
+        yardstick: the machine's pace around the load, if measured.
         kept: whether it became the baseline, or its next session.
         basis: source of the baseline in the history, such as `history:main`; empty for files.
     """
@@ -67,7 +70,7 @@ class Record:
     base: str = ""
     duel: Mapping[str, object] | None = None
     environment: Environment | None = None
-    yardstick: float | None = None
+    yardstick: Pace | None = None
     kept: Keeping = ""
     basis: str = ""
 
@@ -126,7 +129,7 @@ def record_to_json(record: Record) -> dict[str, object]:
         "duel": dict(record.duel) if record.duel else None,
         "base": record.base,
         "environment": record.environment.to_json() if record.environment else None,
-        "yardstick": record.yardstick,
+        "yardstick": pace_to_json(record.yardstick) if record.yardstick else None,
         "kept": record.kept,
         "basis": record.basis,
     }
@@ -195,7 +198,7 @@ def record_from_json(value: dict[str, Any]) -> Record:
         base=value["base"],
         duel=value["duel"],
         environment=Environment.from_json(environment) if environment else None,
-        yardstick=check_yardstick(number_or_none(yardstick)),
+        yardstick=pace_from_json(yardstick),
         kept=value["kept"],
         basis=value["basis"],
     )

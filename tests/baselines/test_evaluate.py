@@ -24,8 +24,10 @@ from pytest_dlperf.baselines.source import baselines_of_files
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.judge.error_rates import AlphaSpending, ErrorRates
+from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 from pytest_dlperf.results.usage import Consumption
 from pytest_dlperf.statistics.estimate import counted
+from pytest_dlperf.statistics.machine_speed import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.options import Update
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.measure.evaluator import Evaluation
+    from pytest_dlperf.measure.yardstick import SpeedCheck
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement
 
@@ -52,9 +55,13 @@ class MadeUp:
         self._measurements = measurements
         self.measured = 0
 
-    def measure(self, test: str, name: str, seconds: float) -> Measurement:
+    def measure(
+        self, test: str, name: str, seconds: float, speed: SpeedCheck = NO_YARDSTICK
+    ) -> Measurement:
         """The next of the given measurements."""
         assert seconds > 0
+        speed.begin()
+        speed.again()
         given = self._measurements[min(self.measured, len(self._measurements) - 1)]
         self.measured += 1
         return dataclasses.replace(given, test=test, name=name)
@@ -77,19 +84,21 @@ class Life:
     def __init__(self, root: Path) -> None:
         self._baselines = baselines_of_files(root, MACHINE, "")
         self._runs = 0
-        self.yardstick: list[float] = []
+        self.paces: list[Pace] = []
         self.rests = 0
 
     def run(
         self,
         update: Update | None = None,
         throughput: float = 1000.0,
+        pace: Pace | None = None,
         **fields: Any,  # noqa: ANN401 - any field
     ) -> Evaluation:
         """Run it once, and accept as a passing test does."""
         self._runs += 1
         metrics = {"throughput": estimate(throughput, 0.005), "errors": counted(0.0)}
         subject = MadeUp(make_measurement(metrics, **fields))
+        self.paces = [pace] if pace else []
         evaluation = self.evaluate(subject, PLAN, "", update)
         if evaluation.accepted is not None:
             self._baselines.store.save(TEST, "", evaluation.accepted)
@@ -111,7 +120,7 @@ class Life:
             update=update,
             rates=lambda: ErrorRates(1),
             spending=lambda _: spending or AlphaSpending(),
-            yardstick=lambda: self.yardstick.pop(0) if self.yardstick else None,
+            yardstick=lambda: Slower(self.paces.pop(0)) if self.paces else NO_YARDSTICK,
             rest=self._rest,
             reachable=lambda _: False,
             duel=None,
@@ -132,6 +141,27 @@ class Life:
         """Write a baseline of several measurements."""
         for name, entry in entries.items():
             self._baselines.store.save(TEST, name, entry)
+
+
+class Slower:
+    """A machine whose pace is known."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._told: list[str] = []
+
+    @property
+    def pace(self) -> Pace | None:
+        """Known once a load was enclosed."""
+        return self._pace if self._told == ["begin", "again"] else None
+
+    def begin(self) -> None:
+        """Before the load."""
+        self._told.append("begin")
+
+    def again(self) -> None:
+        """After it."""
+        self._told.append("again")
 
 
 @pytest.fixture
@@ -164,6 +194,18 @@ def test_ten_accepted_changes(life: Life, seed: int) -> None:
     assert life.accepted.anchor.revision.commit == "commit1"
     assert reported or _crept(life.run(None, 1000.0 * 0.98**10))
     assert reported or life.accepted.changes
+
+
+def test_the_machine_s_pace_is_kept(life: Life) -> None:
+    """It is of the load's own time, in the record and in the baseline, and is allowed for."""
+    first, now = Pace(1e-4, 1e-3), Pace(1.1e-4, 1.1e-3)
+    life.run("new", pace=first)
+
+    record = life.run(None, 1000.0 / 1.1, pace=now).record
+
+    assert life.accepted.newest.yardstick == first
+    assert record.yardstick == now
+    assert any("took 1.10 times as long" in note for note in record.measurement.notes)
 
 
 def test_unchanged_code_does_not_creep(tmp_path: Path) -> None:
@@ -305,33 +347,29 @@ def test_a_second_look(
 
 
 @pytest.mark.parametrize(
-    ("yardstick", "verdict", "left"),
-    [
-        ([1e-6] * 4, "FAIL", 0),
-        ([1.3e-6] * 4, "INCONCLUSIVE", 2),
-        ([1e-6, 1e-6, 2e-6, 2e-6], "INCONCLUSIVE", 0),
-    ],
+    ("slower", "verdict", "left"),
+    [((1.0, 1.0), "FAIL", 0), ((1.3, 1.3), "INCONCLUSIVE", 1), ((1.0, 2.0), "INCONCLUSIVE", 0)],
 )
 def test_a_machine_of_another_speed(
-    life: Life, yardstick: list[float], verdict: str, left: int
+    life: Life, slower: tuple[float, float], verdict: str, left: int
 ) -> None:
     """Where the baseline says how fast it was, an absolute budget is not broken by a slower one."""
-    life.store({"": make_accepted(yardstick=1e-6)})
-    life.yardstick = list(yardstick)
+    life.store({"": make_accepted(yardstick=Pace(1e-6, 1e-6))})
+    life.paces = [Pace(1e-6 * factor, 1e-6 * factor) for factor in slower]
 
     record = life.evaluate(MadeUp(_load(800.0)), ABSOLUTE, "").record
 
     assert record.judgements[0].verdict == verdict
-    assert len(life.yardstick) == left
+    assert len(life.paces) == left
 
 
 def test_without_a_baseline_there_is_no_yardstick(life: Life) -> None:
     """An absolute budget needs none: there is no speed to hold it against."""
-    life.yardstick = [1e-6] * 4
+    life.paces = [Pace(1e-6, 1e-6)]
 
     life.evaluate(MadeUp(_load(800.0)), ABSOLUTE, "")
 
-    assert len(life.yardstick) == 4
+    assert len(life.paces) == 1
 
 
 def test_measurements_of_one_test_share_its_error_rate(life: Life) -> None:
