@@ -108,15 +108,16 @@ def own_steps(
     at = np.flatnonzero(common.known)
     values, level = costs[at], common.level[at]
     noise = _noise(common)
+    # At first by differences, in which a step of the curve's own is in few values.
+    later, sooner = slice(SHORTEST, None), slice(None, -SHORTEST)
+    loading = _slope(values[later] - values[sooner], level[later] - level[sooner], 2 * noise)
     steps: tuple[Step, ...] = ()
-    tried: list[list[int]] = []
     for _ in range(_SEARCHES):
+        before, steps = steps, find_steps(values - loading * level, alpha, rng)
         places = [step.at for step in steps]
-        if places in tried:
+        if places == [step.at for step in before]:
             break
-        tried.append(places)
-        loading = _loading(values, level, places, noise)
-        steps = find_steps(values - loading * level, alpha, rng)
+        loading = _slope(_centred(values, places), _centred(level, places), noise)
     own = tuple(_moved(step, at) for step in steps)
     return tuple(step for step in own if _is_own(step, own, loading, costs, common))
 
@@ -173,27 +174,27 @@ def _around(step: Step, places: Sequence[int], runs: int) -> tuple[slice, slice]
     return slice(start, step.at), slice(step.at, stop)
 
 
-def _loading(
-    values: NDArray[np.float64], level: NDArray[np.float64], places: list[int], noise: float
-) -> float:
-    """The slope of values on the level, within the parts between the places.
+def _slope(y: NDArray[np.float64], x: NDArray[np.float64], noise: float) -> float:
+    """The slope of y on x through 0, by least squares without outliers.
 
-    The level's own noise, of this variance, would flatten the slope (Fuller 1987: Measurement
-    Error Models); where it is most of what the level shows, only half of that is made up for.
+    The noise of x, of this variance, would flatten it (Fuller 1987: Measurement Error Models);
+    where it is most of what x shows, only half of that is made up for.
     """
-    pairs = zip(np.split(values, places), np.split(level, places), strict=True)
-    centred = [(part - np.median(part), own - np.median(own)) for part, own in pairs]
-    y, x = (np.concatenate(side) for side in zip(*centred, strict=True))
     spread = float(x @ x)
     if not spread:
         return 1.0
     left = np.abs(y - float(x @ y) / spread * x)
     usual = left <= _OUTLYING * deviation(left)
-    if usual.any() and float(x[usual] @ x[usual]):
+    if float(x[usual] @ x[usual]):
         y, x = y[usual], x[usual]
         spread = float(x @ x)
     reliable = max(_LEAST_RELIABLE, 1 - noise * len(x) / spread)
     return min(_MOST_LOADING, max(0.0, float(x @ y) / spread / reliable))
+
+
+def _centred(values: NDArray[np.float64], places: list[int]) -> NDArray[np.float64]:
+    """Values less the mean of their part."""
+    return np.concatenate([part - part.mean() for part in np.split(values, places)])
 
 
 def _noise(common: CommonLevel) -> float:
