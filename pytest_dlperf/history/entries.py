@@ -167,9 +167,10 @@ def entry_of(record: Record, run: Run) -> Entry | None:
         or (noise_note(measured.usage) if measured.usage else ""),
         unbounded=MappingProxyType(
             {
-                name: measured.metrics[name]
-                for name in measured.unbounded
-                if name in measured.metrics
+                # A rough upper end, of which nothing is sure, is no end to compare with.
+                name: dataclasses.replace(it, high=math.inf)
+                for name, it in measured.metrics.items()
+                if name in measured.unbounded
             }
         ),
     )

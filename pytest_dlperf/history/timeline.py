@@ -201,7 +201,7 @@ def timeline_of(  # noqa: PLR0913 - what is shown, and what it is compared with
     common: dict[Kind, tuple[CommonChange, ...]] = {}
     for name in names:
         course = course_of(name, entries)
-        level = _level_of_others(course, entries, company, alpha, rng)
+        level = _level_of_others(course, entries, company, rng)
         curves.append(_curve(course, entries, level, alpha, rng))
         if level is not None and course.kind is not None and course.kind not in common:
             common[course.kind] = tuple(_common_changes(course, entries, level))
@@ -225,7 +225,6 @@ def _level_of_others(
     course: Course,
     entries: Sequence[Entry],
     company: Company,
-    alpha: float,
     rng: np.random.Generator,
 ) -> CommonLevel | None:
     """What the other tests share in the runs of a course; None if they are too few."""
@@ -234,7 +233,7 @@ def _level_of_others(
     curves = company.curves(course.kind, [entries[at] for at in course.runs], course.yardsticks)
     if len(curves) < FEWEST_OTHERS:
         return None
-    level = common_level(curves, alpha, rng)
+    level = common_level(curves, FALSE_ALARMS, rng)
     return level if level.enough else None
 
 
