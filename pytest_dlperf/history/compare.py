@@ -2,7 +2,7 @@
 
 Each metric is judged as by a budget that allows no loss (`throughput >= baseline`, `p99 <=
 baseline`): FAIL if a loss is proven, PASS if a loss of the metric's `detect` is excluded. All share
-one error rate (`holm`), in which metrics that say the same have one vote.
+one error rate (`holm`), in which metrics that say the same have one part.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -35,13 +34,14 @@ class OpenRow:
 
 def decide(drafts: Iterable[tuple[Compared, Sequence[Row | OpenRow]]]) -> Iterator[Row]:
     """The verdicts of all open rows, in order, at an error rate that they share."""
-    rows: list[tuple[OpenRow, float]] = []
-    for compared, drawn in drafts:
-        waiting = [row for row in drawn if isinstance(row, OpenRow)]
-        votes = Counter(_saying(row, compared.scenario) for row in waiting if row.evidence.errs)
-        rows += [(row, 1 / max(1, votes[_saying(row, compared.scenario)])) for row in waiting]
-    erring = [(row, weight) for row, weight in rows if row.evidence.errs]
-    weights = [weight for _, weight in erring]
+    rows = [
+        (row, (compared.key, _saying(row, compared.scenario)))
+        for compared, drawn in drafts
+        for row in drawn
+        if isinstance(row, OpenRow)
+    ]
+    erring = [(row, group) for row, group in rows if row.evidence.errs]
+    groups = [group for _, group in erring]
 
     def loses(number: int, alpha: float) -> bool:
         row = erring[number][0]
@@ -51,7 +51,7 @@ def decide(drafts: Iterable[tuple[Compared, Sequence[Row | OpenRow]]]) -> Iterat
     def gains(number: int, alpha: float) -> bool:
         return erring[number][0].evidence.improved(alpha)
 
-    losses, gained = (holm(weights, ALPHA, proves) for proves in (loses, gains))
+    losses, gained = (holm(groups, ALPHA, proves) for proves in (loses, gains))
     levels = zip(losses.first, losses.last, gained.last, strict=True)
     for row, _ in rows:
         if row.evidence.errs:

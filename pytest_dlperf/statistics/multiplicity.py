@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
+
+
+_LEADING: Final = 0.9  # of a group's part
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,30 +28,44 @@ class Levels:
     rejected: tuple[bool, ...]
 
 
-def holm(weights: Sequence[float], alpha: float, rejects: Callable[[int, float], bool]) -> Levels:
-    """Weighted step-down test of Holm (1979).
+def holm(groups: Sequence[Hashable], alpha: float, rejects: Callable[[int, float], bool]) -> Levels:
+    """Step-down test of Holm (1979), of groups of hypotheses that say nearly the same.
 
-    Each hypothesis that is not rejected has its weight's share of `alpha` among those that are not;
-    what one leaves when it is rejected goes to the others, until no more are rejected. With a
-    probability of at most `alpha` any true hypothesis is rejected, however tests depend on each
-    other.
+    Groups share `alpha` equally. The first of a group has nine tenths of its part, the others the
+    rest; what is rejected leaves its level to the rest of its group, and a group of which all are
+    rejected to the other groups, until no more are rejected (Bretz et al. 2009). The levels of any
+    hypotheses that are left sum up to `alpha`; so with a probability of at most that any true one
+    is rejected, however tests depend on each other.
 
     Args:
-        weights: of the hypotheses, above 0.
+        groups: which group each hypothesis is of.
         alpha: error rate of all of them.
         rejects: whether the test of a hypothesis, by index, rejects it at a level; if so, at every
             higher level too.
     """
-    first = [alpha * weight / sum(weights) for weight in weights]
-    last = list(first)
-    pending = set(range(len(weights)))
+    pending: dict[Hashable, list[int]] = {}
+    for number, group in enumerate(groups):
+        pending.setdefault(group, []).append(number)
+    shares = [0.0] * len(groups)
+    for numbers in pending.values():
+        leading, *others = numbers
+        shares[leading] = _LEADING if others else 1.0
+        for number in others:
+            shares[number] = (1 - _LEADING) / len(others)
+    last = [0.0] * len(groups)
+    first: tuple[float, ...] = ()
+    rejected: set[int] = set()
     while True:
-        found = {number for number in pending if rejects(number, last[number])}
-        pending -= found
-        if not found or not pending:
+        for numbers in pending.values():
+            left = sum(shares[number] for number in numbers)
+            for number in numbers:
+                last[number] = alpha / len(pending) * shares[number] / left
+        first = first or tuple(last)
+        waiting = [number for numbers in pending.values() for number in numbers]
+        found = {number for number in waiting if rejects(number, last[number])}
+        if not found:
             break
-        left = sum(weights[number] for number in sorted(pending))
-        for number in pending:
-            last[number] = alpha * weights[number] / left
-    rejected = tuple(number not in pending for number in range(len(weights)))
-    return Levels(tuple(first), tuple(last), rejected)
+        rejected |= found
+        rest = {group: [n for n in them if n not in found] for group, them in pending.items()}
+        pending = {group: them for group, them in rest.items() if them}
+    return Levels(first, tuple(last), tuple(n in rejected for n in range(len(groups))))

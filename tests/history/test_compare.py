@@ -124,16 +124,18 @@ def _alphas(base: BaselineEntry, candidate: BaselineEntry, *metrics: str) -> dic
 
 
 def test_the_error_rate_is_shared() -> None:
-    """It is divided among the metrics that can err; those that say the same have one vote."""
+    """It is divided among the metrics that can err; those that say the same have one part."""
     metrics = {"throughput": estimate(1000.0), "p50": estimate(0.01), "p95": estimate(0.02)}
     metrics |= {"train.time": estimate(9.0), "train.throughput": estimate(1.0)}
     side = _accepted({**metrics, "errors": counted(0.001)})
-    of_two = ALPHA / 2
     assert _alphas(side, side, "throughput") == {"throughput": ALPHA}
-    assert _alphas(side, side, "throughput", "p50") == {"throughput": of_two, "p50": of_two}
+    assert _alphas(side, side, "throughput", "p50") == pytest.approx(
+        {"throughput": 0.9 * ALPHA, "p50": 0.1 * ALPHA}
+    )
     assert _alphas(side, side) == pytest.approx(
         {
-            **dict.fromkeys(("throughput", "p50", "train.time", "train.throughput"), ALPHA / 6),
+            **dict.fromkeys(("throughput", "train.time"), 0.3 * ALPHA),
+            **dict.fromkeys(("p50", "train.throughput"), 0.1 * ALPHA / 3),
             "p95": ALPHA / 3,
             "errors": 0.0,
         }

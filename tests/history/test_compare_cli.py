@@ -245,7 +245,7 @@ def test_only_some_tests_and_metrics(
     part = _json(project, capsys, "a", "b", "--test", "other", "--metric", "p50")
 
     alphas = [row["alpha"] for it in whole["measurements"] for row in it["metrics"]]
-    assert alphas == pytest.approx([0.01 / 4] * 4)
+    assert alphas == pytest.approx([0.0045, 0.0005] * 2)
     assert part["measurements"][0]["metrics"][0]["alpha"] == 0.01
     (measurement,) = part["measurements"]
     assert (measurement["test"], [row["metric"] for row in measurement["metrics"]]) == (
