@@ -154,9 +154,10 @@ def record_from_json(value: dict[str, Any]) -> Record:
         raise ValueError(f"metric {min(judged)!r} has another unit or direction here")
     scores = RowScores.from_json(value["scores"]) if value["scores"] else None
     unbounded = MappingProxyType(dict(value["unbounded"]))
+    measured = value["metrics"]
     with at("metrics"):
         metrics = metrics_from_json(
-            {name: metric for name, metric in value["metrics"].items() if name not in redefined}
+            {name: metric for name, metric in measured.items() if name not in redefined}
         )
         for open_ in sorted(name for name, it in metrics.items() if not it.bounded):
             if open_ not in unbounded:

@@ -20,7 +20,6 @@ FEWEST_OTHERS: Final = 3
 """Of fewer other tests in a run, the machine's part cannot be told from one test's own."""
 
 _ROUNDS: Final = 8  # of the polish; it has settled long before
-_SEARCHES: Final = 3  # of the steps, each with the loading that the one before left
 _MOST_LOADING: Final = 5.0  # a tail grows faster than the machine slows down
 _LEAST_RELIABLE: Final = 0.5  # share of the level's variance that is not noise
 _MOVED: Final = 0.5  # of a step's size, for one to have it too
@@ -108,16 +107,22 @@ def own_steps(
     at = np.flatnonzero(common.known)
     values, level = costs[at], common.level[at]
     noise = _noise(common)
-    # At first by differences, in which a step of the curve's own is in few values.
+    # A speed follows the machine; a slope on the level is led astray by steps of the curve's own,
+    # one on differences by little evidence. The right one leaves the fewest steps.
     later, sooner = slice(SHORTEST, None), slice(None, -SHORTEST)
-    loading = _slope(values[later] - values[sooner], level[later] - level[sooner], 2 * noise)
-    steps: tuple[Step, ...] = ()
-    for _ in range(_SEARCHES):
-        before, steps = steps, find_steps(values - loading * level, alpha, rng)
+    candidates = (
+        1.0,
+        _slope(_centred(values, []), _centred(level, []), noise),
+        _slope(values[later] - values[sooner], level[later] - level[sooner], 2 * noise),
+    )
+    tried = [(find_steps(values - share * level, alpha, rng), share) for share in candidates]
+    steps, loading = min(tried, key=lambda found: len(found[0]))
+    if steps:
         places = [step.at for step in steps]
-        if places == [step.at for step in before]:
-            break
-        loading = _slope(_centred(values, places), _centred(level, places), noise)
+        again = _slope(_centred(values, places), _centred(level, places), noise)
+        refined = find_steps(values - again * level, alpha, rng)
+        if len(refined) <= len(steps):
+            steps, loading = refined, again
     own = tuple(_moved(step, at) for step in steps)
     return tuple(step for step in own if _is_own(step, own, loading, costs, common))
 
