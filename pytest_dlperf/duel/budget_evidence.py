@@ -102,7 +102,7 @@ def _too_few_requests(metric: Metric, blocks: Sequence[Block]) -> str:
     if not had:
         return f"{reason}, and there were none"
     whole = PAIRS_IN_TIME * seconds * needed / had
-    return f"{reason}: about --dlperf-budget-time={math.ceil(whole)}s"
+    return f"{reason}: about {math.ceil(whole)} s of measuring (dlperf-budget-time)"
 
 
 class ShareEvidence:

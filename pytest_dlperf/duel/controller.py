@@ -152,6 +152,7 @@ class DuelController:
                 shortened=self._workspace.missing.shortened,
                 check=self._workspace.check,
                 fresh_pair=self._fresh_pair,
+                in_any_order=_in_any_order,
                 problem=lambda worker: self._logs[worker].problem,
                 check_servers=self._check_servers,
                 alone=self._alone,
@@ -361,6 +362,12 @@ class _FailureLog:
                 self.collection.skipped[data["nodeid"]] = problem
         if self._forward is not None:
             self._forward(fields)
+
+
+def _in_any_order(pair: WorkerPair) -> list[WorkerHandle]:
+    workers = list(pair.workers)
+    random.shuffle(workers)
+    return workers
 
 
 def _nothing(reason: str, output: str | None = None) -> BaseCollection:

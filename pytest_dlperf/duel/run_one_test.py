@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -95,6 +94,7 @@ class OneTestDuel:
         shortened: shortens the paths in a text of the base.
         check: refuses a base and a candidate that run the same code.
         fresh_pair: starts a pair that collects one test only.
+        in_any_order: the workers of a pair by a coin, as what is done first may be slower for it.
         problem: why the test failed in a worker, or was skipped; None if it was not.
         check_servers: refuses workers that ask each other's servers.
         alone: entered while one worker works alone; refuses one that asks a server of another.
@@ -112,6 +112,7 @@ class OneTestDuel:
     shortened: Callable[[str], str]
     check: Callable[[WorkerState, WorkerState], None]
     fresh_pair: Callable[[str], AbstractContextManager[WorkerPair]]
+    in_any_order: Callable[[WorkerPair], list[WorkerHandle]]
     problem: Callable[[WorkerHandle], Problem | None]
     check_servers: Callable[[Sequence[WorkerHandle]], None]
     alone: Callable[[WorkerHandle], AbstractContextManager[None]]
@@ -135,7 +136,7 @@ class OneTestDuel:
             UsageError: if the two sides run the same code.
         """
         # Both run before one is waited for: what comes before a measurement is not measured.
-        for worker in self._in_any_order(self.pair):
+        for worker in self.in_any_order(self.pair):
             with self._noting_loss():
                 worker.run(self.test, following(worker))
         for worker in self.pair.workers:
@@ -155,12 +156,6 @@ class OneTestDuel:
         while base is not None and self.lost is None and base.state.at != "done":
             with self._noting_loss():
                 base.abandon("the candidate does not measure this")
-
-    def _in_any_order(self, pair: WorkerPair) -> list[WorkerHandle]:
-        """The workers by a coin: what is done first may be faster or slower for it."""
-        workers = list(pair.workers)
-        random.shuffle(workers)
-        return workers
 
     @contextlib.contextmanager
     def _noting_loss(self) -> Iterator[None]:
@@ -286,13 +281,13 @@ class OneTestDuel:
     def _further_pair(self, name: str) -> Iterator[Pair]:
         """A new pair that has reached a measurement, and is warm."""
         with self.fresh_pair(self.test) as pair:
-            for worker in self._in_any_order(pair):
+            for worker in self.in_any_order(pair):
                 worker.run(self.test, None)
             for worker in pair.workers:
                 worker.proceed()
             reached = [self._reach(worker, name) for worker in pair.workers]
             for step in STEPS if all(reached) else ():
-                for worker in self._in_any_order(pair):
+                for worker in self.in_any_order(pair):
                     worker.start(step)
                 reached = [worker.finish(step) for worker in pair.workers]
                 if not all(reached):

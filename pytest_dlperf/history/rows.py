@@ -73,7 +73,7 @@ def measurement_row(entry: Entry, run_id: int, test_id: int) -> dict[str, object
 
 
 def metric_rows(metrics: Mapping[str, Estimate], measurement_id: int) -> list[dict[str, object]]:
-    """The rows of a measurement's metrics."""
+    """The rows of a measurement's metrics; without an upper bound, the high end is infinite."""
     return [
         {
             "measurement_id": measurement_id,
@@ -136,8 +136,10 @@ def entry_of_row(
     )
     run = run_of_row(row)
     bits, scores = _bits(row), _scores(users, redefined)
+    measured = _metrics(metrics, redefined)
+    bounded = {name: value for name, value in measured.items() if value.bounded}
     session = BaselineSession(
-        metrics=_metrics(metrics, redefined),
+        metrics=MappingProxyType(bounded),
         environment=Environment.from_json(json.loads(row.environment)),
         revision=run.revision,
         yardstick=_pace(row),
@@ -154,7 +156,11 @@ def entry_of_row(
         seeds=tuple(map(float, json.loads(row.seeds))) if row.seeds else (),
     )
     verdict, renews = Verdict(row.verdict), bool(row.renews)
-    return Entry(run, row.test, row.name, verdict, result, renews, row.unquiet)
+    unbounded = {name: value for name, value in measured.items() if not value.bounded}
+    return Entry(
+        *(run, row.test, row.name, verdict, result, renews, row.unquiet),
+        MappingProxyType(unbounded),
+    )
 
 
 def run_of_row(row: Row[Any]) -> Run:

@@ -210,10 +210,19 @@ def metrics_to_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, obje
 def metrics_from_json(value: dict[str, dict[str, Any]]) -> Mapping[str, Estimate]:
     """The inverse of `metrics_to_json`."""
     check_metrics(value)
-    return MappingProxyType({name: estimate_from_json(metric) for name, metric in value.items()})
+    metrics = {}
+    for name, metric in value.items():
+        with at(name):
+            metrics[name] = estimate_from_json(metric)
+    return MappingProxyType(metrics)
 
 
 def estimate_from_json(value: dict[str, Any]) -> Estimate:
     """An estimate from its `value`, `low` and `high`, which is None without an upper bound."""
-    high = math.inf if value["high"] is None else as_number(value["high"])
-    return Estimate(float(value["value"]), float(value["low"]), high)
+    with at("value"):
+        middle = as_number(value["value"])
+    with at("low"):
+        low = as_number(value["low"])
+    with at("high"):
+        high = math.inf if value["high"] is None else as_number(value["high"])
+    return Estimate(middle, low, high)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pytest_dlperf.metrics import definitions_of, read_definitions
 from pytest_dlperf.results.codec import (
+    MisplacedValueError,
     as_text,
+    at,
     estimate_from_json,
     fields_from_json,
     fields_to_json,
@@ -154,6 +156,15 @@ def record_from_json(value: dict[str, Any]) -> Record:
     if judged:
         raise ValueError(f"metric {min(judged)!r} has another unit or direction here")
     scores = RowScores.from_json(value["scores"]) if value["scores"] else None
+    unbounded = MappingProxyType(dict(value["unbounded"]))
+    measured = value["metrics"]
+    with at("metrics"):
+        metrics = metrics_from_json(
+            {name: metric for name, metric in measured.items() if name not in redefined}
+        )
+        for open_ in sorted(name for name, it in metrics.items() if not it.bounded):
+            if open_ not in unbounded:
+                raise MisplacedValueError("expected a number, not null", (open_, "high"))
     measurement = Measurement(
         test=test,
         name=name,
@@ -162,9 +173,7 @@ def record_from_json(value: dict[str, Any]) -> Record:
         serving=as_text(value["serving"]),
         seconds=float(value["seconds"]),
         requests=int(value["requests"]),
-        metrics=metrics_from_json(
-            {name: metric for name, metric in value["metrics"].items() if name not in redefined}
-        ),
+        metrics=metrics,
         refused=MappingProxyType(dict(value["refused"])),
         errors=tuple(fields_from_json(ErrorCount, error) for error in value["errors"]),
         rows=Rows.from_json(value["rows"]) if value["rows"] else None,
@@ -183,7 +192,7 @@ def record_from_json(value: dict[str, Any]) -> Record:
         gpus=tuple(fields_from_json(GpuUse, gpu) for gpu in value["gpus"]),
         scores=scores.without(redefined) if scores else None,
         missed=MappingProxyType(dict(value["missed"])),
-        unbounded=MappingProxyType(dict(value["unbounded"])),
+        unbounded=unbounded,
         at_least=MappingProxyType(
             {name: float(least) for name, least in value["at_least"].items()}
         ),
