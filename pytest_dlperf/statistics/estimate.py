@@ -64,15 +64,3 @@ def deviation(sizes: NDArray[np.float64]) -> float:
     import numpy as np
 
     return SCALE * float(np.median(sizes))
-
-
-def noise_figure(sizes: NDArray[np.float64], seconds: NDArray[np.float64]) -> float:
-    """The noise figure of blocks, `S = sigma_block^2 t_block`, in seconds.
-
-    `sizes` are the distances of the blocks' log ratios from the middle, `seconds` their durations,
-    both of shape `(blocks,)`.
-    """
-    import numpy as np
-
-    sigma = deviation(sizes)
-    return sigma * sigma * float(np.median(seconds))
