@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
@@ -14,11 +14,15 @@ import pytest
 from pytest_dlperf.doctor import sides as doctor
 from pytest_dlperf.doctor.sides import IdenticalSides, worker_variables
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
+from pytest_dlperf.duel.worker_handle import WorkerHandle
 from pytest_dlperf.errors import DuelError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pytest_dlperf.duel.worker_handle import Role
+    from pytest_dlperf.duel.worker_process import WorkerProcess
 
 QUICK = """
 import numpy as np
@@ -57,9 +61,16 @@ def started() -> Iterator[IdenticalSides]:
 
 @pytest.mark.subprocess
 @pytest.mark.usefixtures("quick")
-def test_pairs_are_forked() -> None:
-    """One after the other; each pair is two processes of its own that measure slots."""
-    processes = set()
+def test_pairs_are_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other; each pair is two processes of its own, started by a coin."""
+    processes, roles = set(), []
+
+    class Handle(WorkerHandle):
+        def __init__(self, process: WorkerProcess, role: Role, *others: Any) -> None:  # noqa: ANN401
+            roles.append(role)
+            super().__init__(process, role, *others)
+
+    monkeypatch.setattr(doctor, "WorkerHandle", Handle)
     with started() as sides:
         with sides.first() as (pair, settings):
             assert settings.slot_seconds >= 0.005
@@ -73,6 +84,10 @@ def test_pairs_are_forked() -> None:
                 assert pair.meter.usage().process > 0
         assert sides.spawned == ""
     assert len(processes) == 6
+    assert {tuple(roles[pair : pair + 2]) for pair in (0, 2, 4)} == {
+        ("base", "candidate"),
+        ("candidate", "base"),
+    }
     assert all(slot.good > 0 and slot.bad == 0 for slot in slots)
 
 
