@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.duel.worker_handle import (
         Fields,
         Role,
+        Step,
         WorkerHandle,
         WorkerState,
     )
@@ -289,7 +290,7 @@ class OneTestDuel:
             for step in STEPS if all(reached) else ():
                 for worker in self.in_any_order(pair):
                     worker.start(step)
-                reached = [worker.finish(step) for worker in pair.workers]
+                reached = [self._finished(worker, name, step) for worker in pair.workers]
                 if not all(reached):
                     break
             for worker, came in zip(pair.workers, reached, strict=True):
@@ -302,6 +303,17 @@ class OneTestDuel:
             if pair.base is None:
                 raise DuelError("a further base side has not collected the test again")
             yield self._slot_pair(pair)
+
+    def _finished(self, worker: WorkerHandle, name: str, step: Step) -> bool:
+        """Wait until a worker of a further pair has done a step.
+
+        A test that fails there may be run again, as by pytest-rerunfailures, and arrive again.
+        """
+        while not worker.finish(step):
+            if step != "enter" or not self._reach(worker, name):
+                return False
+            worker.start(step)
+        return True
 
     @staticmethod
     def _slot_pair(pair: WorkerPair) -> Pair:

@@ -367,9 +367,4 @@ def test_a_tail_that_cannot_have_enough_requests_is_not_waited_for() -> None:
     assert outcome.decision is None
     reason = "p99.9 needs 10000 requests of each side of a pair: about "
     assert outcome.reason.startswith(reason)
-    assert (
-        int(
-            outcome.reason.removeprefix(reason).removesuffix(" s of measuring (dlperf-budget-time)")
-        )
-        > 1000
-    )
+    assert int(outcome.reason.removeprefix(reason).partition(" ")[0]) > 1000

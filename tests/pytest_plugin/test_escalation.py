@@ -136,7 +136,7 @@ def test_a_fail_that_the_duel_does_not_confirm_is_green(
         [
             r"test_it .*PASS",
             r".*against the stored baseline: throughput FAIL; so both",
-            r".*measured in turn with the base: \d+ blocks",
+            r".*measured in turn with the base: \d+ pairs",
         ]
     )
     assert summary.read_text().count("### dlperf: ") == 1
