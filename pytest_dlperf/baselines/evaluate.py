@@ -1,43 +1,47 @@
 """Evaluation against a stored baseline.
 
-This is a screen: what it fails, or leaves open because of noise, a duel with the baseline's commit
-can settle.
+This is a screen: what it fails, or leaves open because of noise, a second look settles.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.baselines.acceptance import BaselineComparison, decide_acceptance, unchanged
 from pytest_dlperf.baselines.anchor import gradual_loss, gradual_loss_note
 from pytest_dlperf.baselines.diff import change_lines
-from pytest_dlperf.errors import DuelError
-from pytest_dlperf.judge.conditions import conditions_of, needs_yardstick
+from pytest_dlperf.baselines.second_look import is_doubtful
+from pytest_dlperf.judge.conditions import conditions_of, needs_yardstick, scaled_metrics
 from pytest_dlperf.judge.error_rates import BETA
 from pytest_dlperf.judge.judge import judge
+from pytest_dlperf.judge.losses import changed_by, provable_losses
 from pytest_dlperf.measure.evaluator import Evaluation
 from pytest_dlperf.metrics import metric_named
-from pytest_dlperf.report.hints import measure_in_turn
 from pytest_dlperf.results.baseline import accept
-from pytest_dlperf.results.record import Record, with_judged
-from pytest_dlperf.results.verdict import Judgement, Verdict
+from pytest_dlperf.results.record import Record
+from pytest_dlperf.units import format_change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from pytest_dlperf.baselines.second_look import SecondLook
     from pytest_dlperf.baselines.source import BaselineProvider
     from pytest_dlperf.config.options import Update
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.judge.conditions import MachineConditions
     from pytest_dlperf.judge.error_rates import ErrorRates
+    from pytest_dlperf.judge.machine_noise import MachineNoise
     from pytest_dlperf.measure.evaluator import Measurable
+    from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.baseline import BaselineEntry, Revision
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.measurement import Measurement
+    from pytest_dlperf.results.verdict import Judgement
+    from pytest_dlperf.statistics.session_noise import SessionNoise
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,8 @@ class BaselineEvaluator:
         rates: returns the error rates of each relative budget.
         yardstick: measures the reference model: seconds per request, None if it cannot be.
         reachable: whether a commit can be checked out.
-        duel: measures a test in turn with a commit; None to leave open verdicts open.
+        noise: returns what sessions of this machine class differ by.
+        second: looks again at what one session suspects; None where it is itself a second look.
     """
 
     baselines: BaselineProvider
@@ -62,8 +67,8 @@ class BaselineEvaluator:
     rates: Callable[[], ErrorRates]
     yardstick: Callable[[], float | None]
     reachable: Callable[[str], bool]
-    duel: Callable[[str, str], Mapping[str, Record]] | None
-    _duels: dict[tuple[str, str], Mapping[str, Record]] = field(default_factory=dict)
+    noise: Callable[[], MachineNoise]
+    second: SecondLook | None
 
     def evaluate(
         self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
@@ -72,13 +77,7 @@ class BaselineEvaluator:
         __tracebackhide__ = True
         # Read before measuring, so that a damaged file costs no measuring time.
         stored = None if plan.quick else self.baselines.store.load(test)
-        yardstick = self.yardstick if needs_yardstick(plan) else _no_yardstick
-        # Before and after, since the machine may change speed meanwhile.
-        with subject as ready:
-            before = yardstick()
-            measurement = ready.measure(test, name, plan.load_seconds)
-            after = yardstick()
-        seconds = sqrt(before * after) if before and after else None
+        measurement, seconds = _measured(subject, plan, (test, name), self.yardstick)
         old = stored.accepted.get(name) if stored else None
         return self._evaluation(measurement, plan, old, seconds)
 
@@ -98,8 +97,7 @@ class BaselineEvaluator:
         yardstick: float | None,
     ) -> Evaluation:
         environment = self.environment()
-        alpha = self.rates().stored
-        conditions = conditions_of(plan, measurement, old, yardstick, alpha=alpha, beta=BETA)
+        conditions = self._conditions(measurement, plan, old, yardstick)
         test, name = measurement.test, measurement.name
         missing = self.baselines.missing(test, name) if old is None else ""
         judgements = judge(measurement, plan.judged, old, environment, missing, conditions)
@@ -122,6 +120,7 @@ class BaselineEvaluator:
                 anchored=old is not None and old.anchor is not None,
                 distortion=environment.distortion,
                 advice=self.baselines.advice,
+                outlook=_outlook(judgements, old, conditions),
             ),
         )
         hint = guard or decision.hint
@@ -144,28 +143,115 @@ class BaselineEvaluator:
         cautions = (*filter(None, (decision.caution,)), *losses)
         if decision.keep:
             return Evaluation(record, entry, cautions)
-        return Evaluation(self._settled(record, old), None, cautions)
+        return Evaluation(self._settled(record, plan, old), None, cautions)
 
-    def _settled(self, record: Record, old: BaselineEntry | None) -> Record:
-        """The record with the verdicts of a duel for those in doubt, or how to get a duel."""
-        if old is None or not any(map(_doubtful, record.judgements)):
+    def _conditions(
+        self,
+        measurement: Measurement,
+        plan: Plan,
+        old: BaselineEntry | None,
+        yardstick: float | None,
+    ) -> MachineConditions:
+        test, name = measurement.test, measurement.name
+        scaled = scaled_metrics(plan) if yardstick is not None else frozenset()
+        known = {session.revision.date for session in old.sessions} if old else set()
+
+        def noise(metric: Metric) -> SessionNoise:
+            is_scaled = metric.name in scaled
+            return self.noise().of(metric, test, name, scaled=is_scaled, known=known)
+
+        return conditions_of(
+            plan, measurement, old, yardstick, alpha=self.rates().stored, beta=BETA, noise=noise
+        )
+
+    def _settled(self, record: Record, plan: Plan, old: BaselineEntry | None) -> Record:
+        """The record after a second look at what is in doubt."""
+        if old is None or self.second is None or not any(map(is_doubtful, record.judgements)):
             return record
-        commit = old.revision.commit
-        if not self.reachable(commit):
-            return record
-        record = replace(record, base=commit)
-        if self.duel is None:
-            if record.verdict is Verdict.FAIL:
-                return record  # the failure's own message names the command
-            return replace(record, hints=(*record.hints, measure_in_turn(commit)))
-        key = record.measurement.test, commit
-        try:
-            # A duel of a test has all of its measurements, so one is enough.
-            if key not in self._duels:
-                self._duels[key] = self.duel(*key)
-            return _after_duel(record, self._duels[key].get(record.measurement.name))
-        except DuelError as error:
-            return replace(record, hints=(*record.hints, str(error)))
+        environment, commit = self.environment(), old.revision.commit
+
+        def judged(other: Record) -> tuple[Judgement, ...]:
+            conditions = self._conditions(other.measurement, plan, old, other.yardstick)
+            return judge(other.measurement, plan.judged, old, environment, "", conditions)
+
+        measured = record.measurement
+        between = old.revision.date, self.revision().date
+        last = self.noise().last(measured.test, measured.name, measured.scenario, between)
+        earlier = None
+        if last is not None:
+            before = replace(measured, metrics=last.metrics)
+            earlier = (
+                last.day,
+                judged(replace(record, measurement=before, yardstick=last.yardstick)),
+            )
+        base = commit if self.reachable(commit) else ""
+        return self.second.settled(record, base, judged, earlier)
+
+
+def _outlook(
+    judgements: tuple[Judgement, ...], old: BaselineEntry | None, conditions: MachineConditions
+) -> str:
+    """Which loss of the first open speed is proven now, and which with sessions of another day."""
+    is_open = (one for one in judgements if one.baseline is not None and one.fails_at is not None)
+    speeds = (metric_named(one.metric) for one in is_open)
+    metric = next((metric for metric in speeds if metric.is_speed), None)
+    if metric is None or old is None:
+        return ""
+    noise = conditions.noise_of(metric)
+    days = len({session.revision.date for session in old.sessions})
+    losses = (provable_losses(noise, count, conditions.alpha)[1] for count in (days, days + 1))
+    now, then = (format_change(changed_by(metric, loss), metric.unit, digits=0) for loss in losses)
+    return f"with one of another day {metric.name} {then} is a loss for sure; it is {now} now"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuringEvaluator:
+    """An evaluator of a process that measures for another one, and leaves judging to it.
+
+    Attributes:
+        environment: returns the software of this process.
+        yardstick: measures the reference model: seconds per request, None if it cannot be.
+    """
+
+    environment: Callable[[], Environment]
+    yardstick: Callable[[], float | None]
+
+    def evaluate(
+        self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
+    ) -> Evaluation:
+        """Measure."""
+        __tracebackhide__ = True
+        measurement, seconds = _measured(subject, plan, (test, name), self.yardstick)
+        environment = self.environment()
+        record = Record(
+            measurement, (), (), quick=plan.quick, environment=environment, yardstick=seconds
+        )
+        return Evaluation(record, None)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Nothing to exclude: no other test measures meanwhile."""
+        return nullcontext()
+
+    def accept(self, test: str, name: str, accepted: BaselineEntry) -> None:
+        """Nothing is accepted."""
+
+
+def _measured(
+    subject: AbstractContextManager[Measurable],
+    plan: Plan,
+    of: tuple[str, str],
+    yardstick: Callable[[], float | None],
+) -> tuple[Measurement, float | None]:
+    """The measurement of a test and name, and the yardstick's seconds around it."""
+    __tracebackhide__ = True
+    if not needs_yardstick(plan):
+        yardstick = _no_yardstick
+    # Before and after, since the machine may change speed meanwhile.
+    with subject as ready:
+        before = yardstick()
+        measurement = ready.measure(*of, plan.load_seconds)
+        after = yardstick()
+    return measurement, sqrt(before * after) if before and after else None
 
 
 def _no_yardstick() -> None:
@@ -196,49 +282,3 @@ def _gradual_losses(
     losses = gradual_loss(present, plan.judged, conditions)
     test, name = measurement.test, measurement.name
     return (gradual_loss_note(losses, present, test, name),) if losses else ()
-
-
-def _doubtful(judgement: Judgement) -> bool:
-    """Whether noise between sessions may explain the verdict."""
-    if not metric_named(judgement.metric).is_speed or judgement.baseline is None:
-        return False
-    is_open = judgement.verdict is Verdict.INCONCLUSIVE and not judgement.lasting
-    return is_open or judgement.verdict is Verdict.FAIL
-
-
-def _without_base(judgement: Judgement) -> bool:
-    """Whether a duel had nothing to compare with."""
-    is_open = judgement.verdict is Verdict.INCONCLUSIVE and judgement.lasting
-    return judgement.baseline is None and (is_open or judgement.verdict is Verdict.NEW)
-
-
-def _after_duel(record: Record, duel: Record | None) -> Record:
-    if duel is None:
-        return record
-    by_budget = {judgement.budget: judgement for judgement in duel.judgements}
-    doubtful = [judgement for judgement in record.judgements if _doubtful(judgement)]
-    answers = (by_budget[j.budget] for j in doubtful if j.budget in by_budget)
-    alone = next(filter(_without_base, answers), None)
-    if alone is not None:  # it has settled nothing
-        reason = f"both commits cannot be measured in turn: {alone.reason}"
-        return replace(record, base="", hints=(*record.hints, reason))
-    judgements = tuple(
-        by_budget.get(judgement.budget, judgement) if judgement in doubtful else judgement
-        for judgement in record.judgements
-    )
-    was = ", ".join(f"{judgement.metric} {judgement.verdict.value}" for judgement in doubtful)
-    notes = (
-        *record.measurement.notes,
-        f"against the stored baseline: {was}; so both commits were measured in turn",
-        *(note for note in duel.measurement.notes if note.startswith("measured in turn")),
-    )
-    settled = (by_budget[j.budget] for j in doubtful if j.budget in by_budget)
-    return replace(
-        record,
-        # The metrics of the table are those that the verdicts are about.
-        measurement=with_judged(replace(record.measurement, notes=notes), settled),
-        judgements=judgements,
-        hints=(),
-        base="",
-        duel=duel.duel,
-    )

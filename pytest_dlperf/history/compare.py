@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.history.entries import condition_changes
 from pytest_dlperf.judge.conditions import ALIKE
-from pytest_dlperf.judge.contrasts import contrast_of, loss_on_rows, unpaired
+from pytest_dlperf.judge.contrasts import contrast_of, loss_on_rows, unpaired, values_of
 from pytest_dlperf.judge.error_rates import ALPHA, BETA
 from pytest_dlperf.judge.losses import (
     VERDICTS,
@@ -22,12 +22,15 @@ from pytest_dlperf.judge.losses import (
     LossEvidence,
     LossLimits,
     MeasuredLoss,
+    SessionLoss,
     change_by,
     changed_by,
+    excursions_of_mean,
 )
 from pytest_dlperf.metrics import in_order, is_usual, metric_named
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.prediction import Session, reference_change
+from pytest_dlperf.statistics.session_noise import EXPECTED_EXCURSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -312,6 +315,11 @@ def _evidence(metric: Metric, new: BaselineEntry, old: BaselineEntry) -> tuple[L
     """The sessions' evidence of a loss, and a remark on it."""
     if metric.name == "errors":
         return CountedLoss(_value(metric, new) - _value(metric, old), metric.detect), ""
+    if metric.is_speed:
+        values = values_of(metric, new)
+        days = len({value.day or number for number, value in enumerate(values)})
+        excursions = excursions_of_mean(EXPECTED_EXCURSIONS, days)
+        return SessionLoss(contrast_of(metric, old, new), excursions), ""
     if metric.unit != "share":
         return MeasuredLoss(contrast_of(metric, old, new)), ""
     on_rows = loss_on_rows(metric, new, old)

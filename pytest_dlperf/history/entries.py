@@ -71,6 +71,7 @@ class Entry:
         renews: whether it was accepted as a change, which makes it the first session of a baseline.
         noise: what kept speeds from being judged: other work on the machine, or a debugger that
             could not be suspended; empty if nothing did.
+        suspected: whether it seems to have lost speed, which was not settled.
     """
 
     run: Run
@@ -80,6 +81,7 @@ class Entry:
     result: BaselineEntry
     renews: bool = False
     noise: str = ""
+    suspected: bool = False
 
     @property
     def key(self) -> MeasurementId:
@@ -90,10 +92,10 @@ class Entry:
     def acceptable(self) -> bool:
         """Whether later runs may be compared with it.
 
-        Not if it broke a budget, shared the machine with other work, or measured uncommitted
-        changes, unless it was accepted as a change.
+        Not if it broke a budget or is suspected of it, shared the machine with other work, or
+        measured uncommitted changes, unless it was accepted as a change.
         """
-        sound = self.verdict in SOUND and not self.noise
+        sound = self.verdict in SOUND and not self.noise and not self.suspected
         return self.renews or (sound and not self.run.revision.changed)
 
 
@@ -160,6 +162,10 @@ def entry_of(record: Record, run: Run) -> Entry | None:
         renews=record.kept == "renew",
         noise=record.environment.distortion
         or (noise_note(measured.usage) if measured.usage else ""),
+        suspected=any(
+            judgement.suspected and judgement.verdict is Verdict.INCONCLUSIVE
+            for judgement in record.judgements
+        ),
     )
 
 

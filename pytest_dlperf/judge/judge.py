@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.judge.conditions import UNKNOWN_CONDITIONS
 from pytest_dlperf.judge.contrasts import (
     FEWEST_SEEDS,
+    SessionValue,
     loss_of_sessions,
     lost_share,
     same_rows,
@@ -28,6 +29,7 @@ from pytest_dlperf.judge.losses import (
     IntervalLoss,
     LossLimits,
     MeasuredLoss,
+    SessionLoss,
     log_cost,
     metric_after,
     oriented,
@@ -241,6 +243,8 @@ def _against(
     if budget.metric.is_speed and (conditions.noisy or conditions.speed_changed):
         return dataclasses.replace(undecided, reason=conditions.noisy or conditions.speed_changed)
     limits = LossLimits.of(budget, base)
+    if isinstance(evidence, SessionLoss) and evidence.suspected(limits):
+        undecided = dataclasses.replace(undecided, suspected=True)
     decision = evidence.decision(limits, conditions.alpha, conditions.beta)
     if decision is not None:
         improved = decision == "PASS" and evidence.improved(conditions.alpha)
@@ -256,10 +260,10 @@ def _against(
 
 def _since(
     metric: Metric, measurement: Measurement, baseline: BaselineEntry, conditions: MachineConditions
-) -> tuple[float, IntervalLoss | MeasuredLoss]:
+) -> tuple[float, IntervalLoss | MeasuredLoss | SessionLoss]:
     """The baseline's value, as it would be today, and what is known of the loss since."""
     now = measurement.metrics[metric.name]
-    values = [value for value, _ in values_of(metric, baseline)]
+    values = [one.measured for one in values_of(metric, baseline)]
     if metric.unit == "share":
         loss = lost_share(metric, measurement, baseline)
         if loss is None:
@@ -272,6 +276,8 @@ def _since(
         expected, values[0].value, rel_tol=_STORED, abs_tol=_LEAST_DIFFERENCE
     ):
         expected = values[0].value  # as people see it in the file
+    if metric.is_speed:
+        return expected, SessionLoss(prediction, conditions.noise_of(metric).excursions)
     return expected, MeasuredLoss(prediction)
 
 
@@ -285,7 +291,8 @@ def prediction_of(
     return loss_of_sessions(
         metric,
         values_of(metric, baseline),
-        [(measurement.metrics[metric.name], conditions.yardstick)],
+        [SessionValue(measurement.metrics[metric.name], conditions.yardstick)],
         scaled=metric.name in conditions.scaled,
         paired=same_rows(metric, measurement, baseline),
+        noise=conditions.noise_of(metric),
     )

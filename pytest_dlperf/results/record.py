@@ -236,6 +236,7 @@ def judgement_to_json(judgement: Judgement) -> dict[str, object]:
         "improved": judgement.improved,
         "change": fields_to_json(judgement.change) if judgement.change else None,
         "base_broken": judgement.base_broken,
+        "suspected": judgement.suspected,
     }
 
 
@@ -256,4 +257,5 @@ def judgement_from_json(value: dict[str, Any]) -> Judgement:
         improved=value["improved"],
         change=estimate_from_json(change) if change else None,
         base_broken=value["base_broken"],
+        suspected=bool(value.get("suspected", False)),  # the first reports do not have it
     )

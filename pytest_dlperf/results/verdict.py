@@ -42,6 +42,8 @@ class Judgement:
         improved: whether it is better than the baseline beyond the noise.
         change: ratio of candidate to base with its interval; of a duel only.
         base_broken: whether the base of a duel has the test, and it could not be measured there.
+        suspected: whether a speed seems to have lost since stored sessions, which one session
+            alone cannot prove; once looked at again, only where the loss is large enough for it.
     """
 
     budget: str
@@ -57,6 +59,7 @@ class Judgement:
     improved: bool = False
     change: Estimate | None = None
     base_broken: bool = False
+    suspected: bool = False
 
     @property
     def incomparable(self) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from builders import ENVIRONMENT, MACHINE, REVISION, estimate, make_measurement
+from builders import ENVIRONMENT, MACHINE, estimate, make_measurement, revision_on
 
 from pytest_dlperf.baselines.acceptance import ENOUGH_SESSIONS
 from pytest_dlperf.baselines.evaluate import BaselineEvaluator
@@ -17,6 +17,7 @@ from pytest_dlperf.baselines.source import baselines_of_files
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.judge.error_rates import ErrorRates
+from pytest_dlperf.judge.machine_noise import MachineNoise
 from pytest_dlperf.results.usage import Consumption
 from pytest_dlperf.statistics.estimate import counted
 
@@ -75,12 +76,15 @@ class Life:
         evaluator = BaselineEvaluator(
             baselines=self._baselines,
             environment=lambda: ENVIRONMENT,
-            revision=lambda: dataclasses.replace(REVISION, commit=f"commit{self._runs}"),
+            revision=lambda: dataclasses.replace(
+                revision_on(self._runs), commit=f"commit{self._runs}"
+            ),
             update=update,
             rates=lambda: ErrorRates(1),
             yardstick=lambda: None,
             reachable=lambda _: False,
-            duel=None,
+            noise=MachineNoise,
+            second=None,
         )
         evaluation = evaluator.evaluate(contextlib.nullcontext(MadeUp(measurement)), PLAN, TEST, "")
         if evaluation.accepted is not None:

@@ -17,6 +17,7 @@ from builders import (
     make_accepted,
     make_measurement,
     make_rows,
+    revision_on,
 )
 from entries import TEST
 from hypothesis import given
@@ -42,8 +43,11 @@ BIGGER = dataclasses.replace(MACHINE, cores=8, driver="560.1")
 
 
 def _accepted(*sessions: Mapping[str, Estimate], **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any
-    """Sessions of these metrics, newest last."""
-    *earlier, newest = (make_accepted(metrics, **fields) for metrics in sessions)
+    """Sessions of these metrics on consecutive days, newest last."""
+    *earlier, newest = (
+        make_accepted(metrics, revision=revision_on(day), **fields)
+        for day, metrics in enumerate(sessions)
+    )
     return continued([entry.newest for entry in earlier], newest)
 
 

@@ -199,6 +199,7 @@ def test_verdict_in_json_by_hand() -> None:
         "improved": False,
         "change": None,
         "base_broken": False,
+        "suspected": False,
     }
 
 
