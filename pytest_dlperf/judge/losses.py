@@ -158,7 +158,6 @@ class MeasuredLoss:
         return self.measured.loss - self.measured.low(alpha)
 
 
-_OF_EXCURSIONS: Final = 0.5  # of a rate, for sessions that are far off
 SUSPECT: Final = 0.25
 """Of sessions on unchanged code, the share that may be suspected of a loss, and looked at again."""
 
@@ -177,7 +176,7 @@ class SessionLoss:
     Single sessions are off by more than the noise between sessions explains: beside a neighbour,
     for example. A FAIL takes that into account: with a share `p` of sessions that are off by `size`
     or more, a loss is proven at `alpha` if its lower end at `alpha` exceeds the allowed loss, and
-    that at `alpha / (2 p)` exceeds it by `size`.
+    that at `alpha / p` exceeds it by `size`.
 
     Attributes:
         measured: the loss, with the noise between sessions.
@@ -207,9 +206,9 @@ class SessionLoss:
         """The loss that is proven at `alpha`."""
         ends = [self.measured.low(alpha)]
         ends += [
-            self.measured.low(_OF_EXCURSIONS * alpha / share) - size
+            self.measured.low(alpha / share) - size
             for size, share in self.excursions
-            if share > _OF_EXCURSIONS * alpha
+            if share > alpha
         ]
         return min(ends)
 

@@ -41,6 +41,7 @@ _LEAST_ODD: Final = 0.05
 _AROUND: Final = 3  # days before and after, whose median a day is compared with
 _FEWEST_AFTER: Final = 2  # of fewer days, the next one may be the first of a new level
 _PRIOR_UNITS: Final = 2.0  # tests that the expected differences between tests are worth
+_SEEN: Final = 2.0  # what a day that is far off counts for
 _MOST_SIZES: Final = 8
 
 
@@ -123,7 +124,7 @@ def pooled_spread(
     that prior by degrees of freedom.
 
     Of the share of days that are far off the posterior mean is given, after 1 in 20 of `EXCURSION`
-    in ten days.
+    in ten days; those that were seen count twice, as they are few and their sizes are estimates.
 
     Args:
         others: what other tests show.
@@ -244,6 +245,7 @@ def _excursions(units: Sequence[ShownNoise], days: int) -> tuple[tuple[float, fl
         chosen += np.quantile(sizes, np.linspace(0, 1, _MOST_SIZES)).tolist()
     table = []
     for size in sorted(set(chosen)):
-        count = float(weights[sizes >= size].sum()) + (expected if size <= EXCURSION else 0.0)
+        count = _SEEN * float(weights[sizes >= size].sum())
+        count += expected if size <= EXCURSION else 0.0
         table.append((size, count / (days + sessions)))
     return tuple(table)

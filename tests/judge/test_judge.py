@@ -147,18 +147,18 @@ def test_strict_operator_at_the_line(operator: str) -> None:
 # After one session the prior says what sessions differ by: sqrt(2) log(1.05) = 0.0690 for
 # throughput, 0.3156 with log(1.25) for p99. Student's t with 4 degrees of freedom is 2.776 at
 # 2.5 % for a FAIL and 2.132 at 5 % for a PASS: 0.1916 and 0.1471, 0.8761 and 0.6728. One session in
-# 20 is off by log(1.3) = 0.2624, so a FAIL is beyond that at 25 %, with 0.741: by 0.0511.
+# 20 is off by log(1.3) = 0.2624, so a FAIL is beyond that too, at 50 %.
 RELATIVE = [
     # budget, baseline, now, verdict
     ("throughput >= 0.7 * baseline", 1000, 1300, PASS),
     ("throughput >= 0.7 * baseline", 1000, 812, PASS),  # below 811 the interval holds 700
     ("throughput >= 0.7 * baseline", 1000, 810, INCONCLUSIVE),
-    ("throughput >= 0.7 * baseline", 1000, 513, INCONCLUSIVE),
-    ("throughput >= 0.7 * baseline", 1000, 510, FAIL),  # below 511 more than 1.3 is lost of 700
+    ("throughput >= 0.7 * baseline", 1000, 539, INCONCLUSIVE),
+    ("throughput >= 0.7 * baseline", 1000, 537, FAIL),  # below 538 more than 1.3 is lost of 700
     ("throughput >= baseline", 1000, 1000, INCONCLUSIVE),  # 5 % are not seen with this noise
     ("throughput >= baseline", 1000, 1105, PASS),
-    ("throughput >= baseline", 1000, 732, INCONCLUSIVE),
-    ("throughput >= baseline", 1000, 730, FAIL),
+    ("throughput >= baseline", 1000, 770, INCONCLUSIVE),
+    ("throughput >= baseline", 1000, 768, FAIL),
     ("throughput >= baseline - 300/s", 1000, 812, PASS),
     ("throughput >= baseline - 300/s", 1000, 510, FAIL),
     ("throughput >= baseline - 2000/s", 1000, 1, PASS),
@@ -665,7 +665,7 @@ def test_a_slower_machine_is_allowed_for() -> None:
 
     assert slow.baseline == pytest.approx(1000 / 1.2)
     assert slow.verdict is INCONCLUSIVE
-    assert slow.fails_at == pytest.approx(1000 / 1.2 / 1.3 * math.exp(-0.0511), rel=1e-3)
+    assert slow.fails_at == pytest.approx(1000 / 1.2 / 1.3, rel=1e-3)
     assert lost.verdict is FAIL
     assert hidden.verdict is FAIL
     assert hidden.baseline == pytest.approx(1250)

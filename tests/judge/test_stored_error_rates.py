@@ -1,7 +1,7 @@
 """How often unchanged code fails against a stored baseline, and which losses are found.
 
 Each promise fails under a mutation: sessions of one day that count as many (the rows of one day),
-`excursions` left empty or a first look that is the verdict (a neighbour), the metric's prior in
+`excursions` left empty (a neighbour), the metric's prior in
 place of what the history shows (losses of 20 %).
 """
 
