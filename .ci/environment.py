@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--beside", type=Path)
     parser.add_argument("--lowest", action="append", default=[], metavar="PACKAGE")
     parser.add_argument("--extra", metavar="NAME")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     requirements = [*given.requirements]
     requirements += [lowest(name, project["dependencies"]) for name in given.lowest]
