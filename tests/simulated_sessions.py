@@ -105,12 +105,14 @@ class Counts:
         fresh: and again in a fresh process.
         suspected: looked at again in turn with the baseline's commit.
         duel: and FAIL there.
+        passed: PASS at the first look.
     """
 
     first: int
     fresh: int
     suspected: int
     duel: int
+    passed: int
 
 
 def simulated(
@@ -118,7 +120,7 @@ def simulated(
 ) -> Counts:
     """The counts of runs against baselines of some sessions, with a loss as a log ratio."""
     random = np.random.default_rng((sessions, runs, history))
-    noise, counts = SessionNoise(PRIOR), np.zeros(4, int)
+    noise, counts = SessionNoise(PRIOR), np.zeros(5, int)
     critical = float(stats.t.ppf(1 - ALPHA, PAIRS - 1))
     for run in range(runs):
         if history and not run % _EACH:
@@ -138,7 +140,9 @@ def simulated(
             for cost in costs[0]
         )
         first = next(looks)
-        failed = first.decision(LIMITS, ALPHA, BETA) == "FAIL"
+        decision = first.decision(LIMITS, ALPHA, BETA)
+        failed = decision == "FAIL"
+        counts[4] += decision == "PASS"
         counts[0] += failed
         counts[1] += failed and next(looks).decision(LIMITS, ALPHA, BETA) == "FAIL"
         if first.suspected(LIMITS):

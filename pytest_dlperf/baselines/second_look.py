@@ -1,7 +1,9 @@
 """The second look at a loss of speed that one session suspects.
 
 A session may be slow for reasons that the noise between sessions does not explain, so what a speed
-seems to have lost since a stored baseline is a suspicion until a second look agrees.
+seems to have lost since a stored baseline is a suspicion until a second look agrees. It looks at
+once, while the test waits: what the machine does for the whole hour a later look would share as
+well, and is in what sessions are known to be off by; what a process keeps for its life is not.
 """
 
 from __future__ import annotations
