@@ -17,7 +17,7 @@ from pytest_dlperf.baselines.second_look import is_doubtful
 from pytest_dlperf.judge.conditions import conditions_of, needs_yardstick, scaled_metrics
 from pytest_dlperf.judge.error_rates import BETA
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.judge.losses import changed_by, provable_losses
+from pytest_dlperf.judge.losses import changed_by, log_cost, provable_losses
 from pytest_dlperf.measure.evaluator import Evaluation
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.baseline import accept
@@ -191,17 +191,20 @@ class BaselineEvaluator:
 def _outlook(
     judgements: tuple[Judgement, ...], old: BaselineEntry | None, conditions: MachineConditions
 ) -> str:
-    """Which loss of the first open speed is proven now, and which with sessions of another day."""
-    is_open = (one for one in judgements if one.baseline is not None and one.fails_at is not None)
-    speeds = (metric_named(one.metric) for one in is_open)
-    metric = next((metric for metric in speeds if metric.is_speed), None)
-    if metric is None or old is None:
-        return ""
-    noise = conditions.noise_of(metric)
-    days = len({session.revision.date for session in old.sessions})
-    losses = (provable_losses(noise, count, conditions.alpha)[1] for count in (days, days + 1))
-    now, then = (format_change(changed_by(metric, loss), metric.unit, digits=0) for loss in losses)
-    return f"with one of another day {metric.name} {then} is a loss for sure; it is {now} now"
+    """From which change of the first open speed a session of another day would make a FAIL."""
+    for judgement in judgements:
+        metric, fails_at = metric_named(judgement.metric), judgement.fails_at
+        if old is None or not (metric.is_speed and judgement.baseline and fails_at):
+            continue
+        noise = conditions.noise_of(metric)
+        days = len({session.revision.date for session in old.sessions})
+        now, then = (
+            provable_losses(noise, count, conditions.alpha)[1] for count in (days, days + 1)
+        )
+        loss = log_cost(metric, fails_at) - log_cost(metric, judgement.baseline) - (now - then)
+        change = format_change(changed_by(metric, loss), metric.unit)
+        return f"with one of another day {metric.name} would be a FAIL from {change} on"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

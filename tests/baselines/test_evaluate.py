@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -219,3 +220,18 @@ def test_a_busy_first_session(life: Life) -> None:
     assert first.record.hints[0].startswith(caution)
     assert second.cautions == ()
     assert second.record.hints[0].startswith("not recorded: the machine was not quiet")
+
+
+def test_what_another_day_would_bring(life: Life) -> None:
+    """The hint of an open budget says from which change on it would be a FAIL then."""
+    life.run("new")
+    evaluation = life.run(None, 480.0)
+    (judgement, _) = evaluation.record.judgements
+    assert judgement.fails_at is not None
+    now = judgement.fails_at / 1000 - 1
+
+    (hint,) = evaluation.record.hints
+
+    words = re.search(r"with one of another day throughput would be a FAIL from (\S+) % on", hint)
+    assert words is not None
+    assert now < float(words[1]) / 100 < 0
