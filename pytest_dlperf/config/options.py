@@ -367,6 +367,8 @@ def _checked(given: Mapping[str, object], spelling: Callable[[str], str]) -> Opt
         spec, spelt = specs()[name], spelling(name)
         if spec.choices and value not in spec.choices:
             hint = f"one of {', '.join(spec.choices)}"
+            if spec.bare:
+                hint = f"{hint}; alone and before a path: {spelt}={spec.bare}"
             if name == "clients" and isinstance(value, int):
                 hint = f"{hint}; how many there are: scenario=ClosedLoop(clients={value})"
             raise UsageError(f"{spelt}={value!r}", hint)
