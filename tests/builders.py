@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,12 @@ ENVIRONMENT = Environment(
 )
 MACHINE = MachineClass(cpu="Test CPU @ 2.4GHz", cores=4, memory=16, accelerators="", driver="")
 REVISION = Revision("0123456789abcdef", "main", "2026-11-23")
+
+
+def revision_on(day: int) -> Revision:
+    """The commit on another day, so that sessions do not count as one."""
+    date = dt.date(2026, 1, 1) + dt.timedelta(days=day)
+    return dataclasses.replace(REVISION, date=date.isoformat())
 
 
 def estimate(value: float, reach: float = 0.0) -> Estimate:

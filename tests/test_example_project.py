@@ -137,7 +137,7 @@ def test_other_models_need_baselines_of_their_own(tmp_path: Path) -> None:
 
 @pytest.mark.real_time
 def test_a_wider_model_fails_on_throughput_only(project: Path) -> None:
-    """60,000 units: ten times as slow, and as accurate as before."""
+    """60,000 units: ten times as slow in a fresh process too, and as accurate as before."""
     chosen = f"{STORY}::test_closed_loop", ACCURACY
     status, verdicts = run(project, *chosen, "-p", "taken_for_quiet", units=60_000)
 

@@ -19,7 +19,7 @@ def classifier(digits):
 
 
 @pytest.mark.dlperf(
-    "throughput >= 0.7 * baseline",
+    "throughput >= 0.8 * baseline",
     "p99 <= 3 * baseline",
     scenario=ClosedLoop(clients=64),
     serving=Serving(max_batch_size=64),

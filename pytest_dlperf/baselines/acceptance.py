@@ -40,6 +40,7 @@ class BaselineComparison:
         anchored: whether the baseline has an anchor.
         distortion: why speeds of this run are not those of the code; empty if they are.
         advice: what users can do about the baseline.
+        outlook: which losses it proves, and which one more day would; empty if not known.
     """
 
     sessions: int = 0
@@ -49,6 +50,7 @@ class BaselineComparison:
     anchored: bool = False
     distortion: str = ""
     advice: BaselineAdvice = OF_FILES
+    outlook: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +232,10 @@ def _hint(
         return hold_gain(improved, measurement.test)
     is_open = any(judgement.fails_at is not None and judgement.baseline for judgement in judgements)
     if is_open and update is None and comparison.sessions < ENOUGH_SESSIONS:
+        brings = comparison.outlook or "more of them make for narrower intervals"
         return (
             f"the baseline has {comparison.sessions} of {ENOUGH_SESSIONS} sessions: "
-            f"{advice.grow}, and more of them make for narrower intervals"
+            f"{advice.grow}, and {brings}"
         )
     return ""
 

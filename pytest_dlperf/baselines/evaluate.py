@@ -1,46 +1,51 @@
 """Evaluation against a stored baseline.
 
-This is a screen: what it fails, or leaves open because of noise, a duel with the baseline's commit
-can settle.
+This is a screen: what it fails, or leaves open because of noise, a second look settles.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.baselines.acceptance import BaselineComparison, decide_acceptance, unchanged
 from pytest_dlperf.baselines.anchor import gradual_loss, gradual_loss_note
 from pytest_dlperf.baselines.diff import change_lines
-from pytest_dlperf.errors import DuelError
-from pytest_dlperf.judge.conditions import conditions_of, needs_yardstick
+from pytest_dlperf.baselines.suspicion import is_doubtful
+from pytest_dlperf.judge.conditions import conditions_of, needs_yardstick, scaled_metrics
 from pytest_dlperf.judge.error_rates import BETA
 from pytest_dlperf.judge.judge import judge
+from pytest_dlperf.judge.losses import changed_by, log_cost, provable_losses
 from pytest_dlperf.judge.second_look import second_look_note, to_confirm, with_second_look
 from pytest_dlperf.measure.evaluator import Evaluation
 from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 from pytest_dlperf.metrics import metric_named
-from pytest_dlperf.report.hints import measure_in_turn
 from pytest_dlperf.results.baseline import accept
-from pytest_dlperf.results.record import Record, with_judged
-from pytest_dlperf.results.verdict import Judgement, Verdict
+from pytest_dlperf.results.record import Record
+from pytest_dlperf.units import format_change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from pytest_dlperf.baselines.source import BaselineProvider
+    from pytest_dlperf.baselines.suspicion import SecondLook
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.config.options import Update
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.judge.conditions import MachineConditions
     from pytest_dlperf.judge.error_rates import AlphaSpending, ErrorRates
+    from pytest_dlperf.judge.machine_noise import MachineNoise
     from pytest_dlperf.measure.evaluator import Measurable
     from pytest_dlperf.measure.yardstick import SpeedCheck
+    from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.baseline import BaselineEntry, Revision
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.measurement import Measurement
+    from pytest_dlperf.results.verdict import Judgement
+    from pytest_dlperf.statistics.machine_speed import Pace
+    from pytest_dlperf.statistics.session_noise import SessionNoise
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,8 @@ class BaselineEvaluator:
         yardstick: makes what measures the machine around one load.
         rest: waits a moment before a second measurement, so that a disturbance can pass.
         reachable: whether a commit can be checked out.
-        duel: measures a test in turn with a commit; None to leave open verdicts open.
+        noise: returns what sessions of this machine class differ by.
+        second: looks again at what one session suspects; None where it is itself a second look.
     """
 
     baselines: BaselineProvider
@@ -69,8 +75,8 @@ class BaselineEvaluator:
     yardstick: Callable[[], SpeedCheck]
     rest: Callable[[], None]
     reachable: Callable[[str], bool]
-    duel: Callable[[str, str], Mapping[str, Record]] | None
-    _duels: dict[tuple[str, str], Mapping[str, Record]] = field(default_factory=dict)
+    noise: Callable[[], MachineNoise]
+    second: SecondLook | None
 
     def evaluate(
         self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
@@ -89,12 +95,12 @@ class BaselineEvaluator:
             makes_yardstick=self.yardstick if needs_yardstick(plan, old) else None,
         )
         with subject as ready:
-            first = _look(ready, request)
+            first = self._look(ready, request)
             broken = to_confirm(first.measurement, plan.judged, self._judged(first, request))
             second = None
             if broken:
                 self.rest()
-                second = _look(ready, request)
+                second = self._look(ready, request)
         return self._evaluation(first, request, broken, second)
 
     def _alpha(self, test: str, name: str, known: Collection[str]) -> float:
@@ -103,6 +109,11 @@ class BaselineEvaluator:
         if name not in known:
             return rates.stored
         return rates.shared(self.spending(test).share(name, known)).stored
+
+    def _look(self, ready: Measurable, request: _Request) -> _Look:
+        speed = NO_YARDSTICK if request.makes_yardstick is None else request.makes_yardstick()
+        measurement = ready.measure(request.test, request.name, request.plan.load_seconds, speed)
+        return _Look(measurement, self._conditions(measurement, request, speed.pace))
 
     def _judged(self, look: _Look, request: _Request) -> tuple[Judgement, ...]:
         missing = self.baselines.missing(request.test, request.name) if request.old is None else ""
@@ -146,6 +157,7 @@ class BaselineEvaluator:
                 anchored=old is not None and old.anchor is not None,
                 distortion=environment.distortion,
                 advice=self.baselines.advice,
+                outlook=_outlook(judgements, old, conditions),
             ),
         )
         hint = guard or decision.hint
@@ -168,28 +180,101 @@ class BaselineEvaluator:
         cautions = (*filter(None, (decision.caution,)), *losses)
         if decision.keep:
             return Evaluation(record, entry, cautions)
-        return Evaluation(self._settled(record, old), None, cautions)
+        return Evaluation(self._settled(record, request), None, cautions)
 
-    def _settled(self, record: Record, old: BaselineEntry | None) -> Record:
-        """The record with the verdicts of a duel for those in doubt, or how to get a duel."""
-        if old is None or not any(map(_doubtful, record.judgements)):
+    def _conditions(
+        self, measurement: Measurement, request: _Request, pace: Pace | None
+    ) -> MachineConditions:
+        plan, old = request.plan, request.old
+        scaled = scaled_metrics(plan) if pace is not None else frozenset()
+        known = {session.revision.date for session in old.sessions} if old else set()
+
+        def noise(metric: Metric) -> SessionNoise:
+            is_scaled = metric.name in scaled
+            return self.noise().of(
+                metric, request.test, request.name, scaled=is_scaled, known=known
+            )
+
+        return conditions_of(
+            plan, measurement, old, pace, alpha=request.alpha, beta=BETA, noise=noise
+        )
+
+    def _settled(self, record: Record, request: _Request) -> Record:
+        """The record after a second look at what is in doubt."""
+        plan, old = request.plan, request.old
+        if old is None or self.second is None or not any(map(is_doubtful, record.judgements)):
             return record
-        commit = old.revision.commit
-        if not self.reachable(commit):
-            return record
-        record = replace(record, base=commit)
-        if self.duel is None:
-            if record.verdict is Verdict.FAIL:
-                return record  # the failure's own message names the command
-            return replace(record, hints=(*record.hints, measure_in_turn(commit)))
-        key = record.measurement.test, commit
-        try:
-            # A duel of a test has all of its measurements, so one is enough.
-            if key not in self._duels:
-                self._duels[key] = self.duel(*key)
-            return _after_duel(record, self._duels[key].get(record.measurement.name))
-        except DuelError as error:
-            return replace(record, hints=(*record.hints, str(error)))
+        environment, commit = self.environment(), old.revision.commit
+
+        def judged(other: Record) -> tuple[Judgement, ...]:
+            conditions = self._conditions(other.measurement, request, other.yardstick)
+            return judge(other.measurement, plan.judged, old, environment, "", conditions)
+
+        measured = record.measurement
+        between = old.revision.date, self.revision().date
+        last = self.noise().last(measured.test, measured.name, measured.scenario, between)
+        earlier = None
+        if last is not None:
+            before = replace(measured, metrics=last.metrics)
+            earlier = (
+                last.day,
+                judged(replace(record, measurement=before, yardstick=last.yardstick)),
+            )
+        base = commit if self.reachable(commit) else ""
+        return self.second.settled(record, base, judged, earlier)
+
+
+def _outlook(
+    judgements: tuple[Judgement, ...], old: BaselineEntry | None, conditions: MachineConditions
+) -> str:
+    """From which change of the first open speed a session of another day would make a FAIL."""
+    for judgement in judgements:
+        metric, fails_at = metric_named(judgement.metric), judgement.fails_at
+        if old is None or not (metric.is_speed and judgement.baseline and fails_at):
+            continue
+        noise = conditions.noise_of(metric)
+        days = len({session.revision.date for session in old.sessions})
+        now, then = (
+            provable_losses(noise, count, conditions.alpha)[1] for count in (days, days + 1)
+        )
+        loss = log_cost(metric, fails_at) - log_cost(metric, judgement.baseline) - (now - then)
+        change = format_change(changed_by(metric, loss), metric.unit)
+        return f"with one of another day {metric.name} would be a FAIL from {change} on"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuringEvaluator:
+    """An evaluator of a process that measures for another one, and leaves judging to it.
+
+    Attributes:
+        environment: returns the software of this process.
+        yardstick: makes what measures the machine around one load.
+    """
+
+    environment: Callable[[], Environment]
+    yardstick: Callable[[], SpeedCheck]
+
+    def evaluate(
+        self, subject: AbstractContextManager[Measurable], plan: Plan, test: str, name: str
+    ) -> Evaluation:
+        """Measure."""
+        __tracebackhide__ = True
+        speed = self.yardstick() if needs_yardstick(plan) and not plan.quick else NO_YARDSTICK
+        with subject as ready:
+            measurement = ready.measure(test, name, plan.load_seconds, speed)
+        environment = self.environment()
+        record = Record(
+            measurement, (), (), quick=plan.quick, environment=environment, yardstick=speed.pace
+        )
+        return Evaluation(record, None)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Nothing to exclude: no other test measures meanwhile."""
+        return nullcontext()
+
+    def accept(self, test: str, name: str, accepted: BaselineEntry) -> None:
+        """Nothing is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,14 +303,6 @@ class _Look:
     conditions: MachineConditions
 
 
-def _look(ready: Measurable, request: _Request) -> _Look:
-    plan, old = request.plan, request.old
-    speed = NO_YARDSTICK if request.makes_yardstick is None else request.makes_yardstick()
-    measurement = ready.measure(request.test, request.name, plan.load_seconds, speed)
-    conditions = conditions_of(plan, measurement, old, speed.pace, alpha=request.alpha, beta=BETA)
-    return _Look(measurement, conditions)
-
-
 def _with_notes(
     measurement: Measurement, more: Iterable[str], judgements: tuple[Judgement, ...]
 ) -> Measurement:
@@ -250,49 +327,3 @@ def _gradual_losses(
     losses = gradual_loss(present, plan.judged, conditions)
     test, name = measurement.test, measurement.name
     return (gradual_loss_note(losses, present, test, name),) if losses else ()
-
-
-def _doubtful(judgement: Judgement) -> bool:
-    """Whether noise between sessions may explain the verdict."""
-    if not metric_named(judgement.metric).is_speed or judgement.baseline is None:
-        return False
-    is_open = judgement.verdict is Verdict.INCONCLUSIVE and not judgement.lasting
-    return is_open or judgement.verdict is Verdict.FAIL
-
-
-def _without_base(judgement: Judgement) -> bool:
-    """Whether a duel had nothing to compare with."""
-    is_open = judgement.verdict is Verdict.INCONCLUSIVE and judgement.lasting
-    return judgement.baseline is None and (is_open or judgement.verdict is Verdict.NEW)
-
-
-def _after_duel(record: Record, duel: Record | None) -> Record:
-    if duel is None:
-        return record
-    by_budget = {judgement.budget: judgement for judgement in duel.judgements}
-    doubtful = [judgement for judgement in record.judgements if _doubtful(judgement)]
-    answers = (by_budget[j.budget] for j in doubtful if j.budget in by_budget)
-    alone = next(filter(_without_base, answers), None)
-    if alone is not None:  # it has settled nothing
-        reason = f"both commits cannot be measured in turn: {alone.reason}"
-        return replace(record, base="", hints=(*record.hints, reason))
-    judgements = tuple(
-        by_budget.get(judgement.budget, judgement) if judgement in doubtful else judgement
-        for judgement in record.judgements
-    )
-    was = ", ".join(f"{judgement.metric} {judgement.verdict.value}" for judgement in doubtful)
-    notes = (
-        *record.measurement.notes,
-        f"against the stored baseline: {was}; so both commits were measured in turn",
-        *(note for note in duel.measurement.notes if note.startswith("measured in turn")),
-    )
-    settled = (by_budget[j.budget] for j in doubtful if j.budget in by_budget)
-    return replace(
-        record,
-        # The metrics of the table are those that the verdicts are about.
-        measurement=with_judged(replace(record.measurement, notes=notes), settled),
-        judgements=judgements,
-        hints=(),
-        base="",
-        duel=duel.duel,
-    )

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 Update: TypeAlias = Literal["new", "improved", "all"]
+Escalate: TypeAlias = Literal["auto", "never", "always"]
+"""What of a stored baseline's verdicts is looked at again."""
 BaseBroken: TypeAlias = Literal["fail", "warn"]
 Clients: TypeAlias = Literal["virtual", "threads", "async"]
 Task: TypeAlias = Literal["classification", "binary", "multilabel", "regression"]
@@ -48,12 +50,14 @@ class Spec:
         kind: `texts` may be repeated; a `value` is a Python object, only of a marker or a call.
         choices: the allowed texts; empty allows all.
         marker: whether the marker takes it.
+        bare: the value of the option without one; empty if it needs one.
     """
 
     help: str
     kind: Kind = "text"
     choices: tuple[str, ...] = ()
     marker: bool = False
+    bare: str = ""
 
 
 def _spec(text: str, kind: Kind = "text", choices: tuple[str, ...] = ()) -> dict[str, Spec]:
@@ -184,13 +188,18 @@ class Options:
         default=None,
         metadata=_spec("of the coins that --dlperf-against throws; default: drawn, and printed"),
     )
-    escalate: bool | None = field(
+    escalate: Escalate | None = field(
         default=None,
-        metadata=_spec(
-            "measure in turn with the baseline's commit, as --dlperf-against does, whatever the "
-            "stored baseline fails or leaves open for the noise, and judge by that",
-            "flag",
-        ),
+        metadata={
+            "spec": Spec(
+                "look again at a loss of speed since a stored baseline, in turn with its commit "
+                "or else in a fresh process, and judge by that: auto (default; what is "
+                "suspected), always (also what the noise leaves open; the option alone means "
+                "that) or never (leave it open)",
+                choices=get_args(Escalate),
+                bare="always",
+            )
+        },
     )
     baseline: BaselineSource | None = field(
         default=None,
@@ -260,7 +269,7 @@ DEFAULTS: Final = Options(
     inconclusive="warn",
     base_broken="fail",
     devices_required=False,
-    escalate=False,
+    escalate="auto",
     update_in_ci=False,
     quick=False,
     only=False,
@@ -351,6 +360,8 @@ def _checked(given: Mapping[str, object], spelling: Callable[[str], str]) -> Opt
         spec, spelt = specs()[name], spelling(name)
         if spec.choices and value not in spec.choices:
             hint = f"one of {', '.join(spec.choices)}"
+            if spec.bare:
+                hint = f"{hint}; alone and before a path: {spelt}={spec.bare}"
             if name == "clients" and isinstance(value, int):
                 hint = f"{hint}; how many there are: scenario=ClosedLoop(clients={value})"
             raise UsageError(f"{spelt}={value!r}", hint)

@@ -1,10 +1,9 @@
-"""Settles a suspected loss since a stored baseline by a duel, in a pytest of its own."""
+"""Looks again at a suspected loss since a stored baseline, in a pytest of its own."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf.config.options import option_string
+from pytest_dlperf.duel.cleanup_process import CleanupProcess
 from pytest_dlperf.duel.workspace import without_paths
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.results.record import record_from_json
@@ -26,6 +26,7 @@ _FLAGS: Final = frozenset(
         *map(option_string, ("escalate", "quick", "update_in_ci")),
         *("--pdb", "--trace", "--lf", "--last-failed", "--ff", "--failed-first", "--nf"),
         *("--new-first", "--sw", "--stepwise", "--sw-skip", "--stepwise-skip", "--cache-clear"),
+        *("--benchmark-autosave", "--benchmark-save-data"),
     }
 )
 """Options that are not for the duel and take no value."""
@@ -35,6 +36,7 @@ _WITH_VALUE: Final = frozenset(
         *map(option_string, ("update", "json", "against")),
         *("--junitxml", "--junit-xml", "--report-log", "--html", "--pdbcls", "--lfnf"),
         *("--last-failed-no-failures", "-n", "--numprocesses", "--dist"),
+        *("--benchmark-json", "--benchmark-save"),
     }
 )
 """Options that are not for the duel and take a value, in the same argument or the next."""
@@ -47,7 +49,11 @@ _WITHOUT_REPORTERS: Final = (
 _BUDGETS: Final = "DLPERF_ESCALATED_FROM"
 """Variable that tells the duel over one test how many budgets the run has that it settles."""
 
-_LINES: Final = 15
+SECOND_LOOK: Final = "pytest_dlperf.pytest_plugin.second_look"
+"""The plugin of a process that only measures: it judges, records and reports nothing."""
+
+_SECONDS: Final = 86_400.0
+_VARIABLES: Final = ("PYTEST_CURRENT_TEST", "PYTEST_XDIST_")
 _RAN: Final = (0, 1)  # pytest: all passed, some failed
 
 
@@ -82,7 +88,7 @@ def budgets_of_run(variables: Mapping[str, str]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """Runs duels over single tests.
+    """Runs single tests once more; what it started ends with this process.
 
     Attributes:
         folder: where pytest was started.
@@ -109,34 +115,46 @@ class Escalation:
         Raises:
             DuelError: if there is none, with the last lines that pytest wrote.
         """
-        with tempfile.TemporaryDirectory(prefix="dlperf-") as folder:
-            report = Path(folder) / "duel.json"
-            done = subprocess.run(  # noqa: S603 - what this process was started with
-                [
-                    sys.executable,
-                    *(() if self.in_path else ("-P",)),
-                    *("-m", "pytest", *self.options, *_WITHOUT_REPORTERS),
-                    f"{option_string('against')}={commit}",
-                    f"{option_string('json')}={report}",
-                    self._argument(test),
-                ],
-                cwd=self.folder,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                check=False,
+        return self._run(
+            test, f"the duel with {commit[:8]}", f"{option_string('against')}={commit}"
+        )
+
+    def again(self, test: str) -> dict[str, Record]:
+        """Measure a test in a fresh process, without judging or recording it.
+
+        Returns:
+            The record of each measurement of the test, by its name.
+
+        Raises:
+            DuelError: if there is none, with the last lines that pytest wrote.
+        """
+        return self._run(test, "the second look in a fresh process", "-p", SECOND_LOOK)
+
+    def _run(self, test: str, what: str, *options: str) -> dict[str, Record]:
+        command = [
+            # Its input is not that by which it is registered.
+            *("/bin/sh", "-c", 'exec "$@" </dev/null', "sh"),
+            *(sys.executable, *(() if self.in_path else ("-P",)), "-m", "pytest"),
+            *(*self.options, *_WITHOUT_REPORTERS, *options),
+        ]
+        with CleanupProcess() as cleanup:
+            folder = Path(tempfile.mkdtemp(prefix="dlperf-"))
+            cleanup.folder(folder)
+            report = folder / "report.json"
+            command += [f"{option_string('json')}={report}", self._argument(test)]
+            code, last = cleanup.run(
+                command,
+                folder=self.folder,
+                environment=self._environment(),
+                seconds=_SECONDS,
             )
-            records = _records(report, test) if done.returncode in _RAN else {}
+            records = _records(report, test) if code in _RAN else {}
         if not records:
-            last = "\n".join(done.stdout.strip().splitlines()[-_LINES:])
-            raise DuelError(f"the duel with {commit[:8]} came to nothing:\n{last}")
+            raise DuelError("\n".join([f"{what} came to nothing:", *last]))
         return records
 
     def _environment(self) -> dict[str, str]:
-        kept = {k: v for k, v in self.variables.items() if k != "PYTEST_CURRENT_TEST"}
+        kept = {k: v for k, v in self.variables.items() if not k.startswith(_VARIABLES)}
         return {**kept, _BUDGETS: str(self.budgets)}
 
     def _argument(self, test: str) -> str:

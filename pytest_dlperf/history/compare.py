@@ -22,10 +22,13 @@ from pytest_dlperf.judge.losses import (
     CountedLoss,
     LossEvidence,
     MeasuredLoss,
+    SessionLoss,
+    excursions_of_mean,
 )
 from pytest_dlperf.metrics import in_order, is_usual, metric_named
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.prediction import Session, reference_change
+from pytest_dlperf.statistics.session_noise import EXPECTED_EXCURSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -252,7 +255,7 @@ def _has(side: BaselineEntry | None, name: str) -> bool:
 
 
 def _value(metric: Metric, side: BaselineEntry | None) -> float | None:
-    values = [estimate.value for estimate, _ in values_of(metric, side)] if side else []
+    values = [one.measured.value for one in values_of(metric, side)] if side else []
     if not values:
         return None
     if metric.unit == "share":
@@ -267,8 +270,13 @@ def _value(metric: Metric, side: BaselineEntry | None) -> float | None:
 def _evidence(metric: Metric, new: BaselineEntry, old: BaselineEntry) -> tuple[LossEvidence, str]:
     """The sessions' evidence of a loss, and a remark on it."""
     if metric.name == "errors":
-        before, now = (values_of(metric, side)[-1][0].value for side in (old, new))
+        before, now = (values_of(metric, side)[-1].measured.value for side in (old, new))
         return CountedLoss(now - before, metric.detect), ""
+    if metric.is_speed:
+        values = values_of(metric, new)
+        days = len({value.day or number for number, value in enumerate(values)})
+        excursions = excursions_of_mean(EXPECTED_EXCURSIONS, days)
+        return SessionLoss(contrast_of(metric, old, new), excursions), ""
     if metric.unit != "share":
         return MeasuredLoss(contrast_of(metric, old, new)), ""
     on_rows = loss_on_rows(metric, new, old)

@@ -75,6 +75,7 @@ class Entry:
         noise: what kept speeds from being judged: other work on the machine, or a debugger that
             could not be suspended; empty if nothing did.
         unbounded: metrics that it was too short to bound from above, which it is not compared by.
+        suspected: whether it seems to have lost speed, which was not settled.
     """
 
     run: Run
@@ -85,6 +86,7 @@ class Entry:
     renews: bool = False
     noise: str = ""
     unbounded: Mapping[str, Estimate] = field(default_factory=lambda: MappingProxyType({}))
+    suspected: bool = False
 
     @property
     def key(self) -> MeasurementId:
@@ -95,10 +97,10 @@ class Entry:
     def acceptable(self) -> bool:
         """Whether later runs may be compared with it.
 
-        Not if it broke a budget, shared the machine with other work, or measured uncommitted
-        changes, unless it was accepted as a change.
+        Not if it broke a budget or is suspected of it, shared the machine with other work, or
+        measured uncommitted changes, unless it was accepted as a change.
         """
-        sound = self.verdict in SOUND and not self.noise
+        sound = self.verdict in SOUND and not self.noise and not self.suspected
         return self.renews or (sound and not self.run.revision.changed)
 
 
@@ -172,6 +174,10 @@ def entry_of(record: Record, run: Run) -> Entry | None:
                 for name, it in measured.metrics.items()
                 if name in measured.unbounded
             }
+        ),
+        suspected=any(
+            judgement.suspected and judgement.verdict is Verdict.INCONCLUSIVE
+            for judgement in record.judgements
         ),
     )
 

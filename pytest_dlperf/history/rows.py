@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from itertools import groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_dlperf.history.entries import SOUND, Entry, Run
+from pytest_dlperf.history.entries import SOUND, Entry, Query, Run
 from pytest_dlperf.history.schema import tables
+from pytest_dlperf.judge.machine_noise import PastMeasurement, PastSession
 from pytest_dlperf.metrics import definitions_of, in_order, read_definitions
 from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, Revision
 from pytest_dlperf.results.codec import check_metrics
@@ -24,8 +27,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Join, Row, Select, Table
 
-    from pytest_dlperf.history.entries import Query
 
+_SUSPECTED: Final = "suspected"
+"""In place of what kept speeds from being judged: a loss that one session alone suspects."""
 
 UNREADABLE: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
 """Errors of decoding rows that this package did not write."""
@@ -60,7 +64,7 @@ def measurement_row(entry: Entry, run_id: int, test_id: int) -> dict[str, object
         "name": entry.name,
         "verdict": entry.verdict.value,
         "renews": entry.renews,
-        "unquiet": entry.noise,
+        "unquiet": entry.noise or (_SUSPECTED if entry.suspected else ""),
         "scenario": result.scenario,
         "serving": result.serving,
         "slo": result.slo,
@@ -155,11 +159,17 @@ def entry_of_row(
         slo=float(row.slo) if row.slo is not None else None,
         seeds=tuple(map(float, json.loads(row.seeds))) if row.seeds else (),
     )
-    verdict, renews = Verdict(row.verdict), bool(row.renews)
     unbounded = {name: value for name, value in measured.items() if not value.bounded}
     return Entry(
-        *(run, row.test, row.name, verdict, result, renews, row.unquiet),
-        MappingProxyType(unbounded),
+        run=run,
+        test=row.test,
+        name=row.name,
+        verdict=Verdict(row.verdict),
+        result=result,
+        renews=bool(row.renews),
+        noise="" if row.unquiet == _SUSPECTED else row.unquiet,
+        suspected=row.unquiet == _SUSPECTED,
+        unbounded=MappingProxyType(unbounded),
     )
 
 
@@ -228,6 +238,65 @@ def select_parts(table: Table, measurement_ids: list[int]) -> Select[Any]:
     return select(table).where(table.c.measurement_id.in_(measurement_ids))
 
 
+def select_speeds(machine: str, names: Collection[str], limit: int) -> Select[Any]:
+    """The metrics of the newest measurements that may be a baseline or are suspected, oldest first.
+
+    Args:
+        machine: slug of the machine class.
+        names: of the metrics.
+        limit: number of measurements.
+    """
+    from sqlalchemy import select
+
+    of = tables()
+    measurement, run = of.measurements.c, of.runs.c
+    newest = (
+        select(measurement.id)
+        .select_from(_joined())
+        .where(*_of_runs(Query(machine=machine)), _acceptable(but=_SUSPECTED))
+        .order_by(measurement.began.desc(), measurement.id.desc())
+        .limit(limit)
+        .subquery()
+    )
+    columns = [
+        *(of.tests.c.test, measurement.id, measurement.name, measurement.scenario),
+        *(measurement.serving, measurement.slo, measurement.environment, measurement.renews),
+        *(measurement.compute, measurement.memory, run.date, of.metrics.c.metric),
+        *(of.metrics.c.value, of.metrics.c.low, of.metrics.c.high),
+    ]
+    return (
+        select(*columns)
+        .select_from(_joined().join(of.metrics))
+        .where(measurement.id.in_(select(newest.c.id)), of.metrics.c.metric.in_(names))
+        .order_by(measurement.began, measurement.id)
+    )
+
+
+def past_of_rows(rows: Iterable[Row[Any]]) -> tuple[PastMeasurement, ...]:
+    """What rows of `select_speeds` say; raises UNREADABLE."""
+    sessions: dict[tuple[str, str, str], list[PastSession]] = {}
+    conditions: dict[tuple[str, str, str], tuple[object, ...]] = {}
+    for _, grouped in groupby(rows, key=lambda row: row.id):
+        metrics = list(grouped)
+        row = metrics[0]
+        key = row.test, row.name, row.scenario
+        now = row.serving, row.slo, row.environment
+        sessions.setdefault(key, []).append(
+            PastSession(
+                day=str(row.date),
+                metrics={
+                    one.metric: Estimate(one.value, one.low, one.high)
+                    for one in metrics
+                    if math.isfinite(one.high)
+                },
+                yardstick=_pace(row),
+                starts=bool(row.renews) or conditions.get(key, now) != now,
+            )
+        )
+        conditions[key] = now
+    return tuple(PastMeasurement(*key, tuple(of_key)) for key, of_key in sessions.items())
+
+
 def select_names(test: str) -> Select[Any]:
     """The names of a test's measurements, unordered."""
     from sqlalchemy import select
@@ -280,8 +349,6 @@ def _of_runs(query: Query) -> Iterator[ColumnElement[bool]]:
 
 
 def _of_measurements(query: Query) -> Iterator[ColumnElement[bool]]:
-    from sqlalchemy import or_
-
     of = tables()
     measurement = of.measurements.c
     if query.test is not None:
@@ -291,6 +358,15 @@ def _of_measurements(query: Query) -> Iterator[ColumnElement[bool]]:
     if query.verdicts is not None:
         yield measurement.verdict.in_([verdict.value for verdict in query.verdicts])
     if query.acceptable:
-        sound = measurement.verdict.in_([verdict.value for verdict in SOUND])
-        committed = ~of.runs.c.commit.endswith("+")
-        yield or_(measurement.renews, sound & committed & (measurement.unquiet == ""))
+        yield _acceptable()
+
+
+def _acceptable(but: str = "") -> ColumnElement[bool]:
+    """As `Entry.acceptable`, `but` for one reason why it may not be."""
+    from sqlalchemy import or_
+
+    of = tables()
+    measurement = of.measurements.c
+    sound = measurement.verdict.in_([verdict.value for verdict in SOUND])
+    committed = ~of.runs.c.commit.endswith("+")
+    return or_(measurement.renews, sound & committed & measurement.unquiet.in_(["", but]))

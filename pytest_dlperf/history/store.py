@@ -18,6 +18,7 @@ from pytest_dlperf.history.rows import (
     machine_of_row,
     measurement_row,
     metric_rows,
+    past_of_rows,
     run_of_row,
     run_row,
     select_entries,
@@ -25,9 +26,11 @@ from pytest_dlperf.history.rows import (
     select_names,
     select_parts,
     select_runs,
+    select_speeds,
     users_metric_rows,
 )
 from pytest_dlperf.history.schema import tables
+from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.results.baseline import MOST_SESSIONS, Baseline, BaselineEntry
 from pytest_dlperf.results.verdict import Verdict
 
@@ -38,7 +41,9 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.history.database import Database
     from pytest_dlperf.history.entries import Run, Selection
+    from pytest_dlperf.judge.machine_noise import PastMeasurement
 
+_PAST: Final = 2000  # measurements that show what sessions differ by
 _BATCH: Final = 500  # databases limit how many values one statement may have
 
 
@@ -139,6 +144,18 @@ class History:
             with self._decoding(f"the machine of {row.test}"):
                 ids.add(MeasurementId(row.test, row.name, machine_of_row(row)))
         return tuple(sorted(ids, key=lambda key: (key.test, key.name, key.machine.slug)))
+
+    def past(self, machine: str) -> tuple[PastMeasurement, ...]:
+        """The newest measurements of speeds on a machine class, by its slug.
+
+        Those that broke a budget, shared the machine with other work or measured uncommitted
+        changes are left out.
+        """
+        names = [name for name, metric in METRICS.items() if metric.is_speed]
+        with self._database.reading() as connection:
+            rows = connection.execute(select_speeds(machine, names, _PAST)).all()
+        with self._decoding("the metrics of its measurements"):
+            return past_of_rows(rows)
 
     def close(self) -> None:
         """Close the connections to the database."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -9,9 +10,13 @@ from pytest_dlperf.load.scenarios import OpenLoop
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.results.usage import noise_note
 from pytest_dlperf.statistics.prediction import Session, reference_change
+from pytest_dlperf.statistics.session_noise import SessionNoise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.statistics.machine_speed import Pace
@@ -46,6 +51,7 @@ class MachineConditions:
         note: by how much the machine's speed changed, if that was allowed for.
         alpha: share of sessions on unchanged code that may FAIL, per budget.
         beta: share of losses that a budget must find that may PASS.
+        noise: returns what sessions of a speed differ by; the metric's prior, if nothing is known.
     """
 
     yardstick: Pace | None = None
@@ -55,6 +61,13 @@ class MachineConditions:
     note: str = ""
     alpha: float = 0.025
     beta: float = 0.05
+    noise: Callable[[Metric], SessionNoise] | None = None
+
+    def noise_of(self, metric: Metric) -> SessionNoise:
+        """What sessions of unchanged code differ by."""
+        if self.noise is not None and metric.is_speed:
+            return self.noise(metric)
+        return SessionNoise(math.log1p(metric.run_noise))
 
 
 UNKNOWN_CONDITIONS: Final = MachineConditions()
@@ -96,6 +109,7 @@ def conditions_of(  # noqa: PLR0913 - the sources of the conditions, and two err
     *,
     alpha: float,
     beta: float,
+    noise: Callable[[Metric], SessionNoise] | None = None,
 ) -> MachineConditions:
     """The conditions of a session.
 
@@ -118,6 +132,7 @@ def conditions_of(  # noqa: PLR0913 - the sources of the conditions, and two err
         note=allowed_for if alike and worth_saying and not noisy else "",
         alpha=alpha,
         beta=beta,
+        noise=noise,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from pytest_dlperf.judge.conditions import scaled_metrics_of
 from pytest_dlperf.judge.losses import AgreedLoss, MeasuredLoss, PairedLoss, cost, log_cost
 from pytest_dlperf.statistics.estimate import NORMAL_REACH, Estimate, counted
-from pytest_dlperf.statistics.prediction import Prediction, Session, contrast
+from pytest_dlperf.statistics.prediction import PRIOR_FREEDOM, Prediction, Session, contrast
 from pytest_dlperf.statistics.proportions import are_bits
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.row_evidence import Rows, RowScores
     from pytest_dlperf.statistics.machine_speed import Pace
+    from pytest_dlperf.statistics.session_noise import SessionNoise
 
 
 FEWEST_SEEDS: Final = 3
@@ -30,6 +32,21 @@ FEWEST_SEEDS: Final = 3
 
 MANY: Final = 1_000_000
 """Degrees of freedom of what is as good as normal."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionValue:
+    """A metric's value in one session.
+
+    Attributes:
+        measured: the value.
+        yardstick: the machine's pace, if it was measured.
+        day: on which it was; sessions of one day count as one. Empty for a day of its own.
+    """
+
+    measured: Estimate
+    yardstick: Pace | None = None
+    day: str = ""
 
 
 class Answered(Protocol):
@@ -128,10 +145,10 @@ def unpaired_loss(metric: Metric, base: Estimate, now: Estimate) -> tuple[float,
     return cost(metric, now.value) - cost(metric, base.value), math.hypot(present, then)
 
 
-def values_of(metric: Metric, side: BaselineEntry) -> list[tuple[Estimate, Pace | None]]:
-    """The metric's value in each session that has it, oldest first, with the machine's pace."""
+def values_of(metric: Metric, side: BaselineEntry) -> list[SessionValue]:
+    """The metric's value in each session that has it, oldest first."""
     return [
-        (session.metrics[metric.name], session.yardstick)
+        SessionValue(session.metrics[metric.name], session.yardstick, session.revision.date)
         for session in side.sessions
         if metric.name in session.metrics
     ]
@@ -139,7 +156,7 @@ def values_of(metric: Metric, side: BaselineEntry) -> list[tuple[Estimate, Pace 
 
 def unpaired(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> Prediction:
     """The loss of a share between the newest sessions of both sides, by their intervals."""
-    old, new = (values_of(metric, side)[-1][0] for side in (base, candidate))
+    old, new = (values_of(metric, side)[-1].measured for side in (base, candidate))
     lost, reach = unpaired_loss(metric, old, new)
     return Prediction(lost, reach / NORMAL_REACH, MANY)
 
@@ -155,41 +172,49 @@ def contrast_of(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -
     )
 
 
-def loss_of_sessions(
+def loss_of_sessions(  # noqa: PLR0913 - two sides, and what is known of both
     metric: Metric,
-    then: Iterable[tuple[Estimate, Pace | None]],
-    now: Iterable[tuple[Estimate, Pace | None]],
+    then: Iterable[SessionValue],
+    now: Iterable[SessionValue],
     *,
     scaled: bool,
     paired: bool,
+    noise: SessionNoise | None = None,
 ) -> Prediction:
     """The loss of a speed or a size, see `contrast`.
 
-    Each session of `then` and `now` is a value, and the machine's pace if it was measured.
-    `scaled` allows for the machine's speed; `paired` says that both sides answered the same rows.
+    `scaled` allows for the machine's speed; `paired` says that both sides answered the same rows;
+    `noise` is that between sessions, where it is known better than by the metric's prior.
     """
     base, candidate = (
         [
             session_of(
                 metric,
                 # The interval of a mean over rows is about other rows than these.
-                counted(measured.value) if paired else measured,
-                yardstick if scaled else None,
+                counted(one.measured.value) if paired else one.measured,
+                one.yardstick if scaled else None,
+                one.day,
             )
-            for measured, yardstick in side
+            for one in side
         ]
         for side in (then, now)
     )
-    return contrast(base, candidate, math.log1p(metric.run_noise))
+    prior, freedom = math.log1p(metric.run_noise), float(PRIOR_FREEDOM)
+    if noise is not None:
+        prior, freedom = noise.spread, noise.freedom
+    return contrast(base, candidate, prior, freedom)
 
 
-def session_of(metric: Metric, measured: Estimate, yardstick: Pace | None) -> Session:
+def session_of(
+    metric: Metric, measured: Estimate, yardstick: Pace | None, day: str = ""
+) -> Session:
     """One metric in one session, as a logarithm of its cost."""
     low, high = log_cost(metric, measured.low), log_cost(metric, measured.high)
     return Session(
         cost=log_cost(metric, measured.value),
         error=abs(high - low) / (2 * NORMAL_REACH),
         yardstick=yardstick,
+        day=day,
     )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.judge.conditions import UNKNOWN_CONDITIONS
 from pytest_dlperf.judge.contrasts import (
     FEWEST_SEEDS,
+    SessionValue,
     loss_of_sessions,
     same_rows,
     values_of,
@@ -29,6 +30,7 @@ from pytest_dlperf.judge.losses import (
     VERDICTS,
     LossLimits,
     MeasuredLoss,
+    SessionLoss,
     decided_interval,
     equality,
     log_cost,
@@ -285,6 +287,8 @@ def _by_evidence(  # noqa: PLR0913, PLR0917 - a budget, and what is known of its
         decision = "PASS" if same else equality(evidence, limits.allowed, detect, *rates)
         reason = "" if decision else "the noise hides whether they are equal"
         return dataclasses.replace(undecided, verdict=VERDICTS[decision], reason=reason)
+    if isinstance(evidence, SessionLoss) and evidence.suspected(limits):
+        undecided = dataclasses.replace(undecided, suspected=True)
     decision = evidence.decision(limits, *rates)
     judged = with_bounds(
         dataclasses.replace(undecided, verdict=VERDICTS[decision]),
@@ -330,7 +334,7 @@ def _since(
 ) -> tuple[float, LossEvidence]:
     """The baseline's value, as it would be today, and what is known of the loss since."""
     now = measurement.metrics[metric.name]
-    values = [value for value, _ in values_of(metric, baseline)]
+    values = [one.measured for one in values_of(metric, baseline)]
     if metric.unit == "share":
         return values[-1].value, lost_share(metric, measurement, baseline)
     prediction = prediction_of(metric, measurement, baseline, conditions)
@@ -339,6 +343,8 @@ def _since(
         expected, values[0].value, rel_tol=_STORED, abs_tol=_LEAST_DIFFERENCE
     ):
         expected = values[0].value  # as people see it in the file
+    if metric.is_speed:
+        return expected, SessionLoss(prediction, conditions.noise_of(metric).excursions)
     return expected, MeasuredLoss(prediction)
 
 
@@ -352,7 +358,8 @@ def prediction_of(
     return loss_of_sessions(
         metric,
         values_of(metric, baseline),
-        [(measurement.metrics[metric.name], conditions.yardstick)],
+        [SessionValue(measurement.metrics[metric.name], conditions.yardstick)],
         scaled=metric.name in conditions.scaled,
         paired=same_rows(metric, measurement, baseline),
+        noise=conditions.noise_of(metric),
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 from pytest_dlperf.results.row_evidence import loss_of_pairs
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.statistics.prediction import Prediction
 from pytest_dlperf.statistics.proportions import (
     accuracy_decision,
     excluded_loss,
@@ -22,11 +23,13 @@ from pytest_dlperf.statistics.proportions import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.verdict import Judgement
     from pytest_dlperf.statistics.estimate import Decision
-    from pytest_dlperf.statistics.prediction import Prediction
+    from pytest_dlperf.statistics.session_noise import SessionNoise
 
 
 VERDICTS: Final = MappingProxyType[Literal["FAIL", "PASS"] | None, Verdict](
@@ -236,6 +239,91 @@ class MeasuredLoss:
     def visible(self, alpha: float) -> float:
         """The distance from the loss to the lower end."""
         return self.measured.loss - self.measured.low(alpha)
+
+
+SUSPECT: Final = 0.25
+"""Of sessions on unchanged code, the share that may be suspected of a loss, and looked at again."""
+
+
+def excursions_of_mean(
+    excursions: Iterable[tuple[float, float]], days: int
+) -> tuple[tuple[float, float], ...]:
+    """What the mean of some days is off by, where one of them is off."""
+    return tuple((size / days, min(1.0, share * days)) for size, share in excursions)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLoss:
+    """The loss of a speed since stored sessions.
+
+    Single sessions are off by more than the noise between sessions explains: beside a neighbour,
+    for example. A FAIL takes that into account: with a share `p` of sessions that are off by `size`
+    or more, a loss is proven at `alpha` if its lower end at `alpha` exceeds the allowed loss, and
+    that at `alpha / p` exceeds it by `size`.
+
+    Attributes:
+        measured: the loss, with the noise between sessions.
+        excursions: sizes, each with its share of sessions; see `excursions_of_mean`.
+    """
+
+    measured: Prediction
+    excursions: tuple[tuple[float, float], ...] = ()
+    errs: bool = True
+
+    @property
+    def loss(self) -> Estimate:
+        """The loss with its 95 % interval."""
+        return self.measured.estimate()
+
+    def decision(self, limits: LossLimits, alpha: float, beta: float) -> Decision | None:
+        """By the one-sided ends, the lower one less what single sessions are off by."""
+        if self.proven(alpha) > limits.allowed:
+            return "FAIL"
+        return "PASS" if self.excluded(beta) < limits.line else None
+
+    def suspected(self, limits: LossLimits) -> bool:
+        """Whether it is worth another look: more was lost than `limits.line`, and not by chance."""
+        return self.measured.loss > limits.line and self.measured.low(SUSPECT) > limits.allowed
+
+    @property
+    def differs(self) -> bool:
+        """Always: sessions do."""
+        return True
+
+    def proven(self, alpha: float) -> float:
+        """The lower end, less what single sessions are off by."""
+        ends = [self.measured.low(alpha)]
+        ends += [
+            self.measured.low(alpha / share) - size
+            for size, share in self.excursions
+            if share > alpha
+        ]
+        return min(ends)
+
+    def excluded(self, beta: float) -> float:
+        """The upper end."""
+        return self.measured.high(beta)
+
+    def improved(self, alpha: float) -> bool:
+        """Whether the upper end is below 0."""
+        return self.measured.high(alpha) < 0
+
+    def visible(self, alpha: float) -> float:
+        """The distance from the loss to the lower end."""
+        return self.measured.loss - self.proven(alpha)
+
+
+def provable_losses(noise: SessionNoise, days: int, alpha: float) -> tuple[float, float]:
+    """The losses from which a session is suspected and proves one by itself, as log ratios.
+
+    Args:
+        noise: between sessions.
+        days: of the baseline, which differ by that noise.
+        alpha: the rate of a FAIL.
+    """
+    spread = noise.spread * math.sqrt(1 + 1 / days)
+    loss = SessionLoss(Prediction(0.0, spread, noise.freedom + days - 1), noise.excursions)
+    return loss.measured.loss - loss.measured.low(SUSPECT), loss.visible(alpha)
 
 
 @dataclass(frozen=True, slots=True)

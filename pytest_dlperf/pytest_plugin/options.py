@@ -50,6 +50,12 @@ def add_options(parser: pytest.Parser) -> None:
                 flag, dest=dest, action="append", default=None, metavar="TEXT", help=text
             )
             parser.addini(dest, f"{spec.help} (twin of {flag})", type="linelist", default=None)
+        elif spec.bare:
+            # Not by `choices`, whose message would not say what a path after it is taken for.
+            group.addoption(
+                flag, dest=dest, nargs="?", const=spec.bare, default=None, metavar="WHEN", help=text
+            )
+            parser.addini(dest, f"{spec.help} (twin of {flag})", type="string", default=None)
         else:
             group.addoption(flag, dest=dest, choices=choices, default=None, help=text)
             parser.addini(dest, f"{spec.help} (twin of {flag})", type="string", default=None)

@@ -6,11 +6,15 @@ import os
 import secrets
 import sys
 import warnings
+from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from pytest_dlperf.config.baseline_source import FILES
+from pytest_dlperf.config.option_values import NO_HISTORY
 from pytest_dlperf.errors import DlperfWarning, UsageError
 from pytest_dlperf.pytest_plugin.history_recorder import HistoryRecorder, history_location
 from pytest_dlperf.pytest_plugin.options import (
@@ -29,7 +33,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_dlperf.baselines.source import BaselineProvider
+    from pytest_dlperf.baselines.suspicion import SecondLook
+    from pytest_dlperf.duel.escalation import Escalation
     from pytest_dlperf.judge.error_rates import AlphaSpending, ErrorRates
+    from pytest_dlperf.judge.machine_noise import MachineNoise, PastMeasurement
     from pytest_dlperf.measure.evaluator import Evaluator
     from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.pytest_plugin.duel_worker import DuelWorkerPlugin
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.tuning.run import Tuner
 
 
+_MOST_FILES: Final = 200  # baselines that show what sessions differ by
 _CI_GUARD: Final = "not recorded in CI; --dlperf-update-in-ci allows it"
 _REST_NS: Final = 1_000_000_000  # before a second measurement
 _XDIST: Final = (
@@ -55,6 +63,8 @@ class DlperfSession:
         self._config = config
         self._variables = variables
         self.options = run_options(config)
+        if self.is_second_look:
+            self.options = replace(self.options, update=None, baseline=FILES, history=NO_HISTORY)
         if self.options.quick and self.options.update:
             raise pytest.UsageError(
                 "a smoke run (dlperf-quick) measures too briefly for a baseline (dlperf-update): "
@@ -86,12 +96,14 @@ class DlperfSession:
         """Measures and judges for all tests."""
         if self.side is not None:
             return self.side.evaluator
-        from pytest_dlperf.baselines.evaluate import BaselineEvaluator
+        from pytest_dlperf.baselines.evaluate import BaselineEvaluator, MeasuringEvaluator
         from pytest_dlperf.clock import MonotonicClock
         from pytest_dlperf.git import reachable
         from pytest_dlperf.measure.yardstick import Yardstick
 
         options, root, clock = self.options, self._config.rootpath, MonotonicClock()
+        if self.is_second_look:
+            return MeasuringEvaluator(self.environment, lambda: Yardstick(clock))
         return BaselineEvaluator(
             baselines=self.baselines,
             environment=self.environment,
@@ -102,8 +114,46 @@ class DlperfSession:
             yardstick=lambda: Yardstick(clock),
             rest=self._rest,
             reachable=lambda commit: reachable(root, commit),
-            # A run that records baselines accepts what it measures.
-            duel=self._duel if options.escalate and not options.update else None,
+            noise=lambda: self.noise,
+            second=self._second_look(),
+        )
+
+    @cached_property
+    def is_second_look(self) -> bool:
+        """Whether this process measures for another one, which judges and records."""
+        from pytest_dlperf.duel.escalation import SECOND_LOOK
+
+        return bool(self._config.pluginmanager.has_plugin(SECOND_LOOK))
+
+    @cached_property
+    def noise(self) -> MachineNoise:
+        """What sessions of this machine class differ by, as the history and the baselines say."""
+        from pytest_dlperf.baselines.files import FOLDER, all_files, read_each
+        from pytest_dlperf.baselines.past import joined, past_of
+        from pytest_dlperf.errors import HistoryError
+        from pytest_dlperf.judge.machine_noise import MachineNoise
+
+        recorded: tuple[PastMeasurement, ...] = ()
+        if self.history_recorder is not None:
+            # An unusable history is reported where this run is recorded.
+            with suppress(HistoryError, UsageError):
+                recorded = self.history_recorder.history().past(self.machine.slug)
+        files = [
+            path
+            for path in all_files(self._config.rootpath / FOLDER)
+            if path.parent.name == self.machine.slug
+        ]
+        accepted, _ = read_each(files[:_MOST_FILES])
+        return MachineNoise(joined(recorded, past_of(accepted.values())))
+
+    def _second_look(self) -> SecondLook:
+        from pytest_dlperf.baselines.suspicion import SecondLook
+
+        return SecondLook(
+            policy=self.options.escalate or "auto",
+            duel=self._duel,
+            again=self._measure_again,
+            present=lambda: self.revision.commit,
         )
 
     @property
@@ -121,8 +171,6 @@ class DlperfSession:
 
     def environment(self) -> Environment:
         """The software of this process, and what still traced it while it measured last."""
-        from dataclasses import replace
-
         from pytest_dlperf.machine import environment
 
         here, left = environment(), self.instruments.instrumentation.left
@@ -131,10 +179,19 @@ class DlperfSession:
 
     def _duel(self, test: str, commit: str) -> dict[str, Record]:
         """Measure a test in a duel against a commit, in another process."""
+        self.progress.show(f"measuring in turn with {commit[:8]}", None)
+        return self._escalation().duel(test, commit)
+
+    def _measure_again(self, test: str) -> dict[str, Record]:
+        """Measure a test in a fresh process."""
+        self.progress.show("measuring again in a fresh process", None)
+        return self._escalation().again(test)
+
+    def _escalation(self) -> Escalation:
         from pytest_dlperf.duel.escalation import Escalation, carried_over
 
         config = self._config
-        escalation = Escalation(
+        return Escalation(
             folder=config.invocation_params.dir,
             root=config.rootpath,
             options=carried_over(arguments_given(config), paths_given(config)),
@@ -142,8 +199,6 @@ class DlperfSession:
             variables=self._variables,
             budgets=self.budgets,
         )
-        self.progress.show(f"measuring in turn with {commit[:8]}", None)
-        return escalation.duel(test, commit)
 
     def error_rates(self) -> ErrorRates:
         """The error rates of each relative budget."""

@@ -121,6 +121,12 @@ def measure_in_turn(commit: str) -> str:
     return f"measure both commits in turn: --dlperf-against={commit[:8]}"
 
 
+def settle_suspicion(test: str) -> str:
+    """How to have a suspected loss looked at again, where no commit can be measured in turn."""
+    command = f"pytest {shlex.quote(test)} --dlperf-escalate=auto"
+    return f"look at the suspected loss again, in a fresh process:\n{command}"
+
+
 def look_into_loss(loss: str, test: str, name: str) -> str:
     """How to find a gradual loss in the history, or accept it; each command on its own line."""
     quoted = shlex.quote(test)

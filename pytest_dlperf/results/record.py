@@ -250,6 +250,7 @@ def judgement_to_json(judgement: Judgement) -> dict[str, object]:
         "excluded": judgement.excluded,
         "proven": judgement.proven,
         "base_broken": judgement.base_broken,
+        "suspected": judgement.suspected,
     }
 
 
@@ -272,4 +273,5 @@ def judgement_from_json(value: dict[str, Any]) -> Judgement:
         excluded=number_or_none(value["excluded"]),
         proven=number_or_none(value["proven"]),
         base_broken=value["base_broken"],
+        suspected=bool(value.get("suspected", False)),  # the first reports do not have it
     )

@@ -47,6 +47,8 @@ class Judgement:
             difference of shares; below 0 it is a gain.
         proven: of a FAIL, the largest loss that is proven, likewise.
         base_broken: whether the base of a duel has the test, and it could not be measured there.
+        suspected: whether a speed seems to have lost since stored sessions, which one session
+            alone cannot prove; once looked at again, only where the loss is large enough for it.
     """
 
     budget: str
@@ -64,6 +66,7 @@ class Judgement:
     excluded: float | None = None
     proven: float | None = None
     base_broken: bool = False
+    suspected: bool = False
 
     @property
     def incomparable(self) -> bool:

@@ -51,6 +51,12 @@ def logs_of(paces: Sequence[Pace]) -> NDArray[np.float64]:
     return np.array([pace.logs for pace in paces]).reshape(-1, 2)
 
 
+def mean_pace(logs: NDArray[np.float64]) -> Pace:
+    """The geometric mean of paces, from their `logs_of`, at least one."""
+    middle, apart = logs.mean(axis=0).tolist()
+    return Pace(math.exp(middle + apart), math.exp(middle - apart))
+
+
 @dataclass(frozen=True, slots=True)
 class Following:
     """Weights by which a log cost follows `Pace.logs`, as a normal distribution.

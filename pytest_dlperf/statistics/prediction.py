@@ -3,7 +3,8 @@
 A session's log cost is `y = mean + m + u + e`: `m` is the part that follows the machine's speed,
 which the yardstick shows (`machine_speed`); `u` is the remaining effect of the session; and `e` is
 the error within it. Measuring longer does not reduce `u`, and few sessions say little about its
-variance, so a prior is combined with them.
+variance, so a prior is combined with them. Sessions of one day share the state of the machine on
+that day, so they count as one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.statistics.estimate import CONFIDENCE, Estimate
-from pytest_dlperf.statistics.machine_speed import follow, logs_of
+from pytest_dlperf.statistics.machine_speed import UNKNOWN_FOLLOWING, follow, logs_of, mean_pace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,16 +28,25 @@ if TYPE_CHECKING:
 PRIOR_FREEDOM: Final = 4
 """Degrees of freedom that the prior for the noise between sessions is worth."""
 
-_LEAST_NOISE: Final = 0.005  # sessions that agree better than this agree by chance
+LEAST_NOISE: Final = 0.005
+"""Sessions that agree better than this agree by chance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One metric in one session: log cost, its standard error, and the machine's pace."""
+    """One metric in one session.
+
+    Attributes:
+        cost: its logarithm.
+        error: its standard error.
+        yardstick: the machine's pace, if it was measured.
+        day: sessions of the same day count as one; empty for a day of its own.
+    """
 
     cost: float
     error: float
     yardstick: Pace | None = None
+    day: str = ""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.cost):
@@ -57,7 +67,7 @@ class Prediction:
 
     loss: float
     spread: float
-    freedom: int
+    freedom: float
 
     def low(self, alpha: float) -> float:
         """The one-sided lower end, above 0 for unchanged code with a probability of `alpha`."""
@@ -78,9 +88,67 @@ class Prediction:
         return float(stdtrit(self.freedom, 1 - error))
 
 
-def contrast(history: Sequence[Session], present: Sequence[Session], prior: float) -> Prediction:
+@dataclass(frozen=True, slots=True)
+class _Days:
+    """The sessions of one side by day.
+
+    Attributes:
+        means: the mean of each day.
+        share: the mean of `1 / sessions` over the days: what a mean leaves of the differences
+            within a day.
+        within: the sum of squares within days beyond the sessions' own errors.
+        freedom: its degrees of freedom.
+    """
+
+    means: list[Session]
+    share: float
+    within: float
+    freedom: int
+
+
+def days_of(sessions: Sequence[Session]) -> list[list[Session]]:
+    """The sessions of each day, in the order of the days' first sessions."""
+    days: dict[object, list[Session]] = {}
+    for number, session in enumerate(sessions):
+        days.setdefault(session.day or number, []).append(session)
+    return list(days.values())
+
+
+def mean_of_day(sessions: Sequence[Session]) -> Session:
+    """One session that stands for those of a day."""
+    if len(sessions) == 1:
+        return sessions[0]
+    count, paces = len(sessions), _paces([sessions])
+    return Session(
+        cost=sum(session.cost for session in sessions) / count,
+        error=math.sqrt(sum(session.error**2 for session in sessions)) / count,
+        yardstick=mean_pace(paces[0]) if paces is not None else None,
+        day=sessions[0].day,
+    )
+
+
+def _by_day(sessions: Sequence[Session]) -> _Days:
+    days, within = days_of(sessions), 0.0
+    for day in days:
+        if len(day) > 1:
+            paces = _paces([day])
+            costs = np.array([one.cost for one in day])
+            own = float(np.mean([one.error**2 for one in day]))
+            left = costs if paces is None else costs - UNKNOWN_FOLLOWING.expected(paces[0])
+            within += _squares(left) - (len(day) - 1) * own
+    share = sum(1 / len(day) for day in days) / len(days)
+    return _Days(list(map(mean_of_day, days)), share, within, len(sessions) - len(days))
+
+
+def contrast(
+    history: Sequence[Session],
+    present: Sequence[Session],
+    prior: float,
+    prior_freedom: float = PRIOR_FREEDOM,
+) -> Prediction:
     """Compare sessions of some code with sessions of other code, on the same machine.
 
+    Sessions of one day are replaced by their mean, so "session" stands for "day" from here on.
     `theta = mean(z of the n present ones) - mean(z of the m of the history)`, where `z = y - m` is
     what the machine's speed does not explain, and its t-distribution. The variance between
     sessions, `s^2`, combines what those of either side show beyond their own errors with the prior
@@ -93,11 +161,15 @@ def contrast(history: Sequence[Session], present: Sequence[Session], prior: floa
     is that the metric followed the change of the machine's speed between both sides, none if it is
     the same: the further the yardstick has moved, the less is proven.
 
+    A side whose days have fewer sessions than those that showed `s^2` gets, in its `1/m`, the
+    variance within a day that its means did not average out.
+
     Args:
         history: sessions of the code to compare with, at least one.
         present: sessions of the code that is compared, at least one.
         prior: standard deviation, as a log ratio, between sessions of unchanged code beyond their
             own errors, and with the yardstick's; 0 or more.
+        prior_freedom: degrees of freedom that the prior is worth, `nu0`.
 
     Raises:
         ValueError: without a session on either side, or for a prior that is negative or not finite.
@@ -106,10 +178,12 @@ def contrast(history: Sequence[Session], present: Sequence[Session], prior: floa
         raise ValueError("there is no session to compare with: expected at least one")
     if not 0 <= prior < math.inf:
         raise ValueError(f"the noise between sessions is {prior}: expected 0 or more")
-    sides = (history, present)
+    by_day = tuple(map(_by_day, (history, present)))
+    sides = tuple(side.means for side in by_day)
+    counts = np.array([len(side) for side in sides])
     costs = [np.array([session.cost for session in side]) for side in sides]
     errors = [np.array([session.error for session in side]) for side in sides]
-    freedom, unsure = len(history) + len(present) - len(sides), 0.0
+    freedom, unsure = int(counts.sum()) - len(sides), 0.0
     own = sum((len(side) - 1) * float(np.mean(side**2)) for side in errors)
     paces = _paces(sides)
     if paces is not None:
@@ -119,15 +193,31 @@ def contrast(history: Sequence[Session], present: Sequence[Session], prior: floa
         unsure = following.variance(paces[1].mean(axis=0) - paces[0].mean(axis=0))
         own -= following.pull
     shown = sum(map(_squares, costs)) - own
-    variance = (PRIOR_FREEDOM * prior**2 + max(0.0, shown)) / (PRIOR_FREEDOM + freedom)
-    means = 1 / len(history) + 1 / len(present)
-    between = max(variance, _LEAST_NOISE**2) * means
+    variance = (prior_freedom * prior**2 + max(0.0, shown)) / (prior_freedom + freedom)
+    variance = max(variance, LEAST_NOISE**2)
+    between = variance * float((1 / counts).sum())
+    between += _beyond_means(by_day, prior_freedom)
     within = sum(float((side**2).sum()) / len(side) ** 2 for side in errors)
     return Prediction(
         loss=float(costs[1].mean()) - float(costs[0].mean()),
         spread=math.sqrt(between + unsure + within),
-        freedom=PRIOR_FREEDOM + freedom,
+        freedom=prior_freedom + freedom,
     )
+
+
+def _beyond_means(sides: Sequence[_Days], prior_freedom: float) -> float:
+    """The variance of a contrast that days of few sessions add to that of days of many.
+
+    The prior is about days of one session each.
+    """
+    freedom = sum(side.freedom for side in sides)
+    if not freedom:
+        return 0.0
+    within = max(0.0, sum(side.within for side in sides)) / freedom
+    known = prior_freedom + sum(len(side.means) - 1 for side in sides)
+    shown = prior_freedom + sum((len(side.means) - 1) * side.share for side in sides)
+    beyond = (max(0.0, side.share - shown / known) / len(side.means) for side in sides)
+    return within * sum(beyond)
 
 
 def _squares(values: NDArray[np.float64]) -> float:

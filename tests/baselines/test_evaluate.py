@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,10 @@ import pytest
 from builders import (
     ENVIRONMENT,
     MACHINE,
-    REVISION,
     estimate,
     make_accepted,
     make_measurement,
+    revision_on,
 )
 
 from pytest_dlperf.baselines.acceptance import ENOUGH_SESSIONS
@@ -24,6 +25,7 @@ from pytest_dlperf.baselines.source import baselines_of_files
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
 from pytest_dlperf.judge.error_rates import AlphaSpending, ErrorRates
+from pytest_dlperf.judge.machine_noise import MachineNoise
 from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 from pytest_dlperf.results.usage import Consumption
 from pytest_dlperf.statistics.estimate import counted
@@ -116,14 +118,17 @@ class Life:
         evaluator = BaselineEvaluator(
             baselines=self._baselines,
             environment=lambda: ENVIRONMENT,
-            revision=lambda: dataclasses.replace(REVISION, commit=f"commit{self._runs}"),
+            revision=lambda: dataclasses.replace(
+                revision_on(self._runs), commit=f"commit{self._runs}"
+            ),
             update=update,
             rates=lambda: ErrorRates(1),
             spending=lambda _: spending or AlphaSpending(),
             yardstick=lambda: Slower(self.paces.pop(0)) if self.paces else NO_YARDSTICK,
             rest=self._rest,
             reachable=lambda _: False,
-            duel=None,
+            noise=MachineNoise,
+            second=None,
         )
         return evaluator.evaluate(contextlib.nullcontext(subject), plan, TEST, name)
 
@@ -387,3 +392,18 @@ def test_measurements_of_one_test_share_its_error_rate(life: Life) -> None:
 
     assert verdict(names[0], lost) == verdict(names[7], lost) == "INCONCLUSIVE"
     assert verdict(names[0], lost / 2) == "FAIL"
+
+
+def test_what_another_day_would_bring(life: Life) -> None:
+    """The hint of an open budget says from which change on it would be a FAIL then."""
+    life.run("new")
+    evaluation = life.run(None, 480.0)
+    (judgement, _) = evaluation.record.judgements
+    assert judgement.fails_at is not None
+    now = judgement.fails_at / 1000 - 1
+
+    (hint,) = evaluation.record.hints
+
+    words = re.search(r"with one of another day throughput would be a FAIL from (\S+) % on", hint)
+    assert words is not None
+    assert now < float(words[1]) / 100 < 0

@@ -201,3 +201,9 @@ def test_logical_cpus_are_counted() -> None:
     for wrong in ("0", "65", "two", "1.5", "-1"):
         with pytest.raises(UsageError, match="expected a number from 1 to 64"):
             from_texts({"logical_cpus": wrong})
+
+
+def test_an_option_that_takes_a_path_for_its_value() -> None:
+    """`--dlperf-escalate tests` is no path to collect: the message says how to write it."""
+    with pytest.raises(UsageError, match="before a path: --dlperf-escalate=always"):
+        from_texts({"escalate": "tests"})

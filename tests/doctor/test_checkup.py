@@ -29,7 +29,7 @@ def test_noise_by_hand() -> None:
 
     assert (noise.pairs, noise.blocks, noise.slot_seconds) == (4, 80, SLOT_SECONDS)
     assert noise.block_noise == pytest.approx(1.4826 * 0.02)
-    error = math.sqrt(math.pi / 2) * 1.4826 * 0.02 / math.sqrt(20)
+    error = math.sqrt(math.pi / 3) * 1.4826 * 0.02 / math.sqrt(20)
     assert noise.block_error == pytest.approx(error)
     assert noise.deviation == pytest.approx(np.std(FOUR, ddof=1))
     assert noise.mean == pytest.approx(0.01)
@@ -142,7 +142,7 @@ def test_identical_code_that_differs() -> None:
 
 def test_a_duel_needs_more_time_than_it_has() -> None:
     """The option that gives it to it, if a loss of 5 % takes longer than a minute of pairs."""
-    measurement = noise_of(drawn([0.06, -0.06] * 5, 0.001))
+    measurement = noise_of(drawn([0.065, -0.065] * 5, 0.001))
     checkup = check_up(measurement)
     usual = checkup.times[0].seconds
     assert usual is not None

@@ -46,7 +46,7 @@ def share_of_failures(deviation: float, pairs: int, loss: float) -> float:
 
 @pytest.mark.parametrize(
     ("deviation", "pairs"),
-    [(0.005, 5), (0.01, 13), (0.02, 2), (0.02, 8), (0.02, 20), (0.035, 3), (0.035, 8), (0.05, 27)],
+    [(0.005, 5), (0.01, 13), (0.02, 2), (0.02, 8), (0.02, 20), (0.035, 3), (0.035, 8), (0.05, 28)],
 )
 def test_95_of_100_are_found(deviation: float, pairs: int) -> None:
     """By the rule that decides duels; and hardly more, so that the loss is not far too large.
@@ -66,7 +66,7 @@ def test_without_any_noise() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.floats(0.001, 0.1), st.sampled_from([2, 5, 8, 20, 36]))
+@given(st.floats(0.001, 0.1), st.sampled_from([2, 5, 8, 20, 35]))
 def test_more_noise_hides_more(deviation: float, pairs: int) -> None:
     """And twice as much noise hides no more than a little over twice as much."""
     loss = smallest_loss(deviation, pairs)

@@ -1,8 +1,13 @@
-"""What a run passes on to a duel over one of its tests: arguments, and the number of budgets."""
+"""What a run passes on to a second look: arguments, and the number of budgets; and its end."""
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +22,9 @@ from pytest_dlperf.statistics.prediction import Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+if TYPE_CHECKING:
     from pathlib import Path
 
 
@@ -34,6 +42,8 @@ if TYPE_CHECKING:
         (["--dlperf-duration=1s", "--dlperf-pairs", "2"], [], None),
         (["a.py::t", "a.py::t", "-v"], ["a.py::t", "a.py::t"], ["-v"]),
         (["--dlperf-json"], [], []),
+        (["--dlperf-escalate=auto", "--dlperf-update=new", "-q"], [], ["-q"]),
+        (["--benchmark-json=b.json", "--benchmark-autosave", "-q"], [], ["-q"]),
     ],
 )
 def test_arguments(arguments: list[str], paths: list[str], kept: list[str] | None) -> None:
@@ -80,3 +90,39 @@ def test_all_escalations_together(tests: int) -> None:
         for run in losses.tolist()
     )
     assert 20 <= failed <= 60
+
+
+SLOW = """
+import os, pathlib, time
+
+def test_it():
+    pathlib.Path("pid.new").write_text(str(os.getpid()))
+    pathlib.Path("pid.new").rename("pid")
+    time.sleep(600)
+"""
+ASKS = """
+import os, pathlib, sys
+from pytest_dlperf.duel.escalation import Escalation
+
+here = pathlib.Path.cwd()
+variables = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+Escalation(here, here, ("-p", "dlperf"), True, variables).again("test_slow.py::test_it")
+"""
+
+
+@pytest.mark.subprocess
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_a_second_look_ends_with_its_parent(tmp_path: Path, how: signal.Signals) -> None:
+    """However the run that asked for it ends."""
+    (tmp_path / "test_slow.py").write_text(SLOW)
+    asks = subprocess.Popen([sys.executable, "-c", ASKS], cwd=tmp_path)  # noqa: S603 - our own
+    try:
+        while not (tmp_path / "pid").exists():
+            assert asks.poll() is None
+            time.sleep(0.05)
+        descriptor = os.pidfd_open(int((tmp_path / "pid").read_text()))
+        asks.send_signal(how)
+        assert select.select([descriptor], [], [], 120)[0]
+    finally:
+        asks.kill()
+        asks.wait()

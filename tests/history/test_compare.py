@@ -17,6 +17,7 @@ from builders import (
     make_accepted,
     make_measurement,
     make_rows,
+    revision_on,
 )
 from entries import TEST
 from hypothesis import given
@@ -43,11 +44,11 @@ BIGGER = dataclasses.replace(MACHINE, cores=8, driver="560.1")
 
 
 def _accepted(*sessions: Mapping[str, Estimate], **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any
-    """Sessions of these metrics, newest last."""
+    """Sessions of these metrics on consecutive days, newest last."""
     yardsticks = fields.pop("yardsticks", [fields.pop("yardstick", None)] * len(sessions))
     *earlier, newest = (
-        make_accepted(metrics, yardstick=yardstick, **fields)
-        for metrics, yardstick in zip(sessions, yardsticks, strict=True)
+        make_accepted(metrics, revision=revision_on(day), yardstick=yardstick, **fields)
+        for day, (metrics, yardstick) in enumerate(zip(sessions, yardsticks, strict=True))
     )
     return continued([entry.newest for entry in earlier], newest)
 
@@ -169,10 +170,13 @@ def test_what_a_proven_loss_leaves_to_the_others() -> None:
     def verdict(comparison: Comparison) -> Verdict:
         return comparison.measurements[-1].rows[0].verdict
 
-    alone, beside = sides(0, 0, 0, 0, 0.07), sides(0.3, 0.3, 0.3, 0.3, 0.07)
+    lost = next(
+        by / 1000 for by in range(30, 500) if verdict(sides(*[0.5] * 4, by / 1000)) is Verdict.FAIL
+    )
+    alone, beside = sides(0, 0, 0, 0, lost), sides(0.5, 0.5, 0.5, 0.5, lost)
     assert verdict(alone) is Verdict.INCONCLUSIVE
     assert verdict(beside) is Verdict.FAIL
-    assert verdict(sides(0.3, 0.3, 0.3, 0.3, 0)) is not Verdict.FAIL
+    assert verdict(sides(0.5, 0.5, 0.5, 0.5, 0)) is not Verdict.FAIL
     assert dict(alone.provable) == pytest.approx(beside.provable)
 
 

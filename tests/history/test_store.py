@@ -386,3 +386,43 @@ def test_machine_is_stored_by_field(history: History, path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         (text,) = connection.execute("SELECT machine FROM dlperf_runs").fetchone()
     assert json.loads(text) == dataclasses.asdict(MACHINE)
+
+
+def test_the_past_of_a_machine(history: History) -> None:
+    """Speeds of sound sessions, oldest first, the suspected too; a level ends at a change."""
+    values = [1000.0, 990.0, 400.0, 980.0, 500.0, 510.0, 700.0]
+    runs = [make_run(day, machine=OTHER if day == 6 else MACHINE) for day in range(7)]
+    for day, (run, value) in enumerate(zip(runs, values, strict=True)):
+        metrics = {"throughput": estimate(value), "peak_memory": estimate(1e9)}
+        verdict = Verdict.FAIL if day == 2 else Verdict.INCONCLUSIVE
+        serving = "Serving(replicas=2)" if day == 5 else "Serving()"
+        entry = make_entry(metrics, run=run, verdict=verdict, renews=day == 4, serving=serving)
+        history.add(dataclasses.replace(entry, suspected=day == 1))
+    history.add(
+        make_entry({"throughput": estimate(1.0)}, run=make_run(8), noise="others took 40 %")
+    )
+    history.add(make_entry({"throughput": estimate(1.0)}, run=make_run(9, "a+")))
+
+    (past,) = history.past(MACHINE.slug)
+
+    assert (past.test, past.name, past.scenario) == (TEST, "", "ClosedLoop(clients=64)")
+    assert [session.metrics["throughput"].value for session in past.sessions] == [
+        *(1000.0, 990.0, 980.0, 500.0, 510.0)
+    ]
+    assert [session.starts for session in past.sessions] == [False, False, False, True, True]
+    assert [session.day for session in past.sessions] == [
+        runs[day].revision.date for day in (0, 1, 3, 4, 5)
+    ]
+    assert all(set(session.metrics) == {"throughput"} for session in past.sessions)
+    assert history.past("another") == ()
+
+
+def test_a_suspected_session_is_no_baseline(history: History) -> None:
+    """One session that seems to have lost must not move what later ones are compared with."""
+    for day, suspected in enumerate((False, True)):
+        entry = make_entry(run=make_run(day), verdict=Verdict.INCONCLUSIVE)
+        history.add(dataclasses.replace(entry, suspected=suspected))
+    newest, oldest = history.entries(Query())
+    assert (newest.suspected, newest.noise, newest.acceptable) == (True, "", False)
+    assert (oldest.suspected, oldest.acceptable) == (False, True)
+    assert history.entries(Query(acceptable=True)) == (oldest,)

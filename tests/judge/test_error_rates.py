@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from builders import ENVIRONMENT, estimate, make_accepted, make_measurement
+from builders import ENVIRONMENT, estimate, make_accepted, make_measurement, revision_on
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +15,7 @@ from pytest_dlperf.judge.conditions import MachineConditions
 from pytest_dlperf.judge.error_rates import ALPHA, AlphaSpending, ErrorRates
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.statistics.session_noise import SessionNoise
 
 NAMES = [f"batch {2**power}" for power in range(8)]
 
@@ -73,10 +74,17 @@ def session_fails(rng: np.random.Generator, spending: AlphaSpending, known: list
         *earlier, newest, now = (
             estimate(value, 0.001) for value in 1000 * np.exp(rng.normal(0, 0.05, 11))
         )
-        sessions = tuple(make_accepted({"throughput": one}).newest for one in earlier)
-        baseline = make_accepted({"throughput": newest}, earlier=sessions)
+        sessions = tuple(
+            make_accepted({"throughput": one}, revision=revision_on(day)).newest
+            for day, one in enumerate(earlier)
+        )
+        baseline = make_accepted(
+            {"throughput": newest}, earlier=sessions, revision=revision_on(len(earlier))
+        )
         rates = ErrorRates(1).shared(spending.share(name, known))
-        conditions = MachineConditions(alpha=rates.stored)
+        conditions = MachineConditions(
+            alpha=rates.stored, noise=lambda _: SessionNoise(0.05, 4, ())
+        )
         measurement = make_measurement({"throughput": now}, name=name)
         (judgement,) = judge(measurement, [budget], baseline, ENVIRONMENT, "", conditions)
         if judgement.verdict is Verdict.FAIL:

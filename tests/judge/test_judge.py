@@ -16,6 +16,7 @@ from builders import (
     make_measurement,
     make_rows,
     pace,
+    revision_on,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +34,7 @@ from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, accep
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.statistics.proportions import wilson
+from pytest_dlperf.statistics.session_noise import SessionNoise
 
 if TYPE_CHECKING:
     from pytest_dlperf.results.measurement import Measurement
@@ -145,20 +147,21 @@ def test_strict_operator_at_the_line(operator: str) -> None:
 
 # After one session the prior says what sessions differ by: sqrt(2) log(1.05) = 0.0690 for
 # throughput, 0.3156 with log(1.25) for p99. Student's t with 4 degrees of freedom is 2.776 at
-# 2.5 % for a FAIL and 2.132 at 5 % for a PASS: 0.1916 and 0.1471, 0.8761 and 0.6728.
+# 2.5 % for a FAIL and 2.132 at 5 % for a PASS: 0.1916 and 0.1471, 0.8761 and 0.6728. One session in
+# 20 is off by log(1.3) = 0.2624, so a FAIL is beyond that too, at 50 %.
 RELATIVE = [
     # budget, baseline, now, verdict
     ("throughput >= 0.7 * baseline", 1000, 1300, PASS),
     ("throughput >= 0.7 * baseline", 1000, 812, PASS),  # below 811 the interval holds 700
     ("throughput >= 0.7 * baseline", 1000, 810, INCONCLUSIVE),
-    ("throughput >= 0.7 * baseline", 1000, 579, INCONCLUSIVE),
-    ("throughput >= 0.7 * baseline", 1000, 577, FAIL),  # below 578 the interval is below 700
+    ("throughput >= 0.7 * baseline", 1000, 539, INCONCLUSIVE),
+    ("throughput >= 0.7 * baseline", 1000, 537, FAIL),  # below 538 more than 1.3 is lost of 700
     ("throughput >= baseline", 1000, 1000, INCONCLUSIVE),  # 5 % are not seen with this noise
     ("throughput >= baseline", 1000, 1105, PASS),
-    ("throughput >= baseline", 1000, 830, INCONCLUSIVE),
-    ("throughput >= baseline", 1000, 822, FAIL),
+    ("throughput >= baseline", 1000, 770, INCONCLUSIVE),
+    ("throughput >= baseline", 1000, 768, FAIL),
     ("throughput >= baseline - 300/s", 1000, 812, PASS),
-    ("throughput >= baseline - 300/s", 1000, 577, FAIL),
+    ("throughput >= baseline - 300/s", 1000, 510, FAIL),
     ("throughput >= baseline - 2000/s", 1000, 1, PASS),
     ("p99 <= 2 * baseline", 0.01, 0.0102, PASS),
     ("p99 <= 2 * baseline", 0.01, 0.0103, INCONCLUSIVE),
@@ -187,7 +190,7 @@ RELATIVE = [
     # A demanded gain passes only where it is proven: 1,800/s with a noise of 19 % may be 2,000/s.
     ("throughput >= 2 * baseline", 1000, 2500, PASS),
     ("throughput >= 2 * baseline", 1000, 1800, INCONCLUSIVE),
-    ("throughput >= 2 * baseline", 1000, 1500, FAIL),
+    ("throughput >= 2 * baseline", 1000, 1450, FAIL),
     ("accuracy == baseline", 0.666667, 2 / 3, PASS),  # a file rounds to six digits
     ("loss <= baseline", 0.0, 0.0, PASS),
     ("loss <= baseline", 0.0, 0.1, FAIL),
@@ -209,9 +212,9 @@ def test_relative(budget: str, then: float, now: float, verdict: Verdict) -> Non
 def test_noise_widens_what_is_open() -> None:
     """The same value with a wide interval, now or in the baseline, is no evidence."""
     budget = "throughput >= baseline"
-    assert judge_value(budget, estimate(800), estimate(1000)).verdict is FAIL
-    assert judge_value(budget, estimate(800, 0.2), estimate(1000)).verdict is INCONCLUSIVE
-    assert judge_value(budget, estimate(800), estimate(1000, 0.2)).verdict is INCONCLUSIVE
+    assert judge_value(budget, estimate(720), estimate(1000)).verdict is FAIL
+    assert judge_value(budget, estimate(720, 0.3), estimate(1000)).verdict is INCONCLUSIVE
+    assert judge_value(budget, estimate(720), estimate(1000, 0.3)).verdict is INCONCLUSIVE
 
 
 @given(
@@ -564,15 +567,17 @@ def test_budgets_keep_their_order() -> None:
 
 # One session differs from another of unchanged code by 5 %, lognormally.
 SPREAD = math.log1p(0.05)
+NO_EXCURSIONS = SessionNoise(SPREAD, excursions=())
 
 
-def _rates(
+def _rates(  # noqa: PLR0913 - what a test varies
     sessions: int,
     budget: str = "throughput >= baseline",
     *,
     loss: float = 0.0,
     spread: float = SPREAD,
     reach: float = 0.0,
+    noise_between: SessionNoise = SessionNoise(SPREAD),  # noqa: B008 - a value
 ) -> dict[Verdict, float]:
     """Shares of the verdicts after `sessions` sessions, at error rates of 1 % and 5 %.
 
@@ -590,9 +595,12 @@ def _rates(
         *before, now = [
             {"throughput": Estimate(v, v * math.exp(-reach), v * math.exp(reach))} for v in row
         ]
-        earlier = tuple(BaselineSession(metrics, ENVIRONMENT, REVISION) for metrics in before[:-1])
+        earlier = tuple(
+            BaselineSession(metrics, ENVIRONMENT, revision_on(day))
+            for day, metrics in enumerate(before[:-1])
+        )
         accepted = make_accepted(before[-1], earlier=earlier)
-        conditions = MachineConditions(alpha=0.01, beta=0.05)
+        conditions = MachineConditions(alpha=0.01, beta=0.05, noise=lambda _: noise_between)
         (judged,) = judge(make_measurement(now), parsed, accepted, ENVIRONMENT, "", conditions)
         rates[judged.verdict] += 1 / runs
     return rates
@@ -612,7 +620,7 @@ def test_unchanged_code_rarely_fails(sessions: int, reach: float) -> None:
 @pytest.mark.parametrize("sessions", [8, 30])
 def test_the_error_rate_is_used(sessions: int) -> None:
     """With several sessions it is not far below the allowed rate, which would cost power."""
-    assert _rates(sessions)[FAIL] >= 0.002
+    assert _rates(sessions, noise_between=NO_EXCURSIONS)[FAIL] >= 0.002
 
 
 @pytest.mark.parametrize("sessions", [1, 8])
@@ -631,12 +639,18 @@ def test_unchanged_code_passes_a_wide_budget() -> None:
 @pytest.mark.parametrize(("sessions", "loss"), [(1, 0.45), (8, 0.3), (30, 0.25)])
 def test_a_large_loss_is_found(sessions: int, loss: float) -> None:
     """The more sessions, the smaller the loss that is nearly always found."""
-    assert _rates(sessions, loss=loss)[FAIL] >= 0.95
+    assert _rates(sessions, loss=loss, noise_between=NO_EXCURSIONS)[FAIL] >= 0.95
+
+
+def test_a_loss_that_a_neighbour_explains_is_left_open() -> None:
+    """However many sessions there are, 15 % are not proven while a session may be off by 30 %."""
+    assert _rates(30, loss=0.15)[FAIL] <= MOST
+    assert _rates(30, loss=0.35)[FAIL] >= 0.9
 
 
 def test_a_quiet_machine_detects_more() -> None:
     """Sessions that agree outvote the prior: with 1 % between them, 8 % are found, and A/A pass."""
-    assert _rates(30, loss=0.08, spread=0.01)[FAIL] >= 0.95
+    assert _rates(30, loss=0.08, spread=0.01, noise_between=NO_EXCURSIONS)[FAIL] >= 0.95
     assert _rates(30, spread=0.01)[PASS] >= 0.9
 
 
@@ -714,8 +728,8 @@ def test_sessions_without_the_metric_are_left_out() -> None:
 def test_the_baseline_is_the_mean_of_its_sessions() -> None:
     """One outlying session does not make the baseline."""
     earlier = tuple(
-        BaselineSession({"throughput": estimate(value)}, ENVIRONMENT, REVISION)
-        for value in (1000.0, 1000.0, 1210.0)
+        BaselineSession({"throughput": estimate(value)}, ENVIRONMENT, revision_on(day))
+        for day, value in enumerate((1000.0, 1000.0, 1210.0))
     )
     accepted = make_accepted({"throughput": estimate(1210.0)}, earlier=earlier)
     judgement = judge_one("throughput >= baseline", make_measurement(), accepted)

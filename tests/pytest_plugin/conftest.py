@@ -20,10 +20,15 @@ from fakes import FakeClock, FakeMeter, SimulatedClock
 from plugin_projects import HEADER
 
 import pytest_dlperf
+from pytest_dlperf.baselines.suspicion import SecondLook
+from pytest_dlperf.duel.escalation import Escalation
+from pytest_dlperf.errors import DuelError
 from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 
 if TYPE_CHECKING:
     from plugin_projects import Run
+
+    from pytest_dlperf.results.record import Record
 
 ALONE = ("-p", "dlperf")
 """Tests load this plugin only, unless they are about another one."""
@@ -81,3 +86,18 @@ def again(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
         return pytester.runpytest_inprocess(*ALONE, *options)
 
     return run_again
+
+
+@pytest.fixture(autouse=True)
+def _second_look_agrees(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second look measures the same as the first, without a process of its own; no duel does.
+
+    Not for tests marked `subprocess`.
+    """
+    if request.node.get_closest_marker("subprocess") is None:
+        monkeypatch.setattr(SecondLook, "_measured_again", lambda _, record: record)
+        monkeypatch.setattr(Escalation, "duel", _no_duel)
+
+
+def _no_duel(_: object, test: str, commit: str) -> dict[str, Record]:
+    raise DuelError(f"{test} is not measured in turn with {commit[:8]} here")

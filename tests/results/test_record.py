@@ -203,6 +203,7 @@ def test_verdict_in_json_by_hand() -> None:
         "excluded": None,
         "proven": None,
         "base_broken": False,
+        "suspected": False,
     }
 
 

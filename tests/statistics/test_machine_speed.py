@@ -15,6 +15,7 @@ from pytest_dlperf.statistics.machine_speed import (
     Pace,
     follow,
     logs_of,
+    mean_pace,
 )
 
 NOISE = 0.02
@@ -132,3 +133,12 @@ def test_the_noise_that_is_left_is_estimated_without_bias() -> None:
 
     assert stats.kstest(with_pull, stats.chi2(3).cdf).pvalue > 1e-3
     assert np.mean(without) < 2.5
+
+
+def test_the_mean_of_paces() -> None:
+    """The geometric one, part by part; of one pace itself."""
+    mean = mean_pace(logs_of([Pace(1e-6, 4e-3), Pace(4e-6, 1e-3)]))
+
+    assert (mean.compute, mean.memory) == (pytest.approx(2e-6), pytest.approx(2e-3))
+    alone = mean_pace(logs_of([Pace(3e-6, 5e-4)]))
+    assert (alone.compute, alone.memory) == (pytest.approx(3e-6), pytest.approx(5e-4))
