@@ -32,6 +32,11 @@ RESOLVE_CONFLICT: Final = (
 PRUNE_COMMAND: Final = "pytest-dlperf baselines prune"
 REVIEW_COMMAND: Final = "pytest-dlperf baselines review"
 
+PLACE_ANEW: Final = (
+    "compare commits with --dlperf-against, or pass a Keras model, a torch module in an object or "
+    "closure, or any callable that holds its arrays itself, as an attribute or closure does"
+)
+
 INSTALL_EACH_SIDE: Final = (
     'give each side an environment of its own: --dlperf-against-install="pip install -e ."'
 )
