@@ -168,7 +168,10 @@ def processors_restored() -> Iterator[Callable[[], None]]:
     if not usable:
         yield lambda: None
         return
-    before = {thread: os.sched_getaffinity(thread) for thread in _threads(os.getpid())}
+    before: dict[int, set[int]] = {}
+    for thread in _threads(os.getpid()):
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            before[thread] = os.sched_getaffinity(thread)
 
     def restore() -> None:
         restored: set[int] = set()

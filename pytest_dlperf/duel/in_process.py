@@ -18,7 +18,7 @@ from pytest_dlperf._processes import processors_restored, usable_processors
 from pytest_dlperf.duel.opening import Opening, duel_settings, measure_opening
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
 from pytest_dlperf.duel.verdicts import compare
-from pytest_dlperf.errors import OneLayoutError
+from pytest_dlperf.errors import OneLayoutError, TargetError, UsageError, in_a_line
 from pytest_dlperf.machine import environment
 from pytest_dlperf.measure.measure import ready
 from pytest_dlperf.measure.reference_answers import ReferenceAnswers, same_answers
@@ -174,7 +174,8 @@ class _FurtherPairs:
         """A further pair, warm, for as long as the context lasts.
 
         Raises:
-            OneLayoutError: if a side cannot be copied, or if its copy answers in another way.
+            OneLayoutError: if a side cannot be copied, if its copy cannot be prepared, or if that
+                answers in another way.
         """
         # A runtime's threads are as many as there are processors when it is first used.
         self.restore()
@@ -190,8 +191,7 @@ class _FurtherPairs:
         prepared: dict[int, PreparedTarget] = {}
         with contextlib.ExitStack() as stack:
             for number in order:
-                prepared[number] = stack.enter_context(copies[number].ready(self.instruments))
-                self._check(number, prepared[number])
+                prepared[number] = self._prepared(number, copies[number], stack)
             for number in order:
                 prepared[number].warm_up()
             plan = self.sides[1].plan
@@ -208,12 +208,20 @@ class _FurtherPairs:
         except OneLayoutError as error:
             raise self._one_layout(number, error.why) from error
 
-    def _check(self, number: int, copy: PreparedTarget) -> None:
+    def _prepared(
+        self, number: int, copy: DuelCandidate, stack: contextlib.ExitStack
+    ) -> PreparedTarget:
+        try:
+            prepared = stack.enter_context(copy.ready(self.instruments))
+        except (TargetError, UsageError) as error:  # the original was prepared without one
+            why = f"its copy cannot be prepared ({in_a_line(error)})"
+            raise self._one_layout(number, why) from error
         expected, answers = (
-            target.load.prepared.sample_answer for target in (self.originals[number], copy)
+            target.load.prepared.sample_answer for target in (self.originals[number], prepared)
         )
         if not same_sample(expected, answers):
             raise self._one_layout(number, "its copy answers the same rows in another way")
+        return prepared
 
     def _one_layout(self, number: int, why: str) -> OneLayoutError:
         role = ("the base", "the candidate")[number]

@@ -103,7 +103,10 @@ class _Copier:
         if _is_known_by_name(value):
             return value
         if hasattr(type(value), "__deepcopy__"):
-            return copy.deepcopy(value, self._memo)
+            made = copy.deepcopy(value, self._memo)
+            if made is value and _is_installed(type(value).__module__):
+                raise OneLayoutError(f"it holds {value!r:.60}, which cannot be copied")
+            return made
         return self._rebuilt(value)
 
     def _kinds(self) -> Iterator[tuple[type | tuple[type, ...], Callable[[Any], Any]]]:
