@@ -107,10 +107,11 @@ $(LOWEST_VENV)/.installed: $(VENV)/.installed-dev .ci/environment.py
 	$(BIN)/python .ci/environment.py $(LOWEST_VENV) --beside $(VENV) --lowest pytest
 	@touch $@
 
-# The client of Triton has to fit the protobuf that this TensorFlow wants.
+# The client of Triton has to fit the protobuf that this TensorFlow wants, and JAX its ml_dtypes.
 $(VERSIONS)-lowest/.installed: $(VENV)/.installed-dev .ci/environment.py
 	$(BIN)/python .ci/environment.py $(VERSIONS)-lowest --beside $(VENV) \
-		--lowest pytest --lowest tensorflow --lowest numpy 'tritonclient[grpc,http]>=2.50'
+		--lowest pytest --lowest tensorflow --lowest numpy \
+		'tritonclient[grpc,http]>=2.50' 'jax>=0.4.34,<0.5'
 	@touch $@
 
 # The newest Python that is installed; pip takes the newest of all else.

@@ -1,9 +1,12 @@
 """Pairs of a duel, forked and started anew: seconds until both are warm, and what they measure.
 
-    python benchmarks/starting.py [--pairs 20] [--blocks 40] [--wider 576]
+    python benchmarks/starting.py [--pairs 20] [--blocks 20] [--wider 576]
 
-The reference model's width is changed in the second part. Forked and new pairs take turns; each
-line has the mean of the pairs' log ratios with its standard error, and their spread.
+On a quiet machine of two cores it takes about five minutes. Of unchanged code, and of a reference
+model that is wider than at the base, it shows by each way of starting: seconds until it is warm,
+the mean of the pairs' median log ratios with its standard error, how far pairs lie apart, and the
+seconds of it all; and between the ways the difference of the estimates and the ratio of the
+variances, each with its 95 % interval. Forked and new pairs take turns.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from live.variants import Repository
+from scipy import stats
 from table import spread
 
 from pytest_dlperf.clock import MonotonicClock
@@ -34,10 +38,13 @@ from pytest_dlperf.report.progress import NoProgress
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from pytest_dlperf.duel.worker_handle import Role, WorkerHandle
 
 SLOT_S: Final = 0.005
 UNITS: Final = 512
+LEAST_PAIRS: Final = 2
 TEST: Final = "test_speed.py"
 ROLES: Final[tuple[Role, Role]] = ("base", "candidate")
 
@@ -48,16 +55,24 @@ class Pairs:
 
     seconds: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+
+    @property
+    def percents(self) -> NDArray[np.float64]:
+        """The change in each pair."""
+        return np.expm1(self.ratios) * 100
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--blocks", type=int, default=40)
+    parser.add_argument("--blocks", type=int, default=20)
     parser.add_argument("--wider", type=int, default=576)
     given = parser.parse_args()
-    print(f"{'':<24}{'start, s':>22}{'estimate, %':>18}{'spread of pairs, %':>22}")
+    if given.pairs < LEAST_PAIRS:
+        parser.error(f"--pairs: {LEAST_PAIRS} or more have a spread")
+    print(f"{'':<24}{'start, s':>22}{'estimate, %':>18}{'sd of pairs, %':>18}{'all, s':>10}")
     with tempfile.TemporaryDirectory() as folder:
         for name, units in (("unchanged", UNITS), (f"{given.wider} units", given.wider)):
             repository = Repository(Path(folder) / f"units-{units}")
@@ -65,8 +80,10 @@ def main() -> None:
                 settings = repository.tree / "settings.py"
                 text = settings.read_text()
                 settings.write_text(text.replace(f"UNITS = {UNITS}", f"UNITS = {units}"))
-            for kind, pairs in compared(repository, given.pairs, given.blocks).items():
-                show(f"{name}, {kind}", pairs)
+            pairs = compared(repository, given.pairs, given.blocks)
+            for kind, each in pairs.items():
+                show(f"{name}, {kind}", each)
+            print(f"{name}, forked to new: {agreement(pairs['forked'], pairs['new'])}", flush=True)
 
 
 def compared(repository: Repository, count: int, blocks: int) -> dict[str, Pairs]:
@@ -74,14 +91,18 @@ def compared(repository: Repository, count: int, blocks: int) -> dict[str, Pairs
     found = {"forked": Pairs(), "new": Pairs()}
     with workspace(repository.tree, repository.base) as forking:
         started = {"forked": forking, "new": replace(forking, fork_server=None)}
-        with pair(forking):  # the server has to import first
-            pass
+        for _ in range(2):  # the server has to import first, also what a first pair has imported
+            with pair(forking):
+                pass
         for _ in range(count):
             for kind in random.sample(sorted(started), 2):
                 began = time.monotonic()
                 with pair(started[kind]) as workers:
                     found[kind].seconds.append(time.monotonic() - began)
                     found[kind].ratios.append(measured(workers, blocks))
+                found[kind].whole.append(time.monotonic() - began)
+        if forking.fork_server is None or forking.fork_server.refusal:
+            raise SystemExit("no pair was forked: see fork_server.refusal")
     return found
 
 
@@ -153,12 +174,25 @@ def measured(workers: dict[Role, WorkerHandle], blocks: int) -> float:
 
 def show(name: str, pairs: Pairs) -> None:
     """Print a line."""
-    percents = np.expm1(pairs.ratios) * 100
+    percents = pairs.percents
     error = percents.std(ddof=1) / math.sqrt(len(percents))
     print(
         f"{name:<24}{spread(pairs.seconds, '.2f'):>22}{percents.mean():>+11.2f} ±{error:5.2f}"
-        f"{percents.std(ddof=1):>22.2f}",
+        f"{percents.std(ddof=1):>18.2f}{sum(pairs.whole):>10.0f}",
         flush=True,
+    )
+
+
+def agreement(forked: Pairs, new: Pairs) -> str:
+    """How far two ways of starting agree: Welch's interval, and that of a ratio of variances."""
+    first, second = forked.percents, new.percents
+    count = len(first)
+    apart = stats.ttest_ind(first, second, equal_var=False).confidence_interval()
+    ratio = first.var(ddof=1) / second.var(ddof=1)
+    low, high = (ratio / stats.f.ppf(share, count - 1, count - 1) for share in (0.975, 0.025))
+    return (
+        f"estimate {first.mean() - second.mean():+.2f} points ({apart.low:+.2f} to "
+        f"{apart.high:+.2f}), variance x {ratio:.2f} ({low:.2f} to {high:.2f})"
     )
 
 

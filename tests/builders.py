@@ -68,6 +68,8 @@ def make_accepted(metrics: Mapping[str, Estimate] | None = None, **fields: Any) 
         fields.pop("revision", REVISION),
         fields.pop("yardstick", None),
         fields.pop("blocks", None),
+        fields.pop("answers", MappingProxyType({})),
+        fields.pop("counts", None),
     )
     sessions = (*fields.pop("earlier", ()), session)
     given = {"scenario": "ClosedLoop(clients=64)", "serving": "Serving()", "sessions": sessions}

@@ -42,7 +42,7 @@ from pytest_dlperf.clock import MonotonicClock
 
 import model
 
-INPUTS = np.random.default_rng(0).random((200, 4)).astype("float32")
+INPUTS = np.random.default_rng(0).random((600, 4)).astype("float32")
 DATA = (INPUTS, INPUTS.argmax(axis=1))
 SHORT = dict(scenario=ClosedLoop(clients=8), duration="0.1s")
 HALF = dict(detect="throughput 50%, p95 60%", **SHORT)
@@ -64,7 +64,7 @@ filterwarnings = error::pytest.PytestWarning
 __all__ = ["Project", "junit_cases", "text"]
 
 PLUGINS = ("-p", "dlperf", "-p", "simulated_time")
-AGAINST = ("--dlperf-against=HEAD", "--dlperf-pairs=1", "--dlperf-seed=1")
+AGAINST = ("--dlperf-against=HEAD", "--dlperf-seed=1")
 
 
 def simulate_workers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ import pytest
 from pytest_dlperf import *
 from pytest_dlperf.clock import MonotonicClock
 
-INPUTS = np.random.default_rng(0).random((200, 4)).astype("float32")
+INPUTS = np.random.default_rng(0).random((600, 4)).astype("float32")
 LABELS = INPUTS.argmax(axis=1)
 DATA = (INPUTS, LABELS)
 SHORT = dict(scenario=ClosedLoop(clients=8), duration="0.2s")

@@ -1,101 +1,86 @@
-"""Thousands of simulated duels at once."""
+"""Thousands of simulated duels at once, by the effects of their pairs."""
 
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 
 import numpy as np
-from noise_models import Noise, blocks
+from scipy import stats
+from scipy.special import stdtrit
 
-from pytest_dlperf.duel.sequential_test import FEWEST_BLOCKS
-from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.statistics.e_process import EProcess
-from pytest_dlperf.statistics.pair_effects import Spread, spread_of
+from pytest_dlperf.statistics.pair_effects import LOOKS, Spread, share_of_look
 
-SESSIONS = 2000
-CAP = 60
-LONG_CAP = 400
-SLOT_SECONDS = 0.5
 FIVE = math.log(1.05)
-ALPHA, BETA = 0.01, 0.05
+RATE = 0.01
+PRIOR = Spread()
 
 
-SHARED_MACHINE = Noise(
-    white=0.02,
-    tail=5.0,
-    drift=0.04,
-    drift_seconds=20.0,
-    bursts=0.025,
-    burst_size=(0.1, 0.6),
-    burst_seconds=1.5,
+def _bimodal(random: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    return (random.random(shape) < 0.2) / 0.4
+
+
+def _rare(random: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    return (random.random(shape) < 0.05) / math.sqrt(0.05 * 0.95)
+
+
+PROCESSES = MappingProxyType[str, "Callable[[np.random.Generator, tuple[int, int]], np.ndarray]"](
+    {
+        "normal": lambda random, shape: random.standard_normal(shape),
+        "one in five slower": _bimodal,
+        "exponential": lambda random, shape: random.exponential(1.0, shape),
+        "t3": lambda random, shape: random.standard_t(3, shape) / math.sqrt(3),
+        "one in twenty much slower": _rare,
+    }
 )
-"""All at once: blocks of 2 s differ by a robust standard deviation of about 2 %."""
+"""What a process keeps for its life, with a standard deviation of 1."""
 
 
-HEAVY_TAILS = Noise(white=0.06, tail=3.0)
-"""Of short slots: blocks differ by 6 %, and now and then by far more."""
+def most_often(rate: float, sessions: int) -> int:
+    """A count that one in a thousand simulations of this rate exceeds."""
+    return int(stats.binom.isf(0.001, sessions, rate))
 
 
-def running_evidence(d: np.ndarray, theta0: float = 0.0) -> np.ndarray:
-    """`log_evidence` of many sessions, shape `(sessions, blocks)`."""
-    stakes = np.geomspace(0.08, 4.0, 16)
-    e = d - theta0
-    size = np.abs(e)
-    capital = np.full((len(e), 16), -math.log(16))
-    running = np.empty(e.shape)
-    for block in range(e.shape[1]):
-        scale = 1.4826 * np.median(size[:, : block + 1], axis=1)
-        psi = np.clip(e[:, block] / np.maximum(scale, 1e-9), -2.5, 2.5)
-        bets = stakes * psi[:, np.newaxis]
-        capital += bets - np.logaddexp(bets, -bets) + math.log(2)
-        running[:, block] = np.logaddexp.reduce(capital, axis=1)
-    return running
-
-
-def unchanged(
-    noise: Noise, seed: int, sessions: int = SESSIONS, pairs: int = 1, cap: int = CAP
+def pairs_of(  # noqa: PLR0913, PLR0917 - how many, and what they differ by
+    random: np.random.Generator,
+    sessions: int,
+    sd: float,
+    loss: float = 0.0,
+    shape: str = "normal",
+    pairs: int = LOOKS[-1],
 ) -> np.ndarray:
-    """Blocks of unchanged code, spread over pairs in turn."""
-    random = np.random.default_rng(seed)
-    slots = noise.sample(random, sessions, 4 * cap, SLOT_SECONDS)
-    d = blocks(slots, random.random((sessions, cap)) < 0.5)
-    effects = noise.pairs(random, sessions, pairs)
-    return d + effects[:, np.arange(cap) % pairs]
+    """Log ratios of pairs whose processes differ by `sd` each, shape `(sessions, pairs)`."""
+    process = PROCESSES[shape]
+    base, candidate = (process(random, (sessions, pairs)) for _ in range(2))
+    return loss + sd * (candidate - base)
 
 
-def first(reached: np.ndarray) -> np.ndarray:
-    """The first block at which something was reached and might be said; the cap if never."""
-    reached = np.logical_or.accumulate(reached, axis=1)
-    reached[:, : FEWEST_BLOCKS - 1] = False
-    return np.where(reached[:, -1], reached.argmax(axis=1), reached.shape[1])
+def decisions(  # noqa: PLR0913 - pairs, two lines with a rate each, and what is known of the spread
+    effects: np.ndarray,
+    *,
+    allowed: float = 0.0,
+    line: float = FIVE,
+    alpha: float = RATE,
+    beta: float = RATE,
+    spread: Spread = PRIOR,
+) -> tuple[np.ndarray, np.ndarray]:
+    """FAIL, PASS or "" of each duel, and the pairs that it took: `look_at`, written once more.
 
-
-def by_pair(d: np.ndarray, pairs: int) -> tuple[np.ndarray, np.ndarray]:
-    """The effect of each pair and its standard error, from blocks that take turns.
-
-    Shape `(..., pairs)` each, for blocks of shape `(..., blocks)`.
+    `effects` has shape `(sessions, pairs)`.
     """
-    of_pairs = [d[..., pair::pairs] for pair in range(pairs)]
-    effects = np.stack([np.median(ratios, axis=-1) for ratios in of_pairs], axis=-1)
-    sizes = [
-        np.median(np.abs(ratios - effects[..., pair, np.newaxis]), axis=-1)
-        for pair, ratios in enumerate(of_pairs)
-    ]
-    lengths = np.array([ratios.shape[-1] for ratios in of_pairs])
-    errors = math.sqrt(math.pi / 2) * 1.4826 * np.stack(sizes, axis=-1) / np.sqrt(lengths)
-    return effects, errors
-
-
-def spread(errors: np.ndarray) -> Spread:
-    """Between pairs, for throughput."""
-    return spread_of(METRICS["throughput"], errors)
-
-
-def log_evidence(d: np.ndarray, theta0: float) -> np.ndarray:
-    """The log capital of one session's `EProcess` against `theta0`, after each block."""
-    evidence = EProcess(theta0)
-    running = np.empty(len(d))
-    for block, ratio in enumerate(d.tolist()):
-        evidence.add(ratio)
-        running[block] = evidence.log_e
-    return running
+    sessions, most = effects.shape
+    decided = np.full(sessions, "", "<U4")
+    taken = np.full(sessions, most)
+    for look in (look for look in LOOKS if look <= most):
+        seen = effects[:, :look]
+        freedom = spread.freedom + look - 1
+        squares = seen.var(axis=1) * look + spread.freedom * spread.noise**2
+        error = np.sqrt(squares / freedom / look)
+        share = share_of_look(look)
+        fail = seen.mean(axis=1) - stdtrit(freedom, 1 - alpha * share) * error > allowed
+        passes = seen.mean(axis=1) + stdtrit(freedom, 1 - beta * share) * error < line
+        undecided = decided == ""
+        decided[undecided & fail] = "FAIL"
+        decided[undecided & ~fail & passes] = "PASS"
+        taken[undecided & (fail | passes)] = look
+    return decided, taken

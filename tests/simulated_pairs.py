@@ -54,17 +54,20 @@ class SimulatedPairs:
 
     Attributes:
         loss: log ratio of what candidates cost.
-        first: effects of the first pairs, as log ratios.
-        later: effects of the fresh pairs, in turn.
+        first: effect of the first pair, as a log ratio.
+        later: effects of the further pairs, in turn.
         noise: standard deviation of a slot's log cost.
         bad: one of this number of the candidate's requests fails; 0 if none does.
-        lost: rows of 100 that the fresh candidates do not have right, in turn.
-        paired: whether fresh pairs answer the same rows.
+        lost: rows of 600 that the further candidates do not have right, in turn.
+        paired: whether further pairs answer the same rows.
         tail_every: one of this number of requests has a latency.
+        starting: seconds that a further pair takes to start.
+        gain: by how much faster sides are on several processors.
+        kept: the processors that each side was kept on, in turn.
     """
 
     loss: float = 0.0
-    first: tuple[float, ...] = (0.0,)
+    first: float = 0.0
     later: tuple[float, ...] = (0.002, -0.003, 0.004, -0.002)
     noise: float = 0.01
     bad: int = 0
@@ -78,17 +81,20 @@ class SimulatedPairs:
     most_open: int = 0
     opened: int = 0
     loads: int = 0
+    starting: float = 0.5
+    gain: float = 1.0
+    kept: list[tuple[str, frozenset[int]]] = field(default_factory=list)
 
-    def pairs(self) -> list[Pair]:
-        """The first ones."""
-        return [self.pair(number, effect) for number, effect in enumerate(self.first)]
+    def first_pair(self) -> Pair:
+        """The first one."""
+        return self.pair(0, self.first)
 
     def pair(self, number: int, effect: float, lost: int = 0) -> Pair:
         """A pair whose candidate is dearer by the loss and by the pair's own effect."""
 
         def measured() -> tuple[Measurement, Measurement]:
             self.loads += 1
-            base, candidate = [1] * 100, [0] * lost + [1] * (100 - lost)
+            base, candidate = [1] * 600, [0] * lost + [1] * (600 - lost)
             if not self.paired:
                 base = [1] * 99
             return make_measurement(rows=make_rows(base)), make_measurement(
@@ -101,12 +107,12 @@ class SimulatedPairs:
 
     @contextlib.contextmanager
     def fresh(self) -> Iterator[Pair]:
-        """A further pair; starting it takes two seconds."""
+        """A further pair."""
         number = self.opened
         self.opened += 1
         self.open += 1
         self.most_open = max(self.open, self.most_open)
-        self.clock.now += 2_000_000_000
+        self.clock.now += round(self.starting * 1e9)
         try:
             effect = self.later[number % len(self.later)]
             yield self.pair(100 + number, effect, self.lost[number % len(self.lost)])
@@ -122,12 +128,20 @@ class SimulatedSide:
     pair: int
     side: str
     seconds_each: float
+    faster: float = 1.0
+
+    def keep_on(self, processors: frozenset[int]) -> None:
+        """Be faster on several processors, if the pairs are."""
+        self.pairs.kept.append((self.side, processors))
+        self.faster = self.pairs.gain if len(processors) > 1 else 1.0
 
     def slot(self, seconds: float, number: int) -> Slot:
         """Answer one request after the other, as long as requests come."""
         pairs = self.pairs
         start_ns = pairs.clock.now
-        each = self.seconds_each * math.exp(pairs.noise * pairs.random.standard_normal())
+        each = (
+            self.seconds_each / self.faster * math.exp(pairs.noise * pairs.random.standard_normal())
+        )
         calls = math.ceil(seconds / each)
         pairs.clock.now += round(calls * each * 1e9)
         pairs.turns.append(Turn(self.pair, self.side, number, seconds, start_ns, pairs.clock.now))

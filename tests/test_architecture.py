@@ -66,7 +66,7 @@ DOES_IO = (
     *("baselines.cli",),
     *("baselines.collect_tests", "baselines.review", "doctor.cli", "doctor.measure"),
     *("duel.carried_files", "duel.channel", "duel.cleanup_process", "duel.controller"),
-    *("duel.fork_server", "duel.fork_server_process", "duel.worker_spec"),
+    *("duel.fork_server", "duel.fork_server_process", "duel.shared_imports", "duel.worker_spec"),
     *("duel.escalation", "duel.missing_files", "duel.module_identity", "duel.submodules"),
     *("duel.virtualenvs", "duel.worker_process", "duel.workspace"),
     *("duel.worktree", "history.cli", "history.database", "history.lookup", "history.url"),

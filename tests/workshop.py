@@ -24,7 +24,7 @@ from pytest_dlperf.tuning.screening import Study
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INPUTS = np.random.default_rng(0).random((200, 4))
+INPUTS = np.random.default_rng(0).random((600, 4))
 LABELS = INPUTS.argmax(axis=1)
 MILLISECOND = 1_000_000
 
@@ -49,8 +49,8 @@ def batch(*values: int) -> Knob:
 
 
 def answering(wrong: int) -> Any:  # noqa: ANN401 - a function of arrays
-    """Right for all rows but the first ones of 200, which it knows by their content."""
-    bad = INPUTS[:wrong]
+    """Wrong for so many of each 200 rows, the first ones, which it knows by their content."""
+    bad = INPUTS[: wrong * len(INPUTS) // 200]
 
     def answer(rows: NDArray[Any]) -> NDArray[Any]:
         known = (rows[:, None, :] == bad[None]).all(axis=2).any(axis=1)
@@ -61,9 +61,9 @@ def answering(wrong: int) -> Any:  # noqa: ANN401 - a function of arrays
 
 @dataclass
 class Workshop:
-    """Makes targets of setups: `work` is the milliseconds of a call, `wrong` the rows missed.
+    """Makes targets of setups.
 
-    `broken="yes"` diverges.
+    `work` is the milliseconds of a call, `wrong` the rows missed of 200; `broken="yes"` diverges.
     """
 
     clock: FakeClock

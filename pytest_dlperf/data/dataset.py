@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from pytest_dlperf.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_CHUNK_BYTES: Final = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +26,14 @@ class Data:
         inputs: shape `(rows, ...)`, numeric.
         labels: shape `(rows, ...)`, or None if answers are not to be scored.
         hash: of the content of both.
+        distinct: the number of each row's content, shape `(rows,)`, if some rows are the same and
+            answers are scored: they count as one row. See `distinct_rows`.
     """
 
     inputs: NDArray[Any]
     labels: NDArray[Any] | None
     hash: str
+    distinct: NDArray[np.int64] | None = None
 
 
 def as_data(value: object) -> Data:
@@ -50,7 +57,8 @@ def as_data(value: object) -> Data:
         check_finite(labels, "labels")
         if len(labels) != len(inputs):
             raise DataError(f"{len(inputs)} rows of inputs, but {len(labels)} labels")
-    return Data(inputs, labels, content_hash(inputs, labels))
+    distinct = distinct_rows(inputs, labels) if labels is not None else None
+    return Data(inputs, labels, content_hash(inputs, labels), distinct)
 
 
 def parts_of(value: object) -> tuple[Any, Any] | None:
@@ -82,6 +90,43 @@ def content_hash(*arrays: NDArray[Any] | None) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
+
+
+def distinct_rows(*arrays: NDArray[Any] | None) -> NDArray[np.int64] | None:
+    """The number of each row's content, shape `(rows,)`; None if no two rows are the same.
+
+    Contents are numbered from 0 in the order in which they first occur. Rows are the same if they
+    are in all arrays, such as inputs and labels, byte by byte.
+    """
+    hashes = [_row_hashes(array) for array in arrays if array is not None]
+    _, first, number = np.unique(np.stack(hashes), axis=1, return_index=True, return_inverse=True)
+    if len(first) == len(hashes[0]):
+        return None
+    place = np.empty(len(first), np.int64)
+    place[np.argsort(first)] = np.arange(len(first))
+    return place[number.reshape(-1)]
+
+
+def _row_hashes(array: NDArray[Any]) -> NDArray[np.uint64]:
+    """A hash of 64 bits of each row, shape `(rows,)`: a sum of its mixed and numbered words."""
+    rows = len(array)
+    size = array.dtype.itemsize * math.prod(array.shape[1:])
+    words = -(-size // 8)
+    keys = np.random.default_rng(0).integers(0, 2**64, words, np.uint64)
+    hashes = np.zeros(rows, np.uint64)
+    step = max(1, _CHUNK_BYTES // max(1, 8 * words))
+    for start in range(0, rows, step):
+        part = np.ascontiguousarray(array[start : start + step])
+        count = len(part)
+        padded = np.zeros((count, 8 * words), np.uint8)
+        padded[:, :size] = part.view(np.uint8).reshape(count, size)
+        mixed = padded.view(np.uint64) + keys
+        # The finaliser of SplitMix64 (Steele, Lea and Flood 2014).
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+            mixed ^= mixed >> np.uint64(shift)
+            mixed *= np.uint64(factor)
+        hashes[start : start + step] = mixed.sum(axis=1, dtype=np.uint64)
+    return hashes
 
 
 def as_rows(value: object, what: str) -> NDArray[Any]:

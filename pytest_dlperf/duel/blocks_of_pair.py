@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.statistics.estimate import SD_OF_MEDIAN, deviation
+from pytest_dlperf.statistics.estimate import SD_OF_HODGES_LEHMANN, deviation
 from pytest_dlperf.statistics.pair_effects import PAIR_NOISE
 
 if TYPE_CHECKING:
@@ -40,6 +40,6 @@ def blocks_of_pair(ratios: NDArray[np.float64], seconds: float, most_seconds: fl
     room = max(FEWEST_BLOCKS, int(most_seconds / (seconds / blocks)))
     if blocks < _USUAL:
         return min(_USUAL, room)
-    noise = SD_OF_MEDIAN * deviation(np.abs(ratios - np.median(ratios)))
+    noise = SD_OF_HODGES_LEHMANN * deviation(np.abs(ratios - np.median(ratios)))
     wanted = math.ceil((noise / (_WITHIN * PAIR_NOISE)) ** 2)
     return min(max(wanted, _USUAL), _MOST, room)

@@ -136,7 +136,7 @@ class ShareEvidence:
         self.outcome: BudgetOutcome | None = None
         self._losses = [question.evidence.loss]
         self._trained_anew = False
-        if not question.differs:
+        if not question.evidence.differs:
             self.outcome = self._by_rows()  # no row has changed, as with the same weights
 
     def add(self, evidence: LossEvidence | None) -> None:

@@ -64,11 +64,15 @@ class ForkedProcess:
         if self.returncode is None:
             _, status = os.waitpid(self.pid, 0)
             self.returncode = os.waitstatus_to_exitcode(status)
-            # Orphans of it were adopted too, and nobody else waits for them.
-            with contextlib.suppress(ChildProcessError):
-                while os.waitpid(-self.pid, os.WNOHANG)[0]:
-                    pass
+            _reap_adopted(self.pid)
         return self.returncode
+
+
+def _reap_adopted(group: int) -> None:
+    """Reap what has ended in a process group: orphans, which only this process can wait for."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-group, os.WNOHANG)[0]:
+            pass
 
 
 class ForkServer:
@@ -127,6 +131,7 @@ class ForkServer:
         """Fork no more workers, and end the process."""
         self.refusal = self.refusal or why
         self._process.kill()
+        _reap_adopted(self._process.pid)
         _adopt_orphans(0)
 
     @contextlib.contextmanager

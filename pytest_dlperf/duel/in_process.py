@@ -24,7 +24,7 @@ from pytest_dlperf.measure.measure import ready
 from pytest_dlperf.measure.reference_answers import ReferenceAnswers, same_answers
 from pytest_dlperf.report.hints import PLACE_ANEW
 from pytest_dlperf.results.baseline import Revision
-from pytest_dlperf.statistics.pair_effects import LAYOUT_NOISE
+from pytest_dlperf.statistics.pair_effects import LAYOUT_NOISE, spread_of_copies
 from pytest_dlperf.targets.copies import placed_anew
 
 if TYPE_CHECKING:
@@ -108,7 +108,9 @@ def duel_candidates(  # noqa: PLR0913 - who, how, and under which names
         software = environment()  # after the load, when all that is used has been imported
         base_opening = Opening.of(before, base.plan, software, slotted=True)
         opening = Opening.of(after, plan, software, slotted=True)
-        settings = duel_settings(base_opening, opening, usable_processors())
+        settings = replace(
+            duel_settings(base_opening, opening, usable_processors()), spread=spread_of_copies
+        )
         with (
             processors_restored() as restore,
             pair_of(base_target, candidate_target, plan, key) as pair,

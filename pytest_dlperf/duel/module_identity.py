@@ -7,6 +7,7 @@ both sides to the same files, and code that is compared with itself always passe
 from __future__ import annotations
 
 import enum
+import functools
 import os
 import re
 import sys
@@ -55,8 +56,28 @@ def loaded_modules() -> dict[str, str]:
         # Not by getattr(): some modules import others on attribute access.
         file = getattr(module, "__dict__", {}).get("__file__")
         if isinstance(file, str) and name not in {"__main__", "__mp_main__"}:
-            files[name] = os.path.realpath(file)
+            files[name] = real_file(file)
     return files
+
+
+def real_file(file: str) -> str:
+    """A module's file without symbolic links, as `os.path.realpath`.
+
+    Kept, also for forks of this process: a framework has thousands of modules.
+    """
+    return _real_file(file if file.startswith(os.sep) else os.path.abspath(file))  # noqa: PTH100
+
+
+@functools.cache
+def _real_file(file: str) -> str:
+    folder, name = os.path.split(file)
+    path = os.path.join(_real_folder(folder), name)  # noqa: PTH118 - thousands of files
+    return os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114 - as above
+
+
+@functools.cache
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def own_modules(repo_files: Iterable[str], prefix: str = "") -> frozenset[str]:
@@ -120,10 +141,10 @@ def shared_modules(  # noqa: PLR0913 - two sides, and four facts about where the
     own = own_modules(repo_files, prefix)
     shared = {}
     for name, file in candidate_modules.items():
-        if _below(file, worktree):
+        if is_below(file, worktree):
             shared[name] = Shared(name, file, SharingReason.CANDIDATE_IN_WORKTREE)
     for name, file in base_modules.items():
-        if _below(file, toplevel) and not _below(file, worktree):
+        if is_below(file, toplevel) and not is_below(file, worktree):
             shared[name] = Shared(name, file, SharingReason.BASE_IN_WORKING_TREE)
         elif candidate_modules.get(name) == file and _is_own(name, own):
             shared[name] = Shared(name, file, SharingReason.SAME_FILE)
@@ -149,7 +170,7 @@ def sharing_error(shared: tuple[Shared, ...]) -> UsageError:
     )
 
 
-def _below(file: str, folder: str) -> bool:
+def is_below(file: str, folder: str) -> bool:
     """Whether a file is in a folder, but in no virtual environment there."""
     inside = file.removeprefix(folder.rstrip("/") + "/")
     return inside != file and not _LIBRARY.search(inside)

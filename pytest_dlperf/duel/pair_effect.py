@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.judge.error_rates import SLOTTED
-from pytest_dlperf.statistics.estimate import SD_OF_MEDIAN, deviation
+from pytest_dlperf.statistics.estimate import (
+    SD_OF_HODGES_LEHMANN,
+    deviation,
+    hodges_lehmann,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,8 +112,7 @@ def pair_effects(metric: Metric, pairs: Sequence[Sequence[Block]]) -> NDArray[np
     """The effect of each pair, as a log ratio, shape `(pairs,)`.
 
     Of a percentile it is the ratio of the percentiles of all latencies of either side. Of all else
-    it is the median of the blocks, from which the waiting for a processor is taken, by
-    `without_waiting`.
+    it is the middle of the blocks, as Hodges and Lehmann have it, after `without_waiting`.
 
     Args:
         metric: one of `SLOTTED`.
@@ -122,7 +125,7 @@ def pair_effects(metric: Metric, pairs: Sequence[Sequence[Block]]) -> NDArray[np
         return np.array([_log_ratio_of_percentiles(percent, blocks) for blocks in pairs])
     ratios = [np.array([log_ratio(metric, block) for block in blocks]) for blocks in pairs]
     waited = [np.array([waiting(block) for block in blocks]) for blocks in pairs]
-    return np.array([float(np.median(pair)) for pair in without_waiting(ratios, waited)])
+    return np.array([hodges_lehmann(pair) for pair in without_waiting(ratios, waited)])
 
 
 def waiting(block: Block) -> float:
@@ -154,12 +157,12 @@ def without_waiting(
 
 
 def pair_error(ratios: NDArray[np.float64]) -> float:
-    """The standard error of a pair's median: `sqrt(pi / 2) 1.4826 MAD / sqrt(n)`.
+    """The standard error of a pair's effect: `sqrt(pi / 3) 1.4826 MAD / sqrt(n)`.
 
     For blocks whose noise is about normal; shape `(n,)`, at least one.
     """
     spread = deviation(np.abs(ratios - np.median(ratios)))
-    return SD_OF_MEDIAN * spread / math.sqrt(len(ratios))
+    return SD_OF_HODGES_LEHMANN * spread / math.sqrt(len(ratios))
 
 
 def effect_error(metric: Metric, blocks: Sequence[Block]) -> float:

@@ -25,7 +25,6 @@ from pytest_dlperf.duel.questions import NO_EVIDENCE, DuelStatistics
 from pytest_dlperf.errors import OneLayoutError
 from pytest_dlperf.judge.contrasts import loss_on_rows
 from pytest_dlperf.measure.slots import Block
-from pytest_dlperf.statistics.pair_effects import spread_of
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -120,7 +119,9 @@ class SlotScheduler:
         speeds = [
             SpeedEvidence(
                 test,
-                spread_of(test.budget.metric).learnt_from(earlier.duels(test.budget.text)),
+                self._settings.spread(test.budget.metric).learnt_from(
+                    earlier.duels(test.budget.text)
+                ),
                 earlier.repeated.get(test.budget.text, ()),
             )
             for test in tests
@@ -128,7 +129,7 @@ class SlotScheduler:
         shares = [ShareEvidence(question) for question in questions]
         begun_ns = self._clock.now_ns()
         reason = f"not decided in {self._settings.seconds:g} s (dlperf-budget-time)"
-        if first is not None and speeds:
+        if first is not None:
             self._measure(first, speeds)
         evidence: list[SpeedEvidence | ShareEvidence] = [*speeds, *shares]
         while not all(each.outcome for each in evidence):

@@ -21,8 +21,6 @@ from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.judge.losses import (
     VERDICTS,
     LossLimits,
-    MeasuredLoss,
-    PairedLoss,
     metric_after,
 )
 from pytest_dlperf.results.baseline import accept
@@ -68,16 +66,8 @@ def judge_rows(
         evidence = loss_on_rows(metric, measurement, base)
         if evidence is not None:
             limits = LossLimits.of(budget, value.value)
-            differs = _differs(evidence)
-            questions.append(ShareQuestion(budget, limits, evidence, differs, rates))
+            questions.append(ShareQuestion(budget, limits, evidence, rates))
     return outcomes, tuple(questions)
-
-
-def _differs(evidence: PairedLoss | MeasuredLoss) -> bool:
-    """Whether the two sides differ on any row."""
-    if isinstance(evidence, PairedLoss):
-        return bool(evidence.only_base or evidence.only_candidate)
-    return bool(evidence.measured.loss or evidence.measured.spread)
 
 
 def _same_loss(budget: Budget, measurement: Measurement, base: Measurement) -> bool:

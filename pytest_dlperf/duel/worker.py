@@ -81,7 +81,7 @@ class WorkerEvaluator:
                 command = self._channel.receive().fields
                 match command["do"]:
                     case "warm":
-                        target.warm_up()
+                        (target if runner is None else runner).warm_up()
                         self._channel.send({"is": "warm"})
                     case "open":
                         measurement = measure_opening(

@@ -13,7 +13,7 @@ from pytest_dlperf.metrics import definitions_of, in_order, read_definitions
 from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, Revision
 from pytest_dlperf.results.codec import check_metrics, check_yardstick
 from pytest_dlperf.results.environment import Environment, MachineClass
-from pytest_dlperf.results.row_evidence import Rows, RowScores
+from pytest_dlperf.results.row_evidence import Rows, RowScores, fingerprints
 from pytest_dlperf.results.series import BlockSummary
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate
@@ -85,8 +85,9 @@ def metric_rows(metrics: Mapping[str, Estimate], measurement_id: int) -> list[di
 
 
 def bits_row(rows: Rows, measurement_id: int) -> dict[str, object]:
-    """The row of a measurement's correctness bits."""
+    """The row of a measurement's correctness bits; without how many copies rows have."""
     value = rows.to_json()
+    value.pop("copies", None)
     for bits in ("answered", "right"):
         value[bits] = bytes.fromhex(str(value[bits]))
     return {"measurement_id": measurement_id, **value}
@@ -132,19 +133,21 @@ def entry_of_row(
         }
     )
     run = run_of_row(row)
+    bits, scores = _bits(row), _scores(users, redefined)
     session = BaselineSession(
         metrics=_metrics(metrics, redefined),
         environment=Environment.from_json(json.loads(row.environment)),
         revision=run.revision,
         yardstick=check_yardstick(row.yardstick),
         blocks=BlockSummary.from_json(json.loads(row.blocks)) if row.blocks else None,
+        answers=fingerprints(bits, scores),
     )
     result = BaselineEntry(
         scenario=row.scenario,
         serving=row.serving,
         sessions=(session,),
-        rows=_bits(row),
-        scores=_scores(users, redefined),
+        rows=bits,
+        scores=scores,
         slo=float(row.slo) if row.slo is not None else None,
         seeds=tuple(map(float, json.loads(row.seeds))) if row.seeds else (),
     )

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from pytest_dlperf.judge.conditions import scaled_metrics_of
-from pytest_dlperf.judge.losses import MeasuredLoss, PairedLoss, cost, log_cost
+from pytest_dlperf.judge.losses import AgreedLoss, MeasuredLoss, PairedLoss, cost, log_cost
 from pytest_dlperf.statistics.estimate import NORMAL_REACH, Estimate, counted
 from pytest_dlperf.statistics.prediction import Prediction, Session, contrast
-from pytest_dlperf.statistics.proportions import are_bits, paired_seeds
+from pytest_dlperf.statistics.proportions import are_bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
+    from pytest_dlperf.judge.losses import LossEvidence
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.row_evidence import Rows, RowScores
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 FEWEST_SEEDS: Final = 3
 """Trainings from fewer seeds do not show whether accuracy was lost."""
 
-_MANY: Final = 1_000_000  # degrees of freedom of what is as good as normal
+MANY: Final = 1_000_000
+"""Degrees of freedom of what is as good as normal."""
 
 
 class Answered(Protocol):
@@ -45,15 +47,16 @@ class Answered(Protocol):
         """The accuracy from each seed, of trainings from several."""
 
 
-def loss_on_rows(
-    metric: Metric, candidate: Answered, base: Answered
-) -> PairedLoss | MeasuredLoss | None:
-    """What is known of the loss of a share from the rows that both sides answered.
+def loss_on_rows(metric: Metric, candidate: Answered, base: Answered) -> LossEvidence | None:
+    """What is known of the loss of a share from the rows that both sides were asked.
 
     Rows that are right or wrong are counted. The mean loss of other scores has Student's t for
     pairs (Student 1908): with `d` the n losses of rows, `mean(d)` and its standard error
-    `sd(d) / sqrt(n)`, n - 1 degrees of freedom. Where no score differs, nothing was lost on these
-    rows, and there is no error.
+    `sd(d) / sqrt(n)`, n - 1 degrees of freedom. Where no score differs, the exact test for rows
+    that are all as before decides.
+
+    Rows of the same content are one row. Where some have more copies than others, the loss is that
+    of all rows: a mean with weights, whose Student's t has to agree with the count.
 
     Returns:
         None where the rows are not the same, or a single one leaves its noise unknown.
@@ -62,40 +65,58 @@ def loss_on_rows(
         if candidate.rows is None or base.rows is None or not candidate.rows.pairable(base.rows):
             return None
         pairs = candidate.rows.pairs(base.rows)
-        return PairedLoss(*pairs) if pairs[-1] else None
-    both = _scores(metric, candidate, base)
-    return _loss_in_scores(metric, *both) if both is not None else None
+        if not pairs[-1]:
+            return None
+        counts, weights = PairedLoss(*pairs), candidate.rows.weights(base.rows)
+        if weights is None:
+            return counts
+        both = candidate.rows.answered & base.rows.answered
+        now, then = (rows.right[both].astype(np.float64) for rows in (candidate.rows, base.rows))
+        return _weighted(metric, counts, now, then, weights)
+    both_scores = scores_on_rows(metric, candidate, base)
+    return _loss_in_scores(metric, *both_scores) if both_scores is not None else None
 
 
 def _loss_in_scores(
-    metric: Metric, now: NDArray[np.float64], then: NDArray[np.float64]
-) -> PairedLoss | MeasuredLoss | None:
+    metric: Metric,
+    now: NDArray[np.float64],
+    then: NDArray[np.float64],
+    weights: NDArray[np.float64] | None,
+) -> LossEvidence | None:
     losses = then - now if metric.better == "higher" else now - then
     rows = len(losses)
-    if are_bits(now) and are_bits(then):
-        return PairedLoss(int((losses > 0).sum()), int((losses < 0).sum()), rows)
     if not losses.any():
-        return MeasuredLoss(Prediction(0.0, 0.0, max(1, rows - 1)))
+        return PairedLoss(0, 0, rows)
+    if are_bits(now) and are_bits(then):
+        counts = PairedLoss(int((losses > 0).sum()), int((losses < 0).sum()), rows)
+        return counts if weights is None else _weighted(metric, counts, now, then, weights)
     if rows == 1:
         return None
-    error = float(np.std(losses, ddof=1)) / math.sqrt(rows)
-    return MeasuredLoss(Prediction(float(losses.mean()), error, rows - 1))
+    return _mean_loss(losses if weights is None else losses * weights)
+
+
+def _weighted(
+    metric: Metric,
+    counts: PairedLoss,
+    now: NDArray[np.float64],
+    then: NDArray[np.float64],
+    weights: NDArray[np.float64],
+) -> LossEvidence:
+    losses = (then - now if metric.better == "higher" else now - then) * weights
+    if not losses.any() or len(losses) == 1:
+        return counts
+    return AgreedLoss((_mean_loss(losses), counts))
+
+
+def _mean_loss(losses: NDArray[np.float64]) -> MeasuredLoss:
+    error = float(np.std(losses, ddof=1)) / math.sqrt(len(losses))
+    return MeasuredLoss(Prediction(float(losses.mean()), error, len(losses) - 1))
 
 
 def lost_on_rows(metric: Metric, candidate: Answered, base: Answered) -> Estimate | None:
-    """The loss of a share on the rows that both sides answered; None if there are no such rows."""
+    """The loss of a share on the rows that both were asked; None if there are no such rows."""
     evidence = loss_on_rows(metric, candidate, base)
     return evidence.loss if evidence is not None else None
-
-
-def lost_share(metric: Metric, candidate: Answered, base: Answered) -> Estimate | None:
-    """The loss of a share, row by row or seed by seed; None if neither are the same."""
-    on_rows = lost_on_rows(metric, candidate, base)
-    if on_rows is not None:
-        return on_rows
-    if metric.name == "accuracy" and len(candidate.seeds) == len(base.seeds) >= FEWEST_SEEDS:
-        return paired_seeds(np.array(base.seeds), np.array(candidate.seeds)).loss
-    return None
 
 
 def unpaired_loss(metric: Metric, base: Estimate, now: Estimate) -> tuple[float, float]:
@@ -119,7 +140,7 @@ def unpaired(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> P
     """The loss of a share between the newest sessions of both sides, by their intervals."""
     old, new = (values_of(metric, side)[-1][0] for side in (base, candidate))
     lost, reach = unpaired_loss(metric, old, new)
-    return Prediction(lost, reach / NORMAL_REACH, _MANY)
+    return Prediction(lost, reach / NORMAL_REACH, MANY)
 
 
 def contrast_of(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -> Prediction:
@@ -174,14 +195,18 @@ def session_of(metric: Metric, measured: Estimate, yardstick: float | None) -> S
 def same_rows(metric: Metric, candidate: Answered, base: Answered) -> bool:
     """Whether a metric of answers, no share, is the mean over the same rows on both sides."""
     if metric.by_user:
-        return _scores(metric, candidate, base) is not None
+        return scores_on_rows(metric, candidate, base) is not None
     rows, before = candidate.rows, base.rows
     return metric.name == "loss" and bool(rows and before and rows.pairable(before))
 
 
-def _scores(
+def scores_on_rows(
     metric: Metric, candidate: Answered, base: Answered
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None] | None:
+    """The scores of rows that both have, and their weights if these are not equal."""
     if not metric.by_user or candidate.scores is None or base.scores is None:
         return None
-    return candidate.scores.pairs(base.scores, metric.name)
+    pairs = candidate.scores.pairs(base.scores, metric.name)
+    if pairs is None:
+        return None
+    return *pairs, candidate.scores.weights(base.scores, metric.name)

@@ -5,7 +5,9 @@ PASS: the whole interval is within it (a relative budget passes when a loss of i
 the metric's `detect`, whichever is larger, is excluded). Neither: INCONCLUSIVE.
 
 The interval of a loss since the baseline is that of a prediction for another session of the same
-code (`statistics/prediction.py`); shares are compared with the newest session alone.
+code (`statistics/prediction.py`). Shares are compared row by row with the newest session, and where
+models may be trained anew in each session, with all of them (`lost_share`); errors by their counts
+(`judge/failures.py`).
 """
 
 from __future__ import annotations
@@ -18,22 +20,21 @@ from pytest_dlperf.judge.conditions import UNKNOWN_CONDITIONS
 from pytest_dlperf.judge.contrasts import (
     FEWEST_SEEDS,
     loss_of_sessions,
-    lost_share,
     same_rows,
-    unpaired_loss,
     values_of,
 )
+from pytest_dlperf.judge.failures import ErrorComparison
 from pytest_dlperf.judge.losses import (
     VERDICTS,
-    IntervalLoss,
     LossLimits,
     MeasuredLoss,
+    equality,
     log_cost,
     metric_after,
     oriented,
 )
+from pytest_dlperf.judge.shares import lost_share, open_reason
 from pytest_dlperf.results.verdict import Judgement, Verdict
-from pytest_dlperf.statistics.estimate import Estimate
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.judge.conditions import MachineConditions
+    from pytest_dlperf.judge.losses import LossEvidence
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.environment import Environment
@@ -235,37 +237,72 @@ def _against(
         obstacle = obstacle or f"{few}: train from at least {FEWEST_SEEDS}, or from one"
     if obstacle:
         return dataclasses.replace(undecided, reason=obstacle, lasting=True)
-    if budget.operator == "==" or name == "errors":
-        held = _within(budget, measured.value, limit)
-        return dataclasses.replace(undecided, verdict=Verdict.PASS if held else Verdict.FAIL)
+    if name == "errors":
+        return _by_counts(undecided, budget, measurement, baseline, conditions)
     if budget.metric.is_speed and (conditions.noisy or conditions.speed_changed):
         return dataclasses.replace(undecided, reason=conditions.noisy or conditions.speed_changed)
+    return _by_evidence(undecided, budget, base, evidence, conditions, len(baseline.sessions))
+
+
+def _by_evidence(  # noqa: PLR0913, PLR0917 - a budget, and what is known of its loss
+    undecided: Judgement,
+    budget: Budget,
+    base: float,
+    evidence: LossEvidence,
+    conditions: MachineConditions,
+    sessions: int,
+) -> Judgement:
+    """Judge a relative budget by the evidence of a loss since so many sessions."""
     limits = LossLimits.of(budget, base)
+    if budget.operator == "==" and undecided.measured is not None:
+        same = _within(budget, undecided.measured.value, budget.limit(base))
+        rates = conditions.alpha, conditions.beta
+        detect = budget.metric.detect
+        decision = "PASS" if same else equality(evidence, limits.allowed, detect, *rates)
+        reason = "" if decision else "the noise hides whether they are equal"
+        return dataclasses.replace(undecided, verdict=VERDICTS[decision], reason=reason)
     decision = evidence.decision(limits, conditions.alpha, conditions.beta)
     if decision is not None:
         improved = decision == "PASS" and evidence.improved(conditions.alpha)
         return dataclasses.replace(undecided, verdict=VERDICTS[decision], improved=improved)
-    return dataclasses.replace(
-        undecided,
-        fails_at=metric_after(
-            budget.metric, base, limits.allowed + evidence.visible(conditions.alpha)
-        ),
-        reason="the noise hides a loss of this size",
+    visible = evidence.visible(conditions.alpha)
+    fails_at = (
+        metric_after(budget.metric, base, limits.allowed + visible) if visible is not None else None
     )
+    reason = open_reason(evidence, limits, conditions, sessions)
+    return dataclasses.replace(undecided, fails_at=fails_at, reason=reason)
+
+
+def _by_counts(
+    undecided: Judgement,
+    budget: Budget,
+    measurement: Measurement,
+    baseline: BaselineEntry,
+    conditions: MachineConditions,
+) -> Judgement:
+    """Judge a budget on errors; see `judge/failures.py`."""
+    session = next(one for one in reversed(baseline.sessions) if "errors" in one.metrics)
+    now, then = measurement.metrics["errors"].value, session.metrics["errors"].value
+    errors = ErrorComparison.of(now, then, measurement.counts, session.counts)
+    decide = errors.equality if budget.operator == "==" else errors.decision
+    decision = decide(budget, conditions.alpha, conditions.beta)
+    if decision is not None:
+        return dataclasses.replace(undecided, verdict=VERDICTS[decision])
+    excluded = format_quantity(errors.excluded(conditions.beta), "share")
+    reason = f"{errors.now.calls} calls exclude a rise of {excluded} or more, not a smaller one"
+    held = _within(budget, now, budget.limit(then))
+    verdict = Verdict.PASS if held else Verdict.INCONCLUSIVE
+    return dataclasses.replace(undecided, verdict=verdict, reason=reason)
 
 
 def _since(
     metric: Metric, measurement: Measurement, baseline: BaselineEntry, conditions: MachineConditions
-) -> tuple[float, IntervalLoss | MeasuredLoss]:
+) -> tuple[float, LossEvidence]:
     """The baseline's value, as it would be today, and what is known of the loss since."""
     now = measurement.metrics[metric.name]
     values = [value for value, _ in values_of(metric, baseline)]
     if metric.unit == "share":
-        loss = lost_share(metric, measurement, baseline)
-        if loss is None:
-            lost, reach = unpaired_loss(metric, values[-1], now)
-            loss = Estimate(lost, lost - reach, lost + reach)
-        return values[-1].value, IntervalLoss(loss)
+        return values[-1].value, lost_share(metric, measurement, baseline)
     prediction = prediction_of(metric, measurement, baseline, conditions)
     expected = math.exp(oriented(metric, log_cost(metric, now.value) - prediction.loss))
     if len(values) == 1 and math.isclose(

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 from pytest_dlperf.results.row_evidence import loss_of_pairs
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate, counted
-from pytest_dlperf.statistics.proportions import accuracy_decision, mcnemar
+from pytest_dlperf.statistics.proportions import (
+    accuracy_decision,
+    excluded_loss,
+    mcnemar,
+    proven_loss,
+)
 
 if TYPE_CHECKING:
     from pytest_dlperf.config.budgets import Budget
@@ -111,6 +116,11 @@ class LossEvidence(Protocol):
         """Whether its decision can be wrong by chance, so that it uses up error rate."""
         ...
 
+    @property
+    def differs(self) -> bool:
+        """Whether the two sides differ at all."""
+        ...
+
     def decision(self, limits: LossLimits, alpha: float, beta: float) -> Decision | None:
         """What is proven of a budget; None if neither FAIL nor PASS is.
 
@@ -121,6 +131,14 @@ class LossEvidence(Protocol):
 
     def improved(self, alpha: float) -> bool:
         """Whether a gain is proven."""
+        ...
+
+    def proven(self, alpha: float) -> float:
+        """The largest loss that is proven: any smaller one that is allowed FAILs."""
+        ...
+
+    def excluded(self, beta: float) -> float:
+        """The smallest loss that is excluded: any larger line passes."""
         ...
 
     def visible(self, alpha: float) -> float | None:
@@ -140,6 +158,11 @@ class MeasuredLoss:
         """The loss with its 95 % interval."""
         return self.measured.estimate()
 
+    @property
+    def differs(self) -> bool:
+        """Whether there is a loss, a gain, or noise."""
+        return bool(self.measured.loss or self.measured.spread)
+
     def decision(self, limits: LossLimits, alpha: float, beta: float) -> Decision | None:
         """By the one-sided ends of the interval at either rate."""
         if self.measured.low(alpha) > limits.allowed:
@@ -150,34 +173,71 @@ class MeasuredLoss:
         """Whether the upper end is below 0."""
         return self.measured.high(alpha) < 0
 
+    def proven(self, alpha: float) -> float:
+        """The lower end."""
+        return self.measured.low(alpha)
+
+    def excluded(self, beta: float) -> float:
+        """The upper end."""
+        return self.measured.high(beta)
+
     def visible(self, alpha: float) -> float:
         """The distance from the loss to the lower end."""
         return self.measured.loss - self.measured.low(alpha)
 
 
 @dataclass(frozen=True, slots=True)
-class IntervalLoss:
-    """A loss of which only the 95 % interval is known, which decides whatever the error rates."""
+class AgreedLoss:
+    """A loss that several kinds of evidence are about: proven is what each of them proves.
 
-    loss: Estimate
+    Attributes:
+        parts: at least one; the first one's loss is shown.
+    """
+
+    parts: tuple[LossEvidence, ...]
     errs: bool = True
 
+    @property
+    def loss(self) -> Estimate:
+        """The first part's loss, with an interval that holds those of all parts."""
+        losses = [part.loss for part in self.parts]
+        low, high = min(loss.low for loss in losses), max(loss.high for loss in losses)
+        return Estimate(losses[0].value, low, high)
+
+    @property
+    def differs(self) -> bool:
+        """Whether any part says so."""
+        return any(part.differs for part in self.parts)
+
     def decision(self, limits: LossLimits, alpha: float, beta: float) -> Decision | None:
-        """By the ends of the interval."""
-        del alpha, beta
-        if self.loss.low > limits.allowed:
-            return "FAIL"
-        return "PASS" if self.loss.high < limits.line else None
+        """The decision of all parts; None where they differ."""
+        first, *others = (part.decision(limits, alpha, beta) for part in self.parts)
+        return first if all(other == first for other in others) else None
 
     def improved(self, alpha: float) -> bool:
-        """Whether the upper end is below 0."""
-        del alpha
-        return self.loss.high < 0
+        """Whether each part proves a gain."""
+        return all(part.improved(alpha) for part in self.parts)
 
-    def visible(self, alpha: float) -> float:
-        """The distance from the loss to the lower end."""
-        del alpha
-        return self.loss.value - self.loss.low
+    def proven(self, alpha: float) -> float:
+        """The loss that each part proves."""
+        return min(part.proven(alpha) for part in self.parts)
+
+    def excluded(self, beta: float) -> float:
+        """The loss that each part excludes."""
+        return max(part.excluded(beta) for part in self.parts)
+
+    def visible(self, alpha: float) -> float | None:
+        """The distance from the shown loss to what the last part to do so proves."""
+        shown = self.parts[0].loss.value
+        distances = [part.visible(alpha) for part in self.parts]
+        return max(
+            (
+                distance + shown - part.loss.value
+                for part, distance in zip(self.parts, distances, strict=True)
+                if distance is not None
+            ),
+            default=None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +254,11 @@ class PairedLoss:
         """The share of rows that was lost, with its 95 % interval."""
         return loss_of_pairs(self.only_base, self.only_candidate, self.rows)
 
+    @property
+    def differs(self) -> bool:
+        """Whether any row is right on one side only."""
+        return bool(self.only_base or self.only_candidate)
+
     def decision(self, limits: LossLimits, alpha: float, beta: float) -> Decision | None:
         """By exact tests; see `accuracy_decision`."""
         return accuracy_decision(
@@ -207,6 +272,14 @@ class PairedLoss:
     def improved(self, alpha: float) -> bool:
         """Whether McNemar's test proves a gain."""
         return mcnemar(self.only_candidate, self.only_base) < alpha
+
+    def proven(self, alpha: float) -> float:
+        """By the tests of the decision; see `proven_loss`."""
+        return proven_loss(self.only_base, self.only_candidate, self.rows, alpha)
+
+    def excluded(self, beta: float) -> float:
+        """By the tests of the decision; see `excluded_loss`."""
+        return excluded_loss(self.only_base, self.only_candidate, self.rows, beta)
 
     def visible(self, alpha: float) -> float | None:
         """Not known: it depends on which rows would be lost."""
@@ -230,6 +303,11 @@ class CountedLoss:
         """The change, without an interval."""
         return counted(self.change)
 
+    @property
+    def differs(self) -> bool:
+        """Whether there is a change."""
+        return bool(self.change)
+
     def decision(self, limits: LossLimits, alpha: float, beta: float) -> Decision | None:
         """FAIL beyond the least change that counts, PASS without a loss."""
         del limits, alpha, beta
@@ -242,7 +320,32 @@ class CountedLoss:
         del alpha
         return self.change < -self.least
 
+    def proven(self, alpha: float) -> float:
+        """The change, if it counts."""
+        del alpha
+        return self.change if self.change > self.least else -math.inf
+
+    def excluded(self, beta: float) -> float:
+        """The least change that counts, without a loss."""
+        del beta
+        return self.least if self.change <= 0 else math.inf
+
     def visible(self, alpha: float) -> float | None:
         """The least change that counts."""
         del alpha
         return self.least
+
+
+def equality(
+    evidence: LossEvidence, loss: float, detect: float, alpha: float, beta: float
+) -> Decision | None:
+    """What is proven of a loss that is to be `loss`, not more and not less.
+
+    FAIL where it is another one, at half of `alpha` a side; PASS where it is within `detect` of it,
+    at `beta` a side.
+    """
+    half = alpha / 2
+    if evidence.proven(half) > loss or evidence.excluded(half) < loss:
+        return "FAIL"
+    near = evidence.proven(beta) > loss - detect and evidence.excluded(beta) < loss + detect
+    return "PASS" if near else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -35,12 +35,21 @@ _MARGIN: Final = 1.5  # of a longer run, whose requests may hang together more
 class Score:
     """Scores of the answers of a load, by row.
 
+    An answer that is not finite, or of another shape, is a wrong answer. So is that of a row whose
+    requests all failed: a target that gives up on hard rows must not gain accuracy by it. Rows
+    that the target was never asked, because the load was too short or its queue was full, are left
+    out.
+
     Attributes:
         answered: number of good answers to each row, shape `(rows,)`.
         right: number of correct answers to each row, shape `(rows,)`.
         loss: sum of the losses of each row's answers, shape `(rows,)`; None without a loss.
         classifies: whether answers are right or wrong, so that there is an accuracy.
         by_user: sums of the scores of users' metrics, shape `(rows,)`, by metric name.
+        unusable: number of answers to each row that are not finite or of another shape, shape
+            `(rows,)`; None if there are none.
+        failed: number of requests with each row that raised, shape `(rows,)`; None if none did.
+        distinct: the number of each row's content, shape `(rows,)`; None if all rows differ.
     """
 
     answered: NDArray[np.int64]
@@ -48,6 +57,25 @@ class Score:
     loss: NDArray[np.float64] | None
     classifies: bool
     by_user: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    unusable: NDArray[np.int64] | None = None
+    failed: NDArray[np.int64] | None = None
+    distinct: NDArray[np.int64] | None = None
+
+    @property
+    def answers(self) -> NDArray[np.int64]:
+        """Number of answers to each row, good or not, shape `(rows,)`."""
+        return self.answered if self.unusable is None else self.answered + self.unusable
+
+    @property
+    def asked(self) -> NDArray[np.bool_]:
+        """Whether the target was asked each row, shape `(rows,)`."""
+        requests = self.answers if self.failed is None else self.answers + self.failed
+        return requests > 0
+
+    @property
+    def right_shares(self) -> NDArray[np.float64]:
+        """Share of the answers to each row that are right, 0 without any, shape `(rows,)`."""
+        return self.right / np.maximum(self.answers, 1)
 
     @property
     def metrics(self) -> frozenset[str]:
@@ -63,13 +91,56 @@ class Score:
             loss=None if self.loss is None or other.loss is None else self.loss + other.loss,
             classifies=self.classifies,
             by_user={name: self.by_user[name] + other.by_user[name] for name in self.by_user},
+            unusable=_sum(self.unusable, other.unusable),
+            failed=_sum(self.failed, other.failed),
+            distinct=self.distinct,
         )
 
+    def of_distinct_rows(self) -> tuple[Score, NDArray[np.int64] | None]:
+        """The scores by distinct row, and how many rows that were asked are copies of each.
+
+        The number of copies is None if all rows differ.
+        """
+        if self.distinct is None:
+            return self, None
+        number = self.distinct
+
+        def summed(of_rows: NDArray[Any]) -> NDArray[Any]:
+            return np.bincount(number, of_rows).astype(of_rows.dtype)
+
+        merged = Score(
+            answered=summed(self.answered),
+            right=summed(self.right),
+            loss=None if self.loss is None else summed(self.loss),
+            classifies=self.classifies,
+            by_user={name: summed(scores) for name, scores in self.by_user.items()},
+            unusable=None if self.unusable is None else summed(self.unusable),
+            failed=None if self.failed is None else summed(self.failed),
+        )
+        return merged, np.bincount(number, self.asked).astype(np.int64)
+
     def row_scores(self, name: str) -> NDArray[np.float64]:
-        """Mean score of each row in a user's metric, NaN if it has no answer, shape `(rows,)`."""
+        """Mean score of each row in a user's metric, shape `(rows,)`.
+
+        Of a share, an answer that is none has the worst score there is. NaN for rows that were not
+        asked, and without a share for those without a good answer.
+        """
+        metric = metric_named(name)
         scores = np.full(len(self.answered), np.nan)
-        np.divide(self.by_user[name], self.answered, out=scores, where=self.answered > 0)
+        if metric.unit != "share":
+            np.divide(self.by_user[name], self.answered, out=scores, where=self.answered > 0)
+            return scores
+        worst = 0.0 if metric.better == "higher" else 1.0
+        scores[self.asked] = worst
+        sums = self.by_user[name] + worst * (self.answers - self.answered)
+        np.divide(sums, self.answers, out=scores, where=self.answers > 0)
         return scores
+
+
+def _sum(
+    one: NDArray[np.int64] | None, other: NDArray[np.int64] | None
+) -> NDArray[np.int64] | None:
+    return (one if other is None else other) if one is None or other is None else one + other
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,37 +276,59 @@ def _too_short(totals: LoadTotals, name: str, found: Percentile) -> str:
 
 
 def summarise_score(score: Score) -> dict[str, Estimate]:
-    """Metrics of the answers, over the rows with a good answer, each row once."""
+    """Metrics of the answers, each row once; none if there was no good answer.
+
+    Shares are over the rows that the target was asked, other metrics over those with a good
+    answer. Rows with the same content are one row for the interval.
+    """
+    score, copies = score.of_distinct_rows()
     answered = score.answered > 0
-    rows = int(answered.sum())
-    if not rows:
+    if not answered.any():
         return {}
-    metrics = {name: mean_score(name, score.row_scores(name)[answered]) for name in score.by_user}
+    weights = np.ones(len(answered)) if copies is None else copies.astype(np.float64)
+    metrics = {}
+    for name in score.by_user:
+        scores = score.row_scores(name)
+        known = ~np.isnan(scores)
+        metrics[name] = mean_score(name, scores[known], weights[known])
     if score.classifies:
-        shares = score.right[answered] / score.answered[answered]
-        metrics["accuracy"] = wilson(float(shares.sum()), rows)
+        asked = score.asked
+        metrics["accuracy"] = _share(score.right_shares[asked], weights[asked])
     if score.loss is not None:
         losses = score.loss[answered] / score.answered[answered]
         if np.isfinite(losses).all():
-            metrics["loss"] = _mean(losses)
+            metrics["loss"] = _mean(losses, weights[answered])
     return metrics
 
 
-def mean_score(name: str, scores: NDArray[np.float64]) -> Estimate:
-    """A user's metric over at least one row.
+def mean_score(
+    name: str, scores: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> Estimate:
+    """A user's metric over at least one row, all of equal weight by default.
 
     With Wilson's interval if all scores are 0 or 1, else Student's.
     """
+    weights = np.ones(len(scores)) if weights is None else weights
     share = metric_named(name).unit == "share"
     if are_bits(scores):
-        return wilson(float(scores.sum()), len(scores))
+        return _share(scores, weights)
     if share and len(scores) == 1:
         return Estimate(float(scores[0]), 0.0, 1.0)
-    score = _mean(scores)
+    score = _mean(scores, weights)
     return Estimate(score.value, score.low, min(1.0, score.high)) if share else score
 
 
-def _mean(values: NDArray[np.float64]) -> Estimate:
+def _share(shares: NDArray[np.float64], weights: NDArray[np.float64]) -> Estimate:
+    """The mean of shares with Wilson's interval, for as many rows as the weights are worth.
+
+    That is `(sum w)^2 / sum w^2` (Kish 1965).
+    """
+    total = float(weights.sum())
+    rows = total * total / float((weights * weights).sum())
+    return wilson(min(rows, float((shares * weights).sum()) * rows / total), rows)
+
+
+def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> Estimate:
     if len(values) == 1:
         return counted(float(values[0]))
-    return ratio_of_sums(values, np.ones(len(values)))
+    return ratio_of_sums(values * weights, weights)

@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 _KEPT_BYTES: Final = 32 << 20
 _LARGE_BYTES: Final = 1 << 16
 _CHUNK_ROWS: Final = 1 << 14  # scored at a time, so that scoring needs little memory
+_NOT_TAKEN: Final = frozenset(
+    {"connection refused", "connection failed", "TLS failed"}
+    | {f"status {status}" for status in ("429", "503", "RESOURCE_EXHAUSTED", "UNAVAILABLE")}
+)
+"""Kinds of errors of servers that have not looked at the request, as where a queue is full."""
 _SHOWN_ROWS: Final = 5
 _SHOWN_TEXT: Final = 200
 
@@ -75,6 +80,7 @@ class AnswerEvaluation:
         self._copying = copying
         self._rows = len(order)
         self._order = order
+        self._distinct = data.distinct
         self._inputs = repeated_rows(data, order, longest)
         self._labels = data.labels[order] if data.labels is not None else None
         self._shape = shape
@@ -87,6 +93,8 @@ class AnswerEvaluation:
         self._bad: list[tuple[NDArray[np.int64], Outcome]] = []
         self._errors: dict[str, ErrorCount] = {}
         self._answered = np.zeros(self._rows, np.int64)
+        self._unusable = np.zeros(self._rows, np.int64)
+        self._failed = np.zeros(self._rows, np.int64)
         self._right = np.zeros(self._rows)
         self._loss = np.zeros(self._rows)
         self._by_user = {name: np.zeros(self._rows) for name in by_user}
@@ -174,12 +182,19 @@ class AnswerEvaluation:
             loss=self._loss[place] if self._scorer is not None and self._scorer.has_loss else None,
             classifies=self._scorer is not None and self._scorer.classifies,
             by_user={name: sums[place] for name, sums in self._by_user.items()},
+            unusable=self._unusable[place],
+            failed=self._failed[place],
+            distinct=self._distinct,
         )
 
     def _count(
         self, requests: NDArray[np.int64], outcome: Outcome, kind: str, example: str
     ) -> None:
         self._bad.append((requests, outcome))
+        if outcome is not Outcome.EXCEPTION:
+            np.add.at(self._unusable, requests % self._rows, 1)
+        elif kind not in _NOT_TAKEN:
+            np.add.at(self._failed, requests % self._rows, 1)
         known = self._errors.get(kind)
         if known is not None:
             example = known.example

@@ -257,15 +257,17 @@ def _unanswered(totals: LoadTotals) -> Iterator[ErrorCount]:
 
 
 def rows_of(data: Data, score: Score | None) -> Rows | None:
-    """Evidence for accuracy: which rows were answered, and which of them correctly."""
+    """Evidence for accuracy: which rows were asked, and which of them answered correctly."""
     if score is None or not score.classifies:
         return None
-    answered = score.answered > 0
-    return Rows(data.hash, answered, answered & (2 * score.right > score.answered))
+    score, copies = score.of_distinct_rows()
+    return Rows(data.hash, score.asked, 2 * score.right > score.answers, copies)
 
 
 def scores_of(data: Data, score: Score | None) -> RowScores | None:
-    """Evidence for users' metrics: the score of each row that was answered."""
+    """Evidence for users' metrics: the score of each row that has one."""
     if score is None or not score.by_user:
         return None
-    return RowScores(data.hash, {name: score.row_scores(name) for name in score.by_user})
+    score, copies = score.of_distinct_rows()
+    scores = {name: score.row_scores(name) for name in score.by_user}
+    return RowScores(data.hash, scores, copies)

@@ -17,9 +17,11 @@ from pytest_dlperf.load.request_log import RequestLog
 from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load
 from pytest_dlperf.load.samples import Outcome
+from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.measure.answers import repeated_rows
 from pytest_dlperf.measure.slots import Slot, slot_of
 from pytest_dlperf.measure.telemetry import RunQueue
+from pytest_dlperf.statistics.trend import relative_trend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from pytest_dlperf.load.samples import Samples
     from pytest_dlperf.measure.prepared import PreparedLoad
 
+_WARM_UP_SECONDS: Final = 0.025  # a slot of the warm-up
+_WARM_UP_SLOTS: Final = 16  # at most
+_STEADY_SLOTS: Final = 6  # fewer could agree by chance
+_LARGE_TREND: Final = 0.1
 _ATTEMPTS: Final = 20  # several, as slots of an open loop may hold no request by chance
 
 
@@ -65,17 +71,35 @@ class SlotRunner:
                 f"in {_ATTEMPTS} slots of {seconds * 1e3:.0f} ms no request became due: raise the "
                 "rate, or measure on a machine that is less busy"
             )
-        return slot_of(
+        slot = slot_of(
             replace(samples, outcome=self._source.outcomes(len(samples.outcome))),
             slo=self._load.plan.slo,
-            waited=max(0.0, waited),
             latencies=self._load.plan.has_latencies,
         )
+        return replace(slot, waited=max(0.0, waited))
 
     @staticmethod
     def keep_on(processors: frozenset[int]) -> None:
         """Run this process on these processors from now on."""
         keep_on(os.getpid(), processors)
+
+    def warm_up(self) -> None:
+        """Run slots until the time a request takes shows no trend, or else the load's warm-up.
+
+        Raises:
+            TargetError: if a call does not return.
+        """
+        plan = self._load.plan
+        costs: list[float] = []
+        # In an open loop the time between requests is given, and slots may have none.
+        slots = _WARM_UP_SLOTS if isinstance(plan.scenario, ClosedLoop) and not plan.quick else 0
+        for number in range(slots):
+            slot = self.slot(_WARM_UP_SECONDS, number)
+            costs.append(slot.seconds / max(slot.good, 1))
+            steady = np.array(costs[-_STEADY_SLOTS:])
+            if len(steady) == _STEADY_SLOTS and abs(relative_trend(steady)) < _LARGE_TREND:
+                return
+        self._load.warm_up()
 
     def close(self) -> None:
         """End the thread."""

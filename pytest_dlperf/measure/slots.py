@@ -92,13 +92,13 @@ class Block:
     seconds: float
 
 
-def slot_of(samples: Samples, slo: float | None, waited: float, *, latencies: bool) -> Slot:
+def slot_of(samples: Samples, slo: float | None, *, latencies: bool) -> Slot:
     """Result of a run with at least one call, without its guard time.
 
     The first calls find the processor's caches full of the other side's work: on a reference
     model the first call took 2.5 times as long, the second 1.3 times, all others less than 1.15
     times. So two calls are left out, and all that begin in the first 3 ms, but at most a third of
-    all. `waited` is in seconds, for the whole slot.
+    all.
 
     An answer within `slo` seconds counts towards goodput, every one if it is None; `latencies` says
     whether latencies have a meaning in the scenario.
@@ -127,5 +127,4 @@ def slot_of(samples: Samples, slo: float | None, waited: float, *, latencies: bo
         bad=int((~ok).sum()) + samples.rejected,
         seconds=max(1, ended - begun) * 1e-9,
         latencies=np.concatenate([answered, waiting]),
-        waited=waited,
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import warnings
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+    from pytest_dlperf.duel.fork_server_process import ImportReport
     from pytest_dlperf.duel.worker_handle import Fields
 
 
@@ -198,7 +199,7 @@ def main() -> None:
     _work(connect(), _nothing)
 
 
-def main_of_fork() -> None:
+def main_of_fork(report: ImportReport) -> None:
     """Run a worker in a fork, which gives up if it is not what a new process would be."""
     channel = connect()
 
@@ -208,7 +209,13 @@ def main_of_fork() -> None:
         while True:
             signal.pause()  # until the controller kills this process
 
-    _work(channel, EnvironmentWatch(sys.modules, give_up).end)
+    watch = EnvironmentWatch(sys.modules, give_up)
+
+    def on_arrival() -> None:
+        watch.end()
+        report.write(watch.changed)
+
+    _work(channel, on_arrival)
 
 
 def _nothing() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,10 +18,13 @@ from pytest_dlperf.results.codec import (
     check_yardstick,
     ends_of,
     estimate_of,
+    fields_from_json,
+    fields_to_json,
     rounded,
 )
 from pytest_dlperf.results.environment import Environment
-from pytest_dlperf.results.row_evidence import Rows, RowScores
+from pytest_dlperf.results.measurement import CallCounts
+from pytest_dlperf.results.row_evidence import Rows, RowScores, fingerprints
 from pytest_dlperf.results.series import BlockSummary, block_summary
 
 if TYPE_CHECKING:
@@ -73,8 +76,12 @@ def short(commit: str) -> str:
 class BaselineSession:
     """What one session measured of accepted code.
 
-    `yardstick` is seconds per request of the reference model, None if it was not measured; `blocks`
-    says how evenly the session went, None if it was too short.
+    Attributes:
+        yardstick: seconds per request of the reference model, None if it was not measured.
+        blocks: how evenly the session went, None if it was too short.
+        answers: a fingerprint of the rows' results by the name of the metric, which is the same in
+            two sessions if all rows were answered alike.
+        counts: what errors are counted in; None in files that have no counts.
     """
 
     metrics: Mapping[str, Estimate]
@@ -82,6 +89,8 @@ class BaselineSession:
     revision: Revision
     yardstick: float | None = None
     blocks: BlockSummary | None = None
+    answers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    counts: CallCounts | None = None
 
     def to_json(self, previous: Environment | None) -> dict[str, object]:
         """Plain values; without the environment where it equals that of the previous session."""
@@ -93,6 +102,8 @@ class BaselineSession:
             **({"environment": self.environment.to_json()} if self.environment != previous else {}),
             **({"yardstick": rounded(yardstick)} if yardstick is not None else {}),
             **({"blocks": blocks.to_json()} if blocks is not None else {}),
+            **({"answers": dict(self.answers)} if self.answers else {}),
+            **({"counts": fields_to_json(self.counts)} if self.counts is not None else {}),
             "metrics": {name: ends_of(estimate) for name, estimate in self.metrics.items()},
         }
 
@@ -120,12 +131,25 @@ class BaselineSession:
                 described.append(as_text(value[name]))
         with at("blocks"):
             blocks = BlockSummary.from_json(value["blocks"]) if "blocks" in value else None
+        with at("answers"):
+            answers = {
+                as_text(name): as_text(hash_)
+                for name, hash_ in as_object(value.get("answers", {})).items()
+            }
+        with at("counts"):
+            counts = (
+                fields_from_json(CallCounts, as_object(value["counts"]))
+                if "counts" in value
+                else None
+            )
         return cls(
             metrics=MappingProxyType({n: e for n, e in metrics.items() if n not in redefined}),
             environment=previous,
             revision=Revision(*described),
             yardstick=check_yardstick(value.get("yardstick")),
             blocks=blocks,
+            answers=MappingProxyType(answers),
+            counts=counts,
         )
 
 
@@ -179,6 +203,11 @@ class BaselineEntry:
     def revision(self) -> Revision:
         """The code of the newest session."""
         return self.newest.revision
+
+    def repeats_answers(self, metric: str) -> bool:
+        """Whether several sessions gave the same answers to every row, so that models are fixed."""
+        answers = [session.answers.get(metric) for session in self.sessions]
+        return len(answers) > 1 and answers[0] is not None and len(set(answers)) == 1
 
     @property
     def conditions(self) -> tuple[str, str, float | None]:
@@ -365,7 +394,15 @@ def accept(
     unknown = measurement.unbounded
     known = {name: value for name, value in measurement.metrics.items() if name not in unknown}
     metrics = MappingProxyType(known)
-    newest = BaselineSession(metrics, environment, revision, yardstick, blocks)
+    newest = BaselineSession(
+        metrics=metrics,
+        environment=environment,
+        revision=revision,
+        yardstick=yardstick,
+        blocks=blocks,
+        answers=fingerprints(measurement.rows, measurement.scores),
+        counts=measurement.counts,
+    )
     sessions = (*earlier, newest)
     return BaselineEntry(
         scenario=measurement.scenario,

@@ -34,6 +34,23 @@ class ErrorCount:
 
 
 @dataclass(frozen=True, slots=True)
+class CallCounts:
+    """What errors are counted in.
+
+    Attributes:
+        requests: all that were answered or failed.
+        calls: of the target; the requests of one mostly fail together.
+    """
+
+    requests: int
+    calls: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.calls <= self.requests:
+            raise ValueError(f"{self.requests} requests in {self.calls} calls")
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """Results of one load on one target.
 
@@ -127,6 +144,12 @@ class Measurement:
             return self[metric].value
         except KeyError as error:
             raise AttributeError(error.args[0]) from None
+
+    @property
+    def counts(self) -> CallCounts | None:
+        """Its requests and calls; each request is a call where batches are not known."""
+        calls = sum(self.batch_sizes.values()) or self.requests
+        return CallCounts(self.requests, min(calls, self.requests)) if self.requests else None
 
     @property
     def of_training(self) -> bool:

@@ -1,7 +1,13 @@
-"""Evidence for accuracy and users' metrics: results of each row of an evaluation set."""
+"""Evidence for accuracy and users' metrics: results of each row of an evaluation set.
+
+Rows of the same content, inputs and label, are one row here: a model answers them alike, so they
+are one piece of evidence, however many copies there are. Where copies were answered differently,
+as batches can make answers differ, most of the answers to all copies decide, and scores are means.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +27,8 @@ if TYPE_CHECKING:
 
 
 _BITS: Final = "bits"
+_SIZES: Final = (1, 2, 4)  # bytes, of a number of copies
+_DIGITS: Final = 12  # hexadecimal, of a fingerprint
 _FLOATS: Final = MappingProxyType({"f2": "<f2", "f4": "<f4"})
 _LARGEST: Final = float(np.finfo(np.float32).max)  # beyond it a stored score would be infinite
 
@@ -34,11 +42,14 @@ class RowScores:
 
     Attributes:
         data: hash of the inputs and labels; only rows of equal data can be paired.
-        scores: mean score of each row's answers, NaN for unanswered rows, shape `(rows,)`.
+        scores: mean score of each row's answers, NaN for rows without one, shape `(rows,)`.
+        copies: how many rows of the set have the content of each, shape `(rows,)`; None if all
+            differ.
     """
 
     data: str
     scores: Mapping[str, NDArray[np.float64]]
+    copies: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         rounded = {name: _rounded(name, scores) for name, scores in self.scores.items()}
@@ -62,6 +73,15 @@ class RowScores:
         both = ~(np.isnan(now) | np.isnan(then))
         return (now[both], then[both]) if both.any() else None
 
+    def weights(self, base: RowScores, name: str) -> NDArray[np.float64] | None:
+        """The weight of each pair of `pairs`, with a mean of 1; None if all weigh the same."""
+        now, then = self.scores[name], base.scores[name]
+        return _weights(self.copies, ~(np.isnan(now) | np.isnan(then)))
+
+    def fingerprint(self, name: str) -> str:
+        """A short hash of a metric's scores: equal ones are the same answers to the same rows."""
+        return _digest(self.data, self.scores[name].tobytes())
+
     def without(self, names: Collection[str]) -> RowScores | None:
         """The scores of the other metrics; None if there are none."""
         kept = {name: scores for name, scores in self.scores.items() if name not in names}
@@ -74,7 +94,7 @@ class RowScores:
             kind = _kind(name, scores)
             metrics[name] = {"kind": kind, "scores": _packed(scores, kind).hex()}
         rows = max((len(scores) for scores in self.scores.values()), default=0)
-        return {"data": self.data, "rows": rows, "metrics": metrics}
+        return {"data": self.data, "rows": rows, "metrics": metrics, **_written(self.copies)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> RowScores:
@@ -86,7 +106,7 @@ class RowScores:
             str(name): _unpacked(bytes.fromhex(str(metric["scores"])), str(metric["kind"]), rows)
             for name, metric in value["metrics"].items()
         }
-        return cls(str(value["data"]), scores)
+        return cls(str(value["data"]), scores, _copies(value, rows))
 
 
 def _rounded(name: str, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -129,20 +149,24 @@ class Rows:
 
     Attributes:
         data: hash of the inputs and labels; only rows of equal data can be paired.
-        answered: whether each row was answered at all, shape `(rows,)`.
+        answered: whether the target was asked each row, shape `(rows,)`. One that it has only
+            failed on, or answered with NaN, counts: it was not answered correctly.
         right: whether most of the row's answers were correct, shape `(rows,)`.
+        copies: how many rows of the set have the content of each, shape `(rows,)`; None if all
+            differ.
     """
 
     data: str
     answered: NDArray[np.bool_]
     right: NDArray[np.bool_]
+    copies: NDArray[np.int64] | None = None
 
     def pairable(self, base: Rows) -> bool:
         """Whether both are about the same rows."""
         return self.data == base.data and len(self.right) == len(base.right)
 
     def pairs(self, base: Rows) -> tuple[int, int, int]:
-        """Rows that only `base` has right, that only this has right, and that both answered.
+        """Rows that only `base` has right, that only this has right, and that both were asked.
 
         Both must be `pairable`.
         """
@@ -151,20 +175,22 @@ class Rows:
         only_self = int((both & self.right & ~base.right).sum())
         return only_base, only_self, int(both.sum())
 
-    def lost(self, base: Rows) -> Estimate | None:
-        """The loss of accuracy on the rows that both answered; None if there are none."""
-        if not self.pairable(base):
-            return None
-        only_base, only_self, both = self.pairs(base)
-        return loss_of_pairs(only_base, only_self, both) if both else None
+    def weights(self, base: Rows) -> NDArray[np.float64] | None:
+        """The weight of each row that both were asked, with a mean of 1; None if all are equal."""
+        return _weights(self.copies, self.answered & base.answered)
+
+    def fingerprint(self) -> str:
+        """A short hash: equal ones are the same rows right of the same data."""
+        return _digest(self.data, np.packbits([self.answered, self.right]).tobytes())
 
     def to_json(self) -> dict[str, object]:
-        """Plain values; eight rows a byte, in hexadecimal."""
+        """Plain values; eight rows a byte, in hexadecimal. Copies only where there are any."""
         return {
             "data": self.data,
             "rows": len(self.answered),
             "answered": np.packbits(self.answered).tobytes().hex(),
             "right": np.packbits(self.right).tobytes().hex(),
+            **_written(self.copies),
         }
 
     @classmethod
@@ -173,13 +199,54 @@ class Rows:
         rows = value["rows"]
         if not isinstance(rows, int):
             raise ValueError(f"rows={rows!r} is no number")  # noqa: TRY004 - a bad file, not a bug
-        return cls(str(value["data"]), _bits(value["answered"], rows), _bits(value["right"], rows))
+        answered, right = _bits(value["answered"], rows), _bits(value["right"], rows)
+        return cls(str(value["data"]), answered, right, _copies(value, rows))
+
+
+def fingerprints(rows: Rows | None, scores: RowScores | None) -> Mapping[str, str]:
+    """A fingerprint of all rows' results, by the name of the metric."""
+    of_scores = {name: scores.fingerprint(name) for name in scores.scores} if scores else {}
+    return MappingProxyType({**({"accuracy": rows.fingerprint()} if rows else {}), **of_scores})
 
 
 def loss_of_pairs(lost: int, won: int, both: int) -> Estimate:
     """The loss of accuracy over `both` rows; `lost` and `won` are right on one side only."""
     # With every row right or wrong as before the loss is exactly 0, without an interval.
     return paired_loss(lost, won, both) if lost or won else counted(0.0)
+
+
+def _weights(
+    copies: NDArray[np.int64] | None, counted_rows: NDArray[np.bool_]
+) -> NDArray[np.float64] | None:
+    if copies is None or not counted_rows.any():
+        return None
+    of_rows = copies[counted_rows].astype(np.float64)
+    return None if of_rows.min() == of_rows.max() else of_rows / of_rows.mean()
+
+
+def _digest(data: str, content: bytes) -> str:
+    return hashlib.sha256(data.encode() + content).hexdigest()[:_DIGITS]
+
+
+def _written(copies: NDArray[np.int64] | None) -> dict[str, object]:
+    if copies is None:
+        return {}
+    if copies.min() == copies.max():
+        return {"copies": int(copies[0])}
+    size = next(size for size in _SIZES if copies.max() < 1 << 8 * size)
+    return {"copies": copies.astype(f"<u{size}").tobytes().hex()}
+
+
+def _copies(value: Mapping[str, Any], rows: int) -> NDArray[np.int64] | None:
+    if "copies" not in value:
+        return None
+    written = value["copies"]
+    if isinstance(written, int) and not isinstance(written, bool):
+        return np.full(rows, written)
+    packed = bytes.fromhex(str(written))
+    if not rows or len(packed) not in {size * rows for size in _SIZES}:
+        raise ValueError(f"{len(packed)} bytes of copies for {rows} rows")
+    return np.frombuffer(packed, f"<u{len(packed) // rows}").astype(np.int64)
 
 
 def _bits(text: object, rows: int) -> NDArray[np.bool_]:

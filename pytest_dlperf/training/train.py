@@ -206,6 +206,7 @@ def _score(outputs: NDArray[Any], data: Data, plan: Plan) -> Score:
         loss=losses if scorer is not None and scorer.has_loss else None,
         classifies=scorer is not None and scorer.classifies,
         by_user=user_scores(outputs, labels_of(data), measured_by_users(plan)),
+        distinct=data.distinct,
     )
 
 

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pytest_dlperf.data.dataset import Examples, Split, as_data, check_finite, content_hash
+from pytest_dlperf.data.dataset import (
+    Examples,
+    Split,
+    as_data,
+    check_finite,
+    content_hash,
+    distinct_rows,
+)
 from pytest_dlperf.errors import DataError
 
 INPUTS = np.arange(12.0).reshape(4, 3)
@@ -160,3 +167,41 @@ def test_the_parts_of_a_split_have_rows_of_one_shape() -> None:
     """A model that learns from rows of one shape cannot be asked others."""
     with pytest.raises(DataError, match=r"training rows of shape \(2,\), but test rows of \(3,\)"):
         Split(Examples(np.zeros((4, 2)), np.zeros(4)), Examples(np.zeros((4, 3)), np.zeros(4)))
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "u1", "f2", "i4", "f4", "f8", "i8"])
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (5, 2)])
+def test_distinct_rows_by_brute_force(dtype: str, shape: tuple[int, ...]) -> None:
+    """Rows have the same number if inputs and labels are the same; numbered as they occur."""
+    random = np.random.default_rng(3)
+    inputs = random.integers(0, 2, (200, *shape)).astype(dtype)
+    labels = random.integers(0, 2, 200)
+    numbers: dict[tuple[bytes, int], int] = {}
+    keys = ((row.tobytes(), int(label)) for row, label in zip(inputs, labels, strict=True))
+    wanted = [numbers.setdefault(key, len(numbers)) for key in keys]
+    got = distinct_rows(inputs, labels)
+    if len(numbers) == 200:
+        assert got is None
+    else:
+        assert got is not None
+        assert got.tolist() == wanted
+
+
+def test_rows_that_nearly_agree_are_distinct() -> None:
+    """A sign, an order, or a single bit is enough."""
+    inputs = np.array([[1.0, 2.0], [2.0, 1.0], [-1.0, 2.0], [1.0, np.nextafter(2, 3)], [1.0, 2.0]])
+    assert distinct_rows(inputs[:4]) is None
+    got = distinct_rows(inputs, None)
+    assert got is not None
+    assert got.tolist() == [0, 1, 2, 3, 0]
+
+
+def test_data_numbers_its_rows() -> None:
+    """Rows that occur again are found where answers are scored."""
+    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
+    twice = np.concatenate([rows, rows])
+    assert as_data((rows, [0, 1, 2])).distinct is None
+    assert as_data((twice, None)).distinct is None
+    distinct = as_data((twice, [0, 1, 2, 0, 1, 1])).distinct
+    assert distinct is not None
+    assert distinct.tolist() == [0, 1, 2, 0, 1, 3]

@@ -79,13 +79,13 @@ def controller_of(workspace: FakeWorkspace) -> DuelController:
         clock=FakeClock(),
         progress=FakeProgress(),
         new_rng=lambda: np.random.default_rng(0),
+        processors=frozenset(),
         cache=PairEffectCache(None),
     )
     return DuelController(
         workspace,  # type: ignore[arg-type]  # as much of one as is needed
         services,
-        pairs=None,
-        on_message=lambda _: None,
+        lambda _: None,
     )
 
 
@@ -114,14 +114,14 @@ def test_each_budget_has_its_share() -> None:
     assert controller.rates == ErrorRates(4)
 
 
-def test_workers_are_started_in_pairs() -> None:
-    """As many pairs as a loss of 5 % needs; where nothing measures, the base ends at once."""
+def test_one_pair_runs_the_tests() -> None:
+    """Where nothing measures, the base is told to end at once."""
     measured, workspace = started(MEASURED)
     plain, lonely = started(PLAIN)
 
-    assert measured.pair_count == 2
-    assert sorted(worker.role for worker in workspace.workers) == ["base"] * 2 + ["candidate"] * 2
-    assert [worker.killed for worker in lonely.workers if worker.role == "base"] == [True]
+    assert (measured.measures, plain.measures) == (True, False)
+    assert sorted(worker.role for worker in workspace.workers) == ["base", "candidate"]
+    assert [worker.role for worker in lonely.workers if worker.interrupted] == ["base"]
     plain.close()
     assert all(worker.killed for worker in lonely.workers)
 
@@ -135,7 +135,7 @@ def test_workers_that_are_lost_while_they_collect_again_are_killed() -> None:
     with pytest.raises(WorkerLost):
         controller.run("test_0")
 
-    assert len(workspace.workers) == 6
+    assert len(workspace.workers) == 4
     assert all(worker.killed for worker in workspace.workers)
 
 

@@ -15,8 +15,8 @@ from pytest_dlperf.duel.fork_server_process import (
     EnvironmentWatch,
     is_read_at_import,
     prepare,
-    unforkable,
 )
+from pytest_dlperf.duel.shared_imports import unforkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +48,7 @@ def module(name: str, **attributes: Any) -> dict[str, ModuleType]:  # noqa: ANN4
         (module("numpy", __file__="/usr/lib/numpy/__init__.py"), ""),
         (module("model", __file__="/project/src/model.py"), "model is a module of the project"),
         (module("near", __file__="/project2/near.py"), ""),
+        (module("numpy", __file__="/project/.venv/lib/python3.12/site-packages/numpy/core.py"), ""),
         (module("pytest_dlperf.errors", __file__="/project/pytest_dlperf/errors.py"), ""),
         (module("namespace", __file__=None), ""),
         (
@@ -121,6 +122,19 @@ def test_variables_that_frameworks_read(
     monkeypatch.setenv("MY_VARIABLE", "1")
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     assert changes == ["KERAS_BACKEND", "KERAS_BACKEND"]
+
+
+def test_variables_that_were_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any that a module may read, but not pytest's own, and none that keeps its value."""
+    monkeypatch.setenv("KEPT", "1")
+    watch = EnvironmentWatch([], pytest.fail)
+    try:
+        for name in ("KEPT", "PYTEST_CURRENT_TEST", "TF_CPP_MIN_LOG_LEVEL", "MY_VARIABLE"):
+            monkeypatch.setenv(name, "1")
+        monkeypatch.delenv("KEPT")
+    finally:
+        watch.end()
+    assert watch.changed == {"MY_VARIABLE", "KEPT"}
 
 
 def test_the_watch_ends() -> None:

@@ -28,7 +28,7 @@ from pytest_dlperf.statistics.pair_effects import (
     PairBounds,
     look_at,
     look_once,
-    spread_of,
+    spread_of_copies,
     spread_of_layouts,
 )
 
@@ -53,7 +53,7 @@ def bounds(budgets: int = 1) -> PairBounds:
 def by_looks(effects: np.ndarray) -> str:
     """What a duel of these pairs decides."""
     for look in LOOKS:
-        decision = look_at(effects[:look], bounds(), spread_of(THROUGHPUT)).decision
+        decision = look_at(effects[:look], bounds(), spread_of_copies(THROUGHPUT)).decision
         if decision:
             return decision
     return "INCONCLUSIVE"
@@ -83,13 +83,13 @@ def layouts(sd: float, kind: str, seed: int, loss: float = 0.0) -> np.ndarray:
     return effects
 
 
-@pytest.mark.parametrize("sd", [0.007, 0.01, 0.014, 0.02])
+@pytest.mark.parametrize("sd", [0.007, 0.014, 0.02, 0.05])
 @pytest.mark.parametrize("kind", ["renewed", "half", "stays"])
 def test_the_same_targets_fail_in_one_duel_of_a_hundred(sd: float, kind: str) -> None:
     """At most 1 % of 2,000, whatever of the layouts can be renewed.
 
     Where a side stays where it is, the duel has one pair. Were its pairs counted as new ones, as
-    the mutation of this rule has it, 9 to 20 % of duels would fail where layouts differ by 2 %.
+    the mutation of this rule has it, 14 to 23 % of duels would fail where layouts differ by 2 %.
     """
     effects = layouts(sd, kind, round(sd * 1e4))
 
@@ -97,7 +97,7 @@ def test_the_same_targets_fail_in_one_duel_of_a_hundred(sd: float, kind: str) ->
         verdicts = [by_looks(row) for row in effects]
     else:
         verdicts = [by_one(row[0]) for row in effects]
-        assert "PASS" not in verdicts
+        assert verdicts.count("PASS") <= 20
 
     # 20 are promised; three standard deviations of a binomial count beyond that are 33.
     assert verdicts.count("FAIL") <= 20
@@ -108,7 +108,7 @@ def test_pairs_of_one_layout_are_no_evidence_of_their_own(kind: str) -> None:
     """The mutation: the same layouts measured 20 times prove a loss that is none."""
     verdicts = [by_looks(row) for row in layouts(0.02, kind, 3)]
 
-    assert verdicts.count("FAIL") > 0.03 * DUELS
+    assert verdicts.count("FAIL") > 0.1 * DUELS
 
 
 def test_a_renewed_loss_is_found() -> None:

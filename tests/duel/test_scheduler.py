@@ -1,4 +1,4 @@
-"""Which slots are measured when, and with which outcome; on a fake clock."""
+"""Which pairs and slots are measured when, and with which outcome; on a fake clock."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from builders import make_measurement
+from builders import make_measurement, make_rows
 from fakes import FakeProgress
 from simulated_pairs import SimulatedPairs, SimulatedSide
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.duel.questions import DuelSettings, SuspectedLoss, budget_tests
+from pytest_dlperf.duel.questions import (
+    NO_EVIDENCE,
+    DuelSettings,
+    EarlierEvidence,
+    ShareQuestion,
+    budget_tests,
+)
 from pytest_dlperf.duel.scheduler import SlotScheduler
+from pytest_dlperf.duel.verdicts import judge_rows
 from pytest_dlperf.errors import TargetError
 from pytest_dlperf.judge.error_rates import ErrorRates
-from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.estimate import counted
 
@@ -28,24 +34,38 @@ if TYPE_CHECKING:
 THROUGHPUT = "throughput >= baseline"
 MEAN = "mean <= baseline"
 ACCURACY = "accuracy >= baseline"
-SUSPECT = SuspectedLoss(parse_budget(ACCURACY), LossLimits(0.0, 0.01), counted(0.05))
+TWO = frozenset({0, 1})
 
 
-def duel(
+def lost_rows(lost: int) -> tuple[ShareQuestion, ...]:
+    """The question on the accuracy of a candidate that has lost so many of 600 rows."""
+    base, found = (
+        make_measurement(
+            {"accuracy": counted(1 - wrong / 600)},
+            rows=make_rows([0] * wrong + [1] * (600 - wrong)),
+        )
+        for wrong in (0, lost)
+    )
+    return judge_rows(found, base, [parse_budget(ACCURACY)], ErrorRates(1))[1]
+
+
+def duel(  # noqa: PLR0913 - what is measured, for how long, and what is known
     pairs: SimulatedPairs,
     *texts: str,
-    suspected: tuple[SuspectedLoss, ...] = (),
-    seconds: float = 30.0,
+    questions: tuple[ShareQuestion, ...] = (),
+    seconds: float = 60.0,
     seed: int = 0,
     progress: FakeProgress | None = None,
+    earlier: EarlierEvidence = NO_EVIDENCE,
+    processors: frozenset[int] = frozenset(),
 ) -> DuelStatistics:
     """Measure these budgets."""
-    rates = ErrorRates(max(1, len(texts)))
-    settings = DuelSettings(0.005, METRICS["throughput"], seconds, rates)
+    settings = DuelSettings(0.005, METRICS["throughput"], seconds, processors)
     rng = np.random.default_rng(seed)
     scheduler = SlotScheduler(pairs.clock, rng, progress or FakeProgress(), settings)
+    rates = ErrorRates(max(1, len(texts)))
     tests = budget_tests(map(parse_budget, texts), make_measurement(), rates)
-    return scheduler.run(tests, suspected, pairs.pairs(), pairs.fresh)
+    return scheduler.run(tests, questions, pairs.first_pair(), pairs.fresh, earlier)
 
 
 def orders(pairs: SimulatedPairs) -> list[str]:
@@ -56,7 +76,7 @@ def orders(pairs: SimulatedPairs) -> list[str]:
 
 @pytest.mark.parametrize("text", [THROUGHPUT, MEAN])
 def test_ten_percent_slower_fails(text: str) -> None:
-    """A loss of 10 % is found, and confirmed on fresh pairs; the estimate is 10 %."""
+    """A loss of 10 % is found; the estimate is 10 %, and all of its interval a loss."""
     pairs = SimulatedPairs(loss=math.log(1.1))
 
     statistics = duel(pairs, text)
@@ -64,37 +84,37 @@ def test_ten_percent_slower_fails(text: str) -> None:
     outcome = statistics.outcomes[text]
     assert outcome.decision == "FAIL"
     assert outcome.loss.value == pytest.approx(math.log(1.1), abs=0.01)
-    assert outcome.loss.low > 0.05
-    assert statistics.fresh == pairs.opened >= 3
-    assert outcome.reason == f"confirmed on {statistics.fresh} fresh pairs"
+    assert outcome.loss.low > 0
+    assert 2 <= statistics.pairs == 1 + pairs.opened <= 6
 
 
 @pytest.mark.parametrize("text", [THROUGHPUT, MEAN])
 @pytest.mark.parametrize("loss", [0.0, -0.1])
 def test_equal_or_faster_passes(text: str, loss: float) -> None:
-    """Nothing is started to confirm a PASS."""
+    """By as many pairs as a loss fails by: all of the interval is below the line."""
     pairs = SimulatedPairs(loss=loss)
 
     statistics = duel(pairs, text)
 
-    assert statistics.outcomes[text].decision == "PASS"
-    assert statistics.outcomes[text].loss.value == pytest.approx(loss, abs=0.02)
-    assert statistics.fresh == pairs.opened == 0
-    assert statistics.starting == 0.0
+    outcome = statistics.outcomes[text]
+    assert outcome.decision == "PASS"
+    assert outcome.loss.value == pytest.approx(loss, abs=0.02)
+    assert outcome.loss.high < math.log(1.05)
+    assert 2 <= statistics.pairs <= 6
 
 
-def test_fresh_pairs_are_measured_one_after_the_other() -> None:
-    """Only one is there at a time, each has as many blocks, and all are given back."""
+def test_pairs_are_measured_one_after_the_other() -> None:
+    """Only one further one is there at a time, each has as many blocks, and all are given back."""
     pairs = SimulatedPairs(loss=0.1)
 
     statistics = duel(pairs, THROUGHPUT)
 
     assert pairs.most_open == 1
     assert pairs.open == 0
-    blocks = Counter(turn.pair for turn in pairs.turns if turn.pair >= 100)
-    assert len(blocks) == statistics.fresh
-    assert len(set(blocks.values())) == 1
-    assert statistics.starting == pytest.approx(2.0 * statistics.fresh)
+    blocks = Counter(turn.pair for turn in pairs.turns)
+    assert len(blocks) == statistics.pairs
+    assert set(blocks.values()) == {80}
+    assert statistics.starting == pytest.approx(0.5 * (statistics.pairs - 1))
 
 
 def test_blocks_are_abba_or_baab() -> None:
@@ -110,7 +130,7 @@ def test_blocks_are_abba_or_baab() -> None:
     blocks = [pairs.turns[at : at + 4] for at in range(0, len(pairs.turns), 4)]
     for number, block in enumerate(blocks):
         assert {(turn.number, turn.length, turn.pair) for turn in block} == {
-            (number, block[0].length, block[0].pair)
+            (number, 0.005, block[0].pair)
         }
 
 
@@ -119,7 +139,7 @@ def test_the_coin_is_fair_and_the_generators() -> None:
     seen = []
     for seed in (0, 1):
         pairs = SimulatedPairs(noise=0.5, loss=0.02)
-        duel(pairs, THROUGHPUT, seconds=30.0, seed=seed)
+        duel(pairs, THROUGHPUT, seed=seed)
         seen.append(orders(pairs))
 
     for blocks in seen:
@@ -128,43 +148,45 @@ def test_the_coin_is_fair_and_the_generators() -> None:
     assert seen[0][:50] != seen[1][:50]
 
 
-def test_blocks_go_round_the_pairs() -> None:
-    """Each pair has its turn before any has its next."""
-    pairs = SimulatedPairs(first=(0.0, 0.001, -0.001))
+def test_noisy_blocks_make_longer_pairs() -> None:
+    """Until their own error is half of what pairs differ by, and for a tenth of the time."""
+    quiet, noisy = (duel(SimulatedPairs(noise=noise), THROUGHPUT) for noise in (0.01, 0.1))
+    short = duel(SimulatedPairs(noise=0.3), THROUGHPUT, seconds=5.0)
 
-    duel(pairs, THROUGHPUT)
-
-    played = [turn.pair for turn in pairs.turns[::4]]
-    assert len(played) >= 6
-    assert played == [number % 3 for number in range(len(played))]
+    assert quiet.blocks == 20 * quiet.pairs
+    assert 30 * noisy.pairs < noisy.blocks < 200 * noisy.pairs
+    assert 0.3 < short.measuring / short.pairs < 0.6
 
 
 def test_undecided_when_the_time_is_up() -> None:
-    """Noise that hides the loss: no decision, the reason, the loss to be seen, and no overtime."""
-    pairs = SimulatedPairs(noise=0.5, loss=0.02)
+    """Pairs that differ too much: the reason, the loss to be seen, and no overtime."""
+    pairs = SimulatedPairs(loss=0.025, later=(0.1, -0.1), starting=1.0)
 
-    statistics = duel(pairs, THROUGHPUT, seconds=3.0)
+    statistics = duel(pairs, THROUGHPUT, seconds=20.0)
 
     outcome = statistics.outcomes[THROUGHPUT]
     assert outcome.decision is None
-    assert outcome.reason == "not decided in 3 s of measuring (dlperf-budget-time)"
+    assert outcome.reason == (
+        f"{statistics.pairs} pairs, of 1.4 s each: not decided in 20 s (dlperf-budget-time)"
+    )
     assert outcome.visible > 0.05
     assert outcome.loss.low < 0 < outcome.loss.high
-    assert 3.0 <= statistics.measuring < 3.0 + 1.0
-    assert statistics.fresh == 0
+    assert 17.0 < statistics.measuring + statistics.starting <= 20.0
 
 
-def test_no_time_at_all() -> None:
-    """Nothing is measured, and it says so."""
-    statistics = duel(SimulatedPairs(), THROUGHPUT, seconds=0.0)
+def test_two_pairs_whatever_the_time() -> None:
+    """A single one could decide nothing; what a loss would have to be is said."""
+    statistics = duel(SimulatedPairs(starting=30.0), THROUGHPUT, seconds=1.0)
 
-    assert statistics.blocks == 0
-    assert statistics.outcomes[THROUGHPUT].decision is None
-    assert statistics.outcomes[THROUGHPUT].reason == "there was no time to measure it"
+    outcome = statistics.outcomes[THROUGHPUT]
+    assert statistics.pairs == 2
+    assert outcome.decision is None
+    assert outcome.reason.startswith("2 pairs, of 30.1 s each: not decided in 1 s")
+    assert 0.05 < outcome.visible < 1.0
 
 
 def test_nothing_to_decide() -> None:
-    """Without questions and suspected no slot is measured."""
+    """Without budgets no slot is measured."""
     pairs = SimulatedPairs()
 
     statistics = duel(pairs)
@@ -173,37 +195,36 @@ def test_nothing_to_decide() -> None:
 
 
 def test_measuring_ends_when_the_last_is_decided() -> None:
-    """Two budgets share their blocks: both are answered, by no more than the harder one needs."""
-    alone = duel(SimulatedPairs(), THROUGHPUT, seed=3)
-    both = duel(SimulatedPairs(), THROUGHPUT, MEAN, seed=3)
+    """Two budgets share their blocks: both are decided, and the first decision stays."""
+    both = duel(SimulatedPairs(loss=0.1), THROUGHPUT, "mean <= 1.05 * baseline", MEAN)
 
-    assert {text: outcome.decision for text, outcome in both.outcomes.items()} == {
-        THROUGHPUT: "PASS",
-        MEAN: "PASS",
-    }
-    assert alone.blocks <= both.blocks <= 2 * alone.blocks
+    decided = {text: outcome.decision for text, outcome in both.outcomes.items()}
+    assert set(decided.values()) == {"FAIL"}
+    assert both.outcomes[MEAN].loss.value == pytest.approx(0.1, abs=0.01)
 
 
-def test_only_what_failed_is_confirmed() -> None:
-    """A budget that allows the loss passes on the first pairs, and keeps that outcome."""
+def test_a_budget_that_allows_the_loss_passes() -> None:
+    """Beside one that fails by it."""
     generous = "mean <= 1.5 * baseline"
 
     statistics = duel(SimulatedPairs(loss=0.1), THROUGHPUT, generous)
 
     assert statistics.outcomes[THROUGHPUT].decision == "FAIL"
     assert statistics.outcomes[generous].decision == "PASS"
-    assert "fresh" not in statistics.outcomes[generous].reason
 
 
-def test_time_is_of_blocks() -> None:
-    """What is reported as measured is the time of all slots, starts of fresh pairs left out."""
+def test_time_is_of_blocks_and_of_starting() -> None:
+    """Both are reported apart, and together they are what has passed."""
     pairs = SimulatedPairs(loss=0.1)
+    before = pairs.clock.now
 
     statistics = duel(pairs, THROUGHPUT)
 
     spent = sum(turn.end_ns - turn.start_ns for turn in pairs.turns) * 1e-9
     assert statistics.measuring == pytest.approx(spent)
-    assert statistics.noise_figure is None or 0 < statistics.noise_figure < 0.01
+    assert statistics.measuring + statistics.starting == pytest.approx(
+        (pairs.clock.now - before) * 1e-9
+    )
 
 
 def test_bad_answers_are_counted_of_the_candidate() -> None:
@@ -214,36 +235,113 @@ def test_bad_answers_are_counted_of_the_candidate() -> None:
     assert statistics.bad / statistics.requests == pytest.approx(0.1, abs=0.02)
 
 
-def test_a_loss_of_accuracy_that_is_the_same_again() -> None:
-    """Two fresh pairs that lose just as many rows are enough; no slot is measured for it."""
-    pairs = SimulatedPairs(lost=(5,))
+def test_what_earlier_duels_have_shown() -> None:
+    """A test whose pairs hardly differ needs fewer; a run that is repeated continues."""
+    texts = (THROUGHPUT,)
+    alone = duel(SimulatedPairs(), *texts)
+    calm = EarlierEvidence(others=({THROUGHPUT: (0.001, -0.001, 0.0005, -0.0003)},) * 4)
+    taught = duel(SimulatedPairs(), *texts, earlier=calm)
+    known = EarlierEvidence(repeated={THROUGHPUT: (0.1, 0.101, 0.099, 0.1, 0.1)})
+    repeated = duel(SimulatedPairs(loss=0.1), *texts, earlier=known)
 
-    statistics = duel(pairs, suspected=(SUSPECT,))
+    assert taught.pairs < alone.pairs
+    assert repeated.outcomes[THROUGHPUT].decision == "FAIL"
+    assert repeated.pairs == 1  # the sixth of these versions
+    assert len(repeated.effects[THROUGHPUT]) == 1
+
+
+def test_a_target_without_a_gain_is_kept_on_one_processor() -> None:
+    """Both sides on the same one, drawn for each pair."""
+    pairs = SimulatedPairs(loss=0.1)
+
+    statistics = duel(pairs, THROUGHPUT, processors=TWO)
+
+    assert statistics.processors == 1
+    assert statistics.outcomes[THROUGHPUT].decision == "FAIL"
+    kept = pairs.kept[-2 * (statistics.pairs - 1) :]
+    for base, candidate in zip(kept[::2], kept[1::2], strict=True):
+        assert {base[0], candidate[0]} == {"A", "B"}
+        assert base[1] == candidate[1]
+        assert len(base[1]) == 1
+
+
+def test_a_target_that_gains_has_all_processors() -> None:
+    """As in an ordinary run."""
+    pairs = SimulatedPairs(gain=1.5)
+
+    statistics = duel(pairs, THROUGHPUT, processors=TWO)
+
+    assert statistics.processors == 0
+    assert statistics.outcomes[THROUGHPUT].decision == "PASS"
+    assert {processors for _, processors in pairs.kept[-2:]} == {TWO}
+
+
+@pytest.mark.parametrize("processors", [frozenset(), frozenset({3})])
+def test_where_there_is_no_choice_of_processors(processors: frozenset[int]) -> None:
+    """Nothing is kept anywhere."""
+    pairs = SimulatedPairs()
+
+    assert duel(pairs, THROUGHPUT, processors=processors).processors == 0
+    assert pairs.kept == []
+
+
+def test_a_loss_of_accuracy_that_is_the_same_again() -> None:
+    """Two pairs that lose the same rows have the same weights; no slot is measured for it."""
+    pairs = SimulatedPairs(lost=(10,))
+
+    statistics = duel(pairs, questions=lost_rows(10))
 
     assert statistics.outcomes[ACCURACY].decision == "FAIL"
-    assert statistics.fresh == pairs.loads == 2
+    assert pairs.opened == pairs.loads == 1
     assert pairs.turns == []
-    assert statistics.outcomes[ACCURACY].loss == counted(0.05)
+    assert statistics.outcomes[ACCURACY].loss.value == pytest.approx(10 / 600)
+
+
+def test_no_row_has_changed() -> None:
+    """Decided by the first pair alone."""
+    pairs = SimulatedPairs()
+
+    statistics = duel(pairs, questions=lost_rows(0))
+
+    assert statistics.outcomes[ACCURACY].decision == "PASS"
+    assert pairs.opened == 0
+
+
+def test_models_that_are_trained_anew() -> None:
+    """Each pair loses other rows: what pairs differ by counts, and many agree on a loss."""
+    pairs = SimulatedPairs(lost=(30, 31, 29, 32, 30))
+
+    statistics = duel(pairs, questions=lost_rows(29))
+
+    outcome = statistics.outcomes[ACCURACY]
+    assert outcome.decision == "FAIL"
+    assert outcome.reason == f"trained anew in each of {1 + pairs.opened} pairs"
+
+
+def test_rows_that_cannot_be_paired_are_no_evidence() -> None:
+    """A pair that did not answer the same rows neither confirms a loss nor takes it away."""
+    pairs = SimulatedPairs(lost=(5,), paired=False)
+
+    statistics = duel(pairs, questions=lost_rows(2), seconds=10.0)
+
+    assert statistics.outcomes[ACCURACY].decision is None
 
 
 def test_progress_is_shown() -> None:
-    """Which block is measured, and that fresh pairs confirm."""
+    """Which pair is measured next."""
     progress = FakeProgress()
 
     duel(SimulatedPairs(loss=0.1), THROUGHPUT, progress=progress)
 
-    assert progress.phases[0] == "in turn with the base, block 1"
-    assert any("fresh pair 1" in phase for phase in progress.phases)
+    assert progress.phases[0] == "in turn with the base, pair 2"
 
 
 def test_a_side_that_is_lost_ends_the_duel() -> None:
-    """Its error comes through, and the fresh pair that it was of is given back."""
+    """Its error comes through, and the pair that it was of is given back."""
     pairs = SimulatedPairs(loss=0.1)
-    whole = duel(SimulatedPairs(loss=0.1), THROUGHPUT)
-    fails_at = 4 * (whole.blocks - 2)
 
     def slot(self: SimulatedSide, seconds: float, number: int) -> Slot:
-        if len(self.pairs.turns) >= fails_at:
+        if len(self.pairs.turns) >= 100:
             raise TargetError("a call had not returned")
         return play(self, seconds, number)
 
@@ -253,37 +351,20 @@ def test_a_side_that_is_lost_ends_the_duel() -> None:
         with pytest.raises(TargetError, match="had not returned"):
             duel(pairs, THROUGHPUT)
 
-    assert pairs.opened >= 1
+    assert pairs.opened == 1
     assert pairs.open == 0
 
 
 def test_a_tail_that_cannot_have_enough_requests_is_not_waited_for() -> None:
-    """Once all else is decided, measuring ends; it is said how long it would have taken."""
+    """Once all else is decided, measuring ends; it is said how long it would take."""
     pairs = SimulatedPairs(noise=0.001, tail_every=400)
 
     statistics = duel(pairs, THROUGHPUT, "p99.9 <= baseline", seconds=30.0)
 
     outcome = statistics.outcomes["p99.9 <= baseline"]
     assert statistics.outcomes[THROUGHPUT].decision == "PASS"
-    assert statistics.measuring < 6
+    assert statistics.measuring < 8
     assert outcome.decision is None
-    assert "p99.9 needs 100000 requests of a side: about " in outcome.reason
-    assert "more than 30 s of measuring (dlperf-budget-time)" in outcome.reason
-
-
-def test_noisy_blocks_leave_time_for_a_look() -> None:
-    """Where blocks are so noisy that one pair could take all the time, three pairs share it."""
-    statistics = duel(SimulatedPairs(loss=1.0, noise=0.6), THROUGHPUT, seconds=5.0)
-
-    assert statistics.outcomes[THROUGHPUT].decision == "FAIL"
-    assert statistics.fresh >= 3
-
-
-def test_rows_that_cannot_be_paired_are_no_evidence() -> None:
-    """A fresh pair that did not outcome the same rows neither confirms a loss nor takes it away."""
-    pairs = SimulatedPairs(lost=(5,), paired=False)
-
-    statistics = duel(pairs, suspected=(SUSPECT,))
-
-    assert statistics.outcomes[ACCURACY].decision is None
-    assert statistics.fresh == 8
+    reason = "p99.9 needs 10000 requests of each side of a pair: about --dlperf-budget-time="
+    assert outcome.reason.startswith(reason)
+    assert int(outcome.reason.removeprefix(reason).removesuffix("s")) > 1000

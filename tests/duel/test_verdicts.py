@@ -13,6 +13,7 @@ from fakes import FakeProgress
 from simulated_pairs import SimulatedPairs
 
 from pytest_dlperf.config.budgets import parse_budget
+from pytest_dlperf.duel.budget_evidence import ShareEvidence
 from pytest_dlperf.duel.opening import Opening
 from pytest_dlperf.duel.questions import NOTHING, BudgetOutcome, DuelSettings, DuelStatistics
 from pytest_dlperf.duel.scheduler import SlotScheduler
@@ -29,10 +30,10 @@ from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.measurement import ErrorCount
 from pytest_dlperf.results.verdict import Verdict
-from pytest_dlperf.statistics.e_process import FARTHEST
-from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.statistics.estimate import FARTHEST, Estimate, counted
 
 if TYPE_CHECKING:
+    from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.results.record import Record
     from pytest_dlperf.results.row_evidence import Rows
@@ -129,7 +130,7 @@ def test_an_open_question_says_what_could_have_been_seen() -> None:
 
 
 @pytest.mark.parametrize("decision", ["FAIL", "PASS"])
-@pytest.mark.parametrize("reason", ["confirmed on 4 fresh pairs", ""])
+@pytest.mark.parametrize("reason", ["trained anew in each of 4 pairs", ""])
 def test_what_is_decided_needs_no_such_value(decision: Decision, reason: str) -> None:
     """No smallest visible change, and only the reason of the duel."""
     judgement = judged(THROUGHPUT, outcome(decision, reason=reason))
@@ -252,6 +253,18 @@ def rows_that_lose(lost: int, won: int, rows: int = 1000) -> tuple[Measurement, 
     return with_rows(make_rows(found)), with_rows(make_rows(base))
 
 
+def by_rows(found: Measurement, base: Measurement, *budgets: Budget) -> dict[str, BudgetOutcome]:
+    """The outcomes where a second pair answers as the first did."""
+    _, questions = judge_rows(found, base, budgets, RATES)
+    outcomes = {}
+    for question in questions:
+        evidence = ShareEvidence(question)
+        evidence.add(question.evidence)
+        assert evidence.outcome is not None
+        outcomes[question.budget.text] = evidence.outcome
+    return outcomes
+
+
 @pytest.mark.parametrize(
     ("lost", "won", "decision"),
     [(60, 5, "FAIL"), (0, 0, "PASS"), (1, 1, "PASS"), (12, 6, None), (0, 60, "PASS")],
@@ -260,7 +273,7 @@ def test_accuracy_is_decided_row_by_row(lost: int, won: int, decision: Decision 
     """A clear loss, none, hardly any, too few rows to tell, and a gain."""
     found, base = rows_that_lose(lost, won)
 
-    outcomes, _ = judge_rows(found, base, [parse_budget(ACCURACY)], RATES)
+    outcomes = by_rows(found, base, parse_budget(ACCURACY))
 
     assert outcomes[ACCURACY].decision == decision
     assert outcomes[ACCURACY].loss.value == pytest.approx((lost - won) / 1000)
@@ -271,7 +284,7 @@ def test_a_loss_that_is_allowed() -> None:
     found, base = rows_that_lose(30, 0)
     none, ten = parse_budget(ACCURACY), parse_budget("accuracy >= baseline - 10pt")
 
-    outcomes, _ = judge_rows(found, base, [none, ten], RATES)
+    outcomes = by_rows(found, base, none, ten)
 
     assert outcomes[none.text].decision == "FAIL"
     assert outcomes[ten.text].decision == "PASS"
@@ -306,16 +319,19 @@ def test_only_relative_budgets_on_accuracy_are_answered() -> None:
     assert judge_rows(found, base, budgets, RATES) == ({}, ())
 
 
-def test_a_failed_accuracy_is_in_doubt() -> None:
-    """It has to be confirmed; what passed or is open, or is no accuracy, does not."""
-    found, base = rows_that_lose(60, 5)
+@pytest.mark.parametrize(("lost", "differs"), [(60, True), (0, False)])
+def test_what_further_pairs_are_asked(lost: int, *, differs: bool) -> None:
+    """Each budget on accuracy, and whether there is anything to ask."""
+    found, base = rows_that_lose(lost, 0)
     budgets = [parse_budget(t) for t in (THROUGHPUT, ACCURACY, "accuracy >= baseline - 20pt")]
 
-    _, (suspect,) = judge_rows(found, base, budgets, RATES)
+    outcomes, (first, second) = judge_rows(found, base, budgets, RATES)
 
-    assert suspect.budget.text == ACCURACY
-    assert suspect.limits == LossLimits(0.0, 0.01)
-    assert suspect.loss.value == pytest.approx(0.055)
+    assert outcomes == {}
+    assert (first.budget.text, first.limits) == (ACCURACY, LossLimits(0.0, 0.01))
+    assert second.limits.allowed == pytest.approx(0.2)
+    assert first.evidence.differs is second.evidence.differs is differs
+    assert first.evidence.loss.value == pytest.approx(lost / 1000)
 
 
 def test_the_judgement_on_accuracy() -> None:
@@ -324,7 +340,7 @@ def test_the_judgement_on_accuracy() -> None:
     budget = parse_budget(ACCURACY)
     accepted = make_accepted(base.metrics, rows=base.rows)
 
-    outcomes, _ = judge_rows(found, base, [budget], RATES)
+    outcomes = by_rows(found, base, budget)
     (judgement,) = judge_duel(found, accepted, [budget], outcomes)
 
     assert judgement.verdict is Verdict.FAIL
@@ -338,7 +354,7 @@ def test_an_open_accuracy_says_at_which_share_it_fails() -> None:
     """In shares of one, below the base's."""
     found, base = rows_that_lose(12, 6)
     budget = parse_budget(ACCURACY)
-    outcomes, _ = judge_rows(found, base, [budget], RATES)
+    outcomes = by_rows(found, base, budget)
 
     accepted = make_accepted(base.metrics, rows=base.rows)
     (judgement,) = judge_duel(found, accepted, [budget], outcomes)
@@ -348,7 +364,7 @@ def test_an_open_accuracy_says_at_which_share_it_fails() -> None:
 
 
 STATISTICS = DuelStatistics(
-    blocks=40, slot_seconds=0.01, noise_figure=0.00025, pairs=2, measuring=1.6, requests=10_000
+    pairs=2, blocks=40, slot_seconds=0.01, measuring=1.6, starting=0.8, requests=10_000
 )
 
 
@@ -378,14 +394,13 @@ def test_slots_without_errors_leave_the_measurement() -> None:
 
 
 def test_the_note() -> None:
-    """How many blocks of what, on which pairs, in what time, with which noise."""
-    assert slots_note(dataclasses.replace(STATISTICS, fresh=3)) == (
-        "measured in turn with the base: 40 blocks of 4 slots of 10 ms on 2 pairs and 3 fresh "
-        "ones in 1.6 s, noise figure S = 0.00025 s"
+    """How many pairs, on which processors, how many blocks of what, in what time."""
+    assert slots_note(STATISTICS) == (
+        "measured in turn with the base: 2 pairs on all processors, 40 blocks of 4 slots of 10 ms, "
+        "in 2.4 s"
     )
-    assert slots_note(dataclasses.replace(STATISTICS, pairs=1, noise_figure=None)).endswith(
-        "on 1 pair in 1.6 s"
-    )
+    one = slots_note(dataclasses.replace(STATISTICS, pairs=1, processors=1))
+    assert "base: 1 pair on one processor, 40 blocks" in one
 
 
 NO_SLOWER = "throughput >= baseline"
@@ -398,7 +413,7 @@ def compared(
     slots: bool = True,
 ) -> tuple[Record, DuelStatistics]:
     """Judge a candidate by a base with `opening()`."""
-    settings = DuelSettings(0.005, metric_named("throughput"), 20.0, ErrorRates(1))
+    settings = DuelSettings(0.005, metric_named("throughput"), 60.0)
     budgets = tuple(map(parse_budget, texts))
     sides = (
         Opening(side, ENVIRONMENT, budgets, 0.005, slots, open_loop=False, budget_time=20.0)
@@ -407,21 +422,22 @@ def compared(
     return compare(
         *sides,
         REVISION,
+        RATES,
         SlotScheduler(pairs.clock, np.random.default_rng(0), FakeProgress(), settings),
-        pairs.pairs() if slots else (),
+        pairs.first_pair() if slots else None,
         fresh=pairs.fresh,
     )
 
 
 def opening(lost: int = 0, **fields: Any) -> Measurement:  # noqa: ANN401 - any field
-    """An opening load: always the same speed, and these rows lost of 100."""
+    """An opening load: always the same speed, and these rows lost of 600."""
     metrics = {
         "throughput": estimate(10_000.0),
         "p99": estimate(0.02),
         "errors": counted(0.0),
-        "accuracy": estimate(1 - lost / 100),
+        "accuracy": estimate(1 - lost / 600),
     }
-    return make_measurement(metrics, rows=make_rows([0] * lost + [1] * (100 - lost)), **fields)
+    return make_measurement(metrics, rows=make_rows([0] * lost + [1] * (600 - lost)), **fields)
 
 
 def verdicts_of(record: Record) -> list[Verdict]:
@@ -447,23 +463,23 @@ def test_slots_decide_the_speed(cost: float, verdict: Verdict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lost", "again", "verdict", "fresh"),
-    [(0, 0, Verdict.PASS, 0), (5, 5, Verdict.FAIL, 2), (5, 0, Verdict.PASS, 3)],
+    ("lost", "again", "verdict", "further"),
+    [(0, 0, Verdict.PASS, 0), (9, 9, Verdict.FAIL, 1)],
 )
-def test_rows_decide_the_accuracy(lost: int, again: int, verdict: Verdict, fresh: int) -> None:
-    """A loss is confirmed on fresh pairs, or is not; no loss needs no pair; none needs a slot."""
+def test_rows_decide_the_accuracy(lost: int, again: int, verdict: Verdict, further: int) -> None:
+    """A loss is asked of a second pair; no loss needs no pair; none needs a slot."""
     pairs = SimulatedPairs(lost=(again,))
 
-    record, statistics = compared(pairs, opening(lost), ACCURACY)
+    record, _ = compared(pairs, opening(lost), ACCURACY)
 
     assert verdicts_of(record) == [verdict]
-    assert statistics.fresh == pairs.opened == fresh
+    assert pairs.opened == further
     assert not pairs.turns
 
 
 def test_a_fast_candidate_that_answers_worse() -> None:
     """Speed and accuracy are judged apart."""
-    record, _ = compared(SimulatedPairs(lost=(5,)), opening(5), NO_SLOWER, ACCURACY)
+    record, _ = compared(SimulatedPairs(lost=(9,)), opening(9), NO_SLOWER, ACCURACY)
 
     assert verdicts_of(record) == [Verdict.PASS, Verdict.FAIL]
 

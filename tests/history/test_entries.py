@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.history.entries import Selection, baseline_of, entry_of
+from pytest_dlperf.results.measurement import CallCounts
 from pytest_dlperf.results.usage import Consumption
 from pytest_dlperf.results.verdict import Verdict
 
@@ -145,7 +146,13 @@ def test_entry_of_a_record(kept: Keeping, *, renews: bool) -> None:
     assert entry is not None
     assert (entry.run, entry.test, entry.name) == (RUN, record.measurement.test, "big")
     assert (entry.verdict, entry.renews) == (Verdict.FAIL, renews)
-    wanted = make_accepted(metrics, revision=RUN.revision, slo=0.02, yardstick=0.5)
+    wanted = make_accepted(
+        metrics,
+        revision=RUN.revision,
+        slo=0.02,
+        yardstick=0.5,
+        counts=CallCounts(10_000, 10_000),
+    )
     assert entry.result == wanted
 
 

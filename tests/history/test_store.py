@@ -20,7 +20,7 @@ from pytest_dlperf.history.entries import Entry, MeasurementId, Query, Run, Sele
 from pytest_dlperf.history.store import HistoryBaselines, open_history
 from pytest_dlperf.metrics import METRICS, define, metric_named, users_metric
 from pytest_dlperf.results.baseline import MOST_SESSIONS, BaselineEntry
-from pytest_dlperf.results.row_evidence import RowScores
+from pytest_dlperf.results.row_evidence import RowScores, fingerprints
 from pytest_dlperf.results.series import BlockSummary
 from pytest_dlperf.results.verdict import Verdict
 
@@ -174,6 +174,7 @@ def test_an_entry_is_kept_whole(history: History) -> None:
         slo=1 / 3,
         yardstick=1 / 7,
         blocks=BlockSummary(50, 0.02),
+        answers=fingerprints(rows, None),
     )
     entry = Entry(run, "t\ud800\0\x1b[x]\n", "ü\x1b", Verdict.INCONCLUSIVE, result, renews=True)
     history.add(entry)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,6 +19,9 @@ from pytest_dlperf.metrics import METRICS, define, users_metric
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.statistics.percentiles import required_requests
 from pytest_dlperf.statistics.proportions import wilson
+
+if TYPE_CHECKING:
+    from pytest_dlperf.metrics import Better
 
 MS = 1_000_000
 LATENCIES = {name for name, metric in METRICS.items() if metric.latency}
@@ -222,6 +227,74 @@ def test_scores_of_two_loads() -> None:
     assert both.answered.tolist() == [4, 2]
     assert both.right.tolist() == [2, 2]
     assert both.loss.tolist() == [0.75, 1]
+
+
+def test_rows_without_an_answer_are_wrong() -> None:
+    """NaN counts as a wrong answer, a row that only failed as a wrong row, one not asked not."""
+    score = dataclasses.replace(
+        _score([2, 0, 1, 0, 1], [2, 0, 1, 0, 1], [1, 0, 1, 0, 1]),
+        unusable=np.array([0, 3, 1, 0, 0]),
+        failed=np.array([0, 0, 0, 4, 5]),
+    )
+    # Right; always NaN; every second time NaN; only failed; right at another time.
+    assert score.asked.all()
+    assert score.right_shares.tolist() == [1, 0, 0.5, 0, 1]
+    assert summarise_score(score)["accuracy"] == wilson(2.5, 5)
+    assert summarise_score(score)["loss"].value == pytest.approx(2.5 / 3)
+    not_asked = dataclasses.replace(score, failed=None)
+    assert not_asked.asked.tolist() == [True, True, True, False, True]
+    assert summarise_score(not_asked)["accuracy"] == wilson(2.5, 4)
+    both = score.plus(not_asked)
+    assert both.unusable is not None
+    assert both.failed is not None
+    assert (both.unusable.tolist(), both.failed.tolist()) == ([0, 6, 2, 0, 0], [0, 0, 0, 4, 5])
+
+
+@pytest.mark.usefixtures("own_metrics")
+@pytest.mark.parametrize(("better", "worst"), [("higher", 0.0), ("lower", 1.0)])
+def test_users_shares_without_an_answer(better: Better, worst: float) -> None:
+    """An answer that is none has the worst score of a share; of another metric it has none."""
+    define(users_metric("hit", "share", better, 0.01))
+    define(users_metric("rank", "1", "lower", 0.01))
+    score = Score(
+        answered=np.array([2, 0, 1, 0]),
+        right=np.zeros(4),
+        loss=None,
+        classifies=False,
+        by_user={"hit": np.array([1.0, 0, 0.5, 0]), "rank": np.array([6.0, 0, 5, 0])},
+        unusable=np.array([0, 1, 1, 0]),
+        failed=np.array([0, 0, 0, 1]),
+    )
+    assert score.row_scores("hit").tolist() == [0.5, worst, (0.5 + worst) / 2, worst]
+    np.testing.assert_array_equal(score.row_scores("rank"), [3, np.nan, 5, np.nan])
+    assert summarise_score(score)["rank"].value == 4
+
+
+def test_copies_of_a_row_are_one_row() -> None:
+    """The same rows ten times have the same accuracy, with the interval of one time."""
+    once = _score([1] * 40, [1, 1, 1, 0] * 10, [0.5, 0.25, 0.25, 1] * 10)
+    often = _score([1] * 400, [1, 1, 1, 0] * 100, [0.5, 0.25, 0.25, 1] * 100)
+    copied = dataclasses.replace(often, distinct=np.arange(400) % 40)
+    assert summarise_score(copied).keys() == {"accuracy", "loss"}
+    for name, wanted in summarise_score(once).items():
+        got = summarise_score(copied)[name]
+        assert (got.value, got.low, got.high) == pytest.approx(
+            (wanted.value, wanted.low, wanted.high)
+        )
+        as_many = summarise_score(often)[name]
+        assert as_many.high - as_many.low < 0.5 * (got.high - got.low)
+
+
+def test_rows_with_more_copies_weigh_more() -> None:
+    """The accuracy is that of all rows, with the interval of the rows that the copies are worth."""
+    distinct = np.repeat([0, 1, 2, 3], [5, 1, 1, 1])
+    score = _score([1] * 8, [1] * 5 + [0, 1, 0], [0.1] * 8)
+    merged, copies = dataclasses.replace(score, distinct=distinct).of_distinct_rows()
+    assert copies is not None
+    assert copies.tolist() == [5, 1, 1, 1]
+    assert merged.right.tolist() == [5, 0, 1, 0]
+    got = summarise_score(dataclasses.replace(score, distinct=distinct))["accuracy"]
+    assert got == wilson(0.75 * 64 / 28, 64 / 28)
 
 
 @pytest.mark.usefixtures("own_metrics")

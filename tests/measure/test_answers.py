@@ -345,3 +345,27 @@ def test_an_exceptions_text_is_kept_short(error: Exception, example: str) -> Non
     source.fail(0, 1, error)
 
     assert source.errors[0].example == example
+
+
+def test_answers_that_are_none_are_kept_by_row() -> None:
+    """NaN and other shapes count as answers, exceptions as failures of rows that were asked."""
+    source = evaluation()
+    answers = right(source, 0, 4)
+    answers[1, 0] = np.nan
+    source.answer(0, 4, answers)
+    source.answer(4, 6, np.zeros((2, CLASSES + 1)))
+    source.fail(6, 8, ValueError())
+    for kind in ("status 503", "connection refused", "status RESOURCE_EXHAUSTED"):
+        source.fail(8, 10, RemoteError(kind, "the queue is full"))
+    source.fail(10, 12, RemoteError("timeout", "no answer within 1 s"))
+    source.finish()
+
+    score = source.score
+    assert score is not None
+    assert score.unusable is not None
+    assert score.failed is not None
+    assert sorted(np.flatnonzero(score.unusable)) == sorted(ORDER[[1, 4, 5]])
+    assert sorted(np.flatnonzero(score.failed)) == sorted(ORDER[[6, 7, 10, 11]])
+    # A server that took no request was not asked, nor were the rows of later requests.
+    assert sorted(np.flatnonzero(score.asked)) == sorted(ORDER[[*range(8), 10, 11]])
+    assert score.right_shares.sum() == 3

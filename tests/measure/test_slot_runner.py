@@ -82,7 +82,7 @@ def test_only_whole_calls_count(seconds: float) -> None:
 
     calls = np.ceil(round(seconds * 1e3, 6))
     assert clock.now - begun == calls * MILLISECOND
-    assert slot.good == 8 * (calls - 2)
+    assert slot.good == 8 * (calls - 3)
     assert slot.good / slot.seconds == pytest.approx(8000)
     assert slot.bad == 0
     assert slot.latencies == pytest.approx(1e-3)
@@ -106,7 +106,7 @@ def test_scenarios(scenario: Scenario, rate: int) -> None:
         slot = runner.slot(0.02, 0)
 
     assert slot.good / slot.seconds == pytest.approx(rate)
-    assert len(slot.latencies) == (0 if isinstance(scenario, Offline) else 18)
+    assert len(slot.latencies) == (0 if isinstance(scenario, Offline) else 17)
 
 
 def test_open_loop() -> None:
@@ -158,9 +158,9 @@ def test_another_shape_is_bad(mood: Callable[[NDArray[Any]], object]) -> None:
         target.mood = mood
         slot = runner.slot(0.01, 1)
 
-    assert (well.good, well.bad) == (64, 0)
+    assert (well.good, well.bad) == (56, 0)
     assert (slot.good, slot.within, slot.bad) == (0, 0, 80)
-    assert slot.seconds == pytest.approx(0.008)
+    assert slot.seconds == pytest.approx(0.007)
 
 
 def test_exceptions_are_bad() -> None:
@@ -181,7 +181,7 @@ def test_exceptions_are_bad() -> None:
 
     assert (slot.good, slot.bad) == (8 * 6, 8 * 4)
     assert len(slot.latencies) == slot.good
-    assert (after.good, after.bad) == (80, 0)
+    assert (after.good, after.bad) == (72, 0)
 
 
 def test_slots_of_one_number_ask_the_same() -> None:
@@ -271,7 +271,7 @@ def test_a_slot_that_passed_unseen_is_tried_again() -> None:
         slot = runner.slot(0.01, 0)
 
     assert clock.stalls == 0
-    assert (slot.good, slot.seconds) == (64, pytest.approx(0.008))
+    assert (slot.good, slot.seconds) == (56, pytest.approx(0.007))
 
 
 @pytest.mark.real_time
@@ -346,4 +346,49 @@ def test_interrupts_end_the_slot() -> None:
         with pytest.raises(KeyboardInterrupt):
             runner.slot(0.01, 0)
         target.mood = None
-        assert runner.slot(0.01, 0).good == 64
+        assert runner.slot(0.01, 0).good == 56
+
+
+def test_a_steady_target_is_warm_after_six_slots() -> None:
+    """A closed loop of one speed takes 0.15 s, not three windows of 0.25 s."""
+    target = exact()
+    with slots_of(target, EIGHT) as runner:
+        begun = target.clock.now
+        runner.warm_up()
+
+    assert 0.15 <= (target.clock.now - begun) * 1e-9 < 0.2
+
+
+def test_a_target_that_becomes_faster_is_warmed_up_until_it_is_steady() -> None:
+    """For 0.2 s calls take ever less time; the slots end soon after that, and not before."""
+    clock = FakeClock()
+    begun = clock.now
+
+    def falling(_: int) -> int:
+        return MILLISECOND + max(0, 4 * MILLISECOND - (clock.now - begun) // 50)
+
+    with slots_of(TimedTarget(clock, falling), EIGHT) as runner:
+        begun = clock.now
+        runner.warm_up()
+
+    assert 0.25 <= (clock.now - begun) * 1e-9 < 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "slope"),
+    [(EIGHT, 0.02), (Options(scenario=Constant(100), serving=Serving(max_batch_size=8)), 0.0)],
+    ids=["never steady", "open loop"],
+)
+def test_the_warm_up_of_the_load(options: Options, slope: float) -> None:
+    """What slots cannot tell is left to the load: three windows of 0.25 s, or more."""
+    clock = FakeClock()
+    begun = clock.now
+
+    def slower(_: int) -> int:
+        return int(MILLISECOND + slope * (clock.now - begun))
+
+    with slots_of(TimedTarget(clock, slower), options) as runner:
+        begun = clock.now
+        runner.warm_up()
+
+    assert (clock.now - begun) * 1e-9 >= 0.7

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import psutil
 import pytest
 from duel_projects import AGAINST, PLUGINS, Project
 
@@ -60,6 +61,8 @@ def test_next():
 """
 MOMENTS: Final = {"starting": ("start", 1), "in slots": ("slots", 2), "confirming": ("slots", 3)}
 """At which call, and which process that comes there, by order, waits for its end."""
+SECOND_PAIR: Final = {"starting another pair": ("start", 3)}
+"""Likewise, with two pairs."""
 
 
 class Run:
@@ -74,9 +77,10 @@ class Run:
         self._project = project
         self._marks = project.top.parent / "marks"
         self._marks.mkdir()
-        where, last = MOMENTS[moment]
+        where, last = (MOMENTS | SECOND_PAIR)[moment]
+        pairs = ["--dlperf-pairs=2"] if moment in SECOND_PAIR else []
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, "-m", "pytest", *PLUGINS, *AGAINST],
+            [sys.executable, "-m", "pytest", *PLUGINS, *AGAINST, *pairs],
             cwd=project.top,
             env={**os.environ, "MARKS": str(self._marks), "MOMENT": where, "LAST": str(last)},
             stdout=subprocess.PIPE,
@@ -179,6 +183,34 @@ def test_signal_to_the_run(
         assert run.process.returncode == -signal.Signals[name]
 
 
+def oldest(program: str, temporary: Path) -> int:
+    """The first process that was started with a word in its command line; others are its forks."""
+    found = [
+        process
+        for process in map(psutil.Process, processes_in(temporary))
+        if any(program in argument for argument in process.cmdline())
+    ]
+    return min(found, key=lambda process: process.create_time()).pid
+
+
+@pytest.mark.parametrize("program", ["fork_server_process", "cleanup_process.py"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_helper(
+    project: Project, start: Callable[[str], Run], moment: str, program: str
+) -> None:
+    """Nothing of a run is left that has lost its fork server or cleanup process, and then ends."""
+    state = project.state()
+    run = start(moment)
+    run.reached()
+
+    os.kill(oldest(program, project.temporary), signal.SIGKILL)
+    os.killpg(run.process.pid, signal.SIGINT)
+    run.ended()
+
+    assert project.state() == state
+    assert run.process.returncode == pytest.ExitCode.INTERRUPTED
+
+
 @pytest.mark.parametrize("moment", ["in slots", "confirming"])
 def test_killed_side(project: Project, start: Callable[[str], Run], moment: str) -> None:
     """A killed candidate is an error of its test, a killed base leaves it open; the run goes on."""
@@ -197,10 +229,16 @@ def test_killed_side(project: Project, start: Callable[[str], Run], moment: str)
         assert "1 failed, 1 passed" in said
 
 
-def test_killed_side_at_the_start(project: Project, start: Callable[[str], Run]) -> None:
-    """Without the candidate there is nothing to run, without the base nothing is compared."""
+@pytest.mark.parametrize("moment", ["starting", *SECOND_PAIR])
+def test_killed_side_at_the_start(
+    project: Project, start: Callable[[str], Run], moment: str
+) -> None:
+    """Without the candidate there is nothing to run, without the base nothing is compared.
+
+    Without the base of another pair the first one decides.
+    """
     state = project.state()
-    run = start("starting")
+    run = start(moment)
 
     os.kill(run.reached(), signal.SIGKILL)
     said = run.ended()
@@ -209,5 +247,6 @@ def test_killed_side_at_the_start(project: Project, start: Callable[[str], Run])
     if run.process.returncode == pytest.ExitCode.USAGE_ERROR:
         assert "the candidate side was killed by SIGKILL" in said
     else:
-        assert "the base side was killed by SIGKILL" in " ".join(said.split())
+        shown = " ".join(said.split())
+        assert ("FAIL" if moment in SECOND_PAIR else "the base side was killed by SIGKILL") in shown
         assert "1 failed, 1 passed" in said

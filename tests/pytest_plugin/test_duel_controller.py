@@ -155,7 +155,7 @@ def test_equal(dlperf):
 def test_each_verdict(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A candidate that is 10 times slower and wrong FAILs twice; an equal one is a PASS.
 
-    All processes tear down their fixtures, also those that confirm a FAIL.
+    All processes tear down their fixtures, also those of further pairs.
     """
     monkeypatch.setenv("MARKS", str(tmp_path))
     monkeypatch.setattr("pytest_dlperf.duel.worker_process._INTERRUPT_SECONDS", 1e3)
@@ -172,10 +172,10 @@ def test_each_verdict(project: Project, tmp_path: Path, monkeypatch: pytest.Monk
     measured, limit, base = (int(one.replace(",", "")) for one in found.groups())
     assert 0 < measured < limit < base
     assert re.search(r"BudgetFailure: throughput .*; accuracy >= baseline, was 0.00 %", said)
-    assert "throughput: confirmed on 3 fresh pairs" in said
-    assert "accuracy: confirmed on 2 fresh pairs" in said
     assert re.search(r"test_equal .*PASS", said)
-    assert [mark.read_text() for mark in tmp_path.iterdir()] == ["down"] * 8
+    marks = [mark.read_text() for mark in tmp_path.iterdir()]
+    assert set(marks) == {"down"}
+    assert len(marks) >= 6
 
 
 WITHOUT_BASE = """
@@ -262,7 +262,7 @@ def test_each_way_to_measure(project: Project) -> None:
 
     result.assert_outcomes(passed=3)
     said = text(result)
-    assert "test_several [first], test_several [second]: throughput: 4 blocks" in said
+    assert "test_several [first], test_several [second]: p95: 2 pairs, of" in said
     budgets = "throughput >= baseline, p95 <= baseline"
     assert said.count(f"DlperfWarning: INCONCLUSIVE: {budgets}: 4 blocks") == 2
     assert "DlperfWarning: INCONCLUSIVE: throughput >= 0.1 * baseline: " in said
@@ -365,7 +365,8 @@ def test_absolute_path_in_pythonpath(project: Project, monkeypatch: pytest.Monke
 
     result.assert_outcomes(passed=1)
     assert "1 measured in turn" in text(result)
-    assert len(list(folder.glob("*/tmp/test_it0"))) == 2, "each side has its own folder"
+    folders = list(folder.glob("*/tmp/test_it0"))
+    assert len(folders) >= 4, "each side of each pair has its own folder"
 
 
 INSTALL = """
@@ -391,13 +392,12 @@ def test_environment_of_its_own_for_each_side(project: Project) -> None:
     assert not project.leftovers()
 
 
-MEASURED = replace(NOTHING, blocks=40, pairs=2, measuring=1.25)
-CONFIRMED = replace(MEASURED, fresh=3, measuring=4.5, starting=31.0)
+MEASURED = replace(NOTHING, blocks=80, pairs=4, measuring=1.25, starting=2.5)
 
 
-def summary(*duels: object, pairs: int = 2) -> str:
+def summary(*duels: object) -> str:
     """As one line."""
-    lines = duel_lines(duels, against="HEAD~1", pairs=pairs, starting=9.64, seed=7)  # type: ignore[arg-type]  # all are DuelStatistics
+    lines = duel_lines(duels, against="HEAD~1", starting=9.64, seed=7)  # type: ignore[arg-type]  # all are DuelStatistics
     assert all(len(line) <= 80 for line in lines)
     return " ".join(line.strip() for line in lines if line)
 
@@ -405,16 +405,7 @@ def summary(*duels: object, pairs: int = 2) -> str:
 def test_what_it_took() -> None:
     """The base, the pairs, the time to start and to measure, and the seed to see it again."""
     assert summary(MEASURED, MEASURED) == (
-        "against HEAD~1: 2 pairs of processes, started in 9.6 s; 2 measured in turn in 2.5 s; "
-        "seed 7"
+        "against HEAD~1: both sides started in 9.6 s; 2 measured in turn, on 8 pairs of processes "
+        "in 7.5 s; seed 7"
     )
-    assert "1 pair of processes" in summary(MEASURED, pairs=1)
-
-
-def test_confirmations_are_counted() -> None:
-    """How many measurements were looked at again, with how many pairs, and what that cost."""
-    lines = summary(MEASURED, CONFIRMED, CONFIRMED)
-
-    assert "3 measured in turn in 10.2 s" in lines
-    assert "looked at again on fresh processes: 2, with 6 pairs that took 62.0 s" in lines
-    assert "looked at again" not in summary(MEASURED)
+    assert "on 1 pair of processes" in summary(replace(MEASURED, pairs=1))

@@ -110,12 +110,13 @@ def test_data_made_only_once_is_each_sides_own(project: Project, *, given: bool)
     model.write_text(model.read_text().replace("100e-6", "110e-6"))
     folder = project.top.parent / "of-tests"
 
-    result = project.duel("--dlperf-pairs=2", *([f"--basetemp={folder}"] if given else []))
+    result = project.duel(*([f"--basetemp={folder}"] if given else []))
 
     result.assert_outcomes(passed=3)
     if given:
         found = sorted(path.parent.name.partition("-")[0] for path in folder.glob("*/data.json"))
-        assert found == ["base", "base", "candidate", "candidate"]
+        assert set(found) == {"base", "candidate"}
+        assert found.count("base") == found.count("candidate") >= 2
 
 
 ENVIRONMENT = """
@@ -154,10 +155,10 @@ def test_a_seed_that_is_drawn_is_the_same_on_all_sides(project: Project) -> None
     notes = noted(project, "pytestconfig", "pytestconfig.option.randomly_seed")
     project.commit()
 
-    project.duel("--dlperf-pairs=2").assert_outcomes(passed=1)
+    project.duel().assert_outcomes(passed=1)
 
     found = lines(notes)
-    assert [role for role, _ in found] == ["base", "base", "candidate", "candidate"]
+    assert {role for role, _ in found} == {"base", "candidate"}
     assert len({seed for _, seed in found}) == 1
 
 
@@ -290,7 +291,7 @@ def test_reports_of_plugins_that_are_not_known(project: Project, option: str) ->
     project.commit()
     report = project.top.parent / "report"
 
-    project.duel("--dlperf-pairs=2", f"{option}={report}").assert_outcomes(passed=2)
+    project.duel(f"{option}={report}").assert_outcomes(passed=2)
 
     assert report.read_text().splitlines() == [
         f"test_module.py::{test} {when}"
@@ -308,7 +309,7 @@ def test_logs_are_those_of_the_tests_that_are_reported(project: Project) -> None
     project.commit()
     log, junit = project.top.parent / "log", project.top.parent / "junit.xml"
 
-    project.duel("--dlperf-pairs=2", f"--log-file={log}", f"--junitxml={junit}")
+    project.duel(f"--log-file={log}", f"--junitxml={junit}")
 
     assert log.read_text().count("of it") == 1
     assert list(junit_cases(junit)) == [("test_module", "test_speed")]

@@ -127,7 +127,7 @@ def test_a_fail_that_the_duel_does_not_confirm_is_green(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     simulate_workers(monkeypatch)
 
-    result = again(*PLUGINS, "--dlperf-escalate", "--dlperf-pairs=1", "--dlperf-json=out.json")
+    result = again(*PLUGINS, "--dlperf-escalate", "--dlperf-json=out.json")
 
     result.assert_outcomes(passed=1)
     assert result.ret == 0

@@ -124,7 +124,7 @@ def test_it(dlperf):
     )
 
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["*smoke run: 1 epoch of 200 rows*"])
+    result.stdout.fnmatch_lines(["*smoke run: 1 epoch of 600 rows*"])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_dlperf.metrics import define, users_metric
-from pytest_dlperf.results.row_evidence import Rows, RowScores
+from pytest_dlperf.results.row_evidence import Rows, RowScores, fingerprints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,6 +168,43 @@ def test_rows_round_trip(bits: list[tuple[int, int, int, int]], data: str) -> No
     assert np.array_equal(back.right, rows.right)
     assert np.array_equal(back.answered, rows.answered)
     assert back.right.dtype == bool
+
+
+@pytest.mark.parametrize(
+    ("copies", "size"),
+    [([10] * 40, 0), ([1, 2] * 20, 1), ([300, 2] * 20, 2), ([70_000, 2] * 20, 4)],
+)
+def test_copies_round_trip(copies: list[int], size: int) -> None:
+    """How many copies rows have is kept in as few bytes as it needs, one number if all have."""
+    rows = dataclasses.replace(make_rows([1, 0] * 20), copies=np.array(copies))
+    scores = RowScores("d", {"ndcg": np.full(40, 0.5)}, np.array(copies))
+    for evidence in (rows, scores):
+        value = json.loads(json.dumps(evidence.to_json()))
+        assert value["copies"] == 10 if not size else len(value["copies"]) == 2 * size * 40
+        back = type(evidence).from_json(value)
+        assert back.copies is not None
+        assert back.copies.tolist() == copies
+    assert "copies" not in make_rows([1, 0]).to_json()
+
+
+@pytest.mark.parametrize("copies", ["0102", "zz", [1, 2], None, True])
+def test_damaged_copies(copies: object) -> None:
+    """Copies that do not fit the number of rows are refused."""
+    value = {**make_rows([1] * 9).to_json(), "copies": copies}
+    with pytest.raises((TypeError, ValueError)):
+        Rows.from_json(value)
+
+
+def test_fingerprints() -> None:
+    """They are the same for the same answers to the same rows, before and after storing."""
+    rows, scores = make_rows([1, 0, 1]), scores_of([0.25, 1.0])
+    back = Rows.from_json(json.loads(json.dumps(rows.to_json())))
+    marks = fingerprints(rows, scores)
+    assert marks == fingerprints(back, RowScores.from_json(written(scores)))
+    assert marks.keys() == {"accuracy", "ndcg"}
+    assert fingerprints(None, None) == {}
+    others = [make_rows([1, 0, 0]), make_rows([1, 0, 1], [1, 1, 0]), make_rows([1, 0, 1], data="e")]
+    assert len({marks["accuracy"], *(other.fingerprint() for other in others)}) == 4
 
 
 def test_eight_rows_a_byte() -> None:

@@ -18,7 +18,7 @@ from pytest_dlperf.statistics.pair_effects import (
     PairBounds,
     look_at,
     look_once,
-    spread_of,
+    spread_of_copies,
     spread_of_layouts,
 )
 from pytest_dlperf.tuning.finals import rates_for
@@ -43,7 +43,7 @@ def bounds(rates: ErrorRates) -> PairBounds:
 def called(effects: np.ndarray, asked: PairBounds) -> str:
     """What a finalist is called by the effects of its pairs."""
     for look in LOOKS:
-        decision = look_at(effects[:look], asked, spread_of(THROUGHPUT)).decision
+        decision = look_at(effects[:look], asked, spread_of_copies(THROUGHPUT)).decision
         if decision:
             return decision
     return "INCONCLUSIVE"

@@ -40,7 +40,7 @@ def test_a_configuration_is_measured() -> None:
     assert result.metrics["train.time"].value == 1.0
     assert result.metrics["model_size"].value == 1000.0
     assert result.rows is not None
-    assert result.rows.right.sum() == 180
+    assert result.rows.right.sum() == 540
     assert result.seconds > 0.2
 
 

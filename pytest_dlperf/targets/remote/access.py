@@ -231,6 +231,8 @@ def advice_on_tls(error: ssl.SSLError) -> str:
     text = str(error)
     if "Hostname mismatch" in text or "IP address mismatch" in text:
         return "the certificate has another name: tls=TLS(server_name=...)"
+    if "extension" in text:
+        return "Python 3.13 and later refuse it, as RFC 5280 does: have it issued anew"
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "name the file of its authority: tls=TLS(ca=...)"
     if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:

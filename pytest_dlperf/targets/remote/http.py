@@ -186,6 +186,8 @@ class HttpPool:
             deadline.limit(sock)
             while part := response.read1(_CHUNK):
                 parts.append(part)
+                if response.isclosed():  # and with it a connection that was for one answer
+                    break
                 deadline.limit(sock)
         except TimeoutError:
             raise self._timed_out(f"{_length(parts)} of an answer") from None
