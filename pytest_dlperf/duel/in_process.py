@@ -28,7 +28,7 @@ from pytest_dlperf.statistics.pair_effects import LAYOUT_NOISE, spread_of_copies
 from pytest_dlperf.targets.copies import placed_anew
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
@@ -111,47 +111,25 @@ def duel_candidates(  # noqa: PLR0913 - who, how, and under which names
         settings = replace(
             duel_settings(base_opening, opening, usable_processors()), spread=spread_of_copies
         )
-        with (
-            processors_restored() as restore,
-            pair_of(base_target, candidate_target, plan, key) as pair,
-        ):
-            further = _FurtherPairs(
-                (base, candidate), (base_target, candidate_target), instruments, rng, key, restore
-            )
+        targets = base_target, candidate_target
+        with processors_restored() as restore, contextlib.ExitStack() as stack:
+            pairs = _Pairs((base, candidate), targets, instruments, rng, key, restore)
+            first = None if quick else stack.enter_context(pairs.warm(targets, pairs.order()))
             record, _ = compare(
                 opening,
                 base_opening,
                 Revision("", "", base_name),
                 rates,
                 SlotScheduler(instruments.clock, rng, instruments.progress, settings),
-                None if quick else pair,
-                fresh=further.next,
+                first,
+                fresh=pairs.further,
             )
         return replace(record, quick=quick)
 
 
-@contextlib.contextmanager
-def pair_of(
-    base: PreparedTarget, candidate: PreparedTarget, plan: Plan, key: tuple[str, str]
-) -> Iterator[Pair]:
-    """Both as a pair, for as long as the context lasts."""
-
-    def measured() -> tuple[Measurement, Measurement]:
-        return (
-            measure_opening(base, plan, *key, whole=False),
-            measure_opening(candidate, plan, *key, whole=False),
-        )
-
-    with (
-        contextlib.closing(base.slots()) as base_slots,
-        contextlib.closing(candidate.slots()) as candidate_slots,
-    ):
-        yield Pair(base_slots, candidate_slots, measured)
-
-
 @dataclass(slots=True)
-class _FurtherPairs:
-    """Pairs of copies, in memory of their own.
+class _Pairs:
+    """The pair of the originals, and pairs of copies in memory of their own.
 
     Attributes:
         sides: base and candidate.
@@ -171,9 +149,36 @@ class _FurtherPairs:
     restore: Callable[[], None]
     _last: list[object] = field(default_factory=list)
 
+    def order(self) -> list[int]:
+        """The numbers of the sides, by coin."""
+        return [int(number) for number in self.rng.permutation(2)]
+
     @contextlib.contextmanager
-    def next(self) -> Iterator[Pair]:
-        """A further pair, warm, for as long as the context lasts.
+    def warm(self, targets: Sequence[PreparedTarget], order: Sequence[int]) -> Iterator[Pair]:
+        """Base and candidate as a warm pair, for as long as the context lasts.
+
+        They are warmed up in the threads of their slots, where a runtime may have threads of its
+        own for each that calls it.
+        """
+        plan = self.sides[1].plan
+
+        def measured() -> tuple[Measurement, Measurement]:
+            base, candidate = (
+                measure_opening(target, plan, *self.key, whole=False) for target in targets
+            )
+            return base, candidate
+
+        with contextlib.ExitStack() as stack:
+            base, candidate = (
+                stack.enter_context(contextlib.closing(target.slots())) for target in targets
+            )
+            for number in order:
+                (base, candidate)[number].warm_up()
+            yield Pair(base, candidate, measured)
+
+    @contextlib.contextmanager
+    def further(self) -> Iterator[Pair]:
+        """A pair of copies, for as long as the context lasts.
 
         Raises:
             OneLayoutError: if a side cannot be copied, if its copy cannot be prepared, or if that
@@ -181,7 +186,7 @@ class _FurtherPairs:
         """
         # A runtime's threads are as many as there are processors when it is first used.
         self.restore()
-        order = [int(number) for number in self.rng.permutation(2)]
+        order = self.order()
         copies: dict[int, DuelCandidate] = {}
         held: list[object] = []
         for number in order:
@@ -194,10 +199,8 @@ class _FurtherPairs:
         with contextlib.ExitStack() as stack:
             for number in order:
                 prepared[number] = self._prepared(number, copies[number], stack)
-            for number in order:
-                prepared[number].warm_up()
-            plan = self.sides[1].plan
-            yield stack.enter_context(pair_of(prepared[0], prepared[1], plan, self.key))
+            targets = prepared[0], prepared[1]
+            yield stack.enter_context(self.warm(targets, order))
 
     def _padding(self) -> NDArray[np.uint8]:
         """Memory of a random size, in use, that moves what is allocated after it."""
