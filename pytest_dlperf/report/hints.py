@@ -33,8 +33,8 @@ PRUNE_COMMAND: Final = "pytest-dlperf baselines prune"
 REVIEW_COMMAND: Final = "pytest-dlperf baselines review"
 
 PLACE_ANEW: Final = (
-    "compare commits with --dlperf-against, or pass a Keras model, a torch module in an object or "
-    "closure, or any callable that holds its arrays itself, as an attribute or closure does"
+    "compare commits with --dlperf-against, or pass what can be copied: a Keras model with "
+    "get_config(), or a callable that holds its arrays and models itself"
 )
 
 INSTALL_EACH_SIDE: Final = (

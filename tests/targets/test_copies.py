@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
+import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from pytest_dlperf.errors import OneLayoutError
 from pytest_dlperf.targets.copies import placed_anew, same_steps
+from pytest_dlperf.targets.remote.http import HttpPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,8 @@ TABLE = np.random.default_rng(0).random((4000, 8))
 SMALL = np.arange(3)
 CALLS = itertools.count()
 WIDTHS = (1, 2, 3)
+READS = "global", "indirect", "writes", "class", "method"
+SERVERS = "server", "import", "pool"
 
 
 def table() -> NDArray[Any]:
@@ -52,6 +56,18 @@ def counting(batch: NDArray[Any]) -> NDArray[Any]:
     global CALLS  # noqa: PLW0603 - as a user might
     CALLS = itertools.count()
     return batch
+
+
+def asking(batch: NDArray[Any]) -> object:
+    """Asks a server."""
+    return urllib.request.urlopen("http://localhost", batch.tobytes())
+
+
+def asking_inside(batch: NDArray[Any]) -> object:
+    """Asks a server, by a module that it imports itself."""
+    import http.client
+
+    return http.client.HTTPConnection("localhost").request("POST", "/", batch.tobytes())
 
 
 def gathers(rows: NDArray[Any], batch: NDArray[Any]) -> NDArray[Any]:
@@ -186,9 +202,22 @@ def test_a_copy_lies_elsewhere_and_answers_alike(target: Callable[..., Any]) -> 
         (OfGlobals(), "OfGlobals.infer reads the global TABLE"),
         (functools.partial(of_table), "reads the global TABLE"),
         (functools.lru_cache(doubled), "cannot be copied"),
+        (asking, "reads the global urllib: it asks another process"),
+        (asking_inside, r"uses http.client: it asks another process"),
+        (HttpPool.__new__(HttpPool), "it asks another process"),
         ((iter(ROWS) for _ in ROWS), "it cannot be copied .TypeError"),
     ],
-    ids=["global", "indirect", "writes", "class", "method", "partial", "cache", "generator"],
+    ids=[
+        "global",
+        "indirect",
+        "writes",
+        "class",
+        "method",
+        "partial",
+        "cache",
+        *SERVERS,
+        "generator",
+    ],
 )
 def test_what_stays_where_it_is_is_refused(target: object, why: str) -> None:
     """With what it is: no copy is made that would read the same memory."""
