@@ -41,6 +41,7 @@ from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.row_evidence import Rows
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate
+from pytest_dlperf.statistics.machine_speed import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +67,7 @@ def entry(run: Run, test: str, chance: random.Random) -> Entry:
     """What a run measured of a test."""
     values = {name: chance.lognormvariate(0, 0.03) for name in METRICS_EACH}
     metrics = {name: Estimate(v, 0.98 * v, 1.02 * v) for name, v in values.items()}
-    session = BaselineSession(metrics, ENVIRONMENT, run.revision, yardstick=1e-5)
+    session = BaselineSession(metrics, ENVIRONMENT, run.revision, yardstick=Pace(1e-4, 1e-3))
     result = BaselineEntry("ClosedLoop(clients=64)", "Serving()", (session,), ROWS)
     return Entry(run, test, "", Verdict.PASS, result)
 

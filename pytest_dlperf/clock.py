@@ -30,6 +30,11 @@ class Clock(Protocol):
         ...
 
 
+def thread_cpu_ns() -> int:
+    """Processor time that the calling thread has used."""
+    return time.thread_time_ns()
+
+
 class StoppableClock:
     """A clock that can be stopped during work that must not count.
 

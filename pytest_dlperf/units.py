@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 import re
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from pytest_dlperf._values import as_number
 from pytest_dlperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Dimension: TypeAlias = Literal["s", "1/s", "share", "bytes", "1"]
 
@@ -49,6 +52,7 @@ _MINUTE_S: Final = 60.0
 _LONGEST_S: Final = 1e9
 _LARGE: Final = 100.0
 _MILLION: Final = 1e6
+_STABLE: Final = 6  # digits that errors of rounding do not reach
 _LARGEST_CHANGE: Final = 10.0  # as a ratio minus one; larger ones are rarely known any better
 
 
@@ -152,6 +156,19 @@ def format_change_interval(
 ) -> str:
     """The ends of a change's interval, without their unit."""
     return f"{signed(low, dimension, digits)} to {signed(high, dimension, digits)}"
+
+
+def format_loss(size: float, dimension: Dimension, rounded: Callable[[float], int]) -> str:
+    """The size of a loss or a gain, without a sign, rounded by `math.ceil` or `math.floor`.
+
+    >>> format_loss(0.0412, "s", math.ceil), format_loss(0.0412, "s", math.floor)
+    ('4.2 %', '4.1 %')
+    >>> format_loss(0.0412, "share", math.ceil)
+    '4.12 pt'
+    """
+    digits = 2 if dimension == "share" else 1
+    steps = round(size * 100 * 10**digits, _STABLE)  # 4.1 % is no more than 4.1 %
+    return f"{rounded(steps) / 10**digits:.{digits}f} {change_unit(dimension)}"
 
 
 def signed(change: float, dimension: Dimension, digits: int | None = None) -> str:

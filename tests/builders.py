@@ -17,6 +17,7 @@ from pytest_dlperf.results.record import Record
 from pytest_dlperf.results.row_evidence import Rows
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.statistics.machine_speed import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -58,6 +59,16 @@ def make_measurement(metrics: Mapping[str, Estimate] | None = None, **fields: An
     return Measurement(**{**given, **fields})
 
 
+def pace(seconds: float | Pace | None) -> Pace | None:
+    """A yardstick both of whose parts took as long."""
+    return Pace(seconds, seconds) if isinstance(seconds, float) else seconds
+
+
+def numbered(sessions: Iterable[BaselineSession]) -> list[float]:
+    """The seconds that sessions were numbered with as `yardstick`."""
+    return [session.yardstick.compute for session in sessions if session.yardstick is not None]
+
+
 def make_accepted(metrics: Mapping[str, Estimate] | None = None, **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any field
     """A baseline entry; what is of a session is of its newest one, after those in `earlier`."""
     session = BaselineSession(
@@ -66,7 +77,7 @@ def make_accepted(metrics: Mapping[str, Estimate] | None = None, **fields: Any) 
         ),
         fields.pop("environment", ENVIRONMENT),
         fields.pop("revision", REVISION),
-        fields.pop("yardstick", None),
+        pace(fields.pop("yardstick", None)),
         fields.pop("blocks", None),
         fields.pop("answers", MappingProxyType({})),
         fields.pop("counts", None),

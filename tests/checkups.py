@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from simulated_pairs import make_block
 
-from pytest_dlperf.doctor.noise_measurement import Host, IdenticalBlock, NoiseMeasurement, Timer
-from pytest_dlperf.measure.slots import Block, Slot
+from pytest_dlperf.doctor.noise_measurement import Host, NoiseMeasurement, Timer
 from pytest_dlperf.results.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 QUIET_HOST = Host(
     cpu="Test CPU",
@@ -27,41 +26,40 @@ QUIET_HOST = Host(
 )
 QUIET_TIMER = Timer(step=4e-8, late=5e-5, late_p99=2e-4)
 QUIET = Usage(process=60.0, busy=61.0, stolen=0.0, total=120.0)
-SIGMAS = {0.005: 0.02, 0.01: 0.01, 0.02: 0.012}
-"""Of blocks, by the length of their slots."""
+STARTING = (5.0, 0.5, 0.7, 0.6)
+"""Seconds of the first pair, and of three further ones, which are repeated."""
+SLOT_SECONDS = 0.005
 
 
-def block_of(
-    length: float, ratio: float, pair: int, seconds: float | None = None
-) -> IdenticalBlock:
-    """A block in which the candidate takes `exp(ratio)` times as long as the base."""
+def noise_of(ratios: Iterable[Sequence[float]], **fields: object) -> NoiseMeasurement:
+    """The measurement of a quiet machine, except for these fields.
 
-    def slot(length: float) -> Slot:
-        return Slot(good=1000, within=1000, bad=0, seconds=length, latencies=np.zeros(0))
-
-    block = Block(slot(length), slot(length * math.exp(ratio)), pair, seconds or 4 * length)
-    return IdenticalBlock(length, block)
-
-
-def noise_of(blocks: Iterable[IdenticalBlock], **fields: object) -> NoiseMeasurement:
-    """The measurement of a quiet machine, except for these fields."""
+    Args:
+        ratios: log ratio of each block of each pair.
+        fields: of the measurement, by name.
+    """
+    pairs = [
+        [make_block(float(ratio), number, SLOT_SECONDS) for ratio in pair]
+        for number, pair in enumerate(ratios)
+    ]
+    first, *further = STARTING
     quiet = NoiseMeasurement(
-        blocks=list(blocks),
+        pairs=pairs,
+        starting=[first, *(further[number % 3] for number in range(len(pairs) - 1))],
+        slot_seconds=SLOT_SECONDS,
+        gains=False,
+        spawned="",
         used=QUIET,
-        starting=[5.0, 6.0, 9.0],
         timer=QUIET_TIMER,
         host=QUIET_HOST,
-        seconds=60.0,
+        seconds=36.0,
     )
     return replace(quiet, **fields)  # type: ignore[arg-type]  # fields by name
 
 
 def drawn(
-    effects: Sequence[float], sigmas: Mapping[float, float], blocks: int, seed: int = 0
-) -> Iterator[IdenticalBlock]:
+    effects: Iterable[float], noise: float, blocks: int = 20, seed: int = 0
+) -> list[list[float]]:
     """Normal blocks of pairs that differ by `effects`."""
     random = np.random.default_rng(seed)
-    for pair, effect in enumerate(effects):
-        for length, sigma in sigmas.items():
-            for ratio in random.normal(effect, sigma, blocks):
-                yield block_of(length, ratio, pair)
+    return [random.normal(effect, noise, blocks).tolist() for effect in effects]

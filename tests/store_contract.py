@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from builders import MACHINE, estimate, make_accepted
+from builders import MACHINE, estimate, make_accepted, numbered
 
 from pytest_dlperf.baselines.files import BaselineFiles
 from pytest_dlperf.history.entries import Run, Selection
@@ -95,7 +95,7 @@ def append(shelf: Shelf, number: int, commit: str = REVISION.commit) -> None:
 def numbers(shelf: Shelf) -> list[int]:
     """The numbers of the sessions that are stored, oldest first."""
     entry = of_name(shelf.store(MACHINE, REVISION).load(TEST), "")
-    return [int(session.yardstick or 0) for session in entry.sessions] if entry else []
+    return list(map(int, numbered(entry.sessions))) if entry else []
 
 
 def appended(shelf: Shelf) -> Iterator[int]:

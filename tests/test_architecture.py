@@ -34,7 +34,7 @@ KNOWN_BY = {
     "pytest": ("pytest_plugin.",),
     "pytest_benchmark": ("pytest_plugin.pytest_benchmark",),
     "rich": ("report.tables",),
-    "scipy": ("statistics.", "doctor.checkup", "tuning.effects"),
+    "scipy": ("statistics.", "doctor.", "tuning.effects"),
     "sklearn": ("data.digits",),
     "sqlalchemy": ("history.",),
     "tensorflow": (
@@ -64,7 +64,8 @@ IO = {"os", "pathlib", "random", "socket", "subprocess", "tempfile", "threading"
 DOES_IO = (
     *("_command", "_files", "_processes", "instrumentation", "cli", "clock", "git", "machine"),
     *("baselines.cli",),
-    *("baselines.collect_tests", "baselines.review", "doctor.cli", "doctor.measure"),
+    *("baselines.collect_tests", "baselines.review", "doctor.cli", "doctor.host"),
+    *("doctor.measure", "doctor.sides"),
     *("duel.carried_files", "duel.channel", "duel.cleanup_process", "duel.controller"),
     *("duel.fork_server", "duel.fork_server_process", "duel.shared_imports", "duel.worker_spec"),
     *("duel.escalation", "duel.missing_files", "duel.module_identity", "duel.submodules"),
@@ -291,7 +292,7 @@ def test_options_are_named_where_the_command_line_is_known(module: str) -> None:
     ("module", "source"),
     [
         ("duel.virtualenvs", 'raise UsageError("no Python", "--dlperf-against-python= names one")'),
-        ("doctor.advice", 'hint = f"{seconds} s: --dlperf-pairs={pairs}"'),
+        ("doctor.advice", 'hint = f"{pairs} pairs: --dlperf-budget-time={seconds}"'),
         ("baselines.files", 'def f():\n    return f"pytest-dlperf {command}"'),
         ("baselines.unused", 'LISTED = "so that "  "pytest-dlperf " "baselines lists it"'),
         ("history.cli_report", 'WHAT = "a file of --dlperf-json"'),

@@ -195,6 +195,7 @@ def _accepted(judgement: Judgement, measurement: Measurement) -> Judgement:
         verdict=Verdict.NEW,
         reason=f"accepted as the new baseline; it was {was}",
         fails_at=None,
+        proven=None,
     )
 
 

@@ -17,7 +17,8 @@ from pytest_dlperf.judge.contrasts import session_of, unpaired_loss
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.hints import look_into_loss
 from pytest_dlperf.statistics.estimate import NORMAL_REACH
-from pytest_dlperf.statistics.prediction import PRIOR_FREEDOM
+from pytest_dlperf.statistics.machine_speed import follow, logs_of
+from pytest_dlperf.statistics.prediction import PRIOR_FREEDOM, Session, reference_change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,14 +67,15 @@ def gradual_loss(
     """The metrics with relative budgets that have lost since the anchor.
 
     A loss counts if it is proven and as large as the metric's `detect`. It is the mean of the
-    newest k <= 5 sessions less the anchor, in log costs, with the yardstick's taken off if all
-    sessions have one, against `3 sqrt(v (1 + 1/k))`. The variance `v` of a session combines the
+    newest k <= 5 sessions less the anchor, in log costs, with what follows the yardstick taken off
+    if all sessions have one, against `3 sqrt(v (1 + 1/k) + f)`, where `f` is how unsure it is that
+    the metric follows. The variance `v` of a session combines the
     prior with the mean square successive difference (von Neumann et al. 1941), which a gradual
     loss hardly changes; a sudden one does, and is left to the judge. With `d` the differences
     of n sessions in turn and `e` their own errors,
 
-    `v = (nu0 (prior^2 + mean(e^2)) + f sum(d^2) / (2 (n - 1))) / (nu0 + f)`,
-    `f = 2 (n - 1)^2 / (3 n - 4)`.
+    `v = (nu0 (prior^2 + mean(e^2)) + k' sum(d^2) / (2 (n - 1))) / (nu0 + k')`,
+    `k' = 2 (n - 1)^2 / (3 n - 4)`.
 
     Shares are compared with their own intervals instead, session by session.
 
@@ -120,10 +122,10 @@ def _speed_changed(anchor: BaselineSession, conditions: MachineConditions) -> bo
     """Whether the machine's speed differs from the anchor's session, or was disturbed."""
     if conditions.noisy or conditions.speed_changed:
         return True
-    if anchor.yardstick is None or conditions.yardstick is None:
-        return False
+    sessions = (Session(0.0, 0.0, pace) for pace in (anchor.yardstick, conditions.yardstick))
+    change = reference_change([next(sessions)], next(sessions))
     least, most = ALIKE
-    return not least <= conditions.yardstick / anchor.yardstick <= most
+    return change is not None and not least <= change <= most
 
 
 def _lost_share(metric: Metric, anchor: BaselineSession, now: BaselineSession) -> GradualLoss:
@@ -135,19 +137,25 @@ def _lost(
     metric: Metric, anchor: BaselineSession, present: BaselineEntry, conditions: MachineConditions
 ) -> GradualLoss:
     measured = [session for session in present.sessions if metric.name in session.metrics]
-    scaled = metric.name in conditions.scaled and all(
-        session.yardstick is not None for session in (anchor, *measured)
-    )
     first, *sessions = (
-        session_of(metric, session.metrics[metric.name], session.yardstick if scaled else None)
+        session_of(metric, session.metrics[metric.name], session.yardstick)
         for session in (anchor, *measured)
     )
-    costs = np.array([session.cost - (session.yardstick or 0.0) for session in sessions])
+    costs = np.array([session.cost for session in sessions])
     errors = np.array([session.error for session in sessions])
-    since = costs[[session != anchor for session in measured]][-_PRESENT:]
-    loss = float(since.mean()) - (first.cost - (first.yardstick or 0.0))
+    later = np.flatnonzero([session != anchor for session in measured])[-_PRESENT:]
     prior = math.log1p(metric.run_noise) ** 2 + float(np.mean(errors**2))
-    return GradualLoss(metric.name, loss, math.sqrt(_variance(costs, prior) * (1 + 1 / len(since))))
+    loss, unsure = float(costs[later].mean()) - first.cost, 0.0
+    paces = [session.yardstick for session in (first, *sessions) if session.yardstick is not None]
+    if metric.name in conditions.scaled and len(paces) == len(sessions) + 1:
+        logs = logs_of(paces[1:])
+        following = follow([costs], [logs], noise=math.sqrt(prior), worth=PRIOR_FREEDOM)
+        change = logs[later].mean(axis=0) - paces[0].logs
+        costs = costs - following.expected(logs)
+        loss -= float(following.expected(change))
+        unsure = following.variance(change)
+    variance = _variance(costs, prior) * (1 + 1 / len(later)) + unsure
+    return GradualLoss(metric.name, loss, math.sqrt(variance))
 
 
 def _variance(costs: NDArray[np.float64], prior: float) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from math import sqrt
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.baselines.acceptance import BaselineComparison, decide_acceptance, unchanged
@@ -18,7 +17,9 @@ from pytest_dlperf.errors import DuelError
 from pytest_dlperf.judge.conditions import conditions_of, needs_yardstick
 from pytest_dlperf.judge.error_rates import BETA
 from pytest_dlperf.judge.judge import judge
+from pytest_dlperf.judge.second_look import second_look_note, to_confirm, with_second_look
 from pytest_dlperf.measure.evaluator import Evaluation
+from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.hints import measure_in_turn
 from pytest_dlperf.results.baseline import accept
@@ -26,15 +27,17 @@ from pytest_dlperf.results.record import Record, with_judged
 from pytest_dlperf.results.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from pytest_dlperf.baselines.source import BaselineProvider
+    from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.config.options import Update
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.judge.conditions import MachineConditions
-    from pytest_dlperf.judge.error_rates import ErrorRates
+    from pytest_dlperf.judge.error_rates import AlphaSpending, ErrorRates
     from pytest_dlperf.measure.evaluator import Measurable
+    from pytest_dlperf.measure.yardstick import SpeedCheck
     from pytest_dlperf.results.baseline import BaselineEntry, Revision
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.measurement import Measurement
@@ -50,7 +53,9 @@ class BaselineEvaluator:
         revision: returns the code that is being measured.
         update: which baselines to write.
         rates: returns the error rates of each relative budget.
-        yardstick: measures the reference model: seconds per request, None if it cannot be.
+        spending: returns how a test divides these among its measurements.
+        yardstick: makes what measures the machine around one load.
+        rest: waits a moment before a second measurement, so that a disturbance can pass.
         reachable: whether a commit can be checked out.
         duel: measures a test in turn with a commit; None to leave open verdicts open.
     """
@@ -60,7 +65,9 @@ class BaselineEvaluator:
     revision: Callable[[], Revision]
     update: Update | None
     rates: Callable[[], ErrorRates]
-    yardstick: Callable[[], float | None]
+    spending: Callable[[str], AlphaSpending]
+    yardstick: Callable[[], SpeedCheck]
+    rest: Callable[[], None]
     reachable: Callable[[str], bool]
     duel: Callable[[str, str], Mapping[str, Record]] | None
     _duels: dict[tuple[str, str], Mapping[str, Record]] = field(default_factory=dict)
@@ -72,15 +79,35 @@ class BaselineEvaluator:
         __tracebackhide__ = True
         # Read before measuring, so that a damaged file costs no measuring time.
         stored = None if plan.quick else self.baselines.store.load(test)
-        yardstick = self.yardstick if needs_yardstick(plan) else _no_yardstick
-        # Before and after, since the machine may change speed meanwhile.
-        with subject as ready:
-            before = yardstick()
-            measurement = ready.measure(test, name, plan.load_seconds)
-            after = yardstick()
-        seconds = sqrt(before * after) if before and after else None
         old = stored.accepted.get(name) if stored else None
-        return self._evaluation(measurement, plan, old, seconds)
+        request = _Request(
+            plan=plan,
+            test=test,
+            name=name,
+            old=old,
+            alpha=self._alpha(test, name, stored.accepted if stored else ()),
+            makes_yardstick=self.yardstick if needs_yardstick(plan, old) else None,
+        )
+        with subject as ready:
+            first = _look(ready, request)
+            broken = to_confirm(first.measurement, plan.judged, self._judged(first, request))
+            second = None
+            if broken:
+                self.rest()
+                second = _look(ready, request)
+        return self._evaluation(first, request, broken, second)
+
+    def _alpha(self, test: str, name: str, known: Collection[str]) -> float:
+        """The error rate of a FAIL; only measurements with a baseline use any up."""
+        rates = self.rates()
+        if name not in known:
+            return rates.stored
+        return rates.shared(self.spending(test).share(name, known)).stored
+
+    def _judged(self, look: _Look, request: _Request) -> tuple[Judgement, ...]:
+        missing = self.baselines.missing(request.test, request.name) if request.old is None else ""
+        budgets, environment = request.plan.judged, self.environment()
+        return judge(look.measurement, budgets, request.old, environment, missing, look.conditions)
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Nothing to exclude: no other test measures meanwhile."""
@@ -91,20 +118,17 @@ class BaselineEvaluator:
         self.baselines.store.save(test, name, accepted)
 
     def _evaluation(
-        self,
-        measurement: Measurement,
-        plan: Plan,
-        old: BaselineEntry | None,
-        yardstick: float | None,
+        self, first: _Look, request: _Request, broken: Sequence[Budget], second: _Look | None
     ) -> Evaluation:
-        environment = self.environment()
-        alpha = self.rates().stored
-        conditions = conditions_of(plan, measurement, old, yardstick, alpha=alpha, beta=BETA)
-        test, name = measurement.test, measurement.name
-        missing = self.baselines.missing(test, name) if old is None else ""
-        judgements = judge(measurement, plan.judged, old, environment, missing, conditions)
-        notes = (conditions.note, environment.distortion)
-        measurement = _with_notes(measurement, notes, judgements)
+        plan, old, conditions = request.plan, request.old, first.conditions
+        environment, yardstick = self.environment(), conditions.yardstick
+        judgements = self._judged(first, request)
+        notes = [conditions.note, environment.distortion]
+        if second is not None:
+            again = zip(plan.judged, self._judged(second, request), strict=True)
+            judgements = with_second_look(judgements, [j for b, j in again if b in broken])
+            notes.append(second_look_note(broken, second.measurement))
+        measurement = _with_notes(first.measurement, notes, judgements)
         if plan.quick:
             return Evaluation(Record(measurement, judgements, (), quick=True), None)
         revision = self.revision()
@@ -168,12 +192,42 @@ class BaselineEvaluator:
             return replace(record, hints=(*record.hints, str(error)))
 
 
-def _no_yardstick() -> None:
-    """For plans whose verdicts do not depend on the machine's speed."""
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is measured, and what it is judged by.
+
+    Attributes:
+        old: the stored baseline.
+        alpha: error rate of a FAIL.
+        makes_yardstick: as in `BaselineEvaluator`; None if the machine does not matter.
+    """
+
+    plan: Plan
+    test: str
+    name: str
+    old: BaselineEntry | None
+    alpha: float
+    makes_yardstick: Callable[[], SpeedCheck] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A measurement, and the machine meanwhile."""
+
+    measurement: Measurement
+    conditions: MachineConditions
+
+
+def _look(ready: Measurable, request: _Request) -> _Look:
+    plan, old = request.plan, request.old
+    speed = NO_YARDSTICK if request.makes_yardstick is None else request.makes_yardstick()
+    measurement = ready.measure(request.test, request.name, plan.load_seconds, speed)
+    conditions = conditions_of(plan, measurement, old, speed.pace, alpha=request.alpha, beta=BETA)
+    return _Look(measurement, conditions)
 
 
 def _with_notes(
-    measurement: Measurement, more: tuple[str, ...], judgements: tuple[Judgement, ...]
+    measurement: Measurement, more: Iterable[str], judgements: tuple[Judgement, ...]
 ) -> Measurement:
     """The measurement with more notes, but without notes that repeat a verdict's reason."""
     reasons = {judgement.reason for judgement in judgements}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pytest_dlperf.history.compare import Compared
+    from pytest_dlperf.history.comparison import Compared
     from pytest_dlperf.history.entries import Entry
     from pytest_dlperf.history.store import History
     from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession

@@ -5,37 +5,60 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.doctor.detectable_loss import POWER, SECONDS, loss_by_pair_effects
-from pytest_dlperf.judge.error_rates import ALPHA
-from pytest_dlperf.report.hints import loss_found_by_pairs
+from pytest_dlperf.config.options import DEFAULTS
+from pytest_dlperf.report.hints import time_for_loss
 from pytest_dlperf.results.usage import disturbance
-from pytest_dlperf.statistics.e_process import smallest_loss
-from pytest_dlperf.units import format_percent, format_quantity
+from pytest_dlperf.units import format_change, format_percent, format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_dlperf.doctor.noise_measurement import NoiseMeasurement
+    from pytest_dlperf.doctor.detectable_loss import TimeToFind
+    from pytest_dlperf.doctor.noise_measurement import Host, NoiseMeasurement, Timer
+    from pytest_dlperf.doctor.pair_noise import PairNoise
+    from pytest_dlperf.results.usage import Usage
 
 _STOLEN: Final = 0.02
 _OTHERS: Final = 0.1
 _LATE: Final = 0.25e-3
 _LATE_P99: Final = 2e-3
 _ENOUGH_PROCESSORS: Final = 2
-_MOST_PAIRS: Final = 8
 _VARYING: Final = frozenset({"powersave", "ondemand", "conservative", "schedutil"})
 
 
-def advice(measurement: NoiseMeasurement, noise_figure: float, spread: float) -> Iterator[str]:
+def advice(measurement: NoiseMeasurement, noise: PairNoise, usual: TimeToFind) -> Iterator[str]:
     """Sentences, the most important cause first.
 
     Args:
         measurement: of the machine.
-        noise_figure: S of the slot length to use, in seconds.
-        spread: standard deviation of the effects of pairs, as a log ratio; 0 unless they surely
-            differ.
+        noise: of its pairs.
+        usual: how long the loss takes that duels look for by default.
     """
-    host, timer, used = measurement.host, measurement.timer, measurement.used
+    if not noise.holds_zero:
+        mean = format_change(math.expm1(noise.mean), "s")
+        error = format_percent(noise.mean_error)
+        yield (
+            f"identical code differs by {mean} (standard error {error}), which chance does once "
+            "in a hundred times: run this again, and trust no smaller loss if it says so again"
+        )
+    yield from _on_others(measurement.used, measurement.timer)
+    yield from _on_processors(measurement.host)
+    if measurement.spawned:
+        yield (
+            "sides are started as new programs, which takes longer than forking them: "
+            f"{measurement.spawned}"
+        )
+    # Other processes may be the only cause of what pairs differ by.
+    if not disturbance(measurement.used):
+        yield from _on_time(usual, measurement.starting[0])
+    if measurement.host.accelerators:
+        yield (
+            f"there is a GPU ({measurement.host.accelerators}), but all of this was measured on "
+            "the CPU: processes may differ by more or less on the GPU"
+        )
+
+
+def _on_others(used: Usage, timer: Timer) -> Iterator[str]:
     stolen, others = used.stolen_share, used.others_share
     if stolen is not None and stolen > _STOLEN:
         yield (
@@ -45,7 +68,7 @@ def advice(measurement: NoiseMeasurement, noise_figure: float, spread: float) ->
     if others is not None and others > _OTHERS:
         yield (
             f"other processes took {format_percent(others)} of the processors: stop them while "
-            "tests measure, and run this again; the noise and the launches above are partly theirs"
+            "tests measure, and run this again; what pairs differ by is partly theirs"
         )
     if timer.late > _LATE or timer.late_p99 > _LATE_P99:
         yield (
@@ -53,6 +76,9 @@ def advice(measurement: NoiseMeasurement, noise_figure: float, spread: float) ->
             f"{format_quantity(timer.late_p99, 's')}: open loops send late; run fewer other "
             "processes, and keep the processors out of deep idle states"
         )
+
+
+def _on_processors(host: Host) -> Iterator[str]:
     varying = sorted(_VARYING & set(host.governors))
     if varying:
         yield (
@@ -71,32 +97,15 @@ def advice(measurement: NoiseMeasurement, noise_figure: float, spread: float) ->
             f"this process may use {usable:.3g} processors: with two, other processes need not "
             "take their time from the model"
         )
-    # Other processes may be the only cause of what pairs differ by.
-    if not disturbance(used):
-        yield from _more_pairs(noise_figure, spread)
-    if host.accelerators:
+
+
+def _on_time(usual: TimeToFind, first: float) -> Iterator[str]:
+    """That the time of a duel is too short, which begins when the first pair can be measured."""
+    if usual.seconds is None:
         yield (
-            f"there is a GPU ({host.accelerators}), but all of this was measured on the CPU: "
-            "launches and hand-overs on the GPU may differ by more or less"
+            f"pairs differ by so much that a thousand of them do not show a loss of "
+            f"{format_percent(math.expm1(usual.loss))}: use another machine for duels"
         )
-
-
-def _more_pairs(noise_figure: float, spread: float) -> Iterator[str]:
-    """How many pairs to use, if their differences and not seconds limit what is detected."""
-    seconds = SECONDS[1]
-    blocks = smallest_loss(seconds, noise_figure, ALPHA, POWER)
-    if loss_by_pair_effects(spread, 1) <= blocks:
-        return
-    counts = range(2, _MOST_PAIRS + 1)
-    enough = next(
-        (count for count in counts if loss_by_pair_effects(spread, count) <= blocks), _MOST_PAIRS
-    )
-    with_one, with_enough = (
-        format_percent(math.expm1(math.hypot(blocks, loss_by_pair_effects(spread, count))))
-        for count in (1, enough)
-    )
-    yield (
-        f"pairs of processes differ by {format_percent(math.expm1(spread))}, which no further "
-        f"second of the same pair takes away: {loss_found_by_pairs(enough, with_enough)} in "
-        f"{seconds:.0f} s, one pair {with_one}"
-    )
+    elif usual.seconds - first > (DEFAULTS.budget_time or math.inf):
+        hint = time_for_loss(usual.seconds - first, format_percent(math.expm1(usual.loss)))
+        yield f"the time of a duel is too short for this machine: {hint}"

@@ -59,7 +59,7 @@ def _run(given: argparse.Namespace) -> CommandResult:
 
 DOCTOR: Final = Command(
     "doctor",
-    "measure in a minute how small a loss can be found on this machine",
+    "measure in 40 s how small a loss can be found on this machine",
     _arguments,
     _run,
 )

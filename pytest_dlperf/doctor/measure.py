@@ -2,140 +2,168 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-import tempfile
 import time
-from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
 from pytest_dlperf.clock import MonotonicClock
-from pytest_dlperf.doctor.checkup import pair_seconds, wants_pair
-from pytest_dlperf.doctor.noise_measurement import Host, IdenticalBlock, NoiseMeasurement, Timer
+from pytest_dlperf.doctor.checkup import wants_pair
+from pytest_dlperf.doctor.host import measure_timer, read_host
+from pytest_dlperf.doctor.noise_measurement import NoiseMeasurement
+from pytest_dlperf.doctor.sides import IdenticalSides
+from pytest_dlperf.duel.blocks_of_pair import PAIRS_IN_TIME, blocks_of_pair
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
+from pytest_dlperf.duel.pair_effect import log_ratio
+from pytest_dlperf.duel.processors import GainFromMore
 from pytest_dlperf.duel.scheduler import measure_block
-from pytest_dlperf.duel.worker_handle import STEPS, WorkerHandle
-from pytest_dlperf.duel.worker_process import WorkerProcess, spawn
-from pytest_dlperf.duel.worker_spec import with_random_layout
-from pytest_dlperf.errors import DuelError, UsageError
+from pytest_dlperf.errors import UsageError
 from pytest_dlperf.instrumentation import Instrumentation
-from pytest_dlperf.machine import machine_class, read_or_empty
-from pytest_dlperf.measure.telemetry import FamilyMeter, ProcessMeter
 from pytest_dlperf.results.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.duel.scheduler import SlotSource
-    from pytest_dlperf.duel.worker_handle import Role
-    from pytest_dlperf.measure.telemetry import Meter, Progress
+    from pytest_dlperf.doctor.sides import IdenticalPair
+    from pytest_dlperf.duel.questions import DuelSettings
+    from pytest_dlperf.measure.slots import Block
+    from pytest_dlperf.measure.telemetry import Progress
 
-LENGTHS: Final = (0.005, 0.01, 0.02, 0.05, 0.1)
-"""Slot lengths to try, in seconds."""
-
-SECONDS: Final = 60.0
-"""Approximate duration of a checkup."""
+SECONDS: Final = 35.0
+"""Approximate duration of a checkup, unless eight pairs take longer."""
 
 _NS: Final = 1e-9
-_TIMEOUT: Final = 120.0  # importing TensorFlow and building the model take the longest
-_START: Final = "from pytest_dlperf.doctor.worker import main; main()"
-_READINGS: Final = 10_000
-_SLEEPS: Final = 500
-_SLEEP: Final = 1e-3
-_CPU: Final = "sys/devices/system/cpu"
-_CGROUP: Final = "sys/fs/cgroup"
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessPair:
-    """Two fresh processes with identical code, warm.
+class PairSource(Protocol):
+    """Starts pairs, each for as long as its context lasts."""
 
-    Attributes:
-        workers: base and candidate.
-        meter: processor time of the workers and of this process.
-    """
+    def first(self) -> AbstractContextManager[tuple[IdenticalPair, DuelSettings]]:
+        """The first pair, and how slots are measured."""
+        ...
 
-    workers: tuple[SlotSource, SlotSource]
-    meter: Meter
+    def further(self) -> AbstractContextManager[IdenticalPair]:
+        """A further pair."""
+        ...
 
 
 class PairSampler:
-    """Measures pairs, one after the other.
+    """Measures pairs, one after the other, as a duel does.
 
     Args:
-        start: starts a pair, for as long as the context lasts.
+        sides: starts them.
         clock: of this process.
-        rng: chooses the order of each block.
+        rng: chooses processors, and the order of each block.
         progress: progress display.
 
     Attributes:
-        blocks: as in `NoiseMeasurement`, as are `starting` and `used`.
-        starting: seconds that each pair took to start.
+        pairs: as in `NoiseMeasurement`, as are all others.
+        starting: seconds until each pair could be measured.
+        slot_seconds: length of a slot.
+        gains: whether the model gains from more processors than one.
         used: processor time while blocks were measured.
     """
 
     def __init__(
-        self,
-        start: Callable[[], AbstractContextManager[ProcessPair]],
-        clock: Clock,
-        rng: np.random.Generator,
-        progress: Progress,
+        self, sides: PairSource, clock: Clock, rng: np.random.Generator, progress: Progress
     ) -> None:
-        self._start = start
+        self._sides = sides
         self._clock = clock
         self._rng = rng
         self._progress = progress
-        self.blocks: list[IdenticalBlock] = []
+        self._blocks = 0
+        self.pairs: list[list[Block]] = []
         self.starting: list[float] = []
+        self.slot_seconds = 0.0
+        self.gains: bool | None = None
         self.used = Usage(0.0, 0.0, 0.0, 0.0)
 
-    def measure(self, seconds: float) -> None:
-        """Measure three or four pairs.
+    def measure(self, seconds: float, begun_ns: int) -> None:
+        """Measure as many pairs as fit, and eight at least.
 
         Args:
-            seconds: in total, starting included.
+            seconds: in total.
+            begun_ns: when the first pair began to start.
 
         Raises:
             DlperfError: if a process is lost.
         """
-        end_ns = self._clock.now_ns() + int(seconds / _NS)
-        while wants_pair(
-            number := len(self.starting), self._left(end_ns), max(self.starting, default=0.0)
-        ):
+        end_ns = begun_ns + int(seconds / _NS)
+        self._progress.show("starting pair 1", seconds)
+        with self._sides.first() as (pair, settings):
+            self.slot_seconds = settings.slot_seconds
+            self._choose_processors(pair, settings)
+            self.starting.append((self._clock.now_ns() - begun_ns) * _NS)
+            self._measure(pair, settings, end_ns)
+        each = 0.0
+        while wants_pair(number := len(self.pairs), self._left(end_ns), each):
             self._progress.show(f"starting pair {number + 1}", self._left(end_ns))
-            begun_ns = self._clock.now_ns()
-            with self._start() as pair:
-                self.starting.append((self._clock.now_ns() - begun_ns) * _NS)
-                part = pair_seconds(number, self._left(end_ns), max(self.starting))
-                before = pair.meter.usage()
-                self._measure_pair(pair, number, part, end_ns)
-                self.used = self.used.plus(pair.meter.usage().since(before))
+            before_ns = self._clock.now_ns()
+            with self._sides.further() as pair:
+                self._keep_on_one(pair, settings)
+                self.starting.append((self._clock.now_ns() - before_ns) * _NS)
+                self._measure(pair, settings, end_ns)
+            each = max(each, (self._clock.now_ns() - before_ns) * _NS)
 
-    def _measure_pair(self, pair: ProcessPair, number: int, seconds: float, end_ns: int) -> None:
-        """Measure blocks of all slot lengths in turn, each length for the same time."""
-        spent = dict.fromkeys(LENGTHS, 0.0)
-        until_ns = self._clock.now_ns() + int(seconds / _NS)
-        while self._clock.now_ns() < until_ns or not all(spent.values()):
-            self._progress.show(f"measuring pair {number + 1}", self._left(end_ns))
-            length = min(LENGTHS, key=lambda length: spent[length])
-            block = measure_block(
-                *(*pair.workers, self._clock, self._rng),
-                pair=number,
-                number=len(self.blocks),
-                length=length,
-            )
-            self.blocks.append(IdenticalBlock(length, block))
-            spent[length] += block.seconds
+    def _choose_processors(self, pair: IdenticalPair, settings: DuelSettings) -> None:
+        """See whether the model gains from more processors than one, if there are more."""
+        every = settings.processors
+        if len(every) > 1:
+            gain = GainFromMore(settings.cost_metric)
+            for _ in range(gain.ROUNDS):
+                ways = (self._drawn(every), every)
+                blocks = {}
+                for number in self._rng.permutation(len(ways)):
+                    _keep_on(pair, ways[number])
+                    blocks[int(number)] = self._block(pair, settings)
+                gain.add(blocks[0], blocks[1])
+            self.gains = gain.worthwhile
+            _keep_on(pair, every)
+        self._keep_on_one(pair, settings)
+
+    def _keep_on_one(self, pair: IdenticalPair, settings: DuelSettings) -> None:
+        """Keep both sides on one processor, if the model does not gain from more."""
+        if self.gains is False:
+            _keep_on(pair, self._drawn(settings.processors))
+
+    def _drawn(self, processors: frozenset[int]) -> frozenset[int]:
+        return frozenset({int(self._rng.choice(sorted(processors)))})
+
+    def _measure(self, pair: IdenticalPair, settings: DuelSettings, end_ns: int) -> None:
+        number = len(self.pairs) + 1
+        before = pair.meter.usage()
+        ratios: list[float] = []
+        blocks: list[Block] = []
+        most = settings.seconds / PAIRS_IN_TIME
+        while len(blocks) < blocks_of_pair(
+            np.array(ratios), sum(block.seconds for block in blocks), most
+        ):
+            self._progress.show(f"measuring pair {number}", self._left(end_ns))
+            blocks.append(self._block(pair, settings))
+            ratios.append(log_ratio(settings.cost_metric, blocks[-1]))
+        self.pairs.append(blocks)
+        self.used = self.used.plus(pair.meter.usage().since(before))
+
+    def _block(self, pair: IdenticalPair, settings: DuelSettings) -> Block:
+        self._blocks += 1
+        return measure_block(
+            *(pair.base, pair.candidate, self._clock, self._rng),
+            pair=len(self.pairs),
+            number=self._blocks - 1,
+            length=settings.slot_seconds,
+        )
 
     def _left(self, end_ns: int) -> float:
         return max(0.0, (end_ns - self._clock.now_ns()) * _NS)
+
+
+def _keep_on(pair: IdenticalPair, processors: frozenset[int]) -> None:
+    pair.base.keep_on(processors)
+    pair.candidate.keep_on(processors)
 
 
 def measure_noise(
@@ -145,12 +173,13 @@ def measure_noise(
 
     Args:
         progress: progress display.
-        rng: chooses the order of each block.
+        rng: chooses orders and processors.
         seconds: approximate duration.
 
     Raises:
         UsageError: if TensorFlow is not installed.
         WorkerLost: if a process dies or hangs; with its last output.
+        DuelError: if a process ends before its measurement.
     """
     if find_spec("tensorflow") is None:
         raise UsageError(
@@ -165,135 +194,21 @@ def measure_noise(
     with Instrumentation().suspended():
         timer = measure_timer(time.perf_counter_ns, time.sleep)
     with CleanupProcess() as cleanup:
-        sampler = PairSampler(lambda: fresh_pair(cleanup, rng), clock, rng, progress)
-        sampler.measure(seconds)
+        starting_ns = clock.now_ns()
+        sides = IdenticalSides(os.environ, cleanup, rng)
+        try:
+            sampler = PairSampler(sides, clock, rng, progress)
+            sampler.measure(seconds, starting_ns)
+        finally:
+            sides.close()
     return NoiseMeasurement(
-        blocks=sampler.blocks,
-        used=sampler.used,
+        pairs=sampler.pairs,
         starting=sampler.starting,
+        slot_seconds=sampler.slot_seconds,
+        gains=sampler.gains,
+        spawned=sides.spawned,
+        used=sampler.used,
         timer=timer,
         host=host,
         seconds=(clock.now_ns() - begun_ns) * _NS,
     )
-
-
-@contextlib.contextmanager
-def fresh_pair(cleanup: CleanupProcess, rng: np.random.Generator) -> Iterator[ProcessPair]:
-    """Two processes, for as long as the context lasts.
-
-    Args:
-        cleanup: kills them if this process cannot.
-        rng: chooses the order in which they start.
-
-    Raises:
-        WorkerLost: if one of them dies or hangs; with its last output.
-        DuelError: if one ends before its measurement.
-    """
-    roles: list[Role] = ["base", "candidate"]
-    workers: dict[Role, WorkerHandle] = {}
-    pids: list[int] = []
-    with contextlib.ExitStack() as stack:
-        # The first process may be slower for as long as it lives, so the order is random.
-        for number in rng.permutation(len(roles)):
-            role = roles[number]
-            process = WorkerProcess(
-                f"doctor's {role}",
-                spawn(
-                    [sys.executable, "-P", "-c", _START],
-                    Path(tempfile.gettempdir()),
-                    worker_environment(os.environ),
-                ),
-                cleanup,
-            )
-            stack.callback(process.kill)
-            pids.append(process.pid)
-            workers[role] = WorkerHandle(process, role, _ignore, _TIMEOUT)
-        for worker in workers.values():
-            worker.proceed()
-        for step in STEPS:
-            for worker in workers.values():
-                worker.start(step)
-            for worker in workers.values():
-                if not worker.finish(step):
-                    raise DuelError(f"the doctor's {worker.role} side left its measurement")
-        meter = FamilyMeter(ProcessMeter(), pids)
-        yield ProcessPair((workers["base"], workers["candidate"]), meter)
-
-
-def worker_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a fresh process: with another memory layout, and without GPUs.
-
-    Args:
-        variables: of this process.
-    """
-    environment = with_random_layout(variables)
-    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    environment["KERAS_BACKEND"] = "tensorflow"
-    environment["CUDA_VISIBLE_DEVICES"] = environment["HIP_VISIBLE_DEVICES"] = "-1"
-    return environment
-
-
-def _ignore(fields: Mapping[str, object]) -> None:
-    """A doctor's worker runs no test, so it has no reports to forward."""
-
-
-def measure_timer(now_ns: Callable[[], int], sleep: Callable[[float], None]) -> Timer:
-    """Measure the resolution of the clock, and how late a sleep of 1 ms ends.
-
-    Args:
-        now_ns: the clock, in nanoseconds.
-        sleep: sleeps for a number of seconds.
-    """
-    readings = np.array([now_ns() for _ in range(_READINGS)])
-    steps = np.diff(readings)
-    late = []
-    for _ in range(_SLEEPS):
-        begun_ns = now_ns()
-        sleep(_SLEEP)
-        late.append((now_ns() - begun_ns) * _NS - _SLEEP)
-    median, p99 = np.quantile(late, (0.5, 0.99))
-    forward = steps[steps > 0]
-    step = int(forward.min()) if len(forward) else 0
-    return Timer(step * _NS, max(0.0, float(median)), max(0.0, float(p99)))
-
-
-def read_host(root: Path = Path("/")) -> Host:
-    """Read what the operating system shows of the machine.
-
-    Args:
-        root: folder with `proc` and `sys`.
-    """
-    machine = machine_class(root)
-    governors = {
-        read_or_empty(path) for path in root.glob(f"{_CPU}/cpu[0-9]*/cpufreq/scaling_governor")
-    } - {""}
-    load = read_or_empty(root / "proc/loadavg").split()
-    return Host(
-        cpu=machine.cpu,
-        processors=os.cpu_count() or machine.cores,
-        cores=machine.cores,
-        quota=_quota(root),
-        load=float(load[0]) if load else 0.0,
-        governors=tuple(sorted(governors)),
-        turbo=_turbo(root),
-        accelerators=machine.accelerators,
-    )
-
-
-def _turbo(root: Path) -> bool | None:
-    no_turbo = read_or_empty(root / _CPU / "intel_pstate/no_turbo")
-    boost = read_or_empty(root / _CPU / "cpufreq/boost")
-    if no_turbo in {"0", "1"}:
-        return no_turbo == "0"
-    return boost == "1" if boost in {"0", "1"} else None
-
-
-def _quota(root: Path) -> float | None:
-    """The limit of the control group, of version 2 or 1."""
-    limit = read_or_empty(root / _CGROUP / "cpu.max").split() or [
-        read_or_empty(root / _CGROUP / "cpu/cpu.cfs_quota_us"),
-        read_or_empty(root / _CGROUP / "cpu/cpu.cfs_period_us"),
-    ]
-    if len(limit) == 2 and all(part.isdigit() and int(part) for part in limit):  # noqa: PLR2004
-        return int(limit[0]) / int(limit[1])
-    return None

@@ -53,34 +53,28 @@ class Timer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class IdenticalBlock:
-    """A block of two processes with identical code.
-
-    Attributes:
-        length: of its slots, in seconds.
-        block: its measurement.
-    """
-
-    length: float
-    block: Block
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class NoiseMeasurement:
     """Blocks of all pairs, and the state of the machine meanwhile.
 
     Attributes:
-        blocks: of at least two pairs, in the order of time.
+        pairs: the blocks of each pair, at least two of them, in the order of time.
+        starting: seconds that each pair took until it could be measured; of the first with the
+            import of frameworks and the load before the slots.
+        slot_seconds: length of a slot.
+        gains: whether the model gains from more processors than one; None where there is no choice.
+        spawned: why the sides were started as new programs; empty if they were forked.
         used: processor time while blocks were measured, of all pairs together.
-        starting: seconds that each pair took to start.
         timer: of the machine.
         host: the machine.
         seconds: of the whole measurement.
     """
 
-    blocks: Sequence[IdenticalBlock]
-    used: Usage
+    pairs: Sequence[Sequence[Block]]
     starting: Sequence[float]
+    slot_seconds: float
+    gains: bool | None
+    spawned: str
+    used: Usage
     timer: Timer
     host: Host
     seconds: float

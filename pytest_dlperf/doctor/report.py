@@ -6,23 +6,28 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Final
 
-from pytest_dlperf.doctor.detectable_loss import PAIRS, POWER
+from pytest_dlperf.doctor.detectable_loss import POWER
 from pytest_dlperf.judge.error_rates import ALPHA
-from pytest_dlperf.report.tables import Column, styled, table, wrap, wrap_labelled
-from pytest_dlperf.units import format_percent, format_quantity
+from pytest_dlperf.report.tables import Column, table, wrap, wrap_labelled
+from pytest_dlperf.units import format_percent, format_quantity, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_dlperf.doctor.checkup import Checkup
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Of `doctor_json`."""
 
-_KEYS: Final = {"detectable": "findable", "pair_limits": "launches"}
-"""Keys of the JSON that are not the name of the field."""
 _WIDTH: Final = 80
 _LABEL: Final = 11
+_PLACES: Final = {
+    True: "the model gains from more than one: both sides of a pair have all",
+    False: "the model gains nothing from more than one: both sides of a pair are kept on one, "
+    "drawn for each pair",
+    None: "there is no choice: both sides of a pair have all",
+}
+"""Whether the model gains from more processors than one -> where sides are measured."""
 
 
 def doctor_lines(checkup: Checkup, *, colour: bool) -> list[str]:
@@ -40,12 +45,9 @@ def doctor_lines(checkup: Checkup, *, colour: bool) -> list[str]:
     ]
     lines += [
         "",
-        "noise of a block of four slots, by the length of a slot:",
-        *_lengths(checkup, colour=colour),
-        f"best: slots of {format_quantity(checkup.best, 's')}",
-        "",
         f"smallest loss of speed that is found with {power} at {alarms}:",
         *_losses(checkup, colour=colour),
+        *wrap("; ".join(_times(checkup)), "", "", _WIDTH),
         "",
     ]
     if checkup.advice:
@@ -58,9 +60,8 @@ def doctor_lines(checkup: Checkup, *, colour: bool) -> list[str]:
 
 
 def doctor_json(checkup: Checkup) -> dict[str, object]:
-    """The same as plain values; losses and the spread are log ratios, times are seconds."""
-    values = dataclasses.asdict(checkup)
-    return {"schema": SCHEMA, **{_KEYS.get(name, name): value for name, value in values.items()}}
+    """The same as plain values; losses and the noise are log ratios, times are seconds."""
+    return {"schema": SCHEMA, **dataclasses.asdict(checkup)}
 
 
 def _facts(checkup: Checkup) -> Iterator[tuple[str, str]]:
@@ -80,45 +81,75 @@ def _facts(checkup: Checkup) -> Iterator[tuple[str, str]]:
         format_quantity(value, "s") for value in (timer.step, timer.late, timer.late_p99)
     )
     yield "timer", f"steps of {step}; a sleep of 1 ms ends {late} late, one in a hundred {p99}"
-    handover = format_quantity(checkup.handover, "s")
-    yield "hand-over", f"{handover} of a slot are not measured, guard time included"
-    differ = f"{checkup.pairs} fresh pairs of identical processes differ by {_loss(checkup.spread)}"
-    bound = f"95 % sure: by less than {_loss(checkup.spread_high)}"
-    assumed = ""
-    if checkup.spread_counted > checkup.spread:
-        assumed = f", so that {_loss(checkup.spread_counted)} is assumed"
-    start = f"a pair took {format_quantity(checkup.starting, 's')} to start"
-    yield "launches", f"{differ} beyond the noise of their blocks ({bound}){assumed}; {start}"
+    yield "starting", _starting(checkup)
+    yield "processors", _PLACES[checkup.gains]
+    yield from _pairs(checkup)
 
 
-def _lengths(checkup: Checkup, *, colour: bool) -> list[str]:
-    names = ("slot", "blocks", "takes", "noise", "figure S", "95 % interval of S")
-    rows = []
-    for noise in checkup.lengths:
-        cells = (
-            format_quantity(noise.length, "s"),
-            str(noise.blocks),
-            format_quantity(noise.block_seconds, "s"),
-            format_quantity(noise.sigma, "share"),
-            f"{noise.figure:.2g} s",
-            f"{noise.low:.2g} to {noise.high:.2g} s",
-        )
-        style = "bold" if noise.length == checkup.best else ""
-        rows.append([styled(cell, style) for cell in cells])
-    return table([Column(name, right=True) for name in names], rows, _WIDTH, colour=colour)
+def _starting(checkup: Checkup) -> str:
+    each = checkup.pair_seconds
+    first, further = format_quantity(each.first, "s"), format_quantity(each.further, "s")
+    how = (
+        f"started as new programs ({checkup.spawned})"
+        if checkup.spawned
+        else "forked from a process that has imported TensorFlow"
+    )
+    return f"sides are {how}: the first pair takes {first}, each further one {further}"
+
+
+def _pairs(checkup: Checkup) -> Iterator[tuple[str, str]]:
+    noise = checkup.noise
+    slot, takes = (
+        format_quantity(value, "s")
+        for value in (noise.slot_seconds, checkup.pair_seconds.measuring)
+    )
+    blocks = f"{noise.blocks / noise.pairs:.0f} blocks of four slots of {slot} in {takes}"
+    of_block, left = _size(noise.block_noise), _size(noise.block_error)
+    yield (
+        "blocks",
+        f"a pair is measured for {blocks}; one varies by {of_block}, their median by {left}",
+    )
+    deviation, bound = _size(noise.deviation), _size(noise.deviation_high)
+    mean = signed(math.expm1(noise.mean), "s", 2)
+    zero = "0 is within it" if noise.holds_zero else "0 is NOT within it"
+    reach = _size(noise.mean_reach)
+    yield (
+        "pairs",
+        (
+            f"{noise.pairs} pairs of identical code have a standard deviation of {deviation} "
+            f"(95 % sure: below {bound}) and a mean of {mean} % +- {reach}: {zero}"
+        ),
+    )
 
 
 def _losses(checkup: Checkup, *, colour: bool) -> list[str]:
-    pairs = (f"{count} pair{'s' if count > 1 else ''}" for count in PAIRS)
-    names = ("measured for", *pairs, "blocks alone")
+    bound = _size(checkup.noise.deviation_high)
+    names = ("wall time", "pairs", "loss", f"if pairs vary by {bound}")
     rows = [
-        (format_quantity(row.seconds, "s"), *map(_loss, (*row.by_pairs, row.blocks)))
+        (
+            format_quantity(row.seconds, "s"),
+            str(row.pairs),
+            *("-" if loss is None else _loss(loss) for loss in (row.loss, row.loss_at_most)),
+        )
         for row in checkup.detectable
     ]
-    rows.append(("for ever", *map(_loss, checkup.pair_limits), "-"))
     return table([Column(name, right=True) for name in names], rows, _WIDTH, colour=colour)
+
+
+def _times(checkup: Checkup) -> Iterator[str]:
+    for time in checkup.times:
+        loss = f"a loss of {_loss(time.loss)}"
+        if time.seconds is None:
+            yield f"{loss} is not found by a thousand pairs"
+        else:
+            yield f"{loss} takes {format_quantity(time.seconds, 's')} ({time.pairs} pairs)"
 
 
 def _loss(ratio: float) -> str:
     """A log ratio of costs as the increase of the time per request."""
     return format_percent(math.expm1(ratio))
+
+
+def _size(ratio: float) -> str:
+    """The same with two decimals."""
+    return format_quantity(math.expm1(ratio), "share")

@@ -10,6 +10,7 @@ import numpy as np
 from pytest_dlperf.duel.blocks_of_pair import PAIRS_IN_TIME
 from pytest_dlperf.duel.pair_effect import effect_error, lacking, needed_requests, pair_effects
 from pytest_dlperf.duel.questions import BudgetOutcome
+from pytest_dlperf.judge.losses import decided_interval
 from pytest_dlperf.statistics.estimate import FARTHEST, NORMAL_REACH, Estimate
 from pytest_dlperf.statistics.pair_effects import Spread, look_at, look_once, spread_of_layouts
 
@@ -113,7 +114,7 @@ def _too_few_requests(metric: Metric, blocks: Sequence[Block]) -> str:
     if not had:
         return f"{reason}, and there were none"
     whole = PAIRS_IN_TIME * seconds * needed / had
-    return f"{reason}: about --dlperf-budget-time={math.ceil(whole)}s"
+    return f"{reason}: about {math.ceil(whole)} s of measuring (dlperf-budget-time)"
 
 
 class ShareEvidence:
@@ -161,7 +162,7 @@ class ShareEvidence:
     def _by_rows(self) -> BudgetOutcome:
         bounds, evidence = self.question.bounds, self.question.evidence
         decision = evidence.decision(self.question.limits, bounds.alpha, bounds.beta)
-        loss = evidence.loss
+        loss = decided_interval(evidence, bounds.alpha, bounds.beta)
         return BudgetOutcome(decision, loss, bounds.allowed + (loss.value - loss.low))
 
     def _look(self) -> PairDecision:

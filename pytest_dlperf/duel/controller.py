@@ -46,6 +46,8 @@ class DuelController:
     Args:
         workspace: starts the workers.
         services: of the session.
+        budgets: relative budgets of a run that this one is a part of, with which it shares the
+            error rates; 0 if it is none.
         on_message: takes the notices of the worker whose tests are reported.
 
     Attributes:
@@ -58,9 +60,11 @@ class DuelController:
         workspace: Workspace,
         services: DuelServices,
         on_message: Callable[[Fields], None],
+        budgets: int = 0,
     ) -> None:
         self._workspace = workspace
         self._services = services
+        self._budgets = budgets
         self._on_message = on_message
         self._has_collected = False
         self._pair: WorkerPair | None = None
@@ -104,7 +108,7 @@ class DuelController:
         elif self._workspace.unmeasurable:
             self._without_base = _nothing(self._workspace.unmeasurable)
         self._pair = self._with_base(first)
-        self.rates = ErrorRates(relative_budgets(measuring))
+        self.rates = ErrorRates(max(self._budgets, relative_budgets(measuring)))
         self.measures = bool(measuring)
         return collected
 
@@ -148,6 +152,7 @@ class DuelController:
                 shortened=self._workspace.missing.shortened,
                 check=self._workspace.check,
                 fresh_pair=self._fresh_pair,
+                in_any_order=_in_any_order,
                 problem=lambda worker: self._logs[worker].problem,
                 check_servers=self._check_servers,
                 alone=self._alone,
@@ -357,6 +362,12 @@ class _FailureLog:
                 self.collection.skipped[data["nodeid"]] = problem
         if self._forward is not None:
             self._forward(fields)
+
+
+def _in_any_order(pair: WorkerPair) -> list[WorkerHandle]:
+    workers = list(pair.workers)
+    random.shuffle(workers)
+    return workers
 
 
 def _nothing(reason: str, output: str | None = None) -> BaseCollection:

@@ -44,6 +44,9 @@ _WITHOUT_REPORTERS: Final = (
 )
 """Leaves reporting to other programs to this run."""
 
+_BUDGETS: Final = "DLPERF_ESCALATED_FROM"
+"""Variable that tells the duel over one test how many budgets the run has that it settles."""
+
 _LINES: Final = 15
 _RAN: Final = (0, 1)  # pytest: all passed, some failed
 
@@ -71,6 +74,12 @@ def carried_over(arguments: Sequence[str], paths: Sequence[str]) -> tuple[str, .
     return tuple(kept)
 
 
+def budgets_of_run(variables: Mapping[str, str]) -> int:
+    """The relative budgets of the run that has escalated to this duel; 0 if none has."""
+    budgets = variables.get(_BUDGETS, "")
+    return int(budgets) if budgets.isdecimal() else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Escalation:
     """Runs duels over single tests.
@@ -81,6 +90,7 @@ class Escalation:
         options: see `carried_over`.
         in_path: whether modules are found in the working directory, as with `python -m`.
         variables: the environment of this process.
+        budgets: relative budgets of this run, over which all of its duels share one error rate.
     """
 
     folder: Path
@@ -88,6 +98,7 @@ class Escalation:
     options: tuple[str, ...]
     in_path: bool
     variables: Mapping[str, str]
+    budgets: int
 
     def duel(self, test: str, commit: str) -> dict[str, Record]:
         """Measure a test in turn with the same test at a commit.
@@ -110,7 +121,7 @@ class Escalation:
                     self._argument(test),
                 ],
                 cwd=self.folder,
-                env={k: v for k, v in self.variables.items() if k != "PYTEST_CURRENT_TEST"},
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -123,6 +134,10 @@ class Escalation:
             last = "\n".join(done.stdout.strip().splitlines()[-_LINES:])
             raise DuelError(f"the duel with {commit[:8]} came to nothing:\n{last}")
         return records
+
+    def _environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in self.variables.items() if k != "PYTEST_CURRENT_TEST"}
+        return {**kept, _BUDGETS: str(self.budgets)}
 
     def _argument(self, test: str) -> str:
         path, colons, name = test.partition("::")

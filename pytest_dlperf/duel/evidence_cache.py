@@ -59,6 +59,13 @@ class PairEffectCache:
         others = tuple(effects for versions, effects in duels if versions != self._versions)
         return EarlierEvidence(MappingProxyType(repeated), others)
 
+    def names(self, test: str) -> frozenset[str]:
+        """The names of the measurements of a test that earlier duels made."""
+        if self._folder is None:
+            return frozenset()
+        found = map(_content, self._folder.glob(f"{_digest(test)}-*.json"))
+        return frozenset(str(content["name"]) for content in found if "name" in content)
+
     def add(self, test: str, name: str, effects: Mapping[str, tuple[float, ...]]) -> None:
         """Append those of another duel; warns once where nothing can be written."""
         if self._folder is None:
@@ -79,13 +86,21 @@ class PairEffectCache:
                 )
 
 
-def _read(path: Path) -> list[tuple[str, Mapping[str, tuple[float, ...]]]]:
+def _content(path: Path) -> Mapping[str, Any]:
+    """What a file holds; nothing if it is damaged or of another schema."""
     try:
         content = json.loads(path.read_bytes())
-        if content["schema"] != _SCHEMA:
-            return []
-        return [(str(versions), _effects(effects)) for versions, effects in content["duels"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError):
+        return {}
+    known = isinstance(content, dict) and content.get("schema") == _SCHEMA
+    return content if known else {}
+
+
+def _read(path: Path) -> list[tuple[str, Mapping[str, tuple[float, ...]]]]:
+    try:
+        duels = _content(path).get("duels", [])
+        return [(str(versions), _effects(effects)) for versions, effects in duels]
+    except (ValueError, TypeError, AttributeError):
         return []
 
 
@@ -99,7 +114,7 @@ def _effects(written: Mapping[str, Any]) -> Mapping[str, tuple[float, ...]]:
 
 
 def _file(test: str, name: str) -> str:
-    return f"{_digest(test, name)}.json"
+    return f"{_digest(test)}-{_digest(name)}.json"
 
 
 def _digest(*parts: str) -> str:

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pytest_dlperf._processes import processors_restored, usable_processors
-from pytest_dlperf.duel.opening import Opening, duel_settings, measure_opening
+from pytest_dlperf.duel.opening import (
+    Opening,
+    duel_settings,
+    measure_again,
+    measure_opening,
+)
 from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
 from pytest_dlperf.duel.verdicts import compare
 from pytest_dlperf.errors import OneLayoutError, TargetError, UsageError, in_a_line
@@ -107,7 +112,8 @@ def duel_candidates(  # noqa: PLR0913 - who, how, and under which names
         after = candidate.with_known(measure_opening(candidate_target, plan, *key, whole=True))
         software = environment()  # after the load, when all that is used has been imported
         base_opening = Opening.of(before, base.plan, software, slotted=True)
-        opening = Opening.of(after, plan, software, slotted=True)
+        second = measure_again(candidate_target, plan, after, software)
+        opening = Opening.of(after, plan, software, slotted=True, second=second)
         settings = replace(
             duel_settings(base_opening, opening, usable_processors()), spread=spread_of_copies
         )

@@ -16,6 +16,8 @@ from pytest_dlperf.duel.questions import (
     opening_seconds,
 )
 from pytest_dlperf.duel.slot_length import slot_seconds
+from pytest_dlperf.judge.judge import judge
+from pytest_dlperf.judge.second_look import to_confirm
 from pytest_dlperf.results.environment import Environment
 from pytest_dlperf.results.record import Record, record_from_json, record_to_json
 
@@ -55,6 +57,19 @@ def measure_opening(
     return target.measure(test, name, plan.load_seconds)
 
 
+def measure_again(
+    target: Measurable, plan: Plan, first: Measurement, environment: Environment
+) -> Measurement | None:
+    """Put the candidate under its whole load a second time, where an absolute budget is broken.
+
+    None if none is, or none that a second measurement can confirm.
+    """
+    judged = judge(first, plan.judged, None, environment, "")
+    if plan.quick or not to_confirm(first, plan.judged, judged):
+        return None
+    return target.measure(first.test, first.name, plan.load_seconds)
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
     """One side, as its load before the slots shows it.
@@ -64,6 +79,7 @@ class Opening:
         slot_seconds: length of a slot that is worth a hand-over.
         slotted: whether its load can be cut into slots.
         budget_time: the most that a duel may take, in seconds.
+        second: the candidate under its load once more, if the first load broke an absolute budget.
     """
 
     measurement: Measurement
@@ -73,10 +89,17 @@ class Opening:
     slotted: bool
     open_loop: bool
     budget_time: float
+    second: Measurement | None = None
 
     @classmethod
     def of(
-        cls, measurement: Measurement, plan: Plan, environment: Environment, *, slotted: bool
+        cls,
+        measurement: Measurement,
+        plan: Plan,
+        environment: Environment,
+        *,
+        slotted: bool,
+        second: Measurement | None = None,
     ) -> Self:
         """Of a side that was measured by a plan."""
         note = "" if plan.quick else default_note(plan, measurement)
@@ -89,23 +112,26 @@ class Opening:
             slotted=slotted,
             open_loop=plan.open_loop,
             budget_time=plan.budget_time,
+            second=second,
         )
 
     def to_json(self) -> dict[str, object]:
         """As plain values, for the channel."""
         return {
-            "record": record_to_json(Record(self.measurement, (), (), quick=False)),
+            "record": _written(self.measurement),
             "environment": self.environment.to_json(),
             "budgets": [[budget.text, budget.metric.detect] for budget in self.budgets],
             "slot_seconds": self.slot_seconds,
             "slotted": self.slotted,
             "open_loop": self.open_loop,
             "budget_time": self.budget_time,
+            "second": None if self.second is None else _written(self.second),
         }
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`."""
+        second = fields["second"]
         return cls(
             measurement=record_from_json(fields["record"]).measurement,
             environment=Environment.from_json(fields["environment"]),
@@ -114,7 +140,12 @@ class Opening:
             slotted=fields["slotted"],
             open_loop=fields["open_loop"],
             budget_time=fields["budget_time"],
+            second=None if second is None else record_from_json(second).measurement,
         )
+
+
+def _written(measurement: Measurement) -> dict[str, object]:
+    return record_to_json(Record(measurement, (), (), quick=False))
 
 
 def _budget(text: str, detect: float) -> Budget:

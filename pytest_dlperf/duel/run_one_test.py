@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from pytest_dlperf.duel.verdicts import compare
 from pytest_dlperf.duel.worker_handle import STEPS
 from pytest_dlperf.duel.worker_process import WorkerLost
 from pytest_dlperf.errors import DuelError
+from pytest_dlperf.judge.error_rates import AlphaSpending
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.results.record import Record, record_to_json
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.duel.worker_handle import (
         Fields,
         Role,
+        Step,
         WorkerHandle,
         WorkerState,
     )
@@ -94,6 +95,7 @@ class OneTestDuel:
         shortened: shortens the paths in a text of the base.
         check: refuses a base and a candidate that run the same code.
         fresh_pair: starts a pair that collects one test only.
+        in_any_order: the workers of a pair by a coin, as what is done first may be slower for it.
         problem: why the test failed in a worker, or was skipped; None if it was not.
         check_servers: refuses workers that ask each other's servers.
         alone: entered while one worker works alone; refuses one that asks a server of another.
@@ -111,12 +113,14 @@ class OneTestDuel:
     shortened: Callable[[str], str]
     check: Callable[[WorkerState, WorkerState], None]
     fresh_pair: Callable[[str], AbstractContextManager[WorkerPair]]
+    in_any_order: Callable[[WorkerPair], list[WorkerHandle]]
     problem: Callable[[WorkerHandle], Problem | None]
     check_servers: Callable[[Sequence[WorkerHandle]], None]
     alone: Callable[[WorkerHandle], AbstractContextManager[None]]
     lost: WorkerLost | None = None
     statistics: list[DuelStatistics] = field(default_factory=list)
     _opened: dict[tuple[Role, str], Fields] = field(default_factory=dict)
+    _spending: AlphaSpending = field(default_factory=AlphaSpending)
     _measured_at_base: bool = False
     _passed_at_base: set[str] = field(default_factory=set)
 
@@ -133,7 +137,7 @@ class OneTestDuel:
             UsageError: if the two sides run the same code.
         """
         # Both run before one is waited for: what comes before a measurement is not measured.
-        for worker in self._in_any_order(self.pair):
+        for worker in self.in_any_order(self.pair):
             with self._noting_loss():
                 worker.run(self.test, following(worker))
         for worker in self.pair.workers:
@@ -153,12 +157,6 @@ class OneTestDuel:
         while base is not None and self.lost is None and base.state.at != "done":
             with self._noting_loss():
                 base.abandon("the candidate does not measure this")
-
-    def _in_any_order(self, pair: WorkerPair) -> list[WorkerHandle]:
-        """The workers by a coin: what is done first may be faster or slower for it."""
-        workers = list(pair.workers)
-        random.shuffle(workers)
-        return workers
 
     @contextlib.contextmanager
     def _noting_loss(self) -> Iterator[None]:
@@ -263,12 +261,13 @@ class OneTestDuel:
             notes = (*opening.measurement.notes, note)
             opening = replace(opening, measurement=replace(opening.measurement, notes=notes))
         settings = duel_settings(base, opening, services.processors)
+        share = self._spending.share(name, services.cache.names(self.test))
         slotted = opening.slotted and base.slotted and self.pair.base is not None
         record, statistics = compare(
             opening,
             base,
             services.revision,
-            self.rates,
+            self.rates.shared(share),
             SlotScheduler(services.clock, services.new_rng(), services.progress, settings),
             self._slot_pair(self.pair) if slotted else None,
             fresh=lambda: self._further_pair(name),
@@ -283,15 +282,15 @@ class OneTestDuel:
     def _further_pair(self, name: str) -> Iterator[Pair]:
         """A new pair that has reached a measurement, and is warm."""
         with self.fresh_pair(self.test) as pair:
-            for worker in self._in_any_order(pair):
+            for worker in self.in_any_order(pair):
                 worker.run(self.test, None)
             for worker in pair.workers:
                 worker.proceed()
             reached = [self._reach(worker, name) for worker in pair.workers]
             for step in STEPS if all(reached) else ():
-                for worker in self._in_any_order(pair):
+                for worker in self.in_any_order(pair):
                     worker.start(step)
-                reached = [worker.finish(step) for worker in pair.workers]
+                reached = [self._finished(worker, name, step) for worker in pair.workers]
                 if not all(reached):
                     break
             for worker, came in zip(pair.workers, reached, strict=True):
@@ -304,6 +303,17 @@ class OneTestDuel:
             if pair.base is None:
                 raise DuelError("a further base side has not collected the test again")
             yield self._slot_pair(pair)
+
+    def _finished(self, worker: WorkerHandle, name: str, step: Step) -> bool:
+        """Wait until a worker of a further pair has done a step.
+
+        A test that fails there may be run again, as by pytest-rerunfailures, and arrive again.
+        """
+        while not worker.finish(step):
+            if step != "enter" or not self._reach(worker, name):
+                return False
+            worker.start(step)
+        return True
 
     @staticmethod
     def _slot_pair(pair: WorkerPair) -> Pair:

@@ -16,13 +16,16 @@ from pytest_dlperf.duel.questions import (
     ShareQuestion,
     budget_tests,
 )
+from pytest_dlperf.judge.conditions import MachineConditions
 from pytest_dlperf.judge.contrasts import loss_on_rows
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.judge.losses import (
     VERDICTS,
     LossLimits,
     metric_after,
+    with_bounds,
 )
+from pytest_dlperf.judge.second_look import second_look_note, to_confirm, with_second_look
 from pytest_dlperf.results.baseline import accept
 from pytest_dlperf.results.measurement import ErrorCount
 from pytest_dlperf.results.record import Record, with_judged
@@ -85,6 +88,7 @@ def judge_duel(
     base: BaselineEntry,
     budgets: Sequence[Budget],
     outcomes: Mapping[str, BudgetOutcome],
+    rates: ErrorRates,
 ) -> tuple[Judgement, ...]:
     """Judge each budget: by its outcome in the duel, or else as against a stored baseline.
 
@@ -93,13 +97,15 @@ def judge_duel(
         base: the base's measurement, as a baseline.
         budgets: of the test.
         outcomes: of slots and of rows, by the text of the budget.
+        rates: of each budget.
     """
     if measurement.hung:
         outcomes = {}
     # Different software and serving may be the very change that is compared.
     alike = replace(base, serving=measurement.serving)
     others = [budget for budget in budgets if budget.text not in outcomes]
-    judged = iter(judge(measurement, others, alike, base.environment, ""))
+    conditions = MachineConditions(alpha=rates.stored, beta=rates.missed)
+    judged = iter(judge(measurement, others, alike, base.environment, "", conditions))
     return tuple(
         _judgement(budget, outcomes[budget.text], measurement, base)
         if budget.text in outcomes
@@ -113,21 +119,13 @@ def _judgement(
 ) -> Judgement:
     metric = budget.metric
     value = base.metrics[metric.name].value if metric.name in base.metrics else None
-    if metric.unit == "share":
-        measured = measurement.metrics.get(metric.name)
-        change = _negated(_share(outcome.loss))
-    else:
-        change = _ratio(_negated(outcome.loss) if metric.better == "higher" else outcome.loss)
-        measured = (
-            _scaled(change, value) if value is not None else measurement.metrics.get(metric.name)
-        )
     undecided = outcome.decision is None
     shown = value is not None and outcome.visible < FARTHEST
-    return Judgement(
+    judgement = Judgement(
         budget=budget.text,
         metric=metric.name,
         verdict=VERDICTS[outcome.decision],
-        measured=measured,
+        measured=measurement.metrics.get(metric.name),
         limit=budget.limit(value) if value is not None else None,
         baseline=value,
         fails_at=(
@@ -136,22 +134,12 @@ def _judgement(
         reason=outcome.reason or ("the noise hides a loss of this size" if undecided else ""),
         revision=str(base.revision),
         improved=outcome.decision == "PASS" and outcome.loss.high < 0,
-        change=change,
     )
-
-
-def _share(loss: Estimate) -> Estimate:
-    # A share cannot change by more than 1.
-    return Estimate(loss.value, max(loss.low, -1.0), min(loss.high, 1.0))
-
-
-def _negated(loss: Estimate) -> Estimate:
-    # From 0, so that nothing is shown as -0.
-    return Estimate(0.0 - loss.value, 0.0 - loss.high, 0.0 - loss.low)
-
-
-def _ratio(log: Estimate) -> Estimate:
-    return Estimate(math.exp(log.value), math.exp(log.low), math.exp(log.high))
+    limits = LossLimits.of(budget, value if value is not None else 1.0)
+    judgement = with_bounds(judgement, metric, outcome.loss, limits)
+    if metric.unit == "share" or value is None or judgement.change is None:
+        return judgement
+    return replace(judgement, measured=_scaled(judgement.change, value))
 
 
 def _scaled(ratio: Estimate, by: float) -> Estimate:
@@ -238,7 +226,7 @@ def compare(  # noqa: PLR0913, PLR0917 - two sides, and what measures them
     opening, budgets = _with_lost_accuracy(candidate, base)
     baseline = accept(before, base.environment, revision)
     if opening.hung or opening.scenario != before.scenario:
-        judgements = judge_duel(opening, baseline, budgets, {})
+        judgements = judge_duel(opening, baseline, budgets, {}, rates)
         return Record(opening, judgements, (), quick=False, duel=NOTHING.to_json()), NOTHING
     by_rows, questions = judge_rows(opening, before, budgets, rates)
     tests = budget_tests(budgets, before, rates) if first is not None else ()
@@ -248,7 +236,13 @@ def compare(  # noqa: PLR0913, PLR0917 - two sides, and what measures them
         note = f"the base was served by {before.serving}"
         measurement = replace(measurement, notes=(*measurement.notes, note))
     outcomes = {**by_rows, **statistics.outcomes}
-    judgements = judge_duel(measurement, baseline, budgets, outcomes)
+    judgements = judge_duel(measurement, baseline, budgets, outcomes, rates)
+    if candidate.second is not None:
+        broken = to_confirm(measurement, budgets, judgements)
+        again = judge(candidate.second, broken, None, candidate.environment, "")
+        judgements = with_second_look(judgements, again)
+        note = second_look_note(broken, candidate.second)
+        measurement = replace(measurement, notes=(*measurement.notes, note))
     measurement = with_judged(measurement, judgements)
     record = Record(measurement, judgements, (), quick=False, duel=statistics.to_json())
     return record, statistics

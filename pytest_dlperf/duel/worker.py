@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pytest_dlperf.duel.module_identity import loaded_modules
-from pytest_dlperf.duel.opening import Opening, measure_opening
+from pytest_dlperf.duel.opening import Opening, measure_again, measure_opening
 from pytest_dlperf.errors import DuelError, UsageError
 from pytest_dlperf.measure.evaluator import Evaluation
 from pytest_dlperf.results.record import record_from_json
@@ -87,9 +87,12 @@ class WorkerEvaluator:
                         measurement = measure_opening(
                             target, plan, test, name, whole=command["whole"]
                         )
+                        environment, second = self._environment(), None
+                        if command["whole"]:
+                            second = measure_again(target, plan, measurement, environment)
                         slotted = runner is not None
                         opening = Opening.of(
-                            measurement, plan, self._environment(), slotted=slotted
+                            measurement, plan, environment, slotted=slotted, second=second
                         )
                         self._channel.send({"is": "opened", **opening.to_json()})
                     case "slot" if runner is not None:

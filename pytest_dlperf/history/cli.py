@@ -6,11 +6,13 @@ import argparse
 import difflib
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf._command import WIDTH, Command, CommandResult, rootdir
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.git import git
+from pytest_dlperf.history.company import Company
 from pytest_dlperf.history.entries import Query
 from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.history.timeline import FALSE_ALARMS, comparable_entries, timeline_of
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _LIMIT: Final = 500
 _LISTED: Final = 10  # tests in a message
+_MOST_OTHERS: Final = 20  # tests to compare with; more would say little more
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +83,10 @@ def _timelines(given: argparse.Namespace) -> list[Timeline]:
             comparable_entries(_entries(reader, given, test, name))
             for name in dict.fromkeys(key.name for key in keys)
         ]
+        company = {
+            machine: _company(reader, given, test, machine)
+            for machine in {entries[-1].run.machine.slug for entries, _ in measurements if entries}
+        }
     measurements = [(entries, left_out) for entries, left_out in measurements if entries]
     if not measurements:
         raise UsageError(f"of {test} there are only runs whose measuring failed")
@@ -102,7 +109,10 @@ def _timelines(given: argparse.Namespace) -> list[Timeline]:
     first = measurements[0][0]
     rng = np.random.default_rng([len(first), *first[-1].run.key.encode()])
     return [
-        timeline_of(entries, (*left_out, *_other_machines(keys, entries)), wanted, alpha, rng)
+        timeline_of(
+            *(entries, (*left_out, *_other_machines(keys, entries)), wanted, alpha, rng),
+            company=company[entries[-1].run.machine.slug],
+        )
         for entries, left_out in measurements
     ]
 
@@ -139,6 +149,26 @@ def _entries(reader: Reader, given: argparse.Namespace, test: str, name: str) ->
         machine = reader.history.entries(newest)[0].run.machine.slug
     return reader.history.entries(
         Query(test=test, name=name, branch=given.branch, machine=machine, limit=given.limit)
+    )
+
+
+def _company(reader: Reader, given: argparse.Namespace, test: str, machine: str) -> Company:
+    """The other tests of a machine class, of many some that lie evenly among them."""
+    query = Query(machine=machine, branch=given.branch)
+    keys = [key for key in reader.history.measurements(query) if key.test != test]
+    tests = list(dict.fromkeys(key.test for key in keys))
+    every = max(1.0, len(tests) / _MOST_OTHERS)
+    chosen = [tests[int(at * every)] for at in range(min(len(tests), _MOST_OTHERS))]
+    return Company(
+        {
+            other: tuple(
+                comparable_entries(
+                    reader.history.entries(replace(query, test=other, name=name, limit=given.limit))
+                )[0]
+                for name in dict.fromkeys(key.name for key in keys if key.test == other)
+            )
+            for other in chosen
+        }
     )
 
 

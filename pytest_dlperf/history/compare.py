@@ -1,29 +1,27 @@
 """Comparison of the sessions of one commit, branch or run with those of another.
 
 Each metric is judged as by a budget that allows no loss (`throughput >= baseline`, `p99 <=
-baseline`): FAIL if a loss is proven, PASS if a loss of the metric's `detect` is excluded.
+baseline`): FAIL if a loss is proven, PASS if a loss of the metric's `detect` is excluded. All share
+one error rate (`holm`), in which metrics that say the same have one part.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from pytest_dlperf.history.compare_decisions import OpenRow, decide
+from pytest_dlperf.history.comparison import Compared, Comparison, Row
 from pytest_dlperf.history.entries import condition_changes
 from pytest_dlperf.judge.conditions import ALIKE
-from pytest_dlperf.judge.contrasts import contrast_of, loss_on_rows, unpaired
-from pytest_dlperf.judge.error_rates import ALPHA, BETA
+from pytest_dlperf.judge.contrasts import contrast_of, loss_on_rows, unpaired, values_of
+from pytest_dlperf.judge.error_rates import ALPHA
 from pytest_dlperf.judge.losses import (
-    VERDICTS,
     CountedLoss,
     LossEvidence,
-    LossLimits,
     MeasuredLoss,
-    change_by,
-    changed_by,
 )
 from pytest_dlperf.metrics import in_order, is_usual, metric_named
 from pytest_dlperf.results.verdict import Verdict
@@ -35,9 +33,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.history.entries import MeasurementId
     from pytest_dlperf.history.sources import Side
     from pytest_dlperf.metrics import Metric
-    from pytest_dlperf.results.baseline import BaselineEntry, Revision
+    from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.environment import MachineClass
-    from pytest_dlperf.statistics.estimate import Estimate
 
 COMPARED: Final = (
     *("throughput", "goodput", "max_rate", "p50", "p95", "p99", "accuracy", "peak_memory"),
@@ -46,99 +43,22 @@ COMPARED: Final = (
 """Metrics compared by default, with users' metrics, those with a goal, and errors above zero."""
 
 _NOTABLE_CHANGE: Final = 0.02  # of the machine's speed
-_HIDDEN: Final = "the noise hides a loss of this size"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One metric of one measurement.
+Unbounded: TypeAlias = "Mapping[MeasurementId, Collection[str]]"
+"""By measurement, the metrics that some session was too short to bound from above."""
 
-    Attributes:
-        metric: name.
-        base: geometric mean of the base's sessions in the metric's base unit; of a share, the
-            newest session's; None if it has none.
-        candidate: the same of the candidate.
-        change: from base to candidate with its interval, above 0 if the value is larger: a ratio
-            minus one, or of shares the difference. None if they cannot be compared.
-        verdict: as of a budget that allows no loss.
-        improved: whether a gain is proven.
-        reason: why the verdict is neither PASS nor FAIL.
-        fails_at: the change that would be a FAIL, if the verdict is open because of noise.
-    """
-
-    metric: str
-    base: float | None
-    candidate: float | None
-    change: Estimate | None
-    verdict: Verdict
-    improved: bool = False
-    reason: str = ""
-    fails_at: float | None = None
+_NONE: Final[Unbounded] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """One measurement of both sides, on one machine class.
-
-    Attributes:
-        key: which measurement.
-        base: revision of the base's newest session; None if it has none.
-        candidate: revision of the candidate's newest session.
-        base_sessions: number of the base's sessions.
-        sessions: number of the candidate's sessions.
-        rows: one for each metric.
-        note: by how much the machine's speed changed, if that was allowed for.
-    """
-
-    key: MeasurementId
-    base: Revision | None
-    candidate: Revision
-    base_sessions: int
-    sessions: int
-    rows: tuple[Row, ...]
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """All measurements of two sides.
-
-    Attributes:
-        measurements: the candidate's, sorted by test, name and machine class.
-        gone: titles of measurements and metrics that only the base has.
-        warnings: changes of software between them.
-        alpha: error rate of a FAIL for each metric, 1 % in total.
-    """
-
-    measurements: tuple[Compared, ...]
-    gone: tuple[str, ...]
-    warnings: tuple[str, ...]
-    alpha: float
-
-    @property
-    def failed(self) -> bool:
-        """Whether any loss is proven."""
-        return any(
-            row.verdict is Verdict.FAIL
-            for measurement in self.measurements
-            for row in measurement.rows
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """A row to be decided when the number of such rows, and so the error rate, is known."""
-
-    row: Row
-    metric: Metric
-    evidence: LossEvidence
-
-
-def compare_sides(
+def compare_sides(  # noqa: PLR0913 - both sides, and what is known of their sessions
     base: Side,
     candidate: Side,
     metrics: Collection[str] | None = None,
     noise: Mapping[MeasurementId, str] = MappingProxyType({}),
+    *,
+    base_unbounded: Unbounded = _NONE,
+    unbounded: Unbounded = _NONE,
 ) -> Comparison:
     """Compare each metric of each measurement of the candidate.
 
@@ -147,8 +67,10 @@ def compare_sides(
         candidate: what to compare.
         metrics: names of the metrics to compare; None for the default ones.
         noise: why speeds of a measurement cannot be compared.
+        base_unbounded: of the base's sessions.
+        unbounded: of the candidate's.
     """
-    drafts: list[tuple[Compared, list[Row | _Open]]] = []
+    drafts: list[tuple[Compared, list[Row | OpenRow]]] = []
     warnings: dict[str, None] = {}
     base_by_machine: dict[tuple[str, str], dict[MachineClass, BaselineEntry]] = {}
     for key, entry in base.items():
@@ -164,11 +86,12 @@ def compare_sides(
             software = new.environment.changes(old.environment)["warning"]
             if software:
                 warnings[f"since the base: {', '.join(software)}"] = None
-        rows: list[Row | _Open] = [
-            _row(metric, new, old, obstacle or (of_speeds if metric.is_speed else ""))
+        too_short = base_unbounded.get(key, ()), unbounded.get(key, ())
+        rows: list[Row | OpenRow] = [
+            _row(metric, new, old, obstacle or (of_speeds if metric.is_speed else ""), too_short)
             if on_machines
             else _new(metric, new, "only the candidate has this measurement")
-            for metric in map(metric_named, _names(new, old, metrics))
+            for metric in map(metric_named, _names(new, old, too_short[1], metrics))
         ]
         compared = Compared(
             key=key,
@@ -178,18 +101,21 @@ def compare_sides(
             sessions=len(new.sessions),
             rows=(),
             note=note,
+            scenario=new.scenario,
         )
         drafts.append((compared, rows))
-    judged = sum(isinstance(row, _Open) and row.evidence.errs for _, rows in drafts for row in rows)
-    alpha = ALPHA / max(1, judged)
+    decided = iter(decide(drafts))
     return Comparison(
         measurements=tuple(
-            dataclasses.replace(compared, rows=tuple(_decided(row, alpha) for row in rows))
+            dataclasses.replace(
+                compared,
+                rows=tuple(next(decided) if isinstance(row, OpenRow) else row for row in rows),
+            )
             for compared, rows in drafts
         ),
-        gone=_gone(base, candidate, metrics),
+        gone=_gone(base, candidate, metrics, base_unbounded, unbounded),
         warnings=tuple(warnings),
-        alpha=alpha,
+        alpha=ALPHA,
     )
 
 
@@ -198,11 +124,14 @@ def _order(key: MeasurementId) -> tuple[str, str, str]:
 
 
 def _names(
-    new: BaselineEntry, old: BaselineEntry | None, metrics: Collection[str] | None
+    new: BaselineEntry,
+    old: BaselineEntry | None,
+    unbounded: Collection[str],
+    metrics: Collection[str] | None,
 ) -> Iterator[str]:
     """The metrics of the candidate that are compared, in the order of the table of metrics."""
     sessions = (*new.sessions, *(old.sessions if old else ()))
-    for name in _metrics_of(new):
+    for name in _metrics_of(new, unbounded):
         if metrics is not None:
             wanted = name in metrics
         elif name == "errors":
@@ -218,17 +147,24 @@ def is_compared(name: str) -> bool:
     return name in COMPARED or is_usual(name)
 
 
-def _metrics_of(entry: BaselineEntry) -> tuple[str, ...]:
-    return in_order(name for session in entry.sessions for name in session.metrics)
+def _metrics_of(entry: BaselineEntry, unbounded: Collection[str]) -> tuple[str, ...]:
+    measured = (name for session in entry.sessions for name in session.metrics)
+    return in_order((*measured, *unbounded))
 
 
-def _gone(base: Side, candidate: Side, metrics: Collection[str] | None) -> tuple[str, ...]:
+def _gone(
+    base: Side,
+    candidate: Side,
+    metrics: Collection[str] | None,
+    base_unbounded: Unbounded,
+    unbounded: Unbounded,
+) -> tuple[str, ...]:
     """What only the base has: whole measurements, or metrics of one."""
     titles = {key.title for key in candidate}
     gone = dict.fromkeys(key.title for key in sorted(base, key=_order) if key.title not in titles)
     for key in sorted(candidate.keys() & base.keys(), key=_order):
-        kept = _metrics_of(candidate[key])
-        for name in _metrics_of(base[key]):
+        kept = _metrics_of(candidate[key], unbounded.get(key, ()))
+        for name in _metrics_of(base[key], base_unbounded.get(key, ())):
             wanted = is_compared(name) if metrics is None else name in metrics
             if wanted and name not in kept:
                 gone[f"{name} of {key.title}"] = None
@@ -259,13 +195,12 @@ def _machine_speed(new: BaselineEntry, old: BaselineEntry | None) -> tuple[str, 
     if old is None:
         return "", ""
     sides = [
-        [Session(0.0, 0.0, math.log(s.yardstick) if s.yardstick else None) for s in side.sessions]
-        for side in (old, new)
+        [Session(0.0, 0.0, session.yardstick) for session in side.sessions] for side in (old, new)
     ]
     change = reference_change(sides[0], *sides[1])
     if change is None or abs(change - 1) < _NOTABLE_CHANGE:
         return "", ""
-    took = f"the reference model took {change:.2f} times as long as with the base"
+    took = f"the yardstick took {change:.2f} times as long as with the base"
     least, most = ALIKE
     if least <= change <= most:
         return "", f"{took}, which was allowed for"
@@ -273,14 +208,28 @@ def _machine_speed(new: BaselineEntry, old: BaselineEntry | None) -> tuple[str, 
 
 
 def _row(
-    metric: Metric, new: BaselineEntry, old: BaselineEntry | None, obstacle: str
-) -> Row | _Open:
+    metric: Metric,
+    new: BaselineEntry,
+    old: BaselineEntry | None,
+    obstacle: str,
+    too_short: tuple[Collection[str], Collection[str]],
+) -> Row | OpenRow:
     name = metric.name
-    if old is not None and not any(name in session.metrics for session in old.sessions):
+    sides = ("base", old, too_short[0]), ("candidate", new, too_short[1])
+    incomplete = ""
+    short = [side for side, _, names in sides if name in names]
+    open_ = [side for side, entry, _ in sides if side in short and not _has(entry, name)]
+    if open_:
+        whose = " and ".join(f"the {side}'s" for side in open_)
+        obstacle = obstacle or f"{whose} runs were too short to bound it from above"
+    elif short:
+        whose = " and ".join(f"the {side}'s" for side in short)
+        incomplete = f"without those of {whose} sessions that were too short to bound it"
+    elif old is not None and not _has(old, name):
         return _new(metric, new, f"the base has no {name}")
     row = Row(
         metric=name,
-        base=_value(metric, old) if old is not None else None,
+        base=_value(metric, old),
         candidate=_value(metric, new),
         change=None,
         verdict=Verdict.INCONCLUSIVE,
@@ -290,15 +239,22 @@ def _row(
     if obstacle or old is None:
         return dataclasses.replace(row, reason=obstacle)
     evidence, remark = _evidence(metric, new, old)
-    return _Open(dataclasses.replace(row, reason=remark), metric, evidence)
+    reason = "; ".join(filter(None, (remark, incomplete)))
+    return OpenRow(dataclasses.replace(row, reason=reason), metric, evidence)
 
 
 def _new(metric: Metric, new: BaselineEntry, reason: str) -> Row:
     return Row(metric.name, None, _value(metric, new), None, Verdict.NEW, reason=reason)
 
 
-def _value(metric: Metric, side: BaselineEntry) -> float:
-    values = [s.metrics[metric.name].value for s in side.sessions if metric.name in s.metrics]
+def _has(side: BaselineEntry | None, name: str) -> bool:
+    return side is not None and any(name in session.metrics for session in side.sessions)
+
+
+def _value(metric: Metric, side: BaselineEntry | None) -> float | None:
+    values = [estimate.value for estimate, _ in values_of(metric, side)] if side else []
+    if not values:
+        return None
     if metric.unit == "share":
         return values[-1]
     if min(values) == max(values):
@@ -311,28 +267,11 @@ def _value(metric: Metric, side: BaselineEntry) -> float:
 def _evidence(metric: Metric, new: BaselineEntry, old: BaselineEntry) -> tuple[LossEvidence, str]:
     """The sessions' evidence of a loss, and a remark on it."""
     if metric.name == "errors":
-        return CountedLoss(_value(metric, new) - _value(metric, old), metric.detect), ""
+        before, now = (values_of(metric, side)[-1][0].value for side in (old, new))
+        return CountedLoss(now - before, metric.detect), ""
     if metric.unit != "share":
         return MeasuredLoss(contrast_of(metric, old, new)), ""
     on_rows = loss_on_rows(metric, new, old)
     if on_rows is not None:
         return on_rows, ""
     return MeasuredLoss(unpaired(metric, old, new)), "not of the same rows"
-
-
-def _decided(draft: Row | _Open, alpha: float) -> Row:
-    if isinstance(draft, Row):
-        return draft
-    row, evidence, metric = draft.row, draft.evidence, draft.metric
-    verdict = VERDICTS[evidence.decision(LossLimits.allowing(metric, 0.0), alpha, BETA)]
-    is_open = verdict is Verdict.INCONCLUSIVE
-    visible = evidence.visible(alpha) if is_open else None
-    possible = visible is not None and (metric.unit != "share" or visible <= 1)
-    return dataclasses.replace(
-        row,
-        change=change_by(metric, evidence.loss),
-        verdict=verdict,
-        improved=evidence.improved(alpha),
-        reason="; ".join(filter(None, (row.reason, _HIDDEN if is_open else ""))),
-        fails_at=changed_by(metric, visible) if visible is not None and possible else None,
-    )

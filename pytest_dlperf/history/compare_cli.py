@@ -19,6 +19,7 @@ from pytest_dlperf.history.lookup import Reader, add_history_arguments
 from pytest_dlperf.history.sources import (
     noise_of,
     side_of,
+    unbounded_in,
     without_invalid,
     without_noisy,
     without_shared,
@@ -78,7 +79,11 @@ def _compare(given: argparse.Namespace) -> ComparedSources:
             f"{given.base} has {min(titles)}"
             + (f" and {len(titles) - 1} more" if len(titles) > 1 else ""),
         )
-    comparison = compare_sides(base_side, side, metrics, noise_of(base, candidate))
+    comparison = compare_sides(
+        *(base_side, side, metrics, noise_of(base, candidate)),
+        base_unbounded=unbounded_in(base),
+        unbounded=unbounded_in(candidate),
+    )
     if not any(measurement.rows for measurement in comparison.measurements):
         raise UsageError(
             f"{given.candidate} measured none of {', '.join(metrics or COMPARED)}",

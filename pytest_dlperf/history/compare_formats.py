@@ -26,8 +26,8 @@ from pytest_dlperf.results.verdict import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_dlperf.history.compare import Compared, Row
     from pytest_dlperf.history.compare_report import ComparedSources
+    from pytest_dlperf.history.comparison import Compared, Row
     from pytest_dlperf.history.sources import Side, Source
 
 SCHEMA: Final = 1
@@ -37,6 +37,7 @@ CSV_COLUMNS: Final = (
     *("machine", "test", "name", "metric", "unit", "better"),
     *("base_commit", "base_sessions", "base", "candidate_commit", "candidate_sessions"),
     *("candidate", "change", "change_low", "change_high", "verdict", "improved", "reason"),
+    *("alpha", "provable"),
 )
 """Of the CSV: values in the metric's base unit, changes as ratios minus one, or of shares as
 differences."""
@@ -87,6 +88,7 @@ def comparison_json(compared: ComparedSources) -> dict[str, object]:
         "candidate": _source(compared.candidate, compared.side),
         "failed": comparison.failed,
         "alpha": comparison.alpha,
+        "provable": {name: rounded(change) for name, change in comparison.provable.items()},
         "warnings": list(comparison.warnings),
         "gone": list(comparison.gone),
         "measurements": [_measurement(measurement) for measurement in comparison.measurements],
@@ -162,6 +164,8 @@ def _row(row: Row) -> dict[str, object]:
         "improved": row.improved,
         "reason": row.reason,
         "fails_at": _rounded(row.fails_at),
+        "alpha": _rounded(row.alpha),
+        "provable": _rounded(row.provable),
     }
 
 

@@ -29,7 +29,7 @@ from pytest_dlperf.units import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_dlperf.history.compare import Compared, Comparison, Row
+    from pytest_dlperf.history.comparison import Compared, Comparison, Row
     from pytest_dlperf.history.sources import Side, Source
 
 COLUMNS: Final = (
@@ -100,7 +100,7 @@ def comparison_lines(compared: ComparedSources, width: int, *, colour: bool) -> 
 
 
 def headings(compared: ComparedSources) -> Iterator[tuple[str, str]]:
-    """Both sources, the machine, the software that changed and what was left out, with labels."""
+    """Both sources, the machine, changed software, what can be proven, what was left out."""
     yield "base", described(compared.base, compared.base_side)
     yield "candidate", described(compared.candidate, compared.side)
     comparison = compared.comparison
@@ -108,8 +108,20 @@ def headings(compared: ComparedSources) -> Iterator[tuple[str, str]]:
         yield "machine", comparison.measurements[0].key.machine.slug
     for warning in comparison.warnings:
         yield "software", warning
+    if comparison.provable:
+        yield "provable", _provable(comparison)
     for left_out in (*compared.base.left_out, *compared.candidate.left_out):
         yield "left out", left_out
+
+
+def _provable(comparison: Comparison) -> str:
+    """The change of each metric from which on a loss is proven, with these rows and sessions."""
+    changes = (
+        f"{name} {format_change(change, metric_named(name).unit)}"
+        for name, change in comparison.provable.items()
+    )
+    several = len(comparison.measurements) > 1
+    return f"a loss beyond {', '.join(changes)}{' (medians of the tests)' if several else ''}"
 
 
 def described(source: Source, side: Side) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.results.baseline import accept
@@ -13,11 +15,12 @@ from pytest_dlperf.results.usage import noise_note
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_dlperf.results.baseline import BaselineEntry, Revision
     from pytest_dlperf.results.environment import MachineClass
     from pytest_dlperf.results.record import Record
+    from pytest_dlperf.statistics.estimate import Estimate
 
 SOUND: Final = (Verdict.PASS, Verdict.NEW, Verdict.INCONCLUSIVE)
 """Verdicts of measurements that later runs may be compared with."""
@@ -71,6 +74,7 @@ class Entry:
         renews: whether it was accepted as a change, which makes it the first session of a baseline.
         noise: what kept speeds from being judged: other work on the machine, or a debugger that
             could not be suspended; empty if nothing did.
+        unbounded: metrics that it was too short to bound from above, which it is not compared by.
     """
 
     run: Run
@@ -80,6 +84,7 @@ class Entry:
     result: BaselineEntry
     renews: bool = False
     noise: str = ""
+    unbounded: Mapping[str, Estimate] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def key(self) -> MeasurementId:
@@ -160,6 +165,14 @@ def entry_of(record: Record, run: Run) -> Entry | None:
         renews=record.kept == "renew",
         noise=record.environment.distortion
         or (noise_note(measured.usage) if measured.usage else ""),
+        unbounded=MappingProxyType(
+            {
+                # A rough upper end, of which nothing is sure, is no end to compare with.
+                name: dataclasses.replace(it, high=math.inf)
+                for name, it in measured.metrics.items()
+                if name in measured.unbounded
+            }
+        ),
     )
 
 

@@ -17,6 +17,7 @@ from pytest_dlperf.history.entries import Query, baseline_of
 from pytest_dlperf.history.sources import Source, committed, source_of_report
 from pytest_dlperf.history.store import open_history
 from pytest_dlperf.history.url import default_url, parse_url
+from pytest_dlperf.report.hints import COMPARABLE
 from pytest_dlperf.report.json_report import UNREADABLE, damaged, read_report
 from pytest_dlperf.results.baseline import MOST_SESSIONS, short
 from pytest_dlperf.results.environment import Environment, MachineClass
@@ -105,6 +106,11 @@ class Reader:
             UsageError: if it names nothing that was measured.
             HistoryError: if the history cannot be read.
         """
+        if not name.strip():
+            raise UsageError(
+                f"{name!r} is no name: the variable that it comes from may be empty",
+                f"name what to compare: {COMPARABLE}; {self._known()}",
+            )
         if name.endswith(".json"):
             return _with(self._file(name), text)
         if name == _LATEST:

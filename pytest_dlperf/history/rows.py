@@ -11,12 +11,13 @@ from pytest_dlperf.history.entries import SOUND, Entry, Run
 from pytest_dlperf.history.schema import tables
 from pytest_dlperf.metrics import definitions_of, in_order, read_definitions
 from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, Revision
-from pytest_dlperf.results.codec import check_metrics, check_yardstick
+from pytest_dlperf.results.codec import check_metrics
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.row_evidence import Rows, RowScores, fingerprints
 from pytest_dlperf.results.series import BlockSummary
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate
+from pytest_dlperf.statistics.machine_speed import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -51,7 +52,7 @@ def run_row(run: Run) -> dict[str, object]:
 def measurement_row(entry: Entry, run_id: int, test_id: int) -> dict[str, object]:
     """The row of a measurement, without its id."""
     result = entry.result
-    blocks = result.newest.blocks
+    blocks, pace = result.newest.blocks, result.newest.yardstick
     return {
         "run_id": run_id,
         "test_id": test_id,
@@ -63,7 +64,8 @@ def measurement_row(entry: Entry, run_id: int, test_id: int) -> dict[str, object
         "scenario": result.scenario,
         "serving": result.serving,
         "slo": result.slo,
-        "yardstick": result.newest.yardstick,
+        "compute": pace.compute if pace else None,
+        "memory": pace.memory if pace else None,
         "environment": json.dumps(result.environment.to_json()),
         "blocks": json.dumps(blocks.to_json()) if blocks else None,
         "seeds": json.dumps(result.seeds) if result.seeds else None,
@@ -71,7 +73,7 @@ def measurement_row(entry: Entry, run_id: int, test_id: int) -> dict[str, object
 
 
 def metric_rows(metrics: Mapping[str, Estimate], measurement_id: int) -> list[dict[str, object]]:
-    """The rows of a measurement's metrics."""
+    """The rows of a measurement's metrics; without an upper bound, the high end is infinite."""
     return [
         {
             "measurement_id": measurement_id,
@@ -134,11 +136,13 @@ def entry_of_row(
     )
     run = run_of_row(row)
     bits, scores = _bits(row), _scores(users, redefined)
+    measured = _metrics(metrics, redefined)
+    bounded = {name: value for name, value in measured.items() if value.bounded}
     session = BaselineSession(
-        metrics=_metrics(metrics, redefined),
+        metrics=MappingProxyType(bounded),
         environment=Environment.from_json(json.loads(row.environment)),
         revision=run.revision,
-        yardstick=check_yardstick(row.yardstick),
+        yardstick=_pace(row),
         blocks=BlockSummary.from_json(json.loads(row.blocks)) if row.blocks else None,
         answers=fingerprints(bits, scores),
     )
@@ -152,7 +156,11 @@ def entry_of_row(
         seeds=tuple(map(float, json.loads(row.seeds))) if row.seeds else (),
     )
     verdict, renews = Verdict(row.verdict), bool(row.renews)
-    return Entry(run, row.test, row.name, verdict, result, renews, row.unquiet)
+    unbounded = {name: value for name, value in measured.items() if not value.bounded}
+    return Entry(
+        *(run, row.test, row.name, verdict, result, renews, row.unquiet),
+        MappingProxyType(unbounded),
+    )
 
 
 def run_of_row(row: Row[Any]) -> Run:
@@ -179,6 +187,10 @@ def _scores(users: Iterable[Row[Any]], redefined: Collection[str]) -> RowScores 
         return None
     metrics = {row.metric: {"kind": row.kind, "scores": bytes(row.scores).hex()} for row in rows}
     return RowScores.from_json({"data": rows[0].data, "rows": rows[0].rows, "metrics": metrics})
+
+
+def _pace(row: Row[Any]) -> Pace | None:
+    return None if row.compute is None and row.memory is None else Pace(row.compute, row.memory)
 
 
 def _bits(row: Row[Any]) -> Rows | None:

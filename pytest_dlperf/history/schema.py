@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Version of the tables."""
 
 PREFIX: Final = "dlperf_"
@@ -141,7 +141,9 @@ def _measurements(metadata: MetaData) -> Table:
         Column("scenario", text, nullable=False),
         Column("serving", text, nullable=False),
         _double("slo", nullable=True),
-        _double("yardstick", nullable=True),
+        # The yardstick's parts; both or neither.
+        _double("compute", nullable=True),
+        _double("memory", nullable=True),
         Column("environment", text, nullable=False),
         Column("blocks", text),
         Column("seeds", text),

@@ -97,6 +97,15 @@ def noise_of(*sources: Source) -> Mapping[MeasurementId, str]:
     }
 
 
+def unbounded_in(source: Source) -> Mapping[MeasurementId, frozenset[str]]:
+    """By measurement, the metrics that some session was too short to bound from above."""
+    names: dict[MeasurementId, frozenset[str]] = {}
+    for entry in source.entries:
+        if entry.unbounded:
+            names[entry.key] = names.get(entry.key, frozenset()) | entry.unbounded.keys()
+    return names
+
+
 def without_shared(base: Source, candidate: Source) -> tuple[Source, Source]:
     """Both sides, the wider one without the measurements that the other has too.
 

@@ -93,8 +93,9 @@ class History:
             connection.execute(delete(of.measurements).where(*same))
             inserted = connection.execute(insert(of.measurements).values(row))
             number = inserted.inserted_primary_key[0]  # type: ignore[index]  # a row was added
-            if result.metrics:
-                connection.execute(insert(of.metrics), metric_rows(result.metrics, number))
+            metrics = metric_rows({**result.metrics, **entry.unbounded}, number)
+            if metrics:
+                connection.execute(insert(of.metrics), metrics)
             if result.rows is not None:
                 connection.execute(insert(of.rows), bits_row(result.rows, number))
             users = users_metric_rows(result, number)

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pytest_dlperf.history.company import ALONE, Company, Course, course_of
 from pytest_dlperf.history.entries import condition_changes
 from pytest_dlperf.history.sources import committed
-from pytest_dlperf.judge.conditions import scaled_metrics_of
-from pytest_dlperf.judge.contrasts import session_of
-from pytest_dlperf.judge.losses import change_by, log_cost
-from pytest_dlperf.metrics import metric_named
+from pytest_dlperf.judge.losses import change_by
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.change_points import find_steps
-from pytest_dlperf.statistics.prediction import shrinkage
+from pytest_dlperf.statistics.common_level import (
+    FEWEST_OTHERS,
+    common_level,
+    own_steps,
+    shared_by,
+)
+from pytest_dlperf.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from pytest_dlperf.history.company import Kind
     from pytest_dlperf.history.entries import Entry
     from pytest_dlperf.statistics.change_points import Step
-    from pytest_dlperf.statistics.estimate import Estimate
+    from pytest_dlperf.statistics.common_level import CommonLevel
 
 
 FALSE_ALARMS: Final = 0.002
@@ -63,6 +69,39 @@ class LevelChange:
 
 
 @dataclass(frozen=True, slots=True)
+class CommonChange:
+    """A change of level that at least half of the tests of the machine class share.
+
+    It is the machine's, its software's, or that of code which all of them run.
+
+    Attributes:
+        kind: of speeds, or of memory.
+        run: index of the most likely first run of the new level.
+        low: lower end of its 95 % confidence interval.
+        high: upper end.
+        change: of the median test's cost with its interval, a ratio minus one: above 0 if it is
+            slower, or takes more memory.
+        tests: how many tests have changed by at least half of that, this one among them.
+        of: of how many.
+        good: commit of the last run that is certainly before the change; empty if no run before it
+            was of committed code.
+        bad: commit of the first run that is certainly after it; empty likewise.
+        software: what else changed between these two runs.
+    """
+
+    kind: Kind
+    run: int
+    low: int
+    high: int
+    change: Estimate
+    tests: int
+    of: int
+    good: str
+    bad: str
+    software: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Curve:
     """One metric over all runs that have it.
 
@@ -72,6 +111,9 @@ class Curve:
         values: in the metric's base unit, shape `(runs,)`.
         changes: of its level.
         adjusted: whether changes were sought in values adjusted by the machine's speed.
+        kind: what of the machine it shows; None if nothing.
+        others: less the level of how many other tests changes were sought; 0 if there were too few.
+        alone: how many runs were not searched, since too few others were measured in them.
     """
 
     metric: str
@@ -79,6 +121,9 @@ class Curve:
     values: NDArray[np.float64]
     changes: tuple[LevelChange, ...]
     adjusted: bool
+    kind: Kind | None = None
+    others: int = 0
+    alone: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +135,14 @@ class Timeline:
         curves: one for each metric.
         left_out: messages on runs that were left out.
         alpha: false alarm rate of each curve.
+        common: what at least half of all tests share, of speeds and of memory.
     """
 
     entries: tuple[Entry, ...]
     curves: tuple[Curve, ...]
     left_out: tuple[str, ...]
     alpha: float
+    common: tuple[CommonChange, ...] = ()
 
 
 def comparable_entries(
@@ -130,14 +177,16 @@ def comparable_entries(
     return tuple(reversed(kept)), left_out
 
 
-def timeline_of(
+def timeline_of(  # noqa: PLR0913 - what is shown, and what it is compared with
     entries: tuple[Entry, ...],
     left_out: tuple[str, ...],
     metrics: Iterable[str],
     alpha: float,
     rng: np.random.Generator,
+    *,
+    company: Company = ALONE,
 ) -> Timeline:
-    """Find the changes of level of each metric.
+    """Find the changes of level of each metric, and those that most tests share.
 
     Args:
         entries: of one measurement under the same conditions, oldest first.
@@ -145,10 +194,21 @@ def timeline_of(
         metrics: names; those that no run has are ignored.
         alpha: false alarm rate of each curve.
         rng: for the permutations of the search.
+        company: the other tests.
     """
     names = [name for name in metrics if any(name in entry.result.metrics for entry in entries)]
-    curves = tuple(_curve(name, entries, alpha, rng) for name in names)
-    return Timeline(entries, curves, left_out, alpha)
+    curves: list[Curve] = []
+    common: dict[Kind, tuple[CommonChange, ...]] = {}
+    for name in names:
+        course = course_of(name, entries)
+        level = _level_of_others(course, entries, company, rng)
+        curves.append(_curve(course, entries, level, alpha, rng))
+        if level is not None and course.kind is not None and course.kind not in common:
+            common[course.kind] = tuple(_common_changes(course, entries, level))
+    changes = (change for found in common.values() for change in found)
+    return Timeline(
+        entries, tuple(curves), left_out, alpha, tuple(sorted(changes, key=lambda it: it.run))
+    )
 
 
 def _difference(entry: Entry, newest: Entry) -> str:
@@ -161,16 +221,36 @@ def _difference(entry: Entry, newest: Entry) -> str:
     return f"before {', '.join(blocking)}" if blocking else ""
 
 
-def _curve(name: str, entries: tuple[Entry, ...], alpha: float, rng: np.random.Generator) -> Curve:
-    metric = metric_named(name)
-    runs = tuple(at for at, entry in enumerate(entries) if name in entry.result.metrics)
-    values = np.array([entries[at].result.metrics[name].value for at in runs])
-    costs, adjusted = _costs(name, [entries[at] for at in runs])
-    steps = find_steps(costs, alpha, rng)
+def _level_of_others(
+    course: Course,
+    entries: Sequence[Entry],
+    company: Company,
+    rng: np.random.Generator,
+) -> CommonLevel | None:
+    """What the other tests share in the runs of a course; None if they are too few."""
+    if course.kind is None:
+        return None
+    curves = company.curves(course.kind, [entries[at] for at in course.runs], course.yardsticks)
+    if len(curves) < FEWEST_OTHERS:
+        return None
+    level = common_level(curves, FALSE_ALARMS, rng)
+    return level if level.enough else None
+
+
+def _curve(
+    course: Course,
+    entries: tuple[Entry, ...],
+    level: CommonLevel | None,
+    alpha: float,
+    rng: np.random.Generator,
+) -> Curve:
+    metric, runs, costs = course.metric, course.runs, course.costs
+    steps = find_steps(costs, alpha, rng) if level is None else own_steps(costs, level, alpha, rng)
+    values = np.array([entries[at].result.metrics[metric.name].value for at in runs])
     edges = [0, *(step.at for step in steps), len(runs)]
     changes = []
     for step, start, end in zip(steps, edges[:-2], edges[2:], strict=True):
-        good, bad = _committed_neighbours(entries, runs, step)
+        good, bad, software = _between(entries, runs, step)
         changes.append(
             LevelChange(
                 run=runs[step.at],
@@ -180,44 +260,64 @@ def _curve(name: str, entries: tuple[Entry, ...], alpha: float, rng: np.random.G
                 worse=step.change.value > 0,
                 before=float(np.median(values[start : step.at])),
                 after=float(np.median(values[step.at : end])),
-                good=good.run.revision.commit if good else "",
-                bad=bad.run.revision.commit if bad else "",
-                software=bad.result.environment.changes(good.result.environment)["warning"]
-                if good and bad
-                else (),
+                good=good,
+                bad=bad,
+                software=software,
             )
         )
-    return Curve(name, runs, values, tuple(changes), adjusted)
+    return Curve(
+        metric=metric.name,
+        runs=runs,
+        values=values,
+        changes=tuple(changes),
+        adjusted=course.yardsticks[-1] is not None,
+        kind=course.kind,
+        others=0 if level is None else len(level.residuals),
+        alone=0 if level is None else int((~level.known).sum()),
+    )
 
 
-def _costs(name: str, entries: Sequence[Entry]) -> tuple[NDArray[np.float64], bool]:
-    """The cost of each run, where more is worse, and whether the machine's speed was adjusted for.
+def _common_changes(
+    course: Course, entries: tuple[Entry, ...], level: CommonLevel
+) -> Iterator[CommonChange]:
+    """The steps of the others that at least half of all tests share."""
+    for step in level.steps:
+        sharing, known = shared_by(step, course.costs, level)
+        if 2 * sharing < known:
+            continue
+        runs = course.runs
+        good, bad, software = _between(entries, runs, step)
+        ratio = Estimate(
+            *(math.expm1(end) for end in (step.change.value, step.change.low, step.change.high))
+        )
+        yield CommonChange(
+            kind=course.kind or "speed",
+            run=runs[step.at],
+            low=runs[step.low],
+            high=runs[step.high],
+            change=ratio,
+            tests=sharing,
+            of=known,
+            good=good,
+            bad=bad,
+            software=software,
+        )
 
-    Logarithms, adjusted by the yardstick if every run has one; of shares the values themselves.
-    """
-    metric = metric_named(name)
-    values = [entry.result.metrics[name].value for entry in entries]
-    if metric.unit == "share":
-        return np.array(values) * (1.0 if metric.better == "lower" else -1.0), False
-    costs = np.array([log_cost(metric, value) for value in values])
-    scaled = name in scaled_metrics_of(entries[-1].result.scenario)
-    if not scaled or any(entry.result.newest.yardstick is None for entry in entries):
-        return costs, False
-    sessions = [
-        session_of(metric, entry.result.metrics[name], entry.result.newest.yardstick)
-        for entry in entries
-    ]
-    machine = np.array([session.yardstick for session in sessions])
-    return costs - shrinkage(sessions) * machine, True
 
-
-def _committed_neighbours(
+def _between(
     entries: tuple[Entry, ...], runs: tuple[int, ...], step: Step
-) -> tuple[Entry | None, Entry | None]:
-    """The nearest runs of committed code that are certainly before and after a step."""
+) -> tuple[str, str, tuple[str, ...]]:
+    """The commits of committed code nearest to a step, before and after, and changed software."""
     before = (entries[at] for at in reversed(runs[: step.low]))
     after = (entries[at] for at in runs[step.high :])
     good, bad = (
         next((entry for entry in side if committed(entry.run)), None) for side in (before, after)
     )
-    return good, bad
+    software: tuple[str, ...] = ()
+    if good and bad:
+        software = bad.result.environment.changes(good.result.environment)["warning"]
+    return (
+        good.run.revision.commit if good else "",
+        bad.run.revision.commit if bad else "",
+        software,
+    )

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import asdict
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pytest_dlperf.history.bisection import LEGEND, bisection, can_bisect
 from pytest_dlperf.history.timeline import FALSE_ALARMS
-from pytest_dlperf.judge.error_rates import SLOTTED
 from pytest_dlperf.metrics import metric_named
-from pytest_dlperf.report.hints import judge_alone, judge_in_turn
 from pytest_dlperf.report.tables import Column, table, wrap, wrap_message
 from pytest_dlperf.results.baseline import short
 from pytest_dlperf.statistics.change_points import SHORTEST
-from pytest_dlperf.units import change_unit, format_change, format_quantity, signed
+from pytest_dlperf.statistics.common_level import FEWEST_OTHERS
+from pytest_dlperf.units import format_change, format_quantity, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.history.timeline import Curve, LevelChange, Timeline
-    from pytest_dlperf.metrics import Metric
+    from pytest_dlperf.history.company import Kind
+    from pytest_dlperf.history.timeline import CommonChange, Curve, LevelChange, Timeline
 
 
 SCHEMA: Final = 1
@@ -36,17 +36,12 @@ _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _VALUE: Final = 10  # columns of a value
 _NAME: Final = 11
 
-IN_TURN: Final = SLOTTED | {"accuracy"}
-"""Metrics that a duel can judge; users' shares too."""
-_UNITS: Final = {"s": "s", "1/s": "/s", "bytes": "B", "share": "", "1": ""}
-_DIGITS: Final = 12  # of a commit, so that it is unique
-_LEAST_DETECT: Final = 1e-4
-_MOST_DETECT: Final = 0.5
-_RUN: Final = """'pytest "$@"; s=$?; [ $s -gt 1 ] && s=125; exit $s'"""
-"""git takes 0 for good, 125 for skip, and all else up to 127 for bad. pytest exits with 1 if a test
-fails, and with more if it could not run, which says nothing about the commit."""
-LEGEND: Final = (
-    "A commit whose test cannot run is skipped; one that stays INCONCLUSIVE counts as good."
+_TOLD: Final = 3  # common changes, the newest
+_EFFECTS: Final[Mapping[Kind, tuple[str, str]]] = MappingProxyType(
+    {
+        "speed": ("became {} faster", "became {} slower"),
+        "memory": ("take {} less memory", "take {} more memory"),
+    }
 )
 
 
@@ -71,12 +66,17 @@ def history_lines(
         yield from wrap(line)
     yield ""
     yield from _table(timeline, width, colour=colour)
+    for number, common in enumerate(timeline.common[-_TOLD:]):
+        yield from () if number else ("",)
+        yield from _common_lines(timeline, common, commits_between)
+    if len(timeline.common) > _TOLD:
+        yield from wrap_message(f"and {len(timeline.common) - _TOLD} before these")
     bisections = False
     for curve in timeline.curves:
         for change in curve.changes:
             yield ""
             yield from _change_lines(timeline, curve, change, commits_between)
-            bisections |= bool(_can_bisect(change))
+            bisections |= bool(can_bisect(change))
     yield ""
     if bisections:
         yield from wrap_message(LEGEND)
@@ -109,6 +109,9 @@ def history_json(timeline: Timeline) -> dict[str, object]:
             }
             for entry in timeline.entries
         ],
+        "common": [
+            {**asdict(change), "software": list(change.software)} for change in timeline.common
+        ],
         "metrics": [_curve_json(newest.test, curve) for curve in timeline.curves],
     }
 
@@ -132,7 +135,7 @@ def sparkline(values: NDArray[np.float64], width: int) -> str:
 def _heading(timeline: Timeline) -> Iterator[str]:
     entries = timeline.entries
     first, last = entries[0].run.revision, entries[-1].run.revision
-    runs = f"{len(entries)} run{'s' if len(entries) > 1 else ''}"
+    runs = _runs(len(entries))
     days = f"{first.date} to {last.date}" if first.date != last.date else first.date
     yield f"{runs}, {days}, on {entries[-1].run.machine.slug}"
     branches = Counter(entry.run.revision.branch or "no branch" for entry in entries)
@@ -185,12 +188,44 @@ def _change_lines(
     yield from wrap_message(f"{curve.metric} {_size(curve, change)}, {_when(timeline, change)}")
     for line in _blame(change, commits_between):
         yield from (f"  {part}" for part in wrap_message(line))
-    if _can_bisect(change):
+    if can_bisect(change):
         first, *more = bisection(timeline.entries[0].test, curve.metric, change)
         yield "  find it:"
         parts = [f"    {first}", *(f"      {part}" for part in more)]
         yield from (f"{part} \\" for part in parts[:-1])
         yield parts[-1]
+
+
+def _common_lines(
+    timeline: Timeline,
+    change: CommonChange,
+    commits_between: Callable[[str, str], int | None],
+) -> Iterator[str]:
+    """What most tests share, the code that can have caused it, and what else changed."""
+    low, high = (signed(end, "s") for end in (change.change.low, change.change.high))
+    effect = _EFFECTS[change.kind][change.change.value > 0]
+    size = format_change(abs(change.change.value), "s").removeprefix("+")
+    yield from wrap_message(
+        f"{change.tests} of {change.of} tests {effect.format(size)} (95 %: {low} to {high}), "
+        f"{_when(timeline, change)}: the machine, its software or code that they share, not a "
+        "change of this test alone"
+    )
+    for line in _range(change, commits_between):
+        yield from (f"  {part}" for part in wrap_message(line))
+
+
+def _range(
+    change: CommonChange, commits_between: Callable[[str, str], int | None]
+) -> Iterator[str]:
+    good, bad = change.good, change.bad
+    if good and good == bad:
+        yield f"{short(good)} was measured before and after it: not the code"
+    elif good and bad:
+        number = commits_between(good, bad)
+        several = f" ({number} commit{'s' if number > 1 else ''})" if number else ""
+        yield f"commits between: {short(good)}..{short(bad)}{several}"
+    if change.software:
+        yield f"what else changed there: {', '.join(change.software)}"
 
 
 def _size(curve: Curve, change: LevelChange) -> str:
@@ -203,7 +238,7 @@ def _size(curve: Curve, change: LevelChange) -> str:
     return f"{format_change(change.change.value, unit)} ({direction}{interval}), {levels}"
 
 
-def _when(timeline: Timeline, change: LevelChange) -> str:
+def _when(timeline: Timeline, change: LevelChange | CommonChange) -> str:
     runs = f"run {change.run + 1} of {len(timeline.entries)}"
     interval = ""
     if change.low < change.high:
@@ -234,10 +269,6 @@ def _blame(change: LevelChange, commits_between: Callable[[str, str], int | None
         yield f"what else changed there: {', '.join(change.software)}"
 
 
-def _can_bisect(change: LevelChange) -> bool:
-    return bool(change.worse and change.good and change.bad and change.good != change.bad)
-
-
 def _conclusion(timeline: Timeline) -> Iterator[str]:
     steady = [curve.metric for curve in timeline.curves if not curve.changes]
     if len(timeline.entries) < 2 * SHORTEST:
@@ -254,10 +285,35 @@ def _conclusion(timeline: Timeline) -> Iterator[str]:
             f"what the reference model shows of the machine's speed was allowed for: "
             f"{', '.join(adjusted)}"
         )
+    yield from _on_others(timeline)
     yield (
         f"A level is {SHORTEST} runs or more. Of histories in which nothing changed, "
         f"{FALSE_ALARMS * 100:g} % show a change."
     )
+
+
+def _on_others(timeline: Timeline) -> Iterator[str]:
+    """How the machine's part was told from the test's own, and where it could not be."""
+    beside: dict[tuple[int, int], list[str]] = {}
+    for curve in timeline.curves:
+        if curve.others:
+            beside.setdefault((curve.others, curve.alone), []).append(curve.metric)
+    for (others, alone), metrics in beside.items():
+        left = f"; {_runs(alone)} without {FEWEST_OTHERS} of them not searched" if alone else ""
+        yield (
+            f"changes were sought beside {others} other tests of the machine class{left}: "
+            f"{', '.join(metrics)}"
+        )
+    lone = [c.metric for c in timeline.curves if c.kind and not c.others and c.changes]
+    if lone:
+        yield (
+            f"a change of {', '.join(lone)} may be the machine's: too few other tests "
+            f"({FEWEST_OTHERS}) were measured in the same runs to tell"
+        )
+
+
+def _runs(number: int) -> str:
+    return f"{number} run{'s' if number > 1 else ''}"
 
 
 def _curve_json(test: str, curve: Curve) -> dict[str, object]:
@@ -272,55 +328,16 @@ def _curve_json(test: str, curve: Curve) -> dict[str, object]:
         "last": float(values[-1]),
         "median": float(np.median(values)),
         "adjusted": curve.adjusted,
+        "other_tests": curve.others,
+        "not_searched": curve.alone,
         "changes": [
             {
                 **asdict(change),
                 "software": list(change.software),
                 "bisect": " ".join(bisection(test, curve.metric, change))
-                if _can_bisect(change)
+                if can_bisect(change)
                 else "",
             }
             for change in curve.changes
         ],
     }
-
-
-def bisection(test: str, metric: str, change: LevelChange) -> Iterator[str]:
-    r"""The command, in parts that stand on lines of their own (each but the last with a `\`).
-
-    Args:
-        test: pytest's node id.
-        metric: the metric that became worse.
-        change: of its level, with a good and a bad commit.
-    """
-    good, bad = change.good[:_DIGITS], change.bad[:_DIGITS]
-    yield f"git bisect start {bad} {good} && git bisect run sh -c"
-    yield f"{_RUN} sh"
-    worse = metric_named(metric)
-    if metric not in IN_TURN and not (worse.by_user and worse.unit == "share"):
-        yield from judge_alone(test, budget_between(worse, change))
-        return
-    sign = "<=" if worse.better == "lower" else ">="
-    loss, detect = max(_LEAST_DETECT, _loss(worse, change)), ""
-    if loss < worse.detect:
-        detect = f"{metric} {loss * 100:.2g}{change_unit(worse.unit)}"
-    yield from judge_in_turn(test, good, f"{metric} {sign} baseline", detect)
-
-
-def budget_between(metric: Metric, change: LevelChange) -> str:
-    """A budget halfway between both levels: kept by the one before, broken by the one since."""
-    before, after = change.before, change.after
-    if metric.unit == "share" or min(before, after) <= 0:
-        between = (before + after) / 2
-    else:
-        between = math.sqrt(before * after)
-    sign = "<=" if metric.better == "lower" else ">="
-    return f"{metric.name} {sign} {between:.6g}{_UNITS[metric.unit]}"
-
-
-def _loss(metric: Metric, change: LevelChange) -> float:
-    """The loss as a difference of shares, or of costs as a ratio minus one."""
-    value = change.change.value
-    if metric.unit == "share":
-        return abs(value)
-    return min(_MOST_DETECT, (1 / (1 + value) if metric.better == "higher" else 1 + value) - 1)

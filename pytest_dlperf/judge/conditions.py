@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -15,12 +14,13 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement
+    from pytest_dlperf.statistics.machine_speed import Pace
 
 ALIKE: Final = (0.8, 1.25)
 """The yardstick of one and the same machine stays within these multiples of what it was."""
 
 # Not the compile time, which is one thread of Python most of the time; nor the times of training:
-# the yardstick answers single batches, and how its pace relates to that of gradients, input
+# the yardstick runs in one thread, and how its pace relates to that of gradients, input
 # pipelines and many threads is not known. A noisy machine, or one whose speed has changed, leaves
 # them undecided too.
 _SCALED: Final = frozenset(
@@ -39,8 +39,8 @@ class MachineConditions:
     """The machine during a session, and the error rates of judging by it.
 
     Attributes:
-        yardstick: seconds a request of the reference model; None if it was not measured.
-        scaled: metrics that change with the machine's speed as the yardstick does.
+        yardstick: the machine's pace around the load; None if it was not measured.
+        scaled: metrics that follow the machine's speed, as the yardstick shows it.
         noisy: which other work kept speeds from being judged; empty if none did.
         speed_changed: by how much the machine's speed changed, if by too much to judge speeds.
         note: by how much the machine's speed changed, if that was allowed for.
@@ -48,7 +48,7 @@ class MachineConditions:
         beta: share of losses that a budget must find that may PASS.
     """
 
-    yardstick: float | None = None
+    yardstick: Pace | None = None
     scaled: frozenset[str] = frozenset()
     noisy: str = ""
     speed_changed: str = ""
@@ -62,7 +62,7 @@ UNKNOWN_CONDITIONS: Final = MachineConditions()
 
 
 def scaled_metrics(plan: Plan) -> frozenset[str]:
-    """The metrics that a slower machine makes worse by as much as it slows the yardstick."""
+    """The metrics that a slower machine makes worse, about as far as it slows the yardstick."""
     return _SCALED_IN_OPEN_LOOP if plan.open_loop else _SCALED
 
 
@@ -72,15 +72,18 @@ def scaled_metrics_of(scenario: str) -> frozenset[str]:
     return _SCALED_IN_OPEN_LOOP if open_loop else _SCALED
 
 
-def needs_yardstick(plan: Plan) -> bool:
+def needs_yardstick(plan: Plan, accepted: BaselineEntry | None = None) -> bool:
     """Whether the machine's speed matters to what a plan judges.
 
     Speeds of a load are corrected by it; those of a training are compared only if it is the same.
+    Absolute budgets on speed need it where the accepted sessions show what it was.
     """
+    known = accepted is not None and all(session.yardstick for session in accepted.sessions)
     scaled = scaled_metrics(plan)
     return any(
-        budget.relative
-        and (budget.metric.name in scaled or (budget.metric.of_training and budget.metric.is_speed))
+        budget.metric.name in scaled or (budget.metric.of_training and budget.metric.is_speed)
+        if budget.relative
+        else known and budget.metric.is_speed
         for budget in plan.judged
     )
 
@@ -89,15 +92,15 @@ def conditions_of(  # noqa: PLR0913 - the sources of the conditions, and two err
     plan: Plan,
     measurement: Measurement,
     accepted: BaselineEntry | None,
-    yardstick: float | None,
+    yardstick: Pace | None,
     *,
     alpha: float,
     beta: float,
 ) -> MachineConditions:
-    """The conditions of a session; `yardstick` is in seconds a request of the reference model.
+    """The conditions of a session.
 
     Speeds are not judged if the yardstick is outside of 0.8 to 1.25 times that of the accepted
-    sessions, or if the host took 5 % of the machine or other processes 20 %.
+    sessions, both parts together, or if the host took 5 % of the machine or other processes 20 %.
     """
     change = _change(accepted, yardstick)
     times = f"{change:.2f} times as long as in the baseline's sessions" if change else ""
@@ -105,8 +108,8 @@ def conditions_of(  # noqa: PLR0913 - the sources of the conditions, and two err
     alike = change is None or least <= change <= most
     noisy = noise_note(measurement.usage) if measurement.usage else ""
     worth_saying = change is not None and abs(change - 1) >= _WORTH_SAYING
-    allowed_for = f"the reference model took {times}, which was allowed for"
-    changed = f"the machine is not what it was: the reference model took {times}"
+    allowed_for = f"the yardstick took {times}, which was allowed for"
+    changed = f"the machine is not what it was: the yardstick took {times}"
     return MachineConditions(
         yardstick=yardstick,
         scaled=scaled_metrics(plan),
@@ -118,12 +121,8 @@ def conditions_of(  # noqa: PLR0913 - the sources of the conditions, and two err
     )
 
 
-def _change(accepted: BaselineEntry | None, yardstick: float | None) -> float | None:
+def _change(accepted: BaselineEntry | None, yardstick: Pace | None) -> float | None:
     if accepted is None or yardstick is None:
         return None
-    history = [_reference(session.yardstick) for session in accepted.sessions]
-    return reference_change(history, _reference(yardstick))
-
-
-def _reference(yardstick: float | None) -> Session:
-    return Session(0.0, 0.0, None if yardstick is None else math.log(yardstick))
+    history = [Session(0.0, 0.0, session.yardstick) for session in accepted.sessions]
+    return reference_change(history, Session(0.0, 0.0, yardstick))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.row_evidence import Rows, RowScores
+    from pytest_dlperf.statistics.machine_speed import Pace
 
 
 FEWEST_SEEDS: Final = 3
@@ -127,8 +128,8 @@ def unpaired_loss(metric: Metric, base: Estimate, now: Estimate) -> tuple[float,
     return cost(metric, now.value) - cost(metric, base.value), math.hypot(present, then)
 
 
-def values_of(metric: Metric, side: BaselineEntry) -> list[tuple[Estimate, float | None]]:
-    """The metric's value in each session that has it, oldest first, with the yardstick."""
+def values_of(metric: Metric, side: BaselineEntry) -> list[tuple[Estimate, Pace | None]]:
+    """The metric's value in each session that has it, oldest first, with the machine's pace."""
     return [
         (session.metrics[metric.name], session.yardstick)
         for session in side.sessions
@@ -156,15 +157,15 @@ def contrast_of(metric: Metric, base: BaselineEntry, candidate: BaselineEntry) -
 
 def loss_of_sessions(
     metric: Metric,
-    then: Iterable[tuple[Estimate, float | None]],
-    now: Iterable[tuple[Estimate, float | None]],
+    then: Iterable[tuple[Estimate, Pace | None]],
+    now: Iterable[tuple[Estimate, Pace | None]],
     *,
     scaled: bool,
     paired: bool,
 ) -> Prediction:
     """The loss of a speed or a size, see `contrast`.
 
-    Each session of `then` and `now` is a value, and the yardstick's seconds if it was measured.
+    Each session of `then` and `now` is a value, and the machine's pace if it was measured.
     `scaled` allows for the machine's speed; `paired` says that both sides answered the same rows.
     """
     base, candidate = (
@@ -182,13 +183,13 @@ def loss_of_sessions(
     return contrast(base, candidate, math.log1p(metric.run_noise))
 
 
-def session_of(metric: Metric, measured: Estimate, yardstick: float | None) -> Session:
-    """One metric in one session, as a logarithm of its cost; `yardstick` is in seconds."""
+def session_of(metric: Metric, measured: Estimate, yardstick: Pace | None) -> Session:
+    """One metric in one session, as a logarithm of its cost."""
     low, high = log_cost(metric, measured.low), log_cost(metric, measured.high)
     return Session(
         cost=log_cost(metric, measured.value),
         error=abs(high - low) / (2 * NORMAL_REACH),
-        yardstick=math.log(yardstick) if yardstick is not None else None,
+        yardstick=yardstick,
     )
 
 

@@ -2,7 +2,8 @@
 
 Every decision compares an interval with a limit. FAIL: the whole interval is beyond the limit.
 PASS: the whole interval is within it (a relative budget passes when a loss of its limit or of
-the metric's `detect`, whichever is larger, is excluded). Neither: INCONCLUSIVE.
+the metric's `detect`, whichever is larger, is excluded). Neither: INCONCLUSIVE. On a machine that
+was not quiet, or is not as fast as it was, no speed is a FAIL.
 
 The interval of a loss since the baseline is that of a prediction for another session of the same
 code (`statistics/prediction.py`). Shares are compared row by row with the newest session, and where
@@ -28,12 +29,15 @@ from pytest_dlperf.judge.losses import (
     VERDICTS,
     LossLimits,
     MeasuredLoss,
+    decided_interval,
     equality,
     log_cost,
     metric_after,
     oriented,
+    with_bounds,
 )
 from pytest_dlperf.judge.shares import lost_share, open_reason
+from pytest_dlperf.results.usage import noise_note
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.units import format_quantity
 
@@ -76,6 +80,7 @@ def judge(  # noqa: PLR0913, PLR0917 - two sides, and what is known of both
             judgement = _absolute(budget, measurement)
         if judgement is not None and budget.metric.name not in measurement.missed:
             judgement = _undistorted(judgement, budget.metric, environment.distortion)
+            judgement = _undisturbed(judgement, budget.metric, measurement, conditions)
         known = baseline is not None and _has(baseline, budget.metric.name)
         if judgement is None and known and budget.metric.name in measurement.unbounded:
             judgement = _unbounded(budget, measurement)
@@ -186,6 +191,25 @@ def _undistorted(judgement: Judgement, metric: Metric, distortion: str) -> Judge
     )
 
 
+def _undisturbed(
+    judgement: Judgement, metric: Metric, measurement: Measurement, conditions: MachineConditions
+) -> Judgement:
+    """A FAIL on speed is left open where the machine may be its cause; a PASS holds all the more.
+
+    Other load is seen in the measurement itself, so that this holds for a duel's load too.
+    """
+    if judgement.verdict is not Verdict.FAIL or not metric.is_speed:
+        return judgement
+    noisy = noise_note(measurement.usage) if measurement.usage else ""
+    cause = noisy or conditions.speed_changed
+    if not cause:
+        return judgement
+    reason = "; ".join(filter(None, (cause, judgement.reason)))
+    return dataclasses.replace(
+        judgement, verdict=Verdict.INCONCLUSIVE, reason=reason, lasting=False
+    )
+
+
 def _within(budget: Budget, value: float, limit: float) -> bool:
     match budget.operator:
         case "<":
@@ -254,23 +278,29 @@ def _by_evidence(  # noqa: PLR0913, PLR0917 - a budget, and what is known of its
 ) -> Judgement:
     """Judge a relative budget by the evidence of a loss since so many sessions."""
     limits = LossLimits.of(budget, base)
+    rates = conditions.alpha, conditions.beta
     if budget.operator == "==" and undecided.measured is not None:
         same = _within(budget, undecided.measured.value, budget.limit(base))
-        rates = conditions.alpha, conditions.beta
         detect = budget.metric.detect
         decision = "PASS" if same else equality(evidence, limits.allowed, detect, *rates)
         reason = "" if decision else "the noise hides whether they are equal"
         return dataclasses.replace(undecided, verdict=VERDICTS[decision], reason=reason)
-    decision = evidence.decision(limits, conditions.alpha, conditions.beta)
+    decision = evidence.decision(limits, *rates)
+    judged = with_bounds(
+        dataclasses.replace(undecided, verdict=VERDICTS[decision]),
+        budget.metric,
+        decided_interval(evidence, *rates),
+        limits,
+    )
     if decision is not None:
         improved = decision == "PASS" and evidence.improved(conditions.alpha)
-        return dataclasses.replace(undecided, verdict=VERDICTS[decision], improved=improved)
+        return dataclasses.replace(judged, improved=improved)
     visible = evidence.visible(conditions.alpha)
     fails_at = (
         metric_after(budget.metric, base, limits.allowed + visible) if visible is not None else None
     )
     reason = open_reason(evidence, limits, conditions, sessions)
-    return dataclasses.replace(undecided, fails_at=fails_at, reason=reason)
+    return dataclasses.replace(judged, fails_at=fails_at, reason=reason)
 
 
 def _by_counts(

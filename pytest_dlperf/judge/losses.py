@@ -7,7 +7,7 @@ metric it is the logarithm of the ratio of costs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -24,6 +24,7 @@ from pytest_dlperf.statistics.proportions import (
 if TYPE_CHECKING:
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.metrics import Metric
+    from pytest_dlperf.results.verdict import Judgement
     from pytest_dlperf.statistics.estimate import Decision
     from pytest_dlperf.statistics.prediction import Prediction
 
@@ -71,6 +72,42 @@ def change_by(metric: Metric, loss: Estimate) -> Estimate:
     """`changed_by`, with the interval."""
     low, high = sorted((changed_by(metric, loss.low), changed_by(metric, loss.high)))
     return Estimate(changed_by(metric, loss.value), low, high)
+
+
+def lost(metric: Metric, loss: float) -> float:
+    """A loss as a share of the metric's own value, or a difference of shares; below 0 a gain."""
+    return oriented(metric, changed_by(metric, loss)) + 0.0
+
+
+def with_bounds(
+    judgement: Judgement, metric: Metric, interval: Estimate, limits: LossLimits
+) -> Judgement:
+    """A judgement with what decided it: the change, and the loss that is proven or excluded.
+
+    The ends of the evidence's `interval` belong to the tests that decide. Where an end and its test
+    round differently, the verdict counts, so that the two never contradict each other.
+
+    Args:
+        judgement: PASS, FAIL or INCONCLUSIVE.
+        metric: of the budget.
+        interval: of the loss; `low` at the error rate of a FAIL, `high` at that of a PASS.
+        limits: of the budget.
+    """
+    failed, passed = judgement.verdict is Verdict.FAIL, judgement.verdict is Verdict.PASS
+    low = max(interval.low, limits.allowed) if failed else min(interval.low, limits.allowed)
+    high = min(interval.high, limits.line) if passed else interval.high
+    if not (failed or passed):
+        high = max(high, limits.line)
+    low, high = (low, max(low, high)) if failed else (min(low, high), high)
+    change = change_by(metric, Estimate(min(max(interval.value, low), high), low, high))
+    if metric.unit != "share":
+        change = Estimate(1 + change.value, 1 + change.low, 1 + change.high)
+    return replace(
+        judgement,
+        change=change,
+        proven=lost(metric, low) if failed else None,
+        excluded=lost(metric, high) if passed else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +181,21 @@ class LossEvidence(Protocol):
     def visible(self, alpha: float) -> float | None:
         """By how much a loss must exceed the allowed one to FAIL; None if that is not known."""
         ...
+
+
+def decided_interval(evidence: LossEvidence, alpha: float, beta: float) -> Estimate:
+    """The loss, with the ends that decide.
+
+    `low` is the largest loss that is proven at `alpha`: beyond the allowed loss, where that is a
+    FAIL. `high` is the smallest that is excluded at `beta`: within the line of a PASS. Where a loss
+    is not known to have noise, an end is the loss itself.
+    """
+    loss, low, high = evidence.loss, evidence.proven(alpha), evidence.excluded(beta)
+    return Estimate(
+        loss.value,
+        min(loss.value, low) if math.isfinite(low) else loss.low,
+        max(loss.value, high) if math.isfinite(high) else loss.high,
+    )
 
 
 @dataclass(frozen=True, slots=True)

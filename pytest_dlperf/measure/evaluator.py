@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_dlperf.measure.yardstick import NO_YARDSTICK
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.measure.slot_runner import SlotRunner
+    from pytest_dlperf.measure.yardstick import SpeedCheck
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.results.record import Record
@@ -33,8 +36,13 @@ class Evaluation:
 class Measurable(Protocol):
     """A target that is ready to be measured."""
 
-    def measure(self, test: str, name: str, seconds: float) -> Measurement:
-        """Put it under load for `seconds`, or longer where its budgets need that."""
+    def measure(
+        self, test: str, name: str, seconds: float, speed: SpeedCheck = NO_YARDSTICK
+    ) -> Measurement:
+        """Put it under load for `seconds`, or longer where its budgets need that.
+
+        `speed` is told directly before and after the load that counts, and between its parts.
+        """
         ...
 
     def warm_up(self) -> str:

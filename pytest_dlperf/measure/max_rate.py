@@ -24,6 +24,7 @@ from pytest_dlperf.measure.rate_search import (
     slowest_rate,
     within_limit,
 )
+from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 from pytest_dlperf.results.measurement import ErrorCount, Measurement
 from pytest_dlperf.results.usage import Usage, consumption, disturbance, gpu_notes
 from pytest_dlperf.statistics.estimate import counted
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.load.summary import Score
     from pytest_dlperf.load.totals import LoadTotals
     from pytest_dlperf.measure.prepared import LoadResult
+    from pytest_dlperf.measure.yardstick import SpeedCheck
     from pytest_dlperf.results.usage import GpuUse
     from pytest_dlperf.statistics.slo_attainment import Attainment
 
@@ -66,18 +68,25 @@ class _Prober:
     """Puts a target under Poisson arrivals of any rate, window by window."""
 
     def __init__(
-        self, load: PreparedLoad, limit: LatencyLimit, seconds: float, pool: PooledEvaluation
+        self,
+        load: PreparedLoad,
+        limit: LatencyLimit,
+        seconds: float,
+        pool: PooledEvaluation,
+        speed: SpeedCheck,
     ) -> None:
         self._load = load
         self._limit = limit
         self._seconds = seconds
         self._pool = pool
+        self._speed = speed
         self.last_windows: dict[float, _LastWindow] = {}
 
     def __call__(self, rate: float, number: int) -> Attainment:
         plan = replace(self._load.plan, scenario=Server(rate), slo=self._limit.seconds)
         phase = f"{_scenario(self._limit)}: {format_quantity(rate, '1/s')}"
         run = self._pool.run(replace(self._load, plan=plan), self._seconds, phase, SEED + number)
+        self._speed.again()
         late = self.last_windows[rate].late if number else ""
         diagnosis = diagnose(run.totals, run.busy_cores)
         self.last_windows[rate] = _LastWindow(diagnosis, late or lateness(run.totals))
@@ -95,11 +104,13 @@ class RateSearch:
     limit: LatencyLimit
     remark: str = ""
 
-    def measure(self, test: str, name: str, seconds: float) -> Measurement:
+    def measure(
+        self, test: str, name: str, seconds: float, speed: SpeedCheck = NO_YARDSTICK
+    ) -> Measurement:
         """Search; the length of windows is the plan's, not `seconds`."""
         del seconds
         given = (self.target, self.data, self.plan, self.instruments, self.limit)
-        measurement = measure_max_rate(*given, test=test, name=name)
+        measurement = measure_max_rate(*given, test=test, name=name, speed=speed)
         notes = (*measurement.notes, *filter(None, [self.remark]))
         return replace(measurement, notes=notes)
 
@@ -130,6 +141,7 @@ def measure_max_rate(  # noqa: PLR0913 - target, load and name
     *,
     test: str,
     name: str,
+    speed: SpeedCheck = NO_YARDSTICK,
 ) -> Measurement:
     """Search for the highest Poisson rate at which a target holds a limit.
 
@@ -148,7 +160,7 @@ def measure_max_rate(  # noqa: PLR0913 - target, load and name
     seconds = planned if plan.quick else max(planned, _LIMITS_A_WINDOW * limit.seconds)
     served = replace(load.plan.serving, queue_limit=plan.serving.queue_limit)
     probed = replace(load.plan, scenario=Server(1.0), serving=served)
-    prober = _Prober(replace(load, plan=probed), limit, seconds, pool)
+    prober = _Prober(replace(load, plan=probed), limit, seconds, pool, speed)
     with contextlib.closing(load), quiet_gc():
         warm_up_note = load.warm_up()
         capacity = pool.run(load, planned, f"{_scenario(limit)}: full batches")
@@ -159,6 +171,7 @@ def measure_max_rate(  # noqa: PLR0913 - target, load and name
                 f"{first.kind}: {first.example}"
             )
         settings = _settings(limit, seconds, _capacity(capacity.totals), quick=plan.quick)
+        speed.begin()
         interval = search(prober, settings)
     pooled = pool.measurement(test, name, _scenario(limit), probed.serving_text)
     longer = f"each window lasted {seconds:g} s: {_LIMITS_A_WINDOW} times the limit"

@@ -20,6 +20,7 @@ from pytest_dlperf.measure.prepared import (
     prepare_load,
 )
 from pytest_dlperf.measure.slot_runner import SlotRunner
+from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 from pytest_dlperf.results.measurement import ErrorCount, Measurement
 from pytest_dlperf.results.row_evidence import Rows, RowScores
 from pytest_dlperf.results.series import series_of
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.load.totals import LoadTotals
+    from pytest_dlperf.measure.yardstick import SpeedCheck
 
 _LONGEST: Final = 10  # longest load, in multiples of the requested duration
 _MARGIN: Final = 1.2  # of a longer load, whose requests may come more slowly
@@ -60,7 +62,9 @@ class PreparedTarget:
         """Runner of its slots, for use after the warm-up."""
         return SlotRunner(self.load)
 
-    def measure(self, test: str, name: str, seconds: float) -> Measurement:
+    def measure(
+        self, test: str, name: str, seconds: float, speed: SpeedCheck = NO_YARDSTICK
+    ) -> Measurement:
         """Warm the target up, and measure it under load.
 
         Requests arrive for `seconds`, or up to ten times as long if the budgets need more requests.
@@ -70,13 +74,17 @@ class PreparedTarget:
         # After the warm-up, whose tracings are expected.
         before = self.tracings.count()
         planned = seconds
+        speed.begin()
         run = run_once(load, planned)
+        speed.again()
         longer = 0.0 if plan.quick else sufficient_seconds(run.totals, plan.judged)
         over = run.seconds < planned  # a trace, which has no more requests
         if not run.timed_out and not over and seconds < longer <= _LONGEST * seconds:
             before = self.tracings.count()
             planned = longer
+            speed.begin()
             run = run_once(load, planned)
+            speed.again()
         retraced = _retraced(self.tracings.count() - before)
         longer_note = (
             f"measured for {run.seconds:.0f} s, so that there are enough requests to judge"

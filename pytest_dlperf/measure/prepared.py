@@ -29,7 +29,7 @@ from pytest_dlperf.measure.answers import AnswerEvaluation
 from pytest_dlperf.measure.reference_answers import ReferenceAnswers, ask_alone
 from pytest_dlperf.measure.row_check import RowCheck, WrongAnswers
 from pytest_dlperf.measure.scorer import measured_by_users, refuse_budgets, scorer_of
-from pytest_dlperf.measure.telemetry import FamilyMeter, Telemetry
+from pytest_dlperf.measure.telemetry import FamilyMeter, Telemetry, descendants
 from pytest_dlperf.results.usage import GpuUse, summarise_gpus
 from pytest_dlperf.statistics.trend import relative_trend
 from pytest_dlperf.targets.target import Prepared, placed, prepare
@@ -309,10 +309,10 @@ def prepare_load(target: object, data: Data, plan: Plan, instruments: Instrument
     prepared = prepare(target, rows[:longest], plan, instruments.clock)
     with contextlib.ExitStack() as undo:
         undo.callback(prepared.close)
-        if prepared.processes:
-            instruments = replace(
-                instruments, meter=FamilyMeter(instruments.meter, prepared.processes)
-            )
+        started = descendants() - {*prepared.processes}
+        if prepared.processes or started:
+            meter = FamilyMeter(instruments.meter, prepared.processes, started)
+            instruments = replace(instruments, meter=meter)
         answer = prepared.sample_answer
         by_user = measured_by_users(plan)
         scorer = scorer_of(answer, data, plan)

@@ -20,7 +20,7 @@ from pytest_dlperf.load.samples import Outcome
 from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.measure.answers import repeated_rows
 from pytest_dlperf.measure.slots import Slot, slot_of
-from pytest_dlperf.measure.telemetry import RunQueue
+from pytest_dlperf.measure.telemetry import ThreadWaits
 from pytest_dlperf.statistics.trend import relative_trend
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class SlotRunner:
         self._load = load
         self._source = _SlotRequests(load)
         self._slot_thread = _SlotThread() if load.plan.lanes == 1 else None
-        self._run_queue = RunQueue()
+        self._waits = ThreadWaits()
 
     def slot(self, seconds: float, number: int) -> Slot:
         """Put the target under its load for `seconds`, and wait for the calls in flight.
@@ -60,9 +60,9 @@ class SlotRunner:
             TargetError: if a call does not return, or no request became due.
         """
         for _ in range(_ATTEMPTS):
-            before = self._run_queue.waited()
+            before = self._waits.seconds() or 0.0
             samples = self._samples(seconds, number)
-            waited = self._run_queue.waited() - before
+            waited = (self._waits.seconds() or 0.0) - before
             # On a busy machine the whole slot may pass before this process runs.
             if len(samples.stop):
                 break
@@ -76,7 +76,7 @@ class SlotRunner:
             slo=self._load.plan.slo,
             latencies=self._load.plan.has_latencies,
         )
-        return replace(slot, waited=max(0.0, waited))
+        return replace(slot, waited=waited)
 
     @staticmethod
     def keep_on(processors: frozenset[int]) -> None:
@@ -103,7 +103,6 @@ class SlotRunner:
 
     def close(self) -> None:
         """End the thread."""
-        self._run_queue.close()
         if self._slot_thread is not None:
             self._slot_thread.close()
 

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 from pytest_dlperf.results.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    import psutil
 
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.results.usage import GpuReading
 
+_NS: Final = 1e-9  # in seconds
 _LOOK_NS: Final = 250_000_000  # the driver refreshes its figures no more often
-_TASKS: Final = "/proc/self/task"
 _STAT_BYTES: Final = 80  # three numbers
 
 
@@ -41,6 +44,43 @@ class Progress(Protocol):
         ...
 
 
+class ThreadWaits:
+    """How long the threads of a process were ready to run without a processor.
+
+    The run-queue delay of Linux, over all threads. One that ends counts up to the last look.
+    """
+
+    def __init__(self, process: int | str = "self", root: str | Path = "/proc") -> None:
+        self._tasks = f"{root}/{process}/task"
+        self._last: dict[str, int] = {}
+        self._total_ns = 0
+
+    def seconds(self) -> float | None:
+        """Look now; None if the system does not say."""
+        try:
+            threads = os.listdir(self._tasks)  # noqa: PTH208 - twice a slot, so it must be quick
+        except OSError:
+            threads = []
+        for thread in threads:
+            try:
+                waited_ns = int(_read(f"{self._tasks}/{thread}/schedstat").split()[1])
+            except (OSError, ValueError, IndexError):
+                continue  # it has ended, or this kernel does not count
+            # Less than before is of another thread with the same number.
+            before_ns = self._last.get(thread, 0)
+            self._total_ns += waited_ns - before_ns if waited_ns >= before_ns else waited_ns
+            self._last[thread] = waited_ns
+        return self._total_ns * _NS if self._last else None
+
+
+def _read(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _STAT_BYTES)
+    finally:
+        os.close(descriptor)
+
+
 class ProcessMeter:
     """Meter of this process and its machine, from psutil."""
 
@@ -49,6 +89,7 @@ class ProcessMeter:
 
         self._process = psutil.Process()
         self._cpu_times = psutil.cpu_times
+        self._waits = ThreadWaits()
 
     def usage(self) -> Usage:
         """From `time.process_time` and the kernel's counters."""
@@ -58,7 +99,13 @@ class ProcessMeter:
         # The kernel counts guest time in user time as well.
         guests = float(getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0))
         total = float(sum(times)) - guests
-        return Usage(time.process_time(), total - idle - stolen, stolen, total)
+        return Usage(
+            process=time.process_time(),
+            busy=total - idle - stolen,
+            stolen=stolen,
+            total=total,
+            waited=self._waits.seconds(),
+        )
 
     def resident_bytes(self) -> int:
         """Resident set size."""
@@ -69,31 +116,45 @@ class FamilyMeter:
     """Meter of this process together with its worker processes, given by their ids.
 
     Memory shared by processes, such as the code of libraries, counts in each of them.
+
+    Args:
+        meter: of this process.
+        processes: its workers.
+        started: others that it has started, such as a server that a fixture runs: what they take of
+            the processors is no other load, but their memory is not counted.
     """
 
-    def __init__(self, meter: Meter, processes: Iterable[int]) -> None:
+    def __init__(self, meter: Meter, processes: Iterable[int], started: Iterable[int] = ()) -> None:
         import psutil
 
         self._meter = meter
         self._gone = psutil.Error
-        self._others = [psutil.Process(process) for process in processes]
-        self._seconds = [0.0] * len(self._others)
+        self._workers = [psutil.Process(process) for process in processes]
+        self._family = [*self._workers, *_living(started)]
+        self._seconds = [0.0] * len(self._family)
+        self._waits = [ThreadWaits(process.pid) for process in self._workers]
 
     def usage(self) -> Usage:
-        """Usage of this process, plus the processor time of the workers."""
-        for number, process in enumerate(self._others):
+        """Usage of this process, plus the processor time of its family."""
+        for number, process in enumerate(self._family):
             try:
                 times = process.cpu_times()
             except self._gone:
                 continue  # its last reading still counts
             self._seconds[number] = float(times.user + times.system)
         usage = self._meter.usage()
-        return replace(usage, process=usage.process + sum(self._seconds))
+        waits = [usage.waited, *(waits.seconds() for waits in self._waits)]
+        known = [waited for waited in waits if waited is not None]
+        return replace(
+            usage,
+            process=usage.process + sum(self._seconds),
+            waited=sum(known) if len(known) == len(waits) else None,
+        )
 
     def resident_bytes(self) -> int:
         """Sum of resident set sizes; 0 for a process that has ended."""
         total = self._meter.resident_bytes()
-        for process in self._others:
+        for process in self._workers:
             try:
                 total += int(process.memory_info().rss)
             except self._gone:
@@ -101,46 +162,19 @@ class FamilyMeter:
         return total
 
 
-class RunQueue:
-    """How long the threads of this process have waited for a processor, as Linux counts it."""
+def _living(processes: Iterable[int]) -> Iterator[psutil.Process]:
+    import psutil
 
-    def __init__(self) -> None:
-        self._files: dict[str, int] = {}
+    for process in processes:
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            yield psutil.Process(process)
 
-    def waited(self) -> float:
-        """Seconds in which threads were ready to run and others ran, summed over the threads.
 
-        0 where the kernel does not tell. A thread that has ended since the last reading counts no
-        more, so that the difference of two readings may be below 0.
-        """
-        try:
-            threads = os.listdir(_TASKS)  # noqa: PTH208 - twice a slot, so it must be quick
-        except OSError:
-            return 0.0
-        self._open(threads)
-        waited_ns = 0
-        for thread in threads:
-            try:
-                fields = os.pread(self._files[thread], _STAT_BYTES, 0).split()
-                waited_ns += int(fields[1])
-            except (KeyError, OSError, IndexError, ValueError):
-                continue  # it has ended, or the kernel has no such statistics
-        return waited_ns * 1e-9
+def descendants() -> frozenset[int]:
+    """The ids of the processes that this one has started, and those that they have."""
+    import psutil
 
-    def close(self) -> None:
-        """Close the files."""
-        for descriptor in self._files.values():
-            os.close(descriptor)
-        self._files.clear()
-
-    def _open(self, threads: list[str]) -> None:
-        for thread in self._files.keys() - threads:
-            os.close(self._files.pop(thread))
-        for thread in threads:
-            if thread not in self._files:
-                with contextlib.suppress(OSError):
-                    path = f"{_TASKS}/{thread}/schedstat"
-                    self._files[thread] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    return frozenset(child.pid for child in psutil.Process().children(recursive=True))
 
 
 class Gpus(Protocol):
@@ -154,7 +188,7 @@ class Gpus(Protocol):
 class Telemetry:
     """`LoadObserver` of one load.
 
-    GPUs are read four times a second. Without `end_ns` the display has no countdown.
+    Usage and GPUs are read four times a second. Without `end_ns` the display has no countdown.
     """
 
     def __init__(  # noqa: PLR0913 - meters and display
@@ -184,8 +218,10 @@ class Telemetry:
     def tick(self, now_ns: int) -> None:
         """Record memory and GPUs, and show the remaining time."""
         self.resident.append(self._meter.resident_bytes())
-        if self._gpus is not None and now_ns >= self._next_look_ns:
-            self.looks.append(self._gpus.read())
+        if now_ns >= self._next_look_ns:
+            self._meter.usage()  # since the threads of the run end before its last reading
+            if self._gpus is not None:
+                self.looks.append(self._gpus.read())
             self._next_look_ns = now_ns + _LOOK_NS
         left = None if self._end_ns is None else max(0.0, (self._end_ns - now_ns) * 1e-9)
         self._progress.show(self._phase, left)

@@ -8,6 +8,7 @@ from pytest_dlperf.config.budgets import parse_limit
 from pytest_dlperf.config.options import Clients, Task, from_call
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.duel.in_process import DuelCandidate, duel_candidates
+from pytest_dlperf.duel.questions import DEFAULT_METRICS
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.load.scenarios import ClosedLoop, Server
 from pytest_dlperf.measure.evaluator import Evaluation
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.load.scenarios import Scenario
     from pytest_dlperf.load.serving import Serving
     from pytest_dlperf.measure.sweep import Sweep
@@ -249,11 +251,22 @@ class Dlperf:
                 DuelCandidate(base, rows, plan),
                 DuelCandidate(candidate, rows, plan),
                 self._session.instruments,
-                rates=self._session.error_rates(),
+                rates=self._rates_of_duel(plan, name),
                 rng=self._session.coins(),
                 key=(self._test, name),
             )
         return self._measurements.conclude(name, Evaluation(record, None), plan)
+
+    def _rates_of_duel(self, plan: Plan, name: str) -> ErrorRates:
+        """The error rates of each relative budget of a duel, one of the test's measurements.
+
+        A test is counted as one budget at least; where it has none that is relative, the defaults
+        share that one.
+        """
+        rates = self._session.error_rates()
+        share = self._session.alpha_spending(self._test).share(name)
+        relative = any(budget.relative for budget in plan.budgets)
+        return rates.shared(share if relative else share / len(DEFAULT_METRICS))
 
     @without_our_frames
     def tune(

@@ -134,6 +134,7 @@ class DuelControllerPlugin:
         from pytest_dlperf.clock import MonotonicClock
         from pytest_dlperf.duel.cleanup_process import CleanupProcess
         from pytest_dlperf.duel.controller import DuelController
+        from pytest_dlperf.duel.escalation import budgets_of_run
         from pytest_dlperf.duel.run_one_test import DuelServices
         from pytest_dlperf.duel.workspace import prepare_workspace
         from pytest_dlperf.duel.worktree import commit_day
@@ -157,7 +158,8 @@ class DuelControllerPlugin:
             processors=usable_processors(),
             cache=self._pair_effects(workspace),
         )
-        return DuelController(workspace, services, self._on_message)
+        budgets = budgets_of_run(variables)
+        return DuelController(workspace, services, self._on_message, budgets)
 
     def _pair_effects(self, workspace: Workspace) -> PairEffectCache:
         """The cache of what duels of the same two versions have shown on this machine."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pytest_dlperf.baselines.source import BaselineProvider
-    from pytest_dlperf.judge.error_rates import ErrorRates
+    from pytest_dlperf.judge.error_rates import AlphaSpending, ErrorRates
     from pytest_dlperf.measure.evaluator import Evaluator
     from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.pytest_plugin.duel_worker import DuelWorkerPlugin
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 
 _CI_GUARD: Final = "not recorded in CI; --dlperf-update-in-ci allows it"
+_REST_NS: Final = 1_000_000_000  # before a second measurement
 _XDIST: Final = (
     "nothing can be measured while {workers} pytest-xdist workers share the machine\n"
     "  run with -n0 (or -n1), or with --dlperf-quick for a smoke run"
@@ -63,6 +64,7 @@ class DlperfSession:
             raise pytest.UsageError("dlperf-only and dlperf-skip together leave no test")
         self._records: dict[str, list[Record]] = {}
         self._duels = 0
+        self._spending: dict[str, AlphaSpending] = {}
         self.budgets = 1
         """Number of relative budgets of this run; the error rate is split over them."""
         self.progress = self._make_progress()
@@ -89,14 +91,16 @@ class DlperfSession:
         from pytest_dlperf.git import reachable
         from pytest_dlperf.measure.yardstick import Yardstick
 
-        options, root = self.options, self._config.rootpath
+        options, root, clock = self.options, self._config.rootpath, MonotonicClock()
         return BaselineEvaluator(
             baselines=self.baselines,
             environment=self.environment,
             revision=lambda: self.revision,
             update=options.update,
             rates=self.error_rates,
-            yardstick=Yardstick(MonotonicClock()).seconds,
+            spending=self.alpha_spending,
+            yardstick=lambda: Yardstick(clock),
+            rest=self._rest,
             reachable=lambda commit: reachable(root, commit),
             # A run that records baselines accepts what it measures.
             duel=self._duel if options.escalate and not options.update else None,
@@ -136,6 +140,7 @@ class DlperfSession:
             options=carried_over(arguments_given(config), paths_given(config)),
             in_path=finds_modules_here(),
             variables=self._variables,
+            budgets=self.budgets,
         )
         self.progress.show(f"measuring in turn with {commit[:8]}", None)
         return escalation.duel(test, commit)
@@ -145,6 +150,17 @@ class DlperfSession:
         from pytest_dlperf.judge.error_rates import ErrorRates
 
         return ErrorRates(self.budgets)
+
+    def alpha_spending(self, test: str) -> AlphaSpending:
+        """How a test divides the error rates of its budgets among its measurements."""
+        from pytest_dlperf.judge.error_rates import AlphaSpending
+
+        return self._spending.setdefault(test, AlphaSpending())
+
+    def _rest(self) -> None:
+        clock = self.instruments.clock
+        self.progress.show("measuring again", None)
+        clock.sleep_until_ns(clock.now_ns() + _REST_NS)
 
     def coins(self) -> np.random.Generator:
         """A new random generator for each duel, derived from the session's seed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from math import ceil, floor
 from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.metrics import metric_named
@@ -14,6 +15,7 @@ from pytest_dlperf.units import (
     format_change,
     format_change_interval,
     format_interval,
+    format_loss,
     format_quantity,
 )
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.record import Record
     from pytest_dlperf.units import Dimension
 
+_LEAST_PERCENT: Final = 0.001  # less would be shown as 0.0 %
+_LEAST_POINTS: Final = 0.0001
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,40}")
 COLUMNS: Final = (
     Column("budget", folds=True, min_width=13),  # no metric with its comparison is broken
@@ -81,7 +85,8 @@ def judged_line(judgement: Judgement) -> str:
     """A budget and its verdict in one line."""
     named = zip(("measured", "limit", "baseline"), budget_cells(judgement), strict=True)
     values = [f"{name} {cell.replace(chr(10), ', ')}" for name, cell in named if cell != "-"]
-    return "; ".join([f"{judgement.budget}: {judgement.verdict}", *values])
+    bound = "".join(bound_of(judgement) or ())
+    return "; ".join([f"{judgement.budget}: {judgement.verdict}", *values, *filter(None, [bound])])
 
 
 def explanations(record: Record) -> list[str]:
@@ -101,7 +106,48 @@ def explanation_messages(record: Record) -> Iterator[str]:
             metrics_by_reason.setdefault(reason_of(judgement), []).append(judgement.metric)
     for reason, metrics in metrics_by_reason.items():
         yield f"{', '.join(metrics)}: {reason}"
+    bounds = bounds_of(record.judgements)
+    if bounds:
+        yield bounds
     yield from (f"note: {note}" for note in measurement.notes)
+
+
+def bounds_of(judgements: Iterable[Judgement]) -> str:
+    """What the verdicts on relative budgets prove, in one line; empty if there are none."""
+    figures: dict[tuple[str, str], dict[str, str]] = {}
+    for judgement in judgements:
+        phrase = bound_of(judgement)
+        if phrase:
+            before, figure, after = phrase
+            figures.setdefault((before, after), {})[judgement.metric] = figure
+    return "; ".join(
+        ", ".join(
+            f"{metric}: {figure}" if number else f"{metric}: {before}{figure}{after}"
+            for number, (metric, figure) in enumerate(by_metric.items())
+        )
+        for (before, after), by_metric in figures.items()
+    )
+
+
+def bound_of(judgement: Judgement) -> tuple[str, str, str] | None:
+    """The loss that a PASS excludes or a FAIL proves: a figure, and the words around it.
+
+    Rounded to the safe side, so that it holds as it reads.
+    """
+    failed = judgement.proven is not None
+    loss = judgement.proven if failed else judgement.excluded
+    if loss is None:
+        return None
+    unit = metric_named(judgement.metric).unit
+    at_least = not loss or (loss > 0) is failed
+    if at_least and abs(loss) < (_LEAST_POINTS if unit == "share" else _LEAST_PERCENT):
+        return "a loss is proven" if failed else "nothing was lost", "", ""
+    figure = format_loss(abs(loss), unit, floor if at_least else ceil)
+    if at_least:
+        return "at least ", figure, " was lost" if failed else " was gained"
+    if failed:
+        return "less than ", figure, " was gained"
+    return "a loss of ", figure, " or more is excluded"
 
 
 def headline(broken: Iterable[Judgement]) -> str:
@@ -144,7 +190,7 @@ def next_steps(record: Record) -> Iterable[str]:
         for judgement in record.judgements
         if judgement.verdict is Verdict.FAIL and judgement.baseline is not None
     ]
-    if any(judgement.change is not None for judgement in lost):
+    if lost and record.duel is not None:
         commit = lost[0].revision.partition(",")[0]
         if _COMMIT.fullmatch(commit):
             yield "next: see what has changed since the base:"
@@ -173,13 +219,14 @@ def next_steps(record: Record) -> Iterable[str]:
 
 
 def _measured(judgement: Judgement, unit: Dimension) -> str:
-    """The value with its interval; in a duel with its change against the base."""
+    """The value with its interval; of a relative budget its change with the interval that decided.
+
+    The interval of the value itself is about this run alone, and decides nothing there.
+    """
     measured, change = judgement.measured, judgement.change
-    lines = ["-"]
-    if measured:
-        lines = [format_quantity(measured.value, unit)]
-        if measured.low != measured.high:
-            lines.append(format_interval(measured.low, measured.high, unit))
+    lines = [format_quantity(measured.value, unit) if measured else "-"]
+    if measured and change is None and measured.low != measured.high:
+        lines.append(format_interval(measured.low, measured.high, unit))
     if change is not None:
         # The change of a share is a difference already, that of all else a ratio.
         value, low, high = (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.config.options import MEASURES
 from pytest_dlperf.report.budget_table import (
     COLUMNS,
+    bounds_of,
     budget_cells,
     explanations,
     judged_line,
@@ -77,6 +78,11 @@ def _summary(records: Sequence[Record]) -> list[str]:
         f"- {code_cell(short_title(record))}: {text_cell(' '.join(lines))}"
         for record in records
         if (lines := other_metrics(record))
+    ]
+    others += [
+        f"- {code_cell(short_title(record))}: {text_cell(bounds)}"
+        for record in records
+        if record.verdict not in _OPEN and (bounds := bounds_of(record.judgements))
     ]
     return [
         "",

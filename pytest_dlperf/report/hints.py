@@ -5,6 +5,7 @@ Constants are clauses: the sentence is where the error is raised.
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -141,9 +142,9 @@ def rename_command(old: str, new: str) -> str:
     return f"pytest-dlperf baselines rename {shlex.quote(old)} {shlex.quote(new)}"
 
 
-def loss_found_by_pairs(pairs: int, loss: str) -> str:
-    """How small a loss more pairs of processes would find."""
-    return f"--dlperf-pairs={pairs} finds a loss of {loss}"
+def time_for_loss(seconds: float, loss: str) -> str:
+    """How long a duel must be allowed to take to find a loss."""
+    return f"--dlperf-budget-time={math.ceil(seconds)}s finds a loss of {loss}"
 
 
 def judge_alone(test: str, budget: str) -> Iterator[str]:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_dlperf._command import WIDTH, Command, CommandResult
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.report.terminal import summary_lines
+from pytest_dlperf.results.codec import MisplacedValueError, as_list, at
 from pytest_dlperf.results.record import SCHEMA, record_from_json
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
-    from pytest_dlperf.results.record import Record
+from pytest_dlperf.results.record import Record
 
 _HINT: Final = "expected a file that pytest --dlperf-json wrote"
 UNREADABLE: Final = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
@@ -58,14 +60,23 @@ def read_report(path: Path) -> ReportFile:
     if isinstance(schema, int) and schema > SCHEMA:
         raise UsageError(f"{path} was written by a newer pytest-dlperf", "upgrade pytest-dlperf")
     try:
-        records = tuple(record_from_json(value) for value in content["measurements"])
+        records = tuple(_records(content["measurements"]))
     except UNREADABLE as error:
         raise damaged(path, error) from error
     return ReportFile(records, content)
 
 
+def _records(values: list[dict[str, Any]]) -> Iterator[Record]:
+    with at("measurements"):
+        for number, value in enumerate(as_list(values)):
+            with at(number):
+                yield record_from_json(value)
+
+
 def damaged(path: Path, error: Exception) -> UsageError:
     """The error of a file whose values have another shape."""
+    if isinstance(error, MisplacedValueError):
+        return UsageError(f"{path} is damaged: {error}", _HINT)
     return UsageError(f"{path} is no report: {type(error).__name__}: {error}", _HINT)
 
 

@@ -170,9 +170,11 @@ def _unquiet(records: Sequence[Record]) -> dict[str, list[str]]:
     used = [usage for record in records if (usage := record.measurement.usage)]
     others = _highest(use.others for use in used)
     stolen = _highest(use.stolen for use in used)
+    lost = _highest(use.lost for use in used)
     parts = (
         f"other processes took up to {others} of its processors" if others else "",
         f"its host up to {stolen}" if stolen else "",
+        f"others had up to {lost} of the processor time that a run wanted" if lost else "",
     )
     message = ": ".join(filter(None, (UNQUIET, " and ".join(filter(None, parts)))))
     left_open = dict.fromkeys(

@@ -15,11 +15,12 @@ from pytest_dlperf.results.codec import (
     as_text,
     at,
     check_metrics,
-    check_yardstick,
     ends_of,
     estimate_of,
     fields_from_json,
     fields_to_json,
+    pace_from_json,
+    pace_to_json,
     rounded,
 )
 from pytest_dlperf.results.environment import Environment
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.environment import MachineClass
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.statistics.estimate import Estimate
+    from pytest_dlperf.statistics.machine_speed import Pace
 
 
 SCHEMA: Final = 3
@@ -77,7 +79,7 @@ class BaselineSession:
     """What one session measured of accepted code.
 
     Attributes:
-        yardstick: seconds per request of the reference model, None if it was not measured.
+        yardstick: the machine's pace around the load, None if it was not measured.
         blocks: how evenly the session went, None if it was too short.
         answers: a fingerprint of the rows' results by the name of the metric, which is the same in
             two sessions if all rows were answered alike.
@@ -87,7 +89,7 @@ class BaselineSession:
     metrics: Mapping[str, Estimate]
     environment: Environment
     revision: Revision
-    yardstick: float | None = None
+    yardstick: Pace | None = None
     blocks: BlockSummary | None = None
     answers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     counts: CallCounts | None = None
@@ -100,7 +102,7 @@ class BaselineSession:
             "branch": self.revision.branch,
             "date": self.revision.date,
             **({"environment": self.environment.to_json()} if self.environment != previous else {}),
-            **({"yardstick": rounded(yardstick)} if yardstick is not None else {}),
+            **({"yardstick": pace_to_json(yardstick)} if yardstick is not None else {}),
             **({"blocks": blocks.to_json()} if blocks is not None else {}),
             **({"answers": dict(self.answers)} if self.answers else {}),
             **({"counts": fields_to_json(self.counts)} if self.counts is not None else {}),
@@ -142,11 +144,13 @@ class BaselineSession:
                 if "counts" in value
                 else None
             )
+        with at("yardstick"):
+            yardstick = pace_from_json(value.get("yardstick"))
         return cls(
             metrics=MappingProxyType({n: e for n, e in metrics.items() if n not in redefined}),
             environment=previous,
             revision=Revision(*described),
-            yardstick=check_yardstick(value.get("yardstick")),
+            yardstick=yardstick,
             blocks=blocks,
             answers=MappingProxyType(answers),
             counts=counts,
@@ -382,7 +386,7 @@ def accept(
     measurement: Measurement,
     environment: Environment,
     revision: Revision,
-    yardstick: float | None = None,
+    yardstick: Pace | None = None,
     earlier: tuple[BaselineSession, ...] = (),
 ) -> BaselineEntry:
     """The entry of a measurement that becomes the baseline, or its next session.

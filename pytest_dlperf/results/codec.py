@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pytest_dlperf.metrics import find_metric, metric_named
 from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.statistics.machine_speed import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -157,15 +158,28 @@ def _not_negative(value: Any) -> float:  # noqa: ANN401 - of a file
     return number
 
 
-def check_yardstick(seconds: float | None) -> float | None:
+def pace_to_json(pace: Pace) -> dict[str, float]:
+    """The yardstick's two parts, rounded."""
+    return {"compute": rounded(pace.compute), "memory": rounded(pace.memory)}
+
+
+def pace_from_json(value: Any) -> Pace | None:  # noqa: ANN401 - of a file
     """The yardstick of a session, None if it was not measured.
 
+    A plain number is of an earlier yardstick, which had one part and another unit: it is left out.
+
     Raises:
-        ValueError: if it is no time.
+        ValueError: if a part is no time.
     """
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise ValueError(f"yardstick {seconds!r}: expected seconds above 0")
-    return seconds
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        as_number(value)
+        return None
+    parts = [value.get(part) for part in ("compute", "memory")]
+    if None in parts:
+        raise _other("seconds of the parts compute and memory", value)
+    return Pace(*map(as_number, parts))
 
 
 def check_metrics(names: Mapping[str, object]) -> None:
@@ -196,10 +210,19 @@ def metrics_to_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, obje
 def metrics_from_json(value: dict[str, dict[str, Any]]) -> Mapping[str, Estimate]:
     """The inverse of `metrics_to_json`."""
     check_metrics(value)
-    return MappingProxyType({name: estimate_from_json(metric) for name, metric in value.items()})
+    metrics = {}
+    for name, metric in value.items():
+        with at(name):
+            metrics[name] = estimate_from_json(metric)
+    return MappingProxyType(metrics)
 
 
 def estimate_from_json(value: dict[str, Any]) -> Estimate:
     """An estimate from its `value`, `low` and `high`, which is None without an upper bound."""
-    high = math.inf if value["high"] is None else as_number(value["high"])
-    return Estimate(float(value["value"]), float(value["low"]), high)
+    with at("value"):
+        middle = as_number(value["value"])
+    with at("low"):
+        low = as_number(value["low"])
+    with at("high"):
+        high = math.inf if value["high"] is None else as_number(value["high"])
+    return Estimate(middle, low, high)

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from pytest_dlperf.metrics import definitions_of, read_definitions
 from pytest_dlperf.results.codec import (
+    MisplacedValueError,
     as_text,
-    check_yardstick,
+    at,
     estimate_from_json,
     fields_from_json,
     fields_to_json,
     metrics_from_json,
     metrics_to_json,
     number_or_none,
+    pace_from_json,
+    pace_to_json,
 )
 from pytest_dlperf.results.environment import Environment
 from pytest_dlperf.results.measurement import ErrorCount, Measurement
@@ -26,6 +29,8 @@ from pytest_dlperf.results.verdict import Judgement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from pytest_dlperf.statistics.machine_speed import Pace
 
 
 SCHEMA: Final = 1
@@ -55,7 +60,7 @@ class Record:
         base: the baseline's commit, if a duel with it would settle more; else empty.
         duel: statistics of a duel, as JSON; None without one.
         environment: the software that it ran with; None if unknown.
-        yardstick: seconds per request of the reference model in the same session, if measured.
+        yardstick: the machine's pace around the load, if measured.
         kept: whether it became the baseline, or its next session.
         basis: source of the baseline in the history, such as `history:main`; empty for files.
     """
@@ -67,7 +72,7 @@ class Record:
     base: str = ""
     duel: Mapping[str, object] | None = None
     environment: Environment | None = None
-    yardstick: float | None = None
+    yardstick: Pace | None = None
     kept: Keeping = ""
     basis: str = ""
 
@@ -126,7 +131,7 @@ def record_to_json(record: Record) -> dict[str, object]:
         "duel": dict(record.duel) if record.duel else None,
         "base": record.base,
         "environment": record.environment.to_json() if record.environment else None,
-        "yardstick": record.yardstick,
+        "yardstick": pace_to_json(record.yardstick) if record.yardstick else None,
         "kept": record.kept,
         "basis": record.basis,
     }
@@ -151,6 +156,15 @@ def record_from_json(value: dict[str, Any]) -> Record:
     if judged:
         raise ValueError(f"metric {min(judged)!r} has another unit or direction here")
     scores = RowScores.from_json(value["scores"]) if value["scores"] else None
+    unbounded = MappingProxyType(dict(value["unbounded"]))
+    measured = value["metrics"]
+    with at("metrics"):
+        metrics = metrics_from_json(
+            {name: metric for name, metric in measured.items() if name not in redefined}
+        )
+        for open_ in sorted(name for name, it in metrics.items() if not it.bounded):
+            if open_ not in unbounded:
+                raise MisplacedValueError("expected a number, not null", (open_, "high"))
     measurement = Measurement(
         test=test,
         name=name,
@@ -159,9 +173,7 @@ def record_from_json(value: dict[str, Any]) -> Record:
         serving=as_text(value["serving"]),
         seconds=float(value["seconds"]),
         requests=int(value["requests"]),
-        metrics=metrics_from_json(
-            {name: metric for name, metric in value["metrics"].items() if name not in redefined}
-        ),
+        metrics=metrics,
         refused=MappingProxyType(dict(value["refused"])),
         errors=tuple(fields_from_json(ErrorCount, error) for error in value["errors"]),
         rows=Rows.from_json(value["rows"]) if value["rows"] else None,
@@ -180,7 +192,7 @@ def record_from_json(value: dict[str, Any]) -> Record:
         gpus=tuple(fields_from_json(GpuUse, gpu) for gpu in value["gpus"]),
         scores=scores.without(redefined) if scores else None,
         missed=MappingProxyType(dict(value["missed"])),
-        unbounded=MappingProxyType(dict(value["unbounded"])),
+        unbounded=unbounded,
         at_least=MappingProxyType(
             {name: float(least) for name, least in value["at_least"].items()}
         ),
@@ -195,7 +207,7 @@ def record_from_json(value: dict[str, Any]) -> Record:
         base=value["base"],
         duel=value["duel"],
         environment=Environment.from_json(environment) if environment else None,
-        yardstick=check_yardstick(number_or_none(yardstick)),
+        yardstick=pace_from_json(yardstick),
         kept=value["kept"],
         basis=value["basis"],
     )
@@ -235,6 +247,8 @@ def judgement_to_json(judgement: Judgement) -> dict[str, object]:
         "lasting": judgement.lasting,
         "improved": judgement.improved,
         "change": fields_to_json(judgement.change) if judgement.change else None,
+        "excluded": judgement.excluded,
+        "proven": judgement.proven,
         "base_broken": judgement.base_broken,
     }
 
@@ -255,5 +269,7 @@ def judgement_from_json(value: dict[str, Any]) -> Judgement:
         lasting=value["lasting"],
         improved=value["improved"],
         change=estimate_from_json(change) if change else None,
+        excluded=number_or_none(value["excluded"]),
+        proven=number_or_none(value["proven"]),
         base_broken=value["base_broken"],
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
 UNQUIET: Final = "the machine was not quiet"
@@ -15,9 +16,11 @@ UNQUIET: Final = "the machine was not quiet"
 # From these shares of the processors on, a run is noted as disturbed.
 _OTHERS: Final = 0.1
 _STOLEN: Final = 0.02
+_LOST: Final = 0.03  # of the processor time that the run wanted
 # From these on, its speeds are not judged.
 _TOO_MUCH_OTHERS: Final = 0.2
 _TOO_MUCH_STOLEN: Final = 0.05
+_TOO_MUCH_LOST: Final = 0.05  # a single thread is slower by as much, several may be by twice
 _SHORTEST: Final = 1.0  # seconds of processor time; the counters have steps of 10 ms
 
 
@@ -26,16 +29,19 @@ class Usage:
     """Processor time in seconds, summed over all processors: since the start, or a difference.
 
     Attributes:
-        process: used by this process, and by those of its replicas.
+        process: used by this process, and by those that it has started.
         busy: used by all processes, this one included.
         stolen: taken by the host of a virtual machine.
         total: used, stolen or idle.
+        waited: time in which threads of this process, and of its replicas, were ready to run and
+            had no processor, summed over them; None if the system does not say.
     """
 
     process: float
     busy: float
     stolen: float
     total: float
+    waited: float | None = None
 
     def since(self, earlier: Usage) -> Usage:
         """The use between two readings."""
@@ -44,6 +50,7 @@ class Usage:
             self.busy - earlier.busy,
             self.stolen - earlier.stolen,
             self.total - earlier.total,
+            _both(self.waited, earlier.waited, operator.sub),
         )
 
     def plus(self, other: Usage) -> Usage:
@@ -53,6 +60,7 @@ class Usage:
             self.busy + other.busy,
             self.stolen + other.stolen,
             self.total + other.total,
+            _both(self.waited, other.waited, operator.add),
         )
 
     @property
@@ -71,19 +79,44 @@ class Usage:
         """Share of all processors taken by the host; None if the time was too short."""
         return None if self.total < _SHORTEST else self.stolen / self.total
 
+    @property
+    def lost_share(self) -> float | None:
+        """Share of the processor time that this process wanted, but others had.
+
+        It wanted what it used, and what it waited for. A process's threads wait for one another as
+        well, so of the waiting only as much counts as other processes were running. The host's
+        share is split among all that ran.
+
+        Returns:
+            None if the time was too short, or the system does not say how long threads wait.
+        """
+        if self.waited is None or self.total < _SHORTEST:
+            return None
+        others = max(0.0, self.busy - self.process)
+        lost = min(self.waited, others) + self.stolen * min(1.0, self.process / (self.busy or 1.0))
+        return lost / (self.process + lost) if lost > 0 else 0.0
+
+
+def _both(
+    one: float | None, other: float | None, change: Callable[[float, float], float]
+) -> float | None:
+    return None if one is None or other is None else change(one, other)
+
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
     """Resources that a run used, and how busy the rest of the machine was.
 
     Attributes:
-        cpu_per_request: seconds of processor time per request, of this process and those of its
-            replicas, the load generator included.
+        cpu_per_request: seconds of processor time per request, of this process and those that it
+            has started, the load generator included.
         busy_cores: processors that they kept busy, on average.
         resident_bytes: their memory at the end.
         peak_bytes: their largest memory.
         others: share of all processors used by other processes; None if the run was too short.
         stolen: share of all processors taken by the host of a virtual machine; None as above.
+        lost: share of the processor time wanted by the run that others had; None as above, or if
+            the system does not say.
     """
 
     cpu_per_request: float
@@ -92,6 +125,7 @@ class Consumption:
     peak_bytes: int
     others: float | None
     stolen: float | None
+    lost: float | None = None
 
 
 def consumption(
@@ -105,33 +139,41 @@ def consumption(
         peak_bytes=max(resident),
         others=used.others_share,
         stolen=used.stolen_share,
+        lost=used.lost_share,
     )
 
 
 def disturbance(used: Usage) -> str:
     """A note on other load during a run; empty if the machine was quiet.
 
-    Quiet means that others took less than 10 % of the processors, and the host less than 2 %.
+    Quiet means that others took less than 10 % of the processors and 3 % of the time that the run
+    wanted, and the host less than 2 %.
     """
-    return _noise(used.others_share, used.stolen_share, _OTHERS, _STOLEN)
+    shares = used.others_share, used.stolen_share, used.lost_share
+    return _noise(shares, (_OTHERS, _STOLEN, _LOST))
 
 
 def noise_note(taken: Consumption) -> str:
     """A note on other load so high that speeds mean nothing; else empty.
 
-    That is if others took 20 % of the processors or more, or the host 5 %.
+    That is if others took 20 % of the processors or more, or 5 % of the time that the run wanted,
+    or the host 5 %.
     """
-    return _noise(taken.others, taken.stolen, _TOO_MUCH_OTHERS, _TOO_MUCH_STOLEN)
+    shares = taken.others, taken.stolen, taken.lost
+    return _noise(shares, (_TOO_MUCH_OTHERS, _TOO_MUCH_STOLEN, _TOO_MUCH_LOST))
 
 
-def _noise(
-    others: float | None, stolen: float | None, least_others: float, least_stolen: float
-) -> str:
-    parts = []
-    if others is not None and others >= least_others:
-        parts.append(f"other processes took {others:.0%} of its processors")
-    if stolen is not None and stolen >= least_stolen:
-        parts.append(f"its host took {stolen:.0%}")
+def _noise(shares: Iterable[float | None], least: Iterable[float]) -> str:
+    texts = (
+        "other processes took {:.0%} of its processors",
+        "its host took {:.0%}",
+        "others had {:.0%} of the processor time that the run wanted",
+    )
+    parts = [
+        text.format(share)
+        for share, limit, text in zip(shares, least, texts, strict=True)
+        if share is not None and share >= limit
+    ]
     return f"{UNQUIET}: {' and '.join(parts)}" if parts else ""
 
 

@@ -40,7 +40,12 @@ class Judgement:
         lasting: whether measuring again in the same way must end with the same verdict.
         revision: the baseline's commit and date, as text; empty without one.
         improved: whether it is better than the baseline beyond the noise.
-        change: ratio of candidate to base with its interval; of a duel only.
+        change: of a relative budget, the ratio of candidate to base, of a share the difference. Its
+            interval has the ends that decide: what is proven at the error rate of a FAIL, and what
+            is excluded at that of a PASS. None where nothing was compared but by a point.
+        excluded: of a PASS, the smallest loss that is excluded: a share of the metric's value, or a
+            difference of shares; below 0 it is a gain.
+        proven: of a FAIL, the largest loss that is proven, likewise.
         base_broken: whether the base of a duel has the test, and it could not be measured there.
     """
 
@@ -56,6 +61,8 @@ class Judgement:
     revision: str = ""
     improved: bool = False
     change: Estimate | None = None
+    excluded: float | None = None
+    proven: float | None = None
     base_broken: bool = False
 
     @property

@@ -79,15 +79,3 @@ def hodges_lehmann(values: NDArray[np.float64]) -> float:
 
     first, second = np.triu_indices(len(values))
     return float(np.median((values[first] + values[second]) / 2))
-
-
-def noise_figure(sizes: NDArray[np.float64], seconds: NDArray[np.float64]) -> float:
-    """The noise figure of blocks, `S = sigma_block^2 t_block`, in seconds.
-
-    `sizes` are the distances of the blocks' log ratios from the middle, `seconds` their durations,
-    both of shape `(blocks,)`.
-    """
-    import numpy as np
-
-    sigma = deviation(sizes)
-    return sigma * sigma * float(np.median(seconds))

@@ -273,15 +273,3 @@ def look_once(
     elif high < bounds.line:
         decision = "PASS"
     return PairDecision(decision, effect, low, high)
-
-
-def between_pair_spread(effects: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
-    """The standard deviation between pairs beyond their own standard errors; 0 for one pair.
-
-    `sqrt(max(0, var(effects) - mean(errors^2)))`, the moment estimate of a random effect
-    (DerSimonian, Laird 1986, with equal weights).
-    """
-    if len(effects) < 2:  # noqa: PLR2004 - one value has no spread
-        return 0.0
-    beyond = float(np.var(effects, ddof=1)) - float(np.mean(errors**2))
-    return math.sqrt(max(0.0, beyond))

@@ -1,9 +1,9 @@
 """Prediction intervals for a session of unchanged code, from earlier sessions on one machine.
 
-A session's log cost is `y = mean + b r + u + e`: `r` is the log cost of the yardstick, the
-reference model, which shows the machine's speed in that session; `u` is the remaining effect of
-the session; and `e` is the error within it. Measuring longer does not reduce `u`, and few sessions
-say little about its variance, so a prior is combined with them.
+A session's log cost is `y = mean + m + u + e`: `m` is the part that follows the machine's speed,
+which the yardstick shows (`machine_speed`); `u` is the remaining effect of the session; and `e` is
+the error within it. Measuring longer does not reduce `u`, and few sessions say little about its
+variance, so a prior is combined with them.
 """
 
 from __future__ import annotations
@@ -15,33 +15,32 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.statistics.estimate import CONFIDENCE, Estimate
+from pytest_dlperf.statistics.machine_speed import follow, logs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from pytest_dlperf.statistics.machine_speed import Pace
+
 PRIOR_FREEDOM: Final = 4
 """Degrees of freedom that the prior for the noise between sessions is worth."""
-
-ENOUGH_SESSIONS: Final = 15
-"""From this many sessions on, they show how far the metric follows the yardstick."""
 
 _LEAST_NOISE: Final = 0.005  # sessions that agree better than this agree by chance
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One metric in one session: log cost, its standard error, and the yardstick's log cost."""
+    """One metric in one session: log cost, its standard error, and the machine's pace."""
 
     cost: float
     error: float
-    yardstick: float | None = None
+    yardstick: Pace | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("cost", self.cost), ("yardstick", self.yardstick)):
-            if value is not None and not math.isfinite(value):
-                raise ValueError(f"a session's {name} is {value}: expected a finite logarithm")
+        if not math.isfinite(self.cost):
+            raise ValueError(f"a session's cost is {self.cost}: expected a finite logarithm")
         if not 0 <= self.error < math.inf:
             raise ValueError(f"a session's error is {self.error}: expected 0 or more")
 
@@ -82,18 +81,17 @@ class Prediction:
 def contrast(history: Sequence[Session], present: Sequence[Session], prior: float) -> Prediction:
     """Compare sessions of some code with sessions of other code, on the same machine.
 
-    `theta = mean(z of the n present ones) - mean(z of the m of the history)` with `z = y - b r`,
-    and its t-distribution. The variance between sessions, `s^2`, combines what those of either
-    side show beyond their own errors with the prior as a scaled inverse chi-square (Gelman et al.:
-    Bayesian Data Analysis, 3rd ed., 2.6):
+    `theta = mean(z of the n present ones) - mean(z of the m of the history)`, where `z = y - m` is
+    what the machine's speed does not explain, and its t-distribution. The variance between
+    sessions, `s^2`, combines what those of either side show beyond their own errors with the prior
+    as a scaled inverse chi-square (Gelman et al.: Bayesian Data Analysis, 3rd ed., 2.6):
 
     `s^2 = (nu0 prior^2 + max(0, k var(z) - k mean(e^2))) / (nu0 + k)`, at least 0.5 %;
-    `h^2 = s^2 (1/m + 1/n + leverage) + sum(e^2) / m^2 + sum(e^2) / n^2`.
+    `h^2 = s^2 (1/m + 1/n) + v + sum(e^2) / m^2 + sum(e^2) / n^2`.
 
-    `k` is m + n - 2, the variance is pooled about the mean of either side, and the leverage is 0.
-    Where `b` is estimated, it costs one more degree of freedom, and the leverage is the squared
-    difference of the mean `r` of both sides over the pooled sum of squares of `r`, as for a
-    prediction by linear regression: far from all earlier sessions, the yardstick says less.
+    `k` is m + n - 2, and the variance is pooled about the mean of either side. `v` is how unsure it
+    is that the metric followed the change of the machine's speed between both sides, none if it is
+    the same: the further the yardstick has moved, the less is proven.
 
     Args:
         history: sessions of the code to compare with, at least one.
@@ -111,54 +109,25 @@ def contrast(history: Sequence[Session], present: Sequence[Session], prior: floa
     sides = (history, present)
     costs = [np.array([session.cost for session in side]) for side in sides]
     errors = [np.array([session.error for session in side]) for side in sides]
-    freedom, leverage = len(history) + len(present) - len(sides), 0.0
+    freedom, unsure = len(history) + len(present) - len(sides), 0.0
     own = sum((len(side) - 1) * float(np.mean(side**2)) for side in errors)
-    yardsticks = _yardsticks(sides)
-    if yardsticks is not None:
-        shrunk = _weight(costs, yardsticks)
-        costs = [cost - shrunk * r for cost, r in zip(costs, yardsticks, strict=True)]
-        around = sum(map(_squares, yardsticks))
-        if freedom >= ENOUGH_SESSIONS - 1 and around > 0:
-            leverage = float(yardsticks[1].mean() - yardsticks[0].mean()) ** 2 / around
-            own *= (freedom - 1) / freedom
-            freedom -= 1
+    paces = _paces(sides)
+    if paces is not None:
+        noise = math.sqrt(prior**2 + float(np.mean(np.concatenate(errors) ** 2)))
+        following = follow(costs, paces, noise=noise, worth=PRIOR_FREEDOM)
+        costs = [cost - following.expected(p) for cost, p in zip(costs, paces, strict=True)]
+        unsure = following.variance(paces[1].mean(axis=0) - paces[0].mean(axis=0))
+        own -= following.pull
     shown = sum(map(_squares, costs)) - own
     variance = (PRIOR_FREEDOM * prior**2 + max(0.0, shown)) / (PRIOR_FREEDOM + freedom)
     means = 1 / len(history) + 1 / len(present)
-    between = max(variance, _LEAST_NOISE**2) * (means + leverage)
+    between = max(variance, _LEAST_NOISE**2) * means
     within = sum(float((side**2).sum()) / len(side) ** 2 for side in errors)
     return Prediction(
         loss=float(costs[1].mean()) - float(costs[0].mean()),
-        spread=math.sqrt(between + within),
+        spread=math.sqrt(between + unsure + within),
         freedom=PRIOR_FREEDOM + freedom,
     )
-
-
-def shrinkage(history: Sequence[Session]) -> float:
-    """How far the metric follows the yardstick: `b` of `z = y - b r`.
-
-    1 while there are fewer than 15 sessions; from there on `cov(y, r) / var(r)`, between 0 and
-    1, and 1 if the yardstick never changed. 0 if any session is without a yardstick, so that all
-    sessions are treated alike.
-    """
-    yardsticks = _yardsticks([history])
-    if yardsticks is None:
-        return 0.0
-    return _weight([np.array([session.cost for session in history])], yardsticks)
-
-
-def _weight(
-    costs: Sequence[NDArray[np.float64]], yardsticks: Sequence[NDArray[np.float64]]
-) -> float:
-    """`b`, from sessions that differ within either side; see `shrinkage`."""
-    if sum(len(side) - 1 for side in costs) < ENOUGH_SESSIONS - 1:
-        return 1.0
-    spread = sum(map(_squares, yardsticks))
-    if not spread:
-        return 1.0
-    pairs = zip(costs, yardsticks, strict=True)
-    shared = sum(float(((r - r.mean()) * cost).sum()) for cost, r in pairs)
-    return min(1.0, max(0.0, shared / spread))
 
 
 def _squares(values: NDArray[np.float64]) -> float:
@@ -167,7 +136,7 @@ def _squares(values: NDArray[np.float64]) -> float:
 
 
 def reference_change(history: Sequence[Session], *present: Session) -> float | None:
-    """The yardstick's geometric mean now, as a multiple of that in the history.
+    """The yardstick's geometric mean now, of both parts, as a multiple of that in the history.
 
     Above 1 the machine is slower than it was.
 
@@ -176,17 +145,17 @@ def reference_change(history: Sequence[Session], *present: Session) -> float | N
     """
     if not history or not present:
         return None
-    yardsticks = _yardsticks([history, present])
-    if yardsticks is None:
+    paces = _paces([history, present])
+    if paces is None:
         return None
-    return math.exp(float(yardsticks[1].mean()) - float(yardsticks[0].mean()))
+    return math.exp(float(paces[1][:, 0].mean()) - float(paces[0][:, 0].mean()))
 
 
-def _yardsticks(sides: Sequence[Sequence[Session]]) -> list[NDArray[np.float64]] | None:
-    """The yardsticks of each side, shape `(sessions,)`; None if any is missing."""
+def _paces(sides: Sequence[Sequence[Session]]) -> list[NDArray[np.float64]] | None:
+    """The `Pace.logs` of each side, shape `(sessions, 2)`; None if any session has no yardstick."""
     measured = [
         [session.yardstick for session in side if session.yardstick is not None] for side in sides
     ]
     if any(len(known) < len(side) for known, side in zip(measured, sides, strict=True)):
         return None
-    return [np.array(known) for known in measured]
+    return [logs_of(known) for known in measured]

@@ -120,13 +120,11 @@ def excluded_loss(only_base: int, only_candidate: int, rows: int, beta: float) -
 
     In shares of rows, from -1 to 1; 1 without rows. The arguments are those of the decision.
     """
-
-    def excluded(line: float) -> bool:
-        if only_base == only_candidate == 0:
-            return line > 0
-        return _exceeds(only_candidate, only_base, rows, -line, beta)
-
-    return _bisected(excluded) if rows else 1.0
+    if not rows:
+        return 1.0
+    if only_base == only_candidate == 0:
+        return 0.0
+    return _bisected(lambda line: _exceeds(only_candidate, only_base, rows, -line, beta))
 
 
 def proven_loss(only_base: int, only_candidate: int, rows: int, alpha: float) -> float:

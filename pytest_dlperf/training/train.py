@@ -16,6 +16,7 @@ from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.summary import Score, summarise_score
 from pytest_dlperf.measure.measure import quiet_gc, rows_of, scores_of
 from pytest_dlperf.measure.scorer import measured_by_users, scorer_of
+from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 from pytest_dlperf.metrics import ANSWER_METRICS
 from pytest_dlperf.results.measurement import Measurement
 from pytest_dlperf.results.usage import consumption, disturbance, gpu_notes, summarise_gpus
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.measure.prepared import Instruments
+    from pytest_dlperf.measure.yardstick import SpeedCheck
     from pytest_dlperf.training.job import TrainingJob
     from pytest_dlperf.training.summary import TrainingRun, TrainSummary
 
@@ -49,11 +51,15 @@ class PreparedTraining:
     instruments: Instruments
     remark: str = ""
 
-    def measure(self, test: str, name: str, seconds: float) -> Measurement:
+    def measure(
+        self, test: str, name: str, seconds: float, speed: SpeedCheck = NO_YARDSTICK
+    ) -> Measurement:
         """Train; the recipe decides how long that takes."""
         del seconds
         job = self.job.briefly() if self.plan.quick else self.job
+        speed.begin()
         measurement = _measured(job, self.plan, self.instruments, test=test, name=name)
+        speed.again()
         return replace(measurement, notes=(*measurement.notes, *filter(None, [self.remark])))
 
     def warm_up(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from builders import ENVIRONMENT, REVISION, estimate, make_accepted
+from builders import ENVIRONMENT, REVISION, estimate, make_accepted, pace
 
 from pytest_dlperf.baselines.anchor import GradualLoss, gradual_loss, gradual_loss_note
 from pytest_dlperf.config.budgets import parse_budget
@@ -28,7 +28,7 @@ OWN_ERROR = 0.008  # half of the interval of a session, as a ratio
 
 def _session(cost: float, yardstick: float | None = None) -> BaselineSession:
     throughput = estimate(1000 * math.exp(-cost), OWN_ERROR)
-    return BaselineSession({"throughput": throughput}, ENVIRONMENT, REVISION, yardstick)
+    return BaselineSession({"throughput": throughput}, ENVIRONMENT, REVISION, pace(yardstick))
 
 
 def _present(
@@ -120,7 +120,7 @@ def test_false_alarms_in_sixty_nights() -> None:
 
 def test_a_slower_machine_is_no_gradual_loss() -> None:
     """What the yardstick lost as well is the machine's, where all sessions have one."""
-    conditions = MachineConditions(yardstick=1.2e-5, scaled=frozenset({"throughput"}))
+    conditions = MachineConditions(yardstick=pace(1.2e-5), scaled=frozenset({"throughput"}))
     costs = [math.log(1.22), math.log(1.22)]
 
     slower = _present(costs, 0.0, [1.0e-5, 1.22e-5, 1.22e-5])
@@ -135,15 +135,16 @@ def test_a_slower_machine_is_no_gradual_loss() -> None:
     [
         MachineConditions(noisy="the machine was not quiet"),
         MachineConditions(speed_changed="the machine is not what it was"),
-        MachineConditions(yardstick=1.3e-5),
-        MachineConditions(yardstick=0.79e-5),
+        MachineConditions(yardstick=pace(1.3e-5)),
+        MachineConditions(yardstick=pace(0.79e-5)),
     ],
 )
 def test_a_changed_machine_reports_nothing(conditions: MachineConditions) -> None:
     """A machine that is not what it was says nothing about the code."""
     present = _present([1.0, 1.0], 0.0, [1.0e-5, 1.0e-5, 1.0e-5])
+    same = dataclasses.replace(UNKNOWN_CONDITIONS, yardstick=pace(1.0e-5))
 
-    assert gradual_loss(present, BUDGETS, dataclasses.replace(UNKNOWN_CONDITIONS, yardstick=1.0e-5))
+    assert gradual_loss(present, BUDGETS, same)
     assert not gradual_loss(present, BUDGETS, conditions)
 
 

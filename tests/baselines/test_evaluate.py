@@ -9,22 +9,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from builders import ENVIRONMENT, MACHINE, REVISION, estimate, make_measurement
+from builders import (
+    ENVIRONMENT,
+    MACHINE,
+    REVISION,
+    estimate,
+    make_accepted,
+    make_measurement,
+)
 
 from pytest_dlperf.baselines.acceptance import ENOUGH_SESSIONS
 from pytest_dlperf.baselines.evaluate import BaselineEvaluator
 from pytest_dlperf.baselines.source import baselines_of_files
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
-from pytest_dlperf.judge.error_rates import ErrorRates
+from pytest_dlperf.judge.error_rates import AlphaSpending, ErrorRates
+from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 from pytest_dlperf.results.usage import Consumption
 from pytest_dlperf.statistics.estimate import counted
+from pytest_dlperf.statistics.machine_speed import Pace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pytest_dlperf.config.options import Update
+    from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.measure.evaluator import Evaluation
+    from pytest_dlperf.measure.yardstick import SpeedCheck
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement
 
@@ -33,15 +45,26 @@ TEST = make_measurement().test
 
 
 class MadeUp:
-    """A subject with a given measurement."""
+    """A subject with given measurements; the last one again and again.
 
-    def __init__(self, measurement: Measurement) -> None:
-        self._measurement = measurement
+    Attributes:
+        measured: how many times it was measured.
+    """
 
-    def measure(self, test: str, name: str, seconds: float) -> Measurement:
-        """The given measurement."""
+    def __init__(self, *measurements: Measurement) -> None:
+        self._measurements = measurements
+        self.measured = 0
+
+    def measure(
+        self, test: str, name: str, seconds: float, speed: SpeedCheck = NO_YARDSTICK
+    ) -> Measurement:
+        """The next of the given measurements."""
         assert seconds > 0
-        return dataclasses.replace(self._measurement, test=test, name=name)
+        speed.begin()
+        speed.again()
+        given = self._measurements[min(self.measured, len(self._measurements) - 1)]
+        self.measured += 1
+        return dataclasses.replace(given, test=test, name=name)
 
     def warm_up(self) -> str:
         """Not used."""
@@ -61,31 +84,51 @@ class Life:
     def __init__(self, root: Path) -> None:
         self._baselines = baselines_of_files(root, MACHINE, "")
         self._runs = 0
+        self.paces: list[Pace] = []
+        self.rests = 0
 
     def run(
         self,
         update: Update | None = None,
         throughput: float = 1000.0,
+        pace: Pace | None = None,
         **fields: Any,  # noqa: ANN401 - any field
     ) -> Evaluation:
         """Run it once, and accept as a passing test does."""
         self._runs += 1
         metrics = {"throughput": estimate(throughput, 0.005), "errors": counted(0.0)}
-        measurement = make_measurement(metrics, **fields)
+        subject = MadeUp(make_measurement(metrics, **fields))
+        self.paces = [pace] if pace else []
+        evaluation = self.evaluate(subject, PLAN, "", update)
+        if evaluation.accepted is not None:
+            self._baselines.store.save(TEST, "", evaluation.accepted)
+        return evaluation
+
+    def evaluate(
+        self,
+        subject: MadeUp,
+        plan: Plan,
+        name: str,
+        update: Update | None = None,
+        spending: AlphaSpending | None = None,
+    ) -> Evaluation:
+        """Measure and judge, and accept nothing."""
         evaluator = BaselineEvaluator(
             baselines=self._baselines,
             environment=lambda: ENVIRONMENT,
             revision=lambda: dataclasses.replace(REVISION, commit=f"commit{self._runs}"),
             update=update,
             rates=lambda: ErrorRates(1),
-            yardstick=lambda: None,
+            spending=lambda _: spending or AlphaSpending(),
+            yardstick=lambda: Slower(self.paces.pop(0)) if self.paces else NO_YARDSTICK,
+            rest=self._rest,
             reachable=lambda _: False,
             duel=None,
         )
-        evaluation = evaluator.evaluate(contextlib.nullcontext(MadeUp(measurement)), PLAN, TEST, "")
-        if evaluation.accepted is not None:
-            evaluator.accept(TEST, "", evaluation.accepted)
-        return evaluation
+        return evaluator.evaluate(contextlib.nullcontext(subject), plan, TEST, name)
+
+    def _rest(self) -> None:
+        self.rests += 1
 
     @property
     def accepted(self) -> BaselineEntry:
@@ -93,6 +136,32 @@ class Life:
         baseline = self._baselines.store.load(TEST)
         assert baseline is not None
         return baseline.accepted[""]
+
+    def store(self, entries: Mapping[str, BaselineEntry]) -> None:
+        """Write a baseline of several measurements."""
+        for name, entry in entries.items():
+            self._baselines.store.save(TEST, name, entry)
+
+
+class Slower:
+    """A machine whose pace is known."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._told: list[str] = []
+
+    @property
+    def pace(self) -> Pace | None:
+        """Known once a load was enclosed."""
+        return self._pace if self._told == ["begin", "again"] else None
+
+    def begin(self) -> None:
+        """Before the load."""
+        self._told.append("begin")
+
+    def again(self) -> None:
+        """After it."""
+        self._told.append("again")
 
 
 @pytest.fixture
@@ -125,6 +194,18 @@ def test_ten_accepted_changes(life: Life, seed: int) -> None:
     assert life.accepted.anchor.revision.commit == "commit1"
     assert reported or _crept(life.run(None, 1000.0 * 0.98**10))
     assert reported or life.accepted.changes
+
+
+def test_the_machine_s_pace_is_kept(life: Life) -> None:
+    """It is of the load's own time, in the record and in the baseline, and is allowed for."""
+    first, now = Pace(1e-4, 1e-3), Pace(1.1e-4, 1.1e-3)
+    life.run("new", pace=first)
+
+    record = life.run(None, 1000.0 / 1.1, pace=now).record
+
+    assert life.accepted.newest.yardstick == first
+    assert record.yardstick == now
+    assert any("took 1.10 times as long" in note for note in record.measurement.notes)
 
 
 def test_unchanged_code_does_not_creep(tmp_path: Path) -> None:
@@ -215,3 +296,94 @@ def test_a_busy_first_session(life: Life) -> None:
     assert first.record.hints[0].startswith(caution)
     assert second.cautions == ()
     assert second.record.hints[0].startswith("not recorded: the machine was not quiet")
+
+
+ABSOLUTE = plan([Options(budgets=("throughput >= 900/s", "accuracy >= 97%"))])
+BUSY = Consumption(0.001, 1.0, 1, 1, others=0.3, stolen=None)
+
+
+def _load(
+    throughput: float, accuracy: float = 1.0, usage: Consumption | None = None
+) -> Measurement:
+    metrics = {
+        "throughput": estimate(throughput, 0.005),
+        "accuracy": counted(accuracy),
+        "errors": counted(0.0),
+    }
+    return make_measurement(metrics, usage=usage)
+
+
+@pytest.mark.parametrize(
+    ("loads", "looks", "verdict"),
+    [
+        ((_load(800.0), _load(810.0)), 2, "FAIL"),
+        ((_load(800.0), _load(1000.0)), 2, "INCONCLUSIVE"),
+        ((_load(800.0), _load(902.0)), 2, "INCONCLUSIVE"),
+        ((_load(800.0), _load(810.0, usage=BUSY)), 2, "INCONCLUSIVE"),
+        ((_load(800.0, usage=BUSY), _load(800.0)), 1, "INCONCLUSIVE"),
+        ((_load(1000.0, usage=BUSY), _load(800.0)), 1, "PASS"),
+        ((_load(902.0), _load(800.0)), 1, "INCONCLUSIVE"),
+        ((_load(1000.0), _load(800.0)), 1, "PASS"),
+        ((_load(1000.0, accuracy=0.5), _load(800.0)), 1, "PASS"),
+    ],
+)
+def test_a_second_look(
+    life: Life, loads: tuple[Measurement, ...], looks: int, verdict: str
+) -> None:
+    """A broken absolute budget on speed is measured again at once, and nothing else is.
+
+    What is recorded is the first load, with a note on the second.
+    """
+    subject = MadeUp(*loads)
+
+    record = life.evaluate(subject, ABSOLUTE, "").record
+
+    assert (subject.measured, life.rests) == (looks, looks - 1)
+    assert record.judgements[0].verdict == verdict
+    assert record.measurement.metrics == loads[0].metrics
+    assert any(note.startswith("measured again for 5 s") for note in record.measurement.notes) is (
+        looks == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("slower", "verdict", "left"),
+    [((1.0, 1.0), "FAIL", 0), ((1.3, 1.3), "INCONCLUSIVE", 1), ((1.0, 2.0), "INCONCLUSIVE", 0)],
+)
+def test_a_machine_of_another_speed(
+    life: Life, slower: tuple[float, float], verdict: str, left: int
+) -> None:
+    """Where the baseline says how fast it was, an absolute budget is not broken by a slower one."""
+    life.store({"": make_accepted(yardstick=Pace(1e-6, 1e-6))})
+    life.paces = [Pace(1e-6 * factor, 1e-6 * factor) for factor in slower]
+
+    record = life.evaluate(MadeUp(_load(800.0)), ABSOLUTE, "").record
+
+    assert record.judgements[0].verdict == verdict
+    assert len(life.paces) == left
+
+
+def test_without_a_baseline_there_is_no_yardstick(life: Life) -> None:
+    """An absolute budget needs none: there is no speed to hold it against."""
+    life.paces = [Pace(1e-6, 1e-6)]
+
+    life.evaluate(MadeUp(_load(800.0)), ABSOLUTE, "")
+
+    assert len(life.paces) == 1
+
+
+def test_measurements_of_one_test_share_its_error_rate(life: Life) -> None:
+    """As many as the baseline has: what alone is a FAIL is open as one of eight."""
+    relative = plan([Options(budgets=("throughput >= baseline",))])
+    names = [str(number) for number in range(8)]
+    entry = make_accepted({"throughput": counted(1000.0)})
+
+    def verdict(name: str, throughput: float) -> str:
+        return life.evaluate(MadeUp(_load(throughput)), relative, name).record.judgements[0].verdict
+
+    life.store({names[0]: entry})
+    lost = next(value for value in range(990, 1, -10) if verdict(names[0], value) == "FAIL")
+    life.store(dict.fromkeys(names, entry))
+
+    assert verdict(names[0], lost) == verdict(names[7], lost) == "INCONCLUSIVE"
+    assert verdict(names[0], lost / 2) == "FAIL"

@@ -96,7 +96,8 @@ def test_a_pair_without_enough_requests_for_a_tail() -> None:
     assert evidence.outcome is not None
     assert evidence.outcome.decision is None
     assert evidence.outcome.reason == (
-        "p99 needs 1000 requests of each side of a pair: about --dlperf-budget-time=40s"
+        "p99 needs 1000 requests of each side of a pair: about 40 s of measuring "
+        "(dlperf-budget-time)"
     )
     assert not evidence.lacks(blocks)
 

@@ -71,7 +71,7 @@ class FakeWorkspace:
         return self.workers[-1]
 
 
-def controller_of(workspace: FakeWorkspace) -> DuelController:
+def controller_of(workspace: FakeWorkspace, budgets: int = 0) -> DuelController:
     """A controller that has started nothing yet."""
     services = DuelServices(
         ref="HEAD~1",
@@ -86,6 +86,7 @@ def controller_of(workspace: FakeWorkspace) -> DuelController:
         workspace,  # type: ignore[arg-type]  # as much of one as is needed
         services,
         lambda _: None,
+        budgets,
     )
 
 
@@ -112,6 +113,15 @@ def test_each_budget_has_its_share() -> None:
     controller, _ = started(MEASURED, WITHOUT_BUDGET, PLAIN)
 
     assert controller.rates == ErrorRates(4)
+
+
+@pytest.mark.parametrize(("budgets", "shared"), [(20, 20), (0, 1), (1, 1)])
+def test_an_escalation_shares_the_rates_of_its_run(budgets: int, shared: int) -> None:
+    """A duel over one test of many is not another chance of 1 % for each of them."""
+    controller = controller_of(FakeWorkspace([{**MEASURED, "test": "test_it"}]), budgets)
+    controller.start()
+
+    assert controller.rates == ErrorRates(shared)
 
 
 def test_one_pair_runs_the_tests() -> None:

@@ -1,10 +1,23 @@
-"""Which arguments of a run are passed on to a duel over one of its tests."""
+"""What a run passes on to a duel over one of its tests: arguments, and the number of budgets."""
 
 from __future__ import annotations
 
+import subprocess
+from typing import TYPE_CHECKING
+
+import numpy as np
 import pytest
 
-from pytest_dlperf.duel.escalation import carried_over
+from pytest_dlperf.duel.escalation import Escalation, budgets_of_run, carried_over
+from pytest_dlperf.errors import DuelError
+from pytest_dlperf.judge.error_rates import BETA, ErrorRates
+from pytest_dlperf.judge.losses import LossLimits, MeasuredLoss
+from pytest_dlperf.metrics import METRICS
+from pytest_dlperf.statistics.prediction import Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -28,3 +41,42 @@ def test_arguments(arguments: list[str], paths: list[str], kept: list[str] | Non
     wanted = arguments if kept is None else kept
 
     assert carried_over(arguments, paths) == tuple(wanted)
+
+
+def test_the_number_of_budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The duel reads it from its environment; a run that is no such duel has none there."""
+    seen: list[int] = []
+
+    def run(
+        command: list[str], *, env: Mapping[str, str], **_: object
+    ) -> subprocess.CompletedProcess[str]:
+        seen.append(budgets_of_run(env))
+        return subprocess.CompletedProcess(command, 2, "no tests ran")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    escalation = Escalation(tmp_path, tmp_path, (), in_path=False, variables={}, budgets=20)
+    with pytest.raises(DuelError, match="no tests ran"):
+        escalation.duel("test_module.py::test_it", "0123abcd")
+
+    assert seen == [20]
+    assert budgets_of_run({}) == budgets_of_run({"DLPERF_ESCALATED_FROM": "many"}) == 0
+
+
+@pytest.mark.parametrize("tests", [1, 20])
+def test_all_escalations_together(tests: int) -> None:
+    """However many tests of unchanged code are in doubt, 1 % of runs have a FAIL.
+
+    With the rates of one test for each duel, 20 doubtful tests are 18 %.
+    """
+    limits = LossLimits.allowing(METRICS["throughput"], 0.0)
+    rates = ErrorRates(max(tests, 1))
+    losses = np.random.default_rng(5).normal(0, 0.01, (4000, tests))
+    failed = sum(
+        any(
+            MeasuredLoss(Prediction(loss, 0.01, 10**6)).decision(limits, rates.stored, BETA)
+            == "FAIL"
+            for loss in run
+        )
+        for run in losses.tolist()
+    )
+    assert 20 <= failed <= 60

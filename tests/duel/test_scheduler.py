@@ -365,6 +365,6 @@ def test_a_tail_that_cannot_have_enough_requests_is_not_waited_for() -> None:
     assert statistics.outcomes[THROUGHPUT].decision == "PASS"
     assert statistics.measuring < 8
     assert outcome.decision is None
-    reason = "p99.9 needs 10000 requests of each side of a pair: about --dlperf-budget-time="
+    reason = "p99.9 needs 10000 requests of each side of a pair: about "
     assert outcome.reason.startswith(reason)
-    assert int(outcome.reason.removeprefix(reason).removesuffix("s")) > 1000
+    assert int(outcome.reason.removeprefix(reason).partition(" ")[0]) > 1000

@@ -13,8 +13,8 @@ from git_repositories import git
 
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.config.detect import parse_detect
+from pytest_dlperf.history.bisection import IN_TURN, bisection, budget_between
 from pytest_dlperf.history.timeline import LevelChange
-from pytest_dlperf.history.timeline_report import IN_TURN, bisection, budget_between
 from pytest_dlperf.metrics import METRICS, define, users_metric
 from pytest_dlperf.statistics.estimate import counted
 

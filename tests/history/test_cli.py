@@ -271,3 +271,48 @@ def test_a_full_disk_and_a_closed_pipe(tmp_path: Path) -> None:
     problem = b"pytest-dlperf: the output cannot be written: No space left on device\n"
     assert (on_disk.returncode, on_disk.stderr) == (2, problem)
     assert (in_pipe.returncode, in_pipe.stderr) == (0, b"")
+
+
+def test_a_change_that_all_tests_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told once, as text and as JSON, and is no change of the test that was asked for."""
+    project = HistoryProject(tmp_path)
+    tests = [f"tests/test_model.py::test_{letter}" for letter in "abcde"]
+    random = np.random.default_rng(0)
+    project.keep(
+        make_entry(
+            {"throughput": estimate(float(level * np.exp(random.normal(0, 0.01))))},
+            run=make_run(at),
+            test=test,
+        )
+        for at, level in enumerate([1000] * 20 + [800] * 15)
+        for test in tests
+    )
+
+    assert main(["history", "test_a", "--rootdir", str(tmp_path)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    (measurement,) = _json(project, capsys, "test_a")
+
+    assert "5 of 5 tests became 2" in text
+    assert "the machine, its software or code that they share" in text
+    assert "changes were sought beside 4 other tests of the machine class: throughput" in text
+    assert "git bisect" not in text
+    (common,) = measurement["common"]
+    assert (common["kind"], common["tests"], common["of"], common["run"]) == ("speed", 5, 5, 20)
+    assert measurement["metrics"][0]["changes"] == []
+    assert measurement["metrics"][0]["other_tests"] == 4
+
+
+def test_too_few_tests_to_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A step beside fewer than three other tests may be the machine's, which is said."""
+    project = HistoryProject(tmp_path)
+    random = np.random.default_rng(0)
+    project.keep(
+        make_entry(
+            {"throughput": estimate(float(level * np.exp(random.normal(0, 0.01))))},
+            run=make_run(at),
+        )
+        for at, level in enumerate([1000] * 20 + [800] * 15)
+    )
+    assert main(["history", "test_", "--rootdir", str(tmp_path)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "a change of throughput may be the machine's: too few other tests (3)" in text

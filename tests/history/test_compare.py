@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dlperf.config.budgets import parse_budget
-from pytest_dlperf.history.compare import COMPARED, Comparison, Row, compare_sides
+from pytest_dlperf.history.compare import COMPARED, compare_sides
 from pytest_dlperf.history.entries import MeasurementId
 from pytest_dlperf.judge.conditions import MachineConditions
 from pytest_dlperf.judge.error_rates import ALPHA, BETA
@@ -35,6 +35,7 @@ from pytest_dlperf.statistics.estimate import Estimate, counted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_dlperf.history.comparison import Comparison, Row
     from pytest_dlperf.results.baseline import BaselineEntry
 
 PLACE = MeasurementId(TEST, "", MACHINE)
@@ -43,7 +44,11 @@ BIGGER = dataclasses.replace(MACHINE, cores=8, driver="560.1")
 
 def _accepted(*sessions: Mapping[str, Estimate], **fields: Any) -> BaselineEntry:  # noqa: ANN401 - any
     """Sessions of these metrics, newest last."""
-    *earlier, newest = (make_accepted(metrics, **fields) for metrics in sessions)
+    yardsticks = fields.pop("yardsticks", [fields.pop("yardstick", None)] * len(sessions))
+    *earlier, newest = (
+        make_accepted(metrics, yardstick=yardstick, **fields)
+        for metrics, yardstick in zip(sessions, yardsticks, strict=True)
+    )
     return continued([entry.newest for entry in earlier], newest)
 
 
@@ -117,17 +122,111 @@ def test_one_session_is_judged_as_pytest_does(values: list[float], now: float, m
         assert row.fails_at == pytest.approx(judged.fails_at / judged.baseline - 1)
 
 
+def _alphas(base: BaselineEntry, candidate: BaselineEntry, *metrics: str) -> dict[str, float]:
+    (measurement,) = _compared(base, candidate, *metrics).measurements
+    return {row.metric: row.alpha or 0.0 for row in measurement.rows}
+
+
 def test_the_error_rate_is_shared() -> None:
-    """It is divided by the number of metrics that are judged and can err."""
+    """It is divided among the metrics that can err; those that say the same have one part."""
     metrics = {"throughput": estimate(1000.0), "p50": estimate(0.01), "p95": estimate(0.02)}
+    metrics |= {"train.time": estimate(9.0), "train.throughput": estimate(1.0)}
     side = _accepted({**metrics, "errors": counted(0.001)})
-    assert _compared(side, side, "throughput").alpha == ALPHA
-    assert _compared(side, side, "throughput", "p50").alpha == ALPHA / 2
-    assert _compared(side, side).alpha == ALPHA / 3
-    other = _accepted(metrics, scenario="Offline()")
-    assert _compared(other, side).alpha == ALPHA
+    assert _alphas(side, side, "throughput") == {"throughput": ALPHA}
+    assert _alphas(side, side, "throughput", "p50") == pytest.approx(
+        {"throughput": 0.9 * ALPHA, "p50": 0.1 * ALPHA}
+    )
+    assert _alphas(side, side) == pytest.approx(
+        {
+            **dict.fromkeys(("throughput", "train.time"), 0.3 * ALPHA),
+            **dict.fromkeys(("p50", "train.throughput"), 0.1 * ALPHA / 3),
+            "p95": ALPHA / 3,
+            "errors": 0.0,
+        }
+    )
+    of_arrivals = _accepted(metrics, scenario="Server(rate=100)")
+    assert _alphas(of_arrivals, of_arrivals, "throughput", "p50", "p95") == pytest.approx(
+        dict.fromkeys(("throughput", "p50", "p95"), ALPHA / 3)
+    )
+    assert _compared(side, side).alpha == ALPHA
     sides = {PLACE: side, MeasurementId(TEST, "b", MACHINE): side}
-    assert compare_sides(sides, sides).alpha == ALPHA / 6
+    rows = [row for it in compare_sides(sides, sides).measurements for row in it.rows]
+    assert sum(row.alpha or 0.0 for row in rows) == pytest.approx(ALPHA)
+
+
+def test_what_a_proven_loss_leaves_to_the_others() -> None:
+    """By Holm, four proven losses of five leave their shares to a fifth, which needs it."""
+    noise = (0.96, 1.04) * 4
+
+    def sides(*losses: float) -> Comparison:
+        places = [MeasurementId(TEST, str(n), MACHINE) for n in range(len(losses))]
+        base = {place: _throughputs(*(1000 * x for x in noise)) for place in places}
+        lost = zip(places, losses, strict=True)
+        return compare_sides(
+            base, {place: _throughputs(*(1000 * x * (1 - by) for x in noise)) for place, by in lost}
+        )
+
+    def verdict(comparison: Comparison) -> Verdict:
+        return comparison.measurements[-1].rows[0].verdict
+
+    alone, beside = sides(0, 0, 0, 0, 0.07), sides(0.3, 0.3, 0.3, 0.3, 0.07)
+    assert verdict(alone) is Verdict.INCONCLUSIVE
+    assert verdict(beside) is Verdict.FAIL
+    assert verdict(sides(0.3, 0.3, 0.3, 0.3, 0)) is not Verdict.FAIL
+    assert dict(alone.provable) == pytest.approx(beside.provable)
+
+
+def test_the_provable_loss_is_proven() -> None:
+    """A loss just beyond it is a FAIL, one just below is not; with more rows it is larger."""
+    base = _accepted({"throughput": estimate(1000.0), "p95": estimate(0.01)})
+    (one, two) = (
+        _compared(base, base, *names).provable for names in (("p95",), ("p95", "throughput"))
+    )
+    assert two["p95"] > one["p95"] > 0 > two["throughput"]
+    for factor, verdict in ((1.001, Verdict.FAIL), (0.999, Verdict.INCONCLUSIVE)):
+        slower = _accepted(
+            {"throughput": estimate(1000.0), "p95": estimate(0.01 * (1 + two["p95"] * factor))}
+        )
+        (measurement,) = _compared(base, slower, "p95", "throughput").measurements
+        assert {row.metric: row.verdict for row in measurement.rows}["p95"] is verdict
+
+
+@pytest.mark.parametrize(
+    ("base_short", "short", "reason"),
+    [
+        ((), ("p99",), "the candidate's runs were too short to bound it from above"),
+        (("p99",), (), "the base's runs were too short to bound it from above"),
+        (("p99",), ("p99",), "the base's and the candidate's runs were too short to bound it"),
+    ],
+)
+def test_percentiles_without_an_upper_bound(
+    base_short: tuple[str, ...], short: tuple[str, ...], reason: str
+) -> None:
+    """They have a line, which is open and says why, instead of being new, gone or nowhere."""
+    with_p99 = {"throughput": estimate(1000.0), "p99": estimate(0.01)}
+    base, candidate = (
+        _accepted({"throughput": estimate(1000.0)} if names else with_p99)
+        for names in (base_short, short)
+    )
+    comparison = compare_sides(
+        *({PLACE: base}, {PLACE: candidate}),
+        base_unbounded={PLACE: base_short},
+        unbounded={PLACE: short},
+    )
+    row = comparison.measurements[0].rows[1]
+    assert (row.metric, row.verdict, row.change) == ("p99", Verdict.INCONCLUSIVE, None)
+    assert row.reason.startswith(reason)
+    assert (row.base is None, row.candidate is None) == (bool(base_short), bool(short))
+    assert comparison.gone == ()
+
+
+def test_sessions_without_an_upper_bound_beside_others() -> None:
+    """The others are compared, and a remark says that some were not."""
+    side = _accepted(*({"p99": estimate(0.01)} for _ in range(8)))
+    comparison = compare_sides({PLACE: side}, {PLACE: side}, unbounded={PLACE: ("p99",)})
+    (row,) = comparison.measurements[0].rows
+    assert row.verdict is Verdict.PASS
+    assert "without those of the candidate's sessions that were too short" in row.reason
 
 
 def test_unchanged_code_fails_in_one_table_of_a_hundred() -> None:
@@ -223,7 +322,7 @@ def test_default_metrics() -> None:
         (
             {"yardstick": 1e-6},
             {"yardstick": 1.3e-6},
-            "the machine is not what it was: the reference model took 1.30 times as long",
+            "the machine is not what it was: the yardstick took 1.30 times as long",
         ),
     ],
 )
@@ -251,14 +350,22 @@ def test_metrics_judged_on_a_slower_machine() -> None:
     [("ClosedLoop(clients=64)", Verdict.PASS), ("Server(rate=100)", Verdict.FAIL)],
 )
 def test_the_machine_s_speed_is_allowed_for(scenario: str, verdict: Verdict) -> None:
-    """A machine slower by 20 % explains a lower throughput, except in an open loop."""
+    """A machine slower by 20 % explains a lower throughput, except in an open loop.
+
+    Provided that the sessions have shown that throughput follows the yardstick.
+    """
+    varying = [0.9, 1.1] * 5
     base, candidate = (
-        _accepted(*[{"throughput": estimate(value)}] * 10, yardstick=y, scenario=scenario)
-        for value, y in ((1000.0, 1e-6), (1000 / 1.2, 1.2e-6))
+        _accepted(
+            *[{"throughput": estimate(value / pace)} for pace in varying],
+            yardsticks=[seconds * pace for pace in varying],
+            scenario=scenario,
+        )
+        for value, seconds in ((1000.0, 1e-6), (1000 / 1.2, 1.2e-6))
     )
     (measurement,) = _compared(base, candidate).measurements
     assert measurement.note == (
-        "the reference model took 1.20 times as long as with the base, which was allowed for"
+        "the yardstick took 1.20 times as long as with the base, which was allowed for"
     )
     assert measurement.rows[0].verdict is verdict
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,17 @@ from builders import (
     make_measurement,
     make_record,
 )
-from entries import TEST
+from entries import TEST, make_entry, make_run
 from git_repositories import git
 from history_project import HistoryProject
 
 from pytest_dlperf.cli import main
 from pytest_dlperf.history.compare import compare_sides
-from pytest_dlperf.history.entries import MeasurementId
+from pytest_dlperf.history.entries import MeasurementId, entry_of
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.results.record import report_to_json
 from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -242,8 +244,9 @@ def test_only_some_tests_and_metrics(
     whole = _json(project, capsys, "a", "b")
     part = _json(project, capsys, "a", "b", "--test", "other", "--metric", "p50")
 
-    assert whole["alpha"] == pytest.approx(0.01 / 4)
-    assert part["alpha"] == 0.01
+    alphas = [row["alpha"] for it in whole["measurements"] for row in it["metrics"]]
+    assert alphas == pytest.approx([0.0045, 0.0005] * 2)
+    assert part["measurements"][0]["metrics"][0]["alpha"] == 0.01
     (measurement,) = part["measurements"]
     assert (measurement["test"], [row["metric"] for row in measurement["metrics"]]) == (
         OTHER,
@@ -303,6 +306,8 @@ def test_a_commit_that_is_not_here(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("", "main"), "'' is no name: the variable that it comes from may be empty name what to"),
+        (("main", " "), "' ' is no name"),
         (("nix", "main"), "nix is no branch, commit or run that was measured"),
         (("--", "-x", "main"), "-x is no branch, commit or run"),
         (("main", "HEAD"), "HEAD is a commit that was not measured"),
@@ -346,7 +351,7 @@ def test_what_cannot_be_compared(
         (b"[" * 100_000, "is no JSON"),
         (b"[]", "is no report"),
         (b'{"schema": 99}', "was written by a newer pytest-dlperf"),
-        (b'{"schema": 1, "measurements": [{}]}', "is no report: KeyError: 'test'"),
+        (b'{"schema": 1, "measurements": [{}]}', "is damaged: measurements[0]: there is no 'test'"),
         (b'{"schema": 1, "measurements": []}', "is no report: KeyError: 'machine'"),
     ],
 )
@@ -415,3 +420,50 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     (measurement,) = compare_sides(side, side).measurements
     compared = {row.metric for row in measurement.rows} - {"errors"}
     assert sorted(listed.split(", ")) == sorted(compared)
+
+
+@pytest.mark.parametrize("end", ["value", "low", "high"])
+@pytest.mark.parametrize("damage", [None, "x", True, [1]])
+def test_a_damaged_end_of_an_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], end: str, damage: object
+) -> None:
+    """The message names the file and the place in it."""
+    paths = [tmp_path / name for name in ("a.json", "b.json")]
+    for path in paths:
+        _write_report(path, 1000)
+    content = json.loads(paths[1].read_text())
+    content["measurements"][0]["metrics"]["p50"][end] = damage
+    paths[1].write_text(json.dumps(content))
+
+    assert main(["compare", *map(str, paths)]) == 2
+
+    err = " ".join(capsys.readouterr().err.split())
+    assert f"{paths[1]} is damaged: measurements[0].metrics.p50.{end}: " in err
+
+
+@pytest.mark.parametrize("rough", [0.05, math.inf])
+def test_an_open_percentile_has_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rough: float
+) -> None:
+    """From a file as from the history, in which it is kept."""
+    open_ = {"throughput": estimate(1000.0), "p99": Estimate(0.01, 0.009, rough)}
+    measured = make_measurement(open_, unbounded={"p99": "10,000 requests"})
+    record = dataclasses.replace(
+        make_record(make_judgement(), measurement=measured), environment=ENVIRONMENT
+    )
+    path = tmp_path / "b.json"
+    content = report_to_json([record], MACHINE.to_json(), ENVIRONMENT.to_json(), "abc")
+    path.write_text(json.dumps(content))
+    project = HistoryProject(tmp_path)
+    known = {"throughput": estimate(1000.0), "p99": estimate(0.01)}
+    test = measured.test
+    project.keep([make_entry(known, run=make_run(1, "a" * 40, "main"), test=test)])
+    entry = entry_of(record, make_run(2, "b" * 40, "short"))
+    assert entry is not None
+    project.keep([entry])
+
+    for candidate in (str(path), "short"):
+        (measurement,) = _json(project, capsys, "main", candidate)["measurements"]
+        row = next(row for row in measurement["metrics"] if row["metric"] == "p99")
+        assert (row["verdict"], row["candidate"], row["base"]) == ("INCONCLUSIVE", None, 0.01)
+        assert "too short to bound it" in row["reason"]

@@ -92,6 +92,7 @@ def _words(text: str) -> str:
         f"candidate commit: commit, 1 to 5 sessions of {commit_of(24)[:8]}, 2025-12-18",
         "machine test-cpu-2.4ghz-4cpu-16gib",
         "software since the base: tensorflow 2.18.0 -> 2.19.0",
+        "provable a loss beyond throughput -",
         "left out 2 INVALID measurements of main",
         f"{TEST} metric base candidate change 95 % interval verdict",
         "throughput 144,170/s 120,142/s -16.7 %",
@@ -207,7 +208,8 @@ def test_json(compare: ComparedSources) -> None:
     }
     assert read["warnings"] == ["since the base: tensorflow 2.18.0 -> 2.19.0"]
     assert read["gone"] == ["t.py::gone"]
-    assert read["alpha"] == pytest.approx(0.01 / 5)
+    assert read["alpha"] == 0.01
+    assert read["provable"].keys() == {"throughput", "p50", "p99", "peak_memory", "accuracy"}
     first, second = read["measurements"]
     assert (first["test"], first["base_sessions"], first["candidate_sessions"]) == (TEST, 8, 5)
     assert (second["test"], second["base_commit"]) == (PIPED, None)
@@ -217,6 +219,8 @@ def test_json(compare: ComparedSources) -> None:
     assert lost["change"]["value"] == pytest.approx(1 / 1.2 - 1, rel=1e-5)
     assert lost["change"]["low"] < lost["change"]["value"] < lost["change"]["high"]
     assert rows["peak_memory"]["improved"] is True
+    assert rows["accuracy"]["alpha"] < lost["alpha"] * 10 <= 0.1
+    assert lost["provable"] == pytest.approx(read["provable"]["throughput"])
     assert rows["accuracy"]["fails_at"] < 0
     assert second["metrics"][0]["change"] is None
 

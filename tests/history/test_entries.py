@@ -14,6 +14,8 @@ from builders import (
     make_judgement,
     make_measurement,
     make_record,
+    numbered,
+    pace,
 )
 from entries import make_entry, make_run
 from hypothesis import given
@@ -39,9 +41,9 @@ def _entry(number: int, *, scenario: str = "", renews: bool = False) -> Entry:
     )
 
 
-def _numbers(newest_first: list[Entry], most: int = 30) -> list[float | None]:
+def _numbers(newest_first: list[Entry], most: int = 30) -> list[float]:
     baseline = baseline_of(tuple(newest_first), most)
-    return [session.yardstick for session in baseline.sessions] if baseline else []
+    return numbered(baseline.sessions) if baseline else []
 
 
 @pytest.mark.parametrize("key", ["", "0" * 31, "0" * 33, "g" * 32, "A" * 32, "0" * 32 + "\n"])
@@ -88,8 +90,8 @@ def test_sessions_of_any_baseline(kinds: list[tuple[str, bool]], most: int) -> N
     numbers = _numbers(entries, most)
     assert len(numbers) <= most
     assert (numbers == []) is (entries == [])
-    assert numbers == sorted(numbers, key=lambda number: number or 0)
-    by_number = {entry.result.newest.yardstick: entry for entry in entries}
+    assert numbers == sorted(numbers)
+    by_number = {numbered(entry.result.sessions)[0]: entry for entry in entries}
     assert all(by_number[number].result.scenario == kinds[-1][0] for number in numbers)
     assert not any(by_number[number].renews for number in numbers[1:])
 
@@ -139,7 +141,7 @@ def test_entry_of_a_record(kept: Keeping, *, renews: bool) -> None:
             measurement=make_measurement(metrics, name="big", slo=0.02),
         ),
         environment=ENVIRONMENT,
-        yardstick=0.5,
+        yardstick=pace(0.5),
         kept=kept,
     )
     entry = entry_of(record, RUN)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from builders import ENVIRONMENT, MACHINE, continued, estimate, make_accepted, make_rows
+from builders import ENVIRONMENT, MACHINE, continued, estimate, make_accepted, make_rows, numbered
 from entries import TEST, make_entry, make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +23,7 @@ from pytest_dlperf.results.baseline import MOST_SESSIONS, BaselineEntry
 from pytest_dlperf.results.row_evidence import RowScores, fingerprints
 from pytest_dlperf.results.series import BlockSummary
 from pytest_dlperf.results.verdict import Verdict
+from pytest_dlperf.statistics.machine_speed import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,7 +173,7 @@ def test_an_entry_is_kept_whole(history: History) -> None:
         environment=dataclasses.replace(ENVIRONMENT, threads="OMP_NUM_THREADS=1"),
         revision=run.revision,
         slo=1 / 3,
-        yardstick=1 / 7,
+        yardstick=Pace(1 / 7, 1 / 9),
         blocks=BlockSummary(50, 0.02),
         answers=fingerprints(rows, None),
     )
@@ -242,11 +243,11 @@ class TestBaselines:
     @staticmethod
     def _yardsticks(
         history: History, selection: Selection, name: str = "", run: Run | None = None
-    ) -> list[float | None]:
+    ) -> list[float]:
         store = HistoryBaselines(history, run or make_run(999), selection)
         baseline = store.load(TEST)
         accepted = baseline.accepted.get(name) if baseline else None
-        return [session.yardstick for session in accepted.sessions] if accepted else []
+        return numbered(accepted.sessions) if accepted else []
 
     def test_a_branch_is_compared_with_its_own(self, history: History) -> None:
         """Not with other branches or on other machine classes."""
@@ -320,7 +321,8 @@ class TestBaselines:
 DAMAGES = {
     "verdict": "UPDATE dlperf_measurements SET verdict = 'MAYBE'",
     "slo": "UPDATE dlperf_measurements SET slo = 'x'",
-    "yardstick": "UPDATE dlperf_measurements SET yardstick = -1",
+    "yardstick": "UPDATE dlperf_measurements SET memory = -1",
+    "half a yardstick": "UPDATE dlperf_measurements SET memory = NULL",
     "environment": "UPDATE dlperf_measurements SET environment = '{'",
     "environment field": "UPDATE dlperf_measurements SET environment = '{}'",
     "blocks": "UPDATE dlperf_measurements SET blocks = '[]'",
@@ -345,7 +347,7 @@ DAMAGES = {
 @pytest.mark.parametrize("statement", DAMAGES.values(), ids=DAMAGES.keys())
 def test_damaged_rows(history: History, path: Path, statement: str) -> None:
     """The error names the measurement, its test and the database."""
-    result = with_ndcg([0.5, 0.25], rows=make_rows([1, 0]), slo=0.5, seeds=(0.5,))
+    result = with_ndcg([0.5, 0.25], rows=make_rows([1, 0]), slo=0.5, seeds=(0.5,), yardstick=1.0)
     history.add(dataclasses.replace(_entry(make_run(1)), result=result))
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(statement)

@@ -11,6 +11,7 @@ import pytest
 from builders import ENVIRONMENT, MACHINE, estimate
 from entries import commit_of, make_entry, make_run
 
+from pytest_dlperf.history.company import Company
 from pytest_dlperf.history.timeline import (
     FALSE_ALARMS,
     LevelChange,
@@ -269,3 +270,118 @@ def test_a_rate_of_none() -> None:
     assert change.run == 10
     assert math.isfinite(change.change.low)
     assert change.change.value == pytest.approx(-1)
+
+
+def _of_test(
+    test: str,
+    values: Sequence[float],
+    runs: Sequence[int] = range(60),
+    metric: str = "throughput",
+    **fields: Any,  # noqa: ANN401 - any field
+) -> tuple[Entry, ...]:
+    pairs = zip(values, runs, strict=True)
+    return tuple(
+        make_entry({metric: estimate(float(v))}, run=make_run(at), test=test, **fields)
+        for v, at in pairs
+    )
+
+
+def _beside(entries: tuple[Entry, ...], *others: tuple[Entry, ...]) -> Timeline:
+    company = Company({other[0].test: (other,) for other in others})
+    metrics, rng = (name for name in entries[0].result.metrics), np.random.default_rng(0)
+    return timeline_of(entries, (), metrics, FALSE_ALARMS, rng, company=company)
+
+
+def _moving(seed: int, *levels: tuple[float, int]) -> list[float]:
+    return _noisy(*levels, seed=seed)
+
+
+_SLOWER = ((1000, 40), (900, 20))
+_SAME = ((1000, 60),)
+
+
+@pytest.mark.parametrize("metric", ["throughput", "p50", "peak_memory"])
+def test_what_all_tests_share_is_told_once(metric: str) -> None:
+    """With what changed in the environment; the curve itself has no change."""
+    own, *others = (
+        (
+            *_of_test(f"t{n}", _moving(n, *_SLOWER)[:40], range(40), metric),
+            *_of_test(
+                f"t{n}", _moving(n, *_SLOWER)[40:], range(40, 60), metric, environment=_UPGRADED
+            ),
+        )
+        for n in range(5)
+    )
+    timeline = _beside(own, *others)
+    (curve,) = timeline.curves
+    (common,) = timeline.common
+    assert (curve.changes, curve.others, curve.alone) == ((), 4, 0)
+    assert (common.tests, common.of, common.kind == "memory") == (5, 5, metric == "peak_memory")
+    assert abs(common.run - 40) <= 1
+    ratio = 1000 / 900 if metric == "throughput" else 0.9
+    assert common.change.value == pytest.approx(ratio - 1, abs=0.02)
+    assert common.software == ("tensorflow 2.18.0 -> 2.19.0",)
+    assert (common.good, common.bad) == (commit_of(common.low - 1), commit_of(common.high))
+
+
+def test_a_change_of_one_test_beside_others() -> None:
+    """It is its own, and no common one."""
+    own = _of_test("t0", _moving(0, *_SLOWER))
+    timeline = _beside(own, *(_of_test(f"t{n}", _moving(n, *_SAME)) for n in range(1, 5)))
+    (change,) = timeline.curves[0].changes
+    assert abs(change.run - 40) <= 1
+    assert timeline.common == ()
+
+
+@pytest.mark.parametrize("others", [0, 1, 2])
+def test_too_few_other_tests(others: int) -> None:
+    """With fewer than three others a step is told as before, since nothing says whose it is."""
+    tests = [_of_test(f"t{n}", _moving(n, *_SLOWER)) for n in range(others + 1)]
+    (curve,) = _beside(*tests).curves
+    assert len(curve.changes) == 1
+    assert curve.others == 0
+
+
+def test_runs_without_the_others() -> None:
+    """They are shown, and not searched; of mostly such runs all are searched alone."""
+    own = _of_test("t0", _moving(0, *_SLOWER))
+    for length, alone, beside in ((50, 10, 4), (20, 0, 0)):
+        others = (_of_test(f"t{n}", _moving(n, (1000, length)), range(length)) for n in range(1, 5))
+        (curve,) = _beside(own, *others).curves
+        assert (curve.alone, curve.others, len(curve.values)) == (alone, beside, 60)
+
+
+def test_what_does_not_follow_the_machine() -> None:
+    """Answers, and the rate of arrivals, are not compared with other tests."""
+    others = [_of_test(f"t{n}", _moving(n, *_SLOWER)) for n in range(1, 5)]
+    rate = _of_test("t0", _moving(0, *_SAME), scenario="Server(rate=1000)")
+    share = _of_test("t0", [0.97] * 60, metric="accuracy")
+    for own in (rate, share):
+        timeline = _beside(own, *others)
+        assert (timeline.curves[0].others, timeline.curves[0].changes, timeline.common) == (
+            0,
+            (),
+            (),
+        )
+
+
+def test_the_yardstick_is_taken_off_all_tests() -> None:
+    """A slower machine, which the yardstick shows, is no common change of the tests."""
+    speeds = [1e-6] * 30 + [1.1e-6] * 30
+    own, *others = (
+        tuple(
+            make_entry(
+                {"throughput": estimate(v / (s / 1e-6))},
+                run=make_run(at),
+                test=f"t{n}",
+                yardstick=None if n else s,
+            )
+            for at, (v, s) in enumerate(zip(_moving(n, *_SAME), speeds, strict=True))
+        )
+        for n in range(5)
+    )
+    timeline = _beside(own, *others)
+    assert (timeline.curves[0].adjusted, timeline.curves[0].changes, timeline.common) == (
+        *(True, ()),
+        (),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from builders import make_accepted, make_measurement
+from builders import make_accepted, make_measurement, pace
 
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import Plan, plan
@@ -25,12 +25,12 @@ def _plan(*budgets: str, scenario: Scenario | None = None) -> Plan:
 def _conditions(
     yardstick: float | None, then: float | None = 1e-6, **usage: float
 ) -> MachineConditions:
-    used = Consumption(0.001, 1.0, 1, 1, usage.get("others"), usage.get("stolen"))
+    used = Consumption(0.001, 1.0, 1, 1, *map(usage.get, ("others", "stolen", "lost")))
     return conditions_of(
         _plan(),
         make_measurement(usage=used),
         make_accepted(yardstick=then),
-        yardstick,
+        pace(yardstick),
         alpha=0.01,
         beta=0.05,
     )
@@ -70,7 +70,9 @@ def test_the_yardstick_of_all_sessions() -> None:
     measurement = make_measurement()
 
     for yardstick, alike in ((2e-6, True), (1e-6, False), (4e-6, False)):
-        conditions = conditions_of(_plan(), measurement, accepted, yardstick, alpha=0.01, beta=0.05)
+        conditions = conditions_of(
+            _plan(), measurement, accepted, pace(yardstick), alpha=0.01, beta=0.05
+        )
         assert (not conditions.speed_changed) is alike
 
 
@@ -79,6 +81,7 @@ def test_a_noisy_machine() -> None:
     assert _conditions(None, others=0.1, stolen=0.01).noisy == ""
     assert "other processes took 30%" in _conditions(None, others=0.3).noisy
     assert "its host took 6%" in _conditions(None, stolen=0.06).noisy
+    assert "others had 12%" in _conditions(None, lost=0.12).noisy
     assert conditions_of(_plan(), make_measurement(), None, None, alpha=0.01, beta=0.05).noisy == ""
 
 

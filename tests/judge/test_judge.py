@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from builders import ENVIRONMENT, REVISION, estimate, make_accepted, make_measurement, make_rows
+from builders import (
+    ENVIRONMENT,
+    REVISION,
+    estimate,
+    make_accepted,
+    make_measurement,
+    make_rows,
+    pace,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -663,20 +671,22 @@ def test_speeds_are_left_open_in_other_conditions(conditions: MachineConditions)
 
 
 def test_a_slower_machine_is_allowed_for() -> None:
-    """A slowdown that the yardstick shares is no loss, and scales the limit."""
+    """A slowdown that the yardstick shares is no loss; three quarters of it move the limit."""
     scaled = frozenset({"throughput"})
 
-    slow = _judged(MachineConditions(yardstick=1.2e-6, scaled=scaled), 1000 / 1.2)
-    lost = _judged(MachineConditions(yardstick=1.0e-6, scaled=scaled), 1000 / 1.3)
-    hidden = _judged(MachineConditions(yardstick=0.8e-6, scaled=scaled), 1000.0)
+    slow = _judged(MachineConditions(yardstick=pace(1.2e-6), scaled=scaled), 1000 / 1.2)
+    lost = _judged(MachineConditions(yardstick=pace(1.0e-6), scaled=scaled), 1000 / 1.3)
+    hidden = _judged(MachineConditions(yardstick=pace(0.8e-6), scaled=scaled), 800.0)
+    change, quantile = math.log(1.2), stats.t.ppf(1 - UNKNOWN_CONDITIONS.alpha, 4)
+    spread = math.sqrt(2 * math.log(1.05) ** 2 + (0.5 * change) ** 2)
 
-    assert slow.baseline == pytest.approx(1000 / 1.2)
+    assert slow.baseline == pytest.approx(1000 * math.exp(-0.75 * change))
     assert slow.verdict is INCONCLUSIVE
-    assert slow.fails_at == pytest.approx(1000 / 1.2 * math.exp(-0.19155), rel=1e-3)
+    assert slow.fails_at == pytest.approx((slow.baseline or 0) * math.exp(-quantile * spread))
     assert lost.verdict is FAIL
     assert hidden.verdict is FAIL
-    assert hidden.baseline == pytest.approx(1250)
-    assert _judged(MachineConditions(yardstick=0.8e-6), 1000.0).verdict is INCONCLUSIVE
+    assert hidden.baseline == pytest.approx(1000 * 1.25**0.75)
+    assert _judged(MachineConditions(yardstick=pace(0.8e-6)), 1000.0).verdict is INCONCLUSIVE
 
 
 @pytest.mark.parametrize(("data", "verdict"), [("d", FAIL), ("another", INCONCLUSIVE)])

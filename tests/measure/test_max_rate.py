@@ -20,7 +20,7 @@ from pytest_dlperf.errors import TargetError
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.load.scenarios import Server
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.measure.max_rate import measure_max_rate
+from pytest_dlperf.measure.max_rate import measure_max_rate, rate_search
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -227,3 +227,33 @@ def test_a_smoke_run_is_short() -> None:
 
     assert (target.clock.now - began) * 1e-9 < 0.3 * (1 + 2 * 6) + 2
     assert measurement.accuracy == 1.0
+
+
+def test_the_machine_s_speed_between_the_windows() -> None:
+    """It is measured before the search and after each of its windows."""
+
+    class Told:
+        pace = None
+
+        def __init__(self) -> None:
+            self.calls: list[str] = []
+
+        def begin(self) -> None:
+            """Before."""
+            self.calls.append("begin")
+
+        def again(self) -> None:
+            """After a window."""
+            self.calls.append("again")
+
+    told, target = Told(), fixed()
+    limit = parse_limit("p99 <= 5ms")
+    given = plan([Options(serving=Serving(1), quick=True)])
+    instruments = fake_instruments(target.clock)
+
+    with rate_search(target, as_data((INPUTS, LABELS)), given, instruments, limit) as search:
+        search.measure("t", "", 1.0, told)
+
+    assert told.calls[0] == "begin"
+    assert told.calls[1:] == ["again"] * (len(told.calls) - 1)
+    assert len(told.calls) > 2

@@ -32,7 +32,7 @@ from pytest_dlperf.load.scenarios import (
     Trace,
 )
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.measure.measure import measure
+from pytest_dlperf.measure.measure import measure, ready
 from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.results.usage import GpuReading, Usage
 from pytest_dlperf.results.verdict import Verdict
@@ -186,7 +186,8 @@ def test_usage_of_the_run() -> None:
     measurement = measured(exact(clock=clock), options, instruments=instruments)
 
     assert measurement.usage is not None
-    assert measurement.usage.cpu_per_request == pytest.approx(2.0 / measurement.requests)
+    # Read at both ends, and once in between.
+    assert measurement.usage.cpu_per_request == pytest.approx(4.0 / measurement.requests)
     assert measurement.usage.peak_bytes == measurement.usage.resident_bytes == meter.held
     assert (measurement.usage.others, measurement.usage.stolen) == (0.0, 0.0)
 
@@ -467,6 +468,51 @@ def test_a_load_lasts_as_long_as_its_budgets_need() -> None:
     assert measurement.p99 == pytest.approx(0.01)
     assert measurement.seconds == pytest.approx(1.2 * 6.62, abs=0.01)  # whole calls
     assert measurement.notes == ("measured for 8 s, so that there are enough requests to judge",)
+
+
+class Spied:
+    """Notes when the machine's speed was measured, in seconds of the target's clock."""
+
+    pace = None
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self._since = clock.now
+        self.seen: list[tuple[str, float]] = []
+
+    def begin(self) -> None:
+        """Directly before."""
+        self._see("begin")
+
+    def again(self) -> None:
+        """Directly after."""
+        self._see("again")
+
+    def _see(self, what: str) -> None:
+        self.seen.append((what, (self._clock.now - self._since) * 1e-9))
+        self._clock.now += 200 * MILLISECOND
+        self._since = self._clock.now
+
+
+@pytest.mark.parametrize(
+    ("budget", "loads"), [("throughput >= 1/s", [1.0]), ("p99 <= 1s", [1.0, 1.2 * 6.62])]
+)
+def test_the_machine_s_speed_around_the_load(budget: str, loads: list[float]) -> None:
+    """It is measured around each load, after the warm-up, and takes no time from the target."""
+    options = Options(budgets=(budget,), scenario=SingleStream(), duration=1.0)
+    target = exact(10 * MILLISECOND)
+    spied = Spied(target.clock)
+
+    with ready(
+        target, as_data((INPUTS, LABELS)), plan([options]), fake_instruments(target.clock)
+    ) as subject:
+        measurement = subject.measure("test", "", 1.0, spied)
+
+    assert [what for what, _ in spied.seen] == ["begin", "again"] * len(loads)
+    assert [seconds for _, seconds in spied.seen[1::2]] == pytest.approx(loads, abs=0.02)
+    assert all(seconds == 0 for _, seconds in spied.seen[2::2])
+    assert measurement["throughput"].value == pytest.approx(100.0)
+    assert measurement.seconds == pytest.approx(loads[-1], abs=0.02)
 
 
 @pytest.mark.parametrize("duration", [1.0, 4.0])

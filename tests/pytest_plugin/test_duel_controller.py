@@ -262,10 +262,9 @@ def test_each_way_to_measure(project: Project) -> None:
 
     result.assert_outcomes(passed=3)
     said = text(result)
-    assert "test_several [first], test_several [second]: p95: 2 pairs, of" in said
+    assert said.count("throughput: 2 pairs, of") == 2
     budgets = "throughput >= baseline, p95 <= baseline"
-    assert said.count(f"DlperfWarning: INCONCLUSIVE: {budgets}: 4 blocks") == 2
-    assert "DlperfWarning: INCONCLUSIVE: throughput >= 0.1 * baseline: " in said
+    assert said.count(f"DlperfWarning: INCONCLUSIVE: {budgets}: 2 pairs, of") == 2
 
 
 COVERAGE = """

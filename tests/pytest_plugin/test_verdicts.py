@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
-from builders import make_judgement
-from plugin_projects import assert_no_frame_of_ours, measuring
+from builders import make_judgement, make_record
+from plugin_projects import assert_no_frame_of_ours, measuring, text
 
+from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
     from plugin_projects import Run
+
+    from pytest_dlperf.results.record import Record
 
 RELATIVE = measuring('"throughput >= 0.5 * baseline", **SHORT')
 POLICIES = [
@@ -61,6 +65,100 @@ def test_fail(run: Run) -> None:
         assert "\x1b" not in line
         if "BudgetFailure" not in line and "FAILED" not in line and "--dlperf-update" not in line:
             assert len(line) <= 80, line
+
+
+SLOW_ONCE = """
+SLOW = {slow}
+LOADS = iter(range(100))
+
+class Target:
+    def __init__(self):
+        self.factor = 1
+
+    def infer(self, batch):
+        spend(200e-6 * self.factor)
+        return batch.copy()
+
+TARGET = Target()
+measured = PreparedTarget.measure
+
+def slow_at_times(self, *args):
+    TARGET.factor = 100 if next(LOADS) in SLOW else 1
+    return measured(self, *args)
+
+@pytest.fixture(autouse=True)
+def loads(monkeypatch):
+    monkeypatch.setattr(PreparedTarget, "measure", slow_at_times)
+"""
+
+AGAIN = "to confirm what broke throughput >= 5000/s; shown is the first load"
+
+
+@pytest.mark.parametrize(
+    ("slow", "outcomes", "shown"),
+    [
+        ((), {"passed": 1}, []),
+        (
+            (0,),
+            {"passed": 1, "warnings": 1},
+            ["INCONCLUSIVE", "beyond the limit in only one of two measurements: ", AGAIN],
+        ),
+        ((0, 1), {"failed": 1}, ["FAIL", "measured twice: ", AGAIN]),
+        ((1,), {"passed": 1}, []),
+    ],
+)
+def test_a_second_look(
+    run: Run, slow: tuple[int, ...], outcomes: dict[str, int], shown: list[str]
+) -> None:
+    """A target that was slow in one load of two is not red; one that was in both is."""
+    source = "from pytest_dlperf.measure.measure import PreparedTarget\n"
+    source += SLOW_ONCE.replace("{slow}", repr(slow))
+    result = run(source + measuring('"throughput >= 5000/s", **SHORT', "dlperf(TARGET, DATA)"))
+
+    result.assert_outcomes(**outcomes)
+    assert all(words in text(result) for words in shown)
+    assert (AGAIN in text(result)) is bool(shown)
+
+
+def test_what_a_pass_excludes(run: Run, again: Run, pytester: pytest.Pytester) -> None:
+    """A PASS against a stored baseline names the loss, in the summary and in JSON."""
+    run(RELATIVE, "--dlperf-update=new").assert_outcomes(passed=1)
+
+    result = again("--dlperf-json=out.json")
+
+    result.assert_outcomes(passed=1)
+    line = r"  throughput: a loss of (\d+\.\d) % or more is excluded"
+    result.stdout.re_match_lines([r"test_it .*PASS", line])
+    (measurement,) = json.loads((pytester.path / "out.json").read_text())["measurements"]
+    verdict = next(one for one in measurement["verdicts"] if one["metric"] == "throughput")
+    assert 0 < verdict["excluded"] < 0.5
+    assert 1 - verdict["excluded"] == pytest.approx(verdict["change"]["low"])
+    assert verdict["proven"] is None
+
+
+@pytest.mark.parametrize(
+    ("marker", "counts"),
+    [("**SHORT", [6, 18, 36]), ('"throughput >= baseline", "p99 <= baseline"', [4, 12, 24])],
+)
+def test_duels_of_models_share_one_error_rate(
+    run: Run, monkeypatch: pytest.MonkeyPatch, marker: str, counts: list[int]
+) -> None:
+    """Three in a test have 1/2, 1/6 and 1/12 of its rate, and three default budgets a third of it.
+
+    So all of them together are one of the run's budgets, or two where the test has two.
+    """
+    budgets: list[float] = []
+
+    def duel_candidates(*_: object, rates: ErrorRates, **__: object) -> Record:
+        budgets.append(rates.budgets)
+        return make_record()
+
+    monkeypatch.setattr("pytest_dlperf.pytest_plugin.dlperf.duel_candidates", duel_candidates)
+    calls = "\n    ".join(f"dlperf.duel(identity, identity, DATA, name={n!r})" for n in "abc")
+
+    run(measuring(marker, calls)).assert_outcomes(passed=1)
+
+    assert budgets == pytest.approx(counts)
 
 
 def test_new(run: Run) -> None:
@@ -145,3 +243,28 @@ def test_two(dlperf):
 
     result.assert_outcomes(passed=1)
     result.stdout.re_match_lines([r"test_two \[first\]"])
+
+
+def test_tests_of_other_jobs_share_the_error_rate(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is collected counts, whatever a job then leaves to others."""
+    counts: list[float] = []
+    shared = ErrorRates.shared
+
+    def seen(rates: ErrorRates, share: float) -> ErrorRates:
+        counts.append(rates.budgets)
+        return shared(rates, share)
+
+    monkeypatch.setattr(ErrorRates, "shared", seen)
+    source = "".join(
+        measuring("**SHORT", "dlperf.duel(identity, identity, DATA)", f"test_{name}")
+        for name in ("one", "two", "three")
+    )
+    monkeypatch.setattr(
+        "pytest_dlperf.pytest_plugin.dlperf.duel_candidates", lambda *_, **__: make_record()
+    )
+
+    run(source, "-k", "two").assert_outcomes(passed=1, deselected=2)
+
+    assert counts == [3]

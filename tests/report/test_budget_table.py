@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
+from typing import Any
 
 import pytest
 from builders import estimate, make_judgement, make_measurement, make_record
 
 from pytest_dlperf.report.budget_table import (
+    bound_of,
+    bounds_of,
     budget_cells,
     budget_table,
     explanations,
     failure_text,
     headline,
+    judged_line,
     next_steps,
 )
 from pytest_dlperf.report.tables import MESSAGE
@@ -81,8 +85,11 @@ def test_table_with_dashes() -> None:
     ],
 )
 def test_changes_in_a_duel(metric: str, change: Estimate, lines: list[str]) -> None:
-    """Below the value stands its change against the base, in percent or points."""
-    judgement = make_judgement(metric=metric, measured=estimate(0.025), change=change)
+    """Below the value stands its change against the base, in percent or points.
+
+    The interval is that of the change, which has decided, not the one of the value itself.
+    """
+    judgement = make_judgement(metric=metric, measured=estimate(0.025, 0.01), change=change)
     assert budget_cells(judgement)[0].split("\n") == lines
 
 
@@ -100,6 +107,55 @@ def test_table_fits(width: int) -> None:
     lines = budget_table([long, SLOWER, OPEN], width)
     assert max(map(len, lines)) <= width
     assert "INCONCLUSIVE" in " ".join(lines)
+
+
+PASSED = make_judgement(metric="throughput", excluded=0.0412)
+LOST = make_judgement(Verdict.FAIL, metric="p99", proven=0.0625)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"excluded": 0.041}, "a loss of 4.1 % or more is excluded"),
+        ({"excluded": 0.0412}, "a loss of 4.2 % or more is excluded"),
+        ({"excluded": 0.00002}, "a loss of 0.1 % or more is excluded"),
+        ({"excluded": 0.0}, "nothing was lost"),
+        ({"excluded": -0.0002}, "nothing was lost"),
+        ({"excluded": -0.0479}, "at least 4.7 % was gained"),
+        ({"proven": 0.0629}, "at least 6.2 % was lost"),
+        ({"proven": 0.0002}, "a loss is proven"),
+        ({"proven": 0.0}, "a loss is proven"),
+        ({"proven": -0.0301}, "less than 3.1 % was gained"),
+        ({"metric": "accuracy", "excluded": 0.00411}, "a loss of 0.42 pt or more is excluded"),
+        ({"metric": "accuracy", "proven": 0.00418}, "at least 0.41 pt was lost"),
+        ({"metric": "accuracy", "proven": 0.00004}, "a loss is proven"),
+        ({"metric": "p99", "proven": 40.0}, "at least 4000.0 % was lost"),
+        ({}, ""),
+    ],
+)
+def test_what_decided(fields: dict[str, Any], text: str) -> None:
+    """The bound of a PASS is rounded up and that of a FAIL down: it holds as it reads."""
+    assert "".join(bound_of(make_judgement(**fields)) or ()) == text
+
+
+def test_what_decided_in_one_line() -> None:
+    """The words stand once for several budgets, and a metric with two budgets once."""
+    accurate = make_judgement(metric="accuracy", excluded=0.004)
+    twice = dataclasses.replace(PASSED, budget="throughput >= 0.9 * baseline")
+
+    assert bounds_of([PASSED, accurate, FRESH, LOST, twice]) == (
+        "throughput: a loss of 4.2 % or more is excluded, accuracy: 0.40 pt; "
+        "p99: at least 6.2 % was lost"
+    )
+    assert bounds_of([FRESH, LATE]) == ""
+
+
+def test_where_what_decided_is_said() -> None:
+    """In the report of a failed test, below its table, and in the line of an annotation."""
+    record = make_record(PASSED, LOST)
+
+    assert "p99: at least 6.2 % was lost" in " ".join(failure_text(record, [LOST]).split())
+    assert judged_line(LOST).endswith("; at least 6.2 % was lost")
 
 
 def test_headline() -> None:
@@ -137,6 +193,7 @@ def test_failure_text() -> None:
 
 BASE = {"base": "0123456789abcdef"}
 OF_HISTORY = {"basis": "history:main"}
+IN_TURN = {"duel": {"blocks": 9}}
 TEST = "tests/test_model.py::test_fast"
 
 
@@ -150,19 +207,15 @@ TEST = "tests/test_model.py::test_fast"
             BASE,
             [f"pytest {TEST} --dlperf-against=01234567", f"pytest {TEST} --dlperf-update=all"],
         ),
-        (
-            dataclasses.replace(SLOWER, change=Estimate(0.8, 0.7, 0.9)),  # in a duel
-            {},
-            ["git diff 01234567"],
-        ),
+        (SLOWER, IN_TURN, ["git diff 01234567"]),
         (OPEN, BASE, [f"pytest {TEST} --dlperf-against=01234567"]),
         (FRESH, {}, [f"pytest {TEST} --dlperf-update=new"]),
         (FRESH, OF_HISTORY, []),  # every run records
     ],
 )
-def test_next_steps(judgement: Judgement, fields: dict[str, str], commands: list[str]) -> None:
+def test_next_steps(judgement: Judgement, fields: dict[str, Any], commands: list[str]) -> None:
     """Measuring again, a duel with a known base, or accepting: what can change the verdict."""
-    record = dataclasses.replace(make_record(judgement), **fields)  # type: ignore[arg-type]
+    record = dataclasses.replace(make_record(judgement), **fields)
 
     assert [step.strip() for step in next_steps(record) if step.startswith("  ")] == commands
     assert all(command in failure_text(record, [judgement]) for command in commands)

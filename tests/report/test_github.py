@@ -305,3 +305,14 @@ def test_marker_line(first: int, line: int) -> None:
 def test_the_marker_line_without_python(source: str) -> None:
     """A file that has changed meanwhile is no error."""
     assert marker_line(source, 7) == 7
+
+
+def test_what_a_pass_excludes() -> None:
+    """Below the table, as no table of budgets follows for a test that passed."""
+    passed = make_record(make_judgement(excluded=0.041))
+    failed = make_record(make_judgement(Verdict.FAIL, proven=0.062))
+
+    summary = run_markdown([passed, failed], "machine", 100_000)
+
+    assert "- `test_fast`: throughput: a loss of 4.1 % or more is excluded" in summary
+    assert "throughput: at least 6.2 % was lost" in summary.partition("#### FAIL")[2]

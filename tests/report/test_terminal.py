@@ -233,7 +233,7 @@ def busy(test: str, name: str, share: float, *, leaves_open: bool) -> Record:
             test=f"t.py::{test}",
             name=name,
             notes=() if leaves_open else (text, "of this one"),
-            usage=Consumption(0.001, 1.0, 1, 1, others=share, stolen=0.004),
+            usage=Consumption(0.001, 1.0, 1, 1, others=share, stolen=0.004, lost=share / 2),
         ),
     )
 
@@ -252,7 +252,8 @@ def test_a_busy_machine_is_said_once() -> None:
     assert " ".join(" ".join(remarks).split()).count("not quiet") == 1
     assert (
         "test_a, test_b: the machine was not quiet: other processes took up to 32% of its "
-        "processors; left open for that: p50, p99"
+        "processors and others had up to 16% of the processor time that a run wanted; left open "
+        "for that: p50, p99"
     ) in " ".join(" ".join(remarks).split())
     assert "test_a [x], test_a [y], test_a [z]: note: of this one" in remarks
 

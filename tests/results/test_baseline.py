@@ -36,6 +36,7 @@ from pytest_dlperf.results.environment import Environment
 from pytest_dlperf.results.row_evidence import RowScores
 from pytest_dlperf.results.series import BlockSummary, Series
 from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.statistics.machine_speed import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,7 +47,7 @@ _ROWS = st.none() | st.lists(st.booleans(), max_size=20).map(make_rows)
 _ENVIRONMENTS = st.builds(Environment, *[st.sampled_from(["", "a"])] * 6)
 _REVISIONS = st.builds(Revision, st.text(), st.text(), st.text())
 _METRICS = st.dictionaries(st.sampled_from(list(METRICS)), _ESTIMATES)
-_YARDSTICKS = st.none() | st.floats(1e-9, 1.0)
+_YARDSTICKS = st.none() | st.builds(Pace, *[st.floats(1e-9, 1.0)] * 2)
 _BLOCKS = st.none() | st.builds(BlockSummary, st.integers(1, 1000), st.floats(0, 10))
 _SESSIONS = st.builds(BaselineSession, _METRICS, _ENVIRONMENTS, _REVISIONS, _YARDSTICKS, _BLOCKS)
 _UNANCHORED = st.builds(
@@ -90,7 +91,9 @@ def _assert_like(read: BaselineSession, written: BaselineSession) -> None:
     """The same, but for the digits that a file has room for."""
     assert (read.environment, read.revision) == (written.environment, written.revision)
     assert (read.yardstick is None) is (written.yardstick is None)
-    assert (read.yardstick or 0.0) == pytest.approx(written.yardstick or 0.0, rel=5.1e-6)
+    if read.yardstick is not None and written.yardstick is not None:
+        wanted = dataclasses.astuple(written.yardstick)
+        assert dataclasses.astuple(read.yardstick) == pytest.approx(wanted, rel=5.1e-6)
     assert (read.blocks is None) is (written.blocks is None)
     if read.blocks is not None and written.blocks is not None:
         assert read.blocks.count == written.blocks.count
@@ -369,3 +372,15 @@ def test_files_without_users_metrics() -> None:
     """Without users' metrics the file has no key for them."""
     stored = make_accepted().to_json()
     assert not {"definitions", "scores", "seeds"} & stored.keys()
+
+
+def test_an_earlier_yardstick_is_left_out() -> None:
+    """A plain number had another unit: such a session is compared as one without a yardstick."""
+    accepted = make_accepted(yardstick=1e-4)
+    value = accepted.to_json()
+    value["sessions"][0]["yardstick"] = 5.4e-06
+
+    read = BaselineEntry.from_json(value)
+
+    assert read.newest.yardstick is None
+    assert read.newest.metrics == accepted.newest.metrics

@@ -135,7 +135,9 @@ def test_an_open_interval_survives_json() -> None:
     """An estimate without an upper bound has `null` there, in metrics and in verdicts."""
     estimate = Estimate(3.0, 2.0, math.inf)
     judgement = make_judgement(Verdict.INCONCLUSIVE, measured=estimate)
-    record = make_record(judgement, measurement=make_measurement({"p99": estimate}))
+    record = make_record(
+        judgement, measurement=make_measurement({"p99": estimate}, unbounded={"p99": "10 s"})
+    )
 
     text = json.dumps(record_to_json(record), allow_nan=False)
 
@@ -198,6 +200,8 @@ def test_verdict_in_json_by_hand() -> None:
         "lasting": False,
         "improved": False,
         "change": None,
+        "excluded": None,
+        "proven": None,
         "base_broken": False,
     }
 

@@ -25,6 +25,8 @@ def test_differences_and_sums() -> None:
     """Each counter is subtracted and added."""
     assert Usage(5, 9, 2, 40).since(Usage(1, 3, 1, 20)) == Usage(4, 6, 1, 20)
     assert Usage(1, 2, 3, 4).plus(Usage(10, 20, 30, 40)) == Usage(11, 22, 33, 44)
+    assert Usage(5, 9, 2, 40, 3).since(Usage(1, 3, 1, 20, 1)) == Usage(4, 6, 1, 20, 2)
+    assert Usage(1, 2, 3, 4, 5).plus(Usage(10, 20, 30, 40)).waited is None
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,38 @@ def test_differences_and_sums() -> None:
 def test_disturbance(used: Usage, text: str) -> None:
     """Other processes and the host are named with their shares, each from its threshold on."""
     assert disturbance(used) == text
+
+
+@pytest.mark.parametrize(
+    ("used", "lost"),
+    [
+        (Usage(5, 5, 0, 10, 0.0), 0.0),
+        # One thread that shared its processor with another half of the time, or had none to share.
+        (Usage(5, 10, 0, 10, 5.0), 0.5),
+        (Usage(5, 10, 0, 10, 0.0), 0.0),
+        # Threads that wait for one another: no more than others ran can be theirs.
+        (Usage(8, 8.2, 0, 10, 30.0), 0.2 / 8.2),
+        (Usage(8, 7.9, 0, 10, 30.0), 0.0),
+        # What the host took is shared by all that ran.
+        (Usage(4, 8, 2, 12, 0.0), 0.2),
+        (Usage(0, 0, 2, 12, 0.0), 0.0),
+        (Usage(5, 10, 0, 10), None),
+        (Usage(0.4, 0.9, 0, 0.9, 0.4), None),
+    ],
+)
+def test_lost_share(used: Usage, lost: float | None) -> None:
+    """Of what the run wanted, what others had: not of all processors, of which it may use one."""
+    assert used.lost_share == (None if lost is None else pytest.approx(lost))
+
+
+def test_a_neighbour_takes_half_of_the_only_processor_that_is_used() -> None:
+    """Of eight processors it took 6 %, which is quiet; of what the run wanted, half."""
+    used = Usage(5, 10, 0, 80, 5)
+
+    assert used.others_share == pytest.approx(0.0625)
+    assert disturbance(used) == (
+        "the machine was not quiet: others had 50% of the processor time that the run wanted"
+    )
 
 
 def test_consumption_by_hand() -> None:
@@ -82,6 +116,13 @@ def test_a_short_run_says_nothing_of_others() -> None:
 def test_noise_note(others: float | None, stolen: float | None, text: str) -> None:
     """Speeds are not judged from 20 % of others or 5 % of the host on."""
     assert noise_note(Consumption(0.001, 1.0, 1, 1, others, stolen)) == text
+
+
+def test_time_that_the_run_wanted() -> None:
+    """Nor from 5 % of it on."""
+    few, many = (Consumption(0.001, 1.0, 1, 1, 0.0, 0.0, lost) for lost in (0.049, 0.07))
+    assert noise_note(few) == ""
+    assert noise_note(many).endswith("others had 7% of the processor time that the run wanted")
 
 
 MINE = frozenset({10, 11})

@@ -84,6 +84,19 @@ def test_autocorrelation_is_rarely_taken_for_steps(alike: float, most: int) -> N
     assert false <= most
 
 
+def test_strongly_autocorrelated_runs_in_a_month_of_looks() -> None:
+    """Of 40 curves looked at on 10 days of a month, few ever show a step.
+
+    With half of the standard error subtracted from the autocorrelation, as a test of obvious steps
+    would have it, it is 5 of 20 tests with four curves each; now 0.7.
+    """
+    false = sum(
+        any(_steps(_autocorrelated(seed, 90, 0.6)[:n], 0.0005, n) for n in range(60, 90, 3))
+        for seed in range(40)
+    )
+    assert false <= 3  # 0.3 are expected, 3 exceeded once in 3,000 times
+
+
 def test_a_step_is_found_in_autocorrelated_noise() -> None:
     """Correcting for autocorrelation does not hide a step."""
     for seed in range(10):
@@ -103,7 +116,8 @@ def test_the_last_five_runs(step: float) -> None:
 def test_a_large_step_among_few_runs() -> None:
     """Twenty runs are enough for an obvious step."""
     histories = [[step.at for step in _steps(_stepped(seed, 20, 12, 0.3))] for seed in range(60)]
-    assert histories.count([12]) >= 54
+    # Correlation by chance hides some of so few.
+    assert histories.count([12]) >= 51
 
 
 def test_up_and_down_again() -> None:

@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from pytest_dlperf.statistics.machine_speed import Pace, follow, logs_of
 from pytest_dlperf.statistics.prediction import (
-    ENOUGH_SESSIONS,
     Prediction,
     Session,
     contrast,
     reference_change,
-    shrinkage,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +28,9 @@ pytestmark = pytest.mark.simulation
 
 _NOISE = 0.02
 _FINITE = st.floats(-5, 5)
+_SESSIONS = st.lists(
+    st.tuples(_FINITE, st.floats(0, 1), st.tuples(_FINITE, _FINITE)), min_size=1, max_size=12
+)
 
 
 def _sessions(
@@ -36,9 +38,12 @@ def _sessions(
 ) -> list[Session]:
     if yardsticks is None:
         return [Session(cost, error) for cost in costs]
-    return [
-        Session(cost, error, yardstick) for cost, yardstick in zip(costs, yardsticks, strict=True)
-    ]
+    return [Session(cost, error, _pace(log)) for cost, log in zip(costs, yardsticks, strict=True)]
+
+
+def _pace(compute: float, memory: float | None = None) -> Pace:
+    """Of logarithms; of one, both parts are alike."""
+    return Pace(math.exp(compute), math.exp(compute if memory is None else memory))
 
 
 def _simulated(
@@ -85,26 +90,6 @@ def test_one_session_by_hand() -> None:
     assert (prediction.estimate().low, prediction.estimate().high) == pytest.approx(
         stats.t.interval(0.95, 4, 0.1, spread)
     )
-
-
-def test_a_fitted_yardstick_by_hand() -> None:
-    """From 15 sessions on it is the prediction of a linear regression, where b is from 0 to 1."""
-    random = np.random.default_rng(0)
-    yardsticks = random.normal(0, 0.05, 20)
-    costs = 0.5 * yardsticks + random.normal(0, 0.02, 20)
-    history = _sessions(costs.tolist(), 0.0, yardsticks.tolist())
-
-    prediction = predict(history, Session(0.2, 0.0, 0.1), 0.03)
-
-    line = stats.linregress(yardsticks, costs)
-    left = costs - line.slope * yardsticks
-    residual = float(((left - left.mean()) ** 2).sum())
-    between = (4 * 0.03**2 + residual) / (4 + 18)
-    away = (0.1 - yardsticks.mean()) ** 2 / (20 * np.var(yardsticks))
-    assert shrinkage(history) == pytest.approx(line.slope)
-    assert prediction.loss == pytest.approx(0.2 - (line.intercept + line.slope * 0.1))
-    assert prediction.freedom == 22
-    assert prediction.spread == pytest.approx(math.sqrt(between * (1 + 1 / 20 + away)))
 
 
 def test_sessions_that_agree_too_well() -> None:
@@ -170,45 +155,6 @@ def test_a_loss_of_the_visible_size_is_found() -> None:
     assert 0.93 <= float(np.mean(failed)) <= 0.97
 
 
-@given(
-    st.lists(st.tuples(_FINITE, _FINITE), min_size=1, max_size=ENOUGH_SESSIONS - 1),
-    st.floats(-1, 1),
-)
-def test_the_yardstick_takes_out_the_machine(
-    pairs: list[tuple[float, float]], slower: float
-) -> None:
-    """While sessions are few, what slows the model and its yardstick alike leaves no trace."""
-    history = [Session(cost, 0.01, yardstick) for cost, yardstick in pairs]
-    that_day = predict(history, Session(0.3 + slower, 0.01, 0.1 + slower), 0.05)
-    any_day = predict(history, Session(0.3, 0.01, 0.1), 0.05)
-    assert that_day.loss == pytest.approx(any_day.loss, abs=1e-12)
-    assert that_day.spread == any_day.spread
-
-
-def test_a_common_factor_cancels_with_many_sessions_too() -> None:
-    """Where the machine is all that varies, 20 sessions show b = 1, and nothing is left of it."""
-    machine = np.random.default_rng(0).normal(0, 0.1, 20).tolist()
-    history = _sessions([2 + factor for factor in machine], 0.0, machine)
-
-    prediction = predict(history, Session(2.0 + 0.3, 0.0, 0.3), 0.01)
-
-    assert shrinkage(history) == pytest.approx(1.0)
-    assert prediction.loss == pytest.approx(0.0, abs=1e-12)
-
-
-def test_an_unrelated_yardstick_is_shrunk_away() -> None:
-    """What varies without the metric gets little weight from 15 sessions on, 1 before that."""
-    random = np.random.default_rng(0)
-    weights = []
-    for _ in range(200):
-        costs, yardsticks = random.normal(0, (0.02, 0.05), (30, 2)).T
-        sessions = _sessions(costs.tolist(), 0.0, yardsticks.tolist())
-        weights.append(shrinkage(sessions))
-        assert shrinkage(sessions[: ENOUGH_SESSIONS - 1]) == 1.0
-    assert np.mean(weights) < 0.05
-    assert max(weights) < 0.3
-
-
 def _widths(make: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> tuple[float, float]:
     """Median spread with and without a yardstick, made from what the metric's sessions were."""
     random = np.random.default_rng(3)
@@ -239,40 +185,33 @@ def test_unchanged_code_on_a_machine_that_varies(sessions: int, noise: float) ->
 
 def test_like_is_compared_with_like() -> None:
     """A yardstick that any session lacks, or this one, is left out of all."""
-    history = [Session(1.0, 0.01, 0.5), Session(1.1, 0.01), Session(1.2, 0.01, 0.7)]
+    history = [Session(1.0, 0.01, _pace(0.5)), Session(1.1, 0.01), Session(1.2, 0.01, _pace(0.7))]
     plain = [Session(session.cost, session.error) for session in history]
-    whole = [Session(session.cost, session.error, 0.5) for session in history]
+    whole = [Session(session.cost, session.error, _pace(0.5)) for session in history]
     wanted = predict(plain, Session(1.3, 0.01), 0.05)
 
-    assert shrinkage(history) == 0.0
-    assert predict(history, Session(1.3, 0.01, 0.9), 0.05) == wanted
+    assert predict(history, Session(1.3, 0.01, _pace(0.9)), 0.05) == wanted
     assert predict(whole, Session(1.3, 0.01), 0.05) == wanted
 
 
 def test_a_yardstick_that_never_changed() -> None:
-    """It says nothing about its weight, which stays 1; a change today then counts in full."""
+    """It says nothing about its weight: of a change today three quarters count, within a half."""
     history = _sessions(np.linspace(0, 0.1, 20).tolist(), 0.0, [0.5] * 20)
-    assert shrinkage(history) == 1.0
-    assert predict(history, Session(0.2, 0.0, 0.6), 0.05).loss == pytest.approx(0.05)
-
-
-def test_weights_stay_between_none_and_all() -> None:
-    """A metric that goes against its yardstick has no use for it; one that overshoots takes 1."""
-    yardsticks = np.linspace(-0.1, 0.1, 20)
-    for slope, weight in ((-1.0, 0.0), (0.4, 0.4), (3.0, 1.0)):
-        history = _sessions((slope * yardsticks).tolist(), 0.0, yardsticks.tolist())
-        assert shrinkage(history) == pytest.approx(weight)
+    then, now = (predict(history, Session(0.2, 0.0, _pace(log)), 0.05) for log in (0.5, 0.6))
+    assert (then.loss, now.loss) == pytest.approx((0.15, 0.15 - 0.075))
+    assert now.spread == pytest.approx(math.hypot(then.spread, 0.05))
 
 
 def test_reference_change() -> None:
     """How much slower the machine is: the yardstick's cost over its geometric mean so far."""
     history = _sessions([0, 0], 0.0, [math.log(2), math.log(8)])
-    assert reference_change(history, Session(0.0, 0.0, math.log(5))) == pytest.approx(1.25)
+    assert reference_change(history, Session(0.0, 0.0, Pace(5.0, 5.0))) == pytest.approx(1.25)
+    assert reference_change(history, Session(0.0, 0.0, Pace(8.0, 2.0))) == pytest.approx(1.0)
     assert reference_change(history, Session(0.0, 0.0)) is None
     assert reference_change([*history, Session(0.0, 0.0)], history[0]) is None
     assert reference_change([], history[0]) is None
     assert reference_change(history) is None
-    present = [Session(0.0, 0.0, math.log(times)) for times in (1, 16)]
+    present = [Session(0.0, 0.0, Pace(times, times)) for times in (1, 16)]
     assert reference_change(history, *present) == pytest.approx(1.0)
 
 
@@ -287,20 +226,19 @@ def test_what_cannot_be_predicted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cost", "error", "yardstick", "wrong"),
+    ("cost", "error", "wrong"),
     [
-        (math.nan, 0.0, None, "cost"),
-        (math.inf, 0.0, None, "cost"),
-        (0.0, -0.1, None, "error"),
-        (0.0, math.nan, None, "error"),
-        (0.0, math.inf, None, "error"),
-        (0.0, 0.0, math.nan, "yardstick"),
+        (math.nan, 0.0, "cost"),
+        (math.inf, 0.0, "cost"),
+        (0.0, -0.1, "error"),
+        (0.0, math.nan, "error"),
+        (0.0, math.inf, "error"),
     ],
 )
-def test_what_is_no_session(cost: float, error: float, yardstick: float | None, wrong: str) -> None:
+def test_what_is_no_session(cost: float, error: float, wrong: str) -> None:
     """What is not finite never gets into a history."""
     with pytest.raises(ValueError, match=f"a session's {wrong}"):
-        Session(cost, error, yardstick)
+        Session(cost, error)
 
 
 @pytest.mark.parametrize(("sessions", "least", "most"), [(1, 4, 4), (8, 1.5, 3), (30, 1.1, 1.4)])
@@ -314,41 +252,59 @@ def test_the_prior_is_outvoted(sessions: int, least: float, most: float) -> None
     assert least - 1e-9 <= large / small <= most + 1e-9
 
 
-@given(
-    st.lists(st.tuples(_FINITE, st.floats(0, 1), _FINITE), min_size=1, max_size=20),
-    st.tuples(_FINITE, st.floats(0, 1), _FINITE),
-    st.floats(0, 1),
-    st.booleans(),
-)
+@given(_SESSIONS, st.floats(0, 1), st.booleans())
 def test_a_contrast_with_one_session_is_a_prediction(
-    history: list[tuple[float, float, float]],
-    now: tuple[float, float, float],
+    history: list[tuple[float, float, tuple[float, float]]],
     prior: float,
     with_yardsticks: bool,  # noqa: FBT001 - drawn
 ) -> None:
     """With one session on the right it is what a stored baseline predicts, spelt out here."""
-    kept = 3 if with_yardsticks else 2
-    *sessions, present = (Session(*session[:kept]) for session in (*history, now))
+    *sessions, present = (
+        Session(y, e, _pace(*r) if with_yardsticks else None) for y, e, r in (*history, history[0])
+    )
 
     prediction = contrast(sessions, [present], prior)
 
-    m, weight = len(sessions), shrinkage(sessions)
-    z = np.array([session.cost - weight * (session.yardstick or 0) for session in sessions])
-    r = np.array([session.yardstick or 0.0 for session in sessions])
-    errors = np.array([session.error for session in sessions])
-    around = float(((r - r.mean()) ** 2).sum())
-    fitted = m >= ENOUGH_SESSIONS and around > 0
-    k = m - 2 if fitted else m - 1
-    shown = max(0.0, float(((z - z.mean()) ** 2).sum()) - k * float(np.mean(errors**2)))
+    m, k = len(sessions), len(sessions) - 1
+    y, errors = (np.array([getattr(one, name) for one in sessions]) for name in ("cost", "error"))
+    then, now = np.zeros((m, 2)), np.zeros((1, 2))
+    if with_yardsticks:
+        then, now = (logs_of([_pace(*r) for *_, r in side]) for side in (history, history[:1]))
+    squares = float(np.mean(np.append(errors, present.error) ** 2))
+    noise = math.sqrt(prior**2 + squares)
+    following = follow([y, np.array([present.cost])], [then, now], noise=noise, worth=4)
+    z = y - following.expected(then)
+    left = float(((z - z.mean()) ** 2).sum()) + following.pull
+    shown = max(0.0, left - k * float(np.mean(errors**2)))
     variance = max((4 * prior**2 + shown) / (4 + k), 0.005**2)
-    leverage = ((present.yardstick or 0) - r.mean()) ** 2 / around if fitted else 0.0
-    spread = math.sqrt(
-        variance * (1 + 1 / m + leverage) + present.error**2 + (errors**2).sum() / m**2
-    )
-    loss = present.cost - weight * (present.yardstick or 0) - z.mean()
+    unsure = following.variance(now[0] - then.mean(axis=0))
+    within = present.error**2 + (errors**2).sum() / m**2
+    loss = present.cost - float(following.expected(now)[0]) - z.mean()
     assert prediction.loss == pytest.approx(loss, rel=1e-9, abs=1e-9)
-    assert prediction.spread == pytest.approx(spread, rel=1e-9)
+    assert prediction.spread == pytest.approx(math.sqrt(variance * (1 + 1 / m) + unsure + within))
     assert prediction.freedom == 4 + k
+
+
+def test_a_yardstick_that_moved_by_a_fifth() -> None:
+    """What is not known of the following widens the interval: 10 % of 20 %, and of a difference."""
+    history = [Session(0.0, 0.0, _pace(0.0))]
+    moved, apart, still = (
+        predict(history, Session(0.0, 0.0, pace), 0.03)
+        for pace in (_pace(0.2), _pace(0.2, -0.2), _pace(0.0))
+    )
+    assert (still.loss, moved.loss, apart.loss) == pytest.approx((0.0, -0.15, 0.0))
+    assert still.spread == pytest.approx(0.03 * math.sqrt(2))
+    assert moved.spread == apart.spread == pytest.approx(math.hypot(still.spread, 0.1))
+
+
+def test_a_common_factor_cancels_with_many_sessions() -> None:
+    """Where the machine is all that varies, 20 sessions show it, and nothing is left of it."""
+    machine = np.random.default_rng(0).normal(0, 0.1, 20).tolist()
+    history = _sessions([2 + factor for factor in machine], 0.0, machine)
+
+    prediction = predict(history, Session(2.0 + 0.3, 0.0, _pace(0.3)), 0.01)
+
+    assert prediction.loss == pytest.approx(0.0, abs=1e-3)
 
 
 def test_a_contrast_by_hand() -> None:
@@ -379,41 +335,16 @@ def test_a_contrast_whose_prior_is_what_sessions_show() -> None:
     assert prediction.loss / prediction.spread == pytest.approx(textbook.statistic)
 
 
-def test_a_contrast_with_a_fitted_yardstick() -> None:
-    """With 14 degrees of freedom in both sides the slope is that of a regression on both means."""
-    random = np.random.default_rng(0)
-    yardsticks = [random.normal(mean, 0.05, 10) for mean in (0.0, 0.1)]
-    costs = [0.5 * yardstick + random.normal(0, 0.02, 10) for yardstick in yardsticks]
-    costs[1] += 1
-    then, now = (
-        _sessions(cost.tolist(), 0.0, yardstick.tolist())
-        for cost, yardstick in zip(costs, yardsticks, strict=True)
-    )
-
-    prediction = contrast(then, now, 0.03)
-
-    columns = np.column_stack([np.repeat([1, 0], 10), np.repeat([0, 1], 10), np.hstack(yardsticks)])
-    solved, left, *_ = np.linalg.lstsq(columns, np.hstack(costs), rcond=None)
-    inverse = np.linalg.inv(columns.T @ columns)
-    difference = np.array([-1, 1, 0])
-    between = (4 * 0.03**2 + left[0]) / (4 + 17)
-    assert prediction.loss == pytest.approx(difference @ solved)
-    assert prediction.freedom == 21
-    assert prediction.spread == pytest.approx(
-        math.sqrt(between * (difference @ inverse @ difference))
-    )
-
-
 @given(
-    st.lists(st.tuples(_FINITE, st.floats(0, 1), _FINITE), min_size=1, max_size=12),
-    st.lists(st.tuples(_FINITE, st.floats(0, 1), _FINITE), min_size=1, max_size=12),
+    _SESSIONS,
+    _SESSIONS,
     st.floats(0, 1),
 )
 def test_sides_can_be_exchanged(
     then: list[tuple[float, float, float]], now: list[tuple[float, float, float]], prior: float
 ) -> None:
     """What one side lost the other has gained, with the same certainty."""
-    left, right = ([Session(*session) for session in side] for side in (then, now))
+    left, right = ([Session(y, e, _pace(*r)) for y, e, r in side] for side in (then, now))
     there, back = contrast(left, right, prior), contrast(right, left, prior)
     assert there.loss == pytest.approx(-back.loss, rel=1e-9, abs=1e-9)
     assert there.spread == pytest.approx(back.spread, rel=1e-9)
