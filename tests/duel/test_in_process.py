@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,9 @@ class Call:
 
 
 SEEN: list[Call] = []
+COPIES: list[weakref.ref[Working]] = []
+BEFORE: list[int] = []
+"""How many copies lived when each copy was made."""
 
 
 @dataclass
@@ -59,7 +63,10 @@ class Working:
 
     def __deepcopy__(self, memo: object) -> Working:
         """Elsewhere, and not yet called."""
-        return Working(self.clock, self.side, self.work, self.table.copy())
+        BEFORE.append(sum(copy() is not None for copy in COPIES))
+        copy = Working(self.clock, self.side, self.work, self.table.copy())
+        COPIES.append(weakref.ref(copy))
+        return copy
 
     def infer(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Note the place, and work."""
@@ -86,7 +93,8 @@ def judged(base: object, candidate: object, clock: FakeClock, *budgets: str) -> 
         ]
     )
     data = as_data((ROWS, ROWS.argmax(axis=1)))
-    SEEN.clear()
+    for seen in (SEEN, COPIES, BEFORE):
+        seen.clear()  # type: ignore[attr-defined]  # a list each
     return duel_candidates(
         *(DuelCandidate(base, data, settled), DuelCandidate(candidate, data, settled)),
         fake_instruments(clock),
@@ -116,6 +124,16 @@ def test_each_pair_lies_elsewhere_and_is_made_in_random_order() -> None:
         assert not set(places[at : at + 2]) & set(places[at - 2 : at])
         assert not set(places[at : at + 2]) & set(places[:2])
     assert verdict(record) is not Verdict.INVALID
+
+
+def test_copies_live_until_the_next_ones_are_made() -> None:
+    """So that no copy gets the place of one before; and no longer, as memory is finite."""
+    clock = FakeClock()
+    judged(Working(clock, "base"), Working(clock, "candidate", 1.02), clock)
+
+    assert BEFORE[:2] == [0, 1]
+    assert all(alive >= 2 for alive in BEFORE[2:])
+    assert max(BEFORE) <= 3
 
 
 @pytest.mark.parametrize(
