@@ -157,19 +157,36 @@ def keep_on(pid: int, processors: frozenset[int]) -> None:
 
 
 @contextlib.contextmanager
-def processors_restored() -> Iterator[None]:
-    """Give the threads of this process back the processors that they had before the context."""
+def processors_restored() -> Iterator[Callable[[], None]]:
+    """Give the threads of this process back the processors that they had before the context.
+
+    Yields:
+        A function that does so within it, as for what is set up before more is measured: a thread
+        pool is as large as the processors that there are when it starts.
+    """
     usable = usable_processors()
     if not usable:
-        yield
+        yield lambda: None
         return
-    before = {thread: os.sched_getaffinity(thread) for thread in _threads(os.getpid())}
+    before: dict[int, set[int]] = {}
+    for thread in _threads(os.getpid()):
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            before[thread] = os.sched_getaffinity(thread)
+
+    def restore() -> None:
+        restored: set[int] = set()
+        # Until none is left: one that is still kept may start another meanwhile.
+        while waiting := set(_threads(os.getpid())) - restored:
+            for thread in waiting:
+                # It may have ended, or its processors may have been taken from the process.
+                with contextlib.suppress(OSError):
+                    os.sched_setaffinity(thread, before.get(thread, usable))
+            restored |= waiting
+
     try:
-        yield
+        yield restore
     finally:
-        for thread in _threads(os.getpid()):
-            with contextlib.suppress(ProcessLookupError):
-                os.sched_setaffinity(thread, before.get(thread, usable))
+        restore()
 
 
 def _threads(pid: int) -> list[int]:

@@ -145,6 +145,18 @@ class DuelError(DlperfError):
     """A duel that cannot judge a measurement: one of the two sides was lost or failed."""
 
 
+class OneLayoutError(DlperfError):
+    """A target that cannot be placed anew in memory, so that one layout is all that it shows.
+
+    Attributes:
+        why: what of it cannot be copied.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(why)
+
+
 class BudgetFailure(DlperfError, AssertionError):  # noqa: N818 - a failed assertion, not an error of the run
     """At least one budget is broken; the message is the report of the measurement.
 

@@ -25,6 +25,10 @@ class FakeClock:
     now: int = 1_000_000_000
     oversleep_ns: int = 0
 
+    def __deepcopy__(self, memo: object) -> FakeClock:
+        """Itself: there is one time, for copies of targets too."""
+        return self
+
     def now_ns(self) -> int:
         """Current time."""
         return self.now

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from pytest_dlperf.duel.blocks_of_pair import PAIRS_IN_TIME
-from pytest_dlperf.duel.pair_effect import lacking, needed_requests, pair_effects
+from pytest_dlperf.duel.pair_effect import effect_error, lacking, needed_requests, pair_effects
 from pytest_dlperf.duel.questions import BudgetOutcome
 from pytest_dlperf.judge.losses import decided_interval
 from pytest_dlperf.statistics.estimate import FARTHEST, NORMAL_REACH, Estimate
-from pytest_dlperf.statistics.pair_effects import Spread, look_at
+from pytest_dlperf.statistics.pair_effects import Spread, look_at, look_once, spread_of_layouts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +78,18 @@ class SpeedEvidence:
         seen = self._look()
         if seen.decision is not None:
             self.outcome = self._outcome(seen)
+
+    def look_once(self, reason: str) -> None:
+        """Decide by the only pair; `reason` says why no other can be placed anew in memory."""
+        if self.outcome is not None:
+            return
+        if len(self._pairs) != 1:
+            self.outcome = self.open_outcome(reason)
+            return
+        (blocks,), (effect,) = self._pairs, self.effects
+        error = effect_error(self.metric, blocks)
+        seen = look_once(effect, self.test.bounds, spread_of_layouts(self.metric), error)
+        self.outcome = self._outcome(seen, reason)
 
     def open_outcome(self, reason: str) -> BudgetOutcome:
         """The outcome if no further pair comes; `reason` says why none does."""

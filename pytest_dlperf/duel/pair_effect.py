@@ -165,6 +165,13 @@ def pair_error(ratios: NDArray[np.float64]) -> float:
     return SD_OF_HODGES_LEHMANN * spread / math.sqrt(len(ratios))
 
 
+def effect_error(metric: Metric, blocks: Sequence[Block]) -> float:
+    """The standard error of a pair's effect; 0 for a percentile, which no single block has."""
+    if metric.name not in _COSTS:
+        return 0.0
+    return pair_error(np.array([log_ratio(metric, block) for block in blocks]))
+
+
 def _percent(metric: Metric) -> float:
     if metric.name not in SLOTTED or metric.percentile is None:
         wanted = ", ".join(sorted(SLOTTED))

@@ -11,10 +11,10 @@ from pytest_dlperf.config.detect import with_detect
 from pytest_dlperf.judge.error_rates import SLOTTED
 from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.statistics.pair_effects import PairBounds
+from pytest_dlperf.statistics.pair_effects import PairBounds, spread_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.judge.error_rates import ErrorRates
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.statistics.estimate import Decision, Estimate
+    from pytest_dlperf.statistics.pair_effects import Spread
 
 _OPENING: Final = 1.0
 _BRIEFLY: Final = frozenset({"errors", "compile_time"})  # a brief load shows them as well
@@ -76,12 +77,14 @@ class DuelSettings:
         cost_metric: by which noise and the gain from more processors are seen; all blocks have it.
         seconds: limit of the whole duel, from its first slot on.
         processors: that may be used; empty where processes cannot be kept on some.
+        spread: prior spread of a metric's pairs.
     """
 
     slot_seconds: float
     cost_metric: Metric
     seconds: float
     processors: frozenset[int] = frozenset()
+    spread: Callable[[Metric], Spread] = spread_of
 
 
 def bounds_of(limits: LossLimits, rates: ErrorRates) -> PairBounds:

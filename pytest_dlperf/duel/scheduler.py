@@ -22,9 +22,9 @@ from pytest_dlperf.duel.budget_evidence import ShareEvidence, SpeedEvidence
 from pytest_dlperf.duel.pair_effect import log_ratio
 from pytest_dlperf.duel.processors import GainFromMore
 from pytest_dlperf.duel.questions import NO_EVIDENCE, DuelStatistics
+from pytest_dlperf.errors import OneLayoutError
 from pytest_dlperf.judge.contrasts import loss_on_rows
 from pytest_dlperf.measure.slots import Block
-from pytest_dlperf.statistics.pair_effects import spread_of
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ class SlotScheduler:
             questions: budgets on shares.
             first: the pair whose rows are the evidence of the questions; None if the load has no
                 slots.
-            fresh: starts a further pair, for as long as its context lasts.
+            fresh: starts a further pair, for as long as its context lasts; raises OneLayoutError if
+                none can be placed anew in memory, so that the first is all the evidence.
             earlier: evidence of earlier duels of the test.
 
         Raises:
@@ -118,7 +119,9 @@ class SlotScheduler:
         speeds = [
             SpeedEvidence(
                 test,
-                spread_of(test.budget.metric).learnt_from(earlier.duels(test.budget.text)),
+                self._settings.spread(test.budget.metric).learnt_from(
+                    earlier.duels(test.budget.text)
+                ),
                 earlier.repeated.get(test.budget.text, ()),
             )
             for test in tests
@@ -136,9 +139,15 @@ class SlotScheduler:
                 break
             left = max(0.0, self._settings.seconds - spent)
             self._progress.show(f"in turn with the base, pair {self._pairs + 1}", left)
-            with self._started(fresh) as pair:
-                self._ask_again(pair, shares)
-                self._measure(pair, speeds)
+            try:
+                with self._started(fresh) as pair:
+                    self._ask_again(pair, shares)
+                    self._measure(pair, speeds)
+            except OneLayoutError as error:
+                reason = str(error)
+                for speed in speeds:
+                    speed.look_once(reason)
+                break
         return DuelStatistics(
             outcomes=MappingProxyType(_outcomes(speeds, shares, reason)),
             pairs=self._pairs,

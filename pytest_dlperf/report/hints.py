@@ -33,6 +33,11 @@ RESOLVE_CONFLICT: Final = (
 PRUNE_COMMAND: Final = "pytest-dlperf baselines prune"
 REVIEW_COMMAND: Final = "pytest-dlperf baselines review"
 
+PLACE_ANEW: Final = (
+    "compare commits with --dlperf-against, or pass what can be copied: a Keras model with "
+    "get_config(), or a callable that holds its arrays and models itself"
+)
+
 INSTALL_EACH_SIDE: Final = (
     'give each side an environment of its own: --dlperf-against-install="pip install -e ."'
 )

@@ -14,6 +14,7 @@ import numpy as np
 from pytest_dlperf._values import Described, check_choice
 from pytest_dlperf.errors import TargetError, UsageError, in_a_line
 from pytest_dlperf.targets import keras
+from pytest_dlperf.targets.copies import placed_anew
 from pytest_dlperf.targets.keras_models import Layer, copied, leaves, quiet
 from pytest_dlperf.targets.litert import LiteRTTarget, litert_target
 from pytest_dlperf.targets.onnx import OnnxTarget, onnx_target, quantised
@@ -101,7 +102,7 @@ def as_target(
         return model
     name = keras.name_of(model)
     if runtime == "xla":
-        return _xla_target(model, sample, f"{name} compiled by XLA")
+        return _xla_target(model, sample)
     rounded = f", {quantisation.kind}" if quantisation else ""
     if runtime == "litert":
         content = _converted(model, sample, "litert", quantisation)
@@ -145,12 +146,19 @@ class XlaTarget:
         size: bytes of its variables.
         description: the target in words.
         source: the model or function; a concrete function does not keep its variables alive.
+        sample: a row that it takes, shape `(1, ...)`.
     """
 
     infer: Infer
     size: int
     description: str
     source: object
+    sample: NDArray[Any]
+
+    def __deepcopy__(self, memo: object) -> XlaTarget:
+        """The same compiled again, with weights of its own; raises as `placed_anew` does."""
+        del memo
+        return _xla_target(placed_anew(self.source), self.sample)
 
 
 def _check(model: object, runtime: Runtime, quantisation: Quantisation | None) -> None:
@@ -186,8 +194,10 @@ def _check(model: object, runtime: Runtime, quantisation: Quantisation | None) -
             ) from error
 
 
-def _xla_target(target: Any, sample: NDArray[Any], description: str) -> XlaTarget:  # noqa: ANN401
+def _xla_target(target: Any, sample: NDArray[Any]) -> XlaTarget:  # noqa: ANN401
     import tensorflow as tf
+
+    description = f"{keras.name_of(target)} compiled by XLA"
 
     def answer(batch: object) -> object:
         outputs = target(batch, training=False) if keras.is_model(target) else target(batch)
@@ -204,7 +214,7 @@ def _xla_target(target: Any, sample: NDArray[Any], description: str) -> XlaTarge
         raise TargetError(f"{description} cannot be run: {in_a_line(error)}") from error
     infer = padded(infer, powers_of_two(_LARGEST))
     words = f"{description}, batches padded to powers of two"
-    return XlaTarget(infer, _bytes(concrete.variables), words, target)
+    return XlaTarget(infer, _bytes(concrete.variables), words, target, sample[:1])
 
 
 def _converted(

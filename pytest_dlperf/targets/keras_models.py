@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pytest_dlperf.errors import DlperfError, TargetError, UsageError
+from pytest_dlperf.errors import DlperfError, OneLayoutError, TargetError, UsageError
 from pytest_dlperf.targets.keras import Model, caller, ensure_built, name_of, trace
 
 if TYPE_CHECKING:
@@ -120,15 +120,11 @@ def copied(
     Raises:
         UsageError: if a layer has no `get_config()`.
     """
-    import keras
-
     try:
         copy = _cloned(model, clone)
         ensure_built(copy, sample)
         for old, new in zip(leaves(model), leaves(copy), strict=True):
-            new.set_weights(weights.get(id(old)) or old.get_weights())
-            if isinstance(new, keras.layers.Normalization):
-                new.finalize_state()  # set_weights does not update the values derived from them
+            _take_weights(new, weights.get(id(old)) or old.get_weights())
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         raise UsageError(
             f"{name_of(model)} cannot be copied: {clean_keras_message(error)}",
@@ -136,6 +132,41 @@ def copied(
             "says",
         ) from error
     return compiled_alike(copy, model)
+
+
+def layer_placed_anew(layer: Layer) -> Layer:
+    """A copy of a built layer or model for inference, not compiled, with weights of its own.
+
+    Raises:
+        OneLayoutError: if it cannot be made from its configuration.
+    """
+    try:
+        copy = _cloned(layer, _same_here)
+        if not copy.built:
+            copy.build_from_config(layer.get_build_config())
+        for old, new in zip(leaves(layer), leaves(copy), strict=True):
+            _take_weights(new, old.get_weights())
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        why = f"{name_of(layer)} cannot be copied: {clean_keras_message(error)}"
+        raise OneLayoutError(why) from error
+    return copy
+
+
+def _same_here(layer: Layer) -> Layer:
+    """A new layer with the configuration of this one, a function of the user's own included."""
+    import keras
+
+    if isinstance(layer, keras.layers.Lambda):
+        return type(layer).from_config(layer.get_config(), safe_mode=False)
+    return same(layer)
+
+
+def _take_weights(layer: Layer, weights: list[NDArray[Any]]) -> None:
+    import keras
+
+    layer.set_weights(weights)
+    if isinstance(layer, keras.layers.Normalization):
+        layer.finalize_state()  # set_weights does not update the values derived from them
 
 
 def _cloned(model: Layer, clone: Callable[[Layer], Layer]) -> Layer:

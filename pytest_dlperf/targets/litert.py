@@ -70,6 +70,11 @@ class LiteRTTarget:
         """Bytes of the converted model."""
         return len(self.content)
 
+    def __deepcopy__(self, memo: object) -> LiteRTTarget:
+        """The same with weights and interpreters of its own: these read the weights in place."""
+        del memo
+        return LiteRTTarget(bytes(bytearray(self.content)), self.description)
+
     def infer(self, batch: NDArray[Any]) -> object:
         """Answer a batch."""
         try:

@@ -81,6 +81,7 @@ def test_verdicts(duel: Callable[..., pytest.RunResult]) -> None:
             r">       m = dlperf\.duel\(working\(base\), working\(candidate\), DATA\)",
             r"E       pytest_dlperf.BudgetFailure: throughput >= baseline",
             r"E       throughp.*FAIL",
+            r"E       note: measured in turn with the base: \d+ pairs on one processor, \d+",
             r"E       pytest_dlperf.BudgetFailure: accuracy >= baseline",
             r"E       accuracy .*FAIL",
             r"E       throughp.*PASS",
