@@ -41,14 +41,18 @@ _PREPARE_SECONDS: Final = 180.0
 _FORK_SECONDS: Final = 60.0
 _READ_FILES: Final = 5000
 _CUSTOMIZE: Final = ("sitecustomize", "usercustomize")  # which only a new process runs
-_IMPORTS: Final = re.compile(
-    rf"^\s*(?:from|import)\s+({'|'.join(FRAMEWORKS)})\b".encode(), re.MULTILINE
-)
+_FROM: Final = re.compile(rb"^\s*from\s+(\w+)", re.MULTILINE)
+_IMPORT: Final = re.compile(rb"^\s*import\s+([^#;\n]+)", re.MULTILINE)
+_FIRST: Final = re.compile(rb"\s*(\w+)")
 
 
 def frameworks_in(sources: Iterable[bytes]) -> tuple[str, ...]:
     """Those of `FRAMEWORKS` that any of some Python files imports."""
-    imported = {name.decode() for source in sources for name in _IMPORTS.findall(source)}
+    imported: set[str] = set()
+    for source in sources:
+        listed = (part for line in _IMPORT.findall(source) for part in line.split(b","))
+        first = (name for part in listed for name in _FIRST.findall(part)[:1])
+        imported.update(name.decode() for name in (*_FROM.findall(source), *first))
     return tuple(name for name in FRAMEWORKS if name in imported)
 
 

@@ -26,6 +26,7 @@ from pytest_dlperf.duel.shared_imports import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+    from types import FrameType
 
     from _typeshed import StrOrBytesPath
 
@@ -330,8 +331,22 @@ class EnvironmentWatch:
             return
         self.changed.add(name)
         is_main = threading.current_thread() is threading.main_thread()
-        if is_main and is_read_at_import(name, self._modules):
+        if is_main and is_read_at_import(name, self._modules) and not _is_of_a_framework():
             self._on_change(name)
+
+
+def _is_of_a_framework() -> bool:
+    """Whether the caller is called while a framework is imported, which sets it for itself.
+
+    As scikit-learn does, which Keras imports if it is there; so it would be in a new process.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - its documented name
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if frame.f_code.co_name == "<module>" and module in READ_AT_IMPORT:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def is_read_at_import(variable: str, modules: Container[str]) -> bool:
