@@ -19,20 +19,23 @@ PAIRS_IN_TIME: Final = 10
 FEWEST_BLOCKS: Final = 3
 _USUAL: Final = 20
 _MOST: Final = 200
-_WITHIN: Final = 0.5  # error of a pair's effect, as a share of the spread between pairs
 
 
-def blocks_of_pair(ratios: NDArray[np.float64], seconds: float, most_seconds: float) -> int:
-    """Blocks after which the error of a pair's effect is small beside what pairs differ by.
+def blocks_of_pair(
+    ratios: NDArray[np.float64], seconds: float, most_seconds: float, starting: float
+) -> int:
+    """Blocks of a pair with which a duel takes the least time.
 
-    More blocks of the same pair would only describe that pair (Kalibera and Jones 2013: repeat
-    where the variance is): 20 of them, and more where blocks are noisy. Depends on the sizes of
-    differences from their median only, so that it favours neither side.
+    The variance of a pair's effect is `p^2 + b^2 / n`, and n blocks of t seconds cost
+    `starting + n t`: the product is least for `n = b / p sqrt(starting / t)` (Kalibera and Jones
+    2013). At least 20 of them. Depends on the sizes of differences from their median only, so that
+    it favours neither side.
 
     Args:
         ratios: log ratio of each block so far, shape `(n,)`.
         seconds: that these took.
         most_seconds: that a pair may take; where blocks are long, it has at least three.
+        starting: seconds that a pair takes to start.
     """
     blocks = len(ratios)
     if blocks < FEWEST_BLOCKS:
@@ -41,5 +44,5 @@ def blocks_of_pair(ratios: NDArray[np.float64], seconds: float, most_seconds: fl
     if blocks < _USUAL:
         return min(_USUAL, room)
     noise = SD_OF_HODGES_LEHMANN * deviation(np.abs(ratios - np.median(ratios)))
-    wanted = math.ceil((noise / (_WITHIN * PAIR_NOISE)) ** 2)
+    wanted = math.ceil(noise / PAIR_NOISE * math.sqrt(starting * blocks / seconds))
     return min(max(wanted, _USUAL), _MOST, room)

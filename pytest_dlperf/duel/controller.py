@@ -153,6 +153,7 @@ class DuelController:
                 check=self._workspace.check,
                 fresh_pair=self._fresh_pair,
                 in_any_order=_in_any_order,
+                await_leaving=self._await_leaving,
                 problem=lambda worker: self._logs[worker].problem,
                 check_servers=self._check_servers,
                 alone=self._alone,
@@ -331,7 +332,6 @@ class DuelController:
         try:
             for worker in pair.workers:
                 worker.collected()
-            self._await_leaving()
             yield pair
         finally:
             self._dismiss(pair.workers)

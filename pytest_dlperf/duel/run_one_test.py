@@ -96,6 +96,7 @@ class OneTestDuel:
         check: refuses a base and a candidate that run the same code.
         fresh_pair: starts a pair that collects one test only.
         in_any_order: the workers of a pair by a coin, as what is done first may be slower for it.
+        await_leaving: waits until pairs that were measured before have ended.
         problem: why the test failed in a worker, or was skipped; None if it was not.
         check_servers: refuses workers that ask each other's servers.
         alone: entered while one worker works alone; refuses one that asks a server of another.
@@ -114,6 +115,7 @@ class OneTestDuel:
     check: Callable[[WorkerState, WorkerState], None]
     fresh_pair: Callable[[str], AbstractContextManager[WorkerPair]]
     in_any_order: Callable[[WorkerPair], list[WorkerHandle]]
+    await_leaving: Callable[[], None]
     problem: Callable[[WorkerHandle], Problem | None]
     check_servers: Callable[[Sequence[WorkerHandle]], None]
     alone: Callable[[WorkerHandle], AbstractContextManager[None]]
@@ -302,6 +304,7 @@ class OneTestDuel:
                     )
             if pair.base is None:
                 raise DuelError("a further base side has not collected the test again")
+            self.await_leaving()
             yield self._slot_pair(pair)
 
     def _finished(self, worker: WorkerHandle, name: str, step: Step) -> bool:

@@ -166,6 +166,11 @@ class SlotScheduler:
         return 1 if self._one_processor else 0
 
     @property
+    def _seconds_to_start(self) -> float:
+        """Seconds that a further pair takes to start, as those before did; at first one."""
+        return self._starting / (self._pairs - 1) if self._starting else 1.0
+
+    @property
     def _seconds_of_a_pair(self) -> float:
         """Seconds that a further pair takes, as those before did."""
         further = max(1, self._pairs - 1)
@@ -202,7 +207,7 @@ class SlotScheduler:
         metric = self._settings.cost_metric
         while True:
             ratios = np.array([log_ratio(metric, block) for block in blocks])
-            wanted = blocks_of_pair(ratios, seconds, most)
+            wanted = blocks_of_pair(ratios, seconds, most, self._seconds_to_start)
             lacks = any(each.lacks(blocks) for each in speeds)
             if len(blocks) >= wanted and not (lacks and seconds < most):
                 break

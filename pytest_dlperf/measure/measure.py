@@ -70,7 +70,7 @@ class PreparedTarget:
         Requests arrive for `seconds`, or up to ten times as long if the budgets need more requests.
         """
         load, plan = self.load, self.load.plan
-        warm_up_note = self.warm_up()
+        warm_up_note = load.warm_up(seconds)
         # After the warm-up, whose tracings are expected.
         before = self.tracings.count()
         planned = seconds

@@ -264,15 +264,17 @@ class PreparedLoad:
         """Release the resources of the target."""
         self.prepared.close()
 
-    def warm_up(self) -> str:
+    def warm_up(self, load_seconds: float | None = None) -> str:
         """Run the load, except in a smoke run, until its speed is steady; a note if it is not.
+
+        In windows of a tenth of the load that follows, `load_seconds`, or of the plan's.
 
         Raises:
             TargetError: if a call does not return.
         """
         if self.plan.quick:
             return ""
-        seconds = min(_WARM_UP_SECONDS, self.plan.duration / 10)
+        seconds = min(_WARM_UP_SECONDS, (load_seconds or self.plan.duration) / 10)
 
         def window() -> NDArray[np.float64]:
             result = self.run(seconds, "warming up", _WARM_UP_SEED)

@@ -66,6 +66,11 @@ class DuelWorkerPlugin:
             config.option.basetemp = str(self._folder / "tmp")
         return (yield)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Show no more than the place: reading the sources of all calls takes half a second."""
+        excinfo.traceback = excinfo.traceback[-1:]
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
         self, items: list[pytest.Item]
@@ -168,6 +173,8 @@ class DuelWorkerPlugin:
     def pytest_configure(self, config: pytest.Config) -> None:
         """Keep the configuration, whose hooks serialise reports; forward pytest-benchmark's."""
         self._config = config
+        if not self._lead:
+            _leave_garbage(config)
         if neighbours.is_there(config):
             config.pluginmanager.register(neighbours.ForwardedBenchmarks(), "dlperf-passing")
 
@@ -177,6 +184,14 @@ class DuelWorkerPlugin:
         # User properties may be any object; JSON takes its text.
         plain: Mapping[str, Any] = json.loads(json.dumps(data, default=str))
         return plain
+
+
+def _leave_garbage(config: pytest.Config) -> None:
+    """Do not collect garbage at the end, whose warnings nobody sees: that takes a second."""
+    with contextlib.suppress(ImportError):  # of a name that is not public
+        from _pytest.unraisableexception import gc_collect_iterations_key
+
+        config.stash[gc_collect_iterations_key] = 0
 
 
 def _described(item: pytest.Item) -> dict[str, object]:
