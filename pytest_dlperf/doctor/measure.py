@@ -139,8 +139,9 @@ class PairSampler:
         ratios: list[float] = []
         blocks: list[Block] = []
         most = settings.seconds / PAIRS_IN_TIME
+        starting = float(np.median(self.starting[1:] or self.starting))
         while len(blocks) < blocks_of_pair(
-            np.array(ratios), sum(block.seconds for block in blocks), most
+            np.array(ratios), sum(block.seconds for block in blocks), most, starting
         ):
             self._progress.show(f"measuring pair {number}", self._left(end_ns))
             blocks.append(self._block(pair, settings))
