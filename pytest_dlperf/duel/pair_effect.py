@@ -139,20 +139,23 @@ def without_waiting(
 ) -> list[NDArray[np.float64]]:
     """The log ratios of blocks without what the waiting for a processor explains.
 
-    A control variate: `d - b x` with `b = sum(d x) / sum(x^2)` over all blocks. Exchanging the
-    labels of the sides turns the signs of `d` and `x` and leaves `b`, so that the coin that chose
-    the order stays fair. Where one side waits longer throughout, by three standard errors, the
-    waiting is its own, as of threads that it has too many of, and nothing is taken away.
+    A control variate: `d - b x` with the slope `b` of a regression of all blocks, each about the
+    mean of its pair; not below 0, as waiting makes nothing cheaper. Exchanging the labels of the
+    sides turns the signs of `d` and `x` and leaves `b`, so that neither is favoured. Where one side
+    waits longer throughout, by three standard errors, the waiting is its own, as of threads that it
+    has too many of, and nothing is taken away.
 
     Args:
         ratios: `d` of each pair's blocks.
         waited: `x` of each pair's blocks.
     """
-    d, x = np.concatenate(ratios), np.concatenate(waited)
+    every = np.concatenate(waited)
+    systematic = abs(float(every.sum())) > _SYSTEMATIC * math.sqrt(float((every * every).sum()))
+    d, x = (np.concatenate([pair - pair.mean() for pair in pairs]) for pairs in (ratios, waited))
     squares = float((x * x).sum())
-    if not squares or abs(float(x.sum())) > _SYSTEMATIC * math.sqrt(squares):
+    if systematic or not squares:
         return list(ratios)
-    slope = float((d * x).sum()) / squares
+    slope = max(0.0, float((d * x).sum()) / squares)
     return [pair - slope * delays for pair, delays in zip(ratios, waited, strict=True)]
 
 

@@ -48,7 +48,7 @@ def test_overlay_may_be_done_in_steps(a: Options, b: Options, c: Options) -> Non
 def test_defaults() -> None:
     """Options have the documented defaults, except those without any."""
     unsaid = {n for n in specs() if getattr(DEFAULTS, n) is None}
-    of_a_duel = {"against", "against_install", "against_python", "against_carry", "pairs", "seed"}
+    of_a_duel = {"against", "against_install", "against_python", "against_carry", "seed"}
     files = {"json", "metrics"}
     own = {"update", "history", "slo", "task", "devices", "logical_cpus"}
     assert unsaid == {*own, *files, *of_a_duel}

@@ -136,16 +136,24 @@ def test_waiting_explains_what_it_explains() -> None:
 
 
 def test_labels_do_not_change_what_waiting_explains() -> None:
-    """Whichever signs are turned: the coin stays fair."""
+    """With the sides exchanged, all is the opposite."""
     random = np.random.default_rng(2)
     d, x = random.normal(0.01, 0.05, 40), random.normal(0.0, 0.05, 40)
-    signs = random.choice([-1.0, 1.0], 40)
-    (plain,), (turned,) = without_waiting([d], [x]), without_waiting([signs * d], [signs * x])
+    (plain,), (turned,) = without_waiting([d + x], [x]), without_waiting([-d - x], [-x])
 
-    if abs(x.sum()) < 2 * np.sqrt((x * x).sum()) and abs((signs * x).sum()) < 2 * np.sqrt(
-        (x * x).sum()
-    ):
-        assert turned == pytest.approx(signs * plain)
+    assert turned == pytest.approx(-plain)
+    assert plain != pytest.approx(d + x)
+
+
+def test_a_loss_is_not_taken_for_waiting() -> None:
+    """Waiting that has nothing to do with it leaves it as it is, however large it is."""
+    random = np.random.default_rng(6)
+    shrunk = [
+        np.mean(without_waiting([np.full(20, 0.7)], [random.normal(0.0, 0.05, 20)])[0])
+        for _ in range(100)
+    ]
+
+    assert shrunk == pytest.approx([0.7] * 100)
 
 
 @pytest.mark.parametrize("waited", [np.zeros(20), np.full(20, 0.1)])
