@@ -20,11 +20,10 @@ _TIMEOUT_S: Final = 900
 _STARTED: Final = re.compile(r"started in ([\d.]+) s")
 _DUEL: Final = {
     "blocks": "blocks",
-    "noise_s": "noise_figure",
     "pairs": "pairs",
-    "fresh": "fresh",
+    "processors": "processors",
     "measuring_s": "measuring",
-    "fresh_startup_s": "starting",
+    "pairs_startup_s": "starting",
 }
 
 

@@ -94,20 +94,20 @@ def rate(found: int, of: int) -> str:
 
 def _times(rows: Sequence[Row]) -> None:
     print(
-        "\nseconds, median (p90)   measuring         start-up          wall          noise figure"
+        "\nseconds, median (p90)   measuring         start-up          wall          pairs"
     )
     for name, group in _groups(rows):
         print(
             f"{name:22} {_spread(group, lambda row: row['measuring_s']):17} "
             f"{_spread(group, _startup):17} {_spread(group, lambda row: row['wall_s']):17} "
-            f"{_spread(group, lambda row: row['noise_s'], '.5f')}"
+            f"{_spread(group, lambda row: row['pairs'], '.0f')}"
         )
 
 
 def _startup(row: Row) -> float | None:
-    """Of the pairs that were measured first, and of those that confirmed."""
+    """Of the first pair, and of all further ones."""
     first = row["startup_s"]
-    return None if first is None else float(first) + (row["fresh_startup_s"] or 0.0)
+    return None if first is None else float(first) + (row["pairs_startup_s"] or 0.0)
 
 
 def _spread(rows: Iterable[Row], value: Callable[[Row], float | None], form: str = ".1f") -> str:
@@ -157,8 +157,8 @@ def _wrong(rows: Sequence[Row]) -> None:
                 loss = f"{row['loss']:.2%} ({row['low']:.2%} to {row['high']:.2%})"
             print(
                 f"  session {row['session']:3} {row['label']:18} {row['verdict']:12} {loss} "
-                f"{row['blocks'] or 0:.0f} blocks, {row['fresh'] or 0:.0f} fresh pairs, "
-                f"S = {row['noise_s']}, load {row['load']:.1f} {row.get('reason') or ''}"
+                f"{row['blocks'] or 0:.0f} blocks of {row['pairs'] or 0:.0f} pairs, "
+                f"load {row['load']:.1f} {row.get('reason') or ''}"
             )
 
 
