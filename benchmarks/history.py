@@ -36,7 +36,8 @@ from pytest_dlperf.history.schema import tables
 from pytest_dlperf.history.store import HistoryBaselines, open_history
 from pytest_dlperf.history.url import default_url
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, Revision
+from pytest_dlperf.results.baseline import BaselineEntry
+from pytest_dlperf.results.baseline_session import BaselineSession, Revision
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.row_evidence import Rows
 from pytest_dlperf.results.verdict import Verdict

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.report.hints import COMPARE_WITH_BRANCH, COMPARE_WITH_FILES
-from pytest_dlperf.results.baseline import Revision
+from pytest_dlperf.results.baseline_session import Revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

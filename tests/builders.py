@@ -11,7 +11,8 @@ import numpy as np
 
 from pytest_dlperf.load.accumulator import EXACT, Accumulator
 from pytest_dlperf.load.samples import Samples
-from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, Revision
+from pytest_dlperf.results.baseline import BaselineEntry
+from pytest_dlperf.results.baseline_session import BaselineSession, Revision
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.measurement import Measurement
 from pytest_dlperf.results.record import Record

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from builders import MACHINE, make_accepted
 
 from pytest_dlperf.history.entries import Entry, Run
-from pytest_dlperf.results.baseline import Revision
+from pytest_dlperf.results.baseline_session import Revision
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:

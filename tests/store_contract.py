@@ -13,7 +13,7 @@ from builders import MACHINE, estimate, make_accepted, numbered
 from pytest_dlperf.baselines.files import BaselineFiles
 from pytest_dlperf.history.entries import Run, Selection
 from pytest_dlperf.history.store import HistoryBaselines, open_history
-from pytest_dlperf.results.baseline import Revision
+from pytest_dlperf.results.baseline_session import Revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

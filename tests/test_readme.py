@@ -13,7 +13,7 @@ import yaml
 import pytest_dlperf
 from pytest_dlperf.config.options import specs
 from pytest_dlperf.judge.error_rates import ErrorRates
-from pytest_dlperf.judge.losses import provable_losses
+from pytest_dlperf.judge.loss_evidence import provable_losses
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.session_noise import EXCURSION, EXPECTED_EXCURSIONS, SessionNoise

@@ -93,9 +93,7 @@ def rate(found: int, of: int) -> str:
 
 
 def _times(rows: Sequence[Row]) -> None:
-    print(
-        "\nseconds, median (p90)   measuring         start-up          wall          pairs"
-    )
+    print("\nseconds, median (p90)   measuring         start-up          wall          pairs")
     for name, group in _groups(rows):
         print(
             f"{name:22} {_spread(group, lambda row: row['measuring_s']):17} "

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.judge.conditions import MachineConditions
     from pytest_dlperf.metrics import Metric
-    from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession
+    from pytest_dlperf.results.baseline import BaselineEntry
+    from pytest_dlperf.results.baseline_session import BaselineSession
 
 LEAST_SPREADS: Final = 3.0
 """A loss since the anchor is reported from this many standard deviations of unchanged code. Where

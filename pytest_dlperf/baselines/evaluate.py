@@ -16,7 +16,8 @@ from pytest_dlperf.baselines.suspicion import is_doubtful
 from pytest_dlperf.judge.conditions import conditions_of, needs_yardstick, scaled_metrics
 from pytest_dlperf.judge.error_rates import BETA
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.judge.losses import changed_by, log_cost, provable_losses
+from pytest_dlperf.judge.loss_evidence import provable_losses
+from pytest_dlperf.judge.losses import changed_by, log_cost
 from pytest_dlperf.judge.second_look import second_look_note, to_confirm, with_second_look
 from pytest_dlperf.measure.evaluator import Evaluation
 from pytest_dlperf.measure.yardstick import NO_YARDSTICK
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.measure.evaluator import Measurable
     from pytest_dlperf.measure.yardstick import SpeedCheck
     from pytest_dlperf.metrics import Metric
-    from pytest_dlperf.results.baseline import BaselineEntry, Revision
+    from pytest_dlperf.results.baseline import BaselineEntry
+    from pytest_dlperf.results.baseline_session import Revision
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.results.verdict import Judgement

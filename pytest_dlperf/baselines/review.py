@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.history.comparison import Compared
     from pytest_dlperf.history.entries import Entry
     from pytest_dlperf.history.store import History
-    from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession
+    from pytest_dlperf.results.baseline import BaselineEntry
+    from pytest_dlperf.results.baseline_session import BaselineSession
 
 
 _QUESTION: Final = "  [a]ccept, [s]kip, [q]uit? "

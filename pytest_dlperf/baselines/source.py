@@ -161,7 +161,7 @@ def _on_branch(branch: str, run: Run) -> _Chosen:
 def _at_point(root: Path, run: Run, variables: Mapping[str, str]) -> _Chosen:
     from pytest_dlperf.git import ancestry
     from pytest_dlperf.history.entries import Selection
-    from pytest_dlperf.results.baseline import short
+    from pytest_dlperf.results.baseline_session import short
 
     line = ancestry(root, variables)
     point, before = short(line.point), len(line.commits) - 1

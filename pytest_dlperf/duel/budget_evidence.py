@@ -10,7 +10,7 @@ import numpy as np
 from pytest_dlperf.duel.blocks_of_pair import PAIRS_IN_TIME
 from pytest_dlperf.duel.pair_effect import effect_error, lacking, needed_requests, pair_effects
 from pytest_dlperf.duel.questions import BudgetOutcome
-from pytest_dlperf.judge.losses import decided_interval
+from pytest_dlperf.judge.loss_evidence import decided_interval
 from pytest_dlperf.statistics.estimate import FARTHEST, NORMAL_REACH, Estimate
 from pytest_dlperf.statistics.pair_effects import Spread, look_at, look_once, spread_of_layouts
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_dlperf.duel.questions import BudgetTest, ShareQuestion
-    from pytest_dlperf.judge.losses import LossEvidence
+    from pytest_dlperf.judge.loss_evidence import LossEvidence
     from pytest_dlperf.measure.slots import Block
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.statistics.pair_effects import PairDecision

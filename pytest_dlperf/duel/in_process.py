@@ -28,7 +28,7 @@ from pytest_dlperf.machine import environment
 from pytest_dlperf.measure.measure import ready
 from pytest_dlperf.measure.reference_answers import ReferenceAnswers, same_answers
 from pytest_dlperf.report.hints import PLACE_ANEW
-from pytest_dlperf.results.baseline import Revision
+from pytest_dlperf.results.baseline_session import Revision
 from pytest_dlperf.statistics.pair_effects import LAYOUT_NOISE, spread_of_copies
 from pytest_dlperf.targets.copies import placed_anew
 

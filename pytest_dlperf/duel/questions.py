@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.judge.error_rates import ErrorRates
-    from pytest_dlperf.judge.losses import LossEvidence
+    from pytest_dlperf.judge.loss_evidence import LossEvidence
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.statistics.estimate import Decision, Estimate

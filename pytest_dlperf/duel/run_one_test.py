@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     )
     from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.measure.telemetry import Progress
-    from pytest_dlperf.results.baseline import Revision
+    from pytest_dlperf.results.baseline_session import Revision
     from pytest_dlperf.results.measurement import Measurement
 
 

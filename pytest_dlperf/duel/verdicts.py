@@ -19,12 +19,7 @@ from pytest_dlperf.duel.questions import (
 from pytest_dlperf.judge.conditions import MachineConditions
 from pytest_dlperf.judge.contrasts import loss_on_rows
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.judge.losses import (
-    VERDICTS,
-    LossLimits,
-    metric_after,
-    with_bounds,
-)
+from pytest_dlperf.judge.losses import VERDICTS, LossLimits, metric_after, with_bounds
 from pytest_dlperf.judge.second_look import second_look_note, to_confirm, with_second_look
 from pytest_dlperf.results.baseline import accept
 from pytest_dlperf.results.measurement import ErrorCount
@@ -41,7 +36,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.duel.questions import DuelStatistics, EarlierEvidence
     from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
     from pytest_dlperf.judge.error_rates import ErrorRates
-    from pytest_dlperf.results.baseline import BaselineEntry, Revision
+    from pytest_dlperf.results.baseline import BaselineEntry
+    from pytest_dlperf.results.baseline_session import Revision
     from pytest_dlperf.results.measurement import Measurement
 
 _ROUNDING: Final = 1e-9  # of sums over the same rows in another order

@@ -18,7 +18,7 @@ from pytest_dlperf.history.entries import condition_changes
 from pytest_dlperf.judge.conditions import ALIKE
 from pytest_dlperf.judge.contrasts import contrast_of, loss_on_rows, unpaired, values_of
 from pytest_dlperf.judge.error_rates import ALPHA
-from pytest_dlperf.judge.losses import (
+from pytest_dlperf.judge.loss_evidence import (
     CountedLoss,
     LossEvidence,
     MeasuredLoss,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_dlperf.history.comparison import Compared, Row
-    from pytest_dlperf.judge.losses import LossEvidence
+    from pytest_dlperf.judge.loss_evidence import LossEvidence
     from pytest_dlperf.metrics import Metric
 
 _HIDDEN: Final = "the noise hides a loss of this size"

@@ -17,7 +17,7 @@ from pytest_dlperf.report.tables import (
     wrap_message,
 )
 from pytest_dlperf.report.terminal import COLOURS
-from pytest_dlperf.results.baseline import short
+from pytest_dlperf.results.baseline_session import short
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.units import (
     change_unit,

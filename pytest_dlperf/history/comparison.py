@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_dlperf.history.entries import MeasurementId
-    from pytest_dlperf.results.baseline import Revision
+    from pytest_dlperf.results.baseline_session import Revision
     from pytest_dlperf.statistics.estimate import Estimate
 
 

@@ -17,7 +17,8 @@ from pytest_dlperf.results.verdict import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pytest_dlperf.results.baseline import BaselineEntry, Revision
+    from pytest_dlperf.results.baseline import BaselineEntry
+    from pytest_dlperf.results.baseline_session import Revision
     from pytest_dlperf.results.environment import MachineClass
     from pytest_dlperf.results.record import Record
     from pytest_dlperf.statistics.estimate import Estimate

@@ -19,7 +19,8 @@ from pytest_dlperf.history.store import open_history
 from pytest_dlperf.history.url import default_url, parse_url
 from pytest_dlperf.report.hints import COMPARABLE
 from pytest_dlperf.report.json_report import UNREADABLE, damaged, read_report
-from pytest_dlperf.results.baseline import MOST_SESSIONS, short
+from pytest_dlperf.results.baseline import MOST_SESSIONS
+from pytest_dlperf.results.baseline_session import short
 from pytest_dlperf.results.environment import Environment, MachineClass
 
 if TYPE_CHECKING:

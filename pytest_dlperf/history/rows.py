@@ -13,7 +13,8 @@ from pytest_dlperf.history.entries import SOUND, Entry, Query, Run
 from pytest_dlperf.history.schema import tables
 from pytest_dlperf.judge.machine_noise import PastMeasurement, PastSession
 from pytest_dlperf.metrics import definitions_of, in_order, read_definitions
-from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, Revision
+from pytest_dlperf.results.baseline import BaselineEntry
+from pytest_dlperf.results.baseline_session import BaselineSession, Revision
 from pytest_dlperf.results.codec import check_metrics
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.row_evidence import Rows, RowScores, fingerprints

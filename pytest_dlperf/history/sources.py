@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.history.entries import Entry, MeasurementId, Run, baseline_of, entry_of
 from pytest_dlperf.report.hints import COMPARABLE, MEASURE_COMPARABLY
-from pytest_dlperf.results.baseline import MOST_SESSIONS, Revision
+from pytest_dlperf.results.baseline import MOST_SESSIONS
+from pytest_dlperf.results.baseline_session import Revision
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:

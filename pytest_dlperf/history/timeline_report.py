@@ -15,7 +15,7 @@ from pytest_dlperf.history.bisection import LEGEND, bisection, can_bisect
 from pytest_dlperf.history.timeline import FALSE_ALARMS
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.tables import Column, table, wrap, wrap_message
-from pytest_dlperf.results.baseline import short
+from pytest_dlperf.results.baseline_session import short
 from pytest_dlperf.statistics.change_points import SHORTEST
 from pytest_dlperf.statistics.common_level import FEWEST_OTHERS
 from pytest_dlperf.units import format_change, format_quantity, signed

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from pytest_dlperf.judge.conditions import scaled_metrics_of
-from pytest_dlperf.judge.losses import AgreedLoss, MeasuredLoss, PairedLoss, cost, log_cost
+from pytest_dlperf.judge.loss_evidence import AgreedLoss, MeasuredLoss, PairedLoss
+from pytest_dlperf.judge.losses import cost, log_cost
 from pytest_dlperf.statistics.estimate import NORMAL_REACH, Estimate, counted
 from pytest_dlperf.statistics.prediction import PRIOR_FREEDOM, Prediction, Session, contrast
 from pytest_dlperf.statistics.proportions import are_bits
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.judge.losses import LossEvidence
+    from pytest_dlperf.judge.loss_evidence import LossEvidence
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.row_evidence import Rows, RowScores

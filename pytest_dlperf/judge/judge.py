@@ -26,13 +26,10 @@ from pytest_dlperf.judge.contrasts import (
     values_of,
 )
 from pytest_dlperf.judge.failures import ErrorComparison
+from pytest_dlperf.judge.loss_evidence import MeasuredLoss, SessionLoss, decided_interval, equality
 from pytest_dlperf.judge.losses import (
     VERDICTS,
     LossLimits,
-    MeasuredLoss,
-    SessionLoss,
-    decided_interval,
-    equality,
     log_cost,
     metric_after,
     oriented,
@@ -48,7 +45,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.budgets import Budget
     from pytest_dlperf.judge.conditions import MachineConditions
-    from pytest_dlperf.judge.losses import LossEvidence
+    from pytest_dlperf.judge.loss_evidence import LossEvidence
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.environment import Environment

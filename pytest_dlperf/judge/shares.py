@@ -14,7 +14,8 @@ from pytest_dlperf.judge.contrasts import (
     scores_on_rows,
     unpaired_loss,
 )
-from pytest_dlperf.judge.losses import AgreedLoss, MeasuredLoss, cost
+from pytest_dlperf.judge.loss_evidence import AgreedLoss, MeasuredLoss
+from pytest_dlperf.judge.losses import cost
 from pytest_dlperf.statistics.estimate import NORMAL_REACH
 from pytest_dlperf.statistics.prediction import PRIOR_FREEDOM, Prediction
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.judge.conditions import MachineConditions
     from pytest_dlperf.judge.contrasts import Answered
-    from pytest_dlperf.judge.losses import LossEvidence, LossLimits
+    from pytest_dlperf.judge.loss_evidence import LossEvidence
+    from pytest_dlperf.judge.losses import LossLimits
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement

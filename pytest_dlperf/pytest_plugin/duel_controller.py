@@ -138,7 +138,7 @@ class DuelControllerPlugin:
         from pytest_dlperf.duel.run_one_test import DuelServices
         from pytest_dlperf.duel.workspace import prepare_workspace
         from pytest_dlperf.duel.worktree import commit_day
-        from pytest_dlperf.results.baseline import Revision
+        from pytest_dlperf.results.baseline_session import Revision
 
         options = self._session.options
         self._cache = self._session.cache_folder

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.options import Options
     from pytest_dlperf.history.entries import Entry, Run
     from pytest_dlperf.history.store import History
-    from pytest_dlperf.results.baseline import Revision
+    from pytest_dlperf.results.baseline_session import Revision
     from pytest_dlperf.results.environment import MachineClass
 
 _TURN_OFF: Final = "--dlperf-history=none records nothing"

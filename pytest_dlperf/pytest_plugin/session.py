@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.measure.prepared import Instruments
     from pytest_dlperf.pytest_plugin.duel_worker import DuelWorkerPlugin
     from pytest_dlperf.report.progress import LineProgress, NoProgress
-    from pytest_dlperf.results.baseline import Revision
+    from pytest_dlperf.results.baseline_session import Revision
     from pytest_dlperf.results.environment import Environment, MachineClass
     from pytest_dlperf.results.record import Record
     from pytest_dlperf.tuning.run import Tuner

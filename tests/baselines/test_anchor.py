@@ -14,11 +14,13 @@ from pytest_dlperf.baselines.anchor import GradualLoss, gradual_loss, gradual_lo
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.judge.conditions import UNKNOWN_CONDITIONS, MachineConditions
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, Revision
+from pytest_dlperf.results.baseline_session import BaselineSession, Revision
 from pytest_dlperf.statistics.estimate import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from pytest_dlperf.results.baseline import BaselineEntry
 
 BUDGETS = [parse_budget("throughput >= baseline")]
 STEP = -math.log(0.98)  # what a change of 2 % costs

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from pytest_dlperf.baselines.files import BaselineFiles, all_files, move_anchors, read_baseline
 from pytest_dlperf.errors import BaselineError
 from pytest_dlperf.metrics import LOAD_METRICS
-from pytest_dlperf.results.baseline import MOST_SESSIONS, SCHEMA, Revision
+from pytest_dlperf.results.baseline import MOST_SESSIONS, SCHEMA
+from pytest_dlperf.results.baseline_session import Revision
 from pytest_dlperf.statistics.estimate import counted
 
 if TYPE_CHECKING:

@@ -34,7 +34,8 @@ from pytest_dlperf.history.entries import Query
 from pytest_dlperf.history.store import open_history
 from pytest_dlperf.history.url import parse_url
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.results.baseline import MOST_SESSIONS, BaselineSession, Revision
+from pytest_dlperf.results.baseline import MOST_SESSIONS
+from pytest_dlperf.results.baseline_session import BaselineSession, Revision
 from pytest_dlperf.statistics.estimate import Estimate
 from pytest_dlperf.statistics.machine_speed import Pace
 

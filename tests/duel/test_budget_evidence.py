@@ -13,7 +13,8 @@ from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.duel.budget_evidence import ShareEvidence, SpeedEvidence
 from pytest_dlperf.duel.questions import BudgetTest, ShareQuestion, bounds_of
 from pytest_dlperf.judge.error_rates import ErrorRates
-from pytest_dlperf.judge.losses import LossLimits, PairedLoss
+from pytest_dlperf.judge.loss_evidence import PairedLoss
+from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.measure.slots import Block, Slot
 from pytest_dlperf.statistics.estimate import FARTHEST
 from pytest_dlperf.statistics.pair_effects import PairBounds, Spread

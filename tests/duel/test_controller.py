@@ -14,7 +14,7 @@ from pytest_dlperf.duel.evidence_cache import PairEffectCache
 from pytest_dlperf.duel.run_one_test import DuelServices
 from pytest_dlperf.duel.worker_process import WorkerLost
 from pytest_dlperf.judge.error_rates import ErrorRates
-from pytest_dlperf.results.baseline import Revision
+from pytest_dlperf.results.baseline_session import Revision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,8 @@ import pytest
 from pytest_dlperf.duel.escalation import Escalation, budgets_of_run, carried_over
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.judge.error_rates import BETA, ErrorRates
-from pytest_dlperf.judge.losses import LossLimits, MeasuredLoss
+from pytest_dlperf.judge.loss_evidence import MeasuredLoss
+from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.prediction import Prediction
 

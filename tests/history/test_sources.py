@@ -20,7 +20,8 @@ from pytest_dlperf.history.sources import (
     without_noisy,
     without_shared,
 )
-from pytest_dlperf.results.baseline import MOST_SESSIONS, short
+from pytest_dlperf.results.baseline import MOST_SESSIONS
+from pytest_dlperf.results.baseline_session import short
 from pytest_dlperf.results.measurement import title_of
 from pytest_dlperf.results.verdict import Verdict
 

@@ -18,7 +18,8 @@ from pytest_dlperf.history.entries import MeasurementId
 from pytest_dlperf.judge.contrasts import loss_on_rows, lost_on_rows
 from pytest_dlperf.judge.error_rates import ErrorRates
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.judge.losses import AgreedLoss, LossLimits, MeasuredLoss, PairedLoss
+from pytest_dlperf.judge.loss_evidence import AgreedLoss, MeasuredLoss, PairedLoss
+from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.load.summary import Score, mean_score, summarise_score
 from pytest_dlperf.measure.measure import rows_of
 from pytest_dlperf.metrics import define, metric_named, users_metric

@@ -30,7 +30,8 @@ from pytest_dlperf.judge.conditions import (
 )
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.results.baseline import BaselineEntry, BaselineSession, accept
+from pytest_dlperf.results.baseline import BaselineEntry, accept
+from pytest_dlperf.results.baseline_session import BaselineSession
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.statistics.proportions import wilson

@@ -19,18 +19,14 @@ from hypothesis import strategies as st
 from pytest_dlperf.config.budgets import parse_budget
 from pytest_dlperf.judge.conditions import MachineConditions
 from pytest_dlperf.judge.judge import judge
-from pytest_dlperf.judge.losses import (
-    VERDICTS,
+from pytest_dlperf.judge.loss_evidence import (
     CountedLoss,
     LossEvidence,
-    LossLimits,
     MeasuredLoss,
     PairedLoss,
-    changed_by,
     decided_interval,
-    lost,
-    with_bounds,
 )
+from pytest_dlperf.judge.losses import VERDICTS, LossLimits, changed_by, lost, with_bounds
 from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate

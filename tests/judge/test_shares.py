@@ -10,7 +10,8 @@ import pytest
 from builders import ENVIRONMENT, REVISION, make_measurement, make_rows
 from scipy import stats
 
-from pytest_dlperf.judge.losses import AgreedLoss, LossLimits, MeasuredLoss, PairedLoss
+from pytest_dlperf.judge.loss_evidence import AgreedLoss, MeasuredLoss, PairedLoss
+from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.judge.shares import loss_between_sessions, lost_share
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.results.baseline import BaselineEntry, accept

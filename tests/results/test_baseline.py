@@ -23,15 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_dlperf.metrics import METRICS, define, metric_named, users_metric
-from pytest_dlperf.results.baseline import (
-    MOST_SESSIONS,
-    SCHEMA,
-    Baseline,
-    BaselineEntry,
-    BaselineSession,
-    Revision,
-    accept,
-)
+from pytest_dlperf.results.baseline import MOST_SESSIONS, SCHEMA, Baseline, BaselineEntry, accept
+from pytest_dlperf.results.baseline_session import BaselineSession, Revision
 from pytest_dlperf.results.environment import Environment
 from pytest_dlperf.results.row_evidence import RowScores
 from pytest_dlperf.results.series import BlockSummary, Series
