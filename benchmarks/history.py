@@ -42,7 +42,7 @@ from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.results.row_evidence import Rows
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.statistics.estimate import Estimate
-from pytest_dlperf.statistics.machine_speed import Pace
+from pytest_dlperf.statistics.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

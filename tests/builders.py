@@ -19,7 +19,7 @@ from pytest_dlperf.results.record import Record
 from pytest_dlperf.results.row_evidence import Rows
 from pytest_dlperf.results.verdict import Judgement, Verdict
 from pytest_dlperf.statistics.estimate import Estimate, counted
-from pytest_dlperf.statistics.machine_speed import Pace
+from pytest_dlperf.statistics.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

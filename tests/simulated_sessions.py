@@ -17,7 +17,7 @@ from pytest_dlperf.judge.error_rates import ALPHA, BETA
 from pytest_dlperf.judge.loss_evidence import SessionLoss
 from pytest_dlperf.judge.losses import LossLimits
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.statistics.machine_speed import Pace
+from pytest_dlperf.statistics.pace import Pace
 from pytest_dlperf.statistics.prediction import Session, contrast
 from pytest_dlperf.statistics.session_noise import (
     MetricSeries,

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.environment import Environment
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.results.verdict import Judgement
-    from pytest_dlperf.statistics.machine_speed import Pace
+    from pytest_dlperf.statistics.pace import Pace
     from pytest_dlperf.statistics.session_noise import SessionNoise
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.history.entries import Entry
     from pytest_dlperf.metrics import Metric
-    from pytest_dlperf.statistics.machine_speed import Pace
+    from pytest_dlperf.statistics.pace import Pace
     from pytest_dlperf.statistics.prediction import Session
 
 Kind: TypeAlias = Literal["speed", "memory"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.measurement import Measurement
-    from pytest_dlperf.statistics.machine_speed import Pace
+    from pytest_dlperf.statistics.pace import Pace
 
 ALIKE: Final = (0.8, 1.25)
 """The yardstick of one and the same machine stays within these multiples of what it was."""

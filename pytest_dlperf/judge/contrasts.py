@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.results.baseline import BaselineEntry
     from pytest_dlperf.results.row_evidence import Rows, RowScores
-    from pytest_dlperf.statistics.machine_speed import Pace
+    from pytest_dlperf.statistics.pace import Pace
     from pytest_dlperf.statistics.session_noise import SessionNoise
 
 

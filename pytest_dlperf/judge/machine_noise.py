@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.metrics import Metric
     from pytest_dlperf.statistics.estimate import Estimate
-    from pytest_dlperf.statistics.machine_speed import Pace
+    from pytest_dlperf.statistics.pace import Pace
     from pytest_dlperf.statistics.session_noise import ShownNoise
 
 Kind: TypeAlias = tuple[bool, bool, float]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from pytest_dlperf.clock import thread_cpu_ns
-from pytest_dlperf.statistics.machine_speed import Pace
+from pytest_dlperf.statistics.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.results.environment import Environment, MachineClass
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.statistics.estimate import Estimate
-    from pytest_dlperf.statistics.machine_speed import Pace
+    from pytest_dlperf.statistics.pace import Pace
 
 
 SCHEMA: Final = 3

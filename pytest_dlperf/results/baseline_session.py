@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_dlperf.statistics.estimate import Estimate
-    from pytest_dlperf.statistics.machine_speed import Pace
+    from pytest_dlperf.statistics.pace import Pace
 
 
 _SHORT: Final = 8  # digits of a commit

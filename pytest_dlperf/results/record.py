@@ -30,7 +30,7 @@ from pytest_dlperf.results.verdict import Judgement, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pytest_dlperf.statistics.machine_speed import Pace
+    from pytest_dlperf.statistics.pace import Pace
 
 
 SCHEMA: Final = 1

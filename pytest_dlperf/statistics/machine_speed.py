@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pytest_dlperf.statistics.pace import Pace
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,25 +27,6 @@ _PRIOR_MEAN: Final = np.array([FOLLOWS, 0.0])
 # Of `b`; and of `b (2 w - 1)`, as if `w` were 1/2 with a standard deviation of 1/3.
 _PRIOR_SD: Final = np.array([0.5, 0.5])
 _ROUNDS: Final = 4  # of estimating the noise and the weights in turn
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Seconds that a pass of each part of the yardstick took; more is a slower machine."""
-
-    compute: float
-    memory: float
-
-    def __post_init__(self) -> None:
-        for part in (self.compute, self.memory):
-            if not 0 < part < math.inf:
-                raise ValueError(f"yardstick {part!r}: expected seconds above 0")
-
-    @property
-    def logs(self) -> NDArray[np.float64]:
-        """Half the sum and half the difference of the logarithms."""
-        compute, memory = math.log(self.compute), math.log(self.memory)
-        return np.array([(compute + memory) / 2, (compute - memory) / 2])
 
 
 def logs_of(paces: Sequence[Pace]) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_dlperf.statistics.machine_speed import Pace
+    from pytest_dlperf.statistics.pace import Pace
 
 PRIOR_FREEDOM: Final = 4
 """Degrees of freedom that the prior for the noise between sessions is worth."""

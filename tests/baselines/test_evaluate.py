@@ -29,7 +29,7 @@ from pytest_dlperf.judge.machine_noise import MachineNoise
 from pytest_dlperf.measure.yardstick import NO_YARDSTICK
 from pytest_dlperf.results.usage import Consumption
 from pytest_dlperf.statistics.estimate import counted
-from pytest_dlperf.statistics.machine_speed import Pace
+from pytest_dlperf.statistics.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

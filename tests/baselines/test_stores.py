@@ -37,7 +37,7 @@ from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.results.baseline import MOST_SESSIONS
 from pytest_dlperf.results.baseline_session import BaselineSession, Revision
 from pytest_dlperf.statistics.estimate import Estimate
-from pytest_dlperf.statistics.machine_speed import Pace
+from pytest_dlperf.statistics.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from pytest_dlperf.duel.cleanup_process import CleanupProcess
 from pytest_dlperf.duel.escalation import Escalation, budgets_of_run, carried_over
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.judge.error_rates import BETA, ErrorRates
@@ -22,7 +23,7 @@ from pytest_dlperf.metrics import METRICS
 from pytest_dlperf.statistics.prediction import Prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 if TYPE_CHECKING:
@@ -59,12 +60,13 @@ def test_the_number_of_budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     seen: list[int] = []
 
     def run(
-        command: list[str], *, env: Mapping[str, str], **_: object
-    ) -> subprocess.CompletedProcess[str]:
-        seen.append(budgets_of_run(env))
-        return subprocess.CompletedProcess(command, 2, "no tests ran")
+        _: CleanupProcess, command: Sequence[str], *, environment: Mapping[str, str], **__: object
+    ) -> tuple[int, list[str]]:
+        assert command
+        seen.append(budgets_of_run(environment))
+        return 2, ["no tests ran"]
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(CleanupProcess, "run", run)
     escalation = Escalation(tmp_path, tmp_path, (), in_path=False, variables={}, budgets=20)
     with pytest.raises(DuelError, match="no tests ran"):
         escalation.duel("test_module.py::test_it", "0123abcd")
@@ -107,7 +109,7 @@ from pytest_dlperf.duel.escalation import Escalation
 
 here = pathlib.Path.cwd()
 variables = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-Escalation(here, here, ("-p", "dlperf"), True, variables).again("test_slow.py::test_it")
+Escalation(here, here, ("-p", "dlperf"), True, variables, 0).again("test_slow.py::test_it")
 """
 
 

@@ -23,7 +23,7 @@ from pytest_dlperf.results.baseline import MOST_SESSIONS, BaselineEntry
 from pytest_dlperf.results.row_evidence import RowScores, fingerprints
 from pytest_dlperf.results.series import BlockSummary
 from pytest_dlperf.results.verdict import Verdict
-from pytest_dlperf.statistics.machine_speed import Pace
+from pytest_dlperf.statistics.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

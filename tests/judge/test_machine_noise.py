@@ -11,7 +11,7 @@ from builders import estimate
 
 from pytest_dlperf.judge.machine_noise import MachineNoise, PastMeasurement, PastSession
 from pytest_dlperf.metrics import METRICS
-from pytest_dlperf.statistics.machine_speed import Pace
+from pytest_dlperf.statistics.pace import Pace
 from pytest_dlperf.statistics.session_noise import SessionNoise
 
 if TYPE_CHECKING:

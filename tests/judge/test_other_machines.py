@@ -10,7 +10,7 @@ import pytest
 
 from pytest_dlperf.judge.conditions import ALIKE
 from pytest_dlperf.metrics import metric_named
-from pytest_dlperf.statistics.machine_speed import Pace
+from pytest_dlperf.statistics.pace import Pace
 from pytest_dlperf.statistics.prediction import Session, contrast, reference_change
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from pytest_dlperf.results.environment import Environment
 from pytest_dlperf.results.row_evidence import RowScores
 from pytest_dlperf.results.series import BlockSummary, Series
 from pytest_dlperf.statistics.estimate import Estimate, counted
-from pytest_dlperf.statistics.machine_speed import Pace
+from pytest_dlperf.statistics.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

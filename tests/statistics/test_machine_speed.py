@@ -10,13 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_dlperf.statistics.machine_speed import (
-    UNKNOWN_FOLLOWING,
-    Pace,
-    follow,
-    logs_of,
-    mean_pace,
-)
+from pytest_dlperf.statistics.machine_speed import UNKNOWN_FOLLOWING, follow, logs_of, mean_pace
+from pytest_dlperf.statistics.pace import Pace
 
 NOISE = 0.02
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_dlperf.statistics.machine_speed import Pace, follow, logs_of
+from pytest_dlperf.statistics.machine_speed import follow, logs_of
+from pytest_dlperf.statistics.pace import Pace
 from pytest_dlperf.statistics.prediction import (
     Prediction,
     Session,

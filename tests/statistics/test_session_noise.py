@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pytest_dlperf.statistics.machine_speed import Pace
+from pytest_dlperf.statistics.pace import Pace
 from pytest_dlperf.statistics.prediction import LEAST_NOISE, PRIOR_FREEDOM, Session
 from pytest_dlperf.statistics.session_noise import (
     EXCURSION,
