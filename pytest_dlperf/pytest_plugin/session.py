@@ -16,6 +16,7 @@ import pytest
 from pytest_dlperf.config.baseline_source import FILES
 from pytest_dlperf.config.option_values import NO_HISTORY
 from pytest_dlperf.errors import DlperfWarning, UsageError
+from pytest_dlperf.pytest_plugin import second_look
 from pytest_dlperf.pytest_plugin.history_recorder import HistoryRecorder, history_location
 from pytest_dlperf.pytest_plugin.options import (
     SIDE,
@@ -121,9 +122,7 @@ class DlperfSession:
     @cached_property
     def is_second_look(self) -> bool:
         """Whether this process measures for another one, which judges and records."""
-        from pytest_dlperf.duel.escalation import SECOND_LOOK
-
-        return bool(self._config.pluginmanager.has_plugin(SECOND_LOOK))
+        return self._config.pluginmanager.has_plugin(second_look.__name__)
 
     @cached_property
     def noise(self) -> MachineNoise:
