@@ -64,7 +64,7 @@ class ForkedProcess:
         self.returncode: int | None = None
 
     def wait(self) -> int:
-        """Wait for its end, and reap it and what it has left behind in its group."""
+        """Wait for the end of its group, which was killed, and reap it."""
         if self.returncode is None:
             _, status = os.waitpid(self.pid, 0)
             self.returncode = os.waitstatus_to_exitcode(status)
@@ -73,10 +73,10 @@ class ForkedProcess:
 
 
 def _reap_adopted(group: int) -> None:
-    """Reap what has ended in a process group: orphans, which only this process can wait for."""
+    """Wait for a process group that was killed: its orphans, which only this process can reap."""
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-group, os.WNOHANG)[0]:
-            pass
+        while True:
+            os.waitpid(-group, 0)
 
 
 class ForkServer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from types import ModuleType, SimpleNamespace
@@ -10,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dlperf.duel.fork_server import FRAMEWORKS, frameworks_in
+from pytest_dlperf.duel.fork_server import (
+    FRAMEWORKS,
+    ForkedProcess,
+    _adopt_orphans,
+    frameworks_in,
+)
 from pytest_dlperf.duel.fork_server_process import (
     EnvironmentWatch,
     is_read_at_import,
@@ -162,3 +168,20 @@ def test_the_watch_ends() -> None:
 def test_who_reads_a_variable(name: str, modules: set[str]) -> None:
     """By its beginning; what is not imported has read nothing."""
     assert {module for module in FRAMEWORKS if is_read_at_import(name, {module})} == modules
+
+
+def test_orphans_of_a_group_that_was_killed_are_reaped() -> None:
+    """Also those that are still ending when their leader has ended."""
+    _adopt_orphans(1)
+    try:
+        program = ["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 600 & done; exit 3"]
+        leader = os.posix_spawnp("sh", program, os.environ, setsid=True)
+        os.waitid(os.P_PID, leader, os.WEXITED | os.WNOWAIT)
+        os.killpg(leader, signal.SIGKILL)
+
+        assert ForkedProcess(leader).wait() == 3
+
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-leader, os.WNOHANG)
+    finally:
+        _adopt_orphans(0)
