@@ -87,10 +87,7 @@ class _Copier:
         if is_known_by_name(value):
             return value
         if hasattr(type(value), "__deepcopy__"):
-            made = copy.deepcopy(value, self._memo)
-            if made is value and is_installed(type(value).__module__):
-                raise OneLayoutError(f"it holds {value!r:.60}, which cannot be copied")
-            return made
+            return self._in_its_own_way(value)
         return self._rebuilt(value)
 
     def _kinds(self) -> Iterator[tuple[type | tuple[type, ...], Callable[[Any], Any]]]:
@@ -151,6 +148,21 @@ class _Copier:
             **{name: self.copy(value) for name, value in partial.keywords.items()},
         )
         made.__dict__.update(self.copy(vars(partial)))
+        return made
+
+    def _in_its_own_way(self, value: Any) -> object:  # noqa: ANN401
+        """As its `__deepcopy__` makes it, unless that leaves data where it is."""
+        cls = type(value)
+        self._stays.check(cls)
+        made = copy.deepcopy(value, self._memo)
+        if is_installed(cls.__module__):
+            if made is value:
+                raise OneLayoutError(f"it holds {value!r:.60}, which cannot be copied")
+            return made
+        held, kept = getattr(value, "__dict__", {}), getattr(made, "__dict__", {})
+        for name, each in held.items():
+            if kept.get(name) is each:
+                self._stays.check(each, f"{cls.__qualname__}.__deepcopy__ shares {name}")
         return made
 
     def _rebuilt(self, value: Any) -> object:  # noqa: ANN401

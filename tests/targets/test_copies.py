@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import threading
@@ -107,6 +108,30 @@ class OfGlobals(Model):
         return TABLE[batch]
 
 
+class Itself(Model):
+    """A model whose way to be copied leaves it where it is."""
+
+    def __deepcopy__(self, memo: object) -> Itself:
+        """No copy."""
+        return self
+
+
+class Shallow(Model):
+    """A model whose way to be copied leaves its tables where they are."""
+
+    def __deepcopy__(self, memo: object) -> Shallow:
+        """Another object, of the same tables."""
+        return copy.copy(self)
+
+
+class Replaced(OfGlobals):
+    """A model with a way of its own to be copied, whose method reads a global."""
+
+    def __deepcopy__(self, memo: object) -> Replaced:
+        """A fresh one."""
+        return Replaced()
+
+
 class Slotted:
     """A model without a dictionary."""
 
@@ -184,12 +209,12 @@ def arrays_of(value: Any, seen: set[int] | None = None) -> set[int]:  # noqa: AN
 )
 def test_a_copy_lies_elsewhere_and_answers_alike(target: Callable[..., Any]) -> None:
     """No large array of the copy is one of the target's, and no answer differs by a bit."""
-    copy = placed_anew(target)
+    made = placed_anew(target)
 
-    assert callable(copy)
-    assert not arrays_of(copy) & arrays_of(target)
-    assert len(arrays_of(copy)) == len(arrays_of(target))
-    assert np.array_equal(copy(ROWS), target(ROWS))
+    assert callable(made)
+    assert not arrays_of(made) & arrays_of(target)
+    assert len(arrays_of(made)) == len(arrays_of(target))
+    assert np.array_equal(made(ROWS), target(ROWS))
 
 
 @pytest.mark.parametrize(
@@ -200,6 +225,9 @@ def test_a_copy_lies_elsewhere_and_answers_alike(target: Callable[..., Any]) -> 
         (counting, "counting changes the global CALLS"),
         (OfClass().infer, "OfClass.rows is of the class"),
         (OfGlobals(), "OfGlobals.infer reads the global TABLE"),
+        (Itself(), "Itself.__deepcopy__ shares weights, which is not copied"),
+        (Shallow().infer, "Shallow.__deepcopy__ shares weights, which is not copied"),
+        (Replaced(), "OfGlobals.infer reads the global TABLE"),
         (functools.partial(of_table), "reads the global TABLE"),
         (functools.lru_cache(doubled), "cannot be copied"),
         (asking, "reads the global urllib: it asks another process"),
@@ -213,6 +241,9 @@ def test_a_copy_lies_elsewhere_and_answers_alike(target: Callable[..., Any]) -> 
         "writes",
         "class",
         "method",
+        "itself",
+        "shallow",
+        "replaced",
         "partial",
         "cache",
         *SERVERS,
