@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from pytest_dlperf.statistics.estimate import SD_OF_HODGES_LEHMANN, deviation
+from pytest_dlperf.duel.pair_effect import noise_of_blocks
 from pytest_dlperf.statistics.pair_effects import PAIR_NOISE
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 PAIRS_IN_TIME: Final = 10
@@ -43,6 +42,6 @@ def blocks_of_pair(
     room = max(FEWEST_BLOCKS, int(most_seconds / (seconds / blocks)))
     if blocks < _USUAL:
         return min(_USUAL, room)
-    noise = SD_OF_HODGES_LEHMANN * deviation(np.abs(ratios - np.median(ratios)))
+    noise = noise_of_blocks(ratios)
     wanted = math.ceil(noise / PAIR_NOISE * math.sqrt(starting * blocks / seconds))
     return min(max(wanted, _USUAL), _MOST, room)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pytest_dlperf.judge.loss_evidence import LossEvidence
     from pytest_dlperf.measure.slots import Block
     from pytest_dlperf.metrics import Metric
-    from pytest_dlperf.statistics.pair_effects import PairDecision
+    from pytest_dlperf.statistics.estimate import Decision
+    from pytest_dlperf.statistics.pair_effects import PairBounds, PairDecision
 
 _UNKNOWN: Final = Estimate(0.0, -FARTHEST, FARTHEST)
 _OF_DETECT: Final = 0.4
@@ -103,8 +104,13 @@ class SpeedEvidence:
 
     def _outcome(self, seen: PairDecision, reason: str = "") -> BudgetOutcome:
         loss = Estimate(seen.mean, seen.low, seen.high)
-        visible = self.test.bounds.allowed + (seen.mean - seen.low)
-        return BudgetOutcome(seen.decision, loss, visible, reason)
+        return _outcome(seen.decision, loss, self.test.bounds, reason)
+
+
+def _outcome(
+    decision: Decision | None, loss: Estimate, bounds: PairBounds, reason: str = ""
+) -> BudgetOutcome:
+    return BudgetOutcome(decision, loss, bounds.allowed + (loss.value - loss.low), reason)
 
 
 def _too_few_requests(metric: Metric, blocks: Sequence[Block]) -> str:
@@ -163,7 +169,7 @@ class ShareEvidence:
         bounds, evidence = self.question.bounds, self.question.evidence
         decision = evidence.decision(self.question.limits, bounds.alpha, bounds.beta)
         loss = decided_interval(evidence, bounds.alpha, bounds.beta)
-        return BudgetOutcome(decision, loss, bounds.allowed + (loss.value - loss.low))
+        return _outcome(decision, loss, bounds)
 
     def _look(self) -> PairDecision:
         effects = np.array([loss.value for loss in self._losses])
@@ -173,7 +179,6 @@ class ShareEvidence:
 
     def _outcome(self, seen: PairDecision, reason: str = "") -> BudgetOutcome:
         loss = Estimate(seen.mean, seen.low, seen.high)
-        visible = self.question.bounds.allowed + (seen.mean - seen.low)
         note = f"trained anew in each of {len(self._losses)} pairs"
         reason = "; ".join(filter(None, (note, reason)))
-        return BudgetOutcome(seen.decision, loss, visible, reason)
+        return _outcome(seen.decision, loss, self.question.bounds, reason)

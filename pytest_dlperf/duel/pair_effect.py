@@ -159,13 +159,17 @@ def without_waiting(
     return [pair - slope * delays for pair, delays in zip(ratios, waited, strict=True)]
 
 
-def pair_error(ratios: NDArray[np.float64]) -> float:
-    """The standard error of a pair's effect: `sqrt(pi / 3) 1.4826 MAD / sqrt(n)`.
+def noise_of_blocks(ratios: NDArray[np.float64]) -> float:
+    """What the noise of one block leaves in a pair's effect: `sqrt(pi / 3) 1.4826 MAD`.
 
     For blocks whose noise is about normal; shape `(n,)`, at least one.
     """
-    spread = deviation(np.abs(ratios - np.median(ratios)))
-    return SD_OF_HODGES_LEHMANN * spread / math.sqrt(len(ratios))
+    return SD_OF_HODGES_LEHMANN * deviation(np.abs(ratios - np.median(ratios)))
+
+
+def pair_error(ratios: NDArray[np.float64]) -> float:
+    """The standard error of a pair's effect: `noise_of_blocks / sqrt(n)`, of shape `(n,)`."""
+    return noise_of_blocks(ratios) / math.sqrt(len(ratios))
 
 
 def effect_error(metric: Metric, blocks: Sequence[Block]) -> float:

@@ -191,7 +191,6 @@ class OneTestDuel:
             if base is not None:
                 with self.alone(base):
                     base_opened = _opened(base, name, whole=False)
-            if base is not None:
                 self.check_servers([lead, base])  # whose targets have made their connections
             if base_opened is not None:
                 self._measured_at_base = True

@@ -203,16 +203,17 @@ class SlotScheduler:
             return
         self._choose_processors(pair)
         blocks: list[Block] = []
+        ratios: list[float] = []
         seconds, most = 0.0, self._settings.seconds / PAIRS_IN_TIME
         metric = self._settings.cost_metric
         while True:
-            ratios = np.array([log_ratio(metric, block) for block in blocks])
-            wanted = blocks_of_pair(ratios, seconds, most, self._seconds_to_start)
+            wanted = blocks_of_pair(np.array(ratios), seconds, most, self._seconds_to_start)
             lacks = any(each.lacks(blocks) for each in speeds)
             if len(blocks) >= wanted and not (lacks and seconds < most):
                 break
             block = self._block(pair)
             blocks.append(block)
+            ratios.append(log_ratio(metric, block))
             seconds += block.seconds
         for each in speeds:
             each.add(blocks)

@@ -242,11 +242,7 @@ def look_at(
     mean = float(effects.mean())
     low = mean - spread.reach(effects, bounds.alpha * ends, error)
     high = mean + spread.reach(effects, bounds.beta * ends, error)
-    decision: Decision | None = None
-    if share and low > bounds.allowed:
-        decision = "FAIL"
-    elif share and high < bounds.line:
-        decision = "PASS"
+    decision = _decision(low, high, bounds) if share else None
     return PairDecision(decision, mean, low, high)
 
 
@@ -267,9 +263,10 @@ def look_once(
     effects = np.array([effect])
     low = effect - spread.reach(effects, bounds.alpha, error)
     high = effect + spread.reach(effects, bounds.beta, error)
-    decision: Decision | None = None
+    return PairDecision(_decision(low, high, bounds), effect, low, high)
+
+
+def _decision(low: float, high: float, bounds: PairBounds) -> Decision | None:
     if low > bounds.allowed:
-        decision = "FAIL"
-    elif high < bounds.line:
-        decision = "PASS"
-    return PairDecision(decision, effect, low, high)
+        return "FAIL"
+    return "PASS" if high < bounds.line else None
