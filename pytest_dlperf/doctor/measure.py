@@ -18,7 +18,7 @@ from pytest_dlperf.doctor.sides import IdenticalSides
 from pytest_dlperf.duel.blocks_of_pair import PAIRS_IN_TIME, blocks_of_pair
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
 from pytest_dlperf.duel.pair_effect import log_ratio
-from pytest_dlperf.duel.processors import GainFromMore
+from pytest_dlperf.duel.processors import drawn_processor, gains_from_more
 from pytest_dlperf.duel.scheduler import measure_block
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.instrumentation import Instrumentation
@@ -111,27 +111,21 @@ class PairSampler:
 
     def _choose_processors(self, pair: IdenticalPair, settings: DuelSettings) -> None:
         """See whether the model gains from more processors than one, if there are more."""
+
+        def block_on(processors: frozenset[int]) -> Block:
+            _keep_on(pair, processors)
+            return self._block(pair, settings)
+
         every = settings.processors
         if len(every) > 1:
-            gain = GainFromMore(settings.cost_metric)
-            for _ in range(gain.ROUNDS):
-                ways = (self._drawn(every), every)
-                blocks = {}
-                for number in self._rng.permutation(len(ways)):
-                    _keep_on(pair, ways[number])
-                    blocks[int(number)] = self._block(pair, settings)
-                gain.add(blocks[0], blocks[1])
-            self.gains = gain.worthwhile
+            self.gains = gains_from_more(settings.cost_metric, every, self._rng, block_on)
             _keep_on(pair, every)
         self._keep_on_one(pair, settings)
 
     def _keep_on_one(self, pair: IdenticalPair, settings: DuelSettings) -> None:
         """Keep both sides on one processor, if the model does not gain from more."""
         if self.gains is False:
-            _keep_on(pair, self._drawn(settings.processors))
-
-    def _drawn(self, processors: frozenset[int]) -> frozenset[int]:
-        return frozenset({int(self._rng.choice(sorted(processors)))})
+            _keep_on(pair, drawn_processor(settings.processors, self._rng))
 
     def _measure(self, pair: IdenticalPair, settings: DuelSettings, end_ns: int) -> None:
         number = len(self.pairs) + 1

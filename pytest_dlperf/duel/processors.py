@@ -10,6 +10,8 @@ import numpy as np
 from pytest_dlperf.duel.pair_effect import log_costs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_dlperf.measure.slots import Block
     from pytest_dlperf.metrics import Metric
 
@@ -41,3 +43,30 @@ class GainFromMore:
     def worthwhile(self) -> bool:
         """Whether one of the sides is faster on all by more than a tenth."""
         return bool(np.median(self._gains, axis=0).max() > _WORTHWHILE)
+
+
+def gains_from_more(
+    metric: Metric,
+    processors: frozenset[int],
+    rng: np.random.Generator,
+    block_on: Callable[[frozenset[int]], Block],
+) -> bool:
+    """Measure blocks on one processor and on all of them, in random order, and compare.
+
+    Args:
+        metric: whose cost is compared.
+        processors: at least two.
+        rng: chooses processors and orders.
+        block_on: measures a block on some processors.
+    """
+    gain = GainFromMore(metric)
+    for _ in range(gain.ROUNDS):
+        ways = (drawn_processor(processors, rng), processors)
+        blocks = {int(number): block_on(ways[number]) for number in rng.permutation(len(ways))}
+        gain.add(blocks[0], blocks[1])
+    return gain.worthwhile
+
+
+def drawn_processor(processors: frozenset[int], rng: np.random.Generator) -> frozenset[int]:
+    """One of some processors, with equal chances."""
+    return frozenset({int(rng.choice(sorted(processors)))})

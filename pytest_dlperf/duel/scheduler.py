@@ -20,7 +20,7 @@ import numpy as np
 from pytest_dlperf.duel.blocks_of_pair import PAIRS_IN_TIME, blocks_of_pair
 from pytest_dlperf.duel.budget_evidence import ShareEvidence, SpeedEvidence
 from pytest_dlperf.duel.pair_effect import log_ratio
-from pytest_dlperf.duel.processors import GainFromMore
+from pytest_dlperf.duel.processors import drawn_processor, gains_from_more
 from pytest_dlperf.duel.questions import NO_EVIDENCE, DuelStatistics
 from pytest_dlperf.errors import OneLayoutError
 from pytest_dlperf.judge.contrasts import loss_on_rows
@@ -220,25 +220,20 @@ class SlotScheduler:
 
     def _choose_processors(self, pair: Pair) -> None:
         """Keep both sides on one processor, if their target does not gain from more."""
-        processors = sorted(self._settings.processors)
+        processors = self._settings.processors
         if len(processors) < 2:  # noqa: PLR2004 - there is no choice
             return
         if self._one_processor is None:
             self._one_processor = not self._gains_from_more(pair)
-        chosen = {int(self._rng.choice(processors))} if self._one_processor else processors
-        pair.keep_on(frozenset(chosen))
+        pair.keep_on(drawn_processor(processors, self._rng) if self._one_processor else processors)
 
     def _gains_from_more(self, pair: Pair) -> bool:
-        every = self._settings.processors
-        gain = GainFromMore(self._settings.cost_metric)
-        for _ in range(gain.ROUNDS):
-            one = frozenset({int(self._rng.choice(sorted(every)))})
-            blocks = {}
-            for number in self._rng.permutation(2):
-                pair.keep_on((one, every)[number])
-                blocks[int(number)] = self._block(pair)
-            gain.add(blocks[0], blocks[1])
-        return gain.worthwhile
+        def block_on(processors: frozenset[int]) -> Block:
+            pair.keep_on(processors)
+            return self._block(pair)
+
+        settings = self._settings
+        return gains_from_more(settings.cost_metric, settings.processors, self._rng, block_on)
 
     def _block(self, pair: Pair) -> Block:
         block = measure_block(
