@@ -1,31 +1,35 @@
 """Duels of a small project with itself and with slower variants of it, drawn blind.
 
-    python benchmarks/verdicts.py --folder FOLDER [--aa 100] [--planted 60] [--others 10]
+    python benchmarks/verdicts.py --folder FOLDER [--aa 300] [--planted 120] ...
     python benchmarks/verdicts.py --report FOLDER
 
-Every session is a fresh `pytest --dlperf-against`. What it was given is written down after its
+Every session is a fresh `pytest --dlperf-against`; in every third one another process keeps a
+processor busy for all the time. What it was given is written down after its
 verdict. A run that was ended goes on where it was when it is started with the same folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 from pathlib import Path
 from typing import Final
 
+from busy import spinning
 from live import lines, tables
-from live.blind import Draw
+from live.blind import Counts, Draw
 from live.calibration import Calibration
 from live.peers import Peers
 from live.sessions import finished, session
 from live.variants import SAME, Plant, Repository
 
 _SEED: Final = 20
-_PEERS_EVERY: Final = 4
-_DRAWN: Final = ("seed", "same", "planted")
+_PEERS_EVERY: Final = 10
+_BUSY_EVERY: Final = 3
+_DRAWN: Final = ("seed", "same", "planted", "fine")
 
 
 class Run:
@@ -55,10 +59,8 @@ class Run:
         self._note_code()
         self._draw = Draw(
             given.seed,
-            same=given.same,
-            planted=given.planted,
-            others=given.others,
-            commit_of=self._commit,
+            Counts(given.same, given.planted, given.fine, given.others),
+            self._commit,
         )
 
     def go_on(self) -> None:
@@ -92,18 +94,22 @@ class Run:
     def _one(self, number: int) -> None:
         commit = self._draw.commit(number)
         test = "test_accuracy.py" if self._draw.accuracy(number) else "test_speed.py"
+        options = ("-o", "dlperf_detect=throughput 3%") if self._draw.fine(number) else ()
+        busy = number % _BUSY_EVERY == _BUSY_EVERY - 1
         self._repository.show(commit)
-        found = session(
-            self._repository.tree,
-            self._repository.base,
-            test,
-            self._folder / "record.json",
-            self._environment,
-        )
-        lines.append(self._folder / "verdicts.jsonl", {"session": number, **found})
-        if self._with_peers(number) and test == "test_speed.py":
-            judged = self._peers.judge(commit, found["wall_s"])
-            lines.append(self._folder / "peers.jsonl", {"session": number, **judged})
+        with spinning(1) if busy else contextlib.nullcontext():
+            found = session(
+                self._repository.tree,
+                self._repository.base,
+                (test, *options),
+                self._folder / "record.json",
+                self._environment,
+            )
+            known = {"session": number, "busy": busy}
+            lines.append(self._folder / "verdicts.jsonl", {**known, **found})
+            if self._with_peers(number) and test == "test_speed.py":
+                judged = self._peers.judge(commit, found["wall_s"])
+                lines.append(self._folder / "peers.jsonl", {**known, **judged})
         print(
             f"session {number} of {self._draw.sessions}: {found['verdict']} in "
             f"{found['wall_s']:.0f} s",
@@ -133,10 +139,13 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="print the tables of this folder")
     parser.add_argument("--folder", type=Path, help="run, or go on, in this folder")
     parser.add_argument(
-        "--aa", dest="same", type=int, default=100, help="sessions on unchanged code"
+        "--aa", dest="same", type=int, default=300, help="sessions on unchanged code"
     )
-    parser.add_argument("--planted", type=int, default=60, help="sessions on losses of 5 %%")
-    parser.add_argument("--others", type=int, default=10, help="sessions on each other loss")
+    parser.add_argument("--planted", type=int, default=120, help="sessions on losses of 5 %%")
+    parser.add_argument(
+        "--fine", type=int, default=30, help="sessions on losses of 3 %% that are to be found"
+    )
+    parser.add_argument("--others", type=int, default=12, help="sessions on each other loss")
     parser.add_argument("--peers-every", type=int, default=_PEERS_EVERY, help="0: never")
     parser.add_argument(
         "--launches", type=int, default=8, help="pairs of processes of a calibration"

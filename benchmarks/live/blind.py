@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from live.variants import SAME, SAME_ACCURACY, Plant
+from live.variants import FINE, SAME, SAME_ACCURACY, SAME_FINE, Plant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,6 +15,23 @@ if TYPE_CHECKING:
 _KINDS: Final = ("width", "calls", "preprocessing")
 _SAME_OF_EIGHT: Final = 5
 _EIGHT: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Sessions of each kind.
+
+    Attributes:
+        same: on unchanged code.
+        planted: on losses of 5 %.
+        fine: on losses of 3 %, which are to be found, and as many on unchanged code.
+        others: on each of the other sizes, and on unchanged and changed accuracy.
+    """
+
+    same: int
+    planted: int
+    fine: int
+    others: int
 
 
 class Draw:
@@ -24,18 +42,13 @@ class Draw:
 
     Args:
         seed: of the order.
-        same: sessions on unchanged code, `planted`: on losses of 5 %, `others`: on each of the
-            other sizes, and on unchanged and changed accuracy.
-        planted: see above.
-        others: see above.
+        counts: of the sessions.
         commit_of: finds or makes the commit of a variant by its name.
     """
 
-    def __init__(
-        self, seed: int, *, same: int, planted: int, others: int, commit_of: Callable[[str], str]
-    ) -> None:
+    def __init__(self, seed: int, counts: Counts, commit_of: Callable[[str], str]) -> None:
         self._seed = seed
-        self._groups = list(_groups(same, planted, others))
+        self._groups = list(_groups(counts))
         self._commit_of = commit_of
         self.sessions = sum(map(len, self._groups))
 
@@ -48,6 +61,10 @@ class Draw:
     def accuracy(self, session: int) -> bool:
         """Whether this session is to be asked for accuracy."""
         return "accuracy" in self._label(session)
+
+    def fine(self, session: int) -> bool:
+        """Whether this session is to find a loss of 3 %, if there is one."""
+        return self._label(session).endswith(FINE)
 
     def reveal(self, session: int) -> str:
         """What it was, once its verdict is written down."""
@@ -69,21 +86,23 @@ class Draw:
         raise IndexError("all sessions are done")
 
 
-def _groups(same: int, planted: int, others: int) -> Iterator[list[str]]:
+def _groups(counts: Counts) -> Iterator[list[str]]:
     """The variants' names, group by group: unchanged code and 5 % first."""
     # The first three are of one kind, so that the first group need not wait for all.
     kinds = ["width"] * 3 + ["calls", "preprocessing"] * 3
-    kinds += [_KINDS[number % 3] for number in range(planted)]
-    plants = [str(Plant(kind, 5)) for kind in kinds[:planted]]
-    left = same
+    kinds += [_KINDS[number % 3] for number in range(counts.planted)]
+    plants = [str(Plant(kind, 5)) for kind in kinds[: counts.planted]]
+    left = counts.same
     while left or plants:
         now = min(left, _SAME_OF_EIGHT) if plants else min(left, _EIGHT)
         left -= now
         room = _EIGHT - now
         yield [SAME] * now + plants[:room]
         plants = plants[room:]
-    rest = [str(Plant(_KINDS[number % 3], 3)) for number in range(others)]
-    rest += [str(Plant("accuracy", 1, number)) for number in range(others)]
+    for number in range(counts.fine):
+        yield [str(Plant(_KINDS[number % 3], 3)), SAME_FINE]
+    others = counts.others
+    rest = [str(Plant("accuracy", 1, number)) for number in range(others)]
     rest += [SAME_ACCURACY] * others
     rest += [
         str(Plant(_KINDS[number % 3], percent))

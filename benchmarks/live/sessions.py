@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _TIMEOUT_S: Final = 900
@@ -28,20 +28,24 @@ _DUEL: Final = {
 
 
 def session(
-    tree: Path, base: str, test: str, out: Path, environment: Mapping[str, str]
+    tree: Path,
+    base: str,
+    arguments: Sequence[str],
+    out: Path,
+    environment: Mapping[str, str],
 ) -> dict[str, Any]:
     """Run pytest against the base; returns what it said, as fields of one line.
 
     Args:
         tree: the working tree, which shows the candidate.
         base: the base's commit.
-        test: file to run.
+        arguments: the file to run, and options.
         out: where the record goes; it is replaced.
         environment: of the processes.
     """
     out.unlink(missing_ok=True)
     # Without the cache a session knows nothing of those before it.
-    command = [sys.executable, "-m", "pytest", test, "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *arguments, "-p", "no:cacheprovider"]
     command += [f"--dlperf-against={base}", f"--dlperf-json={out}"]
     load = os.getloadavg()[0]
     began = time.monotonic()
@@ -49,7 +53,7 @@ def session(
     found: dict[str, Any] = {"exit": code, "wall_s": time.monotonic() - began, "load": load}
     started = _STARTED.search(" ".join(text.split()))
     found["startup_s"] = float(started[1]) if started else None
-    found |= _judged(out, "accuracy" if "accuracy" in test else "throughput")
+    found |= _judged(out, "accuracy" if "accuracy" in arguments[0] else "throughput")
     if found["verdict"] == "ERROR":
         found["said"] = text[-4000:]
     return found

@@ -19,6 +19,9 @@ PROJECT: Final = Path(__file__).with_name("project")
 
 SAME: Final = "same"
 SAME_ACCURACY: Final = "same accuracy"
+FINE: Final = " 3 %"
+"""Ends the names of variants of sessions that are to find a loss of 3 %."""
+SAME_FINE: Final = f"{SAME} to{FINE}"
 
 _KNOBS: Final = {
     "width": ("UNITS",),

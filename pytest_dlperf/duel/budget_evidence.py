@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pytest_dlperf.statistics.estimate import Decision
     from pytest_dlperf.statistics.pair_effects import PairBounds, PairDecision
 
-_UNKNOWN: Final = Estimate(0.0, -FARTHEST, FARTHEST)
 _OF_DETECT: Final = 0.4
 _FREEDOM: Final = 4
 
@@ -95,7 +94,7 @@ class SpeedEvidence:
     def open_outcome(self, reason: str) -> BudgetOutcome:
         """The outcome if no further pair comes; `reason` says why none does."""
         if not self._pairs:
-            return BudgetOutcome(None, _UNKNOWN, FARTHEST, reason)
+            return BudgetOutcome(None, None, FARTHEST, reason)
         return self._outcome(self._look(), reason)
 
     def _look(self) -> PairDecision:

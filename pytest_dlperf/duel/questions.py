@@ -106,13 +106,14 @@ class BudgetOutcome:
 
     Attributes:
         decision: None if nothing is proven.
-        loss: `log(cost of the candidate / cost of the base)`; of shares, the difference.
+        loss: `log(cost of the candidate / cost of the base)`; of shares, the difference; None if
+            no pair showed the metric.
         visible: the smallest loss that would have been a FAIL with this noise.
         reason: why nothing is proven, or a remark; may be empty.
     """
 
     decision: Decision | None
-    loss: Estimate
+    loss: Estimate | None
     visible: float
     reason: str = ""
 

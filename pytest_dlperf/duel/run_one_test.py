@@ -299,7 +299,9 @@ class OneTestDuel:
                     problem = self.problem(worker)
                     raise DuelError(
                         f"a further {worker.role} side did not come to the measurement again: "
-                        f"{problem.line if problem else 'the test ended before'}"
+                        f"{problem.line if problem else 'the test ended before'}\n"
+                        "  each pair of processes runs the test anew: what it does before it "
+                        "measures has to be the same each time"
                     )
             if pair.base is None:
                 raise DuelError("a further base side has not collected the test again")

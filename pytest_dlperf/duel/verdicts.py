@@ -129,10 +129,12 @@ def _judgement(
         ),
         reason=outcome.reason or ("the noise hides a loss of this size" if undecided else ""),
         revision=str(base.revision),
-        improved=outcome.decision == "PASS" and outcome.loss.high < 0,
     )
+    if outcome.loss is None:
+        return judgement
+    improved = outcome.decision == "PASS" and outcome.loss.high < 0
     limits = LossLimits.of(budget, value if value is not None else 1.0)
-    judgement = with_bounds(judgement, metric, outcome.loss, limits)
+    judgement = with_bounds(replace(judgement, improved=improved), metric, outcome.loss, limits)
     if metric.unit == "share" or value is None or judgement.change is None:
         return judgement
     return replace(judgement, measured=_scaled(judgement.change, value))

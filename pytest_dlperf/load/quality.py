@@ -33,7 +33,10 @@ def drift(totals: LoadTotals) -> str:
     change = relative_trend(rates)
     if abs(change) < _LARGE:
         return ""
-    return f"the rate drifted by {change:+.0%} during the run: it was not in a steady state"
+    # A line through a rate that collapses may end below nothing.
+    return (
+        f"the rate drifted by {max(change, -1):+.0%} during the run: it was not in a steady state"
+    )
 
 
 def shortfall(totals: LoadTotals) -> str:

@@ -144,6 +144,14 @@ def test_no_change_could_have_been_seen() -> None:
     assert judged(THROUGHPUT, outcome(None, visible=FARTHEST)).fails_at is None
 
 
+def test_what_no_pair_showed_has_no_change() -> None:
+    """Neither a ratio of one nor an interval of all numbers."""
+    judgement = judged(P99, BudgetOutcome(None, None, FARTHEST, "p99 needs 600 requests"))
+
+    assert (judgement.verdict, judgement.change) == (Verdict.INCONCLUSIVE, None)
+    assert judgement.reason == "p99 needs 600 requests"
+
+
 def test_a_base_without_the_value() -> None:
     """A percentile that its opening was too short for: the ratio is known, its value is not."""
     text = "p99.9 <= 1.1 * baseline"

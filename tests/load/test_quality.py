@@ -45,6 +45,13 @@ def test_drift(last: float, change: str) -> None:
     assert text.startswith(f"the rate drifted by {change}")
 
 
+def test_a_rate_that_collapses() -> None:
+    """It cannot fall by more than all of it, though the straight line does."""
+    times = np.concatenate([np.full(1000, 1.0), np.geomspace(1, 1000, 100)])
+
+    assert drift(closed_loop(times)).startswith("the rate drifted by -100%")
+
+
 def test_a_small_drift_is_left_alone() -> None:
     """A trend of 3 % is not reported."""
     assert drift(closed_loop(np.linspace(1, 1.03, 2000))) == ""
