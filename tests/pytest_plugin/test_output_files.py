@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from duel_projects import simulate_workers
 from plugin_projects import text
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -73,10 +74,13 @@ def test_github(run: Run, pytester: pytest.Pytester, summary: Path) -> None:
 
 
 @pytest.mark.subprocess
-def test_one_xdist_worker(run: Run, pytester: pytest.Pytester, summary: Path) -> None:
+def test_one_xdist_worker(
+    run: Run, pytester: pytest.Pytester, summary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A single worker may measure; the controller writes all output, once."""
+    simulate_workers(monkeypatch)  # a verdict on this machine's own time may be INCONCLUSIVE
     files = ("--junitxml=junit.xml", "--dlperf-metrics=out.prom", "--dlperf-json=out.json")
-    result = run(ONE + BAD, *MARKER, "-p", "xdist", "-n1", *files)
+    result = run(ONE + BAD, *MARKER, "-p", "simulated_time", "-p", "xdist", "-n1", *files)
 
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.re_match_lines([r"test_it .*NEW"])
