@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.measure.sweep import Point as Point
     from pytest_dlperf.measure.sweep import Sweep as Sweep
     from pytest_dlperf.pytest_plugin.dlperf import Dlperf as Dlperf
+    from pytest_dlperf.ragged import Ragged as Ragged
     from pytest_dlperf.results.measurement import Measurement as Measurement
     from pytest_dlperf.results.verdict import Verdict as Verdict
     from pytest_dlperf.statistics.estimate import Estimate as Estimate
@@ -95,6 +96,7 @@ _HOMES = {
     "PiecewiseConstant": "pytest_dlperf.training.recipe",
     "Point": "pytest_dlperf.measure.sweep",
     "Quantisation": "pytest_dlperf.targets.conversion",
+    "Ragged": "pytest_dlperf.ragged",
     "Ramp": "pytest_dlperf.load.scenarios",
     "Recipe": "pytest_dlperf.training.recipe",
     "RemoteError": "pytest_dlperf.errors",

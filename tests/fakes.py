@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_dlperf.load.answer_layout import AnswerLayout
 from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.results.usage import Usage
 
@@ -131,6 +132,11 @@ class NoObserver:
 
     def tick(self, now_ns: int) -> None:
         """Do nothing."""
+
+
+def array_layout(*shape: int) -> AnswerLayout:
+    """The layout of answers that are one array, with rows of this shape."""
+    return AnswerLayout(0, ("",), 0, shape)
 
 
 def fake_instruments(clock: FakeClock) -> Instruments:

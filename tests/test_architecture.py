@@ -29,6 +29,7 @@ KNOWN_BY = {
     "numpy": ("",),
     "onnxruntime": ("targets.onnx",),
     "optuna": ("tuning.optuna_search",),
+    "orjson": ("targets.remote.json_body",),
     "psutil": ("duel.servers", "machine", "measure.telemetry"),
     "pynvml": ("measure.gpu_driver",),
     "pytest": ("pytest_plugin.",),
@@ -50,7 +51,7 @@ LIGHT = {"numpy", "pytest", "_pytest"}
 
 ORDER = (
     *("errors", "_values", "units", "_processes", "instrumentation", "clock", "_files"),
-    *("metrics", "statistics"),
+    *("metrics", "statistics", "trees", "ragged"),
     *("load", "results", "config", "judge", "report", "git", "history", "targets", "machine"),
     *("data", "measure", "baselines", "duel", "doctor", "training", "tuning", "_command", "cli"),
     "pytest_plugin",

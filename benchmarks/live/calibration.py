@@ -28,7 +28,7 @@ _NEAR: Final = 0.1, 0.005  # of what is wanted, but no less than can be told apa
 _NARROW: Final = 0.2, 0.01  # half of the interval, in the same way
 _MOST: Final = 2
 _LEAST: Final = 1e-4
-_FIRST: Final = {"width": 1700.0, "calls": 1.3, "preprocessing": 12_500.0}
+_FIRST: Final = {"width": 3300.0, "calls": 1.3, "preprocessing": 12_500.0}
 """What each knob is turned up for a loss of one, about."""
 
 

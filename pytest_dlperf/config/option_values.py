@@ -77,6 +77,21 @@ def chosen_history(given: str | None, spelt: str, variable: str | None) -> str:
     return parse_history(given, spelt) if given is not None else of_variable
 
 
+def _output(value: object, spelt: str) -> object:
+    if (isinstance(value, str) and value) or callable(value):
+        return value
+    raise UsageError(
+        f"{spelt}={value!r:.80}",
+        "expected the path of an output, such as 'scores' or 'heads.0', or a function of them all",
+    )
+
+
+def _yes_or_no(value: object, spelt: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise UsageError(f"{spelt}={value!r:.80}", "expected True or False")
+
+
 PARSERS: Final[Mapping[str, Callable[[object, str], object]]] = {
     "duration": parse_duration,
     "slo": parse_duration,
@@ -84,6 +99,8 @@ PARSERS: Final[Mapping[str, Callable[[object, str], object]]] = {
     "budget_time": parse_duration,
     "detect": parse_detect,
     "devices": device_names,
+    "output": _output,
+    "allow_nan": _yes_or_no,
     "logical_cpus": _counted(1, 64),
     "seed": _counted(0, 2**63 - 1),
     "baseline": parse_baseline_source,

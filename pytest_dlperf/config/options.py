@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from pytest_dlperf.config.detect import Detect
+    from pytest_dlperf.load.answer_layout import Output
 
 
 Update: TypeAlias = Literal["new", "improved", "all"]
@@ -95,6 +96,18 @@ class Options:
             "multilabel, regression",
             choices=get_args(Task),
         ),
+    )
+    output: Output | None = field(
+        default=None,
+        metadata=_marker(
+            "which of several outputs is scored: its path, such as 'scores' or 'heads.0', or a "
+            "function of all of them",
+            "value",
+        ),
+    )
+    allow_nan: bool | None = field(
+        default=None,
+        metadata=_marker("whether inputs may have values that are not finite", "value"),
     )
     duration: float | None = field(
         default=None, metadata=_marker("how long each measurement lasts; default 5s")
@@ -260,6 +273,7 @@ DEFAULTS: Final = Options(
     scenario=ClosedLoop(clients=64),
     serving=Serving(),
     clients="virtual",
+    allow_nan=False,
     duration=5.0,
     call_timeout=60.0,
     detect=(),

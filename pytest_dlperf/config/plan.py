@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from pytest_dlperf.config.detect import Detect
+    from pytest_dlperf.load.answer_layout import Output
     from pytest_dlperf.results.verdict import Leniency
 
 ANY_ERROR = parse_budget("errors == 0")
@@ -50,6 +51,8 @@ class Plan:
         clients: rows of an array, or real threads or coroutines with one request each.
         devices: of the replicas, unless the serving names devices; empty leaves it to the target.
         task: what labels and answers are for; None infers it from both.
+        output: which output is scored, or the function that computes it; None if there is one.
+        allow_nan: whether inputs may have values that are not finite.
         duration: seconds of measuring.
         slo: seconds within which an answer counts towards goodput; None measures no goodput.
         call_timeout: seconds after which a call of the target is given up.
@@ -71,6 +74,8 @@ class Plan:
     clients: Clients
     devices: tuple[str, ...]
     task: Task | None
+    output: Output | None
+    allow_nan: bool
     duration: float
     slo: float | None
     call_timeout: float
@@ -222,7 +227,9 @@ class Plan:
         __tracebackhide__ = True
         given = {
             name: value
-            for name in ("scenario", "serving", "clients", "task", "duration")
+            for name in (
+                *("scenario", "serving", "clients", "task", "output", "allow_nan", "duration"),
+            )
             if (value := getattr(call, name)) is not None
         }
         devices = call.serving.devices if call.serving else None

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 import numpy as np
 
 from pytest_dlperf._values import Described, check_choice, check_number
-from pytest_dlperf.data.dataset import Examples, Split, check_finite
+from pytest_dlperf.data.dataset import Examples, Split
+from pytest_dlperf.data.rows import check_finite, one_array
 from pytest_dlperf.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -133,7 +134,9 @@ class Cleaning(Described):
     def _examined(self, split: Split) -> _Examined:
         __tracebackhide__ = True
         parts = (split.train, split.test)
-        train, test = (part.inputs.reshape(len(part.inputs), -1) for part in parts)
+        train, test = (
+            one_array(part.inputs, "Cleaning").reshape(len(part.inputs), -1) for part in parts
+        )
         for rows, part, name in zip((train, test), parts, ("training", "test"), strict=True):
             hint = "a value that is missing is written as not a number (nan)"
             _refuse(np.isinf(rows), f"{name} inputs", "is infinite", hint)
@@ -159,7 +162,7 @@ class Cleaning(Described):
         if self.missing == "drop":
             kept &= ~np.isnan(train).any(axis=1)
         _refuse_empty(train[kept])
-        shape = split.train.inputs.shape[1:]
+        shape = one_array(split.train.inputs, "Cleaning").shape[1:]
         return _Examined(train, test, shape, leaks, duplicates, contradictions, limits, kept)
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
+from pytest_dlperf.data.content import content_hash, distinct_rows
+from pytest_dlperf.data.rows import as_rows, check_finite, read_rows, row_shapes
 from pytest_dlperf.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-
-_CHUNK_BYTES: Final = 8 << 20
+    from pytest_dlperf.trees import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +21,34 @@ class Data:
     """An evaluation set.
 
     Attributes:
-        inputs: shape `(rows, ...)`, numeric.
-        labels: shape `(rows, ...)`, or None if answers are not to be scored.
+        inputs: numbers or text; an array `(rows, ...)`, or a tree of such arrays.
+        labels: the same, or None if answers are not to be scored.
         hash: of the content of both.
         distinct: the number of each row's content, shape `(rows,)`, if some rows are the same and
             answers are scored: they count as one row. See `distinct_rows`.
     """
 
-    inputs: NDArray[Any]
-    labels: NDArray[Any] | None
+    inputs: Rows
+    labels: Rows | None
     hash: str
     distinct: NDArray[np.int64] | None = None
 
 
 def as_data(value: object) -> Data:
+    """As `read_data`; inputs have to be finite.
+
+    Raises:
+        DataError: as `read_data`; for inputs, names the first bad row.
+    """
+    data = read_data(value)
+    check_finite(data.inputs, "inputs")
+    return data
+
+
+def read_data(value: object) -> Data:
     """Read the user's data: `(inputs, labels)`, or an object with both; labels may be None.
+
+    Each is an array, or a tree of arrays; see `read_rows`.
 
     Raises:
         DataError: if it is neither, or if inputs and labels do not match; names the first bad row.
@@ -49,11 +60,10 @@ def as_data(value: object) -> Data:
             "  expected (inputs, labels), or an object with .inputs and .labels; "
             "labels may be None"
         )
-    inputs, labels = parts
-    inputs = as_rows(inputs, "inputs")
-    check_finite(inputs, "inputs")
+    given, asked = parts
+    labels = None if asked is None else read_rows(asked, "labels")
+    inputs = read_rows(given, "inputs", None if labels is None else len(labels))
     if labels is not None:
-        labels = as_rows(labels, "labels")
         check_finite(labels, "labels")
         if len(labels) != len(inputs):
             raise DataError(f"{len(inputs)} rows of inputs, but {len(labels)} labels")
@@ -70,98 +80,25 @@ def parts_of(value: object) -> tuple[Any, Any] | None:
     return None
 
 
-def check_finite(values: NDArray[Any], what: str) -> None:
-    """Raise a DataError that names the first row with a value that is not finite."""
-    if values.dtype.kind != "f":
-        return
-    bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
-    if len(bad):
-        more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
-        raise DataError(f"{what}: row {int(bad[0])} has a value that is not finite{more}")
-
-
-def content_hash(*arrays: NDArray[Any] | None) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of types, shapes and contents."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        if array is None:
-            digest.update(b"none")
-            continue
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def distinct_rows(*arrays: NDArray[Any] | None) -> NDArray[np.int64] | None:
-    """The number of each row's content, shape `(rows,)`; None if no two rows are the same.
-
-    Contents are numbered from 0 in the order in which they first occur. Rows are the same if they
-    are in all arrays, such as inputs and labels, byte by byte.
-    """
-    hashes = [_row_hashes(array) for array in arrays if array is not None]
-    _, first, number = np.unique(np.stack(hashes), axis=1, return_index=True, return_inverse=True)
-    if len(first) == len(hashes[0]):
-        return None
-    place = np.empty(len(first), np.int64)
-    place[np.argsort(first)] = np.arange(len(first))
-    return place[number.reshape(-1)]
-
-
-def _row_hashes(array: NDArray[Any]) -> NDArray[np.uint64]:
-    """A hash of 64 bits of each row, shape `(rows,)`: a sum of its mixed and numbered words."""
-    rows = len(array)
-    size = array.dtype.itemsize * math.prod(array.shape[1:])
-    words = -(-size // 8)
-    keys = np.random.default_rng(0).integers(0, 2**64, words, np.uint64)
-    hashes = np.zeros(rows, np.uint64)
-    step = max(1, _CHUNK_BYTES // max(1, 8 * words))
-    for start in range(0, rows, step):
-        part = np.ascontiguousarray(array[start : start + step])
-        count = len(part)
-        padded = np.zeros((count, 8 * words), np.uint8)
-        padded[:, :size] = part.view(np.uint8).reshape(count, size)
-        mixed = padded.view(np.uint64) + keys
-        # The finaliser of SplitMix64 (Steele, Lea and Flood 2014).
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
-            mixed ^= mixed >> np.uint64(shift)
-            mixed *= np.uint64(factor)
-        hashes[start : start + step] = mixed.sum(axis=1, dtype=np.uint64)
-    return hashes
-
-
-def as_rows(value: object, what: str) -> NDArray[Any]:
-    """Read numbers with one leading axis of rows; values may be missing (not a number).
-
-    Raises:
-        DataError: naming `what`, if it is no array of numbers, or has no rows.
-    """
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{what} cannot be read as one array: {error}") from None
-    if array.dtype.kind not in "biuf":
-        raise DataError(f"{what} are of type {array.dtype}; expected numbers")
-    if array.ndim == 0 or not len(array):
-        raise DataError(f"{what} of shape {array.shape} have no rows")
-    return array
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
     """Rows with their labels.
 
     Attributes:
-        inputs: shape `(rows, ...)`, numeric; values may be missing (not a number).
+        inputs: an array `(rows, ...)` of numbers or text, or a tree of such arrays; values may be
+            missing (not a number).
         labels: shape `(rows, ...)`.
     """
 
-    inputs: NDArray[Any]
+    inputs: Rows
     labels: NDArray[Any]
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
-        for name in ("inputs", "labels"):
-            object.__setattr__(self, name, as_rows(getattr(self, name), f"Examples({name})"))
+        labels = as_rows(self.labels, "Examples(labels)")
+        inputs = read_rows(self.inputs, "Examples(inputs)", len(labels))
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "inputs", inputs)
         if len(self.labels) != len(self.inputs):
             raise DataError(
                 f"Examples: {len(self.inputs)} rows of inputs, but {len(self.labels)} labels"
@@ -177,7 +114,7 @@ class Split:
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
-        train, test = self.train.inputs.shape[1:], self.test.inputs.shape[1:]
+        train, test = row_shapes(self.train.inputs), row_shapes(self.test.inputs)
         if train != test:
             raise DataError(f"Split: training rows of shape {train}, but test rows of {test}")
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pytest_dlperf.data.dataset import Examples, check_finite, content_hash
+from pytest_dlperf.data.content import content_hash
+from pytest_dlperf.data.dataset import Examples
+from pytest_dlperf.data.rows import check_finite
 from pytest_dlperf.errors import DataError
 
 if TYPE_CHECKING:

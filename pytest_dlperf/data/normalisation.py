@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 import numpy as np
 
 from pytest_dlperf._values import Described, check_choice
-from pytest_dlperf.data.dataset import Examples, Split, check_finite
+from pytest_dlperf.data.dataset import Examples, Split
+from pytest_dlperf.data.rows import check_finite, one_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,11 +39,11 @@ class Normalisation(Described):
         __tracebackhide__ = True
         if self.kind == "none":
             return split
-        scaling = learnt_scaling(self.kind, split.train.inputs)
+        scaling = learnt_scaling(self.kind, one_array(split.train.inputs, str(self)))
         check_finite(split.test.inputs, "test inputs")
         return Split(
             *(
-                Examples(scaling.applied(part.inputs), part.labels)
+                Examples(scaling.applied(one_array(part.inputs, str(self))), part.labels)
                 for part in (split.train, split.test)
             )
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from pytest_dlperf.errors import DataError, DlperfError, UsageError
 from pytest_dlperf.metrics import Better, Metric, define, find_metric, users_metric
+from pytest_dlperf.trees import described, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.config.options import Task
+    from pytest_dlperf.trees import Tree
     from pytest_dlperf.units import Dimension
 
 
 ScoreFunction: TypeAlias = Callable[..., Any]
-"""Outputs `(n, ...)` and labels `(n, ...)` to one score a row, shape `(n,)`."""
+"""Outputs and labels, each an array or a tree, of `n` rows to one score a row, shape `(n,)`."""
 
 F = TypeVar("F", bound=ScoreFunction)
 
@@ -109,9 +111,9 @@ def _file_of(function: ScoreFunction) -> str:
 
 
 def user_scores(
-    outputs: NDArray[Any], labels: NDArray[Any], names: Iterable[str]
+    outputs: Tree, labels: Tree, names: Iterable[str]
 ) -> dict[str, NDArray[np.float64]]:
-    """The scores of each row by users' metrics, shape `(n,)`, for finite outputs `(n, ...)`.
+    """The scores of each row by users' metrics, shape `(n,)`, for finite outputs of `n` rows.
 
     Raises:
         UsageError: for a metric that is not defined in this process, whose function raises, or
@@ -133,12 +135,12 @@ def defined_here(name: str) -> Metric:
     return defined
 
 
-def _scored(name: str, outputs: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float64]:
+def _scored(name: str, outputs: Tree, labels: Tree) -> NDArray[np.float64]:
     __tracebackhide__ = True
-    share, rows = defined_here(name).unit == "share", len(outputs)
+    share, rows = defined_here(name).unit == "share", rows_of(labels)
     if not rows:
         return np.zeros(0)
-    shapes = f"outputs of shape {outputs.shape}, labels of shape {labels.shape}"
+    shapes = f"outputs {_shapes(outputs)}, labels {_shapes(labels)}"
     try:
         scores = np.asarray(_functions[name](outputs, labels))
     except DlperfError:
@@ -163,6 +165,10 @@ def _scored(name: str, outputs: NDArray[Any], labels: NDArray[Any]) -> NDArray[n
             f"metric {name!r}: its function answered {bad[0]:g} to a row", _EXPECTED + most
         )
     return scores
+
+
+def _shapes(tree: Tree) -> str:
+    return f"of shape {tree.shape}" if isinstance(tree, np.ndarray) else f"({described(tree)})"
 
 
 @dataclass(frozen=True, slots=True)

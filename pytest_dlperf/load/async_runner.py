@@ -14,17 +14,17 @@ from pytest_dlperf.errors import AnswerError
 from pytest_dlperf.load.batch import Batch
 from pytest_dlperf.load.outputs import read_outputs, with_batch_axis
 from pytest_dlperf.load.request_log import InFlightBatch
+from pytest_dlperf.trees import mapped
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from numpy.typing import NDArray
-
     from pytest_dlperf._processes import LoadObserver
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.load.request_log import RequestLog
     from pytest_dlperf.load.samples import Samples
+    from pytest_dlperf.trees import Tree
 
 _T = TypeVar("_T")
 _CLOSING_SECONDS: Final = 1.0
@@ -71,10 +71,10 @@ class CoroutineTarget:
         loop: the event loop in which it runs.
     """
 
-    ask: Callable[[NDArray[Any]], Coroutine[Any, Any, object]]
+    ask: Callable[[Tree], Coroutine[Any, Any, object]]
     loop: EventLoop
 
-    def infer(self, batch: NDArray[Any]) -> object:
+    def infer(self, batch: Tree) -> object:
         """Answer a batch, called from outside the event loop."""
         answer, ended = self.loop.submit(_without_exit(self.ask(batch))).result()
         if ended is not None:
@@ -251,12 +251,12 @@ class CoroutineLoad:
 
 
 def one_row(
-    function: Callable[[NDArray[Any]], Coroutine[Any, Any, object]],
-) -> Callable[[NDArray[Any]], Coroutine[Any, Any, object]]:
+    function: Callable[[Tree], Coroutine[Any, Any, object]],
+) -> Callable[[Tree], Coroutine[Any, Any, object]]:
     """Make a coroutine function for batches of one row from one for single rows."""
 
-    async def ask(batch: NDArray[Any]) -> object:
-        return with_batch_axis(await function(batch[0]))
+    async def ask(batch: Tree) -> object:
+        return with_batch_axis(await function(mapped(lambda leaf: leaf[0], batch)))
 
     return ask
 

@@ -8,14 +8,17 @@ from typing import Any, Final
 
 import numpy as np
 
+from pytest_dlperf.trees import leaves, mapped
+
 _SHOWN: Final = 4  # outputs by name, or lengths of rows
 _OWN_REFERENCES: Final = 2  # of the list that holds an array, and of `getrefcount`
 
 
 def read_outputs(outputs: object) -> object:
-    """The outputs as a complete numpy array; what numpy cannot convert is returned as it is.
+    """The outputs as a complete numpy array, or a tree of such arrays.
 
-    A mapping of one value is that value.
+    A mapping of one value is that value. Lists and tuples are trees if all of their items have
+    rows, else they are rows themselves. What numpy cannot convert is returned as it is.
 
     JAX arrays, tensors on a GPU and futures are handles of a computation that may still run: only
     reading them waits for it.
@@ -29,11 +32,19 @@ def read_outputs(outputs: object) -> object:
     __tracebackhide__ = True
     if isinstance(outputs, np.ndarray):
         return outputs
-    while isinstance(outputs, Mapping) and len(outputs) == 1:
-        (outputs,) = outputs.values()
+    if isinstance(outputs, Mapping):
+        read = {name: read_outputs(part) for name, part in outputs.items()}
+        return next(iter(read.values())) if len(read) == 1 else read
+    if isinstance(outputs, list | tuple) and outputs and all(map(_has_rows, outputs)):
+        parts = [read_outputs(part) for part in outputs]
+        return parts if isinstance(outputs, list) else tuple(parts)
     to_cpu = getattr(outputs, "cpu", None)
     if callable(to_cpu):
-        outputs = to_cpu()  # PyTorch does not convert tensors of other devices
+        tensor: Any = to_cpu()  # PyTorch does not convert tensors of other devices
+        # Nor of a type that numpy does not have.
+        outputs = (
+            tensor.float() if str(getattr(tensor, "dtype", "")) == "torch.bfloat16" else tensor
+        )
     try:
         return np.asarray(outputs)
     except (TypeError, ValueError):
@@ -42,16 +53,36 @@ def read_outputs(outputs: object) -> object:
         raise
 
 
-def is_shared(held: list[object]) -> bool:
-    """Whether the answer is an array to which its target may still write.
+def _has_rows(part: object) -> bool:
+    """Whether this is an array, of whichever framework, or a tree of arrays."""
+    if isinstance(part, Mapping):
+        return all(map(_has_rows, part.values()))
+    if isinstance(part, list | tuple):
+        return bool(part) and all(map(_has_rows, part))
+    return len(getattr(part, "shape", ())) > 0
+
+
+def owned(held: list[object]) -> bool:
+    """Whether an answer is an array to which nothing else refers.
+
+    A target that keeps its buffer holds a reference to it, or returned a view.
 
     Args:
         held: the answer as the only element; no other name of the caller's may refer to it.
     """
     if not isinstance(held[0], np.ndarray):
         return False
-    # A target that keeps its buffer holds a reference to it, or returned a view.
-    return held[0].base is not None or sys.getrefcount(held[0]) > _OWN_REFERENCES
+    return held[0].base is None and sys.getrefcount(held[0]) <= _OWN_REFERENCES
+
+
+def owned_copy(outputs: Any) -> Any:  # noqa: ANN401 - a tree
+    """A copy of an answer whose arrays nothing else refers to."""
+    return mapped(lambda leaf: np.array(leaf) if isinstance(leaf, np.ndarray) else leaf, outputs)
+
+
+def size_of_outputs(outputs: Any) -> int:  # noqa: ANN401 - a tree
+    """Bytes of the arrays of an answer."""
+    return sum(leaf.nbytes for _, leaf in leaves(outputs) if isinstance(leaf, np.ndarray))
 
 
 def describe_outputs(outputs: object) -> str:
@@ -106,9 +137,14 @@ def _sequence(outputs: list[object] | tuple[object, ...]) -> str:
 def with_batch_axis(outputs: object) -> object:
     """What a target returned for one row as the answer to a batch of one.
 
-    Anything but numbers stays as it is.
+    Anything but numbers and trees of numbers stays as it is.
     """
     answer = read_outputs(outputs)
+    if isinstance(answer, Mapping):
+        return {name: with_batch_axis(part) for name, part in answer.items()}
+    if isinstance(answer, list | tuple) and answer and all(map(_has_rows, answer)):
+        parts = [with_batch_axis(part) for part in answer]
+        return parts if isinstance(answer, list) else tuple(parts)
     try:
         array = np.asarray(answer)
     except (TypeError, ValueError):  # rows of different lengths

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from array import array
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.load.batch import Batch, PendingRequests, Wait
+    from pytest_dlperf.trees import Tree
 
 
 # A segment ends with either: few enough to cut in milliseconds, many enough to cut seldom.
@@ -39,7 +40,7 @@ class SampleSink(Protocol):
 class RequestSource(Protocol):
     """Provides the rows of requests, and takes their answers."""
 
-    def inputs(self, start: int, stop: int) -> NDArray[Any]:
+    def inputs(self, start: int, stop: int) -> Tree:
         """The rows of requests `start` to `stop - 1`, read-only."""
         ...
 
@@ -120,7 +121,7 @@ class RequestLog:
         """Whether an answer may make a request due before those already known."""
         return self._queue.closed_loop
 
-    def inputs(self, batch: Batch) -> NDArray[Any]:
+    def inputs(self, batch: Batch) -> Tree:
         """The rows of a batch, read-only."""
         return self._source.inputs(batch.start, batch.stop)
 

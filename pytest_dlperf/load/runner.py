@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pytest_dlperf._processes import TICK_SECONDS, give_up, is_abandonment
 from pytest_dlperf.load.batch import Batch, Wait
@@ -14,12 +14,11 @@ from pytest_dlperf.load.request_log import InFlightBatch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from pytest_dlperf._processes import LoadObserver
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.load.request_log import RequestLog
     from pytest_dlperf.load.samples import Samples
+    from pytest_dlperf.trees import Tree
 
 
 _NEAR_NS: Final = 100_000  # a thread that waits for a condition wakes up less late than this
@@ -200,6 +199,6 @@ class Load:
 class Target(Protocol):
     """Answers batches."""
 
-    def infer(self, batch: NDArray[Any]) -> object:
+    def infer(self, batch: Tree) -> object:
         """Answer a batch synchronously; input and output have one leading batch axis."""
         ...

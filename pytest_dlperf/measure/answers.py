@@ -14,14 +14,17 @@ import numpy as np
 
 from pytest_dlperf.data.scoring import user_scores
 from pytest_dlperf.errors import AnswerError, kind_of
-from pytest_dlperf.load.outputs import is_shared
+from pytest_dlperf.load.answer_layout import MisfitError
+from pytest_dlperf.load.outputs import owned, owned_copy, size_of_outputs
 from pytest_dlperf.load.samples import Outcome
 from pytest_dlperf.load.summary import Score
 from pytest_dlperf.measure.row_check import Exhibit, WrongAnswers
+from pytest_dlperf.measure.scorer import labels_to_score
 from pytest_dlperf.results.measurement import ErrorCount
+from pytest_dlperf.trees import RowTree, read_only, taken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
@@ -29,7 +32,9 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import StoppableClock
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.data.scoring import Scorer
+    from pytest_dlperf.load.answer_layout import AnswerLayout, Leaf
     from pytest_dlperf.measure.reference_answers import ReferenceAnswers
+    from pytest_dlperf.trees import Rows, Tree
 
 
 _KEPT_BYTES: Final = 32 << 20
@@ -54,7 +59,7 @@ class AnswerEvaluation:
         data: rows and labels.
         order: order in which rows are sent, shape `(rows,)`.
         longest: the largest batch size.
-        shape: of one answer.
+        layout: of the answers.
         scorer: None if labels fit no accuracy and no loss, or there are none.
         reference: answers to single rows, by position in `order`; None skips the comparison.
         clock: of the load.
@@ -69,7 +74,7 @@ class AnswerEvaluation:
         data: Data,
         order: NDArray[np.int64],
         longest: int,
-        shape: tuple[int, ...],
+        layout: AnswerLayout,
         scorer: Scorer | None,
         reference: ReferenceAnswers | None,
         clock: StoppableClock,
@@ -82,13 +87,15 @@ class AnswerEvaluation:
         self._order = order
         self._distinct = data.distinct
         self._inputs = repeated_rows(data, order, longest)
-        self._labels = data.labels[order] if data.labels is not None else None
-        self._shape = shape
+        self._labels = taken(data.labels, order) if data.labels is not None else None
+        labels = labels_to_score(data.labels, layout)
+        self._scored_labels = labels[order] if labels is not None else None
+        self._layout = layout
         self._scorer = scorer
         self._reference = reference
         self.wrong = WrongAnswers()
         """Answers scored so far that differ from those to the same rows alone."""
-        self._kept: deque[tuple[int, NDArray[Any]]] = deque()
+        self._kept: deque[tuple[int, int, tuple[Leaf, ...]]] = deque()
         self._kept_bytes = 0
         self._bad: list[tuple[NDArray[np.int64], Outcome]] = []
         self._errors: dict[str, ErrorCount] = {}
@@ -99,21 +106,22 @@ class AnswerEvaluation:
         self._loss = np.zeros(self._rows)
         self._by_user = {name: np.zeros(self._rows) for name in by_user}
 
-    def inputs(self, start: int, stop: int) -> NDArray[Any]:
+    def inputs(self, start: int, stop: int) -> Tree:
         """The rows of requests `start` to `stop - 1`, read-only."""
         first = start % self._rows
         return self._inputs[first : first + stop - start]
 
     def secure(self, outputs: list[object]) -> object:
         """Return the answer, copied if its target may reuse its buffer for the next batch."""
-        if not is_shared(outputs):
+        if owned(outputs):
             return outputs.pop()
-        shared = np.asarray(outputs.pop())
-        with self._copying() if shared.nbytes >= _LARGE_BYTES else nullcontext():
-            return shared.copy()
+        shared = outputs.pop()
+        large = size_of_outputs(shared) >= _LARGE_BYTES
+        with self._copying() if large else nullcontext():
+            return owned_copy(shared)
 
     def answer(self, start: int, stop: int, outputs: object) -> None:
-        """Keep the answer to these requests, or count an error if its shape is wrong.
+        """Keep the answer to these requests, or count an error if it is laid out differently.
 
         Args:
             start: the first request.
@@ -121,19 +129,13 @@ class AnswerEvaluation:
             outputs: as `secure` returned it.
         """
         try:
-            array = np.asarray(outputs)
-        except (TypeError, ValueError) as error:
-            self._count(np.arange(start, stop), Outcome.WRONG_SHAPE, "wrong shape", _message(error))
+            parts = self._layout.parts(outputs, stop - start)
+        except MisfitError as error:
+            self._count_misfit(start, stop, error)
             return
-        expected = (stop - start, *self._shape)
-        if array.shape != expected or array.dtype.kind not in "biuf":
-            example = f"answered {array.dtype}{list(array.shape)} to a batch of {stop - start}"
-            if array.shape[:1] != expected[:1]:
-                example += f": expected {stop - start} rows"
-            self._count(np.arange(start, stop), Outcome.WRONG_SHAPE, "wrong shape", example)
-            return
-        self._kept.append((start, array))
-        self._kept_bytes += array.nbytes
+        size = size_of_outputs(parts)
+        self._kept.append((start, size, parts))
+        self._kept_bytes += size
         if self._kept_bytes > _KEPT_BYTES:
             with self._clock.stopped():
                 self.finish()
@@ -202,33 +204,57 @@ class AnswerEvaluation:
         self._errors[kind] = ErrorCount(kind, count, example)
 
     def _score_oldest(self, rows: int) -> None:
-        starts, arrays = [], []
+        starts: list[int] = []
+        answers: list[tuple[Leaf, ...]] = []
+        computed: list[NDArray[Any]] = []
         while self._kept and rows > 0:
-            start, array = self._kept.popleft()
-            self._kept_bytes -= array.nbytes
+            start, size, parts = self._kept.popleft()
+            self._kept_bytes -= size
+            stop = start + len(parts[0])
+            rows -= stop - start
+            if self._layout.compute is not None:
+                try:
+                    computed.append(self._layout.to_score(parts))
+                except MisfitError as error:
+                    self._count_misfit(start, stop, error)
+                    continue
             starts.append(start)
-            arrays.append(array)
-            rows -= len(array)
+            answers.append(parts)
+        if not starts:
+            return
         first = np.array(starts, np.int64)
-        sizes = np.array([len(array) for array in arrays], np.int64)
+        sizes = np.array([len(parts[0]) for parts in answers], np.int64)
         requests = np.concatenate([np.arange(a, a + n) for a, n in zip(first, sizes, strict=True)])
         batches = np.repeat(np.stack([first, first + sizes], axis=1), sizes, axis=0)
-        self._score(requests, batches, np.concatenate(arrays))
+        parts = tuple(_joined(leaf) for leaf in zip(*answers, strict=True))
+        scored = np.concatenate(computed) if computed else self._layout.to_score(parts)
+        self._score(requests, batches, parts, scored)
 
     def _score(
-        self, requests: NDArray[np.int64], batches: NDArray[np.int64], outputs: NDArray[Any]
+        self,
+        requests: NDArray[np.int64],
+        batches: NDArray[np.int64],
+        parts: tuple[Leaf, ...],
+        scored: NDArray[Any],
     ) -> None:
         positions = requests % self._rows
-        flat = outputs.reshape(len(outputs), -1)
-        finite = np.isfinite(flat).all(axis=1)
-        if not finite.all():
-            self._count_not_finite(requests[~finite], positions[~finite])
+        finite = np.ones(len(requests), np.bool_)
+        named: list[tuple[str, Leaf]] = list(zip(self._layout.paths, parts, strict=True))
+        if self._layout.compute is not None:
+            named.append(("what output= returned", scored))
+        for path, part in named:
+            bad = np.flatnonzero(finite & ~_finite_rows(part))
+            if len(bad):
+                self._count_not_finite(requests[bad], positions[bad], path)
+                finite[bad] = False
         good = np.flatnonzero(finite)
         if self._reference is not None:
             # Wrong answers are scored all the same: mixed-up rows cost accuracy, which must show.
+            flat = scored.reshape(len(scored), -1)
             self._compare(self._reference, flat[good], positions[good], batches[good])
         if self._labels is not None:
-            self._score_finite(outputs[good], self._labels[positions[good]], positions[good])
+            outputs = self._layout.of_rows(parts, scored, good)
+            self._score_finite(outputs, scored[good], positions[good])
 
     def _compare(
         self,
@@ -251,33 +277,59 @@ class AnswerEvaluation:
                 self.wrong.exhibits[row] = Exhibit(start, stop, row, answers[place].copy())
 
     def _score_finite(
-        self, outputs: NDArray[Any], labels: NDArray[Any], positions: NDArray[np.int64]
+        self, outputs: Tree, scored: NDArray[Any], positions: NDArray[np.int64]
     ) -> None:
         np.add.at(self._answered, positions, 1)
-        if self._scorer is not None:
-            right, loss = self._scorer.score(outputs, labels)
+        if self._scorer is not None and self._scored_labels is not None:
+            right, loss = self._scorer.score(scored, self._scored_labels[positions])
             np.add.at(self._right, positions, right)
             np.add.at(self._loss, positions, loss)
-        for name, scores in user_scores(outputs, labels, self._by_user).items():
-            np.add.at(self._by_user[name], positions, scores)
+        if self._by_user and self._labels is not None:
+            labels = taken(self._labels, positions)[:]
+            for name, scores in user_scores(outputs, labels, self._by_user).items():
+                np.add.at(self._by_user[name], positions, scores)
 
-    def _count_not_finite(self, requests: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
+    def _count_misfit(self, start: int, stop: int, error: MisfitError) -> None:
+        requests = np.arange(start, stop)
+        self._count(requests, Outcome.WRONG_SHAPE, "wrong shape", _message(error))
+
+    def _count_not_finite(
+        self, requests: NDArray[np.int64], positions: NDArray[np.int64], path: str
+    ) -> None:
         rows = np.unique(self._order[positions]).tolist()
         shown = ", ".join(map(str, rows[:_SHOWN_ROWS])) + (
             " ..." if len(rows) > _SHOWN_ROWS else ""
         )
-        example = f"NaN or infinity, for {'row' if len(rows) == 1 else 'rows'} {shown}"
+        where = f" in {path}" if path else ""
+        example = f"NaN or infinity{where}, for {'row' if len(rows) == 1 else 'rows'} {shown}"
         self._count(requests, Outcome.NOT_FINITE, "not finite", example)
 
 
-def repeated_rows(data: Data, order: NDArray[np.int64], longest: int) -> NDArray[Any]:
+def repeated_rows(data: Data, order: NDArray[np.int64], longest: int) -> Rows:
     """Rows in the order in which they are sent, the first `longest` repeated at the end; read-only.
 
     So each batch of at most `longest` rows is one slice, without a copy.
     """
-    inputs: NDArray[Any] = np.ascontiguousarray(data.inputs[np.resize(order, len(order) + longest)])
-    inputs.flags.writeable = False
-    return inputs
+    rows = taken(data.inputs, np.resize(order, len(order) + longest))
+    return read_only(rows if isinstance(rows, RowTree) else np.ascontiguousarray(rows))
+
+
+def _joined(parts: Sequence[Leaf]) -> Leaf:
+    """The rows of one output of several answers: a list where their shapes differ."""
+    arrays = [part for part in parts if not isinstance(part, list)]
+    if len(arrays) == len(parts) and len({array.shape[1:] for array in arrays}) == 1:
+        return np.concatenate(arrays)
+    return [row for part in parts for row in part]
+
+
+def _finite_rows(part: Leaf) -> NDArray[np.bool_]:
+    """Which rows of an output have finite numbers only, or are no numbers, shape `(rows,)`."""
+    if isinstance(part, list):
+        known = [row.dtype.kind != "f" or bool(np.isfinite(row).all()) for row in part]
+        return np.array(known, np.bool_)
+    if part.dtype.kind != "f":
+        return np.ones(len(part), np.bool_)
+    return np.asarray(np.isfinite(part.reshape(len(part), -1)).all(axis=1))
 
 
 def _message(error: Exception) -> str:

@@ -21,6 +21,7 @@ from pytest_dlperf.measure.prepared import (
 )
 from pytest_dlperf.measure.slot_runner import SlotRunner
 from pytest_dlperf.measure.yardstick import NO_YARDSTICK
+from pytest_dlperf.ragged import PaddedRows, padding_share
 from pytest_dlperf.results.measurement import ErrorCount, Measurement
 from pytest_dlperf.results.row_evidence import Rows, RowScores
 from pytest_dlperf.results.series import series_of
@@ -29,6 +30,7 @@ from pytest_dlperf.statistics.blocks import MIN_BLOCKS
 from pytest_dlperf.statistics.estimate import counted
 from pytest_dlperf.statistics.percentiles import required_requests
 from pytest_dlperf.targets.keras_models import Tracings
+from pytest_dlperf.trees import as_tree, leaves, taken
 from pytest_dlperf.units import format_quantity
 
 if TYPE_CHECKING:
@@ -169,7 +171,7 @@ def _measurement(
         scores=scores_of(load.data, run.score),
         invalid=lateness(totals) or _late_clients(plan, totals),
         hung=run.timed_out,
-        notes=tuple(filter(None, (*notes, *_notes(plan, run)))),
+        notes=tuple(filter(None, (*notes, *_notes(plan, run), *_padding(load, totals)))),
         diagnosis=diagnose(totals, run.busy_cores),
         intervals=PERCENTILE_INTERVALS if plan.has_latencies else "",
         slo=plan.slo,
@@ -211,6 +213,14 @@ def _notes(plan: Plan, run: LoadResult) -> Iterator[str]:
         yield drift(run.totals)
     elif not _late_clients(plan, run.totals):
         yield shortfall(run.totals)
+
+
+def _padding(load: PreparedLoad, totals: LoadTotals) -> Iterator[str]:
+    """How much of the rows of many lengths that were sent was padding."""
+    for path, leaf in leaves(as_tree(taken(load.data.inputs, load.order))):
+        if isinstance(leaf, PaddedRows):
+            share = format_quantity(padding_share(leaf, totals.batch_sizes), "share")
+            yield f"padding was {share} of {path or 'the inputs'}"
 
 
 def _late_clients(plan: Plan, totals: LoadTotals) -> str:

@@ -26,13 +26,14 @@ from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load, Replica
 from pytest_dlperf.load.trace_files import with_times
 from pytest_dlperf.measure.answers import AnswerEvaluation
-from pytest_dlperf.measure.reference_answers import ReferenceAnswers, ask_alone
+from pytest_dlperf.measure.reference_answers import ReferenceAnswers, SingleRows, ask_alone
 from pytest_dlperf.measure.row_check import RowCheck, WrongAnswers
-from pytest_dlperf.measure.scorer import measured_by_users, refuse_budgets, scorer_of
+from pytest_dlperf.measure.scorer import measured_by_users, refuse_budgets, scorer_of_load
 from pytest_dlperf.measure.telemetry import FamilyMeter, Telemetry, descendants
 from pytest_dlperf.results.usage import GpuUse, summarise_gpus
 from pytest_dlperf.statistics.trend import relative_trend
 from pytest_dlperf.targets.target import Prepared, placed, prepare
+from pytest_dlperf.trees import first_rows, read_only, taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +137,7 @@ class PreparedLoad:
             data=self.data,
             order=self.order,
             longest=self.plan.served.max_batch_size,
-            shape=self.prepared.sample_answer.shape[1:],
+            layout=self.prepared.layout,
             scorer=self.scorer,
             by_user=self.by_user,
             reference=self.reference,
@@ -220,12 +221,16 @@ class PreparedLoad:
             return run
         clock, plan = self.instruments.clock, self.plan
         check = RowCheck(
-            target=self.prepared.replicas[0],
+            single=SingleRows(
+                self.prepared.replicas[0],
+                read_only(taken(self.data.inputs, self.order)),
+                self.prepared.layout,
+                self.reference.elements,
+            ),
             reference=self.reference,
             inputs=self.evaluation(StoppableClock(clock)).inputs,
             order=self.order,
             reach=plan.lanes * (plan.served.max_batch_size if plan.clients == "virtual" else 1),
-            width=self.prepared.sample_answer[0].size,
             clock=clock,
         )
         try:
@@ -303,12 +308,11 @@ def prepare_load(target: object, data: Data, plan: Plan, instruments: Instrument
         refuse_budgets(plan, lambda metric: metric.of_answers, problem, hint)
     order = np.random.default_rng(SEED).permutation(len(data.inputs))
     longest = plan.served.max_batch_size
-    rows = np.resize(data.inputs[order], (max(longest, len(order)), *data.inputs.shape[1:]))
     # Read-only, as under load, so that a target that changes its input fails at once.
-    rows.flags.writeable = False
+    rows = read_only(taken(data.inputs, np.resize(order, max(longest, len(order)))))
     instruments.progress.show("compiling", None)
     plan = placed(target, plan)
-    prepared = prepare(target, rows[:longest], plan, instruments.clock)
+    prepared = prepare(target, first_rows(rows, longest), plan, instruments.clock)
     with contextlib.ExitStack() as undo:
         undo.callback(prepared.close)
         started = descendants() - {*prepared.processes}
@@ -317,17 +321,22 @@ def prepare_load(target: object, data: Data, plan: Plan, instruments: Instrument
             instruments = replace(instruments, meter=meter)
         answer = prepared.sample_answer
         by_user = measured_by_users(plan)
-        scorer = scorer_of(answer, data, plan)
+        layout = prepared.layout
+        scorer = scorer_of_load(answer, layout, data.labels, plan)
         if by_user and data.labels is not None:
-            finite = np.isfinite(answer.reshape(len(answer), -1)).all(axis=1)
+            finite = np.flatnonzero(np.isfinite(answer.reshape(len(answer), -1)).all(axis=1))
+            outputs = layout.of_rows(prepared.sample_parts, answer, finite)
+            labels = taken(data.labels, np.resize(order, len(answer))[finite])[:]
             # A metric function that cannot score these answers must fail before the load.
-            user_scores(answer[finite], data.labels[np.resize(order, len(answer))][finite], by_user)
+            user_scores(outputs, labels, by_user)
         instruments.progress.show("asking rows alone", None)
         try:
             reference, remark = call_with_timeout(
                 plan.compile_timeout,
                 lambda: ask_alone(
-                    prepared.replicas[0], rows[: len(order)], answer, instruments.clock
+                    SingleRows(prepared.replicas[0], first_rows(rows, len(order)), layout),
+                    answer,
+                    instruments.clock,
                 ),
             )
         except AnswerError as error:

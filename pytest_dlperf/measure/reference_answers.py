@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from pytest_dlperf.load.outputs import read_outputs
+from pytest_dlperf.trees import rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.clock import Clock
+    from pytest_dlperf.load.answer_layout import AnswerLayout
     from pytest_dlperf.load.runner import Target
+    from pytest_dlperf.trees import Rows, Tree
 
 
 _ROWS: Final = 256
@@ -40,6 +43,9 @@ FEW: Final = f"rows are not checked for mix-ups: fewer than {_FEW_ROWS} rows are
 ALIKE: Final = (
     "rows are not checked for mix-ups: all rows asked alone are answered alike, so the answers "
     "cannot tell rows apart"
+)
+NOTHING_TO_COMPARE: Final = (
+    "rows are not checked for mix-ups: no output has numbers of one shape for each row"
 )
 OF_BATCH: Final = (
     "rows are not checked for mix-ups: asked alone all are answered alike, but not in a batch, so "
@@ -93,29 +99,71 @@ def spread(answers: NDArray[np.float64]) -> float:
     return trimmed or float((ordered[-1] - ordered[0]).max(initial=0.0))
 
 
+@dataclass(frozen=True, slots=True)
+class SingleRows:
+    """Asks a target for single rows.
+
+    Attributes:
+        target: answers batches.
+        inputs: the rows.
+        layout: of its answers.
+        elements: which elements of an answer are compared; None for all.
+    """
+
+    target: Target
+    inputs: Rows
+    layout: AnswerLayout
+    elements: NDArray[np.intp] | None = None
+
+    def answers(self, batch: Tree) -> NDArray[np.float64]:
+        """The elements to compare of the answer to a batch, shape `(rows, elements)`.
+
+        Raises:
+            Exception: whatever the target raises; MisfitError for an answer of another layout.
+        """
+        rows = rows_of(batch)
+        read = self.layout.read(read_outputs(self.target.infer(batch)), rows)
+        flat = read.reshape(rows, -1)
+        # A copy, as the target may reuse its buffer for the next row.
+        return np.array(flat if self.elements is None else flat[:, self.elements], np.float64)
+
+    def alone(self, row: int) -> NDArray[np.float64]:
+        """The elements to compare of the answer to one row; NaN if it fails."""
+        try:
+            answer = self.answers(self.inputs[row : row + 1]).reshape(-1)
+        except Exception:  # noqa: BLE001 - a failure is not an error here: under load it is counted
+            width = int(np.prod(self.layout.shape, dtype=np.int64))
+            answer = np.full(width if self.elements is None else len(self.elements), np.nan)
+        return answer
+
+    def again(self, row: int) -> NDArray[np.float64]:
+        """As `alone`; asked twice, as the first answer may be that of the call before."""
+        self.alone(row)
+        return self.alone(row)
+
+
 def ask_alone(
-    target: Target, inputs: NDArray[Any], together: NDArray[Any], clock: Clock
+    single: SingleRows, together: NDArray[Any], clock: Clock
 ) -> tuple[ReferenceAnswers | None, str]:
     """Ask for single rows in the order of the load, at most 256 and for half a second.
 
     With fewer than five rows by then it asks on, for at most two seconds.
 
     Args:
-        target: answers batches.
-        inputs: the rows, in the order of the load.
-        together: the target's answer to a batch of the first rows, shape `(n, ...)`.
+        single: asks the target, in the order of the load.
+        together: what is scored of the target's answer to the first rows, shape `(n, ...)`.
         clock: time.
 
     Returns:
         The answers, or None; and a note if they cannot tell rows apart, with the reason.
     """
     width = together[0].size
-    elements = None
+    if not width:
+        return None, NOTHING_TO_COMPARE
     if width > _ELEMENTS:
         chosen = np.random.default_rng(_SEED).choice(width, _ELEMENTS, replace=False)
-        elements = np.sort(chosen)
-    asker = _Asker(target, inputs, width, elements)
-    rows = min(_ROWS, len(inputs))
+        single = replace(single, elements=np.sort(chosen))
+    rows = min(_ROWS, len(single.inputs))
     started_ns = clock.now_ns()
     first: list[NDArray[np.float64]] = []
     last: list[NDArray[np.float64]] = []
@@ -123,26 +171,15 @@ def ask_alone(
     for row in range(rows):
         if row == _TWICE and (times := _times_to_ask(np.stack(first), np.stack(last))) == 0:
             return None, UNSTABLE
-        first.append(asker.answer(row))
-        last.append(asker.answer(row) if times > 1 else first[-1])
+        first.append(single.alone(row))
+        last.append(single.alone(row) if times > 1 else first[-1])
         seconds = (clock.now_ns() - started_ns) * 1e-9
         if row >= 1 and seconds >= (_SECONDS if len(last) >= _FEW_ROWS else _MOST_SECONDS):
             break
     if len(last) <= _TWICE and _times_to_ask(np.stack(first), np.stack(last)) == 0:
         return None, UNSTABLE
-    return _judged(ReferenceAnswers(np.stack(last), elements), together, len(inputs))
-
-
-def ask_again(
-    target: Target, inputs: NDArray[Any], reference: ReferenceAnswers, row: int, width: int
-) -> NDArray[np.float64]:
-    """The elements to compare of the answer to a row asked alone; NaN if it fails.
-
-    It is asked twice, and the second answer counts: the first may be that of the call before.
-    """
-    asker = _Asker(target, inputs, width, reference.elements)
-    asker.answer(row)
-    return asker.answer(row)
+    answers = ReferenceAnswers(np.stack(last), single.elements)
+    return _judged(answers, together, len(single.inputs))
 
 
 def same_answers(
@@ -150,27 +187,6 @@ def same_answers(
 ) -> NDArray[np.bool_]:
     """Whether answers are the reference's but for rounding, by row; all of shape `(n, width)`."""
     return np.asarray((np.abs(answers - reference) <= _SAME * tolerance).all(axis=1))
-
-
-@dataclass(frozen=True, slots=True)
-class _Asker:
-    target: Target
-    inputs: NDArray[Any]
-    width: int
-    elements: NDArray[np.intp] | None
-
-    def answer(self, row: int) -> NDArray[np.float64]:
-        # A failure is not an error here: under load it is counted.
-        compared = self.width if self.elements is None else len(self.elements)
-        try:
-            batch = self.inputs[row : row + 1]
-            # A copy, as the target may reuse its buffer for the next row.
-            answer = np.array(read_outputs(self.target.infer(batch)), np.float64).reshape(-1)
-        except Exception:  # noqa: BLE001
-            return np.full(compared, np.nan)
-        if len(answer) != self.width:
-            return np.full(compared, np.nan)
-        return answer if self.elements is None else answer[self.elements]
 
 
 def _times_to_ask(first: NDArray[np.float64], last: NDArray[np.float64]) -> int:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pytest_dlperf.load.outputs import read_outputs
-from pytest_dlperf.measure.reference_answers import ask_again, same_answers
+from pytest_dlperf.measure.reference_answers import same_answers
 from pytest_dlperf.results.measurement import ErrorCount
+from pytest_dlperf.trees import mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.clock import Clock
-    from pytest_dlperf.load.runner import Target
-    from pytest_dlperf.measure.reference_answers import ReferenceAnswers
+    from pytest_dlperf.measure.reference_answers import ReferenceAnswers, SingleRows
+    from pytest_dlperf.trees import Tree
 
 
 _ERROR: Final = 1e-6
@@ -213,21 +213,19 @@ class RowCheck:
     """Finds out, after a load, why answers under it are not those to the same rows alone.
 
     Attributes:
-        target: the replica to ask.
+        single: asks a replica for single rows.
         reference: the answers to single rows.
         inputs: the rows of requests `start` to `stop - 1`.
         order: the data's row at each position of the order of sending.
         reach: how many requests may be in flight at a time.
-        width: elements of an answer.
         clock: time.
     """
 
-    target: Target
+    single: SingleRows
     reference: ReferenceAnswers
-    inputs: Callable[[int, int], NDArray[Any]]
+    inputs: Callable[[int, int], Tree]
     order: NDArray[np.int64]
     reach: int
-    width: int
     clock: Clock
 
     def explain(self, wrong: WrongAnswers) -> Finding:
@@ -275,14 +273,10 @@ class RowCheck:
 
     def _alone(self, row: int) -> bool:
         """Whether a row asked alone is still answered as before the load."""
-        answer = ask_again(self.target, self._rows, self.reference, row, self.width)
+        answer = self.single.again(row)
         at = slice(row, row + 1)
         tolerance = self.reference.tolerance[at]
         return bool(same_answers(answer[np.newaxis], self.reference.answers[at], tolerance)[0])
-
-    @property
-    def _rows(self) -> NDArray[Any]:
-        return self.inputs(0, len(self.order))
 
     def _calls_alike(self, exhibits: list[Exhibit]) -> int | None:
         """How many times rows were asked alone and all answered alike; None if not all were."""
@@ -297,9 +291,7 @@ class RowCheck:
     def _replay(self, exhibit: Exhibit) -> str:
         """Send a batch again: is the wrong answer repeated, all right, or is any other wrong?"""
         try:
-            batch = self.inputs(exhibit.start, exhibit.stop)
-            flat = np.array(read_outputs(self.target.infer(batch))).reshape(len(batch), -1)
-            answers = self.reference.compared(flat)
+            answers = self.single.answers(self.inputs(exhibit.start, exhibit.stop))
         except Exception:  # noqa: BLE001 - the target may raise anything
             return _OTHER
         positions = np.arange(exhibit.start, exhibit.stop) % len(self.order)
@@ -315,8 +307,12 @@ class RowCheck:
 
     def _of_padding(self, exhibits: list[Exhibit]) -> bool:
         """Whether most wrong answers are that to a row of zeros, which is no row's own."""
-        zeros = np.zeros_like(self._rows[:1])
-        answer = ask_again(self.target, zeros, self.reference, 0, self.width)
+        zeros = mapped(np.zeros_like, self.inputs(0, 1))
+        try:
+            self.single.answers(zeros)
+            (answer,) = self.single.answers(zeros)
+        except Exception:  # noqa: BLE001 - the target may raise anything
+            return False
         tolerance = self.reference.tolerance
         own = (np.abs(self.reference.answers - answer) <= tolerance).all(axis=1).any()
         if own or not np.isfinite(answer).all():

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pytest_dlperf.data.scoring import Scorer, scorer_for
 from pytest_dlperf.errors import DataError, UsageError
+from pytest_dlperf.trees import RowTree, as_tree, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,8 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.data.dataset import Data
+    from pytest_dlperf.load.answer_layout import AnswerLayout
     from pytest_dlperf.metrics import Metric
+    from pytest_dlperf.trees import Rows
 
 
 def measured_by_users(plan: Plan) -> tuple[str, ...]:
@@ -23,27 +27,60 @@ def measured_by_users(plan: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
-def scorer_of(answer: NDArray[Any], data: Data, plan: Plan) -> Scorer | None:
-    """The scorer that fits answers and labels; None without labels, or for users' metrics only.
+def labels_to_score(labels: Rows | None, layout: AnswerLayout) -> NDArray[Any] | None:
+    """The labels of the output that is scored: in a tree, those of the same path; None if none."""
+    if labels is None or not layout.is_chosen:
+        return None
+    if not isinstance(labels, RowTree):
+        return labels
+    scored = layout.paths[layout.scored] if layout.scored is not None else None
+    found = (leaf for path, leaf in leaves(labels.tree) if path == scored)
+    return next((leaf for leaf in found if isinstance(leaf, np.ndarray)), None)
+
+
+def scorer_of_load(
+    answer: NDArray[Any], layout: AnswerLayout, labels: Rows | None, plan: Plan
+) -> Scorer | None:
+    """The scorer that fits the answers under a load; None without labels.
+
+    Args:
+        answer: what is scored of a sample of the answers, shape `(rows, ...)`.
+        layout: of the answers.
+        labels: of all rows.
+        plan: with the budgets and the task.
+
+    Raises:
+        UsageError: if none of several outputs is chosen, and as `scorer_of`.
+        DataError: as `scorer_of`.
+    """
+    if labels is None:
+        return None
+    chosen = labels_to_score(labels, layout)
+    if chosen is not None:
+        return scorer_of(answer, chosen, plan)
+    if _asks_users_only(plan):
+        return None
+    raise _unscored(labels, layout)
+
+
+def scorer_of(answer: NDArray[Any], labels: NDArray[Any], plan: Plan) -> Scorer | None:
+    """The scorer that fits answers and labels; None if labels are for users' metrics only.
 
     Raises:
         UsageError: if a budget needs an accuracy that labels do not allow.
         DataError: if labels do not fit the answers.
     """
-    if data.labels is None:
-        return None
     try:
-        scorer = scorer_for(answer, data.labels, plan.task)
+        scorer = scorer_for(answer, labels, plan.task)
     except DataError:
-        built_in = any(b.metric.of_answers and not b.metric.by_user for b in plan.judged)
-        if built_in or not measured_by_users(plan):
-            raise
-        return None
+        if _asks_users_only(plan):
+            return None
+        raise
     if not scorer.classifies:
         shape = f"({', '.join(map(str, ('batch', *answer.shape[1:])))})"
         problem = (
-            f"answers of shape {shape} and labels of shape {data.labels.shape} and type "
-            f"{data.labels.dtype} are a regression, which has no accuracy"
+            f"answers of shape {shape} and labels of shape {labels.shape} and type "
+            f"{labels.dtype} are a regression, which has no accuracy"
         )
         hint = (
             "a budget on loss judges it; for a classification: labels that are class numbers and "
@@ -51,6 +88,28 @@ def scorer_of(answer: NDArray[Any], data: Data, plan: Plan) -> Scorer | None:
         )
         refuse_budgets(plan, lambda metric: metric.name == "accuracy", problem, hint)
     return scorer
+
+
+def _asks_users_only(plan: Plan) -> bool:
+    """Whether the budgets on answers are all on users' metrics."""
+    named = [budget.metric for budget in plan.judged if budget.metric.of_answers]
+    return bool(measured_by_users(plan)) and all(metric.by_user for metric in named)
+
+
+def _unscored(labels: Rows, layout: AnswerLayout) -> UsageError:
+    """What is missing to score the answers of a target with several outputs, or labels."""
+    outputs = ", ".join(path or "one array" for path in layout.paths)
+    if not layout.is_chosen:
+        return UsageError(
+            f"the target answers several outputs ({outputs}), and labels are given",
+            f"output={layout.paths[0]!r} names the one that the labels belong to, or a function "
+            "of them all computes it; a metric of your own gets all of them",
+        )
+    names = ", ".join(path for path, _ in leaves(as_tree(labels)))
+    return UsageError(
+        f"there are labels for {names}, but the answers to score are {outputs}",
+        "give one array of labels, or labels whose names are those of the outputs",
+    )
 
 
 def refuse_budgets(plan: Plan, needs: Callable[[Metric], bool], problem: str, hint: str) -> None:

@@ -6,13 +6,14 @@ import os
 import queue
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pytest_dlperf._processes import give_up, is_abandonment, keep_on
 from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.errors import TargetError
+from pytest_dlperf.load.answer_layout import MisfitError
 from pytest_dlperf.load.request_log import RequestLog
 from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.load.async_runner import CoroutineLoad
     from pytest_dlperf.load.samples import Samples
     from pytest_dlperf.measure.prepared import PreparedLoad
+    from pytest_dlperf.trees import Tree
 
 _WARM_UP_SECONDS: Final = 0.025  # a slot of the warm-up
 _WARM_UP_SLOTS: Final = 16  # at most
@@ -158,7 +160,7 @@ class _SlotRequests:
     def __init__(self, load: PreparedLoad) -> None:
         self._rows = len(load.order)
         self._inputs = repeated_rows(load.data, load.order, load.plan.served.max_batch_size)
-        self._shape = load.prepared.sample_answer.shape[1:]
+        self._layout = load.prepared.layout
         self._offset = 0
         self._bad: list[tuple[int, int, Outcome]] = []
 
@@ -168,19 +170,20 @@ class _SlotRequests:
         # A prime step shares no factor with most numbers of rows, so that every row has its turn.
         self._offset = number * 7919
 
-    def inputs(self, start: int, stop: int) -> NDArray[Any]:
+    def inputs(self, start: int, stop: int) -> Tree:
         """The rows of requests `start` to `stop - 1`, read-only."""
         first = (self._offset + start) % self._rows
         return self._inputs[first : first + stop - start]
 
     def secure(self, outputs: list[object]) -> object:
-        """Return the answer as it is: only its shape is looked at."""
+        """Return the answer as it is: only its layout is looked at."""
         return outputs.pop()
 
     def answer(self, start: int, stop: int, outputs: object) -> None:
-        """Record whether the answer has the right shape."""
-        shape = getattr(outputs, "shape", None) or np.asarray(outputs).shape
-        if tuple(shape) != (stop - start, *self._shape):
+        """Record whether the answer is laid out as those before."""
+        try:
+            self._layout.parts(outputs, stop - start)
+        except MisfitError:
             self._bad.append((start, stop, Outcome.WRONG_SHAPE))
 
     def fail(self, start: int, stop: int, error: Exception) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf.config.budgets import parse_limit
 from pytest_dlperf.config.options import Clients, Task, from_call
-from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.data.dataset import as_data, read_data
 from pytest_dlperf.duel.in_process import DuelCandidate, duel_candidates
 from pytest_dlperf.duel.questions import DEFAULT_METRICS
 from pytest_dlperf.judge.judge import judge
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.judge.error_rates import ErrorRates
+    from pytest_dlperf.load.answer_layout import Output
     from pytest_dlperf.load.scenarios import Scenario
     from pytest_dlperf.load.serving import Serving
     from pytest_dlperf.measure.sweep import Sweep
@@ -38,6 +40,11 @@ if TYPE_CHECKING:
 
 _BY_LOAD: Final = "measure it with dlperf(...)"
 _BY_RATE: Final = "measure it with dlperf.max_rate(...)"
+
+
+def _rows(data: object, plan: Plan) -> Data:
+    __tracebackhide__ = True
+    return read_data(data) if plan.allow_nan else as_data(data)
 
 
 class Dlperf:
@@ -76,6 +83,8 @@ class Dlperf:
         serving: Serving | None = None,
         clients: Clients | None = None,
         task: Task | None = None,
+        output: Output | None = None,
+        allow_nan: bool | None = None,
         duration: float | str | None = None,
         name: str = "",
     ) -> Measurement:
@@ -84,14 +93,18 @@ class Dlperf:
         Args:
             target: a Keras model, a `tf.function`, an object with a method `infer(batch)`, or a
                 callable `infer(batch)`: one leading batch axis in and out.
-            data: `(inputs, labels)` or an object with `.inputs` and `.labels`, shape
-                `(rows, ...)`; labels may be None, then there is no accuracy and no loss.
+            data: `(inputs, labels)` or an object with `.inputs` and `.labels`, each an array of
+                shape `(rows, ...)`, or a dict, list or tuple of such arrays; labels may be None,
+                then there is no accuracy and no loss.
             scenario: the traffic; wins over the marker's.
             serving: batching and replicas; wins over the marker's.
             clients: `"threads"` for a callable that takes one row, without the batch axis;
                 `"async"` for a coroutine function of one row; wins over the marker's.
             task: `"classification"`, `"binary"`, `"multilabel"` or `"regression"`, where labels
                 and answers leave it open; wins over the marker's.
+            output: which of several outputs is scored, by its path, such as `"scores"` or
+                `"heads.0"`, or a function of all of them; wins over the marker's.
+            allow_nan: whether inputs may have values that are not finite; wins over the marker's.
             duration: seconds, or text such as `"5s"`; wins over the marker's.
             name: tells several measurements of one test apart.
 
@@ -105,11 +118,17 @@ class Dlperf:
         __tracebackhide__ = True
         plan = self._plan.override(
             from_call(
-                scenario=scenario, serving=serving, clients=clients, task=task, duration=duration
+                scenario=scenario,
+                serving=serving,
+                clients=clients,
+                task=task,
+                output=output,
+                allow_nan=allow_nan,
+                duration=duration,
             )
         ).limited_to(LOAD_METRICS, "dlperf(...)", _BY_RATE)
         self._measurements.check(name)
-        subject = ready(target, as_data(data), plan, self._session.instruments)
+        subject = ready(target, _rows(data, plan), plan, self._session.instruments)
         evaluation = self._session.evaluator.evaluate(subject, plan, self._test, name)
         return self._measurements.conclude(name, evaluation, plan)
 
@@ -152,7 +171,7 @@ class Dlperf:
             from_call(scenario=Server(1.0), serving=serving, duration=duration)
         ).limited_to(RATE_METRICS, "dlperf.max_rate(...)", _BY_LOAD)
         self._measurements.check(name)
-        subject = rate_search(target, as_data(data), plan, self._session.instruments, limit)
+        subject = rate_search(target, _rows(data, plan), plan, self._session.instruments, limit)
         evaluation = self._session.evaluator.evaluate(subject, plan, self._test, name)
         return self._measurements.conclude(name, evaluation, plan)
 
@@ -245,7 +264,7 @@ class Dlperf:
             from_call(scenario=scenario, serving=serving, duration=duration)
         ).limited_to(LOAD_METRICS, "dlperf.duel(...)", _BY_RATE)
         self._measurements.check(name)
-        rows = as_data(data)
+        rows = _rows(data, plan)
         with self._session.evaluator.exclusive():
             record = duel_candidates(
                 DuelCandidate(base, rows, plan),
@@ -352,7 +371,7 @@ class Dlperf:
         ).only_errors()
         own = {budget.metric.name for budget in self._plan.budgets} - self._plan.run_wide
         self._swept = own <= {"errors"}  # other budgets still wait for a measurement
-        rows, instruments = as_data(data), self._session.instruments
+        rows, instruments = _rows(data, plan), self._session.instruments
         with self._session.evaluator.exclusive():
             sweep = measure_sweep(target, rows, plan, instruments, clients=counts, test=self._test)
         judgements = judge(sweep.whole, plan.judged, None, self._session.environment(), "")

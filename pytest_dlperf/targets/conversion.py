@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
@@ -15,15 +16,18 @@ from pytest_dlperf._values import Described, check_choice
 from pytest_dlperf.errors import TargetError, UsageError, in_a_line
 from pytest_dlperf.targets import keras
 from pytest_dlperf.targets.copies import placed_anew
-from pytest_dlperf.targets.keras_models import Layer, copied, leaves, quiet
+from pytest_dlperf.targets.keras_models import Layer, copied, inner_layers, quiet
 from pytest_dlperf.targets.litert import LiteRTTarget, litert_target
 from pytest_dlperf.targets.onnx import OnnxTarget, onnx_target, quantised
 from pytest_dlperf.targets.padding import Infer, padded, powers_of_two
+from pytest_dlperf.trees import RowTree, described, first_rows, leaves, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
+
+    from pytest_dlperf.trees import Rows, Tree
 
 Kind: TypeAlias = Literal["int8"]
 """The type that weights are rounded to."""
@@ -71,7 +75,7 @@ class Quantisation(Described):
 def as_target(
     model: Any,  # noqa: ANN401 - a Keras model or a tf.function
     runtime: Runtime,
-    sample: NDArray[Any],
+    sample: object,
     quantisation: Quantisation | None = None,
 ) -> object:
     """A model in a runtime, as a target for `dlperf(target, data)`.
@@ -83,7 +87,8 @@ def as_target(
     Args:
         model: a Keras model; for `tf.function` and `xla` also a `tf.function`.
         runtime: computes the answers.
-        sample: at least one row like those to come, shape `(rows, ...)`.
+        sample: at least one row like those to come: an array of shape `(rows, ...)`, or a dict,
+            list or tuple of arrays.
         quantisation: of the weights, for `litert` and `onnx`.
 
     Raises:
@@ -93,24 +98,40 @@ def as_target(
     """
     __tracebackhide__ = True
     _check(model, runtime, quantisation)
-    if not isinstance(sample, np.ndarray) or not sample.size:
-        raise UsageError(
-            f"as_target(sample={sample!r:.80}) has no rows",
-            "give an array with at least one row like those to come",
-        )
+    rows = _sample_rows(sample)
     if runtime == "tf.function":
         return model
     name = keras.name_of(model)
     if runtime == "xla":
-        return _xla_target(model, sample)
+        return _xla_target(model, rows)
+    if isinstance(rows, RowTree):
+        raise UsageError(
+            f"{name} takes several inputs ({described(rows.tree)}): {runtime} cannot be used",
+            "a model with one input can be converted",
+        )
     rounded = f", {quantisation.kind}" if quantisation else ""
     if runtime == "litert":
-        content = _converted(model, sample, "litert", quantisation)
-        return litert_target(content, sample, f"{name} in LiteRT{rounded}")
-    content = _converted(model, sample, "onnx")
+        content = _converted(model, rows, "litert", quantisation)
+        return litert_target(content, rows, f"{name} in LiteRT{rounded}")
+    content = _converted(model, rows, "onnx")
     if quantisation:
         content = quantised(content)
-    return onnx_target(content, sample, f"{name} in ONNX Runtime{rounded}")
+    return onnx_target(content, rows, f"{name} in ONNX Runtime{rounded}")
+
+
+def _sample_rows(sample: object) -> Rows:
+    __tracebackhide__ = True
+    if isinstance(sample, RowTree):
+        return sample
+    tree: Tree = sample  # type: ignore[assignment]  # checked here
+    trees = isinstance(sample, Mapping | list | tuple) and bool(sample)
+    arrays = [leaf for _, leaf in leaves(tree)] if trees else [sample]
+    if not all(isinstance(leaf, np.ndarray) and leaf.size for leaf in arrays):
+        raise UsageError(
+            f"as_target(sample={sample!r:.80}) has no rows",
+            "give an array with at least one row like those to come, or a dict of such arrays",
+        )
+    return tree if isinstance(tree, np.ndarray) else RowTree(tree, rows_of(tree))
 
 
 def size_of(target: object) -> int:
@@ -146,14 +167,14 @@ class XlaTarget:
         size: bytes of its variables.
         description: the target in words.
         source: the model or function; a concrete function does not keep its variables alive.
-        sample: a row that it takes, shape `(1, ...)`.
+        sample: a row that it takes.
     """
 
     infer: Infer
     size: int
     description: str
     source: object
-    sample: NDArray[Any]
+    sample: Rows
 
     def __deepcopy__(self, memo: object) -> XlaTarget:
         """The same compiled again, with weights of its own; raises as `placed_anew` does."""
@@ -194,7 +215,7 @@ def _check(model: object, runtime: Runtime, quantisation: Quantisation | None) -
             ) from error
 
 
-def _xla_target(target: Any, sample: NDArray[Any]) -> XlaTarget:  # noqa: ANN401
+def _xla_target(target: Any, sample: Rows) -> XlaTarget:  # noqa: ANN401
     import tensorflow as tf
 
     description = f"{keras.name_of(target)} compiled by XLA"
@@ -214,7 +235,8 @@ def _xla_target(target: Any, sample: NDArray[Any]) -> XlaTarget:  # noqa: ANN401
         raise TargetError(f"{description} cannot be run: {in_a_line(error)}") from error
     infer = padded(infer, powers_of_two(_LARGEST))
     words = f"{description}, batches padded to powers of two"
-    return XlaTarget(infer, _bytes(concrete.variables), words, target, sample[:1])
+    first = first_rows(sample, 1)
+    return XlaTarget(infer, _bytes(concrete.variables), words, target, first)
 
 
 def _converted(
@@ -231,7 +253,7 @@ def _converted(
     import keras as keras3
 
     keras.ensure_built(model, sample)
-    if any(getattr(layer, "compute_dtype", _SINGLE) != _SINGLE for layer in leaves(model)):
+    if any(getattr(layer, "compute_dtype", _SINGLE) != _SINGLE for layer in inner_layers(model)):
         # A model trained in mixed precision has its weights in single precision anyway.
         model = copied(model, sample, _single, {})
     # Keras casts all floats to single precision; other runtimes take the type of the signature.

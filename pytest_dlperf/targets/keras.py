@@ -5,7 +5,9 @@ TensorFlow and Keras are imported inside functions only.
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -21,6 +23,7 @@ from pytest_dlperf.targets.padding import (
     powers_of_two,
     trial_batches,
 )
+from pytest_dlperf.trees import as_tree, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.targets.padding import Infer
+    from pytest_dlperf.trees import Rows, Tree
 
 
 class Model(Protocol):
@@ -55,10 +59,11 @@ class Concrete(Protocol):
 
     variables: Sequence[Placed]
     structured_outputs: object
+    structured_input_signature: tuple[tuple[object, ...], dict[str, object]]
     outputs: Any  # symbolic tensors
     graph: Any
 
-    def __call__(self, batch: object) -> Any: ...  # noqa: ANN401, D102 - a tensor
+    def __call__(self, *batch: object, **named: object) -> Any: ...  # noqa: ANN401, D102 - tensors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +112,7 @@ def precision() -> str:
 
 def compile_target(
     target: Any,  # noqa: ANN401 - a Keras model or a tf.function
-    sample: NDArray[Any],
+    sample: Rows,
     plan: Plan,
     clock: Clock,
     device: str | None,
@@ -118,7 +123,7 @@ def compile_target(
     TensorFlow. `sample` has as many rows as the largest batch.
 
     Raises:
-        UsageError: if it has several outputs, or variables on another device.
+        UsageError: if it has variables on another device.
         TargetError: if its answer is computed on another device.
         AnswerError: if a trial call does not return.
     """
@@ -127,7 +132,7 @@ def compile_target(
     with _scope(device):
         if is_model(target) and device is not None:
             answer, weights = _with_own_weights(target, sample)
-            concrete = _traced(answer, sample, name_of(target))
+            concrete = _traced(answer, sample)
         else:
             concrete = trace(target, sample)
 
@@ -161,7 +166,7 @@ def _scope(device: str | None) -> AbstractContextManager[object]:
 
 def _with_own_weights(
     model: Any,  # noqa: ANN401 - a Keras model
-    sample: NDArray[Any],
+    sample: Rows,
 ) -> tuple[Callable[[object], Any], tuple[object, ...]]:
     """The model as a function of a batch, and copies of its variables that the function reads.
 
@@ -189,25 +194,43 @@ def _with_own_weights(
     return answer, copies
 
 
-def trace(target: Any, sample: NDArray[Any]) -> Concrete:  # noqa: ANN401 - a model or a function
+def trace(target: Any, sample: Rows) -> Concrete:  # noqa: ANN401 - a model or a function
     """The concrete function of a Keras model or a `tf.function`, with a free batch axis."""
     function = partial(target, training=False) if is_model(target) else target
-    return _traced(function, sample, name_of(target))
+    return _traced(function, sample)
 
 
-def ensure_built(target: Any, sample: NDArray[Any]) -> None:  # noqa: ANN401 - a model or a function
+def tensors(batch: Tree) -> Any:  # noqa: ANN401 - a tree of tensors
+    """The batch with each array as a tensor."""
+    import tensorflow as tf
+
+    return mapped(tf.convert_to_tensor, batch)
+
+
+def _signature(sample: Rows) -> Any:  # noqa: ANN401 - a tree of specifications
+    """What a function for such rows takes: tensors with a free batch axis."""
+    import tensorflow as tf
+
+    def spec(leaf: NDArray[Any]) -> Any:  # noqa: ANN401 - of TensorFlow's
+        dtype = tf.string if leaf.dtype.hasobject else tf.as_dtype(leaf.dtype)
+        return tf.TensorSpec((None, *leaf.shape[1:]), dtype)
+
+    return mapped(spec, as_tree(sample))
+
+
+def ensure_built(target: Any, sample: Rows) -> None:  # noqa: ANN401 - a model or a function
     """Call a model once if it has no weights yet."""
     if is_model(target) and not target.built:
-        target(sample[:1], training=False)
+        target(tensors(sample[:1]), training=False)
 
 
 def _traced(
     function: Any,  # noqa: ANN401 - a function of TensorFlow's or a plain one
-    sample: NDArray[Any],
-    name: str,
+    sample: Rows,
 ) -> Concrete:
     import tensorflow as tf
 
+    function = _of_one_argument(function, as_tree(sample))
     if not is_function(function):
         plain = function
         # As in Keras' own functions: AutoGraph would rewrite the Python of the user's layers.
@@ -215,38 +238,62 @@ def _traced(
     # One concrete function for all batch sizes: a `tf.function` is traced anew for each shape, and
     # looks up the trace in each call.
     if not isinstance(function, tf.types.experimental.ConcreteFunction):
-        spec = tf.TensorSpec((None, *sample.shape[1:]), tf.as_dtype(sample.dtype))
-        function = function.get_concrete_function(spec)
+        function = function.get_concrete_function(_signature(sample))
     concrete: Concrete = function
     outputs = concrete.structured_outputs
-    if isinstance(outputs, (tf.Tensor, tf.TensorSpec)):
+    if isinstance(outputs, (tf.Tensor, tf.TensorSpec)) or len(tf.nest.flatten(outputs)) != 1:
         return concrete
-    if len(tf.nest.flatten(outputs)) != 1:
-        raise UsageError(
-            f"{name} has several outputs: {outputs!r:.200}",
-            "wrap it in a callable infer(batch) that returns the one to be measured",
-        )
     # Such as the signature of a SavedModel, whose only output has a name.
     only = tf.function(lambda batch: readable(concrete(batch)), autograph=False)
-    return _traced(only, sample, name)
+    return _traced(only, sample)
+
+
+def _of_one_argument(function: Any, inputs: Tree) -> Any:  # noqa: ANN401 - a function
+    """A function of the whole batch, also of one that takes each of its inputs by itself."""
+    names = _parameters(function)
+    if len(names) < 2:  # noqa: PLR2004 - it takes the batch as it is
+        return function
+    if isinstance(inputs, Mapping) and set(inputs) <= set(names):
+        return lambda batch: function(**batch)
+    if isinstance(inputs, list | tuple) and len(inputs) <= len(names):
+        return lambda batch: function(*batch)
+    return function
+
+
+def _parameters(function: Any) -> list[str]:  # noqa: ANN401 - a function
+    """The names of what a `tf.function` or concrete function takes."""
+    import tensorflow as tf
+
+    if isinstance(function, tf.types.experimental.ConcreteFunction):
+        return list(function.function_type.parameters)
+    if not is_function(function):
+        return []
+    taken = inspect.signature(function.python_function).parameters.values()
+    return [each.name for each in taken if each.kind not in {each.VAR_POSITIONAL, each.VAR_KEYWORD}]
 
 
 def readable(outputs: object) -> object:
     """Outputs of mixed precision as float32, since numpy has no bfloat16; others as they are.
 
-    A dict, list or tuple of one tensor is that tensor.
+    A dict, list or tuple of one tensor is that tensor; ragged tensors are padded.
     """
     import tensorflow as tf
 
     leaves = tf.nest.flatten(outputs)
     if len(leaves) == 1:
         (outputs,) = leaves
-    if isinstance(outputs, tf.Tensor) and outputs.dtype == tf.bfloat16:
-        return tf.cast(outputs, tf.float32)
-    return outputs
+
+    def plain(tensor: object) -> object:
+        if isinstance(tensor, tf.RaggedTensor):
+            tensor = tensor.to_tensor()
+        if isinstance(tensor, tf.Tensor) and tensor.dtype == tf.bfloat16:
+            return tf.cast(tensor, tf.float32)
+        return tensor
+
+    return tf.nest.map_structure(plain, outputs)
 
 
-def _check_place(name: str, concrete: Concrete, batch: NDArray[Any], device: str) -> str:
+def _check_place(name: str, concrete: Concrete, batch: Tree, device: str) -> str:
     """Refuse answers made on another device; return a remark on the first step that runs on one."""
     import tensorflow as tf
 
@@ -260,7 +307,7 @@ def _check_place(name: str, concrete: Concrete, batch: NDArray[Any], device: str
                 f"be made under tf.device('{device}')",
             )
     with _scope(device):
-        answer = concrete(tf.convert_to_tensor(batch))
+        answer = tf.nest.flatten(concrete(tensors(batch)))[0]
     source = concrete.outputs[0].op
     while source.type == "Identity":  # placed where the function is called, not where it computes
         source = source.inputs[0].op
@@ -278,18 +325,30 @@ def _check_place(name: str, concrete: Concrete, batch: NDArray[Any], device: str
     return f"not all of it ran on {device}: step {first.name} chooses {_short(first.device)} itself"
 
 
+def _to_numpy(tensor: Any) -> Any:  # noqa: ANN401 - a tensor
+    return tensor.numpy()
+
+
 def caller(concrete: Concrete, device: str | None = None) -> Infer:
     """A concrete function with numpy in and out; reading the result waits for the device."""
     import tensorflow as tf
 
-    def direct(batch: NDArray[Any]) -> object:
+    def one_to_one(batch: Tree) -> object:
         return concrete(tf.convert_to_tensor(batch)).numpy()
 
+    def of_trees(batch: Tree) -> object:
+        return mapped(_to_numpy, concrete(mapped(tf.convert_to_tensor, batch)))
+
+    tensor = (tf.Tensor, tf.TensorSpec)
+    arguments, named = concrete.structured_input_signature
+    taken = [*arguments, *named.values()]
+    single = len(taken) == 1 and isinstance(taken[0], tensor)
+    direct = one_to_one if single and isinstance(concrete.structured_outputs, tensor) else of_trees
     if device is None:
         return direct
     where = _full(device)
 
-    def on_device(batch: NDArray[Any]) -> object:
+    def on_device(batch: Tree) -> object:
         # A function runs in the scope of its call, not in that of its tracing.
         with tf.device(where):
             return direct(batch)
@@ -297,7 +356,7 @@ def caller(concrete: Concrete, device: str | None = None) -> Infer:
     return on_device
 
 
-def batched(direct: Infer, sample: NDArray[Any], plan: Plan, clock: Clock) -> tuple[Infer, str]:
+def batched(direct: Infer, sample: Rows, plan: Plan, clock: Clock) -> tuple[Infer, str]:
     """The call with its batches padded where that pays, and the padding in words.
 
     Batches are padded to the allowed sizes. Without any, they are padded to powers of two if that

@@ -9,18 +9,22 @@ import re
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from pytest_dlperf.errors import DlperfError, OneLayoutError, TargetError, UsageError
 from pytest_dlperf.targets.keras import Model, caller, ensure_built, name_of, trace
+from pytest_dlperf.trees import as_tree, described, first_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from pytest_dlperf.trees import Rows
 
 
 Layer = Any  # Keras has no types
@@ -92,13 +96,13 @@ def composed_models(model: Layer) -> Iterator[Layer]:
             yield from composed_models(layer)
 
 
-def leaves(model: Layer) -> Iterator[Layer]:
+def inner_layers(model: Layer) -> Iterator[Layer]:
     """The layers of a model and its nested models, in their order."""
     if not composed(model):
         yield model
         return
     for layer in model.layers:
-        yield from leaves(layer)
+        yield from inner_layers(layer)
 
 
 def same(layer: Layer) -> Layer:
@@ -108,7 +112,7 @@ def same(layer: Layer) -> Layer:
 
 def copied(
     model: Model,
-    sample: NDArray[Any],
+    sample: Rows,
     clone: Callable[[Layer], Layer],
     weights: Mapping[int, list[NDArray[Any]]],
 ) -> Model:
@@ -123,7 +127,7 @@ def copied(
     try:
         copy = _cloned(model, clone)
         ensure_built(copy, sample)
-        for old, new in zip(leaves(model), leaves(copy), strict=True):
+        for old, new in zip(inner_layers(model), inner_layers(copy), strict=True):
             _take_weights(new, weights.get(id(old)) or old.get_weights())
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         raise UsageError(
@@ -144,7 +148,7 @@ def layer_placed_anew(layer: Layer) -> Layer:
         copy = _cloned(layer, _same_here)
         if not copy.built:
             copy.build_from_config(layer.get_build_config())
-        for old, new in zip(leaves(layer), leaves(copy), strict=True):
+        for old, new in zip(inner_layers(layer), inner_layers(copy), strict=True):
             _take_weights(new, old.get_weights())
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
         why = f"{name_of(layer)} cannot be copied: {clean_keras_message(error)}"
@@ -193,12 +197,12 @@ def compiled_alike(copy: Model, model: Model) -> Model:
     return copy
 
 
-def answers(model: Model, inputs: NDArray[Any]) -> NDArray[Any]:
+def answers(model: Model, inputs: Rows) -> NDArray[Any]:
     """The outputs of a model, shape `(rows, ...)`; raises as `answerer` does."""
-    return answerer(model, inputs[:1])(inputs)
+    return answerer(model, first_rows(inputs, 1))(inputs)
 
 
-def answerer(model: Model, sample: NDArray[Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+def answerer(model: Model, sample: Rows) -> Callable[[Rows], NDArray[Any]]:
     """A function from inputs to outputs, traced once, that uses the model's present weights.
 
     `sample` is at least one row like those to come.
@@ -208,16 +212,22 @@ def answerer(model: Model, sample: NDArray[Any]) -> Callable[[NDArray[Any]], NDA
         TargetError: if it does not take such rows.
     """
     try:
-        infer = caller(trace(model, sample))
+        concrete = trace(model, sample)
     except DlperfError:
         raise
     except Exception as error:
         raise TargetError(
-            f"{name_of(model)} does not take rows of shape {sample.shape[1:]} and type "
-            f"{sample.dtype}: {clean_keras_message(error)}"
+            f"{name_of(model)} does not take rows of {described(as_tree(sample))}: "
+            f"{clean_keras_message(error)}"
         ) from error
+    if isinstance(concrete.structured_outputs, Mapping | list | tuple):
+        raise UsageError(
+            f"{name_of(model)} has several outputs: {concrete.structured_outputs!r:.200}",
+            "train a model with one output, or train it in the test and measure the model",
+        )
+    infer = caller(concrete)
 
-    def infer_all(inputs: NDArray[Any]) -> NDArray[Any]:
+    def infer_all(inputs: Rows) -> NDArray[Any]:
         starts = range(0, len(inputs), _BATCH_ROWS)
         parts = [np.asarray(infer(inputs[start : start + _BATCH_ROWS])) for start in starts]
         return np.concatenate(parts)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import statistics
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pytest_dlperf.load.answer_layout import has_rows
 from pytest_dlperf.load.outputs import read_outputs
+from pytest_dlperf.trees import Rows, Tree, mapped, rows_of, taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from pytest_dlperf.clock import Clock
 
@@ -22,8 +25,8 @@ _TRIAL_ROUNDS: Final = 3
 _TRIAL_LIMIT_NS: Final = 20_000_000
 _CLEARLY: Final = 0.95
 
-Infer: TypeAlias = Callable[[NDArray[Any]], object]
-"""Answers a batch; both have one leading batch axis."""
+Infer: TypeAlias = Callable[[Tree], object]
+"""Answers a batch; inputs and outputs are arrays, or trees of arrays, with one row a request."""
 
 
 def powers_of_two(largest: int) -> tuple[int, ...]:
@@ -35,19 +38,39 @@ def powers_of_two(largest: int) -> tuple[int, ...]:
 def padded(infer: Infer, sizes: Sequence[int]) -> Infer:
     """A callable that pads batches to the next of the ascending sizes; the last fits any batch."""
 
-    def infer_padded(batch: NDArray[Any]) -> object:
-        rows = len(batch)
+    def infer_padded(batch: Tree) -> object:
+        rows = rows_of(batch)
         size = sizes[bisect_left(sizes, rows)]
         if rows == size:
             return infer(batch)
-        filled = np.zeros((size, *batch.shape[1:]), batch.dtype)
-        filled[:rows] = batch
-        filled.flags.writeable = False  # as other batches are: a target must not write into it
-        outputs = np.asarray(read_outputs(infer(filled)))
-        # An answer with too few rows must be detected, not cut to the right shape.
-        return outputs[:rows] if outputs.shape[:1] == (size,) else outputs
+        outputs = read_outputs(infer(mapped(lambda leaf: _filled(leaf, size), batch)))
+        return _cut(outputs, rows, size)
 
     return infer_padded
+
+
+def _filled(leaf: NDArray[Any], size: int) -> NDArray[Any]:
+    """An array with rows of zeros, or empty text, at the end."""
+    filled = np.zeros((size, *leaf.shape[1:]), leaf.dtype)
+    if leaf.dtype.hasobject:
+        filled[:] = type(leaf.reshape(-1)[0])()
+    filled[: len(leaf)] = leaf
+    filled.flags.writeable = False  # as other batches are: a target must not write into it
+    return filled
+
+
+def _cut(outputs: object, rows: int, size: int) -> object:
+    """The first rows of each output."""
+    if isinstance(outputs, Mapping):
+        return {name: _cut(part, rows, size) for name, part in outputs.items()}
+    if isinstance(outputs, list | tuple):
+        if len(outputs) == size and not all(has_rows(part, size) for part in outputs):
+            return outputs[:rows]
+        parts = [_cut(part, rows, size) for part in outputs]
+        return parts if isinstance(outputs, list) else tuple(parts)
+    # An answer with too few rows must be detected, not cut to the right shape.
+    whole = getattr(outputs, "shape", ())[:1] == (size,)
+    return outputs[:rows] if whole else outputs  # type: ignore[index]  # an array
 
 
 def padding_words(sizes: Sequence[int]) -> str:
@@ -55,13 +78,14 @@ def padding_words(sizes: Sequence[int]) -> str:
     return f"batches padded to {', '.join(map(str, sizes))}"
 
 
-def trial_batches(sample: NDArray[Any], largest: int) -> list[NDArray[Any]]:
+def trial_batches(sample: Rows, largest: int) -> list[Tree]:
     """Batches of random sizes up to the largest, the same ones every time."""
     sizes = np.random.default_rng(0).integers(1, largest + 1, _TRIAL_SIZES)
-    return [np.resize(sample, (size, *sample.shape[1:])) for size in sizes]
+    numbers = [np.resize(np.arange(len(sample)), size) for size in sizes]
+    return [taken(sample, index)[:] for index in numbers]
 
 
-def faster(plain: Infer, filled: Infer, batches: Iterable[NDArray[Any]], clock: Clock) -> Infer:
+def faster(plain: Infer, filled: Infer, batches: Iterable[Tree], clock: Clock) -> Infer:
     """The faster of two callables on the same batches in turn; `filled` only if clearly faster."""
     ratios = []
     for batch in batches:

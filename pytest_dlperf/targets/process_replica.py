@@ -15,11 +15,10 @@ from pytest_dlperf.targets import keras
 from pytest_dlperf.targets.worker import Loader, Worker, start_workers
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.targets.padding import Infer
+    from pytest_dlperf.trees import Rows, Tree
 
 
 _START_SECONDS: Final = 300.0
@@ -39,14 +38,13 @@ class IsolatedTarget:
 
 
 def isolate(
-    target: object, sample: NDArray[Any], plan: Plan, threads: int, clock: Clock
+    target: object, sample: Rows, plan: Plan, threads: int, clock: Clock
 ) -> tuple[tuple[IsolatedTarget, ...], str]:
     """A process for each replica of a model or function, with this many intra-op threads.
 
     `sample` has as many rows as the largest batch. Returns the replicas, and their description.
 
     Raises:
-        UsageError: if it has several outputs.
         TargetError: if a process does not start.
     """
     serving = plan.served
@@ -102,7 +100,7 @@ class LoadedFunction:
     infer: Infer
     module: object
 
-    def __call__(self, batch: NDArray[Any]) -> object:
+    def __call__(self, batch: Tree) -> object:
         """Answer a batch."""
         return self.infer(batch)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,10 +14,17 @@ import numpy as np
 from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf._values import explicit
 from pytest_dlperf.errors import RemoteError, TargetError, UsageError, kind_of
+from pytest_dlperf.load.answer_layout import AnswerLayout, MisfitError, Sample, layout_of
 from pytest_dlperf.load.async_runner import CoroutineTarget, EventLoop, one_row
-from pytest_dlperf.load.outputs import describe_outputs, read_outputs, with_batch_axis
+from pytest_dlperf.load.outputs import (
+    describe_outputs,
+    owned_copy,
+    read_outputs,
+    with_batch_axis,
+)
 from pytest_dlperf.targets.padding import Infer, padded, padding_words, powers_of_two
 from pytest_dlperf.targets.process_replica import IsolatedTarget, isolate
+from pytest_dlperf.trees import RowTree, described, mapped, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,7 +34,9 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.config.options import Clients
     from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.load.answer_layout import Leaf, Output
     from pytest_dlperf.load.runner import Target
+    from pytest_dlperf.trees import Rows, Tree
 
 
 _OF_ONE_THREAD: Final = (
@@ -55,14 +63,21 @@ class Prepared:
         remark: a warning about it; may be empty.
         compile_seconds: until the first call of each batch size has returned, the start of
             processes included.
-        sample_answer: the answer to the largest batch, shape `(rows, ...)`.
+        layout: of its answers.
+        sample_parts: the outputs of the answer to the largest batch.
     """
 
     replicas: tuple[Target, ...]
     description: str
     remark: str
     compile_seconds: float
-    sample_answer: NDArray[Any]
+    layout: AnswerLayout
+    sample_parts: tuple[Leaf, ...]
+
+    @property
+    def sample_answer(self) -> NDArray[Any]:
+        """What is scored of the answer to the largest batch, shape `(rows, ...)`."""
+        return self.layout.to_score(self.sample_parts)
 
     @property
     def processes(self) -> tuple[int, ...]:
@@ -105,19 +120,19 @@ def placed(target: object, plan: Plan) -> Plan:
     return replace(plan, serving=replace(plan.serving, devices=resolve(names)))
 
 
-def prepare(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> Prepared:
+def prepare(target: object, sample: Rows, plan: Plan, clock: Clock) -> Prepared:
     """Build the replicas of a target and warm them up.
 
     Args:
         target: a Keras model, a `tf.function` or concrete function, an object with a method
             `infer(batch)` and perhaps a text `description`, or a callable `infer(batch)`.
-        sample: rows for the first calls, at least one, shape `(rows, ...)`.
+        sample: rows for the first calls, at least one.
         plan: replicas, devices (see `placed`), batch sizes and kind of clients.
         clock: time.
 
     Raises:
         UsageError: if it is none of these, or cannot be placed as planned.
-        TargetError: if its first call fails, does not return, or returns no numeric array.
+        TargetError: if its first call fails, does not return, or returns no row for each request.
     """
     from pytest_dlperf.targets import keras
     from pytest_dlperf.targets.keras_models import eager_models, remark_on_eager
@@ -126,59 +141,45 @@ def prepare(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> P
     if keras.is_model(target) or keras.is_function(target):
         resolved = _resolve_compiled(target, sample, plan, clock)
     else:
-        resolved = _resolve_callable(target, plan, _as_returned)
+        resolved = _resolve_callable(target, plan)
     largest = min(plan.served.max_batch_size, len(sample))
     sizes = plan.served.allowed_batch_sizes or powers_of_two(largest)
     if not sizes:
         raise UsageError("the data has no rows, so there is nothing to ask")
-    sample_answer: NDArray[Any] | None = None
     try:
         with eager_models() as eager:
-            with contextlib.suppress(_NestedError):
-                sample_answer = _first_calls(resolved, sample, sizes, plan.compile_timeout)
-            if sample_answer is None:
-                resolved = _resolve_callable(target, plan, _only_item)
-                try:
-                    sample_answer = _first_calls(resolved, sample, sizes, plan.compile_timeout)
-                except _NestedError as error:
-                    raise TargetError(str(error)) from None
+            samples = _first_calls(resolved, sample, sizes, plan.compile_timeout)
+        layout = _layout(samples, resolved.description, plan.output)
+        parts = layout.parts(samples[-1].outputs, samples[-1].rows)
     except BaseException:
         _close(resolved.replicas)
         raise
     seconds = (clock.now_ns() - started_ns) * 1e-9
     remark = "; ".join(filter(None, (resolved.remark, remark_on_eager(eager))))
-    return Prepared(resolved.replicas, resolved.description, remark, seconds, sample_answer)
-
-
-class _NestedError(TargetError):
-    """Answers are perhaps lists of one array, which only a batch of several rows shows."""
-
-
-def _as_returned(infer: Infer) -> Infer:
-    return infer
-
-
-def _only_item(infer: Infer) -> Infer:
-    """A callable that returns the only item of its list or tuple."""
-
-    def infer_item(batch: NDArray[Any]) -> object:
-        __tracebackhide__ = True
-        outputs = infer(batch)
-        return outputs[0] if isinstance(outputs, list | tuple) and len(outputs) == 1 else outputs
-
-    return infer_item
+    return Prepared(resolved.replicas, resolved.description, remark, seconds, layout, parts)
 
 
 def _first_calls(
-    resolved: _Resolved, sample: NDArray[Any], sizes: Iterable[int], timeout: float
-) -> NDArray[Any]:
-    """Call each replica with each size; returns the answer to the last one."""
+    resolved: _Resolved, sample: Rows, sizes: Iterable[int], timeout: float
+) -> list[Sample]:
+    """The answers of each replica to a batch of each size."""
     __tracebackhide__ = True
-    answer = np.empty(0)
-    for replica in dict.fromkeys(resolved.replicas):
-        for size in sizes:
-            answer = _first_call(replica, sample[:size], resolved.description, timeout)
-    return answer
+    return [
+        _first_call(replica, sample[:size], resolved.description, timeout)
+        for replica in dict.fromkeys(resolved.replicas)
+        for size in sizes
+    ]
+
+
+def _layout(samples: list[Sample], description: str, output: Output | None) -> AnswerLayout:
+    __tracebackhide__ = True
+    try:
+        return layout_of(samples, output)
+    except MisfitError as error:
+        raise TargetError(
+            f"{description} lays its answers out differently for batches of "
+            f"{', '.join(str(sample.rows) for sample in samples)} rows: it {error}"
+        ) from None
 
 
 def _close(replicas: Iterable[Target]) -> None:
@@ -187,7 +188,7 @@ def _close(replicas: Iterable[Target]) -> None:
             replica.close()
 
 
-def _resolve_compiled(target: object, sample: NDArray[Any], plan: Plan, clock: Clock) -> _Resolved:
+def _resolve_compiled(target: object, sample: Rows, plan: Plan, clock: Clock) -> _Resolved:
     from pytest_dlperf.targets import keras
 
     name, serving = keras.name_of(target), plan.served
@@ -209,9 +210,7 @@ def _resolve_compiled(target: object, sample: NDArray[Any], plan: Plan, clock: C
         raise
     except Exception as error:
         raise TargetError(
-            f"{name} could not be compiled for inputs of shape "
-            f"(batch, {', '.join(map(str, sample.shape[1:]))}) and type {sample.dtype}: "
-            f"{kind_of(error)}: {error}"
+            f"{name} could not be compiled for {_inputs(sample)}: {kind_of(error)}: {error}"
         ) from error
     where = f" on {', '.join(serving.devices)}" if serving.devices else ""
     batches = " or ".join(dict.fromkeys(replica.batches for replica in compiled))
@@ -220,7 +219,14 @@ def _resolve_compiled(target: object, sample: NDArray[Any], plan: Plan, clock: C
     return _Resolved(replicas, f"{name}{where}, {batches}", remark)
 
 
-def _resolve_callable(target: object, plan: Plan, returning: Callable[[Infer], Infer]) -> _Resolved:
+def _inputs(sample: Rows) -> str:
+    if isinstance(sample, RowTree):
+        return f"inputs of {described(sample.tree)}"
+    shape = ", ".join(map(str, sample.shape[1:]))
+    return f"inputs of shape (batch, {shape}) and type {sample.dtype}"
+
+
+def _resolve_callable(target: object, plan: Plan) -> _Resolved:
     serving, clients = plan.served, plan.clients
     infer = _callable(target, clients)
     if serving.intra_op_threads is not None:
@@ -242,7 +248,6 @@ def _resolve_callable(target: object, plan: Plan, returning: Callable[[Infer], I
         coroutine = one_row(infer) if takes_rows else infer
         replica = CoroutineTarget(coroutine, EventLoop(asyncio.new_event_loop()))
         return _Resolved((replica,), description, remark)
-    infer = returning(infer)
     if takes_rows:
         infer = _one_row(infer)
     elif serving.allowed_batch_sizes:
@@ -279,14 +284,14 @@ def _callable(target: object, clients: Clients) -> Callable[..., Any]:
     return infer
 
 
-def _one_row(function: Callable[[NDArray[Any]], object]) -> Callable[[NDArray[Any]], object]:
-    def infer(batch: NDArray[Any]) -> object:
-        return with_batch_axis(function(batch[0]))
+def _one_row(function: Infer) -> Infer:
+    def infer(batch: Tree) -> object:
+        return with_batch_axis(function(mapped(lambda leaf: leaf[0], batch)))
 
     return infer
 
 
-def _answers_here(replica: Target, batch: NDArray[Any], error: Exception) -> bool:
+def _answers_here(replica: Target, batch: Tree, error: Exception) -> bool:
     """Whether a target that failed in a thread of the load answers in the caller's thread."""
     if isinstance(error, Warning) or isinstance(replica, CoroutineTarget | IsolatedTarget):
         return False  # a warning is raised once; the others have one thread for all calls
@@ -297,9 +302,7 @@ def _answers_here(replica: Target, batch: NDArray[Any], error: Exception) -> boo
     return True
 
 
-def _first_call(
-    replica: Target, batch: NDArray[Any], description: str, timeout: float
-) -> NDArray[Any]:
+def _first_call(replica: Target, batch: Tree, description: str, timeout: float) -> Sample:
     __tracebackhide__ = True
 
     def answer() -> tuple[object, object]:
@@ -307,10 +310,7 @@ def _first_call(
         returned = replica.infer(batch)
         return returned, read_outputs(returned)
 
-    failed = (
-        f"{description} failed on its first call, with a batch of shape {batch.shape} and "
-        f"type {batch.dtype}"
-    )
+    failed = f"{description} failed on its first call, with a batch of {_batch(batch)}"
     try:
         returned, read = call_with_timeout(timeout, answer)
     except UsageError:
@@ -325,30 +325,38 @@ def _first_call(
         raise TargetError(f"{failed}: {kind_of(error)}: {error}{of_this_thread}") from (
             error if trace and trace.tb_next else None  # the target's frames, if any
         )
+    rows = rows_of(batch)
+    # A copy, as the target may reuse its buffer for the next size.
+    sample = Sample(owned_copy(read), rows)
+    problem = ""
     try:
-        outputs = np.array(read)
-    except (TypeError, ValueError):  # rows of different lengths
-        outputs = np.empty(0, object)
-    rows = len(batch)
-    if outputs.dtype.kind in "biuf" and outputs.size and outputs.shape[:1] == (rows,):
-        return outputs
-    kind = _NestedError if rows > 1 and outputs.shape[:2] == (1, rows) else TargetError
-    raise kind(
+        layout = layout_of([sample])
+        if layout.paths and any(np.size(part) for part in layout.parts(sample.outputs, rows)):
+            return sample
+    except UsageError:
+        return sample  # batches of other sizes may tell rows from outputs
+    except MisfitError as error:
+        problem = f": {error}" if isinstance(read, Mapping | tuple) else ""
+    raise TargetError(
         f"{description} answered a batch of {rows} row{'s' * (rows > 1)} with "
-        f"{describe_outputs(returned)}; expected one numeric array with one row a request, shape "
-        f"({rows}, ...){_hint(returned, outputs)}"
+        f"{describe_outputs(returned)}{problem}; expected an array with one row a request, shape "
+        f"({rows}, ...), or a dict, list or tuple of such arrays{_hint(returned, read)}"
     )
 
 
-def _hint(returned: object, outputs: NDArray[Any]) -> str:
-    several = isinstance(returned, list) and any(getattr(part, "ndim", 0) > 1 for part in returned)
+def _batch(batch: Tree) -> str:
+    if isinstance(batch, np.ndarray):
+        return f"shape {batch.shape} and type {batch.dtype}"
+    return described(batch)
+
+
+def _hint(returned: object, read: object) -> str:
+    numbers = isinstance(read, np.ndarray) and read.dtype.kind in "biuf" and read.size > 0
     for applies, hint in (
         (returned is None, "does the callable return its answer?"),
-        (isinstance(returned, Mapping), "choose one: lambda batch: target(batch)[NAME]"),
-        (isinstance(returned, tuple) or several, "choose one: lambda batch: target(batch)[NUMBER]"),
         (inspect.isawaitable(returned), "a coroutine function is called with clients='async'"),
         (isinstance(returned, Iterator), "list(...) makes values of it"),
-        (outputs.dtype.kind in "biuf" and outputs.size > 0, _BATCH_AXIS),
+        (numbers, _BATCH_AXIS),
     ):
         if applies:
             return f"\n  {hint}"

@@ -14,18 +14,17 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from multiprocessing import Pipe
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_dlperf._processes import ending, last_lines
 from pytest_dlperf.errors import AnswerError, TargetError
-from pytest_dlperf.targets.shared_memory import SharedArray
+from pytest_dlperf.targets.shared_memory import SharedArrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from pytest_dlperf.targets.worker_process import Job
+    from pytest_dlperf.trees import Tree
 
 _START: Final = (
     "import json, sys; job = json.loads(sys.argv[1]); "
@@ -56,8 +55,8 @@ class Worker:
         self._lock = threading.Lock()
         self._closed = False
         with contextlib.ExitStack() as stack:
-            self._questions = stack.enter_context(contextlib.closing(SharedArray()))
-            self._answers = stack.enter_context(contextlib.closing(SharedArray()))
+            self._questions = stack.enter_context(contextlib.closing(SharedArrays()))
+            self._answers = stack.enter_context(contextlib.closing(SharedArrays()))
             self._log = stack.enter_context(tempfile.TemporaryFile())
             self._connection, theirs = Pipe()
             stack.enter_context(self._connection)
@@ -106,7 +105,7 @@ class Worker:
             problem = self._end()
         raise TargetError(f"the process of a replica {problem}{self._last_lines()}")
 
-    def infer(self, batch: NDArray[Any]) -> NDArray[Any]:
+    def infer(self, batch: Tree) -> object:
         """Answer a batch; the result is read-only, and the next call overwrites it.
 
         Raises:

@@ -8,15 +8,15 @@ import os
 import sys
 import threading
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from pytest_dlperf.instrumentation import Instrumentation
-from pytest_dlperf.targets.shared_memory import SharedArray
+from pytest_dlperf.targets.shared_memory import SharedArrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
+    from pytest_dlperf.trees import Tree
 
 
 class Job(TypedDict):
@@ -57,14 +57,14 @@ def main(job: Job) -> None:
         channel = Connection(job["connection"])
         with contextlib.suppress(EOFError, ConnectionError):
             channel.send_bytes(b"ready")
-            serve(channel, SharedArray(job["questions"]), SharedArray(job["answers"]), infer)
+            serve(channel, SharedArrays(job["questions"]), SharedArrays(job["answers"]), infer)
 
 
 def serve(
     channel: WorkerPipe,
-    questions: SharedArray,
-    answers: SharedArray,
-    infer: Callable[[NDArray[Any]], NDArray[Any]],
+    questions: SharedArrays,
+    answers: SharedArrays,
+    infer: Callable[[Tree], Tree],
 ) -> None:
     """Answer batches until the other side closes.
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf._values import check_count, describe, device_names
 from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.data.rows import row_shapes
 from pytest_dlperf.errors import DataError, UsageError
 from pytest_dlperf.targets.keras import is_model
 from pytest_dlperf.training.keras.fit import batch_size
 from pytest_dlperf.training.recipe import Recipe
+from pytest_dlperf.trees import RowTree, described, first_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,13 +75,18 @@ class TrainingJob:
 
 
 def _first_rows(data: Data, rows: int) -> Data:
-    return replace(data, inputs=data.inputs[:rows], labels=labels_of(data)[:rows])
+    return replace(data, inputs=first_rows(data.inputs, rows), labels=labels_of(data)[:rows])
 
 
 def labels_of(data: Data) -> NDArray[Any]:
     """The labels of rows; a DataError if they have none."""
     if data.labels is None:
         raise DataError("training needs labels: give (inputs, labels)")
+    if isinstance(data.labels, RowTree):
+        raise DataError(
+            f"training takes one array of labels, not a tree ({described(data.labels.tree)})\n"
+            "  train a model with one output, or train it in the test and measure the model"
+        )
     return data.labels
 
 
@@ -110,11 +117,12 @@ def training_job(  # noqa: PLR0913, PLR0917 - as the user gives them
     evaluated = as_data(test) if test is not None else None
     for part in filter(None, (train, evaluated)):
         labels_of(part)
-    if evaluated is not None and evaluated.inputs.shape[1:] != train.inputs.shape[1:]:
-        raise DataError(
-            f"test rows of shape {evaluated.inputs.shape[1:]}, but it learns from rows of shape "
-            f"{train.inputs.shape[1:]}"
-        )
+    if evaluated is not None:
+        test_rows, train_rows = row_shapes(evaluated.inputs), row_shapes(train.inputs)
+        if test_rows != train_rows:
+            raise DataError(
+                f"test rows of shape {test_rows}, but it learns from rows of shape {train_rows}"
+            )
     return TrainingJob(build, train, evaluated, recipe or Recipe(), int(seeds), devices)  # type: ignore[call-overload]  # checked
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_dlperf.data.dataset import Examples, content_hash
+from pytest_dlperf.data.content import content_hash
+from pytest_dlperf.data.dataset import Examples
 from pytest_dlperf.data.scoring import user_scores
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.summary import Score, summarise_score
@@ -203,7 +204,7 @@ def _trained(job: TrainingJob, plan: Plan, monitor: TrainingMonitor, seed: int) 
 
 def _score(outputs: NDArray[Any], data: Data, plan: Plan) -> Score:
     """Score the answers to all rows; a UsageError or DataError if no metric fits them."""
-    scorer = scorer_of(outputs, data, plan)
+    scorer = scorer_of(outputs, labels_of(data), plan)
     nothing = np.zeros(len(outputs))
     right, losses = scorer.score(outputs, labels_of(data)) if scorer else (nothing, nothing)
     return Score(

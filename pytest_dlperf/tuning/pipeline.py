@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from pytest_dlperf.data.dataset import as_data, content_hash
+from pytest_dlperf.data.content import content_hash
+from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.errors import DataError
 from pytest_dlperf.statistics.estimate import Estimate, counted
 from pytest_dlperf.training.compression import split_steps
@@ -125,7 +126,7 @@ class Pipeline:
                 f"a preparation left {len(data.inputs)} of {len(raw.inputs)} test rows: setups can "
                 "be compared only on the same rows\n  let it change test rows, not drop them"
             )
-        same = data.labels is not None and np.array_equal(data.labels, raw.labels)
+        same = np.array_equal(prepared.test.labels, raw.labels)
         return replace(data, hash=self._hashes[1]) if same else data
 
     def _trained(self, setup: Setup, prepared: Split) -> tuple[Trained, bool]:

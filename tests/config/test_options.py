@@ -50,7 +50,7 @@ def test_defaults() -> None:
     unsaid = {n for n in specs() if getattr(DEFAULTS, n) is None}
     of_a_duel = {"against", "against_install", "against_python", "against_carry", "seed"}
     files = {"json", "metrics"}
-    own = {"update", "history", "slo", "task", "devices", "logical_cpus"}
+    own = {"update", "history", "slo", "task", "output", "devices", "logical_cpus"}
     assert unsaid == {*own, *files, *of_a_duel}
     assert DEFAULTS.scenario == ClosedLoop(clients=64)
     assert (DEFAULTS.duration, DEFAULTS.missing, DEFAULTS.inconclusive) == (5.0, "pass", "warn")

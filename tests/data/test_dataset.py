@@ -10,14 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pytest_dlperf.data.dataset import (
-    Examples,
-    Split,
-    as_data,
-    check_finite,
-    content_hash,
-    distinct_rows,
-)
+from pytest_dlperf.data.content import content_hash, distinct_rows
+from pytest_dlperf.data.dataset import Examples, Split, as_data, read_data
+from pytest_dlperf.data.rows import check_finite
 from pytest_dlperf.errors import DataError
 
 INPUTS = np.arange(12.0).reshape(4, 3)
@@ -61,10 +56,10 @@ def test_labels_may_be_missing(value: object) -> None:
         ((np.zeros((0, 3)), np.zeros(0)), "have no rows"),
         ((np.float64(3.0), None), "have no rows"),
         ((None, LABELS), "inputs are of type object"),
-        ((["a", "b"], None), "inputs are of type"),
+        ((np.array(["a", 1.5], object), None), "inputs: row 1 has 1.5, of type float"),
         (([[1, 2], [3]], None), "inputs cannot be read as one array"),
         ((INPUTS.astype(complex), None), "inputs are of type complex"),
-        ((INPUTS, ["x"] * 4), "labels are of type"),
+        ((INPUTS, np.array(["2026-11-30"] * 4, "M8[D]")), "labels are of type"),
         ((INPUTS, [0.0, 1.0, np.nan, 2.0]), "labels: row 2"),
     ],
 )
@@ -85,6 +80,15 @@ def test_first_bad_row_is_named(rows: set[int], value: float) -> None:
     text = str(caught.value)
     assert f"inputs: row {min(rows)} has a value that is not finite" in text
     assert (f"and {len(rows) - 1} more rows" in text) is (len(rows) > 1)
+
+
+def test_values_that_are_not_finite_on_request() -> None:
+    """A model may take missing values; labels may not be missing."""
+    inputs = np.array([[1.0, np.nan]])
+
+    assert read_data((inputs, None)).inputs is inputs
+    with pytest.raises(DataError, match="labels: row 0"):
+        read_data((inputs, [np.nan]))
 
 
 def test_whole_numbers_are_finite() -> None:
@@ -150,9 +154,13 @@ def test_lists_become_arrays_and_missing_values_may_be_there() -> None:
     ("inputs", "labels", "said"),
     [
         (np.zeros((3, 2)), np.zeros(2), "3 rows of inputs, but 2 labels"),
-        (np.array([["a"]]), np.zeros(1), "Examples(inputs) are of type <U1; expected numbers"),
+        (
+            np.array([[1j]]),
+            np.zeros(1),
+            "Examples(inputs) are of type complex128; expected numbers",
+        ),
         (np.zeros((1, 2)), np.array([None]), "Examples(labels) are of type object"),
-        (np.zeros((0, 2)), np.zeros(0), "Examples(inputs) of shape (0, 2) have no rows"),
+        (np.zeros((0, 2)), np.zeros(1), "Examples(inputs) of shape (0, 2) have no rows"),
     ],
 )
 def test_examples_that_cannot_be_used(inputs: np.ndarray, labels: np.ndarray, said: str) -> None:

@@ -53,7 +53,7 @@ class Current(OnCpu):
 @pytest.mark.parametrize(
     "outputs",
     [
-        *(VALUES, VALUES.tolist(), list(VALUES), OnDevice(), OnCpu(), Current()),
+        *(VALUES, VALUES.tolist(), OnDevice(), OnCpu(), Current()),
         *([kind(row) for row in VALUES] for kind in (OnCpu, Current)),
         tuple(map(OnCpu, VALUES)),
     ],

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from fakes import FakeClock, TimedTarget
+from fakes import FakeClock, TimedTarget, array_layout
 
 from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.scoring import Scorer
 from pytest_dlperf.errors import RemoteError
+from pytest_dlperf.load.answer_layout import Sample, layout_of
 from pytest_dlperf.load.samples import Outcome
 from pytest_dlperf.measure.answers import AnswerEvaluation
-from pytest_dlperf.measure.reference_answers import ReferenceAnswers, ask_alone
+from pytest_dlperf.measure.reference_answers import ReferenceAnswers, SingleRows, ask_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ def evaluation(
         data=DATA,
         order=ORDER,
         longest=longest,
-        shape=(CLASSES,),
+        layout=array_layout(CLASSES),
         scorer=Scorer("classes", logits=False),
         reference=ReferenceAnswers(ANSWERS[ORDER]) if reference else None,
         clock=StoppableClock(FakeClock()),
@@ -236,7 +237,8 @@ def test_answers_are_scored_before_memory_fills(monkeypatch: pytest.MonkeyPatch)
 
 def alone(target: TimedTarget) -> tuple[ReferenceAnswers | None, str]:
     """Ask a target for the 30 rows one at a time."""
-    return ask_alone(target, DATA.inputs, ANSWERS[:8], target.clock)
+    single = SingleRows(target, DATA.inputs, array_layout(CLASSES))
+    return ask_alone(single, ANSWERS[:8], target.clock)
 
 
 def lookup(batch: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -369,3 +371,89 @@ def test_answers_that_are_none_are_kept_by_row() -> None:
     # A server that took no request was not asked, nor were the rows of later requests.
     assert sorted(np.flatnonzero(score.asked)) == sorted(ORDER[[*range(8), 10, 11]])
     assert score.right_shares.sum() == 3
+
+
+BOXES = {"boxes": np.arange(ROWS * 2.0).reshape(ROWS, 2)}
+
+
+def of_several_outputs(output: str | None = None) -> AnswerEvaluation:
+    """An evaluation of answers with scores and boxes."""
+    samples = [Sample({"scores": ANSWERS[:n], "boxes": BOXES["boxes"][:n]}, n) for n in (1, 8)]
+    return AnswerEvaluation(
+        data=DATA,
+        order=ORDER,
+        longest=8,
+        layout=layout_of(samples, output),
+        scorer=Scorer("classes", logits=False) if output else None,
+        reference=None,
+        clock=StoppableClock(FakeClock()),
+    )
+
+
+def test_the_output_that_was_chosen_is_scored() -> None:
+    """All rows are right by their scores, whatever the boxes are."""
+    source = of_several_outputs("scores")
+
+    source.answer(0, 8, {"boxes": np.zeros((8, 9)), "scores": right(source, 0, 8)})
+
+    source.finish()
+    assert source.errors == ()
+    assert source.score is not None
+    assert source.score.right.sum() == 8
+
+
+@pytest.mark.parametrize(
+    ("boxes", "kind", "example"),
+    [
+        (np.zeros((9, 2)), "wrong shape", "boxes: 9 rows for a batch of 8"),
+        (np.where(np.arange(16).reshape(8, 2) == 3, np.nan, 0), "not finite", "in boxes, for row"),
+        (None, "wrong shape", "boxes: object[] for a batch of 8"),
+    ],
+)
+def test_every_output_is_checked(boxes: object, kind: str, example: str) -> None:
+    """Also those that are not scored; the path is named."""
+    source = of_several_outputs("scores")
+
+    source.answer(0, 8, {"boxes": boxes, "scores": right(source, 0, 8)})
+    outcomes = source.outcomes(0, 8)
+
+    (error,) = source.errors
+    assert error.kind == kind
+    assert example in error.example
+    assert (outcomes != Outcome.OK).sum() == (1 if kind == "not finite" else 8)
+
+
+def test_a_function_that_fails_under_load() -> None:
+    """Its calls are errors, and the others are scored."""
+    layout = layout_of(
+        [Sample({"scores": ANSWERS[:n], "n": np.arange(n)}, n) for n in (1, 8)],
+        lambda outputs: outputs["scores"] / 1,
+    )
+    source = AnswerEvaluation(
+        data=DATA,
+        order=ORDER,
+        longest=8,
+        layout=layout,
+        scorer=Scorer("classes", logits=False),
+        reference=None,
+        clock=StoppableClock(FakeClock()),
+    )
+
+    source.answer(0, 8, {"scores": right(source, 0, 8), "n": np.arange(8)})
+    source.answer(8, 16, {"scores": np.full(8, "text"), "n": np.arange(8)})
+
+    assert (source.outcomes(0, 16) != Outcome.OK).tolist() == [False] * 8 + [True] * 8
+    assert "output= raised" in source.errors[0].example
+
+
+def test_a_tree_that_its_target_reuses() -> None:
+    """Each array of it is copied."""
+    source = of_several_outputs("scores")
+    buffer = {"boxes": np.zeros((8, 2)), "scores": right(source, 0, 8)}
+
+    held: list[object] = [buffer]
+    kept = source.secure(held)
+    buffer["scores"][:] = np.nan
+
+    assert isinstance(kept, dict)
+    assert np.isfinite(kept["scores"]).all()

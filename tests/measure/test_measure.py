@@ -414,7 +414,7 @@ def test_what_is_no_target_is_refused(target: object) -> None:
 
 def test_answers_that_are_no_numbers_are_refused() -> None:
     """A target must answer with a numeric array."""
-    with pytest.raises(TargetError, match="one numeric array with one row a request"):
+    with pytest.raises(TargetError, match="an array with one row a request"):
         measured(lambda batch: {"scores": batch, "text": "cat"}, Options())
 
 

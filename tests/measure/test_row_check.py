@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pytest
-from fakes import FakeClock, TimedTarget
+from fakes import FakeClock, TimedTarget, array_layout
 
 from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.data.dataset import as_data
@@ -20,6 +21,7 @@ from pytest_dlperf.measure.reference_answers import (
     ONE_ROW,
     UNSTABLE,
     ReferenceAnswers,
+    SingleRows,
     ask_alone,
 )
 from pytest_dlperf.measure.row_check import Finding, RowCheck
@@ -98,12 +100,14 @@ def checked(
     timed = TimedTarget(clock, lambda _: 1000, target)
     sent = np.resize(rows[order], (max(longest, len(rows)), *rows.shape[1:]))
     together = np.asarray(timed.infer(sent[:longest]))
-    reference, remark = ask_alone(timed, sent[: len(rows)], together, clock)
+    layout = array_layout(*together.shape[1:])
+    single = SingleRows(timed, sent[: len(rows)], layout)
+    reference, remark = ask_alone(single, together, clock)
     source = AnswerEvaluation(
         data=data,
         order=order,
         longest=longest,
-        shape=together.shape[1:],
+        layout=layout,
         scorer=None,
         reference=reference,
         clock=StoppableClock(clock),
@@ -118,12 +122,11 @@ def checked(
     if reference is None or not source.wrong.count:
         return Finding(), remark
     check = RowCheck(
-        target=timed,
+        single=replace(single, elements=reference.elements),
         reference=reference,
         inputs=source.inputs,
         order=order,
         reach=longest,
-        width=together[0].size,
         clock=clock,
     )
     finding = check.explain(source.wrong)
@@ -419,7 +422,10 @@ def test_where_nothing_can_be_checked_a_note_says_why(
     clock = FakeClock()
     target = TimedTarget(clock, lambda _: 1000, model)
 
-    reference, said = ask_alone(target, rows, model(np.resize(rows, (8, 6))), clock)
+    together = model(np.resize(rows, (8, 6)))
+    single = SingleRows(target, rows, array_layout(*together.shape[1:]))
+
+    reference, said = ask_alone(single, together, clock)
 
     assert said == remark
     assert (reference is None) == (remark not in {"", FEW})

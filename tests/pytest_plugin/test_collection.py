@@ -168,7 +168,7 @@ def test_two(): pass
 
 def test_everything_is_documented(run: Run) -> None:
     """`--markers` shows the marker with its arguments, `--help` every option and ini key."""
-    arguments = "*budgets, scenario=, serving=, clients=, task=, duration="
+    arguments = "*budgets, scenario=, serving=, clients=, task=, output=, allow_nan=, duration="
     assert f"@pytest.mark.dlperf({arguments}" in text(run("", "--markers"))
 
     shown = text(run("", "--help"))

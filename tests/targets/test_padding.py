@@ -121,3 +121,29 @@ def test_answers_of_another_device_are_read_as_elsewhere() -> None:
     answer = padded(OnDevice, (4,))(np.ones((3, 1)))
 
     np.testing.assert_array_equal(answer, np.ones((3, 1)))
+
+
+def test_trees() -> None:
+    """Each input is padded, text with empty text, and each output is cut."""
+    asked = []
+
+    def infer(batch: dict[str, NDArray[Any]]) -> dict[str, object]:
+        asked.append(batch)
+        rows = list(batch["ids"])
+        return {"sum": batch["ids"].sum(axis=1), "pair": (batch["ids"], rows), "rows": rows[:]}
+
+    batch = {"ids": np.ones((3, 2)), "text": np.array(["a", "b", "c"], object)}
+    answer = padded(infer, (4,))(batch)
+
+    assert asked[0]["text"].tolist() == ["a", "b", "c", ""]
+    assert asked[0]["ids"].sum() == 6
+    assert isinstance(answer, dict)
+    assert [len(answer["sum"]), len(answer["pair"][0]), len(answer["rows"])] == [3, 3, 3]
+
+
+def test_as_many_outputs_as_rows() -> None:
+    """Outputs are not taken for rows."""
+    answer = padded(lambda batch: (batch, batch * 2), (2,))(np.ones((1, 2)))
+
+    assert isinstance(answer, tuple)
+    assert [len(output) for output in answer] == [1, 1]

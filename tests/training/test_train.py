@@ -203,7 +203,7 @@ def test_a_training_that_diverges() -> None:
         ({"data": (INPUTS, None)}, DataError, "training needs labels"),
         ({"data": (INPUTS, LABELS[:3])}, DataError, "400 rows of inputs, but 3 labels"),
         ({"test": (INPUTS[:, :2], LABELS)}, DataError, r"test rows of shape \(2,\)"),
-        ({"data": (INPUTS[:, :2], LABELS)}, TargetError, r"does not take rows of shape \(2,\)"),
+        ({"data": (INPUTS[:, :2], LABELS)}, TargetError, r"does not take rows of float32 \(1, 2\)"),
         ({"data": (INPUTS, LABELS + 5)}, DataError, "is no class of a target with 3 scores"),
     ],
 )

@@ -15,6 +15,7 @@ from pytest_dlperf.data.scoring import scorer_for
 from pytest_dlperf.errors import DataError, TrainingError
 from pytest_dlperf.targets.keras_models import answerer
 from pytest_dlperf.training.summary import Epoch, Steps, TrainingRun
+from pytest_dlperf.trees import first_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.data.dataset import Examples
     from pytest_dlperf.targets.keras import Model
     from pytest_dlperf.training.recipe import Recipe
+    from pytest_dlperf.trees import Rows
 
 _CHECK_NS: Final = 250_000_000  # not in each step, as reading the loss waits for the device
 
@@ -66,7 +68,7 @@ class TrainingCallback:
         self._on_epoch_end = on_epoch_end
         self._epoch = 0
         self._epochs: list[Epoch] = []
-        self._infer: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+        self._infer: Callable[[Rows], NDArray[Any]] | None = None
         # Epoch, first step and start time of each call.
         self._calls: list[tuple[int, int, int]] = []
         self._started_ns = self._clock.now_ns()
@@ -130,7 +132,7 @@ class TrainingCallback:
     def _evaluated(self, test: Examples) -> dict[str, float]:
         """Loss and, for classification, accuracy of the test rows."""
         if self._infer is None:
-            self._infer = answerer(self._model, test.inputs[:1])
+            self._infer = answerer(self._model, first_rows(test.inputs, 1))
         outputs = self._infer(test.inputs)
         if not np.isfinite(outputs).all():
             raise self._diverged("an answer to a test row is not finite", "")

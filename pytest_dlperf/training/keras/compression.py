@@ -17,13 +17,12 @@ from pytest_dlperf.training.keras.pruning import masks, without_units
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from numpy.typing import NDArray
-
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.data.dataset import Examples
     from pytest_dlperf.targets.keras import Model
     from pytest_dlperf.training.compression import PostTrainingStep
     from pytest_dlperf.training.recipe import Recipe
+    from pytest_dlperf.trees import Rows
 
 
 def with_step(  # noqa: PLR0913 - a model, a step, and what training takes
@@ -73,7 +72,7 @@ def with_step(  # noqa: PLR0913 - a model, a step, and what training takes
     return pruned
 
 
-def quantised(model: Model, sample: NDArray[Any]) -> Model:
+def quantised(model: Model, sample: Rows) -> Model:
     """A copy with the kernels in 8 bits, by Keras' own dynamic quantisation."""
     rounded: Any = copied(model, sample, same, {})
     with quiet():

@@ -11,6 +11,7 @@ from pytest_dlperf.errors import UsageError
 from pytest_dlperf.targets.keras import name_of
 from pytest_dlperf.targets.keras_models import answers
 from pytest_dlperf.training.keras.fit import fit
+from pytest_dlperf.trees import first_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +116,7 @@ def _targets(
     from keras import ops
 
     outputs = answers(teacher, train.inputs)
-    student_outputs = answers(student, train.inputs[:1])
+    student_outputs = answers(student, first_rows(train.inputs, 1))
     if outputs.ndim != 2 or outputs.shape[1:] != student_outputs.shape[1:]:  # noqa: PLR2004 - rows, classes
         raise UsageError(
             f"{distillation}: the model answers with shape (rows, "

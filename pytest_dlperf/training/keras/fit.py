@@ -124,7 +124,7 @@ def fit(  # noqa: PLR0913, PLR0917 - a training has this many parts
     callback = TrainingCallback(model, clock, spec, test, on_epoch_end)
     try:
         model.fit(
-            train.inputs,
+            train.inputs[:],
             train.labels,
             batch_size=size,
             epochs=recipe.epochs,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from pytest_dlperf.data.normalisation import learnt_scaling
+from pytest_dlperf.data.rows import one_array
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.targets.keras import Model, name_of
 from pytest_dlperf.training.graph_layers import (
@@ -41,15 +42,18 @@ def with_graph_layers(model: Model, graph_layers: Sequence[GraphLayer], train: E
     """
     import keras
 
+    if not graph_layers:
+        return model
+    rows = one_array(train.inputs, str(graph_layers[0]))
     layers = [
         layer
         for graph_layer in graph_layers
-        for layer in _keras_layers(graph_layer, graph_layers, train.inputs)
+        for layer in _keras_layers(graph_layer, graph_layers, rows)
     ]
     if not layers:
         return model
     _check_model(model, graph_layers)
-    inputs = keras.Input(train.inputs.shape[1:], dtype=_dtype(graph_layers, train.inputs))
+    inputs = keras.Input(rows.shape[1:], dtype=_dtype(graph_layers, rows))
     outputs = inputs
     for layer in layers:
         outputs = layer(outputs)

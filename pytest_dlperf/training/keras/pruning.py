@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_dlperf.trees import Rows
+
 _KERNEL_AXES: Final = 2  # at least; biases have one
 
 
@@ -99,7 +101,7 @@ class _Hidden:
         return np.asarray(norms * reading, np.float64)
 
 
-def without_units(model: Model, share: float, sample: NDArray[Any]) -> Model:
+def without_units(model: Model, share: float, sample: Rows) -> Model:
     """A smaller model: hidden Dense layers without the share of their units with the smallest norm.
 
     One unit of each layer stays. `sample` is at least one row that the model takes.

@@ -1,0 +1,199 @@
+"""Keras models and `tf.function`s with several inputs and outputs, and with text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from fakes import FakeMeter, FakeProgress
+
+from pytest_dlperf.clock import MonotonicClock
+from pytest_dlperf.config.options import Options
+from pytest_dlperf.config.plan import plan
+from pytest_dlperf.data.dataset import as_data
+from pytest_dlperf.errors import UsageError
+from pytest_dlperf.load.scenarios import ClosedLoop
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.measure.measure import measure
+from pytest_dlperf.measure.prepared import Instruments
+from pytest_dlperf.ragged import Ragged
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_dlperf.results.measurement import Measurement
+
+pytestmark = pytest.mark.tensorflow
+
+RANDOM = np.random.default_rng(0)
+USERS, ITEMS = RANDOM.integers(0, 50, 300), RANDOM.integers(0, 80, 300)
+
+
+@pytest.fixture(scope="module")
+def recommender() -> Any:  # noqa: ANN401 - Keras has no types
+    """Scores of pairs of a user and an item, as two outputs."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    user = keras.Input((), dtype="int64", name="user")
+    item = keras.Input((), dtype="int64", name="item")
+    both = keras.layers.concatenate(
+        [keras.layers.Embedding(50, 8)(user), keras.layers.Embedding(80, 8)(item)]
+    )
+    hidden = keras.layers.Dense(16, activation="relu")(both)
+    outputs = {
+        "score": keras.layers.Dense(1, activation="sigmoid", name="score")(hidden),
+        "embedding": hidden,
+    }
+    return keras.Model({"user": user, "item": item}, outputs)
+
+
+def measured(target: object, data: object, **options: Any) -> Measurement:  # noqa: ANN401 - any option
+    """A short measurement on the real clock."""
+    chosen = {"scenario": ClosedLoop(16), "duration": 0.2, **options}
+    bench = Instruments(MonotonicClock(), FakeMeter(), FakeProgress())
+    return measure(target, as_data(data), plan([Options(**chosen)]), bench, test="t", name="")
+
+
+def labels_of(model: Any, inputs: Any) -> np.ndarray:  # noqa: ANN401
+    """What the model itself says."""
+    return (np.asarray(model(inputs)["score"])[:, 0] > 0.5).astype(int)
+
+
+@pytest.mark.parametrize(
+    "serving",
+    [
+        Serving(),
+        Serving(8, replicas=2),
+        Serving(8, allowed_batch_sizes=(4, 8)),
+        Serving(8, devices=("cpu:0",)),
+        Serving(8, intra_op_threads=1),
+    ],
+    ids=["default", "two replicas", "padded", "on a device", "in a process"],
+)
+def test_two_inputs_and_two_outputs(recommender: Any, serving: Serving) -> None:  # noqa: ANN401
+    """Each row gets its own score, however it is served."""
+    inputs = {"user": USERS, "item": ITEMS}
+
+    found = measured(
+        recommender, (inputs, labels_of(recommender, inputs)), serving=serving, output="score"
+    )
+
+    assert found.metrics["accuracy"].value == 1
+    assert found.errors == ()
+    assert not any("mix-ups" in note for note in found.notes)
+
+
+def test_inputs_in_a_list() -> None:
+    """A model whose inputs are a list takes a list or a tuple, without a warning."""
+    import keras
+
+    user, item = keras.Input((), dtype="int64"), keras.Input((), dtype="int64")
+    embedded = [keras.layers.Embedding(80, 4)(each) for each in (user, item)]
+    model = keras.Model([user, item], keras.layers.Dot(1)(embedded))
+
+    for inputs in ([USERS, ITEMS], (USERS, ITEMS)):
+        found = measured(model, (inputs, np.zeros(300)), task="regression")
+        assert found.errors == ()
+
+
+def test_labels_need_an_output(recommender: Any) -> None:  # noqa: ANN401
+    """The outputs are named, and what to give."""
+    inputs = {"user": USERS, "item": ITEMS}
+
+    with pytest.raises(UsageError, match=r"several outputs \(score, embedding\)") as caught:
+        measured(recommender, (inputs, np.zeros(300)))
+
+    assert "output='score'" in str(caught.value)
+    assert measured(recommender, (inputs, None)).errors == ()
+
+
+@pytest.mark.parametrize("text", [str, bytes])
+def test_text(text: type) -> None:
+    """Strings go to a model that takes them, whole or in a dict."""
+    import keras
+    import tensorflow as tf
+
+    words = ["good film", "bad film", "good", "bad"] * 50
+    vectorise = keras.layers.TextVectorization(output_mode="multi_hot")
+    vectorise.adapt(words)
+    inputs = keras.Input((), dtype="string")
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(vectorise(inputs)))
+    rows = [word if text is str else word.encode() for word in words]
+    expected = np.asarray(model(tf.constant(words))).argmax(axis=1)
+
+    found = measured(model, (rows, expected), serving=Serving(8, allowed_batch_sizes=(4, 8)))
+
+    assert found.metrics["accuracy"].value == 1
+    assert found.errors == ()
+
+
+def test_functions_of_several_arguments() -> None:
+    """By name or by place; the batch as a whole where it takes one argument."""
+    import tensorflow as tf
+
+    @tf.function
+    def by_name(user: Any, item: Any) -> Any:  # noqa: ANN401 - tensors
+        return tf.cast(user + item, tf.float32)
+
+    @tf.function
+    def whole(batch: Any) -> Any:  # noqa: ANN401
+        return tf.cast(batch["user"] + batch["item"], tf.float32)
+
+    spec = tf.TensorSpec((None,), tf.int64)
+    concrete = by_name.get_concrete_function(user=spec, item=spec)
+    expected = (USERS + ITEMS).astype(float)
+    named = {"item": ITEMS, "user": USERS}
+    for target, inputs in (
+        (by_name, named),
+        (by_name, (USERS, ITEMS)),
+        (whole, named),
+        (concrete, named),
+    ):
+        found = measured(target, (inputs, expected), task="regression")
+        assert found.metrics["loss"].value == pytest.approx(0)
+
+
+def test_the_signature_of_a_saved_model(recommender: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    """It takes its inputs by name."""
+    import tensorflow as tf
+
+    recommender.export(str(tmp_path), verbose=False)
+    inputs = {"user": USERS, "item": ITEMS}
+    loaded = tf.saved_model.load(str(tmp_path))
+
+    found = measured(
+        loaded.signatures["serving_default"],
+        (inputs, labels_of(recommender, inputs)),
+        output="score",
+    )
+
+    assert found.metrics["accuracy"].value == 1
+
+
+def test_rows_of_many_lengths() -> None:
+    """One trace serves all lengths, and masked padding changes no answer."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    texts = [RANDOM.integers(1, 50, RANDOM.integers(1, 20)) for _ in range(300)]
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    mask = keras.Input((None,), dtype="int32", name="mask")
+    embedded = keras.layers.Embedding(50, 8)(ids)
+    weights = keras.ops.expand_dims(keras.ops.cast(mask, "float32"), -1)
+    summed = keras.ops.sum(embedded * weights, axis=1)
+    model = keras.Model(
+        {"ids": ids, "mask": mask}, keras.layers.Dense(3, activation="softmax")(summed)
+    )
+    alone = [
+        model({"ids": text[None].astype(np.int32), "mask": np.ones((1, len(text)), np.int32)})
+        for text in texts
+    ]
+    labels = np.array([int(np.argmax(answer)) for answer in alone])
+
+    found = measured(model, ({"ids": Ragged(texts, mask="mask")}, labels))
+
+    assert found.metrics["accuracy"].value == 1
+    assert not any("traced again" in note for note in found.notes)
+    assert any(note.startswith("padding was") for note in found.notes)
