@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -14,12 +15,11 @@ from pytest_dlperf.targets.remote.endpoint import check_model, read_url
 from pytest_dlperf.targets.remote.open_inference_tensors import Tensor, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from pytest_dlperf.targets.remote.access import Access
     from pytest_dlperf.targets.remote.endpoint import Endpoint
+    from pytest_dlperf.trees import Tree
 
 _PORTS: Final = {"http": 80, "https": 443, "grpc": None, "grpcs": 443}
 _EXAMPLE: Final = "http://localhost:8000 or grpc://localhost:8001"
@@ -38,8 +38,9 @@ class OpenInference:
         url: of the server: `http://`, `https://`, `grpc://` (without encryption) or `grpcs://`.
         model: its name there.
         version: which one; empty leaves the choice to the server.
-        input_name: the model's input; empty if the server's metadata names one.
-        output_name: the output that is measured; empty if there is only one.
+        input_name: the model's input, for data that is one array; empty if the server's metadata
+            names one.
+        output_name: the only output that is requested; empty for all.
         timeout: seconds within which a request must be answered.
         headers: sent with every request (over gRPC as metadata), such as `Host` and
             `Authorization`; their values are shown and stored nowhere.
@@ -60,7 +61,7 @@ class OpenInference:
     )
     tls: TLS | None = None
     _wire: Wire = field(init=False, repr=False, compare=False)
-    _known: list[tuple[Tensor, str]] = field(
+    _known: list[tuple[tuple[Tensor, ...], tuple[str, ...]]] = field(
         init=False, repr=False, compare=False, default_factory=list
     )
 
@@ -81,22 +82,30 @@ class OpenInference:
         version = f" version {self.version}" if self.version else ""
         return f"model {self.model}{version} of the Open Inference server at {self.url}"
 
-    def infer(self, batch: NDArray[Any]) -> NDArray[Any]:
+    def infer(self, batch: Tree) -> Tree:
         """Request the answers to a batch.
 
         Args:
-            batch: shape `(rows, ...)`; sent in the type of the model's input.
+            batch: an array; or a dict of arrays by the names of the model's inputs, or a list or
+                tuple of them in the order of its metadata. Sent in the types of the inputs.
+
+        Returns:
+            The output; a dict of outputs if there are several and `output_name` names none.
 
         Raises:
             RemoteError: if there is no valid response.
-            UsageError: if the metadata does not determine the input or output, or the batch cannot
-                be converted to the input's type.
+            UsageError: if the metadata does not determine the inputs or outputs, or the batch
+                cannot be converted to the inputs' types.
         """
+        parts = _parts(batch)
         if not self._known:
-            self._known.append(self._input_and_output())
-        expected, output = self._known[0]
-        tensor, rows = _fit(batch, expected)
-        return self._wire.infer(tensor, rows, output)
+            metadata = self._wire.metadata()
+            inputs = self._inputs(parts, metadata.inputs)
+            self._known.append((inputs, self._outputs(metadata.outputs)))
+        expected, outputs = self._known[0]
+        sent = [_fit(rows, tensor) for rows, tensor in zip(parts.values(), expected, strict=True)]
+        answers = self._wire.infer(sent, outputs)
+        return answers if len(answers) > 1 else next(iter(answers.values()))
 
     def _connect(self, endpoint: Endpoint, access: Access) -> Wire:
         if endpoint.scheme in {"grpc", "grpcs"}:
@@ -107,14 +116,36 @@ class OpenInference:
 
         return HttpWire(endpoint, access, self.model, self.version, self.timeout)
 
-    def _input_and_output(self) -> tuple[Tensor, str]:
-        metadata = self._wire.metadata()
-        input_ = self._choose("input", self.input_name, metadata.inputs)
-        if input_ is None:
-            problem = f"{self.description} does not say what its inputs are"
-            raise UsageError(problem, "name the one to send: OpenInference(..., input_name=...)")
-        output = self._choose("output", self.output_name, metadata.outputs)
-        return input_, output.name if output else ""
+    def _inputs(
+        self, parts: Mapping[str | int, NDArray[Any]], offered: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """The model's input for each part of a batch."""
+        if len(parts) == 1 and 0 in parts:
+            tensor = self._choose("input", self.input_name, offered)
+            if tensor is None:
+                problem = f"{self.description} does not say what its inputs are"
+                raise UsageError(
+                    problem, "name the one to send: OpenInference(..., input_name=...)"
+                )
+            return (tensor,)
+        by_name = {tensor.name: tensor for tensor in offered}
+        if offered and (set(parts) <= set(by_name) or set(parts) == set(range(len(offered)))):
+            return tuple(by_name[n] if isinstance(n, str) else offered[n] for n in parts)
+        if not offered and all(isinstance(name, str) for name in parts):
+            return tuple(Tensor(str(name)) for name in parts)
+        names = ", ".join(by_name) or "none that it names"
+        given = ", ".join(map(str, parts))
+        raise UsageError(
+            f"{self.description} has the inputs: {names}; the data has: {given}",
+            "give the inputs as a dict with these names",
+        )
+
+    def _outputs(self, offered: tuple[Tensor, ...]) -> tuple[str, ...]:
+        """The names of the outputs to request; an empty one for the only output."""
+        if not self.output_name and len(offered) > 1:
+            return tuple(tensor.name for tensor in offered)
+        tensor = self._choose("output", self.output_name, offered)
+        return (tensor.name if tensor else "",)
 
     def _choose(self, side: str, given: str, offered: tuple[Tensor, ...]) -> Tensor | None:
         if not offered:
@@ -126,8 +157,18 @@ class OpenInference:
         problem = f"no {side} {given!r}" if given else f"{len(offered)} {side}s"
         hint = f"name one: OpenInference(..., {side}_name=...)"
         if side == "input" and not given:
-            hint = "a model with several inputs is measured through a callable of your own"
+            hint = "give the inputs as a dict with these names"
         raise UsageError(f"{self.description} has {problem}; it has: {names}", hint)
+
+
+def _parts(batch: Tree) -> dict[str | int, NDArray[Any]]:
+    """The arrays of a batch by name, or by number."""
+    match batch:
+        case np.ndarray():
+            return {0: batch}
+        case Mapping():
+            return {name: np.asarray(part) for name, part in batch.items()}
+    return {number: np.asarray(part) for number, part in enumerate(batch)}
 
 
 def _fit(batch: NDArray[Any], expected: Tensor) -> tuple[Tensor, NDArray[Any]]:

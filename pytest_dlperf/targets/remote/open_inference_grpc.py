@@ -16,7 +16,7 @@ from pytest_dlperf.targets.remote.open_inference_tensors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -96,27 +96,34 @@ class GrpcWire:
             raise _error(error.status(), error.message(), self._access) from None
         return ModelMetadata(_tensors(model.inputs), _tensors(model.outputs))
 
-    def infer(self, tensor: Tensor, batch: NDArray[Any], output: str) -> NDArray[Any]:
-        """Request one output for a batch; an empty name means the only output."""
-        inputs = self._grpc.InferInput(tensor.name, list(batch.shape), tensor.datatype)
-        inputs.set_data_from_numpy(batch)
-        wanted = [self._grpc.InferRequestedOutput(output)] if output else None
+    def infer(
+        self, inputs: Sequence[tuple[Tensor, NDArray[Any]]], outputs: Sequence[str]
+    ) -> dict[str, NDArray[Any]]:
+        """Request outputs for a batch; an empty name means the only output."""
+        sent = []
+        for tensor, batch in inputs:
+            sent.append(self._grpc.InferInput(tensor.name, list(batch.shape), tensor.datatype))
+            sent[-1].set_data_from_numpy(batch)
+        wanted = [self._grpc.InferRequestedOutput(output) for output in outputs if output]
         try:
             result = self._client.infer(
                 self._model,
-                [inputs],
+                sent,
                 self._version,
-                outputs=wanted,
+                outputs=wanted or None,
                 headers=self._access.others,
                 client_timeout=self._timeout,
             )
         except self._failed as error:
             raise _error(error.status(), error.message(), self._access) from None
-        name = pick([offered.name for offered in result.get_response().outputs], output)
-        try:
-            return self._array(result, name)
-        except (ValueError, TypeError) as error:
-            raise RemoteError("malformed answer", f"output {name!r}: {error}") from None
+        offered = [each.name for each in result.get_response().outputs]
+        answers = {}
+        for name in [pick(offered, output) for output in outputs]:
+            try:
+                answers[name] = self._array(result, name)
+            except (ValueError, TypeError) as error:
+                raise RemoteError("malformed answer", f"output {name!r}: {error}") from None
+        return answers
 
     def _array(self, result: Any, name: str) -> NDArray[Any]:  # noqa: ANN401 - has no types
         typed = result.get_output(name)

@@ -16,6 +16,8 @@ from pytest_dlperf.targets.remote.open_inference_tensors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from pytest_dlperf.targets.remote.access import Access
@@ -58,13 +60,17 @@ class HttpWire:
             detail = f"metadata of the model: {type(error).__name__}: {error}"
             raise RemoteError("malformed answer", detail) from None
 
-    def infer(self, tensor: Tensor, batch: NDArray[Any], output: str) -> NDArray[Any]:
-        """Request one output for a batch; an empty name means the only output."""
+    def infer(
+        self, inputs: Sequence[tuple[Tensor, NDArray[Any]]], outputs: Sequence[str]
+    ) -> dict[str, NDArray[Any]]:
+        """Request outputs for a batch; an empty name means the only output."""
         http = self._client
-        inputs = http.InferInput(tensor.name, list(batch.shape), tensor.datatype)
-        inputs.set_data_from_numpy(batch, binary_data=self._binary)
-        wanted = [http.InferRequestedOutput(output, binary_data=self._binary)] if output else None
-        body, length = http.InferenceServerClient.generate_request_body([inputs], outputs=wanted)
+        sent = []
+        for tensor, batch in inputs:
+            sent.append(http.InferInput(tensor.name, list(batch.shape), tensor.datatype))
+            sent[-1].set_data_from_numpy(batch, binary_data=self._binary)
+        named = [http.InferRequestedOutput(n, binary_data=self._binary) for n in outputs if n]
+        body, length = http.InferenceServerClient.generate_request_body(sent, outputs=named or None)
         headers = {"Content-Type": "application/json"}
         if length is not None:
             headers = {"Content-Type": "application/octet-stream", _LENGTH: str(length)}
@@ -74,8 +80,9 @@ class HttpWire:
             result = http.InferResult.from_response_body(
                 answer.body, header_length=None if header is None else int(header)
             )
-            names = [str(offered["name"]) for offered in result.get_response()["outputs"]]
-            answers: NDArray[Any] = result.as_numpy(pick(names, output))
+            offered = [str(each["name"]) for each in result.get_response()["outputs"]]
+            picked = [pick(offered, output) for output in outputs]
+            answers: dict[str, NDArray[Any]] = {name: result.as_numpy(name) for name in picked}
         except self._malformed as error:
             detail = f"{type(error).__name__}: {error!s:.120}"
             raise RemoteError("malformed answer", detail) from None

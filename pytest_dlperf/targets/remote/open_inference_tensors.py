@@ -43,8 +43,10 @@ class Wire(Protocol):
         """Request the model's metadata."""
         ...
 
-    def infer(self, tensor: Tensor, batch: NDArray[Any], output: str) -> NDArray[Any]:
-        """Request one output for a batch; an empty name means the only output."""
+    def infer(
+        self, inputs: Sequence[tuple[Tensor, NDArray[Any]]], outputs: Sequence[str]
+    ) -> dict[str, NDArray[Any]]:
+        """Request outputs for a batch; an empty name means the only output."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pytest_dlperf._values import check_count
-from pytest_dlperf.errors import RemoteError
+from pytest_dlperf.errors import RemoteError, UsageError
 from pytest_dlperf.targets.remote.access import TLS, read_access
 from pytest_dlperf.targets.remote.endpoint import check_model, read_url, segment
 from pytest_dlperf.targets.remote.http import HttpPool, HttpRequest
+from pytest_dlperf.targets.remote.json_body import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
+
+    from pytest_dlperf.trees import Tree
 
 _PORTS: Final = {"http": 80, "https": 443}
 _EXAMPLE: Final = "http://localhost:8501"
@@ -29,8 +30,8 @@ _HEADERS: Final = {"Content-Type": "application/json"}
 class TensorFlowServing:
     """A model of a TensorFlow Serving server, over REST (`POST .../models/NAME:predict`).
 
-    The model has one input and one output, both with a leading batch axis. A request that fails
-    is an error of the measurement, counted by its kind, and never sent again.
+    The model's inputs and outputs have a leading batch axis. A request that fails is an error of
+    the measurement, counted by its kind, and never sent again.
 
     Attributes:
         url: of the server, such as `http://localhost:8501`.
@@ -67,33 +68,51 @@ class TensorFlowServing:
         version = "" if self.version is None else f" version {self.version}"
         return f"model {self.model}{version} of TensorFlow Serving at {self.url}"
 
-    def infer(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Request the predictions for a batch, shape `(rows, ...)`.
+    def infer(self, batch: Tree) -> Tree:
+        """Request the predictions for a batch.
+
+        Args:
+            batch: an array, sent as `instances`, or a dict of arrays by the names of the model's
+                inputs, sent as `inputs`.
 
         Raises:
             RemoteError: if there is no valid response.
+            UsageError: for inputs without names.
         """
+        if not isinstance(batch, np.ndarray | Mapping):
+            raise UsageError(
+                f"{self.description} takes several inputs by name, not as a {type(batch).__name__}",
+                "give the inputs as a dict, such as {'user': ..., 'item': ...}",
+            )
         version = "" if self.version is None else f"/versions/{self.version}"
         path = f"/v1/models/{segment(self.model)}{version}:predict"
-        # Decimal text by repr: it reads back as the same float32 or float64.
-        body = json.dumps({"instances": batch.tolist()}).encode()
+        form = "instances" if isinstance(batch, np.ndarray) else "inputs"
+        body = encode({form: batch})
         return _predictions(self._pool.exchange(HttpRequest("POST", path, body, _HEADERS)).body)
 
 
-def _predictions(body: bytes) -> NDArray[Any]:
+def _predictions(body: bytes) -> Tree:
+    """The outputs of a model: by row for `instances`, by output for `inputs`."""
+    document = decode(body)
+    fields = document if isinstance(document, dict) else {}
+    answers = fields.get("predictions", fields.get("outputs"))
+    if isinstance(answers, dict):
+        return {name: _array(output) for name, output in answers.items()}
+    if not isinstance(answers, list):
+        raise RemoteError("malformed answer", "JSON without predictions or outputs")
+    if answers and isinstance(answers[0], dict):
+        try:
+            return {name: _array([row[name] for row in answers]) for name in answers[0]}
+        except (KeyError, TypeError) as error:
+            raise RemoteError(
+                "wrong shape", f"predictions differ in their names: {error}"
+            ) from None
+    return _array(answers)
+
+
+def _array(values: object) -> NDArray[Any]:
     try:
-        document: object = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RemoteError("malformed answer", f"no JSON: {error}") from None
-    predictions = document.get("predictions") if isinstance(document, dict) else None
-    if not isinstance(predictions, list):
-        raise RemoteError("malformed answer", "JSON without a list of predictions")
-    if predictions and isinstance(predictions[0], dict):
-        names = ", ".join(map(str, predictions[0]))
-        detail = f"the model has several outputs ({names}), expected one"
-        raise RemoteError("wrong shape", detail)
-    try:
-        answers = np.array(predictions)
+        answers = np.array(values)
         # JSON has no NaN: servers write it as NaN or as null.
         return answers.astype(np.float64) if answers.dtype == object else answers
     except (ValueError, TypeError) as error:

@@ -37,7 +37,7 @@ SCORES = np.exp(ROWS) / np.exp(ROWS).sum(axis=1, keepdims=True)
 MODELS = """
 import numpy as np
 from mlserver import MLModel
-from mlserver.codecs import NumpyCodec
+from mlserver.codecs import NumpyCodec, StringCodec
 from mlserver.errors import MLServerError
 from mlserver.types import InferenceResponse
 
@@ -58,6 +58,18 @@ class Softmax(Model):
 class Echo(Model):
     def answer(self, rows):
         return {"rows": rows}
+
+
+class Pairs(MLModel):
+    async def predict(self, payload):
+        parts = {part.name: part for part in payload.inputs}
+        user, item = (NumpyCodec.decode_input(parts[name]) for name in ("user", "item"))
+        title = StringCodec.decode_input(parts["title"])
+        outputs = [
+            NumpyCodec.encode_output("score", (user * 10 + item).astype(np.float32)),
+            StringCodec.encode_output("shout", [text.upper() for text in title]),
+        ]
+        return InferenceResponse(model_name=self.name, outputs=outputs)
 
 
 class Nan(Model):
@@ -85,6 +97,18 @@ SETTINGS = [
         outputs=[{"name": "scores", **TENSOR}, {"name": "classes", **TENSOR}],
     ),
     settings("Echo"),
+    settings(
+        "Pairs",
+        inputs=[
+            {"name": "user", "datatype": "INT64", "shape": [-1, 1]},
+            {"name": "item", "datatype": "INT64", "shape": [-1, 1]},
+            {"name": "title", "datatype": "BYTES", "shape": [-1, 1]},
+        ],
+        outputs=[
+            {"name": "score", "datatype": "FP32", "shape": [-1, 1]},
+            {"name": "shout", "datatype": "BYTES", "shape": [-1, 1]},
+        ],
+    ),
     settings("Nan"),
     settings("Busy", inputs=[{"name": "rows", **TENSOR}]),
 ]
@@ -170,9 +194,38 @@ def test_a_model_whose_input_has_no_name(url: str) -> None:
 
 
 def test_a_model_with_several_outputs(url: str) -> None:
-    """One of them is measured, and has to be named."""
-    with pytest.raises(UsageError, match=r"has 2 outputs; it has: scores, classes\n.*output_name"):
-        OpenInference(url, "softmax").infer(ROWS)
+    """All of them come, unless one is named."""
+    answers = OpenInference(url, "softmax").infer(ROWS)
+
+    assert isinstance(answers, dict)
+    np.testing.assert_allclose(answers["scores"], SCORES, rtol=1e-6)
+    assert answers["classes"].reshape(-1).tolist() == ROWS.argmax(axis=1).tolist()
+
+
+PAIRS = {
+    "user": np.arange(3)[:, np.newaxis],
+    "item": np.arange(3)[::-1, np.newaxis].astype(np.int32),
+    "title": np.array([["a"], ["bc"], ["ö"]], object),
+}
+
+
+@pytest.mark.parametrize("pairs", [PAIRS, tuple(PAIRS.values())], ids=["named", "in order"])
+def test_several_inputs_and_text(url: str, pairs: object) -> None:
+    """By name, or in the order of the metadata; text is UTF-8."""
+    answers = OpenInference(url, "pairs").infer(pairs)
+
+    assert isinstance(answers, dict)
+    assert answers["score"].reshape(-1).tolist() == [2, 11, 20]
+    shouted = [
+        text.decode() if isinstance(text, bytes) else text for text in answers["shout"].reshape(-1)
+    ]
+    assert shouted == ["A", "BC", "Ö"]
+
+
+def test_inputs_that_the_model_does_not_have(url: str) -> None:
+    """Its names and those of the data are in the refusal."""
+    with pytest.raises(UsageError, match=r"inputs: user, item, title; the data has: user, film"):
+        OpenInference(url, "pairs").infer({"user": PAIRS["user"], "film": PAIRS["item"]})
 
 
 @pytest.mark.parametrize("side", ["input", "output"])

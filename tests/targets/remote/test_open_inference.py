@@ -203,10 +203,10 @@ def test_data_that_the_model_does_not_take(datatype: str, rows: NDArray[Any]) ->
 
 
 def test_a_model_with_several_inputs() -> None:
-    """It cannot be called with one batch; the message says what to do."""
+    """One array does not say which it is for; the message says what to do."""
     model = {**MODEL, "inputs": [TENSOR, {**TENSOR, "name": "columns"}]}
     with (
         serve(over_http(lambda _: http({}), model=model)) as server,
-        pytest.raises(UsageError, match=r"has 2 inputs; it has: rows, columns\n.*a callable"),
+        pytest.raises(UsageError, match=r"has 2 inputs; it has: rows, columns\n.*as a dict"),
     ):
         OpenInference(server.url, "echo").infer(ROWS)
