@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.targets.conversion import as_target as as_target
     from pytest_dlperf.targets.conversion import size_of as size_of
     from pytest_dlperf.targets.remote.access import TLS as TLS
+    from pytest_dlperf.targets.remote.json_service import Http as Http
     from pytest_dlperf.targets.remote.open_inference import OpenInference as OpenInference
     from pytest_dlperf.targets.remote.tensorflow_serving import (
         TensorFlowServing as TensorFlowServing,
@@ -83,6 +84,7 @@ _HOMES = {
     "Examples": "pytest_dlperf.data.dataset",
     "Exponential": "pytest_dlperf.load.scenarios",
     "ExponentialDecay": "pytest_dlperf.training.recipe",
+    "Http": "pytest_dlperf.targets.remote.json_service",
     "InGraphNormalisation": "pytest_dlperf.training.graph_layers",
     "Knob": "pytest_dlperf.tuning.configuration",
     "MagnitudePruning": "pytest_dlperf.training.compression",

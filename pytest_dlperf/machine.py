@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING, Final
 from pytest_dlperf.instrumentation import lasting_instrumentation
 from pytest_dlperf.results.environment import Environment, MachineClass
 from pytest_dlperf.targets.keras import precision
+from pytest_dlperf.targets.keras_backend import keras_backend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _GIB: Final = 1 << 30
+_OTHERS: Final = ("jax", "onnxruntime", "torch")
 _THREAD_VARIABLES: Final = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
@@ -61,6 +64,8 @@ def environment(variables: Mapping[str, str] = os.environ) -> Environment:
         numpy=_version("numpy"),
         threads=" ".join(f"{v}={variables[v]}" for v in _THREAD_VARIABLES if variables.get(v)),
         precision=precision(),
+        backend="" if keras_backend() == "tensorflow" else keras_backend(),
+        frameworks=" ".join(f"{name} {_version(name)}" for name in _OTHERS if name in sys.modules),
         instrumentation=lasting_instrumentation(variables),
     )
 

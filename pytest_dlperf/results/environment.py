@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 Severity: TypeAlias = Literal["blocking", "warning"]
 
-_VERSIONS: Final = frozenset({"python", "tensorflow", "keras", "numpy"})
+_VERSIONS: Final = frozenset({"python", "tensorflow", "keras", "numpy", "frameworks"})
+_SELDOM: Final = ("backend", "frameworks", "instrumentation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,8 @@ class Environment:
         numpy: version.
         threads: settings that fix the number of threads, as in the environment variables.
         precision: Keras' default precision (dtype policy).
+        backend: Keras' backend; empty for TensorFlow, and where Keras is not imported.
+        frameworks: versions of other frameworks that are imported, such as `torch 2.13.0`.
         instrumentation: what slows Python code down and cannot be suspended, such as
             `python -X dev`; empty if nothing does.
     """
@@ -94,6 +97,8 @@ class Environment:
     numpy: str
     threads: str
     precision: str
+    backend: str = ""
+    frameworks: str = ""
     instrumentation: str = ""
 
     @property
@@ -103,22 +108,20 @@ class Environment:
         return f"measured under {self.instrumentation}, {slower}" if self.instrumentation else ""
 
     def to_json(self) -> dict[str, str]:
-        """Plain values; without `instrumentation` where there is none."""
+        """Plain values; without those that are seldom there where they are not."""
         plain = cast("dict[str, str]", fields_to_json(self))
-        if not self.instrumentation:
-            del plain["instrumentation"]
-        return plain
+        return {name: text for name, text in plain.items() if text or name not in _SELDOM}
 
     @classmethod
     def from_json(cls, value: dict[str, object]) -> Environment:
         """The inverse of `to_json`."""
-        return fields_from_json(cls, {"instrumentation": "", **value})
+        return fields_from_json(cls, {**dict.fromkeys(_SELDOM, ""), **value})
 
     def changes(self, base: Environment) -> dict[Severity, tuple[str, ...]]:
         """The differences from the baseline's environment, by severity.
 
-        Thread settings, precision and instrumentation block a comparison, since they change what
-        is measured.
+        Thread settings, precision, Keras' backend and instrumentation block a comparison, since
+        they change what is measured.
         Versions only warn: users want to see that a new version is slower.
         """
         return _changes(base, self, _VERSIONS, {})

@@ -14,13 +14,14 @@ import numpy as np
 
 from pytest_dlperf._values import Described, check_choice
 from pytest_dlperf.errors import TargetError, UsageError, in_a_line
-from pytest_dlperf.targets import keras
+from pytest_dlperf.targets import jax_functions, keras, torch_modules
 from pytest_dlperf.targets.copies import placed_anew
+from pytest_dlperf.targets.keras_backend import is_keras_model
 from pytest_dlperf.targets.keras_models import Layer, copied, inner_layers, quiet
 from pytest_dlperf.targets.litert import LiteRTTarget, litert_target
 from pytest_dlperf.targets.onnx import OnnxTarget, onnx_target, quantised
 from pytest_dlperf.targets.padding import Infer, padded, powers_of_two
-from pytest_dlperf.trees import RowTree, described, first_rows, leaves, rows_of
+from pytest_dlperf.trees import RowTree, as_tree, first_rows, leaves, mapped, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["int8"]
 """The type that weights are rounded to."""
 Runtime: TypeAlias = Literal["tf.function", "xla", "litert", "onnx"]
+
+Framework: TypeAlias = Literal["torch", "jax"]
+"""A framework whose models and functions are targets by themselves."""
 
 CONVERTED: Final = frozenset({"litert", "onnx"})
 """Runtimes that a model is converted for; their converters round its weights."""
@@ -73,23 +77,28 @@ class Quantisation(Described):
 
 
 def as_target(
-    model: Any,  # noqa: ANN401 - a Keras model or a tf.function
-    runtime: Runtime,
-    sample: object,
+    model: Any,  # noqa: ANN401 - a model or function of any framework
+    runtime: Runtime | Framework,
+    sample: object = None,
     quantisation: Quantisation | None = None,
+    *,
+    compile: bool = False,  # noqa: A002 - as PyTorch calls it
 ) -> object:
     """A model in a runtime, as a target for `dlperf(target, data)`.
 
     `tf.function` is the model itself, which `dlperf` compiles. `xla` compiles a program for each
     batch size, so batches are padded to powers of two. `litert` and `onnx` convert the model with
-    its present weights; a call computes in one thread, so replicas add up.
+    its present weights; a call computes in one thread, so replicas add up. `torch` takes a PyTorch
+    module, and `jax` a function, which it compiles with `jax.jit`.
 
     Args:
-        model: a Keras model; for `tf.function` and `xla` also a `tf.function`.
+        model: a Keras model; for `tf.function` and `xla` also a `tf.function`; for `torch` a
+            module, for `jax` a function of arrays.
         runtime: computes the answers.
         sample: at least one row like those to come: an array of shape `(rows, ...)`, or a dict,
-            list or tuple of arrays.
+            list or tuple of arrays; not needed for `tf.function`, `torch` and `jax`.
         quantisation: of the weights, for `litert` and `onnx`.
+        compile: whether `torch.compile` compiles the module, for each of a few batch sizes.
 
     Raises:
         UsageError: for an unknown runtime, one whose packages are not installed or that excludes
@@ -97,18 +106,24 @@ def as_target(
         TargetError: if the model cannot be converted, or run in the runtime.
     """
     __tracebackhide__ = True
+    if compile and runtime != "torch":
+        raise UsageError(f"as_target(compile=True) is for the runtime torch, not {runtime}")
+    if runtime in get_args(Framework):
+        if quantisation is not None:
+            raise UsageError(
+                f"{quantisation} for the runtime {runtime}",
+                "have the framework quantise the model first",
+            )
+        if runtime == "jax":
+            return jax_functions.jitted(model)
+        return torch_modules.compiled(model) if compile else torch_modules.checked(model)
     _check(model, runtime, quantisation)
-    rows = _sample_rows(sample)
     if runtime == "tf.function":
         return model
+    rows = _sample_rows(sample)
     name = keras.name_of(model)
     if runtime == "xla":
         return _xla_target(model, rows)
-    if isinstance(rows, RowTree):
-        raise UsageError(
-            f"{name} takes several inputs ({described(rows.tree)}): {runtime} cannot be used",
-            "a model with one input can be converted",
-        )
     rounded = f", {quantisation.kind}" if quantisation else ""
     if runtime == "litert":
         content = _converted(model, rows, "litert", quantisation)
@@ -141,7 +156,7 @@ def size_of(target: object) -> int:
         UsageError: for any other target.
     """
     __tracebackhide__ = True
-    if keras.is_model(target):
+    if is_keras_model(target):
         return _bytes(target.weights)  # type: ignore[attr-defined]  # a Keras model
     if keras.is_function(target) and hasattr(target, "variables"):
         return _bytes(target.variables)
@@ -182,12 +197,13 @@ class XlaTarget:
         return _xla_target(placed_anew(self.source), self.sample)
 
 
-def _check(model: object, runtime: Runtime, quantisation: Quantisation | None) -> None:
+def _check(model: object, runtime: str, quantisation: Quantisation | None) -> None:
     __tracebackhide__ = True
     if runtime not in get_args(Runtime):
-        raise UsageError(f"runtime {runtime!r:.80}", f"one of {', '.join(get_args(Runtime))}")
+        known = ", ".join((*get_args(Runtime), *get_args(Framework)))
+        raise UsageError(f"runtime {runtime!r:.80}", f"one of {known}")
     converts = runtime in CONVERTED
-    if not keras.is_model(model) and (converts or not keras.is_function(model)):
+    if not is_keras_model(model) and (converts or not keras.is_function(model)):
         wanted = "a Keras model" if converts else "a Keras model or a tf.function"
         raise UsageError(f"the runtime {runtime} needs {wanted}, not {model!r:.80}")
     if not isinstance(quantisation, Quantisation | None):
@@ -221,7 +237,7 @@ def _xla_target(target: Any, sample: Rows) -> XlaTarget:  # noqa: ANN401
     description = f"{keras.name_of(target)} compiled by XLA"
 
     def answer(batch: object) -> object:
-        outputs = target(batch, training=False) if keras.is_model(target) else target(batch)
+        outputs = target(batch, training=False) if is_keras_model(target) else target(batch)
         return keras.readable(outputs)
 
     keras.ensure_built(target, sample)
@@ -241,7 +257,7 @@ def _xla_target(target: Any, sample: Rows) -> XlaTarget:  # noqa: ANN401
 
 def _converted(
     model: Any,  # noqa: ANN401 - a Keras model
-    sample: NDArray[Any],
+    sample: Rows,
     format_: Literal["litert", "onnx"],
     quantisation: Quantisation | None = None,
 ) -> bytes:
@@ -256,16 +272,23 @@ def _converted(
     if any(getattr(layer, "compute_dtype", _SINGLE) != _SINGLE for layer in inner_layers(model)):
         # A model trained in mixed precision has its weights in single precision anyway.
         model = copied(model, sample, _single, {})
-    # Keras casts all floats to single precision; other runtimes take the type of the signature.
-    dtype = _SINGLE if sample.dtype.kind == "f" else sample.dtype.name
-    signature = [keras3.InputSpec(shape=(None, *sample.shape[1:]), dtype=dtype)]
+    names = {id(leaf): path or None for path, leaf in leaves(as_tree(sample))}
+
+    def spec(leaf: NDArray[Any]) -> object:
+        name, shape = names[id(leaf)], (None, *leaf.shape[1:])
+        return keras3.InputSpec(shape=shape, dtype=_type_of(leaf), name=name)
+
+    def symbol(leaf: NDArray[Any]) -> object:
+        return keras3.Input(leaf.shape[1:], dtype=_type_of(leaf), name=names[id(leaf)])
+
+    signature = [mapped(spec, as_tree(sample))]
     options: dict[str, object] = {}
     if format_ == "litert":
         options = _litert_options(quantisation)
     else:
         # Keras' image augmentation is active unless called with training=False, and the export
         # for ONNX calls without it.
-        inputs = keras3.Input(sample.shape[1:], dtype=dtype)
+        inputs = mapped(symbol, as_tree(sample))
         model = keras3.Model(inputs, model(inputs, training=False), name=model.name)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ("model.tflite" if format_ == "litert" else "model.onnx")
@@ -281,6 +304,11 @@ def _converted(
                 f"{keras.name_of(model)} cannot be converted for the runtime {format_}: {why}"
             ) from error
         return path.read_bytes()
+
+
+def _type_of(leaf: NDArray[Any]) -> str:
+    """The type of an input: Keras casts all floats to single precision, other runtimes do not."""
+    return _SINGLE if leaf.dtype.kind == "f" else leaf.dtype.name
 
 
 def _single(layer: Layer) -> Layer:

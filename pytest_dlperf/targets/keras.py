@@ -5,29 +5,25 @@ TensorFlow and Keras are imported inside functions only.
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf.errors import TargetError, UsageError
-from pytest_dlperf.targets.padding import (
-    faster,
-    padded,
-    padding_words,
-    powers_of_two,
-    trial_batches,
-)
+from pytest_dlperf.targets import local_devices
+from pytest_dlperf.targets.arguments import parameters_of, taking_batches
+from pytest_dlperf.targets.compiled import CompiledTarget, batched
+from pytest_dlperf.targets.keras_backend import fixed_batch_size, is_keras_model
 from pytest_dlperf.trees import as_tree, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -35,6 +31,10 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.targets.padding import Infer
     from pytest_dlperf.trees import Rows, Tree
+
+
+_SERVING: Final = "serving_default"
+"""The name of the signature for serving."""
 
 
 class Model(Protocol):
@@ -66,27 +66,24 @@ class Concrete(Protocol):
     def __call__(self, *batch: object, **named: object) -> Any: ...  # noqa: ANN401, D102 - tensors
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CompiledTarget:
-    """A concrete `tf.function` with a free batch axis.
-
-    Attributes:
-        infer: numpy in, numpy out; reading the result back waits for the device.
-        batches: how batches reach it, in words.
-        remark: a warning about where it runs; may be empty.
-        weights: copies of a model's variables; they are freed when this is.
-    """
-
-    infer: Infer
-    batches: str
-    remark: str
-    weights: tuple[object, ...]
+def recognises(target: object) -> bool:
+    """Whether this is a Keras model, a `tf.function`, or a loaded SavedModel."""
+    return is_keras_model(target) or is_function(target) or is_saved_model(target)
 
 
-def is_model(target: object) -> bool:
-    """Whether this is a Keras model; never imports Keras."""
-    module = sys.modules.get("keras")
-    return module is not None and isinstance(target, module.Model)
+def is_saved_model(target: object) -> bool:
+    """Whether this is what `tf.saved_model.load` returned, with the signature for serving."""
+    module = sys.modules.get("tensorflow")
+    signatures = getattr(target, "signatures", None) if module is not None else None
+    return isinstance(signatures, Mapping) and _SERVING in signatures
+
+
+def load_saved_model(path: Path) -> object:
+    """Load the folder of a SavedModel."""
+    import tensorflow as tf
+
+    loaded: object = tf.saved_model.load(str(path))
+    return loaded
 
 
 def is_function(target: object) -> bool:
@@ -100,7 +97,9 @@ def is_function(target: object) -> bool:
 
 def name_of(target: object) -> str:
     """A model or function in words, for messages."""
-    kind = "Keras model" if is_model(target) else "tf.function"
+    if is_saved_model(target):
+        return "SavedModel"
+    kind = "Keras model" if is_keras_model(target) else "tf.function"
     return f"{kind} {getattr(target, 'name', None) or getattr(target, '__name__', '')}".strip()
 
 
@@ -108,6 +107,29 @@ def precision() -> str:
     """Keras' default precision (dtype policy); never imports Keras to ask."""
     module = sys.modules.get("keras")
     return str(module.config.dtype_policy().name) if module is not None else "float32"
+
+
+def devices_here() -> tuple[str, ...]:
+    """Each CPU and visible GPU of this process, such as `cpu:0`; initialises none."""
+    return local_devices.devices_here()
+
+
+def batch_size(target: Any) -> int | None:  # noqa: ANN401 - a model or a function
+    """The only batch size that a model or a concrete function takes; None if it takes any."""
+    if is_keras_model(target):
+        return fixed_batch_size(target)
+    target = target.signatures[_SERVING] if is_saved_model(target) else target
+    if not hasattr(target, "structured_input_signature"):
+        return None
+    import tensorflow as tf
+
+    sizes = {
+        spec.shape[0]
+        for spec in tf.nest.flatten(target.structured_input_signature)
+        if isinstance(spec, tf.TensorSpec) and spec.shape.rank
+    }
+    size = next(iter(sizes)) if len(sizes) == 1 else None
+    return size if isinstance(size, int) else None
 
 
 def compile_target(
@@ -130,9 +152,9 @@ def compile_target(
     serving = plan.served
     weights: tuple[object, ...] = ()
     with _scope(device):
-        if is_model(target) and device is not None:
+        if is_keras_model(target) and device is not None:
             answer, weights = _with_own_weights(target, sample)
-            concrete = _traced(answer, sample)
+            concrete = _traced(answer, sample, batch_size(target))
         else:
             concrete = trace(target, sample)
 
@@ -142,7 +164,7 @@ def compile_target(
             smallest = (serving.allowed_batch_sizes or (1,))[0]
             remark = _check_place(name_of(target), concrete, sample[:smallest], device)
         infer, batches = batched(caller(concrete, device), sample, plan, clock)
-        return CompiledTarget(infer, batches, remark, weights)
+        return CompiledTarget(infer, batches, remark, weights, target)
 
     # Tracing stays in the caller's thread, because Keras keeps its dtype policy per thread; calls
     # run in another one, which a timeout can abandon.
@@ -196,8 +218,9 @@ def _with_own_weights(
 
 def trace(target: Any, sample: Rows) -> Concrete:  # noqa: ANN401 - a model or a function
     """The concrete function of a Keras model or a `tf.function`, with a free batch axis."""
-    function = partial(target, training=False) if is_model(target) else target
-    return _traced(function, sample)
+    function = partial(target, training=False) if is_keras_model(target) else target
+    function = target.signatures[_SERVING] if is_saved_model(target) else function
+    return _traced(function, sample, batch_size(target))
 
 
 def tensors(batch: Tree) -> Any:  # noqa: ANN401 - a tree of tensors
@@ -207,30 +230,31 @@ def tensors(batch: Tree) -> Any:  # noqa: ANN401 - a tree of tensors
     return mapped(tf.convert_to_tensor, batch)
 
 
-def _signature(sample: Rows) -> Any:  # noqa: ANN401 - a tree of specifications
-    """What a function for such rows takes: tensors with a free batch axis."""
+def _signature(sample: Rows, rows: int | None) -> Any:  # noqa: ANN401 - a tree
+    """What a function for such rows takes: tensors with a free batch axis, or so many rows."""
     import tensorflow as tf
 
     def spec(leaf: NDArray[Any]) -> Any:  # noqa: ANN401 - of TensorFlow's
         dtype = tf.string if leaf.dtype.hasobject else tf.as_dtype(leaf.dtype)
-        return tf.TensorSpec((None, *leaf.shape[1:]), dtype)
+        return tf.TensorSpec((rows, *leaf.shape[1:]), dtype)
 
     return mapped(spec, as_tree(sample))
 
 
 def ensure_built(target: Any, sample: Rows) -> None:  # noqa: ANN401 - a model or a function
     """Call a model once if it has no weights yet."""
-    if is_model(target) and not target.built:
+    if is_keras_model(target) and not target.built:
         target(tensors(sample[:1]), training=False)
 
 
 def _traced(
     function: Any,  # noqa: ANN401 - a function of TensorFlow's or a plain one
     sample: Rows,
+    rows: int | None,
 ) -> Concrete:
     import tensorflow as tf
 
-    function = _of_one_argument(function, as_tree(sample))
+    function = taking_batches(function, _parameters(function), as_tree(sample))
     if not is_function(function):
         plain = function
         # As in Keras' own functions: AutoGraph would rewrite the Python of the user's layers.
@@ -238,26 +262,14 @@ def _traced(
     # One concrete function for all batch sizes: a `tf.function` is traced anew for each shape, and
     # looks up the trace in each call.
     if not isinstance(function, tf.types.experimental.ConcreteFunction):
-        function = function.get_concrete_function(_signature(sample))
+        function = function.get_concrete_function(_signature(sample, rows))
     concrete: Concrete = function
     outputs = concrete.structured_outputs
     if isinstance(outputs, (tf.Tensor, tf.TensorSpec)) or len(tf.nest.flatten(outputs)) != 1:
         return concrete
     # Such as the signature of a SavedModel, whose only output has a name.
     only = tf.function(lambda batch: readable(concrete(batch)), autograph=False)
-    return _traced(only, sample)
-
-
-def _of_one_argument(function: Any, inputs: Tree) -> Any:  # noqa: ANN401 - a function
-    """A function of the whole batch, also of one that takes each of its inputs by itself."""
-    names = _parameters(function)
-    if len(names) < 2:  # noqa: PLR2004 - it takes the batch as it is
-        return function
-    if isinstance(inputs, Mapping) and set(inputs) <= set(names):
-        return lambda batch: function(**batch)
-    if isinstance(inputs, list | tuple) and len(inputs) <= len(names):
-        return lambda batch: function(*batch)
-    return function
+    return _traced(only, sample, rows)
 
 
 def _parameters(function: Any) -> list[str]:  # noqa: ANN401 - a function
@@ -268,8 +280,7 @@ def _parameters(function: Any) -> list[str]:  # noqa: ANN401 - a function
         return list(function.function_type.parameters)
     if not is_function(function):
         return []
-    taken = inspect.signature(function.python_function).parameters.values()
-    return [each.name for each in taken if each.kind not in {each.VAR_POSITIONAL, each.VAR_KEYWORD}]
+    return parameters_of(function.python_function)
 
 
 def readable(outputs: object) -> object:
@@ -354,21 +365,3 @@ def caller(concrete: Concrete, device: str | None = None) -> Infer:
             return direct(batch)
 
     return on_device
-
-
-def batched(direct: Infer, sample: Rows, plan: Plan, clock: Clock) -> tuple[Infer, str]:
-    """The call with its batches padded where that pays, and the padding in words.
-
-    Batches are padded to the allowed sizes. Without any, they are padded to powers of two if that
-    is clearly faster here, as with runtimes that prepare code for each shape.
-    """
-    serving = plan.served
-    largest = serving.max_batch_size
-    if serving.allowed_batch_sizes:
-        sizes = serving.allowed_batch_sizes
-        return padded(direct, sizes), padding_words(sizes)
-    if largest > 1 and plan.tries_padding:
-        filled = padded(direct, powers_of_two(largest))
-        if faster(direct, filled, trial_batches(sample, largest), clock) is filled:
-            return filled, "batches padded to powers of two"
-    return direct, "batches sent as they are"

@@ -16,6 +16,7 @@ import numpy as np
 
 from pytest_dlperf.errors import DlperfError, OneLayoutError, TargetError, UsageError
 from pytest_dlperf.targets.keras import Model, caller, ensure_built, name_of, trace
+from pytest_dlperf.targets.keras_backend import keras_backend
 from pytest_dlperf.trees import as_tree, described, first_rows
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ def eager_models() -> Iterator[list[str]]:
     """Collects, inside, the names of Keras models that are run eagerly, op by op."""
     names: list[str] = []
     keras, tensorflow = sys.modules.get("keras"), sys.modules.get("tensorflow")
-    if keras is None or tensorflow is None:
+    if keras is None or tensorflow is None or keras_backend() != "tensorflow":
         yield names
         return
     layer_type: Layer = keras.layers.Layer

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from pytest_dlperf.errors import TargetError, UsageError, in_a_line
+from pytest_dlperf.trees import first_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from pytest_dlperf.trees import Rows, Tree
 
 
 class _Interpreter(Protocol):
@@ -29,28 +33,49 @@ class _Interpreter(Protocol):
 
     def get_tensor(self, index: int) -> NDArray[Any]: ...
 
+    def get_signature_runner(self) -> Any: ...  # noqa: ANN401 - has no types
+
 
 class _BoundInterpreter:
-    """An interpreter with its input and output; for one thread at a time."""
+    """An interpreter with its inputs and outputs; for one thread at a time."""
 
     def __init__(self, interpreter: _Interpreter) -> None:
-        (input_,) = interpreter.get_input_details()
-        (output,) = interpreter.get_output_details()
         self._interpreter = interpreter
-        self._input: int = input_["index"]
-        self._dtype = np.dtype(input_["dtype"])
-        self._output: int = output["index"]
-        self._shape: tuple[int, ...] = ()
+        self._inputs = [(each["index"], each["dtype"]) for each in interpreter.get_input_details()]
+        self._outputs: list[int] = [each["index"] for each in interpreter.get_output_details()]
+        self._shapes: list[tuple[int, ...]] = []
+        self._runner: Any = None
 
-    def infer(self, batch: NDArray[Any]) -> NDArray[Any]:
-        if batch.shape != self._shape:
+    def infer(self, batch: Tree) -> object:
+        """Answer a batch: an array, a list or tuple in the order of the inputs, or a dict."""
+        if isinstance(batch, Mapping):
+            return self._by_name(batch)
+        parts = [batch] if isinstance(batch, np.ndarray) else [np.asarray(part) for part in batch]
+        shapes = [part.shape for part in parts]
+        if shapes != self._shapes:
             # About 20 microseconds: padding batches would cost more.
-            self._interpreter.resize_tensor_input(self._input, batch.shape)
+            for (index, _), shape in zip(self._inputs, shapes, strict=True):
+                self._interpreter.resize_tensor_input(index, shape)
             self._interpreter.allocate_tensors()
-            self._shape = batch.shape
-        self._interpreter.set_tensor(self._input, np.ascontiguousarray(batch, self._dtype))
+            self._shapes = shapes
+        for (index, dtype), part in zip(self._inputs, parts, strict=True):
+            self._interpreter.set_tensor(index, np.ascontiguousarray(part, dtype))
         self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output)
+        answers = [self._interpreter.get_tensor(index) for index in self._outputs]
+        return answers[0] if len(answers) == 1 else answers
+
+    def _by_name(self, batch: Mapping[str, Any]) -> object:
+        if self._runner is None:
+            self._runner = self._interpreter.get_signature_runner()
+        dtypes = {name: each["dtype"] for name, each in self._runner.get_input_details().items()}
+        if set(dtypes) != set(batch):
+            raise UsageError(
+                f"the model takes the inputs {', '.join(dtypes)}; the data has {', '.join(batch)}",
+                "give a dict with these names",
+            )
+        return self._runner(
+            **{name: np.ascontiguousarray(part, dtypes[name]) for name, part in batch.items()}
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +100,7 @@ class LiteRTTarget:
         del memo
         return LiteRTTarget(bytes(bytearray(self.content)), self.description)
 
-    def infer(self, batch: NDArray[Any]) -> object:
+    def infer(self, batch: Tree) -> object:
         """Answer a batch."""
         try:
             # The one used last, whose memory is still in the caches.
@@ -88,24 +113,18 @@ class LiteRTTarget:
         return outputs
 
 
-def litert_target(content: bytes, sample: NDArray[Any], description: str) -> LiteRTTarget:
+def litert_target(content: bytes, sample: Rows, description: str) -> LiteRTTarget:
     """A target that serves a converted model; it has answered one row of the sample.
 
     Raises:
-        UsageError: if it has several outputs.
+        UsageError: if it takes other inputs.
         TargetError: if LiteRT cannot run it.
     """
+    target = LiteRTTarget(content, description)
     try:
-        outputs = _interpreter(content).get_output_details()
-        target = LiteRTTarget(content, description)
-        if len(outputs) == 1:
-            target.infer(sample[:1])
+        target.infer(first_rows(sample, 1)[:])
     except (RuntimeError, ValueError) as error:
         raise TargetError(f"{description} cannot be run: {in_a_line(error)}") from error
-    if len(outputs) != 1:
-        raise UsageError(
-            f"{description} has {len(outputs)} outputs", "a model with one output can be measured"
-        )
     return target
 
 

@@ -26,13 +26,20 @@ def devices_here() -> tuple[str, ...]:
     return tuple(names)
 
 
-def resolve(names: Iterable[str], what: str = "Serving(devices)") -> tuple[str, ...]:
+def resolve(
+    names: Iterable[str], what: str = "Serving(devices)", present: tuple[str, ...] = ()
+) -> tuple[str, ...]:
     """Expand names such as `gpu` and `all`, given in the setting `what`, to single devices.
+
+    Args:
+        names: as they were given.
+        what: the setting, in words.
+        present: the devices that there are; empty for those of TensorFlow.
 
     Raises:
         UsageError: naming a device that does not exist.
     """
-    present = devices_here()
+    present = present or devices_here()
     expanded = expand(names, present)
     for name in expanded:
         if name not in present:

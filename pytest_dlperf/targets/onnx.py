@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import logging
+import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
+from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf.errors import TargetError, UsageError, in_a_line
+from pytest_dlperf.targets.compiled import CompiledTarget, batched
+from pytest_dlperf.trees import as_tree, first_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from pytest_dlperf.clock import Clock
+    from pytest_dlperf.config.plan import Plan
+    from pytest_dlperf.targets.padding import Infer
+    from pytest_dlperf.trees import Rows
 
 _ERRORS: Final = 3
 """ONNX Runtime's log level that hides warnings."""
@@ -36,6 +46,7 @@ _DTYPES: Final = {
 class _Node(Protocol):
     name: str
     type: str
+    shape: Sequence[object]
 
 
 class _Session(Protocol):
@@ -46,38 +57,124 @@ class _Session(Protocol):
     def run(self, names: list[str], feeds: dict[str, NDArray[Any]]) -> Sequence[NDArray[Any]]: ...
 
 
+def recognises(target: object) -> bool:
+    """Whether this is a session of ONNX Runtime; never imports it."""
+    module = sys.modules.get("onnxruntime")
+    return module is not None and isinstance(target, module.InferenceSession)
+
+
+def name_of(target: _Session) -> str:
+    """A session in words."""
+    inputs = ", ".join(node.name for node in target.get_inputs())
+    return f"ONNX Runtime session ({inputs})"
+
+
+def devices_here() -> tuple[str, ...]:
+    """The CPU: a session's providers say where it runs."""
+    return ("cpu:0",)
+
+
+def batch_size(target: _Session) -> int | None:
+    """The batch size of the session's inputs; None if they take any."""
+    sizes = {node.shape[0] for node in target.get_inputs() if node.shape}
+    size = next(iter(sizes)) if len(sizes) == 1 else None
+    return size if isinstance(size, int) else None
+
+
+def compile_target(
+    target: _Session, sample: Rows, plan: Plan, clock: Clock, device: str | None
+) -> CompiledTarget:
+    """The session's run as a target; raises a UsageError if the rows are no inputs of it."""
+    infer = session_call(target, sample, name_of(target))
+    remark = f"the session places itself: that it ran on {device} was not verified"
+
+    def tried() -> CompiledTarget:
+        return CompiledTarget(*batched(infer, sample, plan, clock), remark if device else "")
+
+    return call_with_timeout(plan.compile_timeout, tried)
+
+
+def session_call(session: _Session, sample: Rows, name: str) -> Infer:
+    """A session as a function of batches, which are cast to the types of its inputs.
+
+    One output comes as an array, several as a dict.
+
+    Raises:
+        UsageError: if it takes other inputs than the sample has.
+    """
+    nodes = {node.name: node for node in session.get_inputs()}
+    outputs = [node.name for node in session.get_outputs()]
+    tree = as_tree(sample)
+    if isinstance(tree, Mapping):
+        keys: list[Any] = list(tree)
+        names = keys
+    else:
+        keys = list(range(len(tree))) if isinstance(tree, list | tuple) else []
+        names = list(nodes)
+    if set(names) != set(nodes) or (len(keys) or 1) != len(nodes):
+        given = ", ".join(map(str, keys)) or "one array"
+        raise UsageError(
+            f"{name} takes the inputs {', '.join(nodes)}; the data has {given}",
+            "give a dict with these names, or a tuple of as many arrays",
+        )
+    dtypes = [_DTYPES.get(nodes[name].type) for name in names]
+
+    def infer(batch: Any) -> object:  # noqa: ANN401 - a tree
+        parts = [batch[key] for key in keys] if keys else [batch]
+        feeds = {
+            name: part if dtype is None else np.ascontiguousarray(part, dtype)
+            for name, part, dtype in zip(names, parts, dtypes, strict=True)
+        }
+        answers = session.run(outputs, feeds)
+        return answers[0] if len(outputs) == 1 else dict(zip(outputs, answers, strict=True))
+
+    return infer
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxTarget:
     """A converted model that several threads may call at once: they share one session.
 
     Attributes:
-        session: with one input and one output.
-        input_name: name of the input.
-        dtype: type of the input.
-        output_name: name of the output.
+        session: of ONNX Runtime.
+        sample: a row that it takes.
         size: bytes of the converted model.
         description: the target in words.
     """
 
     session: _Session
-    input_name: str
-    dtype: np.dtype[Any]
-    output_name: str
+    sample: Rows
     size: int
     description: str
+    infer: Infer = field(init=False)
 
-    def infer(self, batch: NDArray[Any]) -> object:
-        """Answer a batch."""
-        feeds = {self.input_name: np.ascontiguousarray(batch, self.dtype)}
-        return self.session.run([self.output_name], feeds)[0]
+    def __post_init__(self) -> None:
+        infer = session_call(self.session, self.sample, self.description)
+        object.__setattr__(self, "infer", infer)
 
 
-def onnx_target(content: bytes, sample: NDArray[Any], description: str) -> OnnxTarget:
+def onnx_target(content: bytes, sample: Rows, description: str) -> OnnxTarget:
     """A target that serves a converted model; it has answered one row of the sample.
 
     Raises:
-        UsageError: if it has several inputs or outputs.
+        UsageError: if it takes other inputs.
         TargetError: if ONNX Runtime cannot run it.
+    """
+    session = session_of(content, description)
+    first = first_rows(sample, 1)
+    target = OnnxTarget(session, first, len(content), description)
+    try:
+        target.infer(first[:])
+    except Exception as error:
+        raise TargetError(f"{description} cannot be run: {in_a_line(error)}") from error
+    return target
+
+
+def session_of(model: bytes | str, description: str) -> _Session:
+    """A session of a model, or of the file with this path.
+
+    Raises:
+        TargetError: if ONNX Runtime cannot read it.
     """
     import onnxruntime
 
@@ -87,23 +184,10 @@ def onnx_target(content: bytes, sample: NDArray[Any], description: str) -> OnnxT
     options.intra_op_num_threads = 1
     options.log_severity_level = _ERRORS
     try:
-        session: _Session = onnxruntime.InferenceSession(content, options)
+        session: _Session = onnxruntime.InferenceSession(model, options)
     except Exception as error:  # ONNX Runtime's exceptions come from a C module
         raise TargetError(f"{description} cannot be run: {in_a_line(error)}") from error
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise UsageError(
-            f"{description} has {len(inputs)} inputs and {len(outputs)} outputs",
-            "a model with one of each can be measured",
-        )
-    (input_,), (output,) = inputs, outputs
-    dtype = np.dtype(_DTYPES.get(input_.type, sample.dtype))
-    target = OnnxTarget(session, input_.name, dtype, output.name, len(content), description)
-    try:
-        target.infer(sample[:1])
-    except Exception as error:
-        raise TargetError(f"{description} cannot be run: {in_a_line(error)}") from error
-    return target
+    return session
 
 
 def quantised(content: bytes) -> bytes:

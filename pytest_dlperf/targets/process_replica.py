@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf.targets import keras
+from pytest_dlperf.targets.compiled import batched
+from pytest_dlperf.targets.keras_backend import is_keras_model
 from pytest_dlperf.targets.worker import Loader, Worker, start_workers
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def isolate(
     """
     serving = plan.served
     with tempfile.TemporaryDirectory(prefix="dlperf-") as folder:
-        model = target if keras.is_model(target) else None
+        model = target if is_keras_model(target) else None
         save_function(keras.trace(target, sample), model, folder)
         loader = Loader(
             __name__,
@@ -60,16 +62,16 @@ def isolate(
     with contextlib.ExitStack() as undo:
         for worker in workers:
             undo.callback(worker.close)
-        batched = call_with_timeout(
+        calls = call_with_timeout(
             plan.compile_timeout,
-            lambda: [keras.batched(worker.infer, sample, plan, clock) for worker in workers],
+            lambda: [batched(worker.infer, sample, plan, clock) for worker in workers],
         )
         undo.pop_all()
     replicas = tuple(
-        IsolatedTarget(infer, worker) for (infer, _), worker in zip(batched, workers, strict=True)
+        IsolatedTarget(infer, worker) for (infer, _), worker in zip(calls, workers, strict=True)
     )
     each = "a process each" if len(workers) > 1 else "a process of its own"
-    return replicas, f"{keras.name_of(target)} in {each}, {batched[0][1]}"
+    return replicas, f"{keras.name_of(target)} in {each}, {calls[0][1]}"
 
 
 def save_function(concrete: Any, model: object | None, folder: str) -> None:  # noqa: ANN401

@@ -22,6 +22,9 @@ from pytest_dlperf.load.outputs import (
     read_outputs,
     with_batch_axis,
 )
+from pytest_dlperf.load.serving import Serving
+from pytest_dlperf.targets import keras
+from pytest_dlperf.targets.kinds import kind_of_target
 from pytest_dlperf.targets.padding import Infer, padded, padding_words, powers_of_two
 from pytest_dlperf.targets.process_replica import IsolatedTarget, isolate
 from pytest_dlperf.trees import RowTree, described, mapped, rows_of
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.load.answer_layout import Leaf, Output
     from pytest_dlperf.load.runner import Target
+    from pytest_dlperf.targets.kinds import Kind
     from pytest_dlperf.trees import Rows, Tree
 
 
@@ -110,22 +114,46 @@ def placed(target: object, plan: Plan) -> Plan:
 
     A callable chooses its own device: devices that are named for it are not looked up.
     """
-    from pytest_dlperf.targets import keras
     from pytest_dlperf.targets.local_devices import resolve
 
-    names = plan.serving.devices
-    compiled = keras.is_model(target) or keras.is_function(target)
-    if names is None or (explicit(names) and not compiled):
+    names, kind = plan.serving.devices, kind_of_target(target)
+    if names is None or (explicit(names) and kind is None):
         return plan
-    return replace(plan, serving=replace(plan.serving, devices=resolve(names)))
+    present = () if kind is None else kind.devices_here()
+    devices = resolve(names, present=present)
+    return replace(plan, serving=replace(plan.serving, devices=devices))
+
+
+def batches_of(target: object, plan: Plan) -> Plan:
+    """The plan with the only batch size that a target takes, such as an export with a batch of 8.
+
+    Raises:
+        UsageError: if the plan asks for others.
+    """
+    kind = kind_of_target(target)
+    size = None if kind is None else kind.batch_size(target)
+    if kind is None or size is None:
+        return plan
+    serving, ordinary = plan.serving, Serving()
+    asked = serving.max_batch_size
+    if serving.allowed_batch_sizes not in {None, (size,)} or asked not in {
+        size,
+        ordinary.max_batch_size,
+    }:
+        raise UsageError(
+            f"{kind.name_of(target)} takes batches of {size} only, not {serving}",
+            f"leave both sizes out, or set Serving(max_batch_size={size})",
+        )
+    fixed = replace(serving, max_batch_size=size, allowed_batch_sizes=(size,))
+    return replace(plan, serving=fixed)
 
 
 def prepare(target: object, sample: Rows, plan: Plan, clock: Clock) -> Prepared:
     """Build the replicas of a target and warm them up.
 
     Args:
-        target: a Keras model, a `tf.function` or concrete function, an object with a method
-            `infer(batch)` and perhaps a text `description`, or a callable `infer(batch)`.
+        target: of one of the kinds of `targets.kinds`, an object with a method `infer(batch)` and
+            perhaps a text `description`, or a callable `infer(batch)`.
         sample: rows for the first calls, at least one.
         plan: replicas, devices (see `placed`), batch sizes and kind of clients.
         clock: time.
@@ -134,12 +162,12 @@ def prepare(target: object, sample: Rows, plan: Plan, clock: Clock) -> Prepared:
         UsageError: if it is none of these, or cannot be placed as planned.
         TargetError: if its first call fails, does not return, or returns no row for each request.
     """
-    from pytest_dlperf.targets import keras
     from pytest_dlperf.targets.keras_models import eager_models, remark_on_eager
 
     started_ns = clock.now_ns()
-    if keras.is_model(target) or keras.is_function(target):
-        resolved = _resolve_compiled(target, sample, plan, clock)
+    kind = kind_of_target(target)
+    if kind is not None:
+        resolved = _resolve_compiled(kind, target, sample, plan, clock)
     else:
         resolved = _resolve_callable(target, plan)
     largest = min(plan.served.max_batch_size, len(sample))
@@ -188,10 +216,10 @@ def _close(replicas: Iterable[Target]) -> None:
             replica.close()
 
 
-def _resolve_compiled(target: object, sample: Rows, plan: Plan, clock: Clock) -> _Resolved:
-    from pytest_dlperf.targets import keras
-
-    name, serving = keras.name_of(target), plan.served
+def _resolve_compiled(
+    kind: Kind, target: object, sample: Rows, plan: Plan, clock: Clock
+) -> _Resolved:
+    name, serving = kind.name_of(target), plan.served
     if plan.clients == "async":
         raise UsageError(
             f"dlperf(target): clients='async' with {name}",
@@ -201,11 +229,16 @@ def _resolve_compiled(target: object, sample: Rows, plan: Plan, clock: Clock) ->
     devices: tuple[str | None, ...] = tuple(serving.devices or ())
     if not devices:
         devices = (None,) * (serving.replicas if plan.clients == "virtual" else 1)
+    if serving.intra_op_threads is not None and kind is not keras:
+        raise UsageError(
+            f"{serving} needs a model or function of TensorFlow; {name} is none",
+            "set the threads by the framework's own means before the test",
+        )
     try:
         if serving.intra_op_threads is not None:
             isolated, description = isolate(target, sample, plan, serving.intra_op_threads, clock)
             return _Resolved(isolated, description, "")
-        compiled = [keras.compile_target(target, sample, plan, clock, device) for device in devices]
+        compiled = [kind.compile_target(target, sample, plan, clock, device) for device in devices]
     except (TargetError, UsageError):
         raise
     except Exception as error:

@@ -9,7 +9,7 @@ from pytest_dlperf._values import check_count, describe, device_names
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.rows import row_shapes
 from pytest_dlperf.errors import DataError, UsageError
-from pytest_dlperf.targets.keras import is_model
+from pytest_dlperf.targets.keras_backend import is_keras_model
 from pytest_dlperf.training.keras.fit import batch_size
 from pytest_dlperf.training.recipe import Recipe
 from pytest_dlperf.trees import RowTree, described, first_rows
@@ -104,7 +104,7 @@ def training_job(  # noqa: PLR0913, PLR0917 - as the user gives them
         UsageError: for a wrong builder, recipe or number of seeds.
         DataError: for data that cannot be used.
     """
-    if is_model(build) or not callable(build):
+    if is_keras_model(build) or not callable(build):
         hint = "give the function that builds and compiles the model, not what it returns"
         raise UsageError(f"build={type(build).__name__} builds no model", hint)
     if recipe is not None and not isinstance(recipe, Recipe):

@@ -100,7 +100,7 @@ def test_the_nearest_machine(machine: MachineClass, others: list[MachineClass]) 
     ("stored", "field"),
     [
         *((MACHINE, f.name) for f in dataclasses.fields(MACHINE)),
-        *((ENVIRONMENT, f.name) for f in dataclasses.fields(ENVIRONMENT)[:-1]),
+        *((ENVIRONMENT, f.name) for f in dataclasses.fields(ENVIRONMENT)[:-3]),
     ],
 )
 def test_every_field_is_needed(stored: MachineClass | Environment, field: str) -> None:
@@ -113,7 +113,7 @@ def test_every_field_is_needed(stored: MachineClass | Environment, field: str) -
 
 def test_instrumentation_is_written_where_there_is_some() -> None:
     """A file of an ordinary run does not name it; what is not named is none."""
-    assert "instrumentation" not in ENVIRONMENT.to_json()
+    assert not {"instrumentation", "backend", "frameworks"} & set(ENVIRONMENT.to_json())
     traced = dataclasses.replace(ENVIRONMENT, instrumentation="python -X dev")
     assert Environment.from_json({**traced.to_json()}) == traced
     assert traced.distortion == "measured under python -X dev, which slows Python code down"
@@ -128,6 +128,8 @@ def test_instrumentation_is_written_where_there_is_some() -> None:
         (ENVIRONMENT, "numpy", "2.2.0", "warning", "numpy 2.1.0 -> 2.2.0"),
         (ENVIRONMENT, "threads", "OMP=1", "blocking", "threads none -> OMP=1"),
         (ENVIRONMENT, "precision", "f16", "blocking", "precision f32 -> f16"),
+        (ENVIRONMENT, "backend", "jax", "blocking", "backend none -> jax"),
+        (ENVIRONMENT, "frameworks", "jax 1", "warning", "frameworks none -> jax 1"),
         (ENVIRONMENT, "instrumentation", "-X", "blocking", "instrumentation none -> -X"),
         (MACHINE, "cpu", "Other CPU", "blocking", "cpu Test CPU @ 2.4GHz -> Other CPU"),
         (MACHINE, "cores", 8, "blocking", "cores 4 -> 8"),

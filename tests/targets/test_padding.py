@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_dlperf.config.options import Options
 from pytest_dlperf.config.plan import plan
-from pytest_dlperf.targets.keras import batched
+from pytest_dlperf.targets.compiled import batched
 from pytest_dlperf.targets.padding import faster, padded, powers_of_two
 
 if TYPE_CHECKING:

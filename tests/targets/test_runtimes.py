@@ -262,17 +262,21 @@ def test_what_makes_no_sense_is_refused(model: Any, digits: ReferenceData) -> No
 
 
 def test_several_inputs_and_outputs(digits: ReferenceData) -> None:
-    """XLA compiles them; where a model is converted they are refused."""
+    """They are kept in each runtime, by name and in any order."""
     import keras
 
-    rows = keras.Input((64,))
-    two = keras.Model(rows, [keras.layers.Dense(2)(rows), keras.layers.Dense(3)(rows)])
+    first, second = keras.Input((64,), name="first"), keras.Input((64,), name="second")
+    difference = keras.layers.Subtract()([first, second])
+    outputs = [keras.layers.Dense(2)(difference), keras.layers.Dense(3)(difference)]
+    model = keras.Model({"first": first, "second": second}, outputs)
+    rows = digits.test.inputs[:5]
+    both = {"second": rows, "first": rows * 3}
+    expected = [np.asarray(output) for output in model(both, training=False)]
 
-    with pytest.raises(UsageError, match="outputs"):
-        as_target(two, "onnx", digits.test.inputs)
-    compiled: Any = as_target(two, "xla", digits.test.inputs)
-    answer = compiled.infer(digits.test.inputs[:3])
-    assert [output.shape for output in answer] == [(3, 2), (3, 3)]
-    both = {"a": digits.test.inputs, "b": digits.test.inputs}
-    with pytest.raises(UsageError, match=r"takes several inputs \(a: float"):
-        as_target(two, "litert", both)
+    for runtime in ("xla", "litert", "onnx"):
+        target: Any = as_target(model, runtime, both)  # type: ignore[arg-type]
+        answer = target.infer({name: part[:3] for name, part in both.items()})
+        found = list(answer.values()) if isinstance(answer, dict) else list(answer)
+        by_width = {output.shape[1]: np.asarray(output) for output in found}
+        for output in expected:
+            np.testing.assert_allclose(by_width[output.shape[1]], output[:3], atol=1e-4)

@@ -6,7 +6,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pytest_dlperf.errors import DlperfError, TargetError, UsageError
-from pytest_dlperf.targets.keras import Model, is_model, name_of
+from pytest_dlperf.targets.keras import Model, name_of
+from pytest_dlperf.targets.keras_backend import is_keras_model
 from pytest_dlperf.targets.keras_models import clean_keras_message
 from pytest_dlperf.training.keras.callback import TrainingCallback, TrainingSpec, keras_callback
 from pytest_dlperf.training.recipe import CosineDecay, ExponentialDecay, PiecewiseConstant, Schedule
@@ -41,7 +42,7 @@ def built(
     keras.utils.set_random_seed(seed)
     with _precision(recipe):
         model = build(**arguments)
-        if not is_model(model):
+        if not is_keras_model(model):
             raise UsageError(
                 f"build() returned {type(model).__name__}: expected a compiled Keras model",
                 "return the model, not what model.compile() or model.fit() returns",
