@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copy
 import sys
+import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf.errors import UsageError, in_a_line
@@ -101,15 +105,16 @@ def compile_target(
     module = _for_inference(target, place)
     take = _call_of(module, as_tree(sample))
 
-    def tensor(leaf: NDArray[Any]) -> Any:  # noqa: ANN401 - a tensor
-        # Copied: a module may write into its input, and the data must stay as it is.
-        return torch.tensor(leaf, device=place)
-
-    def infer(batch: Tree) -> object:
-        with torch.inference_mode():
-            return take(mapped(tensor, batch))
-
     def compiled() -> CompiledTarget:
+        tensor = _sharing if _leaves_inputs(take, sample, place) else partial(_copied, place)
+
+        def infer(batch: Tree) -> object:
+            with torch.inference_mode():
+                answer: Any = take(mapped(tensor, batch))
+            # Outputs in trees, on other devices or in types of PyTorch's own are read elsewhere.
+            plain = isinstance(answer, torch.Tensor) and answer.dtype is torch.float32
+            return answer.numpy() if plain and not answer.is_cuda else answer
+
         if is_compiled(module):
             padded, batches = of_fixed_sizes(infer, plan)
         else:
@@ -117,6 +122,40 @@ def compile_target(
         return CompiledTarget(padded, batches, source=module)
 
     return call_with_timeout(plan.compile_timeout, compiled)
+
+
+def _copied(place: Any, leaf: NDArray[Any]) -> Any:  # noqa: ANN401 - a device, a tensor
+    import torch
+
+    return torch.tensor(leaf, device=place)
+
+
+def _sharing(leaf: NDArray[Any]) -> Any:  # noqa: ANN401 - a tensor
+    """A tensor of the data itself, which is not to be written to."""
+    import torch
+
+    return torch.from_numpy(leaf)
+
+
+def _leaves_inputs(
+    take: Callable[[Tree], object],
+    sample: Rows,
+    place: Any,  # noqa: ANN401 - a device
+) -> bool:
+    """Whether a module on the CPU leaves its inputs as they are, so that they need no copy."""
+    import torch
+
+    if place.type != "cpu":
+        return False
+    with warnings.catch_warnings():
+        # Said once a process: that an array is read-only, and its tensor must be.
+        warnings.simplefilter("ignore")
+        mapped(_sharing, sample[:1])
+    inputs = mapped(partial(_copied, place), sample[:])
+    with torch.inference_mode():
+        take(inputs)
+    pairs = zip(leaves(inputs), leaves(sample[:]), strict=True)
+    return all(np.array_equal(np.asarray(after), before) for (_, after), (_, before) in pairs)
 
 
 def _place(target: Any, device: str | None) -> Any:  # noqa: ANN401 - a module, a device
