@@ -25,6 +25,8 @@ PACKAGE = "pytest_dlperf"
 KNOWN_BY = {
     "_pytest": ("pytest_plugin.",),
     "ai_edge_litert": ("targets.litert",),
+    "google": ("targets.remote.serving_messages",),
+    "grpc": ("targets.remote.tensorflow_serving_grpc",),
     "jax": ("targets.jax_functions",),
     "keras": ("targets.keras", "targets.conversion", "training.keras."),
     "numpy": ("",),

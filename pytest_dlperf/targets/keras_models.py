@@ -17,7 +17,7 @@ import numpy as np
 from pytest_dlperf.errors import DlperfError, OneLayoutError, TargetError, UsageError
 from pytest_dlperf.targets.keras import Model, caller, ensure_built, name_of, trace
 from pytest_dlperf.targets.keras_backend import keras_backend
-from pytest_dlperf.trees import as_tree, described, first_rows
+from pytest_dlperf.trees import as_tree, described, first_rows, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -212,6 +212,8 @@ def answerer(model: Model, sample: Rows) -> Callable[[Rows], NDArray[Any]]:
         UsageError: if the model has several outputs.
         TargetError: if it does not take such rows.
     """
+    if keras_backend() != "tensorflow":
+        return lambda inputs: _answered(model, inputs)
     try:
         concrete = trace(model, sample)
     except DlperfError:
@@ -222,10 +224,7 @@ def answerer(model: Model, sample: Rows) -> Callable[[Rows], NDArray[Any]]:
             f"{clean_keras_message(error)}"
         ) from error
     if isinstance(concrete.structured_outputs, Mapping | list | tuple):
-        raise UsageError(
-            f"{name_of(model)} has several outputs: {concrete.structured_outputs!r:.200}",
-            "train a model with one output, or train it in the test and measure the model",
-        )
+        raise _several_outputs(model, concrete.structured_outputs)
     infer = caller(concrete)
 
     def infer_all(inputs: Rows) -> NDArray[Any]:
@@ -234,6 +233,34 @@ def answerer(model: Model, sample: Rows) -> Callable[[Rows], NDArray[Any]]:
         return np.concatenate(parts)
 
     return infer_all
+
+
+def _answered(model: Model, inputs: Rows) -> NDArray[Any]:
+    """The outputs of a model on another backend, op by op."""
+    import keras
+
+    parts = []
+    for start in range(0, len(inputs), _BATCH_ROWS):
+        batch = inputs[start : start + _BATCH_ROWS]
+        try:
+            # Copied, as PyTorch makes tensors of arrays that can be written to.
+            outputs = model(mapped(np.array, batch), training=False)
+        except Exception as error:
+            raise TargetError(
+                f"{name_of(model)} does not take rows of {described(batch)}: "
+                f"{clean_keras_message(error)}"
+            ) from error
+        if isinstance(outputs, Mapping | list | tuple):
+            raise _several_outputs(model, outputs)
+        parts.append(np.asarray(keras.ops.convert_to_numpy(outputs)))
+    return np.concatenate(parts)
+
+
+def _several_outputs(model: Model, outputs: object) -> UsageError:
+    return UsageError(
+        f"{name_of(model)} has several outputs: {outputs!r:.200}",
+        "train a model with one output, or train it in the test and measure the model",
+    )
 
 
 def clean_keras_message(error: Exception) -> str:

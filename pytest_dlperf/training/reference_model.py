@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from typing import TYPE_CHECKING, Final
 
+from pytest_dlperf.targets.keras_backend import keras_backend
 from pytest_dlperf.targets.keras_models import dense_classifier
 from pytest_dlperf.training.keras.fit import BATCH_SIZE
 from pytest_dlperf.training.model_cache import Trained, cache_key, cached, train
@@ -41,6 +42,7 @@ def reference_model(
         data=data.hash,
         architecture=f"dense {data.schema.features}-{UNITS}-{data.schema.classes}",
         training=f"adam, {EPOCHS} epochs, batches of {BATCH_SIZE}, all from seed {SEED}",
+        backend=keras_backend(),
         tensorflow=importlib.metadata.version("tensorflow"),
         keras=importlib.metadata.version("keras"),
     )

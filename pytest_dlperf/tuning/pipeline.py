@@ -18,6 +18,7 @@ from pytest_dlperf.data.content import content_hash
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.errors import DataError
 from pytest_dlperf.statistics.estimate import Estimate, counted
+from pytest_dlperf.targets.keras_backend import keras_backend
 from pytest_dlperf.training.compression import split_steps
 from pytest_dlperf.training.model_cache import cache_key
 from pytest_dlperf.training.summary import summarise_training
@@ -215,6 +216,7 @@ class Pipeline:
             model=architecture(model),
             source=source_hash(self._build),
             seed=self._seed,
+            backend=keras_backend(),
             tensorflow=importlib.metadata.version("tensorflow"),
             keras=importlib.metadata.version("keras"),
         )

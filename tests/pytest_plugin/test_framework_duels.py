@@ -126,3 +126,49 @@ def test_keras_on_other_backends(
 
     result.assert_outcomes(passed=1)
     assert f'"backend": "{backend}"' in report.read_text(), text(result)
+
+
+TRAINING = """
+import keras
+
+def build():
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(32, activation="relu"),
+            keras.layers.Dense(4, activation="softmax"),
+        ]
+    )
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+@pytest.mark.dlperf("accuracy >= 60%", "train.time <= 600s")
+def test_training(dlperf):
+    found = dlperf.train(build, DATA, recipe=Recipe(epochs=30, learning_rate=0.02))
+    assert found.metrics["train.throughput"].value > 0
+
+@pytest.mark.dlperf
+def test_devices(dlperf):
+    with pytest.raises(UsageError, match="MirroredStrategy, and Keras runs on"):
+        dlperf.train(build, DATA, devices="cpu:0")
+
+def test_reference(reference_model, reference_data, reference_training):
+    answers = keras.ops.convert_to_numpy(reference_model(reference_data.test.inputs))
+    assert (answers.argmax(1) == reference_data.test.labels).mean() > 0.9
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_training_on_other_backends(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    """By Keras' own `fit`, the reference model too; sharing devices is TensorFlow's."""
+    if find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    pytester.makepyfile(test_module=HEADER + TRAINING)
+
+    result = pytester.runpytest_subprocess("-p", "dlperf", "-p", "no:cacheprovider")
+
+    result.assert_outcomes(passed=3)

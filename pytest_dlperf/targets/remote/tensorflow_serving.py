@@ -17,30 +17,34 @@ from pytest_dlperf.targets.remote.http import HttpPool, HttpRequest
 from pytest_dlperf.targets.remote.json_body import decode, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from pytest_dlperf.trees import Tree
 
-_PORTS: Final = {"http": 80, "https": 443}
-_EXAMPLE: Final = "http://localhost:8501"
+_PORTS: Final = {"http": 80, "https": 443, "grpc": None, "grpcs": 443}
+_EXAMPLE: Final = "http://localhost:8501 or grpc://localhost:8500"
 _HEADERS: Final = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True)
 class TensorFlowServing:
-    """A model of a TensorFlow Serving server, over REST (`POST .../models/NAME:predict`).
+    """A model of a TensorFlow Serving server, over REST (`POST .../models/NAME:predict`) or gRPC.
 
     The model's inputs and outputs have a leading batch axis. A request that fails is an error of
     the measurement, counted by its kind, and never sent again.
 
     Attributes:
-        url: of the server, such as `http://localhost:8501`.
+        url: of the server, such as `http://localhost:8501`, or `grpc://localhost:8500` (without
+            encryption; `grpcs://` with it), which needs the extra `remote`.
         model: its name there.
         version: which one; None leaves the choice to the server.
         timeout: seconds within which a request must be answered.
         headers: sent with every request, such as `Host` and `Authorization`; their values are
             shown and stored nowhere.
-        tls: settings of `https://`; None for those of the system.
+        tls: settings of `https://` and `grpcs://`; None for those of the system.
+        signature: of the model, over gRPC.
     """
 
     url: str
@@ -51,7 +55,8 @@ class TensorFlowServing:
         default_factory=lambda: MappingProxyType({}), repr=False, hash=False
     )
     tls: TLS | None = None
-    _pool: HttpPool = field(init=False, repr=False, compare=False)
+    signature: str = "serving_default"
+    _predict: Callable[[Tree], Tree] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
@@ -60,7 +65,17 @@ class TensorFlowServing:
             check_count(self.version, "TensorFlowServing(version)")
         endpoint = read_url(self.url, "TensorFlowServing", _PORTS, _EXAMPLE)
         access = read_access("TensorFlowServing", self.headers, self.tls, endpoint)
-        object.__setattr__(self, "_pool", HttpPool(endpoint, access, self.timeout))
+        predict: Callable[[Tree], Tree]
+        if endpoint.scheme in {"grpc", "grpcs"}:
+            from pytest_dlperf.targets.remote.tensorflow_serving_grpc import PredictChannel
+
+            model = self.model, self.version, self.signature
+            predict = PredictChannel(endpoint, access, model, self.timeout).predict
+        else:
+            version = "" if self.version is None else f"/versions/{self.version}"
+            path = f"/v1/models/{segment(self.model)}{version}:predict"
+            predict = _RestPredict(HttpPool(endpoint, access, self.timeout), path)
+        object.__setattr__(self, "_predict", predict)
 
     @property
     def description(self) -> str:
@@ -72,8 +87,8 @@ class TensorFlowServing:
         """Request the predictions for a batch.
 
         Args:
-            batch: an array, sent as `instances`, or a dict of arrays by the names of the model's
-                inputs, sent as `inputs`.
+            batch: an array, sent as `instances` over REST, or a dict of arrays by the names of the
+                model's inputs, sent as `inputs`.
 
         Raises:
             RemoteError: if there is no valid response.
@@ -84,11 +99,18 @@ class TensorFlowServing:
                 f"{self.description} takes several inputs by name, not as a {type(batch).__name__}",
                 "give the inputs as a dict, such as {'user': ..., 'item': ...}",
             )
-        version = "" if self.version is None else f"/versions/{self.version}"
-        path = f"/v1/models/{segment(self.model)}{version}:predict"
+        return self._predict(batch)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _RestPredict:
+    pool: HttpPool
+    path: str
+
+    def __call__(self, batch: Tree) -> Tree:
         form = "instances" if isinstance(batch, np.ndarray) else "inputs"
         body = encode({form: batch})
-        return _predictions(self._pool.exchange(HttpRequest("POST", path, body, _HEADERS)).body)
+        return _predictions(self.pool.exchange(HttpRequest("POST", self.path, body, _HEADERS)).body)
 
 
 def _predictions(body: bytes) -> Tree:

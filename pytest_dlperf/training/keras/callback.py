@@ -13,6 +13,7 @@ from pytest_dlperf._values import describe
 from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.data.scoring import scorer_for
 from pytest_dlperf.errors import DataError, TrainingError
+from pytest_dlperf.targets.keras_backend import keras_backend
 from pytest_dlperf.targets.keras_models import answerer
 from pytest_dlperf.training.summary import Epoch, Steps, TrainingRun
 from pytest_dlperf.trees import first_rows
@@ -85,6 +86,8 @@ class TrainingCallback:
         self._calls.append((self._epoch, step, now_ns))
         if now_ns >= self._next_check_ns and step:
             with self._clock.stopped():
+                if keras_backend() == "jax":
+                    self._model.jax_state_sync()  # until then the model has no values
                 loss = next(metric for metric in self._model.metrics if metric.name == "loss")
                 self._check({"loss": float(loss.result())}, f", before step {step + 1}")
             self._next_check_ns = now_ns + _CHECK_NS

@@ -151,7 +151,7 @@ def test_a_connection_that_the_server_closed_meanwhile() -> None:
     with serve(answer) as server:
         target = TensorFlowServing(server.url, "digits")
         target.infer(ROWS)
-        [idle] = target._pool._idle  # noqa: SLF001 - its end needs a moment to arrive
+        [idle] = target._predict.pool._idle  # noqa: SLF001 - its end needs a moment to arrive
         assert idle.sock.recv(1) == b""
         target.infer(ROWS)
 
@@ -274,7 +274,7 @@ def test_faults_are_told_apart(raw: bytes | None, kind: str) -> None:
     ("arguments", "message"),
     [
         (("localhost:8501", "digits"), r"url='localhost:8501'\)\n.*such as 'http://localhost"),
-        (("grpc://localhost:8500", "digits"), "expected a URL"),
+        (("ftp://localhost:8500", "digits"), "expected a URL"),
         (("http://", "digits"), "expected a URL"),
         (("http://localhost:99999", "digits"), "out of range"),
         (("http://localhost:x", "digits"), "expected a URL"),
@@ -301,7 +301,9 @@ def test_targets_are_values() -> None:
 
     assert server == TensorFlowServing("http://localhost:8501", "digits", timeout=2.0)
     assert len({server, TensorFlowServing("http://localhost:8501", "digits")}) == 2
-    assert repr(server).endswith("model='digits', version=None, timeout=2, tls=None)")
+    assert repr(server).endswith(
+        "model='digits', version=None, timeout=2, tls=None, signature='serving_default')"
+    )
     with pytest.raises(AttributeError):
         server.model = "faces"  # type: ignore[misc]
 
@@ -312,7 +314,7 @@ def test_connections_do_not_outlive_their_target() -> None:
         warnings.simplefilter("error")
         target = TensorFlowServing(server.url, "digits")
         target.infer(ROWS)
-        [idle] = target._pool._idle  # noqa: SLF001 - there is no other way to see it
+        [idle] = target._predict.pool._idle  # noqa: SLF001 - there is no other way to see it
         del target
         gc.collect()
 
