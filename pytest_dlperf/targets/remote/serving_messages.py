@@ -167,9 +167,10 @@ def array_of(tensor: Any) -> NDArray[Any]:  # noqa: ANN401 - a message
         if tensor.half_val:
             return np.array(tensor.half_val, np.uint16).view(np.float16).reshape(shape)
         values = next((list(getattr(tensor, n)) for n in _VALUES if getattr(tensor, n)), [0])
+        size = int(np.prod(shape, dtype=np.int64))
         # A constant may be written once, and so may the values at the end that are alike.
-        rest = [values[-1]] * (int(np.prod(shape, dtype=np.int64)) - len(values))
-        return np.array(values + rest, dtype).reshape(shape)
+        rest = [values[-1]] * (size - len(values))
+        return np.array(values + rest if size else [], dtype).reshape(shape)
     except ValueError as error:
         raise RemoteError("malformed answer", f"a tensor of another size: {error}") from None
 
