@@ -10,8 +10,9 @@ import pytest
 from pytest_dlperf.data.content import content_hash, distinct_rows
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.rows import read_rows
-from pytest_dlperf.errors import DataError
+from pytest_dlperf.errors import DataError, UsageError
 from pytest_dlperf.ragged import PaddedRows, Ragged, padded_rows, padding_share
+from pytest_dlperf.targets.grouping import grouped, length_groups
 from pytest_dlperf.trees import RowTree, described, first_rows, leaves, taken
 
 TOKENS = [[1, 2, 3], [4], [], [5, 6]]
@@ -120,3 +121,46 @@ def test_misuses(inputs: object, said: str) -> None:
 def test_iterables_are_read_once() -> None:
     """A generator of rows will do."""
     assert len(padded_rows(Ragged(iter(TOKENS)), "x")) == 4
+
+
+def test_rows_are_grouped_by_length() -> None:
+    """Each group is padded to its own length, and answers come in the order of the batch."""
+    rows = read_rows(
+        {"ids": Ragged(TOKENS, lengths=(1, 2, 4), mask="mask"), "n": [7, 8, 9, 6]}, "x"
+    )
+    asked = []
+
+    def infer(batch: Any) -> Any:  # noqa: ANN401 - trees
+        asked.append((batch["ids"].shape, batch["n"].tolist()))
+        assert batch["ids"].shape == batch["mask"].shape
+        assert not batch["ids"].flags.writeable
+        sums = (batch["ids"] * batch["mask"]).sum(axis=1)
+        return {"sum": sums, "tokens": batch["ids"] * 2, "pair": (batch["n"], sums)}
+
+    answer: Any = grouped(infer, length_groups(rows))(rows[:])
+
+    assert asked == [((2, 1), [8, 9]), ((1, 2), [6]), ((1, 4), [7])]
+    assert answer["sum"].tolist() == [6, 4, 0, 11]
+    assert answer["pair"][0].tolist() == [7, 8, 9, 6]
+    assert answer["tokens"].tolist() == [[2, 4, 6, 0], [8, 0, 0, 0], [0] * 4, [10, 12, 0, 0]]
+    asked.clear()
+    grouped(infer, length_groups(rows))(rows[1:3])
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        np.zeros((4, 2)),
+        {"ids": Ragged(TOKENS, lengths=(2, 4))},
+        {"ids": Ragged(TOKENS, mask="mask")},
+        {
+            "ids": Ragged(TOKENS, lengths=(2, 4), mask="mask"),
+            "more": Ragged(TOKENS[::-1], lengths=(2, 4)),
+        },
+    ],
+)
+def test_rows_that_cannot_be_grouped(inputs: object) -> None:
+    """Lengths have to be told by one mask."""
+    with pytest.raises(UsageError, match=r"group_by_length"):
+        length_groups(read_rows(inputs, "inputs"))

@@ -31,6 +31,8 @@ class Serving(Described):
         intra_op_threads: threads of one operation of a replica. TensorFlow fixes them when it
             starts, so each replica gets a process of its own. None leaves the replicas in this
             process, where they share its threads. For Keras models and functions.
+        group_by_length: whether the rows of one call are split into groups of a length each, which
+            are padded and answered one after the other. For `Ragged(lengths=..., mask=...)`.
     """
 
     max_batch_size: int = 64
@@ -40,12 +42,17 @@ class Serving(Described):
     devices: Sequence[str] | None = None
     allowed_batch_sizes: Sequence[int] | None = None
     intra_op_threads: int | None = None
+    group_by_length: bool = False
 
     def __post_init__(self) -> None:
         __tracebackhide__ = True
         check_count(self.max_batch_size, "Serving(max_batch_size)")
         check_number(self.batch_timeout, "Serving(batch_timeout)")
         check_count(self.replicas, "Serving(replicas)")
+        if not isinstance(self.group_by_length, bool):
+            raise UsageError(
+                f"Serving(group_by_length={self.group_by_length!r:.80})", "expected True or False"
+            )
         if self.queue_limit is not None:
             check_count(self.queue_limit, "Serving(queue_limit)")
         if self.devices is not None:

@@ -219,7 +219,8 @@ def _padding(load: PreparedLoad, totals: LoadTotals) -> Iterator[str]:
     """How much of the rows of many lengths that were sent was padding."""
     for path, leaf in leaves(as_tree(taken(load.data.inputs, load.order))):
         if isinstance(leaf, PaddedRows):
-            share = format_quantity(padding_share(leaf, totals.batch_sizes), "share")
+            alone = {1: 1} if load.plan.served.group_by_length else totals.batch_sizes
+            share = format_quantity(padding_share(leaf, alone), "share")
             yield f"padding was {share} of {path or 'the inputs'}"
 
 

@@ -24,6 +24,7 @@ from pytest_dlperf.load.outputs import (
 )
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.targets import keras
+from pytest_dlperf.targets.grouping import grouped, length_groups
 from pytest_dlperf.targets.kinds import kind_of_target
 from pytest_dlperf.targets.padding import Infer, padded, padding_words, powers_of_two
 from pytest_dlperf.targets.process_replica import IsolatedTarget, isolate
@@ -170,6 +171,8 @@ def prepare(target: object, sample: Rows, plan: Plan, clock: Clock) -> Prepared:
         resolved = _resolve_compiled(kind, target, sample, plan, clock)
     else:
         resolved = _resolve_callable(target, plan)
+    if plan.served.group_by_length:
+        resolved = _grouped(resolved, sample)
     largest = min(plan.served.max_batch_size, len(sample))
     sizes = plan.served.allowed_batch_sizes or powers_of_two(largest)
     if not sizes:
@@ -185,6 +188,22 @@ def prepare(target: object, sample: Rows, plan: Plan, clock: Clock) -> Prepared:
     seconds = (clock.now_ns() - started_ns) * 1e-9
     remark = "; ".join(filter(None, (resolved.remark, remark_on_eager(eager))))
     return Prepared(resolved.replicas, resolved.description, remark, seconds, layout, parts)
+
+
+def _grouped(resolved: _Resolved, sample: Rows) -> _Resolved:
+    """The replicas with their calls split by the lengths of rows."""
+    try:
+        groups = length_groups(sample)
+    except UsageError:
+        _close(resolved.replicas)
+        raise
+    by_length = {
+        replica: replace(replica, infer=grouped(replica.infer, groups))  # type: ignore[type-var]
+        for replica in dict.fromkeys(resolved.replicas)
+    }
+    description = f"{resolved.description}, rows grouped by length"
+    replicas = tuple(by_length[replica] for replica in resolved.replicas)
+    return replace(resolved, replicas=replicas, description=description)
 
 
 def _first_calls(

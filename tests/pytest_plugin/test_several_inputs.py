@@ -222,6 +222,81 @@ MISUSES = {
         "KeyError: 'item'",
         "user: int64 (1,)",
     ),
+    "rows without a length": (
+        "dlperf(identity, (Ragged([1, 2]), None))",
+        "row 0 is 1",
+        "an array of numbers with a length",
+    ),
+    "a row that is too long": (
+        "dlperf(identity, (Ragged([[1], [1, 2, 3]], lengths=(1, 2)), None))",
+        "row 1 has length 3",
+        "cut the rows, or add a length",
+    ),
+    "lengths that go down": (
+        "dlperf(identity, (Ragged([[1]], lengths=(4, 2)), None))",
+        "lengths=(4, 2)",
+        "ascending lengths",
+    ),
+    "a mask without a name beside it": (
+        "dlperf(identity, (Ragged([[1]], mask='mask'), None))",
+        "mask='mask'",
+        "give the rows by name, too",
+    ),
+    "a mask that is an input": (
+        "dlperf(recommend, ({'ids': Ragged([[1]], mask='n'), 'n': [1]}, None))",
+        "'n' is an input already",
+        "another name",
+    ),
+    "padding of another type": (
+        "dlperf(identity, (Ragged([[1]], pad='x'), None))",
+        "pad='x'",
+        "no value of type int64",
+    ),
+    "groups without lengths": (
+        "dlperf(identity, (INPUTS, None), serving=Serving(group_by_length=True))",
+        "group_by_length=True",
+        "Ragged(rows, lengths=(16, 32), mask='mask')",
+    ),
+    "a generator that was read": (
+        "dlperf(identity, iter([]))",
+        "there is nothing in it",
+        "can be read once only",
+    ),
+    "pieces that are rows or batches": (
+        "dlperf(identity, iter([(INPUTS[:, 0], LABELS)]))",
+        "may be a row or a batch of 600",
+        "np.stack(...) of rows",
+    ),
+    "pieces of three parts": (
+        "dlperf(identity, iter([(INPUTS, LABELS, LABELS)]))",
+        "piece 0 has 3 parts",
+        "leave weights and the like out",
+    ),
+    "a path that is not there": (
+        "dlperf('model.keras', DATA)",
+        "there is no",
+        ".keras, .onnx, .tflite",
+    ),
+    "a file that is no model": (
+        "dlperf('test_module.py', DATA)",
+        "is no model that can be loaded",
+        "load other models in the test",
+    ),
+    "data that is a name": (
+        "dlperf(identity, 'data.csv')",
+        "data of type str",
+        "a tf.data.Dataset",
+    ),
+    "a batch too few": (
+        "dlperf(lambda batch: (batch, batch[1:]), (INPUTS, None))",
+        "1: 0 rows for a batch of 1",
+        "one row a request",
+    ),
+    "inputs that are not finite": (
+        "dlperf(recommend, ({'user': USERS * np.inf, 'item': ITEMS}, LIKED), output='score')",
+        "inputs.user: row",
+        "not finite",
+    ),
     "an array is written to": (
         "dlperf(lambda b: b['user'].fill(0) or recommend(b), (BOTH, None))",
         "read-only",
@@ -245,6 +320,11 @@ def test_misuses(run: Run, name: str) -> None:
         assert_no_frame_of_ours(result)
 
 
+def test_there_are_many() -> None:
+    """Thirty kinds of mistakes at least."""
+    assert len(MISUSES) >= 30
+
+
 def test_rows_of_many_lengths(run: Run) -> None:
     """Each batch is padded, rows are checked one by one, and the report has the padding's share."""
     result = run(
@@ -264,9 +344,17 @@ def test_it(dlperf):
     ids = Ragged(TEXTS, pad=99, lengths=(16, 32), mask="mask")
     found = dlperf(classify, ({"ids": ids}, SUMS))
     assert [note for note in found.notes if "padding" in note], found.notes
+
+@pytest.mark.dlperf("accuracy >= 98%", **SHORT)
+def test_grouped(dlperf):
+    ids = Ragged(TEXTS, pad=99, lengths=(16, 32), mask="mask")
+    serving = Serving(8, group_by_length=True)
+    found = dlperf(classify, ({"ids": ids}, SUMS), serving=serving)
+    assert found.target.endswith("rows grouped by length")
+    assert not found.errors
 """
     )
 
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=2)
     assert "padding was" in text(result)
     assert "of ids" in text(result)
