@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf._values import explicit
-from pytest_dlperf.errors import RemoteError, TargetError, UsageError, kind_of
-from pytest_dlperf.load.answer_layout import AnswerLayout, MisfitError, Sample, layout_of
+from pytest_dlperf.errors import TargetError, UsageError, kind_of
 from pytest_dlperf.load.async_runner import CoroutineTarget, EventLoop, one_row
 from pytest_dlperf.load.outputs import (
-    describe_outputs,
-    owned_copy,
-    read_outputs,
     with_batch_axis,
 )
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.targets import keras
+from pytest_dlperf.targets.first_calls import first_calls, layout_of_target
 from pytest_dlperf.targets.grouping import grouped, length_groups
 from pytest_dlperf.targets.kinds import kind_of_target
 from pytest_dlperf.targets.padding import Infer, padded, padding_words, powers_of_two
 from pytest_dlperf.targets.process_replica import IsolatedTarget, isolate
-from pytest_dlperf.trees import RowTree, described, mapped, rows_of
+from pytest_dlperf.trees import RowTree, described, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,24 +31,10 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.config.options import Clients
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.load.answer_layout import Leaf, Output
+    from pytest_dlperf.load.answer_layout import AnswerLayout, Leaf
     from pytest_dlperf.load.runner import Target
     from pytest_dlperf.targets.kinds import Kind
     from pytest_dlperf.trees import Rows, Tree
-
-
-_OF_ONE_THREAD: Final = (
-    "the same call works in the test's own thread: what holds for one thread, such as "
-    "torch.no_grad(), must be entered inside of the callable"
-)
-_BATCH_AXIS: Final = (
-    "answers keep the batch axis, for a batch of one row too; a function that takes one row "
-    "without it is called with clients='threads'"
-)
-_CHECK_SERVER: Final = (
-    "check that the server runs and has loaded the model, and that the URL and the model's name "
-    "are right"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +158,10 @@ def prepare(target: object, sample: Rows, plan: Plan, clock: Clock) -> Prepared:
         raise UsageError("the data has no rows, so there is nothing to ask")
     try:
         with eager_models() as eager:
-            samples = _first_calls(resolved, sample, sizes, plan.compile_timeout)
-        layout = _layout(samples, resolved.description, plan.output)
+            samples = first_calls(
+                resolved.replicas, resolved.description, sample, sizes, plan.compile_timeout
+            )
+        layout = layout_of_target(samples, resolved.description, plan.output)
         parts = layout.parts(samples[-1].outputs, samples[-1].rows)
     except BaseException:
         _close(resolved.replicas)
@@ -204,29 +185,6 @@ def _grouped(resolved: _Resolved, sample: Rows) -> _Resolved:
     description = f"{resolved.description}, rows grouped by length"
     replicas = tuple(by_length[replica] for replica in resolved.replicas)
     return replace(resolved, replicas=replicas, description=description)
-
-
-def _first_calls(
-    resolved: _Resolved, sample: Rows, sizes: Iterable[int], timeout: float
-) -> list[Sample]:
-    """The answers of each replica to a batch of each size."""
-    __tracebackhide__ = True
-    return [
-        _first_call(replica, sample[:size], resolved.description, timeout)
-        for replica in dict.fromkeys(resolved.replicas)
-        for size in sizes
-    ]
-
-
-def _layout(samples: list[Sample], description: str, output: Output | None) -> AnswerLayout:
-    __tracebackhide__ = True
-    try:
-        return layout_of(samples, output)
-    except MisfitError as error:
-        raise TargetError(
-            f"{description} lays its answers out differently for batches of "
-            f"{', '.join(str(sample.rows) for sample in samples)} rows: it {error}"
-        ) from None
 
 
 def _close(replicas: Iterable[Target]) -> None:
@@ -341,75 +299,3 @@ def _one_row(function: Infer) -> Infer:
         return with_batch_axis(function(mapped(lambda leaf: leaf[0], batch)))
 
     return infer
-
-
-def _answers_here(replica: Target, batch: Tree, error: Exception) -> bool:
-    """Whether a target that failed in a thread of the load answers in the caller's thread."""
-    if isinstance(error, Warning) or isinstance(replica, CoroutineTarget | IsolatedTarget):
-        return False  # a warning is raised once; the others have one thread for all calls
-    try:
-        read_outputs(replica.infer(batch))
-    except Exception:  # noqa: BLE001 - the target may raise anything
-        return False
-    return True
-
-
-def _first_call(replica: Target, batch: Tree, description: str, timeout: float) -> Sample:
-    __tracebackhide__ = True
-
-    def answer() -> tuple[object, object]:
-        __tracebackhide__ = True
-        returned = replica.infer(batch)
-        return returned, read_outputs(returned)
-
-    failed = f"{description} failed on its first call, with a batch of {_batch(batch)}"
-    try:
-        returned, read = call_with_timeout(timeout, answer)
-    except UsageError:
-        raise
-    except RemoteError as error:
-        # An error with a hint of its own knows better.
-        hint = "" if "\n" in str(error) else f"\n  {_CHECK_SERVER}"
-        raise TargetError(f"{failed}: {error}{hint}") from None
-    except Exception as error:  # noqa: BLE001 - the target may raise anything
-        trace = error.__traceback__
-        of_this_thread = f"\n  {_OF_ONE_THREAD}" if _answers_here(replica, batch, error) else ""
-        raise TargetError(f"{failed}: {kind_of(error)}: {error}{of_this_thread}") from (
-            error if trace and trace.tb_next else None  # the target's frames, if any
-        )
-    rows = rows_of(batch)
-    # A copy, as the target may reuse its buffer for the next size.
-    sample = Sample(owned_copy(read), rows)
-    problem = ""
-    try:
-        layout = layout_of([sample])
-        if layout.paths and any(np.size(part) for part in layout.parts(sample.outputs, rows)):
-            return sample
-    except UsageError:
-        return sample  # batches of other sizes may tell rows from outputs
-    except MisfitError as error:
-        problem = f": {error}" if isinstance(read, Mapping | tuple) else ""
-    raise TargetError(
-        f"{description} answered a batch of {rows} row{'s' * (rows > 1)} with "
-        f"{describe_outputs(returned)}{problem}; expected an array with one row a request, shape "
-        f"({rows}, ...), or a dict, list or tuple of such arrays{_hint(returned, read)}"
-    )
-
-
-def _batch(batch: Tree) -> str:
-    if isinstance(batch, np.ndarray):
-        return f"shape {batch.shape} and type {batch.dtype}"
-    return described(batch)
-
-
-def _hint(returned: object, read: object) -> str:
-    numbers = isinstance(read, np.ndarray) and read.dtype.kind in "biuf" and read.size > 0
-    for applies, hint in (
-        (returned is None, "does the callable return its answer?"),
-        (inspect.isawaitable(returned), "a coroutine function is called with clients='async'"),
-        (isinstance(returned, Iterator), "list(...) makes values of it"),
-        (numbers, _BATCH_AXIS),
-    ):
-        if applies:
-            return f"\n  {hint}"
-    return ""
