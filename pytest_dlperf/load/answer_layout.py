@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -22,6 +22,8 @@ Leaf: TypeAlias = "NDArray[Any] | list[Any]"
 """One output of a batch: an array `(rows, ...)`, or a list of rows of different shapes."""
 
 _NUMBERS: Final = "biuf"
+_PLAIN: Final = frozenset("?bBhHiIlLqQefd")
+"""Type codes of numpy's numbers."""
 _TEXT: Final = "OUST"
 
 
@@ -65,6 +67,8 @@ class AnswerLayout:
             MisfitError: if it is laid out differently, or has other rows or another shape.
         """
         if self.tree == 0:
+            if _is_plain(outputs) and outputs.shape == (rows, *self.shape):
+                return (outputs,)  # almost always
             parts: tuple[Leaf, ...] = (_leaf(outputs, rows, ""),)
         else:
             collected: list[Leaf] = []
@@ -300,6 +304,11 @@ def _stacked(value: object) -> NDArray[Any] | None:
         raise MisfitError(f"answered an object of type {type(value).__name__}") from None
     nested = array.dtype.kind == "O" and not all(isinstance(x, str | bytes) for x in array.flat)
     return None if nested and isinstance(value, list | tuple) else array
+
+
+def _is_plain(outputs: object) -> TypeGuard[NDArray[Any]]:
+    """Whether this is an array of numpy's numbers; quick, as it is asked of each answer."""
+    return type(outputs) is np.ndarray and outputs.dtype.char in _PLAIN
 
 
 def _is_numeric(array: NDArray[Any]) -> bool:

@@ -82,6 +82,8 @@ def owned_copy(outputs: Any) -> Any:  # noqa: ANN401 - a tree
 
 def size_of_outputs(outputs: Any) -> int:  # noqa: ANN401 - a tree
     """Bytes of the arrays of an answer."""
+    if isinstance(outputs, np.ndarray):
+        return outputs.nbytes
     return sum(leaf.nbytes for _, leaf in leaves(outputs) if isinstance(leaf, np.ndarray))
 
 

@@ -133,7 +133,7 @@ class AnswerEvaluation:
         except MisfitError as error:
             self._count_misfit(start, stop, error)
             return
-        size = size_of_outputs(parts)
+        size = size_of_outputs(parts[0] if len(parts) == 1 else parts)
         self._kept.append((start, size, parts))
         self._kept_bytes += size
         if self._kept_bytes > _KEPT_BYTES:

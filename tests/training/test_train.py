@@ -243,3 +243,29 @@ def test_a_training_is_not_traced() -> None:
     assert seen == {None}
     assert after is tracer
     assert f"{__name__.partition('.')[0]} was suspended while measuring" in notes
+
+
+def test_several_inputs() -> None:
+    """Trees are learnt from; labels of several outputs are refused with what to do."""
+    import keras
+
+    def build() -> object:
+        left, right = keras.Input((2,), name="left"), keras.Input((2,), name="right")
+        both = keras.layers.concatenate([left, right])
+        outputs = keras.layers.Dense(3, activation="softmax")(both)
+        model = keras.Model({"left": left, "right": right}, outputs)
+        model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    parts = {"left": INPUTS[:, :2], "right": INPUTS[:, 2:]}
+    test = ({name: part[:100] for name, part in parts.items()}, LABELS[:100])
+
+    together = measured(build=build, data=(parts, LABELS), test=test)
+    alone = measured(data=(INPUTS, LABELS), test=(INPUTS[:100], LABELS[:100]))
+
+    assert together.accuracy == pytest.approx(alone.accuracy, abs=0.1)
+    assert measured(build=build, data=(parts, LABELS), quick=True).errors == ()
+    with pytest.raises(DataError, match=r"one array of labels, not a tree \(a: int64"):
+        measured(build=build, data=(parts, {"a": LABELS, "b": LABELS}))
+    with pytest.raises(DataError, match="test rows of shape"):
+        measured(build=build, data=(parts, LABELS), test=(INPUTS, LABELS))
