@@ -76,7 +76,7 @@ def _named(parts: dict[str, object], what: str, expected: int | None) -> dict[st
         if not isinstance(part, Ragged) or part.mask is None:
             tree[name] = _tree(part, f"{what}.{name}", expected)
             continue
-        if part.mask in parts:
+        if part.mask in parts or part.mask in tree:
             raise DataError(
                 f"{what}: {part.mask!r} is an input already, and Ragged(mask=) of {name!r}\n"
                 "  give the mask another name"
