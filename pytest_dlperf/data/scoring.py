@@ -282,9 +282,12 @@ def _readings(outputs: NDArray[Any], labels: NDArray[Any]) -> Iterator[Reading]:
     width = _flat(outputs).shape[1]
     flat = labels.ndim == 1 or labels.shape[1:] == (1,)
     bits = bool(np.isin(labels, (0, 1)).all())
+    if not width:
+        return
     if flat and _whole(labels):
         if width > 1:
-            yield "classes"
+            if width in outputs.shape[1:]:  # else each row has scores for several things
+                yield "classes"
         elif outputs.dtype.kind in "biu":
             yield "numbers"
         elif bits:
