@@ -106,6 +106,10 @@ def test_padding_share() -> None:
         (Ragged(TOKENS, pad=0.5), "pad=0.5 is no value of type int64"),
         (Ragged(TOKENS, mask="mask"), "give the rows by name, too"),
         ({"ids": Ragged(TOKENS, mask="n"), "n": [1, 2, 3, 4]}, "'n' is an input already"),
+        (
+            {"ids": Ragged(TOKENS, mask="n"), "title": Ragged([[1]] * 4, mask="n")},
+            "'n' is an input already, and Ragged(mask=) of 'title'",
+        ),
         ({"ids": Ragged(TOKENS), "n": [1, 2, 3]}, "ids has 4, n has 3"),
         (Ragged([[1.0], [np.nan]]), "inputs: row 1 has a value that is not finite"),
     ],

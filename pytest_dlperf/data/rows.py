@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -49,8 +50,9 @@ def read_rows(value: object, what: str, expected: int | None = None) -> Rows:
 
 def _tree(value: object, what: str, expected: int | None) -> Any:  # noqa: ANN401 - a tree
     if _is_frame(value):
-        value = _columns(value)
+        value = _columns(value, what)
     if isinstance(value, Mapping):
+        _check_names(value, what)
         return _named({str(name): part for name, part in value.items()}, what, expected)
     if isinstance(value, Ragged):
         if value.mask is not None:
@@ -76,7 +78,7 @@ def _named(parts: dict[str, object], what: str, expected: int | None) -> dict[st
         if not isinstance(part, Ragged) or part.mask is None:
             tree[name] = _tree(part, f"{what}.{name}", expected)
             continue
-        if part.mask in parts:
+        if part.mask in parts or part.mask in tree:
             raise DataError(
                 f"{what}: {part.mask!r} is an input already, and Ragged(mask=) of {name!r}\n"
                 "  give the mask another name"
@@ -116,8 +118,18 @@ def _is_frame(value: object) -> bool:
     return all(hasattr(value, name) for name in ("columns", "dtypes", "to_numpy"))
 
 
-def _columns(frame: Any) -> object:  # noqa: ANN401 - pandas is not imported
+def _check_names(names: Iterable[object], what: str) -> None:
+    """Raise a DataError if two inputs have one name, as 1 and "1" do."""
+    for name, count in Counter(map(str, names)).items():
+        if count > 1:
+            raise DataError(
+                f"{what}: {count} of them are called {name!r}\n  give each its own name"
+            )
+
+
+def _columns(frame: Any, what: str) -> object:  # noqa: ANN401 - pandas is not imported
     """A table as one array if its columns are of one type of numbers, else by column."""
+    _check_names(frame.columns, what)
     columns = {str(name): frame[name].to_numpy() for name in frame.columns}
     kinds = {column.dtype for column in columns.values()}
     one = len(kinds) == 1 and next(iter(kinds)).kind in _NUMBERS

@@ -283,12 +283,7 @@ def _readings(outputs: NDArray[Any], labels: NDArray[Any]) -> Iterator[Reading]:
     flat = labels.ndim == 1 or labels.shape[1:] == (1,)
     bits = bool(np.isin(labels, (0, 1)).all())
     if flat and _whole(labels):
-        if width > 1:
-            yield "classes"
-        elif outputs.dtype.kind in "biu":
-            yield "numbers"
-        elif bits:
-            yield "binary"
+        yield from _readings_of_classes(outputs, width, bits=bits)
     if width > 1 and labels.shape[1:] == outputs.shape[1:] and bits:
         if (_flat(labels).sum(axis=1) == 1).all():
             yield "one-hot"
@@ -297,6 +292,16 @@ def _readings(outputs: NDArray[Any], labels: NDArray[Any]) -> Iterator[Reading]:
         yield "regression"
         if flat and _whole(labels) and _whole(outputs):
             yield "numbers"  # class numbers in a float column
+
+
+def _readings_of_classes(outputs: NDArray[Any], width: int, *, bits: bool) -> Iterator[Reading]:
+    """What answers of so many numbers can be where a label is one whole number."""
+    if width > 1 and width in outputs.shape[1:]:  # else a row has scores for several things
+        yield "classes"
+    elif width == 1 and outputs.dtype.kind in "biu":
+        yield "numbers"
+    elif width == 1 and bits:
+        yield "binary"
 
 
 def _whole(values: NDArray[Any]) -> bool:

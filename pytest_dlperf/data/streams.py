@@ -116,13 +116,23 @@ def _read(part: object) -> Any:  # noqa: ANN401 - a tree
     # A DataLoader makes lists of tuples.
     if isinstance(part, tuple | list) and part and all(hasattr(one, "shape") for one in part):
         return tuple(map(_read, part))
-    return np.asarray(read_outputs(part))
+    array = np.asarray(read_outputs(part))
+    if array.ndim == 0 and array.dtype.kind == "O" and not isinstance(array.item(), str | bytes):
+        raise DataError(
+            f"a part of type {type(part).__name__} is no array\n  rows of many lengths are given "
+            "as Ragged(rows)"
+        )
+    return array
 
 
 def _known_form(stream: Any) -> _Form | None:  # noqa: ANN401 - of any framework
     """Whether a stream says itself that it has batches, or rows; None if it does not."""
     if "batch_size" in dir(stream):  # a DataLoader of PyTorch
         return "rows" if stream.batch_size is None else "batches"
+    if not isinstance(stream, Iterable) and any(
+        each.__module__.startswith("torch.utils.data") for each in type(stream).__mro__
+    ):  # a Dataset of PyTorch, from which a DataLoader makes batches
+        return "rows"
     spec = getattr(stream, "element_spec", None)
     while isinstance(spec, tuple | list | Mapping) and spec:
         spec = next(iter(spec.values())) if isinstance(spec, Mapping) else spec[0]

@@ -60,6 +60,11 @@ class AnswerLayout:
     compute: Callable[[Any], Any] | None = None
     is_chosen: bool = True
 
+    @property
+    def has_score(self) -> bool:
+        """Whether there are numbers of one shape, which can be compared with labels."""
+        return self.compute is not None or self.scored is not None
+
     def parts(self, outputs: object, rows: int) -> tuple[Leaf, ...]:
         """The outputs of an answer to a batch of so many rows.
 
@@ -99,12 +104,14 @@ class AnswerLayout:
     def of_rows(self, parts: Sequence[Leaf], scored: NDArray[Any], rows: NDArray[np.intp]) -> Any:  # noqa: ANN401 - a tree
         """The answers to some rows, as users' metrics take them: what is scored if it was chosen.
 
+        Answers that cannot be scored are given as they are.
+
         Args:
             parts: the outputs.
             scored: as `to_score` returned it.
             rows: their numbers.
         """
-        if self.is_chosen:
+        if self.is_chosen and self.has_score:
             return scored[rows]
         chosen: list[Leaf] = [
             [part[row] for row in rows] if isinstance(part, list) else part[rows] for part in parts

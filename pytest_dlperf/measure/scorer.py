@@ -29,7 +29,7 @@ def measured_by_users(plan: Plan) -> tuple[str, ...]:
 
 def labels_to_score(labels: Rows | None, layout: AnswerLayout) -> NDArray[Any] | None:
     """The labels of the output that is scored: in a tree, those of the same path; None if none."""
-    if labels is None or not layout.is_chosen:
+    if labels is None or not (layout.is_chosen and layout.has_score):
         return None
     if not isinstance(labels, RowTree):
         return labels
@@ -104,6 +104,13 @@ def _unscored(labels: Rows, layout: AnswerLayout) -> UsageError:
             f"the target answers several outputs ({outputs}), and labels are given",
             f"output={layout.paths[0]!r} names the one that the labels belong to, or a function "
             "of them all computes it; a metric of your own gets all of them",
+        )
+    if not layout.has_score:
+        return UsageError(
+            "labels are given, but the answers are text, or differ in shape from row to row or "
+            "from call to call",
+            "output=lambda outputs: ... makes numbers of one shape of them; a metric of your own "
+            "gets them as they are; with labels=None only speed is measured",
         )
     names = ", ".join(path for path, _ in leaves(as_tree(labels)))
     return UsageError(

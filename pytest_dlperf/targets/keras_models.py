@@ -285,10 +285,12 @@ class Tracings:
         self._search()
         counts: Counter[str] = Counter()
         for function in self._functions.values():
-            # A model has no `__name__`, but a name.
-            python = function.python_function
-            name = getattr(python, "__name__", getattr(python, "name", repr(python)))
-            counts[str(name)] += function.experimental_get_tracing_count()
+            # One that could not be made, as its signature did not fit, lacks its attributes.
+            with contextlib.suppress(AttributeError):
+                python = function.python_function
+                # A model has no `__name__`, but a name.
+                name = getattr(python, "__name__", getattr(python, "name", repr(python)))
+                counts[str(name)] += function.experimental_get_tracing_count()
         return counts
 
     def _search(self) -> None:

@@ -137,6 +137,8 @@ def test_text(texts: Any) -> None:  # noqa: ANN401
     [
         ({}, LABELS, "inputs: an empty dict has no rows"),
         ({"a": {}}, LABELS, "inputs.a: an empty dict has no rows"),
+        ({1: USERS, "1": USERS}, LABELS, "inputs: 2 of them are called '1'"),
+        (Table(**{"1": [1, 2]}), {"a": {2: USERS, "2": USERS}}, "labels.a: 2 of them"),
         ({"user": USERS, "item": ITEMS[:4]}, LABELS, "user has 6, item has 4"),
         ({"user": USERS[:4], "item": ITEMS[:4]}, LABELS, "4 rows of inputs, but 6 labels"),
         ({"user": USERS, "item": [[1], [2, 3]]}, LABELS, "inputs.item cannot be read"),

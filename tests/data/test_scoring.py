@@ -167,6 +167,19 @@ def test_label_that_is_no_class() -> None:
         scorer_for(SHARES, np.array([-1, 1, 0, 2]))
 
 
+@pytest.mark.parametrize("shape", [(4, 0), (4, 2, 3), (4, 3, 0)])
+def test_answers_that_are_no_scores_of_classes(shape: tuple[int, ...]) -> None:
+    """Nothing is never right; scores of each token are not those of a row."""
+    with pytest.raises(DataError, match="do not fit answers of shape"):
+        scorer_for(np.ones(shape), np.array([0, 1, 1, 0]))
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 3), (4, 3, 1)])
+def test_axes_of_length_1(shape: tuple[int, ...]) -> None:
+    """They do not hide the scores of classes."""
+    assert scorer_for(np.ones(shape), np.array([0, 1, 2, 0])).reading == "classes"
+
+
 @pytest.mark.parametrize("labels", [np.zeros((4, 2)), np.zeros((4, 4)), np.full(4, 0.5)])
 def test_labels_that_do_not_fit(labels: np.ndarray) -> None:
     """Labels that fit no reading of the answers are refused with both shapes."""

@@ -96,6 +96,7 @@ def raising() -> Iterator[Any]:
         (iter([({"a": ROWS}, LABELS), ({"b": ROWS}, LABELS)]), "piece 1 has other inputs"),
         (iter([(ROWS, LABELS), (ROWS[:, :2], LABELS)]), "inputs differ in shape"),
         (iter([(ROWS[0], 1), (ROWS[1, :2], 1)]), "are given as Ragged(rows)"),
+        (iter([(object(), LABELS)]), "a part of type object is no array"),
         (raising(), "generator raised ValueError: no file"),
     ],
 )
@@ -154,6 +155,8 @@ def test_loaders_of_torch() -> None:
     dataset = TensorDataset(torch.tensor(ROWS), torch.tensor(LABELS))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        images = TensorDataset(torch.zeros(10, 4, 4, 3), torch.zeros(10, 4, 4))
+        assert as_data(images).inputs.shape == (10, 4, 4, 3)
         for each in (dataset, DataLoader(dataset, batch_size=4), DataLoader(dataset, None)):
             data = as_data(each)
             np.testing.assert_array_equal(data.inputs, ROWS)

@@ -183,3 +183,23 @@ def test_bfloat16() -> None:
     values = scores(4).astype(ml_dtypes.bfloat16)
 
     assert laid_out(lambda rows: values[:rows]).read(values, 4).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda rows: np.array(["a", "b", "c", "d"], object)[:rows],
+        boxes,
+        lambda rows: np.ones((rows, rows)),
+    ],
+    ids=["text", "rows of many shapes", "calls of many shapes"],
+)
+def test_users_metrics_get_answers_that_cannot_be_scored(answer: Any) -> None:  # noqa: ANN401
+    """As they are: never an array without columns."""
+    layout = laid_out(answer)
+    parts = layout.parts(read_outputs(answer(4)), 4)
+
+    given = layout.of_rows(parts, layout.to_score(parts), np.array([1, 3]))
+
+    assert not layout.has_score
+    assert [np.shape(row) for row in given] == [np.shape(answer(4)[row]) for row in (1, 3)]

@@ -247,6 +247,11 @@ MISUSES = {
         "'n' is an input already",
         "another name",
     ),
+    "labels of answers that are text": (
+        "dlperf(lambda batch: np.array(['a'] * len(batch), object), (USERS, LIKED))",
+        "labels are given, but the answers are text",
+        "a metric of your own gets them as they are",
+    ),
     "padding of another type": (
         "dlperf(identity, (Ragged([[1]], pad='x'), None))",
         "pad='x'",

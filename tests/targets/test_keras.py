@@ -24,7 +24,7 @@ from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
 from pytest_dlperf.measure.prepared import Instruments
-from pytest_dlperf.targets.keras_models import answers, dense_classifier
+from pytest_dlperf.targets.keras_models import Tracings, answers, dense_classifier
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -236,3 +236,14 @@ def test_a_callable_that_runs_keras_eagerly(
     assert any("runs Keras eagerly, op by op" in note for note in outputs(model).notes)
     assert not any("eagerly" in note for note in outputs(compiled).notes)
     assert keras.layers.Layer.__call__ is before
+
+
+def test_a_function_that_could_not_be_made() -> None:
+    """One that failed in its constructor, and is still referred to, is left out of the count."""
+    import tensorflow as tf
+
+    made = tf.function(lambda batch: batch)
+    half = type(made).__new__(type(made))
+
+    assert half not in (None, made)
+    Tracings().count()

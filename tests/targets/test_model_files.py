@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.measure.measure import measure
 from pytest_dlperf.measure.prepared import Instruments
+from pytest_dlperf.targets.onnx import session_call
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,6 +141,36 @@ def matrix_product(weights: np.ndarray, rows: int) -> bytes:
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     content: bytes = onnx.ModelProto.SerializeToString(made)
     return content
+
+
+@pytest.mark.parametrize(
+    ("values", "taken"),
+    [
+        (np.array([[1.0], [2.0]]), True),
+        (np.array([[255]]), True),
+        (np.array([[1.0], [2.5]]), False),
+        (np.array([[1.0], [np.nan]]), False),
+        (np.array([[256]]), False),
+        (np.array([[-1]]), False),
+    ],
+)
+def test_data_that_a_session_would_change(values: np.ndarray, taken: bool) -> None:  # noqa: FBT001
+    """Fractions and numbers out of range are refused, never cut."""
+
+    class Session:
+        def get_inputs(self) -> list[SimpleNamespace]:
+            return [SimpleNamespace(name="x", type="tensor(uint8)", shape=["n", 1])]
+
+        get_outputs = get_inputs
+
+        def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+            return [feeds[name] for name in names]
+
+    if taken:
+        assert np.array_equal(session_call(Session(), values, "session")(values), values)
+        return
+    with pytest.raises(UsageError, match="input x: it takes uint8, which cannot hold"):
+        session_call(Session(), values, "session")
 
 
 @pytest.mark.parametrize("kind", ["keras", "function", "onnx"])
