@@ -149,7 +149,12 @@ def _form_of(inputs: Tree, labels: Tree | None, where: str) -> _Form:
     arrays = _arrays_of(inputs, labels)
     if any(not array.ndim for array in arrays) or len({len(array) for array in arrays}) > 1:
         return "rows"
-    if labels is not None and any(array.ndim > 1 for array in arrays):
+    # Rows may have equal first axes, too: an image and its mask, or a row that is its own label.
+    given = [leaf.shape for _, leaf in leaves(inputs)]
+    asked = [] if labels is None else [leaf.shape for _, leaf in leaves(labels)]
+    alike = any(label == shape[: len(label)] for label in asked for shape in given)
+    vectors = all(len(label) == 1 for label in asked)
+    if asked and any(array.ndim > 1 for array in arrays) and (vectors or not alike):
         return "batches"
     raise DataError(
         f"{where} may be a row or a batch of {len(arrays[0])}\n"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from pytest_dlperf.errors import TargetError, UsageError, in_a_line
+from pytest_dlperf.targets.arguments import as_type
 from pytest_dlperf.trees import first_rows
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class _BoundInterpreter:
             self._interpreter.allocate_tensors()
             self._shapes = shapes
         for (index, dtype), part in zip(self._inputs, parts, strict=True):
-            self._interpreter.set_tensor(index, np.ascontiguousarray(part, dtype))
+            self._interpreter.set_tensor(index, as_type(part, dtype, f"input {index} in LiteRT"))
         self._interpreter.invoke()
         answers = [self._interpreter.get_tensor(index) for index in self._outputs]
         return answers[0] if len(answers) == 1 else answers
@@ -74,7 +75,10 @@ class _BoundInterpreter:
                 "give a dict with these names",
             )
         return self._runner(
-            **{name: np.ascontiguousarray(part, dtypes[name]) for name, part in batch.items()}
+            **{
+                name: as_type(part, dtypes[name], f"input {name} in LiteRT")
+                for name, part in batch.items()
+            }
         )
 
 
@@ -123,6 +127,8 @@ def litert_target(content: bytes, sample: Rows, description: str) -> LiteRTTarge
     target = LiteRTTarget(content, description)
     try:
         target.infer(first_rows(sample, 1)[:])
+    except UsageError:
+        raise
     except (RuntimeError, ValueError) as error:
         raise TargetError(f"{description} cannot be run: {in_a_line(error)}") from error
     return target

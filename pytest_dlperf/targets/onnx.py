@@ -14,8 +14,9 @@ import numpy as np
 
 from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf.errors import TargetError, UsageError, in_a_line
+from pytest_dlperf.targets.arguments import as_type
 from pytest_dlperf.targets.compiled import CompiledTarget, batched
-from pytest_dlperf.trees import as_tree, contents, first_rows
+from pytest_dlperf.trees import as_tree, first_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,8 +101,7 @@ def session_call(session: _Session, sample: Rows, name: str) -> Infer:
     One output comes as an array, several as a dict.
 
     Raises:
-        UsageError: if it takes other inputs than the sample has, or whole numbers of a type that
-            cannot hold the sample's values.
+        UsageError: if it takes other inputs than the sample has.
     """
     nodes = {node.name: node for node in session.get_inputs()}
     outputs = [node.name for node in session.get_outputs()]
@@ -119,33 +119,17 @@ def session_call(session: _Session, sample: Rows, name: str) -> Infer:
             "give a dict with these names, or a tuple of as many arrays",
         )
     dtypes = [_DTYPES.get(nodes[name].type) for name in names]
-    for part, node, dtype in zip([tree[key] for key in keys] or [tree], names, dtypes, strict=True):
-        _check_cast(contents(part)[0], dtype, f"{name}, input {node}")
 
     def infer(batch: Any) -> object:  # noqa: ANN401 - a tree
         parts = [batch[key] for key in keys] if keys else [batch]
         feeds = {
-            name: part if dtype is None else np.ascontiguousarray(part, dtype)
-            for name, part, dtype in zip(names, parts, dtypes, strict=True)
+            node: part if dtype is None else as_type(part, dtype, f"{name}, input {node}")
+            for node, part, dtype in zip(names, parts, dtypes, strict=True)
         }
         answers = session.run(outputs, feeds)
         return answers[0] if len(outputs) == 1 else dict(zip(outputs, answers, strict=True))
 
     return infer
-
-
-def _check_cast(values: NDArray[Any], dtype: type[np.generic] | None, where: str) -> None:
-    """Raise a UsageError if values change when they are cast to whole numbers of this type."""
-    if dtype is None or np.dtype(dtype).kind not in "iub" or values.dtype.kind not in "iubf":
-        return
-    with np.errstate(invalid="ignore"):
-        kept = np.array_equal(values.astype(dtype), values)
-    if not kept:
-        raise UsageError(
-            f"{where}: it takes {np.dtype(dtype)}, which cannot hold values of the data, which are "
-            f"{values.dtype}",
-            "give data of the type and range that the model was made for",
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -92,6 +92,8 @@ def raising() -> Iterator[Any]:
         (iter([]), "there is nothing in it\n  a generator can be read once only"),
         (iter([(ROWS, LABELS, LABELS)]), "piece 0 has 3 parts"),
         (iter([(ROWS[:, 0], LABELS)]), "piece 0 may be a row or a batch of 10"),
+        (iter([(ROWS, ROWS)]), "piece 0 may be a row or a batch of 10"),
+        (iter([(np.zeros((8, 8, 3)), np.zeros((8, 8)))]), "piece 0 may be a row or a batch of 8"),
         (iter([ROWS]), "piece 0 may be a row or a batch of 10"),
         (iter([({"a": ROWS}, LABELS), ({"b": ROWS}, LABELS)]), "piece 1 has other inputs"),
         (iter([(ROWS, LABELS), (ROWS[:, :2], LABELS)]), "inputs differ in shape"),

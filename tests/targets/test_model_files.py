@@ -166,11 +166,28 @@ def test_data_that_a_session_would_change(values: np.ndarray, taken: bool) -> No
         def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
             return [feeds[name] for name in names]
 
+    infer = session_call(Session(), values[:1], "session")
     if taken:
-        assert np.array_equal(session_call(Session(), values, "session")(values), values)
+        assert np.array_equal(infer(values), values)
         return
     with pytest.raises(UsageError, match="input x: it takes uint8, which cannot hold"):
-        session_call(Session(), values, "session")
+        infer(values)
+
+
+def test_data_that_a_converted_model_would_change(tmp_path: Path) -> None:
+    """LiteRT's inputs of whole numbers take no fractions."""
+    import keras
+
+    inputs = keras.Input((2,), dtype="int32")
+    outputs = keras.layers.Dense(2)(keras.ops.cast(inputs, "float32"))
+    path = tmp_path / "m.tflite"
+    model = keras.Model(inputs, outputs)
+    model(np.ones((1, 2), np.int32))
+    model.export(str(path), format="litert", verbose=False)
+
+    assert measured(path, (np.ones((50, 2)), None)).errors == ()
+    with pytest.raises(UsageError, match="in LiteRT: it takes int32, which cannot hold"):
+        measured(path, (np.full((50, 2), 1.5), None))
 
 
 @pytest.mark.parametrize("kind", ["keras", "function", "onnx"])
