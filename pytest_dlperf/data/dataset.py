@@ -70,6 +70,7 @@ def read_data(value: object, on_rows: Callable[[int], None] = lambda _: None) ->
             " DataLoader or generator of such pairs; labels may be None"
         )
     given, asked = parts
+    _check_index(given, asked)
     labels = None if asked is None else read_rows(asked, "labels")
     inputs = read_rows(given, "inputs", None if labels is None else len(labels))
     if labels is not None:
@@ -78,6 +79,18 @@ def read_data(value: object, on_rows: Callable[[int], None] = lambda _: None) ->
             raise DataError(f"{len(inputs)} rows of inputs, but {len(labels)} labels")
     distinct = distinct_rows(inputs, labels) if labels is not None else None
     return Data(inputs, labels, content_hash(inputs, labels), distinct)
+
+
+def _check_index(inputs: object, labels: object) -> None:
+    """Refuse tables of pandas whose rows have other names, or another order, than the labels."""
+    if not all(hasattr(part, "index") and hasattr(part, "to_numpy") for part in (inputs, labels)):
+        return
+    indexes = [list(part.index) for part in (inputs, labels)]  # type: ignore[attr-defined]
+    if len(indexes[0]) == len(indexes[1]) and indexes[0] != indexes[1]:
+        raise DataError(
+            "the rows of inputs and labels have different indexes\n"
+            "  align them: labels = labels.loc[inputs.index], or give .to_numpy() of both"
+        )
 
 
 def parts_of(value: object) -> tuple[Any, Any] | None:

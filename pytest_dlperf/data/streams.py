@@ -178,9 +178,9 @@ def _joined(trees: Sequence[Tree], name: str, what: str) -> Tree:
     paths = [path for path, _ in leaves(trees[0])]
     for number, tree in enumerate(trees):
         named = dict(leaves(tree))
-        if list(named) != paths:
+        if set(named) != set(paths):
             raise DataError(f"{name}: piece {number} has other {what} than the first")
-        columns.append(list(named.values()))
+        columns.append([named[path] for path in paths])
     joined = []
     for path, column in zip(paths, zip(*columns, strict=True), strict=True):
         if len({array.shape[1:] for array in column}) > 1:

@@ -229,6 +229,7 @@ class Dlperf:
         *,
         scenario: Scenario | None = None,
         serving: Serving | None = None,
+        output: Output | None = None,
         duration: float | str | None = None,
         name: str = "",
     ) -> Measurement:
@@ -243,6 +244,7 @@ class Dlperf:
             data: for both, as for `dlperf(...)`.
             scenario: the traffic; wins over the marker's.
             serving: batching and replicas; wins over the marker's.
+            output: which of several outputs of both is scored; wins over the marker's.
             duration: of the load before the slots, seconds or text such as `"5s"`; wins over the
                 marker's.
             name: tells several measurements of one test apart.
@@ -258,7 +260,7 @@ class Dlperf:
         """
         __tracebackhide__ = True
         plan = self._plan.override(
-            from_call(scenario=scenario, serving=serving, duration=duration)
+            from_call(scenario=scenario, serving=serving, output=output, duration=duration)
         ).limited_to(LOAD_METRICS, "dlperf.duel(...)", _BY_RATE)
         self._measurements.check(name)
         rows = self._rows(data, plan)

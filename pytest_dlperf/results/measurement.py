@@ -137,6 +137,11 @@ class Measurement:
             reason = f"more than {format_quantity(self.at_least[name], known.unit)}: {reason}"
         raise KeyError(f"{metric}: {reason}; measured: {', '.join(self.metrics)}")
 
+    def __contains__(self, metric: object) -> bool:
+        """Whether a metric, by its name, was measured."""
+        known = find_metric(metric) if isinstance(metric, str) else None
+        return (known.name if known is not None else metric) in self.metrics
+
     def __getattr__(self, metric: str) -> float:
         if metric.startswith("__"):
             raise AttributeError(metric)

@@ -50,10 +50,10 @@ def padded(infer: Infer, sizes: Sequence[int]) -> Infer:
 
 
 def _filled(leaf: NDArray[Any], size: int) -> NDArray[Any]:
-    """An array with rows of zeros, or empty text, at the end."""
+    """An array with rows of zeros, or of its first text, at the end."""
     filled = np.zeros((size, *leaf.shape[1:]), leaf.dtype)
     if leaf.dtype.hasobject:
-        filled[:] = type(leaf.reshape(-1)[0])()
+        filled[:] = leaf[0]  # a target may not take empty text
     filled[: len(leaf)] = leaf
     filled.flags.writeable = False  # as other batches are: a target must not write into it
     return filled

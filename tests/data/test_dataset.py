@@ -213,3 +213,28 @@ def test_data_numbers_its_rows() -> None:
     distinct = as_data((twice, [0, 1, 2, 0, 1, 1])).distinct
     assert distinct is not None
     assert distinct.tolist() == [0, 1, 2, 0, 1, 3]
+
+
+class Column:
+    """The part of a column of pandas that is used."""
+
+    def __init__(self, values: np.ndarray, index: list[int]) -> None:
+        self._values, self.index, self.shape = values, index, values.shape
+
+    def to_numpy(self) -> np.ndarray:
+        """The values."""
+        return self._values
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        """The values."""
+        del dtype, copy
+        return self._values
+
+
+def test_labels_in_another_order() -> None:
+    """Rows of tables belong together by their index, not by their place."""
+    inputs, order = Column(INPUTS, [0, 1, 2, 3]), [3, 2, 1, 0]
+
+    assert as_data((inputs, Column(LABELS, [0, 1, 2, 3]))).labels.tolist() == LABELS.tolist()
+    with pytest.raises(DataError, match=r"different indexes\n  align them"):
+        as_data((inputs, Column(LABELS[order], order)))

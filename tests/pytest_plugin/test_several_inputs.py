@@ -105,12 +105,12 @@ def slower(batch):
     recommend(batch)
     return recommend(batch)
 
-HALF = dict(detect="throughput 50%, p95 60%, accuracy 5pt", output="score", **SHORT)
+HALF = dict(detect="throughput 50%, p95 60%, accuracy 5pt", **SHORT)
 
 @pytest.mark.dlperf("throughput >= 0.7 * baseline", "accuracy >= baseline", **HALF)
 @pytest.mark.parametrize("candidate", [recommend, slower])
 def test_it(dlperf, candidate):
-    dlperf.duel(recommend, candidate, (BOTH, LIKED))
+    dlperf.duel(recommend, candidate, (BOTH, LIKED), output="score")
 """,
         "--dlperf-inconclusive=fail",
     )

@@ -38,3 +38,13 @@ def test_title() -> None:
     """The title is the node id, with the measurement's name if it has one."""
     assert make_measurement(test="t.py::a").title == "t.py::a"
     assert make_measurement(test="t.py::a", name="big").title == "t.py::a [big]"
+
+
+def test_what_was_measured_is_in_it() -> None:
+    """By its name; what was refused, and what is no metric, is not."""
+    measurement = make_measurement({"p99": estimate(0.02)}, refused={"p95": "too few requests"})
+
+    assert "p99" in measurement
+    assert "p95" not in measurement
+    assert "speed" not in measurement
+    assert 3 not in measurement

@@ -124,7 +124,7 @@ def test_answers_of_another_device_are_read_as_elsewhere() -> None:
 
 
 def test_trees() -> None:
-    """Each input is padded, text with empty text, and each output is cut."""
+    """Each input is padded, text with the first one, and each output is cut."""
     asked = []
 
     def infer(batch: dict[str, NDArray[Any]]) -> dict[str, object]:
@@ -135,7 +135,7 @@ def test_trees() -> None:
     batch = {"ids": np.ones((3, 2)), "text": np.array(["a", "b", "c"], object)}
     answer = padded(infer, (4,))(batch)
 
-    assert asked[0]["text"].tolist() == ["a", "b", "c", ""]
+    assert asked[0]["text"].tolist() == ["a", "b", "c", "a"]
     assert asked[0]["ids"].sum() == 6
     assert isinstance(answer, dict)
     assert [len(answer["sum"]), len(answer["pair"][0]), len(answer["rows"])] == [3, 3, 3]
