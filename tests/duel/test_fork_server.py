@@ -100,6 +100,8 @@ def test_what_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "half_framework.py").write_text("import not_there")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("gc.freeze", lambda: None)
+    # Earlier tests of this process may have set up TensorFlow's.
+    monkeypatch.setattr("pytest_dlperf.duel.shared_imports._device_of", lambda _: "")
 
     assert prepare(["no_such_framework"], "/project") == ""
     why = "broken_framework cannot be imported: RuntimeError: no driver"
