@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # The tests of `make quick`, and a duel in processes of its own.
 QUICK := -n logical --maxprocesses=4 --dist=worksteal \
-	-m 'not (real_time or simulation or subprocess or tensorflow)'
+	-m 'not (real_time or simulation or subprocess or tensorflow or frameworks)'
 DUEL := tests/pytest_plugin/test_duel_controller.py -k 'ordinary_run or each_verdict'
 
 .PHONY: demo test quick busy lint types bench clean
@@ -24,11 +24,17 @@ demo: $(VENV)/.installed
 
 # What measures real time runs by itself, after all else has run side by side.
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest -n logical --maxprocesses=4 --dist=worksteal --durations=25 -m 'not real_time'
+	$(BIN)/pytest -n logical --maxprocesses=4 --dist=worksteal --durations=25 \
+		-m 'not (real_time or frameworks)'
 	$(BIN)/pytest --durations=25 -m real_time
 
 quick: $(VENV)/.installed-dev
 	$(BIN)/pytest $(QUICK) --durations=25
+
+# Keras on its other backends, and each framework by itself in the processes of a duel.
+.PHONY: frameworks
+frameworks: $(VENV)/.installed-dev
+	$(BIN)/pytest -n logical --maxprocesses=4 --dist=worksteal --durations=10 -m frameworks
 
 # No test may be red because the machine is busy: all of them, three times, beside two processes
 # that spin for all the time.
@@ -55,11 +61,12 @@ plugins: $(PLUGINS_VENV)/.installed
 		-p dlperf -p xdist -n logical --maxprocesses=4 --dist=worksteal --durations=5 \
 		tests/pytest_plugin/test_other_plugins.py
 
-# The lowest version of pytest that pyproject.toml allows.
+# The lowest version of pytest that pyproject.toml allows, whose hooks and errors only the tests of
+# the plugin meet.
 .PHONY: lowest
 lowest: $(LOWEST_VENV)/.installed
 	$(LOWEST_VENV)/bin/python -m pytest --version
-	$(LOWEST_VENV)/bin/python -m pytest $(QUICK)
+	$(LOWEST_VENV)/bin/python -m pytest $(QUICK) tests/pytest_plugin tests/config
 	$(LOWEST_VENV)/bin/python -m pytest $(DUEL)
 
 # The lowest versions that pyproject.toml allows, and the newest ones on the newest Python here.

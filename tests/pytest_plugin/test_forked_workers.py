@@ -56,7 +56,8 @@ def test_it(dlperf):
         umask=[os.umask(0o22), os.umask(0o22)],
         files=sorted(
             ["".join(filter(str.isalpha, link)), os.get_inheritable(number)]
-            for number in range(32) if os.path.exists(f"/proc/self/fd/{{number}}")
+            for number in map(int, os.listdir("/proc/self/fd"))
+            if os.path.exists(f"/proc/self/fd/{{number}}")  # all but that of the listing
             if "dlperf-imports" not in (link := os.readlink(f"/proc/self/fd/{{number}}"))
         ),
         main=[
@@ -302,7 +303,13 @@ def frameworks_of_sides(
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("names", [("tensorflow",), ("torch",), ("jax",), tuple(CALLS)])
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(pytest.param((name,), marks=pytest.mark.frameworks, id=name) for name in CALLS),
+        pytest.param(tuple(CALLS), id="all"),
+    ],
+)
 def test_conftests_that_import_frameworks(
     project: Project, pytester: pytest.Pytester, names: tuple[str, ...]
 ) -> None:
@@ -316,13 +323,19 @@ def test_conftests_that_import_frameworks(
 @pytest.mark.parametrize(
     ("name", "setting", "said"),
     [
-        ("jax", "KERAS_BACKEND=jax", "{__import__('keras').backend.backend()}"),
+        pytest.param(
+            *("jax", "KERAS_BACKEND=jax", "{__import__('keras').backend.backend()}"),
+            marks=pytest.mark.frameworks,
+        ),
         ("jax", "XLA_FLAGS=--xla_force_host_platform_device_count=2", "{jax.device_count()}"),
-        ("torch", "OMP_NUM_THREADS=1", "{torch.get_num_threads()}"),
-        (
-            "tensorflow",
-            "TF_NUM_INTRAOP_THREADS=1",
+        pytest.param(
+            *("torch", "OMP_NUM_THREADS=1", "{torch.get_num_threads()}"),
+            marks=pytest.mark.frameworks,
+        ),
+        pytest.param(
+            *("tensorflow", "TF_NUM_INTRAOP_THREADS=1"),
             "{os.environ['TF_NUM_INTRAOP_THREADS']}",
+            marks=pytest.mark.frameworks,
         ),
     ],
 )

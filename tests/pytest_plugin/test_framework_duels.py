@@ -31,8 +31,6 @@ def build():
     return Model()
 """
 KERAS_ON_JAX = """
-import os
-os.environ["KERAS_BACKEND"] = "jax"
 import jax
 import keras
 from pytest_dlperf.clock import MonotonicClock
@@ -66,12 +64,19 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
 
 
 @pytest.mark.parametrize(
-    ("framework", "source"), [("torch", TORCH), ("jax", KERAS_ON_JAX)], ids=["torch", "jax"]
+    ("framework", "source"),
+    [
+        pytest.param("torch", TORCH, id="torch"),
+        pytest.param("jax", KERAS_ON_JAX, id="jax", marks=pytest.mark.frameworks),
+    ],
 )
-def test_between_two_commits(project: Project, framework: str, source: str) -> None:
+def test_between_two_commits(
+    project: Project, monkeypatch: pytest.MonkeyPatch, framework: str, source: str
+) -> None:
     """Unchanged code is green, and a tenth more work is red."""
     if find_spec(framework) is None:
         pytest.skip(f"{framework} is not installed")
+    monkeypatch.setenv("KERAS_BACKEND", framework)
     project.write("model.py", source)
     project.tests(MEASURED)
     project.commit()
@@ -110,6 +115,7 @@ def test_it(dlperf):
 """
 
 
+@pytest.mark.frameworks
 @pytest.mark.parametrize(("backend", "name"), [("jax", "JAX"), ("torch", "PyTorch")])
 def test_keras_on_other_backends(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, backend: str, name: str
@@ -158,6 +164,7 @@ def test_reference(reference_model, reference_data, reference_training):
 """
 
 
+@pytest.mark.frameworks
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_training_on_other_backends(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, backend: str

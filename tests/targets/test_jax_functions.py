@@ -20,10 +20,17 @@ from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.targets.conversion import as_target
 from pytest_dlperf.targets.target import prepare
 
-jax = pytest.importorskip("jax")
 pytestmark = pytest.mark.jax
 
+jax: Any = None
+
 ROWS = np.random.default_rng(0).random((300, 8)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _jax(request: pytest.FixtureRequest) -> None:
+    """Import it only where these tests are run: collecting all tests would take seconds more."""
+    request.module.jax = pytest.importorskip("jax")
 
 
 def measured(target: object, data: object, **options: Any) -> Any:  # noqa: ANN401 - any option

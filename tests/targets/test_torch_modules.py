@@ -26,10 +26,17 @@ from pytest_dlperf.targets.kinds import kind_of_target
 from pytest_dlperf.targets.target import prepare
 from pytest_dlperf.targets.torch_modules import is_compiled
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
+torch: Any = None
+
 ROWS = np.random.default_rng(0).random((300, 8)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _torch(request: pytest.FixtureRequest) -> None:
+    """Import it only where these tests are run: collecting all tests would take seconds more."""
+    request.module.torch = pytest.importorskip("torch")
 
 
 def classifier() -> Any:  # noqa: ANN401 - PyTorch's types are not used here
