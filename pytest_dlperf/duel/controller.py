@@ -177,10 +177,14 @@ class DuelController:
             self._on_message(fields)
 
     def end(self) -> None:
-        """Let every session end by itself."""
-        for worker in self._logs:
+        """Let every session end by itself, all at the same time."""
+        running = [worker for worker in self._logs if worker not in self._leaving]
+        for worker in running:
             with contextlib.suppress(WorkerLost):
                 worker.end()
+        for worker in running:
+            with contextlib.suppress(WorkerLost):
+                worker.ended()
 
     def close(self) -> None:
         """End all workers."""

@@ -168,8 +168,11 @@ class WorkerHandle:
         self.proceed()
 
     def end(self) -> None:
-        """Let the session end, and with it the process."""
+        """Let the session end, and with it the process; without waiting: `ended` does."""
         self._send({"do": "end"})
+
+    def ended(self) -> None:
+        """Wait until the session has ended."""
         self._expect("ended", "ending its session")
 
     def interrupt(self) -> None:

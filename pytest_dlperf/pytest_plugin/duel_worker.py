@@ -94,7 +94,14 @@ class DuelWorkerPlugin:
         self._channel.send({"is": "collected", "tests": tests, "failed": failed})
         while (command := self._channel.receive().fields)["do"] == "run":
             item, following = items[command["test"]], items.get(command["next"])
-            session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            try:
+                session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            except KeyboardInterrupt:
+                if self._lead:
+                    raise
+                # Not passed on: pytest would describe each frame, for nobody and for a third of
+                # a second while the next pair starts.
+                break
             reason = session.shouldfail or session.shouldstop
             if reason:  # given by a plugin or a fixture
                 failed = bool(session.shouldfail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import re
@@ -32,13 +33,14 @@ from pytest_dlperf.load.scenarios import (
     Trace,
 )
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.measure.measure import measure, ready
+from pytest_dlperf.measure import measure as measuring
+from pytest_dlperf.measure.measure import measure, quiet_gc, ready
 from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.results.usage import GpuReading, Usage
 from pytest_dlperf.results.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -755,3 +757,32 @@ def test_rows_without_a_good_answer_have_the_worst_share() -> None:
     assert not measurement.scores.scores["overlap"][:50].any()
     scored = overlap(INPUTS[50:], RELEVANT[50:])
     assert measurement.overlap == pytest.approx(scored.sum() / len(INPUTS))
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The real garbage collector, with nothing frozen."""
+    monkeypatch.setattr(measuring, "gc", gc)
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("collector")
+def test_what_is_measured_is_frozen_while_it_is_measured() -> None:
+    """Collecting between loads looks at new objects only."""
+    with quiet_gc():
+        assert gc.get_freeze_count()
+        assert not gc.isenabled()
+    assert not gc.get_freeze_count()
+    assert gc.isenabled()
+
+
+@pytest.mark.usefixtures("collector")
+def test_what_others_have_frozen_stays_frozen() -> None:
+    """Such as what forks share, which collecting would copy."""
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    with quiet_gc():
+        assert not gc.isenabled()
+    assert gc.get_freeze_count() == frozen
