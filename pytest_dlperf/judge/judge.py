@@ -262,6 +262,8 @@ def _against(
         return dataclasses.replace(undecided, reason=obstacle, lasting=True)
     if name == "errors":
         return _by_counts(undecided, budget, measurement, baseline, conditions)
+    if isinstance(evidence, SessionLoss) and evidence.suspected(LossLimits.of(budget, base)):
+        undecided = dataclasses.replace(undecided, suspected=True)
     if budget.metric.is_speed and (conditions.noisy or conditions.speed_changed):
         return dataclasses.replace(undecided, reason=conditions.noisy or conditions.speed_changed)
     return _by_evidence(undecided, budget, base, evidence, conditions, len(baseline.sessions))
@@ -284,8 +286,6 @@ def _by_evidence(  # noqa: PLR0913, PLR0917 - a budget, and what is known of its
         decision = "PASS" if same else equality(evidence, limits.allowed, detect, *rates)
         reason = "" if decision else "the noise hides whether they are equal"
         return dataclasses.replace(undecided, verdict=VERDICTS[decision], reason=reason)
-    if isinstance(evidence, SessionLoss) and evidence.suspected(limits):
-        undecided = dataclasses.replace(undecided, suspected=True)
     decision = evidence.decision(limits, *rates)
     judged = with_bounds(
         dataclasses.replace(undecided, verdict=VERDICTS[decision]),

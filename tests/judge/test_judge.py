@@ -685,6 +685,19 @@ def test_speeds_are_left_open_in_other_conditions(conditions: MachineConditions)
     assert _judged(conditions, metric="peak_memory").verdict is FAIL
 
 
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        MachineConditions(noisy="others took 34 %"),
+        MachineConditions(speed_changed="it took 2 times"),
+    ],
+)
+def test_what_seems_lost_in_other_conditions_is_suspected(conditions: MachineConditions) -> None:
+    """Both commits in turn tell a loss from a machine that was not quiet."""
+    assert _judged(conditions, 500.0).suspected
+    assert not _judged(conditions, 990.0).suspected
+
+
 def test_a_slower_machine_is_allowed_for() -> None:
     """A slowdown that the yardstick shares is no loss; three quarters of it move the limit."""
     scaled = frozenset({"throughput"})
