@@ -6,7 +6,7 @@ It takes an hour or more, and goes on where it was if it is started again with t
 Each story begins with a copy of the example project that has no baselines.
 
 - In a git repository: record and commit, make the model twelve times as wide (only the test of the
-  64 clients may go red), far too narrow (only that of the accuracy), and then as wide by an
+  64 clients may go red), far too narrow (only that of the accuracy), and then far too wide by an
   environment variable, which is no change of the code (nothing goes red, and the throughput is
   INCONCLUSIVE).
 - In a folder without git: record, and both widths by the environment variable.
@@ -67,7 +67,7 @@ class Step:
 IN_REPOSITORY: Final = (
     Step("repository, wider", frozenset({FAST}), units=WIDE, verdict="FAIL"),
     Step("repository, narrower", frozenset({RIGHT}), units=NARROW),
-    Step("repository, variable", frozenset(), variable=WIDE, verdict="INCONCLUSIVE"),
+    Step("repository, variable", frozenset(), variable=WIDEST, verdict="INCONCLUSIVE"),
 )
 WITHOUT_GIT: Final = (
     Step("no repository, wider", frozenset({FAST}), variable=WIDEST, verdict="FAIL"),
@@ -98,12 +98,21 @@ class Story:
         if code:
             raise SystemExit(text)
 
-    def commit(self) -> None:
-        """Make a repository of it."""
+    def record_in_repository(self) -> None:
+        """Record the baseline of a commit, and commit the baseline."""
+        self._git("init")
+        self._commit("the example")
+        self.record()
+        self._commit("its baseline")
+
+    def _commit(self, message: str) -> None:
+        self._git("add", "--all")
         who = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost")
-        for arguments in (("init",), ("add", "--all"), (*who, "commit", "--message=baseline")):
-            command = ["git", *arguments]
-            subprocess.run(command, cwd=self._folder, check=True, capture_output=True)  # noqa: S603
+        self._git(*who, "commit", f"--message={message}")
+
+    def _git(self, *arguments: str) -> None:
+        command = ["git", *arguments]
+        subprocess.run(command, cwd=self._folder, check=True, capture_output=True)  # noqa: S603
 
     def run(self, step: Step) -> dict[str, object]:
         """Run the tests of a step; returns the fields of its line."""
@@ -151,9 +160,10 @@ def _told(folder: Path, times: int, unchanged: int) -> Iterator[dict[str, object
             continue
         done = 0
         story = Story(folder / f"{'git' if steps is IN_REPOSITORY else 'bare'}-{number}", variables)
-        story.record()
         if steps is IN_REPOSITORY:
-            story.commit()
+            story.record_in_repository()
+        else:
+            story.record()
         found = [story.run(step) for step in steps]
         for one in found:
             lines.append(log, one)
@@ -161,8 +171,7 @@ def _told(folder: Path, times: int, unchanged: int) -> Iterator[dict[str, object
     if done >= unchanged or not unchanged:
         return
     story = Story(folder / "unchanged", variables)
-    story.record()
-    story.commit()
+    story.record_in_repository()
     for number in range(done, unchanged):
         step = DISTURBED if number % 2 else UNCHANGED
         with spinning(1) if number % 2 else contextlib.nullcontext():
