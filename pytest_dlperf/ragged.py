@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ragged:
-    """Rows of many lengths, such as the tokens of texts, as an input of `dlperf(target, data)`.
+    """Rows of many lengths, such as the tokens of texts, as inputs or labels of `dlperf`.
 
-    A batch is padded to its longest row, or to the next of `lengths`.
+    A batch of inputs is padded to its longest row, or to the next of `lengths`. Labels are of the
+    positions of a row: answers are compared with them up to its length.
 
     Args:
         rows: an array or list for each row, shape `(length, ...)`; all but the length is alike.

@@ -10,7 +10,7 @@ import numpy as np
 
 from pytest_dlperf.errors import DataError, DlperfError, UsageError
 from pytest_dlperf.metrics import Better, Metric, define, find_metric, users_metric
-from pytest_dlperf.trees import described, rows_of
+from pytest_dlperf.trees import described
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -60,8 +60,9 @@ def metric(
 
     The function is called with outputs of shape `(n, ...)` and labels of shape `(n, ...)`, for any
     number of rows at a time, and answers one score a row, shape `(n,)`: finite, at least 0, and of
-    a share at most 1. It is measured in every test whose budgets name it. Define it where it is
-    imported before tests are collected: in their module, or in a conftest.
+    a share at most 1. `Ragged` labels, and the answers to their positions, are lists of one array
+    a row, without padding. It is measured in every test whose budgets name it. Define it where it
+    is imported before tests are collected: in their module, or in a conftest.
 
     Args:
         unit: of the scores: `"share"`, `"1"`, `"s"`, `"1/s"` or `"bytes"`.
@@ -111,16 +112,16 @@ def _file_of(function: ScoreFunction) -> str:
 
 
 def user_scores(
-    outputs: Tree, labels: Tree, names: Iterable[str]
+    outputs: Tree, labels: Tree, names: Iterable[str], rows: int
 ) -> dict[str, NDArray[np.float64]]:
-    """The scores of each row by users' metrics, shape `(n,)`, for finite outputs of `n` rows.
+    """The scores of each row by users' metrics, shape `(rows,)`, for finite outputs.
 
     Raises:
         UsageError: for a metric that is not defined in this process, whose function raises, or
             returns anything but one score a row.
     """
     __tracebackhide__ = True
-    return {name: _scored(name, outputs, labels) for name in names}
+    return {name: _scored(name, outputs, labels, rows) for name in names}
 
 
 def defined_here(name: str) -> Metric:
@@ -135,9 +136,9 @@ def defined_here(name: str) -> Metric:
     return defined
 
 
-def _scored(name: str, outputs: Tree, labels: Tree) -> NDArray[np.float64]:
+def _scored(name: str, outputs: Tree, labels: Tree, rows: int) -> NDArray[np.float64]:
     __tracebackhide__ = True
-    share, rows = defined_here(name).unit == "share", rows_of(labels)
+    share = defined_here(name).unit == "share"
     if not rows:
         return np.zeros(0)
     shapes = f"outputs {_shapes(outputs)}, labels {_shapes(labels)}"
@@ -168,6 +169,8 @@ def _scored(name: str, outputs: Tree, labels: Tree) -> NDArray[np.float64]:
 
 
 def _shapes(tree: Tree) -> str:
+    if isinstance(tree, list) and all(isinstance(row, np.ndarray) for row in tree):
+        return f"of {len(tree)} rows of many lengths"
     return f"of shape {tree.shape}" if isinstance(tree, np.ndarray) else f"({described(tree)})"
 
 
@@ -257,6 +260,7 @@ def scorer_for(outputs: NDArray[Any], labels: NDArray[Any], task: Task | None = 
             f"labels of shape {labels.shape} and type {labels.dtype} do not fit answers of shape "
             f"(batch, {', '.join(map(str, outputs.shape[1:]))}) and type {outputs.dtype}{of_task}\n"
             "  expected class numbers for a score a class, 0/1 for one score, or the answers' shape"
+            f"{_of_positions(outputs, labels)}"
         )
     reading = readings[0]
     if reading == "classes":
@@ -275,6 +279,13 @@ def scorer_for(outputs: NDArray[Any], labels: NDArray[Any], task: Task | None = 
         and not (bounded and (shares or not sums_to_one)),
         assumed=_assumption(labels, tasks) if doubt and not clear else "",
     )
+
+
+def _of_positions(outputs: NDArray[Any], labels: NDArray[Any]) -> str:
+    """A hint, if each row seems to have a label for each of its positions."""
+    if labels.ndim > 1 and outputs.ndim > 2 and labels.shape[1] == outputs.shape[1]:  # noqa: PLR2004 - rows of positions with scores
+        return "; labels of each position are given as Ragged(labels)"
+    return ""
 
 
 def _readings(outputs: NDArray[Any], labels: NDArray[Any]) -> Iterator[Reading]:

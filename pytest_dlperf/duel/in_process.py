@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from pytest_dlperf.errors import OneLayoutError, TargetError, UsageError, in_a_l
 from pytest_dlperf.machine import environment
 from pytest_dlperf.measure.measure import ready
 from pytest_dlperf.measure.reference_answers import ReferenceAnswers, same_answers
+from pytest_dlperf.measure.scored_rows import elements_of, longest
 from pytest_dlperf.report.hints import PLACE_ANEW
 from pytest_dlperf.results.baseline_session import Revision
 from pytest_dlperf.statistics.pair_effects import LAYOUT_NOISE, spread_of_copies
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.judge.error_rates import ErrorRates
     from pytest_dlperf.measure.measure import PreparedTarget
     from pytest_dlperf.measure.prepared import Instruments
+    from pytest_dlperf.measure.scored_rows import Scored
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.results.record import Record
     from pytest_dlperf.statistics.estimate import Estimate
@@ -228,7 +230,7 @@ class _Pairs:
             why = f"its copy cannot be prepared ({in_a_line(error)})"
             raise self._one_layout(number, why) from error
         expected, answers = (
-            target.load.prepared.sample_answer for target in (self.originals[number], prepared)
+            target.load.sample_answer() for target in (self.originals[number], prepared)
         )
         if not same_sample(expected, answers):
             raise self._one_layout(number, "its copy answers the same rows in another way")
@@ -244,14 +246,12 @@ class _Pairs:
         )
 
 
-def same_sample(expected: NDArray[Any], answers: NDArray[Any]) -> bool:
-    """Whether two answers to the same rows are the same but for rounding, shape `(rows, ...)`."""
-    if expected.shape != answers.shape:
+def same_sample(expected: Scored, answers: Scored) -> bool:
+    """Whether two answers to the same rows are the same but for rounding."""
+    if len(expected) != len(answers) or longest(expected) != longest(answers):
         return False
-    first, second = (
-        each.reshape(len(each), -1)[:, :_ELEMENTS].astype(np.float64)
-        for each in (expected, answers)
-    )
+    some = np.arange(min(_ELEMENTS, longest(expected)))
+    first, second = (elements_of(each, some) for each in (expected, answers))
     same = np.asarray((first == second) | (np.isnan(first) & np.isnan(second))).all(axis=1)
     close = same_answers(second, first, ReferenceAnswers(first).tolerance)
     return bool((same | close).all())

@@ -77,6 +77,10 @@ def loss_on_rows(metric: Metric, candidate: Answered, base: Answered) -> LossEvi
     Rows of the same content are one row. Where some have more copies than others, the loss is that
     of all rows: a mean with weights, whose Student's t has to agree with the count.
 
+    Rows with positions, such as the tokens of a text, are the units all the same, as the positions
+    of a row go wrong together: what a row loses is the share of its positions, which weighs as many
+    as it has, and the mean of that has Student's t.
+
     Returns:
         None where the rows are not the same, or a single one leaves its noise unknown.
     """
@@ -86,12 +90,12 @@ def loss_on_rows(metric: Metric, candidate: Answered, base: Answered) -> LossEvi
         pairs = candidate.rows.pairs(base.rows)
         if not pairs[-1]:
             return None
-        counts, weights = PairedLoss(*pairs), candidate.rows.weights(base.rows)
-        if weights is None:
-            return counts
-        both = candidate.rows.answered & base.rows.answered
-        now, then = (rows.right[both].astype(np.float64) for rows in (candidate.rows, base.rows))
-        return _weighted(metric, counts, now, then, weights)
+        weights = candidate.rows.weights(base.rows)
+        now, then = candidate.rows.shares(base.rows)
+        if candidate.rows.positions is not None:
+            return _loss_in_scores(metric, now, then, weights)
+        counts = PairedLoss(*pairs)
+        return counts if weights is None else _weighted(metric, counts, now, then, weights)
     both_scores = scores_on_rows(metric, candidate, base)
     return _loss_in_scores(metric, *both_scores) if both_scores is not None else None
 

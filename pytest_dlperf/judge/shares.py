@@ -107,8 +107,8 @@ def _share_of_different_rows(metric: Metric, candidate: Answered, base: Answered
         rows, before = candidate.rows, base.rows
         if rows is None or before is None or not rows.pairable(before):
             return 1.0
-        only_base, only_candidate, both = rows.pairs(before)
-        return (only_base + only_candidate) / both if both else 1.0
+        now, then = rows.shares(before)
+        return float(np.abs(now - then).mean()) if len(now) else 1.0
     both_scores = scores_on_rows(metric, candidate, base)
     if both_scores is None:
         return 1.0

@@ -18,7 +18,8 @@ def read_outputs(outputs: object) -> object:
     """The outputs as a complete numpy array, or a tree of such arrays.
 
     A mapping of one value is that value. Lists and tuples are trees if all of their items have
-    rows, else they are rows themselves. What numpy cannot convert is returned as it is.
+    rows, else they are rows themselves. A ragged tensor of TensorFlow is a list of rows. What numpy
+    cannot convert is returned as it is.
 
     JAX arrays, tensors on a GPU and futures are handles of a computation that may still run: only
     reading them waits for it.
@@ -38,6 +39,9 @@ def read_outputs(outputs: object) -> object:
     if isinstance(outputs, list | tuple) and outputs and all(map(_has_rows, outputs)):
         parts = [read_outputs(part) for part in outputs]
         return parts if isinstance(outputs, list) else tuple(parts)
+    # By name: to ask a tensor for an attribute that it has not takes TensorFlow a microsecond.
+    if type(outputs).__name__ == "RaggedTensor":
+        return _ragged_rows(outputs)
     to_cpu = getattr(outputs, "cpu", None)
     if callable(to_cpu):
         tensor: Any = to_cpu()  # PyTorch does not convert tensors of other devices
@@ -51,6 +55,14 @@ def read_outputs(outputs: object) -> object:
         if isinstance(outputs, list | tuple):
             return outputs  # rows of different lengths: reported as an answer of the wrong shape
         raise
+
+
+def _ragged_rows(outputs: Any) -> list[Any]:  # noqa: ANN401 - tf.RaggedTensor, not imported
+    if outputs.ragged_rank > 1:
+        rows: list[Any] = outputs.to_list()
+        return rows
+    splits = np.asarray(outputs.row_splits)
+    return np.split(np.asarray(outputs.flat_values), splits[1:-1]) if len(splits) > 1 else []
 
 
 def _has_rows(part: object) -> bool:

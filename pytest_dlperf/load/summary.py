@@ -42,7 +42,8 @@ class Score:
 
     Attributes:
         answered: number of good answers to each row, shape `(rows,)`.
-        right: number of correct answers to each row, shape `(rows,)`.
+        right: number of correct answers to each row, shape `(rows,)`; of right positions in them,
+            where rows have positions.
         loss: sum of the losses of each row's answers, shape `(rows,)`; None without a loss.
         classifies: whether answers are right or wrong, so that there is an accuracy.
         by_user: sums of the scores of users' metrics, shape `(rows,)`, by metric name.
@@ -50,6 +51,8 @@ class Score:
             `(rows,)`; None if there are none.
         failed: number of requests with each row that raised, shape `(rows,)`; None if none did.
         distinct: the number of each row's content, shape `(rows,)`; None if all rows differ.
+        positions: number of positions of each row that are right or wrong, such as the tokens of a
+            text, shape `(rows,)`; None if rows are.
     """
 
     answered: NDArray[np.int64]
@@ -60,6 +63,7 @@ class Score:
     unusable: NDArray[np.int64] | None = None
     failed: NDArray[np.int64] | None = None
     distinct: NDArray[np.int64] | None = None
+    positions: NDArray[np.int64] | None = None
 
     @property
     def answers(self) -> NDArray[np.int64]:
@@ -74,8 +78,12 @@ class Score:
 
     @property
     def right_shares(self) -> NDArray[np.float64]:
-        """Share of the answers to each row that are right, 0 without any, shape `(rows,)`."""
-        return self.right / np.maximum(self.answers, 1)
+        """Share of the answers to each row that are right, 0 without any, shape `(rows,)`.
+
+        Of rows with positions, the share of these.
+        """
+        judged = self.answers if self.positions is None else self.answers * self.positions
+        return self.right / np.maximum(judged, 1)
 
     @property
     def metrics(self) -> frozenset[str]:
@@ -94,6 +102,7 @@ class Score:
             unusable=_sum(self.unusable, other.unusable),
             failed=_sum(self.failed, other.failed),
             distinct=self.distinct,
+            positions=self.positions,
         )
 
     def of_distinct_rows(self) -> tuple[Score, NDArray[np.int64] | None]:
@@ -104,6 +113,8 @@ class Score:
         if self.distinct is None:
             return self, None
         number = self.distinct
+
+        _, first = np.unique(number, return_index=True)
 
         def summed(of_rows: NDArray[Any]) -> NDArray[Any]:
             return np.bincount(number, of_rows).astype(of_rows.dtype)
@@ -116,6 +127,7 @@ class Score:
             by_user={name: summed(scores) for name, scores in self.by_user.items()},
             unusable=None if self.unusable is None else summed(self.unusable),
             failed=None if self.failed is None else summed(self.failed),
+            positions=None if self.positions is None else self.positions[first],
         )
         return merged, np.bincount(number, self.asked).astype(np.int64)
 
@@ -279,7 +291,8 @@ def summarise_score(score: Score) -> dict[str, Estimate]:
     """Metrics of the answers, each row once; none if there was no good answer.
 
     Shares are over the rows that the target was asked, other metrics over those with a good
-    answer. Rows with the same content are one row for the interval.
+    answer. Rows with the same content are one row for the interval. Accuracy and loss of rows with
+    positions are over all positions; for the interval, those of a row are one piece of evidence.
     """
     score, copies = score.of_distinct_rows()
     answered = score.answered > 0
@@ -291,10 +304,13 @@ def summarise_score(score: Score) -> dict[str, Estimate]:
         scores = score.row_scores(name)
         known = ~np.isnan(scores)
         metrics[name] = mean_score(name, scores[known], weights[known])
-    if score.classifies:
-        asked = score.asked
+    if score.positions is not None:
+        weights = weights * score.positions
+        answered = answered & (score.positions > 0)
+    asked = score.asked & (weights > 0)
+    if score.classifies and asked.any():
         metrics["accuracy"] = _share(score.right_shares[asked], weights[asked])
-    if score.loss is not None:
+    if score.loss is not None and answered.any():
         losses = score.loss[answered] / score.answered[answered]
         if np.isfinite(losses).all():
             metrics["loss"] = _mean(losses, weights[answered])

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pytest_dlperf.data.position_scoring import PositionScorer, labels_by_row
 from pytest_dlperf.data.scoring import user_scores
 from pytest_dlperf.errors import AnswerError, kind_of
-from pytest_dlperf.load.answer_layout import MisfitError
+from pytest_dlperf.load.answer_leaves import MisfitError, joined_leaves
 from pytest_dlperf.load.outputs import owned, owned_copy, size_of_outputs
+from pytest_dlperf.load.positions import RowPositions, cut, joined
 from pytest_dlperf.load.samples import Outcome
 from pytest_dlperf.load.summary import Score
 from pytest_dlperf.measure.row_check import Exhibit, WrongAnswers
-from pytest_dlperf.measure.scorer import labels_to_score
+from pytest_dlperf.measure.scored_rows import finite_scores, length_words
+from pytest_dlperf.measure.scorer import labels_by_position, labels_to_score, lengths_of
 from pytest_dlperf.results.measurement import ErrorCount
 from pytest_dlperf.trees import RowTree, read_only, taken
 
@@ -32,14 +35,17 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import StoppableClock
     from pytest_dlperf.data.dataset import Data
     from pytest_dlperf.data.scoring import Scorer
-    from pytest_dlperf.load.answer_layout import AnswerLayout, Leaf
+    from pytest_dlperf.load.answer_layout import AnswerLayout
+    from pytest_dlperf.load.answer_leaves import Leaf
     from pytest_dlperf.measure.reference_answers import ReferenceAnswers
+    from pytest_dlperf.measure.scored_rows import Scored
     from pytest_dlperf.trees import Rows, Tree
 
 
 _KEPT_BYTES: Final = 32 << 20
 _LARGE_BYTES: Final = 1 << 16
 _CHUNK_ROWS: Final = 1 << 14  # scored at a time, so that scoring needs little memory
+_COMPARED_ROWS: Final = 1 << 11  # at a time
 _NOT_TAKEN: Final = frozenset(
     {"connection refused", "connection failed", "TLS failed"}
     | {f"status {status}" for status in ("429", "503", "RESOURCE_EXHAUSTED", "UNAVAILABLE")}
@@ -75,7 +81,7 @@ class AnswerEvaluation:
         order: NDArray[np.int64],
         longest: int,
         layout: AnswerLayout,
-        scorer: Scorer | None,
+        scorer: Scorer | PositionScorer | None,
         reference: ReferenceAnswers | None,
         clock: StoppableClock,
         copying: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -88,8 +94,11 @@ class AnswerEvaluation:
         self._distinct = data.distinct
         self._inputs = repeated_rows(data, order, longest)
         self._labels = taken(data.labels, order) if data.labels is not None else None
-        labels = labels_to_score(data.labels, layout)
+        find = labels_by_position if layout.by_position else labels_to_score
+        labels: Any = find(data.labels, layout)  # as the scorer takes them
         self._scored_labels = labels[order] if labels is not None else None
+        lengths = lengths_of(data.labels, layout)
+        self._lengths = lengths[order] if lengths is not None else None
         self._layout = layout
         self._scorer = scorer
         self._reference = reference
@@ -186,6 +195,7 @@ class AnswerEvaluation:
             by_user={name: sums[place] for name, sums in self._by_user.items()},
             unusable=self._unusable[place],
             failed=self._failed[place],
+            positions=self._lengths[place] if self._lengths is not None else None,
             distinct=self._distinct,
         )
 
@@ -206,15 +216,16 @@ class AnswerEvaluation:
     def _score_oldest(self, rows: int) -> None:
         starts: list[int] = []
         answers: list[tuple[Leaf, ...]] = []
-        computed: list[NDArray[Any]] = []
+        computed: list[Any] = []
+        by_answer = self._layout.compute is not None or self._lengths is not None
         while self._kept and rows > 0:
             start, size, parts = self._kept.popleft()
             self._kept_bytes -= size
             stop = start + len(parts[0])
             rows -= stop - start
-            if self._layout.compute is not None:
+            if by_answer:
                 try:
-                    computed.append(self._layout.to_score(parts))
+                    computed.append(self._read(parts, np.arange(start, stop)))
                 except MisfitError as error:
                     self._count_misfit(start, stop, error)
                     continue
@@ -226,32 +237,50 @@ class AnswerEvaluation:
         sizes = np.array([len(parts[0]) for parts in answers], np.int64)
         requests = np.concatenate([np.arange(a, a + n) for a, n in zip(first, sizes, strict=True)])
         batches = np.repeat(np.stack([first, first + sizes], axis=1), sizes, axis=0)
-        parts = tuple(_joined(leaf) for leaf in zip(*answers, strict=True))
-        scored = np.concatenate(computed) if computed else self._layout.to_score(parts)
+        parts = tuple(joined_leaves(leaf) for leaf in zip(*answers, strict=True))
+        join = np.concatenate if self._lengths is None else joined
+        scored = join(computed) if computed else self._layout.to_score(parts)
         self._score(requests, batches, parts, scored)
+
+    def _read(self, parts: Sequence[Leaf], requests: NDArray[np.int64]) -> Scored:
+        """What is scored of an answer; counts rows that have not the length of their labels."""
+        if self._lengths is None:
+            return self._layout.to_score(parts)
+        positions = requests % self._rows
+        lengths = self._lengths[positions]
+        scored, found = cut(self._layout.to_cut(parts), lengths)
+        wrong = np.flatnonzero(scored.lengths != lengths)
+        if len(wrong):
+            words = length_words(int(lengths[wrong[0]]), int(found[wrong[0]]))
+            example = f"row {self._order[positions[wrong[0]]]}: {words}"
+            self._count(requests[wrong], Outcome.WRONG_SHAPE, "wrong shape", example)
+        return scored
 
     def _score(
         self,
         requests: NDArray[np.int64],
         batches: NDArray[np.int64],
         parts: tuple[Leaf, ...],
-        scored: NDArray[Any],
+        scored: Scored,
     ) -> None:
         positions = requests % self._rows
         finite = np.ones(len(requests), np.bool_)
-        named: list[tuple[str, Leaf]] = list(zip(self._layout.paths, parts, strict=True))
+        named: list[tuple[str, Leaf | Scored]] = list(zip(self._layout.paths, parts, strict=True))
+        if isinstance(scored, RowPositions) and self._lengths is not None:
+            finite = scored.lengths == self._lengths[positions]
+            if self._layout.scored is not None:  # not its padding
+                named[self._layout.scored] = (named[self._layout.scored][0], scored)
         if self._layout.compute is not None:
             named.append(("what output= returned", scored))
         for path, part in named:
-            bad = np.flatnonzero(finite & ~_finite_rows(part))
+            bad = np.flatnonzero(finite & ~finite_scores(part))
             if len(bad):
                 self._count_not_finite(requests[bad], positions[bad], path)
                 finite[bad] = False
         good = np.flatnonzero(finite)
         if self._reference is not None:
             # Wrong answers are scored all the same: mixed-up rows cost accuracy, which must show.
-            flat = scored.reshape(len(scored), -1)
-            self._compare(self._reference, flat[good], positions[good], batches[good])
+            self._compare(self._reference, scored[good], positions[good], batches[good])
         if self._labels is not None:
             outputs = self._layout.of_rows(parts, scored, good)
             self._score_finite(outputs, scored[good], positions[good])
@@ -259,25 +288,30 @@ class AnswerEvaluation:
     def _compare(
         self,
         reference: ReferenceAnswers,
-        flat: NDArray[Any],
+        scored: Scored,
         positions: NDArray[np.int64],
         batches: NDArray[np.int64],
     ) -> None:
         known = np.flatnonzero(positions < len(reference.answers))
         known = known[reference.known[positions[known]]]
-        answers, rows = reference.compared(flat[known]), positions[known]
-        away = np.abs(answers - reference.answers[rows])
-        wrong = np.flatnonzero((away > reference.tolerance[rows]).any(axis=1))
         self.wrong.checked += len(known)
-        self.wrong.count += len(wrong)
-        for place in wrong[:_CHUNK_ROWS]:
-            start, stop = map(int, batches[known[place]])
-            row = int(rows[place])
-            if self.wrong.wants(start, row):
-                self.wrong.exhibits[row] = Exhibit(start, stop, row, answers[place].copy())
+        for first in range(0, len(known), _COMPARED_ROWS):
+            some = known[first : first + _COMPARED_ROWS]
+            answers, rows = reference.compared(scored[some]), positions[some]
+            away = np.abs(answers - reference.answers[rows])
+            wrong = np.flatnonzero((away > reference.tolerance[rows]).any(axis=1))
+            self.wrong.count += len(wrong)
+            for place in wrong:
+                start, stop = map(int, batches[some[place]])
+                row = int(rows[place])
+                if self.wrong.wants(start, row):
+                    self.wrong.exhibits[row] = Exhibit(start, stop, row, answers[place].copy())
 
     def _score_finite(
-        self, outputs: Tree, scored: NDArray[Any], positions: NDArray[np.int64]
+        self,
+        outputs: Tree,
+        scored: Any,  # noqa: ANN401 - as the scorer takes it
+        positions: NDArray[np.int64],
     ) -> None:
         np.add.at(self._answered, positions, 1)
         if self._scorer is not None and self._scored_labels is not None:
@@ -285,8 +319,9 @@ class AnswerEvaluation:
             np.add.at(self._right, positions, right)
             np.add.at(self._loss, positions, loss)
         if self._by_user and self._labels is not None:
-            labels = taken(self._labels, positions)[:]
-            for name, scores in user_scores(outputs, labels, self._by_user).items():
+            labels = labels_by_row(taken(self._labels, positions))
+            by_name = user_scores(outputs, labels, self._by_user, len(positions))
+            for name, scores in by_name.items():
                 np.add.at(self._by_user[name], positions, scores)
 
     def _count_misfit(self, start: int, stop: int, error: MisfitError) -> None:
@@ -312,24 +347,6 @@ def repeated_rows(data: Data, order: NDArray[np.int64], longest: int) -> Rows:
     """
     rows = taken(data.inputs, np.resize(order, len(order) + longest))
     return read_only(rows if isinstance(rows, RowTree) else np.ascontiguousarray(rows))
-
-
-def _joined(parts: Sequence[Leaf]) -> Leaf:
-    """The rows of one output of several answers: a list where their shapes differ."""
-    arrays = [part for part in parts if not isinstance(part, list)]
-    if len(arrays) == len(parts) and len({array.shape[1:] for array in arrays}) == 1:
-        return np.concatenate(arrays)
-    return [row for part in parts for row in part]
-
-
-def _finite_rows(part: Leaf) -> NDArray[np.bool_]:
-    """Which rows of an output have finite numbers only, or are no numbers, shape `(rows,)`."""
-    if isinstance(part, list):
-        known = [row.dtype.kind != "f" or bool(np.isfinite(row).all()) for row in part]
-        return np.array(known, np.bool_)
-    if part.dtype.kind != "f":
-        return np.ones(len(part), np.bool_)
-    return np.asarray(np.isfinite(part.reshape(len(part), -1)).all(axis=1))
 
 
 def _message(error: Exception) -> str:

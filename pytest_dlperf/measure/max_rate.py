@@ -14,7 +14,8 @@ from pytest_dlperf.errors import TargetError
 from pytest_dlperf.load.quality import diagnose, lateness
 from pytest_dlperf.load.scenarios import Offline, Server
 from pytest_dlperf.measure.measure import quiet_gc, rows_of, run_once, scores_of, summarise_answers
-from pytest_dlperf.measure.prepared import SEED, Instruments, PreparedLoad, prepare_load
+from pytest_dlperf.measure.preparation import prepare_load
+from pytest_dlperf.measure.prepared import SEED, Instruments, PreparedLoad
 from pytest_dlperf.measure.rate_search import (
     FASTEST,
     ProbeOutcome,

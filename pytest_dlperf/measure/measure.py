@@ -8,16 +8,18 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from pytest_dlperf.errors import UsageError
 from pytest_dlperf.load.quality import clients_ran_out, diagnose, drift, growth, lateness, shortfall
 from pytest_dlperf.load.summary import Score, Summary, summarise_load, summarise_score
 from pytest_dlperf.load.totals import few_sizes
+from pytest_dlperf.measure.preparation import prepare_load
 from pytest_dlperf.measure.prepared import (
     SEED,
     Instruments,
     LoadResult,
     PreparedLoad,
-    prepare_load,
 )
 from pytest_dlperf.measure.slot_runner import SlotRunner
 from pytest_dlperf.measure.yardstick import NO_YARDSTICK
@@ -288,7 +290,10 @@ def rows_of(data: Data, score: Score | None) -> Rows | None:
     if score is None or not score.classifies:
         return None
     score, copies = score.of_distinct_rows()
-    return Rows(data.hash, score.asked, 2 * score.right > score.answers, copies)
+    if score.positions is None:
+        return Rows(data.hash, score.asked, 2 * score.right > score.answers, copies)
+    right = np.rint(score.right_shares * score.positions).astype(np.int64)
+    return Rows(data.hash, score.asked, right, copies, score.positions)
 
 
 def scores_of(data: Data, score: Score | None) -> RowScores | None:

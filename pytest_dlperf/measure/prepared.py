@@ -1,8 +1,4 @@
-"""Prepared loads: a target with its rows, ready to be put under the load of a plan.
-
-`prepare_load` compiles the target, and asks it for single rows as a reference; `PreparedLoad` warms
-it up and runs loads.
-"""
+"""Prepared loads: a target with its rows, ready to be put under the load of a plan."""
 
 from __future__ import annotations
 
@@ -15,7 +11,6 @@ import numpy as np
 
 from pytest_dlperf._processes import NO_ANSWER, call_with_timeout
 from pytest_dlperf.clock import StoppableClock
-from pytest_dlperf.data.scoring import Scorer, user_scores
 from pytest_dlperf.errors import AnswerError, TargetError
 from pytest_dlperf.instrumentation import Instrumentation
 from pytest_dlperf.load.accumulator import EXACT, Accumulator
@@ -26,15 +21,14 @@ from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load, Replica
 from pytest_dlperf.load.trace_files import with_times
 from pytest_dlperf.measure.answers import AnswerEvaluation
-from pytest_dlperf.measure.reference_answers import ReferenceAnswers, SingleRows, ask_alone
+from pytest_dlperf.measure.reference_answers import ReferenceAnswers, SingleRows
 from pytest_dlperf.measure.row_check import RowCheck, WrongAnswers
-from pytest_dlperf.measure.scorer import measured_by_users, refuse_budgets, scorer_of_load
-from pytest_dlperf.measure.telemetry import FamilyMeter, Telemetry, descendants
+from pytest_dlperf.measure.scored_rows import scored_of
+from pytest_dlperf.measure.scorer import lengths_of
+from pytest_dlperf.measure.telemetry import Telemetry
 from pytest_dlperf.results.usage import GpuUse, summarise_gpus
 from pytest_dlperf.statistics.trend import relative_trend
-from pytest_dlperf.targets.model_files import is_path, loaded
-from pytest_dlperf.targets.target import Prepared, batches_of, placed, prepare
-from pytest_dlperf.trees import first_rows, read_only, taken
+from pytest_dlperf.trees import read_only, taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,12 +40,16 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
+    from pytest_dlperf.data.position_scoring import PositionScorer
+    from pytest_dlperf.data.scoring import Scorer
     from pytest_dlperf.load.samples import Samples
     from pytest_dlperf.load.summary import Score
     from pytest_dlperf.load.totals import LoadTotals
+    from pytest_dlperf.measure.scored_rows import Scored
     from pytest_dlperf.measure.telemetry import Gpus, Meter, Progress
     from pytest_dlperf.results.measurement import ErrorCount
     from pytest_dlperf.results.usage import Usage
+    from pytest_dlperf.targets.target import Prepared
 
 
 SEED: Final = 0
@@ -125,12 +123,25 @@ class PreparedLoad:
     prepared: Prepared
     data: Data
     order: NDArray[np.int64]
-    scorer: Scorer | None
+    scorer: Scorer | PositionScorer | None
     by_user: tuple[str, ...]
     reference: ReferenceAnswers | None
     remarks: tuple[str, ...]
     plan: Plan
     instruments: Instruments
+
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """The lengths up to which answers are compared, in the order of sending; or None."""
+        lengths = lengths_of(self.data.labels, self.prepared.layout)
+        return None if lengths is None else lengths[self.order]
+
+    def sample_answer(self) -> Scored:
+        """What is scored of the answer to the first rows."""
+        parts, lengths = self.prepared.sample_parts, self.lengths
+        if lengths is not None:
+            lengths = np.resize(lengths, len(parts[0]))
+        return scored_of(self.prepared.layout, parts, lengths)
 
     def evaluation(self, clock: StoppableClock) -> AnswerEvaluation:
         """A fresh request source that scores the answers of one load."""
@@ -227,6 +238,7 @@ class PreparedLoad:
                 read_only(taken(self.data.inputs, self.order)),
                 self.prepared.layout,
                 self.reference.elements,
+                self.lengths,
             ),
             reference=self.reference,
             inputs=self.evaluation(StoppableClock(clock)).inputs,
@@ -294,65 +306,6 @@ class PreparedLoad:
             return seconds_each
 
         return warm_up(window)
-
-
-def prepare_load(target: object, data: Data, plan: Plan, instruments: Instruments) -> PreparedLoad:
-    """Compile a target, choose the scorer of its answers, and ask it for single rows.
-
-    Raises:
-        UsageError: if the target cannot be measured, or a budget needs missing labels.
-        TargetError: if the target's first call fails.
-        DataError: if the labels do not fit the answers.
-    """
-    if data.labels is None:
-        problem, hint = "the data has no labels", "give (inputs, labels), or drop the budget"
-        refuse_budgets(plan, lambda metric: metric.of_answers, problem, hint)
-    order = np.random.default_rng(SEED).permutation(len(data.inputs))
-    if is_path(target):
-        instruments.progress.show("loading the model", None)
-        target = loaded(target, first_rows(data.inputs, 1))
-    plan = batches_of(target, plan)
-    longest = plan.served.max_batch_size
-    # Read-only, as under load, so that a target that changes its input fails at once.
-    rows = read_only(taken(data.inputs, np.resize(order, max(longest, len(order)))))
-    instruments.progress.show("compiling", None)
-    plan = placed(target, plan)
-    prepared = prepare(target, first_rows(rows, longest), plan, instruments.clock)
-    with contextlib.ExitStack() as undo:
-        undo.callback(prepared.close)
-        started = descendants() - {*prepared.processes}
-        if prepared.processes or started:
-            meter = FamilyMeter(instruments.meter, prepared.processes, started)
-            instruments = replace(instruments, meter=meter)
-        answer = prepared.sample_answer
-        by_user = measured_by_users(plan)
-        layout = prepared.layout
-        scorer = scorer_of_load(answer, layout, data.labels, plan)
-        if by_user and data.labels is not None:
-            finite = np.flatnonzero(np.isfinite(answer.reshape(len(answer), -1)).all(axis=1))
-            outputs = layout.of_rows(prepared.sample_parts, answer, finite)
-            labels = taken(data.labels, np.resize(order, len(answer))[finite])[:]
-            # A metric function that cannot score these answers must fail before the load.
-            user_scores(outputs, labels, by_user)
-        instruments.progress.show("asking rows alone", None)
-        try:
-            reference, remark = call_with_timeout(
-                plan.compile_timeout,
-                lambda: ask_alone(
-                    SingleRows(prepared.replicas[0], first_rows(rows, len(order)), layout),
-                    answer,
-                    instruments.clock,
-                ),
-            )
-        except AnswerError as error:
-            raise TargetError(
-                f"{prepared.description} hung when asked for single rows: {error}"
-            ) from None
-        undo.pop_all()
-    remarks = tuple(filter(None, (scorer.assumed if scorer else "", remark)))
-    return PreparedLoad(
-        prepared, data, order, scorer, by_user, reference, remarks, plan, instruments
-    )
 
 
 def warm_up(window: Callable[[], NDArray[np.float64]]) -> str:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from pytest_dlperf.load.outputs import read_outputs
+from pytest_dlperf.load.positions import RowPositions
+from pytest_dlperf.measure.scored_rows import (
+    RowLengthError,
+    elements_of,
+    finite_scores,
+    longest,
+    scored_of,
+)
 from pytest_dlperf.trees import rows_of
 
 if TYPE_CHECKING:
@@ -16,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.load.answer_layout import AnswerLayout
     from pytest_dlperf.load.runner import Target
+    from pytest_dlperf.measure.scored_rows import Scored
     from pytest_dlperf.trees import Rows, Tree
 
 
@@ -61,6 +70,8 @@ class ReferenceAnswers:
         answers: flattened answers, shape `(rows, elements)`; NaN for rows without an answer.
         elements: which elements of an answer are compared; None for all.
         known: which rows have an answer, shape `(rows,)`.
+        present: which elements are before the end of their row, shape of `answers`; None if all.
+            The others are 0, and match anything.
         tolerance: how far an answer may be from a row's own, shape of `answers`: 5 % of the spread
             of the answers or of the value's distance from the middle, so that rounding and 8-bit
             arithmetic, which may depend on the batch, are left to the accuracy; less than one
@@ -69,34 +80,61 @@ class ReferenceAnswers:
 
     answers: NDArray[np.float64]
     elements: NDArray[np.intp] | None = None
+    present: NDArray[np.bool_] | None = None
     known: NDArray[np.bool_] = field(init=False)
     tolerance: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        known = np.isfinite(self.answers).all(axis=1)
-        object.__setattr__(self, "known", known)
-        object.__setattr__(self, "tolerance", _tolerance(self.answers, self.answers[known]))
+        object.__setattr__(self, "known", np.isfinite(self.answers).all(axis=1))
+        tolerance = _tolerance(self.answers, self.own)
+        if self.present is not None:
+            tolerance[~self.present] = np.inf
+        object.__setattr__(self, "tolerance", tolerance)
 
-    def compared(self, flat: NDArray[Any]) -> NDArray[np.float64]:
-        """The elements to compare of flattened answers, shape `(n, elements)`."""
-        chosen = flat if self.elements is None else flat[:, self.elements]
-        return chosen.astype(np.float64)
+    @property
+    def own(self) -> NDArray[np.float64]:
+        """The answers that are known, NaN behind the end of a row."""
+        if self.present is None:
+            return self.answers[self.known]
+        return np.where(self.present, self.answers, np.nan)[self.known]
+
+    def compared(self, scored: Scored) -> NDArray[np.float64]:
+        """The elements to compare of answers, shape `(n, elements)`."""
+        return elements_of(scored, self.elements)
 
 
 def _tolerance(answers: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
     if not len(known):
         return np.full_like(answers, np.nan)
-    away = np.maximum(spread(known), np.abs(answers - np.median(known, axis=0)))
+    away = np.maximum(spread(known), np.abs(answers - _middle(known)))
     allowed: NDArray[np.float64] = _OF_SPREAD * away + _OF_VALUE * np.abs(answers)
-    return np.minimum(allowed, _HALF) if (known == np.rint(known)).all() else allowed
+    whole = ((known == np.rint(known)) | np.isnan(known)).all()
+    return np.minimum(allowed, _HALF) if whole else allowed
 
 
 def spread(answers: NDArray[np.float64]) -> float:
-    """The largest range of an element over the rows, without outliers where there are others."""
-    cut = max(1, len(answers) // _OUTLIERS) if len(answers) >= _FEW_ROWS else 0
-    ordered = np.sort(answers, axis=0)
-    trimmed = float((ordered[len(answers) - 1 - cut] - ordered[cut]).max(initial=0.0))
-    return trimmed or float((ordered[-1] - ordered[0]).max(initial=0.0))
+    """The largest range of an element over the rows, without outliers where there are others.
+
+    NaN is no value: of rows that end before the element.
+    """
+    ordered = np.sort(answers, axis=0)  # NaN last
+    count = (~np.isnan(answers)).sum(axis=0)
+    cut = np.where(count >= _FEW_ROWS, np.maximum(1, count // _OUTLIERS), 0)
+    last = np.maximum(count - 1, 0)
+
+    def largest(above: NDArray[np.intp], below: NDArray[np.intp]) -> float:
+        high, low = (np.take_along_axis(ordered, at[np.newaxis], axis=0) for at in (above, below))
+        return float((high - low)[0][count > 0].max(initial=0.0))
+
+    return largest(last - cut, cut) or largest(last, np.zeros_like(last))
+
+
+def _middle(answers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The median of each element over the rows that have it, 0 where none has."""
+    has = ~np.isnan(answers).all(axis=0)
+    middle = np.zeros(answers.shape[1])
+    middle[has] = np.nanmedian(answers[:, has], axis=0)
+    return middle
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,33 +146,52 @@ class SingleRows:
         inputs: the rows.
         layout: of its answers.
         elements: which elements of an answer are compared; None for all.
+        lengths: up to which rows are compared, shape `(rows,)`; None if answers have one of them.
     """
 
     target: Target
     inputs: Rows
     layout: AnswerLayout
     elements: NDArray[np.intp] | None = None
+    lengths: NDArray[np.int64] | None = None
 
-    def answers(self, batch: Tree) -> NDArray[np.float64]:
+    def answers(self, batch: Tree, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The elements to compare of the answer to a batch, shape `(rows, elements)`.
+
+        Args:
+            batch: to ask.
+            rows: their numbers, in the order of the inputs.
 
         Raises:
             Exception: whatever the target raises; MisfitError for an answer of another layout.
         """
-        rows = rows_of(batch)
-        read = self.layout.read(read_outputs(self.target.infer(batch)), rows)
-        flat = read.reshape(rows, -1)
+        parts = self.layout.parts(read_outputs(self.target.infer(batch)), rows_of(batch))
+        lengths = None if self.lengths is None else self.lengths[rows]
         # A copy, as the target may reuse its buffer for the next row.
-        return np.array(flat if self.elements is None else flat[:, self.elements], np.float64)
+        return np.array(elements_of(scored_of(self.layout, parts, lengths), self.elements))
 
     def alone(self, row: int) -> NDArray[np.float64]:
         """The elements to compare of the answer to one row; NaN if it fails."""
         try:
-            answer = self.answers(self.inputs[row : row + 1]).reshape(-1)
+            return self.of_its_length(row)
+        except RowLengthError:
+            return self._nothing
+
+    def of_its_length(self, row: int) -> NDArray[np.float64]:
+        """As `alone`; a RowLengthError, with this row, if its answer has not its length."""
+        if self.lengths is not None and not self.lengths[row]:
+            return self._nothing  # a row of no positions tells nothing
+        try:
+            return self.answers(self.inputs[row : row + 1], np.array([row])).reshape(-1)
+        except RowLengthError as error:
+            raise RowLengthError(str(error), row) from None
         except Exception:  # noqa: BLE001 - a failure is not an error here: under load it is counted
-            width = int(np.prod(self.layout.shape, dtype=np.int64))
-            answer = np.full(width if self.elements is None else len(self.elements), np.nan)
-        return answer
+            return self._nothing
+
+    @property
+    def _nothing(self) -> NDArray[np.float64]:
+        width = int(np.prod(self.layout.shape, dtype=np.int64))
+        return np.full(width if self.elements is None else len(self.elements), np.nan)
 
     def again(self, row: int) -> NDArray[np.float64]:
         """As `alone`; asked twice, as the first answer may be that of the call before."""
@@ -143,7 +200,7 @@ class SingleRows:
 
 
 def ask_alone(
-    single: SingleRows, together: NDArray[Any], clock: Clock
+    single: SingleRows, together: Scored, clock: Clock
 ) -> tuple[ReferenceAnswers | None, str]:
     """Ask for single rows in the order of the load, at most 256 and for half a second.
 
@@ -151,35 +208,60 @@ def ask_alone(
 
     Args:
         single: asks the target, in the order of the load.
-        together: what is scored of the target's answer to the first rows, shape `(n, ...)`.
+        together: what is scored of the target's answer to the first rows.
         clock: time.
 
     Returns:
         The answers, or None; and a note if they cannot tell rows apart, with the reason.
+
+    Raises:
+        RowLengthError: if a row has more labels than its answer, which no padding makes longer
+            here, has positions.
     """
-    width = together[0].size
+    width = longest(together)
+    if single.lengths is not None and isinstance(together, RowPositions):
+        width = int(single.lengths.max(initial=0)) * together.width
     if not width:
         return None, NOTHING_TO_COMPARE
     if width > _ELEMENTS:
         chosen = np.random.default_rng(_SEED).choice(width, _ELEMENTS, replace=False)
         single = replace(single, elements=np.sort(chosen))
+    elif single.lengths is not None:
+        single = replace(single, elements=np.arange(width))
     rows = min(_ROWS, len(single.inputs))
+    present = _present(single, together, rows)
     started_ns = clock.now_ns()
     first: list[NDArray[np.float64]] = []
     last: list[NDArray[np.float64]] = []
     times = 2
     for row in range(rows):
-        if row == _TWICE and (times := _times_to_ask(np.stack(first), np.stack(last))) == 0:
+        if row == _TWICE and (times := _times_to_ask(first, last, present)) == 0:
             return None, UNSTABLE
-        first.append(single.alone(row))
+        first.append(single.of_its_length(row))
         last.append(single.alone(row) if times > 1 else first[-1])
         seconds = (clock.now_ns() - started_ns) * 1e-9
         if row >= 1 and seconds >= (_SECONDS if len(last) >= _FEW_ROWS else _MOST_SECONDS):
             break
-    if len(last) <= _TWICE and _times_to_ask(np.stack(first), np.stack(last)) == 0:
+    if len(last) <= _TWICE and _times_to_ask(first, last, present) == 0:
         return None, UNSTABLE
-    answers = ReferenceAnswers(np.stack(last), single.elements)
+    answers = _reference(last, present, single.elements)
     return _judged(answers, together, len(single.inputs))
+
+
+def _present(single: SingleRows, together: Scored, rows: int) -> NDArray[np.bool_] | None:
+    """Which of the elements are before the end of the first rows; None if rows have no lengths."""
+    if single.lengths is None or single.elements is None or not isinstance(together, RowPositions):
+        return None
+    return RowPositions(together.values, single.lengths[:rows]).has_elements(single.elements)
+
+
+def _reference(
+    answers: list[NDArray[np.float64]],
+    present: NDArray[np.bool_] | None,
+    elements: NDArray[np.intp] | None = None,
+) -> ReferenceAnswers:
+    known = present[: len(answers)] if present is not None else None
+    return ReferenceAnswers(np.stack(answers), elements, known)
 
 
 def same_answers(
@@ -189,12 +271,17 @@ def same_answers(
     return np.asarray((np.abs(answers - reference) <= _SAME * tolerance).all(axis=1))
 
 
-def _times_to_ask(first: NDArray[np.float64], last: NDArray[np.float64]) -> int:
+def _times_to_ask(
+    once: list[NDArray[np.float64]],
+    twice: list[NDArray[np.float64]],
+    present: NDArray[np.bool_] | None,
+) -> int:
     """How often a row must be asked for its own answer: once; twice if the first is late; or 0."""
+    first, last = np.stack(once), np.stack(twice)
     known = np.asarray(np.isfinite(np.hstack([first, last])).all(axis=1))
     if not known.any():
         return 1
-    tolerance = ReferenceAnswers(last).tolerance
+    tolerance = _reference(twice, present).tolerance
     if (np.abs(first - last) <= tolerance)[known].all():
         return 1
     # Each call may return the answer of the call before.
@@ -206,19 +293,24 @@ def _times_to_ask(first: NDArray[np.float64], last: NDArray[np.float64]) -> int:
 
 
 def _judged(
-    reference: ReferenceAnswers, together: NDArray[Any], rows: int
+    reference: ReferenceAnswers, together: Scored, rows: int
 ) -> tuple[ReferenceAnswers | None, str]:
-    known = reference.answers[reference.known]
+    known = reference.own
     if len(known) < 2:  # noqa: PLR2004 - one row cannot be mixed up with another
         return None, ONE_ROW if rows == 1 else FAILED
     if _alike(known):
-        batch = reference.compared(together.reshape(len(together), -1)[:rows])
-        finite = batch[np.isfinite(batch).all(axis=1)]
+        some = together[np.arange(min(rows, len(together)))]
+        batch = reference.compared(some)
+        if isinstance(some, RowPositions) and reference.elements is not None:
+            batch[~some.has_elements(reference.elements)] = np.nan
+        finite = batch[finite_scores(some)]
         return None, ALIKE if len(finite) < 2 or _alike(finite) else OF_BATCH  # noqa: PLR2004
     return reference, FEW if len(known) < _FEW_ROWS else ""
 
 
 def _alike(answers: NDArray[np.float64]) -> bool:
+    answers = answers[:, ~np.isnan(answers).all(axis=0)]  # elements that some row has
     size = np.abs(answers)
-    rounding = _OF_VALUE * np.median(size, axis=0) + _TINY * size.max()
-    return bool((np.ptp(answers, axis=0) <= rounding).all())
+    rounding = _OF_VALUE * _middle(size) + _TINY * np.nanmax(size, initial=0.0)
+    ranges = np.nanmax(answers, axis=0) - np.nanmin(answers, axis=0)
+    return bool((ranges <= rounding).all())

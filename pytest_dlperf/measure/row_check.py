@@ -176,7 +176,12 @@ def _away(
 ) -> NDArray[np.float64]:
     """How far an answer is from each row's, in the smaller of the row's and its own tolerance."""
     allowed = np.minimum(tolerance, tolerance[own]) if own.any() else tolerance
+    # Infinite behind the end of a row: only elements that both have can be compared.
+    if np.isinf(tolerance).any():
+        both = np.isfinite(tolerance) & (np.isfinite(tolerance[own]).all(axis=0))
+        allowed = np.where(both, allowed, np.inf)
     far: NDArray[np.float64] = (np.abs(answers - answer) / allowed).max(axis=1)
+    far[np.isinf(allowed).all(axis=1)] = np.inf
     return far
 
 
@@ -290,11 +295,12 @@ class RowCheck:
 
     def _replay(self, exhibit: Exhibit) -> str:
         """Send a batch again: is the wrong answer repeated, all right, or is any other wrong?"""
+        positions = np.arange(exhibit.start, exhibit.stop) % len(self.order)
         try:
-            answers = self.single.answers(self.inputs(exhibit.start, exhibit.stop))
+            batch = self.inputs(exhibit.start, exhibit.stop)
+            answers = self.single.answers(batch, positions)
         except Exception:  # noqa: BLE001 - the target may raise anything
             return _OTHER
-        positions = np.arange(exhibit.start, exhibit.stop) % len(self.order)
         tolerance = self.reference.tolerance
         at = np.flatnonzero(positions == exhibit.row)
         repeated = same_answers(answers[at], exhibit.answer[np.newaxis], tolerance[[exhibit.row]])
@@ -306,11 +312,16 @@ class RowCheck:
         return _OTHER if (away > tolerance[own]).any() else _RIGHT
 
     def _of_padding(self, exhibits: list[Exhibit]) -> bool:
-        """Whether most wrong answers are that to a row of zeros, which is no row's own."""
+        """Whether most wrong answers are that to a row of zeros, which is no row's own.
+
+        Not known of rows with lengths, of which a row of zeros has none.
+        """
+        if self.single.lengths is not None:
+            return False
         zeros = mapped(np.zeros_like, self.inputs(0, 1))
         try:
-            self.single.answers(zeros)
-            (answer,) = self.single.answers(zeros)
+            self.single.answers(zeros, np.zeros(1, np.int64))
+            (answer,) = self.single.answers(zeros, np.zeros(1, np.int64))
         except Exception:  # noqa: BLE001 - the target may raise anything
             return False
         tolerance = self.reference.tolerance

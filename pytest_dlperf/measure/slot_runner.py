@@ -13,7 +13,7 @@ import numpy as np
 from pytest_dlperf._processes import give_up, is_abandonment, keep_on
 from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.errors import TargetError
-from pytest_dlperf.load.answer_layout import MisfitError
+from pytest_dlperf.load.answer_leaves import MisfitError
 from pytest_dlperf.load.request_log import RequestLog
 from pytest_dlperf.load.request_queue import request_queue_for
 from pytest_dlperf.load.runner import Load

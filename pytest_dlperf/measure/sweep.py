@@ -13,7 +13,7 @@ from pytest_dlperf.load.scenarios import ClosedLoop
 from pytest_dlperf.load.summary import summarise_load
 from pytest_dlperf.measure.max_rate import PooledEvaluation
 from pytest_dlperf.measure.measure import quiet_gc
-from pytest_dlperf.measure.prepared import Instruments, prepare_load
+from pytest_dlperf.measure.preparation import prepare_load
 from pytest_dlperf.metrics import metric_named
 from pytest_dlperf.report.tables import LINE, Column, table
 from pytest_dlperf.units import format_quantity
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_dlperf.config.plan import Plan
     from pytest_dlperf.data.dataset import Data
-    from pytest_dlperf.measure.prepared import PreparedLoad
+    from pytest_dlperf.measure.prepared import Instruments, PreparedLoad
     from pytest_dlperf.results.measurement import Measurement
     from pytest_dlperf.statistics.estimate import Estimate
 

@@ -147,49 +147,92 @@ def _unpacked(packed: bytes, kind: str, rows: int) -> NDArray[np.float64]:
 class Rows:
     """Which distinct rows of one evaluation set were answered correctly.
 
+    Of rows with positions, such as the tokens of a text, how many of these.
+
     Attributes:
         data: hash of the inputs and labels; only rows of equal data can be paired.
         answered: whether the target was asked each row, shape `(rows,)`. One that it has only
             failed on, or answered with NaN, counts: it was not answered correctly.
-        right: whether most of the row's answers were correct, shape `(rows,)`.
+        right: whether most of the row's answers were correct, shape `(rows,)`; with positions how
+            many of them, as a mean over the row's answers.
         copies: how many rows of the set have the content of each, shape `(rows,)`; None if all
             differ.
+        positions: how many positions each row has, shape `(rows,)`; None where rows are right or
+            wrong. A row without any tells nothing.
     """
 
     data: str
     answered: NDArray[np.bool_]
-    right: NDArray[np.bool_]
+    right: NDArray[np.bool_] | NDArray[np.int64]
     copies: NDArray[np.int64] | None = None
+    positions: NDArray[np.int64] | None = None
 
     def pairable(self, base: Rows) -> bool:
-        """Whether both are about the same rows."""
-        return self.data == base.data and len(self.right) == len(base.right)
+        """Whether both are about the same rows, or positions of them."""
+        if self.data != base.data or len(self.right) != len(base.right):
+            return False
+        if self.positions is None or base.positions is None:
+            return self.positions is base.positions
+        return bool((self.positions == base.positions).all())
 
-    def pairs(self, base: Rows) -> tuple[int, int, int]:
-        """Rows that only `base` has right, that only this has right, and that both were asked.
+    def both(self, base: Rows) -> NDArray[np.bool_]:
+        """The rows that both were asked, and that tell something, shape `(rows,)`.
 
-        Both must be `pairable`.
+        Both must be `pairable`, here and below.
         """
         both = self.answered & base.answered
-        only_base = int((both & base.right & ~self.right).sum())
-        only_self = int((both & self.right & ~base.right).sum())
+        return both if self.positions is None else both & (self.positions > 0)
+
+    def pairs(self, base: Rows) -> tuple[int, int, int]:
+        """Rows that only `base` has right, that only this has right, and of `both`.
+
+        Of rows with positions, those of which it has more positions right.
+        """
+        both = self.both(base)
+        only_base = int((both & (base.right > self.right)).sum())
+        only_self = int((both & (self.right > base.right)).sum())
         return only_base, only_self, int(both.sum())
 
+    def shares(self, base: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The share that is right of each row of `both`: here, and in `base`."""
+        both = self.both(base)
+        of = np.ones(int(both.sum())) if self.positions is None else self.positions[both]
+        return self.right[both] / of, base.right[both] / of
+
     def weights(self, base: Rows) -> NDArray[np.float64] | None:
-        """The weight of each row that both were asked, with a mean of 1; None if all are equal."""
-        return _weights(self.copies, self.answered & base.answered)
+        """The weight of each row of `both`, with a mean of 1; None if all are equal.
+
+        A row weighs as many copies as it has, and each of them its positions.
+        """
+        if self.positions is None:
+            return _weights(self.copies, self.both(base))
+        copies = self.positions if self.copies is None else self.copies * self.positions
+        return _weights(copies, self.both(base))
 
     def fingerprint(self) -> str:
         """A short hash: equal ones are the same rows right of the same data."""
-        return _digest(self.data, np.packbits([self.answered, self.right]).tobytes())
+        if self.positions is None:
+            content = np.packbits([self.answered, self.right]).tobytes()
+        else:
+            content = self.answered.tobytes() + self.right.tobytes()
+        return _digest(self.data, content)
 
     def to_json(self) -> dict[str, object]:
-        """Plain values; eight rows a byte, in hexadecimal. Copies only where there are any."""
+        """Plain values; eight rows a byte, in hexadecimal. Copies only where there are any.
+
+        Of rows with positions, `right` has how many are right, then how many there are, as whole
+        numbers of 1, 2 or 4 bytes.
+        """
+        if self.positions is None:
+            right = np.packbits(self.right).tobytes()
+        else:
+            size = _size(self.positions)
+            right = np.stack([self.right, self.positions]).astype(f"<u{size}").tobytes()
         return {
             "data": self.data,
             "rows": len(self.answered),
             "answered": np.packbits(self.answered).tobytes().hex(),
-            "right": np.packbits(self.right).tobytes().hex(),
+            "right": right.hex(),
             **_written(self.copies),
         }
 
@@ -199,8 +242,14 @@ class Rows:
         rows = value["rows"]
         if not isinstance(rows, int):
             raise ValueError(f"rows={rows!r} is no number")  # noqa: TRY004 - a bad file, not a bug
-        answered, right = _bits(value["answered"], rows), _bits(value["right"], rows)
-        return cls(str(value["data"]), answered, right, _copies(value, rows))
+        answered, copies = _bits(value["answered"], rows), _copies(value, rows)
+        counts = _counts(value["right"], rows)
+        if counts is None:
+            return cls(str(value["data"]), answered, _bits(value["right"], rows), copies)
+        right, positions = counts
+        if (right > positions).any():
+            raise ValueError("a row has more positions right than it has")
+        return cls(str(value["data"]), answered, right, copies, positions)
 
 
 def fingerprints(rows: Rows | None, scores: RowScores | None) -> Mapping[str, str]:
@@ -233,8 +282,22 @@ def _written(copies: NDArray[np.int64] | None) -> dict[str, object]:
         return {}
     if copies.min() == copies.max():
         return {"copies": int(copies[0])}
-    size = next(size for size in _SIZES if copies.max() < 1 << 8 * size)
+    size = _size(copies)
     return {"copies": copies.astype(f"<u{size}").tobytes().hex()}
+
+
+def _size(numbers: NDArray[np.int64]) -> int:
+    """How many bytes hold each of these numbers."""
+    return next(size for size in _SIZES if numbers.max(initial=0) < 1 << 8 * size)
+
+
+def _counts(text: object, rows: int) -> NDArray[np.int64] | None:
+    """Two numbers of each row, shape `(2, rows)`; None if the text has bits."""
+    packed = bytes.fromhex(str(text))
+    if not rows or len(packed) not in {2 * size * rows for size in _SIZES}:
+        return None
+    numbers = np.frombuffer(packed, f"<u{len(packed) // (2 * rows)}")
+    return numbers.astype(np.int64).reshape(2, rows)
 
 
 def _copies(value: Mapping[str, Any], rows: int) -> NDArray[np.int64] | None:

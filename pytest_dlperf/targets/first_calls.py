@@ -10,7 +10,9 @@ import numpy as np
 
 from pytest_dlperf._processes import call_with_timeout
 from pytest_dlperf.errors import RemoteError, TargetError, UsageError, kind_of
-from pytest_dlperf.load.answer_layout import AnswerLayout, MisfitError, Sample, layout_of
+from pytest_dlperf.load.answer_layout import AnswerLayout, layout_of
+from pytest_dlperf.load.answer_leaves import MisfitError, has_values
+from pytest_dlperf.load.answer_tree import Sample
 from pytest_dlperf.load.async_runner import CoroutineTarget
 from pytest_dlperf.load.outputs import describe_outputs, owned_copy, read_outputs
 from pytest_dlperf.targets.process_replica import IsolatedTarget
@@ -103,7 +105,7 @@ def _first_call(replica: Target, batch: Tree, description: str, timeout: float) 
     problem = ""
     try:
         layout = layout_of([sample])
-        if layout.paths and any(np.size(part) for part in layout.parts(sample.outputs, rows)):
+        if layout.paths and any(map(has_values, layout.parts(sample.outputs, rows))):
             return sample
     except UsageError:
         return sample  # batches of other sizes may tell rows from outputs

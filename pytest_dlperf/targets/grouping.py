@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pytest_dlperf.errors import UsageError
+from pytest_dlperf.load.answer_tree import has_rows
 from pytest_dlperf.load.outputs import read_outputs
 from pytest_dlperf.ragged import Mask, PaddedRows
 from pytest_dlperf.trees import as_tree, leaves, mapped
@@ -72,7 +73,7 @@ def grouped(infer: Infer, groups: LengthGroups) -> Infer:
             read_outputs(infer(_part(batch, named, groups.ragged, index, int(size))))
             for size, index in zip(found, rows, strict=True)
         ]
-        return _merged(answers, np.argsort(np.concatenate(rows)))
+        return _merged(answers, [len(index) for index in rows], np.argsort(np.concatenate(rows)))
 
     return infer_grouped
 
@@ -95,13 +96,16 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _merged(answers: Sequence[Any], order: NDArray[np.intp]) -> object:
-    """The outputs of all groups, their rows in the order of the batch."""
+def _merged(answers: Sequence[Any], sizes: Sequence[int], order: NDArray[np.intp]) -> object:
+    """The outputs of all groups of these sizes, their rows in the order of the batch."""
     first = answers[0]
     if isinstance(first, Mapping):
-        return {name: _merged([answer[name] for answer in answers], order) for name in first}
+        return {name: _merged([each[name] for each in answers], sizes, order) for name in first}
     if isinstance(first, list | tuple):
-        parts = [_merged(part, order) for part in zip(*answers, strict=True)]
+        if _are_rows(answers, sizes):
+            rows = [row for answer in answers for row in answer]
+            return [rows[number] for number in order]
+        parts = [_merged(part, sizes, order) for part in zip(*answers, strict=True)]
         return parts if isinstance(first, list) else tuple(parts)
     arrays = [np.asarray(answer) for answer in answers]
     shapes = {array.shape[1:] for array in arrays}
@@ -113,3 +117,11 @@ def _merged(answers: Sequence[Any], order: NDArray[np.intp]) -> object:
             for array in arrays
         ]
     return np.concatenate(arrays)[order]
+
+
+def _are_rows(answers: Sequence[Any], sizes: Sequence[int]) -> bool:
+    """Whether lists have an item for each row of their group, and not one for each output."""
+    pairs = list(zip(answers, sizes, strict=True))
+    return all(len(answer) == size for answer, size in pairs) and not all(
+        has_rows(part, size) for answer, size in pairs for part in answer
+    )

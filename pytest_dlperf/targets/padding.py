@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from pytest_dlperf.load.answer_layout import has_rows
+from pytest_dlperf.load.answer_tree import has_rows
 from pytest_dlperf.load.outputs import read_outputs
 from pytest_dlperf.trees import Rows, Tree, mapped, rows_of, taken
 

@@ -26,12 +26,11 @@ from pytest_dlperf.trees import RowTree, described, mapped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from numpy.typing import NDArray
-
     from pytest_dlperf.clock import Clock
     from pytest_dlperf.config.options import Clients
     from pytest_dlperf.config.plan import Plan
-    from pytest_dlperf.load.answer_layout import AnswerLayout, Leaf
+    from pytest_dlperf.load.answer_layout import AnswerLayout
+    from pytest_dlperf.load.answer_leaves import Leaf
     from pytest_dlperf.load.runner import Target
     from pytest_dlperf.targets.kinds import Kind
     from pytest_dlperf.trees import Rows, Tree
@@ -57,11 +56,6 @@ class Prepared:
     compile_seconds: float
     layout: AnswerLayout
     sample_parts: tuple[Leaf, ...]
-
-    @property
-    def sample_answer(self) -> NDArray[Any]:
-        """What is scored of the answer to the largest batch, shape `(rows, ...)`."""
-        return self.layout.to_score(self.sample_parts)
 
     @property
     def processes(self) -> tuple[int, ...]:

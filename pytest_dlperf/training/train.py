@@ -212,7 +212,7 @@ def _score(outputs: NDArray[Any], data: Data, plan: Plan) -> Score:
         right=right,
         loss=losses if scorer is not None and scorer.has_loss else None,
         classifies=scorer is not None and scorer.classifies,
-        by_user=user_scores(outputs, labels_of(data), measured_by_users(plan)),
+        by_user=user_scores(outputs, labels_of(data), measured_by_users(plan), len(outputs)),
         distinct=data.distinct,
     )
 

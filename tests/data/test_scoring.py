@@ -187,6 +187,12 @@ def test_labels_that_do_not_fit(labels: np.ndarray) -> None:
         scorer_for(SHARES, labels)
 
 
+def test_labels_of_positions_in_one_array() -> None:
+    """Said is how they are given."""
+    with pytest.raises(DataError, match=r"labels of each position are given as Ragged\(labels\)"):
+        scorer_for(np.ones((4, 6, 3)), np.zeros((4, 6), int))
+
+
 @given(
     hnp.arrays(np.float64, (6, 4), elements=st.floats(-30, 30)),
     st.lists(st.integers(0, 3), min_size=6, max_size=6),

@@ -47,7 +47,7 @@ def test_a_function_becomes_a_metric() -> None:
     assert metric.by_user
     assert metric.of_answers
     assert not metric.is_speed
-    scores = user_scores(OUTPUTS, LABELS, ["top1"])
+    scores = user_scores(OUTPUTS, LABELS, ["top1"], len(LABELS))
     assert scores["top1"].tolist() == [1.0, 0.0]
     assert scores["top1"].dtype == np.float64
 
@@ -55,7 +55,7 @@ def test_a_function_becomes_a_metric() -> None:
 def test_a_name_of_its_own() -> None:
     """`name=` is what budgets call it; a lambda needs one."""
     dlperf.metric(unit="s", better="lower", name="delay")(lambda outputs, _: outputs[:, 0])
-    assert user_scores(OUTPUTS, LABELS, ["delay"])["delay"].tolist() == [0.1, 0.5]
+    assert user_scores(OUTPUTS, LABELS, ["delay"], len(LABELS))["delay"].tolist() == [0.1, 0.5]
     with pytest.raises(UsageError, match="'<lambda>': that is no name"):
         dlperf.metric()(lambda outputs, _: outputs[:, 0])
 
@@ -76,7 +76,7 @@ def test_a_module_that_is_imported_twice() -> None:
     """Defines the same metric, whose function is the newest one's."""
     for answer in (0.25, 0.75):
         dlperf.metric(unit="share")(from_file("a.py", answer))
-    assert user_scores(OUTPUTS, LABELS, ["hits"])["hits"].tolist() == [0.75, 0.75]
+    assert user_scores(OUTPUTS, LABELS, ["hits"], len(LABELS))["hits"].tolist() == [0.75, 0.75]
 
 
 def test_two_files_with_one_name() -> None:
@@ -84,7 +84,7 @@ def test_two_files_with_one_name() -> None:
     dlperf.metric(unit="share")(from_file("a.py", 0.25))
     with pytest.raises(UsageError, match=r"'hits' is defined twice: in a.py and in b.py"):
         dlperf.metric(unit="share")(from_file("b.py", 0.75))
-    assert user_scores(OUTPUTS, LABELS, ["hits"])["hits"].tolist() == [0.25, 0.25]
+    assert user_scores(OUTPUTS, LABELS, ["hits"], len(LABELS))["hits"].tolist() == [0.25, 0.25]
 
 
 def broken(*_: object) -> NDArray[Any]:
@@ -112,13 +112,13 @@ def test_what_its_function_must_not_do(function: Callable[..., Any], problem: st
     """Each ends in an error that names the metric and what was expected."""
     dlperf.metric(unit="share", name="own")(function)
     with pytest.raises(UsageError, match=f"metric 'own': its function {problem}"):
-        user_scores(OUTPUTS, LABELS, ["own"])
+        user_scores(OUTPUTS, LABELS, ["own"], len(LABELS))
 
 
 def test_what_is_no_share_may_be_large() -> None:
     """Scores in any other unit are only bounded below."""
     dlperf.metric(unit="1", better="lower", name="rank")(lambda *_: [1.0, 300.0])
-    assert user_scores(OUTPUTS, LABELS, ["rank"])["rank"].tolist() == [1.0, 300.0]
+    assert user_scores(OUTPUTS, LABELS, ["rank"], len(LABELS))["rank"].tolist() == [1.0, 300.0]
 
 
 def test_a_metric_that_is_only_known_from_a_file() -> None:
@@ -132,4 +132,4 @@ def test_a_metric_that_is_only_known_from_a_file() -> None:
 def test_no_rows() -> None:
     """Where nothing was answered well, the function is not asked."""
     dlperf.metric(name="own")(broken)
-    assert user_scores(OUTPUTS[:0], LABELS[:0], ["own"])["own"].shape == (0,)
+    assert user_scores(OUTPUTS[:0], LABELS[:0], ["own"], 0)["own"].shape == (0,)

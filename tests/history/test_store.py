@@ -161,10 +161,13 @@ def test_queries_of_postgres(postgres_server: PostgresServer) -> None:
         check()
 
 
-def test_an_entry_is_kept_whole(history: History) -> None:
+@pytest.mark.parametrize("positions", [None, np.array([1, 2, 3, 0, 300, 4, 1, 1, 2])])
+def test_an_entry_is_kept_whole(history: History, positions: np.ndarray | None) -> None:
     """Every field of an entry is read as it was stored, numbers to the last bit."""
     run = make_run(1, "0123+", "feature/ü")
     rows = make_rows([1, 0, 1, 1, 0, 0, 1, 0, 1], [1, 1, 1, 1, 1, 1, 1, 0, 0], data="abc")
+    if positions is not None:
+        rows = dataclasses.replace(rows, right=positions // 2, positions=positions)
     result = make_accepted(
         {name: estimate(1 / 3, 1 / 7) for name in METRICS},
         scenario="Server(1000.0)",

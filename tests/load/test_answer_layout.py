@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from pytest_dlperf.errors import UsageError
-from pytest_dlperf.load.answer_layout import AnswerLayout, MisfitError, Sample, layout_of
+from pytest_dlperf.load.answer_layout import AnswerLayout, layout_of
+from pytest_dlperf.load.answer_leaves import MisfitError
+from pytest_dlperf.load.answer_tree import Sample
 from pytest_dlperf.load.outputs import read_outputs
 
 SIZES = (1, 2, 4)
@@ -22,6 +24,11 @@ def scores(rows: int) -> np.ndarray:
 def boxes(rows: int) -> list[np.ndarray]:
     """As many boxes as the row has objects."""
     return [np.ones((1 + row % 3, 4)) for row in range(rows)]
+
+
+def odd(rows: int) -> list[np.ndarray]:
+    """Rows that have no length in common with the others, nor anything else."""
+    return [np.ones((1 + row % 3, 1 + row % 2)) for row in range(rows)]
 
 
 def laid_out(answer: Any, output: Any = None) -> AnswerLayout:  # noqa: ANN401 - a function of a size
@@ -142,17 +149,15 @@ def test_misfits_of_one_array(outputs: object, said: str) -> None:
 @pytest.mark.parametrize(
     ("output", "said"),
     [
-        ("c", r"output='c': the target answers 'a', 'boxes', 'text'"),
-        ("boxes", r"output='boxes' is 4 rows of different shapes: it cannot be scored"),
+        ("c", r"output='c': the target answers 'a', 'odd', 'text'"),
+        ("odd", r"output='odd' is 4 rows of different shapes: it cannot be scored"),
         ("text", r"output='text' is <U1\[4\]: it cannot be scored"),
     ],
 )
 def test_outputs_that_cannot_be_scored(output: str, said: str) -> None:
     """What the target has is said, or why it cannot be."""
     with pytest.raises(UsageError, match=said):
-        laid_out(
-            lambda rows: {"a": scores(rows), "boxes": boxes(rows), "text": ["x"] * rows}, output
-        )
+        laid_out(lambda rows: {"a": scores(rows), "odd": odd(rows), "text": ["x"] * rows}, output)
 
 
 @pytest.mark.parametrize(
@@ -203,3 +208,65 @@ def test_users_metrics_get_answers_that_cannot_be_scored(answer: Any) -> None:  
 
     assert not layout.has_score
     assert [np.shape(row) for row in given] == [np.shape(answer(4)[row]) for row in (1, 3)]
+
+
+def tags(rows: int) -> np.ndarray:
+    """Scores of 3 classes for each position; the longer the batch, the more positions."""
+    return np.ones((rows, 2 + rows, 3))
+
+
+@pytest.mark.parametrize(
+    ("answer", "output", "shape", "vary"),
+    [
+        (tags, None, (3,), True),
+        (lambda rows: np.ones((rows, 5, 3)), None, (3,), False),
+        (lambda rows: np.ones((rows, 5)), None, (), False),
+        (boxes, None, (4,), True),
+        (lambda rows: {"tags": tags(rows), "mask": np.ones((rows, 2 + rows))}, "tags", (3,), True),
+        (tags, lambda outputs: outputs[..., 0], (), True),
+        (boxes, lambda outputs: [row[:, 0] for row in outputs], (), True),
+        (lambda rows: [list(range(row)) for row in range(rows)], None, (), True),
+    ],
+)
+def test_answers_that_can_be_read_by_position(
+    answer: Any,  # noqa: ANN401
+    output: Any,  # noqa: ANN401
+    shape: tuple[int, ...],
+    *,
+    vary: bool,
+) -> None:
+    """Padded arrays and lists of rows, as they are or as a function makes them."""
+    layout = laid_out(answer, output)
+
+    assert layout.sequences is not None
+    assert (layout.sequences.shape, layout.sequences.vary) == (shape, vary)
+    assert layout.has_score is not vary
+    by_position = layout.read_by_position()
+    parts = by_position.parts(read_outputs(answer(8)), 8)
+    assert by_position.has_score
+    assert len(by_position.to_cut(parts)) == 8
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        np.ones,
+        lambda rows: {"a": tags(rows), "b": tags(rows)},
+        lambda rows: ["a"] * rows,
+        odd,
+        lambda rows: np.ones((rows, 3, 2 + rows)),
+    ],
+    ids=["one number", "none is chosen", "text", "odd", "the other axis"],
+)
+def test_answers_that_cannot_be_read_by_position(answer: Any) -> None:  # noqa: ANN401
+    """They have no length, or nobody said which output is meant."""
+    assert laid_out(answer).sequences is None
+
+
+@pytest.mark.parametrize("outputs", [np.ones((4, 9, 2)), np.ones(4), np.ones((3, 9, 3)), None])
+def test_misfits_by_position(outputs: object) -> None:
+    """Only the length may change."""
+    layout = laid_out(tags).read_by_position()
+
+    with pytest.raises(MisfitError):
+        layout.parts(outputs, 4)

@@ -363,3 +363,37 @@ def test_a_queue_with_a_limit_keeps_latencies_bounded(rejected: int) -> None:
     reason = "".join(summary.unbounded.values())
     assert ("slower than the load" in reason) is not bool(rejected)
     assert math.isinf(summary.metrics["p90"].high) is not bool(rejected)
+
+
+def test_rows_with_positions() -> None:
+    """Accuracy and loss are over positions, hand-computed; the interval counts rows.
+
+    Rows of 2, 3 and 5 positions, asked 2, 1 and 1 times: 3 of 4, 3 of 3 and 0 of 5 right, which
+    is 1.5 + 3 + 0 of 10. An empty row, and one that was not asked, do not count.
+    """
+    score = dataclasses.replace(
+        _score([2, 1, 1, 1, 0], [3, 3, 0, 0, 0], [1.0, 0.2, 0.4, 0, 0]),
+        positions=np.array([2, 3, 5, 0, 7]),
+    )
+
+    metrics = summarise_score(score)
+
+    worth = 10 * 10 / (4 + 9 + 25)
+    assert metrics["accuracy"] == wilson(0.45 * worth, worth)
+    assert metrics["loss"].value == pytest.approx((2 * 0.5 + 3 * 0.2 + 5 * 0.4) / 10)
+    twice = dataclasses.replace(score, distinct=np.array([0, 1, 2, 3, 4])).of_distinct_rows()[0]
+    assert twice.positions is not None
+    assert twice.positions.tolist() == [2, 3, 5, 0, 7]
+    assert summarise_score(score.plus(score))["accuracy"] == metrics["accuracy"]
+    empty = dataclasses.replace(score, positions=np.zeros(5, int))
+    assert summarise_score(empty) == {}
+
+
+def test_copies_of_rows_with_positions() -> None:
+    """A row weighs its copies times its positions: 2 x 3 of 4 and 1 x 1 of 1."""
+    score = dataclasses.replace(
+        _score([1, 1, 1], [3, 1, 3], [0, 0, 0]),
+        positions=np.array([4, 1, 4]),
+        distinct=np.array([0, 1, 0]),
+    )
+    assert summarise_score(score)["accuracy"].value == pytest.approx(7 / 9)

@@ -13,7 +13,8 @@ from pytest_dlperf.clock import StoppableClock
 from pytest_dlperf.data.dataset import as_data
 from pytest_dlperf.data.scoring import Scorer
 from pytest_dlperf.errors import RemoteError
-from pytest_dlperf.load.answer_layout import Sample, layout_of
+from pytest_dlperf.load.answer_layout import layout_of
+from pytest_dlperf.load.answer_tree import Sample
 from pytest_dlperf.load.samples import Outcome
 from pytest_dlperf.measure.answers import AnswerEvaluation
 from pytest_dlperf.measure.reference_answers import ReferenceAnswers, SingleRows, ask_alone

@@ -19,7 +19,7 @@ from pytest_dlperf.load.scenarios import ClosedLoop, MultiStream, Offline, Scena
 from pytest_dlperf.load.serving import Serving
 from pytest_dlperf.load.summary import summarise_load
 from pytest_dlperf.measure.measure import sufficient_seconds
-from pytest_dlperf.measure.prepared import prepare_load
+from pytest_dlperf.measure.preparation import prepare_load
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,7 +27,8 @@ from pytest_dlperf.load.scenarios import (
     Trace,
 )
 from pytest_dlperf.load.serving import Serving
-from pytest_dlperf.measure.prepared import Instruments, prepare_load
+from pytest_dlperf.measure.preparation import prepare_load
+from pytest_dlperf.measure.prepared import Instruments
 from pytest_dlperf.measure.slot_runner import SlotRunner
 
 if TYPE_CHECKING:

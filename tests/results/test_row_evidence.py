@@ -244,3 +244,52 @@ def test_rows_need_every_field(field: str) -> None:
     del value[field]
     with pytest.raises(KeyError, match=field):
         Rows.from_json(value)
+
+
+def with_positions(right: Sequence[int], positions: Sequence[int], data: str = "d") -> Rows:
+    """Rows of which so many positions are right; all were asked."""
+    answered = np.ones(len(right), bool)
+    return Rows(data, answered, np.array(right), positions=np.array(positions))
+
+
+@pytest.mark.parametrize("longest", [1, 200, 300, 70_000])
+def test_positions_round_trip(longest: int) -> None:
+    """In as many bytes as the longest row needs, a single row as well as many."""
+    for count in (1, 9):
+        rows = with_positions([longest // 2] * count, [longest] * count)
+
+        back = Rows.from_json(json.loads(json.dumps(rows.to_json())))
+
+        assert back.positions is not None
+        assert back.positions.tolist() == [longest] * count
+        assert back.right.tolist() == rows.right.tolist()
+        assert back.fingerprint() == rows.fingerprint()
+
+
+def test_pairs_of_rows_with_positions() -> None:
+    """Counted are rows of which one side has more right; empty rows are no evidence."""
+    now = with_positions([1, 4, 0, 4], [2, 4, 0, 6])
+    base = with_positions([2, 4, 0, 3], [2, 4, 0, 6])
+
+    assert now.pairs(base) == (1, 1, 3)
+    assert [side.tolist() for side in now.shares(base)] == [[0.5, 1, 4 / 6], [1, 1, 0.5]]
+    weights = now.weights(base)
+    assert weights is not None
+    assert weights.tolist() == [0.5, 1, 1.5]
+    assert now.fingerprint() != base.fingerprint()
+
+
+def test_rows_and_positions_are_not_compared() -> None:
+    """Nor rows of other lengths."""
+    rows, positions = make_rows([1, 0]), with_positions([1, 0], [1, 1])
+
+    assert not rows.pairable(positions)
+    assert not positions.pairable(rows)
+    assert not positions.pairable(with_positions([1, 0], [1, 2]))
+    assert positions.pairable(with_positions([0, 0], [1, 1]))
+
+
+def test_more_right_than_there_are() -> None:
+    """Such a file is damaged."""
+    with pytest.raises(ValueError, match="more positions right"):
+        Rows.from_json(with_positions([3], [2]).to_json())

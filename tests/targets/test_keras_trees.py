@@ -197,3 +197,59 @@ def test_rows_of_many_lengths() -> None:
     assert found.metrics["accuracy"].value == 1
     assert not any("traced again" in note for note in found.notes)
     assert any(note.startswith("padding was") for note in found.notes)
+
+
+TOKENS = [RANDOM.integers(1, 50, RANDOM.integers(1, 20)) for _ in range(200)]
+
+
+@pytest.fixture(scope="module")
+def tagger() -> Any:  # noqa: ANN401 - Keras has no types
+    """Scores of five classes for each token, which its neighbours have a say in."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    mask = keras.Input((None,), dtype="int32", name="mask")
+    kept = keras.ops.expand_dims(keras.ops.cast(mask, "float32"), -1)
+    embedded = keras.layers.Embedding(50, 8, embeddings_initializer="normal")(ids) * kept
+    hidden = keras.layers.Conv1D(16, 3, padding="same", activation="relu")(embedded)
+    return keras.Model(
+        {"ids": ids, "mask": mask}, keras.layers.Dense(5, activation="softmax")(hidden)
+    )
+
+
+@pytest.mark.parametrize("grouped", [False, True], ids=["whole", "grouped"])
+def test_a_label_for_each_token(tagger: Any, *, grouped: bool) -> None:  # noqa: ANN401
+    """All are the model's own tags but for every tenth, however long the batches are."""
+    ends = np.array([len(row) for row in TOKENS])
+    mask = (np.arange(20) < ends[:, None]).astype(np.int32)
+    ids = np.zeros((len(TOKENS), 20), np.int32)
+    ids[mask == 1] = np.concatenate(TOKENS)
+    tags = np.argmax(tagger({"ids": ids, "mask": mask}), axis=-1)[mask == 1]
+    tags[::10] = (tags[::10] + 1) % 5
+    inputs = {"ids": Ragged(TOKENS, lengths=(8, 20), mask="mask")}
+    labels = Ragged(np.split(tags, np.cumsum(ends)[:-1]))
+
+    found = measured(tagger, (inputs, labels), serving=Serving(16, group_by_length=grouped))
+
+    assert found.errors == ()
+    assert found.metrics["accuracy"].value == pytest.approx(1 - len(tags[::10]) / len(tags))
+    assert found.metrics["loss"].value > 0
+
+
+def test_ragged_tensors(tagger: Any) -> None:  # noqa: ANN401
+    """A function of TensorFlow may answer with rows of their own lengths."""
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def tags(batch: Any) -> Any:  # noqa: ANN401
+        lengths = tf.reduce_sum(batch["mask"], axis=1)
+        return tf.RaggedTensor.from_tensor(tagger(batch), lengths)
+
+    labels = Ragged([row % 5 for row in TOKENS])
+    inputs = {"ids": Ragged(TOKENS, mask="mask")}
+
+    padded, ragged = (measured(target, (inputs, labels)) for target in (tagger, tags))
+
+    assert ragged.errors == ()
+    assert ragged.metrics["accuracy"].value == padded.metrics["accuracy"].value
