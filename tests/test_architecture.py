@@ -72,6 +72,7 @@ DOES_IO = (
     *("baselines.collect_tests", "baselines.review", "doctor.cli", "doctor.host"),
     *("doctor.measure", "doctor.sides"),
     *("duel.carried_files", "duel.channel", "duel.cleanup_process", "duel.controller"),
+    "duel.evidence_key",
     *("duel.fork_server", "duel.fork_server_process", "duel.shared_imports", "duel.worker_spec"),
     *("duel.escalation", "duel.missing_files", "duel.module_identity", "duel.submodules"),
     *("duel.virtualenvs", "duel.worker_process", "duel.workspace"),

@@ -83,6 +83,11 @@ def add_submodules(
     return tuple(empty)
 
 
+def submodules_of(tree: Path) -> tuple[str, ...]:
+    """The paths of the submodules of a working tree, whether or not they are checked out."""
+    return tuple(path for path, _ in _links(tree))
+
+
 def _links(tree: Path) -> Iterator[tuple[str, str]]:
     """Path and commit of each submodule."""
     for entry in nul_entries(isolated_git(tree, "ls-files", "--stage", "-z").stdout):

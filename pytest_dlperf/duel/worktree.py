@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
-import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,14 +23,11 @@ CHECKOUT_SECONDS: Final = 600.0
 """How long a checkout may take; large files may have to be fetched for it."""
 
 _SECONDS: Final = 60.0
-_PIECE: Final = 1 << 20
-_READ_BYTES: Final = 256 << 20
 _LOCATING: Final = (
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX"),
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE"),
     *("GIT_GRAFT_FILE", "GIT_SHALLOW_FILE", "GIT_IMPLICIT_WORK_TREE"),
 )
-_OURS: Final = ":(exclude,glob)**/.dlperf/**"  # files that a run writes do not change the code
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,54 +234,6 @@ def _in_environment(path: Path, top: Path) -> bool:
     return any((folder / "pyvenv.cfg").is_file() for folder in inside)
 
 
-def content_key(repo: Repository) -> str:
-    """A hash of the working tree's content: committed, changed and new files.
-
-    Files that git ignores do not count, nor do those in `.dlperf`. Of new files the first 256 MiB
-    are read; beyond that, sizes and times stand for them. Nothing is written, not even the index.
-
-    Raises:
-        UsageError: if git refuses, in git's words.
-    """
-    key = hashlib.sha256()
-    key.update(_checked(repo, "rev-parse", "HEAD^{tree}").encode())
-    plain = ("--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv")
-    with tempfile.TemporaryFile() as changes:
-        _checked(repo, "diff", "HEAD", "--no-color", *plain, "--", ".", _OURS, into=changes)
-        changes.seek(0)
-        _feed(key, changes)
-    listed = _checked(repo, "ls-files", "--others", "--exclude-standard", "-z", "--", ".", _OURS)
-    left = _READ_BYTES
-    for name in sorted(nul_entries(listed)):
-        left -= _feed_file(key, name, repo.top / name, left)
-    return key.hexdigest()
-
-
-def _feed_file(key: hashlib._Hash, name: str, path: Path, left: int) -> int:
-    """Add a file to a hash; returns the number of bytes read."""
-    try:
-        status = path.lstat()
-        key.update(
-            f"\0{name}\0{status.st_mode}\0{status.st_size}\0".encode(errors="surrogateescape")
-        )
-        if stat.S_ISLNK(status.st_mode):
-            key.update(os.fsencode(path.readlink()))
-        elif stat.S_ISREG(status.st_mode) and status.st_size <= left:
-            with path.open("rb") as file:
-                _feed(key, file)
-            return status.st_size
-        elif stat.S_ISREG(status.st_mode):
-            key.update(str(status.st_mtime_ns).encode())
-    except OSError:  # it has gone since it was listed, or cannot be read
-        key.update(b"\0unreadable")
-    return 0
-
-
-def _feed(key: hashlib._Hash, file: IO[bytes]) -> None:
-    while piece := file.read(_PIECE):
-        key.update(piece)
-
-
 def git_environment() -> dict[str, str]:
     """The variables that git runs with."""
     # In English, since its messages are shown in ours; and without refreshing the user's index.
@@ -295,10 +241,15 @@ def git_environment() -> dict[str, str]:
     return {**without_git(os.environ), **ours, "GIT_OPTIONAL_LOCKS": "0"}
 
 
-def _checked(repo: Repository, *arguments: str, into: IO[bytes] | None = None) -> str:
-    done = isolated_git(repo.top, *arguments, into=into)
+def checked_git(folder: Path, *arguments: str, into: IO[bytes] | None = None) -> str:
+    """The output of `isolated_git`.
+
+    Raises:
+        UsageError: if git fails, in its words.
+    """
+    done = isolated_git(folder, *arguments, into=into)
     if done.returncode:
-        raise UsageError(f"git {arguments[0]} fails in {repo.top}: {_message(done)}")
+        raise UsageError(f"git {arguments[0]} fails in {folder}: {_message(done)}")
     return done.stdout or ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 import tempfile
 import time
@@ -23,13 +24,17 @@ from pytest_dlperf.pytest_plugin.options import (
     finds_modules_here,
     paths_given,
 )
-from pytest_dlperf.pytest_plugin.side_options import held_files, shared_options
+from pytest_dlperf.pytest_plugin.side_options import (
+    held_files,
+    shared_options,
+    written_files,
+)
 from pytest_dlperf.pytest_plugin.terminal_lines import write_lines
 from pytest_dlperf.report.hints import without_untracked
 from pytest_dlperf.report.tables import wrap_message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_dlperf.duel.cleanup_process import CleanupProcess
     from pytest_dlperf.duel.controller import DuelController
@@ -156,15 +161,15 @@ class DuelControllerPlugin:
             progress=progress,
             new_rng=self._session.coins,
             processors=usable_processors(),
-            cache=self._pair_effects(workspace),
+            cache=self._pair_effects(workspace, variables),
         )
         budgets = budgets_of_run(variables)
         return DuelController(workspace, services, self._on_message, budgets)
 
-    def _pair_effects(self, workspace: Workspace) -> PairEffectCache:
+    def _pair_effects(self, workspace: Workspace, variables: Mapping[str, str]) -> PairEffectCache:
         """The cache of what duels of the same two versions have shown on this machine."""
         from pytest_dlperf.duel.evidence_cache import PairEffectCache
-        from pytest_dlperf.duel.worktree import content_key
+        from pytest_dlperf.duel.evidence_key import repetition_key
         from pytest_dlperf.machine import environment, machine_class
 
         cache, options = self._cache, self._session.options
@@ -176,8 +181,28 @@ class DuelControllerPlugin:
             *(f"{name}={software[name]}" for name in sorted(software)),
             options.against_python or "",
         )
-        versions = (workspace.commit, content_key(workspace.repo), workspace.carried.key)
+        versions = repetition_key(workspace, variables, self._written(cache))
+        if versions is None:
+            self._session.warn(
+                "a duel that is repeated does not continue from this one: more than 100,000 files "
+                "that git ignores would have to be the same"
+            )
+            versions = (secrets.token_hex(16),)
         return PairEffectCache(cache / "evidence", machine, versions, self._session.warn)
+
+    def _written(self, cache: Path) -> frozenset[Path]:
+        """What this run writes, as far as options say."""
+        options, config = self._session.options, self._config
+        named = [
+            *(options.json, options.metrics, *written_files(config.option)),
+            str(config.getini("log_file") or ""),
+            *held_files(list(Path("/proc/self/fd").iterdir())),
+            str(cache.parent.parent),
+        ]
+        recorder = self._session.history_recorder
+        files = recorder.files if recorder is not None else ()
+        folder = config.invocation_params.dir
+        return frozenset(Path(folder, name).resolve() for name in (*filter(None, named), *files))
 
     def _request(self) -> DuelRequest:
         from pytest_dlperf.config.options import DEFAULTS

@@ -101,6 +101,19 @@ class HistoryRecorder:
             self._run = Run(self._key, self._began, self._machine(), self._revision())
         return self._run
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The file of a history that the user has named, and those that SQLite has beside it."""
+        from pytest_dlperf.history.url import ServerUrl, parse_url
+
+        try:
+            place = parse_url(self._location.url)
+        except UsageError:  # which is told where the history is opened
+            return ()
+        if isinstance(place, ServerUrl):
+            return ()
+        return tuple(f"{place}{end}" for end in ("", "-journal", "-wal", "-shm"))
+
     def history(self) -> History:
         """The opened history; an error of opening it is raised again, not retried for each test.
 

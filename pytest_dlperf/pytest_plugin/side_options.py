@@ -57,6 +57,19 @@ _SHARED: Final = ("random_order_seed", "randomly_seed")
 """What the controller draws for all sides, so that they work on the same random data."""
 
 
+_FILES: Final = (
+    *("xmlpath", "csv_path", "json_report_file", "nunit_xmlpath", "report_log", "htmlpath"),
+    *("log_file", "allure_report_dir"),
+)
+"""Options that name what a run writes."""
+
+
+def written_files(option: argparse.Namespace) -> tuple[str, ...]:
+    """The files and folders that options of other plugins name for a run to write."""
+    values = (vars(option).get(name) for name in _FILES)
+    return tuple(str(value) for value in values if value)
+
+
 def shared_options(option: argparse.Namespace) -> dict[str, object]:
     """The options that all sides have from the controller."""
     return {name: vars(option)[name] for name in _SHARED if name in vars(option)}

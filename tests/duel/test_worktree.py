@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import git_repositories
 import pytest
 
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
+from pytest_dlperf.duel.evidence_key import content_key
 from pytest_dlperf.duel.worktree import (
     Repository,
     add_worktree,
-    content_key,
     rebase,
     repository,
     resolve,
     without_git,
 )
 from pytest_dlperf.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 pytestmark = pytest.mark.usefixtures("git_of_nobody")
 
@@ -81,7 +75,7 @@ def test_the_repository_stays_as_it_is(top: Path, tmp_path: Path) -> None:
 
     with CleanupProcess() as cleanup:
         repo = repository(top)
-        content_key(repo)
+        content_key(repo.top)
         tree = add_worktree(repo, resolve(repo, "HEAD~1"), tmp_path / "tree", cleanup)
         assert (tree.root / "file").read_text() == "one"
         (tree.root / "file").write_text("changed too")
@@ -256,54 +250,6 @@ def test_paths_that_the_worktree_has_not(tmp_path: Path) -> None:
         assert rebase(path, repo, tmp_path / "tree") == path
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda top: (top / "file").write_text("other"),
-        lambda top: (top / "file").unlink(),
-        lambda top: (top / "file").chmod(0o755),
-        lambda top: (top / "new").write_text(""),
-        lambda top: (top / "link").symlink_to("file"),
-        lambda top: (top / "bytes\xff").write_bytes(b"\xff\0"),
-        lambda top: commit(top, file="other"),
-    ],
-)
-def test_other_content_has_another_key(top: Path, change: Callable[[Path], object]) -> None:
-    """Whatever is changed, added or committed changes the key."""
-    repo = repository(top)
-    before = content_key(repo)
-    change(top)
-    after = content_key(repo)
-    assert after != before
-    assert content_key(repo) == after
-
-
-def test_the_same_content_has_the_same_key(top: Path) -> None:
-    """Times, ignored files, our own files, other commits of the same tree change nothing."""
-    repo = repository(top)
-    commit(top, **{".gitignore": "ignored"})
-    before = content_key(repo)
-    (top / "ignored").touch()
-    (top / "file").touch()
-    (top / ".dlperf").mkdir()
-    (top / ".dlperf" / "history").touch()
-    commit_again = git(top, "commit", "--quiet", "--allow-empty", "-m", "the same again")
-    assert commit_again == ""
-    assert content_key(repo) == before
-
-
-def test_new_files_that_are_not_all_read(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the limit a file's time stands for its content."""
-    monkeypatch.setattr("pytest_dlperf.duel.worktree._READ_BYTES", 3)
-    repo, new = repository(top), top / "new"
-    keys = set()
-    for content, time in (("four", 1), ("for.", 2)):
-        new.write_text(content)
-        os.utime(new, ns=(time, time))
-        keys.add(content_key(repo))
-    assert len(keys) == 2
-
-
 def test_no_commit_yet(tmp_path: Path) -> None:
     """A repository without a commit has nothing to compare, which git says."""
     git(tmp_path, "init", "--quiet")
@@ -311,4 +257,4 @@ def test_no_commit_yet(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="names no commit"):
         resolve(repo, "HEAD")
     with pytest.raises(UsageError, match="git rev-parse fails"):
-        content_key(repo)
+        content_key(repo.top)
