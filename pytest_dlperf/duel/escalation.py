@@ -150,7 +150,8 @@ class Escalation:
             )
             records = _records(report, test) if code in _RAN else {}
         if not records:
-            raise DuelError("\n".join([f"{what} came to nothing:", *last]))
+            lines = "".join(f"\n    {line}" for line in last)
+            raise DuelError(f"{what} came to nothing:{lines}")
         return records
 
     def _environment(self) -> dict[str, str]:

@@ -219,7 +219,7 @@ def last_words(output: str) -> str:
     lines = [line for line in output.splitlines() if not line.startswith(_NOISE)]
     crashes = [number for number, line in enumerate(lines) if line.startswith(_CRASH)]
     shown = lines[crashes[-1] :][:_CRASH_LINES] if crashes else lines[-_LAST_LINES:]
-    return "".join(f"\n{line}" for line in shown if line.strip())
+    return "".join(f"\n    {line}" for line in shown if line.strip())
 
 
 def function_of(test: str) -> str:

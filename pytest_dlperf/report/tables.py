@@ -19,6 +19,7 @@ LINE: Final = 79
 MESSAGE: Final = 72
 """Columns of a message: pytest puts eight in front of a failure."""
 _COMMANDS: Final = ("pytest", "git config ")
+_QUOTED: Final = "    "
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +125,15 @@ def wrap_labelled(label: str, text: str, label_width: int, width: int = LINE) ->
 def wrap_message(message: str) -> list[str]:
     """A sentence, and below it the message's further lines, indented.
 
-    Commands among these stay whole, so that they can be copied.
+    Commands among these stay whole, so that they can be copied; lines that begin with four blanks,
+    as the output of a process does, stay as they are.
     """
     sentence, *rest = message.split("\n")
     lines = wrap(sentence, width=MESSAGE)
     for line in rest:
+        if line.startswith(_QUOTED):
+            lines.append(line.rstrip())
+            continue
         further = line.strip()
         command = further.startswith(_COMMANDS)
         lines += [f"  {further}"] if command else wrap(further, "  ", "    ", MESSAGE)

@@ -186,9 +186,10 @@ def test_the_place_is_in_the_project() -> None:
 
 def test_last_words() -> None:
     """Of a crash its beginning; of all else the end."""
-    assert last_words("a\nb\nc\nd\nExtension modules: x") == "\nb\nc\nd"
+    assert last_words("a\nb\nc\nd\nExtension modules: x") == "\n    b\n    c\n    d"
     crash = "a\nFatal Python error: Aborted\n\nThread 1\n  f\n  g\n  h\n  i"
-    assert last_words(crash) == "\nFatal Python error: Aborted\nThread 1\n  f\n  g\n  h"
+    shown = ("Fatal Python error: Aborted", "Thread 1", "  f", "  g", "  h")
+    assert last_words(crash) == "".join(f"\n    {line}" for line in shown)
     assert last_words("") == ""
 
 

@@ -279,5 +279,5 @@ def test_a_second_look_that_comes_to_nothing_proves_nothing(
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(["*came to nothing:*", "*came to nothing:*"])
     said = "\n".join(result.outlines)
-    assert "not twice" in said
+    assert said.count(f"\n        {guard}\n") == 2  # aligned, and not wrapped
     assert "suspected: one session alone does not prove it" in " ".join(said.split())

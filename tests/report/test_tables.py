@@ -108,6 +108,14 @@ def test_commands_of_a_message_stay_whole() -> None:
     assert " ".join(" ".join(lines).split()) == " ".join(message.split())
 
 
+def test_quoted_lines_stay_as_they_are() -> None:
+    """What a process wrote, however long its lines are, and aligned as they were."""
+    quoted = ["    >   assert one == two" + 20 * "  wide", "    E     +  where   one = 1", ""]
+    lines = wrap_message("\n".join(["it last wrote:", *quoted, "a hint " * 20]))
+    assert lines[: len(quoted)] == ["it last wrote:", *quoted[:2]]
+    assert max(map(len, lines[len(quoted) :])) <= MESSAGE
+
+
 @pytest.mark.parametrize(
     ("items", "shown"),
     [
