@@ -6,12 +6,12 @@ import contextlib
 import random
 from typing import TYPE_CHECKING
 
+from pytest_dlperf.duel.failure_log import FailureLog
 from pytest_dlperf.duel.no_base import (
     BaseCollection,
     NoBase,
     Problem,
     last_words,
-    problem_of,
     why_not_collected,
     why_not_measured,
 )
@@ -69,8 +69,9 @@ class DuelController:
         self._has_collected = False
         self._pair: WorkerPair | None = None
         self._leaving: list[WorkerHandle] = []
+        self._told: set[tuple[str, Role]] = set()
         # Of every worker that runs, from its start on: also of those that are in no pair yet.
-        self._logs: dict[WorkerHandle, _FailureLog] = {}
+        self._logs: dict[WorkerHandle, FailureLog] = {}
         self._order: tuple[str, ...] = ()
         self._measuring: frozenset[str] = frozenset()
         self._without_base: BaseCollection | None = None
@@ -153,12 +154,14 @@ class DuelController:
                 check=self._workspace.check,
                 fresh_pair=self._fresh_pair,
                 in_any_order=_in_any_order,
-                await_leaving=self._await_leaving,
+                await_leaving=self.settle,
                 problem=lambda worker: self._logs[worker].problem,
                 check_servers=self._check_servers,
                 alone=self._alone,
             )
             duel.run(lambda worker: self._following(test, worker))
+            if duel.pair.base is not None:
+                self._tell_teardown(duel.pair.base)
         except BaseException:
             self.close()
             raise
@@ -185,11 +188,13 @@ class DuelController:
         for worker in running:
             with contextlib.suppress(WorkerLost):
                 worker.ended()
+            self._tell_teardown(worker)
+        self.settle()
 
     def close(self) -> None:
         """End all workers."""
         self._dismiss(tuple(worker for worker in self._logs if worker not in self._leaving))
-        self._await_leaving()
+        self.settle()
         self._pair = None
 
     def _dismiss(self, workers: Iterable[WorkerHandle]) -> None:
@@ -201,14 +206,27 @@ class DuelController:
             worker.interrupt()
             self._leaving.append(worker)
 
-    def _await_leaving(self) -> None:
-        """Wait until those have ended, so that none works while others are measured."""
+    def settle(self) -> None:
+        """Wait until pairs that were measured have ended, so that none works beside others."""
         while self._leaving:
             self._kill(self._leaving.pop())
 
     def _kill(self, worker: WorkerHandle) -> None:
         worker.kill()
+        self._tell_teardown(worker)
         del self._logs[worker]
+
+    def _tell_teardown(self, worker: WorkerHandle) -> None:
+        """Pass on, once, that a test is not torn down well in a side that nobody reports.
+
+        Its measurements count: they were over.
+        """
+        failed, self._logs[worker].torn_down = self._logs[worker].torn_down, None
+        if failed is not None and (failed.test, worker.role) not in self._told:
+            self._told.add((failed.test, worker.role))
+            self._on_message(
+                {"is": "teardown", "role": worker.role, "test": failed.test, "line": failed.line}
+            )
 
     def _start_pair(self, only: str | None = None, *, lead: bool = True) -> WorkerPair:
         """Start two workers at once.
@@ -222,7 +240,7 @@ class DuelController:
         random.shuffle(roles)
         for role in roles:
             leads = lead and role == "candidate"
-            log = _FailureLog(self._forward if leads else None)
+            log = FailureLog(self._forward if leads else None)
             workers[role] = self._workspace.start(role, log, only, lead=leads)
             self._logs[workers[role]] = log
             workers[role].watch = lambda: self._check_servers(tuple(self._logs))
@@ -331,41 +349,16 @@ class DuelController:
             check_connections(worker.pid, asked, self._sockets(self._logs), sides)
 
     @contextlib.contextmanager
-    def _fresh_pair(self, test: str) -> Iterator[WorkerPair]:
+    def _fresh_pair(self, test: str, seconds: float) -> Iterator[WorkerPair]:
         pair = self._start_pair(test, lead=False)
         try:
+            for worker in pair.workers:
+                worker.limit(seconds)
             for worker in pair.workers:
                 worker.collected()
             yield pair
         finally:
             self._dismiss(pair.workers)
-
-
-class _FailureLog:
-    """Takes the notices of a worker, keeps its failures, and passes all on if asked to.
-
-    Attributes:
-        problem: why the present test failed or was skipped; None if it was not.
-        collection: what was collected, and what was not.
-    """
-
-    def __init__(self, forward: Callable[[Fields], None] | None) -> None:
-        self._forward = forward
-        self.problem: Problem | None = None
-        self.collection = BaseCollection()
-
-    def __call__(self, fields: Fields) -> None:
-        data = fields.get("data", {})
-        if data.get("outcome") in {"failed", "skipped"}:
-            problem = problem_of(data)
-            if fields["is"] == "report":
-                self.problem = self.problem or problem
-            elif data["outcome"] == "failed":
-                self.collection.failed[data["nodeid"]] = problem
-            else:
-                self.collection.skipped[data["nodeid"]] = problem
-        if self._forward is not None:
-            self._forward(fields)
 
 
 def _in_any_order(pair: WorkerPair) -> list[WorkerHandle]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from pytest_dlperf.duel.further_pair import late_pair, patience, slot_pair
 from pytest_dlperf.duel.no_base import (
     NoBase,
     judged_without_base,
@@ -15,10 +17,10 @@ from pytest_dlperf.duel.no_base import (
 )
 from pytest_dlperf.duel.opening import Opening, duel_settings
 from pytest_dlperf.duel.questions import NOTHING
-from pytest_dlperf.duel.scheduler import Pair, SlotScheduler
+from pytest_dlperf.duel.scheduler import SlotScheduler
 from pytest_dlperf.duel.verdicts import compare
 from pytest_dlperf.duel.worker_handle import STEPS
-from pytest_dlperf.duel.worker_process import WorkerLost
+from pytest_dlperf.duel.worker_process import WorkerLost, WorkerSilent
 from pytest_dlperf.errors import DuelError
 from pytest_dlperf.judge.error_rates import AlphaSpending
 from pytest_dlperf.judge.judge import judge
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_dlperf.duel.evidence_cache import PairEffectCache
     from pytest_dlperf.duel.no_base import Problem
     from pytest_dlperf.duel.questions import DuelStatistics
+    from pytest_dlperf.duel.scheduler import Pair
     from pytest_dlperf.duel.worker_handle import (
         Fields,
         Role,
@@ -94,7 +97,8 @@ class OneTestDuel:
         explain: says what the base's tree lacks that may be the cause; takes the error's text.
         shortened: shortens the paths in a text of the base.
         check: refuses a base and a candidate that run the same code.
-        fresh_pair: starts a pair that collects one test only.
+        fresh_pair: starts a pair that collects one test only; takes the seconds within which it has
+            to come to the measurement, or is lost.
         in_any_order: the workers of a pair by a coin, as what is done first may be slower for it.
         await_leaving: waits until pairs that were measured before have ended.
         problem: why the test failed in a worker, or was skipped; None if it was not.
@@ -113,7 +117,7 @@ class OneTestDuel:
     explain: Callable[[str], str]
     shortened: Callable[[str], str]
     check: Callable[[WorkerState, WorkerState], None]
-    fresh_pair: Callable[[str], AbstractContextManager[WorkerPair]]
+    fresh_pair: Callable[[str, float], AbstractContextManager[WorkerPair]]
     in_any_order: Callable[[WorkerPair], list[WorkerHandle]]
     await_leaving: Callable[[], None]
     problem: Callable[[WorkerHandle], Problem | None]
@@ -125,6 +129,7 @@ class OneTestDuel:
     _spending: AlphaSpending = field(default_factory=AlphaSpending)
     _measured_at_base: bool = False
     _passed_at_base: set[str] = field(default_factory=set)
+    _slowest: dict[str, float] = field(default_factory=dict)
 
     def run(self, following: Callable[[WorkerHandle], str | None]) -> None:
         """Run the test to its end.
@@ -270,7 +275,7 @@ class OneTestDuel:
             services.revision,
             self.rates.shared(share),
             SlotScheduler(services.clock, services.new_rng(), services.progress, settings),
-            self._slot_pair(self.pair) if slotted else None,
+            slot_pair(self.pair.base, self.pair.candidate) if slotted else None,
             fresh=lambda: self._further_pair(name),
             evidence=services.cache.recall(self.test, name),
         )
@@ -281,32 +286,46 @@ class OneTestDuel:
 
     @contextlib.contextmanager
     def _further_pair(self, name: str) -> Iterator[Pair]:
-        """A new pair that has reached a measurement, and is warm."""
-        with self.fresh_pair(self.test) as pair:
-            for worker in self.in_any_order(pair):
-                worker.run(self.test, None)
+        """A new pair that has reached a measurement, and is warm.
+
+        Raises:
+            DuelError: if it does not come, or hangs.
+        """
+        taken = self._slowest.get(name) or _seconds_to_come(self.pair)
+        with contextlib.ExitStack() as stack:
+            try:
+                pair = stack.enter_context(self.fresh_pair(self.test, patience(taken)))
+                self._prepare(pair, name)
+            except WorkerSilent as silent:
+                raise late_pair(silent, taken) from None
+            self._slowest[name] = max(self._slowest.get(name, 0.0), _seconds_to_come(pair))
             for worker in pair.workers:
-                worker.proceed()
-            reached = [self._reach(worker, name) for worker in pair.workers]
-            for step in STEPS if all(reached) else ():
-                for worker in self.in_any_order(pair):
-                    worker.start(step)
-                reached = [self._finished(worker, name, step) for worker in pair.workers]
-                if not all(reached):
-                    break
-            for worker, came in zip(pair.workers, reached, strict=True):
-                if not came:
-                    problem = self.problem(worker)
-                    raise DuelError(
-                        f"a further {worker.role} side did not come to the measurement again: "
-                        f"{problem.line if problem else 'the test ended before'}\n"
-                        "  each pair of processes runs the test anew: what it does before it "
-                        "measures has to be the same each time"
-                    )
-            if pair.base is None:
-                raise DuelError("a further base side has not collected the test again")
+                worker.limit(math.inf)
             self.await_leaving()
-            yield self._slot_pair(pair)
+            yield slot_pair(pair.base, pair.candidate)
+
+    def _prepare(self, pair: WorkerPair, name: str) -> None:
+        """Let a further pair come to a measurement, and warm it up."""
+        for worker in self.in_any_order(pair):
+            worker.run(self.test, None)
+        for worker in pair.workers:
+            worker.proceed()
+        reached = [self._reach(worker, name) for worker in pair.workers]
+        for step in STEPS if all(reached) else ():
+            for worker in self.in_any_order(pair):
+                worker.start(step)
+            reached = [self._finished(worker, name, step) for worker in pair.workers]
+            if not all(reached):
+                break
+        for worker, came in zip(pair.workers, reached, strict=True):
+            if not came:
+                problem = self.problem(worker)
+                raise DuelError(
+                    f"a further {worker.role} side did not come to the measurement again: "
+                    f"{problem.line if problem else 'the test ended before'}\n"
+                    "  each pair of processes runs the test anew: what it does before it "
+                    "measures has to be the same each time"
+                )
 
     def _finished(self, worker: WorkerHandle, name: str, step: Step) -> bool:
         """Wait until a worker of a further pair has done a step.
@@ -318,19 +337,6 @@ class OneTestDuel:
                 return False
             worker.start(step)
         return True
-
-    @staticmethod
-    def _slot_pair(pair: WorkerPair) -> Pair:
-        base, candidate = pair.base, pair.candidate
-        assert base is not None  # noqa: S101 - both sides have reached the measurement
-
-        def measured() -> tuple[Measurement, Measurement]:
-            before, after = base.open(whole=False), candidate.open(whole=False)
-            if before is None or after is None:
-                raise DuelError("a further side could not be measured")
-            return Opening.from_json(before).measurement, Opening.from_json(after).measurement
-
-        return Pair(base, candidate, measured)
 
     def _reach(self, worker: WorkerHandle, name: str) -> bool:
         """Let a worker go on until it reaches a measurement; false if its test ends before."""
@@ -352,6 +358,10 @@ class OneTestDuel:
             if opened is not None:
                 worker.conclude(opened["record"])
         return False
+
+
+def _seconds_to_come(pair: WorkerPair) -> float:
+    return sum(worker.seconds_to_come for worker in pair.workers)
 
 
 def _data_of(measurement: Measurement) -> str | None:

@@ -178,7 +178,7 @@ class SlotScheduler:
 
     def _out_of_time(self, reason: str) -> str:
         each = format_quantity(self._seconds_of_a_pair, "s")
-        return f"{self._pairs} pairs, of {each} each: {reason}"
+        return f"{_counted(self._pairs)}, of {each} each: {reason}"
 
     @contextlib.contextmanager
     def _started(self, fresh: Callable[[], AbstractContextManager[Pair]]) -> Iterator[Pair]:
@@ -247,6 +247,10 @@ class SlotScheduler:
         self._requests += block.candidate.good + block.candidate.bad
         self._bad += block.candidate.bad
         return block
+
+
+def _counted(pairs: int) -> str:
+    return f"{pairs} pair{'' if pairs == 1 else 's'}"
 
 
 def _outcomes(

@@ -15,8 +15,9 @@ leave                       the session ends as by Ctrl-C, also within a measure
 
 A worker that comes to a measurement sends `arrived` and waits; one that wants to measure by itself
 sends `exclusive`, waits for `go`, and sends `over`. In between it sends notices (`report`,
-`warning`, `collectreport`, `deselected`, `stop`), which are no answers. One that was forked may
-send `unforkable` in place of an answer, and waits to be killed.
+`warning`, `collectreport`, `deselected`, `stop`), which are no answers; `teardown` is one of a
+session that fails while it ends. One that was forked may send `unforkable` in place of an answer,
+and waits to be killed.
 """
 
 from __future__ import annotations
@@ -38,8 +39,11 @@ Fields: TypeAlias = "Mapping[str, Any]"
 Role: TypeAlias = Literal["base", "candidate"]
 Step: TypeAlias = Literal["enter", "warm"]
 
-_NOTICES: Final = frozenset({"report", "warning", "collectreport", "deselected", "stop"})
+_NOTICES: Final = frozenset(
+    {"report", "warning", "collectreport", "deselected", "stop", "teardown"}
+)
 _STOPS: Final = frozenset({"arrived", "exclusive", "done"})
+_SLOT: Final = "measuring a slot"
 STEPS: Final = MappingProxyType[Step, tuple[str, str]](
     {"enter": ("ready", "preparing the target"), "warm": ("warm", "warming up")}
 )
@@ -101,6 +105,16 @@ class WorkerHandle:
         """Of its process."""
         return self._process.pid
 
+    @property
+    def seconds_to_come(self) -> float:
+        """How long it was waited for until now, slots left out."""
+        waited = self._process.waited
+        return sum(seconds for step, seconds in waited.items() if step != _SLOT)
+
+    def limit(self, seconds: float) -> None:
+        """Let it be lost if it does not do all that it is asked for within so long from now on."""
+        self._process.limit(seconds)
+
     def begin(self, fields: Fields) -> None:
         """Send what its session is started with."""
         self._send(fields)
@@ -146,7 +160,7 @@ class WorkerHandle:
         """Have it measure a slot; a worker that leaves its measurement is lost."""
         self._send({"do": "slot", "seconds": seconds, "number": number})
         # Not by _ask: a notice is no prelude here, but the report of a test that has failed.
-        answer = self._process.receive(self._timeout, "measuring a slot", self.watch)
+        answer = self._process.receive(self._timeout, _SLOT, self.watch)
         self._process.pause()
         if answer.fields["is"] != "slot":
             why = _crash(answer.fields)
@@ -181,7 +195,9 @@ class WorkerHandle:
 
     def kill(self) -> None:
         """End the process, at once or soon after `interrupt`."""
-        self._process.kill()
+        for message in self._process.kill():
+            if message.fields["is"] == "teardown":
+                self._on_message(message.fields)
 
     def _ask(self, request: Fields, expected: str, step: str) -> Message | None:
         self._send(request)

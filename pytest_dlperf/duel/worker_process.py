@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pytest_dlperf._processes import ending, exit_code, keep_on, last_lines
@@ -31,6 +33,7 @@ _INTERRUPT_SECONDS: Final = 10.0
 _FIRST_LOOK_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 1.0
 _SEND_SECONDS: Final = 60.0
+_REST_SECONDS: Final = 0.01
 _SHOWN_LINES: Final = 20
 
 
@@ -49,6 +52,10 @@ class WorkerLost(DlperfError):  # noqa: N818 - what has happened, as in the repo
         self.output = output
         lines = "".join(f"\n    {line}" for line in output.splitlines())
         super().__init__(f"{problem}; it last wrote:{lines}" if lines else problem)
+
+
+class WorkerSilent(WorkerLost):
+    """A worker that lives, and has sent nothing for too long."""
 
 
 def spawn(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Launch:
@@ -95,6 +102,9 @@ class WorkerProcess:
         self._lost = False
         self._paused = False
         self._interrupted: float | None = None
+        self._deadline = math.inf
+        self.waited: defaultdict[str, float] = defaultdict(float)
+        """Seconds that it was waited for, by step."""
         with contextlib.ExitStack() as stack:
             self._log = stack.enter_context(tempfile.TemporaryFile())
             ours, theirs = socket.socketpair()
@@ -136,6 +146,10 @@ class WorkerProcess:
         except OSError:
             raise self.lost(self.ended()) from None
 
+    def limit(self, seconds: float) -> None:
+        """Wait no longer than this, from now on, for all of its messages together."""
+        self._deadline = time.monotonic() + seconds
+
     def receive(
         self, seconds: float, step: str, watch: Callable[[], None] = lambda: None
     ) -> Message:
@@ -145,14 +159,15 @@ class WorkerProcess:
         side may last for one call only.
 
         Raises:
-            WorkerLost: if it is dead, or sends nothing within `seconds`.
+            WorkerLost: if it is dead, or sends nothing within `seconds` or its `limit`.
         """
-        deadline = time.monotonic() + seconds
+        begun = time.monotonic()
+        deadline = min(begun + seconds, self._deadline)
         look = min(_FIRST_LOOK_SECONDS, _LOOK_SECONDS)
         while True:
             left = deadline - time.monotonic()
             try:
-                return self._channel.receive(min(left, look))
+                message = self._channel.receive(min(left, look))
             except TimeoutError:
                 dead = exit_code(self.pid, 0) is not None
                 if left > look and not dead:
@@ -161,10 +176,14 @@ class WorkerProcess:
                     continue
                 if dead:  # and a fork of it holds the channel open
                     raise self.lost(f"{self.ended()}, while {step}") from None
-                limit = format_quantity(seconds, "s")
-                raise self.lost(f"has said nothing for {limit} while {step}") from None
+                limit = format_quantity(deadline - begun, "s")
+                self._lost = True
+                what = f"the {self.name} side has said nothing for {limit} while {step}"
+                raise WorkerSilent(what, self.last_output(), self.name) from None
             except OSError:
                 raise self.lost(f"{self.ended()}, while {step}") from None
+            self.waited[step] += time.monotonic() - begun
+            return message
 
     def pause(self) -> None:
         """Stop its process group, which waits for a message, until it is resumed."""
@@ -212,18 +231,26 @@ class WorkerProcess:
         else:
             os.kill(self.pid, signal.SIGINT)
 
-    def kill(self) -> None:
+    def kill(self) -> list[Message]:
         """End its process group; a process that was interrupted has some seconds to end by itself.
 
         The second time there is nothing to do.
+
+        Returns:
+            What one that was interrupted has sent meanwhile.
         """
+        last: list[Message] = []
         if self._interrupted is not None and not self._killed:
             left = self._interrupted + _INTERRUPT_SECONDS - time.monotonic()
             self._interrupted = None  # whoever interrupts this waits no more
             exit_code(self.pid, max(left, 0.0))
+            with contextlib.suppress(OSError, ValueError):  # it may have been ended amid a message
+                while True:
+                    last.append(self._channel.receive(_REST_SECONDS))
         self._killed = True
         self._cleanup.end(self._process)
         self._resources.close()
+        return last
 
     def lost(self, what: str) -> WorkerLost:
         """The error to raise when it cannot go on: `the base side WHAT`."""

@@ -97,6 +97,8 @@ class DuelControllerPlugin:
         self._running = session
         for test in self._tests:
             self._run(test)
+            if self._controller is not None and (session.shouldfail or session.shouldstop):
+                self._controller.settle()
             if session.shouldfail:
                 raise session.Failed(session.shouldfail)
             if session.shouldstop:
@@ -278,6 +280,11 @@ class DuelControllerPlugin:
                     running.shouldfail = reason
                 elif running is not None:
                     running.shouldstop = reason
+            case "teardown":
+                self._session.warn(
+                    f"{fields['test']}: the {fields['role']} side is not torn down well, though it "
+                    f"was measured: {fields['line']}"
+                )
             case "warning":
                 hook.pytest_warning_recorded.call_historic(
                     kwargs={

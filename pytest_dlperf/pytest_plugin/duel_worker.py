@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -52,6 +53,7 @@ class DuelWorkerPlugin:
         self._start = start
         self._folder = folder
         self._on_arrival = on_arrival
+        self._test = ""
         self._timer: tuple[pytest.Item, object] | None = None
         self.evaluator = WorkerEvaluator(channel, environment, self._waiting)
 
@@ -94,6 +96,7 @@ class DuelWorkerPlugin:
         self._channel.send({"is": "collected", "tests": tests, "failed": failed})
         while (command := self._channel.receive().fields)["do"] == "run":
             item, following = items[command["test"]], items.get(command["next"])
+            self._test = item.nodeid
             try:
                 session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             except KeyboardInterrupt:
@@ -108,6 +111,19 @@ class DuelWorkerPlugin:
                 self._channel.send({"is": "stop", "failed": failed, "reason": str(reason)})
             self._channel.send({"is": "done"})
         return True
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Tell of a teardown that fails after the measurement: pytest only writes it.
+
+        The session of a further pair is interrupted, so its fixtures are torn down here.
+        """
+        try:
+            yield
+        except (Exception, pytest.fail.Exception) as error:
+            line = _error_line(error, session.config.rootpath)
+            self._channel.send({"is": "teardown", "test": self._test, "line": line})
+            raise
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Pass a report on."""
@@ -191,6 +207,17 @@ class DuelWorkerPlugin:
         # User properties may be any object; JSON takes its text.
         plain: Mapping[str, Any] = json.loads(json.dumps(data, default=str))
         return plain
+
+
+def _error_line(error: BaseException, root: Path) -> str:
+    """What an error says, and where the project raised it; of several, the first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(root)]
+    place = f" ({Path(own[-1].filename).relative_to(root)}:{own[-1].lineno})" if own else ""
+    message = str(error).strip().partition("\n")[0]
+    return f"{': '.join(filter(None, (type(error).__name__, message)))}{place}"
 
 
 def _leave_garbage(config: pytest.Config) -> None:

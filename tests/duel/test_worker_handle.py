@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from pytest_dlperf.duel import worker_process
 from pytest_dlperf.duel.channel import VARIABLE, Channel, Message, connect
 from pytest_dlperf.duel.cleanup_process import CleanupProcess
 from pytest_dlperf.duel.worker_handle import WorkerHandle
-from pytest_dlperf.duel.worker_process import WorkerLost, WorkerProcess, spawn
+from pytest_dlperf.duel.worker_process import WorkerLost, WorkerProcess, WorkerSilent, spawn
 from pytest_dlperf.duel.worker_spec import WorkerSpec
 from pytest_dlperf.duel.workspace import Workspace
 
@@ -177,6 +178,20 @@ def test_a_side_that_dies_and_leaves_a_fork(monkeypatch: pytest.MonkeyPatch) -> 
             side.receive(TIMEOUT, "forking")
         fork = os.pidfd_open(int(side.last_output()))
     assert wait_for(fork)
+
+
+def test_a_limit_is_for_all_messages_together() -> None:
+    """Beside that of each message; and how long each step was waited for is known."""
+    with running(ECHO) as side:
+        side.send({})
+        side.receive(TIMEOUT, "starting")
+        side.limit(0.0)
+        with pytest.raises(WorkerSilent, match=r"nothing for .* while warming up"):
+            side.receive(TIMEOUT, "warming up")
+        side.limit(math.inf)
+        side.send({})
+        side.receive(TIMEOUT, "warming up")
+        assert side.waited.keys() == {"starting", "warming up"}
 
 
 def test_a_side_that_hangs() -> None:

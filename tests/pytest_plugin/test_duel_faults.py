@@ -112,6 +112,27 @@ class LeapingTime:
 
 RECEIVE = WorkerProcess.receive
 
+HANGS_LATER = """
+import threading
+
+HANGS, FIRST = Path({hangs!r}), Path({first!r}, "base" if AT_BASE else "candidate")
+
+@pytest.fixture
+def lock():
+    hangs = FIRST.exists() and not AT_BASE
+    FIRST.touch()
+    if hangs:
+        HANGS.write_text(str(os.getpid()))
+        threading.Event().wait()
+
+@pytest.mark.dlperf("throughput >= 0.1 * baseline", **HALF)
+def test_it(dlperf, lock):
+    dlperf(model.infer, DATA)
+
+def test_plain():
+    pass
+"""
+
 
 def test_a_lost_side_costs_one_test(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
@@ -145,4 +166,31 @@ def test_a_lost_side_costs_one_test(
     # A base's last words stand in the failure and in the summary.
     assert said.count("it last wrote:") == 3 + 2 * 3
     assert project.state() == state
+    assert not project.leftovers()
+
+
+def test_a_further_side_that_hangs(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is an error, after a limit by what the first pair took, not by what a call may take."""
+    project = Project(pytester, monkeypatch)
+    hangs, first = project.top.parent / "hangs", project.top.parent / "first"
+    first.mkdir()
+    tests = HANGS_LATER.replace("{hangs!r}", repr(str(hangs)))
+    project.tests(tests.replace("{first!r}", repr(str(first))))
+    project.commit()
+    leaping = LeapingTime(hangs)
+    monkeypatch.setattr(worker_process, "time", leaping)
+    monkeypatch.setattr(worker_process, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(WorkerProcess, "receive", lambda *args: leaping.receive(*args))  # noqa: PLW0108 - a bound method would not get the process
+
+    result = project.duel("--dlperf-call-timeout=3600s")
+
+    result.assert_outcomes(errors=1, passed=1)
+    assert re.search(
+        r"a further pair of processes does not come to the measurement, though one before came in "
+        r"\d+(\.\d+)? m?s: the candidate side has said nothing for \d+(\.\d+)? (s|min) while "
+        r"running the test",
+        " ".join(text(result).split()),
+    )
     assert not project.leftovers()

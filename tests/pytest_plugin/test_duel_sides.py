@@ -389,3 +389,38 @@ def test_a_test_that_is_run_again(project: Project) -> None:
     assert result.parseoutcomes()["passed"] == 2, said
     assert "FAILED test_module.py::test_slow" in said
     assert "3 measured in turn" in said
+
+
+TORN = """
+@pytest.fixture
+def server():
+    first = Path({notes!r}, "base" if AT_BASE else "candidate")
+    further = first.exists()
+    first.touch()
+    yield
+    if further or AT_BASE:
+        raise OSError("the port is\\nnot closed")
+
+@pytest.mark.dlperf("throughput >= 0.1 * baseline", **HALF)
+def test_speed(dlperf, server):
+    dlperf(model.infer, DATA)
+"""
+
+
+def test_teardowns_that_fail_where_nothing_is_reported(project: Project) -> None:
+    """They are told once of each side, also of the last pair; what was measured before counts."""
+    notes = project.top.parent / "notes"
+    notes.mkdir()
+    project.tests(TORN.replace("{notes!r}", repr(str(notes))))
+    project.commit()
+
+    result = project.duel()
+
+    result.assert_outcomes(passed=1, warnings=2)
+    said = " ".join(text(result).split())
+    for side in ("base", "candidate"):
+        told = (
+            f"test_module.py::test_speed: the {side} side is not torn down well, though it was "
+            "measured: OSError: the port is (test_module.py:"
+        )
+        assert said.count(told) == 1
