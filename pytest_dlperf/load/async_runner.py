@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from concurrent import futures
@@ -58,7 +59,8 @@ class EventLoop:
 
     def close(self) -> None:
         """Cancel all tasks, and stop the loop."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with contextlib.suppress(RuntimeError):  # it has ended already, since it was abandoned
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self.thread.join(_CLOSING_SECONDS)  # a blocked loop is abandoned
 
 

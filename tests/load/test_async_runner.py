@@ -225,6 +225,18 @@ def test_a_coroutine_that_will_not_be_cancelled() -> None:
     assert 20 in {start for start, _, _ in source.errors}
 
 
+def test_closing_a_loop_that_has_ended() -> None:
+    """As that of a call which was abandoned."""
+    inner = asyncio.new_event_loop()
+    loop = EventLoop(inner)
+    inner.call_soon_threadsafe(inner.stop)
+    loop.thread.join()
+
+    loop.close()
+
+    assert not loop.thread.is_alive()
+
+
 def test_a_coroutine_that_leaves_the_interpreter() -> None:
     """`sys.exit` in a client is raised in the test, and the event loop is not lost with it."""
 
