@@ -16,6 +16,7 @@ import numpy as np
 from pytest_dlperf.errors import DlperfError, OneLayoutError, TargetError, UsageError
 from pytest_dlperf.targets.keras import Model, caller, ensure_built, name_of, trace
 from pytest_dlperf.targets.keras_backend import keras_backend
+from pytest_dlperf.targets.keras_inputs import check_inputs
 from pytest_dlperf.trees import as_tree, described, first_rows, leaves, mapped
 
 if TYPE_CHECKING:
@@ -208,8 +209,10 @@ def answerer(model: Model, sample: Rows) -> Callable[[Rows], Tree]:
     `sample` is at least one row like those to come.
 
     Raises:
+        UsageError: if it takes other inputs by name or number.
         TargetError: if the model does not take such rows.
     """
+    check_inputs(name_of(model), model, as_tree(sample))
     if keras_backend() != "tensorflow":
         return lambda inputs: _answered(model, inputs)
     try:

@@ -19,6 +19,7 @@ from pytest_dlperf.data.scoring import metric
 from pytest_dlperf.errors import DataError, TargetError, TrainingError, UsageError
 from pytest_dlperf.judge.judge import judge
 from pytest_dlperf.measure.prepared import Instruments
+from pytest_dlperf.ragged import Ragged
 from pytest_dlperf.results.record import Record, record_from_json, record_to_json
 from pytest_dlperf.results.verdict import Verdict
 from pytest_dlperf.training.job import training_job
@@ -347,3 +348,6 @@ def test_labels_of_other_outputs() -> None:
         measured(build=_two_outputs("dict"), data=(INPUTS, labels))
     with pytest.raises(DataError, match="labels for one output, but it learns from labels for kin"):
         measured(build=_two_outputs("dict"), data=(INPUTS, labels), test=(INPUTS, LABELS))
+    ragged = {"kind": Ragged([[0] * (1 + row % 3) for row in range(len(INPUTS))]), "total": SUMS}
+    with pytest.raises(DataError, match="labels for kind are Ragged"):
+        measured(build=_two_outputs("dict"), data=(INPUTS, ragged))

@@ -12,7 +12,7 @@ from pytest_dlperf.errors import UsageError
 from pytest_dlperf.targets.keras import name_of
 from pytest_dlperf.targets.keras_models import answers
 from pytest_dlperf.training.keras.fit import fit
-from pytest_dlperf.trees import described, first_rows
+from pytest_dlperf.trees import described, first_rows, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,8 +135,9 @@ def _targets(
 
 def _only_output(model: Model, inputs: Rows) -> NDArray[Any]:
     outputs = answers(model, inputs)
-    if isinstance(outputs, np.ndarray):
-        return outputs
+    found = [leaf for _, leaf in leaves(outputs)]
+    if len(found) == 1:
+        return found[0]
     raise UsageError(
         f"{name_of(model)} has several outputs ({described(outputs)}), and distillation is of one",
         "leave the distillation out, or build models with one output",
